@@ -1,0 +1,174 @@
+//! A PostgreSQL server of Kith's own, in its data directory: made at the first start, run as a child that never
+//! outlives it, started again when it dies. It knows nothing of what is in the databases.
+
+mod binaries;
+mod data_dir;
+mod identity;
+mod initdb;
+mod libraries;
+mod log;
+mod postmaster;
+mod settings;
+mod strays;
+mod supervisor;
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+pub use self::binaries::Binaries;
+use self::supervisor::{Shared, State};
+use crate::error::Error;
+use crate::secret::Secret;
+use crate::target::{Host, Target, Tls};
+
+/// How long sessions get to end after a stop.
+const FAST: Duration = Duration::from_secs(30);
+/// How long the server gets to end without a checkpoint after that.
+const IMMEDIATE: Duration = Duration::from_secs(5);
+/// The port in the socket's name where there is no TCP.
+const PORT: u16 = 5432;
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct ClusterOptions {
+    /// Kith's data directory; the server's files are in `pg` inside it.
+    pub data_dir: PathBuf,
+    /// The programs, from [`Binaries::find`].
+    pub binaries: Binaries,
+    /// The password of the role `postgres`. It is set when the files are made, and not changed afterwards.
+    pub superuser_password: Secret,
+    /// Where to listen besides the socket. Only roles whose name ends in `_d` may come in there.
+    pub tcp: Option<SocketAddr>,
+    /// Settings that differ from those of this crate, as in `postgresql.conf`.
+    pub settings: Vec<(String, String)>,
+    /// The address space that each process of the server may have, its share of the buffers included, so that
+    /// one tenant's query fails instead of taking the machine's memory. [`ClusterOptions::MEMORY_LIMIT_BYTES`] is
+    /// a good one; it must grow with `shared_buffers`.
+    pub memory_limit_bytes: Option<u64>,
+}
+
+impl ClusterOptions {
+    /// 3 GiB: far above what any sound query of a small machine takes.
+    pub const MEMORY_LIMIT_BYTES: u64 = 3 << 30;
+
+    /// Options with everything that can be left out left out.
+    pub fn new(data_dir: impl Into<PathBuf>, binaries: Binaries, superuser_password: Secret) -> ClusterOptions {
+        ClusterOptions {
+            data_dir: data_dir.into(),
+            binaries,
+            superuser_password,
+            tcp: None,
+            settings: Vec::new(),
+            memory_limit_bytes: Some(Self::MEMORY_LIMIT_BYTES),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.tcp.map_or(PORT, |address| address.port())
+    }
+}
+
+/// A running server. Dropping it shuts the server down too, without waiting for that.
+pub struct Cluster {
+    shared: Arc<Shared>,
+    data_dir: PathBuf,
+    target: Target,
+}
+
+impl Cluster {
+    /// Makes the server's files where there are none, starts it, and returns when it takes connections.
+    ///
+    /// # Errors
+    /// One line for the operator: the data directory is in use, cannot be reached, was made by another version; or
+    /// what PostgreSQL itself said before it ended.
+    pub async fn start(options: ClusterOptions) -> Result<Cluster, Error> {
+        if options.tcp.is_some_and(|address| address.port() == 0) {
+            return Err(Error::Config("the PostgreSQL listener needs a port".into()));
+        }
+        let port = options.port();
+        let starting = Starting(Some(supervisor::start(options)?));
+        match until(starting.shared(), |state| !matches!(state, State::Starting)).await {
+            State::Lost(why) => Err(Error::Config(why)),
+            _ => {
+                let shared = starting.done();
+                let (data_dir, socket_dir) =
+                    shared.directories().ok_or_else(|| Error::Config("PostgreSQL was stopped".into()))?;
+                let target = Target { host: Host::Unix(socket_dir), port, tls: Tls::Off };
+                Ok(Cluster { shared, data_dir, target })
+            }
+        }
+    }
+
+    /// Where it listens for Kith: its socket.
+    pub fn target(&self) -> Target {
+        self.target.clone()
+    }
+
+    /// Kith's data directory, in its canonical form.
+    pub fn data_dir(&self) -> &Path {
+        &self.data_dir
+    }
+
+    /// The postmaster's process id; 0 while it is being started again.
+    pub fn pid(&self) -> u32 {
+        self.shared.pid().map_or(0, |pid| pid.as_raw_pid().unsigned_abs())
+    }
+
+    /// Resolves when the server is gone and starting it again has failed repeatedly. Not when it was stopped.
+    pub async fn lost(&self) -> Error {
+        match until(&self.shared, State::is_final).await {
+            State::Lost(why) => Error::Config(why),
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Shuts the server down: its sessions are ended, a checkpoint is written. What takes too long is cut short,
+    /// which costs a recovery at the next start and no data.
+    pub async fn stop(&self) {
+        for (signal, limit) in [(Signal::INT, FAST), (Signal::QUIT, IMMEDIATE), (Signal::KILL, IMMEDIATE)] {
+            self.shared.stop(signal);
+            if tokio::time::timeout(limit, until(&self.shared, State::is_final)).await.is_ok() {
+                return;
+            }
+            tracing::warn!(after = ?signal, seconds = limit.as_secs(), "PostgreSQL has not stopped");
+        }
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.shared.stop(Signal::INT);
+    }
+}
+
+/// A start that may be given up on the way: then nothing is left running.
+struct Starting(Option<Arc<Shared>>);
+
+impl Starting {
+    fn shared(&self) -> &Shared {
+        self.0.as_deref().expect("taken only by done")
+    }
+
+    fn done(mut self) -> Arc<Shared> {
+        self.0.take().expect("taken only here")
+    }
+}
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        if let Some(shared) = &self.0 {
+            shared.stop(Signal::INT);
+        }
+    }
+}
+
+async fn until(shared: &Shared, wanted: impl FnMut(&State) -> bool) -> State {
+    let mut states = shared.watch();
+    // The sender lives in `shared`, so this cannot fail while we hold it.
+    let state = states.wait_for(wanted).await.map(|state| state.clone());
+    state.unwrap_or_else(|_| State::Lost("PostgreSQL is gone".into()))
+}

@@ -1,0 +1,222 @@
+//! The data directory and who may use it: its owner, its lock, the directory of the socket.
+//!
+//! ```text
+//! <data_dir>/            Kith's; the server's identity may pass through
+//!   postgres.lock        held by the one Kith that runs a server here
+//!   pg/                  the server's files, 0700, its own
+//!   pg.new*              an initdb that was cut short; removed at the next start
+//!   run/                 the socket, 0700, the server's own
+//! ```
+
+use std::fs::{self, DirBuilder, File, Permissions, TryLockError};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use super::identity::Identity;
+use crate::error::Error;
+
+/// The name of the server's own directory.
+pub(crate) const PGDATA: &str = "pg";
+const LOCK: &str = "postgres.lock";
+const RUN: &str = "run";
+
+/// The longest directory of a socket: `sun_path` holds 108 bytes, one of them the final zero, and the socket's
+/// name is `/.s.PGSQL.` and up to five digits.
+const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.".len() - 5;
+
+/// A data directory that this process holds: no other Kith runs a server in it until this is dropped.
+#[derive(Debug)]
+pub(crate) struct DataDir {
+    pub(crate) path: PathBuf,
+    pub(crate) identity: Identity,
+    /// The directory of the server's socket.
+    pub(crate) socket_dir: PathBuf,
+    _lock: File,
+}
+
+impl DataDir {
+    /// Makes the directory where needed, takes its lock, and puts owners and modes right.
+    pub(crate) fn take(path: &Path) -> Result<DataDir, Error> {
+        let at = |what: &str, path: &Path| {
+            let place = format!("cannot {what} {}", path.display());
+            move |error: io::Error| Error::Config(format!("{place}: {error}"))
+        };
+        fs::create_dir_all(path).map_err(at("make the data directory", path))?;
+        let path = fs::canonicalize(path).map_err(at("open the data directory", path))?;
+        let lock = lock(&path)?;
+        let identity = Identity::for_data_dir(&path)?;
+        let_through(&path, &identity).map_err(at("open the way into", &path))?;
+        identity.check_reach(&path.join("."))?;
+        let pgdata = path.join(PGDATA);
+        if fs::symlink_metadata(&pgdata).is_ok_and(|meta| meta.uid() != identity.uid) {
+            identity
+                .own_tree(&pgdata)
+                .map_err(at("take over", &pgdata))?;
+        }
+        let socket_dir = socket_dir(&path, &identity)?;
+        Ok(DataDir {
+            path,
+            identity,
+            socket_dir,
+            _lock: lock,
+        })
+    }
+
+    /// The server's own files.
+    pub(crate) fn pgdata(&self) -> PathBuf {
+        self.path.join(PGDATA)
+    }
+}
+
+/// The major version that made the server's files, where there are any.
+pub(crate) fn major_version(identity: &Identity, data_dir: &Path) -> Result<Option<u32>, Error> {
+    let path = data_dir.join(PGDATA).join("PG_VERSION");
+    let text = identity.act(|| fs::read_to_string(&path))?;
+    Ok(text.ok().and_then(|text| text.trim().parse().ok()))
+}
+
+/// An advisory lock that goes with the process, however it ends.
+fn lock(data_dir: &Path) -> Result<File, Error> {
+    let path = data_dir.join(LOCK);
+    let fault =
+        |error: io::Error| Error::Config(format!("cannot lock {}: {error}", path.display()));
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .open(&path)
+        .map_err(fault)?;
+    match file.try_lock() {
+        Ok(()) => {}
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = file.take(20).read_to_string(&mut holder);
+            return Err(Error::Config(format!(
+                "the data directory {} is in use by another kith (process {}): stop that one, or give this one a \
+                 --data-dir of its own",
+                data_dir.display(),
+                holder.trim()
+            )));
+        }
+        Err(TryLockError::Error(error)) => return Err(fault(error)),
+    }
+    // For the message above only, so a failure to write it is nobody's trouble.
+    let _ = file
+        .set_len(0)
+        .and_then(|()| file.rewind())
+        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    Ok(file)
+}
+
+/// Lets the server's identity pass through a directory of root's. Passing is all: what lies beside has modes of
+/// its own. The parents are the operator's and are only checked.
+fn let_through(data_dir: &Path, identity: &Identity) -> io::Result<()> {
+    let meta = fs::metadata(data_dir)?;
+    if meta.uid() == 0 && identity.uid != 0 && meta.mode() & 0o001 == 0 {
+        fs::set_permissions(
+            data_dir,
+            Permissions::from_mode(meta.mode() & 0o7777 | 0o011),
+        )?;
+    }
+    Ok(())
+}
+
+fn socket_dir(data_dir: &Path, identity: &Identity) -> Result<PathBuf, Error> {
+    let usual = data_dir.join(RUN);
+    if usual.as_os_str().as_bytes().len() <= LONGEST_SOCKET_DIR {
+        return private_dir(&usual, identity)
+            .map(|()| usual.clone())
+            .map_err(|error| Error::Config(format!("cannot make {}: {error}", usual.display())));
+    }
+    // A socket's path may not be that long: a short one in the temporary directory, the same at every start.
+    let meta = fs::metadata(data_dir)
+        .map_err(|error| Error::Config(format!("{}: {error}", data_dir.display())))?;
+    let mut fault = None;
+    for attempt in 0..10 {
+        let name = format!("kith-{:x}-{:x}-{attempt}", meta.dev(), meta.ino());
+        let short = std::env::temp_dir().join(name);
+        if short.as_os_str().as_bytes().len() > LONGEST_SOCKET_DIR {
+            break;
+        }
+        match private_dir(&short, identity) {
+            Ok(()) => return Ok(short),
+            Err(error) => fault = Some(format!("{}: {error}", short.display())),
+        }
+    }
+    Err(Error::Config(format!(
+        "the path {} is too long for a socket, and no short one could be made ({}): use a shorter --data-dir",
+        data_dir.display(),
+        fault.unwrap_or_else(|| format!("TMPDIR is {}", std::env::temp_dir().display()))
+    )))
+}
+
+/// A directory that only `identity` (and root) can enter. One that is there already must be that: in a
+/// directory that all may write to, somebody else may have put it there.
+fn private_dir(path: &Path, identity: &Identity) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Ok(()) => identity.own(path)?,
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let meta = fs::symlink_metadata(path)?;
+            let ours =
+                meta.uid() == identity.uid || meta.uid() == rustix::process::geteuid().as_raw();
+            if !meta.is_dir() || !ours {
+                return Err(io::Error::new(
+                    io::ErrorKind::AlreadyExists,
+                    "it belongs to somebody else",
+                ));
+            }
+            identity.own(path)?;
+        }
+        Err(error) => return Err(error),
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o700))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn temporary(name: &str) -> PathBuf {
+        let path =
+            std::env::temp_dir().join(format!("kith-data-dir-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        path
+    }
+
+    #[test]
+    fn one_process_at_a_time() {
+        let path = temporary("lock");
+        let held = DataDir::take(&path).unwrap();
+        let refused = DataDir::take(&path).unwrap_err().to_string();
+        assert!(refused.contains("in use by another kith"), "{refused}");
+        assert!(
+            refused.contains(&std::process::id().to_string()),
+            "{refused}"
+        );
+        assert!(refused.contains(&*held.path.to_string_lossy()), "{refused}");
+        drop(held);
+        DataDir::take(&path).unwrap();
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_long_path_gets_a_short_socket() {
+        let root = temporary("long");
+        let held = DataDir::take(&root.join("x".repeat(120))).unwrap();
+        assert!(
+            held.socket_dir.as_os_str().len() <= LONGEST_SOCKET_DIR,
+            "{:?}",
+            held.socket_dir
+        );
+        assert_eq!(
+            fs::metadata(&held.socket_dir).unwrap().mode() & 0o777,
+            0o700
+        );
+        fs::remove_dir_all(&held.socket_dir).unwrap();
+        fs::remove_dir_all(&root).unwrap();
+    }
+}

@@ -1,0 +1,190 @@
+//! Who the PostgreSQL processes run as. PostgreSQL refuses to run as root, so a root Kith gives its
+//! server another identity, and does its own work inside the server's directories under it too: whoever
+//! takes over a tenant's backend may plant a symlink there, and root must not follow it.
+
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::fs::{MetadataExt, lchown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use crate::error::Error;
+
+/// The user that owns nothing, on every Linux.
+const NOBODY: u32 = 65534;
+
+/// A user and group, and whether this process has to change to reach it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    /// True where Kith runs as root and the server may not.
+    changes: bool,
+}
+
+impl Identity {
+    /// Not root: as we are. Root: `KITH_PG_UID` (`uid` or `uid:gid`), else the owner of what is there
+    /// already (the server's files, then the data directory), else nobody.
+    pub(crate) fn for_data_dir(data_dir: &Path) -> Result<Identity, Error> {
+        let (euid, egid) = (rustix::process::geteuid(), rustix::process::getegid());
+        if !euid.is_root() {
+            return Ok(Identity {
+                uid: euid.as_raw(),
+                gid: egid.as_raw(),
+                changes: false,
+            });
+        }
+        if let Some(text) = env::var_os("KITH_PG_UID") {
+            let (uid, gid) = parse_ids(&text)?;
+            return Ok(Identity {
+                uid,
+                gid,
+                changes: true,
+            });
+        }
+        let owner = [
+            data_dir.join(super::data_dir::PGDATA),
+            data_dir.to_path_buf(),
+        ]
+        .iter()
+        .filter_map(|path| fs::metadata(path).ok())
+        .map(|meta| (meta.uid(), meta.gid()))
+        .find(|(uid, _)| *uid != 0);
+        let (uid, gid) = owner.unwrap_or((NOBODY, NOBODY));
+        Ok(Identity {
+            uid,
+            gid,
+            changes: true,
+        })
+    }
+
+    /// Lets a command run under this identity. The supplementary groups are dropped by std along with root.
+    pub(crate) fn apply(&self, command: &mut Command) {
+        if self.changes {
+            command.uid(self.uid).gid(self.gid);
+        }
+    }
+
+    /// Gives one path to this identity; a symlink itself, never its target.
+    pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
+        if self.changes {
+            lchown(path, Some(self.uid), Some(self.gid))
+        } else {
+            Ok(())
+        }
+    }
+
+    /// Gives a whole tree to this identity.
+    pub(crate) fn own_tree(&self, path: &Path) -> io::Result<()> {
+        self.own(path)?;
+        if fs::symlink_metadata(path)?.is_dir() {
+            for entry in fs::read_dir(path)? {
+                self.own_tree(&entry?.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `work` with the rights of this identity and no more. The change is one of a short-lived thread:
+    /// on Linux, credentials belong to the thread.
+    pub(crate) fn act<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        if !self.changes {
+            return Ok(work());
+        }
+        std::thread::scope(|scope| {
+            let acting = scope.spawn(|| self.assume().map(|()| work()));
+            match acting.join() {
+                Ok(Ok(value)) => Ok(value),
+                Ok(Err(error)) => Err(Error::Config(format!(
+                    "cannot run PostgreSQL as uid {} (it refuses to run as root): {error}; start kith as a plain user, \
+                     or let it have CAP_SETUID, CAP_SETGID and CAP_CHOWN",
+                    self.uid
+                ))),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    #[cfg(target_os = "linux")]
+    fn assume(&self) -> io::Result<()> {
+        use rustix::process::{Gid, Uid};
+        use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
+
+        let (uid, gid) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid));
+        set_thread_groups(&[])?;
+        set_thread_res_gid(gid, gid, gid)?;
+        set_thread_res_uid(uid, uid, uid)?;
+        Ok(())
+    }
+
+    /// Elsewhere credentials belong to the process: the work is done as we are.
+    #[cfg(not(target_os = "linux"))]
+    fn assume(&self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// That this identity can get to `path`; else an error that names the directory which stands in the way.
+    pub(crate) fn check_reach(&self, path: &Path) -> Result<(), Error> {
+        let closed = self.act(|| first_closed(path))?;
+        match closed {
+            None => Ok(()),
+            Some(closed) => Err(Error::Config(format!(
+                "uid {}, which PostgreSQL runs as, cannot reach {}: {} is closed to it; run `chmod o+x {}`, choose another place, \
+                 or set KITH_PG_UID",
+                self.uid,
+                path.display(),
+                closed.display(),
+                closed.display()
+            ))),
+        }
+    }
+}
+
+/// The first directory on the way to `path` that this thread may not pass through.
+fn first_closed(path: &Path) -> Option<PathBuf> {
+    let denied = |path: &Path| matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
+    if !denied(path) {
+        return None;
+    }
+    let mut ancestors: Vec<&Path> = path.ancestors().collect();
+    ancestors.reverse();
+    ancestors
+        .windows(2)
+        .find(|pair| denied(pair[1]))
+        .map(|pair| pair[0].to_path_buf())
+}
+
+fn parse_ids(text: &OsStr) -> Result<(u32, u32), Error> {
+    let fault = || {
+        Error::Config(format!(
+            "KITH_PG_UID must be a uid other than 0, or uid:gid; it is {text:?}"
+        ))
+    };
+    let text = text.to_str().ok_or_else(fault)?;
+    let (uid, gid) = text.split_once(':').unwrap_or((text, text));
+    let (uid, gid) = (
+        uid.parse().map_err(|_| fault())?,
+        gid.parse().map_err(|_| fault())?,
+    );
+    if uid == 0 {
+        Err(fault())
+    } else {
+        Ok((uid, gid))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_a_uid_or_a_uid_and_a_gid() {
+        assert_eq!(parse_ids(OsStr::new("70")).unwrap(), (70, 70));
+        assert_eq!(parse_ids(OsStr::new("70:71")).unwrap(), (70, 71));
+        for bad in ["", "0", "postgres", "70:", "-1"] {
+            assert!(parse_ids(OsStr::new(bad)).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! Makes the server's files at the first start, and writes who may log in at every start.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::binaries::Binaries;
+use super::data_dir::{DataDir, PGDATA};
+use super::postmaster;
+use crate::error::Error;
+use crate::secret::Secret;
+
+/// How the names of an unfinished initdb begin.
+pub(crate) const UNFINISHED: &str = "pg.new";
+
+/// Makes the server's files where there are none. All or nothing: they are made beside their place and moved
+/// into it, so that a Kith killed in the middle starts over. `durable` is off for trials only.
+pub(crate) fn ensure(
+    binaries: &Binaries,
+    dir: &DataDir,
+    password: &Secret,
+    durable: bool,
+) -> Result<(), Error> {
+    let fault = |what: &str, error: io::Error| {
+        Error::Config(format!("{}: {what}: {error}", dir.path.display()))
+    };
+    remove_unfinished(&dir.path)
+        .map_err(|error| fault("cannot remove an unfinished initdb", error))?;
+    let pgdata = dir.pgdata();
+    if dir.identity.act(|| pgdata.join("PG_VERSION").exists())? {
+        return Ok(());
+    }
+    if pgdata.exists() && fs::read_dir(&pgdata).is_ok_and(|mut entries| entries.next().is_some()) {
+        return Err(Error::Config(format!(
+            "{} has files but is no PostgreSQL data directory: restore it or move it away",
+            pgdata.display()
+        )));
+    }
+    tracing::info!(path = %pgdata.display(), "making a new PostgreSQL data directory");
+    let new = dir.path.join(UNFINISHED);
+    DirBuilder::new()
+        .mode(0o700)
+        .create(&new)
+        .map_err(|error| fault("cannot make a directory", error))?;
+    dir.identity
+        .own(&new)
+        .map_err(|error| fault("cannot give a directory away", error))?;
+    let password =
+        PasswordFile::write(dir, password).map_err(|error| fault("cannot write a file", error))?;
+    run(binaries, dir, &new, &password.path, durable)?;
+    drop(password);
+    fs::rename(&new, &pgdata)
+        .and_then(|()| File::open(&dir.path)?.sync_all())
+        .map_err(|error| fault("cannot put the new files in place", error))
+}
+
+fn run(
+    binaries: &Binaries,
+    dir: &DataDir,
+    pgdata: &Path,
+    password: &Path,
+    durable: bool,
+) -> Result<(), Error> {
+    let mut command = binaries.command("initdb");
+    command
+        .arg("--pgdata")
+        .arg(pgdata)
+        .arg("--pwfile")
+        .arg(password);
+    command.args([
+        "--username=postgres",
+        "--encoding=UTF8",
+        "--auth=scram-sha-256",
+        "--data-checksums",
+    ]);
+    // The same order and case rules whatever the system's libraries are, where PostgreSQL brings them along.
+    if binaries.version.0 >= 17 {
+        command.args([
+            "--locale-provider=builtin",
+            "--builtin-locale=C.UTF-8",
+            "--locale=C",
+        ]);
+    } else {
+        command.arg("--locale=C.UTF-8");
+    }
+    if !durable {
+        command.arg("--no-sync");
+    }
+    dir.identity.apply(&mut command);
+    postmaster::die_with_parent(&mut command, rustix::process::Signal::KILL);
+    let output = command.output().map_err(|error| {
+        Error::Config(format!(
+            "cannot run {}/initdb: {error}",
+            binaries.bin.display()
+        ))
+    })?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let cause = text
+        .lines()
+        .find(|line| line.contains("error:") || line.contains("FATAL:"))
+        .or_else(|| text.lines().last())
+        .unwrap_or_default();
+    Err(Error::Config(format!(
+        "initdb failed in {} ({}): {}",
+        dir.path.display(),
+        output.status,
+        cause.trim()
+    )))
+}
+
+/// The password in a file that only the server's identity can read, gone when this is dropped.
+struct PasswordFile {
+    path: PathBuf,
+}
+
+impl PasswordFile {
+    fn write(dir: &DataDir, password: &Secret) -> io::Result<PasswordFile> {
+        let file = PasswordFile {
+            path: dir.path.join(format!("{UNFINISHED}.password")),
+        };
+        let mut open = File::options()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&file.path)?;
+        dir.identity.own(&file.path)?;
+        open.write_all(password.expose().as_bytes())?;
+        open.write_all(b"\n")?;
+        Ok(file)
+    }
+}
+
+impl Drop for PasswordFile {
+    fn drop(&mut self) {
+        // Where this fails the next start removes it.
+        let _ = fs::remove_file(&self.path);
+    }
+}
+
+fn remove_unfinished(data_dir: &Path) -> io::Result<()> {
+    for entry in fs::read_dir(data_dir)? {
+        let entry = entry?;
+        if !entry
+            .file_name()
+            .as_encoded_bytes()
+            .starts_with(UNFINISHED.as_bytes())
+        {
+            continue;
+        }
+        if entry.file_type()?.is_dir() {
+            fs::remove_dir_all(entry.path())?;
+        } else {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes `pg_hba.conf`, whole or not at all.
+pub(crate) fn write_access(dir: &DataDir, tcp: bool) -> Result<(), Error> {
+    let path = dir.path.join(PGDATA).join("pg_hba.conf");
+    let new = path.with_extension("conf.new");
+    dir.identity
+        .act(|| {
+            // Whatever stands under that name goes first: a link there would be written through.
+            match fs::remove_file(&new) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+            let mut file = File::options()
+                .write(true)
+                .create_new(true)
+                .mode(0o600)
+                .open(&new)?;
+            file.write_all(access(tcp).as_bytes())?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        })?
+        .map_err(|error| Error::Config(format!("cannot write {}: {error}", path.display())))
+}
+
+/// Who may log in from where. The socket lies in a directory that only Kith can enter. From the network come
+/// the workspaces' direct roles and nobody else: a tenant can give its API role a password that it knows.
+fn access(tcp: bool) -> String {
+    let mut text = String::from(
+        "# Written by kith at every start; changes are lost.\n\
+         local replication all reject\n\
+         local all all scram-sha-256\n",
+    );
+    if tcp {
+        text.push_str("host replication all all reject\nhost all /_d$ all scram-sha-256\n");
+    }
+    text.push_str("host all all all reject\n");
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn from_the_network_come_direct_roles_only() {
+        let rules = |tcp| {
+            access(tcp)
+                .lines()
+                .filter(|line| line.starts_with("host"))
+                .map(str::to_owned)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(rules(false), ["host all all all reject"]);
+        assert_eq!(
+            rules(true),
+            [
+                "host replication all all reject",
+                "host all /_d$ all scram-sha-256",
+                "host all all all reject"
+            ]
+        );
+    }
+}

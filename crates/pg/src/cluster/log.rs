@@ -1,0 +1,261 @@
+//! The server's log, from its standard error into ours. Tenants can write to it (`RAISE LOG`, failing
+//! statements), as much as they like: it is read as fast as it comes, so that no backend ever waits for it, and
+//! little of it is passed on. Lines that come from a database's sessions have a share of their own, so that a
+//! flood of them hides nothing that the server itself has to say.
+
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// `log_line_prefix`: the kind of process, the database, the SQLSTATE.
+pub(crate) const PREFIX: &str = "%b|%d|%e|";
+
+/// The kinds of process that run a tenant's code and may not name a database in their lines.
+const SESSION_KINDS: &[&str] = &[
+    "client backend",
+    "autovacuum worker",
+    "parallel worker",
+    "background worker",
+];
+
+/// Classes of SQLSTATE that tell of the server's health even where a session says them: out of something, a
+/// failing disk, a damaged page.
+const HEALTH: &[&str] = &["53", "58", "XX"];
+
+/// Bytes of a line that are passed on.
+const LONGEST_LINE: usize = 1000;
+/// Lines a second that are passed on, of the server's own and of sessions.
+const OWN_LINES: u32 = 100;
+const SESSION_LINES: u32 = 10;
+
+/// What the server last complained about: it goes into the error where the server then ends.
+#[derive(Clone, Default)]
+pub(crate) struct Complaint(Arc<Mutex<Option<String>>>);
+
+impl Complaint {
+    fn note(&self, text: &str) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
+    }
+
+    pub(crate) fn take(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+/// Reads until the last process of the server has closed its end.
+pub(crate) fn relay(stderr: impl Read, complaint: &Complaint) {
+    let mut reader = BufReader::with_capacity(64 * 1024, stderr);
+    let (mut own, mut sessions) = (Allowance::new(OWN_LINES), Allowance::new(SESSION_LINES));
+    let mut line = Vec::new();
+    while let Ok(true) = read_line(&mut reader, &mut line) {
+        let line = Line::parse(&line);
+        if line.from_session {
+            if sessions.spend("PostgreSQL sessions") {
+                line.pass_on();
+            }
+            continue;
+        }
+        if matches!(line.severity, Severity::Fatal) {
+            complaint.note(&line.text);
+        }
+        if own.spend("PostgreSQL") {
+            line.pass_on();
+        }
+    }
+}
+
+/// One line, of which at most [`LONGEST_LINE`] bytes are kept. False at the end.
+fn read_line(reader: &mut impl BufRead, line: &mut Vec<u8>) -> io::Result<bool> {
+    line.clear();
+    let mut read = false;
+    loop {
+        let part = match reader.fill_buf() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            part => part?,
+        };
+        if part.is_empty() {
+            return Ok(read);
+        }
+        read = true;
+        let end = part.iter().position(|byte| *byte == b'\n');
+        let text = &part[..end.unwrap_or(part.len())];
+        line.extend_from_slice(&text[..text.len().min(LONGEST_LINE - line.len())]);
+        let used = end.map_or(part.len(), |end| end + 1);
+        reader.consume(used);
+        if end.is_some() {
+            return Ok(true);
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Severity {
+    Fatal,
+    Warning,
+    Error,
+    Note,
+}
+
+struct Line {
+    from_session: bool,
+    severity: Severity,
+    health: bool,
+    text: String,
+}
+
+impl Line {
+    /// The rest of a message begins with a tab, so that no session can forge a prefix. Other lines without one
+    /// come from before the server is up.
+    fn parse(line: &[u8]) -> Line {
+        let line = String::from_utf8_lossy(line);
+        // Control characters could draw over the operator's terminal.
+        let clean = |text: &str| {
+            text.trim()
+                .chars()
+                .map(|c| if c.is_control() { ' ' } else { c })
+                .collect::<String>()
+        };
+        let parts: Vec<&str> = line.splitn(4, '|').collect();
+        let [kind, database, sqlstate, rest] = parts[..] else {
+            return Line {
+                from_session: line.starts_with('\t'),
+                severity: Severity::Note,
+                health: false,
+                text: clean(&line),
+            };
+        };
+        let (severity, text) = rest.split_once(':').unwrap_or(("", rest));
+        let severity = match severity {
+            "FATAL" | "PANIC" => Severity::Fatal,
+            "WARNING" => Severity::Warning,
+            "ERROR" => Severity::Error,
+            _ => Severity::Note,
+        };
+        Line {
+            from_session: line.starts_with('\t')
+                || !database.is_empty()
+                || SESSION_KINDS.contains(&kind),
+            severity,
+            health: HEALTH.iter().any(|class| sqlstate.starts_with(class)),
+            text: clean(text),
+        }
+    }
+
+    fn pass_on(&self) {
+        match (self.from_session, self.severity) {
+            (true, _) if self.health => {
+                tracing::warn!(target: "postgres", session = true, "{}", self.text)
+            }
+            (true, _) => tracing::debug!(target: "postgres", session = true, "{}", self.text),
+            (false, Severity::Fatal | Severity::Error) => {
+                tracing::error!(target: "postgres", "{}", self.text)
+            }
+            (false, Severity::Warning) => tracing::warn!(target: "postgres", "{}", self.text),
+            (false, Severity::Note) => tracing::info!(target: "postgres", "{}", self.text),
+        }
+    }
+}
+
+/// So many lines a second; what is beyond is counted and told once.
+struct Allowance {
+    lines: u32,
+    left: u32,
+    dropped: u64,
+    since: Instant,
+}
+
+impl Allowance {
+    fn new(lines: u32) -> Allowance {
+        Allowance {
+            lines,
+            left: lines,
+            dropped: 0,
+            since: Instant::now(),
+        }
+    }
+
+    fn spend(&mut self, whose: &str) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            if self.dropped > 0 {
+                tracing::warn!(target: "postgres", lines = self.dropped, "log lines of {whose} left out");
+            }
+            *self = Allowance::new(self.lines);
+        }
+        let may = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        self.dropped += u64::from(!may);
+        may
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_say_whose_they_are_and_how_bad() {
+        let check = |line: &str, session, severity, text: &str| {
+            let read = Line::parse(line.as_bytes());
+            assert_eq!(
+                (read.from_session, read.severity, read.text.as_str()),
+                (session, severity, text),
+                "{line}"
+            );
+        };
+        check(
+            "postmaster||00000|LOG:  ready",
+            false,
+            Severity::Note,
+            "ready",
+        );
+        check(
+            "client backend|w_1|P0001|ERROR:  a|b\u{1b}[2J",
+            true,
+            Severity::Error,
+            "a|b [2J",
+        );
+        check(
+            "autovacuum worker||P0001|WARNING:  from an index",
+            true,
+            Severity::Warning,
+            "from an index",
+        );
+        check(
+            "startup||53100|FATAL:  no space",
+            false,
+            Severity::Fatal,
+            "no space",
+        );
+        check(
+            "\tpostmaster||00000|FATAL:  forged",
+            true,
+            Severity::Fatal,
+            "forged",
+        );
+        check("\tcontinued", true, Severity::Note, "continued");
+        check(
+            "postgres: loading failed",
+            false,
+            Severity::Note,
+            "postgres: loading failed",
+        );
+    }
+
+    #[test]
+    fn an_endless_line_is_kept_short_and_the_next_one_is_whole() {
+        let text = [b"x".repeat(3_000_000), b"\nnext\nlast".to_vec()].concat();
+        let mut reader = BufReader::new(text.as_slice());
+        let mut line = Vec::new();
+        assert!(read_line(&mut reader, &mut line).unwrap() && line.len() == LONGEST_LINE);
+        assert!(read_line(&mut reader, &mut line).unwrap() && line == b"next");
+        assert!(read_line(&mut reader, &mut line).unwrap() && line == b"last");
+        assert!(!read_line(&mut reader, &mut line).unwrap());
+    }
+
+    #[test]
+    fn a_flood_is_cut() {
+        let mut allowance = Allowance::new(3);
+        let passed = (0..100).filter(|_| allowance.spend("x")).count();
+        assert_eq!((passed, allowance.dropped), (3, 97));
+    }
+}

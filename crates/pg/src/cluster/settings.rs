@@ -1,0 +1,197 @@
+//! How the embedded server is set up, as one table. What is here cannot be changed from inside: options of the
+//! command line beat `postgresql.conf` and `ALTER SYSTEM`. What a session may change is pinned elsewhere, in
+//! its startup packet.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::Path;
+
+/// A setting, its value, and the major version that brought it.
+const SETTINGS: &[(&str, &str, u32)] = &[
+    // Durability, said aloud although it is the default: nothing may turn it off by accident.
+    ("fsync", "on", 0),
+    ("full_page_writes", "on", 0),
+    ("synchronous_commit", "on", 0),
+    // `logical` is needed only while a workspace moves, and costs every write.
+    ("wal_level", "replica", 0),
+    ("max_wal_senders", "4", 0),
+    // Connections. The last fifteen are Kith's own: five for the superuser, ten for roles with
+    // pg_use_reserved_connections, so that no crowd of tenants locks the watchdog out.
+    ("max_connections", "200", 0),
+    ("superuser_reserved_connections", "5", 0),
+    ("reserved_connections", "10", 16),
+    ("authentication_timeout", "15s", 0),
+    // A client that is gone is noticed although its statement runs on.
+    ("client_connection_check_interval", "2s", 0),
+    ("tcp_keepalives_idle", "60", 0),
+    ("tcp_keepalives_interval", "10", 0),
+    ("tcp_keepalives_count", "6", 0),
+    ("tcp_user_timeout", "2min", 0),
+    // Memory, sized for a small machine.
+    ("shared_buffers", "128MB", 0),
+    ("dynamic_shared_memory_type", "posix", 0),
+    ("maintenance_work_mem", "64MB", 0),
+    ("autovacuum_work_mem", "32MB", 0),
+    ("jit", "off", 0),
+    // Few helpers: there are many sessions already, and a tenant may raise the parallel settings of its own.
+    ("max_worker_processes", "4", 0),
+    ("max_parallel_workers", "2", 0),
+    ("max_parallel_workers_per_gather", "0", 0),
+    ("max_parallel_maintenance_workers", "0", 0),
+    ("max_logical_replication_workers", "2", 0),
+    // Without helper processes, and without io_uring, which containers forbid.
+    ("io_method", "sync", 18),
+    // What one tenant could exhaust for all. The lock table is shared, and ~24 500 savepoints filled it at the
+    // default of 64.
+    ("max_locks_per_transaction", "1024", 0),
+    ("max_prepared_transactions", "0", 0),
+    ("max_notify_queue_pages", "1024", 17),
+    ("temp_file_limit", "512MB", 0),
+    // Many small databases, most of them asleep.
+    ("autovacuum_naptime", "1min", 0),
+    ("autovacuum_max_workers", "3", 0),
+    ("autovacuum_worker_slots", "4", 18),
+    ("autovacuum_vacuum_scale_factor", "0.1", 0),
+    // Clones of a template come with full-page images; fewer forced checkpoints while many are made.
+    ("max_wal_size", "2GB", 0),
+    ("checkpoint_completion_target", "0.9", 0),
+    // The log goes to Kith over a pipe. No statement and no parameter of a tenant's gets into it, nor the
+    // values in an error's detail.
+    ("log_destination", "stderr", 0),
+    ("logging_collector", "off", 0),
+    ("log_line_prefix", super::log::PREFIX, 0),
+    ("log_error_verbosity", "terse", 0),
+    ("log_statement", "none", 0),
+    ("log_min_error_statement", "panic", 0),
+    ("log_min_duration_statement", "-1", 0),
+    ("log_parameter_max_length", "0", 0),
+    ("log_parameter_max_length_on_error", "0", 0),
+    ("log_connections", "off", 0),
+    ("log_disconnections", "off", 0),
+    ("log_checkpoints", "off", 0),
+    ("lc_messages", "C", 0),
+    ("timezone", "UTC", 0),
+    ("log_timezone", "UTC", 0),
+    ("password_encryption", "scram-sha-256", 0),
+    // What crashed stays away from others' data: all sessions end and the server recovers.
+    ("restart_after_crash", "on", 0),
+    ("unix_socket_permissions", "0700", 0),
+];
+
+/// What decides where the server listens and what it works on; `options` cannot change these.
+pub(crate) struct Place<'a> {
+    pub(crate) pgdata: &'a Path,
+    pub(crate) socket_dir: &'a Path,
+    pub(crate) tcp: Option<SocketAddr>,
+    pub(crate) port: u16,
+}
+
+/// The arguments of `postgres`: the table as far as this version knows it, what the caller sets otherwise, then
+/// the place.
+pub(crate) fn arguments(
+    place: &Place<'_>,
+    version: u32,
+    options: &[(String, String)],
+) -> Vec<OsString> {
+    let mut arguments: Vec<OsString> = vec!["-D".into(), place.pgdata.into()];
+    let mut set = |name: &str, value: OsString| {
+        let mut setting = OsString::from(format!("{name}="));
+        setting.push(value);
+        arguments.extend(["-c".into(), setting]);
+    };
+    let otherwise = |name: &str| {
+        options
+            .iter()
+            .any(|(other, _)| other.eq_ignore_ascii_case(name))
+    };
+    for (name, value, since) in SETTINGS {
+        if version >= *since && !otherwise(name) {
+            set(name, value.into());
+        }
+    }
+    for (name, value) in options {
+        set(name, value.into());
+    }
+    let listen = place
+        .tcp
+        .map(|address| address.ip().to_string())
+        .unwrap_or_default();
+    set("listen_addresses", listen.into());
+    set("port", place.port.to_string().into());
+    set("unix_socket_directories", quoted(place.socket_dir));
+    arguments
+}
+
+/// The setting is a list: in quotes, a comma in a directory's name is a comma.
+fn quoted(directory: &Path) -> OsString {
+    let mut bytes = vec![b'"'];
+    for byte in directory.as_os_str().as_bytes() {
+        bytes.extend(std::iter::repeat_n(
+            *byte,
+            if *byte == b'"' { 2 } else { 1 },
+        ));
+    }
+    bytes.push(b'"');
+    OsString::from_vec(bytes)
+}
+
+/// False only where the caller gave durability up, as trials do.
+pub(crate) fn durable(options: &[(String, String)]) -> bool {
+    !options
+        .iter()
+        .any(|(name, value)| name.eq_ignore_ascii_case("fsync") && value == "off")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(version: u32, options: &[(&str, &str)]) -> Vec<String> {
+        let options: Vec<_> = options
+            .iter()
+            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
+            .collect();
+        let place = Place {
+            pgdata: Path::new("/d"),
+            socket_dir: Path::new("/s"),
+            tcp: None,
+            port: 5432,
+        };
+        arguments(&place, version, &options)
+            .into_iter()
+            .map(|word| word.into_string().unwrap())
+            .collect()
+    }
+
+    #[test]
+    fn settings_that_a_version_does_not_know_are_left_out() {
+        let has = |version, name: &str| of(version, &[]).iter().any(|word| word.starts_with(name));
+        assert!(
+            has(18, "io_method=")
+                && has(17, "max_notify_queue_pages=")
+                && has(16, "reserved_connections=")
+        );
+        assert!(!has(17, "io_method=") && !has(16, "max_notify_queue_pages="));
+    }
+
+    #[test]
+    fn the_caller_changes_a_setting_but_not_the_place() {
+        let words = of(
+            18,
+            &[("Shared_Buffers", "1GB"), ("port", "1"), ("fsync", "off")],
+        );
+        let values = |name: &str| {
+            words
+                .iter()
+                .filter(|word| word.to_lowercase().starts_with(name))
+                .cloned()
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(values("shared_buffers="), ["Shared_Buffers=1GB"]);
+        assert_eq!(values("port=").last().unwrap(), "port=5432");
+        assert_eq!(values("listen_addresses="), ["listen_addresses="]);
+        assert_eq!(quoted(Path::new("/a,\"b")), "\"/a,\"\"b\"");
+        assert!(!durable(&[("fsync".into(), "off".into())]) && durable(&[]));
+    }
+}

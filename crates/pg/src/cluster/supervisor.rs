@@ -1,0 +1,301 @@
+//! The thread that owns the server: prepares its files, starts it, starts it again when it dies. It is a thread of
+//! its own and not a task, because the server shuts down when the thread that started it ends.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::sync::watch;
+
+use super::data_dir::DataDir;
+use super::postmaster::{Door, Postmaster, knock};
+use super::settings::{self, Place};
+use super::{ClusterOptions, initdb, strays};
+use crate::error::Error;
+
+/// How long a server may be busy with recovery before it is given up.
+const RECOVERY: Duration = Duration::from_secs(600);
+/// A server that ran this long was a good start: the count of failures begins anew.
+const SETTLED: Duration = Duration::from_secs(60);
+/// Starts in a row that may fail.
+const ATTEMPTS: u32 = 8;
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+
+/// Where the server stands.
+#[derive(Clone, Debug)]
+pub(crate) enum State {
+    /// Files are made, or the server is on its way up for the first time.
+    Starting,
+    /// It takes connections.
+    Ready,
+    /// It died and is being started again.
+    Restarting,
+    /// It was told to stop and has.
+    Stopped,
+    /// It is gone and will not come back; why.
+    Lost(String),
+}
+
+impl State {
+    pub(crate) fn is_final(&self) -> bool {
+        matches!(self, State::Stopped | State::Lost(_))
+    }
+}
+
+/// What the thread shares with the handle.
+pub(crate) struct Shared {
+    state: watch::Sender<State>,
+    control: Mutex<Control>,
+    /// Told when `control` changes.
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Control {
+    stopping: bool,
+    /// The living (or unreaped) postmaster: a signal under this lock hits it and nobody else.
+    pid: Option<Pid>,
+    /// Where the socket is, once the data directory has been taken.
+    socket_dir: Option<PathBuf>,
+    data_dir: Option<PathBuf>,
+}
+
+impl Shared {
+    pub(crate) fn new() -> Arc<Shared> {
+        Arc::new(Shared {
+            state: watch::Sender::new(State::Starting),
+            control: Mutex::default(),
+            changed: Condvar::new(),
+        })
+    }
+
+    pub(crate) fn watch(&self) -> watch::Receiver<State> {
+        self.state.subscribe()
+    }
+
+    pub(crate) fn pid(&self) -> Option<Pid> {
+        self.control().pid
+    }
+
+    /// The data directory and the socket's, as they were settled at the start.
+    pub(crate) fn directories(&self) -> Option<(PathBuf, PathBuf)> {
+        let control = self.control();
+        Some((control.data_dir.clone()?, control.socket_dir.clone()?))
+    }
+
+    /// Has the server end, and not be started again.
+    pub(crate) fn stop(&self, signal: Signal) {
+        let mut control = self.control();
+        control.stopping = true;
+        if let Some(pid) = control.pid {
+            // It may have ended a moment ago.
+            let _ = kill_process(pid, signal);
+        }
+        self.changed.notify_all();
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        self.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn stopping(&self) -> bool {
+        self.control().stopping
+    }
+
+    /// Takes note of the new postmaster; one that was started while a stop came in is stopped at once.
+    fn started(&self, pid: Pid) {
+        let mut control = self.control();
+        control.pid = Some(pid);
+        if control.stopping {
+            let _ = kill_process(pid, Signal::INT);
+        }
+    }
+
+    /// Waits, but not longer than until a stop. True where there is none.
+    fn pause(&self, time: Duration) -> bool {
+        let control = self.control();
+        let waited = self
+            .changed
+            .wait_timeout_while(control, time, |control| !control.stopping);
+        !waited.unwrap_or_else(PoisonError::into_inner).0.stopping
+    }
+}
+
+/// Starts the thread.
+pub(crate) fn start(options: ClusterOptions) -> Result<Arc<Shared>, Error> {
+    let shared = Shared::new();
+    let outcome = Outcome(shared.clone());
+    std::thread::Builder::new()
+        .name("postgres-supervisor".into())
+        .spawn(move || {
+            let last = match supervise(&options, &outcome.0) {
+                Ok(()) => State::Stopped,
+                Err(error) => State::Lost(error.to_string()),
+            };
+            outcome.0.state.send_replace(last);
+        })?;
+    Ok(shared)
+}
+
+/// Says so when the thread panics: somebody waits for its last word.
+struct Outcome(Arc<Shared>);
+
+impl Drop for Outcome {
+    fn drop(&mut self) {
+        self.0.state.send_if_modified(|state| {
+            let silent = !state.is_final();
+            if silent {
+                *state = State::Lost("the thread that looks after PostgreSQL has failed".into());
+            }
+            silent
+        });
+    }
+}
+
+/// Runs the server until it was told to stop, or cannot be run.
+fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
+    let dir = DataDir::take(&options.data_dir)?;
+    strays::end(&dir)?;
+    initdb::ensure(
+        &options.binaries,
+        &dir,
+        &options.superuser_password,
+        settings::durable(&options.settings),
+    )?;
+    initdb::write_access(&dir, options.tcp.is_some())?;
+    {
+        let mut control = shared.control();
+        control.data_dir = Some(dir.path.clone());
+        control.socket_dir = Some(dir.socket_dir.clone());
+    }
+    let mut failures = 0;
+    loop {
+        if shared.stopping() {
+            return Ok(());
+        }
+        let run = run_once(options, &dir, shared)?;
+        if shared.stopping() {
+            return Ok(());
+        }
+        failures = if run.settled { 1 } else { failures + 1 };
+        let was_up = run.was_up || matches!(*shared.state.borrow(), State::Restarting);
+        if failures >= ATTEMPTS || (!was_up && !run.may_pass) {
+            return Err(Error::Config(format!(
+                "PostgreSQL in {} {}",
+                dir.path.display(),
+                run.why
+            )));
+        }
+        if was_up {
+            shared.state.send_replace(State::Restarting);
+        }
+        let pause = FIRST_PAUSE
+            .saturating_mul(1 << (failures - 1).min(16))
+            .min(LONGEST_PAUSE);
+        tracing::error!(
+            cause = run.why,
+            pause_ms = pause.as_millis() as u64,
+            "PostgreSQL has ended; starting it again"
+        );
+        shared.pause(pause);
+        strays::end(&dir)?;
+    }
+}
+
+/// How a run of the postmaster went.
+struct Run {
+    was_up: bool,
+    settled: bool,
+    /// The cause goes away by itself: processes of the last run hold its shared memory.
+    may_pass: bool,
+    why: String,
+}
+
+fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<Run, Error> {
+    let place = Place {
+        pgdata: &dir.pgdata(),
+        socket_dir: &dir.socket_dir,
+        tcp: options.tcp,
+        port: options.port(),
+    };
+    let arguments = settings::arguments(&place, options.binaries.version.0, &options.settings);
+    let postmaster = Postmaster::spawn(
+        &options.binaries,
+        &dir.identity,
+        &arguments,
+        options.memory_limit_bytes,
+    )
+    .map_err(|error| {
+        Error::Config(format!(
+            "cannot run {}/postgres: {error}",
+            options.binaries.bin.display()
+        ))
+    })?;
+    shared.started(postmaster.pid());
+    let start = Instant::now();
+    let was_up = wait_until_ready(&postmaster, options, dir, start);
+    if was_up && !shared.stopping() {
+        tracing::info!(
+            pid = postmaster.pid().as_raw_pid(),
+            ms = start.elapsed().as_millis() as u64,
+            "PostgreSQL is ready"
+        );
+        shared.state.send_replace(State::Ready);
+    }
+    postmaster.wait_for_end();
+    shared.control().pid = None;
+    let (status, complaint) = postmaster.reap();
+    let ended = status.map_or_else(|error| error.to_string(), |status| status.to_string());
+    let complaint = complaint.unwrap_or_default();
+    Ok(Run {
+        was_up,
+        settled: was_up && start.elapsed() >= SETTLED,
+        may_pass: complaint.contains("shared memory block") || complaint.contains("lock file"),
+        why: format!(
+            "has ended ({ended}){}{complaint}",
+            if complaint.is_empty() { "" } else { ": " }
+        ),
+    })
+}
+
+/// False where the server ended first, or took longer than any recovery may.
+fn wait_until_ready(
+    postmaster: &Postmaster,
+    options: &ClusterOptions,
+    dir: &DataDir,
+    start: Instant,
+) -> bool {
+    let socket = dir.socket_dir.join(format!(".s.PGSQL.{}", options.port()));
+    let mut told = start;
+    loop {
+        let door = knock(&socket);
+        if door == Door::Open {
+            return true;
+        }
+        if postmaster.has_ended() {
+            return false;
+        }
+        if told.elapsed() >= Duration::from_secs(10) {
+            told = Instant::now();
+            tracing::info!(
+                seconds = start.elapsed().as_secs(),
+                "waiting for PostgreSQL to recover"
+            );
+        }
+        if start.elapsed() >= RECOVERY {
+            tracing::error!(
+                "PostgreSQL is not ready after {} s; ending it",
+                RECOVERY.as_secs()
+            );
+            let _ = kill_process(postmaster.pid(), Signal::QUIT);
+            return false;
+        }
+        std::thread::sleep(Duration::from_millis(if start.elapsed().as_secs() < 2 {
+            5
+        } else {
+            100
+        }));
+    }
+}
