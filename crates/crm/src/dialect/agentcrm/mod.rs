@@ -1,0 +1,18 @@
+//! agentCRM's wire format (`acrm_dev_…` and `acrm_live_…` keys). Its names are the physical schema's.
+
+mod read;
+mod show;
+
+use crate::dialect::Dialect;
+
+pub use show::{show, show_fault};
+
+/// agentCRM's dialect; also that of callers without a key.
+pub static AGENTCRM: Dialect = Dialect {
+    name: "agentcrm",
+    key_prefixes: &["acrm_dev_", "acrm_live_"],
+    read: read::read,
+    methods: read::methods,
+    show: show::show,
+    show_fault: show::show_fault,
+};

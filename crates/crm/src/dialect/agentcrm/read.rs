@@ -1,0 +1,131 @@
+//! Requests of agentCRM's dialect as asks.
+
+use serde_json::Value;
+
+use crate::dialect::{store_ids, stored_id};
+use crate::model::ask::Ask;
+use crate::model::call::{Call, Method};
+use crate::model::fault::Fault;
+use crate::model::filter::{Deleted, Filter};
+use crate::model::page::{PageAsk, parse_limit};
+
+/// Where a path leads.
+enum Route<'a> {
+    Sql,
+    List(&'a str),
+    Create(&'a str),
+    Find(&'a str, &'a str),
+    Update(&'a str, &'a str),
+    Delete(&'a str, &'a str),
+}
+
+#[rustfmt::skip] // the table of routes is read in columns
+fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
+    use Method::{Delete, Get, Patch, Post};
+    Some(match (method, path) {
+        (Post,   ["sql"])     => Route::Sql,
+        (_,      ["sql", ..]) => return None,
+        (Get,    [table])     => Route::List(table),
+        (Post,   [table])     => Route::Create(table),
+        (Get,    [table, id]) => Route::Find(table, id),
+        (Patch,  [table, id]) => Route::Update(table, id),
+        (Delete, [table, id]) => Route::Delete(table, id),
+        _                     => return None,
+    })
+}
+
+/// The methods that a path has.
+pub fn methods(path: &[&str]) -> Vec<Method> {
+    Method::ALL.into_iter().filter(|method| route(*method, path).is_some()).collect()
+}
+
+/// Reads a call.
+pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
+    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+    let Some(route) = route(call.method, &path) else {
+        let allow: Vec<_> = methods(&path).into_iter().map(Method::name).collect();
+        return Err(match allow.is_empty() {
+            true => Fault::NoSuchPath { path: format!("/v1/{}", path.join("/")) },
+            false => Fault::MethodNotAllowed { allow },
+        });
+    };
+    match route {
+        Route::Sql => sql(call),
+        Route::List(table) => list(call, table),
+        Route::Create(table) => {
+            call.only_parameters(&[])?;
+            Ok(Ask::Create { table: table.into(), values: body(call)? })
+        }
+        Route::Find(table, id) => {
+            call.only_parameters(&["include_deleted", "only_deleted"])?;
+            Ok(Ask::Find { table: table.into(), id: stored_id(id).into(), deleted: deleted(call)? })
+        }
+        Route::Update(table, id) => {
+            call.only_parameters(&[])?;
+            Ok(Ask::Update { table: table.into(), id: stored_id(id).into(), values: body(call)? })
+        }
+        Route::Delete(table, id) => {
+            call.only_parameters(&["hard"])?;
+            Ok(Ask::Delete { table: table.into(), id: stored_id(id).into(), hard: flag(call, "hard")? })
+        }
+    }
+}
+
+fn body(call: &Call<'_>) -> Result<serde_json::Map<String, Value>, Fault> {
+    let mut values = call.object()?;
+    store_ids(&mut values);
+    Ok(values)
+}
+
+fn sql(call: &Call<'_>) -> Result<Ask, Fault> {
+    call.only_parameters(&[])?;
+    let mut object = call.object()?;
+    if let Some(name) = object.keys().find(|key| !["sql", "params"].contains(&key.as_str())) {
+        return Err(Fault::unknown_field(name, ["sql", "params"].into_iter()));
+    }
+    let sql = match object.remove("sql") {
+        Some(Value::String(sql)) => sql,
+        _ => {
+            return Err(Fault::invalid_with_hint(
+                "\"sql\" must be a string with an SQL statement.",
+                "Send {\"sql\": \"SELECT …\", \"params\": [ … ]}.",
+            ));
+        }
+    };
+    let params = match object.remove("params") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(params)) => params,
+        Some(_) => return Err(Fault::invalid("\"params\" must be an array: the values of $1, $2 …")),
+    };
+    Ok(Ask::Sql { sql, params })
+}
+
+fn list(call: &Call<'_>, table: &str) -> Result<Ask, Fault> {
+    let page = PageAsk {
+        limit: parse_limit(call.parameter("limit"))?,
+        cursor: call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned),
+    };
+    let is_filter = |name: &str| !["limit", "cursor", "include_deleted", "only_deleted"].contains(&name);
+    let filters = call.query.iter().filter(|(name, _)| is_filter(name)).map(|(name, value)| filter(name, value)).collect();
+    Ok(Ask::List { table: table.into(), filters, deleted: deleted(call)?, page })
+}
+
+fn filter(name: &str, value: &str) -> Filter {
+    Filter { parameter: name.to_owned(), readings: Vec::new(), values: vec![value.to_owned()] }
+}
+
+fn deleted(call: &Call<'_>) -> Result<Deleted, Fault> {
+    match (flag(call, "only_deleted")?, flag(call, "include_deleted")?) {
+        (true, _) => Ok(Deleted::Only),
+        (false, true) => Ok(Deleted::Include),
+        (false, false) => Ok(Deleted::Exclude),
+    }
+}
+
+fn flag(call: &Call<'_>, name: &str) -> Result<bool, Fault> {
+    match call.parameter(name) {
+        None | Some("false" | "0") => Ok(false),
+        Some("true" | "1" | "") => Ok(true),
+        Some(other) => Err(Fault::invalid(format!("{name} must be true or false, not \"{other}\"."))),
+    }
+}

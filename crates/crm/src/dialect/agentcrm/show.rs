@@ -1,0 +1,155 @@
+//! Answers and faults in agentCRM's words.
+
+use crate::dialect::{Meta, Reply, fault_headers, json};
+use crate::model::answer::{Answer, Record, SqlResult};
+use crate::model::fault::Fault;
+
+/// Writes an answer.
+pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
+    let mut out = Vec::with_capacity(512 + size(answer));
+    out.extend_from_slice(b"{\"data\":");
+    let mut status = 200;
+    let mut extra = |_: &mut Vec<u8>| {};
+    match answer {
+        Answer::Record { record: it, created } => {
+            record(&mut out, it);
+            status = if *created { 201 } else { 200 };
+            close(&mut out, meta, &mut extra);
+        }
+        Answer::Page { rows, width, next_cursor, limit, .. } => {
+            json::array(&mut out, rows, &json::keys(rows, 0..*width, str::to_owned));
+            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
+                json::pair_or_null(out, "next_cursor", next_cursor.as_deref());
+                json::key(out, "has_more");
+                out.extend_from_slice(if next_cursor.is_some() { b"true" } else { b"false" });
+                json::key(out, "limit");
+                out.extend_from_slice(limit.to_string().as_bytes());
+            });
+        }
+        Answer::Deleted { id, deleted_at, .. } => {
+            out.extend_from_slice(b"{\"id\":");
+            out.extend_from_slice(id.as_bytes());
+            out.extend_from_slice(b",\"deleted_at\":");
+            out.extend_from_slice(deleted_at.as_bytes());
+            out.push(b'}');
+            close(&mut out, meta, &mut extra);
+        }
+        Answer::Sql(result) => {
+            sql(&mut out, result);
+            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
+                if result.truncated {
+                    json::key(out, "truncated");
+                    out.extend_from_slice(b"true");
+                }
+            });
+        }
+        Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
+            out.push(b'{');
+            json::pair(&mut out, "workspace_id", workspace_id);
+            json::pair(&mut out, "api_key", api_key);
+            if let (Some(claim_url), Some(expires)) = (claim_url, ttl_expires_at) {
+                json::pair(&mut out, "claim_url", claim_url);
+                json::pair(&mut out, "ttl_expires_at", expires);
+            }
+            out.push(b'}');
+            status = 201;
+            close(&mut out, meta, &mut extra);
+        }
+    }
+    Reply { status, headers: Vec::new(), body: out }
+}
+
+fn size(answer: &Answer) -> usize {
+    match answer {
+        Answer::Page { rows, .. } | Answer::Sql(SqlResult { rows, .. }) => rows.data_len() + rows.len() * rows.columns().len() * 16,
+        Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
+        Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
+    }
+}
+
+fn close(out: &mut Vec<u8>, meta: &Meta<'_>, extra: &mut impl FnMut(&mut Vec<u8>)) {
+    out.extend_from_slice(b",\"_meta\":{");
+    json::pair(out, "request_id", meta.request_id);
+    if let Some(id) = meta.workspace_id {
+        json::pair(out, "workspace_id", id);
+    }
+    if let (Some(claim_url), Some(expires)) = (meta.claim_url, meta.ttl_expires_at) {
+        json::pair(out, "claim_url", claim_url);
+        json::pair(out, "ttl_expires_at", expires);
+    }
+    extra(out);
+    out.extend_from_slice(b"}}");
+}
+
+fn record(out: &mut Vec<u8>, record: &Record) {
+    let row = &record.row;
+    out.push(b'{');
+    json::cells(out, row, 0, 0, &json::keys(row, 0..record.width, str::to_owned));
+    for part in &record.parts {
+        json::key(out, part.key);
+        if row.cell(0, part.start + part.id_at) == b"null" {
+            out.extend_from_slice(b"null");
+            continue;
+        }
+        out.push(b'{');
+        json::cells(out, row, 0, part.start, &json::keys(row, part.start..part.start + part.width, str::to_owned));
+        out.push(b'}');
+    }
+    for (key, rows) in &record.related {
+        json::key(out, key);
+        json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), str::to_owned));
+    }
+    out.push(b'}');
+}
+
+fn sql(out: &mut Vec<u8>, result: &SqlResult) {
+    out.extend_from_slice(b"{\"columns\":[");
+    for (at, column) in result.rows.columns().iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        json::pair(out, "name", &column.name);
+        json::pair(out, "type", &column.type_name);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"],\"rows\":");
+    json::array(out, &result.rows, &json::keys(&result.rows, 0..result.rows.columns().len(), str::to_owned));
+    out.extend_from_slice(format!(",\"rowCount\":{}", result.row_count).as_bytes());
+    json::pair(out, "command", &result.command);
+    out.push(b'}');
+}
+
+/// Writes a fault.
+pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
+    let mut out = Vec::with_capacity(256);
+    out.push(b'{');
+    json::pair(&mut out, "error", fault.code());
+    json::pair(&mut out, "message", &fault.message());
+    match fault {
+        Fault::Sql(sql) => {
+            json::pair(&mut out, "code", &sql.sqlstate);
+            json::pair_or_null(&mut out, "hint", fault.hint().as_deref());
+            json::key(&mut out, "position");
+            out.extend_from_slice(sql.position.map_or("null".into(), |at| at.to_string()).as_bytes());
+            if let Some(detail) = &sql.detail {
+                json::pair(&mut out, "detail", detail);
+            }
+        }
+        Fault::Conflict { constraint, existing_id, .. } => {
+            json::pair(&mut out, "code", "23505");
+            json::pair(&mut out, "constraint", constraint);
+            json::pair_or_null(&mut out, "existing_id", existing_id.as_deref());
+        }
+        Fault::StillReferenced { constraint, .. } => json::pair(&mut out, "constraint", constraint),
+        Fault::ValidationFailed { field: Some(field), .. } | Fault::InvalidMetadata { field: Some(field), .. } => {
+            json::pair(&mut out, "field", field);
+        }
+        Fault::Unknown { what, name, .. } => json::pair(&mut out, what, name),
+        _ => {}
+    }
+    if let (Some(hint), false) = (fault.hint(), matches!(fault, Fault::Sql(_))) {
+        json::pair(&mut out, "hint", &hint);
+    }
+    json::pair(&mut out, "request_id", meta.request_id);
+    json::pair(&mut out, "docs_url", &format!("{}#{}", meta.errors_url, fault.code()));
+    out.push(b'}');
+    Reply { status: fault.status(), headers: fault_headers(fault), body: out }
+}

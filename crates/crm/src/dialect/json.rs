@@ -1,0 +1,68 @@
+//! JSON put together as bytes: rows have their cells as JSON texts already.
+
+use crate::model::rows::Rows;
+
+/// Appends a JSON string.
+pub fn string(out: &mut Vec<u8>, text: &str) {
+    // Writing into a Vec can't fail, nor can a str fail to be JSON.
+    let _ = serde_json::to_writer(out, text);
+}
+
+/// Appends `"key":`, with a comma before it unless it is an object's first.
+pub fn key(out: &mut Vec<u8>, name: &str) {
+    if !matches!(out.last(), Some(b'{')) {
+        out.push(b',');
+    }
+    string(out, name);
+    out.push(b':');
+}
+
+/// Appends `"key":"text"`.
+pub fn pair(out: &mut Vec<u8>, name: &str, text: &str) {
+    key(out, name);
+    string(out, text);
+}
+
+/// Appends `"key":"text"` or `"key":null`.
+pub fn pair_or_null(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
+    key(out, name);
+    match text {
+        Some(text) => string(out, text),
+        None => out.extend_from_slice(b"null"),
+    }
+}
+
+/// The keys of some columns as they stand before each cell: `"email":`.
+pub fn keys(rows: &Rows, columns: std::ops::Range<usize>, name: impl Fn(&str) -> String) -> Vec<Vec<u8>> {
+    rows.columns()[columns]
+        .iter()
+        .map(|column| {
+            let mut out = Vec::with_capacity(column.name.len() + 4);
+            string(&mut out, &name(&column.name));
+            out.push(b':');
+            out
+        })
+        .collect()
+}
+
+/// Appends the cells of a row from `start` on under their keys, without the braces.
+pub fn cells(out: &mut Vec<u8>, rows: &Rows, row: usize, start: usize, keys: &[Vec<u8>]) {
+    for (at, key) in keys.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        out.extend_from_slice(key);
+        out.extend_from_slice(rows.cell(row, start + at));
+    }
+}
+
+/// Appends rows as an array of objects; `keys` are those of the columns from the first on.
+pub fn array(out: &mut Vec<u8>, rows: &Rows, keys: &[Vec<u8>]) {
+    out.push(b'[');
+    for row in 0..rows.len() {
+        out.extend_from_slice(if row > 0 { b",{" } else { b"{" });
+        cells(out, rows, row, 0, keys);
+        out.push(b'}');
+    }
+    out.push(b']');
+}

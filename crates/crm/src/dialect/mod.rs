@@ -1,0 +1,132 @@
+//! Wire formats: how a request is read and how an answer is written. Nothing else in Kith knows a wire name.
+//!
+//! A dialect is a struct of data plus a few pure functions, one folder each.
+
+pub mod agentcrm;
+pub mod json;
+
+use std::borrow::Cow;
+
+use crate::model::answer::Answer;
+use crate::model::ask::Ask;
+use crate::model::call::{Call, Method};
+use crate::model::fault::Fault;
+use crate::model::id::is_id;
+
+/// One wire format.
+#[derive(Debug)]
+pub struct Dialect {
+    /// Its name in the control database: `agentcrm`, `relm`.
+    pub name: &'static str,
+    /// What its keys begin with.
+    pub key_prefixes: &'static [&'static str],
+    /// Reads a call.
+    pub read: fn(&Call<'_>) -> Result<Ask, Fault>,
+    /// The methods that a path has; none if it leads nowhere.
+    pub methods: fn(&[&str]) -> Vec<Method>,
+    /// Writes an answer.
+    pub show: fn(&Answer, &Meta<'_>) -> Reply,
+    /// Writes a fault.
+    pub show_fault: fn(&Fault, &Meta<'_>) -> Reply,
+}
+
+/// Every dialect.
+pub const DIALECTS: &[&Dialect] = &[&agentcrm::AGENTCRM];
+
+/// The dialect whose keys begin like this one.
+pub fn of_key(key: &str) -> Option<&'static Dialect> {
+    DIALECTS.iter().find(|dialect| dialect.key_prefixes.iter().any(|prefix| key.starts_with(prefix))).copied()
+}
+
+/// What stands around an answer.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Meta<'a> {
+    /// `req_…`
+    pub request_id: &'a str,
+    /// `ws_…`, where one is known.
+    pub workspace_id: Option<&'a str>,
+    /// Where to claim the workspace, while nobody has.
+    pub claim_url: Option<&'a str>,
+    /// When an unclaimed workspace turns read-only, ISO 8601.
+    pub ttl_expires_at: Option<&'a str>,
+    /// The address of the documentation of error codes; a code follows as fragment.
+    pub errors_url: &'a str,
+}
+
+/// An answer in words.
+#[derive(Debug, PartialEq)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// Headers beyond the usual ones.
+    pub headers: Vec<(&'static str, String)>,
+    /// The JSON body.
+    pub body: Vec<u8>,
+}
+
+/// The headers that a fault brings, the same in every dialect.
+pub fn fault_headers(fault: &Fault) -> Vec<(&'static str, String)> {
+    let mut headers = Vec::new();
+    if let Some(seconds) = fault.retry_after() {
+        headers.push(("retry-after", seconds.to_string()));
+    }
+    match fault {
+        Fault::MethodNotAllowed { allow } => headers.push(("allow", allow.join(", "))),
+        Fault::Unauthorized { .. } => headers.push(("www-authenticate", "Bearer".to_owned())),
+        _ => {}
+    }
+    headers
+}
+
+/// Id prefixes that one dialect writes and the stored form that all of them mean.
+const ID_ALIASES: &[(&str, &str)] = &[("con", "c"), ("cmp", "co"), ("deal", "d")];
+
+/// An id in its stored form; any other text stays as it is. Either prefix is accepted in either dialect.
+pub fn stored_id(text: &str) -> Cow<'_, str> {
+    for (alias, prefix) in ID_ALIASES {
+        if is_id(text, alias) {
+            return Cow::Owned(format!("{prefix}{}", &text[alias.len()..]));
+        }
+    }
+    Cow::Borrowed(text)
+}
+
+/// Puts the ids in a body's `…_id` and `…_ids` fields into their stored form.
+fn store_ids(values: &mut serde_json::Map<String, serde_json::Value>) {
+    use serde_json::Value;
+    for (name, value) in values.iter_mut() {
+        match value {
+            Value::String(text) if name.ends_with("_id") => *text = stored_id(text).into_owned(),
+            Value::Array(items) if name.ends_with("_ids") => {
+                for item in items {
+                    if let Value::String(text) = item {
+                        *text = stored_id(text).into_owned();
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn either_prefix_means_the_stored_id() {
+        let tail = "01kaqz3v5t8w9x2y4z6a8b0c1d";
+        assert_eq!(stored_id(&format!("con_{tail}")), format!("c_{tail}"));
+        assert_eq!(stored_id(&format!("cmp_{tail}")), format!("co_{tail}"));
+        assert_eq!(stored_id(&format!("deal_{tail}")), format!("d_{tail}"));
+        assert_eq!(stored_id(&format!("c_{tail}")), format!("c_{tail}"));
+        assert_eq!(stored_id("deal_with_it"), "deal_with_it");
+    }
+
+    #[test]
+    fn a_key_decides_its_dialect() {
+        assert_eq!(of_key("acrm_dev_x").map(|dialect| dialect.name), Some("agentcrm"));
+        assert_eq!(of_key("acrm_live_x").map(|dialect| dialect.name), Some("agentcrm"));
+        assert!(of_key("whatever").is_none());
+    }
+}

@@ -1,0 +1,92 @@
+//! What an ask came to, before a dialect puts it into words.
+
+use crate::model::entity::Entity;
+use crate::model::rows::Rows;
+
+/// The result of an ask that went well.
+#[derive(Debug)]
+pub enum Answer {
+    /// One record.
+    Record {
+        /// The record.
+        record: Record,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// A page of records.
+    Page {
+        /// What kind of records, where they are built-in ones.
+        entity: Option<&'static Entity>,
+        /// The records.
+        rows: Rows,
+        /// How many of the columns belong to the records; the rest served the order only.
+        width: usize,
+        /// Where the next page begins, if there is one.
+        next_cursor: Option<String>,
+        /// The limit that held.
+        limit: usize,
+    },
+    /// A record that is gone.
+    Deleted {
+        /// What kind of record.
+        entity: Option<&'static Entity>,
+        /// Its id, as JSON.
+        id: String,
+        /// When it was deleted, as JSON.
+        deleted_at: String,
+    },
+    /// The result of the caller's own SQL.
+    Sql(SqlResult),
+    /// A new workspace.
+    Workspace {
+        /// `ws_…`
+        workspace_id: String,
+        /// The key that opens it; shown this once.
+        api_key: String,
+        /// The page where a person takes it over.
+        claim_url: Option<String>,
+        /// When it turns read-only unless claimed, ISO 8601.
+        ttl_expires_at: Option<String>,
+    },
+}
+
+/// A record and what is shown with it: one row whose columns are cut into parts, and further rows.
+#[derive(Debug)]
+pub struct Record {
+    /// What kind of record, where it is a built-in one.
+    pub entity: Option<&'static Entity>,
+    /// One row: the record's own columns, then those of each related row.
+    pub row: Rows,
+    /// How many columns are the record's own.
+    pub width: usize,
+    /// The related rows in `row`, in the order of their columns.
+    pub parts: Vec<Part>,
+    /// Related rows that stand in results of their own.
+    pub related: Vec<(&'static str, Rows)>,
+}
+
+/// A related row that stands behind the record's own columns.
+#[derive(Debug)]
+pub struct Part {
+    /// The key under which it is shown.
+    pub key: &'static str,
+    /// The first of its columns.
+    pub start: usize,
+    /// How many columns it has.
+    pub width: usize,
+    /// Which of its columns is its id (from `start`); the row is absent where that is null.
+    pub id_at: usize,
+}
+
+/// A result of raw SQL.
+#[derive(Debug)]
+pub struct SqlResult {
+    /// The rows; column names are unique already.
+    pub rows: Rows,
+    /// Rows returned or affected.
+    pub row_count: u64,
+    /// The command tag without counts: `INSERT`, `CREATE TABLE`.
+    pub command: String,
+    /// Whether the result was cut at a limit.
+    pub truncated: bool,
+}

@@ -1,0 +1,63 @@
+//! What a caller wants, once the words are read and before anything is looked up.
+
+use serde_json::{Map, Value};
+
+use crate::model::filter::{Deleted, Filter};
+use crate::model::page::PageAsk;
+
+/// One wish of a caller, in the names of the physical schema.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ask {
+    /// A page of a table.
+    List {
+        /// The table.
+        table: String,
+        /// Conditions; all must hold.
+        filters: Vec<Filter>,
+        /// With regard to soft deletion.
+        deleted: Deleted,
+        /// Which page.
+        page: PageAsk,
+    },
+    /// One record by id.
+    Find {
+        /// The table.
+        table: String,
+        /// The id.
+        id: String,
+        /// With regard to soft deletion.
+        deleted: Deleted,
+    },
+    /// A new record.
+    Create {
+        /// The table.
+        table: String,
+        /// Its values.
+        values: Map<String, Value>,
+    },
+    /// New values for some fields of a record.
+    Update {
+        /// The table.
+        table: String,
+        /// The id.
+        id: String,
+        /// The values; jsonb columns are merged.
+        values: Map<String, Value>,
+    },
+    /// A record to be hidden, or removed for good.
+    Delete {
+        /// The table.
+        table: String,
+        /// The id.
+        id: String,
+        /// For good.
+        hard: bool,
+    },
+    /// The caller's own SQL.
+    Sql {
+        /// One statement, or several without parameters.
+        sql: String,
+        /// Values of `$1…`.
+        params: Vec<Value>,
+    },
+}

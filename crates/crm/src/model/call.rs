@@ -1,0 +1,112 @@
+//! A request as it came to the door, before anybody has read it.
+
+use serde_json::{Map, Value};
+
+use crate::model::fault::Fault;
+
+/// The methods that Kith's doors know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Method {
+    Get,
+    Post,
+    Put,
+    Patch,
+    Delete,
+}
+
+impl Method {
+    /// Every method, in the order in which an `Allow` header names them.
+    pub const ALL: [Method; 5] = [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete];
+
+    /// The method's name on the wire.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Post => "POST",
+            Method::Put => "PUT",
+            Method::Patch => "PATCH",
+            Method::Delete => "DELETE",
+        }
+    }
+
+    /// Reads a method; HEAD is read as GET, whose body the HTTP layer leaves out.
+    pub fn parse(name: &str) -> Option<Method> {
+        let name = if name == "HEAD" { "GET" } else { name };
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+}
+
+/// One request under `/v1`.
+#[derive(Debug)]
+pub struct Call<'a> {
+    /// What is to be done.
+    pub method: Method,
+    /// The path below `/v1`, split at slashes and percent-decoded.
+    pub path: Vec<String>,
+    /// Query parameters in the order in which they came, percent-decoded.
+    pub query: Vec<(String, String)>,
+    /// The `Content-Type` header.
+    pub content_type: Option<&'a str>,
+    /// The whole body.
+    pub body: &'a [u8],
+}
+
+impl Call<'_> {
+    /// The body as a JSON object. No body at all reads as an empty object.
+    pub fn object(&self) -> Result<Map<String, Value>, Fault> {
+        if self.body.is_empty() {
+            return Ok(Map::new());
+        }
+        let media_type = self.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+        let is_json = media_type.eq_ignore_ascii_case("application/json")
+            || (media_type.len() > 5 && media_type[media_type.len() - 5..].eq_ignore_ascii_case("+json"));
+        if !is_json {
+            return Err(Fault::UnsupportedMediaType { sent: media_type.to_owned() });
+        }
+        match serde_json::from_slice(self.body) {
+            Ok(Value::Object(object)) => Ok(object),
+            Ok(other) => Err(Fault::invalid(format!(
+                "The body must be a JSON object, not {}.",
+                crate::model::value::name_of(&other)
+            ))),
+            Err(error) => Err(Fault::InvalidJson { reason: error.to_string() }),
+        }
+    }
+
+    /// The value of a query parameter; the last one where it is repeated.
+    pub fn parameter(&self, name: &str) -> Option<&str> {
+        self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses query parameters other than those named.
+    pub fn only_parameters(&self, known: &[&str]) -> Result<(), Fault> {
+        match self.query.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(Fault::unknown_parameter(name, known.iter().copied())),
+        }
+    }
+}
+
+/// Splits a raw query string into decoded pairs (`+` is a space, as browsers and form encoders write).
+pub fn parse_query(raw: &str) -> Result<Vec<(String, String)>, Fault> {
+    raw.split('&')
+        .filter(|pair| !pair.is_empty())
+        .map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            Ok((decode(&name.replace('+', " "))?, decode(&value.replace('+', " "))?))
+        })
+        .collect()
+}
+
+/// Splits the path below `/v1/` into decoded segments.
+pub fn parse_path(raw: &str) -> Result<Vec<String>, Fault> {
+    raw.trim_end_matches('/').split('/').map(decode).collect()
+}
+
+fn decode(text: &str) -> Result<String, Fault> {
+    match percent_encoding::percent_decode_str(text).decode_utf8() {
+        Ok(decoded) if !decoded.contains('\0') => Ok(decoded.into_owned()),
+        _ => Err(Fault::invalid("The address is not valid UTF-8 text once percent-decoded.")),
+    }
+}

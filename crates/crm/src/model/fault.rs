@@ -1,0 +1,349 @@
+//! Everything that can go wrong with an ask, as one closed list. A dialect renders it last; nothing here
+//! knows a wire shape. Codes and statuses are those of the wire contract (section 5 of the Relm details:
+//! agentCRM uses the same codes).
+
+use std::panic::Location;
+
+/// What went wrong.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Fault {
+    /// The request's shape or content is wrong in a way that its message says.
+    Invalid {
+        /// What is wrong.
+        message: String,
+        /// What to do instead.
+        hint: Option<String>,
+    },
+    /// The body is not JSON.
+    InvalidJson {
+        /// The parser's words, with line and column.
+        reason: String,
+    },
+    /// The body names a field, or the query a parameter, that does not exist.
+    Unknown {
+        /// `field` or `parameter`.
+        what: &'static str,
+        /// The name that was used.
+        name: String,
+        /// The nearest name that exists.
+        nearest: Option<String>,
+    },
+    /// A cursor that this list did not give.
+    InvalidCursor,
+    /// The body's content type is not JSON.
+    UnsupportedMediaType {
+        /// What was sent; may be empty.
+        sent: String,
+    },
+    /// The body is larger than the door takes.
+    PayloadTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// The path exists, but not with this method.
+    MethodNotAllowed {
+        /// The methods that it has.
+        allow: Vec<&'static str>,
+    },
+    /// No key, a wrong key, or a key that has ended.
+    Unauthorized {
+        /// Which of these.
+        message: String,
+    },
+    /// The caller is known, but may not do this.
+    Forbidden {
+        /// What may not be done, and why.
+        message: String,
+    },
+    /// The workspace went unclaimed for 7 days and may only be read.
+    WorkspaceReadOnly,
+    /// A path that leads nowhere.
+    NoSuchPath {
+        /// The path.
+        path: String,
+    },
+    /// No such table in the workspace.
+    NoSuchTable {
+        /// The name that was used.
+        name: String,
+        /// The nearest table.
+        nearest: Option<String>,
+    },
+    /// No such record.
+    NotFound {
+        /// The table that was looked in.
+        table: String,
+        /// The id that was looked for.
+        id: String,
+    },
+    /// A unique key is taken.
+    Conflict {
+        /// PostgreSQL's words.
+        message: String,
+        /// The constraint's name.
+        constraint: String,
+        /// The record that has the key.
+        existing_id: Option<String>,
+    },
+    /// A hard delete of a row that others refer to.
+    StillReferenced {
+        /// PostgreSQL's words.
+        message: String,
+        /// The foreign key's name.
+        constraint: String,
+    },
+    /// The values break a rule of the table (NOT NULL, CHECK, foreign key, a trigger of the workspace).
+    ValidationFailed {
+        /// Which rule.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+        /// The column, where one is known.
+        field: Option<String>,
+    },
+    /// A custom field's value does not fit its definition.
+    InvalidMetadata {
+        /// What does not fit.
+        message: String,
+        /// The field's key.
+        field: Option<String>,
+    },
+    /// The table can't be served by id.
+    NoPrimaryKey {
+        /// The table.
+        table: String,
+        /// What to do.
+        hint: String,
+    },
+    /// PostgreSQL refused the caller's own SQL.
+    Sql(Box<SqlFault>),
+    /// A statement ran into the time limit.
+    StatementTimeout {
+        /// The limit in seconds.
+        limit_seconds: u64,
+    },
+    /// One value of a result is larger than a result may be.
+    ResultTooLarge {
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// Too many requests.
+    RateLimited {
+        /// When to come again, in seconds.
+        retry_after: u64,
+        /// What is limited.
+        message: String,
+    },
+    /// The server is too busy, or its database is away for a moment.
+    Unavailable {
+        /// When to come again, in seconds.
+        retry_after: u64,
+        /// Why.
+        message: String,
+    },
+    /// A defect or an outage; the cause is for the log, not for the caller.
+    Internal {
+        /// The cause.
+        cause: String,
+        /// Where in the code it was noticed.
+        place: &'static Location<'static>,
+    },
+}
+
+/// What PostgreSQL said of the caller's SQL.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct SqlFault {
+    /// The primary message.
+    pub message: String,
+    /// The SQLSTATE.
+    pub sqlstate: String,
+    /// The detail, where there is one.
+    pub detail: Option<String>,
+    /// The hint, where there is one.
+    pub hint: Option<String>,
+    /// Where in the text, in characters from 1.
+    pub position: Option<u32>,
+}
+
+impl Fault {
+    /// A wrong request, in one sentence.
+    pub fn invalid(message: impl Into<String>) -> Fault {
+        Fault::Invalid { message: message.into(), hint: None }
+    }
+
+    /// A wrong request, with advice.
+    pub fn invalid_with_hint(message: impl Into<String>, hint: impl Into<String>) -> Fault {
+        Fault::Invalid { message: message.into(), hint: Some(hint.into()) }
+    }
+
+    /// A body field that does not exist, with the nearest that does.
+    pub fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+        Fault::Unknown { what: "field", name: name.to_owned(), nearest: nearest(name, known) }
+    }
+
+    /// A query parameter that does not exist, with the nearest that does.
+    pub fn unknown_parameter<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
+        Fault::Unknown { what: "parameter", name: name.to_owned(), nearest: nearest(name, known) }
+    }
+
+    /// A defect or outage. Remembers the line that noticed it.
+    #[track_caller]
+    pub fn internal(cause: impl ToString) -> Fault {
+        Fault::Internal { cause: cause.to_string(), place: Location::caller() }
+    }
+
+    /// The stable code that clients may branch on.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Fault::Invalid { .. } | Fault::InvalidJson { .. } | Fault::Unknown { .. } => "invalid_request",
+            Fault::InvalidCursor => "invalid_cursor",
+            Fault::UnsupportedMediaType { .. } => "unsupported_media_type",
+            Fault::PayloadTooLarge { .. } => "payload_too_large",
+            Fault::MethodNotAllowed { .. } => "method_not_allowed",
+            Fault::Unauthorized { .. } => "unauthorized",
+            Fault::Forbidden { .. } => "forbidden",
+            Fault::WorkspaceReadOnly => "workspace_read_only",
+            Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => "not_found",
+            Fault::Conflict { .. } => "conflict",
+            Fault::StillReferenced { .. } => "still_referenced",
+            Fault::ValidationFailed { .. } => "validation_failed",
+            Fault::InvalidMetadata { .. } => "invalid_metadata",
+            Fault::NoPrimaryKey { .. } => "no_primary_key",
+            Fault::Sql(_) => "sql_error",
+            Fault::StatementTimeout { .. } => "statement_timeout",
+            Fault::ResultTooLarge { .. } => "result_too_large",
+            Fault::RateLimited { .. } => "rate_limited",
+            Fault::Unavailable { .. } => "unavailable",
+            Fault::Internal { .. } => "internal_error",
+        }
+    }
+
+    /// The HTTP status that goes with it.
+    pub fn status(&self) -> u16 {
+        match self {
+            Fault::Invalid { .. } | Fault::InvalidJson { .. } | Fault::Unknown { .. } | Fault::InvalidCursor => 400,
+            Fault::Unauthorized { .. } => 401,
+            Fault::Forbidden { .. } | Fault::WorkspaceReadOnly => 403,
+            Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => 404,
+            Fault::MethodNotAllowed { .. } => 405,
+            Fault::StatementTimeout { .. } => 408,
+            Fault::Conflict { .. } | Fault::StillReferenced { .. } => 409,
+            Fault::PayloadTooLarge { .. } | Fault::ResultTooLarge { .. } => 413,
+            Fault::UnsupportedMediaType { .. } => 415,
+            Fault::ValidationFailed { .. } | Fault::InvalidMetadata { .. } | Fault::NoPrimaryKey { .. } => 422,
+            Fault::RateLimited { .. } => 429,
+            Fault::Internal { .. } => 500,
+            Fault::Unavailable { .. } => 503,
+            // 42501 is insufficient_privilege, 25006 a write in a read-only transaction: what the key may not do.
+            Fault::Sql(sql) if sql.sqlstate == "42501" || sql.sqlstate == "25006" => 403,
+            Fault::Sql(_) => 400,
+        }
+    }
+
+    /// What went wrong, for a person or a model to read.
+    pub fn message(&self) -> String {
+        match self {
+            Fault::Invalid { message, .. }
+            | Fault::Unauthorized { message }
+            | Fault::Forbidden { message }
+            | Fault::Conflict { message, .. }
+            | Fault::StillReferenced { message, .. }
+            | Fault::ValidationFailed { message, .. }
+            | Fault::InvalidMetadata { message, .. }
+            | Fault::RateLimited { message, .. }
+            | Fault::Unavailable { message, .. } => message.clone(),
+            Fault::InvalidJson { reason } => format!("The body is not valid JSON: {reason}."),
+            Fault::Unknown { what, name, .. } => format!("Unknown {what} \"{name}\"."),
+            Fault::InvalidCursor => {
+                "This cursor was not given by this list, or was given under another order or other filters.".into()
+            }
+            Fault::UnsupportedMediaType { sent } if sent.is_empty() => "The body has no Content-Type.".into(),
+            Fault::UnsupportedMediaType { sent } => format!("A body of type \"{sent}\" is not understood."),
+            Fault::PayloadTooLarge { limit } => format!("The body is larger than {limit} bytes."),
+            Fault::MethodNotAllowed { allow } => format!("This path takes {}.", allow.join(", ")),
+            Fault::WorkspaceReadOnly => "This workspace was not claimed within 7 days and is read-only.".into(),
+            Fault::NoSuchPath { path } => format!("There is nothing at {path}."),
+            Fault::NoSuchTable { name, .. } => format!("There is no table \"{name}\" in this workspace."),
+            Fault::NotFound { table, id } => format!("There is no \"{id}\" in {table}."),
+            Fault::NoPrimaryKey { table, .. } => format!("\"{table}\" has no single-column primary key to name a row by."),
+            Fault::Sql(sql) => sql.message.clone(),
+            Fault::StatementTimeout { limit_seconds } => {
+                format!("The statement ran for more than {limit_seconds} s and was ended; nothing of it was kept.")
+            }
+            Fault::ResultTooLarge { limit } => {
+                format!("One value of the result is larger than {limit} bytes; nothing of the request was kept.")
+            }
+            Fault::Internal { .. } => "Something went wrong on our side. The request id helps us to find it.".into(),
+        }
+    }
+
+    /// What to do about it, where there is something to say.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Fault::Invalid { hint, .. } | Fault::ValidationFailed { hint, .. } => hint.clone(),
+            Fault::Unknown { nearest, .. } | Fault::NoSuchTable { nearest, .. } => {
+                nearest.as_ref().map(|name| format!("Did you mean \"{name}\"?"))
+            }
+            Fault::InvalidCursor => Some("Start again without a cursor.".into()),
+            Fault::UnsupportedMediaType { .. } => Some("Send Content-Type: application/json.".into()),
+            Fault::Unauthorized { .. } => Some(
+                "Send Authorization: Bearer <api key>. POST /v1/workspaces makes a workspace and its first key, without sign-up."
+                    .into(),
+            ),
+            Fault::WorkspaceReadOnly => Some("Open claim_url and claim the workspace to write again.".into()),
+            Fault::NoPrimaryKey { hint, .. } => Some(hint.clone()),
+            Fault::Sql(sql) => sql.hint.clone(),
+            Fault::StatementTimeout { .. } => {
+                Some("Narrow the statement (WHERE, LIMIT, an index), or do the work in smaller steps.".into())
+            }
+            Fault::ResultTooLarge { .. } => Some("Select less of it, for example with left() or substring().".into()),
+            Fault::Conflict { existing_id: Some(id), .. } => Some(format!("PATCH the record {id} instead.")),
+            Fault::StillReferenced { .. } => {
+                Some("Delete or change the rows that refer to it first, or leave out hard=true.".into())
+            }
+            Fault::RateLimited { retry_after, .. } | Fault::Unavailable { retry_after, .. } => {
+                Some(format!("Try again in {retry_after} s."))
+            }
+            Fault::InvalidMetadata { .. } => Some("GET /v1/schema/fields lists the definitions.".into()),
+            Fault::InvalidJson { .. }
+            | Fault::PayloadTooLarge { .. }
+            | Fault::MethodNotAllowed { .. }
+            | Fault::Forbidden { .. }
+            | Fault::NoSuchPath { .. }
+            | Fault::NotFound { .. }
+            | Fault::Conflict { existing_id: None, .. }
+            | Fault::Internal { .. } => None,
+        }
+    }
+
+    /// Seconds for a `Retry-After` header.
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Fault::RateLimited { retry_after, .. } | Fault::Unavailable { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
+    }
+}
+
+/// The known name most like the given one, if any is like it at all.
+pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let lower = name.to_lowercase();
+    known
+        .map(|it| (strsim::jaro_winkler(&lower, &it.to_lowercase()), it))
+        .filter(|(likeness, _)| *likeness > 0.75)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, it)| it.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_name_is_offered_only_if_it_is_near() {
+        let known = ["email", "first_name", "last_name"];
+        assert_eq!(nearest("emial", known.into_iter()).as_deref(), Some("email"));
+        assert_eq!(nearest("firstName", known.into_iter()).as_deref(), Some("first_name"));
+        assert_eq!(nearest("zzz", known.into_iter()), None);
+    }
+}

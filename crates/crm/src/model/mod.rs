@@ -1,0 +1,17 @@
+//! The nouns that every other part speaks: asks, answers, records, faults.
+//!
+//! Knows nothing of wire formats (that is `dialect`) nor of SQL text (that is `sql`).
+
+pub mod answer;
+pub mod ask;
+pub mod call;
+pub mod catalog;
+pub mod entity;
+pub mod fault;
+pub mod filter;
+pub mod id;
+pub mod lifecycle;
+pub mod page;
+pub mod rows;
+pub mod value;
+pub mod who;

@@ -1,0 +1,133 @@
+//! Pages: how many rows, and where the page before ended.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+
+use crate::model::fault::Fault;
+
+/// Rows a page has where the caller does not say.
+pub const DEFAULT_LIMIT: usize = 50;
+/// Rows a page has at most; a larger limit is taken as this.
+pub const MAX_LIMIT: usize = 200;
+
+/// The page that the caller wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageAsk {
+    /// Rows at most.
+    pub limit: usize,
+    /// Where to go on, as the page before said.
+    pub cursor: Option<String>,
+}
+
+impl Default for PageAsk {
+    fn default() -> PageAsk {
+        PageAsk { limit: DEFAULT_LIMIT, cursor: None }
+    }
+}
+
+/// Reads a `limit` parameter: above the maximum it is the maximum; 0, negative or not a number is refused.
+pub fn parse_limit(text: Option<&str>) -> Result<usize, Fault> {
+    let Some(text) = text else { return Ok(DEFAULT_LIMIT) };
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse::<u128>() {
+        Ok(limit) if digits && limit > 0 => Ok(limit.min(MAX_LIMIT as u128) as usize),
+        _ if digits && text.bytes().any(|byte| byte != b'0') => Ok(MAX_LIMIT),
+        _ => Err(Fault::invalid(format!("limit must be a whole number from 1 to {MAX_LIMIT}, not \"{text}\"."))),
+    }
+}
+
+/// Stands for a key that is NULL, where a key's length would stand.
+const NULL_LENGTH: u32 = u32::MAX;
+
+/// Where a page ended: the sort key of its last row, as the texts that PostgreSQL will read again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    /// What the cursor belongs to; a cursor of another table, order or filter has another one.
+    pub scope: u64,
+    /// The values of the order's columns, in order; `None` is NULL.
+    pub keys: Vec<Option<String>>,
+}
+
+impl Cursor {
+    /// The opaque text that goes out.
+    pub fn encode(&self) -> String {
+        let mut bytes = self.scope.to_be_bytes().to_vec();
+        for key in &self.keys {
+            let length = key.as_ref().map_or(NULL_LENGTH, |key| key.len() as u32);
+            bytes.extend_from_slice(&length.to_be_bytes());
+            bytes.extend_from_slice(key.as_deref().unwrap_or("").as_bytes());
+        }
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// Reads a cursor; it must belong to `scope` and have `keys` values.
+    pub fn decode(text: &str, scope: u64, keys: usize) -> Result<Cursor, Fault> {
+        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::InvalidCursor)?;
+        let (head, mut rest) = bytes.split_first_chunk::<8>().ok_or(Fault::InvalidCursor)?;
+        if u64::from_be_bytes(*head) != scope {
+            return Err(Fault::InvalidCursor);
+        }
+        let mut found = Vec::with_capacity(keys);
+        while let Some((length, tail)) = rest.split_first_chunk::<4>() {
+            let length = u32::from_be_bytes(*length);
+            if length == NULL_LENGTH {
+                found.push(None);
+                rest = tail;
+                continue;
+            }
+            let length = length as usize;
+            let key = tail.get(..length).ok_or(Fault::InvalidCursor)?;
+            let key = std::str::from_utf8(key).map_err(|_| Fault::InvalidCursor)?;
+            if key.contains('\0') {
+                return Err(Fault::InvalidCursor);
+            }
+            found.push(Some(key.to_owned()));
+            rest = &tail[length..];
+        }
+        if !rest.is_empty() || found.len() != keys {
+            return Err(Fault::InvalidCursor);
+        }
+        Ok(Cursor { scope, keys: found })
+    }
+}
+
+/// A stable 64-bit hash (FNV-1a) of what a cursor belongs to. It tells honest mistakes apart; it is no
+/// secret, since a forged cursor can only name a place in rows that the caller may read anyway.
+pub fn scope<'a>(parts: impl Iterator<Item = &'a str>) -> u64 {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    for part in parts {
+        for byte in part.bytes().chain([0]) {
+            hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
+        }
+    }
+    hash
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_capped_and_nonsense_is_refused() {
+        assert_eq!(parse_limit(None), Ok(50));
+        assert_eq!(parse_limit(Some("7")), Ok(7));
+        assert_eq!(parse_limit(Some("201")), Ok(200));
+        assert_eq!(parse_limit(Some("99999999999999999999999999999999999999999999")), Ok(200));
+        for bad in ["0", "-1", "", "ten", "1.5", "+5", "00"] {
+            assert!(parse_limit(Some(bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_cursor_survives_the_trip_and_belongs_to_its_list() {
+        let cursor = Cursor { scope: scope(["contacts", "a=b"].into_iter()), keys: vec![None, Some("c_é".into())] };
+        let text = cursor.encode();
+        assert_eq!(Cursor::decode(&text, cursor.scope, 2), Ok(cursor.clone()));
+        assert!(Cursor::decode(&text, cursor.scope + 1, 2).is_err());
+        assert!(Cursor::decode(&text, cursor.scope, 1).is_err());
+        for cut in 0..text.len() {
+            assert!(Cursor::decode(&text[..cut], cursor.scope, 2).is_err(), "{cut}");
+        }
+        assert!(Cursor::decode("no cursor!", cursor.scope, 2).is_err());
+    }
+}

@@ -1,0 +1,77 @@
+//! Rows as they leave the store: cells that are JSON texts already, in one flat buffer.
+
+use std::sync::Arc;
+
+/// A column of a result.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ResultColumn {
+    /// The name as PostgreSQL gives it.
+    pub name: String,
+    /// The type as `format_type` writes it: `timestamp with time zone`, `citext`, `integer[]`.
+    pub type_name: String,
+}
+
+/// A table of JSON cells.
+#[derive(Clone, Debug, Default)]
+pub struct Rows {
+    columns: Arc<[ResultColumn]>,
+    data: Vec<u8>,
+    /// Where each cell ends in `data`, row by row.
+    ends: Vec<u32>,
+    len: usize,
+}
+
+impl Rows {
+    /// Rows from their parts; `ends` holds as many entries as there are cells.
+    pub fn new(columns: Arc<[ResultColumn]>, data: Vec<u8>, ends: Vec<u32>, len: usize) -> Rows {
+        debug_assert_eq!(ends.len(), columns.len() * len);
+        Rows { columns, data, ends, len }
+    }
+
+    /// How many rows.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether there is no row.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The columns, in order.
+    pub fn columns(&self) -> &[ResultColumn] {
+        &self.columns
+    }
+
+    /// The JSON text of a cell.
+    pub fn cell(&self, row: usize, column: usize) -> &[u8] {
+        let at = row * self.columns.len() + column;
+        let start = if at == 0 { 0 } else { self.ends[at - 1] as usize };
+        &self.data[start..self.ends[at] as usize]
+    }
+
+    /// The JSON text of the cell of a column by name.
+    pub fn named(&self, row: usize, column: &str) -> Option<&[u8]> {
+        let at = self.columns.iter().position(|it| it.name == column)?;
+        Some(self.cell(row, at))
+    }
+
+    /// The JSON texts' total length, to size a buffer by.
+    pub fn data_len(&self) -> usize {
+        self.data.len()
+    }
+
+    /// Keeps the first `len` rows.
+    pub fn truncate(&mut self, len: usize) {
+        if len < self.len {
+            self.len = len;
+            self.ends.truncate(len * self.columns.len());
+            self.data.truncate(self.ends.last().map_or(0, |end| *end as usize));
+        }
+    }
+
+    /// A cell decoded as a JSON string; `None` for any other value.
+    pub fn string(&self, row: usize, column: &str) -> Option<String> {
+        serde_json::from_slice(self.named(row, column)?).ok()
+    }
+}

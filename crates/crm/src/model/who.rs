@@ -1,0 +1,98 @@
+//! Who is calling, and what they may do.
+
+use crate::model::lifecycle::Stage;
+
+/// What a key or member may do in a workspace. A viewer's sessions are read-only in PostgreSQL itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Everything, and the say over members.
+    Owner,
+    /// Everything on the data.
+    Member,
+    /// Reading only.
+    Viewer,
+}
+
+impl Role {
+    /// The role's name on the wire and in the control database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Role::Owner => "owner",
+            Role::Member => "member",
+            Role::Viewer => "viewer",
+        }
+    }
+
+    /// Reads a role's name.
+    pub fn parse(name: &str) -> Option<Role> {
+        [Role::Owner, Role::Member, Role::Viewer].into_iter().find(|role| role.name() == name)
+    }
+}
+
+/// Which of a workspace's two data sets: live, or the test data that `sk_test_` keys see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// The real data.
+    Live,
+    /// The test data, in a database of its own.
+    Test,
+}
+
+impl Mode {
+    /// The mode's name on the wire and in the control database.
+    pub fn name(self) -> &'static str {
+        match self {
+            Mode::Live => "live",
+            Mode::Test => "test",
+        }
+    }
+
+    /// Reads a mode's name.
+    pub fn parse(name: &str) -> Option<Mode> {
+        [Mode::Live, Mode::Test].into_iter().find(|mode| mode.name() == name)
+    }
+}
+
+/// The caller of an ask, as the control plane knows it.
+#[derive(Clone, Debug)]
+pub struct Who {
+    /// `ws_…`
+    pub workspace_id: String,
+    /// What the activity feed will say: `api_key:ak_…`, `user:u_…`, `automation:auto_…`.
+    pub actor: String,
+    /// What the caller may do.
+    pub role: Role,
+    /// Which data set the caller sees.
+    pub mode: Mode,
+    /// How far the workspace is in its life; decides whether it may still be written.
+    pub stage: Stage,
+}
+
+/// What the caller says of the run that a request belongs to (the `X-Agent`, `X-Run-Id` and `X-Reason`
+/// headers). It is kept in the `custom` of every activity entry that the request causes.
+#[derive(Clone, Debug, Default)]
+pub struct Provenance {
+    /// `X-Agent`
+    pub agent: Option<String>,
+    /// `X-Run-Id`
+    pub run_id: Option<String>,
+    /// `X-Reason`
+    pub reason: Option<String>,
+    /// The id of the request itself.
+    pub request_id: String,
+}
+
+impl Provenance {
+    /// The JSON object that goes into `activity.custom`.
+    pub fn to_json(&self) -> String {
+        let mut object = serde_json::Map::new();
+        let said = [("agent", &self.agent), ("run_id", &self.run_id), ("reason", &self.reason)];
+        for (key, value) in said {
+            if let Some(value) = value {
+                object.insert(key.into(), value.as_str().into());
+            }
+        }
+        object.insert("request_id".into(), self.request_id.as_str().into());
+        serde_json::Value::Object(object).to_string()
+    }
+}

@@ -1,0 +1,127 @@
+//! Pages of a table: what they are sorted by, where they begin and which rows they hold.
+
+use crate::model::answer::Answer;
+use crate::model::catalog::Table;
+use crate::model::entity::Order;
+use crate::model::fault::Fault;
+use crate::model::filter::{Deleted, Filter};
+use crate::model::page::{Cursor, PageAsk, scope};
+use crate::model::rows::Rows;
+use crate::model::value::TypeKind;
+use crate::plan::{Outcome, has_columns, one};
+
+/// A page of a table.
+#[derive(Debug)]
+pub struct List<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// With regard to soft deletion.
+    pub deleted: Deleted,
+    /// What the rows are sorted by.
+    pub order: Sorting<'a>,
+    /// The sort key behind which the page begins.
+    pub cursor: Option<Vec<Option<String>>>,
+    /// Rows at most.
+    pub limit: usize,
+    /// What a cursor of this list belongs to.
+    scope: u64,
+}
+
+/// A total order: the last key is unique.
+#[derive(Debug)]
+pub struct Sorting<'a> {
+    /// The keys, the weightiest first.
+    pub keys: Vec<OrderKey<'a>>,
+    /// Whether all keys descend; NULLs come first then.
+    pub descending: bool,
+}
+
+/// One key of an order.
+#[derive(Debug, PartialEq)]
+pub enum OrderKey<'a> {
+    /// A column.
+    Column {
+        /// Its name.
+        name: &'a str,
+    },
+    /// When a mail was received, else sent, else recorded.
+    MailTime,
+}
+
+/// Plans a page.
+pub fn plan<'a>(table: &'a Table, filters: &[Filter], deleted: Deleted, page: &PageAsk) -> Result<List<'a>, Fault> {
+    if let Some(filter) = filters.first() {
+        let known = ["limit", "cursor", "include_deleted", "only_deleted"];
+        return Err(Fault::unknown_parameter(&filter.parameter, known.into_iter()));
+    }
+    let order = sorting(table)?;
+    let scope = scope([table.name.as_str(), deleted_name(deleted)].into_iter());
+    let cursor = match &page.cursor {
+        Some(text) => Some(Cursor::decode(text, scope, order.keys.len())?.keys),
+        None => None,
+    };
+    Ok(List { table, deleted, order, cursor, limit: page.limit, scope })
+}
+
+fn deleted_name(deleted: Deleted) -> &'static str {
+    match deleted {
+        Deleted::Exclude => "live",
+        Deleted::Include => "all",
+        Deleted::Only => "deleted",
+    }
+}
+
+/// A built-in table's own order; else newest first where there is a `created_at`; else by the key.
+fn sorting(table: &Table) -> Result<Sorting<'_>, Fault> {
+    let key = OrderKey::Column { name: table.key()? };
+    let by = |name| Ok(Sorting { keys: vec![OrderKey::Column { name }, key_of(table)?], descending: true });
+    match table.entity().map(|entity| entity.order) {
+        Some(Order::Newest) => by("created_at"),
+        Some(Order::NewestBy(column)) => by(column),
+        Some(Order::Mail) => Ok(Sorting { keys: vec![OrderKey::MailTime, key], descending: true }),
+        Some(Order::Position) => {
+            let pipeline = table.has("pipeline").then_some(OrderKey::Column { name: "pipeline" });
+            let position = OrderKey::Column { name: "position" };
+            Ok(Sorting { keys: pipeline.into_iter().chain([position, key]).collect(), descending: false })
+        }
+        None if table.column("created_at").is_some_and(|column| column.kind == TypeKind::Time) => by("created_at"),
+        None => Ok(Sorting { keys: vec![key], descending: false }),
+    }
+}
+
+fn key_of(table: &Table) -> Result<OrderKey<'_>, Fault> {
+    Ok(OrderKey::Column { name: table.key()? })
+}
+
+impl List<'_> {
+    /// Cuts the extra row off and makes the cursor of the last one.
+    pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        let mut rows = one(results)?;
+        if !has_columns(&rows, 0, self.table) || rows.columns().len() > self.table.columns.len() + 1 {
+            return Ok(Outcome::CatalogIsOld);
+        }
+        let more = rows.len() > self.limit;
+        rows.truncate(self.limit);
+        let next_cursor = more.then(|| {
+            let last = rows.len() - 1;
+            let keys = self.order.keys.iter().map(|key| cursor_key(&rows, last, key)).collect();
+            Cursor { scope: self.scope, keys }.encode()
+        });
+        let (entity, width, limit) = (self.table.entity(), self.table.columns.len(), self.limit);
+        Ok(Outcome::Answer(Answer::Page { entity, rows, width, next_cursor, limit }))
+    }
+}
+
+/// A cell as PostgreSQL will read it again: a JSON string's content, or the bare text of a number.
+fn cursor_key(rows: &Rows, row: usize, key: &OrderKey<'_>) -> Option<String> {
+    let name = match key {
+        OrderKey::Column { name } => name,
+        OrderKey::MailTime => "kith:order",
+    };
+    let cell = rows.named(row, name).unwrap_or(b"null");
+    if cell == b"null" {
+        return None;
+    }
+    let text = serde_json::from_slice::<String>(cell);
+    Some(text.unwrap_or_else(|_| String::from_utf8_lossy(cell).into_owned()))
+}

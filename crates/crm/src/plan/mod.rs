@@ -1,0 +1,133 @@
+//! What an ask means in a workspace: names looked up, values put into the form that the columns take, rights
+//! checked. Also the way back: rows become an answer.
+//!
+//! Knows nothing of wire formats; writes no SQL.
+
+pub mod list;
+pub mod raw;
+pub mod record;
+
+use crate::model::answer::Answer;
+use crate::model::ask::Ask;
+use crate::model::catalog::{Catalog, Table};
+use crate::model::fault::Fault;
+use crate::model::lifecycle::Stage;
+use crate::model::rows::Rows;
+use crate::model::who::{Role, Who};
+
+/// An ask that makes sense in its workspace.
+#[derive(Debug)]
+pub enum Plan<'a> {
+    /// A page of a table.
+    List(list::List<'a>),
+    /// One record.
+    Find(record::Find<'a>),
+    /// A new record.
+    Create(record::Create<'a>),
+    /// New values.
+    Update(record::Update<'a>),
+    /// A deletion.
+    Delete(record::Delete<'a>),
+}
+
+/// What became of the rows: an answer, or the news that the catalog they were planned by is old.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The answer.
+    Answer(Answer),
+    /// The table's columns are not what the catalog said; plan again by a fresh one.
+    CatalogIsOld,
+}
+
+/// Settles what an ask means. [`Ask::Sql`] has its own way, see [`raw::plan`].
+pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
+    match ask {
+        Ask::List { table, filters, deleted, page } => {
+            list::plan(catalog.table(table)?, filters, *deleted, page).map(Plan::List)
+        }
+        Ask::Find { table, id, deleted } => record::find(catalog, catalog.table(table)?, id, *deleted).map(Plan::Find),
+        Ask::Create { table, values } => record::create(writable(catalog.table(table)?)?, values).map(Plan::Create),
+        Ask::Update { table, id, values } => {
+            record::update(writable(catalog.table(table)?)?, id, values).map(Plan::Update)
+        }
+        Ask::Delete { table, id, hard } => record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete),
+        Ask::Sql { .. } => Err(Fault::internal("raw SQL is planned by plan::raw")),
+    }
+}
+
+/// Whether the ask changes data; raw SQL may.
+pub fn writes(ask: &Ask) -> bool {
+    match ask {
+        Ask::List { .. } | Ask::Find { .. } => false,
+        Ask::Create { .. } | Ask::Update { .. } | Ask::Delete { .. } | Ask::Sql { .. } => true,
+    }
+}
+
+/// Refuses what the caller may not do. Raw SQL of one who may only read is let through, to run in a session
+/// that PostgreSQL itself keeps read-only.
+pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
+    if who.stage == Stage::Revoked {
+        return Err(Fault::Unauthorized { message: "This workspace was not claimed within 14 days; its keys have ended.".into() });
+    }
+    if !writes(ask) || matches!(ask, Ask::Sql { .. }) {
+        return Ok(());
+    }
+    if matches!(who.stage, Stage::ReadOnly { .. }) {
+        return Err(Fault::WorkspaceReadOnly);
+    }
+    match who.role {
+        Role::Viewer => Err(Fault::Forbidden { message: "A viewer's key can read, not write.".into() }),
+        Role::Owner | Role::Member => Ok(()),
+    }
+}
+
+/// Whether the caller's sessions must be read-only.
+pub fn reads_only(who: &Who) -> bool {
+    who.role == Role::Viewer || matches!(who.stage, Stage::ReadOnly { .. })
+}
+
+fn writable(table: &Table) -> Result<&Table, Fault> {
+    if table.writable {
+        return Ok(table);
+    }
+    Err(Fault::Forbidden {
+        message: match table.entity() {
+            Some(_) => format!("{} is written by triggers alone; it can be read, not written.", table.name),
+            None => format!("{} is a view; it can be read, not written.", table.name),
+        },
+    })
+}
+
+impl<'a> Plan<'a> {
+    /// The table that the plan is about.
+    pub fn table(&self) -> &'a Table {
+        match self {
+            Plan::List(list) => list.table,
+            Plan::Find(find) => find.table,
+            Plan::Create(create) => create.table,
+            Plan::Update(update) => update.table,
+            Plan::Delete(delete) => delete.table,
+        }
+    }
+
+    /// Makes the answer of the rows that each statement of the plan gave, in order.
+    pub fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        match self {
+            Plan::List(list) => list.answer(results),
+            Plan::Find(find) => find.answer(results),
+            Plan::Create(create) => create.answer(results),
+            Plan::Update(update) => update.answer(results),
+            Plan::Delete(delete) => delete.answer(results),
+        }
+    }
+}
+
+/// Whether the columns of a result from `start` on are those of the table, in order.
+fn has_columns(rows: &Rows, start: usize, table: &Table) -> bool {
+    rows.columns().len() >= start + table.columns.len()
+        && rows.columns()[start..].iter().zip(&table.columns).all(|(found, known)| found.name == known.name)
+}
+
+fn one(results: Vec<Rows>) -> Result<Rows, Fault> {
+    results.into_iter().next().ok_or_else(|| Fault::internal("a plan's statement gave no result"))
+}

@@ -1,0 +1,79 @@
+//! The caller's own SQL: which statements it is, and what of it is refused before it runs.
+
+use serde_json::Value;
+
+use crate::model::fault::{Fault, SqlFault};
+use crate::sql::split::{Command, SplitError, Statement, statements};
+
+/// Statements that one request may hold.
+pub const MAX_STATEMENTS: usize = 50;
+
+/// The statements of a body, to be run in one transaction; none is empty.
+#[derive(Debug)]
+pub struct Raw<'a> {
+    /// The statements in order.
+    pub statements: Vec<Statement<'a>>,
+    /// Whether the only statement is one that refuses to run in a transaction (VACUUM and its like).
+    pub bare: bool,
+}
+
+impl Raw<'_> {
+    /// Whether any statement may change tables, so that the catalog should be read anew afterwards.
+    pub fn may_change_schema(&self) -> bool {
+            matches!(statement.command, Command::Definition | Command::NoTransaction)
+                || (statement.command == Command::Query && statement.modifies_data())
+        })
+    }
+}
+
+/// Splits the body and refuses what may not be asked.
+pub fn plan<'a>(sql: &'a str, params: &[Value]) -> Result<Raw<'a>, Fault> {
+    if sql.contains('\0') {
+        return Err(Fault::invalid("The SQL text contains a NUL character, which PostgreSQL does not take."));
+    }
+    let statements = statements(sql)
+        .take(MAX_STATEMENTS + 1)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| syntax(&error, sql))?;
+    if statements.is_empty() {
+        return Err(Fault::invalid_with_hint("\"sql\" has no statement.", "Send {\"sql\": \"SELECT …\"}."));
+    }
+    if statements.len() > MAX_STATEMENTS {
+        return Err(Fault::invalid(format!("More than {MAX_STATEMENTS} statements in one request.")));
+    }
+    if statements.len() > 1 && !params.is_empty() {
+        return Err(Fault::invalid_with_hint(
+            "Several statements can't have params.",
+            "Send the statement that needs params in a request of its own.",
+        ));
+    }
+    for statement in &statements {
+        refuse(statement)?;
+    }
+    let alone = statements.len() == 1;
+    let bare = alone && statements[0].command == Command::NoTransaction;
+    Ok(Raw { statements, bare })
+}
+
+fn refuse(statement: &Statement<'_>) -> Result<(), Fault> {
+    match statement.command {
+        Command::TransactionControl => Err(Fault::invalid_with_hint(
+            "Transaction control (BEGIN, COMMIT, ROLLBACK, SAVEPOINT …) is not taken: a request is one transaction.",
+            "Send all statements in one body, separated by semicolons; they succeed or fail together.",
+        )),
+        Command::Copy => Err(Fault::Sql(Box::new(SqlFault {
+            message: "COPY is not available over HTTP.".into(),
+            sqlstate: "0A000".into(),
+            hint: Some("Use INSERT with several rows, or psql over a direct connection.".into()),
+            ..SqlFault::default()
+        }))),
+        _ => Ok(()),
+    }
+}
+
+fn syntax(error: &SplitError, sql: &str) -> Fault {
+    let SplitError::Unterminated { what, offset } = error;
+    let position = sql.get(..*offset).map(|before| before.chars().count() as u32 + 1);
+    let message = format!("unterminated {what}");
+    Fault::Sql(Box::new(SqlFault { message, sqlstate: "42601".into(), position, ..SqlFault::default() }))
+}

@@ -1,0 +1,243 @@
+//! One record: found, created, updated, deleted.
+
+use serde_json::{Map, Value};
+
+use crate::model::answer::{Answer, Part, Record};
+use crate::model::catalog::{Catalog, Column, Table};
+use crate::model::entity::{READ_ONLY_COLUMNS, ToMany};
+use crate::model::fault::Fault;
+use crate::model::filter::Deleted;
+use crate::model::rows::Rows;
+use crate::model::value::{TypeKind, for_column};
+use crate::plan::{Outcome, has_columns, one};
+
+/// A record by id, with what belongs to it.
+#[derive(Debug)]
+pub struct Find<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The column that names a row.
+    pub key: &'a str,
+    /// The id.
+    pub id: String,
+    /// With regard to soft deletion.
+    pub deleted: Deleted,
+    /// Rows that the record points to.
+    pub to_one: Vec<Joined<'a>>,
+    /// Rows that point to the record.
+    pub to_many: &'static [ToMany],
+}
+
+/// A relation that is joined.
+#[derive(Debug)]
+pub struct Joined<'a> {
+    /// The key under which the row is shown.
+    pub key: &'static str,
+    /// The record's column.
+    pub column: &'static str,
+    /// The row's table.
+    pub table: &'a Table,
+}
+
+/// A new record.
+#[derive(Debug)]
+pub struct Create<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// Columns and their values.
+    pub values: Vec<(&'a str, Option<String>)>,
+}
+
+/// New values for a record.
+#[derive(Debug)]
+pub struct Update<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The column that names a row.
+    pub key: &'a str,
+    /// The id.
+    pub id: String,
+    /// Columns and what happens to them.
+    pub changes: Vec<(&'a str, Change)>,
+}
+
+/// What happens to a column.
+#[derive(Debug, PartialEq)]
+pub enum Change {
+    /// It gets a new value.
+    Set(Option<String>),
+    /// Its object gets these keys (a JSON object) and loses those (an array literal).
+    Merge {
+        /// The keys to set.
+        add: String,
+        /// The keys to remove.
+        remove: Option<String>,
+    },
+}
+
+/// A deletion.
+#[derive(Debug)]
+pub struct Delete<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The column that names a row.
+    pub key: &'a str,
+    /// The id.
+    pub id: String,
+    /// Whether the row is removed, not hidden.
+    pub hard: bool,
+}
+
+/// Plans a look at one record.
+pub fn find<'a>(catalog: &'a Catalog, table: &'a Table, id: &str, deleted: Deleted) -> Result<Find<'a>, Fault> {
+    let entity = table.entity();
+    let to_one = entity.map_or(&[][..], |entity| entity.to_one).iter();
+    let to_one = to_one
+        .map(|relation| Ok(Joined { key: relation.key, column: relation.column, table: catalog.table(relation.table)? }))
+        .collect::<Result<_, Fault>>()?;
+    let to_many = entity.map_or(&[][..], |entity| entity.to_many);
+    Ok(Find { table, key: table.key()?, id: id.to_owned(), deleted, to_one, to_many })
+}
+
+/// Plans a new record.
+pub fn create<'a>(table: &'a Table, values: &Map<String, Value>) -> Result<Create<'a>, Fault> {
+    table.key()?;
+    let values = values
+        .iter()
+        .map(|(name, value)| {
+            let column = writable_column(table, name)?;
+            let value = match value {
+                Value::Null if is_free_form(column) => Some("{}".to_owned()),
+                value => value_for(column, value)?,
+            };
+            Ok((column.name.as_str(), value))
+        })
+        .collect::<Result<_, Fault>>()?;
+    Ok(Create { table, values })
+}
+
+/// Plans new values for a record.
+pub fn update<'a>(table: &'a Table, id: &str, values: &Map<String, Value>) -> Result<Update<'a>, Fault> {
+    let changes = values
+        .iter()
+        .map(|(name, value)| {
+            let column = writable_column(table, name)?;
+            Ok((column.name.as_str(), change(column, value)?))
+        })
+        .collect::<Result<_, Fault>>()?;
+    Ok(Update { table, key: table.key()?, id: id.to_owned(), changes })
+}
+
+/// Plans a deletion.
+pub fn delete<'a>(table: &'a Table, id: &str, hard: bool) -> Result<Delete<'a>, Fault> {
+    Ok(Delete { table, key: table.key()?, id: id.to_owned(), hard: hard || !table.soft_deletes() })
+}
+
+/// jsonb columns are merged one level deep, and a key set to null is removed; `custom: null` empties it.
+fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
+    match value {
+        Value::Null if is_free_form(column) => Ok(Change::Set(Some("{}".into()))),
+        Value::Object(object) if column.type_name == "jsonb" => {
+            let (gone, kept): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| value.is_null());
+            let add = Value::Object(kept.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect());
+            let names = Value::Array(gone.iter().map(|(key, _)| Value::from(key.as_str())).collect());
+            let names = for_column(&names, &TypeKind::Array(Box::new(TypeKind::Text))).unwrap_or_default();
+            Ok(Change::Merge { add: add.to_string(), remove: names.filter(|_| !gone.is_empty()) })
+        }
+        value => value_for(column, value).map(Change::Set),
+    }
+}
+
+/// The free-form field of every record, which is never NULL.
+fn is_free_form(column: &Column) -> bool {
+    column.name == "custom" && column.kind == TypeKind::Json
+}
+
+fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault> {
+    let Some(column) = table.column(name) else {
+        let known = table.columns.iter().map(|column| column.name.as_str());
+        return Err(Fault::unknown_field(name, known.filter(|it| !READ_ONLY_COLUMNS.contains(it))));
+    };
+    let is_own_key = matches!(table.entity(), None) && name == "id" && table.primary_key == ["id"] && !column.generated;
+    if column.generated || (READ_ONLY_COLUMNS.contains(&name) && !is_own_key) {
+        return Err(Fault::invalid_with_hint(
+            format!("\"{name}\" is read-only."),
+            "Leave it out; the server sets it.",
+        ));
+    }
+    Ok(column)
+}
+
+fn value_for(column: &Column, value: &Value) -> Result<Option<String>, Fault> {
+    if is_free_form(column) && !value.is_object() {
+        return Err(Fault::invalid(format!("\"{}\" takes a JSON object.", column.name)));
+    }
+    for_column(value, &column.kind)
+        .map_err(|why| Fault::invalid(format!("\"{}\" ({}) {why}.", column.name, column.type_name)))
+}
+
+impl Find<'_> {
+    pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        let mut results = results.into_iter();
+        let row = results.next().ok_or_else(|| Fault::internal("a look-up gave no result"))?;
+        let mut start = self.table.columns.len();
+        let mut current = has_columns(&row, 0, self.table);
+        let mut parts = Vec::with_capacity(self.to_one.len());
+        for relation in &self.to_one {
+            let (width, id_at) = (relation.table.columns.len(), position(relation.table, "id"));
+            current &= has_columns(&row, start, relation.table);
+            parts.push(Part { key: relation.key, start, width, id_at });
+            start += width;
+        }
+        if !current || row.columns().len() != start {
+            return Ok(Outcome::CatalogIsOld);
+        }
+        if row.is_empty() {
+            return Err(not_found(self.table, &self.id));
+        }
+        let related = self.to_many.iter().map(|relation| relation.key).zip(results).collect();
+        let (entity, width) = (self.table.entity(), self.table.columns.len());
+        Ok(Outcome::Answer(Answer::Record { record: Record { entity, row, width, parts, related }, created: false }))
+    }
+}
+
+impl Create<'_> {
+    pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        Ok(Outcome::Answer(Answer::Record { record: bare(self.table, one(results)?), created: true }))
+    }
+}
+
+impl Update<'_> {
+    pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        let row = one(results)?;
+        if row.is_empty() {
+            return Err(not_found(self.table, &self.id));
+        }
+        Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: false }))
+    }
+}
+
+impl Delete<'_> {
+    pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        let row = one(results)?;
+        if row.is_empty() {
+            return Err(not_found(self.table, &self.id));
+        }
+        let text = |name| String::from_utf8_lossy(row.named(0, name).unwrap_or(b"null")).into_owned();
+        Ok(Outcome::Answer(Answer::Deleted { entity: self.table.entity(), id: text("id"), deleted_at: text("deleted_at") }))
+    }
+}
+
+/// What a write gave back is shown as PostgreSQL gave it, whatever the catalog says: the work is done.
+fn bare(table: &Table, row: Rows) -> Record {
+    let width = row.columns().len();
+    Record { entity: table.entity(), row, width, parts: Vec::new(), related: Vec::new() }
+}
+
+fn position(table: &Table, column: &str) -> usize {
+    table.columns.iter().position(|it| it.name == column).unwrap_or(0)
+}
+
+fn not_found(table: &Table, id: &str) -> Fault {
+    Fault::NotFound { table: table.name.clone(), id: id.to_owned() }
+}

@@ -1,0 +1,43 @@
+//! The statement that describes a workspace's tables, as one JSON text for `model::catalog`.
+
+/// Tables, views and their columns, keys and unique indexes in schema `public`. Every name is qualified with
+/// `pg_catalog`, so that nothing of the workspace's own gets in between.
+pub const CATALOG: &str = r#"
+SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+    'name', c.relname,
+    'relkind', c.relkind,
+    'estimated_rows', c.reltuples,
+    'columns', (
+        SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            'name', a.attname,
+            'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
+            'typname', COALESCE(b.typname, y.typname),
+            'category', COALESCE(b.typcategory, y.typcategory),
+            'element', CASE WHEN COALESCE(b.typcategory, y.typcategory) = 'A' THEN (
+                SELECT pg_catalog.jsonb_build_object('typname', e.typname, 'category', e.typcategory)
+                FROM pg_catalog.pg_type AS e WHERE e.oid = COALESCE(b.typelem, y.typelem)) END,
+            'not_null', a.attnotnull,
+            'generated', a.attgenerated <> '' OR a.attidentity = 'a'
+        ) ORDER BY a.attnum), '[]')
+        FROM pg_catalog.pg_attribute AS a
+        JOIN pg_catalog.pg_type AS y ON y.oid = a.atttypid
+        LEFT JOIN pg_catalog.pg_type AS b ON y.typtype = 'd' AND b.oid = y.typbasetype
+        WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),
+    'primary_key', (
+        SELECT pg_catalog.jsonb_agg(a.attname ORDER BY k.place)
+        FROM pg_catalog.pg_constraint AS p
+        CROSS JOIN LATERAL pg_catalog.unnest(p.conkey) WITH ORDINALITY AS k(attnum, place)
+        JOIN pg_catalog.pg_attribute AS a ON a.attrelid = c.oid AND a.attnum = k.attnum
+        WHERE p.conrelid = c.oid AND p.contype = 'p'),
+    'unique', (
+        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+            'name', n.relname,
+            'keys', (SELECT pg_catalog.jsonb_agg(pg_catalog.pg_get_indexdef(i.indexrelid, s.place, true) ORDER BY s.place)
+                     FROM pg_catalog.generate_series(1, i.indnkeyatts::pg_catalog.int4) AS s(place)),
+            'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid, true)))
+        FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS n ON n.oid = i.indexrelid
+        WHERE i.indrelid = c.oid AND i.indisunique)
+))::pg_catalog.text, '[]') AS catalog
+FROM pg_catalog.pg_class AS c
+WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
+"#;

@@ -1,0 +1,117 @@
+//! SELECT statements: a page of a table, one record with what belongs to it.
+
+use crate::model::entity::{Link, RELATED_ROWS};
+use crate::model::filter::Deleted;
+use crate::plan::list::{List, OrderKey};
+use crate::plan::record::Find;
+use crate::sql::{Label, Sql};
+
+/// A page and one row more, to know whether there is a next one.
+pub fn list(list: &List<'_>) -> Sql {
+    let mut sql = Sql::new("SELECT t.*");
+    for key in &list.order.keys {
+        if let OrderKey::MailTime = key {
+            sql.push(", ");
+            order_key(&mut sql, key);
+            sql.push(" AS \"kith:order\"");
+        }
+    }
+    sql.push(" FROM ").table(&list.table.name).push(" AS t WHERE true");
+    visible(&mut sql, list.table.soft_deletes(), list.deleted);
+    if let Some(cursor) = &list.cursor {
+        after(&mut sql, list, cursor);
+    }
+    sql.push(" ORDER BY ");
+    for (at, key) in list.order.keys.iter().enumerate() {
+        if at > 0 {
+            sql.push(", ");
+        }
+        order_key(&mut sql, key);
+        sql.push(if list.order.descending { " DESC" } else { "" });
+    }
+    sql.push(" LIMIT ").number(list.limit + 1);
+    sql
+}
+
+fn order_key(sql: &mut Sql, key: &OrderKey<'_>) {
+    match key {
+        OrderKey::Column { name, .. } => sql.column("t", name),
+        OrderKey::MailTime => sql.push("COALESCE(t.received_at, t.sent_at, t.created_at)"),
+    };
+}
+
+/// Rows behind the cursor. A descending order has its NULLs first, so that behind a NULL stand the rest of
+/// the NULLs and then everything else; a row comparison with a NULL in it is never true, which is just right
+/// for the rows behind a value.
+fn after(sql: &mut Sql, list: &List<'_>, cursor: &[Option<String>]) {
+    let keys = &list.order.keys;
+    if let (Some(None), [first, rest @ ..]) = (cursor.first(), keys.as_slice()) {
+        sql.push(" AND (");
+        order_key(sql, first);
+        sql.push(" IS NOT NULL OR (");
+        compare(sql, rest, &cursor[1..], list.order.descending);
+        sql.push("))");
+    } else {
+        sql.push(" AND ");
+        compare(sql, keys, cursor, list.order.descending);
+    }
+}
+
+fn compare(sql: &mut Sql, keys: &[OrderKey<'_>], values: &[Option<String>], descending: bool) {
+    sql.push("(");
+    for (at, key) in keys.iter().enumerate() {
+        sql.push(if at > 0 { ", " } else { "" });
+        order_key(sql, key);
+    }
+    sql.push(if descending { ") < (" } else { ") > (" });
+    for (at, value) in values.iter().enumerate() {
+        sql.push(if at > 0 { ", " } else { "" });
+        sql.bind(value.clone(), Label::Cursor);
+    }
+    sql.push(")");
+}
+
+fn visible(sql: &mut Sql, soft_deletes: bool, deleted: Deleted) {
+    match (soft_deletes, deleted) {
+        (true, Deleted::Exclude) => sql.push(" AND t.deleted_at IS NULL"),
+        (true, Deleted::Only) => sql.push(" AND t.deleted_at IS NOT NULL"),
+        (false, Deleted::Only) => sql.push(" AND false"),
+        (_, Deleted::Include) | (false, Deleted::Exclude) => sql,
+    };
+}
+
+/// Aliases of the joined relations; a record has no more than three.
+const ALIASES: [&str; 3] = ["j1", "j2", "j3"];
+
+/// The record with the rows it points to, then each set of rows that point to it.
+pub fn find(find: &Find<'_>) -> Vec<Sql> {
+    let mut sql = Sql::new("SELECT t.*");
+    for alias in &ALIASES[..find.to_one.len()] {
+        sql.push(", ").push(alias).push(".*");
+    }
+    sql.push(" FROM ").table(&find.table.name).push(" AS t");
+    for (alias, relation) in ALIASES.iter().zip(&find.to_one) {
+        sql.push(" LEFT JOIN ").table(relation.table.name.as_str()).push(" AS ").push(alias);
+        sql.push(" ON ").column(alias, "id").push(" = ").column("t", relation.column);
+    }
+    sql.push(" WHERE ").column("t", find.key).push(" = ").bind(Some(find.id.clone()), Label::Id);
+    visible(&mut sql, find.table.soft_deletes(), find.deleted);
+    let mut all = vec![sql];
+    all.extend(find.to_many.iter().map(|relation| {
+        let mut sql = Sql::new("SELECT t.* FROM ");
+        sql.table(relation.table).push(" AS t WHERE t.deleted_at IS NULL AND ");
+        match relation.link {
+            Link::Theirs(column) => {
+                sql.column("t", column).push(" = ").bind(Some(find.id.clone()), Label::Id);
+            }
+            Link::Ours(column) => {
+                sql.push("t.id = ANY (ARRAY(SELECT unnest(").column("o", column).push(") FROM ");
+                sql.table(&find.table.name).push(" AS o WHERE ").column("o", find.key).push(" = ");
+                sql.bind(Some(find.id.clone()), Label::Id).push("))");
+            }
+        }
+        sql.push(" ORDER BY t.created_at DESC, t.id DESC LIMIT ").number(RELATED_ROWS);
+        sql
+    }));
+    all
+}

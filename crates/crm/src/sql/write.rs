@@ -1,0 +1,75 @@
+//! INSERT, UPDATE and DELETE statements for one record.
+
+use crate::plan::record::{Change, Create, Delete, Update};
+use crate::sql::{Label, Sql};
+
+/// A new row, given back whole.
+pub fn create(create: &Create<'_>) -> Sql {
+    let mut sql = Sql::new("INSERT INTO ");
+    sql.table(&create.table.name).push(" AS t");
+    if create.values.is_empty() {
+        sql.push(" DEFAULT VALUES");
+    } else {
+        for (at, (column, _)) in create.values.iter().enumerate() {
+            sql.push(if at == 0 { " (" } else { ", " }).name(column);
+        }
+        for (at, (column, value)) in create.values.iter().enumerate() {
+            sql.push(if at == 0 { ") VALUES (" } else { ", " });
+            sql.bind(value.clone(), Label::Column((*column).to_owned()));
+        }
+        sql.push(")");
+    }
+    sql.push(" RETURNING t.*");
+    sql
+}
+
+/// New values for a row, given back whole. Without any, the row as it is.
+pub fn update(update: &Update<'_>) -> Sql {
+    let mut sql = Sql::default();
+    if update.changes.is_empty() {
+        sql.push("SELECT t.* FROM ").table(&update.table.name).push(" AS t");
+    } else {
+        sql.push("UPDATE ").table(&update.table.name).push(" AS t SET ");
+    }
+    for (at, (column, change)) in update.changes.iter().enumerate() {
+        sql.push(if at == 0 { "" } else { ", " }).name(column).push(" = ");
+        let label = || Label::Column((*column).to_owned());
+        match change {
+            Change::Set(value) => {
+                sql.bind(value.clone(), label());
+            }
+            Change::Merge { add, remove } => {
+                sql.push("(CASE WHEN jsonb_typeof(").column("t", column).push(") = 'object' THEN ");
+                sql.column("t", column).push(" ELSE '{}' END || ").bind(Some(add.clone()), label()).push("::jsonb)");
+                if let Some(remove) = remove {
+                    sql.push(" - ").bind(Some(remove.clone()), label()).push("::text[]");
+                }
+            }
+        }
+    }
+    sql.push(" WHERE ").column("t", update.key).push(" = ").bind(Some(update.id.clone()), Label::Id);
+    if update.table.soft_deletes() {
+        sql.push(" AND t.deleted_at IS NULL");
+    }
+    if !update.changes.is_empty() {
+        sql.push(" RETURNING t.*");
+    }
+    sql
+}
+
+/// Hides a row, or removes it where that was asked or the table knows no hiding.
+pub fn delete(delete: &Delete<'_>) -> Sql {
+    let mut sql = Sql::default();
+    if delete.hard {
+        sql.push("DELETE FROM ").table(&delete.table.name).push(" AS t");
+    } else {
+        sql.push("UPDATE ").table(&delete.table.name).push(" AS t SET deleted_at = now()");
+    }
+    sql.push(" WHERE ").column("t", delete.key).push(" = ").bind(Some(delete.id.clone()), Label::Id);
+    if delete.hard {
+        sql.push(" RETURNING ").column("t", delete.key).push(" AS id, now() AS deleted_at");
+    } else {
+        sql.push(" AND t.deleted_at IS NULL RETURNING ").column("t", delete.key).push(" AS id, t.deleted_at");
+    }
+    sql
+}
