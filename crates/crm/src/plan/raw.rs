@@ -20,6 +20,8 @@ pub struct Raw<'a> {
 impl Raw<'_> {
     /// Whether any statement may change tables, so that the catalog should be read anew afterwards.
     pub fn may_change_schema(&self) -> bool {
+        // A SELECT can call a function that creates tables; that shows itself on the next look-up.
+        self.statements.iter().any(|statement| {
             matches!(statement.command, Command::Definition | Command::NoTransaction)
                 || (statement.command == Command::Query && statement.modifies_data())
         })
