@@ -223,11 +223,16 @@ class Bench:
         path = self.work / f"{name}.pgbench"
         path.write_text(script.text)
         login = self.login
-        settings = " ".join("-c " + re.sub(r"([\\\s])", r"\\\1", f"{key}={value}") for key, value in login.get("settings", {}).items())
-        environment = {**os.environ, "PGPASSWORD": login["password"], "PGOPTIONS": settings, "LD_LIBRARY_PATH": library_path(self.pgbench)}
+        settings = [f"{key}={value}" for key, value in login.get("settings", {}).items()]
+        environment = os.environ | {
+            "PGPASSWORD": login["password"],
+            "PGOPTIONS": " ".join("-c " + re.sub(r"([\\\s])", r"\\\1", setting) for setting in settings),
+            "LD_LIBRARY_PATH": library_path(self.pgbench),
+        }
         command = [self.pgbench, "--no-vacuum", "--protocol=prepared", "--client=8", "--jobs=2", f"--time={self.options.seconds}"]
         command += [f"--define={key}={value}" for key, value in script.variables.items()]
-        command += ["--file", path, "--host", login["socket_dir"], "--port", str(login["port"]), "--username", login["role"], login["database"]]
+        command += ["--file", path, "--host", login["socket_dir"], "--port", str(login["port"])]
+        command += ["--username", login["role"], login["database"]]
         _, before = self.kith.cpu()
         done = subprocess.run(command, env=environment, capture_output=True, text=True)
         _, after = self.kith.cpu()
@@ -308,22 +313,44 @@ class PgbenchScript:
         return f":{variable}"
 
 
+# The table's columns: heading, width, and how a number is written.
+COLUMNS = [
+    ("pgbench/s", 11, ",.0f"),
+    ("kith/s", 9, ",.0f"),
+    ("ratio", 7, ".2f"),
+    ("wanted", 8, ".2f"),
+    ("p50 ms", 8, ".2f"),
+    ("p99 ms", 8, ".2f"),
+    ("kith µs", 9, ".0f"),
+    ("pg µs", 7, ".0f"),
+    ("pg µs, pgbench", 16, ".0f"),
+]
+
+
 def print_results(results):
     print()
-    print(f"{'':18}{'pgbench/s':>11}{'kith/s':>9}{'ratio':>7}{'wanted':>8}{'p50 ms':>8}{'p99 ms':>8}{'kith µs':>9}{'pg µs':>7}{'pg µs, pgbench':>16}")
+    print(" " * 18 + "".join(f"{heading:>{width}}" for heading, width, _ in COLUMNS))
     for name, rounds in results.items():
         title, wanted = CASES[name]
 
         def middle(side, key):
             return statistics.median(measured[side][key] for measured in rounds)
 
-        ratio = statistics.median(measured["kith"]["rate"] / measured["pgbench"]["rate"] for measured in rounds)
-        print(
-            f"{title:18}{middle('pgbench', 'rate'):11,.0f}{middle('kith', 'rate'):9,.0f}{ratio:7.2f}{f'{wanted:.2f}' if wanted else '':>8}"
-            f"{middle('kith', 'p50_ms'):8.2f}{middle('kith', 'p99_ms'):8.2f}{middle('kith', 'kith_us'):9.0f}{middle('kith', 'postgres_us'):7.0f}"
-            f"{middle('pgbench', 'postgres_us'):16.0f}"
-        )
-    print(f"medians of {len(next(iter(results.values())))} rounds; µs are CPU per request; pgbench: 8 clients, prepared; kith: wrk -t2 -c32")
+        row = [
+            middle("pgbench", "rate"),
+            middle("kith", "rate"),
+            statistics.median(measured["kith"]["rate"] / measured["pgbench"]["rate"] for measured in rounds),
+            wanted,
+            middle("kith", "p50_ms"),
+            middle("kith", "p99_ms"),
+            middle("kith", "kith_us"),
+            middle("kith", "postgres_us"),
+            middle("pgbench", "postgres_us"),
+        ]
+        cells = ("" if number is None else format(number, form) for number, (_, _, form) in zip(row, COLUMNS))
+        print(f"{title:18}" + "".join(f"{cell:>{width}}" for cell, (_, width, _) in zip(cells, COLUMNS)))
+    rounds = len(next(iter(results.values())))
+    print(f"medians of {rounds} rounds; µs are CPU per request; pgbench: 8 clients, prepared; kith: wrk -t2 -c32")
 
 
 def print_workspaces(kith, count):
@@ -334,7 +361,7 @@ def print_workspaces(kith, count):
         times.append(1e3 * (time.monotonic() - started))
         time.sleep(0.5)
     if times:
-        print(f"workspace creation: median {statistics.median(times):.1f} ms, best {min(times):.1f}, worst {max(times):.1f}, of {count}")
+        print(f"workspace creation: {spread(times)}")
 
 
 def print_cold_starts(kith, count):
@@ -342,7 +369,12 @@ def print_cold_starts(kith, count):
     for _ in range(count):
         kith.stop()
         times.append(1e3 * kith.start())
-    print(f"cold start to /readyz 200 on existing data: median {statistics.median(times):.0f} ms, best {min(times):.0f}, worst {max(times):.0f}, of {count}")
+    print(f"cold start to /readyz 200 on existing data: {spread(times)}")
+
+
+def spread(times_ms):
+    median, best, worst = statistics.median(times_ms), min(times_ms), max(times_ms)
+    return f"median {median:.1f} ms, best {best:.1f}, worst {worst:.1f}, of {len(times_ms)}"
 
 
 def find_pgbench():
