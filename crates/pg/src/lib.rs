@@ -1,1 +1,20 @@
-//! x
+//! PostgreSQL for many mutually hostile tenants, and nothing of CRM: the text-mode client, the pool keyed by
+//! (cell, database, role), the watchdog, and the embedded cluster.
+
+pub mod cluster;
+pub mod conn;
+pub mod error;
+pub mod pool;
+pub mod rows;
+pub mod scram;
+pub mod secret;
+pub mod target;
+mod tls;
+pub mod types;
+pub mod value;
+pub mod watchdog;
+
+pub use conn::Conn;
+pub use error::{Error, ServerError};
+pub use secret::Secret;
+pub use target::{Host, Target, Tls, Url};

@@ -1,0 +1,207 @@
+//! A connection in text mode over the extended protocol: one write and one round trip per request.
+//!
+//! It knows nothing of who may do what. It takes care that whoever shares it next finds it as it was: a
+//! connection whose request was given up half-way never claims to be clean.
+
+mod admin;
+mod collect;
+mod command;
+mod open;
+mod reply;
+mod run;
+mod settings;
+mod statements;
+mod stream;
+mod tx;
+mod wire;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::error::Error;
+pub use crate::rows::{Column, Rows};
+use settings::Settings;
+use statements::Statements;
+pub use tx::Tx;
+use wire::Wire;
+
+/// Who logs in to what.
+#[derive(Clone, Copy)]
+pub struct Login<'a> {
+    /// The role.
+    pub user: &'a str,
+    /// Its password; empty where the server asks for none.
+    pub password: &'a str,
+    /// The database.
+    pub database: &'a str,
+    /// Settings for the startup packet. They beat what ALTER ROLE set, and DISCARD ALL returns to them.
+    /// `client_encoding` is always UTF8.
+    pub settings: &'a [(&'a str, &'a str)],
+}
+
+/// The form of the cells of a result.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// What `to_jsonb` gives.
+    Json,
+    /// The server's text.
+    Text,
+}
+
+/// What a request's statements are run inside of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// One implicit transaction.
+    Implicit,
+    /// BEGIN READ ONLY, SELECT 1 (after which the transaction can't be made to write), the statements, ROLLBACK.
+    ReadOnly,
+}
+
+/// A statement of a request.
+#[derive(Clone, Copy, Debug)]
+pub struct Statement<'a> {
+    /// One statement, with `$1 …` for its parameters. It is what the statement cache goes by.
+    pub sql: &'a str,
+    /// The parameters in text form; their types are inferred by the server.
+    pub params: &'a [Option<Cow<'a, str>>],
+    /// The form of its cells.
+    pub format: Format,
+    /// True where nobody wants its rows.
+    pub discard: bool,
+}
+
+/// Limits of one statement's result.
+#[derive(Clone, Copy, Debug)]
+pub struct Caps {
+    /// Rows after which the result is cut.
+    pub max_rows: usize,
+    /// Bytes of cells after which the result is cut. At most 1 GiB is possible.
+    pub max_bytes: usize,
+    /// Bytes of a single value, as text or as JSON, above which the request fails.
+    pub max_value_bytes: usize,
+}
+
+/// Why a result was cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Truncated {
+    /// There were more than `Caps::max_rows`.
+    Rows,
+    /// There was more than `Caps::max_bytes`.
+    Bytes,
+}
+
+/// What a statement gave.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Its rows.
+    pub rows: Rows,
+    /// The command tag: `INSERT 0 1`. Of a result that was cut, the command without a count; empty for an empty
+    /// statement.
+    pub tag: String,
+    /// Whether the result was cut.
+    pub truncated: Option<Truncated>,
+}
+
+impl Outcome {
+    /// The tag without its counts: `INSERT`, `CREATE TABLE`.
+    pub fn command(&self) -> &str {
+        self.tag.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' ')
+    }
+
+    /// How many rows the tag says were returned or affected.
+    pub fn affected(&self) -> Option<u64> {
+        self.tag.rsplit(' ').next()?.parse().ok()
+    }
+}
+
+/// What the server says about a statement before it runs.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// The OIDs of its parameters' types.
+    pub params: Vec<u32>,
+    /// Its columns; none where it gives no rows.
+    pub columns: Arc<[Column]>,
+}
+
+/// The frame of a [`Tx`].
+#[derive(Clone, Copy, Debug)]
+pub enum Begin<'a> {
+    /// None at all: exactly one statement may follow and runs by itself (VACUUM, CREATE INDEX CONCURRENTLY).
+    Bare,
+    /// BEGIN, then the preludes, whose rows are dropped.
+    ReadWrite(&'a [Statement<'a>]),
+    /// BEGIN READ ONLY, SELECT 1, then the preludes.
+    ReadOnly(&'a [Statement<'a>]),
+}
+
+/// A connection that is logged in.
+pub struct Conn {
+    wire: Wire,
+    pid: i32,
+    /// What the last ReadyForQuery said: `I` idle, `T` in a transaction, `E` in a failed one.
+    status: u8,
+    /// A request was begun, and its end has not been read.
+    busy: bool,
+    /// The socket or the protocol is lost.
+    broken: bool,
+    settings: Settings,
+    statements: Statements,
+}
+
+impl Conn {
+    /// The process id of its backend.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// True where no request is half done and no transaction is open.
+    pub fn is_clean(&self) -> bool {
+        !self.broken && !self.busy && self.status == b'I'
+    }
+
+    /// True while a setting that answers depend on (DateStyle, TimeZone, search_path …) is not as it was at
+    /// log-in, by the server's last report.
+    pub fn is_altered(&self) -> bool {
+        self.settings.are_altered()
+    }
+
+    /// False once the connection is lost. Also looks, without waiting, whether the server closed it while it was
+    /// idle.
+    pub fn is_alive(&mut self) -> bool {
+        if !self.broken && !self.busy {
+            // What comes unasked for is notices and settings; an error is a good-bye.
+            let is_error = |tag| tag == postgres_protocol::message::backend::ERROR_RESPONSE_TAG;
+            self.broken = self.wire.glance().is_none_or(|mut tags| tags.any(is_error));
+        }
+        !self.broken
+    }
+
+    /// To be called before the first byte of a request is written.
+    fn begin_request(&mut self) -> Result<(), Error> {
+        if self.is_clean() {
+            self.busy = true;
+            return Ok(());
+        }
+        Err(Error::Protocol("a request on a connection that is not clean".into()))
+    }
+
+    /// To be called when the last ReadyForQuery of a request was read.
+    fn end_request(&mut self) {
+        self.wire.shrink();
+        self.busy = false;
+    }
+}
+
+impl Drop for Conn {
+    fn drop(&mut self) {
+        if self.is_clean() {
+            self.wire.farewell();
+        }
+    }
+}
+
+impl std::fmt::Debug for Conn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Conn").field("pid", &self.pid).field("clean", &self.is_clean()).finish()
+    }
+}

@@ -1,0 +1,142 @@
+//! What the house itself asks of a server: a query with text rows, a script, a reset, the lookup of types.
+
+use postgres_protocol::message::frontend;
+
+use super::collect::{Collect, End};
+use super::reply::{Keep, Reply, out_of_place};
+use super::statements::{bind, describe, write};
+use super::{Caps, Conn, Format, Rows};
+use crate::error::Error;
+use crate::types::{TypeCache, lookup};
+
+/// Our own queries give no large results; these are against mistakes.
+const CAPS: Caps = Caps { max_rows: 1_000_000, max_bytes: 256 << 20, max_value_bytes: 64 << 20 };
+
+/// What ends a query that is sent.
+#[derive(Clone, Copy, PartialEq)]
+pub(super) enum Boundary {
+    /// Sync: it is a transaction of its own.
+    Sync,
+    /// Flush: it is inside of one.
+    Flush,
+}
+
+impl Conn {
+    /// Runs one statement by itself; its rows come as text. Nothing is kept prepared.
+    pub async fn query(&mut self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Error> {
+        self.begin_request()?;
+        let result = self.text_rows(sql, params, Boundary::Sync).await;
+        if self.broken {
+            return result;
+        }
+        self.settle().await?;
+        self.end_request();
+        result
+    }
+
+    /// Runs several statements by the simple protocol, as one transaction unless they say otherwise. For our own
+    /// SQL only: there are no parameters, and no limit to what it does.
+    pub async fn script(&mut self, sql: &str) -> Result<(), Error> {
+        self.begin_request()?;
+        let result = self.simple(sql).await;
+        if self.broken {
+            return result;
+        }
+        self.settle().await?;
+        self.end_request();
+        result
+    }
+
+    /// Makes the connection as it was at log-in: ends the transaction, if there is one, and discards all that the
+    /// session has. Needs a connection on which no request is half done.
+    pub async fn reset(&mut self) -> Result<(), Error> {
+        if self.busy || self.broken {
+            return Err(Error::Protocol("a reset in the middle of a request".into()));
+        }
+        self.busy = true;
+        self.settle().await?;
+        self.statements.clear();
+        self.simple("DISCARD ALL").await?;
+        self.end_request();
+        Ok(())
+    }
+
+    /// Sends text by the simple protocol; gives its first error.
+    pub(super) async fn simple(&mut self, sql: &str) -> Result<(), Error> {
+        write(self.wire.outbox(), |outbox| frontend::query(sql, outbox))?;
+        match self.until_ready().await? {
+            Some(error) => Err(Error::Server(error)),
+            None => Ok(()),
+        }
+    }
+
+    /// Looks up types and puts them, and all that they contain, into the cache.
+    pub(super) async fn look_up(
+        &mut self,
+        oids: Vec<u32>,
+        types: &TypeCache,
+        boundary: Boundary,
+    ) -> Result<(), Error> {
+        if oids.is_empty() {
+            return Ok(());
+        }
+        let generation = types.generation();
+        let list: Vec<String> = oids.iter().map(u32::to_string).collect();
+        let list = format!("{{{}}}", list.join(","));
+        let rows = self.text_rows(lookup::QUERY, &[Some(&list)], boundary).await?;
+        types.insert(generation, lookup::read(&rows, types));
+        Ok(())
+    }
+
+    async fn text_rows(
+        &mut self,
+        sql: &str,
+        params: &[Option<&str>],
+        boundary: Boundary,
+    ) -> Result<Rows, Error> {
+        write(self.wire.outbox(), |outbox| {
+            frontend::parse("", sql, [], outbox)?;
+            bind(outbox, "", params)?;
+            frontend::describe(b'P', "", outbox)?;
+            frontend::execute("", 0, outbox)?;
+            match boundary {
+                Boundary::Sync => frontend::sync(outbox),
+                Boundary::Flush => frontend::flush(outbox),
+            }
+            Ok(())
+        })?;
+        let result = self.described_rows().await?;
+        if boundary == Boundary::Flush {
+            return result;
+        }
+        match self.until_ready().await? {
+            Some(error) => result.and(Err(Error::Server(error))),
+            None => result,
+        }
+    }
+
+    /// Reads columns and rows. The outer error is one after which the connection is lost.
+    async fn described_rows(&mut self) -> Result<Result<Rows, Error>, Error> {
+        let fields = loop {
+            match self.reply(Keep::Nothing).await? {
+                Reply::ParseComplete | Reply::BindComplete => {}
+                Reply::CloseComplete => {}
+                Reply::Columns => break self.read_fields()?,
+                Reply::NoData => break Vec::new(),
+                Reply::Failed(error) => return Ok(Err(Error::Server(error))),
+                other => return Err(self.lost(out_of_place(&other))),
+            }
+        };
+        let description = describe(Vec::new(), &fields, &TypeCache::default());
+        let mut collect = Collect::new(&description, Format::Text, CAPS);
+        let end = self.statement_end(Some(&mut collect)).await?;
+        Ok(match end {
+            End::Failed { error, .. } => Err(Error::Server(error)),
+            End::CopyIn | End::CopyOut | End::CopyBoth => return Err(self.lost(Error::Copy)),
+            _ if collect.is_too_large || collect.truncated.is_some() => {
+                Err(Error::ValueTooLarge { limit: CAPS.max_value_bytes })
+            }
+            End::Complete(_) | End::Suspended => Ok(collect.rows),
+        })
+    }
+}

@@ -1,0 +1,176 @@
+//! A statement's replies from BindComplete to its end, its rows rendered as they come in.
+
+use super::reply::{Keep, Reply, out_of_place};
+use super::{Caps, Conn, Description, Format, Rows, Truncated};
+use crate::error::{Error, ServerError};
+use crate::value::{self, Fit};
+
+/// [`Rows`] has 31 bits for a position.
+const MAX_BYTES: usize = 1 << 30;
+
+/// Rows in the making.
+pub(super) struct Collect {
+    pub(super) rows: Rows,
+    pub(super) truncated: Option<Truncated>,
+    /// A value was over the cap: there is no result.
+    pub(super) is_too_large: bool,
+    /// A composite did not have the fields that its type is known to have.
+    pub(super) stale_type: bool,
+    /// How many rows came, kept or not.
+    pub(super) seen: usize,
+    format: Format,
+    caps: Caps,
+}
+
+impl Collect {
+    pub(super) fn new(description: &Description, format: Format, caps: Caps) -> Collect {
+        Collect {
+            rows: Rows::new(description.columns.clone()),
+            truncated: None,
+            is_too_large: false,
+            stale_type: false,
+            seen: 0,
+            format,
+            caps: Caps {
+                max_rows: caps.max_rows,
+                max_bytes: caps.max_bytes.min(MAX_BYTES),
+                max_value_bytes: caps.max_value_bytes.min(MAX_BYTES - 1),
+            },
+        }
+    }
+
+    /// What is to be done with the next row.
+    fn keep(&self) -> Keep {
+        let is_over = self.is_too_large || self.truncated.is_some();
+        if is_over { Keep::Nothing } else { Keep::Within(self.caps) }
+    }
+
+    /// Takes in the body of a DataRow.
+    fn row(&mut self, body: &[u8]) -> Result<(), Error> {
+        self.seen += 1;
+        if self.rows.len() >= self.caps.max_rows {
+            self.truncated = Some(Truncated::Rows);
+            return Ok(());
+        }
+        let malformed = || Error::Protocol("a row that is not as it was described".into());
+        let (count, mut rest) = body.split_first_chunk().ok_or_else(malformed)?;
+        if usize::from(u16::from_be_bytes(*count)) != self.rows.columns().len() {
+            return Err(malformed());
+        }
+        for column in 0..self.rows.columns().len() {
+            let (len, after) = rest.split_first_chunk().ok_or_else(malformed)?;
+            // -1 stands for NULL.
+            let text = match usize::try_from(i32::from_be_bytes(*len)) {
+                Ok(len) => {
+                    let (text, next) = after.split_at_checked(len).ok_or_else(malformed)?;
+                    rest = next;
+                    Some(text)
+                }
+                Err(_) => {
+                    rest = after;
+                    None
+                }
+            };
+            self.cell(column, text);
+            if self.is_too_large || self.rows.bytes() > self.caps.max_bytes {
+                self.rows.drop_partial_row();
+                self.truncated = Some(Truncated::Bytes);
+                return Ok(());
+            }
+        }
+        self.rows.end_row();
+        Ok(())
+    }
+
+    fn cell(&mut self, column: usize, text: Option<&[u8]>) {
+        let limit = self.caps.max_value_bytes;
+        match (self.format, text) {
+            (Format::Json, Some(text)) => {
+                let (kind, data) = self.rows.kind_and_data(column);
+                match value::render(&kind.kind, text, limit, data) {
+                    Fit::Whole => {}
+                    Fit::StaleType => self.stale_type = true,
+                    Fit::TooLarge => self.is_too_large = true,
+                }
+            }
+            (Format::Json, None) => self.rows.kind_and_data(column).1.extend_from_slice(b"null"),
+            (Format::Text, Some(text)) if text.len() > limit => self.is_too_large = true,
+            (Format::Text, Some(text)) => self.rows.kind_and_data(column).1.extend_from_slice(text),
+            (Format::Text, None) => return self.rows.end_cell(true),
+        }
+        self.rows.end_cell(false);
+    }
+}
+
+/// How a statement ended.
+pub(super) enum End {
+    /// With this tag; an empty statement has none.
+    Complete(String),
+    /// There are more rows than were asked for.
+    Suspended,
+    Failed {
+        error: Box<ServerError>,
+        /// Whether it had been bound: a prepared statement that went stale fails before.
+        bound: bool,
+    },
+    /// It wants data to be sent.
+    CopyIn,
+    /// It sends data.
+    CopyOut,
+    /// It wants to replicate.
+    CopyBoth,
+}
+
+impl Conn {
+    /// Reads the replies to Bind and Execute. Without a `collect` the rows are skipped.
+    pub(super) async fn statement_end(
+        &mut self,
+        mut collect: Option<&mut Collect>,
+    ) -> Result<End, Error> {
+        let mut bound = false;
+        loop {
+            let keep = collect.as_ref().map_or(Keep::Nothing, |collect| collect.keep());
+            match (self.reply(keep).await?, &mut collect) {
+                (Reply::BindComplete, _) => bound = true,
+                (Reply::ParseComplete | Reply::CloseComplete, _) => {}
+                (Reply::Row, Some(collect)) => {
+                    let taken = collect.row(self.wire.bytes());
+                    self.broken |= taken.is_err();
+                    taken?;
+                }
+                (Reply::WideRow, Some(collect)) => collect.truncated = Some(Truncated::Bytes),
+                (Reply::HugeValue, Some(collect)) => collect.is_too_large = true,
+                (Reply::Complete, _) => return Ok(End::Complete(self.read_tag())),
+                (Reply::Empty, _) => return Ok(End::Complete(String::new())),
+                (Reply::Suspended, _) => return Ok(End::Suspended),
+                (Reply::Failed(error), _) => return Ok(End::Failed { error, bound }),
+                (Reply::CopyIn, _) => return Ok(End::CopyIn),
+                (Reply::CopyOut, _) => return Ok(End::CopyOut),
+                (Reply::CopyBoth, _) => return Ok(End::CopyBoth),
+                (other, _) => return Err(self.lost(out_of_place(&other))),
+            }
+        }
+    }
+
+    /// Reads up to the next ReadyForQuery; gives the first error on the way.
+    pub(super) async fn until_ready(&mut self) -> Result<Option<Box<ServerError>>, Error> {
+        let mut failure = None;
+        loop {
+            match self.reply(Keep::Nothing).await? {
+                Reply::Ready => return Ok(failure),
+                Reply::Failed(error) => {
+                    failure.get_or_insert(error);
+                }
+                // The server would wait for us.
+                Reply::CopyIn | Reply::CopyBoth => return Err(self.lost(Error::Copy)),
+                _ => {}
+            }
+        }
+    }
+
+    /// Marks the connection broken.
+    pub(super) fn lost(&mut self, error: Error) -> Error {
+        self.broken = true;
+        error
+    }
+}

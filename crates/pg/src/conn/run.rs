@@ -1,0 +1,212 @@
+//! The hot path: a request's statements in one write, as one transaction.
+
+use std::sync::Arc;
+
+use postgres_protocol::message::frontend;
+
+use super::collect::{Collect, End};
+use super::statements::{Plan, bind_and_execute};
+use super::{Caps, Conn, Description, Frame, Outcome, Statement, Truncated, command};
+use crate::error::{Error, ServerError};
+use crate::types::TypeCache;
+
+const BEGIN: &[&str] = &["BEGIN READ ONLY", "SELECT 1"];
+const ROLLBACK: &[&str] = &["ROLLBACK"];
+
+impl Frame {
+    /// What goes before the statements, and what after their Sync.
+    fn around(self) -> (&'static [&'static str], &'static [&'static str]) {
+        match self {
+            Frame::Implicit => (&[], &[]),
+            Frame::ReadOnly => (BEGIN, ROLLBACK),
+        }
+    }
+}
+
+impl Conn {
+    /// Runs statements as one transaction: all or nothing. One write, one round trip; the first time that a
+    /// connection meets a statement costs one more, and the first time that a database's types are met another.
+    ///
+    /// All statements are prepared before the first is run: none can use a table that another makes.
+    ///
+    /// After [`Error::ValueTooLarge`] in [`Frame::Implicit`] the connection is broken: leaving the server before it
+    /// has sent the value is what keeps the transaction from committing.
+    pub async fn run(
+        &mut self,
+        frame: Frame,
+        statements: &[Statement<'_>],
+        types: &TypeCache,
+        caps: Caps,
+    ) -> Result<Vec<Outcome>, Error> {
+        self.begin_request()?;
+        let (before, after) = frame.around();
+        let own = statements.iter().map(|statement| statement.sql);
+        let all = before.iter().copied().chain(own).chain(after.iter().copied());
+        let plans = match self.plans(all, types).await {
+            Ok(plans) => plans,
+            Err(error) => return Err(self.not_sent(error)),
+        };
+        if let Err(error) = self.send(frame, statements, &plans, caps) {
+            return Err(self.not_sent(error));
+        }
+
+        let result = self.outcomes(frame, statements, &plans, types, caps).await?;
+        self.settle().await?;
+        if matches!(result, Err(Error::Stale)) {
+            self.drop_statements().await?;
+        }
+        self.end_request();
+        result
+    }
+
+    /// Describes a statement without running it, and keeps it prepared. No round trip where it is prepared already.
+    pub async fn describe(
+        &mut self,
+        sql: &str,
+        types: &TypeCache,
+    ) -> Result<Arc<Description>, Error> {
+        self.begin_request()?;
+        match self.plans(std::iter::once(sql), types).await {
+            Ok(mut plans) => {
+                self.end_request();
+                let plan = plans.pop();
+                plan.map(|plan| plan.description).ok_or(Error::Stale)
+            }
+            Err(error) => Err(self.not_sent(error)),
+        }
+    }
+
+    /// Ends a request of which nothing was sent after the last ReadyForQuery.
+    fn not_sent(&mut self, error: Error) -> Error {
+        self.wire.outbox().clear();
+        if !self.broken {
+            self.end_request();
+        }
+        error
+    }
+
+    fn send(
+        &mut self,
+        frame: Frame,
+        statements: &[Statement<'_>],
+        plans: &[Plan],
+        caps: Caps,
+    ) -> Result<(), Error> {
+        let (before, after) = frame.around();
+        // One row more than is wanted tells whether there are more.
+        let max_rows = i32::try_from(caps.max_rows).map_or(0, |rows| rows.saturating_add(1));
+        let outbox = self.wire.outbox();
+        for (index, plan) in plans.iter().enumerate() {
+            let own = index.checked_sub(before.len()).and_then(|index| statements.get(index));
+            match own {
+                Some(statement) if statement.discard => {
+                    bind_and_execute(outbox, &plan.name, statement.params, 0)?;
+                }
+                Some(statement) => {
+                    bind_and_execute(outbox, &plan.name, statement.params, max_rows)?;
+                }
+                None => bind_and_execute::<&str>(outbox, &plan.name, &[], 0)?,
+            }
+            // An error skips what comes before the next Sync, which the ROLLBACK must not be.
+            if plans.len() - index == after.len() + 1 {
+                frontend::sync(outbox);
+            }
+        }
+        if plans.len() == after.len() || !after.is_empty() {
+            frontend::sync(outbox);
+        }
+        Ok(())
+    }
+
+    /// Reads the answers to [`Conn::send`]. The outer error is one after which the connection is lost.
+    async fn outcomes(
+        &mut self,
+        frame: Frame,
+        statements: &[Statement<'_>],
+        plans: &[Plan],
+        types: &TypeCache,
+        caps: Caps,
+    ) -> Result<Result<Vec<Outcome>, Error>, Error> {
+        let (before, after) = frame.around();
+        let mut outcomes = Vec::with_capacity(statements.len());
+        let mut result = Ok(());
+        for (index, plan) in plans[..plans.len() - after.len()].iter().enumerate() {
+            let own = index.checked_sub(before.len()).map(|index| &statements[index]);
+            let kept = own.filter(|statement| !statement.discard);
+            let mut collect =
+                kept.map(|kept| Collect::new(&plan.description, kept.format, caps));
+            let end = self.statement_end(collect.as_mut()).await?;
+            if collect.as_ref().is_some_and(|collect| collect.is_too_large) {
+                let error = Error::ValueTooLarge { limit: caps.max_value_bytes };
+                if frame == Frame::Implicit {
+                    return Err(self.lost(error));
+                }
+                result = result.and(Err(error));
+            }
+            match (end, own) {
+                (End::Failed { error, bound }, _) => {
+                    result = result.and(Err(stale_or(error, bound)));
+                    break;
+                }
+                (End::CopyIn | End::CopyOut | End::CopyBoth, _) => {
+                    return Err(self.lost(Error::Copy));
+                }
+                (_, None) => {}
+                (End::Complete(tag), Some(_)) => {
+                    outcomes.push(outcome(collect, plan, tag, None, types));
+                }
+                (End::Suspended, Some(statement)) => {
+                    let tag = command::of_cut_result(statement.sql);
+                    let cut = Some(Truncated::Rows);
+                    outcomes.push(outcome(collect, plan, tag, cut, types));
+                }
+            }
+        }
+        // Deferred constraints speak up at the commit.
+        if let Some(error) = self.until_ready().await? {
+            result = result.and(Err(Error::Server(error)));
+        }
+        if !after.is_empty() && self.until_ready().await?.is_some() {
+            // Somebody dropped our ROLLBACK. What was read is right; `settle` ends the transaction.
+            self.statements.clear();
+        }
+        Ok(result.map(|()| outcomes))
+    }
+
+    /// Ends a transaction that should not be open any more.
+    pub(super) async fn settle(&mut self) -> Result<(), Error> {
+        if self.status != b'I' {
+            self.simple("ROLLBACK").await?;
+        }
+        match self.status {
+            b'I' => Ok(()),
+            _ => Err(self.lost(Error::Protocol("a transaction that does not end".into()))),
+        }
+    }
+}
+
+fn outcome(
+    collect: Option<Collect>,
+    plan: &Plan,
+    tag: String,
+    suspended: Option<Truncated>,
+    types: &TypeCache,
+) -> Outcome {
+    let Some(collect) = collect else {
+        let rows = super::Rows::new(plan.description.columns.clone());
+        return Outcome { rows, tag, truncated: None };
+    };
+    if collect.stale_type {
+        types.clear();
+    }
+    Outcome { rows: collect.rows, tag, truncated: collect.truncated.or(suspended) }
+}
+
+/// Tells a prepared statement that went stale from an error that the statement raised: it fails before it is bound.
+fn stale_or(error: Box<ServerError>, bound: bool) -> Error {
+    let is_gone = error.code == "26000";
+    // "cached plan must not change result type", in whatever language.
+    let is_changed =
+        error.code == "0A000" && error.routine.as_deref() == Some("RevalidateCachedQuery");
+    if !bound && (is_gone || is_changed) { Error::Stale } else { Error::Server(error) }
+}

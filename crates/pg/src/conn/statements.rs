@@ -1,0 +1,259 @@
+//! The statements that a connection has prepared on the server, by their SQL text.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use postgres_protocol::IsNull;
+use postgres_protocol::message::frontend::{self, BindError};
+
+use super::admin::Boundary;
+use super::reply::{Field, Keep, Reply, out_of_place};
+use super::{Column, Conn, Description};
+use crate::error::{Error, ServerError};
+use crate::types::{Type, TypeCache, is_builtin};
+
+/// How many a connection keeps.
+const CAPACITY: usize = 200;
+
+#[derive(Default)]
+pub(super) struct Statements {
+    by_sql: HashMap<Box<str>, Prepared>,
+    /// Grows with every request.
+    clock: u64,
+    /// How many were ever prepared: names are not used twice.
+    made: u64,
+}
+
+struct Prepared {
+    name: Arc<str>,
+    params: Vec<u32>,
+    fields: Vec<Field>,
+    /// Made from the two above, and from the types as they were known at this generation of the cache.
+    description: Option<(u64, Arc<Description>)>,
+    /// All its types are built in: what is known of them does not change.
+    has_lasting_types: bool,
+    last_used: u64,
+}
+
+/// A statement ready to be bound.
+pub(super) struct Plan {
+    pub(super) name: Arc<str>,
+    pub(super) description: Arc<Description>,
+}
+
+impl Statements {
+    /// To be called when the server has forgotten them too.
+    pub(super) fn clear(&mut self) {
+        self.by_sql.clear();
+    }
+
+    fn plan(&mut self, sql: &str, generation: u64) -> Option<Plan> {
+        let prepared = self.by_sql.get_mut(sql)?;
+        prepared.last_used = self.clock;
+        match &prepared.description {
+            Some((known_at, description))
+                if prepared.has_lasting_types || *known_at == generation =>
+            {
+                let (name, description) = (prepared.name.clone(), description.clone());
+                Some(Plan { name, description })
+            }
+            _ => None,
+        }
+    }
+
+    /// Takes out the least recently used until there is room for `more`; gives their names. Those of the request at
+    /// hand stay, whatever their number.
+    fn make_room(&mut self, more: usize) -> Vec<Arc<str>> {
+        let excess = (self.by_sql.len() + more).saturating_sub(CAPACITY);
+        if excess == 0 {
+            return Vec::new();
+        }
+        let older = self.by_sql.iter().filter(|(_, prepared)| prepared.last_used < self.clock);
+        let mut oldest: Vec<_> = older.map(|(sql, each)| (each.last_used, sql.clone())).collect();
+        oldest.sort_unstable();
+        oldest.truncate(excess);
+        let gone = oldest.into_iter().filter_map(|(_, sql)| self.by_sql.remove(&sql));
+        gone.map(|prepared| prepared.name).collect()
+    }
+}
+
+impl Conn {
+    /// The plans of statements, in their order; those that are not prepared yet are, all in one round trip.
+    ///
+    /// An error of the server (a table that does not exist) leaves the connection as it was.
+    pub(super) async fn plans<'s>(
+        &mut self,
+        sqls: impl Iterator<Item = &'s str> + Clone,
+        types: &TypeCache,
+    ) -> Result<Vec<Plan>, Error> {
+        self.statements.clock += 1;
+        let generation = types.generation();
+        let known = sqls.clone().map(|sql| self.statements.plan(sql, generation));
+        if let Some(plans) = known.collect() {
+            return Ok(plans);
+        }
+        self.prepare(sqls.clone()).await?;
+        self.describe_anew(sqls.clone(), types).await?;
+        let known = sqls.map(|sql| match self.statements.by_sql.get(sql) {
+            Some(Prepared { name, description: Some((_, description)), .. }) => {
+                Ok(Plan { name: name.clone(), description: description.clone() })
+            }
+            _ => Err(Error::Protocol("a statement was not described".into())),
+        });
+        known.collect()
+    }
+
+    async fn prepare<'s>(&mut self, sqls: impl Iterator<Item = &'s str>) -> Result<(), Error> {
+        let mut missing: Vec<(&str, Arc<str>)> = Vec::new();
+        for sql in sqls {
+            let is_new = !self.statements.by_sql.contains_key(sql);
+            if is_new && missing.iter().all(|(other, _)| *other != sql) {
+                self.statements.made += 1;
+                missing.push((sql, format!("s{}", self.statements.made).into()));
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        for (sql, name) in &missing {
+            let outbox = self.wire.outbox();
+            write(outbox, |outbox| {
+                frontend::parse(name, sql, [], outbox)?;
+                frontend::describe(b'S', name, outbox)
+            })?;
+        }
+        for name in self.statements.make_room(missing.len()) {
+            write(self.wire.outbox(), |outbox| frontend::close(b'S', &name, outbox))?;
+        }
+        frontend::sync(self.wire.outbox());
+
+        let mut missing = missing.into_iter();
+        let mut params = Vec::new();
+        let mut failure = None;
+        loop {
+            let fields = match self.reply(Keep::Nothing).await? {
+                Reply::ParseComplete | Reply::CloseComplete => continue,
+                Reply::Params => {
+                    params = self.read_params()?;
+                    continue;
+                }
+                Reply::Failed(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+                Reply::Ready => break,
+                Reply::NoData => Vec::new(),
+                Reply::Columns => self.read_fields()?,
+                other => return Err(self.lost(out_of_place(&other))),
+            };
+            let Some((sql, name)) = missing.next() else {
+                return Err(self.lost(out_of_place(&Reply::Columns)));
+            };
+            let params = std::mem::take(&mut params);
+            let mut oids = params.iter().copied().chain(fields.iter().map(|field| field.type_oid));
+            let prepared = Prepared {
+                has_lasting_types: oids.all(is_builtin),
+                description: None,
+                last_used: self.statements.clock,
+                name,
+                params,
+                fields,
+            };
+            self.statements.by_sql.insert(sql.into(), prepared);
+        }
+        failure.map_or(Ok(()), |error| Err(Error::Server(error)))
+    }
+
+    /// Describes statements with the types as they are now; looks up those that are not known.
+    async fn describe_anew<'s>(
+        &mut self,
+        sqls: impl Iterator<Item = &'s str> + Clone,
+        types: &TypeCache,
+    ) -> Result<(), Error> {
+        let mut oids = Vec::new();
+        for prepared in sqls.clone().filter_map(|sql| self.statements.by_sql.get(sql)) {
+            oids.extend(unknown(&prepared.params, &prepared.fields, types));
+        }
+        let generation = types.generation();
+        self.look_up(oids, types, Boundary::Sync).await?;
+        for sql in sqls {
+            if let Some(prepared) = self.statements.by_sql.get_mut(sql) {
+                let description = describe(prepared.params.clone(), &prepared.fields, types);
+                prepared.description = Some((generation, Arc::new(description)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the server drop the statements, and forgets them. Needs a connection without a transaction.
+    pub(super) async fn drop_statements(&mut self) -> Result<(), Error> {
+        self.statements.clear();
+        self.simple("DEALLOCATE ALL").await
+    }
+}
+
+/// The OIDs of a statement's types that are not known.
+pub(super) fn unknown(params: &[u32], fields: &[Field], types: &TypeCache) -> Vec<u32> {
+    let oids = params.iter().copied().chain(fields.iter().map(|field| field.type_oid));
+    oids.filter(|oid| types.get(*oid).is_none()).collect()
+}
+
+pub(super) fn describe(params: Vec<u32>, fields: &[Field], types: &TypeCache) -> Description {
+    let column = |field: &Field| {
+        let oid = field.type_oid;
+        let kind = types.get(oid).unwrap_or_else(|| Type::unknown(oid));
+        Column::new(field.name.clone(), kind, field.table_oid, field.attnum)
+    };
+    Description { params, columns: fields.iter().map(column).collect() }
+}
+
+/// Appends messages; if one of them cannot be written, none is, and the error is one that the server would give.
+pub(super) fn write(
+    outbox: &mut BytesMut,
+    messages: impl FnOnce(&mut BytesMut) -> io::Result<()>,
+) -> Result<(), Error> {
+    let before = outbox.len();
+    messages(outbox).map_err(|error| {
+        outbox.truncate(before);
+        let message = error.to_string();
+        match message.contains("embedded null") {
+            true => ServerError::local("22021", "a statement must not contain a NUL"),
+            false => ServerError::local("54000", &message),
+        }
+        .into()
+    })
+}
+
+/// Appends Bind and Execute of a prepared statement (`""` is the unnamed one) through the unnamed portal.
+pub(super) fn bind_and_execute<P: AsRef<str>>(
+    outbox: &mut BytesMut,
+    name: &str,
+    params: &[Option<P>],
+    max_rows: i32,
+) -> Result<(), Error> {
+    write(outbox, |outbox| {
+        bind(outbox, name, params)?;
+        frontend::execute("", max_rows, outbox)
+    })
+}
+
+/// Appends Bind: everything as text, there and back.
+pub(super) fn bind<P: AsRef<str>>(
+    outbox: &mut BytesMut,
+    name: &str,
+    params: &[Option<P>],
+) -> io::Result<()> {
+    let value = |param: &Option<P>, buffer: &mut BytesMut| match param {
+        Some(text) => {
+            buffer.extend_from_slice(text.as_ref().as_bytes());
+            Ok(IsNull::No)
+        }
+        None => Ok(IsNull::Yes),
+    };
+    frontend::bind("", name, [], params, value, [], outbox).map_err(|error| match error {
+        BindError::Serialization(error) => error,
+        BindError::Conversion(error) => io::Error::other(error),
+    })
+}

@@ -1,0 +1,194 @@
+//! Messages over the socket: a buffer to fill with requests, and replies one after the other, each judged by its
+//! header before any of it is kept.
+//!
+//! Requests go out while replies come in. A long pipeline would else come to a halt with both sides waiting for
+//! the other to read.
+
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use bytes::{Buf, BytesMut};
+use tokio::io::{AsyncReadExt, AsyncWrite};
+
+use super::stream::Stream;
+
+/// Tag and length of a message.
+const HEADER: usize = 5;
+/// How much room a read is given at least.
+const READ_CHUNK: usize = 32 * 1024;
+/// Buffers that grew larger than this are given back when a request is done.
+const KEPT_CAPACITY: usize = 64 * 1024;
+
+pub(super) struct Wire {
+    stream: Stream,
+    inbox: BytesMut,
+    outbox: BytesMut,
+    /// How much of the inbox the message at its front takes: it is read, and makes room for the next one.
+    current: usize,
+    /// TLS may hold back what it took, until it is flushed.
+    unflushed: bool,
+    /// Writing failed; the server's parting words may still be there to be read.
+    write_error: Option<io::Error>,
+}
+
+/// A message whose header was read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Header {
+    pub(super) tag: u8,
+    /// Length of the body.
+    pub(super) len: usize,
+}
+
+impl Wire {
+    pub(super) fn new(stream: Stream) -> Wire {
+        let (inbox, outbox) = (BytesMut::with_capacity(READ_CHUNK), BytesMut::new());
+        Wire { stream, inbox, outbox, current: 0, unflushed: false, write_error: None }
+    }
+
+    /// The buffer of requests. They go out with the next wait for a reply.
+    pub(super) fn outbox(&mut self) -> &mut BytesMut {
+        &mut self.outbox
+    }
+
+    /// Waits for the next message, and leaves the one before it.
+    pub(super) async fn header(&mut self) -> io::Result<Header> {
+        self.inbox.advance(self.current);
+        self.current = 0;
+        self.ensure(HEADER).await?;
+        Header::read(&self.inbox)
+    }
+
+    /// Waits for the first `len` bytes of the body of the message whose header was read last.
+    pub(super) async fn body(&mut self, len: usize) -> io::Result<()> {
+        self.ensure(HEADER + len).await?;
+        self.current = HEADER + len;
+        Ok(())
+    }
+
+    /// What [`Wire::body`] waited for.
+    pub(super) fn bytes(&self) -> &[u8] {
+        &self.inbox[HEADER.min(self.current)..self.current]
+    }
+
+    /// Leaves the message whose header was read last; what [`Wire::body`] did not wait for is not kept.
+    pub(super) async fn skip(&mut self, header: Header) -> io::Result<()> {
+        let mut left = HEADER + header.len - self.current;
+        self.inbox.advance(self.current);
+        self.current = 0;
+        loop {
+            let gone = left.min(self.inbox.len());
+            self.inbox.advance(gone);
+            left -= gone;
+            if left == 0 {
+                return Ok(());
+            }
+            self.fill(READ_CHUNK).await?;
+        }
+    }
+
+    /// Gives back what a large request or answer took.
+    pub(super) fn shrink(&mut self) {
+        self.inbox.advance(self.current);
+        self.current = 0;
+        if self.inbox.is_empty() && self.inbox.capacity() > KEPT_CAPACITY {
+            self.inbox = BytesMut::with_capacity(READ_CHUNK);
+        }
+        if self.outbox.is_empty() && self.outbox.capacity() > KEPT_CAPACITY {
+            self.outbox = BytesMut::new();
+        }
+    }
+
+    /// Looks, without waiting, at what the server sent of its own accord. `None` where it closed the connection.
+    pub(super) fn glance(&mut self) -> Option<impl Iterator<Item = u8>> {
+        self.inbox.advance(self.current);
+        self.current = 0;
+        let mut cx = Context::from_waker(Waker::noop());
+        self.inbox.reserve(READ_CHUNK);
+        match pin!(self.stream.read_buf(&mut self.inbox)).poll(&mut cx) {
+            Poll::Ready(Ok(0) | Err(_)) => return None,
+            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        }
+        let mut rest = &self.inbox[..];
+        Some(std::iter::from_fn(move || {
+            let header = Header::read(rest.get(..HEADER)?).ok()?;
+            rest = rest.get(HEADER + header.len..).unwrap_or_default();
+            Some(header.tag)
+        }))
+    }
+
+    /// Says good-bye as far as that goes without waiting.
+    pub(super) fn farewell(&mut self) {
+        postgres_protocol::message::frontend::terminate(&mut self.outbox);
+        self.poll_write(&mut Context::from_waker(Waker::noop()));
+    }
+
+    async fn ensure(&mut self, len: usize) -> io::Result<()> {
+        while self.inbox.len() < len {
+            self.fill(len - self.inbox.len()).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads something, with room for `want` bytes, and writes what there is to write meanwhile.
+    async fn fill(&mut self, want: usize) -> io::Result<()> {
+        self.inbox.reserve(want.max(READ_CHUNK));
+        poll_fn(|cx| {
+            self.poll_write(cx);
+            match pin!(self.stream.read_buf(&mut self.inbox)).poll(cx) {
+                Poll::Ready(Ok(0)) => Poll::Ready(Err(self.closed())),
+                Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
+                Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    fn closed(&mut self) -> io::Error {
+        let eof = || io::Error::new(io::ErrorKind::UnexpectedEof, "the server closed it");
+        self.write_error.take().unwrap_or_else(eof)
+    }
+
+    /// Writes as much as the socket takes. A failure is kept for when reading ends too.
+    fn poll_write(&mut self, cx: &mut Context<'_>) {
+        while !self.outbox.is_empty() {
+            self.unflushed = true;
+            match Pin::new(&mut self.stream).poll_write(cx, &self.outbox) {
+                Poll::Ready(Ok(len)) if len > 0 => self.outbox.advance(len),
+                Poll::Ready(Ok(_)) => self.fail_write(io::ErrorKind::WriteZero.into()),
+                Poll::Ready(Err(error)) => self.fail_write(error),
+                Poll::Pending => return,
+            }
+        }
+        if self.unflushed {
+            match Pin::new(&mut self.stream).poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Err(error)) => self.fail_write(error),
+                Poll::Pending => {}
+            }
+        }
+    }
+
+    fn fail_write(&mut self, error: io::Error) {
+        self.outbox.clear();
+        self.unflushed = false;
+        self.write_error.get_or_insert(error);
+    }
+}
+
+impl Header {
+    /// Reads the first bytes of a message.
+    fn read(bytes: &[u8]) -> io::Result<Header> {
+        let header = match *bytes {
+            [tag, a, b, c, d, ..] => (tag, i32::from_be_bytes([a, b, c, d])),
+            _ => return Err(io::ErrorKind::UnexpectedEof.into()),
+        };
+        // The length counts itself.
+        match usize::try_from(header.1).ok().and_then(|len| len.checked_sub(4)) {
+            Some(len) => Ok(Header { tag: header.0, len }),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "a message of impossible length")),
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What is known of a database's types: how each is written as JSON, and what it is made of.
+//!
+//! Built-in OIDs are the same in every database and stand in code; the rest belongs to one database, is looked
+//! up when it is first met, and is shared by that database's connections.
+
+mod builtin;
+pub(crate) mod lookup;
+
+use std::collections::HashMap;
+use std::sync::{Arc, RwLock};
+
+/// A type of a database.
+#[derive(Debug)]
+pub struct Type {
+    /// Its OID.
+    pub oid: u32,
+    /// As `format_type` writes it: `timestamp with time zone`, `citext`, `integer[]`.
+    pub name: String,
+    /// Its bare name in `pg_type`: `timestamptz`, `citext`, `_int4`.
+    pub typname: String,
+    /// What sort of type it is.
+    pub class: Class,
+    /// How its text becomes JSON; a domain has its base type's.
+    pub kind: Kind,
+}
+
+/// What sort of type it is (`pg_type.typtype`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// Scalars and arrays.
+    Base,
+    /// A table's row or `CREATE TYPE … AS (…)`.
+    Composite,
+    /// `CREATE DOMAIN`.
+    Domain,
+    /// `CREATE TYPE … AS ENUM`.
+    Enum,
+    /// A range.
+    Range,
+    /// A multirange.
+    Multirange,
+    /// `record`, `void`, `anyarray` …
+    Pseudo,
+}
+
+/// How a type's text becomes JSON. The cases are those of the server's `json_categorize_type`, plus what
+/// its text form needs to be told apart.
+#[derive(Clone, Debug)]
+pub enum Kind {
+    /// `t` or `f`.
+    Bool,
+    /// Integers, floats and numeric: a number, or a string for NaN and the infinities.
+    Number,
+    /// `json`: brought to jsonb's form.
+    Json,
+    /// `jsonb`: as it is.
+    Jsonb,
+    /// `timestamp`.
+    Timestamp,
+    /// `timestamp with time zone`.
+    TimestampTz,
+    /// Everything else: its text as a string.
+    Text,
+    /// An array, nested as it is nested.
+    Array {
+        /// What it holds.
+        element: Arc<Type>,
+        /// What stands between elements: `,`, or `;` for `box`.
+        delimiter: u8,
+    },
+    /// `int2vector` and `oidvector`: an array whose text is separated by spaces.
+    SpacedList {
+        /// What it holds.
+        element: Arc<Type>,
+    },
+    /// An object.
+    Composite(Arc<Fields>),
+    /// `hstore`: an object of strings.
+    Hstore,
+    /// A record without a type: its text has no names and no types.
+    Record,
+    /// A type whose text does not give what `to_jsonb` gives: `anyarray`, or one with its own cast to json.
+    Opaque,
+}
+
+/// The fields of a composite.
+#[derive(Debug)]
+pub struct Fields {
+    /// In the order of the type, which is that of the text.
+    pub(crate) fields: Vec<Field>,
+    /// Indexes into `fields` in jsonb's order of keys: by length, then by bytes.
+    pub(crate) order: Vec<usize>,
+}
+
+/// A field of a composite.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub kind: Arc<Type>,
+}
+
+impl Fields {
+    pub(crate) fn new(fields: Vec<Field>) -> Fields {
+        let mut order: Vec<usize> = (0..fields.len()).collect();
+        order.sort_by(|a, b| {
+            let (a, b) = (&fields[*a].name, &fields[*b].name);
+            a.len().cmp(&b.len()).then_with(|| a.cmp(b))
+        });
+        Fields { fields, order }
+    }
+
+    /// The fields in the order of the type.
+    pub fn iter(&self) -> impl Iterator<Item = &Field> {
+        self.fields.iter()
+    }
+}
+
+impl Type {
+    /// Stands for a type that is not there (any more): shown as text.
+    pub(crate) fn unknown(oid: u32) -> Arc<Type> {
+        let (name, typname) = ("???".into(), "???".into());
+        Arc::new(Type { oid, name, typname, class: Class::Base, kind: Kind::Text })
+    }
+
+    /// True for arrays, `int2vector` and `oidvector` included.
+    pub fn is_array(&self) -> bool {
+        matches!(self.kind, Kind::Array { .. } | Kind::SpacedList { .. })
+    }
+
+    /// The type of an array's elements and what stands between them.
+    pub fn element(&self) -> Option<(&Arc<Type>, u8)> {
+        match &self.kind {
+            Kind::Array { element, delimiter } => Some((element, *delimiter)),
+            Kind::SpacedList { element } => Some((element, b' ')),
+            _ => None,
+        }
+    }
+
+    /// True for `json` and `jsonb`, domains over them included.
+    pub fn is_json(&self) -> bool {
+        matches!(self.kind, Kind::Json | Kind::Jsonb)
+    }
+
+    /// True for pgvector's types, whose text form is (but for `sparsevec`) that of a JSON array.
+    pub fn is_vector(&self) -> bool {
+        matches!(self.typname.as_str(), "vector" | "halfvec" | "sparsevec")
+    }
+
+    /// True where the text alone does not give what `to_jsonb` gives.
+    pub fn is_opaque(&self) -> bool {
+        match &self.kind {
+            Kind::Record | Kind::Opaque => true,
+            Kind::Array { element, .. } => element.is_opaque(),
+            Kind::Composite(fields) => fields.iter().any(|field| field.kind.is_opaque()),
+            _ => false,
+        }
+    }
+}
+
+/// What is known of one database's types, shared by its connections; a clone is the same cache.
+#[derive(Clone, Default, Debug)]
+pub struct TypeCache {
+    inner: Arc<RwLock<Known>>,
+}
+
+#[derive(Default, Debug)]
+struct Known {
+    types: HashMap<u32, Arc<Type>>,
+    /// How often it was cleared: what was looked up before a clearing is not put in after it.
+    generation: u64,
+}
+
+/// More types than this are not kept: a tenant could make one per request.
+const MAX_KNOWN: usize = 10_000;
+
+impl TypeCache {
+    /// A type that is built in or was looked up.
+    pub fn get(&self, oid: u32) -> Option<Arc<Type>> {
+        builtin::get(oid).or_else(|| self.read().types.get(&oid).cloned())
+    }
+
+    /// Forgets what was looked up: to be called after DDL. Statements that connections hold are described
+    /// anew when they are next used.
+    pub fn clear(&self) {
+        let mut known = self.inner.write().unwrap_or_else(|poison| poison.into_inner());
+        known.types.clear();
+        known.generation += 1;
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.read().generation
+    }
+
+    pub(crate) fn insert(&self, generation: u64, types: Vec<Arc<Type>>) {
+        let mut known = self.inner.write().unwrap_or_else(|poison| poison.into_inner());
+        if known.generation != generation {
+            return;
+        }
+        if known.types.len() + types.len() > MAX_KNOWN {
+            known.types.clear();
+        }
+        known.types.extend(types.into_iter().map(|each| (each.oid, each)));
+    }
+
+    fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
+        self.inner.read().unwrap_or_else(|poison| poison.into_inner())
+    }
+}
+
+/// True for a type that every database has under this OID.
+pub(crate) fn is_builtin(oid: u32) -> bool {
+    builtin::get(oid).is_some()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn composite_keys_are_ordered_as_jsonb_orders_them() {
+        let text = builtin::get(25).unwrap();
+        let field = |name: &str| Field { name: name.into(), kind: text.clone() };
+        let fields = Fields::new(vec![field("bb"), field("a"), field("B"), field("é")]);
+        let names: Vec<_> = fields.order.iter().map(|i| fields.fields[*i].name.as_str()).collect();
+        assert_eq!(names, ["B", "a", "bb", "é"]);
+    }
+
+    #[test]
+    fn a_lookup_that_began_before_a_clearing_is_not_kept() {
+        let cache = TypeCache::default();
+        let before = cache.generation();
+        cache.clear();
+        cache.insert(before, vec![Type::unknown(99_999)]);
+        assert!(cache.get(99_999).is_none());
+        cache.insert(cache.generation(), vec![Type::unknown(99_999)]);
+        assert!(cache.get(99_999).is_some());
+    }
+}

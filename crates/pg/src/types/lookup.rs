@@ -1,0 +1,143 @@
+//! The query that tells what a type is, and the reading of its rows.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::{Class, Field, Fields, Kind, Type, TypeCache};
+use crate::rows::Rows;
+
+/// Gives one row for each type and field of `$1::oid[]` and of all that those contain.
+///
+/// Everything is qualified, operators too: it runs in sessions where a tenant chooses `search_path`.
+/// An array is what `get_element_type` calls one, and a cast to json counts where `json_categorize_type`
+/// counts it: of a type that is not built in, by a function.
+pub(crate) const QUERY: &str = "\
+with recursive wanted(oid) as (
+  select pg_catalog.unnest($1::pg_catalog.oid[])
+  union
+  select part.oid
+  from wanted
+  join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) wanted.oid
+  cross join lateral (
+    select t.typelem
+    union all select t.typbasetype
+    union all
+    select a.atttypid from pg_catalog.pg_attribute a
+    where a.attrelid operator(pg_catalog.=) t.typrelid
+      and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+  ) part(oid)
+  where part.oid operator(pg_catalog.<>) 0::pg_catalog.oid
+)
+select t.oid, pg_catalog.format_type(t.oid, null), t.typname, t.typtype,
+  case when t.typsubscript operator(pg_catalog.=)
+      'pg_catalog.array_subscript_handler'::pg_catalog.regproc
+    then t.typelem else 0::pg_catalog.oid end,
+  e.typdelim, t.typbasetype,
+  t.oid operator(pg_catalog.>=) 16384::pg_catalog.oid and exists (
+    select from pg_catalog.pg_cast c
+    where c.castsource operator(pg_catalog.=) t.oid
+      and c.casttarget operator(pg_catalog.=) 114::pg_catalog.oid
+      and c.castmethod operator(pg_catalog.=) 'f'::\"char\"),
+  a.attname, a.atttypid
+from wanted
+join pg_catalog.pg_type t on t.oid operator(pg_catalog.=) wanted.oid
+left join pg_catalog.pg_type e on e.oid operator(pg_catalog.=) t.typelem
+left join pg_catalog.pg_attribute a on t.typtype operator(pg_catalog.=) 'c'::\"char\"
+  and a.attrelid operator(pg_catalog.=) t.typrelid
+  and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
+order by t.oid, a.attnum";
+
+/// How deep types may contain each other; below it they are shown as text. Every level of composites at
+/// least doubles the quotes of its text, so that no value reaches this.
+const MAX_DEPTH: usize = 64;
+
+/// A type as the catalog has it.
+struct Entry<'r> {
+    name: &'r str,
+    typname: &'r str,
+    class: Class,
+    element: u32,
+    delimiter: u8,
+    base: u32,
+    has_json_cast: bool,
+    fields: Vec<(&'r str, u32)>,
+}
+
+/// Builds the types of [`QUERY`]'s rows.
+pub(crate) fn read(rows: &Rows, known: &TypeCache) -> Vec<Arc<Type>> {
+    let mut entries: HashMap<u32, Entry<'_>> = HashMap::new();
+    for row in 0..rows.len() {
+        let text = |col| rows.text(row, col).unwrap_or_default();
+        let oid = |col| text(col).parse::<u32>().unwrap_or(0);
+        let entry = entries.entry(oid(0)).or_insert_with(|| Entry {
+            name: text(1),
+            typname: text(2),
+            class: class(text(3)),
+            element: oid(4),
+            delimiter: text(5).bytes().next().unwrap_or(b','),
+            base: oid(6),
+            has_json_cast: text(7) == "t",
+            fields: Vec::new(),
+        });
+        if let Some(name) = rows.text(row, 8) {
+            entry.fields.push((name, oid(9)));
+        }
+    }
+    let mut built = HashMap::new();
+    for oid in entries.keys() {
+        build(*oid, &entries, known, &mut built, 0);
+    }
+    built.into_values().collect()
+}
+
+fn class(typtype: &str) -> Class {
+    match typtype {
+        "c" => Class::Composite,
+        "d" => Class::Domain,
+        "e" => Class::Enum,
+        "r" => Class::Range,
+        "m" => Class::Multirange,
+        "p" => Class::Pseudo,
+        _ => Class::Base,
+    }
+}
+
+fn build(
+    oid: u32,
+    entries: &HashMap<u32, Entry<'_>>,
+    known: &TypeCache,
+    built: &mut HashMap<u32, Arc<Type>>,
+    depth: usize,
+) -> Arc<Type> {
+    if let Some(done) = built.get(&oid).cloned().or_else(|| known.get(oid)) {
+        return done;
+    }
+    let Some(entry) = entries.get(&oid).filter(|_| depth < MAX_DEPTH) else {
+        return Type::unknown(oid);
+    };
+    let mut part = |oid| build(oid, entries, known, built, depth + 1);
+    let kind = match entry.class {
+        Class::Domain => part(entry.base).kind.clone(),
+        _ => kind(entry, &mut part),
+    };
+    let (name, typname) = (entry.name.into(), entry.typname.into());
+    let new = Arc::new(Type { oid, name, typname, class: entry.class, kind });
+    built.insert(oid, Arc::clone(&new));
+    new
+}
+
+/// Asks in the order of `json_categorize_type`.
+fn kind(entry: &Entry<'_>, part: &mut dyn FnMut(u32) -> Arc<Type>) -> Kind {
+    if entry.element != 0 {
+        return Kind::Array { element: part(entry.element), delimiter: entry.delimiter };
+    }
+    if entry.class == Class::Composite {
+        let field = |(name, oid): &(&str, u32)| Field { name: (*name).into(), kind: part(*oid) };
+        return Kind::Composite(Arc::new(Fields::new(entry.fields.iter().map(field).collect())));
+    }
+    match entry.typname {
+        "hstore" if entry.has_json_cast => Kind::Hstore,
+        _ if entry.has_json_cast => Kind::Opaque,
+        _ => Kind::Text,
+    }
+}

@@ -1,0 +1,53 @@
+//! JSON strings, escaped as the server's `escape_json` does it.
+
+/// What follows the backslash for a byte that must be escaped; 0 for all others, `u` for `\u00XX`.
+const ESCAPES: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 0x20 {
+        table[byte] = b'u';
+        byte += 1;
+    }
+    table[0x08] = b'b';
+    table[0x09] = b't';
+    table[0x0a] = b'n';
+    table[0x0c] = b'f';
+    table[0x0d] = b'r';
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table
+};
+
+/// Appends `text` as a JSON string. Bytes that are not UTF-8 (a database of encoding SQL_ASCII may have some)
+/// become U+FFFD.
+pub fn quote(text: &[u8], out: &mut Vec<u8>) {
+    if text.is_ascii() || std::str::from_utf8(text).is_ok() {
+        escape(text, out);
+    } else {
+        escape(String::from_utf8_lossy(text).as_bytes(), out);
+    }
+}
+
+fn escape(text: &[u8], out: &mut Vec<u8>) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    let mut copied = 0;
+    for (index, byte) in text.iter().enumerate() {
+        let escape = ESCAPES[*byte as usize];
+        if escape == 0 {
+            continue;
+        }
+        out.extend_from_slice(&text[copied..index]);
+        copied = index + 1;
+        out.push(b'\\');
+        out.push(escape);
+        if escape == b'u' {
+            const HEX: &[u8; 16] = b"0123456789abcdef";
+            out.extend_from_slice(b"00");
+            out.push(HEX[(byte >> 4) as usize]);
+            out.push(HEX[(byte & 15) as usize]);
+        }
+    }
+    out.extend_from_slice(&text[copied..]);
+    out.push(b'"');
+}
