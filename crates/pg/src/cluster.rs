@@ -56,11 +56,7 @@ impl ClusterOptions {
     pub const MEMORY_LIMIT_BYTES: u64 = 3 << 30;
 
     /// Options with everything that can be left out left out.
-    pub fn new(
-        data_dir: impl Into<PathBuf>,
-        binaries: Binaries,
-        superuser_password: Secret,
-    ) -> ClusterOptions {
+    pub fn new(data_dir: impl Into<PathBuf>, binaries: Binaries, superuser_password: Secret) -> ClusterOptions {
         ClusterOptions {
             data_dir: data_dir.into(),
             binaries,
@@ -99,19 +95,10 @@ impl Cluster {
             State::Lost(why) => Err(Error::Config(why)),
             _ => {
                 let shared = starting.done();
-                let (data_dir, socket_dir) = shared
-                    .directories()
-                    .ok_or_else(|| Error::Config("PostgreSQL was stopped".into()))?;
-                let target = Target {
-                    host: Host::Unix(socket_dir),
-                    port,
-                    tls: Tls::Off,
-                };
-                Ok(Cluster {
-                    shared,
-                    data_dir,
-                    target,
-                })
+                let (data_dir, socket_dir) =
+                    shared.directories().ok_or_else(|| Error::Config("PostgreSQL was stopped".into()))?;
+                let target = Target { host: Host::Unix(socket_dir), port, tls: Tls::Off };
+                Ok(Cluster { shared, data_dir, target })
             }
         }
     }
@@ -128,9 +115,7 @@ impl Cluster {
 
     /// The postmaster's process id; 0 while it is being started again.
     pub fn pid(&self) -> u32 {
-        self.shared
-            .pid()
-            .map_or(0, |pid| pid.as_raw_pid().unsigned_abs())
+        self.shared.pid().map_or(0, |pid| pid.as_raw_pid().unsigned_abs())
     }
 
     /// Resolves when the server is gone and starting it again has failed repeatedly. Not when it was stopped.
@@ -144,16 +129,9 @@ impl Cluster {
     /// Shuts the server down: its sessions are ended, a checkpoint is written. What takes too long is cut short,
     /// which costs a recovery at the next start and no data.
     pub async fn stop(&self) {
-        for (signal, limit) in [
-            (Signal::INT, FAST),
-            (Signal::QUIT, IMMEDIATE),
-            (Signal::KILL, IMMEDIATE),
-        ] {
+        for (signal, limit) in [(Signal::INT, FAST), (Signal::QUIT, IMMEDIATE), (Signal::KILL, IMMEDIATE)] {
             self.shared.stop(signal);
-            if tokio::time::timeout(limit, until(&self.shared, State::is_final))
-                .await
-                .is_ok()
-            {
+            if tokio::time::timeout(limit, until(&self.shared, State::is_final)).await.is_ok() {
                 return;
             }
             tracing::warn!(after = ?signal, seconds = limit.as_secs(), "PostgreSQL has not stopped");

@@ -48,10 +48,7 @@ pub enum Lane {
 /// Opens connections for the pool.
 pub trait Connect: Send + Sync + 'static {
     /// Logs in as the key says.
-    fn open<'a>(
-        &'a self,
-        key: &'a Key,
-    ) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + 'a>>;
+    fn open<'a>(&'a self, key: &'a Key) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + 'a>>;
 }
 
 /// The pool's bounds.
@@ -138,18 +135,12 @@ impl Pool {
         if place.conn.is_none() {
             let limit = self.inner.limits.wait;
             let opening = timeout(limit, self.inner.connect.open(key)).await;
-            let conn = opening.map_err(|_| {
-                Error::Busy(format!("no log-in to the database within {limit:?}"))
-            })??;
+            let conn = opening.map_err(|_| Error::Busy(format!("no log-in to the database within {limit:?}")))??;
             self.inner.opened.fetch_add(1, Ordering::Relaxed);
             place.opened = Instant::now();
             place.conn = Some(conn);
         }
-        Ok(Lease {
-            place: Some(place),
-            watches: Vec::new(),
-            discarded: false,
-        })
+        Ok(Lease { place: Some(place), watches: Vec::new(), discarded: false })
     }
 
     /// Closes the connections to a database: idle ones now, those in use when they come back.
@@ -170,10 +161,7 @@ impl Pool {
     /// The numbers of this moment.
     pub fn stats(&self) -> Stats {
         let stats = self.inner.books().stats();
-        Stats {
-            opened: self.inner.opened.load(Ordering::Relaxed),
-            ..stats
-        }
+        Stats { opened: self.inner.opened.load(Ordering::Relaxed), ..stats }
     }
 
     /// Gives no more connections, closes what is idle, and waits for what is in use, for as long as a request may
@@ -217,19 +205,12 @@ impl Inner {
         match (ask, receiver) {
             (Ask::Granted(grant), _) => Ok(Place::new(self, grant)),
             (Ask::Wait(number), Some(receiver)) => {
-                let mut waiting = Waiting {
-                    inner: self,
-                    key,
-                    number,
-                    receiver,
-                };
+                let mut waiting = Waiting { inner: self, key, number, receiver };
                 let limit = self.limits.wait;
                 match timeout(limit, &mut waiting.receiver).await {
                     Ok(Ok(place)) => Ok(place),
                     Ok(Err(_)) => busy("the connection pool is closed".into()),
-                    Err(_) => busy(format!(
-                        "no database connection came free within {limit:?}; try again shortly"
-                    )),
+                    Err(_) => busy(format!("no database connection came free within {limit:?}; try again shortly")),
                 }
             }
             (Ask::Full, _) => busy(format!(
@@ -295,32 +276,14 @@ struct Held {
 
 impl Place {
     fn new(inner: &Arc<Inner>, grant: Grant<Conn>) -> Place {
-        let Grant {
-            key,
-            connection,
-            opened,
-            turn,
-            epoch,
-        } = grant;
+        let Grant { key, connection, opened, turn, epoch } = grant;
         let grant = Some(Held { key, turn, epoch });
-        Place {
-            inner: inner.clone(),
-            grant,
-            conn: connection,
-            opened,
-            resetting: false,
-        }
+        Place { inner: inner.clone(), grant, conn: connection, opened, resetting: false }
     }
 
     fn disarm(&mut self) -> Option<Grant<Conn>> {
         let Held { key, turn, epoch } = self.grant.take()?;
-        Some(Grant {
-            key,
-            connection: self.conn.take(),
-            opened: self.opened,
-            turn,
-            epoch,
-        })
+        Some(Grant { key, connection: self.conn.take(), opened: self.opened, turn, epoch })
     }
 
     fn key(&self) -> &Key {
@@ -328,12 +291,7 @@ impl Place {
     }
 
     fn end_backend(self, pid: i32) {
-        let Key {
-            cell,
-            database,
-            role,
-            ..
-        } = self.key().clone();
+        let Key { cell, database, role, .. } = self.key().clone();
         // The place is free when the backend is gone, not before: a caller who hangs up again and again would
         // otherwise have more backends at work than it may have connections.
         let watchdog = self.inner.watchdog.clone();
@@ -344,10 +302,7 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         if let Some(grant) = self.disarm() {
-            let outcome = self
-                .inner
-                .books()
-                .give_back(grant, self.resetting, Instant::now());
+            let outcome = self.inner.books().give_back(grant, self.resetting, Instant::now());
             self.inner.carry_out(outcome);
         }
     }
@@ -366,13 +321,7 @@ impl Lease {
     /// then the watchdog ends the backend.
     pub fn watch(&mut self, limit: Duration) {
         let (key, pid) = (self.place().key(), self.pid());
-        let guard = self.place().inner.watchdog.watch(
-            key.cell,
-            pid,
-            key.role.clone(),
-            key.database.clone(),
-            limit,
-        );
+        let guard = self.place().inner.watchdog.watch(key.cell, pid, key.role.clone(), key.database.clone(), limit);
         self.watches.push(guard);
     }
 
@@ -398,10 +347,7 @@ impl Deref for Lease {
     type Target = Conn;
 
     fn deref(&self) -> &Conn {
-        self.place()
-            .conn
-            .as_ref()
-            .expect("a lease has a connection")
+        self.place().conn.as_ref().expect("a lease has a connection")
     }
 }
 

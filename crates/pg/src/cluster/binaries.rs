@@ -61,11 +61,7 @@ impl Binaries {
                 Err(Refused::Unusable(why)) => notes.push(why),
             }
         }
-        let found = if notes.is_empty() {
-            String::new()
-        } else {
-            format!(" (found: {})", notes.join("; "))
-        };
+        let found = if notes.is_empty() { String::new() } else { format!(" (found: {})", notes.join("; ")) };
         Err(Error::Config(format!("{WHAT_TO_DO}{found}")))
     }
 
@@ -86,11 +82,7 @@ impl Search<'_> {
     fn new(data_dir: &Path) -> Result<Search<'_>, Error> {
         let identity = Identity::for_data_dir(data_dir)?;
         let made_by = data_dir::major_version(&identity, data_dir)?;
-        Ok(Search {
-            data_dir,
-            identity,
-            made_by,
-        })
+        Ok(Search { data_dir, identity, made_by })
     }
 
     fn candidates(&self) -> Vec<PathBuf> {
@@ -98,31 +90,19 @@ impl Search<'_> {
         for cache in cache_dirs(|name| env::var_os(name)) {
             bins.extend(trees(&cache));
         }
-        bins.extend(
-            (OLDEST..=18)
-                .rev()
-                .map(|major| PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"))),
-        );
-        bins.extend(
-            env::split_paths(&env::var_os("PATH").unwrap_or_default())
-                .filter(|path| path.is_absolute()),
-        );
+        bins.extend((OLDEST..=18).rev().map(|major| PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"))));
+        bins.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()).filter(|path| path.is_absolute()));
         bins
     }
 
     fn inspect(&self, bin: &Path) -> Result<Binaries, Refused> {
         let unusable = |why: String| Refused::Unusable(format!("{} {why}", bin.display()));
         // As we are: a root Kith can say more about a directory that the server cannot reach.
-        if !["postgres", "initdb"]
-            .iter()
-            .all(|program| bin.join(program).is_file())
-        {
+        if !["postgres", "initdb"].iter().all(|program| bin.join(program).is_file()) {
             return Err(Refused::Absent);
         }
         let bin = &fs::canonicalize(bin).map_err(|error| unusable(error.to_string()))?;
-        self.identity
-            .check_reach(&bin.join("postgres"))
-            .map_err(|error| Refused::Unusable(error.to_string()))?;
+        self.identity.check_reach(bin, "postgres").map_err(|error| Refused::Unusable(error.to_string()))?;
         let lib = bundled_lib(bin);
         let version = self.version(bin, lib.as_deref()).map_err(unusable)?;
         if version.0 < OLDEST {
@@ -138,11 +118,7 @@ impl Search<'_> {
             )));
         }
         let share = share_dir(bin, lib.as_deref(), version.0);
-        let has = |file: &str| {
-            share
-                .as_ref()
-                .is_some_and(|share| share.join(file).exists())
-        };
+        let has = |file: &str| share.as_ref().is_some_and(|share| share.join(file).exists());
         if !has("extension/vector.control") {
             return Err(unusable(format!(
                 "is PostgreSQL {} without pgvector (postgresql-{}-pgvector)",
@@ -150,15 +126,9 @@ impl Search<'_> {
             )));
         }
         if !has("timezone/UTC") && !Path::new("/usr/share/zoneinfo/UTC").exists() {
-            return Err(unusable(
-                "needs the time zone data (apt-get install tzdata)".into(),
-            ));
+            return Err(unusable("needs the time zone data (apt-get install tzdata)".into()));
         }
-        Ok(Binaries {
-            bin: bin.clone(),
-            lib,
-            version,
-        })
+        Ok(Binaries { bin: bin.clone(), lib, version })
     }
 
     /// Asks the program itself, which shows at once whether it can be loaded.
@@ -169,14 +139,9 @@ impl Search<'_> {
             self.identity.apply(&mut command);
             command
         };
-        let output = ask()
-            .output()
-            .map_err(|error| format!("does not run: {error}"))?;
+        let output = ask().output().map_err(|error| format!("does not run: {error}"))?;
         if !output.status.success() {
-            return Err(libraries::explain(
-                &String::from_utf8_lossy(&output.stderr),
-                &mut ask(),
-            ));
+            return Err(libraries::explain(&String::from_utf8_lossy(&output.stderr), &mut ask()));
         }
         let text = String::from_utf8_lossy(&output.stdout);
         parse_version(&text).ok_or_else(|| format!("gives no version: {}", text.trim()))
@@ -185,9 +150,7 @@ impl Search<'_> {
 
 fn command(bin: &Path, lib: Option<&Path>, program: &str) -> Command {
     let mut command = Command::new(bin.join(program));
-    command
-        .env_clear()
-        .envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C"), ("TZ", "UTC")]);
+    command.env_clear().envs([("PATH", "/usr/bin:/bin"), ("LC_ALL", "C"), ("TZ", "UTC")]);
     if let Some(lib) = lib {
         command.env("LD_LIBRARY_PATH", lib);
     }
@@ -206,26 +169,18 @@ fn trees(dir: &Path) -> Vec<PathBuf> {
         .filter(|name| name.as_encoded_bytes().starts_with(b"postgres-"))
         .collect();
     names.sort_by_key(|name| std::cmp::Reverse(numbers(name)));
-    names
-        .into_iter()
-        .map(|name| dir.join(name).join("bin"))
-        .collect()
+    names.into_iter().map(|name| dir.join(name).join("bin")).collect()
 }
 
 /// The numbers in a name, so that 18.10 is newer than 18.9.
 fn numbers(name: &OsStr) -> Vec<u64> {
     let name = name.to_string_lossy();
-    name.split(|c: char| !c.is_ascii_digit())
-        .filter_map(|part| part.parse().ok())
-        .collect()
+    name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
 }
 
 fn cache_dirs(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
-    let under = |name: &str, rest: &str| {
-        var(name)
-            .filter(|value| !value.is_empty())
-            .map(|value| Path::new(&value).join(rest))
-    };
+    let under =
+        |name: &str, rest: &str| var(name).filter(|value| !value.is_empty()).map(|value| Path::new(&value).join(rest));
     [
         under("KITH_CACHE_DIR", ""),
         under("XDG_CACHE_HOME", "kith"),
@@ -247,17 +202,10 @@ fn bundled_lib(bin: &Path) -> Option<PathBuf> {
 
 /// `postgres (PostgreSQL) 16.4 (Debian 16.4-1.pgdg120+1)`, `19devel`, `18beta2`.
 fn parse_version(text: &str) -> Option<(u32, u32)> {
-    let word = text
-        .split_once("(PostgreSQL)")?
-        .1
-        .split_whitespace()
-        .next()?;
+    let word = text.split_once("(PostgreSQL)")?.1.split_whitespace().next()?;
     let digits = |text: &str| -> String { text.chars().take_while(char::is_ascii_digit).collect() };
     let major = digits(word);
-    let minor = word[major.len()..]
-        .strip_prefix('.')
-        .map(digits)
-        .unwrap_or_default();
+    let minor = word[major.len()..].strip_prefix('.').map(digits).unwrap_or_default();
     Some((major.parse().ok()?, minor.parse().unwrap_or(0)))
 }
 
@@ -271,10 +219,7 @@ fn share_dir(bin: &Path, lib: Option<&Path>, major: u32) -> Option<PathBuf> {
     ];
     let has_extensions = |share: &PathBuf| share.join("extension/plpgsql.control").exists();
     usual.into_iter().find(has_extensions).or_else(|| {
-        let output = command(bin, lib, "pg_config")
-            .arg("--sharedir")
-            .output()
-            .ok()?;
+        let output = command(bin, lib, "pg_config").arg("--sharedir").output().ok()?;
         Some(PathBuf::from(String::from_utf8(output.stdout).ok()?.trim())).filter(has_extensions)
     })
 }
@@ -287,10 +232,7 @@ mod tests {
     fn versions_of_every_build_are_read() {
         let check = |text: &str, version| assert_eq!(parse_version(text), version, "{text}");
         check("postgres (PostgreSQL) 18.1\n", Some((18, 1)));
-        check(
-            "postgres (PostgreSQL) 16.4 (Debian 16.4-1.pgdg120+1)\n",
-            Some((16, 4)),
-        );
+        check("postgres (PostgreSQL) 16.4 (Debian 16.4-1.pgdg120+1)\n", Some((16, 4)));
         check("postgres (PostgreSQL) 19devel\n", Some((19, 0)));
         check("postgres (PostgreSQL) 18beta2\n", Some((18, 0)));
         check("postgres 9\n", None);
@@ -299,23 +241,13 @@ mod tests {
     #[test]
     fn the_newest_tree_comes_first() {
         let dir = env::temp_dir().join(format!("kith-trees-{}", std::process::id()));
-        for name in [
-            "postgres-18.9-a",
-            "postgres-18.10-a",
-            "postgres-17.2",
-            "other-19",
-        ] {
+        for name in ["postgres-18.9-a", "postgres-18.10-a", "postgres-17.2", "other-19"] {
             fs::create_dir_all(dir.join(name)).unwrap();
         }
-        let names: Vec<_> = trees(&dir)
-            .iter()
-            .map(|bin| bin.parent().unwrap().file_name().unwrap().to_owned())
-            .collect();
+        let names: Vec<_> =
+            trees(&dir).iter().map(|bin| bin.parent().unwrap().file_name().unwrap().to_owned()).collect();
         fs::remove_dir_all(&dir).unwrap();
-        assert_eq!(
-            names,
-            ["postgres-18.10-a", "postgres-18.9-a", "postgres-17.2"]
-        );
+        assert_eq!(names, ["postgres-18.10-a", "postgres-18.9-a", "postgres-17.2"]);
     }
 
     #[test]

@@ -43,31 +43,38 @@ impl DataDir {
             let place = format!("cannot {what} {}", path.display());
             move |error: io::Error| Error::Config(format!("{place}: {error}"))
         };
-        fs::create_dir_all(path).map_err(at("make the data directory", path))?;
+        make_all(path).map_err(at("make the data directory", path))?;
         let path = fs::canonicalize(path).map_err(at("open the data directory", path))?;
         let lock = lock(&path)?;
         let identity = Identity::for_data_dir(&path)?;
         let_through(&path, &identity).map_err(at("open the way into", &path))?;
-        identity.check_reach(&path.join("."))?;
+        identity.check_reach(&path, ".")?;
         let pgdata = path.join(PGDATA);
         if fs::symlink_metadata(&pgdata).is_ok_and(|meta| meta.uid() != identity.uid) {
-            identity
-                .own_tree(&pgdata)
-                .map_err(at("take over", &pgdata))?;
+            identity.own_tree(&pgdata).map_err(at("take over", &pgdata))?;
         }
         let socket_dir = socket_dir(&path, &identity)?;
-        Ok(DataDir {
-            path,
-            identity,
-            socket_dir,
-            _lock: lock,
-        })
+        Ok(DataDir { path, identity, socket_dir, _lock: lock })
     }
 
     /// The server's own files.
     pub(crate) fn pgdata(&self) -> PathBuf {
         self.path.join(PGDATA)
     }
+}
+
+/// Makes a directory and its missing parents. Root's are open to be passed through, whatever the umask: the
+/// server's identity has to.
+fn make_all(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+        make_all(parent)?;
+    }
+    fs::create_dir(path)?;
+    let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
+    fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
 /// The major version that made the server's files, where there are any.
@@ -80,16 +87,9 @@ pub(crate) fn major_version(identity: &Identity, data_dir: &Path) -> Result<Opti
 /// An advisory lock that goes with the process, however it ends.
 fn lock(data_dir: &Path) -> Result<File, Error> {
     let path = data_dir.join(LOCK);
-    let fault =
-        |error: io::Error| Error::Config(format!("cannot lock {}: {error}", path.display()));
-    let mut file = File::options()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .open(&path)
-        .map_err(fault)?;
+    let fault = |error: io::Error| Error::Config(format!("cannot lock {}: {error}", path.display()));
+    let mut file =
+        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fault)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -105,10 +105,7 @@ fn lock(data_dir: &Path) -> Result<File, Error> {
         Err(TryLockError::Error(error)) => return Err(fault(error)),
     }
     // For the message above only, so a failure to write it is nobody's trouble.
-    let _ = file
-        .set_len(0)
-        .and_then(|()| file.rewind())
-        .and_then(|()| writeln!(file, "{}", std::process::id()));
+    let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 
@@ -117,10 +114,7 @@ fn lock(data_dir: &Path) -> Result<File, Error> {
 fn let_through(data_dir: &Path, identity: &Identity) -> io::Result<()> {
     let meta = fs::metadata(data_dir)?;
     if meta.uid() == 0 && identity.uid != 0 && meta.mode() & 0o001 == 0 {
-        fs::set_permissions(
-            data_dir,
-            Permissions::from_mode(meta.mode() & 0o7777 | 0o011),
-        )?;
+        fs::set_permissions(data_dir, Permissions::from_mode(meta.mode() & 0o7777 | 0o011))?;
     }
     Ok(())
 }
@@ -133,8 +127,7 @@ fn socket_dir(data_dir: &Path, identity: &Identity) -> Result<PathBuf, Error> {
             .map_err(|error| Error::Config(format!("cannot make {}: {error}", usual.display())));
     }
     // A socket's path may not be that long: a short one in the temporary directory, the same at every start.
-    let meta = fs::metadata(data_dir)
-        .map_err(|error| Error::Config(format!("{}: {error}", data_dir.display())))?;
+    let meta = fs::metadata(data_dir).map_err(|error| Error::Config(format!("{}: {error}", data_dir.display())))?;
     let mut fault = None;
     for attempt in 0..10 {
         let name = format!("kith-{:x}-{:x}-{attempt}", meta.dev(), meta.ino());
@@ -161,13 +154,9 @@ fn private_dir(path: &Path, identity: &Identity) -> io::Result<()> {
         Ok(()) => identity.own(path)?,
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             let meta = fs::symlink_metadata(path)?;
-            let ours =
-                meta.uid() == identity.uid || meta.uid() == rustix::process::geteuid().as_raw();
+            let ours = meta.uid() == identity.uid || meta.uid() == rustix::process::geteuid().as_raw();
             if !meta.is_dir() || !ours {
-                return Err(io::Error::new(
-                    io::ErrorKind::AlreadyExists,
-                    "it belongs to somebody else",
-                ));
+                return Err(io::Error::new(io::ErrorKind::AlreadyExists, "it belongs to somebody else"));
             }
             identity.own(path)?;
         }
@@ -181,8 +170,7 @@ mod tests {
     use super::*;
 
     fn temporary(name: &str) -> PathBuf {
-        let path =
-            std::env::temp_dir().join(format!("kith-data-dir-{name}-{}", std::process::id()));
+        let path = std::env::temp_dir().join(format!("kith-data-dir-{name}-{}", std::process::id()));
         let _ = fs::remove_dir_all(&path);
         path
     }
@@ -193,10 +181,7 @@ mod tests {
         let held = DataDir::take(&path).unwrap();
         let refused = DataDir::take(&path).unwrap_err().to_string();
         assert!(refused.contains("in use by another kith"), "{refused}");
-        assert!(
-            refused.contains(&std::process::id().to_string()),
-            "{refused}"
-        );
+        assert!(refused.contains(&std::process::id().to_string()), "{refused}");
         assert!(refused.contains(&*held.path.to_string_lossy()), "{refused}");
         drop(held);
         DataDir::take(&path).unwrap();
@@ -207,15 +192,8 @@ mod tests {
     fn a_long_path_gets_a_short_socket() {
         let root = temporary("long");
         let held = DataDir::take(&root.join("x".repeat(120))).unwrap();
-        assert!(
-            held.socket_dir.as_os_str().len() <= LONGEST_SOCKET_DIR,
-            "{:?}",
-            held.socket_dir
-        );
-        assert_eq!(
-            fs::metadata(&held.socket_dir).unwrap().mode() & 0o777,
-            0o700
-        );
+        assert!(held.socket_dir.as_os_str().len() <= LONGEST_SOCKET_DIR, "{:?}", held.socket_dir);
+        assert_eq!(fs::metadata(&held.socket_dir).unwrap().mode() & 0o777, 0o700);
         fs::remove_dir_all(&held.socket_dir).unwrap();
         fs::remove_dir_all(&root).unwrap();
     }

@@ -30,34 +30,19 @@ impl Identity {
     pub(crate) fn for_data_dir(data_dir: &Path) -> Result<Identity, Error> {
         let (euid, egid) = (rustix::process::geteuid(), rustix::process::getegid());
         if !euid.is_root() {
-            return Ok(Identity {
-                uid: euid.as_raw(),
-                gid: egid.as_raw(),
-                changes: false,
-            });
+            return Ok(Identity { uid: euid.as_raw(), gid: egid.as_raw(), changes: false });
         }
         if let Some(text) = env::var_os("KITH_PG_UID") {
             let (uid, gid) = parse_ids(&text)?;
-            return Ok(Identity {
-                uid,
-                gid,
-                changes: true,
-            });
+            return Ok(Identity { uid, gid, changes: true });
         }
-        let owner = [
-            data_dir.join(super::data_dir::PGDATA),
-            data_dir.to_path_buf(),
-        ]
-        .iter()
-        .filter_map(|path| fs::metadata(path).ok())
-        .map(|meta| (meta.uid(), meta.gid()))
-        .find(|(uid, _)| *uid != 0);
+        let owner = [data_dir.join(super::data_dir::PGDATA), data_dir.to_path_buf()]
+            .iter()
+            .filter_map(|path| fs::metadata(path).ok())
+            .map(|meta| (meta.uid(), meta.gid()))
+            .find(|(uid, _)| *uid != 0);
         let (uid, gid) = owner.unwrap_or((NOBODY, NOBODY));
-        Ok(Identity {
-            uid,
-            gid,
-            changes: true,
-        })
+        Ok(Identity { uid, gid, changes: true })
     }
 
     /// Lets a command run under this identity. The supplementary groups are dropped by std along with root.
@@ -69,11 +54,7 @@ impl Identity {
 
     /// Gives one path to this identity; a symlink itself, never its target.
     pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
-        if self.changes {
-            lchown(path, Some(self.uid), Some(self.gid))
-        } else {
-            Ok(())
-        }
+        if self.changes { lchown(path, Some(self.uid), Some(self.gid)) } else { Ok(()) }
     }
 
     /// Gives a whole tree to this identity.
@@ -125,16 +106,16 @@ impl Identity {
         Ok(())
     }
 
-    /// That this identity can get to `path`; else an error that names the directory which stands in the way.
-    pub(crate) fn check_reach(&self, path: &Path) -> Result<(), Error> {
-        let closed = self.act(|| first_closed(path))?;
+    /// That this identity can get to `name` in `dir`; else an error that names the directory which stands in the way.
+    pub(crate) fn check_reach(&self, dir: &Path, name: &str) -> Result<(), Error> {
+        let closed = self.act(|| first_closed(&dir.join(name)))?;
         match closed {
             None => Ok(()),
             Some(closed) => Err(Error::Config(format!(
                 "uid {}, which PostgreSQL runs as, cannot reach {}: {} is closed to it; run `chmod o+x {}`, choose another place, \
                  or set KITH_PG_UID",
                 self.uid,
-                path.display(),
+                dir.display(),
                 closed.display(),
                 closed.display()
             ))),
@@ -144,35 +125,22 @@ impl Identity {
 
 /// The first directory on the way to `path` that this thread may not pass through.
 fn first_closed(path: &Path) -> Option<PathBuf> {
-    let denied = |path: &Path| matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
+    let denied =
+        |path: &Path| matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);
     if !denied(path) {
         return None;
     }
     let mut ancestors: Vec<&Path> = path.ancestors().collect();
     ancestors.reverse();
-    ancestors
-        .windows(2)
-        .find(|pair| denied(pair[1]))
-        .map(|pair| pair[0].to_path_buf())
+    ancestors.windows(2).find(|pair| denied(pair[1])).map(|pair| pair[0].to_path_buf())
 }
 
 fn parse_ids(text: &OsStr) -> Result<(u32, u32), Error> {
-    let fault = || {
-        Error::Config(format!(
-            "KITH_PG_UID must be a uid other than 0, or uid:gid; it is {text:?}"
-        ))
-    };
+    let fault = || Error::Config(format!("KITH_PG_UID must be a uid other than 0, or uid:gid; it is {text:?}"));
     let text = text.to_str().ok_or_else(fault)?;
     let (uid, gid) = text.split_once(':').unwrap_or((text, text));
-    let (uid, gid) = (
-        uid.parse().map_err(|_| fault())?,
-        gid.parse().map_err(|_| fault())?,
-    );
-    if uid == 0 {
-        Err(fault())
-    } else {
-        Ok((uid, gid))
-    }
+    let (uid, gid) = (uid.parse().map_err(|_| fault())?, gid.parse().map_err(|_| fault())?);
+    if uid == 0 { Err(fault()) } else { Ok((uid, gid)) }
 }
 
 #[cfg(test)]

@@ -16,17 +16,9 @@ pub(crate) const UNFINISHED: &str = "pg.new";
 
 /// Makes the server's files where there are none. All or nothing: they are made beside their place and moved
 /// into it, so that a Kith killed in the middle starts over. `durable` is off for trials only.
-pub(crate) fn ensure(
-    binaries: &Binaries,
-    dir: &DataDir,
-    password: &Secret,
-    durable: bool,
-) -> Result<(), Error> {
-    let fault = |what: &str, error: io::Error| {
-        Error::Config(format!("{}: {what}: {error}", dir.path.display()))
-    };
-    remove_unfinished(&dir.path)
-        .map_err(|error| fault("cannot remove an unfinished initdb", error))?;
+pub(crate) fn ensure(binaries: &Binaries, dir: &DataDir, password: &Secret, durable: bool) -> Result<(), Error> {
+    let fault = |what: &str, error: io::Error| Error::Config(format!("{}: {what}: {error}", dir.path.display()));
+    remove_unfinished(&dir.path).map_err(|error| fault("cannot remove an unfinished initdb", error))?;
     let pgdata = dir.pgdata();
     if dir.identity.act(|| pgdata.join("PG_VERSION").exists())? {
         return Ok(());
@@ -39,15 +31,9 @@ pub(crate) fn ensure(
     }
     tracing::info!(path = %pgdata.display(), "making a new PostgreSQL data directory");
     let new = dir.path.join(UNFINISHED);
-    DirBuilder::new()
-        .mode(0o700)
-        .create(&new)
-        .map_err(|error| fault("cannot make a directory", error))?;
-    dir.identity
-        .own(&new)
-        .map_err(|error| fault("cannot give a directory away", error))?;
-    let password =
-        PasswordFile::write(dir, password).map_err(|error| fault("cannot write a file", error))?;
+    DirBuilder::new().mode(0o700).create(&new).map_err(|error| fault("cannot make a directory", error))?;
+    dir.identity.own(&new).map_err(|error| fault("cannot give a directory away", error))?;
+    let password = PasswordFile::write(dir, password).map_err(|error| fault("cannot write a file", error))?;
     run(binaries, dir, &new, &password.path, durable)?;
     drop(password);
     fs::rename(&new, &pgdata)
@@ -55,32 +41,13 @@ pub(crate) fn ensure(
         .map_err(|error| fault("cannot put the new files in place", error))
 }
 
-fn run(
-    binaries: &Binaries,
-    dir: &DataDir,
-    pgdata: &Path,
-    password: &Path,
-    durable: bool,
-) -> Result<(), Error> {
+fn run(binaries: &Binaries, dir: &DataDir, pgdata: &Path, password: &Path, durable: bool) -> Result<(), Error> {
     let mut command = binaries.command("initdb");
-    command
-        .arg("--pgdata")
-        .arg(pgdata)
-        .arg("--pwfile")
-        .arg(password);
-    command.args([
-        "--username=postgres",
-        "--encoding=UTF8",
-        "--auth=scram-sha-256",
-        "--data-checksums",
-    ]);
+    command.arg("--pgdata").arg(pgdata).arg("--pwfile").arg(password);
+    command.args(["--username=postgres", "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums"]);
     // The same order and case rules whatever the system's libraries are, where PostgreSQL brings them along.
     if binaries.version.0 >= 17 {
-        command.args([
-            "--locale-provider=builtin",
-            "--builtin-locale=C.UTF-8",
-            "--locale=C",
-        ]);
+        command.args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]);
     } else {
         command.arg("--locale=C.UTF-8");
     }
@@ -89,27 +56,27 @@ fn run(
     }
     dir.identity.apply(&mut command);
     postmaster::die_with_parent(&mut command, rustix::process::Signal::KILL);
-    let output = command.output().map_err(|error| {
-        Error::Config(format!(
-            "cannot run {}/initdb: {error}",
-            binaries.bin.display()
-        ))
-    })?;
+    let output = command
+        .output()
+        .map_err(|error| Error::Config(format!("cannot run {}/initdb: {error}", binaries.bin.display())))?;
     if output.status.success() {
         return Ok(());
     }
     let text = String::from_utf8_lossy(&output.stderr);
+    if text.contains("could not look up effective user") {
+        // Its own check, which nothing gets around: containers that run as a bare number meet it.
+        return Err(Error::Config(format!(
+            "initdb needs uid {0} to have a name: add a line to /etc/passwd (`kith:x:{0}:{1}::/:/bin/false`), or run as \
+             a user that has one",
+            dir.identity.uid, dir.identity.gid
+        )));
+    }
     let cause = text
         .lines()
         .find(|line| line.contains("error:") || line.contains("FATAL:"))
         .or_else(|| text.lines().last())
         .unwrap_or_default();
-    Err(Error::Config(format!(
-        "initdb failed in {} ({}): {}",
-        dir.path.display(),
-        output.status,
-        cause.trim()
-    )))
+    Err(Error::Config(format!("initdb failed in {} ({}): {}", dir.path.display(), output.status, cause.trim())))
 }
 
 /// The password in a file that only the server's identity can read, gone when this is dropped.
@@ -119,14 +86,8 @@ struct PasswordFile {
 
 impl PasswordFile {
     fn write(dir: &DataDir, password: &Secret) -> io::Result<PasswordFile> {
-        let file = PasswordFile {
-            path: dir.path.join(format!("{UNFINISHED}.password")),
-        };
-        let mut open = File::options()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(&file.path)?;
+        let file = PasswordFile { path: dir.path.join(format!("{UNFINISHED}.password")) };
+        let mut open = File::options().write(true).create_new(true).mode(0o600).open(&file.path)?;
         dir.identity.own(&file.path)?;
         open.write_all(password.expose().as_bytes())?;
         open.write_all(b"\n")?;
@@ -144,11 +105,7 @@ impl Drop for PasswordFile {
 fn remove_unfinished(data_dir: &Path) -> io::Result<()> {
     for entry in fs::read_dir(data_dir)? {
         let entry = entry?;
-        if !entry
-            .file_name()
-            .as_encoded_bytes()
-            .starts_with(UNFINISHED.as_bytes())
-        {
+        if !entry.file_name().as_encoded_bytes().starts_with(UNFINISHED.as_bytes()) {
             continue;
         }
         if entry.file_type()?.is_dir() {
@@ -171,11 +128,7 @@ pub(crate) fn write_access(dir: &DataDir, tcp: bool) -> Result<(), Error> {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
-            let mut file = File::options()
-                .write(true)
-                .create_new(true)
-                .mode(0o600)
-                .open(&new)?;
+            let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
             file.write_all(access(tcp).as_bytes())?;
             file.sync_all()?;
             fs::rename(&new, &path)
@@ -204,21 +157,12 @@ mod tests {
 
     #[test]
     fn from_the_network_come_direct_roles_only() {
-        let rules = |tcp| {
-            access(tcp)
-                .lines()
-                .filter(|line| line.starts_with("host"))
-                .map(str::to_owned)
-                .collect::<Vec<_>>()
-        };
+        let rules =
+            |tcp| access(tcp).lines().filter(|line| line.starts_with("host")).map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(rules(false), ["host all all all reject"]);
         assert_eq!(
             rules(true),
-            [
-                "host replication all all reject",
-                "host all /_d$ all scram-sha-256",
-                "host all all all reject"
-            ]
+            ["host replication all all reject", "host all /_d$ all scram-sha-256", "host all all all reject"]
         );
     }
 }

@@ -33,11 +33,7 @@ const PACKAGES: &[(&str, &str)] = &[
 /// One sentence on why the binary did not run, with the packages to install where libraries are missing.
 /// `loader` is what the loader wrote; `listing` asks it for all that is missing.
 pub(crate) fn explain(loader: &str, listing: &mut Command) -> String {
-    let line = loader
-        .lines()
-        .find(|line| !line.trim().is_empty())
-        .unwrap_or("it says nothing")
-        .trim();
+    let line = loader.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing").trim();
     let listed = listing
         // As ldd does it: the loader then lists the libraries instead of running the program.
         .env("LD_TRACE_LOADED_OBJECTS", "1")
@@ -48,13 +44,12 @@ pub(crate) fn explain(loader: &str, listing: &mut Command) -> String {
     if missing.is_empty() {
         return format!("does not run: {line}");
     }
-    let mut packages: Vec<&str> = missing
-        .iter()
-        .filter_map(|library| package(library))
-        .collect();
+    let mut packages: Vec<&str> = missing.iter().filter_map(|library| package(library)).collect();
     packages.dedup();
     let mut text = format!("lacks {}", missing.join(", "));
-    if !packages.is_empty() {
+    if packages.is_empty() {
+        text.push_str(", which should have come along: run bin/fetch-postgres again");
+    } else {
         // Writing to a String cannot fail.
         let _ = write!(text, " (apt-get install {})", packages.join(" "));
     }
@@ -62,10 +57,7 @@ pub(crate) fn explain(loader: &str, listing: &mut Command) -> String {
 }
 
 fn package(library: &str) -> Option<&'static str> {
-    PACKAGES
-        .iter()
-        .find(|(name, _)| *name == library)
-        .map(|(_, package)| *package)
+    PACKAGES.iter().find(|(name, _)| *name == library).map(|(_, package)| *package)
 }
 
 /// The libraries that the loader's line and its listing name as not found, each once.
@@ -75,9 +67,7 @@ fn missing(line: &str, listing: &str) -> Vec<String> {
         .filter(|(_, rest)| rest.contains("cannot open shared object file"))
         .and_then(|(_, rest)| rest.split_once(':'))
         .map(|(library, _)| library.to_owned());
-    let listed = listing
-        .lines()
-        .filter_map(|line| line.trim().strip_suffix(" => not found").map(str::to_owned));
+    let listed = listing.lines().filter_map(|line| line.trim().strip_suffix(" => not found").map(str::to_owned));
     let mut all: Vec<String> = Vec::new();
     for library in listed.chain(named) {
         if !all.contains(&library) {

@@ -11,12 +11,7 @@ use std::time::{Duration, Instant};
 pub(crate) const PREFIX: &str = "%b|%d|%e|";
 
 /// The kinds of process that run a tenant's code and may not name a database in their lines.
-const SESSION_KINDS: &[&str] = &[
-    "client backend",
-    "autovacuum worker",
-    "parallel worker",
-    "background worker",
-];
+const SESSION_KINDS: &[&str] = &["client backend", "autovacuum worker", "parallel worker", "background worker"];
 
 /// Classes of SQLSTATE that tell of the server's health even where a session says them: out of something, a
 /// failing disk, a damaged page.
@@ -109,12 +104,7 @@ impl Line {
     fn parse(line: &[u8]) -> Line {
         let line = String::from_utf8_lossy(line);
         // Control characters could draw over the operator's terminal.
-        let clean = |text: &str| {
-            text.trim()
-                .chars()
-                .map(|c| if c.is_control() { ' ' } else { c })
-                .collect::<String>()
-        };
+        let clean = |text: &str| text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
         let parts: Vec<&str> = line.splitn(4, '|').collect();
         let [kind, database, sqlstate, rest] = parts[..] else {
             return Line {
@@ -132,9 +122,7 @@ impl Line {
             _ => Severity::Note,
         };
         Line {
-            from_session: line.starts_with('\t')
-                || !database.is_empty()
-                || SESSION_KINDS.contains(&kind),
+            from_session: line.starts_with('\t') || !database.is_empty() || SESSION_KINDS.contains(&kind),
             severity,
             health: HEALTH.iter().any(|class| sqlstate.starts_with(class)),
             text: clean(text),
@@ -166,12 +154,7 @@ struct Allowance {
 
 impl Allowance {
     fn new(lines: u32) -> Allowance {
-        Allowance {
-            lines,
-            left: lines,
-            dropped: 0,
-            since: Instant::now(),
-        }
+        Allowance { lines, left: lines, dropped: 0, since: Instant::now() }
     }
 
     fn spend(&mut self, whose: &str) -> bool {
@@ -196,49 +179,15 @@ mod tests {
     fn lines_say_whose_they_are_and_how_bad() {
         let check = |line: &str, session, severity, text: &str| {
             let read = Line::parse(line.as_bytes());
-            assert_eq!(
-                (read.from_session, read.severity, read.text.as_str()),
-                (session, severity, text),
-                "{line}"
-            );
+            assert_eq!((read.from_session, read.severity, read.text.as_str()), (session, severity, text), "{line}");
         };
-        check(
-            "postmaster||00000|LOG:  ready",
-            false,
-            Severity::Note,
-            "ready",
-        );
-        check(
-            "client backend|w_1|P0001|ERROR:  a|b\u{1b}[2J",
-            true,
-            Severity::Error,
-            "a|b [2J",
-        );
-        check(
-            "autovacuum worker||P0001|WARNING:  from an index",
-            true,
-            Severity::Warning,
-            "from an index",
-        );
-        check(
-            "startup||53100|FATAL:  no space",
-            false,
-            Severity::Fatal,
-            "no space",
-        );
-        check(
-            "\tpostmaster||00000|FATAL:  forged",
-            true,
-            Severity::Fatal,
-            "forged",
-        );
+        check("postmaster||00000|LOG:  ready", false, Severity::Note, "ready");
+        check("client backend|w_1|P0001|ERROR:  a|b\u{1b}[2J", true, Severity::Error, "a|b [2J");
+        check("autovacuum worker||P0001|WARNING:  from an index", true, Severity::Warning, "from an index");
+        check("startup||53100|FATAL:  no space", false, Severity::Fatal, "no space");
+        check("\tpostmaster||00000|FATAL:  forged", true, Severity::Fatal, "forged");
         check("\tcontinued", true, Severity::Note, "continued");
-        check(
-            "postgres: loading failed",
-            false,
-            Severity::Note,
-            "postgres: loading failed",
-        );
+        check("postgres: loading failed", false, Severity::Note, "postgres: loading failed");
     }
 
     #[test]

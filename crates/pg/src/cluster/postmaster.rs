@@ -44,10 +44,7 @@ impl Postmaster {
         memory_limit_bytes: Option<u64>,
     ) -> io::Result<Postmaster> {
         let mut command = binaries.command("postgres");
-        command
-            .args(arguments)
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped());
+        command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
         // A Ctrl-C of the terminal is for Kith, which then stops the server when its own work is done.
         command.process_group(0);
         identity.apply(&mut command);
@@ -59,19 +56,12 @@ impl Postmaster {
         let (alive, log_end) = mpsc::channel();
         if let Some(stderr) = child.stderr.take() {
             let complaint = complaint.clone();
-            std::thread::Builder::new()
-                .name("postgres-log".into())
-                .spawn(move || {
-                    log::relay(stderr, &complaint);
-                    drop(alive);
-                })?;
+            std::thread::Builder::new().name("postgres-log".into()).spawn(move || {
+                log::relay(stderr, &complaint);
+                drop(alive);
+            })?;
         }
-        Ok(Postmaster {
-            child,
-            pid,
-            complaint,
-            log_end,
-        })
+        Ok(Postmaster { child, pid, complaint, log_end })
     }
 
     pub(crate) fn pid(&self) -> Pid {
@@ -80,19 +70,15 @@ impl Postmaster {
 
     /// Blocks until it has ended, and leaves it unreaped: until then its pid is nobody else's.
     pub(crate) fn wait_for_end(&self) {
-        while let Err(rustix::io::Errno::INTR) = waitid(
-            WaitId::Pid(self.pid),
-            WaitIdOptions::EXITED | WaitIdOptions::NOWAIT,
-        ) {}
+        while let Err(rustix::io::Errno::INTR) =
+            waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
+        {}
     }
 
     /// Whether it has ended; does not reap it.
     pub(crate) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
-        !matches!(
-            waitid(WaitId::Pid(self.pid), options),
-            Ok(None) | Err(rustix::io::Errno::INTR)
-        )
+        !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
     }
 
     /// Reaps it. Its exit status, and what it complained of.
@@ -109,14 +95,7 @@ impl Postmaster {
 /// would hold the tenants' data and fill the disk.
 fn limit(command: &mut Command, memory_limit_bytes: Option<u64>) {
     let bound = move |resource: Resource, bytes: u64| {
-        setrlimit(
-            resource,
-            Rlimit {
-                current: Some(bytes),
-                maximum: Some(bytes),
-            },
-        )
-        .map_err(io::Error::from)
+        setrlimit(resource, Rlimit { current: Some(bytes), maximum: Some(bytes) }).map_err(io::Error::from)
     };
     // SAFETY: runs between fork and exec; `setrlimit` is a bare system call that neither allocates nor locks.
     unsafe {
@@ -171,10 +150,5 @@ fn startup_packet() -> Vec<u8> {
     const VERSION_3_0: u32 = 196_608;
     let body = b"user\0postgres\0database\0postgres\0\0";
     let length = u32::try_from(4 + 4 + body.len()).expect("a few bytes");
-    [
-        &length.to_be_bytes()[..],
-        &VERSION_3_0.to_be_bytes()[..],
-        body,
-    ]
-    .concat()
+    [&length.to_be_bytes()[..], &VERSION_3_0.to_be_bytes()[..], body].concat()
 }

@@ -89,22 +89,14 @@ pub(crate) struct Place<'a> {
 
 /// The arguments of `postgres`: the table as far as this version knows it, what the caller sets otherwise, then
 /// the place.
-pub(crate) fn arguments(
-    place: &Place<'_>,
-    version: u32,
-    options: &[(String, String)],
-) -> Vec<OsString> {
+pub(crate) fn arguments(place: &Place<'_>, version: u32, options: &[(String, String)]) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["-D".into(), place.pgdata.into()];
     let mut set = |name: &str, value: OsString| {
         let mut setting = OsString::from(format!("{name}="));
         setting.push(value);
         arguments.extend(["-c".into(), setting]);
     };
-    let otherwise = |name: &str| {
-        options
-            .iter()
-            .any(|(other, _)| other.eq_ignore_ascii_case(name))
-    };
+    let otherwise = |name: &str| options.iter().any(|(other, _)| other.eq_ignore_ascii_case(name));
     for (name, value, since) in SETTINGS {
         if version >= *since && !otherwise(name) {
             set(name, value.into());
@@ -113,10 +105,7 @@ pub(crate) fn arguments(
     for (name, value) in options {
         set(name, value.into());
     }
-    let listen = place
-        .tcp
-        .map(|address| address.ip().to_string())
-        .unwrap_or_default();
+    let listen = place.tcp.map(|address| address.ip().to_string()).unwrap_or_default();
     set("listen_addresses", listen.into());
     set("port", place.port.to_string().into());
     set("unix_socket_directories", quoted(place.socket_dir));
@@ -127,10 +116,7 @@ pub(crate) fn arguments(
 fn quoted(directory: &Path) -> OsString {
     let mut bytes = vec![b'"'];
     for byte in directory.as_os_str().as_bytes() {
-        bytes.extend(std::iter::repeat_n(
-            *byte,
-            if *byte == b'"' { 2 } else { 1 },
-        ));
+        bytes.extend(std::iter::repeat_n(*byte, if *byte == b'"' { 2 } else { 1 }));
     }
     bytes.push(b'"');
     OsString::from_vec(bytes)
@@ -138,9 +124,7 @@ fn quoted(directory: &Path) -> OsString {
 
 /// False only where the caller gave durability up, as trials do.
 pub(crate) fn durable(options: &[(String, String)]) -> bool {
-    !options
-        .iter()
-        .any(|(name, value)| name.eq_ignore_ascii_case("fsync") && value == "off")
+    !options.iter().any(|(name, value)| name.eq_ignore_ascii_case("fsync") && value == "off")
 }
 
 #[cfg(test)]
@@ -148,46 +132,23 @@ mod tests {
     use super::*;
 
     fn of(version: u32, options: &[(&str, &str)]) -> Vec<String> {
-        let options: Vec<_> = options
-            .iter()
-            .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
-            .collect();
-        let place = Place {
-            pgdata: Path::new("/d"),
-            socket_dir: Path::new("/s"),
-            tcp: None,
-            port: 5432,
-        };
-        arguments(&place, version, &options)
-            .into_iter()
-            .map(|word| word.into_string().unwrap())
-            .collect()
+        let options: Vec<_> = options.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
+        let place = Place { pgdata: Path::new("/d"), socket_dir: Path::new("/s"), tcp: None, port: 5432 };
+        arguments(&place, version, &options).into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 
     #[test]
     fn settings_that_a_version_does_not_know_are_left_out() {
         let has = |version, name: &str| of(version, &[]).iter().any(|word| word.starts_with(name));
-        assert!(
-            has(18, "io_method=")
-                && has(17, "max_notify_queue_pages=")
-                && has(16, "reserved_connections=")
-        );
+        assert!(has(18, "io_method=") && has(17, "max_notify_queue_pages=") && has(16, "reserved_connections="));
         assert!(!has(17, "io_method=") && !has(16, "max_notify_queue_pages="));
     }
 
     #[test]
     fn the_caller_changes_a_setting_but_not_the_place() {
-        let words = of(
-            18,
-            &[("Shared_Buffers", "1GB"), ("port", "1"), ("fsync", "off")],
-        );
-        let values = |name: &str| {
-            words
-                .iter()
-                .filter(|word| word.to_lowercase().starts_with(name))
-                .cloned()
-                .collect::<Vec<_>>()
-        };
+        let words = of(18, &[("Shared_Buffers", "1GB"), ("port", "1"), ("fsync", "off")]);
+        let values =
+            |name: &str| words.iter().filter(|word| word.to_lowercase().starts_with(name)).cloned().collect::<Vec<_>>();
         assert_eq!(values("shared_buffers="), ["Shared_Buffers=1GB"]);
         assert_eq!(values("port=").last().unwrap(), "port=5432");
         assert_eq!(values("listen_addresses="), ["listen_addresses="]);

@@ -23,71 +23,41 @@ pub(crate) fn end(dir: &DataDir) -> Result<(), Error> {
     let pgdata = dir.pgdata();
     let work = || {
         if let Some(pid) = postmaster_of(&pgdata) {
-            tracing::warn!(
-                pid = pid.as_raw_pid(),
-                "stopping a PostgreSQL that an earlier kith left behind"
-            );
+            tracing::warn!(pid = pid.as_raw_pid(), "stopping a PostgreSQL that an earlier kith left behind");
             signal(&[pid], Signal::INT);
             wait_until_gone(&[pid], FAST);
         }
         let left = working_in(&dir.path);
         if !left.is_empty() {
-            tracing::warn!(
-                processes = left.len(),
-                "ending processes of an earlier PostgreSQL"
-            );
+            tracing::warn!(processes = left.len(), "ending processes of an earlier PostgreSQL");
             // Nothing is lost: what they had committed is in the log of the write-ahead.
             signal(&left, Signal::KILL);
             wait_until_gone(&left, KILLED);
         }
         // A pid may have been given to somebody else since, after a restart of a container for certain; PostgreSQL
         // would take that process for a living postmaster.
-        if fs::exists(pgdata.join("postmaster.pid")).unwrap_or(false)
-            && working_in(&dir.path).is_empty()
-        {
+        if fs::exists(pgdata.join("postmaster.pid")).unwrap_or(false) && working_in(&dir.path).is_empty() {
             let _ = fs::remove_file(pgdata.join("postmaster.pid"));
         }
     };
-    if cfg!(target_os = "linux") {
-        dir.identity.act(work)
-    } else {
-        Ok(())
-    }
+    if cfg!(target_os = "linux") { dir.identity.act(work) } else { Ok(()) }
 }
 
 /// The living postmaster that the pid file names, if it is one of this directory.
 fn postmaster_of(pgdata: &Path) -> Option<Pid> {
     let text = fs::read_to_string(pgdata.join("postmaster.pid")).ok()?;
-    let pid = Pid::from_raw(
-        text.lines()
-            .next()?
-            .trim()
-            .parse()
-            .ok()
-            .filter(|pid| *pid > 0)?,
-    )?;
+    let pid = Pid::from_raw(text.lines().next()?.trim().parse().ok().filter(|pid| *pid > 0)?)?;
     (cwd(pid)? == *pgdata).then_some(pid)
 }
 
 /// Every process that works in the server's files, finished or not: a backend never leaves its data directory.
 fn working_in(data_dir: &Path) -> Vec<Pid> {
-    let (pgdata, unfinished) = (
-        data_dir.join(super::data_dir::PGDATA),
-        data_dir.join(UNFINISHED),
-    );
+    let (pgdata, unfinished) = (data_dir.join(super::data_dir::PGDATA), data_dir.join(UNFINISHED));
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     entries
-        .filter_map(|entry| {
-            entry
-                .ok()?
-                .file_name()
-                .to_str()?
-                .parse()
-                .ok()
-                .and_then(Pid::from_raw)
-        })
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
         .filter(|pid| cwd(*pid).is_some_and(|cwd| cwd == pgdata || cwd == unfinished))
         .collect()
 }
@@ -110,11 +80,7 @@ fn signal(pids: &[Pid], signal: Signal) {
 
 fn wait_until_gone(pids: &[Pid], limit: Duration) {
     let start = Instant::now();
-    while start.elapsed() < limit
-        && pids
-            .iter()
-            .any(|pid| test_kill_process(*pid).is_ok() && !is_zombie(*pid))
-    {
+    while start.elapsed() < limit && pids.iter().any(|pid| test_kill_process(*pid).is_ok() && !is_zombie(*pid)) {
         std::thread::sleep(Duration::from_millis(10));
     }
 }
@@ -122,6 +88,5 @@ fn wait_until_gone(pids: &[Pid], limit: Duration) {
 /// A process that has ended and that nobody has asked for yet.
 fn is_zombie(pid: Pid) -> bool {
     let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
-    stat.rsplit_once(')')
-        .is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('Z'))
 }

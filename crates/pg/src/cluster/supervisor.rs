@@ -116,9 +116,7 @@ impl Shared {
     /// Waits, but not longer than until a stop. True where there is none.
     fn pause(&self, time: Duration) -> bool {
         let control = self.control();
-        let waited = self
-            .changed
-            .wait_timeout_while(control, time, |control| !control.stopping);
+        let waited = self.changed.wait_timeout_while(control, time, |control| !control.stopping);
         !waited.unwrap_or_else(PoisonError::into_inner).0.stopping
     }
 }
@@ -127,15 +125,13 @@ impl Shared {
 pub(crate) fn start(options: ClusterOptions) -> Result<Arc<Shared>, Error> {
     let shared = Shared::new();
     let outcome = Outcome(shared.clone());
-    std::thread::Builder::new()
-        .name("postgres-supervisor".into())
-        .spawn(move || {
-            let last = match supervise(&options, &outcome.0) {
-                Ok(()) => State::Stopped,
-                Err(error) => State::Lost(error.to_string()),
-            };
-            outcome.0.state.send_replace(last);
-        })?;
+    std::thread::Builder::new().name("postgres-supervisor".into()).spawn(move || {
+        let last = match supervise(&options, &outcome.0) {
+            Ok(()) => State::Stopped,
+            Err(error) => State::Lost(error.to_string()),
+        };
+        outcome.0.state.send_replace(last);
+    })?;
     Ok(shared)
 }
 
@@ -158,12 +154,7 @@ impl Drop for Outcome {
 fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
     let dir = DataDir::take(&options.data_dir)?;
     strays::end(&dir)?;
-    initdb::ensure(
-        &options.binaries,
-        &dir,
-        &options.superuser_password,
-        settings::durable(&options.settings),
-    )?;
+    initdb::ensure(&options.binaries, &dir, &options.superuser_password, settings::durable(&options.settings))?;
     initdb::write_access(&dir, options.tcp.is_some())?;
     {
         let mut control = shared.control();
@@ -182,18 +173,12 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
         failures = if run.settled { 1 } else { failures + 1 };
         let was_up = run.was_up || matches!(*shared.state.borrow(), State::Restarting);
         if failures >= ATTEMPTS || (!was_up && !run.may_pass) {
-            return Err(Error::Config(format!(
-                "PostgreSQL in {} {}",
-                dir.path.display(),
-                run.why
-            )));
+            return Err(Error::Config(format!("PostgreSQL in {} {}", dir.path.display(), run.why)));
         }
         if was_up {
             shared.state.send_replace(State::Restarting);
         }
-        let pause = FIRST_PAUSE
-            .saturating_mul(1 << (failures - 1).min(16))
-            .min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(1 << (failures - 1).min(16)).min(LONGEST_PAUSE);
         tracing::error!(
             cause = run.why,
             pause_ms = pause.as_millis() as u64,
@@ -214,25 +199,10 @@ struct Run {
 }
 
 fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<Run, Error> {
-    let place = Place {
-        pgdata: &dir.pgdata(),
-        socket_dir: &dir.socket_dir,
-        tcp: options.tcp,
-        port: options.port(),
-    };
+    let place = Place { pgdata: &dir.pgdata(), socket_dir: &dir.socket_dir, tcp: options.tcp, port: options.port() };
     let arguments = settings::arguments(&place, options.binaries.version.0, &options.settings);
-    let postmaster = Postmaster::spawn(
-        &options.binaries,
-        &dir.identity,
-        &arguments,
-        options.memory_limit_bytes,
-    )
-    .map_err(|error| {
-        Error::Config(format!(
-            "cannot run {}/postgres: {error}",
-            options.binaries.bin.display()
-        ))
-    })?;
+    let postmaster = Postmaster::spawn(&options.binaries, &dir.identity, &arguments, options.memory_limit_bytes)
+        .map_err(|error| Error::Config(format!("cannot run {}/postgres: {error}", options.binaries.bin.display())))?;
     shared.started(postmaster.pid());
     let start = Instant::now();
     let was_up = wait_until_ready(&postmaster, options, dir, start);
@@ -253,20 +223,12 @@ fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<
         was_up,
         settled: was_up && start.elapsed() >= SETTLED,
         may_pass: complaint.contains("shared memory block") || complaint.contains("lock file"),
-        why: format!(
-            "has ended ({ended}){}{complaint}",
-            if complaint.is_empty() { "" } else { ": " }
-        ),
+        why: format!("has ended ({ended}){}{complaint}", if complaint.is_empty() { "" } else { ": " }),
     })
 }
 
 /// False where the server ended first, or took longer than any recovery may.
-fn wait_until_ready(
-    postmaster: &Postmaster,
-    options: &ClusterOptions,
-    dir: &DataDir,
-    start: Instant,
-) -> bool {
+fn wait_until_ready(postmaster: &Postmaster, options: &ClusterOptions, dir: &DataDir, start: Instant) -> bool {
     let socket = dir.socket_dir.join(format!(".s.PGSQL.{}", options.port()));
     let mut told = start;
     loop {
@@ -279,23 +241,13 @@ fn wait_until_ready(
         }
         if told.elapsed() >= Duration::from_secs(10) {
             told = Instant::now();
-            tracing::info!(
-                seconds = start.elapsed().as_secs(),
-                "waiting for PostgreSQL to recover"
-            );
+            tracing::info!(seconds = start.elapsed().as_secs(), "waiting for PostgreSQL to recover");
         }
         if start.elapsed() >= RECOVERY {
-            tracing::error!(
-                "PostgreSQL is not ready after {} s; ending it",
-                RECOVERY.as_secs()
-            );
+            tracing::error!("PostgreSQL is not ready after {} s; ending it", RECOVERY.as_secs());
             let _ = kill_process(postmaster.pid(), Signal::QUIT);
             return false;
         }
-        std::thread::sleep(Duration::from_millis(if start.elapsed().as_secs() < 2 {
-            5
-        } else {
-            100
-        }));
+        std::thread::sleep(Duration::from_millis(if start.elapsed().as_secs() < 2 { 5 } else { 100 }));
     }
 }

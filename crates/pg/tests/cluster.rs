@@ -1,0 +1,322 @@
+//! The embedded server as an operator meets it: first and second start, stops, crashes, other users.
+
+mod support;
+
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use pg::cluster::{Binaries, Cluster};
+use pg::conn::Login;
+use pg::{Conn, Error, Host, Target, Tls};
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use support::{PASSWORD, TempDir, admin, one, options, until};
+
+const LONG: Duration = Duration::from_secs(40);
+
+fn pid_of(cluster: &Cluster) -> Pid {
+    Pid::from_raw(i32::try_from(cluster.pid()).unwrap()).expect("a running postmaster")
+}
+
+async fn until_gone(pid: Pid) {
+    until("the postmaster has gone", LONG, || async { test_kill_process(pid).is_err() }).await;
+}
+
+#[tokio::test]
+async fn a_first_start_makes_a_durable_server_and_a_second_one_is_quick() {
+    let dir = TempDir::new();
+    let mut options = options(&dir.path);
+    options.settings.clear();
+    let start = Instant::now();
+    let cluster = Cluster::start(options.clone()).await.unwrap();
+    let first = start.elapsed();
+    let mut conn = admin(&cluster.target()).await;
+    for (setting, value) in [
+        ("data_checksums", "on"),
+        ("fsync", "on"),
+        ("full_page_writes", "on"),
+        ("synchronous_commit", "on"),
+        ("server_encoding", "UTF8"),
+        ("listen_addresses", ""),
+        ("unix_socket_permissions", "0700"),
+        ("max_locks_per_transaction", "1024"),
+        ("password_encryption", "scram-sha-256"),
+        ("timezone", "UTC"),
+        ("jit", "off"),
+    ] {
+        assert_eq!(one(&mut conn, &format!("show {setting}")).await, value, "{setting}");
+    }
+    conn.query("create table kept (n integer)", &[]).await.unwrap();
+    drop(conn);
+    cluster.stop().await;
+    let files = cluster.data_dir().join("pg");
+    assert!(!files.join("postmaster.pid").exists(), "it was shut down cleanly");
+    let left: Vec<PathBuf> = fs::read_dir(&dir.path).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(!left.iter().any(|path| path.to_string_lossy().contains("pg.new")), "{left:?}");
+
+    let start = Instant::now();
+    let cluster = Cluster::start(options).await.unwrap();
+    let again = start.elapsed();
+    eprintln!("first start {first:?}, second {again:?}");
+    assert!(again < Duration::from_secs(5));
+    assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "0");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_second_server_in_the_same_place_is_refused_in_one_line() {
+    let dir = TempDir::new();
+    let first = Cluster::start(options(&dir.path)).await.unwrap();
+    let error = Cluster::start(options(&dir.path)).await.err().unwrap().to_string();
+    assert!(error.contains("in use by another kith"), "{error}");
+    assert!(error.contains(&*dir.path.to_string_lossy()) && error.lines().count() == 1, "{error}");
+    first.stop().await;
+    Cluster::start(options(&dir.path)).await.unwrap().stop().await;
+}
+
+#[tokio::test]
+async fn a_killed_postmaster_is_started_again_and_nothing_is_lost() {
+    let dir = TempDir::new();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    let mut conn = admin(&cluster.target()).await;
+    conn.script("set synchronous_commit = on; create table kept as select generate_series(1, 1000) n").await.unwrap();
+    // A backend that looks at nothing while it works, and would hold the dead server's memory for ever.
+    let mut busy = admin(&cluster.target()).await;
+    let backend = busy.pid();
+    tokio::spawn(async move { busy.query("do $$ begin loop end loop; end $$", &[]).await });
+    let running = format!("select count(*) from pg_stat_activity where pid = {backend} and state = 'active'");
+    while one(&mut conn, &running).await != "1" {}
+
+    let before = pid_of(&cluster);
+    let start = Instant::now();
+    kill_process(before, Signal::KILL).unwrap();
+    until("another postmaster runs", LONG, || async { cluster.pid() != 0 && pid_of(&cluster) != before }).await;
+    let login = Login { user: "postgres", password: PASSWORD, database: "postgres", settings: &[] };
+    let target = cluster.target();
+    until("it takes connections", LONG, || async { Conn::open(&target, &login).await.is_ok() }).await;
+    eprintln!("back after {:?}", start.elapsed());
+    assert_eq!(one(&mut admin(&target).await, "select count(*) from kept").await, "1000");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_that_cannot_run_says_why_and_is_lost() {
+    let dir = TempDir::new();
+    let mut bad = options(&dir.path);
+    bad.settings.push(("work_mem".into(), "a lot".into()));
+    let error = Cluster::start(bad).await.err().unwrap().to_string();
+    assert!(error.contains("work_mem"), "{error}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut bad = options(&dir.path);
+    bad.tcp = Some(taken.local_addr().unwrap());
+    let error = Cluster::start(bad).await.err().unwrap().to_string();
+    assert!(error.contains("TCP/IP"), "{error}");
+}
+
+#[tokio::test]
+async fn from_the_network_only_direct_roles_come_in() {
+    let dir = TempDir::new();
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut options = options(&dir.path);
+    options.tcp = Some(([127, 0, 0, 1], port).into());
+    let cluster = Cluster::start(options).await.unwrap();
+    let mut conn = admin(&cluster.target()).await;
+    for role in ["w", "w_d"] {
+        conn.query(&format!("create role {role} login password 'p'"), &[]).await.unwrap();
+    }
+    let network = Target { host: Host::Tcp("127.0.0.1".into()), port, tls: Tls::Off };
+    let by_network = async |user: &str, password: &str| {
+        let login = Login { user, password, database: "postgres", settings: &[] };
+        Conn::open(&network, &login).await.map(drop).map_err(|error| error.code().unwrap_or_default().to_owned())
+    };
+    assert_eq!(by_network("w_d", "p").await, Ok(()));
+    assert_eq!(by_network("w_d", "wrong").await, Err("28P01".into()));
+    assert_eq!(by_network("w", "p").await, Err("28000".into()));
+    assert_eq!(by_network("postgres", PASSWORD).await, Err("28000".into()));
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_session_that_takes_too_much_memory_fails_alone() {
+    let dir = TempDir::new();
+    let mut options = options(&dir.path);
+    options.memory_limit_bytes = Some(1 << 30);
+    let cluster = Cluster::start(options).await.unwrap();
+    let mut conn = admin(&cluster.target()).await;
+    let greedy = conn.query("select length(repeat('x', 1000000000) || 'y')", &[]).await;
+    assert_eq!(greedy.err().and_then(|error| error.code().map(str::to_owned)), Some("53200".into()));
+    assert_eq!(one(&mut conn, "select 1").await, "1", "the session lives on");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn an_initdb_that_was_cut_short_is_made_anew() {
+    let dir = TempDir::new();
+    fs::create_dir(dir.path.join("pg.new")).unwrap();
+    fs::write(dir.path.join("pg.new/PG_VERSION"), "18\n").unwrap();
+    fs::write(dir.path.join("pg.new.password"), "x").unwrap();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    assert!(!dir.path.join("pg.new").exists() && !dir.path.join("pg.new.password").exists());
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_long_path_gets_its_socket_elsewhere() {
+    let dir = TempDir::new();
+    let cluster = Cluster::start(options(&dir.path.join("a ,\"long".repeat(15)))).await.unwrap();
+    admin(&cluster.target()).await;
+    let Host::Unix(socket_dir) = cluster.target().host else { panic!("a socket") };
+    assert!(!socket_dir.starts_with(&dir.path));
+    cluster.stop().await;
+    fs::remove_dir_all(socket_dir).unwrap();
+}
+
+#[tokio::test]
+async fn a_postmaster_that_was_left_behind_is_stopped_first() {
+    let dir = TempDir::new();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    cluster.stop().await;
+    // As an operator would start it by hand, or an earlier Kith without a kernel's help.
+    let files = dir.path.join("pg");
+    let owner = fs::metadata(&files).unwrap();
+    let binaries = Binaries::find(&dir.path).unwrap();
+    let mut command = Command::new(binaries.bin.join("postgres"));
+    command.arg("-D").arg(&files).args(["-c", "listen_addresses=", "-c"]);
+    command.arg(format!("unix_socket_directories={}", dir.path.join("run").display()));
+    if let Some(lib) = &binaries.lib {
+        command.env("LD_LIBRARY_PATH", lib);
+    }
+    if owner.uid() != rustix::process::getuid().as_raw() {
+        command.uid(owner.uid()).gid(owner.gid());
+    }
+    let mut orphan = command.stderr(Stdio::null()).spawn().unwrap();
+    let pid_file = files.join("postmaster.pid");
+    let ready = || async { fs::read_to_string(&pid_file).is_ok_and(|text| text.contains("ready")) };
+    until("the other one runs", LONG, ready).await;
+
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    assert!(orphan.wait().unwrap().success(), "it was shut down, not killed");
+    admin(&cluster.target()).await;
+    cluster.stop().await;
+}
+
+/// A Kith that is killed: this very program, run again for one test that never ends.
+struct Victim {
+    process: std::process::Child,
+    postmaster: Pid,
+}
+
+impl Victim {
+    /// None where this program cannot be run as `uid`.
+    fn start(dir: &Path, uid: Option<u32>) -> Option<Victim> {
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args(["--exact", "serve_until_killed", "--ignored", "--nocapture", "--test-threads=1"]);
+        command.env("KITH_TEST_SERVE", dir).stdout(Stdio::piped()).stdin(Stdio::null());
+        if let Some(uid) = uid {
+            command.uid(uid).gid(uid).current_dir("/");
+        }
+        let mut process = command.spawn().ok()?;
+        let lines = BufReader::new(process.stdout.take().unwrap()).lines();
+        let line = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("postmaster=")?.1.to_owned()));
+        let pid = line.expect("it starts").trim().parse().unwrap();
+        Some(Victim { process, postmaster: Pid::from_raw(pid).unwrap() })
+    }
+}
+
+#[tokio::test]
+#[ignore = "run by the other tests, in a process that they kill"]
+async fn serve_until_killed() {
+    let Some(dir) = env::var_os("KITH_TEST_SERVE") else {
+        return;
+    };
+    let cluster = Cluster::start(options(Path::new(&dir))).await.unwrap();
+    let mut conn = admin(&cluster.target()).await;
+    conn.script("set synchronous_commit = on; create table if not exists kept as select 1 n").await.unwrap();
+    println!("\npostmaster={}", cluster.pid());
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_killed_kith_takes_its_server_along_and_the_next_one_goes_on() {
+    let dir = TempDir::new();
+    let mut victim = Victim::start(&dir.path, None).unwrap();
+    assert!(test_kill_process(victim.postmaster).is_ok());
+    victim.process.kill().unwrap();
+    victim.process.wait().unwrap();
+    // At once: the old server may still be on its way out.
+    let start = Instant::now();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    eprintln!("went on after {:?}", start.elapsed());
+    until_gone(victim.postmaster).await;
+    assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "1");
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_killed_kith_leaves_no_server_behind() {
+    let dir = TempDir::new();
+    let mut victim = Victim::start(&dir.path, None).unwrap();
+    victim.process.kill().unwrap();
+    victim.process.wait().unwrap();
+    until_gone(victim.postmaster).await;
+    assert!(!dir.path.join("pg/postmaster.pid").exists(), "it was shut down cleanly");
+}
+
+/// A user with a name who is neither root nor `other`: initdb asks for the name.
+fn somebody(other: u32) -> u32 {
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    let uids = users.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok());
+    uids.into_iter().find(|uid| ![0, other].contains(uid)).expect("a plain user")
+}
+
+#[tokio::test]
+async fn it_runs_for_root_and_for_a_plain_user() {
+    if !rustix::process::geteuid().is_root() {
+        // Then all the other tests are the plain user's.
+        return;
+    }
+    let dir = TempDir::new();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    let owner = fs::metadata(dir.path.join("pg")).unwrap();
+    assert_ne!(owner.uid(), 0);
+    assert_eq!(fs::metadata(format!("/proc/{}", cluster.pid())).unwrap().uid(), owner.uid());
+    assert_eq!(fs::metadata(&dir.path).unwrap().uid(), 0, "the data directory itself stays Kith's");
+    cluster.stop().await;
+
+    let uid = somebody(owner.uid());
+    let plain = TempDir::new();
+    std::os::unix::fs::chown(&plain.path, Some(uid), Some(uid)).unwrap();
+    let Some(mut victim) = Victim::start(&plain.path, Some(uid)) else {
+        eprintln!("skipped: a plain user cannot run {:?}", env::current_exe());
+        return;
+    };
+    assert_eq!(fs::metadata(plain.path.join("pg")).unwrap().uid(), uid);
+    victim.process.kill().unwrap();
+    victim.process.wait().unwrap();
+    // And root takes it over under the same owner.
+    let cluster = Cluster::start(options(&plain.path)).await.unwrap();
+    assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "1");
+    assert_eq!(fs::metadata(plain.path.join("pg")).unwrap().uid(), uid);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn a_place_that_the_server_cannot_reach_is_named() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = TempDir::new();
+    let closed = dir.path.join("closed");
+    fs::create_dir(&closed).unwrap();
+    fs::set_permissions(&closed, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
+    let mut options = options(&dir.path);
+    options.data_dir = closed.join("data");
+    let Err(Error::Config(error)) = Cluster::start(options).await else { panic!("it cannot start there") };
+    assert!(error.contains("is closed to it") && error.contains(&*closed.to_string_lossy()), "{error}");
+}
