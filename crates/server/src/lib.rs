@@ -1,1 +1,12 @@
-//! x
+//! Kith's server: the doors, the hall, the store and what happens afterwards.
+
+pub mod access;
+pub mod answer;
+pub mod bench;
+pub mod clock;
+pub mod config;
+pub mod doctor;
+pub mod door;
+pub mod keys;
+pub mod serve;
+pub mod store;

@@ -1,1 +1,29 @@
-fn main(){}
+//! The `kith` command.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use kith::config::{Command, Line};
+
+fn main() -> ExitCode {
+    let line = Line::parse();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(&format!("can't start: {error}")),
+    };
+    let done = match line.command {
+        Command::Serve(config) => runtime.block_on(kith::serve::run(config)),
+        Command::Doctor(config) => runtime.block_on(kith::doctor::run(config)),
+        Command::BenchLogin(ask) => runtime.block_on(kith::bench::login(ask)),
+        Command::BenchSql => kith::bench::sql(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => fail(&message),
+    }
+}
+
+fn fail(message: &str) -> ExitCode {
+    eprintln!("kith: {message}");
+    ExitCode::FAILURE
+}

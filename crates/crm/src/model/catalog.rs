@@ -121,7 +121,10 @@ impl Table {
             _ => Err(Fault::NoPrimaryKey {
                 table: self.name.clone(),
                 hint: if self.writable {
-                    format!("ALTER TABLE {} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, or use POST /v1/sql.", self.name)
+                    format!(
+                        "ALTER TABLE {} ADD COLUMN id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, or use POST /v1/sql.",
+                        self.name
+                    )
                 } else {
                     "Give the view a column named id, or use POST /v1/sql.".into()
                 },

@@ -337,7 +337,11 @@ pub const ENTITIES: &[Entity] = &[
         fields: &[
             field("occurred_at", FieldKind::Time, "When it happened."),
             field("actor", FieldKind::Text, "Who did it: api_key:ak_…, user:u_…, automation:auto_…, postgres:<role>."),
-            field("verb", FieldKind::OneOf(&["created", "updated", "deleted", "restored", "conflict"]), "What happened."),
+            field(
+                "verb",
+                FieldKind::OneOf(&["created", "updated", "deleted", "restored", "conflict"]),
+                "What happened.",
+            ),
             field("subject_type", FieldKind::Text, "What kind of record it happened to."),
             field("subject_id", FieldKind::Text, "The record."),
             field("subject_repr", FieldKind::Text, "The record's name at the time."),

@@ -265,7 +265,9 @@ impl Fault {
             Fault::NoSuchPath { path } => format!("There is nothing at {path}."),
             Fault::NoSuchTable { name, .. } => format!("There is no table \"{name}\" in this workspace."),
             Fault::NotFound { table, id } => format!("There is no \"{id}\" in {table}."),
-            Fault::NoPrimaryKey { table, .. } => format!("\"{table}\" has no single-column primary key to name a row by."),
+            Fault::NoPrimaryKey { table, .. } => {
+                format!("\"{table}\" has no single-column primary key to name a row by.")
+            }
             Fault::Sql(sql) => sql.message.clone(),
             Fault::StatementTimeout { limit_seconds } => {
                 format!("The statement ran for more than {limit_seconds} s and was ended; nothing of it was kept.")

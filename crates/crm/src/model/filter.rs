@@ -34,10 +34,30 @@ pub enum Op {
 pub enum Subject {
     /// A column.
     Column(String),
-    /// A key of the record's free-form field.
-    Custom(String),
-    /// A relation of e-mails that is no column: `from_contact` and its like.
-    Relation(String),
+    /// A key of a JSON column: `custom.plan`.
+    Key {
+        /// The column.
+        column: String,
+        /// The key.
+        key: String,
+    },
+    /// A relation of e-mails that is no column.
+    Mail(MailRelation),
+}
+
+/// How an e-mail concerns a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MailRelation {
+    /// The contact sent it.
+    FromContact,
+    /// The contact is among its recipients.
+    ToContact,
+    /// The contact is its sender or recipient, of a copy too.
+    Contact,
+    /// The company's domain is among its addresses.
+    Company,
+    /// It belongs to the deal.
+    Deal,
 }
 
 /// A condition as the caller said it. A parameter's name may be read in several ways (`x_after` is the
@@ -48,8 +68,17 @@ pub struct Filter {
     /// The parameter's name on the wire, for error texts.
     pub parameter: String,
     /// What it may mean.
-    pub readings: Vec<(Subject, Op)>,
-    /// The value; several for [`Op::In`].
+    pub readings: Vec<Reading>,
+}
+
+/// One way to read a filter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// What is compared.
+    pub subject: Subject,
+    /// How.
+    pub op: Op,
+    /// With what; several values for [`Op::In`] and [`Op::Has`], else one.
     pub values: Vec<String>,
 }
 

@@ -13,5 +13,6 @@ pub mod id;
 pub mod lifecycle;
 pub mod page;
 pub mod rows;
+pub mod split;
 pub mod value;
 pub mod who;

@@ -75,6 +75,19 @@ pub fn for_parameter(value: &Value, kind: &TypeKind) -> Option<String> {
     }
 }
 
+/// PostgreSQL's array literal of texts.
+pub fn array_of_texts(texts: &[String]) -> String {
+    let mut out = String::from("{");
+    for (at, text) in texts.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        push_quoted(&mut out, text);
+    }
+    out.push('}');
+    out
+}
+
 /// PostgreSQL's array literal of JSON items.
 fn array_literal(items: &[Value], inner: &TypeKind) -> String {
     let mut out = String::from("{");
@@ -141,8 +154,14 @@ mod tests {
 
     #[test]
     fn arrays_become_literals() {
-        assert_eq!(column(json!(["a", "b,\"c\\", null]), array(TypeKind::Text)), Ok(Some(r#"{"a","b,\"c\\",NULL}"#.into())));
-        assert_eq!(column(json!([[1, 2], [3, 4]]), array(TypeKind::Number)), Ok(Some(r#"{{"1","2"},{"3","4"}}"#.into())));
+        assert_eq!(
+            column(json!(["a", "b,\"c\\", null]), array(TypeKind::Text)),
+            Ok(Some(r#"{"a","b,\"c\\",NULL}"#.into()))
+        );
+        assert_eq!(
+            column(json!([[1, 2], [3, 4]]), array(TypeKind::Number)),
+            Ok(Some(r#"{{"1","2"},{"3","4"}}"#.into()))
+        );
         assert_eq!(column(json!([{"a": 1}, "x"]), array(TypeKind::Json)), Ok(Some(r#"{"{\"a\":1}","\"x\""}"#.into())));
         assert_eq!(column(json!([1]), array(TypeKind::Text)), Err("takes text, not a number".into()));
         assert_eq!(column(json!("{a,b}"), array(TypeKind::Text)), Ok(Some("{a,b}".into())));

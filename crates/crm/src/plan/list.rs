@@ -8,13 +8,19 @@ use crate::model::filter::{Deleted, Filter};
 use crate::model::page::{Cursor, PageAsk, scope};
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
+use crate::plan::filter::{self, Condition};
 use crate::plan::{Outcome, has_columns, one};
+
+/// Parameters of a list that are no filters.
+const OWN_PARAMETERS: &[&str] = &["limit", "cursor", "include_deleted", "only_deleted"];
 
 /// A page of a table.
 #[derive(Debug)]
 pub struct List<'a> {
     /// The table.
     pub table: &'a Table,
+    /// What must hold of its rows.
+    pub conditions: Vec<Condition<'a>>,
     /// With regard to soft deletion.
     pub deleted: Deleted,
     /// What the rows are sorted by.
@@ -50,17 +56,17 @@ pub enum OrderKey<'a> {
 
 /// Plans a page.
 pub fn plan<'a>(table: &'a Table, filters: &[Filter], deleted: Deleted, page: &PageAsk) -> Result<List<'a>, Fault> {
-    if let Some(filter) = filters.first() {
-        let known = ["limit", "cursor", "include_deleted", "only_deleted"];
-        return Err(Fault::unknown_parameter(&filter.parameter, known.into_iter()));
-    }
+    let conditions = filter::plan(table, filters, OWN_PARAMETERS)?;
     let order = sorting(table)?;
-    let scope = scope([table.name.as_str(), deleted_name(deleted)].into_iter());
+    let said = conditions
+        .iter()
+        .flat_map(|it| [it.parameter.as_str()].into_iter().chain(it.values.iter().map(String::as_str)));
+    let scope = scope([table.name.as_str(), deleted_name(deleted)].into_iter().chain(said));
     let cursor = match &page.cursor {
         Some(text) => Some(Cursor::decode(text, scope, order.keys.len())?.keys),
         None => None,
     };
-    Ok(List { table, deleted, order, cursor, limit: page.limit, scope })
+    Ok(List { table, conditions, deleted, order, cursor, limit: page.limit, scope })
 }
 
 fn deleted_name(deleted: Deleted) -> &'static str {

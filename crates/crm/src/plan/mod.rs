@@ -3,6 +3,7 @@
 //!
 //! Knows nothing of wire formats; writes no SQL.
 
+pub mod filter;
 pub mod list;
 pub mod raw;
 pub mod record;
@@ -50,7 +51,9 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
         Ask::Update { table, id, values } => {
             record::update(writable(catalog.table(table)?)?, id, values).map(Plan::Update)
         }
-        Ask::Delete { table, id, hard } => record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete),
+        Ask::Delete { table, id, hard } => {
+            record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
+        }
         Ask::Sql { .. } => Err(Fault::internal("raw SQL is planned by plan::raw")),
     }
 }
@@ -67,7 +70,9 @@ pub fn writes(ask: &Ask) -> bool {
 /// that PostgreSQL itself keeps read-only.
 pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     if who.stage == Stage::Revoked {
-        return Err(Fault::Unauthorized { message: "This workspace was not claimed within 14 days; its keys have ended.".into() });
+        return Err(Fault::Unauthorized {
+            message: "This workspace was not claimed within 14 days; its keys have ended.".into(),
+        });
     }
     if !writes(ask) || matches!(ask, Ask::Sql { .. }) {
         return Ok(());

@@ -3,7 +3,9 @@
 use serde_json::Value;
 
 use crate::model::fault::{Fault, SqlFault};
-use crate::sql::split::{Command, SplitError, Statement, statements};
+use crate::model::lifecycle::Stage;
+use crate::model::split::{Command, SplitError, Statement, statements};
+use crate::model::who::Who;
 
 /// Statements that one request may hold.
 pub const MAX_STATEMENTS: usize = 50;
@@ -33,10 +35,8 @@ pub fn plan<'a>(sql: &'a str, params: &[Value]) -> Result<Raw<'a>, Fault> {
     if sql.contains('\0') {
         return Err(Fault::invalid("The SQL text contains a NUL character, which PostgreSQL does not take."));
     }
-    let statements = statements(sql)
-        .take(MAX_STATEMENTS + 1)
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| syntax(&error, sql))?;
+    let statements =
+        statements(sql).take(MAX_STATEMENTS + 1).collect::<Result<Vec<_>, _>>().map_err(|error| syntax(&error, sql))?;
     if statements.is_empty() {
         return Err(Fault::invalid_with_hint("\"sql\" has no statement.", "Send {\"sql\": \"SELECT …\"}."));
     }
@@ -78,4 +78,14 @@ fn syntax(error: &SplitError, sql: &str) -> Fault {
     let position = sql.get(..*offset).map(|before| before.chars().count() as u32 + 1);
     let message = format!("unterminated {what}");
     Fault::Sql(Box::new(SqlFault { message, sqlstate: "42601".into(), position, ..SqlFault::default() }))
+}
+
+/// A write that a read-only session refused, in the terms of what made the session read-only.
+pub fn explain(fault: Fault, who: &Who) -> Fault {
+    match fault {
+        Fault::Sql(sql) if sql.sqlstate == "25006" && matches!(who.stage, Stage::ReadOnly { .. }) => {
+            Fault::WorkspaceReadOnly
+        }
+        fault => fault,
+    }
 }

@@ -8,7 +8,7 @@ use crate::model::entity::{READ_ONLY_COLUMNS, ToMany};
 use crate::model::fault::Fault;
 use crate::model::filter::Deleted;
 use crate::model::rows::Rows;
-use crate::model::value::{TypeKind, for_column};
+use crate::model::value::{TypeKind, array_of_texts, for_column};
 use crate::plan::{Outcome, has_columns, one};
 
 /// A record by id, with what belongs to it.
@@ -93,7 +93,9 @@ pub fn find<'a>(catalog: &'a Catalog, table: &'a Table, id: &str, deleted: Delet
     let entity = table.entity();
     let to_one = entity.map_or(&[][..], |entity| entity.to_one).iter();
     let to_one = to_one
-        .map(|relation| Ok(Joined { key: relation.key, column: relation.column, table: catalog.table(relation.table)? }))
+        .map(|relation| {
+            Ok(Joined { key: relation.key, column: relation.column, table: catalog.table(relation.table)? })
+        })
         .collect::<Result<_, Fault>>()?;
     let to_many = entity.map_or(&[][..], |entity| entity.to_many);
     Ok(Find { table, key: table.key()?, id: id.to_owned(), deleted, to_one, to_many })
@@ -140,9 +142,9 @@ fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
         Value::Object(object) if column.type_name == "jsonb" => {
             let (gone, kept): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| value.is_null());
             let add = Value::Object(kept.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect());
-            let names = Value::Array(gone.iter().map(|(key, _)| Value::from(key.as_str())).collect());
-            let names = for_column(&names, &TypeKind::Array(Box::new(TypeKind::Text))).unwrap_or_default();
-            Ok(Change::Merge { add: add.to_string(), remove: names.filter(|_| !gone.is_empty()) })
+            let names: Vec<String> = gone.into_iter().map(|(key, _)| key.clone()).collect();
+            let remove = (!names.is_empty()).then(|| array_of_texts(&names));
+            Ok(Change::Merge { add: add.to_string(), remove })
         }
         value => value_for(column, value).map(Change::Set),
     }
@@ -160,10 +162,7 @@ fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault
     };
     let is_own_key = matches!(table.entity(), None) && name == "id" && table.primary_key == ["id"] && !column.generated;
     if column.generated || (READ_ONLY_COLUMNS.contains(&name) && !is_own_key) {
-        return Err(Fault::invalid_with_hint(
-            format!("\"{name}\" is read-only."),
-            "Leave it out; the server sets it.",
-        ));
+        return Err(Fault::invalid_with_hint(format!("\"{name}\" is read-only."), "Leave it out; the server sets it."));
     }
     Ok(column)
 }
@@ -207,7 +206,16 @@ impl Create<'_> {
     }
 }
 
-impl Update<'_> {
+impl<'a> Update<'a> {
+    /// The columns that get a new value, merges left out.
+    pub fn set_values(&self) -> Vec<(&'a str, Option<String>)> {
+        let set = |change: &Change| match change {
+            Change::Set(value) => Some(value.clone()),
+            Change::Merge { .. } => None,
+        };
+        self.changes.iter().filter_map(|(column, change)| Some((*column, set(change)?))).collect()
+    }
+
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {
@@ -224,7 +232,11 @@ impl Delete<'_> {
             return Err(not_found(self.table, &self.id));
         }
         let text = |name| String::from_utf8_lossy(row.named(0, name).unwrap_or(b"null")).into_owned();
-        Ok(Outcome::Answer(Answer::Deleted { entity: self.table.entity(), id: text("id"), deleted_at: text("deleted_at") }))
+        Ok(Outcome::Answer(Answer::Deleted {
+            entity: self.table.entity(),
+            id: text("id"),
+            deleted_at: text("deleted_at"),
+        }))
     }
 }
 

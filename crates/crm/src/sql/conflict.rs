@@ -21,7 +21,11 @@ pub fn record(
     sql.name(key).push("::text AS id FROM ").table(&table.name).push(" AS t WHERE true");
     for expression in &index.keys {
         // Inside the sub-select the index's bare column names mean the attempted values.
-        sql.push(" AND (").workspace_text(expression).push(") = (SELECT ").workspace_text(expression).push(" FROM (SELECT ");
+        sql.push(" AND (")
+            .workspace_text(expression)
+            .push(") = (SELECT ")
+            .workspace_text(expression)
+            .push(" FROM (SELECT ");
         for (at, column) in table.columns.iter().filter(|column| !column.generated).enumerate() {
             sql.push(if at == 0 { "" } else { ", " });
             let value = attempted.iter().find(|(name, _)| *name == column.name).and_then(|(_, value)| value.clone());

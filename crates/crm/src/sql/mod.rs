@@ -6,8 +6,9 @@
 pub mod catalog;
 pub mod conflict;
 pub mod context;
+pub mod filter;
 pub mod read;
-pub mod split;
+pub mod wrap;
 pub mod write;
 
 use crate::plan::Plan;
@@ -79,6 +80,18 @@ impl Sql {
         self.labels.push(label);
         self.text.push('$');
         self.number(self.params.len())
+    }
+
+    /// Appends a string literal, in a form that no session setting reads otherwise.
+    pub fn literal(&mut self, text: &str) -> &mut Sql {
+        self.text.push_str("E'");
+        for character in text.chars() {
+            if matches!(character, '\'' | '\\') {
+                self.text.push('\\');
+            }
+            self.text.push(character);
+        }
+        self.push("'")
     }
 
     /// Appends SQL text that the workspace itself wrote and that PostgreSQL has printed back (an index's

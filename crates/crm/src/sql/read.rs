@@ -4,7 +4,7 @@ use crate::model::entity::{Link, RELATED_ROWS};
 use crate::model::filter::Deleted;
 use crate::plan::list::{List, OrderKey};
 use crate::plan::record::Find;
-use crate::sql::{Label, Sql};
+use crate::sql::{Label, Sql, filter};
 
 /// A page and one row more, to know whether there is a next one.
 pub fn list(list: &List<'_>) -> Sql {
@@ -18,6 +18,7 @@ pub fn list(list: &List<'_>) -> Sql {
     }
     sql.push(" FROM ").table(&list.table.name).push(" AS t WHERE true");
     visible(&mut sql, list.table.soft_deletes(), list.deleted);
+    filter::conditions(&mut sql, &list.conditions);
     if let Some(cursor) = &list.cursor {
         after(&mut sql, list, cursor);
     }

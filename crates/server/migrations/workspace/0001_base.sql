@@ -72,10 +72,11 @@ END $$;
 -- they do is read catalogs and the tables below, and refuse.
 
 CREATE TABLE kith_guard.role (
-  part text PRIMARY KEY CHECK (part IN ('workspace', 'system', 'viewer')),
+  part text PRIMARY KEY CHECK (part IN ('admin', 'workspace', 'system', 'viewer')),
   role oid NOT NULL
 );
 COMMENT ON TABLE kith_guard.role IS 'The roles of this database, by the part they play.';
+INSERT INTO kith_guard.role VALUES ('admin', (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user));
 
 CREATE TABLE kith_guard.builtin (
   relid oid PRIMARY KEY,
@@ -169,9 +170,19 @@ COMMENT ON FUNCTION kith_guard.snapshot IS 'Takes the built-in tables as they ar
 
 CREATE FUNCTION kith_guard.is_exempt() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND r.rolsuper)
+  SELECT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'admin' AND pg_get_userbyid(r.role) = session_user)
+      OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND r.rolsuper)
       OR EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
 $$;
+
+-- The one guard with rights of its own, because what it reads is of the whole cluster. It takes nothing and says yes or no.
+CREATE FUNCTION kith_guard.has_strangers() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM pg_shdepend d
+                  WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+                    AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
+$$;
+COMMENT ON FUNCTION kith_guard.has_strangers IS 'Whether anything here is granted to or owned by a role that is not of this workspace.';
 
 CREATE FUNCTION kith_guard.before_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -240,6 +251,15 @@ BEGIN
       HINT = 'Installed: citext, pg_trgm, vector, pgcrypto. gen_random_uuid() needs none.';
   END IF;
 
+  -- A role that something is granted to can't be dropped, in whatever database that is: another workspace could not be deleted.
+  IF TG_TAG IN ('GRANT', 'ALTER DEFAULT PRIVILEGES', 'CREATE POLICY', 'ALTER POLICY') AND kith_guard.has_strangers() THEN
+    RAISE EXCEPTION 'rights can be given to this workspace''s members and viewers only' USING ERRCODE = '42501';
+  END IF;
+
+  IF TG_TAG IN ('ALTER INDEX', 'ALTER TRIGGER') AND EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'x') THEN
+    RAISE EXCEPTION 'DEPENDS ON EXTENSION is not available in a workspace' USING ERRCODE = '42501';
+  END IF;
+
   -- Viewers stay read-only on a direct connection too: nothing but SELECT for them or PUBLIC, and no SECURITY DEFINER function.
   IF TG_TAG IN ('GRANT', 'ALTER DEFAULT PRIVILEGES') THEN
     SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
@@ -264,6 +284,14 @@ BEGIN
     END;
   END IF;
 
+  -- An aggregate calls its functions with its owner's rights to do so.
+  IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE') AND EXISTS (
+       SELECT FROM pg_aggregate a JOIN pg_proc p ON p.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+                                                              a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+        WHERE p.prosecdef AND a.aggfnoid >= 16384) THEN
+    RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate' USING ERRCODE = '42501';
+  END IF;
+
   IF (TG_TAG LIKE 'CREATE %' OR TG_TAG = 'SELECT INTO' OR TG_TAG = 'ALTER TABLE')
      AND (SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'i', 'v', 'm', 'S', 'c', 'p', 'I')) > 2000 THEN
     RAISE EXCEPTION 'a workspace holds at most 2000 tables, indexes, views and sequences' USING ERRCODE = '53400';
@@ -271,7 +299,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith_guard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith_guard.is_exempt() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.has_strangers() TO PUBLIC;
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl();
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl();
 ALTER EVENT TRIGGER kith_before_ddl ENABLE ALWAYS;

@@ -3,6 +3,8 @@
 
 REASSIGN OWNED BY kith_tpl TO {{workspace}};
 REASSIGN OWNED BY kith_tpl_s TO {{system}};
+-- What is left of the template's roles here are grants; the guards take any role but the workspace's for a stranger.
+DROP OWNED BY kith_tpl, kith_tpl_s, kith_tpl_r;
 
 -- Owners keep their rights; what the template granted to the others is granted again.
 GRANT USAGE, CREATE ON SCHEMA public TO {{workspace}};

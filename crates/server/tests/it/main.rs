@@ -1,1 +1,3 @@
-//! x
+//! The integration tests: one binary, a file per feature, through the public door against real PostgreSQL.
+
+mod tidy;

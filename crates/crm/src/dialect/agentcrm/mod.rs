@@ -1,5 +1,6 @@
 //! agentCRM's wire format (`acrm_dev_…` and `acrm_live_…` keys). Its names are the physical schema's.
 
+mod filter;
 mod read;
 mod show;
 

@@ -2,11 +2,12 @@
 
 use serde_json::Value;
 
+use crate::dialect::agentcrm::filter::filter;
 use crate::dialect::{store_ids, stored_id};
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
-use crate::model::filter::{Deleted, Filter};
+use crate::model::filter::Deleted;
 use crate::model::page::{PageAsk, parse_limit};
 
 /// Where a path leads.
@@ -106,12 +107,9 @@ fn list(call: &Call<'_>, table: &str) -> Result<Ask, Fault> {
         cursor: call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned),
     };
     let is_filter = |name: &str| !["limit", "cursor", "include_deleted", "only_deleted"].contains(&name);
-    let filters = call.query.iter().filter(|(name, _)| is_filter(name)).map(|(name, value)| filter(name, value)).collect();
+    let filters =
+        call.query.iter().filter(|(name, _)| is_filter(name)).map(|(name, value)| filter(name, value)).collect();
     Ok(Ask::List { table: table.into(), filters, deleted: deleted(call)?, page })
-}
-
-fn filter(name: &str, value: &str) -> Filter {
-    Filter { parameter: name.to_owned(), readings: Vec::new(), values: vec![value.to_owned()] }
 }
 
 fn deleted(call: &Call<'_>) -> Result<Deleted, Fault> {

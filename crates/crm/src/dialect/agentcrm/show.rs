@@ -61,7 +61,9 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
 
 fn size(answer: &Answer) -> usize {
     match answer {
-        Answer::Page { rows, .. } | Answer::Sql(SqlResult { rows, .. }) => rows.data_len() + rows.len() * rows.columns().len() * 16,
+        Answer::Page { rows, .. } | Answer::Sql(SqlResult { rows, .. }) => {
+            rows.data_len() + rows.len() * rows.columns().len() * 16
+        }
         Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }

@@ -35,13 +35,7 @@ pub struct Path {
 }
 
 pub fn tokens(source: &str) -> Vec<Token> {
-    let mut tokens = Scanner {
-        source: source.as_bytes(),
-        at: 0,
-        line: 1,
-        tokens: Vec::new(),
-    }
-    .scan();
+    let mut tokens = Scanner { source: source.as_bytes(), at: 0, line: 1, tokens: Vec::new() }.scan();
     mark_modules(&mut tokens);
     tokens
 }
@@ -87,13 +81,7 @@ impl Scanner<'_> {
 
     fn push(&mut self, kind: Kind, from: usize, to: usize, line: usize) {
         let text = String::from_utf8_lossy(&self.source[from.min(to)..to]).into_owned();
-        self.tokens.push(Token {
-            kind,
-            text,
-            line,
-            in_test: false,
-            inline_modules: 0,
-        });
+        self.tokens.push(Token { kind, text, line, in_test: false, inline_modules: 0 });
     }
 
     fn take(&mut self, kind: Kind, keep: impl Fn(u8) -> bool) {
@@ -125,10 +113,7 @@ impl Scanner<'_> {
         let from = self.at;
         self.skip_while(is_word);
         let word = &self.source[from..self.at];
-        let hashes = self.source[self.at..]
-            .iter()
-            .take_while(|&&byte| byte == b'#')
-            .count();
+        let hashes = self.source[self.at..].iter().take_while(|&&byte| byte == b'#').count();
         match (word, self.peek(hashes)) {
             (b"r" | b"br" | b"cr", Some(b'"')) => self.string(hashes, true),
             (b"b" | b"c", Some(b'"')) if hashes == 0 => self.string(0, false),
@@ -168,12 +153,10 @@ impl Scanner<'_> {
             self.skip_while(|byte| byte != b'\'');
             self.step();
         } else {
-            let character = String::from_utf8_lossy(
-                &self.source[self.at..(self.at + 4).min(self.source.len())],
-            )
-            .chars()
-            .next()
-            .map_or(1, char::len_utf8);
+            let character = String::from_utf8_lossy(&self.source[self.at..(self.at + 4).min(self.source.len())])
+                .chars()
+                .next()
+                .map_or(1, char::len_utf8);
             if self.peek(character) == Some(b'\'') {
                 self.step();
                 self.at += character;
@@ -186,10 +169,7 @@ impl Scanner<'_> {
 
     fn sign(&mut self) {
         let (from, line) = (self.at, self.line);
-        let pair = matches!(
-            (self.peek(0), self.peek(1)),
-            (Some(b':'), Some(b':')) | (Some(b'=' | b'!'), Some(b'='))
-        );
+        let pair = matches!((self.peek(0), self.peek(1)), (Some(b':'), Some(b':')) | (Some(b'=' | b'!'), Some(b'=')));
         self.at += if pair { 2 } else { 1 };
         self.push(Kind::Sign, from, self.at, line);
     }
@@ -201,21 +181,10 @@ fn is_word(byte: u8) -> bool {
 
 /// Notes for each token which inline modules it stands in, and whether one of them is for tests.
 fn mark_modules(tokens: &mut [Token]) {
-    let texts: Vec<String> = tokens
-        .iter()
-        .map(|token| {
-            if token.kind == Kind::Text {
-                String::new()
-            } else {
-                token.text.clone()
-            }
-        })
-        .collect();
+    let texts: Vec<String> =
+        tokens.iter().map(|token| if token.kind == Kind::Text { String::new() } else { token.text.clone() }).collect();
     let is = |at: usize, wanted: &[&str]| {
-        wanted
-            .iter()
-            .enumerate()
-            .all(|(n, text)| texts.get(at + n).is_some_and(|found| found == text))
+        wanted.iter().enumerate().all(|(n, text)| texts.get(at + n).is_some_and(|found| found == text))
     };
     let mut depth = 0;
     let mut modules: Vec<(usize, bool)> = Vec::new();
@@ -228,10 +197,7 @@ fn mark_modules(tokens: &mut [Token]) {
         if texts[at] == "mod" && texts.get(at + 2).is_some_and(|text| text == "{") {
             opens_module.insert(at + 2, test_is_next);
         }
-        if matches!(
-            texts[at].as_str(),
-            "mod" | "fn" | "use" | "struct" | "enum" | "impl" | "const" | "static"
-        ) {
+        if matches!(texts[at].as_str(), "mod" | "fn" | "use" | "struct" | "enum" | "impl" | "const" | "static") {
             test_is_next = false;
         }
         match texts[at].as_str() {
@@ -259,24 +225,15 @@ pub fn paths(tokens: &[Token]) -> Vec<Path> {
     while at < tokens.len() {
         let imports = tokens[at].kind == Kind::Word && tokens[at].text == "use";
         let starts = tokens[at].kind == Kind::Word
-            && tokens
-                .get(at + 1)
-                .is_some_and(|next| next.text == "::" && next.kind == Kind::Sign);
+            && tokens.get(at + 1).is_some_and(|next| next.text == "::" && next.kind == Kind::Sign);
         if imports {
             at = branch(tokens, at + 1, &[], &mut found);
         } else if starts {
             let mut end = at;
-            while is_sign(tokens, end + 1, "::")
-                && tokens
-                    .get(end + 2)
-                    .is_some_and(|token| token.kind == Kind::Word)
-            {
+            while is_sign(tokens, end + 1, "::") && tokens.get(end + 2).is_some_and(|token| token.kind == Kind::Word) {
                 end += 2;
             }
-            let segments = (at..=end)
-                .step_by(2)
-                .map(|word| tokens[word].text.clone())
-                .collect();
+            let segments = (at..=end).step_by(2).map(|word| tokens[word].text.clone()).collect();
             found.push(path(segments, &tokens[at]));
             at = end + 1;
         } else {
@@ -308,11 +265,7 @@ fn branch(tokens: &[Token], mut at: usize, before: &[String], found: &mut Vec<Pa
             _ => {
                 found.push(path(segments, token));
                 // Whatever this is, the tree goes on behind it only after a comma.
-                return if matches!(token.text.as_str(), "," | "}" | ";") {
-                    at
-                } else {
-                    at + 1
-                };
+                return if matches!(token.text.as_str(), "," | "}" | ";") { at } else { at + 1 };
             }
         }
     }
@@ -320,41 +273,22 @@ fn branch(tokens: &[Token], mut at: usize, before: &[String], found: &mut Vec<Pa
 }
 
 fn path(segments: Vec<String>, from: &Token) -> Path {
-    Path {
-        segments,
-        line: from.line,
-        in_test: from.in_test,
-        inline_modules: from.inline_modules,
-    }
+    Path { segments, line: from.line, in_test: from.in_test, inline_modules: from.inline_modules }
 }
 
 fn is_sign(tokens: &[Token], at: usize, text: &str) -> bool {
-    tokens
-        .get(at)
-        .is_some_and(|token| token.kind == Kind::Sign && token.text == text)
+    tokens.get(at).is_some_and(|token| token.kind == Kind::Sign && token.text == text)
 }
 
 fn spelled(source: &str) -> Vec<String> {
-    paths(&tokens(source))
-        .into_iter()
-        .map(|path| path.segments.join("::"))
-        .collect()
+    paths(&tokens(source)).into_iter().map(|path| path.segments.join("::")).collect()
 }
 
 #[test]
 fn use_trees_are_expanded() {
     assert_eq!(
-        spelled(
-            "use std::{fs, time::{SystemTime, Duration as D}, io::*}; pub use pg; fn f() { crate::a::b::<T>() }"
-        ),
-        [
-            "std::fs",
-            "std::time::SystemTime",
-            "std::time::Duration",
-            "std::io::*",
-            "pg",
-            "crate::a::b"
-        ]
+        spelled("use std::{fs, time::{SystemTime, Duration as D}, io::*}; pub use pg; fn f() { crate::a::b::<T>() }"),
+        ["std::fs", "std::time::SystemTime", "std::time::Duration", "std::io::*", "pg", "crate::a::b"]
     );
 }
 
@@ -367,18 +301,10 @@ fn comments_strings_and_characters_are_no_code() {
 #[test]
 fn what_is_under_cfg_test_is_known() {
     let all = tokens("fn a() { one } #[cfg(test)] mod tests { mod deeper { two } three } four");
-    let seen = |name: &str| {
-        all.iter()
-            .find(|token| token.text == name)
-            .map(|token| (token.in_test, token.inline_modules))
-    };
+    let seen =
+        |name: &str| all.iter().find(|token| token.text == name).map(|token| (token.in_test, token.inline_modules));
     assert_eq!(
         [seen("one"), seen("two"), seen("three"), seen("four")],
-        [
-            Some((false, 0)),
-            Some((true, 2)),
-            Some((true, 1)),
-            Some((false, 0))
-        ]
+        [Some((false, 0)), Some((true, 2)), Some((true, 1)), Some((false, 0))]
     );
 }

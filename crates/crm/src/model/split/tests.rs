@@ -5,14 +5,7 @@ use super::*;
 #[track_caller]
 fn check(sql: &str, expected: &[&str]) {
     let found = split(sql).expect(sql);
-    assert_eq!(
-        found
-            .iter()
-            .map(|statement| statement.text)
-            .collect::<Vec<_>>(),
-        expected,
-        "{sql}"
-    );
+    assert_eq!(found.iter().map(|statement| statement.text).collect::<Vec<_>>(), expected, "{sql}");
     for statement in found {
         assert!(sql[statement.offset..].starts_with(statement.text), "{sql}");
     }
@@ -20,25 +13,14 @@ fn check(sql: &str, expected: &[&str]) {
 
 #[track_caller]
 fn check_open(sql: &str, what: &'static str, offset: usize) {
-    assert_eq!(
-        split(sql),
-        Err(SplitError::Unterminated { what, offset }),
-        "{sql}"
-    );
+    assert_eq!(split(sql), Err(SplitError::Unterminated { what, offset }), "{sql}");
 }
 
 #[track_caller]
 fn check_command(expected: Command, texts: &[&str]) {
     for sql in texts {
         let found = split(sql).expect(sql);
-        assert_eq!(
-            found
-                .iter()
-                .map(|statement| statement.command)
-                .collect::<Vec<_>>(),
-            [expected],
-            "{sql}"
-        );
+        assert_eq!(found.iter().map(|statement| statement.command).collect::<Vec<_>>(), [expected], "{sql}");
     }
 }
 
@@ -61,10 +43,7 @@ fn statements_end_at_semicolons_and_empty_ones_are_dropped() {
 fn text_goes_from_the_first_token_to_the_last() {
     check("/* x */ select /* y */ 1 -- z", &["select /* y */ 1"]);
     let found = split(" -- é\n a ; /* ; */ b c ;").unwrap();
-    assert_eq!(
-        found.iter().map(|s| (s.offset, s.text)).collect::<Vec<_>>(),
-        [(8, "a"), (20, "b c")]
-    );
+    assert_eq!(found.iter().map(|s| (s.offset, s.text)).collect::<Vec<_>>(), [(8, "a"), (20, "b c")]);
 }
 
 #[test]
@@ -84,10 +63,7 @@ fn strings_hide_semicolons() {
 fn strings_go_on_after_a_line_break() {
     check("E'a'\n'\\';b';c", &["E'a'\n'\\';b'", "c"]);
     check("E'a'\r'\\';b';c", &["E'a'\r'\\';b'", "c"]);
-    check(
-        "E'a' -- x;\n -- y\n '\\';';c",
-        &["E'a' -- x;\n -- y\n '\\';'", "c"],
-    );
+    check("E'a' -- x;\n -- y\n '\\';';c", &["E'a' -- x;\n -- y\n '\\';'", "c"]);
     check("E'a' '\\';c", &["E'a' '\\'", "c"]);
     check("E'a' /* \n */ '\\';c", &["E'a' /* \n */ '\\'", "c"]);
     check("E'a'\n/**/'\\';c", &["E'a'\n/**/'\\'", "c"]);
@@ -161,36 +137,18 @@ fn bodies_of_sql_routines_hide_semicolons() {
         "BEGIN ATOMIC END",
         "IMMUTABLE BEGIN ATOMIC INSERT INTO t VALUES ('END;'); /* END; */ DELETE FROM t; END",
     ] {
-        check(
-            &format!("{head} {body}; SELECT 1"),
-            &[&format!("{head} {body}"), "SELECT 1"],
-        );
+        check(&format!("{head} {body}; SELECT 1"), &[&format!("{head} {body}"), "SELECT 1"]);
     }
-    check(
-        "create procedure p() begin atomic a; end; b",
-        &["create procedure p() begin atomic a; end", "b"],
-    );
-    check(
-        "create function begin() as $$a;$$; b",
-        &["create function begin() as $$a;$$", "b"],
-    );
+    check("create procedure p() begin atomic a; end; b", &["create procedure p() begin atomic a; end", "b"]);
+    check("create function begin() as $$a;$$; b", &["create function begin() as $$a;$$", "b"]);
     check(
         "create function f() return case when a then b end; c",
         &["create function f() return case when a then b end", "c"],
     );
-    check(
-        "begin; create table t (); end",
-        &["begin", "create table t ()", "end"],
-    );
+    check("begin; create table t (); end", &["begin", "create table t ()", "end"]);
     check("begin atomic; a; end", &["begin atomic", "a", "end"]);
-    check(
-        "create \"or\" function f() begin atomic a; b",
-        &["create \"or\" function f() begin atomic a", "b"],
-    );
-    check(
-        "create function f() begin atomic a; b",
-        &["create function f() begin atomic a; b"],
-    );
+    check("create \"or\" function f() begin atomic a; b", &["create \"or\" function f() begin atomic a", "b"]);
+    check("create function f() begin atomic a; b", &["create function f() begin atomic a; b"]);
 }
 
 #[test]
@@ -205,14 +163,8 @@ fn what_is_left_open_is_an_error_where_it_was_opened() {
     check_open("a $b$ $$ $b", "dollar-quoted string", 2);
     check_open("a /* /* */ *", "comment", 2);
     check_open("/*/", "comment", 0);
-    assert_eq!(
-        split("'").unwrap_err().to_string(),
-        "unterminated string at byte 0"
-    );
-    assert_eq!(
-        statements("a;'").map(|s| s.is_ok()).collect::<Vec<_>>(),
-        [true, false]
-    );
+    assert_eq!(split("'").unwrap_err().to_string(), "unterminated string at byte 0");
+    assert_eq!(statements("a;'").map(|s| s.is_ok()).collect::<Vec<_>>(), [true, false]);
 }
 
 #[test]
@@ -238,10 +190,7 @@ fn commands_are_told_by_their_leading_words() {
             "SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE",
         ],
     );
-    check_command(
-        Command::Copy,
-        &["COPY t FROM STDIN", "copy (select 1) to stdout"],
-    );
+    check_command(Command::Copy, &["COPY t FROM STDIN", "copy (select 1) to stdout"]);
     check_command(
         Command::NoTransaction,
         &[
@@ -269,24 +218,14 @@ fn commands_are_told_by_their_leading_words() {
     );
     check_command(
         Command::Query,
-        &[
-            "SELECT 1",
-            "values (1)",
-            "TABLE t",
-            "WITH a AS (SELECT 1) SELECT 1",
-            "((SELECT 1))",
-            "SELECT'a'",
-        ],
+        &["SELECT 1", "values (1)", "TABLE t", "WITH a AS (SELECT 1) SELECT 1", "((SELECT 1))", "SELECT'a'"],
     );
     check_command(Command::Show, &["SHOW all"]);
     check_command(Command::Explain, &["EXPLAIN (ANALYZE) SELECT 1"]);
     check_command(Command::Insert, &["insert into t values (1)"]);
     check_command(Command::Update, &["UPDATE t SET a = 1"]);
     check_command(Command::Delete, &["DELETE FROM t"]);
-    check_command(
-        Command::Merge,
-        &["MERGE INTO t USING s ON true WHEN MATCHED THEN DO NOTHING"],
-    );
+    check_command(Command::Merge, &["MERGE INTO t USING s ON true WHEN MATCHED THEN DO NOTHING"]);
     check_command(
         Command::Definition,
         &[
@@ -375,11 +314,9 @@ fn parameters_are_those_outside_quotes() {
 
 #[test]
 fn balance_looks_at_order_and_past_quotes() {
-    for (sql, expected) in [
-        ("SELECT (1), ')', $$($$ /* ( */", true),
-        ("SELECT 1) a, (SELECT 2", false),
-        ("SELECT (1", false),
-    ] {
+    for (sql, expected) in
+        [("SELECT (1), ')', $$($$ /* ( */", true), ("SELECT 1) a, (SELECT 2", false), ("SELECT (1", false)]
+    {
         assert_eq!(only(sql).is_balanced(), expected, "{sql}");
     }
 }
@@ -448,9 +385,7 @@ fn noise_never_panics_and_statements_stand_on_their_own() {
     };
     let (mut whole, mut open) = (0, 0);
     for _ in 0..20_000 {
-        let sql = (0..below(24))
-            .map(|_| PIECES[below(PIECES.len())])
-            .collect::<String>();
+        let sql = (0..below(24)).map(|_| PIECES[below(PIECES.len())]).collect::<String>();
         let Ok(found) = split(&sql) else {
             open += 1;
             continue;
@@ -461,19 +396,8 @@ fn noise_never_panics_and_statements_stand_on_their_own() {
             assert!(statement.offset >= end, "{sql}");
             assert_eq!(split(&sql[end..statement.offset]), Ok(vec![]), "{sql}");
             end = statement.offset + statement.text.len();
-            assert_eq!(
-                split(statement.text),
-                Ok(vec![Statement {
-                    offset: 0,
-                    ..*statement
-                }]),
-                "{sql}"
-            );
-            let _ = (
-                statement.modifies_data(),
-                statement.parameters(),
-                statement.is_balanced(),
-            );
+            assert_eq!(split(statement.text), Ok(vec![Statement { offset: 0, ..*statement }]), "{sql}");
+            let _ = (statement.modifies_data(), statement.parameters(), statement.is_balanced());
         }
         assert_eq!(split(&sql[end..]), Ok(vec![]), "{sql}");
     }
@@ -507,11 +431,7 @@ fn long_texts_take_linear_time() {
         let sql = piece.repeat((1 << 18) / piece.len());
         if let Ok(found) = split(&sql) {
             for statement in &found {
-                let _ = (
-                    statement.modifies_data(),
-                    statement.parameters(),
-                    statement.is_balanced(),
-                );
+                let _ = (statement.modifies_data(), statement.parameters(), statement.is_balanced());
             }
         }
     }

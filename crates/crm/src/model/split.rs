@@ -97,8 +97,7 @@ impl Statement<'_> {
     /// `FOR UPDATE` and a column called `update` are a yes too. It cannot see what functions do.
     pub fn modifies_data(&self) -> bool {
         let writes = ["INSERT", "UPDATE", "DELETE", "MERGE", "INTO"];
-        self.tokens()
-            .any(|token| token.kind == Kind::Word && writes.iter().any(|word| token.is(word)))
+        self.tokens().any(|token| token.kind == Kind::Word && writes.iter().any(|word| token.is(word)))
     }
 
     /// The largest `$n` outside quotes and comments, 0 if there is none. A number past `u32` is `u32::MAX`.
@@ -127,11 +126,7 @@ impl Statement<'_> {
     }
 
     fn tokens(&self) -> impl Iterator<Item = Token<'_>> {
-        Tokens {
-            sql: self.text,
-            at: 0,
-        }
-        .map_while(Result::ok)
+        Tokens { sql: self.text, at: 0 }.map_while(Result::ok)
     }
 }
 
@@ -159,18 +154,11 @@ fn next_statement<'a>(tokens: &mut Tokens<'a>) -> Result<Option<Statement<'a>>, 
         if depth == 0 {
             routine.read(&token);
         }
-        span = Some((
-            span.map_or(token.start, |(first, _)| first),
-            token.start + token.text.len(),
-        ));
+        span = Some((span.map_or(token.start, |(first, _)| first), token.start + token.text.len()));
     }
     Ok(span.map(|(offset, end)| {
         let text = &tokens.sql[offset..end];
-        Statement {
-            text,
-            offset,
-            command: command(text),
-        }
+        Statement { text, offset, command: command(text) }
     }))
 }
 
@@ -213,9 +201,7 @@ impl Routine {
             Heading::Start if token.is("CREATE") => Heading::Create,
             Heading::Create if token.is("OR") => Heading::CreateOr,
             Heading::CreateOr if token.is("REPLACE") => Heading::CreateOrReplace,
-            Heading::Create | Heading::CreateOrReplace
-                if token.is("FUNCTION") || token.is("PROCEDURE") =>
-            {
+            Heading::Create | Heading::CreateOrReplace if token.is("FUNCTION") || token.is("PROCEDURE") => {
                 Heading::Routine
             }
             Heading::Routine => Heading::Routine,
@@ -305,8 +291,8 @@ const PHRASES: &[(Command, &[&str])] = &[
     (
         Command::Definition,
         &[
-            "CREATE", "ALTER", "DROP", "COMMENT", "GRANT", "REVOKE", "REASSIGN", "REFRESH",
-            "IMPORT", "SECURITY", "REINDEX", "CLUSTER", "TRUNCATE", "DO", "CALL",
+            "CREATE", "ALTER", "DROP", "COMMENT", "GRANT", "REVOKE", "REASSIGN", "REFRESH", "IMPORT", "SECURITY",
+            "REINDEX", "CLUSTER", "TRUNCATE", "DO", "CALL",
         ],
     ),
 ];
@@ -320,13 +306,9 @@ fn command(text: &str) -> Command {
         let Some((word, others)) = phrase.split_at_checked(first.text.len()) else {
             return false;
         };
-        (others.is_empty() || others.starts_with(' '))
-            && first.is(word)
-            && begins_with(rest.clone(), others)
+        (others.is_empty() || others.starts_with(' ')) && first.is(word) && begins_with(rest.clone(), others)
     };
-    let found = PHRASES
-        .iter()
-        .find(|(_, phrases)| phrases.iter().any(|phrase| fits(phrase)));
+    let found = PHRASES.iter().find(|(_, phrases)| phrases.iter().any(|phrase| fits(phrase)));
     found.map_or(Command::Other, |(command, _)| *command)
 }
 
@@ -337,9 +319,7 @@ fn begins_with(tokens: Tokens<'_>, phrase: &str) -> bool {
     while let Some(word) = phrase.next() {
         let fits = match word {
             ";" => tokens.next().is_none(),
-            "…" => phrase
-                .next()
-                .is_none_or(|word| tokens.any(|token| token.is(word))),
+            "…" => phrase.next().is_none_or(|word| tokens.any(|token| token.is(word))),
             word => tokens.next().is_some_and(|token| token.is(word)),
         };
         if !fits {
@@ -377,11 +357,7 @@ impl Token<'_> {
     }
 
     fn mark(&self) -> Option<u8> {
-        if self.kind == Kind::Mark {
-            self.text.bytes().next()
-        } else {
-            None
-        }
+        if self.kind == Kind::Mark { self.text.bytes().next() } else { None }
     }
 }
 
@@ -402,11 +378,7 @@ impl<'a> Iterator for Tokens<'a> {
             };
             let (kind, end) = self.token(start, first)?;
             self.at = end;
-            Ok(Some(Token {
-                kind,
-                start,
-                text: &self.sql[start..end],
-            }))
+            Ok(Some(Token { kind, start, text: &self.sql[start..end] }))
         });
         if token.is_err() {
             self.at = self.sql.len();
@@ -428,10 +400,7 @@ impl Tokens<'_> {
     }
 
     fn has(&self, at: usize, what: &[u8]) -> bool {
-        self.sql
-            .as_bytes()
-            .get(at..)
-            .is_some_and(|rest| rest.starts_with(what))
+        self.sql.as_bytes().get(at..).is_some_and(|rest| rest.starts_with(what))
     }
 
     /// The first place from `at` on whose byte is not of the kind.
@@ -471,10 +440,7 @@ impl Tokens<'_> {
             } else if at < self.sql.len() {
                 at += 1;
             } else {
-                return Err(SplitError::Unterminated {
-                    what: "comment",
-                    offset: start,
-                });
+                return Err(SplitError::Unterminated { what: "comment", offset: start });
             }
         }
         Ok(at)
@@ -499,12 +465,7 @@ impl Tokens<'_> {
     }
 
     /// A doubled quote stays inside. For `B''` and `X''` the server sees two strings there, which end alike.
-    fn string(
-        &self,
-        start: usize,
-        prefix: usize,
-        backslash: Backslash,
-    ) -> Result<(Kind, usize), SplitError> {
+    fn string(&self, start: usize, prefix: usize, backslash: Backslash) -> Result<(Kind, usize), SplitError> {
         let mut at = start + prefix;
         while let Some(byte) = self.byte(at) {
             at += match byte {
@@ -517,10 +478,7 @@ impl Tokens<'_> {
                 _ => 1,
             };
         }
-        Err(SplitError::Unterminated {
-            what: "string",
-            offset: start,
-        })
+        Err(SplitError::Unterminated { what: "string", offset: start })
     }
 
     /// A string goes on after white space with a line break in it, and there by the rules it began with: so in
@@ -550,10 +508,7 @@ impl Tokens<'_> {
             } else if self.has(at, b"\"") {
                 return Ok((Kind::Quoted, at + 1));
             } else {
-                return Err(SplitError::Unterminated {
-                    what: "quoted identifier",
-                    offset: start,
-                });
+                return Err(SplitError::Unterminated { what: "quoted identifier", offset: start });
             }
         }
     }
@@ -572,10 +527,7 @@ impl Tokens<'_> {
         let delimiter = &self.sql[start..=tag];
         match self.sql[tag + 1..].find(delimiter) {
             Some(length) => Ok((Kind::Quoted, tag + 1 + length + delimiter.len())),
-            None => Err(SplitError::Unterminated {
-                what: "dollar-quoted string",
-                offset: start,
-            }),
+            None => Err(SplitError::Unterminated { what: "dollar-quoted string", offset: start }),
         }
     }
 
@@ -591,11 +543,7 @@ impl Tokens<'_> {
     /// Letters right after a number belong to it, be it for `0x1F`, `1e6` and `1_000` or for the server to refuse:
     /// the E of `1E'…'` begins no string.
     fn trailing_junk(&self, end: usize) -> usize {
-        if self.byte(end).is_some_and(begins_word) {
-            self.run(end, continues_word)
-        } else {
-            end
-        }
+        if self.byte(end).is_some_and(begins_word) { self.run(end, continues_word) } else { end }
     }
 }
 

@@ -1,0 +1,80 @@
+//! Conditions as SQL. Values are parameters of the column's own type, so that indexes serve and PostgreSQL judges.
+
+use crate::model::filter::{MailRelation, Op};
+use crate::model::value::array_of_texts;
+use crate::plan::filter::{Condition, Operand};
+use crate::sql::{Label, Sql};
+
+/// Appends ` AND …` for each condition.
+pub fn conditions(sql: &mut Sql, conditions: &[Condition<'_>]) {
+    for condition in conditions {
+        sql.push(" AND ");
+        match &condition.operand {
+            Operand::Mail(relation) => mail(sql, *relation, condition),
+            Operand::Column(_) | Operand::Key { .. } => compare(sql, condition),
+        }
+    }
+}
+
+fn operand(sql: &mut Sql, condition: &Condition<'_>) {
+    match &condition.operand {
+        Operand::Column(column) => sql.column("t", &column.name),
+        // The key as a literal, so that an index on the expression serves.
+        Operand::Key { column, key } => sql.push("(").column("t", &column.name).push(" ->> ").literal(key).push(")"),
+        Operand::Mail(_) => sql,
+    };
+}
+
+fn compare(sql: &mut Sql, condition: &Condition<'_>) {
+    let value = || condition.values.first().cloned();
+    let label = || Label::Filter(condition.parameter.clone());
+    operand(sql, condition);
+    match condition.op {
+        Op::Eq => sql.push(" = ").bind(value(), label()),
+        Op::Neq => sql.push(" IS DISTINCT FROM ").bind(value(), label()),
+        Op::Gt => sql.push(" > ").bind(value(), label()),
+        Op::Gte => sql.push(" >= ").bind(value(), label()),
+        Op::Lt => sql.push(" < ").bind(value(), label()),
+        Op::Lte => sql.push(" <= ").bind(value(), label()),
+        Op::In => sql.push(" = ANY (").bind(Some(array_of_texts(&condition.values)), label()).push(")"),
+        Op::Has => sql.push(" @> ").bind(Some(array_of_texts(&condition.values)), label()),
+        Op::Contains => sql.push(" ILIKE ").bind(value().map(|text| format!("%{}%", escape(&text))), label()),
+        Op::Starts => sql.push(" ILIKE ").bind(value().map(|text| format!("{}%", escape(&text))), label()),
+        Op::Ilike => sql.push(" ILIKE ").bind(value(), label()),
+        Op::Present if condition.values[0] == "true" => sql.push(" IS NOT NULL"),
+        Op::Present => sql.push(" IS NULL"),
+    };
+}
+
+/// `%` and `_` in a value are letters, not wildcards.
+fn escape(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for character in text.chars() {
+        if matches!(character, '%' | '_' | '\\') {
+            out.push('\\');
+        }
+        out.push(character);
+    }
+    out
+}
+
+/// The array columns hold whom a mail concerns and have an index; the addresses tell in which part.
+fn mail(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>) {
+    let id = || condition.values.first().cloned();
+    let label = || Label::Filter(condition.parameter.clone());
+    let column = match relation {
+        MailRelation::FromContact | MailRelation::ToContact | MailRelation::Contact => "contact_ids",
+        MailRelation::Company => "company_ids",
+        MailRelation::Deal => "deal_ids",
+    };
+    sql.column("t", column).push(" @> ARRAY[").bind(id(), label()).push("]::text[]");
+    let address = match relation {
+        MailRelation::FromContact => "kith.bare_address(t.from_addr::text)::extensions.citext",
+        MailRelation::ToContact => {
+            "ANY (ARRAY(SELECT kith.bare_address(a::text)::extensions.citext FROM unnest(t.to_addrs) AS a))"
+        }
+        MailRelation::Contact | MailRelation::Company | MailRelation::Deal => return,
+    };
+    sql.push(" AND (SELECT c.email FROM public.contacts AS c WHERE c.id = ").bind(id(), label()).push(") = ");
+    sql.push(address);
+}

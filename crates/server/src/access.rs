@@ -1,0 +1,99 @@
+//! Who a request is from: keys looked up once and remembered, so that a request is authenticated from memory.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crm::dialect::{self, Dialect};
+use crm::model::fault::Fault;
+use crm::model::lifecycle::{self, Stage};
+use crm::model::who::Who;
+
+use crate::clock::Clock;
+use crate::keys;
+use crate::store::Store;
+use crate::store::control::Access;
+use crate::store::fault::of_connection;
+use crate::store::migrate::WORKSPACE_VERSION;
+
+/// Keys remembered at most; past this the memory starts anew.
+const REMEMBERED: usize = 100_000;
+
+/// The keys that have been seen.
+#[derive(Clone, Default)]
+pub struct Keys {
+    known: Arc<RwLock<HashMap<[u8; 32], Arc<Access>>>>,
+    upgrading: Arc<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// A caller that showed a key.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// What the key opens.
+    pub access: Arc<Access>,
+    /// The key's dialect.
+    pub dialect: &'static Dialect,
+    /// Who that is to the hall.
+    pub who: Who,
+}
+
+impl Keys {
+    /// The caller with this Bearer token. A token that is no key of ours is 401, never anonymous.
+    pub async fn caller(&self, store: &Store, clock: &Clock, token: &str) -> Result<Caller, Fault> {
+        let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
+        let prefix = dialect.key_prefixes.iter().find(|prefix| token.starts_with(**prefix)).ok_or_else(unknown_key)?;
+        if !keys::is_well_formed(token, prefix) {
+            return Err(unknown_key());
+        }
+        let hash = keys::hash(token);
+        let remembered = self.known.read().expect("no panic while keys are locked").get(&hash).cloned();
+        let access = match remembered {
+            Some(access) => access,
+            None => self.look_up(store, hash).await?,
+        };
+        let stage = lifecycle::stage(access.created_at, access.claimed, clock.unix_seconds());
+        if stage == Stage::Revoked {
+            return Err(Fault::Unauthorized {
+                message: "This workspace was not claimed within 14 days, and its keys have ended.".into(),
+            });
+        }
+        let who = Who {
+            workspace_id: access.workspace_id.clone(),
+            actor: format!("api_key:{}", access.key_id),
+            role: access.role,
+            mode: access.mode,
+            stage,
+        };
+        Ok(Caller { access, dialect, who })
+    }
+
+    async fn look_up(&self, store: &Store, hash: [u8; 32]) -> Result<Arc<Access>, Fault> {
+        let access = store.control.access(&hash).await.map_err(of_connection)?.ok_or_else(unknown_key)?;
+        if access.version < WORKSPACE_VERSION {
+            self.upgrade(store, &access).await?;
+        }
+        let access = Arc::new(access);
+        let mut known = self.known.write().expect("no panic while keys are locked");
+        if known.len() >= REMEMBERED {
+            known.clear();
+        }
+        known.insert(hash, access.clone());
+        Ok(access)
+    }
+
+    /// A workspace made by an older Kith is brought up to date before its first request is answered.
+    async fn upgrade(&self, store: &Store, access: &Access) -> Result<(), Fault> {
+        let turn = {
+            let mut upgrading = self.upgrading.lock().expect("no panic while upgrades are locked");
+            upgrading.entry(access.place.database_id).or_default().clone()
+        };
+        let _turn = turn.lock().await;
+        store.upgrade_workspace(&access.place, access.version).await.map_err(|error| {
+            tracing::error!(%error, workspace_id = access.workspace_id, "can't bring a workspace up to date");
+            Fault::Unavailable { retry_after: 30, message: "The workspace is being brought up to date.".into() }
+        })
+    }
+}
+
+fn unknown_key() -> Fault {
+    Fault::Unauthorized { message: "This API key is not known. It may have been revoked, or mistyped.".into() }
+}

@@ -1,0 +1,151 @@
+//! The sentence that Kith reads as: an ask of somebody in a workspace becomes a plan, the plan becomes SQL, the store
+//! runs it, and the rows become an answer. REST, and every other door, comes through here.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use crm::model::answer::Answer;
+use crm::model::ask::Ask;
+use crm::model::catalog::Catalog;
+use crm::model::fault::Fault;
+use crm::model::who::{Provenance, Who};
+use crm::plan::{self, Outcome, Plan};
+use crm::sql;
+
+use crate::store::Store;
+use crate::store::catalogs::Known;
+use crate::store::cells::Place;
+use crate::store::run::{Access, Trouble};
+
+/// How often an ask is planned again because the tables turned out to be others than the catalog said.
+const PLANS: usize = 3;
+
+/// Who asks, where, and what they say of themselves.
+#[derive(Clone, Copy, Debug)]
+pub struct Caller<'a> {
+    /// Who.
+    pub who: &'a Who,
+    /// Where their data is.
+    pub place: &'a Place,
+    /// What they say of the run they are in.
+    pub provenance: &'a Provenance,
+}
+
+/// Answers an ask.
+pub async fn answer(store: &Store, caller: Caller<'_>, ask: &Ask) -> Result<Answer, Fault> {
+    plan::allow(ask, caller.who)?;
+    match ask {
+        Ask::Sql { sql, params } => raw(store, caller, sql, params).await,
+        Ask::List { .. } | Ask::Find { .. } | Ask::Create { .. } | Ask::Update { .. } | Ask::Delete { .. } => {
+            record(store, caller, ask).await
+        }
+    }
+}
+
+async fn record(store: &Store, caller: Caller<'_>, ask: &Ask) -> Result<Answer, Fault> {
+    let known = store.known(caller.place);
+    let mut not_before = None;
+    for _ in 0..PLANS {
+        let asked_at = Instant::now();
+        let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
+        match once(store, caller, &known, &catalog, ask).await {
+            Ok(Outcome::Answer(answer)) => return Ok(answer),
+            Ok(Outcome::CatalogIsOld) => {}
+            // By a catalog that was read just now, what it says holds.
+            Err(Doubt::Certain(fault)) => return Err(fault),
+            Err(Doubt::IfFresh(fault)) if not_before.is_some() => return Err(fault),
+            Err(Doubt::IfFresh(_)) => {}
+        }
+        not_before = Some(asked_at);
+    }
+    Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; it did not hold still.".into() })
+}
+
+/// Whether a fault holds in any case, or only if the catalog is fresh.
+enum Doubt {
+    Certain(Fault),
+    IfFresh(Fault),
+}
+
+async fn once(
+    store: &Store,
+    caller: Caller<'_>,
+    known: &Arc<Known>,
+    catalog: &Catalog,
+    ask: &Ask,
+) -> Result<Outcome, Doubt> {
+    let plan = plan::plan(ask, catalog).map_err(Doubt::IfFresh)?;
+    let statements = sql::statements(&plan);
+    let context = plan::writes(ask).then(|| {
+        let secret = store.secret_of(caller.place);
+        sql::context::begin_request(secret.expose(), caller.who, caller.provenance)
+    });
+    let deleting = matches!(ask, Ask::Delete { .. });
+    let rows = store.run(caller.place, access(caller.who), &known.types, context.as_ref(), &statements, deleting).await;
+    match rows {
+        Ok(rows) => plan.answer(rows).map_err(Doubt::Certain),
+        Err(Trouble::Fault(fault)) => Err(Doubt::Certain(named(fault, &plan, ask))),
+        Err(Trouble::CatalogIsOld(fault)) => Err(Doubt::IfFresh(fault)),
+        Err(Trouble::Taken { message, constraint }) => {
+            let existing_id = conflict(store, caller, known, &plan, ask, &constraint).await.unwrap_or_else(|fault| {
+                tracing::warn!(?fault, "a conflict could not be recorded");
+                None
+            });
+            Err(Doubt::Certain(Fault::Conflict { message, constraint, existing_id }))
+        }
+    }
+}
+
+/// An id that PostgreSQL could not read names no record; the fault gets the words of the path.
+fn named(fault: Fault, plan: &Plan<'_>, ask: &Ask) -> Fault {
+    match (fault, ask) {
+        (Fault::NotFound { .. }, Ask::Find { id, .. } | Ask::Update { id, .. } | Ask::Delete { id, .. }) => {
+            Fault::NotFound { table: plan.table().name.clone(), id: id.clone() }
+        }
+        (fault, _) => fault,
+    }
+}
+
+/// Finds the record that has the key, and puts the refusal into the activity feed.
+async fn conflict(
+    store: &Store,
+    caller: Caller<'_>,
+    known: &Arc<Known>,
+    plan: &Plan<'_>,
+    ask: &Ask,
+    constraint: &str,
+) -> Result<Option<String>, Fault> {
+    let table = plan.table();
+    let Some(index) = table.unique.iter().find(|index| index.name == constraint) else { return Ok(None) };
+    let (attempted, values) = match (plan, ask) {
+        (Plan::Create(create), Ask::Create { values, .. }) => (create.values.clone(), values),
+        (Plan::Update(update), Ask::Update { values, .. }) => (update.set_values(), values),
+        _ => return Ok(None),
+    };
+    let secret = store.secret_of(caller.place);
+    let context = sql::context::begin_request(secret.expose(), caller.who, caller.provenance);
+    let json = serde_json::Value::Object(values.clone()).to_string();
+    let statement = sql::conflict::record(secret.expose(), table, table.key()?, index, &attempted, json);
+    let rows = store.run(caller.place, Access::Full, &known.types, Some(&context), &[statement], false).await;
+    match rows {
+        Ok(rows) => Ok(rows.first().filter(|rows| !rows.is_empty()).and_then(|rows| rows.string(0, "existing_id"))),
+        Err(Trouble::Fault(fault) | Trouble::CatalogIsOld(fault)) => Err(fault),
+        Err(Trouble::Taken { message, .. }) => Err(Fault::internal(message)),
+    }
+}
+
+async fn raw(store: &Store, caller: Caller<'_>, text: &str, params: &[serde_json::Value]) -> Result<Answer, Fault> {
+    let raw = plan::raw::plan(text, params)?;
+    let known = store.known(caller.place);
+    let secret = store.secret_of(caller.place);
+    let context = sql::context::begin_request(secret.expose(), caller.who, caller.provenance);
+    let result = store.run_raw(caller.place, access(caller.who), &known.types, &context, &raw, text, params).await;
+    if raw.may_change_schema() {
+        known.forget();
+    }
+    result.map(Answer::Sql).map_err(|fault| plan::raw::explain(fault, caller.who))
+}
+
+fn access(who: &Who) -> Access {
+    if plan::reads_only(who) { Access::ReadOnly } else { Access::Full }
+}

@@ -1,0 +1,51 @@
+//! The time and the dice, as arguments: tests hand in their own.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ring::rand::{SecureRandom, SystemRandom};
+
+/// Where the time comes from.
+#[derive(Clone, Debug, Default)]
+pub enum Clock {
+    /// The machine's clock.
+    #[default]
+    System,
+    /// The machine's clock, moved by some milliseconds; the test moves it.
+    Moved(Arc<AtomicI64>),
+}
+
+impl Clock {
+    /// Milliseconds since 1970.
+    pub fn unix_ms(&self) -> i64 {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let moved = match self {
+            Clock::System => 0,
+            Clock::Moved(by) => by.load(Ordering::Relaxed),
+        };
+        since.as_millis() as i64 + moved
+    }
+
+    /// Seconds since 1970.
+    pub fn unix_seconds(&self) -> i64 {
+        self.unix_ms().div_euclid(1000)
+    }
+
+    /// A new id of the given prefix.
+    pub fn id(&self, prefix: &str) -> String {
+        crm::model::id::make(prefix, self.unix_ms() as u64, random())
+    }
+}
+
+/// Random bytes from the operating system.
+pub fn random<const N: usize>() -> [u8; N] {
+    let mut bytes = [0; N];
+    SystemRandom::new().fill(&mut bytes).expect("the operating system gives random bytes");
+    bytes
+}
+
+/// Unix seconds as ISO 8601, UTC.
+pub fn iso(unix_seconds: i64) -> String {
+    jiff::Timestamp::from_second(unix_seconds).map(|time| time.to_string()).unwrap_or_default()
+}

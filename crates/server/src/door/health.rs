@@ -1,0 +1,35 @@
+//! Is it alive, is it ready, how is it doing.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+
+use crate::door::House;
+
+/// `GET /healthz`: the process answers.
+pub async fn alive() -> &'static str {
+    "ok\n"
+}
+
+/// `GET /readyz`: 200 only when a request can be served, the database's answer included.
+pub async fn ready(State(house): State<Arc<House>>) -> Response {
+    if !house.ready.load(Ordering::Relaxed) {
+        return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response();
+    }
+    match house.store.control.query("SELECT 1", &[]).await {
+        Ok(_) => "ready\n".into_response(),
+        Err(error) => {
+            tracing::warn!(%error, "not ready");
+            (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
+        }
+    }
+}
+
+/// `GET /metrics`, in Prometheus' text format. Counts only; nothing in it names a workspace.
+pub async fn metrics(State(house): State<Arc<House>>) -> Response {
+    house.store.record_pool_metrics();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], house.metrics.render()).into_response()
+}

@@ -1,0 +1,61 @@
+//! The only room that knows axum: what comes in over HTTP and what goes out.
+
+mod health;
+mod rest;
+mod signup;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::Request;
+use axum::response::Response;
+use axum::routing::get;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::sync::Notify;
+
+use crate::access::Keys;
+use crate::clock::Clock;
+use crate::store::Store;
+
+/// A body at most (wire contract, section 1).
+pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// What the doors share.
+#[derive(Clone)]
+pub struct House {
+    /// Everything that is stored.
+    pub store: Store,
+    /// The keys that were seen.
+    pub keys: Keys,
+    /// The time.
+    pub clock: Clock,
+    /// `http://…`, without a slash at its end.
+    pub public_url: Arc<str>,
+    /// Set while requests can be served.
+    pub ready: Arc<AtomicBool>,
+    /// Wakes the maker of warm databases.
+    pub database_taken: Arc<Notify>,
+    /// Renders `/metrics`.
+    pub metrics: PrometheusHandle,
+}
+
+/// The address of the other end, put into each request by the listener.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub SocketAddr);
+
+/// Every path that Kith serves.
+pub fn router(house: House) -> Router {
+    Router::new()
+        .route("/healthz", get(health::alive))
+        .route("/readyz", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .fallback(fallback)
+        .with_state(Arc::new(house))
+}
+
+async fn fallback(State(house): State<Arc<House>>, request: Request<axum::body::Body>) -> Response {
+    rest::serve(&house, request).await
+}

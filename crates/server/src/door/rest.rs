@@ -1,0 +1,196 @@
+//! `/v1`: a request is read in its key's dialect, answered by the hall, and the answer written in the same dialect.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
+use axum::response::Response;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+
+use crm::dialect::agentcrm::AGENTCRM;
+use crm::dialect::{Dialect, Meta, Reply};
+use crm::model::answer::Answer;
+use crm::model::call::{Call, Method, parse_path, parse_query};
+use crm::model::fault::Fault;
+use crm::model::lifecycle::Stage;
+use crm::model::who::Provenance;
+
+use crate::access::Caller;
+use crate::answer;
+use crate::clock::iso;
+use crate::door::{House, MAX_BODY_BYTES, signup};
+
+/// Longest value of a provenance header that is kept, in bytes.
+const MAX_PROVENANCE_BYTES: usize = 500;
+
+/// A request's way through the door.
+pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
+    let started = Instant::now();
+    let request_id = house.clock.id("req");
+    let (head, body) = request.into_parts();
+    let method = head.method.clone();
+    let mut visit = Visit { house, request_id: &request_id, caller: None, dialect: &AGENTCRM };
+    let result = visit.serve(&head, body).await;
+    let reply = visit.reply(&result);
+    log(&visit, &method, head.uri.path(), reply.status, &result, started);
+    respond(reply, &request_id)
+}
+
+/// What is known of a request while it is served.
+struct Visit<'a> {
+    house: &'a Arc<House>,
+    request_id: &'a str,
+    caller: Option<Caller>,
+    dialect: &'static Dialect,
+}
+
+impl Visit<'_> {
+    async fn serve(&mut self, head: &axum::http::request::Parts, body: Body) -> Result<Answer, Fault> {
+        let path = head.uri.path();
+        let Some(below) = path.strip_prefix("/v1/") else {
+            return Err(Fault::NoSuchPath { path: path.to_owned() });
+        };
+        let segments = parse_path(below)?;
+        let signing_up = segments == ["workspaces"];
+        if let Some(token) = bearer(&head.headers)? {
+            let caller = self.house.keys.caller(&self.house.store, &self.house.clock, token).await?;
+            self.dialect = caller.dialect;
+            self.caller = Some(caller);
+        } else if !signing_up {
+            return Err(Fault::Unauthorized { message: "This path needs an API key.".into() });
+        }
+        let Some(method) = Method::parse(head.method.as_str()) else {
+            let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
+            let allow = (self.dialect.methods)(&segments).into_iter().map(Method::name).collect();
+            return Err(Fault::MethodNotAllowed { allow });
+        };
+        if signing_up && method != Method::Post {
+            return Err(Fault::MethodNotAllowed { allow: vec!["POST"] });
+        }
+        let body = read_body(body).await?;
+        let call = Call {
+            method,
+            path: segments,
+            query: parse_query(head.uri.query().unwrap_or(""))?,
+            content_type: head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+            body: &body,
+        };
+        if signing_up {
+            return signup::create_workspace(self.house, &call).await;
+        }
+        let ask = (self.dialect.read)(&call)?;
+        let provenance = provenance(&head.headers, self.request_id);
+        let caller = self.caller.as_ref().ok_or_else(|| Fault::internal("a request without a caller got this far"))?;
+        let caller = answer::Caller { who: &caller.who, place: &caller.access.place, provenance: &provenance };
+        answer::answer(&self.house.store, caller, &ask).await
+    }
+
+    fn reply(&self, result: &Result<Answer, Fault>) -> Reply {
+        let who = self.caller.as_ref().map(|caller| &caller.who);
+        let unclaimed = who.and_then(|who| match who.stage {
+            Stage::Unclaimed { expires_at } | Stage::ReadOnly { expires_at } => Some((who, expires_at)),
+            Stage::Claimed | Stage::Revoked => None,
+        });
+        let unclaimed =
+            unclaimed.map(|(who, at)| (format!("{}/claim/{}", self.house.public_url, who.workspace_id), iso(at)));
+        let errors_url = format!("{}/docs/errors", self.house.public_url);
+        let (workspace_id, claim_url, ttl_expires_at) = match (result, &unclaimed) {
+            (Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }), _) => {
+                (Some(workspace_id.as_str()), claim_url.as_deref(), ttl_expires_at.as_deref())
+            }
+            (_, Some((url, at))) => (who.map(|who| who.workspace_id.as_str()), Some(url.as_str()), Some(at.as_str())),
+            (_, None) => (who.map(|who| who.workspace_id.as_str()), None, None),
+        };
+        let meta =
+            Meta { request_id: self.request_id, workspace_id, claim_url, ttl_expires_at, errors_url: &errors_url };
+        match result {
+            Ok(answer) => (self.dialect.show)(answer, &meta),
+            Err(fault) => (self.dialect.show_fault)(fault, &meta),
+        }
+    }
+}
+
+/// The Bearer token; none where there is no Authorization header.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    let refuse = || Fault::Unauthorized { message: "The Authorization header must be \"Bearer <api key>\".".into() };
+    let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refuse)?;
+    if !scheme.eq_ignore_ascii_case("bearer") || token.trim().is_empty() {
+        return Err(refuse());
+    }
+    Ok(Some(token.trim()))
+}
+
+async fn read_body(body: Body) -> Result<Bytes, Fault> {
+    match Limited::new(body, MAX_BODY_BYTES).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
+            Err(Fault::PayloadTooLarge { limit: MAX_BODY_BYTES })
+        }
+        Err(error) => Err(Fault::invalid(format!("The body could not be read: {error}."))),
+    }
+}
+
+fn provenance(headers: &HeaderMap, request_id: &str) -> Provenance {
+    let text = |name: &str| {
+        let bytes = headers.get(name)?.as_bytes();
+        let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_PROVENANCE_BYTES)]);
+        Some(text.trim_end_matches('\u{fffd}').to_owned())
+    };
+    Provenance {
+        agent: text("x-agent"),
+        run_id: text("x-run-id"),
+        reason: text("x-reason"),
+        request_id: request_id.to_owned(),
+    }
+}
+
+fn respond(reply: Reply, request_id: &str) -> Response {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let mut add = |name: &'static str, value: &str| {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    add("x-request-id", request_id);
+    for (name, value) in &reply.headers {
+        add(name, value);
+    }
+    response
+}
+
+/// One line a request; the query string stays out of it, since it may hold customers' data.
+fn log(
+    visit: &Visit<'_>,
+    method: &axum::http::Method,
+    path: &str,
+    status: u16,
+    result: &Result<Answer, Fault>,
+    started: Instant,
+) {
+    let took = started.elapsed();
+    metrics::histogram!("kith_request_seconds").record(took.as_secs_f64());
+    metrics::counter!("kith_requests_total", "status" => status_class(status)).increment(1);
+    let workspace_id = visit.caller.as_ref().map_or("", |caller| caller.who.workspace_id.as_str());
+    let (request_id, took_us) = (visit.request_id, took.as_micros() as u64);
+    match result {
+        Err(Fault::Internal { cause, place }) => {
+            tracing::error!(request_id, workspace_id, %method, path, status, took_us, cause, %place, "request failed");
+        }
+        _ => tracing::debug!(request_id, workspace_id, %method, path, status, took_us, "request"),
+    }
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}

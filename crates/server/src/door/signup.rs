@@ -1,0 +1,53 @@
+//! `POST /v1/workspaces`: a workspace from one request, with no sign-up.
+
+use crm::model::answer::Answer;
+use crm::model::call::Call;
+use crm::model::fault::Fault;
+use crm::model::lifecycle::READ_ONLY_AFTER_SECONDS;
+
+use crate::clock::iso;
+use crate::door::House;
+use crate::keys;
+use crate::store::control::NewWorkspace;
+use crate::store::fault::of_connection;
+
+const KEY_PREFIX: &str = "acrm_dev_";
+/// A workspace's name is a line for people to read.
+const MAX_NAME_CHARACTERS: usize = 200;
+
+/// Makes an anonymous workspace: its key works at once, and dies with it unless somebody claims it.
+pub async fn create_workspace(house: &House, call: &Call<'_>) -> Result<Answer, Fault> {
+    call.only_parameters(&[])?;
+    let body = call.object()?;
+    if let Some(unknown) = body.keys().find(|key| *key != "name") {
+        return Err(Fault::unknown_field(unknown, ["name"].into_iter()));
+    }
+    let name = match body.get("name") {
+        None | Some(serde_json::Value::Null) => None,
+        Some(serde_json::Value::String(name)) if name.contains('\0') || name.chars().count() > MAX_NAME_CHARACTERS => {
+            return Err(Fault::invalid(format!("\"name\" takes up to {MAX_NAME_CHARACTERS} characters.")));
+        }
+        Some(serde_json::Value::String(name)) => Some(name.as_str()),
+        Some(other) => {
+            return Err(Fault::invalid(format!("\"name\" takes text, not {}.", crm::model::value::name_of(other))));
+        }
+    };
+    let now = house.clock.unix_seconds();
+    let (id, key_id, api_key) = (house.clock.id("ws"), house.clock.id("ak"), keys::make(KEY_PREFIX));
+    let new = NewWorkspace {
+        id: &id,
+        name,
+        created_at: now,
+        key_id: &key_id,
+        key_hash: keys::hash(&api_key),
+        key_hint: &keys::hint(&api_key, KEY_PREFIX),
+    };
+    house.store.create_workspace(&new).await.map_err(of_connection)?;
+    house.database_taken.notify_one();
+    Ok(Answer::Workspace {
+        claim_url: Some(format!("{}/claim/{id}", house.public_url)),
+        ttl_expires_at: Some(iso(now + READ_ONLY_AFTER_SECONDS)),
+        workspace_id: id,
+        api_key,
+    })
+}

@@ -1,0 +1,185 @@
+//! `kith serve`: puts the house together, opens the door, and closes everything in order.
+
+use std::future::Future;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::Request;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::server::graceful::GracefulShutdown;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::Notify;
+use tower::ServiceExt;
+
+use crate::access::Keys;
+use crate::clock::Clock;
+use crate::config::{Config, LogFormat};
+use crate::door::{self, House, Peer};
+use crate::store::Store;
+use crate::store::ground::Ground;
+use crate::store::provision;
+
+/// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
+const DRAIN_LIMIT: Duration = Duration::from_secs(40);
+
+/// Serves until SIGTERM or SIGINT.
+pub async fn run(config: Config) -> Result<(), String> {
+    log_to_stderr(&config);
+    let stop = stop_signal()?;
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
+    let mut kith = Kith::start(&config, Clock::System).await?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    // The first line on standard output says that requests are served; who reads it may have gone.
+    let _ = writeln!(std::io::stdout(), "kith listening on http://{address}");
+    kith.serve(listener, address, config.public_url.as_deref(), stop).await
+}
+
+/// Kith, ready to serve: over its database, but without a door yet.
+pub struct Kith {
+    /// Everything that is stored.
+    pub store: Store,
+    ground: Ground,
+    clock: Clock,
+    metrics: PrometheusHandle,
+    database_taken: Arc<Notify>,
+    warming: tokio::task::JoinHandle<()>,
+}
+
+impl Kith {
+    /// Starts the database where it is ours, and sets up what is not there yet.
+    pub async fn start(config: &Config, clock: Clock) -> Result<Kith, String> {
+        let ground = Ground::open(config).await?;
+        let store = ground.store();
+        let set_up = provision::set_up(&store, &ground.cells, &ground.key_check()).await;
+        if let Err(error) = set_up {
+            ground.close().await;
+            return Err(format!("can't set the database up: {error}"));
+        }
+        let database_taken = Arc::new(Notify::new());
+        let warming = tokio::spawn(provision::keep_warm(store.clone(), config.warm_databases, database_taken.clone()));
+        Ok(Kith { store, ground, clock, metrics: metrics_handle(), database_taken, warming })
+    }
+
+    /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
+    pub async fn serve(
+        &mut self,
+        listener: TcpListener,
+        address: SocketAddr,
+        public_url: Option<&str>,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), String> {
+        let public_url =
+            public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
+        let house = House {
+            store: self.store.clone(),
+            keys: Keys::default(),
+            clock: self.clock.clone(),
+            public_url: public_url.into(),
+            ready: Arc::new(AtomicBool::new(true)),
+            database_taken: self.database_taken.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let ready = house.ready.clone();
+        let lost = tokio::select! {
+            lost = accept(listener, door::router(house), ready, stop) => lost,
+            error = self.ground.lost() => Err(format!("the database is lost: {error}")),
+        };
+        self.warming.abort();
+        self.store.close().await;
+        self.ground.close().await;
+        lost
+    }
+}
+
+/// Accepts connections until `stop`; then those that are being served finish.
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    ready: Arc<AtomicBool>,
+    stop: impl Future<Output = ()>,
+) -> Result<(), String> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
+    let graceful = GracefulShutdown::new();
+    tokio::pin!(stop);
+    loop {
+        let (stream, peer) = tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => accepted,
+                Err(error) => {
+                    // Out of file descriptors, or the client left already: neither is a reason to stop.
+                    tracing::warn!(%error, "can't accept a connection");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                    continue;
+                }
+            },
+            () = &mut stop => break,
+        };
+        let _ = stream.set_nodelay(true);
+        let router = router.clone();
+        let service = hyper_util::service::TowerToHyperService::new(tower::service_fn(
+            move |mut request: Request<hyper::body::Incoming>| {
+                request.extensions_mut().insert(Peer(peer));
+                router.clone().oneshot(request.map(axum::body::Body::new))
+            },
+        ));
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "a connection ended badly");
+            }
+        });
+    }
+    ready.store(false, Ordering::Relaxed);
+    drop(listener);
+    if tokio::time::timeout(DRAIN_LIMIT, graceful.shutdown()).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+    Ok(())
+}
+
+/// Done when SIGTERM or SIGINT comes. Registered before anything slow, so that no signal is missed.
+fn stop_signal() -> Result<impl Future<Output = ()>, String> {
+    let register = |kind| signal(kind).map_err(|error| format!("can't wait for signals: {error}"));
+    let (mut terminate, mut interrupt) = (register(SignalKind::terminate())?, register(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+fn log_to_stderr(config: &Config) {
+    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(config.log);
+    // A second subscriber in one process (a test that serves twice) keeps the first.
+    let _ = match config.log_format {
+        LogFormat::Text => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+}
+
+/// The process's one recorder of metrics.
+fn metrics_handle() -> PrometheusHandle {
+    static HANDLE: std::sync::OnceLock<PrometheusHandle> = std::sync::OnceLock::new();
+    HANDLE
+        .get_or_init(|| {
+            let builder = PrometheusBuilder::new()
+                .set_buckets(&[0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0]);
+            let recorder = builder.unwrap_or_default().build_recorder();
+            let handle = recorder.handle();
+            let _ = metrics::set_global_recorder(recorder);
+            handle
+        })
+        .clone()
+}

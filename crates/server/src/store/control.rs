@@ -1,0 +1,167 @@
+//! The control plane's statements: workspaces, their databases, keys.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pg::Error;
+use pg::pool::{Key, Lane, Limits, Pool};
+use pg::rows::Rows;
+use pg::watchdog::Watchdog;
+
+use crm::model::who::{Mode, Role};
+
+use crate::store::cells::{CONTROL_DATABASE, CONTROL_ROLE, Cells, Place};
+
+/// Connections to the control database, and what is asked there.
+#[derive(Clone)]
+pub struct Control {
+    pool: Pool,
+    key: Key,
+}
+
+/// What a key opens.
+#[derive(Clone, Debug)]
+pub struct Access {
+    /// `ak_…`
+    pub key_id: String,
+    /// `ws_…`
+    pub workspace_id: String,
+    /// What the key may do.
+    pub role: Role,
+    /// Which data it sees.
+    pub mode: Mode,
+    /// When the workspace was made, Unix seconds.
+    pub created_at: i64,
+    /// Whether somebody owns the workspace.
+    pub claimed: bool,
+    /// Where the data is.
+    pub place: Place,
+    /// Which version of the template the database has.
+    pub version: i32,
+}
+
+/// A workspace that is about to be.
+#[derive(Debug)]
+pub struct NewWorkspace<'a> {
+    /// `ws_…`
+    pub id: &'a str,
+    /// What people call it.
+    pub name: Option<&'a str>,
+    /// Now, Unix seconds.
+    pub created_at: i64,
+    /// `ak_…`
+    pub key_id: &'a str,
+    /// The key's hash.
+    pub key_hash: [u8; 32],
+    /// The key's hint.
+    pub key_hint: &'a str,
+}
+
+impl Control {
+    /// Control-plane connections have a pool of their own, so that no tenant's load keeps keys from being looked up.
+    pub fn new(cells: Arc<Cells>, watchdog: Watchdog) -> Control {
+        let limits = Limits {
+            max_total: 6,
+            max_per_role: 6,
+            max_queue_per_role: 1000,
+            wait: Duration::from_secs(10),
+            max_age: Duration::from_secs(1800),
+            max_idle: Duration::from_secs(300),
+        };
+        let key = Key { cell: 0, database: CONTROL_DATABASE.into(), role: CONTROL_ROLE.into(), lane: Lane::Rest };
+        Control { pool: Pool::new(limits, cells, watchdog), key }
+    }
+
+    /// One statement with text parameters, committed by itself.
+    pub async fn query(&self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Error> {
+        self.pool.lease(&self.key).await?.query(sql, params).await
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// What a key opens, by its hash; nothing if it was never issued or was revoked.
+    pub async fn access(&self, key_hash: &[u8; 32]) -> Result<Option<Access>, Error> {
+        let hash = bytea(key_hash);
+        let rows = self
+            .query(
+                "SELECT k.id AS key_id, k.workspace_id, k.role AS key_role, k.mode,
+                        extract(epoch FROM w.created_at)::bigint AS created_at, w.claimed_at IS NOT NULL AS claimed,
+                        d.id AS database_id, d.cell_id, d.name AS database, d.role, d.version
+                 FROM api_keys AS k
+                 JOIN workspaces AS w ON w.id = k.workspace_id
+                 JOIN databases AS d ON d.workspace_id = w.id AND d.mode = k.mode AND d.state = 'taken'
+                 WHERE k.hash = $1::bytea AND k.revoked_at IS NULL",
+                &[Some(&hash)],
+            )
+            .await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let text = |name: &str| rows.get::<String>(0, name);
+        let role = text("key_role")?;
+        let mode = text("mode")?;
+        Ok(Some(Access {
+            key_id: text("key_id")?,
+            workspace_id: text("workspace_id")?,
+            role: Role::parse(&role).ok_or_else(|| Error::Protocol(format!("unknown role {role} in api_keys")))?,
+            mode: Mode::parse(&mode).ok_or_else(|| Error::Protocol(format!("unknown mode {mode} in api_keys")))?,
+            created_at: rows.get(0, "created_at")?,
+            claimed: text("claimed")? == "t",
+            place: Place::new(rows.get(0, "database_id")?, rows.get(0, "cell_id")?, &text("database")?, &text("role")?),
+            version: rows.get(0, "version")?,
+        }))
+    }
+
+    /// Where a workspace's live data is.
+    pub async fn place(&self, workspace_id: &str) -> Result<Option<Place>, Error> {
+        let sql = "SELECT id, cell_id, name, role FROM databases WHERE workspace_id = $1 AND mode = 'live'";
+        let rows = self.query(sql, &[Some(workspace_id)]).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        let (database, role): (String, String) = (rows.get(0, "name")?, rows.get(0, "role")?);
+        Ok(Some(Place::new(rows.get(0, "id")?, rows.get(0, "cell_id")?, &database, &role)))
+    }
+
+    /// Hands a warm database out to a new workspace, with its first key: all in one statement. False where no
+    /// database is warm.
+    pub async fn take_database(&self, version: i32, new: &NewWorkspace<'_>) -> Result<bool, Error> {
+        let (version, created_at, hash) = (version.to_string(), new.created_at.to_string(), bytea(&new.key_hash));
+        let rows = self
+            .query(
+                "WITH free AS (
+                     SELECT id FROM databases WHERE state = 'warm' AND version = $1::integer
+                     ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1),
+                 workspace AS (
+                     INSERT INTO workspaces (id, name, created_at)
+                     SELECT $2, $3, to_timestamp($4::bigint) FROM free RETURNING id),
+                 key AS (
+                     INSERT INTO api_keys (id, workspace_id, hash, hint, mode, role, created_at)
+                     SELECT $5, id, $6::bytea, $7, 'live', 'member', to_timestamp($4::bigint) FROM workspace),
+                 taken AS (
+                     UPDATE databases SET state = 'taken', workspace_id = $2, mode = 'live'
+                     FROM free WHERE databases.id = free.id)
+                 SELECT count(*) AS taken FROM free",
+                &[
+                    Some(&version),
+                    Some(new.id),
+                    new.name,
+                    Some(&created_at),
+                    Some(new.key_id),
+                    Some(&hash),
+                    Some(new.key_hint),
+                ],
+            )
+            .await?;
+        let taken: i64 = rows.get(0, "taken")?;
+        Ok(taken == 1)
+    }
+}
+
+/// Bytes as a bytea literal's text.
+fn bytea(bytes: &[u8]) -> String {
+    format!("\\x{}", crate::store::secrets::hex(bytes))
+}

@@ -1,0 +1,115 @@
+//! PostgreSQL's errors as faults: the one file that knows what a SQLSTATE means to a caller.
+
+use pg::{Error, ServerError};
+
+use crm::model::fault::{Fault, SqlFault};
+use crm::sql::Label;
+
+use crate::store::STATEMENT_LIMIT_SECONDS;
+use crate::store::run::{MAX_RESULT_BYTES, Trouble};
+
+/// SQLSTATE by which the custom-field trigger refuses a value (migrations/workspace).
+const INVALID_METADATA: &str = "KF001";
+
+/// The fault of an error in a statement that Kith wrote. `labels` are those of the parameters of the statement
+/// that failed.
+pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
+    let error = match error {
+        Error::Server(error) => error,
+        other => return Trouble::Fault(of_connection(other)),
+    };
+    let field = || error.column.clone();
+    let message = || sentence(&error);
+    Trouble::Fault(match error.code.as_str() {
+        "23505" => {
+            return Trouble::Taken { message: message(), constraint: error.constraint.clone().unwrap_or_default() };
+        }
+        // The table is not what the catalog said: undefined column, table, or a parameter of another type.
+        "42703" | "42P01" | "42804" | "42P18" => return Trouble::CatalogIsOld(of_sql(*error)),
+        "23503" if deleting => {
+            Fault::StillReferenced { message: message(), constraint: error.constraint.clone().unwrap_or_default() }
+        }
+        "23502" | "23503" | "23514" | "23P01" | "P0001" | "44000" | "428C9" => {
+            Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() }
+        }
+        INVALID_METADATA => Fault::InvalidMetadata { message: error.message.clone(), field: error.detail.clone() },
+        code if code.starts_with("22") => return Trouble::Fault(of_value(&error, labels)),
+        "42501" => Fault::Forbidden { message: error.message.clone() },
+        "25006" => Fault::Forbidden { message: "This key can read, not write.".into() },
+        _ => of_sql(*error),
+    })
+}
+
+/// A value that does not fit its type: 400 naming the field and the type.
+fn of_value(error: &ServerError, labels: &[Label]) -> Fault {
+    let label = parameter_number(error).and_then(|number| labels.get(number - 1));
+    match label {
+        Some(Label::Column(name)) => Fault::invalid(format!("\"{name}\": {}.", error.message)),
+        Some(Label::Filter(name)) => Fault::invalid(format!("{name}: {}.", error.message)),
+        Some(Label::Cursor) => Fault::InvalidCursor,
+        // An id that is no value of the key's type names no row.
+        Some(Label::Id) => Fault::NotFound { table: "this table".into(), id: "this id".into() },
+        Some(Label::Own) | None => Fault::Invalid { message: sentence(error), hint: error.hint.clone() },
+    }
+}
+
+/// `$3` of "unnamed portal parameter $3 = '…'", which PostgreSQL says of a parameter that it can't read.
+fn parameter_number(error: &ServerError) -> Option<usize> {
+    let (_, rest) = error.context.as_deref()?.split_once("parameter $")?;
+    let digits = rest.split(|character: char| !character.is_ascii_digit()).next()?;
+    digits.parse().ok().filter(|number| *number > 0)
+}
+
+/// The fault of an error in the caller's own SQL.
+pub fn of_sql(error: ServerError) -> Fault {
+    match error.code.as_str() {
+        // Cancelled: by the statement's time limit, as nothing else in Kith cancels.
+        "57014" => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
+        "57P01" | "57P02" | "57P03" => unavailable("The database is restarting.", error),
+        "53300" => unavailable("The workspace has too many connections open.", error),
+        code if code.starts_with("08") => unavailable("The connection to the database broke.", error),
+        _ => Fault::Sql(Box::new(SqlFault {
+            message: error.message,
+            sqlstate: error.code,
+            detail: error.detail,
+            hint: error.hint,
+            position: error.position,
+        })),
+    }
+}
+
+/// The fault of an error of the connection, not of a statement.
+#[track_caller]
+pub fn of_connection(error: Error) -> Fault {
+    match error {
+        Error::Server(error) => of_sql(*error),
+        Error::DeadlineExceeded => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
+        Error::ValueTooLarge { limit } => Fault::ResultTooLarge { limit: limit.min(MAX_RESULT_BYTES) },
+        Error::Copy => Fault::Sql(Box::new(SqlFault {
+            message: "COPY is not available over HTTP.".into(),
+            sqlstate: "0A000".into(),
+            ..SqlFault::default()
+        })),
+        Error::Busy(why) => {
+            Fault::Unavailable { retry_after: 1, message: format!("Too many requests at once: {why}.") }
+        }
+        Error::Io(why) => unavailable("The database can't be reached.", why),
+        Error::Stale => unavailable("The table is being changed.", "stale statements again and again"),
+        other => Fault::internal(other),
+    }
+}
+
+#[track_caller]
+fn unavailable(message: &str, cause: impl std::fmt::Display) -> Fault {
+    let place = std::panic::Location::caller();
+    tracing::warn!(%cause, %place, "the database is unavailable");
+    Fault::Unavailable { retry_after: 1, message: message.into() }
+}
+
+/// Message and detail as one text.
+fn sentence(error: &ServerError) -> String {
+    match &error.detail {
+        Some(detail) => format!("{}. {detail}", error.message),
+        None => format!("{}.", error.message),
+    }
+}

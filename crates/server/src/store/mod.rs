@@ -1,0 +1,87 @@
+//! The only room that knows `pg`: cells and their connections, the control plane, catalogs, and running a plan's
+//! statements in a workspace's own sessions.
+//!
+//! The rule that everything rests on: a tenant's table is touched only in a session that logged in as that
+//! tenant's own role (ARCHITECTURE.md, "The one security rule").
+
+pub mod catalogs;
+pub mod cells;
+pub mod control;
+pub mod examine;
+pub mod fault;
+pub mod ground;
+pub mod migrate;
+pub mod provision;
+pub mod raw;
+pub mod run;
+pub mod secrets;
+mod settings;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use pg::pool::{Limits, Pool};
+use pg::watchdog::Watchdog;
+
+use crate::store::catalogs::Catalogs;
+use crate::store::cells::{Cells, Place};
+use crate::store::control::Control;
+use crate::store::secrets::SecretKey;
+
+/// How long a statement may run, in seconds (wire contract, section 4).
+pub const STATEMENT_LIMIT_SECONDS: u64 = 30;
+/// Past this, the backend is ended from outside; the seconds beyond the statement's limit are for a
+/// statement that stopped by itself to say so.
+const WATCHDOG_LIMIT: Duration = Duration::from_secs(STATEMENT_LIMIT_SECONDS + 2);
+
+/// Everything that is stored.
+#[derive(Clone)]
+pub struct Store {
+    /// Connections to tenants' databases.
+    pub pool: Pool,
+    /// The control plane.
+    pub control: Control,
+    /// Where cells are and how to log in there.
+    pub cells: Arc<Cells>,
+    catalogs: Catalogs,
+    secret: SecretKey,
+    /// Held while a sign-up makes a database for itself.
+    making: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Store {
+    /// The store over these cells.
+    pub fn new(cells: Arc<Cells>, secret: SecretKey) -> Store {
+        let watchdog = Watchdog::new(cells.clone());
+        let limits = Limits {
+            max_total: 120,
+            max_per_role: 8,
+            max_queue_per_role: 400,
+            wait: Duration::from_secs(10),
+            max_age: Duration::from_secs(300),
+            max_idle: Duration::from_secs(60),
+        };
+        let pool = Pool::new(limits, cells.clone(), watchdog.clone());
+        let control = Control::new(cells.clone(), watchdog);
+        Store { pool, control, cells, catalogs: Catalogs::default(), secret, making: Arc::default() }
+    }
+
+    /// The secret with which this server names actors in a workspace's database.
+    pub fn secret_of(&self, place: &Place) -> pg::Secret {
+        self.secret.derive("begin request", &place.database)
+    }
+
+    /// Puts the pool's numbers where `/metrics` reads them.
+    pub fn record_pool_metrics(&self) {
+        let stats = self.pool.stats();
+        metrics::gauge!("kith_pool_connections", "state" => "idle").set(stats.idle as f64);
+        metrics::gauge!("kith_pool_connections", "state" => "in_use").set(stats.in_use as f64);
+        metrics::gauge!("kith_pool_waiting").set(stats.waiting as f64);
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+        self.control.close().await;
+    }
+}

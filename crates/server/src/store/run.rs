@@ -1,0 +1,126 @@
+//! Running a plan's statements in the workspace's own session: all of them in one transaction and one round trip.
+
+use std::borrow::Cow;
+
+use pg::Error;
+use pg::conn::{Caps, Format, Frame, Outcome, Statement};
+use pg::pool::Lane;
+use pg::types::TypeCache;
+
+use crm::model::fault::Fault;
+use crm::model::rows::{ResultColumn, Rows};
+use crm::sql::Sql;
+
+use crate::store::cells::Place;
+use crate::store::{Store, WATCHDOG_LIMIT, fault};
+
+/// Rows of a result at most (wire contract, section 4).
+pub const MAX_RESULT_ROWS: usize = 10_000;
+/// Bytes of a result, and of one value, at most.
+pub const MAX_RESULT_BYTES: usize = 10 * 1024 * 1024;
+
+/// The caps of every result.
+pub const CAPS: Caps =
+    Caps { max_rows: MAX_RESULT_ROWS, max_bytes: MAX_RESULT_BYTES, max_value_bytes: MAX_RESULT_BYTES };
+
+/// How often a statement is prepared anew because the table changes under it, before giving up.
+const STALE_TRIES: usize = 4;
+
+/// How a plan's statements are to be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// In the workspace's own role.
+    Full,
+    /// In the viewer's role, in a read-only transaction.
+    ReadOnly,
+}
+
+/// What can come instead of rows.
+#[derive(Debug)]
+pub enum Trouble {
+    /// A fault for the caller.
+    Fault(Fault),
+    /// A unique key is taken; who has it is yet to be found.
+    Taken {
+        /// PostgreSQL's words.
+        message: String,
+        /// The constraint.
+        constraint: String,
+    },
+    /// The table is not what the catalog said; the fault holds if a fresh catalog says the same.
+    CatalogIsOld(Fault),
+}
+
+impl Store {
+    /// Runs the statements in one transaction. `context`, where there is one, goes before them: it names the actor.
+    pub async fn run(
+        &self,
+        place: &Place,
+        access: Access,
+        types: &TypeCache,
+        context: Option<&Sql>,
+        statements: &[Sql],
+        deleting: bool,
+    ) -> Result<Vec<Rows>, Trouble> {
+        let params: Vec<Vec<Option<Cow<'_, str>>>> = context.into_iter().chain(statements).map(borrow).collect();
+        let batch: Vec<Statement<'_>> = context
+            .into_iter()
+            .chain(statements)
+            .zip(&params)
+            .enumerate()
+            .map(|(at, (sql, params))| Statement {
+                sql: &sql.text,
+                params,
+                format: Format::Json,
+                discard: at == 0 && context.is_some(),
+            })
+            .collect();
+        let outcomes = self.run_batch(place, access, types, &batch).await.map_err(|error| {
+            // Which statement failed is not told; only the main one has parameters of the caller's.
+            let labels = statements.first().map_or(&[][..], |sql| &sql.labels);
+            fault::of_record(error, labels, deleting)
+        })?;
+        let own = usize::from(context.is_some());
+        Ok(outcomes.into_iter().skip(own).map(|outcome| rows(outcome.rows)).collect())
+    }
+
+    async fn run_batch(
+        &self,
+        place: &Place,
+        access: Access,
+        types: &TypeCache,
+        batch: &[Statement<'_>],
+    ) -> Result<Vec<Outcome>, Error> {
+        let frame = match access {
+            Access::Full => Frame::Implicit,
+            Access::ReadOnly => Frame::ReadOnly,
+        };
+        let key = place.key(Lane::Rest, access == Access::ReadOnly);
+        let mut lease = self.pool.lease(&key).await?;
+        lease.watch(WATCHDOG_LIMIT);
+        let mut result = lease.run(frame, batch, types, CAPS).await;
+        for _ in 1..STALE_TRIES {
+            if !matches!(result, Err(Error::Stale)) {
+                break;
+            }
+            result = lease.run(frame, batch, types, CAPS).await;
+        }
+        let ended = lease.unwatch();
+        if ended && result.is_err() { Err(Error::DeadlineExceeded) } else { result }
+    }
+}
+
+fn borrow(sql: &Sql) -> Vec<Option<Cow<'_, str>>> {
+    sql.params.iter().map(|param| param.as_deref().map(Cow::Borrowed)).collect()
+}
+
+/// The driver's rows as the model's.
+pub fn rows(rows: pg::rows::Rows) -> Rows {
+    let len = rows.len();
+    let (columns, data, ends) = rows.into_parts();
+    let columns = columns
+        .iter()
+        .map(|column| ResultColumn { name: column.name.clone(), type_name: column.type_name.clone() })
+        .collect();
+    Rows::new(columns, data, ends, len)
+}

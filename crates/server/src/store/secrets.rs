@@ -1,0 +1,83 @@
+//! The one secret of an installation and what is derived from it: database passwords, workspace secrets.
+//!
+//! Nothing derived is stored; the key itself lives in `KITH_SECRET_KEY` or in a file of mode 0600.
+
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use pg::Secret;
+use ring::{digest, hmac};
+
+use crate::clock::random;
+
+/// The installation's key.
+#[derive(Clone)]
+pub struct SecretKey(hmac::Key);
+
+impl std::fmt::Debug for SecretKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SecretKey([secret])")
+    }
+}
+
+impl SecretKey {
+    /// The key of this text; it must have at least 32 characters.
+    pub fn from_text(text: &str) -> Result<SecretKey, String> {
+        let text = text.trim();
+        if text.len() < 32 {
+            return Err("KITH_SECRET_KEY must have at least 32 characters; `openssl rand -hex 32` makes one".into());
+        }
+        let seed = digest::digest(&digest::SHA256, text.as_bytes());
+        Ok(SecretKey(hmac::Key::new(hmac::HMAC_SHA256, seed.as_ref())))
+    }
+
+    /// The key in `DIR/secret_key`, made at the first start.
+    pub fn from_data_dir(dir: &Path) -> Result<SecretKey, String> {
+        let path = dir.join("secret_key");
+        if !path.exists() {
+            write_new(dir, &path).map_err(|error| format!("can't write {}: {error}", path.display()))?;
+        }
+        let text = fs::read_to_string(&path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+        SecretKey::from_text(&text).map_err(|_| format!("{} does not hold a key", path.display()))
+    }
+
+    /// A password, bound to what it is for.
+    pub fn derive(&self, purpose: &str, name: &str) -> Secret {
+        Secret::new(hex(hmac::sign(&self.0, format!("{purpose}\0{name}").as_bytes()).as_ref()))
+    }
+}
+
+/// Writes a whole key under another name first, so that a crash leaves no half key.
+fn write_new(dir: &Path, path: &Path) -> std::io::Result<()> {
+    let part = dir.join("secret_key.part");
+    let _ = fs::remove_file(&part);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
+    writeln!(file, "{}", hex(&random::<32>()))?;
+    file.sync_all()?;
+    fs::rename(&part, path)?;
+    fs::File::open(dir)?.sync_all()
+}
+
+/// Bytes in hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_derived_depends_on_key_purpose_and_name() {
+        let key = SecretKey::from_text(&"k".repeat(32)).unwrap();
+        let other = SecretKey::from_text(&"l".repeat(32)).unwrap();
+        let password = key.derive("role", "w_1").expose().to_owned();
+        assert_eq!(password, key.derive("role", "w_1").expose());
+        assert_ne!(password, key.derive("role", "w_2").expose());
+        assert_ne!(password, key.derive("begin", "w_1").expose());
+        assert_ne!(password, other.derive("role", "w_1").expose());
+        assert!(SecretKey::from_text("short").is_err());
+    }
+}

@@ -1,0 +1,45 @@
+//! Settings pinned in the startup packet of tenants' sessions. They beat whatever the tenant sets for its own
+//! role, and DISCARD ALL returns to them.
+
+/// The settings of a tenant's session. The statement limit is the in-session one; the watchdog's stands behind it.
+pub const TENANT: &[(&str, &str)] = &[
+    ("search_path", "public, extensions"),
+    ("statement_timeout", "30s"),
+    ("lock_timeout", "10s"),
+    ("idle_in_transaction_session_timeout", "60s"),
+    ("idle_session_timeout", "0"),
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+    ("standard_conforming_strings", "on"),
+    ("client_min_messages", "warning"),
+    ("work_mem", "8MB"),
+    ("max_parallel_workers_per_gather", "0"),
+    ("jit", "off"),
+    ("row_security", "on"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_isolation", "read committed"),
+    ("local_preload_libraries", ""),
+    ("exit_on_error", "off"),
+    ("restrict_nonsystem_relation_kind", ""),
+    ("transform_null_equals", "off"),
+    ("array_nulls", "on"),
+    ("xmloption", "content"),
+    ("log_parameter_max_length_on_error", "0"),
+    ("application_name", "kith"),
+];
+
+/// The settings of Kith's own sessions.
+pub const OWN: &[(&str, &str)] = &[
+    ("search_path", "public"),
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("bytea_output", "hex"),
+    ("client_min_messages", "warning"),
+    ("application_name", "kith control"),
+];
