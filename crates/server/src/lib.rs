@@ -2,7 +2,6 @@
 
 pub mod access;
 pub mod answer;
-pub mod bench;
 pub mod clock;
 pub mod config;
 pub mod doctor;

@@ -14,8 +14,8 @@ fn main() -> ExitCode {
     let done = match line.command {
         Command::Serve(config) => runtime.block_on(kith::serve::run(config)),
         Command::Doctor(config) => runtime.block_on(kith::doctor::run(config)),
-        Command::BenchLogin(ask) => runtime.block_on(kith::bench::login(ask)),
-        Command::BenchSql => kith::bench::sql(),
+        Command::BenchLogin(ask) => runtime.block_on(kith::store::bench::login(ask)),
+        Command::BenchSql => kith::store::bench::sql(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

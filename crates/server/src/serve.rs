@@ -2,7 +2,6 @@
 
 use std::future::Future;
 use std::io::Write;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -36,11 +35,11 @@ pub async fn run(config: Config) -> Result<(), String> {
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
-    let mut kith = Kith::start(&config, Clock::System).await?;
+    let kith = Kith::start(&config, Clock::System).await?;
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     // The first line on standard output says that requests are served; who reads it may have gone.
     let _ = writeln!(std::io::stdout(), "kith listening on http://{address}");
-    kith.serve(listener, address, config.public_url.as_deref(), stop).await
+    kith.serve(listener, config.public_url.as_deref(), stop).await
 }
 
 /// Kith, ready to serve: over its database, but without a door yet.
@@ -71,32 +70,44 @@ impl Kith {
 
     /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
     pub async fn serve(
-        &mut self,
+        &self,
         listener: TcpListener,
-        address: SocketAddr,
         public_url: Option<&str>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), String> {
-        let public_url =
-            public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
-        let house = House {
-            store: self.store.clone(),
-            keys: Keys::default(),
-            clock: self.clock.clone(),
-            public_url: public_url.into(),
-            ready: Arc::new(AtomicBool::new(true)),
-            database_taken: self.database_taken.clone(),
-            metrics: self.metrics.clone(),
-        };
-        let ready = house.ready.clone();
         let lost = tokio::select! {
-            lost = accept(listener, door::router(house), ready, stop) => lost,
+            lost = self.open_door(listener, public_url, self.clock.clone(), stop) => lost,
             error = self.ground.lost() => Err(format!("the database is lost: {error}")),
         };
         self.warming.abort();
         self.store.close().await;
         self.ground.close().await;
         lost
+    }
+
+    /// Serves requests until `stop` is done, and lets those under way finish. A house may have several doors, each with a
+    /// time of its own.
+    pub async fn open_door(
+        &self,
+        listener: TcpListener,
+        public_url: Option<&str>,
+        clock: Clock,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), String> {
+        let address = listener.local_addr().map_err(|error| error.to_string())?;
+        let public_url =
+            public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
+        let house = House {
+            store: self.store.clone(),
+            keys: Keys::default(),
+            clock,
+            public_url: public_url.into(),
+            ready: Arc::new(AtomicBool::new(true)),
+            database_taken: self.database_taken.clone(),
+            metrics: self.metrics.clone(),
+        };
+        let ready = house.ready.clone();
+        accept(listener, door::router(house), ready, stop).await
     }
 }
 

@@ -19,8 +19,8 @@ pub async fn ready(State(house): State<Arc<House>>) -> Response {
     if !house.ready.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response();
     }
-    match house.store.control.query("SELECT 1", &[]).await {
-        Ok(_) => "ready\n".into_response(),
+    match house.store.control.ping().await {
+        Ok(()) => "ready\n".into_response(),
         Err(error) => {
             tracing::warn!(%error, "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()

@@ -77,6 +77,11 @@ impl Control {
         self.pool.lease(&self.key).await?.query(sql, params).await
     }
 
+    /// Whether the control database answers.
+    pub async fn ping(&self) -> Result<(), Error> {
+        self.query("SELECT 1", &[]).await.map(drop)
+    }
+
     /// Ends all connections.
     pub async fn close(&self) {
         self.pool.close().await;
