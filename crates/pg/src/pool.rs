@@ -20,6 +20,8 @@ use crate::conn::Conn;
 use crate::error::Error;
 use crate::watchdog::{Guard, Watchdog};
 
+/// How long a log-in may take: one that takes longer meets a server that is stuck.
+const LOG_IN_LIMIT: Duration = Duration::from_secs(10);
 /// How long a reset may take before the connection is given up.
 const RESET_LIMIT: Duration = Duration::from_secs(3);
 
@@ -60,7 +62,7 @@ pub struct Limits {
     pub max_per_role: usize,
     /// Requests of one key that may wait.
     pub max_queue_per_role: usize,
-    /// How long one request may wait for a place, and how long a log-in may take.
+    /// How long one request may wait for a place.
     pub wait: Duration,
     /// A connection older than this is closed when it comes back.
     pub max_age: Duration,
@@ -133,9 +135,9 @@ impl Pool {
             place.conn = None;
         }
         if place.conn.is_none() {
-            let limit = self.inner.limits.wait;
-            let opening = timeout(limit, self.inner.connect.open(key)).await;
-            let conn = opening.map_err(|_| Error::Busy(format!("no log-in to the database within {limit:?}")))??;
+            let opening = timeout(LOG_IN_LIMIT, self.inner.connect.open(key)).await;
+            let conn =
+                opening.map_err(|_| Error::Busy(format!("no log-in to the database within {LOG_IN_LIMIT:?}")))??;
             self.inner.opened.fetch_add(1, Ordering::Relaxed);
             place.opened = Instant::now();
             place.conn = Some(conn);

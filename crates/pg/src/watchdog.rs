@@ -25,14 +25,12 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A signal that has not ended its backend by then is sent again.
 const AGAIN: Duration = Duration::from_secs(2);
 /// Looks at whether a backend has gone come sooner at first, for the sake of who waits for its place.
-const FIRST_LOOKS: [Duration; 4] = [
-    Duration::from_millis(5),
-    Duration::from_millis(25),
-    Duration::from_millis(150),
-    Duration::from_millis(500),
-];
+const FIRST_LOOKS: [Duration; 4] =
+    [Duration::from_millis(5), Duration::from_millis(25), Duration::from_millis(150), Duration::from_millis(500)];
 /// Whoever waits for a backend to go waits no longer than this.
 const HELD: Duration = Duration::from_secs(5);
+/// What a limit that no clock can hold comes to: thirty years.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 /// After so many signals only a person can help.
 const MOST_ATTEMPTS: u32 = 100;
 
@@ -111,7 +109,7 @@ pub struct Guard {
 
 impl Guard {
     /// True once the time was up and the backend is being ended. It stays true: the connection must not be used
-    /// again, whatever it answered.
+    /// again, whatever it answered (a lease must be discarded).
     pub fn fired(&self) -> bool {
         self.backend.fired.load(Ordering::Acquire)
     }
@@ -129,37 +127,16 @@ impl Watchdog {
     /// # Panics
     /// Outside of a tokio runtime.
     pub fn new(admin: Arc<dyn Admin>) -> Watchdog {
-        Watchdog {
-            inner: Arc::new(Inner {
-                admin,
-                runtime: Handle::current(),
-                cells: Mutex::default(),
-            }),
-        }
+        Watchdog { inner: Arc::new(Inner { admin, runtime: Handle::current(), cells: Mutex::default() }) }
     }
 
     /// From now until the guard is dropped the backend may run for `limit`; then it is ended.
-    pub fn watch(
-        &self,
-        cell: u32,
-        pid: i32,
-        role: Arc<str>,
-        database: Arc<str>,
-        limit: Duration,
-    ) -> Guard {
+    pub fn watch(&self, cell: u32, pid: i32, role: Arc<str>, database: Arc<str>, limit: Duration) -> Guard {
         let cell = self.cell(cell);
-        let backend = Arc::new(Backend {
-            pid,
-            role,
-            database,
-            fired: AtomicBool::new(false),
-        });
-        let entry = Entry {
-            backend: backend.clone(),
-            attempts: 0,
-            ending: None,
-        };
-        let due = cell.enter(Instant::now() + limit, entry);
+        let backend = Arc::new(Backend { pid, role, database, fired: AtomicBool::new(false) });
+        let entry = Entry { backend: backend.clone(), attempts: 0, ending: None };
+        let now = Instant::now();
+        let due = cell.enter(now.checked_add(limit).unwrap_or(now + NEVER), entry);
         Guard { cell, due, backend }
     }
 
@@ -178,45 +155,18 @@ impl Watchdog {
         held: Box<dyn Send>,
     ) {
         let now = Instant::now();
-        let backend = Arc::new(Backend {
-            pid,
-            role,
-            database,
-            fired: AtomicBool::new(true),
-        });
-        let ending = Ending {
-            since: now,
-            signalled: now,
-            held: Some(held),
-        };
-        self.cell(cell).enter(
-            now,
-            Entry {
-                backend,
-                attempts: 0,
-                ending: Some(ending),
-            },
-        );
+        let backend = Arc::new(Backend { pid, role, database, fired: AtomicBool::new(true) });
+        let ending = Ending { since: now, signalled: now, held: Some(held) };
+        self.cell(cell).enter(now, Entry { backend, attempts: 0, ending: Some(ending) });
     }
 
     fn cell(&self, id: u32) -> Arc<Cell> {
         let cell = {
-            let mut cells = self
-                .inner
-                .cells
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            cells
-                .entry(id)
-                .or_insert_with(|| Arc::new(Cell::new()))
-                .clone()
+            let mut cells = self.inner.cells.lock().unwrap_or_else(PoisonError::into_inner);
+            cells.entry(id).or_insert_with(|| Arc::new(Cell::new())).clone()
         };
         if !std::mem::replace(&mut cell.book().attended, true) {
-            let attendant = Attendant {
-                cell: cell.clone(),
-                id,
-                admin: self.inner.admin.clone(),
-            };
+            let attendant = Attendant { cell: cell.clone(), id, admin: self.inner.admin.clone() };
             self.inner.runtime.spawn(attendant.run());
         }
         cell
@@ -235,17 +185,8 @@ impl Drop for Inner {
 
 impl Cell {
     fn new() -> Cell {
-        let book = Book {
-            due: BTreeMap::new(),
-            next: 0,
-            sleeps_until: None,
-            attended: false,
-            closed: false,
-        };
-        Cell {
-            book: Mutex::new(book),
-            wake: Notify::new(),
-        }
+        let book = Book { due: BTreeMap::new(), next: 0, sleeps_until: None, attended: false, closed: false };
+        Cell { book: Mutex::new(book), wake: Notify::new() }
     }
 
     fn book(&self) -> MutexGuard<'_, Book> {
@@ -286,10 +227,7 @@ impl Cell {
             if book.closed && book.due.is_empty() {
                 return false;
             }
-            let until = book
-                .due
-                .first_key_value()
-                .map_or(latest, |((at, _), _)| latest.min(*at));
+            let until = book.due.first_key_value().map_or(latest, |((at, _), _)| latest.min(*at));
             book.sleeps_until = Some(until);
             until
         };
@@ -385,35 +323,19 @@ impl Attendant {
 }
 
 async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
-    timeout(PATIENCE, work)
-        .await
-        .unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())))
+    timeout(PATIENCE, work).await.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
 /// Sends the signal where it is due, or looks whether the backend has gone. The time until the next look; none where
 /// there is nothing left to do. An error is one of the connection.
 async fn end(conn: &mut Conn, entry: &mut Entry) -> Result<Option<Duration>, Error> {
     let now = Instant::now();
-    let Backend {
-        pid,
-        role,
-        database,
-        ..
-    } = &*entry.backend;
+    let Backend { pid, role, database, .. } = &*entry.backend;
     let first = entry.attempts == 0;
-    let ending = entry.ending.get_or_insert(Ending {
-        since: now,
-        signalled: now,
-        held: None,
-    });
+    let ending = entry.ending.get_or_insert(Ending { since: now, signalled: now, held: None });
     let signals = first || now.saturating_duration_since(ending.signalled) >= AGAIN;
     let pid_text = pid.to_string();
-    let params = [
-        Some(pid_text.as_str()),
-        Some(&**role),
-        Some(&**database),
-        Some(if signals { "t" } else { "f" }),
-    ];
+    let params = [Some(pid_text.as_str()), Some(&**role), Some(&**database), Some(if signals { "t" } else { "f" })];
     let still_there = match in_time(conn.query(TERMINATE, &params)).await {
         Ok(rows) => !rows.is_empty(),
         // Its own rights, not the connection: trying again would change nothing.
@@ -429,12 +351,7 @@ async fn end(conn: &mut Conn, entry: &mut Entry) -> Result<Option<Duration>, Err
     if signals {
         ending.signalled = now;
         if !first {
-            tracing::warn!(
-                pid,
-                role = &**role,
-                database = &**database,
-                "a backend does not end; signalled again"
-            );
+            tracing::warn!(pid, role = &**role, database = &**database, "a backend does not end; signalled again");
         }
     }
     if ending.since.elapsed() >= HELD {
@@ -442,18 +359,8 @@ async fn end(conn: &mut Conn, entry: &mut Entry) -> Result<Option<Duration>, Err
     }
     entry.attempts += 1;
     if entry.attempts >= MOST_ATTEMPTS {
-        tracing::error!(
-            pid,
-            role = &**role,
-            database = &**database,
-            "a backend cannot be ended"
-        );
+        tracing::error!(pid, role = &**role, database = &**database, "a backend cannot be ended");
         return Ok(None);
     }
-    Ok(Some(
-        FIRST_LOOKS
-            .get(entry.attempts as usize - 1)
-            .copied()
-            .unwrap_or(AGAIN),
-    ))
+    Ok(Some(FIRST_LOOKS.get(entry.attempts as usize - 1).copied().unwrap_or(AGAIN)))
 }

@@ -150,7 +150,7 @@ async fn a_lease_whose_time_is_up_is_not_used_again() {
 
 #[tokio::test]
 async fn who_waits_too_long_or_behind_too_many_is_told_so() {
-    let limits = Limits { max_per_role: 1, max_queue_per_role: 2, wait: Duration::from_millis(100), ..LIMITS };
+    let limits = Limits { max_per_role: 1, max_queue_per_role: 2, wait: Duration::from_secs(1), ..LIMITS };
     let (pool, keys) = pool(1, limits).await;
     let lease = pool.lease(&keys[0]).await.unwrap();
     let waiting: Vec<_> = (0..2)

@@ -14,6 +14,8 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::OFlags;
+
 use super::identity::Identity;
 use crate::error::Error;
 
@@ -88,8 +90,16 @@ pub(crate) fn major_version(identity: &Identity, data_dir: &Path) -> Result<Opti
 fn lock(data_dir: &Path) -> Result<File, Error> {
     let path = data_dir.join(LOCK);
     let fault = |error: io::Error| Error::Config(format!("cannot lock {}: {error}", path.display()));
-    let mut file =
-        File::options().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(fault)?;
+    let mut file = File::options()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        // The directory may be the server's own: a link there must not make root write elsewhere.
+        .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
+        .open(&path)
+        .map_err(fault)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -162,7 +172,8 @@ fn private_dir(path: &Path, identity: &Identity) -> io::Result<()> {
         }
         Err(error) => return Err(error),
     }
-    fs::set_permissions(path, Permissions::from_mode(0o700))
+    let set_mode = || fs::set_permissions(path, Permissions::from_mode(0o700));
+    identity.act(set_mode).map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 //! Only who holds the data directory's lock may call this.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -20,14 +20,17 @@ const KILLED: Duration = Duration::from_secs(5);
 /// Ends what is left of an earlier server, and removes a pid file that would mislead PostgreSQL. Everything is
 /// done under the server's identity, so that a wrong guess can hit nobody else's process.
 pub(crate) fn end(dir: &DataDir) -> Result<(), Error> {
-    let pgdata = dir.pgdata();
+    // As the processes see it: an operator may have put it on another disk, with a link in its place.
+    let pgdata = fs::canonicalize(dir.pgdata()).unwrap_or_else(|_| dir.pgdata());
+    let unfinished = dir.path.join(UNFINISHED);
     let work = || {
         if let Some(pid) = postmaster_of(&pgdata) {
             tracing::warn!(pid = pid.as_raw_pid(), "stopping a PostgreSQL that an earlier kith left behind");
             signal(&[pid], Signal::INT);
             wait_until_gone(&[pid], FAST);
         }
-        let left = working_in(&dir.path);
+        let dirs = [&*pgdata, &*unfinished];
+        let left = working_in(&dirs);
         if !left.is_empty() {
             tracing::warn!(processes = left.len(), "ending processes of an earlier PostgreSQL");
             // Nothing is lost: what they had committed is in the log of the write-ahead.
@@ -36,7 +39,7 @@ pub(crate) fn end(dir: &DataDir) -> Result<(), Error> {
         }
         // A pid may have been given to somebody else since, after a restart of a container for certain; PostgreSQL
         // would take that process for a living postmaster.
-        if fs::exists(pgdata.join("postmaster.pid")).unwrap_or(false) && working_in(&dir.path).is_empty() {
+        if fs::exists(pgdata.join("postmaster.pid")).unwrap_or(false) && working_in(&dirs).is_empty() {
             let _ = fs::remove_file(pgdata.join("postmaster.pid"));
         }
     };
@@ -51,20 +54,19 @@ fn postmaster_of(pgdata: &Path) -> Option<Pid> {
 }
 
 /// Every process that works in the server's files, finished or not: a backend never leaves its data directory.
-fn working_in(data_dir: &Path) -> Vec<Pid> {
-    let (pgdata, unfinished) = (data_dir.join(super::data_dir::PGDATA), data_dir.join(UNFINISHED));
+fn working_in(dirs: &[&Path]) -> Vec<Pid> {
     let Ok(entries) = fs::read_dir("/proc") else {
         return Vec::new();
     };
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok().and_then(Pid::from_raw))
-        .filter(|pid| cwd(*pid).is_some_and(|cwd| cwd == pgdata || cwd == unfinished))
+        .filter(|pid| cwd(*pid).is_some_and(|cwd| dirs.contains(&cwd.as_path())))
         .collect()
 }
 
 /// The working directory of a process of ours that is called `postgres`. Not its executable: that may have been
 /// replaced under it.
-fn cwd(pid: Pid) -> Option<std::path::PathBuf> {
+fn cwd(pid: Pid) -> Option<PathBuf> {
     let proc = Path::new("/proc").join(pid.as_raw_pid().to_string());
     let name = fs::read_to_string(proc.join("comm")).ok()?;
     let cwd = fs::read_link(proc.join("cwd")).ok()?;

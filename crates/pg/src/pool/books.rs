@@ -83,23 +83,13 @@ pub(super) struct Outcome<C, W> {
 
 impl<C, W> Default for Outcome<C, W> {
     fn default() -> Self {
-        Outcome {
-            granted: Vec::new(),
-            close: Vec::new(),
-        }
+        Outcome { granted: Vec::new(), close: Vec::new() }
     }
 }
 
 impl<C, W> Slot<C, W> {
     fn new(epoch: u64) -> Self {
-        Slot {
-            idle: VecDeque::new(),
-            used: 0,
-            resetting: 0,
-            waiters: BTreeMap::new(),
-            epoch,
-            in_ring: false,
-        }
+        Slot { idle: VecDeque::new(), used: 0, resetting: 0, waiters: BTreeMap::new(), epoch, in_ring: false }
     }
 
     /// Whether a waiter of this key could do with a place now. Those for whom a reset connection is on its way are
@@ -134,13 +124,7 @@ impl<C, W> Books<C, W> {
 
     /// Asks for a place. `waiter` is called only where there is none now. What is to be closed to make room is put
     /// into `close`.
-    pub(super) fn ask(
-        &mut self,
-        key: &Key,
-        now: Instant,
-        waiter: impl FnOnce() -> W,
-        close: &mut Vec<C>,
-    ) -> Ask<C> {
+    pub(super) fn ask(&mut self, key: &Key, now: Instant, waiter: impl FnOnce() -> W, close: &mut Vec<C>) -> Ask<C> {
         if self.closed {
             return Ask::Closed;
         }
@@ -189,20 +173,9 @@ impl<C, W> Books<C, W> {
     }
 
     /// A place comes back, with its connection where that can be used again.
-    pub(super) fn give_back(
-        &mut self,
-        grant: Grant<C>,
-        was_reset: bool,
-        now: Instant,
-    ) -> Outcome<C, W> {
+    pub(super) fn give_back(&mut self, grant: Grant<C>, was_reset: bool, now: Instant) -> Outcome<C, W> {
         let mut outcome = Outcome::default();
-        let Grant {
-            key,
-            connection,
-            opened,
-            turn,
-            epoch,
-        } = grant;
+        let Grant { key, connection, opened, turn, epoch } = grant;
         let Some(slot) = self.slots.get_mut(&key) else {
             debug_assert!(false, "a place in use keeps its slot");
             return outcome;
@@ -216,12 +189,7 @@ impl<C, W> Books<C, W> {
                     && now.saturating_duration_since(opened) < self.limits.max_age =>
             {
                 self.sequence += 1;
-                slot.idle.push_back(Idle {
-                    sequence: self.sequence,
-                    connection,
-                    opened,
-                    since: now,
-                });
+                slot.idle.push_back(Idle { sequence: self.sequence, connection, opened, since: now });
                 self.lru.insert(self.sequence, key.clone());
                 self.idle += 1;
             }
@@ -244,12 +212,7 @@ impl<C, W> Books<C, W> {
     pub(super) fn evict(&mut self, which: impl Fn(&Key) -> bool, now: Instant) -> Outcome<C, W> {
         let mut outcome = Outcome::default();
         self.epoch += 1;
-        let keys: Vec<Key> = self
-            .slots
-            .keys()
-            .filter(|key| which(key))
-            .cloned()
-            .collect();
+        let keys: Vec<Key> = self.slots.keys().filter(|key| which(key)).cloned().collect();
         for key in &keys {
             let slot = self.slots.get_mut(key).expect("a key of the map");
             slot.epoch = self.epoch;
@@ -273,20 +236,10 @@ impl<C, W> Books<C, W> {
                 || now.saturating_duration_since(idle.opened) >= limits.max_age
         };
         let mut close = Vec::new();
-        let keys: Vec<(u64, Key)> = self
-            .lru
-            .iter()
-            .map(|(sequence, key)| (*sequence, key.clone()))
-            .collect();
+        let keys: Vec<(u64, Key)> = self.lru.iter().map(|(sequence, key)| (*sequence, key.clone())).collect();
         for (sequence, key) in keys {
-            let slot = self
-                .slots
-                .get_mut(&key)
-                .expect("an idle connection keeps its slot");
-            if let Some(at) = slot
-                .idle
-                .iter()
-                .position(|idle| idle.sequence == sequence && old(idle))
+            let slot = self.slots.get_mut(&key).expect("an idle connection keeps its slot");
+            if let Some(at) = slot.idle.iter().position(|idle| idle.sequence == sequence && old(idle))
                 && let Some(idle) = slot.idle.remove(at)
             {
                 self.lru.remove(&sequence);
@@ -331,13 +284,7 @@ impl<C, W> Books<C, W> {
     fn take_place(&mut self, key: &Key, now: Instant, close: &mut Vec<C>) -> Option<Grant<C>> {
         let slot = self.slots.get_mut(key)?;
         let epoch = slot.epoch;
-        let mut grant = Grant {
-            key: key.clone(),
-            connection: None,
-            opened: now,
-            turn: now,
-            epoch,
-        };
+        let mut grant = Grant { key: key.clone(), connection: None, opened: now, turn: now, epoch };
         // The one used last: its caches are warm, and the others may grow old.
         if let Some(idle) = slot.idle.pop_back() {
             slot.used += 1;
@@ -353,10 +300,7 @@ impl<C, W> Books<C, W> {
             return Some(grant);
         }
         let (_, victim) = self.lru.pop_first()?;
-        let idle = self
-            .slots
-            .get_mut(&victim)
-            .and_then(|slot| slot.idle.pop_front());
+        let idle = self.slots.get_mut(&victim).and_then(|slot| slot.idle.pop_front());
         close.push(idle.expect("what the LRU names is idle").connection);
         self.idle -= 1;
         self.evicted += 1;
@@ -366,28 +310,15 @@ impl<C, W> Books<C, W> {
     }
 
     /// Gives the first waiter of `key` a place, if it could use one and there is one.
-    fn serve(
-        &mut self,
-        key: &Key,
-        now: Instant,
-        turn: Instant,
-        outcome: &mut Outcome<C, W>,
-    ) -> bool {
-        if !self
-            .slots
-            .get(key)
-            .is_some_and(|slot| slot.could_use_one(&self.limits))
-        {
+    fn serve(&mut self, key: &Key, now: Instant, turn: Instant, outcome: &mut Outcome<C, W>) -> bool {
+        if !self.slots.get(key).is_some_and(|slot| slot.could_use_one(&self.limits)) {
             return true;
         }
         let Some(mut grant) = self.take_place(key, now, &mut outcome.close) else {
             return false;
         };
         grant.turn = turn;
-        let waiter = self
-            .slots
-            .get_mut(key)
-            .and_then(|slot| slot.waiters.pop_first());
+        let waiter = self.slots.get_mut(key).and_then(|slot| slot.waiters.pop_first());
         let (_, waiter) = waiter.expect("it could use one, so somebody waits");
         self.waiting -= 1;
         outcome.granted.push((waiter, grant));
