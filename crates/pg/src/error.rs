@@ -115,12 +115,7 @@ impl ServerError {
 
     /// An error that the server would have given, found before anything was sent.
     pub(crate) fn local(code: &str, message: &str) -> ServerError {
-        ServerError {
-            severity: "ERROR".into(),
-            code: code.into(),
-            message: message.into(),
-            ..ServerError::default()
-        }
+        ServerError { severity: "ERROR".into(), code: code.into(), message: message.into(), ..ServerError::default() }
     }
 
     /// True where the server closes the connection after this error.

@@ -4,6 +4,7 @@
 pub mod cluster;
 pub mod conn;
 pub mod error;
+pub mod params;
 pub mod pool;
 pub mod rows;
 pub mod scram;

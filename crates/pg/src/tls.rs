@@ -33,11 +33,7 @@ pub(crate) enum Negotiated {
 }
 
 /// Asks the server for TLS and carries it out.
-pub(crate) async fn negotiate(
-    mut stream: TcpStream,
-    host: &str,
-    tls: &Tls,
-) -> Result<Negotiated, Error> {
+pub(crate) async fn negotiate(mut stream: TcpStream, host: &str, tls: &Tls) -> Result<Negotiated, Error> {
     let mut request = bytes::BytesMut::new();
     postgres_protocol::message::frontend::ssl_request(&mut request);
     stream.write_all(&request).await?;
@@ -88,9 +84,7 @@ fn roots(file: Option<&Path>) -> Result<RootCertStore, Error> {
         }
         return Ok(roots);
     };
-    let wrong = |what: &dyn std::fmt::Display| {
-        Error::Config(format!("sslrootcert {}: {what}", file.display()))
-    };
+    let wrong = |what: &dyn std::fmt::Display| Error::Config(format!("sslrootcert {}: {what}", file.display()));
     for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
         let certificate = certificate.map_err(|error| wrong(&error))?;
         roots.add(certificate).map_err(|error| wrong(&error))?;
@@ -121,13 +115,7 @@ impl ServerCertVerifier for AnyName {
         if let Some(roots) = &self.roots {
             let certificate = ParsedCertificate::try_from(end_entity)?;
             let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(
-                &certificate,
-                roots,
-                intermediates,
-                now,
-                algorithms,
-            )?;
+            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
         }
         Ok(ServerCertVerified::assertion())
     }

@@ -71,12 +71,7 @@ impl Conn {
     }
 
     /// Looks up types and puts them, and all that they contain, into the cache.
-    pub(super) async fn look_up(
-        &mut self,
-        oids: Vec<u32>,
-        types: &TypeCache,
-        boundary: Boundary,
-    ) -> Result<(), Error> {
+    pub(super) async fn look_up(&mut self, oids: Vec<u32>, types: &TypeCache, boundary: Boundary) -> Result<(), Error> {
         if oids.is_empty() {
             return Ok(());
         }
@@ -88,12 +83,7 @@ impl Conn {
         Ok(())
     }
 
-    async fn text_rows(
-        &mut self,
-        sql: &str,
-        params: &[Option<&str>],
-        boundary: Boundary,
-    ) -> Result<Rows, Error> {
+    async fn text_rows(&mut self, sql: &str, params: &[Option<&str>], boundary: Boundary) -> Result<Rows, Error> {
         write(self.wire.outbox(), |outbox| {
             frontend::parse("", sql, [], outbox)?;
             bind(outbox, "", params)?;

@@ -18,8 +18,10 @@ pub(super) struct Collect {
     pub(super) stale_type: bool,
     /// How many rows came, kept or not.
     pub(super) seen: usize,
-    format: Format,
-    caps: Caps,
+    /// Whether the server is left at once at a value that is too large.
+    pub(super) breaks_off: bool,
+    pub(super) format: Format,
+    pub(super) caps: Caps,
 }
 
 impl Collect {
@@ -30,6 +32,7 @@ impl Collect {
             is_too_large: false,
             stale_type: false,
             seen: 0,
+            breaks_off: false,
             format,
             caps: Caps {
                 max_rows: caps.max_rows,
@@ -123,10 +126,7 @@ pub(super) enum End {
 
 impl Conn {
     /// Reads the replies to Bind and Execute. Without a `collect` the rows are skipped.
-    pub(super) async fn statement_end(
-        &mut self,
-        mut collect: Option<&mut Collect>,
-    ) -> Result<End, Error> {
+    pub(super) async fn statement_end(&mut self, mut collect: Option<&mut Collect>) -> Result<End, Error> {
         let mut bound = false;
         loop {
             let keep = collect.as_ref().map_or(Keep::Nothing, |collect| collect.keep());
@@ -148,6 +148,10 @@ impl Conn {
                 (Reply::CopyOut, _) => return Ok(End::CopyOut),
                 (Reply::CopyBoth, _) => return Ok(End::CopyBoth),
                 (other, _) => return Err(self.lost(out_of_place(&other))),
+            }
+            if let Some(collect) = collect.as_ref().filter(|it| it.is_too_large && it.breaks_off) {
+                let limit = collect.caps.max_value_bytes;
+                return Err(self.lost(Error::ValueTooLarge { limit }));
             }
         }
     }

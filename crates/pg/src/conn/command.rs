@@ -41,8 +41,9 @@ fn after_comment(sql: &str) -> &str {
 /// main statement knows.
 pub(super) fn of_cut_result(sql: &str) -> String {
     match first_word(sql).as_str() {
-        word @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "EXPLAIN" | "SHOW" | "FETCH" | "CALL"
-        | "EXECUTE") => word.into(),
+        word @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "EXPLAIN" | "SHOW" | "FETCH" | "CALL" | "EXECUTE") => {
+            word.into()
+        }
         _ => "SELECT".into(),
     }
 }

@@ -31,11 +31,7 @@ impl Conn {
             settings: Settings::default(),
             statements: Statements::default(),
         };
-        let identity = [
-            ("user", login.user),
-            ("database", login.database),
-            ("client_encoding", "UTF8"),
-        ];
+        let identity = [("user", login.user), ("database", login.database), ("client_encoding", "UTF8")];
         let settings = login.settings.iter().copied();
         let settings = settings.filter(|(name, _)| *name != "client_encoding");
         frontend::startup_message(identity.into_iter().chain(settings), conn.wire.outbox())
@@ -65,12 +61,7 @@ impl Conn {
 
     /// Answers an authentication request. The server is believed to have let us in only after it has proved, where
     /// SCRAM was begun, that it knows the password too.
-    fn authenticate(
-        &mut self,
-        login: &Login<'_>,
-        security: &Security,
-        scram: &mut Option<Scram>,
-    ) -> Result<(), Error> {
+    fn authenticate(&mut self, login: &Login<'_>, security: &Security, scram: &mut Option<Scram>) -> Result<(), Error> {
         let body = self.wire.bytes().to_vec();
         let Some((kind, data)) = body.split_first_chunk() else {
             return Err(out_of_place(&Reply::Auth));
@@ -82,9 +73,7 @@ impl Conn {
             (3, None) if security.is_private => {
                 frontend::password_message(login.password.as_bytes(), outbox).map_err(failed)
             }
-            (3, None) => {
-                Err(Error::Auth("the server asks for the password in clear, without TLS".into()))
-            }
+            (3, None) => Err(Error::Auth("the server asks for the password in clear, without TLS".into())),
             (5, None) => {
                 let salt = *data.first_chunk().ok_or_else(|| out_of_place(&Reply::Auth))?;
                 let hash = md5_hash(login.user.as_bytes(), login.password.as_bytes(), salt);
@@ -155,9 +144,7 @@ async fn connect(target: &Target) -> Result<(Stream, Security), Error> {
     }
     match tls::negotiate(stream, host, &target.tls).await? {
         tls::Negotiated::Plain(stream) => Ok((Stream::Tcp(stream), plain)),
-        tls::Negotiated::Tls { stream, endpoint } => {
-            Ok((Stream::Tls(stream), Security { is_private: true, endpoint }))
-        }
+        tls::Negotiated::Tls { stream, endpoint } => Ok((Stream::Tls(stream), Security { is_private: true, endpoint })),
     }
 }
 

@@ -27,9 +27,9 @@ pub(super) enum Reply {
     NoData,
     /// A row within the caps.
     Row,
-    /// A row whose values are within the caps, but not all of them together.
+    /// A row whose values are within the caps, but not all of them together. It has not been read to its end.
     WideRow,
-    /// A row with a value over the cap.
+    /// A row with a value over the cap. It has not been read to its end.
     HugeValue,
     /// CommandComplete.
     Complete,
@@ -71,24 +71,22 @@ impl Conn {
             let header = self.wire.header().await?;
             match header.tag {
                 tags::DATA_ROW_TAG => match keep {
-                    Keep::Nothing => self.wire.skip(header).await?,
+                    Keep::Nothing => self.wire.skip(header),
                     Keep::Within(caps) => return self.row(header, caps).await,
                 },
-                tags::NOTICE_RESPONSE_TAG | tags::NOTIFICATION_RESPONSE_TAG => {
-                    self.wire.skip(header).await?;
-                }
+                tags::NOTICE_RESPONSE_TAG | tags::NOTIFICATION_RESPONSE_TAG => self.wire.skip(header),
                 tags::PARAMETER_STATUS_TAG => self.parameter_status(header).await?,
                 tags::ERROR_RESPONSE_TAG => {
                     self.wire.body(header.len.min(MAX_ERROR)).await?;
                     let error = ServerError::parse(self.wire.bytes());
-                    self.wire.skip(header).await?;
+                    self.wire.skip(header);
                     return match error.is_fatal() {
                         true => Err(error.into()),
                         false => Ok(Reply::Failed(Box::new(error))),
                     };
                 }
                 tags::COPY_DATA_TAG => {
-                    self.wire.skip(header).await?;
+                    self.wire.skip(header);
                     return Ok(Reply::CopyData(header.len));
                 }
                 _ => return self.control(header).await,
@@ -167,7 +165,7 @@ impl Conn {
         }
         match reply {
             Reply::Row => self.wire.body(header.len).await?,
-            _ => self.wire.skip(header).await?,
+            _ => self.wire.skip(header),
         }
         Ok(reply)
     }
@@ -177,7 +175,7 @@ impl Conn {
         let mut parts = self.wire.bytes().split(|byte| *byte == 0);
         let mut next = || String::from_utf8_lossy(parts.next().unwrap_or_default()).into_owned();
         let (name, value) = (next(), next());
-        self.wire.skip(header).await?;
+        self.wire.skip(header);
         self.settings.report(&name, value);
         Ok(())
     }

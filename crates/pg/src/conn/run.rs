@@ -60,11 +60,7 @@ impl Conn {
     }
 
     /// Describes a statement without running it, and keeps it prepared. No round trip where it is prepared already.
-    pub async fn describe(
-        &mut self,
-        sql: &str,
-        types: &TypeCache,
-    ) -> Result<Arc<Description>, Error> {
+    pub async fn describe(&mut self, sql: &str, types: &TypeCache) -> Result<Arc<Description>, Error> {
         self.begin_request()?;
         match self.plans(std::iter::once(sql), types).await {
             Ok(mut plans) => {
@@ -85,13 +81,7 @@ impl Conn {
         error
     }
 
-    fn send(
-        &mut self,
-        frame: Frame,
-        statements: &[Statement<'_>],
-        plans: &[Plan],
-        caps: Caps,
-    ) -> Result<(), Error> {
+    fn send(&mut self, frame: Frame, statements: &[Statement<'_>], plans: &[Plan], caps: Caps) -> Result<(), Error> {
         let (before, after) = frame.around();
         // One row more than is wanted tells whether there are more.
         let max_rows = i32::try_from(caps.max_rows).map_or(0, |rows| rows.saturating_add(1));
@@ -133,15 +123,14 @@ impl Conn {
         for (index, plan) in plans[..plans.len() - after.len()].iter().enumerate() {
             let own = index.checked_sub(before.len()).map(|index| &statements[index]);
             let kept = own.filter(|statement| !statement.discard);
-            let mut collect =
-                kept.map(|kept| Collect::new(&plan.description, kept.format, caps));
+            let mut collect = kept.map(|kept| Collect {
+                // What could commit must not be read to its end.
+                breaks_off: frame == Frame::Implicit,
+                ..Collect::new(&plan.description, kept.format, caps)
+            });
             let end = self.statement_end(collect.as_mut()).await?;
             if collect.as_ref().is_some_and(|collect| collect.is_too_large) {
-                let error = Error::ValueTooLarge { limit: caps.max_value_bytes };
-                if frame == Frame::Implicit {
-                    return Err(self.lost(error));
-                }
-                result = result.and(Err(error));
+                result = result.and(Err(Error::ValueTooLarge { limit: caps.max_value_bytes }));
             }
             match (end, own) {
                 (End::Failed { error, bound }, _) => {
@@ -206,7 +195,6 @@ fn outcome(
 fn stale_or(error: Box<ServerError>, bound: bool) -> Error {
     let is_gone = error.code == "26000";
     // "cached plan must not change result type", in whatever language.
-    let is_changed =
-        error.code == "0A000" && error.routine.as_deref() == Some("RevalidateCachedQuery");
+    let is_changed = error.code == "0A000" && error.routine.as_deref() == Some("RevalidateCachedQuery");
     if !bound && (is_gone || is_changed) { Error::Stale } else { Error::Server(error) }
 }

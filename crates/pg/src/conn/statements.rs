@@ -53,9 +53,7 @@ impl Statements {
         let prepared = self.by_sql.get_mut(sql)?;
         prepared.last_used = self.clock;
         match &prepared.description {
-            Some((known_at, description))
-                if prepared.has_lasting_types || *known_at == generation =>
-            {
+            Some((known_at, description)) if prepared.has_lasting_types || *known_at == generation => {
                 let (name, description) = (prepared.name.clone(), description.clone());
                 Some(Plan { name, description })
             }
@@ -90,9 +88,10 @@ impl Conn {
     ) -> Result<Vec<Plan>, Error> {
         self.statements.clock += 1;
         let generation = types.generation();
-        let known = sqls.clone().map(|sql| self.statements.plan(sql, generation));
-        if let Some(plans) = known.collect() {
-            return Ok(plans);
+        // Asks for all of them, so that none that this request needs makes room for another.
+        let known: Vec<_> = sqls.clone().map(|sql| self.statements.plan(sql, generation)).collect();
+        if known.iter().all(Option::is_some) {
+            return Ok(known.into_iter().flatten().collect());
         }
         self.prepare(sqls.clone()).await?;
         self.describe_anew(sqls.clone(), types).await?;
@@ -240,11 +239,7 @@ pub(super) fn bind_and_execute<P: AsRef<str>>(
 }
 
 /// Appends Bind: everything as text, there and back.
-pub(super) fn bind<P: AsRef<str>>(
-    outbox: &mut BytesMut,
-    name: &str,
-    params: &[Option<P>],
-) -> io::Result<()> {
+pub(super) fn bind<P: AsRef<str>>(outbox: &mut BytesMut, name: &str, params: &[Option<P>]) -> io::Result<()> {
     let value = |param: &Option<P>, buffer: &mut BytesMut| match param {
         Some(text) => {
             buffer.extend_from_slice(text.as_ref().as_bytes());

@@ -5,6 +5,7 @@
 //! chunks: a result that is cut is simply not read on.
 
 use std::borrow::Cow;
+use std::ops::DerefMut;
 
 use postgres_protocol::message::frontend;
 
@@ -22,8 +23,10 @@ const FIRST_CHUNK: usize = 50;
 const MAX_COPY_DRAIN: usize = 1024 * 1024;
 
 /// A transaction on a connection. Dropped without a commit or rollback, it leaves the connection unclean.
-pub struct Tx<'c> {
-    conn: &'c mut Conn,
+///
+/// It works on a borrowed connection (`Tx<&mut Conn>`) or keeps one that was lent (`Tx<Lease>`).
+pub struct Tx<C: DerefMut<Target = Conn>> {
+    conn: C,
     /// No BEGIN was sent.
     bare: bool,
     /// Statements of the frame whose answers have not been read.
@@ -44,33 +47,13 @@ struct Current {
 impl Conn {
     /// Begins a transaction for statements one by one. Nothing is sent yet: the frame and its preludes go out with
     /// the first statement.
-    pub async fn begin(&mut self, begin: Begin<'_>) -> Result<Tx<'_>, Error> {
-        self.begin_request()?;
-        let (frame, preludes): (&[&str], _) = match begin {
-            Begin::Bare => (&[], &[][..]),
-            Begin::ReadWrite(preludes) => (&["BEGIN"], preludes),
-            Begin::ReadOnly(preludes) => (&["BEGIN READ ONLY", "SELECT 1"], preludes),
-        };
-        let written = self.write_frame(frame, preludes);
-        if let Err(error) = written {
-            self.wire.outbox().clear();
-            self.end_request();
-            return Err(error);
-        }
-        let unread = frame.len() + preludes.len();
-        let bare = matches!(begin, Begin::Bare);
-        Ok(Tx { conn: self, bare, unread, failed: false, current: None })
+    pub async fn begin(&mut self, begin: Begin<'_>) -> Result<Tx<&mut Conn>, Error> {
+        Tx::begin(self, begin)
     }
 
-    fn write_frame(
-        &mut self,
-        frame: &[&str],
-        preludes: &[super::Statement<'_>],
-    ) -> Result<(), Error> {
+    fn write_frame(&mut self, frame: &[&str], preludes: &[super::Statement<'_>]) -> Result<(), Error> {
         let outbox = self.wire.outbox();
-        let parse = |outbox: &mut _, sql: &str| {
-            write(outbox, |outbox| frontend::parse("", sql, [], outbox))
-        };
+        let parse = |outbox: &mut _, sql: &str| write(outbox, |outbox| frontend::parse("", sql, [], outbox));
         for sql in frame {
             parse(outbox, sql)?;
             bind_and_execute::<&str>(outbox, "", &[], 0)?;
@@ -83,7 +66,26 @@ impl Conn {
     }
 }
 
-impl Tx<'_> {
+impl<C: DerefMut<Target = Conn>> Tx<C> {
+    /// Begins a transaction on a connection, as [`Conn::begin`] does.
+    pub fn begin(mut conn: C, begin: Begin<'_>) -> Result<Tx<C>, Error> {
+        conn.begin_request()?;
+        let (frame, preludes): (&[&str], _) = match begin {
+            Begin::Bare => (&[], &[][..]),
+            Begin::ReadWrite(preludes) => (&["BEGIN"], preludes),
+            Begin::ReadOnly(preludes) => (&["BEGIN READ ONLY", "SELECT 1"], preludes),
+        };
+        let written = conn.write_frame(frame, preludes);
+        if let Err(error) = written {
+            conn.wire.outbox().clear();
+            conn.end_request();
+            return Err(error);
+        }
+        let unread = frame.len() + preludes.len();
+        let bare = matches!(begin, Begin::Bare);
+        Ok(Tx { conn, bare, unread, failed: false, current: None })
+    }
+
     /// Gives a statement to the server and learns its parameters and columns. Transaction control is refused.
     ///
     /// After an error the transaction can only be rolled back.
@@ -171,6 +173,33 @@ impl Tx<'_> {
         current.is_parsed = true;
         self.current = Some(current);
         Ok(Outcome { rows: collect.rows, tag, truncated: collect.truncated })
+    }
+
+    /// Runs the statement that was prepared last to its end, without parameters, and drops its rows.
+    ///
+    /// After an error the transaction can only be rolled back.
+    pub async fn discard(&mut self) -> Result<(), Error> {
+        self.usable()?;
+        let Some(mut current) = self.current.take() else {
+            return Err(Error::Protocol("nothing was prepared".into()));
+        };
+        let outbox = self.conn.wire.outbox();
+        write(outbox, |outbox| {
+            if !current.is_parsed {
+                frontend::parse("", &current.sql, [], outbox)?;
+            }
+            Ok(())
+        })?;
+        bind_and_execute::<&str>(outbox, "", &[], 0)?;
+        frontend::flush(outbox);
+        match self.conn.statement_end(None).await? {
+            End::Complete(_) | End::Suspended => {}
+            End::Failed { error, .. } => return Err(self.fail(error).await),
+            copy => return Err(self.refuse_copy(copy).await),
+        }
+        current.is_parsed = true;
+        self.current = Some(current);
+        Ok(())
     }
 
     /// Commits. What is deferred to now may still fail, and is then returned as the server's error.
@@ -268,13 +297,7 @@ impl Tx<'_> {
                 End::Complete(tag) if chunks > 1 => return Ok(Some(recount(&tag, collect.seen))),
                 End::Complete(tag) => return Ok(Some(tag)),
                 End::Failed { error, .. } => return Err(self.fail(error).await),
-                End::CopyIn => {
-                    let outbox = self.conn.wire.outbox();
-                    write(outbox, |outbox| frontend::copy_fail("not available here", outbox))?;
-                    return Err(self.end_copy().await);
-                }
-                End::CopyOut => return Err(self.end_copy().await),
-                End::CopyBoth => return Err(self.conn.lost(Error::Copy)),
+                copy @ (End::CopyIn | End::CopyOut | End::CopyBoth) => return Err(self.refuse_copy(copy).await),
                 End::Suspended => {}
             }
             if collect.seen > caps.max_rows {
@@ -299,9 +322,19 @@ impl Tx<'_> {
         }
     }
 
-    /// Reads a COPY to its end, if that is near.
-    async fn end_copy(&mut self) -> Error {
+    /// Ends a COPY: sends no data for it, or reads what it sends to the end, if that is near.
+    async fn refuse_copy(&mut self, copy: End) -> Error {
         self.failed = true;
+        match copy {
+            End::CopyIn => {
+                let written = frontend::copy_fail("COPY is not available here", self.conn.wire.outbox());
+                if written.is_err() {
+                    return self.conn.lost(Error::Copy);
+                }
+            }
+            End::CopyOut => {}
+            _ => return self.conn.lost(Error::Copy),
+        }
         frontend::sync(self.conn.wire.outbox());
         let mut drained = 0;
         loop {

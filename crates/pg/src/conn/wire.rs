@@ -27,6 +27,8 @@ pub(super) struct Wire {
     outbox: BytesMut,
     /// How much of the inbox the message at its front takes: it is read, and makes room for the next one.
     current: usize,
+    /// What the message before still has to come, and is not wanted.
+    unwanted: usize,
     /// TLS may hold back what it took, until it is flushed.
     unflushed: bool,
     /// Writing failed; the server's parting words may still be there to be read.
@@ -44,7 +46,7 @@ pub(super) struct Header {
 impl Wire {
     pub(super) fn new(stream: Stream) -> Wire {
         let (inbox, outbox) = (BytesMut::with_capacity(READ_CHUNK), BytesMut::new());
-        Wire { stream, inbox, outbox, current: 0, unflushed: false, write_error: None }
+        Wire { stream, inbox, outbox, current: 0, unwanted: 0, unflushed: false, write_error: None }
     }
 
     /// The buffer of requests. They go out with the next wait for a reply.
@@ -54,8 +56,15 @@ impl Wire {
 
     /// Waits for the next message, and leaves the one before it.
     pub(super) async fn header(&mut self) -> io::Result<Header> {
-        self.inbox.advance(self.current);
-        self.current = 0;
+        self.leave_current();
+        while self.unwanted > 0 {
+            if self.inbox.is_empty() {
+                self.fill(READ_CHUNK).await?;
+            }
+            let gone = self.unwanted.min(self.inbox.len());
+            self.inbox.advance(gone);
+            self.unwanted -= gone;
+        }
         self.ensure(HEADER).await?;
         Header::read(&self.inbox)
     }
@@ -72,26 +81,21 @@ impl Wire {
         &self.inbox[HEADER.min(self.current)..self.current]
     }
 
-    /// Leaves the message whose header was read last; what [`Wire::body`] did not wait for is not kept.
-    pub(super) async fn skip(&mut self, header: Header) -> io::Result<()> {
-        let mut left = HEADER + header.len - self.current;
+    /// Lets go of the message whose header was read last: what [`Wire::body`] did not wait for will not be kept. It
+    /// is not even read before the next message is asked for; until then a server with much to send waits.
+    pub(super) fn skip(&mut self, header: Header) {
+        self.unwanted = HEADER + header.len - self.current;
+        self.leave_current();
+    }
+
+    fn leave_current(&mut self) {
         self.inbox.advance(self.current);
         self.current = 0;
-        loop {
-            let gone = left.min(self.inbox.len());
-            self.inbox.advance(gone);
-            left -= gone;
-            if left == 0 {
-                return Ok(());
-            }
-            self.fill(READ_CHUNK).await?;
-        }
     }
 
     /// Gives back what a large request or answer took.
     pub(super) fn shrink(&mut self) {
-        self.inbox.advance(self.current);
-        self.current = 0;
+        self.leave_current();
         if self.inbox.is_empty() && self.inbox.capacity() > KEPT_CAPACITY {
             self.inbox = BytesMut::with_capacity(READ_CHUNK);
         }
@@ -102,8 +106,7 @@ impl Wire {
 
     /// Looks, without waiting, at what the server sent of its own accord. `None` where it closed the connection.
     pub(super) fn glance(&mut self) -> Option<impl Iterator<Item = u8>> {
-        self.inbox.advance(self.current);
-        self.current = 0;
+        self.leave_current();
         let mut cx = Context::from_waker(Waker::noop());
         self.inbox.reserve(READ_CHUNK);
         match pin!(self.stream.read_buf(&mut self.inbox)).poll(&mut cx) {

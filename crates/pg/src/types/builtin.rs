@@ -44,17 +44,8 @@ static BUILTIN: LazyLock<HashMap<u32, Arc<Type>>> = LazyLock::new(|| {
 });
 
 /// Puts a type in, and the type of its arrays.
-fn add(
-    types: &mut HashMap<u32, Arc<Type>>,
-    oid: u32,
-    array: u32,
-    typname: &str,
-    name: &str,
-    class: Class,
-    kind: Kind,
-) {
-    let element =
-        Arc::new(Type { oid, name: name.into(), typname: typname.into(), class, kind });
+fn add(types: &mut HashMap<u32, Arc<Type>>, oid: u32, array: u32, typname: &str, name: &str, class: Class, kind: Kind) {
+    let element = Arc::new(Type { oid, name: name.into(), typname: typname.into(), class, kind });
     types.insert(oid, Arc::clone(&element));
     if array != 0 {
         let delimiter = if typname == "box" { b';' } else { b',' };

@@ -18,13 +18,7 @@ enum Expect {
 }
 
 impl Writer<'_> {
-    pub(super) fn array(
-        &mut self,
-        element: &Type,
-        delimiter: u8,
-        text: &[u8],
-        depth: usize,
-    ) -> Result<(), Stop> {
+    pub(super) fn array(&mut self, element: &Type, delimiter: u8, text: &[u8], depth: usize) -> Result<(), Stop> {
         let mut at = bounds(text);
         let mut open = 0;
         let mut expect = Expect::First;
@@ -60,9 +54,7 @@ impl Writer<'_> {
                     self.value(&element.kind, &unescaped, depth)?;
                 }
                 _ if may_begin => {
-                    let ends = |byte: &u8| {
-                        *byte == delimiter || matches!(byte, b'{' | b'}' | b'"' | b'\\')
-                    };
+                    let ends = |byte: &u8| *byte == delimiter || matches!(byte, b'{' | b'}' | b'"' | b'\\');
                     let len = text[at..].iter().position(ends).ok_or(Stop::Malformed)?;
                     let word = &text[at..at + len];
                     match word {

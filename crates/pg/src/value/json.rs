@@ -115,7 +115,14 @@ impl Writer<'_> {
                 self.out.push(b',');
             }
             *next += 1;
-            quote(member.key(text, &outline.keys), self.out);
+            let key = member.key(text, &outline.keys);
+            if member.key_is_resolved {
+                quote(key, self.out);
+            } else {
+                self.out.push(b'"');
+                self.out.extend_from_slice(key);
+                self.out.push(b'"');
+            }
             self.out.push(b':');
             (left, object) = (wide(&member.value), member.first_object as usize);
         }

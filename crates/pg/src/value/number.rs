@@ -50,9 +50,8 @@ impl<'t> Literal<'t> {
                 return None;
             }
             at = from + power.len();
-            let size = power.iter().fold(0_i64, |size, digit| {
-                (size * 10 + i64::from(digit - b'0')).min(i64::from(i32::MAX))
-            });
+            let size =
+                power.iter().fold(0_i64, |size, digit| (size * 10 + i64::from(digit - b'0')).min(i64::from(i32::MAX)));
             exponent = Some(if sign == Some(&b'-') { -size } else { size });
         }
         Some((Literal { negative, whole, fraction, exponent }, at))

@@ -15,12 +15,7 @@ struct Record {
 
 impl Writer<'_> {
     /// An object with the type's names as keys, in jsonb's order.
-    pub(super) fn composite(
-        &mut self,
-        fields: &Fields,
-        text: &[u8],
-        depth: usize,
-    ) -> Result<(), Stop> {
+    pub(super) fn composite(&mut self, fields: &Fields, text: &[u8], depth: usize) -> Result<(), Stop> {
         let mut record = Record::read(text)?;
         // `()` is a record of no fields as well as one of a single NULL.
         if fields.fields.is_empty() && matches!(record.fields[..], [None]) {
