@@ -105,12 +105,19 @@ async fn a_killed_postmaster_is_started_again_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_server_that_cannot_run_says_why_and_is_lost() {
+async fn a_server_that_cannot_run_says_why() {
     let dir = TempDir::new();
     let mut bad = options(&dir.path);
     bad.settings.push(("work_mem".into(), "a lot".into()));
     let error = Cluster::start(bad).await.err().unwrap().to_string();
     assert!(error.contains("work_mem"), "{error}");
+
+    let control = dir.path.join("pg/global/pg_control");
+    let aside = dir.path.join("aside");
+    fs::rename(&control, &aside).unwrap();
+    let error = Cluster::start(options(&dir.path)).await.err().unwrap().to_string();
+    assert!(error.contains("could not find the database system"), "{error}");
+    fs::rename(&aside, &control).unwrap();
 
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut bad = options(&dir.path);

@@ -32,6 +32,10 @@ impl Complaint {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(text.to_owned());
     }
 
+    fn note_first(&self, text: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(|| text.to_owned());
+    }
+
     pub(crate) fn take(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
@@ -42,8 +46,14 @@ pub(crate) fn relay(stderr: impl Read, complaint: &Complaint) {
     let mut reader = BufReader::with_capacity(64 * 1024, stderr);
     let (mut own, mut sessions) = (Allowance::new(OWN_LINES), Allowance::new(SESSION_LINES));
     let mut line = Vec::new();
+    let mut early = true;
     while let Ok(true) = read_line(&mut reader, &mut line) {
         let line = Line::parse(&line);
+        // What is said before the log is set up has no prefix, and is nobody's but the server's.
+        early &= line.bare;
+        if early {
+            complaint.note_first(&line.text);
+        }
         if line.from_session {
             if sessions.spend("PostgreSQL sessions") {
                 line.pass_on();
@@ -92,6 +102,8 @@ enum Severity {
 }
 
 struct Line {
+    /// Without a prefix.
+    bare: bool,
     from_session: bool,
     severity: Severity,
     health: bool,
@@ -108,6 +120,7 @@ impl Line {
         let parts: Vec<&str> = line.splitn(4, '|').collect();
         let [kind, database, sqlstate, rest] = parts[..] else {
             return Line {
+                bare: true,
                 from_session: line.starts_with('\t'),
                 severity: Severity::Note,
                 health: false,
@@ -122,6 +135,7 @@ impl Line {
             _ => Severity::Note,
         };
         Line {
+            bare: false,
             from_session: line.starts_with('\t') || !database.is_empty() || SESSION_KINDS.contains(&kind),
             severity,
             health: HEALTH.iter().any(|class| sqlstate.starts_with(class)),
