@@ -10,6 +10,7 @@ use crm::model::who::Who;
 
 use crate::clock::Clock;
 use crate::keys;
+use crate::limits::Window;
 use crate::store::Store;
 use crate::store::control::Access;
 use crate::store::fault::of_connection;
@@ -21,15 +22,24 @@ const REMEMBERED: usize = 100_000;
 /// The keys that have been seen.
 #[derive(Clone, Default)]
 pub struct Keys {
-    known: Arc<RwLock<HashMap<[u8; 32], Arc<Access>>>>,
+    known: Arc<RwLock<HashMap<[u8; 32], Arc<Known>>>>,
     upgrading: Arc<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>>,
+}
+
+/// A key that was looked up.
+#[derive(Debug)]
+pub struct Known {
+    /// What it opens.
+    pub access: Access,
+    /// How often it was used this minute.
+    pub window: Window,
 }
 
 /// A caller that showed a key.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// What the key opens.
-    pub access: Arc<Access>,
+    /// The key.
+    pub key: Arc<Known>,
     /// The key's dialect.
     pub dialect: &'static Dialect,
     /// Who that is to the hall.
@@ -46,10 +56,11 @@ impl Keys {
         }
         let hash = keys::hash(token);
         let remembered = self.known.read().expect("no panic while keys are locked").get(&hash).cloned();
-        let access = match remembered {
-            Some(access) => access,
+        let key = match remembered {
+            Some(key) => key,
             None => self.look_up(store, hash).await?,
         };
+        let access = &key.access;
         let stage = lifecycle::stage(access.created_at, access.claimed, clock.unix_seconds());
         if stage == Stage::Revoked {
             return Err(Fault::Unauthorized {
@@ -63,21 +74,21 @@ impl Keys {
             mode: access.mode,
             stage,
         };
-        Ok(Caller { access, dialect, who })
+        Ok(Caller { key, dialect, who })
     }
 
-    async fn look_up(&self, store: &Store, hash: [u8; 32]) -> Result<Arc<Access>, Fault> {
+    async fn look_up(&self, store: &Store, hash: [u8; 32]) -> Result<Arc<Known>, Fault> {
         let access = store.control.access(&hash).await.map_err(of_connection)?.ok_or_else(unknown_key)?;
         if access.version < WORKSPACE_VERSION {
             self.upgrade(store, &access).await?;
         }
-        let access = Arc::new(access);
+        let key = Arc::new(Known { access, window: Window::default() });
         let mut known = self.known.write().expect("no panic while keys are locked");
         if known.len() >= REMEMBERED {
             known.clear();
         }
-        known.insert(hash, access.clone());
-        Ok(access)
+        known.insert(hash, key.clone());
+        Ok(key)
     }
 
     /// A workspace made by an older Kith is brought up to date before its first request is answered.

@@ -11,11 +11,14 @@ use crm::model::fault::Fault;
 use crm::model::who::{Provenance, Who};
 use crm::plan::{self, Outcome, Plan};
 use crm::sql;
+use crm::sql::conflict::Attempt;
+use serde_json::Map;
 
 use crate::store::Store;
 use crate::store::catalogs::Known;
 use crate::store::cells::Place;
 use crate::store::run::{Access, Trouble};
+use crate::store::work::Session;
 
 /// How often an ask is planned again because the tables turned out to be others than the catalog said.
 const PLANS: usize = 3;
@@ -32,33 +35,43 @@ pub struct Caller<'a> {
 }
 
 /// Answers an ask.
-pub async fn answer(store: &Store, caller: Caller<'_>, ask: &Ask) -> Result<Answer, Fault> {
+pub async fn answer(store: &Store, session: &mut Session, caller: Caller<'_>, ask: &Ask) -> Result<Answer, Fault> {
     plan::allow(ask, caller.who)?;
     match ask {
-        Ask::Sql { sql, params } => raw(store, caller, sql, params).await,
-        Ask::List { .. } | Ask::Find { .. } | Ask::Create { .. } | Ask::Update { .. } | Ask::Delete { .. } => {
-            record(store, caller, ask).await
-        }
+        Ask::Sql { sql, params } => raw(store, session, caller, sql, params).await,
+        Ask::List { .. }
+        | Ask::Find { .. }
+        | Ask::Create { .. }
+        | Ask::Update { .. }
+        | Ask::Delete { .. }
+        | Ask::Restore { .. }
+        | Ask::Tables
+        | Ask::Schema => record(store, session, caller, ask).await,
     }
 }
 
-async fn record(store: &Store, caller: Caller<'_>, ask: &Ask) -> Result<Answer, Fault> {
+async fn record(store: &Store, session: &mut Session, caller: Caller<'_>, ask: &Ask) -> Result<Answer, Fault> {
     let known = store.known(caller.place);
     let mut not_before = None;
     for _ in 0..PLANS {
         let asked_at = Instant::now();
         let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
-        match once(store, caller, &known, &catalog, ask).await {
+        match once(store, session, caller, &known, &catalog, ask).await {
             Ok(Outcome::Answer(answer)) => return Ok(answer),
             Ok(Outcome::CatalogIsOld) => {}
             // By a catalog that was read just now, what it says holds.
             Err(Doubt::Certain(fault)) => return Err(fault),
-            Err(Doubt::IfFresh(fault)) if not_before.is_some() => return Err(fault),
+            Err(Doubt::IfFresh(fault)) if not_before.is_some() || broken(session) => return Err(fault),
             Err(Doubt::IfFresh(_)) => {}
         }
         not_before = Some(asked_at);
     }
     Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; it did not hold still.".into() })
+}
+
+/// A transaction in which a statement failed can't be gone on with; who opened it begins anew.
+fn broken(session: &Session) -> bool {
+    matches!(session, Session::Kept(work) if work.catalog_was_old)
 }
 
 /// Whether a fault holds in any case, or only if the catalog is fresh.
@@ -69,6 +82,7 @@ enum Doubt {
 
 async fn once(
     store: &Store,
+    session: &mut Session,
     caller: Caller<'_>,
     known: &Arc<Known>,
     catalog: &Catalog,
@@ -81,7 +95,9 @@ async fn once(
         sql::context::begin_request(secret.expose(), caller.who, caller.provenance)
     });
     let deleting = matches!(ask, Ask::Delete { .. });
-    let rows = store.run(caller.place, access(caller.who), &known.types, context.as_ref(), &statements, deleting).await;
+    let rows = store
+        .run(session, caller.place, access(caller.who), &known.types, context.as_ref(), &statements, deleting)
+        .await;
     match rows {
         Ok(rows) => plan.answer(rows).map_err(Doubt::Certain),
         Err(Trouble::Fault(fault)) => Err(Doubt::Certain(named(fault, &plan, ask))),
@@ -98,11 +114,13 @@ async fn once(
 
 /// An id that PostgreSQL could not read names no record; the fault gets the words of the path.
 fn named(fault: Fault, plan: &Plan<'_>, ask: &Ask) -> Fault {
-    match (fault, ask) {
-        (Fault::NotFound { .. }, Ask::Find { id, .. } | Ask::Update { id, .. } | Ask::Delete { id, .. }) => {
-            Fault::NotFound { table: plan.table().name.clone(), id: id.clone() }
-        }
-        (fault, _) => fault,
+    match (fault, ask, plan.table()) {
+        (
+            Fault::NotFound { .. },
+            Ask::Find { id, .. } | Ask::Update { id, .. } | Ask::Delete { id, .. } | Ask::Restore { id, .. },
+            Some(table),
+        ) => Fault::NotFound { table: table.name.clone(), id: id.clone() },
+        (fault, _, _) => fault,
     }
 }
 
@@ -115,18 +133,26 @@ async fn conflict(
     ask: &Ask,
     constraint: &str,
 ) -> Result<Option<String>, Fault> {
-    let table = plan.table();
+    let Some(table) = plan.table() else { return Ok(None) };
     let Some(index) = table.unique.iter().find(|index| index.name == constraint) else { return Ok(None) };
-    let (attempted, values) = match (plan, ask) {
-        (Plan::Create(create), Ask::Create { values, .. }) => (create.values.clone(), values),
-        (Plan::Update(update), Ask::Update { values, .. }) => (update.set_values(), values),
+    let nothing = Map::new();
+    let (attempt, values) = match (plan, ask) {
+        (Plan::Create(create), Ask::Create { values, .. }) => {
+            (Attempt { id: None, values: create.values.clone() }, values)
+        }
+        (Plan::Update(update), Ask::Update { values, .. }) => {
+            (Attempt { id: Some(&update.id), values: update.set_values() }, values)
+        }
+        (Plan::Restore(restore), _) => (Attempt { id: Some(&restore.id), values: Vec::new() }, &nothing),
         _ => return Ok(None),
     };
     let secret = store.secret_of(caller.place);
     let context = sql::context::begin_request(secret.expose(), caller.who, caller.provenance);
     let json = serde_json::Value::Object(values.clone()).to_string();
-    let statement = sql::conflict::record(secret.expose(), table, table.key()?, index, &attempted, json);
-    let rows = store.run(caller.place, Access::Full, &known.types, Some(&context), &[statement], false).await;
+    let statement = sql::conflict::record(secret.expose(), table, table.key()?, index, &attempt, json);
+    let rows = store
+        .run(&mut Session::Each, caller.place, Access::Full, &known.types, Some(&context), &[statement], false)
+        .await;
     match rows {
         Ok(rows) => Ok(rows.first().filter(|rows| !rows.is_empty()).and_then(|rows| rows.string(0, "existing_id"))),
         Err(Trouble::Fault(fault) | Trouble::CatalogIsOld(fault)) => Err(fault),
@@ -134,12 +160,19 @@ async fn conflict(
     }
 }
 
-async fn raw(store: &Store, caller: Caller<'_>, text: &str, params: &[serde_json::Value]) -> Result<Answer, Fault> {
+async fn raw(
+    store: &Store,
+    session: &mut Session,
+    caller: Caller<'_>,
+    text: &str,
+    params: &[serde_json::Value],
+) -> Result<Answer, Fault> {
     let raw = plan::raw::plan(text, params)?;
     let known = store.known(caller.place);
     let secret = store.secret_of(caller.place);
     let context = sql::context::begin_request(secret.expose(), caller.who, caller.provenance);
-    let result = store.run_raw(caller.place, access(caller.who), &known.types, &context, &raw, text, params).await;
+    let result =
+        store.run_raw(session, caller.place, access(caller.who), &known.types, &context, &raw, text, params).await;
     if raw.may_change_schema() {
         known.forget();
     }

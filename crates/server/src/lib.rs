@@ -7,5 +7,7 @@ pub mod config;
 pub mod doctor;
 pub mod door;
 pub mod keys;
+pub mod limits;
 pub mod serve;
 pub mod store;
+pub mod work;

@@ -24,6 +24,7 @@ use crate::door::{self, House, Peer};
 use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
+use crate::work::reap;
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
@@ -42,15 +43,27 @@ pub async fn run(config: Config) -> Result<(), String> {
     kith.serve(listener, config.public_url.as_deref(), stop).await
 }
 
+/// What doors to one house may differ in.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// The address under which clients reach it; where it listens, if nothing is said.
+    pub public_url: Option<String>,
+    /// Its time.
+    pub clock: Clock,
+    /// Requests a minute and key; 0 for no limit.
+    pub rate_limit: u32,
+}
+
 /// Kith, ready to serve: over its database, but without a door yet.
 pub struct Kith {
     /// Everything that is stored.
     pub store: Store,
     ground: Ground,
     clock: Clock,
+    rate_limit: u32,
     metrics: PrometheusHandle,
     database_taken: Arc<Notify>,
-    warming: tokio::task::JoinHandle<()>,
+    tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Kith {
@@ -64,8 +77,10 @@ impl Kith {
             return Err(format!("can't set the database up: {error}"));
         }
         let database_taken = Arc::new(Notify::new());
-        let warming = tokio::spawn(provision::keep_warm(store.clone(), config.warm_databases, database_taken.clone()));
-        Ok(Kith { store, ground, clock, metrics: metrics_handle(), database_taken, warming })
+        let warming = provision::keep_warm(store.clone(), config.warm_databases, database_taken.clone());
+        let tasks = vec![tokio::spawn(warming), tokio::spawn(reap::run(store.clone(), clock.clone()))];
+        let rate_limit = config.rate_limit;
+        Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, tasks })
     }
 
     /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
@@ -75,11 +90,13 @@ impl Kith {
         public_url: Option<&str>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), String> {
+        let public_url = public_url.map(str::to_owned);
+        let door = Door { public_url, clock: self.clock.clone(), rate_limit: self.rate_limit };
         let lost = tokio::select! {
-            lost = self.open_door(listener, public_url, self.clock.clone(), stop) => lost,
+            lost = self.open_door(listener, door, stop) => lost,
             error = self.ground.lost() => Err(format!("the database is lost: {error}")),
         };
-        self.warming.abort();
+        self.tasks.iter().for_each(|task| task.abort());
         self.store.close().await;
         self.ground.close().await;
         lost
@@ -90,17 +107,18 @@ impl Kith {
     pub async fn open_door(
         &self,
         listener: TcpListener,
-        public_url: Option<&str>,
-        clock: Clock,
+        door: Door,
         stop: impl Future<Output = ()>,
     ) -> Result<(), String> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let public_url =
-            public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
+            door.public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
         let house = House {
             store: self.store.clone(),
             keys: Keys::default(),
-            clock,
+            rate_limit: door.rate_limit,
+            sign_ups: Arc::default(),
+            clock: door.clock,
             public_url: public_url.into(),
             ready: Arc::new(AtomicBool::new(true)),
             database_taken: self.database_taken.clone(),

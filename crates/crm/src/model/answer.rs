@@ -35,6 +35,10 @@ pub enum Answer {
         /// When it was deleted, as JSON.
         deleted_at: String,
     },
+    /// Rows that are no records: a short list, not paged.
+    Rows(Rows),
+    /// One JSON object, as text.
+    Object(String),
     /// The result of the caller's own SQL.
     Sql(SqlResult),
     /// A new workspace.

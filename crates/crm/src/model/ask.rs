@@ -53,6 +53,17 @@ pub enum Ask {
         /// For good.
         hard: bool,
     },
+    /// A hidden record to be shown again.
+    Restore {
+        /// The table.
+        table: String,
+        /// The id.
+        id: String,
+    },
+    /// The workspace's tables.
+    Tables,
+    /// The workspace's tables with all that joins need.
+    Schema,
     /// The caller's own SQL.
     Sql {
         /// One statement, or several without parameters.

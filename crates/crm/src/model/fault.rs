@@ -85,6 +85,10 @@ pub enum Fault {
         /// The record that has the key.
         existing_id: Option<String>,
     },
+    /// An Idempotency-Key that was used for another request.
+    IdempotencyConflict,
+    /// An Idempotency-Key whose first request is still being served.
+    IdempotencyInProgress,
     /// A hard delete of a row that others refer to.
     StillReferenced {
         /// PostgreSQL's words.
@@ -205,6 +209,8 @@ impl Fault {
             Fault::WorkspaceReadOnly => "workspace_read_only",
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => "not_found",
             Fault::Conflict { .. } => "conflict",
+            Fault::IdempotencyConflict => "idempotency_conflict",
+            Fault::IdempotencyInProgress => "idempotency_in_progress",
             Fault::StillReferenced { .. } => "still_referenced",
             Fault::ValidationFailed { .. } => "validation_failed",
             Fault::InvalidMetadata { .. } => "invalid_metadata",
@@ -227,7 +233,10 @@ impl Fault {
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
             Fault::StatementTimeout { .. } => 408,
-            Fault::Conflict { .. } | Fault::StillReferenced { .. } => 409,
+            Fault::Conflict { .. }
+            | Fault::IdempotencyConflict
+            | Fault::IdempotencyInProgress
+            | Fault::StillReferenced { .. } => 409,
             Fault::PayloadTooLarge { .. } | Fault::ResultTooLarge { .. } => 413,
             Fault::UnsupportedMediaType { .. } => 415,
             Fault::ValidationFailed { .. } | Fault::InvalidMetadata { .. } | Fault::NoPrimaryKey { .. } => 422,
@@ -254,6 +263,10 @@ impl Fault {
             | Fault::Unavailable { message, .. } => message.clone(),
             Fault::InvalidJson { reason } => format!("The body is not valid JSON: {reason}."),
             Fault::Unknown { what, name, .. } => format!("Unknown {what} \"{name}\"."),
+            Fault::IdempotencyConflict => {
+                "This Idempotency-Key was used within 24 hours for another path or body.".into()
+            }
+            Fault::IdempotencyInProgress => "The first request with this Idempotency-Key is still being served.".into(),
             Fault::InvalidCursor => {
                 "This cursor was not given by this list, or was given under another order or other filters.".into()
             }
@@ -286,6 +299,8 @@ impl Fault {
             Fault::Unknown { nearest, .. } | Fault::NoSuchTable { nearest, .. } => {
                 nearest.as_ref().map(|name| format!("Did you mean \"{name}\"?"))
             }
+            Fault::IdempotencyConflict => Some("Make a new key for each new request; send the same key only to retry.".into()),
+            Fault::IdempotencyInProgress => Some("Send it again in a moment to get its answer.".into()),
             Fault::InvalidCursor => Some("Start again without a cursor.".into()),
             Fault::UnsupportedMediaType { .. } => Some("Send Content-Type: application/json.".into()),
             Fault::Unauthorized { .. } => Some(

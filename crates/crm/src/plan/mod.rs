@@ -29,6 +29,12 @@ pub enum Plan<'a> {
     Update(record::Update<'a>),
     /// A deletion.
     Delete(record::Delete<'a>),
+    /// A deletion undone.
+    Restore(record::Restore<'a>),
+    /// The list of tables.
+    Tables,
+    /// The tables in full.
+    Schema,
 }
 
 /// What became of the rows: an answer, or the news that the catalog they were planned by is old.
@@ -54,6 +60,9 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
         Ask::Delete { table, id, hard } => {
             record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
         }
+        Ask::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
+        Ask::Tables => Ok(Plan::Tables),
+        Ask::Schema => Ok(Plan::Schema),
         Ask::Sql { .. } => Err(Fault::internal("raw SQL is planned by plan::raw")),
     }
 }
@@ -61,8 +70,8 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
 /// Whether the ask changes data; raw SQL may.
 pub fn writes(ask: &Ask) -> bool {
     match ask {
-        Ask::List { .. } | Ask::Find { .. } => false,
-        Ask::Create { .. } | Ask::Update { .. } | Ask::Delete { .. } | Ask::Sql { .. } => true,
+        Ask::List { .. } | Ask::Find { .. } | Ask::Tables | Ask::Schema => false,
+        Ask::Create { .. } | Ask::Update { .. } | Ask::Delete { .. } | Ask::Restore { .. } | Ask::Sql { .. } => true,
     }
 }
 
@@ -104,15 +113,17 @@ fn writable(table: &Table) -> Result<&Table, Fault> {
 }
 
 impl<'a> Plan<'a> {
-    /// The table that the plan is about.
-    pub fn table(&self) -> &'a Table {
-        match self {
+    /// The table that the plan is about, if it is about one.
+    pub fn table(&self) -> Option<&'a Table> {
+        Some(match self {
             Plan::List(list) => list.table,
             Plan::Find(find) => find.table,
             Plan::Create(create) => create.table,
             Plan::Update(update) => update.table,
             Plan::Delete(delete) => delete.table,
-        }
+            Plan::Restore(restore) => restore.table,
+            Plan::Tables | Plan::Schema => return None,
+        })
     }
 
     /// Makes the answer of the rows that each statement of the plan gave, in order.
@@ -123,6 +134,13 @@ impl<'a> Plan<'a> {
             Plan::Create(create) => create.answer(results),
             Plan::Update(update) => update.answer(results),
             Plan::Delete(delete) => delete.answer(results),
+            Plan::Restore(restore) => restore.answer(results),
+            Plan::Tables => Ok(Outcome::Answer(Answer::Rows(one(results)?))),
+            Plan::Schema => {
+                let rows = one(results)?;
+                let text = rows.named(0, "schema").map(|json| String::from_utf8_lossy(json).into_owned());
+                Ok(Outcome::Answer(Answer::Object(text.unwrap_or_default())))
+            }
         }
     }
 }

@@ -88,6 +88,17 @@ pub struct Delete<'a> {
     pub hard: bool,
 }
 
+/// A hidden record to be shown again. One that is not hidden stays as it is, so that a retry does no harm.
+#[derive(Debug)]
+pub struct Restore<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The column that names a row.
+    pub key: &'a str,
+    /// The id.
+    pub id: String,
+}
+
 /// Plans a look at one record.
 pub fn find<'a>(catalog: &'a Catalog, table: &'a Table, id: &str, deleted: Deleted) -> Result<Find<'a>, Fault> {
     let entity = table.entity();
@@ -135,6 +146,18 @@ pub fn delete<'a>(table: &'a Table, id: &str, hard: bool) -> Result<Delete<'a>, 
     Ok(Delete { table, key: table.key()?, id: id.to_owned(), hard: hard || !table.soft_deletes() })
 }
 
+/// Plans the undoing of a deletion.
+pub fn restore<'a>(table: &'a Table, id: &str) -> Result<Restore<'a>, Fault> {
+    let key = table.key()?;
+    if !table.soft_deletes() {
+        return Err(Fault::invalid_with_hint(
+            format!("Rows of \"{}\" are not hidden when deleted; there is nothing to restore.", table.name),
+            format!("ALTER TABLE {} ADD COLUMN deleted_at timestamptz makes deletions undoable.", table.name),
+        ));
+    }
+    Ok(Restore { table, key, id: id.to_owned() })
+}
+
 /// jsonb columns are merged one level deep, and a key set to null is removed; `custom: null` empties it.
 fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     match value {
@@ -160,7 +183,7 @@ fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault
         let known = table.columns.iter().map(|column| column.name.as_str());
         return Err(Fault::unknown_field(name, known.filter(|it| !READ_ONLY_COLUMNS.contains(it))));
     };
-    let is_own_key = matches!(table.entity(), None) && name == "id" && table.primary_key == ["id"] && !column.generated;
+    let is_own_key = table.entity().is_none() && name == "id" && table.primary_key == ["id"] && !column.generated;
     if column.generated || (READ_ONLY_COLUMNS.contains(&name) && !is_own_key) {
         return Err(Fault::invalid_with_hint(format!("\"{name}\" is read-only."), "Leave it out; the server sets it."));
     }
@@ -216,6 +239,16 @@ impl<'a> Update<'a> {
         self.changes.iter().filter_map(|(column, change)| Some((*column, set(change)?))).collect()
     }
 
+    pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        let row = one(results)?;
+        if row.is_empty() {
+            return Err(not_found(self.table, &self.id));
+        }
+        Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: false }))
+    }
+}
+
+impl Restore<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {

@@ -3,14 +3,23 @@
 use crate::model::catalog::{Table, UniqueIndex};
 use crate::sql::{Label, Sql};
 
-/// Records the conflict and gives the id of the record that has the key. `attempted` are the columns that
-/// were to be written; the workspace's own index tells how they were compared.
+/// What was to be written when the key was found taken.
+#[derive(Debug)]
+pub struct Attempt<'a> {
+    /// The row that was to be changed; none where it was to be made.
+    pub id: Option<&'a str>,
+    /// Columns and their new values.
+    pub values: Vec<(&'a str, Option<String>)>,
+}
+
+/// Records the conflict and gives the id of the record that has the key. The workspace's own index tells
+/// how values are compared.
 pub fn record(
     secret: &str,
     table: &Table,
     key: &str,
     index: &UniqueIndex,
-    attempted: &[(&str, Option<String>)],
+    attempted: &Attempt<'_>,
     attempted_json: String,
 ) -> Sql {
     let mut sql = Sql::new("SELECT e.id AS existing_id, kith.record_conflict(");
@@ -28,12 +37,17 @@ pub fn record(
             .push(" FROM (SELECT ");
         for (at, column) in table.columns.iter().filter(|column| !column.generated).enumerate() {
             sql.push(if at == 0 { "" } else { ", " });
-            let value = attempted.iter().find(|(name, _)| *name == column.name).and_then(|(_, value)| value.clone());
-            match value {
-                None => sql.push("NULL"),
-                Some(value) => sql.bind(Some(value), Label::Column(column.name.clone())),
+            let value = attempted.values.iter().find(|(name, _)| *name == column.name);
+            match (value, attempted.id) {
+                (Some((_, Some(value))), _) => sql.bind(Some(value.clone()), Label::Column(column.name.clone())),
+                (None, Some(_)) => sql.column("r", &column.name),
+                (Some((_, None)) | None, _) => sql.push("NULL"),
             };
             sql.push("::").workspace_text(&column.type_name).push(" AS ").name(&column.name);
+        }
+        if let Some(id) = attempted.id {
+            sql.push(" FROM ").table(&table.name).push(" AS r WHERE ").column("r", key).push(" = ");
+            sql.bind(Some(id.to_owned()), Label::Id);
         }
         sql.push(") AS t)");
     }

@@ -6,7 +6,9 @@
 pub mod catalog;
 pub mod conflict;
 pub mod context;
+pub mod describe;
 pub mod filter;
+pub mod idempotency;
 pub mod read;
 pub mod wrap;
 pub mod write;
@@ -122,6 +124,9 @@ pub fn statements(plan: &Plan<'_>) -> Vec<Sql> {
         Plan::Create(create) => vec![write::create(create)],
         Plan::Update(update) => vec![write::update(update)],
         Plan::Delete(delete) => vec![write::delete(delete)],
+        Plan::Restore(restore) => vec![write::restore(restore)],
+        Plan::Tables => vec![describe::tables()],
+        Plan::Schema => vec![describe::schema()],
     }
 }
 

@@ -1,6 +1,6 @@
 //! INSERT, UPDATE and DELETE statements for one record.
 
-use crate::plan::record::{Change, Create, Delete, Update};
+use crate::plan::record::{Change, Create, Delete, Restore, Update};
 use crate::sql::{Label, Sql};
 
 /// A new row, given back whole.
@@ -54,6 +54,14 @@ pub fn update(update: &Update<'_>) -> Sql {
     if !update.changes.is_empty() {
         sql.push(" RETURNING t.*");
     }
+    sql
+}
+
+/// Shows a hidden row again.
+pub fn restore(restore: &Restore<'_>) -> Sql {
+    let mut sql = Sql::new("UPDATE ");
+    sql.table(&restore.table.name).push(" AS t SET deleted_at = NULL WHERE ");
+    sql.column("t", restore.key).push(" = ").bind(Some(restore.id.clone()), Label::Id).push(" RETURNING t.*");
     sql
 }
 

@@ -1,6 +1,7 @@
 //! The only room that knows axum: what comes in over HTTP and what goes out.
 
 mod health;
+mod idempotency;
 mod rest;
 mod signup;
 
@@ -18,6 +19,7 @@ use tokio::sync::Notify;
 
 use crate::access::Keys;
 use crate::clock::Clock;
+use crate::limits::Addresses;
 use crate::store::Store;
 
 /// A body at most (wire contract, section 1).
@@ -30,6 +32,10 @@ pub struct House {
     pub store: Store,
     /// The keys that were seen.
     pub keys: Keys,
+    /// Requests a minute and key; 0 for no limit.
+    pub rate_limit: u32,
+    /// Anonymous sign-ups by address.
+    pub sign_ups: Arc<Addresses>,
     /// The time.
     pub clock: Clock,
     /// `http://…`, without a slash at its end.

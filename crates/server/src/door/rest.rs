@@ -1,9 +1,11 @@
 //! `/v1`: a request is read in its key's dialect, answered by the hall, and the answer written in the same dialect.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::{Body, Bytes};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::Response;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -19,7 +21,10 @@ use crm::model::who::Provenance;
 use crate::access::Caller;
 use crate::answer;
 use crate::clock::iso;
-use crate::door::{House, MAX_BODY_BYTES, signup};
+use crate::door::idempotency::{self, Kept, Keyed};
+use crate::door::{House, MAX_BODY_BYTES, Peer, signup};
+use crate::limits::Quota;
+use crate::store::work::Session;
 
 /// Longest value of a provenance header that is kept, in bytes.
 const MAX_PROVENANCE_BYTES: usize = 500;
@@ -30,11 +35,34 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     let request_id = house.clock.id("req");
     let (head, body) = request.into_parts();
     let method = head.method.clone();
-    let mut visit = Visit { house, request_id: &request_id, caller: None, dialect: &AGENTCRM };
-    let result = visit.serve(&head, body).await;
-    let reply = visit.reply(&result);
-    log(&visit, &method, head.uri.path(), reply.status, &result, started);
-    respond(reply, &request_id)
+    let peer = request_peer(&head);
+    let mut visit = Visit { house, request_id: &request_id, caller: None, dialect: &AGENTCRM, quota: None, peer };
+    let (reply, failure) = match visit.serve(&head, body).await {
+        Ok(Served::Answer(answer)) => (visit.show(&Ok(answer)), None),
+        Ok(Served::Kept(kept)) => {
+            let mut reply = kept.reply;
+            if kept.replayed {
+                reply.headers.push(("idempotent-replayed", "true".to_owned()));
+            }
+            (reply, None)
+        }
+        Err(fault) => {
+            let result = Err(fault);
+            (visit.show(&result), result.err())
+        }
+    };
+    log(&visit, &method, head.uri.path(), reply.status, failure.as_ref(), started);
+    respond(reply, &request_id, visit.quota)
+}
+
+fn request_peer(head: &Parts) -> Option<IpAddr> {
+    head.extensions.get::<Peer>().map(|peer| peer.0.ip())
+}
+
+/// What a request came to: an answer to be written, or one that was written and kept.
+enum Served {
+    Answer(Answer),
+    Kept(Kept),
 }
 
 /// What is known of a request while it is served.
@@ -43,10 +71,12 @@ struct Visit<'a> {
     request_id: &'a str,
     caller: Option<Caller>,
     dialect: &'static Dialect,
+    quota: Option<Quota>,
+    peer: Option<IpAddr>,
 }
 
 impl Visit<'_> {
-    async fn serve(&mut self, head: &axum::http::request::Parts, body: Body) -> Result<Answer, Fault> {
+    async fn serve(&mut self, head: &Parts, body: Body) -> Result<Served, Fault> {
         let path = head.uri.path();
         let Some(below) = path.strip_prefix("/v1/") else {
             return Err(Fault::NoSuchPath { path: path.to_owned() });
@@ -56,7 +86,9 @@ impl Visit<'_> {
         if let Some(token) = bearer(&head.headers)? {
             let caller = self.house.keys.caller(&self.house.store, &self.house.clock, token).await?;
             self.dialect = caller.dialect;
-            self.caller = Some(caller);
+            let quota = caller.key.window.take(self.house.rate_limit, self.house.clock.unix_seconds());
+            (self.quota, self.caller) = (Some(quota), Some(caller));
+            self.keep_to(quota)?;
         } else if !signing_up {
             return Err(Fault::Unauthorized { message: "This path needs an API key.".into() });
         }
@@ -77,16 +109,44 @@ impl Visit<'_> {
             body: &body,
         };
         if signing_up {
-            return signup::create_workspace(self.house, &call).await;
+            return self.sign_up(&call).await.map(Served::Answer);
         }
-        let ask = (self.dialect.read)(&call)?;
         let provenance = provenance(&head.headers, self.request_id);
         let caller = self.caller.as_ref().ok_or_else(|| Fault::internal("a request without a caller got this far"))?;
-        let caller = answer::Caller { who: &caller.who, place: &caller.access.place, provenance: &provenance };
-        answer::answer(&self.house.store, caller, &ask).await
+        let asker = answer::Caller { who: &caller.who, place: &caller.key.access.place, provenance: &provenance };
+        let ask = (self.dialect.read)(&call);
+        let key = head.headers.get("idempotency-key").filter(|_| method == Method::Post);
+        if let Some(key) = key {
+            let key = key.to_str().map_err(|_| Fault::invalid("The Idempotency-Key must be plain ASCII."))?;
+            let keyed = Keyed::new(key, &call, self.dialect.name)?;
+            let show = |result: &Result<Answer, Fault>| self.show(result);
+            return idempotency::serve(self.house, asker, &keyed, ask, show).await.map(Served::Kept);
+        }
+        answer::answer(&self.house.store, &mut Session::Each, asker, &ask?).await.map(Served::Answer)
     }
 
-    fn reply(&self, result: &Result<Answer, Fault>) -> Reply {
+    fn keep_to(&self, quota: Quota) -> Result<(), Fault> {
+        if quota.allowed {
+            return Ok(());
+        }
+        let retry_after = (quota.reset_at - self.house.clock.unix_seconds()).max(1) as u64;
+        let message = format!("More than {} requests a minute with this key.", quota.limit);
+        Err(Fault::RateLimited { retry_after, message })
+    }
+
+    async fn sign_up(&self, call: &Call<'_>) -> Result<Answer, Fault> {
+        if self.house.rate_limit > 0
+            && let Some(peer) = self.peer
+            && let Some(retry_after) = self.house.sign_ups.take(peer, self.house.clock.unix_seconds())
+        {
+            let message = "More than 60 workspaces an hour from this address.".into();
+            return Err(Fault::RateLimited { retry_after, message });
+        }
+        signup::create_workspace(self.house, call).await
+    }
+
+    /// Writes the answer or the fault in the caller's dialect.
+    fn show(&self, result: &Result<Answer, Fault>) -> Reply {
         let who = self.caller.as_ref().map(|caller| &caller.who);
         let unclaimed = who.and_then(|who| match who.stage {
             Stage::Unclaimed { expires_at } | Stage::ReadOnly { expires_at } => Some((who, expires_at)),
@@ -146,7 +206,7 @@ fn provenance(headers: &HeaderMap, request_id: &str) -> Provenance {
     }
 }
 
-fn respond(reply: Reply, request_id: &str) -> Response {
+fn respond(reply: Reply, request_id: &str, quota: Option<Quota>) -> Response {
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let headers = response.headers_mut();
@@ -161,6 +221,11 @@ fn respond(reply: Reply, request_id: &str) -> Response {
     for (name, value) in &reply.headers {
         add(name, value);
     }
+    if let Some(quota) = quota {
+        add("x-ratelimit-limit", &quota.limit.to_string());
+        add("x-ratelimit-remaining", &quota.remaining.to_string());
+        add("x-ratelimit-reset", &quota.reset_at.to_string());
+    }
     response
 }
 
@@ -170,7 +235,7 @@ fn log(
     method: &axum::http::Method,
     path: &str,
     status: u16,
-    result: &Result<Answer, Fault>,
+    failure: Option<&Fault>,
     started: Instant,
 ) {
     let took = started.elapsed();
@@ -178,8 +243,8 @@ fn log(
     metrics::counter!("kith_requests_total", "status" => status_class(status)).increment(1);
     let workspace_id = visit.caller.as_ref().map_or("", |caller| caller.who.workspace_id.as_str());
     let (request_id, took_us) = (visit.request_id, took.as_micros() as u64);
-    match result {
-        Err(Fault::Internal { cause, place }) => {
+    match failure {
+        Some(Fault::Internal { cause, place }) => {
             tracing::error!(request_id, workspace_id, %method, path, status, took_us, cause, %place, "request failed");
         }
         _ => tracing::debug!(request_id, workspace_id, %method, path, status, took_us, "request"),

@@ -14,6 +14,7 @@ use crm::sql::catalog::CATALOG;
 use crate::store::Store;
 use crate::store::cells::Place;
 use crate::store::run::{Access, Trouble};
+use crate::store::work::Session;
 
 /// Workspaces whose catalog is kept; the one that was used longest ago goes first.
 const KEPT: usize = 400;
@@ -106,7 +107,8 @@ impl Store {
             return Ok(loaded.catalog);
         }
         let at = Instant::now();
-        let results = self.run(place, access, &known.types, None, &[Sql::new(CATALOG)], false).await;
+        let results =
+            self.run(&mut Session::Each, place, access, &known.types, None, &[Sql::new(CATALOG)], false).await;
         let rows = match results {
             Ok(mut results) => results.pop(),
             Err(Trouble::Fault(fault) | Trouble::CatalogIsOld(fault)) => return Err(fault),

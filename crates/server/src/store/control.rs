@@ -120,15 +120,30 @@ impl Control {
         }))
     }
 
-    /// Where a workspace's live data is.
-    pub async fn place(&self, workspace_id: &str) -> Result<Option<Place>, Error> {
-        let sql = "SELECT id, cell_id, name, role FROM databases WHERE workspace_id = $1 AND mode = 'live'";
+    /// An unclaimed workspace made before a moment (Unix seconds), if there is one.
+    pub async fn take_expired(&self, before: i64) -> Result<Option<String>, Error> {
+        let sql =
+            "SELECT id FROM workspaces WHERE claimed_at IS NULL AND created_at < to_timestamp($1::bigint) LIMIT 1";
+        let rows = self.query(sql, &[Some(&before.to_string())]).await?;
+        if rows.is_empty() { Ok(None) } else { rows.get(0, "id").map(Some) }
+    }
+
+    /// Where a workspace's data is, in each mode.
+    pub async fn places(&self, workspace_id: &str) -> Result<Vec<Place>, Error> {
+        let sql = "SELECT id, cell_id, name, role FROM databases WHERE workspace_id = $1";
         let rows = self.query(sql, &[Some(workspace_id)]).await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let (database, role): (String, String) = (rows.get(0, "name")?, rows.get(0, "role")?);
-        Ok(Some(Place::new(rows.get(0, "id")?, rows.get(0, "cell_id")?, &database, &role)))
+        (0..rows.len())
+            .map(|row| {
+                let (database, role): (String, String) = (rows.get(row, "name")?, rows.get(row, "role")?);
+                Ok(Place::new(rows.get(row, "id")?, rows.get(row, "cell_id")?, &database, &role))
+            })
+            .collect()
+    }
+
+    /// Forgets an unclaimed workspace and its keys, once its databases are gone.
+    pub async fn forget_workspace(&self, workspace_id: &str) -> Result<(), Error> {
+        let sql = "DELETE FROM workspaces WHERE id = $1 AND claimed_at IS NULL";
+        self.query(sql, &[Some(workspace_id)]).await.map(|_| ())
     }
 
     /// Hands a warm database out to a new workspace, with its first key: all in one statement. False where no

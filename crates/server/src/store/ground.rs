@@ -103,8 +103,8 @@ pub async fn login_line(data_dir: &std::path::Path, workspace_id: &str) -> Resul
         database: "postgres".into(),
     };
     let store = Store::new(Arc::new(Cells::new(target.clone(), administrator, secret.clone())), secret);
-    let place = store.control.place(workspace_id).await.map_err(|error| error.to_string())?;
-    let place = place.ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
+    let places = store.control.places(workspace_id).await.map_err(|error| error.to_string())?;
+    let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
     Ok(serde_json::json!({
         "socket_dir": socket_dir,
         "port": target.port,

@@ -14,7 +14,10 @@ use crate::store::control::Control;
 const CONTROL: &[&str] = &[include_str!("../../migrations/control/0001_base.sql")];
 
 /// The workspace databases' migrations, in order; the first is version 1.
-const WORKSPACE: &[&str] = &[include_str!("../../migrations/workspace/0001_base.sql")];
+const WORKSPACE: &[&str] = &[
+    include_str!("../../migrations/workspace/0001_base.sql"),
+    include_str!("../../migrations/workspace/0003_idempotency.sql"),
+];
 
 /// Makes a fresh clone of the template a workspace's own.
 const ADOPT: &str = include_str!("../../migrations/workspace/adopt.sql");

@@ -17,10 +17,12 @@ pub mod raw;
 pub mod run;
 pub mod secrets;
 mod settings;
+pub mod work;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use pg::Error;
 use pg::pool::{Limits, Pool};
 use pg::watchdog::Watchdog;
 

@@ -3,11 +3,12 @@
 
 use std::borrow::Cow;
 use std::collections::HashSet;
+use std::ops::DerefMut;
 
-use pg::Error;
 use pg::conn::{Begin, Format, Outcome, Statement as PgStatement, Tx};
 use pg::pool::Lane;
 use pg::types::{Type, TypeCache};
+use pg::{Conn, Error};
 
 use serde_json::Value;
 
@@ -22,12 +23,15 @@ use crm::sql::wrap::rows_as_json;
 
 use crate::store::cells::Place;
 use crate::store::run::{Access, CAPS};
+use crate::store::work::{Session, borrow};
 use crate::store::{Store, WATCHDOG_LIMIT, fault};
 
 impl Store {
     /// Runs the statements; the answer is the last one's result.
+    #[allow(clippy::too_many_arguments)] // a struct for them would have no name that a person would say
     pub async fn run_raw(
         &self,
+        session: &mut Session,
         place: &Place,
         access: Access,
         types: &TypeCache,
@@ -36,11 +40,13 @@ impl Store {
         body: &str,
         params: &[Value],
     ) -> Result<SqlResult, Fault> {
+        if let Session::Kept(work) = session {
+            return run_all(&mut work.tx, types, &raw.statements, body, params).await;
+        }
         let key = place.key(Lane::Sql, access == Access::ReadOnly);
         let mut lease = self.pool.lease(&key).await.map_err(fault::of_connection)?;
         lease.watch(WATCHDOG_LIMIT);
-        let context_params: Vec<Option<Cow<'_, str>>> =
-            context.params.iter().map(|param| param.as_deref().map(Cow::Borrowed)).collect();
+        let context_params = borrow(context);
         let prelude =
             [PgStatement { sql: &context.text, params: &context_params, format: Format::Text, discard: true }];
         let begin = match access {
@@ -65,8 +71,8 @@ impl Store {
     }
 }
 
-async fn run_all(
-    tx: &mut Tx<'_>,
+async fn run_all<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
     types: &TypeCache,
     statements: &[Statement<'_>],
     body: &str,

@@ -12,6 +12,7 @@ use crm::model::rows::{ResultColumn, Rows};
 use crm::sql::Sql;
 
 use crate::store::cells::Place;
+use crate::store::work::{Session, Work, borrow};
 use crate::store::{Store, WATCHDOG_LIMIT, fault};
 
 /// Rows of a result at most (wire contract, section 4).
@@ -52,9 +53,11 @@ pub enum Trouble {
 }
 
 impl Store {
-    /// Runs the statements in one transaction. `context`, where there is one, goes before them: it names the actor.
+    /// Runs the statements in one transaction: the session's, or one of their own. `context`, where there is one, goes before them: it names the actor.
+    #[allow(clippy::too_many_arguments)] // a struct for them would have no name that a person would say
     pub async fn run(
         &self,
+        session: &mut Session,
         place: &Place,
         access: Access,
         types: &TypeCache,
@@ -62,6 +65,9 @@ impl Store {
         statements: &[Sql],
         deleting: bool,
     ) -> Result<Vec<Rows>, Trouble> {
+        if let Session::Kept(work) = session {
+            return run_in(work, types, statements, deleting).await;
+        }
         let params: Vec<Vec<Option<Cow<'_, str>>>> = context.into_iter().chain(statements).map(borrow).collect();
         let batch: Vec<Statement<'_>> = context
             .into_iter()
@@ -110,8 +116,18 @@ impl Store {
     }
 }
 
-fn borrow(sql: &Sql) -> Vec<Option<Cow<'_, str>>> {
-    sql.params.iter().map(|param| param.as_deref().map(Cow::Borrowed)).collect()
+/// The same in an open transaction, which knows its context already.
+async fn run_in(work: &mut Work, types: &TypeCache, statements: &[Sql], deleting: bool) -> Result<Vec<Rows>, Trouble> {
+    let mut results = Vec::with_capacity(statements.len());
+    for statement in statements {
+        let outcome = work.step(statement, types).await.map_err(|error| {
+            let trouble = fault::of_record(error, &statement.labels, deleting);
+            work.catalog_was_old |= matches!(trouble, Trouble::CatalogIsOld(_));
+            trouble
+        })?;
+        results.push(rows(outcome.rows));
+    }
+    Ok(results)
 }
 
 /// The driver's rows as the model's.

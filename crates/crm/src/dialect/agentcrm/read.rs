@@ -13,25 +13,31 @@ use crate::model::page::{PageAsk, parse_limit};
 /// Where a path leads.
 enum Route<'a> {
     Sql,
+    Tables,
+    Schema,
     List(&'a str),
     Create(&'a str),
     Find(&'a str, &'a str),
     Update(&'a str, &'a str),
     Delete(&'a str, &'a str),
+    Restore(&'a str, &'a str),
 }
 
 #[rustfmt::skip] // the table of routes is read in columns
 fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
     use Method::{Delete, Get, Patch, Post};
     Some(match (method, path) {
-        (Post,   ["sql"])     => Route::Sql,
-        (_,      ["sql", ..]) => return None,
-        (Get,    [table])     => Route::List(table),
-        (Post,   [table])     => Route::Create(table),
-        (Get,    [table, id]) => Route::Find(table, id),
-        (Patch,  [table, id]) => Route::Update(table, id),
-        (Delete, [table, id]) => Route::Delete(table, id),
-        _                     => return None,
+        (Post,   ["sql"])                => Route::Sql,
+        (Get,    ["tables"])             => Route::Tables,
+        (Get,    ["schema"])             => Route::Schema,
+        (_, ["sql" | "tables" | "schema", ..]) => return None,
+        (Get,    [table])                => Route::List(table),
+        (Post,   [table])                => Route::Create(table),
+        (Get,    [table, id])            => Route::Find(table, id),
+        (Patch,  [table, id])            => Route::Update(table, id),
+        (Delete, [table, id])            => Route::Delete(table, id),
+        (Post,   [table, id, "restore"]) => Route::Restore(table, id),
+        _                                => return None,
     })
 }
 
@@ -52,6 +58,13 @@ pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
     };
     match route {
         Route::Sql => sql(call),
+        Route::Tables => call.only_parameters(&[]).map(|()| Ask::Tables),
+        Route::Schema => call.only_parameters(&[]).map(|()| Ask::Schema),
+        Route::Restore(table, id) => {
+            call.only_parameters(&[])?;
+            no_body(call)?;
+            Ok(Ask::Restore { table: table.into(), id: stored_id(id).into() })
+        }
         Route::List(table) => list(call, table),
         Route::Create(table) => {
             call.only_parameters(&[])?;
@@ -69,6 +82,13 @@ pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
             call.only_parameters(&["hard"])?;
             Ok(Ask::Delete { table: table.into(), id: stored_id(id).into(), hard: flag(call, "hard")? })
         }
+    }
+}
+
+fn no_body(call: &Call<'_>) -> Result<(), Fault> {
+    match call.object()?.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(Fault::unknown_field(name, std::iter::empty())),
     }
 }
 

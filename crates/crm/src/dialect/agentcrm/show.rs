@@ -34,6 +34,14 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
             out.push(b'}');
             close(&mut out, meta, &mut extra);
         }
+        Answer::Rows(rows) => {
+            json::array(&mut out, rows, &json::keys(rows, 0..rows.columns().len(), str::to_owned));
+            close(&mut out, meta, &mut extra);
+        }
+        Answer::Object(text) => {
+            out.extend_from_slice(text.as_bytes());
+            close(&mut out, meta, &mut extra);
+        }
         Answer::Sql(result) => {
             sql(&mut out, result);
             close(&mut out, meta, &mut |out: &mut Vec<u8>| {
@@ -65,6 +73,8 @@ fn size(answer: &Answer) -> usize {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
         Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
+        Answer::Rows(rows) => rows.data_len() + rows.len() * 64,
+        Answer::Object(text) => text.len(),
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }
 }

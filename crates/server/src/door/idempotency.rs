@@ -1,0 +1,158 @@
+//! `Idempotency-Key`: the answer is kept in the transaction that does the work, so that a crash at any moment and a
+//! retry never do it twice (wire contract, section 6).
+
+use ring::digest;
+
+use crm::dialect::Reply;
+use crm::model::answer::Answer;
+use crm::model::ask::Ask;
+use crm::model::call::Call;
+use crm::model::fault::Fault;
+use crm::{plan, sql};
+
+use crate::answer::{self, Caller};
+use crate::clock::iso;
+use crate::door::House;
+use crate::store::secrets::hex;
+use crate::store::work::{Claim, Session, Work};
+
+/// Longest key that is taken.
+const MAX_KEY_CHARACTERS: usize = 255;
+/// How often work is begun anew because the tables changed under it.
+const TRIES: usize = 3;
+
+/// A request with a key.
+pub struct Keyed<'a> {
+    /// The key.
+    pub key: &'a str,
+    /// What the request is, so that another request with the key is told from a retry.
+    pub fingerprint: String,
+}
+
+/// What the caller gets.
+pub struct Kept {
+    /// The answer, now or then.
+    pub reply: Reply,
+    /// Whether it was given before.
+    pub replayed: bool,
+}
+
+impl<'a> Keyed<'a> {
+    /// Checks the key and takes the request's fingerprint.
+    pub fn new(key: &'a str, call: &Call<'_>, dialect: &str) -> Result<Keyed<'a>, Fault> {
+        if key.is_empty() || key.chars().count() > MAX_KEY_CHARACTERS {
+            return Err(Fault::invalid(format!("An Idempotency-Key has 1 to {MAX_KEY_CHARACTERS} characters.")));
+        }
+        let mut hash = digest::Context::new(&digest::SHA256);
+        let query = call.query.iter().flat_map(|(name, value)| [name, value]);
+        for part in [dialect].into_iter().chain(call.path.iter().chain(query).map(String::as_str)) {
+            hash.update(&(part.len() as u64).to_be_bytes());
+            hash.update(part.as_bytes());
+        }
+        hash.update(call.body);
+        Ok(Keyed { key, fingerprint: hex(hash.finish().as_ref()) })
+    }
+}
+
+/// Serves a request with a key. `read` gives its ask, or the fault that reading it ended in; `show` writes the answer.
+pub async fn serve(
+    house: &House,
+    caller: Caller<'_>,
+    keyed: &Keyed<'_>,
+    read: Result<Ask, Fault>,
+    show: impl Fn(&Result<Answer, Fault>) -> Reply,
+) -> Result<Kept, Fault> {
+    for _ in 0..TRIES {
+        let mut work = match claim(house, caller, keyed).await? {
+            Claimed::Fresh(work) => work,
+            Claimed::Stored(kept) => return Ok(kept),
+        };
+        let result = match &read {
+            Ok(ask) if plan::reads_only(caller.who) => {
+                // It can change nothing, so nothing needs to be kept with it; and its own session may not write.
+                work.roll_back().await;
+                let result = answer::answer(&house.store, &mut Session::Each, caller, ask).await;
+                return keep_alone(house, caller, keyed, show(&result)).await;
+            }
+            Ok(ask) => {
+                let mut session = Session::Kept(work);
+                let result = answer::answer(&house.store, &mut session, caller, ask).await;
+                let Session::Kept(back) = session else { return Err(Fault::internal("a transaction was lost")) };
+                work = back;
+                result
+            }
+            Err(fault) => Err(fault.clone()),
+        };
+        if work.catalog_was_old {
+            work.roll_back().await;
+            house.store.known(caller.place).forget();
+            continue;
+        }
+        let reply = show(&result);
+        if result.is_err() {
+            work.roll_back().await;
+            return keep_alone(house, caller, keyed, reply).await;
+        }
+        match commit(house, caller, keyed, work, &reply).await {
+            Ok(()) => {
+                if matches!(read, Ok(Ask::Sql { .. })) {
+                    house.store.known(caller.place).forget();
+                }
+                return Ok(Kept { reply, replayed: false });
+            }
+            Err(fault) => return keep_alone(house, caller, keyed, show(&Err(fault))).await,
+        }
+    }
+    Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; it did not hold still.".into() })
+}
+
+enum Claimed {
+    Fresh(Box<Work>),
+    Stored(Kept),
+}
+
+async fn claim(house: &House, caller: Caller<'_>, keyed: &Keyed<'_>) -> Result<Claimed, Fault> {
+    let secret = house.store.secret_of(caller.place);
+    let context = sql::context::begin_request(secret.expose(), caller.who, caller.provenance);
+    let mut work = house.store.begin_work(caller.place, &context).await?;
+    let now = iso(house.clock.unix_seconds());
+    let claim = work.claim(secret.expose(), keyed.key, &keyed.fingerprint, &now).await;
+    match claim {
+        Ok(Claim::Fresh) => return Ok(Claimed::Fresh(Box::new(work))),
+        _ => work.roll_back().await,
+    }
+    match claim? {
+        Claim::Stored { status, body } => {
+            let reply = Reply { status, headers: Vec::new(), body: body.into_bytes() };
+            Ok(Claimed::Stored(Kept { reply, replayed: true }))
+        }
+        Claim::Conflict => Err(Fault::IdempotencyConflict),
+        Claim::InProgress | Claim::Fresh => Err(Fault::IdempotencyInProgress),
+    }
+}
+
+async fn commit(
+    house: &House,
+    caller: Caller<'_>,
+    keyed: &Keyed<'_>,
+    mut work: Box<Work>,
+    reply: &Reply,
+) -> Result<(), Fault> {
+    let secret = house.store.secret_of(caller.place);
+    work.keep(secret.expose(), keyed.key, reply.status, &String::from_utf8_lossy(&reply.body)).await?;
+    work.commit().await
+}
+
+/// Keeps an answer whose work left nothing behind. What a retry may better (401, 429, 5xx) is not kept.
+async fn keep_alone(house: &House, caller: Caller<'_>, keyed: &Keyed<'_>, reply: Reply) -> Result<Kept, Fault> {
+    if matches!(reply.status, 401 | 429 | 500..) {
+        return Ok(Kept { reply, replayed: false });
+    }
+    match claim(house, caller, keyed).await? {
+        Claimed::Stored(kept) => Ok(kept),
+        Claimed::Fresh(work) => {
+            commit(house, caller, keyed, work, &reply).await?;
+            Ok(Kept { reply, replayed: false })
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! How many requests a key may make a minute, and how many workspaces an address an hour.
+//!
+//! Counted in this process, in fixed windows: several processes each count for themselves.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv6Addr};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Seconds of a key's window.
+const KEY_WINDOW_SECONDS: i64 = 60;
+/// Seconds of an address's window.
+const ADDRESS_WINDOW_SECONDS: i64 = 3600;
+/// Anonymous workspaces an hour and address (wire contract, section 6).
+const WORKSPACES_AN_HOUR: u32 = 60;
+/// What the headers say where there is no limit.
+const UNLIMITED: u32 = 1_000_000;
+/// Addresses remembered at most; past this those of former windows go.
+const ADDRESSES: usize = 100_000;
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    /// Requests in a window.
+    pub limit: u32,
+    /// Requests left in this window.
+    pub remaining: u32,
+    /// When the window ends, Unix seconds.
+    pub reset_at: i64,
+    /// Whether this request was within the limit.
+    pub allowed: bool,
+}
+
+/// A key's count: the number of the window in the upper half, the requests in it in the lower.
+#[derive(Debug, Default)]
+pub struct Window(AtomicU64);
+
+impl Window {
+    /// Counts a request. A limit of 0 is none.
+    pub fn take(&self, limit: u32, now: i64) -> Quota {
+        let window = now.div_euclid(KEY_WINDOW_SECONDS);
+        let reset_at = (window + 1) * KEY_WINDOW_SECONDS;
+        if limit == 0 {
+            return Quota { limit: UNLIMITED, remaining: UNLIMITED, reset_at, allowed: true };
+        }
+        let count = |before: u64| {
+            let in_window = if before >> 32 == window as u64 & 0xffff_ffff { before & 0xffff_ffff } else { 0 };
+            ((window as u64 & 0xffff_ffff) << 32) | (in_window + 1).min(0xffff_fffe)
+        };
+        // The closure always gives a value, so this can't fail.
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(count(before)));
+        let used = (count(before.unwrap_or_default()) & 0xffff_ffff) as u32;
+        Quota { limit, remaining: limit.saturating_sub(used), reset_at, allowed: used <= limit }
+    }
+}
+
+/// Counts anonymous sign-ups by address.
+#[derive(Debug, Default)]
+pub struct Addresses(Mutex<HashMap<IpAddr, (i64, u32)>>);
+
+impl Addresses {
+    /// Counts a sign-up. `None` where it is allowed, else the seconds until the next one is.
+    pub fn take(&self, address: IpAddr, now: i64) -> Option<u64> {
+        let window = now.div_euclid(ADDRESS_WINDOW_SECONDS);
+        let mut counts = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        if counts.len() >= ADDRESSES {
+            counts.retain(|_, (counted_in, _)| *counted_in == window);
+        }
+        let (counted_in, count) = counts.entry(network(address)).or_insert((window, 0));
+        if *counted_in != window {
+            (*counted_in, *count) = (window, 0);
+        }
+        if *count >= WORKSPACES_AN_HOUR {
+            return Some(((window + 1) * ADDRESS_WINDOW_SECONDS - now).max(1) as u64);
+        }
+        *count += 1;
+        None
+    }
+}
+
+/// One customer of a provider has a whole /64 of IPv6 addresses.
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            IpAddr::V6(Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0))
+        }
+        address => address,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_counts_down_and_starts_anew() {
+        let window = Window::default();
+        assert_eq!(window.take(2, 60), Quota { limit: 2, remaining: 1, reset_at: 120, allowed: true });
+        assert_eq!(window.take(2, 61), Quota { limit: 2, remaining: 0, reset_at: 120, allowed: true });
+        assert_eq!(window.take(2, 119), Quota { limit: 2, remaining: 0, reset_at: 120, allowed: false });
+        assert_eq!(window.take(2, 120), Quota { limit: 2, remaining: 1, reset_at: 180, allowed: true });
+    }
+
+    #[test]
+    fn no_limit_says_a_million() {
+        assert_eq!(Window::default().take(0, 60).remaining, 1_000_000);
+    }
+
+    #[test]
+    fn sixty_workspaces_an_hour_and_network() {
+        let addresses = Addresses::default();
+        for _ in 0..60 {
+            assert_eq!(addresses.take("2001:db8::1".parse().unwrap(), 7200), None);
+        }
+        assert_eq!(addresses.take("2001:db8::2".parse().unwrap(), 7200 + 600), Some(3000));
+        assert_eq!(addresses.take("2001:db8:0:1::2".parse().unwrap(), 7200), None);
+        assert_eq!(addresses.take("2001:db8::2".parse().unwrap(), 10_800), None);
+    }
+}

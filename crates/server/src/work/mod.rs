@@ -1,0 +1,3 @@
+//! What happens afterwards, without a request: nothing here is on a caller's way.
+
+pub mod reap;

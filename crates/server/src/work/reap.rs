@@ -1,0 +1,39 @@
+//! Ends workspaces that nobody claimed within 14 days: their keys stop working by themselves (`crm::model::lifecycle`),
+//! and here their data is dropped.
+
+use std::time::Duration;
+
+use crm::model::lifecycle::REVOKED_AFTER_SECONDS;
+
+use crate::clock::Clock;
+use crate::store::{Error, Store};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(60);
+
+/// Looks for ever.
+pub async fn run(store: Store, clock: Clock) {
+    loop {
+        let swept = store.sweep_databases().await;
+        match swept.and(reap(&store, &clock).await) {
+            Ok(0) => {}
+            Ok(reaped) => tracing::info!(reaped, "dropped workspaces that nobody claimed"),
+            Err(error) => tracing::error!(%error, "can't drop unclaimed workspaces; trying again"),
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Drops the workspaces whose time is over by this clock; says how many.
+pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Error> {
+    let before = clock.unix_seconds() - REVOKED_AFTER_SECONDS;
+    let mut reaped = 0;
+    while let Some(workspace_id) = store.control.take_expired(before).await? {
+        for place in store.control.places(&workspace_id).await? {
+            store.drop_database(&place).await?;
+        }
+        store.control.forget_workspace(&workspace_id).await?;
+        reaped += 1;
+    }
+    Ok(reaped)
+}
