@@ -77,7 +77,7 @@ impl Work {
         let found = match self.step(&statement, &TypeCache::default()).await {
             // lock_not_available: the other request did not end within the moment that we waited.
             Err(Error::Server(error)) if error.code == "55P03" => return Ok(Claim::InProgress),
-            other => rows(other.map_err(fault::of_connection)?.rows),
+            other => rows(other.map_err(own_fault)?.rows),
         };
         read_claim(&found).ok_or_else(|| Fault::internal("an Idempotency-Key was claimed without an outcome"))
     }
@@ -85,7 +85,7 @@ impl Work {
     /// Keeps the answer with the work.
     pub async fn keep(&mut self, secret: &str, key: &str, status: u16, body: &str) -> Result<(), Fault> {
         let statement = sql::idempotency::keep(secret, key, status, body);
-        self.step(&statement, &TypeCache::default()).await.map(|_| ()).map_err(fault::of_connection)
+        self.step(&statement, &TypeCache::default()).await.map(|_| ()).map_err(own_fault)
     }
 
     /// Makes the work last.
@@ -98,6 +98,15 @@ impl Work {
         if let Err(error) = self.tx.rollback().await {
             tracing::debug!(%error, "a rollback failed; the connection is closed");
         }
+    }
+}
+
+/// An error of Kith's own statement is no fault of the caller's.
+#[track_caller]
+fn own_fault(error: Error) -> Fault {
+    match fault::of_connection(error) {
+        Fault::Sql(sql) => Fault::internal(format!("{} {}", sql.sqlstate, sql.message)),
+        fault => fault,
     }
 }
 
