@@ -126,9 +126,9 @@ CREATE VIEW kith_guard.observed AS
   SELECT k.conrelid, 'constraint', k.conname, concat_ws(' ', k.oid, k.contype, k.condeferrable, k.condeferred, k.convalidated)
     FROM pg_catalog.pg_constraint k
    WHERE k.conrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND k.contype IN ('p', 'u', 'f', 'c')
-  UNION ALL  -- By name, not by oid: REINDEX CONCURRENTLY makes a new index.
+  UNION ALL  -- By name and by words, not by oid and stored tree: REINDEX CONCURRENTLY makes a new index.
   SELECT i.indrelid, 'index', c.relname, concat_ws(' ', i.indnullsnotdistinct, i.indimmediate, i.indisvalid, i.indisready, i.indislive, i.indkey,
-                   i.indclass, i.indcollation, md5(i.indexprs::text), md5(i.indpred::text))
+                   i.indclass, i.indcollation, pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid))
     FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
    WHERE i.indrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND i.indisunique
   UNION ALL
@@ -149,8 +149,8 @@ CREATE VIEW kith_guard.shape AS
   SELECT b.name, 'constraint', k.conname, pg_get_constraintdef(k.oid)
     FROM kith_guard.builtin b JOIN pg_catalog.pg_constraint k ON k.conrelid = b.relid AND k.contype IN ('p', 'u', 'f', 'c')
   UNION ALL
-  SELECT b.name, 'index', i.indexrelid::regclass::name, pg_get_indexdef(i.indexrelid)
-    FROM kith_guard.builtin b JOIN pg_catalog.pg_index i ON i.indrelid = b.relid AND i.indisunique
+  SELECT b.name, 'index', c.relname, pg_get_indexdef(i.indexrelid)
+    FROM kith_guard.builtin b JOIN pg_catalog.pg_index i ON i.indrelid = b.relid AND i.indisunique JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
   UNION ALL
   SELECT b.name, 'trigger', t.tgname, concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid))
     FROM kith_guard.builtin b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.relid AND NOT t.tgisinternal;
@@ -207,7 +207,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION kith_guard.after_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE broken record; viewer oid;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
