@@ -182,3 +182,20 @@ fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     };
     (*found == tag).then(|| rest.split_at_checked(len))?
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_hashed_as_its_certificate_is_signed() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls/server.pem");
+        // Signed with ECDSA and SHA-384.
+        let certificate = CertificateDer::from_pem_file(path).unwrap();
+        let expected = ring::digest::digest(&ring::digest::SHA384, &certificate);
+        assert_eq!(endpoint_hash(&certificate).as_deref(), Some(expected.as_ref()));
+        for end in 0..certificate.len() {
+            let _ = endpoint_hash(&CertificateDer::from(&certificate[..end]));
+        }
+    }
+}

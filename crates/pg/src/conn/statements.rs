@@ -116,15 +116,16 @@ impl Conn {
         if missing.is_empty() {
             return Ok(());
         }
+        // First, because an error skips what comes after it.
+        for name in self.statements.make_room(missing.len()) {
+            write(self.wire.outbox(), |outbox| frontend::close(b'S', &name, outbox))?;
+        }
         for (sql, name) in &missing {
             let outbox = self.wire.outbox();
             write(outbox, |outbox| {
                 frontend::parse(name, sql, [], outbox)?;
                 frontend::describe(b'S', name, outbox)
             })?;
-        }
-        for name in self.statements.make_room(missing.len()) {
-            write(self.wire.outbox(), |outbox| frontend::close(b'S', &name, outbox))?;
         }
         frontend::sync(self.wire.outbox());
 

@@ -31,23 +31,31 @@ pub fn quote(text: &[u8], out: &mut Vec<u8>) {
 fn escape(text: &[u8], out: &mut Vec<u8>) {
     out.reserve(text.len() + 2);
     out.push(b'"');
+    let (blocks, rest) = text.as_chunks::<16>();
+    for block in blocks {
+        // Looks at the block as a whole, which the compiler turns into a few vector instructions.
+        let special = block.iter().fold(false, |any, byte| any | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'));
+        if special { escape_bytes(block, out) } else { out.extend_from_slice(block) }
+    }
+    escape_bytes(rest, out);
+    out.push(b'"');
+}
+
+fn escape_bytes(text: &[u8], out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
     let mut copied = 0;
     for (index, byte) in text.iter().enumerate() {
-        let escape = ESCAPES[*byte as usize];
+        let escape = ESCAPES[usize::from(*byte)];
         if escape == 0 {
             continue;
         }
         out.extend_from_slice(&text[copied..index]);
         copied = index + 1;
-        out.push(b'\\');
-        out.push(escape);
+        out.extend_from_slice(&[b'\\', escape]);
         if escape == b'u' {
-            const HEX: &[u8; 16] = b"0123456789abcdef";
-            out.extend_from_slice(b"00");
-            out.push(HEX[(byte >> 4) as usize]);
-            out.push(HEX[(byte & 15) as usize]);
+            let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+            out.extend_from_slice(&[b'0', b'0', HEX[high], HEX[low]]);
         }
     }
     out.extend_from_slice(&text[copied..]);
-    out.push(b'"');
 }

@@ -1,0 +1,107 @@
+//! What a connection knows of itself: whether it is clean, alive, as it was at log-in.
+
+use std::time::Duration;
+
+use pg::Conn;
+use pg::conn::{Begin, Frame, Login};
+use pg::types::TypeCache;
+
+use crate::support::{one, server, until};
+use crate::{CAPS, act, code, raw, run, run_with, tenant};
+
+#[tokio::test]
+async fn a_connection_keeps_200_statements() {
+    let (_tenant, mut conn) = tenant().await;
+    let types = TypeCache::default();
+    for i in 0..450 {
+        let (a, b) = (format!("select {i}"), format!("select {}", i / 2));
+        run_with(&mut conn, Frame::ReadOnly, &[&a, "select 'always'", &b], CAPS, &types).await.unwrap();
+    }
+    let sqls: Vec<String> = (0..300).map(|i| format!("select -{i}")).collect();
+    let sqls: Vec<&str> = sqls.iter().map(String::as_str).collect();
+    assert_eq!(run_with(&mut conn, Frame::Implicit, &sqls, CAPS, &types).await.unwrap().len(), 300);
+    run_with(&mut conn, Frame::Implicit, &["select 'x'"], CAPS, &types).await.unwrap();
+    assert_eq!(one(&mut conn, "select count(*) from pg_prepared_statements").await, "200");
+    conn.reset().await.unwrap();
+    assert_eq!(one(&mut conn, "select count(*) from pg_prepared_statements").await, "0");
+    run_with(&mut conn, Frame::ReadOnly, &["select 1", "select 1"], CAPS, &types).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_given_up_half_way_leaves_the_connection_unclean() {
+    let (tenant, mut conn) = tenant().await;
+    let short = Duration::from_millis(50);
+    let slow = run(&mut conn, Frame::Implicit, &["select pg_sleep(60)"]);
+    assert!(tokio::time::timeout(short, slow).await.is_err());
+    assert!(!conn.is_clean());
+    assert!(run(&mut conn, Frame::Implicit, &["select 1"]).await.is_err());
+    assert!(conn.reset().await.is_err());
+
+    let mut conn = tenant.connect().await;
+    let mut tx = conn.begin(Begin::ReadWrite(&[])).await.unwrap();
+    act(&mut tx, "select 1", CAPS).await.unwrap();
+    drop(tx);
+    assert!(!conn.is_clean());
+    let mut conn = tenant.connect().await;
+    drop(conn.begin(Begin::ReadWrite(&[])).await.unwrap());
+    assert!(!conn.is_clean());
+}
+
+#[tokio::test]
+async fn the_end_of_the_backend_is_told_and_noticed() {
+    let (tenant, mut conn) = tenant().await;
+    let mut admin = server().await.admin().await;
+    let terminate = format!("select pg_terminate_backend({}, 5000)", conn.pid());
+    let slow = run(&mut conn, Frame::Implicit, &["select pg_sleep(60)"]);
+    let (result, _) = tokio::join!(slow, async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        admin.query(&terminate, &[]).await.unwrap()
+    });
+    assert_eq!(code(result), "57P01");
+    assert!(!conn.is_clean() && !conn.is_alive());
+
+    let mut conn = tenant.connect().await;
+    assert!(conn.is_alive());
+    admin.query(&format!("select pg_terminate_backend({}, 5000)", conn.pid()), &[]).await.unwrap();
+    until("the end is noticed", Duration::from_secs(5), || {
+        let alive = conn.is_alive();
+        async move { !alive }
+    })
+    .await;
+    let mut conn = tenant.connect().await;
+    admin.query(&format!("select pg_terminate_backend({}, 5000)", conn.pid()), &[]).await.unwrap();
+    assert_eq!(code(run(&mut conn, Frame::Implicit, &["select 1"]).await), "57P01");
+}
+
+#[tokio::test]
+async fn a_changed_setting_is_seen_and_a_reset_undoes_it() {
+    let (_tenant, mut conn) = tenant().await;
+    for (setting, value) in [("timezone", "Asia/Tokyo"), ("search_path", "pg_temp"), ("datestyle", "german")] {
+        assert!(!conn.is_altered());
+        let sql = format!("select set_config('{setting}', '{value}', false)");
+        run(&mut conn, Frame::Implicit, &[&sql]).await.unwrap();
+        assert!(conn.is_clean());
+        // Reported from PostgreSQL 18 on.
+        assert!(conn.is_altered() || setting == "search_path");
+        conn.reset().await.unwrap();
+    }
+    assert!(!conn.is_altered());
+    raw(&mut conn, Begin::ReadWrite(&[]), "declare c cursor with hold for select 1").await.unwrap();
+    conn.reset().await.unwrap();
+    assert_eq!(one(&mut conn, "select count(*) from pg_cursors where name <> ''").await, "0");
+}
+
+#[tokio::test]
+async fn a_verifier_lets_its_password_in_and_no_other() {
+    let (tenant, _conn) = tenant().await;
+    let mut admin = server().await.admin().await;
+    for iterations in [1, 4096] {
+        let verifier = pg::scram::verifier("a fine password", iterations, &[7; 16]);
+        assert_eq!(one(&mut admin, &format!("select '{verifier}'")).await, verifier);
+        admin.query(&format!("alter role {} password '{verifier}'", tenant.role), &[]).await.unwrap();
+        let target = server().await.target();
+        let login = |password| Login { user: &tenant.role, password, database: &tenant.database, settings: &[] };
+        assert!(Conn::open(&target, &login("a fine password")).await.unwrap().is_clean());
+        assert_eq!(code(Conn::open(&target, &login("another")).await), "28P01");
+    }
+}
