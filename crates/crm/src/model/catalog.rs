@@ -69,6 +69,8 @@ pub struct UniqueIndex {
     pub keys: Vec<String>,
     /// The predicate of a partial index, as SQL.
     pub predicate: Option<String>,
+    /// Whether two NULLs are the same key.
+    pub nulls_not_distinct: bool,
 }
 
 impl Catalog {

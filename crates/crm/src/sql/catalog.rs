@@ -34,7 +34,8 @@ SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'name', n.relname,
             'keys', (SELECT pg_catalog.jsonb_agg(pg_catalog.pg_get_indexdef(i.indexrelid, s.place, true) ORDER BY s.place)
                      FROM pg_catalog.generate_series(1, i.indnkeyatts::pg_catalog.int4) AS s(place)),
-            'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid, true)))
+            'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid, true),
+            'nulls_not_distinct', i.indnullsnotdistinct))
         FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS n ON n.oid = i.indexrelid
         WHERE i.indrelid = c.oid AND i.indisunique)
 ))::pg_catalog.text, '[]') AS catalog

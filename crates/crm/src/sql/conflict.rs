@@ -32,13 +32,15 @@ pub fn record(
         // Inside the sub-select the index's bare column names mean the attempted values.
         sql.push(" AND (")
             .workspace_text(expression)
-            .push(") = (SELECT ")
+            .push(if index.nulls_not_distinct { ") IS NOT DISTINCT FROM (SELECT " } else { ") = (SELECT " })
             .workspace_text(expression)
             .push(" FROM (SELECT ");
-        for (at, column) in table.columns.iter().filter(|column| !column.generated).enumerate() {
+        for (at, column) in table.columns.iter().enumerate() {
             sql.push(if at == 0 { "" } else { ", " });
             let value = attempted.values.iter().find(|(name, _)| *name == column.name);
             match (value, attempted.id) {
+                // What PostgreSQL would have made of it can't be told; left out, the name would mean the found row's.
+                _ if column.generated => sql.push("NULL"),
                 (Some((_, Some(value))), _) => sql.bind(Some(value.clone()), Label::Column(column.name.clone())),
                 (None, Some(_)) => sql.column("r", &column.name),
                 (Some((_, None)) | None, _) => sql.push("NULL"),

@@ -1,0 +1,102 @@
+//! A caller of Kith's, with a key of its own or none.
+
+use reqwest::Method;
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
+use serde_json::{Value, json};
+
+use super::Reply;
+
+/// Bytes of a request's body that are kept for a failure's words.
+const SHOWN: usize = 2_000;
+
+/// A caller.
+#[derive(Clone)]
+pub struct Agent {
+    http: reqwest::Client,
+    /// `http://127.0.0.1:…`
+    pub base: String,
+    /// The API key; empty for a stranger.
+    pub key: String,
+    /// `ws_…`; empty for a stranger.
+    pub workspace_id: String,
+}
+
+/// A caller without a key at an address.
+pub fn stranger_at(base: &str) -> Agent {
+    let http = reqwest::Client::builder().no_proxy().build().expect("an HTTP client");
+    Agent { http, base: base.to_owned(), key: String::new(), workspace_id: String::new() }
+}
+
+impl Agent {
+    /// The same caller in a new workspace of its own.
+    pub async fn with_workspace(mut self) -> Agent {
+        let reply = self.post("/v1/workspaces", json!({})).await.status(201);
+        self.key = reply.text("/data/api_key");
+        self.workspace_id = reply.text("/data/workspace_id");
+        self
+    }
+
+    /// The same caller at another address.
+    pub fn at(&self, base: &str) -> Agent {
+        Agent { base: base.to_owned(), ..self.clone() }
+    }
+
+    pub async fn get(&self, path: &str) -> Reply {
+        self.send(Method::GET, path, &[], Vec::new()).await
+    }
+
+    pub async fn delete(&self, path: &str) -> Reply {
+        self.send(Method::DELETE, path, &[], Vec::new()).await
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> Reply {
+        self.send_json(Method::POST, path, body.to_string()).await
+    }
+
+    pub async fn patch(&self, path: &str, body: Value) -> Reply {
+        self.send_json(Method::PATCH, path, body.to_string()).await
+    }
+
+    /// Runs SQL.
+    pub async fn sql(&self, sql: &str) -> Reply {
+        self.post("/v1/sql", json!({"sql": sql})).await
+    }
+
+    /// Runs SQL with values for `$1…`.
+    pub async fn sql_with(&self, sql: &str, params: Value) -> Reply {
+        self.post("/v1/sql", json!({"sql": sql, "params": params})).await
+    }
+
+    /// Sends this text as JSON, whatever it is.
+    pub async fn send_json(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> Reply {
+        self.send(method, path, &[(CONTENT_TYPE.as_str(), "application/json")], body).await
+    }
+
+    /// Sends a request with these headers; the key goes along unless an Authorization header is among them.
+    pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Reply {
+        self.try_send(method, path, headers, body).await.unwrap_or_else(|error| panic!("{error}"))
+    }
+
+    /// The same, where it is not sure that an answer comes.
+    pub async fn try_send(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: impl Into<Vec<u8>>,
+    ) -> Result<Reply, String> {
+        let body = body.into();
+        let asked = format!("{method} {path} {}", String::from_utf8_lossy(&body[..body.len().min(SHOWN)]));
+        let mut request = self.http.request(method, format!("{}{path}", self.base)).body(body);
+        if !self.key.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization")) {
+            request = request.header(AUTHORIZATION, format!("Bearer {}", self.key));
+        }
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let response = request.send().await.map_err(|error| format!("{asked}\n{error:?}"))?;
+        let (code, headers) = (response.status().as_u16(), response.headers().clone());
+        let body = response.bytes().await.map_err(|error| format!("{asked}\n→ {code}, then {error:?}"))?.to_vec();
+        Ok(Reply { asked, code, headers, body })
+    }
+}

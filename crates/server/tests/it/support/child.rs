@@ -1,0 +1,115 @@
+//! The real binary as a child process, to be killed.
+
+use std::fs::{self, File};
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child as Process, Command, ExitStatus, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Agent, TempDir, stranger_at};
+
+/// A running `kith serve`. Dropping it kills it.
+pub struct Child {
+    process: Process,
+    /// Where it serves.
+    pub base: String,
+    stderr: PathBuf,
+}
+
+impl Child {
+    /// Starts Kith on a data dir and waits until it serves.
+    pub fn serve(dir: &TempDir) -> Child {
+        let stderr = dir.path.with_extension("log");
+        let log = File::options().create(true).append(true).open(&stderr).expect("a log");
+        let mut process = Child::command(dir, "serve")
+            .args(["--listen", "127.0.0.1:0", "--rate-limit", "0", "--warm-databases", "1"])
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("the binary");
+        let mut line = String::new();
+        BufReader::new(process.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
+        let mut child = Child { process, base: String::new(), stderr };
+        child.base = match line.trim_end().strip_prefix("kith listening on ") {
+            Some(base) => base.to_owned(),
+            None => panic!("the first line is {line:?}\n{}", child.log()),
+        };
+        child
+    }
+
+    /// Runs a command of Kith's on a data dir to its end.
+    pub fn run(dir: &TempDir, command: &str, arguments: &[&str]) -> Output {
+        Child::command(dir, command).args(arguments).output().expect("the binary")
+    }
+
+    fn command(dir: &TempDir, command: &str) -> Command {
+        let mut line = Command::new(env!("CARGO_BIN_EXE_kith"));
+        line.arg(command).arg("--data-dir").arg(&dir.path).stdin(Stdio::null());
+        for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KITH_")) {
+            if name != "KITH_PG_BIN" && name != "KITH_CACHE_DIR" {
+                line.env_remove(name);
+            }
+        }
+        line
+    }
+
+    /// A caller of it without a key.
+    pub fn stranger(&self) -> Agent {
+        stranger_at(&self.base)
+    }
+
+    /// A caller of it with a workspace.
+    pub async fn agent(&self) -> Agent {
+        self.stranger().with_workspace().await
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
+    /// What it logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap_or_default()
+    }
+
+    /// Ends it as nothing can be prepared for.
+    pub fn kill(mut self) {
+        self.process.kill().expect("a process to kill");
+        self.process.wait().expect("its end");
+    }
+
+    /// Asks it to end.
+    pub fn terminate(&self) {
+        let pid = rustix::process::Pid::from_child(&self.process);
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a process to end");
+    }
+
+    /// Waits for its end, after [`Child::terminate`].
+    pub fn wait(&mut self) -> ExitStatus {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.process.try_wait().expect("a child") {
+                return status;
+            }
+            assert!(start.elapsed() < Duration::from_secs(50), "it does not end\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// A line of `/proc/PID/status` in kB: `VmRSS`, `VmHWM`.
+    pub fn memory_kb(&self, line: &str) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a living process");
+        let found = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
+        let number = found.and_then(|it| it.split_whitespace().next());
+        number.and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("no {line} in {status}"))
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+        let _ = fs::remove_file(&self.stderr);
+    }
+}

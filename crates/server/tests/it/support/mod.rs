@@ -1,0 +1,21 @@
+//! What the tests stand on: one Kith in this process, with a workspace for each test; or the real binary as a child.
+
+mod agent;
+mod child;
+mod dir;
+mod home;
+mod reply;
+
+pub use agent::{Agent, stranger_at};
+pub use child::Child;
+pub use dir::TempDir;
+pub use home::{agent, agent_at, door, home, stranger};
+pub use reply::Reply;
+
+use serde_json::Value;
+
+/// JSON from its text, every digit kept: `json!` has no numbers beyond 64 bits.
+#[track_caller]
+pub fn parse(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
