@@ -1,6 +1,8 @@
 //! The sentence that Kith reads as: an ask of somebody in a workspace becomes a plan, the plan becomes SQL, the store
 //! runs it, and the rows become an answer. REST, and every other door, comes through here.
 
+mod saved;
+
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -10,8 +12,8 @@ use crm::model::catalog::Catalog;
 use crm::model::fault::Fault;
 use crm::model::who::{Provenance, Who};
 use crm::plan::{self, Outcome, Plan};
-use crm::sql;
 use crm::sql::conflict::Attempt;
+use crm::sql::{self, Sql};
 use serde_json::Map;
 
 use crate::store::Store;
@@ -39,6 +41,11 @@ pub async fn answer(store: &Store, session: &mut Session, caller: Caller<'_>, as
     plan::allow(ask, caller.who)?;
     match ask {
         Ask::Sql { sql, params } => raw(store, session, caller, sql, params).await,
+        Ask::ListRows { list_id, page } => saved::rows(store, caller, list_id, page).await,
+        Ask::AddMembers { list_id, ids, several } => {
+            saved::add_members(store, session, caller, list_id, ids, *several).await
+        }
+        Ask::RemoveMember { list_id, id } => saved::remove_member(store, session, caller, list_id, id).await,
         Ask::List { .. }
         | Ask::Find { .. }
         | Ask::Create { .. }
@@ -90,10 +97,7 @@ async fn once(
 ) -> Result<Outcome, Doubt> {
     let plan = plan::plan(ask, catalog).map_err(Doubt::IfFresh)?;
     let statements = sql::statements(&plan);
-    let context = plan::writes(ask).then(|| {
-        let secret = store.secret_of(caller.place);
-        sql::context::begin_request(secret.expose(), caller.who, caller.provenance)
-    });
+    let context = plan::writes(ask).then(|| context(store, caller));
     let deleting = matches!(ask, Ask::Delete { .. });
     let rows = store
         .run(session, caller.place, access(caller.who), &known.types, context.as_ref(), &statements, deleting)
@@ -177,6 +181,12 @@ async fn raw(
         known.forget();
     }
     result.map(Answer::Sql).map_err(|fault| plan::raw::explain(fault, caller.who))
+}
+
+/// What goes before a write: who is asking.
+fn context(store: &Store, caller: Caller<'_>) -> Sql {
+    let secret = store.secret_of(caller.place);
+    sql::context::begin_request(secret.expose(), caller.who, caller.provenance)
 }
 
 fn access(who: &Who) -> Access {

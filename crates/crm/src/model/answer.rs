@@ -35,8 +35,13 @@ pub enum Answer {
         /// When it was deleted, as JSON.
         deleted_at: String,
     },
-    /// Rows that are no records: a short list, not paged.
-    Rows(Rows),
+    /// A short list of rows, not paged.
+    Rows {
+        /// The rows.
+        rows: Rows,
+        /// Whether they are new.
+        created: bool,
+    },
     /// One JSON object, as text.
     Object(String),
     /// The result of the caller's own SQL.

@@ -60,6 +60,29 @@ pub enum Ask {
         /// The id.
         id: String,
     },
+    /// A page of a saved list's rows.
+    ListRows {
+        /// The list.
+        list_id: String,
+        /// Which page.
+        page: PageAsk,
+    },
+    /// Records to become members of a static list.
+    AddMembers {
+        /// The list.
+        list_id: String,
+        /// The records' ids.
+        ids: Vec<String>,
+        /// Whether they came as an array, to be answered by one.
+        several: bool,
+    },
+    /// A record to be a member no more.
+    RemoveMember {
+        /// The list.
+        list_id: String,
+        /// The record's id.
+        id: String,
+    },
     /// The workspace's tables.
     Tables,
     /// The workspace's tables with all that joins need.

@@ -50,8 +50,11 @@ impl Rows {
         &self.data[start..self.ends[at] as usize]
     }
 
-    /// The JSON text of the cell of a column by name.
+    /// The JSON text of the cell of a column by name; none where there is no such row or column.
     pub fn named(&self, row: usize, column: &str) -> Option<&[u8]> {
+        if row >= self.len {
+            return None;
+        }
         let at = self.columns.iter().position(|it| it.name == column)?;
         Some(self.cell(row, at))
     }
@@ -68,6 +71,16 @@ impl Rows {
             self.ends.truncate(len * self.columns.len());
             self.data.truncate(self.ends.last().map_or(0, |end| *end as usize));
         }
+    }
+
+    /// A cell as PostgreSQL will read it again: a JSON string's content, or the bare text of anything else.
+    pub fn reread(&self, row: usize, column: usize) -> Option<String> {
+        let cell = self.cell(row, column);
+        if cell == b"null" {
+            return None;
+        }
+        let text = serde_json::from_slice::<String>(cell);
+        Some(text.unwrap_or_else(|_| String::from_utf8_lossy(cell).into_owned()))
     }
 
     /// A cell decoded as a JSON string; `None` for any other value.

@@ -118,16 +118,10 @@ impl List<'_> {
     }
 }
 
-/// A cell as PostgreSQL will read it again: a JSON string's content, or the bare text of a number.
 fn cursor_key(rows: &Rows, row: usize, key: &OrderKey<'_>) -> Option<String> {
     let name = match key {
         OrderKey::Column { name } => name,
         OrderKey::MailTime => "kith:order",
     };
-    let cell = rows.named(row, name).unwrap_or(b"null");
-    if cell == b"null" {
-        return None;
-    }
-    let text = serde_json::from_slice::<String>(cell);
-    Some(text.unwrap_or_else(|_| String::from_utf8_lossy(cell).into_owned()))
+    rows.reread(row, rows.columns().iter().position(|column| column.name == *name)?)
 }

@@ -7,6 +7,7 @@ pub mod filter;
 pub mod list;
 pub mod raw;
 pub mod record;
+pub mod saved;
 
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
@@ -46,7 +47,7 @@ pub enum Outcome {
     CatalogIsOld,
 }
 
-/// Settles what an ask means. [`Ask::Sql`] has its own way, see [`raw::plan`].
+/// Settles what an ask means. [`Ask::Sql`] and saved lists have ways of their own, see [`raw`] and [`saved`].
 pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
     match ask {
         Ask::List { table, filters, deleted, page } => {
@@ -63,15 +64,23 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
         Ask::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
         Ask::Tables => Ok(Plan::Tables),
         Ask::Schema => Ok(Plan::Schema),
-        Ask::Sql { .. } => Err(Fault::internal("raw SQL is planned by plan::raw")),
+        Ask::Sql { .. } | Ask::ListRows { .. } | Ask::AddMembers { .. } | Ask::RemoveMember { .. } => {
+            Err(Fault::internal("raw SQL and saved lists have plans of their own"))
+        }
     }
 }
 
 /// Whether the ask changes data; raw SQL may.
 pub fn writes(ask: &Ask) -> bool {
     match ask {
-        Ask::List { .. } | Ask::Find { .. } | Ask::Tables | Ask::Schema => false,
-        Ask::Create { .. } | Ask::Update { .. } | Ask::Delete { .. } | Ask::Restore { .. } | Ask::Sql { .. } => true,
+        Ask::List { .. } | Ask::Find { .. } | Ask::ListRows { .. } | Ask::Tables | Ask::Schema => false,
+        Ask::Create { .. }
+        | Ask::Update { .. }
+        | Ask::Delete { .. }
+        | Ask::Restore { .. }
+        | Ask::AddMembers { .. }
+        | Ask::RemoveMember { .. }
+        | Ask::Sql { .. } => true,
     }
 }
 
@@ -135,7 +144,7 @@ impl<'a> Plan<'a> {
             Plan::Update(update) => update.answer(results),
             Plan::Delete(delete) => delete.answer(results),
             Plan::Restore(restore) => restore.answer(results),
-            Plan::Tables => Ok(Outcome::Answer(Answer::Rows(one(results)?))),
+            Plan::Tables => Ok(Outcome::Answer(Answer::Rows { rows: one(results)?, created: false })),
             Plan::Schema => {
                 let rows = one(results)?;
                 let text = rows.named(0, "schema").map(|json| String::from_utf8_lossy(json).into_owned());

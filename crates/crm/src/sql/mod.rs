@@ -10,6 +10,7 @@ pub mod describe;
 pub mod filter;
 pub mod idempotency;
 pub mod read;
+pub mod saved;
 pub mod wrap;
 pub mod write;
 

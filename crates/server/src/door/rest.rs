@@ -1,6 +1,7 @@
 //! `/v1`: a request is read in its key's dialect, answered by the hall, and the answer written in the same dialect.
 
 use std::net::IpAddr;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, header};
 use axum::response::Response;
+use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crm::dialect::agentcrm::AGENTCRM;
@@ -37,7 +39,10 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     let method = head.method.clone();
     let peer = request_peer(&head);
     let mut visit = Visit { house, request_id: &request_id, caller: None, dialect: &AGENTCRM, quota: None, peer };
-    let (reply, failure) = match visit.serve(&head, body).await {
+    // A panic is a defect like any other: the caller gets its request id, the others notice nothing.
+    let served = AssertUnwindSafe(visit.serve(&head, body)).catch_unwind().await;
+    let served = served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above")));
+    let (reply, failure) = match served {
         Ok(Served::Answer(answer)) => (visit.show(&Ok(answer)), None),
         Ok(Served::Kept(kept)) => {
             let mut reply = kept.reply;

@@ -22,7 +22,7 @@ use crm::sql::Sql;
 use crm::sql::wrap::rows_as_json;
 
 use crate::store::cells::Place;
-use crate::store::run::{Access, CAPS};
+use crate::store::run::{Access, CAPS, rows};
 use crate::store::work::{Session, borrow};
 use crate::store::{Store, WATCHDOG_LIMIT, fault};
 
@@ -68,6 +68,49 @@ impl Store {
         .await;
         let ended = lease.unwatch();
         if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
+    }
+}
+
+impl Store {
+    /// Runs one query that holds SQL of the workspace's own, read-only. The first parameters are these JSON values, of
+    /// whichever types PostgreSQL says; the others are in the statement. Says too whether the result was cut.
+    pub async fn run_query(
+        &self,
+        place: &Place,
+        access: Access,
+        types: &TypeCache,
+        statement: &Sql,
+        values: &[Value],
+    ) -> Result<(Rows, bool), Fault> {
+        let mut lease =
+            self.pool.lease(&place.key(Lane::Sql, access == Access::ReadOnly)).await.map_err(fault::of_connection)?;
+        lease.watch(WATCHDOG_LIMIT);
+        let result = query(&mut lease, types, statement, values).await;
+        let ended = lease.unwatch();
+        if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
+    }
+}
+
+async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
+    let mut tx = conn.begin(Begin::ReadOnly(&[])).await.map_err(fault::of_connection)?;
+    let outcome = async {
+        let description = tx.prepare(&statement.text, types).await?;
+        let given = values.iter().zip(&description.params);
+        let mut params: Vec<Option<Cow<'_, str>>> =
+            given.map(|(value, oid)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned)).collect();
+        params.extend(borrow(statement).into_iter().skip(values.len()));
+        tx.execute(&params, Format::Json, CAPS, types).await
+    };
+    match outcome.await {
+        Ok(outcome) => {
+            let _ = tx.rollback().await;
+            let truncated = outcome.truncated.is_some();
+            Ok((rows(outcome.rows), truncated))
+        }
+        Err(error) => {
+            let _ = tx.rollback().await;
+            Err(fault::of_connection(error))
+        }
     }
 }
 

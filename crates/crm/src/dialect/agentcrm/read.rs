@@ -21,6 +21,9 @@ enum Route<'a> {
     Update(&'a str, &'a str),
     Delete(&'a str, &'a str),
     Restore(&'a str, &'a str),
+    ListRows(&'a str),
+    AddMembers(&'a str),
+    RemoveMember(&'a str, &'a str),
 }
 
 #[rustfmt::skip] // the table of routes is read in columns
@@ -31,6 +34,9 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Get,    ["tables"])             => Route::Tables,
         (Get,    ["schema"])             => Route::Schema,
         (_, ["sql" | "tables" | "schema", ..]) => return None,
+        (Get,    ["lists", id, "rows"])        => Route::ListRows(id),
+        (Post,   ["lists", id, "members"])     => Route::AddMembers(id),
+        (Delete, ["lists", id, "members", member]) => Route::RemoveMember(id, member),
         (Get,    [table])                => Route::List(table),
         (Post,   [table])                => Route::Create(table),
         (Get,    [table, id])            => Route::Find(table, id),
@@ -57,6 +63,15 @@ pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
         });
     };
     match route {
+        Route::ListRows(id) => {
+            call.only_parameters(&["limit", "cursor"])?;
+            Ok(Ask::ListRows { list_id: id.to_owned(), page: page(call)? })
+        }
+        Route::AddMembers(id) => add_members(call, id),
+        Route::RemoveMember(id, member) => {
+            call.only_parameters(&[])?;
+            Ok(Ask::RemoveMember { list_id: id.to_owned(), id: stored_id(member).into() })
+        }
         Route::Sql => sql(call),
         Route::Tables => call.only_parameters(&[]).map(|()| Ask::Tables),
         Route::Schema => call.only_parameters(&[]).map(|()| Ask::Schema),
@@ -98,6 +113,36 @@ fn body(call: &Call<'_>) -> Result<serde_json::Map<String, Value>, Fault> {
     Ok(values)
 }
 
+/// Members of a static list that one request may add.
+const MAX_MEMBERS: usize = 1000;
+
+fn add_members(call: &Call<'_>, list_id: &str) -> Result<Ask, Fault> {
+    call.only_parameters(&[])?;
+    let body = call.object()?;
+    if let Some(name) = body.keys().find(|key| !["member_id", "member_ids"].contains(&key.as_str())) {
+        return Err(Fault::unknown_field(name, ["member_id", "member_ids"].into_iter()));
+    }
+    let (ids, several) = match (body.get("member_id"), body.get("member_ids")) {
+        (Some(Value::String(id)), None) => (vec![stored_id(id).into_owned()], false),
+        (None, Some(Value::Array(ids))) => {
+            let ids = ids.iter().map(|id| id.as_str().map(|id| stored_id(id).into_owned())).collect::<Option<Vec<_>>>();
+            (ids.unwrap_or_default(), true)
+        }
+        _ => (Vec::new(), false),
+    };
+    if ids.is_empty() || ids.len() > MAX_MEMBERS {
+        return Err(Fault::invalid(format!(
+            "Send {{\"member_id\": \"…\"}} or {{\"member_ids\": [\"…\"]}} with up to {MAX_MEMBERS} ids."
+        )));
+    }
+    Ok(Ask::AddMembers { list_id: list_id.to_owned(), ids, several })
+}
+
+fn page(call: &Call<'_>) -> Result<PageAsk, Fault> {
+    let cursor = call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
+    Ok(PageAsk { limit: parse_limit(call.parameter("limit"))?, cursor })
+}
+
 fn sql(call: &Call<'_>) -> Result<Ask, Fault> {
     call.only_parameters(&[])?;
     let mut object = call.object()?;
@@ -122,10 +167,7 @@ fn sql(call: &Call<'_>) -> Result<Ask, Fault> {
 }
 
 fn list(call: &Call<'_>, table: &str) -> Result<Ask, Fault> {
-    let page = PageAsk {
-        limit: parse_limit(call.parameter("limit"))?,
-        cursor: call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned),
-    };
+    let page = page(call)?;
     let is_filter = |name: &str| !["limit", "cursor", "include_deleted", "only_deleted"].contains(&name);
     let filters =
         call.query.iter().filter(|(name, _)| is_filter(name)).map(|(name, value)| filter(name, value)).collect();

@@ -34,7 +34,8 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
             out.push(b'}');
             close(&mut out, meta, &mut extra);
         }
-        Answer::Rows(rows) => {
+        Answer::Rows { rows, created } => {
+            status = if *created { 201 } else { 200 };
             json::array(&mut out, rows, &json::keys(rows, 0..rows.columns().len(), str::to_owned));
             close(&mut out, meta, &mut extra);
         }
@@ -73,7 +74,7 @@ fn size(answer: &Answer) -> usize {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
         Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
-        Answer::Rows(rows) => rows.data_len() + rows.len() * 64,
+        Answer::Rows { rows, .. } => rows.data_len() + rows.len() * 64,
         Answer::Object(text) => text.len(),
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }

@@ -1,0 +1,257 @@
+//! Saved lists: a predicate over a table or chosen members, resolved into a page of rows.
+
+use serde_json::Value;
+
+use crate::model::answer::Answer;
+use crate::model::catalog::{Catalog, Table};
+use crate::model::fault::{Fault, nearest};
+use crate::model::page::{Cursor, PageAsk, scope};
+use crate::model::rows::Rows;
+use crate::model::split::split;
+use crate::model::value::TypeKind;
+use crate::plan::record::Joined;
+
+/// A saved list, as its row says.
+#[derive(Debug)]
+pub struct Saved {
+    /// `l_…`
+    pub id: String,
+    /// The table whose rows it holds.
+    pub target_table: String,
+    /// How its rows are found.
+    pub kind: Kind,
+    /// Columns to show, in order; all of the table's if there are none.
+    columns: Vec<String>,
+    /// Columns to sort by; a leading minus means descending.
+    order: Vec<String>,
+}
+
+/// How a saved list's rows are found.
+#[derive(Debug, PartialEq)]
+pub enum Kind {
+    /// By an SQL boolean and the values of its `$1…`.
+    Dynamic {
+        /// The boolean; true where there is none.
+        predicate: String,
+        /// The values.
+        params: Vec<Value>,
+    },
+    /// By `list_members`.
+    Static,
+}
+
+/// A page of a saved list's rows.
+#[derive(Debug)]
+pub struct ListRows<'a> {
+    /// The list.
+    pub saved: &'a Saved,
+    /// The table whose rows it holds.
+    pub table: &'a Table,
+    /// The column that names a row.
+    pub key: &'a str,
+    /// The rows that each row points to, by which predicate, columns and order may go too.
+    pub relations: Vec<Joined<'a>>,
+    /// What is shown.
+    pub columns: Vec<Shown<'a>>,
+    /// What the rows are sorted by; the last key is unique.
+    pub order: Vec<SortKey<'a>>,
+    /// The sort key behind which the page begins.
+    pub cursor: Option<Vec<Option<String>>>,
+    /// Rows at most.
+    pub limit: usize,
+    scope: u64,
+}
+
+/// A column of the row or of a row that it points to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Place<'a> {
+    /// The relation's key; none for the row itself.
+    pub relation: Option<&'static str>,
+    /// The column.
+    pub column: &'a str,
+    /// A key within a JSON column.
+    pub key: Option<String>,
+}
+
+/// A column that is shown, and under which name.
+#[derive(Debug)]
+pub struct Shown<'a> {
+    /// The name: `email`, `company.name`.
+    pub name: String,
+    /// The column.
+    pub place: Place<'a>,
+}
+
+/// A key of the order.
+#[derive(Debug)]
+pub struct SortKey<'a> {
+    /// The column.
+    pub place: Place<'a>,
+    /// Largest first, NULLs before all; else smallest first, NULLs last.
+    pub descending: bool,
+}
+
+/// Reads a saved list from its row.
+pub fn read(rows: &Rows) -> Result<Saved, Fault> {
+    let json = |name: &str| -> Value {
+        rows.named(0, name).and_then(|cell| serde_json::from_slice(cell).ok()).unwrap_or(Value::Null)
+    };
+    let text = |name: &str| json(name).as_str().map(str::to_owned);
+    let config = json("config");
+    let names = |key: &str| -> Result<Vec<String>, Fault> {
+        let listed = match &config[key] {
+            Value::Null => Some(Vec::new()),
+            Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+            _ => None,
+        };
+        listed.ok_or_else(|| unusable(format!("config.{key} must be an array of column names")))
+    };
+    let kind = match text("kind").as_deref() {
+        Some("static") => Kind::Static,
+        _ => Kind::Dynamic {
+            predicate: text("filter_predicate").filter(|it| !it.trim().is_empty()).unwrap_or_else(|| "true".into()),
+            params: match json("filter_params") {
+                Value::Array(params) => params,
+                Value::Null => Vec::new(),
+                _ => return Err(unusable("filter_params must be an array: the values of $1, $2 …".into())),
+            },
+        },
+    };
+    let target_table = text("target_table").ok_or_else(|| unusable("it has no target_table".into()))?;
+    Ok(Saved {
+        id: text("id").unwrap_or_default(),
+        target_table,
+        kind,
+        columns: names("columns")?,
+        order: names("order")?,
+    })
+}
+
+/// Plans a page of a saved list's rows.
+pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Result<ListRows<'a>, Fault> {
+    let table = catalog.table(&saved.target_table).map_err(|fault| unusable(fault.message()))?;
+    let key = table.key()?;
+    if let Kind::Dynamic { predicate, params } = &saved.kind {
+        check_predicate(predicate, params)?;
+    }
+    let relations = table.entity().map_or(&[][..], |entity| entity.to_one).iter();
+    let relations = relations
+        .map(|relation| {
+            Ok(Joined { key: relation.key, column: relation.column, table: catalog.table(relation.table)? })
+        })
+        .collect::<Result<Vec<_>, Fault>>()?;
+    let columns = match saved.columns.as_slice() {
+        [] => table
+            .columns
+            .iter()
+            .map(|column| own(&column.name))
+            .map(|place| Shown { name: place.column.into(), place })
+            .collect(),
+        names => names
+            .iter()
+            .map(|name| Ok(Shown { name: name.clone(), place: place(name, table, &relations)? }))
+            .collect::<Result<_, Fault>>()?,
+    };
+    let mut order =
+        saved.order.iter().map(|name| sort_key(name, table, &relations)).collect::<Result<Vec<_>, Fault>>()?;
+    if order.is_empty() && table.column("created_at").is_some_and(|column| column.kind == TypeKind::Time) {
+        order.push(SortKey { place: own("created_at"), descending: true });
+    }
+    let descending = order.last().is_some_and(|last| last.descending);
+    order.push(SortKey { place: own(key), descending });
+    let order_names = saved.order.iter().map(String::as_str);
+    let predicate = match &saved.kind {
+        Kind::Dynamic { predicate, params } => format!("{predicate} {}", Value::Array(params.clone())),
+        Kind::Static => String::new(),
+    };
+    let scope =
+        scope([saved.id.as_str(), saved.target_table.as_str(), predicate.as_str()].into_iter().chain(order_names));
+    let cursor = match &page.cursor {
+        Some(text) => Some(Cursor::decode(text, scope, order.len())?.keys),
+        None => None,
+    };
+    Ok(ListRows { saved, table, key, relations, columns, order, cursor, limit: page.limit, scope })
+}
+
+/// One boolean expression, with a value for each of its parameters.
+fn check_predicate(predicate: &str, params: &[Value]) -> Result<(), Fault> {
+    let statements = split(predicate).map_err(|error| unusable(format!("filter_predicate: {error}")))?;
+    match statements.as_slice() {
+        [one] if one.is_balanced() && one.text.len() == predicate.trim_end().trim_end_matches(';').trim().len() => {
+            let wanted = one.parameters() as usize;
+            if wanted == params.len() {
+                return Ok(());
+            }
+            Err(unusable(format!(
+                "filter_predicate has {wanted} parameters, but filter_params has {} values",
+                params.len()
+            )))
+        }
+        [one] if one.is_balanced() => Ok(()),
+        _ => Err(unusable("filter_predicate must be one SQL boolean expression".into())),
+    }
+}
+
+fn own(column: &str) -> Place<'_> {
+    Place { relation: None, column, key: None }
+}
+
+fn sort_key<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Result<SortKey<'a>, Fault> {
+    let descending = name.starts_with('-');
+    let place = place(name.trim_start_matches('-'), table, relations)?;
+    Ok(SortKey { place, descending })
+}
+
+/// `email`, `company.name`, `custom.plan`.
+fn place<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Result<Place<'a>, Fault> {
+    if let Some(column) = table.column(name) {
+        return Ok(own(&column.name));
+    }
+    if let Some((first, rest)) = name.split_once('.') {
+        if let Some(relation) = relations.iter().find(|relation| relation.key == first) {
+            let column = relation.table.column(rest).ok_or_else(|| unknown_column(name, relation.table))?;
+            return Ok(Place { relation: Some(relation.key), column: &column.name, key: None });
+        }
+        if let Some(column) = table.column(first).filter(|column| column.kind == TypeKind::Json) {
+            return Ok(Place { relation: None, column: &column.name, key: Some(rest.to_owned()) });
+        }
+    }
+    Err(unknown_column(name, table))
+}
+
+fn unknown_column(name: &str, table: &Table) -> Fault {
+    let near = nearest(name, table.columns.iter().map(|column| column.name.as_str()));
+    let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
+    unusable(format!("config names \"{name}\", which {} has not{near}", table.name))
+}
+
+fn unusable(why: String) -> Fault {
+    Fault::ValidationFailed {
+        message: format!("This list can't be resolved: {why}."),
+        hint: Some("PATCH the list to mend it.".into()),
+        field: None,
+    }
+}
+
+impl ListRows<'_> {
+    /// The values of the predicate's parameters.
+    pub fn params(&self) -> &[Value] {
+        match &self.saved.kind {
+            Kind::Dynamic { params, .. } => params,
+            Kind::Static => &[],
+        }
+    }
+
+    /// Makes the page of the rows, whose last columns are the sort key.
+    pub fn answer(&self, mut rows: Rows, truncated: bool) -> Answer {
+        let more = rows.len() > self.limit || truncated;
+        rows.truncate(self.limit);
+        let width = self.columns.len();
+        let next_cursor = (more && !rows.is_empty()).then(|| {
+            let last = rows.len() - 1;
+            let keys = (0..self.order.len()).map(|at| rows.reread(last, width + at)).collect();
+            Cursor { scope: self.scope, keys }.encode()
+        });
+        Answer::Page { entity: None, rows, width, next_cursor, limit: self.limit }
+    }
+}

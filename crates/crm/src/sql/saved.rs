@@ -1,0 +1,147 @@
+//! A page of a saved list's rows, and the members of a static one.
+
+use crate::model::catalog::Table;
+use crate::model::value::array_of_texts;
+use crate::plan::saved::{Kind, ListRows, Place, SortKey};
+use crate::sql::{Label, Sql};
+
+/// The rows and one more. The predicate's own parameters come first, without values: their types are PostgreSQL's
+/// to say.
+///
+/// The predicate stands in a scope of its own in which only the target's columns are bare; the joined relations are
+/// seen from there under their names. PostgreSQL pulls that scope up, so that indexes serve.
+pub fn rows(list: &ListRows<'_>) -> Sql {
+    let mut sql = Sql::new("SELECT ");
+    for _ in list.params() {
+        sql.params.push(None);
+        sql.labels.push(Label::Own);
+    }
+    for shown in &list.columns {
+        place(&mut sql, &shown.place);
+        sql.push(" AS ").name(&shown.name).push(", ");
+    }
+    for (at, key) in list.order.iter().enumerate() {
+        sql.push(if at > 0 { ", " } else { "" });
+        place(&mut sql, &key.place);
+        sql.push(" AS \"kith:order\"");
+    }
+    sql.push(" FROM ").table(&list.table.name).push(" AS t");
+    for relation in &list.relations {
+        sql.push(" LEFT JOIN ").table(&relation.table.name).push(" AS ").name(relation.key).push(" ON ");
+        sql.name(relation.key).push(".id = ").column("t", relation.column);
+    }
+    match &list.saved.kind {
+        Kind::Dynamic { predicate, .. } => {
+            sql.push(" CROSS JOIN LATERAL (SELECT (")
+                .workspace_text(predicate)
+                .push("\n) AS holds FROM (SELECT t.*) AS ");
+            sql.name(&list.table.name).push(") AS p WHERE p.holds");
+        }
+        Kind::Static => {
+            sql.push(" JOIN public.list_members AS m ON m.member_id = ").column("t", list.key).push("::text");
+            sql.push(" WHERE m.list_id = ").bind(Some(list.saved.id.clone()), Label::Own);
+        }
+    }
+    if list.table.soft_deletes() {
+        sql.push(" AND t.deleted_at IS NULL");
+    }
+    if let Some(cursor) = &list.cursor {
+        sql.push(" AND ");
+        after(&mut sql, &list.order, cursor);
+    }
+    sql.push(" ORDER BY ");
+    for (at, key) in list.order.iter().enumerate() {
+        sql.push(if at > 0 { ", " } else { "" });
+        place(&mut sql, &key.place);
+        sql.push(if key.descending { " DESC" } else { " ASC" });
+    }
+    sql.push(" LIMIT ").number(list.limit + 1);
+    sql
+}
+
+fn place(sql: &mut Sql, place: &Place<'_>) {
+    match place.relation {
+        Some(relation) => sql.name(relation).push(".").name(place.column),
+        None => sql.column("t", place.column),
+    };
+    if let Some(key) = &place.key {
+        sql.push(" -> ").literal(key);
+    }
+}
+
+/// Rows behind the cursor, key by key; NULLs are last where a key ascends and first where it descends.
+fn after(sql: &mut Sql, keys: &[SortKey<'_>], values: &[Option<String>]) {
+    let ([key, rest @ ..], [value, later @ ..]) = (keys, values) else {
+        sql.push("false");
+        return;
+    };
+    sql.push("(");
+    match (key.descending, value) {
+        (false, None) => {
+            sql.push("false");
+        }
+        (true, None) => {
+            place(sql, &key.place);
+            sql.push(" IS NOT NULL");
+        }
+        (true, Some(_)) => {
+            place(sql, &key.place);
+            sql.push(" < ").bind(value.clone(), Label::Cursor);
+        }
+        (false, Some(_)) => {
+            sql.push("(");
+            place(sql, &key.place);
+            sql.push(" > ").bind(value.clone(), Label::Cursor).push(" OR ");
+            place(sql, &key.place);
+            sql.push(" IS NULL)");
+        }
+    }
+    sql.push(" OR (");
+    place(sql, &key.place);
+    match value {
+        Some(_) => sql.push(" = ").bind(value.clone(), Label::Cursor),
+        None => sql.push(" IS NULL"),
+    };
+    sql.push(" AND ");
+    after(sql, rest, later);
+    sql.push("))");
+}
+
+/// The saved list itself.
+pub fn find(id: &str) -> Sql {
+    let mut sql = Sql::new("SELECT t.* FROM public.lists AS t WHERE t.id = ");
+    sql.bind(Some(id.to_owned()), Label::Id).push(" AND t.deleted_at IS NULL");
+    sql
+}
+
+/// Which of these ids name no live row of the table.
+pub fn missing(table: &Table, key: &str, ids: &[String]) -> Sql {
+    let mut sql = Sql::new("SELECT i.id FROM unnest(");
+    sql.bind(Some(array_of_texts(ids)), Label::Own).push("::text[]) AS i(id) WHERE NOT EXISTS (SELECT FROM ");
+    sql.table(&table.name).push(" AS t WHERE ").column("t", key).push("::text = i.id");
+    if table.soft_deletes() {
+        sql.push(" AND t.deleted_at IS NULL");
+    }
+    sql.push(")");
+    sql
+}
+
+/// Adds members; those that are there stay. Then all of them as they stand.
+pub fn add_members(list_id: &str, ids: &[String], actor: &str) -> [Sql; 2] {
+    let mut add = Sql::new("INSERT INTO public.list_members (list_id, member_id, added_by) SELECT ");
+    add.bind(Some(list_id.to_owned()), Label::Own).push(", i.id, ").bind(Some(actor.to_owned()), Label::Own);
+    add.push(" FROM unnest(").bind(Some(array_of_texts(ids)), Label::Own).push("::text[]) AS i(id)");
+    add.push(" ON CONFLICT (list_id, member_id) DO NOTHING");
+    let mut show = Sql::new("SELECT m.* FROM public.list_members AS m WHERE m.list_id = ");
+    show.bind(Some(list_id.to_owned()), Label::Own).push(" AND m.member_id = ANY (");
+    show.bind(Some(array_of_texts(ids)), Label::Own).push("::text[]) ORDER BY m.added_at, m.id");
+    [add, show]
+}
+
+/// Removes a member.
+pub fn remove_member(list_id: &str, member_id: &str) -> Sql {
+    let mut sql = Sql::new("DELETE FROM public.list_members AS m WHERE m.list_id = ");
+    sql.bind(Some(list_id.to_owned()), Label::Own).push(" AND m.member_id = ");
+    sql.bind(Some(member_id.to_owned()), Label::Own).push(" RETURNING m.member_id AS id, now() AS deleted_at");
+    sql
+}
