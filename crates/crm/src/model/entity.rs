@@ -24,10 +24,14 @@ pub struct Entity {
     pub order: Order,
     /// Whether the workspace may write it; the activity feed is written by triggers alone.
     pub writable: bool,
+    /// Whether it has [`STAMPS`], without which a deletion is for good.
+    pub stamped: bool,
+    /// Whether a few words find its records.
+    pub searchable: bool,
 }
 
 /// A column of a built-in table.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Field {
     /// The column's name.
     pub name: &'static str,
@@ -35,6 +39,21 @@ pub struct Field {
     pub kind: FieldKind,
     /// One short sentence.
     pub about: &'static str,
+    /// Whether it always has a value, and who gives it.
+    pub need: Need,
+    /// A value to show, as JSON; empty where there is none to show.
+    pub example: &'static str,
+}
+
+/// Whether a column always has a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Need {
+    /// It may be null.
+    Optional,
+    /// It is never null; left out, it gets a value by itself.
+    Filled,
+    /// It is never null, and a new record must name it.
+    Required,
 }
 
 /// The types that built-in columns have.
@@ -49,6 +68,8 @@ pub enum FieldKind {
     Date,
     Time,
     Json,
+    JsonArray,
+    JsonObject,
     /// The id of a record of the named table.
     Id(&'static str),
     /// Several ids of records of the named table.
@@ -108,8 +129,42 @@ pub fn by_table(table: &str) -> Option<&'static Entity> {
     ENTITIES.iter().find(|entity| entity.table == table)
 }
 
+impl Entity {
+    /// All its columns, the shared ones included, in the order in which they are shown.
+    pub fn columns(&self) -> impl Iterator<Item = Field> {
+        let id = field("id", FieldKind::Id(self.table), "Made by the server; sorts by time.").filled();
+        let stamps = if self.stamped { STAMPS } else { &[] };
+        [id].into_iter().chain(self.fields.iter().copied()).chain([CUSTOM]).chain(stamps.iter().copied())
+    }
+}
+
+/// The free-form field that every record has.
+pub const CUSTOM: Field =
+    field("custom", FieldKind::JsonObject, "Free-form fields; keys defined in custom_fields are checked.").filled();
+
+/// The columns that say when a record was made, changed and hidden.
+pub const STAMPS: &[Field] = &[
+    field("created_at", FieldKind::Time, "When it was made.").filled(),
+    field("updated_at", FieldKind::Time, "When it was last changed.").filled(),
+    field("deleted_at", FieldKind::Time, "When it was deleted; null while it is live."),
+];
+
 const fn field(name: &'static str, kind: FieldKind, about: &'static str) -> Field {
-    Field { name, kind, about }
+    Field { name, kind, about, need: Need::Optional, example: "" }
+}
+
+impl Field {
+    const fn filled(self) -> Field {
+        Field { need: Need::Filled, ..self }
+    }
+
+    const fn required(self) -> Field {
+        Field { need: Need::Required, ..self }
+    }
+
+    const fn example(self, json: &'static str) -> Field {
+        Field { example: json, ..self }
+    }
 }
 
 const COMPANY: ToOne = ToOne { key: "company", column: "company_id", table: "companies" };
@@ -123,10 +178,10 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "co",
         about: "Organisations. `domain` is unique among live companies, ignoring case.",
         fields: &[
-            field("name", FieldKind::Text, "What the company is called."),
-            field("domain", FieldKind::Text, "Its internet domain, for example acme.com."),
-            field("industry", FieldKind::Text, "What it does."),
-            field("size", FieldKind::Text, "Number of people, as a range: 11-50."),
+            field("name", FieldKind::Text, "What the company is called.").example(r#""Acme""#),
+            field("domain", FieldKind::Text, "Its internet domain, for example acme.com.").example(r#""acme.com""#),
+            field("industry", FieldKind::Text, "What it does.").example(r#""Robotics""#),
+            field("size", FieldKind::Text, "Number of people, as a range: 11-50.").example(r#""11-50""#),
         ],
         to_one: &[],
         to_many: &[
@@ -135,6 +190,8 @@ pub const ENTITIES: &[Entity] = &[
         ],
         order: Order::Newest,
         writable: true,
+        stamped: true,
+        searchable: true,
     },
     Entity {
         name: "contact",
@@ -142,17 +199,19 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "c",
         about: "People. `email` is unique among live contacts, ignoring case.",
         fields: &[
-            field("email", FieldKind::Email, "The person's address."),
-            field("first_name", FieldKind::Text, "Given name."),
-            field("last_name", FieldKind::Text, "Family name."),
-            field("phone", FieldKind::Text, "Telephone number, as written."),
-            field("title", FieldKind::Text, "Position held, for example CTO."),
+            field("email", FieldKind::Email, "The person's address.").example(r#""sarah@acme.com""#),
+            field("first_name", FieldKind::Text, "Given name.").example(r#""Sarah""#),
+            field("last_name", FieldKind::Text, "Family name.").example(r#""Chen""#),
+            field("phone", FieldKind::Text, "Telephone number, as written.").example(r#""+1 555 0100""#),
+            field("title", FieldKind::Text, "Position held, for example CTO.").example(r#""CTO""#),
             field("company_id", FieldKind::Id("companies"), "The company the person works for."),
         ],
         to_one: &[COMPANY],
         to_many: &[],
         order: Order::Newest,
         writable: true,
+        stamped: true,
+        searchable: true,
     },
     Entity {
         name: "deal",
@@ -160,12 +219,16 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "d",
         about: "Opportunities, each in a stage of a pipeline.",
         fields: &[
-            field("name", FieldKind::Text, "What the deal is called."),
-            field("pipeline", FieldKind::Text, "Key of the pipeline; the default one where left out."),
-            field("stage", FieldKind::Text, "Key of the stage; the pipeline's first where left out."),
-            field("amount_cents", FieldKind::Integer, "Value in the currency's smallest unit."),
-            field("currency", FieldKind::Text, "ISO 4217 code."),
-            field("close_date", FieldKind::Date, "When it is expected to close."),
+            field("name", FieldKind::Text, "What the deal is called.").example(r#""Acme rollout""#),
+            field("pipeline", FieldKind::Text, "Key of the pipeline; the default one where left out.")
+                .filled()
+                .example(r#""sales""#),
+            field("stage", FieldKind::Text, "Key of the stage; the pipeline's first where left out.")
+                .filled()
+                .example(r#""qualified""#),
+            field("amount_cents", FieldKind::Integer, "Value in the currency's smallest unit.").example("1250000"),
+            field("currency", FieldKind::Text, "ISO 4217 code.").example(r#""USD""#),
+            field("close_date", FieldKind::Date, "When it is expected to close.").example(r#""2026-12-31""#),
             field("contact_id", FieldKind::Id("contacts"), "The person the deal is with."),
             field("company_id", FieldKind::Id("companies"), "The company the deal is with."),
         ],
@@ -173,6 +236,8 @@ pub const ENTITIES: &[Entity] = &[
         to_many: &[],
         order: Order::Newest,
         writable: true,
+        stamped: true,
+        searchable: true,
     },
     Entity {
         name: "activity",
@@ -180,18 +245,22 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "act",
         about: "Notes, e-mails, calls, meetings and tasks that were logged.",
         fields: &[
-            field("type", FieldKind::OneOf(&["note", "email", "call", "meeting", "task"]), "What kind of activity."),
-            field("subject", FieldKind::Text, "One line."),
-            field("body", FieldKind::Text, "The text."),
+            field("type", FieldKind::OneOf(&["note", "email", "call", "meeting", "task"]), "What kind of activity.")
+                .filled()
+                .example(r#""call""#),
+            field("subject", FieldKind::Text, "One line.").example(r#""Intro call""#),
+            field("body", FieldKind::Text, "The text.").example(r#""Wants a pilot in March.""#),
             field("contact_id", FieldKind::Id("contacts"), "The person it concerns."),
             field("deal_id", FieldKind::Id("deals"), "The deal it concerns."),
             field("company_id", FieldKind::Id("companies"), "The company it concerns."),
-            field("occurred_at", FieldKind::Time, "When it happened."),
+            field("occurred_at", FieldKind::Time, "When it happened.").filled().example(r#""2026-11-20T15:00:00Z""#),
         ],
         to_one: &[CONTACT, ToOne { key: "deal", column: "deal_id", table: "deals" }, COMPANY],
         to_many: &[],
         order: Order::Newest,
         writable: true,
+        stamped: true,
+        searchable: true,
     },
     Entity {
         name: "email",
@@ -199,22 +268,24 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "e",
         about: "E-mail messages, attached to contacts and companies by their addresses.",
         fields: &[
-            field("thread_id", FieldKind::Text, "The conversation's id at the provider."),
-            field("provider", FieldKind::Text, "Where it came from, for example gmail."),
-            field("provider_msg_id", FieldKind::Text, "The message's id there; unique with `provider`."),
-            field("direction", FieldKind::OneOf(&["inbound", "outbound"]), "Whether it came in or went out."),
-            field("from_addr", FieldKind::Email, "Sender."),
-            field("to_addrs", FieldKind::Emails, "Recipients."),
-            field("cc_addrs", FieldKind::Emails, "Recipients of copies."),
-            field("subject", FieldKind::Text, "Subject line."),
-            field("snippet", FieldKind::Text, "The first words."),
-            field("body_text", FieldKind::Text, "The text part."),
+            field("thread_id", FieldKind::Text, "The conversation's id at the provider.").example(r#""18c2f""#),
+            field("provider", FieldKind::Text, "Where it came from, for example gmail.").example(r#""gmail""#),
+            field("provider_msg_id", FieldKind::Text, "The message's id there; unique with `provider`.")
+                .example(r#""18c2f9a""#),
+            field("direction", FieldKind::OneOf(&["inbound", "outbound"]), "Whether it came in or went out.")
+                .example(r#""inbound""#),
+            field("from_addr", FieldKind::Email, "Sender.").example(r#""sarah@acme.com""#),
+            field("to_addrs", FieldKind::Emails, "Recipients.").filled().example(r#"["me@example.com"]"#),
+            field("cc_addrs", FieldKind::Emails, "Recipients of copies.").filled().example("[]"),
+            field("subject", FieldKind::Text, "Subject line.").example(r#""Pricing""#),
+            field("snippet", FieldKind::Text, "The first words.").example(r#""Could you send""#),
+            field("body_text", FieldKind::Text, "The text part.").example(r#""Could you send the price list?""#),
             field("body_html", FieldKind::Text, "The HTML part."),
             field("sent_at", FieldKind::Time, "When it was sent."),
-            field("received_at", FieldKind::Time, "When it was received."),
-            field("contact_ids", FieldKind::Ids("contacts"), "Contacts whose address is in from, to or cc."),
-            field("company_ids", FieldKind::Ids("companies"), "Companies whose domain is in from, to or cc."),
-            field("deal_ids", FieldKind::Ids("deals"), "Deals it belongs to."),
+            field("received_at", FieldKind::Time, "When it was received.").example(r#""2026-11-20T15:04:05Z""#),
+            field("contact_ids", FieldKind::Ids("contacts"), "Contacts whose address is in from, to or cc.").filled(),
+            field("company_ids", FieldKind::Ids("companies"), "Companies whose domain is in from, to or cc.").filled(),
+            field("deal_ids", FieldKind::Ids("deals"), "Deals it belongs to.").filled(),
         ],
         to_one: &[],
         to_many: &[
@@ -224,6 +295,8 @@ pub const ENTITIES: &[Entity] = &[
         ],
         order: Order::Mail,
         writable: true,
+        stamped: true,
+        searchable: true,
     },
     Entity {
         name: "list",
@@ -231,18 +304,29 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "l",
         about: "Saved lists: a predicate over a table (dynamic) or chosen members (static).",
         fields: &[
-            field("name", FieldKind::Text, "What the list is called."),
+            field("name", FieldKind::Text, "What the list is called.").required().example(r#""CTOs""#),
             field("description", FieldKind::Text, "What it is for."),
-            field("target_table", FieldKind::Text, "The table whose rows it holds."),
-            field("kind", FieldKind::OneOf(&["dynamic", "static"]), "How its rows are found."),
-            field("filter_predicate", FieldKind::Text, "An SQL boolean over the target table."),
-            field("filter_params", FieldKind::Json, "Values of $1… in the predicate."),
-            field("config", FieldKind::Json, "Columns and order of its rows."),
+            field("target_table", FieldKind::Text, "The table whose rows it holds.")
+                .required()
+                .example(r#""contacts""#),
+            field("kind", FieldKind::OneOf(&["dynamic", "static"]), "How its rows are found.")
+                .filled()
+                .example(r#""dynamic""#),
+            field("filter_predicate", FieldKind::Text, "An SQL boolean over the target table.")
+                .example(r#""title ILIKE $1""#),
+            field("filter_params", FieldKind::JsonArray, "Values of $1… in the predicate.")
+                .filled()
+                .example(r#"["%cto%"]"#),
+            field("config", FieldKind::JsonObject, "Columns and order of its rows.")
+                .filled()
+                .example(r#"{"columns": ["email", "company.name"], "order": ["-created_at"]}"#),
         ],
         to_one: &[],
         to_many: &[],
         order: Order::Newest,
         writable: true,
+        stamped: true,
+        searchable: true,
     },
     Entity {
         name: "list_member",
@@ -250,15 +334,17 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "lm",
         about: "Members of static lists.",
         fields: &[
-            field("list_id", FieldKind::Id("lists"), "The list."),
-            field("member_id", FieldKind::Text, "The record's id."),
-            field("added_at", FieldKind::Time, "When it was added."),
+            field("list_id", FieldKind::Id("lists"), "The list.").required(),
+            field("member_id", FieldKind::Text, "The record's id.").required(),
+            field("added_at", FieldKind::Time, "When it was added.").filled(),
             field("added_by", FieldKind::Text, "Who added it."),
         ],
         to_one: &[],
         to_many: &[],
         order: Order::NewestBy("added_at"),
         writable: true,
+        stamped: false,
+        searchable: false,
     },
     Entity {
         name: "pipeline",
@@ -266,15 +352,17 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "pl",
         about: "Pipelines that deals move through.",
         fields: &[
-            field("key", FieldKind::Text, "The name that deals use."),
-            field("label", FieldKind::Text, "The name that people read."),
-            field("position", FieldKind::Integer, "Place among the pipelines."),
-            field("is_default", FieldKind::Bool, "Whether deals that name none go here."),
+            field("key", FieldKind::Text, "The name that deals use.").required().example(r#""renewals""#),
+            field("label", FieldKind::Text, "The name that people read.").required().example(r#""Renewals""#),
+            field("position", FieldKind::Integer, "Place among the pipelines.").filled().example("1"),
+            field("is_default", FieldKind::Bool, "Whether deals that name none go here.").filled(),
         ],
         to_one: &[],
         to_many: &[],
         order: Order::Position,
         writable: true,
+        stamped: true,
+        searchable: false,
     },
     Entity {
         name: "pipeline_stage",
@@ -282,17 +370,19 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "st",
         about: "The stages of each pipeline, in order.",
         fields: &[
-            field("pipeline", FieldKind::Text, "Key of the pipeline."),
-            field("key", FieldKind::Text, "The name that deals use."),
-            field("label", FieldKind::Text, "The name that people read."),
-            field("position", FieldKind::Integer, "Place within the pipeline."),
-            field("is_won", FieldKind::Bool, "Whether a deal here is won."),
-            field("is_lost", FieldKind::Bool, "Whether a deal here is lost."),
+            field("pipeline", FieldKind::Text, "Key of the pipeline.").required().example(r#""sales""#),
+            field("key", FieldKind::Text, "The name that deals use.").required().example(r#""legal""#),
+            field("label", FieldKind::Text, "The name that people read.").required().example(r#""Legal review""#),
+            field("position", FieldKind::Integer, "Place within the pipeline.").filled().example("3"),
+            field("is_won", FieldKind::Bool, "Whether a deal here is won.").filled(),
+            field("is_lost", FieldKind::Bool, "Whether a deal here is lost.").filled(),
         ],
         to_one: &[],
         to_many: &[],
         order: Order::Position,
         writable: true,
+        stamped: true,
+        searchable: false,
     },
     Entity {
         name: "association",
@@ -300,16 +390,22 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "as",
         about: "Edges between any two records.",
         fields: &[
-            field("from_type", FieldKind::Text, "What kind of record it starts at."),
-            field("from_id", FieldKind::Text, "The record it starts at."),
-            field("to_type", FieldKind::Text, "What kind of record it leads to."),
-            field("to_id", FieldKind::Text, "The record it leads to."),
-            field("label", FieldKind::Text, "What it means."),
+            field("from_type", FieldKind::Text, "What kind of record it starts at.").required().example(r#""contact""#),
+            field("from_id", FieldKind::Text, "The record it starts at.")
+                .required()
+                .example(r#""c_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
+            field("to_type", FieldKind::Text, "What kind of record it leads to.").required().example(r#""deal""#),
+            field("to_id", FieldKind::Text, "The record it leads to.")
+                .required()
+                .example(r#""d_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
+            field("label", FieldKind::Text, "What it means.").example(r#""champion""#),
         ],
         to_one: &[],
         to_many: &[],
         order: Order::Newest,
         writable: true,
+        stamped: true,
+        searchable: false,
     },
     Entity {
         name: "custom_field",
@@ -317,17 +413,23 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "fld",
         about: "Definitions of the keys in `custom`; values are checked on every write.",
         fields: &[
-            field("object_type", FieldKind::OneOf(&["contact", "company", "deal", "activity"]), "Whose field it is."),
-            field("key", FieldKind::Text, "The key in `custom`."),
-            field("label", FieldKind::Text, "The name that people read."),
-            field("type", FieldKind::OneOf(&["text", "number", "date", "bool", "select"]), "What values it takes."),
-            field("options", FieldKind::Json, "The choices of a select."),
-            field("required", FieldKind::Bool, "Whether it must have a value."),
+            field("object_type", FieldKind::OneOf(&["contact", "company", "deal", "activity"]), "Whose field it is.")
+                .required()
+                .example(r#""contact""#),
+            field("key", FieldKind::Text, "The key in `custom`.").required().example(r#""plan""#),
+            field("label", FieldKind::Text, "The name that people read.").example(r#""Plan""#),
+            field("type", FieldKind::OneOf(&["text", "number", "date", "bool", "select"]), "What values it takes.")
+                .required()
+                .example(r#""select""#),
+            field("options", FieldKind::Json, "The choices of a select.").example(r#"["free", "pro"]"#),
+            field("required", FieldKind::Bool, "Whether it must have a value.").filled().example("false"),
         ],
         to_one: &[],
         to_many: &[],
         order: Order::Newest,
         writable: true,
+        stamped: true,
+        searchable: false,
     },
     Entity {
         name: "event",
@@ -335,22 +437,29 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "a",
         about: "The feed of everything that was created, updated, deleted, restored or refused. Append-only.",
         fields: &[
-            field("occurred_at", FieldKind::Time, "When it happened."),
-            field("actor", FieldKind::Text, "Who did it: api_key:ak_…, user:u_…, automation:auto_…, postgres:<role>."),
+            field("occurred_at", FieldKind::Time, "When it happened.").filled(),
+            field("actor", FieldKind::Text, "Who did it: api_key:ak_…, user:u_…, automation:auto_…, postgres:<role>.")
+                .filled()
+                .example(r#""api_key:ak_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
             field(
                 "verb",
                 FieldKind::OneOf(&["created", "updated", "deleted", "restored", "conflict"]),
                 "What happened.",
-            ),
-            field("subject_type", FieldKind::Text, "What kind of record it happened to."),
-            field("subject_id", FieldKind::Text, "The record."),
-            field("subject_repr", FieldKind::Text, "The record's name at the time."),
-            field("changes", FieldKind::Json, "{column: {from, to}} of an update."),
+            )
+            .filled()
+            .example(r#""updated""#),
+            field("subject_type", FieldKind::Text, "What kind of record it happened to.").filled().example(r#""deal""#),
+            field("subject_id", FieldKind::Text, "The record.").example(r#""d_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
+            field("subject_repr", FieldKind::Text, "The record's name at the time.").example(r#""Acme rollout""#),
+            field("changes", FieldKind::Json, "{column: {from, to}} of an update.")
+                .example(r#"{"stage": {"from": "qualified", "to": "won"}}"#),
         ],
         to_one: &[],
         to_many: &[],
         order: Order::NewestBy("occurred_at"),
         writable: false,
+        stamped: false,
+        searchable: false,
     },
 ];
 

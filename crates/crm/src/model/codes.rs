@@ -1,0 +1,260 @@
+//! The error codes that clients may branch on, as one const table that OpenAPI, the documentation and tests read.
+//! [`Fault::code`](crate::model::fault::Fault::code) says which fault has which.
+
+/// An error code.
+#[derive(Debug)]
+pub struct Code {
+    /// The code.
+    pub code: &'static str,
+    /// The HTTP statuses it comes with.
+    pub statuses: &'static [u16],
+    /// What it means.
+    pub about: &'static str,
+    /// What the caller should do.
+    pub remedy: &'static str,
+    /// Whether the same request may succeed later.
+    pub retry: bool,
+}
+
+/// The code of that name.
+pub fn by_code(code: &str) -> Option<&'static Code> {
+    CODES.iter().find(|it| it.code == code)
+}
+
+const fn code(code: &'static str, statuses: &'static [u16], about: &'static str, remedy: &'static str) -> Code {
+    Code { code, statuses, about, remedy, retry: false }
+}
+
+const fn passing(code: &'static str, statuses: &'static [u16], about: &'static str, remedy: &'static str) -> Code {
+    Code { code, statuses, about, remedy, retry: true }
+}
+
+/// Every error code, by status.
+pub const CODES: &[Code] = &[
+    code(
+        "invalid_request",
+        &[400],
+        "The request is wrong in a way that its message says: a field or parameter that does not exist, a value of another \
+         type, JSON that does not parse.",
+        "Read `message` and `hint`; an unknown name comes with the nearest known one. Correct the request.",
+    ),
+    code(
+        "invalid_cursor",
+        &[400],
+        "The cursor was not given by this list, or was given under another order or other filters.",
+        "Start again without a cursor, and send the same filters with every page.",
+    ),
+    code(
+        "sql_error",
+        &[400, 403],
+        "PostgreSQL refused the SQL. `code` is the SQLSTATE, `position` the character it stumbled at, counted from 1. 403 \
+         where the key may not do it (42501, 25006).",
+        "Read `message`, `hint` and `position`, correct the statement and send it again. Nothing of the request was kept.",
+    ),
+    code(
+        "unauthorized",
+        &[401],
+        "No key was sent, the key is not known, or it has ended.",
+        "Send `Authorization: Bearer <api key>`. `POST /v1/workspaces` makes a workspace and its first key.",
+    ),
+    code(
+        "forbidden",
+        &[403],
+        "The key is known but may not do this: a viewer's key writes nothing, and the activity feed is written by triggers alone.",
+        "Use a key with the rights, or leave it.",
+    ),
+    code(
+        "workspace_read_only",
+        &[403],
+        "The workspace was not claimed within 7 days and can only be read; after 14 days it is gone.",
+        "Open `claim_url` and claim the workspace to write again.",
+    ),
+    code(
+        "not_found",
+        &[404],
+        "There is no such path, table or record. A deleted record is not found either, unless `include_deleted=true`.",
+        "Check the id, or `GET /v1/tables` for the tables there are.",
+    ),
+    code(
+        "method_not_allowed",
+        &[405],
+        "The path exists, but not with this method.",
+        "Use one of the methods in the `Allow` header.",
+    ),
+    code(
+        "statement_timeout",
+        &[408],
+        "The statement ran into the time limit of 30 s and was ended. Nothing of it was kept.",
+        "Narrow it (WHERE, LIMIT, an index), or do the work in smaller steps.",
+    ),
+    code(
+        "conflict",
+        &[409],
+        "Another record has this unique value. `existing_id` says which, `constraint` which rule. The refusal is in the activity feed.",
+        "PATCH the record `existing_id` instead of creating another.",
+    ),
+    code(
+        "still_referenced",
+        &[409],
+        "The record can't be deleted for good while others refer to it.",
+        "Delete or change those first, or leave out `hard=true`: a soft delete is always possible.",
+    ),
+    code(
+        "idempotency_conflict",
+        &[409],
+        "This Idempotency-Key was used within 24 hours for another path or body.",
+        "Make a new key for each new request; send the same key only to retry.",
+    ),
+    passing(
+        "idempotency_in_progress",
+        &[409],
+        "The first request with this Idempotency-Key is still being served.",
+        "Send it again in a moment to get that request's answer.",
+    ),
+    code("payload_too_large", &[413], "The body is larger than 10 MiB.", "Send less at a time."),
+    code(
+        "result_too_large",
+        &[413],
+        "One value of the result is larger than 10 MiB. Nothing of the request was kept.",
+        "Select less of it, for example with left() or substring().",
+    ),
+    code(
+        "unsupported_media_type",
+        &[415],
+        "The body is not declared as JSON.",
+        "Send `Content-Type: application/json`.",
+    ),
+    code(
+        "validation_failed",
+        &[422],
+        "The values break a rule of the table: NOT NULL, CHECK, a foreign key, a trigger of the workspace.",
+        "`message` names the rule, `field` the column where one is known. Correct the value.",
+    ),
+    code(
+        "invalid_metadata",
+        &[422],
+        "A key in `custom` does not fit its definition in custom_fields. `field` is the key.",
+        "`GET /v1/custom_fields` lists the definitions.",
+    ),
+    code(
+        "no_primary_key",
+        &[422],
+        "The table has no single-column primary key, or the view no column `id`, to name a row by.",
+        "`hint` has the ALTER TABLE that adds one; or use `POST /v1/sql`.",
+    ),
+    passing(
+        "rate_limited",
+        &[429],
+        "Too many requests: of this key within a minute, or sign-ups of this address within an hour.",
+        "Wait as many seconds as `Retry-After` says.",
+    ),
+    passing(
+        "internal_error",
+        &[500],
+        "Something went wrong on our side.",
+        "Try again; if it stays, report `request_id`.",
+    ),
+    passing(
+        "unavailable",
+        &[503],
+        "The server is too busy, or its database is away for a moment.",
+        "Wait as many seconds as `Retry-After` says, then send it again.",
+    ),
+];
+
+#[cfg(test)]
+mod tests {
+    use std::panic::Location;
+
+    use super::*;
+    use crate::model::fault::{Fault, SqlFault};
+
+    /// One fault of every kind. A new kind has to be named in the match, which refuses to compile without it.
+    fn one_of_each() -> Vec<Fault> {
+        let text = String::new;
+        let sql = |sqlstate: &str| Fault::Sql(Box::new(SqlFault { sqlstate: sqlstate.into(), ..SqlFault::default() }));
+        let faults = vec![
+            Fault::Invalid { message: text(), hint: None },
+            Fault::InvalidJson { reason: text() },
+            Fault::Unknown { what: "field", name: text(), nearest: None },
+            Fault::InvalidCursor,
+            Fault::UnsupportedMediaType { sent: text() },
+            Fault::PayloadTooLarge { limit: 1 },
+            Fault::MethodNotAllowed { allow: Vec::new() },
+            Fault::Unauthorized { message: text() },
+            Fault::Forbidden { message: text() },
+            Fault::WorkspaceReadOnly,
+            Fault::NoSuchPath { path: text() },
+            Fault::NoSuchTable { name: text(), nearest: None },
+            Fault::NotFound { table: text(), id: text() },
+            Fault::Conflict { message: text(), constraint: text(), existing_id: None },
+            Fault::IdempotencyConflict,
+            Fault::IdempotencyInProgress,
+            Fault::StillReferenced { message: text(), constraint: text() },
+            Fault::ValidationFailed { message: text(), hint: None, field: None },
+            Fault::InvalidMetadata { message: text(), field: None },
+            Fault::NoPrimaryKey { table: text(), hint: text() },
+            sql("42601"),
+            sql("42501"),
+            Fault::StatementTimeout { limit_seconds: 30 },
+            Fault::ResultTooLarge { limit: 1 },
+            Fault::RateLimited { retry_after: 1, message: text() },
+            Fault::Unavailable { retry_after: 1, message: text() },
+            Fault::Internal { cause: text(), place: Location::caller() },
+        ];
+        for fault in &faults {
+            match fault {
+                Fault::Invalid { .. }
+                | Fault::InvalidJson { .. }
+                | Fault::Unknown { .. }
+                | Fault::InvalidCursor
+                | Fault::UnsupportedMediaType { .. }
+                | Fault::PayloadTooLarge { .. }
+                | Fault::MethodNotAllowed { .. }
+                | Fault::Unauthorized { .. }
+                | Fault::Forbidden { .. }
+                | Fault::WorkspaceReadOnly
+                | Fault::NoSuchPath { .. }
+                | Fault::NoSuchTable { .. }
+                | Fault::NotFound { .. }
+                | Fault::Conflict { .. }
+                | Fault::IdempotencyConflict
+                | Fault::IdempotencyInProgress
+                | Fault::StillReferenced { .. }
+                | Fault::ValidationFailed { .. }
+                | Fault::InvalidMetadata { .. }
+                | Fault::NoPrimaryKey { .. }
+                | Fault::Sql(_)
+                | Fault::StatementTimeout { .. }
+                | Fault::ResultTooLarge { .. }
+                | Fault::RateLimited { .. }
+                | Fault::Unavailable { .. }
+                | Fault::Internal { .. } => {}
+            }
+        }
+        faults
+    }
+
+    #[test]
+    fn every_fault_has_its_code_and_status_in_the_table() {
+        let faults = one_of_each();
+        for fault in &faults {
+            let code = by_code(fault.code()).unwrap_or_else(|| panic!("{} is not in the table", fault.code()));
+            assert!(code.statuses.contains(&fault.status()), "{}: {}", fault.code(), fault.status());
+            assert!(!fault.retry_after().is_some_and(|_| !code.retry), "{} may be tried again", fault.code());
+        }
+        for code in CODES {
+            assert!(faults.iter().any(|fault| fault.code() == code.code), "no fault is {}", code.code);
+        }
+    }
+
+    #[test]
+    fn codes_stand_once_and_by_status() {
+        for pair in CODES.windows(2) {
+            assert!(pair[0].statuses[0] <= pair[1].statuses[0], "{} stands after {}", pair[1].code, pair[0].code);
+        }
+        for (at, code) in CODES.iter().enumerate() {
+            assert!(CODES[at + 1..].iter().all(|other| other.code != code.code), "{} stands twice", code.code);
+        }
+    }
+}
