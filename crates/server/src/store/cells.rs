@@ -100,7 +100,7 @@ impl Cells {
     /// A session of the cell's administrator; for Kith's own objects only, never for a tenant's.
     pub async fn administer(&self, _cell: u32, database: &str) -> Result<Conn, Error> {
         let Administrator { user, password, .. } = &self.administrator;
-        let login = Login { user, password: password.expose(), database, settings: settings::OWN };
+        let login = Login { user, password: password.expose(), database, settings: settings::ADMINISTRATOR };
         Conn::open(&self.target, &login).await
     }
 

@@ -3,6 +3,8 @@
 //! A workspace migration has sections (migrations/workspace/README.md): what changes a tenant's tables runs in a
 //! session logged in as the tenant; a privileged session changes only what Kith owns.
 
+use std::collections::HashSet;
+
 use pg::{Conn, Error};
 use ring::digest;
 
@@ -27,6 +29,12 @@ pub const WORKSPACE_VERSION: i32 = WORKSPACE.len() as i32;
 
 /// Advisory lock under which one process at a time sets an installation up.
 const SETUP_LOCK: &str = "SELECT pg_advisory_lock(7236455901)";
+
+/// What every section begins with: no schema that a tenant may create in is searched (settings::ADMINISTRATOR).
+const PINNED_PATH: &str = "SET search_path = pg_catalog, pg_temp;";
+
+/// The shape of the built-in tables, a line for each of their parts (migrations/workspace/0001_base.sql).
+const SHAPE: &str = "SELECT jsonb_build_array(relation, kind, name, value)::text AS line FROM kith_guard.shape";
 
 /// Who runs a section of a workspace migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,12 +116,12 @@ fn template_name_of(migrations: &[&str]) -> String {
 }
 
 /// Builds the template on a cell unless it is there.
-pub async fn ensure_template(cells: &Cells, cell: u32) -> Result<(), Error> {
-    ensure_template_of(cells, cell, WORKSPACE).await
+pub async fn ensure_template(cells: &Cells, control: &Control, cell: u32) -> Result<(), Error> {
+    ensure_template_of(cells, control, cell, WORKSPACE).await
 }
 
 /// Builds the template of an older version, for tests of the upgrade.
-pub async fn ensure_template_of(cells: &Cells, cell: u32, migrations: &[&str]) -> Result<(), Error> {
+pub async fn ensure_template_of(cells: &Cells, control: &Control, cell: u32, migrations: &[&str]) -> Result<(), Error> {
     let mut admin = cells.administer_cell(cell).await?;
     admin.query(SETUP_LOCK, &[]).await?;
     let template = template_name_of(migrations);
@@ -139,21 +147,34 @@ pub async fn ensure_template_of(cells: &Cells, cell: u32, migrations: &[&str]) -
                 Section::Workspace => Some(workspace),
             };
             let enter = role.map_or(String::new(), |role| format!("SET ROLE {};\n", name(role)));
-            inside
-                .script(&format!(
-                    "SET search_path = public, extensions;\n{enter}{}\n;RESET ROLE;",
-                    TEMPLATE_ROLES.fill(&body)
-                ))
-                .await?;
+            inside.script(&format!("{PINNED_PATH}\n{enter}{}\n;RESET ROLE;", TEMPLATE_ROLES.fill(&body))).await?;
         }
     }
-    inside.query("VACUUM (FREEZE, ANALYZE)", &[]).await?;
+    let shape = serde_json::Value::from(shape(&mut inside).await?).to_string();
+    let key = format!("shape of {template}");
+    let keep = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    control.query(keep, &[Some(&key), Some(&shape)]).await?;
+    freeze_catalogs(&mut inside).await?;
     drop(inside);
     wait_until_left(&mut admin, &part).await?;
     admin.script(&format!("ALTER DATABASE {} RENAME TO {}", name(&part), name(&template))).await?;
     admin.script(&format!("ALTER DATABASE {} IS_TEMPLATE true ALLOW_CONNECTIONS false", name(&template))).await?;
     tracing::info!(template, "built the template database");
     Ok(())
+}
+
+async fn shape(conn: &mut Conn) -> Result<Vec<String>, Error> {
+    let rows = conn.query(SHAPE, &[]).await?;
+    (0..rows.len()).map(|row| rows.get(row, "line")).collect()
+}
+
+/// Clones are spared the work of freezing the catalogs. The built-in tables are left alone: one that is known to be empty
+/// is planned for as if it stayed so.
+async fn freeze_catalogs(conn: &mut Conn) -> Result<(), Error> {
+    let catalogs = "SELECT string_agg(oid::regclass::text, ', ') AS tables FROM pg_class
+                    WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared";
+    let tables: String = conn.query(catalogs, &[]).await?.get(0, "tables")?;
+    conn.query(&format!("VACUUM (FREEZE, ANALYZE) {tables}"), &[]).await.map(|_| ())
 }
 
 /// A session that was closed takes a moment to leave its database.
@@ -183,7 +204,7 @@ pub async fn workspace(cells: &Cells, control: &Control, place: &Place, version:
     let current = if rows.is_empty() { version } else { rows.get(0, "version")? };
     for (number, migration) in (1..).zip(WORKSPACE).filter(|(number, _)| *number > current) {
         for (section, body) in sections(migration) {
-            let body = format!("SET search_path = public, extensions;\n{}", roles.fill(&body));
+            let body = format!("{PINNED_PATH}\n{}", roles.fill(&body));
             match section {
                 Section::Admin => admin.script(&body).await?,
                 Section::System => {
@@ -200,13 +221,26 @@ pub async fn workspace(cells: &Cells, control: &Control, place: &Place, version:
                 }
             }
         }
-        let number = number.to_string();
-        control
-            .query("UPDATE databases SET version = $2::integer WHERE id = $1::bigint", &[Some(&id), Some(&number)])
-            .await?;
         tracing::info!(database = &*place.database, version = number, "migrated a workspace's database");
     }
+    keep_shape(&mut admin, control).await?;
+    let version = WORKSPACE_VERSION.to_string();
+    let done = "UPDATE databases SET version = $2::integer WHERE id = $1::bigint";
+    control.query(done, &[Some(&id), Some(&version)]).await?;
     Ok(())
+}
+
+/// The guards take the built-in tables as they are from now on, if they are what the template's are.
+async fn keep_shape(admin: &mut Conn, control: &Control) -> Result<(), Error> {
+    let key = format!("shape of {}", template_name());
+    let rows = control.query("SELECT value FROM meta WHERE key = $1", &[Some(&key)]).await?;
+    let wanted: Vec<String> = serde_json::from_str(&rows.get::<String>(0, "value")?)
+        .map_err(|error| Error::Protocol(format!("the template's shape can't be read: {error}")))?;
+    let found: HashSet<String> = shape(admin).await?.into_iter().collect();
+    match wanted.iter().find(|line| !found.contains(*line)) {
+        None => admin.query("SELECT kith_guard.snapshot()", &[]).await.map(|_| ()),
+        Some(line) => Err(Error::Protocol(format!("after its migration the database lacks {line}"))),
+    }
 }
 
 impl Store {

@@ -39,7 +39,7 @@ pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(),
     migrate::control(&mut control).await?;
     check_key(&mut control, key_check).await?;
     control.query("INSERT INTO cells (id, name) VALUES (0, 'first') ON CONFLICT DO NOTHING", &[]).await?;
-    migrate::ensure_template(cells, 0).await?;
+    migrate::ensure_template(cells, &store.control, 0).await?;
     store.sweep_databases().await
 }
 

@@ -29,10 +29,24 @@ pub const TENANT: &[(&str, &str)] = &[
     ("array_nulls", "on"),
     ("xmloption", "content"),
     ("log_parameter_max_length_on_error", "0"),
+    ("debug_print_parse", "off"),
+    ("debug_print_rewritten", "off"),
+    ("debug_print_plan", "off"),
     ("application_name", "kith"),
 ];
 
-/// The settings of Kith's own sessions.
+/// The settings of the administrator's sessions. Nothing but the system's own schema is searched: with a tenant's in the
+/// path, an operator of the tenant's could be a better match than the one that was meant, and run as the administrator.
+pub const ADMINISTRATOR: &[(&str, &str)] = &[
+    ("search_path", "pg_catalog, pg_temp"),
+    ("client_encoding", "UTF8"),
+    ("DateStyle", "ISO, MDY"),
+    ("TimeZone", "UTC"),
+    ("client_min_messages", "warning"),
+    ("application_name", "kith administrator"),
+];
+
+/// The settings of Kith's own sessions in the control database, where no tenant comes.
 pub const OWN: &[(&str, &str)] = &[
     ("search_path", "public"),
     ("client_encoding", "UTF8"),
