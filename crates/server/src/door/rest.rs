@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
@@ -31,16 +31,20 @@ use crate::store::work::Session;
 /// Longest value of a provenance header that is kept, in bytes.
 const MAX_PROVENANCE_BYTES: usize = 500;
 
+/// Bytes of a refused body that are read and thrown away at most, and for how long.
+const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
+const DRAIN_LIMIT: Duration = Duration::from_secs(5);
+
 /// A request's way through the door.
 pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     let started = Instant::now();
     let request_id = house.clock.id("req");
-    let (head, body) = request.into_parts();
+    let (head, mut body) = request.into_parts();
     let method = head.method.clone();
     let peer = request_peer(&head);
     let mut visit = Visit { house, request_id: &request_id, caller: None, dialect: &AGENTCRM, quota: None, peer };
     // A panic is a defect like any other: the caller gets its request id, the others notice nothing.
-    let served = AssertUnwindSafe(visit.serve(&head, body)).catch_unwind().await;
+    let served = AssertUnwindSafe(visit.serve(&head, &mut body)).catch_unwind().await;
     let served = served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above")));
     let (reply, failure) = match served {
         Ok(Served::Answer(answer)) => (visit.show(&Ok(answer)), None),
@@ -57,6 +61,9 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
         }
     };
     log(&visit, &method, head.uri.path(), reply.status, failure.as_ref(), started);
+    if let Some(fault) = &failure {
+        drain(&head, &mut body, fault).await;
+    }
     respond(reply, &request_id, visit.quota)
 }
 
@@ -81,7 +88,7 @@ struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    async fn serve(&mut self, head: &Parts, body: Body) -> Result<Served, Fault> {
+    async fn serve(&mut self, head: &Parts, body: &mut Body) -> Result<Served, Fault> {
         let path = head.uri.path();
         let Some(below) = path.strip_prefix("/v1/") else {
             return Err(Fault::NoSuchPath { path: path.to_owned() });
@@ -187,7 +194,7 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
     Ok(Some(token.trim()))
 }
 
-async fn read_body(body: Body) -> Result<Bytes, Fault> {
+async fn read_body(body: &mut Body) -> Result<Bytes, Fault> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
@@ -195,6 +202,24 @@ async fn read_body(body: Body) -> Result<Bytes, Fault> {
         }
         Err(error) => Err(Fault::invalid(format!("The body could not be read: {error}."))),
     }
+}
+
+/// Reads what is left of a refused body and throws it away: who is still sending when the connection closes may never
+/// read why. Within bounds; and who waits to be told to send is not told.
+async fn drain(head: &Parts, body: &mut Body, fault: &Fault) {
+    if head.headers.contains_key(header::EXPECT) && !matches!(fault, Fault::PayloadTooLarge { .. }) {
+        return;
+    }
+    let rest = async {
+        let mut drained = 0;
+        while let Some(Ok(frame)) = body.frame().await {
+            drained += frame.data_ref().map_or(0, Bytes::len);
+            if drained > MAX_DRAINED_BYTES {
+                return;
+            }
+        }
+    };
+    let _ = tokio::time::timeout(DRAIN_LIMIT, rest).await;
 }
 
 fn provenance(headers: &HeaderMap, request_id: &str) -> Provenance {

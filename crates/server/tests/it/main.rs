@@ -1,9 +1,15 @@
 //! The integration tests: one binary, a file per feature, through the public door against real PostgreSQL.
 
+mod bad_input;
 mod conflicts;
+mod deadlines;
+mod filters;
 mod pages;
 mod patches;
 mod quickstart;
 mod records;
+mod sql;
+mod sql_limits;
 mod support;
 mod tidy;
+mod values;
