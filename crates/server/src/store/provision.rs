@@ -15,7 +15,7 @@ use crate::store::control::NewWorkspace;
 use crate::store::migrate::{self, WORKSPACE_VERSION};
 
 /// Connections that a workspace's API role may have open: REST's, SQL's and a few to spare.
-const CONNECTION_LIMIT: u32 = 20;
+const CONNECTION_LIMIT: u32 = 30;
 
 /// Makes what an installation needs before anything else: Kith's own role and database, the control tables, the
 /// template. Refuses a secret key that is not the one the installation was made with.
