@@ -4,6 +4,7 @@
 
 pub mod agentcrm;
 pub mod json;
+pub mod openapi;
 
 use std::borrow::Cow;
 
@@ -28,6 +29,8 @@ pub struct Dialect {
     pub show: fn(&Answer, &Meta<'_>) -> Reply,
     /// Writes a fault.
     pub show_fault: fn(&Fault, &Meta<'_>) -> Reply,
+    /// What its documentation is written from.
+    pub reference: &'static openapi::Reference,
 }
 
 /// Every dialect.

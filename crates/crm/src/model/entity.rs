@@ -253,7 +253,9 @@ pub const ENTITIES: &[Entity] = &[
             field("contact_id", FieldKind::Id("contacts"), "The person it concerns."),
             field("deal_id", FieldKind::Id("deals"), "The deal it concerns."),
             field("company_id", FieldKind::Id("companies"), "The company it concerns."),
-            field("occurred_at", FieldKind::Time, "When it happened.").filled().example(r#""2026-11-20T15:00:00Z""#),
+            field("occurred_at", FieldKind::Time, "When it happened.")
+                .filled()
+                .example(r#""2026-11-20T15:00:00+00:00""#),
         ],
         to_one: &[CONTACT, ToOne { key: "deal", column: "deal_id", table: "deals" }, COMPANY],
         to_many: &[],
@@ -282,7 +284,7 @@ pub const ENTITIES: &[Entity] = &[
             field("body_text", FieldKind::Text, "The text part.").example(r#""Could you send the price list?""#),
             field("body_html", FieldKind::Text, "The HTML part."),
             field("sent_at", FieldKind::Time, "When it was sent."),
-            field("received_at", FieldKind::Time, "When it was received.").example(r#""2026-11-20T15:04:05Z""#),
+            field("received_at", FieldKind::Time, "When it was received.").example(r#""2026-11-20T15:04:05+00:00""#),
             field("contact_ids", FieldKind::Ids("contacts"), "Contacts whose address is in from, to or cc.").filled(),
             field("company_ids", FieldKind::Ids("companies"), "Companies whose domain is in from, to or cc.").filled(),
             field("deal_ids", FieldKind::Ids("deals"), "Deals it belongs to.").filled(),
@@ -335,7 +337,9 @@ pub const ENTITIES: &[Entity] = &[
         about: "Members of static lists.",
         fields: &[
             field("list_id", FieldKind::Id("lists"), "The list.").required(),
-            field("member_id", FieldKind::Text, "The record's id.").required(),
+            field("member_id", FieldKind::Text, "The record's id.")
+                .required()
+                .example(r#""c_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
             field("added_at", FieldKind::Time, "When it was added.").filled(),
             field("added_by", FieldKind::Text, "Who added it."),
         ],

@@ -1,34 +1,68 @@
 //! agentCRM's filter parameters (its seed, "Filter conventions").
 
 use crate::dialect::stored_id;
+use crate::model::entity::{Field, FieldKind, Need};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
 
-/// What a parameter's name may end in, and what that means.
-const SUFFIXES: &[(&str, Op)] = &[
-    ("_after", Op::Gt),
-    ("_before", Op::Lte),
-    ("_gte", Op::Gte),
-    ("_lte", Op::Lte),
-    ("_contains", Op::Contains),
-    ("_starts", Op::Starts),
-    ("_present", Op::Present),
-    ("_has", Op::Has),
+/// A way to write a condition on a column.
+#[derive(Debug)]
+pub struct Form {
+    /// What the parameter's name ends in, behind the column's; nothing for equality.
+    pub suffix: &'static str,
+    /// What it means.
+    pub op: Op,
+    /// How it is written.
+    pub shape: &'static str,
+    /// What it comes to.
+    pub sql: &'static str,
+    /// What must hold of the column, in words that follow its name.
+    pub about: &'static str,
+}
+
+/// Every way to write a condition on a column.
+#[rustfmt::skip] // a table
+pub const FORMS: &[Form] = &[
+    Form { suffix: "",          op: Op::Eq,       shape: "?col=v",                   sql: "col = $1",               about: "is this, or one of several values separated by commas" },
+    Form { suffix: "_after",    op: Op::Gt,       shape: "?col_after=ISO",           sql: "col > $1",               about: "is later than this" },
+    Form { suffix: "_before",   op: Op::Lte,      shape: "?col_before=ISO",          sql: "col <= $1",              about: "is this or earlier" },
+    Form { suffix: "_gte",      op: Op::Gte,      shape: "?col_gte=N",               sql: "col >= $1",              about: "is at least this" },
+    Form { suffix: "_lte",      op: Op::Lte,      shape: "?col_lte=N",               sql: "col <= $1",              about: "is at most this" },
+    Form { suffix: "_contains", op: Op::Contains, shape: "?col_contains=substr",     sql: "col ILIKE '%substr%'",   about: "contains this text, ignoring case" },
+    Form { suffix: "_starts",   op: Op::Starts,   shape: "?col_starts=prefix",       sql: "col ILIKE 'prefix%'",    about: "begins with this text, ignoring case" },
+    Form { suffix: "_present",  op: Op::Present,  shape: "?col_present=true|false",  sql: "col IS [NOT] NULL",      about: "has a value (true) or is null (false)" },
+    Form { suffix: "_has",      op: Op::Has,      shape: "?col_has=v",               sql: "col @> ARRAY[v]",        about: "has this among its values" },
 ];
 
+/// Whether a column of this kind is usefully compared so. More is taken than documentation offers.
+pub fn offered(op: Op, suffix: &str, field: &Field) -> bool {
+    use FieldKind::{Bool, Date, Email, Emails, Id, Ids, Integer, Json, JsonArray, JsonObject, OneOf, Text, Time};
+    let is_time = matches!(field.kind, Date | Time);
+    match op {
+        Op::Eq => matches!(field.kind, Text | Email | Integer | Bool | Date | Time | Id(_) | OneOf(_)),
+        Op::Gt => is_time,
+        Op::Gte => is_time || field.kind == Integer,
+        Op::Lte => is_time || (field.kind == Integer && suffix == "_lte"),
+        Op::Contains | Op::Starts => matches!(field.kind, Text | Email),
+        Op::Present => field.need == Need::Optional && !matches!(field.kind, Json | JsonArray | JsonObject),
+        Op::Has => matches!(field.kind, Emails | Ids(_)),
+        Op::Neq | Op::Lt | Op::In | Op::Ilike => false,
+    }
+}
+
 /// Parameters of `/v1/emails` that are no columns.
-const MAIL_RELATIONS: &[(&str, MailRelation)] = &[
-    ("from_contact", MailRelation::FromContact),
-    ("to_contact", MailRelation::ToContact),
-    ("involves_contact", MailRelation::Contact),
-    ("involves_company", MailRelation::Company),
-    ("involves_deal", MailRelation::Deal),
+pub const MAIL_RELATIONS: &[(&str, MailRelation, &str)] = &[
+    ("from_contact", MailRelation::FromContact, "Mail that this contact sent."),
+    ("to_contact", MailRelation::ToContact, "Mail that this contact is a recipient of."),
+    ("involves_contact", MailRelation::Contact, "Mail that this contact sent or received, copies included."),
+    ("involves_company", MailRelation::Company, "Mail from or to this company's domain."),
+    ("involves_deal", MailRelation::Deal, "Mail that belongs to this deal."),
 ];
 
 /// Reads one parameter. Which of its readings holds is for the plan to say, which knows the columns.
 pub fn filter(name: &str, value: &str) -> Filter {
     let mut readings = vec![equals(Subject::Column(name.to_owned()), value)];
     let whole = || vec![stored_id(value).into_owned()];
-    for (suffix, op) in SUFFIXES {
+    for Form { suffix, op, .. } in FORMS.iter().filter(|form| !form.suffix.is_empty()) {
         if let Some(column) = name.strip_suffix(suffix).filter(|column| !column.is_empty()) {
             let values = if *op == Op::Has { list(value) } else { whole() };
             readings.push(Reading { subject: Subject::Column(column.to_owned()), op: *op, values });
@@ -37,7 +71,7 @@ pub fn filter(name: &str, value: &str) -> Filter {
     if let Some((column, key)) = name.split_once('.') {
         readings.push(equals(Subject::Key { column: column.to_owned(), key: key.to_owned() }, value));
     }
-    if let Some((_, relation)) = MAIL_RELATIONS.iter().find(|(parameter, _)| *parameter == name) {
+    if let Some((_, relation, _)) = MAIL_RELATIONS.iter().find(|(parameter, ..)| *parameter == name) {
         readings.push(Reading { subject: Subject::Mail(*relation), op: Op::Eq, values: whole() });
     }
     if name == "since" {

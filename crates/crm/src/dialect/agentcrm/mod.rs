@@ -1,7 +1,8 @@
 //! agentCRM's wire format (`acrm_dev_…` and `acrm_live_…` keys). Its names are the physical schema's.
 
-mod filter;
+pub mod filter;
 mod read;
+pub mod reference;
 mod show;
 
 use crate::dialect::Dialect;
@@ -16,4 +17,5 @@ pub static AGENTCRM: Dialect = Dialect {
     methods: read::methods,
     show: show::show,
     show_fault: show::show_fault,
+    reference: &reference::REFERENCE,
 };

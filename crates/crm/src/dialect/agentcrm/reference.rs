@@ -1,0 +1,337 @@
+//! What agentCRM's documentation is written from: its endpoints, and its names and shapes as schemas.
+
+use serde_json::{Value, json};
+
+use crate::dialect::agentcrm::filter::{FORMS, MAIL_RELATIONS, offered};
+use crate::dialect::openapi::{Act, Endpoint, Parameter, Reference, Style, Wire};
+use crate::model::call::Method::{Delete, Get, Patch, Post};
+use crate::model::codes::Code;
+use crate::model::entity::{Entity, FieldKind};
+
+/// agentCRM's documentation.
+pub static REFERENCE: Reference = Reference {
+    title: "Kith",
+    about: include_str!("about.md"),
+    endpoints: ENDPOINTS,
+    wire: Wire { column: |_, name| name, prefix: |entity| entity.prefix, filters, answer, schemas, fault },
+};
+
+const fn endpoint(method: crate::model::call::Method, path: &'static str, act: Act, about: &'static str) -> Endpoint {
+    Endpoint { method, path, act, about }
+}
+
+/// Every path and method.
+#[rustfmt::skip] // a table
+const ENDPOINTS: &[Endpoint] = &[
+    endpoint(Post,   "/v1/workspaces",                    Act::SignUp,       "Makes a workspace and its first key. No auth, no sign-up; `claim_url` is where a person takes it over."),
+    endpoint(Post,   "/v1/sql",                           Act::Sql,          "Raw SQL on the workspace's own database: one statement, or up to 50 without params, in one transaction. A result is cut at 10,000 rows or 10 MiB and says so; a statement ends after 30 s."),
+    endpoint(Get,    "/v1/tables",                        Act::Tables,       "Every table and view, with its estimated number of rows."),
+    endpoint(Get,    "/v1/schema",                        Act::Schema,       "The full schema graph (tables, columns, keys, foreign keys, indexes, enums) for composing joins."),
+    endpoint(Get,    "/v1/{table}",                       Act::List,         "Filters are combined with AND; pages go by `cursor`, and never repeat or skip a row while others write."),
+    endpoint(Get,    "/v1/{table}/search",                Act::Search,       "Fuzzy search, best first: typos, accents and parts of words are found. Built-in tables only."),
+    endpoint(Post,   "/v1/{table}",                       Act::Create,       "409 with `existing_id` where a unique value is taken."),
+    endpoint(Get,    "/v1/{table}/{id}",                  Act::Find,         "One row; a built-in one with what it refers to."),
+    endpoint(Patch,  "/v1/{table}/{id}",                  Act::Update,       "Changes the columns that are named. JSON objects are merged one level deep; a key set to null is removed."),
+    endpoint(Delete, "/v1/{table}/{id}",                  Act::Delete,       "Soft delete, which restore undoes; `?hard=true` removes for good. A table without `deleted_at` knows only the latter."),
+    endpoint(Post,   "/v1/{table}/{id}/restore",          Act::Restore,      "Undoes a soft delete. 409 where a unique value was taken meanwhile."),
+    endpoint(Get,    "/v1/lists/{id}/rows",               Act::ListRows,     "Resolves a saved list, dynamic or static: the columns and order that its `config` names, page by page."),
+    endpoint(Post,   "/v1/lists/{id}/members",            Act::AddMembers,   "Adds records to a static list: `{member_id}` gives the member, `{member_ids}` an array. Those that are members already stay."),
+    endpoint(Delete, "/v1/lists/{id}/members/{member_id}", Act::RemoveMember, "Takes a record off a static list. The record itself stays."),
+];
+
+/// The filters of a table.
+fn filters(entity: Option<&Entity>) -> Vec<Parameter> {
+    let Some(entity) = entity else { return vec![any_column()] };
+    let mut parameters = Vec::new();
+    for field in entity.columns().filter(|field| field.name != "custom") {
+        for form in FORMS.iter().filter(|form| offered(form.op, form.suffix, &field)) {
+            let single = one_value(field.kind, form.suffix);
+            let takes_several = form.suffix.is_empty() && field.kind != FieldKind::Bool;
+            let (schema, style) = match takes_several {
+                true => (json!({"type": "array", "minItems": 1, "items": single}), Style::Commas),
+                false => (single, Style::Single),
+            };
+            let about = format!("`{}` {}.", field.name, form.about);
+            parameters.push(Parameter { name: format!("{}{}", field.name, form.suffix), schema, about, style });
+        }
+    }
+    parameters.push(custom_keys());
+    let single = |name: &str, schema: Value, about: &str| Parameter {
+        name: name.into(),
+        schema,
+        about: about.into(),
+        style: Style::Single,
+    };
+    if entity.table == "emails" {
+        let ids = MAIL_RELATIONS.iter().map(|(name, _, about)| single(name, json!({"type": "string"}), about));
+        parameters.extend(ids);
+    }
+    if entity.fields.iter().any(|field| field.name == "occurred_at") {
+        let schema = json!({"type": "string", "format": "date-time"});
+        parameters.push(single("since", schema, "What happened then or later: the same as `occurred_at_gte`."));
+    }
+    parameters
+}
+
+fn one_value(kind: FieldKind, suffix: &str) -> Value {
+    match (kind, suffix) {
+        (_, "_present") | (FieldKind::Bool, _) => json!({"type": "boolean"}),
+        (FieldKind::Integer, _) => json!({"type": "integer", "format": "int64"}),
+        (FieldKind::Date, _) => json!({"type": "string", "format": "date"}),
+        (FieldKind::Time, _) => json!({"type": "string", "format": "date-time"}),
+        (FieldKind::OneOf(names), _) => json!({"type": "string", "enum": names}),
+        (_, _) => json!({"type": "string"}),
+    }
+}
+
+fn custom_keys() -> Parameter {
+    Parameter {
+        name: "custom".into(),
+        schema: json!({"type": "object", "patternProperties": {"^custom\\..+$": {"type": "string"}}, "additionalProperties": false}),
+        about: "Keys of `custom`, each a parameter of its own: `?custom.plan=pro`. Compared as text; several values \
+                separated by commas."
+            .into(),
+        style: Style::Open,
+    }
+}
+
+fn any_column() -> Parameter {
+    let shapes: Vec<&str> = FORMS.iter().map(|form| form.shape).collect();
+    Parameter {
+        name: "filters".into(),
+        schema: json!({"type": "object", "additionalProperties": {"type": "string"}}),
+        about: format!(
+            "Any column of the table, each a parameter of its own: `{}`, and `?jsonb_col.key=v`. An unknown column, or a \
+             comparison that does not fit its type, is refused with a hint.",
+            shapes.join("`, `")
+        ),
+        style: Style::Open,
+    }
+}
+
+fn answer(act: Act, row: Value) -> Value {
+    let wrapped = |data: Value, meta: &str| {
+        json!({
+            "type": "object",
+            "required": ["data", "_meta"],
+            "properties": {"data": data, "_meta": {"$ref": format!("#/components/schemas/{meta}")}},
+        })
+    };
+    let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
+    let array = |items: Value| json!({"type": "array", "items": items});
+    match act {
+        Act::SignUp => wrapped(named("Workspace"), "Meta"),
+        Act::Sql => wrapped(named("SqlResult"), "SqlMeta"),
+        Act::Tables => wrapped(array(named("TableSummary")), "Meta"),
+        Act::Schema => wrapped(named("DatabaseSchema"), "Meta"),
+        Act::List => wrapped(array(row), "PageMeta"),
+        Act::ListRows => wrapped(array(row), "ListRowsMeta"),
+        Act::Search => wrapped(array(row), "Meta"),
+        Act::Create | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
+        Act::Delete | Act::RemoveMember => wrapped(named("Deleted"), "Meta"),
+        Act::AddMembers => wrapped(json!({"oneOf": [row.clone(), array(row)]}), "Meta"),
+    }
+}
+
+/// Schemas that answers and bodies refer to, beside those of the tables.
+fn schemas() -> Vec<(&'static str, Value)> {
+    let text = |about: &str| json!({"type": "string", "description": about});
+    let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
+    let texts = || json!({"type": "array", "items": {"type": "string"}});
+    let with_meta = |properties: Value, required: Value| json!({"allOf": [{"$ref": "#/components/schemas/Meta"}, {"type": "object", "required": required, "properties": properties}]});
+    let page = || {
+        json!({
+            "next_cursor": text_or_null("Send it as `cursor` for the next page; null on the last."),
+            "has_more": {"type": "boolean", "description": "Whether there is a next page."},
+            "limit": {"type": "integer", "description": "The limit that held."},
+        })
+    };
+    let mut list_page = page();
+    list_page["truncated"] = json!({"type": "boolean", "description": "True where the page was cut at 10 MiB."});
+    vec![
+        (
+            "Row",
+            json!({
+                "type": "object",
+                "additionalProperties": true,
+                "description": "A row: its columns and their values, as PostgreSQL's to_jsonb gives them.",
+            }),
+        ),
+        (
+            "Meta",
+            json!({
+                "type": "object",
+                "required": ["request_id"],
+                "properties": {
+                    "request_id": text("`req_…`, the same as the X-Request-Id header."),
+                    "workspace_id": text("`ws_…`"),
+                    "claim_url": {"type": "string", "format": "uri", "description": "Where a person claims the workspace; while nobody has."},
+                    "ttl_expires_at": {"type": "string", "format": "date-time", "description": "When the unclaimed workspace turns read-only."},
+                },
+            }),
+        ),
+        ("PageMeta", with_meta(page(), json!(["next_cursor", "has_more", "limit"]))),
+        ("ListRowsMeta", with_meta(list_page, json!(["next_cursor", "has_more", "limit"]))),
+        (
+            "Deleted",
+            json!({
+                "type": "object",
+                "required": ["id", "deleted_at"],
+                "properties": {
+                    "id": {"description": "The record's id.", "type": ["string", "number"]},
+                    "deleted_at": {"type": "string", "format": "date-time", "description": "When it was deleted."},
+                },
+            }),
+        ),
+        (
+            "NewWorkspace",
+            json!({
+                "type": "object",
+                "additionalProperties": false,
+                "properties": {"name": {"type": ["string", "null"], "maxLength": 200, "description": "A name for people to read."}},
+            }),
+        ),
+        (
+            "Workspace",
+            json!({
+                "type": "object",
+                "required": ["workspace_id", "api_key"],
+                "properties": {
+                    "workspace_id": text("`ws_…`"),
+                    "api_key": text("`acrm_dev_…`: the Bearer token of every other request. Shown this once."),
+                    "claim_url": {"type": "string", "format": "uri", "description": "Where a person takes the workspace over."},
+                    "ttl_expires_at": {"type": "string", "format": "date-time", "description": "When it turns read-only unless claimed."},
+                },
+            }),
+        ),
+        (
+            "SqlRequest",
+            json!({
+                "type": "object",
+                "required": ["sql"],
+                "additionalProperties": false,
+                "properties": {
+                    "sql": {"type": "string", "minLength": 1, "description": "One statement, or up to 50 separated by semicolons. No BEGIN or COMMIT: a request is one transaction."},
+                    "params": {"type": ["array", "null"], "items": {}, "description": "The values of $1, $2 … of a single statement; any JSON value for any type."},
+                },
+                "examples": [{"sql": EXAMPLE_SQL, "params": ["%acme.com"]}],
+            }),
+        ),
+        (
+            "SqlResult",
+            json!({
+                "type": "object",
+                "required": ["columns", "rows", "rowCount", "command"],
+                "properties": {
+                    "columns": {"type": "array", "description": "The second column of a name is `name_2`.", "items": {
+                        "type": "object",
+                        "required": ["name", "type"],
+                        "properties": {"name": {"type": "string"}, "type": text("As PostgreSQL writes it: `timestamp with time zone`, `citext`, `integer[]`.")},
+                    }},
+                    "rows": {"type": "array", "items": {"$ref": "#/components/schemas/Row"}},
+                    "rowCount": {"type": "integer", "description": "Rows returned or affected."},
+                    "command": text("The command tag without counts: `SELECT`, `CREATE TABLE`."),
+                },
+            }),
+        ),
+        (
+            "SqlMeta",
+            with_meta(
+                json!({"truncated": {"type": "boolean", "description": "True where the result was cut at a limit."}}),
+                json!([]),
+            ),
+        ),
+        (
+            "TableSummary",
+            json!({
+                "type": "object",
+                "required": ["name", "kind", "estimated_rows"],
+                "properties": {"name": {"type": "string"}, "kind": {"type": "string", "enum": ["builtin", "custom"]}, "estimated_rows": {"type": "integer"}},
+            }),
+        ),
+        ("DatabaseSchema", database_schema(&texts)),
+        (
+            "NewMembers",
+            json!({
+                "oneOf": [
+                    {"type": "object", "required": ["member_id"], "additionalProperties": false, "properties": {"member_id": text("The id of one record.")}},
+                    {"type": "object", "required": ["member_ids"], "additionalProperties": false, "properties": {"member_ids": {
+                        "type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string"}, "description": "The ids of several."}}},
+                ],
+            }),
+        ),
+    ]
+}
+
+const EXAMPLE_SQL: &str = include_str!("example.sql").trim_ascii_end();
+
+fn database_schema(texts: &dyn Fn() -> Value) -> Value {
+    let object = |properties: Value| {
+        let names: Vec<&String> = properties.as_object().into_iter().flat_map(|it| it.keys()).collect();
+        json!({"type": "object", "required": names, "properties": properties})
+    };
+    let array = |items: Value| json!({"type": "array", "items": items});
+    let (text, text_or_null) = (json!({"type": "string"}), json!({"type": ["string", "null"]}));
+    object(json!({
+        "tables": array(object(json!({
+            "name": text,
+            "kind": {"type": "string", "enum": ["builtin", "custom"]},
+            "comment": text_or_null,
+            "columns": array(object(json!({
+                "name": text, "type": text, "nullable": {"type": "boolean"}, "default": text_or_null, "comment": text_or_null,
+            }))),
+            "primary_key": texts(),
+            "foreign_keys": array(object(json!({
+                "columns": texts(),
+                "references": object(json!({"table": text, "columns": texts()})),
+                "on_delete": {"type": "string", "enum": ["no action", "restrict", "cascade", "set null", "set default"]},
+            }))),
+            "indexes": array(object(json!({"name": text, "definition": text, "unique": {"type": "boolean"}}))),
+        }))),
+        "enums": array(object(json!({"name": text, "values": texts()}))),
+    }))
+}
+
+/// The schema of an error, by its code.
+fn fault(code: &Code) -> Value {
+    let text = |about: &str| json!({"type": "string", "description": about});
+    let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
+    let mut properties = json!({
+        "error": {"type": "string", "const": code.code},
+        "message": text("What went wrong."),
+        "hint": text("What to do about it."),
+        "request_id": text("`req_…`, to report when something is wrong."),
+        "docs_url": {"type": "string", "format": "uri", "description": "The documentation of this code."},
+    });
+    let mut required = vec!["error", "message", "request_id", "docs_url"];
+    let mut add = |name: &'static str, schema: Value, always: bool| {
+        properties[name] = schema;
+        if always {
+            required.push(name);
+        }
+    };
+    match code.code {
+        "sql_error" => {
+            add("code", json!({"type": "string", "pattern": "^[0-9A-Z]{5}$", "description": "The SQLSTATE."}), true);
+            add("hint", text_or_null("PostgreSQL's hint."), true);
+            let position =
+                json!({"type": ["integer", "null"], "description": "The character it stumbled at, counted from 1."});
+            add("position", position, true);
+            add("detail", text("PostgreSQL's detail."), false);
+        }
+        "conflict" => {
+            add("code", json!({"type": "string", "const": "23505"}), true);
+            add("constraint", text("The unique constraint or index."), true);
+            add("existing_id", text_or_null("The record that has the value."), true);
+        }
+        "still_referenced" => add("constraint", text("The foreign key."), true),
+        "validation_failed" => add("field", text("The column, where one is known."), false),
+        "invalid_metadata" => add("field", text("The key in `custom`."), false),
+        "invalid_request" => {
+            add("field", text("The body's field that does not exist."), false);
+            add("parameter", text("The query parameter that does not exist."), false);
+        }
+        _ => {}
+    }
+    json!({"type": "object", "description": code.about, "required": required, "properties": properties})
+}

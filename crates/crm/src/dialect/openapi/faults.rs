@@ -1,0 +1,106 @@
+//! The responses of requests that went wrong: which codes an act may end in, and a response for each set of them.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use crate::dialect::openapi::{Act, pascal, reference_to};
+use crate::model::codes::{CODES, Code};
+use crate::model::entity::Entity;
+
+/// Codes that every request may end in.
+const ALWAYS: &[&str] =
+    &["invalid_request", "unauthorized", "payload_too_large", "rate_limited", "internal_error", "unavailable"];
+/// Codes of every request that reaches a workspace's database.
+const DATABASE: &[&str] = &["sql_error", "statement_timeout", "result_too_large"];
+/// Codes of every change to a record.
+const WRITE: &[&str] = &["forbidden", "workspace_read_only", "validation_failed"];
+/// Codes of every request with an Idempotency-Key.
+const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
+/// Codes of paths whose table is not known beforehand.
+const ANY_TABLE: &[&str] = &["not_found", "forbidden", "no_primary_key", "method_not_allowed"];
+
+/// The codes that an act may end in, on a built-in table or on any.
+#[rustfmt::skip] // a table
+fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
+    let own: &[&[&str]] = match act {
+        Act::SignUp       => &[&["unsupported_media_type"]],
+        Act::Sql          => &[DATABASE, KEYED, &["unsupported_media_type", "workspace_read_only"]],
+        Act::Tables       => &[DATABASE],
+        Act::Schema       => &[DATABASE],
+        Act::List         => &[DATABASE, &["invalid_cursor"]],
+        Act::Search       => &[DATABASE],
+        Act::Create       => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "conflict", "invalid_metadata"]],
+        Act::Find         => &[DATABASE, &["not_found"]],
+        Act::Update       => &[DATABASE, WRITE, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata"]],
+        Act::Delete       => &[DATABASE, WRITE, &["not_found", "still_referenced"]],
+        Act::Restore      => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata"]],
+        Act::ListRows     => &[DATABASE, &["invalid_cursor", "not_found", "validation_failed"]],
+        Act::AddMembers   => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict"]],
+        Act::RemoveMember => &[DATABASE, WRITE, &["not_found"]],
+    };
+    let is_about_a_table =
+        matches!(act, Act::List | Act::Create | Act::Find | Act::Update | Act::Delete | Act::Restore);
+    let any_table: &[&str] = if is_about_a_table && entity.is_none() { ANY_TABLE } else { &[] };
+    move |code| ALWAYS.contains(&code) || any_table.contains(&code) || own.iter().any(|some| some.contains(&code))
+}
+
+/// The name of an error's schema: `SqlError`, `NotFoundError`.
+pub fn schema_name(code: &Code) -> String {
+    let name = pascal(code.code);
+    if name.ends_with("Error") { name } else { format!("{name}Error") }
+}
+
+/// The responses that operations referred to, each written once.
+#[derive(Default)]
+pub struct Responses(BTreeMap<String, Value>);
+
+impl Responses {
+    /// Adds an act's error responses to those of an operation.
+    pub fn add(&mut self, responses: &mut Map<String, Value>, act: Act, entity: Option<&Entity>) {
+        let may_end_in = codes(act, entity);
+        let mut by_status: BTreeMap<u16, Vec<&Code>> = BTreeMap::new();
+        for code in CODES.iter().filter(|code| may_end_in(code.code)) {
+            for status in code.statuses {
+                by_status.entry(*status).or_default().push(code);
+            }
+        }
+        for (status, codes) in by_status {
+            responses.insert(status.to_string(), self.refer(status, &codes));
+        }
+    }
+
+    fn refer(&mut self, status: u16, codes: &[&Code]) -> Value {
+        let names: Vec<String> = codes.iter().map(|code| pascal(code.code)).collect();
+        let name = format!("{}{status}", names.join("Or"));
+        let reference = reference_to("responses", &name);
+        self.0.entry(name).or_insert_with(|| response(status, codes));
+        reference
+    }
+
+    pub fn written(self) -> Value {
+        Value::Object(self.0.into_iter().collect())
+    }
+}
+
+fn response(status: u16, codes: &[&Code]) -> Value {
+    let about: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.code, code.about)).collect();
+    let mut schemas: Vec<Value> = codes.iter().map(|code| reference_to("schemas", &schema_name(code))).collect();
+    let schema = if schemas.len() == 1 { schemas.remove(0) } else { json!({"oneOf": schemas}) };
+    let mut headers = Map::new();
+    headers.insert("X-Request-Id".into(), reference_to("headers", "request_id"));
+    let own = match status {
+        401 => Some(("WWW-Authenticate", "authenticate")),
+        405 => Some(("Allow", "allow")),
+        429 | 503 => Some(("Retry-After", "retry_after")),
+        _ => None,
+    };
+    if let Some((name, header)) = own {
+        headers.insert(name.into(), reference_to("headers", header));
+    }
+    json!({
+        "description": about.join("\n\n"),
+        "headers": headers,
+        "content": {"application/json": {"schema": schema}},
+    })
+}

@@ -1,0 +1,222 @@
+//! OpenAPI 3.1 of a dialect, written from the tables that the code itself reads: the built-in tables, the error codes, the
+//! dialect's endpoints and filters.
+//!
+//! Nothing here knows one dialect from another: what they differ in is the [`Reference`] that each of them has.
+
+mod faults;
+mod operation;
+mod schema;
+
+use serde_json::{Map, Value, json};
+
+use crate::model::call::Method;
+use crate::model::codes::Code;
+use crate::model::entity::{ENTITIES, Entity};
+
+pub use operation::subjects;
+pub use schema::example_of;
+
+/// What a dialect's documentation is written from.
+#[derive(Debug)]
+pub struct Reference {
+    /// The name of the API.
+    pub title: &'static str,
+    /// What everybody has to know, in Markdown.
+    pub about: &'static str,
+    /// Every path and method, in reading order.
+    pub endpoints: &'static [Endpoint],
+    /// How it names and wraps things.
+    pub wire: Wire,
+}
+
+/// A path with a method.
+#[derive(Debug)]
+pub struct Endpoint {
+    /// The method.
+    pub method: Method,
+    /// The path, with `{table}`, `{id}` … for what is put in.
+    pub path: &'static str,
+    /// What it does.
+    pub act: Act,
+    /// One or two sentences.
+    pub about: &'static str,
+}
+
+/// What an endpoint does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Act {
+    SignUp,
+    Sql,
+    Tables,
+    Schema,
+    List,
+    Search,
+    Create,
+    Find,
+    Update,
+    Delete,
+    Restore,
+    ListRows,
+    AddMembers,
+    RemoveMember,
+}
+
+/// How a dialect names and wraps things.
+#[derive(Debug)]
+pub struct Wire {
+    /// The name of a built-in table's column.
+    pub column: fn(&Entity, &'static str) -> &'static str,
+    /// The prefix of a built-in table's ids.
+    pub prefix: fn(&Entity) -> &'static str,
+    /// The parameters that filter a built-in table, or one that documentation does not know.
+    pub filters: fn(Option<&Entity>) -> Vec<Parameter>,
+    /// The schema of an answer around that of a record.
+    pub answer: fn(Act, Value) -> Value,
+    /// The schemas that answers refer to.
+    pub schemas: fn() -> Vec<(&'static str, Value)>,
+    /// The schema of an error with this code.
+    pub fault: fn(&Code) -> Value,
+}
+
+/// A query parameter.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// Its schema.
+    pub schema: Value,
+    /// What it does.
+    pub about: String,
+    /// How its values are written.
+    pub style: Style,
+}
+
+/// How a parameter's values are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// One value.
+    Single,
+    /// Several, separated by commas.
+    Commas,
+    /// An object whose keys are parameters of their own.
+    Open,
+}
+
+/// The whole document; `base_url` without a slash at its end.
+pub fn document(reference: &Reference, base_url: &str) -> Value {
+    let mut responses = faults::Responses::default();
+    let paths = operation::paths(reference, &mut responses);
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": reference.title,
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": reference.about,
+            "license": {"name": "MIT OR Apache-2.0", "identifier": "MIT OR Apache-2.0"},
+        },
+        "externalDocs": {"description": "The same for people to read", "url": format!("{base_url}/docs")},
+        "servers": [{"url": base_url}],
+        "security": [{"apiKey": []}],
+        "tags": tags(),
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"apiKey": {
+                "type": "http",
+                "scheme": "bearer",
+                "description": "An API key. POST /v1/workspaces gives the first one, without sign-up.",
+            }},
+            "parameters": parameters(),
+            "headers": headers(),
+            "responses": responses.written(),
+            "schemas": schemas(reference),
+        },
+    })
+}
+
+/// The tag of what is about no single built-in table.
+const WORKSPACE_TAG: &str = "workspaces";
+const SQL_TAG: &str = "sql";
+const OWN_TAG: &str = "your own tables";
+
+fn tags() -> Value {
+    let fixed = |name: &str, about: &str| json!({"name": name, "description": about});
+    let mut tags = vec![
+        fixed(WORKSPACE_TAG, "Where everything lives: a PostgreSQL database of its own."),
+        fixed(SQL_TAG, "Raw SQL on the workspace's database, and what is in it."),
+    ];
+    tags.extend(ENTITIES.iter().map(|entity| fixed(entity.table, entity.about)));
+    tags.push(fixed(
+        OWN_TAG,
+        "Any table or view that you make by SQL is served at once, by its single-column primary key. The built-in tables \
+         that follow the same paths are described one by one.",
+    ));
+    Value::Array(tags)
+}
+
+fn schemas(reference: &Reference) -> Value {
+    let mut schemas = Map::new();
+    for entity in ENTITIES {
+        schema::add_entity(&mut schemas, &reference.wire, entity);
+    }
+    for (name, schema) in (reference.wire.schemas)() {
+        schemas.insert(name.to_owned(), schema);
+    }
+    for code in crate::model::codes::CODES {
+        schemas.insert(faults::schema_name(code), (reference.wire.fault)(code));
+    }
+    Value::Object(schemas)
+}
+
+fn parameters() -> Value {
+    let query = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "description": about, "schema": schema});
+    let header = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "header", "description": about, "schema": schema});
+    let said = || json!({"type": "string", "maxLength": 500, "pattern": "^[!-~]([ -~]*[!-~])?$"});
+    json!({
+        "limit": query("limit", json!({"type": "integer", "minimum": 1, "default": 50}),
+            "Rows a page has at most. Above 200 it is taken as 200."),
+        "cursor": query("cursor", json!({"type": "string"}),
+            "Where to go on: `next_cursor` of the page before, with the same filters."),
+        "include_deleted": query("include_deleted", json!({"type": "boolean", "default": false}),
+            "Show soft-deleted rows too."),
+        "only_deleted": query("only_deleted", json!({"type": "boolean", "default": false}),
+            "Show nothing but soft-deleted rows."),
+        "idempotency_key": header("Idempotency-Key", json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}),
+            "Makes a retry safe: the same key with the same request within 24 hours gets the stored answer, and the work is done once."),
+        "agent": header("X-Agent", said(), "Who is calling; kept with every activity entry that the request causes."),
+        "run_id": header("X-Run-Id", said(), "The run that the request belongs to; kept likewise."),
+        "reason": header("X-Reason", said(), "Why it is made; kept likewise."),
+    })
+}
+
+fn headers() -> Value {
+    let header = |schema: Value, about: &str, required: bool| json!({"description": about, "required": required, "schema": schema});
+    let number = || json!({"type": "integer", "minimum": 0});
+    json!({
+        "request_id": header(json!({"type": "string"}), "The request's id, `req_…`, to report when something is wrong.", true),
+        "rate_limit": header(number(), "Requests that the key may make a minute.", true),
+        "rate_remaining": header(number(), "How many of them are left.", true),
+        "rate_reset": header(number(), "When the count begins anew, in Unix seconds.", true),
+        "retry_after": header(number(), "Seconds to wait before the next try.", true),
+        "replayed": header(json!({"type": "string", "enum": ["true"]}),
+            "Whether this is the stored answer to an earlier request with the same Idempotency-Key.", false),
+        "allow": header(json!({"type": "string"}), "The methods that the path has.", true),
+        "authenticate": header(json!({"type": "string"}), "How to authenticate: `Bearer`.", true),
+    })
+}
+
+/// `pipeline_stage` as `PipelineStage`.
+fn pascal(name: &str) -> String {
+    name.split('_')
+        .map(|word| {
+            word.chars().take(1).map(|it| it.to_ascii_uppercase()).chain(word.chars().skip(1)).collect::<String>()
+        })
+        .collect()
+}
+
+fn reference_to(kind: &str, name: &str) -> Value {
+    json!({"$ref": format!("#/components/{kind}/{name}")})
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,180 @@
+//! Schemas of the built-in tables' records: as they are shown, created and changed.
+
+use serde_json::{Map, Value, json};
+
+use crate::dialect::openapi::{Act, Wire, pascal, reference_to};
+use crate::model::entity::{Entity, Field, FieldKind, Need, READ_ONLY_COLUMNS, by_table};
+
+/// What an example's id has behind its prefix.
+const EXAMPLE_ULID: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
+
+/// Adds the schemas of a built-in table.
+pub fn add_entity(schemas: &mut Map<String, Value>, wire: &Wire, entity: &Entity) {
+    let name = pascal(entity.name);
+    schemas.insert(name.clone(), record(wire, entity));
+    if let Some(expanded) = expanded(entity) {
+        schemas.insert(format!("{name}Detail"), expanded);
+    }
+    if entity.writable {
+        schemas.insert(format!("{name}Create"), written(wire, entity, true));
+        schemas.insert(format!("{name}Patch"), written(wire, entity, false));
+    }
+}
+
+/// The schema of what an act answers with, before it is wrapped.
+pub fn row_schema(act: Act, entity: Option<&Entity>) -> Value {
+    let Some(entity) = entity else { return reference_to("schemas", "Row") };
+    let name = pascal(entity.name);
+    match act {
+        Act::Find if expanded(entity).is_some() => reference_to("schemas", &format!("{name}Detail")),
+        Act::Search => json!({"allOf": [
+            reference_to("schemas", &name),
+            {"type": "object", "required": ["score"], "properties": {"score": {"type": "number",
+                "description": "How well the record fits, from 0 to 1; the best comes first."}}},
+        ]}),
+        Act::ListRows => reference_to("schemas", "Row"),
+        Act::AddMembers => reference_to("schemas", "ListMember"),
+        _ => reference_to("schemas", &name),
+    }
+}
+
+fn record(wire: &Wire, entity: &Entity) -> Value {
+    let mut properties = Map::new();
+    let mut example = Map::new();
+    for field in entity.columns() {
+        let name = (wire.column)(entity, field.name);
+        properties.insert(name.into(), described(wire, &field, value(&field)));
+        example.insert(name.into(), example_value(wire, &field));
+    }
+    let names: Vec<&String> = properties.keys().collect();
+    json!({
+        "type": "object",
+        "description": format!("{} Columns that the workspace added by SQL are shown too.", entity.about),
+        "required": names,
+        "properties": properties,
+        "examples": [example],
+    })
+}
+
+/// A record with what belongs to it.
+fn expanded(entity: &Entity) -> Option<Value> {
+    let schema_of = |table: &str| reference_to("schemas", &pascal(by_table(table).map_or("row", |entity| entity.name)));
+    let one = entity.to_one.iter().map(|relation| {
+        (
+            relation.key,
+            json!({"description": "What it refers to; null where it refers to none.",
+            "oneOf": [schema_of(relation.table), {"type": "null"}]}),
+        )
+    });
+    let many = entity
+        .to_many
+        .iter()
+        .map(|relation| (relation.key, json!({"type": "array", "items": schema_of(relation.table)})));
+    let related: Map<String, Value> = one.chain(many).map(|(key, schema)| (key.to_owned(), schema)).collect();
+    let keys: Vec<&String> = related.keys().collect();
+    if keys.is_empty() {
+        return None;
+    }
+    Some(json!({"allOf": [
+        reference_to("schemas", &pascal(entity.name)),
+        {"type": "object", "required": keys, "properties": related},
+    ]}))
+}
+
+/// A body that creates or changes a record.
+fn written(wire: &Wire, entity: &Entity, new: bool) -> Value {
+    let mut properties = Map::new();
+    let mut required = Vec::new();
+    for field in entity.columns().filter(|field| !READ_ONLY_COLUMNS.contains(&field.name)) {
+        let name = (wire.column)(entity, field.name);
+        let schema = match field.name {
+            "custom" => json!({"type": ["object", "null"], "additionalProperties": true}),
+            _ => value(&field),
+        };
+        properties.insert(name.into(), described(wire, &field, schema));
+        if new && field.need == Need::Required {
+            required.push(name);
+        }
+    }
+    let about = match new {
+        true => "A new record. Columns that the workspace added by SQL are taken too; any other name is refused.",
+        false => {
+            "What is to change; what is left out stays. JSON objects are merged one level deep, and a key set to null goes."
+        }
+    };
+    let mut schema = json!({"type": "object", "description": about, "properties": properties});
+    if !required.is_empty() {
+        schema["required"] = json!(required);
+    }
+    if new {
+        schema["examples"] = json!([Value::Object(example_of(wire, entity))]);
+    }
+    schema
+}
+
+/// A body that makes a record; what it refers to by id may not be there.
+pub fn example_of(wire: &Wire, entity: &Entity) -> Map<String, Value> {
+    let fields = entity.fields.iter().filter(|field| !field.example.is_empty() || field.need == Need::Required);
+    fields.map(|field| ((wire.column)(entity, field.name).to_owned(), example_value(wire, field))).collect()
+}
+
+/// An id of a built-in table, for examples.
+pub fn id_of(wire: &Wire, entity: &Entity) -> String {
+    format!("{}_{EXAMPLE_ULID}", (wire.prefix)(entity))
+}
+
+fn example_value(wire: &Wire, field: &Field) -> Value {
+    if let Ok(example) = serde_json::from_str(field.example) {
+        return example;
+    }
+    match field.kind {
+        FieldKind::Id(table) => by_table(table).map(|entity| id_of(wire, entity)).into(),
+        _ if field.need == Need::Optional => Value::Null,
+        FieldKind::Ids(_) | FieldKind::Emails | FieldKind::JsonArray => json!([]),
+        FieldKind::JsonObject | FieldKind::Json => json!({}),
+        FieldKind::Bool => false.into(),
+        FieldKind::Integer => 1.into(),
+        FieldKind::Date => "2026-11-20".into(),
+        FieldKind::Time => "2026-11-20T15:04:05.123456+00:00".into(),
+        FieldKind::OneOf(names) => names.first().copied().into(),
+        FieldKind::Text | FieldKind::Email => "text".into(),
+    }
+}
+
+/// The schema of a column's value.
+pub fn value(field: &Field) -> Value {
+    let (kind, more) = match field.kind {
+        FieldKind::Text | FieldKind::Email | FieldKind::Id(_) => ("string", json!({})),
+        FieldKind::Emails | FieldKind::Ids(_) => ("array", json!({"items": {"type": "string"}})),
+        FieldKind::Integer => ("integer", json!({"format": "int64"})),
+        FieldKind::Bool => ("boolean", json!({})),
+        FieldKind::Date => ("string", json!({"format": "date"})),
+        FieldKind::Time => ("string", json!({"format": "date-time"})),
+        FieldKind::Json => return json!({}),
+        FieldKind::JsonArray => ("array", json!({"items": {}})),
+        FieldKind::JsonObject => ("object", json!({"additionalProperties": true})),
+        FieldKind::OneOf(names) => ("string", json!({"enum": names})),
+    };
+    let mut schema = json!({"type": kind});
+    for (key, part) in more.as_object().into_iter().flatten() {
+        schema[key] = part.clone();
+    }
+    if field.need == Need::Optional {
+        schema["type"] = json!([kind, "null"]);
+        if let Some(Value::Array(names)) = schema.get_mut("enum") {
+            names.push(Value::Null);
+        }
+    }
+    schema
+}
+
+fn described(wire: &Wire, field: &Field, mut schema: Value) -> Value {
+    let mut about = field.about.to_owned();
+    if let FieldKind::Id(table) | FieldKind::Ids(table) = field.kind
+        && let Some(entity) = by_table(table)
+    {
+        about = format!("{about} `{}_…`", (wire.prefix)(entity));
+    }
+    schema["description"] = about.into();
+    schema
+}
