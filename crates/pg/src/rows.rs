@@ -13,11 +13,11 @@ pub const NULL_MARK: u32 = 1 << 31;
 #[derive(Clone, Debug)]
 pub struct Column {
     /// Its name, which need not be unique within a result.
-    pub name: String,
+    pub name: Arc<str>,
     /// The type's OID; for a domain that of its base type, which is what the server reports.
     pub type_oid: u32,
     /// The type as `format_type` writes it: `timestamp with time zone`, `citext`, `integer[]`.
-    pub type_name: String,
+    pub type_name: Arc<str>,
     /// The table that it comes from, 0 where it is an expression.
     pub table_oid: u32,
     /// Its number in that table, 0 where it is an expression.
@@ -33,9 +33,9 @@ pub struct Column {
 impl Column {
     pub(crate) fn new(name: String, kind: Arc<Type>, table_oid: u32, attnum: i16) -> Column {
         Column {
-            name,
+            name: name.into(),
             type_oid: kind.oid,
-            type_name: kind.name.clone(),
+            type_name: kind.name.as_str().into(),
             table_oid,
             attnum,
             is_anonymous_record: kind.is_opaque(),
@@ -97,7 +97,7 @@ impl Rows {
 
     /// A cell by its column's name, read as `T`. NULL is an error; read those with [`Rows::text`].
     pub fn get<T: FromStr>(&self, row: usize, name: &str) -> Result<T, Error> {
-        let col = self.columns.iter().position(|column| column.name == name);
+        let col = self.columns.iter().position(|column| *column.name == *name);
         let text = col.and_then(|col| self.text(row, col));
         let text = text.ok_or_else(|| unreadable(name, "is missing or NULL"))?;
         text.parse().map_err(|_| unreadable(name, "does not read as asked for"))

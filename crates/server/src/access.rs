@@ -31,6 +31,8 @@ pub struct Keys {
 pub struct Known {
     /// What it opens.
     pub access: Access,
+    /// Who shows it; the stage is for the moment to say.
+    who: Who,
     /// How often it was used this minute.
     pub window: Window,
 }
@@ -50,15 +52,11 @@ impl Keys {
     /// The caller with this Bearer token. A token that is no key of ours is 401, never anonymous.
     pub async fn caller(&self, store: &Store, clock: &Clock, token: &str) -> Result<Caller, Fault> {
         let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
-        let prefix = dialect.key_prefixes.iter().find(|prefix| token.starts_with(**prefix)).ok_or_else(unknown_key)?;
-        if !keys::is_well_formed(token, prefix) {
-            return Err(unknown_key());
-        }
         let hash = keys::hash(token);
         let remembered = self.known.read().expect("no panic while keys are locked").get(&hash).cloned();
         let key = match remembered {
             Some(key) => key,
-            None => self.look_up(store, hash).await?,
+            None => self.look_up(store, dialect, token, hash).await?,
         };
         let access = &key.access;
         let stage = lifecycle::stage(access.created_at, access.claimed, clock.unix_seconds());
@@ -67,22 +65,32 @@ impl Keys {
                 message: "This workspace was not claimed within 14 days, and its keys have ended.".into(),
             });
         }
-        let who = Who {
-            workspace_id: access.workspace_id.clone(),
-            actor: format!("api_key:{}", access.key_id),
-            role: access.role,
-            mode: access.mode,
-            stage,
-        };
+        let who = Who { stage, ..key.who.clone() };
         Ok(Caller { key, dialect, who })
     }
 
-    async fn look_up(&self, store: &Store, hash: [u8; 32]) -> Result<Arc<Known>, Fault> {
+    async fn look_up(
+        &self,
+        store: &Store,
+        dialect: &Dialect,
+        token: &str,
+        hash: [u8; 32],
+    ) -> Result<Arc<Known>, Fault> {
+        if !dialect.key_prefixes.iter().any(|prefix| keys::is_well_formed(token, prefix)) {
+            return Err(unknown_key());
+        }
         let access = store.control.access(&hash).await.map_err(of_connection)?.ok_or_else(unknown_key)?;
         if access.version < WORKSPACE_VERSION {
             self.upgrade(store, &access).await?;
         }
-        let key = Arc::new(Known { access, window: Window::default() });
+        let who = Who {
+            workspace_id: access.workspace_id.as_str().into(),
+            actor: format!("api_key:{}", access.key_id).into(),
+            role: access.role,
+            mode: access.mode,
+            stage: Stage::Claimed,
+        };
+        let key = Arc::new(Known { access, who, window: Window::default() });
         let mut known = self.known.write().expect("no panic while keys are locked");
         if known.len() >= REMEMBERED {
             known.clear();

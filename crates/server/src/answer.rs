@@ -150,18 +150,21 @@ async fn conflict(
         (Plan::Restore(restore), _) => (Attempt { id: Some(&restore.id), values: Vec::new() }, &nothing),
         _ => return Ok(None),
     };
+    let run = async |context: Option<&Sql>, statement: Sql| {
+        let session = &mut Session::Each;
+        let results = store.run(session, caller.place, Access::Full, &known.types, context, &[statement], false).await;
+        results.map(|results| results.into_iter().next().unwrap_or_default()).map_err(|trouble| match trouble {
+            Trouble::Fault(fault) | Trouble::CatalogIsOld(fault) => fault,
+            Trouble::Taken { message, .. } => Fault::internal(message),
+        })
+    };
+    let found = run(None, sql::conflict::find(table, table.key()?, index, &attempt)).await?;
+    let existing_id = if found.is_empty() { None } else { found.string(0, "existing_id") };
     let secret = store.secret_of(caller.place);
-    let context = sql::context::begin_request(secret.expose(), caller.who, caller.provenance);
     let json = serde_json::Value::Object(values.clone()).to_string();
-    let statement = sql::conflict::record(secret.expose(), table, table.key()?, index, &attempt, json);
-    let rows = store
-        .run(&mut Session::Each, caller.place, Access::Full, &known.types, Some(&context), &[statement], false)
-        .await;
-    match rows {
-        Ok(rows) => Ok(rows.first().filter(|rows| !rows.is_empty()).and_then(|rows| rows.string(0, "existing_id"))),
-        Err(Trouble::Fault(fault) | Trouble::CatalogIsOld(fault)) => Err(fault),
-        Err(Trouble::Taken { message, .. }) => Err(Fault::internal(message)),
-    }
+    let statement = sql::conflict::record(secret.expose(), table.subject(), constraint, existing_id.clone(), json);
+    run(Some(&context(store, caller)), statement).await?;
+    Ok(existing_id)
 }
 
 async fn raw(

@@ -33,12 +33,12 @@ pub fn pair_or_null(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
 }
 
 /// The keys of some columns as they stand before each cell: `"email":`.
-pub fn keys(rows: &Rows, columns: std::ops::Range<usize>, name: impl Fn(&str) -> String) -> Vec<Vec<u8>> {
+pub fn keys(rows: &Rows, columns: std::ops::Range<usize>, name: impl Fn(&str) -> &str) -> Vec<Vec<u8>> {
     rows.columns()[columns]
         .iter()
         .map(|column| {
             let mut out = Vec::with_capacity(column.name.len() + 4);
-            string(&mut out, &name(&column.name));
+            string(&mut out, name(&column.name));
             out.push(b':');
             out
         })
@@ -46,13 +46,27 @@ pub fn keys(rows: &Rows, columns: std::ops::Range<usize>, name: impl Fn(&str) ->
 }
 
 /// Appends the cells of a row from `start` on under their keys, without the braces.
-pub fn cells(out: &mut Vec<u8>, rows: &Rows, row: usize, start: usize, keys: &[Vec<u8>]) {
+fn cells(out: &mut Vec<u8>, rows: &Rows, row: usize, start: usize, keys: &[Vec<u8>]) {
     for (at, key) in keys.iter().enumerate() {
         if at > 0 {
             out.push(b',');
         }
         out.extend_from_slice(key);
         out.extend_from_slice(rows.cell(row, start + at));
+    }
+}
+
+/// Appends some cells of a row as `"name":cell`, with a comma before the first unless it is an object's first.
+pub fn members(
+    out: &mut Vec<u8>,
+    rows: &Rows,
+    row: usize,
+    columns: std::ops::Range<usize>,
+    name: impl Fn(&str) -> &str,
+) {
+    for at in columns {
+        key(out, name(&rows.columns()[at].name));
+        out.extend_from_slice(rows.cell(row, at));
     }
 }
 

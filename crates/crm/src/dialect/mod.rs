@@ -52,8 +52,8 @@ pub struct Meta<'a> {
     pub claim_url: Option<&'a str>,
     /// When an unclaimed workspace turns read-only, ISO 8601.
     pub ttl_expires_at: Option<&'a str>,
-    /// The address of the documentation of error codes; a code follows as fragment.
-    pub errors_url: &'a str,
+    /// The address of this Kith, without a slash at its end.
+    pub public_url: &'a str,
 }
 
 /// An answer in words.

@@ -6,9 +6,9 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultColumn {
     /// The name as PostgreSQL gives it.
-    pub name: String,
+    pub name: Arc<str>,
     /// The type as `format_type` writes it: `timestamp with time zone`, `citext`, `integer[]`.
-    pub type_name: String,
+    pub type_name: Arc<str>,
 }
 
 /// A table of JSON cells.
@@ -55,7 +55,7 @@ impl Rows {
         if row >= self.len {
             return None;
         }
-        let at = self.columns.iter().position(|it| it.name == column)?;
+        let at = self.columns.iter().position(|it| *it.name == *column)?;
         Some(self.cell(row, at))
     }
 

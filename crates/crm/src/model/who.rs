@@ -1,5 +1,7 @@
 //! Who is calling, and what they may do.
 
+use std::sync::Arc;
+
 use crate::model::lifecycle::Stage;
 
 /// What a key or member may do in a workspace. A viewer's sessions are read-only in PostgreSQL itself.
@@ -57,9 +59,9 @@ impl Mode {
 #[derive(Clone, Debug)]
 pub struct Who {
     /// `ws_…`
-    pub workspace_id: String,
+    pub workspace_id: Arc<str>,
     /// What the activity feed will say: `api_key:ak_…`, `user:u_…`, `automation:auto_…`.
-    pub actor: String,
+    pub actor: Arc<str>,
     /// What the caller may do.
     pub role: Role,
     /// Which data set the caller sees.

@@ -123,5 +123,5 @@ fn cursor_key(rows: &Rows, row: usize, key: &OrderKey<'_>) -> Option<String> {
         OrderKey::Column { name } => name,
         OrderKey::MailTime => "kith:order",
     };
-    rows.reread(row, rows.columns().iter().position(|column| column.name == *name)?)
+    rows.reread(row, rows.columns().iter().position(|column| *column.name == *name)?)
 }

@@ -157,7 +157,7 @@ impl<'a> Plan<'a> {
 /// Whether the columns of a result from `start` on are those of the table, in order.
 fn has_columns(rows: &Rows, start: usize, table: &Table) -> bool {
     rows.columns().len() >= start + table.columns.len()
-        && rows.columns()[start..].iter().zip(&table.columns).all(|(found, known)| found.name == known.name)
+        && rows.columns()[start..].iter().zip(&table.columns).all(|(found, known)| *found.name == *known.name)
 }
 
 fn one(results: Vec<Rows>) -> Result<Rows, Fault> {

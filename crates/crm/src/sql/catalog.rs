@@ -2,6 +2,9 @@
 
 /// Tables, views and their columns, keys and unique indexes in schema `public`. Every name is qualified with
 /// `pg_catalog`, so that nothing of the workspace's own gets in between.
+///
+/// `own_code` says whether a plain statement can run code that leaves something behind in the session: a function of the
+/// workspace's own, a rule, or `set_config()` (2078) in a default, a constraint, a view, a trigger or a policy.
 pub const CATALOG: &str = r#"
 SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'name', c.relname,
@@ -38,7 +41,23 @@ SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'nulls_not_distinct', i.indnullsnotdistinct))
         FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS n ON n.oid = i.indexrelid
         WHERE i.indrelid = c.oid AND i.indisunique)
-))::pg_catalog.text, '[]') AS catalog
+))::pg_catalog.text, '[]') AS catalog,
+    EXISTS (
+        SELECT FROM pg_catalog.pg_proc AS p
+        WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proowner <> (
+            SELECT a.relowner FROM pg_catalog.pg_class AS a
+            WHERE a.relnamespace = 'public'::pg_catalog.regnamespace AND a.relname = 'activity'))
+    OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384 AND r.ev_type <> '1')
+    OR EXISTS (
+        SELECT FROM (
+            SELECT d.adbin FROM pg_catalog.pg_attrdef AS d
+            UNION ALL SELECT k.conbin FROM pg_catalog.pg_constraint AS k WHERE k.oid >= 16384
+            UNION ALL SELECT r.ev_action FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384
+            UNION ALL SELECT g.tgqual FROM pg_catalog.pg_trigger AS g
+            UNION ALL SELECT o.polqual FROM pg_catalog.pg_policy AS o
+            UNION ALL SELECT o.polwithcheck FROM pg_catalog.pg_policy AS o
+        ) AS e (tree) WHERE e.tree::pg_catalog.text LIKE '%:funcid 2078 %'
+    ) AS own_code
 FROM pg_catalog.pg_class AS c
 WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 "#;

@@ -12,22 +12,11 @@ pub struct Attempt<'a> {
     pub values: Vec<(&'a str, Option<String>)>,
 }
 
-/// Records the conflict and gives the id of the record that has the key. The workspace's own index tells
-/// how values are compared.
-pub fn record(
-    secret: &str,
-    table: &Table,
-    key: &str,
-    index: &UniqueIndex,
-    attempted: &Attempt<'_>,
-    attempted_json: String,
-) -> Sql {
-    let mut sql = Sql::new("SELECT e.id AS existing_id, kith.record_conflict(");
-    sql.bind(Some(secret.to_owned()), Label::Own).push(", ");
-    sql.bind(Some(table.subject().to_owned()), Label::Own).push(", ");
-    sql.bind(Some(index.name.clone()), Label::Own).push(", e.id, ");
-    sql.bind(Some(attempted_json), Label::Own).push("::jsonb) FROM (SELECT 1) AS one LEFT JOIN (SELECT t.");
-    sql.name(key).push("::text AS id FROM ").table(&table.name).push(" AS t WHERE true");
+/// Finds the record that has the key; the workspace's own index tells how values are compared. Its expressions may run
+/// the workspace's code, so no secret stands in this statement: such code can make an error quote all parameters.
+pub fn find(table: &Table, key: &str, index: &UniqueIndex, attempted: &Attempt<'_>) -> Sql {
+    let mut sql = Sql::new("SELECT t.");
+    sql.name(key).push("::text AS existing_id FROM ").table(&table.name).push(" AS t WHERE true");
     for expression in &index.keys {
         // Inside the sub-select the index's bare column names mean the attempted values.
         sql.push(" AND (")
@@ -56,6 +45,15 @@ pub fn record(
     if let Some(predicate) = &index.predicate {
         sql.push(" AND (").workspace_text(predicate).push(")");
     }
-    sql.push(" LIMIT 1) AS e ON true");
+    sql.push(" LIMIT 1");
+    sql
+}
+
+/// Puts the conflict into the feed.
+pub fn record(secret: &str, subject: &str, constraint: &str, existing_id: Option<String>, attempted: String) -> Sql {
+    let mut sql = Sql::new("SELECT kith.record_conflict(");
+    sql.bind(Some(secret.to_owned()), Label::Own).push(", ").bind(Some(subject.to_owned()), Label::Own).push(", ");
+    sql.bind(Some(constraint.to_owned()), Label::Own).push(", ").bind(existing_id, Label::Own).push(", ");
+    sql.bind(Some(attempted), Label::Own).push(")");
     sql
 }

@@ -7,7 +7,7 @@ use crate::sql::{Label, Sql};
 pub fn begin_request(secret: &str, who: &Who, provenance: &Provenance) -> Sql {
     let mut sql = Sql::new("SELECT kith.begin_request(");
     sql.bind(Some(secret.to_owned()), Label::Own).push(", ");
-    sql.bind(Some(who.actor.clone()), Label::Own).push(", ");
+    sql.bind(Some(who.actor.to_string()), Label::Own).push(", ");
     sql.bind(Some(provenance.to_json()), Label::Own).push(")");
     sql
 }

@@ -16,6 +16,9 @@ pub mod write;
 
 use crate::plan::Plan;
 
+/// Room for most statements, so that they grow without moving.
+const USUAL_LENGTH: usize = 512;
+
 /// A statement: text, parameters in PostgreSQL's text form, and what each parameter is, so that a complaint
 /// of PostgreSQL about `$3` can name the field.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -46,7 +49,9 @@ pub enum Label {
 impl Sql {
     /// A statement that begins with this text.
     pub fn new(text: &str) -> Sql {
-        Sql { text: text.to_owned(), ..Sql::default() }
+        let mut sql = Sql { text: String::with_capacity(USUAL_LENGTH), ..Sql::default() };
+        sql.text.push_str(text);
+        sql
     }
 
     /// Appends SQL of Kith's own. `'static`, so that no caller's word can get here.

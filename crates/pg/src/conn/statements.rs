@@ -4,9 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::BytesMut;
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend::{self, BindError};
+use ring::rand::{SecureRandom, SystemRandom};
 
 use super::admin::Boundary;
 use super::reply::{Field, Keep, Reply, out_of_place};
@@ -17,9 +20,11 @@ use crate::types::{Type, TypeCache, is_builtin};
 /// How many a connection keeps.
 const CAPACITY: usize = 200;
 
-#[derive(Default)]
 pub(super) struct Statements {
     by_sql: HashMap<Box<str>, Prepared>,
+    /// What their names begin with. A tenant's code runs in the same session and could prepare a statement of its own under
+    /// a name that it guesses, to be given the parameters that are meant for ours.
+    prefix: String,
     /// Grows with every request.
     clock: u64,
     /// How many were ever prepared: names are not used twice.
@@ -41,6 +46,15 @@ struct Prepared {
 pub(super) struct Plan {
     pub(super) name: Arc<str>,
     pub(super) description: Arc<Description>,
+}
+
+impl Default for Statements {
+    fn default() -> Statements {
+        let mut random = [0; 12];
+        SystemRandom::new().fill(&mut random).expect("the system has random numbers");
+        let prefix = URL_SAFE_NO_PAD.encode(random);
+        Statements { by_sql: HashMap::new(), prefix, clock: 0, made: 0 }
+    }
 }
 
 impl Statements {
@@ -110,7 +124,8 @@ impl Conn {
             let is_new = !self.statements.by_sql.contains_key(sql);
             if is_new && missing.iter().all(|(other, _)| *other != sql) {
                 self.statements.made += 1;
-                missing.push((sql, format!("s{}", self.statements.made).into()));
+                let Statements { prefix, made, .. } = &self.statements;
+                missing.push((sql, format!("{prefix}{made}").into()));
             }
         }
         if missing.is_empty() {

@@ -160,22 +160,24 @@ impl Visit<'_> {
     /// Writes the answer or the fault in the caller's dialect.
     fn show(&self, result: &Result<Answer, Fault>) -> Reply {
         let who = self.caller.as_ref().map(|caller| &caller.who);
-        let unclaimed = who.and_then(|who| match who.stage {
-            Stage::Unclaimed { expires_at } | Stage::ReadOnly { expires_at } => Some((who, expires_at)),
+        let expires_at = who.and_then(|who| match who.stage {
+            Stage::Unclaimed { expires_at } | Stage::ReadOnly { expires_at } => Some(expires_at),
             Stage::Claimed | Stage::Revoked => None,
         });
-        let unclaimed =
-            unclaimed.map(|(who, at)| (format!("{}/claim/{}", self.house.public_url, who.workspace_id), iso(at)));
-        let errors_url = format!("{}/docs/errors", self.house.public_url);
-        let (workspace_id, claim_url, ttl_expires_at) = match (result, &unclaimed) {
-            (Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }), _) => {
-                (Some(workspace_id.as_str()), claim_url.as_deref(), ttl_expires_at.as_deref())
-            }
-            (_, Some((url, at))) => (who.map(|who| who.workspace_id.as_str()), Some(url.as_str()), Some(at.as_str())),
-            (_, None) => (who.map(|who| who.workspace_id.as_str()), None, None),
+        let workspace_id = who.map(|who| &*who.workspace_id);
+        let claim_url = expires_at.and(workspace_id).map(|id| format!("{}/claim/{id}", self.house.public_url));
+        let expires_at = expires_at.map(iso);
+        let mut meta = Meta {
+            request_id: self.request_id,
+            workspace_id,
+            claim_url: claim_url.as_deref(),
+            ttl_expires_at: expires_at.as_deref(),
+            public_url: &self.house.public_url,
         };
-        let meta =
-            Meta { request_id: self.request_id, workspace_id, claim_url, ttl_expires_at, errors_url: &errors_url };
+        if let Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }) = result {
+            meta.workspace_id = Some(workspace_id);
+            (meta.claim_url, meta.ttl_expires_at) = (claim_url.as_deref(), ttl_expires_at.as_deref());
+        }
         match result {
             Ok(answer) => (self.dialect.show)(answer, &meta),
             Err(fault) => (self.dialect.show_fault)(fault, &meta),
@@ -271,7 +273,7 @@ fn log(
     let took = started.elapsed();
     metrics::histogram!("kith_request_seconds").record(took.as_secs_f64());
     metrics::counter!("kith_requests_total", "status" => status_class(status)).increment(1);
-    let workspace_id = visit.caller.as_ref().map_or("", |caller| caller.who.workspace_id.as_str());
+    let workspace_id = visit.caller.as_ref().map_or("", |caller| &*caller.who.workspace_id);
     let (request_id, took_us) = (visit.request_id, took.as_micros() as u64);
     match failure {
         Some(Fault::Internal { cause, place }) => {

@@ -42,7 +42,7 @@ pub fn sql() -> Result<(), String> {
     values.insert("first_name".into(), "Bench".into());
     let create = Ask::Create { table: contacts(), values };
     let who = Who {
-        workspace_id: String::new(),
+        workspace_id: "".into(),
         actor: "api_key:ak_bench".into(),
         role: Role::Member,
         mode: Mode::Live,

@@ -135,7 +135,7 @@ async fn run_all<C: DerefMut<Target = Conn>>(
         .map(|(value, oid)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned))
         .collect();
     let columns = &description.columns;
-    let names = unique_names(columns.iter().map(|column| column.name.as_str()));
+    let names = unique_names(columns.iter().map(|column| &*column.name));
     if columns.iter().any(|column| column.is_anonymous_record)
         && last.command == Command::Query
         && !last.modifies_data()
@@ -158,7 +158,7 @@ fn result(outcome: Outcome, command: String, columns: &[pg::rows::Column], names
     let columns = columns
         .iter()
         .zip(names)
-        .map(|(column, name)| ResultColumn { name, type_name: column.type_name.clone() })
+        .map(|(column, name)| ResultColumn { name: name.into(), type_name: column.type_name.clone() })
         .collect();
     let row_count = if truncated { len as u64 } else { affected.unwrap_or(len as u64) };
     SqlResult { rows: Rows::new(columns, data, ends, len), row_count, command, truncated }

@@ -17,7 +17,7 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
             close(&mut out, meta, &mut extra);
         }
         Answer::Page { rows, width, next_cursor, limit, .. } => {
-            json::array(&mut out, rows, &json::keys(rows, 0..*width, str::to_owned));
+            json::array(&mut out, rows, &json::keys(rows, 0..*width, same));
             close(&mut out, meta, &mut |out: &mut Vec<u8>| {
                 json::pair_or_null(out, "next_cursor", next_cursor.as_deref());
                 json::key(out, "has_more");
@@ -36,7 +36,7 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
         }
         Answer::Rows { rows, created } => {
             status = if *created { 201 } else { 200 };
-            json::array(&mut out, rows, &json::keys(rows, 0..rows.columns().len(), str::to_owned));
+            json::array(&mut out, rows, &json::keys(rows, 0..rows.columns().len(), same));
             close(&mut out, meta, &mut extra);
         }
         Answer::Object(text) => {
@@ -94,10 +94,15 @@ fn close(out: &mut Vec<u8>, meta: &Meta<'_>, extra: &mut impl FnMut(&mut Vec<u8>
     out.extend_from_slice(b"}}");
 }
 
+/// agentCRM's names are the physical schema's.
+fn same(name: &str) -> &str {
+    name
+}
+
 fn record(out: &mut Vec<u8>, record: &Record) {
     let row = &record.row;
     out.push(b'{');
-    json::cells(out, row, 0, 0, &json::keys(row, 0..record.width, str::to_owned));
+    json::members(out, row, 0, 0..record.width, same);
     for part in &record.parts {
         json::key(out, part.key);
         if row.cell(0, part.start + part.id_at) == b"null" {
@@ -105,12 +110,12 @@ fn record(out: &mut Vec<u8>, record: &Record) {
             continue;
         }
         out.push(b'{');
-        json::cells(out, row, 0, part.start, &json::keys(row, part.start..part.start + part.width, str::to_owned));
+        json::members(out, row, 0, part.start..part.start + part.width, same);
         out.push(b'}');
     }
     for (key, rows) in &record.related {
         json::key(out, key);
-        json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), str::to_owned));
+        json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same));
     }
     out.push(b'}');
 }
@@ -124,7 +129,7 @@ fn sql(out: &mut Vec<u8>, result: &SqlResult) {
         out.push(b'}');
     }
     out.extend_from_slice(b"],\"rows\":");
-    json::array(out, &result.rows, &json::keys(&result.rows, 0..result.rows.columns().len(), str::to_owned));
+    json::array(out, &result.rows, &json::keys(&result.rows, 0..result.rows.columns().len(), same));
     out.extend_from_slice(format!(",\"rowCount\":{}", result.row_count).as_bytes());
     json::pair(out, "command", &result.command);
     out.push(b'}');
@@ -162,7 +167,7 @@ pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
         json::pair(&mut out, "hint", &hint);
     }
     json::pair(&mut out, "request_id", meta.request_id);
-    json::pair(&mut out, "docs_url", &format!("{}#{}", meta.errors_url, fault.code()));
+    json::pair(&mut out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
     out.push(b'}');
     Reply { status: fault.status(), headers: fault_headers(fault), body: out }
 }
