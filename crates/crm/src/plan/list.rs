@@ -103,7 +103,8 @@ impl List<'_> {
     /// Cuts the extra row off and makes the cursor of the last one.
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let mut rows = one(results)?;
-        if !has_columns(&rows, 0, self.table) || rows.columns().len() > self.table.columns.len() + 1 {
+        let computed = self.order.keys.iter().filter(|key| matches!(key, OrderKey::MailTime)).count();
+        if !has_columns(&rows, 0, self.table) || rows.columns().len() != self.table.columns.len() + computed {
             return Ok(Outcome::CatalogIsOld);
         }
         let more = rows.len() > self.limit;
