@@ -16,7 +16,7 @@ use crate::store::control::Control;
 const CONTROL: &[&str] = &[include_str!("../../migrations/control/0001_base.sql")];
 
 /// The workspace databases' migrations, in order; the first is version 1.
-const WORKSPACE: &[&str] = &[
+pub const WORKSPACE: &[&str] = &[
     include_str!("../../migrations/workspace/0001_base.sql"),
     include_str!("../../migrations/workspace/0003_idempotency.sql"),
 ];
@@ -106,11 +106,7 @@ pub async fn control(conn: &mut Conn) -> Result<(), Error> {
 
 /// The template's name: its version and a hash of what it is made from, so that another build's is never mistaken
 /// for this one's.
-pub fn template_name() -> String {
-    template_name_of(WORKSPACE)
-}
-
-fn template_name_of(migrations: &[&str]) -> String {
+pub fn template_name(migrations: &[&str]) -> String {
     let hash = digest::digest(&digest::SHA256, migrations.concat().as_bytes());
     format!("kith_template_{}_{}", migrations.len(), &crate::store::secrets::hex(&hash.as_ref()[..4]))
 }
@@ -124,7 +120,7 @@ pub async fn ensure_template(cells: &Cells, control: &Control, cell: u32) -> Res
 pub async fn ensure_template_of(cells: &Cells, control: &Control, cell: u32, migrations: &[&str]) -> Result<(), Error> {
     let mut admin = cells.administer_cell(cell).await?;
     admin.query(SETUP_LOCK, &[]).await?;
-    let template = template_name_of(migrations);
+    let template = template_name(migrations);
     if !admin.query("SELECT FROM pg_database WHERE datname = $1", &[Some(&template)]).await?.is_empty() {
         return Ok(());
     }
@@ -232,7 +228,7 @@ pub async fn workspace(cells: &Cells, control: &Control, place: &Place, version:
 
 /// The guards take the built-in tables as they are from now on, if they are what the template's are.
 async fn keep_shape(admin: &mut Conn, control: &Control) -> Result<(), Error> {
-    let key = format!("shape of {}", template_name());
+    let key = format!("shape of {}", template_name(WORKSPACE));
     let rows = control.query("SELECT value FROM meta WHERE key = $1", &[Some(&key)]).await?;
     let wanted: Vec<String> = serde_json::from_str(&rows.get::<String>(0, "value")?)
         .map_err(|error| Error::Protocol(format!("the template's shape can't be read: {error}")))?;

@@ -84,8 +84,13 @@ async fn check_key(control: &mut Conn, check: &str) -> Result<(), Error> {
 impl Store {
     /// Clones the template, makes it a workspace's own, and marks it warm.
     pub async fn make_database(&self, cell: u32) -> Result<(), Error> {
+        self.make_database_of(cell, migrate::WORKSPACE).await
+    }
+
+    /// The same from the template that these migrations make.
+    pub async fn make_database_of(&self, cell: u32, migrations: &[&str]) -> Result<(), Error> {
         let random_name = format!("w_{}", id::token(&random::<20>()));
-        let (cell_text, version) = (cell.to_string(), WORKSPACE_VERSION.to_string());
+        let (cell_text, version) = (cell.to_string(), migrations.len().to_string());
         let rows = self
             .control
             .query(
@@ -95,7 +100,7 @@ impl Store {
             )
             .await?;
         let place = Place::new(rows.get(0, "id")?, cell, &random_name, &random_name);
-        self.clone_template(&place).await?;
+        self.clone_template(&place, &migrate::template_name(migrations)).await?;
         let id = place.database_id.to_string();
         self.control.query("UPDATE databases SET state = 'warm' WHERE id = $1::bigint", &[Some(&id)]).await?;
         Ok(())
@@ -115,7 +120,7 @@ impl Store {
         }
     }
 
-    async fn clone_template(&self, place: &Place) -> Result<(), Error> {
+    async fn clone_template(&self, place: &Place, template: &str) -> Result<(), Error> {
         let (database, role, viewer, system) =
             (name(&place.database), name(&place.role), name(&place.viewer), name(&place.system));
         let mut admin = self.cells.administer_cell(place.cell).await?;
@@ -129,7 +134,7 @@ impl Store {
                 verifier(&place.viewer),
             ))
             .await?;
-        let template = name(&migrate::template_name());
+        let template = name(template);
         admin
             .query(
                 &format!("CREATE DATABASE {database} TEMPLATE {template} STRATEGY wal_log ALLOW_CONNECTIONS false"),

@@ -2,8 +2,10 @@
 
 mod bad_input;
 mod conflicts;
+mod custom_tables;
 mod deadlines;
 mod filters;
+mod lifecycle;
 mod pages;
 mod patches;
 mod quickstart;
@@ -12,4 +14,5 @@ mod sql;
 mod sql_limits;
 mod support;
 mod tidy;
+mod upgrade;
 mod values;

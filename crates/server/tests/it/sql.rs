@@ -190,7 +190,7 @@ async fn an_error_tells_sqlstate_hint_and_where_it_stands_in_the_body() {
     assert!(reply.text("/hint").contains("email"), "{}", reply.story());
     let reply = sql_error(
         &agent,
-        "do $$ begin raise 'no' using errcode = 'ZZ123', hint = 'try', detail = 'd'; end $$",
+        "do $$ begin raise 'no way' using errcode = 'ZZ123', hint = 'try', detail = 'd'; end $$",
         400,
         "ZZ123",
         Value::Null,

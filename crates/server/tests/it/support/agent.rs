@@ -36,6 +36,11 @@ impl Agent {
         self
     }
 
+    /// The same caller with this key, to this workspace.
+    pub fn with_key(self, key: String, workspace_id: String) -> Agent {
+        Agent { key, workspace_id, ..self }
+    }
+
     /// The same caller at another address.
     pub fn at(&self, base: &str) -> Agent {
         Agent { base: base.to_owned(), ..self.clone() }
