@@ -4,6 +4,7 @@
 
 pub mod agentcrm;
 pub mod json;
+pub mod llms;
 pub mod openapi;
 
 use std::borrow::Cow;

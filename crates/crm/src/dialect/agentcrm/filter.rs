@@ -13,8 +13,8 @@ pub struct Form {
     pub op: Op,
     /// How it is written.
     pub shape: &'static str,
-    /// What it comes to.
-    pub sql: &'static str,
+    /// What it comes to, as Markdown.
+    pub meaning: &'static str,
     /// What must hold of the column, in words that follow its name.
     pub about: &'static str,
 }
@@ -22,15 +22,15 @@ pub struct Form {
 /// Every way to write a condition on a column.
 #[rustfmt::skip] // a table
 pub const FORMS: &[Form] = &[
-    Form { suffix: "",          op: Op::Eq,       shape: "?col=v",                   sql: "col = $1",               about: "is this, or one of several values separated by commas" },
-    Form { suffix: "_after",    op: Op::Gt,       shape: "?col_after=ISO",           sql: "col > $1",               about: "is later than this" },
-    Form { suffix: "_before",   op: Op::Lte,      shape: "?col_before=ISO",          sql: "col <= $1",              about: "is this or earlier" },
-    Form { suffix: "_gte",      op: Op::Gte,      shape: "?col_gte=N",               sql: "col >= $1",              about: "is at least this" },
-    Form { suffix: "_lte",      op: Op::Lte,      shape: "?col_lte=N",               sql: "col <= $1",              about: "is at most this" },
-    Form { suffix: "_contains", op: Op::Contains, shape: "?col_contains=substr",     sql: "col ILIKE '%substr%'",   about: "contains this text, ignoring case" },
-    Form { suffix: "_starts",   op: Op::Starts,   shape: "?col_starts=prefix",       sql: "col ILIKE 'prefix%'",    about: "begins with this text, ignoring case" },
-    Form { suffix: "_present",  op: Op::Present,  shape: "?col_present=true|false",  sql: "col IS [NOT] NULL",      about: "has a value (true) or is null (false)" },
-    Form { suffix: "_has",      op: Op::Has,      shape: "?col_has=v",               sql: "col @> ARRAY[v]",        about: "has this among its values" },
+    Form { suffix: "",          op: Op::Eq,       shape: "?col=v",                   meaning: "`col = $1`",               about: "is this, or one of several values separated by commas" },
+    Form { suffix: "_after",    op: Op::Gt,       shape: "?col_after=ISO",           meaning: "`col > $1`",               about: "is later than this" },
+    Form { suffix: "_before",   op: Op::Lte,      shape: "?col_before=ISO",          meaning: "`col <= $1`",              about: "is this or earlier" },
+    Form { suffix: "_gte",      op: Op::Gte,      shape: "?col_gte=N",               meaning: "`col >= $1`",              about: "is at least this" },
+    Form { suffix: "_lte",      op: Op::Lte,      shape: "?col_lte=N",               meaning: "`col <= $1`",              about: "is at most this" },
+    Form { suffix: "_contains", op: Op::Contains, shape: "?col_contains=substr",     meaning: "`col ILIKE '%substr%'`",   about: "contains this text, ignoring case" },
+    Form { suffix: "_starts",   op: Op::Starts,   shape: "?col_starts=prefix",       meaning: "`col ILIKE 'prefix%'`",    about: "begins with this text, ignoring case" },
+    Form { suffix: "_present",  op: Op::Present,  shape: "?col_present=true|false",  meaning: "`col IS [NOT] NULL`",      about: "has a value (true) or is null (false)" },
+    Form { suffix: "_has",      op: Op::Has,      shape: "?col_has=v",               meaning: "`col @> ARRAY[v]`",        about: "has this among its values" },
 ];
 
 /// Whether a column of this kind is usefully compared so. More is taken than documentation offers.

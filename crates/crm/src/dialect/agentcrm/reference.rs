@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::dialect::agentcrm::filter::{FORMS, MAIL_RELATIONS, offered};
+use crate::dialect::agentcrm::filter::{FORMS, Form, MAIL_RELATIONS, offered};
 use crate::dialect::openapi::{Act, Endpoint, Parameter, Reference, Style, Wire};
 use crate::model::call::Method::{Delete, Get, Patch, Post};
 use crate::model::codes::Code;
@@ -13,6 +13,13 @@ pub static REFERENCE: Reference = Reference {
     title: "Kith",
     about: include_str!("about.md"),
     endpoints: ENDPOINTS,
+    filter_forms: || {
+        let (equality, others) = FORMS.split_at(1);
+        let written = |forms: &'static [Form]| forms.iter().map(|form| (form.shape, form.meaning));
+        written(equality).chain(SEVERAL).chain(written(others)).chain(OTHER_FORMS.iter().copied()).collect()
+    },
+    llms: include_str!("llms.md"),
+    llms_full: include_str!("llms-full.md"),
     wire: Wire { column: |_, name| name, prefix: |entity| entity.prefix, filters, answer, schemas, fault },
 };
 
@@ -37,6 +44,16 @@ const ENDPOINTS: &[Endpoint] = &[
     endpoint(Get,    "/v1/lists/{id}/rows",               Act::ListRows,     "Resolves a saved list, dynamic or static: the columns and order that its `config` names, page by page."),
     endpoint(Post,   "/v1/lists/{id}/members",            Act::AddMembers,   "Adds records to a static list: `{member_id}` gives the member, `{member_ids}` an array. Those that are members already stay."),
     endpoint(Delete, "/v1/lists/{id}/members/{member_id}", Act::RemoveMember, "Takes a record off a static list. The record itself stays."),
+];
+
+const SEVERAL: [(&str, &str); 1] = [("?col=v1,v2", "`col = ANY($1)`")];
+
+/// Parameters of a list that compare no column of their own.
+const OTHER_FORMS: &[(&str, &str)] = &[
+    ("?custom.key=v", "`(custom->>'key') = $1`"),
+    ("?include_deleted=true", "bypass the soft-delete filter"),
+    ("?only_deleted=true", "only soft-deleted rows"),
+    ("?limit=N&cursor=…", "keyset pagination (default 50, max 200)"),
 ];
 
 /// The filters of a table.

@@ -25,6 +25,12 @@ pub struct Reference {
     pub about: &'static str,
     /// Every path and method, in reading order.
     pub endpoints: &'static [Endpoint],
+    /// The parameters that filter a list, each with what it means.
+    pub filter_forms: fn() -> Vec<(&'static str, &'static str)>,
+    /// The text of `/llms.txt`, with places to fill in.
+    pub llms: &'static str,
+    /// What `/llms-full.txt` has beyond it.
+    pub llms_full: &'static str,
     /// How it names and wraps things.
     pub wire: Wire,
 }

@@ -1,0 +1,158 @@
+//! `/llms.txt` and `/llms-full.txt`: what a model has to know to use a dialect, as text. The prose is the dialect's; the lists
+//! in it are written from the tables that the code itself reads.
+
+use std::fmt::Write as _;
+
+use crate::dialect::openapi::{Endpoint, Reference};
+use crate::model::codes::CODES;
+use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, Need};
+
+/// The short text; `base_url` without a slash at its end.
+pub fn short(reference: &Reference, base_url: &str) -> String {
+    fill(reference.llms, reference, base_url)
+}
+
+/// The short text and all that goes beyond it.
+pub fn full(reference: &Reference, base_url: &str) -> String {
+    fill(&format!("{}\n{}", reference.llms, reference.llms_full), reference, base_url)
+}
+
+fn fill(template: &str, reference: &Reference, base_url: &str) -> String {
+    [
+        ("{{base}}", base_url.to_owned()),
+        ("{{endpoints}}", endpoints(reference)),
+        ("{{tables}}", tables()),
+        ("{{prefixes}}", prefixes(reference)),
+        ("{{filters}}", filters(reference)),
+        ("{{columns}}", columns(reference)),
+        ("{{errors}}", errors()),
+    ]
+    .iter()
+    .fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
+}
+
+/// A path as documentation for reading writes it: `/v1/{table}/:id`.
+pub fn readable_path(endpoint: &Endpoint) -> String {
+    let segments = endpoint.path.split('/').map(|segment| match segment {
+        "{table}" => segment.to_owned(),
+        segment => segment.strip_prefix('{').map_or(segment.into(), |it| format!(":{}", it.trim_end_matches('}'))),
+    });
+    segments.collect::<Vec<_>>().join("/")
+}
+
+fn endpoints(reference: &Reference) -> String {
+    let line = |it: &Endpoint| format!("- `{} {}` — {}", it.method.name(), readable_path(it), it.about);
+    reference.endpoints.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn tables() -> String {
+    let column = |field: Field| {
+        let kind = match field.kind {
+            FieldKind::Id(table) if field.name != "id" => format!(" REFERENCES {table}(id)"),
+            _ if ["id", "created_at", "updated_at", "deleted_at"].contains(&field.name) => String::new(),
+            kind => Some(type_name(kind)).filter(|it| *it != "text").map_or(String::new(), |it| format!(" {it}")),
+        };
+        format!("{}{kind}", field.name)
+    };
+    let line = |entity: &Entity| {
+        let columns: Vec<String> = entity.columns().map(column).collect();
+        format!("{} ({})", entity.table, columns.join(", "))
+    };
+    ENTITIES.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn prefixes(reference: &Reference) -> String {
+    let line = |entity: &Entity| format!("`{}_` {}", (reference.wire.prefix)(entity), entity.table);
+    ENTITIES.iter().map(line).collect::<Vec<_>>().join(", ")
+}
+
+fn filters(reference: &Reference) -> String {
+    let rows = (reference.filter_forms)();
+    let line =
+        |(shape, meaning): &(&str, &str)| format!("| `{shape}` | {meaning} |", shape = shape.replace('|', "\\|"));
+    format!("| Parameter | Means |\n|---|---|\n{}", rows.iter().map(line).collect::<Vec<_>>().join("\n"))
+}
+
+fn columns(reference: &Reference) -> String {
+    let mut text = String::new();
+    for entity in ENTITIES {
+        let _ = writeln!(text, "### {}\n\n{}\n", entity.table, entity.about);
+        for field in entity.fields {
+            let name = (reference.wire.column)(entity, field.name);
+            let need = match field.need {
+                Need::Required => ", required",
+                Need::Filled | Need::Optional => "",
+            };
+            let _ = writeln!(text, "- `{name}` ({}{need}): {}", described_type(field.kind), field.about);
+        }
+        text.push('\n');
+    }
+    text.trim_end().to_owned()
+}
+
+fn errors() -> String {
+    let line = |code: &crate::model::codes::Code| {
+        let statuses: Vec<String> = code.statuses.iter().map(u16::to_string).collect();
+        format!("- `{}` ({}): {} {}", code.code, statuses.join(" or "), code.about, code.remedy)
+    };
+    CODES.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+/// A column's type in PostgreSQL's words.
+pub fn type_name(kind: FieldKind) -> &'static str {
+    match kind {
+        FieldKind::Text | FieldKind::Id(_) | FieldKind::OneOf(_) => "text",
+        FieldKind::Email => "citext",
+        FieldKind::Emails => "citext[]",
+        FieldKind::Integer => "bigint",
+        FieldKind::Bool => "boolean",
+        FieldKind::Date => "date",
+        FieldKind::Time => "timestamptz",
+        FieldKind::Json | FieldKind::JsonArray | FieldKind::JsonObject => "jsonb",
+        FieldKind::Ids(_) => "text[]",
+    }
+}
+
+/// A column's type and what its values may be.
+pub fn described_type(kind: FieldKind) -> String {
+    match kind {
+        FieldKind::OneOf(names) => names.join(" | "),
+        FieldKind::Id(table) => format!("id of {table}"),
+        FieldKind::Ids(table) => format!("ids of {table}"),
+        FieldKind::JsonArray => "jsonb array".into(),
+        FieldKind::JsonObject => "jsonb object".into(),
+        kind => type_name(kind).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::DIALECTS;
+
+    #[test]
+    fn nothing_is_left_to_fill_in() {
+        for dialect in DIALECTS {
+            let text = full(dialect.reference, "https://kith.example");
+            assert!(!text.contains("{{"), "{}", &text[text.find("{{").unwrap_or_default()..]);
+            for entity in ENTITIES {
+                assert!(text.contains(&format!("\n{} (id, ", entity.table)), "{}", entity.table);
+            }
+            for code in CODES {
+                assert!(text.contains(&format!("- `{}` (", code.code)), "{}", code.code);
+            }
+        }
+    }
+
+    #[test]
+    fn the_short_text_is_short_and_opens_as_the_format_wants() {
+        for dialect in DIALECTS {
+            let text = short(dialect.reference, "https://kith.example");
+            let mut lines = text.lines();
+            assert!(lines.next().is_some_and(|line| line.starts_with("# ")), "{text}");
+            assert!(lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("> ")), "{text}");
+            assert!(text.len() < 12_000, "{} bytes", text.len());
+            assert!(text.contains("curl -sX POST https://kith.example/v1/workspaces"), "{text}");
+        }
+    }
+}
