@@ -1,5 +1,6 @@
 //! The only room that knows axum: what comes in over HTTP and what goes out.
 
+mod docs;
 mod health;
 mod idempotency;
 mod rest;
@@ -58,6 +59,7 @@ pub fn router(house: House) -> Router {
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
+        .merge(docs::router(&house.public_url))
         .fallback(fallback)
         .with_state(Arc::new(house))
 }

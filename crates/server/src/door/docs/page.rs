@@ -1,0 +1,318 @@
+//! The pages for people: the landing page, the documentation, the error codes. One style sheet, no scripts, nothing loaded.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crm::dialect::agentcrm::AGENTCRM;
+use crm::dialect::llms::{described_type, readable_path};
+use crm::dialect::openapi::{Act, Endpoint};
+use crm::model::codes::CODES;
+use crm::model::entity::{ENTITIES, Need};
+
+/// The style sheet that stands in every page.
+pub const STYLE: &str = include_str!("style.css");
+
+const ICON: &str = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>\
+    <rect width='32' height='32' rx='8' fill='%230f766e'/>\
+    <path d='M11 8v16M22 8l-9 8 9 8' stroke='white' stroke-width='3.4' stroke-linecap='round' stroke-linejoin='round' fill='none'/></svg>";
+
+/// `/`
+pub fn landing(base: &str) -> String {
+    let body = html! {
+        main.landing {
+            p.eyebrow { "One request, no sign-up" }
+            h1 { "The CRM that AI agents run on" }
+            p.lead {
+                "Contacts, companies, deals, e-mails and lists in a PostgreSQL database of the agent's own, reached through \
+                 typed REST and raw SQL alike. Every change stands in an activity feed with who made it."
+            }
+            (shell(&quickstart(base)))
+            p.actions {
+                a.button href="/docs" { "Read the docs" }
+                a.button.quiet href="/llms.txt" { "llms.txt" }
+                a.button.quiet href="/openapi.json" { "OpenAPI" }
+            }
+            div.cards {
+                (card("A workspace in one call", "POST /v1/workspaces gives a key that works at once. A person claims it later, or it goes by itself."))
+                (card("Tables of your own", "CREATE TABLE by SQL, and REST serves it the same second, with the same filters, pages and errors."))
+                (card("Mistakes that explain themselves", "Every error has a code, a hint and a page. A unique collision names the record that is there."))
+            }
+        }
+    };
+    page("Kith: the CRM that AI agents run on", base, body).into_string()
+}
+
+fn card(title: &str, text: &str) -> Markup {
+    html! { section.card { h2 { (title) } p { (text) } } }
+}
+
+/// `/docs`
+pub fn docs(base: &str) -> String {
+    let sections = [
+        ("quickstart", "Quickstart"),
+        ("conventions", "Conventions"),
+        ("endpoints", "Endpoints"),
+        ("filters", "Filters"),
+        ("tables", "Tables"),
+        ("errors", "Errors"),
+    ];
+    let body = html! {
+        div.columns {
+            nav.contents aria-label="On this page" {
+                @for (anchor, title) in sections { a href={ "#" (anchor) } { (title) } }
+                hr;
+                a href="/openapi.json" { "OpenAPI 3.1" }
+                a href="/llms.txt" { "llms.txt" }
+                a href="/llms-full.txt" { "llms-full.txt" }
+            }
+            main {
+                h1 { "Documentation" }
+                p.lead {
+                    "Everything below is also in " a href="/llms-full.txt" { "llms-full.txt" } " for models and in "
+                    a href="/openapi.json" { "openapi.json" } " for tools. Give your agent this address and let it read."
+                }
+                section id="quickstart" {
+                    (heading("quickstart", "Quickstart"))
+                    p { "No account is needed. The first request gives a key; it is the Bearer token of every other one." }
+                    (shell(&quickstart(base)))
+                }
+                section id="conventions" { (heading("conventions", "Conventions")) (conventions()) }
+                section id="endpoints" { (heading("endpoints", "Endpoints")) (endpoints()) }
+                section id="filters" {
+                    (heading("filters", "Filters"))
+                    p { "On " code { "GET /v1/{table}" } ", for every column of a built-in table or of your own. All conditions must hold; what does not fit a column's type is refused with a hint." }
+                    (filters())
+                    p { "A value with a comma in it is written in double quotes. E-mails also filter by " code { "from_contact" } ", "
+                        code { "to_contact" } ", " code { "involves_contact" } ", " code { "involves_company" } " and " code { "involves_deal" }
+                        "; the activity feed by " code { "since" } "." }
+                    (shell(&format!("curl -s \"{base}/v1/deals?stage=qualified&amount_cents_gte=1000000&limit=20\" \\\n  -H \"Authorization: Bearer $KEY\"")))
+                }
+                section id="tables" {
+                    (heading("tables", "Tables"))
+                    p { "Each record also has " code { "id" } " and " code { "custom" } ", a JSON object of your own keys; most have "
+                        code { "created_at" } ", " code { "updated_at" } " and " code { "deleted_at" } "." }
+                    (tables())
+                }
+                section id="errors" {
+                    (heading("errors", "Errors"))
+                    p { "An error is " code { "{\"error\", \"message\", \"hint\"?, \"request_id\", \"docs_url\"}" }
+                        " with a status that fits. " code { "docs_url" } " leads to its entry among the " a href="/docs/errors" { "error codes" } "." }
+                    (error_table())
+                }
+            }
+        }
+    };
+    page("Kith documentation", base, body).into_string()
+}
+
+/// `/docs/errors`
+pub fn errors(base: &str) -> String {
+    let body = html! {
+        main.narrow {
+            p.eyebrow { a href="/docs" { "Documentation" } }
+            h1 { "Error codes" }
+            p.lead { "What " code { "error" } " may say in an answer, what it means, and what to do about it." }
+            @for code in CODES {
+                section.error id=(code.code) {
+                    h2 {
+                        a.anchor href={ "#" (code.code) } { code { (code.code) } }
+                        @for status in code.statuses { " " (status_badge(*status)) }
+                    }
+                    p { (prose(code.about)) }
+                    p.remedy { (prose(code.remedy)) }
+                }
+            }
+        }
+    };
+    page("Kith error codes", base, body).into_string()
+}
+
+fn page(title: &str, base: &str, body: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                title { (title) }
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="description" content="A CRM for AI agents: typed REST and raw SQL over a PostgreSQL database of your own.";
+                meta name="color-scheme" content="light dark";
+                link rel="icon" href=(ICON);
+                link rel="canonical" href=(base);
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    a.brand href="/" { span.mark aria-hidden="true" { "K" } "Kith" }
+                    nav aria-label="Kith" {
+                        a href="/docs" { "Docs" }
+                        a href="/docs/errors" { "Errors" }
+                        a href="/openapi.json" { "OpenAPI" }
+                        a href="/llms.txt" { "llms.txt" }
+                    }
+                }
+                (body)
+                footer { "Kith " (env!("CARGO_PKG_VERSION")) " at " code { (base) } }
+            }
+        }
+    }
+}
+
+fn quickstart(base: &str) -> String {
+    format!(
+        "# 1. Create an anonymous workspace (no auth needed)\n\
+         KEY=$(curl -sX POST {base}/v1/workspaces | jq -r .data.api_key)\n\
+         \n\
+         # 2. Create a contact via the typed REST endpoint\n\
+         curl -sX POST {base}/v1/contacts \\\n\
+         \x20 -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20 -H \"Content-Type: application/json\" \\\n\
+         \x20 --data '{{\"email\":\"sarah@acme.com\",\"first_name\":\"Sarah\"}}'\n\
+         \n\
+         # 3. Or drop to SQL for joins / aggregates\n\
+         curl -sX POST {base}/v1/sql \\\n\
+         \x20 -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20 -H \"Content-Type: application/json\" \\\n\
+         \x20 --data '{{\"sql\":\"select count(*) from contacts\"}}'"
+    )
+}
+
+/// Shell lines, comments set off.
+fn shell(text: &str) -> Markup {
+    html! {
+        pre tabindex="0" { code {
+            @for line in text.lines() {
+                @if line.starts_with('#') { span.comment { (line) } } @else { (line) }
+                "\n"
+            }
+        } }
+    }
+}
+
+fn heading(anchor: &str, title: &str) -> Markup {
+    html! { h2 { a.anchor href={ "#" (anchor) } { (title) } } }
+}
+
+fn conventions() -> Markup {
+    html! {
+        ul.plain {
+            li { "Requests and answers are JSON. A success is " code { "{\"data\": …, \"_meta\": {…}}" } "." }
+            li { "While nobody has claimed the workspace, " code { "_meta" } " has " code { "claim_url" } " and " code { "ttl_expires_at" } "." }
+            li { "Unknown fields and parameters are refused, with the nearest known name as a hint." }
+            li { "A list has 50 rows a page, 200 at most; send " code { "_meta.next_cursor" } " back as " code { "cursor" } " while " code { "has_more" } " is true." }
+            li { code { "Idempotency-Key" } " on a POST makes a retry safe for 24 hours." }
+            li { code { "X-Agent" } ", " code { "X-Run-Id" } " and " code { "X-Reason" } " are kept with every activity entry that a request causes." }
+            li { "PATCH merges JSON objects one level deep; a key set to null is removed." }
+            li { code { "X-RateLimit-Limit" } ", " code { "-Remaining" } " and " code { "-Reset" } " are on every answer; 429 has " code { "Retry-After" } "." }
+        }
+    }
+}
+
+fn endpoints() -> Markup {
+    let groups: [(&str, &[Act]); 4] = [
+        ("Workspace and SQL", &[Act::SignUp, Act::Sql, Act::Tables, Act::Schema]),
+        ("Records of any table", &[Act::List, Act::Search, Act::Create, Act::Find]),
+        ("Changes", &[Act::Update, Act::Delete, Act::Restore]),
+        ("Saved lists", &[Act::ListRows, Act::AddMembers, Act::RemoveMember]),
+    ];
+    let of = |acts: &[Act]| -> Vec<&Endpoint> {
+        AGENTCRM.reference.endpoints.iter().filter(|endpoint| acts.contains(&endpoint.act)).collect()
+    };
+    html! {
+        @for (title, acts) in groups {
+            h3 { (title) }
+            ul.endpoints {
+                @for endpoint in of(acts) {
+                    li {
+                        span class={ "method " (endpoint.method.name().to_lowercase()) } { (endpoint.method.name()) }
+                        code.path { (readable_path(endpoint)) }
+                        p { (prose(endpoint.about)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn filters() -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr { th { "Parameter" } th { "Means" } } }
+            tbody {
+                @for (shape, meaning) in (AGENTCRM.reference.filter_forms)() {
+                    tr { td { code { (shape) } } td { (prose(meaning)) } }
+                }
+            }
+        } }
+    }
+}
+
+fn tables() -> Markup {
+    html! {
+        @for entity in ENTITIES {
+            details.table id=(entity.table) {
+                summary { code { (entity.table) } span { (prose(entity.about)) } }
+                div.scroll { table {
+                    tbody {
+                        @for field in entity.fields {
+                            tr {
+                                td { code { (field.name) } @if field.need == Need::Required { " " span.required { "required" } } }
+                                td.type { (described_type(field.kind)) }
+                                td { (prose(field.about)) }
+                            }
+                        }
+                    }
+                } }
+            }
+        }
+    }
+}
+
+fn error_table() -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr { th { "Status" } th { "Code" } th { "Means" } } }
+            tbody {
+                @for code in CODES {
+                    tr {
+                        td { @for status in code.statuses { (status_badge(*status)) " " } }
+                        td { a href={ "/docs/errors#" (code.code) } { code { (code.code) } } }
+                        td { (prose(code.about)) }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+fn status_badge(status: u16) -> Markup {
+    let kind = if status >= 500 { "server" } else { "client" };
+    html! { span class={ "status " (kind) } { (status) } }
+}
+
+/// Text in which `code` stands between backticks.
+fn prose(text: &str) -> Markup {
+    html! {
+        @for (at, part) in text.split('`').enumerate() {
+            @if at % 2 == 1 { code { (part) } } @else { (part) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backticks_set_code_and_all_else_is_escaped() {
+        assert_eq!(prose("a `b<c>` & d").into_string(), "a <code>b&lt;c&gt;</code> &amp; d");
+    }
+
+    #[test]
+    fn every_endpoint_is_on_the_page() {
+        let text = docs("https://kith.example");
+        for endpoint in AGENTCRM.reference.endpoints {
+            let path = readable_path(endpoint);
+            assert!(text.contains(&format!("<code class=\"path\">{path}</code>")), "{path}");
+        }
+    }
+}
