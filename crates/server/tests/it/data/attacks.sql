@@ -1,0 +1,622 @@
+-- Attacks by a workspace on its own guards, its feed, its neighbours and its server. tests/it/hostile/attacks.rs walks them in order,
+-- in one workspace; after each, the built-in tables must be whole and no entry of the feed forged.
+--
+--   -- == a class of attacks; after it a neighbour must answer and the workspace's own REST must work
+--   -- what is tried | the door | what comes: ok, any, SQLSTATEs or codes of the API
+--   -- check: a query that must give true afterwards
+--
+-- Doors: sql is POST /v1/sql with the workspace's key; session is a session of the workspace's own role, statement by statement;
+-- viewer, direct and viewer_direct are sessions of its viewer and of people's own roles.
+
+-- set up: legit rows | sql | ok
+insert into companies(name,domain) values('Acme','acme.com'); insert into contacts(email,first_name) values('a@acme.com','A'),('b@acme.com','B');
+-- == built-in tables
+-- drop built-in table | sql | 42501
+drop table contacts cascade;
+-- drop built-in in DO with exception handler | sql | ok
+do $$ begin drop table contacts cascade; exception when others then raise notice '%', sqlerrm; end $$;
+-- check: select to_regclass('public.contacts') is not null
+-- rename built-in | sql | 42501
+alter table contacts rename to x;
+-- owner to d role | direct | 42501
+alter table contacts owner to {{direct}};
+-- unlogged | sql | 42501
+alter table custom_fields set unlogged;
+-- enable rls | sql | 42501
+alter table contacts enable row level security;
+-- force rls | sql | 42501
+alter table contacts force row level security;
+-- inherit from built-in | sql | 42501
+create table x() inherits (contacts);
+-- built-in inherits | sql | 42501
+create table p1(id text not null); alter table contacts inherit p1;
+-- attach as partition | sql | 42501
+create table p2 (like contacts) partition by list (id); alter table p2 attach partition contacts default;
+-- replica identity | sql | 42501
+alter table contacts replica identity nothing;
+-- of type | sql | 42501
+create type ct as (id text, list_id text, member_id text, added_at timestamptz, added_by text, custom jsonb); alter table list_members of ct;
+-- drop column | sql | 42501
+alter table contacts drop column phone;
+-- rename column | sql | 42501
+alter table contacts rename column phone to fone;
+-- retype column | sql | 42501
+alter table contacts alter column phone type varchar(20);
+-- drop id default | sql | 42501
+alter table contacts alter column id drop default;
+-- change id default | sql | 42501
+alter table contacts alter column id set default 'x';
+-- custom drop not null | sql | 42501
+alter table contacts alter column custom drop not null;
+-- created_at default | sql | 42501
+alter table contacts alter column created_at set default '2000-01-01';
+-- drop pk | sql | 42501
+alter table contacts drop constraint contacts_pkey cascade;
+-- drop email key | sql | 42501
+drop index contacts_email_key;
+-- rename email key | sql | 42501
+alter index contacts_email_key rename to k2;
+-- drop fk | sql | 42501
+alter table contacts drop constraint contacts_company_id_fkey;
+-- drop and readd constraint in one | sql | 42501
+alter table list_members drop constraint list_members_list_id_member_id_key, add constraint list_members_list_id_member_id_key unique (list_id, added_at);
+-- fk deferrable | sql | 42501
+alter table contacts alter constraint contacts_company_id_fkey deferrable initially deferred;
+-- fk not enforced | sql | 42501
+alter table contacts alter constraint contacts_company_id_fkey not enforced;
+-- rename constraint | sql | 42501
+alter table contacts rename constraint contacts_custom_check to z;
+-- drop check | sql | 42501
+alter table contacts drop constraint contacts_custom_check;
+-- disable trigger | sql | 42501
+alter table contacts disable trigger kith_record;
+-- disable trigger user | sql | 42501
+alter table contacts disable trigger user;
+-- disable trigger all | sql | 42501
+alter table contacts disable trigger all;
+-- enable replica trigger | sql | 42501
+alter table contacts enable replica trigger kith_record;
+-- enable (origin) trigger | sql | 42501
+alter table contacts enable trigger kith_record;
+-- drop trigger | sql | 42501
+drop trigger kith_record on contacts;
+-- rename trigger | sql | 42501
+alter trigger kith_record on contacts rename to zz;
+-- replace trigger | sql | 42501
+create function mine() returns trigger language plpgsql as $$begin return null; end$$; create or replace trigger kith_record after insert on contacts for each row execute function mine();
+-- replace trigger with when false, same function | sql | 42501
+create or replace trigger kith_record after insert or update or delete on contacts for each row when (false) execute function kith.record_change('contact');
+-- trigger with reserved name | sql | 42501
+create trigger kith_zz before insert on contacts for each row execute function mine();
+-- rule on built-in | sql | 42501
+create rule r as on delete to contacts do instead nothing;
+-- rule do also on built-in | sql | 42501
+create rule r as on insert to contacts do also notify x;
+-- truncate | sql | 42501
+truncate contacts, deals, companies, activities cascade;
+-- truncate one | sql | 42501
+truncate associations;
+-- == guards
+-- session_replication_role | sql | 42501
+set session_replication_role = replica; delete from contacts;
+-- event_triggers off | sql | 42501
+set event_triggers = off;
+-- alter event trigger | sql | 42501
+alter event trigger kith_after_ddl disable;
+-- drop event trigger | sql | 42501
+drop event trigger kith_after_ddl;
+-- create event trigger | sql | 42501
+create function et() returns event_trigger language plpgsql as $$begin end$$; create event trigger e on ddl_command_start execute function et();
+-- replace guard function | sql | 42501
+create or replace function kith_guard.after_ddl() returns event_trigger language plpgsql as $$begin end$$;
+-- write guard tables | sql | 42501
+insert into kith_guard.migration(pid) values (pg_backend_pid());
+-- delete facts | sql | 42501
+delete from kith_guard.fact;
+-- == secrets
+-- read secret | sql | 42501
+select * from kith.secret;
+-- secret via lock | session | 42501
+begin; lock table kith.secret in access share mode;
+-- secret stats | sql | ok
+select case when count(*)=0 then 'none' else 'LEAK' end from pg_stats where tablename='secret';
+-- mac oracle | sql | 42501
+select kith.context_mac('x','y');
+-- current_context | sql | 42501
+select * from kith.current_context();
+-- wrong secret | sql | 28000
+select kith.begin_request('x','api_key:FORGED',null);
+-- null secret | sql | 28000
+select kith.begin_request(null,'api_key:FORGED',null);
+-- other workspace's secret | sql | 28000
+select kith.begin_request('{{other_secret}}','api_key:FORGED',null);
+-- record_conflict without secret | sql | 28000
+select kith.record_conflict('x','contact','k','c_1','{"a":"FORGED"}');
+-- write_entry | sql | 42501
+select kith.write_entry('created','contact','x','FORGED',null);
+-- write_change | sql | 42501
+select kith.write_change('contact','x','FORGED','{}',null);
+-- == activity
+-- insert activity | sql | 42501
+insert into activity(actor,verb,subject_type) values('api_key:FORGED','created','contact');
+-- update activity | sql | 42501
+update activity set actor='x';
+-- delete activity | sql | 42501
+delete from activity;
+-- truncate activity | sql | 42501
+truncate activity;
+-- drop activity | sql | 42501
+drop table activity;
+-- alter activity | sql | 42501
+alter table activity add column x int;
+-- index on activity | sql | 42501
+create index on activity(verb);
+-- trigger on activity | sql | 42501
+create trigger t before insert on activity for each row execute function mine();
+-- fk to activity | sql | 42501
+create table fa(id text references activity(id));
+-- inherit activity | sql | 42501
+create table ia() inherits (activity);
+-- rule on activity | sql | 42501
+create rule r as on insert to activity do instead nothing;
+-- policy on activity | sql | 42501
+create policy p on activity using (false);
+-- view over activity insert | sql | 42501
+create view va as select * from activity; insert into va(actor,verb,subject_type) values('api_key:FORGED','created','x');
+-- rule writing activity | sql | 42501
+create table rt(a int); create rule r as on insert to rt do also insert into activity(actor,verb,subject_type) values('api_key:FORGED','created','x'); insert into rt values(1);
+-- definer function writing activity | sql | 42501
+create function df() returns void language sql security definer as $$ insert into activity(actor,verb,subject_type) values('api_key:FORGED','created','x') $$; select df();
+-- grant on activity to self (a warning only) | sql | ok
+grant insert on activity to {{workspace}};
+-- check: select not has_table_privilege('{{workspace}}','activity','insert')
+-- lock activity exclusive | session | 42501
+begin; lock table activity in exclusive mode;
+-- == casts and triggers that forge
+-- create cast json | sql | 42501
+create type en as enum('a'); create function enj(en) returns json language sql as $$ select '{}'::json $$; create cast (en as json) with function enj(en);
+-- create cast in DO | sql | 42501
+do $$ begin execute 'create type en2 as enum(''a''); create function enj2(en2) returns json language sql as ''select null::json''; create cast (en2 as json) with function enj2(en2)'; end $$;
+-- forge by record_change on own table | sql | 42501
+create table ft(id text, first_name text, last_name text, email text, phone text); create trigger t after insert on ft for each row execute function kith.record_change('contact'); insert into ft values('c_x','FORGED');
+-- forge by record_activity args | sql | ok
+create table contact(id text, name text); create trigger t after insert on contact for each row execute function record_activity('contact'); insert into contact values('c_x','trick');
+-- check: select count(*)=0 from activity where subject_repr='trick' and subject_type='contact'
+-- check: select count(*)=1 from activity where subject_repr='trick' and subject_type='custom:contact'
+-- record_activity before trigger | sql | 0A000
+create table rb(id text); create trigger t before insert on rb for each row execute function record_activity(); insert into rb values('1');
+-- record_activity statement trigger | sql | 0A000
+create table rs(id text); create trigger t after insert on rs for each statement execute function record_activity(); insert into rs values('1');
+-- second record_activity on built-in makes no second entry | sql | ok
+create trigger zz after insert on contacts for each row execute function record_activity(); insert into contacts(email) values('second@x.y'); drop trigger zz on contacts;
+-- check: select count(*)=1 from activity where subject_repr='second@x.y'
+-- == functions of the system
+-- replace record_activity | sql | 42501
+create or replace function record_activity() returns trigger language plpgsql as $$begin return null; end$$;
+-- drop record_activity | sql | 42501
+drop function record_activity() cascade;
+-- overload record_activity | sql | 42501
+create function record_activity(int default 1) returns int language sql as 'select 1';
+-- rename own function to record_activity | sql | 42501
+create function ra(int) returns int language sql as 'select 1'; alter function ra(int) rename to record_activity;
+-- alter function of kith | sql | 42501
+alter function kith.record_change() security invoker;
+-- set config on function | sql | 42501
+alter function record_activity() set search_path = public;
+-- == schemas and extensions
+-- drop schema public | sql | 42501
+drop schema public cascade;
+-- create schema | sql | 42501
+create schema s1;
+-- rename schema | sql | 42501
+alter schema public rename to p;
+-- create in kith | sql | 42501
+create table kith.t(a int);
+-- create in extensions | sql | 42501
+create function extensions.similarity(text,text) returns real language sql as 'select 1::real';
+-- create in pg_catalog | sql | 42501
+create function pg_catalog.f() returns int language sql as 'select 1';
+-- temp table | sql | 42501
+create temp table t(a int);
+-- temp via pg_temp | sql | 42501
+create function pg_temp.f() returns int language sql as 'select 1';
+-- drop owned | sql | 42501
+drop owned by {{workspace}};
+-- reassign owned | direct | 42501
+reassign owned by {{workspace}} to {{direct}};
+-- create extension trusted | sql | 42501
+create extension hstore;
+-- create extension untrusted | sql | 42501 0A000
+create extension dblink;
+-- create extension if not exists installed | sql | ok
+create extension if not exists pgcrypto; create extension if not exists vector; create extension if not exists "citext"; create extension if not exists pg_trgm;
+-- drop extension | sql | 42501
+drop extension citext cascade;
+-- alter extension add | sql | 42501
+alter extension pgcrypto add table contacts;
+-- alter extension drop secret | sql | 42501
+alter extension pgcrypto drop table kith.secret;
+-- language | sql | 42501 0A000
+create language plperl;
+-- publication | sql | 42501
+create publication p for all tables;
+-- subscription | sql | 42501
+create subscription s connection 'dbname={{other}}' publication p;
+-- fdw | sql | 42501
+create foreign data wrapper f;
+-- server | sql | 42501
+create server s foreign data wrapper postgres_fdw;
+-- operator class | sql | 42501
+create operator class oc for type int4 using btree as operator 1 <;
+-- conversion | sql | 42501
+create conversion c for 'UTF8' to 'LATIN1' from utf8_to_iso8859_1;
+-- transform | sql | 42501
+create transform for int language plpgsql (from sql with function mine);
+-- security label | sql | 42501 22023
+security label on table contacts is 'x';
+-- == roles
+-- create role | sql | 42501
+create role evil superuser;
+-- alter role superuser | sql | 42501
+alter role {{workspace}} superuser;
+-- alter system role password | sql | 42501
+alter role {{system}} password 'x' login;
+-- grant system role | sql | 42501
+grant {{system}} to {{workspace}};
+-- grant own role to viewer | sql | 42501
+grant {{workspace}} to {{viewer}};
+-- set role system | sql | 42501
+set role {{system}};
+-- set role other workspace | sql | 42501
+set role {{other}};
+-- set session authorization | sql | 42501
+set session authorization postgres;
+-- reset role in DO | sql | ok
+do $$ begin execute 'reset role'; end $$; select current_user;
+-- d role: set role none, then DDL | direct | 42501
+set role none; create table downed(a int);
+-- d role: set role none, alter built-in | direct | 42501
+set role {{direct}}; alter table contacts add column q int;
+-- d role owns nothing after create | direct | ok
+create table dtab(a int); 
+-- check: select pg_get_userbyid(relowner)='{{workspace}}' from pg_class where relname='dtab'
+-- d role: function owner to d | direct | any
+alter table dtab owner to {{direct}};
+-- == the system catalogs, other databases, locks, large objects, files
+-- update pg_class | sql | 42501
+update pg_class set relowner=1 where relname='contacts';
+-- delete pg_trigger | sql | 42501
+delete from pg_trigger;
+-- allow_system_table_mods | sql | 42501
+set allow_system_table_mods = on;
+-- advisory lock | sql | 42501
+select pg_advisory_lock(1);
+-- try advisory xact | sql | 42501
+select pg_try_advisory_xact_lock(1,2);
+-- large object | sql | 42501
+select lo_create(0);
+-- lo_from_bytea | sql | 42501
+select lo_from_bytea(0,'x');
+-- pg_notify | sql | 42501
+select pg_notify('a','b');
+-- wal message | sql | 42501
+select pg_logical_emit_message(false,'a',repeat('x',1000));
+-- export snapshot | sql | 42501
+select pg_export_snapshot();
+-- terminate | sql | 42501
+select pg_terminate_backend(1);
+-- cancel | sql | 42501
+select pg_cancel_backend(1);
+-- read file | sql | 42501
+select pg_read_file('/etc/passwd');
+-- ls dir | sql | 42501
+select pg_ls_dir('.');
+-- copy to file | sql | 42501
+copy contacts to '/tmp/x';
+-- copy program | sql | 42501
+copy contacts to program 'id';
+-- stat activity | sql | 42501
+select * from pg_stat_activity;
+-- stat activity function | sql | 42501
+select * from pg_stat_get_activity(null);
+-- locks | sql | 42501
+select * from pg_locks;
+-- stat database | sql | 42501
+select * from pg_stat_database;
+-- stat db function | sql | 42501
+select pg_stat_get_db_xact_commit(oid) from pg_database;
+-- backend functions | sql | 42501
+select pg_stat_get_backend_idset();
+-- db_role_setting | sql | 42501
+select * from pg_db_role_setting;
+-- rolconfig | sql | 42501
+select rolconfig from pg_roles;
+-- useconfig | sql | 42501
+select useconfig from pg_user;
+-- pg_roles names readable | sql | ok
+select count(rolname) from pg_roles;
+-- shdepend | sql | 42501
+select * from pg_shdepend;
+-- shdescription | sql | 42501
+select * from pg_shdescription;
+-- authid | sql | 42501
+select * from pg_authid;
+-- control | sql | 42501
+select * from pg_control_system();
+-- wal lsn | sql | 42501
+select pg_current_wal_lsn();
+-- size of other db | sql | 42501
+select pg_database_size('{{other}}');
+-- pg_sleep works | sql | ok
+select pg_sleep(0);
+-- settings with paths hidden | sql | ok
+select case when count(*)=0 then 'hidden' else 'LEAK' end from pg_settings where name in ('data_directory','hba_file','unix_socket_directories');
+-- == context
+-- alter payload | session | ok
+begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); select set_config('kith.context', replace(current_setting('kith.context'),'ak_ok','ak_FORGED'), true); insert into contacts(email) values('r4@x.y'); commit;
+-- check: select actor='postgres:{{workspace}}' from activity where subject_repr='r4@x.y'
+-- extend payload | session | ok
+begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); select set_config('kith.context', current_setting('kith.context')||'x', true); insert into contacts(email) values('r5@x.y'); commit;
+-- check: select actor='postgres:{{workspace}}' from activity where subject_repr='r5@x.y'
+-- junk context | sql | ok
+set kith.context='junk'; insert into contacts(email) values('r6@x.y'); set kith.context=''; insert into contacts(email) values('r7@x.y');
+-- timezone change keeps attribution | session | ok
+begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{"a":1}'); set local timezone='Asia/Tokyo'; set local datestyle='German'; set local bytea_output='escape'; insert into contacts(email) values('tz@x.y'); commit;
+-- check: select actor='api_key:ak_ok' and custom='{"a":1}' from activity where subject_repr='tz@x.y'
+-- actor with newline | sql | 28000
+select kith.begin_request('{{secret}}',E'api_key:a\nFORGED',null);
+-- empty actor, null actor | sql | 28000
+select kith.begin_request('{{secret}}','',null), kith.begin_request('{{secret}}',null,null);
+-- == operators, defaults, domains, types
+-- operator shadowing in public + search_path | sql | ok
+create function evil_cat(text,text) returns text language plpgsql as $$begin return 'FORGED'; end$$; create operator || (leftarg=text,rightarg=text,function=evil_cat);
+create function evil_eq(text,text) returns bool language sql as 'select true'; create operator = (leftarg=text,rightarg=text,function=evil_eq);
+set search_path=public,pg_catalog,extensions; insert into contacts(email,first_name) values('op@x.y','Op'); insert into deals(name) values('opd'); drop operator || (text,text); drop operator = (text,text);
+-- check: select count(*)=1 from activity where subject_repr='Op'
+-- trigger on built-in elevating | sql | ok
+create function elev() returns trigger language plpgsql as $$begin begin execute 'set role {{system}}'; exception when others then null; end; begin insert into activity(actor,verb,subject_type) values('api_key:FORGED','created','x'); exception when others then null; end; return new; end$$;
+create trigger aaa before insert on contacts for each row execute function elev(); create trigger zzz after insert on contacts for each row execute function elev(); insert into contacts(email) values('el@x.y'); drop trigger aaa on contacts; drop trigger zzz on contacts;
+-- default expression elevating | sql | ok
+create function defx() returns text language plpgsql as $$begin begin insert into activity(actor,verb,subject_type) values('api_key:FORGED','created','x'); exception when others then null; end; return current_user; end$$;
+alter table contacts add column dx text default defx(); insert into contacts(email) values('dx@x.y') returning dx; 
+-- check: select bool_and(dx='{{workspace}}') from contacts where email='dx@x.y'
+-- domain with check running code inside to_jsonb | sql | ok
+create function chk(text) returns bool language plpgsql as $$begin if current_user<>'{{workspace}}' then insert into activity(actor,verb,subject_type,subject_repr) values('api_key:FORGED','created','x','FORGED'); end if; return true; end$$;
+create domain dd as text check (chk(value)); alter table contacts add column ddc dd; insert into contacts(email,ddc) values('dom@x.y','q'); update contacts set ddc='w' where email='dom@x.y'; delete from contacts where email='dom@x.y';
+-- composite and range and enum columns | sql | ok
+create type cmp as (a dd, b int); create type rng as range(subtype=text); alter table contacts add column cc cmp, add column rr rng, add column jj json, add column xx xml, add column vv vector(2), add column pt point;
+insert into contacts(email,cc,rr,jj,xx,vv,pt) values('cmp@x.y',row('a',1),'[a,b]','{"a":1}','<a/>','[1,2]','(1,2)'); update contacts set jj='{"a":2}', pt='(3,4)' where email='cmp@x.y'; update contacts set jj=jj where email='cmp@x.y';
+-- check: select count(*)=2 from activity where subject_repr='cmp@x.y'
+-- range with subtype_diff | sql | any
+create function sd(text,text) returns float8 language plpgsql immutable as $$begin insert into activity(actor,verb,subject_type) values(current_user||'FORGED','created','x'); return 1; end$$; create type rng2 as range(subtype=text, subtype_diff=sd); alter table contacts add column r2 rng2; insert into contacts(email,r2) values('r2r@x.y','[a,b]');
+-- generated column with function | sql | ok
+create function gen(text) returns text language plpgsql immutable as $$begin return current_user; end$$; create table gt(id text primary key, g text generated always as (gen(id)) stored); create trigger t after insert or update on gt for each row execute function record_activity(); insert into gt values('1');
+-- check: select count(*)=1 from activity where subject_type='gt'
+-- constraint trigger deferred record_activity | session | ok
+create table ctt(id text); create constraint trigger t after insert on ctt deferrable initially deferred for each row execute function record_activity(); begin; select kith.begin_request('{{secret}}','api_key:ak_ok',null); insert into ctt values('def1'); commit;
+-- check: select actor='api_key:ak_ok' from activity where subject_id='def1'
+-- role change then deferred trigger | direct | ok
+begin; insert into ctt values('def2'); set role none; commit;
+-- check: select actor='postgres:{{direct}}' from activity where subject_id='def2'
+-- == viewers
+-- rls policy on custom_fields refused | sql | 42501
+create policy p on custom_fields using (mine() is null); alter table custom_fields enable row level security;
+-- viewer insert | viewer | 42501
+insert into contacts(email) values('v@x.y');
+-- viewer select | viewer | ok
+select count(*) from contacts; select count(*) from activity; select count(*) from dtab;
+-- viewer create table | viewer | 42501
+create table vt(a int);
+-- viewer begin_request with wrong secret | viewer | 28000
+select kith.begin_request('x','y',null);
+-- viewer definer function | sql | ok
+create function vdef() returns void language sql security definer as $$ insert into contacts(email) values('vdef@x.y') $$;
+-- viewer calls definer function | viewer_direct | 42501
+set default_transaction_read_only=off; select vdef();
+-- grant definer to public | sql | ok
+grant execute on function vdef() to public; grant execute on function vdef() to {{viewer}};
+-- viewer calls definer function again | viewer_direct | 42501
+set default_transaction_read_only=off; select vdef();
+-- alter function to definer | sql | ok
+create function vinv() returns void language sql as $$ insert into contacts(email) values('vinv@x.y') $$; alter function vinv() security definer;
+-- viewer calls it | viewer_direct | 42501
+set default_transaction_read_only=off; select vinv();
+-- replace definer keeps revoke | sql | ok
+create or replace function vinv() returns void language sql security definer as $$ insert into contacts(email) values('vinv@x.y') $$;
+-- viewer calls it again | viewer_direct | 42501
+set default_transaction_read_only=off; select vinv();
+-- default privileges give functions to viewer | sql | any
+alter default privileges grant execute on functions to {{viewer}}; create function vdp() returns void language sql security definer as $$ insert into contacts(email) values('vdp@x.y') $$;
+-- viewer calls it (default privileges) | viewer_direct | 42501
+set default_transaction_read_only=off; select vdp();
+-- grant insert to public | sql | 42501
+grant insert on contacts to public;
+-- grant column update to viewer | sql | 42501
+grant update(email) on contacts to {{viewer}};
+-- default privileges insert to public | sql | 42501
+alter default privileges grant insert on tables to public;
+-- definer view for viewer | sql | 42501
+create view vw as select * from contacts; grant insert on vw to public;
+-- create viewer-writable table in one | sql | 42501
+do $$ begin create table vwt(a int); grant all on vwt to public; end $$;
+-- == what a workspace may do
+-- revoke own rights | sql | ok
+revoke all on contacts from {{workspace}}; grant all on contacts to {{workspace}};
+-- revoke own rights and insert | sql | 42501
+revoke insert on contacts from {{workspace}}; insert into contacts(email) values('rev@x.y');
+-- get it back | sql | ok
+grant all on contacts to {{workspace}}; insert into contacts(email) values('rev@x.y');
+-- revoke usage on kith from self | sql | any
+revoke usage on schema kith from {{workspace}};
+-- comment on built-in | sql | ok
+comment on table contacts is 'Our people';
+-- comment on activity | sql | 42501
+comment on table activity is 'x';
+-- add column, index, constraint, trigger | sql | ok
+alter table contacts add column score int default 0 not null; create index on contacts(score); alter table contacts add constraint s check (score>=0); create trigger own after insert on contacts for each row execute function mine(); drop trigger own on contacts; alter table contacts drop constraint s; alter table contacts drop column score;
+-- change free default | sql | ok
+alter table deals alter column currency set default 'EUR';
+-- set not null on phone | sql | any
+alter table companies alter column name set not null;
+-- reindex concurrently | sql | ok
+reindex index concurrently contacts_email_key;
+-- after reindex ddl still fine | sql | ok
+create table after_re(a int);
+-- reindex table | sql | ok
+reindex table contacts; vacuum full contacts; cluster contacts using contacts_pkey; create table after_re2(a int);
+-- == nested statements
+-- skip-listed command with nested ddl | sql | 42501
+create function nd() returns int language plpgsql as $$begin execute 'alter table public.contacts disable trigger kith_record'; return 1; end$$; create materialized view mv as select nd();
+-- nested ddl in view select | sql | 42501
+create table as1 as select nd();
+-- nested ddl in comment-like: refresh | sql | 42501
+create materialized view mv2 as select 1 where false; refresh materialized view mv2; select nd();
+-- ddl then exception rollback | sql | ok
+do $$ begin begin execute 'alter table contacts disable trigger kith_record'; exception when insufficient_privilege then null; end; end $$;
+-- drop type cascade hits built-in column | sql | 42501
+drop extension vector cascade;
+-- own type cascade on own column | sql | ok
+create type tt as enum('a'); alter table contacts add column ttc tt; drop type tt cascade;
+-- index depends on extension | sql | 42501
+alter index contacts_email_key depends on extension citext;
+-- trigger depends on extension | sql | 42501
+alter trigger kith_record on contacts depends on extension citext;
+-- lists cascade records deletions | sql | ok
+insert into lists(name,target_table) values('casc','contacts'); insert into list_members(list_id,member_id) select id,'m1' from lists where name='casc'; delete from lists where name='casc';
+-- check: select count(*)=1 from activity where subject_type='list_member' and verb='deleted'
+-- update clears updated_at | sql | ok
+update contacts set first_name='A2', updated_at='2000-01-01' where email='a@acme.com';
+-- check: select updated_at>now()-interval '1 minute' from contacts where email='a@acme.com'
+-- only updated_at set: unchanged, no entry | sql | ok
+update contacts set updated_at='2000-01-01' where email='a@acme.com';
+-- check: select updated_at>'2001-01-01' from contacts where email='a@acme.com'
+-- == sizes
+-- huge value clipped | sql | ok
+insert into contacts(email,title) values('huge@x.y', repeat('é',2000000)); update contacts set title=repeat('x',3000000), phone=repeat(chr(1),400000) where email='huge@x.y'; delete from contacts where email='huge@x.y';
+-- check: select max(octet_length(changes::text))<1048576 and count(*)=3 from activity where subject_repr='huge@x.y'
+-- numeric blowup clipped | sql | ok
+update contacts set custom=('{"n":1e130000}')::jsonb where email='b@acme.com'; update contacts set custom=(select jsonb_object_agg('k'||i, ('1e130000')::numeric) from generate_series(1,20) i) where email='b@acme.com'; update contacts set custom='{}' where email='b@acme.com';
+-- check: select max(octet_length(changes::text))<1048576 from activity
+-- 2000 relation limit | sql | 53400
+set statement_timeout='120s'; do $$ begin for i in 1..100 loop execute format('create table lim%s(%s)', i, (select string_agg(format('a%s int unique', j), ',') from generate_series(1,20) j)); end loop; end $$;
+-- forge diff: before-trigger changes after record | sql | ok
+create function late() returns trigger language plpgsql as $$begin update contacts set phone='late' where id=new.id and phone is distinct from 'late'; return null; end$$; create trigger zlate after insert on contacts for each row execute function late(); insert into contacts(email) values('late@x.y'); drop trigger zlate on contacts;
+-- check: select count(*)=2 from activity where subject_repr='late@x.y'
+-- == frames
+-- write in read only | sql | 25006
+begin read only; select 1; insert into contacts(email) values('ro@x.y');
+-- definer in read only (viewer frame) | viewer | 25001 42501 25006
+begin read only; select 1; set transaction read write;
+-- pid table readable but empty | sql | ok
+select count(*) from kith_guard.migration;
+-- set quote_all_identifiers does not trip guard | sql | ok
+set quote_all_identifiers=on; set standard_conforming_strings=off; set timezone='Asia/Tokyo'; create table qai(a int); set transform_null_equals=on; alter table qai add b int;
+-- and does not open it | sql | 42501
+set quote_all_identifiers=on; set standard_conforming_strings=off; set transform_null_equals=on; alter table contacts disable trigger kith_record;
+-- prepared transaction | session | 55000 42501
+begin; prepare transaction 'x';
+-- alter role set config is self only | sql | ok
+alter role current_user set work_mem='5MB'; alter role current_user reset work_mem;
+-- == what can be made
+-- create operator class lookalike family | sql | 42501
+create operator family fam using btree;
+-- create access method | sql | 42501
+create access method am type index handler bthandler;
+-- import foreign schema | sql | 42501 42704
+import foreign schema s from server x into public;
+-- create statistics etc allowed | sql | ok
+create statistics st on email, phone from contacts; drop statistics st; create sequence sq; create view ok_v as select 1; create materialized view okm as select 1; create domain okd as int; create collation okc (provider=libc, locale='C');
+-- create aggregate | sql | ok
+create aggregate agg(int) (sfunc=int4pl, stype=int, initcond='0');
+-- base type | sql | 42501 42704 42P13
+create type bt; create function btin(cstring) returns bt language internal as 'textin';
+-- language internal/c function | sql | 42501
+create function cf() returns int language c as '/lib/x86_64-linux-gnu/libc.so.6','system';
+-- pg_rewrite trick: table to view | sql | 42501 42809 0A000
+create or replace view contacts as select 1;
+-- alter table set without cluster / fillfactor allowed | sql | ok
+alter table contacts set (fillfactor=90);
+-- vacuum/analyze | sql | ok
+vacuum analyze companies;
+-- == values
+-- pipelines: two defaults impossible | sql | ok
+insert into pipelines(key,label,is_default) values('p2','P2',true); update pipelines set is_default=true where key='sales';
+-- check: select count(*)=1 from pipelines where is_default
+-- custom fields: bad values | sql | ok
+insert into custom_fields(object_type,key,type,options) values('deal','n','number',null),('deal','s','select','["a"]'),('deal','b','bool',null),('deal','d','date',null),('deal','t','text',null);
+-- number as string | sql | KF001
+insert into deals(custom) values('{"n":"1"}');
+-- update to bad | sql | KF001
+insert into deals(name,custom) values('cf','{"n":1,"s":"a","b":true,"d":"2026-01-01","t":"x","free":[1]}'); update deals set custom=custom||'{"s":"b"}' where name='cf';
+-- select option substring trick | sql | KF001
+insert into deals(custom) values('{"s":["a"]}');
+-- late before trigger can't dodge validation | sql | KF001
+create function dodge() returns trigger language plpgsql as $$begin new.custom='{"n":"x"}'; return new; end$$; create trigger zzz before insert on deals for each row execute function dodge(); insert into deals(name) values('dodge');
+-- clean | sql | ok
+drop trigger if exists zzz on deals; delete from custom_fields;
+-- conflict entry by the server | session | ok
+begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{"request_id":"rq"}'); select kith.record_conflict('{{secret}}','contact','contacts_email_key','c_1','{"email":"a@acme.com"}'); commit;
+-- check: select actor='api_key:ak_ok' and changes->'attempted'->>'email'='a@acme.com' and subject_id='c_1' from activity where verb='conflict'
+-- select options must be array | sql | 23514
+insert into custom_fields(object_type,key,type) values('deal','q','select');
+-- association null label unique | sql | 23505
+insert into associations(from_type,from_id,to_type,to_id) values('contact','1','deal','2'),('contact','1','deal','2');
+-- == grants
+-- viewer through an aggregate over a definer function | sql | 42501
+create function sfd(int,int) returns int language plpgsql security definer as $$begin insert into contacts(email) values('agg@x.y'); return 1; end$$; create aggregate aggd(int) (sfunc=sfd, stype=int, initcond='0');
+-- function of an aggregate made definer later | sql | 42501
+create function sfi(int,int) returns int language plpgsql as $$begin return 1; end$$; create aggregate aggi(int) (sfunc=sfi, stype=int, initcond='0'); alter function sfi(int,int) security definer;
+-- grant to another workspace's role (would block its DROP ROLE) | sql | 42501
+grant select on contacts to {{other}};
+-- grant to own d role | sql | 42501
+grant select on contacts to {{direct}};
+-- column grant to another workspace | sql | 42501
+grant select (email) on contacts to {{other}};
+-- function grant to another workspace | sql | 42501
+create function gfn() returns int language sql as 'select 1'; grant execute on function gfn() to {{other}};
+-- type, sequence grant | sql | 42501
+create type gty as enum('a'); grant usage on type gty to {{other}};
+-- default privileges to another workspace | sql | 42501
+alter default privileges grant select on tables to {{other}};
+-- policy for another workspace's role | sql | 42501
+create table pol(a int); create policy p on pol to {{other}} using (true);
+-- tables made with schema element grants | sql | 42501
+do $$ begin create table dog(a int); execute 'grant select on dog to {{other}}'; end $$;
+-- has_strangers is harmless to call | sql | ok
+select kith_guard.has_strangers();
+-- == names that stand in the way
+-- disable RI trigger | sql | 42501 42704
+do $$ declare n text; begin select tgname into n from pg_trigger where tgrelid='contacts'::regclass and tgisinternal limit 1; execute format('alter table contacts disable trigger %I', n); end $$;
+-- alter table all in one with valid part | sql | 42501
+alter table contacts add column zz int, disable trigger kith_record;
+-- own trigger function in kith's place by search_path at fire time | sql | ok
+create function write_entry(text,text,text,text,jsonb) returns text language plpgsql as $$begin raise exception 'hijack'; end$$; set search_path=public; insert into contacts(email) values('hij@x.y'); drop function write_entry(text,text,text,text,jsonb);
+-- shadow pg_catalog functions by search_path | session | ok
+create function to_jsonb(anyelement) returns jsonb language sql as $$select '{"id":"FORGED"}'::jsonb$$; create function sha256(bytea) returns bytea language sql as $$select 'x'::bytea$$; create function left(text,int) returns text language sql as $$select 'FORGED'$$; set search_path=public,pg_catalog; begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); insert into contacts(email) values('shadow@x.y'); update contacts set phone='1' where email::text='shadow@x.y'; commit; drop function to_jsonb(anyelement); drop function sha256(bytea); drop function left(text,int);
+-- check: select count(*)=2 and bool_and(actor='api_key:ak_ok') from activity where subject_repr='shadow@x.y'
+-- shadowed functions and the guard | sql | 42501
+create function pg_get_userbyid(oid) returns name language sql as $$select current_user$$; create function pg_backend_pid() returns int language sql as 'select 1'; set search_path=public,pg_catalog; alter table contacts disable trigger kith_record;
+-- wide row entry | sql | ok
+do $$ begin for i in 1..300 loop execute format('alter table lists add column %I text', 'w'||i||repeat('_',50)); end loop; end $$; insert into lists(name,target_table) values('wide','x'); do $$ declare s text; begin select string_agg(format('%I = repeat(chr(2), 1500)', 'w'||i||repeat('_',50)), ',') into s from generate_series(1,300) i; execute 'update lists set '||s||' where name=''wide'''; end $$;
+-- check: select max(octet_length(changes::text)) < 1048576 from activity
+-- context with percent and odd provenance | session | ok
+begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{"reason":"a\nb % \u00e9 ü \" "}'); insert into contacts(email) values('odd@x.y'); commit;
+-- check: select actor='api_key:ak_ok' and custom->>'reason' = E'a\nb % é ü " ' from activity where subject_repr='odd@x.y'
+-- context survives savepoints, lost after rollback to before | session | ok
+begin; savepoint a; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); rollback to a; insert into contacts(email) values('sp@x.y'); commit;
+-- check: select actor='postgres:{{workspace}}' from activity where subject_repr='sp@x.y'
+-- == kept answers
+-- claim_key wrong secret | sql | 28000
+select * from kith.claim_key('x','k','f',now());
+-- keep_answer wrong secret | sql | 28000
+select kith.keep_answer('x','k',200,'FORGED');
+-- read stored answers | sql | 42501
+select * from kith.idempotency;
+-- write stored answers | sql | 42501
+insert into kith.idempotency values('k','f',200,'FORGED',now());
+-- drop search index (own index, allowed) | sql | any
+drop index contacts_kith_search_idx;
+-- replace search_text | sql | 42501
+create or replace function kith.search_text(parts text[]) returns text language sql immutable as 'select null::text';
+-- viewer searches | viewer | ok
+select count(*) from kith.search('contacts','ada',5);

@@ -1,0 +1,208 @@
+//! The real binary: killed, ended, started twice, started again, and how much memory it takes.
+
+use std::fs;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Child, TempDir};
+
+const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
+
+/// What a debug build may take, in kB.
+const MOST_MEMORY_KB: u64 = 120 * 1024;
+
+#[tokio::test]
+async fn every_acknowledged_row_survives_a_kill() {
+    let dir = TempDir::new();
+    let child = Child::serve(&dir);
+    let (agent, other) = (child.agent().await, child.agent().await);
+    let killed = Arc::new(AtomicBool::new(false));
+    let writers: Vec<_> = (0..8)
+        .map(|writer| {
+            let (agent, killed) = (if writer % 2 == 0 { agent.clone() } else { other.clone() }, killed.clone());
+            tokio::spawn(async move {
+                let mut acknowledged = Vec::new();
+                for number in 0.. {
+                    let email = format!("w{writer}n{number}@b.example");
+                    let made =
+                        agent.try_send(Method::POST, "/v1/contacts", JSON, json!({"email": email}).to_string()).await;
+                    match made {
+                        Ok(reply) => {
+                            acknowledged.push(json!(reply.status(201).id()));
+                            // Its statement and its feed entry are one transaction.
+                            assert!(number < 100_000);
+                        }
+                        Err(why) => {
+                            assert!(killed.load(Ordering::SeqCst), "{why}");
+                            return acknowledged;
+                        }
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+    // Enough are under way for the kill to come in the midst of them.
+    while agent.get("/v1/contacts?limit=200").await.status(200).at("/_meta/has_more") == false {}
+    killed.store(true, Ordering::SeqCst);
+    child.kill();
+    let mut acknowledged = [Vec::new(), Vec::new()];
+    for (writer, made) in writers.into_iter().enumerate() {
+        acknowledged[writer % 2].extend(made.await.expect("a writer"));
+    }
+    assert!(acknowledged[0].len() + acknowledged[1].len() > 200);
+
+    let child = Child::serve(&dir);
+    for (agent, acknowledged) in [agent, other].iter().map(|agent| agent.at(&child.base)).zip(acknowledged) {
+        let sql = "select coalesce(jsonb_agg(c.id), '[]') as v from contacts c";
+        let kept = agent.sql(sql).await.status(200).v();
+        let kept = kept.as_array().unwrap();
+        let lost: Vec<&Value> = acknowledged.iter().filter(|id| !kept.contains(id)).collect();
+        assert!(lost.is_empty(), "{} of {} lost: {lost:?}", lost.len(), acknowledged.len());
+        let sql =
+            "select count(*) as v from contacts c where not exists (select from activity a where a.subject_id = c.id)";
+        assert_eq!(agent.sql(sql).await.status(200).v(), 0, "every row has its entry in the feed");
+        agent.post("/v1/contacts", json!({"email": "after@b.example"})).await.status(201);
+    }
+}
+
+#[tokio::test]
+async fn a_killed_postgres_is_started_again() {
+    let dir = TempDir::new();
+    let child = Child::serve(&dir);
+    let agent = child.agent().await;
+    agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
+    rustix::process::kill_process(postmaster(&dir.path).expect("a server"), rustix::process::Signal::KILL)
+        .expect("its end");
+    let start = Instant::now();
+    while child.stranger().get("/readyz").await.code != 200 || agent.get("/v1/contacts").await.code != 200 {
+        assert!(start.elapsed() < Duration::from_secs(30), "{}", child.log());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!(agent.get("/v1/contacts").await.status(200).column("email"), ["a@b.example"]);
+    agent.post("/v1/contacts", json!({})).await.status(201);
+}
+
+#[tokio::test]
+async fn sigterm_lets_requests_finish_and_stops_the_database() {
+    let dir = TempDir::new();
+    let mut child = Child::serve(&dir);
+    let agent = child.agent().await;
+    let database = agent.sql("select current_database() as v").await.status(200).v();
+    let database = database.as_str().expect("a name").to_owned();
+    let slow = tokio::spawn({
+        let agent = agent.clone();
+        async move {
+            agent.sql("insert into contacts (email) values ('late@b.example'); select pg_sleep(1.5), 1 as v").await
+        }
+    });
+    // It is under way once the workspace's backend calls itself by it.
+    let sleeping =
+        || fs::read_dir("/proc").is_ok_and(|all| all.flatten().any(|process| is_at_select(&process.path(), &database)));
+    let start = Instant::now();
+    while !sleeping() {
+        assert!(start.elapsed() < Duration::from_secs(10), "no statement runs");
+        tokio::task::yield_now().await;
+    }
+    let server = postmaster(&dir.path).expect("a server");
+    child.terminate();
+    let reply = slow.await.expect("an answer").status(200);
+    assert_eq!(reply.v(), 1);
+    assert!(child.wait().success(), "{}", child.log());
+    assert!(agent.try_send(Method::GET, "/healthz", &[], "").await.is_err(), "nobody listens any more");
+    assert!(rustix::process::test_kill_process(server).is_err(), "PostgreSQL has ended too");
+    assert!(!dir.path.join("pg/postmaster.pid").exists());
+
+    let doctor = Child::run(&dir, "doctor", &[]);
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr);
+    assert!(doctor.status.success() && said.contains("ok") && !said.contains("LACK"), "{said}");
+    assert!(said.contains("PostgreSQL") && said.contains("extension vector"), "{said}");
+
+    // A start on a data dir that is there: cold to ready.
+    let start = Instant::now();
+    let child = Child::serve(&dir);
+    child.stranger().get("/readyz").await.status(200);
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(4), "{took:?}");
+    assert_eq!(agent.at(&child.base).get("/v1/contacts").await.status(200).column("email"), ["late@b.example"]);
+}
+
+#[tokio::test]
+async fn a_second_start_on_a_data_dir_says_so_in_one_line() {
+    let dir = TempDir::new();
+    let child = Child::serve(&dir);
+    let agent = child.agent().await;
+    for command in ["serve", "doctor"] {
+        let arguments: &[&str] = if command == "serve" { &["--listen", "127.0.0.1:0"] } else { &[] };
+        let second = Child::run(&dir, command, arguments);
+        assert!(!second.status.success());
+        let said = String::from_utf8_lossy(&second.stderr);
+        let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("kith: ")).collect();
+        assert_eq!(lines.len(), 1, "{said}");
+        assert!(lines[0].contains(&*dir.path.to_string_lossy()) || lines[0].contains("in use"), "{said}");
+        assert_eq!(second.stdout, b"", "{command}");
+    }
+    agent.get("/v1/contacts").await.status(200);
+}
+
+#[tokio::test]
+async fn memory_stays_flat_whatever_is_asked() {
+    let dir = TempDir::new();
+    let child = Child::serve(&dir);
+    let agent = child.agent().await;
+    for sql in [
+        "select g from generate_series(1, 10000000) g",
+        "select generate_series(1, 10000000), repeat('x', 1000)",
+        "select repeat('x', 200 * 1024 * 1024)",
+        "select repeat('x', 9 * 1024 * 1024) from generate_series(1, 50)",
+        "select array_agg(g) from generate_series(1, 2000000) g",
+    ] {
+        for _ in 0..2 {
+            let reply = agent.sql(sql).await;
+            assert!(matches!(reply.code, 200 | 413), "{}", reply.story());
+        }
+        let (most, now) = (child.memory_kb("VmHWM"), child.memory_kb("VmRSS"));
+        assert!(most < MOST_MEMORY_KB, "{most} kB, now {now} kB, after {sql}");
+    }
+    for _ in 0..3 {
+        agent
+            .send_json(Method::POST, "/v1/contacts", vec![b'x'; 11 * 1024 * 1024])
+            .await
+            .fault(413, "payload_too_large");
+    }
+    let most = child.memory_kb("VmHWM");
+    assert!(most < MOST_MEMORY_KB, "{most} kB");
+}
+
+#[test]
+fn help_and_version_are_there() {
+    let dir = TempDir::new();
+    let help = Child::run(&dir, "serve", &["--help"]);
+    let said = String::from_utf8_lossy(&help.stdout).into_owned();
+    for flag in
+        ["--listen", "--data-dir", "--database-url", "--public-url", "--rate-limit", "KITH_LISTEN", "127.0.0.1:8484"]
+    {
+        assert!(said.contains(flag), "no {flag}\n{said}");
+    }
+    let given = Child::run(&dir, "serve", &["--database-url", "postgres://nobody@127.0.0.1:1/none"]);
+    let said = String::from_utf8_lossy(&given.stderr).into_owned();
+    assert!(!given.status.success() && said.contains("KITH_SECRET_KEY"), "{said}");
+}
+
+/// The server's first process.
+fn postmaster(dir: &Path) -> Option<rustix::process::Pid> {
+    let lock = fs::read_to_string(dir.join("pg/postmaster.pid")).ok()?;
+    rustix::process::Pid::from_raw(lock.lines().next()?.parse().ok()?)
+}
+
+/// Whether a process is a backend in this database that is at a SELECT.
+fn is_at_select(process: &Path, database: &str) -> bool {
+    let title = fs::read(process.join("cmdline")).unwrap_or_default();
+    let title = String::from_utf8_lossy(&title);
+    title.starts_with("postgres:") && title.contains(database) && title.contains("SELECT")
+}
