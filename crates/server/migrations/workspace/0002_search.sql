@@ -4,10 +4,11 @@
 
 -- The text holds only a-z, 0-9 and spaces, whatever the script: pg_trgm sees no other letters where the database's
 -- ctype is C. Accents go, Cyrillic and Greek are spelt in Latin letters, and a character of another script becomes three
--- digits for each of its bytes, so that parts of words are found there too.
+-- digits for each of its bytes, so that parts of words are found there too. Where words are not set apart each character
+-- is a word.
 CREATE OR REPLACE FUNCTION kith.search_text(parts text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 300 SET search_path = pg_catalog, pg_temp AS $$
-DECLARE value text := lower(left(array_to_string(parts, ' '), 3000));
+DECLARE value text := lower(left(array_to_string(parts, ' '), 10000));
 BEGIN
   -- This is run for every row that is looked at: what most texts hold goes the fast way.
   value := replace(replace(replace(replace(replace(value, '@', ' '), '.', ' '), '-', ' '), ',', ' '), '''', '');
@@ -15,20 +16,264 @@ BEGIN
     IF octet_length(value) <> char_length(value) THEN
       value := regexp_replace(normalize(value, NFKD),
         '[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]+', '', 'g');
-      value := translate(lower(normalize(value, NFC)),
-        'øłđðħıŋабвгдежзиклмнопрстуфхцчшщыэюяєіґђјљњћџѕαβγδεζηθικλμνξοπρσςτυφχψω'
-        'ØŁĐÐĦŊАБВГДЕЖЗИКЛМНОПРСТУФХЦЧШЩЫЭЮЯЄІҐЂЈЉЊЋЏЅΑΒΓΔΕΖΗΘΙΚΛΜΝΞΟΠΡΣΤΥΦΧΨΩ'
-        '–—―‐‑‒−«»“”„‹›·•、。「」¿¡§ьъЬЪ’‘ʼ′',
-        'olddhinabvgdezziklmnoprstufhccssyeuaeigdjlncdsabgdezitiklmnxoprsstyfhpo'
-        'olddhnabvgdezziklmnoprstufhccssyeuaeigdjlncdsabgdezitiklmnxoprstyfhpo'
-        '                       ');
-      value := replace(replace(replace(replace(replace(value, 'ß', 'ss'), 'æ', 'ae'), 'Æ', 'ae'), 'œ', 'oe'), 'þ', 'th');
+      IF octet_length(value) <> char_length(value) THEN
+        value := translate(lower(normalize(value, NFC)),
+          'øłđðħıŋабвгдежзиклмнопрстуфхцчшщыэюяєіґђјљњћџѕαβγδεζηθικλμνξοπρσςτυφχψω'
+          '–—―‐‑‒−«»“”„‹›·•、。「」¿¡§ьъ’‘ʼ′',
+          'olddhinabvgdezziklmnoprstufhccssyeuaeigdjlncdsabgdezitiklmnxoprsstyfhpo'
+          '                       ');
+        value := replace(replace(replace(replace(value, 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th');
+      END IF;
     END IF;
-    value := regexp_replace(replace(replace(value, '''', ''), '`', ''), '[\u0001-\u001f!-/:-@\[-`{-\u007f]+', ' ', 'g');
+    value := regexp_replace(replace(replace(lower(value), '''', ''), '`', ''), '[\u0001-\u001f!-/:-@\[-`{-\u007f]+', ' ', 'g');
     IF octet_length(value) <> char_length(value) THEN
+      value := regexp_replace(value, '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])', ' \1 ', 'g');
       value := replace(encode(convert_to(value, 'UTF8'), 'escape'), '\', '');
     END IF;
   END IF;
   RETURN ' ' || value || ' ';
 END $$;
 COMMENT ON FUNCTION kith.search_text IS 'What search compares: the texts as one, in small Latin letters and digits, without accents and punctuation.';
+
+CREATE OR REPLACE FUNCTION kith.search_words(parts text[]) RETURNS tsvector
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN array_to_tsvector(ARRAY(SELECT left(w, 64) FROM string_to_table(kith.search_text(parts), ' ') w WHERE w <> ''));
+END $$;
+COMMENT ON FUNCTION kith.search_words IS 'The words of kith.search_text().';
+
+-- What is searched of a table: title and address are what the score compares as a whole, words is the expression of the
+-- table's index. Long texts are searched by whole words and their beginnings: too many have any three letters somewhere.
+CREATE OR REPLACE FUNCTION kith.search_source(relation text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
+RETURN CASE relation
+  WHEN 'contacts' THEN '(SELECT t.id, concat_ws('' '', t.first_name, t.last_name) AS title, t.email::text AS address,
+    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, translate(t.phone, ''+-() ./'', '''')]) AS words
+    FROM public.contacts t WHERE t.deleted_at IS NULL) r'
+  WHEN 'companies' THEN '(SELECT t.id, t.name AS title, t.domain AS address, kith.search_text(ARRAY[t.name, t.domain, t.industry]) AS words
+    FROM public.companies t WHERE t.deleted_at IS NULL) r'
+  WHEN 'deals' THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name]) AS words
+    FROM public.deals t WHERE t.deleted_at IS NULL) r'
+  WHEN 'lists' THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name, t.description]) AS words
+    FROM public.lists t WHERE t.deleted_at IS NULL) r'
+  WHEN 'activities' THEN '(SELECT t.id, t.subject AS title, NULL::text AS address, kith.search_words(ARRAY[t.subject, t.body]) AS words
+    FROM public.activities t WHERE t.deleted_at IS NULL) r'
+  WHEN 'emails' THEN '(SELECT t.id, t.subject AS title, t.from_addr::text AS address,
+    kith.search_words(ARRAY[t.subject, t.from_addr::text] || t.to_addrs::text[] || t.cc_addrs::text[] || ARRAY[t.snippet, t.body_text]) AS words
+    FROM public.emails t WHERE t.deleted_at IS NULL) r'
+END;
+COMMENT ON FUNCTION kith.search_source IS 'What kith.search() selects from; null for a table that can''t be searched.';
+
+CREATE OR REPLACE FUNCTION kith.search_terms(query text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  query := left(query, 200);
+  -- A telephone number is one word, however it is written.
+  IF query ~ '^[-+()./ 0-9]*$' AND query ~ '([0-9].*){5}' THEN
+    query := ltrim(regexp_replace(query, '[^0-9]', '', 'g'), '0');
+  END IF;
+  RETURN ARRAY(SELECT left(x.word, 64) FROM string_to_table(kith.search_text(ARRAY[query]), ' ') WITH ORDINALITY x(word, place)
+                WHERE x.word <> '' GROUP BY 1 ORDER BY min(x.place) LIMIT 12);
+END $$;
+COMMENT ON FUNCTION kith.search_terms IS 'The words to search for: at most twelve, from the first 200 characters.';
+
+-- Each step finds at most a few hundred rows by tests that the index answers, and only those are compared in earnest.
+-- Index scans in order are off: the planner would take one where it thinks that many rows fit, and read the whole table
+-- where it is wrong.
+CREATE OR REPLACE FUNCTION kith.search_short(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
+LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
+DECLARE
+  source constant text := kith.search_source(relation);
+  near constant text := 'greatest(similarity(kith.search_text(ARRAY[c.title]), c.phrase), similarity(kith.search_text(ARRAY[c.address]), c.phrase))';
+  tests constant text := (SELECT string_agg(format('r.words LIKE ($1)[%s]', i), ' AND ') FROM generate_subscripts(words, 1) i);
+  patterns text[]; known text[]; kinds integer[]; sure integer; places bigint[] := '{}'; spellings text[] := '{}'; found_ids text[] := '{}';
+BEGIN
+  -- Rows that have every word as a whole; as the beginning of a word; anywhere in one.
+  FOR step IN 1..3 LOOP
+    SELECT array_agg(CASE WHEN step = 1 THEN '% ' || w || ' %' WHEN step = 2 OR length(w) < 3 THEN '% ' || w || '%' ELSE '%' || w || '%' END)
+      INTO patterns FROM unnest(words) w;
+    FOR id, score IN EXECUTE
+      'SELECT c.id, $2 + $3 * ' || near || ' AS score
+         FROM (SELECT r.id, r.title, r.address, $4 AS phrase FROM ' || source || ' WHERE ' || tests || ' AND r.id <> ALL ($5) LIMIT 200) c
+        ORDER BY score DESC, c.id DESC LIMIT $6'
+      USING patterns, CASE step WHEN 1 THEN 0.8::real WHEN 2 THEN 0.65 ELSE 0.5 END, CASE step WHEN 1 THEN 0.2::real ELSE 0.15 END,
+            array_to_string(words, ' '), found_ids, most - cardinality(found_ids)
+    LOOP
+      found_ids := found_ids || id;
+      RETURN NEXT;
+    END LOOP;
+    IF step = 2 THEN
+      sure := cardinality(found_ids);
+    END IF;
+    IF cardinality(found_ids) >= (ARRAY[most, least(most, 5), most])[step] THEN
+      RETURN;
+    END IF;
+  END LOOP;
+  IF NOT thorough OR sure > 0 OR cardinality(found_ids) >= 5 THEN
+    RETURN;
+  END IF;
+
+  -- Few, and by parts of words only: other spellings, for the words that are not there; where all are, though not together, for all.
+  EXECUTE 'SELECT array_agg(w.word) FROM unnest($1, $2) w(word, pattern) WHERE EXISTS (SELECT FROM ' || source || ' WHERE r.words LIKE w.pattern)'
+    INTO known USING words, patterns;
+  known := coalesce(known, '{}');
+  -- Long words share most of their trigrams with what was meant.
+  EXECUTE
+    'SELECT coalesce(array_agg(s.place), ''{}''), coalesce(array_agg(s.word), ''{}'')
+       FROM (SELECT x.place, x.word, row_number() OVER (PARTITION BY x.place ORDER BY similarity(x.word, ($1)[x.place]) DESC, x.word) AS rank
+               FROM (SELECT DISTINCT w.place, x.word
+                       FROM unnest($1) WITH ORDINALITY w(word, place), LATERAL (SELECT r.words FROM ' || source || ' WHERE w.word <% r.words LIMIT 100) r,
+                            LATERAL string_to_table(r.words, '' '') x(word)
+                      WHERE length(w.word) >= 6 AND w.word ~ ''[a-z]'' AND (w.word <> ALL ($2) OR cardinality($2) = cardinality($1))) x
+              WHERE similarity(x.word, ($1)[x.place]) >= 0.35 AND x.word <> ALL ($1)) s
+      WHERE s.rank <= 3'
+    INTO places, spellings USING words, known;
+  -- Short ones may not: those one edit away are two letters swapped, one missing, one too many; another letter. A letter that
+  -- may be any is a gap to the index, and what fits around it may be much: it is limited before it is looked at closely.
+  FOREACH kinds SLICE 1 IN ARRAY ARRAY[[1, 2, 3], [4, 4, 4]] LOOP
+    EXECUTE
+      'WITH edit AS (
+         SELECT DISTINCT ON (w.place, p.pattern) w.place, p.kind, p.pattern
+           FROM unnest($1) WITH ORDINALITY w(word, place), generate_series(0, length(w.word)) i, LATERAL (VALUES
+             (1, left(word, i) || substr(word, i + 2, 1) || substr(word, i + 1, 1) || substr(word, i + 3), length(word) - 2),
+             (2, left(word, i) || ''_'' || substr(word, i + 1), length(word) - 1),
+             (3, left(word, i) || substr(word, i + 2), length(word) - 1),
+             (4, left(word, i) || ''_'' || substr(word, i + 2), length(word) - 1)) p(kind, pattern, last)
+          WHERE length(w.word) BETWEEN 4 AND 9 AND w.word ~ ''[a-z]'' AND w.place <> ALL ($3) AND i <= p.last AND p.kind = ANY ($4)
+            AND (w.word <> ALL ($2) OR cardinality($2) = cardinality($1))
+          LIMIT 100),
+       spelling AS (
+         SELECT e.place, x.word, min(e.kind) AS kind
+           FROM edit e, LATERAL (SELECT g.words FROM (SELECT r.words FROM ' || source || ' WHERE r.words LIKE ''% '' || replace(e.pattern, ''_'', ''%'') || '' %'' LIMIT 50) g
+                                  WHERE g.words LIKE ''% '' || e.pattern || '' %'' LIMIT 3) r,
+                LATERAL string_to_table(r.words, '' '') x(word)
+          WHERE x.word LIKE e.pattern AND x.word <> ALL ($1) GROUP BY 1, 2)
+       SELECT $3 || coalesce(array_agg(s.place), ''{}''), $5 || coalesce(array_agg(s.word), ''{}'')
+         FROM (SELECT s.place, s.word, row_number() OVER (PARTITION BY s.place ORDER BY s.kind, similarity(s.word, ($1)[s.place]) DESC, s.word) AS rank FROM spelling s) s
+        WHERE s.rank <= 3'
+      INTO places, spellings USING words, known, places, kinds, spellings;
+  END LOOP;
+
+  -- All words again, at most two of them spelt otherwise; one that nothing is like may be missing, at its share of the score.
+  FOR id, score IN EXECUTE
+    'WITH RECURSIVE choice AS (
+       SELECT w.place, w.word, w.pattern, 0 AS changes FROM unnest($1, $2) WITH ORDINALITY w(word, pattern, place) WHERE w.word = ANY ($3)
+       UNION ALL SELECT s.place, s.word, ''% '' || s.word || '' %'', 1 FROM unnest($4, $5) s(place, word)
+       UNION ALL SELECT w.place, NULL, ''%'', 0 FROM unnest($1) WITH ORDINALITY w(word, place) WHERE w.word <> ALL ($3) AND w.place <> ALL ($4)),
+     combination AS (
+       SELECT 0::bigint AS place, ''{}''::text[] AS patterns, ''{}''::text[] AS words, 0 AS changes
+       UNION ALL
+       SELECT o.place, c.patterns || o.pattern, array_append(c.words, o.word), c.changes + o.changes
+         FROM combination c JOIN choice o ON o.place = c.place + 1 WHERE c.changes + o.changes <= 2)
+     SELECT c.id, max((0.25 + 0.15 * c.likeness + 0.1 * ' || near || ') * c.share)::real AS score
+       FROM (SELECT r.id, r.title, r.address, array_to_string(k.words, '' '') AS phrase, k.likeness,
+                    least(1, length(array_to_string(k.words, ''''))::real / length(array_to_string($1, ''''))) AS share
+               FROM (SELECT x.*, similarity(array_to_string(x.words, '' ''), array_to_string($1, '' '')) AS likeness FROM combination x
+                      WHERE x.place = cardinality($1) AND array_to_string(x.words, '''') <> '''' ORDER BY x.changes, likeness DESC LIMIT 20) k,
+                    LATERAL (SELECT r.id, r.title, r.address FROM ' || source || ' WHERE ' || replace(tests, '($1)', 'k.patterns') || ' LIMIT 100) r
+              WHERE r.id <> ALL ($6) LIMIT 200) c
+      GROUP BY c.id ORDER BY score DESC, c.id DESC LIMIT $7'
+    USING words, patterns, known, places, spellings, found_ids, most - cardinality(found_ids)
+  LOOP
+    found_ids := found_ids || id;
+    RETURN NEXT;
+  END LOOP;
+  IF found_ids <> '{}' OR cardinality(words) = 1 THEN
+    RETURN;
+  END IF;
+
+  -- None: rows that have some of the words.
+  RETURN QUERY EXECUTE
+    'SELECT r.id, (0.3 * sum(length(w.word)) / length(array_to_string($1, '''')))::real AS score
+       FROM unnest($1, $2) w(word, pattern), LATERAL (SELECT r.id FROM ' || source || ' WHERE r.words LIKE w.pattern LIMIT 300) r
+      WHERE w.word = ANY ($3) AND length(w.word) > 2 GROUP BY r.id ORDER BY score DESC, r.id DESC LIMIT $4'
+    USING words, patterns, known, most;
+END $$;
+COMMENT ON FUNCTION kith.search_short IS 'Searches a table with an index of trigrams.';
+
+CREATE OR REPLACE FUNCTION kith.search_long(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
+LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
+DECLARE
+  source constant text := kith.search_source(relation);
+  tests text; found_ids text[] := '{}';
+BEGIN
+  -- Rows that have every word; the beginning of every word; a word one edit away, whose spellings are all asked for; some words.
+  FOR step IN 1..4 LOOP
+    SELECT string_agg('(' || CASE
+             WHEN step = 1 OR length(w) < 2 THEN w
+             WHEN step <> 3 OR length(w) NOT BETWEEN 4 AND 9 OR w !~ '[a-z]' OR place > 4 THEN w || ':*'
+             ELSE w || ':*|' || (
+               SELECT string_agg(DISTINCT e, '|')
+                 FROM generate_series(0, length(w)) i, LATERAL (
+                   SELECT left(w, i) || substr(w, i + 2, 1) || substr(w, i + 1, 1) || substr(w, i + 3) WHERE i <= length(w) - 2
+                   UNION ALL SELECT left(w, i) || substr(w, i + 2) WHERE i < length(w)
+                   UNION ALL SELECT left(w, i) || letter || rest FROM string_to_table('abcdefghijklmnopqrstuvwxyz', NULL) letter,
+                     unnest(ARRAY[substr(w, i + 1), substr(w, i + 2)]) rest) x(e))
+             END || ')', CASE WHEN step = 4 THEN '|' ELSE '&' END)
+      INTO tests FROM unnest(words) WITH ORDINALITY x(w, place) WHERE step < 4 OR length(w) > 2;
+    FOR id, score IN EXECUTE
+      'SELECT c.id, $2 + $3 * similarity(kith.search_text(ARRAY[c.title]), $4) AS score
+         FROM (SELECT r.id, r.title FROM ' || source || ' WHERE r.words @@ $1::tsquery AND r.id <> ALL ($5) LIMIT 200) c
+        ORDER BY score DESC, c.id DESC LIMIT $6'
+      USING tests, (ARRAY[0.8, 0.65, 0.3, 0])[step]::real, (ARRAY[0.2, 0.15, 0.2, 0.3])[step]::real, array_to_string(words, ' '),
+            found_ids, most - cardinality(found_ids)
+    LOOP
+      found_ids := found_ids || id;
+      RETURN NEXT;
+    END LOOP;
+    IF cardinality(found_ids) >= (ARRAY[most, 1, 1, 0])[step] OR step = 2 AND NOT thorough THEN
+      RETURN;
+    END IF;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.search_long IS 'Searches a table with an index of words.';
+
+CREATE OR REPLACE FUNCTION kith.search(relation text, query text, most integer, thorough boolean DEFAULT true) RETURNS TABLE (id text, score real)
+LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
+DECLARE words constant text[] := kith.search_terms(query);
+BEGIN
+  IF kith.search_source(relation) IS NULL THEN
+    RAISE EXCEPTION 'table "%" cannot be searched', relation USING ERRCODE = '22023';
+  END IF;
+  IF words = '{}' OR most < 1 THEN
+    RETURN;
+  END IF;
+  IF relation IN ('activities', 'emails') THEN
+    RETURN QUERY SELECT * FROM kith.search_long(relation, words, least(most, 200), thorough);
+  ELSE
+    RETURN QUERY SELECT * FROM kith.search_short(relation, words, least(most, 200), thorough);
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.search IS 'The live rows of a built-in table that fit a few words best, with a score from 0 to 1; accents, typos and parts of words do not matter: SELECT c.*, s.score FROM kith.search(''contacts'', ''ada love'', 20) s JOIN contacts c USING (id) ORDER BY s.score DESC.';
+
+REVOKE ALL ON FUNCTION kith.search_text(text[]), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
+  kith.search_short(text, text[], integer, boolean), kith.search_long(text, text[], integer, boolean),
+  kith.search(text, text, integer, boolean) FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.search_text(text[]), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
+  kith.search_short(text, text[], integer, boolean), kith.search_long(text, text[], integer, boolean),
+  kith.search(text, text, integer, boolean) TO PUBLIC;
+
+-- section: workspace
+
+-- Nothing that the workspace made may be taken for a name or an operator here.
+SET search_path = pg_catalog, pg_temp;
+-- Of a large table the index takes longer than a request may.
+SET statement_timeout = 0;
+
+-- New entries wait in a list until there are enough to sort in, which is half the work; but every look at the index reads the list.
+CREATE INDEX IF NOT EXISTS contacts_kith_search_idx ON public.contacts USING gin (
+  kith.search_text(ARRAY[first_name, last_name, email::text, title, translate(phone, '+-() ./', '')]) extensions.gin_trgm_ops)
+  WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS companies_kith_search_idx ON public.companies USING gin (
+  kith.search_text(ARRAY[name, domain, industry]) extensions.gin_trgm_ops)
+  WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) extensions.gin_trgm_ops)
+  WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS activities_kith_search_idx ON public.activities USING gin (kith.search_words(ARRAY[subject, body]))
+  WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS emails_kith_search_idx ON public.emails USING gin (
+  kith.search_words(ARRAY[subject, from_addr::text] || to_addrs::text[] || cc_addrs::text[] || ARRAY[snippet, body_text]))
+  WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
+CREATE INDEX IF NOT EXISTS lists_kith_search_idx ON public.lists USING gin (
+  kith.search_text(ARRAY[name, description]) extensions.gin_trgm_ops)
+  WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
