@@ -104,13 +104,20 @@ async fn a_session_that_sql_was_run_in_is_reset_and_rest_never_gets_it() {
     let mut lease = pool.lease(&sql(&keys[0])).await.unwrap();
     let pid = lease.pid();
     lease.query("set work_mem = '77MB'", &[]).await.unwrap();
-    lease.query("select pg_advisory_lock(1)", &[]).await.unwrap();
+    lease.query("prepare left_over as select 1", &[]).await.unwrap();
+    lease.query("declare left_open cursor with hold for select 1", &[]).await.unwrap();
+    lease.query("listen left_on", &[]).await.unwrap();
+    lease.query("create temp table left_lying (a int)", &[]).await.unwrap();
     drop(lease);
     // At once: the request waits for the reset instead of opening another connection.
     let mut lease = pool.lease(&sql(&keys[0])).await.unwrap();
     assert_eq!(lease.pid(), pid);
     assert_ne!(one(&mut lease, "show work_mem").await, "77MB");
-    assert_eq!(one(&mut lease, "select count(*) from pg_locks where locktype = 'advisory'").await, "0");
+    for left in ["pg_prepared_statements where name = 'left_over'", "pg_cursors where name = 'left_open'"] {
+        assert_eq!(one(&mut lease, &format!("select count(*) from {left}")).await, "0", "{left}");
+    }
+    assert_eq!(one(&mut lease, "select count(*) from pg_listening_channels()").await, "0");
+    assert_eq!(one(&mut lease, "select to_regclass('left_lying') is null").await, "t");
     assert_ne!(pool.lease(&keys[0]).await.unwrap().pid(), pid);
     drop(lease);
     at_rest(&pool).await;

@@ -12,6 +12,12 @@ use crate::types::{TypeCache, lookup};
 /// Our own queries give no large results; these are against mistakes.
 const CAPS: Caps = Caps { max_rows: 1_000_000, max_bytes: 256 << 20, max_value_bytes: 64 << 20 };
 
+/// DISCARD ALL by its parts (PostgreSQL documentation, DISCARD), but for two: the plans that functions have cached hold no
+/// state of the session and are dear to make again, which more than doubles the cost of the next request; and advisory locks
+/// are not released, since whoever may take some must not be given sessions that others use (Kith's tenants may not).
+const RESET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; CLOSE ALL; UNLISTEN *; \
+                     DISCARD TEMP; DISCARD SEQUENCES";
+
 /// What ends a query that is sent.
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Boundary {
@@ -47,8 +53,8 @@ impl Conn {
         result
     }
 
-    /// Makes the connection as it was at log-in: ends the transaction, if there is one, and discards all that the
-    /// session has. Needs a connection on which no request is half done.
+    /// Makes the connection as it was at log-in: ends the transaction, if there is one, and discards what the session
+    /// has, advisory locks excepted. Needs a connection on which no request is half done.
     pub async fn reset(&mut self) -> Result<(), Error> {
         if self.busy || self.broken {
             return Err(Error::Protocol("a reset in the middle of a request".into()));
@@ -56,7 +62,7 @@ impl Conn {
         self.busy = true;
         self.settle().await?;
         self.statements.clear();
-        self.simple("DISCARD ALL").await?;
+        self.simple(RESET).await?;
         self.end_request();
         Ok(())
     }

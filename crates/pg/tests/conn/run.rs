@@ -162,7 +162,7 @@ async fn a_description_has_types_by_name() {
     let types = TypeCache::default();
     let sql = "select a, b, null::mood[] as m, null::pair as p, null::numeric(9, 2) as n, row(1) as r from t where a = $1 and $2::mood = 'ok'";
     let description = conn.describe(sql, &types).await.unwrap();
-    let names: Vec<_> = description.columns.iter().map(|column| column.type_name.as_str()).collect();
+    let names: Vec<_> = description.columns.iter().map(|column| &*column.type_name).collect();
     assert_eq!(names, ["integer", "text", "mood[]", "pair", "numeric", "record"]);
     let opaque: Vec<_> = description.columns.iter().map(|column| column.is_anonymous_record).collect();
     assert_eq!(opaque, [false, false, false, false, false, true]);
