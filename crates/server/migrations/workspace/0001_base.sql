@@ -23,7 +23,8 @@ GRANT USAGE ON SCHEMA kith, kith_guard TO PUBLIC;
 
 -- What PUBLIC has by default and nobody in a workspace needs: advisory locks (they fill the lock table of the whole
 -- cluster), large objects (outside schemas and quotas), pg_notify and WAL messages, signals, and every look at the rest
--- of the cluster. pg_sleep stays: the statement timeout ends it.
+-- of the cluster. pg_sleep stays: the statement timeout ends it. Who knew the names of the statements that the server has
+-- prepared could put its own in their place, and be given the secret that begin_request() is called with.
 DO $$
 DECLARE f regprocedure;
 BEGIN
@@ -35,7 +36,7 @@ BEGIN
     OR p.proname ~ '^pg_(current|last)_wal_' OR p.proname ~ '^pg_get_(wal|replication|multixact)'
     OR p.proname IN ('pg_logical_emit_message', 'pg_notify', 'pg_notification_queue_usage', 'pg_export_snapshot',
                      'pg_terminate_backend', 'pg_cancel_backend', 'pg_lock_status', 'pg_blocking_pids',
-                     'pg_safe_snapshot_blocking_pids', 'pg_isolation_test_session_is_blocked', 'pg_prepared_xact',
+                     'pg_safe_snapshot_blocking_pids', 'pg_prepared_statement', 'pg_isolation_test_session_is_blocked', 'pg_prepared_xact',
                      'pg_tablespace_databases', 'pg_last_committed_xact', 'pg_xact_commit_timestamp',
                      'pg_xact_commit_timestamp_origin', 'pg_get_shmem_allocations', 'pg_stat_get_wal_senders'))
   LOOP
@@ -46,7 +47,7 @@ DO $$
 DECLARE t regclass;
 BEGIN
   FOR t IN SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = 'pg_catalog'::regnamespace AND (
-       c.relname IN ('pg_locks', 'pg_prepared_xacts', 'pg_db_role_setting', 'pg_shdescription', 'pg_shdepend',
+       c.relname IN ('pg_locks', 'pg_prepared_xacts', 'pg_prepared_statements', 'pg_db_role_setting', 'pg_shdescription', 'pg_shdepend',
                      'pg_replication_slots', 'pg_replication_origin', 'pg_replication_origin_status')
     OR (c.relkind = 'v' AND c.relname ~ '^pg_stat_(activity|database|ssl|gssapi|replication|bgwriter|checkpointer|wal|slru|archiver|progress|io$|subscription|recovery)'))
   LOOP

@@ -1,6 +1,7 @@
 //! What is known of each workspace's tables, read once and kept until something shows that it is old.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -35,6 +36,7 @@ pub struct Known {
     pub types: TypeCache,
     loaded: tokio::sync::Mutex<()>,
     current: Mutex<Option<Loaded>>,
+    own_code: AtomicBool,
 }
 
 /// A catalog and when it was read.
@@ -68,6 +70,11 @@ impl Known {
 
     fn current(&self) -> Option<Loaded> {
         self.current.lock().expect("no panic while a catalog is locked").clone()
+    }
+
+    /// Whether a plain statement can run code of the workspace's own, which may leave something behind in the session.
+    pub fn has_own_code(&self) -> bool {
+        self.own_code.load(Ordering::Relaxed)
     }
 
     /// Forgets the catalog and the types, as after DDL.
@@ -110,11 +117,18 @@ impl Store {
         let results =
             self.run(&mut Session::Each, place, access, &known.types, None, &[Sql::new(CATALOG)], false).await;
         let rows = match results {
-            Ok(mut results) => results.pop(),
+            Ok(mut results) => results.pop().unwrap_or_default(),
             Err(Trouble::Fault(fault) | Trouble::CatalogIsOld(fault)) => return Err(fault),
             Err(Trouble::Taken { message, .. }) => return Err(Fault::internal(message)),
         };
-        let json = rows.and_then(|rows| rows.string(0, "catalog")).ok_or_else(|| Fault::internal("no catalog came"))?;
+        let json = rows.string(0, "catalog").ok_or_else(|| Fault::internal("no catalog came"))?;
+        let own_code = rows.named(0, "own_code") == Some(b"true");
+        if own_code && !known.own_code.swap(own_code, Ordering::Relaxed) {
+            // It came by another door, and may have run in these sessions already.
+            self.pool.evict_role(place.cell, &place.role);
+            self.pool.evict_role(place.cell, &place.viewer);
+        }
+        known.own_code.store(own_code, Ordering::Relaxed);
         let catalog = Arc::new(Catalog::parse(&json).map_err(Fault::internal)?);
         let loaded = Loaded { catalog: catalog.clone(), at, used: at };
         *known.current.lock().expect("no panic while a catalog is locked") = Some(loaded);

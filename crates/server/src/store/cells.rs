@@ -10,6 +10,7 @@ use std::sync::Arc;
 use pg::conn::Login;
 use pg::pool::{Connect, Key, Lane};
 use pg::{Conn, Error, Secret, Target};
+use tokio::sync::OnceCell;
 
 use crate::clock::random;
 use crate::store::secrets::SecretKey;
@@ -73,12 +74,14 @@ pub struct Cells {
     target: Target,
     administrator: Administrator,
     secret: SecretKey,
+    /// The first number of the server's version.
+    version: OnceCell<u32>,
 }
 
 impl Cells {
     /// A single cell, number 0.
     pub fn new(target: Target, administrator: Administrator, secret: SecretKey) -> Cells {
-        Cells { target, administrator, secret }
+        Cells { target, administrator, secret, version: OnceCell::new() }
     }
 
     /// Where a cell listens.
@@ -116,14 +119,23 @@ impl Cells {
 
     /// A session of a tenant's role in its own database.
     pub async fn tenant(&self, cell: u32, role: &str, database: &str) -> Result<Conn, Error> {
-        match self.login(role, database, settings::TENANT).await {
-            Err(Error::Server(error)) if error.code == "28P01" => {
+        let version = *self.version.get_or_try_init(|| self.ask_version(cell)).await?;
+        let since = settings::TENANT_SINCE.iter().filter(|(since, _)| version >= *since).map(|(_, setting)| setting);
+        let settings: Vec<(&str, &str)> = settings::TENANT.iter().chain(since).copied().collect();
+        match self.login(role, database, &settings).await {
+            Err(error) if is_wrong_password(&error) => {
                 tracing::warn!(role, "the password of a tenant's role was changed; setting it right");
                 self.reset_password(cell, role).await?;
-                self.login(role, database, settings::TENANT).await
+                self.login(role, database, &settings).await
             }
             other => other,
         }
+    }
+
+    async fn ask_version(&self, cell: u32) -> Result<u32, Error> {
+        let mut admin = self.administer_cell(cell).await?;
+        let sql = "SELECT current_setting('server_version_num')::integer / 10000 AS version";
+        admin.query(sql, &[]).await?.get(0, "version")
     }
 
     async fn login(&self, role: &str, database: &str, settings: &[(&str, &str)]) -> Result<Conn, Error> {
@@ -137,6 +149,11 @@ impl Cells {
         let sql = format!("ALTER ROLE {} PASSWORD {}", name(role), literal(&self.verifier(role)));
         conn.script(&sql).await
     }
+}
+
+/// A tenant may also store a password of more rounds than any client goes through.
+fn is_wrong_password(error: &Error) -> bool {
+    matches!(error, Error::Auth(_)) || matches!(error, Error::Server(error) if error.code == "28P01")
 }
 
 impl Connect for Cells {

@@ -1,11 +1,13 @@
 //! Running a plan's statements in the workspace's own session: all of them in one transaction and one round trip.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use pg::Error;
 use pg::conn::{Caps, Format, Frame, Outcome, Statement};
-use pg::pool::Lane;
+use pg::pool::{Lane, Lease};
 use pg::types::TypeCache;
+use tokio::time::timeout;
 
 use crm::model::fault::Fault;
 use crm::model::rows::{ResultColumn, Rows};
@@ -23,6 +25,13 @@ pub const MAX_RESULT_BYTES: usize = 10 * 1024 * 1024;
 /// The caps of every result.
 pub const CAPS: Caps =
     Caps { max_rows: MAX_RESULT_ROWS, max_bytes: MAX_RESULT_BYTES, max_value_bytes: MAX_RESULT_BYTES };
+
+/// Takes back what code of a workspace's own (a trigger, a default, a view) may have done to the session. Settings return
+/// to those of the startup packet. Prepared statements stay: their names can't be guessed.
+const TIDY: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *";
+
+/// How long that may take before the session is given up.
+const TIDY_LIMIT: Duration = Duration::from_secs(3);
 
 /// How often a statement is prepared anew because the table changes under it, before giving up.
 const STALE_TRIES: usize = 4;
@@ -112,7 +121,17 @@ impl Store {
             result = lease.run(frame, batch, types, CAPS).await;
         }
         let ended = lease.unwatch();
+        if self.known(place).has_own_code() && !ended && lease.is_clean() {
+            tokio::spawn(tidy(lease));
+        }
         if ended && result.is_err() { Err(Error::DeadlineExceeded) } else { result }
+    }
+}
+
+/// Makes a session as it was at log-in, while its last answer is on its way to the caller.
+async fn tidy(mut lease: Lease) {
+    if !matches!(timeout(TIDY_LIMIT, lease.script(TIDY)).await, Ok(Ok(()))) {
+        lease.discard();
     }
 }
 

@@ -32,8 +32,17 @@ pub const TENANT: &[(&str, &str)] = &[
     ("debug_print_parse", "off"),
     ("debug_print_rewritten", "off"),
     ("debug_print_plan", "off"),
+    ("quote_all_identifiers", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("default_tablespace", ""),
+    ("plan_cache_mode", "auto"),
+    ("hash_mem_multiplier", "2"),
+    ("gin_fuzzy_search_limit", "0"),
     ("application_name", "kith"),
 ];
+
+/// Settings of a tenant's session that came with a later version: the first number of it.
+pub const TENANT_SINCE: &[(u32, (&str, &str))] = &[(17, ("transaction_timeout", "0"))];
 
 /// The settings of the administrator's sessions. Nothing but the system's own schema is searched: with a tenant's in the
 /// path, an operator of the tenant's could be a better match than the one that was meant, and run as the administrator.
