@@ -1,0 +1,150 @@
+//! Many at once, or very much at once: connections, slow statements, notices, notifications, log lines.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use serde_json::json;
+
+use super::{Scene, outcome, outcome_of};
+use crate::support::{Reply, arena};
+
+/// What an overloaded workspace's own requests may come to.
+#[track_caller]
+fn is_served_or_put_off(reply: &Reply) {
+    let put_off = reply.code == 503 || reply.code == 408;
+    assert!(reply.code == 200 || put_off, "{}", reply.story());
+    if reply.code == 503 {
+        assert!(reply.header("retry-after").parse::<u32>().is_ok_and(|seconds| seconds > 0), "{}", reply.story());
+    }
+}
+
+#[tokio::test]
+async fn a_hundred_slow_queries_hold_nobody_up() {
+    let scene = Scene::new(arena()).await;
+    let begun = Instant::now();
+    let slow = || scene.attacker.sql("set statement_timeout = '3s'; select pg_sleep(25)");
+    let (replies, ()) = tokio::join!(join_all((0..100).map(|_| slow())), async {
+        // While all of them are under way.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        for _ in 0..5 {
+            scene.stands("a hundred slow queries, under way").await;
+        }
+        println!("looked five times until {:?}", begun.elapsed());
+    });
+    for reply in &replies {
+        is_served_or_put_off(reply);
+    }
+    let count = |code| replies.iter().filter(|reply| reply.code == code).count();
+    println!("408: {}, 503: {}, after {:?}", count(408), count(503), begun.elapsed());
+    assert!(count(408) >= 8, "{} were begun", count(408));
+    scene.stands("a hundred slow queries").await;
+}
+
+#[tokio::test]
+async fn a_hundred_requests_at_once_are_served_or_put_off() {
+    let scene = Scene::new(arena()).await;
+    let begun = Instant::now();
+    let one = |n: u32| async move {
+        match n % 3 {
+            0 => scene_sql(n).await,
+            1 => Step::Rest(n),
+            _ => Step::Read,
+        }
+    };
+    let steps = join_all((0..150).map(one)).await;
+    let replies = join_all(steps.into_iter().map(async |step| match step {
+        Step::Sql(sql) => scene.attacker.sql(&sql).await,
+        Step::Rest(n) => scene.attacker.post("/v1/contacts", json!({"email": format!("c{n}@crowd.example")})).await,
+        Step::Read => scene.attacker.get("/v1/contacts?limit=1").await,
+    }))
+    .await;
+    for reply in &replies {
+        assert!(matches!(reply.code, 200 | 201 | 503), "{}", reply.story());
+    }
+    println!("150 requests at once in {:?}", begun.elapsed());
+    scene.stands("a hundred requests at once").await;
+}
+
+enum Step {
+    Sql(String),
+    Rest(u32),
+    Read,
+}
+
+async fn scene_sql(n: u32) -> Step {
+    Step::Sql(format!("select count(*) + {n} as v from generate_series(1, 100000)"))
+}
+
+#[tokio::test]
+async fn connections_of_its_own_are_counted() {
+    let scene = Scene::new(arena()).await;
+    let cells = &scene.home.kith.store.cells;
+    let (mut open, mut refused) = (Vec::new(), 0);
+    for _ in 0..40 {
+        match cells.tenant(scene.place.cell, &scene.place.role, &scene.place.database).await {
+            Ok(conn) => open.push(conn),
+            Err(error) => {
+                assert_eq!(outcome_of(Err::<(), _>(error)), "53300");
+                refused += 1;
+            }
+        }
+    }
+    println!("{} connections, {refused} refused", open.len());
+    assert!(open.len() <= 20 && refused >= 20, "{} connections were let in", open.len());
+    // Its own requests wait or are put off; the neighbour's are not.
+    let own = scene.attacker.sql("select 1").await;
+    is_served_or_put_off(&own);
+    let begun = Instant::now();
+    scene.neighbour.get("/v1/contacts").await.status(200);
+    println!("the neighbour was answered in {:?}", begun.elapsed());
+    assert!(begun.elapsed() < super::PATIENCE);
+    drop(open);
+    // The server sees the ends of these connections one by one.
+    let mut served = false;
+    while !served && begun.elapsed() < super::PATIENCE {
+        served = scene.attacker.sql("select 1").await.code == 200 && scene.own_rest("connections").await.is_ok();
+    }
+    scene.stands("connections of its own").await;
+}
+
+#[tokio::test]
+async fn notices_and_log_lines_in_masses_stop_nobody() {
+    let scene = Scene::new(arena()).await;
+    let floods = [
+        ("notices", "do $$ begin for i in 1..300000 loop raise notice '% %', i, repeat('x', 200); end loop; end $$"),
+        ("notices asked for", "set client_min_messages = debug5; do $$ begin for i in 1..100000 loop raise debug '% %', i, repeat('x', 200); end loop; end $$"),
+        ("log lines", "do $$ begin for i in 1..200000 loop raise log '% %', i, repeat('x', 100); end loop; end $$"),
+        ("long log lines", "do $$ begin for i in 1..20 loop raise log '%', repeat(E'x\\n', 1000000); end loop; end $$"),
+        ("trees in the log", "set debug_print_plan = on; set debug_print_parse = on; set debug_print_rewritten = on; do $$ begin for i in 1..300 loop execute 'select * from pg_class c join pg_attribute a on a.attrelid = c.oid limit 1'; end loop; end $$"),
+        ("warnings", "do $$ begin for i in 1..100000 loop raise warning '%', repeat('y', 1000); end loop; end $$"),
+        ("an error of many megabytes", "do $$ begin raise exception '%', repeat('z', 50000000); end $$"),
+    ];
+    for (name, sql) in floods {
+        let begun = Instant::now();
+        let reply = scene.attacker.sql(sql).await;
+        println!("{name}: {} {} after {:?}, {} bytes", reply.code, outcome(&reply), begun.elapsed(), reply.body.len());
+        assert!(reply.code < 500 || reply.code == 503, "{name}: {}", reply.story());
+        assert!(reply.body.len() < 11 << 20, "{name}: an answer of {} bytes", reply.body.len());
+        scene.stands(name).await;
+    }
+}
+
+#[tokio::test]
+async fn notifications_in_masses_stop_nobody() {
+    let scene = Scene::new(arena()).await;
+    assert_eq!(outcome(&scene.attacker.sql("select pg_notify('a', 'b')").await), "42501");
+    // NOTIFY itself can't be taken away; a listener that does not read is what would fill the queue of the cell.
+    let mut listener = scene.session().await;
+    listener.script("begin; listen flood; commit").await.expect("a listener");
+    let flood = "do $$ begin for i in 1..20000 loop execute format('notify flood, %L', i || repeat('n', 7900)); end loop; end $$";
+    for _ in 0..3 {
+        let reply = scene.attacker.sql(flood).await;
+        println!("a flood of notifications: {}", outcome(&reply));
+        scene.stands("a flood of notifications").await;
+    }
+    // The neighbour hears nothing of it and may notify.
+    scene.neighbour.sql("notify own, 'x'").await.status(200);
+    scene.neighbour.sql("select count(*) from pg_listening_channels()").await.status(200);
+    drop(listener);
+    scene.stands("notifications").await;
+}

@@ -1,0 +1,159 @@
+//! Taking more than one's share in one statement: locks, memory, disk, time.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::{Scene, outcome};
+use crate::support::arena;
+
+/// A statement's limit, and what the end of a statement may take on a busy machine.
+const LIMIT: Duration = Duration::from_secs(32);
+const NOISE: Duration = Duration::from_secs(25);
+
+/// Runs attacks one after the other; each must end by one of the codes.
+async fn each(class: &str, attacks: &[(&str, &str, &[&str])]) {
+    let scene = Scene::new(arena()).await;
+    let mut offences = Vec::new();
+    for (name, sql, expected) in attacks {
+        let begun = Instant::now();
+        let reply = scene.attacker.sql(sql).await;
+        let (came, took) = (outcome(&reply), begun.elapsed());
+        println!("{class}: {name}: {came} after {took:?}");
+        if !expected.contains(&came.as_str()) {
+            offences.push(format!("{name}: {came}, not {expected:?}: {}", reply.story()));
+        }
+        if took > LIMIT + NOISE {
+            offences.push(format!("{name} took {took:?}"));
+        }
+        match scene.look(name).await {
+            Ok(took) => println!("after {name}: the neighbour was answered in {took:?}"),
+            Err(offence) => offences.push(offence),
+        }
+    }
+    assert!(offences.is_empty(), "{}", offences.join("\n\n"));
+}
+
+#[tokio::test]
+async fn the_lock_table_stays_large_enough() {
+    let attacks: &[(&str, &str, &[&str])] = &[
+        ("advisory locks", "do $$ begin for i in 1..30000 loop perform pg_advisory_lock(i); end loop; end $$", &["42501"]),
+        ("advisory locks by another name", "select count(pg_try_advisory_xact_lock_shared(i)) from generate_series(1, 30000) i", &["42501"]),
+        (
+            "many subtransactions",
+            "do $$ begin for i in 1..20000 loop
+                 begin insert into contacts (phone) values (i::text); if i % 2 = 0 then raise exception 'x'; end if;
+                 exception when others then null; end;
+                 exit when i > 2000;
+             end loop; end $$",
+            &["ok"],
+        ),
+        (
+            "nested subtransactions",
+            "create function deep(n int) returns int language plpgsql as $$ begin
+                 insert into lists (name, target_table) values (n::text, 'contacts');
+                 return deep(n + 1);
+             exception when division_by_zero then return 0; end $$; select deep(1)",
+            &["54001", "53200", "statement_timeout"],
+        ),
+        (
+            "locks on two thousand tables, in every mode",
+            "do $$ declare t record; n int := 0; begin
+                 for i in 1..950 loop execute format('create table l%s (a int)', i); end loop;
+                 for round in 1..10 loop
+                     for t in select relname from pg_class where relname ~ '^l[0-9]+$' loop
+                         execute format('lock table %I in access share mode', t.relname);
+                         execute format('lock table %I in row exclusive mode', t.relname);
+                         n := n + 2;
+                     end loop;
+                 end loop;
+             end $$",
+            &["ok"],
+        ),
+        (
+            "locks on rows",
+            "insert into contacts (phone) select i::text from generate_series(1, 5000) i;
+             select count(*) from (select id from contacts for update) t",
+            &["ok"],
+        ),
+        ("more relations than are allowed", "do $$ begin for i in 1..1500 loop execute format('create table more%s (a int primary key)', i); end loop; end $$", &["53400", "statement_timeout"]),
+    ];
+    each("locks", attacks).await;
+}
+
+#[tokio::test]
+async fn memory_and_disk_are_bounded() {
+    let attacks: &[(&str, &str, &[&str])] = &[
+        ("a string of a gigabyte", "select length(repeat('x', 1000000000)) as n", &["ok", "53200"]),
+        ("a string of more", "select repeat(repeat('x', 1000000), 2000)", &["54000", "53200", "XX000"]),
+        ("a value too large to send", "select repeat('x', 20000000) as v", &["result_too_large"]),
+        ("a huge array", "select array_fill(0, array[200000000])", &["54000", "53200", "result_too_large", "22023"]),
+        ("one object of all rows", "select length(json_agg(repeat('x', 100))::text) from generate_series(1, 3000000) i", &["ok", "54000", "53200", "statement_timeout"]),
+        ("a memory limit of its own", "set work_mem = '1GB'; set hash_mem_multiplier = 1000; select count(*) from (select repeat(i::text, 20) from generate_series(1, 3000000) i group by 1) t", &["ok", "53200", "53400", "statement_timeout"]),
+        ("a sort on disk", "set work_mem = '64kB'; select count(*) from (select repeat(i::text, 30) as s from generate_series(1, 8000000) i order by 1 offset 0) t", &["53400", "statement_timeout"]),
+        ("a hash on disk", "set work_mem = '64kB'; select count(distinct s) from (select repeat(i::text, 40) as s from generate_series(1, 8000000) i) t", &["53400", "statement_timeout"]),
+        ("no limit to what is on disk", "set temp_file_limit = -1", &["42501"]),
+        ("temporary tables", "create temp table t as select generate_series(1, 10)", &["42501"]),
+        ("a regular expression", "select repeat('a', 30000) ~ '(a*)*(a*)*b'", &["ok", "2201B", "statement_timeout"]),
+        ("deep recursion", "with recursive r(n) as (select 1 union all select n + 1 from r) select max(n) from (select n from r limit 3000000) t", &["ok", "statement_timeout", "53400"]),
+        ("deep nesting", &deep_nesting(), &["54001", "ok"]),
+    ];
+    each("memory and disk", attacks).await;
+}
+
+fn deep_nesting() -> String {
+    format!("select {}1{}", "(".repeat(50_000), ")".repeat(50_000))
+}
+
+/// The clear words of the limit on temporary files.
+#[tokio::test]
+async fn the_limit_on_temporary_files_says_what_it_is() {
+    let scene = Scene::new(arena()).await;
+    scene.prepare("create table big as select repeat(i::text, 100) as s from generate_series(1, 1000) i").await;
+    let sql = "set work_mem = '64kB'; select count(*) from (select a.s || b.s as s from big a, big b order by 1 offset 0) t";
+    let reply = scene.attacker.sql(sql).await;
+    assert!(["53400", "statement_timeout"].contains(&outcome(&reply).as_str()), "{}", reply.story());
+    if outcome(&reply) == "53400" {
+        assert_eq!(reply.code, 400, "{}", reply.story());
+        assert!(reply.text("/message").contains("temporary file"), "{}", reply.story());
+    }
+    scene.stands("temporary files").await;
+}
+
+/// A loop that catches every cancellation ends all the same: by the watchdog, which no code can catch. Rows without end
+/// are bounded by the same time.
+#[tokio::test]
+async fn what_does_not_let_itself_be_cancelled_is_ended() {
+    let scene = Scene::new(arena()).await;
+    scene.prepare("create table heap (a text)").await;
+    let stubborn = "set statement_timeout = '100ms'; do $$ begin loop
+             begin loop perform 1; end loop; exception when query_canceled then null; end;
+         end loop; end $$";
+    let stubborn_trigger = "
+        create table trapdoor (id text primary key);
+        create function forever() returns trigger language plpgsql as $$ begin loop
+            begin perform pg_sleep(100); exception when query_canceled then null; end;
+        end loop; end $$;
+        create trigger forever before insert on trapdoor for each row execute function forever()";
+    scene.prepare(stubborn_trigger).await;
+    let heap = "insert into heap select repeat(md5(i::text), 100) from generate_series(1, 1000000000) i";
+    let (agent, begun) = (&scene.attacker, Instant::now());
+    let timed = async |what: &str, reply: crate::support::Reply| {
+        println!("{what}: {} after {:?}", outcome(&reply), begun.elapsed());
+        assert_eq!(reply.code, 408, "{what}: {}", reply.story());
+        assert!(begun.elapsed() < LIMIT + NOISE, "{what} took {:?}", begun.elapsed());
+    };
+    tokio::join!(
+        async { timed("a loop in SQL", agent.sql(stubborn).await).await },
+        async { timed("a loop in REST", agent.post("/v1/trapdoor", json!({"id": "x"})).await).await },
+        async { timed("rows without end", agent.sql(heap).await).await },
+        async {
+            // In the middle of it all.
+            tokio::time::sleep(Duration::from_secs(2)).await;
+            scene.stands("statements that don't end, at work").await;
+        },
+    );
+    scene.stands("statements that don't end").await;
+    let size = scene.prepare("select pg_total_relation_size('heap') as v").await.v();
+    println!("rows without end left a table of {size} bytes");
+}
