@@ -52,6 +52,7 @@ pub async fn answer(store: &Store, session: &mut Session, caller: Caller<'_>, as
         | Ask::Update { .. }
         | Ask::Delete { .. }
         | Ask::Restore { .. }
+        | Ask::Search { .. }
         | Ask::Tables
         | Ask::Schema => record(store, session, caller, ask).await,
     }

@@ -60,6 +60,15 @@ pub enum Ask {
         /// The id.
         id: String,
     },
+    /// The records of a table that some words find.
+    Search {
+        /// The table.
+        table: String,
+        /// The words.
+        words: String,
+        /// Records at most.
+        limit: usize,
+    },
     /// A page of a saved list's rows.
     ListRows {
         /// The list.

@@ -8,6 +8,7 @@ pub mod list;
 pub mod raw;
 pub mod record;
 pub mod saved;
+pub mod search;
 
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
@@ -32,6 +33,8 @@ pub enum Plan<'a> {
     Delete(record::Delete<'a>),
     /// A deletion undone.
     Restore(record::Restore<'a>),
+    /// Records that some words find.
+    Search(search::Search<'a>),
     /// The list of tables.
     Tables,
     /// The tables in full.
@@ -62,6 +65,7 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
             record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
         }
         Ask::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
+        Ask::Search { table, words, limit } => search::plan(catalog.table(table)?, words, *limit).map(Plan::Search),
         Ask::Tables => Ok(Plan::Tables),
         Ask::Schema => Ok(Plan::Schema),
         Ask::Sql { .. } | Ask::ListRows { .. } | Ask::AddMembers { .. } | Ask::RemoveMember { .. } => {
@@ -73,7 +77,9 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
 /// Whether the ask changes data; raw SQL may.
 pub fn writes(ask: &Ask) -> bool {
     match ask {
-        Ask::List { .. } | Ask::Find { .. } | Ask::ListRows { .. } | Ask::Tables | Ask::Schema => false,
+        Ask::List { .. } | Ask::Find { .. } | Ask::Search { .. } | Ask::ListRows { .. } | Ask::Tables | Ask::Schema => {
+            false
+        }
         Ask::Create { .. }
         | Ask::Update { .. }
         | Ask::Delete { .. }
@@ -131,6 +137,7 @@ impl<'a> Plan<'a> {
             Plan::Update(update) => update.table,
             Plan::Delete(delete) => delete.table,
             Plan::Restore(restore) => restore.table,
+            Plan::Search(search) => search.table,
             Plan::Tables | Plan::Schema => return None,
         })
     }
@@ -144,6 +151,7 @@ impl<'a> Plan<'a> {
             Plan::Update(update) => update.answer(results),
             Plan::Delete(delete) => delete.answer(results),
             Plan::Restore(restore) => restore.answer(results),
+            Plan::Search(search) => search.answer(results),
             Plan::Tables => Ok(Outcome::Answer(Answer::Rows { rows: one(results)?, created: false })),
             Plan::Schema => {
                 let rows = one(results)?;

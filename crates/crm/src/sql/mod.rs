@@ -11,6 +11,7 @@ pub mod filter;
 pub mod idempotency;
 pub mod read;
 pub mod saved;
+pub mod search;
 pub mod wrap;
 pub mod write;
 
@@ -131,6 +132,7 @@ pub fn statements(plan: &Plan<'_>) -> Vec<Sql> {
         Plan::Update(update) => vec![write::update(update)],
         Plan::Delete(delete) => vec![write::delete(delete)],
         Plan::Restore(restore) => vec![write::restore(restore)],
+        Plan::Search(search) => vec![search::search(search)],
         Plan::Tables => vec![describe::tables()],
         Plan::Schema => vec![describe::schema()],
     }

@@ -18,6 +18,7 @@ const CONTROL: &[&str] = &[include_str!("../../migrations/control/0001_base.sql"
 /// The workspace databases' migrations, in order; the first is version 1.
 pub const WORKSPACE: &[&str] = &[
     include_str!("../../migrations/workspace/0001_base.sql"),
+    include_str!("../../migrations/workspace/0002_search.sql"),
     include_str!("../../migrations/workspace/0003_idempotency.sql"),
 ];
 

@@ -10,6 +10,10 @@ use crate::model::fault::Fault;
 use crate::model::filter::Deleted;
 use crate::model::page::{PageAsk, parse_limit};
 
+/// First segments that are never tables, whatever the workspace calls its own.
+const RESERVED: &[&str] =
+    &["auth", "claim", "connection", "keys", "members", "schema", "sql", "tables", "webhooks", "workspaces"];
+
 /// Where a path leads.
 enum Route<'a> {
     Sql,
@@ -22,6 +26,7 @@ enum Route<'a> {
     Delete(&'a str, &'a str),
     Restore(&'a str, &'a str),
     ListRows(&'a str),
+    Search(&'a str),
     AddMembers(&'a str),
     RemoveMember(&'a str, &'a str),
 }
@@ -33,10 +38,11 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Post,   ["sql"])                => Route::Sql,
         (Get,    ["tables"])             => Route::Tables,
         (Get,    ["schema"])             => Route::Schema,
-        (_, ["sql" | "tables" | "schema", ..]) => return None,
+        (_,      [first, ..]) if RESERVED.contains(first) => return None,
         (Get,    ["lists", id, "rows"])        => Route::ListRows(id),
         (Post,   ["lists", id, "members"])     => Route::AddMembers(id),
         (Delete, ["lists", id, "members", member]) => Route::RemoveMember(id, member),
+        (Get,    [table, "search"])      => Route::Search(table),
         (Get,    [table])                => Route::List(table),
         (Post,   [table])                => Route::Create(table),
         (Get,    [table, id])            => Route::Find(table, id),
@@ -66,6 +72,11 @@ pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
         Route::ListRows(id) => {
             call.only_parameters(&["limit", "cursor"])?;
             Ok(Ask::ListRows { list_id: id.to_owned(), page: page(call)? })
+        }
+        Route::Search(table) => {
+            call.only_parameters(&["q", "limit"])?;
+            let words = call.parameter("q").unwrap_or_default().to_owned();
+            Ok(Ask::Search { table: table.into(), words, limit: parse_limit(call.parameter("limit"))? })
         }
         Route::AddMembers(id) => add_members(call, id),
         Route::RemoveMember(id, member) => {
