@@ -112,10 +112,16 @@ async fn notices_and_log_lines_in_masses_stop_nobody() {
     let scene = Scene::new(arena()).await;
     let floods = [
         ("notices", "do $$ begin for i in 1..300000 loop raise notice '% %', i, repeat('x', 200); end loop; end $$"),
-        ("notices asked for", "set client_min_messages = debug5; do $$ begin for i in 1..100000 loop raise debug '% %', i, repeat('x', 200); end loop; end $$"),
+        (
+            "notices asked for",
+            "set client_min_messages = debug5; do $$ begin for i in 1..100000 loop raise debug '% %', i, repeat('x', 200); end loop; end $$",
+        ),
         ("log lines", "do $$ begin for i in 1..200000 loop raise log '% %', i, repeat('x', 100); end loop; end $$"),
         ("long log lines", "do $$ begin for i in 1..20 loop raise log '%', repeat(E'x\\n', 1000000); end loop; end $$"),
-        ("trees in the log", "set debug_print_plan = on; set debug_print_parse = on; set debug_print_rewritten = on; do $$ begin for i in 1..300 loop execute 'select * from pg_class c join pg_attribute a on a.attrelid = c.oid limit 1'; end loop; end $$"),
+        (
+            "trees in the log",
+            "set debug_print_plan = on; set debug_print_parse = on; set debug_print_rewritten = on; do $$ begin for i in 1..300 loop execute 'select * from pg_class c join pg_attribute a on a.attrelid = c.oid limit 1'; end loop; end $$",
+        ),
         ("warnings", "do $$ begin for i in 1..100000 loop raise warning '%', repeat('y', 1000); end loop; end $$"),
         ("an error of many megabytes", "do $$ begin raise exception '%', repeat('z', 50000000); end $$"),
     ];

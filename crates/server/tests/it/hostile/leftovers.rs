@@ -118,7 +118,8 @@ async fn what_plain_expressions_set_is_gone_too() {
         scene.prepare(PROBE).await;
         let expected = probe(&scene).await;
         scene.prepare(vehicle).await;
-        for (number, (setting, value)) in [("extra_float_digits", "-15"), ("bytea_output", "escape")].iter().enumerate() {
+        for (number, (setting, value)) in [("extra_float_digits", "-15"), ("bytea_output", "escape")].iter().enumerate()
+        {
             let driven = drive(&scene, setting, value, number, &expected).await;
             assert!(driven.is_ok(), "{vehicle}\n{}", driven.unwrap_err());
         }
@@ -223,7 +224,9 @@ async fn raw_sql_leaves_nothing_in_its_session() {
         for _ in 0..2 {
             assert_eq!(scene.prepare(sql).await.v(), fresh, "after {leftover}");
         }
-        for (gone, code) in [("execute p", "26000"), ("execute q", "26000"), ("fetch held", "34000"), ("select lastval()", "55000")] {
+        for (gone, code) in
+            [("execute p", "26000"), ("execute q", "26000"), ("fetch held", "34000"), ("select lastval()", "55000")]
+        {
             assert_eq!(outcome(&scene.attacker.sql(gone).await), code, "{gone} after {leftover}");
         }
     }

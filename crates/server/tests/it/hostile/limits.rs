@@ -37,8 +37,16 @@ async fn each(class: &str, attacks: &[(&str, &str, &[&str])]) {
 #[tokio::test]
 async fn the_lock_table_stays_large_enough() {
     let attacks: &[(&str, &str, &[&str])] = &[
-        ("advisory locks", "do $$ begin for i in 1..30000 loop perform pg_advisory_lock(i); end loop; end $$", &["42501"]),
-        ("advisory locks by another name", "select count(pg_try_advisory_xact_lock_shared(i)) from generate_series(1, 30000) i", &["42501"]),
+        (
+            "advisory locks",
+            "do $$ begin for i in 1..30000 loop perform pg_advisory_lock(i); end loop; end $$",
+            &["42501"],
+        ),
+        (
+            "advisory locks by another name",
+            "select count(pg_try_advisory_xact_lock_shared(i)) from generate_series(1, 30000) i",
+            &["42501"],
+        ),
         (
             "many subtransactions",
             "do $$ begin for i in 1..20000 loop
@@ -76,7 +84,11 @@ async fn the_lock_table_stays_large_enough() {
              select count(*) from (select id from contacts for update) t",
             &["ok"],
         ),
-        ("more relations than are allowed", "do $$ begin for i in 1..1500 loop execute format('create table more%s (a int primary key)', i); end loop; end $$", &["53400", "statement_timeout"]),
+        (
+            "more relations than are allowed",
+            "do $$ begin for i in 1..1500 loop execute format('create table more%s (a int primary key)', i); end loop; end $$",
+            &["53400", "statement_timeout"],
+        ),
     ];
     each("locks", attacks).await;
 }
@@ -88,14 +100,34 @@ async fn memory_and_disk_are_bounded() {
         ("a string of more", "select repeat(repeat('x', 1000000), 2000)", &["54000", "53200", "XX000"]),
         ("a value too large to send", "select repeat('x', 20000000) as v", &["result_too_large"]),
         ("a huge array", "select array_fill(0, array[200000000])", &["54000", "53200", "result_too_large", "22023"]),
-        ("one object of all rows", "select length(json_agg(repeat('x', 100))::text) from generate_series(1, 3000000) i", &["ok", "54000", "53200", "statement_timeout"]),
-        ("a memory limit of its own", "set work_mem = '1GB'; set hash_mem_multiplier = 1000; select count(*) from (select repeat(i::text, 20) from generate_series(1, 3000000) i group by 1) t", &["ok", "53200", "53400", "statement_timeout"]),
-        ("a sort on disk", "set work_mem = '64kB'; select count(*) from (select repeat(i::text, 30) as s from generate_series(1, 8000000) i order by 1 offset 0) t", &["53400", "statement_timeout"]),
-        ("a hash on disk", "set work_mem = '64kB'; select count(distinct s) from (select repeat(i::text, 40) as s from generate_series(1, 8000000) i) t", &["53400", "statement_timeout"]),
+        (
+            "one object of all rows",
+            "select length(json_agg(repeat('x', 100))::text) from generate_series(1, 3000000) i",
+            &["ok", "54000", "53200", "statement_timeout"],
+        ),
+        (
+            "a memory limit of its own",
+            "set work_mem = '1GB'; set hash_mem_multiplier = 1000; select count(*) from (select repeat(i::text, 20) from generate_series(1, 3000000) i group by 1) t",
+            &["ok", "53200", "53400", "statement_timeout"],
+        ),
+        (
+            "a sort on disk",
+            "set work_mem = '64kB'; select count(*) from (select repeat(i::text, 30) as s from generate_series(1, 8000000) i order by 1 offset 0) t",
+            &["53400", "statement_timeout"],
+        ),
+        (
+            "a hash on disk",
+            "set work_mem = '64kB'; select count(distinct s) from (select repeat(i::text, 40) as s from generate_series(1, 8000000) i) t",
+            &["53400", "statement_timeout"],
+        ),
         ("no limit to what is on disk", "set temp_file_limit = -1", &["42501"]),
         ("temporary tables", "create temp table t as select generate_series(1, 10)", &["42501"]),
         ("a regular expression", "select repeat('a', 30000) ~ '(a*)*(a*)*b'", &["ok", "2201B", "statement_timeout"]),
-        ("deep recursion", "with recursive r(n) as (select 1 union all select n + 1 from r) select max(n) from (select n from r limit 3000000) t", &["ok", "statement_timeout", "53400"]),
+        (
+            "deep recursion",
+            "with recursive r(n) as (select 1 union all select n + 1 from r) select max(n) from (select n from r limit 3000000) t",
+            &["ok", "statement_timeout", "53400"],
+        ),
         ("deep nesting", &deep_nesting(), &["54001", "ok"]),
     ];
     each("memory and disk", attacks).await;
@@ -110,7 +142,8 @@ fn deep_nesting() -> String {
 async fn the_limit_on_temporary_files_says_what_it_is() {
     let scene = Scene::new(arena()).await;
     scene.prepare("create table big as select repeat(i::text, 100) as s from generate_series(1, 1000) i").await;
-    let sql = "set work_mem = '64kB'; select count(*) from (select a.s || b.s as s from big a, big b order by 1 offset 0) t";
+    let sql =
+        "set work_mem = '64kB'; select count(*) from (select a.s || b.s as s from big a, big b order by 1 offset 0) t";
     let reply = scene.attacker.sql(sql).await;
     assert!(["53400", "statement_timeout"].contains(&outcome(&reply).as_str()), "{}", reply.story());
     if outcome(&reply) == "53400" {

@@ -171,7 +171,8 @@ async fn more_than_that_is_refused() {
         let reply = scene.attacker.sql(sql).await;
         // A warning is as good where nothing comes of it: what was granted to PUBLIC, another test looks for.
         let came = outcome(&reply);
-        if !["42501", "25001", "0LP01", "2BP01", "55006"].contains(&came.as_str()) && !sql.starts_with("grant connect") {
+        if !["42501", "25001", "0LP01", "2BP01", "55006"].contains(&came.as_str()) && !sql.starts_with("grant connect")
+        {
             offences.push(reply.story());
         }
     }

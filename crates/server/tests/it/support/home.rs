@@ -8,7 +8,6 @@ use std::thread;
 use kith::clock::Clock;
 use kith::config::{Config, LogFormat};
 use kith::serve::{Door, Kith};
-use kith::store::cells::Place;
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 
@@ -27,39 +26,22 @@ pub struct Home {
 /// The Kith that all tests of this process share; the first who asks starts it.
 pub fn home() -> &'static Home {
     static HOME: OnceLock<Home> = OnceLock::new();
-    HOME.get_or_init(start)
-}
-
-/// Another one, for tests that would take the server from all others.
-pub fn arena() -> &'static Home {
-    static ARENA: OnceLock<Home> = OnceLock::new();
-    ARENA.get_or_init(start)
-}
-
-fn start() -> Home {
-    let (tell, told) = mpsc::channel();
-    thread::spawn(move || {
-        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-        runtime.block_on(async {
-            let dir = TempDir::new();
-            let kith = Kith::start(&config(&dir), Clock::System).await.expect("a Kith for the tests");
-            let kith: &'static Kith = Box::leak(Box::new(kith));
-            let (listener, base) = listen().await;
-            let home = Home { kith, base, runtime: Handle::current(), _dir: dir };
-            tell.send(home).expect("somebody waits");
-            kith.serve(listener, None, pending()).await
-        })
-    });
-    told.recv().expect("a Kith that started")
-}
-
-impl Home {
-    /// Where a workspace's data is. Asked on the runtime that serves: the connections of its pools belong to it.
-    pub async fn place(&'static self, workspace_id: &str) -> Place {
-        let workspace_id = workspace_id.to_owned();
-        let places = self.runtime.spawn(async move { self.kith.store.control.places(&workspace_id).await });
-        places.await.expect("an answer").expect("its places").into_iter().next().expect("a place")
-    }
+    HOME.get_or_init(|| {
+        let (tell, told) = mpsc::channel();
+        thread::spawn(move || {
+            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+            runtime.block_on(async {
+                let dir = TempDir::new();
+                let kith = Kith::start(&config(&dir), Clock::System).await.expect("a Kith for the tests");
+                let kith: &'static Kith = Box::leak(Box::new(kith));
+                let (listener, base) = listen().await;
+                let home = Home { kith, base, runtime: Handle::current(), _dir: dir };
+                tell.send(home).expect("somebody waits");
+                kith.serve(listener, None, pending()).await
+            })
+        });
+        told.recv().expect("a Kith that started")
+    })
 }
 
 fn config(dir: &TempDir) -> Config {

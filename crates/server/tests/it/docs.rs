@@ -1,0 +1,198 @@
+//! The documentation against the thing itself: what it says is there, is; its examples do what they show.
+
+use std::collections::BTreeMap;
+
+use crm::dialect::agentcrm::AGENTCRM;
+use crm::dialect::openapi::example_of;
+use crm::model::codes::CODES;
+use crm::model::entity::{ENTITIES, Need, by_table};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Agent, agent, stranger};
+
+const DOCUMENTS: &[(&str, &str)] = &[
+    ("/", "text/html; charset=utf-8"),
+    ("/docs", "text/html; charset=utf-8"),
+    ("/docs/errors", "text/html; charset=utf-8"),
+    ("/openapi.json", "application/json"),
+    ("/llms.txt", "text/plain; charset=utf-8"),
+    ("/llms-full.txt", "text/plain; charset=utf-8"),
+];
+
+async fn openapi() -> Value {
+    stranger().get("/openapi.json").await.status(200).json()
+}
+
+#[tokio::test]
+async fn documents_are_served_to_everybody_and_only_read() {
+    let stranger = stranger();
+    for (path, content_type) in DOCUMENTS {
+        let reply = stranger.get(path).await.status(200);
+        assert_eq!(reply.header("content-type"), *content_type, "{path}");
+        let text = String::from_utf8(reply.body.clone()).unwrap();
+        assert!(text.contains(&stranger.base), "{path} names no address");
+        let head = stranger.send(Method::HEAD, path, &[], "").await.status(200);
+        assert_eq!(head.header("content-length"), reply.body.len().to_string(), "{path}");
+        assert!(head.body.is_empty());
+        for method in [Method::POST, Method::PUT, Method::DELETE] {
+            let refused = stranger.send(method, path, &[], "").await.status(405);
+            assert_eq!(refused.header("allow"), "GET,HEAD", "{path}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_is_known_is_not_sent_again() {
+    let stranger = stranger();
+    for (path, _) in DOCUMENTS {
+        let etag = stranger.get(path).await.status(200).header("etag");
+        let again = stranger.send(Method::GET, path, &[("if-none-match", &etag)], "").await.status(304);
+        assert!(again.body.is_empty());
+        assert_eq!(again.header("etag"), etag);
+        stranger.send(Method::GET, path, &[("if-none-match", "\"other\"")], "").await.status(200);
+    }
+}
+
+#[tokio::test]
+async fn pages_load_nothing_and_run_nothing() {
+    for path in ["/", "/docs", "/docs/errors"] {
+        let reply = stranger().get(path).await.status(200);
+        let policy = reply.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(!policy.contains("unsafe"), "{policy}");
+        let text = String::from_utf8(reply.body).unwrap();
+        for never in ["<script", "src=", "@import", "url(", " style=", " onclick="] {
+            assert!(!text.contains(never), "{path} has {never}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_docs_url_leads_to_its_error() {
+    let page = String::from_utf8(stranger().get("/docs/errors").await.status(200).body).unwrap();
+    for code in CODES {
+        assert!(page.contains(&format!("id=\"{}\"", code.code)), "{}", code.code);
+    }
+    let docs_url = stranger().get("/v1/contacts").await.fault(401, "unauthorized").text("/docs_url");
+    assert_eq!(docs_url, format!("{}/docs/errors#unauthorized", stranger().base));
+}
+
+#[tokio::test]
+async fn links_on_the_pages_lead_somewhere() {
+    let stranger = stranger();
+    let mut pages = BTreeMap::new();
+    for path in ["/", "/docs", "/docs/errors"] {
+        pages.insert(path, String::from_utf8(stranger.get(path).await.status(200).body).unwrap());
+    }
+    for (path, text) in &pages {
+        for link in text.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default()) {
+            if link.starts_with("data:") || link == stranger.base {
+                continue;
+            }
+            let (target, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target = if target.is_empty() { path } else { target };
+            let found = stranger.get(target).await.status(200);
+            let has = String::from_utf8_lossy(&found.body).contains(&format!("id=\"{anchor}\""));
+            assert!(anchor.is_empty() || has, "{path} links to {link}");
+        }
+    }
+}
+
+/// The tables are the one place where columns are described; the database must agree.
+#[tokio::test]
+async fn built_in_tables_are_as_they_are_described() {
+    let schema = agent().await.get("/v1/schema").await.status(200).data();
+    let builtin: Vec<&Value> =
+        schema["tables"].as_array().unwrap().iter().filter(|table| table["kind"] == "builtin").collect();
+    assert_eq!(builtin.len(), ENTITIES.len());
+    for table in builtin {
+        let name = table["name"].as_str().unwrap();
+        let described = by_table(name).unwrap_or_else(|| panic!("{name} is not described")).columns();
+        let described: Vec<_> = described.map(|it| (it.name.to_owned(), it.need == Need::Optional)).collect();
+        let there = table["columns"].as_array().unwrap().iter();
+        let there: Vec<_> = there
+            .map(|column| (column["name"].as_str().unwrap().to_owned(), column["nullable"].as_bool().unwrap()))
+            .collect();
+        assert_eq!(there, described, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn example_bodies_make_records_that_have_what_the_schema_requires() {
+    let agent = agent().await;
+    let openapi = openapi().await;
+    for entity in ENTITIES.iter().filter(|entity| entity.writable) {
+        let mut body = example_of(&AGENTCRM.reference.wire, entity);
+        if entity.table == "list_members" {
+            body["list_id"] = agent.get("/v1/lists").await.at("/data/0/id");
+        }
+        let made = agent.post(&format!("/v1/{}", entity.table), Value::Object(body.clone())).await.status(201).data();
+        for (name, value) in &body {
+            assert_eq!(&made[name], value, "{}.{name}", entity.table);
+        }
+        let schema = openapi["components"]["schemas"].as_object().unwrap().iter();
+        let mut schema = schema.filter(|(_, schema)| {
+            schema["description"].as_str().is_some_and(|text| text.starts_with(entity.about))
+                && !schema["required"].is_null()
+        });
+        let required = schema.next().unwrap().1["required"].as_array().unwrap();
+        let shown: Vec<Value> = made.as_object().unwrap().keys().map(|key| json!(key)).collect();
+        assert_eq!(&shown, required, "{}", entity.table);
+    }
+}
+
+#[tokio::test]
+async fn the_example_sql_runs() {
+    let example = openapi().await["components"]["schemas"]["SqlRequest"]["examples"][0].clone();
+    agent().await.post("/v1/sql", example).await.status(200);
+}
+
+/// A value that a parameter's schema allows.
+fn sample(schema: &Value) -> String {
+    match (schema["type"].as_str(), schema["format"].as_str(), &schema["enum"]) {
+        (_, _, Value::Array(values)) => values[0].as_str().unwrap_or_default().to_owned(),
+        (Some("array"), ..) => {
+            let one = sample(&schema["items"]);
+            format!("{one},{one}")
+        }
+        (Some("boolean"), ..) => "true".into(),
+        (Some("integer"), ..) => "7".into(),
+        (_, Some("date"), _) => "2026-11-22".into(),
+        (_, Some("date-time"), _) => "2026-11-22T12:00:00Z".into(),
+        _ => "some words".into(),
+    }
+}
+
+async fn accepts(agent: &Agent, path: &str, query: &[(String, String)]) {
+    let query: Vec<String> = query.iter().map(|(name, value)| format!("{name}={}", value.replace(' ', "+"))).collect();
+    agent.get(&format!("{path}?{}", query.join("&"))).await.status(200);
+}
+
+#[tokio::test]
+async fn every_documented_parameter_of_a_list_is_taken() {
+    let agent = agent().await;
+    let openapi = openapi().await;
+    let mut parameters_tried = 0;
+    for (path, item) in openapi["paths"].as_object().unwrap() {
+        let get = &item["get"];
+        if path.contains('{') || path.ends_with("/search") || get["parameters"].is_null() {
+            continue;
+        }
+        let mut query = Vec::new();
+        for parameter in get["parameters"].as_array().unwrap() {
+            let parameter = match parameter["$ref"].as_str() {
+                Some(pointer) => openapi.pointer(pointer.trim_start_matches('#')).unwrap(),
+                None => parameter,
+            };
+            match parameter["name"].as_str().unwrap() {
+                "cursor" => {}
+                "custom" => query.push(("custom.plan".to_owned(), "pro".to_owned())),
+                name => query.push((name.to_owned(), sample(&parameter["schema"]))),
+            }
+        }
+        parameters_tried += query.len();
+        accepts(&agent, path, &query).await;
+    }
+    assert!(parameters_tried > 300, "{parameters_tried}");
+}
