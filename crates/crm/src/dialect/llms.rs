@@ -105,6 +105,7 @@ pub fn type_name(kind: FieldKind) -> &'static str {
         FieldKind::Email => "citext",
         FieldKind::Emails => "citext[]",
         FieldKind::Integer => "bigint",
+        FieldKind::SmallInteger => "integer",
         FieldKind::Bool => "boolean",
         FieldKind::Date => "date",
         FieldKind::Time => "timestamptz",

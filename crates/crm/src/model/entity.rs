@@ -64,6 +64,8 @@ pub enum FieldKind {
     Email,
     Emails,
     Integer,
+    /// Of 32 bits.
+    SmallInteger,
     Bool,
     Date,
     Time,
@@ -358,7 +360,7 @@ pub const ENTITIES: &[Entity] = &[
         fields: &[
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""renewals""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Renewals""#),
-            field("position", FieldKind::Integer, "Place among the pipelines.").filled().example("1"),
+            field("position", FieldKind::SmallInteger, "Place among the pipelines.").filled().example("1"),
             field("is_default", FieldKind::Bool, "Whether deals that name none go here.").filled(),
         ],
         to_one: &[],
@@ -377,7 +379,7 @@ pub const ENTITIES: &[Entity] = &[
             field("pipeline", FieldKind::Text, "Key of the pipeline.").required().example(r#""sales""#),
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""legal""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Legal review""#),
-            field("position", FieldKind::Integer, "Place within the pipeline.").filled().example("3"),
+            field("position", FieldKind::SmallInteger, "Place within the pipeline.").filled().example("3"),
             field("is_won", FieldKind::Bool, "Whether a deal here is won.").filled(),
             field("is_lost", FieldKind::Bool, "Whether a deal here is lost.").filled(),
         ],

@@ -104,14 +104,15 @@ impl Visit<'_> {
         } else if !signing_up {
             return Err(Fault::Unauthorized { message: "This path needs an API key.".into() });
         }
-        let Some(method) = Method::parse(head.method.as_str()) else {
+        let method = Method::parse(head.method.as_str());
+        if signing_up && method != Some(Method::Post) {
+            return Err(Fault::MethodNotAllowed { allow: vec!["POST"] });
+        }
+        let Some(method) = method else {
             let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
             let allow = (self.dialect.methods)(&segments).into_iter().map(Method::name).collect();
             return Err(Fault::MethodNotAllowed { allow });
         };
-        if signing_up && method != Method::Post {
-            return Err(Fault::MethodNotAllowed { allow: vec!["POST"] });
-        }
         let body = read_body(body).await?;
         let call = Call {
             method,

@@ -35,13 +35,16 @@ pub const FORMS: &[Form] = &[
 
 /// Whether a column of this kind is usefully compared so. More is taken than documentation offers.
 pub fn offered(op: Op, suffix: &str, field: &Field) -> bool {
-    use FieldKind::{Bool, Date, Email, Emails, Id, Ids, Integer, Json, JsonArray, JsonObject, OneOf, Text, Time};
+    use FieldKind::{
+        Bool, Date, Email, Emails, Id, Ids, Integer, Json, JsonArray, JsonObject, OneOf, SmallInteger, Text, Time,
+    };
     let is_time = matches!(field.kind, Date | Time);
+    let is_number = matches!(field.kind, Integer | SmallInteger);
     match op {
-        Op::Eq => matches!(field.kind, Text | Email | Integer | Bool | Date | Time | Id(_) | OneOf(_)),
+        Op::Eq => is_time || is_number || matches!(field.kind, Text | Email | Bool | Id(_) | OneOf(_)),
         Op::Gt => is_time,
-        Op::Gte => is_time || field.kind == Integer,
-        Op::Lte => is_time || (field.kind == Integer && suffix == "_lte"),
+        Op::Gte => is_time || is_number,
+        Op::Lte => is_time || (is_number && suffix == "_lte"),
         Op::Contains | Op::Starts => matches!(field.kind, Text | Email),
         Op::Present => field.need == Need::Optional && !matches!(field.kind, Json | JsonArray | JsonObject),
         Op::Has => matches!(field.kind, Emails | Ids(_)),

@@ -177,7 +177,7 @@ fn schemas(reference: &Reference) -> Value {
 fn parameters() -> Value {
     let query = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "description": about, "schema": schema});
     let header = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "header", "description": about, "schema": schema});
-    let said = || json!({"type": "string", "maxLength": 500, "pattern": "^[!-~]([ -~]*[!-~])?$"});
+    let said = || json!({"type": "string"});
     json!({
         "limit": query("limit", json!({"type": "integer", "minimum": 1, "default": 50}),
             "Rows a page has at most. Above 200 it is taken as 200."),
@@ -189,7 +189,7 @@ fn parameters() -> Value {
             "Show nothing but soft-deleted rows."),
         "idempotency_key": header("Idempotency-Key", json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}),
             "Makes a retry safe: the same key with the same request within 24 hours gets the stored answer, and the work is done once."),
-        "agent": header("X-Agent", said(), "Who is calling; kept with every activity entry that the request causes."),
+        "agent": header("X-Agent", said(), "Who is calling; its first 500 bytes are kept with every activity entry that the request causes."),
         "run_id": header("X-Run-Id", said(), "The run that the request belongs to; kept likewise."),
         "reason": header("X-Reason", said(), "Why it is made; kept likewise."),
     })
