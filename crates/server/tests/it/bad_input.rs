@@ -248,7 +248,7 @@ async fn a_method_that_a_path_lacks_is_a_405_that_names_the_others() {
 #[tokio::test]
 async fn paths_that_lead_nowhere_are_a_404() {
     let agent = agent().await;
-    for path in ["/", "/v1", "/v1/", "/v2/contacts", "/v1/contacts/c_1/x/y", "/v1/sql/x", "/v1//contacts", "/nope"] {
+    for path in ["/v1", "/v1/", "/v2/contacts", "/v1/contacts/c_1/x/y", "/v1/sql/x", "/v1//contacts", "/nope"] {
         agent.get(path).await.fault(404, "not_found");
     }
     agent.get("/v1/contacts/").await.status(200);

@@ -176,7 +176,7 @@ async fn every_documented_parameter_of_a_list_is_taken() {
     let mut parameters_tried = 0;
     for (path, item) in openapi["paths"].as_object().unwrap() {
         let get = &item["get"];
-        if path.contains('{') || get["parameters"].is_null() {
+        if path.contains('{') || path.ends_with("/search") || get["parameters"].is_null() {
             continue;
         }
         let mut query = Vec::new();
