@@ -4,6 +4,7 @@ mod bad_input;
 mod conflicts;
 mod custom_tables;
 mod deadlines;
+mod docs;
 mod filters;
 mod health;
 mod idempotency;
