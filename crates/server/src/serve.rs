@@ -1,7 +1,7 @@
 //! `kith serve`: puts the house together, opens the door, and closes everything in order.
 
 use std::future::Future;
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -190,7 +190,10 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
 }
 
 fn log_to_stderr(config: &Config) {
-    let builder = tracing_subscriber::fmt().with_writer(std::io::stderr).with_max_level(config.log);
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(config.log);
     // A second subscriber in one process (a test that serves twice) keeps the first.
     let _ = match config.log_format {
         LogFormat::Text => builder.try_init(),

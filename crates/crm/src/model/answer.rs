@@ -43,7 +43,12 @@ pub enum Answer {
         created: bool,
     },
     /// One JSON object, as text.
-    Object(String),
+    Object {
+        /// The object.
+        text: String,
+        /// Whether what it tells of is new.
+        created: bool,
+    },
     /// The result of the caller's own SQL.
     Sql(SqlResult),
     /// A new workspace.

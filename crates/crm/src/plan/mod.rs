@@ -156,7 +156,7 @@ impl<'a> Plan<'a> {
             Plan::Schema => {
                 let rows = one(results)?;
                 let text = rows.named(0, "schema").map(|json| String::from_utf8_lossy(json).into_owned());
-                Ok(Outcome::Answer(Answer::Object(text.unwrap_or_default())))
+                Ok(Outcome::Answer(Answer::Object { text: text.unwrap_or_default(), created: false }))
             }
         }
     }

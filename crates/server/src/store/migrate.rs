@@ -13,7 +13,8 @@ use crate::store::cells::{Cells, Place, name};
 use crate::store::control::Control;
 
 /// The control database's migrations, in order; the first is version 1.
-const CONTROL: &[&str] = &[include_str!("../../migrations/control/0001_base.sql")];
+const CONTROL: &[&str] =
+    &[include_str!("../../migrations/control/0001_base.sql"), include_str!("../../migrations/control/0002_people.sql")];
 
 /// The workspace databases' migrations, in order; the first is version 1.
 pub const WORKSPACE: &[&str] = &[

@@ -39,7 +39,8 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
             json::array(&mut out, rows, &json::keys(rows, 0..rows.columns().len(), same));
             close(&mut out, meta, &mut extra);
         }
-        Answer::Object(text) => {
+        Answer::Object { text, created } => {
+            status = if *created { 201 } else { 200 };
             out.extend_from_slice(text.as_bytes());
             close(&mut out, meta, &mut extra);
         }
@@ -75,7 +76,7 @@ fn size(answer: &Answer) -> usize {
         }
         Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
         Answer::Rows { rows, .. } => rows.data_len() + rows.len() * 64,
-        Answer::Object(text) => text.len(),
+        Answer::Object { text, .. } => text.len(),
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }
 }
