@@ -7,6 +7,7 @@ mod deadlines;
 mod docs;
 mod filters;
 mod health;
+mod hostile;
 mod idempotency;
 mod lifecycle;
 mod limits;

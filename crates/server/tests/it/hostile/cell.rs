@@ -3,7 +3,7 @@
 use pg::Conn;
 
 use super::{Scene, outcome_of};
-use crate::support::home;
+use super::arena::home;
 
 async fn names(admin: &mut Conn, sql: &str) -> Vec<String> {
     let rows = admin.query(sql, &[]).await.expect("an answer");
@@ -22,11 +22,11 @@ async fn everybody_may_connect_to_no_database_at_all() {
     assert!(all.len() > 5, "{all:?}");
     // What a workspace's role may connect to is its own database and nothing else.
     let strangers = "SELECT r.rolname || ' in ' || d.datname FROM pg_roles AS r CROSS JOIN pg_database AS d
-                      WHERE r.rolname ~ '^w_' AND has_database_privilege(r.oid, d.oid, 'CONNECT')
+                      WHERE r.rolname ~ '^w_' AND d.datallowconn AND has_database_privilege(r.oid, d.oid, 'CONNECT')
                         AND NOT starts_with(r.rolname, d.datname)";
     assert_eq!(names(&mut admin, strangers).await, Vec::<String>::new(), "roles that may connect elsewhere");
     let more = "SELECT r.rolname || ' in ' || d.datname FROM pg_roles AS r CROSS JOIN pg_database AS d
-                 WHERE r.rolname ~ '^w_' AND (has_database_privilege(r.oid, d.oid, 'CREATE')
+                 WHERE r.rolname ~ '^w_' AND d.datallowconn AND (has_database_privilege(r.oid, d.oid, 'CREATE')
                        OR has_database_privilege(r.oid, d.oid, 'TEMPORARY'))";
     assert_eq!(names(&mut admin, more).await, Vec::<String>::new(), "roles with CREATE or TEMPORARY on a database");
 }
@@ -53,7 +53,7 @@ async fn a_tenants_role_has_no_attributes_and_no_memberships() {
 #[tokio::test]
 async fn a_session_gets_into_no_other_database() {
     let scene = Scene::new(home()).await;
-    let cells = &scene.home.kith.store.cells;
+    let cells = &scene.stage.kith.store.cells;
     let mut admin = scene.administrator("postgres").await;
     let others = names(&mut admin, "SELECT datname FROM pg_database WHERE datallowconn").await;
     let mut refused = 0;

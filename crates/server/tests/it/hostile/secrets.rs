@@ -4,7 +4,7 @@ use reqwest::Method;
 use serde_json::json;
 
 use super::{Scene, outcome};
-use crate::support::home;
+use super::arena::home;
 
 /// A trap that notes whatever it is called with.
 const TRAP: &str = "
@@ -132,16 +132,20 @@ async fn a_signed_context_is_worth_nothing_in_another_transaction() {
     // In psql, too: by one session within its transaction and after it.
     let mut psql = scene.session().await;
     let secret = scene.secret();
-    psql.script(&format!(
-        "begin; select kith.begin_request('{secret}', 'api_key:ak_real', null); insert into contacts (email) values ('r1@a.example');
-         create table copied as select current_setting('kith.context') as context; commit;
-         begin; select set_config('kith.context', (select context from copied), true);
-         insert into contacts (email) values ('r2@a.example'); commit;
-         select set_config('kith.context', (select context from copied), false);
-         insert into contacts (email) values ('r3@a.example')"
-    ))
-    .await
-    .expect("a script");
+    for script in [
+        format!(
+            "begin; select kith.begin_request('{secret}', 'api_key:ak_real', null);
+             insert into contacts (email) values ('r1@a.example');
+             create table copied as select current_setting('kith.context') as context; commit"
+        ),
+        "begin; select set_config('kith.context', (select context from copied), true);
+         insert into contacts (email) values ('r2@a.example'); commit"
+            .into(),
+        "select set_config('kith.context', (select context from copied), false)".into(),
+        "insert into contacts (email) values ('r3@a.example')".into(),
+    ] {
+        psql.script(&script).await.expect("a script");
+    }
     assert_eq!(actors(&scene, "r1@a.example").await, ["api_key:ak_real"]);
     assert_eq!(actors(&scene, "r2@a.example").await, [own.as_str()]);
     assert_eq!(actors(&scene, "r3@a.example").await, [own.as_str()]);
@@ -152,7 +156,7 @@ async fn a_signed_context_is_worth_nothing_in_another_transaction() {
 async fn a_guessed_secret_opens_nothing() {
     let scene = Scene::new(home()).await;
     let before = scene.prepare("select count(*) as v from activity").await.v();
-    let neighbours = scene.home.kith.store.secret_of(&scene.neighbour_place).expose().to_owned();
+    let neighbours = scene.stage.kith.store.secret_of(&scene.neighbour_place).expose().to_owned();
     for secret in ["", "x", "kith", &*scene.place.database, &*neighbours, &scene.attacker.key] {
         for call in [
             "kith.begin_request($1, 'api_key:ak_forged', null)",
