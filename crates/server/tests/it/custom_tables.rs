@@ -1,16 +1,8 @@
 //! Tables that a workspace makes for itself: served at once, whatever becomes of them.
 
-use pg::Conn;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, agent, home};
-
-/// A session of the workspace's own role that Kith knows nothing of, as psql's would be.
-async fn psql(agent: &Agent) -> Conn {
-    let store = &home().kith.store;
-    let place = store.control.places(&agent.workspace_id).await.expect("an answer").remove(0);
-    store.cells.tenant(place.cell, &place.role, &place.database).await.expect("a session")
-}
+use crate::support::{Agent, Reply, agent, psql};
 
 #[tokio::test]
 async fn a_table_is_served_as_soon_as_it_is_made() {

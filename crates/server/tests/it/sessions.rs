@@ -9,7 +9,7 @@ async fn a_role_that_changed_its_password_is_let_in_again() {
     let agent = agent().await;
     agent.sql("alter role current_user password 'mine alone'").await.status(200);
     let store = &home().kith.store;
-    let place = store.control.places(&agent.workspace_id).await.expect("an answer").remove(0);
+    let place = home().place(&agent.workspace_id).await;
     store.pool.evict_database(place.cell, &place.database);
     agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
     assert_eq!(agent.sql("select count(*) as v from contacts").await.status(200).v(), 1);
@@ -22,7 +22,7 @@ async fn a_roles_own_settings_do_not_bind_the_server() {
                     alter role current_user set default_transaction_read_only = on; alter role current_user set datestyle = 'german'";
     agent.sql(settings).await.status(200);
     let store = &home().kith.store;
-    let place = store.control.places(&agent.workspace_id).await.expect("an answer").remove(0);
+    let place = home().place(&agent.workspace_id).await;
     store.pool.evict_database(place.cell, &place.database);
     let made = agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
     assert!(made.text("/data/created_at").ends_with("+00:00"), "{}", made.story());

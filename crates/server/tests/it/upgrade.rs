@@ -36,7 +36,7 @@ async fn version(agent: &Agent) -> i32 {
 /// What the built-in tables of a workspace are, its owner's additions left out.
 async fn shape(agent: &Agent) -> Vec<String> {
     let store = &home().kith.store;
-    let place = store.control.places(&agent.workspace_id).await.expect("an answer").remove(0);
+    let place = home().place(&agent.workspace_id).await;
     let mut admin = store.cells.administer(0, &place.database).await.expect("an administrator");
     let sql = "select concat_ws(' ', relation, kind, name, value) as line from kith_guard.shape
                where name not in ('score', 'mine') order by 1";
@@ -50,7 +50,7 @@ async fn a_workspace_of_version_1_is_upgraded_with_all_that_is_in_it() {
     assert_eq!(version(&agent).await, 1);
     // What its owner did while it was old, in the owner's own session.
     let store = &home().kith.store;
-    let place = store.control.places(&agent.workspace_id).await.expect("an answer").remove(0);
+    let place = home().place(&agent.workspace_id).await;
     let mut owner = store.cells.tenant(0, &place.role, &place.database).await.expect("a session of the owner's");
     owner
         .script(

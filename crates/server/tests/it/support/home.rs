@@ -8,10 +8,16 @@ use std::thread;
 use kith::clock::Clock;
 use kith::config::{Config, LogFormat};
 use kith::serve::{Door, Kith};
+use kith::store::cells::Place;
+use kith::store::secrets::SecretKey;
+use pg::{Conn, Host};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
+use tokio::sync::OnceCell;
 
 use super::{Agent, TempDir, stranger_at};
+
+const SECRET_KEY: &str = "the secret key of the integration tests";
 
 /// The Kith of this process.
 pub struct Home {
@@ -26,22 +32,80 @@ pub struct Home {
 /// The Kith that all tests of this process share; the first who asks starts it.
 pub fn home() -> &'static Home {
     static HOME: OnceLock<Home> = OnceLock::new();
-    HOME.get_or_init(|| {
-        let (tell, told) = mpsc::channel();
-        thread::spawn(move || {
-            let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
-            runtime.block_on(async {
-                let dir = TempDir::new();
-                let kith = Kith::start(&config(&dir), Clock::System).await.expect("a Kith for the tests");
-                let kith: &'static Kith = Box::leak(Box::new(kith));
-                let (listener, base) = listen().await;
-                let home = Home { kith, base, runtime: Handle::current(), _dir: dir };
-                tell.send(home).expect("somebody waits");
-                kith.serve(listener, None, pending()).await
-            })
+    HOME.get_or_init(start)
+}
+
+/// Another one, for tests that would take the server from all others.
+pub fn arena() -> &'static Home {
+    static ARENA: OnceLock<Home> = OnceLock::new();
+    ARENA.get_or_init(start)
+}
+
+fn start() -> Home {
+    let (tell, told) = mpsc::channel();
+    thread::spawn(move || {
+        let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+        runtime.block_on(async {
+            let dir = TempDir::new();
+            let kith = Kith::start(&config(&dir), Clock::System).await.expect("a Kith for the tests");
+            let kith: &'static Kith = Box::leak(Box::new(kith));
+            let (listener, base) = listen().await;
+            let home = Home { kith, base, runtime: Handle::current(), _dir: dir };
+            tell.send(home).expect("somebody waits");
+            kith.serve(listener, None, pending()).await
+        })
+    });
+    told.recv().expect("a Kith that started")
+}
+
+impl Home {
+    /// Where a workspace's data is. Asked on the runtime that serves: the connections of its pools belong to it.
+    pub async fn place(&'static self, workspace_id: &str) -> Place {
+        let workspace_id = workspace_id.to_owned();
+        let places = self.runtime.spawn(async move { self.kith.store.control.places(&workspace_id).await });
+        places.await.expect("an answer").expect("its places").into_iter().next().expect("a place")
+    }
+
+    /// Does something on the runtime that serves.
+    pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
+        self.runtime.spawn(work).await.expect("an end without a panic")
+    }
+
+    /// Runs a statement in the control database, whose rows don't matter.
+    pub async fn control(&'static self, sql: &str, params: &[&str]) {
+        let (sql, params) = (sql.to_owned(), params.iter().map(|it| Some((*it).to_owned())).collect::<Vec<_>>());
+        let done = self.run(async move {
+            let params: Vec<Option<&str>> = params.iter().map(Option::as_deref).collect();
+            self.kith.store.control.query(&sql, &params).await.map(drop)
         });
-        told.recv().expect("a Kith that started")
-    })
+        done.await.expect("a statement that works");
+    }
+}
+
+/// A session of the workspace's own role that Kith knows nothing of, as psql's would be.
+pub async fn psql(agent: &Agent) -> Conn {
+    let place = home().place(&agent.workspace_id).await;
+    home().kith.store.cells.tenant(place.cell, &place.role, &place.database).await.expect("a session")
+}
+
+/// Where a second Kith serves the same database, as another process would.
+pub async fn other_process() -> &'static str {
+    static OTHER: OnceCell<String> = OnceCell::const_new();
+    OTHER.get_or_init(|| home().run(start_another())).await
+}
+
+async fn start_another() -> String {
+    let target = home().kith.store.cells.target(0);
+    let Host::Unix(dir) = &target.host else { panic!("an embedded server has a socket: {target:?}") };
+    let password = SecretKey::from_text(SECRET_KEY).expect("a key").derive("superuser", "postgres");
+    let (dir, port) = (dir.display(), target.port);
+    let url = format!("postgres://postgres:{}@/postgres?host={dir}&port={port}", password.expose());
+    let config = Config { database_url: Some(url), warm_databases: 0, ..config(&home()._dir) };
+    let kith = Kith::start(&config, Clock::System).await.expect("a second Kith");
+    let kith: &'static Kith = Box::leak(Box::new(kith));
+    let (listener, base) = listen().await;
+    tokio::spawn(async move { kith.serve(listener, None, pending()).await });
+    base
 }
 
 fn config(dir: &TempDir) -> Config {
@@ -52,7 +116,7 @@ fn config(dir: &TempDir) -> Config {
         public_url: None,
         rate_limit: 0,
         warm_databases: 4,
-        secret_key: Some("the secret key of the integration tests".into()),
+        secret_key: Some(SECRET_KEY.into()),
         log: tracing::Level::WARN,
         log_format: LogFormat::Text,
     }

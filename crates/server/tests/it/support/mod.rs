@@ -9,7 +9,7 @@ mod reply;
 pub use agent::{Agent, stranger_at};
 pub use child::Child;
 pub use dir::TempDir;
-pub use home::{agent, agent_at, door, home, stranger};
+pub use home::{Home, agent, agent_at, arena, door, home, other_process, psql, stranger};
 pub use reply::Reply;
 
 use serde_json::Value;
