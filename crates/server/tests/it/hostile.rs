@@ -1,7 +1,6 @@
 //! Attacks, by a workspace on everything around it. What is asserted after each is always the same: a neighbour is
 //! answered, the attacker's own REST is right, and the feed says the truth.
 
-mod arena;
 mod attacks;
 mod cell;
 mod floods;
@@ -17,15 +16,14 @@ use kith::store::cells::Place;
 use pg::Conn;
 use serde_json::{Value, json};
 
-use self::arena::Stage;
-use crate::support::{Agent, Reply, stranger_at};
+use crate::support::{Agent, Home, Reply, stranger_at};
 
 /// A neighbour must be answered within two seconds; this much more is for what else runs on the machine.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A workspace that attacks, and one beside it in the same cell.
 struct Scene {
-    stage: &'static Stage,
+    home: &'static Home,
     attacker: Agent,
     place: Place,
     neighbour: Agent,
@@ -34,14 +32,14 @@ struct Scene {
 }
 
 impl Scene {
-    async fn new(stage: &'static Stage) -> Scene {
-        let attacker = stranger_at(&stage.base).with_workspace().await;
-        let neighbour = stranger_at(&stage.base).with_workspace().await;
+    async fn new(home: &'static Home) -> Scene {
+        let attacker = stranger_at(&home.base).with_workspace().await;
+        let neighbour = stranger_at(&home.base).with_workspace().await;
         let contact = neighbour.post("/v1/contacts", json!({"email": "n@b.example", "first_name": "Nell"})).await;
-        let place = stage.place(&attacker.workspace_id).await;
-        let neighbour_place = stage.place(&neighbour.workspace_id).await;
+        let place = home.place(&attacker.workspace_id).await;
+        let neighbour_place = home.place(&neighbour.workspace_id).await;
         let neighbour_contact = contact.status(201).id();
-        Scene { stage, attacker, place, neighbour, neighbour_contact, neighbour_place }
+        Scene { home, attacker, place, neighbour, neighbour_contact, neighbour_place }
     }
 
     /// Runs the attacker's SQL, which must work.
@@ -62,18 +60,18 @@ impl Scene {
     }
 
     async fn session_as(&self, role: &str) -> Conn {
-        let opened = self.stage.kith.store.cells.tenant(self.place.cell, role, &self.place.database).await;
+        let opened = self.home.kith.store.cells.tenant(self.place.cell, role, &self.place.database).await;
         opened.unwrap_or_else(|error| panic!("{role}: {error:?}"))
     }
 
     /// A session of the cell's administrator in a database.
     async fn administrator(&self, database: &str) -> Conn {
-        self.stage.kith.store.cells.administer(self.place.cell, database).await.expect("the administrator's session")
+        self.home.kith.store.cells.administer(self.place.cell, database).await.expect("the administrator's session")
     }
 
     /// The secret with which the server names actors in the attacker's database.
     fn secret(&self) -> String {
-        self.stage.kith.store.secret_of(&self.place).expose().to_owned()
+        self.home.kith.store.secret_of(&self.place).expose().to_owned()
     }
 
     /// What an attack leaves behind: nothing. The neighbour answers in time, and the attacker's own REST writes
@@ -122,7 +120,10 @@ impl Scene {
             }
         }
         let created = data["created_at"].as_str().unwrap_or_default();
-        if !(created.starts_with("20") && created.contains('T') && (created.ends_with("+00:00") || created.ends_with('Z'))) {
+        if !(created.starts_with("20")
+            && created.contains('T')
+            && (created.ends_with("+00:00") || created.ends_with('Z')))
+        {
             return Err(format!("after {after} created_at is {created:?}"));
         }
         let filtered = self.attacker.get(&format!("/v1/contacts?email={email}&limit=1")).await;

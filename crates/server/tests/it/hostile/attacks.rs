@@ -4,7 +4,7 @@ use crm::model::split::statements;
 use pg::Conn;
 
 use super::{Scene, is_true, outcome, outcome_of};
-use super::arena::home;
+use crate::support::home;
 
 const ATTACKS: &str = include_str!("../data/attacks.sql");
 
@@ -32,9 +32,13 @@ enum Entry {
 fn read(text: &str) -> Vec<Entry> {
     let mut entries = Vec::new();
     for line in text.lines() {
+        if line.starts_with("--   ") {
+            continue;
+        }
         if let Some(class) = line.strip_prefix("-- == ") {
             entries.push(Entry::Class(class.to_owned()));
-        } else if let (Some(check), Some(Entry::Attack(attack))) = (line.strip_prefix("-- check: "), entries.last_mut()) {
+        } else if let (Some(check), Some(Entry::Attack(attack))) = (line.strip_prefix("-- check: "), entries.last_mut())
+        {
             attack.checks.push(check.to_owned());
         } else if let (Some(head), true) = (line.strip_prefix("-- "), line.matches(" | ").count() >= 2) {
             let mut parts = head.rsplitn(3, " | ").map(str::to_owned);
@@ -77,7 +81,7 @@ async fn every_attack_is_refused_or_changes_nothing() {
         ("{{viewer_direct}}", viewer_direct.clone()),
         ("{{other}}", scene.neighbour_place.role.to_string()),
         ("{{secret}}", scene.secret()),
-        ("{{other_secret}}", scene.stage.kith.store.secret_of(&scene.neighbour_place).expose().to_owned()),
+        ("{{other_secret}}", scene.home.kith.store.secret_of(&scene.neighbour_place).expose().to_owned()),
     ];
     let fill = |text: &str| places.iter().fold(text.to_owned(), |text, (mark, value)| text.replace(mark, value));
     let mut witness = scene.session().await;
@@ -136,7 +140,7 @@ async fn end_of_class(scene: &Scene, class: &str, offences: &mut Vec<String>) {
 
 /// What people connect as: members of the workspace's roles, with nothing of their own.
 async fn make_people(scene: &Scene, direct: &str, viewer_direct: &str) {
-    let cells = &scene.stage.kith.store.cells;
+    let cells = &scene.home.kith.store.cells;
     let (database, role, viewer) = (&scene.place.database, &scene.place.role, &scene.place.viewer);
     let script = format!(
         "CREATE ROLE {direct} LOGIN IN ROLE {role} PASSWORD '{}'; ALTER ROLE {direct} SET role = '{role}';

@@ -3,7 +3,7 @@
 use pg::Conn;
 
 use super::{Scene, outcome_of};
-use super::arena::home;
+use crate::support::home;
 
 async fn names(admin: &mut Conn, sql: &str) -> Vec<String> {
     let rows = admin.query(sql, &[]).await.expect("an answer");
@@ -16,7 +16,7 @@ async fn everybody_may_connect_to_no_database_at_all() {
     let mut admin = scene.administrator("postgres").await;
     // Without an ACL of its own a database is open to PUBLIC; acldefault() says so.
     let open = "SELECT d.datname FROM pg_database AS d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
-                 WHERE a.grantee = 0";
+                 WHERE a.grantee = 0 AND d.datallowconn";
     assert_eq!(names(&mut admin, open).await, Vec::<String>::new(), "databases on which PUBLIC has a right");
     let all = names(&mut admin, "SELECT datname FROM pg_database").await;
     assert!(all.len() > 5, "{all:?}");
@@ -53,7 +53,7 @@ async fn a_tenants_role_has_no_attributes_and_no_memberships() {
 #[tokio::test]
 async fn a_session_gets_into_no_other_database() {
     let scene = Scene::new(home()).await;
-    let cells = &scene.stage.kith.store.cells;
+    let cells = &scene.home.kith.store.cells;
     let mut admin = scene.administrator("postgres").await;
     let others = names(&mut admin, "SELECT datname FROM pg_database WHERE datallowconn").await;
     let mut refused = 0;

@@ -6,8 +6,8 @@ use futures_util::future::join_all;
 use serde_json::json;
 
 use super::{Scene, outcome, outcome_of};
-use super::arena::arena;
 use crate::support::Reply;
+use crate::support::arena;
 
 /// What an overloaded workspace's own requests may come to.
 #[track_caller]
@@ -71,7 +71,7 @@ async fn a_hundred_requests_at_once_are_served_or_put_off() {
 #[tokio::test]
 async fn connections_of_its_own_are_counted() {
     let scene = Scene::new(arena()).await;
-    let cells = &scene.stage.kith.store.cells;
+    let cells = &scene.home.kith.store.cells;
     let (mut open, mut refused) = (Vec::new(), 0);
     for _ in 0..60 {
         match cells.tenant(scene.place.cell, &scene.place.role, &scene.place.database).await {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Scene, outcome};
-use super::arena::home;
+use crate::support::home;
 
 /// Settings by which answers would be wrong, or not come at all.
 const SETTINGS: &[(&str, &str)] = &[

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use super::{Scene, outcome};
-use super::arena::home;
+use crate::support::home;
 
 /// Settings that would spoil or end every session that begins with them.
 const SETTINGS: &[&str] = &[
@@ -51,7 +51,7 @@ const SETTINGS: &[&str] = &[
 
 /// The workspace's next request needs a new log-in.
 fn close_all(scene: &Scene) {
-    let pool = &scene.stage.kith.store.pool;
+    let pool = &scene.home.kith.store.pool;
     for role in [&scene.place.role, &scene.place.viewer] {
         pool.evict_role(scene.place.cell, role);
     }
@@ -170,7 +170,8 @@ async fn more_than_that_is_refused() {
         let reply = scene.attacker.sql(sql).await;
         // A warning is as good where nothing comes of it: what was granted to PUBLIC, another test looks for.
         let came = outcome(&reply);
-        if !["42501", "25001", "0A000", "0LP01", "2BP01", "55006"].contains(&came.as_str()) && !sql.starts_with("grant connect")
+        if !["42501", "25001", "0A000", "0LP01", "2BP01", "55006"].contains(&came.as_str())
+            && !sql.starts_with("grant connect")
         {
             offences.push(reply.story());
         }
