@@ -23,6 +23,7 @@ const REMEMBERED: usize = 100_000;
 #[derive(Clone, Default)]
 pub struct Keys {
     known: Arc<RwLock<HashMap<[u8; 32], Arc<Known>>>>,
+    windows: Arc<Mutex<HashMap<[u8; 32], Arc<Window>>>>,
     upgrading: Arc<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
@@ -34,7 +35,7 @@ pub struct Known {
     /// Who shows it; the stage is for the moment to say.
     who: Who,
     /// How often it was used this minute.
-    pub window: Window,
+    pub window: Arc<Window>,
 }
 
 /// A caller that showed a key.
@@ -49,6 +50,11 @@ pub struct Caller {
 }
 
 impl Keys {
+    /// Forgets what keys open, as after one was ended: each is looked up again when it is next shown.
+    pub fn forget(&self) {
+        self.known.write().expect("no panic while keys are locked").clear();
+    }
+
     /// The caller with this Bearer token. A token that is no key of ours is 401, never anonymous.
     pub async fn caller(&self, store: &Store, clock: &Clock, token: &str) -> Result<Caller, Fault> {
         let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
@@ -90,13 +96,22 @@ impl Keys {
             mode: access.mode,
             stage: Stage::Claimed,
         };
-        let key = Arc::new(Known { access, who, window: Window::default() });
+        let key = Arc::new(Known { access, who, window: self.window(hash) });
         let mut known = self.known.write().expect("no panic while keys are locked");
         if known.len() >= REMEMBERED {
             known.clear();
         }
         known.insert(hash, key.clone());
         Ok(key)
+    }
+
+    /// A key's count of requests, which outlives what is remembered of the key.
+    fn window(&self, hash: [u8; 32]) -> Arc<Window> {
+        let mut windows = self.windows.lock().expect("no panic while windows are locked");
+        if windows.len() >= REMEMBERED {
+            windows.clear();
+        }
+        windows.entry(hash).or_default().clone()
     }
 
     /// A workspace made by an older Kith is brought up to date before its first request is answered.

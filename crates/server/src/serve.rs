@@ -24,7 +24,7 @@ use crate::door::{self, House, Peer};
 use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
-use crate::work::reap;
+use crate::work::{reap, watch};
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
@@ -63,6 +63,7 @@ pub struct Kith {
     rate_limit: u32,
     metrics: PrometheusHandle,
     database_taken: Arc<Notify>,
+    keys: Keys,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -78,9 +79,12 @@ impl Kith {
         }
         let database_taken = Arc::new(Notify::new());
         let warming = provision::keep_warm(store.clone(), config.warm_databases, database_taken.clone());
-        let tasks = vec![tokio::spawn(warming), tokio::spawn(reap::run(store.clone(), clock.clone()))];
+        let keys = Keys::default();
+        let watching = watch::run(store.clone(), keys.clone());
+        let reaping = reap::run(store.clone(), clock.clone());
+        let tasks = vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching)];
         let rate_limit = config.rate_limit;
-        Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, tasks })
+        Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, keys, tasks })
     }
 
     /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
@@ -115,7 +119,7 @@ impl Kith {
             door.public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
         let house = House {
             store: self.store.clone(),
-            keys: Keys::default(),
+            keys: self.keys.clone(),
             rate_limit: door.rate_limit,
             sign_ups: Arc::default(),
             clock: door.clock,

@@ -134,6 +134,11 @@ impl Table {
         }
     }
 
+    /// The unique index of that name.
+    pub fn unique(&self, name: &str) -> Option<&UniqueIndex> {
+        self.unique.iter().find(|index| index.name == name)
+    }
+
     /// What the activity feed calls a row of this table.
     pub fn subject(&self) -> &str {
         self.entity().map_or(&self.name, |entity| entity.name)

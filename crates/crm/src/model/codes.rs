@@ -94,6 +94,18 @@ pub const CODES: &[Code] = &[
         "PATCH the record `existing_id` instead of creating another.",
     ),
     code(
+        "last_owner",
+        &[409],
+        "The member is the workspace's last owner, who can neither leave nor become less.",
+        "Make somebody else an owner first.",
+    ),
+    code(
+        "cannot_delete_default",
+        &[409],
+        "The default pipeline can't be deleted or unset.",
+        "Make another pipeline the default first.",
+    ),
+    code(
         "still_referenced",
         &[409],
         "The record can't be deleted for good while others refer to it.",

@@ -85,6 +85,15 @@ pub enum Fault {
         /// The record that has the key.
         existing_id: Option<String>,
     },
+    /// What is asked stands against what is there, under a code of its own: 409.
+    Refused {
+        /// The code.
+        code: &'static str,
+        /// Why.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+    },
     /// An Idempotency-Key that was used for another request.
     IdempotencyConflict,
     /// An Idempotency-Key whose first request is still being served.
@@ -209,6 +218,7 @@ impl Fault {
             Fault::WorkspaceReadOnly => "workspace_read_only",
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => "not_found",
             Fault::Conflict { .. } => "conflict",
+            Fault::Refused { code, .. } => code,
             Fault::IdempotencyConflict => "idempotency_conflict",
             Fault::IdempotencyInProgress => "idempotency_in_progress",
             Fault::StillReferenced { .. } => "still_referenced",
@@ -234,6 +244,7 @@ impl Fault {
             Fault::MethodNotAllowed { .. } => 405,
             Fault::StatementTimeout { .. } => 408,
             Fault::Conflict { .. }
+            | Fault::Refused { .. }
             | Fault::IdempotencyConflict
             | Fault::IdempotencyInProgress
             | Fault::StillReferenced { .. } => 409,
@@ -257,6 +268,7 @@ impl Fault {
             | Fault::Forbidden { message }
             | Fault::Conflict { message, .. }
             | Fault::StillReferenced { message, .. }
+            | Fault::Refused { message, .. }
             | Fault::ValidationFailed { message, .. }
             | Fault::InvalidMetadata { message, .. }
             | Fault::RateLimited { message, .. }
@@ -295,7 +307,9 @@ impl Fault {
     /// What to do about it, where there is something to say.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Fault::Invalid { hint, .. } | Fault::ValidationFailed { hint, .. } => hint.clone(),
+            Fault::Invalid { hint, .. } | Fault::ValidationFailed { hint, .. } | Fault::Refused { hint, .. } => {
+                hint.clone()
+            }
             Fault::Unknown { nearest, .. } | Fault::NoSuchTable { nearest, .. } => {
                 nearest.as_ref().map(|name| format!("Did you mean \"{name}\"?"))
             }

@@ -1,6 +1,11 @@
 //! People and what is theirs: accounts, sessions, workspaces, keys, members. The control plane's hall: each act takes
 //! who is asking and gives an answer, whichever door it came through. Knows nothing of axum.
 
+pub mod claims;
+pub mod desk;
+pub mod keyring;
+pub mod members;
+
 use std::net::IpAddr;
 
 use crm::model::fault::Fault;

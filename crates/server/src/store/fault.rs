@@ -24,16 +24,21 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
         "23505" => {
             return Trouble::Taken { message: message(), constraint: error.constraint.clone().unwrap_or_default() };
         }
-        // The table is not what the catalog said: undefined column, table, or a parameter of another type.
-        "42703" | "42P01" | "42804" | "42P18" => return Trouble::CatalogIsOld(of_sql(*error)),
+        // The table is not what the catalog said: undefined column, table or operator, a parameter of another type, a
+        // column that is generated, or a `deleted_at` where there was none.
+        "42703" | "42P01" | "42883" | "42804" | "42P18" | "428C9" | "42702" => {
+            return Trouble::CatalogIsOld(of_sql(*error));
+        }
         "23503" if deleting => {
             Fault::StillReferenced { message: message(), constraint: error.constraint.clone().unwrap_or_default() }
         }
-        "23502" | "23503" | "23514" | "23P01" | "P0001" | "44000" | "428C9" => {
+        "23502" | "23503" | "23514" | "23P01" | "P0001" | "44000" => {
             Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() }
         }
         INVALID_METADATA => Fault::InvalidMetadata { message: error.message.clone(), field: error.detail.clone() },
-        code if code.starts_with("22") => return Trouble::Fault(of_value(&error, labels)),
+        "KP001" => Fault::Refused { code: "cannot_delete_default", message: message(), hint: error.hint.clone() },
+        "KP002" => Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() },
+        code if code.starts_with("22") => return of_value(&error, labels),
         "42501" => Fault::Forbidden { message: error.message.clone() },
         "25006" => Fault::Forbidden { message: "This key can read, not write.".into() },
         _ => of_sql(*error),
@@ -41,16 +46,19 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
 }
 
 /// A value that does not fit its type: 400 naming the field and the type.
-fn of_value(error: &ServerError, labels: &[Label]) -> Fault {
+fn of_value(error: &ServerError, labels: &[Label]) -> Trouble {
     let label = parameter_number(error).and_then(|number| labels.get(number - 1));
-    match label {
-        Some(Label::Column(name)) => Fault::invalid(format!("\"{name}\": {}.", error.message)),
+    Trouble::Fault(match label {
+        // It was put into the form that the column took when the catalog was read.
+        Some(Label::Column(name)) => {
+            return Trouble::CatalogIsOld(Fault::invalid(format!("\"{name}\": {}.", error.message)));
+        }
         Some(Label::Filter(name)) => Fault::invalid(format!("{name}: {}.", error.message)),
         Some(Label::Cursor) => Fault::InvalidCursor,
         // An id that is no value of the key's type names no row.
         Some(Label::Id) => Fault::NotFound { table: "this table".into(), id: "this id".into() },
         Some(Label::Own) | None => Fault::Invalid { message: sentence(error), hint: error.hint.clone() },
-    }
+    })
 }
 
 /// `$3` of "unnamed portal parameter $3 = '…'", which PostgreSQL says of a parameter that it can't read.

@@ -1,3 +1,4 @@
 //! What happens afterwards, without a request: nothing here is on a caller's way.
 
 pub mod reap;
+pub mod watch;

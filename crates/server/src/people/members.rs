@@ -1,0 +1,176 @@
+//! Who belongs to a workspace: listed, invited, accepted, given another role, removed. The last owner can't leave.
+
+use serde_json::{Value, json};
+
+use crm::model::answer::Answer;
+use crm::model::call::Call;
+use crm::model::fault::Fault;
+use crm::model::id;
+
+use crate::clock::{iso, random};
+use crate::keys;
+use crate::people::claims::LIVE_PREFIX;
+use crate::people::desk::{Desk, Rank};
+use crate::store::belongings::{Act, NewKey};
+use crate::store::fault::of_connection;
+
+/// What an invitation's token begins with.
+const TOKEN_PREFIX: &str = "inv_";
+/// How long an invitation holds, in seconds.
+const INVITE_SECONDS: i64 = 7 * 24 * 60 * 60;
+/// Entries of the audit that are shown at most.
+const AUDIT_ENTRIES: usize = 200;
+
+/// The members.
+pub async fn list(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
+    let member = desk.member(workspace_id).await?;
+    let text = desk.store.control.list_members(member.workspace_id).await.map_err(of_connection)?;
+    Ok(Answer::Object { text, created: false })
+}
+
+/// Removes a member: their keys end at once. Owners remove anybody; anybody may leave.
+pub async fn remove(desk: &Desk<'_>, workspace_id: &str, user_id: &str) -> Result<Answer, Fault> {
+    let member = desk.member(workspace_id).await?;
+    if member.rank != Rank::Owner && member.person.id != user_id {
+        return Err(Fault::Forbidden { message: "Only an owner may remove others.".into() });
+    }
+    let (act_id, now) = (desk.clock.id("au"), desk.now());
+    let word = desk.store.control.remove_member(member.act(&act_id, &now), user_id).await.map_err(of_connection)?;
+    done(desk, word, user_id)?;
+    Ok(Answer::Object { text: json!({"id": user_id, "deleted_at": now}).to_string(), created: false })
+}
+
+/// Gives a member another role: `{role}`. Keys above it end.
+pub async fn change_role(desk: &Desk<'_>, workspace_id: &str, user_id: &str, call: &Call<'_>) -> Result<Answer, Fault> {
+    let member = desk.owner(workspace_id).await?;
+    let body = call.object()?;
+    only(&body, &["role"])?;
+    let rank = role(&body)?.ok_or_else(|| Fault::invalid("\"role\" is needed: owner, member or viewer."))?;
+    let (act_id, now) = (desk.clock.id("au"), desk.now());
+    let act = member.act(&act_id, &now);
+    let word = desk.store.control.change_role(act, user_id, rank.name()).await.map_err(of_connection)?;
+    done(desk, word, user_id)?;
+    let text = json!({"user_id": user_id, "workspace_id": workspace_id, "role": rank.name()}).to_string();
+    Ok(Answer::Object { text, created: false })
+}
+
+fn done(desk: &Desk<'_>, word: Option<String>, user_id: &str) -> Result<(), Fault> {
+    match word.as_deref() {
+        Some("last_owner") => Err(Fault::Refused {
+            code: "last_owner",
+            message: "This is the workspace's last owner.".into(),
+            hint: Some("Make somebody else an owner first.".into()),
+        }),
+        Some(_) => {
+            desk.keys.forget();
+            Ok(())
+        }
+        None => Err(Fault::NotFound { table: "the members".into(), id: user_id.to_owned() }),
+    }
+}
+
+/// An invitation, as it is to be mailed.
+#[derive(Debug)]
+pub struct Invitation {
+    /// What the caller gets.
+    pub answer: Answer,
+    /// Where the letter goes.
+    pub email: String,
+    /// The page where it is accepted.
+    pub accept_url: String,
+}
+
+/// Invites by e-mail: `{workspace_id, email, role?}`.
+pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Invitation, Fault> {
+    let body = call.object()?;
+    only(&body, &["workspace_id", "email", "role"])?;
+    let Some(Value::String(workspace_id)) = body.get("workspace_id") else {
+        return Err(Fault::invalid("\"workspace_id\" is needed: the workspace to invite to."));
+    };
+    let email = match body.get("email") {
+        Some(Value::String(email)) => normal_email(email)?,
+        _ => return Err(Fault::invalid("\"email\" is needed: whom to invite.")),
+    };
+    let rank = role(&body)?.unwrap_or(Rank::Member);
+    if rank == Rank::Owner {
+        return Err(Fault::invalid_with_hint(
+            "An invitation makes a member or a viewer.",
+            "PATCH /v1/members makes a member an owner, once they have accepted.",
+        ));
+    }
+    let member = desk.owner(workspace_id).await?;
+    let token = format!("{TOKEN_PREFIX}{}", id::token(&random::<40>()));
+    let (invite_id, act_id, now) = (desk.clock.id("inv"), desk.clock.id("au"), desk.now());
+    let expires_at = iso(desk.clock.unix_seconds() + INVITE_SECONDS);
+    let act = member.act(&act_id, &now);
+    let hash = keys::hash(&token);
+    desk.store.control.invite(act, &invite_id, &email, rank.name(), &hash, &expires_at).await.map_err(of_connection)?;
+    let accept_url = format!("{}/invite/{token}", desk.public_url);
+    let text = json!({"id": invite_id, "workspace_id": workspace_id, "email": email, "role": rank.name(),
+        "token": token, "accept_url": accept_url, "expires_at": expires_at});
+    Ok(Invitation { answer: Answer::Object { text: text.to_string(), created: true }, email, accept_url })
+}
+
+/// Accepts an invitation, which is for its own e-mail address alone.
+pub async fn accept(desk: &Desk<'_>, token: &str) -> Result<Answer, Fault> {
+    let person = desk.visitor.person()?;
+    let (hash, now) = (keys::hash(token), desk.now());
+    let found = desk.store.control.find_invite(&hash, &now).await.map_err(of_connection)?;
+    let gone = || Fault::NotFound { table: "the open invitations".into(), id: "this token".into() };
+    let (workspace_id, email, role) = found.ok_or_else(gone)?;
+    if email != person.email {
+        return Err(Fault::Forbidden { message: "This invitation is for another e-mail address.".into() });
+    }
+    let api_key = keys::make(LIVE_PREFIX);
+    let (key_id, act_id) = (desk.clock.id("ak"), desk.clock.id("au"));
+    let act = Act { id: &act_id, workspace_id: &workspace_id, user_id: &person.id, now: &now };
+    let key = NewKey {
+        id: &key_id,
+        hash: keys::hash(&api_key),
+        hint: &keys::hint(&api_key, LIVE_PREFIX),
+        name: None,
+        dialect: "agentcrm",
+        mode: "live",
+        role: &role,
+    };
+    let role = desk.store.control.accept_invite(act, &hash, &key).await.map_err(of_connection)?.ok_or_else(gone)?;
+    let text = json!({"workspace_id": workspace_id, "role": role, "api_key": api_key}).to_string();
+    Ok(Answer::Object { text, created: false })
+}
+
+/// Who did what with the workspace, the newest first. For owners.
+pub async fn audit(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
+    let member = desk.owner(workspace_id).await?;
+    let text = desk.store.control.audit(member.workspace_id, AUDIT_ENTRIES).await.map_err(of_connection)?;
+    Ok(Answer::Object { text, created: false })
+}
+
+fn role(body: &serde_json::Map<String, Value>) -> Result<Option<Rank>, Fault> {
+    match body.get("role") {
+        None | Some(Value::Null) => Ok(None),
+        Some(role) => match role.as_str().and_then(Rank::parse) {
+            Some(rank) => Ok(Some(rank)),
+            None => {
+                Err(Fault::invalid_with_hint(format!("There is no role {role}."), "role is owner, member or viewer."))
+            }
+        },
+    }
+}
+
+fn only(body: &serde_json::Map<String, Value>, known: &[&str]) -> Result<(), Fault> {
+    match body.keys().find(|key| !known.contains(&key.as_str())) {
+        None => Ok(()),
+        Some(unknown) => Err(Fault::unknown_field(unknown, known.iter().copied())),
+    }
+}
+
+/// An address as it is stored: trimmed, in lower case, with one @ in it.
+pub fn normal_email(text: &str) -> Result<String, Fault> {
+    let email = text.trim().to_lowercase();
+    let is_plausible = email.len() <= 254
+        && !email.chars().any(|character| character.is_whitespace() || character.is_control())
+        && email
+            .split_once('@')
+            .is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.') && !domain.contains('@'));
+    if is_plausible { Ok(email) } else { Err(Fault::invalid(format!("\"{text}\" is no e-mail address."))) }
+}

@@ -1,0 +1,393 @@
+//! The control plane's statements about what belongs to whom: workspaces claimed, keys, members, invites, the audit.
+//!
+//! What must hold together is one statement: it happens whole or not at all, whoever else is at it.
+
+use pg::Error;
+use pg::rows::Rows;
+
+use crate::store::control::Control;
+use crate::store::secrets::hex;
+
+/// Tells every process that what it remembers of keys and sessions may be old.
+const CHANGED: &str = "nextval('access_changes') AS changed";
+
+/// A key that is about to be.
+#[derive(Debug)]
+pub struct NewKey<'a> {
+    /// `ak_…`
+    pub id: &'a str,
+    /// SHA-256 of the whole key.
+    pub hash: [u8; 32],
+    /// What people tell it by.
+    pub hint: &'a str,
+    /// What it is called.
+    pub name: Option<&'a str>,
+    /// `agentcrm` or `relm`
+    pub dialect: &'a str,
+    /// `live` or `test`
+    pub mode: &'a str,
+    /// `owner`, `member` or `viewer`
+    pub role: &'a str,
+}
+
+/// Who does it and when: what every entry of the audit begins with.
+#[derive(Clone, Copy, Debug)]
+pub struct Act<'a> {
+    /// The entry's id, `au_…`.
+    pub id: &'a str,
+    /// The workspace.
+    pub workspace_id: &'a str,
+    /// The person, `u_…`.
+    pub user_id: &'a str,
+    /// Now, ISO 8601.
+    pub now: &'a str,
+}
+
+impl Control {
+    /// Gives an unclaimed workspace to a person: ends its keys, makes the person its owner and makes a live key, all at
+    /// once. Of two who try at once, one wins. `born_after` is the moment before which workspaces are beyond claiming.
+    pub async fn claim(&self, act: Act<'_>, key: &NewKey<'_>, born_after: &str) -> Result<bool, Error> {
+        let hash = bytea(&key.hash);
+        let rows = self
+            .query(
+                &format!(
+                    "WITH claimed AS (
+                         UPDATE workspaces SET claimed_at = $4::timestamptz
+                         WHERE id = $2 AND claimed_at IS NULL AND created_at > $8::timestamptz RETURNING id),
+                     ended AS (
+                         UPDATE api_keys SET revoked_at = $4::timestamptz
+                         WHERE workspace_id = (SELECT id FROM claimed) AND revoked_at IS NULL),
+                     member AS (
+                         INSERT INTO members (workspace_id, user_id, role, created_at)
+                         SELECT id, $3, 'owner', $4::timestamptz FROM claimed),
+                     key AS (
+                         INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
+                         SELECT $5, id, $3, $6::bytea, $7, 'claim', 'agentcrm', 'live', 'owner', $4::timestamptz FROM claimed),
+                     entry AS (
+                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
+                         SELECT $1, id, $4::timestamptz, 'user:' || $3, 'workspace.claimed', id FROM claimed)
+                     SELECT id, {CHANGED} FROM claimed"
+                ),
+                &[
+                    Some(act.id),
+                    Some(act.workspace_id),
+                    Some(act.user_id),
+                    Some(act.now),
+                    Some(key.id),
+                    Some(&hash),
+                    Some(key.hint),
+                    Some(born_after),
+                ],
+            )
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Whether there is such a workspace, and whether somebody owns it.
+    pub async fn is_claimed(&self, workspace_id: &str) -> Result<Option<bool>, Error> {
+        let sql = "SELECT claimed_at IS NOT NULL AS claimed FROM workspaces WHERE id = $1";
+        let rows = self.query(sql, &[Some(workspace_id)]).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(rows.get::<String>(0, "claimed")? == "t"))
+    }
+
+    /// What a person may do in a workspace; nothing if they are no member.
+    pub async fn membership(&self, workspace_id: &str, user_id: &str) -> Result<Option<String>, Error> {
+        let sql = "SELECT role FROM members WHERE workspace_id = $1 AND user_id = $2";
+        let rows = self.query(sql, &[Some(workspace_id), Some(user_id)]).await?;
+        if rows.is_empty() { Ok(None) } else { rows.get(0, "role").map(Some) }
+    }
+
+    /// The workspace's keys that work, as a JSON array. Nothing in it opens anything.
+    pub async fn list_keys(&self, workspace_id: &str) -> Result<String, Error> {
+        let sql =
+            "SELECT COALESCE(jsonb_agg(jsonb_build_object('id', id, 'name', name, 'hint', hint, 'dialect', dialect,
+                       'mode', mode, 'role', role, 'user_id', user_id, 'created_at', created_at,
+                       'last_used_at', last_used_at) ORDER BY created_at DESC, id DESC), '[]')::text AS keys
+                   FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL";
+        self.query(sql, &[Some(workspace_id)]).await?.get(0, "keys")
+    }
+
+    /// Makes a key for a person.
+    pub async fn create_key(&self, act: Act<'_>, key: &NewKey<'_>) -> Result<(), Error> {
+        let hash = bytea(&key.hash);
+        self.query(
+            "WITH key AS (
+                 INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
+                 VALUES ($5, $2, $3, $6::bytea, $7, $8, $9, $10, $11, $4::timestamptz))
+             INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
+             VALUES ($1, $2, $4::timestamptz, 'user:' || $3, 'key.created', $5,
+                     jsonb_build_object('name', $8::text, 'dialect', $9::text, 'mode', $10::text, 'role', $11::text))",
+            &[
+                Some(act.id),
+                Some(act.workspace_id),
+                Some(act.user_id),
+                Some(act.now),
+                Some(key.id),
+                Some(&hash),
+                Some(key.hint),
+                key.name,
+                Some(key.dialect),
+                Some(key.mode),
+                Some(key.role),
+            ],
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// Ends a key. A person who is no owner ends only their own (`only_own`). False where there is none.
+    pub async fn revoke_key(&self, act: Act<'_>, key_id: &str, only_own: bool) -> Result<bool, Error> {
+        let only_own = if only_own { "t" } else { "f" };
+        let rows = self
+            .query(
+                &format!(
+                    "WITH ended AS (
+                         UPDATE api_keys SET revoked_at = $4::timestamptz
+                         WHERE id = $5 AND workspace_id = $2 AND revoked_at IS NULL AND (user_id = $3 OR NOT $6::boolean)
+                         RETURNING id),
+                     entry AS (
+                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
+                         SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'key.revoked', id FROM ended)
+                     SELECT id, {CHANGED} FROM ended"
+                ),
+                &[
+                    Some(act.id),
+                    Some(act.workspace_id),
+                    Some(act.user_id),
+                    Some(act.now),
+                    Some(key_id),
+                    Some(only_own),
+                ],
+            )
+            .await?;
+        Ok(!rows.is_empty())
+    }
+
+    /// Ends a person's live agentCRM keys in a workspace and makes a new one.
+    pub async fn rotate_keys(&self, act: Act<'_>, key: &NewKey<'_>) -> Result<(), Error> {
+        let hash = bytea(&key.hash);
+        self.query(
+            &format!(
+                "WITH ended AS (
+                     UPDATE api_keys SET revoked_at = $4::timestamptz
+                     WHERE workspace_id = $2 AND user_id = $3 AND dialect = 'agentcrm' AND mode = 'live' AND revoked_at IS NULL
+                     RETURNING id),
+                 key AS (
+                     INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
+                     VALUES ($5, $2, $3, $6::bytea, $7, $8, 'agentcrm', 'live', $9, $4::timestamptz)),
+                 entry AS (
+                     INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
+                     SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'key.rotated', $5,
+                            jsonb_build_object('revoked', COALESCE((SELECT jsonb_agg(id) FROM ended), '[]')))
+                 SELECT {CHANGED}"
+            ),
+            &[
+                Some(act.id),
+                Some(act.workspace_id),
+                Some(act.user_id),
+                Some(act.now),
+                Some(key.id),
+                Some(&hash),
+                Some(key.hint),
+                key.name,
+                Some(key.role),
+            ],
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// The members of a workspace, as a JSON array.
+    pub async fn list_members(&self, workspace_id: &str) -> Result<String, Error> {
+        let sql = "SELECT COALESCE(jsonb_agg(jsonb_build_object('user_id', u.id, 'email', u.email, 'name', u.name,
+                       'role', m.role, 'created_at', m.created_at) ORDER BY m.created_at, u.id), '[]')::text AS members
+                   FROM members AS m JOIN users AS u ON u.id = m.user_id WHERE m.workspace_id = $1";
+        self.query(sql, &[Some(workspace_id)]).await?.get(0, "members")
+    }
+
+    /// Removes a member, unless they are the last owner: ends their keys in the same statement. Says what happened:
+    /// `removed`, `last_owner`, or nothing where there is no such member.
+    pub async fn remove_member(&self, act: Act<'_>, user_id: &str) -> Result<Option<String>, Error> {
+        let rows = self
+            .query(
+                &format!(
+                    "WITH locked AS (
+                         SELECT user_id, role FROM members WHERE workspace_id = $2 ORDER BY user_id FOR UPDATE),
+                     fate AS (
+                         SELECT CASE WHEN l.role = 'owner' AND (SELECT count(*) FROM locked WHERE role = 'owner') = 1
+                                     THEN 'last_owner' ELSE 'removed' END AS word
+                         FROM locked AS l WHERE l.user_id = $5),
+                     gone AS (
+                         DELETE FROM members WHERE workspace_id = $2 AND user_id = $5
+                           AND (SELECT word FROM fate) = 'removed' RETURNING user_id),
+                     ended AS (
+                         UPDATE api_keys SET revoked_at = $4::timestamptz
+                         WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM gone) AND revoked_at IS NULL),
+                     entry AS (
+                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
+                         SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.removed', user_id FROM gone)
+                     SELECT word, {CHANGED} FROM fate"
+                ),
+                &[Some(act.id), Some(act.workspace_id), Some(act.user_id), Some(act.now), Some(user_id)],
+            )
+            .await?;
+        word(&rows)
+    }
+
+    /// Gives a member another role, unless they are the last owner; keys above the new role end. Says what happened:
+    /// `changed`, `last_owner`, or nothing where there is no such member.
+    pub async fn change_role(&self, act: Act<'_>, user_id: &str, role: &str) -> Result<Option<String>, Error> {
+        let rows = self
+            .query(
+                &format!(
+                    "WITH locked AS (
+                         SELECT user_id, role FROM members WHERE workspace_id = $2 ORDER BY user_id FOR UPDATE),
+                     fate AS (
+                         SELECT CASE WHEN l.role = 'owner' AND $6 <> 'owner'
+                                      AND (SELECT count(*) FROM locked WHERE role = 'owner') = 1
+                                     THEN 'last_owner' ELSE 'changed' END AS word
+                         FROM locked AS l WHERE l.user_id = $5),
+                     changed AS (
+                         UPDATE members SET role = $6 WHERE workspace_id = $2 AND user_id = $5
+                           AND (SELECT word FROM fate) = 'changed' RETURNING user_id),
+                     ended AS (
+                         UPDATE api_keys SET revoked_at = $4::timestamptz
+                         WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM changed) AND revoked_at IS NULL
+                           AND array_position(ARRAY['viewer', 'member', 'owner'], role)
+                             > array_position(ARRAY['viewer', 'member', 'owner'], $6)),
+                     entry AS (
+                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
+                         SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.role_changed', user_id,
+                                jsonb_build_object('role', $6::text) FROM changed)
+                     SELECT word, {CHANGED} FROM fate"
+                ),
+                &[Some(act.id), Some(act.workspace_id), Some(act.user_id), Some(act.now), Some(user_id), Some(role)],
+            )
+            .await?;
+        word(&rows)
+    }
+
+    /// Writes an invitation down; an older one to the same address ends.
+    pub async fn invite(
+        &self,
+        act: Act<'_>,
+        invite_id: &str,
+        email: &str,
+        role: &str,
+        token_hash: &[u8; 32],
+        expires_at: &str,
+    ) -> Result<(), Error> {
+        let hash = bytea(token_hash);
+        self.query(
+            "WITH ended AS (
+                 DELETE FROM invites WHERE workspace_id = $2 AND email = $6 AND accepted_at IS NULL),
+             made AS (
+                 INSERT INTO invites (id, workspace_id, email, role, token_hash, invited_by, created_at, expires_at)
+                 VALUES ($5, $2, $6, $7, $8::bytea, $3, $4::timestamptz, $9::timestamptz))
+             INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
+             VALUES ($1, $2, $4::timestamptz, 'user:' || $3, 'member.invited', $5,
+                     jsonb_build_object('email', $6::text, 'role', $7::text))",
+            &[
+                Some(act.id),
+                Some(act.workspace_id),
+                Some(act.user_id),
+                Some(act.now),
+                Some(invite_id),
+                Some(email),
+                Some(role),
+                Some(&hash),
+                Some(expires_at),
+            ],
+        )
+        .await
+        .map(|_| ())
+    }
+
+    /// The invitation with this token that is still open: its workspace, address and role.
+    pub async fn find_invite(
+        &self,
+        token_hash: &[u8; 32],
+        now: &str,
+    ) -> Result<Option<(String, String, String)>, Error> {
+        let hash = bytea(token_hash);
+        let sql = "SELECT workspace_id, email, role FROM invites
+                   WHERE token_hash = $1::bytea AND accepted_at IS NULL AND expires_at > $2::timestamptz";
+        let rows = self.query(sql, &[Some(&hash), Some(now)]).await?;
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some((rows.get(0, "workspace_id")?, rows.get(0, "email")?, rows.get(0, "role")?)))
+    }
+
+    /// Accepts an invitation: makes the person a member (one who is one already keeps the higher role) and makes a live
+    /// key. Of two who try at once, one succeeds.
+    pub async fn accept_invite(
+        &self,
+        act: Act<'_>,
+        token_hash: &[u8; 32],
+        key: &NewKey<'_>,
+    ) -> Result<Option<String>, Error> {
+        let (token, hash) = (bytea(token_hash), bytea(&key.hash));
+        let rows = self
+            .query(
+                "WITH taken AS (
+                     UPDATE invites SET accepted_at = $4::timestamptz
+                     WHERE token_hash = $5::bytea AND workspace_id = $2 AND accepted_at IS NULL AND expires_at > $4::timestamptz
+                     RETURNING workspace_id, role),
+                 member AS (
+                     INSERT INTO members AS m (workspace_id, user_id, role, created_at)
+                     SELECT workspace_id, $3, role, $4::timestamptz FROM taken
+                     ON CONFLICT (workspace_id, user_id) DO UPDATE SET role = CASE
+                         WHEN array_position(ARRAY['viewer', 'member', 'owner'], excluded.role)
+                            > array_position(ARRAY['viewer', 'member', 'owner'], m.role) THEN excluded.role ELSE m.role END
+                     RETURNING role),
+                 key AS (
+                     INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
+                     SELECT $6, $2, $3, $7::bytea, $8, 'invite', 'agentcrm', 'live', role, $4::timestamptz FROM member),
+                 entry AS (
+                     INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
+                     SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.joined', $3, jsonb_build_object('role', role)
+                     FROM member)
+                 SELECT role FROM member",
+                &[
+                    Some(act.id),
+                    Some(act.workspace_id),
+                    Some(act.user_id),
+                    Some(act.now),
+                    Some(&token),
+                    Some(key.id),
+                    Some(&hash),
+                    Some(key.hint),
+                ],
+            )
+            .await?;
+        if rows.is_empty() { Ok(None) } else { rows.get(0, "role").map(Some) }
+    }
+
+    /// The newest entries of a workspace's audit, as a JSON array.
+    pub async fn audit(&self, workspace_id: &str, limit: usize) -> Result<String, Error> {
+        let limit = limit.to_string();
+        let sql = "SELECT COALESCE(jsonb_agg(jsonb_build_object('id', a.id, 'occurred_at', a.occurred_at, 'actor', a.actor,
+                       'action', a.action, 'subject', a.subject, 'details', a.details) ORDER BY a.occurred_at DESC, a.id DESC),
+                       '[]')::text AS entries
+                   FROM (SELECT * FROM audit WHERE workspace_id = $1 ORDER BY occurred_at DESC, id DESC LIMIT $2::bigint) AS a";
+        self.query(sql, &[Some(workspace_id), Some(&limit)]).await?.get(0, "entries")
+    }
+
+    /// A number that grows with every change of what keys and sessions may do.
+    pub async fn access_changes(&self) -> Result<i64, Error> {
+        self.query("SELECT last_value FROM access_changes", &[]).await?.get(0, "last_value")
+    }
+}
+
+fn word(rows: &Rows) -> Result<Option<String>, Error> {
+    if rows.is_empty() { Ok(None) } else { rows.get(0, "word").map(Some) }
+}
+
+/// Bytes as a bytea literal's text.
+fn bytea(bytes: &[u8]) -> String {
+    format!("\\x{}", hex(bytes))
+}
