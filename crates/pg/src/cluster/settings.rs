@@ -46,7 +46,9 @@ const SETTINGS: &[(&str, &str, u32)] = &[
     // default of 64.
     ("max_locks_per_transaction", "1024", 0),
     ("max_prepared_transactions", "0", 0),
-    ("max_notify_queue_pages", "1024", 17),
+    // A transaction that fills the queue fails and leaves it full, for all and until a restart: it must hold more than a
+    // process may take in memory, where notifications wait for their commit.
+    ("max_notify_queue_pages", "1048576", 17),
     ("temp_file_limit", "512MB", 0),
     // Many small databases, most of them asleep.
     ("autovacuum_naptime", "1min", 0),

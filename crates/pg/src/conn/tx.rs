@@ -203,17 +203,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
     }
 
     /// Commits. What is deferred to now may still fail, and is then returned as the server's error.
-    pub async fn commit(self) -> Result<(), Error> {
-        self.finish().await.1
-    }
-
-    /// The same, giving the connection back.
-    pub async fn finish(mut self) -> (C, Result<(), Error>) {
-        let result = self.try_commit().await;
-        (self.conn, result)
-    }
-
-    async fn try_commit(&mut self) -> Result<(), Error> {
+    pub async fn commit(mut self) -> Result<(), Error> {
         if self.failed {
             self.end("ROLLBACK").await?;
             return Err(rolled_back());

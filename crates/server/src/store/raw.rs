@@ -22,7 +22,7 @@ use crm::sql::Sql;
 use crm::sql::wrap::rows_as_json;
 
 use crate::store::cells::Place;
-use crate::store::run::{Access, CAPS, QUEUE_IS_FULL, free_queue, rows};
+use crate::store::run::{Access, CAPS, rows};
 use crate::store::work::{Session, borrow};
 use crate::store::{Store, WATCHDOG_LIMIT, fault};
 
@@ -66,9 +66,6 @@ impl Store {
             }
         }
         .await;
-        if matches!(&result, Err(Fault::Sql(error)) if error.sqlstate == QUEUE_IS_FULL) {
-            free_queue(&mut lease).await;
-        }
         let ended = lease.unwatch();
         if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use pg::conn::{Caps, Format, Frame, Outcome, Statement};
 use pg::pool::{Lane, Lease};
 use pg::types::TypeCache;
-use pg::{Conn, Error};
+use pg::Error;
 use tokio::time::timeout;
 
 use crm::model::fault::Fault;
@@ -32,9 +32,6 @@ const TIDY: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNL
 
 /// How long that may take before the session is given up.
 const TIDY_LIMIT: Duration = Duration::from_secs(3);
-
-/// program_limit_exceeded: among others, "too many notifications in the NOTIFY queue".
-pub const QUEUE_IS_FULL: &str = "54000";
 
 /// How often a statement is prepared anew because the table changes under it, before giving up.
 const STALE_TRIES: usize = 4;
@@ -123,24 +120,11 @@ impl Store {
             }
             result = lease.run(frame, batch, types, CAPS).await;
         }
-        if let Err(Error::Server(error)) = &result
-            && error.code == QUEUE_IS_FULL
-        {
-            free_queue(&mut lease).await;
-        }
         let ended = lease.unwatch();
         if self.known(place).has_own_code() && !ended && lease.is_clean() {
             tokio::spawn(tidy(lease));
         }
         if ended && result.is_err() { Err(Error::DeadlineExceeded) } else { result }
-    }
-}
-
-/// A transaction that fills the queue of notifications fails and leaves it full: nobody in the whole cell can NOTIFY, until
-/// the session that filled it has to do with notifications again.
-pub async fn free_queue(conn: &mut Conn) {
-    if let Err(error) = conn.script("LISTEN kith; UNLISTEN *").await {
-        tracing::debug!(%error, "the queue of notifications was not freed");
     }
 }
 

@@ -14,7 +14,7 @@ use crm::sql::{self, Sql};
 
 use crate::store::cells::Place;
 use crate::store::fault;
-use crate::store::run::{CAPS, QUEUE_IS_FULL, free_queue, rows};
+use crate::store::run::{CAPS, rows};
 use crate::store::{Store, WATCHDOG_LIMIT};
 
 /// Where an ask's statements run.
@@ -90,11 +90,7 @@ impl Work {
 
     /// Makes the work last.
     pub async fn commit(self) -> Result<(), Fault> {
-        let (mut lease, result) = self.tx.finish().await;
-        if matches!(&result, Err(Error::Server(error)) if error.code == QUEUE_IS_FULL) {
-            free_queue(&mut lease).await;
-        }
-        result.map_err(fault::of_connection)
+        self.tx.commit().await.map_err(fault::of_connection)
     }
 
     /// Takes everything back. A connection that can't do that is closed, which does it too.
