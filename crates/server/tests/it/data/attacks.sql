@@ -11,6 +11,8 @@
 -- set up: legit rows | sql | ok
 insert into companies(name,domain) values('Acme','acme.com'); insert into contacts(email,first_name) values('a@acme.com','A'),('b@acme.com','B');
 -- == built-in tables
+-- set up: a trigger function | sql | ok
+create function mine() returns trigger language plpgsql as $$begin return null; end$$;
 -- drop built-in table | sql | 42501
 drop table contacts cascade;
 -- drop built-in in DO with exception handler | sql | ok
@@ -83,7 +85,7 @@ drop trigger kith_record on contacts;
 -- rename trigger | sql | 42501
 alter trigger kith_record on contacts rename to zz;
 -- replace trigger | sql | 42501
-create function mine() returns trigger language plpgsql as $$begin return null; end$$; create or replace trigger kith_record after insert on contacts for each row execute function mine();
+create or replace trigger kith_record after insert on contacts for each row execute function mine();
 -- replace trigger with when false, same function | sql | 42501
 create or replace trigger kith_record after insert or update or delete on contacts for each row when (false) execute function kith.record_change('contact');
 -- trigger with reserved name | sql | 42501
@@ -311,9 +313,13 @@ select pg_cancel_backend(1);
 select pg_read_file('/etc/passwd');
 -- ls dir | sql | 42501
 select pg_ls_dir('.');
--- copy to file | sql | 42501
+-- copy to file | sql | 0A000
 copy contacts to '/tmp/x';
--- copy program | sql | 42501
+-- copy to file, in psql | session | 42501
+copy contacts to '/tmp/x';
+-- copy program | sql | 0A000
+copy contacts to program 'id';
+-- copy program, in psql | session | 42501
 copy contacts to program 'id';
 -- stat activity | sql | 42501
 select * from pg_stat_activity;
@@ -462,11 +468,13 @@ alter table companies alter column name set not null;
 reindex index concurrently contacts_email_key;
 -- after reindex ddl still fine | sql | ok
 create table after_re(a int);
--- reindex table | sql | ok
+-- reindex table | session | ok
 reindex table contacts; vacuum full contacts; cluster contacts using contacts_pkey; create table after_re2(a int);
 -- == nested statements
+-- set up: a function with nested ddl | sql | ok
+create function nd() returns int language plpgsql as $$begin execute 'alter table public.contacts disable trigger kith_record'; return 1; end$$;
 -- skip-listed command with nested ddl | sql | 42501
-create function nd() returns int language plpgsql as $$begin execute 'alter table public.contacts disable trigger kith_record'; return 1; end$$; create materialized view mv as select nd();
+create materialized view mv as select nd();
 -- nested ddl in view select | sql | 42501
 create table as1 as select nd();
 -- nested ddl in comment-like: refresh | sql | 42501
@@ -503,7 +511,7 @@ set statement_timeout='120s'; do $$ begin for i in 1..100 loop execute format('c
 create function late() returns trigger language plpgsql as $$begin update contacts set phone='late' where id=new.id and phone is distinct from 'late'; return null; end$$; create trigger zlate after insert on contacts for each row execute function late(); insert into contacts(email) values('late@x.y'); drop trigger zlate on contacts;
 -- check: select count(*)=2 from activity where subject_repr='late@x.y'
 -- == frames
--- write in read only | sql | 25006
+-- write in read only | session | 25006
 begin read only; select 1; insert into contacts(email) values('ro@x.y');
 -- definer in read only (viewer frame) | viewer | 25001 42501 25006
 begin read only; select 1; set transaction read write;
@@ -620,3 +628,94 @@ drop index contacts_kith_search_idx;
 create or replace function kith.search_text(parts text[]) returns text language sql immutable as 'select null::text';
 -- viewer searches | viewer | ok
 select count(*) from kith.search('contacts','ada',5);
+-- == programs, files, other servers
+-- a language that can do anything | sql | 42501 0A000
+create extension plpython3u;
+-- the file wrapper | sql | 42501 0A000
+create extension file_fdw;
+-- the server's own files | sql | 42501
+select pg_read_binary_file('global/pg_control');
+-- the server's log | sql | 42501
+select pg_current_logfile();
+-- a library | sql | 42501
+load '/tmp/x.so';
+-- a program by COPY inside of a function | sql | 42501
+do $$ begin execute 'copy (select 1) to program ''id'''; end $$;
+-- a file by COPY inside of a function | sql | 42501
+do $$ begin execute 'copy contacts(email) from ''/etc/passwd'''; end $$;
+-- a large object from a file | sql | 42501
+select lo_import('/etc/passwd');
+-- a large object to a file | sql | 42501
+select lo_export(1, '/tmp/x');
+-- a table in a tablespace of the cluster | sql | 42501
+create table tsx (a int) tablespace pg_global;
+-- a server elsewhere | sql | 42501
+create subscription s2 connection 'host=127.0.0.1 dbname=kith' publication p with (connect = false);
+-- the control database's tables | sql | 0A000 42P01
+select * from kith.public.workspaces;
+-- the neighbour's tables | sql | 0A000
+select * from {{other}}.public.contacts;
+-- settings by the system view | sql | 42501
+update pg_settings set setting = 'off' where name = 'fsync';
+-- the settings' files | sql | 42501
+select * from pg_file_settings;
+-- who may log in | sql | 42501
+select * from pg_hba_file_rules;
+-- passwords | sql | 42501
+select passwd from pg_shadow;
+-- user mappings | sql | ok
+select count(*) from pg_user_mappings;
+-- the shared memory | sql | 42501
+select * from pg_shmem_allocations;
+-- the memory of backends | sql | 42501
+select * from pg_backend_memory_contexts;
+-- names of prepared statements | sql | 42501
+select * from pg_prepared_statements;
+-- and of others by their function | sql | 42501
+select * from pg_prepared_statement();
+-- a statistics row with values | sql | ok
+select case when count(*) = 0 then 'none' else 'LEAK' end from pg_stats where schemaname in ('kith', 'kith_guard');
+-- == the feed, once more
+-- delete the rows that entries tell of | sql | ok
+insert into contacts (email) values ('gone@x.y'); delete from contacts where email = 'gone@x.y';
+-- check: select count(*) = 2 from activity where subject_repr = 'gone@x.y'
+-- a view that hides entries | sql | 42501
+create or replace view activity as select 1;
+-- a table of the same name | sql | 42P07
+create table activity (id text);
+-- a table of the same name behind it | sql | 42501
+create table kith.activity (id text);
+-- partition of the feed | sql | 42501 42P17 42809
+create table pa partition of activity default;
+-- a foreign key that would cascade | sql | 42501
+create table fc (id text references activity (id) on delete cascade);
+-- grants on the feed to others | sql | ok
+grant delete on activity to {{viewer}};
+-- check: select not has_table_privilege('{{viewer}}', 'activity', 'delete')
+-- own the feed | sql | 42501
+alter table activity owner to current_user;
+-- own the system's functions | sql | 42501
+alter function kith.begin_request(text, text, text) owner to current_user;
+-- replace begin_request | sql | 42501
+create or replace function kith.begin_request(secret text, actor text, provenance text) returns void language sql as 'select';
+-- no feed while constraints are deferred | sql | ok
+set constraints all deferred; insert into contacts (email) values ('deferred@x.y');
+-- check: select count(*) = 1 from activity where subject_repr = 'deferred@x.y'
+-- replica triggers only | sql | 42501
+alter table contacts enable replica trigger kith_touch;
+-- merge and upsert leave entries | sql | ok
+insert into contacts (email, phone) values ('ups@x.y', '1') on conflict do nothing; merge into contacts c using (values ('ups@x.y')) v(e) on c.email = v.e::citext when matched then update set phone = 'm';
+-- check: select count(*) = 2 from activity where subject_repr = 'ups@x.y'
+-- a CTE leaves entries | sql | ok
+with w as (insert into contacts (email) values ('cte@x.y') returning id) update contacts set phone = '2' where id in (select id from w) or email = 'cte@x.y';
+-- check: select count(*) >= 1 from activity where subject_repr = 'cte@x.y'
+-- transaction control inside of a block | sql | 2D000
+do $$ begin insert into contacts (email) values ('dc@x.y'); commit; end $$;
+-- transaction control inside of a procedure | sql | 2D000
+create procedure pc() language plpgsql as $$ begin rollback; end $$; call pc();
+-- two phases | sql | invalid_request
+prepare transaction 'x';
+-- a savepoint | sql | invalid_request
+savepoint a;
+-- write as a viewer inside of its frame | viewer | 25006 42501
+begin read only; select 1; insert into contacts (email) values ('vf@x.y');

@@ -55,7 +55,7 @@ fn read(text: &str) -> Vec<Entry> {
 
 /// A body with transactions of its own as it is; any other statement by statement, until one fails.
 async fn walk(conn: &mut Conn, body: &str) -> String {
-    if body.contains("begin;") {
+    if body.contains("begin;") || body.contains("begin read only;") {
         return outcome_of(conn.script(body).await);
     }
     for statement in statements(body) {
@@ -127,7 +127,7 @@ async fn every_attack_is_refused_or_changes_nothing() {
     }
     end_of_class(&scene, &class, &mut offences).await;
     println!("{attacks} attacks");
-    assert!(attacks >= 279, "only {attacks} attacks were read");
+    assert!(attacks >= 320, "only {attacks} attacks were read, not 320");
     assert!(offences.is_empty(), "{} of {attacks} attacks:\n{}", offences.len(), offences.join("\n\n"));
 }
 
