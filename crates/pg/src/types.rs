@@ -148,6 +148,15 @@ impl Type {
         matches!(self.typname.as_str(), "vector" | "halfvec" | "sparsevec")
     }
 
+    /// True for composites and arrays of them, domains over them included.
+    pub fn has_fields(&self) -> bool {
+        match &self.kind {
+            Kind::Composite(_) => true,
+            Kind::Array { element, .. } => element.has_fields(),
+            _ => false,
+        }
+    }
+
     /// True where the text alone does not give what `to_jsonb` gives.
     pub fn is_opaque(&self) -> bool {
         match &self.kind {

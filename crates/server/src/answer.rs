@@ -74,7 +74,11 @@ async fn record(store: &Store, session: &mut Session, caller: Caller<'_>, ask: &
         }
         not_before = Some(asked_at);
     }
-    Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; it did not hold still.".into() })
+    Err(unsettled())
+}
+
+fn unsettled() -> Fault {
+    Fault::Unavailable { retry_after: 1, message: "The table is being changed; it did not hold still.".into() }
 }
 
 /// A transaction in which a statement failed can't be gone on with; who opened it begins anew.
@@ -139,7 +143,17 @@ async fn conflict(
     constraint: &str,
 ) -> Result<Option<String>, Fault> {
     let Some(table) = plan.table() else { return Ok(None) };
-    let Some(index) = table.unique.iter().find(|index| index.name == constraint) else { return Ok(None) };
+    let fresh;
+    let (table, index) = match table.unique(constraint) {
+        Some(index) => (table, index),
+        // It came after the catalog was read; or it is another table's, and a trigger of this one wrote there.
+        None => {
+            fresh = store.catalog(caller.place, access(caller.who), known, Some(Instant::now())).await?;
+            let table = fresh.table(&table.name)?;
+            let Some(index) = table.unique(constraint) else { return Ok(None) };
+            (table, index)
+        }
+    };
     let nothing = Map::new();
     let (attempt, values) = match (plan, ask) {
         (Plan::Create(create), Ask::Create { values, .. }) => {

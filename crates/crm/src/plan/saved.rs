@@ -10,6 +10,7 @@ use crate::model::rows::Rows;
 use crate::model::split::split;
 use crate::model::value::TypeKind;
 use crate::plan::record::Joined;
+use crate::plan::{Outcome, has_columns};
 
 /// A saved list, as its row says.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub struct ListRows<'a> {
     pub key: &'a str,
     /// The rows that each row points to, by which predicate, columns and order may go too.
     pub relations: Vec<Joined<'a>>,
-    /// What is shown.
+    /// What is shown; nothing named means the whole row.
     pub columns: Vec<Shown<'a>>,
     /// What the rows are sorted by; the last key is unique.
     pub order: Vec<SortKey<'a>>,
@@ -140,18 +141,11 @@ pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Resul
             Ok(Joined { key: relation.key, column: relation.column, table: catalog.table(relation.table)? })
         })
         .collect::<Result<Vec<_>, Fault>>()?;
-    let columns = match saved.columns.as_slice() {
-        [] => table
-            .columns
-            .iter()
-            .map(|column| own(&column.name))
-            .map(|place| Shown { name: place.column.into(), place })
-            .collect(),
-        names => names
-            .iter()
-            .map(|name| Ok(Shown { name: name.clone(), place: place(name, table, &relations)? }))
-            .collect::<Result<_, Fault>>()?,
-    };
+    let columns = saved
+        .columns
+        .iter()
+        .map(|name| Ok(Shown { name: name.clone(), place: place(name, table, &relations)? }))
+        .collect::<Result<_, Fault>>()?;
     let mut order =
         saved.order.iter().map(|name| sort_key(name, table, &relations)).collect::<Result<Vec<_>, Fault>>()?;
     if order.is_empty() && table.column("created_at").is_some_and(|column| column.kind == TypeKind::Time) {
@@ -243,15 +237,19 @@ impl ListRows<'_> {
     }
 
     /// Makes the page of the rows, whose last columns are the sort key.
-    pub fn answer(&self, mut rows: Rows, truncated: bool) -> Answer {
+    pub fn answer(&self, mut rows: Rows, truncated: bool) -> Outcome {
+        let whole = self.columns.is_empty();
+        let width = if whole { self.table.columns.len() } else { self.columns.len() };
+        if rows.columns().len() != width + self.order.len() || (whole && !has_columns(&rows, 0, self.table)) {
+            return Outcome::CatalogIsOld;
+        }
         let more = rows.len() > self.limit || truncated;
         rows.truncate(self.limit);
-        let width = self.columns.len();
         let next_cursor = (more && !rows.is_empty()).then(|| {
             let last = rows.len() - 1;
             let keys = (0..self.order.len()).map(|at| rows.reread(last, width + at)).collect();
             Cursor { scope: self.scope, keys }.encode()
         });
-        Answer::Page { entity: None, rows, width, next_cursor, limit: self.limit }
+        Outcome::Answer(Answer::Page { entity: None, rows, width, next_cursor, limit: self.limit })
     }
 }

@@ -16,14 +16,19 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
         sql.params.push(None);
         sql.labels.push(Label::Own);
     }
+    if list.columns.is_empty() {
+        sql.push("t.*, ");
+    }
     for shown in &list.columns {
         place(&mut sql, &shown.place);
         sql.push(" AS ").name(&shown.name).push(", ");
     }
     for (at, key) in list.order.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" });
+        // As text PostgreSQL reads every value again just as it was; JSON would make an array's or a jsonb's another.
+        sql.push("(");
         place(&mut sql, &key.place);
-        sql.push(" AS \"kith:order\"");
+        sql.push(")::text AS \"kith:order\"");
     }
     sql.push(" FROM ").table(&list.table.name).push(" AS t");
     for relation in &list.relations {

@@ -3,6 +3,10 @@
 use crate::plan::record::{Change, Create, Delete, Restore, Update};
 use crate::sql::{Label, Sql};
 
+/// Stands beside a table that has no `deleted_at`, so that the bare name is this one's. Should the table have got one since
+/// the catalog was read, the name is ambiguous: the statement fails before it does anything, and is planned anew.
+const NO_DELETED_AT: &str = "(SELECT NULL AS deleted_at) AS no";
+
 /// A new row, given back whole.
 pub fn create(create: &Create<'_>) -> Sql {
     let mut sql = Sql::new("INSERT INTO ");
@@ -47,10 +51,11 @@ pub fn update(update: &Update<'_>) -> Sql {
             }
         }
     }
-    sql.push(" WHERE ").column("t", update.key).push(" = ").bind(Some(update.id.clone()), Label::Id);
-    if update.table.soft_deletes() {
-        sql.push(" AND t.deleted_at IS NULL");
+    if !update.table.soft_deletes() {
+        sql.push(if update.changes.is_empty() { ", " } else { " FROM " }).push(NO_DELETED_AT);
     }
+    sql.push(" WHERE ").column("t", update.key).push(" = ").bind(Some(update.id.clone()), Label::Id);
+    sql.push(" AND deleted_at IS NULL");
     if !update.changes.is_empty() {
         sql.push(" RETURNING t.*");
     }
@@ -73,7 +78,13 @@ pub fn delete(delete: &Delete<'_>) -> Sql {
     } else {
         sql.push("UPDATE ").table(&delete.table.name).push(" AS t SET deleted_at = now()");
     }
+    if !delete.table.soft_deletes() {
+        sql.push(" USING ").push(NO_DELETED_AT);
+    }
     sql.push(" WHERE ").column("t", delete.key).push(" = ").bind(Some(delete.id.clone()), Label::Id);
+    if !delete.table.soft_deletes() {
+        sql.push(" AND deleted_at IS NULL");
+    }
     if delete.hard {
         sql.push(" RETURNING ").column("t", delete.key).push(" AS id, now() AS deleted_at");
     } else {

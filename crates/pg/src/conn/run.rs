@@ -50,9 +50,10 @@ impl Conn {
             return Err(self.not_sent(error));
         }
 
+        let outdated = self.statements.outdated();
         let result = self.outcomes(frame, statements, &plans, types, caps).await?;
         self.settle().await?;
-        if matches!(result, Err(Error::Stale)) {
+        if matches!(result, Err(Error::Stale)) && self.statements.outdated() == outdated {
             self.drop_statements().await?;
         }
         self.end_request();
@@ -133,6 +134,12 @@ impl Conn {
                 result = result.and(Err(Error::ValueTooLarge { limit: caps.max_value_bytes }));
             }
             match (end, own) {
+                // The column that a parameter is for has got another type: only a new Parse finds that out.
+                (End::Failed { error, bound: false }, Some(statement)) if plan.is_old && is_of_types(&error) => {
+                    self.statements.outdate(statement.sql);
+                    result = result.and(Err(Error::Stale));
+                    break;
+                }
                 (End::Failed { error, bound }, _) => {
                     result = result.and(Err(stale_or(error, bound)));
                     break;
@@ -189,6 +196,11 @@ fn outcome(
         types.clear();
     }
     Outcome { rows: collect.rows, tag, truncated: collect.truncated.or(suspended) }
+}
+
+/// A value that its type does not take, or types that do not fit together.
+fn is_of_types(error: &ServerError) -> bool {
+    error.code.starts_with("22") || matches!(error.code.as_str(), "42804" | "42883" | "42P18")
 }
 
 /// Tells a prepared statement that went stale from an error that the statement raised: it fails before it is bound.

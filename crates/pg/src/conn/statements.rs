@@ -29,16 +29,22 @@ pub(super) struct Statements {
     clock: u64,
     /// How many were ever prepared: names are not used twice.
     made: u64,
+    /// Those that are no longer used and that the server still has.
+    outdated: Vec<Arc<str>>,
 }
 
 struct Prepared {
     name: Arc<str>,
+    /// Which one it is of all that were ever prepared.
+    number: u64,
     params: Vec<u32>,
     fields: Vec<Field>,
     /// Made from the two above, and from the types as they were known at this generation of the cache.
     description: Option<(u64, Arc<Description>)>,
     /// All its types are built in: what is known of them does not change.
     has_lasting_types: bool,
+    /// A column is or holds a composite, whose fields may change from one request to the next: it is looked up each time.
+    has_composites: bool,
     last_used: u64,
 }
 
@@ -46,6 +52,8 @@ struct Prepared {
 pub(super) struct Plan {
     pub(super) name: Arc<str>,
     pub(super) description: Arc<Description>,
+    /// It was prepared for an earlier request: its parameters have the types that fitted then.
+    pub(super) is_old: bool,
 }
 
 impl Default for Statements {
@@ -53,7 +61,7 @@ impl Default for Statements {
         let mut random = [0; 12];
         SystemRandom::new().fill(&mut random).expect("the system has random numbers");
         let prefix = URL_SAFE_NO_PAD.encode(random);
-        Statements { by_sql: HashMap::new(), prefix, clock: 0, made: 0 }
+        Statements { by_sql: HashMap::new(), prefix, clock: 0, made: 0, outdated: Vec::new() }
     }
 }
 
@@ -63,13 +71,25 @@ impl Statements {
         self.by_sql.clear();
     }
 
+    /// Has a statement prepared anew when it is next used.
+    pub(super) fn outdate(&mut self, sql: &str) {
+        self.outdated.extend(self.by_sql.remove(sql).map(|prepared| prepared.name));
+    }
+
+    /// How many were outdated since a statement was last prepared.
+    pub(super) fn outdated(&self) -> usize {
+        self.outdated.len()
+    }
+
     fn plan(&mut self, sql: &str, generation: u64) -> Option<Plan> {
         let prepared = self.by_sql.get_mut(sql)?;
         prepared.last_used = self.clock;
         match &prepared.description {
-            Some((known_at, description)) if prepared.has_lasting_types || *known_at == generation => {
+            Some((known_at, description))
+                if prepared.has_lasting_types || (*known_at == generation && !prepared.has_composites) =>
+            {
                 let (name, description) = (prepared.name.clone(), description.clone());
-                Some(Plan { name, description })
+                Some(Plan { name, description, is_old: true })
             }
             _ => None,
         }
@@ -107,11 +127,12 @@ impl Conn {
         if known.iter().all(Option::is_some) {
             return Ok(known.into_iter().flatten().collect());
         }
+        let made = self.statements.made;
         self.prepare(sqls.clone()).await?;
         self.describe_anew(sqls.clone(), types).await?;
         let known = sqls.map(|sql| match self.statements.by_sql.get(sql) {
-            Some(Prepared { name, description: Some((_, description)), .. }) => {
-                Ok(Plan { name: name.clone(), description: description.clone() })
+            Some(Prepared { name, description: Some((_, description)), number, .. }) => {
+                Ok(Plan { name: name.clone(), description: description.clone(), is_old: *number <= made })
             }
             _ => Err(Error::Protocol("a statement was not described".into())),
         });
@@ -119,23 +140,24 @@ impl Conn {
     }
 
     async fn prepare<'s>(&mut self, sqls: impl Iterator<Item = &'s str>) -> Result<(), Error> {
-        let mut missing: Vec<(&str, Arc<str>)> = Vec::new();
+        let mut missing: Vec<(&str, Arc<str>, u64)> = Vec::new();
         for sql in sqls {
             let is_new = !self.statements.by_sql.contains_key(sql);
-            if is_new && missing.iter().all(|(other, _)| *other != sql) {
+            if is_new && missing.iter().all(|(other, ..)| *other != sql) {
                 self.statements.made += 1;
                 let Statements { prefix, made, .. } = &self.statements;
-                missing.push((sql, format!("{prefix}{made}").into()));
+                missing.push((sql, format!("{prefix}{made}").into(), *made));
             }
         }
         if missing.is_empty() {
             return Ok(());
         }
         // First, because an error skips what comes after it.
-        for name in self.statements.make_room(missing.len()) {
+        let outdated = std::mem::take(&mut self.statements.outdated);
+        for name in self.statements.make_room(missing.len()).into_iter().chain(outdated) {
             write(self.wire.outbox(), |outbox| frontend::close(b'S', &name, outbox))?;
         }
-        for (sql, name) in &missing {
+        for (sql, name, _) in &missing {
             let outbox = self.wire.outbox();
             write(outbox, |outbox| {
                 frontend::parse(name, sql, [], outbox)?;
@@ -163,16 +185,18 @@ impl Conn {
                 Reply::Columns => self.read_fields()?,
                 other => return Err(self.lost(out_of_place(&other))),
             };
-            let Some((sql, name)) = missing.next() else {
+            let Some((sql, name, number)) = missing.next() else {
                 return Err(self.lost(out_of_place(&Reply::Columns)));
             };
             let params = std::mem::take(&mut params);
             let mut oids = params.iter().copied().chain(fields.iter().map(|field| field.type_oid));
             let prepared = Prepared {
                 has_lasting_types: oids.all(is_builtin),
+                has_composites: false,
                 description: None,
                 last_used: self.statements.clock,
                 name,
+                number,
                 params,
                 fields,
             };
@@ -196,6 +220,7 @@ impl Conn {
         for sql in sqls {
             if let Some(prepared) = self.statements.by_sql.get_mut(sql) {
                 let description = describe(prepared.params.clone(), &prepared.fields, types);
+                prepared.has_composites = prepared.fields.iter().any(|field| is_composite(field, types));
                 prepared.description = Some((generation, Arc::new(description)));
             }
         }
@@ -209,10 +234,15 @@ impl Conn {
     }
 }
 
-/// The OIDs of a statement's types that are not known.
+/// The OIDs of a statement's types that are not known, or that may be others than was known.
 pub(super) fn unknown(params: &[u32], fields: &[Field], types: &TypeCache) -> Vec<u32> {
-    let oids = params.iter().copied().chain(fields.iter().map(|field| field.type_oid));
-    oids.filter(|oid| types.get(*oid).is_none()).collect()
+    let params = params.iter().copied().filter(|oid| types.get(*oid).is_none());
+    let unsure = fields.iter().filter(|field| types.get(field.type_oid).is_none() || is_composite(field, types));
+    params.chain(unsure.map(|field| field.type_oid)).collect()
+}
+
+fn is_composite(field: &Field, types: &TypeCache) -> bool {
+    types.get(field.type_oid).is_some_and(|known| known.has_fields())
 }
 
 pub(super) fn describe(params: Vec<u32>, fields: &[Field], types: &TypeCache) -> Description {

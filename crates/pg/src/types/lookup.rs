@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::{Class, Field, Fields, Kind, Type, TypeCache};
+use super::{Class, Field, Fields, Kind, Type, TypeCache, builtin};
 use crate::rows::Rows;
 
 /// Gives one row for each type and field of `$1::oid[]` and of all that those contain.
@@ -109,11 +109,12 @@ fn build(
     built: &mut HashMap<u32, Arc<Type>>,
     depth: usize,
 ) -> Arc<Type> {
-    if let Some(done) = built.get(&oid).cloned().or_else(|| known.get(oid)) {
+    if let Some(done) = built.get(&oid).cloned().or_else(|| builtin::get(oid)) {
         return done;
     }
+    // What was read just now is truer than what was known.
     let Some(entry) = entries.get(&oid).filter(|_| depth < MAX_DEPTH) else {
-        return Type::unknown(oid);
+        return known.get(oid).unwrap_or_else(|| Type::unknown(oid));
     };
     let mut part = |oid| build(oid, entries, known, built, depth + 1);
     let kind = match entry.class {

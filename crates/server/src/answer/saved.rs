@@ -3,13 +3,15 @@
 use std::time::Instant;
 
 use crm::model::answer::Answer;
+use crm::model::catalog::{Catalog, Table};
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::model::rows::Rows;
+use crm::plan::Outcome;
 use crm::plan::saved::{self, Kind, Saved};
 use crm::sql::{self, Sql};
 
-use crate::answer::{Caller, access, context};
+use crate::answer::{Caller, PLANS, access, context, unsettled};
 use crate::store::Store;
 use crate::store::catalogs::Known;
 use crate::store::run::Trouble;
@@ -20,28 +22,39 @@ pub async fn rows(store: &Store, caller: Caller<'_>, list_id: &str, page: &PageA
     let known = store.known(caller.place);
     let list = find(store, &mut Session::Each, caller, &known, list_id).await?;
     let mut not_before = None;
-    loop {
+    for _ in 0..PLANS {
         let asked_at = Instant::now();
         let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
-        let plan = match saved::plan(&list, &catalog, page) {
-            Ok(plan) => plan,
-            Err(fault) if not_before.is_some() => return Err(fault),
-            Err(_) => {
-                not_before = Some(asked_at);
-                continue;
+        match page_of(store, caller, &known, &catalog, &list, page).await {
+            Ok(Outcome::Answer(answer)) => return Ok(answer),
+            // By a catalog that was read just now, what it says holds.
+            Err(fault) if not_before.is_some() || !matches!(fault, Fault::Sql(_) | Fault::ValidationFailed { .. }) => {
+                return Err(fault);
             }
-        };
-        let statement = sql::saved::rows(&plan);
-        let found = store.run_query(caller.place, access(caller.who), &known.types, &statement, plan.params()).await;
-        return match found {
-            Ok((rows, truncated)) => Ok(plan.answer(rows, truncated)),
-            // The position is one in a statement that the caller has never seen.
-            Err(Fault::Sql(mut fault)) => {
-                fault.position = None;
-                Err(Fault::Sql(fault))
-            }
-            Err(fault) => Err(fault),
-        };
+            Ok(Outcome::CatalogIsOld) | Err(_) => not_before = Some(asked_at),
+        }
+    }
+    Err(unsettled())
+}
+
+async fn page_of(
+    store: &Store,
+    caller: Caller<'_>,
+    known: &Known,
+    catalog: &Catalog,
+    list: &Saved,
+    page: &PageAsk,
+) -> Result<Outcome, Fault> {
+    let plan = saved::plan(list, catalog, page)?;
+    let statement = sql::saved::rows(&plan);
+    match store.run_query(caller.place, access(caller.who), &known.types, &statement, plan.params()).await {
+        Ok((rows, truncated)) => Ok(plan.answer(rows, truncated)),
+        // The position is one in a statement that the caller has never seen.
+        Err(Fault::Sql(mut fault)) => {
+            fault.position = None;
+            Err(Fault::Sql(fault))
+        }
+        Err(fault) => Err(fault),
     }
 }
 
@@ -56,7 +69,10 @@ pub async fn add_members(
 ) -> Result<Answer, Fault> {
     let known = store.known(caller.place);
     let list = find_static(store, session, caller, &known, list_id).await?;
-    let catalog = store.catalog(caller.place, access(caller.who), &known, None).await?;
+    let mut catalog = store.catalog(caller.place, access(caller.who), &known, None).await?;
+    if catalog.table(&list.target_table).and_then(Table::key).is_err() {
+        catalog = store.catalog(caller.place, access(caller.who), &known, Some(Instant::now())).await?;
+    }
     let table = catalog.table(&list.target_table)?;
     let missing = sql::saved::missing(table, table.key()?, ids);
     let missing = run(store, session, caller, &known, None, vec![missing]).await?;

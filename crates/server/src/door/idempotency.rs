@@ -62,7 +62,7 @@ pub async fn serve(
     read: Result<Ask, Fault>,
     show: impl Fn(&Result<Answer, Fault>) -> Reply,
 ) -> Result<Kept, Fault> {
-    for _ in 0..TRIES {
+    for attempt in 1..=TRIES {
         let mut work = match claim(house, caller, keyed).await? {
             Claimed::Fresh(work) => work,
             Claimed::Stored(kept) => return Ok(kept),
@@ -83,7 +83,8 @@ pub async fn serve(
             }
             Err(fault) => Err(fault.clone()),
         };
-        if work.catalog_was_old {
+        // Not the last time: by a catalog that was read just now the fault holds.
+        if work.catalog_was_old && attempt < TRIES {
             work.roll_back().await;
             house.store.known(caller.place).forget();
             continue;

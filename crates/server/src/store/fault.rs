@@ -53,7 +53,9 @@ fn of_value(error: &ServerError, labels: &[Label]) -> Trouble {
         Some(Label::Column(name)) => {
             return Trouble::CatalogIsOld(Fault::invalid(format!("\"{name}\": {}.", error.message)));
         }
-        Some(Label::Filter(name)) => Fault::invalid(format!("{name}: {}.", error.message)),
+        Some(Label::Filter(name)) => {
+            return Trouble::CatalogIsOld(Fault::invalid(format!("{name}: {}.", error.message)));
+        }
         Some(Label::Cursor) => Fault::InvalidCursor,
         // An id that is no value of the key's type names no row.
         Some(Label::Id) => Fault::NotFound { table: "this table".into(), id: "this id".into() },

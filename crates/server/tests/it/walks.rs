@@ -1,0 +1,146 @@
+//! A hundred thousand rows, walked and searched while others write.
+
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, agent, psql};
+
+const ROWS: usize = 100_000;
+/// Far more than the middle of them may take, for the machine may have much else to do.
+const MOST: Duration = Duration::from_secs(2);
+
+/// A walk's pages and whatever it saw more than once.
+async fn walk(agent: &Agent, path: &str, key: &str) -> (HashSet<String>, Vec<String>, usize) {
+    let (mut seen, mut twice, mut pages, mut cursor) = (HashSet::new(), Vec::new(), 0, String::new());
+    let join = if path.contains('?') { '&' } else { '?' };
+    loop {
+        let reply = agent.get(&format!("{path}{join}limit=200&cursor={cursor}")).await.status(200);
+        let json = reply.json();
+        let rows = json["data"].as_array().expect("rows");
+        for row in rows {
+            let id = row[key].to_string();
+            if !seen.insert(id.clone()) {
+                twice.push(id);
+            }
+        }
+        pages += 1;
+        match &json["_meta"]["next_cursor"] {
+            Value::String(next) => cursor = next.clone(),
+            _ => return (seen, twice, pages),
+        }
+        assert_eq!(rows.len(), 200, "a page that is not the last is full");
+    }
+}
+
+#[tokio::test]
+async fn every_row_that_was_there_all_the_time_is_met_once() {
+    let agent = agent().await;
+    // Runs of 1000 equal times, with a run of NULLs; every tenth row is one that the writers may touch.
+    agent
+        .sql("create table visits (id int primary key, created_at timestamptz default now(), n int, deleted_at timestamptz)")
+        .await
+        .status(200);
+    agent
+        .sql_with(
+            "insert into visits select g, case when g % 50000 > 1000 then '2026-01-01'::timestamptz + (g / 1000) * interval '1 second' end, 0
+               from generate_series(1, $1::int) g",
+            json!([ROWS]),
+        )
+        .await
+        .status(200);
+    let (done, writes) = (AtomicBool::new(false), AtomicU32::new(0));
+    let writer = async |lane: usize| {
+        let mut session = psql(&agent).await;
+        let mut number = lane;
+        while !done.load(Ordering::Relaxed) {
+            number += 7;
+            let (touched, fresh) = (number * 10 % ROWS + 10, ROWS * (lane + 1) + number);
+            let sql = match number % 4 {
+                0 => format!("update visits set created_at = created_at + interval '1 hour' where id = {touched}"),
+                1 => format!("update visits set deleted_at = now() where id = {touched}"),
+                2 => format!("delete from visits where id = {touched}"),
+                _ => format!("insert into visits values ({fresh}, '2026-01-01'::timestamptz + {number} % 100 * interval '1 second', 0)"),
+            };
+            session.script(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            // Rows that stay where they are may change all the same.
+            session.script(&format!("update visits set n = n + 1 where id = {}", touched + 1)).await.unwrap();
+            writes.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    let walking = async {
+        let walked = walk(&agent, "/v1/visits", "id").await;
+        done.store(true, Ordering::Relaxed);
+        walked
+    };
+    let ((seen, twice, pages), (), ()) = tokio::join!(walking, writer(1), writer(2));
+    println!("{pages} pages, {} writes meanwhile", writes.load(Ordering::Relaxed));
+    assert!(writes.load(Ordering::Relaxed) > 50);
+    // A row that is moved to another time while the walk goes on may be met at both; no other may.
+    let twice: Vec<_> = twice.iter().filter(|id| id.parse::<usize>().is_ok_and(|id| id % 10 > 0)).collect();
+    assert!(twice.is_empty(), "met twice: {twice:?}");
+    let missed: Vec<usize> = (1..=ROWS).filter(|id| id % 10 > 0 && !seen.contains(&id.to_string())).collect();
+    assert!(missed.is_empty(), "{} missed: {:?}", missed.len(), &missed[..missed.len().min(20)]);
+}
+
+#[tokio::test]
+async fn many_contacts_are_searched_and_walked() {
+    let agent = agent().await;
+    let begun = Instant::now();
+    for part in 0..10 {
+        let sql = "insert into contacts (first_name, last_name, email, title)
+                   select 'Person' || g, (array['Andersson', 'Müller', 'Kowalski', 'Okonkwo', 'García'])[1 + g % 5] || g % 977,
+                          'person' || g || '@company' || g % 10007 || '.example', (array['Engineer', 'Manager', 'CTO'])[1 + g % 3]
+                     from generate_series($1::int * 10000 + 1, $1::int * 10000 + 10000) g";
+        agent.sql_with(sql, json!([part])).await.status(200);
+    }
+    println!("{ROWS} contacts took {:?}", begun.elapsed());
+    for (words, first) in [
+        ("person", None),
+        ("example", None),
+        ("company", None),
+        ("an", None),
+        ("garcia", None),
+        ("person77777", Some("Person77777")),
+        ("Persno77777", Some("Person77777")),
+        ("person77777@company7728.example", Some("Person77777")),
+        ("zzyzx quux", None),
+    ] {
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let begun = Instant::now();
+            let reply = agent.get(&format!("/v1/contacts/search?q={words}&limit=20")).await.status(200);
+            times.push(begun.elapsed());
+            let found = reply.column("first_name");
+            assert!(found.len() <= 20);
+            assert_eq!(found.is_empty(), words == "zzyzx quux", "{}", reply.story());
+            if let Some(first) = first {
+                assert_eq!(found[0], first, "{}", reply.story());
+            }
+        }
+        times.sort_unstable();
+        println!("search {words:?}: {:?} in the middle, {:?} at most", times[2], times[4]);
+        assert!(times[2] < MOST, "{words}: {times:?}");
+    }
+    let (done, created) = (AtomicBool::new(false), AtomicU32::new(0));
+    let writing = async {
+        while !done.load(Ordering::Relaxed) {
+            let made = agent.post("/v1/contacts", json!({"first_name": "Late"})).await.status(201);
+            agent.patch(&format!("/v1/contacts/{}", made.id()), json!({"title": "CTO"})).await.status(200);
+            created.fetch_add(1, Ordering::Relaxed);
+            agent.delete(&format!("/v1/contacts/{}", made.id())).await.status(200);
+        }
+    };
+    let walking = async {
+        // Each insertion of 10,000 has one created_at.
+        let walked = walk(&agent, "/v1/contacts?first_name_starts=person", "id").await;
+        done.store(true, Ordering::Relaxed);
+        walked
+    };
+    let ((seen, twice, pages), ()) = tokio::join!(walking, writing);
+    assert_eq!((seen.len(), pages), (ROWS, ROWS / 200));
+    assert!(twice.is_empty(), "met twice: {twice:?}");
+    assert!(created.load(Ordering::Relaxed) > 0);
+}
