@@ -655,7 +655,7 @@ create subscription s2 connection 'host=127.0.0.1 dbname=kith' publication p wit
 select * from kith.public.workspaces;
 -- the neighbour's tables | sql | 0A000
 select * from {{other}}.public.contacts;
--- settings by the system view | sql | 42501
+-- settings by the system view | sql | 42501 55P02
 update pg_settings set setting = 'off' where name = 'fsync';
 -- the settings' files | sql | 42501
 select * from pg_file_settings;

@@ -137,7 +137,7 @@ async fn notifications_in_masses_stop_nobody() {
     let flood = |times: u32| {
         format!("do $$ begin for i in 1..{times} loop execute format('notify flood, %L', i || repeat('n', 7900)); end loop; end $$")
     };
-    for times in [20_000, 20_000, 1_000_000] {
+    for times in [20_000, 20_000, 100_000] {
         let begun = Instant::now();
         let reply = scene.attacker.sql(&flood(times)).await;
         println!("{times} notifications: {} after {:?}", outcome(&reply), begun.elapsed());
