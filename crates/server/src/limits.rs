@@ -79,7 +79,7 @@ impl Addresses {
 }
 
 /// One customer of a provider has a whole /64 of IPv6 addresses.
-fn network(address: IpAddr) -> IpAddr {
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

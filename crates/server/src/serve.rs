@@ -21,6 +21,7 @@ use crate::access::Keys;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::door::{self, House, Peer};
+use crate::people::accounts::Accounts;
 use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
@@ -64,6 +65,7 @@ pub struct Kith {
     metrics: PrometheusHandle,
     database_taken: Arc<Notify>,
     keys: Keys,
+    accounts: Accounts,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -83,8 +85,9 @@ impl Kith {
         let watching = watch::run(store.clone(), keys.clone());
         let reaping = reap::run(store.clone(), clock.clone());
         let tasks = vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching)];
+        let accounts = Accounts::default();
         let rate_limit = config.rate_limit;
-        Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, keys, tasks })
+        Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, keys, accounts, tasks })
     }
 
     /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
@@ -122,6 +125,8 @@ impl Kith {
             keys: self.keys.clone(),
             rate_limit: door.rate_limit,
             sign_ups: Arc::default(),
+            new_accounts: Arc::default(),
+            accounts: self.accounts.clone(),
             clock: door.clock,
             public_url: public_url.into(),
             ready: Arc::new(AtomicBool::new(true)),

@@ -194,6 +194,7 @@ mod tests {
             Fault::PayloadTooLarge { limit: 1 },
             Fault::MethodNotAllowed { allow: Vec::new() },
             Fault::Unauthorized { message: text() },
+            Fault::NotSignedIn { message: text(), hint: text() },
             Fault::Forbidden { message: text() },
             Fault::WorkspaceReadOnly,
             Fault::NoSuchPath { path: text() },
@@ -224,6 +225,7 @@ mod tests {
                 | Fault::PayloadTooLarge { .. }
                 | Fault::MethodNotAllowed { .. }
                 | Fault::Unauthorized { .. }
+                | Fault::NotSignedIn { .. }
                 | Fault::Forbidden { .. }
                 | Fault::WorkspaceReadOnly
                 | Fault::NoSuchPath { .. }

@@ -50,6 +50,13 @@ pub enum Fault {
         /// Which of these.
         message: String,
     },
+    /// No person's session, or one that has ended, or a log-in that failed.
+    NotSignedIn {
+        /// Which of these.
+        message: String,
+        /// What to do.
+        hint: String,
+    },
     /// The caller is known, but may not do this.
     Forbidden {
         /// What may not be done, and why.
@@ -213,7 +220,7 @@ impl Fault {
             Fault::UnsupportedMediaType { .. } => "unsupported_media_type",
             Fault::PayloadTooLarge { .. } => "payload_too_large",
             Fault::MethodNotAllowed { .. } => "method_not_allowed",
-            Fault::Unauthorized { .. } => "unauthorized",
+            Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => "unauthorized",
             Fault::Forbidden { .. } => "forbidden",
             Fault::WorkspaceReadOnly => "workspace_read_only",
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => "not_found",
@@ -238,7 +245,7 @@ impl Fault {
     pub fn status(&self) -> u16 {
         match self {
             Fault::Invalid { .. } | Fault::InvalidJson { .. } | Fault::Unknown { .. } | Fault::InvalidCursor => 400,
-            Fault::Unauthorized { .. } => 401,
+            Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => 401,
             Fault::Forbidden { .. } | Fault::WorkspaceReadOnly => 403,
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
@@ -265,6 +272,7 @@ impl Fault {
         match self {
             Fault::Invalid { message, .. }
             | Fault::Unauthorized { message }
+            | Fault::NotSignedIn { message, .. }
             | Fault::Forbidden { message }
             | Fault::Conflict { message, .. }
             | Fault::StillReferenced { message, .. }
@@ -321,6 +329,7 @@ impl Fault {
                 "Send Authorization: Bearer <api key>. POST /v1/workspaces makes a workspace and its first key, without sign-up."
                     .into(),
             ),
+            Fault::NotSignedIn { hint, .. } => Some(hint.clone()),
             Fault::WorkspaceReadOnly => Some("Open claim_url and claim the workspace to write again.".into()),
             Fault::NoPrimaryKey { hint, .. } => Some(hint.clone()),
             Fault::Sql(sql) => sql.hint.clone(),

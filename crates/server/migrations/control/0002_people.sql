@@ -52,6 +52,19 @@ CREATE TABLE login_failures (
 CREATE INDEX login_failures_subject ON login_failures (subject, failed_at);
 COMMENT ON TABLE login_failures IS 'Failed log-ins of the last minutes, by account (account:<e-mail>) and by address (address:<ip>).';
 
+CREATE TABLE outgoing_mail (
+    id              text PRIMARY KEY,
+    letter          text NOT NULL CHECK (letter IN ('verify_email', 'reset_password')),
+    user_id         text NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    public_url      text NOT NULL,
+    created_at      timestamptz NOT NULL,
+    attempts        integer NOT NULL DEFAULT 0,
+    next_attempt_at timestamptz NOT NULL DEFAULT '-infinity'
+);
+CREATE INDEX outgoing_mail_due ON outgoing_mail (next_attempt_at);
+CREATE INDEX outgoing_mail_user ON outgoing_mail (user_id);
+COMMENT ON TABLE outgoing_mail IS 'Letters that are to be sent. The token in a letter is made when it is sent, so none stands here.';
+
 CREATE TABLE members (
     workspace_id text NOT NULL REFERENCES workspaces (id) ON DELETE CASCADE,
     user_id      text NOT NULL REFERENCES users (id) ON DELETE CASCADE,

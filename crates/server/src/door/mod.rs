@@ -1,8 +1,10 @@
 //! The only room that knows axum: what comes in over HTTP and what goes out.
 
+mod cookie;
 mod docs;
 mod health;
 mod idempotency;
+mod people;
 mod rest;
 mod signup;
 
@@ -21,6 +23,7 @@ use tokio::sync::Notify;
 use crate::access::Keys;
 use crate::clock::Clock;
 use crate::limits::Addresses;
+use crate::people::accounts::Accounts;
 use crate::store::Store;
 
 /// A body at most (wire contract, section 1).
@@ -35,8 +38,12 @@ pub struct House {
     pub keys: Keys,
     /// Requests a minute and key; 0 for no limit.
     pub rate_limit: u32,
-    /// Anonymous sign-ups by address.
+    /// Anonymous workspaces by address.
     pub sign_ups: Arc<Addresses>,
+    /// Accounts by address.
+    pub new_accounts: Arc<Addresses>,
+    /// Passwords, sessions and letters.
+    pub accounts: Accounts,
     /// The time.
     pub clock: Clock,
     /// `http://…`, without a slash at its end.

@@ -24,8 +24,9 @@ use crate::access::Caller;
 use crate::answer;
 use crate::clock::iso;
 use crate::door::idempotency::{self, Kept, Keyed};
-use crate::door::{House, MAX_BODY_BYTES, Peer, signup};
-use crate::limits::Quota;
+use crate::door::people::{self, Done};
+use crate::door::{House, MAX_BODY_BYTES, Peer};
+use crate::limits::{Quota, Window};
 use crate::store::work::Session;
 
 /// Longest value of a provenance header that is kept, in bytes.
@@ -48,6 +49,12 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     let served = served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above")));
     let (reply, failure) = match served {
         Ok(Served::Answer(answer)) => (visit.show(&Ok(answer)), None),
+        Ok(Served::Done(done)) => {
+            let mut reply = visit.show(&Ok(done.answer));
+            reply.status = done.status.unwrap_or(reply.status);
+            reply.headers.extend(done.cookie.map(|cookie| ("set-cookie", cookie)));
+            (reply, None)
+        }
         Ok(Served::Kept(kept)) => {
             let mut reply = kept.reply;
             if kept.replayed {
@@ -71,20 +78,25 @@ fn request_peer(head: &Parts) -> Option<IpAddr> {
     head.extensions.get::<Peer>().map(|peer| peer.0.ip())
 }
 
-/// What a request came to: an answer to be written, or one that was written and kept.
+/// What a request came to: an answer to be written, one of people's with what goes beside it, or one that was written and
+/// kept.
 enum Served {
     Answer(Answer),
+    Done(Done),
     Kept(Kept),
 }
 
 /// What is known of a request while it is served.
-struct Visit<'a> {
-    house: &'a Arc<House>,
+pub struct Visit<'a> {
+    /// What the doors share.
+    pub house: &'a Arc<House>,
     request_id: &'a str,
-    caller: Option<Caller>,
+    /// Who has shown a key.
+    pub caller: Option<Caller>,
     dialect: &'static Dialect,
     quota: Option<Quota>,
-    peer: Option<IpAddr>,
+    /// Where the request comes from.
+    pub peer: Option<IpAddr>,
 }
 
 impl Visit<'_> {
@@ -94,20 +106,14 @@ impl Visit<'_> {
             return Err(Fault::NoSuchPath { path: path.to_owned() });
         };
         let segments = parse_path(below)?;
-        let signing_up = segments == ["workspaces"];
-        if let Some(token) = bearer(&head.headers)? {
-            let caller = self.house.keys.caller(&self.house.store, &self.house.clock, token).await?;
-            self.dialect = caller.dialect;
-            let quota = caller.key.window.take(self.house.rate_limit, self.house.clock.unix_seconds());
-            (self.quota, self.caller) = (Some(quota), Some(caller));
-            self.keep_to(quota)?;
-        } else if !signing_up {
-            return Err(Fault::Unauthorized { message: "This path needs an API key.".into() });
+        if people::is_here(&segments) {
+            return people::serve(self, head, body, segments).await.map(Served::Done);
+        }
+        match bearer(&head.headers)? {
+            Some(token) => self.identify(token).await?,
+            None => return Err(Fault::Unauthorized { message: "This path needs an API key.".into() }),
         }
         let method = Method::parse(head.method.as_str());
-        if signing_up && method != Some(Method::Post) {
-            return Err(Fault::MethodNotAllowed { allow: vec!["POST"] });
-        }
         let Some(method) = method else {
             let segments: Vec<&str> = segments.iter().map(String::as_str).collect();
             let allow = (self.dialect.methods)(&segments).into_iter().map(Method::name).collect();
@@ -121,9 +127,6 @@ impl Visit<'_> {
             content_type: head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
             body: &body,
         };
-        if signing_up {
-            return self.sign_up(&call).await.map(Served::Answer);
-        }
         let provenance = provenance(&head.headers, self.request_id);
         let caller = self.caller.as_ref().ok_or_else(|| Fault::internal("a request without a caller got this far"))?;
         let asker = answer::Caller { who: &caller.who, place: &caller.key.access.place, provenance: &provenance };
@@ -138,16 +141,28 @@ impl Visit<'_> {
         answer::answer(&self.house.store, &mut Session::Each, asker, &ask?).await.map(Served::Answer)
     }
 
-    fn keep_to(&self, quota: Quota) -> Result<(), Fault> {
+    /// Looks up whose key this is, and counts the request.
+    pub async fn identify(&mut self, key: &str) -> Result<(), Fault> {
+        let caller = self.house.keys.caller(&self.house.store, &self.house.clock, key).await?;
+        let window = caller.key.window.clone();
+        (self.dialect, self.caller) = (caller.dialect, Some(caller));
+        self.count(&window)
+    }
+
+    /// Counts the request of a key or a session.
+    pub fn count(&mut self, window: &Window) -> Result<(), Fault> {
+        let now = self.house.clock.unix_seconds();
+        let quota = window.take(self.house.rate_limit, now);
+        self.quota = Some(quota);
         if quota.allowed {
             return Ok(());
         }
-        let retry_after = (quota.reset_at - self.house.clock.unix_seconds()).max(1) as u64;
-        let message = format!("More than {} requests a minute with this key.", quota.limit);
-        Err(Fault::RateLimited { retry_after, message })
+        let message = format!("More than {} requests a minute with this key or session.", quota.limit);
+        Err(Fault::RateLimited { retry_after: (quota.reset_at - now).max(1) as u64, message })
     }
 
-    async fn sign_up(&self, call: &Call<'_>) -> Result<Answer, Fault> {
+    /// Counts a workspace that is made without an account.
+    pub fn keep_to_workspaces(&self) -> Result<(), Fault> {
         if self.house.rate_limit > 0
             && let Some(peer) = self.peer
             && let Some(retry_after) = self.house.sign_ups.take(peer, self.house.clock.unix_seconds())
@@ -155,7 +170,7 @@ impl Visit<'_> {
             let message = "More than 60 workspaces an hour from this address.".into();
             return Err(Fault::RateLimited { retry_after, message });
         }
-        signup::create_workspace(self.house, call).await
+        Ok(())
     }
 
     /// Writes the answer or the fault in the caller's dialect.
@@ -187,7 +202,7 @@ impl Visit<'_> {
 }
 
 /// The Bearer token; none where there is no Authorization header.
-fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
     let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let refuse = || Fault::Unauthorized { message: "The Authorization header must be \"Bearer <api key>\".".into() };
     let (scheme, token) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or_else(refuse)?;
@@ -197,7 +212,8 @@ fn bearer(headers: &HeaderMap) -> Result<Option<&str>, Fault> {
     Ok(Some(token.trim()))
 }
 
-async fn read_body(body: &mut Body) -> Result<Bytes, Fault> {
+/// The whole body.
+pub async fn read_body(body: &mut Body) -> Result<Bytes, Fault> {
     match Limited::new(body, MAX_BODY_BYTES).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {

@@ -1,4 +1,4 @@
-//! `POST /v1/workspaces`: a workspace from one request, with no sign-up.
+//! `POST /v1/workspaces`: a workspace from one request, with no sign-up; or a person's own.
 
 use crm::model::answer::Answer;
 use crm::model::call::Call;
@@ -8,15 +8,18 @@ use crm::model::lifecycle::READ_ONLY_AFTER_SECONDS;
 use crate::clock::iso;
 use crate::door::House;
 use crate::keys;
+use crate::people::Person;
+use crate::people::claims::LIVE_PREFIX;
 use crate::store::control::NewWorkspace;
 use crate::store::fault::of_connection;
 
-const KEY_PREFIX: &str = "acrm_dev_";
+const DEV_PREFIX: &str = "acrm_dev_";
 /// A workspace's name is a line for people to read.
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// Makes an anonymous workspace: its key works at once, and dies with it unless somebody claims it.
-pub async fn create_workspace(house: &House, call: &Call<'_>) -> Result<Answer, Fault> {
+/// Makes a workspace, whose key works at once. An anonymous one dies, and its key with it, unless somebody claims it; a
+/// person's is theirs from the beginning.
+pub async fn create_workspace(house: &House, owner: Option<&Person>, call: &Call<'_>) -> Result<Answer, Fault> {
     call.only_parameters(&[])?;
     let body = call.object()?;
     if let Some(unknown) = body.keys().find(|key| *key != "name") {
@@ -33,20 +36,24 @@ pub async fn create_workspace(house: &House, call: &Call<'_>) -> Result<Answer, 
         }
     };
     let now = house.clock.unix_seconds();
-    let (id, key_id, api_key) = (house.clock.id("ws"), house.clock.id("ak"), keys::make(KEY_PREFIX));
+    let prefix = if owner.is_some() { LIVE_PREFIX } else { DEV_PREFIX };
+    let (id, key_id, api_key) = (house.clock.id("ws"), house.clock.id("ak"), keys::make(prefix));
+    let audit_id = house.clock.id("au");
     let new = NewWorkspace {
         id: &id,
         name,
         created_at: now,
         key_id: &key_id,
         key_hash: keys::hash(&api_key),
-        key_hint: &keys::hint(&api_key, KEY_PREFIX),
+        key_hint: &keys::hint(&api_key, prefix),
+        owner_id: owner.map(|person| person.id.as_str()),
+        audit_id: &audit_id,
     };
     house.store.create_workspace(&new).await.map_err(of_connection)?;
     house.database_taken.notify_one();
     Ok(Answer::Workspace {
-        claim_url: Some(format!("{}/claim/{id}", house.public_url)),
-        ttl_expires_at: Some(iso(now + READ_ONLY_AFTER_SECONDS)),
+        claim_url: owner.is_none().then(|| format!("{}/claim/{id}", house.public_url)),
+        ttl_expires_at: owner.is_none().then(|| iso(now + READ_ONLY_AFTER_SECONDS)),
         workspace_id: id,
         api_key,
     })

@@ -4,6 +4,7 @@ use crm::model::fault::Fault;
 
 use crate::access::Keys;
 use crate::clock::{Clock, iso};
+use crate::people::accounts::Accounts;
 use crate::people::{Person, Visitor};
 use crate::store::Store;
 use crate::store::belongings::Act;
@@ -16,6 +17,8 @@ pub struct Desk<'a> {
     pub store: &'a Store,
     /// The keys that were seen; they are forgotten when what they may do has changed.
     pub keys: &'a Keys,
+    /// Passwords, sessions and letters.
+    pub accounts: &'a Accounts,
     /// The time.
     pub clock: &'a Clock,
     /// The address of this Kith, without a slash at its end.

@@ -1,27 +1,22 @@
 //! People and what is theirs: accounts, sessions, workspaces, keys, members. The control plane's hall: each act takes
 //! who is asking and gives an answer, whichever door it came through. Knows nothing of axum.
 
+pub mod accounts;
+pub mod address;
 pub mod claims;
 pub mod desk;
+pub mod form;
 pub mod keyring;
+pub mod letters;
 pub mod members;
+pub mod passwords;
+pub mod sessions;
 
 use std::net::IpAddr;
 
 use crm::model::fault::Fault;
 
-/// Somebody with an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// `u_…`
-    pub id: String,
-    /// The e-mail address, in lower case.
-    pub email: String,
-    /// What they are called.
-    pub name: Option<String>,
-    /// Whether the address is known to be theirs.
-    pub email_verified: bool,
-}
+pub use crate::store::accounts::Person;
 
 /// Who stands at the door.
 #[derive(Clone, Debug, Default)]
@@ -39,8 +34,9 @@ pub struct Visitor {
 impl Visitor {
     /// The person, where one is needed.
     pub fn person(&self) -> Result<&Person, Fault> {
-        self.person.as_ref().ok_or_else(|| Fault::Unauthorized {
-            message: "This path needs a person's session: sign in by POST /v1/auth/login.".into(),
+        self.person.as_ref().ok_or_else(|| Fault::NotSignedIn {
+            message: "This path needs a person's session.".into(),
+            hint: "POST /v1/auth/login gives a session_token; send it as Authorization: Bearer <session token>.".into(),
         })
     }
 }

@@ -55,6 +55,10 @@ pub struct NewWorkspace<'a> {
     pub key_hash: [u8; 32],
     /// The key's hint.
     pub key_hint: &'a str,
+    /// Whose it is from the beginning, `u_…`; nobody's where it is anonymous.
+    pub owner_id: Option<&'a str>,
+    /// The id of its first entry in the audit, where it is somebody's.
+    pub audit_id: &'a str,
 }
 
 impl Control {
@@ -156,11 +160,21 @@ impl Control {
                      SELECT id FROM databases WHERE state = 'warm' AND version = $1::integer
                      ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1),
                  workspace AS (
-                     INSERT INTO workspaces (id, name, created_at)
-                     SELECT $2, $3, to_timestamp($4::bigint) FROM free RETURNING id),
+                     INSERT INTO workspaces (id, name, created_at, claimed_at)
+                     SELECT $2, $3, to_timestamp($4::bigint), CASE WHEN $8::text IS NOT NULL THEN to_timestamp($4::bigint) END
+                     FROM free RETURNING id),
+                 member AS (
+                     INSERT INTO members (workspace_id, user_id, role, created_at)
+                     SELECT id, $8, 'owner', to_timestamp($4::bigint) FROM workspace WHERE $8::text IS NOT NULL),
                  key AS (
-                     INSERT INTO api_keys (id, workspace_id, hash, hint, mode, role, created_at)
-                     SELECT $5, id, $6::bytea, $7, 'live', 'member', to_timestamp($4::bigint) FROM workspace),
+                     INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, mode, role, created_at)
+                     SELECT $5, id, $8, $6::bytea, $7, 'live', CASE WHEN $8::text IS NULL THEN 'member' ELSE 'owner' END,
+                            to_timestamp($4::bigint)
+                     FROM workspace),
+                 entry AS (
+                     INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
+                     SELECT $9, id, to_timestamp($4::bigint), 'user:' || $8, 'workspace.created', id
+                     FROM workspace WHERE $8::text IS NOT NULL),
                  taken AS (
                      UPDATE databases SET state = 'taken', workspace_id = $2, mode = 'live'
                      FROM free WHERE databases.id = free.id)
@@ -173,6 +187,8 @@ impl Control {
                     Some(new.key_id),
                     Some(&hash),
                     Some(new.key_hint),
+                    new.owner_id,
+                    Some(new.audit_id),
                 ],
             )
             .await?;

@@ -4,6 +4,7 @@
 //! The rule that everything rests on: a tenant's table is touched only in a session that logged in as that
 //! tenant's own role (ARCHITECTURE.md, "The one security rule").
 
+pub mod accounts;
 pub mod belongings;
 pub mod bench;
 pub mod catalogs;

@@ -1,0 +1,105 @@
+//! The session's cookie: how it is set and read, and which requests it may speak for. A browser sends it along with
+//! whatever a page asks of us, so a request that changes something must come from a page of ours.
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, header};
+
+use crm::model::fault::Fault;
+
+use crate::people::sessions::SESSION_SECONDS;
+
+/// The cookie's name (wire contract, section 7).
+const NAME: &str = "kith_session";
+
+/// Sets the cookie.
+pub fn set(token: &str, public_url: &str) -> String {
+    written(token, SESSION_SECONDS, public_url)
+}
+
+/// Takes the cookie away.
+pub fn clear(public_url: &str) -> String {
+    written("", 0, public_url)
+}
+
+fn written(token: &str, max_age_seconds: i64, public_url: &str) -> String {
+    let secure = if public_url.starts_with("https://") { "; Secure" } else { "" };
+    format!("{NAME}={token}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}")
+}
+
+/// The session's token, where the cookie came along.
+pub fn session_token(headers: &HeaderMap) -> Option<&str> {
+    let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
+    let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
+    pairs.find(|(name, token)| *name == NAME && !token.is_empty()).map(|(_, token)| token)
+}
+
+/// Refuses a request that changes something and that no page of ours has sent: browsers say where a request comes from,
+/// by Sec-Fetch-Site, older ones by Origin.
+pub fn keep_to_own_pages(head: &Parts, public_url: &str) -> Result<(), Fault> {
+    if matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
+        return Ok(());
+    }
+    let text = |name| head.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
+    let own = match (text("sec-fetch-site"), text("origin")) {
+        (Some(site), _) => matches!(site, "same-origin" | "none"),
+        (None, Some(origin)) => is_origin_of(origin, public_url) || is_host(origin, host(head)),
+        (None, None) => false,
+    };
+    if own {
+        return Ok(());
+    }
+    Err(Fault::Forbidden {
+        message: "A session's cookie speaks for requests of Kith's own pages alone. Send the session token as Authorization: \
+                  Bearer <session token>."
+            .into(),
+    })
+}
+
+fn host(head: &Parts) -> Option<&str> {
+    let header = head.headers.get(header::HOST).and_then(|value| value.to_str().ok());
+    header.or_else(|| head.uri.authority().map(|authority| authority.as_str()))
+}
+
+/// Whether an address begins with this origin: scheme, host and port.
+fn is_origin_of(origin: &str, url: &str) -> bool {
+    let Some((scheme, rest)) = url.split_once("://") else { return false };
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
+    origin.eq_ignore_ascii_case(&format!("{scheme}://{authority}"))
+}
+
+fn is_host(origin: &str, host: Option<&str>) -> bool {
+    let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cookie_is_found_among_others() {
+        let mut headers = HeaderMap::new();
+        headers.append(header::COOKIE, "a=b; not_kith_session=x".parse().unwrap());
+        assert_eq!(session_token(&headers), None);
+        headers.append(header::COOKIE, "c=d;kith_session=kst_1 ; e=f".parse().unwrap());
+        assert_eq!(session_token(&headers), Some("kst_1"));
+    }
+
+    #[test]
+    fn secure_where_the_public_address_is() {
+        assert_eq!(set("t", "http://x"), "kith_session=t; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax");
+        assert_eq!(clear("https://x"), "kith_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure");
+    }
+
+    #[test]
+    fn origins_are_compared_whole() {
+        assert!(is_origin_of("https://kith.example", "https://kith.example/below"));
+        assert!(is_origin_of("https://KITH.example:8443", "https://kith.example:8443"));
+        assert!(!is_origin_of("https://kith.example", "https://kith.example.evil.example"));
+        assert!(!is_origin_of("http://kith.example", "https://kith.example"));
+        assert!(is_host("http://localhost:8484", Some("localhost:8484")));
+        assert!(!is_host("null", Some("localhost:8484")));
+        assert!(!is_host("http://localhost:8484.evil.example", Some("localhost:8484")));
+        assert!(!is_host("http://evil.example", None));
+    }
+}

@@ -1,0 +1,220 @@
+//! What people do, under `/v1`: accounts, workspaces and what belongs to them. They come with a session, as cookie or as
+//! Bearer token, and are answered in agentCRM's shape.
+
+use axum::body::Body;
+use axum::http::header;
+use axum::http::request::Parts;
+
+use crm::model::answer::Answer;
+use crm::model::call::{Call, Method, parse_query};
+use crm::model::fault::Fault;
+
+use crate::door::House;
+use crate::door::cookie;
+use crate::door::rest::{Visit, bearer, read_body};
+use crate::door::signup;
+use crate::people::accounts::{self, Opened};
+use crate::people::desk::Desk;
+use crate::people::{Visitor, sessions};
+
+/// First segments that lead here.
+const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
+
+/// Whether a path leads here.
+pub fn is_here(path: &[String]) -> bool {
+    path.first().is_some_and(|first| HERE.contains(&first.as_str()))
+}
+
+/// Where a path leads.
+#[derive(Clone, Copy)]
+enum Route<'a> {
+    SignUp,
+    LogIn,
+    LogOut,
+    Me,
+    Sessions,
+    EndSession(&'a str),
+    VerifyEmail,
+    RequestVerification,
+    RequestReset,
+    ResetPassword,
+    ChangePassword,
+    CreateWorkspace,
+}
+
+#[rustfmt::skip] // the table of routes is read in columns
+fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
+    use Method::{Delete, Get, Post};
+    Some(match (method, path) {
+        (Post,   ["auth", "signup"])                 => Route::SignUp,
+        (Post,   ["auth", "login"])                  => Route::LogIn,
+        (Post,   ["auth", "logout"])                 => Route::LogOut,
+        (Get,    ["auth", "me"])                     => Route::Me,
+        (Get,    ["auth", "sessions"])               => Route::Sessions,
+        (Delete, ["auth", "sessions", id])           => Route::EndSession(id),
+        (Post,   ["auth", "verify-email"])           => Route::VerifyEmail,
+        (Post,   ["auth", "request-verification"])   => Route::RequestVerification,
+        (Post,   ["auth", "request-password-reset"]) => Route::RequestReset,
+        (Post,   ["auth", "reset-password"])         => Route::ResetPassword,
+        (Post,   ["auth", "change-password"])        => Route::ChangePassword,
+        (Post,   ["workspaces"])                     => Route::CreateWorkspace,
+        _                                            => return None,
+    })
+}
+
+/// What an act came to, and what HTTP says beside the answer.
+pub struct Done {
+    /// The answer.
+    pub answer: Answer,
+    /// The status, where it is not the answer's own.
+    pub status: Option<u16>,
+    /// A cookie that is set.
+    pub cookie: Option<String>,
+}
+
+impl From<Answer> for Done {
+    fn from(answer: Answer) -> Done {
+        Done { answer, status: None, cookie: None }
+    }
+}
+
+/// Serves a request of a person's.
+pub async fn serve(visit: &mut Visit<'_>, head: &Parts, body: &mut Body, path: Vec<String>) -> Result<Done, Fault> {
+    let house = visit.house;
+    let (visitor, renewed) = visitor(visit, head).await?;
+    let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+    let method = Method::parse(head.method.as_str());
+    let Some((method, route)) = method.and_then(|method| Some((method, route(method, &segments)?))) else {
+        let methods = Method::ALL.into_iter().filter(|method| route(*method, &segments).is_some());
+        let allow: Vec<_> = methods.map(Method::name).collect();
+        return Err(match allow.is_empty() {
+            true => Fault::NoSuchPath { path: head.uri.path().to_owned() },
+            false => Fault::MethodNotAllowed { allow },
+        });
+    };
+    if visit.caller.is_some() {
+        return Err(Fault::NotSignedIn {
+            message: "This path takes a person's session, not an API key.".into(),
+            hint: "POST /v1/auth/login gives a session_token; send it as Authorization: Bearer <session token>.".into(),
+        });
+    }
+    let body = read_body(body).await?;
+    let call = Call {
+        method,
+        path: path.clone(),
+        query: parse_query(head.uri.query().unwrap_or(""))?,
+        content_type: head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
+        body: &body,
+    };
+    let desk = Desk {
+        store: &house.store,
+        keys: &house.keys,
+        accounts: &house.accounts,
+        clock: &house.clock,
+        public_url: &house.public_url,
+        visitor: &visitor,
+    };
+    let mut done = act(visit, &desk, &call, route).await?;
+    if done.cookie.is_none() {
+        done.cookie = renewed.map(|token| cookie::set(&token, &house.public_url));
+    }
+    Ok(done)
+}
+
+async fn act(visit: &Visit<'_>, desk: &Desk<'_>, call: &Call<'_>, route: Route<'_>) -> Result<Done, Fault> {
+    let house = visit.house;
+    let plain = || call.only_parameters(&[]);
+    match route {
+        Route::SignUp => {
+            keep_to_sign_ups(visit)?;
+            accounts::sign_up(desk, call).await.map(|opened| welcome(house, opened))
+        }
+        Route::LogIn => accounts::log_in(desk, call).await.map(|opened| welcome(house, opened)),
+        Route::LogOut => {
+            plain()?;
+            let answer = sessions::log_out(desk).await?;
+            Ok(Done { answer, status: None, cookie: Some(cookie::clear(&house.public_url)) })
+        }
+        Route::Me => plain().and_then(|()| accounts::me(desk)).map(Done::from),
+        Route::Sessions => {
+            plain()?;
+            sessions::list(desk).await.map(Done::from)
+        }
+        Route::EndSession(id) => {
+            plain()?;
+            let answer = sessions::end(desk, id).await?;
+            let own = desk.visitor.session_id.as_deref() == Some(id);
+            Ok(Done { answer, status: None, cookie: own.then(|| cookie::clear(&house.public_url)) })
+        }
+        Route::VerifyEmail => accounts::verify_email(desk, call).await.map(Done::from),
+        Route::RequestVerification => accounts::request_verification(desk, call).await.map(accepted),
+        Route::RequestReset => accounts::request_password_reset(desk, call).map(accepted),
+        Route::ResetPassword => accounts::reset_password(desk, call).await.map(Done::from),
+        Route::ChangePassword => accounts::change_password(desk, call).await.map(Done::from),
+        Route::CreateWorkspace => {
+            if desk.visitor.person.is_none() {
+                visit.keep_to_workspaces()?;
+            }
+            signup::create_workspace(house, desk.visitor.person.as_ref(), call).await.map(Done::from)
+        }
+    }
+}
+
+fn welcome(house: &House, opened: Opened) -> Done {
+    Done { answer: opened.answer, status: None, cookie: Some(cookie::set(&opened.token, &house.public_url)) }
+}
+
+/// What is asked for will be done.
+fn accepted(answer: Answer) -> Done {
+    Done { answer, status: Some(202), cookie: None }
+}
+
+fn keep_to_sign_ups(visit: &Visit<'_>) -> Result<(), Fault> {
+    let house = visit.house;
+    match visit.peer.filter(|_| house.rate_limit > 0) {
+        None => Ok(()),
+        Some(peer) => match house.new_accounts.take(peer, house.clock.unix_seconds()) {
+            None => Ok(()),
+            Some(retry_after) => {
+                let message = "More than 60 sign-ups an hour from this address.".into();
+                Err(Fault::RateLimited { retry_after, message })
+            }
+        },
+    }
+}
+
+/// Who stands at the door, and the token of a session that came as cookie and whose end was put off. A Bearer token that
+/// is neither a session's nor a key is refused; a cookie that is no session's is none.
+async fn visitor(visit: &mut Visit<'_>, head: &Parts) -> Result<(Visitor, Option<String>), Fault> {
+    let house = visit.house;
+    let user_agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
+    let mut visitor = Visitor { address: visit.peer, user_agent: user_agent.map(Into::into), ..Visitor::default() };
+    let by_bearer = bearer(&head.headers)?;
+    let token = match by_bearer {
+        Some(token) if token.starts_with(sessions::TOKEN_PREFIX) => token,
+        Some(key) => {
+            visit.identify(key).await?;
+            return Ok((visitor, None));
+        }
+        None => match cookie::session_token(&head.headers) {
+            None => return Ok((visitor, None)),
+            Some(token) => {
+                cookie::keep_to_own_pages(head, &house.public_url)?;
+                token
+            }
+        },
+    };
+    let Some(shown) = house.accounts.sessions.shown(&house.store, &house.clock, token).await? else {
+        return match by_bearer {
+            None => Ok((visitor, None)),
+            Some(_) => Err(Fault::NotSignedIn {
+                message: "This session is not known. It may have ended.".into(),
+                hint: "POST /v1/auth/login gives a new session_token.".into(),
+            }),
+        };
+    };
+    visit.count(&shown.window)?;
+    visitor.person = Some(shown.session.user.clone());
+    visitor.session_id = Some(shown.session.id.clone());
+    Ok((visitor, (by_bearer.is_none() && shown.prolonged).then(|| token.to_owned())))
+}

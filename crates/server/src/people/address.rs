@@ -1,0 +1,88 @@
+//! E-mail addresses of accounts: what is one, and when two are the same.
+
+use crm::model::fault::Fault;
+
+/// Longest address that mail servers take (RFC 5321, a path without its brackets).
+const MAX_BYTES: usize = 254;
+/// Longest part before the @.
+const MAX_LOCAL_BYTES: usize = 64;
+/// Longest part of a domain between dots.
+const MAX_LABEL_BYTES: usize = 63;
+/// What the part before the @ may have beside letters and digits (RFC 5322, atext).
+const SIGNS: &str = "!#$%&'*+-/=?^_`{|}~";
+
+/// The address in the one form in which it is stored and compared: without spaces around it, in lower case.
+pub fn normal(text: &str) -> Result<String, Fault> {
+    let address = text.trim();
+    if !address.is_ascii() {
+        return Err(Fault::invalid_with_hint(
+            "\"email\" takes an address in ASCII characters.",
+            "Write a domain with other letters in its xn-- form.",
+        ));
+    }
+    match address.split_once('@') {
+        Some((local, domain)) if address.len() <= MAX_BYTES && is_local(local) && is_domain(domain) => {
+            Ok(address.to_ascii_lowercase())
+        }
+        _ => Err(Fault::invalid("\"email\" is not an e-mail address like name@example.com.")),
+    }
+}
+
+fn is_local(text: &str) -> bool {
+    let is_atom =
+        |atom: &str| !atom.is_empty() && atom.chars().all(|sign| sign.is_ascii_alphanumeric() || SIGNS.contains(sign));
+    text.len() <= MAX_LOCAL_BYTES && text.split('.').all(is_atom)
+}
+
+fn is_domain(text: &str) -> bool {
+    let is_label = |label: &str| {
+        (1..=MAX_LABEL_BYTES).contains(&label.len())
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.contains('.') && text.split('.').all(is_label)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_and_spaces_around_make_no_other_address() {
+        for text in ["ada@example.com", " Ada@Example.COM ", "ADA@EXAMPLE.COM\n"] {
+            assert_eq!(normal(text).as_deref(), Ok("ada@example.com"));
+        }
+        assert_eq!(normal("o'Neil+kith@mail.example.co.uk").as_deref(), Ok("o'neil+kith@mail.example.co.uk"));
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused() {
+        let long = format!("{}@example.com", "a".repeat(65));
+        let texts = [
+            "",
+            "ada",
+            "@example.com",
+            "ada@",
+            "ada@localhost",
+            "a b@example.com",
+            "ada@exa mple.com",
+            "ada@@example.com",
+            ".ada@example.com",
+            "a..b@example.com",
+            "ada@-x.com",
+            "ada@x-.com",
+            "ada@example..com",
+            "ada@example.com.",
+            "ada@example.com\r\nBcc: eve@example.com",
+            "\"ada\"@example.com",
+            "ada@bücher.example",
+            "<ada@example.com>",
+            "' OR 1=1 --@example.com",
+            &long,
+        ];
+        for text in texts {
+            assert!(normal(text).is_err(), "{text}");
+        }
+    }
+}
