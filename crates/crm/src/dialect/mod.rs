@@ -76,7 +76,9 @@ pub fn fault_headers(fault: &Fault) -> Vec<(&'static str, String)> {
     }
     match fault {
         Fault::MethodNotAllowed { allow } => headers.push(("allow", allow.join(", "))),
-        Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => headers.push(("www-authenticate", "Bearer".to_owned())),
+        Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => {
+            headers.push(("www-authenticate", "Bearer".to_owned()))
+        }
         _ => {}
     }
     headers

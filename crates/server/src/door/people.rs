@@ -15,10 +15,10 @@ use crate::door::rest::{Visit, bearer, read_body};
 use crate::door::signup;
 use crate::people::accounts::{self, Opened};
 use crate::people::desk::Desk;
-use crate::people::{Visitor, sessions};
+use crate::people::{Visitor, claims, keyring, members, sessions};
 
 /// First segments that lead here.
-const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
+const HERE: &[&str] = &["audit", "auth", "claim", "connection", "keys", "members", "workspaces"];
 
 /// Whether a path leads here.
 pub fn is_here(path: &[String]) -> bool {
@@ -40,11 +40,22 @@ enum Route<'a> {
     ResetPassword,
     ChangePassword,
     CreateWorkspace,
+    Claim(&'a str),
+    Keys,
+    CreateKey,
+    RevokeKey(&'a str),
+    RotateKeys,
+    Members,
+    ChangeRole,
+    RemoveMember,
+    Invite,
+    Accept(&'a str),
+    Audit,
 }
 
 #[rustfmt::skip] // the table of routes is read in columns
 fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
-    use Method::{Delete, Get, Post};
+    use Method::{Delete, Get, Patch, Post};
     Some(match (method, path) {
         (Post,   ["auth", "signup"])                 => Route::SignUp,
         (Post,   ["auth", "login"])                  => Route::LogIn,
@@ -58,6 +69,17 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Post,   ["auth", "reset-password"])         => Route::ResetPassword,
         (Post,   ["auth", "change-password"])        => Route::ChangePassword,
         (Post,   ["workspaces"])                     => Route::CreateWorkspace,
+        (Post,   ["claim", id])                      => Route::Claim(id),
+        (Get,    ["keys"])                           => Route::Keys,
+        (Post,   ["keys"])                           => Route::CreateKey,
+        (Post,   ["keys", "rotate"])                 => Route::RotateKeys,
+        (Delete, ["keys", id])                       => Route::RevokeKey(id),
+        (Get,    ["members"])                        => Route::Members,
+        (Patch,  ["members"])                        => Route::ChangeRole,
+        (Delete, ["members"])                        => Route::RemoveMember,
+        (Post,   ["members", "invite"])              => Route::Invite,
+        (Post,   ["members", "accept", token])       => Route::Accept(token),
+        (Get,    ["audit"])                          => Route::Audit,
         _                                            => return None,
     })
 }
@@ -157,7 +179,49 @@ async fn act(visit: &Visit<'_>, desk: &Desk<'_>, call: &Call<'_>, route: Route<'
             }
             signup::create_workspace(house, desk.visitor.person.as_ref(), call).await.map(Done::from)
         }
+        Route::Claim(id) => {
+            plain()?;
+            claims::claim(desk, id).await.map(Done::from)
+        }
+        Route::Keys => keyring::list(desk, ws(call)?).await.map(Done::from),
+        Route::CreateKey => keyring::create(desk, ws(call)?, call).await.map(Done::from),
+        Route::RevokeKey(id) => keyring::revoke(desk, ws(call)?, id).await.map(Done::from),
+        Route::RotateKeys => keyring::rotate(desk, ws(call)?).await.map(Done::from),
+        Route::Members => members::list(desk, ws(call)?).await.map(Done::from),
+        Route::ChangeRole => {
+            let (workspace_id, user_id) = ws_and_user(call)?;
+            members::change_role(desk, workspace_id, user_id, call).await.map(Done::from)
+        }
+        Route::RemoveMember => {
+            let (workspace_id, user_id) = ws_and_user(call)?;
+            members::remove(desk, workspace_id, user_id).await.map(Done::from)
+        }
+        Route::Invite => {
+            plain()?;
+            members::invite(desk, call).await.map(Done::from)
+        }
+        Route::Accept(token) => {
+            plain()?;
+            members::accept(desk, token).await.map(Done::from)
+        }
+        Route::Audit => members::audit(desk, ws(call)?).await.map(Done::from),
     }
+}
+
+/// The workspace that `?ws=` names.
+fn ws<'a>(call: &'a Call<'_>) -> Result<&'a str, Fault> {
+    call.only_parameters(&["ws"])?;
+    named(call, "ws")
+}
+
+fn ws_and_user<'a>(call: &'a Call<'_>) -> Result<(&'a str, &'a str), Fault> {
+    call.only_parameters(&["ws", "user_id"])?;
+    Ok((named(call, "ws")?, named(call, "user_id")?))
+}
+
+fn named<'a>(call: &'a Call<'_>, name: &str) -> Result<&'a str, Fault> {
+    let value = call.parameter(name).filter(|value| !value.is_empty());
+    value.ok_or_else(|| Fault::invalid(format!("The parameter \"{name}\" is needed: ?{name}=…")))
 }
 
 fn welcome(house: &House, opened: Opened) -> Done {

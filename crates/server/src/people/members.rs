@@ -9,6 +9,7 @@ use crm::model::id;
 
 use crate::clock::{iso, random};
 use crate::keys;
+use crate::people::address;
 use crate::people::claims::LIVE_PREFIX;
 use crate::people::desk::{Desk, Rank};
 use crate::store::belongings::{Act, NewKey};
@@ -69,26 +70,15 @@ fn done(desk: &Desk<'_>, word: Option<String>, user_id: &str) -> Result<(), Faul
     }
 }
 
-/// An invitation, as it is to be mailed.
-#[derive(Debug)]
-pub struct Invitation {
-    /// What the caller gets.
-    pub answer: Answer,
-    /// Where the letter goes.
-    pub email: String,
-    /// The page where it is accepted.
-    pub accept_url: String,
-}
-
 /// Invites by e-mail: `{workspace_id, email, role?}`.
-pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Invitation, Fault> {
+pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
     let body = call.object()?;
     only(&body, &["workspace_id", "email", "role"])?;
     let Some(Value::String(workspace_id)) = body.get("workspace_id") else {
         return Err(Fault::invalid("\"workspace_id\" is needed: the workspace to invite to."));
     };
     let email = match body.get("email") {
-        Some(Value::String(email)) => normal_email(email)?,
+        Some(Value::String(email)) => address::normal(email)?,
         _ => return Err(Fault::invalid("\"email\" is needed: whom to invite.")),
     };
     let rank = role(&body)?.unwrap_or(Rank::Member);
@@ -108,7 +98,7 @@ pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Invitation, Faul
     let accept_url = format!("{}/invite/{token}", desk.public_url);
     let text = json!({"id": invite_id, "workspace_id": workspace_id, "email": email, "role": rank.name(),
         "token": token, "accept_url": accept_url, "expires_at": expires_at});
-    Ok(Invitation { answer: Answer::Object { text: text.to_string(), created: true }, email, accept_url })
+    Ok(Answer::Object { text: text.to_string(), created: true })
 }
 
 /// Accepts an invitation, which is for its own e-mail address alone.
@@ -162,15 +152,4 @@ fn only(body: &serde_json::Map<String, Value>, known: &[&str]) -> Result<(), Fau
         None => Ok(()),
         Some(unknown) => Err(Fault::unknown_field(unknown, known.iter().copied())),
     }
-}
-
-/// An address as it is stored: trimmed, in lower case, with one @ in it.
-pub fn normal_email(text: &str) -> Result<String, Fault> {
-    let email = text.trim().to_lowercase();
-    let is_plausible = email.len() <= 254
-        && !email.chars().any(|character| character.is_whitespace() || character.is_control())
-        && email
-            .split_once('@')
-            .is_some_and(|(local, domain)| !local.is_empty() && domain.contains('.') && !domain.contains('@'));
-    if is_plausible { Ok(email) } else { Err(Fault::invalid(format!("\"{text}\" is no e-mail address."))) }
 }
