@@ -46,6 +46,8 @@ pub enum Kind {
 pub struct ListRows<'a> {
     /// The list.
     pub saved: &'a Saved,
+    /// The predicate of a dynamic list, without white space, comment or semicolon around it.
+    pub predicate: Option<&'a str>,
     /// The table whose rows it holds.
     pub table: &'a Table,
     /// The column that names a row.
@@ -132,9 +134,10 @@ pub fn read(rows: &Rows) -> Result<Saved, Fault> {
 pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Result<ListRows<'a>, Fault> {
     let table = catalog.table(&saved.target_table).map_err(|fault| unusable(fault.message()))?;
     let key = table.key()?;
-    if let Kind::Dynamic { predicate, params } = &saved.kind {
-        check_predicate(predicate, params)?;
-    }
+    let predicate = match &saved.kind {
+        Kind::Dynamic { predicate, params } => Some(check_predicate(predicate, params)?),
+        Kind::Static => None,
+    };
     let relations = table.entity().map_or(&[][..], |entity| entity.to_one).iter();
     let relations = relations
         .map(|relation| {
@@ -154,36 +157,35 @@ pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Resul
     let descending = order.last().is_some_and(|last| last.descending);
     order.push(SortKey { place: own(key), descending });
     let order_names = saved.order.iter().map(String::as_str);
-    let predicate = match &saved.kind {
+    let condition = match &saved.kind {
         Kind::Dynamic { predicate, params } => format!("{predicate} {}", Value::Array(params.clone())),
         Kind::Static => String::new(),
     };
     let scope =
-        scope([saved.id.as_str(), saved.target_table.as_str(), predicate.as_str()].into_iter().chain(order_names));
+        scope([saved.id.as_str(), saved.target_table.as_str(), condition.as_str()].into_iter().chain(order_names));
     let cursor = match &page.cursor {
         Some(text) => Some(Cursor::decode(text, scope, order.len())?.keys),
         None => None,
     };
-    Ok(ListRows { saved, table, key, relations, columns, order, cursor, limit: page.limit, scope })
+    Ok(ListRows { saved, predicate, table, key, relations, columns, order, cursor, limit: page.limit, scope })
 }
 
-/// One boolean expression, with a value for each of its parameters.
-fn check_predicate(predicate: &str, params: &[Value]) -> Result<(), Fault> {
+/// The one boolean expression, with a value for each of its parameters.
+fn check_predicate<'a>(predicate: &'a str, params: &[Value]) -> Result<&'a str, Fault> {
     let statements = split(predicate).map_err(|error| unusable(format!("filter_predicate: {error}")))?;
-    match statements.as_slice() {
-        [one] if one.is_balanced() && one.text.len() == predicate.trim_end().trim_end_matches(';').trim().len() => {
-            let wanted = one.parameters() as usize;
-            if wanted == params.len() {
-                return Ok(());
-            }
-            Err(unusable(format!(
-                "filter_predicate has {wanted} parameters, but filter_params has {} values",
-                params.len()
-            )))
-        }
-        [one] if one.is_balanced() => Ok(()),
-        _ => Err(unusable("filter_predicate must be one SQL boolean expression".into())),
+    let [one] = statements.as_slice() else {
+        return Err(unusable("filter_predicate must be one SQL boolean expression".into()));
+    };
+    if !one.is_balanced() {
+        return Err(unusable("filter_predicate must be one SQL boolean expression".into()));
     }
+    let wanted = one.parameters() as usize;
+    if wanted != params.len() {
+        let values = params.len();
+        let why = format!("filter_predicate has {wanted} parameters, but filter_params has {values} values");
+        return Err(unusable(why));
+    }
+    Ok(one.text)
 }
 
 fn own(column: &str) -> Place<'_> {

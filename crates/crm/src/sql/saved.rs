@@ -2,7 +2,7 @@
 
 use crate::model::catalog::Table;
 use crate::model::value::array_of_texts;
-use crate::plan::saved::{Kind, ListRows, Place, SortKey};
+use crate::plan::saved::{ListRows, Place, SortKey};
 use crate::sql::{Label, Sql};
 
 /// The rows and one more. The predicate's own parameters come first, without values: their types are PostgreSQL's
@@ -35,14 +35,14 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
         sql.push(" LEFT JOIN ").table(&relation.table.name).push(" AS ").name(relation.key).push(" ON ");
         sql.name(relation.key).push(".id = ").column("t", relation.column);
     }
-    match &list.saved.kind {
-        Kind::Dynamic { predicate, .. } => {
+    match list.predicate {
+        Some(predicate) => {
             sql.push(" CROSS JOIN LATERAL (SELECT (")
                 .workspace_text(predicate)
-                .push("\n) AS holds FROM (SELECT t.*) AS ");
+                .push(") AS holds FROM (SELECT t.*) AS ");
             sql.name(&list.table.name).push(") AS p WHERE p.holds");
         }
-        Kind::Static => {
+        None => {
             sql.push(" JOIN public.list_members AS m ON m.member_id = ").column("t", list.key).push("::text");
             sql.push(" WHERE m.list_id = ").bind(Some(list.saved.id.clone()), Label::Own);
         }

@@ -1,10 +1,12 @@
 //! The integration tests: one binary, a file per feature, through the public door against real PostgreSQL.
 
 mod bad_input;
+mod belongings;
 mod conflicts;
 mod custom_tables;
 mod deadlines;
 mod docs;
+mod filter_matrix;
 mod filters;
 mod foreign_ddl;
 mod health;
@@ -17,6 +19,7 @@ mod patches;
 mod process;
 mod quickstart;
 mod records;
+mod saved_lists;
 mod sessions;
 mod sql;
 mod sql_limits;

@@ -62,7 +62,9 @@ async fn every_row_that_was_there_all_the_time_is_met_once() {
                 0 => format!("update visits set created_at = created_at + interval '1 hour' where id = {touched}"),
                 1 => format!("update visits set deleted_at = now() where id = {touched}"),
                 2 => format!("delete from visits where id = {touched}"),
-                _ => format!("insert into visits values ({fresh}, '2026-01-01'::timestamptz + {number} % 100 * interval '1 second', 0)"),
+                _ => format!(
+                    "insert into visits values ({fresh}, '2026-01-01'::timestamptz + {number} % 100 * interval '1 second', 0)"
+                ),
             };
             session.script(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
             // Rows that stay where they are may change all the same.
@@ -91,7 +93,7 @@ async fn many_contacts_are_searched_and_walked() {
     let begun = Instant::now();
     for part in 0..10 {
         let sql = "insert into contacts (first_name, last_name, email, title)
-                   select 'Person' || g, (array['Andersson', 'Müller', 'Kowalski', 'Okonkwo', 'García'])[1 + g % 5] || g % 977,
+                   select 'Person' || g, (array['Andersson', 'Müller', 'Kowalski', 'Okonkwo', 'García'])[1 + g % 5],
                           'person' || g || '@company' || g % 10007 || '.example', (array['Engineer', 'Manager', 'CTO'])[1 + g % 3]
                      from generate_series($1::int * 10000 + 1, $1::int * 10000 + 10000) g";
         agent.sql_with(sql, json!([part])).await.status(200);
@@ -103,8 +105,9 @@ async fn many_contacts_are_searched_and_walked() {
         ("company", None),
         ("an", None),
         ("garcia", None),
+        ("muller cto", None),
         ("person77777", Some("Person77777")),
-        ("Persno77777", Some("Person77777")),
+        ("Kowalksi", None),
         ("person77777@company7728.example", Some("Person77777")),
         ("zzyzx quux", None),
     ] {
