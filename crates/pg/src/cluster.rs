@@ -43,6 +43,8 @@ pub struct ClusterOptions {
     pub superuser_password: Secret,
     /// Where to listen besides the socket. Only roles whose name ends in `_d` may come in there.
     pub tcp: Option<SocketAddr>,
+    /// With it, whoever comes by TCP must speak TLS.
+    pub tls: Option<Certificate>,
     /// Settings that differ from those of this crate, as in `postgresql.conf`.
     pub settings: Vec<(String, String)>,
     /// The address space that each process of the server may have, its share of the buffers included, so that
@@ -62,6 +64,7 @@ impl ClusterOptions {
             binaries,
             superuser_password,
             tcp: None,
+            tls: None,
             settings: Vec::new(),
             memory_limit_bytes: Some(Self::MEMORY_LIMIT_BYTES),
         }
@@ -70,6 +73,15 @@ impl ClusterOptions {
     fn port(&self) -> u16 {
         self.tcp.map_or(PORT, |address| address.port())
     }
+}
+
+/// What the server shows to those who come by TCP: PEM files, read at every start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Certificate {
+    /// The certificate, and after it those between it and the root.
+    pub certificate: PathBuf,
+    /// Its private key, without a passphrase.
+    pub key: PathBuf,
 }
 
 /// A running server. Dropping it shuts the server down too, without waiting for that.

@@ -11,7 +11,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use pg::cluster::{Binaries, Cluster};
+use pg::cluster::{Binaries, Certificate, Cluster};
 use pg::conn::Login;
 use pg::{Conn, Error, Host, Target, Tls};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
@@ -147,6 +147,42 @@ async fn from_the_network_only_direct_roles_come_in() {
     assert_eq!(by_network("w", "p").await, Err("28000".into()));
     assert_eq!(by_network("postgres", PASSWORD).await, Err("28000".into()));
     cluster.stop().await;
+}
+
+#[tokio::test]
+async fn with_a_certificate_nobody_comes_in_without_tls() {
+    let dir = TempDir::new();
+    let data = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let mut options = options(&dir.path);
+    options.tcp = Some(([127, 0, 0, 1], port).into());
+    options.tls = Some(Certificate { certificate: data("server.pem"), key: data("server.key") });
+    let cluster = Cluster::start(options.clone()).await.unwrap();
+    admin(&cluster.target()).await.query("create role w_d login password 'p'", &[]).await.unwrap();
+    let come = async |port: u16, tls: Tls| {
+        let target = Target { host: Host::Tcp("localhost".into()), port, tls };
+        let login = Login { user: "w_d", password: "p", database: "postgres", settings: &[] };
+        Conn::open(&target, &login).await.map(drop).map_err(|error| error.code().unwrap_or_default().to_owned())
+    };
+    assert_eq!(come(port, Tls::Off).await, Err("28000".into()));
+    assert_eq!(come(port, Tls::Require).await, Ok(()));
+    assert_eq!(come(port, Tls::VerifyFull { root: Some(data("ca.pem")) }).await, Ok(()));
+    let key = fs::metadata(cluster.data_dir().join("pg/kith.key")).unwrap();
+    assert_eq!(key.mode() & 0o777, 0o600);
+    cluster.stop().await;
+
+    // The next start may have another port, and no TLS.
+    let other = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    options.tcp = Some(([127, 0, 0, 1], other).into());
+    options.tls = None;
+    let cluster = Cluster::start(options.clone()).await.unwrap();
+    assert_eq!(come(other, Tls::Off).await, Ok(()));
+    assert!(!cluster.data_dir().join("pg/kith.key").exists());
+    cluster.stop().await;
+
+    options.tls = Some(Certificate { certificate: "/nowhere/own.crt".into(), key: "/nowhere/own.key".into() });
+    let error = Cluster::start(options).await.err().unwrap().to_string();
+    assert!(error.contains("cannot read /nowhere/own.crt"), "{error}");
 }
 
 #[tokio::test]

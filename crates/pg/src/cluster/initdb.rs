@@ -7,12 +7,15 @@ use std::path::{Path, PathBuf};
 
 use super::binaries::Binaries;
 use super::data_dir::{DataDir, PGDATA};
-use super::postmaster;
+use super::{Certificate, postmaster};
 use crate::error::Error;
 use crate::secret::Secret;
 
 /// How the names of an unfinished initdb begin.
 pub(crate) const UNFINISHED: &str = "pg.new";
+/// The names, among the server's files, of its copies of certificate and key.
+pub(crate) const CERTIFICATE: &str = "kith.crt";
+pub(crate) const KEY: &str = "kith.key";
 
 /// Makes the server's files where there are none. All or nothing: they are made beside their place and moved
 /// into it, so that a Kith killed in the middle starts over. `durable` is off for trials only.
@@ -117,10 +120,36 @@ fn remove_unfinished(data_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Writes `pg_hba.conf`, whole or not at all.
-pub(crate) fn write_access(dir: &DataDir, tcp: bool) -> Result<(), Error> {
-    let path = dir.path.join(PGDATA).join("pg_hba.conf");
-    let new = path.with_extension("conf.new");
+/// Writes `pg_hba.conf`.
+pub(crate) fn write_access(dir: &DataDir, tcp: bool, tls: bool) -> Result<(), Error> {
+    write(dir, "pg_hba.conf", access(tcp, tls).as_bytes())
+}
+
+/// Puts copies of certificate and key where the server finds them, as files of its own: whoever may read the
+/// originals, and whoever owns them. Where there is no TLS, an older key does not stay behind.
+pub(crate) fn write_certificate(dir: &DataDir, tls: Option<&Certificate>) -> Result<(), Error> {
+    let originals = tls.map(|tls| [(CERTIFICATE, &tls.certificate), (KEY, &tls.key)]);
+    for (name, original) in originals.into_iter().flatten() {
+        let content = fs::read(original)
+            .map_err(|error| Error::Config(format!("cannot read {}: {error}", original.display())))?;
+        write(dir, name, &content)?;
+    }
+    for name in [CERTIFICATE, KEY].into_iter().filter(|_| tls.is_none()) {
+        let path = dir.path.join(PGDATA).join(name);
+        match dir.identity.act(|| fs::remove_file(&path))? {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Config(format!("cannot remove {}: {error}", path.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Writes one of the server's files, whole or not at all.
+fn write(dir: &DataDir, name: &str, content: &[u8]) -> Result<(), Error> {
+    let path = dir.path.join(PGDATA).join(name);
+    let new = dir.path.join(PGDATA).join(format!("{name}.new"));
     dir.identity
         .act(|| {
             // Whatever stands under that name goes first: a link there would be written through.
@@ -129,7 +158,7 @@ pub(crate) fn write_access(dir: &DataDir, tcp: bool) -> Result<(), Error> {
                 _ => {}
             }
             let mut file = File::options().write(true).create_new(true).mode(0o600).open(&new)?;
-            file.write_all(access(tcp).as_bytes())?;
+            file.write_all(content)?;
             file.sync_all()?;
             fs::rename(&new, &path)
         })?
@@ -137,15 +166,18 @@ pub(crate) fn write_access(dir: &DataDir, tcp: bool) -> Result<(), Error> {
 }
 
 /// Who may log in from where. The socket lies in a directory that only Kith can enter. From the network come
-/// the workspaces' direct roles and nobody else: a tenant can give its API role a password that it knows.
-fn access(tcp: bool) -> String {
+/// the workspaces' direct roles and nobody else: a tenant can give its API role a password that it knows. Where
+/// there is a certificate, nobody comes without TLS.
+fn access(tcp: bool, tls: bool) -> String {
     let mut text = String::from(
         "# Written by kith at every start; changes are lost.\n\
          local replication all reject\n\
          local all all scram-sha-256\n",
     );
     if tcp {
-        text.push_str("host replication all all reject\nhost all /_d$ all scram-sha-256\n");
+        let kind = if tls { "hostssl" } else { "host" };
+        text.push_str("host replication all all reject\n");
+        text.push_str(&format!("{kind} all /_d$ all scram-sha-256\n"));
     }
     text.push_str("host all all all reject\n");
     text
@@ -157,12 +189,14 @@ mod tests {
 
     #[test]
     fn from_the_network_come_direct_roles_only() {
-        let rules =
-            |tcp| access(tcp).lines().filter(|line| line.starts_with("host")).map(str::to_owned).collect::<Vec<_>>();
-        assert_eq!(rules(false), ["host all all all reject"]);
+        let rules = |tcp, tls| {
+            access(tcp, tls).lines().filter(|line| line.starts_with("host")).map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(rules(false, false), ["host all all all reject"]);
         assert_eq!(
-            rules(true),
+            rules(true, false),
             ["host replication all all reject", "host all /_d$ all scram-sha-256", "host all all all reject"]
         );
+        assert_eq!(rules(true, true)[1], "hostssl all /_d$ all scram-sha-256");
     }
 }

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use super::initdb;
+
 /// A setting, its value, and the major version that brought it.
 const SETTINGS: &[(&str, &str, u32)] = &[
     // Durability, said aloud although it is the default: nothing may turn it off by accident.
@@ -86,6 +88,7 @@ pub(crate) struct Place<'a> {
     pub(crate) pgdata: &'a Path,
     pub(crate) socket_dir: &'a Path,
     pub(crate) tcp: Option<SocketAddr>,
+    pub(crate) tls: bool,
     pub(crate) port: u16,
 }
 
@@ -109,6 +112,11 @@ pub(crate) fn arguments(place: &Place<'_>, version: u32, options: &[(String, Str
     }
     let listen = place.tcp.map(|address| address.ip().to_string()).unwrap_or_default();
     set("listen_addresses", listen.into());
+    set("ssl", if place.tls { "on" } else { "off" }.into());
+    if place.tls {
+        set("ssl_cert_file", initdb::CERTIFICATE.into());
+        set("ssl_key_file", initdb::KEY.into());
+    }
     set("port", place.port.to_string().into());
     set("unix_socket_directories", quoted(place.socket_dir));
     arguments
@@ -135,7 +143,7 @@ mod tests {
 
     fn of(version: u32, options: &[(&str, &str)]) -> Vec<String> {
         let options: Vec<_> = options.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let place = Place { pgdata: Path::new("/d"), socket_dir: Path::new("/s"), tcp: None, port: 5432 };
+        let place = Place { pgdata: Path::new("/d"), socket_dir: Path::new("/s"), tcp: None, tls: false, port: 5432 };
         arguments(&place, version, &options).into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 

@@ -155,7 +155,8 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
     let dir = DataDir::take(&options.data_dir)?;
     strays::end(&dir)?;
     initdb::ensure(&options.binaries, &dir, &options.superuser_password, settings::durable(&options.settings))?;
-    initdb::write_access(&dir, options.tcp.is_some())?;
+    initdb::write_access(&dir, options.tcp.is_some(), options.tls.is_some())?;
+    initdb::write_certificate(&dir, options.tls.as_ref())?;
     {
         let mut control = shared.control();
         control.data_dir = Some(dir.path.clone());
@@ -199,7 +200,13 @@ struct Run {
 }
 
 fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<Run, Error> {
-    let place = Place { pgdata: &dir.pgdata(), socket_dir: &dir.socket_dir, tcp: options.tcp, port: options.port() };
+    let place = Place {
+        pgdata: &dir.pgdata(),
+        socket_dir: &dir.socket_dir,
+        tcp: options.tcp,
+        tls: options.tls.is_some(),
+        port: options.port(),
+    };
     let arguments = settings::arguments(&place, options.binaries.version.0, &options.settings);
     let postmaster = Postmaster::spawn(&options.binaries, &dir.identity, &arguments, options.memory_limit_bytes)
         .map_err(|error| Error::Config(format!("cannot run {}/postgres: {error}", options.binaries.bin.display())))?;
