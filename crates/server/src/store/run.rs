@@ -3,10 +3,10 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+use pg::Error;
 use pg::conn::{Caps, Format, Frame, Outcome, Statement};
 use pg::pool::{Lane, Lease};
 use pg::types::TypeCache;
-use pg::Error;
 use tokio::time::timeout;
 
 use crm::model::fault::Fault;

@@ -135,7 +135,9 @@ async fn notifications_in_masses_stop_nobody() {
     // NOTIFY itself can't be taken away. What one transaction can send must not fill the queue of the cell, which would
     // stay full; and memory, where it waits for the commit, has a limit of its own.
     let flood = |times: u32| {
-        format!("do $$ begin for i in 1..{times} loop execute format('notify flood, %L', i || repeat('n', 7900)); end loop; end $$")
+        format!(
+            "do $$ begin for i in 1..{times} loop execute format('notify flood, %L', i || repeat('n', 7900)); end loop; end $$"
+        )
     };
     for times in [20_000, 20_000, 100_000] {
         let begun = Instant::now();
