@@ -62,6 +62,15 @@ pub struct Config {
     #[arg(skip)]
     pub secret_key: Option<String>,
 
+    /// The mail server for letters to people, with its password: smtp://user:password@host:port or smtps://…. By default
+    /// the links in them are logged.
+    #[arg(skip)]
+    pub smtp_url: Option<String>,
+
+    /// Whom letters are from: `Kith <kith@example.com>`.
+    #[arg(skip)]
+    pub mail_from: Option<String>,
+
     /// The least serious messages to log.
     #[arg(long, env = "KITH_LOG", default_value = "info")]
     pub log: tracing::Level,
@@ -94,6 +103,20 @@ pub struct BenchLogin {
 impl Config {
     /// The secret key's text, where the environment gives one. It is no flag, since flags show in the process list.
     pub fn secret_key_text(&self) -> Option<String> {
-        self.secret_key.clone().or_else(|| std::env::var("KITH_SECRET_KEY").ok()).filter(|key| !key.is_empty())
+        given(&self.secret_key, "KITH_SECRET_KEY")
     }
+
+    /// The mail server, where there is one. It is no flag, since the URL may hold a password.
+    pub fn smtp_url_text(&self) -> Option<String> {
+        given(&self.smtp_url, "KITH_SMTP_URL")
+    }
+
+    /// Whom letters are from.
+    pub fn mail_from_text(&self) -> Option<String> {
+        given(&self.mail_from, "KITH_MAIL_FROM")
+    }
+}
+
+fn given(set: &Option<String>, variable: &str) -> Option<String> {
+    set.clone().or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
 }

@@ -25,6 +25,7 @@ use crate::people::accounts::Accounts;
 use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
+use crate::work::mail::{self, Post};
 use crate::work::{reap, watch};
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
@@ -72,6 +73,7 @@ pub struct Kith {
 impl Kith {
     /// Starts the database where it is ours, and sets up what is not there yet.
     pub async fn start(config: &Config, clock: Clock) -> Result<Kith, String> {
+        let post = Post::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
         let ground = Ground::open(config).await?;
         let store = ground.store();
         let set_up = provision::set_up(&store, &ground.cells, &ground.key_check()).await;
@@ -84,8 +86,9 @@ impl Kith {
         let keys = Keys::default();
         let watching = watch::run(store.clone(), keys.clone());
         let reaping = reap::run(store.clone(), clock.clone());
-        let tasks = vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching)];
         let accounts = Accounts::default();
+        let mailing = mail::run(store.clone(), clock.clone(), post, accounts.letters.clone());
+        let tasks = vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
         let rate_limit = config.rate_limit;
         Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, keys, accounts, tasks })
     }

@@ -2,7 +2,7 @@
 //!
 //! Each is made once for the door's public address, on first demand, from the tables that the code itself reads.
 
-mod page;
+pub mod page;
 
 use std::sync::{Arc, OnceLock};
 

@@ -4,6 +4,7 @@ mod cookie;
 mod docs;
 mod health;
 mod idempotency;
+mod pages;
 mod people;
 mod rest;
 mod signup;
@@ -67,6 +68,7 @@ pub fn router(house: House) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(docs::router(&house.public_url))
+        .merge(pages::router(&house.public_url))
         .fallback(fallback)
         .with_state(Arc::new(house))
 }

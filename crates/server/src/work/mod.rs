@@ -1,4 +1,5 @@
 //! What happens afterwards, without a request: nothing here is on a caller's way.
 
+pub mod mail;
 pub mod reap;
 pub mod watch;

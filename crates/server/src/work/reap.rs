@@ -1,5 +1,5 @@
 //! Ends workspaces that nobody claimed within 14 days: their keys stop working by themselves (`crm::model::lifecycle`),
-//! and here their data is dropped.
+//! and here their data is dropped. So is what is left of sessions and log-ins that are over.
 
 use std::time::Duration;
 
@@ -11,6 +11,9 @@ use crate::store::{Error, Store};
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
 
+/// How long sessions, failed log-ins and tokens of letters are kept when they are over, in seconds.
+const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
+
 /// Looks for ever.
 pub async fn run(store: Store, clock: Clock) {
     loop {
@@ -19,6 +22,9 @@ pub async fn run(store: Store, clock: Clock) {
             Ok(0) => {}
             Ok(reaped) => tracing::info!(reaped, "dropped workspaces that nobody claimed"),
             Err(error) => tracing::error!(%error, "can't drop unclaimed workspaces; trying again"),
+        }
+        if let Err(error) = store.control.sweep_accounts(clock.unix_seconds() - KEPT_SECONDS).await {
+            tracing::error!(%error, "can't forget sessions that are over; trying again");
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -1,4 +1,5 @@
-//! The pages for people: the landing page, the documentation, the error codes. One style sheet, no scripts, nothing loaded.
+//! The pages for people: the landing page, the documentation, the error codes, and what all pages stand in. One style sheet,
+//! nothing loaded.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -38,7 +39,7 @@ pub fn landing(base: &str) -> String {
             }
         }
     };
-    page("Kith: the CRM that AI agents run on", base, body).into_string()
+    page("Kith: the CRM that AI agents run on", base, body, None).into_string()
 }
 
 fn card(title: &str, text: &str) -> Markup {
@@ -101,7 +102,7 @@ pub fn docs(base: &str) -> String {
             }
         }
     };
-    page("Kith documentation", base, body).into_string()
+    page("Kith documentation", base, body, None).into_string()
 }
 
 /// `/docs/errors`
@@ -123,10 +124,11 @@ pub fn errors(base: &str) -> String {
             }
         }
     };
-    page("Kith error codes", base, body).into_string()
+    page("Kith error codes", base, body, None).into_string()
 }
 
-fn page(title: &str, base: &str, body: Markup) -> Markup {
+/// A page of Kith's: its head, its foot, and a body; a script stands in it, since nothing is loaded.
+pub fn page(title: &str, base: &str, body: Markup, script: Option<&str>) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -148,10 +150,12 @@ fn page(title: &str, base: &str, body: Markup) -> Markup {
                         a href="/docs/errors" { "Errors" }
                         a href="/openapi.json" { "OpenAPI" }
                         a href="/llms.txt" { "llms.txt" }
+                        a href="/login" { "Sign in" }
                     }
                 }
                 (body)
                 footer { "Kith " (env!("CARGO_PKG_VERSION")) " at " code { (base) } }
+                @if let Some(script) = script { script { (PreEscaped(script)) } }
             }
         }
     }

@@ -1,0 +1,190 @@
+//! Pages on which people sign up, sign in and follow the links of letters: forms that a small script of their own sends to
+//! the API. A token in the address is read by the script alone, and opening a page changes nothing: mail scanners open
+//! links too.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use axum::routing::get;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, html};
+use ring::digest::{SHA256, digest};
+
+use crate::door::docs::page::{STYLE, page};
+
+/// Sends a page's form and says what came of it.
+const SCRIPT: &str = include_str!("form.js");
+
+/// A page with a form.
+struct Page {
+    path: &'static str,
+    title: &'static str,
+    lead: &'static str,
+    /// Where the form goes, what is said when it went well, and where its visitor goes then.
+    post: &'static str,
+    done: &'static str,
+    next: Option<&'static str>,
+    fields: &'static [Field],
+    button: &'static str,
+    /// Whether it takes the token from its address along.
+    token: bool,
+    /// Pages that one may want instead.
+    others: &'static [(&'static str, &'static str)],
+}
+
+/// A field of a form.
+struct Field {
+    name: &'static str,
+    label: &'static str,
+    kind: &'static str,
+    autocomplete: &'static str,
+    required: bool,
+    note: &'static str,
+}
+
+const EMAIL: Field =
+    Field { name: "email", label: "E-mail address", kind: "email", autocomplete: "username", required: true, note: "" };
+const NEW_PASSWORD: Field = Field {
+    name: "password",
+    label: "Password",
+    kind: "password",
+    autocomplete: "new-password",
+    required: true,
+    note: "10 characters or more. A few words that nobody would put together make a good one.",
+};
+
+const PAGES: &[Page] = &[
+    Page {
+        path: "/login",
+        title: "Sign in",
+        lead: "Welcome back.",
+        post: "/v1/auth/login",
+        done: "You are signed in.",
+        next: Some("/"),
+        fields: &[EMAIL, Field { autocomplete: "current-password", note: "", ..NEW_PASSWORD }],
+        button: "Sign in",
+        token: false,
+        others: &[("/signup", "Make an account"), ("/forgot-password", "I have lost my password")],
+    },
+    Page {
+        path: "/signup",
+        title: "Make an account",
+        lead: "With an account you own workspaces: claim those that your agents have made, and invite others.",
+        post: "/v1/auth/signup",
+        done: "Your account is made, and you are signed in.",
+        next: Some("/"),
+        fields: &[
+            Field { name: "name", label: "Name", kind: "text", autocomplete: "name", required: false, note: "" },
+            EMAIL,
+            NEW_PASSWORD,
+        ],
+        button: "Make the account",
+        token: false,
+        others: &[("/login", "I have an account")],
+    },
+    Page {
+        path: "/forgot-password",
+        title: "Lost password",
+        lead: "We send you a link by which to choose a new one.",
+        post: "/v1/auth/request-password-reset",
+        done: "If there is an account with this address, a letter is on its way.",
+        next: None,
+        fields: &[EMAIL],
+        button: "Send the link",
+        token: false,
+        others: &[("/login", "Sign in")],
+    },
+    Page {
+        path: "/reset-password",
+        title: "Choose a new password",
+        lead: "It holds from now on; wherever else you are signed in, you are signed out.",
+        post: "/v1/auth/reset-password",
+        done: "Your password is changed. Sign in with it.",
+        next: None,
+        fields: &[Field { label: "New password", ..NEW_PASSWORD }],
+        button: "Change the password",
+        token: true,
+        others: &[("/login", "Sign in"), ("/forgot-password", "Send me another link")],
+    },
+    Page {
+        path: "/verify-email",
+        title: "Confirm your e-mail address",
+        lead: "One click, and the address is yours.",
+        post: "/v1/auth/verify-email",
+        done: "Thank you. The address is confirmed.",
+        next: None,
+        fields: &[],
+        button: "Confirm the address",
+        token: true,
+        others: &[("/login", "Sign in")],
+    },
+];
+
+/// The paths of all pages, for a public address.
+pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router<S> {
+    PAGES.iter().fold(Router::new(), |router, it| {
+        let made = Bytes::from(write(it, public_url).into_string());
+        router.route(it.path, get(move || std::future::ready(respond(made.clone()))))
+    })
+}
+
+fn write(it: &Page, base: &str) -> Markup {
+    let body = html! {
+        main.narrow.account {
+            h1 { (it.title) }
+            p.lead { (it.lead) }
+            form.account method="post" data-post=(it.post) data-done=(it.done) data-next=[it.next] data-token[it.token] {
+                @for field in it.fields {
+                    label {
+                        (field.label)
+                        @if !field.required { span.type { " (may be left out)" } }
+                        input name=(field.name) type=(field.kind) autocomplete=(field.autocomplete) required[field.required];
+                        @if !field.note.is_empty() { span.note { (field.note) } }
+                    }
+                }
+                button.button type="submit" { (it.button) }
+            }
+            p.said #said role="status" aria-live="polite" {}
+            noscript { p { "This form needs JavaScript; the same is done by " code { "POST " (it.post) } "." } }
+            p.others {
+                @for (at, (path, words)) in it.others.iter().enumerate() {
+                    @if at > 0 { " · " }
+                    a href=(path) data-along { (words) }
+                }
+            }
+        }
+    };
+    page(&format!("{} · Kith", it.title), base, body, Some(SCRIPT))
+}
+
+fn respond(page: Bytes) -> Response {
+    let mut response = Response::new(Body::from(page));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy());
+    response
+}
+
+/// A page loads nothing and talks to this Kith alone; its style sheet and its script stand in it and are known by their
+/// hashes. No form is ever sent by the browser itself, so that no password gets into an address.
+fn policy() -> HeaderValue {
+    static POLICY: OnceLock<HeaderValue> = OnceLock::new();
+    let policy = POLICY.get_or_init(|| {
+        let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
+        let policy = format!(
+            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
+             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+            hash(STYLE),
+            hash(SCRIPT)
+        );
+        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
+    });
+    policy.clone()
+}
