@@ -22,6 +22,8 @@ async fn agent_of_version_1() -> Agent {
         key_id: &key_id,
         key_hash: keys::hash(&key),
         key_hint: &keys::hint(&key, "acrm_dev_"),
+        owner_id: None,
+        audit_id: &clock.id("au"),
     };
     assert!(store.control.take_database(1, &new).await.expect("an answer"), "the database is there");
     stranger().with_key(key, id)

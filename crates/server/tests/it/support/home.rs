@@ -117,6 +117,8 @@ fn config(dir: &TempDir) -> Config {
         rate_limit: 0,
         warm_databases: 4,
         secret_key: Some(SECRET_KEY.into()),
+        smtp_url: None,
+        mail_from: None,
         log: tracing::Level::WARN,
         log_format: LogFormat::Text,
     }

@@ -1,0 +1,201 @@
+//! What belongs to whom: workspaces claimed, keys made and ended, members invited and removed, and the audit of it.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use crate::support::{Agent, agent, home, other_process, stranger};
+
+/// Somebody with an account, signed in.
+async fn person(name: &str) -> (Agent, String) {
+    static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
+    let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    let email = format!("{name}-{number}-{}@people.example", std::process::id());
+    let body = json!({"email": email, "password": "correct horse battery"});
+    let signed_up = stranger().post("/v1/auth/signup", body).await.status(201);
+    (stranger().with_key(signed_up.text("/data/session_token"), String::new()), email)
+}
+
+/// A workspace that somebody owns: the owner, their e-mail, an agent with the live key.
+async fn owned() -> (Agent, Agent) {
+    let (owner, _) = person("owner").await;
+    let made = owner.post("/v1/workspaces", json!({"name": "Ours"})).await.status(201);
+    let workspace_id = made.text("/data/workspace_id");
+    let key = made.text("/data/api_key");
+    assert!(key.starts_with("acrm_live_"), "{key}");
+    let live = stranger().with_key(key, workspace_id.clone());
+    (in_workspace(owner, workspace_id), live)
+}
+
+/// Brings somebody into the workspace with a role; gives them and an agent with their key.
+async fn joined(owner: &Agent, role: &str) -> (Agent, Agent, String) {
+    let (guest, email) = person(role).await;
+    let invite = json!({"workspace_id": owner.workspace_id, "email": email.to_uppercase(), "role": role});
+    let invited = owner.post("/v1/members/invite", invite).await.status(201);
+    assert!(invited.text("/data/accept_url").ends_with(&invited.text("/data/token")));
+    let accepted =
+        guest.post(&format!("/v1/members/accept/{}", invited.text("/data/token")), json!({})).await.status(200);
+    assert_eq!(accepted.text("/data/role"), role);
+    let live = stranger().with_key(accepted.text("/data/api_key"), owner.workspace_id.clone());
+    let user_id = guest.get("/v1/auth/me").await.status(200).text("/data/user/id");
+    (in_workspace(guest, owner.workspace_id.clone()), live, user_id)
+}
+
+fn in_workspace(person: Agent, workspace_id: String) -> Agent {
+    let token = person.key.clone();
+    person.with_key(token, workspace_id)
+}
+
+fn ws(agent: &Agent, path: &str) -> String {
+    format!("{path}?ws={}", agent.workspace_id)
+}
+
+#[tokio::test]
+async fn claiming_kills_the_dev_key_makes_a_live_one_and_keeps_the_data() {
+    let dev = agent().await;
+    let contact = dev.post("/v1/contacts", json!({"email": "kept@b.example"})).await.status(201).id();
+    let (owner, _) = person("claimer").await;
+    let path = format!("/v1/claim/{}", dev.workspace_id);
+    stranger().post(&path, json!({})).await.fault(401, "unauthorized");
+    dev.post(&path, json!({})).await.fault(401, "unauthorized");
+    let claimed = owner.post(&path, json!({})).await.status(200);
+    assert_eq!(claimed.text("/data/workspace_id"), dev.workspace_id);
+    dev.get("/v1/contacts").await.fault(401, "unauthorized");
+    let live = stranger().with_key(claimed.text("/data/api_key"), dev.workspace_id.clone());
+    let read = live.get(&format!("/v1/contacts/{contact}")).await.status(200);
+    assert!(read.json()["_meta"].get("claim_url").is_none(), "a claimed workspace has nothing to claim");
+    owner.post(&path, json!({})).await.fault(409, "conflict");
+    person("late").await.0.post(&path, json!({})).await.fault(409, "conflict");
+    owner.post("/v1/claim/ws_00000000000000000000000000", json!({})).await.fault(404, "not_found");
+    owner.post("/v1/claim/nonsense", json!({})).await.fault(404, "not_found");
+}
+
+#[tokio::test]
+async fn of_many_who_claim_at_once_one_wins() {
+    let dev = agent().await;
+    let path = format!("/v1/claim/{}", dev.workspace_id);
+    let mut people = Vec::new();
+    for _ in 0..4 {
+        people.push(person("rival").await.0);
+    }
+    let claims = people.iter().map(|rival| rival.post(&path, json!({})));
+    let codes: Vec<u16> = futures_util::future::join_all(claims).await.iter().map(|reply| reply.code).collect();
+    assert_eq!(codes.iter().filter(|code| **code == 200).count(), 1, "{codes:?}");
+    assert_eq!(codes.iter().filter(|code| **code == 409).count(), 3, "{codes:?}");
+}
+
+#[tokio::test]
+async fn keys_are_made_shown_once_listed_without_their_secret_and_ended_at_once() {
+    let (owner, live) = owned().await;
+    let made = owner.post(&ws(&owner, "/v1/keys"), json!({"name": "robot", "role": "viewer"})).await.status(201);
+    let secret = made.text("/data/api_key");
+    let robot = stranger().with_key(secret.clone(), owner.workspace_id.clone());
+    robot.get("/v1/contacts").await.status(200);
+    robot.post("/v1/contacts", json!({})).await.fault(403, "forbidden");
+    robot.sql("select 1 as v").await.status(200);
+    robot.sql("insert into contacts default values").await.status(403);
+    let listed = owner.get(&ws(&owner, "/v1/keys")).await.status(200);
+    assert!(listed.column("id").contains(&made.data()["id"]));
+    assert!(!String::from_utf8_lossy(&listed.body).contains(&secret), "a list never shows a key");
+    let path = format!("/v1/keys/{}?ws={}", made.id(), owner.workspace_id);
+    owner.delete(&path).await.status(200);
+    robot.get("/v1/contacts").await.fault(401, "unauthorized");
+    owner.delete(&path).await.fault(404, "not_found");
+    live.get("/v1/contacts").await.status(200);
+}
+
+#[tokio::test]
+async fn what_a_key_can_not_be_is_refused() {
+    let (owner, live) = owned().await;
+    let path = ws(&owner, "/v1/keys");
+    owner.post(&path, json!({"role": "god"})).await.fault(400, "invalid_request").says("viewer");
+    owner.post(&path, json!({"dialect": "agentcrm", "mode": "test"})).await.fault(400, "invalid_request").says("relm");
+    owner.post(&path, json!({"nmae": "x"})).await.fault(400, "invalid_request").says("name");
+    owner.post(&path, json!({"name": 5})).await.fault(400, "invalid_request");
+    owner.post("/v1/keys", json!({})).await.fault(400, "invalid_request").says("ws");
+    live.get(&path).await.fault(401, "unauthorized");
+    stranger().get(&path).await.fault(401, "unauthorized");
+    let (outsider, _) = person("outsider").await;
+    for path in ["/v1/keys", "/v1/members", "/v1/audit"] {
+        outsider.get(&ws(&owner, path)).await.fault(404, "not_found");
+    }
+    outsider.post(&path, json!({})).await.fault(404, "not_found");
+}
+
+#[tokio::test]
+async fn rotation_ends_the_old_key_and_another_process_sees_it_within_moments() {
+    let (owner, live) = owned().await;
+    let elsewhere = live.at(other_process().await);
+    elsewhere.get("/v1/contacts").await.status(200);
+    let rotated = owner.post(&ws(&owner, "/v1/keys/rotate"), json!({})).await.status(200);
+    let new = stranger().with_key(rotated.text("/data/api_key"), owner.workspace_id.clone());
+    new.get("/v1/contacts").await.status(200);
+    live.get("/v1/contacts").await.fault(401, "unauthorized");
+    let since = Instant::now();
+    while elsewhere.get("/v1/contacts").await.code != 401 {
+        assert!(since.elapsed() < Duration::from_secs(20), "the other process never saw that the key had ended");
+    }
+}
+
+#[tokio::test]
+async fn members_come_by_invitation_and_go_with_their_keys() {
+    let (owner, _) = owned().await;
+    let (guest, live, user_id) = joined(&owner, "member").await;
+    live.post("/v1/contacts", json!({})).await.status(201);
+    let members = guest.get(&ws(&owner, "/v1/members")).await.status(200);
+    assert_eq!(members.column("role"), ["owner", "member"]);
+    guest.get(&ws(&owner, "/v1/audit")).await.fault(403, "forbidden");
+    let invite = json!({"workspace_id": owner.workspace_id, "email": "x@y.example"});
+    guest.post("/v1/members/invite", invite).await.fault(403, "forbidden");
+    let path = format!("/v1/members?ws={}&user_id={user_id}", owner.workspace_id);
+    owner.delete(&path).await.status(200);
+    live.get("/v1/contacts").await.fault(401, "unauthorized");
+    guest.get(&ws(&owner, "/v1/members")).await.fault(404, "not_found");
+    owner.delete(&path).await.fault(404, "not_found");
+    let actions = owner.get(&ws(&owner, "/v1/audit")).await.status(200).column("action");
+    for action in ["member.removed", "member.joined", "member.invited"] {
+        assert!(actions.contains(&json!(action)), "{actions:?} lacks {action}");
+    }
+}
+
+#[tokio::test]
+async fn an_invitation_is_for_its_address_once_and_for_a_week() {
+    let (owner, _) = owned().await;
+    let (guest, email) = person("guest").await;
+    let invite = |email: &str| json!({"workspace_id": owner.workspace_id, "email": email});
+    let first = owner.post("/v1/members/invite", invite(&email)).await.status(201).text("/data/token");
+    let second = owner.post("/v1/members/invite", invite(&email)).await.status(201).text("/data/token");
+    let accept = |token: &str| format!("/v1/members/accept/{token}");
+    guest.post(&accept(&first), json!({})).await.fault(404, "not_found");
+    person("thief").await.0.post(&accept(&second), json!({})).await.fault(403, "forbidden");
+    stranger().post(&accept(&second), json!({})).await.fault(401, "unauthorized");
+    guest.post(&accept(&second), json!({})).await.status(200);
+    guest.post(&accept(&second), json!({})).await.fault(404, "not_found");
+    let third = owner.post("/v1/members/invite", invite(&person("late").await.1)).await.status(201);
+    home().control("UPDATE invites SET expires_at = created_at WHERE id = $1", &[&third.id()]).await;
+    guest.post(&accept(&third.text("/data/token")), json!({})).await.fault(404, "not_found");
+    for bad in ["", "nobody", "a@b", "a b@c.example", "a@@b.example"] {
+        owner.post("/v1/members/invite", invite(bad)).await.fault(400, "invalid_request");
+    }
+    let lord = json!({"workspace_id": owner.workspace_id, "email": "a@b.example", "role": "owner"});
+    owner.post("/v1/members/invite", lord).await.fault(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn the_last_owner_stays_and_roles_change_what_keys_may() {
+    let (owner, _) = owned().await;
+    let me = owner.get("/v1/auth/me").await.status(200).text("/data/user/id");
+    let member = |user_id: &str| format!("/v1/members?ws={}&user_id={user_id}", owner.workspace_id);
+    owner.delete(&member(&me)).await.fault(409, "last_owner");
+    owner.patch(&member(&me), json!({"role": "viewer"})).await.fault(409, "last_owner");
+    let (guest, live, user_id) = joined(&owner, "member").await;
+    guest.patch(&member(&user_id), json!({"role": "owner"})).await.fault(403, "forbidden");
+    owner.patch(&member(&user_id), json!({"role": "viewer"})).await.status(200);
+    live.get("/v1/contacts").await.fault(401, "unauthorized");
+    let viewer = guest.post(&ws(&owner, "/v1/keys"), json!({})).await.status(201);
+    assert_eq!(viewer.text("/data/role"), "viewer");
+    guest.post(&ws(&owner, "/v1/keys"), json!({"role": "member"})).await.fault(403, "forbidden");
+    owner.patch(&member(&user_id), json!({"role": "owner"})).await.status(200);
+    owner.delete(&member(&me)).await.status(200);
+    guest.delete(&member(&user_id)).await.fault(409, "last_owner");
+}
