@@ -2,7 +2,9 @@
 //! the API. A token in the address is read by the script alone, and opening a page changes nothing: mail scanners open
 //! links too.
 
-use std::sync::{Arc, OnceLock};
+mod acts;
+
+use std::sync::Arc;
 
 use axum::Router;
 use axum::body::{Body, Bytes};
@@ -126,9 +128,9 @@ const PAGES: &[Page] = &[
 
 /// The paths of all pages, for a public address.
 pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router<S> {
-    PAGES.iter().fold(Router::new(), |router, it| {
+    PAGES.iter().fold(acts::router(public_url), |router, it| {
         let made = Bytes::from(write(it, public_url).into_string());
-        router.route(it.path, get(move || std::future::ready(respond(made.clone()))))
+        router.route(it.path, get(move || std::future::ready(respond(made.clone(), SCRIPT))))
     })
 }
 
@@ -161,30 +163,27 @@ fn write(it: &Page, base: &str) -> Markup {
     page(&format!("{} · Kith", it.title), base, body, Some(SCRIPT))
 }
 
-fn respond(page: Bytes) -> Response {
+/// A page as a response. `script` is the one that stands in it.
+fn respond(page: Bytes, script: &str) -> Response {
     let mut response = Response::new(Body::from(page));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy());
+    headers.insert(header::CONTENT_SECURITY_POLICY, policy(script));
     response
 }
 
 /// A page loads nothing and talks to this Kith alone; its style sheet and its script stand in it and are known by their
 /// hashes. No form is ever sent by the browser itself, so that no password gets into an address.
-fn policy() -> HeaderValue {
-    static POLICY: OnceLock<HeaderValue> = OnceLock::new();
-    let policy = POLICY.get_or_init(|| {
-        let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
-        let policy = format!(
-            "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
-             base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-            hash(STYLE),
-            hash(SCRIPT)
-        );
-        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
-    });
-    policy.clone()
+fn policy(script: &str) -> HeaderValue {
+    let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
+    let policy = format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        hash(STYLE),
+        hash(script)
+    );
+    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }
