@@ -75,7 +75,7 @@ pub fn of_sql(error: ServerError) -> Fault {
     match error.code.as_str() {
         // Cancelled: by the statement's time limit, as nothing else in Kith cancels.
         "57014" => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
-        "57P01" | "57P02" | "57P03" => unavailable("The database is restarting.", error),
+        "57P01" | "57P02" | "57P03" | "57P05" => unavailable("The database is restarting.", error),
         "53300" => unavailable("The workspace has too many connections open.", error),
         code if code.starts_with("08") => unavailable("The connection to the database broke.", error),
         _ => Fault::Sql(Box::new(SqlFault {
