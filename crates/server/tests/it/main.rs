@@ -1,19 +1,23 @@
 //! The integration tests: one binary, a file per feature, through the public door against real PostgreSQL.
 
+mod accounts;
 mod bad_input;
 mod belongings;
 mod conflicts;
 mod custom_tables;
 mod deadlines;
 mod docs;
+mod feed;
 mod filter_matrix;
 mod filters;
 mod foreign_ddl;
 mod health;
 mod hostile;
 mod idempotency;
+mod letters;
 mod lifecycle;
 mod limits;
+mod mail;
 mod pages;
 mod patches;
 mod process;
