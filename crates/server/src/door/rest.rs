@@ -74,8 +74,13 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     respond(reply, &request_id, visit.quota)
 }
 
+/// Where a request comes from. A proxy on this machine says whom it speaks for; nobody else is asked, since anybody can write
+/// that header.
 fn request_peer(head: &Parts) -> Option<IpAddr> {
-    head.extensions.get::<Peer>().map(|peer| peer.0.ip())
+    let peer = head.extensions.get::<Peer>()?.0.ip();
+    let forwarded = head.headers.get_all("x-forwarded-for").iter().next_back();
+    let last = forwarded.and_then(|list| list.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
+    Some(if peer.to_canonical().is_loopback() { last.unwrap_or(peer) } else { peer })
 }
 
 /// What a request came to: an answer to be written, one of people's with what goes beside it, or one that was written and

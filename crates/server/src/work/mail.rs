@@ -73,12 +73,17 @@ fn with_tls(url: &str) -> String {
 /// Sends for ever.
 pub async fn run(store: Store, clock: Clock, post: Post, waiting: Arc<Notify>) {
     loop {
-        while let Some(due) = take(&store, &clock).await {
-            if let Err(error) = send(&store, &clock, &post, &due).await {
-                tracing::error!(%error, letter = due.letter, user_id = due.user_id, "can't send a letter; trying again");
-            }
-        }
+        send_due(&store, &clock, &post).await;
         let _ = tokio::time::timeout(EVERY, waiting.notified()).await;
+    }
+}
+
+/// Sends what is due by this clock.
+pub async fn send_due(store: &Store, clock: &Clock, post: &Post) {
+    while let Some(due) = take(store, clock).await {
+        if let Err(error) = send(store, clock, post, &due).await {
+            tracing::error!(%error, letter = due.letter, user_id = due.user_id, "can't send a letter; trying again");
+        }
     }
 }
 

@@ -46,6 +46,12 @@ impl Agent {
         Agent { base: base.to_owned(), ..self.clone() }
     }
 
+    /// The same caller from another address: on Linux, all of 127.0.0.0/8 is this machine.
+    pub fn from(self, address: std::net::IpAddr) -> Agent {
+        let http = reqwest::Client::builder().no_proxy().local_address(address).build().expect("an HTTP client");
+        Agent { http, ..self }
+    }
+
     pub async fn get(&self, path: &str) -> Reply {
         self.send(Method::GET, path, &[], Vec::new()).await
     }

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::OnceCell;
 
-use super::{Agent, TempDir, stranger_at};
+use super::{Agent, TempDir, mailbox, stranger_at};
 
 const SECRET_KEY: &str = "the secret key of the integration tests";
 
@@ -117,8 +117,8 @@ fn config(dir: &TempDir) -> Config {
         rate_limit: 0,
         warm_databases: 4,
         secret_key: Some(SECRET_KEY.into()),
-        smtp_url: None,
-        mail_from: None,
+        smtp_url: Some(mailbox().url.clone()),
+        mail_from: Some("Kith <kith@kith.example>".into()),
         log: tracing::Level::WARN,
         log_format: LogFormat::Text,
     }

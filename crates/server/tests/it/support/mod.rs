@@ -4,12 +4,14 @@ mod agent;
 mod child;
 mod dir;
 mod home;
+mod mailbox;
 mod reply;
 
 pub use agent::{Agent, stranger_at};
 pub use child::Child;
 pub use dir::TempDir;
 pub use home::{Home, agent, agent_at, arena, door, home, other_process, psql, stranger};
+pub use mailbox::mailbox;
 pub use reply::Reply;
 
 use serde_json::Value;
