@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -45,6 +46,10 @@ pub struct Config {
     #[arg(long, env = "KITH_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
+    /// Where people reach PostgreSQL.
+    #[command(flatten)]
+    pub direct: Direct,
+
     /// The address under which clients reach Kith, for links; http://ADDR by default.
     #[arg(long, env = "KITH_PUBLIC_URL")]
     pub public_url: Option<String>,
@@ -78,6 +83,52 @@ pub struct Config {
     /// How log lines look.
     #[arg(long, env = "KITH_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// Where people's direct connections to PostgreSQL come in.
+#[derive(Clone, Debug, Default, Args)]
+pub struct Direct {
+    /// Address on which the embedded PostgreSQL takes direct connections, or `off`; by default loopback with the HTTP port + 1.
+    /// Beyond loopback only with a certificate.
+    #[arg(id = "postgres_listen", long = "postgres-listen", env = "KITH_POSTGRES_LISTEN", value_name = "ADDR|off")]
+    pub listen: Option<PostgresListen>,
+
+    /// The certificate for it, PEM; with one, direct connections must use TLS.
+    #[arg(id = "postgres_tls_cert", long = "postgres-tls-cert", env = "KITH_POSTGRES_TLS_CERT", value_name = "FILE")]
+    pub tls_cert: Option<PathBuf>,
+
+    /// The certificate's private key, PEM.
+    #[arg(id = "postgres_tls_key", long = "postgres-tls-key", env = "KITH_POSTGRES_TLS_KEY", value_name = "FILE")]
+    pub tls_key: Option<PathBuf>,
+
+    /// HOST:PORT in people's connection URLs, where it is not the one listened on, or the one of --database-url.
+    #[arg(
+        id = "postgres_public_address",
+        long = "postgres-public-address",
+        env = "KITH_POSTGRES_PUBLIC_ADDRESS",
+        value_name = "HOST:PORT"
+    )]
+    pub public_address: Option<String>,
+}
+
+/// Where the embedded PostgreSQL listens besides its socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PostgresListen {
+    /// Nowhere.
+    Off,
+    /// Here.
+    At(SocketAddr),
+}
+
+impl FromStr for PostgresListen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<PostgresListen, String> {
+        match text {
+            "off" => Ok(PostgresListen::Off),
+            _ => text.parse().map(PostgresListen::At).map_err(|_| "an address and port, or off".to_owned()),
+        }
+    }
 }
 
 /// How log lines look.

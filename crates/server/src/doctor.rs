@@ -1,11 +1,16 @@
 //! `kith doctor`: says what the database server lacks, if anything.
 
-use crate::config::Config;
+use crate::config::{Config, Direct, PostgresListen};
 use crate::store::ground::Ground;
 
 /// Looks at everything that Kith needs and prints a line for each.
 pub async fn run(config: Config) -> Result<(), String> {
-    let ground = Ground::open(&config).await?;
+    // It takes nobody in, and the port may be another Kith's.
+    let direct = match config.database_url {
+        Some(_) => config.direct.clone(),
+        None => Direct { listen: Some(PostgresListen::Off), ..config.direct.clone() },
+    };
+    let ground = Ground::open(&Config { direct, ..config }).await?;
     let lacking = ground.examine().await;
     ground.close().await;
     let findings = lacking?;

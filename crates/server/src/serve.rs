@@ -26,7 +26,7 @@ use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
 use crate::work::mail::{self, Post};
-use crate::work::{reap, watch};
+use crate::work::{direct, reap, watch};
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
@@ -88,7 +88,9 @@ impl Kith {
         let reaping = reap::run(store.clone(), clock.clone());
         let accounts = Accounts::default();
         let mailing = mail::run(store.clone(), clock.clone(), post, accounts.letters.clone());
-        let tasks = vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
+        let mut tasks =
+            vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
+        tasks.push(tokio::spawn(direct::run(store.clone())));
         let rate_limit = config.rate_limit;
         Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, keys, accounts, tasks })
     }

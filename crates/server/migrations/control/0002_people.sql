@@ -54,8 +54,8 @@ COMMENT ON TABLE login_failures IS 'Failed log-ins of the last minutes, by accou
 
 CREATE TABLE outgoing_mail (
     id              text PRIMARY KEY,
-    letter          text NOT NULL CHECK (letter IN ('verify_email', 'reset_password')),
-    user_id         text NOT NULL REFERENCES users (id) ON DELETE CASCADE,
+    letter          text NOT NULL CHECK (letter IN ('verify_email', 'reset_password', 'invite')),
+    user_id         text REFERENCES users (id) ON DELETE CASCADE,
     public_url      text NOT NULL,
     created_at      timestamptz NOT NULL,
     attempts        integer NOT NULL DEFAULT 0,
@@ -80,12 +80,18 @@ CREATE TABLE invites (
     email        text NOT NULL CHECK (email = lower(email)),
     role         text NOT NULL CHECK (role IN ('owner', 'member', 'viewer')),
     token_hash   bytea NOT NULL UNIQUE,
+    letter_token_hash bytea UNIQUE,
     invited_by   text NOT NULL REFERENCES users (id),
     created_at   timestamptz NOT NULL,
     expires_at   timestamptz NOT NULL,
     accepted_at  timestamptz
 );
 CREATE INDEX invites_workspace ON invites (workspace_id);
+COMMENT ON COLUMN invites.letter_token_hash IS 'Of the token in the letter, which is made when that is sent; the inviter''s own is another.';
+
+ALTER TABLE outgoing_mail
+    ADD COLUMN invite_id text REFERENCES invites (id) ON DELETE CASCADE,
+    ADD CHECK ((user_id IS NULL) = (letter = 'invite') AND (invite_id IS NULL) = (letter <> 'invite'));
 
 ALTER TABLE api_keys
     ADD COLUMN user_id      text REFERENCES users (id) ON DELETE SET NULL,

@@ -15,7 +15,7 @@ use crate::door::rest::{Visit, bearer, read_body};
 use crate::door::signup;
 use crate::people::accounts::{self, Opened};
 use crate::people::desk::Desk;
-use crate::people::{Visitor, claims, keyring, members, sessions};
+use crate::people::{Visitor, claims, connections, keyring, members, sessions};
 
 /// First segments that lead here.
 const HERE: &[&str] = &["audit", "auth", "claim", "connection", "keys", "members", "workspaces"];
@@ -51,6 +51,7 @@ enum Route<'a> {
     Invite,
     Accept(&'a str),
     Audit,
+    Connection,
 }
 
 #[rustfmt::skip] // the table of routes is read in columns
@@ -80,6 +81,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Post,   ["members", "invite"])              => Route::Invite,
         (Post,   ["members", "accept", token])       => Route::Accept(token),
         (Get,    ["audit"])                          => Route::Audit,
+        (Post,   ["connection"])                     => Route::Connection,
         _                                            => return None,
     })
 }
@@ -205,6 +207,7 @@ async fn act(visit: &Visit<'_>, desk: &Desk<'_>, call: &Call<'_>, route: Route<'
             members::accept(desk, token).await.map(Done::from)
         }
         Route::Audit => members::audit(desk, ws(call)?).await.map(Done::from),
+        Route::Connection => connections::open(desk, ws(call)?).await.map(Done::from),
     }
 }
 

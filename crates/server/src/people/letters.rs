@@ -27,7 +27,7 @@ pub struct Kind {
     /// The page to which its link leads.
     page: &'static str,
     /// How long its token works, in seconds.
-    lasts_seconds: i64,
+    pub lasts_seconds: i64,
     /// What it says before the link and after it.
     text: (&'static str, &'static str),
 }
@@ -56,7 +56,19 @@ pub const RESET_PASSWORD: Kind = Kind {
     ),
 };
 
-const KINDS: [&Kind; 2] = [&VERIFY_EMAIL, &RESET_PASSWORD];
+/// Brings somebody into a workspace. Who is invited need not have an account yet.
+pub const INVITE: Kind = Kind {
+    name: "invite",
+    subject: "You are invited to a workspace",
+    page: "/invite",
+    lasts_seconds: 7 * 24 * 60 * 60,
+    text: (
+        "Somebody wants to work with you in their workspace at Kith. Open this page to accept, signed in with this e-mail address:",
+        "The link works once, for a week. If you do not know who that is, ignore this letter.",
+    ),
+};
+
+const KINDS: [&Kind; 3] = [&VERIFY_EMAIL, &RESET_PASSWORD, &INVITE];
 
 /// A letter as it goes out. It holds a token, so it is never printed.
 pub struct Written {
@@ -91,10 +103,14 @@ pub async fn queue(
 pub async fn write(store: &Store, clock: &Clock, due: &DueLetter) -> Result<Option<Written>, Error> {
     let Some(kind) = KINDS.into_iter().find(|kind| kind.name == due.letter) else { return Ok(None) };
     let token = format!("{TOKEN_PREFIX}{}", id::token(&random::<TOKEN_CHARACTERS>()));
-    let now = clock.unix_seconds();
-    let times = (now, now + kind.lasts_seconds);
-    store.control.keep_mail_token(&keys::hash(&token), &due.user_id, kind.name, times).await?;
-    let link = format!("{}{}?token={token}", due.public_url, kind.page);
+    let (now, hash) = (clock.unix_seconds(), keys::hash(&token));
+    let link = if kind.name == INVITE.name {
+        store.control.keep_invite_token(&due.about, &hash).await?;
+        format!("{}{}/{token}", due.public_url, kind.page)
+    } else {
+        store.control.keep_mail_token(&hash, &due.about, kind.name, (now, now + kind.lasts_seconds)).await?;
+        format!("{}{}?token={token}", due.public_url, kind.page)
+    };
     let (before, after) = kind.text;
     // The name that an account gives itself stays out: it would carry anybody's words to anybody's mailbox.
     Ok(Some(Written { subject: kind.subject, text: format!("{before}\n\n{link}\n\n{after}\n"), link }))

@@ -11,14 +11,14 @@ use crate::clock::{iso, random};
 use crate::keys;
 use crate::people::address;
 use crate::people::claims::LIVE_PREFIX;
+use crate::people::connections;
 use crate::people::desk::{Desk, Rank};
-use crate::store::belongings::{Act, NewKey};
+use crate::people::letters;
+use crate::store::belongings::{Act, NewInvite, NewKey};
 use crate::store::fault::of_connection;
 
 /// What an invitation's token begins with.
 const TOKEN_PREFIX: &str = "inv_";
-/// How long an invitation holds, in seconds.
-const INVITE_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// Entries of the audit that are shown at most.
 const AUDIT_ENTRIES: usize = 200;
 
@@ -29,7 +29,7 @@ pub async fn list(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> 
     Ok(Answer::Object { text, created: false })
 }
 
-/// Removes a member: their keys end at once. Owners remove anybody; anybody may leave.
+/// Removes a member: their keys and direct connections end at once. Owners remove anybody; anybody may leave.
 pub async fn remove(desk: &Desk<'_>, workspace_id: &str, user_id: &str) -> Result<Answer, Fault> {
     let member = desk.member(workspace_id).await?;
     if member.rank != Rank::Owner && member.person.id != user_id {
@@ -38,10 +38,11 @@ pub async fn remove(desk: &Desk<'_>, workspace_id: &str, user_id: &str) -> Resul
     let (act_id, now) = (desk.clock.id("au"), desk.now());
     let word = desk.store.control.remove_member(member.act(&act_id, &now), user_id).await.map_err(of_connection)?;
     done(desk, word, user_id)?;
+    connections::end_former(desk, workspace_id).await;
     Ok(Answer::Object { text: json!({"id": user_id, "deleted_at": now}).to_string(), created: false })
 }
 
-/// Gives a member another role: `{role}`. Keys above it end.
+/// Gives a member another role: `{role}`. Keys above it end, and direct connections.
 pub async fn change_role(desk: &Desk<'_>, workspace_id: &str, user_id: &str, call: &Call<'_>) -> Result<Answer, Fault> {
     let member = desk.owner(workspace_id).await?;
     let body = call.object()?;
@@ -51,6 +52,7 @@ pub async fn change_role(desk: &Desk<'_>, workspace_id: &str, user_id: &str, cal
     let act = member.act(&act_id, &now);
     let word = desk.store.control.change_role(act, user_id, rank.name()).await.map_err(of_connection)?;
     done(desk, word, user_id)?;
+    connections::end_former(desk, workspace_id).await;
     let text = json!({"user_id": user_id, "workspace_id": workspace_id, "role": rank.name()}).to_string();
     Ok(Answer::Object { text, created: false })
 }
@@ -91,10 +93,19 @@ pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
     let member = desk.owner(workspace_id).await?;
     let token = format!("{TOKEN_PREFIX}{}", id::token(&random::<40>()));
     let (invite_id, act_id, now) = (desk.clock.id("inv"), desk.clock.id("au"), desk.now());
-    let expires_at = iso(desk.clock.unix_seconds() + INVITE_SECONDS);
+    let expires_at = iso(desk.clock.unix_seconds() + letters::INVITE.lasts_seconds);
     let act = member.act(&act_id, &now);
-    let hash = keys::hash(&token);
-    desk.store.control.invite(act, &invite_id, &email, rank.name(), &hash, &expires_at).await.map_err(of_connection)?;
+    let new = NewInvite {
+        id: &invite_id,
+        email: &email,
+        role: rank.name(),
+        token_hash: keys::hash(&token),
+        expires_at: &expires_at,
+        letter_id: &desk.clock.id("mail"),
+        public_url: desk.public_url,
+    };
+    desk.store.control.invite(act, &new).await.map_err(of_connection)?;
+    desk.accounts.letters.notify_one();
     let accept_url = format!("{}/invite/{token}", desk.public_url);
     let text = json!({"id": invite_id, "workspace_id": workspace_id, "email": email, "role": rank.name(),
         "token": token, "accept_url": accept_url, "expires_at": expires_at});

@@ -4,6 +4,7 @@
 pub mod accounts;
 pub mod address;
 pub mod claims;
+pub mod connections;
 pub mod desk;
 pub mod form;
 pub mod keyring;

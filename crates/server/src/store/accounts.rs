@@ -106,11 +106,11 @@ pub struct ListedSession {
 pub struct DueLetter {
     /// `mail_…`
     pub id: String,
-    /// `verify_email` or `reset_password`
+    /// `verify_email`, `reset_password` or `invite`
     pub letter: String,
-    /// Who gets it.
-    pub user_id: String,
-    /// Their address.
+    /// The account that it is about, `u_…`, or the invitation, `inv_…`.
+    pub about: String,
+    /// The address that it goes to.
     pub email: String,
     /// Where its links lead.
     pub public_url: String,
@@ -337,12 +337,15 @@ impl Control {
             .query(
                 "WITH due AS (
                      SELECT id FROM outgoing_mail WHERE next_attempt_at <= to_timestamp($1::bigint)
-                     ORDER BY next_attempt_at, created_at FOR UPDATE SKIP LOCKED LIMIT 1)
+                     ORDER BY next_attempt_at, created_at FOR UPDATE SKIP LOCKED LIMIT 1),
+                 addressed AS (
+                     SELECT m.id, COALESCE(u.email, i.email) AS email FROM due JOIN outgoing_mail AS m ON m.id = due.id
+                     LEFT JOIN users AS u ON u.id = m.user_id LEFT JOIN invites AS i ON i.id = m.invite_id)
                  UPDATE outgoing_mail AS m
                  SET attempts = attempts + 1,
                      next_attempt_at = to_timestamp($1::bigint) + make_interval(secs => $2::float8 * 2 ^ attempts)
-                 FROM due, users AS u WHERE m.id = due.id AND u.id = m.user_id
-                 RETURNING m.id, m.letter, m.user_id, u.email, m.public_url, m.attempts",
+                 FROM addressed AS a WHERE m.id = a.id
+                 RETURNING m.id, m.letter, COALESCE(m.user_id, m.invite_id) AS about, a.email, m.public_url, m.attempts",
                 &[Some(&now.to_string()), Some(&retry_seconds.to_string())],
             )
             .await?;
@@ -352,7 +355,7 @@ impl Control {
         Ok(Some(DueLetter {
             id: rows.get(0, "id")?,
             letter: rows.get(0, "letter")?,
-            user_id: rows.get(0, "user_id")?,
+            about: rows.get(0, "about")?,
             email: rows.get(0, "email")?,
             public_url: rows.get(0, "public_url")?,
             attempts: rows.get(0, "attempts")?,

@@ -30,6 +30,25 @@ pub struct NewKey<'a> {
     pub role: &'a str,
 }
 
+/// An invitation that is about to be.
+#[derive(Debug)]
+pub struct NewInvite<'a> {
+    /// `inv_…`
+    pub id: &'a str,
+    /// Whom it is for.
+    pub email: &'a str,
+    /// `member` or `viewer`
+    pub role: &'a str,
+    /// SHA-256 of the token that the inviter gets.
+    pub token_hash: [u8; 32],
+    /// ISO 8601.
+    pub expires_at: &'a str,
+    /// Its letter, `mail_…`.
+    pub letter_id: &'a str,
+    /// Where the letter's link leads.
+    pub public_url: &'a str,
+}
+
 /// Who does it and when: what every entry of the audit begins with.
 #[derive(Clone, Copy, Debug)]
 pub struct Act<'a> {
@@ -226,6 +245,8 @@ impl Control {
                      ended AS (
                          UPDATE api_keys SET revoked_at = $4::timestamptz
                          WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM gone) AND revoked_at IS NULL),
+                     cut AS (
+                         DELETE FROM connections WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM gone)),
                      entry AS (
                          INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
                          SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.removed', user_id FROM gone)
@@ -258,6 +279,8 @@ impl Control {
                          WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM changed) AND revoked_at IS NULL
                            AND array_position(ARRAY['viewer', 'member', 'owner'], role)
                              > array_position(ARRAY['viewer', 'member', 'owner'], $6)),
+                     cut AS (
+                         DELETE FROM connections WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM changed)),
                      entry AS (
                          INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
                          SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.role_changed', user_id,
@@ -270,23 +293,18 @@ impl Control {
         word(&rows)
     }
 
-    /// Writes an invitation down; an older one to the same address ends.
-    pub async fn invite(
-        &self,
-        act: Act<'_>,
-        invite_id: &str,
-        email: &str,
-        role: &str,
-        token_hash: &[u8; 32],
-        expires_at: &str,
-    ) -> Result<(), Error> {
-        let hash = bytea(token_hash);
+    /// Writes an invitation down and queues its letter; an older one to the same address ends.
+    pub async fn invite(&self, act: Act<'_>, new: &NewInvite<'_>) -> Result<(), Error> {
+        let hash = bytea(&new.token_hash);
         self.query(
             "WITH ended AS (
                  DELETE FROM invites WHERE workspace_id = $2 AND email = $6 AND accepted_at IS NULL),
              made AS (
                  INSERT INTO invites (id, workspace_id, email, role, token_hash, invited_by, created_at, expires_at)
-                 VALUES ($5, $2, $6, $7, $8::bytea, $3, $4::timestamptz, $9::timestamptz))
+                 VALUES ($5, $2, $6, $7, $8::bytea, $3, $4::timestamptz, $9::timestamptz)),
+             letter AS (
+                 INSERT INTO outgoing_mail (id, letter, invite_id, public_url, created_at)
+                 VALUES ($10, 'invite', $5, $11, $4::timestamptz))
              INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
              VALUES ($1, $2, $4::timestamptz, 'user:' || $3, 'member.invited', $5,
                      jsonb_build_object('email', $6::text, 'role', $7::text))",
@@ -295,15 +313,24 @@ impl Control {
                 Some(act.workspace_id),
                 Some(act.user_id),
                 Some(act.now),
-                Some(invite_id),
-                Some(email),
-                Some(role),
+                Some(new.id),
+                Some(new.email),
+                Some(new.role),
                 Some(&hash),
-                Some(expires_at),
+                Some(new.expires_at),
+                Some(new.letter_id),
+                Some(new.public_url),
             ],
         )
         .await
         .map(|_| ())
+    }
+
+    /// Keeps the hash of the token that goes out in an invitation's letter.
+    pub async fn keep_invite_token(&self, invite_id: &str, token_hash: &[u8; 32]) -> Result<(), Error> {
+        let hash = bytea(token_hash);
+        let sql = "UPDATE invites SET letter_token_hash = $2::bytea WHERE id = $1";
+        self.query(sql, &[Some(invite_id), Some(&hash)]).await.map(drop)
     }
 
     /// The invitation with this token that is still open: its workspace, address and role.
@@ -314,7 +341,8 @@ impl Control {
     ) -> Result<Option<(String, String, String)>, Error> {
         let hash = bytea(token_hash);
         let sql = "SELECT workspace_id, email, role FROM invites
-                   WHERE token_hash = $1::bytea AND accepted_at IS NULL AND expires_at > $2::timestamptz";
+                   WHERE (token_hash = $1::bytea OR letter_token_hash = $1::bytea)
+                     AND accepted_at IS NULL AND expires_at > $2::timestamptz";
         let rows = self.query(sql, &[Some(&hash), Some(now)]).await?;
         if rows.is_empty() {
             return Ok(None);
@@ -335,7 +363,7 @@ impl Control {
             .query(
                 "WITH taken AS (
                      UPDATE invites SET accepted_at = $4::timestamptz
-                     WHERE token_hash = $5::bytea AND workspace_id = $2 AND accepted_at IS NULL AND expires_at > $4::timestamptz
+                     WHERE (token_hash = $5::bytea OR letter_token_hash = $5::bytea) AND workspace_id = $2 AND accepted_at IS NULL AND expires_at > $4::timestamptz
                      RETURNING workspace_id, role),
                  member AS (
                      INSERT INTO members AS m (workspace_id, user_id, role, created_at)

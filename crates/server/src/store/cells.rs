@@ -13,6 +13,7 @@ use pg::{Conn, Error, Secret, Target};
 use tokio::sync::OnceCell;
 
 use crate::clock::random;
+use crate::store::outside::Outside;
 use crate::store::secrets::SecretKey;
 use crate::store::settings;
 
@@ -74,6 +75,8 @@ pub struct Cells {
     target: Target,
     administrator: Administrator,
     secret: SecretKey,
+    /// Where people reach it with clients of their own; none, where they don't.
+    outside: Option<Outside>,
     /// The first number of the server's version.
     version: OnceCell<u32>,
 }
@@ -81,7 +84,17 @@ pub struct Cells {
 impl Cells {
     /// A single cell, number 0.
     pub fn new(target: Target, administrator: Administrator, secret: SecretKey) -> Cells {
-        Cells { target, administrator, secret, version: OnceCell::new() }
+        Cells { target, administrator, secret, outside: None, version: OnceCell::new() }
+    }
+
+    /// The same, reached from outside under an address.
+    pub fn reached_at(self, outside: Option<Outside>) -> Cells {
+        Cells { outside, ..self }
+    }
+
+    /// Where people reach a cell with clients of their own.
+    pub fn outside(&self, _cell: u32) -> Option<&Outside> {
+        self.outside.as_ref()
     }
 
     /// Where a cell listens.

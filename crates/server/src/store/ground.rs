@@ -1,6 +1,7 @@
 //! What the store stands on: the embedded cluster or a given server, and the secret key that goes with it.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use pg::cluster::{Binaries, Cluster, ClusterOptions};
@@ -9,6 +10,7 @@ use pg::{Error, Url};
 use crate::config::Config;
 use crate::store::Store;
 use crate::store::cells::{Administrator, Cells};
+use crate::store::outside;
 use crate::store::secrets::SecretKey;
 
 /// The name of the embedded cluster's superuser.
@@ -39,11 +41,14 @@ impl Ground {
         let secret = SecretKey::from_text(&key)?;
         let password = url.password.clone().unwrap_or_else(|| pg::Secret::new(""));
         let administrator = Administrator { user: url.user.clone(), password, database: url.database.clone() };
-        let cells = Arc::new(Cells::new(url.target.clone(), administrator, secret.clone()));
-        Ok(Ground { cells, cluster: None, secret })
+        let outside = outside::of_given(config, &url)?;
+        let cells = Cells::new(url.target.clone(), administrator, secret.clone()).reached_at(outside);
+        Ok(Ground { cells: Arc::new(cells), cluster: None, secret })
     }
 
     async fn embedded(config: &Config) -> Result<Ground, String> {
+        let entrance = outside::entrance(config)?;
+        let outside = entrance.as_ref().map(|entrance| outside::of_embedded(config, entrance)).transpose()?;
         let dir = std::path::absolute(&config.data_dir).map_err(|error| error.to_string())?;
         fs::create_dir_all(&dir).map_err(|error| format!("can't make the data dir {}: {error}", dir.display()))?;
         let secret = match config.secret_key_text() {
@@ -52,11 +57,14 @@ impl Ground {
         };
         let password = secret.derive("superuser", SUPERUSER);
         let binaries = Binaries::find(&dir).map_err(|error| error.to_string())?;
-        let options = ClusterOptions::new(dir, binaries, password.clone());
-        let cluster = Cluster::start(options).await.map_err(|error| error.to_string())?;
+        let mut options = ClusterOptions::new(dir, binaries, password.clone());
+        options.tcp = entrance.as_ref().map(|entrance| entrance.at);
+        options.tls = entrance.and_then(|entrance| entrance.certificate);
+        let at = options.tcp;
+        let cluster = Cluster::start(options).await.map_err(|error| explain(&error.to_string(), at))?;
         let administrator = Administrator { user: SUPERUSER.into(), password, database: "postgres".into() };
-        let cells = Arc::new(Cells::new(cluster.target(), administrator, secret.clone()));
-        Ok(Ground { cells, cluster: Some(cluster), secret })
+        let cells = Cells::new(cluster.target(), administrator, secret.clone()).reached_at(outside);
+        Ok(Ground { cells: Arc::new(cells), cluster: Some(cluster), secret })
     }
 
     /// The store over this ground.
@@ -82,6 +90,17 @@ impl Ground {
         if let Some(cluster) = &self.cluster {
             cluster.stop().await;
         }
+    }
+}
+
+/// PostgreSQL does not say in one line on what it can't listen.
+fn explain(error: &str, at: Option<SocketAddr>) -> String {
+    match at {
+        Some(at) if error.contains("TCP/IP sockets") => format!(
+            "PostgreSQL can't listen on {at}, which may be taken: --postgres-listen gives it another address and port, or \
+             turns direct connections off"
+        ),
+        _ => error.to_owned(),
     }
 }
 

@@ -44,6 +44,16 @@ pub const TENANT: &[(&str, &str)] = &[
 /// Settings of a tenant's session that came with a later version: the first number of it.
 pub const TENANT_SINCE: &[(u32, (&str, &str))] = &[(17, ("transaction_timeout", "0"))];
 
+/// Settings of people's roles, as SQL writes them: what a session begins with, and may change.
+pub const DIRECT: &[(&str, &str)] = &[
+    ("search_path", "public, extensions"),
+    ("statement_timeout", "'10min'"),
+    ("lock_timeout", "'1min'"),
+    ("idle_in_transaction_session_timeout", "'10min'"),
+    ("jit", "off"),
+    ("log_parameter_max_length_on_error", "0"),
+];
+
 /// The settings of the administrator's sessions. Nothing but the system's own schema is searched: with a tenant's in the
 /// path, an operator of the tenant's could be a better match than the one that was meant, and run as the administrator.
 pub const ADMINISTRATOR: &[(&str, &str)] = &[

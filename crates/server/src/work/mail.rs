@@ -82,7 +82,7 @@ pub async fn run(store: Store, clock: Clock, post: Post, waiting: Arc<Notify>) {
 pub async fn send_due(store: &Store, clock: &Clock, post: &Post) {
     while let Some(due) = take(store, clock).await {
         if let Err(error) = send(store, clock, post, &due).await {
-            tracing::error!(%error, letter = due.letter, user_id = due.user_id, "can't send a letter; trying again");
+            tracing::error!(%error, letter = due.letter, about = due.about, "can't send a letter; trying again");
         }
     }
 }
@@ -102,22 +102,22 @@ async fn send(store: &Store, clock: &Clock, post: &Post, due: &DueLetter) -> Res
         tracing::error!(letter = due.letter, "nobody knows how to write this letter");
         return store.control.drop_letter(&due.id).await;
     };
-    let (letter, user_id, attempts) = (&due.letter, &due.user_id, due.attempts);
+    let (letter, about, attempts) = (&due.letter, &due.about, due.attempts);
     let over = match deliver(post, due, &written).await {
         Ok(()) => {
-            tracing::debug!(letter, user_id, "letter sent");
+            tracing::debug!(letter, about, "letter sent");
             true
         }
         Err(Failure::ForGood(reason)) => {
-            tracing::error!(reason, letter, user_id, "a letter was refused");
+            tracing::error!(reason, letter, about, "a letter was refused");
             true
         }
         Err(Failure::NotNow(reason)) if attempts >= ATTEMPTS => {
-            tracing::error!(reason, letter, user_id, attempts, "gave a letter up");
+            tracing::error!(reason, letter, about, attempts, "gave a letter up");
             true
         }
         Err(Failure::NotNow(reason)) => {
-            tracing::warn!(reason, letter, user_id, attempts, "a letter could not be sent; trying again");
+            tracing::warn!(reason, letter, about, attempts, "a letter could not be sent; trying again");
             false
         }
     };
@@ -135,8 +135,8 @@ enum Failure {
 async fn deliver(post: &Post, due: &DueLetter, written: &Written) -> Result<(), Failure> {
     match post {
         Post::Log => {
-            let (letter, user_id, link) = (&due.letter, &due.user_id, &written.link);
-            tracing::info!(letter, user_id, link, "no KITH_SMTP_URL: a letter's link is here instead");
+            let (letter, about, link) = (&due.letter, &due.about, &written.link);
+            tracing::info!(letter, about, link, "no KITH_SMTP_URL: a letter's link is here instead");
             Ok(())
         }
         Post::Smtp { transport, from } => {

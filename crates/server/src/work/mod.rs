@@ -1,5 +1,6 @@
 //! What happens afterwards, without a request: nothing here is on a caller's way.
 
+pub mod direct;
 pub mod mail;
 pub mod reap;
 pub mod watch;

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use crate::support::{Agent, agent, home, other_process, stranger};
+use crate::support::{Agent, agent, home, mailbox, other_process, stranger};
 
 /// Somebody with an account, signed in.
-async fn person(name: &str) -> (Agent, String) {
+pub async fn person(name: &str) -> (Agent, String) {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     let email = format!("{name}-{number}-{}@people.example", std::process::id());
@@ -17,7 +17,7 @@ async fn person(name: &str) -> (Agent, String) {
 }
 
 /// A workspace that somebody owns: the owner, their e-mail, an agent with the live key.
-async fn owned() -> (Agent, Agent) {
+pub async fn owned() -> (Agent, Agent) {
     let (owner, _) = person("owner").await;
     let made = owner.post("/v1/workspaces", json!({"name": "Ours"})).await.status(201);
     let workspace_id = made.text("/data/workspace_id");
@@ -28,7 +28,7 @@ async fn owned() -> (Agent, Agent) {
 }
 
 /// Brings somebody into the workspace with a role; gives them and an agent with their key.
-async fn joined(owner: &Agent, role: &str) -> (Agent, Agent, String) {
+pub async fn joined(owner: &Agent, role: &str) -> (Agent, Agent, String) {
     let (guest, email) = person(role).await;
     let invite = json!({"workspace_id": owner.workspace_id, "email": email.to_uppercase(), "role": role});
     let invited = owner.post("/v1/members/invite", invite).await.status(201);
@@ -171,6 +171,16 @@ async fn an_invitation_is_for_its_address_once_and_for_a_week() {
     stranger().post(&accept(&second), json!({})).await.fault(401, "unauthorized");
     guest.post(&accept(&second), json!({})).await.status(200);
     guest.post(&accept(&second), json!({})).await.fault(404, "not_found");
+    let (reader, address) = person("reader").await;
+    owner.post("/v1/members/invite", invite(&address)).await.status(201);
+    let mails = mailbox().wait(&address, 2).await;
+    let link = mails
+        .iter()
+        .map(|mail| mail.link())
+        .find(|link| link.contains("/invite/"))
+        .expect("a letter with the invitation");
+    let token = link.rsplit('/').next().expect("a token").to_owned();
+    reader.post(&accept(&token), json!({})).await.status(200);
     let third = owner.post("/v1/members/invite", invite(&person("late").await.1)).await.status(201);
     home().control("UPDATE invites SET expires_at = created_at WHERE id = $1", &[&third.id()]).await;
     guest.post(&accept(&third.text("/data/token")), json!({})).await.fault(404, "not_found");

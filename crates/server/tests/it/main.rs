@@ -6,6 +6,7 @@ mod belongings;
 mod conflicts;
 mod custom_tables;
 mod deadlines;
+mod direct;
 mod docs;
 mod feed;
 mod filter_matrix;

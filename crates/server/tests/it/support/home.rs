@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
 use kith::clock::Clock;
-use kith::config::{Config, LogFormat};
+use kith::config::{Config, Direct, LogFormat};
 use kith::serve::{Door, Kith};
 use kith::store::cells::Place;
 use kith::store::secrets::SecretKey;
@@ -113,6 +113,7 @@ fn config(dir: &TempDir) -> Config {
         listen: ([127, 0, 0, 1], 0).into(),
         data_dir: dir.path.clone(),
         database_url: None,
+        direct: Direct::default(),
         public_url: None,
         rate_limit: 0,
         warm_databases: 4,

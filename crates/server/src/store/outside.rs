@@ -1,0 +1,185 @@
+//! Where direct connections come in from outside, and the address under which people reach that place.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use pg::cluster::Certificate;
+use pg::{Host, Tls, Url};
+
+use crate::config::{Config, PostgresListen};
+
+/// Where the embedded server takes direct connections.
+#[derive(Debug)]
+pub struct Entrance {
+    /// The address and port.
+    pub at: SocketAddr,
+    /// Shown to those who come; without one there is no TLS.
+    pub certificate: Option<Certificate>,
+}
+
+/// What stands behind the @ in people's connection URLs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outside {
+    /// `host:port`
+    address: String,
+    /// libpq's word for how the client is to use TLS, where that needs to be said.
+    sslmode: Option<&'static str>,
+}
+
+impl Outside {
+    /// A URL that psql and its like take as it stands.
+    pub fn url(&self, role: &str, password: &str, database: &str) -> String {
+        let sslmode = self.sslmode.map(|mode| format!("?sslmode={mode}")).unwrap_or_default();
+        format!("postgres://{role}:{password}@{}/{database}{sslmode}", self.address)
+    }
+}
+
+/// Where the embedded server is to listen, if it is. Beyond this machine's own addresses only with a certificate.
+pub fn entrance(config: &Config) -> Result<Option<Entrance>, String> {
+    let direct = &config.direct;
+    let at = match direct.listen {
+        Some(PostgresListen::Off) => return Ok(None),
+        Some(PostgresListen::At(at)) => at,
+        None => match config.listen.port() {
+            0 => (Ipv4Addr::LOCALHOST, 0).into(),
+            port => (Ipv4Addr::LOCALHOST, port.wrapping_add(1)).into(),
+        },
+    };
+    let certificate = match (&direct.tls_cert, &direct.tls_key) {
+        (Some(certificate), Some(key)) => Some(Certificate { certificate: certificate.clone(), key: key.clone() }),
+        (None, None) => None,
+        _ => return Err("--postgres-tls-cert and --postgres-tls-key go together".into()),
+    };
+    if !at.ip().is_loopback() && certificate.is_none() {
+        return Err(format!(
+            "--postgres-listen {at} is reached from other machines and needs TLS: give --postgres-tls-cert and --postgres-tls-key"
+        ));
+    }
+    let at = if at.port() == 0 { free_port(at)? } else { at };
+    Ok(Some(Entrance { at, certificate }))
+}
+
+/// The address of the embedded server's entrance.
+pub fn of_embedded(config: &Config, entrance: &Entrance) -> Result<Outside, String> {
+    let sslmode = entrance.certificate.as_ref().map(|_| "require");
+    let at = entrance.at;
+    let address = match (&config.direct.public_address, at.ip().is_unspecified()) {
+        (Some(address), _) => address.clone(),
+        (None, false) => at.to_string(),
+        (None, true) => match config.public_url.as_deref().and_then(host_of) {
+            Some(host) => format!("{host}:{}", at.port()),
+            None => {
+                return Err(format!(
+                    "--postgres-listen {at} is every address: --postgres-public-address has to say which one people use"
+                ));
+            }
+        },
+    };
+    Ok(Outside { address, sslmode })
+}
+
+/// The address of a server that was given; none where it is known by a socket of this machine only.
+pub fn of_given(config: &Config, url: &Url) -> Result<Option<Outside>, String> {
+    if matches!(config.direct.listen, Some(PostgresListen::At(_))) || config.direct.tls_cert.is_some() {
+        return Err("--postgres-listen and --postgres-tls-cert are for the embedded PostgreSQL: with --database-url, \
+                    --postgres-public-address says where people reach your server"
+            .into());
+    }
+    let address = match (&config.direct.public_address, &url.target.host) {
+        (Some(address), _) => address.clone(),
+        (None, Host::Tcp(host)) if host.contains(':') => format!("[{host}]:{}", url.target.port),
+        (None, Host::Tcp(host)) => format!("{host}:{}", url.target.port),
+        (None, Host::Unix(_)) => return Ok(None),
+    };
+    let sslmode = match url.target.tls {
+        Tls::Off => Some("disable"),
+        Tls::Prefer => None,
+        Tls::Require => Some("require"),
+        Tls::VerifyCa { .. } => Some("verify-ca"),
+        Tls::VerifyFull { .. } => Some("verify-full"),
+    };
+    Ok(Some(Outside { address, sslmode }))
+}
+
+/// An address with a port that nobody listens on at this moment.
+fn free_port(at: SocketAddr) -> Result<SocketAddr, String> {
+    TcpListener::bind(at)
+        .and_then(|listener| listener.local_addr())
+        .map_err(|error| format!("can't listen on {at} for PostgreSQL: {error}"))
+}
+
+/// The host in a URL, an IPv6 address with its brackets.
+fn host_of(url: &str) -> Option<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    let host = match authority.find(']') {
+        Some(end) => &authority[..=end],
+        None => authority.split(':').next()?,
+    };
+    (!host.is_empty()).then_some(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+    use crate::config::{Command, Line};
+
+    fn config(words: &[&str]) -> Config {
+        let line = ["kith", "serve"].iter().chain(words);
+        match Line::parse_from(line).command {
+            Command::Serve(config) => config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn entrance_of(words: &[&str]) -> Result<Option<String>, String> {
+        entrance(&config(words)).map(|found| found.map(|entrance| entrance.at.to_string()))
+    }
+
+    #[test]
+    fn the_entrance_is_beside_the_door_and_beyond_loopback_only_with_tls() {
+        let tls = ["--postgres-tls-cert", "/c", "--postgres-tls-key", "/k"];
+        assert_eq!(entrance_of(&["--listen", "0.0.0.0:9000"]), Ok(Some("127.0.0.1:9001".into())));
+        assert_eq!(entrance_of(&["--postgres-listen", "off"]), Ok(None));
+        assert_eq!(entrance_of(&["--postgres-listen", "[::1]:7000"]), Ok(Some("[::1]:7000".into())));
+        assert!(entrance_of(&["--postgres-listen", "0.0.0.0:7000"]).unwrap_err().contains("needs TLS"));
+        assert!(entrance_of(&["--postgres-listen", "10.0.0.1:7000"]).unwrap_err().contains("needs TLS"));
+        let open = [&["--postgres-listen", "0.0.0.0:7000"][..], &tls].concat();
+        assert_eq!(entrance_of(&open), Ok(Some("0.0.0.0:7000".into())));
+        assert!(entrance_of(&tls[..2]).unwrap_err().contains("go together"));
+        let free = entrance_of(&["--listen", "127.0.0.1:0"]).unwrap().unwrap();
+        assert!(free.starts_with("127.0.0.1:") && !free.ends_with(":0"), "{free}");
+    }
+
+    #[test]
+    fn the_url_says_what_the_client_needs_to_know() {
+        let tls = ["--postgres-listen", "0.0.0.0:7000", "--postgres-tls-cert", "/c", "--postgres-tls-key", "/k"];
+        let url = |words: &[&str]| {
+            let config = config(words);
+            let entrance = entrance(&config)?.ok_or("off")?;
+            of_embedded(&config, &entrance).map(|outside| outside.url("r", "p", "d"))
+        };
+        assert_eq!(url(&["--listen", "127.0.0.1:80"]).unwrap(), "postgres://r:p@127.0.0.1:81/d");
+        assert!(url(&tls).unwrap_err().contains("--postgres-public-address"));
+        let known = [&tls[..], &["--public-url", "https://crm.example:444/kith"]].concat();
+        assert_eq!(url(&known).unwrap(), "postgres://r:p@crm.example:7000/d?sslmode=require");
+        let named = [&tls[..], &["--postgres-public-address", "db.example:5432"]].concat();
+        assert_eq!(url(&named).unwrap(), "postgres://r:p@db.example:5432/d?sslmode=require");
+        assert_eq!(host_of("http://[::1]:8484"), Some("[::1]"));
+    }
+
+    #[test]
+    fn a_given_server_is_reached_where_the_operator_says_or_where_kith_does() {
+        let given = |url: &str, words: &[&str]| {
+            let found = of_given(&config(words), &Url::parse(url).unwrap())?;
+            Ok::<_, String>(found.map(|outside| outside.url("r", "p", "d")))
+        };
+        let plain = "postgres://k:s@db.internal:6000/k?sslmode=require";
+        assert_eq!(given(plain, &[]).unwrap().unwrap(), "postgres://r:p@db.internal:6000/d?sslmode=require");
+        let public = ["--postgres-public-address", "db.example:5432"];
+        assert_eq!(given(plain, &public).unwrap().unwrap(), "postgres://r:p@db.example:5432/d?sslmode=require");
+        assert_eq!(given("postgres://k:s@/k?host=/run/pg", &[]).unwrap(), None);
+        assert!(given(plain, &["--postgres-listen", "127.0.0.1:1"]).unwrap_err().contains("embedded"));
+    }
+}

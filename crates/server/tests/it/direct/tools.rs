@@ -1,0 +1,105 @@
+//! The tools that people come with: psql, pg_dump, and a BI tool's questions about the schema.
+
+use std::path::Path;
+use std::process::Command;
+
+use pg::cluster::Binaries;
+use serde_json::json;
+
+use super::{ask, come, connection};
+use crate::belongings::owned;
+use crate::support::home;
+
+/// Runs a program of PostgreSQL's, where the tree has it; its output, or its complaint. None where it is not there.
+fn run(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
+    let binaries = Binaries::find(Path::new("/nonexistent")).expect("PostgreSQL's programs");
+    let path = binaries.bin.join(program);
+    if !path.exists() {
+        eprintln!("{} is not there", path.display());
+        return None;
+    }
+    let mut command = Command::new(path);
+    if let Some(lib) = &binaries.lib {
+        command.env("LD_LIBRARY_PATH", lib);
+    }
+    for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
+        command.env_remove(name);
+    }
+    let output = command.env("HOME", "/nonexistent").args(arguments).output().expect("a program that runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Some(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
+}
+
+#[tokio::test]
+async fn psql_and_pg_dump_take_the_url_as_it_stands() {
+    let (owner, live) = owned().await;
+    let place = home().place(&owner.workspace_id).await;
+    live.post("/v1/contacts", json!({"email": "dumped@b.example"})).await.status(201);
+    live.sql("create table notes (id serial primary key, body text)").await.status(200);
+    let (url, role) = connection(&owner).await;
+    let Some(told) = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-At", "-c", "select email from contacts", &url])
+    else {
+        return;
+    };
+    assert_eq!(told, Ok("dumped@b.example\n".to_owned()));
+    for command in
+        ["\\d", "\\d+ contacts", "\\dt+", "\\dn+", "\\df", "\\dx", "\\du", "\\dv", "\\dT", "\\di", "\\dp", "\\l"]
+    {
+        let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", command, &url]).expect("psql");
+        let told = told.unwrap_or_else(|complaint| panic!("{command}: {complaint}"));
+        assert!(!told.contains("ERROR"), "{command}: {told}");
+    }
+    let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", "\\conninfo", &url]).expect("psql");
+    assert!(told.expect("where it is").contains(&role));
+    let told = run(
+        "psql",
+        &[
+            "-X",
+            "-q",
+            "-v",
+            "ON_ERROR_STOP=1",
+            "-c",
+            "\\copy contacts (email) from program 'echo by@copy.example'",
+            &url,
+        ],
+    );
+    assert_eq!(told, Some(Ok(String::new())));
+    assert_eq!(
+        live.get("/v1/contacts?email=by@copy.example").await.status(200).at("/data").as_array().map(Vec::len),
+        Some(1)
+    );
+
+    let dump = run("pg_dump", &[&url]).expect("pg_dump").expect("a dump");
+    for part in ["dumped@b.example", "CREATE TABLE public.notes", "CREATE TRIGGER kith_record", "COPY public.activity"]
+    {
+        assert!(dump.contains(part), "the dump lacks {part}");
+    }
+    assert!(dump.contains(&format!("OWNER TO {}", place.role)));
+    assert!(!dump.contains("mac_key"), "the dump has the server's secret");
+}
+
+#[tokio::test]
+async fn a_bi_tool_finds_its_way() {
+    let (owner, _) = owned().await;
+    let (url, _) = connection(&owner).await;
+    let mut conn = come(&url).await.expect("a session");
+    for (sql, least) in [
+        ("select count(*) from information_schema.tables where table_schema = 'public'", 12),
+        ("select count(*) from information_schema.columns where table_name = 'contacts'", 10),
+        ("select count(*) from information_schema.table_constraints where table_name = 'deals'", 3),
+        ("select count(*) from information_schema.key_column_usage where table_name = 'contacts'", 1),
+        ("select count(*) from information_schema.referential_constraints", 1),
+        ("select count(*) from information_schema.schemata where schema_name = 'public'", 1),
+        ("select count(*) from information_schema.table_privileges where table_name = 'contacts'", 1),
+        ("select count(*) from pg_catalog.pg_tables where schemaname = 'public'", 12),
+        ("select count(*) from pg_catalog.pg_indexes where tablename = 'contacts'", 1),
+        ("select count(*) from pg_catalog.pg_description", 1),
+        ("select count(*) from pg_catalog.pg_stat_user_tables", 1),
+        ("select sum(pg_total_relation_size(oid))::bigint from pg_class where relname = 'contacts'", 1),
+        ("select count(*) from pg_settings", 100),
+        ("select count(*) from pg_timezone_names where name = 'UTC'", 1),
+    ] {
+        let told = ask(&mut conn, sql).await;
+        assert!(told.parse().is_ok_and(|number: i64| number >= least), "{sql}: {told}");
+    }
+}

@@ -1,0 +1,156 @@
+//! A viewer's direct connection reads and does not write, whatever it tries and whatever members have laid out for it.
+
+use super::{ask, come, connection};
+use crate::belongings::{joined, owned};
+use crate::support::home;
+
+/// What members may leave behind, willingly or not, by which a reader could write.
+const LAID_OUT: &str = "
+    create table notes (id serial primary key, body text);
+    create function define_write() returns integer language plpgsql security definer as
+        $$ begin insert into contacts (email) values ('w@definer.example'); return 1; end $$;
+    create function invoke_write() returns integer language plpgsql as
+        $$ begin insert into contacts (email) values ('w@invoker.example'); return 1; end $$;
+    create procedure define_call() language plpgsql security definer as
+        $$ begin insert into contacts (email) values ('w@procedure.example'); end $$;
+    create function commit_write() returns integer language plpgsql as
+        $$ begin set local role none; insert into contacts (email) values ('w@role.example'); return 1; end $$;
+    create view by_definer as select define_write() as n;
+    create view by_invoker as select invoke_write() as n;
+    create view all_notes as select * from notes;
+    create domain written as integer check (value > define_write());
+    create operator ### (function = invoke_write_2, leftarg = integer, rightarg = integer);
+    create materialized view counted as select count(*) from contacts;
+    create policy p on notes using (define_write() = 1);
+    alter table notes enable row level security;
+    create table changes (id integer primary key);
+    create rule r as on insert to changes do instead insert into notes (body) values ('by rule');
+";
+
+#[tokio::test]
+async fn a_viewer_reads_and_does_not_write() {
+    let (owner, live) = owned().await;
+    let place = home().place(&owner.workspace_id).await;
+    let (viewer, ..) = joined(&owner, "viewer").await;
+    let mut member = come(&connection(&owner).await.0).await.expect("a member's session");
+    let operator = "create function invoke_write_2(a integer, b integer) returns integer language plpgsql as
+                    $$ begin return invoke_write() + a + b; end $$";
+    let (before, after) = LAID_OUT.split_once("create operator").expect("an operator");
+    member.script(before).await.expect("what is laid out");
+    member.script(&format!("{operator}; create operator{after}")).await.expect("what else is laid out");
+    let (workspace, reader) = (&place.role, &place.viewer);
+    let (url, role) = connection(&viewer).await;
+    for sql in [
+        format!("grant insert on contacts to {reader}"),
+        "grant insert on contacts to public".to_owned(),
+        format!("grant usage on sequence notes_id_seq to {reader}"),
+        format!("alter default privileges grant insert on tables to {reader}"),
+        format!("grant select on contacts to {role}"),
+        format!("grant {workspace} to {role}"),
+    ] {
+        assert_eq!(ask(&mut member, &sql).await, "42501", "{sql}");
+    }
+    // This one is no error, and is taken back by itself.
+    ask(&mut member, &format!("grant execute on function define_write() to {reader}")).await;
+    ask(&mut member, "grant execute on all routines in schema public to public").await;
+    ask(&mut member, "insert into contacts (email) values ('kept@b.example')").await;
+
+    let mut conn = come(&url).await.expect("a viewer's session");
+    assert_eq!(ask(&mut conn, "select current_user").await, &**reader);
+    assert_eq!(ask(&mut conn, "select email from contacts").await, "kept@b.example");
+    let state = "select (select count(*) from contacts) || ' ' || (select count(*) from notes) || ' '
+                 || (select count(*) from activity) || ' ' || (select count(*) from pg_class) || ' '
+                 || (select count(*) from pg_proc) || ' ' || (select md5(string_agg(c::text, '' order by id)) from contacts c)";
+    let before = ask(&mut member, state).await;
+
+    let tricks = [
+        "insert into contacts (email) values ('x@b.example')",
+        "update contacts set first_name = 'x'",
+        "delete from contacts",
+        "truncate contacts",
+        "insert into notes (body) values ('x')",
+        "insert into all_notes (body) values ('x')",
+        "insert into changes values (1)",
+        "merge into contacts c using (select 1) s on false when not matched then insert (email) values ('m@b.example')",
+        "with w as (insert into notes (body) values ('x') returning 1) select * from w",
+        "explain analyze insert into notes (body) values ('x')",
+        "copy contacts (email) from stdin",
+        "copy contacts to program 'true'",
+        "select define_write()",
+        "select invoke_write()",
+        "select commit_write()",
+        "call define_call()",
+        "select * from by_definer",
+        "select * from by_invoker",
+        "select 1::written",
+        "select 1 ### 2",
+        "select * from notes",
+        "do $$ begin perform define_write(); end $$",
+        "do $$ begin insert into notes (body) values ('x'); end $$",
+        "do $$ begin commit; insert into notes (body) values ('x'); end $$",
+        "do $$ begin execute 'set transaction read write'; insert into notes (body) values ('x'); end $$",
+        "select nextval('notes_id_seq')",
+        "select setval('notes_id_seq', 100)",
+        "select * from contacts for update",
+        "lock table contacts in exclusive mode",
+        "create table mine (id integer)",
+        "create temp table mine (id integer)",
+        "create view mine as select 1",
+        "select 1 as a into mine",
+        "create function mine() returns integer language sql as 'select 1'",
+        "alter table contacts add column mine text",
+        "comment on table contacts is 'mine'",
+        "drop table notes",
+        "drop view all_notes",
+        "refresh materialized view counted",
+        "create index on contacts (email)",
+        "alter default privileges grant insert on tables to public",
+        "grant insert on contacts to public",
+        "reassign owned by current_user to current_user",
+        "drop owned by current_user",
+        "select lo_create(0)",
+        "select lo_from_bytea(0, 'x')",
+        "prepare transaction 'x'",
+        "select kith.begin_request('guessed', 'user:u_1', null)",
+    ];
+    let mut offences = Vec::new();
+    let modes = [
+        "select 1".to_owned(),
+        "set default_transaction_read_only = off".to_owned(),
+        "set session characteristics as transaction read write".to_owned(),
+        "set role none".to_owned(),
+        format!("set role {workspace}"),
+        format!("set session authorization {workspace}"),
+        format!("select set_config('role', '{workspace}', false)"),
+        "discard all".to_owned(),
+    ];
+    for mode in &modes {
+        for trick in tricks {
+            let mut conn = come(&url).await.expect("a viewer's session");
+            let _ = ask(&mut conn, mode).await;
+            let _ = ask(&mut conn, "set default_transaction_read_only = off").await;
+            let plain = ask(&mut conn, trick).await;
+            // The simple protocol takes several statements, and so leaves a transaction that was begun for it.
+            let several = conn.script(&format!("begin; set transaction read write; {trick}; commit; {trick}")).await;
+            let _ = conn.script("rollback").await;
+            if several.is_ok() {
+                offences.push(format!("after {mode}: {trick}: {plain}"));
+            }
+        }
+        assert_eq!(ask(&mut member, state).await, before, "after {mode}");
+    }
+    // To read is no offence, and neither is what a row security policy makes of it.
+    offences.retain(|offence| !offence.contains(": select * from notes:") && !offence.contains("for update"));
+    assert!(offences.is_empty(), "{}", offences.join("\n"));
+
+    // Their own settings get them nowhere either.
+    let mut conn = come(&url).await.expect("a viewer's session");
+    let _ = conn.script(&format!("set role none; alter role {role} set default_transaction_read_only = off")).await;
+    let _ = conn.script(&format!("set role none; alter role {role} set role = {workspace}")).await;
+    drop(conn);
+    if let Ok(mut conn) = come(&url).await {
+        assert_eq!(ask(&mut conn, "insert into contacts default values").await, "42501");
+    }
+    assert_eq!(ask(&mut member, state).await, before);
+    assert_eq!(live.get("/v1/contacts").await.status(200).text("/data/0/email"), "kept@b.example");
+}
