@@ -54,8 +54,8 @@ pub const CODES: &[Code] = &[
     code(
         "unauthorized",
         &[401],
-        "No key was sent, the key is not known, or it has ended.",
-        "Send `Authorization: Bearer <api key>`. `POST /v1/workspaces` makes a workspace and its first key.",
+        "No key or session was sent, it is not known, or it has ended; or a log-in failed.",
+        "Send `Authorization: Bearer <api key>`. `POST /v1/workspaces` makes a workspace and its first key. Where a person is asked for, send the `session_token` of `POST /v1/auth/login` in the key's place.",
     ),
     code(
         "forbidden",
@@ -185,6 +185,7 @@ mod tests {
     fn one_of_each() -> Vec<Fault> {
         let text = String::new;
         let sql = |sqlstate: &str| Fault::Sql(Box::new(SqlFault { sqlstate: sqlstate.into(), ..SqlFault::default() }));
+        let refused = |code| Fault::Refused { code, message: text(), hint: None };
         let faults = vec![
             Fault::Invalid { message: text(), hint: None },
             Fault::InvalidJson { reason: text() },
@@ -201,6 +202,8 @@ mod tests {
             Fault::NoSuchTable { name: text(), nearest: None },
             Fault::NotFound { table: text(), id: text() },
             Fault::Conflict { message: text(), constraint: text(), existing_id: None },
+            refused("last_owner"),
+            refused("cannot_delete_default"),
             Fault::IdempotencyConflict,
             Fault::IdempotencyInProgress,
             Fault::StillReferenced { message: text(), constraint: text() },
@@ -232,6 +235,7 @@ mod tests {
                 | Fault::NoSuchTable { .. }
                 | Fault::NotFound { .. }
                 | Fault::Conflict { .. }
+                | Fault::Refused { .. }
                 | Fault::IdempotencyConflict
                 | Fault::IdempotencyInProgress
                 | Fault::StillReferenced { .. }
