@@ -1,6 +1,6 @@
 //! The responses of requests that went wrong: which codes an act may end in, and a response for each set of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
@@ -19,6 +19,9 @@ const WRITE: &[&str] = &["forbidden", "workspace_read_only", "validation_failed"
 const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
 /// Codes of paths whose table is not known beforehand.
 const ANY_TABLE: &[&str] = &["not_found", "forbidden", "no_primary_key", "method_not_allowed"];
+
+/// Codes of changes to a pipeline, which may be the default one.
+const DEFAULT_PIPELINE: &[&str] = &["cannot_delete_default"];
 
 /// The codes that an act may end in, on a built-in table or on any.
 #[rustfmt::skip] // a table
@@ -41,8 +44,12 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
     };
     let is_about_a_table =
         matches!(act, Act::List | Act::Create | Act::Find | Act::Update | Act::Delete | Act::Restore);
-    let any_table: &[&str] = if is_about_a_table && entity.is_none() { ANY_TABLE } else { &[] };
-    move |code| ALWAYS.contains(&code) || any_table.contains(&code) || own.iter().any(|some| some.contains(&code))
+    let table: &[&str] = match entity {
+        None if is_about_a_table => ANY_TABLE,
+        Some(entity) if entity.table == "pipelines" && matches!(act, Act::Update | Act::Delete) => DEFAULT_PIPELINE,
+        _ => &[],
+    };
+    move |code| ALWAYS.contains(&code) || table.contains(&code) || own.iter().any(|some| some.contains(&code))
 }
 
 /// The name of an error's schema: `SqlError`, `NotFoundError`.
@@ -53,13 +60,16 @@ pub fn schema_name(code: &Code) -> String {
 
 /// The responses that operations referred to, each written once.
 #[derive(Default)]
-pub struct Responses(BTreeMap<String, Value>);
+pub struct Responses {
+    written: BTreeMap<String, Value>,
+    codes: BTreeSet<&'static str>,
+}
 
 impl Responses {
     /// Adds an act's error responses to those of an operation.
     pub fn add(&mut self, responses: &mut Map<String, Value>, act: Act, entity: Option<&Entity>) {
         let may_end_in = codes(act, entity);
-        let mut by_status: BTreeMap<u16, Vec<&Code>> = BTreeMap::new();
+        let mut by_status: BTreeMap<u16, Vec<&'static Code>> = BTreeMap::new();
         for code in CODES.iter().filter(|code| may_end_in(code.code)) {
             for status in code.statuses {
                 by_status.entry(*status).or_default().push(code);
@@ -70,16 +80,23 @@ impl Responses {
         }
     }
 
-    fn refer(&mut self, status: u16, codes: &[&Code]) -> Value {
+    fn refer(&mut self, status: u16, codes: &[&'static Code]) -> Value {
+        self.codes.extend(codes.iter().map(|code| code.code));
         let names: Vec<String> = codes.iter().map(|code| pascal(code.code)).collect();
         let name = format!("{}{status}", names.join("Or"));
         let reference = reference_to("responses", &name);
-        self.0.entry(name).or_insert_with(|| response(status, codes));
+        self.written.entry(name).or_insert_with(|| response(status, codes));
         reference
     }
 
+    /// Whether an operation may end in a code.
+    pub fn have(&self, code: &Code) -> bool {
+        self.codes.contains(code.code)
+    }
+
+    /// All of them.
     pub fn written(self) -> Value {
-        Value::Object(self.0.into_iter().collect())
+        Value::Object(self.written.into_iter().collect())
     }
 }
 

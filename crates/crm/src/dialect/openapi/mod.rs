@@ -113,6 +113,7 @@ pub enum Style {
 pub fn document(reference: &Reference, base_url: &str) -> Value {
     let mut responses = faults::Responses::default();
     let paths = operation::paths(reference, &mut responses);
+    let schemas = schemas(reference, &responses);
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -135,7 +136,7 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
             "parameters": parameters(),
             "headers": headers(),
             "responses": responses.written(),
-            "schemas": schemas(reference),
+            "schemas": schemas,
         },
     })
 }
@@ -160,7 +161,7 @@ fn tags() -> Value {
     Value::Array(tags)
 }
 
-fn schemas(reference: &Reference) -> Value {
+fn schemas(reference: &Reference, responses: &faults::Responses) -> Value {
     let mut schemas = Map::new();
     for entity in ENTITIES {
         schema::add_entity(&mut schemas, &reference.wire, entity);
@@ -168,7 +169,7 @@ fn schemas(reference: &Reference) -> Value {
     for (name, schema) in (reference.wire.schemas)() {
         schemas.insert(name.to_owned(), schema);
     }
-    for code in crate::model::codes::CODES {
+    for code in crate::model::codes::CODES.iter().filter(|code| responses.have(code)) {
         schemas.insert(faults::schema_name(code), (reference.wire.fault)(code));
     }
     Value::Object(schemas)
