@@ -20,6 +20,7 @@ mod letters;
 mod lifecycle;
 mod limits;
 mod mail;
+mod own_tables;
 mod pages;
 mod patches;
 mod process;
