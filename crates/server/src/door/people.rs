@@ -18,7 +18,7 @@ use crate::people::desk::Desk;
 use crate::people::{Visitor, claims, connections, keyring, members, sessions};
 
 /// First segments that lead here.
-const HERE: &[&str] = &["audit", "auth", "claim", "connection", "keys", "members", "workspaces"];
+const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
 
 /// Whether a path leads here.
 pub fn is_here(path: &[String]) -> bool {
@@ -80,7 +80,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Delete, ["members"])                        => Route::RemoveMember,
         (Post,   ["members", "invite"])              => Route::Invite,
         (Post,   ["members", "accept", token])       => Route::Accept(token),
-        (Get,    ["audit"])                          => Route::Audit,
+        (Get,    ["workspaces", "audit"])            => Route::Audit,
         (Post,   ["connection"])                     => Route::Connection,
         _                                            => return None,
     })

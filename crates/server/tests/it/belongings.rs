@@ -116,7 +116,7 @@ async fn what_a_key_can_not_be_is_refused() {
     live.get(&path).await.fault(401, "unauthorized");
     stranger().get(&path).await.fault(401, "unauthorized");
     let (outsider, _) = person("outsider").await;
-    for path in ["/v1/keys", "/v1/members", "/v1/audit"] {
+    for path in ["/v1/keys", "/v1/members", "/v1/workspaces/audit"] {
         outsider.get(&ws(&owner, path)).await.fault(404, "not_found");
     }
     outsider.post(&path, json!({})).await.fault(404, "not_found");
@@ -144,7 +144,7 @@ async fn members_come_by_invitation_and_go_with_their_keys() {
     live.post("/v1/contacts", json!({})).await.status(201);
     let members = guest.get(&ws(&owner, "/v1/members")).await.status(200);
     assert_eq!(members.column("role"), ["owner", "member"]);
-    guest.get(&ws(&owner, "/v1/audit")).await.fault(403, "forbidden");
+    guest.get(&ws(&owner, "/v1/workspaces/audit")).await.fault(403, "forbidden");
     let invite = json!({"workspace_id": owner.workspace_id, "email": "x@y.example"});
     guest.post("/v1/members/invite", invite).await.fault(403, "forbidden");
     let path = format!("/v1/members?ws={}&user_id={user_id}", owner.workspace_id);
@@ -152,7 +152,7 @@ async fn members_come_by_invitation_and_go_with_their_keys() {
     live.get("/v1/contacts").await.fault(401, "unauthorized");
     guest.get(&ws(&owner, "/v1/members")).await.fault(404, "not_found");
     owner.delete(&path).await.fault(404, "not_found");
-    let actions = owner.get(&ws(&owner, "/v1/audit")).await.status(200).column("action");
+    let actions = owner.get(&ws(&owner, "/v1/workspaces/audit")).await.status(200).column("action");
     for action in ["member.removed", "member.joined", "member.invited"] {
         assert!(actions.contains(&json!(action)), "{actions:?} lacks {action}");
     }

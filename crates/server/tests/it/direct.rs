@@ -90,7 +90,7 @@ async fn a_member_works_on_the_same_data_under_a_name_of_their_own() {
         assert_eq!(ask(&mut conn, "select current_user").await, &*place.role, "{reset}");
         assert_eq!(ask(&mut conn, "show search_path").await, "public, extensions", "{reset}");
     }
-    let audit = owner.get(&format!("/v1/audit?ws={}", owner.workspace_id)).await.status(200);
+    let audit = owner.get(&format!("/v1/workspaces/audit?ws={}", owner.workspace_id)).await.status(200);
     assert_eq!(audit.text("/data/0/action"), "connection.opened");
     assert_eq!(audit.text("/data/0/subject"), role);
     assert!(!audit.at("/data").to_string().contains("postgres://"));
