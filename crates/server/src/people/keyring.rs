@@ -12,9 +12,8 @@ use crate::people::desk::{Desk, Rank};
 use crate::store::belongings::NewKey;
 use crate::store::fault::of_connection;
 
-/// The kinds of keys: dialect, mode, prefix. Test data is seen by Relm's test keys alone (wire contract, section 6).
-const KINDS: &[(&str, &str, &str)] =
-    &[("agentcrm", "live", LIVE_PREFIX), ("relm", "live", "sk_live_"), ("relm", "test", "sk_test_")];
+/// The kinds of keys that are served: dialect, mode, prefix.
+const KINDS: &[(&str, &str, &str)] = &[("agentcrm", "live", LIVE_PREFIX)];
 
 /// Longest name of a key, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
@@ -48,7 +47,7 @@ pub async fn create(desk: &Desk<'_>, workspace_id: &str, call: &Call<'_>) -> Res
     let Some((dialect, mode, prefix)) = kind else {
         return Err(Fault::invalid_with_hint(
             format!("There are no keys of dialect \"{dialect}\" and mode \"{mode}\"."),
-            "dialect is agentcrm (mode live) or relm (mode live or test).",
+            "dialect is agentcrm, mode is live.",
         ));
     };
     let role = text("role")?.unwrap_or(member.rank.min(Rank::Member).name());
