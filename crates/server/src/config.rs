@@ -76,6 +76,18 @@ pub struct Config {
     #[arg(skip)]
     pub mail_from: Option<String>,
 
+    /// Who issues the Clerk sessions that are taken: https://clerk.example.com. None are by default.
+    #[arg(skip)]
+    pub clerk_issuer: Option<String>,
+
+    /// The address of Clerk's keys; below the issuer by default.
+    #[arg(skip)]
+    pub clerk_jwks_url: Option<String>,
+
+    /// The sites whose Clerk sessions are taken, with commas between them; all by default.
+    #[arg(skip)]
+    pub clerk_authorized_parties: Option<String>,
+
     /// The least serious messages to log.
     #[arg(long, env = "KITH_LOG", default_value = "info")]
     pub log: tracing::Level,
@@ -165,6 +177,15 @@ impl Config {
     /// Whom letters are from.
     pub fn mail_from_text(&self) -> Option<String> {
         given(&self.mail_from, "KITH_MAIL_FROM")
+    }
+
+    /// Which Clerk sessions are taken: the issuer, the address of its keys, the sites.
+    pub fn clerk_texts(&self) -> [Option<String>; 3] {
+        [
+            given(&self.clerk_issuer, "KITH_CLERK_ISSUER"),
+            given(&self.clerk_jwks_url, "KITH_CLERK_JWKS_URL"),
+            given(&self.clerk_authorized_parties, "KITH_CLERK_AUTHORIZED_PARTIES"),
+        ]
     }
 }
 

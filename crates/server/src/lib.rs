@@ -8,6 +8,7 @@ pub mod doctor;
 pub mod door;
 pub mod keys;
 pub mod limits;
+pub mod outgoing;
 pub mod people;
 pub mod serve;
 pub mod store;

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::door::{self, House, Peer};
 use crate::people::accounts::Accounts;
+use crate::people::clerk::{self, Clerk};
 use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
@@ -67,6 +68,7 @@ pub struct Kith {
     database_taken: Arc<Notify>,
     keys: Keys,
     accounts: Accounts,
+    clerk: Option<clerk::Settings>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -74,6 +76,9 @@ impl Kith {
     /// Starts the database where it is ours, and sets up what is not there yet.
     pub async fn start(config: &Config, clock: Clock) -> Result<Kith, String> {
         let post = Post::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
+        let [clerk_issuer, clerk_jwks_url, clerk_parties] = config.clerk_texts();
+        let clerk_parties = clerk_parties.unwrap_or_default();
+        let clerk = clerk::Settings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let ground = Ground::open(config).await?;
         let store = ground.store();
         let set_up = provision::set_up(&store, &ground.cells, &ground.key_check()).await;
@@ -92,7 +97,8 @@ impl Kith {
             vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
         tasks.push(tokio::spawn(direct::run(store.clone())));
         let rate_limit = config.rate_limit;
-        Ok(Kith { store, ground, clock, rate_limit, metrics: metrics_handle(), database_taken, keys, accounts, tasks })
+        let metrics = metrics_handle();
+        Ok(Kith { store, ground, clock, rate_limit, metrics, database_taken, keys, accounts, clerk, tasks })
     }
 
     /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
@@ -125,13 +131,14 @@ impl Kith {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let public_url =
             door.public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
+        let clerk = self.clerk.clone().map(Clerk::new).transpose()?.map(Arc::new);
         let house = House {
             store: self.store.clone(),
             keys: self.keys.clone(),
             rate_limit: door.rate_limit,
             sign_ups: Arc::default(),
             new_accounts: Arc::default(),
-            accounts: self.accounts.clone(),
+            accounts: Accounts { clerk, ..self.accounts.clone() },
             clock: door.clock,
             public_url: public_url.into(),
             ready: Arc::new(AtomicBool::new(true)),

@@ -15,7 +15,7 @@ use crate::door::rest::{Visit, bearer, read_body};
 use crate::door::signup;
 use crate::people::accounts::{self, Opened};
 use crate::people::desk::Desk;
-use crate::people::{Visitor, claims, connections, keyring, members, sessions};
+use crate::people::{Visitor, claims, clerk, connections, keyring, members, sessions};
 
 /// First segments that lead here.
 const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
@@ -251,12 +251,18 @@ fn keep_to_sign_ups(visit: &Visit<'_>) -> Result<(), Fault> {
 }
 
 /// Who stands at the door, and the token of a session that came as cookie and whose end was put off. A Bearer token that
-/// is neither a session's nor a key is refused; a cookie that is no session's is none.
+/// is neither a session's, Kith's or Clerk's, nor a key is refused; a cookie that is no session's is none.
 async fn visitor(visit: &mut Visit<'_>, head: &Parts) -> Result<(Visitor, Option<String>), Fault> {
     let house = visit.house;
     let user_agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let mut visitor = Visitor { address: visit.peer, user_agent: user_agent.map(Into::into), ..Visitor::default() };
     let by_bearer = bearer(&head.headers)?;
+    if let Some((jwt, clerk)) = by_bearer.filter(|token| clerk::is_jwt(token)).zip(house.accounts.clerk.as_ref()) {
+        let seen = clerk.shown(&house.store, &house.accounts, &house.clock, jwt).await?;
+        visit.count(&seen.window)?;
+        visitor.person = Some(seen.person);
+        return Ok((visitor, None));
+    }
     let token = match by_bearer {
         Some(token) if token.starts_with(sessions::TOKEN_PREFIX) => token,
         Some(key) => {

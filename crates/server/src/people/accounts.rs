@@ -13,6 +13,7 @@ use crm::model::fault::Fault;
 use crate::clock::iso;
 use crate::keys;
 use crate::limits;
+use crate::people::clerk::Clerk;
 use crate::people::desk::Desk;
 use crate::people::form::Form;
 use crate::people::passwords::Passwords;
@@ -37,6 +38,8 @@ pub struct Accounts {
     pub sessions: Sessions,
     /// Wakes the sender of letters.
     pub letters: Arc<Notify>,
+    /// Clerk, where its sessions are taken.
+    pub clerk: Option<Arc<Clerk>>,
 }
 
 /// A session that has begun. It holds the token, so it is never printed.
@@ -124,6 +127,12 @@ pub async fn verify_email(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, Fa
 pub async fn request_verification(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
     Form::read(call, &[])?;
     let person = desk.visitor.person()?;
+    if address::is_nobodys(&person.email) {
+        return Err(Fault::invalid_with_hint(
+            "This account has no e-mail address.",
+            "Clerk tells it by the claims \"email\" and \"email_verified\" of the session token.",
+        ));
+    }
     if !person.email_verified {
         let rooms = (desk.store, desk.accounts, desk.clock);
         letters::queue(rooms, &letters::VERIFY_EMAIL, &person.id, desk.public_url).await?;

@@ -8,6 +8,8 @@ const MAX_BYTES: usize = 254;
 const MAX_LOCAL_BYTES: usize = 64;
 /// Longest part of a domain between dots.
 const MAX_LABEL_BYTES: usize = 63;
+/// Where there are no addresses.
+const NOBODYS: &str = ".invalid";
 /// What the part before the @ may have beside letters and digits (RFC 5322, atext).
 const SIGNS: &str = "!#$%&'*+-/=?^_`{|}~";
 
@@ -41,7 +43,12 @@ fn is_domain(text: &str) -> bool {
             && !label.starts_with('-')
             && !label.ends_with('-')
     };
-    text.contains('.') && text.split('.').all(is_label)
+    text.contains('.') && text.split('.').all(is_label) && !is_nobodys(text)
+}
+
+/// Whether an address stands for none: no mail leads to `.invalid` (RFC 6761, section 6.4), and nobody may claim one there.
+pub fn is_nobodys(address: &str) -> bool {
+    address.len() >= NOBODYS.len() && address[address.len() - NOBODYS.len()..].eq_ignore_ascii_case(NOBODYS)
 }
 
 #[cfg(test)]
@@ -78,6 +85,7 @@ mod tests {
             "\"ada\"@example.com",
             "ada@bücher.example",
             "<ada@example.com>",
+            "ada@somewhere.INVALID",
             "' OR 1=1 --@example.com",
             &long,
         ];

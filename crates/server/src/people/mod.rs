@@ -4,9 +4,11 @@
 pub mod accounts;
 pub mod address;
 pub mod claims;
+pub mod clerk;
 pub mod connections;
 pub mod desk;
 pub mod form;
+pub mod jwks;
 pub mod keyring;
 pub mod letters;
 pub mod members;

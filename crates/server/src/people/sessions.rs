@@ -61,7 +61,7 @@ pub struct Shown {
 }
 
 impl Sessions {
-    /// The session of a token. The one place where a token that is no session of ours would be tried as a JWT.
+    /// The session of a token.
     pub async fn shown(&self, store: &Store, clock: &Clock, token: &str) -> Result<Option<Shown>, Fault> {
         if !is_well_formed(token) {
             return Ok(None);
@@ -177,7 +177,10 @@ pub async fn end(desk: &Desk<'_>, session_id: &str) -> Result<Answer, Fault> {
 /// Ends the session that the visitor has shown.
 pub async fn log_out(desk: &Desk<'_>) -> Result<Answer, Fault> {
     desk.visitor.person()?;
-    end(desk, desk.visitor.session_id.as_deref().unwrap_or_default()).await
+    let session_id = desk.visitor.session_id.as_deref().ok_or_else(|| {
+        Fault::invalid_with_hint("This session is not Kith's to end.", "Sign out where it was begun.")
+    })?;
+    end(desk, session_id).await
 }
 
 #[cfg(test)]

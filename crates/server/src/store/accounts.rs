@@ -119,7 +119,8 @@ pub struct DueLetter {
 }
 
 /// A row's columns as a [`Person`], wherever `users` is called `u`.
-const USER: &str = "u.id AS user_id, u.email, u.name, (u.email_verified_at IS NOT NULL)::text AS email_verified,
+pub(super) const USER: &str =
+    "u.id AS user_id, u.email, u.name, (u.email_verified_at IS NOT NULL)::text AS email_verified,
                     extract(epoch FROM u.created_at)::bigint AS user_created_at";
 
 /// Letters of one kind that an account may get in a while.
@@ -465,7 +466,7 @@ fn account(rows: &Rows) -> Result<Option<Account>, Error> {
     Ok(Some(Account { user: user(rows, 0)?, password_hash: optional(rows, 0, "password_hash")? }))
 }
 
-fn user(rows: &Rows, row: usize) -> Result<Person, Error> {
+pub(super) fn user(rows: &Rows, row: usize) -> Result<Person, Error> {
     Ok(Person {
         id: rows.get(row, "user_id")?,
         email: rows.get(row, "email")?,

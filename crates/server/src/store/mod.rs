@@ -14,6 +14,7 @@ pub mod direct;
 pub mod examine;
 pub mod fault;
 pub mod ground;
+pub mod identities;
 pub mod migrate;
 pub mod outside;
 pub mod provision;

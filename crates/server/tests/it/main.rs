@@ -3,6 +3,7 @@
 mod accounts;
 mod bad_input;
 mod belongings;
+mod clerk;
 mod conflicts;
 mod custom_tables;
 mod deadlines;

@@ -120,6 +120,9 @@ fn config(dir: &TempDir) -> Config {
         secret_key: Some(SECRET_KEY.into()),
         smtp_url: Some(mailbox().url.clone()),
         mail_from: Some("Kith <kith@kith.example>".into()),
+        clerk_issuer: Some(crate::clerk::issuer().base.clone()),
+        clerk_jwks_url: None,
+        clerk_authorized_parties: Some(crate::clerk::PARTY.into()),
         log: tracing::Level::WARN,
         log_format: LogFormat::Text,
     }
