@@ -1,6 +1,7 @@
 //! Direct connections: the roles by which people reach a workspace's database with psql, made, ended and held to measure.
 //!
-//! A person's role is a member of the workspace's own (or of its viewers') and has nothing else. `connections` says which
+//! A person's role is a member of the workspace's own (or of its viewers') and has nothing else: it inherits nothing, for
+//! `REASSIGN OWNED` is seen by no event trigger and would give it the built-in tables. `connections` says which
 //! roles ought to be; a row comes before its role and goes before it, so a role without a row is one that has to end,
 //! whatever crashed when.
 
@@ -36,7 +37,7 @@ const RANDOM_CHARACTERS: usize = 12;
 const ANYBODYS: &str = "^w_[0-9a-z]{20}_[0-9a-z]{12}_d$";
 
 /// One change of people's roles at a time: what two do to one role or one database's rights would be an error for one.
-const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7236455902);";
+pub const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7236455902);";
 
 /// A way in that was just made.
 pub struct Direct {

@@ -12,6 +12,7 @@ use crate::clock::random;
 use crate::store::Store;
 use crate::store::cells::{CONTROL_DATABASE, CONTROL_ROLE, Cells, Place, literal, name};
 use crate::store::control::NewWorkspace;
+use crate::store::direct::LOCK;
 use crate::store::migrate::{self, WORKSPACE_VERSION};
 
 /// Connections that a workspace's API role may have open: REST's, SQL's and a few to spare.
@@ -173,7 +174,7 @@ impl Store {
             .await?;
         for row in 0..rows.len() {
             let role: String = rows.get(row, "rolname")?;
-            admin.script(&format!("DROP ROLE IF EXISTS {}", name(&role))).await?;
+            admin.script(&format!("{LOCK} DROP ROLE IF EXISTS {};", name(&role))).await?;
         }
         self.control.query("DELETE FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
         Ok(())
