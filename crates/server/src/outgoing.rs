@@ -1,5 +1,6 @@
 //! What Kith asks of others by HTTP: a client over ring's TLS that trusts the certificates that the system trusts.
 
+use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -38,18 +39,29 @@ pub fn trusted_url(text: &str) -> Result<Url, String> {
 
 /// The body of what answers a GET with 200, if it is no longer than so many bytes.
 pub async fn get(client: &Client, url: &Url, most_bytes: usize) -> Result<Vec<u8>, String> {
-    let mut response = client.get(url.clone()).send().await.map_err(|error| error.to_string())?;
+    let mut response = client.get(url.clone()).send().await.map_err(with_causes)?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(format!("the answer is {}", response.status()));
     }
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(|error| error.to_string())? {
+    while let Some(chunk) = response.chunk().await.map_err(with_causes)? {
         if body.len() + chunk.len() > most_bytes {
             return Err(format!("the answer is longer than {most_bytes} bytes"));
         }
         body.extend_from_slice(&chunk);
     }
     Ok(body)
+}
+
+/// What happened and why: the first words alone only say that it did.
+fn with_causes(error: reqwest::Error) -> String {
+    let mut words = error.to_string();
+    let mut cause = error.source();
+    while let Some(it) = cause {
+        words = format!("{words}: {it}");
+        cause = it.source();
+    }
+    words
 }
 
 #[cfg(test)]
