@@ -109,7 +109,11 @@ async fn what_a_key_can_not_be_is_refused() {
     let (owner, live) = owned().await;
     let path = ws(&owner, "/v1/keys");
     owner.post(&path, json!({"role": "god"})).await.fault(400, "invalid_request").says("viewer");
-    owner.post(&path, json!({"dialect": "agentcrm", "mode": "test"})).await.fault(400, "invalid_request").says("mode is live");
+    owner
+        .post(&path, json!({"dialect": "agentcrm", "mode": "test"}))
+        .await
+        .fault(400, "invalid_request")
+        .says("mode is live");
     owner.post(&path, json!({"nmae": "x"})).await.fault(400, "invalid_request").says("name");
     owner.post(&path, json!({"name": 5})).await.fault(400, "invalid_request");
     owner.post("/v1/keys", json!({})).await.fault(400, "invalid_request").says("ws");
