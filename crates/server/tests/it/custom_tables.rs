@@ -177,11 +177,11 @@ async fn built_in_tables_take_columns_indexes_and_triggers_of_ones_own() {
     assert_eq!(near.status(200).v(), made.data()["id"]);
     let found = agent.get(&format!("/v1/contacts/{}", made.id())).await.status(200);
     assert_eq!(found.data()["tags"], json!(["a", "b"]));
-    agent.sql("create table audit (id int generated always as identity primary key, what text);
-               create trigger activity after insert or update or delete on audit for each row execute function record_activity()")
+    agent.sql("create table ledger (id int generated always as identity primary key, what text);
+               create trigger activity after insert or update or delete on ledger for each row execute function record_activity()")
         .await
         .status(200);
-    agent.post("/v1/audit", json!({"what": "x"})).await.status(201);
-    let feed = agent.get("/v1/activity?subject_type=audit").await.status(200);
+    agent.post("/v1/ledger", json!({"what": "x"})).await.status(201);
+    let feed = agent.get("/v1/activity?subject_type=ledger").await.status(200);
     assert_eq!((feed.column("verb"), feed.column("subject_id")), (vec![json!("created")], vec![json!("1")]));
 }
