@@ -10,7 +10,7 @@ use crate::support::{Agent, agent, home, mailbox, other_process, stranger};
 pub async fn person(name: &str) -> (Agent, String) {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-    let email = format!("{name}-{number}-{}@people.example", std::process::id());
+    let email = format!("{name}-{number}-{}@members.example", std::process::id());
     let body = json!({"email": email, "password": "correct horse battery"});
     let signed_up = stranger().post("/v1/auth/signup", body).await.status(201);
     (stranger().with_key(signed_up.text("/data/session_token"), String::new()), email)
