@@ -344,7 +344,7 @@ impl Fault {
             Fault::RateLimited { retry_after, .. } | Fault::Unavailable { retry_after, .. } => {
                 Some(format!("Try again in {retry_after} s."))
             }
-            Fault::InvalidMetadata { .. } => Some("GET /v1/schema/fields lists the definitions.".into()),
+            Fault::InvalidMetadata { .. } => Some("The definitions are the rows of custom_fields.".into()),
             Fault::InvalidJson { .. }
             | Fault::PayloadTooLarge { .. }
             | Fault::MethodNotAllowed { .. }
