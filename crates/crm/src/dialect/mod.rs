@@ -6,6 +6,7 @@ pub mod agentcrm;
 pub mod json;
 pub mod llms;
 pub mod openapi;
+pub mod relm;
 
 use std::borrow::Cow;
 
@@ -35,7 +36,7 @@ pub struct Dialect {
 }
 
 /// Every dialect.
-pub const DIALECTS: &[&Dialect] = &[&agentcrm::AGENTCRM];
+pub const DIALECTS: &[&Dialect] = &[&agentcrm::AGENTCRM, &relm::RELM];
 
 /// The dialect whose keys begin like this one.
 pub fn of_key(key: &str) -> Option<&'static Dialect> {
@@ -133,6 +134,8 @@ mod tests {
     fn a_key_decides_its_dialect() {
         assert_eq!(of_key("acrm_dev_x").map(|dialect| dialect.name), Some("agentcrm"));
         assert_eq!(of_key("acrm_live_x").map(|dialect| dialect.name), Some("agentcrm"));
+        assert_eq!(of_key("sk_live_x").map(|dialect| dialect.name), Some("relm"));
+        assert_eq!(of_key("sk_test_x").map(|dialect| dialect.name), Some("relm"));
         assert!(of_key("whatever").is_none());
     }
 }
