@@ -15,6 +15,7 @@ use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
+use crate::model::who::Mode;
 
 /// One wire format.
 #[derive(Debug)]
@@ -33,6 +34,14 @@ pub struct Dialect {
     pub show_fault: fn(&Fault, &Meta<'_>) -> Reply,
     /// What its documentation is written from.
     pub reference: &'static openapi::Reference,
+}
+
+impl Dialect {
+    /// What its keys to the data of a mode begin with; nothing where it has no such keys.
+    pub fn key_prefix(&self, mode: Mode) -> Option<&'static str> {
+        let ending = format!("_{}_", mode.name());
+        self.key_prefixes.iter().copied().find(|prefix| prefix.ends_with(&ending))
+    }
 }
 
 /// Every dialect.
@@ -137,5 +146,11 @@ mod tests {
         assert_eq!(of_key("sk_live_x").map(|dialect| dialect.name), Some("relm"));
         assert_eq!(of_key("sk_test_x").map(|dialect| dialect.name), Some("relm"));
         assert!(of_key("whatever").is_none());
+    }
+
+    #[test]
+    fn a_prefix_says_which_data_its_keys_see() {
+        assert_eq!(agentcrm::AGENTCRM.key_prefix(Mode::Live), Some("acrm_live_"));
+        assert_eq!(agentcrm::AGENTCRM.key_prefix(Mode::Test), None);
     }
 }
