@@ -45,10 +45,13 @@ pub async fn answer(store: &Store, session: &mut Session, caller: Caller<'_>, as
         Ask::AddMembers { list_id, ids, several } => {
             saved::add_members(store, session, caller, list_id, ids, *several).await
         }
+        Ask::Batch { .. } | Ask::SearchAll { .. } => Err(Fault::internal("not served")),
         Ask::RemoveMember { list_id, id } => saved::remove_member(store, session, caller, list_id, id).await,
         Ask::List { .. }
         | Ask::Find { .. }
+        | Ask::Stages { .. }
         | Ask::Create { .. }
+        | Ask::CreateStage { .. }
         | Ask::Update { .. }
         | Ask::Delete { .. }
         | Ask::Restore { .. }
@@ -128,7 +131,7 @@ fn named(fault: Fault, plan: &Plan<'_>, ask: &Ask) -> Fault {
             Fault::NotFound { .. },
             Ask::Find { id, .. } | Ask::Update { id, .. } | Ask::Delete { id, .. } | Ask::Restore { id, .. },
             Some(table),
-        ) => Fault::NotFound { table: table.name.clone(), id: id.clone() },
+        ) => Fault::NotFound { table: table.name.clone(), id: id.text().to_owned() },
         (fault, _, _) => fault,
     }
 }
@@ -156,13 +159,13 @@ async fn conflict(
     };
     let nothing = Map::new();
     let (attempt, values) = match (plan, ask) {
-        (Plan::Create(create), Ask::Create { values, .. }) => {
-            (Attempt { id: None, values: create.values.clone() }, values)
+        (Plan::Create(create), Ask::Create { values, .. } | Ask::CreateStage { values, .. }) => {
+            (Attempt { name: None, within: create.within.as_ref(), values: create.values.clone() }, values)
         }
         (Plan::Update(update), Ask::Update { values, .. }) => {
-            (Attempt { id: Some(&update.id), values: update.set_values() }, values)
+            (Attempt { name: Some(&update.name), within: None, values: update.set_values() }, values)
         }
-        (Plan::Restore(restore), _) => (Attempt { id: Some(&restore.id), values: Vec::new() }, &nothing),
+        (Plan::Restore(restore), _) => (Attempt { name: Some(&restore.name), within: None, values: Vec::new() }, &nothing),
         _ => return Ok(None),
     };
     let run = async |context: Option<&Sql>, statement: Sql| {

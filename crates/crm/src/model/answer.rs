@@ -1,6 +1,7 @@
 //! What an ask came to, before a dialect puts it into words.
 
 use crate::model::entity::Entity;
+use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 
 /// The result of an ask that went well.
@@ -34,7 +35,13 @@ pub enum Answer {
         id: String,
         /// When it was deleted, as JSON.
         deleted_at: String,
+        /// What the caller should know of it, where there is something.
+        note: Option<&'static str>,
     },
+    /// What became of each record of a batch.
+    Batch(Batch),
+    /// Records of several tables that some words found.
+    Found(Found),
     /// A short list of rows, not paged.
     Rows {
         /// The rows.
@@ -62,6 +69,56 @@ pub enum Answer {
         /// When it turns read-only unless claimed, ISO 8601.
         ttl_expires_at: Option<String>,
     },
+}
+
+/// What became of each record of a batch, in the order in which they were sent.
+#[derive(Debug)]
+pub struct Batch {
+    /// What kind of records, where they are built-in ones.
+    pub entity: Option<&'static Entity>,
+    /// The records that are there now.
+    pub rows: Rows,
+    /// How many of the columns belong to the records; the rest served the work only.
+    pub width: usize,
+    /// What became of each.
+    pub items: Vec<BatchItem>,
+}
+
+/// What became of one record of a batch.
+#[derive(Debug, PartialEq)]
+pub enum BatchItem {
+    /// It is new: the row of that number.
+    Created(usize),
+    /// It was there: the row of that number, as it is now.
+    Updated(usize),
+    /// It was refused; nothing of it was kept.
+    Failed(Fault),
+}
+
+impl Batch {
+    /// How many records were created, updated and refused.
+    pub fn counts(&self) -> [usize; 3] {
+        let mut counts = [0; 3];
+        for item in &self.items {
+            counts[match item {
+                BatchItem::Created(_) => 0,
+                BatchItem::Updated(_) => 1,
+                BatchItem::Failed(_) => 2,
+            }] += 1;
+        }
+        counts
+    }
+}
+
+/// Records of several tables, the best first.
+#[derive(Debug)]
+pub struct Found {
+    /// The records of each table; the last column is the score.
+    pub tables: Vec<(&'static Entity, Rows)>,
+    /// Which table's which row, the best first.
+    pub order: Vec<(usize, usize)>,
+    /// The limit that held.
+    pub limit: usize,
 }
 
 /// A record and what is shown with it: one row whose columns are cut into parts, and further rows.

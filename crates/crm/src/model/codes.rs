@@ -64,6 +64,12 @@ pub const CODES: &[Code] = &[
         "Use a key with the rights, or leave it.",
     ),
     code(
+        "plan_required",
+        &[403],
+        "The workspace's plan does not have this feature.",
+        "Do without it, or ask whoever runs this Kith for a plan that has it.",
+    ),
+    code(
         "workspace_read_only",
         &[403],
         "The workspace was not claimed within 7 days and can only be read; after 14 days it is gone.",
@@ -104,6 +110,18 @@ pub const CODES: &[Code] = &[
         &[409],
         "The default pipeline can't be deleted or unset.",
         "Make another pipeline the default first.",
+    ),
+    code(
+        "pipeline_in_use",
+        &[409],
+        "Deals are still in the pipeline.",
+        "Move them to another pipeline, or delete them, first.",
+    ),
+    code(
+        "stage_in_use",
+        &[409],
+        "Deals are still in the stage.",
+        "Move them to another stage, or delete them, first.",
     ),
     code(
         "still_referenced",
@@ -149,6 +167,18 @@ pub const CODES: &[Code] = &[
         "`GET /v1/custom_fields` lists the definitions.",
     ),
     code(
+        "unknown_stage",
+        &[422],
+        "The deal's pipeline has no such stage.",
+        "Use one of the pipeline's stages, or create the stage first.",
+    ),
+    code(
+        "batch_too_large",
+        &[422],
+        "The batch has more than 500 records. Nothing of it was kept.",
+        "Send at most 500 records at a time.",
+    ),
+    code(
         "no_primary_key",
         &[422],
         "The table has no single-column primary key, or the view no column `id`, to name a row by.",
@@ -159,6 +189,12 @@ pub const CODES: &[Code] = &[
         &[429],
         "Too many requests: of this key within a minute, or sign-ups of this address within an hour.",
         "Wait as many seconds as `Retry-After` says.",
+    ),
+    passing(
+        "quota_exceeded",
+        &[429],
+        "The workspace has made all the requests that its plan has for this month.",
+        "Wait as many seconds as `Retry-After` says, or ask whoever runs this Kith for a larger plan.",
     ),
     passing(
         "internal_error",
@@ -204,6 +240,11 @@ mod tests {
             Fault::Conflict { message: text(), constraint: text(), existing_id: None },
             refused("last_owner"),
             refused("cannot_delete_default"),
+            refused("pipeline_in_use"),
+            refused("stage_in_use"),
+            refused("unknown_stage"),
+            refused("batch_too_large"),
+            refused("plan_required"),
             Fault::IdempotencyConflict,
             Fault::IdempotencyInProgress,
             Fault::StillReferenced { message: text(), constraint: text() },
@@ -215,6 +256,7 @@ mod tests {
             Fault::StatementTimeout { limit_seconds: 30 },
             Fault::ResultTooLarge { limit: 1 },
             Fault::RateLimited { retry_after: 1, message: text() },
+            Fault::QuotaExceeded { retry_after: 1, message: text() },
             Fault::Unavailable { retry_after: 1, message: text() },
             Fault::Internal { cause: text(), place: Location::caller() },
         ];
@@ -246,6 +288,7 @@ mod tests {
                 | Fault::StatementTimeout { .. }
                 | Fault::ResultTooLarge { .. }
                 | Fault::RateLimited { .. }
+                | Fault::QuotaExceeded { .. }
                 | Fault::Unavailable { .. }
                 | Fault::Internal { .. } => {}
             }

@@ -4,6 +4,8 @@
 
 use std::panic::Location;
 
+use crate::model::codes;
+
 /// What went wrong.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
@@ -92,9 +94,9 @@ pub enum Fault {
         /// The record that has the key.
         existing_id: Option<String>,
     },
-    /// What is asked stands against what is there, under a code of its own: 409.
+    /// What is asked stands against a rule that has a code of its own.
     Refused {
-        /// The code.
+        /// The code; its status is that of [`codes`].
         code: &'static str,
         /// Why.
         message: String,
@@ -150,6 +152,13 @@ pub enum Fault {
     /// Too many requests.
     RateLimited {
         /// When to come again, in seconds.
+        retry_after: u64,
+        /// What is limited.
+        message: String,
+    },
+    /// More requests this month than the workspace's plan has.
+    QuotaExceeded {
+        /// When the next month begins, in seconds.
         retry_after: u64,
         /// What is limited.
         message: String,
@@ -236,6 +245,7 @@ impl Fault {
             Fault::StatementTimeout { .. } => "statement_timeout",
             Fault::ResultTooLarge { .. } => "result_too_large",
             Fault::RateLimited { .. } => "rate_limited",
+            Fault::QuotaExceeded { .. } => "quota_exceeded",
             Fault::Unavailable { .. } => "unavailable",
             Fault::Internal { .. } => "internal_error",
         }
@@ -250,15 +260,15 @@ impl Fault {
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
             Fault::StatementTimeout { .. } => 408,
+            Fault::Refused { code, .. } => codes::by_code(code).map_or(409, |code| code.statuses[0]),
             Fault::Conflict { .. }
-            | Fault::Refused { .. }
             | Fault::IdempotencyConflict
             | Fault::IdempotencyInProgress
             | Fault::StillReferenced { .. } => 409,
             Fault::PayloadTooLarge { .. } | Fault::ResultTooLarge { .. } => 413,
             Fault::UnsupportedMediaType { .. } => 415,
             Fault::ValidationFailed { .. } | Fault::InvalidMetadata { .. } | Fault::NoPrimaryKey { .. } => 422,
-            Fault::RateLimited { .. } => 429,
+            Fault::RateLimited { .. } | Fault::QuotaExceeded { .. } => 429,
             Fault::Internal { .. } => 500,
             Fault::Unavailable { .. } => 503,
             // 42501 is insufficient_privilege, 25006 a write in a read-only transaction: what the key may not do.
@@ -280,6 +290,7 @@ impl Fault {
             | Fault::ValidationFailed { message, .. }
             | Fault::InvalidMetadata { message, .. }
             | Fault::RateLimited { message, .. }
+            | Fault::QuotaExceeded { message, .. }
             | Fault::Unavailable { message, .. } => message.clone(),
             Fault::InvalidJson { reason } => format!("The body is not valid JSON: {reason}."),
             Fault::Unknown { what, name, .. } => format!("Unknown {what} \"{name}\"."),
@@ -344,6 +355,9 @@ impl Fault {
             Fault::RateLimited { retry_after, .. } | Fault::Unavailable { retry_after, .. } => {
                 Some(format!("Try again in {retry_after} s."))
             }
+            Fault::QuotaExceeded { .. } => {
+                Some("Wait for the next month, or ask whoever runs this Kith for a larger plan.".into())
+            }
             Fault::InvalidMetadata { .. } => Some("The definitions are the rows of custom_fields.".into()),
             Fault::InvalidJson { .. }
             | Fault::PayloadTooLarge { .. }
@@ -359,7 +373,9 @@ impl Fault {
     /// Seconds for a `Retry-After` header.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Fault::RateLimited { retry_after, .. } | Fault::Unavailable { retry_after, .. } => Some(*retry_after),
+            Fault::RateLimited { retry_after, .. }
+            | Fault::QuotaExceeded { retry_after, .. }
+            | Fault::Unavailable { retry_after, .. } => Some(*retry_after),
             _ => None,
         }
     }

@@ -1,6 +1,7 @@
 //! Pages of a table: what they are sorted by, where they begin and which rows they hold.
 
 use crate::model::answer::Answer;
+use crate::model::ask::PipelineName;
 use crate::model::catalog::Table;
 use crate::model::entity::Order;
 use crate::model::fault::Fault;
@@ -9,7 +10,7 @@ use crate::model::page::{Cursor, PageAsk, scope};
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
 use crate::plan::filter::{self, Condition};
-use crate::plan::{Outcome, has_columns, one};
+use crate::plan::{Outcome, has_columns, one, record};
 
 /// Parameters of a list that are no filters.
 const OWN_PARAMETERS: &[&str] = &["limit", "cursor", "include_deleted", "only_deleted"];
@@ -29,6 +30,8 @@ pub struct List<'a> {
     pub cursor: Option<Vec<Option<String>>>,
     /// Rows at most.
     pub limit: usize,
+    /// The pipeline whose stages are listed, where the path names one.
+    pub within: Option<PipelineName>,
     /// What a cursor of this list belongs to.
     scope: u64,
 }
@@ -66,7 +69,32 @@ pub fn plan<'a>(table: &'a Table, filters: &[Filter], deleted: Deleted, page: &P
         Some(text) => Some(Cursor::decode(text, scope, order.keys.len())?.keys),
         None => None,
     };
-    Ok(List { table, conditions, deleted, order, cursor, limit: page.limit, scope })
+    Ok(List { table, conditions, deleted, order, cursor, limit: page.limit, within: None, scope })
+}
+
+/// Plans a page of a pipeline's stages.
+pub fn stages<'a>(table: &'a Table, pipeline: &PipelineName, page: &PageAsk) -> Result<List<'a>, Fault> {
+    let order = sorting(table)?;
+    let name = match pipeline {
+        PipelineName::Default => "",
+        PipelineName::Key(key) => key,
+    };
+    let scope = scope(["stages", name].into_iter());
+    let cursor = match &page.cursor {
+        Some(text) => Some(Cursor::decode(text, scope, order.keys.len())?.keys),
+        None => None,
+    };
+    let within = Some(pipeline.clone());
+    Ok(List {
+        table,
+        conditions: Vec::new(),
+        deleted: Deleted::Exclude,
+        order,
+        cursor,
+        limit: page.limit,
+        within,
+        scope,
+    })
 }
 
 fn deleted_name(deleted: Deleted) -> &'static str {
@@ -102,6 +130,10 @@ fn key_of(table: &Table) -> Result<OrderKey<'_>, Fault> {
 impl List<'_> {
     /// Cuts the extra row off and makes the cursor of the last one.
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
+        let is_there = results.get(1).is_some_and(|found| !found.is_empty());
+        if let (Some(pipeline), false) = (&self.within, is_there) {
+            return Err(record::no_pipeline(pipeline));
+        }
         let mut rows = one(results)?;
         let computed = self.order.keys.iter().filter(|key| matches!(key, OrderKey::MailTime)).count();
         if !has_columns(&rows, 0, self.table) || rows.columns().len() != self.table.columns.len() + computed {

@@ -57,9 +57,17 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
             list::plan(catalog.table(table)?, filters, *deleted, page).map(Plan::List)
         }
         Ask::Find { table, id, deleted } => record::find(catalog, catalog.table(table)?, id, *deleted).map(Plan::Find),
-        Ask::Create { table, values } => record::create(writable(catalog.table(table)?)?, values).map(Plan::Create),
-        Ask::Update { table, id, values } => {
-            record::update(writable(catalog.table(table)?)?, id, values).map(Plan::Update)
+        Ask::Create { table, values, unknown_stage } => {
+            record::create(writable(catalog.table(table)?)?, values, *unknown_stage).map(Plan::Create)
+        }
+        Ask::CreateStage { pipeline, values } => {
+            record::create_stage(catalog.table("pipeline_stages")?, pipeline, values).map(Plan::Create)
+        }
+        Ask::Stages { pipeline, page } => {
+            list::stages(catalog.table("pipeline_stages")?, pipeline, page).map(Plan::List)
+        }
+        Ask::Update { table, id, values, unknown_stage } => {
+            record::update(writable(catalog.table(table)?)?, id, values, *unknown_stage).map(Plan::Update)
         }
         Ask::Delete { table, id, hard } => {
             record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
@@ -68,19 +76,29 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
         Ask::Search { table, words, limit } => search::plan(catalog.table(table)?, words, *limit).map(Plan::Search),
         Ask::Tables => Ok(Plan::Tables),
         Ask::Schema => Ok(Plan::Schema),
-        Ask::Sql { .. } | Ask::ListRows { .. } | Ask::AddMembers { .. } | Ask::RemoveMember { .. } => {
-            Err(Fault::internal("raw SQL and saved lists have plans of their own"))
-        }
+        Ask::Sql { .. }
+        | Ask::Batch { .. }
+        | Ask::SearchAll { .. }
+        | Ask::ListRows { .. }
+        | Ask::AddMembers { .. }
+        | Ask::RemoveMember { .. } => Err(Fault::internal("what takes several steps has plans of its own")),
     }
 }
 
 /// Whether the ask changes data; raw SQL may.
 pub fn writes(ask: &Ask) -> bool {
     match ask {
-        Ask::List { .. } | Ask::Find { .. } | Ask::Search { .. } | Ask::ListRows { .. } | Ask::Tables | Ask::Schema => {
-            false
-        }
+        Ask::List { .. }
+        | Ask::Stages { .. }
+        | Ask::Find { .. }
+        | Ask::Search { .. }
+        | Ask::SearchAll { .. }
+        | Ask::ListRows { .. }
+        | Ask::Tables
+        | Ask::Schema => false,
         Ask::Create { .. }
+        | Ask::CreateStage { .. }
+        | Ask::Batch { .. }
         | Ask::Update { .. }
         | Ask::Delete { .. }
         | Ask::Restore { .. }

@@ -3,23 +3,34 @@
 use serde_json::{Map, Value};
 
 use crate::model::answer::{Answer, Part, Record};
+use crate::model::ask::{PipelineName, RecordName, UnknownStage};
 use crate::model::catalog::{Catalog, Column, Table};
 use crate::model::entity::{READ_ONLY_COLUMNS, ToMany};
 use crate::model::fault::Fault;
 use crate::model::filter::Deleted;
+use crate::model::id::is_id;
 use crate::model::rows::Rows;
 use crate::model::value::{TypeKind, array_of_texts, for_column};
 use crate::plan::{Outcome, has_columns, one};
 
-/// A record by id, with what belongs to it.
+/// How a row is named.
+#[derive(Clone, Debug)]
+pub struct Name<'a> {
+    /// The column that names it.
+    pub column: &'a str,
+    /// The value of that column.
+    pub value: String,
+    /// The pipeline that it must be in.
+    pub within: Option<PipelineName>,
+}
+
+/// A record by name, with what belongs to it.
 #[derive(Debug)]
 pub struct Find<'a> {
     /// The table.
     pub table: &'a Table,
-    /// The column that names a row.
-    pub key: &'a str,
-    /// The id.
-    pub id: String,
+    /// Which row.
+    pub name: Name<'a>,
     /// With regard to soft deletion.
     pub deleted: Deleted,
     /// Rows that the record points to.
@@ -46,6 +57,10 @@ pub struct Create<'a> {
     pub table: &'a Table,
     /// Columns and their values.
     pub values: Vec<(&'a str, Option<String>)>,
+    /// The pipeline that it is to be in, where it is a stage and the path names one.
+    pub within: Option<PipelineName>,
+    /// Whether a stage that the pipeline lacks is refused.
+    pub refuses_new_stage: bool,
 }
 
 /// New values for a record.
@@ -53,12 +68,12 @@ pub struct Create<'a> {
 pub struct Update<'a> {
     /// The table.
     pub table: &'a Table,
-    /// The column that names a row.
-    pub key: &'a str,
-    /// The id.
-    pub id: String,
+    /// Which row.
+    pub name: Name<'a>,
     /// Columns and what happens to them.
     pub changes: Vec<(&'a str, Change)>,
+    /// Whether a stage that the pipeline lacks is refused.
+    pub refuses_new_stage: bool,
 }
 
 /// What happens to a column.
@@ -80,10 +95,10 @@ pub enum Change {
 pub struct Delete<'a> {
     /// The table.
     pub table: &'a Table,
-    /// The column that names a row.
+    /// Which row.
+    pub name: Name<'a>,
+    /// The column of its id.
     pub key: &'a str,
-    /// The id.
-    pub id: String,
     /// Whether the row is removed, not hidden.
     pub hard: bool,
 }
@@ -93,14 +108,12 @@ pub struct Delete<'a> {
 pub struct Restore<'a> {
     /// The table.
     pub table: &'a Table,
-    /// The column that names a row.
-    pub key: &'a str,
-    /// The id.
-    pub id: String,
+    /// Which row.
+    pub name: Name<'a>,
 }
 
 /// Plans a look at one record.
-pub fn find<'a>(catalog: &'a Catalog, table: &'a Table, id: &str, deleted: Deleted) -> Result<Find<'a>, Fault> {
+pub fn find<'a>(catalog: &'a Catalog, table: &'a Table, id: &RecordName, deleted: Deleted) -> Result<Find<'a>, Fault> {
     let entity = table.entity();
     let to_one = entity.map_or(&[][..], |entity| entity.to_one).iter();
     let to_one = to_one
@@ -109,12 +122,34 @@ pub fn find<'a>(catalog: &'a Catalog, table: &'a Table, id: &str, deleted: Delet
         })
         .collect::<Result<_, Fault>>()?;
     let to_many = entity.map_or(&[][..], |entity| entity.to_many);
-    Ok(Find { table, key: table.key()?, id: id.to_owned(), deleted, to_one, to_many })
+    Ok(Find { table, name: name(table, id)?, deleted, to_one, to_many })
+}
+
+/// Which column names the row, by the words that name it.
+fn name<'a>(table: &'a Table, id: &RecordName) -> Result<Name<'a>, Fault> {
+    let key = table.key()?;
+    let named = |is_id: bool, value: &str, within| {
+        let column = if is_id { key } else { "key" };
+        Ok(Name { column, value: value.to_owned(), within })
+    };
+    match (id, table.entity()) {
+        (RecordName::Id(id), Some(entity)) if entity.table == "pipelines" => named(is_id(id, entity.prefix), id, None),
+        (RecordName::Id(id), _) => named(true, id, None),
+        (RecordName::Stage { pipeline, key }, Some(entity)) if entity.table == "pipeline_stages" => {
+            named(is_id(key, entity.prefix), key, Some(pipeline.clone()))
+        }
+        (RecordName::Stage { .. }, _) => Err(Fault::internal("a stage was looked for among other records")),
+    }
 }
 
 /// Plans a new record.
-pub fn create<'a>(table: &'a Table, values: &Map<String, Value>) -> Result<Create<'a>, Fault> {
+pub fn create<'a>(
+    table: &'a Table,
+    values: &Map<String, Value>,
+    unknown_stage: UnknownStage,
+) -> Result<Create<'a>, Fault> {
     table.key()?;
+    let refuses_new_stage = refuses_new_stage(table, values, unknown_stage);
     let values = values
         .iter()
         .map(|(name, value)| {
@@ -126,11 +161,38 @@ pub fn create<'a>(table: &'a Table, values: &Map<String, Value>) -> Result<Creat
             Ok((column.name.as_str(), value))
         })
         .collect::<Result<_, Fault>>()?;
-    Ok(Create { table, values })
+    Ok(Create { table, values, within: None, refuses_new_stage })
 }
 
+/// Plans a new stage of a pipeline.
+pub fn create_stage<'a>(
+    table: &'a Table,
+    pipeline: &PipelineName,
+    values: &Map<String, Value>,
+) -> Result<Create<'a>, Fault> {
+    if values.contains_key("pipeline") {
+        return Err(Fault::invalid_with_hint("\"pipeline\" is in the path.", "Leave it out of the body."));
+    }
+    Ok(Create { within: Some(pipeline.clone()), ..create(table, values, UnknownStage::Add)? })
+}
+
+fn refuses_new_stage(table: &Table, values: &Map<String, Value>, unknown_stage: UnknownStage) -> bool {
+    unknown_stage == UnknownStage::Refuse
+        && table.entity().is_some_and(|entity| entity.table == "deals")
+        && PLACE.iter().any(|column| values.contains_key(*column))
+}
+
+/// The columns that say where a deal stands.
+pub const PLACE: [&str; 2] = ["pipeline", "stage"];
+
 /// Plans new values for a record.
-pub fn update<'a>(table: &'a Table, id: &str, values: &Map<String, Value>) -> Result<Update<'a>, Fault> {
+pub fn update<'a>(
+    table: &'a Table,
+    id: &RecordName,
+    values: &Map<String, Value>,
+    unknown_stage: UnknownStage,
+) -> Result<Update<'a>, Fault> {
+    let refuses_new_stage = refuses_new_stage(table, values, unknown_stage);
     let changes = values
         .iter()
         .map(|(name, value)| {
@@ -138,24 +200,24 @@ pub fn update<'a>(table: &'a Table, id: &str, values: &Map<String, Value>) -> Re
             Ok((column.name.as_str(), change(column, value)?))
         })
         .collect::<Result<_, Fault>>()?;
-    Ok(Update { table, key: table.key()?, id: id.to_owned(), changes })
+    Ok(Update { table, name: name(table, id)?, changes, refuses_new_stage })
 }
 
 /// Plans a deletion.
-pub fn delete<'a>(table: &'a Table, id: &str, hard: bool) -> Result<Delete<'a>, Fault> {
-    Ok(Delete { table, key: table.key()?, id: id.to_owned(), hard: hard || !table.soft_deletes() })
+pub fn delete<'a>(table: &'a Table, id: &RecordName, hard: bool) -> Result<Delete<'a>, Fault> {
+    Ok(Delete { table, name: name(table, id)?, key: table.key()?, hard: hard || !table.soft_deletes() })
 }
 
 /// Plans the undoing of a deletion.
-pub fn restore<'a>(table: &'a Table, id: &str) -> Result<Restore<'a>, Fault> {
-    let key = table.key()?;
+pub fn restore<'a>(table: &'a Table, id: &RecordName) -> Result<Restore<'a>, Fault> {
+    let name = name(table, id)?;
     if !table.soft_deletes() {
         return Err(Fault::invalid_with_hint(
             format!("Rows of \"{}\" are not hidden when deleted; there is nothing to restore.", table.name),
             format!("ALTER TABLE {} ADD COLUMN deleted_at timestamptz makes deletions undoable.", table.name),
         ));
     }
-    Ok(Restore { table, key, id: id.to_owned() })
+    Ok(Restore { table, name })
 }
 
 /// jsonb columns are merged one level deep, and a key set to null is removed; `custom: null` empties it.
@@ -215,7 +277,7 @@ impl Find<'_> {
             return Ok(Outcome::CatalogIsOld);
         }
         if row.is_empty() {
-            return Err(not_found(self.table, &self.id));
+            return Err(not_found(self.table, &self.name.value));
         }
         let related = self.to_many.iter().map(|relation| relation.key).zip(results).collect();
         let (entity, width) = (self.table.entity(), self.table.columns.len());
@@ -225,7 +287,11 @@ impl Find<'_> {
 
 impl Create<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
-        Ok(Outcome::Answer(Answer::Record { record: bare(self.table, one(results)?), created: true }))
+        let row = one(results)?;
+        if let (true, Some(pipeline)) = (row.is_empty(), &self.within) {
+            return Err(no_pipeline(pipeline));
+        }
+        Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: true }))
     }
 }
 
@@ -242,7 +308,7 @@ impl<'a> Update<'a> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {
-            return Err(not_found(self.table, &self.id));
+            return Err(not_found(self.table, &self.name.value));
         }
         Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: false }))
     }
@@ -252,7 +318,7 @@ impl Restore<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {
-            return Err(not_found(self.table, &self.id));
+            return Err(not_found(self.table, &self.name.value));
         }
         Ok(Outcome::Answer(Answer::Record { record: bare(self.table, row), created: false }))
     }
@@ -262,13 +328,14 @@ impl Delete<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let row = one(results)?;
         if row.is_empty() {
-            return Err(not_found(self.table, &self.id));
+            return Err(not_found(self.table, &self.name.value));
         }
         let text = |name| String::from_utf8_lossy(row.named(0, name).unwrap_or(b"null")).into_owned();
         Ok(Outcome::Answer(Answer::Deleted {
             entity: self.table.entity(),
             id: text("id"),
             deleted_at: text("deleted_at"),
+            note: None,
         }))
     }
 }
@@ -281,6 +348,15 @@ fn bare(table: &Table, row: Rows) -> Record {
 
 fn position(table: &Table, column: &str) -> usize {
     table.columns.iter().position(|it| it.name == column).unwrap_or(0)
+}
+
+/// There is no such pipeline.
+pub(super) fn no_pipeline(pipeline: &PipelineName) -> Fault {
+    let id = match pipeline {
+        PipelineName::Default => "default",
+        PipelineName::Key(key) => key,
+    };
+    Fault::NotFound { table: "pipelines".into(), id: id.to_owned() }
 }
 
 fn not_found(table: &Table, id: &str) -> Fault {

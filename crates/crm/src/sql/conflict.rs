@@ -1,13 +1,18 @@
 //! After a unique key was found taken: which record has it, and an entry in the activity feed.
 
+use crate::model::ask::PipelineName;
 use crate::model::catalog::{Table, UniqueIndex};
+use crate::plan::record::Name;
+use crate::sql::read::{named, pipeline_key};
 use crate::sql::{Label, Sql};
 
 /// What was to be written when the key was found taken.
 #[derive(Debug)]
 pub struct Attempt<'a> {
     /// The row that was to be changed; none where it was to be made.
-    pub id: Option<&'a str>,
+    pub name: Option<&'a Name<'a>>,
+    /// The pipeline that a new stage was to be in.
+    pub within: Option<&'a PipelineName>,
     /// Columns and their new values.
     pub values: Vec<(&'a str, Option<String>)>,
 }
@@ -27,18 +32,24 @@ pub fn find(table: &Table, key: &str, index: &UniqueIndex, attempted: &Attempt<'
         for (at, column) in table.columns.iter().enumerate() {
             sql.push(if at == 0 { "" } else { ", " });
             let value = attempted.values.iter().find(|(name, _)| *name == column.name);
-            match (value, attempted.id) {
+            match (value, attempted.name) {
                 // What PostgreSQL would have made of it can't be told; left out, the name would mean the found row's.
                 _ if column.generated => sql.push("NULL"),
                 (Some((_, Some(value))), _) => sql.bind(Some(value.clone()), Label::Column(column.name.clone())),
                 (None, Some(_)) => sql.column("r", &column.name),
+                (None, None) if column.name == "pipeline" && attempted.within.is_some() => {
+                    attempted.within.into_iter().for_each(|pipeline| pipeline_key(&mut sql, pipeline));
+                    &mut sql
+                }
                 (Some((_, None)) | None, _) => sql.push("NULL"),
             };
             sql.push("::").workspace_text(&column.type_name).push(" AS ").name(&column.name);
         }
-        if let Some(id) = attempted.id {
-            sql.push(" FROM ").table(&table.name).push(" AS r WHERE ").column("r", key).push(" = ");
-            sql.bind(Some(id.to_owned()), Label::Id);
+        if let Some(name) = attempted.name {
+            // Its condition is on a row called t.
+            sql.push(" FROM (SELECT t.* FROM ").table(&table.name).push(" AS t WHERE ");
+            named(&mut sql, name);
+            sql.push(") AS r");
         }
         sql.push(") AS t)");
     }

@@ -126,7 +126,9 @@ fn quote(identifier: &str, out: &mut String) {
 /// The statements of a plan, to be run in one transaction, the main one first.
 pub fn statements(plan: &Plan<'_>) -> Vec<Sql> {
     match plan {
-        Plan::List(list) => vec![read::list(list)],
+        Plan::List(list) => {
+            [read::list(list)].into_iter().chain(list.within.as_ref().map(read::pipeline)).collect()
+        }
         Plan::Find(find) => read::find(find),
         Plan::Create(create) => vec![write::create(create)],
         Plan::Update(update) => vec![write::update(update)],

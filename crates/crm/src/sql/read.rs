@@ -1,9 +1,11 @@
 //! SELECT statements: a page of a table, one record with what belongs to it.
 
+use crate::model::ask::PipelineName;
 use crate::model::entity::{Link, RELATED_ROWS};
 use crate::model::filter::Deleted;
+use crate::model::id::is_id;
 use crate::plan::list::{List, OrderKey};
-use crate::plan::record::Find;
+use crate::plan::record::{Find, Name};
 use crate::sql::{Label, Sql, filter};
 
 /// A page and one row more, to know whether there is a next one.
@@ -17,6 +19,10 @@ pub fn list(list: &List<'_>) -> Sql {
         }
     }
     sql.push(" FROM ").table(&list.table.name).push(" AS t WHERE true");
+    if let Some(pipeline) = &list.within {
+        sql.push(" AND t.pipeline = ");
+        pipeline_key(&mut sql, pipeline);
+    }
     visible(&mut sql, list.table.soft_deletes(), list.deleted);
     filter::conditions(&mut sql, &list.conditions);
     if let Some(cursor) = &list.cursor {
@@ -31,6 +37,39 @@ pub fn list(list: &List<'_>) -> Sql {
         sql.push(if list.order.descending { " DESC" } else { "" });
     }
     sql.push(" LIMIT ").number(list.limit + 1);
+    sql
+}
+
+/// The condition that a row has this name.
+pub fn named(sql: &mut Sql, name: &Name<'_>) {
+    sql.column("t", name.column).push(" = ").bind(Some(name.value.clone()), Label::Id);
+    if let Some(pipeline) = &name.within {
+        sql.push(" AND t.pipeline = ");
+        pipeline_key(sql, pipeline);
+    }
+}
+
+/// The key of a pipeline, if there is that pipeline.
+pub fn pipeline_key(sql: &mut Sql, name: &PipelineName) {
+    sql.push("(SELECT p.key FROM public.pipelines AS p WHERE ");
+    is_pipeline(sql, name);
+    sql.push(")");
+}
+
+/// The condition that `p` is this pipeline.
+pub fn is_pipeline(sql: &mut Sql, name: &PipelineName) {
+    match name {
+        PipelineName::Default => sql.push("p.is_default"),
+        PipelineName::Key(key) if is_id(key, "pl") => sql.push("p.id = ").bind(Some(key.clone()), Label::Own),
+        PipelineName::Key(key) => sql.push("p.key = ").bind(Some(key.clone()), Label::Own),
+    };
+    sql.push(" AND p.deleted_at IS NULL");
+}
+
+/// The pipeline, to know whether it is there.
+pub fn pipeline(name: &PipelineName) -> Sql {
+    let mut sql = Sql::new("SELECT p.key FROM public.pipelines AS p WHERE ");
+    is_pipeline(&mut sql, name);
     sql
 }
 
@@ -95,7 +134,8 @@ pub fn find(find: &Find<'_>) -> Vec<Sql> {
         sql.push(" LEFT JOIN ").table(relation.table.name.as_str()).push(" AS ").push(alias);
         sql.push(" ON ").column(alias, "id").push(" = ").column("t", relation.column);
     }
-    sql.push(" WHERE ").column("t", find.key).push(" = ").bind(Some(find.id.clone()), Label::Id);
+    sql.push(" WHERE ");
+    named(&mut sql, &find.name);
     visible(&mut sql, find.table.soft_deletes(), find.deleted);
     let mut all = vec![sql];
     all.extend(find.to_many.iter().map(|relation| {
@@ -103,12 +143,12 @@ pub fn find(find: &Find<'_>) -> Vec<Sql> {
         sql.table(relation.table).push(" AS t WHERE t.deleted_at IS NULL AND ");
         match relation.link {
             Link::Theirs(column) => {
-                sql.column("t", column).push(" = ").bind(Some(find.id.clone()), Label::Id);
+                sql.column("t", column).push(" = ").bind(Some(find.name.value.clone()), Label::Id);
             }
             Link::Ours(column) => {
                 sql.push("t.id = ANY (ARRAY(SELECT unnest(").column("o", column).push(") FROM ");
-                sql.table(&find.table.name).push(" AS o WHERE ").column("o", find.key).push(" = ");
-                sql.bind(Some(find.id.clone()), Label::Id).push("))");
+                sql.table(&find.table.name).push(" AS o WHERE ").column("o", find.name.column).push(" = ");
+                sql.bind(Some(find.name.value.clone()), Label::Id).push("))");
             }
         }
         sql.push(" ORDER BY t.created_at DESC, t.id DESC LIMIT ").number(RELATED_ROWS);

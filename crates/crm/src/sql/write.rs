@@ -1,6 +1,7 @@
 //! INSERT, UPDATE and DELETE statements for one record.
 
-use crate::plan::record::{Change, Create, Delete, Restore, Update};
+use crate::plan::record::{Change, Create, Delete, PLACE, Restore, Update};
+use crate::sql::read::{is_pipeline, named};
 use crate::sql::{Label, Sql};
 
 /// Stands beside a table that has no `deleted_at`, so that the bare name is this one's. Should the table have got one since
@@ -11,20 +12,43 @@ const NO_DELETED_AT: &str = "(SELECT NULL AS deleted_at) AS no";
 pub fn create(create: &Create<'_>) -> Sql {
     let mut sql = Sql::new("INSERT INTO ");
     sql.table(&create.table.name).push(" AS t");
-    if create.values.is_empty() {
-        sql.push(" DEFAULT VALUES");
-    } else {
-        for (at, (column, _)) in create.values.iter().enumerate() {
-            sql.push(if at == 0 { " (" } else { ", " }).name(column);
+    let columns = create.within.iter().map(|_| "pipeline").chain(create.values.iter().map(|(column, _)| *column));
+    for (at, column) in columns.enumerate() {
+        sql.push(if at == 0 { " (" } else { ", " }).name(column);
+    }
+    match &create.within {
+        Some(_) => sql.push(") SELECT p.key"),
+        None if create.values.is_empty() => sql.push(" DEFAULT VALUES"),
+        None => sql.push(") VALUES ("),
+    };
+    for (at, (column, value)) in create.values.iter().enumerate() {
+        sql.push(if at == 0 && create.within.is_none() { "" } else { ", " });
+        set(&mut sql, column, value, create.refuses_new_stage);
+    }
+    match &create.within {
+        Some(pipeline) => {
+            sql.push(" FROM public.pipelines AS p WHERE ");
+            is_pipeline(&mut sql, pipeline);
         }
-        for (at, (column, value)) in create.values.iter().enumerate() {
-            sql.push(if at == 0 { ") VALUES (" } else { ", " });
-            sql.bind(value.clone(), Label::Column((*column).to_owned()));
+        None if create.values.is_empty() => {}
+        None => {
+            sql.push(")");
         }
-        sql.push(")");
     }
     sql.push(" RETURNING t.*");
     sql
+}
+
+/// A column's new value. With a deal's place goes the word that a stage which is not there is to be refused: the trigger
+/// `kith_place_…` reads it, which no other than it could do in the same statement.
+fn set(sql: &mut Sql, column: &str, value: &Option<String>, refuses_new_stage: bool) {
+    let label = Label::Column(column.to_owned());
+    if refuses_new_stage && PLACE.contains(&column) {
+        sql.push("(SELECT ").bind(value.clone(), label);
+        sql.push("::text FROM pg_catalog.set_config('kith.unknown_stage', 'refuse', true))");
+    } else {
+        sql.bind(value.clone(), label);
+    }
 }
 
 /// New values for a row, given back whole. Without any, the row as it is.
@@ -39,9 +63,7 @@ pub fn update(update: &Update<'_>) -> Sql {
         sql.push(if at == 0 { "" } else { ", " }).name(column).push(" = ");
         let label = || Label::Column((*column).to_owned());
         match change {
-            Change::Set(value) => {
-                sql.bind(value.clone(), label());
-            }
+            Change::Set(value) => set(&mut sql, column, value, update.refuses_new_stage),
             Change::Merge { add, remove } => {
                 sql.push("(CASE WHEN jsonb_typeof(").column("t", column).push(") = 'object' THEN ");
                 sql.column("t", column).push(" ELSE '{}' END || ").bind(Some(add.clone()), label()).push("::jsonb)");
@@ -54,7 +76,8 @@ pub fn update(update: &Update<'_>) -> Sql {
     if !update.table.soft_deletes() {
         sql.push(if update.changes.is_empty() { ", " } else { " FROM " }).push(NO_DELETED_AT);
     }
-    sql.push(" WHERE ").column("t", update.key).push(" = ").bind(Some(update.id.clone()), Label::Id);
+    sql.push(" WHERE ");
+    named(&mut sql, &update.name);
     sql.push(" AND deleted_at IS NULL");
     if !update.changes.is_empty() {
         sql.push(" RETURNING t.*");
@@ -66,12 +89,14 @@ pub fn update(update: &Update<'_>) -> Sql {
 pub fn restore(restore: &Restore<'_>) -> Sql {
     let mut sql = Sql::new("UPDATE ");
     sql.table(&restore.table.name).push(" AS t SET deleted_at = NULL WHERE ");
-    sql.column("t", restore.key).push(" = ").bind(Some(restore.id.clone()), Label::Id).push(" RETURNING t.*");
+    named(&mut sql, &restore.name);
+    sql.push(" RETURNING t.*");
     sql
 }
 
 /// Hides a row, or removes it where that was asked or the table knows no hiding.
 pub fn delete(delete: &Delete<'_>) -> Sql {
+    let key = delete.key;
     let mut sql = Sql::default();
     if delete.hard {
         sql.push("DELETE FROM ").table(&delete.table.name).push(" AS t");
@@ -81,14 +106,15 @@ pub fn delete(delete: &Delete<'_>) -> Sql {
     if !delete.table.soft_deletes() {
         sql.push(" USING ").push(NO_DELETED_AT);
     }
-    sql.push(" WHERE ").column("t", delete.key).push(" = ").bind(Some(delete.id.clone()), Label::Id);
+    sql.push(" WHERE ");
+    named(&mut sql, &delete.name);
     if !delete.table.soft_deletes() {
         sql.push(" AND deleted_at IS NULL");
     }
     if delete.hard {
-        sql.push(" RETURNING ").column("t", delete.key).push(" AS id, now() AS deleted_at");
+        sql.push(" RETURNING ").column("t", key).push(" AS id, now() AS deleted_at");
     } else {
-        sql.push(" AND t.deleted_at IS NULL RETURNING ").column("t", delete.key).push(" AS id, t.deleted_at");
+        sql.push(" AND t.deleted_at IS NULL RETURNING ").column("t", key).push(" AS id, t.deleted_at");
     }
     sql
 }

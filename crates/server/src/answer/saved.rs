@@ -113,7 +113,7 @@ pub async fn remove_member(
         return Err(Fault::NotFound { table: "the list's members".into(), id: id.to_owned() });
     };
     let text = |name| String::from_utf8_lossy(rows.named(0, name).unwrap_or(b"null")).into_owned();
-    Ok(Answer::Deleted { entity: None, id: text("id"), deleted_at: text("deleted_at") })
+    Ok(Answer::Deleted { entity: None, id: text("id"), deleted_at: text("deleted_at"), note: None })
 }
 
 async fn find_static(

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crm::model::ask::Ask;
+use crm::model::ask::{Ask, UnknownStage};
 use crm::model::catalog::Catalog;
 use crm::model::filter::Deleted;
 use crm::model::lifecycle::Stage;
@@ -40,7 +40,7 @@ pub fn sql() -> Result<(), String> {
     let mut values = Map::new();
     values.insert("email".into(), ":email".into());
     values.insert("first_name".into(), "Bench".into());
-    let create = Ask::Create { table: contacts(), values };
+    let create = Ask::Create { table: contacts(), values, unknown_stage: UnknownStage::Add };
     let who = Who {
         workspace_id: "".into(),
         actor: "api_key:ak_bench".into(),

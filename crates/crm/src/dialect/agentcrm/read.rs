@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::dialect::agentcrm::filter::filter;
 use crate::dialect::{store_ids, stored_id};
-use crate::model::ask::Ask;
+use crate::model::ask::{Ask, UnknownStage};
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
 use crate::model::filter::Deleted;
@@ -94,7 +94,7 @@ pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
         Route::List(table) => list(call, table),
         Route::Create(table) => {
             call.only_parameters(&[])?;
-            Ok(Ask::Create { table: table.into(), values: body(call)? })
+            Ok(Ask::Create { table: table.into(), values: body(call)?, unknown_stage: UnknownStage::Add })
         }
         Route::Find(table, id) => {
             call.only_parameters(&["include_deleted", "only_deleted"])?;
@@ -102,7 +102,8 @@ pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
         }
         Route::Update(table, id) => {
             call.only_parameters(&[])?;
-            Ok(Ask::Update { table: table.into(), id: stored_id(id).into(), values: body(call)? })
+            let (id, values) = (stored_id(id).into(), body(call)?);
+            Ok(Ask::Update { table: table.into(), id, values, unknown_stage: UnknownStage::Add })
         }
         Route::Delete(table, id) => {
             call.only_parameters(&["hard"])?;

@@ -1,7 +1,7 @@
 //! Answers and faults in agentCRM's words.
 
 use crate::dialect::{Meta, Reply, fault_headers, json};
-use crate::model::answer::{Answer, Record, SqlResult};
+use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::fault::Fault;
 
 /// Writes an answer.
@@ -26,13 +26,33 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
                 out.extend_from_slice(limit.to_string().as_bytes());
             });
         }
-        Answer::Deleted { id, deleted_at, .. } => {
+        Answer::Batch(it) => {
+            batch(&mut out, it, meta);
+            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
+                for (name, count) in ["created", "updated", "failed"].into_iter().zip(it.counts()) {
+                    json::key(out, name);
+                    out.extend_from_slice(count.to_string().as_bytes());
+                }
+            });
+        }
+        Answer::Found(it) => {
+            found(&mut out, it);
+            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
+                json::key(out, "limit");
+                out.extend_from_slice(it.limit.to_string().as_bytes());
+            });
+        }
+        Answer::Deleted { id, deleted_at, note, .. } => {
             out.extend_from_slice(b"{\"id\":");
             out.extend_from_slice(id.as_bytes());
             out.extend_from_slice(b",\"deleted_at\":");
             out.extend_from_slice(deleted_at.as_bytes());
             out.push(b'}');
-            close(&mut out, meta, &mut extra);
+            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
+                if let Some(note) = note {
+                    json::pair(out, "note", note);
+                }
+            });
         }
         Answer::Rows { rows, created } => {
             status = if *created { 201 } else { 200 };
@@ -77,6 +97,8 @@ fn size(answer: &Answer) -> usize {
         Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
         Answer::Rows { rows, .. } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
+        Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
+        Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }
 }
@@ -121,6 +143,49 @@ fn record(out: &mut Vec<u8>, record: &Record) {
     out.push(b'}');
 }
 
+fn batch(out: &mut Vec<u8>, batch: &Batch, meta: &Meta<'_>) {
+    let name = batch.entity.map_or("record", |entity| entity.name);
+    out.push(b'[');
+    for (at, item) in batch.items.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        json::key(out, "index");
+        out.extend_from_slice(at.to_string().as_bytes());
+        let (status, row) = match item {
+            BatchItem::Created(row) => ("created", Ok(*row)),
+            BatchItem::Updated(row) => ("updated", Ok(*row)),
+            BatchItem::Failed(fault) => ("error", Err(fault)),
+        };
+        json::pair(out, "status", status);
+        match row {
+            Ok(row) => {
+                json::key(out, name);
+                out.push(b'{');
+                json::members(out, &batch.rows, row, 0..batch.width, same);
+            }
+            Err(fault) => {
+                json::key(out, "error");
+                out.push(b'{');
+                fault_members(out, fault, meta);
+            }
+        }
+        out.extend_from_slice(b"}}");
+    }
+    out.push(b']');
+}
+
+/// Records of several tables; `object` says what each is.
+fn found(out: &mut Vec<u8>, found: &Found) {
+    out.push(b'[');
+    for (at, (table, row)) in found.order.iter().enumerate() {
+        let (entity, rows) = &found.tables[*table];
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        json::pair(out, "object", entity.name);
+        json::members(out, rows, *row, 0..rows.columns().len(), same);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
 fn sql(out: &mut Vec<u8>, result: &SqlResult) {
     out.extend_from_slice(b"{\"columns\":[");
     for (at, column) in result.rows.columns().iter().enumerate() {
@@ -140,35 +205,40 @@ fn sql(out: &mut Vec<u8>, result: &SqlResult) {
 pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
     let mut out = Vec::with_capacity(256);
     out.push(b'{');
-    json::pair(&mut out, "error", fault.code());
-    json::pair(&mut out, "message", &fault.message());
+    fault_members(&mut out, fault, meta);
+    out.push(b'}');
+    Reply { status: fault.status(), headers: fault_headers(fault), body: out }
+}
+
+/// What a fault is, without the braces around it.
+fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
+    json::pair(out, "error", fault.code());
+    json::pair(out, "message", &fault.message());
     match fault {
         Fault::Sql(sql) => {
-            json::pair(&mut out, "code", &sql.sqlstate);
-            json::pair_or_null(&mut out, "hint", fault.hint().as_deref());
-            json::key(&mut out, "position");
+            json::pair(out, "code", &sql.sqlstate);
+            json::pair_or_null(out, "hint", fault.hint().as_deref());
+            json::key(out, "position");
             out.extend_from_slice(sql.position.map_or("null".into(), |at| at.to_string()).as_bytes());
             if let Some(detail) = &sql.detail {
-                json::pair(&mut out, "detail", detail);
+                json::pair(out, "detail", detail);
             }
         }
         Fault::Conflict { constraint, existing_id, .. } => {
-            json::pair(&mut out, "code", "23505");
-            json::pair(&mut out, "constraint", constraint);
-            json::pair_or_null(&mut out, "existing_id", existing_id.as_deref());
+            json::pair(out, "code", "23505");
+            json::pair(out, "constraint", constraint);
+            json::pair_or_null(out, "existing_id", existing_id.as_deref());
         }
-        Fault::StillReferenced { constraint, .. } => json::pair(&mut out, "constraint", constraint),
+        Fault::StillReferenced { constraint, .. } => json::pair(out, "constraint", constraint),
         Fault::ValidationFailed { field: Some(field), .. } | Fault::InvalidMetadata { field: Some(field), .. } => {
-            json::pair(&mut out, "field", field);
+            json::pair(out, "field", field);
         }
-        Fault::Unknown { what, name, .. } => json::pair(&mut out, what, name),
+        Fault::Unknown { what, name, .. } => json::pair(out, what, name),
         _ => {}
     }
     if let (Some(hint), false) = (fault.hint(), matches!(fault, Fault::Sql(_))) {
-        json::pair(&mut out, "hint", &hint);
+        json::pair(out, "hint", &hint);
     }
-    json::pair(&mut out, "request_id", meta.request_id);
-    json::pair(&mut out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
-    out.push(b'}');
-    Reply { status: fault.status(), headers: fault_headers(fault), body: out }
+    json::pair(out, "request_id", meta.request_id);
+    json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
 }
