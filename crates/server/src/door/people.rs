@@ -136,6 +136,7 @@ pub async fn serve(visit: &mut Visit<'_>, head: &Parts, body: &mut Body, path: V
         accounts: &house.accounts,
         clock: &house.clock,
         public_url: &house.public_url,
+        database_taken: &house.database_taken,
         visitor: &visitor,
     };
     let mut done = act(visit, &desk, &call, route).await?;

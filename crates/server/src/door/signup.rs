@@ -9,11 +9,12 @@ use crate::clock::iso;
 use crate::door::House;
 use crate::keys;
 use crate::people::Person;
-use crate::people::claims::LIVE_PREFIX;
 use crate::store::control::NewWorkspace;
 use crate::store::fault::of_connection;
 
+/// What the keys of workspaces begin with that nobody has claimed, and of those that are somebody's.
 const DEV_PREFIX: &str = "acrm_dev_";
+const LIVE_PREFIX: &str = "acrm_live_";
 /// A workspace's name is a line for people to read.
 const MAX_NAME_CHARACTERS: usize = 200;
 

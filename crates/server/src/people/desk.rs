@@ -1,6 +1,7 @@
 //! Where people's acts are done: what they need of the house, handed in by the door.
 
 use crm::model::fault::Fault;
+use tokio::sync::Notify;
 
 use crate::access::Keys;
 use crate::clock::{Clock, iso};
@@ -23,6 +24,8 @@ pub struct Desk<'a> {
     pub clock: &'a Clock,
     /// The address of this Kith, without a slash at its end.
     pub public_url: &'a str,
+    /// Wakes the maker of warm databases.
+    pub database_taken: &'a Notify,
     /// Who stands here.
     pub visitor: &'a Visitor,
 }

@@ -2,21 +2,99 @@
 
 use serde_json::{Value, json};
 
+use crm::dialect::agentcrm::AGENTCRM;
+use crm::dialect::{DIALECTS, Dialect};
 use crm::model::answer::Answer;
 use crm::model::call::Call;
 use crm::model::fault::Fault;
+use crm::model::who::Mode;
 
+use crate::clock::Clock;
 use crate::keys;
-use crate::people::claims::LIVE_PREFIX;
 use crate::people::desk::{Desk, Rank};
 use crate::store::belongings::NewKey;
 use crate::store::fault::of_connection;
 
-/// The kinds of keys that are served: dialect, mode, prefix.
-const KINDS: &[(&str, &str, &str)] = &[("agentcrm", "live", LIVE_PREFIX)];
-
 /// Longest name of a key, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
+
+/// What the key is called that a claim gives.
+pub const OF_CLAIM: &str = "claim";
+/// What the key is called that an invitation gives.
+pub const OF_INVITE: &str = "invite";
+const OF_ROTATION: &str = "rotated";
+
+/// A kind of key: what it speaks, which data it sees, and what it begins with.
+#[derive(Clone, Copy)]
+struct Kind {
+    dialect: &'static Dialect,
+    mode: Mode,
+    prefix: &'static str,
+}
+
+impl Kind {
+    /// The kind that was asked for. Where the dialect is left out, it is the first that has keys of the mode.
+    fn of(dialect: Option<&str>, mode: Option<&str>) -> Result<Kind, Fault> {
+        let names = |names: Vec<&str>| names.join(" or ");
+        let mode = mode.map_or(Ok(Mode::Live), |mode| {
+            Mode::parse(mode).ok_or_else(|| {
+                let hint = format!("mode is {}.", names(vec![Mode::Live.name(), Mode::Test.name()]));
+                Fault::invalid_with_hint(format!("There is no mode \"{mode}\"."), hint)
+            })
+        })?;
+        let meant: Vec<_> = DIALECTS.iter().filter(|it| dialect.is_none_or(|dialect| it.name == dialect)).collect();
+        let kind = meant.iter().find_map(|dialect| Some(Kind { dialect, mode, prefix: dialect.key_prefix(mode)? }));
+        kind.ok_or_else(|| match dialect.filter(|_| !meant.is_empty()) {
+            Some(dialect) => {
+                let able = DIALECTS.iter().filter(|it| it.key_prefix(mode).is_some()).map(|it| it.name).collect();
+                let message = format!("Keys of dialect \"{dialect}\" have no mode \"{}\".", mode.name());
+                Fault::invalid_with_hint(message, format!("For this mode, dialect is {}.", names(able)))
+            }
+            None => {
+                let message = format!("There is no dialect \"{}\".", dialect.unwrap_or_default());
+                let all = DIALECTS.iter().map(|it| it.name).collect();
+                Fault::invalid_with_hint(message, format!("dialect is {}.", names(all)))
+            }
+        })
+    }
+}
+
+/// A key that was just made. It is whole in here, so it is never printed.
+pub struct Minted {
+    /// The key itself; shown this once.
+    pub api_key: String,
+    id: String,
+    hint: String,
+    name: Option<String>,
+    kind: Kind,
+    role: Rank,
+}
+
+impl Minted {
+    /// A live key that speaks agentCRM, as claims, invitations and rotation give one.
+    pub fn live(clock: &Clock, name: &str, role: Rank) -> Result<Minted, Fault> {
+        Ok(Minted::new(clock, Kind::of(Some(AGENTCRM.name), None)?, Some(name), role))
+    }
+
+    fn new(clock: &Clock, kind: Kind, name: Option<&str>, role: Rank) -> Minted {
+        let api_key = keys::make(kind.prefix);
+        let hint = keys::hint(&api_key, kind.prefix);
+        Minted { api_key, id: clock.id("ak"), hint, name: name.map(str::to_owned), kind, role }
+    }
+
+    /// As the store takes it.
+    pub fn row(&self) -> NewKey<'_> {
+        NewKey {
+            id: &self.id,
+            hash: keys::hash(&self.api_key),
+            hint: &self.hint,
+            name: self.name.as_deref(),
+            dialect: self.kind.dialect.name,
+            mode: self.kind.mode.name(),
+            role: self.role.name(),
+        }
+    }
+}
 
 /// The keys that work.
 pub async fn list(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
@@ -42,14 +120,7 @@ pub async fn create(desk: &Desk<'_>, workspace_id: &str, call: &Call<'_>) -> Res
     if name.is_some_and(|name| name.chars().count() > MAX_NAME_CHARACTERS || name.contains('\0')) {
         return Err(Fault::invalid(format!("\"name\" takes up to {MAX_NAME_CHARACTERS} characters.")));
     }
-    let (dialect, mode) = (text("dialect")?.unwrap_or("agentcrm"), text("mode")?.unwrap_or("live"));
-    let kind = KINDS.iter().find(|(its_dialect, its_mode, _)| (*its_dialect, *its_mode) == (dialect, mode));
-    let Some((dialect, mode, prefix)) = kind else {
-        return Err(Fault::invalid_with_hint(
-            format!("There are no keys of dialect \"{dialect}\" and mode \"{mode}\"."),
-            "dialect is agentcrm, mode is live.",
-        ));
-    };
+    let kind = Kind::of(text("dialect")?, text("mode")?)?;
     let role = text("role")?.unwrap_or(member.rank.min(Rank::Member).name());
     let rank = Rank::parse(role).ok_or_else(|| {
         Fault::invalid_with_hint(format!("There is no role \"{role}\"."), "role is owner, member or viewer.")
@@ -57,12 +128,15 @@ pub async fn create(desk: &Desk<'_>, workspace_id: &str, call: &Call<'_>) -> Res
     if rank > member.rank {
         return Err(Fault::Forbidden { message: format!("A {} can't make a key of role {role}.", member.rank.name()) });
     }
-    let (api_key, key_id, act_id, now) = (keys::make(prefix), desk.clock.id("ak"), desk.clock.id("au"), desk.now());
-    let hint = keys::hint(&api_key, prefix);
-    let key = NewKey { id: &key_id, hash: keys::hash(&api_key), hint: &hint, name, dialect, mode, role };
-    desk.store.control.create_key(member.act(&act_id, &now), &key).await.map_err(of_connection)?;
-    let text = json!({"id": key_id, "workspace_id": workspace_id, "name": name, "dialect": dialect, "mode": mode,
-        "role": role, "hint": hint, "created_at": now, "api_key": api_key});
+    if kind.mode == Mode::Test && desk.store.ensure_test_database(workspace_id).await.map_err(of_connection)? {
+        desk.database_taken.notify_one();
+        tracing::info!(workspace_id, "a workspace has test data from now on");
+    }
+    let (key, act_id, now) = (Minted::new(desk.clock, kind, name, rank), desk.clock.id("au"), desk.now());
+    desk.store.control.create_key(member.act(&act_id, &now), &key.row()).await.map_err(of_connection)?;
+    let row = key.row();
+    let text = json!({"id": row.id, "workspace_id": workspace_id, "name": name, "dialect": row.dialect, "mode": row.mode,
+        "role": row.role, "hint": row.hint, "created_at": now, "api_key": key.api_key});
     Ok(Answer::Object { text: text.to_string(), created: true })
 }
 
@@ -80,22 +154,12 @@ pub async fn revoke(desk: &Desk<'_>, workspace_id: &str, key_id: &str) -> Result
     Ok(Answer::Object { text: json!({"id": key_id, "deleted_at": now}).to_string(), created: false })
 }
 
-/// Ends the visitor's own live keys and makes a new one.
+/// Ends the visitor's own live keys that speak agentCRM, and makes a new one (agentCRM seed, "Endpoints").
 pub async fn rotate(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
     let member = desk.member(workspace_id).await?;
-    let api_key = keys::make(LIVE_PREFIX);
-    let (key_id, act_id, now) = (desk.clock.id("ak"), desk.clock.id("au"), desk.now());
-    let key = NewKey {
-        id: &key_id,
-        hash: keys::hash(&api_key),
-        hint: &keys::hint(&api_key, LIVE_PREFIX),
-        name: Some("rotated"),
-        dialect: "agentcrm",
-        mode: "live",
-        role: member.rank.name(),
-    };
-    desk.store.control.rotate_keys(member.act(&act_id, &now), &key).await.map_err(of_connection)?;
+    let (key, act_id, now) = (Minted::live(desk.clock, OF_ROTATION, member.rank)?, desk.clock.id("au"), desk.now());
+    desk.store.control.rotate_keys(member.act(&act_id, &now), &key.row()).await.map_err(of_connection)?;
     desk.keys.forget();
-    let text = json!({"id": key_id, "workspace_id": workspace_id, "api_key": api_key}).to_string();
+    let text = json!({"id": key.id, "workspace_id": workspace_id, "api_key": key.api_key}).to_string();
     Ok(Answer::Object { text, created: false })
 }

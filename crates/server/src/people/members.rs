@@ -10,11 +10,11 @@ use crm::model::id;
 use crate::clock::{iso, random};
 use crate::keys;
 use crate::people::address;
-use crate::people::claims::LIVE_PREFIX;
 use crate::people::connections;
 use crate::people::desk::{Desk, Rank};
+use crate::people::keyring::{self, Minted};
 use crate::people::letters;
-use crate::store::belongings::{Act, NewInvite, NewKey};
+use crate::store::belongings::{Act, NewInvite};
 use crate::store::fault::of_connection;
 
 /// What an invitation's token begins with.
@@ -122,20 +122,13 @@ pub async fn accept(desk: &Desk<'_>, token: &str) -> Result<Answer, Fault> {
     if email != person.email {
         return Err(Fault::Forbidden { message: "This invitation is for another e-mail address.".into() });
     }
-    let api_key = keys::make(LIVE_PREFIX);
-    let (key_id, act_id) = (desk.clock.id("ak"), desk.clock.id("au"));
+    let act_id = desk.clock.id("au");
     let act = Act { id: &act_id, workspace_id: &workspace_id, user_id: &person.id, now: &now };
-    let key = NewKey {
-        id: &key_id,
-        hash: keys::hash(&api_key),
-        hint: &keys::hint(&api_key, LIVE_PREFIX),
-        name: None,
-        dialect: "agentcrm",
-        mode: "live",
-        role: &role,
-    };
-    let role = desk.store.control.accept_invite(act, &hash, &key).await.map_err(of_connection)?.ok_or_else(gone)?;
-    let text = json!({"workspace_id": workspace_id, "role": role, "api_key": api_key}).to_string();
+    let rank = Rank::parse(&role).ok_or_else(|| Fault::internal(format!("an invitation of role {role}")))?;
+    let key = Minted::live(desk.clock, keyring::OF_INVITE, rank)?;
+    let accepted = desk.store.control.accept_invite(act, &hash, &key.row()).await.map_err(of_connection)?;
+    let role = accepted.ok_or_else(gone)?;
+    let text = json!({"workspace_id": workspace_id, "role": role, "api_key": key.api_key}).to_string();
     Ok(Answer::Object { text, created: false })
 }
 

@@ -30,6 +30,16 @@ pub struct NewKey<'a> {
     pub role: &'a str,
 }
 
+impl NewKey<'_> {
+    /// As [`new_key`] reads it.
+    fn to_json(&self) -> String {
+        let hash = hex(&self.hash);
+        serde_json::json!({"id": self.id, "hash": hash, "hint": self.hint, "name": self.name, "dialect": self.dialect,
+            "mode": self.mode, "role": self.role})
+        .to_string()
+    }
+}
+
 /// An invitation that is about to be.
 #[derive(Debug)]
 pub struct NewInvite<'a> {
@@ -62,29 +72,48 @@ pub struct Act<'a> {
     pub now: &'a str,
 }
 
+/// The statement that makes the key `$5` for the person of an [`Act`], whose parameters come first everywhere. `role` is an
+/// expression, `rest` goes on with the FROM clause.
+fn new_key(role: &str, rest: &str) -> String {
+    format!(
+        "INSERT INTO api_keys (id, workspace_id, user_id, created_at, hash, hint, name, dialect, mode, role)
+         SELECT k.id, $2, $3, $4::timestamptz, decode(k.hash, 'hex'), k.hint, k.name, k.dialect, k.mode, {role}
+         FROM jsonb_to_record($5::jsonb)
+              AS k (id text, hash text, hint text, name text, dialect text, mode text, role text) {rest}"
+    )
+}
+
+/// The statement that enters an [`Act`] in the audit. `subject` and `details` are expressions, `from` what they are taken from.
+fn entry(action: &str, subject: &str, details: &str, from: &str) -> String {
+    format!(
+        "INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
+         SELECT $1, $2, $4::timestamptz, 'user:' || $3, '{action}', {subject}, {details} {from}"
+    )
+}
+
+/// An entry without details has these.
+const NO_DETAILS: &str = "'{}'::jsonb";
+
 impl Control {
     /// Gives an unclaimed workspace to a person: ends its keys, makes the person its owner and makes a live key, all at
     /// once. Of two who try at once, one wins. `born_after` is the moment before which workspaces are beyond claiming.
     pub async fn claim(&self, act: Act<'_>, key: &NewKey<'_>, born_after: &str) -> Result<bool, Error> {
-        let hash = bytea(&key.hash);
+        let new_key = new_key("k.role", "WHERE EXISTS (SELECT FROM claimed)");
+        let entry = entry("workspace.claimed", "id", NO_DETAILS, "FROM claimed");
         let rows = self
             .query(
                 &format!(
                     "WITH claimed AS (
                          UPDATE workspaces SET claimed_at = $4::timestamptz
-                         WHERE id = $2 AND claimed_at IS NULL AND created_at > $8::timestamptz RETURNING id),
+                         WHERE id = $2 AND claimed_at IS NULL AND created_at > $6::timestamptz RETURNING id),
                      ended AS (
                          UPDATE api_keys SET revoked_at = $4::timestamptz
                          WHERE workspace_id = (SELECT id FROM claimed) AND revoked_at IS NULL),
                      member AS (
                          INSERT INTO members (workspace_id, user_id, role, created_at)
                          SELECT id, $3, 'owner', $4::timestamptz FROM claimed),
-                     key AS (
-                         INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
-                         SELECT $5, id, $3, $6::bytea, $7, 'claim', 'agentcrm', 'live', 'owner', $4::timestamptz FROM claimed),
-                     entry AS (
-                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
-                         SELECT $1, id, $4::timestamptz, 'user:' || $3, 'workspace.claimed', id FROM claimed)
+                     key AS ({new_key}),
+                     entry AS ({entry})
                      SELECT id, {CHANGED} FROM claimed"
                 ),
                 &[
@@ -92,9 +121,7 @@ impl Control {
                     Some(act.workspace_id),
                     Some(act.user_id),
                     Some(act.now),
-                    Some(key.id),
-                    Some(&hash),
-                    Some(key.hint),
+                    Some(&key.to_json()),
                     Some(born_after),
                 ],
             )
@@ -131,27 +158,11 @@ impl Control {
 
     /// Makes a key for a person.
     pub async fn create_key(&self, act: Act<'_>, key: &NewKey<'_>) -> Result<(), Error> {
-        let hash = bytea(&key.hash);
+        let details = "$5::jsonb - 'id' - 'hash' - 'hint'";
+        let (new_key, entry) = (new_key("k.role", ""), entry("key.created", "$5::jsonb ->> 'id'", details, ""));
         self.query(
-            "WITH key AS (
-                 INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
-                 VALUES ($5, $2, $3, $6::bytea, $7, $8, $9, $10, $11, $4::timestamptz))
-             INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
-             VALUES ($1, $2, $4::timestamptz, 'user:' || $3, 'key.created', $5,
-                     jsonb_build_object('name', $8::text, 'dialect', $9::text, 'mode', $10::text, 'role', $11::text))",
-            &[
-                Some(act.id),
-                Some(act.workspace_id),
-                Some(act.user_id),
-                Some(act.now),
-                Some(key.id),
-                Some(&hash),
-                Some(key.hint),
-                key.name,
-                Some(key.dialect),
-                Some(key.mode),
-                Some(key.role),
-            ],
+            &format!("WITH key AS ({new_key}) {entry}"),
+            &[Some(act.id), Some(act.workspace_id), Some(act.user_id), Some(act.now), Some(&key.to_json())],
         )
         .await
         .map(|_| ())
@@ -160,6 +171,7 @@ impl Control {
     /// Ends a key. A person who is no owner ends only their own (`only_own`). False where there is none.
     pub async fn revoke_key(&self, act: Act<'_>, key_id: &str, only_own: bool) -> Result<bool, Error> {
         let only_own = if only_own { "t" } else { "f" };
+        let entry = entry("key.revoked", "id", NO_DETAILS, "FROM ended");
         let rows = self
             .query(
                 &format!(
@@ -167,9 +179,7 @@ impl Control {
                          UPDATE api_keys SET revoked_at = $4::timestamptz
                          WHERE id = $5 AND workspace_id = $2 AND revoked_at IS NULL AND (user_id = $3 OR NOT $6::boolean)
                          RETURNING id),
-                     entry AS (
-                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
-                         SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'key.revoked', id FROM ended)
+                     entry AS ({entry})
                      SELECT id, {CHANGED} FROM ended"
                 ),
                 &[
@@ -185,35 +195,22 @@ impl Control {
         Ok(!rows.is_empty())
     }
 
-    /// Ends a person's live agentCRM keys in a workspace and makes a new one.
+    /// Ends a person's live keys in a workspace, those of the new key's dialect, and makes that.
     pub async fn rotate_keys(&self, act: Act<'_>, key: &NewKey<'_>) -> Result<(), Error> {
-        let hash = bytea(&key.hash);
+        let details = "jsonb_build_object('revoked', COALESCE((SELECT jsonb_agg(id) FROM ended), '[]'))";
+        let (new_key, entry) = (new_key("k.role", ""), entry("key.rotated", "$5::jsonb ->> 'id'", details, ""));
         self.query(
             &format!(
                 "WITH ended AS (
                      UPDATE api_keys SET revoked_at = $4::timestamptz
-                     WHERE workspace_id = $2 AND user_id = $3 AND dialect = 'agentcrm' AND mode = 'live' AND revoked_at IS NULL
+                     WHERE workspace_id = $2 AND user_id = $3 AND dialect = $5::jsonb ->> 'dialect' AND mode = 'live'
+                       AND revoked_at IS NULL
                      RETURNING id),
-                 key AS (
-                     INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
-                     VALUES ($5, $2, $3, $6::bytea, $7, $8, 'agentcrm', 'live', $9, $4::timestamptz)),
-                 entry AS (
-                     INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
-                     SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'key.rotated', $5,
-                            jsonb_build_object('revoked', COALESCE((SELECT jsonb_agg(id) FROM ended), '[]')))
+                 key AS ({new_key}),
+                 entry AS ({entry})
                  SELECT {CHANGED}"
             ),
-            &[
-                Some(act.id),
-                Some(act.workspace_id),
-                Some(act.user_id),
-                Some(act.now),
-                Some(key.id),
-                Some(&hash),
-                Some(key.hint),
-                key.name,
-                Some(key.role),
-            ],
+            &[Some(act.id), Some(act.workspace_id), Some(act.user_id), Some(act.now), Some(&key.to_json())],
         )
         .await
         .map(|_| ())
@@ -230,6 +227,7 @@ impl Control {
     /// Removes a member, unless they are the last owner: ends their keys in the same statement. Says what happened:
     /// `removed`, `last_owner`, or nothing where there is no such member.
     pub async fn remove_member(&self, act: Act<'_>, user_id: &str) -> Result<Option<String>, Error> {
+        let entry = entry("member.removed", "user_id", NO_DETAILS, "FROM gone");
         let rows = self
             .query(
                 &format!(
@@ -247,9 +245,7 @@ impl Control {
                          WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM gone) AND revoked_at IS NULL),
                      cut AS (
                          DELETE FROM connections WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM gone)),
-                     entry AS (
-                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject)
-                         SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.removed', user_id FROM gone)
+                     entry AS ({entry})
                      SELECT word, {CHANGED} FROM fate"
                 ),
                 &[Some(act.id), Some(act.workspace_id), Some(act.user_id), Some(act.now), Some(user_id)],
@@ -261,6 +257,8 @@ impl Control {
     /// Gives a member another role, unless they are the last owner; keys above the new role end. Says what happened:
     /// `changed`, `last_owner`, or nothing where there is no such member.
     pub async fn change_role(&self, act: Act<'_>, user_id: &str, role: &str) -> Result<Option<String>, Error> {
+        let details = "jsonb_build_object('role', $6::text)";
+        let entry = entry("member.role_changed", "user_id", details, "FROM changed");
         let rows = self
             .query(
                 &format!(
@@ -281,10 +279,7 @@ impl Control {
                              > array_position(ARRAY['viewer', 'member', 'owner'], $6)),
                      cut AS (
                          DELETE FROM connections WHERE workspace_id = $2 AND user_id = (SELECT user_id FROM changed)),
-                     entry AS (
-                         INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
-                         SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.role_changed', user_id,
-                                jsonb_build_object('role', $6::text) FROM changed)
+                     entry AS ({entry})
                      SELECT word, {CHANGED} FROM fate"
                 ),
                 &[Some(act.id), Some(act.workspace_id), Some(act.user_id), Some(act.now), Some(user_id), Some(role)],
@@ -296,18 +291,19 @@ impl Control {
     /// Writes an invitation down and queues its letter; an older one to the same address ends.
     pub async fn invite(&self, act: Act<'_>, new: &NewInvite<'_>) -> Result<(), Error> {
         let hash = bytea(&new.token_hash);
+        let entry = entry("member.invited", "$5", "jsonb_build_object('email', $6::text, 'role', $7::text)", "");
         self.query(
-            "WITH ended AS (
-                 DELETE FROM invites WHERE workspace_id = $2 AND email = $6 AND accepted_at IS NULL),
-             made AS (
-                 INSERT INTO invites (id, workspace_id, email, role, token_hash, invited_by, created_at, expires_at)
-                 VALUES ($5, $2, $6, $7, $8::bytea, $3, $4::timestamptz, $9::timestamptz)),
-             letter AS (
-                 INSERT INTO outgoing_mail (id, letter, invite_id, public_url, created_at)
-                 VALUES ($10, 'invite', $5, $11, $4::timestamptz))
-             INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
-             VALUES ($1, $2, $4::timestamptz, 'user:' || $3, 'member.invited', $5,
-                     jsonb_build_object('email', $6::text, 'role', $7::text))",
+            &format!(
+                "WITH ended AS (
+                     DELETE FROM invites WHERE workspace_id = $2 AND email = $6 AND accepted_at IS NULL),
+                 made AS (
+                     INSERT INTO invites (id, workspace_id, email, role, token_hash, invited_by, created_at, expires_at)
+                     VALUES ($5, $2, $6, $7, $8::bytea, $3, $4::timestamptz, $9::timestamptz)),
+                 letter AS (
+                     INSERT INTO outgoing_mail (id, letter, invite_id, public_url, created_at)
+                     VALUES ($10, 'invite', $5, $11, $4::timestamptz))
+                 {entry}"
+            ),
             &[
                 Some(act.id),
                 Some(act.workspace_id),
@@ -358,37 +354,34 @@ impl Control {
         token_hash: &[u8; 32],
         key: &NewKey<'_>,
     ) -> Result<Option<String>, Error> {
-        let (token, hash) = (bytea(token_hash), bytea(&key.hash));
+        let new_key = new_key("member.role", ", member");
+        let entry = entry("member.joined", "$3", "jsonb_build_object('role', role)", "FROM member");
         let rows = self
             .query(
-                "WITH taken AS (
-                     UPDATE invites SET accepted_at = $4::timestamptz
-                     WHERE (token_hash = $5::bytea OR letter_token_hash = $5::bytea) AND workspace_id = $2 AND accepted_at IS NULL AND expires_at > $4::timestamptz
-                     RETURNING workspace_id, role),
-                 member AS (
-                     INSERT INTO members AS m (workspace_id, user_id, role, created_at)
-                     SELECT workspace_id, $3, role, $4::timestamptz FROM taken
-                     ON CONFLICT (workspace_id, user_id) DO UPDATE SET role = CASE
-                         WHEN array_position(ARRAY['viewer', 'member', 'owner'], excluded.role)
-                            > array_position(ARRAY['viewer', 'member', 'owner'], m.role) THEN excluded.role ELSE m.role END
-                     RETURNING role),
-                 key AS (
-                     INSERT INTO api_keys (id, workspace_id, user_id, hash, hint, name, dialect, mode, role, created_at)
-                     SELECT $6, $2, $3, $7::bytea, $8, 'invite', 'agentcrm', 'live', role, $4::timestamptz FROM member),
-                 entry AS (
-                     INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
-                     SELECT $1, $2, $4::timestamptz, 'user:' || $3, 'member.joined', $3, jsonb_build_object('role', role)
-                     FROM member)
-                 SELECT role FROM member",
+                &format!(
+                    "WITH taken AS (
+                         UPDATE invites SET accepted_at = $4::timestamptz
+                         WHERE (token_hash = $6::bytea OR letter_token_hash = $6::bytea) AND workspace_id = $2
+                           AND accepted_at IS NULL AND expires_at > $4::timestamptz
+                         RETURNING workspace_id, role),
+                     member AS (
+                         INSERT INTO members AS m (workspace_id, user_id, role, created_at)
+                         SELECT workspace_id, $3, role, $4::timestamptz FROM taken
+                         ON CONFLICT (workspace_id, user_id) DO UPDATE SET role = CASE
+                             WHEN array_position(ARRAY['viewer', 'member', 'owner'], excluded.role)
+                                > array_position(ARRAY['viewer', 'member', 'owner'], m.role) THEN excluded.role ELSE m.role END
+                         RETURNING role),
+                     key AS ({new_key}),
+                     entry AS ({entry})
+                     SELECT role FROM member"
+                ),
                 &[
                     Some(act.id),
                     Some(act.workspace_id),
                     Some(act.user_id),
                     Some(act.now),
-                    Some(&token),
-                    Some(key.id),
-                    Some(&hash),
-                    Some(key.hint),
+                    Some(&key.to_json()),
+                    Some(&bytea(token_hash)),
                 ],
             )
             .await?;

@@ -91,18 +91,23 @@ impl Control {
         self.pool.close().await;
     }
 
-    /// What a key opens, by its hash; nothing if it was never issued or was revoked.
+    /// What a key opens, by its hash; nothing if it was never issued or was revoked. A person's key is never worth more
+    /// than the person's membership, whatever was changed at the moment when it was made.
     pub async fn access(&self, key_hash: &[u8; 32]) -> Result<Option<Access>, Error> {
         let hash = bytea(key_hash);
         let rows = self
             .query(
-                "SELECT k.id AS key_id, k.workspace_id, k.role AS key_role, k.mode,
+                "SELECT k.id AS key_id, k.workspace_id, k.mode,
+                        CASE WHEN array_position(ranks, m.role) < array_position(ranks, k.role) THEN m.role ELSE k.role END
+                            AS key_role,
                         extract(epoch FROM w.created_at)::bigint AS created_at, w.claimed_at IS NOT NULL AS claimed,
                         d.id AS database_id, d.cell_id, d.name AS database, d.role, d.version
                  FROM api_keys AS k
+                 CROSS JOIN (SELECT ARRAY['viewer', 'member', 'owner'] AS ranks) AS r
+                 LEFT JOIN members AS m ON m.workspace_id = k.workspace_id AND m.user_id = k.user_id
                  JOIN workspaces AS w ON w.id = k.workspace_id
                  JOIN databases AS d ON d.workspace_id = w.id AND d.mode = k.mode AND d.state = 'taken'
-                 WHERE k.hash = $1::bytea AND k.revoked_at IS NULL",
+                 WHERE k.hash = $1::bytea AND k.revoked_at IS NULL AND (k.user_id IS NULL OR m.role IS NOT NULL)",
                 &[Some(&hash)],
             )
             .await?;
@@ -132,9 +137,9 @@ impl Control {
         if rows.is_empty() { Ok(None) } else { rows.get(0, "id").map(Some) }
     }
 
-    /// Where a workspace's data is, in each mode.
+    /// Where a workspace's data is, in each mode; live comes first.
     pub async fn places(&self, workspace_id: &str) -> Result<Vec<Place>, Error> {
-        let sql = "SELECT id, cell_id, name, role FROM databases WHERE workspace_id = $1";
+        let sql = "SELECT id, cell_id, name, role FROM databases WHERE workspace_id = $1 ORDER BY mode";
         let rows = self.query(sql, &[Some(workspace_id)]).await?;
         (0..rows.len())
             .map(|row| {
@@ -194,6 +199,28 @@ impl Control {
             .await?;
         let taken: i64 = rows.get(0, "taken")?;
         Ok(taken == 1)
+    }
+
+    /// Whether a workspace has a database for its test data.
+    pub async fn has_test_database(&self, workspace_id: &str) -> Result<bool, Error> {
+        let sql = "SELECT FROM databases WHERE workspace_id = $1 AND mode = 'test' AND state = 'taken'";
+        Ok(!self.query(sql, &[Some(workspace_id)]).await?.is_empty())
+    }
+
+    /// Hands a warm database out for a workspace's test data. False where no database is warm. Of two who try at once one
+    /// is refused by the constraint `databases_workspace_id_mode_key`.
+    pub async fn take_test_database(&self, version: i32, workspace_id: &str) -> Result<bool, Error> {
+        let rows = self
+            .query(
+                "WITH free AS (
+                     SELECT id FROM databases WHERE state = 'warm' AND version = $1::integer
+                     ORDER BY id FOR UPDATE SKIP LOCKED LIMIT 1)
+                 UPDATE databases SET state = 'taken', workspace_id = $2, mode = 'test'
+                 FROM free WHERE databases.id = free.id RETURNING databases.id",
+                &[Some(&version.to_string()), Some(workspace_id)],
+            )
+            .await?;
+        Ok(!rows.is_empty())
     }
 }
 

@@ -113,12 +113,33 @@ impl Store {
             if self.control.take_database(WORKSPACE_VERSION, new).await? {
                 return Ok(());
             }
-            // Clones of one template go one after the other in PostgreSQL anyway.
-            let _turn = self.making.lock().await;
-            if self.warm_databases().await? == 0 {
-                self.make_database(0).await?;
+            self.make_one_for_now().await?;
+        }
+    }
+
+    /// Sees to it that a workspace has a database for its test data. Of many who come at once one makes it; who crashes
+    /// half-way leaves a warm database behind, or none. True where it was made just now.
+    pub async fn ensure_test_database(&self, workspace_id: &str) -> Result<bool, Error> {
+        loop {
+            if self.control.has_test_database(workspace_id).await? {
+                return Ok(false);
+            }
+            match self.control.take_test_database(WORKSPACE_VERSION, workspace_id).await {
+                Ok(true) => return Ok(true),
+                Ok(false) => self.make_one_for_now().await?,
+                Err(Error::Server(error)) if error.code == "23505" => return Ok(false),
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Clones of one template go one after the other in PostgreSQL anyway.
+    async fn make_one_for_now(&self) -> Result<(), Error> {
+        let _turn = self.making.lock().await;
+        if self.warm_databases().await? == 0 {
+            self.make_database(0).await?;
+        }
+        Ok(())
     }
 
     async fn clone_template(&self, place: &Place, template: &str) -> Result<(), Error> {

@@ -113,7 +113,7 @@ async fn what_a_key_can_not_be_is_refused() {
         .post(&path, json!({"dialect": "agentcrm", "mode": "test"}))
         .await
         .fault(400, "invalid_request")
-        .says("mode is live");
+        .says("relm");
     owner.post(&path, json!({"nmae": "x"})).await.fault(400, "invalid_request").says("name");
     owner.post(&path, json!({"name": 5})).await.fault(400, "invalid_request");
     owner.post("/v1/keys", json!({})).await.fault(400, "invalid_request").says("ws");

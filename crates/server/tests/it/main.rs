@@ -21,6 +21,7 @@ mod letters;
 mod lifecycle;
 mod limits;
 mod mail;
+mod modes;
 mod own_tables;
 mod pages;
 mod patches;
