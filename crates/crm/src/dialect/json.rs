@@ -1,5 +1,6 @@
 //! JSON put together as bytes: rows have their cells as JSON texts already.
 
+use crate::model::answer::SqlResult;
 use crate::model::rows::Rows;
 
 /// Appends a JSON string.
@@ -79,4 +80,19 @@ pub fn array(out: &mut Vec<u8>, rows: &Rows, keys: &[Vec<u8>]) {
         out.push(b'}');
     }
     out.push(b']');
+}
+
+/// Appends what a result of raw SQL is, without the braces.
+pub fn sql_members(out: &mut Vec<u8>, result: &SqlResult) {
+    out.extend_from_slice(b"\"columns\":[");
+    for (at, column) in result.rows.columns().iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        pair(out, "name", &column.name);
+        pair(out, "type", &column.type_name);
+        out.push(b'}');
+    }
+    out.extend_from_slice(b"],\"rows\":");
+    array(out, &result.rows, &keys(&result.rows, 0..result.rows.columns().len(), |name| name));
+    out.extend_from_slice(format!(",\"rowCount\":{}", result.row_count).as_bytes());
+    pair(out, "command", &result.command);
 }

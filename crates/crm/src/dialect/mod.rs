@@ -3,10 +3,13 @@
 //! A dialect is a struct of data plus a few pure functions, one folder each.
 
 pub mod agentcrm;
+mod commas;
 pub mod json;
 pub mod llms;
 pub mod openapi;
+mod read;
 pub mod relm;
+mod route;
 
 use std::borrow::Cow;
 
@@ -17,6 +20,8 @@ use crate::model::fault::Fault;
 use crate::model::id::is_id;
 use crate::model::who::Mode;
 
+pub use read::table_of;
+
 /// One wire format.
 #[derive(Debug)]
 pub struct Dialect {
@@ -24,6 +29,8 @@ pub struct Dialect {
     pub name: &'static str,
     /// What its keys begin with.
     pub key_prefixes: &'static [&'static str],
+    /// The versions of it that requests may ask for, where it has them.
+    pub versions: Option<&'static Versions>,
     /// Reads a call.
     pub read: fn(&Call<'_>) -> Result<Ask, Fault>,
     /// The methods that a path has; none if it leads nowhere.
@@ -41,6 +48,40 @@ impl Dialect {
     pub fn key_prefix(&self, mode: Mode) -> Option<&'static str> {
         let ending = format!("_{}_", mode.name());
         self.key_prefixes.iter().copied().find(|prefix| prefix.ends_with(&ending))
+    }
+}
+
+/// The versions of a wire format.
+#[derive(Debug)]
+pub struct Versions {
+    /// The header that names one, in requests and in every answer.
+    pub header: &'static str,
+    /// Every version, the newest last.
+    pub known: &'static [&'static str],
+}
+
+impl Versions {
+    /// The version that a request gets: the one that it asks for, else the newest.
+    pub fn choose(&self, asked: Option<&str>) -> Result<&'static str, Fault> {
+        let known = self.known.iter().copied();
+        match asked {
+            None => Ok(self.newest()),
+            Some(asked) => known.clone().find(|it| *it == asked).ok_or_else(|| {
+                Fault::invalid_with_hint(
+                    format!("There is no version \"{asked}\" of this API."),
+                    format!(
+                        "Leave the header {} out, or send one of: {}.",
+                        self.header,
+                        known.collect::<Vec<_>>().join(", ")
+                    ),
+                )
+            }),
+        }
+    }
+
+    /// The version that answers are in where nothing else is asked for.
+    pub fn newest(&self) -> &'static str {
+        self.known.last().copied().unwrap_or_default()
     }
 }
 
@@ -65,6 +106,8 @@ pub struct Meta<'a> {
     pub ttl_expires_at: Option<&'a str>,
     /// The address of this Kith, without a slash at its end.
     pub public_url: &'a str,
+    /// The table that was asked about, once the request was read.
+    pub table: Option<&'a str>,
 }
 
 /// An answer in words.
@@ -105,24 +148,6 @@ pub fn stored_id(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Borrowed(text)
-}
-
-/// Puts the ids in a body's `…_id` and `…_ids` fields into their stored form.
-fn store_ids(values: &mut serde_json::Map<String, serde_json::Value>) {
-    use serde_json::Value;
-    for (name, value) in values.iter_mut() {
-        match value {
-            Value::String(text) if name.ends_with("_id") => *text = stored_id(text).into_owned(),
-            Value::Array(items) if name.ends_with("_ids") => {
-                for item in items {
-                    if let Value::String(text) = item {
-                        *text = stored_id(text).into_owned();
-                    }
-                }
-            }
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use futures_util::FutureExt;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 
 use crm::dialect::agentcrm::AGENTCRM;
-use crm::dialect::{Dialect, Meta, Reply};
+use crm::dialect::{self, Dialect, Meta, Reply, table_of};
 use crm::model::answer::Answer;
 use crm::model::call::{Call, Method, parse_path, parse_query};
 use crm::model::fault::Fault;
@@ -43,11 +43,20 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     let (head, mut body) = request.into_parts();
     let method = head.method.clone();
     let peer = request_peer(&head);
-    let mut visit = Visit { house, request_id: &request_id, caller: None, dialect: &AGENTCRM, quota: None, peer };
+    let mut visit = Visit {
+        house,
+        request_id: &request_id,
+        caller: None,
+        dialect: &AGENTCRM,
+        version: None,
+        table: None,
+        quota: None,
+        peer,
+    };
     // A panic is a defect like any other: the caller gets its request id, the others notice nothing.
     let served = AssertUnwindSafe(visit.serve(&head, &mut body)).catch_unwind().await;
     let served = served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above")));
-    let (reply, failure) = match served {
+    let (mut reply, failure) = match served {
         Ok(Served::Answer(answer)) => (visit.show(&Ok(answer)), None),
         Ok(Served::Done(done)) => {
             let mut reply = visit.show(&Ok(done.answer));
@@ -71,6 +80,7 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     if let Some(fault) = &failure {
         drain(&head, &mut body, fault).await;
     }
+    reply.headers.extend(visit.version().map(|(header, version)| (header, version.to_owned())));
     respond(reply, &request_id, visit.quota)
 }
 
@@ -99,6 +109,10 @@ pub struct Visit<'a> {
     /// Who has shown a key.
     pub caller: Option<Caller>,
     dialect: &'static Dialect,
+    /// The version of the dialect that the request asked for.
+    version: Option<&'static str>,
+    /// The table that the request is about.
+    table: Option<String>,
     quota: Option<Quota>,
     /// Where the request comes from.
     pub peer: Option<IpAddr>,
@@ -112,11 +126,18 @@ impl Visit<'_> {
         };
         let segments = parse_path(below)?;
         if people::is_here(&segments) {
-            return people::serve(self, head, body, segments).await.map(Served::Done);
+            let served = people::serve(self, head, body, segments).await.map(Served::Done);
+            // People's paths answer in one shape, whatever key is shown there.
+            self.dialect = &AGENTCRM;
+            return served;
         }
         match bearer(&head.headers)? {
             Some(token) => self.identify(token).await?,
             None => return Err(Fault::Unauthorized { message: "This path needs an API key.".into() }),
+        }
+        if let Some(versions) = self.dialect.versions {
+            let asked = head.headers.get(versions.header).map(|value| String::from_utf8_lossy(value.as_bytes()));
+            self.version = Some(versions.choose(asked.as_deref())?);
         }
         let method = Method::parse(head.method.as_str());
         let Some(method) = method else {
@@ -132,10 +153,11 @@ impl Visit<'_> {
             content_type: head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
             body: &body,
         };
+        let ask = (self.dialect.read)(&call);
+        self.table = ask.as_ref().ok().and_then(table_of).map(str::to_owned);
         let provenance = provenance(&head.headers, self.request_id);
         let caller = self.caller.as_ref().ok_or_else(|| Fault::internal("a request without a caller got this far"))?;
         let asker = answer::Caller { who: &caller.who, place: &caller.key.access.place, provenance: &provenance };
-        let ask = (self.dialect.read)(&call);
         let key = head.headers.get("idempotency-key").filter(|_| method == Method::Post);
         if let Some(key) = key {
             let key = key.to_str().map_err(|_| Fault::invalid("The Idempotency-Key must be plain ASCII."))?;
@@ -148,9 +170,11 @@ impl Visit<'_> {
 
     /// Looks up whose key this is, and counts the request.
     pub async fn identify(&mut self, key: &str) -> Result<(), Fault> {
+        // A key that has ended is refused in the words that its owner understands.
+        self.dialect = dialect::of_key(key).unwrap_or(self.dialect);
         let caller = self.house.keys.caller(&self.house.store, &self.house.clock, key).await?;
         let window = caller.key.window.clone();
-        (self.dialect, self.caller) = (caller.dialect, Some(caller));
+        self.caller = Some(caller);
         self.count(&window)
     }
 
@@ -194,6 +218,7 @@ impl Visit<'_> {
             claim_url: claim_url.as_deref(),
             ttl_expires_at: expires_at.as_deref(),
             public_url: &self.house.public_url,
+            table: self.table.as_deref(),
         };
         if let Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }) = result {
             meta.workspace_id = Some(workspace_id);
@@ -203,6 +228,11 @@ impl Visit<'_> {
             Ok(answer) => (self.dialect.show)(answer, &meta),
             Err(fault) => (self.dialect.show_fault)(fault, &meta),
         }
+    }
+
+    /// The header that says in which version of its dialect the answer is.
+    fn version(&self) -> Option<(&'static str, &'static str)> {
+        self.dialect.versions.map(|versions| (versions.header, self.version.unwrap_or(versions.newest())))
     }
 }
 

@@ -5,7 +5,7 @@ mod read;
 pub mod reference;
 mod show;
 
-use crate::dialect::Dialect;
+use crate::dialect::{Dialect, route};
 
 pub use show::{show, show_fault};
 
@@ -13,8 +13,9 @@ pub use show::{show, show_fault};
 pub static AGENTCRM: Dialect = Dialect {
     name: "agentcrm",
     key_prefixes: &["acrm_dev_", "acrm_live_"],
+    versions: None,
     read: read::read,
-    methods: read::methods,
+    methods: route::methods,
     show: show::show,
     show_fault: show::show_fault,
     reference: &reference::REFERENCE,

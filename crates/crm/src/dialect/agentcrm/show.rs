@@ -187,17 +187,8 @@ fn found(out: &mut Vec<u8>, found: &Found) {
 }
 
 fn sql(out: &mut Vec<u8>, result: &SqlResult) {
-    out.extend_from_slice(b"{\"columns\":[");
-    for (at, column) in result.rows.columns().iter().enumerate() {
-        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
-        json::pair(out, "name", &column.name);
-        json::pair(out, "type", &column.type_name);
-        out.push(b'}');
-    }
-    out.extend_from_slice(b"],\"rows\":");
-    json::array(out, &result.rows, &json::keys(&result.rows, 0..result.rows.columns().len(), same));
-    out.extend_from_slice(format!(",\"rowCount\":{}", result.row_count).as_bytes());
-    json::pair(out, "command", &result.command);
+    out.push(b'{');
+    json::sql_members(out, result);
     out.push(b'}');
 }
 

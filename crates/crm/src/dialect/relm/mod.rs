@@ -1,15 +1,22 @@
 //! Relm's wire format (`sk_live_…` and `sk_test_…` keys): the same records under Relm's names.
 
-use crate::dialect::Dialect;
+pub mod filter;
+pub mod names;
+mod read;
+mod record;
+mod show;
+
 use crate::dialect::agentcrm::AGENTCRM;
+use crate::dialect::{Dialect, Versions, route};
 
 /// Relm's dialect.
 pub static RELM: Dialect = Dialect {
     name: "relm",
     key_prefixes: &["sk_live_", "sk_test_"],
-    read: |call| (AGENTCRM.read)(call),
-    methods: |path| (AGENTCRM.methods)(path),
-    show: |answer, meta| (AGENTCRM.show)(answer, meta),
-    show_fault: |fault, meta| (AGENTCRM.show_fault)(fault, meta),
+    versions: Some(&Versions { header: "relm-version", known: &["2026-07-02"] }),
+    read: read::read,
+    methods: route::methods,
+    show: show::show,
+    show_fault: show::show_fault,
     reference: AGENTCRM.reference,
 };

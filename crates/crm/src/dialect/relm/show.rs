@@ -1,0 +1,251 @@
+//! Answers and faults in Relm's words.
+
+use std::ops::Range;
+
+use crate::dialect::relm::filter::parts;
+use crate::dialect::relm::names::{column_of, entity_of, name_of, words};
+use crate::dialect::relm::record::{Shape, ids};
+use crate::dialect::{Meta, Reply, fault_headers, json};
+use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
+use crate::model::entity::{Entity, READ_ONLY_COLUMNS, by_table};
+use crate::model::fault::{Fault, nearest};
+use crate::model::rows::Rows;
+
+/// What a row is where nothing else says it.
+const ROW: &str = "row";
+
+/// Writes an answer.
+pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
+    let mut out = Vec::with_capacity(512);
+    let table = meta.table.unwrap_or(ROW);
+    let mut status = 200;
+    match answer {
+        Answer::Record { record: it, created } => {
+            status = if *created { 201 } else { 200 };
+            record(&mut out, it, table);
+        }
+        Answer::Page { entity, rows, width, next_cursor, .. } => {
+            out.reserve(rows.data_len() + rows.len() * rows.columns().len() * 16);
+            list(&mut out, &Shape::of(*entity, table, rows, 0..*width), rows, next_cursor.as_deref());
+        }
+        Answer::Found(it) => found(&mut out, it),
+        Answer::Batch(it) => batch(&mut out, it, meta),
+        Answer::Deleted { entity, id, note, .. } => {
+            out.extend_from_slice(b"{\"id\":");
+            ids(&mut out, id.as_bytes());
+            json::pair(&mut out, "object", entity.map_or(table, |entity| entity.name));
+            json::key(&mut out, "deleted");
+            out.extend_from_slice(b"true");
+            if let Some(note) = note {
+                json::pair(&mut out, "note", note);
+            }
+            out.push(b'}');
+        }
+        Answer::Rows { rows, created } => {
+            status = if *created { 201 } else { 200 };
+            let entity = meta.table.and_then(by_table);
+            let object = if meta.table.is_none() { "table" } else { table };
+            list(&mut out, &Shape::of(entity, object, rows, 0..rows.columns().len()), rows, None);
+        }
+        Answer::Object { text, created } => {
+            status = if *created { 201 } else { 200 };
+            out.extend_from_slice(b"{\"object\":\"schema\"");
+            match text.strip_prefix('{').map(str::trim_start) {
+                Some(rest) if !rest.starts_with('}') => {
+                    out.push(b',');
+                    out.extend_from_slice(rest.as_bytes());
+                }
+                _ => out.push(b'}'),
+            }
+        }
+        Answer::Sql(result) => sql(&mut out, result),
+        Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
+            status = 201;
+            out.push(b'{');
+            json::pair(&mut out, "id", workspace_id);
+            json::pair(&mut out, "object", "workspace");
+            json::pair(&mut out, "api_key", api_key);
+            json::pair_or_null(&mut out, "claim_url", claim_url.as_deref());
+            json::pair_or_null(&mut out, "ttl_expires_at", ttl_expires_at.as_deref());
+            out.push(b'}');
+        }
+    }
+    Reply { status, headers: Vec::new(), body: out }
+}
+
+fn list(out: &mut Vec<u8>, shape: &Shape, rows: &Rows, next_cursor: Option<&str>) {
+    out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
+    shape.array(out, rows);
+    end_of_list(out, next_cursor);
+}
+
+fn end_of_list(out: &mut Vec<u8>, next_cursor: Option<&str>) {
+    json::key(out, "has_more");
+    out.extend_from_slice(if next_cursor.is_some() { b"true" } else { b"false" });
+    json::pair_or_null(out, "next_cursor", next_cursor);
+    out.push(b'}');
+}
+
+fn record(out: &mut Vec<u8>, record: &Record, table: &str) {
+    let row = &record.row;
+    out.push(b'{');
+    Shape::of(record.entity, table, row, 0..record.width).members(out, row, 0);
+    for part in &record.parts {
+        let columns: Range<usize> = part.start..part.start + part.width;
+        let entity = related(record.entity, part.key);
+        json::key(out, name_of(record.entity, part.key).unwrap_or(part.key));
+        if row.cell(0, part.start + part.id_at) == b"null" {
+            out.extend_from_slice(b"null");
+            continue;
+        }
+        out.push(b'{');
+        Shape::of(entity, ROW, row, columns).members(out, row, 0);
+        out.push(b'}');
+    }
+    for (key, rows) in &record.related {
+        json::key(out, key);
+        Shape::of(by_table(key), ROW, rows, 0..rows.columns().len()).array(out, rows);
+    }
+    out.push(b'}');
+}
+
+/// What kind of record a relation leads to.
+fn related(entity: Option<&Entity>, key: &str) -> Option<&'static Entity> {
+    let relation = entity?.to_one.iter().find(|relation| relation.key == key)?;
+    by_table(relation.table)
+}
+
+fn found(out: &mut Vec<u8>, found: &Found) {
+    let shapes: Vec<Shape> = found
+        .tables
+        .iter()
+        .map(|(entity, rows)| Shape::of(Some(*entity), ROW, rows, 0..rows.columns().len()))
+        .collect();
+    out.extend_from_slice(b"{\"object\":\"list\",\"data\":[");
+    for (at, (table, row)) in found.order.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        shapes[*table].members(out, &found.tables[*table].1, *row);
+        out.push(b'}');
+    }
+    out.push(b']');
+    end_of_list(out, None);
+}
+
+fn batch(out: &mut Vec<u8>, batch: &Batch, meta: &Meta<'_>) {
+    let shape = Shape::of(batch.entity, ROW, &batch.rows, 0..batch.width);
+    let name = batch.entity.map_or(ROW, |entity| entity.name);
+    out.extend_from_slice(b"{\"object\":\"batch\",\"data\":[");
+    for (at, item) in batch.items.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        json::key(out, "index");
+        out.extend_from_slice(at.to_string().as_bytes());
+        let (status, row) = match item {
+            BatchItem::Created(row) => ("created", Ok(*row)),
+            BatchItem::Updated(row) => ("updated", Ok(*row)),
+            BatchItem::Failed(fault) => ("error", Err(fault)),
+        };
+        json::pair(out, "status", status);
+        match row {
+            Ok(row) => {
+                json::key(out, name);
+                out.push(b'{');
+                shape.members(out, &batch.rows, row);
+                out.push(b'}');
+            }
+            Err(fault) => {
+                json::key(out, "error");
+                fault_object(out, fault, meta);
+            }
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+    for (name, count) in ["created", "updated", "failed"].into_iter().zip(batch.counts()) {
+        json::key(out, name);
+        out.extend_from_slice(count.to_string().as_bytes());
+    }
+    out.push(b'}');
+}
+
+/// Rows of the caller's own SQL are shown as the database has them.
+fn sql(out: &mut Vec<u8>, result: &SqlResult) {
+    out.extend_from_slice(b"{\"object\":\"sql_result\",");
+    json::sql_members(out, result);
+    json::key(out, "truncated");
+    out.extend_from_slice(if result.truncated { b"true" } else { b"false" });
+    out.push(b'}');
+}
+
+/// Writes a fault.
+pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
+    let mut out = Vec::with_capacity(256);
+    out.extend_from_slice(b"{\"error\":");
+    fault_object(&mut out, fault, meta);
+    out.push(b'}');
+    Reply { status: fault.status(), headers: fault_headers(fault), body: out }
+}
+
+fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
+    let entity = meta.table.and_then(entity_of);
+    out.push(b'{');
+    json::pair(out, "code", fault.code());
+    match fault {
+        // The words are PostgreSQL's, of the caller's own SQL.
+        Fault::Sql(sql) => {
+            json::pair(out, "message", &sql.message);
+            json::pair(out, "sqlstate", &sql.sqlstate);
+            json::pair_or_null(out, "hint", sql.hint.as_deref());
+            json::key(out, "position");
+            out.extend_from_slice(sql.position.map_or("null".into(), |at| at.to_string()).as_bytes());
+            if let Some(detail) = &sql.detail {
+                json::pair(out, "detail", detail);
+            }
+        }
+        _ => json::pair(out, "message", &words(&fault.message(), entity)),
+    }
+    match fault {
+        Fault::Conflict { constraint, existing_id, .. } => {
+            json::pair(out, "constraint", constraint);
+            json::pair_or_null(out, "existing_id", existing_id.as_deref().map(|id| words(id, None)).as_deref());
+        }
+        Fault::StillReferenced { constraint, .. } => json::pair(out, "constraint", constraint),
+        Fault::ValidationFailed { field: Some(field), .. } => {
+            json::pair(out, "field", name_of(entity, field).unwrap_or(field));
+        }
+        Fault::InvalidMetadata { field: Some(field), .. } => json::pair(out, "field", field),
+        Fault::Unknown { what, name, .. } => json::pair(out, what, name),
+        _ => {}
+    }
+    if let (Some(hint), false) = (hint(fault, entity), matches!(fault, Fault::Sql(_))) {
+        json::pair(out, "hint", &hint);
+    }
+    json::pair(out, "request_id", meta.request_id);
+    json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
+    out.push(b'}');
+}
+
+/// What to do about a fault, in Relm's names.
+fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
+    match fault {
+        Fault::Unknown { what, name, nearest: known } => {
+            let near = match entity {
+                Some(entity) => nearest_name(entity, what, name, known.as_deref()),
+                None => known.clone(),
+            };
+            near.map(|name| format!("Did you mean \"{name}\"?"))
+        }
+        Fault::InvalidMetadata { .. } => Some("GET /v1/schema/fields lists the definitions.".into()),
+        fault => fault.hint().map(|hint| words(&hint, entity).into_owned()),
+    }
+}
+
+/// The nearest of Relm's names to one that it does not know; `known` is the nearest of the columns' own names.
+fn nearest_name(entity: &Entity, what: &str, name: &str, known: Option<&str>) -> Option<String> {
+    let field = if what == "parameter" { parts(name).map_or(name, |(field, _)| field) } else { name };
+    let names = entity
+        .columns()
+        .filter(|column| what == "parameter" || !READ_ONLY_COLUMNS.contains(&column.name))
+        .filter_map(|column| name_of(Some(entity), column.name));
+    let own = known.filter(|known| column_of(Some(entity), known).is_ok());
+    nearest(field, names.chain(own))
+}
