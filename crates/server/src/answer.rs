@@ -107,9 +107,11 @@ async fn once(
     let statements = sql::statements(&plan);
     let context = plan::writes(ask).then(|| context(store, caller));
     let deleting = matches!(ask, Ask::Delete { .. });
-    let rows = store
-        .run(session, caller.place, access(caller.who), &known.types, context.as_ref(), &statements, deleting)
-        .await;
+    let (place, access) = (caller.place, access(caller.who));
+    let rows = match (&plan, &session) {
+        (plan, Session::Each) if plan.is_quick_read() => store.look_up(place, access, known, statements).await,
+        _ => store.run(session, place, access, &known.types, context.as_ref(), &statements, deleting).await,
+    };
     match rows {
         Ok(rows) => plan.answer(rows).map_err(Doubt::Certain),
         Err(Trouble::Fault(fault)) => Err(Doubt::Certain(named(fault, &plan, ask))),

@@ -14,6 +14,7 @@ use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::catalog::{Catalog, Table};
 use crate::model::fault::Fault;
+use crate::model::filter::Deleted;
 use crate::model::lifecycle::Stage;
 use crate::model::rows::Rows;
 use crate::model::who::{Role, Who};
@@ -146,6 +147,24 @@ fn writable(table: &Table) -> Result<&Table, Fault> {
 }
 
 impl<'a> Plan<'a> {
+    /// Whether it reads a record by its key, or a page of a built-in table by an index: work of less than a millisecond,
+    /// which may be done in company.
+    pub fn is_quick_read(&self) -> bool {
+        match self {
+            Plan::Find(_) => true,
+            Plan::List(list) => {
+                list.table.entity().is_some() && list.conditions.is_empty() && list.deleted == Deleted::Exclude
+            }
+            Plan::Create(_)
+            | Plan::Update(_)
+            | Plan::Delete(_)
+            | Plan::Restore(_)
+            | Plan::Search(_)
+            | Plan::Tables
+            | Plan::Schema => false,
+        }
+    }
+
     /// The table that the plan is about, if it is about one.
     pub fn table(&self) -> Option<&'a Table> {
         Some(match self {

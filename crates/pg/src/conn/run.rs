@@ -60,6 +60,42 @@ impl Conn {
         result
     }
 
+    /// Runs requests that have nothing to do with each other, each as a transaction of its own, in one write, so that
+    /// those who come at the same time share a round trip. `each` is given the results one by one, in order, as they
+    /// come in. What one request meets is not felt by the others, unless the connection is lost: that is the error.
+    pub async fn run_each(
+        &mut self,
+        requests: &[Vec<Statement<'_>>],
+        types: &TypeCache,
+        caps: Caps,
+        mut each: impl FnMut(usize, Result<Vec<Outcome>, Error>),
+    ) -> Result<(), Error> {
+        self.begin_request()?;
+        let mut plans = match self.plans(requests.iter().flatten().map(|statement| statement.sql), types).await {
+            Ok(plans) => plans.into_iter(),
+            Err(error) => return Err(self.not_sent(error)),
+        };
+        let plans: Vec<Vec<Plan>> = requests.iter().map(|request| plans.by_ref().take(request.len()).collect()).collect();
+        for (request, plans) in requests.iter().zip(&plans) {
+            if let Err(error) = self.send(Frame::Implicit, request, plans, caps) {
+                return Err(self.not_sent(error));
+            }
+        }
+        let outdated = self.statements.outdated();
+        let mut is_stale = false;
+        for (number, (request, plans)) in requests.iter().zip(&plans).enumerate() {
+            let result = self.outcomes(Frame::Implicit, request, plans, types, caps).await?;
+            is_stale |= matches!(result, Err(Error::Stale));
+            each(number, result);
+        }
+        self.settle().await?;
+        if is_stale && self.statements.outdated() == outdated {
+            self.drop_statements().await?;
+        }
+        self.end_request();
+        Ok(())
+    }
+
     /// Describes a statement without running it, and keeps it prepared. No round trip where it is prepared already.
     pub async fn describe(&mut self, sql: &str, types: &TypeCache) -> Result<Arc<Description>, Error> {
         self.begin_request()?;

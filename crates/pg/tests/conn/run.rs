@@ -199,3 +199,67 @@ async fn a_long_pipeline_with_long_answers_does_not_stop() {
     let outcomes = tokio::time::timeout(Duration::from_secs(60), all).await.unwrap().unwrap();
     assert!(outcomes.iter().all(|outcome| outcome.rows.cell(0, 1).len() == big.len() + 2));
 }
+
+#[tokio::test]
+async fn requests_that_go_together_do_not_feel_each_other() {
+    let (_tenant, mut conn) = tenant().await;
+    let types = TypeCache::default();
+    let long = "x".repeat(10);
+    let sqls: [&[&str]; 5] = [
+        &["select a from t order by a"],
+        &["insert into t values (7)", "select 1/0"],
+        &["select count(*) from t", "select 'two'"],
+        &["select repeat('x', 10)"],
+        &["insert into t values (8) returning a"],
+    ];
+    let requests: Vec<Vec<Statement<'_>>> =
+        sqls.iter().map(|request| request.iter().map(|sql| statement(sql, &[])).collect()).collect();
+    for _ in 0..2 {
+        let mut results = Vec::new();
+        conn.run_each(&requests, &types, CAPS, |number, result| results.push((number, result))).await.unwrap();
+        let mut results = results.into_iter().enumerate().map(|(at, (number, result))| {
+            assert_eq!(at, number);
+            result
+        });
+        let mut next = || results.next().unwrap();
+        assert_eq!(next().unwrap()[0].rows.len(), 3);
+        assert_eq!(code(next()), "22012");
+        let two = next().unwrap();
+        assert_eq!((cells(&two[0]), cells(&two[1])), (vec!["3"], vec![r#""two""#]), "the 7 went back with its request");
+        assert_eq!(cells(&next().unwrap()[0]), [format!("\"{long}\"")]);
+        assert_eq!(cells(&next().unwrap()[0]), ["8"]);
+        assert!(conn.is_clean());
+        assert_eq!(one(&mut conn, "delete from t where a = 8 returning a").await, "8");
+    }
+}
+
+#[tokio::test]
+async fn of_requests_that_go_together_only_those_that_went_stale_say_so() {
+    let (tenant, mut conn) = tenant().await;
+    let types = TypeCache::default();
+    let requests =
+        [vec![statement("select * from t where a = 1", &[])], vec![statement("select 'unmoved'", &[])]];
+    let mut other = tenant.connect().await;
+    for changed in [false, true, false] {
+        if changed {
+            other.script("alter table t add column c int").await.unwrap();
+        }
+        let mut results = Vec::new();
+        conn.run_each(&requests, &types, CAPS, |_, result| results.push(result)).await.unwrap();
+        assert_eq!(matches!(results[0], Err(Error::Stale)), changed, "{:?}", results[0]);
+        assert_eq!(cells(&results[1].as_ref().unwrap()[0]), [r#""unmoved""#]);
+    }
+}
+
+#[tokio::test]
+async fn a_value_over_the_cap_costs_the_connection_and_what_comes_after() {
+    let (_tenant, mut conn) = tenant().await;
+    let types = TypeCache::default();
+    let requests = ["select 'before'", "select repeat('x', 2000)", "select 'after'"];
+    let requests = requests.map(|sql| vec![statement(sql, &[])]);
+    let caps = Caps { max_value_bytes: 1_000, ..CAPS };
+    let mut numbers = Vec::new();
+    let result = conn.run_each(&requests, &types, caps, |number, _| numbers.push(number)).await;
+    assert!(matches!(result, Err(Error::ValueTooLarge { limit: 1_000 })), "{result:?}");
+    assert_eq!((numbers, conn.is_clean()), (vec![0], false));
+}

@@ -15,6 +15,7 @@ use crm::sql::catalog::CATALOG;
 use crate::store::Store;
 use crate::store::cells::Place;
 use crate::store::run::{Access, Trouble};
+use crate::store::together::Looks;
 use crate::store::work::Session;
 
 /// Workspaces whose catalog is kept; the one that was used longest ago goes first.
@@ -34,6 +35,8 @@ pub struct Catalogs {
 pub struct Known {
     /// Its types, shared by all its connections.
     pub types: TypeCache,
+    /// Looks at its records that are under way.
+    pub looks: Looks,
     loaded: tokio::sync::Mutex<()>,
     current: Mutex<Option<Loaded>>,
     own_code: AtomicBool,

@@ -22,6 +22,7 @@ pub mod raw;
 pub mod run;
 pub mod secrets;
 mod settings;
+pub mod together;
 pub mod work;
 
 use std::sync::Arc;
