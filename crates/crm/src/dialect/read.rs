@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::route::{Route, methods, route};
 use crate::dialect::stored_id;
-use crate::model::ask::{Ask, PipelineName, RecordName, UnknownStage};
+use crate::model::ask::{Ask, PipelineName, RecordName, Related, UnknownStage};
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
@@ -17,8 +17,19 @@ pub struct Words {
     pub column: fn(&str, &str) -> Result<String, Fault>,
     /// The condition that a query parameter is: of the table, the parameter's name and its value.
     pub filter: fn(&str, &str, &str) -> Result<Filter, Fault>,
+    /// What is shown with a record, as the value of a query parameter says; all of it where the dialect has no such parameter.
+    pub related: Option<RelatedWords>,
     /// What becomes of a deal's stage that its pipeline lacks.
     pub unknown_stage: UnknownStage,
+}
+
+/// How a request says what is to be shown with a record.
+#[derive(Debug)]
+pub struct RelatedWords {
+    /// The parameter's names.
+    pub parameters: &'static [&'static str],
+    /// The relation that a name means.
+    pub relation: fn(&str, &str) -> String,
 }
 
 /// Members of a static list that one request may add.
@@ -53,7 +64,7 @@ pub fn read(call: &Call<'_>, words: &Words) -> Result<Ask, Fault> {
             Ok(Ask::Search { table: table.into(), words, limit })
         }
         Route::List(table) => list(call, table, words),
-        Route::Find(table, id) => find(call, table, stored_id(id).into()),
+        Route::Find(table, id) => find(call, table, stored_id(id).into(), words),
         Route::Create(table) => {
             call.only_parameters(&[])?;
             let (values, unknown_stage) = (body(call, table, words)?, words.unknown_stage);
@@ -84,7 +95,7 @@ pub fn read(call: &Call<'_>, words: &Words) -> Result<Ask, Fault> {
             call.only_parameters(&[])?;
             Ok(Ask::CreateStage { pipeline, values: body(call, STAGES, words)? })
         }
-        Route::FindStage(pipeline, key) => find(call, STAGES, stage(pipeline, key)),
+        Route::FindStage(pipeline, key) => find(call, STAGES, stage(pipeline, key), words),
         Route::UpdateStage(pipeline, key) => update(call, STAGES, stage(pipeline, key), words),
         Route::DeleteStage(pipeline, key) => delete(call, STAGES, stage(pipeline, key)),
     }
@@ -114,9 +125,21 @@ pub fn table_of(ask: &Ask) -> Option<&str> {
     }
 }
 
-fn find(call: &Call<'_>, table: &str, id: RecordName) -> Result<Ask, Fault> {
-    call.only_parameters(&["include_deleted", "only_deleted"])?;
-    Ok(Ask::Find { table: table.into(), id, deleted: deleted(call)? })
+fn find(call: &Call<'_>, table: &str, id: RecordName, words: &Words) -> Result<Ask, Fault> {
+    const OWN: &[&str] = &["include_deleted", "only_deleted"];
+    let related = match &words.related {
+        None => {
+            call.only_parameters(OWN)?;
+            Related::All
+        }
+        Some(RelatedWords { parameters, relation }) => {
+            call.only_parameters(&[OWN, parameters].concat())?;
+            let said = call.query.iter().filter(|(name, _)| parameters.contains(&name.as_str()));
+            let names = said.flat_map(|(_, value)| value.split(',')).filter(|name| !name.is_empty());
+            Related::Named(names.map(|name| relation(table, name)).collect())
+        }
+    };
+    Ok(Ask::Find { table: table.into(), id, deleted: deleted(call)?, related })
 }
 
 fn update(call: &Call<'_>, table: &str, id: RecordName, words: &Words) -> Result<Ask, Fault> {

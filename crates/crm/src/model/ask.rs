@@ -21,6 +21,15 @@ pub enum RecordName {
     },
 }
 
+/// Which related rows are shown with a record.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Related {
+    /// All that its table knows.
+    All,
+    /// These, by the keys of [`ToOne`](crate::model::entity::ToOne) and [`ToMany`](crate::model::entity::ToMany).
+    Named(Vec<String>),
+}
+
 /// How a pipeline is named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PipelineName {
@@ -83,6 +92,8 @@ pub enum Ask {
         id: RecordName,
         /// With regard to soft deletion.
         deleted: Deleted,
+        /// What is shown with it.
+        related: Related,
     },
     /// A new record.
     Create {

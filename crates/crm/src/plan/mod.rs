@@ -57,7 +57,9 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
         Ask::List { table, filters, deleted, page } => {
             list::plan(catalog.table(table)?, filters, *deleted, page).map(Plan::List)
         }
-        Ask::Find { table, id, deleted } => record::find(catalog, catalog.table(table)?, id, *deleted).map(Plan::Find),
+        Ask::Find { table, id, deleted, related } => {
+            record::find(catalog, catalog.table(table)?, id, *deleted, related).map(Plan::Find)
+        }
         Ask::Create { table, values, unknown_stage } => {
             record::create(writable(catalog.table(table)?)?, values, *unknown_stage).map(Plan::Create)
         }

@@ -3,10 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::model::answer::{Answer, Part, Record};
-use crate::model::ask::{PipelineName, RecordName, UnknownStage};
+use crate::model::ask::{PipelineName, RecordName, Related, UnknownStage};
 use crate::model::catalog::{Catalog, Column, Table};
 use crate::model::entity::{READ_ONLY_COLUMNS, ToMany};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
 use crate::model::rows::Rows;
@@ -36,7 +36,7 @@ pub struct Find<'a> {
     /// Rows that the record points to.
     pub to_one: Vec<Joined<'a>>,
     /// Rows that point to the record.
-    pub to_many: &'static [ToMany],
+    pub to_many: Vec<&'static ToMany>,
 }
 
 /// A relation that is joined.
@@ -113,15 +113,32 @@ pub struct Restore<'a> {
 }
 
 /// Plans a look at one record.
-pub fn find<'a>(catalog: &'a Catalog, table: &'a Table, id: &RecordName, deleted: Deleted) -> Result<Find<'a>, Fault> {
-    let entity = table.entity();
-    let to_one = entity.map_or(&[][..], |entity| entity.to_one).iter();
+pub fn find<'a>(
+    catalog: &'a Catalog,
+    table: &'a Table,
+    id: &RecordName,
+    deleted: Deleted,
+    related: &Related,
+) -> Result<Find<'a>, Fault> {
+    let (to_one, to_many) = table.entity().map_or((&[][..], &[][..]), |entity| (entity.to_one, entity.to_many));
+    let known = || to_one.iter().map(|it| it.key).chain(to_many.iter().map(|it| it.key));
+    let is_shown = |key: &str| match related {
+        Related::All => true,
+        Related::Named(names) => names.iter().any(|name| name == key),
+    };
+    if let Related::Named(names) = related
+        && let Some(name) = names.iter().find(|name| known().all(|key| key != *name))
+    {
+        return Err(Fault::Unknown { what: "relation", name: name.clone(), nearest: nearest(name, known()) });
+    }
     let to_one = to_one
+        .iter()
+        .filter(|relation| is_shown(relation.key))
         .map(|relation| {
             Ok(Joined { key: relation.key, column: relation.column, table: catalog.table(relation.table)? })
         })
         .collect::<Result<_, Fault>>()?;
-    let to_many = entity.map_or(&[][..], |entity| entity.to_many);
+    let to_many = to_many.iter().filter(|relation| is_shown(relation.key)).collect();
     Ok(Find { table, name: name(table, id)?, deleted, to_one, to_many })
 }
 
@@ -335,7 +352,11 @@ impl Delete<'_> {
             entity: self.table.entity(),
             id: text("id"),
             deleted_at: text("deleted_at"),
-            note: None,
+            note: self
+                .table
+                .entity()
+                .filter(|entity| entity.table == "custom_fields")
+                .map(|_| "The values stay where they are; from now on they are free-form."),
         }))
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crm::model::ask::{Ask, UnknownStage};
+use crm::model::ask::{Ask, Related, UnknownStage};
 use crm::model::catalog::Catalog;
 use crm::model::filter::Deleted;
 use crm::model::lifecycle::Stage;
@@ -30,7 +30,7 @@ const CATALOG: &str = r#"[
 pub fn sql() -> Result<(), String> {
     let catalog = Catalog::parse(CATALOG).map_err(|error| error.to_string())?;
     let contacts = || "contacts".to_owned();
-    let get = Ask::Find { table: contacts(), id: ":id".into(), deleted: Deleted::Exclude };
+    let get = Ask::Find { table: contacts(), id: ":id".into(), deleted: Deleted::Exclude, related: Related::All };
     let list = Ask::List {
         table: contacts(),
         filters: Vec::new(),

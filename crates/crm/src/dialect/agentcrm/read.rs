@@ -10,6 +10,7 @@ use crate::model::fault::Fault;
 const WORDS: Words = Words {
     column: |_, field| Ok(field.to_owned()),
     filter: |_, parameter, value| Ok(filter(parameter, value)),
+    related: None,
     unknown_stage: UnknownStage::Add,
 };
 

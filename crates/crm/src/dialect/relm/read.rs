@@ -1,6 +1,6 @@
 //! Requests of Relm's dialect as asks.
 
-use crate::dialect::read::{self, Words};
+use crate::dialect::read::{self, RelatedWords, Words};
 use crate::dialect::relm::filter::filter;
 use crate::dialect::relm::names::{column_of, entity_of};
 use crate::model::ask::{Ask, UnknownStage};
@@ -8,7 +8,13 @@ use crate::model::call::Call;
 use crate::model::fault::Fault;
 
 /// Relm's words.
-const WORDS: Words = Words { column, filter, unknown_stage: UnknownStage::Refuse };
+const WORDS: Words = Words { column, filter, related: Some(RELATED), unknown_stage: UnknownStage::Refuse };
+
+/// Records come bare; `?expand=company`, or `?expand[]=company` as often as need be, shows what they refer to.
+const RELATED: RelatedWords = RelatedWords {
+    parameters: &["expand", "expand[]"],
+    relation: |table, name| column_of(entity_of(table), name).unwrap_or(name).to_owned(),
+};
 
 /// Reads a call.
 pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {

@@ -241,11 +241,15 @@ fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
 
 /// The nearest of Relm's names to one that it does not know; `known` is the nearest of the columns' own names.
 fn nearest_name(entity: &Entity, what: &str, name: &str, known: Option<&str>) -> Option<String> {
+    let own = known.filter(|known| column_of(Some(entity), known).is_ok());
+    if what == "relation" {
+        let one = entity.to_one.iter().filter_map(|relation| name_of(Some(entity), relation.key));
+        return nearest(name, one.chain(entity.to_many.iter().map(|relation| relation.key)));
+    }
     let field = if what == "parameter" { parts(name).map_or(name, |(field, _)| field) } else { name };
     let names = entity
         .columns()
         .filter(|column| what == "parameter" || !READ_ONLY_COLUMNS.contains(&column.name))
         .filter_map(|column| name_of(Some(entity), column.name));
-    let own = known.filter(|known| column_of(Some(entity), known).is_ok());
     nearest(field, names.chain(own))
 }
