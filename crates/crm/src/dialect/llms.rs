@@ -3,18 +3,21 @@
 
 use std::fmt::Write as _;
 
+use crate::dialect::DIALECTS;
 use crate::dialect::openapi::{Endpoint, Reference};
 use crate::model::codes::CODES;
 use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, Need};
 
-/// The short text; `base_url` without a slash at its end.
-pub fn short(reference: &Reference, base_url: &str) -> String {
-    fill(reference.llms, reference, base_url)
+/// The short text, of all dialects; `base_url` without a slash at its end.
+pub fn short(base_url: &str) -> String {
+    let texts: Vec<String> = DIALECTS.iter().map(|it| fill(it.reference.llms, it.reference, base_url)).collect();
+    texts.join("\n")
 }
 
 /// The short text and all that goes beyond it.
-pub fn full(reference: &Reference, base_url: &str) -> String {
-    fill(&format!("{}\n{}", reference.llms, reference.llms_full), reference, base_url)
+pub fn full(base_url: &str) -> String {
+    let beyond = DIALECTS.iter().map(|it| fill(it.reference.llms_full, it.reference, base_url));
+    [short(base_url)].into_iter().chain(beyond).collect::<Vec<_>>().join("\n")
 }
 
 fn fill(template: &str, reference: &Reference, base_url: &str) -> String {
@@ -129,31 +132,27 @@ pub fn described_type(kind: FieldKind) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dialect::DIALECTS;
 
     #[test]
     fn nothing_is_left_to_fill_in() {
-        for dialect in DIALECTS {
-            let text = full(dialect.reference, "https://kith.example");
-            assert!(!text.contains("{{"), "{}", &text[text.find("{{").unwrap_or_default()..]);
-            for entity in ENTITIES {
-                assert!(text.contains(&format!("\n{} (id, ", entity.table)), "{}", entity.table);
-            }
-            for code in CODES {
-                assert!(text.contains(&format!("- `{}` (", code.code)), "{}", code.code);
-            }
+        let text = full("https://kith.example");
+        assert!(!text.contains("{{"), "{}", &text[text.find("{{").unwrap_or_default()..]);
+        for entity in ENTITIES {
+            assert!(text.contains(&format!("\n{} (id, ", entity.table)), "{}", entity.table);
+        }
+        for code in CODES {
+            assert!(text.contains(&format!("- `{}` (", code.code)), "{}", code.code);
         }
     }
 
     #[test]
     fn the_short_text_is_short_and_opens_as_the_format_wants() {
-        for dialect in DIALECTS {
-            let text = short(dialect.reference, "https://kith.example");
-            let mut lines = text.lines();
-            assert!(lines.next().is_some_and(|line| line.starts_with("# ")), "{text}");
-            assert!(lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("> ")), "{text}");
-            assert!(text.len() < 12_000, "{} bytes", text.len());
-            assert!(text.contains("curl -sX POST https://kith.example/v1/workspaces"), "{text}");
-        }
+        let text = short("https://kith.example");
+        let mut lines = text.lines();
+        assert!(lines.next().is_some_and(|line| line.starts_with("# ")), "{text}");
+        assert!(lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("> ")), "{text}");
+        assert_eq!(text.lines().filter(|line| line.starts_with("# ") && !line[2..].starts_with(char::is_numeric)).count(), 1);
+        assert!(text.len() < 20_000, "{} bytes", text.len());
+        assert!(text.contains("curl -sX POST https://kith.example/v1/workspaces"), "{text}");
     }
 }

@@ -3,8 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::dialect::agentcrm::filter::{FORMS, Form, MAIL_RELATIONS, offered};
-use crate::dialect::openapi::{Act, Endpoint, Parameter, Reference, Style, Wire};
-use crate::model::call::Method::{Delete, Get, Patch, Post};
+use crate::dialect::openapi::{Act, ENDPOINTS, Parameter, Reference, Style, Wire, shared, single_value};
 use crate::model::codes::Code;
 use crate::model::entity::{Entity, FieldKind};
 
@@ -12,6 +11,7 @@ use crate::model::entity::{Entity, FieldKind};
 pub static REFERENCE: Reference = Reference {
     title: "Kith",
     about: include_str!("about.md"),
+    key: "An API key. POST /v1/workspaces gives the first one, without sign-up.",
     endpoints: ENDPOINTS,
     filter_forms: || {
         let (equality, others) = FORMS.split_at(1);
@@ -20,31 +20,20 @@ pub static REFERENCE: Reference = Reference {
     },
     llms: include_str!("llms.md"),
     llms_full: include_str!("llms-full.md"),
-    wire: Wire { column: |_, name| name, prefix: |entity| entity.prefix, filters, answer, schemas, fault },
+    wire: Wire {
+        column: |_, name| name,
+        prefix: |entity| entity.prefix,
+        filters,
+        answer,
+        schemas,
+        fault,
+        never: &["unknown_stage"],
+        object: None,
+        new_id: "/data/id",
+        expand: None,
+        versions: None,
+    },
 };
-
-const fn endpoint(method: crate::model::call::Method, path: &'static str, act: Act, about: &'static str) -> Endpoint {
-    Endpoint { method, path, act, about }
-}
-
-/// Every path and method.
-#[rustfmt::skip] // a table
-const ENDPOINTS: &[Endpoint] = &[
-    endpoint(Post,   "/v1/workspaces",                    Act::SignUp,       "Makes a workspace and its first key. No auth, no sign-up; `claim_url` is where a person takes it over."),
-    endpoint(Post,   "/v1/sql",                           Act::Sql,          "Raw SQL on the workspace's own database: one statement, or up to 50 without params, in one transaction. A result is cut at 10,000 rows or 10 MiB and says so; a statement ends after 30 s."),
-    endpoint(Get,    "/v1/tables",                        Act::Tables,       "Lists the workspace's tables and views, each with its estimated number of rows."),
-    endpoint(Get,    "/v1/schema",                        Act::Schema,       "The full schema graph (tables, columns, keys, foreign keys, indexes, enums) for composing joins."),
-    endpoint(Get,    "/v1/{table}",                       Act::List,         "Lists rows. Filters are combined with AND; pages go by `cursor`, and never repeat or skip a row while others write."),
-    endpoint(Get,    "/v1/{table}/search",                Act::Search,       "Fuzzy search, best first: typos, accents and parts of words are found. Built-in tables only."),
-    endpoint(Post,   "/v1/{table}",                       Act::Create,       "Creates a row. 409 with `existing_id` where a unique value is taken."),
-    endpoint(Get,    "/v1/{table}/{id}",                  Act::Find,         "Gets one row; a built-in one with what it refers to."),
-    endpoint(Patch,  "/v1/{table}/{id}",                  Act::Update,       "Changes the columns that are named. JSON objects are merged one level deep; a key set to null is removed."),
-    endpoint(Delete, "/v1/{table}/{id}",                  Act::Delete,       "Soft-deletes a row, which restore undoes; `?hard=true` removes it for good. A table without `deleted_at` knows only the latter."),
-    endpoint(Post,   "/v1/{table}/{id}/restore",          Act::Restore,      "Undoes a soft delete. 409 where a unique value was taken meanwhile."),
-    endpoint(Get,    "/v1/lists/{id}/rows",               Act::ListRows,     "Resolves a saved list, dynamic or static: the columns and order that its `config` names, page by page."),
-    endpoint(Post,   "/v1/lists/{id}/members",            Act::AddMembers,   "Adds records to a static list: `{member_id}` gives the member, `{member_ids}` an array. Those that are members already stay."),
-    endpoint(Delete, "/v1/lists/{id}/members/{member_id}", Act::RemoveMember, "Takes a record off a static list. The record itself stays."),
-];
 
 const SEVERAL: [(&str, &str); 1] = [("?col=v1,v2", "`col = ANY($1)`")];
 
@@ -91,15 +80,7 @@ fn filters(entity: Option<&Entity>) -> Vec<Parameter> {
 }
 
 fn one_value(kind: FieldKind, suffix: &str) -> Value {
-    match (kind, suffix) {
-        (_, "_present") | (FieldKind::Bool, _) => json!({"type": "boolean"}),
-        (FieldKind::Integer, _) => json!({"type": "integer", "format": "int64"}),
-        (FieldKind::SmallInteger, _) => json!({"type": "integer", "format": "int32"}),
-        (FieldKind::Date, _) => json!({"type": "string", "format": "date"}),
-        (FieldKind::Time, _) => json!({"type": "string", "format": "date-time"}),
-        (FieldKind::OneOf(names), _) => json!({"type": "string", "enum": names}),
-        (_, _) => json!({"type": "string"}),
-    }
+    if suffix == "_present" { json!({"type": "boolean"}) } else { single_value(kind) }
 }
 
 fn custom_keys() -> Parameter {
@@ -142,9 +123,11 @@ fn answer(act: Act, row: Value) -> Value {
         Act::Sql => wrapped(named("SqlResult"), "SqlMeta"),
         Act::Tables => wrapped(array(named("TableSummary")), "Meta"),
         Act::Schema => wrapped(named("DatabaseSchema"), "Meta"),
-        Act::List | Act::Search => wrapped(array(row), "PageMeta"),
+        Act::SearchAll => wrapped(array(named("FoundRecord")), "FoundMeta"),
+        Act::Batch => wrapped(array(named("BatchItem")), "BatchMeta"),
+        Act::List | Act::Stages | Act::Search => wrapped(array(row), "PageMeta"),
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
-        Act::Create | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
+        Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
         Act::Delete | Act::RemoveMember => wrapped(named("Deleted"), "Meta"),
         Act::AddMembers => wrapped(json!({"oneOf": [row.clone(), array(row)]}), "Meta"),
     }
@@ -154,7 +137,6 @@ fn answer(act: Act, row: Value) -> Value {
 fn schemas() -> Vec<(&'static str, Value)> {
     let text = |about: &str| json!({"type": "string", "description": about});
     let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
-    let texts = || json!({"type": "array", "items": {"type": "string"}});
     let with_meta = |properties: Value, required: Value| json!({"allOf": [{"$ref": "#/components/schemas/Meta"}, {"type": "object", "required": required, "properties": properties}]});
     let page = || {
         json!({
@@ -165,15 +147,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
     };
     let mut list_page = page();
     list_page["truncated"] = json!({"type": "boolean", "description": "True where the page was cut at 10 MiB."});
-    vec![
-        (
-            "Row",
-            json!({
-                "type": "object",
-                "additionalProperties": true,
-                "description": "A row: its columns and their values, as PostgreSQL's to_jsonb gives them.",
-            }),
-        ),
+    let mut schemas = shared::schemas();
+    schemas.extend([
         (
             "Meta",
             json!({
@@ -221,36 +196,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 },
             }),
         ),
-        (
-            "SqlRequest",
-            json!({
-                "type": "object",
-                "required": ["sql"],
-                "additionalProperties": false,
-                "properties": {
-                    "sql": {"type": "string", "minLength": 1, "description": "One statement, or up to 50 separated by semicolons. No BEGIN or COMMIT: a request is one transaction."},
-                    "params": {"type": ["array", "null"], "items": {}, "description": "The values of $1, $2 … of a single statement; any JSON value for any type."},
-                },
-                "examples": [{"sql": EXAMPLE_SQL, "params": ["%acme.com"]}],
-            }),
-        ),
-        (
-            "SqlResult",
-            json!({
-                "type": "object",
-                "required": ["columns", "rows", "rowCount", "command"],
-                "properties": {
-                    "columns": {"type": "array", "description": "The second column of a name is `name_2`.", "items": {
-                        "type": "object",
-                        "required": ["name", "type"],
-                        "properties": {"name": {"type": "string"}, "type": text("As PostgreSQL writes it: `timestamp with time zone`, `citext`, `integer[]`.")},
-                    }},
-                    "rows": {"type": "array", "items": {"$ref": "#/components/schemas/Row"}},
-                    "rowCount": {"type": "integer", "description": "Rows returned or affected."},
-                    "command": text("The command tag without counts: `SELECT`, `CREATE TABLE`."),
-                },
-            }),
-        ),
+        ("SqlResult", shared::sql_result(json!({}))),
         (
             "SqlMeta",
             with_meta(
@@ -258,55 +204,22 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 json!([]),
             ),
         ),
+        ("TableSummary", shared::table_summary(json!({}))),
+        ("DatabaseSchema", shared::database_schema(json!({}))),
         (
-            "TableSummary",
-            json!({
-                "type": "object",
-                "required": ["name", "kind", "estimated_rows"],
-                "properties": {"name": {"type": "string"}, "kind": {"type": "string", "enum": ["builtin", "custom"]}, "estimated_rows": {"type": "integer"}},
-            }),
+            "BatchMeta",
+            with_meta(
+                json!({"created": {"type": "integer"}, "updated": {"type": "integer"}, "failed": {"type": "integer"}}),
+                json!(["created", "updated", "failed"]),
+            ),
         ),
-        ("DatabaseSchema", database_schema(&texts)),
-        (
-            "NewMembers",
-            json!({
-                "oneOf": [
-                    {"type": "object", "required": ["member_id"], "additionalProperties": false, "properties": {"member_id": text("The id of one record.")}},
-                    {"type": "object", "required": ["member_ids"], "additionalProperties": false, "properties": {"member_ids": {
-                        "type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string"}, "description": "The ids of several."}}},
-                ],
-            }),
-        ),
-    ]
-}
-
-const EXAMPLE_SQL: &str = include_str!("example.sql").trim_ascii_end();
-
-fn database_schema(texts: &dyn Fn() -> Value) -> Value {
-    let object = |properties: Value| {
-        let names: Vec<&String> = properties.as_object().into_iter().flat_map(|it| it.keys()).collect();
-        json!({"type": "object", "required": names, "properties": properties})
-    };
-    let array = |items: Value| json!({"type": "array", "items": items});
-    let (text, text_or_null) = (json!({"type": "string"}), json!({"type": ["string", "null"]}));
-    object(json!({
-        "tables": array(object(json!({
-            "name": text,
-            "kind": {"type": "string", "enum": ["builtin", "custom"]},
-            "comment": text_or_null,
-            "columns": array(object(json!({
-                "name": text, "type": text, "nullable": {"type": "boolean"}, "default": text_or_null, "comment": text_or_null,
-            }))),
-            "primary_key": texts(),
-            "foreign_keys": array(object(json!({
-                "columns": texts(),
-                "references": object(json!({"table": text, "columns": texts()})),
-                "on_delete": {"type": "string", "enum": ["no action", "restrict", "cascade", "set null", "set default"]},
-            }))),
-            "indexes": array(object(json!({"name": text, "definition": text, "unique": {"type": "boolean"}}))),
-        }))),
-        "enums": array(object(json!({"name": text, "values": texts()}))),
-    }))
+        ("BatchItem", shared::batch_item(json!({"type": "object", "required": ["error", "message"], "properties": {
+            "error": text("The error's code."), "message": text("What is wrong with it."), "hint": text("What to do about it."),
+        }}))),
+        ("FoundMeta", with_meta(json!({"limit": {"type": "integer", "description": "The limit that held."}}), json!(["limit"]))),
+        ("FoundRecord", shared::found_record(json!({"object": {"type": "string", "description": "What kind of record it is."}}))),
+    ]);
+    schemas
 }
 
 /// The schema of an error, by its code.

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Map, Value, json};
 
-use crate::dialect::openapi::{Act, pascal, reference_to};
+use crate::dialect::openapi::{Act, Wire, header_name, pascal, reference_to};
 use crate::model::codes::{CODES, Code};
 use crate::model::entity::Entity;
 
@@ -20,8 +20,17 @@ const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
 /// Codes of paths whose table is not known beforehand.
 const ANY_TABLE: &[&str] = &["not_found", "forbidden", "no_primary_key", "method_not_allowed"];
 
-/// Codes of changes to a pipeline, which may be the default one.
-const DEFAULT_PIPELINE: &[&str] = &["cannot_delete_default"];
+/// Codes that changes to a built-in table may end in, beyond those of all tables.
+#[rustfmt::skip] // a table
+fn codes_of_table(act: Act, entity: &Entity) -> &'static [&'static str] {
+    match (entity.table, act) {
+        ("pipelines",       Act::Delete)               => &["cannot_delete_default", "pipeline_in_use"],
+        ("pipelines",       Act::Update)               => &["cannot_delete_default", "pipeline_in_use"],
+        ("pipeline_stages", Act::Delete | Act::Update) => &["stage_in_use"],
+        ("deals",           Act::Create | Act::Update) => &["unknown_stage"],
+        _                                              => &[],
+    }
+}
 
 /// The codes that an act may end in, on a built-in table or on any.
 #[rustfmt::skip] // a table
@@ -32,7 +41,11 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::Tables       => &[DATABASE],
         Act::Schema       => &[DATABASE],
         Act::List         => &[DATABASE, &["invalid_cursor"]],
+        Act::Stages       => &[DATABASE, &["invalid_cursor", "not_found"]],
         Act::Search       => &[DATABASE],
+        Act::SearchAll    => &[DATABASE],
+        Act::Batch        => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "batch_too_large"]],
+        Act::CreateStage  => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict"]],
         Act::Create       => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "conflict", "invalid_metadata"]],
         Act::Find         => &[DATABASE, &["not_found"]],
         Act::Update       => &[DATABASE, WRITE, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata"]],
@@ -46,8 +59,8 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         matches!(act, Act::List | Act::Create | Act::Find | Act::Update | Act::Delete | Act::Restore);
     let table: &[&str] = match entity {
         None if is_about_a_table => ANY_TABLE,
-        Some(entity) if entity.table == "pipelines" && matches!(act, Act::Update | Act::Delete) => DEFAULT_PIPELINE,
-        _ => &[],
+        Some(entity) => codes_of_table(act, entity),
+        None => &[],
     };
     move |code| ALWAYS.contains(&code) || table.contains(&code) || own.iter().any(|some| some.contains(&code))
 }
@@ -67,25 +80,25 @@ pub struct Responses {
 
 impl Responses {
     /// Adds an act's error responses to those of an operation.
-    pub fn add(&mut self, responses: &mut Map<String, Value>, act: Act, entity: Option<&Entity>) {
+    pub fn add(&mut self, responses: &mut Map<String, Value>, wire: &Wire, act: Act, entity: Option<&Entity>) {
         let may_end_in = codes(act, entity);
         let mut by_status: BTreeMap<u16, Vec<&'static Code>> = BTreeMap::new();
-        for code in CODES.iter().filter(|code| may_end_in(code.code)) {
+        for code in CODES.iter().filter(|code| may_end_in(code.code) && !wire.never.contains(&code.code)) {
             for status in code.statuses {
                 by_status.entry(*status).or_default().push(code);
             }
         }
         for (status, codes) in by_status {
-            responses.insert(status.to_string(), self.refer(status, &codes));
+            responses.insert(status.to_string(), self.refer(wire, status, &codes));
         }
     }
 
-    fn refer(&mut self, status: u16, codes: &[&'static Code]) -> Value {
+    fn refer(&mut self, wire: &Wire, status: u16, codes: &[&'static Code]) -> Value {
         self.codes.extend(codes.iter().map(|code| code.code));
         let names: Vec<String> = codes.iter().map(|code| pascal(code.code)).collect();
         let name = format!("{}{status}", names.join("Or"));
         let reference = reference_to("responses", &name);
-        self.written.entry(name).or_insert_with(|| response(status, codes));
+        self.written.entry(name).or_insert_with(|| response(wire, status, codes));
         reference
     }
 
@@ -100,12 +113,16 @@ impl Responses {
     }
 }
 
-fn response(status: u16, codes: &[&Code]) -> Value {
+fn response(wire: &Wire, status: u16, codes: &[&Code]) -> Value {
     let about: Vec<String> = codes.iter().map(|code| format!("`{}`: {}", code.code, code.about)).collect();
     let mut schemas: Vec<Value> = codes.iter().map(|code| reference_to("schemas", &schema_name(code))).collect();
     let schema = if schemas.len() == 1 { schemas.remove(0) } else { json!({"oneOf": schemas}) };
     let mut headers = Map::new();
     headers.insert("X-Request-Id".into(), reference_to("headers", "request_id"));
+    // Without a key there is no dialect whose version could be said.
+    if let Some(versions) = wire.versions.filter(|_| status != 401) {
+        headers.insert(header_name(versions), reference_to("headers", "version"));
+    }
     let own = match status {
         401 => Some(("WWW-Authenticate", "authenticate")),
         405 => Some(("Allow", "allow")),

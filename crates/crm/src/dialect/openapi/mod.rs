@@ -3,24 +3,31 @@
 //!
 //! Nothing here knows one dialect from another: what they differ in is the [`Reference`] that each of them has.
 
+mod endpoints;
 mod faults;
 mod operation;
 mod schema;
+pub mod shared;
+pub mod yaml;
 
 use serde_json::{Map, Value, json};
 
+use crate::dialect::Versions;
 use crate::model::call::Method;
 use crate::model::codes::Code;
 use crate::model::entity::{ENTITIES, Entity};
 
+pub use endpoints::ENDPOINTS;
 pub use operation::subjects;
-pub use schema::example_of;
+pub use schema::{example_of, single_value};
 
 /// What a dialect's documentation is written from.
 #[derive(Debug)]
 pub struct Reference {
     /// The name of the API.
     pub title: &'static str,
+    /// Where its keys come from, in one or two sentences.
+    pub key: &'static str,
     /// What everybody has to know, in Markdown.
     pub about: &'static str,
     /// Every path and method, in reading order.
@@ -46,6 +53,19 @@ pub struct Endpoint {
     pub act: Act,
     /// One or two sentences.
     pub about: &'static str,
+    /// The built-in table that it leads to by another name.
+    pub alias: Option<&'static Alias>,
+}
+
+/// Another name of a built-in table's records.
+#[derive(Debug)]
+pub struct Alias {
+    /// The table.
+    pub table: &'static str,
+    /// What one of its records is called, for names of operations.
+    pub one: &'static str,
+    /// What several are called.
+    pub many: &'static str,
 }
 
 /// What an endpoint does.
@@ -56,8 +76,12 @@ pub enum Act {
     Sql,
     Tables,
     Schema,
+    SearchAll,
+    Batch,
     List,
     Search,
+    Stages,
+    CreateStage,
     Create,
     Find,
     Update,
@@ -83,6 +107,16 @@ pub struct Wire {
     pub schemas: fn() -> Vec<(&'static str, Value)>,
     /// The schema of an error with this code.
     pub fault: fn(&Code) -> Value,
+    /// Codes that no request in the dialect ends in.
+    pub never: &'static [&'static str],
+    /// The field in which a record says what it is.
+    pub object: Option<&'static str>,
+    /// Where the id of a new record stands in the answer, as a JSON pointer.
+    pub new_id: &'static str,
+    /// The parameter that names what is shown with a record; all of it where there is none.
+    pub expand: Option<&'static str>,
+    /// The versions that requests may ask for.
+    pub versions: Option<&'static Versions>,
 }
 
 /// A query parameter.
@@ -125,16 +159,16 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
         "externalDocs": {"description": "The same for people to read", "url": format!("{base_url}/docs")},
         "servers": [{"url": base_url}],
         "security": [{"apiKey": []}],
-        "tags": tags(),
+        "tags": tags(reference),
         "paths": paths,
         "components": {
             "securitySchemes": {"apiKey": {
                 "type": "http",
                 "scheme": "bearer",
-                "description": "An API key. POST /v1/workspaces gives the first one, without sign-up.",
+                "description": reference.key,
             }},
-            "parameters": parameters(),
-            "headers": headers(),
+            "parameters": parameters(&reference.wire),
+            "headers": headers(&reference.wire),
             "responses": responses.written(),
             "schemas": schemas,
         },
@@ -146,12 +180,19 @@ const WORKSPACE_TAG: &str = "workspaces";
 const SQL_TAG: &str = "sql";
 const OWN_TAG: &str = "your own tables";
 
-fn tags() -> Value {
+const SEARCH_TAG: &str = "search";
+
+fn tags(reference: &Reference) -> Value {
     let fixed = |name: &str, about: &str| json!({"name": name, "description": about});
+    let signs_up = reference.endpoints.iter().any(|endpoint| endpoint.act == Act::SignUp);
+    let workspace = fixed(WORKSPACE_TAG, "Where everything lives: a PostgreSQL database of its own.");
     let mut tags = vec![
-        fixed(WORKSPACE_TAG, "Where everything lives: a PostgreSQL database of its own."),
         fixed(SQL_TAG, "Raw SQL on the workspace's database, and what is in it."),
+        fixed(SEARCH_TAG, "Full text over several tables."),
     ];
+    if signs_up {
+        tags.insert(0, workspace);
+    }
     tags.extend(ENTITIES.iter().map(|entity| fixed(entity.table, entity.about)));
     tags.push(fixed(
         OWN_TAG,
@@ -172,14 +213,15 @@ fn schemas(reference: &Reference, responses: &faults::Responses) -> Value {
     for code in crate::model::codes::CODES.iter().filter(|code| responses.have(code)) {
         schemas.insert(faults::schema_name(code), (reference.wire.fault)(code));
     }
+    schemas.insert("PipelineStageNew".into(), schema::new_stage(&reference.wire));
     Value::Object(schemas)
 }
 
-fn parameters() -> Value {
+fn parameters(wire: &Wire) -> Value {
     let query = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "description": about, "schema": schema});
     let header = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "header", "description": about, "schema": schema});
     let said = || json!({"type": "string"});
-    json!({
+    let mut parameters = json!({
         "limit": query("limit", json!({"type": "integer", "minimum": 1, "default": 50}),
             "Rows a page has at most. Above 200 it is taken as 200."),
         "cursor": query("cursor", json!({"type": "string"}),
@@ -193,13 +235,23 @@ fn parameters() -> Value {
         "agent": header("X-Agent", said(), "Who is calling; its first 500 bytes are kept with every activity entry that the request causes."),
         "run_id": header("X-Run-Id", said(), "The run that the request belongs to; kept likewise."),
         "reason": header("X-Reason", said(), "Why it is made; kept likewise."),
-    })
+    });
+    if let Some(versions) = wire.versions {
+        let schema = json!({"type": "string", "enum": versions.known, "default": versions.newest()});
+        parameters["version"] = header(&header_name(versions), schema, "The version of the API that the answer is to be in.");
+    }
+    parameters
 }
 
-fn headers() -> Value {
+/// `relm-version` as documentation writes it: `Relm-Version`.
+fn header_name(versions: &Versions) -> String {
+    versions.header.split('-').map(pascal).collect::<Vec<_>>().join("-")
+}
+
+fn headers(wire: &Wire) -> Value {
     let header = |schema: Value, about: &str, required: bool| json!({"description": about, "required": required, "schema": schema});
     let number = || json!({"type": "integer", "minimum": 0});
-    json!({
+    let mut headers = json!({
         "request_id": header(json!({"type": "string"}), "The request's id, `req_…`, to report when something is wrong.", true),
         "rate_limit": header(number(), "Requests that the key may make a minute.", true),
         "rate_remaining": header(number(), "How many of them are left.", true),
@@ -209,7 +261,12 @@ fn headers() -> Value {
             "Whether this is the stored answer to an earlier request with the same Idempotency-Key.", false),
         "allow": header(json!({"type": "string"}), "The methods that the path has.", true),
         "authenticate": header(json!({"type": "string"}), "How to authenticate: `Bearer`.", true),
-    })
+    });
+    if let Some(versions) = wire.versions {
+        let schema = json!({"type": "string", "enum": versions.known});
+        headers["version"] = header(schema, "The version of the API that the answer is in.", true);
+    }
+    headers
 }
 
 /// `pipeline_stage` as `PipelineStage`.

@@ -5,12 +5,16 @@ use serde_json::{Map, Value, json};
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
-    Act, Endpoint, OWN_TAG, Parameter, Reference, SQL_TAG, Style, WORKSPACE_TAG, Wire, pascal, reference_to,
+    Act, Alias, Endpoint, OWN_TAG, Parameter, Reference, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire, header_name, pascal,
+    reference_to,
 };
 use crate::model::entity::{ENTITIES, Entity, Order, RELATED_ROWS, by_table};
 
 /// The built-in tables that an endpoint is about, and whether tables of the workspace's own are among its subjects too.
 pub fn subjects(endpoint: &Endpoint) -> (Vec<&'static Entity>, bool) {
+    if let Some(alias) = endpoint.alias {
+        return (by_table(alias.table).into_iter().collect(), false);
+    }
     if !endpoint.path.contains("{table}") {
         let table = endpoint.path.split('/').nth(2).unwrap_or_default();
         return (by_table(table).into_iter().collect(), false);
@@ -49,9 +53,9 @@ pub fn paths(reference: &Reference, responses: &mut Responses) -> Value {
 fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, responses: &mut Responses) -> Value {
     let act = endpoint.act;
     let mut operation = Map::new();
-    operation.insert("operationId".into(), operation_id(act, entity).into());
-    operation.insert("summary".into(), summary(act, entity).into());
-    operation.insert("description".into(), description(endpoint, entity).into());
+    operation.insert("operationId".into(), operation_id(act, entity, endpoint.alias).into());
+    operation.insert("summary".into(), summary(act, entity, endpoint.alias).into());
+    operation.insert("description".into(), description(wire, endpoint, entity).into());
     operation.insert("tags".into(), json!([tag(act, entity)]));
     let parameters = parameters(wire, endpoint, entity);
     if !parameters.is_empty() {
@@ -62,8 +66,13 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
         operation.insert("requestBody".into(), body);
     }
     let mut answers = Map::new();
-    answers.insert(status(act).to_string(), answer(wire, act, entity));
-    responses.add(&mut answers, act, entity);
+    answers.insert(status(act).to_string(), answer(wire, endpoint, entity));
+    if act == Act::Create && entity.is_some_and(|entity| entity.table == "associations") {
+        let mut there = answer(wire, endpoint, entity);
+        there["description"] = "It was there already; the one that is.".into();
+        answers.insert("200".into(), there);
+    }
+    responses.add(&mut answers, wire, act, entity);
     operation.insert("responses".into(), Value::Object(answers));
     if act == Act::SignUp {
         operation.insert("security".into(), json!([]));
@@ -74,13 +83,17 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
 /// The status of success.
 fn status(act: Act) -> u16 {
     match act {
-        Act::SignUp | Act::Create | Act::AddMembers => 201,
+        Act::SignUp | Act::Create | Act::CreateStage | Act::AddMembers => 201,
         _ => 200,
     }
 }
 
-fn answer(wire: &Wire, act: Act, entity: Option<&Entity>) -> Value {
+fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
+    let act = endpoint.act;
     let mut headers = Map::new();
+    if let Some(versions) = wire.versions {
+        headers.insert(header_name(versions), reference_to("headers", "version"));
+    }
     headers.insert("X-Request-Id".into(), reference_to("headers", "request_id"));
     if act != Act::SignUp {
         for (name, header) in [("Limit", "rate_limit"), ("Remaining", "rate_remaining"), ("Reset", "rate_reset")] {
@@ -90,7 +103,7 @@ fn answer(wire: &Wire, act: Act, entity: Option<&Entity>) -> Value {
     if is_keyed(act) {
         headers.insert("Idempotent-Replayed".into(), reference_to("headers", "replayed"));
     }
-    let schema = (wire.answer)(act, row_schema(act, entity));
+    let schema = (wire.answer)(act, row_schema(wire, act, entity));
     let mut answer = json!({
         "description": if status(act) == 201 { "Done; what was made." } else { "Done." },
         "headers": headers,
@@ -98,7 +111,7 @@ fn answer(wire: &Wire, act: Act, entity: Option<&Entity>) -> Value {
     });
     if act == Act::Create {
         let one =
-            |act| json!({"operationId": operation_id(act, entity), "parameters": {"id": "$response.body#/data/id"}});
+            |act| json!({"operationId": operation_id(act, entity, endpoint.alias), "parameters": {"id": format!("$response.body#{}", wire.new_id)}});
         answer["links"] = json!({"get": one(Act::Find), "update": one(Act::Update), "delete": one(Act::Delete)});
     }
     answer
@@ -106,7 +119,7 @@ fn answer(wire: &Wire, act: Act, entity: Option<&Entity>) -> Value {
 
 /// Whether an Idempotency-Key counts.
 fn is_keyed(act: Act) -> bool {
-    matches!(act, Act::Sql | Act::Create | Act::Restore | Act::AddMembers)
+    matches!(act, Act::Sql | Act::Create | Act::CreateStage | Act::Batch | Act::Restore | Act::AddMembers)
 }
 
 fn writes(act: Act) -> bool {
@@ -120,6 +133,8 @@ fn body(act: Act, entity: Option<&Entity>) -> Option<(Value, bool)> {
     };
     Some(match act {
         Act::Create => (own("Create"), true),
+        Act::CreateStage => (own("New"), true),
+        Act::Batch => (reference_to("schemas", "NewBatch"), true),
         Act::Update => (own("Patch"), true),
         Act::Sql => (reference_to("schemas", "SqlRequest"), true),
         Act::AddMembers => (reference_to("schemas", "NewMembers"), true),
@@ -146,19 +161,30 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
             }
             parameters.extend((wire.filters)(entity).into_iter().map(query_parameter));
         }
-        Act::ListRows => parameters.extend(["limit", "cursor"].map(shared)),
-        Act::Search => {
+        Act::ListRows | Act::Stages => parameters.extend(["limit", "cursor"].map(shared)),
+        Act::Search | Act::SearchAll => {
             let words = json!({"name": "q", "in": "query", "required": true, "schema": {"type": "string", "minLength": 1},
                 "description": "A few words. Case, accents and small typos do not matter; parts of words are found."});
             parameters.extend([words, shared("limit")]);
         }
-        Act::Find if entity.is_none_or(|entity| entity.stamped) => {
-            parameters.extend(["include_deleted", "only_deleted"].map(shared));
+        Act::Find => {
+            if entity.is_none_or(|entity| entity.stamped) {
+                parameters.extend(["include_deleted", "only_deleted"].map(shared));
+            }
+            if let (Some(expand), Some(names)) = (wire.expand, entity.map(|entity| relations(wire, entity)).filter(|it| !it.is_empty())) {
+                let items = json!({"type": "string", "enum": names});
+                parameters.push(json!({"name": expand, "in": "query", "explode": false,
+                    "schema": {"type": "array", "items": items, "minItems": 1},
+                    "description": "What is shown with it: any of these, separated by commas."}));
+            }
         }
         Act::Delete => parameters
             .push(json!({"name": "hard", "in": "query", "schema": {"type": "boolean", "default": false},
             "description": "Remove it for good instead of hiding it. Refused while other records refer to it."})),
         _ => {}
+    }
+    if wire.versions.is_some() {
+        parameters.push(shared("version"));
     }
     if is_keyed(act) {
         parameters.push(shared("idempotency_key"));
@@ -169,11 +195,20 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
     parameters
 }
 
+/// The keys under which related rows are shown with a record.
+fn relations(wire: &Wire, entity: &Entity) -> Vec<&'static str> {
+    let one = entity.to_one.iter().map(|relation| (wire.column)(entity, relation.key));
+    one.chain(entity.to_many.iter().map(|relation| relation.key)).collect()
+}
+
 fn path_parameter(wire: &Wire, name: &str, entity: Option<&Entity>) -> Value {
     let (about, example) = match (name, entity) {
         ("table", _) => {
             ("The name of a table or view in the workspace, as `GET /v1/tables` lists it.".into(), "projects".into())
         }
+        ("key", _) => ("The pipeline's key, or its id.".into(), "sales".to_owned()),
+        ("stage_key", _) => ("The stage's key, or its id.".into(), "qualified".to_owned()),
+        ("id", Some(entity)) if entity.table == "pipelines" => ("The pipeline's key, or its id.".into(), "sales".to_owned()),
         ("id", Some(entity)) => (format!("The {}'s id.", entity.name.replace('_', " ")), schema::id_of(wire, entity)),
         ("id", None) => ("The row's primary key.".into(), "1".to_owned()),
         _ => (
@@ -202,23 +237,29 @@ fn tag(act: Act, entity: Option<&Entity>) -> &'static str {
     match (act, entity) {
         (Act::SignUp, _) => WORKSPACE_TAG,
         (Act::Sql | Act::Tables | Act::Schema, _) => SQL_TAG,
+        (Act::SearchAll, _) => SEARCH_TAG,
         (_, Some(entity)) => ENTITIES.iter().find(|it| it.table == entity.table).map_or(OWN_TAG, |it| it.table),
         (_, None) => OWN_TAG,
     }
 }
 
 /// `listContacts`, `getPipelineStage`, `createRow`.
-fn operation_id(act: Act, entity: Option<&Entity>) -> String {
-    let one = entity.map_or("Row".into(), |entity| pascal(entity.name));
-    let many = entity.map_or("Rows".into(), |entity| pascal(entity.table));
+fn operation_id(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
+    let names = |entity: &Entity| (pascal(entity.name), pascal(entity.table));
+    let (one, many) = match alias {
+        Some(alias) => (alias.one.to_owned(), alias.many.to_owned()),
+        None => entity.map_or(("Row".into(), "Rows".into()), names),
+    };
     match act {
         Act::SignUp => "createWorkspace".into(),
         Act::Sql => "runSql".into(),
         Act::Tables => "listTables".into(),
         Act::Schema => "getSchema".into(),
-        Act::List => format!("list{many}"),
+        Act::SearchAll => "search".into(),
+        Act::Batch => format!("batch{many}"),
+        Act::List | Act::Stages => format!("list{many}"),
         Act::Search => format!("search{many}"),
-        Act::Create => format!("create{one}"),
+        Act::Create | Act::CreateStage => format!("create{one}"),
         Act::Find => format!("get{one}"),
         Act::Update => format!("update{one}"),
         Act::Delete => format!("delete{one}"),
@@ -229,18 +270,23 @@ fn operation_id(act: Act, entity: Option<&Entity>) -> String {
     }
 }
 
-fn summary(act: Act, entity: Option<&Entity>) -> String {
-    let one = entity.map_or("row".into(), |entity| entity.name.replace('_', " "));
-    let many = entity.map_or("rows of a table of your own".into(), |entity| entity.table.replace('_', " "));
+fn summary(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
+    let names = |entity: &Entity| (entity.name.replace('_', " "), entity.table.replace('_', " "));
+    let (one, many) = match alias {
+        Some(alias) => (spaced(alias.one), spaced(alias.many)),
+        None => entity.map_or(("row".into(), "rows of a table of your own".into()), names),
+    };
     let article = if one.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match act {
         Act::SignUp => "Make a workspace and its first key".into(),
         Act::Sql => "Run SQL".into(),
         Act::Tables => "List the workspace's tables".into(),
         Act::Schema => "Describe every table: columns, keys, indexes".into(),
-        Act::List => format!("List {many}"),
+        Act::SearchAll => "Search contacts, companies, deals and activities".into(),
+        Act::Batch => format!("Create or update many {many}"),
+        Act::List | Act::Stages => format!("List {many}"),
         Act::Search => format!("Search {many}"),
-        Act::Create => format!("Create {article} {one}"),
+        Act::Create | Act::CreateStage => format!("Create {article} {one}"),
         Act::Find => format!("Get {article} {one}"),
         Act::Update => format!("Change {article} {one}"),
         Act::Delete => format!("Delete {article} {one}"),
@@ -251,9 +297,22 @@ fn summary(act: Act, entity: Option<&Entity>) -> String {
     }
 }
 
-fn description(endpoint: &Endpoint, entity: Option<&Entity>) -> String {
+/// `StagesOfPipeline` as `stages of pipeline`.
+fn spaced(name: &str) -> String {
+    let mut words = String::with_capacity(name.len() + 4);
+    for character in name.chars() {
+        if character.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(character.to_ascii_lowercase());
+    }
+    words
+}
+
+fn description(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> String {
     let mut text = endpoint.about.to_owned();
     match (endpoint.act, entity) {
+        _ if endpoint.alias.is_some() => {}
         (Act::List, Some(entity)) => {
             text = format!(
                 "{} {text} {}",
@@ -267,11 +326,14 @@ fn description(endpoint: &Endpoint, entity: Option<&Entity>) -> String {
             );
         }
         (Act::Find, Some(entity)) => {
-            let one = entity.to_one.iter().map(|relation| relation.key);
-            let keys: Vec<&str> = one.chain(entity.to_many.iter().map(|relation| relation.key)).collect();
+            let keys = relations(wire, entity);
             text = format!("One {}.", entity.name.replace('_', " "));
             if !keys.is_empty() {
-                text = format!("{text} With it: `{}`.", keys.join("`, `"));
+                let keys = keys.join("`, `");
+                text = match wire.expand {
+                    Some(expand) => format!("{text} With it, where `{expand}` names them: `{keys}`."),
+                    None => format!("{text} With it: `{keys}`."),
+                };
             }
             if entity.to_many.iter().any(|it| matches!(it.link, crate::model::entity::Link::Theirs(_))) {
                 text = format!("{text} Of those the {RELATED_ROWS} newest.");

@@ -12,7 +12,7 @@ const EXAMPLE_ULID: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
 pub fn add_entity(schemas: &mut Map<String, Value>, wire: &Wire, entity: &Entity) {
     let name = pascal(entity.name);
     schemas.insert(name.clone(), record(wire, entity));
-    if let Some(expanded) = expanded(entity) {
+    if let Some(expanded) = expanded(wire, entity) {
         schemas.insert(format!("{name}Detail"), expanded);
     }
     if entity.writable {
@@ -22,11 +22,11 @@ pub fn add_entity(schemas: &mut Map<String, Value>, wire: &Wire, entity: &Entity
 }
 
 /// The schema of what an act answers with, before it is wrapped.
-pub fn row_schema(act: Act, entity: Option<&Entity>) -> Value {
+pub fn row_schema(wire: &Wire, act: Act, entity: Option<&Entity>) -> Value {
     let Some(entity) = entity else { return reference_to("schemas", "Row") };
     let name = pascal(entity.name);
     match act {
-        Act::Find if expanded(entity).is_some() => reference_to("schemas", &format!("{name}Detail")),
+        Act::Find if expanded(wire, entity).is_some() => reference_to("schemas", &format!("{name}Detail")),
         Act::Search => json!({"allOf": [
             reference_to("schemas", &name),
             {"type": "object", "required": ["score"], "properties": {"score": {"type": "number",
@@ -45,6 +45,10 @@ fn record(wire: &Wire, entity: &Entity) -> Value {
         let name = (wire.column)(entity, field.name);
         properties.insert(name.into(), described(wire, &field, value(&field)));
         example.insert(name.into(), example_value(wire, &field));
+        if let (Some(object), "id") = (wire.object, field.name) {
+            properties.insert(object.into(), json!({"type": "string", "const": entity.name, "description": "What it is."}));
+            example.insert(object.into(), entity.name.into());
+        }
     }
     let names: Vec<&String> = properties.keys().collect();
     json!({
@@ -57,11 +61,11 @@ fn record(wire: &Wire, entity: &Entity) -> Value {
 }
 
 /// A record with what belongs to it.
-fn expanded(entity: &Entity) -> Option<Value> {
+fn expanded(wire: &Wire, entity: &Entity) -> Option<Value> {
     let schema_of = |table: &str| reference_to("schemas", &pascal(by_table(table).map_or("row", |entity| entity.name)));
     let one = entity.to_one.iter().map(|relation| {
         (
-            relation.key,
+            (wire.column)(entity, relation.key),
             json!({"description": "What it refers to; null where it refers to none.",
             "oneOf": [schema_of(relation.table), {"type": "null"}]}),
         )
@@ -77,7 +81,7 @@ fn expanded(entity: &Entity) -> Option<Value> {
     }
     Some(json!({"allOf": [
         reference_to("schemas", &pascal(entity.name)),
-        {"type": "object", "required": keys, "properties": related},
+        {"type": "object", "required": if wire.expand.is_none() { keys } else { Vec::new() }, "properties": related},
     ]}))
 }
 
@@ -108,6 +112,22 @@ fn written(wire: &Wire, entity: &Entity, new: bool) -> Value {
     }
     if new {
         schema["examples"] = json!([Value::Object(example_of(wire, entity))]);
+    }
+    schema
+}
+
+/// A body that makes a stage of the pipeline that the path names.
+pub fn new_stage(wire: &Wire) -> Value {
+    let Some(entity) = by_table("pipeline_stages") else { return json!({}) };
+    let mut schema = written(wire, entity, true);
+    if let Some(properties) = schema["properties"].as_object_mut() {
+        properties.remove("pipeline");
+    }
+    if let Some(required) = schema["required"].as_array_mut() {
+        required.retain(|name| name != "pipeline");
+    }
+    if let Some(example) = schema.pointer_mut("/examples/0").and_then(Value::as_object_mut) {
+        example.remove("pipeline");
     }
     schema
 }
@@ -167,6 +187,19 @@ pub fn value(field: &Field) -> Value {
         }
     }
     schema
+}
+
+/// The schema of a value to compare a column of this kind with.
+pub fn single_value(kind: FieldKind) -> Value {
+    match kind {
+        FieldKind::Bool => json!({"type": "boolean"}),
+        FieldKind::Integer => json!({"type": "integer", "format": "int64"}),
+        FieldKind::SmallInteger => json!({"type": "integer", "format": "int32"}),
+        FieldKind::Date => json!({"type": "string", "format": "date"}),
+        FieldKind::Time => json!({"type": "string", "format": "date-time"}),
+        FieldKind::OneOf(names) => json!({"type": "string", "enum": names}),
+        _ => json!({"type": "string"}),
+    }
 }
 
 fn described(wire: &Wire, field: &Field, mut schema: Value) -> Value {

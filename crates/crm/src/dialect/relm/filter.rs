@@ -14,7 +14,9 @@ pub struct Operator {
     pub name: &'static str,
     /// What it means.
     pub op: Op,
-    /// What it means, as Markdown.
+    /// How it is written.
+    pub shape: &'static str,
+    /// What it comes to, as Markdown.
     pub meaning: &'static str,
     /// What must hold of the field, in words that follow its name.
     pub about: &'static str,
@@ -23,16 +25,16 @@ pub struct Operator {
 /// Every operator: the seed's, and two without which neither null nor arrays could be asked for.
 #[rustfmt::skip] // a table
 pub const OPERATORS: &[Operator] = &[
-    Operator { name: "eq",      op: Op::Eq,       meaning: "`field = v`; the same as `?field=v`",              about: "is this" },
-    Operator { name: "neq",     op: Op::Neq,      meaning: "`field <> v`, or the field is null",               about: "is something else, or null" },
-    Operator { name: "gt",      op: Op::Gt,       meaning: "`field > v`",                                      about: "is more or later than this" },
-    Operator { name: "gte",     op: Op::Gte,      meaning: "`field >= v`",                                     about: "is this, more or later" },
-    Operator { name: "lt",      op: Op::Lt,       meaning: "`field < v`",                                      about: "is less or earlier than this" },
-    Operator { name: "lte",     op: Op::Lte,      meaning: "`field <= v`",                                     about: "is this, less or earlier" },
-    Operator { name: "ilike",   op: Op::Contains, meaning: "contains the text, ignoring case; `%` and `_` are taken literally", about: "contains this text, ignoring case" },
-    Operator { name: "in",      op: Op::In,       meaning: "is one of `v1,v2`; a value with a comma in double quotes", about: "is one of these" },
-    Operator { name: "present", op: Op::Present,  meaning: "has a value (`true`) or is null (`false`)",        about: "has a value (true) or is null (false)" },
-    Operator { name: "has",     op: Op::Has,      meaning: "the array has this among its values",              about: "has this among its values" },
+    Operator { name: "eq",      op: Op::Eq,       shape: "?filter[field][eq]=v",               meaning: "`field = v`; the same as `?field=v`",                               about: "is this" },
+    Operator { name: "neq",     op: Op::Neq,      shape: "?filter[field][neq]=v",              meaning: "`field <> v`, or the field is null",                                about: "is something else, or null" },
+    Operator { name: "gt",      op: Op::Gt,       shape: "?filter[field][gt]=v",               meaning: "`field > v`",                                                       about: "is more or later than this" },
+    Operator { name: "gte",     op: Op::Gte,      shape: "?filter[field][gte]=v",              meaning: "`field >= v`",                                                      about: "is this, more or later" },
+    Operator { name: "lt",      op: Op::Lt,       shape: "?filter[field][lt]=v",               meaning: "`field < v`",                                                       about: "is less or earlier than this" },
+    Operator { name: "lte",     op: Op::Lte,      shape: "?filter[field][lte]=v",              meaning: "`field <= v`",                                                      about: "is this, less or earlier" },
+    Operator { name: "ilike",   op: Op::Contains, shape: "?filter[field][ilike]=v",            meaning: "contains the text, ignoring case; `%` and `_` are taken literally", about: "contains this text, ignoring case" },
+    Operator { name: "in",      op: Op::In,       shape: "?filter[field][in]=v1,v2",           meaning: "is one of `v1,v2`; a value with a comma in double quotes",          about: "is one of these" },
+    Operator { name: "present", op: Op::Present,  shape: "?filter[field][present]=true|false", meaning: "has a value (`true`) or is null (`false`)",                         about: "has a value (true) or is null (false)" },
+    Operator { name: "has",     op: Op::Has,      shape: "?filter[field][has]=v",              meaning: "the array has this among its values",                               about: "has this among its values" },
 ];
 
 /// Whether a field of this kind is usefully compared so. More is taken than documentation offers.

@@ -4,19 +4,22 @@ pub mod filter;
 pub mod names;
 mod read;
 mod record;
+pub mod reference;
 mod show;
 
-use crate::dialect::agentcrm::AGENTCRM;
 use crate::dialect::{Dialect, Versions, route};
+
+/// Relm's versions.
+pub static VERSIONS: Versions = Versions { header: "relm-version", known: &["2026-07-02"] };
 
 /// Relm's dialect.
 pub static RELM: Dialect = Dialect {
     name: "relm",
     key_prefixes: &["sk_live_", "sk_test_"],
-    versions: Some(&Versions { header: "relm-version", known: &["2026-07-02"] }),
+    versions: Some(&VERSIONS),
     read: read::read,
     methods: route::methods,
     show: show::show,
     show_fault: show::show_fault,
-    reference: AGENTCRM.reference,
+    reference: &reference::REFERENCE,
 };

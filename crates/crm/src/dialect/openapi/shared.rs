@@ -1,0 +1,140 @@
+//! Schemas that both dialects have: what requests send, and what answers are made of. Where a dialect says more, it hands
+//! in the properties.
+
+use serde_json::{Map, Value, json};
+
+use crate::dialect::openapi::reference_to;
+
+/// A statement that shows what SQL is for.
+const EXAMPLE_SQL: &str = include_str!("example.sql").trim_ascii_end();
+
+/// What requests send, and rows of tables that nobody has described.
+pub fn schemas() -> Vec<(&'static str, Value)> {
+    let text = |about: &str| json!({"type": "string", "description": about});
+    vec![
+        (
+            "Row",
+            json!({
+                "type": "object",
+                "additionalProperties": true,
+                "description": "A row: its columns and their values, as PostgreSQL's to_jsonb gives them.",
+            }),
+        ),
+        (
+            "SqlRequest",
+            json!({
+                "type": "object",
+                "required": ["sql"],
+                "additionalProperties": false,
+                "properties": {
+                    "sql": {"type": "string", "minLength": 1, "description": "One statement, or up to 50 separated by semicolons. No BEGIN or COMMIT: a request is one transaction."},
+                    "params": {"type": ["array", "null"], "items": {}, "description": "The values of $1, $2 … of a single statement; any JSON value for any type."},
+                },
+                "examples": [{"sql": EXAMPLE_SQL, "params": ["%acme.com"]}],
+            }),
+        ),
+        (
+            "NewMembers",
+            json!({
+                "oneOf": [
+                    {"type": "object", "required": ["member_id"], "additionalProperties": false, "properties": {"member_id": text("The id of one record.")}},
+                    {"type": "object", "required": ["member_ids"], "additionalProperties": false, "properties": {"member_ids": {
+                        "type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string"}, "description": "The ids of several."}}},
+                ],
+            }),
+        ),
+        (
+            "NewBatch",
+            json!({
+                "type": "object",
+                "required": ["contacts"],
+                "additionalProperties": false,
+                "properties": {
+                    "contacts": {"type": "array", "maxItems": 500, "items": reference_to("schemas", "ContactCreate")},
+                    "dedup_on": {"type": ["array", "null"], "items": {"type": "string"}, "description": "The fields by which a contact is known again; `[\"email\"]` where left out."},
+                },
+                "examples": [{"contacts": [{"email": "a@x.com"}, {"email": "b@x.com"}], "dedup_on": ["email"]}],
+            }),
+        ),
+    ]
+}
+
+/// An object with these properties, all required, after those that the dialect hands in.
+fn object(more: Value, properties: Value) -> Value {
+    let properties: Map<String, Value> =
+        [more, properties].into_iter().filter_map(|it| it.as_object().cloned()).flatten().collect();
+    let names: Vec<&String> = properties.keys().collect();
+    json!({"type": "object", "required": names, "properties": properties})
+}
+
+fn array(items: Value) -> Value {
+    json!({"type": "array", "items": items})
+}
+
+/// A result of raw SQL.
+pub fn sql_result(more: Value) -> Value {
+    let kind = "As PostgreSQL writes it: `timestamp with time zone`, `citext`, `integer[]`.";
+    let column = object(json!({}), json!({"name": {"type": "string"}, "type": {"type": "string", "description": kind}}));
+    object(
+        more,
+        json!({
+            "columns": {"type": "array", "description": "The second column of a name is `name_2`.", "items": column},
+            "rows": array(reference_to("schemas", "Row")),
+            "rowCount": {"type": "integer", "description": "Rows returned or affected."},
+            "command": {"type": "string", "description": "The command tag without counts: `SELECT`, `CREATE TABLE`."},
+        }),
+    )
+}
+
+/// A table or view in the list of them.
+pub fn table_summary(more: Value) -> Value {
+    let kind = json!({"type": "string", "enum": ["builtin", "custom"]});
+    object(more, json!({"name": {"type": "string"}, "kind": kind, "estimated_rows": {"type": "integer"}}))
+}
+
+/// What became of one record of a batch; `error` is the schema of a fault within it.
+pub fn batch_item(error: Value) -> Value {
+    json!({
+        "type": "object",
+        "required": ["index", "status"],
+        "properties": {
+            "index": {"type": "integer", "description": "Its place in the request, from 0."},
+            "status": {"type": "string", "enum": ["created", "updated", "error"]},
+            "contact": reference_to("schemas", "Contact"),
+            "error": error,
+        },
+    })
+}
+
+/// A record that a search in several tables found.
+pub fn found_record(more: Value) -> Value {
+    let score = json!({"type": "number", "description": "How well the record fits, from 0 to 1; the best comes first."});
+    let tables = ["Contact", "Company", "Deal", "Activity"].map(|name| reference_to("schemas", name));
+    json!({"allOf": [{"anyOf": tables}, object(more, json!({"score": score}))]})
+}
+
+/// The whole schema of the workspace's database.
+pub fn database_schema(more: Value) -> Value {
+    let plain = |properties: Value| object(json!({}), properties);
+    let texts = || array(json!({"type": "string"}));
+    let (text, text_or_null) = (json!({"type": "string"}), json!({"type": ["string", "null"]}));
+    let column = plain(json!({
+        "name": text, "type": text, "nullable": {"type": "boolean"}, "default": text_or_null, "comment": text_or_null,
+    }));
+    let foreign_key = plain(json!({
+        "columns": texts(),
+        "references": plain(json!({"table": text, "columns": texts()})),
+        "on_delete": {"type": "string", "enum": ["no action", "restrict", "cascade", "set null", "set default"]},
+    }));
+    let table = plain(json!({
+        "name": text,
+        "kind": {"type": "string", "enum": ["builtin", "custom"]},
+        "comment": text_or_null,
+        "columns": array(column),
+        "primary_key": texts(),
+        "foreign_keys": array(foreign_key),
+        "indexes": array(plain(json!({"name": text, "definition": text, "unique": {"type": "boolean"}}))),
+    }));
+    let enumeration = plain(json!({"name": text, "values": texts()}));
+    object(more, json!({"tables": array(table), "enums": array(enumeration)}))
+}
