@@ -1,4 +1,5 @@
-//! What tells people and models how to use Kith: `/`, `/docs`, `/docs/errors`, `/openapi.json`, `/llms.txt`, `/llms-full.txt`.
+//! What tells people and models how to use Kith: `/`, `/docs`, `/docs/errors`, `/openapi.json`, `/openapi.yaml`, `/llms.txt`,
+//! `/llms-full.txt`.
 //!
 //! Each is made once for the door's public address, on first demand, from the tables that the code itself reads.
 
@@ -8,7 +9,7 @@ use std::sync::{Arc, OnceLock};
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::get;
 use base64::Engine;
@@ -16,31 +17,47 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest::{SHA256, digest};
 
 use crm::dialect::agentcrm::AGENTCRM;
-use crm::dialect::{llms, openapi};
+use crm::dialect::relm::RELM;
+use crm::dialect::{DIALECTS, Dialect, Meta, llms, openapi};
+use crm::model::call::parse_query;
+use crm::model::fault::Fault;
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
+const YAML: &str = "application/yaml";
 
 /// A document that stays the same as long as the door is open.
 struct Document {
     path: &'static str,
     content_type: &'static str,
-    /// Makes its text for a public address.
-    make: fn(&str) -> String,
+    text: Text,
+}
+
+/// How a document's text is made for a public address.
+enum Text {
+    /// One text for everybody.
+    One(fn(&str) -> String),
+    /// One for each dialect, which `?dialect=` names; this one where nothing is said.
+    Each(&'static Dialect, fn(&Dialect, &str) -> String),
 }
 
 const DOCUMENTS: &[Document] = &[
-    Document { path: "/", content_type: HTML, make: page::landing },
-    Document { path: "/docs", content_type: HTML, make: page::docs },
-    Document { path: "/docs/errors", content_type: HTML, make: page::errors },
-    Document { path: "/openapi.json", content_type: JSON, make: openapi_json },
-    Document { path: "/llms.txt", content_type: TEXT, make: |url| llms::short(AGENTCRM.reference, url) },
-    Document { path: "/llms-full.txt", content_type: TEXT, make: |url| llms::full(AGENTCRM.reference, url) },
+    Document { path: "/", content_type: HTML, text: Text::One(page::landing) },
+    Document { path: "/docs", content_type: HTML, text: Text::One(page::docs) },
+    Document { path: "/docs/errors", content_type: HTML, text: Text::One(page::errors) },
+    Document { path: "/openapi.json", content_type: JSON, text: Text::Each(&AGENTCRM, openapi_json) },
+    Document { path: "/openapi.yaml", content_type: YAML, text: Text::Each(&RELM, openapi_yaml) },
+    Document { path: "/llms.txt", content_type: TEXT, text: Text::One(llms::short) },
+    Document { path: "/llms-full.txt", content_type: TEXT, text: Text::One(llms::full) },
 ];
 
-fn openapi_json(public_url: &str) -> String {
-    openapi::document(AGENTCRM.reference, public_url).to_string()
+fn openapi_json(dialect: &Dialect, public_url: &str) -> String {
+    openapi::document(dialect.reference, public_url).to_string()
+}
+
+fn openapi_yaml(dialect: &Dialect, public_url: &str) -> String {
+    openapi::yaml::write(&openapi::document(dialect.reference, public_url))
 }
 
 /// A document as it goes out.
@@ -52,18 +69,54 @@ struct Made {
 /// The paths of all documents, for a public address.
 pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router<S> {
     DOCUMENTS.iter().fold(Router::new(), |router, document| {
-        let (public_url, made) = (public_url.clone(), Arc::new(OnceLock::new()));
-        let serve = move |headers: HeaderMap| {
-            let made = made.get_or_init(|| make(document, &public_url));
-            let response = respond(document, made, &headers);
+        let made: Arc<Vec<OnceLock<Made>>> = Arc::new(DIALECTS.iter().map(|_| OnceLock::new()).collect());
+        let public_url = public_url.clone();
+        let serve = move |uri: Uri, headers: HeaderMap| {
+            let response = match edition(document, uri.query().unwrap_or("")) {
+                Ok((at, make)) => {
+                    let made = made[at].get_or_init(|| finish(make(&public_url)));
+                    respond(document, made, &headers)
+                }
+                Err(fault) => refuse(&fault, &public_url),
+            };
             std::future::ready(response)
         };
         router.route(document.path, get(serve))
     })
 }
 
-fn make(document: &Document, public_url: &str) -> Made {
-    let bytes = Bytes::from((document.make)(public_url));
+/// Which edition of a document is asked for: its place among all, and how it is made.
+fn edition(document: &'static Document, query: &str) -> Result<(usize, impl Fn(&str) -> String), Fault> {
+    let (at, dialect) = match &document.text {
+        Text::One(_) => (0, DIALECTS[0]),
+        Text::Each(usual, _) => {
+            let query = parse_query(query)?;
+            let name = query.iter().rev().find(|(name, _)| name == "dialect").map_or(usual.name, |(_, value)| value);
+            let found = DIALECTS.iter().enumerate().find(|(_, dialect)| dialect.name == name);
+            let (at, dialect) = found.ok_or_else(|| {
+                let names: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
+                let hint = format!("The dialects are {}.", names.join(" and "));
+                Fault::invalid_with_hint(format!("There is no dialect \"{name}\"."), hint)
+            })?;
+            (at, *dialect)
+        }
+    };
+    Ok((at, move |public_url: &str| match document.text {
+        Text::One(make) => make(public_url),
+        Text::Each(_, make) => make(dialect, public_url),
+    }))
+}
+
+fn refuse(fault: &Fault, public_url: &str) -> Response {
+    let reply = (AGENTCRM.show_fault)(fault, &Meta { public_url, ..Meta::default() });
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    response
+}
+
+fn finish(text: String) -> Made {
+    let bytes = Bytes::from(text);
     let hash = digest(&SHA256, &bytes);
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]));
     // Base 64 in quotes is a header value.

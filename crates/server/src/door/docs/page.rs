@@ -3,11 +3,13 @@
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crm::dialect::DIALECTS;
 use crm::dialect::agentcrm::AGENTCRM;
 use crm::dialect::llms::{described_type, readable_path};
-use crm::dialect::openapi::{Act, Endpoint};
+use crm::dialect::openapi::{Act, Endpoint, Reference};
+use crm::dialect::relm::RELM;
 use crm::model::codes::CODES;
-use crm::model::entity::{ENTITIES, Need};
+use crm::model::entity::{ENTITIES, Entity, Need};
 
 /// The style sheet that stands in every page.
 pub const STYLE: &str = include_str!("style.css");
@@ -51,6 +53,7 @@ pub fn docs(base: &str) -> String {
     let sections = [
         ("quickstart", "Quickstart"),
         ("conventions", "Conventions"),
+        ("relm", "Relm's dialect"),
         ("endpoints", "Endpoints"),
         ("filters", "Filters"),
         ("tables", "Tables"),
@@ -62,6 +65,7 @@ pub fn docs(base: &str) -> String {
                 @for (anchor, title) in sections { a href={ "#" (anchor) } { (title) } }
                 hr;
                 a href="/openapi.json" { "OpenAPI 3.1" }
+                a href="/openapi.yaml" { "OpenAPI, Relm" }
                 a href="/llms.txt" { "llms.txt" }
                 a href="/llms-full.txt" { "llms-full.txt" }
             }
@@ -77,20 +81,24 @@ pub fn docs(base: &str) -> String {
                     (shell(&quickstart(base)))
                 }
                 section id="conventions" { (heading("conventions", "Conventions")) (conventions()) }
+                section id="relm" { (heading("relm", "Relm's dialect")) (relm(base)) }
                 section id="endpoints" { (heading("endpoints", "Endpoints")) (endpoints()) }
                 section id="filters" {
                     (heading("filters", "Filters"))
                     p { "On " code { "GET /v1/{table}" } ", for every column of a built-in table or of your own. All conditions must hold; what does not fit a column's type is refused with a hint." }
-                    (filters())
+                    (filters(AGENTCRM.reference))
                     p { "A value with a comma in it is written in double quotes. E-mails also filter by " code { "from_contact" } ", "
                         code { "to_contact" } ", " code { "involves_contact" } ", " code { "involves_company" } " and " code { "involves_deal" }
                         "; the activity feed by " code { "since" } "." }
                     (shell(&format!("curl -s \"{base}/v1/deals?stage=qualified&amount_cents_gte=1000000&limit=20\" \\\n  -H \"Authorization: Bearer $KEY\"")))
+                    h3 { "With a Relm key" }
+                    (filters(RELM.reference))
+                    (shell(&format!("curl -g \"{base}/v1/deals?filter[stage]=won&filter[value_cents][gte]=1000000\" \\\n  -H \"Authorization: Bearer $RELM_KEY\"")))
                 }
                 section id="tables" {
                     (heading("tables", "Tables"))
                     p { "Each record also has " code { "id" } " and " code { "custom" } ", a JSON object of your own keys; most have "
-                        code { "created_at" } ", " code { "updated_at" } " and " code { "deleted_at" } "." }
+                        code { "created_at" } ", " code { "updated_at" } " and " code { "deleted_at" } ". Relm's names stand beside those of the database where they differ." }
                     (tables())
                 }
                 section id="errors" {
@@ -212,20 +220,26 @@ fn conventions() -> Markup {
 }
 
 fn endpoints() -> Markup {
-    let groups: [(&str, &[Act]); 4] = [
+    let groups: [(&str, &[Act]); 5] = [
         ("Workspace and SQL", &[Act::SignUp, Act::Sql, Act::Tables, Act::Schema]),
-        ("Records of any table", &[Act::List, Act::Search, Act::Create, Act::Find]),
+        ("Records of any table", &[Act::List, Act::Search, Act::SearchAll, Act::Create, Act::Batch, Act::Find]),
         ("Changes", &[Act::Update, Act::Delete, Act::Restore]),
         ("Saved lists", &[Act::ListRows, Act::AddMembers, Act::RemoveMember]),
+        ("Custom fields, pipelines and stages", &[Act::Stages, Act::CreateStage]),
     ];
-    let of = |acts: &[Act]| -> Vec<&Endpoint> {
-        AGENTCRM.reference.endpoints.iter().filter(|endpoint| acts.contains(&endpoint.act)).collect()
+    let last = groups.len() - 1;
+    let of = |at: usize, acts: &[Act]| -> Vec<&Endpoint> {
+        let is_here = |it: &&Endpoint| match it.alias {
+            Some(_) => at == last,
+            None => acts.contains(&it.act),
+        };
+        AGENTCRM.reference.endpoints.iter().filter(is_here).collect()
     };
     html! {
-        @for (title, acts) in groups {
+        @for (at, (title, acts)) in groups.into_iter().enumerate() {
             h3 { (title) }
             ul.endpoints {
-                @for endpoint in of(acts) {
+                @for endpoint in of(at, acts) {
                     li {
                         span class={ "method " (endpoint.method.name().to_lowercase()) } { (endpoint.method.name()) }
                         code.path { (readable_path(endpoint)) }
@@ -237,12 +251,34 @@ fn endpoints() -> Markup {
     }
 }
 
-fn filters() -> Markup {
+/// How Relm's words differ, for who has a key of that kind.
+fn relm(base: &str) -> Markup {
+    html! {
+        p { "A key that begins with " code { "sk_live_" } " or " code { "sk_test_" } " speaks Relm: the same paths on the same data, in other words. \
+             A workspace may have keys of both kinds. Its owner makes them on the page of keys, or with a session by "
+            code { "POST /v1/keys" } " with " code { "{\"dialect\": \"relm\"}" } "." }
+        ul.plain {
+            li { "A record is " code { "{\"id\": \"con_…\", \"object\": \"contact\", …}" } ", a page " code { "{\"object\": \"list\", \"data\", \"has_more\", \"next_cursor\"}" } "." }
+            li { "An error is " code { "{\"error\": {\"code\", \"message\", …}}" } ", with the same codes and statuses." }
+            li { code { "custom" } " is " code { "metadata" } "; a deal's " code { "name" } ", " code { "amount_cents" } " and " code { "contact_id" } " are "
+                code { "title" } ", " code { "value_cents" } " and " code { "primary_contact_id" } "." }
+            li { "A delete answers " code { "{\"id\", \"object\", \"deleted\": true}" } "." }
+            li { "Records come bare; " code { "?expand=company" } " shows what they refer to." }
+            li { code { "Relm-Version" } " is on every answer." }
+        }
+        (shell(&format!(
+            "curl -X POST {base}/v1/contacts \\\n  -A \"relm-client\" \\\n  -H \"Authorization: Bearer $RELM_KEY\" \\\n  -H \"Idempotency-Key: create-ada-1\" \\\n  \
+             -H \"Content-Type: application/json\" \\\n  -d '{{\"email\":\"ada@example.com\",\"first_name\":\"Ada\"}}'"
+        )))
+    }
+}
+
+fn filters(reference: &Reference) -> Markup {
     html! {
         div.scroll { table {
             thead { tr { th { "Parameter" } th { "Means" } } }
             tbody {
-                @for (shape, meaning) in (AGENTCRM.reference.filter_forms)() {
+                @for (shape, meaning) in (reference.filter_forms)() {
                     tr { td { code { (shape) } } td { (prose(meaning)) } }
                 }
             }
@@ -259,7 +295,9 @@ fn tables() -> Markup {
                     tbody {
                         @for field in entity.fields {
                             tr {
-                                td { code { (field.name) } @if field.need == Need::Required { " " span.required { "required" } } }
+                                td { code { (field.name) }
+                                    @for name in other_names(entity, field.name) { " " code { (name) } }
+                                    @if field.need == Need::Required { " " span.required { "required" } } }
                                 td.type { (described_type(field.kind)) }
                                 td { (prose(field.about)) }
                             }
@@ -269,6 +307,12 @@ fn tables() -> Markup {
             }
         }
     }
+}
+
+/// What other dialects call a column.
+fn other_names(entity: &Entity, column: &'static str) -> Vec<&'static str> {
+    let names = DIALECTS.iter().map(|dialect| (dialect.reference.wire.column)(entity, column));
+    names.filter(|name| *name != column).collect()
 }
 
 fn error_table() -> Markup {
