@@ -1,6 +1,7 @@
 //! Who a request is from: keys looked up once and remembered, so that a request is authenticated from memory.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, RwLock};
 
 use crm::dialect::{self, Dialect};
@@ -11,10 +12,10 @@ use crm::model::who::Who;
 use crate::clock::Clock;
 use crate::keys;
 use crate::limits::Window;
-use crate::store::Store;
 use crate::store::control::Access;
 use crate::store::fault::of_connection;
 use crate::store::migrate::WORKSPACE_VERSION;
+use crate::store::{Error, Store};
 
 /// Keys remembered at most; past this the memory starts anew.
 const REMEMBERED: usize = 100_000;
@@ -23,7 +24,7 @@ const REMEMBERED: usize = 100_000;
 #[derive(Clone, Default)]
 pub struct Keys {
     known: Arc<RwLock<HashMap<[u8; 32], Arc<Known>>>>,
-    windows: Arc<Mutex<HashMap<[u8; 32], Arc<Window>>>>,
+    uses: Arc<Mutex<HashMap<[u8; 32], Arc<Uses>>>>,
     upgrading: Arc<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>>,
 }
 
@@ -34,8 +35,18 @@ pub struct Known {
     pub access: Access,
     /// Who shows it; the stage is for the moment to say.
     who: Who,
+    /// How it is used.
+    pub uses: Arc<Uses>,
+}
+
+/// How a key is used, which outlives what is remembered of the key.
+#[derive(Debug, Default)]
+pub struct Uses {
     /// How often it was used this minute.
-    pub window: Arc<Window>,
+    pub window: Window,
+    /// When it was last used, and the last use that is noted in the control database; Unix seconds.
+    last: AtomicI64,
+    noted: AtomicI64,
 }
 
 /// A caller that showed a key.
@@ -71,6 +82,7 @@ impl Keys {
                 message: "This workspace was not claimed within 14 days, and its keys have ended.".into(),
             });
         }
+        key.uses.last.fetch_max(clock.unix_seconds(), Ordering::Relaxed);
         let who = Who { stage, ..key.who.clone() };
         Ok(Caller { key, dialect, who })
     }
@@ -96,7 +108,7 @@ impl Keys {
             mode: access.mode,
             stage: Stage::Claimed,
         };
-        let key = Arc::new(Known { access, who, window: self.window(hash) });
+        let key = Arc::new(Known { access, who, uses: self.uses(hash) });
         let mut known = self.known.write().expect("no panic while keys are locked");
         if known.len() >= REMEMBERED {
             known.clear();
@@ -105,13 +117,30 @@ impl Keys {
         Ok(key)
     }
 
-    /// A key's count of requests, which outlives what is remembered of the key.
-    fn window(&self, hash: [u8; 32]) -> Arc<Window> {
-        let mut windows = self.windows.lock().expect("no panic while windows are locked");
-        if windows.len() >= REMEMBERED {
-            windows.clear();
+    fn uses(&self, hash: [u8; 32]) -> Arc<Uses> {
+        let mut all = self.uses.lock().expect("no panic while uses are locked");
+        if all.len() >= REMEMBERED {
+            all.clear();
         }
-        windows.entry(hash).or_default().clone()
+        all.entry(hash).or_default().clone()
+    }
+
+    /// Notes in the control database when the keys were last used that were used since the last time: all in one statement.
+    pub async fn note_uses(&self, store: &Store) -> Result<(), Error> {
+        let used: Vec<([u8; 32], i64, Arc<Uses>)> = {
+            let all = self.uses.lock().expect("no panic while uses are locked");
+            let with_time = all.iter().map(|(hash, uses)| (*hash, uses.last.load(Ordering::Relaxed), uses.clone()));
+            with_time.filter(|(_, last, uses)| *last > uses.noted.load(Ordering::Relaxed)).collect()
+        };
+        if used.is_empty() {
+            return Ok(());
+        }
+        let times: Vec<([u8; 32], i64)> = used.iter().map(|(hash, last, _)| (*hash, *last)).collect();
+        store.control.note_uses(&times).await?;
+        for (_, last, uses) in used {
+            uses.noted.fetch_max(last, Ordering::Relaxed);
+        }
+        Ok(())
     }
 
     /// A workspace made by an older Kith is brought up to date before its first request is answered.

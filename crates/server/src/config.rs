@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::proxies::Proxies;
+
 /// Kith: the CRM that AI agents run on.
 #[derive(Debug, Parser)]
 #[command(name = "kith", version, about)]
@@ -58,6 +60,11 @@ pub struct Config {
     #[arg(long, env = "KITH_RATE_LIMIT", default_value_t = 1200)]
     pub rate_limit: u32,
 
+    /// Proxies that are believed about whom they speak for (X-Forwarded-For), beside those on this machine: addresses and
+    /// networks with commas between them, 10.0.0.0/8,fd00::1.
+    #[arg(long, env = "KITH_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
+    pub trusted_proxies: Proxies,
+
     /// Databases kept ready for new workspaces.
     #[arg(long, env = "KITH_WARM_DATABASES", default_value_t = 8)]
     pub warm_databases: usize,
@@ -88,6 +95,10 @@ pub struct Config {
     #[arg(skip)]
     pub clerk_authorized_parties: Option<String>,
 
+    /// Where people may sign in elsewhere; none by default.
+    #[arg(skip)]
+    pub sign_in: SignIn,
+
     /// The least serious messages to log.
     #[arg(long, env = "KITH_LOG", default_value = "info")]
     pub log: tracing::Level,
@@ -95,6 +106,25 @@ pub struct Config {
     /// How log lines look.
     #[arg(long, env = "KITH_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
+}
+
+/// OpenID Connect providers at which people may sign in. None of it is a flag, since a secret is among it.
+#[derive(Clone, Debug, Default)]
+pub struct SignIn {
+    /// Google's client, from its console.
+    pub google_client_id: Option<String>,
+    /// That client's secret.
+    pub google_client_secret: Option<String>,
+    /// Where Google is; tests have it elsewhere.
+    pub google_issuer: Option<String>,
+    /// Any other provider: https://login.example.com
+    pub oidc_issuer: Option<String>,
+    /// The client there.
+    pub oidc_client_id: Option<String>,
+    /// That client's secret.
+    pub oidc_client_secret: Option<String>,
+    /// What people call it; its host by default.
+    pub oidc_name: Option<String>,
 }
 
 /// Where people's direct connections to PostgreSQL come in.
@@ -186,6 +216,20 @@ impl Config {
             given(&self.clerk_jwks_url, "KITH_CLERK_JWKS_URL"),
             given(&self.clerk_authorized_parties, "KITH_CLERK_AUTHORIZED_PARTIES"),
         ]
+    }
+
+    /// Where people may sign in elsewhere.
+    pub fn sign_in_given(&self) -> SignIn {
+        let set = &self.sign_in;
+        SignIn {
+            google_client_id: given(&set.google_client_id, "KITH_GOOGLE_CLIENT_ID"),
+            google_issuer: set.google_issuer.clone(),
+            google_client_secret: given(&set.google_client_secret, "KITH_GOOGLE_CLIENT_SECRET"),
+            oidc_issuer: given(&set.oidc_issuer, "KITH_OIDC_ISSUER"),
+            oidc_client_id: given(&set.oidc_client_id, "KITH_OIDC_CLIENT_ID"),
+            oidc_client_secret: given(&set.oidc_client_secret, "KITH_OIDC_CLIENT_SECRET"),
+            oidc_name: given(&set.oidc_name, "KITH_OIDC_NAME"),
+        }
     }
 }
 

@@ -54,15 +54,29 @@ impl Window {
     }
 }
 
-/// Counts anonymous sign-ups by address.
-#[derive(Debug, Default)]
-pub struct Addresses(Mutex<HashMap<IpAddr, (i64, u32)>>);
+/// Counts what an address does in an hour: sign-ups, anonymous or not.
+#[derive(Debug)]
+pub struct Addresses {
+    most: u32,
+    counts: Mutex<HashMap<IpAddr, (i64, u32)>>,
+}
+
+impl Default for Addresses {
+    fn default() -> Addresses {
+        Addresses::at_most(WORKSPACES_AN_HOUR)
+    }
+}
 
 impl Addresses {
-    /// Counts a sign-up. `None` where it is allowed, else the seconds until the next one is.
+    /// So many an hour and address.
+    pub fn at_most(most: u32) -> Addresses {
+        Addresses { most, counts: Mutex::default() }
+    }
+
+    /// Counts one. `None` where it is allowed, else the seconds until the next one is.
     pub fn take(&self, address: IpAddr, now: i64) -> Option<u64> {
         let window = now.div_euclid(ADDRESS_WINDOW_SECONDS);
-        let mut counts = self.0.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut counts = self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         if counts.len() >= ADDRESSES {
             counts.retain(|_, (counted_in, _)| *counted_in == window);
         }
@@ -70,7 +84,7 @@ impl Addresses {
         if *counted_in != window {
             (*counted_in, *count) = (window, 0);
         }
-        if *count >= WORKSPACES_AN_HOUR {
+        if *count >= self.most {
             return Some(((window + 1) * ADDRESS_WINDOW_SECONDS - now).max(1) as u64);
         }
         *count += 1;

@@ -4,6 +4,7 @@ use std::error::Error as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
+use hyper::http;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
@@ -39,10 +40,36 @@ pub fn trusted_url(text: &str) -> Result<Url, String> {
 
 /// The body of what answers a GET with 200, if it is no longer than so many bytes.
 pub async fn get(client: &Client, url: &Url, most_bytes: usize) -> Result<Vec<u8>, String> {
-    let mut response = client.get(url.clone()).send().await.map_err(with_causes)?;
+    let response = client.get(url.clone()).send().await.map_err(with_causes)?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(format!("the answer is {}", response.status()));
     }
+    body(response, most_bytes).await
+}
+
+/// Why a request of [`send`] has no answer.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Unanswered(String);
+
+/// The answer to a request that a library has made, if its body is no longer than so many bytes. Only who may be trusted is
+/// asked.
+pub async fn send(
+    client: &Client,
+    request: http::Request<Vec<u8>>,
+    most_bytes: usize,
+) -> Result<http::Response<Vec<u8>>, Unanswered> {
+    trusted_url(&request.uri().to_string()).map_err(Unanswered)?;
+    let request = request.try_into().map_err(|error| Unanswered(with_causes(error)))?;
+    let response = client.execute(request).await.map_err(|error| Unanswered(with_causes(error)))?;
+    let mut answer = http::Response::new(Vec::new());
+    *answer.status_mut() = response.status();
+    *answer.headers_mut() = response.headers().clone();
+    *answer.body_mut() = body(response, most_bytes).await.map_err(Unanswered)?;
+    Ok(answer)
+}
+
+async fn body(mut response: reqwest::Response, most_bytes: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(with_causes)? {
         if body.len() + chunk.len() > most_bytes {

@@ -21,16 +21,22 @@ use crate::access::Keys;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::door::{self, House, Peer};
+use crate::limits::Addresses;
 use crate::people::accounts::Accounts;
 use crate::people::clerk::{self, Clerk};
+use crate::people::oidc::{self, Provider};
+use crate::proxies::Proxies;
 use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
 use crate::work::mail::{self, Post};
-use crate::work::{direct, reap, watch};
+use crate::work::{direct, reap, uses, watch};
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
+
+/// Sign-ins at providers that an address may begin in an hour: whole offices share one.
+const SIGN_INS_AN_HOUR: u32 = 600;
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), String> {
@@ -69,6 +75,8 @@ pub struct Kith {
     keys: Keys,
     accounts: Accounts,
     clerk: Option<clerk::Settings>,
+    providers: Vec<oidc::Settings>,
+    proxies: Arc<Proxies>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
@@ -79,6 +87,7 @@ impl Kith {
         let [clerk_issuer, clerk_jwks_url, clerk_parties] = config.clerk_texts();
         let clerk_parties = clerk_parties.unwrap_or_default();
         let clerk = clerk::Settings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
+        let providers = oidc::settings(&config.sign_in_given())?;
         let ground = Ground::open(config).await?;
         let store = ground.store();
         let set_up = provision::set_up(&store, &ground.cells, &ground.key_check()).await;
@@ -96,9 +105,24 @@ impl Kith {
         let mut tasks =
             vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
         tasks.push(tokio::spawn(direct::run(store.clone())));
+        tasks.push(tokio::spawn(uses::run(store.clone(), keys.clone())));
         let rate_limit = config.rate_limit;
+        let proxies = Arc::new(config.trusted_proxies.clone());
         let metrics = metrics_handle();
-        Ok(Kith { store, ground, clock, rate_limit, metrics, database_taken, keys, accounts, clerk, tasks })
+        Ok(Kith {
+            store,
+            ground,
+            clock,
+            rate_limit,
+            metrics,
+            database_taken,
+            keys,
+            accounts,
+            clerk,
+            providers,
+            proxies,
+            tasks,
+        })
     }
 
     /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
@@ -115,6 +139,7 @@ impl Kith {
             error = self.ground.lost() => Err(format!("the database is lost: {error}")),
         };
         self.tasks.iter().for_each(|task| task.abort());
+        uses::note(&self.store, &self.keys).await;
         self.store.close().await;
         self.ground.close().await;
         lost
@@ -132,14 +157,18 @@ impl Kith {
         let public_url =
             door.public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
         let clerk = self.clerk.clone().map(Clerk::new).transpose()?.map(Arc::new);
+        let providers = self.providers.iter().map(|settings| Provider::new(settings.clone()).map(Arc::new));
+        let providers = providers.collect::<Result<Vec<_>, _>>()?.into();
         let house = House {
             store: self.store.clone(),
             keys: self.keys.clone(),
             rate_limit: door.rate_limit,
             sign_ups: Arc::default(),
             new_accounts: Arc::default(),
-            accounts: Accounts { clerk, ..self.accounts.clone() },
+            sign_ins: Arc::new(Addresses::at_most(SIGN_INS_AN_HOUR)),
+            accounts: Accounts { clerk, providers, ..self.accounts.clone() },
             clock: door.clock,
+            proxies: self.proxies.clone(),
             public_url: public_url.into(),
             ready: Arc::new(AtomicBool::new(true)),
             database_taken: self.database_taken.clone(),

@@ -7,30 +7,55 @@ use axum::http::{HeaderMap, Method, header};
 use crm::model::fault::Fault;
 
 use crate::people::sessions::SESSION_SECONDS;
+use crate::people::sign_in::LASTS_SECONDS;
 
 /// The cookie's name (wire contract, section 7).
 const NAME: &str = "kith_session";
 
-/// Sets the cookie.
+/// The cookie of a sign-in that goes on elsewhere. Where there is TLS its prefix keeps neighbours of our host from setting it.
+fn sign_in_name(public_url: &str) -> &'static str {
+    if public_url.starts_with("https://") { "__Host-kith_sign_in" } else { "kith_sign_in" }
+}
+
+/// Sets the cookie of a sign-in that goes on elsewhere. From there the browser comes back by a link, so it is Lax.
+pub fn set_sign_in(token: &str, public_url: &str) -> String {
+    written(sign_in_name(public_url), token, LASTS_SECONDS, public_url)
+}
+
+/// Takes that cookie away.
+pub fn clear_sign_in(public_url: &str) -> String {
+    written(sign_in_name(public_url), "", 0, public_url)
+}
+
+/// That cookie's token, where it came along.
+pub fn sign_in_token<'a>(headers: &'a HeaderMap, public_url: &str) -> Option<&'a str> {
+    found(headers, sign_in_name(public_url))
+}
+
+/// Sets the session's cookie.
 pub fn set(token: &str, public_url: &str) -> String {
-    written(token, SESSION_SECONDS, public_url)
+    written(NAME, token, SESSION_SECONDS, public_url)
 }
 
-/// Takes the cookie away.
+/// Takes the session's cookie away.
 pub fn clear(public_url: &str) -> String {
-    written("", 0, public_url)
+    written(NAME, "", 0, public_url)
 }
 
-fn written(token: &str, max_age_seconds: i64, public_url: &str) -> String {
+fn written(name: &str, token: &str, max_age_seconds: i64, public_url: &str) -> String {
     let secure = if public_url.starts_with("https://") { "; Secure" } else { "" };
-    format!("{NAME}={token}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}")
+    format!("{name}={token}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}")
 }
 
 /// The session's token, where the cookie came along.
 pub fn session_token(headers: &HeaderMap) -> Option<&str> {
+    found(headers, NAME)
+}
+
+fn found<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
-    pairs.find(|(name, token)| *name == NAME && !token.is_empty()).map(|(_, token)| token)
+    pairs.find(|(name, token)| *name == wanted && !token.is_empty()).map(|(_, token)| token)
 }
 
 /// Refuses a request that changes something and that no page of ours has sent: browsers say where a request comes from,

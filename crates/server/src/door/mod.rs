@@ -7,6 +7,7 @@ mod idempotency;
 mod pages;
 mod people;
 mod rest;
+mod sign_in;
 mod signup;
 
 use std::net::SocketAddr;
@@ -25,6 +26,7 @@ use crate::access::Keys;
 use crate::clock::Clock;
 use crate::limits::Addresses;
 use crate::people::accounts::Accounts;
+use crate::proxies::Proxies;
 use crate::store::Store;
 
 /// A body at most (wire contract, section 1).
@@ -43,10 +45,14 @@ pub struct House {
     pub sign_ups: Arc<Addresses>,
     /// Accounts by address.
     pub new_accounts: Arc<Addresses>,
+    /// Sign-ins elsewhere by address.
+    pub sign_ins: Arc<Addresses>,
     /// Passwords, sessions and letters.
     pub accounts: Accounts,
     /// The time.
     pub clock: Clock,
+    /// Who may say for whom they speak.
+    pub proxies: Arc<Proxies>,
     /// `http://…`, without a slash at its end.
     pub public_url: Arc<str>,
     /// Set while requests can be served.
@@ -63,12 +69,14 @@ pub struct Peer(pub SocketAddr);
 
 /// Every path that Kith serves.
 pub fn router(house: House) -> Router {
+    let providers = house.accounts.providers.iter().map(|provider| &provider.settings);
+    let offers: Vec<_> = providers.map(|it| pages::Offer { key: it.key, name: it.name.clone() }).collect();
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(docs::router(&house.public_url))
-        .merge(pages::router(&house.public_url))
+        .merge(pages::router(&house.public_url, &offers))
         .fallback(fallback)
         .with_state(Arc::new(house))
 }

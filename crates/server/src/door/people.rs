@@ -2,8 +2,8 @@
 //! Bearer token, and are answered in agentCRM's shape.
 
 use axum::body::Body;
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
 
 use crm::model::answer::Answer;
 use crm::model::call::{Call, Method, parse_query};
@@ -12,7 +12,7 @@ use crm::model::fault::Fault;
 use crate::door::House;
 use crate::door::cookie;
 use crate::door::rest::{Visit, bearer, read_body};
-use crate::door::signup;
+use crate::door::{sign_in, signup};
 use crate::people::accounts::{self, Opened};
 use crate::people::desk::Desk;
 use crate::people::{Visitor, claims, clerk, connections, keyring, members, sessions};
@@ -52,6 +52,8 @@ enum Route<'a> {
     Accept(&'a str),
     Audit,
     Connection,
+    StartSignIn(&'a str),
+    SignInCallback(&'a str),
 }
 
 #[rustfmt::skip] // the table of routes is read in columns
@@ -69,6 +71,8 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Post,   ["auth", "request-password-reset"]) => Route::RequestReset,
         (Post,   ["auth", "reset-password"])         => Route::ResetPassword,
         (Post,   ["auth", "change-password"])        => Route::ChangePassword,
+        (Get,    ["auth", "oidc", key, "start"])     => Route::StartSignIn(key),
+        (Get,    ["auth", "oidc", key, "callback"])  => Route::SignInCallback(key),
         (Post,   ["workspaces"])                     => Route::CreateWorkspace,
         (Post,   ["claim", id])                      => Route::Claim(id),
         (Get,    ["keys"])                           => Route::Keys,
@@ -92,13 +96,25 @@ pub struct Done {
     pub answer: Answer,
     /// The status, where it is not the answer's own.
     pub status: Option<u16>,
-    /// A cookie that is set.
-    pub cookie: Option<String>,
+    /// Headers that go with it.
+    pub headers: Vec<(&'static str, String)>,
+}
+
+impl Done {
+    /// The same, with a cookie that is set.
+    pub fn with_cookie(mut self, cookie: String) -> Done {
+        self.headers.push(("set-cookie", cookie));
+        self
+    }
+
+    fn sets_cookie(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == "set-cookie")
+    }
 }
 
 impl From<Answer> for Done {
     fn from(answer: Answer) -> Done {
-        Done { answer, status: None, cookie: None }
+        Done { answer, status: None, headers: Vec::new() }
     }
 }
 
@@ -139,14 +155,20 @@ pub async fn serve(visit: &mut Visit<'_>, head: &Parts, body: &mut Body, path: V
         database_taken: &house.database_taken,
         visitor: &visitor,
     };
-    let mut done = act(visit, &desk, &call, route).await?;
-    if done.cookie.is_none() {
-        done.cookie = renewed.map(|token| cookie::set(&token, &house.public_url));
+    let mut done = act(visit, &desk, &call, &head.headers, route).await?;
+    if let Some(token) = renewed.filter(|_| !done.sets_cookie()) {
+        done = done.with_cookie(cookie::set(&token, &house.public_url));
     }
     Ok(done)
 }
 
-async fn act(visit: &Visit<'_>, desk: &Desk<'_>, call: &Call<'_>, route: Route<'_>) -> Result<Done, Fault> {
+async fn act(
+    visit: &Visit<'_>,
+    desk: &Desk<'_>,
+    call: &Call<'_>,
+    headers: &HeaderMap,
+    route: Route<'_>,
+) -> Result<Done, Fault> {
     let house = visit.house;
     let plain = || call.only_parameters(&[]);
     match route {
@@ -158,7 +180,7 @@ async fn act(visit: &Visit<'_>, desk: &Desk<'_>, call: &Call<'_>, route: Route<'
         Route::LogOut => {
             plain()?;
             let answer = sessions::log_out(desk).await?;
-            Ok(Done { answer, status: None, cookie: Some(cookie::clear(&house.public_url)) })
+            Ok(Done::from(answer).with_cookie(cookie::clear(&house.public_url)))
         }
         Route::Me => plain().and_then(|()| accounts::me(desk)).map(Done::from),
         Route::Sessions => {
@@ -169,7 +191,8 @@ async fn act(visit: &Visit<'_>, desk: &Desk<'_>, call: &Call<'_>, route: Route<'
             plain()?;
             let answer = sessions::end(desk, id).await?;
             let own = desk.visitor.session_id.as_deref() == Some(id);
-            Ok(Done { answer, status: None, cookie: own.then(|| cookie::clear(&house.public_url)) })
+            let done = Done::from(answer);
+            Ok(if own { done.with_cookie(cookie::clear(&house.public_url)) } else { done })
         }
         Route::VerifyEmail => accounts::verify_email(desk, call).await.map(Done::from),
         Route::RequestVerification => accounts::request_verification(desk, call).await.map(accepted),
@@ -209,6 +232,8 @@ async fn act(visit: &Visit<'_>, desk: &Desk<'_>, call: &Call<'_>, route: Route<'
         }
         Route::Audit => members::audit(desk, ws(call)?).await.map(Done::from),
         Route::Connection => connections::open(desk, ws(call)?).await.map(Done::from),
+        Route::StartSignIn(key) => sign_in::start(visit, desk, call, headers, key).await,
+        Route::SignInCallback(key) => sign_in::callback(desk, call, headers, key).await,
     }
 }
 
@@ -229,12 +254,12 @@ fn named<'a>(call: &'a Call<'_>, name: &str) -> Result<&'a str, Fault> {
 }
 
 fn welcome(house: &House, opened: Opened) -> Done {
-    Done { answer: opened.answer, status: None, cookie: Some(cookie::set(&opened.token, &house.public_url)) }
+    Done::from(opened.answer).with_cookie(cookie::set(&opened.token, &house.public_url))
 }
 
 /// What is asked for will be done.
 fn accepted(answer: Answer) -> Done {
-    Done { answer, status: Some(202), cookie: None }
+    Done { status: Some(202), ..Done::from(answer) }
 }
 
 fn keep_to_sign_ups(visit: &Visit<'_>) -> Result<(), Fault> {

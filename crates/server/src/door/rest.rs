@@ -27,6 +27,7 @@ use crate::door::idempotency::{self, Kept, Keyed};
 use crate::door::people::{self, Done};
 use crate::door::{House, MAX_BODY_BYTES, Peer};
 use crate::limits::{Quota, Window};
+use crate::proxies::Proxies;
 use crate::store::work::Session;
 
 /// Longest value of a provenance header that is kept, in bytes.
@@ -42,7 +43,7 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     let request_id = house.clock.id("req");
     let (head, mut body) = request.into_parts();
     let method = head.method.clone();
-    let peer = request_peer(&head);
+    let peer = request_peer(&head, &house.proxies);
     let mut visit = Visit {
         house,
         request_id: &request_id,
@@ -61,7 +62,7 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
         Ok(Served::Done(done)) => {
             let mut reply = visit.show(&Ok(done.answer));
             reply.status = done.status.unwrap_or(reply.status);
-            reply.headers.extend(done.cookie.map(|cookie| ("set-cookie", cookie)));
+            reply.headers.extend(done.headers);
             (reply, None)
         }
         Ok(Served::Kept(kept)) => {
@@ -84,13 +85,12 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     respond(reply, &request_id, visit.quota)
 }
 
-/// Where a request comes from. A proxy on this machine says whom it speaks for; nobody else is asked, since anybody can write
-/// that header.
-fn request_peer(head: &Parts) -> Option<IpAddr> {
+/// Where a request comes from, as far as proxies that are known say it.
+fn request_peer(head: &Parts, proxies: &Proxies) -> Option<IpAddr> {
     let peer = head.extensions.get::<Peer>()?.0.ip();
-    let forwarded = head.headers.get_all("x-forwarded-for").iter().next_back();
-    let last = forwarded.and_then(|list| list.to_str().ok()?.rsplit(',').next()?.trim().parse().ok());
-    Some(if peer.to_canonical().is_loopback() { last.unwrap_or(peer) } else { peer })
+    // A line that is no text is nobody's address.
+    let lines = head.headers.get_all("x-forwarded-for").iter().map(|line| line.to_str().unwrap_or("?"));
+    Some(proxies.client(peer, lines))
 }
 
 /// What a request came to: an answer to be written, one of people's with what goes beside it, or one that was written and
@@ -173,9 +173,9 @@ impl Visit<'_> {
         // A key that has ended is refused in the words that its owner understands.
         self.dialect = dialect::of_key(key).unwrap_or(self.dialect);
         let caller = self.house.keys.caller(&self.house.store, &self.house.clock, key).await?;
-        let window = caller.key.window.clone();
+        let uses = caller.key.uses.clone();
         self.caller = Some(caller);
-        self.count(&window)
+        self.count(&uses.window)
     }
 
     /// Counts the request of a key or a session.
@@ -298,7 +298,7 @@ fn respond(reply: Reply, request_id: &str, quota: Option<Quota>) -> Response {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let mut add = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(HeaderName::from_static(name), value);
+            headers.append(HeaderName::from_static(name), value);
         }
     };
     add("x-request-id", request_id);

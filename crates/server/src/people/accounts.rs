@@ -16,6 +16,7 @@ use crate::limits;
 use crate::people::clerk::Clerk;
 use crate::people::desk::Desk;
 use crate::people::form::Form;
+use crate::people::oidc::Provider;
 use crate::people::passwords::Passwords;
 use crate::people::sessions::{Beginning, Sessions};
 use crate::people::{Person, address, letters, passwords};
@@ -40,6 +41,8 @@ pub struct Accounts {
     pub letters: Arc<Notify>,
     /// Clerk, where its sessions are taken.
     pub clerk: Option<Arc<Clerk>>,
+    /// OpenID Connect providers at which people may sign in.
+    pub providers: Arc<[Arc<Provider>]>,
 }
 
 /// A session that has begun. It holds the token, so it is never printed.
@@ -180,6 +183,7 @@ pub async fn reset_password(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, 
     let person = person.ok_or_else(void)?;
     control.forget_failures(&account_subject(&person.email)).await.map_err(of_connection)?;
     desk.accounts.sessions.forget(&person.id);
+    desk.keys.forget();
     tracing::info!(user_id = person.id, "password reset by letter");
     Ok(user_answer(&person))
 }

@@ -14,21 +14,16 @@ use crate::clock::Clock;
 use crate::keys;
 use crate::limits::Window;
 use crate::outgoing;
+use crate::people::Person;
 use crate::people::accounts::Accounts;
+use crate::people::identities::{self, Claims};
 use crate::people::jwks::{Jwks, Key};
-use crate::people::{Person, address};
 use crate::store::Store;
-use crate::store::fault::of_connection;
-use crate::store::identities::Identity;
 
 /// How far Clerk's clock may be from ours, in seconds.
 const LEEWAY_SECONDS: f64 = 5.0;
 /// Longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// Longest name of an issuer, of somebody there, and of a person.
-const MAX_ISSUER_BYTES: usize = 1000;
-const MAX_SUBJECT_BYTES: usize = 255;
-const MAX_NAME_CHARACTERS: usize = 200;
 /// How long a person that was looked up holds.
 const FRESH_MS: i64 = 1000;
 /// People remembered at most; past this the memory starts anew.
@@ -59,16 +54,6 @@ impl Settings {
         let parties = parties.split(',').map(|party| party.trim().trim_end_matches('/').to_owned());
         Ok(Some(Settings { issuer, jwks_url, parties: parties.filter(|party| !party.is_empty()).collect() }))
     }
-}
-
-/// What a token says of the person.
-#[derive(Debug, PartialEq, Eq)]
-struct Claims {
-    issuer: String,
-    subject: String,
-    /// The address, where Clerk has verified it. Another's claim to an address is worth nothing.
-    email: Option<String>,
-    name: Option<String>,
 }
 
 /// Clerk as this process knows it.
@@ -113,7 +98,9 @@ impl Clerk {
         {
             return Ok(seen.clone());
         }
-        let person = recognise(store, accounts, clock, &claims).await?;
+        let otherwise = placeholder(&claims.issuer, &claims.subject);
+        let person = identities::recognise((store, accounts, clock), &claims, Some(&otherwise)).await?;
+        let person = person.ok_or_else(|| Fault::internal("somebody of Clerk's is not known"))?;
         let seen = Seen { person, window: seen.map(|seen| seen.window).unwrap_or_default(), looked_up_ms: now_ms };
         let mut all = self.seen.lock().expect("no panic while people are locked");
         if all.len() >= REMEMBERED {
@@ -122,38 +109,6 @@ impl Clerk {
         all.insert(who, seen.clone());
         Ok(seen)
     }
-}
-
-/// The person of these claims, who gets an account at first sight. An account that has the address is theirs, since Clerk
-/// has verified it; if nobody had proved that to Kith, its password and sessions end, which may be somebody else's.
-async fn recognise(store: &Store, accounts: &Accounts, clock: &Clock, claims: &Claims) -> Result<Person, Fault> {
-    let placeholder = placeholder(&claims.issuer, &claims.subject);
-    let (now, user_id) = (clock.unix_seconds(), clock.id("u"));
-    let identity = Identity {
-        issuer: &claims.issuer,
-        subject: &claims.subject,
-        email: claims.email.as_deref().unwrap_or(&placeholder),
-        email_verified: claims.email.is_some(),
-        name: claims.name.as_deref(),
-    };
-    let control = &store.control;
-    // Two who come at once for the first time may be in each other's way once.
-    for _ in 0..3 {
-        if let Some(person) =
-            control.person_of_identity(identity.issuer, identity.subject).await.map_err(of_connection)?
-        {
-            let Some(email) = claims.email.as_deref().filter(|_| address::is_nobodys(&person.email)) else {
-                return Ok(person);
-            };
-            let given = control.give_address(&person.id, email, now).await.map_err(of_connection)?;
-            return Ok(given.unwrap_or(person));
-        }
-        if let Some(user_id) = control.add_identity(&identity, &user_id, now).await.map_err(of_connection)? {
-            accounts.sessions.forget(&user_id);
-            tracing::info!(user_id, issuer = claims.issuer, "somebody came from Clerk for the first time");
-        }
-    }
-    Err(Fault::internal("an identity that is neither there nor can be added"))
 }
 
 /// An address that nobody can have, for who comes without one.
@@ -217,26 +172,15 @@ fn verify(settings: &Settings, key: &Key, token: &str, now: i64) -> Result<Claim
     if text("sts") == Some("pending") {
         return Err("it is still pending");
     }
-    let subject =
-        text("sub").filter(|subject| is_name(subject, MAX_SUBJECT_BYTES)).ok_or("it does not say who it is")?;
-    if !is_name(issuer, MAX_ISSUER_BYTES) {
-        return Err("it names no issuer");
-    }
     let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
-    let email = text("email").filter(|_| is_verified).and_then(|email| address::normal(email).ok());
-    let is_short =
-        |name: &&str| !name.is_empty() && name.chars().count() <= MAX_NAME_CHARACTERS && !name.contains('\0');
-    let name = text("name").map(str::trim).filter(is_short).map(str::to_owned);
-    Ok(Claims { issuer: issuer.to_owned(), subject: subject.to_owned(), email, name })
-}
-
-fn is_name(text: &str, most_bytes: usize) -> bool {
-    !text.is_empty() && text.len() <= most_bytes && !text.contains('\0')
+    let email = text("email").filter(|_| is_verified);
+    Claims::new(issuer, text("sub").unwrap_or_default(), email, text("name")).ok_or("it does not say who it is")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::people::address;
 
     #[test]
     fn keys_are_where_the_issuer_has_them_unless_said() {

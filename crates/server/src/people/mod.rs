@@ -8,12 +8,15 @@ pub mod clerk;
 pub mod connections;
 pub mod desk;
 pub mod form;
+pub mod identities;
 pub mod jwks;
 pub mod keyring;
 pub mod letters;
 pub mod members;
+pub mod oidc;
 pub mod passwords;
 pub mod sessions;
+pub mod sign_in;
 
 use std::net::IpAddr;
 

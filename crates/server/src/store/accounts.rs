@@ -8,6 +8,7 @@ use pg::Error;
 use pg::rows::Rows;
 
 use crate::store::control::Control;
+use crate::store::identities::{CHANGED_IF_UNPROVEN, ends_of_unproven};
 use crate::store::secrets::hex;
 
 /// Somebody with an account.
@@ -416,7 +417,8 @@ impl Control {
     }
 
     /// Uses a token from a letter: the account gets another password, its sessions but one end, the other such letters
-    /// are void, and the address is its owner's, who has read the letter. Nothing where the token does not work.
+    /// are void, and the address is its owner's, who has read the letter. If nobody had proven that, all else by which
+    /// somebody may have come to the account ends too. Nothing where the token does not work.
     pub async fn reset_password(
         &self,
         token_hash: &[u8; 32],
@@ -424,11 +426,15 @@ impl Control {
         keep: Option<&str>,
         now: i64,
     ) -> Result<Option<Person>, Error> {
+        let ends = ends_of_unproven("to_timestamp($4::bigint)");
         let sql = format!(
             "WITH used AS (
                  UPDATE mail_tokens SET used_at = to_timestamp($4::bigint)
                  WHERE token_hash = $1::bytea AND purpose = 'reset_password' AND used_at IS NULL
                    AND expires_at > to_timestamp($4::bigint) RETURNING user_id),
+             unproven AS (
+                 SELECT u.id FROM users AS u JOIN used ON used.user_id = u.id WHERE u.email_verified_at IS NULL),
+             {ends},
              void AS (
                  UPDATE mail_tokens SET used_at = to_timestamp($4::bigint)
                  WHERE user_id = (SELECT user_id FROM used) AND purpose = 'reset_password' AND used_at IS NULL
@@ -438,7 +444,7 @@ impl Control {
                  WHERE user_id = (SELECT user_id FROM used) AND id IS DISTINCT FROM $3 AND revoked_at IS NULL)
              UPDATE users AS u
              SET password_hash = $2, email_verified_at = coalesce(email_verified_at, to_timestamp($4::bigint))
-             FROM used WHERE u.id = used.user_id RETURNING {USER}"
+             FROM used WHERE u.id = used.user_id RETURNING {USER}, {CHANGED_IF_UNPROVEN}"
         );
         let params = [Some(&*bytea(token_hash)), Some(password_hash), keep, Some(&*now.to_string())];
         let rows = self.query(&sql, &params).await?;
@@ -452,6 +458,7 @@ impl Control {
             "DELETE FROM sessions WHERE expires_at < to_timestamp($1::bigint) OR revoked_at < to_timestamp($1::bigint)",
             "DELETE FROM mail_tokens WHERE expires_at < to_timestamp($1::bigint)",
             "DELETE FROM login_failures WHERE failed_at < to_timestamp($1::bigint)",
+            "DELETE FROM sign_ins WHERE expires_at < to_timestamp($1::bigint)",
         ] {
             self.query(sql, &[Some(&before)]).await?;
         }
@@ -490,6 +497,6 @@ fn text_array(texts: &[String]) -> String {
 }
 
 /// Bytes as a bytea literal's text.
-fn bytea(bytes: &[u8]) -> String {
+pub(super) fn bytea(bytes: &[u8]) -> String {
     format!("\\x{}", hex(bytes))
 }

@@ -129,6 +129,20 @@ impl Control {
         }))
     }
 
+    /// Notes when keys were last used: hashes and Unix seconds. Another process may have noted a later use.
+    pub async fn note_uses(&self, times: &[([u8; 32], i64)]) -> Result<(), Error> {
+        let hashes: Vec<String> = times.iter().map(|(hash, _)| format!("\"\\{}\"", bytea(hash))).collect();
+        let seconds: Vec<String> = times.iter().map(|(_, at)| at.to_string()).collect();
+        self.query(
+            "UPDATE api_keys AS k SET last_used_at = to_timestamp(u.at)
+             FROM unnest($1::bytea[], $2::bigint[]) AS u (hash, at)
+             WHERE k.hash = u.hash AND (k.last_used_at IS NULL OR k.last_used_at < to_timestamp(u.at))",
+            &[Some(&format!("{{{}}}", hashes.join(","))), Some(&format!("{{{}}}", seconds.join(",")))],
+        )
+        .await
+        .map(drop)
+    }
+
     /// An unclaimed workspace made before a moment (Unix seconds), if there is one.
     pub async fn take_expired(&self, before: i64) -> Result<Option<String>, Error> {
         let sql =

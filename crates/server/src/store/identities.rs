@@ -1,8 +1,9 @@
-//! The control plane's statements about accounts elsewhere by which a person signs in.
+//! The control plane's statements about accounts elsewhere by which a person signs in, and about an address whose owner is
+//! known for the first time.
 
 use pg::Error;
 
-use crate::store::accounts::{Person, USER, user};
+use crate::store::accounts::{Person, USER, bytea, user};
 use crate::store::control::Control;
 
 /// An account elsewhere.
@@ -20,6 +21,40 @@ pub struct Identity<'a> {
     pub name: Option<&'a str>,
 }
 
+/// What of an account ends, beside its password, sessions and letters, when its address is proven by other means than by
+/// the account: whoever made it may be a squatter, who keeps no way in by keys, accounts elsewhere or others. Statements for a WITH clause, after one called `unproven` that has the account's `id`.
+pub(super) fn ends_of_unproven(moment: &str) -> String {
+    format!(
+        "parted AS (
+             DELETE FROM identities WHERE user_id IN (SELECT id FROM unproven)),
+         withdrawn AS (
+             DELETE FROM invites WHERE invited_by IN (SELECT id FROM unproven) AND accepted_at IS NULL),
+         cut AS (
+             DELETE FROM connections WHERE user_id IN (SELECT id FROM unproven)),
+         revoked AS (
+             UPDATE api_keys SET revoked_at = {moment}
+             WHERE user_id IN (SELECT id FROM unproven) AND revoked_at IS NULL RETURNING id, workspace_id, user_id),
+         told AS (
+             INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
+             SELECT 'au_' || substr(id, 4), workspace_id, {moment}, 'user:' || user_id, 'key.revoked', id,
+                    jsonb_build_object('reason', 'address_proven')
+             FROM revoked)"
+    )
+}
+
+/// Tells every process that keys have ended, if any may have.
+pub(super) const CHANGED_IF_UNPROVEN: &str =
+    "CASE WHEN EXISTS (SELECT FROM unproven) THEN nextval('access_changes') END AS changed";
+
+/// Whose an account elsewhere is now.
+#[derive(Debug)]
+pub struct Added {
+    /// `u_…`
+    pub user_id: String,
+    /// Whether the person took an account over whose address nobody had proven.
+    pub taken_over: bool,
+}
+
 impl Control {
     /// The person of an account elsewhere.
     pub async fn person_of_identity(&self, issuer: &str, subject: &str) -> Result<Option<Person>, Error> {
@@ -31,33 +66,40 @@ impl Control {
     }
 
     /// Adds an account elsewhere, and gives whose it is: of whoever has its address, if that is verified; else of
-    /// somebody new, `user_id`. Where nobody had verified the address of an account, its password, sessions and letters
-    /// end: whoever made it may be another. Nothing where somebody else was faster.
-    pub async fn add_identity(&self, new: &Identity<'_>, user_id: &str, now: i64) -> Result<Option<String>, Error> {
+    /// somebody new, `user_id`. Where nobody had verified the address of an account, its password, sessions, letters, keys,
+    /// direct connections and invitations end. Nothing where somebody else was faster.
+    pub async fn add_identity(&self, new: &Identity<'_>, user_id: &str, now: i64) -> Result<Option<Added>, Error> {
+        let ends = ends_of_unproven("to_timestamp($7::bigint)");
         let rows = self
             .query(
-                "WITH known AS (
-                     SELECT FROM identities WHERE issuer = $1 AND subject = $2),
-                 theirs AS (
-                     SELECT id, email_verified_at IS NULL AS is_unproven FROM users
-                     WHERE email = $3 AND $4::boolean AND NOT EXISTS (SELECT FROM known) FOR UPDATE),
-                 proven AS (
-                     UPDATE users SET email_verified_at = to_timestamp($7::bigint), password_hash = NULL
-                     WHERE id IN (SELECT id FROM theirs WHERE is_unproven)),
-                 ended AS (
-                     UPDATE sessions SET revoked_at = to_timestamp($7::bigint)
-                     WHERE user_id IN (SELECT id FROM theirs WHERE is_unproven) AND revoked_at IS NULL),
-                 spent AS (
-                     UPDATE mail_tokens SET used_at = to_timestamp($7::bigint)
-                     WHERE user_id IN (SELECT id FROM theirs WHERE is_unproven) AND used_at IS NULL),
-                 made AS (
-                     INSERT INTO users (id, email, name, email_verified_at, created_at)
-                     SELECT $5, $3, $6, CASE WHEN $4::boolean THEN to_timestamp($7::bigint) END, to_timestamp($7::bigint)
-                     WHERE NOT EXISTS (SELECT FROM known) AND NOT EXISTS (SELECT FROM theirs)
-                     ON CONFLICT (email) DO NOTHING RETURNING id)
-                 INSERT INTO identities (issuer, subject, user_id, created_at)
-                 SELECT $1, $2, id, to_timestamp($7::bigint) FROM (SELECT id FROM theirs UNION ALL SELECT id FROM made) AS person
-                 ON CONFLICT DO NOTHING RETURNING user_id",
+                &format!(
+                    "WITH known AS (
+                         SELECT FROM identities WHERE issuer = $1 AND subject = $2),
+                     theirs AS (
+                         SELECT id, email_verified_at FROM users
+                         WHERE email = $3 AND $4::boolean AND NOT EXISTS (SELECT FROM known) FOR UPDATE),
+                     unproven AS (
+                         UPDATE users SET email_verified_at = to_timestamp($7::bigint), password_hash = NULL
+                         WHERE id IN (SELECT id FROM theirs WHERE email_verified_at IS NULL) RETURNING id),
+                     ended AS (
+                         UPDATE sessions SET revoked_at = to_timestamp($7::bigint)
+                         WHERE user_id IN (SELECT id FROM unproven) AND revoked_at IS NULL),
+                     spent AS (
+                         UPDATE mail_tokens SET used_at = to_timestamp($7::bigint)
+                         WHERE user_id IN (SELECT id FROM unproven) AND used_at IS NULL),
+                     {ends},
+                     made AS (
+                         INSERT INTO users (id, email, name, email_verified_at, created_at)
+                         SELECT $5, $3, $6, CASE WHEN $4::boolean THEN to_timestamp($7::bigint) END, to_timestamp($7::bigint)
+                         WHERE NOT EXISTS (SELECT FROM known) AND NOT EXISTS (SELECT FROM theirs)
+                         ON CONFLICT (email) DO NOTHING RETURNING id),
+                     added AS (
+                         INSERT INTO identities (issuer, subject, user_id, created_at)
+                         SELECT $1, $2, id, to_timestamp($7::bigint)
+                         FROM (SELECT id FROM theirs UNION ALL SELECT id FROM made) AS person
+                         ON CONFLICT DO NOTHING RETURNING user_id)
+                     SELECT user_id, EXISTS (SELECT FROM unproven)::text AS taken_over, {CHANGED_IF_UNPROVEN} FROM added"
+                ),
                 &[
                     Some(new.issuer),
                     Some(new.subject),
@@ -69,7 +111,10 @@ impl Control {
                 ],
             )
             .await?;
-        if rows.is_empty() { Ok(None) } else { rows.get(0, "user_id").map(Some) }
+        if rows.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Added { user_id: rows.get(0, "user_id")?, taken_over: rows.get(0, "taken_over")? }))
     }
 
     /// Gives a person the address that is known to be theirs. Nothing where it is another's already.
@@ -85,5 +130,28 @@ impl Control {
             Err(Error::Server(error)) if error.code == "23505" => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Keeps that somebody has begun to sign in at a provider, until a moment.
+    pub async fn keep_sign_in(
+        &self,
+        state_hash: &[u8; 32],
+        provider: &str,
+        next: &str,
+        expires_at: i64,
+    ) -> Result<(), Error> {
+        let sql = "INSERT INTO sign_ins (state_hash, provider, next, expires_at)
+                   VALUES ($1::bytea, $2, $3, to_timestamp($4::bigint))";
+        let params = [Some(&*bytea(state_hash)), Some(provider), Some(next), Some(&*expires_at.to_string())];
+        self.query(sql, &params).await.map(drop)
+    }
+
+    /// Takes out where a sign-in at a provider is to lead, once. Nothing where none is open.
+    pub async fn take_sign_in(&self, state_hash: &[u8; 32], provider: &str, now: i64) -> Result<Option<String>, Error> {
+        let sql = "WITH taken AS (DELETE FROM sign_ins WHERE state_hash = $1::bytea RETURNING *)
+                   SELECT next FROM taken WHERE provider = $2 AND expires_at > to_timestamp($3::bigint)";
+        let params = [Some(&*bytea(state_hash)), Some(provider), Some(&*now.to_string())];
+        let rows = self.query(sql, &params).await?;
+        if rows.is_empty() { Ok(None) } else { rows.get(0, "next").map(Some) }
     }
 }

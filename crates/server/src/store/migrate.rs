@@ -13,8 +13,11 @@ use crate::store::cells::{Cells, Place, name};
 use crate::store::control::Control;
 
 /// The control database's migrations, in order; the first is version 1.
-const CONTROL: &[&str] =
-    &[include_str!("../../migrations/control/0001_base.sql"), include_str!("../../migrations/control/0002_people.sql")];
+const CONTROL: &[&str] = &[
+    include_str!("../../migrations/control/0001_base.sql"),
+    include_str!("../../migrations/control/0002_people.sql"),
+    include_str!("../../migrations/control/0003_sign_ins.sql"),
+];
 
 /// The workspace databases' migrations, in order; the first is version 1.
 pub const WORKSPACE: &[&str] = &[

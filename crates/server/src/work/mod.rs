@@ -3,4 +3,5 @@
 pub mod direct;
 pub mod mail;
 pub mod reap;
+pub mod uses;
 pub mod watch;

@@ -19,11 +19,11 @@ use crate::support::{Agent, agent, door, home, stranger, stranger_at};
 pub const PARTY: &str = "https://app.example.com";
 
 /// Keys for tests alone, in PEM.
-const RS256: &str = include_str!("data/clerk/rs256.pem");
-const ES256: &str = include_str!("data/clerk/es256.pem");
-const ROTATED: &str = include_str!("data/clerk/rotated.pem");
+pub const RS256: &str = include_str!("data/clerk/rs256.pem");
+pub const ES256: &str = include_str!("data/clerk/es256.pem");
+pub const ROTATED: &str = include_str!("data/clerk/rotated.pem");
 /// Their public halves.
-const JWKS: &str = include_str!("data/clerk/jwks.json");
+pub const JWKS: &str = include_str!("data/clerk/jwks.json");
 
 /// Who stands in for Clerk: an address that tells its keys.
 pub struct Issuer {
@@ -73,7 +73,7 @@ impl Issuer {
     }
 }
 
-fn der(pem: &str) -> Vec<u8> {
+pub fn der(pem: &str) -> Vec<u8> {
     let lines: String =
         pem.lines().skip_while(|line| !line.starts_with("-----BEGIN")).filter(|line| !line.starts_with("--")).collect();
     STANDARD.decode(lines).expect("a PEM")
@@ -91,7 +91,7 @@ fn claims(subject: &str) -> Value {
     json!({"iss": issuer().base, "sub": subject, "azp": PARTY, "iat": now, "nbf": now - 10, "exp": now + 60, "sid": "sess_1"})
 }
 
-fn header(algorithm: Algorithm, kid: &str) -> Header {
+pub fn header(algorithm: Algorithm, kid: &str) -> Header {
     Header { kid: Some(kid.into()), ..Header::new(algorithm) }
 }
 
@@ -124,7 +124,7 @@ async fn who_comes_from_clerk_is_a_person_at_first_sight_and_the_same_ever_after
     let other = shows(rs256(&claims(&grace))).get("/v1/auth/me").await.status(200);
     assert_ne!(first.text("/data/user/id"), other.text("/data/user/id"));
     assert!(first.text("/data/user/email").ends_with("@clerk.invalid"));
-    shows(rs256(&claims(&ada))).post("/v1/auth/logout", json!({})).await.fault(400, "invalid_request");
+    shows(rs256(&claims(&ada))).post("/v1/auth/logout", json!({})).await.status(200);
     shows(rs256(&claims(&ada))).post("/v1/auth/request-verification", json!({})).await.fault(400, "invalid_request");
 }
 

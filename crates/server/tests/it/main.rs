@@ -22,6 +22,7 @@ mod lifecycle;
 mod limits;
 mod mail;
 mod modes;
+mod oidc;
 mod own_tables;
 mod pages;
 mod patches;

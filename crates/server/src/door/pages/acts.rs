@@ -9,7 +9,7 @@ use axum::routing::get;
 use maud::{Markup, html};
 
 use crate::door::docs::page::page;
-use crate::door::pages::respond;
+use crate::door::pages::{Offer, elsewhere, respond};
 
 /// Asks the API, and shows what came of it.
 pub const SCRIPT: &str = include_str!("act.js");
@@ -46,15 +46,15 @@ const ACTS: &[Act] = &[
     },
 ];
 
-/// The paths of all these pages, for a public address.
-pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router<S> {
+/// The paths of all these pages, for a public address and what is offered beside passwords.
+pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &[Offer]) -> Router<S> {
     ACTS.iter().fold(Router::new(), |router, act| {
-        let made = Bytes::from(write(act, public_url).into_string());
+        let made = Bytes::from(write(act, public_url, offers).into_string());
         router.route(act.path, get(move || std::future::ready(respond(made.clone(), SCRIPT))))
     })
 }
 
-fn write(act: &Act, base: &str) -> Markup {
+fn write(act: &Act, base: &str, offers: &[Offer]) -> Markup {
     let body = html! {
         main.narrow.account {
             h1 { (act.title) }
@@ -66,6 +66,7 @@ fn write(act: &Act, base: &str) -> Markup {
                     a href="/signup" data-along { "make an account" }
                     ", and you come back here."
                 }
+                (elsewhere(offers))
             }
             div #act data-post=(act.post) hidden {
                 p { "You are signed in as " strong #who {} "." }

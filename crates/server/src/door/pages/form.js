@@ -20,6 +20,14 @@
   const next = (asked && within(asked)) || (form.dataset.next && within(form.dataset.next));
   if (asked) for (const link of document.querySelectorAll("a[data-along]")) link.search = "?" + new URLSearchParams({ next: asked });
 
+  // A sign-in elsewhere that came to nothing; the words are this page's own, whatever the address says.
+  const problem = query.get("error");
+  if (problem !== null && said.dataset.problems) {
+    const words = JSON.parse(said.dataset.problems);
+    say(Object.hasOwn(words, problem) ? words[problem] : "You could not be signed in. Try again.", false);
+    history.replaceState(null, "", location.pathname + (asked ? "?" + new URLSearchParams({ next: asked }) : ""));
+  }
+
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     const body = Object.fromEntries([...new FormData(form)].filter(([, value]) => value !== ""));

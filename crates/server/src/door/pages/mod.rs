@@ -17,6 +17,7 @@ use maud::{Markup, html};
 use ring::digest::{SHA256, digest};
 
 use crate::door::docs::page::{STYLE, page};
+use crate::people::sign_in::PROBLEMS;
 
 /// Sends a page's form and says what came of it.
 const SCRIPT: &str = include_str!("form.js");
@@ -34,8 +35,18 @@ struct Page {
     button: &'static str,
     /// Whether it takes the token from its address along.
     token: bool,
+    /// Whether one may sign in elsewhere instead.
+    elsewhere: bool,
     /// Pages that one may want instead.
     others: &'static [(&'static str, &'static str)],
+}
+
+/// Somewhere else where people may sign in.
+pub struct Offer {
+    /// Its name in paths.
+    pub key: &'static str,
+    /// What people call it.
+    pub name: String,
 }
 
 /// A field of a form.
@@ -70,6 +81,7 @@ const PAGES: &[Page] = &[
         fields: &[EMAIL, Field { autocomplete: "current-password", note: "", ..NEW_PASSWORD }],
         button: "Sign in",
         token: false,
+        elsewhere: true,
         others: &[("/signup", "Make an account"), ("/forgot-password", "I have lost my password")],
     },
     Page {
@@ -86,6 +98,7 @@ const PAGES: &[Page] = &[
         ],
         button: "Make the account",
         token: false,
+        elsewhere: true,
         others: &[("/login", "I have an account")],
     },
     Page {
@@ -98,6 +111,7 @@ const PAGES: &[Page] = &[
         fields: &[EMAIL],
         button: "Send the link",
         token: false,
+        elsewhere: false,
         others: &[("/login", "Sign in")],
     },
     Page {
@@ -110,6 +124,7 @@ const PAGES: &[Page] = &[
         fields: &[Field { label: "New password", ..NEW_PASSWORD }],
         button: "Change the password",
         token: true,
+        elsewhere: false,
         others: &[("/login", "Sign in"), ("/forgot-password", "Send me another link")],
     },
     Page {
@@ -122,19 +137,39 @@ const PAGES: &[Page] = &[
         fields: &[],
         button: "Confirm the address",
         token: true,
+        elsewhere: false,
         others: &[("/login", "Sign in")],
     },
 ];
 
-/// The paths of all pages, for a public address.
-pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router<S> {
-    PAGES.iter().fold(acts::router(public_url), |router, it| {
-        let made = Bytes::from(write(it, public_url).into_string());
+/// The paths of all pages, for a public address and what is offered beside passwords.
+pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &[Offer]) -> Router<S> {
+    PAGES.iter().fold(acts::router(public_url, offers), |router, it| {
+        let made = Bytes::from(write(it, public_url, offers).into_string());
         router.route(it.path, get(move || std::future::ready(respond(made.clone(), SCRIPT))))
     })
 }
 
-fn write(it: &Page, base: &str) -> Markup {
+/// Links to sign in elsewhere; the script lets them lead back to where one wanted to go.
+fn elsewhere(offers: &[Offer]) -> Markup {
+    html! {
+        @if !offers.is_empty() {
+            p.elsewhere {
+                @for offer in offers {
+                    a.button.quiet href={ "/v1/auth/oidc/" (offer.key) "/start" } data-along { "Continue with " (offer.name) }
+                }
+            }
+        }
+    }
+}
+
+/// What a page says of a sign-in that came to nothing, by the code in its address.
+fn problems() -> String {
+    let words = PROBLEMS.iter().map(|problem| (problem.code.to_owned(), problem.words.into()));
+    serde_json::Value::Object(words.collect()).to_string()
+}
+
+fn write(it: &Page, base: &str, offers: &[Offer]) -> Markup {
     let body = html! {
         main.narrow.account {
             h1 { (it.title) }
@@ -150,7 +185,8 @@ fn write(it: &Page, base: &str) -> Markup {
                 }
                 button.button type="submit" { (it.button) }
             }
-            p.said #said role="status" aria-live="polite" {}
+            @if it.elsewhere { (elsewhere(offers)) }
+            p.said #said role="status" aria-live="polite" data-problems=[it.elsewhere.then(problems)] {}
             noscript { p { "This form needs JavaScript; the same is done by " code { "POST " (it.post) } "." } }
             p.others {
                 @for (at, (path, words)) in it.others.iter().enumerate() {

@@ -116,6 +116,7 @@ fn config(dir: &TempDir) -> Config {
         direct: Direct::default(),
         public_url: None,
         rate_limit: 0,
+        trusted_proxies: "192.0.2.7,198.51.100.0/24".parse().expect("proxies"),
         warm_databases: 4,
         secret_key: Some(SECRET_KEY.into()),
         smtp_url: Some(mailbox().url.clone()),
@@ -123,6 +124,7 @@ fn config(dir: &TempDir) -> Config {
         clerk_issuer: Some(crate::clerk::issuer().base.clone()),
         clerk_jwks_url: None,
         clerk_authorized_parties: Some(crate::clerk::PARTY.into()),
+        sign_in: crate::oidc::sign_in(),
         log: tracing::Level::WARN,
         log_format: LogFormat::Text,
     }
