@@ -274,6 +274,10 @@ async fn behind_a_proxy_on_this_machine_everybody_has_their_own_address() {
     assert_eq!(from("198.51.100.7", &owner).await, 429);
     assert_eq!(from("198.51.100.8", &owner).await, 200);
     assert_eq!(from("nonsense", &owner).await, 200);
+    // Past proxies that are named, and no further: the same client is locked, others are not.
+    assert_eq!(from("203.0.113.1, 198.51.100.7, 192.0.2.7, 192.0.2.8", &owner).await, 429);
+    assert_eq!(from("198.51.100.7, 203.0.113.1, 192.0.2.7", &owner).await, 200);
+    assert_eq!(from("198.51.100.7, 192.0.3.7", &owner).await, 200);
 }
 
 #[tokio::test]

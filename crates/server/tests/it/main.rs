@@ -17,6 +17,7 @@ mod health;
 mod hostile;
 mod idempotency;
 mod keyed;
+mod last_used;
 mod letters;
 mod lifecycle;
 mod limits;
