@@ -151,7 +151,10 @@ mod tests {
         let mut lines = text.lines();
         assert!(lines.next().is_some_and(|line| line.starts_with("# ")), "{text}");
         assert!(lines.find(|line| !line.is_empty()).is_some_and(|line| line.starts_with("> ")), "{text}");
-        assert_eq!(text.lines().filter(|line| line.starts_with("# ") && !line[2..].starts_with(char::is_numeric)).count(), 1);
+        assert_eq!(
+            text.lines().filter(|line| line.starts_with("# ") && !line[2..].starts_with(char::is_numeric)).count(),
+            1
+        );
         assert!(text.len() < 20_000, "{} bytes", text.len());
         assert!(text.contains("curl -sX POST https://kith.example/v1/workspaces"), "{text}");
     }

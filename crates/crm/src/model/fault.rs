@@ -30,6 +30,17 @@ pub enum Fault {
         /// The nearest name that exists.
         nearest: Option<String>,
     },
+    /// A filter that compares a column in a way that its type does not have.
+    Misfit {
+        /// The parameter's name on the wire.
+        parameter: String,
+        /// The column.
+        column: String,
+        /// The column's type.
+        type_name: String,
+        /// What would make sense.
+        instead: Instead,
+    },
     /// A cursor that this list did not give.
     InvalidCursor,
     /// The body's content type is not JSON.
@@ -179,6 +190,23 @@ pub enum Fault {
     },
 }
 
+/// What makes sense of a column in the place of a comparison that does not fit. How it is written is for a dialect to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Instead {
+    /// Equality.
+    Equality,
+    /// Equality: the comparison is for numbers, dates and times.
+    EqualityNotOrder,
+    /// Equality: the comparison is for text.
+    EqualityNotText,
+    /// Whether it has the value among its own.
+    Has,
+    /// One of the object's keys.
+    Key,
+    /// SQL, for the distance of vectors.
+    Distance,
+}
+
 /// What PostgreSQL said of the caller's SQL.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SqlFault {
@@ -224,7 +252,9 @@ impl Fault {
     /// The stable code that clients may branch on.
     pub fn code(&self) -> &'static str {
         match self {
-            Fault::Invalid { .. } | Fault::InvalidJson { .. } | Fault::Unknown { .. } => "invalid_request",
+            Fault::Invalid { .. } | Fault::InvalidJson { .. } | Fault::Unknown { .. } | Fault::Misfit { .. } => {
+                "invalid_request"
+            }
             Fault::InvalidCursor => "invalid_cursor",
             Fault::UnsupportedMediaType { .. } => "unsupported_media_type",
             Fault::PayloadTooLarge { .. } => "payload_too_large",
@@ -254,7 +284,11 @@ impl Fault {
     /// The HTTP status that goes with it.
     pub fn status(&self) -> u16 {
         match self {
-            Fault::Invalid { .. } | Fault::InvalidJson { .. } | Fault::Unknown { .. } | Fault::InvalidCursor => 400,
+            Fault::Invalid { .. }
+            | Fault::InvalidJson { .. }
+            | Fault::Unknown { .. }
+            | Fault::Misfit { .. }
+            | Fault::InvalidCursor => 400,
             Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => 401,
             Fault::Forbidden { .. } | Fault::WorkspaceReadOnly => 403,
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => 404,
@@ -294,6 +328,9 @@ impl Fault {
             | Fault::Unavailable { message, .. } => message.clone(),
             Fault::InvalidJson { reason } => format!("The body is not valid JSON: {reason}."),
             Fault::Unknown { what, name, .. } => format!("Unknown {what} \"{name}\"."),
+            Fault::Misfit { parameter, column, type_name, .. } => {
+                format!("{parameter}: this comparison does not fit \"{column}\", which is {type_name}.")
+            }
             Fault::IdempotencyConflict => {
                 "This Idempotency-Key was used within 24 hours for another path or body.".into()
             }
@@ -314,7 +351,9 @@ impl Fault {
             }
             Fault::Sql(sql) => sql.message.clone(),
             Fault::StatementTimeout { limit_seconds } => {
-                format!("The statement ran for more than {limit_seconds} s and was ended; nothing of it was kept.")
+                format!(
+                    "The statement ran into its time limit ({limit_seconds} s, or a shorter one of its own) and was ended; nothing of it was kept."
+                )
             }
             Fault::ResultTooLarge { limit } => {
                 format!("One value of the result is larger than {limit} bytes; nothing of the request was kept.")
@@ -359,7 +398,9 @@ impl Fault {
                 Some("Wait for the next month, or ask whoever runs this Kith for a larger plan.".into())
             }
             Fault::InvalidMetadata { .. } => Some("The definitions are the rows of custom_fields.".into()),
-            Fault::InvalidJson { .. }
+            // How it is written instead is for the dialect to say.
+            Fault::Misfit { .. }
+            | Fault::InvalidJson { .. }
             | Fault::PayloadTooLarge { .. }
             | Fault::MethodNotAllowed { .. }
             | Fault::Forbidden { .. }

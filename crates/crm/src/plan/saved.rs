@@ -252,6 +252,7 @@ impl ListRows<'_> {
             let keys = (0..self.order.len()).map(|at| rows.reread(last, width + at)).collect();
             Cursor { scope: self.scope, keys }.encode()
         });
-        Outcome::Answer(Answer::Page { entity: None, rows, width, next_cursor, limit: self.limit })
+        let entity = self.table.entity().filter(|_| whole);
+        Outcome::Answer(Answer::Page { entity, rows, width, next_cursor, limit: self.limit })
     }
 }

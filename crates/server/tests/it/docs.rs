@@ -4,24 +4,32 @@ use std::collections::BTreeMap;
 
 use crm::dialect::agentcrm::AGENTCRM;
 use crm::dialect::openapi::example_of;
+use crm::dialect::relm::RELM;
 use crm::model::codes::CODES;
 use crm::model::entity::{ENTITIES, Need, by_table};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, agent, stranger};
+use crate::support::{Agent, Reply, agent, both, stranger};
 
 const DOCUMENTS: &[(&str, &str)] = &[
     ("/", "text/html; charset=utf-8"),
     ("/docs", "text/html; charset=utf-8"),
     ("/docs/errors", "text/html; charset=utf-8"),
     ("/openapi.json", "application/json"),
+    ("/openapi.json?dialect=relm", "application/json"),
+    ("/openapi.yaml", "application/yaml"),
+    ("/openapi.yaml?dialect=agentcrm", "application/yaml"),
     ("/llms.txt", "text/plain; charset=utf-8"),
     ("/llms-full.txt", "text/plain; charset=utf-8"),
 ];
 
 async fn openapi() -> Value {
     stranger().get("/openapi.json").await.status(200).json()
+}
+
+async fn openapi_of_relm() -> Value {
+    stranger().get("/openapi.json?dialect=relm").await.status(200).json()
 }
 
 #[tokio::test]
@@ -120,26 +128,53 @@ async fn built_in_tables_are_as_they_are_described() {
 
 #[tokio::test]
 async fn example_bodies_make_records_that_have_what_the_schema_requires() {
-    let agent = agent().await;
-    let openapi = openapi().await;
-    for entity in ENTITIES.iter().filter(|entity| entity.writable) {
-        let mut body = example_of(&AGENTCRM.reference.wire, entity);
-        if entity.table == "list_members" {
-            body["list_id"] = agent.get("/v1/lists").await.at("/data/0/id");
+    let (relm, agentcrm) = both().await;
+    for (agent, dialect, openapi) in [(agentcrm, &AGENTCRM, openapi().await), (relm, &RELM, openapi_of_relm().await)] {
+        let list = agent.post("/v1/lists", json!({"name": "S", "target_table": "contacts", "kind": "static"})).await.status(201);
+        let ends = [agent.post("/v1/contacts", json!({})).await, agent.post("/v1/deals", json!({})).await].map(record);
+        for entity in ENTITIES.iter().filter(|entity| entity.writable) {
+            let mut body = example_of(&dialect.reference.wire, entity);
+            if entity.table == "list_members" {
+                body["list_id"] = record(agent.get(&format!("/v1/lists/{}", record_id(&list))).await)["id"].clone();
+                body["member_id"] = ends[0]["id"].clone();
+            }
+            if entity.table == "associations" {
+                (body["from_id"], body["to_id"]) = (ends[0]["id"].clone(), ends[1]["id"].clone());
+            }
+            let path = format!("/v1/{}", entity.table);
+            // One workspace serves both, and some values are unique in it.
+            for field in ["email", "domain", "key", "provider_msg_id"] {
+                if let Some(Value::String(text)) = body.get_mut(field) {
+                    *text = format!("{}{text}", if dialect.name == "relm" { "r" } else { "a" });
+                }
+            }
+            let made = record(agent.post(&path, Value::Object(body.clone())).await);
+            for (name, value) in &body {
+                assert_eq!(&made[name], value, "{}.{name}", entity.table);
+            }
+            let schema = openapi["components"]["schemas"].as_object().unwrap().iter();
+            let mut schema = schema.filter(|(_, schema)| {
+                schema["description"].as_str().is_some_and(|text| text.starts_with(entity.about))
+                    && !schema["required"].is_null()
+            });
+            let required = schema.next().unwrap().1["required"].as_array().unwrap();
+            let shown: Vec<Value> = made.as_object().unwrap().keys().map(|key| json!(key)).collect();
+            assert_eq!(&shown, required, "{}", entity.table);
         }
-        let made = agent.post(&format!("/v1/{}", entity.table), Value::Object(body.clone())).await.status(201).data();
-        for (name, value) in &body {
-            assert_eq!(&made[name], value, "{}.{name}", entity.table);
-        }
-        let schema = openapi["components"]["schemas"].as_object().unwrap().iter();
-        let mut schema = schema.filter(|(_, schema)| {
-            schema["description"].as_str().is_some_and(|text| text.starts_with(entity.about))
-                && !schema["required"].is_null()
-        });
-        let required = schema.next().unwrap().1["required"].as_array().unwrap();
-        let shown: Vec<Value> = made.as_object().unwrap().keys().map(|key| json!(key)).collect();
-        assert_eq!(&shown, required, "{}", entity.table);
     }
+}
+
+/// The record that an answer of either dialect has.
+fn record(reply: Reply) -> Value {
+    assert!(matches!(reply.code, 200 | 201), "{}", reply.story());
+    let json = reply.json();
+    json.get("data").filter(|_| json.get("object").is_none()).unwrap_or(&json).clone()
+}
+
+fn record_id(reply: &Reply) -> String {
+    let json = reply.json();
+    let id = json.get("id").or_else(|| json.pointer("/data/id")).and_then(Value::as_str);
+    id.unwrap_or_else(|| panic!("no id\n{}", reply.story())).to_owned()
 }
 
 #[tokio::test]
@@ -171,28 +206,56 @@ async fn accepts(agent: &Agent, path: &str, query: &[(String, String)]) {
 
 #[tokio::test]
 async fn every_documented_parameter_of_a_list_is_taken() {
-    let agent = agent().await;
-    let openapi = openapi().await;
-    let mut parameters_tried = 0;
-    for (path, item) in openapi["paths"].as_object().unwrap() {
-        let get = &item["get"];
-        if path.contains('{') || path.ends_with("/search") || get["parameters"].is_null() {
-            continue;
-        }
-        let mut query = Vec::new();
-        for parameter in get["parameters"].as_array().unwrap() {
-            let parameter = match parameter["$ref"].as_str() {
-                Some(pointer) => openapi.pointer(pointer.trim_start_matches('#')).unwrap(),
-                None => parameter,
-            };
-            match parameter["name"].as_str().unwrap() {
-                "cursor" => {}
-                "custom" => query.push(("custom.plan".to_owned(), "pro".to_owned())),
-                name => query.push((name.to_owned(), sample(&parameter["schema"]))),
+    let (relm, agentcrm) = both().await;
+    for (agent, openapi) in [(agentcrm, openapi().await), (relm, openapi_of_relm().await)] {
+        let mut parameters_tried = 0;
+        for (path, item) in openapi["paths"].as_object().unwrap() {
+            let get = &item["get"];
+            if path.contains('{') || path.ends_with("/search") || get["parameters"].is_null() {
+                continue;
             }
+            let mut query = Vec::new();
+            for parameter in get["parameters"].as_array().unwrap() {
+                let parameter = match parameter["$ref"].as_str() {
+                    Some(pointer) => openapi.pointer(pointer.trim_start_matches('#')).unwrap(),
+                    None => parameter,
+                };
+                match parameter["name"].as_str().unwrap() {
+                    _ if parameter["in"] != "query" => {}
+                    "cursor" => {}
+                    "custom" => query.push(("custom.plan".to_owned(), "pro".to_owned())),
+                    "metadata" => query.push(("filter[metadata->>plan]".to_owned(), "pro".to_owned())),
+                    name => query.push((name.to_owned(), sample(&parameter["schema"]))),
+                }
+            }
+            parameters_tried += query.len();
+            accepts(&agent, path, &query).await;
         }
-        parameters_tried += query.len();
-        accepts(&agent, path, &query).await;
+        assert!(parameters_tried > 300, "{parameters_tried}");
     }
-    assert!(parameters_tried > 300, "{parameters_tried}");
+}
+
+#[tokio::test]
+async fn the_document_of_either_dialect_is_at_both_addresses() {
+    let stranger = stranger();
+    for (path, title) in [
+        ("/openapi.json", "Kith"),
+        ("/openapi.json?dialect=agentcrm", "Kith"),
+        ("/openapi.json?dialect=relm", "Kith (Relm)"),
+    ] {
+        assert_eq!(stranger.get(path).await.status(200).at("/info/title"), title, "{path}");
+    }
+    for (path, title) in [
+        ("/openapi.yaml", "\"Kith (Relm)\""),
+        ("/openapi.yaml?dialect=relm", "\"Kith (Relm)\""),
+        ("/openapi.yaml?dialect=agentcrm", "Kith"),
+    ] {
+        let text = String::from_utf8(stranger.get(path).await.status(200).body).unwrap();
+        assert!(text.starts_with("openapi: \"3.1.0\"\n"), "{path}");
+        assert!(text.contains(&format!("\n  title: {title}\n")), "{path}");
+    }
+    for path in ["/openapi.json?dialect=esperanto", "/openapi.yaml?dialect="] {
+        let refused = stranger.get(path).await.status(400);
+        assert_eq!(refused.at("/hint"), "The dialects are agentcrm and relm.");
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, Instead};
 
 /// Writes an answer.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
@@ -227,9 +227,22 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
         Fault::Unknown { what, name, .. } => json::pair(out, what, name),
         _ => {}
     }
-    if let (Some(hint), false) = (fault.hint(), matches!(fault, Fault::Sql(_))) {
+    if let (Some(hint), false) = (hint(fault), matches!(fault, Fault::Sql(_))) {
         json::pair(out, "hint", &hint);
     }
     json::pair(out, "request_id", meta.request_id);
     json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
+}
+
+/// What to do about a fault.
+fn hint(fault: &Fault) -> Option<String> {
+    let Fault::Misfit { column, instead, .. } = fault else { return fault.hint() };
+    Some(match instead {
+        Instead::Equality => format!("Use {column}=value."),
+        Instead::EqualityNotOrder => format!("It is for numbers, dates and times; use {column}=value."),
+        Instead::EqualityNotText => format!("It is for text; use {column}=value."),
+        Instead::Has => format!("Use {column}_has=value."),
+        Instead::Key => format!("Use {column}.key=value."),
+        Instead::Distance => "Use POST /v1/sql for distances.".into(),
+    })
 }

@@ -238,7 +238,8 @@ fn parameters(wire: &Wire) -> Value {
     });
     if let Some(versions) = wire.versions {
         let schema = json!({"type": "string", "enum": versions.known, "default": versions.newest()});
-        parameters["version"] = header(&header_name(versions), schema, "The version of the API that the answer is to be in.");
+        parameters["version"] =
+            header(&header_name(versions), schema, "The version of the API that the answer is to be in.");
     }
     parameters
 }

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
-    Act, Alias, Endpoint, OWN_TAG, Parameter, Reference, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire, header_name, pascal,
-    reference_to,
+    Act, Alias, Endpoint, OWN_TAG, Parameter, Reference, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire, header_name,
+    pascal, reference_to,
 };
 use crate::model::entity::{ENTITIES, Entity, Order, RELATED_ROWS, by_table};
 
@@ -110,8 +110,7 @@ fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
         "content": {"application/json": {"schema": schema}},
     });
     if act == Act::Create {
-        let one =
-            |act| json!({"operationId": operation_id(act, entity, endpoint.alias), "parameters": {"id": format!("$response.body#{}", wire.new_id)}});
+        let one = |act| json!({"operationId": operation_id(act, entity, endpoint.alias), "parameters": {"id": format!("$response.body#{}", wire.new_id)}});
         answer["links"] = json!({"get": one(Act::Find), "update": one(Act::Update), "delete": one(Act::Delete)});
     }
     answer
@@ -171,7 +170,9 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
             if entity.is_none_or(|entity| entity.stamped) {
                 parameters.extend(["include_deleted", "only_deleted"].map(shared));
             }
-            if let (Some(expand), Some(names)) = (wire.expand, entity.map(|entity| relations(wire, entity)).filter(|it| !it.is_empty())) {
+            if let (Some(expand), Some(names)) =
+                (wire.expand, entity.map(|entity| relations(wire, entity)).filter(|it| !it.is_empty()))
+            {
                 let items = json!({"type": "string", "enum": names});
                 parameters.push(json!({"name": expand, "in": "query", "explode": false,
                     "schema": {"type": "array", "items": items, "minItems": 1},
@@ -208,7 +209,9 @@ fn path_parameter(wire: &Wire, name: &str, entity: Option<&Entity>) -> Value {
         }
         ("key", _) => ("The pipeline's key, or its id.".into(), "sales".to_owned()),
         ("stage_key", _) => ("The stage's key, or its id.".into(), "qualified".to_owned()),
-        ("id", Some(entity)) if entity.table == "pipelines" => ("The pipeline's key, or its id.".into(), "sales".to_owned()),
+        ("id", Some(entity)) if entity.table == "pipelines" => {
+            ("The pipeline's key, or its id.".into(), "sales".to_owned())
+        }
         ("id", Some(entity)) => (format!("The {}'s id.", entity.name.replace('_', " ")), schema::id_of(wire, entity)),
         ("id", None) => ("The row's primary key.".into(), "1".to_owned()),
         _ => (

@@ -46,7 +46,8 @@ fn record(wire: &Wire, entity: &Entity) -> Value {
         properties.insert(name.into(), described(wire, &field, value(&field)));
         example.insert(name.into(), example_value(wire, &field));
         if let (Some(object), "id") = (wire.object, field.name) {
-            properties.insert(object.into(), json!({"type": "string", "const": entity.name, "description": "What it is."}));
+            properties
+                .insert(object.into(), json!({"type": "string", "const": entity.name, "description": "What it is."}));
             example.insert(object.into(), entity.name.into());
         }
     }

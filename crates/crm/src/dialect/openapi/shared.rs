@@ -74,7 +74,8 @@ fn array(items: Value) -> Value {
 /// A result of raw SQL.
 pub fn sql_result(more: Value) -> Value {
     let kind = "As PostgreSQL writes it: `timestamp with time zone`, `citext`, `integer[]`.";
-    let column = object(json!({}), json!({"name": {"type": "string"}, "type": {"type": "string", "description": kind}}));
+    let column =
+        object(json!({}), json!({"name": {"type": "string"}, "type": {"type": "string", "description": kind}}));
     object(
         more,
         json!({
@@ -108,7 +109,8 @@ pub fn batch_item(error: Value) -> Value {
 
 /// A record that a search in several tables found.
 pub fn found_record(more: Value) -> Value {
-    let score = json!({"type": "number", "description": "How well the record fits, from 0 to 1; the best comes first."});
+    let score =
+        json!({"type": "number", "description": "How well the record fits, from 0 to 1; the best comes first."});
     let tables = ["Contact", "Company", "Deal", "Activity"].map(|name| reference_to("schemas", name));
     json!({"allOf": [{"anyOf": tables}, object(more, json!({"score": score}))]})
 }

@@ -4,9 +4,9 @@ use serde_json::{Value, json};
 
 use crate::dialect::agentcrm::filter::MAIL_RELATIONS;
 use crate::dialect::openapi::{Act, ENDPOINTS, Parameter, Reference, Style, Wire, shared, single_value};
+use crate::dialect::relm::VERSIONS;
 use crate::dialect::relm::filter::{OPERATORS, offered};
 use crate::dialect::relm::names::{OBJECT, name_of, prefix_of};
-use crate::dialect::relm::VERSIONS;
 use crate::model::codes::Code;
 use crate::model::entity::{Entity, FieldKind};
 use crate::model::filter::Op;

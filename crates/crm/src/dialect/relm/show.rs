@@ -8,7 +8,7 @@ use crate::dialect::relm::record::{Shape, ids};
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::entity::{Entity, READ_ONLY_COLUMNS, by_table};
-use crate::model::fault::{Fault, nearest};
+use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::rows::Rows;
 
 /// What a row is where nothing else says it.
@@ -233,6 +233,19 @@ fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
                 None => known.clone(),
             };
             near.map(|name| format!("Did you mean \"{name}\"?"))
+        }
+        Fault::Misfit { column, instead, .. } => {
+            let name = name_of(entity, column).unwrap_or(column);
+            Some(match instead {
+                Instead::Equality => format!("Use filter[{name}]=value."),
+                Instead::EqualityNotOrder => {
+                    format!("It is for numbers, dates and times; use filter[{name}]=value.")
+                }
+                Instead::EqualityNotText => format!("It is for text; use filter[{name}]=value."),
+                Instead::Has => format!("Use filter[{name}][has]=value."),
+                Instead::Key => format!("Use filter[{name}->>key]=value."),
+                Instead::Distance => "Use POST /v1/sql for distances.".into(),
+            })
         }
         Fault::InvalidMetadata { .. } => Some("GET /v1/schema/fields lists the definitions.".into()),
         fault => fault.hint().map(|hint| words(&hint, entity).into_owned()),

@@ -5,6 +5,7 @@ mod child;
 mod dir;
 mod home;
 mod mailbox;
+mod relm;
 mod reply;
 
 pub use agent::{Agent, stranger_at};
@@ -12,6 +13,7 @@ pub use child::Child;
 pub use dir::TempDir;
 pub use home::{Home, agent, agent_at, arena, door, home, other_process, psql, stranger};
 pub use mailbox::mailbox;
+pub use relm::{both, relm};
 pub use reply::Reply;
 
 use serde_json::Value;

@@ -26,27 +26,41 @@ impl Reply {
         self
     }
 
-    /// Fails unless this is an error of that status and code in agentCRM's shape, whole.
+    /// Fails unless this is an error of that status and code in its dialect's shape, whole.
     #[track_caller]
     pub fn fault(self, status: u16, code: &str) -> Reply {
         let reply = self.status(status);
-        assert_eq!(reply.at("/error"), code, "{}", reply.story());
-        assert!(reply.at("/message").as_str().is_some_and(|text| text.len() > 5), "{}", reply.story());
+        let error = reply.error();
+        let named = if reply.speaks_relm() { &error["code"] } else { &error["error"] };
+        assert_eq!(named, code, "{}", reply.story());
+        assert!(error["message"].as_str().is_some_and(|text| text.len() > 5), "{}", reply.story());
         let request_id = reply.header("x-request-id");
         assert!(request_id.starts_with("req_"), "{}", reply.story());
-        assert_eq!(reply.at("/request_id"), request_id, "{}", reply.story());
-        let docs_url = reply.at("/docs_url").as_str().unwrap_or_default().to_owned();
+        assert_eq!(error["request_id"], request_id, "{}", reply.story());
+        let docs_url = error["docs_url"].as_str().unwrap_or_default().to_owned();
         assert!(docs_url.ends_with(&format!("/docs/errors#{code}")), "{}", reply.story());
         assert_eq!(reply.header("content-type"), "application/json", "{}", reply.story());
         reply
     }
 
-    /// The message of an error says this.
+    /// The message or hint of an error says this.
     #[track_caller]
     pub fn says(self, part: &str) -> Reply {
-        let text = format!("{} {}", self.at("/message"), self.json().get("hint").unwrap_or(&Value::Null));
-        assert!(text.contains(part), "nothing says {part:?}\n{}", self.story());
+        let error = self.error();
+        let text = format!("{} {}", error["message"], error.get("hint").unwrap_or(&Value::Null));
+        assert!(text.replace("\\\"", "\"").contains(part), "nothing says {part:?}\n{}", self.story());
         self
+    }
+
+    /// What an error says, wherever its dialect puts it.
+    #[track_caller]
+    pub fn error(&self) -> Value {
+        if self.speaks_relm() { self.at("/error") } else { self.json() }
+    }
+
+    /// Whether the answer is in Relm's dialect.
+    fn speaks_relm(&self) -> bool {
+        self.headers.contains_key("relm-version")
     }
 
     /// The body as JSON.

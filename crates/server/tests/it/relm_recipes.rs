@@ -1,0 +1,90 @@
+//! The recipes of Relm's documentation, run by the real curl as they stand but for the address and the key.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, relm, stranger};
+
+/// Runs a shell line as somebody would who follows the documentation.
+async fn shell(relm: &Agent, script: &str) -> Value {
+    let (base, key, script) = (relm.base.clone(), relm.key.clone(), script.to_owned());
+    let output = tokio::task::spawn_blocking(move || {
+        let line = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).env("BASE", base).env("RELM_KEY", key).output();
+        line.expect("bash")
+    });
+    let output = output.await.expect("an end");
+    let (text, complaints) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{complaints}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"))
+}
+
+const CREATE: &str = r#"curl -X POST $BASE/v1/contacts \
+  -A "relm-client" \
+  -H "Authorization: Bearer $RELM_KEY" \
+  -H "Idempotency-Key: create-ada-1" \
+  -H "Content-Type: application/json" \
+  -d '{"email":"ada@example.com","first_name":"Ada"}'"#;
+
+const IMPORT: &str = r#"curl -X POST $BASE/v1/contacts/batch \
+  -A "relm-client" \
+  -H "Authorization: Bearer $RELM_KEY" \
+  -H "Content-Type: application/json" \
+  -d '{"contacts":[{"email":"a@x.com"},{"email":"b@x.com"}],"dedup_on":["email"]}'"#;
+
+#[tokio::test]
+async fn create_a_contact() {
+    let relm = relm().await;
+    let made = shell(&relm, CREATE).await;
+    assert!(made["id"].as_str().unwrap().starts_with("con_"), "{made}");
+    assert_eq!((&made["object"], &made["email"], &made["first_name"]), (&json!("contact"), &json!("ada@example.com"), &json!("Ada")));
+    assert_eq!(shell(&relm, CREATE).await, made, "the same key gives the same answer");
+    assert_eq!(relm.get("/v1/contacts").await.status(200).data(), json!([made]));
+}
+
+#[tokio::test]
+async fn bulk_import_with_dedup() {
+    let relm = relm().await;
+    let first = shell(&relm, IMPORT).await;
+    assert_eq!(first["object"], "batch");
+    assert_eq!((&first["created"], &first["updated"], &first["failed"]), (&json!(2), &json!(0), &json!(0)));
+    let again = shell(&relm, IMPORT).await;
+    assert_eq!((&again["created"], &again["updated"], &again["failed"]), (&json!(0), &json!(2), &json!(0)));
+    for (at, email) in ["a@x.com", "b@x.com"].into_iter().enumerate() {
+        let (one, two) = (&first["data"][at], &again["data"][at]);
+        assert_eq!((&one["index"], &one["status"]), (&json!(at), &json!("created")));
+        assert_eq!((&two["index"], &two["status"]), (&json!(at), &json!("updated")));
+        assert_eq!((&one["contact"]["email"], &one["contact"]["object"]), (&json!(email), &json!("contact")));
+        assert_eq!(one["contact"]["id"], two["contact"]["id"]);
+    }
+}
+
+#[tokio::test]
+async fn filter_deals() {
+    let relm = relm().await;
+    for (title, stage, value_cents) in [("Big", "won", 1_000_000), ("Small", "won", 999_999), ("Open", "lead", 2_000_000)] {
+        let body = json!({"title": title, "stage": stage, "value_cents": value_cents});
+        relm.post("/v1/deals", body).await.status(201);
+    }
+    for line in [
+        r#"curl -sg "$BASE/v1/deals?filter[stage]=won&filter[value_cents][gte]=1000000" -H "Authorization: Bearer $RELM_KEY""#,
+        r#"curl -s "$BASE/v1/deals?filter%5Bstage%5D=won&filter%5Bvalue_cents%5D%5Bgte%5D=1000000" -H "Authorization: Bearer $RELM_KEY""#,
+        r#"curl -sG "$BASE/v1/deals" --data-urlencode "filter[stage]=won" --data-urlencode "filter[value_cents][gte]=1000000" -H "Authorization: Bearer $RELM_KEY""#,
+    ] {
+        let found = shell(&relm, line).await;
+        assert_eq!((&found["object"], found["data"].as_array().unwrap().len()), (&json!("list"), 1), "{line}");
+        assert_eq!(found["data"][0]["title"], "Big");
+    }
+}
+
+/// What the tests run is what the documentation shows.
+#[tokio::test]
+async fn the_recipes_stand_in_llms_txt() {
+    let stranger = stranger();
+    for path in ["/llms.txt", "/llms-full.txt"] {
+        let text = String::from_utf8(stranger.get(path).await.status(200).body).unwrap();
+        for recipe in [CREATE, IMPORT, "GET /v1/deals?filter[stage]=won&filter[value_cents][gte]=1000000"] {
+            assert!(text.contains(&recipe.replace("$BASE", &stranger.base)), "{path} lacks {recipe}");
+        }
+    }
+}
