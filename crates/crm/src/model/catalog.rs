@@ -32,8 +32,62 @@ pub struct Table {
     pub primary_key: Vec<String>,
     /// Its unique indexes.
     pub unique: Vec<UniqueIndex>,
+    /// The keys of `custom` that are defined in `custom_fields`.
+    pub fields: Vec<CustomField>,
+    /// What tells whether it is still the same.
+    pub shape: Shape,
     /// The planner's estimate.
     pub estimated_rows: i64,
+}
+
+/// What PostgreSQL's own catalog said of a table's form, as texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+pub struct Shape {
+    /// Its `pg_class.oid`.
+    pub oid: String,
+    /// The transaction that last wrote its row of `pg_class`: whoever changes columns or rewrites the table does.
+    pub version: String,
+    /// The index of its primary key, which is another one when the key is changed.
+    pub key: Option<String>,
+}
+
+/// A key of `custom` and the type of its values.
+#[derive(Debug, Deserialize)]
+pub struct CustomField {
+    /// The key.
+    pub key: String,
+    /// The type that it was declared with.
+    #[serde(rename = "type")]
+    pub kind: CustomKind,
+}
+
+/// The types of custom fields.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CustomKind {
+    /// A string.
+    Text,
+    /// One of some strings.
+    Select,
+    /// A number.
+    Number,
+    /// A boolean.
+    Bool,
+    /// A date or a moment.
+    Date,
+}
+
+impl CustomKind {
+    /// The type's name, as definitions write it.
+    pub fn name(self) -> &'static str {
+        match self {
+            CustomKind::Text => "text",
+            CustomKind::Select => "select",
+            CustomKind::Number => "number",
+            CustomKind::Bool => "bool",
+            CustomKind::Date => "date",
+        }
+    }
 }
 
 /// Whether a table came with the workspace.
@@ -134,6 +188,14 @@ impl Table {
         }
     }
 
+    /// The type that a key of `custom` was declared with.
+    pub fn custom_kind(&self, column: &str, key: &str) -> Option<CustomKind> {
+        if column != "custom" {
+            return None;
+        }
+        self.fields.iter().find(|field| field.key == key).map(|field| field.kind)
+    }
+
     /// The unique index of that name.
     pub fn unique(&self, name: &str) -> Option<&UniqueIndex> {
         self.unique.iter().find(|index| index.name == name)
@@ -154,10 +216,13 @@ impl Table {
 struct ListedTable {
     name: String,
     relkind: String,
+    shape: Shape,
     estimated_rows: f64,
     columns: Vec<ListedColumn>,
     primary_key: Option<Vec<String>>,
     unique: Option<Vec<UniqueIndex>>,
+    #[serde(default)]
+    fields: Option<Vec<CustomField>>,
 }
 
 #[derive(Deserialize)]
@@ -196,6 +261,8 @@ impl From<ListedTable> for Table {
             columns,
             primary_key,
             unique: listed.unique.unwrap_or_default(),
+            fields: listed.fields.unwrap_or_default(),
+            shape: listed.shape,
             estimated_rows: listed.estimated_rows.max(0.0) as i64,
             name: listed.name,
         }

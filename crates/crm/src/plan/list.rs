@@ -2,7 +2,7 @@
 
 use crate::model::answer::Answer;
 use crate::model::ask::PipelineName;
-use crate::model::catalog::Table;
+use crate::model::catalog::{Column, Table};
 use crate::model::entity::Order;
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
@@ -53,8 +53,22 @@ pub enum OrderKey<'a> {
         /// Its name.
         name: &'a str,
     },
+    /// A column whose JSON is not the text that PostgreSQL reads again: an array, a jsonb, a composite.
+    Reread {
+        /// Its name.
+        name: &'a str,
+        /// Its type as `format_type` writes it.
+        type_name: &'a str,
+    },
     /// When a mail was received, else sent, else recorded.
     MailTime,
+}
+
+impl OrderKey<'_> {
+    /// Whether a column of its own, behind those of the table, holds the text for the cursor.
+    pub fn is_computed(&self) -> bool {
+        matches!(self, OrderKey::Reread { .. } | OrderKey::MailTime)
+    }
 }
 
 /// Plans a page.
@@ -107,7 +121,7 @@ fn deleted_name(deleted: Deleted) -> &'static str {
 
 /// A built-in table's own order; else newest first where there is a `created_at`; else by the key.
 fn sorting(table: &Table) -> Result<Sorting<'_>, Fault> {
-    let key = OrderKey::Column { name: table.key()? };
+    let key = key_of(table)?;
     let by = |name| Ok(Sorting { keys: vec![OrderKey::Column { name }, key_of(table)?], descending: true });
     match table.entity().map(|entity| entity.order) {
         Some(Order::Newest) => by("created_at"),
@@ -124,7 +138,16 @@ fn sorting(table: &Table) -> Result<Sorting<'_>, Fault> {
 }
 
 fn key_of(table: &Table) -> Result<OrderKey<'_>, Fault> {
-    Ok(OrderKey::Column { name: table.key()? })
+    let name = table.key()?;
+    let reads_again = |column: &Column| match column.kind {
+        TypeKind::Text | TypeKind::Number | TypeKind::Bool | TypeKind::Time => true,
+        TypeKind::Other => column.type_name == "uuid",
+        TypeKind::Json | TypeKind::Vector | TypeKind::Array(_) => false,
+    };
+    Ok(match table.column(name) {
+        Some(column) if !reads_again(column) => OrderKey::Reread { name, type_name: &column.type_name },
+        _ => OrderKey::Column { name },
+    })
 }
 
 impl List<'_> {
@@ -135,7 +158,7 @@ impl List<'_> {
             return Err(record::no_pipeline(pipeline));
         }
         let mut rows = one(results)?;
-        let computed = self.order.keys.iter().filter(|key| matches!(key, OrderKey::MailTime)).count();
+        let computed = self.order.keys.iter().filter(|key| key.is_computed()).count();
         if !has_columns(&rows, 0, self.table) || rows.columns().len() != self.table.columns.len() + computed {
             return Ok(Outcome::CatalogIsOld);
         }
@@ -151,10 +174,13 @@ impl List<'_> {
     }
 }
 
+/// The column that a computed order key is given in.
+pub const ORDER_COLUMN: &str = "kith:order";
+
 fn cursor_key(rows: &Rows, row: usize, key: &OrderKey<'_>) -> Option<String> {
     let name = match key {
         OrderKey::Column { name } => name,
-        OrderKey::MailTime => "kith:order",
+        OrderKey::Reread { .. } | OrderKey::MailTime => ORDER_COLUMN,
     };
     rows.reread(row, rows.columns().iter().position(|column| *column.name == *name)?)
 }

@@ -9,6 +9,9 @@ pub const CATALOG: &str = r#"
 SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'name', c.relname,
     'relkind', c.relkind,
+    'shape', pg_catalog.jsonb_build_object('oid', c.oid::pg_catalog.text, 'version', c.xmin::pg_catalog.text, 'key', (
+        SELECT i.indexrelid::pg_catalog.text FROM pg_catalog.pg_index AS i
+        WHERE i.indrelid = c.oid AND i.indisprimary)),
     'estimated_rows', c.reltuples,
     'columns', (
         SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
@@ -40,7 +43,11 @@ SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid, true),
             'nulls_not_distinct', i.indnullsnotdistinct))
         FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS n ON n.oid = i.indexrelid
-        WHERE i.indrelid = c.oid AND i.indisunique)
+        WHERE i.indrelid = c.oid AND i.indisunique),
+    'fields', (
+        SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('key', f.key, 'type', f.type))
+        FROM kith_guard.builtin AS b JOIN public.custom_fields AS f ON f.object_type = b.subject
+        WHERE b.relid = c.oid AND f.deleted_at IS NULL)
 ))::pg_catalog.text, '[]') AS catalog,
     EXISTS (
         SELECT FROM pg_catalog.pg_proc AS p

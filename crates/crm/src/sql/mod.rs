@@ -3,15 +3,18 @@
 //! The only room of this crate that writes SQL. Every identifier goes through one quote function, every
 //! value is a parameter.
 
+pub mod batch;
 pub mod catalog;
 pub mod conflict;
 pub mod context;
 pub mod describe;
 pub mod filter;
 pub mod idempotency;
+pub mod link;
 pub mod read;
 pub mod saved;
 pub mod search;
+pub mod unchanged;
 pub mod wrap;
 pub mod write;
 
@@ -123,14 +126,19 @@ fn quote(identifier: &str, out: &mut String) {
     out.push('"');
 }
 
-/// The statements of a plan, to be run in one transaction, the main one first.
+/// The statements of a plan, to be run in one transaction, the main one first, one that doubts the catalog last.
 pub fn statements(plan: &Plan<'_>) -> Vec<Sql> {
+    let mut statements = own_statements(plan);
+    statements.extend(unchanged::unchanged(plan));
+    statements
+}
+
+fn own_statements(plan: &Plan<'_>) -> Vec<Sql> {
     match plan {
-        Plan::List(list) => {
-            [read::list(list)].into_iter().chain(list.within.as_ref().map(read::pipeline)).collect()
-        }
+        Plan::List(list) => [read::list(list)].into_iter().chain(list.within.as_ref().map(read::pipeline)).collect(),
         Plan::Find(find) => read::find(find),
         Plan::Create(create) => vec![write::create(create)],
+        Plan::Link(link) => link::link(link),
         Plan::Update(update) => vec![write::update(update)],
         Plan::Delete(delete) => vec![write::delete(delete)],
         Plan::Restore(restore) => vec![write::restore(restore)],

@@ -4,7 +4,7 @@ use crate::model::ask::PipelineName;
 use crate::model::entity::{Link, RELATED_ROWS};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
-use crate::plan::list::{List, OrderKey};
+use crate::plan::list::{List, ORDER_COLUMN, OrderKey};
 use crate::plan::record::{Find, Name};
 use crate::sql::{Label, Sql, filter};
 
@@ -12,10 +12,11 @@ use crate::sql::{Label, Sql, filter};
 pub fn list(list: &List<'_>) -> Sql {
     let mut sql = Sql::new("SELECT t.*");
     for key in &list.order.keys {
-        if let OrderKey::MailTime = key {
+        if key.is_computed() {
             sql.push(", ");
             order_key(&mut sql, key);
-            sql.push(" AS \"kith:order\"");
+            let as_text = if let OrderKey::Reread { .. } = key { "::pg_catalog.text" } else { "" };
+            sql.push(as_text).push(" AS ").name(ORDER_COLUMN);
         }
     }
     sql.push(" FROM ").table(&list.table.name).push(" AS t WHERE true");
@@ -75,7 +76,7 @@ pub fn pipeline(name: &PipelineName) -> Sql {
 
 fn order_key(sql: &mut Sql, key: &OrderKey<'_>) {
     match key {
-        OrderKey::Column { name, .. } => sql.column("t", name),
+        OrderKey::Column { name } | OrderKey::Reread { name, .. } => sql.column("t", name),
         OrderKey::MailTime => sql.push("COALESCE(t.received_at, t.sent_at, t.created_at)"),
     };
 }
@@ -104,9 +105,13 @@ fn compare(sql: &mut Sql, keys: &[OrderKey<'_>], values: &[Option<String>], desc
         order_key(sql, key);
     }
     sql.push(if descending { ") < (" } else { ") > (" });
-    for (at, value) in values.iter().enumerate() {
+    for (at, (key, value)) in keys.iter().zip(values).enumerate() {
         sql.push(if at > 0 { ", " } else { "" });
         sql.bind(value.clone(), Label::Cursor);
+        // Beside a composite, a parameter would be taken for a record of no type.
+        if let OrderKey::Reread { type_name, .. } = key {
+            sql.push("::").workspace_text(type_name);
+        }
     }
     sql.push(")");
 }

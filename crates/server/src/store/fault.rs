@@ -4,12 +4,21 @@ use pg::{Error, ServerError};
 
 use crm::model::fault::{Fault, SqlFault};
 use crm::sql::Label;
+use crm::sql::unchanged::CHANGED;
 
 use crate::store::STATEMENT_LIMIT_SECONDS;
 use crate::store::run::{MAX_RESULT_BYTES, Trouble};
 
 /// SQLSTATE by which the custom-field trigger refuses a value (migrations/workspace).
 const INVALID_METADATA: &str = "KF001";
+
+/// SQLSTATEs by which the triggers of deals and pipelines refuse a change, and the codes that they mean.
+const REFUSALS: &[(&str, &str)] = &[
+    ("KP001", "cannot_delete_default"),
+    ("KP003", "pipeline_in_use"),
+    ("KP004", "stage_in_use"),
+    ("KP005", "unknown_stage"),
+];
 
 /// The fault of an error in a statement that Kith wrote. `labels` are those of the parameters of the statement
 /// that failed.
@@ -24,6 +33,9 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
         "23505" => {
             return Trouble::Taken { message: message(), constraint: error.constraint.clone().unwrap_or_default() };
         }
+        "42P01" if error.message.contains(CHANGED) => {
+            return Trouble::CatalogIsOld(unavailable("The table is being changed.", "its shape did not hold still"));
+        }
         // The table is not what the catalog said: undefined column, table or operator, a parameter of another type, a
         // column that is generated, or a `deleted_at` where there was none.
         "42703" | "42P01" | "42883" | "42804" | "42P18" | "428C9" | "42702" => {
@@ -36,13 +48,39 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
             Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() }
         }
         INVALID_METADATA => Fault::InvalidMetadata { message: error.message.clone(), field: error.detail.clone() },
-        "KP001" => Fault::Refused { code: "cannot_delete_default", message: message(), hint: error.hint.clone() },
+        code if let Some(code) = REFUSALS.iter().find(|(sqlstate, _)| *sqlstate == code) => {
+            Fault::Refused { code: code.1, message: message(), hint: error.hint.clone() }
+        }
         "KP002" => Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() },
         code if code.starts_with("22") => return of_value(&error, labels),
         "42501" => Fault::Forbidden { message: error.message.clone() },
+        // Another transaction holds what this one waits for, or they wait for each other.
+        "55P03" | "40P01" | "40001" => unavailable("Another transaction holds the row or its table.", error.message),
         "25006" => Fault::Forbidden { message: "This key can read, not write.".into() },
         _ => of_sql(*error),
     })
+}
+
+/// What PostgreSQL said against one row of a batch.
+#[derive(Debug, Default)]
+#[allow(missing_docs)] // they are those of any error of PostgreSQL's
+pub struct Refusal {
+    pub code: String,
+    pub message: String,
+    pub detail: Option<String>,
+    pub hint: Option<String>,
+    pub column: Option<String>,
+    pub constraint: Option<String>,
+}
+
+/// The fault of a row of a batch.
+pub fn of_row(refusal: Refusal) -> Fault {
+    let Refusal { code, message, detail, hint, column, constraint } = refusal;
+    let error = ServerError { code, message, detail, hint, column, constraint, ..ServerError::default() };
+    match of_record(Error::Server(Box::new(error)), &[], false) {
+        Trouble::Fault(fault) | Trouble::CatalogIsOld(fault) => fault,
+        Trouble::Taken { message, constraint } => Fault::Conflict { message, constraint, existing_id: None },
+    }
 }
 
 /// A value that does not fit its type: 400 naming the field and the type.

@@ -116,7 +116,6 @@ async fn another_name_another_key_another_thing() {
     by_psql(&agent, "alter table objects rename id to number").await;
     assert_eq!(agent.get("/v1/objects/1").await.status(200).data(), json!({"number": 1, "code": "x"}));
     assert_eq!(agent.patch("/v1/objects/1", json!({"code": "y"})).await.status(200).data()["code"], "y");
-    // A new key that comes with another column shows itself; one that comes alone is seen when the catalog is read next.
     by_psql(&agent, "alter table objects drop constraint things_pkey, add primary key (code), add extra int").await;
     assert_eq!(agent.get("/v1/objects").await.status(200).column("extra"), [Value::Null]);
     assert_eq!(agent.get("/v1/objects/y").await.status(200).data()["number"], 1);
@@ -126,6 +125,64 @@ async fn another_name_another_key_another_thing() {
     by_psql(&agent, "drop table objects; create view objects as select 7 as id, 'seven' as word").await;
     assert_eq!(agent.get("/v1/objects/7").await.status(200).data(), json!({"id": 7, "word": "seven"}));
     agent.post("/v1/objects", json!({"id": 8})).await.fault(403, "forbidden").says("view");
+}
+
+#[tokio::test]
+async fn a_key_that_alone_is_another_names_the_rows_at_once() {
+    let agent = agent().await;
+    agent.sql("create table things (a text primary key, b text not null, x text, j jsonb)").await.status(200);
+    agent.sql("insert into things values ('1', '2', 'one', '{}'), ('2', '1', 'two', '{}')").await.status(200);
+    let key = |column: &str| format!("alter table things drop constraint things_pkey, add primary key ({column})");
+    for (column, named) in [("b", "two"), ("a", "one"), ("b", "two")] {
+        assert_ne!(agent.get("/v1/things/1").await.status(200).data()["x"], named);
+        by_psql(&agent, &key(column)).await;
+        assert_eq!(agent.get("/v1/things/1").await.status(200).data()["x"], named);
+        assert_eq!(agent.get("/v1/things?limit=1").await.status(200).data()[0][column], "1");
+    }
+    by_psql(&agent, &key("a")).await;
+    assert_eq!(agent.patch("/v1/things/1", json!({"x": "one, changed"})).await.status(200).data()["a"], "1");
+    by_psql(&agent, &key("b")).await;
+    agent.delete("/v1/things/2").await.status(200);
+    assert_eq!(agent.get("/v1/things").await.status(200).column("x"), ["two"], "the row whose b was 2 is gone");
+
+    // A text that was a jsonb takes no JSON.
+    agent.patch("/v1/things/1", json!({"j": {"k": 1}})).await.status(200);
+    by_psql(&agent, "alter table things alter j type text using 'text'").await;
+    assert_eq!(agent.patch("/v1/things/1", json!({"j": "plain"})).await.status(200).data()["j"], "plain");
+    agent.patch("/v1/things/1", json!({"j": {"k": 1}})).await.fault(400, "invalid_request").says("takes text");
+    by_psql(&agent, "alter table contacts add j jsonb").await;
+    let contact = agent.post("/v1/contacts", json!({"j": {"k": 1}})).await.status(201).id();
+    by_psql(&agent, "alter table contacts alter j type text using 'text'").await;
+    let contact = format!("/v1/contacts/{contact}");
+    assert_eq!(agent.patch(&contact, json!({"j": "plain"})).await.status(200).data()["j"], "plain");
+    assert_eq!(agent.post("/v1/contacts", json!({"j": "new"})).await.status(201).data()["j"], "new");
+}
+
+#[tokio::test]
+async fn a_custom_field_that_another_process_defined_is_compared_as_its_type() {
+    let here = agent().await;
+    let there = here.at(other_process().await);
+    for seats in [9, 10, 100] {
+        here.post("/v1/contacts", json!({"custom": {"seats": seats}})).await.status(201);
+    }
+    for agent in [&here, &there] {
+        assert_eq!(
+            agent.get("/v1/contacts?custom.seats=10").await.status(200).data().as_array().map(Vec::len),
+            Some(1)
+        );
+    }
+    there
+        .post("/v1/custom_fields", json!({"object_type": "contact", "key": "seats", "type": "number"}))
+        .await
+        .status(201);
+    for agent in [&here, &there] {
+        let found = agent.get("/v1/contacts?custom.seats=10.0").await.status(200).data();
+        assert_eq!(found.as_array().map(Vec::len), Some(1), "{found}");
+    }
+    by_psql(&here, "update custom_fields set type = 'text'").await;
+    for agent in [&here, &there] {
+        assert_eq!(agent.get("/v1/contacts?custom.seats=10.0").await.status(200).data(), json!([]));
+    }
 }
 
 #[tokio::test]

@@ -206,3 +206,45 @@ async fn a_hundred_columns_of_anything_and_none_but_a_key() {
     agent.get("/v1/narrow/7").await.fault(404, "not_found");
     agent.delete("/v1/narrow/8").await.status(200);
 }
+
+#[tokio::test]
+async fn pages_go_on_behind_a_key_of_any_type() {
+    let agent = with(
+        "create type place as (street text, number int); create type mood as enum ('sad', 'ok', 'glad', 'wild', 'mad')",
+    )
+    .await;
+    for (at, (key, values)) in [
+        ("int[]", ["{1,2}", "{1,3}", "{2}", "{10}", "{NULL}"]),
+        ("text[]", ["{}", "{a}", "{\"b,c\",\"d\\\\e\"}", "{NULL}", "{\"\"}"]),
+        ("jsonb", ["\"text\"", "1", "{\"k\": [1]}", "[1, 2]", "true"]),
+        ("place", ["(Main,1)", "(\"Side, way\",2)", "(,3)", "(Main,4)", "(\"q\"\"q\",5)"]),
+        ("mood", ["sad", "ok", "glad", "wild", "mad"]),
+        ("int4range", ["[1,2)", "[1,3)", "empty", "(,5)", "[7,)"]),
+        ("bytea", ["\\x00", "\\x01ff", "\\x", "\\x61", "\\x6162"]),
+        ("interval", ["1 day", "1 mon", "1:00:00", "-1 day", "1 year"]),
+        ("numeric", ["1.50", "1.5000000000000000000001", "-3", "1e20", "NaN"]),
+        ("timestamptz", ["infinity", "-infinity", "2026-01-01", "2026-01-01 00:00:00.000001+00", "1999-12-31"]),
+        ("bool", ["true", "false", "true", "false", "true"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let table = format!("keyed_{at}");
+        agent.sql(&format!("create table {table} (k {key} primary key, n int)")).await.status(200);
+        let insert = format!("insert into {table} values ($1::text::{key}, $2) on conflict do nothing");
+        for (n, value) in values.iter().enumerate() {
+            agent.sql_with(&insert, json!([value, n])).await.status(200);
+        }
+        let expected = agent.sql(&format!("select k, n from {table} order by k")).await.status(200).at("/data/rows");
+        let (mut found, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = agent.get(&format!("/v1/{table}?limit=2{cursor}")).await.status(200);
+            found.extend(page.data().as_array().cloned().unwrap_or_default());
+            match page.at("/_meta/next_cursor") {
+                serde_json::Value::String(next) => cursor = format!("&cursor={next}"),
+                _ => break,
+            }
+        }
+        assert_eq!(json!(found), expected, "{key}");
+    }
+}

@@ -1,0 +1,62 @@
+//! A statement that goes with those of a plan and fails where the table is no longer what the catalog says, so that
+//! nothing is read or written by the wrong key or in the wrong type, whoever changed the table, by whatever door.
+//!
+//! Built-in tables need it only for what a workspace can change of them.
+
+use crate::model::catalog::Table;
+use crate::plan::Plan;
+use crate::plan::filter::{Condition, Operand};
+use crate::sql::{Label, Sql};
+
+/// What the statement fails to find: a relation whose name begins like this (SQLSTATE 42P01).
+pub const CHANGED: &str = "kith.changed_";
+
+/// The statement for a plan, where it needs one.
+pub fn unchanged(plan: &Plan<'_>) -> Option<Sql> {
+    let table = plan.table()?;
+    let is_own = |name: &str| match table.entity() {
+        Some(entity) => !entity.columns().any(|field| field.name == name),
+        None => true,
+    };
+    match plan {
+        Plan::List(list) if list.conditions.iter().any(by_declared_key) => Some(statement(table, true)),
+        Plan::Create(create) => create.values.iter().any(|(name, _)| is_own(name)).then(|| statement(table, false)),
+        Plan::Update(update) => update.changes.iter().any(|(name, _)| is_own(name)).then(|| statement(table, false)),
+        Plan::List(_) | Plan::Find(_) | Plan::Delete(_) | Plan::Restore(_) => {
+            (table.entity().is_none() && table.writable).then(|| statement(table, false))
+        }
+        Plan::Link(_) | Plan::Search(_) | Plan::Tables | Plan::Schema => None,
+    }
+}
+
+/// A key of `custom` is compared as the type that it was declared with.
+fn by_declared_key(condition: &Condition<'_>) -> bool {
+    matches!(&condition.operand, Operand::Key { column, .. } if column.name == "custom")
+}
+
+fn statement(table: &Table, with_fields: bool) -> Sql {
+    let shape = &table.shape;
+    let own = |text: &str| Some(text.to_owned());
+    let mut sql = Sql::new("SELECT CASE WHEN EXISTS (SELECT FROM pg_catalog.pg_class AS c WHERE c.oid = ");
+    sql.bind(own(&shape.oid), Label::Own).push("::pg_catalog.oid AND c.xmin::pg_catalog.text = ");
+    sql.bind(own(&shape.version), Label::Own);
+    sql.push(
+        " AND COALESCE((SELECT i.indexrelid FROM pg_catalog.pg_index AS i \
+         WHERE i.indrelid = c.oid AND i.indisprimary), 0::pg_catalog.oid) = ",
+    );
+    sql.bind(own(shape.key.as_deref().unwrap_or("0")), Label::Own).push("::pg_catalog.oid");
+    if with_fields && let Some(entity) = table.entity() {
+        let mut fields: Vec<_> = table.fields.iter().map(|it| format!("{} {}", it.key, it.kind.name())).collect();
+        fields.sort_unstable();
+        sql.push(
+            " AND COALESCE((SELECT pg_catalog.string_agg(f.name, ',' ORDER BY f.name COLLATE \"C\") FROM (\
+             SELECT g.key || ' ' || g.type FROM public.custom_fields AS g \
+             WHERE g.deleted_at IS NULL AND g.object_type = ",
+        );
+        sql.bind(own(entity.name), Label::Own).push(") AS f (name)), '') = ");
+        sql.bind(Some(fields.join(",")), Label::Own);
+    }
+    sql.push(") THEN NULL ELSE pg_catalog.textcat(").literal(CHANGED).push(", ");
+    sql.bind(own(&shape.oid), Label::Own).push(")::pg_catalog.regclass END");
+    sql
+}
