@@ -75,7 +75,8 @@ impl Conn {
             Ok(plans) => plans.into_iter(),
             Err(error) => return Err(self.not_sent(error)),
         };
-        let plans: Vec<Vec<Plan>> = requests.iter().map(|request| plans.by_ref().take(request.len()).collect()).collect();
+        let plans: Vec<Vec<Plan>> =
+            requests.iter().map(|request| plans.by_ref().take(request.len()).collect()).collect();
         for (request, plans) in requests.iter().zip(&plans) {
             if let Err(error) = self.send(Frame::Implicit, request, plans, caps) {
                 return Err(self.not_sent(error));
