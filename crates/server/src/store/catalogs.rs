@@ -20,8 +20,9 @@ use crate::store::work::Session;
 
 /// Workspaces whose catalog is kept; the one that was used longest ago goes first.
 const KEPT: usize = 400;
-/// A catalog older than this is read anew before it is used: changes that show themselves in no statement
-/// (a new primary key by psql) are seen after this at the latest.
+/// A catalog older than this is read anew before it is used. Statements show by themselves, or by one that goes with them
+/// (`crm::sql::unchanged`), that a table is another; what shows itself in none (code of the workspace's own that came by another
+/// process) is seen after this at the latest.
 const TRUSTED_FOR: Duration = Duration::from_secs(20);
 
 /// The catalogs of the workspaces in use.

@@ -110,12 +110,14 @@ impl Store {
 
     /// Serves those that wait until nobody does.
     async fn serve_looks(self, place: Place, known: Arc<Known>) {
+        let mut turn = Turn { looks: &known.looks, is_over: false };
         loop {
             let looks = {
                 let State { waiting, under_way, .. } = &mut *known.looks.state();
                 waiting.retain(|look| !look.answer.is_closed());
                 if waiting.is_empty() {
                     *under_way -= 1;
+                    turn.is_over = true;
                     return;
                 }
                 let rest = waiting.split_off(waiting.len().min(TOGETHER));
@@ -168,6 +170,20 @@ fn way(looks: &Looks, statements: &Arc<[Sql]>) -> Way {
     let (answer, receiver) = oneshot::channel();
     state.waiting.push(Look { statements: statements.clone(), answer });
     Way::Together(receiver)
+}
+
+/// What serves those that wait. Even a defect must not leave them waiting for one that is no more.
+struct Turn<'a> {
+    looks: &'a Looks,
+    is_over: bool,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if !self.is_over {
+            self.looks.state().under_way -= 1;
+        }
+    }
 }
 
 /// A look that is under way. When it ends, in whatever way, those that wait have their turn.
