@@ -88,6 +88,17 @@ fn references_lead_somewhere_and_every_component_is_used() {
 }
 
 #[test]
+fn schemas_have_names_of_their_own() {
+    for dialect in DIALECTS {
+        let own = (dialect.reference.wire.schemas)();
+        for (at, (name, _)) in own.iter().enumerate() {
+            assert!(ENTITIES.iter().all(|entity| *name != pascal(entity.name)), "{name}");
+            assert!(own[at + 1..].iter().all(|(other, _)| other != name), "{name}");
+        }
+    }
+}
+
+#[test]
 fn operations_have_names_of_their_own_and_all_their_parameters() {
     for dialect in DIALECTS {
         let mut ids = HashSet::new();

@@ -125,7 +125,7 @@ fn object(name: &str) -> Value {
 }
 
 fn list(items: Value) -> Value {
-    json!({"allOf": [named("List"), {"type": "object", "properties": {"data": {"type": "array", "items": items}}}]})
+    json!({"allOf": [named("ListPage"), {"type": "object", "properties": {"data": {"type": "array", "items": items}}}]})
 }
 
 fn answer(act: Act, row: Value) -> Value {
@@ -153,7 +153,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
     let count = || json!({"type": "integer", "minimum": 0});
     schemas.extend([
         (
-            "List",
+            "ListPage",
             json!({
                 "type": "object",
                 "required": ["object", "data", "has_more", "next_cursor"],
