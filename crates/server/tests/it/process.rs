@@ -13,8 +13,9 @@ use crate::support::{Child, TempDir};
 
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
-/// What a debug build may take, in kB.
-const MOST_MEMORY_KB: u64 = 200 * 1024;
+/// What a debug build may take, in kB: some 40 MB at rest, 97 MB with a result of the largest size in its several forms (rows,
+/// answer, what is on its way), 124 MB once on a machine that was busy otherwise.
+const MOST_MEMORY_KB: u64 = 140 * 1024;
 
 #[tokio::test]
 async fn every_acknowledged_row_survives_a_kill() {
