@@ -9,6 +9,7 @@ use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
 use crate::model::page::{PageAsk, parse_limit};
+use crate::model::value::name_of;
 
 /// How a dialect writes what a request says of a table.
 #[derive(Debug)]
@@ -218,10 +219,10 @@ fn batch(call: &Call<'_>, table: &str, words: &Words) -> Result<Ask, Fault> {
     let rows = records
         .into_iter()
         .map(|record| match record {
-            Value::Object(fields) => values(fields, table, words).map(Value::Object),
-            other => Ok(other),
+            Value::Object(fields) => values(fields, table, words),
+            other => Err(Fault::invalid(format!("A record must be a JSON object, not {}.", name_of(&other)))),
         })
-        .collect::<Result<_, _>>()?;
+        .collect();
     let dedup_on = match body.remove("dedup_on") {
         None | Some(Value::Null) => DEDUP_ON.iter().map(|column| (*column).to_owned()).collect(),
         Some(Value::Array(names)) => names

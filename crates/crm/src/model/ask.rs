@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
 use crate::model::page::PageAsk;
 
@@ -122,8 +123,8 @@ pub enum Ask {
     Batch {
         /// The table.
         table: String,
-        /// The records' values; what is no object fails by itself.
-        rows: Vec<Value>,
+        /// The records' values; what can't be read fails by itself.
+        rows: Vec<Result<Map<String, Value>, Fault>>,
         /// The columns by which a record is known again.
         dedup_on: Vec<String>,
     },

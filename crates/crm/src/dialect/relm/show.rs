@@ -254,6 +254,9 @@ fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
 
 /// The nearest of Relm's names to one that it does not know; `known` is the nearest of the columns' own names.
 fn nearest_name(entity: &Entity, what: &str, name: &str, known: Option<&str>) -> Option<String> {
+    if let Err(Some(right)) = column_of(Some(entity), name) {
+        return Some(right.to_owned());
+    }
     let own = known.filter(|known| column_of(Some(entity), known).is_ok());
     if what == "relation" {
         let one = entity.to_one.iter().filter_map(|relation| name_of(Some(entity), relation.key));
