@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::dialect::DIALECTS;
+use crate::dialect::openapi::people::{Errand, readable};
 use crate::dialect::openapi::{Endpoint, Reference};
 use crate::model::codes::CODES;
 use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, Need};
@@ -24,6 +25,7 @@ fn fill(template: &str, reference: &Reference, base_url: &str) -> String {
     [
         ("{{base}}", base_url.to_owned()),
         ("{{endpoints}}", endpoints(reference)),
+        ("{{people}}", people(reference)),
         ("{{tables}}", tables()),
         ("{{prefixes}}", prefixes(reference)),
         ("{{filters}}", filters(reference)),
@@ -46,6 +48,11 @@ pub fn readable_path(endpoint: &Endpoint) -> String {
 fn endpoints(reference: &Reference) -> String {
     let line = |it: &Endpoint| format!("- `{} {}` — {}", it.method.name(), readable_path(it), it.about);
     reference.endpoints.iter().map(line).collect::<Vec<_>>().join("\n")
+}
+
+fn people(reference: &Reference) -> String {
+    let line = |it: &Errand| format!("- `{}` — {}", readable(it), it.about);
+    reference.errands.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
 fn tables() -> String {

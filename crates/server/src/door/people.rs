@@ -317,3 +317,42 @@ async fn visitor(visit: &mut Visit<'_>, head: &Parts) -> Result<(Visitor, Option
     visitor.session_id = Some(shown.session.id.clone());
     Ok((visitor, (by_bearer.is_none() && shown.prolonged).then(|| token.to_owned())))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use crm::dialect::openapi::people::ERRANDS;
+
+    use super::*;
+
+    /// Every path and method of this room's, by trying the words that its routes have.
+    fn routed() -> Vec<(Method, Vec<&'static str>)> {
+        let words: HashSet<&str> = ERRANDS.iter().flat_map(|it| it.path.split('/').skip(2)).chain(HERE.iter().copied()).collect();
+        let mut paths: Vec<Vec<&str>> = HERE.iter().map(|first| vec![*first]).collect();
+        let mut all = paths.clone();
+        for _ in 0..3 {
+            paths = paths.iter().flat_map(|path| words.iter().map(|word| [path.as_slice(), &[word]].concat())).collect();
+            all.extend(paths.iter().cloned());
+        }
+        let pairs = all.into_iter().flat_map(|path| Method::ALL.map(|method| (method, path.clone())));
+        pairs.filter(|(method, path)| route(*method, path).is_some()).collect()
+    }
+
+    fn fits(template: &str, path: &[&str]) -> bool {
+        let template: Vec<&str> = template.split('/').skip(2).collect();
+        template.len() == path.len() && template.iter().zip(path).all(|(a, b)| a.starts_with('{') || a == b)
+    }
+
+    #[test]
+    fn what_is_documented_is_routed_and_the_other_way_round() {
+        for errand in ERRANDS {
+            let path: Vec<&str> = errand.path.split('/').skip(2).collect();
+            assert!(route(errand.method, &path).is_some(), "{} {} leads nowhere", errand.method.name(), errand.path);
+        }
+        for (method, path) in routed() {
+            let is_there = ERRANDS.iter().any(|errand| errand.method == method && fits(errand.path, &path));
+            assert!(is_there || path == ["workspaces"], "{} {path:?} is not documented", method.name());
+        }
+    }
+}

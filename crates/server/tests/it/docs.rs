@@ -209,7 +209,8 @@ async fn every_documented_parameter_of_a_list_is_taken() {
         let mut parameters_tried = 0;
         for (path, item) in openapi["paths"].as_object().unwrap() {
             let get = &item["get"];
-            if path.contains('{') || path.ends_with("/search") || get["parameters"].is_null() {
+            let is_for_people = get["tags"][0] == "people";
+            if path.contains('{') || path.ends_with("/search") || get["parameters"].is_null() || is_for_people {
                 continue;
             }
             let mut query = Vec::new();

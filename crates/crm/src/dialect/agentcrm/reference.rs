@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::dialect::agentcrm::filter::{FORMS, Form, MAIL_RELATIONS, offered};
+use crate::dialect::openapi::people::ERRANDS;
 use crate::dialect::openapi::{Act, ENDPOINTS, Parameter, Reference, Style, Wire, shared, single_value};
 use crate::model::codes::Code;
 use crate::model::entity::{Entity, FieldKind};
@@ -13,6 +14,7 @@ pub static REFERENCE: Reference = Reference {
     about: include_str!("about.md"),
     key: "An API key. POST /v1/workspaces gives the first one, without sign-up.",
     endpoints: ENDPOINTS,
+    errands: ERRANDS,
     filter_forms: || {
         let (equality, others) = FORMS.split_at(1);
         let written = |forms: &'static [Form]| forms.iter().map(|form| (form.shape, form.meaning));

@@ -62,7 +62,7 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Some(entity) => codes_of_table(act, entity),
         None => &[],
     };
-    move |code| ALWAYS.contains(&code) || table.contains(&code) || own.iter().any(|some| some.contains(&code))
+    move |code| table.contains(&code) || own.iter().any(|some| some.contains(&code))
 }
 
 /// The name of an error's schema: `SqlError`, `NotFoundError`.
@@ -80,8 +80,13 @@ pub struct Responses {
 
 impl Responses {
     /// Adds an act's error responses to those of an operation.
-    pub fn add(&mut self, responses: &mut Map<String, Value>, wire: &Wire, act: Act, entity: Option<&Entity>) {
-        let may_end_in = codes(act, entity);
+    pub fn add_of_act(&mut self, responses: &mut Map<String, Value>, wire: &Wire, act: Act, entity: Option<&Entity>) {
+        self.add(responses, wire, codes(act, entity));
+    }
+
+    /// Adds the error responses with these codes, and with those that every request may end in.
+    pub fn add(&mut self, responses: &mut Map<String, Value>, wire: &Wire, own: impl Fn(&str) -> bool) {
+        let may_end_in = |code: &str| ALWAYS.contains(&code) || own(code);
         let mut by_status: BTreeMap<u16, Vec<&'static Code>> = BTreeMap::new();
         for code in CODES.iter().filter(|code| may_end_in(code.code) && !wire.never.contains(&code.code)) {
             for status in code.statuses {

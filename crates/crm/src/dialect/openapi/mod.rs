@@ -6,6 +6,7 @@
 mod endpoints;
 mod faults;
 mod operation;
+pub mod people;
 mod schema;
 pub mod shared;
 pub mod yaml;
@@ -32,6 +33,8 @@ pub struct Reference {
     pub about: &'static str,
     /// Every path and method, in reading order.
     pub endpoints: &'static [Endpoint],
+    /// What people do, where this dialect describes it.
+    pub errands: &'static [people::Errand],
     /// The parameters that filter a list, each with what it means.
     pub filter_forms: fn() -> Vec<(&'static str, &'static str)>,
     /// The text of `/llms.txt`, with places to fill in.
@@ -146,7 +149,8 @@ pub enum Style {
 /// The whole document; `base_url` without a slash at its end.
 pub fn document(reference: &Reference, base_url: &str) -> Value {
     let mut responses = faults::Responses::default();
-    let paths = operation::paths(reference, &mut responses);
+    let mut paths = operation::paths(reference, &mut responses);
+    people::add(&mut paths, reference, &mut responses);
     let schemas = schemas(reference, &responses);
     json!({
         "openapi": "3.1.0",
@@ -162,17 +166,21 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
         "tags": tags(reference),
         "paths": paths,
         "components": {
-            "securitySchemes": {"apiKey": {
-                "type": "http",
-                "scheme": "bearer",
-                "description": reference.key,
-            }},
+            "securitySchemes": security_schemes(reference),
             "parameters": parameters(&reference.wire),
             "headers": headers(&reference.wire),
             "responses": responses.written(),
             "schemas": schemas,
         },
     })
+}
+
+fn security_schemes(reference: &Reference) -> Value {
+    let mut schemes = json!({"apiKey": {"type": "http", "scheme": "bearer", "description": reference.key}});
+    if !reference.errands.is_empty() {
+        people::add_schemes(&mut schemes);
+    }
+    schemes
 }
 
 /// The tag of what is about no single built-in table.
@@ -194,6 +202,9 @@ fn tags(reference: &Reference) -> Value {
         tags.insert(0, workspace);
     }
     tags.extend(ENTITIES.iter().map(|entity| fixed(entity.table, entity.about)));
+    if !reference.errands.is_empty() {
+        tags.push(people::tag());
+    }
     tags.push(fixed(
         OWN_TAG,
         "Any table or view that you make by SQL is served at once, by its single-column primary key. The built-in tables \
@@ -208,6 +219,9 @@ fn schemas(reference: &Reference, responses: &faults::Responses) -> Value {
         schema::add_entity(&mut schemas, &reference.wire, entity);
     }
     for (name, schema) in (reference.wire.schemas)() {
+        schemas.insert(name.to_owned(), schema);
+    }
+    for (name, schema) in people::schemas().into_iter().filter(|_| !reference.errands.is_empty()) {
         schemas.insert(name.to_owned(), schema);
     }
     for code in crate::model::codes::CODES.iter().filter(|code| responses.have(code)) {

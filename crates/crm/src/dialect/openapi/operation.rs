@@ -72,10 +72,11 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
         there["description"] = "It was there already; the one that is.".into();
         answers.insert("200".into(), there);
     }
-    responses.add(&mut answers, wire, act, entity);
+    responses.add_of_act(&mut answers, wire, act, entity);
     operation.insert("responses".into(), Value::Object(answers));
     if act == Act::SignUp {
-        operation.insert("security".into(), json!([]));
+        // With a session it is the person's own from the beginning.
+        operation.insert("security".into(), json!([{}, {"session": []}, {"sessionCookie": []}]));
     }
     Value::Object(operation)
 }

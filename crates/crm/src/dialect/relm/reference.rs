@@ -18,6 +18,7 @@ pub static REFERENCE: Reference = Reference {
     about: include_str!("about.md"),
     // All but signing up, which takes no key and so has no dialect.
     endpoints: ENDPOINTS.split_at(1).1,
+    errands: &[],
     filter_forms: || {
         let operators = OPERATORS.iter().map(|operator| (operator.shape, operator.meaning));
         SHORT_FORMS.iter().copied().chain(operators).chain(OTHER_FORMS.iter().copied()).collect()

@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crm::dialect::DIALECTS;
 use crm::dialect::agentcrm::AGENTCRM;
 use crm::dialect::llms::{described_type, readable_path};
+use crm::dialect::openapi::people::readable;
 use crm::dialect::openapi::{Act, Endpoint, Reference};
 use crm::dialect::relm::RELM;
 use crm::model::codes::CODES;
@@ -55,6 +56,7 @@ pub fn docs(base: &str) -> String {
         ("conventions", "Conventions"),
         ("relm", "Relm's dialect"),
         ("endpoints", "Endpoints"),
+        ("people", "People"),
         ("filters", "Filters"),
         ("tables", "Tables"),
         ("errors", "Errors"),
@@ -83,6 +85,7 @@ pub fn docs(base: &str) -> String {
                 section id="conventions" { (heading("conventions", "Conventions")) (conventions()) }
                 section id="relm" { (heading("relm", "Relm's dialect")) (relm(base)) }
                 section id="endpoints" { (heading("endpoints", "Endpoints")) (endpoints()) }
+                section id="people" { (heading("people", "People")) (people()) }
                 section id="filters" {
                     (heading("filters", "Filters"))
                     p { "On " code { "GET /v1/{table}" } ", for every column of a built-in table or of your own. All conditions must hold; what does not fit a column's type is refused with a hint." }
@@ -245,6 +248,24 @@ fn endpoints() -> Markup {
                         code.path { (readable_path(endpoint)) }
                         p { (prose(endpoint.about)) }
                     }
+                }
+            }
+        }
+    }
+}
+
+/// What takes a person's session.
+fn people() -> Markup {
+    html! {
+        p { "A person has an account and sessions. A session comes as " code { "Authorization: Bearer <session_token>" } " or as the cookie "
+            code { "kith_session" } ". It opens what follows, not the workspace's data: that is what keys are for." }
+        ul.endpoints {
+            @for errand in AGENTCRM.reference.errands {
+                @let (method, rest) = (errand.method.name(), readable(errand));
+                li {
+                    span class={ "method " (method.to_lowercase()) } { (method) }
+                    code.path { (rest.trim_start_matches(method).trim_start()) }
+                    p { (prose(errand.about)) }
                 }
             }
         }
