@@ -88,3 +88,26 @@ async fn the_recipes_stand_in_llms_txt() {
         }
     }
 }
+
+/// The README's own quickstart for Relm's clients, from signing up on.
+#[tokio::test]
+async fn the_readme_leads_from_nothing_to_deals_that_were_won() {
+    let readme = include_str!("../../../../README.md");
+    let section = readme.split("## With a Relm client").nth(1).expect("the section");
+    let script = section.split("```bash\n").nth(1).and_then(|rest| rest.split("```").next()).expect("its commands");
+    let stranger = stranger();
+    let email = format!("{}@example.com", std::process::id());
+    let script = script.replace("http://127.0.0.1:8484", &stranger.base).replace("you@example.com", &email);
+    let script = script.replace("curl -sg", "echo; curl -sg");
+    let (deal, page) = {
+        let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output());
+        let output = output.await.expect("an end").expect("bash");
+        let text = String::from_utf8(output.stdout).expect("text");
+        assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
+        let (deal, page) = text.trim().split_once('\n').unwrap_or_else(|| panic!("two answers: {text}"));
+        let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
+        (read(deal), read(page))
+    };
+    assert_eq!((&deal["object"], &deal["title"], &deal["metadata"]), (&json!("deal"), &json!("Rollout"), &json!({"plan": "pro"})));
+    assert_eq!(page, json!({"object": "list", "data": [deal], "has_more": false, "next_cursor": null}));
+}
