@@ -1,7 +1,9 @@
 //! The sentence that Kith reads as: an ask of somebody in a workspace becomes a plan, the plan becomes SQL, the store
 //! runs it, and the rows become an answer. REST, and every other door, comes through here.
 
+mod batch;
 mod saved;
+mod search;
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -45,7 +47,8 @@ pub async fn answer(store: &Store, session: &mut Session, caller: Caller<'_>, as
         Ask::AddMembers { list_id, ids, several } => {
             saved::add_members(store, session, caller, list_id, ids, *several).await
         }
-        Ask::Batch { .. } | Ask::SearchAll { .. } => Err(Fault::internal("not served")),
+        Ask::Batch { table, rows, dedup_on } => batch::write(store, session, caller, table, rows, dedup_on).await,
+        Ask::SearchAll { words, limit } => search::all(store, session, caller, words, *limit).await,
         Ask::RemoveMember { list_id, id } => saved::remove_member(store, session, caller, list_id, id).await,
         Ask::List { .. }
         | Ask::Find { .. }
@@ -68,7 +71,12 @@ async fn record(store: &Store, session: &mut Session, caller: Caller<'_>, ask: &
         let asked_at = Instant::now();
         let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
         match once(store, session, caller, &known, &catalog, ask).await {
-            Ok(Outcome::Answer(answer)) => return Ok(answer),
+            Ok(Outcome::Answer(answer)) => {
+                if plan::changes_catalog(ask) {
+                    known.forget();
+                }
+                return Ok(answer);
+            }
             Ok(Outcome::CatalogIsOld) => {}
             // By a catalog that was read just now, what it says holds.
             Err(Doubt::Certain(fault)) => return Err(fault),
@@ -200,7 +208,7 @@ async fn raw(
     let context = sql::context::begin_request(secret.expose(), caller.who, caller.provenance);
     let result =
         store.run_raw(session, caller.place, access(caller.who), &known.types, &context, &raw, text, params).await;
-    if raw.may_change_schema() {
+    if raw.may_change_catalog() {
         known.forget();
     }
     result.map(Answer::Sql).map_err(|fault| plan::raw::explain(fault, caller.who))

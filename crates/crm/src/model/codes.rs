@@ -117,12 +117,7 @@ pub const CODES: &[Code] = &[
         "Deals are still in the pipeline.",
         "Move them to another pipeline, or delete them, first.",
     ),
-    code(
-        "stage_in_use",
-        &[409],
-        "Deals are still in the stage.",
-        "Move them to another stage, or delete them, first.",
-    ),
+    code("stage_in_use", &[409], "Deals are still in the stage.", "Move them to another stage, or delete them, first."),
     code(
         "still_referenced",
         &[409],
@@ -215,7 +210,7 @@ mod tests {
     use std::panic::Location;
 
     use super::*;
-    use crate::model::fault::{Fault, SqlFault};
+    use crate::model::fault::{Fault, Instead, SqlFault};
 
     /// One fault of every kind. A new kind has to be named in the match, which refuses to compile without it.
     fn one_of_each() -> Vec<Fault> {
@@ -226,6 +221,7 @@ mod tests {
             Fault::Invalid { message: text(), hint: None },
             Fault::InvalidJson { reason: text() },
             Fault::Unknown { what: "field", name: text(), nearest: None },
+            Fault::Misfit { parameter: text(), column: text(), type_name: text(), instead: Instead::Equality },
             Fault::InvalidCursor,
             Fault::UnsupportedMediaType { sent: text() },
             Fault::PayloadTooLarge { limit: 1 },
@@ -265,6 +261,7 @@ mod tests {
                 Fault::Invalid { .. }
                 | Fault::InvalidJson { .. }
                 | Fault::Unknown { .. }
+                | Fault::Misfit { .. }
                 | Fault::InvalidCursor
                 | Fault::UnsupportedMediaType { .. }
                 | Fault::PayloadTooLarge { .. }

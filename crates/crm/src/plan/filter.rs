@@ -1,7 +1,7 @@
 //! Filters settled: which column each one means, and whether its operator fits that column's type.
 
-use crate::model::catalog::{Column, Table};
-use crate::model::fault::Fault;
+use crate::model::catalog::{Column, CustomKind, Table};
+use crate::model::fault::{Fault, Instead};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
 use crate::model::value::TypeKind;
 
@@ -29,6 +29,8 @@ pub enum Operand<'a> {
         column: &'a Column,
         /// The key.
         key: String,
+        /// The type that it was declared with, where it was; else it is text.
+        declared: Option<CustomKind>,
     },
     /// A relation of e-mails.
     Mail(MailRelation),
@@ -54,7 +56,8 @@ fn operand<'a>(table: &'a Table, subject: &Subject) -> Option<Operand<'a>> {
         Subject::Column(name) => table.column(name).map(Operand::Column),
         Subject::Key { column, key } => {
             let column = table.column(column).filter(|column| column.kind == TypeKind::Json)?;
-            Some(Operand::Key { column, key: key.clone() })
+            let declared = table.custom_kind(&column.name, key);
+            Some(Operand::Key { column, key: key.clone(), declared })
         }
         Subject::Mail(relation) => (table.entity()?.table == "emails").then_some(Operand::Mail(*relation)),
     }
@@ -62,29 +65,57 @@ fn operand<'a>(table: &'a Table, subject: &Subject) -> Option<Operand<'a>> {
 
 /// Refuses an operator that the type does not have, and says which to use.
 fn check(operand: &Operand<'_>, reading: &Reading, parameter: &str) -> Result<(), Fault> {
-    let Operand::Column(column) = operand else { return Ok(()) };
-    let refuse = |hint: String| {
-        Err(Fault::invalid_with_hint(
-            format!("{parameter}: this comparison does not fit \"{}\", which is {}.", column.name, column.type_name),
-            hint,
-        ))
+    match operand {
+        Operand::Column(column) => check_column(column, reading, parameter),
+        Operand::Key { key, declared, .. } => check_key(key, *declared, reading, parameter),
+        Operand::Mail(_) => Ok(()),
+    }
+}
+
+fn check_key(key: &str, declared: Option<CustomKind>, reading: &Reading, parameter: &str) -> Result<(), Fault> {
+    use CustomKind::{Bool, Date, Number, Select, Text};
+    match (reading.op, declared) {
+        (Op::Present, _) => check_flag(reading, parameter),
+        (Op::Eq | Op::Neq | Op::In, _)
+        | (Op::Gt | Op::Gte | Op::Lt | Op::Lte, Some(Number | Date))
+        | (Op::Contains | Op::Starts | Op::Ilike, None | Some(Text | Select)) => Ok(()),
+        (Op::Gt | Op::Gte | Op::Lt | Op::Lte, None) => Err(Fault::invalid_with_hint(
+            format!(
+                "{parameter}: \"{key}\" has no declared type, so it is compared as text, which has no such comparison."
+            ),
+            "Declare the key in custom_fields, as a number or a date.",
+        )),
+        (_, declared @ (None | Some(Text | Select | Number | Bool | Date))) => {
+            let kind = declared.map_or("free-form", CustomKind::name);
+            Err(Fault::invalid(format!("{parameter}: this comparison does not fit \"{key}\", which is {kind}.")))
+        }
+    }
+}
+
+/// Whether there is a value is a yes or no.
+fn check_flag(reading: &Reading, parameter: &str) -> Result<(), Fault> {
+    match reading.values[0].as_str() {
+        "true" | "false" => Ok(()),
+        other => Err(Fault::invalid(format!("{parameter} must be true or false, not \"{other}\"."))),
+    }
+}
+
+fn check_column(column: &Column, reading: &Reading, parameter: &str) -> Result<(), Fault> {
+    let refuse = |instead: Instead| {
+        let (column, type_name) = (column.name.clone(), column.type_name.clone());
+        Err(Fault::Misfit { parameter: parameter.to_owned(), column, type_name, instead })
     };
-    let name = &column.name;
     match (reading.op, &column.kind) {
-        (Op::Present, _) if !matches!(reading.values[0].as_str(), "true" | "false") => {
-            Err(Fault::invalid(format!("{parameter} must be true or false, not \"{}\".", reading.values[0])))
-        }
-        (Op::Present, _) | (Op::Has, TypeKind::Array(_)) => Ok(()),
-        (Op::Has, _) => refuse(format!("Use {name}=value.")),
-        (_, TypeKind::Array(_)) => refuse(format!("Use {name}_has=value.")),
-        (_, TypeKind::Json) => refuse(format!("Use {name}.key=value.")),
-        (_, TypeKind::Vector) => refuse("Use POST /v1/sql for distances.".into()),
+        (Op::Present, _) => check_flag(reading, parameter),
+        (Op::Has, TypeKind::Array(_)) => Ok(()),
+        (Op::Has, _) => refuse(Instead::Equality),
+        (_, TypeKind::Array(_)) => refuse(Instead::Has),
+        (_, TypeKind::Json) => refuse(Instead::Key),
+        (_, TypeKind::Vector) => refuse(Instead::Distance),
         (Op::Gt | Op::Gte | Op::Lt | Op::Lte, TypeKind::Number | TypeKind::Time) => Ok(()),
-        (Op::Gt | Op::Gte | Op::Lt | Op::Lte, _) => {
-            refuse(format!("It is for numbers, dates and times; use {name}=value."))
-        }
+        (Op::Gt | Op::Gte | Op::Lt | Op::Lte, _) => refuse(Instead::EqualityNotOrder),
         (Op::Contains | Op::Starts | Op::Ilike, TypeKind::Text) => Ok(()),
-        (Op::Contains | Op::Starts | Op::Ilike, _) => refuse(format!("It is for text; use {name}=value.")),
+        (Op::Contains | Op::Starts | Op::Ilike, _) => refuse(Instead::EqualityNotText),
         (
             Op::Eq | Op::Neq | Op::In,
             TypeKind::Text | TypeKind::Number | TypeKind::Bool | TypeKind::Time | TypeKind::Other,

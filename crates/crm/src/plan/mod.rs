@@ -3,12 +3,15 @@
 //!
 //! Knows nothing of wire formats; writes no SQL.
 
+pub mod batch;
 pub mod filter;
+pub mod link;
 pub mod list;
 pub mod raw;
 pub mod record;
 pub mod saved;
 pub mod search;
+pub mod search_all;
 
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
@@ -28,6 +31,8 @@ pub enum Plan<'a> {
     Find(record::Find<'a>),
     /// A new record.
     Create(record::Create<'a>),
+    /// A new association.
+    Link(link::Link<'a>),
     /// New values.
     Update(record::Update<'a>),
     /// A deletion.
@@ -59,6 +64,9 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
         }
         Ask::Find { table, id, deleted, related } => {
             record::find(catalog, catalog.table(table)?, id, *deleted, related).map(Plan::Find)
+        }
+        Ask::Create { table, values, .. } if table == "associations" => {
+            link::plan(catalog, catalog.table(table)?, values).map(Plan::Link)
         }
         Ask::Create { table, values, unknown_stage } => {
             record::create(writable(catalog.table(table)?)?, values, *unknown_stage).map(Plan::Create)
@@ -111,6 +119,29 @@ pub fn writes(ask: &Ask) -> bool {
     }
 }
 
+/// Whether what is known of the tables is old once the ask was answered.
+pub fn changes_catalog(ask: &Ask) -> bool {
+    match ask {
+        Ask::Create { table, .. }
+        | Ask::Update { table, .. }
+        | Ask::Delete { table, .. }
+        | Ask::Restore { table, .. }
+        | Ask::Batch { table, .. } => table == "custom_fields",
+        Ask::Sql { sql, .. } => raw::body_may_change_catalog(sql),
+        Ask::List { .. }
+        | Ask::Stages { .. }
+        | Ask::Find { .. }
+        | Ask::CreateStage { .. }
+        | Ask::Search { .. }
+        | Ask::SearchAll { .. }
+        | Ask::ListRows { .. }
+        | Ask::AddMembers { .. }
+        | Ask::RemoveMember { .. }
+        | Ask::Tables
+        | Ask::Schema => false,
+    }
+}
+
 /// Refuses what the caller may not do. Raw SQL of one who may only read is let through, to run in a session
 /// that PostgreSQL itself keeps read-only.
 pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
@@ -136,7 +167,8 @@ pub fn reads_only(who: &Who) -> bool {
     who.role == Role::Viewer || matches!(who.stage, Stage::ReadOnly { .. })
 }
 
-fn writable(table: &Table) -> Result<&Table, Fault> {
+/// Refuses a table that can only be read.
+pub fn writable(table: &Table) -> Result<&Table, Fault> {
     if table.writable {
         return Ok(table);
     }
@@ -158,6 +190,7 @@ impl<'a> Plan<'a> {
                 list.table.entity().is_some() && list.conditions.is_empty() && list.deleted == Deleted::Exclude
             }
             Plan::Create(_)
+            | Plan::Link(_)
             | Plan::Update(_)
             | Plan::Delete(_)
             | Plan::Restore(_)
@@ -173,6 +206,7 @@ impl<'a> Plan<'a> {
             Plan::List(list) => list.table,
             Plan::Find(find) => find.table,
             Plan::Create(create) => create.table,
+            Plan::Link(link) => link.create.table,
             Plan::Update(update) => update.table,
             Plan::Delete(delete) => delete.table,
             Plan::Restore(restore) => restore.table,
@@ -187,6 +221,7 @@ impl<'a> Plan<'a> {
             Plan::List(list) => list.answer(results),
             Plan::Find(find) => find.answer(results),
             Plan::Create(create) => create.answer(results),
+            Plan::Link(link) => link.answer(results),
             Plan::Update(update) => update.answer(results),
             Plan::Delete(delete) => delete.answer(results),
             Plan::Restore(restore) => restore.answer(results),

@@ -253,11 +253,11 @@ fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
 }
 
 /// The free-form field of every record, which is never NULL.
-fn is_free_form(column: &Column) -> bool {
+pub(super) fn is_free_form(column: &Column) -> bool {
     column.name == "custom" && column.kind == TypeKind::Json
 }
 
-fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault> {
+pub(super) fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault> {
     let Some(column) = table.column(name) else {
         let known = table.columns.iter().map(|column| column.name.as_str());
         return Err(Fault::unknown_field(name, known.filter(|it| !READ_ONLY_COLUMNS.contains(it))));
@@ -269,7 +269,7 @@ fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Column, Fault
     Ok(column)
 }
 
-fn value_for(column: &Column, value: &Value) -> Result<Option<String>, Fault> {
+pub(super) fn value_for(column: &Column, value: &Value) -> Result<Option<String>, Fault> {
     if is_free_form(column) && !value.is_object() {
         return Err(Fault::invalid(format!("\"{}\" takes a JSON object.", column.name)));
     }

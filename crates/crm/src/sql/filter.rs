@@ -1,5 +1,6 @@
 //! Conditions as SQL. Values are parameters of the column's own type, so that indexes serve and PostgreSQL judges.
 
+use crate::model::catalog::CustomKind;
 use crate::model::filter::{MailRelation, Op};
 use crate::model::value::array_of_texts;
 use crate::plan::filter::{Condition, Operand};
@@ -20,14 +21,59 @@ fn operand(sql: &mut Sql, condition: &Condition<'_>) {
     match &condition.operand {
         Operand::Column(column) => sql.column("t", &column.name),
         // The key as a literal, so that an index on the expression serves.
-        Operand::Key { column, key } => sql.push("(").column("t", &column.name).push(" ->> ").literal(key).push(")"),
+        Operand::Key { column, key, declared } => match declared.and_then(typed) {
+            Some(value) => sql.push(value).column("t", &column.name).push(", ").literal(key).push(")"),
+            None => sql.push("(").column("t", &column.name).push(" ->> ").literal(key).push(")"),
+        },
         Operand::Mail(_) => sql,
     };
+}
+
+/// What gives a key's value as its type; texts are themselves.
+fn typed(kind: CustomKind) -> Option<&'static str> {
+    match kind {
+        CustomKind::Number => Some("kith.custom_number("),
+        CustomKind::Bool => Some("kith.custom_bool("),
+        CustomKind::Date => Some("kith.custom_date("),
+        CustomKind::Text | CustomKind::Select => None,
+    }
+}
+
+/// The field's index holds the beginnings of texts.
+const INDEXED_CHARACTERS: usize = 200;
+
+/// The condition on a text field in a form that its index answers. True where it says all; else it goes before the one
+/// that was asked for.
+fn by_index(sql: &mut Sql, condition: &Condition<'_>) -> bool {
+    let Operand::Key { column, key, declared: Some(CustomKind::Text | CustomKind::Select) } = &condition.operand else {
+        return false;
+    };
+    if !matches!(condition.op, Op::Eq | Op::In) {
+        return false;
+    }
+    let beginnings = condition.values.iter().map(|value| value.chars().take(INDEXED_CHARACTERS).collect());
+    let beginnings: Vec<String> = beginnings.collect();
+    let label = Label::Filter(condition.parameter.clone());
+    sql.push("kith.custom_text(").column("t", &column.name).push(", ").literal(key).push(")");
+    // One value by itself, since an index scan for several gives no order.
+    match beginnings.as_slice() {
+        [one] => sql.push(" = ").bind(Some(one.clone()), label),
+        several => sql.push(" = ANY (").bind(Some(array_of_texts(several)), label).push(")"),
+    };
+    // Said twice, PostgreSQL takes it for twice as rare.
+    let says_all = condition.values.iter().all(|value| value.chars().count() < INDEXED_CHARACTERS);
+    if !says_all {
+        sql.push(" AND ");
+    }
+    says_all
 }
 
 fn compare(sql: &mut Sql, condition: &Condition<'_>) {
     let value = || condition.values.first().cloned();
     let label = || Label::Filter(condition.parameter.clone());
+    if by_index(sql, condition) {
+        return;
+    }
     operand(sql, condition);
     match condition.op {
         Op::Eq => sql.push(" = ").bind(value(), label()),

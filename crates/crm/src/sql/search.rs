@@ -1,6 +1,9 @@
-//! Fuzzy search: the database's own function finds and ranks (migrations/workspace/0002_search.sql).
+//! Fuzzy search: the database's own functions find and rank (migrations/workspace/0002_search.sql, 0008_search_all.sql).
 
+use crate::model::catalog::Table;
+use crate::model::value::array_of_texts;
 use crate::plan::search::Search;
+use crate::plan::search_all::{Hit, SearchAll};
 use crate::sql::{Label, Sql};
 
 /// The records and their scores, the best first.
@@ -10,5 +13,23 @@ pub fn search(search: &Search<'_>) -> Sql {
     sql.bind(Some(search.words.clone()), Label::Own).push(", ");
     sql.bind(Some(search.limit.to_string()), Label::Own).push(") AS s JOIN ");
     sql.table(&search.table.name).push(" AS t ON t.id = s.id ORDER BY s.score DESC, t.id DESC");
+    sql
+}
+
+/// Which records of all tables fit, the best first.
+pub fn all(search: &SearchAll) -> Sql {
+    let mut sql = Sql::new("SELECT s.relation, s.id, s.score FROM kith.search_all(");
+    sql.bind(Some(search.words.clone()), Label::Own).push(", ");
+    sql.bind(Some(search.limit.to_string()), Label::Own).push(") AS s");
+    sql
+}
+
+/// The records of a table that were found, with their scores.
+pub fn records(table: &Table, hits: &[Hit]) -> Sql {
+    let (ids, scores): (Vec<String>, Vec<String>) = hits.iter().map(|hit| (hit.id.clone(), hit.score.clone())).unzip();
+    let mut sql = Sql::new("SELECT t.*, s.score FROM unnest(");
+    sql.bind(Some(array_of_texts(&ids)), Label::Own).push("::text[], ");
+    sql.bind(Some(array_of_texts(&scores)), Label::Own).push("::real[]) AS s(id, score) JOIN ");
+    sql.table(&table.name).push(" AS t ON t.id = s.id");
     sql
 }

@@ -96,7 +96,7 @@ pub async fn serve(
         }
         match commit(house, caller, keyed, work, &reply).await {
             Ok(()) => {
-                if matches!(read, Ok(Ask::Sql { .. })) {
+                if read.as_ref().is_ok_and(plan::changes_catalog) {
                     house.store.known(caller.place).forget();
                 }
                 return Ok(Kept { reply, replayed: false });

@@ -24,6 +24,11 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../migrations/workspace/0001_base.sql"),
     include_str!("../../migrations/workspace/0002_search.sql"),
     include_str!("../../migrations/workspace/0003_idempotency.sql"),
+    include_str!("../../migrations/workspace/0004_pipelines.sql"),
+    include_str!("../../migrations/workspace/0005_custom_fields.sql"),
+    include_str!("../../migrations/workspace/0006_associations.sql"),
+    include_str!("../../migrations/workspace/0007_batch.sql"),
+    include_str!("../../migrations/workspace/0008_search_all.sql"),
 ];
 
 /// Makes a fresh clone of the template a workspace's own.

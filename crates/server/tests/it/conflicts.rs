@@ -73,10 +73,13 @@ async fn a_key_of_several_columns_collides_in_a_patch_of_one_of_them() {
 #[tokio::test]
 async fn nulls_that_are_not_distinct_collide() {
     let agent = agent().await;
-    let edge = json!({"from_type": "contact", "from_id": "c_1", "to_type": "deal", "to_id": "d_1"});
-    let first = agent.post("/v1/associations", edge.clone()).await.status(201).id();
-    let reply = agent.post("/v1/associations", edge.clone()).await;
-    refused(&agent, reply, "associations_together_key", &first, edge).await;
+    agent
+        .sql("create table edges (id int primary key, a text, b text, constraint once unique nulls not distinct (a, b))")
+        .await
+        .status(200);
+    agent.post("/v1/edges", json!({"id": 1, "a": "x"})).await.status(201);
+    let reply = agent.post("/v1/edges", json!({"id": 2, "a": "x"})).await.fault(409, "conflict");
+    assert_eq!((reply.at("/existing_id"), reply.at("/constraint")), (json!("1"), json!("once")), "{}", reply.story());
 }
 
 #[tokio::test]

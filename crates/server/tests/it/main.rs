@@ -1,10 +1,13 @@
 //! The integration tests: one binary, a file per feature, through the public door against real PostgreSQL.
 
 mod accounts;
+mod associations;
 mod bad_input;
+mod batch;
 mod belongings;
 mod clerk;
 mod conflicts;
+mod custom_fields;
 mod custom_tables;
 mod deadlines;
 mod direct;
@@ -27,11 +30,15 @@ mod oidc;
 mod own_tables;
 mod pages;
 mod patches;
+mod pipelines;
 mod process;
 mod quickstart;
 mod reaping;
 mod records;
 mod relations;
+mod relm;
+mod relm_filters;
+mod relm_recipes;
 mod saved_lists;
 mod schema;
 mod search;
@@ -40,6 +47,7 @@ mod sql;
 mod sql_limits;
 mod support;
 mod tidy;
+mod together;
 mod upgrade;
 mod values;
 mod walks;

@@ -25,10 +25,19 @@ async fn sample(agent: &Agent, entity: &Entity, number: usize) -> (Value, Value)
         }
         "pipelines" => (json!({"key": key, "label": text}), json!({"label": "Other"})),
         "pipeline_stages" => (json!({"pipeline": "sales", "key": key, "label": text}), json!({"is_won": true})),
-        "associations" => (
-            json!({"from_type": "contact", "from_id": key, "to_type": "deal", "to_id": "d_1"}),
-            json!({"label": "decides"}),
-        ),
+        "associations" => {
+            // The same contact each time, so that a record can be compared with what it was made with.
+            let email = format!("end{number}@d.example");
+            let found = agent.get(&format!("/v1/contacts?email={email}")).await.status(200).column("id");
+            let contact = match found.first() {
+                Some(id) => id.as_str().unwrap().to_owned(),
+                None => agent.post("/v1/contacts", json!({"email": email})).await.status(201).id(),
+            };
+            (
+                json!({"from_type": "contact", "from_id": contact, "to_type": "contact", "to_id": contact}),
+                json!({"label": "decides"}),
+            )
+        }
         "custom_fields" => (json!({"object_type": "deal", "key": key, "type": "text"}), json!({"label": "Other"})),
         other => panic!("no sample for {other}"),
     }

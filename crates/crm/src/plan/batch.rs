@@ -1,0 +1,192 @@
+//! A batch: rows that say the same columns go together, and rows that mean the same record one after the other.
+
+use std::collections::HashMap;
+
+use serde_json::{Map, Value};
+
+use crate::model::answer::{Answer, Batch as Written, BatchItem};
+use crate::model::catalog::{Table, UniqueIndex};
+use crate::model::fault::Fault;
+use crate::model::rows::Rows;
+use crate::plan::record::{is_free_form, value_for, writable_column};
+
+/// Records that a batch has at most (Relm's seed, "bulk upsert").
+pub const MAX_ROWS: usize = 500;
+
+/// A batch that makes sense, its bad rows apart.
+#[derive(Debug)]
+pub struct Batch<'a> {
+    /// The table.
+    pub table: &'a Table,
+    /// The column that names a row.
+    pub key: &'a str,
+    /// The index by which a record is known again.
+    pub index: &'a UniqueIndex,
+    /// Rows that can be written by one statement, in the order in which they must be.
+    pub groups: Vec<Group<'a>>,
+    /// The rows that can't be written, by their place.
+    pub refused: Vec<(usize, Fault)>,
+    /// How many rows were sent.
+    len: usize,
+}
+
+/// Rows that say the same columns, none of them twice the same record.
+#[derive(Debug)]
+pub struct Group<'a> {
+    /// The columns, and what becomes of each where the record is there already.
+    pub columns: Vec<(&'a str, Meeting)>,
+    /// Whether they can meet a record that is there: they say all columns of the index.
+    pub can_meet: bool,
+    /// Their places in the batch, and their values.
+    pub rows: Vec<(usize, Vec<Option<String>>)>,
+}
+
+/// What a new value does with the one of a record that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Meeting {
+    /// It takes its place.
+    Replace,
+    /// Its keys are merged into it; a key that is null is removed.
+    Merge,
+}
+
+/// What became of one row in the database.
+#[derive(Debug)]
+pub enum Fate {
+    /// It is there: its id, and whether it is new.
+    Written {
+        /// The id.
+        id: String,
+        /// Whether it is new.
+        created: bool,
+    },
+    /// It was refused.
+    Refused(Fault),
+}
+
+/// A row that was read: its columns, and their values.
+type Read<'a> = (Vec<(&'a str, Meeting)>, Vec<Option<String>>);
+
+/// Plans a batch.
+pub fn plan<'a>(table: &'a Table, rows: &[Result<Map<String, Value>, Fault>], dedup_on: &[String]) -> Result<Batch<'a>, Fault> {
+    let key = table.key()?;
+    if rows.is_empty() {
+        return Err(Fault::invalid_with_hint("The batch is empty.", format!("Send 1 to {MAX_ROWS} records.")));
+    }
+    if rows.len() > MAX_ROWS {
+        return Err(Fault::Refused {
+            code: "batch_too_large",
+            message: format!("The batch has {} records; {MAX_ROWS} is the most.", rows.len()),
+            hint: Some(format!("Send at most {MAX_ROWS} records at a time.")),
+        });
+    }
+    let index = index(table, dedup_on)?;
+    let mut batch = Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), len: rows.len() };
+    // How often each record was meant so far, and the group of each wave and set of columns.
+    let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
+    let mut found: HashMap<(usize, Vec<(&'a str, Meeting)>), Vec<(usize, Vec<Option<String>>)>> = HashMap::new();
+    for (place, row) in rows.iter().enumerate() {
+        match row.as_ref().map_err(Fault::clone).and_then(|row| read(table, row)) {
+            Ok((columns, values)) => {
+                let wave = identity(dedup_on, &columns, &values).map_or(0, |identity| {
+                    let times = meant.entry(identity).or_default();
+                    *times += 1;
+                    *times - 1
+                });
+                found.entry((wave, columns)).or_default().push((place, values));
+            }
+            Err(fault) => batch.refused.push((place, fault)),
+        }
+    }
+    let mut found: Vec<_> = found.into_iter().collect();
+    found.sort_by_key(|((wave, _), rows)| (*wave, rows[0].0));
+    batch.groups = found
+        .into_iter()
+        .map(|((_, columns), rows)| {
+            let can_meet = dedup_on.iter().all(|name| columns.iter().any(|(column, _)| column == name));
+            Group { columns, can_meet, rows }
+        })
+        .collect();
+    Ok(batch)
+}
+
+/// The unique index of these columns; `lower(domain)` is one of `domain`.
+fn index<'a>(table: &'a Table, dedup_on: &[String]) -> Result<&'a UniqueIndex, Fault> {
+    for name in dedup_on {
+        writable_column(table, name)?;
+    }
+    let is_of = |key: &str, name: &str| key.trim_matches('"') == name || key == format!("lower({name})");
+    let serves = |index: &&UniqueIndex| {
+        index.keys.len() == dedup_on.len() && dedup_on.iter().all(|name| index.keys.iter().any(|key| is_of(key, name)))
+    };
+    table.unique.iter().find(serves).ok_or_else(|| {
+        Fault::invalid_with_hint(
+            format!("\"{}\" has no unique index on {}.", table.name, dedup_on.join(", ")),
+            "dedup_on names the columns of a unique index; leave it out for [\"email\"].",
+        )
+    })
+}
+
+/// One row's columns and values, sorted by column.
+fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<Read<'a>, Fault> {
+    let mut read = row.iter().map(|(name, value)| cell(table, name, value)).collect::<Result<Vec<_>, Fault>>()?;
+    read.sort_by_key(|((column, _), _)| *column);
+    Ok(read.into_iter().unzip())
+}
+
+fn cell<'a>(table: &'a Table, name: &str, value: &Value) -> Result<((&'a str, Meeting), Option<String>), Fault> {
+    let column = writable_column(table, name)?;
+    let (meeting, text) = match value {
+        Value::Null if is_free_form(column) => (Meeting::Replace, Some("{}".to_owned())),
+        Value::Object(_) if column.type_name == "jsonb" => (Meeting::Merge, value_for(column, value)?),
+        value => (Meeting::Replace, value_for(column, value)?),
+    };
+    if text.as_ref().is_some_and(|text| text.contains('\0')) {
+        return Err(Fault::invalid(format!("\"{name}\" has a NUL character, which PostgreSQL does not take.")));
+    }
+    Ok(((column.name.as_str(), meeting), text))
+}
+
+/// Which record a row means, as far as can be told from here; none where it means none that could be there.
+fn identity(dedup_on: &[String], columns: &[(&str, Meeting)], values: &[Option<String>]) -> Option<Vec<String>> {
+    dedup_on
+        .iter()
+        .map(|name| {
+            let at = columns.iter().position(|(column, _)| column == name)?;
+            values[at].as_ref().map(|value| value.to_lowercase())
+        })
+        .collect()
+}
+
+/// Whether a row was refused for what only the catalog says, which may be old.
+pub fn may_be_by_an_old_catalog(batch: &Batch<'_>) -> bool {
+    batch.refused.iter().any(|(_, fault)| matches!(fault, Fault::Unknown { .. } | Fault::Invalid { .. }))
+}
+
+impl Batch<'_> {
+    /// The answer, of each row's fate by its place and the records by their ids.
+    pub fn answer(&self, fates: Vec<(usize, Fate)>, rows: Rows) -> Result<Answer, Fault> {
+        let at: HashMap<String, usize> =
+            (0..rows.len()).filter_map(|row| Some((rows.string(row, self.key)?, row))).collect();
+        let mut items: Vec<Option<BatchItem>> = std::iter::repeat_with(|| None).take(self.len).collect();
+        for (place, fault) in &self.refused {
+            items[*place] = Some(BatchItem::Failed(fault.clone()));
+        }
+        for (place, fate) in fates {
+            let item = match fate {
+                Fate::Refused(fault) => BatchItem::Failed(fault),
+                Fate::Written { id, created } => match (at.get(&id), created) {
+                    (Some(row), true) => BatchItem::Created(*row),
+                    (Some(row), false) => BatchItem::Updated(*row),
+                    // Somebody else removed it in this moment.
+                    (None, _) => BatchItem::Failed(Fault::NotFound { table: self.table.name.clone(), id }),
+                },
+            };
+            *items.get_mut(place).ok_or_else(|| Fault::internal("a row of no batch"))? = Some(item);
+        }
+        let items = items.into_iter().collect::<Option<Vec<_>>>();
+        let items = items.ok_or_else(|| Fault::internal("a row of a batch was lost"))?;
+        let (entity, width) = (self.table.entity(), rows.columns().len());
+        Ok(Answer::Batch(Written { entity, rows, width, items }))
+    }
+}

@@ -1,0 +1,217 @@
+-- Pipelines and stages: their order is kept without gaps, what deals are in can't be deleted, a key is free again once what had
+-- it is deleted. README.md explains roles, sections and rules.
+
+-- section: system
+
+-- A stage is told from one that is hidden meanwhile by its lock, which the foreign key would take anyway.
+CREATE OR REPLACE FUNCTION kith.place_deal() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found_stage text;
+BEGIN
+  -- Who is hidden goes where its stage goes, hidden or not.
+  IF TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND NEW.pipeline IS NOT NULL AND NEW.stage IS NOT NULL THEN
+    RETURN NEW;
+  END IF;
+  IF NEW.pipeline IS NULL THEN
+    SELECT p.key INTO NEW.pipeline FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL;
+  END IF;
+  SELECT s.key INTO found_stage FROM public.pipeline_stages s JOIN public.pipelines p ON p.key = s.pipeline
+   WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NULL AND p.deleted_at IS NULL FOR KEY SHARE OF s;
+  IF FOUND THEN
+    RETURN NEW;
+  END IF;
+  PERFORM FROM public.pipelines p WHERE p.key = NEW.pipeline AND p.deleted_at IS NULL FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no pipeline "%"', NEW.pipeline
+      USING ERRCODE = '23503', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'pipeline', CONSTRAINT = 'deals_pipeline_fkey',
+            DETAIL = format('Key (pipeline)=(%s) is not present in table "pipelines".', NEW.pipeline),
+            HINT = 'Create the pipeline first, or leave it out for the default one.';
+  END IF;
+  -- No stage named (or, on a move to another pipeline, only the old one): the first.
+  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
+    SELECT s.key INTO found_stage FROM public.pipeline_stages s
+     WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL ORDER BY s.position, s.created_at, s.id LIMIT 1;
+    IF FOUND THEN
+      NEW.stage := found_stage;
+      RETURN NEW;
+    END IF;
+    IF NEW.stage IS NULL THEN
+      RAISE EXCEPTION 'pipeline "%" has no stages', NEW.pipeline
+        USING ERRCODE = 'KP002', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage', HINT = 'Add a stage to the pipeline first.';
+    END IF;
+  END IF;
+  -- Whoever sets this can only make its own writes be refused.
+  IF current_setting('kith.unknown_stage', true) = 'refuse' THEN
+    RAISE EXCEPTION 'pipeline "%" has no stage "%"', NEW.pipeline, NEW.stage
+      USING ERRCODE = 'KP005', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
+            HINT = coalesce((SELECT 'It has: ' || left(string_agg(s.key, ', ' ORDER BY s.position), 500) || '.' FROM public.pipeline_stages s
+                              WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL), 'Add a stage to the pipeline first.');
+  END IF;
+  -- A stage that is named and missing goes to the end. Whoever adds the same one meanwhile is waited for and agreed with.
+  UPDATE public.pipeline_stages s SET deleted_at = NULL, position = NULL WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NOT NULL;
+  IF NOT FOUND THEN
+    INSERT INTO public.pipeline_stages AS s (pipeline, key, label)
+    VALUES (NEW.pipeline, NEW.stage, upper(left(NEW.stage, 1)) || replace(substr(NEW.stage, 2), '_', ' '))
+    ON CONFLICT (pipeline, key) DO NOTHING;
+  END IF;
+  RETURN NEW;
+END $$;
+
+-- Two changes of the order wait for each other at the default pipeline's row, which is always there.
+CREATE OR REPLACE FUNCTION kith.place_pipeline() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE others integer;
+BEGIN
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
+    IF OLD.deleted_at IS NULL THEN
+      IF OLD.is_default THEN
+        RAISE EXCEPTION 'the default pipeline cannot be deleted or unset'
+          USING ERRCODE = 'KP001', SCHEMA = 'public', TABLE = 'pipelines', COLUMN = 'is_default', HINT = 'Make another pipeline the default first.';
+      END IF;
+      -- No deal comes in unseen.
+      PERFORM FROM public.pipelines p WHERE p.id = OLD.id FOR UPDATE;
+      PERFORM FROM public.pipeline_stages s WHERE s.pipeline = OLD.key FOR UPDATE;
+      IF EXISTS (SELECT FROM public.deals d WHERE d.pipeline = OLD.key AND d.deleted_at IS NULL) THEN
+        RAISE EXCEPTION 'deals are still in pipeline "%"', OLD.key
+          USING ERRCODE = 'KP003', SCHEMA = 'public', TABLE = 'pipelines', HINT = 'Move them to another pipeline, or delete them, first.';
+      END IF;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+      RETURN OLD;
+    END IF;
+    UPDATE public.pipeline_stages s SET deleted_at = NEW.deleted_at WHERE s.pipeline = OLD.key AND s.deleted_at IS NULL;
+  END IF;
+  IF NEW.deleted_at IS NOT NULL THEN
+    NEW.position := coalesce(NEW.position, 0);
+    RETURN NEW;
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL THEN
+    PERFORM FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL FOR NO KEY UPDATE;
+    UPDATE public.pipelines p SET key = p.key || ' (' || p.id || ')' WHERE p.key = NEW.key AND p.deleted_at IS NOT NULL AND p.id <> NEW.id;
+    others := (SELECT count(*) FROM public.pipelines p WHERE p.deleted_at IS NULL AND p.id <> NEW.id);
+    NEW.position := least(greatest(coalesce(NEW.position, others), 0), others);
+  END IF;
+  IF TG_OP = 'UPDATE' AND OLD.deleted_at IS NOT NULL THEN
+    UPDATE public.pipeline_stages s SET deleted_at = NULL WHERE s.pipeline = OLD.key AND s.deleted_at = OLD.deleted_at;
+  END IF;
+  IF NEW.is_default THEN
+    UPDATE public.pipelines p SET is_default = false WHERE p.is_default AND p.deleted_at IS NULL AND p.id <> NEW.id;
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kith.place_pipeline IS 'Gives a pipeline its place, makes way for a new default, and keeps what deals are in.';
+
+-- Two changes of a pipeline's stages wait for each other at the pipeline's row.
+CREATE OR REPLACE FUNCTION kith.place_stage() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE others integer;
+BEGIN
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
+    IF OLD.deleted_at IS NULL THEN
+      PERFORM FROM public.pipeline_stages s WHERE s.id = OLD.id FOR UPDATE;
+      IF EXISTS (SELECT FROM public.deals d WHERE d.pipeline = OLD.pipeline AND d.stage = OLD.key AND d.deleted_at IS NULL) THEN
+        RAISE EXCEPTION 'deals are still in stage "%" of pipeline "%"', OLD.key, OLD.pipeline
+          USING ERRCODE = 'KP004', SCHEMA = 'public', TABLE = 'pipeline_stages', HINT = 'Move them to another stage, or delete them, first.';
+      END IF;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+      RETURN OLD;
+    END IF;
+  END IF;
+  IF NEW.deleted_at IS NOT NULL THEN
+    NEW.position := coalesce(NEW.position, 0);
+    RETURN NEW;
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL
+     -- Not where the pipeline alone was renamed, and its stages follow one by one.
+     OR NEW.pipeline <> OLD.pipeline AND EXISTS (SELECT FROM public.pipelines p WHERE p.key = OLD.pipeline) THEN
+    PERFORM FROM public.pipelines p WHERE p.key = NEW.pipeline FOR NO KEY UPDATE;
+    UPDATE public.pipeline_stages s SET key = s.key || ' (' || s.id || ')'
+     WHERE s.pipeline = NEW.pipeline AND s.key = NEW.key AND s.deleted_at IS NOT NULL AND s.id <> NEW.id;
+    others := (SELECT count(*) FROM public.pipeline_stages s WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL AND s.id <> NEW.id);
+    NEW.position := least(greatest(coalesce(NEW.position, others), 0), others);
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kith.place_stage IS 'Gives a stage its place, and keeps one that deals are in.';
+
+-- Who came or moved forwards stands before the one that had the place, who moved back behind it. Only after a statement that
+-- was sent: what triggers change on the way, this one included, is in the middle of things.
+CREATE OR REPLACE FUNCTION kith.order_stages() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE before text[] := '{}'; behind text[] := '{}'; misplaced text[]; places integer[];
+BEGIN
+  IF pg_trigger_depth() > 1 THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    before := ARRAY(SELECT n.id FROM kith_new n);
+  ELSIF TG_OP = 'UPDATE' THEN
+    before := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id)
+                     WHERE n.position < o.position OR n.pipeline <> o.pipeline OR o.deleted_at IS NOT NULL);
+    behind := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position > o.position AND n.id <> ALL (before));
+  END IF;
+  SELECT array_agg(x.id), array_agg(x.place) INTO misplaced, places
+    FROM (SELECT s.id, s.position, (row_number() OVER (PARTITION BY s.pipeline
+                   ORDER BY s.position, CASE WHEN s.id = ANY (before) THEN -1 WHEN s.id = ANY (behind) THEN 1 ELSE 0 END, s.created_at, s.id))::integer - 1 AS place
+            FROM public.pipeline_stages s WHERE s.deleted_at IS NULL) x
+   WHERE x.position <> x.place;
+  IF misplaced IS NOT NULL THEN
+    UPDATE public.pipeline_stages s SET position = x.place FROM unnest(misplaced, places) x(id, place) WHERE s.id = x.id;
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.order_stages IS 'Numbers the stages of each pipeline without gaps.';
+
+CREATE OR REPLACE FUNCTION kith.order_pipelines() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE before text[] := '{}'; behind text[] := '{}'; misplaced text[]; places integer[];
+BEGIN
+  IF pg_trigger_depth() > 1 THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    before := ARRAY(SELECT n.id FROM kith_new n);
+  ELSIF TG_OP = 'UPDATE' THEN
+    before := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position < o.position OR o.deleted_at IS NOT NULL);
+    behind := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position > o.position AND n.id <> ALL (before));
+  END IF;
+  SELECT array_agg(x.id), array_agg(x.place) INTO misplaced, places
+    FROM (SELECT p.id, p.position, (row_number() OVER (
+                   ORDER BY p.position, CASE WHEN p.id = ANY (before) THEN -1 WHEN p.id = ANY (behind) THEN 1 ELSE 0 END, p.created_at, p.id))::integer - 1 AS place
+            FROM public.pipelines p WHERE p.deleted_at IS NULL) x
+   WHERE x.position <> x.place;
+  IF misplaced IS NOT NULL THEN
+    UPDATE public.pipelines p SET position = x.place FROM unnest(misplaced, places) x(id, place) WHERE p.id = x.id;
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.order_pipelines IS 'Numbers the pipelines without gaps.';
+
+REVOKE ALL ON FUNCTION kith.order_stages(), kith.order_pipelines() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.order_stages(), kith.order_pipelines() TO {{workspace}};
+
+-- section: workspace
+
+CREATE OR REPLACE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.place_pipeline();
+CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new
+  FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
+CREATE OR REPLACE TRIGGER kith_order_update AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
+  FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
+CREATE OR REPLACE TRIGGER kith_order_delete AFTER DELETE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
+
+CREATE OR REPLACE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.place_stage();
+CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new
+  FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
+CREATE OR REPLACE TRIGGER kith_order_update AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
+  FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
+CREATE OR REPLACE TRIGGER kith_order_delete AFTER DELETE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
+
+CREATE OR REPLACE TRIGGER kith_place_update BEFORE UPDATE ON public.deals FOR EACH ROW
+  WHEN (OLD.pipeline IS DISTINCT FROM NEW.pipeline OR OLD.stage IS DISTINCT FROM NEW.stage OR OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL)
+  EXECUTE FUNCTION kith.place_deal();
+
+-- section: system
+
+-- With EXECUTE on these the workspace could put them on tables of its own.
+REVOKE ALL ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.order_stages(), kith.order_pipelines() FROM {{workspace}};

@@ -1,0 +1,96 @@
+//! A batch: planned row by row, written by few statements, and every row's fate told.
+
+use std::time::Instant;
+
+use crm::model::answer::Answer;
+use crm::model::fault::Fault;
+use crm::model::rows::Rows;
+use crm::plan;
+use crm::plan::batch::{self, Batch, Fate};
+use crm::sql;
+use serde_json::{Map, Value};
+
+use crate::answer::{Caller, access, broken, context, unsettled};
+use crate::store::Store;
+use crate::store::catalogs::Known;
+use crate::store::fault::{Refusal, of_row};
+use crate::store::run::Trouble;
+use crate::store::work::Session;
+
+/// Writes a batch.
+pub async fn write(
+    store: &Store,
+    session: &mut Session,
+    caller: Caller<'_>,
+    table: &str,
+    rows: &[Result<Map<String, Value>, Fault>],
+    dedup_on: &[String],
+) -> Result<Answer, Fault> {
+    let known = store.known(caller.place);
+    let mut not_before = None;
+    for _ in 0..super::PLANS {
+        let asked_at = Instant::now();
+        let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
+        let planned = catalog.table(table).and_then(plan::writable).and_then(|table| batch::plan(table, rows, dedup_on));
+        match planned {
+            Ok(batch) if not_before.is_some() || !batch::may_be_by_an_old_catalog(&batch) => {
+                match run(store, session, caller, &known, &batch).await {
+                    Err(Trouble::CatalogIsOld(fault)) if broken(session) => return Err(fault),
+                    Err(Trouble::CatalogIsOld(_)) => {}
+                    Err(Trouble::Fault(fault)) => return Err(fault),
+                    Err(Trouble::Taken { message, .. }) => return Err(Fault::internal(message)),
+                    Ok(answer) => return Ok(answer),
+                }
+            }
+            Err(fault) if not_before.is_some() || matches!(fault, Fault::Refused { .. }) => return Err(fault),
+            // By a catalog that was read just now, what it says holds.
+            Ok(_) | Err(_) => {}
+        }
+        not_before = Some(asked_at);
+    }
+    Err(unsettled())
+}
+
+async fn run(
+    store: &Store,
+    session: &mut Session,
+    caller: Caller<'_>,
+    known: &Known,
+    batch: &Batch<'_>,
+) -> Result<Answer, Trouble> {
+    let mut run = async |context: Option<&sql::Sql>, statement: sql::Sql| {
+        let (place, access) = (caller.place, access(caller.who));
+        let results = store.run(session, place, access, &known.types, context, &[statement], false).await?;
+        Ok::<_, Trouble>(results.into_iter().next().unwrap_or_default())
+    };
+    let context = context(store, caller);
+    let told = run(Some(&context), sql::batch::write(batch)).await?;
+    let fates: Vec<(usize, Fate)> = (0..told.len()).filter_map(|row| fate(&told, row)).collect();
+    let ids: Vec<String> = fates
+        .iter()
+        .filter_map(|(_, fate)| match fate {
+            Fate::Written { id, .. } => Some(id.clone()),
+            Fate::Refused(_) => None,
+        })
+        .collect();
+    let shown = run(None, sql::batch::show(batch, &ids)).await?;
+    batch.answer(fates, shown).map_err(Trouble::Fault)
+}
+
+/// What the database says of a row, and which one it is.
+fn fate(told: &Rows, row: usize) -> Option<(usize, Fate)> {
+    let text = |name| told.string(row, name).filter(|text| !text.is_empty());
+    let place = std::str::from_utf8(told.named(row, "place")?).ok()?.parse().ok()?;
+    let fate = match text("id") {
+        Some(id) => Fate::Written { id, created: told.named(row, "created") == Some(b"true") },
+        None => Fate::Refused(of_row(Refusal {
+            code: text("code").unwrap_or_default(),
+            message: text("message").unwrap_or_default(),
+            detail: text("detail"),
+            hint: text("hint"),
+            column: text("field"),
+            constraint: text("rule"),
+        })),
+    };
+    Some((place, fate))
+}

@@ -1,0 +1,218 @@
+//! Pipelines and their stages: named by key, kept in order, kept while deals are in them.
+
+use serde_json::{Value, json};
+
+use crate::support::{Agent, agent, relm};
+
+async fn stages(agent: &Agent, path: &str) -> Vec<(Value, Value)> {
+    let page = agent.get(path).await.status(200);
+    page.column("key").into_iter().zip(page.column("position")).collect()
+}
+
+/// `a:0 b:1` for stages or pipelines in their order.
+async fn order(agent: &Agent, path: &str) -> String {
+    let all = stages(agent, path).await;
+    all.iter().map(|(key, at)| format!("{}:{at}", key.as_str().unwrap())).collect::<Vec<_>>().join(" ")
+}
+
+#[tokio::test]
+async fn a_pipeline_is_named_by_its_key_or_its_id() {
+    let agent = agent().await;
+    let made = agent.post("/v1/pipelines", json!({"key": "renewals", "label": "Renewals"})).await.status(201);
+    assert_eq!((made.data()["position"].clone(), made.data()["is_default"].clone()), (json!(1), json!(false)));
+    for name in ["renewals".to_owned(), made.id()] {
+        let path = format!("/v1/pipelines/{name}");
+        assert_eq!(agent.get(&path).await.status(200).id(), made.id());
+        let label = format!("By {name}");
+        assert_eq!(agent.patch(&path, json!({"label": label})).await.status(200).data()["label"], label);
+    }
+    assert_eq!(order(&agent, "/v1/pipelines").await, "sales:0 renewals:1");
+    agent.post("/v1/pipelines", json!({"key": "renewals", "label": "Again"})).await.fault(409, "conflict");
+    agent.post("/v1/pipelines", json!({"key": "", "label": "Empty"})).await.fault(422, "validation_failed");
+    agent.post("/v1/pipelines", json!({"label": "No key"})).await.fault(422, "validation_failed");
+    for method in ["get", "patch", "delete"] {
+        let path = "/v1/pipelines/nothing";
+        let reply = match method {
+            "get" => agent.get(path).await,
+            "patch" => agent.patch(path, json!({"label": "x"})).await,
+            _ => agent.delete(path).await,
+        };
+        reply.fault(404, "not_found").says("nothing");
+    }
+}
+
+#[tokio::test]
+async fn a_pipeline_goes_unless_it_is_the_default_or_deals_are_in_it() {
+    let agent = agent().await;
+    agent.delete("/v1/pipelines/sales").await.fault(409, "cannot_delete_default");
+    agent.delete("/v1/pipelines/sales?hard=true").await.fault(409, "cannot_delete_default");
+    agent.patch("/v1/pipelines/sales", json!({"is_default": false})).await.fault(409, "cannot_delete_default");
+
+    agent.post("/v1/pipelines", json!({"key": "renewals", "label": "Renewals"})).await.status(201);
+    agent.post("/v1/pipelines/renewals/stages", json!({"key": "due", "label": "Due"})).await.status(201);
+    let deal = agent.post("/v1/deals", json!({"name": "D", "pipeline": "renewals"})).await.status(201);
+    assert_eq!(deal.data()["stage"], "due");
+    agent.delete("/v1/pipelines/renewals").await.fault(409, "pipeline_in_use").says("renewals");
+    agent.delete("/v1/pipelines/renewals?hard=true").await.fault(409, "pipeline_in_use");
+    agent.delete("/v1/pipelines/renewals/stages/due").await.fault(409, "stage_in_use").says("due");
+    agent.sql("update pipelines set deleted_at = now() where key = 'renewals'").await.fault(400, "sql_error");
+
+    // Deals that are hidden are no reason to stay, and go with it when their key is taken by another.
+    agent.delete(&format!("/v1/deals/{}", deal.id())).await.status(200);
+    agent.delete("/v1/pipelines/renewals").await.status(200);
+    agent.get("/v1/pipelines/renewals").await.fault(404, "not_found");
+    agent.get("/v1/pipelines/renewals/stages").await.fault(404, "not_found");
+    assert_eq!(order(&agent, "/v1/pipelines").await, "sales:0");
+    let second = agent.post("/v1/pipelines", json!({"key": "renewals", "label": "Second"})).await.status(201);
+    assert_eq!(agent.get("/v1/pipelines/renewals").await.status(200).id(), second.id());
+    assert_eq!(order(&agent, "/v1/pipelines/renewals/stages").await, "");
+    agent.post(&format!("/v1/deals/{}/restore", deal.id()), json!({})).await.fault(422, "validation_failed");
+
+    // The default moves, and the former one may go.
+    agent.patch("/v1/pipelines/renewals", json!({"is_default": true})).await.status(200);
+    assert_eq!(agent.get("/v1/pipelines").await.column("is_default"), [json!(false), json!(true)]);
+    agent.delete("/v1/pipelines/sales").await.status(200);
+    assert_eq!(order(&agent, "/v1/pipelines").await, "renewals:0");
+}
+
+#[tokio::test]
+async fn stages_keep_their_order_without_gaps() {
+    let agent = agent().await;
+    let path = "/v1/pipelines/sales/stages";
+    assert_eq!(order(&agent, path).await, "lead:0 qualified:1 proposal:2 won:3 lost:4");
+    let made = agent.post(path, json!({"key": "legal", "label": "Legal", "position": 2})).await.status(201);
+    assert_eq!((&made.data()["pipeline"], &made.data()["position"]), (&json!("sales"), &json!(2)));
+    assert_eq!(order(&agent, path).await, "lead:0 qualified:1 legal:2 proposal:3 won:4 lost:5");
+    for (stage, position, expected) in [
+        ("legal", 4, "lead:0 qualified:1 proposal:2 won:3 legal:4 lost:5"),
+        ("legal", 0, "legal:0 lead:1 qualified:2 proposal:3 won:4 lost:5"),
+        ("legal", 0, "legal:0 lead:1 qualified:2 proposal:3 won:4 lost:5"),
+        ("lead", 0, "lead:0 legal:1 qualified:2 proposal:3 won:4 lost:5"),
+        ("lead", 1, "legal:0 lead:1 qualified:2 proposal:3 won:4 lost:5"),
+        ("lead", 99, "legal:0 qualified:1 proposal:2 won:3 lost:4 lead:5"),
+        ("lead", -3, "lead:0 legal:1 qualified:2 proposal:3 won:4 lost:5"),
+    ] {
+        let moved = agent.patch(&format!("{path}/{stage}"), json!({"position": position})).await.status(200);
+        assert_eq!(order(&agent, path).await, expected, "{stage} to {position}");
+        let at = expected.split(' ').position(|it| it.starts_with(&format!("{stage}:"))).unwrap();
+        assert_eq!(moved.data()["position"], at, "{}", moved.story());
+    }
+    agent.delete(&format!("{path}/legal")).await.status(200);
+    assert_eq!(order(&agent, path).await, "lead:0 qualified:1 proposal:2 won:3 lost:4");
+    agent.delete(&format!("{path}/legal")).await.fault(404, "not_found");
+    // The key is free again; the new stage is another, and comes last.
+    let again = agent.post(path, json!({"key": "legal", "label": "Legal"})).await.status(201);
+    assert_ne!(again.id(), made.id());
+    assert_eq!(order(&agent, path).await, "lead:0 qualified:1 proposal:2 won:3 lost:4 legal:5");
+    agent.post(path, json!({"key": "legal", "label": "L"})).await.fault(409, "conflict").says(&again.id());
+    // By SQL, several at once.
+    agent.sql("update pipeline_stages set position = 5 - position where pipeline = 'sales'").await.status(200);
+    assert_eq!(order(&agent, path).await, "legal:0 lost:1 won:2 proposal:3 qualified:4 lead:5");
+    agent.sql("delete from pipeline_stages where key in ('won', 'lead')").await.status(200);
+    assert_eq!(order(&agent, path).await, "legal:0 lost:1 proposal:2 qualified:3");
+    agent.sql("insert into pipeline_stages (pipeline, key, label, position) values ('sales', 'a', 'A', 1), ('sales', 'b', 'B', 1)").await.status(200);
+    let all = order(&agent, path).await;
+    assert!(all.starts_with("legal:0 ") && all.ends_with(" lost:3 proposal:4 qualified:5"), "{all}");
+}
+
+#[tokio::test]
+async fn pipelines_keep_their_order_too() {
+    let agent = agent().await;
+    for (key, position) in [("a", json!(null)), ("b", json!(0)), ("c", json!(1))] {
+        let mut body = json!({"key": key, "label": key});
+        if !position.is_null() {
+            body["position"] = position;
+        }
+        agent.post("/v1/pipelines", body).await.status(201);
+    }
+    assert_eq!(order(&agent, "/v1/pipelines").await, "b:0 c:1 sales:2 a:3");
+    agent.patch("/v1/pipelines/b", json!({"position": 2})).await.status(200);
+    assert_eq!(order(&agent, "/v1/pipelines").await, "c:0 sales:1 b:2 a:3");
+    agent.delete("/v1/pipelines/c").await.status(200);
+    assert_eq!(order(&agent, "/v1/pipelines").await, "sales:0 b:1 a:2");
+}
+
+#[tokio::test]
+async fn the_aliases_are_about_the_default_pipeline() {
+    let agent = agent().await;
+    let path = "/v1/pipeline/stages";
+    agent.post("/v1/pipelines", json!({"key": "renewals", "label": "R"})).await.status(201);
+    agent.post("/v1/pipelines/renewals/stages", json!({"key": "due", "label": "Due"})).await.status(201);
+    let made = agent.post(path, json!({"key": "legal", "label": "Legal"})).await.status(201);
+    assert_eq!(made.data()["pipeline"], "sales");
+    assert!(order(&agent, path).await.ends_with(" legal:5"));
+    agent.patch(&format!("{path}/legal"), json!({"label": "Law", "is_won": true})).await.status(200);
+    agent.patch(&format!("{path}/due"), json!({"label": "Law"})).await.fault(404, "not_found");
+    agent.delete(&format!("{path}/due")).await.fault(404, "not_found");
+    agent.patch("/v1/pipelines/renewals", json!({"is_default": true})).await.status(200);
+    assert_eq!(order(&agent, path).await, "due:0");
+    agent.delete(&format!("{path}/due")).await.status(200);
+    agent.delete("/v1/pipelines/sales/stages/legal").await.status(200);
+    for path in ["/v1/pipelines/none/stages", "/v1/pipelines/pl_00000000000000000000000000/stages"] {
+        agent.get(path).await.fault(404, "not_found");
+        agent.post(path, json!({"key": "x", "label": "X"})).await.fault(404, "not_found");
+        agent.delete(&format!("{path}/x")).await.fault(404, "not_found");
+    }
+    let body = json!({"key": "x", "label": "X", "pipeline": "renewals"});
+    agent.post("/v1/pipelines/sales/stages", body).await.fault(400, "invalid_request");
+}
+
+#[tokio::test]
+async fn a_key_that_is_renamed_takes_its_deals_along() {
+    let agent = agent().await;
+    let deal = agent.post("/v1/deals", json!({"name": "D", "stage": "proposal"})).await.status(201).id();
+    agent.patch("/v1/pipelines/sales/stages/proposal", json!({"key": "offer"})).await.status(200);
+    let path = format!("/v1/deals/{deal}");
+    assert_eq!(agent.get(&path).await.data()["stage"], "offer");
+    agent.patch("/v1/pipelines/sales", json!({"key": "new_business"})).await.status(200);
+    assert_eq!(agent.get(&path).await.data()["pipeline"], "new_business");
+    let stages = order(&agent, "/v1/pipelines/new_business/stages").await;
+    assert_eq!(stages, "lead:0 qualified:1 offer:2 won:3 lost:4");
+    agent.patch("/v1/pipelines/new_business/stages/offer", json!({"key": "lead"})).await.fault(409, "conflict");
+}
+
+#[tokio::test]
+async fn relm_refuses_a_stage_that_the_pipeline_lacks() {
+    let relm = relm().await;
+    let fault = |reply: crate::support::Reply, status: u16, code: &str| {
+        let reply = reply.status(status);
+        assert_eq!(reply.at("/error/code"), code, "{}", reply.story());
+        reply
+    };
+    let reply = relm.post("/v1/deals", json!({"title": "D", "stage": "legal"})).await;
+    let reply = fault(reply, 422, "unknown_stage");
+    assert!(reply.text("/error/message").contains("legal"), "{}", reply.story());
+    fault(relm.post("/v1/deals", json!({"title": "D", "pipeline": "none"})).await, 422, "validation_failed");
+    let deal = relm.post("/v1/deals", json!({"title": "D", "stage": "won"})).await.status(201).text("/id");
+    let path = format!("/v1/deals/{deal}");
+    fault(relm.patch(&path, json!({"stage": "legal"})).await, 422, "unknown_stage");
+    // A pipeline without stages takes no deal; one that lacks only the old stage puts the deal first.
+    relm.post("/v1/pipelines", json!({"key": "renewals", "label": "R"})).await.status(201);
+    fault(relm.post("/v1/deals", json!({"title": "D", "pipeline": "renewals"})).await, 422, "validation_failed");
+    fault(relm.patch(&path, json!({"pipeline": "renewals"})).await, 422, "unknown_stage");
+    fault(relm.patch(&path, json!({"pipeline": "renewals", "stage": "won"})).await, 422, "unknown_stage");
+    relm.post("/v1/pipelines/renewals/stages", json!({"key": "due", "label": "Due"})).await.status(201);
+    let moved = relm.patch(&path, json!({"pipeline": "renewals"})).await.status(200);
+    assert_eq!((moved.at("/pipeline"), moved.at("/stage")), (json!("renewals"), json!("due")));
+    // The word for this request holds for no other: SQL adds stages as ever.
+    relm.sql("update deals set stage = 'legal'").await.status(200);
+    assert_eq!(relm.get(&path).await.status(200).at("/stage"), "legal");
+    let keyed = [("idempotency-key", "one"), ("content-type", "application/json")];
+    let body = r#"{"title": "E", "stage": "nowhere"}"#;
+    fault(relm.send(reqwest::Method::POST, "/v1/deals", &keyed, body).await, 422, "unknown_stage");
+}
+
+#[tokio::test]
+async fn a_deal_and_the_end_of_its_stage_never_cross() {
+    let agent = agent().await;
+    for round in 0..6 {
+        let key = format!("s{round}");
+        agent.post("/v1/pipeline/stages", json!({"key": key, "label": key})).await.status(201);
+        let (path, body) = (format!("/v1/pipeline/stages/{key}"), json!({"name": "D", "stage": key}));
+        let (gone, made) = tokio::join!(agent.delete(&path), agent.post("/v1/deals", body));
+        made.status(201);
+        assert!(matches!(gone.code, 200 | 409), "{}", gone.story());
+        // The deal is in a stage that is there, one way or the other.
+        agent.get(&path).await.status(200);
+    }
+}
