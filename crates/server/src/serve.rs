@@ -20,6 +20,7 @@ use tower::ServiceExt;
 use crate::access::Keys;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
+use crate::door::request_line::Forgiving;
 use crate::door::{self, House, Peer};
 use crate::limits::Addresses;
 use crate::people::accounts::Accounts;
@@ -211,7 +212,7 @@ async fn accept(
                 router.clone().oneshot(request.map(axum::body::Body::new))
             },
         ));
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
+        let connection = server.serve_connection_with_upgrades(TokioIo::new(Forgiving::new(stream)), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -6,6 +6,7 @@ mod health;
 mod idempotency;
 mod pages;
 mod people;
+pub mod request_line;
 mod rest;
 mod sign_in;
 mod signup;

@@ -111,3 +111,15 @@ async fn the_readme_leads_from_nothing_to_deals_that_were_won() {
     assert_eq!((&deal["object"], &deal["title"], &deal["metadata"]), (&json!("deal"), &json!("Rollout"), &json!({"plan": "pro"})));
     assert_eq!(page, json!({"object": "list", "data": [deal], "has_more": false, "next_cursor": null}));
 }
+
+#[tokio::test]
+async fn filter_by_a_custom_field_as_it_is_typed() {
+    let relm = relm().await;
+    for (email, plan) in [("a@x.com", "pro"), ("b@x.com", "free")] {
+        relm.post("/v1/contacts", json!({"email": email, "metadata": {"plan": plan}})).await.status(201);
+    }
+    // curl sends the > as it stands, which is no valid address.
+    let filter = r#"curl -g "$BASE/v1/contacts?filter[metadata->>plan]=pro" -H "Authorization: Bearer $RELM_KEY""#;
+    let found = shell(&relm, filter).await;
+    assert_eq!((&found["data"][0]["email"], found["data"].as_array().map(Vec::len)), (&json!("a@x.com"), Some(1)));
+}
