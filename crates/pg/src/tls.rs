@@ -8,12 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::client::verify_server_cert_signed_by_trust_anchor;
+use rustls::client::{verify_server_cert_signed_by_trust_anchor, verify_server_name};
 use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::ParsedCertificate;
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -62,60 +62,86 @@ fn config(tls: &Tls) -> Result<ClientConfig, Error> {
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Tls(error.to_string()))?;
-    let roots = match tls {
-        Tls::VerifyFull { root } => {
-            let roots = roots(root.as_deref())?;
-            return Ok(builder.with_root_certificates(roots).with_no_client_auth());
-        }
-        Tls::VerifyCa { root } => Some(roots(root.as_deref())?),
-        Tls::Off | Tls::Prefer | Tls::Require => None,
+    let (roots, name) = match tls {
+        Tls::VerifyFull { root } => (Some(Roots::read(root.as_deref())?), Name::Same),
+        Tls::VerifyCa { root } => (Some(Roots::read(root.as_deref())?), Name::Any),
+        Tls::Off | Tls::Prefer | Tls::Require => (None, Name::Any),
     };
-    let verifier = Arc::new(AnyName { roots, provider });
+    let verifier = Arc::new(Verifier { roots, name, provider });
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// The roots of a PEM file; without one the system's, and where the system has none (a slim container) Mozilla's.
-fn roots(file: Option<&Path>) -> Result<RootCertStore, Error> {
-    let mut roots = RootCertStore::empty();
-    let Some(file) = file else {
-        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if roots.is_empty() {
-            roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-        }
-        return Ok(roots);
-    };
-    let wrong = |what: &dyn std::fmt::Display| Error::Config(format!("sslrootcert {}: {what}", file.display()));
-    for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
-        let certificate = certificate.map_err(|error| wrong(&error))?;
-        roots.add(certificate).map_err(|error| wrong(&error))?;
-    }
-    if roots.is_empty() {
-        return Err(wrong(&"holds no certificate"));
-    }
-    Ok(roots)
+/// Whom to trust.
+#[derive(Debug)]
+struct Roots {
+    anchors: RootCertStore,
+    /// The certificates of a file as they are. A server that shows one of them is trusted as libpq trusts it: a chain of one,
+    /// whether or not the certificate says that it is a CA's.
+    own: Vec<CertificateDer<'static>>,
 }
 
-/// Does not look at the certificate's name, and at its chain only where there are roots. That the server holds the
+impl Roots {
+    /// The roots of a PEM file; without one the system's, and where the system has none (a slim container) Mozilla's.
+    fn read(file: Option<&Path>) -> Result<Roots, Error> {
+        let mut anchors = RootCertStore::empty();
+        let Some(file) = file else {
+            anchors.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+            if anchors.is_empty() {
+                anchors.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+            }
+            return Ok(Roots { anchors, own: Vec::new() });
+        };
+        let wrong = |what: &dyn std::fmt::Display| Error::Config(format!("sslrootcert {}: {what}", file.display()));
+        let mut own = Vec::new();
+        for certificate in CertificateDer::pem_file_iter(file).map_err(|error| wrong(&error))? {
+            let certificate = certificate.map_err(|error| wrong(&error))?;
+            anchors.add(certificate.clone()).map_err(|error| wrong(&error))?;
+            own.push(certificate);
+        }
+        if own.is_empty() {
+            return Err(wrong(&"holds no certificate"));
+        }
+        Ok(Roots { anchors, own })
+    }
+}
+
+/// Which name the certificate must have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Name {
+    /// The one that was asked for.
+    Same,
+    /// Whichever it has.
+    Any,
+}
+
+/// Looks at the certificate's chain where there are roots, and at its name where that matters. That the server holds the
 /// certificate's key is verified always.
 #[derive(Debug)]
-struct AnyName {
-    roots: Option<RootCertStore>,
+struct Verifier {
+    roots: Option<Roots>,
+    name: Name,
     provider: Arc<CryptoProvider>,
 }
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Verifier {
     fn verify_server_cert(
         &self,
         end_entity: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
+        server_name: &ServerName<'_>,
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        if let Some(roots) = &self.roots {
-            let certificate = ParsedCertificate::try_from(end_entity)?;
+        let Some(roots) = &self.roots else { return Ok(ServerCertVerified::assertion()) };
+        let certificate = ParsedCertificate::try_from(end_entity)?;
+        if roots.own.iter().any(|own| own == end_entity) {
+            holds_at(end_entity, now)?;
+        } else {
             let algorithms = self.provider.signature_verification_algorithms.all;
-            verify_server_cert_signed_by_trust_anchor(&certificate, roots, intermediates, now, algorithms)?;
+            verify_server_cert_signed_by_trust_anchor(&certificate, &roots.anchors, intermediates, now, algorithms)?;
+        }
+        if self.name == Name::Same {
+            verify_server_name(&certificate, server_name)?;
         }
         Ok(ServerCertVerified::assertion())
     }
@@ -168,6 +194,56 @@ fn endpoint_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     Some(ring::digest::digest(hash, certificate).as_ref().to_vec())
 }
 
+/// Whether a certificate holds at a moment, by its own words.
+fn holds_at(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
+    let (not_before, not_after) = validity(certificate).ok_or(CertificateError::BadEncoding)?;
+    let now = now.as_secs() as i64;
+    if now < not_before {
+        return Err(CertificateError::NotValidYet);
+    }
+    if now > not_after {
+        return Err(CertificateError::Expired);
+    }
+    Ok(())
+}
+
+/// From when to when a certificate holds, in Unix seconds.
+fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
+    // TBSCertificate ::= SEQUENCE { [0] version, serialNumber INTEGER, signature SEQUENCE, issuer SEQUENCE, validity SEQUENCE, … }
+    let (fields, _) = der(certificate, 0x30)?;
+    let (fields, _) = der(fields, 0x30)?;
+    let fields = der(fields, 0xa0).map_or(fields, |(_, rest)| rest);
+    let (_, fields) = der(fields, 0x02)?;
+    let (_, fields) = der(fields, 0x30)?;
+    let (_, fields) = der(fields, 0x30)?;
+    let (validity, _) = der(fields, 0x30)?;
+    let (not_before, rest) = time(validity)?;
+    let (not_after, _) = time(rest)?;
+    Some((not_before, not_after))
+}
+
+/// Reads a UTCTime or GeneralizedTime (RFC 5280, section 4.1.2.5), and gives what follows it.
+fn time(bytes: &[u8]) -> Option<(i64, &[u8])> {
+    let (text, rest, century) = match der(bytes, 0x17) {
+        Some((text, rest)) => (text, rest, None),
+        None => der(bytes, 0x18).map(|(text, rest)| (text.get(2..).unwrap_or_default(), rest, text.get(..2)))?,
+    };
+    let text = std::str::from_utf8(text).ok()?.strip_suffix('Z').filter(|text| text.len() == 12)?;
+    let two = |at: usize| text.get(at..at + 2)?.parse::<i64>().ok();
+    let (year, month, day) = (two(0)?, two(2)?, two(4)?);
+    let year = match century {
+        Some(century) => std::str::from_utf8(century).ok()?.parse::<i64>().ok()? * 100 + year,
+        None if year < 50 => 2000 + year,
+        None => 1900 + year,
+    };
+    // Days since 1970 in a calendar whose years begin in March, so that a leap day is a year's last.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let days =
+        year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
+            - 719_469;
+    Some((((days * 24 + two(6)?) * 60 + two(8)?) * 60 + two(10)?, rest))
+}
+
 /// Reads one DER element of the given tag: its content, and what follows it.
 fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = bytes.split_first()?;
@@ -197,5 +273,38 @@ mod tests {
         for end in 0..certificate.len() {
             let _ = endpoint_hash(&CertificateDer::from(&certificate[..end]));
         }
+    }
+
+    #[test]
+    fn a_certificate_holds_as_long_as_it_says() {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls/self.pem");
+        let certificate = CertificateDer::from_pem_file(path).unwrap();
+        let (not_before, not_after) = validity(&certificate).unwrap();
+        assert_eq!((not_before, not_after), (1_795_367_317, 4_948_967_317), "as `openssl x509 -dates` has it");
+        let at = |seconds: i64| UnixTime::since_unix_epoch(std::time::Duration::from_secs(seconds as u64));
+        assert_eq!(holds_at(&certificate, at(not_before - 1)), Err(CertificateError::NotValidYet));
+        assert_eq!(holds_at(&certificate, at(not_before)), Ok(()));
+        assert_eq!(holds_at(&certificate, at(not_after)), Ok(()));
+        assert_eq!(holds_at(&certificate, at(not_after + 1)), Err(CertificateError::Expired));
+        for end in 0..certificate.len() {
+            let _ = validity(&CertificateDer::from(&certificate[..end]));
+        }
+    }
+
+    #[test]
+    fn times_are_read_in_either_form() {
+        let check = |tag: u8, text: &str, expected: Option<i64>| {
+            let bytes = [&[tag, text.len() as u8], text.as_bytes()].concat();
+            assert_eq!(time(&bytes).map(|(time, _)| time), expected, "{text}");
+        };
+        check(0x17, "700101000000Z", Some(0));
+        check(0x17, "000229235959Z", Some(951_868_799));
+        check(0x17, "491231235959Z", Some(2_524_607_999));
+        check(0x17, "500101000000Z", Some(-631_152_000));
+        check(0x18, "20500101000000Z", Some(2_524_608_000));
+        check(0x18, "21000301000000Z", Some(4_107_542_400));
+        check(0x17, "7001010000Z", None);
+        check(0x18, "2050010100000", None);
+        check(0x17, "70010100000é", None);
     }
 }

@@ -27,9 +27,9 @@ fn data(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name)
 }
 
-fn acceptor() -> TlsAcceptor {
-    let chain = CertificateDer::pem_file_iter(data("server.pem")).unwrap().map(Result::unwrap).collect();
-    let key = PrivateKeyDer::from_pem_file(data("server.key")).unwrap();
+fn acceptor(name: &str) -> TlsAcceptor {
+    let chain = CertificateDer::pem_file_iter(data(&format!("{name}.pem"))).unwrap().map(Result::unwrap).collect();
+    let key = PrivateKeyDer::from_pem_file(data(&format!("{name}.key"))).unwrap();
     let config = ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
@@ -51,6 +51,11 @@ async fn play(mut stream: impl AsyncRead + AsyncWrite + Unpin, replies: Vec<u8>)
 
 /// A server that answers the request for TLS with `answer` and the log-in with `replies`; gives its port.
 async fn server(answer: u8, replies: &'static [u8]) -> u16 {
+    server_with("server", answer, replies).await
+}
+
+/// The same with another certificate.
+async fn server_with(certificate: &'static str, answer: u8, replies: &'static [u8]) -> u16 {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
@@ -61,7 +66,7 @@ async fn server(answer: u8, replies: &'static [u8]) -> u16 {
                     stream.read_exact(&mut [0; 8]).await?;
                     stream.write_u8(answer).await?;
                     if answer == b'S' {
-                        return play(acceptor().accept(stream).await?, replies.to_vec()).await;
+                        return play(acceptor(certificate).accept(stream).await?, replies.to_vec()).await;
                     }
                 }
                 play(stream, replies.to_vec()).await
@@ -109,6 +114,24 @@ async fn each_mode_verifies_what_it_says() {
                 assert!(!is_fine && matches!(error, Error::Tls(_) | Error::Config(_)), "{host} {tls:?}: {error}")
             }
         }
+    }
+}
+
+/// As `openssl req -x509` makes one: it says that it is a CA's, and signs itself.
+#[tokio::test]
+async fn a_certificate_that_signs_itself_is_its_own_root() {
+    let port = server_with("self", b'S', WELCOME).await;
+    let (itself, ca) = (|| Some(data("self.pem")), || Some(data("ca.pem")));
+    for (host, tls, is_fine) in [
+        ("localhost", Tls::VerifyFull { root: itself() }, true),
+        ("127.0.0.1", Tls::VerifyFull { root: itself() }, false),
+        ("127.0.0.1", Tls::VerifyCa { root: itself() }, true),
+        ("localhost", Tls::VerifyFull { root: ca() }, false),
+        ("localhost", Tls::VerifyFull { root: None }, false),
+        ("localhost", Tls::VerifyCa { root: ca() }, false),
+    ] {
+        let opened = open(host, port, tls.clone()).await;
+        assert_eq!(opened.is_ok(), is_fine, "{host} {tls:?}: {:?}", opened.err());
     }
 }
 
