@@ -44,6 +44,12 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
         "23503" if deleting => {
             Fault::StillReferenced { message: message(), constraint: error.constraint.clone().unwrap_or_default() }
         }
+        // PostgreSQL's own words quote the whole row.
+        "23502" if let Some(column) = &error.column => Fault::ValidationFailed {
+            message: format!("\"{column}\" must have a value."),
+            hint: error.hint.clone(),
+            field: field(),
+        },
         "23502" | "23503" | "23514" | "23P01" | "P0001" | "44000" => {
             Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() }
         }
