@@ -30,7 +30,7 @@ pub struct RelatedWords {
     /// The parameter's names.
     pub parameters: &'static [&'static str],
     /// The relation that a name means.
-    pub relation: fn(&str, &str) -> String,
+    pub relation: fn(&str, &str) -> Result<String, Fault>,
 }
 
 /// Members of a static list that one request may add.
@@ -137,7 +137,7 @@ fn find(call: &Call<'_>, table: &str, id: RecordName, words: &Words) -> Result<A
             call.only_parameters(&[OWN, parameters].concat())?;
             let said = call.query.iter().filter(|(name, _)| parameters.contains(&name.as_str()));
             let names = said.flat_map(|(_, value)| value.split(',')).filter(|name| !name.is_empty());
-            Related::Named(names.map(|name| relation(table, name)).collect())
+            Related::Named(names.map(|name| relation(table, name)).collect::<Result<_, _>>()?)
         }
     };
     Ok(Ask::Find { table: table.into(), id, deleted: deleted(call)?, related })

@@ -37,6 +37,7 @@ mod reaping;
 mod records;
 mod relations;
 mod relm;
+mod relm_features;
 mod relm_filters;
 mod relm_recipes;
 mod saved_lists;

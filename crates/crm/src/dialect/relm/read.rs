@@ -13,7 +13,7 @@ const WORDS: Words = Words { column, filter, related: Some(RELATED), unknown_sta
 /// Records come bare; `?expand=company`, or `?expand[]=company` as often as need be, shows what they refer to.
 const RELATED: RelatedWords = RelatedWords {
     parameters: &["expand", "expand[]"],
-    relation: |table, name| column_of(entity_of(table), name).unwrap_or(name).to_owned(),
+    relation: |table, name| named("relation", table, name),
 };
 
 /// Reads a call.
@@ -22,9 +22,13 @@ pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
 }
 
 fn column(table: &str, field: &str) -> Result<String, Fault> {
-    column_of(entity_of(table), field).map(str::to_owned).map_err(|near| Fault::Unknown {
-        what: "field",
-        name: field.to_owned(),
+    named("field", table, field)
+}
+
+fn named(what: &'static str, table: &str, name: &str) -> Result<String, Fault> {
+    column_of(entity_of(table), name).map(str::to_owned).map_err(|near| Fault::Unknown {
+        what,
+        name: name.to_owned(),
         nearest: near.map(str::to_owned),
     })
 }

@@ -57,7 +57,10 @@ impl Shape {
                 _ if holds_ids(own) => CellKind::Ids,
                 _ => CellKind::Plain,
             };
-            shape.cells.push(Cell { at, key: key_of(name), kind });
+            // What a search adds stands behind the columns, and wins over one of the same name.
+            let key = key_of(name);
+            shape.cells.retain(|cell| cell.key != key);
+            shape.cells.push(Cell { at, key, kind });
         }
         shape
     }

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::dialect::agentcrm::AGENTCRM;
 use crate::dialect::agentcrm::filter::MAIL_RELATIONS;
 use crate::dialect::openapi::{Act, ENDPOINTS, Parameter, Reference, Style, Wire, shared, single_value};
 use crate::dialect::relm::VERSIONS;
@@ -249,5 +250,10 @@ fn fault(code: &Code) -> Value {
         _ => Vec::new(),
     };
     let error = error_object(json!({"type": "string", "const": code.code}), more);
-    json!({"type": "object", "description": code.about, "required": ["error"], "properties": {"error": error}})
+    let whole = json!({"type": "object", "description": code.about, "required": ["error"], "properties": {"error": error}});
+    match code.code {
+        // Who shows no key, or one of neither kind, is answered in the other dialect.
+        "unauthorized" => json!({"description": code.about, "oneOf": [whole, (AGENTCRM.reference.wire.fault)(code)]}),
+        _ => whole,
+    }
 }
