@@ -4,6 +4,8 @@
 
 pub mod agentcrm;
 mod commas;
+#[cfg(test)]
+mod golden;
 pub mod json;
 pub mod llms;
 pub mod openapi;
