@@ -54,8 +54,6 @@ pub struct Uses {
 pub struct Caller {
     /// The key.
     pub key: Arc<Known>,
-    /// The key's dialect.
-    pub dialect: &'static Dialect,
     /// Who that is to the hall.
     pub who: Who,
 }
@@ -84,7 +82,7 @@ impl Keys {
         }
         key.uses.last.fetch_max(clock.unix_seconds(), Ordering::Relaxed);
         let who = Who { stage, ..key.who.clone() };
-        Ok(Caller { key, dialect, who })
+        Ok(Caller { key, who })
     }
 
     async fn look_up(

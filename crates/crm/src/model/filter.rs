@@ -21,8 +21,6 @@ pub enum Op {
     Contains,
     /// Starts with the text, ignoring case.
     Starts,
-    /// Matches an ILIKE pattern.
-    Ilike,
     /// `IS NOT NULL` for true, `IS NULL` for false.
     Present,
     /// The array contains the value.

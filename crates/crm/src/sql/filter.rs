@@ -86,7 +86,6 @@ fn compare(sql: &mut Sql, condition: &Condition<'_>) {
         Op::Has => sql.push(" @> ").bind(Some(array_of_texts(&condition.values)), label()),
         Op::Contains => sql.push(" ILIKE ").bind(value().map(|text| format!("%{}%", escape(&text))), label()),
         Op::Starts => sql.push(" ILIKE ").bind(value().map(|text| format!("{}%", escape(&text))), label()),
-        Op::Ilike => sql.push(" ILIKE ").bind(value(), label()),
         Op::Present if condition.values[0] == "true" => sql.push(" IS NOT NULL"),
         Op::Present => sql.push(" IS NULL"),
     };

@@ -48,7 +48,7 @@ pub fn offered(op: Op, suffix: &str, field: &Field) -> bool {
         Op::Contains | Op::Starts => matches!(field.kind, Text | Email),
         Op::Present => field.need == Need::Optional && !matches!(field.kind, Json | JsonArray | JsonObject),
         Op::Has => matches!(field.kind, Emails | Ids(_)),
-        Op::Neq | Op::Lt | Op::In | Op::Ilike => false,
+        Op::Neq | Op::Lt | Op::In => false,
     }
 }
 

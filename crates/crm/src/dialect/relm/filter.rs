@@ -49,7 +49,7 @@ pub fn offered(op: Op, field: &Field) -> bool {
         Op::Contains => matches!(field.kind, Text | Email),
         Op::Present => field.need == Need::Optional && !matches!(field.kind, Bool | Json | JsonArray | JsonObject),
         Op::Has => matches!(field.kind, Emails | Ids(_)),
-        Op::Starts | Op::Ilike => false,
+        Op::Starts => false,
     }
 }
 
