@@ -43,6 +43,7 @@ mod relm_recipes;
 mod saved_lists;
 mod schema;
 mod search;
+mod search_all;
 mod sessions;
 mod sql;
 mod sql_limits;
