@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 
 use crate::dialect::DIALECTS;
 use crate::dialect::openapi::people::{Errand, readable};
-use crate::dialect::openapi::{Endpoint, Reference};
+use crate::dialect::openapi::{Endpoint, Reference, in_words_of};
 use crate::model::codes::CODES;
 use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, Need};
 
@@ -86,14 +86,16 @@ fn filters(reference: &Reference) -> String {
 fn columns(reference: &Reference) -> String {
     let mut text = String::new();
     for entity in ENTITIES {
-        let _ = writeln!(text, "### {}\n\n{}\n", entity.table, entity.about);
+        let about = in_words_of(&reference.wire, entity.about);
+        let _ = writeln!(text, "### {}\n\n{about}\n", entity.table);
         for field in entity.fields {
             let name = (reference.wire.column)(entity, field.name);
             let need = match field.need {
                 Need::Required => ", required",
                 Need::Filled | Need::Optional => "",
             };
-            let _ = writeln!(text, "- `{name}` ({}{need}): {}", described_type(field.kind), field.about);
+            let about = in_words_of(&reference.wire, field.about);
+            let _ = writeln!(text, "- `{name}` ({}{need}): {about}", described_type(field.kind));
         }
         text.push('\n');
     }

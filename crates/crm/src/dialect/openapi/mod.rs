@@ -16,7 +16,7 @@ use serde_json::{Map, Value, json};
 use crate::dialect::Versions;
 use crate::model::call::Method;
 use crate::model::codes::Code;
-use crate::model::entity::{ENTITIES, Entity};
+use crate::model::entity::{CUSTOM, ENTITIES, Entity};
 
 pub use endpoints::ENDPOINTS;
 pub use operation::subjects;
@@ -152,7 +152,7 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
     let mut paths = operation::paths(reference, &mut responses);
     people::add(&mut paths, reference, &mut responses);
     let schemas = schemas(reference, &responses);
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": reference.title,
@@ -172,7 +172,30 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
             "responses": responses.written(),
             "schemas": schemas,
         },
-    })
+    });
+    describe(&reference.wire, &mut document);
+    document
+}
+
+/// Puts the dialect's name of the free-form field into every description.
+fn describe(wire: &Wire, value: &mut Value) {
+    match value {
+        Value::Object(object) => {
+            for (key, value) in object.iter_mut() {
+                match value {
+                    Value::String(text) if key == "description" => *text = in_words_of(wire, text),
+                    value => describe(wire, value),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| describe(wire, item)),
+        _ => {}
+    }
+}
+
+/// A text that tells of the free-form field, by the dialect's name.
+pub fn in_words_of(wire: &Wire, text: &str) -> String {
+    text.replace("`custom`", &format!("`{}`", (wire.column)(&ENTITIES[0], CUSTOM.name)))
 }
 
 fn security_schemes(reference: &Reference) -> Value {

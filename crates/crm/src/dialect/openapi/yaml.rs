@@ -41,7 +41,10 @@ fn block(out: &mut String, value: &Value, depth: usize) {
                 indent(out, at == 0);
                 text(out, key);
                 out.push(':');
-                below(out, value, depth + 1);
+                match value {
+                    Value::String(string) if has_lines(string) => literal(out, string, depth + 1),
+                    value => below(out, value, depth + 1),
+                }
             }
         }
         Value::Array(items) => {
@@ -70,6 +73,28 @@ fn below(out: &mut String, value: &Value, depth: usize) {
     } else {
         out.push(' ');
         scalar(out, value);
+        out.push('\n');
+    }
+}
+
+/// Whether a text is read best line by line: several, none of which a reader could take for something else.
+fn has_lines(string: &str) -> bool {
+    string.trim_end_matches('\n').contains('\n')
+        && !string.starts_with([' ', '\n'])
+        && !string.ends_with("\n\n")
+        && string
+            .chars()
+            .all(|it| it == '\n' || !(it.is_control() || matches!(it, '\u{2028}' | '\u{2029}' | '\u{feff}')))
+}
+
+/// Writes a text as it stands, below its key.
+fn literal(out: &mut String, string: &str, depth: usize) {
+    out.push_str(if string.ends_with('\n') { " |\n" } else { " |-\n" });
+    for line in string.lines() {
+        if !line.is_empty() {
+            out.extend(std::iter::repeat_n("  ", depth));
+            out.push_str(line);
+        }
         out.push('\n');
     }
 }
@@ -105,12 +130,16 @@ mod tests {
             "openapi": "3.1.0",
             "/v1/{table}": {"get": {"tags": ["sql", "your own"], "empty": {}, "none": []}},
             "200": [{"a": 1, "b": [true, null]}, [1, [2]]],
-            "no": "yes: \"it\"\nis # so",
+            "no": "yes: \"it\" # so",
+            "lines": "one:\n\n - two\n",
+            "ends": "a\nb",
+            "indented": " a\nb",
         });
         let expected = "openapi: \"3.1.0\"\n\
                         /v1/{table}:\n  get:\n    tags:\n      - sql\n      - \"your own\"\n    empty: {}\n    none: []\n\
                         \"200\":\n  - a: 1\n    b:\n      - true\n      - null\n  - - 1\n    - - 2\n\
-                        \"no\": \"yes: \\\"it\\\"\\nis # so\"\n";
+                        \"no\": \"yes: \\\"it\\\" # so\"\n\
+                        lines: |\n  one:\n\n   - two\nends: |-\n  a\n  b\nindented: \" a\\nb\"\n";
         assert_eq!(write(&value), expected);
         assert_eq!(write(&json!("x")), "x\n");
     }
