@@ -154,7 +154,8 @@ pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &
 fn elsewhere(offers: &[Offer]) -> Markup {
     html! {
         @if !offers.is_empty() {
-            p.elsewhere {
+            div.elsewhere {
+                span.or { "or" }
                 @for offer in offers {
                     a.button.quiet href={ "/v1/auth/oidc/" (offer.key) "/start" } data-along { "Continue with " (offer.name) }
                 }
