@@ -276,6 +276,7 @@ fn records_are_shown_in_either_words() {
     );
     let page = |next: Option<&str>, entity| Answer::Page {
         entity,
+        table: None,
         rows: rows(&["n", "id"], &[&[json!(1), json!("c_~")]]),
         width: 2,
         next_cursor: next.map(str::to_owned),
@@ -318,7 +319,7 @@ fn entries_of_the_feed_are_shown_in_either_words() {
         &[&[json!("a_~"), json!("deal"), json!("d_~"), changes.clone()]],
     );
     shows(
-        &Ok(Answer::Page { entity: by_table("activity"), rows: row, width: 4, next_cursor: None, limit: 50 }),
+        &Ok(Answer::Page { entity: by_table("activity"), table: None, rows: row, width: 4, next_cursor: None, limit: 50 }),
         Some("activity"),
         json!({"data": [{"id": "a_~", "subject_type": "deal", "subject_id": "d_~", "changes": changes}], "_meta": {"next_cursor": null, "has_more": false, "limit": 50}}),
         json!({"object": "list", "data": [{"id": "a_~", "object": "event", "subject_type": "deal", "subject_id": "deal_~", "changes": renamed}], "has_more": false, "next_cursor": null}),

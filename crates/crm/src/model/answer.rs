@@ -18,6 +18,8 @@ pub enum Answer {
     Page {
         /// What kind of records, where they are built-in ones.
         entity: Option<&'static Entity>,
+        /// The table that they are of, where it is another than was asked about.
+        table: Option<String>,
         /// The records.
         rows: Rows,
         /// How many of the columns belong to the records; the rest served the order only.

@@ -170,7 +170,7 @@ impl List<'_> {
             Cursor { scope: self.scope, keys }.encode()
         });
         let (entity, width, limit) = (self.table.entity(), self.table.columns.len(), self.limit);
-        Ok(Outcome::Answer(Answer::Page { entity, rows, width, next_cursor, limit }))
+        Ok(Outcome::Answer(Answer::Page { entity, table: None, rows, width, next_cursor, limit }))
     }
 }
 

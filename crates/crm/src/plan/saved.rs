@@ -253,6 +253,7 @@ impl ListRows<'_> {
             Cursor { scope: self.scope, keys }.encode()
         });
         let entity = self.table.entity().filter(|_| whole);
-        Outcome::Answer(Answer::Page { entity, rows, width, next_cursor, limit: self.limit })
+        let table = whole.then(|| self.table.name.clone());
+        Outcome::Answer(Answer::Page { entity, table, rows, width, next_cursor, limit: self.limit })
     }
 }

@@ -43,6 +43,6 @@ impl Search<'_> {
             return Ok(Outcome::CatalogIsOld);
         }
         let (entity, width, limit) = (self.table.entity(), rows.columns().len(), self.limit);
-        Ok(Outcome::Answer(Answer::Page { entity, rows, width, next_cursor: None, limit }))
+        Ok(Outcome::Answer(Answer::Page { entity, table: None, rows, width, next_cursor: None, limit }))
     }
 }

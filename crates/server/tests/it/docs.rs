@@ -130,7 +130,10 @@ async fn built_in_tables_are_as_they_are_described() {
 async fn example_bodies_make_records_that_have_what_the_schema_requires() {
     let (relm, agentcrm) = both().await;
     for (agent, dialect, openapi) in [(agentcrm, &AGENTCRM, openapi().await), (relm, &RELM, openapi_of_relm().await)] {
-        let list = agent.post("/v1/lists", json!({"name": "S", "target_table": "contacts", "kind": "static"})).await.status(201);
+        let list = agent
+            .post("/v1/lists", json!({"name": "S", "target_table": "contacts", "kind": "static"}))
+            .await
+            .status(201);
         let ends = [agent.post("/v1/contacts", json!({})).await, agent.post("/v1/deals", json!({})).await].map(record);
         for entity in ENTITIES.iter().filter(|entity| entity.writable) {
             let mut body = example_of(&dialect.reference.wire, entity);

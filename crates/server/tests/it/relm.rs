@@ -1,9 +1,11 @@
 //! Relm's dialect by the public door: records, pages, errors, versions, and the same data in both dialects.
 
+use kith::clock::Clock;
+use kith::serve::Door;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Reply, both, relm};
+use crate::support::{Reply, both, door, relm};
 
 const VERSION: &str = "2026-07-02";
 
@@ -278,6 +280,19 @@ async fn what_agentcrm_can_do_relm_can_do_in_its_shape() {
     assert_eq!((rows.at("/object"), rows.at("/data/0/id")), (json!("list"), json!(id)));
     assert_eq!(rows.at("/data/0/object"), "contact");
     assert_eq!(rows.at("/data/0/metadata"), json!({}));
+    relm.sql("create table things (id int primary key, name text); insert into things values (1, 'a')")
+        .await
+        .status(200);
+    for (body, expected) in [
+        (json!({"name": "W", "target_table": "things"}), json!([{"id": 1, "object": "things", "name": "a"}])),
+        (
+            json!({"name": "P", "target_table": "contacts", "config": {"columns": ["first_name", "id"]}}),
+            json!([{"id": id, "object": "row", "first_name": "Ada"}]),
+        ),
+    ] {
+        let list = relm.post("/v1/lists", body).await.status(201).text("/id");
+        assert_eq!(relm.get(&format!("/v1/lists/{list}/rows")).await.status(200).data(), expected);
+    }
     let gone = relm.delete(&format!("{members}/{id}")).await.status(200);
     assert_eq!(gone.at("/deleted"), true);
 }
@@ -331,4 +346,27 @@ async fn the_feed_names_records_as_relm_does() {
     );
     let since = relm.get("/v1/activity?since=2020-01-01T00:00:00Z&subject_type=contact").await.status(200);
     assert_eq!(since.column("subject_id"), [json!(contact)]);
+}
+
+#[tokio::test]
+async fn the_doors_own_refusals_are_relms_too() {
+    let relm = relm().await;
+    let base = door(Door { public_url: None, clock: Clock::System, rate_limit: 2 }).await;
+    let limited = relm.at(&base);
+    // The count begins anew with each minute, so that one of a few requests more is refused whenever they begin.
+    let mut refused = None;
+    for _ in 0..6 {
+        let reply = limited.get("/v1/contacts").await;
+        assert_eq!(reply.header("x-ratelimit-limit"), "2");
+        refused = refused.or(Some(reply).filter(|reply| reply.code == 429));
+    }
+    let refused = in_version(refused.expect("a refusal")).fault(429, "rate_limited");
+    assert!(refused.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{}", refused.story());
+    let large = vec![b' '; 10 * 1024 * 1024 + 1];
+    in_version(relm.send_json(Method::POST, "/v1/contacts", large).await).fault(413, "payload_too_large");
+    let keyed = [("idempotency-key", "é"), ("content-type", "application/json")];
+    in_version(relm.send(Method::POST, "/v1/contacts", &keyed, "{}").await).fault(400, "invalid_request");
+    // People's paths answer in one shape.
+    let people = relm.get("/v1/keys").await.status(401);
+    assert_eq!((people.at("/error"), people.header("relm-version")), (json!("unauthorized"), String::new()));
 }

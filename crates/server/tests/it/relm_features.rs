@@ -40,17 +40,30 @@ async fn a_batch_says_what_became_of_each_row() {
     assert_eq!(said(&reply.at("/data/1/contact"), &["id", "object", "first_name"]), json!([there, "contact", "There"]));
     assert_eq!(reply.at("/data/1/contact/metadata"), json!({"a": 1, "b": 2}));
     assert_eq!(said(&reply.at("/data/2/error"), &["code", "field"]), json!(["invalid_metadata", "plan"]));
-    assert_eq!(said(&reply.at("/data/3/error"), &["code", "hint"]), json!(["invalid_request", "Did you mean \"metadata\"?"]));
-    assert_eq!(said(&reply.at("/data/4/error"), &["field", "hint"]), json!(["firstname", "Did you mean \"first_name\"?"]));
+    assert_eq!(
+        said(&reply.at("/data/3/error"), &["code", "hint"]),
+        json!(["invalid_request", "Did you mean \"metadata\"?"])
+    );
+    assert_eq!(
+        said(&reply.at("/data/4/error"), &["field", "hint"]),
+        json!(["firstname", "Did you mean \"first_name\"?"])
+    );
     assert!(reply.text("/data/5/error/message").contains("JSON object"));
     assert_eq!(relm.get("/v1/contacts").await.status(200).data().as_array().unwrap().len(), 2, "good rows are kept");
 
     let many: Vec<Value> = (0..501).map(|n| json!({"email": format!("{n}@b.example")})).collect();
     relm.post("/v1/contacts/batch", json!({"contacts": many})).await.fault(422, "batch_too_large");
-    for body in [json!({}), json!({"contacts": {}}), json!({"contacts": [{}], "dedup_on": "email"}), json!({"contacts": [{}], "x": 1})] {
+    for body in [
+        json!({}),
+        json!({"contacts": {}}),
+        json!({"contacts": [{}], "dedup_on": "email"}),
+        json!({"contacts": [{}], "x": 1}),
+    ] {
         relm.post("/v1/contacts/batch", body).await.fault(400, "invalid_request");
     }
-    relm.post("/v1/contacts/batch", json!({"contacts": [{}], "dedup_on": ["custom"]})).await.fault(400, "invalid_request");
+    relm.post("/v1/contacts/batch", json!({"contacts": [{}], "dedup_on": ["custom"]}))
+        .await
+        .fault(400, "invalid_request");
     assert_eq!(relm.get("/v1/contacts/batch").await.status(404).at("/error/code"), "not_found");
 }
 
@@ -80,7 +93,8 @@ async fn search_finds_records_of_every_kind() {
 #[tokio::test]
 async fn custom_fields_are_defined_under_schema() {
     let (relm, agentcrm) = both().await;
-    let body = json!({"object_type": "contact", "key": "plan", "type": "select", "label": "Plan", "options": ["free", "pro"]});
+    let body =
+        json!({"object_type": "contact", "key": "plan", "type": "select", "label": "Plan", "options": ["free", "pro"]});
     let field = relm.post("/v1/schema/fields", body.clone()).await.status(201);
     let id = field.text("/id");
     assert!(id.starts_with("fld_"), "{id}");
@@ -96,7 +110,10 @@ async fn custom_fields_are_defined_under_schema() {
     assert_eq!(refused.at("/error/field"), "plan");
     refused.says("GET /v1/schema/fields");
     made(&relm, "/v1/contacts", json!({"metadata": {"plan": "pro", "free": [1]}})).await;
-    assert_eq!(relm.get("/v1/contacts?filter[metadata->>plan]=pro").await.status(200).data().as_array().unwrap().len(), 1);
+    assert_eq!(
+        relm.get("/v1/contacts?filter[metadata->>plan]=pro").await.status(200).data().as_array().unwrap().len(),
+        1
+    );
     let path = format!("/v1/schema/fields/{id}");
     assert_eq!(relm.patch(&path, json!({"label": "Tier"})).await.status(200).at("/label"), "Tier");
     let gone = relm.delete(&path).await.status(200).json();
@@ -110,7 +127,8 @@ async fn associations_lead_from_any_record_to_any_other() {
     let (relm, agentcrm) = both().await;
     let contact = made(&relm, "/v1/contacts", json!({})).await;
     let deal = made(&relm, "/v1/deals", json!({"title": "T"})).await;
-    let body = json!({"from_type": "contact", "from_id": contact, "to_type": "deal", "to_id": deal, "label": "champion"});
+    let body =
+        json!({"from_type": "contact", "from_id": contact, "to_type": "deal", "to_id": deal, "label": "champion"});
     let edge = relm.post("/v1/associations", body.clone()).await.status(201);
     let id = edge.text("/id");
     assert!(id.starts_with("as_"), "{id}");
@@ -119,14 +137,28 @@ async fn associations_lead_from_any_record_to_any_other() {
         assert_eq!(&edge.json()[name], value, "{name}");
     }
     assert_eq!(relm.post("/v1/associations", body).await.status(200).json(), edge.json());
-    for query in [format!("from_type=contact&from_id={contact}"), format!("to_type=deal&to_id={deal}"), format!("filter[to_id]={deal}")] {
-        assert_eq!(relm.get(&format!("/v1/associations?{query}")).await.status(200).column("id"), [json!(id)], "{query}");
+    for query in [
+        format!("from_type=contact&from_id={contact}"),
+        format!("to_type=deal&to_id={deal}"),
+        format!("filter[to_id]={deal}"),
+    ] {
+        assert_eq!(
+            relm.get(&format!("/v1/associations?{query}")).await.status(200).column("id"),
+            [json!(id)],
+            "{query}"
+        );
     }
-    assert_eq!(relm.get(&format!("/v1/associations?from_type=deal&from_id={deal}")).await.status(200).data(), json!([]));
+    assert_eq!(
+        relm.get(&format!("/v1/associations?from_type=deal&from_id={deal}")).await.status(200).data(),
+        json!([])
+    );
     let stored = agentcrm.get("/v1/associations").await.status(200);
     assert_eq!(stored.at("/data/0/from_id"), contact.replacen("con_", "c_", 1));
     let path = format!("/v1/associations/{id}");
-    assert_eq!(relm.delete(&path).await.status(200).json(), json!({"id": id, "object": "association", "deleted": true}));
+    assert_eq!(
+        relm.delete(&path).await.status(200).json(),
+        json!({"id": id, "object": "association", "deleted": true})
+    );
     relm.get(&path).await.fault(404, "not_found");
     assert_eq!(relm.get(&format!("/v1/associations?from_id={contact}")).await.status(200).data(), json!([]));
 }
@@ -153,11 +185,16 @@ async fn pipelines_and_stages_go_by_their_keys() {
     assert_eq!(relm.get(stages).await.status(200).column("key"), ["due", "done"]);
     let deal = made(&relm, "/v1/deals", json!({"title": "T", "pipeline": "renewals", "stage": "due"})).await;
     assert_eq!(relm.get(&format!("{stages}/due")).await.status(200).at("/label"), "DUE");
-    assert_eq!(relm.patch(&format!("{stages}/due"), json!({"label": "Due soon"})).await.status(200).at("/label"), "Due soon");
+    assert_eq!(
+        relm.patch(&format!("{stages}/due"), json!({"label": "Due soon"})).await.status(200).at("/label"),
+        "Due soon"
+    );
     relm.delete(&format!("{stages}/due")).await.fault(409, "stage_in_use");
     relm.delete("/v1/pipelines/renewals").await.fault(409, "pipeline_in_use");
     relm.delete("/v1/pipelines/sales").await.fault(409, "cannot_delete_default");
-    for (body, path) in [(json!({"stage": "dui"}), format!("/v1/deals/{deal}")), (json!({"stage": "won"}), format!("/v1/deals/{deal}"))] {
+    for (body, path) in
+        [(json!({"stage": "dui"}), format!("/v1/deals/{deal}")), (json!({"stage": "won"}), format!("/v1/deals/{deal}"))]
+    {
         relm.patch(&path, body).await.fault(422, "unknown_stage");
     }
     relm.post("/v1/deals", json!({"stage": "nowhere"})).await.fault(422, "unknown_stage");
@@ -179,19 +216,32 @@ async fn records_come_bare_and_show_what_is_asked_for() {
     let relm = relm().await;
     let company = made(&relm, "/v1/companies", json!({"name": "Acme"})).await;
     let contact = made(&relm, "/v1/contacts", json!({"email": "a@b.example", "company_id": company})).await;
-    let deal = relm.post("/v1/deals", json!({"title": "T", "company_id": company, "primary_contact_id": contact})).await.status(201);
+    let deal = relm
+        .post("/v1/deals", json!({"title": "T", "company_id": company, "primary_contact_id": contact}))
+        .await
+        .status(201);
     let path = format!("/v1/deals/{}", deal.text("/id"));
     assert_eq!(relm.get(&path).await.status(200).json(), deal.json());
     for query in ["expand=company,primary_contact", "expand[]=company&expand[]=primary_contact"] {
         let shown = relm.get(&format!("{path}?{query}")).await.status(200);
-        assert_eq!(said(&shown.at("/company"), &["id", "object", "name"]), json!([company, "company", "Acme"]), "{query}");
-        assert_eq!(said(&shown.at("/primary_contact"), &["id", "object", "email"]), json!([contact, "contact", "a@b.example"]));
+        assert_eq!(
+            said(&shown.at("/company"), &["id", "object", "name"]),
+            json!([company, "company", "Acme"]),
+            "{query}"
+        );
+        assert_eq!(
+            said(&shown.at("/primary_contact"), &["id", "object", "email"]),
+            json!([contact, "contact", "a@b.example"])
+        );
         assert_eq!(shown.at("/primary_contact/metadata"), json!({}));
     }
     assert!(relm.get(&format!("{path}?expand=company")).await.status(200).json().get("primary_contact").is_none());
     let shown = relm.get(&format!("/v1/companies/{company}?expand=deals")).await.status(200);
     assert_eq!(said(&shown.at("/deals/0"), &["object", "title", "primary_contact_id"]), json!(["deal", "T", contact]));
     for (name, hint) in [("contact", "primary_contact"), ("compny", "company")] {
-        relm.get(&format!("{path}?expand={name}")).await.fault(400, "invalid_request").says(&format!("Did you mean \"{hint}\"?"));
+        relm.get(&format!("{path}?expand={name}"))
+            .await
+            .fault(400, "invalid_request")
+            .says(&format!("Did you mean \"{hint}\"?"));
     }
 }

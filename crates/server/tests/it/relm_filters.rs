@@ -6,7 +6,8 @@ use crate::support::{Agent, relm};
 
 async fn titles(relm: &Agent, query: &str) -> Vec<String> {
     let page = relm.get(&format!("/v1/deals?{query}")).await.status(200);
-    let mut titles: Vec<String> = page.column("title").iter().map(|it| it.as_str().unwrap_or("null").to_owned()).collect();
+    let mut titles: Vec<String> =
+        page.column("title").iter().map(|it| it.as_str().unwrap_or("null").to_owned()).collect();
     titles.sort();
     titles
 }
@@ -109,7 +110,10 @@ async fn what_makes_no_sense_is_refused_in_relms_words() {
     ] {
         relm.get(&format!("/v1/deals?{query}")).await.fault(400, "invalid_request").says(part);
     }
-    relm.get("/v1/emails?filter[to_addrs]=a@b.example").await.fault(400, "invalid_request").says("Use filter[to_addrs][has]=value.");
+    relm.get("/v1/emails?filter[to_addrs]=a@b.example")
+        .await
+        .fault(400, "invalid_request")
+        .says("Use filter[to_addrs][has]=value.");
 }
 
 #[tokio::test]
@@ -125,7 +129,14 @@ async fn mail_is_found_by_whom_it_concerns() {
         format!("filter[contact_ids][has]={contact}"),
         "filter[to_addrs][has]=ME@example.org".into(),
     ] {
-        assert_eq!(relm.get(&format!("/v1/emails?{query}")).await.status(200).column("id"), [mail.at("/id")], "{query}");
+        assert_eq!(
+            relm.get(&format!("/v1/emails?{query}")).await.status(200).column("id"),
+            [mail.at("/id")],
+            "{query}"
+        );
     }
-    assert_eq!(relm.get(&format!("/v1/emails?to_contact={contact}")).await.status(200).data(), Value::Array(Vec::new()));
+    assert_eq!(
+        relm.get(&format!("/v1/emails?to_contact={contact}")).await.status(200).data(),
+        Value::Array(Vec::new())
+    );
 }

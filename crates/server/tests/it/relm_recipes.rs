@@ -10,7 +10,11 @@ use crate::support::{Agent, relm, stranger};
 async fn shell(relm: &Agent, script: &str) -> Value {
     let (base, key, script) = (relm.base.clone(), relm.key.clone(), script.to_owned());
     let output = tokio::task::spawn_blocking(move || {
-        let line = Command::new("bash").args(["-euo", "pipefail", "-c", &script]).env("BASE", base).env("RELM_KEY", key).output();
+        let line = Command::new("bash")
+            .args(["-euo", "pipefail", "-c", &script])
+            .env("BASE", base)
+            .env("RELM_KEY", key)
+            .output();
         line.expect("bash")
     });
     let output = output.await.expect("an end");
@@ -37,7 +41,10 @@ async fn create_a_contact() {
     let relm = relm().await;
     let made = shell(&relm, CREATE).await;
     assert!(made["id"].as_str().unwrap().starts_with("con_"), "{made}");
-    assert_eq!((&made["object"], &made["email"], &made["first_name"]), (&json!("contact"), &json!("ada@example.com"), &json!("Ada")));
+    assert_eq!(
+        (&made["object"], &made["email"], &made["first_name"]),
+        (&json!("contact"), &json!("ada@example.com"), &json!("Ada"))
+    );
     assert_eq!(shell(&relm, CREATE).await, made, "the same key gives the same answer");
     assert_eq!(relm.get("/v1/contacts").await.status(200).data(), json!([made]));
 }
@@ -62,7 +69,9 @@ async fn bulk_import_with_dedup() {
 #[tokio::test]
 async fn filter_deals() {
     let relm = relm().await;
-    for (title, stage, value_cents) in [("Big", "won", 1_000_000), ("Small", "won", 999_999), ("Open", "lead", 2_000_000)] {
+    for (title, stage, value_cents) in
+        [("Big", "won", 1_000_000), ("Small", "won", 999_999), ("Open", "lead", 2_000_000)]
+    {
         let body = json!({"title": title, "stage": stage, "value_cents": value_cents});
         relm.post("/v1/deals", body).await.status(201);
     }
@@ -100,7 +109,9 @@ async fn the_readme_leads_from_nothing_to_deals_that_were_won() {
     let script = script.replace("http://127.0.0.1:8484", &stranger.base).replace("you@example.com", &email);
     let script = script.replace("curl -sg", "echo; curl -sg");
     let (deal, page) = {
-        let output = tokio::task::spawn_blocking(move || Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output());
+        let output = tokio::task::spawn_blocking(move || {
+            Command::new("bash").args(["-euo", "pipefail", "-c", &script]).output()
+        });
         let output = output.await.expect("an end").expect("bash");
         let text = String::from_utf8(output.stdout).expect("text");
         assert!(output.status.success(), "{text}\n{}", String::from_utf8_lossy(&output.stderr));
@@ -108,7 +119,10 @@ async fn the_readme_leads_from_nothing_to_deals_that_were_won() {
         let read = |text: &str| serde_json::from_str::<Value>(text).unwrap_or_else(|error| panic!("{error}: {text}"));
         (read(deal), read(page))
     };
-    assert_eq!((&deal["object"], &deal["title"], &deal["metadata"]), (&json!("deal"), &json!("Rollout"), &json!({"plan": "pro"})));
+    assert_eq!(
+        (&deal["object"], &deal["title"], &deal["metadata"]),
+        (&json!("deal"), &json!("Rollout"), &json!({"plan": "pro"}))
+    );
     assert_eq!(page, json!({"object": "list", "data": [deal], "has_more": false, "next_cursor": null}));
 }
 

@@ -24,7 +24,8 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
             status = if *created { 201 } else { 200 };
             record(&mut out, it, table);
         }
-        Answer::Page { entity, rows, width, next_cursor, .. } => {
+        Answer::Page { entity, table: of, rows, width, next_cursor, .. } => {
+            let table = of.as_deref().unwrap_or(table);
             out.reserve(rows.data_len() + rows.len() * rows.columns().len() * 16);
             list(&mut out, &Shape::of(*entity, table, rows, 0..*width), rows, next_cursor.as_deref());
         }
