@@ -40,8 +40,9 @@ pub struct Known {
 }
 
 /// How a key is used, which outlives what is remembered of the key.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Uses {
+    workspace_id: String,
     /// How often it was used this minute.
     pub window: Window,
     /// When it was last used, and the last use that is noted in the control database; Unix seconds.
@@ -106,7 +107,8 @@ impl Keys {
             mode: access.mode,
             stage: Stage::Claimed,
         };
-        let key = Arc::new(Known { access, who, uses: self.uses(hash) });
+        let uses = self.uses(hash, &access.workspace_id);
+        let key = Arc::new(Known { access, who, uses });
         let mut known = self.known.write().expect("no panic while keys are locked");
         if known.len() >= REMEMBERED {
             known.clear();
@@ -115,19 +117,27 @@ impl Keys {
         Ok(key)
     }
 
-    fn uses(&self, hash: [u8; 32]) -> Arc<Uses> {
+    fn uses(&self, hash: [u8; 32], workspace_id: &str) -> Arc<Uses> {
         let mut all = self.uses.lock().expect("no panic while uses are locked");
         if all.len() >= REMEMBERED {
             all.clear();
         }
-        all.entry(hash).or_default().clone()
+        let fresh = || Uses {
+            workspace_id: workspace_id.to_owned(),
+            window: Window::default(),
+            last: AtomicI64::default(),
+            noted: AtomicI64::default(),
+        };
+        all.entry(hash).or_insert_with(|| Arc::new(fresh())).clone()
     }
 
-    /// Notes in the control database when the keys were last used that were used since the last time: all in one statement.
-    pub async fn note_uses(&self, store: &Store) -> Result<(), Error> {
+    /// Notes in the control database when the keys were last used that were used since the last time: those of a workspace
+    /// or all, in one statement.
+    pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Error> {
         let used: Vec<([u8; 32], i64, Arc<Uses>)> = {
             let all = self.uses.lock().expect("no panic while uses are locked");
-            let with_time = all.iter().map(|(hash, uses)| (*hash, uses.last.load(Ordering::Relaxed), uses.clone()));
+            let meant = all.iter().filter(|(_, uses)| workspace_id.is_none_or(|id| uses.workspace_id == id));
+            let with_time = meant.map(|(hash, uses)| (*hash, uses.last.load(Ordering::Relaxed), uses.clone()));
             with_time.filter(|(_, last, uses)| *last > uses.noted.load(Ordering::Relaxed)).collect()
         };
         if used.is_empty() {

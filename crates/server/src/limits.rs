@@ -3,20 +3,21 @@
 //! Counted in this process, in fixed windows: several processes each count for themselves.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// Seconds of a key's window.
 const KEY_WINDOW_SECONDS: i64 = 60;
-/// Seconds of an address's window.
-const ADDRESS_WINDOW_SECONDS: i64 = 3600;
-/// Anonymous workspaces an hour and address (wire contract, section 6).
-const WORKSPACES_AN_HOUR: u32 = 60;
+/// Seconds of what is counted by the hour.
+const HOUR_SECONDS: i64 = 3600;
+/// Anonymous workspaces an hour and address, and sign-ups (wire contract, section 6); what a person makes likewise.
+const USUAL_AN_HOUR: u32 = 60;
 /// What the headers say where there is no limit.
 const UNLIMITED: u32 = 1_000_000;
-/// Addresses remembered at most; past this those of former windows go.
-const ADDRESSES: usize = 100_000;
+/// Those counted at most; past this those of former hours go.
+const COUNTED: usize = 100_000;
 
 /// What is left of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,38 +55,45 @@ impl Window {
     }
 }
 
-/// Counts what an address does in an hour: sign-ups, anonymous or not.
+/// Counts what somebody does in an hour.
 #[derive(Debug)]
-pub struct Addresses {
+pub struct Hourly<K> {
     most: u32,
-    counts: Mutex<HashMap<IpAddr, (i64, u32)>>,
+    counts: Mutex<HashMap<K, (i64, u32)>>,
 }
 
-impl Default for Addresses {
-    fn default() -> Addresses {
-        Addresses::at_most(WORKSPACES_AN_HOUR)
+impl<K> Default for Hourly<K> {
+    fn default() -> Hourly<K> {
+        Hourly::at_most(USUAL_AN_HOUR)
     }
 }
 
-impl Addresses {
-    /// So many an hour and address.
-    pub fn at_most(most: u32) -> Addresses {
-        Addresses { most, counts: Mutex::default() }
+impl<K> Hourly<K> {
+    /// So many an hour.
+    pub fn at_most(most: u32) -> Hourly<K> {
+        Hourly { most, counts: Mutex::default() }
     }
 
+    /// How many are allowed.
+    pub fn most(&self) -> u32 {
+        self.most
+    }
+}
+
+impl<K: Eq + Hash> Hourly<K> {
     /// Counts one. `None` where it is allowed, else the seconds until the next one is.
-    pub fn take(&self, address: IpAddr, now: i64) -> Option<u64> {
-        let window = now.div_euclid(ADDRESS_WINDOW_SECONDS);
+    pub fn take(&self, who: K, now: i64) -> Option<u64> {
+        let window = now.div_euclid(HOUR_SECONDS);
         let mut counts = self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-        if counts.len() >= ADDRESSES {
+        if counts.len() >= COUNTED {
             counts.retain(|_, (counted_in, _)| *counted_in == window);
         }
-        let (counted_in, count) = counts.entry(network(address)).or_insert((window, 0));
+        let (counted_in, count) = counts.entry(who).or_insert((window, 0));
         if *counted_in != window {
             (*counted_in, *count) = (window, 0);
         }
         if *count >= self.most {
-            return Some(((window + 1) * ADDRESS_WINDOW_SECONDS - now).max(1) as u64);
+            return Some(((window + 1) * HOUR_SECONDS - now).max(1) as u64);
         }
         *count += 1;
         None
@@ -123,12 +131,13 @@ mod tests {
 
     #[test]
     fn sixty_workspaces_an_hour_and_network() {
-        let addresses = Addresses::default();
+        let addresses = Hourly::default();
+        let take = |address: &str, now| addresses.take(network(address.parse().unwrap()), now);
         for _ in 0..60 {
-            assert_eq!(addresses.take("2001:db8::1".parse().unwrap(), 7200), None);
+            assert_eq!(take("2001:db8::1", 7200), None);
         }
-        assert_eq!(addresses.take("2001:db8::2".parse().unwrap(), 7200 + 600), Some(3000));
-        assert_eq!(addresses.take("2001:db8:0:1::2".parse().unwrap(), 7200), None);
-        assert_eq!(addresses.take("2001:db8::2".parse().unwrap(), 10_800), None);
+        assert_eq!(take("2001:db8::2", 7200 + 600), Some(3000));
+        assert_eq!(take("2001:db8:0:1::2", 7200), None);
+        assert_eq!(take("2001:db8::2", 10_800), None);
     }
 }

@@ -22,7 +22,7 @@ use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::door::request_line::Forgiving;
 use crate::door::{self, House, Peer};
-use crate::limits::Addresses;
+use crate::limits::Hourly;
 use crate::people::accounts::Accounts;
 use crate::people::clerk::{self, Clerk};
 use crate::people::oidc::{self, Provider};
@@ -166,7 +166,9 @@ impl Kith {
             rate_limit: door.rate_limit,
             sign_ups: Arc::default(),
             new_accounts: Arc::default(),
-            sign_ins: Arc::new(Addresses::at_most(SIGN_INS_AN_HOUR)),
+            made_workspaces: Arc::default(),
+            invitations: Arc::default(),
+            sign_ins: Arc::new(Hourly::at_most(SIGN_INS_AN_HOUR)),
             accounts: Accounts { clerk, providers, ..self.accounts.clone() },
             clock: door.clock,
             proxies: self.proxies.clone(),

@@ -11,7 +11,7 @@ mod rest;
 mod sign_in;
 mod signup;
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -25,7 +25,7 @@ use tokio::sync::Notify;
 
 use crate::access::Keys;
 use crate::clock::Clock;
-use crate::limits::Addresses;
+use crate::limits::Hourly;
 use crate::people::accounts::Accounts;
 use crate::proxies::Proxies;
 use crate::store::Store;
@@ -43,11 +43,15 @@ pub struct House {
     /// Requests a minute and key; 0 for no limit.
     pub rate_limit: u32,
     /// Anonymous workspaces by address.
-    pub sign_ups: Arc<Addresses>,
+    pub sign_ups: Arc<Hourly<IpAddr>>,
     /// Accounts by address.
-    pub new_accounts: Arc<Addresses>,
+    pub new_accounts: Arc<Hourly<IpAddr>>,
     /// Sign-ins elsewhere by address.
-    pub sign_ins: Arc<Addresses>,
+    pub sign_ins: Arc<Hourly<IpAddr>>,
+    /// Workspaces by who made them.
+    pub made_workspaces: Arc<Hourly<String>>,
+    /// Invitations by who invited.
+    pub invitations: Arc<Hourly<String>>,
     /// Passwords, sessions and letters.
     pub accounts: Accounts,
     /// The time.

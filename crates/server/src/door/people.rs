@@ -1,6 +1,8 @@
 //! What people do, under `/v1`: accounts, workspaces and what belongs to them. They come with a session, as cookie or as
 //! Bearer token, and are answered in agentCRM's shape.
 
+use std::hash::Hash;
+
 use axum::body::Body;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -13,6 +15,7 @@ use crate::door::House;
 use crate::door::cookie;
 use crate::door::rest::{Visit, bearer, read_body};
 use crate::door::{sign_in, signup};
+use crate::limits::{self, Hourly};
 use crate::people::accounts::{self, Opened};
 use crate::people::desk::Desk;
 use crate::people::{Visitor, claims, clerk, connections, keyring, members, sessions};
@@ -200,8 +203,11 @@ async fn act(
         Route::ResetPassword => accounts::reset_password(desk, call).await.map(Done::from),
         Route::ChangePassword => accounts::change_password(desk, call).await.map(Done::from),
         Route::CreateWorkspace => {
-            if desk.visitor.person.is_none() {
-                visit.keep_to_workspaces()?;
+            match &desk.visitor.person {
+                Some(person) => {
+                    keep_to(house, &house.made_workspaces, person.id.clone(), "workspaces an hour of one person")?
+                }
+                None => visit.keep_to_workspaces()?,
             }
             signup::create_workspace(house, desk.visitor.person.as_ref(), call).await.map(Done::from)
         }
@@ -224,6 +230,8 @@ async fn act(
         }
         Route::Invite => {
             plain()?;
+            let person = desk.visitor.person()?;
+            keep_to(house, &house.invitations, person.id.clone(), "invitations an hour by one person")?;
             members::invite(desk, call).await.map(Done::from)
         }
         Route::Accept(token) => {
@@ -263,16 +271,22 @@ fn accepted(answer: Answer) -> Done {
 }
 
 fn keep_to_sign_ups(visit: &Visit<'_>) -> Result<(), Fault> {
-    let house = visit.house;
-    match visit.peer.filter(|_| house.rate_limit > 0) {
+    match visit.peer {
         None => Ok(()),
-        Some(peer) => match house.new_accounts.take(peer, house.clock.unix_seconds()) {
-            None => Ok(()),
-            Some(retry_after) => {
-                let message = "More than 60 sign-ups an hour from this address.".into();
-                Err(Fault::RateLimited { retry_after, message })
-            }
-        },
+        Some(peer) => {
+            let house = visit.house;
+            keep_to(house, &house.new_accounts, limits::network(peer), "sign-ups an hour from this address")
+        }
+    }
+}
+
+/// Refuses what is too much for an hour. Where there are no limits at all, there is none here.
+fn keep_to<K: Eq + Hash>(house: &House, limit: &Hourly<K>, who: K, what: &str) -> Result<(), Fault> {
+    match house.rate_limit {
+        0 => Ok(()),
+        _ => limit.take(who, house.clock.unix_seconds()).map_or(Ok(()), |retry_after| {
+            Err(Fault::RateLimited { retry_after, message: format!("More than {} {what}.", limit.most()) })
+        }),
     }
 }
 
@@ -328,11 +342,13 @@ mod tests {
 
     /// Every path and method of this room's, by trying the words that its routes have.
     fn routed() -> Vec<(Method, Vec<&'static str>)> {
-        let words: HashSet<&str> = ERRANDS.iter().flat_map(|it| it.path.split('/').skip(2)).chain(HERE.iter().copied()).collect();
+        let words: HashSet<&str> =
+            ERRANDS.iter().flat_map(|it| it.path.split('/').skip(2)).chain(HERE.iter().copied()).collect();
         let mut paths: Vec<Vec<&str>> = HERE.iter().map(|first| vec![*first]).collect();
         let mut all = paths.clone();
         for _ in 0..3 {
-            paths = paths.iter().flat_map(|path| words.iter().map(|word| [path.as_slice(), &[word]].concat())).collect();
+            paths =
+                paths.iter().flat_map(|path| words.iter().map(|word| [path.as_slice(), &[word]].concat())).collect();
             all.extend(paths.iter().cloned());
         }
         let pairs = all.into_iter().flat_map(|path| Method::ALL.map(|method| (method, path.clone())));

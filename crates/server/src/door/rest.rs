@@ -26,7 +26,7 @@ use crate::clock::iso;
 use crate::door::idempotency::{self, Kept, Keyed};
 use crate::door::people::{self, Done};
 use crate::door::{House, MAX_BODY_BYTES, Peer};
-use crate::limits::{Quota, Window};
+use crate::limits::{self, Quota, Window};
 use crate::proxies::Proxies;
 use crate::store::work::Session;
 
@@ -194,7 +194,7 @@ impl Visit<'_> {
     pub fn keep_to_workspaces(&self) -> Result<(), Fault> {
         if self.house.rate_limit > 0
             && let Some(peer) = self.peer
-            && let Some(retry_after) = self.house.sign_ups.take(peer, self.house.clock.unix_seconds())
+            && let Some(retry_after) = self.house.sign_ups.take(limits::network(peer), self.house.clock.unix_seconds())
         {
             let message = "More than 60 workspaces an hour from this address.".into();
             return Err(Fault::RateLimited { retry_after, message });

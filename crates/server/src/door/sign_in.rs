@@ -11,6 +11,7 @@ use crm::model::fault::Fault;
 use crate::door::cookie;
 use crate::door::people::Done;
 use crate::door::rest::Visit;
+use crate::limits;
 use crate::people::desk::Desk;
 use crate::people::oidc::Provider;
 use crate::people::sign_in::{self, Problem};
@@ -36,7 +37,7 @@ pub async fn start(
     }
     let house = visit.house;
     if let Some(peer) = visit.peer.filter(|_| house.rate_limit > 0)
-        && house.sign_ins.take(peer, house.clock.unix_seconds()).is_some()
+        && house.sign_ins.take(limits::network(peer), house.clock.unix_seconds()).is_some()
     {
         return Ok(back(sign_in::TOO_OFTEN, next));
     }

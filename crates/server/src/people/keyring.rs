@@ -100,7 +100,7 @@ impl Minted {
 pub async fn list(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
     let member = desk.member(workspace_id).await?;
     // When they were last used is noted once a minute; who looks wants to know it now.
-    desk.keys.note_uses(desk.store).await.map_err(of_connection)?;
+    desk.keys.note_uses(desk.store, Some(member.workspace_id)).await.map_err(of_connection)?;
     let text = desk.store.control.list_keys(member.workspace_id).await.map_err(of_connection)?;
     Ok(Answer::Object { text, created: false })
 }

@@ -91,11 +91,14 @@ pub fn provider<'a>(desk: &Desk<'a>, key: &str) -> Option<&'a Arc<Provider>> {
     desk.accounts.providers.iter().find(|provider| provider.settings.key == key)
 }
 
-/// Where a path within this Kith leads, if it is one: anything else would lead people who trust this address elsewhere.
+/// Where a path within this Kith leads, if it is a page's: anything else would lead people who trust this address elsewhere,
+/// or on to do something.
 pub fn local(next: Option<&str>) -> &str {
     let is_local = |next: &&str| {
         next.starts_with('/')
             && !next.starts_with("//")
+            && !next.starts_with("/v1/")
+            && !next.contains("/.")
             && next.len() <= MAX_NEXT_BYTES
             && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
     };
@@ -214,6 +217,9 @@ mod tests {
             "\\\\evil",
             " /x",
             "javascript:alert(1)",
+            "/v1/auth/oidc/oidc/start",
+            "/a/../v1/auth/me",
+            "/.//evil.example",
             "/ü",
             &long,
         ];

@@ -458,11 +458,11 @@ impl Control {
             "DELETE FROM sessions WHERE expires_at < to_timestamp($1::bigint) OR revoked_at < to_timestamp($1::bigint)",
             "DELETE FROM mail_tokens WHERE expires_at < to_timestamp($1::bigint)",
             "DELETE FROM login_failures WHERE failed_at < to_timestamp($1::bigint)",
-            "DELETE FROM sign_ins WHERE expires_at < to_timestamp($1::bigint)",
         ] {
             self.query(sql, &[Some(&before)]).await?;
         }
-        Ok(())
+        // Of these nothing is worth keeping.
+        self.query("DELETE FROM sign_ins WHERE expires_at < now()", &[]).await.map(drop)
     }
 }
 

@@ -8,6 +8,13 @@ use pg::rows::Rows;
 use crate::store::control::Control;
 use crate::store::secrets::hex;
 
+/// An invitation `i` is worth nothing once who made it may invite no more: they have its token, and could come back by it.
+const BY_AN_OWNER: &str =
+    "EXISTS (SELECT FROM members AS m WHERE m.workspace_id = i.workspace_id AND m.user_id = i.invited_by AND m.role = 'owner')";
+
+/// Letters with invitations that an address gets within an hour.
+const MOST_LETTERS: i64 = 5;
+
 /// Tells every process that what it remembers of keys and sessions may be old.
 const CHANGED: &str = "nextval('access_changes') AS changed";
 
@@ -288,7 +295,8 @@ impl Control {
         word(&rows)
     }
 
-    /// Writes an invitation down and queues its letter; an older one to the same address ends.
+    /// Writes an invitation down and queues its letter; an older one to the same address ends. An address that was invited
+    /// again and again within the hour gets no further letter, whoever invites it.
     pub async fn invite(&self, act: Act<'_>, new: &NewInvite<'_>) -> Result<(), Error> {
         let hash = bytea(&new.token_hash);
         let entry = entry("member.invited", "$5", "jsonb_build_object('email', $6::text, 'role', $7::text)", "");
@@ -301,7 +309,12 @@ impl Control {
                      VALUES ($5, $2, $6, $7, $8::bytea, $3, $4::timestamptz, $9::timestamptz)),
                  letter AS (
                      INSERT INTO outgoing_mail (id, letter, invite_id, public_url, created_at)
-                     VALUES ($10, 'invite', $5, $11, $4::timestamptz))
+                     SELECT $10, 'invite', $5, $11, $4::timestamptz
+                     WHERE (SELECT count(*) FROM invites
+                            WHERE email = $6 AND workspace_id <> $2 AND created_at > $4::timestamptz - interval '1 hour')
+                         + (SELECT count(*) FROM audit
+                            WHERE workspace_id = $2 AND occurred_at > $4::timestamptz - interval '1 hour'
+                              AND action = 'member.invited' AND details ->> 'email' = $6) < $12::bigint)
                  {entry}"
             ),
             &[
@@ -316,6 +329,7 @@ impl Control {
                 Some(new.expires_at),
                 Some(new.letter_id),
                 Some(new.public_url),
+                Some(&MOST_LETTERS.to_string()),
             ],
         )
         .await
@@ -336,10 +350,12 @@ impl Control {
         now: &str,
     ) -> Result<Option<(String, String, String)>, Error> {
         let hash = bytea(token_hash);
-        let sql = "SELECT workspace_id, email, role FROM invites
-                   WHERE (token_hash = $1::bytea OR letter_token_hash = $1::bytea)
-                     AND accepted_at IS NULL AND expires_at > $2::timestamptz";
-        let rows = self.query(sql, &[Some(&hash), Some(now)]).await?;
+        let sql = format!(
+            "SELECT workspace_id, email, role FROM invites AS i
+             WHERE (token_hash = $1::bytea OR letter_token_hash = $1::bytea)
+               AND accepted_at IS NULL AND expires_at > $2::timestamptz AND {BY_AN_OWNER}"
+        );
+        let rows = self.query(&sql, &[Some(&hash), Some(now)]).await?;
         if rows.is_empty() {
             return Ok(None);
         }
@@ -360,9 +376,9 @@ impl Control {
             .query(
                 &format!(
                     "WITH taken AS (
-                         UPDATE invites SET accepted_at = $4::timestamptz
+                         UPDATE invites AS i SET accepted_at = $4::timestamptz
                          WHERE (token_hash = $6::bytea OR letter_token_hash = $6::bytea) AND workspace_id = $2
-                           AND accepted_at IS NULL AND expires_at > $4::timestamptz
+                           AND accepted_at IS NULL AND expires_at > $4::timestamptz AND {BY_AN_OWNER}
                          RETURNING workspace_id, role),
                      member AS (
                          INSERT INTO members AS m (workspace_id, user_id, role, created_at)

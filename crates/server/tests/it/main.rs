@@ -20,6 +20,7 @@ mod health;
 mod hostile;
 mod idempotency;
 mod keyed;
+mod intruders;
 mod last_used;
 mod letters;
 mod lifecycle;
