@@ -137,8 +137,10 @@ impl Store {
     async fn make_one_for_now(&self) -> Result<(), Error> {
         let _turn = self.making.lock().await;
         if self.warm_databases().await? == 0 {
-            self.make_database(0).await?;
+            return self.make_database(0).await;
         }
+        // Another makes one just now.
+        tokio::time::sleep(Duration::from_millis(10)).await;
         Ok(())
     }
 
