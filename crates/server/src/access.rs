@@ -11,6 +11,7 @@ use crm::model::who::Who;
 
 use crate::clock::Clock;
 use crate::keys;
+use crate::plans::{Subscriptions, Terms};
 use crate::limits::Window;
 use crate::store::control::Access;
 use crate::store::fault::of_connection;
@@ -26,6 +27,7 @@ pub struct Keys {
     known: Arc<RwLock<HashMap<[u8; 32], Arc<Known>>>>,
     uses: Arc<Mutex<HashMap<[u8; 32], Arc<Uses>>>>,
     upgrading: Arc<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>>,
+    subscriptions: Subscriptions,
 }
 
 /// A key that was looked up.
@@ -37,6 +39,8 @@ pub struct Known {
     who: Who,
     /// How it is used.
     pub uses: Arc<Uses>,
+    /// What the workspace's plan means for it.
+    pub terms: Terms,
 }
 
 /// How a key is used, which outlives what is remembered of the key.
@@ -60,6 +64,11 @@ pub struct Caller {
 }
 
 impl Keys {
+    /// Keys to workspaces that have these plans.
+    pub fn new(subscriptions: Subscriptions) -> Keys {
+        Keys { subscriptions, ..Keys::default() }
+    }
+
     /// Forgets what keys open, as after one was ended: each is looked up again when it is next shown.
     pub fn forget(&self) {
         self.known.write().expect("no panic while keys are locked").clear();
@@ -72,7 +81,7 @@ impl Keys {
         let remembered = self.known.read().expect("no panic while keys are locked").get(&hash).cloned();
         let key = match remembered {
             Some(key) => key,
-            None => self.look_up(store, dialect, token, hash).await?,
+            None => self.look_up(store, clock, dialect, token, hash).await?,
         };
         let access = &key.access;
         let stage = lifecycle::stage(access.created_at, access.claimed, clock.unix_seconds());
@@ -89,6 +98,7 @@ impl Keys {
     async fn look_up(
         &self,
         store: &Store,
+        clock: &Clock,
         dialect: &Dialect,
         token: &str,
         hash: [u8; 32],
@@ -100,15 +110,17 @@ impl Keys {
         if access.version < WORKSPACE_VERSION {
             self.upgrade(store, &access).await?;
         }
+        let terms = self.subscriptions.terms(store, &access, clock.unix_seconds()).await?;
         let who = Who {
             workspace_id: access.workspace_id.as_str().into(),
             actor: format!("api_key:{}", access.key_id).into(),
             role: access.role,
             mode: access.mode,
             stage: Stage::Claimed,
+            features: terms.features,
         };
         let uses = self.uses(hash, &access.workspace_id);
-        let key = Arc::new(Known { access, who, uses });
+        let key = Arc::new(Known { access, who, uses, terms });
         let mut known = self.known.write().expect("no panic while keys are locked");
         if known.len() >= REMEMBERED {
             known.clear();

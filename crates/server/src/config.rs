@@ -24,6 +24,8 @@ pub enum Command {
     Serve(Config),
     /// Say whether everything that Kith needs is there.
     Doctor(Config),
+    /// Give a workspace a plan.
+    Plan(SetPlan),
     /// For the benchmark: how to log in as a workspace's own role.
     #[command(hide = true)]
     BenchLogin(BenchLogin),
@@ -64,6 +66,11 @@ pub struct Config {
     /// networks with commas between them, 10.0.0.0/8,fd00::1.
     #[arg(long, env = "KITH_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     pub trusted_proxies: Proxies,
+
+    /// A file of plans: {"default": "free", "plans": {"free": {"monthly_requests": 1000, "features": {"associations":
+    /// false}}, "team": {}}}. Without one everything is open.
+    #[arg(long, env = "KITH_PLANS", value_name = "FILE")]
+    pub plans: Option<PathBuf>,
 
     /// Databases kept ready for new workspaces.
     #[arg(long, env = "KITH_WARM_DATABASES", default_value_t = 8)]
@@ -180,6 +187,18 @@ pub enum LogFormat {
     Text,
     /// One JSON object a line.
     Json,
+}
+
+/// Which workspace gets which plan.
+#[derive(Clone, Debug, Args)]
+pub struct SetPlan {
+    /// `ws_…`
+    pub workspace: String,
+    /// The plan's name.
+    pub plan: String,
+    /// Where the workspace is, and the file of plans; the other settings don't matter.
+    #[command(flatten)]
+    pub config: Config,
 }
 
 /// Which workspace the benchmark logs in to.

@@ -10,6 +10,7 @@ pub mod keys;
 pub mod limits;
 pub mod outgoing;
 pub mod people;
+pub mod plans;
 pub mod proxies;
 pub mod serve;
 pub mod store;

@@ -26,12 +26,13 @@ use crate::limits::Hourly;
 use crate::people::accounts::Accounts;
 use crate::people::clerk::{self, Clerk};
 use crate::people::oidc::{self, Provider};
+use crate::plans::{Plans, Subscriptions};
 use crate::proxies::Proxies;
 use crate::store::Store;
 use crate::store::ground::Ground;
 use crate::store::provision;
 use crate::work::mail::{self, Post};
-use crate::work::{direct, reap, uses, watch};
+use crate::work::{direct, reap, usage, uses, watch};
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
@@ -89,6 +90,7 @@ impl Kith {
         let clerk_parties = clerk_parties.unwrap_or_default();
         let clerk = clerk::Settings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let providers = oidc::settings(&config.sign_in_given())?;
+        let subscriptions = Subscriptions::new(config.plans.as_deref().map(Plans::read).transpose()?);
         let ground = Ground::open(config).await?;
         let store = ground.store();
         let set_up = provision::set_up(&store, &ground.cells, &ground.key_check()).await;
@@ -98,7 +100,7 @@ impl Kith {
         }
         let database_taken = Arc::new(Notify::new());
         let warming = provision::keep_warm(store.clone(), config.warm_databases, database_taken.clone());
-        let keys = Keys::default();
+        let keys = Keys::new(subscriptions.clone());
         let watching = watch::run(store.clone(), keys.clone());
         let reaping = reap::run(store.clone(), clock.clone());
         let accounts = Accounts::default();
@@ -106,6 +108,9 @@ impl Kith {
         let mut tasks =
             vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
         tasks.push(tokio::spawn(direct::run(store.clone())));
+        if config.plans.is_some() {
+            tasks.push(tokio::spawn(usage::run(store.clone(), subscriptions)));
+        }
         tasks.push(tokio::spawn(uses::run(store.clone(), keys.clone())));
         let rate_limit = config.rate_limit;
         let proxies = Arc::new(config.trusted_proxies.clone());

@@ -216,6 +216,7 @@ impl Table {
 struct ListedTable {
     name: String,
     relkind: String,
+    #[serde(default)]
     shape: Shape,
     estimated_rows: f64,
     columns: Vec<ListedColumn>,

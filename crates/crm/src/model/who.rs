@@ -68,6 +68,21 @@ pub struct Who {
     pub mode: Mode,
     /// How far the workspace is in its life; decides whether it may still be written.
     pub stage: Stage,
+    /// What the workspace's plan has.
+    pub features: Features,
+}
+
+/// What a workspace's plan has beyond records; everything, unless the operator says otherwise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Features {
+    /// Associations between records.
+    pub associations: bool,
+}
+
+impl Default for Features {
+    fn default() -> Features {
+        Features { associations: true }
+    }
 }
 
 /// What the caller says of the run that a request belongs to (the `X-Agent`, `X-Run-Id` and `X-Reason`

@@ -150,6 +150,13 @@ pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
             message: "This workspace was not claimed within 14 days; its keys have ended.".into(),
         });
     }
+    if !who.features.associations && is_about_associations(ask) {
+        return Err(Fault::Refused {
+            code: "plan_required",
+            message: "This workspace's plan has no associations.".into(),
+            hint: Some("company_id, contact_id and deal_id link records on every plan.".into()),
+        });
+    }
     if !writes(ask) || matches!(ask, Ask::Sql { .. }) {
         return Ok(());
     }
@@ -159,6 +166,28 @@ pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     match who.role {
         Role::Viewer => Err(Fault::Forbidden { message: "A viewer's key can read, not write.".into() }),
         Role::Owner | Role::Member => Ok(()),
+    }
+}
+
+fn is_about_associations(ask: &Ask) -> bool {
+    match ask {
+        Ask::List { table, .. }
+        | Ask::Find { table, .. }
+        | Ask::Create { table, .. }
+        | Ask::Update { table, .. }
+        | Ask::Delete { table, .. }
+        | Ask::Restore { table, .. }
+        | Ask::Search { table, .. }
+        | Ask::Batch { table, .. } => table == "associations",
+        Ask::Stages { .. }
+        | Ask::CreateStage { .. }
+        | Ask::SearchAll { .. }
+        | Ask::ListRows { .. }
+        | Ask::AddMembers { .. }
+        | Ask::RemoveMember { .. }
+        | Ask::Tables
+        | Ask::Schema
+        | Ask::Sql { .. } => false,
     }
 }
 

@@ -173,9 +173,10 @@ impl Visit<'_> {
         // A key that has ended is refused in the words that its owner understands.
         self.dialect = dialect::of_key(key).unwrap_or(self.dialect);
         let caller = self.house.keys.caller(&self.house.store, &self.house.clock, key).await?;
-        let uses = caller.key.uses.clone();
+        let key = caller.key.clone();
         self.caller = Some(caller);
-        self.count(&uses.window)
+        self.count(&key.uses.window)?;
+        key.terms.take(self.house.clock.unix_seconds())
     }
 
     /// Counts the request of a key or a session.

@@ -7,7 +7,7 @@ use crm::model::catalog::Catalog;
 use crm::model::filter::Deleted;
 use crm::model::lifecycle::Stage;
 use crm::model::page::PageAsk;
-use crm::model::who::{Mode, Provenance, Role, Who};
+use crm::model::who::{Features, Mode, Provenance, Role, Who};
 use crm::plan;
 use crm::sql::{self, Sql};
 
@@ -47,6 +47,7 @@ pub fn sql() -> Result<(), String> {
         role: Role::Member,
         mode: Mode::Live,
         stage: Stage::Claimed,
+        features: Features::default(),
     };
     let provenance = Provenance { request_id: "req_bench".into(), ..Provenance::default() };
     let context = sql::context::begin_request(":begin_secret", &who, &provenance);

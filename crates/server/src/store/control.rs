@@ -38,6 +38,8 @@ pub struct Access {
     pub place: Place,
     /// Which version of the template the database has.
     pub version: i32,
+    /// The plan that the workspace was given.
+    pub plan: Option<String>,
 }
 
 /// A workspace that is about to be.
@@ -101,7 +103,8 @@ impl Control {
                         CASE WHEN array_position(ranks, m.role) < array_position(ranks, k.role) THEN m.role ELSE k.role END
                             AS key_role,
                         extract(epoch FROM w.created_at)::bigint AS created_at, w.claimed_at IS NOT NULL AS claimed,
-                        d.id AS database_id, d.cell_id, d.name AS database, d.role, d.version
+                        d.id AS database_id, d.cell_id, d.name AS database, d.role, d.version,
+                        coalesce(w.plan, '') AS plan
                  FROM api_keys AS k
                  CROSS JOIN (SELECT ARRAY['viewer', 'member', 'owner'] AS ranks) AS r
                  LEFT JOIN members AS m ON m.workspace_id = k.workspace_id AND m.user_id = k.user_id
@@ -126,6 +129,7 @@ impl Control {
             claimed: text("claimed")? == "t",
             place: Place::new(rows.get(0, "database_id")?, rows.get(0, "cell_id")?, &text("database")?, &text("role")?),
             version: rows.get(0, "version")?,
+            plan: Some(text("plan")?).filter(|plan| !plan.is_empty()),
         }))
     }
 

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 
 use pg::cluster::{Binaries, Cluster, ClusterOptions};
@@ -104,9 +105,36 @@ fn explain(error: &str, at: Option<SocketAddr>) -> String {
     }
 }
 
+/// The store over a server that runs already: the given one, or another process' embedded one.
+pub fn reach(config: &Config) -> Result<Store, String> {
+    match &config.database_url {
+        Some(url) => Ok(Ground::given(config, url)?.store()),
+        None => running(&config.data_dir).map(|(store, _)| store),
+    }
+}
+
 /// How to log in to a running embedded server as a workspace's own role, as JSON. It needs the secret key's file,
 /// so only who may read that can ask.
-pub async fn login_line(data_dir: &std::path::Path, workspace_id: &str) -> Result<serde_json::Value, String> {
+pub async fn login_line(data_dir: &Path, workspace_id: &str) -> Result<serde_json::Value, String> {
+    let (store, target) = running(data_dir)?;
+    let places = store.control.places(workspace_id).await.map_err(|error| error.to_string())?;
+    let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
+    Ok(serde_json::json!({
+        "socket_dir": match &target.host {
+            pg::Host::Unix(dir) => dir.display().to_string(),
+            pg::Host::Tcp { .. } => return Err("the server has no socket".into()),
+        },
+        "port": target.port,
+        "database": &*place.database,
+        "role": &*place.role,
+        "password": store.cells.password(&place.role).expose(),
+        "begin_secret": store.secret_of(&place).expose(),
+        "settings": crate::store::settings::TENANT.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+    }))
+}
+
+/// The store over an embedded server that another process runs. It needs the secret key's file.
+fn running(data_dir: &Path) -> Result<(Store, pg::Target), String> {
     let dir = std::path::absolute(data_dir).map_err(|error| error.to_string())?;
     let secret = SecretKey::from_data_dir(&dir)?;
     // PostgreSQL writes where it listens into its lock file: the fourth line is the port, the fifth the socket's directory.
@@ -115,22 +143,11 @@ pub async fn login_line(data_dir: &std::path::Path, workspace_id: &str) -> Resul
     let mut lines = lock.lines().skip(3);
     let port = lines.next().and_then(|port| port.parse().ok()).ok_or("the server's lock file has no port")?;
     let socket_dir = std::path::PathBuf::from(lines.next().ok_or("the server's lock file has no socket")?);
-    let target = pg::Target { host: pg::Host::Unix(socket_dir.clone()), port, tls: pg::Tls::Off };
+    let target = pg::Target { host: pg::Host::Unix(socket_dir), port, tls: pg::Tls::Off };
     let administrator = Administrator {
         user: SUPERUSER.into(),
         password: secret.derive("superuser", SUPERUSER),
         database: "postgres".into(),
     };
-    let store = Store::new(Arc::new(Cells::new(target.clone(), administrator, secret.clone())), secret);
-    let places = store.control.places(workspace_id).await.map_err(|error| error.to_string())?;
-    let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
-    Ok(serde_json::json!({
-        "socket_dir": socket_dir,
-        "port": target.port,
-        "database": &*place.database,
-        "role": &*place.role,
-        "password": store.cells.password(&place.role).expose(),
-        "begin_secret": store.secret_of(&place).expose(),
-        "settings": crate::store::settings::TENANT.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-    }))
+    Ok((Store::new(Arc::new(Cells::new(target.clone(), administrator, secret.clone())), secret), target))
 }

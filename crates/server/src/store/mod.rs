@@ -17,6 +17,7 @@ pub mod ground;
 pub mod identities;
 pub mod migrate;
 pub mod outside;
+pub mod plans;
 pub mod provision;
 pub mod raw;
 pub mod run;

@@ -3,5 +3,6 @@
 pub mod direct;
 pub mod mail;
 pub mod reap;
+pub mod usage;
 pub mod uses;
 pub mod watch;

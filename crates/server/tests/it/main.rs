@@ -32,6 +32,7 @@ mod own_tables;
 mod pages;
 mod patches;
 mod pipelines;
+mod plans;
 mod process;
 mod quickstart;
 mod reaping;

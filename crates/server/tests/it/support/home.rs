@@ -1,6 +1,7 @@
 //! The Kith of this process: served on a thread that lives for ever, for all tests.
 
 use std::future::pending;
+use std::path::PathBuf;
 use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
@@ -91,21 +92,45 @@ pub async fn psql(agent: &Agent) -> Conn {
 /// Where a second Kith serves the same database, as another process would.
 pub async fn other_process() -> &'static str {
     static OTHER: OnceCell<String> = OnceCell::const_new();
-    OTHER.get_or_init(|| home().run(start_another())).await
+    OTHER.get_or_init(async || home().run(async { serve_another(start_another(None).await).await }).await).await
 }
 
-async fn start_another() -> String {
+/// A Kith over the same database whose workspaces have the plans of this file.
+pub async fn house_with_plans(plans: PathBuf) -> &'static Kith {
+    home().run(start_another(Some(plans))).await
+}
+
+/// Where a Kith serves by a clock of its own.
+pub async fn door_of(kith: &'static Kith, clock: Clock) -> String {
+    let opened = async move {
+        let (listener, base) = listen().await;
+        let door = Door { public_url: None, clock, rate_limit: 0 };
+        tokio::spawn(kith.open_door(listener, door, pending()));
+        base
+    };
+    home().run(opened).await
+}
+
+async fn serve_another(kith: &'static Kith) -> String {
+    let (listener, base) = listen().await;
+    tokio::spawn(async move { kith.serve(listener, None, pending()).await });
+    base
+}
+
+/// What it takes to reach this process' database.
+pub fn config_of_another() -> Config {
     let target = home().kith.store.cells.target(0);
     let Host::Unix(dir) = &target.host else { panic!("an embedded server has a socket: {target:?}") };
     let password = SecretKey::from_text(SECRET_KEY).expect("a key").derive("superuser", "postgres");
     let (dir, port) = (dir.display(), target.port);
     let url = format!("postgres://postgres:{}@/postgres?host={dir}&port={port}", password.expose());
-    let config = Config { database_url: Some(url), warm_databases: 0, ..config(&home()._dir) };
+    Config { database_url: Some(url), warm_databases: 0, ..config(&home()._dir) }
+}
+
+async fn start_another(plans: Option<PathBuf>) -> &'static Kith {
+    let config = Config { plans, ..config_of_another() };
     let kith = Kith::start(&config, Clock::System).await.expect("a second Kith");
-    let kith: &'static Kith = Box::leak(Box::new(kith));
-    let (listener, base) = listen().await;
-    tokio::spawn(async move { kith.serve(listener, None, pending()).await });
-    base
+    Box::leak(Box::new(kith))
 }
 
 fn config(dir: &TempDir) -> Config {
@@ -117,6 +142,7 @@ fn config(dir: &TempDir) -> Config {
         public_url: None,
         rate_limit: 0,
         trusted_proxies: "192.0.2.0/24".parse().expect("proxies"),
+        plans: None,
         warm_databases: 4,
         secret_key: Some(SECRET_KEY.into()),
         smtp_url: Some(mailbox().url.clone()),
