@@ -27,7 +27,7 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
         Error::Server(error) => error,
         other => return Trouble::Fault(of_connection(other)),
     };
-    let field = || error.column.clone();
+    let field = || error.column.clone().or_else(|| key_column(&error).map(str::to_owned));
     let message = || sentence(&error);
     Trouble::Fault(match error.code.as_str() {
         "23505" => {
@@ -160,10 +160,16 @@ fn unavailable(message: &str, cause: impl std::fmt::Display) -> Fault {
     Fault::Unavailable { retry_after: 1, message: message.into() }
 }
 
-/// Message and detail as one text.
+/// The column of "Key (company_id)=(co_…) is not present in …", which a foreign key of one column refused.
+fn key_column(error: &ServerError) -> Option<&str> {
+    let (column, _) = error.detail.as_deref()?.strip_prefix("Key (")?.split_once(")=")?;
+    Some(column).filter(|column| column.chars().all(|it| it.is_alphanumeric() || it == '_'))
+}
+
+/// Message and detail as one text, without a detail that quotes the whole row.
 fn sentence(error: &ServerError) -> String {
     match &error.detail {
-        Some(detail) => format!("{}. {detail}", error.message),
-        None => format!("{}.", error.message),
+        Some(detail) if !detail.starts_with("Failing row contains") => format!("{}. {detail}", error.message),
+        _ => format!("{}.", error.message),
     }
 }

@@ -239,10 +239,10 @@ async fn a_method_that_a_path_lacks_is_a_405_that_names_the_others() {
     check(Method::OPTIONS, "/v1/sql", "POST").await;
     check(Method::TRACE, "/v1/contacts", "GET, POST").await;
     check(Method::from_bytes(b"BREW").unwrap(), "/v1/contacts", "GET, POST").await;
-    check(Method::GET, "/v1/workspaces", "POST").await;
+    check(Method::DELETE, "/v1/workspaces", "GET, POST").await;
     let head = agent.send(Method::HEAD, "/v1/contacts", &[], "").await.status(200);
     assert!(head.body.is_empty() && head.header("x-request-id").starts_with("req_"));
-    stranger().send(Method::GET, "/v1/workspaces", &[], "").await.fault(405, "method_not_allowed");
+    stranger().send(Method::DELETE, "/v1/workspaces", &[], "").await.fault(405, "method_not_allowed");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crm::dialect::agentcrm::AGENTCRM;
-use crm::dialect::openapi::example_of;
+use crm::dialect::openapi::{example_of, in_words_of};
 use crm::dialect::relm::RELM;
 use crm::model::codes::CODES;
 use crm::model::entity::{ENTITIES, Need, by_table};
@@ -157,7 +157,8 @@ async fn example_bodies_make_records_that_have_what_the_schema_requires() {
             }
             let words = entity.name.split('_').map(|word| word[..1].to_uppercase() + &word[1..]);
             let schema = &openapi["components"]["schemas"][words.collect::<String>()];
-            assert!(schema["description"].as_str().is_some_and(|text| text.starts_with(entity.about)), "{schema}");
+            let about = in_words_of(&dialect.reference.wire, entity.about);
+            assert!(schema["description"].as_str().is_some_and(|text| text.starts_with(&about)), "{schema}");
             let required = schema["required"].as_array().unwrap();
             let shown: Vec<Value> = made.as_object().unwrap().keys().map(|key| json!(key)).collect();
             assert_eq!(&shown, required, "{}", entity.table);

@@ -189,10 +189,14 @@ async fn errors_are_relms_and_speak_its_names() {
         relm.post("/v1/deals", body).await.fault(400, "invalid_request").says(message);
     }
     relm.post("/v1/deals", json!({"value_cents": "many"})).await.fault(400, "invalid_request").says("\"value_cents\"");
-    relm.post("/v1/deals", json!({"primary_contact_id": "con_01kaqz3v5t8w9x2y4z6a8b0c1d"}))
+    let nobody = relm
+        .post("/v1/deals", json!({"primary_contact_id": "con_01kaqz3v5t8w9x2y4z6a8b0c1d"}))
         .await
         .fault(422, "validation_failed")
         .says("Key (primary_contact_id)=(con_01kaqz3v5t8w9x2y4z6a8b0c1d)");
+    assert_eq!(nobody.at("/error/field"), "primary_contact_id");
+    let fax = relm.post("/v1/activities", json!({"type": "fax", "body": "secret"})).await.fault(422, "validation_failed");
+    assert!(!fax.text("/error/message").contains("secret"), "{}", fax.story());
     relm.send(Method::PUT, "/v1/contacts/con_1", &[], "").await.fault(405, "method_not_allowed");
     relm.get("/v1/nothing/at/all").await.fault(404, "not_found");
     relm.send_json(Method::POST, "/v1/contacts", "{").await.fault(400, "invalid_request");
