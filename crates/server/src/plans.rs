@@ -198,8 +198,11 @@ impl Subscriptions {
         let Some(requests) = plan.monthly_requests else { return Ok(Terms { features, quota: None }) };
         let meter = self.meter(&access.workspace_id);
         let month = Month::of(now);
-        let noted =
-            store.control.monthly_requests(&access.workspace_id, &month.first.to_string()).await.map_err(of_connection)?;
+        let noted = store
+            .control
+            .monthly_requests(&access.workspace_id, &month.first.to_string())
+            .await
+            .map_err(of_connection)?;
         let mut count = meter.count();
         if count.turn(now) == month {
             count.noted = count.noted.max(noted);
@@ -228,8 +231,10 @@ impl Subscriptions {
                 let mut count = meter.count();
                 let mut all = std::mem::take(&mut count.before);
                 all.extend(count.month.filter(|_| count.fresh > 0).map(|month| (month, count.fresh)));
-                let used = |month: Month, requests| {
-                    Used { workspace_id: workspace_id.clone(), month: month.first.to_string(), requests }
+                let used = |month: Month, requests| Used {
+                    workspace_id: workspace_id.clone(),
+                    month: month.first.to_string(),
+                    requests,
                 };
                 news.extend(all.into_iter().map(|(month, requests)| (meter.clone(), month, used(month, requests))));
             }

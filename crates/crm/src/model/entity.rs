@@ -360,7 +360,9 @@ pub const ENTITIES: &[Entity] = &[
         fields: &[
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""renewals""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Renewals""#),
-            field("position", FieldKind::SmallInteger, "Place among the pipelines.").filled().example("1"),
+            field("position", FieldKind::SmallInteger, "Place among the pipelines, from 0; the others make way.")
+                .filled()
+                .example("1"),
             field("is_default", FieldKind::Bool, "Whether deals that name none go here.").filled(),
         ],
         to_one: &[],
@@ -379,7 +381,9 @@ pub const ENTITIES: &[Entity] = &[
             field("pipeline", FieldKind::Text, "Key of the pipeline.").required().example(r#""sales""#),
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""legal""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Legal review""#),
-            field("position", FieldKind::SmallInteger, "Place within the pipeline.").filled().example("3"),
+            field("position", FieldKind::SmallInteger, "Place within the pipeline, from 0; the others make way.")
+                .filled()
+                .example("3"),
             field("is_won", FieldKind::Bool, "Whether a deal here is won.").filled(),
             field("is_lost", FieldKind::Bool, "Whether a deal here is lost.").filled(),
         ],
@@ -394,7 +398,7 @@ pub const ENTITIES: &[Entity] = &[
         name: "association",
         table: "associations",
         prefix: "as",
-        about: "Edges between any two records.",
+        about: "Edges between any two records, tables of your own included; they go with a record that is deleted for good.",
         fields: &[
             field("from_type", FieldKind::Text, "What kind of record it starts at.").required().example(r#""contact""#),
             field("from_id", FieldKind::Text, "The record it starts at.")
@@ -417,7 +421,7 @@ pub const ENTITIES: &[Entity] = &[
         name: "custom_field",
         table: "custom_fields",
         prefix: "fld",
-        about: "Definitions of the keys in `custom`; values are checked on every write.",
+        about: "Definitions of the keys in `custom`; values are checked on every write, those that were there before when they are next written.",
         fields: &[
             field("object_type", FieldKind::OneOf(&["contact", "company", "deal", "activity"]), "Whose field it is.")
                 .required()

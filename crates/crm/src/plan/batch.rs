@@ -68,7 +68,11 @@ pub enum Fate {
 type Read<'a> = (Vec<(&'a str, Meeting)>, Vec<Option<String>>);
 
 /// Plans a batch.
-pub fn plan<'a>(table: &'a Table, rows: &[Result<Map<String, Value>, Fault>], dedup_on: &[String]) -> Result<Batch<'a>, Fault> {
+pub fn plan<'a>(
+    table: &'a Table,
+    rows: &[Result<Map<String, Value>, Fault>],
+    dedup_on: &[String],
+) -> Result<Batch<'a>, Fault> {
     let key = table.key()?;
     if rows.is_empty() {
         return Err(Fault::invalid_with_hint("The batch is empty.", format!("Send 1 to {MAX_ROWS} records.")));

@@ -57,6 +57,17 @@ pub fn plan<'a>(catalog: &'a Catalog, table: &'a Table, values: &Map<String, Val
     Ok(Link { create, from, to, label })
 }
 
+/// Refuses new values that would move an association elsewhere, past the look at what is there.
+pub fn stays(values: &Map<String, Value>) -> Result<(), Fault> {
+    match values.keys().find(|name| ["from_type", "from_id", "to_type", "to_id"].contains(&name.as_str())) {
+        None => Ok(()),
+        Some(name) => Err(Fault::invalid_with_hint(
+            format!("\"{name}\" of an association can't be changed."),
+            "Delete the association and make another.",
+        )),
+    }
+}
+
 /// The table of a kind of record.
 fn table_of<'a>(catalog: &'a Catalog, column: &str, kind: &str) -> Result<&'a Table, Fault> {
     let joinable = || ENTITIES.iter().filter(|entity| !APART.contains(&entity.table));

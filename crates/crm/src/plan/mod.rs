@@ -78,6 +78,9 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
             list::stages(catalog.table("pipeline_stages")?, pipeline, page).map(Plan::List)
         }
         Ask::Update { table, id, values, unknown_stage } => {
+            if table == "associations" {
+                link::stays(values)?;
+            }
             record::update(writable(catalog.table(table)?)?, id, values, *unknown_stage).map(Plan::Update)
         }
         Ask::Delete { table, id, hard } => {

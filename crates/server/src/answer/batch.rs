@@ -31,7 +31,8 @@ pub async fn write(
     for _ in 0..super::PLANS {
         let asked_at = Instant::now();
         let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
-        let planned = catalog.table(table).and_then(plan::writable).and_then(|table| batch::plan(table, rows, dedup_on));
+        let planned =
+            catalog.table(table).and_then(plan::writable).and_then(|table| batch::plan(table, rows, dedup_on));
         match planned {
             Ok(batch) if not_before.is_some() || !batch::may_be_by_an_old_catalog(&batch) => {
                 match run(store, session, caller, &known, &batch).await {

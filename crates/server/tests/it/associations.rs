@@ -45,6 +45,8 @@ async fn an_edge_is_made_once_and_listed_by_either_end() {
     }
 
     let path = format!("/v1/associations/{}", first.id());
+    agent.patch(&path, json!({"custom": {"since": 2020}})).await.status(200);
+    agent.patch(&path, json!({"to_id": contact})).await.fault(400, "invalid_request").says("can't be changed");
     agent.delete(&path).await.status(200);
     agent.get(&path).await.fault(404, "not_found");
     // It can be made anew.
@@ -56,8 +58,7 @@ async fn an_edge_is_made_once_and_listed_by_either_end() {
 async fn many_at_once_make_one_edge() {
     let agent = agent().await;
     let company = make(&agent, "companies", json!({})).await;
-    let attempts =
-        (0..8).map(|_| agent.post("/v1/associations", edge(("company", &company), ("company", &company))));
+    let attempts = (0..8).map(|_| agent.post("/v1/associations", edge(("company", &company), ("company", &company))));
     let replies = futures_util::future::join_all(attempts).await;
     assert_eq!(replies.iter().filter(|reply| reply.code == 201).count(), 1);
     for reply in replies.into_iter().filter(|reply| reply.code != 201) {

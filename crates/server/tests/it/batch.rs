@@ -26,7 +26,10 @@ fn counts(reply: &Reply) -> [Value; 3] {
 async fn contacts_are_made_or_found_again_by_their_email() {
     let agent = agent().await;
     let there = agent
-        .post("/v1/contacts", json!({"email": "Ada@b.example", "first_name": "Ada", "title": "CTO", "custom": {"a": 1, "b": 2}}))
+        .post(
+            "/v1/contacts",
+            json!({"email": "Ada@b.example", "first_name": "Ada", "title": "CTO", "custom": {"a": 1, "b": 2}}),
+        )
         .await
         .status(201);
     let rows = json!([
@@ -68,14 +71,19 @@ async fn contacts_are_made_or_found_again_by_their_email() {
     let reply = batch(&agent, json!([{"email": "ada@b.example"}])).await.status(200);
     assert_eq!(statuses(&reply), ["created"]);
     // `custom: null` empties it, as in a PATCH.
-    let reply = batch(&agent, json!([{"email": "new@b.example", "custom": {"x": 1}}, {"email": "new@b.example", "custom": null}])).await;
+    let reply = batch(
+        &agent,
+        json!([{"email": "new@b.example", "custom": {"x": 1}}, {"email": "new@b.example", "custom": null}]),
+    )
+    .await;
     assert_eq!(reply.status(200).at("/data/1/contact/custom"), json!({}));
 }
 
 #[tokio::test]
 async fn good_rows_are_kept_when_others_fail() {
     let agent = agent().await;
-    let field = json!({"object_type": "contact", "key": "plan", "type": "select", "label": "Plan", "options": ["free", "pro"]});
+    let field =
+        json!({"object_type": "contact", "key": "plan", "type": "select", "label": "Plan", "options": ["free", "pro"]});
     agent.post("/v1/schema/fields", field).await.status(201);
     agent.sql("alter table contacts add score int, add code varchar(3), add born date, add constraint grown check (score >= 0);
                create unique index contacts_code on contacts (code)").await.status(200);
@@ -143,7 +151,10 @@ async fn five_hundred_at_once_and_no_more() {
     };
     let body = |rows: Value| json!({"contacts": rows, "dedup_on": ["email"]});
     let reply = relm.post("/v1/contacts/batch", body(rows(0, 500))).await.status(200);
-    assert_eq!((reply.at("/object"), reply.at("/created"), reply.at("/failed")), (json!("batch"), json!(500), json!(0)));
+    assert_eq!(
+        (reply.at("/object"), reply.at("/created"), reply.at("/failed")),
+        (json!("batch"), json!(500), json!(0))
+    );
     for at in [0, 250, 499] {
         let contact = reply.at(&format!("/data/{at}/contact"));
         assert_eq!((&contact["metadata"]["n"], &contact["object"]), (&json!(at), &json!("contact")));

@@ -219,10 +219,9 @@ async fn a_field_has_an_index_as_long_as_it_is_defined() {
     };
     assert_eq!(indexes().await, [json!(format!("kith_{plan}")), json!(format!("kith_{seats}"))]);
     // What lists ask (crates/crm/src/sql) is answered by it.
-    for (condition, index) in [
-        ("kith.custom_text(t.custom, E'plan') = 'p7'", &plan),
-        ("kith.custom_number(t.custom, E'seats') = 7", &seats),
-    ] {
+    for (condition, index) in
+        [("kith.custom_text(t.custom, E'plan') = 'p7'", &plan), ("kith.custom_number(t.custom, E'seats') = 7", &seats)]
+    {
         let sql = format!(
             "explain select t.* from contacts as t where true and t.deleted_at is null and {condition}
              order by t.created_at desc, t.id desc limit 51"
@@ -234,8 +233,14 @@ async fn a_field_has_an_index_as_long_as_it_is_defined() {
     // Texts of any length and numbers of any size can be stored nonetheless.
     let long = "x".repeat(20_000);
     let id = contact(&agent, json!({"plan": long})).await;
-    assert_eq!(agent.get(&format!("/v1/contacts?custom.plan={}", &long[..3000])).await.status(200).column("id"), [] as [Value; 0]);
-    agent.sql("insert into contacts (custom) values (jsonb_build_object('seats', ('1' || repeat('3', 20000))::numeric))").await.status(200);
+    assert_eq!(
+        agent.get(&format!("/v1/contacts?custom.plan={}", &long[..3000])).await.status(200).column("id"),
+        [] as [Value; 0]
+    );
+    agent
+        .sql("insert into contacts (custom) values (jsonb_build_object('seats', ('1' || repeat('3', 20000))::numeric))")
+        .await
+        .status(200);
     let sql = "select count(*)::int as v from contacts where kith.custom_text(custom, 'plan') = repeat('x', 200)";
     assert_eq!(agent.sql(sql).await.status(200).v(), 1);
     agent.delete(&format!("/v1/contacts/{id}")).await.status(200);

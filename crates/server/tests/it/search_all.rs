@@ -21,10 +21,19 @@ fn objects(reply: &Reply) -> Vec<Value> {
 
 /// Records about zebras, and others.
 async fn zoo(agent: &Agent) {
-    agent.post("/v1/contacts", json!({"first_name": "Žofie", "last_name": "Zebra", "email": "zofie@zoo.example"})).await.status(201);
+    agent
+        .post("/v1/contacts", json!({"first_name": "Žofie", "last_name": "Zebra", "email": "zofie@zoo.example"}))
+        .await
+        .status(201);
     agent.post("/v1/companies", json!({"name": "Zebra Crossing", "domain": "zebra.example"})).await.status(201);
     agent.post("/v1/deals", json!({"name": "Zebra rollout"})).await.status(201);
-    agent.post("/v1/activities", json!({"type": "note", "subject": "Stripes", "body": "A zebra called about onboarding."})).await.status(201);
+    agent
+        .post(
+            "/v1/activities",
+            json!({"type": "note", "subject": "Stripes", "body": "A zebra called about onboarding."}),
+        )
+        .await
+        .status(201);
     agent.post("/v1/contacts", json!({"first_name": "Ada", "last_name": "Lovelace"})).await.status(201);
     agent.post("/v1/lists", json!({"name": "Zebras", "target_table": "contacts"})).await.status(201);
 }
@@ -81,7 +90,11 @@ async fn records_are_shown_whole_and_only_live_ones() {
     let found = search(&relm, "zebra rollout").await;
     assert_eq!((found.at("/object"), found.at("/data/0/object")), (json!("list"), json!("deal")));
     assert_eq!((found.at("/data/0/title"), found.at("/data/0/colour")), (json!("Zebra rollout"), json!("red")));
-    assert!(found.text("/data/0/id").starts_with("deal_") && found.at("/data/0/score").is_number(), "{}", found.story());
+    assert!(
+        found.text("/data/0/id").starts_with("deal_") && found.at("/data/0/score").is_number(),
+        "{}",
+        found.story()
+    );
 
     agent.delete(&format!("/v1/deals/{deal}")).await.status(200);
     assert!(!search(&agent, "zebra rollout").await.column("object").contains(&json!("deal")));
