@@ -1,5 +1,6 @@
 //! Where people's acts are done: what they need of the house, handed in by the door.
 
+use crm::model::answer::Answer;
 use crm::model::fault::Fault;
 use tokio::sync::Notify;
 
@@ -94,6 +95,13 @@ impl<'a> Desk<'a> {
     pub fn now(&self) -> String {
         iso(self.clock.unix_seconds())
     }
+}
+
+/// The workspaces that the visitor belongs to.
+pub async fn workspaces(desk: &Desk<'_>) -> Result<Answer, Fault> {
+    let person = desk.visitor.person()?;
+    let text = desk.store.control.list_workspaces(&person.id).await.map_err(of_connection)?;
+    Ok(Answer::Object { text, created: false })
 }
 
 impl Member<'_> {

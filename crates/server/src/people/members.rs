@@ -14,8 +14,9 @@ use crate::people::connections;
 use crate::people::desk::{Desk, Rank};
 use crate::people::keyring::{self, Minted};
 use crate::people::letters;
-use crate::store::belongings::{Act, NewInvite};
+use crate::store::belongings::Act;
 use crate::store::fault::of_connection;
+use crate::store::invitations::NewInvite;
 
 /// What an invitation's token begins with.
 const TOKEN_PREFIX: &str = "inv_";
@@ -110,6 +111,24 @@ pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
     let text = json!({"id": invite_id, "workspace_id": workspace_id, "email": email, "role": rank.name(),
         "token": token, "accept_url": accept_url, "expires_at": expires_at});
     Ok(Answer::Object { text: text.to_string(), created: true })
+}
+
+/// The open invitations. For owners.
+pub async fn invites(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
+    let member = desk.owner(workspace_id).await?;
+    let text = desk.store.control.list_invites(member.workspace_id, &desk.now()).await.map_err(of_connection)?;
+    Ok(Answer::Object { text, created: false })
+}
+
+/// Takes an invitation back. For owners.
+pub async fn withdraw(desk: &Desk<'_>, workspace_id: &str, invite_id: &str) -> Result<Answer, Fault> {
+    let member = desk.owner(workspace_id).await?;
+    let (act_id, now) = (desk.clock.id("au"), desk.now());
+    let withdrawn = desk.store.control.withdraw_invite(member.act(&act_id, &now), invite_id).await;
+    if !withdrawn.map_err(of_connection)? {
+        return Err(Fault::NotFound { table: "the open invitations".into(), id: invite_id.to_owned() });
+    }
+    Ok(Answer::Object { text: json!({"id": invite_id, "deleted_at": now}).to_string(), created: false })
 }
 
 /// Accepts an invitation, which is for its own e-mail address alone.

@@ -326,6 +326,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_was_fetched_holds_for_a_while_and_is_fetched_again_for_a_key_that_is_new() {
+        let known = |held: &Held, not_before, now| held.answer(not_before, now).map(|answer| answer.is_ok());
+        let nothing = Held::default();
+        assert_eq!(known(&nothing, i64::MIN, 1), None, "it is to be fetched");
+        let failed = Held { next_fetch_ms: 1 + RETRY_MS, ..Held::default() };
+        assert_eq!(known(&failed, i64::MIN, 2), Some(false));
+        assert_eq!(known(&failed, i64::MIN, 1 + RETRY_MS), None);
+        let at = |path: &str| format!("https://login.example.com{path}");
+        let metadata = serde_json::json!({"issuer": at(""), "authorization_endpoint": at("/a"), "jwks_uri": at("/j"),
+            "response_types_supported": ["code"], "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"]});
+        let metadata = serde_json::from_value(metadata).expect("metadata");
+        let held = Held { metadata: Some(Arc::new(metadata)), fetched_ms: 0, next_fetch_ms: REFETCH_MS };
+        assert_eq!(known(&held, i64::MIN, FRESH_MS - 1), Some(true));
+        assert_eq!(known(&held, i64::MIN, FRESH_MS), None, "it may have changed");
+        assert_eq!(known(&held, 10, 10), Some(true), "not so soon again");
+        assert_eq!(known(&held, REFETCH_MS, REFETCH_MS), None, "a key may be new");
+    }
+
+    #[test]
     fn a_provider_is_configured_whole_or_not_at_all() {
         let some = |text: &str| Some(text.to_owned());
         let names = |given: &SignIn| {

@@ -1,4 +1,4 @@
-//! The control plane's statements about what belongs to whom: workspaces claimed, keys, members, invites, the audit.
+//! The control plane's statements about what belongs to whom: workspaces claimed, keys, members, the audit.
 //!
 //! What must hold together is one statement: it happens whole or not at all, whoever else is at it.
 
@@ -7,13 +7,6 @@ use pg::rows::Rows;
 
 use crate::store::control::Control;
 use crate::store::secrets::hex;
-
-/// An invitation `i` is worth nothing once who made it may invite no more: they have its token, and could come back by it.
-const BY_AN_OWNER: &str =
-    "EXISTS (SELECT FROM members AS m WHERE m.workspace_id = i.workspace_id AND m.user_id = i.invited_by AND m.role = 'owner')";
-
-/// Letters with invitations that an address gets within an hour.
-const MOST_LETTERS: i64 = 5;
 
 /// Tells every process that what it remembers of keys and sessions may be old.
 const CHANGED: &str = "nextval('access_changes') AS changed";
@@ -39,31 +32,12 @@ pub struct NewKey<'a> {
 
 impl NewKey<'_> {
     /// As [`new_key`] reads it.
-    fn to_json(&self) -> String {
+    pub(super) fn to_json(&self) -> String {
         let hash = hex(&self.hash);
         serde_json::json!({"id": self.id, "hash": hash, "hint": self.hint, "name": self.name, "dialect": self.dialect,
             "mode": self.mode, "role": self.role})
         .to_string()
     }
-}
-
-/// An invitation that is about to be.
-#[derive(Debug)]
-pub struct NewInvite<'a> {
-    /// `inv_…`
-    pub id: &'a str,
-    /// Whom it is for.
-    pub email: &'a str,
-    /// `member` or `viewer`
-    pub role: &'a str,
-    /// SHA-256 of the token that the inviter gets.
-    pub token_hash: [u8; 32],
-    /// ISO 8601.
-    pub expires_at: &'a str,
-    /// Its letter, `mail_…`.
-    pub letter_id: &'a str,
-    /// Where the letter's link leads.
-    pub public_url: &'a str,
 }
 
 /// Who does it and when: what every entry of the audit begins with.
@@ -81,7 +55,7 @@ pub struct Act<'a> {
 
 /// The statement that makes the key `$5` for the person of an [`Act`], whose parameters come first everywhere. `role` is an
 /// expression, `rest` goes on with the FROM clause.
-fn new_key(role: &str, rest: &str) -> String {
+pub(super) fn new_key(role: &str, rest: &str) -> String {
     format!(
         "INSERT INTO api_keys (id, workspace_id, user_id, created_at, hash, hint, name, dialect, mode, role)
          SELECT k.id, $2, $3, $4::timestamptz, decode(k.hash, 'hex'), k.hint, k.name, k.dialect, k.mode, {role}
@@ -91,7 +65,7 @@ fn new_key(role: &str, rest: &str) -> String {
 }
 
 /// The statement that enters an [`Act`] in the audit. `subject` and `details` are expressions, `from` what they are taken from.
-fn entry(action: &str, subject: &str, details: &str, from: &str) -> String {
+pub(super) fn entry(action: &str, subject: &str, details: &str, from: &str) -> String {
     format!(
         "INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
          SELECT $1, $2, $4::timestamptz, 'user:' || $3, '{action}', {subject}, {details} {from}"
@@ -99,7 +73,7 @@ fn entry(action: &str, subject: &str, details: &str, from: &str) -> String {
 }
 
 /// An entry without details has these.
-const NO_DETAILS: &str = "'{}'::jsonb";
+pub(super) const NO_DETAILS: &str = "'{}'::jsonb";
 
 impl Control {
     /// Gives an unclaimed workspace to a person: ends its keys, makes the person its owner and makes a live key, all at
@@ -144,6 +118,14 @@ impl Control {
             return Ok(None);
         }
         Ok(Some(rows.get::<String>(0, "claimed")? == "t"))
+    }
+
+    /// The workspaces that a person belongs to, as a JSON array, the newest first.
+    pub async fn list_workspaces(&self, user_id: &str) -> Result<String, Error> {
+        let sql = "SELECT COALESCE(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'role', m.role,
+                       'created_at', w.created_at) ORDER BY w.created_at DESC, w.id DESC), '[]')::text AS workspaces
+                   FROM members AS m JOIN workspaces AS w ON w.id = m.workspace_id WHERE m.user_id = $1";
+        self.query(sql, &[Some(user_id)]).await?.get(0, "workspaces")
     }
 
     /// What a person may do in a workspace; nothing if they are no member.
@@ -295,115 +277,6 @@ impl Control {
         word(&rows)
     }
 
-    /// Writes an invitation down and queues its letter; an older one to the same address ends. An address that was invited
-    /// again and again within the hour gets no further letter, whoever invites it.
-    pub async fn invite(&self, act: Act<'_>, new: &NewInvite<'_>) -> Result<(), Error> {
-        let hash = bytea(&new.token_hash);
-        let entry = entry("member.invited", "$5", "jsonb_build_object('email', $6::text, 'role', $7::text)", "");
-        self.query(
-            &format!(
-                "WITH ended AS (
-                     DELETE FROM invites WHERE workspace_id = $2 AND email = $6 AND accepted_at IS NULL),
-                 made AS (
-                     INSERT INTO invites (id, workspace_id, email, role, token_hash, invited_by, created_at, expires_at)
-                     VALUES ($5, $2, $6, $7, $8::bytea, $3, $4::timestamptz, $9::timestamptz)),
-                 letter AS (
-                     INSERT INTO outgoing_mail (id, letter, invite_id, public_url, created_at)
-                     SELECT $10, 'invite', $5, $11, $4::timestamptz
-                     WHERE (SELECT count(*) FROM invites
-                            WHERE email = $6 AND workspace_id <> $2 AND created_at > $4::timestamptz - interval '1 hour')
-                         + (SELECT count(*) FROM audit
-                            WHERE workspace_id = $2 AND occurred_at > $4::timestamptz - interval '1 hour'
-                              AND action = 'member.invited' AND details ->> 'email' = $6) < $12::bigint)
-                 {entry}"
-            ),
-            &[
-                Some(act.id),
-                Some(act.workspace_id),
-                Some(act.user_id),
-                Some(act.now),
-                Some(new.id),
-                Some(new.email),
-                Some(new.role),
-                Some(&hash),
-                Some(new.expires_at),
-                Some(new.letter_id),
-                Some(new.public_url),
-                Some(&MOST_LETTERS.to_string()),
-            ],
-        )
-        .await
-        .map(|_| ())
-    }
-
-    /// Keeps the hash of the token that goes out in an invitation's letter.
-    pub async fn keep_invite_token(&self, invite_id: &str, token_hash: &[u8; 32]) -> Result<(), Error> {
-        let hash = bytea(token_hash);
-        let sql = "UPDATE invites SET letter_token_hash = $2::bytea WHERE id = $1";
-        self.query(sql, &[Some(invite_id), Some(&hash)]).await.map(drop)
-    }
-
-    /// The invitation with this token that is still open: its workspace, address and role.
-    pub async fn find_invite(
-        &self,
-        token_hash: &[u8; 32],
-        now: &str,
-    ) -> Result<Option<(String, String, String)>, Error> {
-        let hash = bytea(token_hash);
-        let sql = format!(
-            "SELECT workspace_id, email, role FROM invites AS i
-             WHERE (token_hash = $1::bytea OR letter_token_hash = $1::bytea)
-               AND accepted_at IS NULL AND expires_at > $2::timestamptz AND {BY_AN_OWNER}"
-        );
-        let rows = self.query(&sql, &[Some(&hash), Some(now)]).await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        Ok(Some((rows.get(0, "workspace_id")?, rows.get(0, "email")?, rows.get(0, "role")?)))
-    }
-
-    /// Accepts an invitation: makes the person a member (one who is one already keeps the higher role) and makes a live
-    /// key. Of two who try at once, one succeeds.
-    pub async fn accept_invite(
-        &self,
-        act: Act<'_>,
-        token_hash: &[u8; 32],
-        key: &NewKey<'_>,
-    ) -> Result<Option<String>, Error> {
-        let new_key = new_key("member.role", ", member");
-        let entry = entry("member.joined", "$3", "jsonb_build_object('role', role)", "FROM member");
-        let rows = self
-            .query(
-                &format!(
-                    "WITH taken AS (
-                         UPDATE invites AS i SET accepted_at = $4::timestamptz
-                         WHERE (token_hash = $6::bytea OR letter_token_hash = $6::bytea) AND workspace_id = $2
-                           AND accepted_at IS NULL AND expires_at > $4::timestamptz AND {BY_AN_OWNER}
-                         RETURNING workspace_id, role),
-                     member AS (
-                         INSERT INTO members AS m (workspace_id, user_id, role, created_at)
-                         SELECT workspace_id, $3, role, $4::timestamptz FROM taken
-                         ON CONFLICT (workspace_id, user_id) DO UPDATE SET role = CASE
-                             WHEN array_position(ARRAY['viewer', 'member', 'owner'], excluded.role)
-                                > array_position(ARRAY['viewer', 'member', 'owner'], m.role) THEN excluded.role ELSE m.role END
-                         RETURNING role),
-                     key AS ({new_key}),
-                     entry AS ({entry})
-                     SELECT role FROM member"
-                ),
-                &[
-                    Some(act.id),
-                    Some(act.workspace_id),
-                    Some(act.user_id),
-                    Some(act.now),
-                    Some(&key.to_json()),
-                    Some(&bytea(token_hash)),
-                ],
-            )
-            .await?;
-        if rows.is_empty() { Ok(None) } else { rows.get(0, "role").map(Some) }
-    }
-
     /// The newest entries of a workspace's audit, as a JSON array.
     pub async fn audit(&self, workspace_id: &str, limit: usize) -> Result<String, Error> {
         let limit = limit.to_string();
@@ -424,9 +297,4 @@ impl Control {
 
 fn word(rows: &Rows) -> Result<Option<String>, Error> {
     if rows.is_empty() { Ok(None) } else { rows.get(0, "word").map(Some) }
-}
-
-/// Bytes as a bytea literal's text.
-fn bytea(bytes: &[u8]) -> String {
-    format!("\\x{}", hex(bytes))
 }

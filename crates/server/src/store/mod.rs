@@ -15,6 +15,7 @@ pub mod examine;
 pub mod fault;
 pub mod ground;
 pub mod identities;
+pub mod invitations;
 pub mod migrate;
 pub mod outside;
 pub mod plans;

@@ -109,11 +109,7 @@ async fn what_a_key_can_not_be_is_refused() {
     let (owner, live) = owned().await;
     let path = ws(&owner, "/v1/keys");
     owner.post(&path, json!({"role": "god"})).await.fault(400, "invalid_request").says("viewer");
-    owner
-        .post(&path, json!({"dialect": "agentcrm", "mode": "test"}))
-        .await
-        .fault(400, "invalid_request")
-        .says("relm");
+    owner.post(&path, json!({"dialect": "agentcrm", "mode": "test"})).await.fault(400, "invalid_request").says("relm");
     owner.post(&path, json!({"nmae": "x"})).await.fault(400, "invalid_request").says("name");
     owner.post(&path, json!({"name": 5})).await.fault(400, "invalid_request");
     owner.post("/v1/keys", json!({})).await.fault(400, "invalid_request").says("ws");
@@ -212,4 +208,40 @@ async fn the_last_owner_stays_and_roles_change_what_keys_may() {
     owner.patch(&member(&user_id), json!({"role": "owner"})).await.status(200);
     owner.delete(&member(&me)).await.status(200);
     guest.delete(&member(&user_id)).await.fault(409, "last_owner");
+}
+
+#[tokio::test]
+async fn a_person_sees_the_workspaces_they_belong_to() {
+    let (owner, live) = owned().await;
+    let (guest, ..) = joined(&owner, "viewer").await;
+    let mine = owner.get("/v1/workspaces").await.status(200);
+    assert_eq!(mine.column("id"), [json!(owner.workspace_id)]);
+    assert_eq!((mine.column("name"), mine.column("role")), (vec![json!("Ours")], vec![json!("owner")]));
+    assert_eq!(guest.get("/v1/workspaces").await.status(200).column("role"), ["viewer"]);
+    assert!(person("lonely").await.0.get("/v1/workspaces").await.status(200).column("id").is_empty());
+    live.get("/v1/workspaces").await.fault(401, "unauthorized");
+    stranger().get("/v1/workspaces").await.fault(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn an_invitation_that_was_taken_back_is_void() {
+    let (owner, _) = owned().await;
+    let (guest, email) = person("unwanted").await;
+    let invite = json!({"workspace_id": owner.workspace_id, "email": email});
+    let invited = owner.post("/v1/members/invite", invite).await.status(201);
+    let token = invited.text("/data/token");
+    let open = owner.get(&ws(&owner, "/v1/members/invites")).await.status(200);
+    assert_eq!((open.column("id"), open.column("email")), (vec![json!(invited.id())], vec![json!(email)]));
+    assert!(!String::from_utf8_lossy(&open.body).contains(&token), "a list never shows a token");
+    let path = ws(&owner, &format!("/v1/members/invites/{}", invited.id()));
+    guest.get(&ws(&owner, "/v1/members/invites")).await.fault(404, "not_found");
+    guest.delete(&path).await.fault(404, "not_found");
+    let (other, _) = owned().await;
+    other.delete(&ws(&other, &format!("/v1/members/invites/{}", invited.id()))).await.fault(404, "not_found");
+    owner.delete(&path).await.status(200);
+    owner.delete(&path).await.fault(404, "not_found");
+    guest.post(&format!("/v1/members/accept/{token}"), json!({})).await.fault(404, "not_found");
+    assert!(owner.get(&ws(&owner, "/v1/members/invites")).await.status(200).column("id").is_empty());
+    let actions = owner.get(&ws(&owner, "/v1/workspaces/audit")).await.status(200).column("action");
+    assert!(actions.contains(&json!("invite.withdrawn")), "{actions:?}");
 }

@@ -243,6 +243,9 @@ async fn a_key_that_is_new_is_fetched_but_not_at_every_knock() {
 #[tokio::test]
 async fn an_address_that_clerk_has_verified_is_the_persons() {
     let (ada, email) = person("both").await;
+    let made = ada.post("/v1/workspaces", json!({})).await.status(201);
+    let key = stranger().with_key(made.text("/data/api_key"), made.text("/data/workspace_id"));
+    key.get("/v1/contacts").await.status(200);
     let here = ada.get("/v1/auth/me").await.status(200).text("/data/user/id");
     let claim = |verified: Value| {
         with(with(claims(&subject()), "email", json!(email.to_uppercase())), "email_verified", verified)
@@ -259,6 +262,7 @@ async fn an_address_that_clerk_has_verified_is_the_persons() {
     ada.get("/v1/auth/me").await.fault(401, "unauthorized");
     let by_password = json!({"email": email, "password": "correct horse battery"});
     stranger().post("/v1/auth/login", by_password).await.fault(401, "unauthorized");
+    crate::oidc::refused_soon(&key).await;
 }
 
 #[tokio::test]

@@ -106,6 +106,7 @@ struct Shown {
     url: Url,
     code: u16,
     location: Option<Url>,
+    cookies: Vec<String>,
     text: String,
 }
 
@@ -132,9 +133,10 @@ impl Browser {
             request = request.header(*name, *value);
         }
         let response = request.send().await.unwrap_or_else(|error| panic!("{url}: {error:?}"));
-        for cookie in response.headers().get_all("set-cookie") {
-            let cookie = cookie.to_str().expect("a cookie of text");
-            let (pair, rest) = cookie.split_once(';').unwrap_or((cookie, ""));
+        let set = response.headers().get_all("set-cookie").iter();
+        let set: Vec<String> = set.map(|cookie| cookie.to_str().expect("a cookie of text").to_owned()).collect();
+        for cookie in &set {
+            let (pair, rest) = cookie.split_once(';').unwrap_or((cookie.as_str(), ""));
             let (name, value) = pair.split_once('=').expect("a name and a value");
             if value.is_empty() || rest.contains("Max-Age=0") || rest.contains("1970") {
                 self.cookies.remove(name);
@@ -145,7 +147,7 @@ impl Browser {
         let location = response.headers().get("location").map(|to| to.to_str().expect("an address").to_owned());
         let location = location.map(|to| url.join(&to).unwrap_or_else(|error| panic!("{error}: {to}")));
         let code = response.status().as_u16();
-        Shown { url, code, location, text: response.text().await.expect("a text") }
+        Shown { url, code, location, cookies: set, text: response.text().await.expect("a text") }
     }
 
     /// Goes on until a page asks for something or one of these paths is where it is to go next.
@@ -157,6 +159,7 @@ impl Browser {
                     url: Url::parse(&url).expect("an address"),
                     code: 0,
                     location: None,
+                    cookies: Vec::new(),
                     text: String::new(),
                 };
             }
@@ -379,7 +382,7 @@ async fn a_squatter_keeps_no_way_into_an_account_whose_address_is_anothers() {
 }
 
 /// Keys that ended by themselves are forgotten within moments.
-async fn refused_soon(agent: &Agent) {
+pub async fn refused_soon(agent: &Agent) {
     let since = std::time::Instant::now();
     while agent.get("/v1/contacts").await.code != 401 {
         assert!(since.elapsed() < std::time::Duration::from_secs(20), "a key that has ended works on");

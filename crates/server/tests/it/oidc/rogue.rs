@@ -9,12 +9,14 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, EncodingKey, encode};
 use kith::clock::Clock;
+use kith::serve::Door;
 use reqwest::Url;
 use ring::digest::{SHA256, digest};
 use serde_json::{Value, json};
 
 use super::{Browser, base, parameter};
 use crate::clerk::{ES256, JWKS, ROTATED, RS256, der, header};
+use crate::support::door;
 
 /// The client that tokens must be for.
 pub const CLIENT: &str = "kith there";
@@ -173,6 +175,22 @@ async fn who_tells_the_truth_is_believed_and_gets_the_verifier_of_the_challenge(
             panic!("no verifier in {asked}");
         }
     }
+}
+
+#[tokio::test]
+async fn behind_tls_the_cookie_is_for_tls_and_this_host_alone() {
+    let public_url = Some("https://crm.example/".to_owned());
+    let behind = door(Door { public_url, clock: Clock::System, rate_limit: 0 }).await;
+    let shown = Browser::new().visit(&format!("{behind}/v1/auth/oidc/google/start"), None, &[]).await;
+    let there = shown.location.expect("an address");
+    let back = "https://crm.example/v1/auth/oidc/google/callback";
+    assert_eq!(parameter(&there, "redirect_uri").as_deref(), Some(back));
+    let [cookie] = &shown.cookies[..] else { panic!("{:?}", shown.cookies) };
+    assert!(cookie.starts_with("__Host-kith_sign_in="), "{cookie}");
+    for part in ["; Path=/;", "; HttpOnly", "; SameSite=Lax", "; Secure", "; Max-Age=600"] {
+        assert!(cookie.contains(part), "{cookie} lacks {part}");
+    }
+    assert!(!cookie.contains("Domain"), "{cookie}");
 }
 
 #[tokio::test]
