@@ -4,14 +4,14 @@
 
 pub mod agentcrm;
 mod commas;
-#[cfg(test)]
-mod golden;
 pub mod json;
 pub mod llms;
 pub mod openapi;
 mod read;
 pub mod relm;
 mod route;
+#[cfg(test)]
+mod tests;
 
 use std::borrow::Cow;
 
@@ -150,34 +150,4 @@ pub fn stored_id(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Borrowed(text)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn either_prefix_means_the_stored_id() {
-        let tail = "01kaqz3v5t8w9x2y4z6a8b0c1d";
-        assert_eq!(stored_id(&format!("con_{tail}")), format!("c_{tail}"));
-        assert_eq!(stored_id(&format!("cmp_{tail}")), format!("co_{tail}"));
-        assert_eq!(stored_id(&format!("deal_{tail}")), format!("d_{tail}"));
-        assert_eq!(stored_id(&format!("c_{tail}")), format!("c_{tail}"));
-        assert_eq!(stored_id("deal_with_it"), "deal_with_it");
-    }
-
-    #[test]
-    fn a_key_decides_its_dialect() {
-        assert_eq!(of_key("acrm_dev_x").map(|dialect| dialect.name), Some("agentcrm"));
-        assert_eq!(of_key("acrm_live_x").map(|dialect| dialect.name), Some("agentcrm"));
-        assert_eq!(of_key("sk_live_x").map(|dialect| dialect.name), Some("relm"));
-        assert_eq!(of_key("sk_test_x").map(|dialect| dialect.name), Some("relm"));
-        assert!(of_key("whatever").is_none());
-    }
-
-    #[test]
-    fn a_prefix_says_which_data_its_keys_see() {
-        assert_eq!(agentcrm::AGENTCRM.key_prefix(Mode::Live), Some("acrm_live_"));
-        assert_eq!(agentcrm::AGENTCRM.key_prefix(Mode::Test), None);
-    }
 }

@@ -1,9 +1,9 @@
 //! Relm's filter parameters: `filter[field][op]=value`, and `field=value` for short (its seed, "Conventions").
 
 use crate::dialect::agentcrm::filter::MAIL_RELATIONS;
-use crate::dialect::relm::names::{column_of, entity_of};
+use crate::dialect::relm::names::column_of;
 use crate::dialect::{commas, stored_id};
-use crate::model::entity::{Field, FieldKind, Need};
+use crate::model::entity::{Field, FieldKind, Need, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::{Filter, Op, Reading, Subject};
 
@@ -100,7 +100,7 @@ fn subjects(table: &str, parameter: &str, field: &str) -> Result<Vec<(Subject, O
         name: parameter.to_owned(),
         nearest: near.map(str::to_owned),
     };
-    let column = |name: &str| column_of(entity_of(table), name).map(str::to_owned).map_err(unknown);
+    let column = |name: &str| column_of(by_table(table), name).map(str::to_owned).map_err(unknown);
     if let Some((name, key)) = field.split_once("->>") {
         return Ok(vec![(Subject::Key { column: column(name)?, key: key.to_owned() }, None)]);
     }

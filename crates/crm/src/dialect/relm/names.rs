@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 
 use crate::dialect::ID_ALIASES;
-use crate::model::entity::{Entity, by_table};
+use crate::model::entity::Entity;
 use crate::model::id::is_id;
 
 /// A column of a built-in table and Relm's name for it.
@@ -62,11 +62,6 @@ pub fn column_of<'a>(entity: Option<&Entity>, name: &'a str) -> Result<&'a str, 
     }
 }
 
-/// The built-in table of that name, if it is one.
-pub fn entity_of(table: &str) -> Option<&'static Entity> {
-    by_table(table)
-}
-
 /// Relm's prefix of a built-in table's ids.
 pub fn prefix_of(entity: &Entity) -> &'static str {
     ID_ALIASES.iter().find(|(_, stored)| *stored == entity.prefix).map_or(entity.prefix, |(alias, _)| alias)
@@ -114,7 +109,7 @@ fn names_a_column(before: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::entity::ENTITIES;
+    use crate::model::entity::{ENTITIES, by_table};
 
     const TAIL: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
 

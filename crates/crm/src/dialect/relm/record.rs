@@ -5,7 +5,7 @@ use std::ops::Range;
 use serde_json::{Map, Value};
 
 use crate::dialect::json;
-use crate::dialect::relm::names::{OBJECT, entity_of, holds_ids, name_of, relm_id};
+use crate::dialect::relm::names::{OBJECT, holds_ids, name_of, relm_id};
 use crate::model::entity::{ENTITIES, Entity};
 use crate::model::rows::Rows;
 
@@ -36,8 +36,9 @@ enum CellKind {
 }
 
 impl Shape {
-    /// The shape of some columns of a result. `object` says what the rows are.
-    pub fn new(entity: Option<&Entity>, object: &str, rows: &Rows, columns: Range<usize>) -> Shape {
+    /// The shape of some columns of a result: a built-in table's records, or those of one of the workspace's own by its name.
+    pub fn of(entity: Option<&Entity>, table: &str, rows: &Rows, columns: Range<usize>) -> Shape {
+        let object = entity.map_or(table, |entity| entity.name);
         let mut shape = Shape { id: None, object: key_of(OBJECT), cells: Vec::with_capacity(columns.len()) };
         json::string(&mut shape.object, object);
         let subject_type = columns.clone().find(|at| &*rows.columns()[*at].name == "subject_type");
@@ -63,11 +64,6 @@ impl Shape {
             shape.cells.push(Cell { at, key, kind });
         }
         shape
-    }
-
-    /// The shape of a built-in table's records, or of one of the workspace's own by its name.
-    pub fn of(entity: Option<&Entity>, table: &str, rows: &Rows, columns: Range<usize>) -> Shape {
-        Shape::new(entity, entity.map_or(table, |entity| entity.name), rows, columns)
     }
 
     /// Appends what is between a record's braces.
@@ -135,7 +131,7 @@ pub fn ids(out: &mut Vec<u8>, cell: &[u8]) {
 /// Appends what changed of a record: the columns by Relm's names, the ids in its form.
 fn changes(out: &mut Vec<u8>, subject_type: &[u8], cell: &[u8]) {
     let subject: String = serde_json::from_slice(subject_type).unwrap_or_default();
-    let entity = ENTITIES.iter().find(|entity| entity.name == subject).or_else(|| entity_of(&subject));
+    let entity = ENTITIES.iter().find(|entity| entity.name == subject);
     let Ok(Value::Object(columns)) = serde_json::from_slice::<Value>(cell) else {
         out.extend_from_slice(cell);
         return;

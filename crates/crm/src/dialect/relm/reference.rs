@@ -250,7 +250,8 @@ fn fault(code: &Code) -> Value {
         _ => Vec::new(),
     };
     let error = error_object(json!({"type": "string", "const": code.code}), more);
-    let whole = json!({"type": "object", "description": code.about, "required": ["error"], "properties": {"error": error}});
+    let whole =
+        json!({"type": "object", "description": code.about, "required": ["error"], "properties": {"error": error}});
     match code.code {
         // Who shows no key, or one of neither kind, is answered in the other dialect.
         "unauthorized" => json!({"description": code.about, "oneOf": [whole, (AGENTCRM.reference.wire.fault)(code)]}),

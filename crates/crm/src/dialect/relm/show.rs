@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::dialect::relm::filter::parts;
-use crate::dialect::relm::names::{column_of, entity_of, name_of, words};
+use crate::dialect::relm::names::{column_of, name_of, words};
 use crate::dialect::relm::record::{Shape, ids};
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
@@ -187,7 +187,7 @@ pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
 }
 
 fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
-    let entity = meta.table.and_then(entity_of);
+    let entity = meta.table.and_then(by_table);
     out.push(b'{');
     json::pair(out, "code", fault.code());
     match fault {

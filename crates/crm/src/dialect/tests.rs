@@ -1,4 +1,4 @@
-//! Golden pairs: the same request in each dialect's words and the ask that it comes to, the same answer and the words of each.
+//! Keys and ids; and golden pairs: the same request in each dialect's words and the ask that it comes to, the same answer and the words of each.
 
 use std::sync::Arc;
 
@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dialect::agentcrm::AGENTCRM;
 use crate::dialect::relm::RELM;
-use crate::dialect::{DIALECTS, Dialect, Meta};
+use crate::dialect::{DIALECTS, Dialect, Meta, of_key, stored_id};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::ask::{Ask, PipelineName, RecordName, Related, UnknownStage};
 use crate::model::call::{Call, Method, parse_path, parse_query};
@@ -15,6 +15,7 @@ use crate::model::fault::{Fault, SqlFault};
 use crate::model::filter::{Deleted, Op, Reading, Subject};
 use crate::model::page::PageAsk;
 use crate::model::rows::{ResultColumn, Rows};
+use crate::model::who::Mode;
 
 const TAIL: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
 
@@ -319,7 +320,14 @@ fn entries_of_the_feed_are_shown_in_either_words() {
         &[&[json!("a_~"), json!("deal"), json!("d_~"), changes.clone()]],
     );
     shows(
-        &Ok(Answer::Page { entity: by_table("activity"), table: None, rows: row, width: 4, next_cursor: None, limit: 50 }),
+        &Ok(Answer::Page {
+            entity: by_table("activity"),
+            table: None,
+            rows: row,
+            width: 4,
+            next_cursor: None,
+            limit: 50,
+        }),
         Some("activity"),
         json!({"data": [{"id": "a_~", "subject_type": "deal", "subject_id": "d_~", "changes": changes}], "_meta": {"next_cursor": null, "has_more": false, "limit": 50}}),
         json!({"object": "list", "data": [{"id": "a_~", "object": "event", "subject_type": "deal", "subject_id": "deal_~", "changes": renamed}], "has_more": false, "next_cursor": null}),
@@ -424,4 +432,29 @@ fn faults_are_shown_in_either_words() {
         json!({"error": {"code": "validation_failed", "message": "null value in column \"title\".", "field": "title"}}),
         422,
     );
+}
+
+#[test]
+fn either_prefix_means_the_stored_id() {
+    for (either, stored) in [("con_~", "c_~"), ("cmp_~", "co_~"), ("deal_~", "d_~"), ("c_~", "c_~")] {
+        assert_eq!(stored_id(&ids(either)), ids(stored));
+    }
+    assert_eq!(stored_id("deal_with_it"), "deal_with_it");
+}
+
+#[test]
+fn a_key_decides_its_dialect() {
+    assert_eq!(of_key("acrm_dev_x").map(|dialect| dialect.name), Some("agentcrm"));
+    assert_eq!(of_key("acrm_live_x").map(|dialect| dialect.name), Some("agentcrm"));
+    assert_eq!(of_key("sk_live_x").map(|dialect| dialect.name), Some("relm"));
+    assert_eq!(of_key("sk_test_x").map(|dialect| dialect.name), Some("relm"));
+    assert!(of_key("whatever").is_none());
+}
+
+#[test]
+fn a_prefix_says_which_data_its_keys_see() {
+    assert_eq!(AGENTCRM.key_prefix(Mode::Live), Some("acrm_live_"));
+    assert_eq!(AGENTCRM.key_prefix(Mode::Test), None);
+    assert_eq!(RELM.key_prefix(Mode::Live), Some("sk_live_"));
+    assert_eq!(RELM.key_prefix(Mode::Test), Some("sk_test_"));
 }
