@@ -195,7 +195,8 @@ async fn errors_are_relms_and_speak_its_names() {
         .fault(422, "validation_failed")
         .says("Key (primary_contact_id)=(con_01kaqz3v5t8w9x2y4z6a8b0c1d)");
     assert_eq!(nobody.at("/error/field"), "primary_contact_id");
-    let fax = relm.post("/v1/activities", json!({"type": "fax", "body": "secret"})).await.fault(422, "validation_failed");
+    let fax =
+        relm.post("/v1/activities", json!({"type": "fax", "body": "secret"})).await.fault(422, "validation_failed");
     assert!(!fax.text("/error/message").contains("secret"), "{}", fax.story());
     relm.send(Method::PUT, "/v1/contacts/con_1", &[], "").await.fault(405, "method_not_allowed");
     relm.get("/v1/nothing/at/all").await.fault(404, "not_found");
