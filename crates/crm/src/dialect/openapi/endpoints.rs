@@ -27,7 +27,7 @@ pub const ENDPOINTS: &[Endpoint] = &[
     endpoint(Get,    "/v1/{table}",                       Act::List,         "Lists rows. Filters are combined with AND; pages go by `cursor`, and never repeat or skip a row while others write."),
     endpoint(Get,    "/v1/{table}/search",                Act::Search,       "Fuzzy search, best first: typos, accents and parts of words are found. Built-in tables only."),
     endpoint(Post,   "/v1/{table}",                       Act::Create,       "Creates a row. 409 with `existing_id` where a unique value is taken."),
-    endpoint(Get,    "/v1/{table}/{id}",                  Act::Find,         "Gets one row."),
+    endpoint(Get,    "/v1/{table}/{id}",                  Act::Find,         "Gets one row; a built-in one with what it refers to, with a Relm key where `?expand=` names it."),
     endpoint(Patch,  "/v1/{table}/{id}",                  Act::Update,       "Changes the columns that are named. JSON objects are merged one level deep; a key set to null is removed."),
     endpoint(Delete, "/v1/{table}/{id}",                  Act::Delete,       "Soft-deletes a row, which restore undoes; `?hard=true` removes it for good. A table without `deleted_at` knows only the latter."),
     endpoint(Post,   "/v1/{table}/{id}/restore",          Act::Restore,      "Undoes a soft delete. 409 where a unique value was taken meanwhile."),

@@ -28,6 +28,7 @@ fn codes_of_table(act: Act, entity: &Entity) -> &'static [&'static str] {
         ("pipelines",       Act::Update)               => &["cannot_delete_default", "pipeline_in_use"],
         ("pipeline_stages", Act::Delete | Act::Update) => &["stage_in_use"],
         ("deals",           Act::Create | Act::Update) => &["unknown_stage"],
+        ("associations",    _)                         => &["plan_required"],
         _                                              => &[],
     }
 }
@@ -62,7 +63,9 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Some(entity) => codes_of_table(act, entity),
         None => &[],
     };
-    move |code| table.contains(&code) || own.iter().any(|some| some.contains(&code))
+    // The requests of all keys of a workspace count.
+    let counts = act != Act::SignUp;
+    move |code| (counts && code == "quota_exceeded") || table.contains(&code) || own.iter().any(|some| some.contains(&code))
 }
 
 /// The name of an error's schema: `SqlError`, `NotFoundError`.

@@ -276,7 +276,7 @@ fn people() -> Markup {
 fn relm(base: &str) -> Markup {
     html! {
         p { "A key that begins with " code { "sk_live_" } " or " code { "sk_test_" } " speaks Relm: the same paths on the same data, in other words. \
-             A workspace may have keys of both kinds. Its owner makes them on the page of keys, or with a session by "
+             A workspace may have keys of both kinds. Its owner makes them with a session by "
             code { "POST /v1/keys" } " with " code { "{\"dialect\": \"relm\"}" } "." }
         ul.plain {
             li { "A record is " code { "{\"id\": \"con_…\", \"object\": \"contact\", …}" } ", a page " code { "{\"object\": \"list\", \"data\", \"has_more\", \"next_cursor\"}" } "." }
