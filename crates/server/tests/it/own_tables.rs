@@ -138,7 +138,7 @@ async fn a_key_is_any_text_in_a_path() {
 async fn names_that_sql_or_the_paths_reserve_are_served_or_say_who_has_them() {
     let agent = agent().await;
     for name in
-        ["select", "user", "Table", "order by", "x\"y", "z'z", "$1", "ünïcode", "with.dot", "restore", "rows", "search"]
+        ["select", "user", "Table", "order by", "x\"y", "z'z", "$1", "ünïcode", "with.dot", "restore", "rows", "batch"]
     {
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
         agent.sql(&format!("create table {quoted} ({quoted} int primary key, \"from\" text)")).await.status(200);
@@ -153,7 +153,19 @@ async fn names_that_sql_or_the_paths_reserve_are_served_or_say_who_has_them() {
         agent.delete(&format!("{path}/1")).await.status(200);
     }
     // These paths are Kith's own, whatever tables there are; SQL reaches the tables.
-    for name in ["sql", "tables", "schema", "keys", "members", "webhooks", "workspaces", "claim", "connection"] {
+    for name in [
+        "sql",
+        "tables",
+        "schema",
+        "keys",
+        "members",
+        "webhooks",
+        "workspaces",
+        "claim",
+        "connection",
+        "search",
+        "pipeline",
+    ] {
         agent
             .sql(&format!("create table {name} (id int primary key); insert into {name} values (12345)"))
             .await
