@@ -3,15 +3,10 @@
 //
 // Who signs in says who they are: the login form takes claims as they are to be told. `decline` sends them back.
 
-import { webcrypto } from "node:crypto";
 import { createRequire } from "node:module";
 import http from "node:http";
 import path from "node:path";
 import { pathToFileURL } from "node:url";
-
-// Debian's and Ubuntu's older releases have Node.js 18, which lacks these.
-globalThis.crypto ??= webcrypto;
-URL.parse ??= (url, base) => { try { return new URL(url, base); } catch { return null; } };
 
 const [dir, issuer] = process.argv.slice(2);
 const require = createRequire(path.join(dir, "package.json"));
