@@ -380,7 +380,11 @@ mod tests {
         }
         for (method, path) in routed() {
             let is_there = ERRANDS.iter().any(|errand| errand.method == method && fits(errand.path, &path));
-            assert!(is_there || (method, &*path) == (Method::Post, &["workspaces"]), "{} {path:?} is not documented", method.name());
+            assert!(
+                is_there || (method, &*path) == (Method::Post, &["workspaces"]),
+                "{} {path:?} is not documented",
+                method.name()
+            );
         }
     }
 }

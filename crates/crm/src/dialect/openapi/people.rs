@@ -391,7 +391,9 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ),
         (
             "Belonging",
-            object(json!({"id": ws(), "name": or_null(text("What it is called.")), "role": role(), "created_at": time("Since when.")})),
+            object(
+                json!({"id": ws(), "name": or_null(text("What it is called.")), "role": role(), "created_at": time("Since when.")}),
+            ),
         ),
         (
             "Invitation",
