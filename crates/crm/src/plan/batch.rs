@@ -30,15 +30,21 @@ pub struct Batch<'a> {
     len: usize,
 }
 
+/// Columns, and what becomes of each where the record is there already.
+type Columns<'a> = Vec<(&'a str, Meeting)>;
+
+/// Values, in the order of the columns.
+type Cells = Vec<Option<String>>;
+
 /// Rows that say the same columns, none of them twice the same record.
 #[derive(Debug)]
 pub struct Group<'a> {
     /// The columns, and what becomes of each where the record is there already.
-    pub columns: Vec<(&'a str, Meeting)>,
+    pub columns: Columns<'a>,
     /// Whether they can meet a record that is there: they say all columns of the index.
     pub can_meet: bool,
     /// Their places in the batch, and their values.
-    pub rows: Vec<(usize, Vec<Option<String>>)>,
+    pub rows: Vec<(usize, Cells)>,
 }
 
 /// What a new value does with the one of a record that is there.
@@ -64,9 +70,6 @@ pub enum Fate {
     Refused(Fault),
 }
 
-/// A row that was read: its columns, and their values.
-type Read<'a> = (Vec<(&'a str, Meeting)>, Vec<Option<String>>);
-
 /// Plans a batch.
 pub fn plan<'a>(
     table: &'a Table,
@@ -88,7 +91,7 @@ pub fn plan<'a>(
     let mut batch = Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), len: rows.len() };
     // How often each record was meant so far, and the group of each wave and set of columns.
     let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
-    let mut found: HashMap<(usize, Vec<(&'a str, Meeting)>), Vec<(usize, Vec<Option<String>>)>> = HashMap::new();
+    let mut found: HashMap<(usize, Columns<'a>), Vec<(usize, Cells)>> = HashMap::new();
     for (place, row) in rows.iter().enumerate() {
         match row.as_ref().map_err(Fault::clone).and_then(|row| read(table, row)) {
             Ok((columns, values)) => {
@@ -132,7 +135,7 @@ fn index<'a>(table: &'a Table, dedup_on: &[String]) -> Result<&'a UniqueIndex, F
 }
 
 /// One row's columns and values, sorted by column.
-fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<Read<'a>, Fault> {
+fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<(Columns<'a>, Cells), Fault> {
     let mut read = row.iter().map(|(name, value)| cell(table, name, value)).collect::<Result<Vec<_>, Fault>>()?;
     read.sort_by_key(|((column, _), _)| *column);
     Ok(read.into_iter().unzip())

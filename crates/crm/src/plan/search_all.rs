@@ -29,6 +29,9 @@ pub struct Hit {
     pub score: String,
 }
 
+/// The hits in one table.
+pub type InTable<'a> = (&'a Table, &'static Entity, Vec<Hit>);
+
 /// Plans a search.
 pub fn plan(words: &str, limit: usize) -> Result<SearchAll, Fault> {
     if words.trim().is_empty() {
@@ -50,7 +53,7 @@ pub fn hits(rows: &Rows) -> Vec<Hit> {
 }
 
 /// The tables in which something was found, and the ids found there with their scores.
-pub fn by_table<'a>(hits: &[Hit], catalog: &'a Catalog) -> Result<Vec<(&'a Table, &'static Entity, Vec<Hit>)>, Fault> {
+pub fn by_table<'a>(hits: &[Hit], catalog: &'a Catalog) -> Result<Vec<InTable<'a>>, Fault> {
     let mut all = Vec::new();
     for name in TABLES {
         let of_table = hits.iter().filter(|hit| hit.table.table == *name);

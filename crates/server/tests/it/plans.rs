@@ -1,7 +1,7 @@
 //! Plans: features that they open, and requests that they allow a month.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -22,8 +22,8 @@ fn file(dir: &TempDir) -> PathBuf {
     path
 }
 
-async fn set(file: &PathBuf, workspace: &str, plan: &str) -> Result<(), String> {
-    let config = Config { plans: Some(file.clone()), ..config_of_another() };
+async fn set(file: &Path, workspace: &str, plan: &str) -> Result<(), String> {
+    let config = Config { plans: Some(file.to_owned()), ..config_of_another() };
     let ask = SetPlan { workspace: workspace.to_owned(), plan: plan.to_owned(), config };
     home().run(plans::set(ask)).await
 }
