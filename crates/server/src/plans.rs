@@ -87,7 +87,10 @@ pub async fn set(ask: SetPlan) -> Result<(), String> {
     let done = store.control.set_plan(&ask.workspace, &ask.plan).await;
     store.close().await;
     match done {
-        Ok(true) => Ok(()),
+        Ok(true) => {
+            println!("{} has the plan {} from now on", ask.workspace, ask.plan);
+            Ok(())
+        }
         Ok(false) => Err(format!("there is no workspace {}", ask.workspace)),
         Err(error) => Err(error.to_string()),
     }

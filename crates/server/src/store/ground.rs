@@ -109,14 +109,14 @@ fn explain(error: &str, at: Option<SocketAddr>) -> String {
 pub fn reach(config: &Config) -> Result<Store, String> {
     match &config.database_url {
         Some(url) => Ok(Ground::given(config, url)?.store()),
-        None => running(&config.data_dir).map(|(store, _)| store),
+        None => running(&config.data_dir, config.secret_key_text()).map(|(store, _)| store),
     }
 }
 
 /// How to log in to a running embedded server as a workspace's own role, as JSON. It needs the secret key's file,
 /// so only who may read that can ask.
 pub async fn login_line(data_dir: &Path, workspace_id: &str) -> Result<serde_json::Value, String> {
-    let (store, target) = running(data_dir)?;
+    let (store, target) = running(data_dir, None)?;
     let places = store.control.places(workspace_id).await.map_err(|error| error.to_string())?;
     let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
     Ok(serde_json::json!({
@@ -133,10 +133,13 @@ pub async fn login_line(data_dir: &Path, workspace_id: &str) -> Result<serde_jso
     }))
 }
 
-/// The store over an embedded server that another process runs. It needs the secret key's file.
-fn running(data_dir: &Path) -> Result<(Store, pg::Target), String> {
+/// The store over an embedded server that another process runs. It needs that one's secret key, or its file.
+fn running(data_dir: &Path, key: Option<String>) -> Result<(Store, pg::Target), String> {
     let dir = std::path::absolute(data_dir).map_err(|error| error.to_string())?;
-    let secret = SecretKey::from_data_dir(&dir)?;
+    let secret = match key {
+        Some(text) => SecretKey::from_text(&text)?,
+        None => SecretKey::from_data_dir(&dir)?,
+    };
     // PostgreSQL writes where it listens into its lock file: the fourth line is the port, the fifth the socket's directory.
     let lock = dir.join("pg/postmaster.pid");
     let lock = fs::read_to_string(&lock).map_err(|error| format!("no server runs on {}: {error}", dir.display()))?;
