@@ -1,8 +1,10 @@
-//! Request lines that are not quite right. curl sends `?filter[metadata->>plan]=pro` as it was typed, and the HTTP parser
-//! refuses `>` in an address (RFC 3986 wants it escaped), with an empty 400. Here such characters are escaped on their way in.
+//! Request lines that are not quite right. curl and Go send `?filter[metadata->>plan]=pro` as it was typed, and the HTTP
+//! parser refuses `>` in an address (RFC 3986 wants it escaped), with an empty 400. Here such characters are escaped on their
+//! way in.
 //!
-//! A request line is known by its beginning, where what was read begins. One that stands elsewhere (a client that sends
-//! requests before it has the answers) is left as it is.
+//! Nothing but a request line may be changed: were a part of a body taken for one, the body would end elsewhere, and what it
+//! has left over would be the next request of whoever shares the connection. So each request is followed to its end, and
+//! where that is not plain (chunks, two lengths, HTTP/2, an upgrade) the connection is left alone from there on.
 
 use std::io;
 use std::pin::Pin;
@@ -10,62 +12,22 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What a request line begins with, up to its address.
-const BEGINNINGS: &[&[u8]] = &[b"GET /", b"HEAD /", b"POST /", b"PUT /", b"PATCH /", b"DELETE /"];
+/// What of a line is looked at: enough for the name of a header that says where a body ends, and its value.
+const LOOKED_AT: usize = 64;
 
 /// A connection whose request lines are put right.
 pub struct Forgiving<S> {
     stream: S,
-    state: State,
+    requests: Requests,
     /// What was read and escaped, and did not fit.
     rest: Vec<u8>,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum State {
-    /// What is read next may begin a request.
-    Between,
-    /// Within a request line.
-    Line,
-    /// HTTP/2, which has no such lines.
-    Never,
 }
 
 impl<S> Forgiving<S> {
     /// A connection of which nothing was read.
     pub fn new(stream: S) -> Forgiving<S> {
-        Forgiving { stream, state: State::Between, rest: Vec::new() }
-    }
-
-    /// Escapes what was read, if it belongs to a request line that needs it.
-    fn escape(&mut self, read: &[u8]) -> Option<Vec<u8>> {
-        self.state = match self.state {
-            State::Between if read.starts_with(b"PRI * HTTP/2") => State::Never,
-            State::Between if BEGINNINGS.iter().any(|beginning| read.starts_with(beginning)) => State::Line,
-            state => state,
-        };
-        if self.state != State::Line {
-            return None;
-        }
-        let end = read.iter().position(|byte| *byte == b'\n');
-        if end.is_some() {
-            self.state = State::Between;
-        }
-        let (line, after) = read.split_at(end.unwrap_or(read.len()));
-        if !line.iter().any(|byte| matches!(byte, b'<' | b'>' | b'"')) {
-            return None;
-        }
-        let mut escaped = Vec::with_capacity(read.len() + 16);
-        for byte in line {
-            match byte {
-                b'<' => escaped.extend_from_slice(b"%3C"),
-                b'>' => escaped.extend_from_slice(b"%3E"),
-                b'"' => escaped.extend_from_slice(b"%22"),
-                _ => escaped.push(*byte),
-            }
-        }
-        escaped.extend_from_slice(after);
-        Some(escaped)
+        let requests = Requests { place: Place::RequestLine, line: [0; LOOKED_AT], seen: 0, length: None };
+        Forgiving { stream, requests, rest: Vec::new() }
     }
 
     fn give_rest(&mut self, buffer: &mut ReadBuf<'_>) {
@@ -75,13 +37,132 @@ impl<S> Forgiving<S> {
     }
 }
 
+/// Where in its requests a connection is.
+struct Requests {
+    place: Place,
+    /// The beginning of the line that goes on, and how long it is.
+    line: [u8; LOOKED_AT],
+    seen: usize,
+    /// The length of the body that follows the headers, once they said it.
+    length: Option<u64>,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    /// In a request line, or before one.
+    RequestLine,
+    /// In the lines after it.
+    Headers,
+    /// This many bytes before the end of a body.
+    Body(u64),
+    /// In what is not understood.
+    Beyond,
+}
+
+impl Requests {
+    /// What was read with its request lines escaped; nothing where it can stay as it is.
+    fn escape(&mut self, read: &[u8]) -> Option<Vec<u8>> {
+        let mut escaped: Option<Vec<u8>> = None;
+        let mut at = 0;
+        while at < read.len() {
+            let rest = &read[at..];
+            let len = match self.place {
+                Place::Beyond => rest.len(),
+                Place::Body(left) => rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+                Place::RequestLine | Place::Headers => {
+                    rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1)
+                }
+            };
+            let part = &rest[..len];
+            if self.place == Place::RequestLine && part.iter().any(|byte| escape_of(*byte).is_some()) {
+                let out = escaped.get_or_insert_with(|| read[..at].to_vec());
+                part.iter().for_each(|byte| match escape_of(*byte) {
+                    Some(escape) => out.extend_from_slice(escape),
+                    None => out.push(*byte),
+                });
+            } else if let Some(out) = &mut escaped {
+                out.extend_from_slice(part);
+            }
+            self.pass(part);
+            at += len;
+        }
+        escaped
+    }
+
+    /// Goes on behind a part of a line or body.
+    fn pass(&mut self, part: &[u8]) {
+        match self.place {
+            Place::Beyond => {}
+            Place::Body(left) => {
+                let left = left - part.len() as u64;
+                self.place = if left == 0 { Place::RequestLine } else { Place::Body(left) };
+            }
+            Place::RequestLine | Place::Headers => {
+                let more = part.len().min(LOOKED_AT - self.seen);
+                self.line[self.seen..self.seen + more].copy_from_slice(&part[..more]);
+                self.seen += more;
+                if part.last() == Some(&b'\n') {
+                    let (line, seen) = (self.line, self.seen);
+                    self.seen = 0;
+                    self.place = self.end_of_line(line[..seen].trim_ascii_end());
+                }
+            }
+        }
+    }
+
+    /// Where the connection is after a line.
+    fn end_of_line(&mut self, line: &[u8]) -> Place {
+        match (self.place, line) {
+            // Empty lines before a request line are passed over.
+            (Place::RequestLine, []) => Place::RequestLine,
+            (Place::RequestLine, line) if line.starts_with(b"PRI ") || line.starts_with(b"CONNECT ") => Place::Beyond,
+            (Place::RequestLine, _) => Place::Headers,
+            (_, []) => match self.length.take() {
+                None | Some(0) => Place::RequestLine,
+                Some(length) => Place::Body(length),
+            },
+            (_, line) => match self.header(line) {
+                Some(()) => Place::Headers,
+                None => Place::Beyond,
+            },
+        }
+    }
+
+    /// Looks at a header; nothing where the end of the request is not plain any more.
+    fn header(&mut self, line: &[u8]) -> Option<()> {
+        let end = line.iter().position(|byte| *byte == b':')?;
+        let name = &line[..end];
+        if name.eq_ignore_ascii_case(b"content-length") {
+            let digits = std::str::from_utf8(&line[end + 1..]).ok()?.trim();
+            let is_plain = self.length.is_none()
+                && line.len() < LOOKED_AT
+                && digits.len() < 16
+                && digits.bytes().all(|it| it.is_ascii_digit());
+            self.length = Some(digits.parse().ok().filter(|_| is_plain)?);
+        }
+        let is_plain = name.first().is_some_and(|first| !first.is_ascii_whitespace())
+            && name.last().is_some_and(|last| !last.is_ascii_whitespace());
+        let elsewhere = ["transfer-encoding", "upgrade"].iter().any(|it| name.eq_ignore_ascii_case(it.as_bytes()));
+        (is_plain && !elsewhere).then_some(())
+    }
+}
+
+fn escape_of(byte: u8) -> Option<&'static [u8]> {
+    match byte {
+        b'<' => Some(b"%3C"),
+        b'>' => Some(b"%3E"),
+        b'"' => Some(b"%22"),
+        _ => None,
+    }
+}
+
 impl<S: AsyncRead + Unpin> AsyncRead for Forgiving<S> {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         if this.rest.is_empty() {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut this.stream).poll_read(cx, buffer))?;
-            let Some(escaped) = this.escape(&buffer.filled()[before..]) else { return Poll::Ready(Ok(())) };
+            let Some(escaped) = this.requests.escape(&buffer.filled()[before..]) else { return Poll::Ready(Ok(())) };
             buffer.set_filled(before);
             this.rest = escaped;
         }
@@ -120,6 +201,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Forgiving<S> {
 mod tests {
     use futures_util::FutureExt;
     use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::task::unconstrained;
 
     use super::*;
 
@@ -130,36 +212,69 @@ mod tests {
         for piece in pieces {
             client.write_all(piece.as_bytes()).await.unwrap();
             let mut buffer = vec![0; room];
-            while let Some(len) = server.read(&mut buffer).now_or_never() {
+            while let Some(len) = unconstrained(server.read(&mut buffer)).now_or_never() {
                 found.extend_from_slice(&buffer[..len.unwrap()]);
             }
         }
         String::from_utf8(found).unwrap()
     }
 
+    /// The same, however the text is cut.
+    async fn check(given: &str, expected: &str) {
+        assert_eq!(read(&[given], 4096).await, expected);
+        assert_eq!(read(&[given], 7).await, expected, "what does not fit comes next");
+        for cut in 1..given.len() {
+            let (begin, end) = given.split_at(cut);
+            assert_eq!(read(&[begin, end], 4096).await, expected, "cut at {cut}");
+        }
+    }
+
+    const GET: &str =
+        "GET /v1/contacts?filter[metadata->>\"plan\"]=<pro> HTTP/1.1\r\nHost: a\r\nX-Words: \"<b>\"\r\n\r\n";
+    const ESCAPED: &str =
+        "GET /v1/contacts?filter[metadata-%3E%3E%22plan%22]=%3Cpro%3E HTTP/1.1\r\nHost: a\r\nX-Words: \"<b>\"\r\n\r\n";
+
     #[tokio::test]
-    async fn an_address_is_escaped_and_nothing_else() {
-        let rest = "Host: a\r\nX-Words: \"<b>\"\r\n\r\n{\"a\": \"<>\"}";
-        let given = format!("GET /v1/contacts?filter[metadata->>\"plan\"]=<pro> HTTP/1.1\r\n{rest}");
-        let expected = format!("GET /v1/contacts?filter[metadata-%3E%3E%22plan%22]=%3Cpro%3E HTTP/1.1\r\n{rest}");
-        assert_eq!(read(&[&given], 4096).await, expected);
-        assert_eq!(read(&[&given, &given], 4096).await, expected.repeat(2));
-        assert_eq!(read(&[&given], 50).await, expected, "what does not fit comes next");
-        let (begin, end) = given.split_at(40);
-        assert_eq!(read(&[begin, end], 4096).await, expected);
+    async fn addresses_are_escaped_one_request_after_the_other() {
+        check(GET, ESCAPED).await;
+        check(&GET.repeat(3), &ESCAPED.repeat(3)).await;
+        check(&format!("\r\n\r\n{GET}\r\n{GET}"), &format!("\r\n\r\n{ESCAPED}\r\n{ESCAPED}")).await;
+        check(&GET.replace('\r', ""), &ESCAPED.replace('\r', "")).await;
     }
 
     #[tokio::test]
-    async fn what_is_no_request_line_stays_as_it_is() {
-        for given in [
-            "{\"a\": \"<b>\"}",
-            "GET <b> HTTP/1.1\r\n",
-            "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
-            "POST /v1/sql HTTP/1.1\r\n\r\n<>",
-        ] {
-            assert_eq!(read(&[given], 4096).await, given);
+    async fn a_body_stays_as_it_is_whatever_it_looks_like() {
+        for body in [GET, "<>", "\r\n\r\n<>", "{\"a\": \"<b>\"}"] {
+            for name in ["Content-Length", "content-length", "CONTENT-LENGTH"] {
+                let post = format!("POST /v1/sql HTTP/1.1\r\nHost: a\r\n{name}: {}\r\n\r\n{body}", body.len());
+                check(&format!("{post}{GET}"), &format!("{post}{ESCAPED}")).await;
+            }
         }
-        let two = ["PRI * HTTP/2.0\r\n\r\n", "GET /<> HTTP/1.1\r\n"];
-        assert_eq!(read(&two, 4096).await, two.concat());
+        let empty = "POST /v1/x HTTP/1.1\r\nContent-Length: 0\r\n\r\n";
+        check(&format!("{empty}{GET}"), &format!("{empty}{ESCAPED}")).await;
+    }
+
+    #[tokio::test]
+    async fn what_is_not_plain_is_left_alone_from_there_on() {
+        for headers in [
+            "Transfer-Encoding: chunked",
+            "transfer-encoding: identity",
+            "Content-Length: 1\r\nContent-Length: 1",
+            "Content-Length: +1",
+            "Content-Length: 1, 1",
+            "Content-Length: 99999999999999999999",
+            "Content-Length : 1",
+            "Content-Length:\t1\r\n 2",
+            "Content-Length:                                                                  1",
+            "Upgrade: websocket",
+            "no header at all",
+        ] {
+            let given = format!("POST /v1/x HTTP/1.1\r\n{headers}\r\n\r\nx{GET}{GET}");
+            check(&given, &given).await;
+        }
+        for first in ["PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "CONNECT a:1 HTTP/1.1\r\n\r\n"] {
+            let given = format!("{first}{GET}");
+            check(&given, &given).await;
+        }
     }
 }
