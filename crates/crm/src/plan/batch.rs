@@ -109,7 +109,9 @@ pub fn plan<'a>(
     found.sort_by_key(|((wave, _), rows)| (*wave, rows[0].0));
     batch.groups = found
         .into_iter()
-        .map(|((_, columns), rows)| {
+        .map(|((_, columns), mut rows)| {
+            // In one order always, so that two batches never wait for each other crosswise.
+            rows.sort_by_cached_key(|(place, values)| (identity(dedup_on, &columns, values), *place));
             let can_meet = dedup_on.iter().all(|name| columns.iter().any(|(column, _)| column == name));
             Group { columns, can_meet, rows }
         })

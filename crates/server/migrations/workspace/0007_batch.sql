@@ -24,9 +24,12 @@ BEGIN
                      FROM jsonb_array_elements(batch) WITH ORDINALITY r;
       CONTINUE;
     EXCEPTION WHEN OTHERS THEN
-      NULL;
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
     END;
-    FOR entry IN SELECT r.value FROM jsonb_array_elements(batch) r LOOP
+    -- They come in an order in which batches don't wait for each other crosswise; it is kept if that has happened nonetheless.
+    -- Else the first that was sent comes first, and takes what another wants as well.
+    FOR entry IN SELECT r.value FROM jsonb_array_elements(batch) WITH ORDINALITY r
+                  ORDER BY CASE WHEN code <> '40P01' THEN (r.value ->> 0)::integer END, r.ordinality LOOP
       place := entry ->> 0;
       code := NULL; message := NULL; detail := NULL; hint := NULL; field := NULL; rule := NULL;
       BEGIN

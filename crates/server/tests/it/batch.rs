@@ -188,6 +188,23 @@ async fn five_hundred_at_once_and_no_more() {
 }
 
 #[tokio::test]
+async fn batches_that_meet_leave_each_contact_once() {
+    let agent = agent().await;
+    let rows = |shift: usize| -> Value {
+        (0..200).map(|n| json!({"email": format!("p{}@b.example", (n * 7 + shift * 31) % 200)})).collect()
+    };
+    let replies = futures_util::future::join_all((0..6).map(|shift| batch(&agent, rows(shift)))).await;
+    let mut created = 0;
+    for reply in replies {
+        let reply = reply.status(200);
+        assert_eq!(reply.at("/_meta/failed"), 0, "{}", reply.story());
+        created += reply.at("/_meta/created").as_u64().unwrap();
+    }
+    assert_eq!(created, 200);
+    assert_eq!(agent.sql("select count(*)::int as v from contacts").await.v(), 200);
+}
+
+#[tokio::test]
 async fn a_batch_with_a_key_is_done_once_whatever_is_in_it() {
     let agent = agent().await;
     let headers = [("idempotency-key", "import-1"), ("content-type", "application/json")];

@@ -147,6 +147,10 @@ async fn the_aliases_are_about_the_default_pipeline() {
     agent.patch("/v1/pipelines/renewals", json!({"is_default": true})).await.status(200);
     assert_eq!(order(&agent, path).await, "due:0");
     agent.delete(&format!("{path}/due")).await.status(200);
+    // By their ids as well.
+    let sales = agent.get("/v1/pipelines/sales").await.id();
+    agent.patch(&format!("/v1/pipelines/{sales}/stages/{}", made.id()), json!({"label": "L"})).await.status(200);
+    agent.get(&format!("/v1/pipelines/renewals/stages/{}", made.id())).await.fault(404, "not_found");
     agent.delete("/v1/pipelines/sales/stages/legal").await.status(200);
     for path in ["/v1/pipelines/none/stages", "/v1/pipelines/pl_00000000000000000000000000/stages"] {
         agent.get(path).await.fault(404, "not_found");
