@@ -224,11 +224,11 @@ impl Store {
         Ok(())
     }
 
-    /// How many databases are ready to be handed out.
+    /// How many databases are ready to be handed out, or will be in a moment. One that takes longer may be a crashed process's.
     async fn warm_databases(&self) -> Result<usize, Error> {
         let version = WORKSPACE_VERSION.to_string();
         let sql = "SELECT count(*) AS warm FROM databases WHERE state IN ('warm', 'making') AND version = $1::integer
-                   AND (state = 'warm' OR created_at > now() - interval '1 minute')";
+                   AND (state = 'warm' OR created_at > now() - interval '10 seconds')";
         self.control.query(sql, &[Some(&version)]).await?.get(0, "warm")
     }
 }
