@@ -4,14 +4,15 @@
 
 -- The word itself where something has it. Else what is nearest to it: with two letters swapped or one too many, which the indexes
 -- are quick to find; then what is like it in some rows, for what is common would take the indexes long; then what shares
--- most of its trigrams; then with a letter missing or another, where a gap may fit much. Where whole words are indexed, all words
--- one edit away are asked for at once.
+-- most of its trigrams; then with a letter missing or another, where a gap may fit much, and is too much for a short word.
 CREATE OR REPLACE FUNCTION kith.search_spelling(word text) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
   relation text; source text; is_known boolean; near text[]; spellings text[] := '{}';
   edits constant text := 'SELECT left($1, i) || substr($1, i + 2, 1) || substr($1, i + 1, 1) || substr($1, i + 3) AS edit
       FROM generate_series(0, length($1) - 2) i UNION SELECT left($1, i) || substr($1, i + 2) FROM generate_series(0, length($1) - 1) i';
+  all_edits constant text := 'SELECT DISTINCT left($1, i) || letter || rest AS edit FROM generate_series(0, length($1)) i,
+      string_to_table(''abcdefghijklmnopqrstuvwxyz'', NULL) letter, unnest(ARRAY[substr($1, i + 1), substr($1, i + 2)]) rest';
 BEGIN
   FOREACH relation IN ARRAY ARRAY['companies', 'deals', 'activities', 'contacts'] LOOP
     source := kith.search_source(relation);
@@ -28,31 +29,20 @@ BEGIN
     FOREACH relation IN ARRAY ARRAY['companies', 'deals', 'activities', 'contacts'] LOOP
       source := kith.search_source(relation);
       near := NULL;
-      IF step = 2 THEN
-        -- Numbers are seldom common.
-        IF word !~ '[0-9]' THEN
-          EXECUTE 'SELECT array_agg(x.word) FROM (SELECT r.words FROM ' || source || ' LIMIT 100) r, '
-               || CASE relation WHEN 'activities' THEN 'unnest(tsvector_to_array(r.words))' ELSE 'string_to_table(r.words, '' '')' END
-               || ' x(word) WHERE similarity(x.word, $1) >= 0.45'
-            INTO near USING word;
-        END IF;
-      ELSIF relation = 'activities' THEN
-        IF step = 1 THEN
-          EXECUTE 'WITH e AS MATERIALIZED (' || edits || ' UNION SELECT left($1, i) || letter || rest
-                     FROM generate_series(0, length($1)) i, string_to_table(''abcdefghijklmnopqrstuvwxyz'', NULL) letter,
-                          unnest(ARRAY[substr($1, i + 1), substr($1, i + 2)]) rest)
-                   SELECT array_agg(x.word) FROM (SELECT r.words FROM ' || source || ' WHERE r.words @@ (SELECT string_agg(edit, ''|'') FROM e)::tsquery LIMIT 20) r,
-                     unnest(tsvector_to_array(r.words)) x(word) WHERE x.word IN (SELECT edit FROM e)'
-            INTO near USING word;
-        END IF;
-      ELSIF step = 1 THEN
-        EXECUTE 'SELECT array_agg(e.edit) FROM (' || edits || ') e WHERE EXISTS (SELECT FROM ' || source || ' WHERE r.words LIKE ''% '' || e.edit || '' %'')'
+      IF step = 1 OR step = 4 AND relation = 'activities' AND length(word) BETWEEN 5 AND 9 THEN
+        EXECUTE 'SELECT array_agg(e.edit) FROM (' || CASE step WHEN 1 THEN edits ELSE all_edits END || ') e WHERE EXISTS (SELECT FROM ' || source
+             || CASE relation WHEN 'activities' THEN ' WHERE r.words @@ e.edit::tsquery)' ELSE ' WHERE r.words LIKE ''% '' || e.edit || '' %'')' END
           INTO near USING word;
-      ELSIF step = 3 AND length(word) >= 6 THEN
+      ELSIF step = 2 AND word !~ '[0-9]' THEN
+        EXECUTE 'SELECT array_agg(x.word) FROM (SELECT r.words FROM ' || source || ' LIMIT 100) r, '
+             || CASE relation WHEN 'activities' THEN 'unnest(tsvector_to_array(r.words))' ELSE 'string_to_table(r.words, '' '')' END
+             || ' x(word) WHERE similarity(x.word, $1) >= $2'
+          INTO near USING word, CASE WHEN length(word) <= 5 THEN 0.35 ELSE 0.45 END::real;
+      ELSIF step = 3 AND relation <> 'activities' AND length(word) >= 6 THEN
         EXECUTE 'SELECT array_agg(DISTINCT x.word) FROM (SELECT r.words FROM ' || source || ' WHERE $1 <% r.words LIMIT 100) r,
                    string_to_table(r.words, '' '') x(word) WHERE similarity(x.word, $1) >= 0.35'
           INTO near USING word;
-      ELSIF step = 4 AND length(word) <= 9 THEN
+      ELSIF step = 4 AND relation <> 'activities' AND length(word) BETWEEN 5 AND 9 THEN
         EXECUTE 'SELECT array_agg(DISTINCT x.word)
                    FROM (SELECT left($1, i) || ''_'' || substr($1, i + k) AS edit FROM generate_series(0, length($1)) i, generate_series(1, 2) k) e,
                         LATERAL (SELECT g.words FROM (SELECT r.words FROM ' || source || ' WHERE r.words LIKE ''% '' || replace(e.edit, ''_'', ''%'') || '' %'' LIMIT 50) g
