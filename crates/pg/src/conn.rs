@@ -144,6 +144,10 @@ pub struct Conn {
     busy: bool,
     /// The socket or the protocol is lost.
     broken: bool,
+    /// The end of a transaction brings the reset with it.
+    resets_at_end: bool,
+    /// A reset was sent, and its end has not been read.
+    resetting: bool,
     settings: Settings,
     statements: Statements,
 }
@@ -165,6 +169,12 @@ impl Conn {
         self.settings.are_altered()
     }
 
+    /// Lets the reset go out together with the end of the next transaction, so that the server has no need to wait for it;
+    /// [`Conn::reset`] then waits for its end only, and must be the next that is done.
+    pub fn reset_at_end(&mut self) {
+        self.resets_at_end = true;
+    }
+
     /// False once the connection is lost. Also looks, without waiting, whether the server closed it while it was
     /// idle.
     pub fn is_alive(&mut self) -> bool {
@@ -178,7 +188,7 @@ impl Conn {
 
     /// To be called before the first byte of a request is written.
     fn begin_request(&mut self) -> Result<(), Error> {
-        if self.is_clean() {
+        if self.is_clean() && !self.resetting {
             self.busy = true;
             return Ok(());
         }

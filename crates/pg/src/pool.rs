@@ -142,6 +142,9 @@ impl Pool {
             place.opened = Instant::now();
             place.conn = Some(conn);
         }
+        if let (Lane::Sql, Some(conn)) = (key.lane, place.conn.as_mut()) {
+            conn.reset_at_end();
+        }
         Ok(Lease { place: Some(place), watches: Vec::new(), discarded: false })
     }
 

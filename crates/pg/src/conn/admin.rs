@@ -60,10 +60,21 @@ impl Conn {
             return Err(Error::Protocol("a reset in the middle of a request".into()));
         }
         self.busy = true;
-        self.settle().await?;
+        if !self.resetting {
+            self.settle().await?;
+            self.send_reset()?;
+        }
         self.statements.clear();
-        self.simple(RESET).await?;
+        let failure = self.until_ready().await?;
+        (self.resetting, self.resets_at_end) = (false, false);
         self.end_request();
+        failure.map_or(Ok(()), |error| Err(Error::Server(error)))
+    }
+
+    /// Puts the reset behind what is to be sent.
+    pub(super) fn send_reset(&mut self) -> Result<(), Error> {
+        write(self.wire.outbox(), |outbox| frontend::query(RESET, outbox))?;
+        self.resetting = true;
         Ok(())
     }
 

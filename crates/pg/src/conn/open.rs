@@ -28,6 +28,8 @@ impl Conn {
             status: 0,
             busy: true,
             broken: false,
+            resets_at_end: false,
+            resetting: false,
             settings: Settings::default(),
             statements: Statements::default(),
         };

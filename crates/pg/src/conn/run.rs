@@ -208,7 +208,8 @@ impl Conn {
 
     /// Ends a transaction that should not be open any more.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
-        if self.status != b'I' {
+        // A reset that is under way would take the ROLLBACK's place.
+        if self.status != b'I' && !self.resetting {
             self.simple("ROLLBACK").await?;
         }
         match self.status {

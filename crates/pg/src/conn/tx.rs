@@ -245,6 +245,9 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         write(outbox, |outbox| frontend::parse("", how, [], outbox))?;
         bind_and_execute::<&str>(outbox, "", &[], 0)?;
         frontend::sync(outbox);
+        if self.conn.resets_at_end {
+            self.conn.send_reset()?;
+        }
         let mut failure = None;
         let mut tag = String::new();
         loop {

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use pg::Conn;
 use pg::conn::{Begin, Frame, Login};
 use pg::types::TypeCache;
+use pg::{Conn, Error};
 
 use crate::support::{one, server, until};
 use crate::{CAPS, act, code, raw, run, run_with, tenant};
@@ -104,4 +104,26 @@ async fn a_verifier_lets_its_password_in_and_no_other() {
         assert!(Conn::open(&target, &login("a fine password")).await.unwrap().is_clean());
         assert_eq!(code(Conn::open(&target, &login("another")).await), "28P01");
     }
+}
+
+#[tokio::test]
+async fn a_reset_may_go_out_with_the_end_of_a_transaction() {
+    let (_tenant, mut conn) = tenant().await;
+    for (sql, ends_well) in
+        [("select set_config('a.b', 'left', false)", true), ("select 1/0", false), ("select 1", true)]
+    {
+        conn.reset_at_end();
+        assert_eq!(raw(&mut conn, Begin::ReadWrite(&[]), sql).await.is_ok(), ends_well);
+        assert!(conn.is_clean());
+        // Until its end is read, nothing else is done.
+        let early = run(&mut conn, Frame::Implicit, &["select 1"]).await;
+        assert!(matches!(early, Err(Error::Protocol(_))), "{early:?}");
+        conn.reset().await.unwrap();
+        assert_eq!(one(&mut conn, "select coalesce(current_setting('a.b', true), '')").await, "");
+    }
+    // One that ends without a frame is reset by itself.
+    conn.reset_at_end();
+    raw(&mut conn, Begin::Bare, "vacuum t").await.unwrap();
+    conn.reset().await.unwrap();
+    assert_eq!(one(&mut conn, "select count(*) from t").await, "3");
 }
