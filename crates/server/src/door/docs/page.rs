@@ -107,7 +107,7 @@ pub fn docs(base: &str) -> String {
                 section id="errors" {
                     (heading("errors", "Errors"))
                     p { "An error is " code { "{\"error\", \"message\", \"hint\"?, \"request_id\", \"docs_url\"}" }
-                        " with a status that fits. " code { "docs_url" } " leads to its entry among the " a href="/docs/errors" { "error codes" } "." }
+                        " with a status that fits; with a Relm key the same stands under " code { "error" } ", its code as " code { "code" } ". " code { "docs_url" } " leads to its entry among the " a href="/docs/errors" { "error codes" } "." }
                     (error_table())
                 }
             }
@@ -122,7 +122,7 @@ pub fn errors(base: &str) -> String {
         main.narrow {
             p.eyebrow { a href="/docs" { "Documentation" } }
             h1 { "Error codes" }
-            p.lead { "What " code { "error" } " may say in an answer, what it means, and what to do about it." }
+            p.lead { "What " code { "error" } " may say in an answer (with a Relm key " code { "error.code" } "), what it means, and what to do about it." }
             @for code in CODES {
                 section.error id=(code.code) {
                     h2 {
