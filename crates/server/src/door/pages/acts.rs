@@ -30,7 +30,8 @@ const ACTS: &[Act] = &[
         path: "/claim/{workspace_id}",
         title: "Claim this workspace",
         lead: "An agent has made it without an account. Claimed, it is yours and stays: the agent's first key ends, you get a \
-               live one to hand on, and the data is kept as it is.",
+               live one to hand on, and the data is kept as it is. Claim only what an agent of yours has made: whatever else was \
+               set up there is kept too.",
         post: "/v1/claim/",
         button: "Claim the workspace",
         done: "The workspace is yours.",
