@@ -92,7 +92,12 @@ BEGIN
     relation := (SELECT b.name FROM kith_guard.builtin b WHERE b.subject = NEW.object_type);
     EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON public.%I (kith.%I(custom, %L), created_at, id)', 'kith_' || NEW.id, relation,
       CASE NEW.type WHEN 'number' THEN 'custom_number' WHEN 'date' THEN 'custom_date' WHEN 'bool' THEN 'custom_bool' ELSE 'custom_text' END, NEW.key);
-    EXECUTE format('ANALYZE public.%I', relation);
+    -- It looks at the other indexes' expressions too, which may be the workspace's own and fail.
+    BEGIN
+      EXECUTE format('ANALYZE public.%I', relation);
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
   END IF;
   RETURN NULL;
 END $$;

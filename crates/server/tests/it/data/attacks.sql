@@ -719,3 +719,36 @@ prepare transaction 'x';
 savepoint a;
 -- write as a viewer inside of its frame | viewer | 25006 42501
 begin read only; select 1; insert into contacts (email) values ('vf@x.y');
+-- == triggers and functions that keep pipelines, custom fields and associations
+-- the trigger functions on a table of one's own | sql | 42501
+create table own_stages (id text, key text, pipeline text, position int, deleted_at timestamptz); create trigger t before insert on own_stages for each row execute function kith.place_stage();
+-- the renumbering on a table of one's own | sql | 42501
+create table own_order (id text); create trigger t after delete on own_order for each statement execute function kith.order_stages();
+-- the index maker on a table of one's own | sql | 42501
+create table own_fields (id text, object_type text, key text, type text, deleted_at timestamptz); create trigger t after insert on own_fields for each row execute function kith.index_field();
+-- the linker on a table of one's own | sql | 42501
+create table own_edges (from_type text, to_type text); create trigger t after insert on own_edges for each row execute function kith.link();
+-- the triggers of pipelines dropped | sql | 42501
+drop trigger kith_order_update on pipeline_stages;
+-- the triggers of custom fields disabled | sql | 42501
+alter table custom_fields disable trigger kith_index;
+-- a key that would break out of its index's definition | sql | 23514
+insert into custom_fields (object_type, key, type) values ('contact', 'x''); drop table contacts; --', 'text');
+-- an id that would break out of its index's name | sql | ok
+insert into custom_fields (id, object_type, key, type) values ('"; drop table contacts; --', 'contact', 'odd_id', 'text'); delete from custom_fields where key = 'odd_id';
+-- check: select not exists (select from pg_indexes where indexname like '%drop table%')
+-- a type that would break out of its trigger's definition | sql | ok
+create table "o'dd ""things""" (id int primary key); insert into associations (from_type, from_id, to_type, to_id) values ('o''dd "things"', '1', 'o''dd "things"', '1'); insert into "o'dd ""things""" values (1); delete from "o'dd ""things""";
+-- check: select not exists (select from associations where from_type = 'o''dd "things"')
+-- a batch by a viewer | viewer | ok
+select * from kith.write_each(array['insert into contacts (email) select ''wv@x.y'' returning id, true as created'], '[[[0]]]');
+-- check: select not exists (select from contacts where email = 'wv@x.y')
+-- a batch that claims another actor | sql | ok
+select * from kith.write_each(array['insert into contacts (email) select ''we@x.y'' from kith.begin_request(''x'', ''api_key:ak_FORGED'', null) returning id, true as created'], '[[[0]]]');
+-- check: select not exists (select from contacts where email = 'we@x.y')
+-- the word for unknown stages harms nobody else | sql | ok
+select set_config('kith.unknown_stage', 'refuse', false);
+-- check: select coalesce(current_setting('kith.unknown_stage', true), '') <> 'refuse'
+-- a stage that deals are in, removed in a DO block | sql | ok
+insert into deals (name, stage) values ('held', 'won'); do $$ begin delete from pipeline_stages where key = 'won'; exception when others then raise notice '%', sqlerrm; end $$;
+-- check: select exists (select from pipeline_stages where key = 'won' and deleted_at is null)
