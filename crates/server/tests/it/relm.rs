@@ -5,6 +5,7 @@ use kith::serve::Door;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use crate::belongings::owned;
 use crate::support::{Reply, both, door, relm};
 
 const VERSION: &str = "2026-07-02";
@@ -374,4 +375,32 @@ async fn the_doors_own_refusals_are_relms_too() {
     // People's paths answer in one shape.
     let people = relm.get("/v1/keys").await.status(401);
     assert_eq!((people.at("/error"), people.header("relm-version")), (json!("unauthorized"), String::new()));
+}
+
+#[tokio::test]
+async fn a_viewers_key_reads_and_is_told_so_in_relms_words() {
+    let (owner, live) = owned().await;
+    let wanted = json!({"dialect": "relm", "mode": "live", "role": "viewer"});
+    let made = owner.post(&format!("/v1/keys?ws={}", owner.workspace_id), wanted).await.status(201);
+    let viewer = live.clone().with_key(made.text("/data/api_key"), owner.workspace_id.clone());
+    let id = live.post("/v1/deals", json!({"name": "T"})).await.status(201).id().replacen("d_", "deal_", 1);
+    assert_eq!(viewer.get("/v1/deals?title=T").await.status(200).column("id"), [json!(id)]);
+    let path = format!("/v1/deals/{id}");
+    in_version(viewer.post("/v1/deals", json!({"title": "U"})).await).fault(403, "forbidden");
+    in_version(viewer.patch(&path, json!({"title": "U"})).await).fault(403, "forbidden");
+    in_version(viewer.delete(&path).await).fault(403, "forbidden");
+    in_version(viewer.post("/v1/contacts/batch", json!({"contacts": [{}]})).await).fault(403, "forbidden");
+    assert_eq!(viewer.sql("delete from deals").await.fault(403, "sql_error").at("/error/sqlstate"), "25006");
+    assert_eq!(viewer.sql("select name from deals").await.status(200).at("/rows/0/name"), "T");
+}
+
+#[tokio::test]
+async fn the_parameters_of_a_saved_list_take_either_id() {
+    let relm = relm().await;
+    let company = relm.post("/v1/companies", json!({"name": "Acme"})).await.status(201).text("/id");
+    let contact = relm.post("/v1/contacts", json!({"company_id": company})).await.status(201).text("/id");
+    relm.post("/v1/contacts", json!({})).await.status(201);
+    let body = json!({"name": "Of Acme", "target_table": "contacts", "filter_predicate": "company_id = $1", "filter_params": [company]});
+    let list = relm.post("/v1/lists", body).await.status(201).text("/id");
+    assert_eq!(relm.get(&format!("/v1/lists/{list}/rows")).await.status(200).column("id"), [json!(contact)]);
 }
