@@ -1,7 +1,7 @@
 //! Filters settled: which column each one means, and whether its operator fits that column's type.
 
 use crate::model::catalog::{Column, CustomKind, Table};
-use crate::model::fault::{Fault, Instead};
+use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
 use crate::model::value::TypeKind;
 
@@ -44,8 +44,13 @@ pub fn plan<'a>(table: &'a Table, filters: &[Filter], own: &[&str]) -> Result<Ve
 fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Condition<'a>, Fault> {
     let found = filter.readings.iter().find_map(|reading| Some((operand(table, &reading.subject)?, reading)));
     let Some((operand, reading)) = found else {
-        let columns = table.columns.iter().map(|column| column.name.as_str());
-        return Err(Fault::unknown_parameter(&filter.parameter, columns.chain(own.iter().copied())));
+        let known = table.columns.iter().map(|column| column.name.as_str()).chain(own.iter().copied());
+        let name = match filter.readings.first().map(|reading| &reading.subject) {
+            Some(Subject::Column(column) | Subject::Key { column, .. }) => column,
+            Some(Subject::Mail(_)) | None => &filter.parameter,
+        };
+        let nearest = nearest(name, known);
+        return Err(Fault::Unknown { what: "parameter", name: filter.parameter.clone(), nearest });
     };
     check(&operand, reading, &filter.parameter)?;
     Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values: reading.values.clone() })

@@ -110,6 +110,8 @@ async fn what_makes_no_sense_is_refused_in_relms_words() {
     ] {
         relm.get(&format!("/v1/deals?{query}")).await.fault(400, "invalid_request").says(part);
     }
+    relm.sql("alter table deals add column score int").await.status(200);
+    relm.get("/v1/deals?filter[scor][gte]=1").await.fault(400, "invalid_request").says("Did you mean \"score\"?");
     relm.get("/v1/emails?filter[to_addrs]=a@b.example")
         .await
         .fault(400, "invalid_request")
