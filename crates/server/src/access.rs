@@ -11,8 +11,8 @@ use crm::model::who::Who;
 
 use crate::clock::Clock;
 use crate::keys;
-use crate::plans::{Subscriptions, Terms};
 use crate::limits::Window;
+use crate::plans::{Subscriptions, Terms};
 use crate::store::control::Access;
 use crate::store::fault::of_connection;
 use crate::store::migrate::WORKSPACE_VERSION;

@@ -175,7 +175,9 @@ async fn conflict(
         (Plan::Update(update), Ask::Update { values, .. }) => {
             (Attempt { name: Some(&update.name), within: None, values: update.set_values() }, values)
         }
-        (Plan::Restore(restore), _) => (Attempt { name: Some(&restore.name), within: None, values: Vec::new() }, &nothing),
+        (Plan::Restore(restore), _) => {
+            (Attempt { name: Some(&restore.name), within: None, values: Vec::new() }, &nothing)
+        }
         _ => return Ok(None),
     };
     let run = async |context: Option<&Sql>, statement: Sql| {

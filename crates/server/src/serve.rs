@@ -219,7 +219,8 @@ async fn accept(
                 router.clone().oneshot(request.map(axum::body::Body::new))
             },
         ));
-        let connection = server.serve_connection_with_upgrades(TokioIo::new(Forgiving::new(stream)), service).into_owned();
+        let connection =
+            server.serve_connection_with_upgrades(TokioIo::new(Forgiving::new(stream)), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {

@@ -74,7 +74,9 @@ async fn a_key_of_several_columns_collides_in_a_patch_of_one_of_them() {
 async fn nulls_that_are_not_distinct_collide() {
     let agent = agent().await;
     agent
-        .sql("create table edges (id int primary key, a text, b text, constraint once unique nulls not distinct (a, b))")
+        .sql(
+            "create table edges (id int primary key, a text, b text, constraint once unique nulls not distinct (a, b))",
+        )
         .await
         .status(200);
     agent.post("/v1/edges", json!({"id": 1, "a": "x"})).await.status(201);
