@@ -22,7 +22,7 @@ BEGIN
       RETURN word;
     END IF;
   END LOOP;
-  IF length(word) NOT BETWEEN 4 AND 12 OR word !~ '[a-z]' THEN
+  IF length(word) NOT BETWEEN 4 AND 40 OR word !~ '[a-z]' THEN
     RETURN NULL;
   END IF;
   FOR step IN 1..4 LOOP

@@ -68,6 +68,15 @@ async fn a_pipeline_goes_unless_it_is_the_default_or_deals_are_in_it() {
     assert_eq!(order(&agent, "/v1/pipelines/renewals/stages").await, "");
     agent.post(&format!("/v1/deals/{}/restore", deal.id()), json!({})).await.fault(422, "validation_failed");
 
+    // A new default takes its place at once; there is never more than one.
+    let body = json!({"key": "first", "label": "First", "is_default": true, "position": 0});
+    agent.post("/v1/pipelines", body).await.status(201);
+    assert_eq!(agent.get("/v1/pipelines?is_default=true").await.column("key"), ["first"]);
+    agent.post("/v1/deals", json!({"name": "D"})).await.fault(422, "validation_failed").says("has no stages");
+    agent.patch("/v1/pipelines/sales", json!({"is_default": true})).await.status(200);
+    assert_eq!(agent.get("/v1/pipelines?is_default=true").await.column("key"), ["sales"]);
+    agent.delete("/v1/pipelines/first").await.status(200);
+
     // The default moves, and the former one may go.
     agent.patch("/v1/pipelines/renewals", json!({"is_default": true})).await.status(200);
     assert_eq!(agent.get("/v1/pipelines").await.column("is_default"), [json!(false), json!(true)]);

@@ -30,7 +30,7 @@ async fn zoo(agent: &Agent) {
     agent
         .post(
             "/v1/activities",
-            json!({"type": "note", "subject": "Stripes", "body": "A zebra called about onboarding."}),
+            json!({"type": "note", "subject": "Stripes", "body": "A zebra called about onboarding and incomprehensibilities."}),
         )
         .await
         .status(201);
@@ -52,6 +52,9 @@ async fn all_four_tables_are_searched_and_no_other() {
         ("zebar rolout", "deal"),
         ("crossing zebra", "company"),
         ("onbaording", "activity"),
+        ("lovelase", "contact"),
+        ("zofie@zoo.exmaple", "contact"),
+        ("incomprehensiblities", "activity"),
         ("stripes", "activity"),
         ("zofie@zoo.example", "contact"),
     ] {
