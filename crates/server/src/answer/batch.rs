@@ -1,16 +1,18 @@
 //! A batch: planned row by row, written by few statements, and every row's fate told.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use crm::model::answer::Answer;
+use crm::model::ask::{Ask, UnknownStage};
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
-use crm::plan;
 use crm::plan::batch::{self, Batch, Fate};
+use crm::plan::{self, Plan, record};
 use crm::sql;
 use serde_json::{Map, Value};
 
-use crate::answer::{Caller, access, broken, context, unsettled};
+use crate::answer::{Caller, access, broken, conflict, context, unsettled};
 use crate::store::Store;
 use crate::store::catalogs::Known;
 use crate::store::fault::{Refusal, of_row};
@@ -35,7 +37,7 @@ pub async fn write(
             catalog.table(table).and_then(plan::writable).and_then(|table| batch::plan(table, rows, dedup_on));
         match planned {
             Ok(batch) if not_before.is_some() || !batch::may_be_by_an_old_catalog(&batch) => {
-                match run(store, session, caller, &known, &batch).await {
+                match run(store, session, caller, &known, &batch, rows).await {
                     Err(Trouble::CatalogIsOld(fault)) if broken(session) => return Err(fault),
                     Err(Trouble::CatalogIsOld(_)) => {}
                     Err(Trouble::Fault(fault)) => return Err(fault),
@@ -56,8 +58,9 @@ async fn run(
     store: &Store,
     session: &mut Session,
     caller: Caller<'_>,
-    known: &Known,
+    known: &Arc<Known>,
     batch: &Batch<'_>,
+    rows: &[Result<Map<String, Value>, Fault>],
 ) -> Result<Answer, Trouble> {
     let mut run = async |context: Option<&sql::Sql>, statement: sql::Sql| {
         let (place, access) = (caller.place, access(caller.who));
@@ -66,7 +69,7 @@ async fn run(
     };
     let context = context(store, caller);
     let told = run(Some(&context), sql::batch::write(batch)).await?;
-    let fates: Vec<(usize, Fate)> = (0..told.len()).filter_map(|row| fate(&told, row)).collect();
+    let mut fates: Vec<(usize, Fate)> = (0..told.len()).filter_map(|row| fate(&told, row)).collect();
     let ids: Vec<String> = fates
         .iter()
         .filter_map(|(_, fate)| match fate {
@@ -75,7 +78,38 @@ async fn run(
         })
         .collect();
     let shown = run(None, sql::batch::show(batch, &ids)).await?;
+    for (place, fate) in fates.iter_mut().filter(|(_, fate)| is_conflict(fate)).take(CONFLICTS) {
+        if let (Fate::Refused(fault), Some(Ok(values))) = (fate, rows.get(*place)) {
+            tell_conflict(store, caller, known, batch, values, fault).await;
+        }
+    }
     batch.answer(fates, shown).map_err(Trouble::Fault)
+}
+
+/// Conflicts of a batch whose other side is looked for: each takes a few round trips.
+const CONFLICTS: usize = 50;
+
+fn is_conflict(fate: &Fate) -> bool {
+    matches!(fate, Fate::Refused(Fault::Conflict { .. }))
+}
+
+/// Finds who has the key that a row wants as well, and puts the refusal into the feed, as for a record by itself.
+async fn tell_conflict(
+    store: &Store,
+    caller: Caller<'_>,
+    known: &Arc<Known>,
+    batch: &Batch<'_>,
+    values: &Map<String, Value>,
+    fault: &mut Fault,
+) {
+    let Fault::Conflict { constraint, existing_id, .. } = fault else { return };
+    let Ok(create) = record::create(batch.table, values, UnknownStage::Add) else { return };
+    let table = batch.table.name.clone();
+    let ask = Ask::Create { table, values: values.clone(), unknown_stage: UnknownStage::Add };
+    match conflict(store, caller, known, &Plan::Create(create), &ask, constraint).await {
+        Ok(found) => *existing_id = found,
+        Err(fault) => tracing::warn!(?fault, "a conflict could not be recorded"),
+    }
 }
 
 /// What the database says of a row, and which one it is.

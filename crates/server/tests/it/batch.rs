@@ -139,6 +139,11 @@ async fn good_rows_are_kept_when_others_fail() {
         }
     }
     assert_eq!(counts(&reply), [3, 0, 14].map(|count| json!(count)));
+    // Who has the code that another wants is told, here and in the feed.
+    assert_eq!(reply.at("/data/10/error/existing_id"), reply.at("/data/9/contact/id"));
+    let entry = agent.get("/v1/activity?verb=conflict").await.status(200);
+    assert_eq!(entry.column("subject_id"), [reply.at("/data/9/contact/id")], "{}", entry.story());
+    assert_eq!(entry.at("/data/0/custom/request_id"), reply.header("x-request-id"));
     let kept = agent.sql("select email as v from contacts order by created_at, email").await.column("v");
     assert_eq!(kept, ["0@b.example", "15@b.example", "9@b.example"]);
 }
