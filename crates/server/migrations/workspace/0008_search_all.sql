@@ -26,6 +26,8 @@ BEGIN
     RETURN NULL;
   END IF;
   FOR step IN 1..4 LOOP
+    -- The first rows that come, and no index of all of them.
+    PERFORM set_config('enable_seqscan', CASE step WHEN 2 THEN 'on' ELSE 'off' END, true);
     FOREACH relation IN ARRAY ARRAY['companies', 'deals', 'activities', 'contacts'] LOOP
       source := kith.search_source(relation);
       near := NULL;
