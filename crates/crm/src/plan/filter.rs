@@ -18,6 +18,18 @@ pub struct Condition<'a> {
     pub values: Vec<String>,
 }
 
+impl Condition<'_> {
+    /// What it means, the same for conditions that mean the same.
+    pub fn identity(&self) -> String {
+        let operand = match &self.operand {
+            Operand::Column(column) => format!("column {}", column.name),
+            Operand::Key { column, key, .. } => format!("key {} {key}", column.name),
+            Operand::Mail(relation) => format!("mail {relation:?}"),
+        };
+        format!("{operand}\n{:?}\n{}", self.op, self.values.join("\n"))
+    }
+}
+
 /// The left side of a condition.
 #[derive(Debug)]
 pub enum Operand<'a> {

@@ -75,10 +75,10 @@ impl OrderKey<'_> {
 pub fn plan<'a>(table: &'a Table, filters: &[Filter], deleted: Deleted, page: &PageAsk) -> Result<List<'a>, Fault> {
     let conditions = filter::plan(table, filters, OWN_PARAMETERS)?;
     let order = sorting(table)?;
-    let said = conditions
-        .iter()
-        .flat_map(|it| [it.parameter.as_str()].into_iter().chain(it.values.iter().map(String::as_str)));
-    let scope = scope([table.name.as_str(), deleted_name(deleted)].into_iter().chain(said));
+    // In whatever order and by whichever spelling they are said.
+    let mut said: Vec<String> = conditions.iter().map(Condition::identity).collect();
+    said.sort_unstable();
+    let scope = scope([table.name.as_str(), deleted_name(deleted)].into_iter().chain(said.iter().map(String::as_str)));
     let cursor = match &page.cursor {
         Some(text) => Some(Cursor::decode(text, scope, order.keys.len())?.keys),
         None => None,

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crm::model::answer::Answer;
 use crm::model::catalog::{Catalog, Table};
+use crm::model::entity::by_table;
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::model::rows::Rows;
@@ -113,7 +114,8 @@ pub async fn remove_member(
         return Err(Fault::NotFound { table: "the list's members".into(), id: id.to_owned() });
     };
     let text = |name| String::from_utf8_lossy(rows.named(0, name).unwrap_or(b"null")).into_owned();
-    Ok(Answer::Deleted { entity: None, id: text("id"), deleted_at: text("deleted_at"), note: None })
+    let entity = by_table("list_members");
+    Ok(Answer::Deleted { entity, id: text("id"), deleted_at: text("deleted_at"), note: None })
 }
 
 async fn find_static(

@@ -121,10 +121,17 @@ pub struct Visit<'a> {
 impl Visit<'_> {
     async fn serve(&mut self, head: &Parts, body: &mut Body) -> Result<Served, Fault> {
         let path = head.uri.path();
-        let Some(below) = path.strip_prefix("/v1/") else {
-            return Err(Fault::NoSuchPath { path: path.to_owned() });
+        let below = path.strip_prefix("/v1/").ok_or_else(|| Fault::NoSuchPath { path: path.to_owned() });
+        let segments = match below.and_then(parse_path) {
+            Ok(segments) => segments,
+            Err(fault) => {
+                // What leads nowhere is said in the words of who asks, too.
+                if let Some(key) = bearer(&head.headers)?.filter(|token| dialect::of_key(token).is_some()) {
+                    self.identify(key).await?;
+                }
+                return Err(fault);
+            }
         };
-        let segments = parse_path(below)?;
         if people::is_here(&segments) {
             let served = people::serve(self, head, body, segments).await.map(Served::Done);
             // People's paths answer in one shape, whatever key is shown there.

@@ -2,6 +2,7 @@
 
 use pg::{Error, ServerError};
 
+use crm::model::entity::{ENTITIES, Entity, FieldKind};
 use crm::model::fault::{Fault, SqlFault};
 use crm::sql::Label;
 use crm::sql::unchanged::CHANGED;
@@ -27,7 +28,10 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
         Error::Server(error) => error,
         other => return Trouble::Fault(of_connection(other)),
     };
-    let field = || error.column.clone().or_else(|| key_column(&error).map(str::to_owned));
+    let field = || {
+        let named = || key_column(&error).or_else(|| checked_column(&error));
+        error.column.clone().or_else(|| named().map(str::to_owned))
+    };
     let message = || sentence(&error);
     Trouble::Fault(match error.code.as_str() {
         "23505" => {
@@ -50,6 +54,9 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
             hint: error.hint.clone(),
             field: field(),
         },
+        "23514" if let Some(message) = choices(&error) => {
+            Fault::ValidationFailed { message, hint: error.hint.clone(), field: field() }
+        }
         "23502" | "23503" | "23514" | "23P01" | "P0001" | "44000" => {
             Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() }
         }
@@ -164,6 +171,27 @@ fn unavailable(message: &str, cause: impl std::fmt::Display) -> Fault {
 fn key_column(error: &ServerError) -> Option<&str> {
     let (column, _) = error.detail.as_deref()?.strip_prefix("Key (")?.split_once(")=")?;
     Some(column).filter(|column| column.chars().all(|it| it.is_alphanumeric() || it == '_'))
+}
+
+/// The column of a check that is named as PostgreSQL names them, `{table}_{column}_check`.
+fn checked_column(error: &ServerError) -> Option<&str> {
+    let name = error.constraint.as_deref().filter(|_| error.code == "23514")?;
+    let table = error.table.as_deref().or_else(|| {
+        let is_its = |entity: &&Entity| name.strip_prefix(entity.table).is_some_and(|rest| rest.starts_with('_'));
+        ENTITIES.iter().filter(is_its).map(|entity| entity.table).max_by_key(|table| table.len())
+    })?;
+    name.strip_prefix(table)?.strip_prefix('_')?.strip_suffix("_check")
+}
+
+/// What a column of a built-in table may be, where there are a few choices and the value was none of them.
+fn choices(error: &ServerError) -> Option<String> {
+    let column = checked_column(error)?;
+    let name = error.constraint.as_deref()?;
+    let entity = ENTITIES.iter().find(|entity| name == format!("{}_{column}_check", entity.table))?;
+    match entity.fields.iter().find(|field| field.name == column)?.kind {
+        FieldKind::OneOf(names) => Some(format!("\"{column}\" must be one of {}.", names.join(", "))),
+        _ => None,
+    }
 }
 
 /// Message and detail as one text, without a detail that quotes the whole row.
