@@ -66,8 +66,22 @@ pub struct Statement<'a> {
     pub params: &'a [Option<Cow<'a, str>>],
     /// The form of its cells.
     pub format: Format,
-    /// True where nobody wants its rows.
-    pub discard: bool,
+    /// What is wanted of its rows.
+    pub want: Want,
+}
+
+/// What is wanted of a statement's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Want {
+    /// Nothing.
+    Nothing,
+    /// As many as the caps leave.
+    Rows,
+    /// All of them, up to so many bytes: with more the request fails, and what could still be taken back is.
+    Whole {
+        /// Bytes of cells.
+        max_bytes: usize,
+    },
 }
 
 /// Limits of one statement's result.

@@ -4,7 +4,7 @@
 
 mod support;
 
-use pg::conn::{Begin, Caps, Format, Frame, Statement};
+use pg::conn::{Begin, Caps, Format, Frame, Statement, Want};
 use pg::types::TypeCache;
 use pg::{Conn, Error};
 use support::server;
@@ -34,7 +34,7 @@ async fn an_answer_takes_no_more_than_its_caps() {
     let before = peak();
 
     let huge = "select 1, repeat('x', 200000000), repeat('y', 5000000)";
-    let statement = Statement { sql: huge, params: &[], format: Format::Json, discard: false };
+    let statement = Statement { sql: huge, params: &[], format: Format::Json, want: Want::Rows };
     let run = conn.run(Frame::ReadOnly, &[statement], &TypeCache::default(), CAPS).await;
     assert!(matches!(run, Err(Error::ValueTooLarge { .. })));
     assert!(matches!(execute(&mut conn, huge).await, Err(Error::ValueTooLarge { .. })));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use pg::conn::{Caps, Format, Frame, Login, Statement};
+use pg::conn::{Caps, Format, Frame, Login, Statement, Want};
 use pg::types::TypeCache;
 use pg::{Conn, Error, Host, Target, Tls};
 use rustls::ServerConfig;
@@ -186,7 +186,7 @@ async fn replies_that_make_no_sense_break_the_connection_and_nothing_else() {
     ] {
         let port = server(b'N', replies).await;
         let mut conn = open("localhost", port, Tls::Off).await.unwrap();
-        let statement = Statement { sql: "select v", params: &[], format: Format::Json, discard: false };
+        let statement = Statement { sql: "select v", params: &[], format: Format::Json, want: Want::Rows };
         let caps = Caps { max_rows: 10, max_bytes: 1000, max_value_bytes: 100 };
         let types = TypeCache::default();
         let (statements, short) = ([statement], Duration::from_millis(300));

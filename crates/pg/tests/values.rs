@@ -5,7 +5,7 @@ mod support;
 use std::borrow::Cow;
 
 use pg::Conn;
-use pg::conn::{Begin, Caps, Format, Frame, Login, Outcome, Statement};
+use pg::conn::{Begin, Caps, Format, Frame, Login, Outcome, Statement, Want};
 use pg::types::TypeCache;
 use support::{PASSWORD, server};
 
@@ -59,7 +59,7 @@ fn compact(json: &[u8]) -> String {
 }
 
 fn statement(sql: &str) -> Statement<'_> {
-    Statement { sql, params: &[], format: Format::Json, discard: false }
+    Statement { sql, params: &[], format: Format::Json, want: Want::Rows }
 }
 
 async fn run(conn: &mut Conn, types: &TypeCache, sql: &str) -> Outcome {

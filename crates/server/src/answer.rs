@@ -48,7 +48,7 @@ pub async fn answer(store: &Store, session: &mut Session, caller: Caller<'_>, as
             saved::add_members(store, session, caller, list_id, ids, *several).await
         }
         Ask::Batch { table, rows, dedup_on } => batch::write(store, session, caller, table, rows, dedup_on).await,
-        Ask::SearchAll { words, limit } => search::all(store, session, caller, words, *limit).await,
+        Ask::SearchAll { words, page } => search::all(store, session, caller, words, page).await,
         Ask::RemoveMember { list_id, id } => saved::remove_member(store, session, caller, list_id, id).await,
         Ask::List { .. }
         | Ask::Find { .. }

@@ -57,12 +57,12 @@ pub fn read(call: &Call<'_>, words: &Words) -> Result<Ask, Fault> {
         Route::Tables => call.only_parameters(&[]).map(|()| Ask::Tables),
         Route::Schema => call.only_parameters(&[]).map(|()| Ask::Schema),
         Route::SearchAll => {
-            let (words, limit) = search(call)?;
-            Ok(Ask::SearchAll { words, limit })
+            let (words, page) = search(call)?;
+            Ok(Ask::SearchAll { words, page })
         }
         Route::Search(table) => {
-            let (words, limit) = search(call)?;
-            Ok(Ask::Search { table: table.into(), words, limit })
+            let (words, page) = search(call)?;
+            Ok(Ask::Search { table: table.into(), words, page })
         }
         Route::List(table) => list(call, table, words),
         Route::Find(table, id) => find(call, table, stored_id(id).into(), words),
@@ -154,9 +154,9 @@ fn delete(call: &Call<'_>, table: &str, id: RecordName) -> Result<Ask, Fault> {
     Ok(Ask::Delete { table: table.into(), id, hard: flag(call, "hard")? })
 }
 
-fn search(call: &Call<'_>) -> Result<(String, usize), Fault> {
-    call.only_parameters(&["q", "limit"])?;
-    Ok((call.parameter("q").unwrap_or_default().to_owned(), parse_limit(call.parameter("limit"))?))
+fn search(call: &Call<'_>) -> Result<(String, PageAsk), Fault> {
+    call.only_parameters(&["q", "limit", "cursor"])?;
+    Ok((call.parameter("q").unwrap_or_default().to_owned(), page(call)?))
 }
 
 fn no_body(call: &Call<'_>) -> Result<(), Fault> {

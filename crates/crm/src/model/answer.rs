@@ -119,6 +119,8 @@ pub struct Found {
     pub tables: Vec<(&'static Entity, Rows)>,
     /// Which table's which row, the best first.
     pub order: Vec<(usize, usize)>,
+    /// Where the next page begins, if there is one.
+    pub next_cursor: Option<String>,
     /// The limit that held.
     pub limit: usize,
 }

@@ -161,15 +161,15 @@ pub enum Ask {
         table: String,
         /// The words.
         words: String,
-        /// Records at most.
-        limit: usize,
+        /// Which page.
+        page: PageAsk,
     },
     /// The contacts, companies, deals and activities that some words find.
     SearchAll {
         /// The words.
         words: String,
-        /// Records at most.
-        limit: usize,
+        /// Which page.
+        page: PageAsk,
     },
     /// A page of a saved list's rows.
     ListRows {

@@ -140,7 +140,7 @@ pub const CODES: &[Code] = &[
     code(
         "result_too_large",
         &[413],
-        "One value of the result is larger than 10 MiB. Nothing of the request was kept.",
+        "A value of the result is larger than 10 MiB, or a record larger than 40 MiB. Nothing of the request was kept.",
         "Select less of it, for example with left() or substring().",
     ),
     code(

@@ -356,7 +356,9 @@ impl Fault {
                 )
             }
             Fault::ResultTooLarge { limit } => {
-                format!("One value of the result is larger than {limit} bytes; nothing of the request was kept.")
+                format!(
+                    "A value or record of the result is larger than {limit} bytes; nothing of the request was kept."
+                )
             }
             Fault::Internal { .. } => "Something went wrong on our side. The request id helps us to find it.".into(),
         }

@@ -19,13 +19,15 @@ pub struct Rows {
     /// Where each cell ends in `data`, row by row.
     ends: Vec<u32>,
     len: usize,
+    /// Whether there were more rows than a result may hold.
+    pub is_cut: bool,
 }
 
 impl Rows {
     /// Rows from their parts; `ends` holds as many entries as there are cells.
     pub fn new(columns: Arc<[ResultColumn]>, data: Vec<u8>, ends: Vec<u32>, len: usize) -> Rows {
         debug_assert_eq!(ends.len(), columns.len() * len);
-        Rows { columns, data, ends, len }
+        Rows { columns, data, ends, len, is_cut: false }
     }
 
     /// How many rows.

@@ -162,7 +162,10 @@ impl List<'_> {
         if !has_columns(&rows, 0, self.table) || rows.columns().len() != self.table.columns.len() + computed {
             return Ok(Outcome::CatalogIsOld);
         }
-        let more = rows.len() > self.limit;
+        if rows.is_empty() && rows.is_cut {
+            return Err(Fault::ResultTooLarge { limit: MAX_PAGE_BYTES });
+        }
+        let more = rows.len() > self.limit || rows.is_cut;
         rows.truncate(self.limit);
         let next_cursor = more.then(|| {
             let last = rows.len() - 1;
@@ -173,6 +176,9 @@ impl List<'_> {
         Ok(Outcome::Answer(Answer::Page { entity, table: None, rows, width, next_cursor, limit }))
     }
 }
+
+/// Bytes that the rows of a page have at most: those of a result (wire contract, section 4).
+pub(super) const MAX_PAGE_BYTES: usize = 10 * 1024 * 1024;
 
 /// The column that a computed order key is given in.
 pub const ORDER_COLUMN: &str = "kith:order";

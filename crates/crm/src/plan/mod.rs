@@ -87,7 +87,7 @@ pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
             record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
         }
         Ask::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
-        Ask::Search { table, words, limit } => search::plan(catalog.table(table)?, words, *limit).map(Plan::Search),
+        Ask::Search { table, words, page } => search::plan(catalog.table(table)?, words, page).map(Plan::Search),
         Ask::Tables => Ok(Plan::Tables),
         Ask::Schema => Ok(Plan::Schema),
         Ask::Sql { .. }

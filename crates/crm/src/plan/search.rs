@@ -4,7 +4,9 @@ use crate::model::answer::Answer;
 use crate::model::catalog::Table;
 use crate::model::entity::ENTITIES;
 use crate::model::fault::Fault;
+use crate::model::page::{Cursor, PageAsk, scope};
 use crate::model::rows::Rows;
+use crate::plan::list::MAX_PAGE_BYTES;
 use crate::plan::{Outcome, has_columns, one};
 
 /// Records that some words find.
@@ -14,12 +16,52 @@ pub struct Search<'a> {
     pub table: &'a Table,
     /// The words. What is beyond 200 characters or 12 words is left out of account by the database.
     pub words: String,
+    /// Which of the records.
+    pub part: Part,
+}
+
+/// Records that one search finds at most, all its pages together.
+const MOST: usize = 200;
+
+/// A page of what a search finds, by how many come before it: the order is that of how well they fit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Records before it.
+    pub offset: usize,
     /// Records at most.
     pub limit: usize,
+    /// What a cursor of this search belongs to.
+    scope: u64,
+}
+
+impl Part {
+    /// Reads a page of a search by these words; `of` tells searches apart.
+    pub fn plan(of: &str, words: &str, page: &PageAsk) -> Result<Part, Fault> {
+        let scope = scope(["search", of, words].into_iter());
+        let offset = match &page.cursor {
+            None => 0,
+            Some(text) => {
+                let offset = Cursor::decode(text, scope, 1)?.keys.into_iter().next().flatten();
+                let offset = offset.and_then(|text| text.parse().ok()).filter(|offset| *offset <= MOST);
+                offset.ok_or(Fault::InvalidCursor)?
+            }
+        };
+        Ok(Part { offset, limit: page.limit, scope })
+    }
+
+    /// How many records are to be found, one more than is shown included.
+    pub fn wanted(&self) -> usize {
+        (self.offset + self.limit + 1).min(MOST)
+    }
+
+    /// The cursor of the page behind this one, of which so many were shown.
+    pub fn cursor_behind(&self, shown: usize) -> String {
+        Cursor { scope: self.scope, keys: vec![Some((self.offset + shown).to_string())] }.encode()
+    }
 }
 
 /// Plans a search.
-pub fn plan<'a>(table: &'a Table, words: &str, limit: usize) -> Result<Search<'a>, Fault> {
+pub fn plan<'a>(table: &'a Table, words: &str, page: &PageAsk) -> Result<Search<'a>, Fault> {
     if !table.entity().is_some_and(|entity| entity.searchable) {
         let searchable = ENTITIES.iter().filter(|entity| entity.searchable).map(|entity| entity.table);
         return Err(Fault::invalid_with_hint(
@@ -33,16 +75,24 @@ pub fn plan<'a>(table: &'a Table, words: &str, limit: usize) -> Result<Search<'a
     if words.trim().is_empty() {
         return Err(Fault::invalid_with_hint("Search needs words.", "Add ?q=words."));
     }
-    Ok(Search { table, words: words.to_owned(), limit })
+    let part = Part::plan(&table.name, words, page)?;
+    Ok(Search { table, words: words.to_owned(), part })
 }
 
 impl Search<'_> {
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
-        let rows = one(results)?;
+        let mut rows = one(results)?;
         if !has_columns(&rows, 0, self.table) || rows.columns().len() != self.table.columns.len() + 1 {
             return Ok(Outcome::CatalogIsOld);
         }
-        let (entity, width, limit) = (self.table.entity(), rows.columns().len(), self.limit);
-        Ok(Outcome::Answer(Answer::Page { entity, table: None, rows, width, next_cursor: None, limit }))
+        if rows.is_empty() && rows.is_cut {
+            return Err(Fault::ResultTooLarge { limit: MAX_PAGE_BYTES });
+        }
+        let limit = self.part.limit;
+        let more = rows.len() > limit || rows.is_cut;
+        rows.truncate(limit);
+        let next_cursor = more.then(|| self.part.cursor_behind(rows.len()));
+        let (entity, width) = (self.table.entity(), rows.columns().len());
+        Ok(Outcome::Answer(Answer::Page { entity, table: None, rows, width, next_cursor, limit }))
     }
 }

@@ -4,7 +4,9 @@ use crate::model::answer::Found;
 use crate::model::catalog::{Catalog, Table};
 use crate::model::entity::{ENTITIES, Entity};
 use crate::model::fault::Fault;
+use crate::model::page::PageAsk;
 use crate::model::rows::Rows;
+use crate::plan::search::Part;
 
 /// The tables that are searched together (Relm's seed, "Search").
 pub const TABLES: &[&str] = &["contacts", "companies", "deals", "activities"];
@@ -14,8 +16,8 @@ pub const TABLES: &[&str] = &["contacts", "companies", "deals", "activities"];
 pub struct SearchAll {
     /// The words.
     pub words: String,
-    /// Records at most.
-    pub limit: usize,
+    /// Which of the records.
+    pub part: Part,
 }
 
 /// A record that was found.
@@ -33,11 +35,21 @@ pub struct Hit {
 pub type InTable<'a> = (&'a Table, &'static Entity, Vec<Hit>);
 
 /// Plans a search.
-pub fn plan(words: &str, limit: usize) -> Result<SearchAll, Fault> {
+pub fn plan(words: &str, page: &PageAsk) -> Result<SearchAll, Fault> {
     if words.trim().is_empty() {
         return Err(Fault::invalid_with_hint("Search needs words.", "Add ?q=words."));
     }
-    Ok(SearchAll { words: words.to_owned(), limit })
+    Ok(SearchAll { words: words.to_owned(), part: Part::plan("", words, page)? })
+}
+
+impl SearchAll {
+    /// The hits of this page, and the cursor of the next one, if there is one.
+    pub fn page(&self, mut hits: Vec<Hit>) -> (Vec<Hit>, Option<String>) {
+        let mut hits = hits.split_off(self.part.offset.min(hits.len()));
+        let next_cursor = (hits.len() > self.part.limit).then(|| self.part.cursor_behind(self.part.limit));
+        hits.truncate(self.part.limit);
+        (hits, next_cursor)
+    }
 }
 
 /// Reads which records were found, the best first.
@@ -66,7 +78,7 @@ pub fn by_table<'a>(hits: &[Hit], catalog: &'a Catalog) -> Result<Vec<InTable<'a
 }
 
 /// The records in the order of the hits; one that went in the meantime is left out.
-pub fn found(hits: &[Hit], tables: Vec<(&'static Entity, Rows)>, limit: usize) -> Found {
+pub fn found(hits: &[Hit], tables: Vec<(&'static Entity, Rows)>, next_cursor: Option<String>, limit: usize) -> Found {
     let place = |hit: &Hit| {
         let table = tables.iter().position(|(entity, _)| entity.table == hit.table.table)?;
         let rows = &tables[table].1;
@@ -74,5 +86,5 @@ pub fn found(hits: &[Hit], tables: Vec<(&'static Entity, Rows)>, limit: usize) -
         Some((table, row))
     };
     let order = hits.iter().filter_map(place).collect();
-    Found { tables, order, limit }
+    Found { tables, order, next_cursor, limit }
 }

@@ -33,6 +33,8 @@ pub struct Sql {
     pub params: Vec<Option<String>>,
     /// What each parameter is.
     pub labels: Vec<Label>,
+    /// Whether a result that is too large may be cut; else the request fails, and nothing of it is kept.
+    pub may_be_cut: bool,
 }
 
 /// What a parameter is, in the caller's terms.
@@ -56,6 +58,12 @@ impl Sql {
         let mut sql = Sql { text: String::with_capacity(USUAL_LENGTH), ..Sql::default() };
         sql.text.push_str(text);
         sql
+    }
+
+    /// The same, whose result may be cut.
+    pub fn cuttable(mut self) -> Sql {
+        self.may_be_cut = true;
+        self
     }
 
     /// Appends SQL of Kith's own. `'static`, so that no caller's word can get here.

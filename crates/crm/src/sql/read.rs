@@ -10,7 +10,7 @@ use crate::sql::{Label, Sql, filter};
 
 /// A page and one row more, to know whether there is a next one.
 pub fn list(list: &List<'_>) -> Sql {
-    let mut sql = Sql::new("SELECT t.*");
+    let mut sql = Sql::new("SELECT t.*").cuttable();
     for key in &list.order.keys {
         if key.is_computed() {
             sql.push(", ");
@@ -144,7 +144,7 @@ pub fn find(find: &Find<'_>) -> Vec<Sql> {
     visible(&mut sql, find.table.soft_deletes(), find.deleted);
     let mut all = vec![sql];
     all.extend(find.to_many.iter().map(|relation| {
-        let mut sql = Sql::new("SELECT t.* FROM ");
+        let mut sql = Sql::new("SELECT t.* FROM ").cuttable();
         sql.table(relation.table).push(" AS t WHERE t.deleted_at IS NULL AND ");
         match relation.link {
             Link::Theirs(column) => {

@@ -1,7 +1,7 @@
 //! A statement's replies from BindComplete to its end, its rows rendered as they come in.
 
 use super::reply::{Keep, Reply, out_of_place};
-use super::{Caps, Conn, Description, Format, Rows, Truncated};
+use super::{Caps, Conn, Description, Format, Rows, Truncated, Want};
 use crate::error::{Error, ServerError};
 use crate::value::{self, Fit};
 
@@ -18,6 +18,8 @@ pub(super) struct Collect {
     pub(super) stale_type: bool,
     /// How many rows came, kept or not.
     pub(super) seen: usize,
+    /// Whether a result that would be cut is none.
+    pub(super) is_whole: bool,
     /// Whether the server is left at once at a value that is too large.
     pub(super) breaks_off: bool,
     pub(super) format: Format,
@@ -32,6 +34,7 @@ impl Collect {
             is_too_large: false,
             stale_type: false,
             seen: 0,
+            is_whole: false,
             breaks_off: false,
             format,
             caps: Caps {
@@ -40,6 +43,21 @@ impl Collect {
                 max_value_bytes: caps.max_value_bytes.min(MAX_BYTES - 1),
             },
         }
+    }
+
+    /// The same, for what is wanted of the rows.
+    pub(super) fn wanted(mut self, want: Want) -> Collect {
+        if let Want::Whole { max_bytes } = want {
+            self.is_whole = true;
+            self.caps.max_bytes = max_bytes.min(MAX_BYTES);
+        }
+        self
+    }
+
+    /// Leaves out what would be more than the caps allow.
+    fn cut(&mut self) {
+        self.truncated = Some(Truncated::Bytes);
+        self.is_too_large |= self.is_whole;
     }
 
     /// What is to be done with the next row.
@@ -77,7 +95,7 @@ impl Collect {
             self.cell(column, text);
             if self.is_too_large || self.rows.bytes() > self.caps.max_bytes {
                 self.rows.drop_partial_row();
-                self.truncated = Some(Truncated::Bytes);
+                self.cut();
                 return Ok(());
             }
         }
@@ -138,7 +156,7 @@ impl Conn {
                     self.broken |= taken.is_err();
                     taken?;
                 }
-                (Reply::WideRow, Some(collect)) => collect.truncated = Some(Truncated::Bytes),
+                (Reply::WideRow, Some(collect)) => collect.cut(),
                 (Reply::HugeValue, Some(collect)) => collect.is_too_large = true,
                 (Reply::Complete, _) => return Ok(End::Complete(self.read_tag())),
                 (Reply::Empty, _) => return Ok(End::Complete(String::new())),

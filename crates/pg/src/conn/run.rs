@@ -6,7 +6,7 @@ use postgres_protocol::message::frontend;
 
 use super::collect::{Collect, End};
 use super::statements::{Plan, bind_and_execute};
-use super::{Caps, Conn, Description, Frame, Outcome, Statement, Truncated, command};
+use super::{Caps, Conn, Description, Frame, Outcome, Statement, Truncated, Want, command};
 use crate::error::{Error, ServerError};
 use crate::types::TypeCache;
 
@@ -127,7 +127,7 @@ impl Conn {
         for (index, plan) in plans.iter().enumerate() {
             let own = index.checked_sub(before.len()).and_then(|index| statements.get(index));
             match own {
-                Some(statement) if statement.discard => {
+                Some(statement) if statement.want == Want::Nothing => {
                     bind_and_execute(outbox, &plan.name, statement.params, 0)?;
                 }
                 Some(statement) => {
@@ -160,11 +160,11 @@ impl Conn {
         let mut result = Ok(());
         for (index, plan) in plans[..plans.len() - after.len()].iter().enumerate() {
             let own = index.checked_sub(before.len()).map(|index| &statements[index]);
-            let kept = own.filter(|statement| !statement.discard);
+            let kept = own.filter(|statement| statement.want != Want::Nothing);
             let mut collect = kept.map(|kept| Collect {
                 // What could commit must not be read to its end.
                 breaks_off: frame == Frame::Implicit,
-                ..Collect::new(&plan.description, kept.format, caps)
+                ..Collect::new(&plan.description, kept.format, caps).wanted(kept.want)
             });
             let end = self.statement_end(collect.as_mut()).await?;
             if collect.as_ref().is_some_and(|collect| collect.is_too_large) {

@@ -9,7 +9,7 @@ mod support;
 
 use std::borrow::Cow;
 
-use pg::conn::{Begin, Caps, Format, Frame, Outcome, Statement, Tx};
+use pg::conn::{Begin, Caps, Format, Frame, Outcome, Statement, Tx, Want};
 use pg::types::TypeCache;
 use pg::{Conn, Error, ServerError};
 use support::{Tenant, server};
@@ -19,7 +19,7 @@ const CAPS: Caps = Caps { max_rows: 1_000, max_bytes: 1 << 20, max_value_bytes: 
 type Param<'a> = Option<Cow<'a, str>>;
 
 fn statement<'a>(sql: &'a str, params: &'a [Param<'a>]) -> Statement<'a> {
-    Statement { sql, params, format: Format::Json, discard: false }
+    Statement { sql, params, format: Format::Json, want: Want::Rows }
 }
 
 fn text(text: &str) -> Param<'_> {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use pg::Error;
-use pg::conn::{Begin, Caps, Frame, Outcome, Statement};
+use pg::conn::{Begin, Caps, Frame, Outcome, Statement, Want};
 use pg::types::TypeCache;
 
 use crate::support::one;
@@ -15,7 +15,7 @@ async fn a_request_is_one_transaction_and_its_rows_are_json() {
     let params = [text("4"), text("fo\"ur")];
     let statements = [
         statement("insert into t values ($1, $2)", &params),
-        Statement { discard: true, ..statement("select * from t", &[]) },
+        Statement { want: Want::Nothing, ..statement("select * from t", &[]) },
         statement("select * from t order by a desc limit 2", &[]),
     ];
     let types = TypeCache::default();

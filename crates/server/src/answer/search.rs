@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use crm::model::answer::{Answer, Found};
 use crm::model::fault::Fault;
+use crm::model::page::PageAsk;
 use crm::plan::search_all::{self, by_table, found, hits};
 use crm::sql::{self, Sql};
 
@@ -18,9 +19,9 @@ pub async fn all(
     session: &mut Session,
     caller: Caller<'_>,
     words: &str,
-    limit: usize,
+    page: &PageAsk,
 ) -> Result<Answer, Fault> {
-    let plan = search_all::plan(words, limit)?;
+    let plan = search_all::plan(words, page)?;
     let known = store.known(caller.place);
     let access = access(caller.who);
     let mut run = async |statements: Vec<Sql>| {
@@ -31,9 +32,10 @@ pub async fn all(
         })
     };
     let results = run(vec![sql::search::all(&plan)]).await?;
-    let hits = results.first().map(hits).unwrap_or_default();
+    let (hits, next_cursor) = plan.page(results.first().map(hits).unwrap_or_default());
+    let limit = page.limit;
     if hits.is_empty() {
-        return Ok(Answer::Found(Found { tables: Vec::new(), order: Vec::new(), limit }));
+        return Ok(Answer::Found(Found { tables: Vec::new(), order: Vec::new(), next_cursor, limit }));
     }
     let mut not_before = None;
     for _ in 0..PLANS {
@@ -48,7 +50,7 @@ pub async fn all(
         });
         if are_current {
             let entities = tables.iter().map(|(_, entity, _)| *entity);
-            return Ok(Answer::Found(found(&hits, entities.zip(results).collect(), limit)));
+            return Ok(Answer::Found(found(&hits, entities.zip(results).collect(), next_cursor, limit)));
         }
         not_before = Some(asked_at);
     }

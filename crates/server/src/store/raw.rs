@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::DerefMut;
 
-use pg::conn::{Begin, Format, Outcome, Statement as PgStatement, Tx};
+use pg::conn::{Begin, Format, Outcome, Statement as PgStatement, Tx, Want};
 use pg::pool::Lane;
 use pg::types::{Type, TypeCache};
 use pg::{Conn, Error};
@@ -48,7 +48,7 @@ impl Store {
         lease.watch(WATCHDOG_LIMIT);
         let context_params = borrow(context);
         let prelude =
-            [PgStatement { sql: &context.text, params: &context_params, format: Format::Text, discard: true }];
+            [PgStatement { sql: &context.text, params: &context_params, format: Format::Text, want: Want::Nothing }];
         let begin = match access {
             Access::ReadOnly => Begin::ReadOnly(&[]),
             Access::Full if raw.bare => Begin::Bare,

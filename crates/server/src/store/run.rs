@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use pg::Error;
-use pg::conn::{Caps, Format, Frame, Outcome, Statement};
+use pg::conn::{Caps, Format, Frame, Outcome, Statement, Want};
 use pg::pool::{Lane, Lease};
 use pg::types::TypeCache;
 use tokio::time::timeout;
@@ -21,6 +21,10 @@ use crate::store::{Store, WATCHDOG_LIMIT, fault};
 pub const MAX_RESULT_ROWS: usize = 10_000;
 /// Bytes of a result, and of one value, at most.
 pub const MAX_RESULT_BYTES: usize = 10 * 1024 * 1024;
+
+/// Bytes of a record with what it refers to, or of what a write gives back, at most. It is more than a body may have, so that what
+/// can be sent can be shown.
+pub(super) const MAX_RECORD_BYTES: usize = 4 * MAX_RESULT_BYTES;
 
 /// The caps of every result.
 pub const CAPS: Caps =
@@ -87,7 +91,7 @@ impl Store {
                 sql: &sql.text,
                 params,
                 format: Format::Json,
-                discard: at == 0 && context.is_some(),
+                want: if at == 0 && context.is_some() { Want::Nothing } else { wanted(sql) },
             })
             .collect();
         let outcomes = self.run_batch(place, access, types, &batch).await.map_err(|error| {
@@ -96,7 +100,7 @@ impl Store {
             fault::of_record(error, labels, deleting)
         })?;
         let own = usize::from(context.is_some());
-        Ok(outcomes.into_iter().skip(own).map(|outcome| rows(outcome.rows)).collect())
+        Ok(outcomes.into_iter().skip(own).map(rows_of).collect())
     }
 
     async fn run_batch(
@@ -144,9 +148,22 @@ async fn run_in(work: &mut Work, types: &TypeCache, statements: &[Sql], deleting
             work.catalog_was_old |= matches!(trouble, Trouble::CatalogIsOld(_));
             trouble
         })?;
-        results.push(rows(outcome.rows));
+        results.push(rows_of(outcome));
     }
     Ok(results)
+}
+
+/// What is wanted of a statement's rows.
+pub(super) fn wanted(sql: &Sql) -> Want {
+    if sql.may_be_cut { Want::Rows } else { Want::Whole { max_bytes: MAX_RECORD_BYTES } }
+}
+
+/// The model's rows of an outcome.
+pub(super) fn rows_of(outcome: Outcome) -> Rows {
+    let is_cut = outcome.truncated.is_some();
+    let mut rows = rows(outcome.rows);
+    rows.is_cut = is_cut;
+    rows
 }
 
 /// The driver's rows as the model's.

@@ -21,7 +21,7 @@ use crm::sql::Sql;
 use crate::store::Store;
 use crate::store::catalogs::Known;
 use crate::store::cells::Place;
-use crate::store::run::{Access, CAPS, Trouble, rows};
+use crate::store::run::{Access, CAPS, Trouble, rows_of, wanted};
 use crate::store::work::{Session, borrow};
 
 /// How many of a workspace's looks are under way before others wait to go together.
@@ -91,7 +91,7 @@ impl Store {
             }
             Way::Together(answer) => {
                 if let Ok(Ok(outcomes)) = timeout(PATIENCE, answer).await {
-                    return Ok(outcomes.into_iter().map(|outcome| rows(outcome.rows)).collect());
+                    return Ok(outcomes.into_iter().map(rows_of).collect());
                 }
             }
         }
@@ -155,7 +155,7 @@ impl Store {
 }
 
 fn read<'a>((sql, params): (&'a Sql, &'a Vec<Option<Cow<'a, str>>>)) -> Statement<'a> {
-    Statement { sql: &sql.text, params, format: Format::Json, discard: false }
+    Statement { sql: &sql.text, params, format: Format::Json, want: wanted(sql) }
 }
 
 fn way(looks: &Looks, statements: &Arc<[Sql]>) -> Way {

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use pg::Error;
-use pg::conn::{Begin, Format, Outcome, Statement, Tx};
+use pg::conn::{Begin, Caps, Format, Outcome, Statement, Tx, Want};
 use pg::pool::{Lane, Lease};
 use pg::types::TypeCache;
 
@@ -14,7 +14,7 @@ use crm::sql::{self, Sql};
 
 use crate::store::cells::Place;
 use crate::store::fault;
-use crate::store::run::{CAPS, rows};
+use crate::store::run::{CAPS, MAX_RECORD_BYTES, rows};
 use crate::store::{Store, WATCHDOG_LIMIT};
 
 /// Where an ask's statements run.
@@ -58,7 +58,7 @@ impl Store {
         let mut lease = self.pool.lease(&key).await.map_err(fault::of_connection)?;
         lease.watch(WATCHDOG_LIMIT);
         let params = borrow(context);
-        let prelude = [Statement { sql: &context.text, params: &params, format: Format::Text, discard: true }];
+        let prelude = [Statement { sql: &context.text, params: &params, format: Format::Text, want: Want::Nothing }];
         let tx = Tx::begin(lease, Begin::ReadWrite(&prelude)).map_err(fault::of_connection)?;
         Ok(Work { tx, catalog_was_old: false })
     }
@@ -68,7 +68,12 @@ impl Work {
     /// Runs one statement in the transaction.
     pub(super) async fn step(&mut self, statement: &Sql, types: &TypeCache) -> Result<Outcome, Error> {
         self.tx.prepare(&statement.text, types).await?;
-        self.tx.execute(&borrow(statement), Format::Json, CAPS, types).await
+        let max_bytes = if statement.may_be_cut { CAPS.max_bytes } else { MAX_RECORD_BYTES };
+        let outcome = self.tx.execute(&borrow(statement), Format::Json, Caps { max_bytes, ..CAPS }, types).await?;
+        match outcome.truncated {
+            Some(_) if !statement.may_be_cut => Err(Error::ValueTooLarge { limit: max_bytes }),
+            _ => Ok(outcome),
+        }
     }
 
     /// Takes an Idempotency-Key. `now` is a moment in ISO 8601.

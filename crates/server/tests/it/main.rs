@@ -47,6 +47,7 @@ mod schema;
 mod search;
 mod search_all;
 mod sessions;
+mod sizes;
 mod sql;
 mod sql_limits;
 mod support;

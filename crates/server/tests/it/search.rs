@@ -118,7 +118,7 @@ async fn a_page_of_results_is_as_long_as_was_asked_and_shows_live_rows_whole() {
         "q=x&name=y",
         "query=x",
     ] {
-        agent.get(&format!("/v1/companies/search?{bad}")).await.fault(400, "invalid_request");
+        agent.get(&format!("/v1/companies/search?{bad}")).await.fault(400, "invalid_cursor");
     }
     let found = search(&agent, "companies", "common 42").await.status(200);
     assert_eq!(found.column("name")[0], "Common 42");

@@ -125,7 +125,7 @@ fn answer(act: Act, row: Value) -> Value {
         Act::Sql => wrapped(named("SqlResult"), "SqlMeta"),
         Act::Tables => wrapped(array(named("TableSummary")), "Meta"),
         Act::Schema => wrapped(named("DatabaseSchema"), "Meta"),
-        Act::SearchAll => wrapped(array(named("FoundRecord")), "FoundMeta"),
+        Act::SearchAll => wrapped(array(named("FoundRecord")), "PageMeta"),
         Act::Batch => wrapped(array(named("BatchItem")), "BatchMeta"),
         Act::List | Act::Stages | Act::Search => wrapped(array(row), "PageMeta"),
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
@@ -218,7 +218,6 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("BatchItem", shared::batch_item(json!({"type": "object", "required": ["error", "message"], "properties": {
             "error": text("The error's code."), "message": text("What is wrong with it."), "hint": text("What to do about it."),
         }}))),
-        ("FoundMeta", with_meta(json!({"limit": {"type": "integer", "description": "The limit that held."}}), json!(["limit"]))),
         ("FoundRecord", shared::found_record(json!({"object": {"type": "string", "description": "What kind of record it is."}}))),
     ]);
     schemas

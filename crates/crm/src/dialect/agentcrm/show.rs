@@ -18,13 +18,7 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
         }
         Answer::Page { rows, width, next_cursor, limit, .. } => {
             json::array(&mut out, rows, &json::keys(rows, 0..*width, same));
-            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
-                json::pair_or_null(out, "next_cursor", next_cursor.as_deref());
-                json::key(out, "has_more");
-                out.extend_from_slice(if next_cursor.is_some() { b"true" } else { b"false" });
-                json::key(out, "limit");
-                out.extend_from_slice(limit.to_string().as_bytes());
-            });
+            close(&mut out, meta, &mut |out: &mut Vec<u8>| page_meta(out, next_cursor.as_deref(), *limit));
         }
         Answer::Batch(it) => {
             batch(&mut out, it, meta);
@@ -37,10 +31,7 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
         }
         Answer::Found(it) => {
             found(&mut out, it);
-            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
-                json::key(out, "limit");
-                out.extend_from_slice(it.limit.to_string().as_bytes());
-            });
+            close(&mut out, meta, &mut |out: &mut Vec<u8>| page_meta(out, it.next_cursor.as_deref(), it.limit));
         }
         Answer::Deleted { id, deleted_at, note, .. } => {
             out.extend_from_slice(b"{\"id\":");
@@ -115,6 +106,14 @@ fn close(out: &mut Vec<u8>, meta: &Meta<'_>, extra: &mut impl FnMut(&mut Vec<u8>
     }
     extra(out);
     out.extend_from_slice(b"}}");
+}
+
+fn page_meta(out: &mut Vec<u8>, next_cursor: Option<&str>, limit: usize) {
+    json::pair_or_null(out, "next_cursor", next_cursor);
+    json::key(out, "has_more");
+    out.extend_from_slice(if next_cursor.is_some() { b"true" } else { b"false" });
+    json::key(out, "limit");
+    out.extend_from_slice(limit.to_string().as_bytes());
 }
 
 /// agentCRM's names are the physical schema's.

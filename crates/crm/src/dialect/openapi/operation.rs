@@ -165,7 +165,7 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
         Act::Search | Act::SearchAll => {
             let words = json!({"name": "q", "in": "query", "required": true, "schema": {"type": "string", "minLength": 1},
                 "description": "A few words. Case, accents and small typos do not matter; parts of words are found."});
-            parameters.extend([words, shared("limit")]);
+            parameters.extend([words, shared("limit"), shared("cursor")]);
         }
         Act::Find => {
             if entity.is_none_or(|entity| entity.stamped) {

@@ -129,7 +129,7 @@ fn found(out: &mut Vec<u8>, found: &Found) {
         out.push(b'}');
     }
     out.push(b']');
-    end_of_list(out, None);
+    end_of_list(out, found.next_cursor.as_deref());
 }
 
 fn batch(out: &mut Vec<u8>, batch: &Batch, meta: &Meta<'_>) {
