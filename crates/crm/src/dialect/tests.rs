@@ -361,13 +361,14 @@ fn batches_and_searches_are_shown_in_either_words() {
     let found = Found {
         tables: vec![(deals, rows(&["id", "name", "score"], &[&[json!("d_~"), json!("T"), json!(0.5)]]))],
         order: vec![(0, 0)],
+        next_cursor: Some("next".into()),
         limit: 50,
     };
     shows(
         &Ok(Answer::Found(found)),
         None,
-        json!({"data": [{"object": "deal", "id": "d_~", "name": "T", "score": 0.5}], "_meta": {"limit": 50}}),
-        json!({"object": "list", "data": [{"id": "deal_~", "object": "deal", "title": "T", "score": 0.5}], "has_more": false, "next_cursor": null}),
+        json!({"data": [{"object": "deal", "id": "d_~", "name": "T", "score": 0.5}], "_meta": {"next_cursor": "next", "has_more": true, "limit": 50}}),
+        json!({"object": "list", "data": [{"id": "deal_~", "object": "deal", "title": "T", "score": 0.5}], "has_more": true, "next_cursor": "next"}),
         200,
     );
 }

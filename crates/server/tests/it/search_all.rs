@@ -115,8 +115,9 @@ async fn results_are_as_many_as_were_asked_for() {
     let found = search(&agent, "common 42").await;
     assert_eq!(objects(&found)[..2], ["company", "deal"]);
     assert_eq!([&found.at("/data/0/name"), &found.at("/data/1/name")], [&json!("Common 42"); 2]);
-    for bad in ["limit=5", "q=", "q=%20", "", "q=x&limit=0", "q=x&cursor=y", "query=x"] {
-        agent.get(&format!("/v1/search?{bad}")).await.fault(400, "invalid_cursor");
+    for bad in ["limit=5", "q=", "q=%20", "", "q=x&limit=0", "query=x"] {
+        agent.get(&format!("/v1/search?{bad}")).await.fault(400, "invalid_request");
     }
+    agent.get("/v1/search?q=x&cursor=y").await.fault(400, "invalid_cursor");
     agent.post("/v1/search", json!({})).await.fault(405, "method_not_allowed");
 }
