@@ -1,5 +1,5 @@
 //! The session's cookie: how it is set and read, and which requests it may speak for. A browser sends it along with
-//! whatever a page asks of us, so a request that changes something must come from a page of ours.
+//! whatever a page asks of us, so a request that changes something must not come from a page of another site.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -58,25 +58,29 @@ fn found<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     pairs.find(|(name, token)| *name == wanted && !token.is_empty()).map(|(_, token)| token)
 }
 
-/// Refuses a request that changes something and that no page of ours has sent: browsers say where a request comes from,
-/// by Sec-Fetch-Site, older ones by Origin.
+/// Refuses a request that changes something and that another site's page has sent: browsers say where a request comes from,
+/// by Sec-Fetch-Site, by Origin on all that changes something, the oldest by Referer alone. What says nothing comes from no
+/// browser; who sends it has the session in their own hands.
 pub fn keep_to_own_pages(head: &Parts, public_url: &str) -> Result<(), Fault> {
     if matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
     let text = |name| head.headers.get(name).map(|value| value.to_str().unwrap_or("?"));
-    let own = match (text("sec-fetch-site"), text("origin")) {
-        (Some(site), _) => matches!(site, "same-origin" | "none"),
-        (None, Some(origin)) => is_origin_of(origin, public_url) || is_host(origin, host(head)),
-        (None, None) => false,
+    let is_own = |origin: &str| is_origin_of(origin, public_url) || is_host(origin, host(head));
+    let site = text("sec-fetch-site").map(|site| matches!(site, "same-origin" | "none"));
+    let origin = text("origin").map(is_own);
+    let own = match (site, origin) {
+        (None, None) => text("referer").is_none_or(|page| is_own(origin_of(page))),
+        (site, origin) => site.unwrap_or(true) && origin.unwrap_or(true),
     };
     if own {
         return Ok(());
     }
     Err(Fault::Forbidden {
-        message: "A session's cookie speaks for requests of Kith's own pages alone. Send the session token as Authorization: \
-                  Bearer <session token>."
-            .into(),
+        message:
+            "This request comes from a page of another site. A session's cookie speaks for Kith's own pages and for \
+                  programs that are no browser; others send the session token as Authorization: Bearer <session token>."
+                .into(),
     })
 }
 
@@ -87,9 +91,13 @@ fn host(head: &Parts) -> Option<&str> {
 
 /// Whether an address begins with this origin: scheme, host and port.
 fn is_origin_of(origin: &str, url: &str) -> bool {
-    let Some((scheme, rest)) = url.split_once("://") else { return false };
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or(rest);
-    origin.eq_ignore_ascii_case(&format!("{scheme}://{authority}"))
+    url.contains("://") && origin.eq_ignore_ascii_case(origin_of(url))
+}
+
+/// The origin that an address begins with; all of it where it has no scheme.
+fn origin_of(url: &str) -> &str {
+    let Some(start) = url.find("://").map(|at| at + 3) else { return url };
+    url[start..].find(['/', '?', '#', '\\']).map_or(url, |end| &url[..start + end])
 }
 
 fn is_host(origin: &str, host: Option<&str>) -> bool {
@@ -122,6 +130,9 @@ mod tests {
         assert!(is_origin_of("https://KITH.example:8443", "https://kith.example:8443"));
         assert!(!is_origin_of("https://kith.example", "https://kith.example.evil.example"));
         assert!(!is_origin_of("http://kith.example", "https://kith.example"));
+        assert_eq!(origin_of("https://kith.example/a?b=https://c.example"), "https://kith.example");
+        assert_eq!(origin_of("https://kith.example@evil.example/"), "https://kith.example@evil.example");
+        assert_eq!(origin_of("about:blank"), "about:blank");
         assert!(is_host("http://localhost:8484", Some("localhost:8484")));
         assert!(!is_host("null", Some("localhost:8484")));
         assert!(!is_host("http://localhost:8484.evil.example", Some("localhost:8484")));

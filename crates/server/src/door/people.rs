@@ -85,6 +85,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Get,    ["keys"])                           => Route::Keys,
         (Post,   ["keys"])                           => Route::CreateKey,
         (Post,   ["keys", "rotate"])                 => Route::RotateKeys,
+        (_,      ["keys", "rotate"])                 => return None,
         (Delete, ["keys", id])                       => Route::RevokeKey(id),
         (Get,    ["members"])                        => Route::Members,
         (Patch,  ["members"])                        => Route::ChangeRole,
@@ -130,10 +131,11 @@ impl From<Answer> for Done {
 /// Serves a request of a person's.
 pub async fn serve(visit: &mut Visit<'_>, head: &Parts, body: &mut Body, path: Vec<String>) -> Result<Done, Fault> {
     let house = visit.house;
-    let (visitor, renewed) = visitor(visit, head).await?;
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let method = Method::parse(head.method.as_str());
-    let Some((method, route)) = method.and_then(|method| Some((method, route(method, &segments)?))) else {
+    let routed = method.and_then(|method| Some((method, route(method, &segments)?)));
+    let (visitor, renewed) = visitor(visit, head, routed.map(|(_, route)| route)).await?;
+    let Some((method, route)) = routed else {
         let methods = Method::ALL.into_iter().filter(|method| route(*method, &segments).is_some());
         let allow: Vec<_> = methods.map(Method::name).collect();
         return Err(match allow.is_empty() {
@@ -304,7 +306,11 @@ fn keep_to<K: Eq + Hash>(house: &House, limit: &Hourly<K>, who: K, what: &str) -
 
 /// Who stands at the door, and the token of a session that came as cookie and whose end was put off. A Bearer token that
 /// is neither a session's, Kith's or Clerk's, nor a key is refused; a cookie that is no session's is none.
-async fn visitor(visit: &mut Visit<'_>, head: &Parts) -> Result<(Visitor, Option<String>), Fault> {
+async fn visitor(
+    visit: &mut Visit<'_>,
+    head: &Parts,
+    route: Option<Route<'_>>,
+) -> Result<(Visitor, Option<String>), Fault> {
     let house = visit.house;
     let user_agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let mut visitor = Visitor { address: visit.peer, user_agent: user_agent.map(Into::into), ..Visitor::default() };
@@ -315,6 +321,11 @@ async fn visitor(visit: &mut Visit<'_>, head: &Parts) -> Result<(Visitor, Option
         visitor.person = Some(seen.person);
         return Ok((visitor, None));
     }
+    if matches!(route, Some(Route::SignUp | Route::LogIn)) && by_bearer.is_none() {
+        // Whoever was signed in here before, a new session begins; but no other site signs its visitors in.
+        cookie::keep_to_own_pages(head, &house.public_url)?;
+        return Ok((visitor, None));
+    }
     let token = match by_bearer {
         Some(token) if token.starts_with(sessions::TOKEN_PREFIX) => token,
         Some(key) => {
@@ -323,21 +334,28 @@ async fn visitor(visit: &mut Visit<'_>, head: &Parts) -> Result<(Visitor, Option
         }
         None => match cookie::session_token(&head.headers) {
             None => return Ok((visitor, None)),
-            Some(token) => {
-                cookie::keep_to_own_pages(head, &house.public_url)?;
-                token
-            }
+            Some(token) => token,
         },
     };
     let Some(shown) = house.accounts.sessions.shown(&house.store, &house.clock, token).await? else {
-        return match by_bearer {
-            None => Ok((visitor, None)),
-            Some(_) => Err(Fault::NotSignedIn {
+        return match (by_bearer, route) {
+            (Some(_), _) => Err(Fault::NotSignedIn {
                 message: "This session is not known. It may have ended.".into(),
                 hint: "POST /v1/auth/login gives a new session_token.".into(),
             }),
+            // Who believes to be signed in gets no workspace that is nobody's.
+            (None, Some(Route::CreateWorkspace)) if sessions::is_well_formed(token) => Err(Fault::NotSignedIn {
+                message: "The session of the cookie kith_session has ended.".into(),
+                hint:
+                    "POST /v1/auth/login begins another; without the cookie, the workspace is made without an account."
+                        .into(),
+            }),
+            (None, _) => Ok((visitor, None)),
         };
     };
+    if by_bearer.is_none() {
+        cookie::keep_to_own_pages(head, &house.public_url)?;
+    }
     visit.count(&shown.window)?;
     visitor.person = Some(shown.session.user.clone());
     visitor.session_id = Some(shown.session.id.clone());

@@ -108,7 +108,7 @@ impl Sessions {
 }
 
 /// Whether a token could be a session's.
-fn is_well_formed(token: &str) -> bool {
+pub fn is_well_formed(token: &str) -> bool {
     token.strip_prefix(TOKEN_PREFIX).is_some_and(|rest| {
         rest.len() == TOKEN_CHARACTERS && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     })

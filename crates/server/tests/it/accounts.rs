@@ -377,19 +377,23 @@ async fn a_cookie_speaks_for_our_own_pages_alone() {
         &[("sec-fetch-site", "same-origin"), ("origin", "https://kith.example")],
         &[("origin", "https://kith.example")],
         &[("origin", &own_host)],
+        &[("referer", "https://kith.example/claim/ws_1")],
+        // No browser is as silent as that.
+        &[],
     ] {
         assert_eq!(post(own).await, 202, "{own:?}");
     }
     for foreign in [
-        &[][..],
-        &[("sec-fetch-site", "cross-site")],
+        &[("sec-fetch-site", "cross-site")][..],
         &[("sec-fetch-site", "same-site")],
         &[("sec-fetch-site", "cross-site"), ("origin", "https://kith.example")],
         &[("origin", "https://evil.example")],
         &[("origin", "http://kith.example")],
         &[("origin", "https://kith.example.evil.example")],
         &[("origin", "null")],
-        &[("referer", "https://kith.example/")],
+        &[("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")],
+        &[("referer", "https://kith.example.evil.example/")],
+        &[("referer", "https://evil.example/?https://kith.example/")],
     ] {
         assert_eq!(post(foreign).await, 403, "{foreign:?}");
     }
@@ -401,8 +405,47 @@ async fn a_cookie_speaks_for_our_own_pages_alone() {
     let bearer = format!("Bearer {token}");
     let headers = [("cookie", cookie.as_str()), ("authorization", &bearer), ("sec-fetch-site", "cross-site")];
     agent.send(Method::POST, "/v1/auth/request-verification", &headers, "").await.status(202);
-    let refused = agent.send(Method::DELETE, "/v1/auth/sessions/ses_x", &[("cookie", &cookie)], "").await;
+    let headers = [("cookie", cookie.as_str()), ("origin", "https://evil.example")];
+    let refused = agent.send(Method::DELETE, "/v1/auth/sessions/ses_x", &headers, "").await;
     refused.fault(403, "forbidden").says("Bearer");
+    let unknown = agent.send(Method::DELETE, "/v1/auth/sessions/ses_x", &headers[..1], "").await;
+    unknown.fault(404, "not_found");
+}
+
+#[tokio::test]
+async fn an_old_cookie_stands_in_nobodys_way() {
+    let (agent, email) = person("old-cookie").await;
+    let opened = log_in(&agent.clone().with_key(String::new(), String::new()), &email, PASSWORD).await.status(200);
+    let alive = format!("kith_session={}", opened.text("/data/session_token"));
+    let ended = format!("kith_session={}", agent.key);
+    agent.post("/v1/auth/logout", json!({})).await.status(200);
+    let json_type = ("content-type", "application/json");
+    let visitor = newcomer();
+    for cookie in [&alive, &ended, "kith_session=junk", "kith_session=\"", "=; kith_session"] {
+        let body = |email: &str| json!({"email": email, "password": PASSWORD}).to_string();
+        let fresh = self::email("fresh");
+        for (path, email, status) in [("/v1/auth/signup", &fresh, 201), ("/v1/auth/login", &email, 200)] {
+            let send = async |headers: &[(&str, &str)]| {
+                let headers: Vec<_> = headers.iter().copied().chain([("cookie", cookie), json_type]).collect();
+                visitor.send(Method::POST, path, &headers, body(email)).await
+            };
+            send(&[("origin", "https://evil.example")]).await.fault(403, "forbidden").says("another site");
+            send(&[("sec-fetch-site", "cross-site")]).await.fault(403, "forbidden");
+            send(&[]).await.status(status).text("/data/session_token");
+        }
+    }
+    let make = async |cookie: &str, origin: &str| {
+        visitor.send(Method::POST, "/v1/workspaces", &[("cookie", cookie), ("origin", origin)], "").await
+    };
+    for origin in [visitor.base.as_str(), "https://evil.example"] {
+        // What is no session's token is nothing; a session that has ended is said to have ended.
+        let made = make("kith_session=junk", origin).await.status(201);
+        assert!(made.text("/data/api_key").starts_with("acrm_dev_"), "{}", made.story());
+        make(&ended, origin).await.fault(401, "unauthorized").says("has ended");
+    }
+    let owned = make(&alive, &visitor.base).await.status(201);
+    assert!(owned.text("/data/api_key").starts_with("acrm_live_"), "{}", owned.story());
+    make(&alive, "https://evil.example").await.fault(403, "forbidden");
 }
 
 #[tokio::test]
