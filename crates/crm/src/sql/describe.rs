@@ -25,7 +25,8 @@ pub fn tables() -> Sql {
     sql
 }
 
-/// Everything that an agent needs to compose joins, as one JSON object (wire contract, section 4, small print).
+/// Everything that an agent needs to compose joins, as one JSON object (wire contract, section 4, small print). The contract calls a
+/// column's comment `description` in one place and `comment` in the other, so both are there.
 pub fn schema() -> Sql {
     let mut sql = Sql::new(
         r#"
@@ -43,7 +44,8 @@ SELECT pg_catalog.jsonb_build_object('tables', (
         'type', pg_catalog.format_type(a.atttypid, a.atttypmod),
         'nullable', NOT a.attnotnull,
         'default', pg_catalog.pg_get_expr(d.adbin, d.adrelid),
-        'comment', pg_catalog.col_description(c.oid, a.attnum)) ORDER BY a.attnum), '[]')
+        'comment', pg_catalog.col_description(c.oid, a.attnum),
+        'description', pg_catalog.col_description(c.oid, a.attnum)) ORDER BY a.attnum), '[]')
       FROM pg_catalog.pg_attribute AS a
       LEFT JOIN pg_catalog.pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
       WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped),

@@ -60,7 +60,7 @@ async fn the_schema_says_what_every_built_in_column_is_for() {
         assert!(table["comment"].as_str().is_some_and(|it| it.len() > 5), "{} has no comment", entity.table);
         let columns = table["columns"].as_array().unwrap();
         for column in columns {
-            assert_eq!(keys(column), ["comment", "default", "name", "nullable", "type"]);
+            assert_eq!(keys(column), ["comment", "default", "description", "name", "nullable", "type"]);
             assert!(
                 column["comment"].as_str().is_some_and(|it| it.len() > 5),
                 "{}.{column} has no comment",

@@ -44,7 +44,7 @@ pub fn offered(op: Op, field: &Field) -> bool {
     };
     match op {
         Op::Eq => !matches!(field.kind, Emails | Ids(_) | Json | JsonArray | JsonObject),
-        Op::Neq | Op::In => matches!(field.kind, Text | Email | OneOf(_) | Id(_)),
+        Op::Neq | Op::In => matches!(field.kind, Text | Email | OneOf(_) | Id(_) | Integer | SmallInteger | Date),
         Op::Gt | Op::Gte | Op::Lt | Op::Lte => matches!(field.kind, Integer | SmallInteger | Date | Time),
         Op::Contains => matches!(field.kind, Text | Email),
         Op::Present => field.need == Need::Optional && !matches!(field.kind, Bool | Json | JsonArray | JsonObject),
