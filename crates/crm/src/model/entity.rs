@@ -360,7 +360,7 @@ pub const ENTITIES: &[Entity] = &[
         fields: &[
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""renewals""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Renewals""#),
-            field("position", FieldKind::SmallInteger, "Place among the pipelines, from 0; the others make way.")
+            field("position", FieldKind::SmallInteger, "Place among the pipelines, 0 or more: kept as it is given, the last if left out; who has it makes way.")
                 .filled()
                 .example("1"),
             field("is_default", FieldKind::Bool, "Whether deals that name none go here.").filled(),
@@ -381,7 +381,7 @@ pub const ENTITIES: &[Entity] = &[
             field("pipeline", FieldKind::Text, "Key of the pipeline.").required().example(r#""sales""#),
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""legal""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Legal review""#),
-            field("position", FieldKind::SmallInteger, "Place within the pipeline, from 0; the others make way.")
+            field("position", FieldKind::SmallInteger, "Place within the pipeline, 0 or more: kept as it is given, the last if left out; who has it makes way.")
                 .filled()
                 .example("3"),
             field("is_won", FieldKind::Bool, "Whether a deal here is won.").filled(),

@@ -1,4 +1,4 @@
--- Pipelines and stages: their order is kept without gaps, what deals are in can't be deleted, a key is free again once what had
+-- Pipelines and stages: each has the place that it was given, what deals are in can't be deleted, a key is free again once what had
 -- it is deleted. README.md explains roles, sections and rules.
 
 -- section: system
@@ -27,8 +27,9 @@ BEGIN
             DETAIL = format('Key (pipeline)=(%s) is not present in table "pipelines".', NEW.pipeline),
             HINT = 'Create the pipeline first, or leave it out for the default one.';
   END IF;
-  -- No stage named (or, on a move to another pipeline, only the old one): the first.
-  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
+  -- No stage named (or, on a move to another pipeline, only the old one): the first. Where the statement does name the old one,
+  -- another trigger has seen to it before, with an argument that says so.
+  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
     SELECT s.key INTO found_stage FROM public.pipeline_stages s
      WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL ORDER BY s.position, s.created_at, s.id LIMIT 1;
     IF FOUND THEN
@@ -60,7 +61,6 @@ END $$;
 -- Two changes of the order wait for each other at the default pipeline's row, which is always there.
 CREATE OR REPLACE FUNCTION kith.place_pipeline() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE others integer;
 BEGIN
   IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
     IF OLD.deleted_at IS NULL THEN
@@ -81,15 +81,25 @@ BEGIN
     END IF;
     UPDATE public.pipeline_stages s SET deleted_at = NEW.deleted_at WHERE s.pipeline = OLD.key AND s.deleted_at IS NULL;
   END IF;
+  IF NEW.position NOT BETWEEN 0 AND 2000000000 AND (TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position) THEN
+    RAISE EXCEPTION 'a position is a number from 0 to 2000000000, not %', NEW.position
+      USING ERRCODE = '23514', SCHEMA = 'public', TABLE = 'pipelines', COLUMN = 'position', CONSTRAINT = 'pipelines_position_check';
+  END IF;
   IF NEW.deleted_at IS NOT NULL THEN
     NEW.position := coalesce(NEW.position, 0);
     RETURN NEW;
   END IF;
-  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL THEN
-    PERFORM FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL FOR NO KEY UPDATE;
+  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL
+     OR NEW.is_default AND NOT OLD.is_default THEN
+    -- Another may be the default once whoever was waited for is done. None is, where this statement has just unset it.
+    LOOP
+      PERFORM FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL FOR NO KEY UPDATE;
+      EXIT WHEN FOUND OR NOT EXISTS (SELECT FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL);
+    END LOOP;
     UPDATE public.pipelines p SET key = p.key || ' (' || p.id || ')' WHERE p.key = NEW.key AND p.deleted_at IS NOT NULL AND p.id <> NEW.id;
-    others := (SELECT count(*) FROM public.pipelines p WHERE p.deleted_at IS NULL AND p.id <> NEW.id);
-    NEW.position := least(greatest(coalesce(NEW.position, others), 0), others);
+    IF NEW.position IS NULL THEN
+      NEW.position := (SELECT coalesce(max(p.position) + 1, 0) FROM public.pipelines p WHERE p.deleted_at IS NULL AND p.id <> NEW.id);
+    END IF;
   END IF;
   IF TG_OP = 'UPDATE' AND OLD.deleted_at IS NOT NULL THEN
     UPDATE public.pipeline_stages s SET deleted_at = NULL WHERE s.pipeline = OLD.key AND s.deleted_at = OLD.deleted_at;
@@ -104,7 +114,6 @@ COMMENT ON FUNCTION kith.place_pipeline IS 'Gives a pipeline its place, makes wa
 -- Two changes of a pipeline's stages wait for each other at the pipeline's row.
 CREATE OR REPLACE FUNCTION kith.place_stage() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE others integer;
 BEGIN
   IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
     IF OLD.deleted_at IS NULL THEN
@@ -118,6 +127,10 @@ BEGIN
       RETURN OLD;
     END IF;
   END IF;
+  IF NEW.position NOT BETWEEN 0 AND 2000000000 AND (TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position) THEN
+    RAISE EXCEPTION 'a position is a number from 0 to 2000000000, not %', NEW.position
+      USING ERRCODE = '23514', SCHEMA = 'public', TABLE = 'pipeline_stages', COLUMN = 'position', CONSTRAINT = 'pipeline_stages_position_check';
+  END IF;
   IF NEW.deleted_at IS NOT NULL THEN
     NEW.position := coalesce(NEW.position, 0);
     RETURN NEW;
@@ -128,65 +141,85 @@ BEGIN
     PERFORM FROM public.pipelines p WHERE p.key = NEW.pipeline FOR NO KEY UPDATE;
     UPDATE public.pipeline_stages s SET key = s.key || ' (' || s.id || ')'
      WHERE s.pipeline = NEW.pipeline AND s.key = NEW.key AND s.deleted_at IS NOT NULL AND s.id <> NEW.id;
-    others := (SELECT count(*) FROM public.pipeline_stages s WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL AND s.id <> NEW.id);
-    NEW.position := least(greatest(coalesce(NEW.position, others), 0), others);
+    IF NEW.position IS NULL THEN
+      NEW.position := (SELECT coalesce(max(s.position) + 1, 0) FROM public.pipeline_stages s
+                        WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL AND s.id <> NEW.id);
+    END IF;
   END IF;
   RETURN NEW;
 END $$;
 COMMENT ON FUNCTION kith.place_stage IS 'Gives a stage its place, and keeps one that deals are in.';
 
--- Who came or moved forwards stands before the one that had the place, who moved back behind it. Only after a statement that
--- was sent: what triggers change on the way, this one included, is in the middle of things.
+-- Who comes to a place that is taken gets it, and those from there on make way, as far as they are crowded: gaps stay gaps. One that
+-- moves on to a taken place stands behind who had it: those on its way move back by one. Only after a statement that was sent: what
+-- triggers change on the way, this one included, is in the middle of things.
 CREATE OR REPLACE FUNCTION kith.order_stages() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE before text[] := '{}'; behind text[] := '{}'; misplaced text[]; places integer[];
+DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
   IF pg_trigger_depth() > 1 THEN
     RETURN NULL;
   END IF;
   IF TG_OP = 'INSERT' THEN
     before := ARRAY(SELECT n.id FROM kith_new n);
-  ELSIF TG_OP = 'UPDATE' THEN
-    before := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id)
-                     WHERE n.position < o.position OR n.pipeline <> o.pipeline OR o.deleted_at IS NOT NULL);
+  ELSE
+    before := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position < o.position OR n.pipeline <> o.pipeline OR o.deleted_at IS NOT NULL);
     behind := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position > o.position AND n.id <> ALL (before));
+    SELECT n.id, n.pipeline, o.position AS was, n.position AS place INTO moved FROM kith_new n JOIN kith_old o USING (id)
+     WHERE n.id = ANY (behind) AND n.deleted_at IS NULL AND (SELECT count(*) FROM kith_new) = 1
+       AND EXISTS (SELECT FROM public.pipeline_stages s WHERE s.pipeline = n.pipeline AND s.position = n.position AND s.deleted_at IS NULL AND s.id <> n.id);
+    IF FOUND THEN
+      UPDATE public.pipeline_stages s SET position = s.position - 1
+       WHERE s.pipeline = moved.pipeline AND s.deleted_at IS NULL AND s.id <> moved.id AND s.position > moved.was AND s.position <= moved.place;
+      RETURN NULL;
+    END IF;
   END IF;
-  SELECT array_agg(x.id), array_agg(x.place) INTO misplaced, places
-    FROM (SELECT s.id, s.position, (row_number() OVER (PARTITION BY s.pipeline
-                   ORDER BY s.position, CASE WHEN s.id = ANY (before) THEN -1 WHEN s.id = ANY (behind) THEN 1 ELSE 0 END, s.created_at, s.id))::integer - 1 AS place
-            FROM public.pipeline_stages s WHERE s.deleted_at IS NULL) x
+  SELECT array_agg(x.id), array_agg(x.place) INTO crowded, places
+    FROM (SELECT y.id, y.position, y.nth + max(y.position - y.nth) OVER (PARTITION BY y.pipeline ORDER BY y.nth) AS place
+            FROM (SELECT s.id, s.pipeline, s.position, (row_number() OVER (PARTITION BY s.pipeline ORDER BY s.position,
+                           CASE WHEN s.id = ANY (before) THEN -1 WHEN s.id = ANY (behind) THEN 1 ELSE 0 END, s.created_at, s.id))::integer AS nth
+                    FROM public.pipeline_stages s WHERE s.deleted_at IS NULL AND s.pipeline IN (SELECT n.pipeline FROM kith_new n)) y) x
    WHERE x.position <> x.place;
-  IF misplaced IS NOT NULL THEN
-    UPDATE public.pipeline_stages s SET position = x.place FROM unnest(misplaced, places) x(id, place) WHERE s.id = x.id;
+  IF crowded IS NOT NULL THEN
+    UPDATE public.pipeline_stages s SET position = x.place FROM unnest(crowded, places) x(id, place) WHERE s.id = x.id;
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.order_stages IS 'Numbers the stages of each pipeline without gaps.';
+COMMENT ON FUNCTION kith.order_stages IS 'Sees to it that no two stages of a pipeline have one place.';
 
 CREATE OR REPLACE FUNCTION kith.order_pipelines() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE before text[] := '{}'; behind text[] := '{}'; misplaced text[]; places integer[];
+DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
   IF pg_trigger_depth() > 1 THEN
     RETURN NULL;
   END IF;
   IF TG_OP = 'INSERT' THEN
     before := ARRAY(SELECT n.id FROM kith_new n);
-  ELSIF TG_OP = 'UPDATE' THEN
+  ELSE
     before := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position < o.position OR o.deleted_at IS NOT NULL);
     behind := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position > o.position AND n.id <> ALL (before));
+    SELECT n.id, o.position AS was, n.position AS place INTO moved FROM kith_new n JOIN kith_old o USING (id)
+     WHERE n.id = ANY (behind) AND n.deleted_at IS NULL AND (SELECT count(*) FROM kith_new) = 1
+       AND EXISTS (SELECT FROM public.pipelines p WHERE p.position = n.position AND p.deleted_at IS NULL AND p.id <> n.id);
+    IF FOUND THEN
+      UPDATE public.pipelines p SET position = p.position - 1
+       WHERE p.deleted_at IS NULL AND p.id <> moved.id AND p.position > moved.was AND p.position <= moved.place;
+      RETURN NULL;
+    END IF;
   END IF;
-  SELECT array_agg(x.id), array_agg(x.place) INTO misplaced, places
-    FROM (SELECT p.id, p.position, (row_number() OVER (
-                   ORDER BY p.position, CASE WHEN p.id = ANY (before) THEN -1 WHEN p.id = ANY (behind) THEN 1 ELSE 0 END, p.created_at, p.id))::integer - 1 AS place
-            FROM public.pipelines p WHERE p.deleted_at IS NULL) x
+  SELECT array_agg(x.id), array_agg(x.place) INTO crowded, places
+    FROM (SELECT y.id, y.position, y.nth + max(y.position - y.nth) OVER (ORDER BY y.nth) AS place
+            FROM (SELECT p.id, p.position, (row_number() OVER (ORDER BY p.position,
+                           CASE WHEN p.id = ANY (before) THEN -1 WHEN p.id = ANY (behind) THEN 1 ELSE 0 END, p.created_at, p.id))::integer AS nth
+                    FROM public.pipelines p WHERE p.deleted_at IS NULL) y) x
    WHERE x.position <> x.place;
-  IF misplaced IS NOT NULL THEN
-    UPDATE public.pipelines p SET position = x.place FROM unnest(misplaced, places) x(id, place) WHERE p.id = x.id;
+  IF crowded IS NOT NULL THEN
+    UPDATE public.pipelines p SET position = x.place FROM unnest(crowded, places) x(id, place) WHERE p.id = x.id;
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.order_pipelines IS 'Numbers the pipelines without gaps.';
+COMMENT ON FUNCTION kith.order_pipelines IS 'Sees to it that no two pipelines have one place.';
 
 REVOKE ALL ON FUNCTION kith.order_stages(), kith.order_pipelines() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.order_stages(), kith.order_pipelines() TO {{workspace}};
@@ -198,15 +231,16 @@ CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipelines REF
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
 CREATE OR REPLACE TRIGGER kith_order_update AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
-CREATE OR REPLACE TRIGGER kith_order_delete AFTER DELETE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
 
 CREATE OR REPLACE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.place_stage();
 CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
 CREATE OR REPLACE TRIGGER kith_order_update AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
-CREATE OR REPLACE TRIGGER kith_order_delete AFTER DELETE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
 
+-- Before kith_place_update, by its name.
+CREATE OR REPLACE TRIGGER kith_place_named BEFORE UPDATE OF stage ON public.deals FOR EACH ROW
+  WHEN (OLD.stage = NEW.stage AND OLD.pipeline IS DISTINCT FROM NEW.pipeline) EXECUTE FUNCTION kith.place_deal('named');
 CREATE OR REPLACE TRIGGER kith_place_update BEFORE UPDATE ON public.deals FOR EACH ROW
   WHEN (OLD.pipeline IS DISTINCT FROM NEW.pipeline OR OLD.stage IS DISTINCT FROM NEW.stage OR OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL)
   EXECUTE FUNCTION kith.place_deal();

@@ -1,8 +1,8 @@
-//! Pipelines and their stages: named by key, kept in order, kept while deals are in them.
+//! Pipelines and their stages: named by key, in the places that they were given, kept while deals are in them.
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, agent, relm};
+use crate::support::{Agent, agent, both, relm};
 
 async fn stages(agent: &Agent, path: &str) -> Vec<(Value, Value)> {
     let page = agent.get(path).await.status(200);
@@ -81,11 +81,54 @@ async fn a_pipeline_goes_unless_it_is_the_default_or_deals_are_in_it() {
     agent.patch("/v1/pipelines/renewals", json!({"is_default": true})).await.status(200);
     assert_eq!(agent.get("/v1/pipelines").await.column("is_default"), [json!(false), json!(true)]);
     agent.delete("/v1/pipelines/sales").await.status(200);
-    assert_eq!(order(&agent, "/v1/pipelines").await, "renewals:0");
+    assert_eq!(order(&agent, "/v1/pipelines").await, "renewals:2");
 }
 
 #[tokio::test]
-async fn stages_keep_their_order_without_gaps() {
+async fn positions_are_kept_as_they_are_given() {
+    let agent = agent().await;
+    agent.post("/v1/pipelines", json!({"key": "p", "label": "P"})).await.status(201);
+    let path = "/v1/pipelines/p/stages";
+    for (key, position) in [("late", 10), ("early", 5)] {
+        let body = json!({"key": key, "label": key, "position": position});
+        assert_eq!(agent.post(path, body).await.status(201).data()["position"], position);
+    }
+    assert_eq!(order(&agent, path).await, "early:5 late:10");
+    let last = agent.post(path, json!({"key": "last", "label": "Last"})).await.status(201);
+    assert_eq!(last.data()["position"], 11);
+    let moved = agent.patch(&format!("{path}/early"), json!({"position": 7})).await.status(200);
+    assert_eq!(moved.data()["position"], 7);
+    let insert = "insert into pipeline_stages (pipeline, key, label, position) values ('p', 's', 'S', 6) returning position as v";
+    assert_eq!(agent.sql(insert).await.status(200).v(), 6);
+    assert_eq!(order(&agent, path).await, "s:6 early:7 late:10 last:11");
+    // A deal's new stage goes behind the last, one that is deleted leaves its place empty, and takes it again.
+    agent.post("/v1/deals", json!({"name": "D", "pipeline": "p", "stage": "named"})).await.status(201);
+    let early = agent.get(&format!("{path}/early")).await.id();
+    agent.delete(&format!("{path}/early")).await.status(200);
+    assert_eq!(order(&agent, path).await, "s:6 late:10 last:11 named:12");
+    agent.post(&format!("/v1/pipeline_stages/{early}/restore"), json!({})).await.status(200);
+    assert_eq!(order(&agent, path).await, "s:6 early:7 late:10 last:11 named:12");
+
+    for (key, position) in [("a", 10), ("b", 20), ("c", 15)] {
+        let body = json!({"key": key, "label": key, "position": position});
+        assert_eq!(agent.post("/v1/pipelines", body).await.status(201).data()["position"], position);
+    }
+    assert_eq!(order(&agent, "/v1/pipelines").await, "sales:0 p:1 a:10 c:15 b:20");
+    for body in [
+        json!({"key": "n", "label": "N", "position": -1}),
+        json!({"key": "n", "label": "N", "position": 2_000_000_001}),
+    ] {
+        for path in ["/v1/pipelines", path] {
+            let refused = agent.post(path, body.clone()).await.fault(422, "validation_failed");
+            assert_eq!(refused.at("/field"), "position", "{}", refused.story());
+        }
+    }
+    agent.patch(&format!("{path}/late"), json!({"position": -1})).await.fault(422, "validation_failed");
+    assert_eq!(agent.sql("update pipelines set position = -1").await.fault(400, "sql_error").at("/code"), "23514");
+}
+
+#[tokio::test]
+async fn stages_make_way_for_one_another() {
     let agent = agent().await;
     let path = "/v1/pipelines/sales/stages";
     assert_eq!(order(&agent, path).await, "lead:0 qualified:1 proposal:2 won:3 lost:4");
@@ -98,34 +141,43 @@ async fn stages_keep_their_order_without_gaps() {
         ("legal", 0, "legal:0 lead:1 qualified:2 proposal:3 won:4 lost:5"),
         ("lead", 0, "lead:0 legal:1 qualified:2 proposal:3 won:4 lost:5"),
         ("lead", 1, "legal:0 lead:1 qualified:2 proposal:3 won:4 lost:5"),
-        ("lead", 99, "legal:0 qualified:1 proposal:2 won:3 lost:4 lead:5"),
-        ("lead", -3, "lead:0 legal:1 qualified:2 proposal:3 won:4 lost:5"),
+        ("lead", 99, "legal:0 qualified:2 proposal:3 won:4 lost:5 lead:99"),
+        // A gap swallows what is pushed on.
+        ("lead", 0, "lead:0 legal:1 qualified:2 proposal:3 won:4 lost:5"),
+        ("legal", 20, "lead:0 qualified:2 proposal:3 won:4 lost:5 legal:20"),
+        ("legal", 2, "lead:0 legal:2 qualified:3 proposal:4 won:5 lost:6"),
+        ("lost", 0, "lost:0 lead:1 legal:2 qualified:3 proposal:4 won:5"),
+        ("won", 10, "lost:0 lead:1 legal:2 qualified:3 proposal:4 won:10"),
+        ("lead", 10, "lost:0 legal:1 qualified:2 proposal:3 won:9 lead:10"),
     ] {
         let moved = agent.patch(&format!("{path}/{stage}"), json!({"position": position})).await.status(200);
         assert_eq!(order(&agent, path).await, expected, "{stage} to {position}");
-        let at = expected.split(' ').position(|it| it.starts_with(&format!("{stage}:"))).unwrap();
-        assert_eq!(moved.data()["position"], at, "{}", moved.story());
+        assert_eq!(moved.data()["position"], position, "{}", moved.story());
     }
     agent.delete(&format!("{path}/legal")).await.status(200);
-    assert_eq!(order(&agent, path).await, "lead:0 qualified:1 proposal:2 won:3 lost:4");
+    assert_eq!(order(&agent, path).await, "lost:0 qualified:2 proposal:3 won:9 lead:10");
     agent.delete(&format!("{path}/legal")).await.fault(404, "not_found");
     // The key is free again; the new stage is another, and comes last.
     let again = agent.post(path, json!({"key": "legal", "label": "Legal"})).await.status(201);
     assert_ne!(again.id(), made.id());
-    assert_eq!(order(&agent, path).await, "lead:0 qualified:1 proposal:2 won:3 lost:4 legal:5");
+    assert_eq!(order(&agent, path).await, "lost:0 qualified:2 proposal:3 won:9 lead:10 legal:11");
     agent.post(path, json!({"key": "legal", "label": "L"})).await.fault(409, "conflict").says(&again.id());
     // By SQL, several at once.
-    agent.sql("update pipeline_stages set position = 5 - position where pipeline = 'sales'").await.status(200);
-    assert_eq!(order(&agent, path).await, "legal:0 lost:1 won:2 proposal:3 qualified:4 lead:5");
+    agent.sql("update pipeline_stages set position = 11 - position where pipeline = 'sales'").await.status(200);
+    assert_eq!(order(&agent, path).await, "legal:0 lead:1 won:2 proposal:8 qualified:9 lost:11");
     agent.sql("delete from pipeline_stages where key in ('won', 'lead')").await.status(200);
-    assert_eq!(order(&agent, path).await, "legal:0 lost:1 proposal:2 qualified:3");
-    agent.sql("insert into pipeline_stages (pipeline, key, label, position) values ('sales', 'a', 'A', 1), ('sales', 'b', 'B', 1)").await.status(200);
+    assert_eq!(order(&agent, path).await, "legal:0 proposal:8 qualified:9 lost:11");
+    agent.sql("insert into pipeline_stages (pipeline, key, label, position) values ('sales', 'a', 'A', 8), ('sales', 'b', 'B', 8)").await.status(200);
     let all = order(&agent, path).await;
-    assert!(all.starts_with("legal:0 ") && all.ends_with(" lost:3 proposal:4 qualified:5"), "{all}");
+    assert!(all.starts_with("legal:0 ") && all.ends_with(" proposal:10 qualified:11 lost:12"), "{all}");
+    assert!(all.contains("a:8 b:9") || all.contains("b:8 a:9"), "{all}");
+    agent.sql("update pipeline_stages set position = 3 where pipeline = 'sales'").await.status(200);
+    let places: Vec<Value> = stages(&agent, path).await.into_iter().map(|(_, at)| at).collect();
+    assert_eq!(places, [3, 4, 5, 6, 7, 8]);
 }
 
 #[tokio::test]
-async fn pipelines_keep_their_order_too() {
+async fn pipelines_make_way_too() {
     let agent = agent().await;
     for (key, position) in [("a", json!(null)), ("b", json!(0)), ("c", json!(1))] {
         let mut body = json!({"key": key, "label": key});
@@ -138,7 +190,75 @@ async fn pipelines_keep_their_order_too() {
     agent.patch("/v1/pipelines/b", json!({"position": 2})).await.status(200);
     assert_eq!(order(&agent, "/v1/pipelines").await, "c:0 sales:1 b:2 a:3");
     agent.delete("/v1/pipelines/c").await.status(200);
-    assert_eq!(order(&agent, "/v1/pipelines").await, "sales:0 b:1 a:2");
+    assert_eq!(order(&agent, "/v1/pipelines").await, "sales:1 b:2 a:3");
+    let moved = agent.patch("/v1/pipelines/a", json!({"position": 1})).await.status(200);
+    assert_eq!(moved.data()["position"], 1);
+    assert_eq!(order(&agent, "/v1/pipelines").await, "a:1 sales:2 b:3");
+}
+
+#[tokio::test]
+async fn places_that_many_ask_for_at_once_are_given_once() {
+    let agent = agent().await;
+    let path = "/v1/pipeline/stages";
+    let made = (0..8).map(|n| {
+        let mut body = json!({"key": format!("s{n}"), "label": "S"});
+        if n % 2 == 0 {
+            body["position"] = json!(2);
+        }
+        agent.post(path, body)
+    });
+    let made = futures_util::future::join_all(made).await;
+    made.into_iter().for_each(|reply| drop(reply.status(201)));
+    let places: Vec<Value> = stages(&agent, path).await.into_iter().map(|(_, at)| at).collect();
+    assert_eq!(places, (0..13).map(Value::from).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn of_many_new_defaults_the_last_is_the_default() {
+    let agent = agent().await;
+    agent.post("/v1/pipelines", json!({"key": "p", "label": "P"})).await.status(201);
+    agent.sql("update pipelines set is_default = (key = 'p')").await.status(200);
+    assert_eq!(agent.get("/v1/pipelines?is_default=true").await.column("key"), ["p"]);
+    for round in 0..3 {
+        let made = (0..6).map(|n| {
+            let key = format!("p{round}{n}");
+            agent.post("/v1/pipelines", json!({"key": key, "label": key, "is_default": true}))
+        });
+        let made = futures_util::future::join_all(made).await;
+        made.into_iter().for_each(|reply| drop(reply.status(201)));
+        assert_eq!(agent.get("/v1/pipelines?is_default=true").await.column("key").len(), 1);
+    }
+    assert_eq!(agent.get("/v1/pipelines").await.column("key").len(), 20);
+}
+
+#[tokio::test]
+async fn a_stage_that_is_named_with_another_pipeline_is_meant() {
+    let (relm, agent) = both().await;
+    agent.post("/v1/pipelines", json!({"key": "p2", "label": "P"})).await.status(201);
+    agent.post("/v1/pipelines/p2/stages", json!({"key": "only", "label": "Only"})).await.status(201);
+    let deal = agent.post("/v1/deals", json!({"name": "D", "pipeline": "p2"})).await.status(201).id();
+    let path = format!("/v1/deals/{deal}");
+    let place = async || {
+        let deal = agent.get(&path).await.status(200).data();
+        format!("{}/{}", deal["pipeline"].as_str().unwrap(), deal["stage"].as_str().unwrap())
+    };
+    relm.patch(&path, json!({"pipeline": "sales", "stage": "only"})).await.fault(422, "unknown_stage");
+    assert_eq!(place().await, "p2/only");
+    // Where no stage is named, the deal goes to the first, or to the one of the same name.
+    relm.patch(&path, json!({"pipeline": "sales"})).await.status(200);
+    assert_eq!(place().await, "sales/lead");
+    agent.patch(&path, json!({"pipeline": "p2"})).await.status(200);
+    assert_eq!(place().await, "p2/only");
+    agent.patch(&path, json!({"pipeline": "sales", "stage": "only"})).await.status(200);
+    assert_eq!(place().await, "sales/only");
+    assert_eq!(order(&agent, "/v1/pipelines/sales/stages").await, "lead:0 qualified:1 proposal:2 won:3 lost:4 only:5");
+    agent.patch(&path, json!({"pipeline": "p2"})).await.status(200);
+    assert_eq!(place().await, "p2/only");
+    agent.delete("/v1/pipelines/sales/stages/only").await.status(200);
+    agent.sql("update deals set pipeline = 'sales', stage = 'only'").await.status(200);
+    assert_eq!(place().await, "sales/only");
+    agent.sql("update deals set pipeline = 'p2', stage = 'new'").await.status(200);
+    assert_eq!(place().await, "p2/new");
 }
 
 #[tokio::test]
