@@ -16,7 +16,7 @@ use crm::model::who::{Provenance, Who};
 use crm::plan::{self, Outcome, Plan};
 use crm::sql::conflict::Attempt;
 use crm::sql::{self, Sql};
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use crate::store::Store;
 use crate::store::catalogs::Known;
@@ -191,10 +191,25 @@ async fn conflict(
     let found = run(None, sql::conflict::find(table, table.key()?, index, &attempt)).await?;
     let existing_id = if found.is_empty() { None } else { found.string(0, "existing_id") };
     let secret = store.secret_of(caller.place);
-    let json = serde_json::Value::Object(values.clone()).to_string();
+    let json = serde_json::Value::Object(attempted(ask, values)).to_string();
     let statement = sql::conflict::record(secret.expose(), table.subject(), constraint, existing_id.clone(), json);
     run(Some(&context(store, caller)), statement).await?;
     Ok(existing_id)
+}
+
+/// What was attempted, in the feed's words: the values, and which row was to have them or to be shown again.
+fn attempted(ask: &Ask, values: &Map<String, Value>) -> Map<String, Value> {
+    let mut attempted = values.clone();
+    match ask {
+        Ask::Update { id, .. } => {
+            attempted.entry("id").or_insert_with(|| id.text().into());
+        }
+        Ask::Restore { id, .. } => {
+            attempted.insert("restored".to_owned(), id.text().into());
+        }
+        _ => {}
+    }
+    attempted
 }
 
 async fn raw(

@@ -52,10 +52,20 @@ async fn a_patch_collides_too() {
     let second = agent.post("/v1/companies", json!({"domain": "other.example", "name": "O"})).await.status(201).id();
     let path = format!("/v1/companies/{second}");
     let reply = agent.patch(&path, json!({"domain": "Acme.Example"})).await;
-    refused(&agent, reply, "companies_domain_key", &first, json!({"domain": "Acme.Example"})).await;
+    refused(&agent, reply, "companies_domain_key", &first, json!({"id": second, "domain": "Acme.Example"})).await;
     assert_eq!(agent.get(&path).await.data()["domain"], "other.example");
     // A record does not collide with itself.
     agent.patch(&path, json!({"domain": "OTHER.example"})).await.status(200);
+}
+
+#[tokio::test]
+async fn a_restore_collides_and_says_of_what() {
+    let agent = agent().await;
+    let hidden = agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201).id();
+    agent.delete(&format!("/v1/contacts/{hidden}")).await.status(200);
+    let first = agent.post("/v1/contacts", json!({"email": "A@b.example"})).await.status(201).id();
+    let reply = agent.post(&format!("/v1/contacts/{hidden}/restore"), json!({})).await;
+    refused(&agent, reply, "contacts_email_key", &first, json!({"restored": hidden})).await;
 }
 
 #[tokio::test]
@@ -67,7 +77,7 @@ async fn a_key_of_several_columns_collides_in_a_patch_of_one_of_them() {
     let reply = agent.post("/v1/emails", mail("m1")).await;
     refused(&agent, reply, "emails_provider_msg_id_key", &first, mail("m1")).await;
     let reply = agent.patch(&format!("/v1/emails/{second}"), json!({"provider_msg_id": "m1"})).await;
-    refused(&agent, reply, "emails_provider_msg_id_key", &first, json!({"provider_msg_id": "m1"})).await;
+    refused(&agent, reply, "emails_provider_msg_id_key", &first, json!({"id": second, "provider_msg_id": "m1"})).await;
 }
 
 #[tokio::test]
