@@ -3,6 +3,7 @@
 
 use crate::model::ask::PipelineName;
 use crate::model::call::Method;
+use crate::model::entity::by_table;
 
 /// First segments that are never tables, whatever the workspace calls its own.
 const RESERVED: &[&str] = &[
@@ -73,10 +74,12 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
         (Patch,  ["pipelines", key, "stages", stage])  => Route::UpdateStage(of(key), stage),
         (Delete, ["pipelines", key, "stages", stage])  => Route::DeleteStage(of(key), stage),
         (Post,   ["contacts", "batch"])                => Route::Batch("contacts"),
+        (_,      ["contacts", "batch"])                => return None,
         (Get,    ["lists", id, "rows"])                => Route::ListRows(id),
         (Post,   ["lists", id, "members"])             => Route::AddMembers(id),
         (Delete, ["lists", id, "members", member])     => Route::RemoveMember(id, member),
         (Get,    [table, "search"])                    => Route::Search(table),
+        (_,      [_, "search"])                        => return None,
         (Get,    [table])                              => Route::List(table),
         (Post,   [table])                              => Route::Create(table),
         (Get,    [table, id])                          => Route::Find(table, id),
@@ -87,9 +90,12 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
     })
 }
 
-/// The methods that a path has.
+/// The methods that a path has. What is only read has those of writing as well, so that they are refused in its own words;
+/// they are not offered.
 pub fn methods(path: &[&str]) -> Vec<Method> {
-    Method::ALL.into_iter().filter(|method| route(*method, path).is_some()).collect()
+    let is_read_only = path.first().is_some_and(|table| by_table(table).is_some_and(|entity| !entity.writable));
+    let offered = |method: &Method| route(*method, path).is_some() && (*method == Method::Get || !is_read_only);
+    Method::ALL.into_iter().filter(offered).collect()
 }
 
 #[cfg(test)]
@@ -106,7 +112,10 @@ mod tests {
     fn paths_have_their_methods() {
         check("contacts", "GET POST");
         check("contacts/con_1", "GET PATCH DELETE");
-        check("contacts/batch", "GET POST PATCH DELETE");
+        check("contacts/batch", "POST");
+        check("contacts/search", "GET");
+        check("activity", "GET");
+        check("activity/a_1", "GET");
         check("search", "GET");
         check("sql", "POST");
         check("schema", "GET");

@@ -1,5 +1,6 @@
 //! What Relm's seed has beyond records, in its own dialect: batches, search, custom fields, associations, pipelines and stages.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Agent, Reply, both, relm};
@@ -64,7 +65,15 @@ async fn a_batch_says_what_became_of_each_row() {
     relm.post("/v1/contacts/batch", json!({"contacts": [{}], "dedup_on": ["custom"]}))
         .await
         .fault(400, "invalid_request");
-    assert_eq!(relm.get("/v1/contacts/batch").await.status(404).at("/error/code"), "not_found");
+    for (method, path, allow) in [
+        (Method::GET, "/v1/contacts/batch", "POST"),
+        (Method::POST, "/v1/contacts/search", "GET"),
+        (Method::PUT, "/v1/activity", "GET"),
+        (Method::PUT, "/v1/contacts", "GET, POST"),
+    ] {
+        let refused = relm.send(method, path, &[], "").await.fault(405, "method_not_allowed");
+        assert_eq!(refused.header("allow"), allow, "{path}");
+    }
 }
 
 #[tokio::test]
