@@ -62,18 +62,19 @@ pub async fn serve(
     read: Result<Ask, Fault>,
     show: impl Fn(&Result<Answer, Fault>) -> Reply,
 ) -> Result<Kept, Fault> {
+    if let Ok(ask) = &read {
+        // Who may not do it may not see how it went when another did, nor is their refusal the answer to that one's retry.
+        plan::allow(ask, caller.who)?;
+        if plan::reads_only(caller.who) {
+            return read_only(house, caller, keyed, ask, show).await;
+        }
+    }
     for attempt in 1..=TRIES {
         let mut work = match claim(house, caller, keyed).await? {
             Claimed::Fresh(work) => work,
             Claimed::Stored(kept) => return Ok(kept),
         };
         let result = match &read {
-            Ok(ask) if plan::reads_only(caller.who) => {
-                // It can change nothing, so nothing needs to be kept with it; and its own session may not write.
-                work.roll_back().await;
-                let result = answer::answer(&house.store, &mut Session::Each, caller, ask).await;
-                return keep_alone(house, caller, keyed, show(&result)).await;
-            }
             Ok(ask) => {
                 let mut session = Session::Kept(work);
                 let result = answer::answer(&house.store, &mut session, caller, ask).await;
@@ -105,6 +106,22 @@ pub async fn serve(
         }
     }
     Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; it did not hold still.".into() })
+}
+
+/// Serves one who can only read: SQL, which only PostgreSQL can tell to be writing. It changes nothing, so it is done before the
+/// key is looked up, and what was refused is not kept.
+async fn read_only(
+    house: &House,
+    caller: Caller<'_>,
+    keyed: &Keyed<'_>,
+    ask: &Ask,
+    show: impl Fn(&Result<Answer, Fault>) -> Reply,
+) -> Result<Kept, Fault> {
+    let reply = show(&answer::answer(&house.store, &mut Session::Each, caller, ask).await);
+    if reply.status == 403 {
+        return Ok(Kept { reply, replayed: false });
+    }
+    keep_alone(house, caller, keyed, reply).await
 }
 
 enum Claimed {
