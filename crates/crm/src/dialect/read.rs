@@ -76,7 +76,7 @@ pub fn read(call: &Call<'_>, words: &Words) -> Result<Ask, Fault> {
         Route::Delete(table, id) => delete(call, table, stored_id(id).into()),
         Route::Restore(table, id) => {
             call.only_parameters(&[])?;
-            no_body(call)?;
+            call.no_fields()?;
             Ok(Ask::Restore { table: table.into(), id: stored_id(id).into() })
         }
         Route::ListRows(id) => {
@@ -86,6 +86,7 @@ pub fn read(call: &Call<'_>, words: &Words) -> Result<Ask, Fault> {
         Route::AddMembers(id) => add_members(call, id),
         Route::RemoveMember(id, member) => {
             call.only_parameters(&[])?;
+            call.no_fields()?;
             Ok(Ask::RemoveMember { list_id: id.to_owned(), id: stored_id(member).into() })
         }
         Route::Stages(pipeline) => {
@@ -151,19 +152,13 @@ fn update(call: &Call<'_>, table: &str, id: RecordName, words: &Words) -> Result
 
 fn delete(call: &Call<'_>, table: &str, id: RecordName) -> Result<Ask, Fault> {
     call.only_parameters(&["hard"])?;
+    call.no_fields()?;
     Ok(Ask::Delete { table: table.into(), id, hard: flag(call, "hard")? })
 }
 
 fn search(call: &Call<'_>) -> Result<(String, PageAsk), Fault> {
     call.only_parameters(&["q", "limit", "cursor"])?;
     Ok((call.parameter("q").unwrap_or_default().to_owned(), page(call)?))
-}
-
-fn no_body(call: &Call<'_>) -> Result<(), Fault> {
-    match call.object()?.keys().next() {
-        None => Ok(()),
-        Some(name) => Err(Fault::unknown_field(name, std::iter::empty())),
-    }
 }
 
 fn body(call: &Call<'_>, table: &str, words: &Words) -> Result<Map<String, Value>, Fault> {

@@ -74,6 +74,14 @@ impl Call<'_> {
         }
     }
 
+    /// Refuses a body that says anything, where none is read.
+    pub fn no_fields(&self) -> Result<(), Fault> {
+        match self.object()?.keys().next() {
+            None => Ok(()),
+            Some(name) => Err(Fault::unknown_field(name, std::iter::empty())),
+        }
+    }
+
     /// The value of a query parameter; the last one where it is repeated.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())

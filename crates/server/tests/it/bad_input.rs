@@ -360,3 +360,22 @@ async fn every_answer_has_a_request_id_of_its_own() {
         assert_eq!(said, reply.header("x-request-id"), "{}", reply.story());
     }
 }
+
+#[tokio::test]
+async fn a_delete_takes_no_body() {
+    let agent = agent().await;
+    let contact = agent.post("/v1/contacts", json!({})).await.status(201).id();
+    let list = json!({"name": "L", "target_table": "contacts", "kind": "static"});
+    let list = agent.post("/v1/lists", list).await.status(201).id();
+    agent.post(&format!("/v1/lists/{list}/members"), json!({"member_id": contact})).await.status(201);
+    for path in [format!("/v1/lists/{list}/members/{contact}"), format!("/v1/contacts/{contact}")] {
+        let send =
+            async |headers: &[(&str, &str)], body: &'static str| agent.send(Method::DELETE, &path, headers, body).await;
+        send(JSON, "{\"x\": 1}").await.fault(400, "invalid_request").says("x");
+        send(JSON, "{").await.fault(400, "invalid_request");
+        send(&[("content-type", "text/plain")], "x").await.fault(415, "unsupported_media_type");
+        agent.get(&format!("/v1/contacts/{contact}")).await.status(200);
+        send(JSON, "{}").await.status(200);
+    }
+    agent.get(&format!("/v1/contacts/{contact}")).await.fault(404, "not_found");
+}

@@ -50,11 +50,11 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::Create       => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "conflict", "invalid_metadata"]],
         Act::Find         => &[DATABASE, &["not_found"]],
         Act::Update       => &[DATABASE, WRITE, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata"]],
-        Act::Delete       => &[DATABASE, WRITE, &["not_found", "still_referenced"]],
+        Act::Delete       => &[DATABASE, WRITE, &["unsupported_media_type", "not_found", "still_referenced"]],
         Act::Restore      => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict", "invalid_metadata"]],
         Act::ListRows     => &[DATABASE, &["invalid_cursor", "not_found", "validation_failed"]],
         Act::AddMembers   => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict"]],
-        Act::RemoveMember => &[DATABASE, WRITE, &["not_found"]],
+        Act::RemoveMember => &[DATABASE, WRITE, &["unsupported_media_type", "not_found"]],
     };
     let is_about_a_table =
         matches!(act, Act::List | Act::Create | Act::Find | Act::Update | Act::Delete | Act::Restore);
