@@ -10,6 +10,7 @@ use axum::http::{HeaderMap, header};
 use crm::model::answer::Answer;
 use crm::model::call::{Call, Method, parse_query};
 use crm::model::fault::Fault;
+use crm::model::page::PageAsk;
 
 use crate::door::House;
 use crate::door::cookie;
@@ -18,7 +19,7 @@ use crate::door::{sign_in, signup};
 use crate::limits::{self, Hourly};
 use crate::people::accounts::{self, Opened};
 use crate::people::desk::{self, Desk};
-use crate::people::{Visitor, claims, clerk, connections, keyring, members, sessions};
+use crate::people::{Visitor, claims, clerk, connections, keyring, members, pages, sessions};
 
 /// First segments that lead here.
 const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
@@ -108,6 +109,8 @@ pub struct Done {
     pub status: Option<u16>,
     /// Headers that go with it.
     pub headers: Vec<(&'static str, String)>,
+    /// The workspace that it is about.
+    pub workspace_id: Option<String>,
 }
 
 impl Done {
@@ -117,6 +120,11 @@ impl Done {
         self
     }
 
+    /// An answer about a workspace.
+    fn of(answer: Answer, workspace_id: &str) -> Done {
+        Done { workspace_id: Some(workspace_id.to_owned()), ..Done::from(answer) }
+    }
+
     fn sets_cookie(&self) -> bool {
         self.headers.iter().any(|(name, _)| *name == "set-cookie")
     }
@@ -124,7 +132,7 @@ impl Done {
 
 impl From<Answer> for Done {
     fn from(answer: Answer) -> Done {
-        Done { answer, status: None, headers: Vec::new() }
+        Done { answer, status: None, headers: Vec::new(), workspace_id: None }
     }
 }
 
@@ -182,6 +190,10 @@ async fn act(
 ) -> Result<Done, Fault> {
     let house = visit.house;
     let plain = || call.only_parameters(&[]);
+    if takes_nothing(call.method, route) {
+        desk.visitor.person()?;
+        call.no_fields()?;
+    }
     match route {
         Route::SignUp => {
             keep_to_sign_ups(visit)?;
@@ -211,8 +223,8 @@ async fn act(
         Route::ResetPassword => accounts::reset_password(desk, call).await.map(Done::from),
         Route::ChangePassword => accounts::change_password(desk, call).await.map(Done::from),
         Route::Workspaces => {
-            plain()?;
-            desk::workspaces(desk).await.map(Done::from)
+            call.only_parameters(&["limit", "cursor"])?;
+            desk::workspaces(desk, pages::asked(call)?).await.map(Done::from)
         }
         Route::CreateWorkspace => {
             match &desk.visitor.person {
@@ -225,44 +237,81 @@ async fn act(
         }
         Route::Claim(id) => {
             plain()?;
-            claims::claim(desk, id).await.map(Done::from)
+            claims::claim(desk, id).await.map(|answer| Done::of(answer, id))
         }
-        Route::Keys => keyring::list(desk, ws(call)?).await.map(Done::from),
-        Route::CreateKey => keyring::create(desk, ws(call)?, call).await.map(Done::from),
-        Route::RevokeKey(id) => keyring::revoke(desk, ws(call)?, id).await.map(Done::from),
-        Route::RotateKeys => keyring::rotate(desk, ws(call)?).await.map(Done::from),
-        Route::Members => members::list(desk, ws(call)?).await.map(Done::from),
+        Route::Keys => page_in_workspace(call, |ws, page| keyring::list(desk, ws, page)).await,
+        Route::CreateKey => in_workspace(call, |ws| keyring::create(desk, ws, call)).await,
+        Route::RevokeKey(id) => in_workspace(call, |ws| keyring::revoke(desk, ws, id)).await,
+        Route::RotateKeys => in_workspace(call, |ws| keyring::rotate(desk, ws)).await,
+        Route::Members => page_in_workspace(call, |ws, page| members::list(desk, ws, page)).await,
         Route::ChangeRole => {
-            let (workspace_id, user_id) = ws_and_user(call)?;
-            members::change_role(desk, workspace_id, user_id, call).await.map(Done::from)
+            let (ws, user_id) = ws_and_user(call)?;
+            members::change_role(desk, ws, user_id, call).await.map(|answer| Done::of(answer, ws))
         }
         Route::RemoveMember => {
-            let (workspace_id, user_id) = ws_and_user(call)?;
-            members::remove(desk, workspace_id, user_id).await.map(Done::from)
+            let (ws, user_id) = ws_and_user(call)?;
+            members::remove(desk, ws, user_id).await.map(|answer| Done::of(answer, ws))
         }
         Route::Invite => {
             plain()?;
             let person = desk.visitor.person()?;
             keep_to(house, &house.invitations, person.id.clone(), "invitations an hour by one person")?;
-            members::invite(desk, call).await.map(Done::from)
+            let (answer, workspace_id) = members::invite(desk, call).await?;
+            Ok(Done::of(answer, &workspace_id))
         }
-        Route::Invites => members::invites(desk, ws(call)?).await.map(Done::from),
-        Route::Withdraw(id) => members::withdraw(desk, ws(call)?, id).await.map(Done::from),
+        Route::Invites => page_in_workspace(call, |ws, page| members::invites(desk, ws, page)).await,
+        Route::Withdraw(id) => in_workspace(call, |ws| members::withdraw(desk, ws, id)).await,
         Route::Accept(token) => {
             plain()?;
-            members::accept(desk, token).await.map(Done::from)
+            let (answer, workspace_id) = members::accept(desk, token).await?;
+            Ok(Done::of(answer, &workspace_id))
         }
-        Route::Audit => members::audit(desk, ws(call)?).await.map(Done::from),
-        Route::Connection => connections::open(desk, ws(call)?).await.map(Done::from),
+        Route::Audit => page_in_workspace(call, |ws, page| members::audit(desk, ws, page)).await,
+        Route::Connection => in_workspace(call, |ws| connections::open(desk, ws)).await,
         Route::StartSignIn(key) => sign_in::start(visit, desk, call, headers, key).await,
         Route::SignInCallback(key) => sign_in::callback(desk, call, headers, key).await,
     }
 }
 
-/// The workspace that `?ws=` names.
-fn ws<'a>(call: &'a Call<'_>) -> Result<&'a str, Fault> {
+/// Whether a path takes no body: what changes something by its address alone.
+fn takes_nothing(method: Method, route: Route<'_>) -> bool {
+    use Route::{ChangePassword, ChangeRole, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset};
+    use Route::{RequestVerification, ResetPassword, SignUp, VerifyEmail};
+    let by_its_fields = matches!(
+        route,
+        SignUp
+            | LogIn
+            | VerifyEmail
+            | RequestVerification
+            | RequestReset
+            | ResetPassword
+            | ChangePassword
+            | CreateWorkspace
+            | CreateKey
+            | ChangeRole
+            | Invite
+    );
+    method != Method::Get && !by_its_fields
+}
+
+/// What is done in the workspace that `?ws=` names.
+async fn in_workspace<'a, F>(call: &'a Call<'_>, act: impl FnOnce(&'a str) -> F) -> Result<Done, Fault>
+where
+    F: Future<Output = Result<Answer, Fault>>,
+{
     call.only_parameters(&["ws"])?;
-    named(call, "ws")
+    let ws = named(call, "ws")?;
+    act(ws).await.map(|answer| Done::of(answer, ws))
+}
+
+/// A page of what is in the workspace that `?ws=` names.
+async fn page_in_workspace<'a, F>(call: &'a Call<'_>, list: impl FnOnce(&'a str, PageAsk) -> F) -> Result<Done, Fault>
+where
+    F: Future<Output = Result<Answer, Fault>>,
+{
+    call.only_parameters(&["ws", "limit", "cursor"])?;
+    let (ws, page) = (named(call, "ws")?, pages::asked(call)?);
+    list(ws, page).await.map(|answer| Done::of(answer, ws))
 }
 
 fn ws_and_user<'a>(call: &'a Call<'_>) -> Result<(&'a str, &'a str), Fault> {

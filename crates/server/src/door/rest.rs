@@ -48,6 +48,7 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
         house,
         request_id: &request_id,
         caller: None,
+        workspace_id: None,
         dialect: &AGENTCRM,
         version: None,
         table: None,
@@ -60,6 +61,7 @@ pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
     let (mut reply, failure) = match served {
         Ok(Served::Answer(answer)) => (visit.show(&Ok(answer)), None),
         Ok(Served::Done(done)) => {
+            visit.workspace_id = done.workspace_id;
             let mut reply = visit.show(&Ok(done.answer));
             reply.status = done.status.unwrap_or(reply.status);
             reply.headers.extend(done.headers);
@@ -108,6 +110,8 @@ pub struct Visit<'a> {
     request_id: &'a str,
     /// Who has shown a key.
     pub caller: Option<Caller>,
+    /// The workspace that a person's act was about.
+    workspace_id: Option<String>,
     dialect: &'static Dialect,
     /// The version of the dialect that the request asked for.
     version: Option<&'static str>,
@@ -217,7 +221,7 @@ impl Visit<'_> {
             Stage::Unclaimed { expires_at } | Stage::ReadOnly { expires_at } => Some(expires_at),
             Stage::Claimed | Stage::Revoked => None,
         });
-        let workspace_id = who.map(|who| &*who.workspace_id);
+        let workspace_id = who.map(|who| &*who.workspace_id).or(self.workspace_id.as_deref());
         let claim_url = expires_at.and(workspace_id).map(|id| format!("{}/claim/{id}", self.house.public_url));
         let expires_at = expires_at.map(iso);
         let mut meta = Meta {
@@ -333,7 +337,12 @@ fn log(
     let took = started.elapsed();
     metrics::histogram!("kith_request_seconds").record(took.as_secs_f64());
     metrics::counter!("kith_requests_total", "status" => status_class(status)).increment(1);
-    let workspace_id = visit.caller.as_ref().map_or("", |caller| &*caller.who.workspace_id);
+    let workspace_id = visit
+        .caller
+        .as_ref()
+        .map(|caller| &*caller.who.workspace_id)
+        .or(visit.workspace_id.as_deref())
+        .unwrap_or_default();
     let (request_id, took_us) = (visit.request_id, took.as_micros() as u64);
     match failure {
         Some(Fault::Internal { cause, place }) => {

@@ -70,5 +70,5 @@ fn back(problem: &Problem, next: &str) -> Done {
 
 fn away(location: &str) -> Done {
     let answer = Answer::Object { text: json!({"location": location}).to_string(), created: false };
-    Done { answer, status: Some(302), headers: vec![("location", location.to_owned())] }
+    Done { status: Some(302), headers: vec![("location", location.to_owned())], ..Done::from(answer) }
 }

@@ -2,14 +2,15 @@
 
 use crm::model::answer::Answer;
 use crm::model::fault::Fault;
+use crm::model::page::PageAsk;
 use tokio::sync::Notify;
 
 use crate::access::Keys;
 use crate::clock::{Clock, iso};
 use crate::people::accounts::Accounts;
-use crate::people::{Person, Visitor};
+use crate::people::{Person, Visitor, pages};
 use crate::store::Store;
-use crate::store::belongings::Act;
+use crate::store::belongings::{Act, WORKSPACES};
 use crate::store::fault::of_connection;
 
 /// The desk at which a visitor stands.
@@ -97,11 +98,15 @@ impl<'a> Desk<'a> {
     }
 }
 
+/// A moment of [`Desk::now`] as lists show it.
+pub fn as_listed(moment: &str) -> String {
+    moment.replace('Z', "+00:00")
+}
+
 /// The workspaces that the visitor belongs to.
-pub async fn workspaces(desk: &Desk<'_>) -> Result<Answer, Fault> {
+pub async fn workspaces(desk: &Desk<'_>, ask: PageAsk) -> Result<Answer, Fault> {
     let person = desk.visitor.person()?;
-    let text = desk.store.control.list_workspaces(&person.id).await.map_err(of_connection)?;
-    Ok(Answer::Object { text, created: false })
+    pages::page(desk, &WORKSPACES, &person.id, &[], ask).await
 }
 
 impl Member<'_> {

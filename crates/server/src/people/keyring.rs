@@ -7,12 +7,14 @@ use crm::dialect::{DIALECTS, Dialect};
 use crm::model::answer::Answer;
 use crm::model::call::Call;
 use crm::model::fault::Fault;
+use crm::model::page::PageAsk;
 use crm::model::who::Mode;
 
 use crate::clock::Clock;
 use crate::keys;
-use crate::people::desk::{Desk, Rank};
-use crate::store::belongings::NewKey;
+use crate::people::desk::{Desk, Rank, as_listed};
+use crate::people::pages;
+use crate::store::belongings::{KEYS, NewKey};
 use crate::store::fault::of_connection;
 
 /// Longest name of a key, in characters.
@@ -97,12 +99,11 @@ impl Minted {
 }
 
 /// The keys that work.
-pub async fn list(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
+pub async fn list(desk: &Desk<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = desk.member(workspace_id).await?;
     // When they were last used is noted once a minute; who looks wants to know it now.
     desk.keys.note_uses(desk.store, Some(member.workspace_id)).await.map_err(of_connection)?;
-    let text = desk.store.control.list_keys(member.workspace_id).await.map_err(of_connection)?;
-    Ok(Answer::Object { text, created: false })
+    pages::page(desk, &KEYS, member.workspace_id, &[], ask).await
 }
 
 /// A new key: `{name, dialect, mode, role}`, all of which may be left out.
@@ -138,7 +139,7 @@ pub async fn create(desk: &Desk<'_>, workspace_id: &str, call: &Call<'_>) -> Res
     desk.store.control.create_key(member.act(&act_id, &now), &key.row()).await.map_err(of_connection)?;
     let row = key.row();
     let text = json!({"id": row.id, "workspace_id": workspace_id, "name": name, "dialect": row.dialect, "mode": row.mode,
-        "role": row.role, "hint": row.hint, "created_at": now, "api_key": key.api_key});
+        "role": row.role, "hint": row.hint, "created_at": as_listed(&now), "api_key": key.api_key});
     Ok(Answer::Object { text: text.to_string(), created: true })
 }
 

@@ -6,28 +6,27 @@ use crm::model::answer::Answer;
 use crm::model::call::Call;
 use crm::model::fault::Fault;
 use crm::model::id;
+use crm::model::page::PageAsk;
 
 use crate::clock::{iso, random};
 use crate::keys;
 use crate::people::address;
 use crate::people::connections;
-use crate::people::desk::{Desk, Rank};
+use crate::people::desk::{Desk, Rank, as_listed};
 use crate::people::keyring::{self, Minted};
 use crate::people::letters;
-use crate::store::belongings::Act;
+use crate::people::pages;
+use crate::store::belongings::{AUDIT, Act, MEMBERS};
 use crate::store::fault::of_connection;
-use crate::store::invitations::NewInvite;
+use crate::store::invitations::{INVITES, NewInvite};
 
 /// What an invitation's token begins with.
 const TOKEN_PREFIX: &str = "inv_";
-/// Entries of the audit that are shown at most.
-const AUDIT_ENTRIES: usize = 200;
 
 /// The members.
-pub async fn list(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
+pub async fn list(desk: &Desk<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = desk.member(workspace_id).await?;
-    let text = desk.store.control.list_members(member.workspace_id).await.map_err(of_connection)?;
-    Ok(Answer::Object { text, created: false })
+    pages::page(desk, &MEMBERS, member.workspace_id, &[], ask).await
 }
 
 /// Removes a member: their keys and direct connections end at once. Owners remove anybody; anybody may leave.
@@ -73,8 +72,8 @@ fn done(desk: &Desk<'_>, word: Option<String>, user_id: &str) -> Result<(), Faul
     }
 }
 
-/// Invites by e-mail: `{workspace_id, email, role?}`.
-pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
+/// Invites by e-mail: `{workspace_id, email, role?}`. Says the workspace beside the answer.
+pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<(Answer, String), Fault> {
     let body = call.object()?;
     only(&body, &["workspace_id", "email", "role"])?;
     let Some(Value::String(workspace_id)) = body.get("workspace_id") else {
@@ -109,15 +108,14 @@ pub async fn invite(desk: &Desk<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
     desk.accounts.letters.notify_one();
     let accept_url = format!("{}/invite/{token}", desk.public_url);
     let text = json!({"id": invite_id, "workspace_id": workspace_id, "email": email, "role": rank.name(),
-        "token": token, "accept_url": accept_url, "expires_at": expires_at});
-    Ok(Answer::Object { text: text.to_string(), created: true })
+        "token": token, "accept_url": accept_url, "expires_at": as_listed(&expires_at)});
+    Ok((Answer::Object { text: text.to_string(), created: true }, workspace_id.clone()))
 }
 
 /// The open invitations. For owners.
-pub async fn invites(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
+pub async fn invites(desk: &Desk<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = desk.owner(workspace_id).await?;
-    let text = desk.store.control.list_invites(member.workspace_id, &desk.now()).await.map_err(of_connection)?;
-    Ok(Answer::Object { text, created: false })
+    pages::page(desk, &INVITES, member.workspace_id, &[&desk.now()], ask).await
 }
 
 /// Takes an invitation back. For owners.
@@ -131,8 +129,8 @@ pub async fn withdraw(desk: &Desk<'_>, workspace_id: &str, invite_id: &str) -> R
     Ok(Answer::Object { text: json!({"id": invite_id, "deleted_at": now}).to_string(), created: false })
 }
 
-/// Accepts an invitation, which is for its own e-mail address alone.
-pub async fn accept(desk: &Desk<'_>, token: &str) -> Result<Answer, Fault> {
+/// Accepts an invitation, which is for its own e-mail address alone. Says the workspace beside the answer.
+pub async fn accept(desk: &Desk<'_>, token: &str) -> Result<(Answer, String), Fault> {
     let person = desk.visitor.person()?;
     let (hash, now) = (keys::hash(token), desk.now());
     let found = desk.store.control.find_invite(&hash, &now).await.map_err(of_connection)?;
@@ -148,14 +146,13 @@ pub async fn accept(desk: &Desk<'_>, token: &str) -> Result<Answer, Fault> {
     let accepted = desk.store.control.accept_invite(act, &hash, &key.row()).await.map_err(of_connection)?;
     let role = accepted.ok_or_else(gone)?;
     let text = json!({"workspace_id": workspace_id, "role": role, "api_key": key.api_key}).to_string();
-    Ok(Answer::Object { text, created: false })
+    Ok((Answer::Object { text, created: false }, workspace_id))
 }
 
 /// Who did what with the workspace, the newest first. For owners.
-pub async fn audit(desk: &Desk<'_>, workspace_id: &str) -> Result<Answer, Fault> {
+pub async fn audit(desk: &Desk<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = desk.owner(workspace_id).await?;
-    let text = desk.store.control.audit(member.workspace_id, AUDIT_ENTRIES).await.map_err(of_connection)?;
-    Ok(Answer::Object { text, created: false })
+    pages::page(desk, &AUDIT, member.workspace_id, &[], ask).await
 }
 
 fn role(body: &serde_json::Map<String, Value>) -> Result<Option<Rank>, Fault> {

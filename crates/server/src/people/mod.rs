@@ -14,6 +14,7 @@ pub mod keyring;
 pub mod letters;
 pub mod members;
 pub mod oidc;
+pub mod pages;
 pub mod passwords;
 pub mod sessions;
 pub mod sign_in;

@@ -6,10 +6,70 @@ use pg::Error;
 use pg::rows::Rows;
 
 use crate::store::control::Control;
+use crate::store::lists::{First, List};
 use crate::store::secrets::hex;
 
 /// Tells every process that what it remembers of keys and sessions may be old.
 const CHANGED: &str = "nextval('access_changes') AS changed";
+
+/// The workspaces that a person belongs to.
+pub static WORKSPACES: List = List {
+    columns: &[("id", "w.id"), ("name", "w.name"), ("role", "m.role"), ("created_at", "w.created_at")],
+    from: "members AS m JOIN workspaces AS w ON w.id = m.workspace_id",
+    conditions: &["m.user_id = $1"],
+    order: ["created_at", "id"],
+    first: First::Newest,
+};
+
+/// A workspace's keys that work. Nothing in it opens anything.
+pub static KEYS: List = List {
+    columns: &[
+        ("id", "k.id"),
+        ("name", "k.name"),
+        ("hint", "k.hint"),
+        ("dialect", "k.dialect"),
+        ("mode", "k.mode"),
+        ("role", "k.role"),
+        ("user_id", "k.user_id"),
+        ("created_at", "k.created_at"),
+        ("last_used_at", "k.last_used_at"),
+    ],
+    from: "api_keys AS k",
+    conditions: &["k.workspace_id = $1", "k.revoked_at IS NULL"],
+    order: ["created_at", "id"],
+    first: First::Newest,
+};
+
+/// A workspace's members, as they came.
+pub static MEMBERS: List = List {
+    columns: &[
+        ("user_id", "u.id"),
+        ("email", "u.email"),
+        ("name", "u.name"),
+        ("role", "m.role"),
+        ("created_at", "m.created_at"),
+    ],
+    from: "members AS m JOIN users AS u ON u.id = m.user_id",
+    conditions: &["m.workspace_id = $1"],
+    order: ["created_at", "user_id"],
+    first: First::Oldest,
+};
+
+/// Who did what with a workspace.
+pub static AUDIT: List = List {
+    columns: &[
+        ("id", "a.id"),
+        ("occurred_at", "a.occurred_at"),
+        ("actor", "a.actor"),
+        ("action", "a.action"),
+        ("subject", "a.subject"),
+        ("details", "a.details"),
+    ],
+    from: "audit AS a",
+    conditions: &["a.workspace_id = $1"],
+    order: ["occurred_at", "id"],
+    first: First::Newest,
+};
 
 /// A key that is about to be.
 #[derive(Debug)]
@@ -120,29 +180,11 @@ impl Control {
         Ok(Some(rows.get::<String>(0, "claimed")? == "t"))
     }
 
-    /// The workspaces that a person belongs to, as a JSON array, the newest first.
-    pub async fn list_workspaces(&self, user_id: &str) -> Result<String, Error> {
-        let sql = "SELECT COALESCE(jsonb_agg(jsonb_build_object('id', w.id, 'name', w.name, 'role', m.role,
-                       'created_at', w.created_at) ORDER BY w.created_at DESC, w.id DESC), '[]')::text AS workspaces
-                   FROM members AS m JOIN workspaces AS w ON w.id = m.workspace_id WHERE m.user_id = $1";
-        self.query(sql, &[Some(user_id)]).await?.get(0, "workspaces")
-    }
-
     /// What a person may do in a workspace; nothing if they are no member.
     pub async fn membership(&self, workspace_id: &str, user_id: &str) -> Result<Option<String>, Error> {
         let sql = "SELECT role FROM members WHERE workspace_id = $1 AND user_id = $2";
         let rows = self.query(sql, &[Some(workspace_id), Some(user_id)]).await?;
         if rows.is_empty() { Ok(None) } else { rows.get(0, "role").map(Some) }
-    }
-
-    /// The workspace's keys that work, as a JSON array. Nothing in it opens anything.
-    pub async fn list_keys(&self, workspace_id: &str) -> Result<String, Error> {
-        let sql =
-            "SELECT COALESCE(jsonb_agg(jsonb_build_object('id', id, 'name', name, 'hint', hint, 'dialect', dialect,
-                       'mode', mode, 'role', role, 'user_id', user_id, 'created_at', created_at,
-                       'last_used_at', last_used_at) ORDER BY created_at DESC, id DESC), '[]')::text AS keys
-                   FROM api_keys WHERE workspace_id = $1 AND revoked_at IS NULL";
-        self.query(sql, &[Some(workspace_id)]).await?.get(0, "keys")
     }
 
     /// Makes a key for a person.
@@ -203,14 +245,6 @@ impl Control {
         )
         .await
         .map(|_| ())
-    }
-
-    /// The members of a workspace, as a JSON array.
-    pub async fn list_members(&self, workspace_id: &str) -> Result<String, Error> {
-        let sql = "SELECT COALESCE(jsonb_agg(jsonb_build_object('user_id', u.id, 'email', u.email, 'name', u.name,
-                       'role', m.role, 'created_at', m.created_at) ORDER BY m.created_at, u.id), '[]')::text AS members
-                   FROM members AS m JOIN users AS u ON u.id = m.user_id WHERE m.workspace_id = $1";
-        self.query(sql, &[Some(workspace_id)]).await?.get(0, "members")
     }
 
     /// Removes a member, unless they are the last owner: ends their keys in the same statement. Says what happened:
@@ -275,16 +309,6 @@ impl Control {
             )
             .await?;
         word(&rows)
-    }
-
-    /// The newest entries of a workspace's audit, as a JSON array.
-    pub async fn audit(&self, workspace_id: &str, limit: usize) -> Result<String, Error> {
-        let limit = limit.to_string();
-        let sql = "SELECT COALESCE(jsonb_agg(jsonb_build_object('id', a.id, 'occurred_at', a.occurred_at, 'actor', a.actor,
-                       'action', a.action, 'subject', a.subject, 'details', a.details) ORDER BY a.occurred_at DESC, a.id DESC),
-                       '[]')::text AS entries
-                   FROM (SELECT * FROM audit WHERE workspace_id = $1 ORDER BY occurred_at DESC, id DESC LIMIT $2::bigint) AS a";
-        self.query(sql, &[Some(workspace_id), Some(&limit)]).await?.get(0, "entries")
     }
 
     /// A number that grows with every change of what keys and sessions may do.

@@ -5,6 +5,7 @@ use pg::Error;
 use crate::store::accounts::bytea;
 use crate::store::belongings::{Act, NO_DETAILS, NewKey, entry, new_key};
 use crate::store::control::Control;
+use crate::store::lists::{First, List};
 
 /// An invitation that is about to be.
 #[derive(Debug)]
@@ -27,6 +28,22 @@ pub struct NewInvite<'a> {
 
 /// An invitation `i` is worth nothing once who made it may invite no more: they have its token, and could come back by it.
 const BY_AN_OWNER: &str = "EXISTS (SELECT FROM members AS m WHERE m.workspace_id = i.workspace_id AND m.user_id = i.invited_by AND m.role = 'owner')";
+
+/// The open invitations to a workspace, now being `$5`. Nothing in it accepts any.
+pub static INVITES: List = List {
+    columns: &[
+        ("id", "i.id"),
+        ("email", "i.email"),
+        ("role", "i.role"),
+        ("invited_by", "i.invited_by"),
+        ("created_at", "i.created_at"),
+        ("expires_at", "i.expires_at"),
+    ],
+    from: "invites AS i",
+    conditions: &["i.workspace_id = $1", "i.accepted_at IS NULL", "i.expires_at > $5::timestamptz", BY_AN_OWNER],
+    order: ["created_at", "id"],
+    first: First::Newest,
+};
 
 /// Letters with invitations that an address gets within an hour.
 const MOST_LETTERS: i64 = 5;
@@ -139,17 +156,6 @@ impl Control {
             )
             .await?;
         if rows.is_empty() { Ok(None) } else { rows.get(0, "role").map(Some) }
-    }
-
-    /// The open invitations to a workspace, as a JSON array, the newest first. Nothing in it accepts any.
-    pub async fn list_invites(&self, workspace_id: &str, now: &str) -> Result<String, Error> {
-        let sql = format!(
-            "SELECT COALESCE(jsonb_agg(jsonb_build_object('id', id, 'email', email, 'role', role, 'invited_by', invited_by,
-                 'created_at', created_at, 'expires_at', expires_at) ORDER BY created_at DESC, id DESC), '[]')::text AS invites
-             FROM invites AS i
-             WHERE workspace_id = $1 AND accepted_at IS NULL AND expires_at > $2::timestamptz AND {BY_AN_OWNER}"
-        );
-        self.query(&sql, &[Some(workspace_id), Some(now)]).await?.get(0, "invites")
     }
 
     /// Takes an invitation back. False where there is none that is open.

@@ -16,6 +16,7 @@ pub mod fault;
 pub mod ground;
 pub mod identities;
 pub mod invitations;
+pub mod lists;
 pub mod migrate;
 pub mod outside;
 pub mod plans;

@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
+use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{Agent, agent, home, mailbox, other_process, stranger};
+use crate::support::{Agent, Reply, agent, home, mailbox, other_process, stranger};
 
 /// Somebody with an account, signed in.
 pub async fn person(name: &str) -> (Agent, String) {
@@ -244,4 +245,155 @@ async fn an_invitation_that_was_taken_back_is_void() {
     assert!(owner.get(&ws(&owner, "/v1/members/invites")).await.status(200).column("id").is_empty());
     let actions = owner.get(&ws(&owner, "/v1/workspaces/audit")).await.status(200).column("action");
     assert!(actions.contains(&json!("invite.withdrawn")), "{actions:?}");
+}
+
+#[tokio::test]
+async fn what_takes_no_body_refuses_one_and_does_nothing() {
+    let (owner, live) = owned().await;
+    let (_, _, user_id) = joined(&owner, "viewer").await;
+    let dev = agent().await;
+    let robot = owner.post(&ws(&owner, "/v1/keys"), json!({"name": "robot"})).await.status(201);
+    let (guest, email) = person("invited").await;
+    let invite = json!({"workspace_id": owner.workspace_id, "email": email});
+    let invited = owner.post("/v1/members/invite", invite).await.status(201);
+    let session = owner.get("/v1/auth/sessions").await.status(200).text("/data/0/id");
+    let json_type = [("content-type", "application/json")];
+    let text_type = [("content-type", "text/plain")];
+    let paths = [
+        (Method::POST, format!("/v1/claim/{}", dev.workspace_id)),
+        (Method::POST, ws(&owner, "/v1/keys/rotate")),
+        (Method::POST, ws(&owner, "/v1/connection")),
+        (Method::POST, format!("/v1/members/accept/{}", invited.text("/data/token"))),
+        (Method::POST, "/v1/auth/logout".to_owned()),
+        (Method::DELETE, format!("/v1/auth/sessions/{session}")),
+        (Method::DELETE, ws(&owner, &format!("/v1/keys/{}", robot.id()))),
+        (Method::DELETE, format!("/v1/members?ws={}&user_id={user_id}", owner.workspace_id)),
+        (Method::DELETE, ws(&owner, &format!("/v1/members/invites/{}", invited.id()))),
+    ];
+    for (method, path) in paths {
+        let who = if path.contains("/accept/") { &guest } else { &owner };
+        let send =
+            async |headers: &[(&str, &str)], body: &'static str| who.send(method.clone(), &path, headers, body).await;
+        send(&json_type, "{\"name\": ").await.fault(400, "invalid_request");
+        send(&json_type, "[1]").await.fault(400, "invalid_request");
+        send(&json_type, "{\"zzz\": 1}").await.fault(400, "invalid_request").says("zzz");
+        send(&text_type, "name=x").await.fault(415, "unsupported_media_type");
+    }
+    // Everything is as it was.
+    dev.get("/v1/contacts").await.status(200);
+    live.get("/v1/contacts").await.status(200);
+    assert!(owner.get(&ws(&owner, "/v1/keys")).await.status(200).column("id").contains(&json!(robot.id())));
+    assert_eq!(owner.get(&ws(&owner, "/v1/members")).await.status(200).column("user_id").len(), 2);
+    guest
+        .send(Method::POST, &format!("/v1/members/accept/{}", invited.text("/data/token")), &json_type, "{}")
+        .await
+        .status(200);
+    owner.send(Method::POST, &ws(&owner, "/v1/keys/rotate"), &text_type, "").await.status(200);
+    owner.send(Method::POST, "/v1/auth/logout", &[], "").await.status(200);
+}
+
+#[tokio::test]
+async fn every_answer_about_a_workspace_says_which() {
+    let (owner, _) = owned().await;
+    let (guest, email) = person("named").await;
+    let says = |reply: Reply, workspace_id: &str| {
+        assert!(reply.code < 300, "{}", reply.story());
+        assert_eq!(reply.text("/_meta/workspace_id"), workspace_id, "{}", reply.story());
+        reply
+    };
+    let here = owner.workspace_id.as_str();
+    for path in ["/v1/keys", "/v1/members", "/v1/members/invites", "/v1/workspaces/audit"] {
+        says(owner.get(&ws(&owner, path)).await, here);
+    }
+    let made = says(owner.post(&ws(&owner, "/v1/keys"), json!({})).await, here);
+    says(owner.delete(&ws(&owner, &format!("/v1/keys/{}", made.id()))).await, here);
+    says(owner.post(&ws(&owner, "/v1/keys/rotate"), json!({})).await, here);
+    says(owner.post(&ws(&owner, "/v1/connection"), json!({})).await, here);
+    let invite = json!({"workspace_id": here, "email": email});
+    let first = says(owner.post("/v1/members/invite", invite.clone()).await, here);
+    says(owner.delete(&ws(&owner, &format!("/v1/members/invites/{}", first.id()))).await, here);
+    let invited = owner.post("/v1/members/invite", invite).await.status(201);
+    says(guest.post(&format!("/v1/members/accept/{}", invited.text("/data/token")), json!({})).await, here);
+    let user_id = guest.get("/v1/auth/me").await.status(200).text("/data/user/id");
+    let member = format!("/v1/members?ws={here}&user_id={user_id}");
+    says(owner.patch(&member, json!({"role": "viewer"})).await, here);
+    says(owner.delete(&member).await, here);
+    let dev = agent().await;
+    says(owner.post(&format!("/v1/claim/{}", dev.workspace_id), json!({})).await, &dev.workspace_id);
+    let new = owner.post("/v1/workspaces", json!({})).await.status(201);
+    let workspace_id = new.text("/data/workspace_id");
+    says(new, &workspace_id);
+    let me = owner.get("/v1/auth/me").await.status(200);
+    assert!(me.json()["_meta"].get("workspace_id").is_none(), "{}", me.story());
+}
+
+#[tokio::test]
+async fn lists_of_people_go_page_by_page() {
+    let (owner, _) = owned().await;
+    for n in 0..4 {
+        owner.post(&ws(&owner, "/v1/keys"), json!({"name": n.to_string()})).await.status(201);
+        let email = format!("page-{n}@pages.example");
+        let invite = json!({"workspace_id": owner.workspace_id, "email": email});
+        owner.post("/v1/members/invite", invite).await.status(201);
+        owner.post("/v1/workspaces", json!({})).await.status(201);
+    }
+    for _ in 0..2 {
+        joined(&owner, "viewer").await;
+    }
+    let (id, who) = ("id", "user_id");
+    for (path, name) in [
+        (ws(&owner, "/v1/keys"), id),
+        (ws(&owner, "/v1/members"), who),
+        (ws(&owner, "/v1/members/invites"), id),
+        (ws(&owner, "/v1/workspaces/audit"), id),
+        ("/v1/workspaces?".to_owned(), id),
+    ] {
+        let whole = owner.get(&path).await.status(200);
+        let meta = whole.at("/_meta");
+        assert_eq!(
+            (&meta["limit"], &meta["has_more"], &meta["next_cursor"]),
+            (&json!(50), &json!(false), &json!(null))
+        );
+        let all = whole.column(name);
+        assert!(all.len() >= 3, "{}", whole.story());
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = owner.get(&format!("{path}&limit=2&cursor={cursor}")).await.status(200);
+            let rows = page.column(name);
+            seen.extend(rows.iter().cloned());
+            assert_eq!(page.at("/_meta/limit"), 2);
+            if page.at("/_meta/has_more") == false {
+                assert_eq!(page.at("/_meta/next_cursor"), json!(null));
+                break;
+            }
+            assert_eq!(rows.len(), 2, "{}", page.story());
+            cursor = page.text("/_meta/next_cursor");
+        }
+        assert_eq!(seen, all, "{path}");
+        assert_eq!(owner.get(&format!("{path}&limit=100000")).await.status(200).at("/_meta/limit"), 200);
+        for bad in ["0", "-1", "ten", "1.5"] {
+            owner.get(&format!("{path}&limit={bad}")).await.fault(400, "invalid_request").says("limit");
+        }
+        for bad in ["nonsense", "AAAA"] {
+            owner.get(&format!("{path}&cursor={bad}")).await.fault(400, "invalid_cursor");
+        }
+        owner.get(&format!("{path}&page=2")).await.fault(400, "invalid_request").says("page");
+    }
+    // A cursor is of its list.
+    let page = owner.get(&format!("{}&limit=1", ws(&owner, "/v1/keys"))).await.status(200);
+    let path = format!("{}&cursor={}", ws(&owner, "/v1/members"), page.text("/_meta/next_cursor"));
+    owner.get(&path).await.fault(400, "invalid_cursor");
+}
+
+#[tokio::test]
+async fn what_was_made_and_what_is_listed_say_the_same_times() {
+    let (owner, _) = owned().await;
+    let made = owner.post(&ws(&owner, "/v1/keys"), json!({"name": "timed"})).await.status(201);
+    let listed = owner.get(&ws(&owner, "/v1/keys")).await.status(200).data();
+    assert_eq!(listed[0]["id"], made.data()["id"]);
+    assert_eq!(listed[0]["created_at"], made.data()["created_at"]);
+    let invite = json!({"workspace_id": owner.workspace_id, "email": "timed@members.example"});
+    let invited = owner.post("/v1/members/invite", invite).await.status(201);
+    let open = owner.get(&ws(&owner, "/v1/members/invites")).await.status(200).data();
+    assert_eq!(open[0]["expires_at"], invited.data()["expires_at"]);
 }

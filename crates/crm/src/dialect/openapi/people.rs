@@ -72,8 +72,10 @@ enum Kind {
 enum Done {
     /// 200 and one of these.
     One(&'static str),
-    /// 200 and several of these.
+    /// 200 and all of these.
     Many(&'static str),
+    /// 200 and a page of these.
+    Page(&'static str),
     /// 201 and what was made.
     Made(&'static str),
     /// 202: it will be done.
@@ -103,10 +105,10 @@ const TAG: &str = "people";
 pub const ERRANDS: &[Errand] = &[
     Errand { method: Post, path: "/v1/auth/signup", id: "signUp", summary: "Make an account", caller: Caller::Anybody, query: &[],
         body: &[EMAIL, NEW_PASSWORD, optional("name", Kind::Name, "What you are called.")], answer: Done::Made("OpenedSession"),
-        codes: &["conflict", "unsupported_media_type"],
+        codes: &["conflict"],
         about: "Makes an account and begins its first session: `{user, session_token}`. A letter goes out that verifies the address. 409 where the address has an account." },
     Errand { method: Post, path: "/v1/auth/login", id: "logIn", summary: "Begin a session", caller: Caller::Anybody, query: &[],
-        body: &[EMAIL, field("password", Kind::Text, "The password.")], answer: Done::One("OpenedSession"), codes: &["unsupported_media_type"],
+        body: &[EMAIL, field("password", Kind::Text, "The password.")], answer: Done::One("OpenedSession"), codes: &[],
         about: "Begins a session: `{user, session_token}`. Ten failures of an account or an address within 15 minutes: 429 with `Retry-After`." },
     Errand { method: Get, path: "/v1/auth/oidc/{provider}/start", id: "startSignIn", summary: "Sign in elsewhere", caller: Caller::Anybody,
         query: &[optional("next", Kind::Text, "The path of this Kith to which it leads in the end.")], body: &[], answer: Done::Away, codes: &["not_found"],
@@ -125,49 +127,49 @@ pub const ERRANDS: &[Errand] = &[
     Errand { method: Delete, path: "/v1/auth/sessions/{id}", id: "endSession", summary: "End a session of mine", caller: Caller::Person, query: &[], body: &[],
         answer: Done::One("Ended"), codes: &["not_found"], about: "Ends a session of the caller's." },
     Errand { method: Post, path: "/v1/auth/verify-email", id: "verifyEmail", summary: "Verify an address", caller: Caller::Anybody, query: &[],
-        body: &[TOKEN], answer: Done::One("Me"), codes: &["unsupported_media_type"], about: "Verifies the address to which the letter came." },
+        body: &[TOKEN], answer: Done::One("Me"), codes: &[], about: "Verifies the address to which the letter came." },
     Errand { method: Post, path: "/v1/auth/request-verification", id: "requestVerification", summary: "Send that letter again", caller: Caller::Person, query: &[],
-        body: &[], answer: Done::Accepted("Me"), codes: &["unsupported_media_type"], about: "Sends the letter that verifies the caller's address once more." },
+        body: &[], answer: Done::Accepted("Me"), codes: &[], about: "Sends the letter that verifies the caller's address once more." },
     Errand { method: Post, path: "/v1/auth/request-password-reset", id: "requestPasswordReset", summary: "Send a link for a new password", caller: Caller::Anybody, query: &[],
-        body: &[EMAIL], answer: Done::Accepted("Requested"), codes: &["unsupported_media_type"], about: "Sends a link by which to choose a new password, if the address has an account; always 202." },
+        body: &[EMAIL], answer: Done::Accepted("Requested"), codes: &[], about: "Sends a link by which to choose a new password, if the address has an account; always 202." },
     Errand { method: Post, path: "/v1/auth/reset-password", id: "resetPassword", summary: "Choose a new password", caller: Caller::Anybody, query: &[],
-        body: &[TOKEN, NEW_PASSWORD], answer: Done::One("Me"), codes: &["unsupported_media_type"],
+        body: &[TOKEN, NEW_PASSWORD], answer: Done::One("Me"), codes: &[],
         about: "Ends all other sessions. If the address was never verified before, the account's keys and connections end too." },
     Errand { method: Post, path: "/v1/auth/change-password", id: "changePassword", summary: "Change my password", caller: Caller::Person, query: &[],
         body: &[field("current_password", Kind::Text, "The password until now."), NEW_PASSWORD], answer: Done::One("Me"),
-        codes: &["forbidden", "unsupported_media_type"], about: "Ends all other sessions." },
+        codes: &["forbidden"], about: "Ends all other sessions." },
     Errand { method: Get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List my workspaces", caller: Caller::Person, query: &[], body: &[],
-        answer: Done::Many("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
+        answer: Done::Page("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
     Errand { method: Post, path: "/v1/claim/{ws_id}", id: "claimWorkspace", summary: "Claim a workspace", caller: Caller::Person, query: &[],
         body: &[], answer: Done::One("Claimed"), codes: &["not_found", "conflict"],
         about: "An anonymous workspace becomes the caller's: its dev key ends, `api_key` is a live one. 409 where somebody owns it. `claim_url` is the page for this." },
     Errand { method: Get, path: "/v1/keys", id: "listKeys", summary: "List a workspace's keys", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Many("Key"), codes: &["not_found"], about: "The keys that work, with when each was last used; never the keys themselves." },
+        answer: Done::Page("Key"), codes: &["not_found"], about: "The keys that work, with when each was last used; never the keys themselves." },
     Errand { method: Post, path: "/v1/keys", id: "createKey", summary: "Make a key", caller: Caller::Person, query: &[WS],
         body: &[optional("name", Kind::Name, "What it is called."), optional("dialect", Kind::Dialect, "What it speaks."),
             optional("mode", Kind::Mode, "Which data it sees. Test data is apart from the live, for Relm's keys."),
             optional("role", Kind::Role, "What it may do; no more than its maker. A viewer's key is read-only.")],
-        answer: Done::Made("MadeKey"), codes: &["forbidden", "not_found", "unsupported_media_type"],
+        answer: Done::Made("MadeKey"), codes: &["forbidden", "not_found"],
         about: "`acrm_live_…`, or with dialect `relm` `sk_live_…` and `sk_test_…`. The answer is the only one with `api_key` in it." },
     Errand { method: Post, path: "/v1/keys/rotate", id: "rotateKeys", summary: "Replace my live keys", caller: Caller::Person, query: &[WS], body: &[],
         answer: Done::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and makes a new one. Relm's keys stay." },
     Errand { method: Delete, path: "/v1/keys/{id}", id: "deleteKey", summary: "End a key", caller: Caller::Person, query: &[WS], body: &[],
         answer: Done::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners end any, others their own." },
     Errand { method: Get, path: "/v1/members", id: "listMembers", summary: "List a workspace's members", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Many("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
+        answer: Done::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
     Errand { method: Patch, path: "/v1/members", id: "changeRole", summary: "Change a member's role", caller: Caller::Person, query: &[WS, USER],
         body: &[field("role", Kind::Role, "What they may do from now on.")], answer: Done::One("Changed"),
-        codes: &["forbidden", "not_found", "last_owner", "unsupported_media_type"],
+        codes: &["forbidden", "not_found", "last_owner"],
         about: "Keys above the new role end, and direct connections. For owners." },
     Errand { method: Delete, path: "/v1/members", id: "removeMember", summary: "Remove a member", caller: Caller::Person, query: &[WS, USER], body: &[],
         answer: Done::One("Ended"), codes: &["forbidden", "not_found", "last_owner"],
         about: "Their keys and connections end at once. Owners remove anybody, anybody may leave; the last owner can't: 409 `last_owner`." },
     Errand { method: Post, path: "/v1/members/invite", id: "inviteMember", summary: "Invite by e-mail", caller: Caller::Person, query: &[],
         body: &[field("workspace_id", Kind::Text, "The workspace, `ws_…`."), EMAIL, optional("role", Kind::Invited, "What they may do.")],
-        answer: Done::Made("Invited"), codes: &["forbidden", "not_found", "unsupported_media_type"],
+        answer: Done::Made("Invited"), codes: &["forbidden", "not_found"],
         about: "A letter goes out; the answer has `token` and `accept_url` for a week. For owners." },
     Errand { method: Get, path: "/v1/members/invites", id: "listInvites", summary: "List open invitations", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Many("Invitation"), codes: &["forbidden", "not_found"], about: "The invitations that nobody has accepted yet. For owners." },
+        answer: Done::Page("Invitation"), codes: &["forbidden", "not_found"], about: "The invitations that nobody has accepted yet. For owners." },
     Errand { method: Delete, path: "/v1/members/invites/{id}", id: "withdrawInvite", summary: "Take an invitation back", caller: Caller::Person, query: &[WS], body: &[],
         answer: Done::One("Ended"), codes: &["forbidden", "not_found"], about: "Its token is void from now on. For owners." },
     Errand { method: Post, path: "/v1/members/accept/{token}", id: "acceptInvite", summary: "Accept an invitation", caller: Caller::Person, query: &[],
@@ -176,8 +178,8 @@ pub const ERRANDS: &[Errand] = &[
         answer: Done::One("Connection"), codes: &["forbidden", "not_found"],
         about: "`{url, role}`: a postgres:// URL for psql and its like, on the live data under a role of the caller's own; asking again replaces the password." },
     Errand { method: Get, path: "/v1/workspaces/audit", id: "listAudit", summary: "Say who did what", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Many("AuditEntry"), codes: &["forbidden", "not_found"],
-        about: "Who made, rotated, ended, invited, removed and claimed what, the newest 200. For owners." },
+        answer: Done::Page("AuditEntry"), codes: &["forbidden", "not_found"],
+        about: "Who made, rotated, ended, invited, removed and claimed what, the newest first. For owners." },
 ];
 
 /// Adds the errands to a document's paths.
@@ -211,6 +213,10 @@ fn operation(errand: &Errand, reference: &Reference, responses: &mut Responses) 
     parameters.extend(errand.query.iter().map(|field| {
         json!({"name": field.name, "in": "query", "required": field.required, "description": field.about, "schema": schema_of(field.kind)})
     }));
+    let is_paged = matches!(errand.answer, Done::Page(_));
+    if is_paged {
+        parameters.extend(["limit", "cursor"].map(|name| reference_to("parameters", name)));
+    }
     let mut operation = json!({
         "operationId": errand.id,
         "summary": errand.summary,
@@ -229,7 +235,13 @@ fn operation(errand: &Errand, reference: &Reference, responses: &mut Responses) 
     let mut answers = Map::new();
     let (status, answer) = answer(errand, reference);
     answers.insert(status.to_string(), answer);
-    responses.add(&mut answers, &reference.wire, |code| errand.codes.contains(&code) && code != "conflict");
+    responses.add(&mut answers, &reference.wire, |code| match code {
+        "conflict" => false,
+        "invalid_cursor" => is_paged,
+        // A body is looked at where none is taken, too: what it says is not passed over.
+        "unsupported_media_type" => errand.method != Get,
+        code => errand.codes.contains(&code),
+    });
     if errand.codes.contains(&"conflict") {
         answers.insert("409".into(), taken());
     }
@@ -288,6 +300,7 @@ fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
     let (status, words, data) = match errand.answer {
         Done::One(name) => (200, "Done.", named(name)),
         Done::Many(name) => (200, "Done.", json!({"type": "array", "items": named(name)})),
+        Done::Page(name) => (200, "Done.", named(name)),
         Done::Made(name) => (201, "Done; what was made.", named(name)),
         Done::Accepted(name) => (202, "It will be done.", named(name)),
         Done::Away => {
@@ -296,7 +309,8 @@ fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
             (302, "On to another address.", named("Away"))
         }
     };
-    let schema = (reference.wire.answer)(Act::Find, data);
+    let act = if matches!(errand.answer, Done::Page(_)) { Act::List } else { Act::Find };
+    let schema = (reference.wire.answer)(act, data);
     (status, json!({"description": words, "headers": headers, "content": {"application/json": {"schema": schema}}}))
 }
 
