@@ -7,11 +7,11 @@ pub mod page;
 
 use std::sync::{Arc, OnceLock};
 
-use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::Response;
 use axum::routing::get;
+use axum::{Extension, Router};
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use ring::digest::{SHA256, digest};
@@ -21,6 +21,8 @@ use crm::dialect::relm::RELM;
 use crm::dialect::{DIALECTS, Dialect, Meta, llms, openapi};
 use crm::model::call::parse_query;
 use crm::model::fault::Fault;
+
+use crate::door::RequestId;
 
 const HTML: &str = "text/html; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -71,13 +73,13 @@ pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router
     DOCUMENTS.iter().fold(Router::new(), |router, document| {
         let made: Arc<Vec<OnceLock<Made>>> = Arc::new(DIALECTS.iter().map(|_| OnceLock::new()).collect());
         let public_url = public_url.clone();
-        let serve = move |uri: Uri, headers: HeaderMap| {
+        let serve = move |uri: Uri, headers: HeaderMap, Extension(request_id): Extension<RequestId>| {
             let response = match edition(document, uri.query().unwrap_or("")) {
                 Ok((at, make)) => {
                     let made = made[at].get_or_init(|| finish(make(&public_url)));
                     respond(document, made, &headers)
                 }
-                Err(fault) => refuse(&fault, &public_url),
+                Err(fault) => refuse(&fault, &public_url, &request_id),
             };
             std::future::ready(response)
         };
@@ -107,8 +109,8 @@ fn edition(document: &'static Document, query: &str) -> Result<(usize, impl Fn(&
     }))
 }
 
-fn refuse(fault: &Fault, public_url: &str) -> Response {
-    let reply = (AGENTCRM.show_fault)(fault, &Meta { public_url, ..Meta::default() });
+fn refuse(fault: &Fault, public_url: &str, RequestId(request_id): &RequestId) -> Response {
+    let reply = (AGENTCRM.show_fault)(fault, &Meta { public_url, request_id, ..Meta::default() });
     let mut response = Response::new(Body::from(reply.body));
     *response.status_mut() = StatusCode::BAD_REQUEST;
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));

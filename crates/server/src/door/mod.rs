@@ -16,8 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use axum::Router;
+use axum::body::Body;
 use axum::extract::State;
-use axum::http::Request;
+use axum::http::{HeaderValue, Request};
+use axum::middleware::{Next, from_fn};
 use axum::response::Response;
 use axum::routing::get;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -76,16 +78,34 @@ pub struct Peer(pub SocketAddr);
 pub fn router(house: House) -> Router {
     let providers = house.accounts.providers.iter().map(|provider| &provider.settings);
     let offers: Vec<_> = providers.map(|it| pages::Offer { key: it.key, name: it.name.clone() }).collect();
+    let clock = house.clock.clone();
+    // What falls through to `/v1` names itself, in its body too.
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(docs::router(&house.public_url))
         .merge(pages::router(&house.public_url, &offers))
+        .layer(from_fn(move |request, next| named(clock.id("req"), request, next)))
         .fallback(fallback)
         .with_state(Arc::new(house))
 }
 
-async fn fallback(State(house): State<Arc<House>>, request: Request<axum::body::Body>) -> Response {
+/// The name of a request, `req_…`, for whoever answers it.
+#[derive(Clone)]
+struct RequestId(Arc<str>);
+
+/// Gives a request a name, which goes back with the answer.
+async fn named(id: String, mut request: Request<Body>, next: Next) -> Response {
+    let header = HeaderValue::from_str(&id);
+    request.extensions_mut().insert(RequestId(id.into()));
+    let mut response = next.run(request).await;
+    if let Ok(header) = header {
+        response.headers_mut().insert("x-request-id", header);
+    }
+    response
+}
+
+async fn fallback(State(house): State<Arc<House>>, request: Request<Body>) -> Response {
     rest::serve(&house, request).await
 }

@@ -1,5 +1,10 @@
 //! Whether it is alive, ready, and how it is doing.
 
+use std::collections::HashSet;
+
+use reqwest::Method;
+use serde_json::json;
+
 use crate::support::{agent, stranger};
 
 #[tokio::test]
@@ -26,4 +31,49 @@ async fn metrics_count_requests_and_name_nobody() {
         assert!(text.contains(name), "no {name}\n{text}");
     }
     assert!(!text.contains(&agent.workspace_id) && !text.contains("nothing_like_this"), "{text}");
+}
+
+#[tokio::test]
+async fn every_answer_has_a_name_of_its_own() {
+    let (agent, stranger) = (agent().await, stranger());
+    let mut seen = HashSet::new();
+    let etag = stranger.get("/openapi.json").await.status(200).header("etag");
+    let mut check = async |method: Method, path: &str, headers: &[(&str, &str)], code: u16| {
+        let reply = stranger.send(method, path, headers, "").await.status(code);
+        let names: Vec<_> = reply.headers.get_all("x-request-id").iter().collect();
+        assert_eq!(names.len(), 1, "{}", reply.story());
+        let name = reply.header("x-request-id");
+        assert!(name.starts_with("req_") && name.len() == 30, "{name}");
+        assert!(seen.insert(name), "{}", reply.story());
+        reply
+    };
+    for path in [
+        "/",
+        "/healthz",
+        "/readyz",
+        "/metrics",
+        "/docs",
+        "/docs/errors",
+        "/openapi.json",
+        "/openapi.yaml",
+        "/llms.txt",
+        "/llms-full.txt",
+        "/login",
+        "/signup",
+        "/claim/ws_1",
+        "/invite/inv_1",
+    ] {
+        check(Method::GET, path, &[], 200).await;
+        check(Method::HEAD, path, &[], 200).await;
+        check(Method::POST, path, &[], 405).await;
+    }
+    check(Method::GET, "/openapi.json", &[("if-none-match", &etag)], 304).await;
+    let refused = check(Method::GET, "/openapi.json?dialect=klingon", &[], 400).await;
+    refused.fault(400, "invalid_request");
+    check(Method::GET, "/nope", &[], 404).await.fault(404, "not_found");
+    check(Method::GET, "/v1/contacts", &[], 401).await.fault(401, "unauthorized");
+    check(Method::GET, "/v1/auth/me", &[], 401).await.fault(401, "unauthorized");
+    let made = agent.post("/v1/contacts", json!({})).await.status(201);
+    assert_eq!(made.headers.get_all("x-request-id").iter().count(), 1);
+    assert_eq!(made.header("x-request-id"), made.text("/_meta/request_id"));
 }
