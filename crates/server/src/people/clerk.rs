@@ -174,7 +174,10 @@ fn verify(settings: &Settings, key: &Key, token: &str, now: i64) -> Result<Claim
     }
     let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
     let email = text("email").filter(|_| is_verified);
-    Claims::new(issuer, text("sub").unwrap_or_default(), email, text("name")).ok_or("it does not say who it is")
+    let person = Claims::new(issuer, text("sub").unwrap_or_default(), email, text("name"));
+    // Where the token does not speak of verification at all, the address is what Clerk calls the person by.
+    let unproven = text("email").filter(|_| claims.get("email_verified").is_none());
+    person.map(|person| person.naming(unproven)).ok_or("it does not say who it is")
 }
 
 #[cfg(test)]

@@ -21,8 +21,11 @@ pub struct Claims {
     pub issuer: String,
     /// Who the person is there.
     pub subject: String,
-    /// The address, where the issuer has verified it. Another's claim to an address is worth nothing.
+    /// The address, where the issuer has verified it.
     pub email: Option<String>,
+    /// An address that the issuer names without saying that it has verified it. It is what the person is called by, unless
+    /// somebody has it; it opens nothing.
+    pub unproven: Option<String>,
     /// What they are called.
     pub name: Option<String>,
 }
@@ -41,14 +44,23 @@ impl Claims {
             issuer: issuer.to_owned(),
             subject: subject.to_owned(),
             email: verified_email.and_then(|email| address::normal(email).ok()),
+            unproven: None,
             name: name.map(str::trim).filter(is_line).map(str::to_owned),
         })
     }
 }
 
+impl Claims {
+    /// The same, with an address that nobody says is verified.
+    pub fn naming(self, email: Option<&str>) -> Claims {
+        Claims { unproven: email.and_then(|email| address::normal(email).ok()), ..self }
+    }
+}
+
 /// The person of these claims, who gets an account at first sight. An account that has the address is theirs, since the
 /// issuer has verified it; if nobody had proved that to Kith, all ways into it but this one end, which may be somebody
-/// else's. Who has no verified address is known by `otherwise`, an address that is nobody's, or not at all.
+/// else's. Who has no verified address is known by one that is named, if it is free, by `otherwise`, an address that is nobody's, or not
+/// at all.
 pub async fn recognise(
     (store, accounts, clock): (&Store, &Accounts, &Clock),
     claims: &Claims,
@@ -56,8 +68,9 @@ pub async fn recognise(
 ) -> Result<Option<Person>, Fault> {
     let (now, user_id) = (clock.unix_seconds(), clock.id("u"));
     let control = &store.control;
+    let mut unproven = claims.unproven.as_deref().filter(|_| otherwise.is_some());
     // Two who come at once for the first time may be in each other's way once.
-    for _ in 0..3 {
+    for _ in 0..4 {
         let known = control.person_of_identity(&claims.issuer, &claims.subject).await.map_err(of_connection)?;
         if let Some(person) = known {
             let Some(email) = claims.email.as_deref().filter(|_| address::is_nobodys(&person.email)) else {
@@ -66,7 +79,7 @@ pub async fn recognise(
             let given = control.give_address(&person.id, email, now).await.map_err(of_connection)?;
             return Ok(Some(given.unwrap_or(person)));
         }
-        let Some(email) = claims.email.as_deref().or(otherwise) else { return Ok(None) };
+        let Some(email) = claims.email.as_deref().or(unproven.take()).or(otherwise) else { return Ok(None) };
         let identity = Identity {
             issuer: &claims.issuer,
             subject: &claims.subject,

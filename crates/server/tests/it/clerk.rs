@@ -284,12 +284,32 @@ async fn an_invitation_is_accepted_by_who_has_verified_its_address() {
     let invite = json!({"workspace_id": owner.workspace_id, "email": email});
     let token = owner.post("/v1/members/invite", invite).await.status(201).text("/data/token");
     let path = format!("/v1/members/accept/{token}");
-    let unproven = with(claims(&who), "email", json!(email));
+    let unproven = with(with(claims(&who), "email", json!(email)), "email_verified", json!(false));
     shows(rs256(&unproven)).post(&path, json!({})).await.fault(403, "forbidden");
     let proven = with(unproven, "email_verified", json!(true));
     let ahead = Arc::new(AtomicI64::new(2_000));
     let at = door(Door { public_url: None, clock: Clock::Moved(ahead), rate_limit: 0 }).await;
     stranger_at(&at).with_key(rs256(&proven), String::new()).post(&path, json!({})).await.status(200);
+}
+
+#[tokio::test]
+async fn an_address_of_which_clerk_does_not_say_more_is_a_name_and_no_key() {
+    let (ada, taken) = person("taken").await;
+    let here = ada.get("/v1/auth/me").await.status(200).text("/data/user/id");
+    let other = shows(rs256(&with(claims(&subject()), "email", json!(taken)))).get("/v1/auth/me").await.status(200);
+    assert_ne!(other.text("/data/user/id"), here);
+    assert!(other.text("/data/user/email").ends_with("@clerk.invalid"), "it is another's");
+    ada.get("/v1/auth/me").await.status(200);
+
+    let (owner, _) = owned().await;
+    let who = subject();
+    let email = format!("{who}@people.example");
+    let named = with(claims(&who), "email", json!(email));
+    let me = shows(rs256(&named)).get("/v1/auth/me").await.status(200);
+    assert_eq!((me.text("/data/user/email"), me.at("/data/user/email_verified")), (email.clone(), json!(false)));
+    let invite = json!({"workspace_id": owner.workspace_id, "email": email});
+    let token = owner.post("/v1/members/invite", invite).await.status(201).text("/data/token");
+    shows(rs256(&named)).post(&format!("/v1/members/accept/{token}"), json!({})).await.status(200);
 }
 
 #[tokio::test]
