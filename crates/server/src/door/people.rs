@@ -207,8 +207,8 @@ async fn act(
         }
         Route::Me => plain().and_then(|()| accounts::me(desk)).map(Done::from),
         Route::Sessions => {
-            plain()?;
-            sessions::list(desk).await.map(Done::from)
+            call.only_parameters(&["limit", "cursor"])?;
+            sessions::list(desk, pages::asked(call)?).await.map(Done::from)
         }
         Route::EndSession(id) => {
             plain()?;

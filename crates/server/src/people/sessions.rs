@@ -10,14 +10,16 @@ use serde_json::json;
 use crm::model::answer::Answer;
 use crm::model::fault::Fault;
 use crm::model::id;
+use crm::model::page::PageAsk;
 
 use crate::clock::{Clock, iso, random};
 use crate::keys;
 use crate::limits::Window;
 use crate::people::Visitor;
 use crate::people::desk::Desk;
+use crate::people::pages;
 use crate::store::Store;
-use crate::store::accounts::{NewSession, Session};
+use crate::store::accounts::{NewSession, SESSIONS, Session};
 use crate::store::fault::of_connection;
 
 /// What a session's token begins with.
@@ -150,15 +152,11 @@ impl Beginning {
     }
 }
 
-/// The visitor's sessions.
-pub async fn list(desk: &Desk<'_>) -> Result<Answer, Fault> {
+/// The visitor's sessions, the newest first.
+pub async fn list(desk: &Desk<'_>, ask: PageAsk) -> Result<Answer, Fault> {
     let person = desk.visitor.person()?;
-    let sessions = desk.store.control.list_sessions(&person.id, desk.clock.unix_seconds()).await;
-    let sessions: Vec<_> = sessions.map_err(of_connection)?.into_iter().map(|it| {
-        let current = desk.visitor.session_id.as_deref() == Some(&*it.id);
-        json!({"id": it.id, "created_at": iso(it.created_at), "last_used_at": iso(it.last_used_at), "user_agent": it.user_agent, "current": current})
-    }).collect();
-    Ok(Answer::Object { text: json!(sessions).to_string(), created: false })
+    let (now, shown) = (desk.clock.unix_seconds().to_string(), desk.visitor.session_id.as_deref().unwrap_or_default());
+    pages::page(desk, &SESSIONS, &person.id, &[&now, shown], ask).await
 }
 
 /// Ends a session of the visitor's.

@@ -9,6 +9,7 @@ use pg::rows::Rows;
 
 use crate::store::control::Control;
 use crate::store::identities::{CHANGED_IF_UNPROVEN, ends_of_unproven};
+use crate::store::lists::{First, List};
 use crate::store::secrets::hex;
 
 /// Somebody with an account.
@@ -89,18 +90,20 @@ pub struct Session {
     pub expires_at: i64,
 }
 
-/// A session as its owner sees it.
-#[derive(Debug)]
-pub struct ListedSession {
-    /// `ses_…`
-    pub id: String,
-    /// When it began, Unix seconds.
-    pub created_at: i64,
-    /// When it was last seen to be used, Unix seconds.
-    pub last_used_at: i64,
-    /// The program that asked for it.
-    pub user_agent: Option<String>,
-}
+/// A person's sessions that work, now being `$5` in seconds and the one that was shown `$6`.
+pub static SESSIONS: List = List {
+    columns: &[
+        ("id", "s.id"),
+        ("created_at", "s.created_at"),
+        ("last_used_at", "s.last_used_at"),
+        ("user_agent", "s.user_agent"),
+        ("current", "s.id = $6"),
+    ],
+    from: "sessions AS s",
+    conditions: &["s.user_id = $1", "s.revoked_at IS NULL", "s.expires_at > to_timestamp($5::bigint)"],
+    order: ["created_at", "id"],
+    first: First::Newest,
+};
 
 /// A letter that is due.
 #[derive(Debug)]
@@ -223,29 +226,6 @@ impl Control {
         let sql = "UPDATE sessions SET last_used_at = to_timestamp($2::bigint), expires_at = to_timestamp($3::bigint)
                    WHERE id = $1 AND revoked_at IS NULL";
         self.query(sql, &[Some(id), Some(&now.to_string()), Some(&expires_at.to_string())]).await.map(drop)
-    }
-
-    /// A person's sessions that work, the last used first; so many at most.
-    pub async fn list_sessions(&self, user_id: &str, now: i64) -> Result<Vec<ListedSession>, Error> {
-        let rows = self
-            .query(
-                "SELECT id, user_agent, extract(epoch FROM created_at)::bigint AS created_at,
-                        extract(epoch FROM last_used_at)::bigint AS last_used_at
-                 FROM sessions WHERE user_id = $1 AND revoked_at IS NULL AND expires_at > to_timestamp($2::bigint)
-                 ORDER BY sessions.last_used_at DESC, id DESC LIMIT 1000",
-                &[Some(user_id), Some(&now.to_string())],
-            )
-            .await?;
-        (0..rows.len())
-            .map(|row| {
-                Ok(ListedSession {
-                    id: rows.get(row, "id")?,
-                    created_at: rows.get(row, "created_at")?,
-                    last_used_at: rows.get(row, "last_used_at")?,
-                    user_agent: optional(&rows, row, "user_agent")?,
-                })
-            })
-            .collect()
     }
 
     /// Ends a person's session. False where there is none of that id that works.

@@ -330,6 +330,7 @@ async fn every_answer_about_a_workspace_says_which() {
 #[tokio::test]
 async fn lists_of_people_go_page_by_page() {
     let (owner, _) = owned().await;
+    let email = owner.get("/v1/auth/me").await.status(200).text("/data/user/email");
     for n in 0..4 {
         owner.post(&ws(&owner, "/v1/keys"), json!({"name": n.to_string()})).await.status(201);
         let email = format!("page-{n}@pages.example");
@@ -340,6 +341,10 @@ async fn lists_of_people_go_page_by_page() {
     for _ in 0..2 {
         joined(&owner, "viewer").await;
     }
+    let body = json!({"email": email, "password": "correct horse battery"});
+    for _ in 0..3 {
+        stranger().post("/v1/auth/login", body.clone()).await.status(200);
+    }
     let (id, who) = ("id", "user_id");
     for (path, name) in [
         (ws(&owner, "/v1/keys"), id),
@@ -347,6 +352,7 @@ async fn lists_of_people_go_page_by_page() {
         (ws(&owner, "/v1/members/invites"), id),
         (ws(&owner, "/v1/workspaces/audit"), id),
         ("/v1/workspaces?".to_owned(), id),
+        ("/v1/auth/sessions?".to_owned(), id),
     ] {
         let whole = owner.get(&path).await.status(200);
         let meta = whole.at("/_meta");

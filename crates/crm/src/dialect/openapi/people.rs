@@ -72,8 +72,6 @@ enum Kind {
 enum Done {
     /// 200 and one of these.
     One(&'static str),
-    /// 200 and all of these.
-    Many(&'static str),
     /// 200 and a page of these.
     Page(&'static str),
     /// 201 and what was made.
@@ -123,7 +121,7 @@ pub const ERRANDS: &[Errand] = &[
     Errand { method: Get, path: "/v1/auth/me", id: "getMe", summary: "Say who I am", caller: Caller::Person, query: &[], body: &[],
         answer: Done::One("Me"), codes: &[], about: "Whose session it is." },
     Errand { method: Get, path: "/v1/auth/sessions", id: "listSessions", summary: "List my sessions", caller: Caller::Person, query: &[], body: &[],
-        answer: Done::Many("Session"), codes: &[], about: "The sessions that work, the last used first." },
+        answer: Done::Page("Session"), codes: &[], about: "The sessions that work, the newest first." },
     Errand { method: Delete, path: "/v1/auth/sessions/{id}", id: "endSession", summary: "End a session of mine", caller: Caller::Person, query: &[], body: &[],
         answer: Done::One("Ended"), codes: &["not_found"], about: "Ends a session of the caller's." },
     Errand { method: Post, path: "/v1/auth/verify-email", id: "verifyEmail", summary: "Verify an address", caller: Caller::Anybody, query: &[],
@@ -299,7 +297,6 @@ fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
     }
     let (status, words, data) = match errand.answer {
         Done::One(name) => (200, "Done.", named(name)),
-        Done::Many(name) => (200, "Done.", json!({"type": "array", "items": named(name)})),
         Done::Page(name) => (200, "Done.", named(name)),
         Done::Made(name) => (201, "Done; what was made.", named(name)),
         Done::Accepted(name) => (202, "It will be done.", named(name)),
