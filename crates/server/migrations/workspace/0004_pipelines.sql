@@ -58,7 +58,18 @@ BEGIN
   RETURN NEW;
 END $$;
 
--- Two changes of the order wait for each other at the default pipeline's row, which is always there.
+-- Changes of the order move each other's rows, and a new default unsets another's: they wait for each other before they hold any
+-- row. This lock keeps out nothing but itself. Deals that add a stage hold rows already; they wait at the pipeline's, see place_stage().
+CREATE OR REPLACE FUNCTION kith.await_order() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF pg_trigger_depth() = 1 OR TG_TABLE_NAME = 'pipelines' THEN
+    LOCK TABLE public.pipelines IN SHARE UPDATE EXCLUSIVE MODE;
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.await_order IS 'Lets changes of pipelines and stages wait for each other.';
+
 CREATE OR REPLACE FUNCTION kith.place_pipeline() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -89,13 +100,7 @@ BEGIN
     NEW.position := coalesce(NEW.position, 0);
     RETURN NEW;
   END IF;
-  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL
-     OR NEW.is_default AND NOT OLD.is_default THEN
-    -- Another may be the default once whoever was waited for is done. None is, where this statement has just unset it.
-    LOOP
-      PERFORM FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL FOR NO KEY UPDATE;
-      EXIT WHEN FOUND OR NOT EXISTS (SELECT FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL);
-    END LOOP;
+  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL THEN
     UPDATE public.pipelines p SET key = p.key || ' (' || p.id || ')' WHERE p.key = NEW.key AND p.deleted_at IS NOT NULL AND p.id <> NEW.id;
     IF NEW.position IS NULL THEN
       NEW.position := (SELECT coalesce(max(p.position) + 1, 0) FROM public.pipelines p WHERE p.deleted_at IS NULL AND p.id <> NEW.id);
@@ -221,17 +226,20 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.order_pipelines IS 'Sees to it that no two pipelines have one place.';
 
-REVOKE ALL ON FUNCTION kith.order_stages(), kith.order_pipelines() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.order_stages(), kith.order_pipelines() TO {{workspace}};
+REVOKE ALL ON FUNCTION kith.await_order(), kith.order_stages(), kith.order_pipelines() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.await_order(), kith.order_stages(),
+  kith.order_pipelines() TO {{workspace}};
 
 -- section: workspace
 
+CREATE OR REPLACE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
 CREATE OR REPLACE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.place_pipeline();
 CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
 CREATE OR REPLACE TRIGGER kith_order_update AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
 
+CREATE OR REPLACE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
 CREATE OR REPLACE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.place_stage();
 CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
@@ -248,4 +256,5 @@ CREATE OR REPLACE TRIGGER kith_place_update BEFORE UPDATE ON public.deals FOR EA
 -- section: system
 
 -- With EXECUTE on these the workspace could put them on tables of its own.
-REVOKE ALL ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.order_stages(), kith.order_pipelines() FROM {{workspace}};
+REVOKE ALL ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.await_order(), kith.order_stages(),
+  kith.order_pipelines() FROM {{workspace}};

@@ -214,6 +214,38 @@ async fn places_that_many_ask_for_at_once_are_given_once() {
 }
 
 #[tokio::test]
+async fn moves_at_once_wait_for_one_another() {
+    let agent = agent().await;
+    for key in ["a", "b", "c", "d"] {
+        agent.post("/v1/pipelines", json!({"key": key, "label": key})).await.status(201);
+    }
+    let (stages, pipelines) = ("/v1/pipelines/sales/stages", "/v1/pipelines");
+    for round in 0..4 {
+        let moves = ["lead", "qualified", "proposal", "won"].map(|key| (stages, key));
+        let moves = moves.into_iter().chain(["a", "b", "c", "d"].map(|key| (pipelines, key)));
+        let moves = moves.enumerate().map(async |(at, (path, key))| {
+            let mut body = json!({"position": (at + round) % 4});
+            if path == pipelines && at % 2 == 0 {
+                body["is_default"] = json!(true);
+            }
+            agent.patch(&format!("{path}/{key}"), body).await
+        });
+        let made = agent.post(stages, json!({"key": format!("s{round}"), "label": "S", "position": 1}));
+        let (moved, made) = tokio::join!(futures_util::future::join_all(moves), made);
+        for reply in moved {
+            reply.status(200);
+        }
+        made.status(201);
+        for path in [stages, pipelines] {
+            let places: Vec<i64> =
+                self::stages(&agent, path).await.iter().map(|(_, at)| at.as_i64().unwrap()).collect();
+            assert!(places.is_sorted_by(|one, next| one < next), "{places:?}");
+        }
+    }
+    assert_eq!(agent.get("/v1/pipelines?is_default=true").await.column("key").len(), 1);
+}
+
+#[tokio::test]
 async fn of_many_new_defaults_the_last_is_the_default() {
     let agent = agent().await;
     agent.post("/v1/pipelines", json!({"key": "p", "label": "P"})).await.status(201);
