@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, both, relm};
+use crate::support::{Agent, Reply, agent, both, relm};
 
 async fn made(relm: &Agent, path: &str, body: Value) -> String {
     relm.post(path, body).await.status(201).text("/id")
@@ -74,6 +74,8 @@ async fn a_batch_says_what_became_of_each_row() {
         let refused = relm.send(method, path, &[], "").await.fault(405, "method_not_allowed");
         assert_eq!(refused.header("allow"), allow, "{path}");
     }
+    let refused = agent().await.get("/v1/keys/rotate").await.fault(405, "method_not_allowed");
+    assert_eq!(refused.header("allow"), "POST");
 }
 
 #[tokio::test]

@@ -724,12 +724,16 @@ begin read only; select 1; insert into contacts (email) values ('vf@x.y');
 create table own_stages (id text, key text, pipeline text, position int, deleted_at timestamptz); create trigger t before insert on own_stages for each row execute function kith.place_stage();
 -- the renumbering on a table of one's own | sql | 42501
 create table own_order (id text); create trigger t after delete on own_order for each statement execute function kith.order_stages();
+-- the lock of pipelines on a table of one's own | sql | 42501
+create table own_lock (id text); create trigger t before insert on own_lock for each statement execute function kith.await_order();
 -- the index maker on a table of one's own | sql | 42501
 create table own_fields (id text, object_type text, key text, type text, deleted_at timestamptz); create trigger t after insert on own_fields for each row execute function kith.index_field();
 -- the linker on a table of one's own | sql | 42501
 create table own_edges (from_type text, to_type text); create trigger t after insert on own_edges for each row execute function kith.link();
 -- the triggers of pipelines dropped | sql | 42501
 drop trigger kith_order_update on pipeline_stages;
+-- the triggers of deals dropped | sql | 42501
+drop trigger kith_place_named on deals;
 -- the triggers of custom fields disabled | sql | 42501
 alter table custom_fields disable trigger kith_index;
 -- a key that would break out of its index's definition | sql | 23514
