@@ -97,8 +97,8 @@ async fn a_definition_says_what_is_wrong_with_it() {
     let agent = agent().await;
     let base = json!({"object_type": "contact", "key": "k", "type": "text"});
     for (change, field, says) in [
-        (json!({"type": "integer"}), "type", "text, number, date, bool or select"),
-        (json!({"object_type": "email"}), "object_type", "contact, company, deal or activity"),
+        (json!({"type": "integer"}), "type", "text, number, date, bool, select"),
+        (json!({"object_type": "email"}), "object_type", "contact, company, deal, activity"),
         (json!({"key": ""}), "key", "must begin with"),
         (json!({"key": "a key"}), "key", "must begin with"),
         (json!({"key": "1st"}), "key", "must begin with"),
