@@ -344,6 +344,7 @@ fn log(
         .or(visit.workspace_id.as_deref())
         .unwrap_or_default();
     let (request_id, took_us) = (visit.request_id, took.as_micros() as u64);
+    let path = without_secret(path);
     match failure {
         Some(Fault::Internal { cause, place }) => {
             tracing::error!(request_id, workspace_id, %method, path, status, took_us, cause, %place, "request failed");
@@ -352,11 +353,28 @@ fn log(
     }
 }
 
+/// A path as it may be logged: one that ends in an invitation's token does so without it.
+fn without_secret(path: &str) -> &str {
+    const ACCEPT: &str = "/v1/members/accept/";
+    if path.starts_with(ACCEPT) { ACCEPT } else { path }
+}
+
 fn status_class(status: u16) -> &'static str {
     match status {
         200..=299 => "2xx",
         300..=399 => "3xx",
         400..=499 => "4xx",
         _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secret;
+
+    #[test]
+    fn an_invitations_token_is_not_logged() {
+        assert_eq!(without_secret("/v1/members/accept/kin_0123456789"), "/v1/members/accept/");
+        assert_eq!(without_secret("/v1/contacts/c_1"), "/v1/contacts/c_1");
     }
 }
