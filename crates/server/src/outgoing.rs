@@ -1,6 +1,6 @@
 //! What Kith asks of others by HTTP: a client over ring's TLS that trusts the certificates that the system trusts.
 
-use std::error::Error as _;
+use std::error::Error;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -40,7 +40,7 @@ pub fn trusted_url(text: &str) -> Result<Url, String> {
 
 /// The body of what answers a GET with 200, if it is no longer than so many bytes.
 pub async fn get(client: &Client, url: &Url, most_bytes: usize) -> Result<Vec<u8>, String> {
-    let response = client.get(url.clone()).send().await.map_err(with_causes)?;
+    let response = client.get(url.clone()).send().await.map_err(|error| with_causes(&error))?;
     if response.status() != reqwest::StatusCode::OK {
         return Err(format!("the answer is {}", response.status()));
     }
@@ -60,8 +60,8 @@ pub async fn send(
     most_bytes: usize,
 ) -> Result<http::Response<Vec<u8>>, Unanswered> {
     trusted_url(&request.uri().to_string()).map_err(Unanswered)?;
-    let request = request.try_into().map_err(|error| Unanswered(with_causes(error)))?;
-    let response = client.execute(request).await.map_err(|error| Unanswered(with_causes(error)))?;
+    let request = request.try_into().map_err(|error| Unanswered(with_causes(&error)))?;
+    let response = client.execute(request).await.map_err(|error| Unanswered(with_causes(&error)))?;
     let mut answer = http::Response::new(Vec::new());
     *answer.status_mut() = response.status();
     *answer.headers_mut() = response.headers().clone();
@@ -71,7 +71,7 @@ pub async fn send(
 
 async fn body(mut response: reqwest::Response, most_bytes: usize) -> Result<Vec<u8>, String> {
     let mut body = Vec::new();
-    while let Some(chunk) = response.chunk().await.map_err(with_causes)? {
+    while let Some(chunk) = response.chunk().await.map_err(|error| with_causes(&error))? {
         if body.len() + chunk.len() > most_bytes {
             return Err(format!("the answer is longer than {most_bytes} bytes"));
         }
@@ -81,7 +81,7 @@ async fn body(mut response: reqwest::Response, most_bytes: usize) -> Result<Vec<
 }
 
 /// What happened and why: the first words alone only say that it did.
-fn with_causes(error: reqwest::Error) -> String {
+pub fn with_causes(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();
     while let Some(it) = cause {

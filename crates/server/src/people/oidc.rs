@@ -16,7 +16,7 @@ use openidconnect::{
 use reqwest::Client as Http;
 
 use crate::config::SignIn;
-use crate::outgoing;
+use crate::outgoing::{self, with_causes};
 use crate::people::identities::Claims;
 
 /// How long what was fetched holds.
@@ -308,17 +308,6 @@ fn verify(
 
 fn refused(error: impl std::error::Error) -> Trouble {
     Trouble::Refused(with_causes(&error))
-}
-
-/// What happened and why: the first words alone only say that it did.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut words = error.to_string();
-    let mut cause = error.source();
-    while let Some(it) = cause {
-        words = format!("{words}: {it}");
-        cause = it.source();
-    }
-    words
 }
 
 #[cfg(test)]
