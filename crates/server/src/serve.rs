@@ -18,21 +18,22 @@ use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::access::Keys;
+use crate::access::billing::{Plans, Subscriptions};
+use crate::access::limits::Hourly;
+use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::door::request_line::Forgiving;
-use crate::door::{self, House, Peer};
-use crate::limits::Hourly;
-use crate::people::accounts::Accounts;
-use crate::people::clerk::{self, Clerk};
-use crate::people::oidc::{self, Provider};
-use crate::plans::{Plans, Subscriptions};
+use crate::door::{self, Peer};
+use crate::people::auth::accounts::Accounts;
+use crate::people::auth::clerk::{self, Clerk};
+use crate::people::auth::oidc::{self, Provider};
 use crate::proxies::Proxies;
 use crate::store::Store;
-use crate::store::ground::Ground;
-use crate::store::provision;
-use crate::work::mail::{self, Post};
-use crate::work::{direct, reap, usage, uses, watch};
+use crate::store::cell::provision;
+use crate::store::cell::server::DatabaseServer;
+use crate::work::mail::{self, Mailer};
+use crate::work::{direct, key_last_used, monthly_usage, reap, watch};
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
@@ -69,7 +70,7 @@ pub struct Door {
 pub struct Kith {
     /// Everything that is stored.
     pub store: Store,
-    ground: Ground,
+    server: DatabaseServer,
     clock: Clock,
     rate_limit: u32,
     metrics: PrometheusHandle,
@@ -85,17 +86,17 @@ pub struct Kith {
 impl Kith {
     /// Starts the database where it is ours, and sets up what is not there yet.
     pub async fn start(config: &Config, clock: Clock) -> Result<Kith, String> {
-        let post = Post::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
+        let post = Mailer::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
         let [clerk_issuer, clerk_jwks_url, clerk_parties] = config.clerk_texts();
         let clerk_parties = clerk_parties.unwrap_or_default();
         let clerk = clerk::Settings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let providers = oidc::settings(&config.sign_in_given())?;
         let subscriptions = Subscriptions::new(config.plans.as_deref().map(Plans::read).transpose()?);
-        let ground = Ground::open(config).await?;
-        let store = ground.store();
-        let set_up = provision::set_up(&store, &ground.cells, &ground.key_check()).await;
+        let server = DatabaseServer::open(config).await?;
+        let store = server.store();
+        let set_up = provision::set_up(&store, &server.cells, &server.key_check()).await;
         if let Err(error) = set_up {
-            ground.close().await;
+            server.close().await;
             return Err(format!("can't set the database up: {error}"));
         }
         let database_taken = Arc::new(Notify::new());
@@ -109,15 +110,15 @@ impl Kith {
             vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
         tasks.push(tokio::spawn(direct::run(store.clone())));
         if config.plans.is_some() {
-            tasks.push(tokio::spawn(usage::run(store.clone(), subscriptions)));
+            tasks.push(tokio::spawn(monthly_usage::run(store.clone(), subscriptions)));
         }
-        tasks.push(tokio::spawn(uses::run(store.clone(), keys.clone())));
+        tasks.push(tokio::spawn(key_last_used::run(store.clone(), keys.clone())));
         let rate_limit = config.rate_limit;
         let proxies = Arc::new(config.trusted_proxies.clone());
         let metrics = metrics_handle();
         Ok(Kith {
             store,
-            ground,
+            server,
             clock,
             rate_limit,
             metrics,
@@ -142,12 +143,12 @@ impl Kith {
         let door = Door { public_url, clock: self.clock.clone(), rate_limit: self.rate_limit };
         let lost = tokio::select! {
             lost = self.open_door(listener, door, stop) => lost,
-            error = self.ground.lost() => Err(format!("the database is lost: {error}")),
+            error = self.server.lost() => Err(format!("the database is lost: {error}")),
         };
         self.tasks.iter().for_each(|task| task.abort());
-        uses::note(&self.store, &self.keys).await;
+        key_last_used::note(&self.store, &self.keys).await;
         self.store.close().await;
-        self.ground.close().await;
+        self.server.close().await;
         lost
     }
 
@@ -165,7 +166,7 @@ impl Kith {
         let clerk = self.clerk.clone().map(Clerk::new).transpose()?.map(Arc::new);
         let providers = self.providers.iter().map(|settings| Provider::new(settings.clone()).map(Arc::new));
         let providers = providers.collect::<Result<Vec<_>, _>>()?.into();
-        let house = House {
+        let app = App {
             store: self.store.clone(),
             keys: self.keys.clone(),
             rate_limit: door.rate_limit,
@@ -182,8 +183,8 @@ impl Kith {
             database_taken: self.database_taken.clone(),
             metrics: self.metrics.clone(),
         };
-        let ready = house.ready.clone();
-        accept(listener, door::router(house), ready, stop).await
+        let ready = app.ready.clone();
+        accept(listener, door::router(app), ready, stop).await
     }
 }
 

@@ -10,7 +10,7 @@ pub const REVOKED_AFTER_SECONDS: i64 = 14 * DAY_SECONDS;
 
 /// How far a workspace is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
+pub enum Phase {
     /// Somebody owns it; it stays.
     Claimed,
     /// Unclaimed and usable until the given Unix second.
@@ -27,17 +27,17 @@ pub enum Stage {
     Revoked,
 }
 
-/// The stage at a moment; all times in Unix seconds.
-pub fn stage(created_at: i64, claimed: bool, now: i64) -> Stage {
+/// The phase at a moment; all times in Unix seconds.
+pub fn phase(created_at: i64, claimed: bool, now: i64) -> Phase {
     let expires_at = created_at + READ_ONLY_AFTER_SECONDS;
     if claimed {
-        Stage::Claimed
+        Phase::Claimed
     } else if now < expires_at {
-        Stage::Unclaimed { expires_at }
+        Phase::Unclaimed { expires_at }
     } else if now < created_at + REVOKED_AFTER_SECONDS {
-        Stage::ReadOnly { expires_at }
+        Phase::ReadOnly { expires_at }
     } else {
-        Stage::Revoked
+        Phase::Revoked
     }
 }
 
@@ -48,10 +48,10 @@ mod tests {
     #[test]
     fn an_unclaimed_workspace_lives_seven_days_and_is_read_for_seven_more() {
         let expires_at = 100 + READ_ONLY_AFTER_SECONDS;
-        assert_eq!(stage(100, false, 101), Stage::Unclaimed { expires_at });
-        assert_eq!(stage(100, false, expires_at - 1), Stage::Unclaimed { expires_at });
-        assert_eq!(stage(100, false, expires_at), Stage::ReadOnly { expires_at });
-        assert_eq!(stage(100, false, 100 + REVOKED_AFTER_SECONDS), Stage::Revoked);
-        assert_eq!(stage(100, true, i64::MAX), Stage::Claimed);
+        assert_eq!(phase(100, false, 101), Phase::Unclaimed { expires_at });
+        assert_eq!(phase(100, false, expires_at - 1), Phase::Unclaimed { expires_at });
+        assert_eq!(phase(100, false, expires_at), Phase::ReadOnly { expires_at });
+        assert_eq!(phase(100, false, 100 + REVOKED_AFTER_SECONDS), Phase::Revoked);
+        assert_eq!(phase(100, true, i64::MAX), Phase::Claimed);
     }
 }

@@ -2,17 +2,18 @@
 
 use std::sync::Arc;
 
-use crate::model::lifecycle::Stage;
+use crate::model::lifecycle::Phase;
 
-/// What a key or member may do in a workspace. A viewer's sessions are read-only in PostgreSQL itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What a key or member may do in a workspace, from the least to the most. A viewer's sessions are read-only in PostgreSQL
+/// itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Everything, and the say over members.
-    Owner,
-    /// Everything on the data.
-    Member,
-    /// Reading only.
+    /// Reads.
     Viewer,
+    /// Reads and writes.
+    Member,
+    /// Reads, writes, and decides who else may.
+    Owner,
 }
 
 impl Role {
@@ -67,7 +68,7 @@ pub struct Who {
     /// Which data set the caller sees.
     pub mode: Mode,
     /// How far the workspace is in its life; decides whether it may still be written.
-    pub stage: Stage,
+    pub phase: Phase,
     /// What the workspace's plan has.
     pub features: Features,
 }

@@ -18,7 +18,7 @@ use crate::model::ask::Ask;
 use crate::model::catalog::{Catalog, Table};
 use crate::model::fault::Fault;
 use crate::model::filter::Deleted;
-use crate::model::lifecycle::Stage;
+use crate::model::lifecycle::Phase;
 use crate::model::rows::Rows;
 use crate::model::who::{Role, Who};
 
@@ -148,7 +148,7 @@ pub fn changes_catalog(ask: &Ask) -> bool {
 /// Refuses what the caller may not do. Raw SQL of one who may only read is let through, to run in a session
 /// that PostgreSQL itself keeps read-only.
 pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
-    if who.stage == Stage::Revoked {
+    if who.phase == Phase::Revoked {
         return Err(Fault::Unauthorized {
             message: "This workspace was not claimed within 14 days; its keys have ended.".into(),
         });
@@ -163,7 +163,7 @@ pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     if !writes(ask) || matches!(ask, Ask::Sql { .. }) {
         return Ok(());
     }
-    if matches!(who.stage, Stage::ReadOnly { .. }) {
+    if matches!(who.phase, Phase::ReadOnly { .. }) {
         return Err(Fault::WorkspaceReadOnly);
     }
     match who.role {
@@ -196,7 +196,7 @@ fn is_about_associations(ask: &Ask) -> bool {
 
 /// Whether the caller's sessions must be read-only.
 pub fn reads_only(who: &Who) -> bool {
-    who.role == Role::Viewer || matches!(who.stage, Stage::ReadOnly { .. })
+    who.role == Role::Viewer || matches!(who.phase, Phase::ReadOnly { .. })
 }
 
 /// Refuses a table that can only be read.

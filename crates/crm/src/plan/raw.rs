@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::model::fault::{Fault, SqlFault};
-use crate::model::lifecycle::Stage;
+use crate::model::lifecycle::Phase;
 use crate::model::split::{Command, SplitError, Statement, statements};
 use crate::model::who::Who;
 
@@ -95,7 +95,7 @@ fn syntax(error: &SplitError, sql: &str) -> Fault {
 /// A write that a read-only session refused, in the terms of what made the session read-only.
 pub fn explain(fault: Fault, who: &Who) -> Fault {
     match fault {
-        Fault::Sql(sql) if sql.sqlstate == "25006" && matches!(who.stage, Stage::ReadOnly { .. }) => {
+        Fault::Sql(sql) if sql.sqlstate == "25006" && matches!(who.phase, Phase::ReadOnly { .. }) => {
             Fault::WorkspaceReadOnly
         }
         fault => fault,

@@ -6,8 +6,8 @@ use axum::http::{HeaderMap, Method, header};
 
 use crm::model::fault::Fault;
 
-use crate::people::sessions::SESSION_SECONDS;
-use crate::people::sign_in::LASTS_SECONDS;
+use crate::people::auth::sessions::SESSION_SECONDS;
+use crate::people::auth::sign_in::LASTS_SECONDS;
 
 /// The cookie's name (wire contract, section 7).
 const NAME: &str = "kith_session";

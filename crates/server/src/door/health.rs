@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
-use crate::door::House;
+use crate::app::App;
 
 /// `GET /healthz`: the process answers.
 pub async fn alive() -> &'static str {
@@ -15,11 +15,11 @@ pub async fn alive() -> &'static str {
 }
 
 /// `GET /readyz`: 200 only when a request can be served, the database's answer included.
-pub async fn ready(State(house): State<Arc<House>>) -> Response {
-    if !house.ready.load(Ordering::Relaxed) {
+pub async fn ready(State(app): State<Arc<App>>) -> Response {
+    if !app.ready.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response();
     }
-    match house.store.control.ping().await {
+    match app.store.control.ping().await {
         Ok(()) => "ready\n".into_response(),
         Err(error) => {
             tracing::warn!(%error, "not ready");
@@ -29,7 +29,7 @@ pub async fn ready(State(house): State<Arc<House>>) -> Response {
 }
 
 /// `GET /metrics`, in Prometheus' text format. Counts only; nothing in it names a workspace.
-pub async fn metrics(State(house): State<Arc<House>>) -> Response {
-    house.store.record_pool_metrics();
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], house.metrics.render()).into_response()
+pub async fn metrics(State(app): State<Arc<App>>) -> Response {
+    app.store.record_pool_metrics();
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()
 }

@@ -12,14 +12,16 @@ use crm::model::call::{Call, Method, parse_query};
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 
-use crate::door::House;
+use crate::access::limits::{self, Hourly};
+use crate::app::App;
 use crate::door::cookie;
-use crate::door::rest::{Visit, bearer, read_body};
+use crate::door::rest::{HttpRequest, bearer, read_body};
 use crate::door::{sign_in, signup};
-use crate::limits::{self, Hourly};
-use crate::people::accounts::{self, Opened};
-use crate::people::desk::{self, Desk};
-use crate::people::{Visitor, claims, clerk, connections, keyring, members, pages, sessions};
+use crate::people::auth::accounts::{self, Opened};
+use crate::people::auth::{clerk, sessions};
+use crate::people::context::{self, PersonContext};
+use crate::people::workspace::{claims, connections, keys, members};
+use crate::people::{Visitor, pages};
 
 /// First segments that lead here.
 const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
@@ -137,8 +139,13 @@ impl From<Answer> for Done {
 }
 
 /// Serves a request of a person's.
-pub async fn serve(visit: &mut Visit<'_>, head: &Parts, body: &mut Body, path: Vec<String>) -> Result<Done, Fault> {
-    let house = visit.house;
+pub async fn serve(
+    visit: &mut HttpRequest<'_>,
+    head: &Parts,
+    body: &mut Body,
+    path: Vec<String>,
+) -> Result<Done, Fault> {
+    let app = visit.app;
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let method = Method::parse(head.method.as_str());
     let routed = method.and_then(|method| Some((method, route(method, &segments)?)));
@@ -165,111 +172,111 @@ pub async fn serve(visit: &mut Visit<'_>, head: &Parts, body: &mut Body, path: V
         content_type: head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
         body: &body,
     };
-    let desk = Desk {
-        store: &house.store,
-        keys: &house.keys,
-        accounts: &house.accounts,
-        clock: &house.clock,
-        public_url: &house.public_url,
-        database_taken: &house.database_taken,
+    let context = PersonContext {
+        store: &app.store,
+        keys: &app.keys,
+        accounts: &app.accounts,
+        clock: &app.clock,
+        public_url: &app.public_url,
+        database_taken: &app.database_taken,
         visitor: &visitor,
     };
-    let mut done = act(visit, &desk, &call, &head.headers, route).await?;
+    let mut done = act(visit, &context, &call, &head.headers, route).await?;
     if let Some(token) = renewed.filter(|_| !done.sets_cookie()) {
-        done = done.with_cookie(cookie::set(&token, &house.public_url));
+        done = done.with_cookie(cookie::set(&token, &app.public_url));
     }
     Ok(done)
 }
 
 async fn act(
-    visit: &Visit<'_>,
-    desk: &Desk<'_>,
+    visit: &HttpRequest<'_>,
+    context: &PersonContext<'_>,
     call: &Call<'_>,
     headers: &HeaderMap,
     route: Route<'_>,
 ) -> Result<Done, Fault> {
-    let house = visit.house;
+    let app = visit.app;
     let plain = || call.only_parameters(&[]);
     if takes_nothing(call.method, route) {
-        desk.visitor.person()?;
+        context.visitor.person()?;
         call.no_fields()?;
     }
     match route {
         Route::SignUp => {
             keep_to_sign_ups(visit)?;
-            accounts::sign_up(desk, call).await.map(|opened| welcome(house, opened))
+            accounts::sign_up(context, call).await.map(|opened| welcome(app, opened))
         }
-        Route::LogIn => accounts::log_in(desk, call).await.map(|opened| welcome(house, opened)),
+        Route::LogIn => accounts::log_in(context, call).await.map(|opened| welcome(app, opened)),
         Route::LogOut => {
             plain()?;
-            let answer = sessions::log_out(desk).await?;
-            Ok(Done::from(answer).with_cookie(cookie::clear(&house.public_url)))
+            let answer = sessions::log_out(context).await?;
+            Ok(Done::from(answer).with_cookie(cookie::clear(&app.public_url)))
         }
-        Route::Me => plain().and_then(|()| accounts::me(desk)).map(Done::from),
+        Route::Me => plain().and_then(|()| accounts::me(context)).map(Done::from),
         Route::Sessions => {
             call.only_parameters(&["limit", "cursor"])?;
-            sessions::list(desk, pages::asked(call)?).await.map(Done::from)
+            sessions::list(context, pages::asked(call)?).await.map(Done::from)
         }
         Route::EndSession(id) => {
             plain()?;
-            let answer = sessions::end(desk, id).await?;
-            let own = desk.visitor.session_id.as_deref() == Some(id);
+            let answer = sessions::end(context, id).await?;
+            let own = context.visitor.session_id.as_deref() == Some(id);
             let done = Done::from(answer);
-            Ok(if own { done.with_cookie(cookie::clear(&house.public_url)) } else { done })
+            Ok(if own { done.with_cookie(cookie::clear(&app.public_url)) } else { done })
         }
-        Route::VerifyEmail => accounts::verify_email(desk, call).await.map(Done::from),
-        Route::RequestVerification => accounts::request_verification(desk, call).await.map(accepted),
-        Route::RequestReset => accounts::request_password_reset(desk, call).map(accepted),
-        Route::ResetPassword => accounts::reset_password(desk, call).await.map(Done::from),
-        Route::ChangePassword => accounts::change_password(desk, call).await.map(Done::from),
+        Route::VerifyEmail => accounts::verify_email(context, call).await.map(Done::from),
+        Route::RequestVerification => accounts::request_verification(context, call).await.map(accepted),
+        Route::RequestReset => accounts::request_password_reset(context, call).map(accepted),
+        Route::ResetPassword => accounts::reset_password(context, call).await.map(Done::from),
+        Route::ChangePassword => accounts::change_password(context, call).await.map(Done::from),
         Route::Workspaces => {
             call.only_parameters(&["limit", "cursor"])?;
-            desk::workspaces(desk, pages::asked(call)?).await.map(Done::from)
+            context::workspaces(context, pages::asked(call)?).await.map(Done::from)
         }
         Route::CreateWorkspace => {
-            match &desk.visitor.person {
+            match &context.visitor.person {
                 Some(person) => {
-                    keep_to(house, &house.made_workspaces, person.id.clone(), "workspaces an hour of one person")?
+                    keep_to(app, &app.made_workspaces, person.id.clone(), "workspaces an hour of one person")?
                 }
                 None => visit.keep_to_workspaces()?,
             }
-            signup::create_workspace(house, desk.visitor.person.as_ref(), call).await.map(Done::from)
+            signup::create_workspace(app, context.visitor.person.as_ref(), call).await.map(Done::from)
         }
         Route::Claim(id) => {
             plain()?;
-            claims::claim(desk, id).await.map(|answer| Done::of(answer, id))
+            claims::claim(context, id).await.map(|answer| Done::of(answer, id))
         }
-        Route::Keys => page_in_workspace(call, |ws, page| keyring::list(desk, ws, page)).await,
-        Route::CreateKey => in_workspace(call, |ws| keyring::create(desk, ws, call)).await,
-        Route::RevokeKey(id) => in_workspace(call, |ws| keyring::revoke(desk, ws, id)).await,
-        Route::RotateKeys => in_workspace(call, |ws| keyring::rotate(desk, ws)).await,
-        Route::Members => page_in_workspace(call, |ws, page| members::list(desk, ws, page)).await,
+        Route::Keys => page_in_workspace(call, |ws, page| keys::list(context, ws, page)).await,
+        Route::CreateKey => in_workspace(call, |ws| keys::create(context, ws, call)).await,
+        Route::RevokeKey(id) => in_workspace(call, |ws| keys::revoke(context, ws, id)).await,
+        Route::RotateKeys => in_workspace(call, |ws| keys::rotate(context, ws)).await,
+        Route::Members => page_in_workspace(call, |ws, page| members::list(context, ws, page)).await,
         Route::ChangeRole => {
             let (ws, user_id) = ws_and_user(call)?;
-            members::change_role(desk, ws, user_id, call).await.map(|answer| Done::of(answer, ws))
+            members::change_role(context, ws, user_id, call).await.map(|answer| Done::of(answer, ws))
         }
         Route::RemoveMember => {
             let (ws, user_id) = ws_and_user(call)?;
-            members::remove(desk, ws, user_id).await.map(|answer| Done::of(answer, ws))
+            members::remove(context, ws, user_id).await.map(|answer| Done::of(answer, ws))
         }
         Route::Invite => {
             plain()?;
-            let person = desk.visitor.person()?;
-            keep_to(house, &house.invitations, person.id.clone(), "invitations an hour by one person")?;
-            let (answer, workspace_id) = members::invite(desk, call).await?;
+            let person = context.visitor.person()?;
+            keep_to(app, &app.invitations, person.id.clone(), "invitations an hour by one person")?;
+            let (answer, workspace_id) = members::invite(context, call).await?;
             Ok(Done::of(answer, &workspace_id))
         }
-        Route::Invites => page_in_workspace(call, |ws, page| members::invites(desk, ws, page)).await,
-        Route::Withdraw(id) => in_workspace(call, |ws| members::withdraw(desk, ws, id)).await,
+        Route::Invites => page_in_workspace(call, |ws, page| members::invites(context, ws, page)).await,
+        Route::Withdraw(id) => in_workspace(call, |ws| members::withdraw(context, ws, id)).await,
         Route::Accept(token) => {
             plain()?;
-            let (answer, workspace_id) = members::accept(desk, token).await?;
+            let (answer, workspace_id) = members::accept(context, token).await?;
             Ok(Done::of(answer, &workspace_id))
         }
-        Route::Audit => page_in_workspace(call, |ws, page| members::audit(desk, ws, page)).await,
-        Route::Connection => in_workspace(call, |ws| connections::open(desk, ws)).await,
-        Route::StartSignIn(key) => sign_in::start(visit, desk, call, headers, key).await,
-        Route::SignInCallback(key) => sign_in::callback(desk, call, headers, key).await,
+        Route::Audit => page_in_workspace(call, |ws, page| members::audit(context, ws, page)).await,
+        Route::Connection => in_workspace(call, |ws| connections::open(context, ws)).await,
+        Route::StartSignIn(key) => sign_in::start(visit, context, call, headers, key).await,
+        Route::SignInCallback(key) => sign_in::callback(context, call, headers, key).await,
     }
 }
 
@@ -324,8 +331,8 @@ fn named<'a>(call: &'a Call<'_>, name: &str) -> Result<&'a str, Fault> {
     value.ok_or_else(|| Fault::invalid(format!("The parameter \"{name}\" is needed: ?{name}=…")))
 }
 
-fn welcome(house: &House, opened: Opened) -> Done {
-    Done::from(opened.answer).with_cookie(cookie::set(&opened.token, &house.public_url))
+fn welcome(app: &App, opened: Opened) -> Done {
+    Done::from(opened.answer).with_cookie(cookie::set(&opened.token, &app.public_url))
 }
 
 /// What is asked for will be done.
@@ -333,21 +340,21 @@ fn accepted(answer: Answer) -> Done {
     Done { status: Some(202), ..Done::from(answer) }
 }
 
-fn keep_to_sign_ups(visit: &Visit<'_>) -> Result<(), Fault> {
+fn keep_to_sign_ups(visit: &HttpRequest<'_>) -> Result<(), Fault> {
     match visit.peer {
         None => Ok(()),
         Some(peer) => {
-            let house = visit.house;
-            keep_to(house, &house.new_accounts, limits::network(peer), "sign-ups an hour from this address")
+            let app = visit.app;
+            keep_to(app, &app.new_accounts, limits::network(peer), "sign-ups an hour from this address")
         }
     }
 }
 
 /// Refuses what is too much for an hour. Where there are no limits at all, there is none here.
-fn keep_to<K: Eq + Hash>(house: &House, limit: &Hourly<K>, who: K, what: &str) -> Result<(), Fault> {
-    match house.rate_limit {
+fn keep_to<K: Eq + Hash>(app: &App, limit: &Hourly<K>, who: K, what: &str) -> Result<(), Fault> {
+    match app.rate_limit {
         0 => Ok(()),
-        _ => limit.take(who, house.clock.unix_seconds()).map_or(Ok(()), |retry_after| {
+        _ => limit.take(who, app.clock.unix_seconds()).map_or(Ok(()), |retry_after| {
             Err(Fault::RateLimited { retry_after, message: format!("More than {} {what}.", limit.most()) })
         }),
     }
@@ -356,23 +363,23 @@ fn keep_to<K: Eq + Hash>(house: &House, limit: &Hourly<K>, who: K, what: &str) -
 /// Who stands at the door, and the token of a session that came as cookie and whose end was put off. A Bearer token that
 /// is neither a session's, Kith's or Clerk's, nor a key is refused; a cookie that is no session's is none.
 async fn visitor(
-    visit: &mut Visit<'_>,
+    visit: &mut HttpRequest<'_>,
     head: &Parts,
     route: Option<Route<'_>>,
 ) -> Result<(Visitor, Option<String>), Fault> {
-    let house = visit.house;
+    let app = visit.app;
     let user_agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
     let mut visitor = Visitor { address: visit.peer, user_agent: user_agent.map(Into::into), ..Visitor::default() };
     let by_bearer = bearer(&head.headers)?;
-    if let Some((jwt, clerk)) = by_bearer.filter(|token| clerk::is_jwt(token)).zip(house.accounts.clerk.as_ref()) {
-        let seen = clerk.shown(&house.store, &house.accounts, &house.clock, jwt).await?;
+    if let Some((jwt, clerk)) = by_bearer.filter(|token| clerk::is_jwt(token)).zip(app.accounts.clerk.as_ref()) {
+        let seen = clerk.shown(&app.store, &app.accounts, &app.clock, jwt).await?;
         visit.count(&seen.window)?;
         visitor.person = Some(seen.person);
         return Ok((visitor, None));
     }
     if matches!(route, Some(Route::SignUp | Route::LogIn)) && by_bearer.is_none() {
         // Whoever was signed in here before, a new session begins; but no other site signs its visitors in.
-        cookie::keep_to_own_pages(head, &house.public_url)?;
+        cookie::keep_to_own_pages(head, &app.public_url)?;
         return Ok((visitor, None));
     }
     let token = match by_bearer {
@@ -386,7 +393,7 @@ async fn visitor(
             Some(token) => token,
         },
     };
-    let Some(shown) = house.accounts.sessions.shown(&house.store, &house.clock, token).await? else {
+    let Some(shown) = app.accounts.sessions.shown(&app.store, &app.clock, token).await? else {
         return match (by_bearer, route) {
             (Some(_), _) => Err(Fault::NotSignedIn {
                 message: "This session is not known. It may have ended.".into(),
@@ -403,7 +410,7 @@ async fn visitor(
         };
     };
     if by_bearer.is_none() {
-        cookie::keep_to_own_pages(head, &house.public_url)?;
+        cookie::keep_to_own_pages(head, &app.public_url)?;
     }
     visit.count(&shown.window)?;
     visitor.person = Some(shown.session.user.clone());

@@ -26,7 +26,7 @@ pub struct Forgiving<S> {
 impl<S> Forgiving<S> {
     /// A connection of which nothing was read.
     pub fn new(stream: S) -> Forgiving<S> {
-        let requests = Requests { place: Place::RequestLine, line: [0; LOOKED_AT], seen: 0, length: None };
+        let requests = Requests { place: TenantDatabase::RequestLine, line: [0; LOOKED_AT], seen: 0, length: None };
         Forgiving { stream, requests, rest: Vec::new() }
     }
 
@@ -39,7 +39,7 @@ impl<S> Forgiving<S> {
 
 /// Where in its requests a connection is.
 struct Requests {
-    place: Place,
+    place: TenantDatabase,
     /// The beginning of the line that goes on, and how long it is.
     line: [u8; LOOKED_AT],
     seen: usize,
@@ -48,7 +48,7 @@ struct Requests {
 }
 
 #[derive(Clone, Copy, PartialEq)]
-enum Place {
+enum TenantDatabase {
     /// In a request line, or before one.
     RequestLine,
     /// In the lines after it.
@@ -67,14 +67,14 @@ impl Requests {
         while at < read.len() {
             let rest = &read[at..];
             let len = match self.place {
-                Place::Beyond => rest.len(),
-                Place::Body(left) => rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
-                Place::RequestLine | Place::Headers => {
+                TenantDatabase::Beyond => rest.len(),
+                TenantDatabase::Body(left) => rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+                TenantDatabase::RequestLine | TenantDatabase::Headers => {
                     rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1)
                 }
             };
             let part = &rest[..len];
-            if self.place == Place::RequestLine && part.iter().any(|byte| escape_of(*byte).is_some()) {
+            if self.place == TenantDatabase::RequestLine && part.iter().any(|byte| escape_of(*byte).is_some()) {
                 let out = escaped.get_or_insert_with(|| read[..at].to_vec());
                 part.iter().for_each(|byte| match escape_of(*byte) {
                     Some(escape) => out.extend_from_slice(escape),
@@ -92,12 +92,12 @@ impl Requests {
     /// Goes on behind a part of a line or body.
     fn pass(&mut self, part: &[u8]) {
         match self.place {
-            Place::Beyond => {}
-            Place::Body(left) => {
+            TenantDatabase::Beyond => {}
+            TenantDatabase::Body(left) => {
                 let left = left - part.len() as u64;
-                self.place = if left == 0 { Place::RequestLine } else { Place::Body(left) };
+                self.place = if left == 0 { TenantDatabase::RequestLine } else { TenantDatabase::Body(left) };
             }
-            Place::RequestLine | Place::Headers => {
+            TenantDatabase::RequestLine | TenantDatabase::Headers => {
                 let more = part.len().min(LOOKED_AT - self.seen);
                 self.line[self.seen..self.seen + more].copy_from_slice(&part[..more]);
                 self.seen += more;
@@ -111,24 +111,26 @@ impl Requests {
     }
 
     /// Where the connection is after a line.
-    fn end_of_line(&mut self, line: &[u8]) -> Place {
+    fn end_of_line(&mut self, line: &[u8]) -> TenantDatabase {
         match (self.place, line) {
             // Empty lines before a request line are passed over.
-            (Place::RequestLine, []) => Place::RequestLine,
-            (Place::RequestLine, line) if line.starts_with(b"PRI ") || line.starts_with(b"CONNECT ") => Place::Beyond,
-            (Place::RequestLine, _) => Place::Headers,
+            (TenantDatabase::RequestLine, []) => TenantDatabase::RequestLine,
+            (TenantDatabase::RequestLine, line) if line.starts_with(b"PRI ") || line.starts_with(b"CONNECT ") => {
+                TenantDatabase::Beyond
+            }
+            (TenantDatabase::RequestLine, _) => TenantDatabase::Headers,
             (_, []) => match self.length.take() {
-                None | Some(0) => Place::RequestLine,
-                Some(length) => Place::Body(length),
+                None | Some(0) => TenantDatabase::RequestLine,
+                Some(length) => TenantDatabase::Body(length),
             },
             (_, line) => match self.header(line) {
-                Some(()) => Place::Headers,
-                None => Place::Beyond,
+                Some(()) => TenantDatabase::Headers,
+                None => TenantDatabase::Beyond,
             },
         }
     }
 
-    /// Looks at a header; nothing where the end of the request is not plain any more.
+    /// ReadBatcher at a header; nothing where the end of the request is not plain any more.
     fn header(&mut self, line: &[u8]) -> Option<()> {
         let end = line.iter().position(|byte| *byte == b':')?;
         let name = &line[..end];

@@ -17,18 +17,19 @@ use crm::dialect::{self, Dialect, Meta, Reply, table_of};
 use crm::model::answer::Answer;
 use crm::model::call::{Call, Method, parse_path, parse_query};
 use crm::model::fault::Fault;
-use crm::model::lifecycle::Stage;
+use crm::model::lifecycle::Phase;
 use crm::model::who::Provenance;
 
 use crate::access::Caller;
-use crate::answer;
+use crate::access::limits::{self, Quota, Window};
+use crate::app::App;
 use crate::clock::iso;
-use crate::door::idempotency::{self, Kept, Keyed};
 use crate::door::people::{self, Done};
-use crate::door::{House, MAX_BODY_BYTES, Peer};
-use crate::limits::{self, Quota, Window};
+use crate::door::{MAX_BODY_BYTES, Peer};
+use crate::hall;
+use crate::hall::idempotency::{self, Kept, Keyed};
 use crate::proxies::Proxies;
-use crate::store::work::Session;
+use crate::store::tenant::transaction::Transaction;
 
 /// Longest value of a provenance header that is kept, in bytes.
 const MAX_PROVENANCE_BYTES: usize = 500;
@@ -38,14 +39,14 @@ const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A request's way through the door.
-pub async fn serve(house: &Arc<House>, request: Request<Body>) -> Response {
+pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
     let started = Instant::now();
-    let request_id = house.clock.id("req");
+    let request_id = app.clock.id("req");
     let (head, mut body) = request.into_parts();
     let method = head.method.clone();
-    let peer = request_peer(&head, &house.proxies);
-    let mut visit = Visit {
-        house,
+    let peer = request_peer(&head, &app.proxies);
+    let mut visit = HttpRequest {
+        app,
         request_id: &request_id,
         caller: None,
         workspace_id: None,
@@ -104,9 +105,9 @@ enum Served {
 }
 
 /// What is known of a request while it is served.
-pub struct Visit<'a> {
+pub struct HttpRequest<'a> {
     /// What the doors share.
-    pub house: &'a Arc<House>,
+    pub app: &'a Arc<App>,
     request_id: &'a str,
     /// Who has shown a key.
     pub caller: Option<Caller>,
@@ -122,7 +123,7 @@ pub struct Visit<'a> {
     pub peer: Option<IpAddr>,
 }
 
-impl Visit<'_> {
+impl HttpRequest<'_> {
     async fn serve(&mut self, head: &Parts, body: &mut Body) -> Result<Served, Fault> {
         let path = head.uri.path();
         let below = path.strip_prefix("/v1/").ok_or_else(|| Fault::NoSuchPath { path: path.to_owned() });
@@ -168,32 +169,32 @@ impl Visit<'_> {
         self.table = ask.as_ref().ok().and_then(table_of).map(str::to_owned);
         let provenance = provenance(&head.headers, self.request_id);
         let caller = self.caller.as_ref().ok_or_else(|| Fault::internal("a request without a caller got this far"))?;
-        let asker = answer::Caller { who: &caller.who, place: &caller.key.access.place, provenance: &provenance };
+        let asker = hall::Caller { who: &caller.who, place: &caller.key.access.place, provenance: &provenance };
         let key = head.headers.get("idempotency-key").filter(|_| method == Method::Post);
         if let Some(key) = key {
             let key = key.to_str().map_err(|_| Fault::invalid("The Idempotency-Key must be plain ASCII."))?;
             let keyed = Keyed::new(key, &call, self.dialect.name)?;
             let show = |result: &Result<Answer, Fault>| self.show(result);
-            return idempotency::serve(self.house, asker, &keyed, ask, show).await.map(Served::Kept);
+            return idempotency::serve(self.app, asker, &keyed, ask, show).await.map(Served::Kept);
         }
-        answer::answer(&self.house.store, &mut Session::Each, asker, &ask?).await.map(Served::Answer)
+        hall::answer(&self.app.store, &mut Transaction::PerPlan, asker, &ask?).await.map(Served::Answer)
     }
 
-    /// Looks up whose key this is, and counts the request.
+    /// ReadBatcher up whose key this is, and counts the request.
     pub async fn identify(&mut self, key: &str) -> Result<(), Fault> {
         // A key that has ended is refused in the words that its owner understands.
         self.dialect = dialect::of_key(key).unwrap_or(self.dialect);
-        let caller = self.house.keys.caller(&self.house.store, &self.house.clock, key).await?;
+        let caller = self.app.keys.caller(&self.app.store, &self.app.clock, key).await?;
         let key = caller.key.clone();
         self.caller = Some(caller);
         self.count(&key.uses.window)?;
-        key.terms.take(self.house.clock.unix_seconds())
+        key.terms.take(self.app.clock.unix_seconds())
     }
 
     /// Counts the request of a key or a session.
     pub fn count(&mut self, window: &Window) -> Result<(), Fault> {
-        let now = self.house.clock.unix_seconds();
-        let quota = window.take(self.house.rate_limit, now);
+        let now = self.app.clock.unix_seconds();
+        let quota = window.take(self.app.rate_limit, now);
         self.quota = Some(quota);
         if quota.allowed {
             return Ok(());
@@ -204,9 +205,9 @@ impl Visit<'_> {
 
     /// Counts a workspace that is made without an account.
     pub fn keep_to_workspaces(&self) -> Result<(), Fault> {
-        if self.house.rate_limit > 0
+        if self.app.rate_limit > 0
             && let Some(peer) = self.peer
-            && let Some(retry_after) = self.house.sign_ups.take(limits::network(peer), self.house.clock.unix_seconds())
+            && let Some(retry_after) = self.app.sign_ups.take(limits::network(peer), self.app.clock.unix_seconds())
         {
             let message = "More than 60 workspaces an hour from this address.".into();
             return Err(Fault::RateLimited { retry_after, message });
@@ -217,19 +218,19 @@ impl Visit<'_> {
     /// Writes the answer or the fault in the caller's dialect.
     fn show(&self, result: &Result<Answer, Fault>) -> Reply {
         let who = self.caller.as_ref().map(|caller| &caller.who);
-        let expires_at = who.and_then(|who| match who.stage {
-            Stage::Unclaimed { expires_at } | Stage::ReadOnly { expires_at } => Some(expires_at),
-            Stage::Claimed | Stage::Revoked => None,
+        let expires_at = who.and_then(|who| match who.phase {
+            Phase::Unclaimed { expires_at } | Phase::ReadOnly { expires_at } => Some(expires_at),
+            Phase::Claimed | Phase::Revoked => None,
         });
         let workspace_id = who.map(|who| &*who.workspace_id).or(self.workspace_id.as_deref());
-        let claim_url = expires_at.and(workspace_id).map(|id| format!("{}/claim/{id}", self.house.public_url));
+        let claim_url = expires_at.and(workspace_id).map(|id| format!("{}/claim/{id}", self.app.public_url));
         let expires_at = expires_at.map(iso);
         let mut meta = Meta {
             request_id: self.request_id,
             workspace_id,
             claim_url: claim_url.as_deref(),
             ttl_expires_at: expires_at.as_deref(),
-            public_url: &self.house.public_url,
+            public_url: &self.app.public_url,
             table: self.table.as_deref(),
         };
         if let Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }) = result {
@@ -327,7 +328,7 @@ fn respond(reply: Reply, request_id: &str, quota: Option<Quota>) -> Response {
 
 /// One line a request; the query string stays out of it, since it may hold customers' data.
 fn log(
-    visit: &Visit<'_>,
+    visit: &HttpRequest<'_>,
     method: &axum::http::Method,
     path: &str,
     status: u16,

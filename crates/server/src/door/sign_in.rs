@@ -8,26 +8,26 @@ use crm::model::answer::Answer;
 use crm::model::call::Call;
 use crm::model::fault::Fault;
 
+use crate::access::limits;
 use crate::door::cookie;
 use crate::door::people::Done;
-use crate::door::rest::Visit;
-use crate::limits;
-use crate::people::desk::Desk;
-use crate::people::oidc::Provider;
-use crate::people::sign_in::{self, Problem};
+use crate::door::rest::HttpRequest;
+use crate::people::auth::oidc::Provider;
+use crate::people::auth::sign_in::{self, Problem};
+use crate::people::context::PersonContext;
 
 /// The page that says what went wrong.
 const PAGE: &str = "/login";
 
 /// `GET /v1/auth/oidc/:provider/start?next=…`
 pub async fn start(
-    visit: &Visit<'_>,
-    desk: &Desk<'_>,
+    visit: &HttpRequest<'_>,
+    context: &PersonContext<'_>,
     call: &Call<'_>,
     headers: &HeaderMap,
     key: &str,
 ) -> Result<Done, Fault> {
-    let provider = known(desk, key)?;
+    let provider = known(context, key)?;
     call.only_parameters(&["next"])?;
     let next = sign_in::local(call.parameter("next"));
     // Another site must not sign its visitors in here behind their backs: they come to our page first, and click.
@@ -35,31 +35,36 @@ pub async fn start(
     if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return Ok(back(sign_in::FROM_ANOTHER_SITE, next));
     }
-    let house = visit.house;
-    if let Some(peer) = visit.peer.filter(|_| house.rate_limit > 0)
-        && house.sign_ins.take(limits::network(peer), house.clock.unix_seconds()).is_some()
+    let app = visit.app;
+    if let Some(peer) = visit.peer.filter(|_| app.rate_limit > 0)
+        && app.sign_ins.take(limits::network(peer), app.clock.unix_seconds()).is_some()
     {
         return Ok(back(sign_in::TOO_OFTEN, next));
     }
-    Ok(match sign_in::begin(desk, provider, next).await {
-        Ok(begun) => away(&begun.url).with_cookie(cookie::set_sign_in(&begun.token, desk.public_url)),
+    Ok(match sign_in::begin(context, provider, next).await {
+        Ok(begun) => away(&begun.url).with_cookie(cookie::set_sign_in(&begun.token, context.public_url)),
         Err(problem) => back(problem, next),
     })
 }
 
 /// `GET /v1/auth/oidc/:provider/callback?code=…&state=…`
-pub async fn callback(desk: &Desk<'_>, call: &Call<'_>, headers: &HeaderMap, key: &str) -> Result<Done, Fault> {
-    let provider = known(desk, key)?;
-    let token = cookie::sign_in_token(headers, desk.public_url);
-    let done = match sign_in::finish(desk, provider, call, token).await {
-        Ok(arrived) => away(&arrived.next).with_cookie(cookie::set(&arrived.session_token, desk.public_url)),
+pub async fn callback(
+    context: &PersonContext<'_>,
+    call: &Call<'_>,
+    headers: &HeaderMap,
+    key: &str,
+) -> Result<Done, Fault> {
+    let provider = known(context, key)?;
+    let token = cookie::sign_in_token(headers, context.public_url);
+    let done = match sign_in::finish(context, provider, call, token).await {
+        Ok(arrived) => away(&arrived.next).with_cookie(cookie::set(&arrived.session_token, context.public_url)),
         Err((problem, next)) => back(problem, &next),
     };
-    Ok(done.with_cookie(cookie::clear_sign_in(desk.public_url)))
+    Ok(done.with_cookie(cookie::clear_sign_in(context.public_url)))
 }
 
-fn known<'a>(desk: &Desk<'a>, key: &str) -> Result<&'a Provider, Fault> {
-    let provider = sign_in::provider(desk, key).map(|provider| &**provider);
+fn known<'a>(context: &PersonContext<'a>, key: &str) -> Result<&'a Provider, Fault> {
+    let provider = sign_in::provider(context, key).map(|provider| &**provider);
     provider.ok_or_else(|| Fault::NotFound { table: "the ways to sign in elsewhere".into(), id: key.to_owned() })
 }
 

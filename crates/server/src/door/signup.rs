@@ -5,9 +5,9 @@ use crm::model::call::Call;
 use crm::model::fault::Fault;
 use crm::model::lifecycle::READ_ONLY_AFTER_SECONDS;
 
+use crate::access::api_key;
+use crate::app::App;
 use crate::clock::iso;
-use crate::door::House;
-use crate::keys;
 use crate::people::Person;
 use crate::store::control::NewWorkspace;
 use crate::store::fault::of_connection;
@@ -20,7 +20,7 @@ const MAX_NAME_CHARACTERS: usize = 200;
 
 /// Makes a workspace, whose key works at once. An anonymous one dies, and its key with it, unless somebody claims it; a
 /// person's is theirs from the beginning.
-pub async fn create_workspace(house: &House, owner: Option<&Person>, call: &Call<'_>) -> Result<Answer, Fault> {
+pub async fn create_workspace(app: &App, owner: Option<&Person>, call: &Call<'_>) -> Result<Answer, Fault> {
     call.only_parameters(&[])?;
     let body = call.object()?;
     if let Some(unknown) = body.keys().find(|key| *key != "name") {
@@ -36,24 +36,24 @@ pub async fn create_workspace(house: &House, owner: Option<&Person>, call: &Call
             return Err(Fault::invalid(format!("\"name\" takes text, not {}.", crm::model::value::name_of(other))));
         }
     };
-    let now = house.clock.unix_seconds();
+    let now = app.clock.unix_seconds();
     let prefix = if owner.is_some() { LIVE_PREFIX } else { DEV_PREFIX };
-    let (id, key_id, api_key) = (house.clock.id("ws"), house.clock.id("ak"), keys::make(prefix));
-    let audit_id = house.clock.id("au");
+    let (id, key_id, api_key) = (app.clock.id("ws"), app.clock.id("ak"), api_key::make(prefix));
+    let audit_id = app.clock.id("au");
     let new = NewWorkspace {
         id: &id,
         name,
         created_at: now,
         key_id: &key_id,
-        key_hash: keys::hash(&api_key),
-        key_hint: &keys::hint(&api_key, prefix),
+        key_hash: api_key::hash(&api_key),
+        key_hint: &api_key::hint(&api_key, prefix),
         owner_id: owner.map(|person| person.id.as_str()),
         audit_id: &audit_id,
     };
-    house.store.create_workspace(&new).await.map_err(of_connection)?;
-    house.database_taken.notify_one();
+    app.store.create_workspace(&new).await.map_err(of_connection)?;
+    app.database_taken.notify_one();
     Ok(Answer::Workspace {
-        claim_url: owner.is_none().then(|| format!("{}/claim/{id}", house.public_url)),
+        claim_url: owner.is_none().then(|| format!("{}/claim/{id}", app.public_url)),
         ttl_expires_at: owner.is_none().then(|| iso(now + READ_ONLY_AFTER_SECONDS)),
         workspace_id: id,
         api_key,

@@ -1,29 +1,17 @@
 //! People and what is theirs: accounts, sessions, workspaces, keys, members. The control plane's hall: each act takes
 //! who is asking and gives an answer, whichever door it came through. Knows nothing of axum.
 
-pub mod accounts;
-pub mod address;
-pub mod claims;
-pub mod clerk;
-pub mod connections;
-pub mod desk;
+pub mod auth;
+pub mod context;
 pub mod form;
-pub mod identities;
-pub mod jwks;
-pub mod keyring;
-pub mod letters;
-pub mod members;
-pub mod oidc;
 pub mod pages;
-pub mod passwords;
-pub mod sessions;
-pub mod sign_in;
+pub mod workspace;
 
 use std::net::IpAddr;
 
 use crm::model::fault::Fault;
 
-pub use crate::store::accounts::Person;
+pub use crate::store::control::accounts::Person;
 
 /// Who stands at the door.
 #[derive(Clone, Debug, Default)]

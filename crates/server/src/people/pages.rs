@@ -5,9 +5,9 @@ use crm::model::call::Call;
 use crm::model::fault::Fault;
 use crm::model::page::{Cursor, PageAsk, parse_limit, scope};
 
-use crate::people::desk::Desk;
+use crate::people::context::PersonContext;
+use crate::store::control::lists::List;
 use crate::store::fault::of_connection;
-use crate::store::lists::List;
 
 /// The page that a call asks for.
 pub fn asked(call: &Call<'_>) -> Result<PageAsk, Fault> {
@@ -16,10 +16,16 @@ pub fn asked(call: &Call<'_>) -> Result<PageAsk, Fault> {
 }
 
 /// A page of a list. `beside` is what the list wants to know beside whose it is.
-pub async fn page(desk: &Desk<'_>, list: &List, whose: &str, beside: &[&str], ask: PageAsk) -> Result<Answer, Fault> {
+pub async fn page(
+    context: &PersonContext<'_>,
+    list: &List,
+    whose: &str,
+    beside: &[&str],
+    ask: PageAsk,
+) -> Result<Answer, Fault> {
     let scope = scope([list.from, whose].into_iter());
     let after = ask.cursor.as_deref().map(|cursor| place(cursor, scope)).transpose()?;
-    let rows = desk.store.control.list(list, whose, beside, after.as_ref(), ask.limit + 1).await;
+    let rows = context.store.control.list(list, whose, beside, after.as_ref(), ask.limit + 1).await;
     let mut rows = rows.map_err(of_connection)?;
     let has_more = rows.len() > ask.limit;
     rows.truncate(ask.limit);

@@ -5,14 +5,14 @@ use serde_json::{Map, Value, json};
 use crm::model::ask::{Ask, Related, UnknownStage};
 use crm::model::catalog::Catalog;
 use crm::model::filter::Deleted;
-use crm::model::lifecycle::Stage;
+use crm::model::lifecycle::Phase;
 use crm::model::page::PageAsk;
 use crm::model::who::{Features, Mode, Provenance, Role, Who};
 use crm::plan;
 use crm::sql::{self, Sql};
 
 use crate::config::BenchLogin;
-use crate::store::ground;
+use crate::store::cell::server;
 
 /// The tables that the benchmarked requests touch, as the catalog would list them.
 const CATALOG: &str = r#"[
@@ -46,7 +46,7 @@ pub fn sql() -> Result<(), String> {
         actor: "api_key:ak_bench".into(),
         role: Role::Member,
         mode: Mode::Live,
-        stage: Stage::Claimed,
+        phase: Phase::Claimed,
         features: Features::default(),
     };
     let provenance = Provenance { request_id: "req_bench".into(), ..Provenance::default() };
@@ -69,6 +69,6 @@ fn texts(catalog: &Catalog, ask: &Ask, context: Option<Sql>) -> Result<Vec<Value
 
 /// Prints how to log in as a workspace's own role, as one line of JSON.
 pub async fn login(ask: BenchLogin) -> Result<(), String> {
-    println!("{}", ground::login_line(&ask.data_dir, &ask.workspace).await?);
+    println!("{}", server::login_line(&ask.data_dir, &ask.workspace).await?);
     Ok(())
 }

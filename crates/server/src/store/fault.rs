@@ -8,7 +8,7 @@ use crm::sql::Label;
 use crm::sql::unchanged::CHANGED;
 
 use crate::store::STATEMENT_LIMIT_SECONDS;
-use crate::store::run::{MAX_RESULT_BYTES, Trouble};
+use crate::store::tenant::run::{MAX_RESULT_BYTES, RunError};
 
 /// SQLSTATE by which the custom-field trigger refuses a value (migrations/workspace).
 const INVALID_METADATA: &str = "KF001";
@@ -23,27 +23,27 @@ const REFUSALS: &[(&str, &str)] = &[
 
 /// The fault of an error in a statement that Kith wrote. `labels` are those of the parameters of the statement
 /// that failed.
-pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> Trouble {
+pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> RunError {
     let error = match error {
         Error::Server(error) => error,
-        other => return Trouble::Fault(of_connection(other)),
+        other => return RunError::Fault(of_connection(other)),
     };
     let field = || {
         let named = || key_column(&error).or_else(|| checked_column(&error));
         error.column.clone().or_else(|| named().map(str::to_owned))
     };
     let message = || sentence(&error);
-    Trouble::Fault(match error.code.as_str() {
+    RunError::Fault(match error.code.as_str() {
         "23505" => {
-            return Trouble::Taken { message: message(), constraint: error.constraint.clone().unwrap_or_default() };
+            return RunError::Taken { message: message(), constraint: error.constraint.clone().unwrap_or_default() };
         }
         "42P01" if error.message.contains(CHANGED) => {
-            return Trouble::CatalogIsOld(unavailable("The table is being changed.", "its shape did not hold still"));
+            return RunError::CatalogIsOld(unavailable("The table is being changed.", "its shape did not hold still"));
         }
         // The table is not what the catalog said: undefined column, table or operator, a parameter of another type, a
         // column that is generated, or a `deleted_at` where there was none.
         "42703" | "42P01" | "42883" | "42804" | "42P18" | "428C9" | "42702" => {
-            return Trouble::CatalogIsOld(of_sql(*error));
+            return RunError::CatalogIsOld(of_sql(*error));
         }
         "23503" if deleting => {
             Fault::StillReferenced { message: message(), constraint: error.constraint.clone().unwrap_or_default() }
@@ -91,21 +91,21 @@ pub fn of_row(refusal: Refusal) -> Fault {
     let Refusal { code, message, detail, hint, column, constraint } = refusal;
     let error = ServerError { code, message, detail, hint, column, constraint, ..ServerError::default() };
     match of_record(Error::Server(Box::new(error)), &[], false) {
-        Trouble::Fault(fault) | Trouble::CatalogIsOld(fault) => fault,
-        Trouble::Taken { message, constraint } => Fault::Conflict { message, constraint, existing_id: None },
+        RunError::Fault(fault) | RunError::CatalogIsOld(fault) => fault,
+        RunError::Taken { message, constraint } => Fault::Conflict { message, constraint, existing_id: None },
     }
 }
 
 /// A value that does not fit its type: 400 naming the field and the type.
-fn of_value(error: &ServerError, labels: &[Label]) -> Trouble {
+fn of_value(error: &ServerError, labels: &[Label]) -> RunError {
     let label = parameter_number(error).and_then(|number| labels.get(number - 1));
-    Trouble::Fault(match label {
+    RunError::Fault(match label {
         // It was put into the form that the column took when the catalog was read.
         Some(Label::Column(name)) => {
-            return Trouble::CatalogIsOld(Fault::invalid(format!("\"{name}\": {}.", error.message)));
+            return RunError::CatalogIsOld(Fault::invalid(format!("\"{name}\": {}.", error.message)));
         }
         Some(Label::Filter(name)) => {
-            return Trouble::CatalogIsOld(Fault::invalid(format!("{name}: {}.", error.message)));
+            return RunError::CatalogIsOld(Fault::invalid(format!("{name}: {}.", error.message)));
         }
         Some(Label::Cursor) => Fault::InvalidCursor,
         // An id that is no value of the key's type names no row.

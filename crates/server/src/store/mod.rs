@@ -4,29 +4,11 @@
 //! The rule that everything rests on: a tenant's table is touched only in a session that logged in as that
 //! tenant's own role (ARCHITECTURE.md, "The one security rule").
 
-pub mod accounts;
-pub mod belongings;
 pub mod bench;
-pub mod catalogs;
-pub mod cells;
+pub mod cell;
 pub mod control;
-pub mod direct;
-pub mod examine;
 pub mod fault;
-pub mod ground;
-pub mod identities;
-pub mod invitations;
-pub mod lists;
-pub mod migrate;
-pub mod outside;
-pub mod plans;
-pub mod provision;
-pub mod raw;
-pub mod run;
-pub mod secrets;
-mod settings;
-pub mod together;
-pub mod work;
+pub mod tenant;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,10 +17,10 @@ pub use pg::Error;
 use pg::pool::{Limits, Pool};
 use pg::watchdog::Watchdog;
 
-use crate::store::catalogs::Catalogs;
-use crate::store::cells::{Cells, Place};
+use crate::store::cell::secrets::SecretKey;
+use crate::store::cell::{Cells, TenantDatabase};
 use crate::store::control::Control;
-use crate::store::secrets::SecretKey;
+use crate::store::tenant::catalogs::Catalogs;
 
 /// How long a statement may run, in seconds (wire contract, section 4).
 pub const STATEMENT_LIMIT_SECONDS: u64 = 30;
@@ -79,7 +61,7 @@ impl Store {
     }
 
     /// The secret with which this server names actors in a workspace's database.
-    pub fn secret_of(&self, place: &Place) -> pg::Secret {
+    pub fn secret_of(&self, place: &TenantDatabase) -> pg::Secret {
         self.secret.derive("begin request", &place.database)
     }
 

@@ -9,7 +9,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// After how many looks at sessions there is one at roles.
 const ROLES_EVERY: u32 = 30;
 
-/// Looks for ever.
+/// ReadBatcher for ever.
 pub async fn run(store: Store) {
     for look in (0..ROLES_EVERY).cycle() {
         if let Err(error) = store.hold_direct().await {

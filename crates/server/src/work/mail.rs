@@ -10,8 +10,8 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::people::letters::{self, Written};
-use crate::store::accounts::DueLetter;
+use crate::people::auth::letters::{self, Written};
+use crate::store::control::accounts::DueLetter;
 use crate::store::{Error, Store};
 
 /// How often the queue is looked at when nobody says that there is something in it.
@@ -24,7 +24,7 @@ const RETRY_SECONDS: i64 = 30;
 const ATTEMPTS: i32 = 12;
 
 /// How letters leave.
-pub enum Post {
+pub enum Mailer {
     /// Through a mail server.
     Smtp {
         /// The way there.
@@ -36,16 +36,16 @@ pub enum Post {
     Log,
 }
 
-impl Post {
+impl Mailer {
     /// The way that the settings say. What is wrong with them is said without the password that the URL may hold.
-    pub fn new(smtp_url: Option<&str>, mail_from: Option<&str>) -> Result<Post, String> {
-        let Some(url) = smtp_url else { return Ok(Post::Log) };
+    pub fn new(smtp_url: Option<&str>, mail_from: Option<&str>) -> Result<Mailer, String> {
+        let Some(url) = smtp_url else { return Ok(Mailer::Log) };
         let from = mail_from
             .ok_or("KITH_SMTP_URL needs KITH_MAIL_FROM: whom letters are from, like Kith <kith@example.com>")?;
         let from: Mailbox = from.parse().map_err(|_| "KITH_MAIL_FROM is no mailbox like Kith <kith@example.com>")?;
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(&with_tls(url))
             .map_err(|_| "KITH_SMTP_URL is no address like smtp://user:password@mail.example.com:587 or smtps://…")?;
-        Ok(Post::Smtp { transport: Box::new(transport.timeout(Some(LIMIT)).build()), from: Box::new(from) })
+        Ok(Mailer::Smtp { transport: Box::new(transport.timeout(Some(LIMIT)).build()), from: Box::new(from) })
     }
 }
 
@@ -71,7 +71,7 @@ fn with_tls(url: &str) -> String {
 }
 
 /// Sends for ever.
-pub async fn run(store: Store, clock: Clock, post: Post, waiting: Arc<Notify>) {
+pub async fn run(store: Store, clock: Clock, post: Mailer, waiting: Arc<Notify>) {
     loop {
         send_due(&store, &clock, &post).await;
         let _ = tokio::time::timeout(EVERY, waiting.notified()).await;
@@ -79,7 +79,7 @@ pub async fn run(store: Store, clock: Clock, post: Post, waiting: Arc<Notify>) {
 }
 
 /// Sends what is due by this clock.
-pub async fn send_due(store: &Store, clock: &Clock, post: &Post) {
+pub async fn send_due(store: &Store, clock: &Clock, post: &Mailer) {
     while let Some(due) = take(store, clock).await {
         if let Err(error) = send(store, clock, post, &due).await {
             tracing::error!(%error, letter = due.letter, about = due.about, "can't send a letter; trying again");
@@ -97,7 +97,7 @@ async fn take(store: &Store, clock: &Clock) -> Option<DueLetter> {
     }
 }
 
-async fn send(store: &Store, clock: &Clock, post: &Post, due: &DueLetter) -> Result<(), Error> {
+async fn send(store: &Store, clock: &Clock, post: &Mailer, due: &DueLetter) -> Result<(), Error> {
     let Some(written) = letters::write(store, clock, due).await? else {
         tracing::error!(letter = due.letter, "nobody knows how to write this letter");
         return store.control.drop_letter(&due.id).await;
@@ -132,14 +132,14 @@ enum Failure {
     NotNow(String),
 }
 
-async fn deliver(post: &Post, due: &DueLetter, written: &Written) -> Result<(), Failure> {
+async fn deliver(post: &Mailer, due: &DueLetter, written: &Written) -> Result<(), Failure> {
     match post {
-        Post::Log => {
+        Mailer::Log => {
             let (letter, about, link) = (&due.letter, &due.about, &written.link);
             tracing::info!(letter, about, link, "no KITH_SMTP_URL: a letter's link is here instead");
             Ok(())
         }
-        Post::Smtp { transport, from } => {
+        Mailer::Smtp { transport, from } => {
             let to: Mailbox = due.email.parse().map_err(|error| Failure::ForGood(format!("{error}")))?;
             let message = Message::builder()
                 .from((**from).clone())
@@ -182,7 +182,7 @@ mod tests {
             ("smtp://u:hunter2@x", None),
             ("smtp://u:hunter2@x", Some("nobody")),
         ] {
-            let said = Post::new(Some(url), from).err().expect("a refusal");
+            let said = Mailer::new(Some(url), from).err().expect("a refusal");
             assert!(said.contains("KITH_") && !said.contains("hunter2"), "{said}");
         }
     }

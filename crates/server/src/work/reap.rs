@@ -14,7 +14,7 @@ const EVERY: Duration = Duration::from_secs(60);
 /// How long sessions, failed log-ins and tokens of letters are kept when they are over, in seconds.
 const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// Looks for ever.
+/// ReadBatcher for ever.
 pub async fn run(store: Store, clock: Clock) {
     loop {
         let swept = store.sweep_databases().await;

@@ -8,7 +8,7 @@ use crate::store::Store;
 /// How often it looks.
 const EVERY: Duration = Duration::from_millis(400);
 
-/// Looks for ever. The count moves before the change is committed, so what is looked up anew just then may be old still:
+/// ReadBatcher for ever. The count moves before the change is committed, so what is looked up anew just then may be old still:
 /// after a change everything is forgotten twice.
 pub async fn run(store: Store, keys: Keys) {
     let mut seen = None;

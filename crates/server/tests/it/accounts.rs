@@ -520,7 +520,7 @@ async fn sessions_and_sign_ups_are_limited() {
 #[tokio::test]
 async fn tokens_and_passwords_are_stored_as_hashes() {
     let (agent, email) = person("hashed").await;
-    let (hash, token) = (kith::keys::hash(&agent.key), agent.key.clone());
+    let (hash, token) = (kith::access::api_key::hash(&agent.key), agent.key.clone());
     let (session, account) = home()
         .run(async move {
             let control = &home().kith.store.control;

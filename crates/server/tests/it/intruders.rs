@@ -111,9 +111,9 @@ async fn a_squatter_loses_an_account_to_who_reads_its_mail() {
 
 #[tokio::test]
 async fn many_workspaces_at_once_are_counted_by_person() {
-    let house = limited(&stranger()).await;
+    let app = limited(&stranger()).await;
     let (maker, _) = person("maker").await;
-    let maker = Arc::new(maker.at(&house.base));
+    let maker = Arc::new(maker.at(&app.base));
     for _ in 0..60 {
         // Refused for its name, and counted: a refused request costs the same to ask.
         maker.post("/v1/workspaces", json!({"name": 1})).await.fault(400, "invalid_request");

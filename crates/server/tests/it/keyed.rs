@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use kith::keys;
+use kith::access::api_key;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -18,9 +18,9 @@ async fn keyed(agent: &Agent, key: &str, path: &str, body: Value) -> Reply {
 
 /// The same workspace's caller with a new key of another role.
 async fn with_role(agent: &Agent, role: &str) -> Agent {
-    let key = keys::make("acrm_live_");
-    let hash = keys::hash(&key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
-    let (id, hint) = (format!("ak_{}", &hash[..26]), keys::hint(&key, "acrm_live_"));
+    let key = api_key::make("acrm_live_");
+    let hash = api_key::hash(&key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
+    let (id, hint) = (format!("ak_{}", &hash[..26]), api_key::hint(&key, "acrm_live_"));
     let sql = "INSERT INTO api_keys (id, workspace_id, hash, hint, mode, role, created_at)
                VALUES ($1, $2, decode($3, 'hex'), $4, 'live', $5, now())";
     home().control(sql, &[&id, &agent.workspace_id, &hash, &hint, role]).await;
@@ -294,5 +294,5 @@ async fn a_revoked_key_ends_where_it_was_not_remembered() {
 }
 
 fn hex(key: &str) -> String {
-    keys::hash(key).iter().map(|byte| format!("{byte:02x}")).collect()
+    api_key::hash(key).iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use kith::access::billing;
 use kith::clock::Clock;
 use kith::config::{Config, SetPlan};
-use kith::plans;
 use serde_json::{Value, json};
 
 use crate::support::{Agent, Reply, TempDir, both, config_of_another, door_of, home, house_with_plans};
@@ -25,7 +25,7 @@ fn file(dir: &TempDir) -> PathBuf {
 async fn set(file: &Path, workspace: &str, plan: &str) -> Result<(), String> {
     let config = Config { plans: Some(file.to_owned()), ..config_of_another() };
     let ask = SetPlan { workspace: workspace.to_owned(), plan: plan.to_owned(), config };
-    home().run(plans::set(ask)).await
+    home().run(billing::set(ask)).await
 }
 
 fn refused(reply: Reply, status: u16, code: &str) -> Reply {
@@ -144,7 +144,7 @@ async fn what_makes_no_sense_is_told_to_the_operator() {
     assert!(error.contains("gold") && error.contains("free, team"), "{error}");
     let without = Config { plans: None, ..config_of_another() };
     let ask = SetPlan { workspace: "ws_none".into(), plan: "team".into(), config: without };
-    assert!(plans::set(ask).await.unwrap_err().contains("KITH_PLANS"));
+    assert!(billing::set(ask).await.unwrap_err().contains("KITH_PLANS"));
     fs::write(&file, r#"{"default": "free", "plans": {}}"#).expect("a file");
     assert!(set(&file, "ws_none", "free").await.unwrap_err().contains("default"));
     assert!(set(&dir.path.join("nothing.json"), "ws_none", "free").await.unwrap_err().contains("nothing.json"));

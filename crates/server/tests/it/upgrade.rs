@@ -1,9 +1,9 @@
 //! A workspace that an older Kith made is brought up to date by its first request.
 
+use kith::access::api_key;
 use kith::clock::Clock;
-use kith::keys;
+use kith::store::cell::migrate::{self, WORKSPACE, WORKSPACE_VERSION};
 use kith::store::control::NewWorkspace;
-use kith::store::migrate::{self, WORKSPACE, WORKSPACE_VERSION};
 use serde_json::json;
 
 use crate::support::{Agent, agent, home, stranger};
@@ -14,14 +14,14 @@ async fn agent_of_version_1() -> Agent {
     let oldest = &WORKSPACE[..1];
     migrate::ensure_template_of(&store.cells, &store.control, 0, oldest).await.expect("the first template");
     store.make_database_of(0, oldest).await.expect("a database of it");
-    let (id, key_id, key) = (clock.id("ws"), clock.id("ak"), keys::make("acrm_dev_"));
+    let (id, key_id, key) = (clock.id("ws"), clock.id("ak"), api_key::make("acrm_dev_"));
     let new = NewWorkspace {
         id: &id,
         name: None,
         created_at: clock.unix_seconds(),
         key_id: &key_id,
-        key_hash: keys::hash(&key),
-        key_hint: &keys::hint(&key, "acrm_dev_"),
+        key_hash: api_key::hash(&key),
+        key_hint: &api_key::hint(&key, "acrm_dev_"),
         owner_id: None,
         audit_id: &clock.id("au"),
     };

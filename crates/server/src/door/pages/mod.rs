@@ -17,7 +17,7 @@ use maud::{Markup, html};
 use ring::digest::{SHA256, digest};
 
 use crate::door::docs::page::{STYLE, page};
-use crate::people::sign_in::PROBLEMS;
+use crate::people::auth::sign_in::PROBLEMS;
 
 /// Sends a page's form and says what came of it.
 const SCRIPT: &str = include_str!("form.js");

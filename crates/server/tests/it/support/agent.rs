@@ -29,7 +29,7 @@ pub fn stranger_at(base: &str) -> Agent {
 
 /// A client that trusts no certificate: what is asked here speaks no TLS, and reading the system's takes its time.
 fn client() -> reqwest::ClientBuilder {
-    kith::outgoing::use_ring();
+    kith::http_client::use_ring();
     reqwest::Client::builder().no_proxy().tls_certs_only([])
 }
 

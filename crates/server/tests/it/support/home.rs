@@ -9,8 +9,8 @@ use std::thread;
 use kith::clock::Clock;
 use kith::config::{Config, Direct, LogFormat};
 use kith::serve::{Door, Kith};
-use kith::store::cells::Place;
-use kith::store::secrets::SecretKey;
+use kith::store::cell::TenantDatabase;
+use kith::store::cell::secrets::SecretKey;
 use pg::{Conn, Host};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
@@ -61,7 +61,7 @@ fn start() -> Home {
 
 impl Home {
     /// Where a workspace's data is. Asked on the runtime that serves: the connections of its pools belong to it.
-    pub async fn place(&'static self, workspace_id: &str) -> Place {
+    pub async fn place(&'static self, workspace_id: &str) -> TenantDatabase {
         let workspace_id = workspace_id.to_owned();
         let places = self.runtime.spawn(async move { self.kith.store.control.places(&workspace_id).await });
         places.await.expect("an answer").expect("its places").into_iter().next().expect("a place")
@@ -172,7 +172,7 @@ pub async fn agent() -> Agent {
     stranger().with_workspace().await
 }
 
-/// A further door to the same house, where it is served.
+/// A further door to the same app, where it is served.
 pub async fn door(door: Door) -> String {
     // The listener belongs to the runtime that serves it.
     let home = home();

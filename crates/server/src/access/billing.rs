@@ -1,0 +1,312 @@
+//! What the operator sells: which features a workspace has, and how many requests a month. Without a file of plans all is
+//! open, and nothing is counted.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use serde::Deserialize;
+
+use crm::model::fault::Fault;
+use crm::model::who::Features;
+
+use crate::config::SetPlan;
+use crate::store::cell::server;
+use crate::store::control::Access;
+use crate::store::control::billing::Used;
+use crate::store::fault::of_connection;
+use crate::store::{Error, Store};
+
+/// Workspaces whose requests are counted at most; past this those without news go.
+const COUNTED: usize = 100_000;
+
+/// The plans there are.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plans {
+    /// The plan of workspaces that were given none.
+    default: String,
+    plans: HashMap<String, BillingPlan>,
+}
+
+/// A plan.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BillingPlan {
+    /// Requests a month (UTC), of all keys of a workspace; no limit where it is left out.
+    monthly_requests: Option<u64>,
+    /// What it has; a feature that is left out is open.
+    #[serde(default)]
+    features: PlanFeatures,
+}
+
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PlanFeatures {
+    associations: Option<bool>,
+}
+
+impl Plans {
+    /// Reads a file of plans: `{"default": "free", "plans": {"free": {"monthly_requests": 1000, "features":
+    /// {"associations": false}}, "team": {}}}`.
+    pub fn read(path: &Path) -> Result<Plans, String> {
+        let text = fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
+        Plans::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+
+    fn parse(text: &str) -> Result<Plans, String> {
+        let plans: Plans = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if !plans.plans.contains_key(&plans.default) {
+            return Err(format!("the default plan \"{}\" is not among the plans", plans.default));
+        }
+        Ok(plans)
+    }
+
+    /// The plan of that name. One that was taken out of the file since is the default.
+    fn of(&self, name: Option<&str>) -> &BillingPlan {
+        let named = name.and_then(|name| self.plans.get(name));
+        // The default is among them: that was looked at when they were read.
+        named.unwrap_or_else(|| &self.plans[&self.default])
+    }
+}
+
+/// `kith plan`: gives a workspace a plan. Every process knows within a second.
+pub async fn set(ask: SetPlan) -> Result<(), String> {
+    let path = ask.config.plans.as_deref().ok_or("--plans or KITH_PLANS must name the file of plans")?;
+    let plans = Plans::read(path)?;
+    if !plans.plans.contains_key(&ask.plan) {
+        let mut names: Vec<&str> = plans.plans.keys().map(String::as_str).collect();
+        names.sort_unstable();
+        return Err(format!("there is no plan \"{}\"; there are: {}", ask.plan, names.join(", ")));
+    }
+    let store = server::reach(&ask.config)?;
+    let done = store.control.set_plan(&ask.workspace, &ask.plan).await;
+    store.close().await;
+    match done {
+        Ok(true) => {
+            println!("{} has the plan {} from now on", ask.workspace, ask.plan);
+            Ok(())
+        }
+        Ok(false) => Err(format!("there is no workspace {}", ask.workspace)),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+/// What a workspace's plan means for its keys.
+#[derive(Clone, Debug, Default)]
+pub struct Entitlements {
+    /// What may be used.
+    pub features: Features,
+    quota: Option<Quota>,
+}
+
+#[derive(Clone, Debug)]
+struct Quota {
+    requests: u64,
+    meter: Arc<Meter>,
+}
+
+/// The plans, and the counts of those who have a quota.
+#[derive(Clone, Debug, Default)]
+pub struct Subscriptions {
+    plans: Option<Arc<Plans>>,
+    meters: Arc<Mutex<HashMap<String, Arc<Meter>>>>,
+}
+
+/// The requests of one workspace.
+#[derive(Debug, Default)]
+struct Meter(Mutex<Count>);
+
+/// The requests of a month. Those of a month that is over stay until they are noted.
+#[derive(Debug, Default)]
+struct Count {
+    month: Option<Month>,
+    /// By all processes, as far as they were noted.
+    noted: u64,
+    /// By this process, and not noted yet.
+    fresh: u64,
+    before: Vec<(Month, u64)>,
+}
+
+/// A month of UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Month {
+    first: Date,
+    /// Its first second, and the next month's, Unix time.
+    begins: i64,
+    ends: i64,
+}
+
+impl Month {
+    fn of(unix_seconds: i64) -> Month {
+        let date = Timestamp::from_second(unix_seconds).unwrap_or_default().to_zoned(TimeZone::UTC).date();
+        let second = |date: Date| date.to_zoned(TimeZone::UTC).map_or(0, |zoned| zoned.timestamp().as_second());
+        let next = date.last_of_month().tomorrow().unwrap_or(Date::MAX);
+        Month { first: date.first_of_month(), begins: second(date.first_of_month()), ends: second(next) }
+    }
+}
+
+impl Meter {
+    fn count(&self) -> MutexGuard<'_, Count> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Count {
+    /// Goes on to the month of this second.
+    fn turn(&mut self, now: i64) -> Month {
+        match self.month {
+            Some(month) if (month.begins..month.ends).contains(&now) => month,
+            former => {
+                let fresh = std::mem::take(&mut self.fresh);
+                self.before.extend(former.filter(|_| fresh > 0).map(|month| (month, fresh)));
+                let month = Month::of(now);
+                (self.month, self.noted) = (Some(month), 0);
+                month
+            }
+        }
+    }
+}
+
+impl Entitlements {
+    /// Counts a request. One that is refused does not count.
+    pub fn take(&self, now: i64) -> Result<(), Fault> {
+        let Some(Quota { requests, meter }) = &self.quota else { return Ok(()) };
+        let mut count = meter.count();
+        let month = count.turn(now);
+        if count.noted + count.fresh < *requests {
+            count.fresh += 1;
+            return Ok(());
+        }
+        let message = format!("The workspace has made the {requests} requests that its plan has for this month.");
+        Err(Fault::QuotaExceeded { retry_after: (month.ends - now).max(1) as u64, message })
+    }
+}
+
+impl Subscriptions {
+    /// By these plans.
+    pub fn new(plans: Option<Plans>) -> Subscriptions {
+        Subscriptions { plans: plans.map(Arc::new), meters: Arc::default() }
+    }
+
+    /// What the plan of a workspace means; what was counted before is looked up where it matters.
+    pub async fn terms(&self, store: &Store, access: &Access, now: i64) -> Result<Entitlements, Fault> {
+        let Some(plans) = &self.plans else { return Ok(Entitlements::default()) };
+        let plan = plans.of(access.plan.as_deref());
+        let features = Features { associations: plan.features.associations.unwrap_or(true) };
+        let Some(requests) = plan.monthly_requests else { return Ok(Entitlements { features, quota: None }) };
+        let meter = self.meter(&access.workspace_id);
+        let month = Month::of(now);
+        let noted = store
+            .control
+            .monthly_requests(&access.workspace_id, &month.first.to_string())
+            .await
+            .map_err(of_connection)?;
+        let mut count = meter.count();
+        if count.turn(now) == month {
+            count.noted = count.noted.max(noted);
+        }
+        drop(count);
+        Ok(Entitlements { features, quota: Some(Quota { requests, meter }) })
+    }
+
+    fn meter(&self, workspace_id: &str) -> Arc<Meter> {
+        let mut meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        if meters.len() >= COUNTED {
+            meters.retain(|_, meter| {
+                let count = meter.count();
+                count.fresh > 0 || !count.before.is_empty()
+            });
+        }
+        meters.entry(workspace_id.to_owned()).or_default().clone()
+    }
+
+    /// Notes what was counted since the last time, and learns what other processes have noted.
+    pub async fn note(&self, store: &Store) -> Result<(), Error> {
+        let mut news: Vec<(Arc<Meter>, Month, Used)> = Vec::new();
+        {
+            let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+            for (workspace_id, meter) in meters.iter() {
+                let mut count = meter.count();
+                let mut all = std::mem::take(&mut count.before);
+                all.extend(count.month.filter(|_| count.fresh > 0).map(|month| (month, count.fresh)));
+                let used = |month: Month, requests| Used {
+                    workspace_id: workspace_id.clone(),
+                    month: month.first.to_string(),
+                    requests,
+                };
+                news.extend(all.into_iter().map(|(month, requests)| (meter.clone(), month, used(month, requests))));
+            }
+        }
+        if news.is_empty() {
+            return Ok(());
+        }
+        let used: Vec<&Used> = news.iter().map(|(_, _, used)| used).collect();
+        let totals = store.control.note_requests(&used).await;
+        for (meter, month, used) in &news {
+            let mut count = meter.count();
+            match (&totals, count.month == Some(*month)) {
+                (Ok(totals), true) => {
+                    count.fresh -= used.requests;
+                    let total = totals.get(&(used.workspace_id.clone(), used.month.clone()));
+                    count.noted = total.copied().unwrap_or(count.noted + used.requests);
+                }
+                (Ok(_), false) => {
+                    // The month went by meanwhile, and took what was just noted along.
+                    if let Some((_, left)) = count.before.iter_mut().find(|(before, _)| before == month) {
+                        *left = left.saturating_sub(used.requests);
+                    }
+                    count.before.retain(|(_, left)| *left > 0);
+                }
+                (Err(_), true) => {}
+                (Err(_), false) => {
+                    if !count.before.iter().any(|(before, _)| before == month) {
+                        count.before.push((*month, used.requests));
+                    }
+                }
+            }
+        }
+        totals.map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_plans_says_what_each_has() {
+        let plans = Plans::parse(r#"{"default": "free", "plans": {"free": {"monthly_requests": 5, "features": {"associations": false}}, "team": {}}}"#).unwrap();
+        assert_eq!(plans.of(None).monthly_requests, Some(5));
+        assert_eq!(plans.of(Some("gone")).features.associations, Some(false));
+        assert_eq!(plans.of(Some("team")).features.associations, None);
+        for bad in [
+            r#"{"default": "free", "plans": {}}"#,
+            r#"{"default": "free", "plans": {"free": {"requests": 5}}}"#,
+            r#"{"default": "free", "plans": {"free": {"features": {"associatons": false}}}}"#,
+            "{}",
+            "free",
+        ] {
+            assert!(Plans::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_month_is_counted_to_its_end() {
+        // 2026-12-31T23:59:58Z
+        let now = 1_798_761_598;
+        let terms =
+            Entitlements { quota: Some(Quota { requests: 2, meter: Arc::default() }), ..Entitlements::default() };
+        assert_eq!(terms.take(now), Ok(()));
+        assert_eq!(terms.take(now), Ok(()));
+        assert_eq!(terms.take(now).unwrap_err().retry_after(), Some(2));
+        assert_eq!(terms.take(now + 2), Ok(()));
+        let count = terms.quota.as_ref().unwrap().meter.count();
+        assert_eq!((count.fresh, count.before.len(), count.before[0].1), (1, 1, 2));
+        assert_eq!(count.month.unwrap().first.to_string(), "2027-01-01");
+    }
+}

@@ -1,0 +1,12 @@
+//! Who a person is: accounts, passwords, sessions, and signing in elsewhere.
+
+pub mod accounts;
+pub mod address;
+pub mod clerk;
+pub mod identities;
+pub mod jwks;
+pub mod letters;
+pub mod oidc;
+pub mod passwords;
+pub mod sessions;
+pub mod sign_in;

@@ -1,0 +1,202 @@
+//! Sessions: `kst_` and 40 random characters, of which the SHA-256 is stored. A session ends 30 days after it was last
+//! used, or when it is ended; this process sees that at once, others within a second.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use serde_json::json;
+
+use crm::model::answer::Answer;
+use crm::model::fault::Fault;
+use crm::model::id;
+use crm::model::page::PageAsk;
+
+use crate::access::api_key;
+use crate::access::limits::Window;
+use crate::clock::{Clock, iso, random};
+use crate::people::Visitor;
+use crate::people::context::PersonContext;
+use crate::people::pages;
+use crate::store::Store;
+use crate::store::control::accounts::{NewSession, SESSIONS, Session};
+use crate::store::fault::of_connection;
+
+/// What a session's token begins with.
+pub const TOKEN_PREFIX: &str = "kst_";
+/// Random characters of a token: 200 bits.
+const TOKEN_CHARACTERS: usize = 40;
+/// How long a session lives after its last use, in seconds.
+pub const SESSION_SECONDS: i64 = 30 * 24 * 60 * 60;
+/// How often its use is noted, in seconds.
+const NOTED_EVERY_SECONDS: i64 = 60;
+/// How long what was looked up holds: other processes end sessions too.
+const FRESH_MS: i64 = 1000;
+/// Sessions remembered at most; past this the memory starts anew.
+const REMEMBERED: usize = 100_000;
+/// Longest user agent that is kept, in characters.
+const MAX_AGENT_CHARACTERS: usize = 300;
+
+/// The sessions that have been seen.
+#[derive(Clone, Default)]
+pub struct Sessions {
+    known: Arc<Mutex<HashMap<[u8; 32], CachedSession>>>,
+    /// Counts what was forgotten, so that nothing looked up before is remembered after.
+    forgotten: Arc<AtomicU64>,
+}
+
+#[derive(Clone)]
+struct CachedSession {
+    session: Arc<Session>,
+    window: Arc<Window>,
+    looked_up_ms: i64,
+}
+
+/// A session that was shown.
+pub struct Shown {
+    /// The session.
+    pub session: Arc<Session>,
+    /// How often it was used this minute.
+    pub window: Arc<Window>,
+    /// Whether its end was put off just now.
+    pub prolonged: bool,
+}
+
+impl Sessions {
+    /// The session of a token.
+    pub async fn shown(&self, store: &Store, clock: &Clock, token: &str) -> Result<Option<Shown>, Fault> {
+        if !is_well_formed(token) {
+            return Ok(None);
+        }
+        let (hash, now_ms) = (api_key::hash(token), clock.unix_ms());
+        let now = now_ms.div_euclid(1000);
+        let before = self.forgotten.load(Ordering::SeqCst);
+        let known = self.known.lock().expect("no panic while sessions are locked").get(&hash).cloned();
+        if let Some(known) = &known
+            && (known.looked_up_ms..known.looked_up_ms + FRESH_MS).contains(&now_ms)
+            && known.session.expires_at > now
+        {
+            return Ok(Some(Shown { session: known.session.clone(), window: known.window.clone(), prolonged: false }));
+        }
+        let Some(mut session) = store.control.session(&hash, now).await.map_err(of_connection)? else {
+            self.known.lock().expect("no panic while sessions are locked").remove(&hash);
+            return Ok(None);
+        };
+        let prolonged = session.last_used_at + NOTED_EVERY_SECONDS <= now;
+        if prolonged {
+            (session.last_used_at, session.expires_at) = (now, now + SESSION_SECONDS);
+            store.control.prolong_session(&session.id, now, session.expires_at).await.map_err(of_connection)?;
+        }
+        let (session, window) = (Arc::new(session), known.map(|known| known.window).unwrap_or_default());
+        let mut all = self.known.lock().expect("no panic while sessions are locked");
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        if self.forgotten.load(Ordering::SeqCst) == before {
+            all.insert(hash, CachedSession { session: session.clone(), window: window.clone(), looked_up_ms: now_ms });
+        }
+        Ok(Some(Shown { session, window, prolonged }))
+    }
+
+    /// Forgets a person's sessions, as after one was ended: each is looked up again when it is next shown.
+    pub fn forget(&self, user_id: &str) {
+        self.forgotten.fetch_add(1, Ordering::SeqCst);
+        let mut known = self.known.lock().expect("no panic while sessions are locked");
+        for it in known.values_mut().filter(|it| it.session.user.id == user_id) {
+            // The count of requests stays.
+            it.looked_up_ms = i64::MIN / 2;
+        }
+    }
+}
+
+/// Whether a token could be a session's.
+pub fn is_well_formed(token: &str) -> bool {
+    token.strip_prefix(TOKEN_PREFIX).is_some_and(|rest| {
+        rest.len() == TOKEN_CHARACTERS && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
+    })
+}
+
+/// A session that is about to begin.
+pub struct Beginning {
+    id: String,
+    /// The token; shown this once.
+    pub token: String,
+    user_agent: Option<String>,
+    address: Option<String>,
+    now: i64,
+}
+
+impl Beginning {
+    /// A session for whoever stands at the context.
+    pub fn new(clock: &Clock, visitor: &Visitor) -> Beginning {
+        let shorten = |agent: &String| agent.chars().take(MAX_AGENT_CHARACTERS).collect();
+        Beginning {
+            id: clock.id("ses"),
+            token: format!("{TOKEN_PREFIX}{}", id::token(&random::<TOKEN_CHARACTERS>())),
+            user_agent: visitor.user_agent.as_ref().map(shorten),
+            address: visitor.address.map(|address| address.to_canonical().to_string()),
+            now: clock.unix_seconds(),
+        }
+    }
+
+    /// As the store takes it.
+    pub fn row(&self) -> NewSession<'_> {
+        NewSession {
+            id: &self.id,
+            token_hash: api_key::hash(&self.token),
+            user_agent: self.user_agent.as_deref(),
+            address: self.address.as_deref(),
+            now: self.now,
+            expires_at: self.now + SESSION_SECONDS,
+        }
+    }
+}
+
+/// The visitor's sessions, the newest first.
+pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
+    let person = context.visitor.person()?;
+    let (now, shown) =
+        (context.clock.unix_seconds().to_string(), context.visitor.session_id.as_deref().unwrap_or_default());
+    pages::page(context, &SESSIONS, &person.id, &[&now, shown], ask).await
+}
+
+/// Ends a session of the visitor's.
+pub async fn end(context: &PersonContext<'_>, session_id: &str) -> Result<Answer, Fault> {
+    let person = context.visitor.person()?;
+    let now = context.clock.unix_seconds();
+    let ended = context.store.control.end_session(&person.id, session_id, now).await.map_err(of_connection)?;
+    if !ended {
+        return Err(Fault::NotFound { table: "your sessions".into(), id: session_id.to_owned() });
+    }
+    context.accounts.sessions.forget(&person.id);
+    tracing::info!(user_id = person.id, session_id, "session ended");
+    Ok(Answer::Object { text: json!({"id": session_id, "deleted_at": iso(now)}).to_string(), created: false })
+}
+
+/// Ends the session that the visitor has shown, if it is Kith's.
+pub async fn log_out(context: &PersonContext<'_>) -> Result<Answer, Fault> {
+    context.visitor.person()?;
+    match context.visitor.session_id.as_deref() {
+        Some(session_id) => end(context, session_id).await,
+        // Clerk's: it ends there, and here there is nothing to end.
+        None => {
+            let hint = "This session was begun by Clerk and ends there.";
+            let text = json!({"id": null, "deleted_at": null, "hint": hint}).to_string();
+            Ok(Answer::Object { text, created: false })
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_has_its_form() {
+        let token = Beginning::new(&Clock::System, &Visitor::default()).token;
+        assert!(is_well_formed(&token), "{token}");
+        for other in ["", "kst_", &token[1..], &token[..43], &format!("{token}0"), &token.to_uppercase()] {
+            assert!(!is_well_formed(other), "{other}");
+        }
+    }
+}

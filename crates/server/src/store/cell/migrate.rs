@@ -1,0 +1,272 @@
+//! Numbered migrations: of the control database, of the template, and of workspaces that were made by an older one.
+//!
+//! A workspace migration has sections (migrations/workspace/README.md): what changes a tenant's tables runs in a
+//! session logged in as the tenant; a privileged session changes only what Kith owns.
+
+use std::collections::HashSet;
+
+use pg::{Conn, Error};
+use ring::digest;
+
+use crate::store::Store;
+use crate::store::cell::{Cells, TenantDatabase, name};
+use crate::store::control::Control;
+
+/// The control database's migrations, in order; the first is version 1.
+const CONTROL: &[&str] = &[
+    include_str!("../../../migrations/control/0001_base.sql"),
+    include_str!("../../../migrations/control/0002_people.sql"),
+    include_str!("../../../migrations/control/0003_sign_ins.sql"),
+    include_str!("../../../migrations/control/0004_invited_addresses.sql"),
+    include_str!("../../../migrations/control/0005_plans.sql"),
+];
+
+/// The workspace databases' migrations, in order; the first is version 1.
+pub const WORKSPACE: &[&str] = &[
+    include_str!("../../../migrations/workspace/0001_base.sql"),
+    include_str!("../../../migrations/workspace/0002_search.sql"),
+    include_str!("../../../migrations/workspace/0003_idempotency.sql"),
+    include_str!("../../../migrations/workspace/0004_pipelines.sql"),
+    include_str!("../../../migrations/workspace/0005_custom_fields.sql"),
+    include_str!("../../../migrations/workspace/0006_associations.sql"),
+    include_str!("../../../migrations/workspace/0007_batch.sql"),
+    include_str!("../../../migrations/workspace/0008_search_all.sql"),
+];
+
+/// Makes a fresh clone of the template a workspace's own.
+const ADOPT: &str = include_str!("../../../migrations/workspace/adopt.sql");
+
+/// The version that workspace databases should have.
+pub const WORKSPACE_VERSION: i32 = WORKSPACE.len() as i32;
+
+/// Advisory lock under which one process at a time sets an installation up.
+const SETUP_LOCK: &str = "SELECT pg_advisory_lock(7236455901)";
+
+/// What every section begins with: no schema that a tenant may create in is searched (settings::ADMINISTRATOR).
+const PINNED_PATH: &str = "SET search_path = pg_catalog, pg_temp;";
+
+/// The shape of the built-in tables, a line for each of their parts (migrations/workspace/0001_base.sql).
+const SHAPE: &str = "SELECT jsonb_build_array(relation, kind, name, value)::text AS line FROM kith_guard.shape";
+
+/// Who runs a section of a workspace migration.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Section {
+    /// The cell's administrator: extensions, guards.
+    Admin,
+    /// The role that owns the feed and the `kith` schema.
+    System,
+    /// The workspace's own role.
+    Workspace,
+}
+
+/// The roles that a section's placeholders mean.
+#[derive(Clone, Copy, Debug)]
+struct Roles<'a> {
+    workspace: &'a str,
+    system: &'a str,
+    viewer: &'a str,
+}
+
+/// The roles that play the parts in a template.
+const TEMPLATE_ROLES: Roles<'_> = Roles { workspace: "kith_tpl", system: "kith_tpl_s", viewer: "kith_tpl_r" };
+
+/// Cuts a migration into its sections.
+fn sections(migration: &str) -> Vec<(Section, String)> {
+    let mut found: Vec<(Section, String)> = Vec::new();
+    for line in migration.lines() {
+        let section = match line.trim() {
+            "-- section: admin" => Some(Section::Admin),
+            "-- section: system" => Some(Section::System),
+            "-- section: workspace" => Some(Section::Workspace),
+            _ => None,
+        };
+        match (section, found.last_mut()) {
+            (Some(section), _) => found.push((section, String::new())),
+            (None, Some((_, body))) => {
+                body.push_str(line);
+                body.push('\n');
+            }
+            (None, None) => {}
+        }
+    }
+    found
+}
+
+impl Roles<'_> {
+    fn fill(&self, sql: &str) -> String {
+        sql.replace("{{workspace}}", &name(self.workspace))
+            .replace("{{system}}", &name(self.system))
+            .replace("{{viewer}}", &name(self.viewer))
+    }
+}
+
+/// Brings the control database up to date; one process at a time.
+pub async fn control(conn: &mut Conn) -> Result<(), Error> {
+    conn.query(SETUP_LOCK, &[]).await?;
+    conn.script("CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())")
+        .await?;
+    let rows = conn.query("SELECT COALESCE(max(version), 0) AS version FROM migrations", &[]).await?;
+    let current: usize = rows.get(0, "version")?;
+    for (version, migration) in CONTROL.iter().enumerate().skip(current).map(|(at, sql)| (at + 1, sql)) {
+        // One simple-protocol script is one transaction.
+        conn.script(&format!("{migration};\nINSERT INTO migrations (version) VALUES ({version});")).await?;
+        tracing::info!(version, "migrated the control database");
+    }
+    conn.query("SELECT pg_advisory_unlock(7236455901)", &[]).await?;
+    Ok(())
+}
+
+/// The template's name: its version and a hash of what it is made from, so that another build's is never mistaken
+/// for this one's.
+pub fn template_name(migrations: &[&str]) -> String {
+    let hash = digest::digest(&digest::SHA256, migrations.concat().as_bytes());
+    format!("kith_template_{}_{}", migrations.len(), &crate::store::cell::secrets::hex(&hash.as_ref()[..4]))
+}
+
+/// Builds the template on a cell unless it is there.
+pub async fn ensure_template(cells: &Cells, control: &Control, cell: u32) -> Result<(), Error> {
+    ensure_template_of(cells, control, cell, WORKSPACE).await
+}
+
+/// Builds the template of an older version, for tests of the upgrade.
+pub async fn ensure_template_of(cells: &Cells, control: &Control, cell: u32, migrations: &[&str]) -> Result<(), Error> {
+    let mut admin = cells.administer_cell(cell).await?;
+    admin.query(SETUP_LOCK, &[]).await?;
+    let template = template_name(migrations);
+    if !admin.query("SELECT FROM pg_database WHERE datname = $1", &[Some(&template)]).await?.is_empty() {
+        return Ok(());
+    }
+    let Roles { workspace, system, viewer } = TEMPLATE_ROLES;
+    for role in [workspace, system, viewer] {
+        if admin.query("SELECT FROM pg_roles WHERE rolname = $1", &[Some(role)]).await?.is_empty() {
+            admin.script(&format!("CREATE ROLE {} NOLOGIN", name(role))).await?;
+        }
+    }
+    let part = format!("{template}_part");
+    admin.query(&format!("DROP DATABASE IF EXISTS {}", name(&part)), &[]).await?;
+    admin.query(&format!("CREATE DATABASE {} TEMPLATE template0 ENCODING 'UTF8'", name(&part)), &[]).await?;
+    admin.script(&format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(&part))).await?;
+    let mut inside = cells.administer(cell, &part).await?;
+    for migration in migrations {
+        for (section, body) in sections(migration) {
+            let role = match section {
+                Section::Admin => None,
+                Section::System => Some(system),
+                Section::Workspace => Some(workspace),
+            };
+            let enter = role.map_or(String::new(), |role| format!("SET ROLE {};\n", name(role)));
+            inside.script(&format!("{PINNED_PATH}\n{enter}{}\n;RESET ROLE;", TEMPLATE_ROLES.fill(&body))).await?;
+        }
+    }
+    let shape = serde_json::Value::from(shape(&mut inside).await?).to_string();
+    let key = format!("shape of {template}");
+    let keep = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    control.query(keep, &[Some(&key), Some(&shape)]).await?;
+    freeze_catalogs(&mut inside).await?;
+    drop(inside);
+    wait_until_left(&mut admin, &part).await?;
+    admin.script(&format!("ALTER DATABASE {} RENAME TO {}", name(&part), name(&template))).await?;
+    admin.script(&format!("ALTER DATABASE {} IS_TEMPLATE true ALLOW_CONNECTIONS false", name(&template))).await?;
+    tracing::info!(template, "built the template database");
+    Ok(())
+}
+
+async fn shape(conn: &mut Conn) -> Result<Vec<String>, Error> {
+    let rows = conn.query(SHAPE, &[]).await?;
+    (0..rows.len()).map(|row| rows.get(row, "line")).collect()
+}
+
+/// Clones are spared the work of freezing the catalogs. The built-in tables are left alone: one that is known to be empty
+/// is planned for as if it stayed so.
+async fn freeze_catalogs(conn: &mut Conn) -> Result<(), Error> {
+    let catalogs = "SELECT string_agg(oid::regclass::text, ', ') AS tables FROM pg_class
+                    WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared";
+    let tables: String = conn.query(catalogs, &[]).await?.get(0, "tables")?;
+    conn.query(&format!("VACUUM (FREEZE, ANALYZE) {tables}"), &[]).await.map(|_| ())
+}
+
+/// A session that was closed takes a moment to leave its database.
+async fn wait_until_left(admin: &mut Conn, database: &str) -> Result<(), Error> {
+    let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+    while !admin.query(sql, &[Some(database)]).await?.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    Ok(())
+}
+
+/// Makes a fresh clone a workspace's own: ownership, grants, secrets. No tenant has been in it yet.
+pub async fn adopt(cells: &Cells, place: &TenantDatabase, begin_secret: &str) -> Result<(), Error> {
+    let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
+    let sql = roles.fill(ADOPT).replace("{{secret}}", &crate::store::cell::literal(begin_secret));
+    cells.administer(place.cell, &place.database).await?.script(&sql).await
+}
+
+/// Brings a workspace's database from `version` up to date. Sections can be run again after a crash.
+pub async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, version: i32) -> Result<(), Error> {
+    let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
+    let mut admin = cells.administer(place.cell, &place.database).await?;
+    // One process at a time; who comes second finds the work done.
+    admin.query(SETUP_LOCK, &[]).await?;
+    let id = place.database_id.to_string();
+    let rows = control.query("SELECT version FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
+    let current = if rows.is_empty() { version } else { rows.get(0, "version")? };
+    for (number, migration) in (1..).zip(WORKSPACE).filter(|(number, _)| *number > current) {
+        for (section, body) in sections(migration) {
+            let body = format!("{PINNED_PATH}\n{}", roles.fill(&body));
+            match section {
+                Section::Admin => admin.script(&body).await?,
+                Section::System => {
+                    let enter = format!("SET ROLE {};\n{body};\nRESET ROLE;", name(&place.system));
+                    admin.script(&enter).await?;
+                }
+                Section::Workspace => {
+                    let mut tenant = cells.tenant(place.cell, &place.role, &place.database).await?;
+                    let pid = tenant.pid().to_string();
+                    admin.query("INSERT INTO kith_guard.migration (pid) VALUES ($1::integer)", &[Some(&pid)]).await?;
+                    let done = tenant.script(&body).await;
+                    admin.query("DELETE FROM kith_guard.migration WHERE pid = $1::integer", &[Some(&pid)]).await?;
+                    done?;
+                }
+            }
+        }
+        tracing::info!(database = &*place.database, version = number, "migrated a workspace's database");
+    }
+    keep_shape(&mut admin, control).await?;
+    let version = WORKSPACE_VERSION.to_string();
+    let done = "UPDATE databases SET version = $2::integer WHERE id = $1::bigint";
+    control.query(done, &[Some(&id), Some(&version)]).await?;
+    Ok(())
+}
+
+/// The guards take the built-in tables as they are from now on, if they are what the template's are.
+async fn keep_shape(admin: &mut Conn, control: &Control) -> Result<(), Error> {
+    let key = format!("shape of {}", template_name(WORKSPACE));
+    let rows = control.query("SELECT value FROM meta WHERE key = $1", &[Some(&key)]).await?;
+    let wanted: Vec<String> = serde_json::from_str(&rows.get::<String>(0, "value")?)
+        .map_err(|error| Error::Protocol(format!("the template's shape can't be read: {error}")))?;
+    let found: HashSet<String> = shape(admin).await?.into_iter().collect();
+    match wanted.iter().find(|line| !found.contains(*line)) {
+        None => admin.query("SELECT kith_guard.snapshot()", &[]).await.map(|_| ()),
+        Some(line) => Err(Error::Protocol(format!("after its migration the database lacks {line}"))),
+    }
+}
+
+impl Store {
+    /// Brings a workspace's database up to date.
+    pub async fn upgrade_workspace(&self, place: &TenantDatabase, version: i32) -> Result<(), Error> {
+        workspace(&self.cells, &self.control, place, version).await?;
+        self.known(place).forget();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_migration_is_cut_at_its_section_lines() {
+        let found = sections("-- head\n-- section: admin\nA;\n-- section: workspace\nB;\nC;\n");
+        assert_eq!(found, [(Section::Admin, "A;\n".to_owned()), (Section::Workspace, "B;\nC;\n".to_owned())]);
+    }
+}

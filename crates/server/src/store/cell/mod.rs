@@ -1,0 +1,205 @@
+//! Cells: PostgreSQL clusters that hold workspaces, and the log-ins to them.
+//!
+//! Passwords are derived from the installation's secret, so none is stored; a role whose password was changed
+//! (a tenant may change its own) is set right again at the first refusal.
+
+pub mod direct;
+pub mod examine;
+pub mod migrate;
+pub mod outside;
+pub mod provision;
+pub mod secrets;
+pub mod server;
+mod settings;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use pg::conn::Login;
+use pg::pool::{Connect, Key, Lane};
+use pg::{Conn, Error, Secret, Target};
+use tokio::sync::OnceCell;
+
+use crate::clock::random;
+use crate::store::cell::outside::Outside;
+use crate::store::cell::secrets::SecretKey;
+
+/// Kith's own role: owns the control database, ends runaway backends. Not a superuser.
+pub const CONTROL_ROLE: &str = "kith_control";
+/// The control database.
+pub const CONTROL_DATABASE: &str = "kith";
+
+/// Where the data of a workspace (in one mode) is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TenantDatabase {
+    /// The directory row's id.
+    pub database_id: i64,
+    /// The cell.
+    pub cell: u32,
+    /// The database's name; random, it says nothing of the workspace.
+    pub database: Arc<str>,
+    /// The workspace's API role.
+    pub role: Arc<str>,
+    /// Its read-only role.
+    pub viewer: Arc<str>,
+    /// The role that owns the activity feed and can't log in.
+    pub system: Arc<str>,
+}
+
+impl TenantDatabase {
+    /// The place of a directory row; the names of the further roles follow from the first one's.
+    pub fn new(database_id: i64, cell: u32, database: &str, role: &str) -> TenantDatabase {
+        TenantDatabase {
+            database_id,
+            cell,
+            database: database.into(),
+            role: role.into(),
+            viewer: format!("{role}_r").into(),
+            system: format!("{role}_s").into(),
+        }
+    }
+
+    /// The pool's key for sessions that may write, or that may not.
+    pub fn key(&self, lane: Lane, read_only: bool) -> Key {
+        let role = if read_only { &self.viewer } else { &self.role };
+        Key { cell: self.cell, database: self.database.clone(), role: role.clone(), lane }
+    }
+}
+
+/// The administrator of a cell.
+#[derive(Clone)]
+pub struct Administrator {
+    /// Its role.
+    pub user: String,
+    /// Its password.
+    pub password: Secret,
+    /// A database that is always there.
+    pub database: String,
+}
+
+/// The cells of an installation. One machine has one.
+pub struct Cells {
+    target: Target,
+    administrator: Administrator,
+    secret: SecretKey,
+    /// Where people reach it with clients of their own; none, where they don't.
+    outside: Option<Outside>,
+    /// The first number of the server's version.
+    version: OnceCell<u32>,
+}
+
+impl Cells {
+    /// A single cell, number 0.
+    pub fn new(target: Target, administrator: Administrator, secret: SecretKey) -> Cells {
+        Cells { target, administrator, secret, outside: None, version: OnceCell::new() }
+    }
+
+    /// The same, reached from outside under an address.
+    pub fn reached_at(self, outside: Option<Outside>) -> Cells {
+        Cells { outside, ..self }
+    }
+
+    /// Where people reach a cell with clients of their own.
+    pub fn outside(&self, _cell: u32) -> Option<&Outside> {
+        self.outside.as_ref()
+    }
+
+    /// Where a cell listens.
+    pub fn target(&self, _cell: u32) -> &Target {
+        &self.target
+    }
+
+    /// The password of a role that Kith made.
+    pub fn password(&self, role: &str) -> Secret {
+        self.secret.derive("role", role)
+    }
+
+    /// The stored form of a role's password. One round of hashing is enough for 256 random bits, and keeps
+    /// log-ins cheap.
+    pub fn verifier(&self, role: &str) -> String {
+        pg::scram::verifier(self.password(role).expose(), 1, &random())
+    }
+
+    /// A session of the cell's administrator; for Kith's own objects only, never for a tenant's.
+    pub async fn administer(&self, _cell: u32, database: &str) -> Result<Conn, Error> {
+        let Administrator { user, password, .. } = &self.administrator;
+        let login = Login { user, password: password.expose(), database, settings: settings::ADMINISTRATOR };
+        Conn::open(&self.target, &login).await
+    }
+
+    /// The administrator's session in the database that is always there.
+    pub async fn administer_cell(&self, cell: u32) -> Result<Conn, Error> {
+        self.administer(cell, &self.administrator.database).await
+    }
+
+    /// A session of Kith's own role in the control database.
+    pub async fn control(&self) -> Result<Conn, Error> {
+        self.login(CONTROL_ROLE, CONTROL_DATABASE, settings::OWN).await
+    }
+
+    /// A session of a tenant's role in its own database.
+    pub async fn tenant(&self, cell: u32, role: &str, database: &str) -> Result<Conn, Error> {
+        let version = *self.version.get_or_try_init(|| self.ask_version(cell)).await?;
+        let since = settings::TENANT_SINCE.iter().filter(|(since, _)| version >= *since).map(|(_, setting)| setting);
+        let settings: Vec<(&str, &str)> = settings::TENANT.iter().chain(since).copied().collect();
+        match self.login(role, database, &settings).await {
+            Err(error) if is_wrong_password(&error) => {
+                tracing::warn!(role, "the password of a tenant's role was changed; setting it right");
+                self.reset_password(cell, role).await?;
+                self.login(role, database, &settings).await
+            }
+            other => other,
+        }
+    }
+
+    async fn ask_version(&self, cell: u32) -> Result<u32, Error> {
+        let mut admin = self.administer_cell(cell).await?;
+        let sql = "SELECT current_setting('server_version_num')::integer / 10000 AS version";
+        admin.query(sql, &[]).await?.get(0, "version")
+    }
+
+    async fn login(&self, role: &str, database: &str, settings: &[(&str, &str)]) -> Result<Conn, Error> {
+        let password = self.password(role);
+        let login = Login { user: role, password: password.expose(), database, settings };
+        Conn::open(&self.target, &login).await
+    }
+
+    async fn reset_password(&self, cell: u32, role: &str) -> Result<(), Error> {
+        let mut conn = self.administer_cell(cell).await?;
+        let sql = format!("ALTER ROLE {} PASSWORD {}", name(role), literal(&self.verifier(role)));
+        conn.script(&sql).await
+    }
+}
+
+/// A tenant may also store a password of more rounds than any client goes through.
+fn is_wrong_password(error: &Error) -> bool {
+    matches!(error, Error::Auth(_)) || matches!(error, Error::Server(error) if error.code == "28P01")
+}
+
+impl Connect for Cells {
+    fn open<'a>(&'a self, key: &'a Key) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + 'a>> {
+        Box::pin(async move {
+            if &*key.role == CONTROL_ROLE {
+                return self.control().await;
+            }
+            self.tenant(key.cell, &key.role, &key.database).await
+        })
+    }
+}
+
+impl pg::watchdog::Admin for Cells {
+    fn open(&self, _cell: u32) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + '_>> {
+        Box::pin(self.control())
+    }
+}
+
+/// An identifier in quotes, for the statements that take no parameters (CREATE ROLE and its like).
+pub fn name(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// A string literal, for the same statements.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}

@@ -1,0 +1,156 @@
+//! What the store stands on: the embedded cluster or a given server, and the secret key that goes with it.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use pg::cluster::{Binaries, Cluster, ClusterOptions};
+use pg::{Error, Url};
+
+use crate::config::Config;
+use crate::store::Store;
+use crate::store::cell::outside;
+use crate::store::cell::secrets::SecretKey;
+use crate::store::cell::{Administrator, Cells};
+
+/// The name of the embedded cluster's superuser.
+const SUPERUSER: &str = "postgres";
+
+/// A database server to stand on.
+pub struct DatabaseServer {
+    /// The cells and their log-ins.
+    pub cells: Arc<Cells>,
+    cluster: Option<Cluster>,
+    secret: SecretKey,
+}
+
+impl DatabaseServer {
+    /// Starts the embedded server, or takes the given one.
+    pub async fn open(config: &Config) -> Result<DatabaseServer, String> {
+        match &config.database_url {
+            Some(url) => DatabaseServer::given(config, url),
+            None => DatabaseServer::embedded(config).await,
+        }
+    }
+
+    fn given(config: &Config, url: &str) -> Result<DatabaseServer, String> {
+        let url = Url::parse(url).map_err(|error| format!("--database-url: {error}"))?;
+        let key = config.secret_key_text().ok_or(
+            "with --database-url, KITH_SECRET_KEY must be given: the same for every process; `openssl rand -hex 32` makes one",
+        )?;
+        let secret = SecretKey::from_text(&key)?;
+        let password = url.password.clone().unwrap_or_else(|| pg::Secret::new(""));
+        let administrator = Administrator { user: url.user.clone(), password, database: url.database.clone() };
+        let outside = outside::of_given(config, &url)?;
+        let cells = Cells::new(url.target.clone(), administrator, secret.clone()).reached_at(outside);
+        Ok(DatabaseServer { cells: Arc::new(cells), cluster: None, secret })
+    }
+
+    async fn embedded(config: &Config) -> Result<DatabaseServer, String> {
+        let entrance = outside::entrance(config)?;
+        let outside = entrance.as_ref().map(|entrance| outside::of_embedded(config, entrance)).transpose()?;
+        let dir = std::path::absolute(&config.data_dir).map_err(|error| error.to_string())?;
+        fs::create_dir_all(&dir).map_err(|error| format!("can't make the data dir {}: {error}", dir.display()))?;
+        let secret = match config.secret_key_text() {
+            Some(text) => SecretKey::from_text(&text)?,
+            None => SecretKey::from_data_dir(&dir)?,
+        };
+        let password = secret.derive("superuser", SUPERUSER);
+        let binaries = Binaries::find(&dir).map_err(|error| error.to_string())?;
+        let mut options = ClusterOptions::new(dir, binaries, password.clone());
+        options.tcp = entrance.as_ref().map(|entrance| entrance.at);
+        options.tls = entrance.and_then(|entrance| entrance.certificate);
+        let at = options.tcp;
+        let cluster = Cluster::start(options).await.map_err(|error| explain(&error.to_string(), at))?;
+        let administrator = Administrator { user: SUPERUSER.into(), password, database: "postgres".into() };
+        let cells = Cells::new(cluster.target(), administrator, secret.clone()).reached_at(outside);
+        Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), secret })
+    }
+
+    /// The store over this server.
+    pub fn store(&self) -> Store {
+        Store::new(self.cells.clone(), self.secret.clone())
+    }
+
+    /// By which an installation knows its key again.
+    pub fn key_check(&self) -> String {
+        self.secret.derive("key check", "kith").expose().to_owned()
+    }
+
+    /// Done when the embedded server is gone for good; never, where the server is somebody else's.
+    pub async fn lost(&self) -> Error {
+        match &self.cluster {
+            Some(cluster) => cluster.lost().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops the embedded server.
+    pub async fn close(&self) {
+        if let Some(cluster) = &self.cluster {
+            cluster.stop().await;
+        }
+    }
+}
+
+/// PostgreSQL does not say in one line on what it can't listen.
+fn explain(error: &str, at: Option<SocketAddr>) -> String {
+    match at {
+        Some(at) if error.contains("TCP/IP sockets") => format!(
+            "PostgreSQL can't listen on {at}, which may be taken: --postgres-listen gives it another address and port, or \
+             turns direct connections off"
+        ),
+        _ => error.to_owned(),
+    }
+}
+
+/// The store over a server that runs already: the given one, or another process' embedded one.
+pub fn reach(config: &Config) -> Result<Store, String> {
+    match &config.database_url {
+        Some(url) => Ok(DatabaseServer::given(config, url)?.store()),
+        None => running(&config.data_dir, config.secret_key_text()).map(|(store, _)| store),
+    }
+}
+
+/// How to log in to a running embedded server as a workspace's own role, as JSON. It needs the secret key's file,
+/// so only who may read that can ask.
+pub async fn login_line(data_dir: &Path, workspace_id: &str) -> Result<serde_json::Value, String> {
+    let (store, target) = running(data_dir, None)?;
+    let places = store.control.places(workspace_id).await.map_err(|error| error.to_string())?;
+    let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
+    Ok(serde_json::json!({
+        "socket_dir": match &target.host {
+            pg::Host::Unix(dir) => dir.display().to_string(),
+            pg::Host::Tcp { .. } => return Err("the server has no socket".into()),
+        },
+        "port": target.port,
+        "database": &*place.database,
+        "role": &*place.role,
+        "password": store.cells.password(&place.role).expose(),
+        "begin_secret": store.secret_of(&place).expose(),
+        "settings": crate::store::cell::settings::TENANT.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
+    }))
+}
+
+/// The store over an embedded server that another process runs. It needs that one's secret key, or its file.
+fn running(data_dir: &Path, key: Option<String>) -> Result<(Store, pg::Target), String> {
+    let dir = std::path::absolute(data_dir).map_err(|error| error.to_string())?;
+    let secret = match key {
+        Some(text) => SecretKey::from_text(&text)?,
+        None => SecretKey::from_data_dir(&dir)?,
+    };
+    // PostgreSQL writes where it listens into its lock file: the fourth line is the port, the fifth the socket's directory.
+    let lock = dir.join("pg/postmaster.pid");
+    let lock = fs::read_to_string(&lock).map_err(|error| format!("no server runs on {}: {error}", dir.display()))?;
+    let mut lines = lock.lines().skip(3);
+    let port = lines.next().and_then(|port| port.parse().ok()).ok_or("the server's lock file has no port")?;
+    let socket_dir = std::path::PathBuf::from(lines.next().ok_or("the server's lock file has no socket")?);
+    let target = pg::Target { host: pg::Host::Unix(socket_dir), port, tls: pg::Tls::Off };
+    let administrator = Administrator {
+        user: SUPERUSER.into(),
+        password: secret.derive("superuser", SUPERUSER),
+        database: "postgres".into(),
+    };
+    Ok((Store::new(Arc::new(Cells::new(target.clone(), administrator, secret.clone())), secret), target))
+}

@@ -1,0 +1,235 @@
+//! Running the caller's own SQL: one transaction, in a session of the workspace's own role that is reset before it
+//! is used again and that REST never shares.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::ops::DerefMut;
+
+use pg::conn::{Begin, Format, Outcome, Statement as PgStatement, Tx, Want};
+use pg::pool::Lane;
+use pg::types::{Type, TypeCache};
+use pg::{Conn, Error};
+
+use serde_json::Value;
+
+use crm::model::answer::SqlResult;
+use crm::model::fault::Fault;
+use crm::model::rows::{ResultColumn, Rows};
+use crm::model::split::{Command, Statement};
+use crm::model::value::{TypeKind, for_parameter};
+use crm::plan::raw::Raw;
+use crm::sql::Sql;
+use crm::sql::wrap::rows_as_json;
+
+use crate::store::cell::TenantDatabase;
+use crate::store::tenant::run::{Access, CAPS, rows};
+use crate::store::tenant::transaction::{Transaction, borrow};
+use crate::store::{Store, WATCHDOG_LIMIT, fault};
+
+impl Store {
+    /// Runs the statements; the answer is the last one's result.
+    #[allow(clippy::too_many_arguments)] // a struct for them would have no name that a person would say
+    pub async fn run_raw(
+        &self,
+        session: &mut Transaction,
+        place: &TenantDatabase,
+        access: Access,
+        types: &TypeCache,
+        context: &Sql,
+        raw: &Raw<'_>,
+        body: &str,
+        params: &[Value],
+    ) -> Result<SqlResult, Fault> {
+        if let Transaction::Open(work) = session {
+            return run_all(&mut work.tx, types, &raw.statements, body, params).await;
+        }
+        let key = place.key(Lane::Sql, access == Access::ReadOnly);
+        let mut lease = self.pool.lease(&key).await.map_err(fault::of_connection)?;
+        lease.watch(WATCHDOG_LIMIT);
+        let context_params = borrow(context);
+        let prelude =
+            [PgStatement { sql: &context.text, params: &context_params, format: Format::Text, want: Want::Nothing }];
+        let begin = match access {
+            Access::ReadOnly => Begin::ReadOnly(&[]),
+            Access::Full if raw.bare => Begin::Bare,
+            Access::Full => Begin::ReadWrite(&prelude),
+        };
+        let result = async {
+            let mut tx = lease.begin(begin).await.map_err(fault::of_connection)?;
+            match run_all(&mut tx, types, &raw.statements, body, params).await {
+                Ok(result) => tx.commit().await.map_err(fault::of_connection).map(|()| result),
+                Err(fault) => {
+                    // The error is what counts; a connection that can't roll back is dropped by the pool.
+                    let _ = tx.rollback().await;
+                    Err(fault)
+                }
+            }
+        }
+        .await;
+        let ended = lease.unwatch();
+        if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
+    }
+}
+
+impl Store {
+    /// Runs one query that holds SQL of the workspace's own, read-only. The first parameters are these JSON values, of
+    /// whichever types PostgreSQL says; the others are in the statement. Says too whether the result was cut.
+    pub async fn run_query(
+        &self,
+        place: &TenantDatabase,
+        access: Access,
+        types: &TypeCache,
+        statement: &Sql,
+        values: &[Value],
+    ) -> Result<(Rows, bool), Fault> {
+        let mut lease =
+            self.pool.lease(&place.key(Lane::Sql, access == Access::ReadOnly)).await.map_err(fault::of_connection)?;
+        lease.watch(WATCHDOG_LIMIT);
+        let result = query(&mut lease, types, statement, values).await;
+        let ended = lease.unwatch();
+        if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
+    }
+}
+
+async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
+    let mut tx = conn.begin(Begin::ReadOnly(&[])).await.map_err(fault::of_connection)?;
+    let outcome = async {
+        let description = tx.prepare(&statement.text, types).await?;
+        let given = values.iter().zip(&description.params);
+        let mut params: Vec<Option<Cow<'_, str>>> =
+            given.map(|(value, oid)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned)).collect();
+        params.extend(borrow(statement).into_iter().skip(values.len()));
+        tx.execute(&params, Format::Json, CAPS, types).await
+    };
+    match outcome.await {
+        Ok(outcome) => {
+            let _ = tx.rollback().await;
+            let truncated = outcome.truncated.is_some();
+            Ok((rows(outcome.rows), truncated))
+        }
+        Err(error) => {
+            let _ = tx.rollback().await;
+            Err(fault::of_connection(error))
+        }
+    }
+}
+
+async fn run_all<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
+    types: &TypeCache,
+    statements: &[Statement<'_>],
+    body: &str,
+    params: &[Value],
+) -> Result<SqlResult, Fault> {
+    let (last, before) = statements.split_last().ok_or_else(|| Fault::internal("no statement to run"))?;
+    for statement in before {
+        let description = tx.prepare(statement.text, types).await.map_err(|error| at(error, statement, body))?;
+        count_params(description.params.len(), 0)?;
+        tx.discard().await.map_err(|error| at(error, statement, body))?;
+    }
+    let description = tx.prepare(last.text, types).await.map_err(|error| at(error, last, body))?;
+    count_params(description.params.len(), params.len())?;
+    let values: Vec<Option<Cow<'_, str>>> = params
+        .iter()
+        .zip(&description.params)
+        .map(|(value, oid)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned))
+        .collect();
+    let columns = &description.columns;
+    let names = unique_names(columns.iter().map(|column| &*column.name));
+    if columns.iter().any(|column| column.is_anonymous_record)
+        && last.command == Command::Query
+        && !last.modifies_data()
+    {
+        // A record without a type comes as text without names or types; PostgreSQL itself makes JSON of it.
+        let records: Vec<bool> = columns.iter().map(|column| column.is_anonymous_record).collect();
+        let wrapped = rows_as_json(last.text, &names, &records);
+        tx.prepare(&wrapped, types).await.map_err(|error| at(error, last, body))?;
+    }
+    let outcome = tx.execute(&values, Format::Json, CAPS, types).await.map_err(|error| at(error, last, body))?;
+    let command = outcome.command().to_owned();
+    Ok(result(outcome, command, columns, names))
+}
+
+fn result(outcome: Outcome, command: String, columns: &[pg::rows::Column], names: Vec<String>) -> SqlResult {
+    let truncated = outcome.truncated.is_some();
+    let affected = outcome.affected();
+    let len = outcome.rows.len();
+    let (_, data, ends) = outcome.rows.into_parts();
+    let columns = columns
+        .iter()
+        .zip(names)
+        .map(|(column, name)| ResultColumn { name: name.into(), type_name: column.type_name.clone() })
+        .collect();
+    let row_count = if truncated { len as u64 } else { affected.unwrap_or(len as u64) };
+    SqlResult { rows: Rows::new(columns, data, ends, len), row_count, command, truncated }
+}
+
+fn count_params(wanted: usize, given: usize) -> Result<(), Fault> {
+    if wanted == given {
+        return Ok(());
+    }
+    Err(Fault::invalid_with_hint(
+        format!("The statement has {wanted} parameters, but \"params\" has {given} values."),
+        "Give one value for each of $1, $2 …",
+    ))
+}
+
+/// What a parameter's type means for a JSON value.
+fn kind_of(types: &TypeCache, oid: u32) -> TypeKind {
+    types.get(oid).map_or(TypeKind::Other, |it| kind_of_type(&it))
+}
+
+fn kind_of_type(it: &Type) -> TypeKind {
+    match it.element() {
+        Some((element, b',')) => TypeKind::Array(Box::new(kind_of_type(element))),
+        _ if it.is_json() => TypeKind::Json,
+        _ if it.is_vector() => TypeKind::Vector,
+        _ => TypeKind::Other,
+    }
+}
+
+/// Column names made unique: the second `name` is `name_2`.
+fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let mut taken: HashSet<String> = HashSet::new();
+    let given: Vec<&str> = names.collect();
+    given
+        .iter()
+        .map(|name| {
+            let mut candidate = (*name).to_owned();
+            let mut number = 2;
+            while taken.contains(&candidate) || (number > 2 && given.contains(&candidate.as_str())) {
+                candidate = format!("{name}_{number}");
+                number += 1;
+            }
+            taken.insert(candidate.clone());
+            candidate
+        })
+        .collect()
+}
+
+/// The fault of an error, its position moved to where the statement stands in the body.
+fn at(error: Error, statement: &Statement<'_>, body: &str) -> Fault {
+    let mut fault = fault::of_connection(error);
+    if let Fault::Sql(sql) = &mut fault {
+        let before = body.get(..statement.offset).map_or(0, |before| before.chars().count() as u32);
+        sql.position = sql.position.map(|position| position + before);
+    }
+    fault
+}
+
+#[cfg(test)]
+mod tests {
+    use super::unique_names;
+
+    fn check(names: &[&str], expected: &[&str]) {
+        assert_eq!(unique_names(names.iter().copied()), expected);
+    }
+
+    #[test]
+    fn a_second_column_of_a_name_gets_a_number() {
+        check(&["a", "b"], &["a", "b"]);
+        check(&["a", "a", "a"], &["a", "a_2", "a_3"]);
+        check(&["a", "a_2", "a"], &["a", "a_2", "a_3"]);
+        check(&["a", "a", "a_2"], &["a", "a_3", "a_2"]);
+    }
+}

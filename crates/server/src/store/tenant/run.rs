@@ -1,0 +1,183 @@
+//! Running a plan's statements in the workspace's own session: all of them in one transaction and one round trip.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use pg::Error;
+use pg::conn::{Caps, Format, Frame, Outcome, Statement, Want};
+use pg::pool::{Lane, Lease};
+use pg::types::TypeCache;
+use tokio::time::timeout;
+
+use crm::model::fault::Fault;
+use crm::model::rows::{ResultColumn, Rows};
+use crm::sql::Sql;
+
+use crate::store::cell::TenantDatabase;
+use crate::store::tenant::transaction::{OpenTransaction, Transaction, borrow};
+use crate::store::{Store, WATCHDOG_LIMIT, fault};
+
+/// Rows of a result at most (wire contract, section 4).
+pub const MAX_RESULT_ROWS: usize = 10_000;
+/// Bytes of a result, and of one value, at most.
+pub const MAX_RESULT_BYTES: usize = 10 * 1024 * 1024;
+
+/// Bytes of a record with what it refers to, or of what a write gives back, at most. It is more than a body may have, so that what
+/// can be sent can be shown.
+pub(super) const MAX_RECORD_BYTES: usize = 4 * MAX_RESULT_BYTES;
+
+/// The caps of every result.
+pub const CAPS: Caps =
+    Caps { max_rows: MAX_RESULT_ROWS, max_bytes: MAX_RESULT_BYTES, max_value_bytes: MAX_RESULT_BYTES };
+
+/// Takes back what code of a workspace's own (a trigger, a default, a view) may have done to the session. Settings return
+/// to those of the startup packet. Prepared statements stay: their names can't be guessed.
+const TIDY: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *";
+
+/// How long that may take before the session is given up.
+const TIDY_LIMIT: Duration = Duration::from_secs(3);
+
+/// How often a statement is prepared anew because the table changes under it, before giving up.
+const STALE_TRIES: usize = 4;
+
+/// How a plan's statements are to be run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// In the workspace's own role.
+    Full,
+    /// In the viewer's role, in a read-only transaction.
+    ReadOnly,
+}
+
+/// What can come instead of rows.
+#[derive(Debug)]
+pub enum RunError {
+    /// A fault for the caller.
+    Fault(Fault),
+    /// A unique key is taken; who has it is yet to be found.
+    Taken {
+        /// PostgreSQL's words.
+        message: String,
+        /// The constraint.
+        constraint: String,
+    },
+    /// The table is not what the catalog said; the fault holds if a fresh catalog says the same.
+    CatalogIsOld(Fault),
+}
+
+impl Store {
+    /// Runs the statements in one transaction: the session's, or one of their own. `context`, where there is one, goes before them: it names the actor.
+    #[allow(clippy::too_many_arguments)] // a struct for them would have no name that a person would say
+    pub async fn run(
+        &self,
+        session: &mut Transaction,
+        place: &TenantDatabase,
+        access: Access,
+        types: &TypeCache,
+        context: Option<&Sql>,
+        statements: &[Sql],
+        deleting: bool,
+    ) -> Result<Vec<Rows>, RunError> {
+        if let Transaction::Open(work) = session {
+            return run_in(work, types, statements, deleting).await;
+        }
+        let params: Vec<Vec<Option<Cow<'_, str>>>> = context.into_iter().chain(statements).map(borrow).collect();
+        let batch: Vec<Statement<'_>> = context
+            .into_iter()
+            .chain(statements)
+            .zip(&params)
+            .enumerate()
+            .map(|(at, (sql, params))| Statement {
+                sql: &sql.text,
+                params,
+                format: Format::Json,
+                want: if at == 0 && context.is_some() { Want::Nothing } else { wanted(sql) },
+            })
+            .collect();
+        let outcomes = self.run_batch(place, access, types, &batch).await.map_err(|error| {
+            // Which statement failed is not told; only the main one has parameters of the caller's.
+            let labels = statements.first().map_or(&[][..], |sql| &sql.labels);
+            fault::of_record(error, labels, deleting)
+        })?;
+        let own = usize::from(context.is_some());
+        Ok(outcomes.into_iter().skip(own).map(rows_of).collect())
+    }
+
+    async fn run_batch(
+        &self,
+        place: &TenantDatabase,
+        access: Access,
+        types: &TypeCache,
+        batch: &[Statement<'_>],
+    ) -> Result<Vec<Outcome>, Error> {
+        let frame = match access {
+            Access::Full => Frame::Implicit,
+            Access::ReadOnly => Frame::ReadOnly,
+        };
+        let key = place.key(Lane::Rest, access == Access::ReadOnly);
+        let mut lease = self.pool.lease(&key).await?;
+        lease.watch(WATCHDOG_LIMIT);
+        let mut result = lease.run(frame, batch, types, CAPS).await;
+        for _ in 1..STALE_TRIES {
+            if !matches!(result, Err(Error::Stale)) {
+                break;
+            }
+            result = lease.run(frame, batch, types, CAPS).await;
+        }
+        let ended = lease.unwatch();
+        if self.known(place).has_own_code() && !ended && lease.is_clean() {
+            tokio::spawn(tidy(lease));
+        }
+        if ended && result.is_err() { Err(Error::DeadlineExceeded) } else { result }
+    }
+}
+
+/// Makes a session as it was at log-in, while its last answer is on its way to the caller.
+async fn tidy(mut lease: Lease) {
+    if !matches!(timeout(TIDY_LIMIT, lease.script(TIDY)).await, Ok(Ok(()))) {
+        lease.discard();
+    }
+}
+
+/// The same in an open transaction, which knows its context already.
+async fn run_in(
+    work: &mut OpenTransaction,
+    types: &TypeCache,
+    statements: &[Sql],
+    deleting: bool,
+) -> Result<Vec<Rows>, RunError> {
+    let mut results = Vec::with_capacity(statements.len());
+    for statement in statements {
+        let outcome = work.step(statement, types).await.map_err(|error| {
+            let trouble = fault::of_record(error, &statement.labels, deleting);
+            work.catalog_was_old |= matches!(trouble, RunError::CatalogIsOld(_));
+            trouble
+        })?;
+        results.push(rows_of(outcome));
+    }
+    Ok(results)
+}
+
+/// What is wanted of a statement's rows.
+pub(super) fn wanted(sql: &Sql) -> Want {
+    if sql.may_be_cut { Want::Rows } else { Want::Whole { max_bytes: MAX_RECORD_BYTES } }
+}
+
+/// The model's rows of an outcome.
+pub(super) fn rows_of(outcome: Outcome) -> Rows {
+    let is_cut = outcome.truncated.is_some();
+    let mut rows = rows(outcome.rows);
+    rows.is_cut = is_cut;
+    rows
+}
+
+/// The driver's rows as the model's.
+pub fn rows(rows: pg::rows::Rows) -> Rows {
+    let len = rows.len();
+    let (columns, data, ends) = rows.into_parts();
+    let columns = columns
+        .iter()
+        .map(|column| ResultColumn { name: column.name.clone(), type_name: column.type_name.clone() })
+        .collect();
+    Rows::new(columns, data, ends, len)
+}
