@@ -1,50 +1,71 @@
 //! What every door and worker shares.
 
-use std::net::IpAddr;
-use std::sync::Arc;
+use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
 
 use crate::access::Keys;
-use crate::access::limits::Hourly;
+use crate::access::limits::Limits;
 use crate::clock::Clock;
+use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::proxies::Proxies;
 use crate::store::Store;
+use crate::store::cell::TenantDatabase;
 
-/// What the doors share.
+/// The application: what a door needs to serve a call, and a worker to do its work. A clone shares everything.
 #[derive(Clone)]
 pub struct App {
     /// Everything that is stored.
     pub store: Store,
-    /// The keys that were seen.
+    /// The API keys that this process remembers.
     pub keys: Keys,
-    /// Requests a minute and key; 0 for no limit.
-    pub rate_limit: u32,
-    /// Anonymous workspaces by address.
-    pub sign_ups: Arc<Hourly<IpAddr>>,
-    /// Accounts by address.
-    pub new_accounts: Arc<Hourly<IpAddr>>,
-    /// Sign-ins elsewhere by address.
-    pub sign_ins: Arc<Hourly<IpAddr>>,
-    /// Workspaces by who made them.
-    pub made_workspaces: Arc<Hourly<String>>,
-    /// Invitations by who invited.
-    pub invitations: Arc<Hourly<String>>,
-    /// Passwords, sessions and letters.
+    /// Passwords, sessions and the ways to sign in.
     pub accounts: Accounts,
     /// The time.
     pub clock: Clock,
-    /// Who may say for whom they speak.
-    pub proxies: Arc<Proxies>,
+    /// How e-mail leaves.
+    pub mailer: Arc<Mailer>,
+    /// What may be done how often.
+    pub limits: Arc<Limits>,
     /// `http://…`, without a slash at its end.
     pub public_url: Arc<str>,
+    /// What workers wait for.
+    pub wakes: Arc<Wakes>,
+    /// The proxies whose word on a client's address is taken.
+    pub proxies: Arc<Proxies>,
     /// Set while requests can be served.
     pub ready: Arc<AtomicBool>,
-    /// Wakes the maker of warm databases.
-    pub database_taken: Arc<Notify>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
+}
+
+/// What wakes workers before their time.
+#[derive(Default)]
+pub struct Wakes {
+    /// A database was handed out, so another one is to be made ahead of time.
+    pub database_taken: Notify,
+    changed: Mutex<HashMap<i64, TenantDatabase>>,
+}
+
+/// Databases that are remembered as changed at most; a sweep finds the others.
+const MOST_CHANGED: usize = 10_000;
+
+impl Wakes {
+    /// Notes that a transaction in a workspace's database was committed.
+    pub fn committed(&self, database: &TenantDatabase) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        if changed.len() < MOST_CHANGED && !changed.contains_key(&database.database_id) {
+            changed.insert(database.database_id, database.clone());
+        }
+    }
+
+    /// Takes the databases in which something was committed since the last time.
+    pub fn take_changed(&self) -> Vec<TenantDatabase> {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *changed).into_values().collect()
+    }
 }

@@ -2,12 +2,14 @@
 
 pub mod access;
 pub mod app;
+pub mod cache;
 pub mod clock;
 pub mod config;
 pub mod doctor;
 pub mod door;
 pub mod hall;
 pub mod http_client;
+pub mod mailer;
 pub mod people;
 pub mod proxies;
 pub mod serve;

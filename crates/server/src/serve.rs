@@ -1,9 +1,9 @@
-//! `kith serve`: puts the house together, opens the door, and closes everything in order.
+//! `kith serve`: puts the parts together, opens the door, and closes everything in order.
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,32 +14,33 @@ use hyper_util::server::graceful::GracefulShutdown;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::Notify;
 use tower::ServiceExt;
 
 use crate::access::Keys;
-use crate::access::billing::{Plans, Subscriptions};
-use crate::access::limits::Hourly;
+use crate::access::billing::{BillingPlans, Subscriptions};
+use crate::access::limits::Limits;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
 use crate::door::request_line::Forgiving;
 use crate::door::{self, Peer};
+use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::people::auth::clerk::{self, Clerk};
 use crate::people::auth::oidc::{self, Provider};
-use crate::proxies::Proxies;
-use crate::store::Store;
 use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
-use crate::work::mail::{self, Mailer};
-use crate::work::{direct, key_last_used, monthly_usage, reap, watch};
+use crate::work::Supervisor;
+use crate::work::direct::HoldDirect;
+use crate::work::key_last_used::NoteKeyUse;
+use crate::work::mail::SendMail;
+use crate::work::monthly_usage::NoteMonthlyUsage;
+use crate::work::reap::Reap;
+use crate::work::warm::KeepWarm;
+use crate::work::watch::WatchAccess;
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
-
-/// Sign-ins at providers that an address may begin in an hour: whole offices share one.
-const SIGN_INS_AN_HOUR: u32 = 600;
 
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), String> {
@@ -55,7 +56,7 @@ pub async fn run(config: Config) -> Result<(), String> {
     kith.serve(listener, config.public_url.as_deref(), stop).await
 }
 
-/// What doors to one house may differ in.
+/// What the doors of one process may differ in.
 #[derive(Clone, Debug)]
 pub struct Door {
     /// The address under which clients reach it; where it listens, if nothing is said.
@@ -66,32 +67,25 @@ pub struct Door {
     pub rate_limit: u32,
 }
 
-/// Kith, ready to serve: over its database, but without a door yet.
+/// Kith, ready to serve: over its database, with its workers, but without a door yet.
 pub struct Kith {
-    /// Everything that is stored.
-    pub store: Store,
+    /// What doors and workers share. A door has a public URL, limits and a clock of its own.
+    pub app: App,
     server: DatabaseServer,
-    clock: Clock,
-    rate_limit: u32,
-    metrics: PrometheusHandle,
-    database_taken: Arc<Notify>,
-    keys: Keys,
-    accounts: Accounts,
     clerk: Option<clerk::Settings>,
     providers: Vec<oidc::Settings>,
-    proxies: Arc<Proxies>,
-    tasks: Vec<tokio::task::JoinHandle<()>>,
+    workers: Mutex<Option<Supervisor>>,
 }
 
 impl Kith {
-    /// Starts the database where it is ours, and sets up what is not there yet.
+    /// Starts the database where it is ours, sets up what is not there yet, and starts the workers.
     pub async fn start(config: &Config, clock: Clock) -> Result<Kith, String> {
-        let post = Mailer::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
+        let mailer = Mailer::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
         let [clerk_issuer, clerk_jwks_url, clerk_parties] = config.clerk_texts();
         let clerk_parties = clerk_parties.unwrap_or_default();
         let clerk = clerk::Settings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let providers = oidc::settings(&config.sign_in_given())?;
-        let subscriptions = Subscriptions::new(config.plans.as_deref().map(Plans::read).transpose()?);
+        let subscriptions = Subscriptions::new(config.plans.as_deref().map(BillingPlans::read).transpose()?);
         let server = DatabaseServer::open(config).await?;
         let store = server.store();
         let set_up = provision::set_up(&store, &server.cells, &server.key_check()).await;
@@ -99,60 +93,50 @@ impl Kith {
             server.close().await;
             return Err(format!("can't set the database up: {error}"));
         }
-        let database_taken = Arc::new(Notify::new());
-        let warming = provision::keep_warm(store.clone(), config.warm_databases, database_taken.clone());
-        let keys = Keys::new(subscriptions.clone());
-        let watching = watch::run(store.clone(), keys.clone());
-        let reaping = reap::run(store.clone(), clock.clone());
-        let accounts = Accounts::default();
-        let mailing = mail::run(store.clone(), clock.clone(), post, accounts.letters.clone());
-        let mut tasks =
-            vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
-        tasks.push(tokio::spawn(direct::run(store.clone())));
-        if config.plans.is_some() {
-            tasks.push(tokio::spawn(monthly_usage::run(store.clone(), subscriptions)));
-        }
-        tasks.push(tokio::spawn(key_last_used::run(store.clone(), keys.clone())));
-        let rate_limit = config.rate_limit;
-        let proxies = Arc::new(config.trusted_proxies.clone());
-        let metrics = metrics_handle();
-        Ok(Kith {
+        let app = App {
             store,
-            server,
+            keys: Keys::new(subscriptions),
+            accounts: Accounts::default(),
             clock,
-            rate_limit,
-            metrics,
-            database_taken,
-            keys,
-            accounts,
-            clerk,
-            providers,
-            proxies,
-            tasks,
-        })
+            mailer: Arc::new(mailer),
+            limits: Arc::new(Limits::new(config.rate_limit)),
+            public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into(),
+            wakes: Arc::default(),
+            proxies: Arc::new(config.trusted_proxies.clone()),
+            ready: Arc::new(AtomicBool::new(true)),
+            metrics: metrics_handle(),
+        };
+        let workers = Mutex::new(Some(workers(&app, config)));
+        Ok(Kith { app, server, clerk, providers, workers })
     }
 
-    /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the database.
+    /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the workers and
+    /// the database.
     pub async fn serve(
         &self,
         listener: TcpListener,
         public_url: Option<&str>,
         stop: impl Future<Output = ()>,
     ) -> Result<(), String> {
-        let public_url = public_url.map(str::to_owned);
-        let door = Door { public_url, clock: self.clock.clone(), rate_limit: self.rate_limit };
+        let (public_url, rate_limit) = (public_url.map(str::to_owned), self.app.limits.requests_a_minute);
+        let door = Door { public_url, clock: self.app.clock.clone(), rate_limit };
         let lost = tokio::select! {
             lost = self.open_door(listener, door, stop) => lost,
             error = self.server.lost() => Err(format!("the database is lost: {error}")),
         };
-        self.tasks.iter().for_each(|task| task.abort());
-        key_last_used::note(&self.store, &self.keys).await;
-        self.store.close().await;
+        let workers = self.workers.lock().expect("no panic while the workers are locked").take();
+        if let Some(workers) = workers {
+            workers.stop().await;
+        }
+        if let Err(error) = self.app.keys.note_uses(&self.app.store, None).await {
+            tracing::warn!(%error, "can't note when keys were last used");
+        }
+        self.app.store.close().await;
         self.server.close().await;
         lost
     }
 
-    /// Serves requests until `stop` is done, and lets those under way finish. A house may have several doors, each with a
+    /// Serves requests until `stop` is done, and lets those under way finish. Several doors may be open at once, each with a
     /// time of its own.
     pub async fn open_door(
         &self,
@@ -161,31 +145,35 @@ impl Kith {
         stop: impl Future<Output = ()>,
     ) -> Result<(), String> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
-        let public_url =
-            door.public_url.map_or_else(|| format!("http://{address}"), |url| url.trim_end_matches('/').to_owned());
+        let public_url = door.public_url.unwrap_or_else(|| format!("http://{address}"));
         let clerk = self.clerk.clone().map(Clerk::new).transpose()?.map(Arc::new);
         let providers = self.providers.iter().map(|settings| Provider::new(settings.clone()).map(Arc::new));
         let providers = providers.collect::<Result<Vec<_>, _>>()?.into();
         let app = App {
-            store: self.store.clone(),
-            keys: self.keys.clone(),
-            rate_limit: door.rate_limit,
-            sign_ups: Arc::default(),
-            new_accounts: Arc::default(),
-            made_workspaces: Arc::default(),
-            invitations: Arc::default(),
-            sign_ins: Arc::new(Hourly::at_most(SIGN_INS_AN_HOUR)),
-            accounts: Accounts { clerk, providers, ..self.accounts.clone() },
+            accounts: Accounts { clerk, providers, ..self.app.accounts.clone() },
             clock: door.clock,
-            proxies: self.proxies.clone(),
-            public_url: public_url.into(),
+            limits: Arc::new(Limits::new(door.rate_limit)),
+            public_url: public_url.trim_end_matches('/').into(),
             ready: Arc::new(AtomicBool::new(true)),
-            database_taken: self.database_taken.clone(),
-            metrics: self.metrics.clone(),
+            ..self.app.clone()
         };
         let ready = app.ready.clone();
         accept(listener, door::router(app), ready, stop).await
     }
+}
+
+fn workers(app: &App, config: &Config) -> Supervisor {
+    let mut workers = Supervisor::new(app.clone());
+    workers.start(KeepWarm { target: config.warm_databases });
+    workers.start(WatchAccess::default());
+    workers.start(Reap);
+    workers.start(SendMail);
+    workers.start(HoldDirect::default());
+    workers.start(NoteKeyUse);
+    if config.plans.is_some() {
+        workers.start(NoteMonthlyUsage);
+    }
+    workers
 }
 
 /// Accepts connections until `stop`; then those that are being served finish.

@@ -100,7 +100,24 @@ pub struct Provenance {
     pub request_id: String,
 }
 
+/// Longest text of a provenance that is kept, in bytes.
+const MAX_PROVENANCE_BYTES: usize = 500;
+
 impl Provenance {
+    /// The provenance of a request. The texts are cut to 500 bytes, and to what is UTF-8 of them.
+    pub fn new(request_id: &str, agent: Option<&[u8]>, run_id: Option<&[u8]>, reason: Option<&[u8]>) -> Provenance {
+        let text = |said: &[u8]| {
+            let text = String::from_utf8_lossy(&said[..said.len().min(MAX_PROVENANCE_BYTES)]);
+            text.trim_end_matches('\u{fffd}').to_owned()
+        };
+        Provenance {
+            agent: agent.map(text),
+            run_id: run_id.map(text),
+            reason: reason.map(text),
+            request_id: request_id.to_owned(),
+        }
+    }
+
     /// The JSON object that goes into `activity.custom`.
     pub fn to_json(&self) -> String {
         let mut object = serde_json::Map::new();

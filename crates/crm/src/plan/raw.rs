@@ -13,6 +13,10 @@ pub const MAX_STATEMENTS: usize = 50;
 /// The statements of a body, to be run in one transaction; none is empty.
 #[derive(Debug)]
 pub struct Raw<'a> {
+    /// The whole body, in which an error's position is told.
+    pub body: &'a str,
+    /// The values of the only statement's `$1…`.
+    pub params: &'a [Value],
     /// The statements in order.
     pub statements: Vec<Statement<'a>>,
     /// Whether the only statement is one that refuses to run in a transaction (VACUUM and its like).
@@ -43,7 +47,7 @@ fn may_change_catalog(statement: &Statement<'_>) -> bool {
 const DEFINITIONS: &[u8] = b"custom_fields";
 
 /// Splits the body and refuses what may not be asked.
-pub fn plan<'a>(sql: &'a str, params: &[Value]) -> Result<Raw<'a>, Fault> {
+pub fn plan<'a>(sql: &'a str, params: &'a [Value]) -> Result<Raw<'a>, Fault> {
     if sql.contains('\0') {
         return Err(Fault::invalid("The SQL text contains a NUL character, which PostgreSQL does not take."));
     }
@@ -66,7 +70,7 @@ pub fn plan<'a>(sql: &'a str, params: &[Value]) -> Result<Raw<'a>, Fault> {
     }
     let alone = statements.len() == 1;
     let bare = alone && statements[0].command == Command::NoTransaction;
-    Ok(Raw { statements, bare })
+    Ok(Raw { body: sql, params, statements, bare })
 }
 
 fn refuse(statement: &Statement<'_>) -> Result<(), Fault> {

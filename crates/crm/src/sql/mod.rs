@@ -35,6 +35,8 @@ pub struct Sql {
     pub labels: Vec<Label>,
     /// Whether a result that is too large may be cut; else the request fails, and nothing of it is kept.
     pub may_be_cut: bool,
+    /// Whether it removes a row, so that a foreign key's refusal means that other rows refer to it.
+    pub removes: bool,
 }
 
 /// What a parameter is, in the caller's terms.

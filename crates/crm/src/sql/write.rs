@@ -97,7 +97,7 @@ pub fn restore(restore: &Restore<'_>) -> Sql {
 /// Hides a row, or removes it where that was asked or the table knows no hiding.
 pub fn delete(delete: &Delete<'_>) -> Sql {
     let key = delete.key;
-    let mut sql = Sql::default();
+    let mut sql = Sql { removes: true, ..Sql::default() };
     if delete.hard {
         sql.push("DELETE FROM ").table(&delete.table.name).push(" AS t");
     } else {

@@ -16,8 +16,8 @@ use crm::model::who::Features;
 
 use crate::config::SetPlan;
 use crate::store::cell::server;
-use crate::store::control::Access;
 use crate::store::control::billing::Used;
+use crate::store::control::grants::GrantedWorkspace;
 use crate::store::fault::of_connection;
 use crate::store::{Error, Store};
 
@@ -27,7 +27,7 @@ const COUNTED: usize = 100_000;
 /// The plans there are.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Plans {
+pub struct BillingPlans {
     /// The plan of workspaces that were given none.
     default: String,
     plans: HashMap<String, BillingPlan>,
@@ -50,16 +50,16 @@ struct PlanFeatures {
     associations: Option<bool>,
 }
 
-impl Plans {
+impl BillingPlans {
     /// Reads a file of plans: `{"default": "free", "plans": {"free": {"monthly_requests": 1000, "features":
     /// {"associations": false}}, "team": {}}}`.
-    pub fn read(path: &Path) -> Result<Plans, String> {
+    pub fn read(path: &Path) -> Result<BillingPlans, String> {
         let text = fs::read_to_string(path).map_err(|error| format!("can't read {}: {error}", path.display()))?;
-        Plans::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
+        BillingPlans::parse(&text).map_err(|error| format!("{}: {error}", path.display()))
     }
 
-    fn parse(text: &str) -> Result<Plans, String> {
-        let plans: Plans = serde_json::from_str(text).map_err(|error| error.to_string())?;
+    fn parse(text: &str) -> Result<BillingPlans, String> {
+        let plans: BillingPlans = serde_json::from_str(text).map_err(|error| error.to_string())?;
         if !plans.plans.contains_key(&plans.default) {
             return Err(format!("the default plan \"{}\" is not among the plans", plans.default));
         }
@@ -77,7 +77,7 @@ impl Plans {
 /// `kith plan`: gives a workspace a plan. Every process knows within a second.
 pub async fn set(ask: SetPlan) -> Result<(), String> {
     let path = ask.config.plans.as_deref().ok_or("--plans or KITH_PLANS must name the file of plans")?;
-    let plans = Plans::read(path)?;
+    let plans = BillingPlans::read(path)?;
     if !plans.plans.contains_key(&ask.plan) {
         let mut names: Vec<&str> = plans.plans.keys().map(String::as_str).collect();
         names.sort_unstable();
@@ -101,11 +101,11 @@ pub async fn set(ask: SetPlan) -> Result<(), String> {
 pub struct Entitlements {
     /// What may be used.
     pub features: Features,
-    quota: Option<Quota>,
+    quota: Option<MonthlyQuota>,
 }
 
 #[derive(Clone, Debug)]
-struct Quota {
+struct MonthlyQuota {
     requests: u64,
     meter: Arc<Meter>,
 }
@@ -113,7 +113,7 @@ struct Quota {
 /// The plans, and the counts of those who have a quota.
 #[derive(Clone, Debug, Default)]
 pub struct Subscriptions {
-    plans: Option<Arc<Plans>>,
+    plans: Option<Arc<BillingPlans>>,
     meters: Arc<Mutex<HashMap<String, Arc<Meter>>>>,
 }
 
@@ -175,7 +175,7 @@ impl Count {
 impl Entitlements {
     /// Counts a request. One that is refused does not count.
     pub fn take(&self, now: i64) -> Result<(), Fault> {
-        let Some(Quota { requests, meter }) = &self.quota else { return Ok(()) };
+        let Some(MonthlyQuota { requests, meter }) = &self.quota else { return Ok(()) };
         let mut count = meter.count();
         let month = count.turn(now);
         if count.noted + count.fresh < *requests {
@@ -189,29 +189,31 @@ impl Entitlements {
 
 impl Subscriptions {
     /// By these plans.
-    pub fn new(plans: Option<Plans>) -> Subscriptions {
+    pub fn new(plans: Option<BillingPlans>) -> Subscriptions {
         Subscriptions { plans: plans.map(Arc::new), meters: Arc::default() }
     }
 
     /// What the plan of a workspace means; what was counted before is looked up where it matters.
-    pub async fn terms(&self, store: &Store, access: &Access, now: i64) -> Result<Entitlements, Fault> {
+    pub async fn entitlements(
+        &self,
+        store: &Store,
+        workspace: &GrantedWorkspace,
+        now: i64,
+    ) -> Result<Entitlements, Fault> {
         let Some(plans) = &self.plans else { return Ok(Entitlements::default()) };
-        let plan = plans.of(access.plan.as_deref());
+        let plan = plans.of(workspace.plan.as_deref());
         let features = Features { associations: plan.features.associations.unwrap_or(true) };
         let Some(requests) = plan.monthly_requests else { return Ok(Entitlements { features, quota: None }) };
-        let meter = self.meter(&access.workspace_id);
+        let meter = self.meter(&workspace.id);
         let month = Month::of(now);
-        let noted = store
-            .control
-            .monthly_requests(&access.workspace_id, &month.first.to_string())
-            .await
-            .map_err(of_connection)?;
+        let noted =
+            store.control.monthly_requests(&workspace.id, &month.first.to_string()).await.map_err(of_connection)?;
         let mut count = meter.count();
         if count.turn(now) == month {
             count.noted = count.noted.max(noted);
         }
         drop(count);
-        Ok(Entitlements { features, quota: Some(Quota { requests, meter }) })
+        Ok(Entitlements { features, quota: Some(MonthlyQuota { requests, meter }) })
     }
 
     fn meter(&self, workspace_id: &str) -> Arc<Meter> {
@@ -280,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_file_of_plans_says_what_each_has() {
-        let plans = Plans::parse(r#"{"default": "free", "plans": {"free": {"monthly_requests": 5, "features": {"associations": false}}, "team": {}}}"#).unwrap();
+        let plans = BillingPlans::parse(r#"{"default": "free", "plans": {"free": {"monthly_requests": 5, "features": {"associations": false}}, "team": {}}}"#).unwrap();
         assert_eq!(plans.of(None).monthly_requests, Some(5));
         assert_eq!(plans.of(Some("gone")).features.associations, Some(false));
         assert_eq!(plans.of(Some("team")).features.associations, None);
@@ -291,7 +293,7 @@ mod tests {
             "{}",
             "free",
         ] {
-            assert!(Plans::parse(bad).is_err(), "{bad}");
+            assert!(BillingPlans::parse(bad).is_err(), "{bad}");
         }
     }
 
@@ -299,13 +301,15 @@ mod tests {
     fn a_month_is_counted_to_its_end() {
         // 2026-12-31T23:59:58Z
         let now = 1_798_761_598;
-        let terms =
-            Entitlements { quota: Some(Quota { requests: 2, meter: Arc::default() }), ..Entitlements::default() };
-        assert_eq!(terms.take(now), Ok(()));
-        assert_eq!(terms.take(now), Ok(()));
-        assert_eq!(terms.take(now).unwrap_err().retry_after(), Some(2));
-        assert_eq!(terms.take(now + 2), Ok(()));
-        let count = terms.quota.as_ref().unwrap().meter.count();
+        let entitlements = Entitlements {
+            quota: Some(MonthlyQuota { requests: 2, meter: Arc::default() }),
+            ..Entitlements::default()
+        };
+        assert_eq!(entitlements.take(now), Ok(()));
+        assert_eq!(entitlements.take(now), Ok(()));
+        assert_eq!(entitlements.take(now).unwrap_err().retry_after(), Some(2));
+        assert_eq!(entitlements.take(now + 2), Ok(()));
+        let count = entitlements.quota.as_ref().unwrap().meter.count();
         assert_eq!((count.fresh, count.before.len(), count.before[0].1), (1, 1, 2));
         assert_eq!(count.month.unwrap().first.to_string(), "2027-01-01");
     }

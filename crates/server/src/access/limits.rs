@@ -8,6 +8,8 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crm::model::fault::Fault;
+
 /// Seconds of a key's window.
 const KEY_WINDOW_SECONDS: i64 = 60;
 /// Seconds of what is counted by the hour.
@@ -19,9 +21,53 @@ const UNLIMITED: u32 = 1_000_000;
 /// Those counted at most; past this those of former hours go.
 const COUNTED: usize = 100_000;
 
-/// What is left of a limit.
+/// Sign-ins at providers that an address may begin in an hour: whole offices share one.
+const SIGN_INS_AN_HOUR: u32 = 600;
+
+/// What may be done how often. Each door counts for itself.
+#[derive(Debug)]
+pub struct Limits {
+    /// Requests a minute with a key or session; 0 turns this limit and those by the hour off.
+    pub requests_a_minute: u32,
+    /// Anonymous workspaces by address.
+    pub anonymous_workspaces: Hourly<IpAddr>,
+    /// Accounts by address.
+    pub new_accounts: Hourly<IpAddr>,
+    /// Sign-ins elsewhere by address.
+    pub sign_ins: Hourly<IpAddr>,
+    /// Workspaces by the person who makes them.
+    pub made_workspaces: Hourly<String>,
+    /// Invitations by the person who invites.
+    pub invitations: Hourly<String>,
+}
+
+impl Limits {
+    /// The limits of a door, where nothing has been counted.
+    pub fn new(requests_a_minute: u32) -> Limits {
+        Limits {
+            requests_a_minute,
+            anonymous_workspaces: Hourly::default(),
+            new_accounts: Hourly::default(),
+            sign_ins: Hourly::at_most(SIGN_INS_AN_HOUR),
+            made_workspaces: Hourly::default(),
+            invitations: Hourly::default(),
+        }
+    }
+
+    /// Counts one of what is limited by the hour. `what` goes on after the number: "invitations an hour by one person".
+    pub fn take<K: Eq + Hash>(&self, hourly: &Hourly<K>, who: K, now: i64, what: &str) -> Result<(), Fault> {
+        if self.requests_a_minute == 0 {
+            return Ok(());
+        }
+        hourly.take(who, now).map_or(Ok(()), |retry_after| {
+            Err(Fault::RateLimited { retry_after, message: format!("More than {} {what}.", hourly.most()) })
+        })
+    }
+}
+
+/// What is left of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Quota {
+pub struct Rate {
     /// Requests in a window.
     pub limit: u32,
     /// Requests left in this window.
@@ -38,11 +84,11 @@ pub struct Window(AtomicU64);
 
 impl Window {
     /// Counts a request. A limit of 0 is none.
-    pub fn take(&self, limit: u32, now: i64) -> Quota {
+    pub fn take(&self, limit: u32, now: i64) -> Rate {
         let window = now.div_euclid(KEY_WINDOW_SECONDS);
         let reset_at = (window + 1) * KEY_WINDOW_SECONDS;
         if limit == 0 {
-            return Quota { limit: UNLIMITED, remaining: UNLIMITED, reset_at, allowed: true };
+            return Rate { limit: UNLIMITED, remaining: UNLIMITED, reset_at, allowed: true };
         }
         let count = |before: u64| {
             let in_window = if before >> 32 == window as u64 & 0xffff_ffff { before & 0xffff_ffff } else { 0 };
@@ -51,7 +97,7 @@ impl Window {
         // The closure always gives a value, so this can't fail.
         let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(count(before)));
         let used = (count(before.unwrap_or_default()) & 0xffff_ffff) as u32;
-        Quota { limit, remaining: limit.saturating_sub(used), reset_at, allowed: used <= limit }
+        Rate { limit, remaining: limit.saturating_sub(used), reset_at, allowed: used <= limit }
     }
 }
 
@@ -118,10 +164,10 @@ mod tests {
     #[test]
     fn a_window_counts_down_and_starts_anew() {
         let window = Window::default();
-        assert_eq!(window.take(2, 60), Quota { limit: 2, remaining: 1, reset_at: 120, allowed: true });
-        assert_eq!(window.take(2, 61), Quota { limit: 2, remaining: 0, reset_at: 120, allowed: true });
-        assert_eq!(window.take(2, 119), Quota { limit: 2, remaining: 0, reset_at: 120, allowed: false });
-        assert_eq!(window.take(2, 120), Quota { limit: 2, remaining: 1, reset_at: 180, allowed: true });
+        assert_eq!(window.take(2, 60), Rate { limit: 2, remaining: 1, reset_at: 120, allowed: true });
+        assert_eq!(window.take(2, 61), Rate { limit: 2, remaining: 0, reset_at: 120, allowed: true });
+        assert_eq!(window.take(2, 119), Rate { limit: 2, remaining: 0, reset_at: 120, allowed: false });
+        assert_eq!(window.take(2, 120), Rate { limit: 2, remaining: 1, reset_at: 180, allowed: true });
     }
 
     #[test]

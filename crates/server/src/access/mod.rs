@@ -1,185 +1,185 @@
-//! Who a request is from: keys looked up once and remembered, so that a request is authenticated from memory.
+//! Who is calling. Only admission makes a [`Caller`]: it finds out who it is and counts the call, so that no door can
+//! forget the limits. It needs no body, and is done before one is read.
 
 pub mod api_key;
 pub mod billing;
+pub mod keys;
 pub mod limits;
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::Arc;
 
-use crm::dialect::{self, Dialect};
 use crm::model::fault::Fault;
 use crm::model::lifecycle::{self, Phase};
-use crm::model::who::Who;
+use crm::model::who::{Mode, Provenance, Who};
 
-use crate::access::billing::{Entitlements, Subscriptions};
-use crate::access::limits::Window;
-use crate::clock::Clock;
-use crate::store::cell::migrate::WORKSPACE_VERSION;
-use crate::store::control::Access;
+use crate::access::limits::{Rate, Window};
+use crate::app::App;
+use crate::people::Person;
+use crate::people::auth::{clerk, sessions};
+use crate::store::cell::TenantDatabase;
+use crate::store::control::grants::{Grant, GrantedWorkspace};
 use crate::store::fault::of_connection;
-use crate::store::{Error, Store};
 
-/// Keys remembered at most; past this the memory starts anew.
-const REMEMBERED: usize = 100_000;
+pub use keys::Keys;
 
-/// The keys that have been seen.
-#[derive(Clone, Default)]
-pub struct Keys {
-    known: Arc<RwLock<HashMap<[u8; 32], Arc<CachedKey>>>>,
-    uses: Arc<Mutex<HashMap<[u8; 32], Arc<Uses>>>>,
-    upgrading: Arc<Mutex<HashMap<i64, Arc<tokio::sync::Mutex<()>>>>>,
-    subscriptions: Subscriptions,
-}
-
-/// A key that was looked up.
-#[derive(Debug)]
-pub struct CachedKey {
-    /// What it opens.
-    pub access: Access,
-    /// Who shows it; the phase is for the moment to say.
-    who: Who,
-    /// How it is used.
-    pub uses: Arc<Uses>,
-    /// What the workspace's plan means for it.
-    pub terms: Entitlements,
-}
-
-/// How a key is used, which outlives what is remembered of the key.
-#[derive(Debug)]
-pub struct Uses {
-    workspace_id: String,
-    /// How often it was used this minute.
-    pub window: Window,
-    /// When it was last used, and the last use that is noted in the control database; Unix seconds.
-    last: AtomicI64,
-    noted: AtomicI64,
-}
-
-/// A caller that showed a key.
+/// Who calls, where their data is, and what they say of the run they are in.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// The key.
-    pub key: Arc<CachedKey>,
-    /// Who that is to the hall.
+    /// Who.
     pub who: Who,
+    /// Where their data is.
+    pub database: Arc<TenantDatabase>,
+    /// What they say of the run that the call belongs to.
+    pub provenance: Provenance,
+    /// What is left of their rate; none where nothing limits it.
+    pub rate: Option<Rate>,
 }
 
-impl Keys {
-    /// Keys to workspaces that have these plans.
-    pub fn new(subscriptions: Subscriptions) -> Keys {
-        Keys { subscriptions, ..Keys::default() }
-    }
+/// A call that was not admitted, and what is known of it, so that a door can answer in the caller's terms.
+#[derive(Debug)]
+pub struct Refused {
+    /// Why.
+    pub fault: Fault,
+    /// Who calls, if that is known.
+    pub who: Option<Who>,
+    /// What is left of their rate, if it was counted.
+    pub rate: Option<Rate>,
+}
 
-    /// Forgets what keys open, as after one was ended: each is looked up again when it is next shown.
-    pub fn forget(&self) {
-        self.known.write().expect("no panic while keys are locked").clear();
-    }
-
-    /// The caller with this Bearer token. A token that is no key of ours is 401, never anonymous.
-    pub async fn caller(&self, store: &Store, clock: &Clock, token: &str) -> Result<Caller, Fault> {
-        let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
-        let hash = api_key::hash(token);
-        let remembered = self.known.read().expect("no panic while keys are locked").get(&hash).cloned();
-        let key = match remembered {
-            Some(key) => key,
-            None => self.look_up(store, clock, dialect, token, hash).await?,
-        };
-        let access = &key.access;
-        let phase = lifecycle::phase(access.created_at, access.claimed, clock.unix_seconds());
-        if phase == Phase::Revoked {
-            return Err(Fault::Unauthorized {
-                message: "This workspace was not claimed within 14 days, and its keys have ended.".into(),
-            });
-        }
-        key.uses.last.fetch_max(clock.unix_seconds(), Ordering::Relaxed);
-        let who = Who { phase, ..key.who.clone() };
-        Ok(Caller { key, who })
-    }
-
-    async fn look_up(
-        &self,
-        store: &Store,
-        clock: &Clock,
-        dialect: &Dialect,
-        token: &str,
-        hash: [u8; 32],
-    ) -> Result<Arc<CachedKey>, Fault> {
-        if !dialect.key_prefixes.iter().any(|prefix| api_key::is_well_formed(token, prefix)) {
-            return Err(unknown_key());
-        }
-        let access = store.control.access(&hash).await.map_err(of_connection)?.ok_or_else(unknown_key)?;
-        if access.version < WORKSPACE_VERSION {
-            self.upgrade(store, &access).await?;
-        }
-        let terms = self.subscriptions.terms(store, &access, clock.unix_seconds()).await?;
-        let who = Who {
-            workspace_id: access.workspace_id.as_str().into(),
-            actor: format!("api_key:{}", access.key_id).into(),
-            role: access.role,
-            mode: access.mode,
-            phase: Phase::Claimed,
-            features: terms.features,
-        };
-        let uses = self.uses(hash, &access.workspace_id);
-        let key = Arc::new(CachedKey { access, who, uses, terms });
-        let mut known = self.known.write().expect("no panic while keys are locked");
-        if known.len() >= REMEMBERED {
-            known.clear();
-        }
-        known.insert(hash, key.clone());
-        Ok(key)
-    }
-
-    fn uses(&self, hash: [u8; 32], workspace_id: &str) -> Arc<Uses> {
-        let mut all = self.uses.lock().expect("no panic while uses are locked");
-        if all.len() >= REMEMBERED {
-            all.clear();
-        }
-        let fresh = || Uses {
-            workspace_id: workspace_id.to_owned(),
-            window: Window::default(),
-            last: AtomicI64::default(),
-            noted: AtomicI64::default(),
-        };
-        all.entry(hash).or_insert_with(|| Arc::new(fresh())).clone()
-    }
-
-    /// Notes in the control database when the keys were last used that were used since the last time: those of a workspace
-    /// or all, in one statement.
-    pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Error> {
-        let used: Vec<([u8; 32], i64, Arc<Uses>)> = {
-            let all = self.uses.lock().expect("no panic while uses are locked");
-            let meant = all.iter().filter(|(_, uses)| workspace_id.is_none_or(|id| uses.workspace_id == id));
-            let with_time = meant.map(|(hash, uses)| (*hash, uses.last.load(Ordering::Relaxed), uses.clone()));
-            with_time.filter(|(_, last, uses)| *last > uses.noted.load(Ordering::Relaxed)).collect()
-        };
-        if used.is_empty() {
-            return Ok(());
-        }
-        let times: Vec<([u8; 32], i64)> = used.iter().map(|(hash, last, _)| (*hash, *last)).collect();
-        store.control.note_uses(&times).await?;
-        for (_, last, uses) in used {
-            uses.noted.fetch_max(last, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-
-    /// A workspace made by an older Kith is brought up to date before its first request is answered.
-    async fn upgrade(&self, store: &Store, access: &Access) -> Result<(), Fault> {
-        let turn = {
-            let mut upgrading = self.upgrading.lock().expect("no panic while upgrades are locked");
-            upgrading.entry(access.place.database_id).or_default().clone()
-        };
-        let _turn = turn.lock().await;
-        store.upgrade_workspace(&access.place, access.version).await.map_err(|error| {
-            tracing::error!(%error, workspace_id = access.workspace_id, "can't bring a workspace up to date");
-            Fault::Unavailable { retry_after: 30, message: "The workspace is being brought up to date.".into() }
-        })
+impl From<Fault> for Box<Refused> {
+    fn from(fault: Fault) -> Box<Refused> {
+        Box::new(Refused { fault, who: None, rate: None })
     }
 }
 
-fn unknown_key() -> Fault {
-    Fault::Unauthorized { message: "This API key is not known. It may have been revoked, or mistyped.".into() }
+/// A person who was admitted by a session.
+#[derive(Clone, Debug)]
+pub struct AdmittedPerson {
+    /// Who.
+    pub person: Person,
+    /// The session, `ses_…`; none where it is Clerk's.
+    pub session_id: Option<String>,
+    /// Whether the session's end was put off just now.
+    pub prolonged: bool,
+    /// What is left of the session's rate.
+    pub rate: Rate,
+}
+
+/// Admits the call of an API key.
+pub async fn admit_key(app: &App, token: &str, provenance: Provenance) -> Result<Caller, Box<Refused>> {
+    let key = app.keys.find(&app.store, &app.clock, token).await?;
+    let now = app.clock.unix_seconds();
+    let who = Who { phase: phase(&key.workspace, now)?, ..key.who.clone() };
+    key.uses.used(now);
+    let rate = count(app, &key.uses.window, Some(&who))?;
+    if let Err(fault) = key.entitlements.take(now) {
+        return Err(Box::new(Refused { fault, who: Some(who), rate: Some(rate) }));
+    }
+    Ok(Caller { who, database: key.workspace.database.clone(), provenance, rate: Some(rate) })
+}
+
+/// A person's session that is known, but whose call is not counted yet.
+pub struct KnownSession {
+    person: Person,
+    session_id: Option<String>,
+    prolonged: bool,
+    window: Arc<Window>,
+}
+
+/// The session of a token, Kith's or Clerk's, if it is known.
+pub async fn known_session(app: &App, token: &str) -> Result<Option<KnownSession>, Fault> {
+    if let Some(clerk) = app.accounts.clerk.as_ref().filter(|_| clerk::is_jwt(token)) {
+        let seen = clerk.shown(&app.store, &app.accounts, &app.clock, token).await?;
+        return Ok(Some(KnownSession { person: seen.person, session_id: None, prolonged: false, window: seen.window }));
+    }
+    let Some(shown) = app.accounts.sessions.shown(&app.store, &app.clock, token).await? else { return Ok(None) };
+    Ok(Some(KnownSession {
+        person: shown.session.user.clone(),
+        session_id: Some(shown.session.id.clone()),
+        prolonged: shown.prolonged,
+        window: shown.window,
+    }))
+}
+
+/// Admits the call of a person with a session.
+pub fn admit_person(app: &App, session: KnownSession) -> Result<AdmittedPerson, Box<Refused>> {
+    let KnownSession { person, session_id, prolonged, window } = session;
+    let rate = count(app, &window, None)?;
+    Ok(AdmittedPerson { person, session_id, prolonged, rate })
+}
+
+/// Whether a token can be a session's, of Kith's or of Clerk's; all others are API keys or nothing.
+pub fn is_session(app: &App, token: &str) -> bool {
+    token.starts_with(sessions::TOKEN_PREFIX) || (app.accounts.clerk.is_some() && clerk::is_jwt(token))
+}
+
+/// Admits the call of a person in a workspace that they are a member of. Their session has been counted already; this
+/// counts against the workspace's monthly quota.
+pub async fn admit_member(
+    app: &App,
+    person: &AdmittedPerson,
+    workspace_id: &str,
+    mode: Mode,
+    provenance: Provenance,
+) -> Result<Caller, Box<Refused>> {
+    let grant = app.store.control.member_grant(workspace_id, &person.person.id, mode).await.map_err(of_connection)?;
+    let unknown = || Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() };
+    let grant = grant.ok_or_else(unknown)?;
+    let actor = format!("user:{}", person.person.id);
+    let caller = admit(app, grant, &actor, provenance).await?;
+    Ok(Caller { rate: Some(person.rate), ..caller })
+}
+
+/// Admits the call of a workspace's own automation, `auto_…`. It counts against the workspace's monthly quota and has no
+/// rate: what fired it was counted.
+pub async fn admit_automation(
+    app: &App,
+    automation_id: &str,
+    workspace_id: &str,
+    mode: Mode,
+    provenance: Provenance,
+) -> Result<Caller, Box<Refused>> {
+    let grant = app.store.control.automation_grant(workspace_id, mode).await.map_err(of_connection)?;
+    let unknown = || Fault::NotFound { table: "the workspaces".into(), id: workspace_id.to_owned() };
+    let actor = format!("automation:{automation_id}");
+    admit(app, grant.ok_or_else(unknown)?, &actor, provenance).await
+}
+
+async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> Result<Caller, Box<Refused>> {
+    let (workspace, now) = (grant.workspace, app.clock.unix_seconds());
+    let entitlements = app.keys.subscriptions().entitlements(&app.store, &workspace, now).await?;
+    let who = Who {
+        workspace_id: workspace.id.as_str().into(),
+        actor: actor.into(),
+        role: grant.role,
+        mode: workspace.mode,
+        phase: phase(&workspace, now)?,
+        features: entitlements.features,
+    };
+    if let Err(fault) = entitlements.take(now) {
+        return Err(Box::new(Refused { fault, who: Some(who), rate: None }));
+    }
+    Ok(Caller { who, database: workspace.database, provenance, rate: None })
+}
+
+/// How far the workspace is in its life. One that nobody claimed in time is closed.
+fn phase(workspace: &GrantedWorkspace, now: i64) -> Result<Phase, Fault> {
+    match lifecycle::phase(workspace.created_at, workspace.claimed, now) {
+        Phase::Revoked => Err(Fault::Unauthorized {
+            message: "This workspace was not claimed within 14 days, and its keys have ended.".into(),
+        }),
+        phase => Ok(phase),
+    }
+}
+
+/// Counts a call against its rate.
+fn count(app: &App, window: &Window, who: Option<&Who>) -> Result<Rate, Box<Refused>> {
+    let now = app.clock.unix_seconds();
+    let rate = window.take(app.limits.requests_a_minute, now);
+    if rate.allowed {
+        return Ok(rate);
+    }
+    let message = format!("More than {} requests a minute with this key or session.", rate.limit);
+    let fault = Fault::RateLimited { retry_after: (rate.reset_at - now).max(1) as u64, message };
+    Err(Box::new(Refused { fault, who: who.cloned(), rate: Some(rate) }))
 }

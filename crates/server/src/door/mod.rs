@@ -5,10 +5,14 @@ mod docs;
 mod health;
 mod pages;
 mod people;
+mod reply;
+mod request;
 pub mod request_line;
 mod rest;
+mod session;
 mod sign_in;
 mod signup;
+mod v1;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,8 +27,7 @@ use axum::routing::get;
 
 use crate::app::App;
 
-/// A body at most (wire contract, section 1).
-pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+pub use request::MAX_BODY_BYTES;
 
 /// The address of the other end, put into each request by the listener.
 #[derive(Clone, Copy, Debug)]
@@ -63,5 +66,5 @@ async fn named(id: String, mut request: Request<Body>, next: Next) -> Response {
 }
 
 async fn fallback(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    rest::serve(&app, request).await
+    v1::serve(&app, request).await
 }

@@ -1,27 +1,24 @@
 //! What people do, under `/v1`: accounts, workspaces and what belongs to them. They come with a session, as cookie or as
 //! Bearer token, and are answered in agentCRM's shape.
 
-use std::hash::Hash;
-
-use axum::body::Body;
-use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::HeaderMap;
 
 use crm::model::answer::Answer;
-use crm::model::call::{Call, Method, parse_query};
+use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 
-use crate::access::limits::{self, Hourly};
+use crate::access::limits;
 use crate::app::App;
-use crate::door::cookie;
-use crate::door::rest::{HttpRequest, bearer, read_body};
-use crate::door::{sign_in, signup};
+use crate::door::reply::{Done, Envelope};
+use crate::door::request::HttpRequest;
+use crate::door::session::{AtDoor, Purpose, at_door};
+use crate::door::{cookie, sign_in, signup};
 use crate::people::auth::accounts::{self, Opened};
-use crate::people::auth::{clerk, sessions};
+use crate::people::auth::sessions;
 use crate::people::context::{self, PersonContext};
+use crate::people::pages;
 use crate::people::workspace::{claims, connections, keys, members};
-use crate::people::{Visitor, pages};
 
 /// First segments that lead here.
 const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
@@ -103,85 +100,48 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
     })
 }
 
-/// What an act came to, and what HTTP says beside the answer.
-pub struct Done {
-    /// The answer.
-    pub answer: Answer,
-    /// The status, where it is not the answer's own.
-    pub status: Option<u16>,
-    /// Headers that go with it.
-    pub headers: Vec<(&'static str, String)>,
-    /// The workspace that it is about.
-    pub workspace_id: Option<String>,
-}
-
-impl Done {
-    /// The same, with a cookie that is set.
-    pub fn with_cookie(mut self, cookie: String) -> Done {
-        self.headers.push(("set-cookie", cookie));
-        self
-    }
-
-    /// An answer about a workspace.
-    fn of(answer: Answer, workspace_id: &str) -> Done {
-        Done { workspace_id: Some(workspace_id.to_owned()), ..Done::from(answer) }
-    }
-
-    fn sets_cookie(&self) -> bool {
-        self.headers.iter().any(|(name, _)| *name == "set-cookie")
-    }
-}
-
-impl From<Answer> for Done {
-    fn from(answer: Answer) -> Done {
-        Done { answer, status: None, headers: Vec::new(), workspace_id: None }
-    }
-}
-
 /// Serves a request of a person's.
 pub async fn serve(
-    visit: &mut HttpRequest<'_>,
-    head: &Parts,
-    body: &mut Body,
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
     path: Vec<String>,
 ) -> Result<Done, Fault> {
-    let app = visit.app;
+    let app = request.app;
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
-    let method = Method::parse(head.method.as_str());
+    let method = Method::parse(request.head.method.as_str());
     let routed = method.and_then(|method| Some((method, route(method, &segments)?)));
-    let (visitor, renewed) = visitor(visit, head, routed.map(|(_, route)| route)).await?;
+    let purpose = match routed {
+        Some((_, Route::SignUp | Route::LogIn)) => Purpose::BeginsSession,
+        Some((_, Route::CreateWorkspace)) => Purpose::MakesWorkspace,
+        _ => Purpose::Other,
+    };
+    let AtDoor { visitor, has_key, renewed } = at_door(request, envelope, purpose).await?;
     let Some((method, route)) = routed else {
         let methods = Method::ALL.into_iter().filter(|method| route(*method, &segments).is_some());
         let allow: Vec<_> = methods.map(Method::name).collect();
         return Err(match allow.is_empty() {
-            true => Fault::NoSuchPath { path: head.uri.path().to_owned() },
+            true => Fault::NoSuchPath { path: request.head.uri.path().to_owned() },
             false => Fault::MethodNotAllowed { allow },
         });
     };
-    if visit.caller.is_some() {
+    if has_key {
         return Err(Fault::NotSignedIn {
             message: "This path takes a person's session, not an API key.".into(),
             hint: "POST /v1/auth/login gives a session_token; send it as Authorization: Bearer <session token>.".into(),
         });
     }
-    let body = read_body(body).await?;
-    let call = Call {
-        method,
-        path: path.clone(),
-        query: parse_query(head.uri.query().unwrap_or(""))?,
-        content_type: head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()),
-        body: &body,
-    };
+    let body = request.body().await?;
+    let call = request.call(method, path.clone(), &body)?;
     let context = PersonContext {
         store: &app.store,
         keys: &app.keys,
         accounts: &app.accounts,
         clock: &app.clock,
         public_url: &app.public_url,
-        database_taken: &app.database_taken,
+        database_taken: &app.wakes.database_taken,
         visitor: &visitor,
     };
-    let mut done = act(visit, &context, &call, &head.headers, route).await?;
+    let mut done = act(app, &context, &call, &request.head.headers, route).await?;
     if let Some(token) = renewed.filter(|_| !done.sets_cookie()) {
         done = done.with_cookie(cookie::set(&token, &app.public_url));
     }
@@ -189,13 +149,13 @@ pub async fn serve(
 }
 
 async fn act(
-    visit: &HttpRequest<'_>,
+    app: &App,
     context: &PersonContext<'_>,
     call: &Call<'_>,
     headers: &HeaderMap,
     route: Route<'_>,
 ) -> Result<Done, Fault> {
-    let app = visit.app;
+    let (limits, now) = (&app.limits, context.clock.unix_seconds());
     let plain = || call.only_parameters(&[]);
     if takes_nothing(call.method, route) {
         context.visitor.person()?;
@@ -203,7 +163,10 @@ async fn act(
     }
     match route {
         Route::SignUp => {
-            keep_to_sign_ups(visit)?;
+            if let Some(address) = context.visitor.address {
+                let network = limits::network(address);
+                limits.take(&limits.new_accounts, network, now, "sign-ups an hour from this address")?;
+            }
             accounts::sign_up(context, call).await.map(|opened| welcome(app, opened))
         }
         Route::LogIn => accounts::log_in(context, call).await.map(|opened| welcome(app, opened)),
@@ -234,11 +197,16 @@ async fn act(
             context::workspaces(context, pages::asked(call)?).await.map(Done::from)
         }
         Route::CreateWorkspace => {
-            match &context.visitor.person {
-                Some(person) => {
-                    keep_to(app, &app.made_workspaces, person.id.clone(), "workspaces an hour of one person")?
+            match (&context.visitor.person, context.visitor.address) {
+                (Some(person), _) => {
+                    let who = person.id.clone();
+                    limits.take(&limits.made_workspaces, who, now, "workspaces an hour of one person")?;
                 }
-                None => visit.keep_to_workspaces()?,
+                (None, Some(address)) => {
+                    let network = limits::network(address);
+                    limits.take(&limits.anonymous_workspaces, network, now, "workspaces an hour from this address")?;
+                }
+                (None, None) => {}
             }
             signup::create_workspace(app, context.visitor.person.as_ref(), call).await.map(Done::from)
         }
@@ -262,7 +230,7 @@ async fn act(
         Route::Invite => {
             plain()?;
             let person = context.visitor.person()?;
-            keep_to(app, &app.invitations, person.id.clone(), "invitations an hour by one person")?;
+            limits.take(&limits.invitations, person.id.clone(), now, "invitations an hour by one person")?;
             let (answer, workspace_id) = members::invite(context, call).await?;
             Ok(Done::of(answer, &workspace_id))
         }
@@ -275,7 +243,7 @@ async fn act(
         }
         Route::Audit => page_in_workspace(call, |ws, page| members::audit(context, ws, page)).await,
         Route::Connection => in_workspace(call, |ws| connections::open(context, ws)).await,
-        Route::StartSignIn(key) => sign_in::start(visit, context, call, headers, key).await,
+        Route::StartSignIn(key) => sign_in::start(app, context, call, headers, key).await,
         Route::SignInCallback(key) => sign_in::callback(context, call, headers, key).await,
     }
 }
@@ -338,84 +306,6 @@ fn welcome(app: &App, opened: Opened) -> Done {
 /// What is asked for will be done.
 fn accepted(answer: Answer) -> Done {
     Done { status: Some(202), ..Done::from(answer) }
-}
-
-fn keep_to_sign_ups(visit: &HttpRequest<'_>) -> Result<(), Fault> {
-    match visit.peer {
-        None => Ok(()),
-        Some(peer) => {
-            let app = visit.app;
-            keep_to(app, &app.new_accounts, limits::network(peer), "sign-ups an hour from this address")
-        }
-    }
-}
-
-/// Refuses what is too much for an hour. Where there are no limits at all, there is none here.
-fn keep_to<K: Eq + Hash>(app: &App, limit: &Hourly<K>, who: K, what: &str) -> Result<(), Fault> {
-    match app.rate_limit {
-        0 => Ok(()),
-        _ => limit.take(who, app.clock.unix_seconds()).map_or(Ok(()), |retry_after| {
-            Err(Fault::RateLimited { retry_after, message: format!("More than {} {what}.", limit.most()) })
-        }),
-    }
-}
-
-/// Who stands at the door, and the token of a session that came as cookie and whose end was put off. A Bearer token that
-/// is neither a session's, Kith's or Clerk's, nor a key is refused; a cookie that is no session's is none.
-async fn visitor(
-    visit: &mut HttpRequest<'_>,
-    head: &Parts,
-    route: Option<Route<'_>>,
-) -> Result<(Visitor, Option<String>), Fault> {
-    let app = visit.app;
-    let user_agent = head.headers.get(header::USER_AGENT).map(|agent| String::from_utf8_lossy(agent.as_bytes()));
-    let mut visitor = Visitor { address: visit.peer, user_agent: user_agent.map(Into::into), ..Visitor::default() };
-    let by_bearer = bearer(&head.headers)?;
-    if let Some((jwt, clerk)) = by_bearer.filter(|token| clerk::is_jwt(token)).zip(app.accounts.clerk.as_ref()) {
-        let seen = clerk.shown(&app.store, &app.accounts, &app.clock, jwt).await?;
-        visit.count(&seen.window)?;
-        visitor.person = Some(seen.person);
-        return Ok((visitor, None));
-    }
-    if matches!(route, Some(Route::SignUp | Route::LogIn)) && by_bearer.is_none() {
-        // Whoever was signed in here before, a new session begins; but no other site signs its visitors in.
-        cookie::keep_to_own_pages(head, &app.public_url)?;
-        return Ok((visitor, None));
-    }
-    let token = match by_bearer {
-        Some(token) if token.starts_with(sessions::TOKEN_PREFIX) => token,
-        Some(key) => {
-            visit.identify(key).await?;
-            return Ok((visitor, None));
-        }
-        None => match cookie::session_token(&head.headers) {
-            None => return Ok((visitor, None)),
-            Some(token) => token,
-        },
-    };
-    let Some(shown) = app.accounts.sessions.shown(&app.store, &app.clock, token).await? else {
-        return match (by_bearer, route) {
-            (Some(_), _) => Err(Fault::NotSignedIn {
-                message: "This session is not known. It may have ended.".into(),
-                hint: "POST /v1/auth/login gives a new session_token.".into(),
-            }),
-            // Who believes to be signed in gets no workspace that is nobody's.
-            (None, Some(Route::CreateWorkspace)) if sessions::is_well_formed(token) => Err(Fault::NotSignedIn {
-                message: "The session of the cookie kith_session has ended.".into(),
-                hint:
-                    "POST /v1/auth/login begins another; without the cookie, the workspace is made without an account."
-                        .into(),
-            }),
-            (None, _) => Ok((visitor, None)),
-        };
-    };
-    if by_bearer.is_none() {
-        cookie::keep_to_own_pages(head, &app.public_url)?;
-    }
-    visit.count(&shown.window)?;
-    visitor.person = Some(shown.session.user.clone());
-    visitor.session_id = Some(shown.session.id.clone());
-    Ok((visitor, (by_bearer.is_none() && shown.prolonged).then(|| token.to_owned())))
 }
 
 #[cfg(test)]

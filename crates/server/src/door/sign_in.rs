@@ -9,9 +9,9 @@ use crm::model::call::Call;
 use crm::model::fault::Fault;
 
 use crate::access::limits;
+use crate::app::App;
 use crate::door::cookie;
-use crate::door::people::Done;
-use crate::door::rest::HttpRequest;
+use crate::door::reply::Done;
 use crate::people::auth::oidc::Provider;
 use crate::people::auth::sign_in::{self, Problem};
 use crate::people::context::PersonContext;
@@ -21,7 +21,7 @@ const PAGE: &str = "/login";
 
 /// `GET /v1/auth/oidc/:provider/start?next=…`
 pub async fn start(
-    visit: &HttpRequest<'_>,
+    app: &App,
     context: &PersonContext<'_>,
     call: &Call<'_>,
     headers: &HeaderMap,
@@ -35,11 +35,11 @@ pub async fn start(
     if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return Ok(back(sign_in::FROM_ANOTHER_SITE, next));
     }
-    let app = visit.app;
-    if let Some(peer) = visit.peer.filter(|_| app.rate_limit > 0)
-        && app.sign_ins.take(limits::network(peer), app.clock.unix_seconds()).is_some()
-    {
-        return Ok(back(sign_in::TOO_OFTEN, next));
+    if let Some(address) = context.visitor.address {
+        let (limits, now) = (&app.limits, app.clock.unix_seconds());
+        if limits.take(&limits.sign_ins, limits::network(address), now, "sign-ins an hour").is_err() {
+            return Ok(back(sign_in::TOO_OFTEN, next));
+        }
     }
     Ok(match sign_in::begin(context, provider, next).await {
         Ok(begun) => away(&begun.url).with_cookie(cookie::set_sign_in(&begun.token, context.public_url)),

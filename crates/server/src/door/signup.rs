@@ -51,7 +51,7 @@ pub async fn create_workspace(app: &App, owner: Option<&Person>, call: &Call<'_>
         audit_id: &audit_id,
     };
     app.store.create_workspace(&new).await.map_err(of_connection)?;
-    app.database_taken.notify_one();
+    app.wakes.database_taken.notify_one();
     Ok(Answer::Workspace {
         claim_url: owner.is_none().then(|| format!("{}/claim/{id}", app.public_url)),
         ttl_expires_at: owner.is_none().then(|| iso(now + READ_ONLY_AFTER_SECONDS)),

@@ -1,7 +1,4 @@
-//! A batch: planned row by row, written by few statements, and every row's fate told.
-
-use std::sync::Arc;
-use std::time::Instant;
+//! A batch: planned row by row, written by few statements, and each row's outcome told.
 
 use crm::model::answer::Answer;
 use crm::model::ask::{Ask, UnknownStage};
@@ -12,63 +9,51 @@ use crm::plan::{self, Plan, record};
 use crm::sql;
 use serde_json::{Map, Value};
 
-use crate::hall::{Caller, access, broken, conflict, context, unsettled};
-use crate::store::Store;
+use crate::hall::conflict;
+use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
 use crate::store::fault::{Refusal, of_row};
-use crate::store::tenant::catalogs::DatabaseCache;
 use crate::store::tenant::run::RunError;
-use crate::store::tenant::transaction::Transaction;
 
-/// Writes a batch.
-pub async fn write(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    table: &str,
-    rows: &[Result<Map<String, Value>, Fault>],
-    dedup_on: &[String],
-) -> Result<Answer, Fault> {
-    let known = store.known(caller.place);
-    let mut not_before = None;
-    for _ in 0..super::PLANS {
-        let asked_at = Instant::now();
-        let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
-        let planned =
-            catalog.table(table).and_then(plan::writable).and_then(|table| batch::plan(table, rows, dedup_on));
-        match planned {
-            Ok(batch) if not_before.is_some() || !batch::may_be_by_an_old_catalog(&batch) => {
-                match run(store, session, caller, &known, &batch, rows).await {
-                    Err(RunError::CatalogIsOld(fault)) if broken(session) => return Err(fault),
-                    Err(RunError::CatalogIsOld(_)) => {}
-                    Err(RunError::Fault(fault)) => return Err(fault),
-                    Err(RunError::Taken { message, .. }) => return Err(Fault::internal(message)),
-                    Ok(answer) => return Ok(answer),
-                }
-            }
-            Err(fault) if not_before.is_some() || matches!(fault, Fault::Refused { .. }) => return Err(fault),
-            // By a catalog that was read just now, what it says holds.
-            Ok(_) | Err(_) => {}
-        }
-        not_before = Some(asked_at);
+/// Conflicts of a batch whose other record is looked for: each takes a few round trips.
+const CONFLICTS: usize = 50;
+
+/// A batch that is to be written.
+pub struct BatchWrite<'a> {
+    /// The table.
+    pub table: &'a str,
+    /// The records' values; what could not be read fails by itself.
+    pub rows: &'a [Result<Map<String, Value>, Fault>],
+    /// The columns by which a record is known again.
+    pub dedup_on: &'a [String],
+}
+
+impl Attempt for BatchWrite<'_> {
+    type Done = Answer;
+
+    async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
+        let batch = self.plan(planning)?;
+        run(execution, &batch, self.rows).await
     }
-    Err(unsettled())
+}
+
+impl BatchWrite<'_> {
+    fn plan<'c>(&self, planning: &'c Planning) -> Result<Batch<'c>, PlanError> {
+        let table = planning.catalog.table(self.table).and_then(plan::writable);
+        match table.and_then(|table| batch::plan(table, self.rows, self.dedup_on)) {
+            Ok(batch) if planning.is_fresh || !batch::may_be_by_an_old_catalog(&batch) => Ok(batch),
+            Ok(_) => Err(PlanError::Stale),
+            Err(fault @ Fault::Refused { .. }) => Err(PlanError::Final(fault)),
+            Err(fault) => Err(PlanError::PerhapsStale(fault)),
+        }
+    }
 }
 
 async fn run(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    known: &Arc<DatabaseCache>,
+    execution: &mut Execution<'_>,
     batch: &Batch<'_>,
     rows: &[Result<Map<String, Value>, Fault>],
-) -> Result<Answer, RunError> {
-    let mut run = async |context: Option<&sql::Sql>, statement: sql::Sql| {
-        let (place, access) = (caller.place, access(caller.who));
-        let results = store.run(session, place, access, &known.types, context, &[statement], false).await?;
-        Ok::<_, RunError>(results.into_iter().next().unwrap_or_default())
-    };
-    let context = context(store, caller);
-    let told = run(Some(&context), sql::batch::write(batch)).await?;
+) -> Result<Answer, PlanError> {
+    let told = one(execution.write(&[sql::batch::write(batch)]).await)?;
     let mut fates: Vec<(usize, Fate)> = (0..told.len()).filter_map(|row| fate(&told, row)).collect();
     let ids: Vec<String> = fates
         .iter()
@@ -77,36 +62,35 @@ async fn run(
             Fate::Refused(_) => None,
         })
         .collect();
-    let shown = run(None, sql::batch::show(batch, &ids)).await?;
+    let shown = one(execution.read(&[sql::batch::show(batch, &ids)]).await)?;
     for (place, fate) in fates.iter_mut().filter(|(_, fate)| is_conflict(fate)).take(CONFLICTS) {
         if let (Fate::Refused(fault), Some(Ok(values))) = (fate, rows.get(*place)) {
-            tell_conflict(store, caller, known, batch, values, fault).await;
+            record_conflict(execution, batch, values, fault).await;
         }
     }
-    batch.answer(fates, shown).map_err(RunError::Fault)
+    batch.answer(fates, shown).map_err(PlanError::Final)
 }
 
-/// Conflicts of a batch whose other side is looked for: each takes a few round trips.
-const CONFLICTS: usize = 50;
+/// The result of one statement. No key can be taken here: `kith.write_each()` tells each row's refusal by itself.
+fn one(results: Result<Vec<Rows>, RunError>) -> Result<Rows, PlanError> {
+    match results {
+        Ok(results) => Ok(results.into_iter().next().unwrap_or_default()),
+        Err(RunError::Taken { message, .. }) => Err(PlanError::Final(Fault::internal(message))),
+        Err(error) => Err(attempted(error)),
+    }
+}
 
 fn is_conflict(fate: &Fate) -> bool {
     matches!(fate, Fate::Refused(Fault::Conflict { .. }))
 }
 
-/// Finds who has the key that a row wants as well, and puts the refusal into the feed, as for a record by itself.
-async fn tell_conflict(
-    store: &Store,
-    caller: Caller<'_>,
-    known: &Arc<DatabaseCache>,
-    batch: &Batch<'_>,
-    values: &Map<String, Value>,
-    fault: &mut Fault,
-) {
+/// Finds the record that has the key which a row wants as well, and enters the refusal in the feed.
+async fn record_conflict(execution: &Execution<'_>, batch: &Batch<'_>, values: &Map<String, Value>, fault: &mut Fault) {
     let Fault::Conflict { constraint, existing_id, .. } = fault else { return };
     let Ok(create) = record::create(batch.table, values, UnknownStage::Add) else { return };
     let table = batch.table.name.clone();
     let ask = Ask::Create { table, values: values.clone(), unknown_stage: UnknownStage::Add };
-    match conflict(store, caller, known, &Plan::Create(create), &ask, constraint).await {
+    match conflict::record(execution, &Plan::Create(create), &ask, constraint).await {
         Ok(found) => *existing_id = found,
         Err(fault) => tracing::warn!(?fault, "a conflict could not be recorded"),
     }

@@ -1,115 +1,122 @@
 //! Saved lists: the list is looked up first, then its rows are found or its members changed.
 
-use std::time::Instant;
-
-use crm::model::answer::Answer;
-use crm::model::catalog::{Catalog, Table};
+use crm::model::answer::{Answer, Record};
+use crm::model::catalog::Catalog;
 use crm::model::entity::by_table;
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::model::rows::Rows;
 use crm::plan::Outcome;
 use crm::plan::saved::{self, Kind, Saved};
-use crm::sql::{self, Sql};
+use crm::sql;
 
-use crate::hall::{Caller, PLANS, access, context, unsettled};
-use crate::store::Store;
-use crate::store::tenant::catalogs::DatabaseCache;
+use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
 use crate::store::tenant::run::RunError;
-use crate::store::tenant::transaction::Transaction;
 
 /// A page of a list's rows. The predicate is SQL of the workspace's own: it runs read-only, under the limits of raw SQL.
-pub async fn rows(store: &Store, caller: Caller<'_>, list_id: &str, page: &PageAsk) -> Result<Answer, Fault> {
-    let known = store.known(caller.place);
-    let list = find(store, &mut Transaction::PerPlan, caller, &known, list_id).await?;
-    let mut not_before = None;
-    for _ in 0..PLANS {
-        let asked_at = Instant::now();
-        let catalog = store.catalog(caller.place, access(caller.who), &known, not_before).await?;
-        match page_of(store, caller, &known, &catalog, &list, page).await {
-            Ok(Outcome::Answer(answer)) => return Ok(answer),
-            // By a catalog that was read just now, what it says holds.
-            Err(fault) if not_before.is_some() || !matches!(fault, Fault::Sql(_) | Fault::ValidationFailed { .. }) => {
-                return Err(fault);
-            }
-            Ok(Outcome::CatalogIsOld) | Err(_) => not_before = Some(asked_at),
-        }
+pub async fn rows(execution: &mut Execution<'_>, list_id: &str, page: &PageAsk) -> Result<Answer, Fault> {
+    let list = find(execution, list_id).await?;
+    execution.with_fresh_catalog(&ListPage { list: &list, page }).await
+}
+
+struct ListPage<'a> {
+    list: &'a Saved,
+    page: &'a PageAsk,
+}
+
+impl Attempt for ListPage<'_> {
+    type Done = Answer;
+
+    async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
+        page_of(execution, &planning.catalog, self.list, self.page).await
     }
-    Err(unsettled())
 }
 
 async fn page_of(
-    store: &Store,
-    caller: Caller<'_>,
-    known: &DatabaseCache,
+    execution: &Execution<'_>,
     catalog: &Catalog,
     list: &Saved,
     page: &PageAsk,
-) -> Result<Outcome, Fault> {
-    let plan = saved::plan(list, catalog, page)?;
+) -> Result<Answer, PlanError> {
+    let plan = saved::plan(list, catalog, page).map_err(stale_if_about_columns)?;
     let statement = sql::saved::rows(&plan);
-    match store.run_query(caller.place, access(caller.who), &known.types, &statement, plan.params()).await {
-        Ok((rows, truncated)) => Ok(plan.answer(rows, truncated)),
+    let result = execution.tenant.run_query(&statement, plan.params()).await;
+    let (rows, truncated) = result.map_err(|fault| match fault {
         // The position is one in a statement that the caller has never seen.
-        Err(Fault::Sql(mut fault)) => {
-            fault.position = None;
-            Err(Fault::Sql(fault))
+        Fault::Sql(mut error) => {
+            error.position = None;
+            PlanError::PerhapsStale(Fault::Sql(error))
         }
-        Err(fault) => Err(fault),
+        other => stale_if_about_columns(other),
+    })?;
+    match plan.answer(rows, truncated) {
+        Outcome::Answer(answer) => Ok(answer),
+        Outcome::CatalogIsOld => Err(PlanError::Stale),
     }
 }
 
-/// Adds records to a static list. Those that are members already stay as they are.
-pub async fn add_members(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    list_id: &str,
-    ids: &[String],
-    several: bool,
-) -> Result<Answer, Fault> {
-    let known = store.known(caller.place);
-    let list = find_static(store, session, caller, &known, list_id).await?;
-    let mut catalog = store.catalog(caller.place, access(caller.who), &known, None).await?;
-    if catalog.table(&list.target_table).and_then(Table::key).is_err() {
-        catalog = store.catalog(caller.place, access(caller.who), &known, Some(Instant::now())).await?;
+/// A list that can't be resolved may be one that names columns which the catalog does not have yet.
+fn stale_if_about_columns(fault: Fault) -> PlanError {
+    match fault {
+        fault @ Fault::ValidationFailed { .. } => PlanError::PerhapsStale(fault),
+        fault => PlanError::Final(fault),
     }
-    let table = catalog.table(&list.target_table)?;
-    let missing = sql::saved::missing(table, table.key()?, ids);
-    let missing = run(store, session, caller, &known, None, vec![missing]).await?;
-    if let Some(id) = missing.first().and_then(|rows| rows.string(0, "id")) {
-        return Err(Fault::ValidationFailed {
+}
+
+/// Records to become members of a static list. Those that are members already stay as they are.
+pub struct NewMembers<'a> {
+    /// The list.
+    pub list_id: &'a str,
+    /// The records' ids.
+    pub ids: &'a [String],
+    /// Whether they came as an array, to be answered by one.
+    pub several: bool,
+}
+
+impl Attempt for NewMembers<'_> {
+    type Done = Answer;
+
+    async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
+        let list = find_static(execution, self.list_id).await.map_err(PlanError::Final)?;
+        must_be_there(execution, planning, &list, self.ids).await?;
+        let statements = sql::saved::add_members(self.list_id, self.ids, &execution.caller.who.actor);
+        let mut results = execution.write(&statements).await.map_err(attempted)?;
+        let rows = results.pop().unwrap_or_default();
+        Ok(if self.several { Answer::Rows { rows, created: true } } else { member(rows) })
+    }
+}
+
+/// Refuses ids that name no record of the list's table.
+async fn must_be_there(
+    execution: &mut Execution<'_>,
+    planning: &Planning,
+    list: &Saved,
+    ids: &[String],
+) -> Result<(), PlanError> {
+    let found = planning.catalog.table(&list.target_table).and_then(|table| Ok((table, table.key()?)));
+    let (table, key) = found.map_err(PlanError::PerhapsStale)?;
+    let statement = sql::saved::missing(table, key, ids);
+    let missing = execution.read(&[statement]).await.map_err(attempted)?;
+    match missing.first().and_then(|rows| rows.string(0, "id")) {
+        None => Ok(()),
+        Some(id) => Err(PlanError::Final(Fault::ValidationFailed {
             message: format!("There is no \"{id}\" in {}, which this list is of; no member was added.", table.name),
             hint: None,
             field: Some("member_id".into()),
-        });
+        })),
     }
-    let statements = sql::saved::add_members(list_id, ids, &caller.who.actor).to_vec();
-    let context = context(store, caller);
-    let mut results = run(store, session, caller, &known, Some(&context), statements).await?;
-    let rows = results.pop().unwrap_or_default();
-    if several {
-        return Ok(Answer::Rows { rows, created: true });
-    }
-    let width = rows.columns().len();
-    let entity = crm::model::entity::by_table("list_members");
-    let record = crm::model::answer::Record { entity, row: rows, width, parts: Vec::new(), related: Vec::new() };
-    Ok(Answer::Record { record, created: true })
+}
+
+fn member(row: Rows) -> Answer {
+    let width = row.columns().len();
+    let record = Record { entity: by_table("list_members"), row, width, parts: Vec::new(), related: Vec::new() };
+    Answer::Record { record, created: true }
 }
 
 /// Removes a record from a static list.
-pub async fn remove_member(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    list_id: &str,
-    id: &str,
-) -> Result<Answer, Fault> {
-    let known = store.known(caller.place);
-    find_static(store, session, caller, &known, list_id).await?;
-    let context = context(store, caller);
-    let statements = vec![sql::saved::remove_member(list_id, id)];
-    let results = run(store, session, caller, &known, Some(&context), statements).await?;
+pub async fn remove_member(execution: &mut Execution<'_>, list_id: &str, id: &str) -> Result<Answer, Fault> {
+    find_static(execution, list_id).await?;
+    let results = execution.write(&[sql::saved::remove_member(list_id, id)]).await.map_err(RunError::into_fault)?;
     let Some(rows) = results.into_iter().next().filter(|rows| !rows.is_empty()) else {
         return Err(Fault::NotFound { table: "the list's members".into(), id: id.to_owned() });
     };
@@ -118,14 +125,8 @@ pub async fn remove_member(
     Ok(Answer::Deleted { entity, id: text("id"), deleted_at: text("deleted_at"), note: None })
 }
 
-async fn find_static(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    known: &DatabaseCache,
-    list_id: &str,
-) -> Result<Saved, Fault> {
-    let list = find(store, session, caller, known, list_id).await?;
+async fn find_static(execution: &mut Execution<'_>, list_id: &str) -> Result<Saved, Fault> {
+    let list = find(execution, list_id).await?;
     if list.kind == Kind::Static {
         return Ok(list);
     }
@@ -136,33 +137,10 @@ async fn find_static(
     })
 }
 
-async fn find(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    known: &DatabaseCache,
-    list_id: &str,
-) -> Result<Saved, Fault> {
-    let results = run(store, session, caller, known, None, vec![sql::saved::find(list_id)]).await?;
+async fn find(execution: &mut Execution<'_>, list_id: &str) -> Result<Saved, Fault> {
+    let results = execution.read(&[sql::saved::find(list_id)]).await.map_err(RunError::into_fault)?;
     match results.first() {
         Some(rows) if !rows.is_empty() => saved::read(rows),
         _ => Err(Fault::NotFound { table: "lists".into(), id: list_id.to_owned() }),
     }
-}
-
-async fn run(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    known: &DatabaseCache,
-    context: Option<&Sql>,
-    statements: Vec<Sql>,
-) -> Result<Vec<Rows>, Fault> {
-    let access = access(caller.who);
-    store.run(session, caller.place, access, &known.types, context, &statements, false).await.map_err(|trouble| {
-        match trouble {
-            RunError::Fault(fault) | RunError::CatalogIsOld(fault) => fault,
-            RunError::Taken { message, constraint } => Fault::Conflict { message, constraint, existing_id: None },
-        }
-    })
 }

@@ -1,58 +1,55 @@
 //! Search in all tables: which records fit, then the records themselves.
 
-use std::time::Instant;
-
 use crm::model::answer::{Answer, Found};
+use crm::model::entity::Entity;
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
-use crm::plan::search_all::{self, by_table, found, hits};
+use crm::model::rows::Rows;
+use crm::plan::search_all::{self, Hit, InTable, by_table, found, hits};
 use crm::sql::{self, Sql};
 
-use crate::hall::{Caller, PLANS, access, unsettled};
-use crate::store::Store;
+use crate::hall::execution::{Attempt, Execution, PlanError, Planning};
 use crate::store::tenant::run::RunError;
-use crate::store::tenant::transaction::Transaction;
 
 /// Finds records by a few words.
-pub async fn all(
-    store: &Store,
-    session: &mut Transaction,
-    caller: Caller<'_>,
-    words: &str,
-    page: &PageAsk,
-) -> Result<Answer, Fault> {
+pub async fn all(execution: &mut Execution<'_>, words: &str, page: &PageAsk) -> Result<Answer, Fault> {
     let plan = search_all::plan(words, page)?;
-    let known = store.known(caller.place);
-    let access = access(caller.who);
-    let mut run = async |statements: Vec<Sql>| {
-        let results = store.run(session, caller.place, access, &known.types, None, &statements, false).await;
-        results.map_err(|trouble| match trouble {
-            RunError::Fault(fault) | RunError::CatalogIsOld(fault) => fault,
-            RunError::Taken { message, .. } => Fault::internal(message),
-        })
-    };
-    let results = run(vec![sql::search::all(&plan)]).await?;
+    let results = execution.read(&[sql::search::all(&plan)]).await.map_err(RunError::into_fault)?;
     let (hits, next_cursor) = plan.page(results.first().map(hits).unwrap_or_default());
     let limit = page.limit;
     if hits.is_empty() {
         return Ok(Answer::Found(Found { tables: Vec::new(), order: Vec::new(), next_cursor, limit }));
     }
-    let mut not_before = None;
-    for _ in 0..PLANS {
-        let asked_at = Instant::now();
-        let catalog = store.catalog(caller.place, access, &known, not_before).await?;
-        let tables = by_table(&hits, &catalog)?;
-        let statements = tables.iter().map(|(table, _, hits)| sql::search::records(table, hits)).collect();
-        let results = run(statements).await?;
-        let are_current = tables.iter().zip(&results).all(|((table, ..), rows)| {
-            let names = rows.columns().iter().map(|column| &*column.name);
-            names.eq(table.columns.iter().map(|column| column.name.as_str()).chain(["score"]))
-        });
-        if are_current {
-            let entities = tables.iter().map(|(_, entity, _)| *entity);
-            return Ok(Answer::Found(found(&hits, entities.zip(results).collect(), next_cursor, limit)));
-        }
-        not_before = Some(asked_at);
+    let tables = execution.with_fresh_catalog(&HitRecords { hits: &hits }).await?;
+    Ok(Answer::Found(found(&hits, tables, next_cursor, limit)))
+}
+
+/// The records that were hit.
+struct HitRecords<'a> {
+    hits: &'a [Hit],
+}
+
+impl Attempt for HitRecords<'_> {
+    type Done = Vec<(&'static Entity, Rows)>;
+
+    async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Self::Done, PlanError> {
+        let tables = by_table(self.hits, &planning.catalog).map_err(PlanError::Final)?;
+        records(execution, &tables).await
     }
-    Err(unsettled())
+}
+
+async fn records(
+    execution: &mut Execution<'_>,
+    tables: &[InTable<'_>],
+) -> Result<Vec<(&'static Entity, Rows)>, PlanError> {
+    let statements: Vec<Sql> = tables.iter().map(|(table, _, hits)| sql::search::records(table, hits)).collect();
+    let results = execution.read(&statements).await.map_err(|error| PlanError::Final(error.into_fault()))?;
+    let are_current = tables.iter().zip(&results).all(|((table, ..), rows)| {
+        let names = rows.columns().iter().map(|column| &*column.name);
+        names.eq(table.columns.iter().map(|column| column.name.as_str()).chain(["score"]))
+    });
+    if !are_current {
+        return Err(PlanError::Stale);
+    }
+    Ok(tables.iter().map(|(_, entity, _)| *entity).zip(results).collect())
 }

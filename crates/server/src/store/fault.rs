@@ -4,8 +4,8 @@ use pg::{Error, ServerError};
 
 use crm::model::entity::{ENTITIES, Entity, FieldKind};
 use crm::model::fault::{Fault, SqlFault};
-use crm::sql::Label;
 use crm::sql::unchanged::CHANGED;
+use crm::sql::{Label, Sql};
 
 use crate::store::STATEMENT_LIMIT_SECONDS;
 use crate::store::tenant::run::{MAX_RESULT_BYTES, RunError};
@@ -21,9 +21,9 @@ const REFUSALS: &[(&str, &str)] = &[
     ("KP005", "unknown_stage"),
 ];
 
-/// The fault of an error in a statement that Kith wrote. `labels` are those of the parameters of the statement
-/// that failed.
-pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> RunError {
+/// The fault of an error in a statement that Kith wrote, if it is known which. Its parameters' labels name what was wrong.
+pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
+    let (labels, removes) = statement.map_or((&[][..], false), |statement| (&statement.labels, statement.removes));
     let error = match error {
         Error::Server(error) => error,
         other => return RunError::Fault(of_connection(other)),
@@ -45,7 +45,7 @@ pub fn of_record(error: Error, labels: &[Label], deleting: bool) -> RunError {
         "42703" | "42P01" | "42883" | "42804" | "42P18" | "428C9" | "42702" => {
             return RunError::CatalogIsOld(of_sql(*error));
         }
-        "23503" if deleting => {
+        "23503" if removes => {
             Fault::StillReferenced { message: message(), constraint: error.constraint.clone().unwrap_or_default() }
         }
         // PostgreSQL's own words quote the whole row.
@@ -90,10 +90,7 @@ pub struct Refusal {
 pub fn of_row(refusal: Refusal) -> Fault {
     let Refusal { code, message, detail, hint, column, constraint } = refusal;
     let error = ServerError { code, message, detail, hint, column, constraint, ..ServerError::default() };
-    match of_record(Error::Server(Box::new(error)), &[], false) {
-        RunError::Fault(fault) | RunError::CatalogIsOld(fault) => fault,
-        RunError::Taken { message, constraint } => Fault::Conflict { message, constraint, existing_id: None },
-    }
+    of_statement(Error::Server(Box::new(error)), None).into_fault()
 }
 
 /// A value that does not fit its type: 400 naming the field and the type.

@@ -1,25 +1,33 @@
-//! Holds direct connections to measure, and ends those of people who are members no more, should that have been missed.
+//! Holds direct connections to their limits, and ends those of people who are no longer members, should that have been
+//! missed.
 
 use std::time::Duration;
 
-use crate::store::Store;
+use crate::app::App;
+use crate::work::{Failed, Worker};
 
-/// How often sessions are looked at.
-const EVERY: Duration = Duration::from_secs(2);
-/// After how many looks at sessions there is one at roles.
+/// How many looks at sessions there are for one look at roles.
 const ROLES_EVERY: u32 = 30;
 
-/// ReadBatcher for ever.
-pub async fn run(store: Store) {
-    for look in (0..ROLES_EVERY).cycle() {
-        if let Err(error) = store.hold_direct().await {
-            tracing::warn!(%error, "can't look after direct connections; trying again");
+/// Looks after direct connections.
+#[derive(Default)]
+pub struct HoldDirect {
+    looks: u32,
+}
+
+impl Worker for HoldDirect {
+    const NAME: &'static str = "direct";
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
+        let held = app.store.hold_direct().await;
+        if self.looks == 0 {
+            app.store.sweep_direct(None).await?;
         }
-        if look == 0
-            && let Err(error) = store.sweep_direct(None).await
-        {
-            tracing::error!(%error, "can't end the direct connections of former members; trying again");
-        }
-        tokio::time::sleep(EVERY).await;
+        self.looks = (self.looks + 1) % ROLES_EVERY;
+        Ok(held?)
     }
 }

@@ -1,24 +1,22 @@
-//! Notes when keys were last used, off the requests' way: for all of them in one statement, once a minute.
+//! Notes when keys were last used, off the requests' way: for all of them in one statement. What can't be noted is noted
+//! the next time.
 
 use std::time::Duration;
 
-use crate::access::Keys;
-use crate::store::Store;
+use crate::app::App;
+use crate::work::{Failed, Worker};
 
-/// How often it notes.
-const EVERY: Duration = Duration::from_secs(60);
+/// Notes when keys were last used.
+pub struct NoteKeyUse;
 
-/// Notes for ever.
-pub async fn run(store: Store, keys: Keys) {
-    loop {
-        tokio::time::sleep(EVERY).await;
-        note(&store, &keys).await;
+impl Worker for NoteKeyUse {
+    const NAME: &'static str = "key_last_used";
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(60)
     }
-}
 
-/// Notes now. What can't be noted is noted the next time.
-pub async fn note(store: &Store, keys: &Keys) {
-    if let Err(error) = keys.note_uses(store, None).await {
-        tracing::warn!(%error, "can't note when keys were last used");
+    async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
+        Ok(app.keys.note_uses(&app.store, None).await?)
     }
 }

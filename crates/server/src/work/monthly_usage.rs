@@ -1,19 +1,22 @@
-//! Notes how many requests workspaces make, off the requests' way, and learns what other processes have noted.
+//! Notes how many requests workspaces make, off the requests' way, and learns what other processes have noted. What can't
+//! be noted is noted the next time.
 
 use std::time::Duration;
 
-use crate::access::billing::Subscriptions;
-use crate::store::Store;
+use crate::app::App;
+use crate::work::{Failed, Worker};
 
-/// How often it notes.
-const EVERY: Duration = Duration::from_secs(1);
+/// Notes how many requests are made.
+pub struct NoteMonthlyUsage;
 
-/// Notes for ever. What can't be noted is noted the next time.
-pub async fn run(store: Store, subscriptions: Subscriptions) {
-    loop {
-        tokio::time::sleep(EVERY).await;
-        if let Err(error) = subscriptions.note(&store).await {
-            tracing::warn!(%error, "can't note how many requests were made");
-        }
+impl Worker for NoteMonthlyUsage {
+    const NAME: &'static str = "monthly_usage";
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(1)
+    }
+
+    async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
+        Ok(app.keys.subscriptions().note(&app.store).await?)
     }
 }

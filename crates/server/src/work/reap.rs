@@ -5,28 +5,35 @@ use std::time::Duration;
 
 use crm::model::lifecycle::REVOKED_AFTER_SECONDS;
 
+use crate::app::App;
 use crate::clock::Clock;
 use crate::store::{Error, Store};
+use crate::work::{Failed, Worker};
 
-/// How often it looks.
-const EVERY: Duration = Duration::from_secs(60);
-
-/// How long sessions, failed log-ins and tokens of letters are kept when they are over, in seconds.
+/// How long sessions, failed log-ins and tokens of e-mails are kept once they are over, in seconds.
 const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// ReadBatcher for ever.
-pub async fn run(store: Store, clock: Clock) {
-    loop {
-        let swept = store.sweep_databases().await;
-        match swept.and(reap(&store, &clock).await) {
-            Ok(0) => {}
-            Ok(reaped) => tracing::info!(reaped, "dropped workspaces that nobody claimed"),
-            Err(error) => tracing::error!(%error, "can't drop unclaimed workspaces; trying again"),
+/// Drops what is over.
+pub struct Reap;
+
+impl Worker for Reap {
+    const NAME: &'static str = "reap";
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(60)
+    }
+
+    async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
+        let swept = app.store.sweep_databases().await;
+        let reaped = reap(&app.store, &app.clock).await;
+        let forgotten = app.store.control.sweep_accounts(app.clock.unix_seconds() - KEPT_SECONDS).await;
+        swept?;
+        forgotten?;
+        match reaped? {
+            0 => {}
+            reaped => tracing::info!(reaped, "dropped workspaces that nobody claimed"),
         }
-        if let Err(error) = store.control.sweep_accounts(clock.unix_seconds() - KEPT_SECONDS).await {
-            tracing::error!(%error, "can't forget sessions that are over; trying again");
-        }
-        tokio::time::sleep(EVERY).await;
+        Ok(())
     }
 }
 
@@ -35,7 +42,7 @@ pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Error> {
     let before = clock.unix_seconds() - REVOKED_AFTER_SECONDS;
     let mut reaped = 0;
     while let Some(workspace_id) = store.control.take_expired(before).await? {
-        for place in store.control.places(&workspace_id).await? {
+        for place in store.control.databases(&workspace_id).await? {
             store.drop_database(&place).await?;
         }
         store.control.forget_workspace(&workspace_id).await?;

@@ -2,32 +2,39 @@
 
 use std::time::Duration;
 
-use crate::access::Keys;
-use crate::store::Store;
+use crate::app::App;
+use crate::work::{Failed, Worker};
 
-/// How often it looks.
-const EVERY: Duration = Duration::from_millis(400);
+/// Watches for changes of what keys may do.
+#[derive(Default)]
+pub struct WatchAccess {
+    seen: Option<i64>,
+    again: bool,
+}
 
-/// ReadBatcher for ever. The count moves before the change is committed, so what is looked up anew just then may be old still:
-/// after a change everything is forgotten twice.
-pub async fn run(store: Store, keys: Keys) {
-    let mut seen = None;
-    let mut again = false;
-    loop {
-        match store.control.access_changes().await {
-            Ok(count) => {
-                let changed = seen.is_some_and(|seen| seen != count);
-                if changed || again {
-                    keys.forget();
-                }
-                (seen, again) = (Some(count), changed);
-            }
-            // Not knowing, it is safer to look everything up.
+impl Worker for WatchAccess {
+    const NAME: &'static str = "watch";
+
+    fn every(&self) -> Duration {
+        Duration::from_millis(400)
+    }
+
+    /// The count moves before the change is committed, so what is looked up just then may be old still: after a change
+    /// everything is forgotten twice.
+    async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
+        let count = match app.store.control.access_changes().await {
+            Ok(count) => count,
+            // It is safer to look everything up.
             Err(error) => {
-                tracing::warn!(%error, "can't see whether keys have changed");
-                keys.forget();
+                app.keys.forget();
+                return Err(error.into());
             }
+        };
+        let changed = self.seen.is_some_and(|seen| seen != count);
+        if changed || self.again {
+            app.keys.forget();
         }
-        tokio::time::sleep(EVERY).await;
+        (self.seen, self.again) = (Some(count), changed);
+        Ok(())
     }
 }

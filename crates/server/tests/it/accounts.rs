@@ -523,7 +523,7 @@ async fn tokens_and_passwords_are_stored_as_hashes() {
     let (hash, token) = (kith::access::api_key::hash(&agent.key), agent.key.clone());
     let (session, account) = home()
         .run(async move {
-            let control = &home().kith.store.control;
+            let control = &home().kith.app.store.control;
             let session = control.session(&hash, Clock::System.unix_seconds()).await.expect("an answer");
             (
                 session.expect("a session"),

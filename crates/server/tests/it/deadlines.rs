@@ -39,7 +39,7 @@ async fn what_runs_for_ever_is_ended_in_time_and_hurts_nobody() {
     assert!((Duration::from_secs(29)..Duration::from_secs(45)).contains(&took), "{took:?}");
     assert!(slowest < Duration::from_secs(10), "{slowest:?}");
     agent.sql("select 1").await.status(200);
-    let mut admin = home().kith.store.cells.administer_cell(0).await.expect("an administrator");
+    let mut admin = home().kith.app.store.cells.administer_cell(0).await.expect("an administrator");
     let sql = "select count(*) as left_over from pg_stat_activity where query like '%pg_sleep(600)%' and pid <> pg_backend_pid() and state = 'active'";
     assert_eq!(admin.query(sql, &[]).await.expect("an answer").get::<i64>(0, "left_over").expect("a number"), 0);
 }

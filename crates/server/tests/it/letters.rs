@@ -7,7 +7,8 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use kith::clock::Clock;
-use kith::work::mail::{Mailer, send_due};
+use kith::mailer::Mailer;
+use kith::work::mail::send_due;
 use serde_json::{Value, json};
 
 use crate::accounts::{PASSWORD, email, log_in, newcomer, newcomer_at, person, sign_up, with_session};
@@ -174,10 +175,10 @@ async fn a_letter_that_is_put_off_is_sent_later_and_one_that_is_refused_is_not()
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // The attempt is noted before it is made, so the next one waits its time.
-    let store = home().kith.store.clone();
+    let store = home().kith.app.store.clone();
     let soon = Clock::Moved(Arc::new(AtomicI64::new(40_000)));
     let post = Mailer::new(Some(&mailbox().url), Some("kith@kith.example")).expect("a way");
-    home().run(async move { send_due(&store, &soon, &post).await }).await;
+    home().run(async move { send_due(&store, &soon, &post).await }).await.expect("the queue was looked at");
     let mail = mailbox().wait(&later, 1).await.remove(0);
     verify(&agent, &mail.token()).await.status(200);
     assert!(mailbox().of(&refused).is_empty());

@@ -101,7 +101,7 @@ async fn live_and_test_data_never_mix() {
     assert_eq!(emails(&live).await.len(), 2, "what SQL deletes in the test data stays in the live data");
     // The databases have nothing in common, not even a role.
     let workspace_id = owner.workspace_id.clone();
-    let places = home().run(async move { home().kith.store.control.places(&workspace_id).await });
+    let places = home().run(async move { home().kith.app.store.control.databases(&workspace_id).await });
     let places = places.await.expect("its places");
     assert_eq!(places.len(), 2);
     assert!(places[0].role != places[1].role && places[0].database != places[1].database);
@@ -149,7 +149,7 @@ async fn first_test_keys_made_at_once_share_one_database_in_every_process() {
     for (agent, _) in &made {
         assert_eq!(emails(agent).await.len(), 8, "each sees what all have written");
     }
-    let places = home().run(async move { home().kith.store.control.places(&owner.workspace_id).await }).await;
+    let places = home().run(async move { home().kith.app.store.control.databases(&owner.workspace_id).await }).await;
     assert_eq!(places.expect("its places").len(), 2);
 }
 

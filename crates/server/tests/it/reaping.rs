@@ -81,7 +81,7 @@ async fn a_workspace_whose_time_is_over_leaves_nothing_behind() {
     home().control(age, &[&claimed.workspace_id, "1 year"]).await;
     home().control("UPDATE workspaces SET claimed_at = now() WHERE id = $1", &[&claimed.workspace_id]).await;
     home().control(age, &[&young.workspace_id, "13 days 23 hours"]).await;
-    let reaped = home().run(async { reap(&home().kith.store, &Clock::System).await }).await.expect("no error");
+    let reaped = home().run(async { reap(&home().kith.app.store, &Clock::System).await }).await.expect("no error");
     // The house's own reaper may have come first.
     assert!(reaped <= 1, "{reaped}");
 
@@ -92,12 +92,12 @@ async fn a_workspace_whose_time_is_over_leaves_nothing_behind() {
     assert_eq!(young.at(base).get("/v1/contacts").await.status(200).column("email").len(), 1);
     young.at(base).post("/v1/contacts", json!({})).await.fault(403, "workspace_read_only");
 
-    let mut admin = home().kith.store.cells.administer(place.cell, "postgres").await.expect("a session");
+    let mut admin = home().kith.app.store.cells.administer(place.cell, "postgres").await.expect("a session");
     let left = "SELECT datname FROM pg_database WHERE datname = $1 UNION ALL SELECT rolname FROM pg_roles WHERE rolname ~ ('^' || $2 || '(_|$)')";
     let rows = admin.query(left, &[Some(&place.database), Some(&place.role)]).await.expect("an answer");
     let left: Vec<_> = (0..rows.len()).map(|row| rows.text(row, 0)).collect();
     assert!(left.is_empty(), "{left:?}");
-    let mut control = home().kith.store.cells.control().await.expect("a session");
+    let mut control = home().kith.app.store.cells.control().await.expect("a session");
     let left = "SELECT (SELECT count(*) FROM workspaces WHERE id = $1) + (SELECT count(*) FROM api_keys WHERE workspace_id = $1)
                      + (SELECT count(*) FROM databases WHERE workspace_id = $1 OR name = $2) AS n";
     let rows = control.query(left, &[Some(&old.workspace_id), Some(&place.database)]).await.expect("an answer");

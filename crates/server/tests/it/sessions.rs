@@ -8,7 +8,7 @@ use crate::support::{agent, home};
 async fn a_role_that_changed_its_password_is_let_in_again() {
     let agent = agent().await;
     agent.sql("alter role current_user password 'mine alone'").await.status(200);
-    let store = &home().kith.store;
+    let store = &home().kith.app.store;
     let place = home().place(&agent.workspace_id).await;
     store.pool.evict_database(place.cell, &place.database);
     agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
@@ -21,7 +21,7 @@ async fn a_roles_own_settings_do_not_bind_the_server() {
     let settings = "alter role current_user set timezone = 'Asia/Tokyo'; alter role current_user set search_path = pg_catalog;
                     alter role current_user set default_transaction_read_only = on; alter role current_user set datestyle = 'german'";
     agent.sql(settings).await.status(200);
-    let store = &home().kith.store;
+    let store = &home().kith.app.store;
     let place = home().place(&agent.workspace_id).await;
     store.pool.evict_database(place.cell, &place.database);
     let made = agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);

@@ -10,7 +10,7 @@ use crate::support::{Agent, agent, home, stranger};
 
 /// A caller whose workspace's database is of the first version.
 async fn agent_of_version_1() -> Agent {
-    let (store, clock) = (&home().kith.store, Clock::System);
+    let (store, clock) = (&home().kith.app.store, Clock::System);
     let oldest = &WORKSPACE[..1];
     migrate::ensure_template_of(&store.cells, &store.control, 0, oldest).await.expect("the first template");
     store.make_database_of(0, oldest).await.expect("a database of it");
@@ -31,13 +31,13 @@ async fn agent_of_version_1() -> Agent {
 
 async fn version(agent: &Agent) -> i32 {
     let sql = "SELECT version FROM databases WHERE workspace_id = $1";
-    let rows = home().kith.store.control.query(sql, &[Some(&agent.workspace_id)]).await.expect("an answer");
+    let rows = home().kith.app.store.control.query(sql, &[Some(&agent.workspace_id)]).await.expect("an answer");
     rows.get(0, "version").expect("a version")
 }
 
 /// What the built-in tables of a workspace are, its owner's additions left out.
 async fn shape(agent: &Agent) -> Vec<String> {
-    let store = &home().kith.store;
+    let store = &home().kith.app.store;
     let place = home().place(&agent.workspace_id).await;
     let mut admin = store.cells.administer(0, &place.database).await.expect("an administrator");
     let sql = "select concat_ws(' ', relation, kind, name, value) as line from kith_guard.shape
@@ -51,7 +51,7 @@ async fn a_workspace_of_version_1_is_upgraded_with_all_that_is_in_it() {
     let agent = agent_of_version_1().await;
     assert_eq!(version(&agent).await, 1);
     // What its owner did while it was old, in the owner's own session.
-    let store = &home().kith.store;
+    let store = &home().kith.app.store;
     let place = home().place(&agent.workspace_id).await;
     let mut owner = store.cells.tenant(0, &place.role, &place.database).await.expect("a session of the owner's");
     owner

@@ -99,7 +99,7 @@ async fn many_contacts_are_searched_and_walked() {
     let begun = Instant::now();
     // By the administrator and without triggers: a hundred thousand entries in the feed would take most of the time.
     let place = home().place(&agent.workspace_id).await;
-    let mut admin = home().kith.store.cells.administer(place.cell, &place.database).await.expect("a session");
+    let mut admin = home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session");
     admin.script("SET session_replication_role = replica").await.expect("rows without triggers");
     for part in 0..10 {
         let sql = "insert into public.contacts (first_name, last_name, email, title)

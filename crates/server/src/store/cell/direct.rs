@@ -198,14 +198,13 @@ fn is_gone(error: &Error) -> bool {
 impl Control {
     /// Where a workspace's live data is.
     async fn live_place(&self, workspace_id: &str) -> Result<Option<TenantDatabase>, Error> {
-        let sql = "SELECT id, cell_id, name, role FROM databases
+        let sql = "SELECT id, cell_id, name, role, version FROM databases
                    WHERE workspace_id = $1 AND mode = 'live' AND state = 'taken'";
         let rows = self.query(sql, &[Some(workspace_id)]).await?;
         if rows.is_empty() {
             return Ok(None);
         }
-        let (database, role): (String, String) = (rows.get(0, "name")?, rows.get(0, "role")?);
-        Ok(Some(TenantDatabase::new(rows.get(0, "id")?, rows.get(0, "cell_id")?, &database, &role)))
+        TenantDatabase::read(&rows, 0).map(Some)
     }
 
     /// Says that a member has a role, under this name if they have none yet. Gives its name and whether it is a viewer's.

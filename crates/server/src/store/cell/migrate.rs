@@ -8,6 +8,8 @@ use std::collections::HashSet;
 use pg::{Conn, Error};
 use ring::digest;
 
+use crm::model::fault::Fault;
+
 use crate::store::Store;
 use crate::store::cell::{Cells, TenantDatabase, name};
 use crate::store::control::Control;
@@ -201,15 +203,15 @@ pub async fn adopt(cells: &Cells, place: &TenantDatabase, begin_secret: &str) ->
     cells.administer(place.cell, &place.database).await?.script(&sql).await
 }
 
-/// Brings a workspace's database from `version` up to date. Sections can be run again after a crash.
-pub async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, version: i32) -> Result<(), Error> {
+/// Brings a workspace's database up to date. Sections can be run again after a crash.
+async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase) -> Result<(), Error> {
     let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
     let mut admin = cells.administer(place.cell, &place.database).await?;
     // One process at a time; who comes second finds the work done.
     admin.query(SETUP_LOCK, &[]).await?;
     let id = place.database_id.to_string();
     let rows = control.query("SELECT version FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
-    let current = if rows.is_empty() { version } else { rows.get(0, "version")? };
+    let current = if rows.is_empty() { place.version } else { rows.get(0, "version")? };
     for (number, migration) in (1..).zip(WORKSPACE).filter(|(number, _)| *number > current) {
         for (section, body) in sections(migration) {
             let body = format!("{PINNED_PATH}\n{}", roles.fill(&body));
@@ -252,11 +254,22 @@ async fn keep_shape(admin: &mut Conn, control: &Control) -> Result<(), Error> {
 }
 
 impl Store {
-    /// Brings a workspace's database up to date.
-    pub async fn upgrade_workspace(&self, place: &TenantDatabase, version: i32) -> Result<(), Error> {
-        workspace(&self.cells, &self.control, place, version).await?;
-        self.known(place).forget();
-        Ok(())
+    /// Brings a workspace's database up to date if an older Kith made it. Of many callers at once, one does it. Whatever uses
+    /// a workspace's database comes by here first.
+    pub async fn ready(&self, database: &TenantDatabase) -> Result<(), Fault> {
+        if database.version >= WORKSPACE_VERSION {
+            return Ok(());
+        }
+        let cache = self.catalogs.of(database);
+        let upgrade = async || {
+            let upgraded = workspace(&self.cells, &self.control, database).await;
+            cache.forget();
+            upgraded.map_err(|error| {
+                tracing::error!(%error, database = &*database.database, "can't bring a workspace up to date");
+                Fault::Unavailable { retry_after: 30, message: "The workspace is being brought up to date.".into() }
+            })
+        };
+        cache.up_to_date.get_or_try_init(upgrade).await.copied()
     }
 }
 

@@ -18,6 +18,7 @@ use std::sync::Arc;
 
 use pg::conn::Login;
 use pg::pool::{Connect, Key, Lane};
+use pg::rows::Rows;
 use pg::{Conn, Error, Secret, Target};
 use tokio::sync::OnceCell;
 
@@ -45,11 +46,13 @@ pub struct TenantDatabase {
     pub viewer: Arc<str>,
     /// The role that owns the activity feed and can't log in.
     pub system: Arc<str>,
+    /// The version of the template that it was made from or brought up to.
+    pub version: i32,
 }
 
 impl TenantDatabase {
     /// The place of a directory row; the names of the further roles follow from the first one's.
-    pub fn new(database_id: i64, cell: u32, database: &str, role: &str) -> TenantDatabase {
+    pub fn new(database_id: i64, cell: u32, database: &str, role: &str, version: i32) -> TenantDatabase {
         TenantDatabase {
             database_id,
             cell,
@@ -57,7 +60,15 @@ impl TenantDatabase {
             role: role.into(),
             viewer: format!("{role}_r").into(),
             system: format!("{role}_s").into(),
+            version,
         }
+    }
+
+    /// Reads a row of `databases`: `id`, `cell_id`, `name`, `role`, `version`.
+    pub(super) fn read(rows: &Rows, row: usize) -> Result<TenantDatabase, Error> {
+        let (database, role): (String, String) = (rows.get(row, "name")?, rows.get(row, "role")?);
+        let (id, cell, version) = (rows.get(row, "id")?, rows.get(row, "cell_id")?, rows.get(row, "version")?);
+        Ok(TenantDatabase::new(id, cell, &database, &role, version))
     }
 
     /// The pool's key for sessions that may write, or that may not.

@@ -1,10 +1,8 @@
 //! Tenant databases: cloned from the template ahead of time, handed out, dropped.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use pg::{Conn, Error};
-use tokio::sync::Notify;
 
 use crm::model::id;
 
@@ -100,7 +98,7 @@ impl Store {
                 &[Some(&cell_text), Some(&random_name), Some(&version)],
             )
             .await?;
-        let place = TenantDatabase::new(rows.get(0, "id")?, cell, &random_name, &random_name);
+        let place = TenantDatabase::new(rows.get(0, "id")?, cell, &random_name, &random_name, migrations.len() as i32);
         self.clone_template(&place, &migrate::template_name(migrations)).await?;
         let id = place.database_id.to_string();
         self.control.query("UPDATE databases SET state = 'warm' WHERE id = $1::bigint", &[Some(&id)]).await?;
@@ -213,14 +211,12 @@ impl Store {
                 "UPDATE databases SET state = 'dropping' WHERE state = 'dropping'
                     OR (state = 'making' AND created_at < now() - interval '10 minutes')
                     OR (state = 'warm' AND version <> $1::integer)
-                 RETURNING id, cell_id, name, role",
+                 RETURNING id, cell_id, name, role, version",
                 &[Some(&version)],
             )
             .await?;
         for row in 0..rows.len() {
-            let (database, role): (String, String) = (rows.get(row, "name")?, rows.get(row, "role")?);
-            self.drop_database(&TenantDatabase::new(rows.get(row, "id")?, rows.get(row, "cell_id")?, &database, &role))
-                .await?;
+            self.drop_database(&TenantDatabase::read(&rows, row)?).await?;
         }
         Ok(())
     }
@@ -232,26 +228,12 @@ impl Store {
                    AND (state = 'warm' OR created_at > now() - interval '10 seconds')";
         self.control.query(sql, &[Some(&version)]).await?.get(0, "warm")
     }
-}
 
-/// Keeps `target` databases warm, for ever; `wanted` wakes it after one was handed out.
-pub async fn keep_warm(store: Store, target: usize, wanted: Arc<Notify>) {
-    loop {
-        match refill(&store, target).await {
-            Ok(()) => {
-                let _ = tokio::time::timeout(Duration::from_secs(30), wanted.notified()).await;
-            }
-            Err(error) => {
-                tracing::error!(%error, "can't make a database ahead of time; trying again");
-                tokio::time::sleep(Duration::from_secs(2)).await;
-            }
+    /// Makes databases until so many are warm.
+    pub async fn refill(&self, target: usize) -> Result<(), Error> {
+        while self.warm_databases().await? < target {
+            self.make_database(0).await?;
         }
+        Ok(())
     }
-}
-
-async fn refill(store: &Store, target: usize) -> Result<(), Error> {
-    while store.warm_databases().await? < target {
-        store.make_database(0).await?;
-    }
-    Ok(())
 }

@@ -2,6 +2,7 @@
 
 pub mod accounts;
 pub mod billing;
+pub mod grants;
 pub mod identities;
 pub mod invitations;
 pub mod lists;
@@ -15,8 +16,6 @@ use pg::pool::{Key, Lane, Limits, Pool};
 use pg::rows::Rows;
 use pg::watchdog::Watchdog;
 
-use crm::model::who::{Mode, Role};
-
 use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase};
 
 /// Connections to the control database, and what is asked there.
@@ -24,29 +23,6 @@ use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase};
 pub struct Control {
     pool: Pool,
     key: Key,
-}
-
-/// What a key opens.
-#[derive(Clone, Debug)]
-pub struct Access {
-    /// `ak_…`
-    pub key_id: String,
-    /// `ws_…`
-    pub workspace_id: String,
-    /// What the key may do.
-    pub role: Role,
-    /// Which data it sees.
-    pub mode: Mode,
-    /// When the workspace was made, Unix seconds.
-    pub created_at: i64,
-    /// Whether somebody owns the workspace.
-    pub claimed: bool,
-    /// Where the data is.
-    pub place: TenantDatabase,
-    /// Which version of the template the database has.
-    pub version: i32,
-    /// The plan that the workspace was given.
-    pub plan: Option<String>,
 }
 
 /// A workspace that is about to be.
@@ -100,51 +76,6 @@ impl Control {
         self.pool.close().await;
     }
 
-    /// What a key opens, by its hash; nothing if it was never issued or was revoked. A person's key is never worth more
-    /// than the person's membership, whatever was changed at the moment when it was made.
-    pub async fn access(&self, key_hash: &[u8; 32]) -> Result<Option<Access>, Error> {
-        let hash = bytea(key_hash);
-        let rows = self
-            .query(
-                "SELECT k.id AS key_id, k.workspace_id, k.mode,
-                        CASE WHEN array_position(ranks, m.role) < array_position(ranks, k.role) THEN m.role ELSE k.role END
-                            AS key_role,
-                        extract(epoch FROM w.created_at)::bigint AS created_at, w.claimed_at IS NOT NULL AS claimed,
-                        d.id AS database_id, d.cell_id, d.name AS database, d.role, d.version,
-                        coalesce(w.plan, '') AS plan
-                 FROM api_keys AS k
-                 CROSS JOIN (SELECT ARRAY['viewer', 'member', 'owner'] AS ranks) AS r
-                 LEFT JOIN members AS m ON m.workspace_id = k.workspace_id AND m.user_id = k.user_id
-                 JOIN workspaces AS w ON w.id = k.workspace_id
-                 JOIN databases AS d ON d.workspace_id = w.id AND d.mode = k.mode AND d.state = 'taken'
-                 WHERE k.hash = $1::bytea AND k.revoked_at IS NULL AND (k.user_id IS NULL OR m.role IS NOT NULL)",
-                &[Some(&hash)],
-            )
-            .await?;
-        if rows.is_empty() {
-            return Ok(None);
-        }
-        let text = |name: &str| rows.get::<String>(0, name);
-        let role = text("key_role")?;
-        let mode = text("mode")?;
-        Ok(Some(Access {
-            key_id: text("key_id")?,
-            workspace_id: text("workspace_id")?,
-            role: Role::parse(&role).ok_or_else(|| Error::Protocol(format!("unknown role {role} in api_keys")))?,
-            mode: Mode::parse(&mode).ok_or_else(|| Error::Protocol(format!("unknown mode {mode} in api_keys")))?,
-            created_at: rows.get(0, "created_at")?,
-            claimed: text("claimed")? == "t",
-            place: TenantDatabase::new(
-                rows.get(0, "database_id")?,
-                rows.get(0, "cell_id")?,
-                &text("database")?,
-                &text("role")?,
-            ),
-            version: rows.get(0, "version")?,
-            plan: Some(text("plan")?).filter(|plan| !plan.is_empty()),
-        }))
-    }
-
     /// Notes when keys were last used: hashes and Unix seconds. Another process may have noted a later use.
     pub async fn note_uses(&self, times: &[([u8; 32], i64)]) -> Result<(), Error> {
         let hashes: Vec<String> = times.iter().map(|(hash, _)| format!("\"\\{}\"", bytea(hash))).collect();
@@ -168,15 +99,10 @@ impl Control {
     }
 
     /// Where a workspace's data is, in each mode; live comes first.
-    pub async fn places(&self, workspace_id: &str) -> Result<Vec<TenantDatabase>, Error> {
-        let sql = "SELECT id, cell_id, name, role FROM databases WHERE workspace_id = $1 ORDER BY mode";
+    pub async fn databases(&self, workspace_id: &str) -> Result<Vec<TenantDatabase>, Error> {
+        let sql = "SELECT id, cell_id, name, role, version FROM databases WHERE workspace_id = $1 ORDER BY mode";
         let rows = self.query(sql, &[Some(workspace_id)]).await?;
-        (0..rows.len())
-            .map(|row| {
-                let (database, role): (String, String) = (rows.get(row, "name")?, rows.get(row, "role")?);
-                Ok(TenantDatabase::new(rows.get(row, "id")?, rows.get(row, "cell_id")?, &database, &role))
-            })
-            .collect()
+        (0..rows.len()).map(|row| TenantDatabase::read(&rows, row)).collect()
     }
 
     /// Forgets an unclaimed workspace and its keys, once its databases are gone.

@@ -12,10 +12,10 @@ use crm::model::fault::Fault;
 use crm::sql::Sql;
 use crm::sql::catalog::CATALOG;
 
-use crate::store::Store;
 use crate::store::cell::TenantDatabase;
+use crate::store::tenant::Tenant;
 use crate::store::tenant::read_batch::ReadBatcher;
-use crate::store::tenant::run::{Access, RunError};
+use crate::store::tenant::run::RunError;
 use crate::store::tenant::transaction::Transaction;
 
 /// Workspaces whose catalog is kept; the one that was used longest ago goes first.
@@ -36,8 +36,10 @@ pub struct Catalogs {
 pub struct DatabaseCache {
     /// Its types, shared by all its connections.
     pub types: TypeCache,
-    /// ReadBatcher at its records that are under way.
-    pub looks: ReadBatcher,
+    /// The reads of its records that run at the moment.
+    pub reads: ReadBatcher,
+    /// Set once the database is known to be up to date.
+    pub up_to_date: tokio::sync::OnceCell<()>,
     loaded: tokio::sync::Mutex<()>,
     current: Mutex<Option<Loaded>>,
     own_code: AtomicBool,
@@ -88,54 +90,40 @@ impl DatabaseCache {
     }
 }
 
-impl Store {
-    /// What is known of a database.
-    pub fn known(&self, place: &TenantDatabase) -> Arc<DatabaseCache> {
-        self.catalogs.of(place)
-    }
-
+impl Tenant<'_> {
     /// The catalog, read again if it was read before `not_before` or too long ago.
-    pub async fn catalog(
-        &self,
-        place: &TenantDatabase,
-        access: Access,
-        known: &DatabaseCache,
-        not_before: Option<Instant>,
-    ) -> Result<Arc<Catalog>, Fault> {
+    pub async fn catalog(&self, not_before: Option<Instant>) -> Result<Arc<Catalog>, Fault> {
+        let cache = &self.cache;
         let fresh =
             |loaded: &Loaded| not_before.is_none_or(|moment| loaded.at >= moment) && loaded.at.elapsed() < TRUSTED_FOR;
-        if let Some(loaded) = known.current.lock().expect("no panic while a catalog is locked").as_mut()
+        if let Some(loaded) = cache.current.lock().expect("no panic while a catalog is locked").as_mut()
             && fresh(loaded)
         {
             loaded.used = Instant::now();
             return Ok(loaded.catalog.clone());
         }
         // One reads, the others wait for what it read.
-        let _reading = known.loaded.lock().await;
-        if let Some(loaded) = known.current()
+        let _reading = cache.loaded.lock().await;
+        if let Some(loaded) = cache.current()
             && fresh(&loaded)
         {
             return Ok(loaded.catalog);
         }
         let at = Instant::now();
-        let results =
-            self.run(&mut Transaction::PerPlan, place, access, &known.types, None, &[Sql::new(CATALOG)], false).await;
-        let rows = match results {
-            Ok(mut results) => results.pop().unwrap_or_default(),
-            Err(RunError::Fault(fault) | RunError::CatalogIsOld(fault)) => return Err(fault),
-            Err(RunError::Taken { message, .. }) => return Err(Fault::internal(message)),
-        };
+        let results = self.run(&mut Transaction::PerPlan, None, &[Sql::new(CATALOG)]).await;
+        let rows = results.map_err(RunError::into_fault)?.pop().unwrap_or_default();
         let json = rows.string(0, "catalog").ok_or_else(|| Fault::internal("no catalog came"))?;
         let own_code = rows.named(0, "own_code") == Some(b"true");
-        if own_code && !known.own_code.swap(own_code, Ordering::Relaxed) {
+        if own_code && !cache.own_code.swap(own_code, Ordering::Relaxed) {
             // It came by another door, and may have run in these sessions already.
-            self.pool.evict_role(place.cell, &place.role);
-            self.pool.evict_role(place.cell, &place.viewer);
+            let (pool, database) = (&self.store.pool, self.database);
+            pool.evict_role(database.cell, &database.role);
+            pool.evict_role(database.cell, &database.viewer);
         }
-        known.own_code.store(own_code, Ordering::Relaxed);
+        cache.own_code.store(own_code, Ordering::Relaxed);
         let catalog = Arc::new(Catalog::parse(&json).map_err(Fault::internal)?);
         let loaded = Loaded { catalog: catalog.clone(), at, used: at };
-        *known.current.lock().expect("no panic while a catalog is locked") = Some(loaded);
+        *cache.current.lock().expect("no panic while a catalog is locked") = Some(loaded);
         Ok(catalog)
     }
 }

@@ -6,3 +6,56 @@ pub mod raw;
 pub mod read_batch;
 pub mod run;
 pub mod transaction;
+
+use std::sync::Arc;
+
+use pg::pool::{Key, Lane, Lease};
+
+use crm::model::fault::Fault;
+
+use crate::store::cell::TenantDatabase;
+use crate::store::tenant::catalogs::DatabaseCache;
+use crate::store::{Store, WATCHDOG_LIMIT, fault};
+
+/// Which of a workspace's roles a session logs in as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// The workspace's own role.
+    Full,
+    /// The viewer's role, in a read-only transaction.
+    ReadOnly,
+}
+
+/// A workspace's database as one caller may use it. Only [`Store::tenant`] makes one, once the database is up to date.
+pub struct Tenant<'a> {
+    store: &'a Store,
+    database: &'a TenantDatabase,
+    access: Access,
+    cache: Arc<DatabaseCache>,
+}
+
+impl Store {
+    /// The database for a caller with this access, brought up to date first where an older Kith made it.
+    pub async fn tenant<'a>(&'a self, database: &'a TenantDatabase, access: Access) -> Result<Tenant<'a>, Fault> {
+        self.ready(database).await?;
+        Ok(Tenant { store: self, database, access, cache: self.catalogs.of(database) })
+    }
+}
+
+impl Tenant<'_> {
+    /// What is remembered of the database.
+    pub fn cache(&self) -> &DatabaseCache {
+        &self.cache
+    }
+
+    fn key(&self, lane: Lane) -> Key {
+        self.database.key(lane, self.access == Access::ReadOnly)
+    }
+
+    /// A session for the caller's own SQL, under the watchdog. It is reset before its next use, and REST never shares it.
+    async fn lease_for_sql(&self) -> Result<Lease, Fault> {
+        let mut lease = self.store.pool.lease(&self.key(Lane::Sql)).await.map_err(fault::of_connection)?;
+        lease.watch(WATCHDOG_LIMIT);
+        Ok(lease)
+    }
+}

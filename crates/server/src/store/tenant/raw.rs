@@ -6,7 +6,6 @@ use std::collections::HashSet;
 use std::ops::DerefMut;
 
 use pg::conn::{Begin, Format, Outcome, Statement as PgStatement, Tx, Want};
-use pg::pool::Lane;
 use pg::types::{Type, TypeCache};
 use pg::{Conn, Error};
 
@@ -21,42 +20,39 @@ use crm::plan::raw::Raw;
 use crm::sql::Sql;
 use crm::sql::wrap::rows_as_json;
 
-use crate::store::cell::TenantDatabase;
-use crate::store::tenant::run::{Access, CAPS, rows};
+use crate::store::fault;
+use crate::store::tenant::run::{CAPS, rows};
 use crate::store::tenant::transaction::{Transaction, borrow};
-use crate::store::{Store, WATCHDOG_LIMIT, fault};
+use crate::store::tenant::{Access, Tenant};
 
-impl Store {
-    /// Runs the statements; the answer is the last one's result.
-    #[allow(clippy::too_many_arguments)] // a struct for them would have no name that a person would say
+impl Tenant<'_> {
+    /// Runs the caller's own statements; the answer is the last one's result. `context` names the actor.
     pub async fn run_raw(
         &self,
-        session: &mut Transaction,
-        place: &TenantDatabase,
-        access: Access,
-        types: &TypeCache,
+        transaction: &mut Transaction,
         context: &Sql,
         raw: &Raw<'_>,
-        body: &str,
-        params: &[Value],
     ) -> Result<SqlResult, Fault> {
-        if let Transaction::Open(work) = session {
-            return run_all(&mut work.tx, types, &raw.statements, body, params).await;
+        let types = &self.cache.types;
+        if let Transaction::Open(open) = transaction {
+            let result = run_all(&mut open.tx, types, raw).await;
+            if result.is_err() {
+                open.aborted();
+            }
+            return result;
         }
-        let key = place.key(Lane::Sql, access == Access::ReadOnly);
-        let mut lease = self.pool.lease(&key).await.map_err(fault::of_connection)?;
-        lease.watch(WATCHDOG_LIMIT);
+        let mut lease = self.lease_for_sql().await?;
         let context_params = borrow(context);
         let prelude =
             [PgStatement { sql: &context.text, params: &context_params, format: Format::Text, want: Want::Nothing }];
-        let begin = match access {
+        let begin = match self.access {
             Access::ReadOnly => Begin::ReadOnly(&[]),
             Access::Full if raw.bare => Begin::Bare,
             Access::Full => Begin::ReadWrite(&prelude),
         };
         let result = async {
             let mut tx = lease.begin(begin).await.map_err(fault::of_connection)?;
-            match run_all(&mut tx, types, &raw.statements, body, params).await {
+            match run_all(&mut tx, types, raw).await {
                 Ok(result) => tx.commit().await.map_err(fault::of_connection).map(|()| result),
                 Err(fault) => {
                     // The error is what counts; a connection that can't roll back is dropped by the pool.
@@ -69,23 +65,12 @@ impl Store {
         let ended = lease.unwatch();
         if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
     }
-}
 
-impl Store {
     /// Runs one query that holds SQL of the workspace's own, read-only. The first parameters are these JSON values, of
-    /// whichever types PostgreSQL says; the others are in the statement. Says too whether the result was cut.
-    pub async fn run_query(
-        &self,
-        place: &TenantDatabase,
-        access: Access,
-        types: &TypeCache,
-        statement: &Sql,
-        values: &[Value],
-    ) -> Result<(Rows, bool), Fault> {
-        let mut lease =
-            self.pool.lease(&place.key(Lane::Sql, access == Access::ReadOnly)).await.map_err(fault::of_connection)?;
-        lease.watch(WATCHDOG_LIMIT);
-        let result = query(&mut lease, types, statement, values).await;
+    /// whichever types PostgreSQL says; the others are in the statement. Also says whether the result was cut.
+    pub async fn run_query(&self, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
+        let mut lease = self.lease_for_sql().await?;
+        let result = query(&mut lease, &self.cache.types, statement, values).await;
         let ended = lease.unwatch();
         if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
     }
@@ -117,11 +102,10 @@ async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Va
 async fn run_all<C: DerefMut<Target = Conn>>(
     tx: &mut Tx<C>,
     types: &TypeCache,
-    statements: &[Statement<'_>],
-    body: &str,
-    params: &[Value],
+    raw: &Raw<'_>,
 ) -> Result<SqlResult, Fault> {
-    let (last, before) = statements.split_last().ok_or_else(|| Fault::internal("no statement to run"))?;
+    let (body, params) = (raw.body, raw.params);
+    let (last, before) = raw.statements.split_last().ok_or_else(|| Fault::internal("no statement to run"))?;
     for statement in before {
         let description = tx.prepare(statement.text, types).await.map_err(|error| at(error, statement, body))?;
         count_params(description.params.len(), 0)?;

@@ -6,16 +6,15 @@ use std::time::Duration;
 use pg::Error;
 use pg::conn::{Caps, Format, Frame, Outcome, Statement, Want};
 use pg::pool::{Lane, Lease};
-use pg::types::TypeCache;
 use tokio::time::timeout;
 
 use crm::model::fault::Fault;
 use crm::model::rows::{ResultColumn, Rows};
 use crm::sql::Sql;
 
-use crate::store::cell::TenantDatabase;
-use crate::store::tenant::transaction::{OpenTransaction, Transaction, borrow};
-use crate::store::{Store, WATCHDOG_LIMIT, fault};
+use crate::store::tenant::transaction::{Transaction, borrow};
+use crate::store::tenant::{Access, Tenant};
+use crate::store::{WATCHDOG_LIMIT, fault};
 
 /// Rows of a result at most (wire contract, section 4).
 pub const MAX_RESULT_ROWS: usize = 10_000;
@@ -40,15 +39,6 @@ const TIDY_LIMIT: Duration = Duration::from_secs(3);
 /// How often a statement is prepared anew because the table changes under it, before giving up.
 const STALE_TRIES: usize = 4;
 
-/// How a plan's statements are to be run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// In the workspace's own role.
-    Full,
-    /// In the viewer's role, in a read-only transaction.
-    ReadOnly,
-}
-
 /// What can come instead of rows.
 #[derive(Debug)]
 pub enum RunError {
@@ -65,21 +55,27 @@ pub enum RunError {
     CatalogIsOld(Fault),
 }
 
-impl Store {
-    /// Runs the statements in one transaction: the session's, or one of their own. `context`, where there is one, goes before them: it names the actor.
-    #[allow(clippy::too_many_arguments)] // a struct for them would have no name that a person would say
+impl RunError {
+    /// The fault that the caller sees where nobody looks for who has the key, or reads the catalog again.
+    pub fn into_fault(self) -> Fault {
+        match self {
+            RunError::Fault(fault) | RunError::CatalogIsOld(fault) => fault,
+            RunError::Taken { message, constraint } => Fault::Conflict { message, constraint, existing_id: None },
+        }
+    }
+}
+
+impl Tenant<'_> {
+    /// Runs the statements in one transaction: the open one, or one of their own. `context`, if given, goes before them
+    /// and names the actor.
     pub async fn run(
         &self,
-        session: &mut Transaction,
-        place: &TenantDatabase,
-        access: Access,
-        types: &TypeCache,
+        transaction: &mut Transaction,
         context: Option<&Sql>,
         statements: &[Sql],
-        deleting: bool,
     ) -> Result<Vec<Rows>, RunError> {
-        if let Transaction::Open(work) = session {
-            return run_in(work, types, statements, deleting).await;
+        if let Transaction::Open(open) = transaction {
+            return open.run(&self.cache.types, statements).await;
         }
         let params: Vec<Vec<Option<Cow<'_, str>>>> = context.into_iter().chain(statements).map(borrow).collect();
         let batch: Vec<Statement<'_>> = context
@@ -94,28 +90,19 @@ impl Store {
                 want: if at == 0 && context.is_some() { Want::Nothing } else { wanted(sql) },
             })
             .collect();
-        let outcomes = self.run_batch(place, access, types, &batch).await.map_err(|error| {
-            // Which statement failed is not told; only the main one has parameters of the caller's.
-            let labels = statements.first().map_or(&[][..], |sql| &sql.labels);
-            fault::of_record(error, labels, deleting)
-        })?;
+        // PostgreSQL does not say which statement failed; only the main one has parameters of the caller's.
+        let outcomes = self.run_batch(&batch).await.map_err(|error| fault::of_statement(error, statements.first()))?;
         let own = usize::from(context.is_some());
         Ok(outcomes.into_iter().skip(own).map(rows_of).collect())
     }
 
-    async fn run_batch(
-        &self,
-        place: &TenantDatabase,
-        access: Access,
-        types: &TypeCache,
-        batch: &[Statement<'_>],
-    ) -> Result<Vec<Outcome>, Error> {
-        let frame = match access {
+    async fn run_batch(&self, batch: &[Statement<'_>]) -> Result<Vec<Outcome>, Error> {
+        let frame = match self.access {
             Access::Full => Frame::Implicit,
             Access::ReadOnly => Frame::ReadOnly,
         };
-        let key = place.key(Lane::Rest, access == Access::ReadOnly);
-        let mut lease = self.pool.lease(&key).await?;
+        let types = &self.cache.types;
+        let mut lease = self.store.pool.lease(&self.key(Lane::Rest)).await?;
         lease.watch(WATCHDOG_LIMIT);
         let mut result = lease.run(frame, batch, types, CAPS).await;
         for _ in 1..STALE_TRIES {
@@ -125,7 +112,7 @@ impl Store {
             result = lease.run(frame, batch, types, CAPS).await;
         }
         let ended = lease.unwatch();
-        if self.known(place).has_own_code() && !ended && lease.is_clean() {
+        if self.cache.has_own_code() && !ended && lease.is_clean() {
             tokio::spawn(tidy(lease));
         }
         if ended && result.is_err() { Err(Error::DeadlineExceeded) } else { result }
@@ -137,25 +124,6 @@ async fn tidy(mut lease: Lease) {
     if !matches!(timeout(TIDY_LIMIT, lease.script(TIDY)).await, Ok(Ok(()))) {
         lease.discard();
     }
-}
-
-/// The same in an open transaction, which knows its context already.
-async fn run_in(
-    work: &mut OpenTransaction,
-    types: &TypeCache,
-    statements: &[Sql],
-    deleting: bool,
-) -> Result<Vec<Rows>, RunError> {
-    let mut results = Vec::with_capacity(statements.len());
-    for statement in statements {
-        let outcome = work.step(statement, types).await.map_err(|error| {
-            let trouble = fault::of_record(error, &statement.labels, deleting);
-            work.catalog_was_old |= matches!(trouble, RunError::CatalogIsOld(_));
-            trouble
-        })?;
-        results.push(rows_of(outcome));
-    }
-    Ok(results)
 }
 
 /// What is wanted of a statement's rows.

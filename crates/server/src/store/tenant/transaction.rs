@@ -1,35 +1,33 @@
-//! A transaction that stays open while an ask is answered, so that what must go with the work (the answer to a request
-//! with an Idempotency-Key) is committed with it or not at all.
+//! The transactions that an ask's statements run in. One that stays open lets what must go with the work (the reply to a
+//! request with an Idempotency-Key) be committed with it or not at all.
 
 use std::borrow::Cow;
 
 use pg::Error;
 use pg::conn::{Begin, Caps, Format, Outcome, Statement, Tx, Want};
-use pg::pool::{Lane, Lease};
+use pg::pool::Lease;
 use pg::types::TypeCache;
 
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::sql::{self, Sql};
 
-use crate::store::cell::TenantDatabase;
 use crate::store::fault;
-use crate::store::tenant::run::{CAPS, MAX_RECORD_BYTES, rows};
-use crate::store::{Store, WATCHDOG_LIMIT};
+use crate::store::tenant::Tenant;
+use crate::store::tenant::run::{CAPS, MAX_RECORD_BYTES, RunError, rows, rows_of};
 
 /// Where an ask's statements run.
 pub enum Transaction {
-    /// Each plan in a transaction of its own.
+    /// Each plan in a transaction of its own, which commits in the same round trip.
     PerPlan,
-    /// All in one that is kept open.
+    /// All plans in one that stays open.
     Open(Box<OpenTransaction>),
 }
 
-/// An open transaction in the workspace's own role.
+/// An open transaction in the workspace's own role. Dropping it closes its connection, which rolls it back.
 pub struct OpenTransaction {
     pub(super) tx: Tx<Lease>,
-    /// A statement failed because the catalog was old: the work is to be begun anew.
-    pub catalog_was_old: bool,
+    is_aborted: bool,
 }
 
 /// What became of an Idempotency-Key.
@@ -37,7 +35,7 @@ pub struct OpenTransaction {
 pub enum Reservation {
     /// It is new: the work is to be done.
     Fresh,
-    /// The work was done; this was the answer.
+    /// The work was done; this was the reply.
     Stored {
         /// Its status.
         status: u16,
@@ -50,23 +48,46 @@ pub enum Reservation {
     InProgress,
 }
 
-impl Store {
-    /// Opens a transaction. Its connection is one that is reset afterwards, and never waits for one of its own kind
-    /// while it is held, so that open transactions can't starve each other.
-    pub async fn begin_work(&self, place: &TenantDatabase, context: &Sql) -> Result<OpenTransaction, Fault> {
-        let key = place.key(Lane::Sql, false);
-        let mut lease = self.pool.lease(&key).await.map_err(fault::of_connection)?;
-        lease.watch(WATCHDOG_LIMIT);
+impl Tenant<'_> {
+    /// Opens a transaction. Its connection is reset afterwards. A request that holds one never waits for another of its
+    /// kind, so that open transactions can't starve each other.
+    pub async fn begin(&self, context: &Sql) -> Result<OpenTransaction, Fault> {
+        let lease = self.lease_for_sql().await?;
         let params = borrow(context);
         let prelude = [Statement { sql: &context.text, params: &params, format: Format::Text, want: Want::Nothing }];
         let tx = Tx::begin(lease, Begin::ReadWrite(&prelude)).map_err(fault::of_connection)?;
-        Ok(OpenTransaction { tx, catalog_was_old: false })
+        Ok(OpenTransaction { tx, is_aborted: false })
     }
 }
 
 impl OpenTransaction {
-    /// Runs one statement in the transaction.
-    pub(super) async fn step(&mut self, statement: &Sql, types: &TypeCache) -> Result<Outcome, Error> {
+    /// Whether a statement failed, after which PostgreSQL runs no other in this transaction.
+    pub fn is_aborted(&self) -> bool {
+        self.is_aborted
+    }
+
+    /// Notes that a statement failed.
+    pub(super) fn aborted(&mut self) {
+        self.is_aborted = true;
+    }
+
+    /// Runs statements one after the other.
+    pub(super) async fn run(&mut self, types: &TypeCache, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
+        let mut results = Vec::with_capacity(statements.len());
+        for statement in statements {
+            let outcome = self.step(statement, types).await;
+            results.push(rows_of(outcome.map_err(|error| fault::of_statement(error, Some(statement)))?));
+        }
+        Ok(results)
+    }
+
+    async fn step(&mut self, statement: &Sql, types: &TypeCache) -> Result<Outcome, Error> {
+        let outcome = self.execute(statement, types).await;
+        self.is_aborted |= outcome.is_err();
+        outcome
+    }
+
+    async fn execute(&mut self, statement: &Sql, types: &TypeCache) -> Result<Outcome, Error> {
         self.tx.prepare(&statement.text, types).await?;
         let max_bytes = if statement.may_be_cut { CAPS.max_bytes } else { MAX_RECORD_BYTES };
         let outcome = self.tx.execute(&borrow(statement), Format::Json, Caps { max_bytes, ..CAPS }, types).await?;
@@ -76,29 +97,35 @@ impl OpenTransaction {
         }
     }
 
-    /// Takes an Idempotency-Key. `now` is a moment in ISO 8601.
-    pub async fn claim(&mut self, secret: &str, key: &str, fingerprint: &str, now: &str) -> Result<Reservation, Fault> {
+    /// Reserves an Idempotency-Key. `now` is a moment in ISO 8601.
+    pub async fn reserve(
+        &mut self,
+        secret: &str,
+        key: &str,
+        fingerprint: &str,
+        now: &str,
+    ) -> Result<Reservation, Fault> {
         let statement = sql::idempotency::claim(secret, key, fingerprint, now);
         let found = match self.step(&statement, &TypeCache::default()).await {
-            // lock_not_available: the other request did not end within the moment that we waited.
+            // lock_not_available: the other request did not end within the moment that this one waited.
             Err(Error::Server(error)) if error.code == "55P03" => return Ok(Reservation::InProgress),
             other => rows(other.map_err(own_fault)?.rows),
         };
-        read_claim(&found).ok_or_else(|| Fault::internal("an Idempotency-Key was claimed without an outcome"))
+        read_reservation(&found).ok_or_else(|| Fault::internal("an Idempotency-Key was reserved without an outcome"))
     }
 
-    /// Keeps the answer with the work.
+    /// Stores the reply with the work.
     pub async fn keep(&mut self, secret: &str, key: &str, status: u16, body: &str) -> Result<(), Fault> {
         let statement = sql::idempotency::keep(secret, key, status, body);
         self.step(&statement, &TypeCache::default()).await.map(|_| ()).map_err(own_fault)
     }
 
-    /// Makes the work last.
+    /// Commits.
     pub async fn commit(self) -> Result<(), Fault> {
         self.tx.commit().await.map_err(fault::of_connection)
     }
 
-    /// Takes everything back. A connection that can't do that is closed, which does it too.
+    /// Rolls back. A connection that can't do that is closed, which does it too.
     pub async fn roll_back(self) {
         if let Err(error) = self.tx.rollback().await {
             tracing::debug!(%error, "a rollback failed; the connection is closed");
@@ -106,7 +133,7 @@ impl OpenTransaction {
     }
 }
 
-/// An error of Kith's own statement is no fault of the caller's.
+/// An error of Kith's own statement is not the caller's fault.
 #[track_caller]
 fn own_fault(error: Error) -> Fault {
     match fault::of_connection(error) {
@@ -115,7 +142,7 @@ fn own_fault(error: Error) -> Fault {
     }
 }
 
-fn read_claim(found: &Rows) -> Option<Reservation> {
+fn read_reservation(found: &Rows) -> Option<Reservation> {
     match found.string(0, "outcome")?.as_str() {
         "fresh" => Some(Reservation::Fresh),
         "conflict" => Some(Reservation::Conflict),

@@ -182,7 +182,7 @@ async fn what_a_crash_left_open_is_closed() {
     // As if the process had died between the statement that ends a membership and the end of its role.
     home().control("DELETE FROM connections WHERE role = $1", &[&role]).await;
     until_gone(&mut conn, Duration::from_secs(10)).await;
-    home().run(async { home().kith.store.sweep_direct(None).await }).await.expect("a sweep");
+    home().run(async { home().kith.app.store.sweep_direct(None).await }).await.expect("a sweep");
     assert_eq!(login(&url).await, "28P01");
     assert_eq!(roles_like(&role).await, 0);
 }
@@ -194,7 +194,7 @@ async fn a_workspace_that_is_dropped_takes_its_peoples_roles_along() {
     let (url, _) = connection(&owner).await;
     let mut conn = come(&url).await.expect("a session");
     let name = place.role.to_string();
-    home().run(async move { home().kith.store.drop_database(&place).await }).await.expect("an end");
+    home().run(async move { home().kith.app.store.drop_database(&place).await }).await.expect("an end");
     assert_eq!(ask(&mut conn, "select 1").await, "gone");
     assert_eq!(roles_like(&name).await, 0);
 }
@@ -223,7 +223,7 @@ async fn it_is_kept_through_starts_on_other_ports() {
 
 /// How many roles there are whose names begin so.
 async fn roles_like(name: &str) -> usize {
-    let cells = &home().kith.store.cells;
+    let cells = &home().kith.app.store.cells;
     let mut admin = cells.administer_cell(0).await.expect("the administrator");
     let rows = admin.query("SELECT rolname FROM pg_roles WHERE starts_with(rolname, $1)", &[Some(name)]).await;
     rows.expect("roles").len()

@@ -35,7 +35,7 @@ async fn by_the_network_come_peoples_roles_and_no_others() {
     let to = |role: &str, password: &str, database: &str| {
         format!("postgres://{role}:{password}@127.0.0.1:{port}/{database}?sslmode=disable")
     };
-    let cells = &home().kith.store.cells;
+    let cells = &home().kith.app.store.cells;
     for api in [&*place.role, &*place.viewer, &*place.system, "kith_control", "postgres"] {
         let right = cells.password(api);
         for password in [right.expose(), "wrong"] {

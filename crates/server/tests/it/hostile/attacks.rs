@@ -81,7 +81,7 @@ async fn every_attack_is_refused_or_changes_nothing() {
         ("{{viewer_direct}}", viewer_direct.clone()),
         ("{{other}}", scene.neighbour_place.role.to_string()),
         ("{{secret}}", scene.secret()),
-        ("{{other_secret}}", scene.home.kith.store.secret_of(&scene.neighbour_place).expose().to_owned()),
+        ("{{other_secret}}", scene.home.kith.app.store.secret_of(&scene.neighbour_place).expose().to_owned()),
     ];
     let fill = |text: &str| places.iter().fold(text.to_owned(), |text, (mark, value)| text.replace(mark, value));
     let mut witness = scene.session().await;
@@ -140,7 +140,7 @@ async fn end_of_class(scene: &Scene, class: &str, offences: &mut Vec<String>) {
 
 /// What people connect as: members of the workspace's roles, with nothing of their own.
 async fn make_people(scene: &Scene, direct: &str, viewer_direct: &str) {
-    let cells = &scene.home.kith.store.cells;
+    let cells = &scene.home.kith.app.store.cells;
     let (database, role, viewer) = (&scene.place.database, &scene.place.role, &scene.place.viewer);
     let script = format!(
         "CREATE ROLE {direct} LOGIN IN ROLE {role} PASSWORD '{}'; ALTER ROLE {direct} SET role = '{role}';

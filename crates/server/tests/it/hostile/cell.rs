@@ -53,7 +53,7 @@ async fn a_tenants_role_has_no_attributes_and_no_memberships() {
 #[tokio::test]
 async fn a_session_gets_into_no_other_database() {
     let scene = Scene::new(home()).await;
-    let cells = &scene.home.kith.store.cells;
+    let cells = &scene.home.kith.app.store.cells;
     let mut admin = scene.administrator("postgres").await;
     let others = names(&mut admin, "SELECT datname FROM pg_database WHERE datallowconn").await;
     let mut refused = 0;

@@ -71,7 +71,7 @@ async fn a_hundred_requests_at_once_are_served_or_put_off() {
 #[tokio::test]
 async fn connections_of_its_own_are_counted() {
     let scene = Scene::new(arena()).await;
-    let cells = &scene.home.kith.store.cells;
+    let cells = &scene.home.kith.app.store.cells;
     let (mut open, mut refused) = (Vec::new(), 0);
     for _ in 0..60 {
         match cells.tenant(scene.place.cell, &scene.place.role, &scene.place.database).await {

@@ -60,18 +60,18 @@ impl Scene {
     }
 
     async fn session_as(&self, role: &str) -> Conn {
-        let opened = self.home.kith.store.cells.tenant(self.place.cell, role, &self.place.database).await;
+        let opened = self.home.kith.app.store.cells.tenant(self.place.cell, role, &self.place.database).await;
         opened.unwrap_or_else(|error| panic!("{role}: {error:?}"))
     }
 
     /// A session of the cell's administrator in a database.
     async fn administrator(&self, database: &str) -> Conn {
-        self.home.kith.store.cells.administer(self.place.cell, database).await.expect("the administrator's session")
+        self.home.kith.app.store.cells.administer(self.place.cell, database).await.expect("the administrator's session")
     }
 
     /// The secret with which the server names actors in the attacker's database.
     fn secret(&self) -> String {
-        self.home.kith.store.secret_of(&self.place).expose().to_owned()
+        self.home.kith.app.store.secret_of(&self.place).expose().to_owned()
     }
 
     /// What an attack leaves behind: nothing. The neighbour answers in time, and the attacker's own REST writes

@@ -51,7 +51,7 @@ const SETTINGS: &[&str] = &[
 
 /// The workspace's next request needs a new log-in.
 fn close_all(scene: &Scene) {
-    let pool = &scene.home.kith.store.pool;
+    let pool = &scene.home.kith.app.store.pool;
     for role in [&scene.place.role, &scene.place.viewer] {
         pool.evict_role(scene.place.cell, role);
     }

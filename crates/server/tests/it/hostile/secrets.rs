@@ -156,7 +156,7 @@ async fn a_signed_context_is_worth_nothing_in_another_transaction() {
 async fn a_guessed_secret_opens_nothing() {
     let scene = Scene::new(home()).await;
     let before = scene.prepare("select count(*) as v from activity").await.v();
-    let neighbours = scene.home.kith.store.secret_of(&scene.neighbour_place).expose().to_owned();
+    let neighbours = scene.home.kith.app.store.secret_of(&scene.neighbour_place).expose().to_owned();
     for secret in ["", "x", "kith", &*scene.place.database, &*neighbours, &scene.attacker.key] {
         for call in [
             "kith.begin_request($1, 'api_key:ak_forged', null)",

@@ -63,7 +63,7 @@ impl Home {
     /// Where a workspace's data is. Asked on the runtime that serves: the connections of its pools belong to it.
     pub async fn place(&'static self, workspace_id: &str) -> TenantDatabase {
         let workspace_id = workspace_id.to_owned();
-        let places = self.runtime.spawn(async move { self.kith.store.control.places(&workspace_id).await });
+        let places = self.runtime.spawn(async move { self.kith.app.store.control.databases(&workspace_id).await });
         places.await.expect("an answer").expect("its places").into_iter().next().expect("a place")
     }
 
@@ -77,7 +77,7 @@ impl Home {
         let (sql, params) = (sql.to_owned(), params.iter().map(|it| Some((*it).to_owned())).collect::<Vec<_>>());
         let done = self.run(async move {
             let params: Vec<Option<&str>> = params.iter().map(Option::as_deref).collect();
-            self.kith.store.control.query(&sql, &params).await.map(drop)
+            self.kith.app.store.control.query(&sql, &params).await.map(drop)
         });
         done.await.expect("a statement that works");
     }
@@ -86,7 +86,7 @@ impl Home {
 /// A session of the workspace's own role that Kith knows nothing of, as psql's would be.
 pub async fn psql(agent: &Agent) -> Conn {
     let place = home().place(&agent.workspace_id).await;
-    home().kith.store.cells.tenant(place.cell, &place.role, &place.database).await.expect("a session")
+    home().kith.app.store.cells.tenant(place.cell, &place.role, &place.database).await.expect("a session")
 }
 
 /// Where a second Kith serves the same database, as another process would.
@@ -119,7 +119,7 @@ async fn serve_another(kith: &'static Kith) -> String {
 
 /// What it takes to reach this process' database.
 pub fn config_of_another() -> Config {
-    let target = home().kith.store.cells.target(0);
+    let target = home().kith.app.store.cells.target(0);
     let Host::Unix(dir) = &target.host else { panic!("an embedded server has a socket: {target:?}") };
     let password = SecretKey::from_text(SECRET_KEY).expect("a key").derive("superuser", "postgres");
     let (dir, port) = (dir.display(), target.port);

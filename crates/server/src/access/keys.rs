@@ -1,0 +1,141 @@
+//! API keys as this process remembers them, so that a request is authenticated from memory.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use crm::dialect;
+use crm::model::fault::Fault;
+use crm::model::lifecycle::Phase;
+use crm::model::who::Who;
+
+use crate::access::api_key;
+use crate::access::billing::{Entitlements, Subscriptions};
+use crate::access::limits::Window;
+use crate::cache::Cache;
+use crate::clock::Clock;
+use crate::store::control::grants::GrantedWorkspace;
+use crate::store::fault::of_connection;
+use crate::store::{Error, Store};
+
+/// Keys remembered at most.
+const REMEMBERED: usize = 100_000;
+
+/// The keys that this process remembers.
+#[derive(Clone)]
+pub struct Keys {
+    known: Arc<Cache<[u8; 32], Arc<CachedKey>>>,
+    uses: Arc<Mutex<HashMap<[u8; 32], Arc<KeyUse>>>>,
+    subscriptions: Subscriptions,
+}
+
+/// A key that was looked up.
+#[derive(Debug)]
+pub(super) struct CachedKey {
+    /// The workspace that it opens.
+    pub(super) workspace: GrantedWorkspace,
+    /// Who shows it; its phase is that of a claimed workspace.
+    pub(super) who: Who,
+    pub(super) uses: Arc<KeyUse>,
+    pub(super) entitlements: Entitlements,
+}
+
+/// How a key is used, which outlives what is remembered of the key.
+#[derive(Debug)]
+pub(super) struct KeyUse {
+    workspace_id: String,
+    /// How often it was used this minute.
+    pub(super) window: Window,
+    /// When it was last used, and the last use that the control database knows; Unix seconds.
+    last: AtomicI64,
+    noted: AtomicI64,
+}
+
+impl KeyUse {
+    /// Notes a use at a moment in Unix seconds.
+    pub(super) fn used(&self, now: i64) {
+        self.last.fetch_max(now, Ordering::Relaxed);
+    }
+}
+
+impl Keys {
+    /// Keys to workspaces that have these billing plans.
+    pub fn new(subscriptions: Subscriptions) -> Keys {
+        Keys { known: Arc::new(Cache::until_forgotten(REMEMBERED)), uses: Arc::default(), subscriptions }
+    }
+
+    /// The billing plans, and what is counted by them.
+    pub fn subscriptions(&self) -> &Subscriptions {
+        &self.subscriptions
+    }
+
+    /// Forgets what keys open, as after one was revoked: each is looked up again when it is next shown.
+    pub fn forget(&self) {
+        self.known.forget_all();
+    }
+
+    /// The key of this Bearer token. A token that is no key of Kith's is 401, never anonymous.
+    pub(super) async fn find(&self, store: &Store, clock: &Clock, token: &str) -> Result<Arc<CachedKey>, Fault> {
+        let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
+        if !dialect.key_prefixes.iter().any(|prefix| api_key::is_well_formed(token, prefix)) {
+            return Err(unknown_key());
+        }
+        let (hash, now_ms) = (api_key::hash(token), clock.unix_ms());
+        let found = self.known.get_or_look_up(hash, now_ms, self.look_up(store, clock, hash)).await?;
+        found.ok_or_else(unknown_key)
+    }
+
+    async fn look_up(&self, store: &Store, clock: &Clock, hash: [u8; 32]) -> Result<Option<Arc<CachedKey>>, Fault> {
+        let Some(grant) = store.control.key_grant(&hash).await.map_err(of_connection)? else { return Ok(None) };
+        let workspace = grant.workspace;
+        let entitlements = self.subscriptions.entitlements(store, &workspace, clock.unix_seconds()).await?;
+        let who = Who {
+            workspace_id: workspace.id.as_str().into(),
+            actor: format!("api_key:{}", grant.key_id.unwrap_or_default()).into(),
+            role: grant.role,
+            mode: workspace.mode,
+            phase: Phase::Claimed,
+            features: entitlements.features,
+        };
+        let uses = self.uses_of(hash, &workspace.id);
+        Ok(Some(Arc::new(CachedKey { workspace, who, uses, entitlements })))
+    }
+
+    fn uses_of(&self, hash: [u8; 32], workspace_id: &str) -> Arc<KeyUse> {
+        let mut all = self.uses.lock().expect("no panic while uses are locked");
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        let fresh = || KeyUse {
+            workspace_id: workspace_id.to_owned(),
+            window: Window::default(),
+            last: AtomicI64::default(),
+            noted: AtomicI64::default(),
+        };
+        all.entry(hash).or_insert_with(|| Arc::new(fresh())).clone()
+    }
+
+    /// Notes in the control database when the keys were last used that were used since the last time: those of a workspace
+    /// or all, in one statement.
+    pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Error> {
+        let used: Vec<([u8; 32], i64, Arc<KeyUse>)> = {
+            let all = self.uses.lock().expect("no panic while uses are locked");
+            let meant = all.iter().filter(|(_, uses)| workspace_id.is_none_or(|id| uses.workspace_id == id));
+            let with_time = meant.map(|(hash, uses)| (*hash, uses.last.load(Ordering::Relaxed), uses.clone()));
+            with_time.filter(|(_, last, uses)| *last > uses.noted.load(Ordering::Relaxed)).collect()
+        };
+        if used.is_empty() {
+            return Ok(());
+        }
+        let times: Vec<([u8; 32], i64)> = used.iter().map(|(hash, last, _)| (*hash, *last)).collect();
+        store.control.note_uses(&times).await?;
+        for (_, last, uses) in used {
+            uses.noted.fetch_max(last, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+fn unknown_key() -> Fault {
+    Fault::Unauthorized { message: "This API key is not known. It may have been revoked, or mistyped.".into() }
+}

@@ -1,0 +1,184 @@
+//! The way back: what a request came to is written in the caller's dialect, and goes out with the headers that every
+//! answer has.
+
+use axum::body::Body;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+use crm::dialect::agentcrm::AGENTCRM;
+use crm::dialect::{Dialect, Meta, Reply};
+use crm::model::answer::Answer;
+use crm::model::fault::Fault;
+use crm::model::lifecycle::Phase;
+use crm::model::who::Who;
+
+use crate::access::Refused;
+use crate::access::limits::Rate;
+use crate::app::App;
+use crate::clock::iso;
+
+/// What a request came to.
+pub enum Served {
+    /// An answer that is to be written.
+    Answer(Answer),
+    /// An answer, and what HTTP says beside it.
+    Done(Done),
+    /// A reply that was written before.
+    Written {
+        /// The reply.
+        reply: Reply,
+        /// Whether an earlier request was answered by it.
+        is_replay: bool,
+    },
+}
+
+/// An answer, and what HTTP says beside it.
+pub struct Done {
+    /// The answer.
+    pub answer: Answer,
+    /// The status, if it is not the answer's own.
+    pub status: Option<u16>,
+    /// Headers that go with it.
+    pub headers: Vec<(&'static str, String)>,
+    /// The workspace that it is about.
+    pub workspace_id: Option<String>,
+}
+
+impl Done {
+    /// The same, with a cookie that is set.
+    pub fn with_cookie(mut self, cookie: String) -> Done {
+        self.headers.push(("set-cookie", cookie));
+        self
+    }
+
+    /// An answer about a workspace.
+    pub fn of(answer: Answer, workspace_id: &str) -> Done {
+        Done { workspace_id: Some(workspace_id.to_owned()), ..Done::from(answer) }
+    }
+
+    /// Whether it sets a cookie.
+    pub fn sets_cookie(&self) -> bool {
+        self.headers.iter().any(|(name, _)| *name == "set-cookie")
+    }
+}
+
+impl From<Answer> for Done {
+    fn from(answer: Answer) -> Done {
+        Done { answer, status: None, headers: Vec::new(), workspace_id: None }
+    }
+}
+
+/// In whose words a request is answered, and what stands around the answer.
+pub struct Envelope<'a> {
+    app: &'a App,
+    request_id: &'a str,
+    /// The dialect of the answer.
+    pub dialect: &'static Dialect,
+    /// The version of the dialect that the request asked for.
+    pub version: Option<&'static str>,
+    /// The table that the request is about.
+    pub table: Option<String>,
+    who: Option<Who>,
+    /// The workspace that a person's act was about.
+    workspace_id: Option<String>,
+    rate: Option<Rate>,
+}
+
+impl<'a> Envelope<'a> {
+    /// The envelope of a caller who is not known yet.
+    pub fn new(app: &'a App, request_id: &'a str) -> Envelope<'a> {
+        let (dialect, version, table) = (&AGENTCRM, None, None);
+        Envelope { app, request_id, dialect, version, table, who: None, workspace_id: None, rate: None }
+    }
+
+    /// Takes note of who was admitted, and of what is left of their rate.
+    pub fn admitted(&mut self, who: Option<&Who>, rate: Option<Rate>) {
+        self.who = who.cloned();
+        self.rate = rate;
+    }
+
+    /// Takes note of what is known of a caller who was not admitted.
+    pub fn refused(&mut self, refused: Refused) -> Fault {
+        self.admitted(refused.who.as_ref(), refused.rate);
+        refused.fault
+    }
+
+    /// The workspace of the caller, or of what a person did.
+    pub fn workspace_id(&self) -> Option<&str> {
+        self.who.as_ref().map(|who| &*who.workspace_id).or(self.workspace_id.as_deref())
+    }
+
+    /// Writes what a request came to.
+    pub fn write(&mut self, served: Served) -> Reply {
+        match served {
+            Served::Answer(answer) => self.show(&Ok(answer)),
+            Served::Done(done) => {
+                self.workspace_id = done.workspace_id;
+                let mut reply = self.show(&Ok(done.answer));
+                reply.status = done.status.unwrap_or(reply.status);
+                reply.headers.extend(done.headers);
+                reply
+            }
+            Served::Written { mut reply, is_replay } => {
+                if is_replay {
+                    reply.headers.push(("idempotent-replayed", "true".to_owned()));
+                }
+                reply
+            }
+        }
+    }
+
+    /// Writes an answer or a fault in the caller's dialect.
+    pub fn show(&self, result: &Result<Answer, Fault>) -> Reply {
+        let expires_at = self.who.as_ref().and_then(|who| match who.phase {
+            Phase::Unclaimed { expires_at } | Phase::ReadOnly { expires_at } => Some(expires_at),
+            Phase::Claimed | Phase::Revoked => None,
+        });
+        let workspace_id = self.workspace_id();
+        let claim_url = expires_at.and(workspace_id).map(|id| format!("{}/claim/{id}", self.app.public_url));
+        let expires_at = expires_at.map(iso);
+        let mut meta = Meta {
+            request_id: self.request_id,
+            workspace_id,
+            claim_url: claim_url.as_deref(),
+            ttl_expires_at: expires_at.as_deref(),
+            public_url: &self.app.public_url,
+            table: self.table.as_deref(),
+        };
+        if let Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }) = result {
+            meta.workspace_id = Some(workspace_id);
+            (meta.claim_url, meta.ttl_expires_at) = (claim_url.as_deref(), ttl_expires_at.as_deref());
+        }
+        match result {
+            Ok(answer) => (self.dialect.show)(answer, &meta),
+            Err(fault) => (self.dialect.show_fault)(fault, &meta),
+        }
+    }
+
+    /// The response, with the headers that every answer under `/v1` has.
+    pub fn respond(&self, reply: Reply) -> Response {
+        let mut response = Response::new(Body::from(reply.body));
+        *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        let mut add = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                headers.append(HeaderName::from_static(name), value);
+            }
+        };
+        add("x-request-id", self.request_id);
+        for (name, value) in &reply.headers {
+            add(name, value);
+        }
+        if let Some(versions) = self.dialect.versions {
+            add(versions.header, self.version.unwrap_or(versions.newest()));
+        }
+        if let Some(rate) = self.rate {
+            add("x-ratelimit-limit", &rate.limit.to_string());
+            add("x-ratelimit-remaining", &rate.remaining.to_string());
+            add("x-ratelimit-reset", &rate.reset_at.to_string());
+        }
+        response
+    }
+}

@@ -1,0 +1,112 @@
+//! A person at the door: by a session's token as Bearer, by the cookie of a browser, or nobody.
+
+use axum::http::header;
+
+use crm::model::fault::Fault;
+
+use crate::access::{self, AdmittedPerson, KnownSession};
+use crate::door::cookie;
+use crate::door::reply::Envelope;
+use crate::door::request::HttpRequest;
+use crate::door::rest;
+use crate::people::Visitor;
+use crate::people::auth::sessions;
+
+/// What a request is for, as far as it matters to whose session counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It begins a session.
+    BeginsSession,
+    /// It makes a workspace, for a person or for nobody.
+    MakesWorkspace,
+    /// Anything else.
+    Other,
+}
+
+/// Who stands at the door.
+pub struct AtDoor {
+    /// The visitor.
+    pub visitor: Visitor,
+    /// Whether an API key was shown instead of a session.
+    pub has_key: bool,
+    /// The token of the cookie, if the session's end was put off.
+    pub renewed: Option<String>,
+}
+
+/// Finds out who stands at the door. A Bearer token that is neither a session's, Kith's or Clerk's, nor a key is refused;
+/// a cookie that is no session's counts as none.
+pub async fn at_door(
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
+    purpose: Purpose,
+) -> Result<AtDoor, Fault> {
+    let user_agent = request.head.headers.get(header::USER_AGENT);
+    let user_agent = user_agent.map(|agent| String::from_utf8_lossy(agent.as_bytes()).into_owned());
+    let visitor = Visitor { address: request.peer, user_agent, ..Visitor::default() };
+    let nobody = AtDoor { visitor, has_key: false, renewed: None };
+    match request.bearer()? {
+        Some(token) if access::is_session(request.app, token) => {
+            let session = access::known_session(request.app, token).await?.ok_or_else(|| Fault::NotSignedIn {
+                message: "This session is not known. It may have ended.".into(),
+                hint: "POST /v1/auth/login gives a new session_token.".into(),
+            })?;
+            Ok(nobody.signed_in(&admit(request, envelope, session)?))
+        }
+        Some(key) => {
+            rest::admit(request, envelope, key).await?;
+            Ok(AtDoor { has_key: true, ..nobody })
+        }
+        // Whoever was signed in here before, a new session begins; but no other site signs its visitors in.
+        None if purpose == Purpose::BeginsSession => {
+            cookie::keep_to_own_pages(request.head, &request.app.public_url)?;
+            Ok(nobody)
+        }
+        None => by_cookie(request, envelope, purpose, nobody).await,
+    }
+}
+
+async fn by_cookie(
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
+    purpose: Purpose,
+    nobody: AtDoor,
+) -> Result<AtDoor, Fault> {
+    let Some(token) = cookie::session_token(&request.head.headers) else { return Ok(nobody) };
+    if !token.starts_with(sessions::TOKEN_PREFIX) {
+        return Ok(nobody);
+    }
+    let Some(session) = access::known_session(request.app, token).await? else {
+        // Who believes to be signed in gets no workspace that is nobody's.
+        if purpose == Purpose::MakesWorkspace && sessions::is_well_formed(token) {
+            return Err(Fault::NotSignedIn {
+                message: "The session of the cookie kith_session has ended.".into(),
+                hint:
+                    "POST /v1/auth/login begins another; without the cookie, the workspace is made without an account."
+                        .into(),
+            });
+        }
+        return Ok(nobody);
+    };
+    cookie::keep_to_own_pages(request.head, &request.app.public_url)?;
+    let person = admit(request, envelope, session)?;
+    let renewed = person.prolonged.then(|| token.to_owned());
+    Ok(AtDoor { renewed, ..nobody.signed_in(&person) })
+}
+
+fn admit(
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
+    session: KnownSession,
+) -> Result<AdmittedPerson, Fault> {
+    let person = access::admit_person(request.app, session).map_err(|refused| envelope.refused(*refused))?;
+    envelope.admitted(None, Some(person.rate));
+    Ok(person)
+}
+
+impl AtDoor {
+    fn signed_in(self, person: &AdmittedPerson) -> AtDoor {
+        let visitor =
+            Visitor { person: Some(person.person.clone()), session_id: person.session_id.clone(), ..self.visitor };
+        AtDoor { visitor, ..self }
+    }
+}

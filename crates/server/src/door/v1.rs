@@ -1,0 +1,107 @@
+//! `/v1`: every request is served by the data plane's door or by people's, answered in one way, counted and logged.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::body::Body;
+use axum::http::Request;
+use axum::response::Response;
+use futures_util::FutureExt;
+
+use crm::dialect;
+use crm::dialect::agentcrm::AGENTCRM;
+use crm::model::call::parse_path;
+use crm::model::fault::Fault;
+
+use crate::app::App;
+use crate::door::reply::{Envelope, Served};
+use crate::door::request::HttpRequest;
+use crate::door::{people, rest};
+
+/// Serves a request.
+pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
+    let started = Instant::now();
+    let id = app.clock.id("req");
+    let (head, body) = request.into_parts();
+    let mut request = HttpRequest::new(app, &id, &head, body);
+    let mut envelope = Envelope::new(app, &id);
+    // A panic is a defect like any other: the caller gets its request id, the others notice nothing.
+    let served = AssertUnwindSafe(dispatch(&mut request, &mut envelope)).catch_unwind().await;
+    let (reply, failure) = match served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above"))) {
+        Ok(served) => (envelope.write(served), None),
+        Err(fault) => {
+            let result = Err(fault);
+            (envelope.show(&result), result.err())
+        }
+    };
+    log(&request, &envelope, reply.status, failure.as_ref(), started);
+    if let Some(fault) = &failure {
+        request.drain(fault).await;
+    }
+    envelope.respond(reply)
+}
+
+async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> Result<Served, Fault> {
+    let path = request.head.uri.path();
+    let below = path.strip_prefix("/v1/").ok_or_else(|| Fault::NoSuchPath { path: path.to_owned() });
+    let segments = match below.and_then(parse_path) {
+        Ok(segments) => segments,
+        Err(fault) => {
+            // What leads nowhere is said in the caller's words, too.
+            if let Some(key) = request.bearer()?.filter(|token| dialect::of_key(token).is_some()) {
+                rest::admit(request, envelope, key).await?;
+            }
+            return Err(fault);
+        }
+    };
+    if people::is_here(&segments) {
+        let served = people::serve(request, envelope, segments).await;
+        // People's paths answer in one shape, whatever key is shown there.
+        envelope.dialect = &AGENTCRM;
+        return served.map(Served::Done);
+    }
+    rest::serve(request, envelope, segments).await
+}
+
+/// Logs one line a request. The query string stays out of it, since it may hold customers' data.
+fn log(request: &HttpRequest<'_>, envelope: &Envelope<'_>, status: u16, failure: Option<&Fault>, started: Instant) {
+    let took = started.elapsed();
+    metrics::histogram!("kith_request_seconds").record(took.as_secs_f64());
+    metrics::counter!("kith_requests_total", "status" => status_class(status)).increment(1);
+    let workspace_id = envelope.workspace_id().unwrap_or_default();
+    let (request_id, method, took_us) = (request.id, &request.head.method, took.as_micros() as u64);
+    let path = without_secret(request.head.uri.path());
+    match failure {
+        Some(Fault::Internal { cause, place }) => {
+            tracing::error!(request_id, workspace_id, %method, path, status, took_us, cause, %place, "request failed");
+        }
+        _ => tracing::debug!(request_id, workspace_id, %method, path, status, took_us, "request"),
+    }
+}
+
+/// A path as it may be logged: without the token of an invitation.
+fn without_secret(path: &str) -> &str {
+    const ACCEPT: &str = "/v1/members/accept/";
+    if path.starts_with(ACCEPT) { ACCEPT } else { path }
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        200..=299 => "2xx",
+        300..=399 => "3xx",
+        400..=499 => "4xx",
+        _ => "5xx",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without_secret;
+
+    #[test]
+    fn an_invitations_token_is_not_logged() {
+        assert_eq!(without_secret("/v1/members/accept/kin_0123456789"), "/v1/members/accept/");
+        assert_eq!(without_secret("/v1/contacts/c_1"), "/v1/contacts/c_1");
+    }
+}

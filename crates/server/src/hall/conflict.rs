@@ -1,0 +1,81 @@
+//! A unique key that another record has: that record is found, and the refusal enters the activity feed. Both happen
+//! outside of the call's transaction, which the refusal has ended.
+
+use std::time::Instant;
+
+use crm::model::ask::Ask;
+use crm::model::fault::Fault;
+use crm::model::rows::Rows;
+use crm::plan::Plan;
+use crm::sql::Sql;
+use crm::sql::conflict::{self, Attempt};
+use serde_json::{Map, Value};
+
+use crate::hall::Effect;
+use crate::hall::execution::Execution;
+use crate::store::tenant::run::RunError;
+use crate::store::tenant::transaction::Transaction;
+
+/// Finds the record that has the key, and enters the refusal in the activity feed.
+pub async fn record(
+    execution: &Execution<'_>,
+    plan: &Plan<'_>,
+    ask: &Ask,
+    constraint: &str,
+) -> Result<Option<String>, Fault> {
+    let Some(table) = plan.table() else { return Ok(None) };
+    let fresh;
+    let (table, index) = match table.unique(constraint) {
+        Some(index) => (table, index),
+        // It came after the catalog was read; or it is another table's, and a trigger of this one wrote there.
+        None => {
+            fresh = execution.tenant.catalog(Some(Instant::now())).await?;
+            let table = fresh.table(&table.name)?;
+            let Some(index) = table.unique(constraint) else { return Ok(None) };
+            (table, index)
+        }
+    };
+    let nothing = Map::new();
+    let (attempt, values) = match (plan, ask) {
+        (Plan::Create(create), Ask::Create { values, .. } | Ask::CreateStage { values, .. }) => {
+            (Attempt { name: None, within: create.within.as_ref(), values: create.values.clone() }, values)
+        }
+        (Plan::Update(update), Ask::Update { values, .. }) => {
+            (Attempt { name: Some(&update.name), within: None, values: update.set_values() }, values)
+        }
+        (Plan::Restore(restore), _) => {
+            (Attempt { name: Some(&restore.name), within: None, values: Vec::new() }, &nothing)
+        }
+        _ => return Ok(None),
+    };
+    let found = run(execution, None, conflict::find(table, table.key()?, index, &attempt)).await?;
+    let existing_id = if found.is_empty() { None } else { found.string(0, "existing_id") };
+    if execution.effect == Effect::DryRun {
+        return Ok(existing_id);
+    }
+    let secret = execution.app.store.secret_of(&execution.caller.database);
+    let json = Value::Object(attempted(ask, values)).to_string();
+    let statement = conflict::record(secret.expose(), table.subject(), constraint, existing_id.clone(), json);
+    run(execution, Some(&execution.context()), statement).await?;
+    Ok(existing_id)
+}
+
+async fn run(execution: &Execution<'_>, context: Option<&Sql>, statement: Sql) -> Result<Rows, Fault> {
+    let results = execution.tenant.run(&mut Transaction::PerPlan, context, &[statement]).await;
+    results.map(|results| results.into_iter().next().unwrap_or_default()).map_err(RunError::into_fault)
+}
+
+/// What was attempted, in the feed's words: the values, and which row was to have them or to be restored.
+fn attempted(ask: &Ask, values: &Map<String, Value>) -> Map<String, Value> {
+    let mut attempted = values.clone();
+    match ask {
+        Ask::Update { id, .. } => {
+            attempted.entry("id").or_insert_with(|| id.text().into());
+        }
+        Ask::Restore { id, .. } => {
+            attempted.insert("restored".to_owned(), id.text().into());
+        }
+        _ => {}
+    }
+    attempted
+}

@@ -1,0 +1,65 @@
+//! Asks that one plan answers.
+
+use crm::model::answer::Answer;
+use crm::model::ask::Ask;
+use crm::model::catalog::Catalog;
+use crm::model::fault::Fault;
+use crm::plan::{self, Outcome, Plan};
+use crm::sql;
+
+use crate::hall::conflict;
+use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
+use crate::store::tenant::run::RunError;
+
+/// An ask that one plan answers.
+pub struct OnePlan<'a> {
+    /// The ask.
+    pub ask: &'a Ask,
+}
+
+impl Attempt for OnePlan<'_> {
+    type Done = Answer;
+
+    async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
+        once(execution, &planning.catalog, self.ask).await
+    }
+}
+
+async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Ask) -> Result<Answer, PlanError> {
+    let plan = plan::plan(ask, catalog).map_err(PlanError::PerhapsStale)?;
+    let statements = sql::statements(&plan);
+    let rows = if plan.is_quick_read() {
+        execution.read_quickly(statements).await
+    } else if plan::writes(ask) {
+        execution.write(&statements).await
+    } else {
+        execution.read(&statements).await
+    };
+    match rows {
+        Ok(rows) => match plan.answer(rows).map_err(PlanError::Final)? {
+            Outcome::Answer(answer) => Ok(answer),
+            Outcome::CatalogIsOld => Err(PlanError::Stale),
+        },
+        Err(RunError::Fault(fault)) => Err(PlanError::Final(named(fault, &plan, ask))),
+        Err(RunError::Taken { message, constraint }) => {
+            let existing_id = conflict::record(execution, &plan, ask, &constraint).await.unwrap_or_else(|fault| {
+                tracing::warn!(?fault, "a conflict could not be recorded");
+                None
+            });
+            Err(PlanError::Final(Fault::Conflict { message, constraint, existing_id }))
+        }
+        Err(error @ RunError::CatalogIsOld(_)) => Err(attempted(error)),
+    }
+}
+
+/// An id that PostgreSQL could not read names no record; the fault gets the words of the path.
+fn named(fault: Fault, plan: &Plan<'_>, ask: &Ask) -> Fault {
+    match (fault, ask, plan.table()) {
+        (
+            Fault::NotFound { .. },
+            Ask::Find { id, .. } | Ask::Update { id, .. } | Ask::Delete { id, .. } | Ask::Restore { id, .. },
+            Some(table),
+        ) => Fault::NotFound { table: table.name.clone(), id: id.text().to_owned() },
+        (fault, _, _) => fault,
+    }
+}
