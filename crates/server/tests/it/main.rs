@@ -46,6 +46,7 @@ mod saved_lists;
 mod schema;
 mod search;
 mod search_all;
+mod second_door;
 mod sessions;
 mod sizes;
 mod sql;
