@@ -311,8 +311,25 @@ impl Fault {
         }
     }
 
-    /// What went wrong, for a person or a model to read.
+    /// What went wrong, for a person or a model to read, in at most [`MAX_TEXT_CHARACTERS`].
     pub fn message(&self) -> String {
+        shortened(self.whole_message())
+    }
+
+    /// What to do about it, if there is something to say, in at most [`MAX_TEXT_CHARACTERS`].
+    pub fn hint(&self) -> Option<String> {
+        self.whole_hint().map(shortened)
+    }
+
+    /// PostgreSQL's detail on an error of the caller's SQL, in at most [`MAX_TEXT_CHARACTERS`].
+    pub fn detail(&self) -> Option<String> {
+        match self {
+            Fault::Sql(sql) => sql.detail.clone().map(shortened),
+            _ => None,
+        }
+    }
+
+    fn whole_message(&self) -> String {
         match self {
             Fault::Invalid { message, .. }
             | Fault::Unauthorized { message }
@@ -364,8 +381,7 @@ impl Fault {
         }
     }
 
-    /// What to do about it, where there is something to say.
-    pub fn hint(&self) -> Option<String> {
+    fn whole_hint(&self) -> Option<String> {
         match self {
             Fault::Invalid { hint, .. } | Fault::ValidationFailed { hint, .. } | Fault::Refused { hint, .. } => {
                 hint.clone()
@@ -424,6 +440,20 @@ impl Fault {
     }
 }
 
+/// Longest message, hint or detail of a fault, in characters. A workspace's own code may raise far longer ones.
+pub const MAX_TEXT_CHARACTERS: usize = 2000;
+
+/// A text that is cut where it is too long, and then ends in `…`.
+fn shortened(mut text: String) -> String {
+    if let Some((last, _)) = text.char_indices().nth(MAX_TEXT_CHARACTERS - 1)
+        && text[last..].chars().nth(1).is_some()
+    {
+        text.truncate(last);
+        text.push('…');
+    }
+    text
+}
+
 /// The known name most like the given one, if any is like it at all.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let lower = name.to_lowercase();
@@ -437,6 +467,16 @@ pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<S
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_long_text_is_cut_and_says_so() {
+        for (given, kept) in [(0, 0), (1999, 1999), (2000, 2000)] {
+            assert_eq!(shortened("ä".repeat(given)), "ä".repeat(kept));
+        }
+        for given in [2001, 70_000] {
+            assert_eq!(shortened("ä".repeat(given)), "ä".repeat(1999) + "…");
+        }
+    }
 
     #[test]
     fn the_nearest_name_is_offered_only_if_it_is_near() {

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, agent};
+use crate::support::{Agent, Reply, agent, both};
 
 async fn with_table() -> Agent {
     let agent = agent().await;
@@ -256,4 +256,27 @@ async fn what_is_no_statement_is_refused() {
     let reply = agent.post("/v1/sql", json!({"sql": "select 1", "parms": []})).await.fault(400, "invalid_request");
     assert!(reply.text("/hint").contains("params"), "{}", reply.story());
     agent.sql("select '\u{0}'").await.fault(400, "invalid_request").says("NUL");
+}
+
+#[tokio::test]
+async fn long_texts_of_an_error_are_cut() {
+    let (relm, agentcrm) = both().await;
+    let raise =
+        "do $$ begin raise '%', repeat('m', 20000) using hint = repeat('h', 20000), detail = repeat('ö', 2001); end $$";
+    let sql = agentcrm.sql(raise).await.status(400);
+    for (field, letter) in [("/message", "m"), ("/hint", "h"), ("/detail", "ö")] {
+        assert_eq!(sql.text(field), letter.repeat(1999) + "…", "{field}");
+    }
+    let sql = relm.sql(raise).await.status(400);
+    for (field, letter) in [("/error/message", "m"), ("/error/hint", "h"), ("/error/detail", "ö")] {
+        assert_eq!(sql.text(field), letter.repeat(1999) + "…", "{field}");
+    }
+    // A trigger's words on a record, too.
+    agentcrm
+        .sql("create function refuse() returns trigger language plpgsql as $$ begin raise '%', repeat('m', 70000); end $$;
+              create trigger refuse before insert on companies for each row execute function refuse()")
+        .await
+        .status(200);
+    let refused = agentcrm.post("/v1/companies", json!({"name": "Acme"})).await.status(422);
+    assert_eq!(refused.text("/message").chars().count(), 2000);
 }

@@ -210,8 +210,8 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
             json::pair_or_null(out, "hint", fault.hint().as_deref());
             json::key(out, "position");
             out.extend_from_slice(sql.position.map_or("null".into(), |at| at.to_string()).as_bytes());
-            if let Some(detail) = &sql.detail {
-                json::pair(out, "detail", detail);
+            if let Some(detail) = fault.detail() {
+                json::pair(out, "detail", &detail);
             }
         }
         Fault::Conflict { constraint, existing_id, .. } => {

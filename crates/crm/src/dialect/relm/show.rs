@@ -193,13 +193,13 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     match fault {
         // The words are PostgreSQL's, of the caller's own SQL.
         Fault::Sql(sql) => {
-            json::pair(out, "message", &sql.message);
+            json::pair(out, "message", &fault.message());
             json::pair(out, "sqlstate", &sql.sqlstate);
-            json::pair_or_null(out, "hint", sql.hint.as_deref());
+            json::pair_or_null(out, "hint", fault.hint().as_deref());
             json::key(out, "position");
             out.extend_from_slice(sql.position.map_or("null".into(), |at| at.to_string()).as_bytes());
-            if let Some(detail) = &sql.detail {
-                json::pair(out, "detail", detail);
+            if let Some(detail) = fault.detail() {
+                json::pair(out, "detail", &detail);
             }
         }
         _ => json::pair(out, "message", &words(&fault.message(), entity)),
