@@ -3,26 +3,26 @@
 //! A dialect is a struct of data plus a few pure functions, one folder each.
 
 pub mod agentcrm;
+pub mod arguments;
 mod commas;
 pub mod json;
 pub mod llms;
 pub mod openapi;
 mod read;
 pub mod relm;
-mod route;
+pub mod route;
 #[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;
 
+use crate::dialect::arguments::Arguments;
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
 use crate::model::who::Mode;
-
-pub use read::table_of;
 
 /// One wire format.
 #[derive(Debug)]
@@ -33,10 +33,12 @@ pub struct Dialect {
     pub key_prefixes: &'static [&'static str],
     /// The versions of it that requests may ask for, where it has them.
     pub versions: Option<&'static Versions>,
-    /// Reads a call.
-    pub read: fn(&Call<'_>) -> Result<Ask, Fault>,
+    /// Reads an operation's arguments.
+    pub read: fn(Arguments<'_>) -> Result<Ask, Fault>,
     /// The methods that a path has; none if it leads nowhere.
     pub methods: fn(&[&str]) -> Vec<Method>,
+    /// Writes an answer's bare value, without what HTTP puts around it.
+    pub show_value: fn(&Answer, &Meta<'_>) -> Vec<u8>,
     /// Writes an answer.
     pub show: fn(&Answer, &Meta<'_>) -> Reply,
     /// Writes a fault.
@@ -46,6 +48,12 @@ pub struct Dialect {
 }
 
 impl Dialect {
+    /// Reads a call over HTTP.
+    pub fn read_call(&self, call: &Call<'_>) -> Result<Ask, Fault> {
+        let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
+        (self.read)(Arguments::of_call(call, &path)?)
+    }
+
     /// What its keys to the data of a mode begin with; nothing where it has no such keys.
     pub fn key_prefix(&self, mode: Mode) -> Option<&'static str> {
         let ending = format!("_{}_", mode.name());

@@ -1,11 +1,11 @@
-//! Requests as asks: what all dialects have in common. How a dialect names and writes things is its [`Words`].
+//! Arguments as asks: what all dialects have in common. How a dialect names and writes things is its [`Words`].
 
 use serde_json::{Map, Value};
 
-use crate::dialect::route::{Route, methods, route};
+use crate::dialect::arguments::Arguments;
+use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
-use crate::model::ask::{Ask, PipelineName, RecordName, Related, UnknownStage};
-use crate::model::call::{Call, Method};
+use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage};
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
 use crate::model::page::{PageAsk, parse_limit};
@@ -14,14 +14,29 @@ use crate::model::value::name_of;
 /// How a dialect writes what a request says of a table.
 #[derive(Debug)]
 pub struct Words {
-    /// The column that a field of a body means.
-    pub column: fn(&str, &str) -> Result<String, Fault>,
+    /// The column that a field of a table means.
+    pub column: fn(&str, &str) -> Result<String, UnknownField>,
     /// The condition that a query parameter is: of the table, the parameter's name and its value.
     pub filter: fn(&str, &str, &str) -> Result<Filter, Fault>,
     /// What is shown with a record, as the value of a query parameter says; all of it where the dialect has no such parameter.
     pub related: Option<RelatedWords>,
     /// What becomes of a deal's stage that its pipeline lacks.
     pub unknown_stage: UnknownStage,
+}
+
+/// A field that there is not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UnknownField {
+    /// The field.
+    pub name: String,
+    /// The known one that is most like it.
+    pub nearest: Option<String>,
+}
+
+impl UnknownField {
+    fn into_fault(self) -> Fault {
+        Fault::Unknown { what: "field", name: self.name, nearest: self.nearest }
+    }
 }
 
 /// How a request says what is to be shown with a record.
@@ -42,131 +57,101 @@ const LIST_PARAMETERS: &[&str] = &["limit", "cursor", "include_deleted", "only_d
 /// The columns by which a batch knows a record again where the request does not say.
 const DEDUP_ON: &[&str] = &["email"];
 
-/// Reads a call in a dialect's words.
-pub fn read(call: &Call<'_>, words: &Words) -> Result<Ask, Fault> {
-    let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
-    let Some(route) = route(call.method, &path) else {
-        let allow: Vec<_> = methods(&path).into_iter().map(Method::name).collect();
-        return Err(match allow.is_empty() {
-            true => Fault::NoSuchPath { path: format!("/v1/{}", path.join("/")) },
-            false => Fault::MethodNotAllowed { allow },
-        });
-    };
-    match route {
-        Route::Sql => sql(call),
-        Route::Tables => call.only_parameters(&[]).map(|()| Ask::Tables),
-        Route::Schema => call.only_parameters(&[]).map(|()| Ask::Schema),
-        Route::SearchAll => {
-            let (words, page) = search(call)?;
-            Ok(Ask::SearchAll { words, page })
+/// Reads an operation's arguments in a dialect's words.
+pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
+    let said = &mut arguments;
+    Ok(match said.operation.clone() {
+        Operation::Sql => sql(said)?.into(),
+        Operation::Tables => said.only_options(&[]).map(|()| Single::Tables)?.into(),
+        Operation::Schema => said.only_options(&[]).map(|()| Single::Schema)?.into(),
+        Operation::SearchAll => {
+            let (words, page) = search(said)?;
+            Steps::SearchAll { words, page }.into()
         }
-        Route::Search(table) => {
-            let (words, page) = search(call)?;
-            Ok(Ask::Search { table: table.into(), words, page })
+        Operation::Search(table) => {
+            let (words, page) = search(said)?;
+            Single::Search { table: table.into(), words, page }.into()
         }
-        Route::List(table) => list(call, table, words),
-        Route::Find(table, id) => find(call, table, stored_id(id).into(), words),
-        Route::Create(table) => {
-            call.only_parameters(&[])?;
-            let (values, unknown_stage) = (body(call, table, words)?, words.unknown_stage);
-            Ok(Ask::Create { table: table.into(), values, unknown_stage })
+        Operation::List(table) => list(said, table, words)?.into(),
+        Operation::Find(table, id) => find(said, table, stored_id(id).into(), words)?.into(),
+        Operation::Create(table) => {
+            said.only_options(&[])?;
+            let (values, unknown_stage) = (record(said, table, words)?, words.unknown_stage);
+            Single::Create { table: table.into(), values, unknown_stage }.into()
         }
-        Route::Batch(table) => batch(call, table, words),
-        Route::Update(table, id) => update(call, table, stored_id(id).into(), words),
-        Route::Delete(table, id) => delete(call, table, stored_id(id).into()),
-        Route::Restore(table, id) => {
-            call.only_parameters(&[])?;
-            call.no_fields()?;
-            Ok(Ask::Restore { table: table.into(), id: stored_id(id).into() })
+        Operation::Batch(table) => batch(said, table, words)?.into(),
+        Operation::Update(table, id) => update(said, table, stored_id(id).into(), words)?.into(),
+        Operation::Delete(table, id) => delete(said, table, stored_id(id).into())?.into(),
+        Operation::Restore(table, id) => {
+            said.only_options(&[])?;
+            Single::Restore { table: table.into(), id: stored_id(id).into() }.into()
         }
-        Route::ListRows(id) => {
-            call.only_parameters(&["limit", "cursor"])?;
-            Ok(Ask::ListRows { list_id: id.to_owned(), page: page(call)? })
+        Operation::ListRows(id) => {
+            said.only_options(&["limit", "cursor"])?;
+            Steps::ListRows { list_id: id.to_owned(), page: page(said)? }.into()
         }
-        Route::AddMembers(id) => add_members(call, id),
-        Route::RemoveMember(id, member) => {
-            call.only_parameters(&[])?;
-            call.no_fields()?;
-            Ok(Ask::RemoveMember { list_id: id.to_owned(), id: stored_id(member).into() })
+        Operation::AddMembers(id) => add_members(said, id)?.into(),
+        Operation::RemoveMember(id, member) => {
+            said.only_options(&[])?;
+            Steps::RemoveMember { list_id: id.to_owned(), id: stored_id(member).into() }.into()
         }
-        Route::Stages(pipeline) => {
-            call.only_parameters(&["limit", "cursor"])?;
-            Ok(Ask::Stages { pipeline, page: page(call)? })
+        Operation::Stages(pipeline) => {
+            said.only_options(&["limit", "cursor"])?;
+            Single::Stages { pipeline, page: page(said)? }.into()
         }
-        Route::CreateStage(pipeline) => {
-            call.only_parameters(&[])?;
-            Ok(Ask::CreateStage { pipeline, values: body(call, STAGES, words)? })
+        Operation::CreateStage(pipeline) => {
+            said.only_options(&[])?;
+            Single::CreateStage { pipeline, values: record(said, STAGES, words)? }.into()
         }
-        Route::FindStage(pipeline, key) => find(call, STAGES, stage(pipeline, key), words),
-        Route::UpdateStage(pipeline, key) => update(call, STAGES, stage(pipeline, key), words),
-        Route::DeleteStage(pipeline, key) => delete(call, STAGES, stage(pipeline, key)),
-    }
+        Operation::FindStage(pipeline, key) => find(said, STAGES, stage(pipeline, key), words)?.into(),
+        Operation::UpdateStage(pipeline, key) => update(said, STAGES, stage(pipeline, key), words)?.into(),
+        Operation::DeleteStage(pipeline, key) => delete(said, STAGES, stage(pipeline, key))?.into(),
+    })
 }
-
-/// The table of a pipeline's stages.
-const STAGES: &str = "pipeline_stages";
 
 fn stage(pipeline: PipelineName, key: &str) -> RecordName {
     RecordName::Stage { pipeline, key: key.to_owned() }
 }
 
-/// The table that an ask is about, if it is about one.
-pub fn table_of(ask: &Ask) -> Option<&str> {
-    match ask {
-        Ask::List { table, .. }
-        | Ask::Find { table, .. }
-        | Ask::Create { table, .. }
-        | Ask::Batch { table, .. }
-        | Ask::Update { table, .. }
-        | Ask::Delete { table, .. }
-        | Ask::Restore { table, .. }
-        | Ask::Search { table, .. } => Some(table),
-        Ask::CreateStage { .. } | Ask::Stages { .. } => Some(STAGES),
-        Ask::AddMembers { .. } | Ask::RemoveMember { .. } => Some("list_members"),
-        Ask::SearchAll { .. } | Ask::ListRows { .. } | Ask::Tables | Ask::Schema | Ask::Sql { .. } => None,
-    }
-}
-
-fn find(call: &Call<'_>, table: &str, id: RecordName, words: &Words) -> Result<Ask, Fault> {
+fn find(said: &Arguments<'_>, table: &str, id: RecordName, words: &Words) -> Result<Single, Fault> {
     const OWN: &[&str] = &["include_deleted", "only_deleted"];
     let related = match &words.related {
         None => {
-            call.only_parameters(OWN)?;
+            said.only_options(OWN)?;
             Related::All
         }
         Some(RelatedWords { parameters, relation }) => {
-            call.only_parameters(&[OWN, parameters].concat())?;
-            let said = call.query.iter().filter(|(name, _)| parameters.contains(&name.as_str()));
+            said.only_options(&[OWN, parameters].concat())?;
+            let said = said.options.iter().filter(|(name, _)| parameters.contains(&name.as_str()));
             let names = said.flat_map(|(_, value)| value.split(',')).filter(|name| !name.is_empty());
             Related::Named(names.map(|name| relation(table, name)).collect::<Result<_, _>>()?)
         }
     };
-    Ok(Ask::Find { table: table.into(), id, deleted: deleted(call)?, related })
+    Ok(Single::Find { table: table.into(), id, deleted: deleted(said)?, related })
 }
 
-fn update(call: &Call<'_>, table: &str, id: RecordName, words: &Words) -> Result<Ask, Fault> {
-    call.only_parameters(&[])?;
-    let (values, unknown_stage) = (body(call, table, words)?, words.unknown_stage);
-    Ok(Ask::Update { table: table.into(), id, values, unknown_stage })
+fn update(said: &mut Arguments<'_>, table: &str, id: RecordName, words: &Words) -> Result<Single, Fault> {
+    said.only_options(&[])?;
+    let (values, unknown_stage) = (record(said, table, words)?, words.unknown_stage);
+    Ok(Single::Update { table: table.into(), id, values, unknown_stage })
 }
 
-fn delete(call: &Call<'_>, table: &str, id: RecordName) -> Result<Ask, Fault> {
-    call.only_parameters(&["hard"])?;
-    call.no_fields()?;
-    Ok(Ask::Delete { table: table.into(), id, hard: flag(call, "hard")? })
+fn delete(said: &Arguments<'_>, table: &str, id: RecordName) -> Result<Single, Fault> {
+    said.only_options(&["hard"])?;
+    Ok(Single::Delete { table: table.into(), id, hard: flag(said, "hard")? })
 }
 
-fn search(call: &Call<'_>) -> Result<(String, PageAsk), Fault> {
-    call.only_parameters(&["q", "limit", "cursor"])?;
-    Ok((call.parameter("q").unwrap_or_default().to_owned(), page(call)?))
+fn search(said: &Arguments<'_>) -> Result<(String, PageAsk), Fault> {
+    said.only_options(&["q", "limit", "cursor"])?;
+    Ok((said.option("q").unwrap_or_default().to_owned(), page(said)?))
 }
 
-fn body(call: &Call<'_>, table: &str, words: &Words) -> Result<Map<String, Value>, Fault> {
-    values(call.object()?, table, words)
+fn record(said: &mut Arguments<'_>, table: &str, words: &Words) -> Result<Map<String, Value>, Fault> {
+    values(std::mem::take(&mut said.fields), table, words).map_err(UnknownField::into_fault)
 }
 
 /// The values of a record under their columns' names, with ids in their stored form.
-fn values(fields: Map<String, Value>, table: &str, words: &Words) -> Result<Map<String, Value>, Fault> {
+fn values(fields: Map<String, Value>, table: &str, words: &Words) -> Result<Map<String, Value>, UnknownField> {
     let mut values = Map::with_capacity(fields.len());
     for (name, mut value) in fields {
         let column = (words.column)(table, &name)?;
@@ -193,19 +178,10 @@ fn store(value: &mut Value) {
     }
 }
 
-/// Refuses fields of a body other than those named.
-fn only_fields(body: &Map<String, Value>, known: &[&str]) -> Result<(), Fault> {
-    match body.keys().find(|key| !known.contains(&key.as_str())) {
-        None => Ok(()),
-        Some(name) => Err(Fault::unknown_field(name, known.iter().copied())),
-    }
-}
-
-fn batch(call: &Call<'_>, table: &str, words: &Words) -> Result<Ask, Fault> {
-    call.only_parameters(&[])?;
-    let mut body = call.object()?;
-    only_fields(&body, &[table, "dedup_on"])?;
-    let Some(Value::Array(records)) = body.remove(table) else {
+fn batch(said: &mut Arguments<'_>, table: &str, words: &Words) -> Result<Steps, Fault> {
+    said.only_options(&[])?;
+    said.only_fields(&[table, "dedup_on"])?;
+    let Some(Value::Array(records)) = said.fields.remove(table) else {
         return Err(Fault::invalid_with_hint(
             format!("\"{table}\" must be an array of records."),
             format!("Send {{\"{table}\": [{{…}}, …], \"dedup_on\": [\"email\"]}}."),
@@ -214,33 +190,35 @@ fn batch(call: &Call<'_>, table: &str, words: &Words) -> Result<Ask, Fault> {
     let rows = records
         .into_iter()
         .map(|record| match record {
-            Value::Object(fields) => values(fields, table, words),
-            other => Err(Fault::invalid(format!("A record must be a JSON object, not {}.", name_of(&other)))),
+            Value::Object(fields) => match values(fields, table, words) {
+                Ok(values) => BatchRow::Values(values),
+                Err(UnknownField { name, nearest }) => BatchRow::UnknownField { name, nearest },
+            },
+            other => BatchRow::NotAnObject { found: name_of(&other).to_owned() },
         })
         .collect();
-    let dedup_on = match body.remove("dedup_on") {
+    let dedup_on = match said.fields.remove("dedup_on") {
         None | Some(Value::Null) => DEDUP_ON.iter().map(|column| (*column).to_owned()).collect(),
         Some(Value::Array(names)) => names
             .iter()
             .map(|name| match name.as_str() {
-                Some(name) => (words.column)(table, name),
+                Some(name) => (words.column)(table, name).map_err(UnknownField::into_fault),
                 None => Err(dedup_on_is_no_list()),
             })
             .collect::<Result<_, _>>()?,
         Some(_) => return Err(dedup_on_is_no_list()),
     };
-    Ok(Ask::Batch { table: table.into(), rows, dedup_on })
+    Ok(Steps::Batch { table: table.into(), rows, dedup_on })
 }
 
 fn dedup_on_is_no_list() -> Fault {
     Fault::invalid_with_hint("\"dedup_on\" must be an array of field names.", "Send \"dedup_on\": [\"email\"].")
 }
 
-fn add_members(call: &Call<'_>, list_id: &str) -> Result<Ask, Fault> {
-    call.only_parameters(&[])?;
-    let body = call.object()?;
-    only_fields(&body, &["member_id", "member_ids"])?;
-    let (ids, several) = match (body.get("member_id"), body.get("member_ids")) {
+fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
+    said.only_options(&[])?;
+    said.only_fields(&["member_id", "member_ids"])?;
+    let (ids, several) = match (said.fields.get("member_id"), said.fields.get("member_ids")) {
         (Some(Value::String(id)), None) => (vec![stored_id(id).into_owned()], false),
         (None, Some(Value::Array(ids))) => {
             let ids = ids.iter().map(|id| id.as_str().map(|id| stored_id(id).into_owned())).collect::<Option<Vec<_>>>();
@@ -253,20 +231,19 @@ fn add_members(call: &Call<'_>, list_id: &str) -> Result<Ask, Fault> {
             "Send {{\"member_id\": \"…\"}} or {{\"member_ids\": [\"…\"]}} with up to {MAX_MEMBERS} ids."
         )));
     }
-    Ok(Ask::AddMembers { list_id: list_id.to_owned(), ids, several })
+    Ok(Steps::AddMembers { list_id: list_id.to_owned(), ids, several })
 }
 
-fn page(call: &Call<'_>) -> Result<PageAsk, Fault> {
-    let cursor = call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
-    Ok(PageAsk { limit: parse_limit(call.parameter("limit"))?, cursor })
+fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
+    let cursor = said.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
+    Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
 }
 
 /// SQL sees ids in their stored form, so its parameters are put into it.
-fn sql(call: &Call<'_>) -> Result<Ask, Fault> {
-    call.only_parameters(&[])?;
-    let mut object = call.object()?;
-    only_fields(&object, &["sql", "params"])?;
-    let sql = match object.remove("sql") {
+fn sql(said: &mut Arguments<'_>) -> Result<Steps, Fault> {
+    said.only_options(&[])?;
+    said.only_fields(&["sql", "params"])?;
+    let sql = match said.fields.remove("sql") {
         Some(Value::String(sql)) => sql,
         _ => {
             return Err(Fault::invalid_with_hint(
@@ -275,7 +252,7 @@ fn sql(call: &Call<'_>) -> Result<Ask, Fault> {
             ));
         }
     };
-    let mut params = match object.remove("params") {
+    let mut params = match said.fields.remove("params") {
         None | Some(Value::Null) => Vec::new(),
         Some(Value::Array(params)) => params,
         Some(_) => return Err(Fault::invalid("\"params\" must be an array: the values of $1, $2 …")),
@@ -284,26 +261,26 @@ fn sql(call: &Call<'_>) -> Result<Ask, Fault> {
         Value::Array(items) => items.iter_mut().for_each(store),
         param => store(param),
     });
-    Ok(Ask::Sql { sql, params })
+    Ok(Steps::Sql { sql, params })
 }
 
-fn list(call: &Call<'_>, table: &str, words: &Words) -> Result<Ask, Fault> {
-    let page = page(call)?;
-    let filters = call.query.iter().filter(|(name, _)| !LIST_PARAMETERS.contains(&name.as_str()));
+fn list(said: &Arguments<'_>, table: &str, words: &Words) -> Result<Single, Fault> {
+    let page = page(said)?;
+    let filters = said.options.iter().filter(|(name, _)| !LIST_PARAMETERS.contains(&name.as_str()));
     let filters = filters.map(|(name, value)| (words.filter)(table, name, value)).collect::<Result<_, _>>()?;
-    Ok(Ask::List { table: table.into(), filters, deleted: deleted(call)?, page })
+    Ok(Single::List { table: table.into(), filters, deleted: deleted(said)?, page })
 }
 
-fn deleted(call: &Call<'_>) -> Result<Deleted, Fault> {
-    match (flag(call, "only_deleted")?, flag(call, "include_deleted")?) {
+fn deleted(said: &Arguments<'_>) -> Result<Deleted, Fault> {
+    match (flag(said, "only_deleted")?, flag(said, "include_deleted")?) {
         (true, _) => Ok(Deleted::Only),
         (false, true) => Ok(Deleted::Include),
         (false, false) => Ok(Deleted::Exclude),
     }
 }
 
-fn flag(call: &Call<'_>, name: &str) -> Result<bool, Fault> {
-    match call.parameter(name) {
+fn flag(said: &Arguments<'_>, name: &str) -> Result<bool, Fault> {
+    match said.option(name) {
         None | Some("false" | "0") => Ok(false),
         Some("true" | "1" | "") => Ok(true),
         Some(other) => Err(Fault::invalid(format!("{name} must be true or false, not \"{other}\"."))),

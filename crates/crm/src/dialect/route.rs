@@ -1,4 +1,4 @@
-//! Where the paths under `/v1` lead. Both dialects have them all: a key decides how a request is read and answered, not what
+//! Which operations the paths under `/v1` lead to. Both dialects have them all: a key decides how a request is read and answered, not what
 //! there is.
 
 use crate::model::ask::PipelineName;
@@ -21,9 +21,10 @@ const RESERVED: &[&str] = &[
     "workspaces",
 ];
 
-/// Where a path leads.
-#[derive(Debug, PartialEq)]
-pub enum Route<'a> {
+/// What a call wants done, and to what: `Find("contacts", "c_1")`.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // the names say it
+pub enum Operation<'a> {
     Sql,
     Tables,
     Schema,
@@ -46,46 +47,85 @@ pub enum Route<'a> {
     DeleteStage(PipelineName, &'a str),
 }
 
-/// Where a path below `/v1` leads, if it has the method.
+impl Operation<'_> {
+    /// What is said in the body.
+    pub fn body(&self) -> Body {
+        match self {
+            Operation::Sql
+            | Operation::Create(_)
+            | Operation::Update(..)
+            | Operation::Batch(_)
+            | Operation::AddMembers(_)
+            | Operation::CreateStage(_)
+            | Operation::UpdateStage(..) => Body::Fields,
+            Operation::Delete(..)
+            | Operation::Restore(..)
+            | Operation::RemoveMember(..)
+            | Operation::DeleteStage(..) => Body::Empty,
+            Operation::Tables
+            | Operation::Schema
+            | Operation::SearchAll
+            | Operation::List(_)
+            | Operation::Find(..)
+            | Operation::Search(_)
+            | Operation::ListRows(_)
+            | Operation::Stages(_)
+            | Operation::FindStage(..) => Body::Ignored,
+        }
+    }
+}
+
+/// What an operation does with the body of a call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// It reads its fields.
+    Fields,
+    /// It refuses one that says anything.
+    Empty,
+    /// It does not look at it.
+    Ignored,
+}
+
+/// The operation that a path below `/v1` leads to, if it has the method.
 #[rustfmt::skip] // the table of routes is read in columns
-pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
+pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
     use Method::{Delete, Get, Patch, Post};
     let of = |key: &str| PipelineName::Key(key.to_owned());
     let default = PipelineName::Default;
     Some(match (method, path) {
-        (Post,   ["sql"])                              => Route::Sql,
-        (Get,    ["tables"])                           => Route::Tables,
-        (Get,    ["search"])                           => Route::SearchAll,
-        (Get,    ["schema"])                           => Route::Schema,
-        (Get,    ["schema", "fields"])                 => Route::List("custom_fields"),
-        (Post,   ["schema", "fields"])                 => Route::Create("custom_fields"),
-        (Get,    ["schema", "fields", id])             => Route::Find("custom_fields", id),
-        (Patch,  ["schema", "fields", id])             => Route::Update("custom_fields", id),
-        (Delete, ["schema", "fields", id])             => Route::Delete("custom_fields", id),
-        (Get,    ["pipeline", "stages"])               => Route::Stages(default),
-        (Post,   ["pipeline", "stages"])               => Route::CreateStage(default),
-        (Get,    ["pipeline", "stages", stage])        => Route::FindStage(default, stage),
-        (Patch,  ["pipeline", "stages", stage])        => Route::UpdateStage(default, stage),
-        (Delete, ["pipeline", "stages", stage])        => Route::DeleteStage(default, stage),
+        (Post,   ["sql"])                              => Operation::Sql,
+        (Get,    ["tables"])                           => Operation::Tables,
+        (Get,    ["search"])                           => Operation::SearchAll,
+        (Get,    ["schema"])                           => Operation::Schema,
+        (Get,    ["schema", "fields"])                 => Operation::List("custom_fields"),
+        (Post,   ["schema", "fields"])                 => Operation::Create("custom_fields"),
+        (Get,    ["schema", "fields", id])             => Operation::Find("custom_fields", id),
+        (Patch,  ["schema", "fields", id])             => Operation::Update("custom_fields", id),
+        (Delete, ["schema", "fields", id])             => Operation::Delete("custom_fields", id),
+        (Get,    ["pipeline", "stages"])               => Operation::Stages(default),
+        (Post,   ["pipeline", "stages"])               => Operation::CreateStage(default),
+        (Get,    ["pipeline", "stages", stage])        => Operation::FindStage(default, stage),
+        (Patch,  ["pipeline", "stages", stage])        => Operation::UpdateStage(default, stage),
+        (Delete, ["pipeline", "stages", stage])        => Operation::DeleteStage(default, stage),
         (_,      [first, ..]) if RESERVED.contains(first) => return None,
-        (Get,    ["pipelines", key, "stages"])         => Route::Stages(of(key)),
-        (Post,   ["pipelines", key, "stages"])         => Route::CreateStage(of(key)),
-        (Get,    ["pipelines", key, "stages", stage])  => Route::FindStage(of(key), stage),
-        (Patch,  ["pipelines", key, "stages", stage])  => Route::UpdateStage(of(key), stage),
-        (Delete, ["pipelines", key, "stages", stage])  => Route::DeleteStage(of(key), stage),
-        (Post,   ["contacts", "batch"])                => Route::Batch("contacts"),
+        (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
+        (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
+        (Get,    ["pipelines", key, "stages", stage])  => Operation::FindStage(of(key), stage),
+        (Patch,  ["pipelines", key, "stages", stage])  => Operation::UpdateStage(of(key), stage),
+        (Delete, ["pipelines", key, "stages", stage])  => Operation::DeleteStage(of(key), stage),
+        (Post,   ["contacts", "batch"])                => Operation::Batch("contacts"),
         (_,      ["contacts", "batch"])                => return None,
-        (Get,    ["lists", id, "rows"])                => Route::ListRows(id),
-        (Post,   ["lists", id, "members"])             => Route::AddMembers(id),
-        (Delete, ["lists", id, "members", member])     => Route::RemoveMember(id, member),
-        (Get,    [table, "search"])                    => Route::Search(table),
+        (Get,    ["lists", id, "rows"])                => Operation::ListRows(id),
+        (Post,   ["lists", id, "members"])             => Operation::AddMembers(id),
+        (Delete, ["lists", id, "members", member])     => Operation::RemoveMember(id, member),
+        (Get,    [table, "search"])                    => Operation::Search(table),
         (_,      [_, "search"])                        => return None,
-        (Get,    [table])                              => Route::List(table),
-        (Post,   [table])                              => Route::Create(table),
-        (Get,    [table, id])                          => Route::Find(table, id),
-        (Patch,  [table, id])                          => Route::Update(table, id),
-        (Delete, [table, id])                          => Route::Delete(table, id),
-        (Post,   [table, id, "restore"])               => Route::Restore(table, id),
+        (Get,    [table])                              => Operation::List(table),
+        (Post,   [table])                              => Operation::Create(table),
+        (Get,    [table, id])                          => Operation::Find(table, id),
+        (Patch,  [table, id])                          => Operation::Update(table, id),
+        (Delete, [table, id])                          => Operation::Delete(table, id),
+        (Post,   [table, id, "restore"])               => Operation::Restore(table, id),
         _                                              => return None,
     })
 }

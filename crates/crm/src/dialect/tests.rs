@@ -8,7 +8,7 @@ use crate::dialect::agentcrm::AGENTCRM;
 use crate::dialect::relm::RELM;
 use crate::dialect::{DIALECTS, Dialect, Meta, of_key, stored_id};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
-use crate::model::ask::{Ask, PipelineName, RecordName, Related, UnknownStage};
+use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, Single, Steps, UnknownStage};
 use crate::model::call::{Call, Method, parse_path, parse_query};
 use crate::model::entity::{ENTITIES, by_table};
 use crate::model::fault::{Fault, SqlFault};
@@ -36,7 +36,7 @@ fn read(dialect: &Dialect, request: &str, body: &Value) -> Result<Ask, Fault> {
         content_type: Some("application/json"),
         body: &body,
     };
-    (dialect.read)(&call)
+    dialect.read_call(&call)
 }
 
 fn object(value: Value) -> Map<String, Value> {
@@ -45,13 +45,20 @@ fn object(value: Value) -> Map<String, Value> {
 
 /// Both dialects read the same ask.
 #[track_caller]
-fn both(agentcrm: (&str, Value), relm: (&str, Value), expected: Ask) {
+fn both(agentcrm: (&str, Value), relm: (&str, Value), expected: impl Into<Ask>) {
+    let expected = expected.into();
     assert_eq!(read(&AGENTCRM, agentcrm.0, &agentcrm.1), Ok(expected.clone()), "{}", agentcrm.0);
     let expected = match expected {
         // What a record shows and what becomes of an unknown stage is the dialect's own.
-        Ask::Find { table, id, deleted, .. } => Ask::Find { table, id, deleted, related: Related::Named(Vec::new()) },
-        Ask::Create { table, values, .. } => Ask::Create { table, values, unknown_stage: UnknownStage::Refuse },
-        Ask::Update { table, id, values, .. } => Ask::Update { table, id, values, unknown_stage: UnknownStage::Refuse },
+        Ask::Single(Single::Find { table, id, deleted, .. }) => {
+            Single::Find { table, id, deleted, related: Related::Named(Vec::new()) }.into()
+        }
+        Ask::Single(Single::Create { table, values, .. }) => {
+            Single::Create { table, values, unknown_stage: UnknownStage::Refuse }.into()
+        }
+        Ask::Single(Single::Update { table, id, values, .. }) => {
+            Single::Update { table, id, values, unknown_stage: UnknownStage::Refuse }.into()
+        }
         other => other,
     };
     assert_eq!(read(&RELM, relm.0, &relm.1), Ok(expected), "{}", relm.0);
@@ -75,19 +82,19 @@ fn records_are_asked_for_in_either_words() {
             "POST deals",
             json!({"title": "T", "value_cents": 5, "primary_contact_id": "con_~", "company_id": "co_~", "metadata": {"deal_id": "deal_~"}}),
         ),
-        Ask::Create { table: "deals".into(), values, unknown_stage: UnknownStage::Add },
+        Single::Create { table: "deals".into(), values, unknown_stage: UnknownStage::Add },
     );
     both(
         ("PATCH contacts/con_~", json!({"title": "CTO", "custom": null})),
         ("PATCH contacts/c_~", json!({"title": "CTO", "metadata": null})),
-        Ask::Update {
+        Single::Update {
             table: "contacts".into(),
             id: id("c_~"),
             values: object(json!({"title": "CTO", "custom": null})),
             unknown_stage: UnknownStage::Add,
         },
     );
-    let find = |table: &str, name: &str, deleted| Ask::Find {
+    let find = |table: &str, name: &str, deleted| Single::Find {
         table: table.into(),
         id: id(name),
         deleted,
@@ -102,7 +109,7 @@ fn records_are_asked_for_in_either_words() {
     both(
         ("DELETE activities/act_~", Value::Null),
         ("DELETE activities/act_~", Value::Null),
-        Ask::Delete { table: "activities".into(), id: id("act_~"), hard: false },
+        Single::Delete { table: "activities".into(), id: id("act_~"), hard: false },
     );
     both(
         ("GET pipelines/sales", Value::Null),
@@ -112,7 +119,7 @@ fn records_are_asked_for_in_either_words() {
     both(
         ("POST pipeline/stages", json!({"key": "k", "custom": {}})),
         ("POST pipeline/stages", json!({"key": "k", "metadata": {}})),
-        Ask::CreateStage { pipeline: PipelineName::Default, values: object(json!({"key": "k", "custom": {}})) },
+        Single::CreateStage { pipeline: PipelineName::Default, values: object(json!({"key": "k", "custom": {}})) },
     );
     both(
         ("GET schema/fields/fld_~", Value::Null),
@@ -122,29 +129,29 @@ fn records_are_asked_for_in_either_words() {
     both(
         ("POST contacts/batch", json!({"contacts": [{"email": "a@x.com", "custom": {}}]})),
         ("POST contacts/batch", json!({"contacts": [{"email": "a@x.com", "metadata": {}}], "dedup_on": ["email"]})),
-        Ask::Batch {
+        Steps::Batch {
             table: "contacts".into(),
-            rows: vec![Ok(object(json!({"email": "a@x.com", "custom": {}})))],
+            rows: vec![BatchRow::Values(object(json!({"email": "a@x.com", "custom": {}})))],
             dedup_on: vec!["email".into()],
         },
     );
     both(
         ("POST sql", json!({"sql": "select $1", "params": ["con_~"]})),
         ("POST sql", json!({"sql": "select $1", "params": ["c_~"]})),
-        Ask::Sql { sql: "select $1".into(), params: vec![json!(ids("c_~"))] },
+        Steps::Sql { sql: "select $1".into(), params: vec![json!(ids("c_~"))] },
     );
     let page = PageAsk { limit: 200, cursor: Some("x".into()) };
     both(
         ("GET lists/l_~/rows?limit=999&cursor=x", Value::Null),
         ("GET lists/l_~/rows?limit=999&cursor=x", Value::Null),
-        Ask::ListRows { list_id: ids("l_~"), page },
+        Steps::ListRows { list_id: ids("l_~"), page },
     );
 }
 
 #[test]
 fn filters_are_written_in_either_way() {
     let reading = |dialect: &Dialect, request: &str| -> Vec<Reading> {
-        let Ok(Ask::List { filters, .. }) = read(dialect, request, &Value::Null) else {
+        let Ok(Ask::Single(Single::List { filters, .. })) = read(dialect, request, &Value::Null) else {
             panic!("{request} is no list")
         };
         filters.into_iter().map(|filter| filter.readings.into_iter().next_back().expect("a reading")).collect()

@@ -73,6 +73,20 @@ pub enum Answer {
     },
 }
 
+impl Answer {
+    /// The HTTP status that goes with it: 201 where something is new, else 200.
+    pub fn status(&self) -> u16 {
+        let is_new = match self {
+            Answer::Record { created, .. } | Answer::Rows { created, .. } | Answer::Object { created, .. } => *created,
+            Answer::Workspace { .. } => true,
+            Answer::Page { .. } | Answer::Deleted { .. } | Answer::Batch(_) | Answer::Found(_) | Answer::Sql(_) => {
+                false
+            }
+        };
+        if is_new { 201 } else { 200 }
+    }
+}
+
 /// What became of each record of a batch, in the order in which they were sent.
 #[derive(Debug)]
 pub struct Batch {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use crate::model::entity::{self, Entity};
+use crate::model::entity::{self, Entity, WriteRule};
 use crate::model::fault::{Fault, nearest};
 use crate::model::value::TypeKind;
 
@@ -168,6 +168,11 @@ impl Table {
             TableKind::Builtin(entity) => Some(entity),
             TableKind::Custom => None,
         }
+    }
+
+    /// What is checked on a write beyond its columns.
+    pub fn write_rule(&self) -> WriteRule {
+        self.entity().map_or(WriteRule::Plain, |entity| entity.write_rule)
     }
 
     /// The column that names a row.

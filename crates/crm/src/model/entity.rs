@@ -3,6 +3,8 @@
 //! Names are those of the physical schema (`migrations/workspace`), which is agentCRM's; the Relm dialect
 //! renames on the wire only.
 
+use crate::model::who::Feature;
+
 /// A built-in table.
 #[derive(Debug)]
 pub struct Entity {
@@ -28,7 +30,86 @@ pub struct Entity {
     pub stamped: bool,
     /// Whether a few words find its records.
     pub searchable: bool,
+    /// Whether it is one of the tables that are searched together.
+    pub searched_together: bool,
+    /// How a path names one of its records.
+    pub named_by: NamedBy,
+    /// The billing feature that it belongs to.
+    pub feature: Option<Feature>,
+    /// Whether its records can be associated with others.
+    pub associable: bool,
+    /// Whether keys of `custom` can be defined for its records.
+    pub custom_fields: bool,
+    /// Whether its rows describe other tables, so that the catalog is read again once they change.
+    pub describes_tables: bool,
+    /// Whether its records are e-mails, which relate to contacts, companies and deals by their addresses.
+    pub is_mail: bool,
+    /// Whether it is the feed, whose `changes` are in the words of the changed table.
+    pub is_feed: bool,
+    /// What is checked on a write beyond its columns.
+    pub write_rule: WriteRule,
+    /// The codes by which triggers refuse a write.
+    pub refusals: Refusals,
+    /// What the caller should know of a deletion.
+    pub deletion_note: Option<&'static str>,
 }
+
+/// How a path names a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NamedBy {
+    /// By its id.
+    Id,
+    /// By the column `key`, or by its id.
+    Key,
+    /// By the column `key` within a pipeline, or by its id.
+    KeyInPipeline,
+}
+
+/// What is checked on a write beyond its columns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteRule {
+    /// Nothing.
+    Plain,
+    /// It joins two records, which must be there and can't be changed afterwards.
+    Edge,
+    /// It stands in a stage of a pipeline.
+    InPipeline,
+}
+
+/// The codes by which triggers refuse writes, beyond those that any table's writes may end in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Refusals {
+    pub create: &'static [&'static str],
+    pub update: &'static [&'static str],
+    pub delete: &'static [&'static str],
+}
+
+/// What most built-in tables have in common.
+const RECORD: Entity = Entity {
+    name: "",
+    table: "",
+    prefix: "",
+    about: "",
+    fields: &[],
+    to_one: &[],
+    to_many: &[],
+    order: Order::Newest,
+    writable: true,
+    stamped: true,
+    searchable: false,
+    searched_together: false,
+    named_by: NamedBy::Id,
+    feature: None,
+    associable: true,
+    custom_fields: false,
+    describes_tables: false,
+    is_mail: false,
+    is_feed: false,
+    write_rule: WriteRule::Plain,
+    refusals: Refusals { create: &[], update: &[], delete: &[] },
+    deletion_note: None,
+};
 
 /// A column of a built-in table.
 #[derive(Clone, Copy, Debug)]
@@ -185,15 +266,14 @@ pub const ENTITIES: &[Entity] = &[
             field("industry", FieldKind::Text, "What it does.").example(r#""Robotics""#),
             field("size", FieldKind::Text, "Number of people, as a range: 11-50.").example(r#""11-50""#),
         ],
-        to_one: &[],
         to_many: &[
             ToMany { key: "contacts", table: "contacts", link: Link::Theirs("company_id") },
             ToMany { key: "deals", table: "deals", link: Link::Theirs("company_id") },
         ],
-        order: Order::Newest,
-        writable: true,
-        stamped: true,
         searchable: true,
+        searched_together: true,
+        custom_fields: true,
+        ..RECORD
     },
     Entity {
         name: "contact",
@@ -209,11 +289,10 @@ pub const ENTITIES: &[Entity] = &[
             field("company_id", FieldKind::Id("companies"), "The company the person works for."),
         ],
         to_one: &[COMPANY],
-        to_many: &[],
-        order: Order::Newest,
-        writable: true,
-        stamped: true,
         searchable: true,
+        searched_together: true,
+        custom_fields: true,
+        ..RECORD
     },
     Entity {
         name: "deal",
@@ -235,11 +314,12 @@ pub const ENTITIES: &[Entity] = &[
             field("company_id", FieldKind::Id("companies"), "The company the deal is with."),
         ],
         to_one: &[CONTACT, COMPANY],
-        to_many: &[],
-        order: Order::Newest,
-        writable: true,
-        stamped: true,
         searchable: true,
+        searched_together: true,
+        custom_fields: true,
+        write_rule: WriteRule::InPipeline,
+        refusals: Refusals { create: &["unknown_stage"], update: &["unknown_stage"], delete: &[] },
+        ..RECORD
     },
     Entity {
         name: "activity",
@@ -260,11 +340,10 @@ pub const ENTITIES: &[Entity] = &[
                 .example(r#""2026-11-20T15:00:00+00:00""#),
         ],
         to_one: &[CONTACT, ToOne { key: "deal", column: "deal_id", table: "deals" }, COMPANY],
-        to_many: &[],
-        order: Order::Newest,
-        writable: true,
-        stamped: true,
         searchable: true,
+        searched_together: true,
+        custom_fields: true,
+        ..RECORD
     },
     Entity {
         name: "email",
@@ -291,16 +370,15 @@ pub const ENTITIES: &[Entity] = &[
             field("company_ids", FieldKind::Ids("companies"), "Companies whose domain is in from, to or cc.").filled(),
             field("deal_ids", FieldKind::Ids("deals"), "Deals it belongs to.").filled(),
         ],
-        to_one: &[],
         to_many: &[
             ToMany { key: "contacts", table: "contacts", link: Link::Ours("contact_ids") },
             ToMany { key: "companies", table: "companies", link: Link::Ours("company_ids") },
             ToMany { key: "deals", table: "deals", link: Link::Ours("deal_ids") },
         ],
         order: Order::Mail,
-        writable: true,
-        stamped: true,
         searchable: true,
+        is_mail: true,
+        ..RECORD
     },
     Entity {
         name: "list",
@@ -325,12 +403,8 @@ pub const ENTITIES: &[Entity] = &[
                 .filled()
                 .example(r#"{"columns": ["email", "company.name"], "order": ["-created_at"]}"#),
         ],
-        to_one: &[],
-        to_many: &[],
-        order: Order::Newest,
-        writable: true,
-        stamped: true,
         searchable: true,
+        ..RECORD
     },
     Entity {
         name: "list_member",
@@ -345,12 +419,10 @@ pub const ENTITIES: &[Entity] = &[
             field("added_at", FieldKind::Time, "When it was added.").filled(),
             field("added_by", FieldKind::Text, "Who added it."),
         ],
-        to_one: &[],
-        to_many: &[],
         order: Order::NewestBy("added_at"),
-        writable: true,
         stamped: false,
-        searchable: false,
+        associable: false,
+        ..RECORD
     },
     Entity {
         name: "pipeline",
@@ -365,12 +437,14 @@ pub const ENTITIES: &[Entity] = &[
                 .example("1"),
             field("is_default", FieldKind::Bool, "Whether deals that name none go here.").filled(),
         ],
-        to_one: &[],
-        to_many: &[],
         order: Order::Position,
-        writable: true,
-        stamped: true,
-        searchable: false,
+        named_by: NamedBy::Key,
+        refusals: Refusals {
+            create: &[],
+            update: &["cannot_delete_default", "pipeline_in_use"],
+            delete: &["cannot_delete_default", "pipeline_in_use"],
+        },
+        ..RECORD
     },
     Entity {
         name: "pipeline_stage",
@@ -387,12 +461,10 @@ pub const ENTITIES: &[Entity] = &[
             field("is_won", FieldKind::Bool, "Whether a deal here is won.").filled(),
             field("is_lost", FieldKind::Bool, "Whether a deal here is lost.").filled(),
         ],
-        to_one: &[],
-        to_many: &[],
         order: Order::Position,
-        writable: true,
-        stamped: true,
-        searchable: false,
+        named_by: NamedBy::KeyInPipeline,
+        refusals: Refusals { create: &[], update: &["stage_in_use"], delete: &["stage_in_use"] },
+        ..RECORD
     },
     Entity {
         name: "association",
@@ -410,12 +482,10 @@ pub const ENTITIES: &[Entity] = &[
                 .example(r#""d_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
             field("label", FieldKind::Text, "What it means.").example(r#""champion""#),
         ],
-        to_one: &[],
-        to_many: &[],
-        order: Order::Newest,
-        writable: true,
-        stamped: true,
-        searchable: false,
+        feature: Some(Feature::Associations),
+        associable: false,
+        write_rule: WriteRule::Edge,
+        ..RECORD
     },
     Entity {
         name: "custom_field",
@@ -434,12 +504,10 @@ pub const ENTITIES: &[Entity] = &[
             field("options", FieldKind::Json, "The choices of a select.").example(r#"["free", "pro"]"#),
             field("required", FieldKind::Bool, "Whether it must have a value.").filled().example("false"),
         ],
-        to_one: &[],
-        to_many: &[],
-        order: Order::Newest,
-        writable: true,
-        stamped: true,
-        searchable: false,
+        associable: false,
+        describes_tables: true,
+        deletion_note: Some("The values stay where they are; from now on they are free-form."),
+        ..RECORD
     },
     Entity {
         name: "event",
@@ -464,12 +532,12 @@ pub const ENTITIES: &[Entity] = &[
             field("changes", FieldKind::Json, "{column: {from, to}} of an update.")
                 .example(r#"{"stage": {"from": "qualified", "to": "won"}}"#),
         ],
-        to_one: &[],
-        to_many: &[],
         order: Order::NewestBy("occurred_at"),
         writable: false,
         stamped: false,
-        searchable: false,
+        associable: false,
+        is_feed: true,
+        ..RECORD
     },
 ];
 
@@ -479,6 +547,19 @@ pub const READ_ONLY_COLUMNS: &[&str] = &["id", "created_at", "updated_at", "dele
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn custom_fields_are_defined_for_the_tables_that_may_have_them() {
+        let definitions = ENTITIES.iter().find(|entity| entity.describes_tables).expect("a table of definitions");
+        let kind = definitions.fields.iter().find(|field| field.name == "object_type").map(|field| field.kind);
+        let mut names: Vec<&str> =
+            ENTITIES.iter().filter(|entity| entity.custom_fields).map(|entity| entity.name).collect();
+        let FieldKind::OneOf(listed) = kind.expect("its column") else { panic!("{kind:?}") };
+        let mut listed = listed.to_vec();
+        names.sort_unstable();
+        listed.sort_unstable();
+        assert_eq!(names, listed);
+    }
 
     #[test]
     fn names_prefixes_and_relations_hold_together() {

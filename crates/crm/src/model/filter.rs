@@ -1,7 +1,9 @@
 //! Conditions on a list, as the caller said them and as the plan settled them.
 
+use serde::{Deserialize, Serialize};
+
 /// How a column is compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// `=`
     Eq,
@@ -28,7 +30,7 @@ pub enum Op {
 }
 
 /// What is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
     /// A column.
     Column(String),
@@ -44,7 +46,7 @@ pub enum Subject {
 }
 
 /// How an e-mail concerns a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailRelation {
     /// The contact sent it.
     FromContact,
@@ -61,7 +63,7 @@ pub enum MailRelation {
 /// A condition as the caller said it. A parameter's name may be read in several ways (`x_after` is the
 /// operator `after` on `x`, unless there is a column `x_after`): the readings stand in order of
 /// preference, and the plan takes the first whose subject exists.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
     /// The parameter's name on the wire, for error texts.
     pub parameter: String,
@@ -70,7 +72,7 @@ pub struct Filter {
 }
 
 /// One way to read a filter.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
     /// What is compared.
     pub subject: Subject,
@@ -81,7 +83,7 @@ pub struct Reading {
 }
 
 /// Which rows are seen with regard to soft deletion.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Deleted {
     /// Only rows that are not deleted.
     #[default]

@@ -73,11 +73,27 @@ pub struct Who {
     pub features: Features,
 }
 
-/// What a workspace's plan has beyond records; everything, unless the operator says otherwise.
+/// Something that a billing plan may lack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Feature {
+    /// Associations between records.
+    Associations,
+}
+
+/// What a workspace's billing plan has beyond records; everything, unless the operator says otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// Associations between records.
     pub associations: bool,
+}
+
+impl Features {
+    /// Whether the plan has it.
+    pub fn has(self, feature: Feature) -> bool {
+        match feature {
+            Feature::Associations => self.associations,
+        }
+    }
 }
 
 impl Default for Features {

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use serde_json::{Map, Value};
 
 use crate::model::answer::{Answer, Batch as Written, BatchItem};
+use crate::model::ask::BatchRow;
 use crate::model::catalog::{Table, UniqueIndex};
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
@@ -71,11 +72,7 @@ pub enum Fate {
 }
 
 /// Plans a batch.
-pub fn plan<'a>(
-    table: &'a Table,
-    rows: &[Result<Map<String, Value>, Fault>],
-    dedup_on: &[String],
-) -> Result<Batch<'a>, Fault> {
+pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Result<Batch<'a>, Fault> {
     let key = table.key()?;
     if rows.is_empty() {
         return Err(Fault::invalid_with_hint("The batch is empty.", format!("Send 1 to {MAX_ROWS} records.")));
@@ -93,7 +90,7 @@ pub fn plan<'a>(
     let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
     let mut found: HashMap<(usize, Columns<'a>), Vec<(usize, Cells)>> = HashMap::new();
     for (place, row) in rows.iter().enumerate() {
-        match row.as_ref().map_err(Fault::clone).and_then(|row| read(table, row)) {
+        match values_of(row).and_then(|row| read(table, row)) {
             Ok((columns, values)) => {
                 let wave = identity(dedup_on, &columns, &values).map_or(0, |identity| {
                     let times = meant.entry(identity).or_default();
@@ -117,6 +114,17 @@ pub fn plan<'a>(
         })
         .collect();
     Ok(batch)
+}
+
+/// A row's values, or the fault that it can't be read.
+fn values_of(row: &BatchRow) -> Result<&Map<String, Value>, Fault> {
+    match row {
+        BatchRow::Values(values) => Ok(values),
+        BatchRow::UnknownField { name, nearest } => {
+            Err(Fault::Unknown { what: "field", name: name.clone(), nearest: nearest.clone() })
+        }
+        BatchRow::NotAnObject { found } => Err(Fault::invalid(format!("A record must be a JSON object, not {found}."))),
+    }
 }
 
 /// The unique index of these columns; `lower(domain)` is one of `domain`.

@@ -76,7 +76,7 @@ fn operand<'a>(table: &'a Table, subject: &Subject) -> Option<Operand<'a>> {
             let declared = table.custom_kind(&column.name, key);
             Some(Operand::Key { column, key: key.clone(), declared })
         }
-        Subject::Mail(relation) => (table.entity()?.table == "emails").then_some(Operand::Mail(*relation)),
+        Subject::Mail(relation) => table.entity()?.is_mail.then_some(Operand::Mail(*relation)),
     }
 }
 

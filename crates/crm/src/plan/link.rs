@@ -11,9 +11,6 @@ use crate::model::rows::Rows;
 use crate::plan::record::{self, Create};
 use crate::plan::{Outcome, has_columns};
 
-/// Built-in records that nothing can be associated with: what serves others.
-const APART: &[&str] = &["associations", "custom_fields", "list_members", "activity"];
-
 /// A new association.
 #[derive(Debug)]
 pub struct Link<'a> {
@@ -70,7 +67,7 @@ pub fn stays(values: &Map<String, Value>) -> Result<(), Fault> {
 
 /// The table of a kind of record.
 fn table_of<'a>(catalog: &'a Catalog, column: &str, kind: &str) -> Result<&'a Table, Fault> {
-    let joinable = || ENTITIES.iter().filter(|entity| !APART.contains(&entity.table));
+    let joinable = || ENTITIES.iter().filter(|entity| entity.associable);
     if let Some(entity) = joinable().find(|entity| entity.name == kind) {
         return catalog.table(entity.table);
     }

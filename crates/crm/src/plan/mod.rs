@@ -14,13 +14,14 @@ pub mod search;
 pub mod search_all;
 
 use crate::model::answer::Answer;
-use crate::model::ask::Ask;
+use crate::model::ask::{Ask, STAGES, Single, Steps};
 use crate::model::catalog::{Catalog, Table};
+use crate::model::entity::{WriteRule, by_table};
 use crate::model::fault::Fault;
 use crate::model::filter::Deleted;
 use crate::model::lifecycle::Phase;
 use crate::model::rows::Rows;
-use crate::model::who::{Role, Who};
+use crate::model::who::{Feature, Role, Who};
 
 /// An ask that makes sense in its workspace.
 #[derive(Debug)]
@@ -56,92 +57,42 @@ pub enum Outcome {
     CatalogIsOld,
 }
 
-/// Settles what an ask means. [`Ask::Sql`] and saved lists have ways of their own, see [`raw`] and [`saved`].
-pub fn plan<'a>(ask: &Ask, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
+/// Settles what an ask means. Asks of several steps have plans of their own: [`raw`], [`saved`], [`batch`], [`search_all`].
+pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
     match ask {
-        Ask::List { table, filters, deleted, page } => {
+        Single::List { table, filters, deleted, page } => {
             list::plan(catalog.table(table)?, filters, *deleted, page).map(Plan::List)
         }
-        Ask::Find { table, id, deleted, related } => {
+        Single::Find { table, id, deleted, related } => {
             record::find(catalog, catalog.table(table)?, id, *deleted, related).map(Plan::Find)
         }
-        Ask::Create { table, values, .. } if table == "associations" => {
-            link::plan(catalog, catalog.table(table)?, values).map(Plan::Link)
+        Single::Create { table, values, unknown_stage } => {
+            let table = catalog.table(table)?;
+            match table.write_rule() {
+                WriteRule::Edge => link::plan(catalog, table, values).map(Plan::Link),
+                WriteRule::Plain | WriteRule::InPipeline => {
+                    record::create(writable(table)?, values, *unknown_stage).map(Plan::Create)
+                }
+            }
         }
-        Ask::Create { table, values, unknown_stage } => {
-            record::create(writable(catalog.table(table)?)?, values, *unknown_stage).map(Plan::Create)
+        Single::CreateStage { pipeline, values } => {
+            record::create_stage(catalog.table(STAGES)?, pipeline, values).map(Plan::Create)
         }
-        Ask::CreateStage { pipeline, values } => {
-            record::create_stage(catalog.table("pipeline_stages")?, pipeline, values).map(Plan::Create)
-        }
-        Ask::Stages { pipeline, page } => {
-            list::stages(catalog.table("pipeline_stages")?, pipeline, page).map(Plan::List)
-        }
-        Ask::Update { table, id, values, unknown_stage } => {
-            if table == "associations" {
+        Single::Stages { pipeline, page } => list::stages(catalog.table(STAGES)?, pipeline, page).map(Plan::List),
+        Single::Update { table, id, values, unknown_stage } => {
+            let table = catalog.table(table)?;
+            if table.write_rule() == WriteRule::Edge {
                 link::stays(values)?;
             }
-            record::update(writable(catalog.table(table)?)?, id, values, *unknown_stage).map(Plan::Update)
+            record::update(writable(table)?, id, values, *unknown_stage).map(Plan::Update)
         }
-        Ask::Delete { table, id, hard } => {
+        Single::Delete { table, id, hard } => {
             record::delete(writable(catalog.table(table)?)?, id, *hard).map(Plan::Delete)
         }
-        Ask::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
-        Ask::Search { table, words, page } => search::plan(catalog.table(table)?, words, page).map(Plan::Search),
-        Ask::Tables => Ok(Plan::Tables),
-        Ask::Schema => Ok(Plan::Schema),
-        Ask::Sql { .. }
-        | Ask::Batch { .. }
-        | Ask::SearchAll { .. }
-        | Ask::ListRows { .. }
-        | Ask::AddMembers { .. }
-        | Ask::RemoveMember { .. } => Err(Fault::internal("what takes several steps has plans of its own")),
-    }
-}
-
-/// Whether the ask changes data; raw SQL may.
-pub fn writes(ask: &Ask) -> bool {
-    match ask {
-        Ask::List { .. }
-        | Ask::Stages { .. }
-        | Ask::Find { .. }
-        | Ask::Search { .. }
-        | Ask::SearchAll { .. }
-        | Ask::ListRows { .. }
-        | Ask::Tables
-        | Ask::Schema => false,
-        Ask::Create { .. }
-        | Ask::CreateStage { .. }
-        | Ask::Batch { .. }
-        | Ask::Update { .. }
-        | Ask::Delete { .. }
-        | Ask::Restore { .. }
-        | Ask::AddMembers { .. }
-        | Ask::RemoveMember { .. }
-        | Ask::Sql { .. } => true,
-    }
-}
-
-/// Whether what is known of the tables is old once the ask was answered.
-pub fn changes_catalog(ask: &Ask) -> bool {
-    match ask {
-        Ask::Create { table, .. }
-        | Ask::Update { table, .. }
-        | Ask::Delete { table, .. }
-        | Ask::Restore { table, .. }
-        | Ask::Batch { table, .. } => table == "custom_fields",
-        Ask::Sql { sql, .. } => raw::body_may_change_catalog(sql),
-        Ask::List { .. }
-        | Ask::Stages { .. }
-        | Ask::Find { .. }
-        | Ask::CreateStage { .. }
-        | Ask::Search { .. }
-        | Ask::SearchAll { .. }
-        | Ask::ListRows { .. }
-        | Ask::AddMembers { .. }
-        | Ask::RemoveMember { .. }
-        | Ask::Tables
-        | Ask::Schema => false,
+        Single::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
+        Single::Search { table, words, page } => search::plan(catalog.table(table)?, words, page).map(Plan::Search),
+        Single::Tables => Ok(Plan::Tables),
+        Single::Schema => Ok(Plan::Schema),
     }
 }
 
@@ -153,14 +104,11 @@ pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
             message: "This workspace was not claimed within 14 days; its keys have ended.".into(),
         });
     }
-    if !who.features.associations && is_about_associations(ask) {
-        return Err(Fault::Refused {
-            code: "plan_required",
-            message: "This workspace's plan has no associations.".into(),
-            hint: Some("company_id, contact_id and deal_id link records on every plan.".into()),
-        });
+    let feature = ask.table().and_then(by_table).and_then(|entity| entity.feature);
+    if let Some(feature) = feature.filter(|feature| !who.features.has(*feature)) {
+        return Err(lacking(feature));
     }
-    if !writes(ask) || matches!(ask, Ask::Sql { .. }) {
+    if !ask.writes() || matches!(ask, Ask::Steps(Steps::Sql { .. })) {
         return Ok(());
     }
     if matches!(who.phase, Phase::ReadOnly { .. }) {
@@ -172,26 +120,14 @@ pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     }
 }
 
-fn is_about_associations(ask: &Ask) -> bool {
-    match ask {
-        Ask::List { table, .. }
-        | Ask::Find { table, .. }
-        | Ask::Create { table, .. }
-        | Ask::Update { table, .. }
-        | Ask::Delete { table, .. }
-        | Ask::Restore { table, .. }
-        | Ask::Search { table, .. }
-        | Ask::Batch { table, .. } => table == "associations",
-        Ask::Stages { .. }
-        | Ask::CreateStage { .. }
-        | Ask::SearchAll { .. }
-        | Ask::ListRows { .. }
-        | Ask::AddMembers { .. }
-        | Ask::RemoveMember { .. }
-        | Ask::Tables
-        | Ask::Schema
-        | Ask::Sql { .. } => false,
-    }
+fn lacking(feature: Feature) -> Fault {
+    let (message, hint) = match feature {
+        Feature::Associations => (
+            "This workspace's plan has no associations.",
+            "company_id, contact_id and deal_id link records on every plan.",
+        ),
+    };
+    Fault::Refused { code: "plan_required", message: message.into(), hint: Some(hint.into()) }
 }
 
 /// Whether the caller's sessions must be read-only.

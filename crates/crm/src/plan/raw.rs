@@ -27,24 +27,9 @@ impl Raw<'_> {
     /// Whether any statement may change tables or the definitions of custom fields, so that the catalog should be read
     /// anew afterwards.
     pub fn may_change_catalog(&self) -> bool {
-        self.statements.iter().any(may_change_catalog)
+        self.statements.iter().any(Statement::may_change_catalog)
     }
 }
-
-/// Whether the body's SQL may change what the catalog tells.
-pub fn body_may_change_catalog(sql: &str) -> bool {
-    statements(sql).take(MAX_STATEMENTS).flatten().any(|statement| may_change_catalog(&statement))
-}
-
-fn may_change_catalog(statement: &Statement<'_>) -> bool {
-    // A SELECT can call a function that creates tables; that shows itself on the next look-up.
-    matches!(statement.command, Command::Definition | Command::NoTransaction)
-        || (statement.command == Command::Query && statement.modifies_data())
-        || statement.text.as_bytes().windows(DEFINITIONS.len()).any(|it| it.eq_ignore_ascii_case(DEFINITIONS))
-}
-
-/// The table of custom fields' definitions.
-const DEFINITIONS: &[u8] = b"custom_fields";
 
 /// Splits the body and refuses what may not be asked.
 pub fn plan<'a>(sql: &'a str, params: &'a [Value]) -> Result<Raw<'a>, Fault> {

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::model::answer::{Answer, Part, Record};
 use crate::model::ask::{PipelineName, RecordName, Related, UnknownStage};
 use crate::model::catalog::{Catalog, Column, Table};
-use crate::model::entity::{READ_ONLY_COLUMNS, ToMany};
+use crate::model::entity::{Entity, NamedBy, READ_ONLY_COLUMNS, ToMany, WriteRule};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
@@ -149,13 +149,11 @@ fn name<'a>(table: &'a Table, id: &RecordName) -> Result<Name<'a>, Fault> {
         let column = if is_id { key } else { "key" };
         Ok(Name { column, value: value.to_owned(), within })
     };
-    match (id, table.entity()) {
-        (RecordName::Id(id), Some(entity)) if entity.table == "pipelines" => named(is_id(id, entity.prefix), id, None),
-        (RecordName::Id(id), _) => named(true, id, None),
-        (RecordName::Stage { pipeline, key }, Some(entity)) if entity.table == "pipeline_stages" => {
-            named(is_id(key, entity.prefix), key, Some(pipeline.clone()))
-        }
-        (RecordName::Stage { .. }, _) => Err(Fault::internal("a stage was looked for among other records")),
+    let is_id_of = |entity: Option<&Entity>, id: &str| entity.is_none_or(|entity| is_id(id, entity.prefix));
+    match (id, table.entity(), table.entity().map(|entity| entity.named_by)) {
+        (RecordName::Id(id), entity, Some(NamedBy::Key)) => named(is_id_of(entity, id), id, None),
+        (RecordName::Id(id), _, Some(NamedBy::Id | NamedBy::KeyInPipeline) | None) => named(true, id, None),
+        (RecordName::Stage { pipeline, key }, entity, _) => named(is_id_of(entity, key), key, Some(pipeline.clone())),
     }
 }
 
@@ -195,11 +193,11 @@ pub fn create_stage<'a>(
 
 fn refuses_new_stage(table: &Table, values: &Map<String, Value>, unknown_stage: UnknownStage) -> bool {
     unknown_stage == UnknownStage::Refuse
-        && table.entity().is_some_and(|entity| entity.table == "deals")
+        && table.entity().is_some_and(|entity| entity.write_rule == WriteRule::InPipeline)
         && PLACE.iter().any(|column| values.contains_key(*column))
 }
 
-/// The columns that say where a deal stands.
+/// The columns that say where a record stands that is in a pipeline.
 pub const PLACE: [&str; 2] = ["pipeline", "stage"];
 
 /// Plans new values for a record.
@@ -352,11 +350,7 @@ impl Delete<'_> {
             entity: self.table.entity(),
             id: text("id"),
             deleted_at: text("deleted_at"),
-            note: self
-                .table
-                .entity()
-                .filter(|entity| entity.table == "custom_fields")
-                .map(|_| "The values stay where they are; from now on they are free-form."),
+            note: self.table.entity().and_then(|entity| entity.deletion_note),
         }))
     }
 }
@@ -371,13 +365,16 @@ fn position(table: &Table, column: &str) -> usize {
     table.columns.iter().position(|it| it.name == column).unwrap_or(0)
 }
 
+/// The table of pipelines.
+const PIPELINES: &str = "pipelines";
+
 /// There is no such pipeline.
 pub(super) fn no_pipeline(pipeline: &PipelineName) -> Fault {
     let id = match pipeline {
         PipelineName::Default => "default",
         PipelineName::Key(key) => key,
     };
-    Fault::NotFound { table: "pipelines".into(), id: id.to_owned() }
+    Fault::NotFound { table: PIPELINES.into(), id: id.to_owned() }
 }
 
 fn not_found(table: &Table, id: &str) -> Fault {

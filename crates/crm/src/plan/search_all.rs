@@ -8,9 +8,6 @@ use crate::model::page::PageAsk;
 use crate::model::rows::Rows;
 use crate::plan::search::Part;
 
-/// The tables that are searched together (Relm's seed, "Search").
-pub const TABLES: &[&str] = &["contacts", "companies", "deals", "activities"];
-
 /// A search in all of them.
 #[derive(Debug)]
 pub struct SearchAll {
@@ -67,11 +64,11 @@ pub fn hits(rows: &Rows) -> Vec<Hit> {
 /// The tables in which something was found, and the ids found there with their scores.
 pub fn by_table<'a>(hits: &[Hit], catalog: &'a Catalog) -> Result<Vec<InTable<'a>>, Fault> {
     let mut all = Vec::new();
-    for name in TABLES {
-        let of_table = hits.iter().filter(|hit| hit.table.table == *name);
+    for entity in ENTITIES.iter().filter(|entity| entity.searched_together) {
+        let of_table = hits.iter().filter(|hit| hit.table.table == entity.table);
         let hits: Vec<Hit> = of_table.cloned().collect();
-        if let Some(entity) = hits.first().map(|hit| hit.table) {
-            all.push((catalog.table(name)?, entity, hits));
+        if !hits.is_empty() {
+            all.push((catalog.table(entity.table)?, entity, hits));
         }
     }
     Ok(all)

@@ -1,6 +1,5 @@
 //! The data plane over HTTP: a request is read in its key's dialect and performed by the hall.
 
-use crm::dialect::table_of;
 use crm::model::answer::Answer;
 use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
@@ -32,8 +31,8 @@ pub async fn serve(
     };
     let body = request.body().await?;
     let call = request.call(method, path, &body)?;
-    let ask = (envelope.dialect.read)(&call);
-    envelope.table = ask.as_ref().ok().and_then(table_of).map(str::to_owned);
+    let ask = envelope.dialect.read_call(&call);
+    envelope.table = ask.as_ref().ok().and_then(|ask| ask.table()).map(str::to_owned);
     let envelope = &*envelope;
     let render = |result: &Result<Answer, Fault>| envelope.show(result);
     let key = request.head.headers.get("idempotency-key").filter(|_| method == Method::Post);

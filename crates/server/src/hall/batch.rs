@@ -1,7 +1,7 @@
 //! A batch: planned row by row, written by few statements, and each row's outcome told.
 
 use crm::model::answer::Answer;
-use crm::model::ask::{Ask, UnknownStage};
+use crm::model::ask::{BatchRow, Single, UnknownStage};
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::plan::batch::{self, Batch, Fate};
@@ -22,7 +22,7 @@ pub struct BatchWrite<'a> {
     /// The table.
     pub table: &'a str,
     /// The records' values; what could not be read fails by itself.
-    pub rows: &'a [Result<Map<String, Value>, Fault>],
+    pub rows: &'a [BatchRow],
     /// The columns by which a record is known again.
     pub dedup_on: &'a [String],
 }
@@ -48,11 +48,7 @@ impl BatchWrite<'_> {
     }
 }
 
-async fn run(
-    execution: &mut Execution<'_>,
-    batch: &Batch<'_>,
-    rows: &[Result<Map<String, Value>, Fault>],
-) -> Result<Answer, PlanError> {
+async fn run(execution: &mut Execution<'_>, batch: &Batch<'_>, rows: &[BatchRow]) -> Result<Answer, PlanError> {
     let told = one(execution.write(&[sql::batch::write(batch)]).await)?;
     let mut fates: Vec<(usize, Fate)> = (0..told.len()).filter_map(|row| fate(&told, row)).collect();
     let ids: Vec<String> = fates
@@ -64,7 +60,7 @@ async fn run(
         .collect();
     let shown = one(execution.read(&[sql::batch::show(batch, &ids)]).await)?;
     for (place, fate) in fates.iter_mut().filter(|(_, fate)| is_conflict(fate)).take(CONFLICTS) {
-        if let (Fate::Refused(fault), Some(Ok(values))) = (fate, rows.get(*place)) {
+        if let (Fate::Refused(fault), Some(BatchRow::Values(values))) = (fate, rows.get(*place)) {
             record_conflict(execution, batch, values, fault).await;
         }
     }
@@ -89,7 +85,7 @@ async fn record_conflict(execution: &Execution<'_>, batch: &Batch<'_>, values: &
     let Fault::Conflict { constraint, existing_id, .. } = fault else { return };
     let Ok(create) = record::create(batch.table, values, UnknownStage::Add) else { return };
     let table = batch.table.name.clone();
-    let ask = Ask::Create { table, values: values.clone(), unknown_stage: UnknownStage::Add };
+    let ask = Single::Create { table, values: values.clone(), unknown_stage: UnknownStage::Add };
     match conflict::record(execution, &Plan::Create(create), &ask, constraint).await {
         Ok(found) => *existing_id = found,
         Err(fault) => tracing::warn!(?fault, "a conflict could not be recorded"),

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use crm::model::ask::Ask;
+use crm::model::ask::Single;
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::plan::Plan;
@@ -20,7 +20,7 @@ use crate::store::tenant::transaction::Transaction;
 pub async fn record(
     execution: &Execution<'_>,
     plan: &Plan<'_>,
-    ask: &Ask,
+    ask: &Single,
     constraint: &str,
 ) -> Result<Option<String>, Fault> {
     let Some(table) = plan.table() else { return Ok(None) };
@@ -37,10 +37,10 @@ pub async fn record(
     };
     let nothing = Map::new();
     let (attempt, values) = match (plan, ask) {
-        (Plan::Create(create), Ask::Create { values, .. } | Ask::CreateStage { values, .. }) => {
+        (Plan::Create(create), Single::Create { values, .. } | Single::CreateStage { values, .. }) => {
             (Attempt { name: None, within: create.within.as_ref(), values: create.values.clone() }, values)
         }
-        (Plan::Update(update), Ask::Update { values, .. }) => {
+        (Plan::Update(update), Single::Update { values, .. }) => {
             (Attempt { name: Some(&update.name), within: None, values: update.set_values() }, values)
         }
         (Plan::Restore(restore), _) => {
@@ -66,13 +66,13 @@ async fn run(execution: &Execution<'_>, context: Option<&Sql>, statement: Sql) -
 }
 
 /// What was attempted, in the feed's words: the values, and which row was to have them or to be restored.
-fn attempted(ask: &Ask, values: &Map<String, Value>) -> Map<String, Value> {
+fn attempted(ask: &Single, values: &Map<String, Value>) -> Map<String, Value> {
     let mut attempted = values.clone();
     match ask {
-        Ask::Update { id, .. } => {
+        Single::Update { id, .. } => {
             attempted.entry("id").or_insert_with(|| id.text().into());
         }
-        Ask::Restore { id, .. } => {
+        Single::Restore { id, .. } => {
             attempted.insert("restored".to_owned(), id.text().into());
         }
         _ => {}

@@ -92,7 +92,7 @@ pub enum Changed {
 
 impl Changed {
     fn by(ask: &Ask) -> Changed {
-        match (plan::writes(ask), crm::dialect::table_of(ask)) {
+        match (ask.writes(), ask.table()) {
             (false, _) => Changed::Nothing,
             (true, Some(table)) => Changed::Table(table.to_owned()),
             (true, None) => Changed::Anything,
@@ -242,7 +242,7 @@ impl<'a> Execution<'a> {
             }
             open.commit().await?;
         }
-        if ask.is_some_and(plan::changes_catalog) {
+        if ask.is_some_and(Ask::changes_catalog) {
             self.tenant.cache().forget();
         }
         let committed = Committed { changed: ask.map_or(Changed::Nothing, Changed::by) };

@@ -14,7 +14,7 @@ mod search;
 
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
-use crm::model::ask::Ask;
+use crm::model::ask::{Ask, Steps};
 use crm::model::fault::Fault;
 use crm::plan;
 
@@ -135,27 +135,19 @@ async fn store_refusal(
 
 async fn answer(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Fault> {
     match ask {
-        Ask::Sql { sql, params } => raw(execution, sql, params).await,
-        Ask::ListRows { list_id, page } => saved::rows(execution, list_id, page).await,
-        Ask::AddMembers { list_id, ids, several } => {
-            execution.with_fresh_catalog(&NewMembers { list_id, ids, several: *several }).await
-        }
-        Ask::RemoveMember { list_id, id } => saved::remove_member(execution, list_id, id).await,
-        Ask::Batch { table, rows, dedup_on } => {
-            execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
-        }
-        Ask::SearchAll { words, page } => search::all(execution, words, page).await,
-        Ask::List { .. }
-        | Ask::Find { .. }
-        | Ask::Stages { .. }
-        | Ask::Create { .. }
-        | Ask::CreateStage { .. }
-        | Ask::Update { .. }
-        | Ask::Delete { .. }
-        | Ask::Restore { .. }
-        | Ask::Search { .. }
-        | Ask::Tables
-        | Ask::Schema => execution.with_fresh_catalog(&OnePlan { ask }).await,
+        Ask::Single(ask) => execution.with_fresh_catalog(&OnePlan { ask }).await,
+        Ask::Steps(steps) => match steps {
+            Steps::Sql { sql, params } => raw(execution, sql, params).await,
+            Steps::ListRows { list_id, page } => saved::rows(execution, list_id, page).await,
+            Steps::AddMembers { list_id, ids, several } => {
+                execution.with_fresh_catalog(&NewMembers { list_id, ids, several: *several }).await
+            }
+            Steps::RemoveMember { list_id, id } => saved::remove_member(execution, list_id, id).await,
+            Steps::Batch { table, rows, dedup_on } => {
+                execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
+            }
+            Steps::SearchAll { words, page } => search::all(execution, words, page).await,
+        },
     }
 }
 

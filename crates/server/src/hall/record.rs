@@ -1,7 +1,7 @@
 //! Asks that one plan answers.
 
 use crm::model::answer::Answer;
-use crm::model::ask::Ask;
+use crm::model::ask::Single;
 use crm::model::catalog::Catalog;
 use crm::model::fault::Fault;
 use crm::plan::{self, Outcome, Plan};
@@ -14,7 +14,7 @@ use crate::store::tenant::run::RunError;
 /// An ask that one plan answers.
 pub struct OnePlan<'a> {
     /// The ask.
-    pub ask: &'a Ask,
+    pub ask: &'a Single,
 }
 
 impl Attempt for OnePlan<'_> {
@@ -25,12 +25,12 @@ impl Attempt for OnePlan<'_> {
     }
 }
 
-async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Ask) -> Result<Answer, PlanError> {
+async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) -> Result<Answer, PlanError> {
     let plan = plan::plan(ask, catalog).map_err(PlanError::PerhapsStale)?;
     let statements = sql::statements(&plan);
     let rows = if plan.is_quick_read() {
         execution.read_quickly(statements).await
-    } else if plan::writes(ask) {
+    } else if ask.writes() {
         execution.write(&statements).await
     } else {
         execution.read(&statements).await
@@ -53,11 +53,14 @@ async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Ask) -> Re
 }
 
 /// An id that PostgreSQL could not read names no record; the fault gets the words of the path.
-fn named(fault: Fault, plan: &Plan<'_>, ask: &Ask) -> Fault {
+fn named(fault: Fault, plan: &Plan<'_>, ask: &Single) -> Fault {
     match (fault, ask, plan.table()) {
         (
             Fault::NotFound { .. },
-            Ask::Find { id, .. } | Ask::Update { id, .. } | Ask::Delete { id, .. } | Ask::Restore { id, .. },
+            Single::Find { id, .. }
+            | Single::Update { id, .. }
+            | Single::Delete { id, .. }
+            | Single::Restore { id, .. },
             Some(table),
         ) => Fault::NotFound { table: table.name.clone(), id: id.text().to_owned() },
         (fault, _, _) => fault,

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crm::model::ask::{Ask, Related, UnknownStage};
+use crm::model::ask::{Related, Single, UnknownStage};
 use crm::model::catalog::Catalog;
 use crm::model::filter::Deleted;
 use crm::model::lifecycle::Phase;
@@ -30,8 +30,8 @@ const CATALOG: &str = r#"[
 pub fn sql() -> Result<(), String> {
     let catalog = Catalog::parse(CATALOG).map_err(|error| error.to_string())?;
     let contacts = || "contacts".to_owned();
-    let get = Ask::Find { table: contacts(), id: ":id".into(), deleted: Deleted::Exclude, related: Related::All };
-    let list = Ask::List {
+    let get = Single::Find { table: contacts(), id: ":id".into(), deleted: Deleted::Exclude, related: Related::All };
+    let list = Single::List {
         table: contacts(),
         filters: Vec::new(),
         deleted: Deleted::Exclude,
@@ -40,7 +40,7 @@ pub fn sql() -> Result<(), String> {
     let mut values = Map::new();
     values.insert("email".into(), ":email".into());
     values.insert("first_name".into(), "Bench".into());
-    let create = Ask::Create { table: contacts(), values, unknown_stage: UnknownStage::Add };
+    let create = Single::Create { table: contacts(), values, unknown_stage: UnknownStage::Add };
     let who = Who {
         workspace_id: "".into(),
         actor: "api_key:ak_bench".into(),
@@ -61,7 +61,7 @@ pub fn sql() -> Result<(), String> {
     Ok(())
 }
 
-fn texts(catalog: &Catalog, ask: &Ask, context: Option<Sql>) -> Result<Vec<Value>, String> {
+fn texts(catalog: &Catalog, ask: &Single, context: Option<Sql>) -> Result<Vec<Value>, String> {
     let plan = plan::plan(ask, catalog).map_err(|fault| fault.message())?;
     let statements = context.into_iter().chain(sql::statements(&plan));
     Ok(statements.map(|sql| json!({"sql": sql.text, "params": sql.params})).collect())

@@ -3,7 +3,7 @@
 
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
-use crm::model::ask::{Ask, UnknownStage};
+use crm::model::ask::{Single, UnknownStage};
 use crm::model::fault::Fault;
 use crm::model::who::Provenance;
 use kith::access;
@@ -34,7 +34,7 @@ impl LineDoor {
         let (table, values) = (line.0.to_owned(), line.1.as_object().expect("values").clone());
         let said = [line.0];
         let body = line.1.to_string();
-        let ask = Ask::Create { table, values, unknown_stage: UnknownStage::Add };
+        let ask = Single::Create { table, values, unknown_stage: UnknownStage::Add }.into();
         let idempotency = once.map(|key| Idempotency::new(key, said, body.as_bytes(), &render)).transpose()?;
         match hall::perform(&self.app, &caller, &ask, &Controls { idempotency, effect }).await? {
             Performed::Done(answer, _) => Ok(read(&render(&Ok(answer)))),

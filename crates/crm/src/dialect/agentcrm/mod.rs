@@ -17,6 +17,7 @@ pub static AGENTCRM: Dialect = Dialect {
     read: read::read,
     methods: route::methods,
     show: show::show,
+    show_value: show::show_value,
     show_fault: show::show_fault,
     reference: &reference::REFERENCE,
 };

@@ -1,9 +1,9 @@
 //! Requests of agentCRM's dialect as asks. Its names are the physical schema's.
 
 use crate::dialect::agentcrm::filter::filter;
+use crate::dialect::arguments::Arguments;
 use crate::dialect::read::{self, Words};
 use crate::model::ask::{Ask, UnknownStage};
-use crate::model::call::Call;
 use crate::model::fault::Fault;
 
 /// agentCRM's words.
@@ -14,7 +14,7 @@ const WORDS: Words = Words {
     unknown_stage: UnknownStage::Add,
 };
 
-/// Reads a call.
-pub fn read(call: &Call<'_>) -> Result<Ask, Fault> {
-    read::read(call, &WORDS)
+/// Reads an operation's arguments.
+pub fn read(arguments: Arguments<'_>) -> Result<Ask, Fault> {
+    read::read(arguments, &WORDS)
 }

@@ -4,80 +4,84 @@ use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::fault::{Fault, Instead};
 
-/// Writes an answer.
+/// Writes an answer: its value as `data`, and what stands around it as `_meta`.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
     let mut out = Vec::with_capacity(512 + size(answer));
     out.extend_from_slice(b"{\"data\":");
-    let mut status = 200;
-    let mut extra = |_: &mut Vec<u8>| {};
+    value(&mut out, answer, meta);
+    out.extend_from_slice(b",\"_meta\":{");
+    json::pair(&mut out, "request_id", meta.request_id);
+    if let Some(id) = meta.workspace_id {
+        json::pair(&mut out, "workspace_id", id);
+    }
+    if let (Some(claim_url), Some(expires)) = (meta.claim_url, meta.ttl_expires_at) {
+        json::pair(&mut out, "claim_url", claim_url);
+        json::pair(&mut out, "ttl_expires_at", expires);
+    }
+    about(&mut out, answer);
+    out.extend_from_slice(b"}}");
+    Reply { status: answer.status(), headers: Vec::new(), body: out }
+}
+
+/// Writes an answer's bare value.
+pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(size(answer));
+    value(&mut out, answer, meta);
+    out
+}
+
+fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
     match answer {
-        Answer::Record { record: it, created } => {
-            record(&mut out, it);
-            status = if *created { 201 } else { 200 };
-            close(&mut out, meta, &mut extra);
-        }
-        Answer::Page { rows, width, next_cursor, limit, .. } => {
-            json::array(&mut out, rows, &json::keys(rows, 0..*width, same));
-            close(&mut out, meta, &mut |out: &mut Vec<u8>| page_meta(out, next_cursor.as_deref(), *limit));
-        }
-        Answer::Batch(it) => {
-            batch(&mut out, it, meta);
-            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
-                for (name, count) in ["created", "updated", "failed"].into_iter().zip(it.counts()) {
-                    json::key(out, name);
-                    out.extend_from_slice(count.to_string().as_bytes());
-                }
-            });
-        }
-        Answer::Found(it) => {
-            found(&mut out, it);
-            close(&mut out, meta, &mut |out: &mut Vec<u8>| page_meta(out, it.next_cursor.as_deref(), it.limit));
-        }
-        Answer::Deleted { id, deleted_at, note, .. } => {
+        Answer::Record { record: it, .. } => record(out, it),
+        Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
+        Answer::Batch(it) => batch(out, it, meta),
+        Answer::Found(it) => found(out, it),
+        Answer::Deleted { id, deleted_at, .. } => {
             out.extend_from_slice(b"{\"id\":");
             out.extend_from_slice(id.as_bytes());
             out.extend_from_slice(b",\"deleted_at\":");
             out.extend_from_slice(deleted_at.as_bytes());
             out.push(b'}');
-            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
-                if let Some(note) = note {
-                    json::pair(out, "note", note);
-                }
-            });
         }
-        Answer::Rows { rows, created } => {
-            status = if *created { 201 } else { 200 };
-            json::array(&mut out, rows, &json::keys(rows, 0..rows.columns().len(), same));
-            close(&mut out, meta, &mut extra);
-        }
-        Answer::Object { text, created } => {
-            status = if *created { 201 } else { 200 };
-            out.extend_from_slice(text.as_bytes());
-            close(&mut out, meta, &mut extra);
-        }
-        Answer::Sql(result) => {
-            sql(&mut out, result);
-            close(&mut out, meta, &mut |out: &mut Vec<u8>| {
-                if result.truncated {
-                    json::key(out, "truncated");
-                    out.extend_from_slice(b"true");
-                }
-            });
-        }
+        Answer::Rows { rows, .. } => json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same)),
+        Answer::Object { text, .. } => out.extend_from_slice(text.as_bytes()),
+        Answer::Sql(result) => sql(out, result),
         Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
             out.push(b'{');
-            json::pair(&mut out, "workspace_id", workspace_id);
-            json::pair(&mut out, "api_key", api_key);
+            json::pair(out, "workspace_id", workspace_id);
+            json::pair(out, "api_key", api_key);
             if let (Some(claim_url), Some(expires)) = (claim_url, ttl_expires_at) {
-                json::pair(&mut out, "claim_url", claim_url);
-                json::pair(&mut out, "ttl_expires_at", expires);
+                json::pair(out, "claim_url", claim_url);
+                json::pair(out, "ttl_expires_at", expires);
             }
             out.push(b'}');
-            status = 201;
-            close(&mut out, meta, &mut extra);
         }
     }
-    Reply { status, headers: Vec::new(), body: out }
+}
+
+/// What `_meta` says of an answer itself.
+fn about(out: &mut Vec<u8>, answer: &Answer) {
+    match answer {
+        Answer::Page { next_cursor, limit, .. } => page_meta(out, next_cursor.as_deref(), *limit),
+        Answer::Found(it) => page_meta(out, it.next_cursor.as_deref(), it.limit),
+        Answer::Batch(it) => {
+            for (name, count) in ["created", "updated", "failed"].into_iter().zip(it.counts()) {
+                json::key(out, name);
+                out.extend_from_slice(count.to_string().as_bytes());
+            }
+        }
+        Answer::Deleted { note: Some(note), .. } => json::pair(out, "note", note),
+        Answer::Sql(result) if result.truncated => {
+            json::key(out, "truncated");
+            out.extend_from_slice(b"true");
+        }
+        Answer::Record { .. }
+        | Answer::Deleted { note: None, .. }
+        | Answer::Rows { .. }
+        | Answer::Object { .. }
+        | Answer::Sql(_)
+        | Answer::Workspace { .. } => {}
+    }
 }
 
 fn size(answer: &Answer) -> usize {
@@ -92,20 +96,6 @@ fn size(answer: &Answer) -> usize {
         Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }
-}
-
-fn close(out: &mut Vec<u8>, meta: &Meta<'_>, extra: &mut impl FnMut(&mut Vec<u8>)) {
-    out.extend_from_slice(b",\"_meta\":{");
-    json::pair(out, "request_id", meta.request_id);
-    if let Some(id) = meta.workspace_id {
-        json::pair(out, "workspace_id", id);
-    }
-    if let (Some(claim_url), Some(expires)) = (meta.claim_url, meta.ttl_expires_at) {
-        json::pair(out, "claim_url", claim_url);
-        json::pair(out, "ttl_expires_at", expires);
-    }
-    extra(out);
-    out.extend_from_slice(b"}}");
 }
 
 fn page_meta(out: &mut Vec<u8>, next_cursor: Option<&str>, limit: usize) {

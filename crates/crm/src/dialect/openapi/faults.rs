@@ -21,15 +21,12 @@ const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
 const ANY_TABLE: &[&str] = &["not_found", "forbidden", "no_primary_key", "method_not_allowed"];
 
 /// Codes that changes to a built-in table may end in, beyond those of all tables.
-#[rustfmt::skip] // a table
 fn codes_of_table(act: Act, entity: &Entity) -> &'static [&'static str] {
-    match (entity.table, act) {
-        ("pipelines",       Act::Delete)               => &["cannot_delete_default", "pipeline_in_use"],
-        ("pipelines",       Act::Update)               => &["cannot_delete_default", "pipeline_in_use"],
-        ("pipeline_stages", Act::Delete | Act::Update) => &["stage_in_use"],
-        ("deals",           Act::Create | Act::Update) => &["unknown_stage"],
-        ("associations",    _)                         => &["plan_required"],
-        _                                              => &[],
+    match act {
+        Act::Create => entity.refusals.create,
+        Act::Update => entity.refusals.update,
+        Act::Delete => entity.refusals.delete,
+        _ => &[],
     }
 }
 
@@ -65,7 +62,8 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
     };
     // The requests of all keys of a workspace count.
     let counts = act != Act::SignUp;
-    move |code| (counts && code == "quota_exceeded") || table.contains(&code) || own.iter().any(|some| some.contains(&code))
+    let has_feature = entity.is_some_and(|entity| entity.feature.is_some());
+    move |code| (counts && code == "quota_exceeded") || (has_feature && code == "plan_required") || table.contains(&code) || own.iter().any(|some| some.contains(&code))
 }
 
 /// The name of an error's schema: `SqlError`, `NotFoundError`.

@@ -8,7 +8,7 @@ use crate::dialect::openapi::{
     Act, Alias, Endpoint, OWN_TAG, Parameter, Reference, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire, header_name,
     pascal, reference_to,
 };
-use crate::model::entity::{ENTITIES, Entity, Order, RELATED_ROWS, by_table};
+use crate::model::entity::{ENTITIES, Entity, NamedBy, Order, RELATED_ROWS, WriteRule, by_table};
 
 /// The built-in tables that an endpoint is about, and whether tables of the workspace's own are among its subjects too.
 pub fn subjects(endpoint: &Endpoint) -> (Vec<&'static Entity>, bool) {
@@ -67,7 +67,7 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
     }
     let mut answers = Map::new();
     answers.insert(status(act).to_string(), answer(wire, endpoint, entity));
-    if act == Act::Create && entity.is_some_and(|entity| entity.table == "associations") {
+    if act == Act::Create && entity.is_some_and(|entity| entity.write_rule == WriteRule::Edge) {
         let mut there = answer(wire, endpoint, entity);
         there["description"] = "It was there already; the one that is.".into();
         answers.insert("200".into(), there);
@@ -210,7 +210,7 @@ fn path_parameter(wire: &Wire, name: &str, entity: Option<&Entity>) -> Value {
         }
         ("key", _) => ("The pipeline's key, or its id.".into(), "sales".to_owned()),
         ("stage_key", _) => ("The stage's key, or its id.".into(), "qualified".to_owned()),
-        ("id", Some(entity)) if entity.table == "pipelines" => {
+        ("id", Some(entity)) if entity.named_by == NamedBy::Key => {
             ("The pipeline's key, or its id.".into(), "sales".to_owned())
         }
         ("id", Some(entity)) => (format!("The {}'s id.", entity.name.replace('_', " ")), schema::id_of(wire, entity)),

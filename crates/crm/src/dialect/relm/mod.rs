@@ -20,6 +20,7 @@ pub static RELM: Dialect = Dialect {
     read: read::read,
     methods: route::methods,
     show: show::show,
+    show_value: show::show_value,
     show_fault: show::show_fault,
     reference: &reference::REFERENCE,
 };

@@ -52,9 +52,7 @@ impl Shape {
             // A projected column goes by its path: `company.id`.
             let own = column.rsplit('.').next().unwrap_or(column);
             let kind = match (column, subject_type) {
-                ("changes", Some(subject)) if entity.is_some_and(|it| it.table == "activity") => {
-                    CellKind::Changes(subject)
-                }
+                ("changes", Some(subject)) if entity.is_some_and(|it| it.is_feed) => CellKind::Changes(subject),
                 _ if holds_ids(own) => CellKind::Ids,
                 _ => CellKind::Plain,
             };

@@ -14,16 +14,17 @@ use crate::model::rows::Rows;
 /// What a row is where nothing else says it.
 const ROW: &str = "row";
 
-/// Writes an answer.
+/// Writes an answer. Relm puts nothing around its value.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
+    Reply { status: answer.status(), headers: Vec::new(), body: show_value(answer, meta) }
+}
+
+/// Writes an answer's bare value.
+pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let table = meta.table.unwrap_or(ROW);
-    let mut status = 200;
     match answer {
-        Answer::Record { record: it, created } => {
-            status = if *created { 201 } else { 200 };
-            record(&mut out, it, table);
-        }
+        Answer::Record { record: it, .. } => record(&mut out, it, table),
         Answer::Page { entity, table: of, rows, width, next_cursor, .. } => {
             let table = of.as_deref().unwrap_or(table);
             out.reserve(rows.data_len() + rows.len() * rows.columns().len() * 16);
@@ -42,14 +43,12 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
             }
             out.push(b'}');
         }
-        Answer::Rows { rows, created } => {
-            status = if *created { 201 } else { 200 };
+        Answer::Rows { rows, .. } => {
             let entity = meta.table.and_then(by_table);
             let object = if meta.table.is_none() { "table" } else { table };
             list(&mut out, &Shape::of(entity, object, rows, 0..rows.columns().len()), rows, None);
         }
-        Answer::Object { text, created } => {
-            status = if *created { 201 } else { 200 };
+        Answer::Object { text, .. } => {
             out.extend_from_slice(b"{\"object\":\"schema\"");
             match text.strip_prefix('{').map(str::trim_start) {
                 Some(rest) if !rest.starts_with('}') => {
@@ -61,7 +60,6 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
         }
         Answer::Sql(result) => sql(&mut out, result),
         Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
-            status = 201;
             out.push(b'{');
             json::pair(&mut out, "id", workspace_id);
             json::pair(&mut out, "object", "workspace");
@@ -71,7 +69,7 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
             out.push(b'}');
         }
     }
-    Reply { status, headers: Vec::new(), body: out }
+    out
 }
 
 fn list(out: &mut Vec<u8>, shape: &Shape, rows: &Rows, next_cursor: Option<&str>) {

@@ -91,7 +91,26 @@ pub fn statements(sql: &str) -> impl Iterator<Item = Result<Statement<'_>, Split
     std::iter::from_fn(move || next_statement(&mut tokens).transpose())
 }
 
+/// Statements that are looked at; a request with more of them is refused.
+const MOST_STATEMENTS: usize = 100;
+
+/// Whether a text of SQL may change tables or the definitions of custom fields, so that what is known of them is old.
+pub fn may_change_catalog(sql: &str) -> bool {
+    statements(sql).take(MOST_STATEMENTS).flatten().any(|statement| statement.may_change_catalog())
+}
+
+/// The table of custom fields' definitions.
+const DEFINITIONS: &[u8] = b"custom_fields";
+
 impl Statement<'_> {
+    /// Whether it may change tables or the definitions of custom fields. A SELECT can call a function that does; that
+    /// shows itself at the next look-up.
+    pub fn may_change_catalog(&self) -> bool {
+        matches!(self.command, Command::Definition | Command::NoTransaction)
+            || (self.command == Command::Query && self.modifies_data())
+            || self.text.as_bytes().windows(DEFINITIONS.len()).any(|it| it.eq_ignore_ascii_case(DEFINITIONS))
+    }
+
     /// Whether INSERT, UPDATE, DELETE, MERGE or INTO (as of `SELECT … INTO`) stands anywhere outside quotes and
     /// comments. Meant for `Query` and `Explain`, whose first word does not tell. It errs towards yes:
     /// `FOR UPDATE` and a column called `update` are a yes too. It cannot see what functions do.

@@ -1,0 +1,112 @@
+//! A call as an operation with named arguments. The first half of reading makes it of an HTTP call; a tool's call is one from
+//! the start. The second half (`dialect::read`) makes an ask of it, in a dialect's words.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value};
+
+use crate::dialect::route::{Body, Operation, methods, route};
+use crate::model::call::{Call, Method};
+use crate::model::fault::Fault;
+
+/// An operation with named arguments.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Arguments<'a> {
+    /// What is wanted, and of what.
+    pub operation: Operation<'a>,
+    /// How it is wanted: filters, `limit`, `cursor` … One may be given several times.
+    pub options: Cow<'a, [(String, String)]>,
+    /// The values that are sent: those of a record, or the members of another body.
+    pub fields: Map<String, Value>,
+}
+
+impl<'a> Arguments<'a> {
+    /// The arguments of a call over HTTP, whose path has these segments.
+    pub fn of_call(call: &'a Call<'_>, path: &[&'a str]) -> Result<Arguments<'a>, Fault> {
+        let Some(operation) = route(call.method, path) else {
+            let allow: Vec<_> = methods(path).into_iter().map(Method::name).collect();
+            return Err(match allow.is_empty() {
+                true => Fault::NoSuchPath { path: format!("/v1/{}", path.join("/")) },
+                false => Fault::MethodNotAllowed { allow },
+            });
+        };
+        let fields = match operation.body() {
+            Body::Fields => call.object()?,
+            Body::Empty => {
+                call.no_fields()?;
+                Map::new()
+            }
+            Body::Ignored => Map::new(),
+        };
+        Ok(Arguments { operation, options: Cow::Borrowed(&call.query), fields })
+    }
+
+    /// The arguments of an operation as one JSON object, as tools are called: fields where the operation takes a body, else
+    /// options. An option that is an array is given several times; one that is null is not given.
+    pub fn named(operation: Operation<'a>, arguments: Map<String, Value>) -> Arguments<'a> {
+        if operation.body() == Body::Fields {
+            return Arguments { operation, options: Cow::Borrowed(&[]), fields: arguments };
+        }
+        let mut options = Vec::with_capacity(arguments.len());
+        for (name, value) in arguments {
+            let values = match value {
+                Value::Array(items) => items,
+                value => vec![value],
+            };
+            for value in values {
+                match value {
+                    Value::Null => {}
+                    Value::String(text) => options.push((name.clone(), text)),
+                    value => options.push((name.clone(), value.to_string())),
+                }
+            }
+        }
+        Arguments { operation, options: Cow::Owned(options), fields: Map::new() }
+    }
+
+    /// The value of an option; the last one if it is given several times.
+    pub fn option(&self, name: &str) -> Option<&str> {
+        self.options.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Refuses options other than those named.
+    pub fn only_options(&self, known: &[&str]) -> Result<(), Fault> {
+        match self.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some((name, _)) => Err(Fault::unknown_parameter(name, known.iter().copied())),
+        }
+    }
+
+    /// Refuses fields other than those named.
+    pub fn only_fields(&self, known: &[&str]) -> Result<(), Fault> {
+        match self.fields.keys().find(|key| !known.contains(&key.as_str())) {
+            None => Ok(()),
+            Some(name) => Err(Fault::unknown_field(name, known.iter().copied())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[track_caller]
+    fn check(operation: Operation<'_>, arguments: Value, options: &[(&str, &str)], fields: Value) {
+        let Value::Object(arguments) = arguments else { panic!("{arguments}") };
+        let named = Arguments::named(operation, arguments);
+        let found: Vec<(&str, &str)> =
+            named.options.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!((found.as_slice(), Value::Object(named.fields)), (options, fields));
+    }
+
+    #[test]
+    fn a_tools_arguments_are_options_or_fields() {
+        let asked = json!({"limit": 5, "stage": ["won", "lost"], "cursor": null, "include_deleted": true});
+        let options = [("limit", "5"), ("stage", "won"), ("stage", "lost"), ("include_deleted", "true")];
+        check(Operation::List("deals"), asked, &options, json!({}));
+        check(Operation::Create("deals"), json!({"title": "T", "limit": 1}), &[], json!({"title": "T", "limit": 1}));
+        check(Operation::Delete("deals", "d_1"), json!({"hard": false}), &[("hard", "false")], json!({}));
+    }
+}
