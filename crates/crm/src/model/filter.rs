@@ -21,6 +21,8 @@ pub enum Op {
     In,
     /// Contains the text, ignoring case.
     Contains,
+    /// Fits the SQL pattern, ignoring case.
+    Like,
     /// Starts with the text, ignoring case.
     Starts,
     /// `IS NOT NULL` for true, `IS NULL` for false.

@@ -95,7 +95,7 @@ fn check_key(key: &str, declared: Option<CustomKind>, reading: &Reading, paramet
         (Op::Present, _) => check_flag(reading, parameter),
         (Op::Eq | Op::Neq | Op::In, _)
         | (Op::Gt | Op::Gte | Op::Lt | Op::Lte, Some(Number | Date))
-        | (Op::Contains | Op::Starts, None | Some(Text | Select)) => Ok(()),
+        | (Op::Contains | Op::Like | Op::Starts, None | Some(Text | Select)) => Ok(()),
         (Op::Gt | Op::Gte | Op::Lt | Op::Lte, None) => Err(Fault::invalid_with_hint(
             format!(
                 "{parameter}: \"{key}\" has no declared type, so it is compared as text, which has no such comparison."
@@ -131,8 +131,8 @@ fn check_column(column: &Column, reading: &Reading, parameter: &str) -> Result<(
         (_, TypeKind::Vector) => refuse(Instead::Distance),
         (Op::Gt | Op::Gte | Op::Lt | Op::Lte, TypeKind::Number | TypeKind::Time) => Ok(()),
         (Op::Gt | Op::Gte | Op::Lt | Op::Lte, _) => refuse(Instead::EqualityNotOrder),
-        (Op::Contains | Op::Starts, TypeKind::Text) => Ok(()),
-        (Op::Contains | Op::Starts, _) => refuse(Instead::EqualityNotText),
+        (Op::Contains | Op::Like | Op::Starts, TypeKind::Text) => Ok(()),
+        (Op::Contains | Op::Like | Op::Starts, _) => refuse(Instead::EqualityNotText),
         (
             Op::Eq | Op::Neq | Op::In,
             TypeKind::Text | TypeKind::Number | TypeKind::Bool | TypeKind::Time | TypeKind::Other,

@@ -17,6 +17,16 @@ pub fn conditions(sql: &mut Sql, conditions: &[Condition<'_>]) {
     }
 }
 
+/// What the condition's values are, for an error that one of them is no value of the type.
+fn label(condition: &Condition<'_>) -> Label {
+    let type_name = match &condition.operand {
+        Operand::Column(column) => column.type_name.as_str(),
+        Operand::Key { declared, .. } => declared.map_or("text", CustomKind::name),
+        Operand::Mail(_) => "text",
+    };
+    Label::Filter { parameter: condition.parameter.clone(), type_name: type_name.to_owned() }
+}
+
 fn operand(sql: &mut Sql, condition: &Condition<'_>) {
     match &condition.operand {
         Operand::Column(column) => sql.column("t", &column.name),
@@ -53,7 +63,7 @@ fn by_index(sql: &mut Sql, condition: &Condition<'_>) -> bool {
     }
     let beginnings = condition.values.iter().map(|value| value.chars().take(INDEXED_CHARACTERS).collect());
     let beginnings: Vec<String> = beginnings.collect();
-    let label = Label::Filter(condition.parameter.clone());
+    let label = label(condition);
     sql.push("kith.custom_text(").column("t", &column.name).push(", ").literal(key).push(")");
     // One value by itself, since an index scan for several gives no order.
     match beginnings.as_slice() {
@@ -70,7 +80,7 @@ fn by_index(sql: &mut Sql, condition: &Condition<'_>) -> bool {
 
 fn compare(sql: &mut Sql, condition: &Condition<'_>) {
     let value = || condition.values.first().cloned();
-    let label = || Label::Filter(condition.parameter.clone());
+    let label = || label(condition);
     if by_index(sql, condition) {
         return;
     }
@@ -85,6 +95,7 @@ fn compare(sql: &mut Sql, condition: &Condition<'_>) {
         Op::In => sql.push(" = ANY (").bind(Some(array_of_texts(&condition.values)), label()).push(")"),
         Op::Has => sql.push(" @> ").bind(Some(array_of_texts(&condition.values)), label()),
         Op::Contains => sql.push(" ILIKE ").bind(value().map(|text| format!("%{}%", escape(&text))), label()),
+        Op::Like => sql.push(" ILIKE ").bind(value(), label()),
         Op::Starts => sql.push(" ILIKE ").bind(value().map(|text| format!("{}%", escape(&text))), label()),
         Op::Present if condition.values[0] == "true" => sql.push(" IS NOT NULL"),
         Op::Present => sql.push(" IS NULL"),
@@ -106,7 +117,7 @@ fn escape(text: &str) -> String {
 /// The array columns hold whom a mail concerns and have an index; the addresses tell in which part.
 fn mail(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>) {
     let id = || condition.values.first().cloned();
-    let label = || Label::Filter(condition.parameter.clone());
+    let label = || label(condition);
     let column = match relation {
         MailRelation::FromContact | MailRelation::ToContact | MailRelation::Contact => "contact_ids",
         MailRelation::Company => "company_ids",

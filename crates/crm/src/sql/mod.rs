@@ -44,8 +44,13 @@ pub struct Sql {
 pub enum Label {
     /// A column's new value.
     Column(String),
-    /// A filter's value, by the parameter's name on the wire.
-    Filter(String),
+    /// A filter's value.
+    Filter {
+        /// The parameter's name on the wire.
+        parameter: String,
+        /// The type of what it is compared with.
+        type_name: String,
+    },
     /// The id in the path.
     Id,
     /// A key out of a cursor.

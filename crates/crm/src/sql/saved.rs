@@ -10,7 +10,8 @@ use crate::sql::{Label, Sql};
 ///
 /// The predicate stands in a scope of its own in which only the target's columns are bare; the joined relations are
 /// seen from there under their names. Between the two stands a scope in which each of their columns is there twice, so that a
-/// bare one is refused as ambiguous instead of taken for the target's. PostgreSQL pulls all that up, so that indexes serve.
+/// bare one is refused as ambiguous instead of taken for the target's. It is a WHERE, so that PostgreSQL itself refuses
+/// what is no condition on one row: aggregates and window functions. PostgreSQL pulls all that up, so that indexes serve.
 pub fn rows(list: &ListRows<'_>) -> Sql {
     let mut sql = Sql::new("SELECT ");
     for _ in list.params() {
@@ -38,15 +39,15 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
     }
     match list.predicate {
         Some(predicate) => {
-            sql.push(" CROSS JOIN LATERAL (SELECT q.holds FROM ");
+            sql.push(" CROSS JOIN LATERAL (SELECT FROM ");
             for relation in &list.relations {
                 for twin in [" one", " two"] {
                     sql.push("(SELECT ").name(relation.key).push(".*) AS ");
                     sql.name(&format!("{}{twin}", relation.key)).push(", ");
                 }
             }
-            sql.push("LATERAL (SELECT (").workspace_text(predicate).push(") AS holds FROM (SELECT t.*) AS ");
-            sql.name(&list.table.name).push(") AS q) AS p WHERE p.holds");
+            sql.push("LATERAL (SELECT FROM (SELECT t.*) AS ").name(&list.table.name);
+            sql.push(" WHERE (").workspace_text(predicate).push("\n)) AS q) AS p WHERE true");
         }
         None => {
             sql.push(" JOIN public.list_members AS m ON m.member_id = ").column("t", list.key).push("::text");

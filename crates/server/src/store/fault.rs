@@ -101,8 +101,11 @@ fn of_value(error: &ServerError, labels: &[Label]) -> RunError {
         Some(Label::Column(name)) => {
             return RunError::CatalogIsOld(Fault::invalid(format!("\"{name}\": {}.", error.message)));
         }
-        Some(Label::Filter(name)) => {
-            return RunError::CatalogIsOld(Fault::invalid(format!("{name}: {}.", error.message)));
+        Some(Label::Filter { parameter, type_name }) => {
+            // PostgreSQL names the type where a value can't be read, and not where it is out of range.
+            let names_type = error.message.contains(&format!("type {type_name}"));
+            let of_type = if names_type { String::new() } else { format!("; it is compared as {type_name}") };
+            return RunError::CatalogIsOld(Fault::invalid(format!("{parameter}: {}{of_type}.", error.message)));
         }
         Some(Label::Cursor) => Fault::InvalidCursor,
         // An id that is no value of the key's type names no row.

@@ -283,3 +283,22 @@ async fn the_feed_is_filtered_by_time_subject_actor_and_verb() {
     assert_eq!(verbs(&[("since", "2999-01-01")]).await, Vec::<Value>::new());
     list(&agent, "activity", &[("since", "x")]).await.fault(400, "invalid_request").says("since");
 }
+
+#[tokio::test]
+async fn a_value_out_of_range_is_refused_by_column_and_type() {
+    let agent = agent().await;
+    for (query, said) in [
+        ("contacts?created_at_before=2026-02-30T00:00:00Z", ["created_at_before", "timestamp with time zone"]),
+        ("contacts?created_at_after=x", ["created_at_after", "timestamp with time zone"]),
+        ("deals?close_date=2026-13-01", ["close_date", "date"]),
+        ("deals?close_date_gte=99999999-01-01", ["close_date_gte", "date"]),
+        ("deals?amount_cents_gte=99999999999999999999", ["amount_cents_gte", "bigint"]),
+        ("deals?amount_cents=1,x", ["amount_cents", "bigint"]),
+        ("pipeline_stages?position_lte=1e99", ["position_lte", "integer"]),
+    ] {
+        let mut reply = agent.get(&format!("/v1/{query}")).await.fault(400, "invalid_request");
+        for words in said {
+            reply = reply.says(words);
+        }
+    }
+}

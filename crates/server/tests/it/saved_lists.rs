@@ -182,6 +182,14 @@ async fn a_predicate_that_is_wrong_says_what_is() {
         ("1 / 0 > 1", "22012"),
         ("(SELECT true FROM nowhere)", "42P01"),
         ("pg_read_file('/etc/passwd') > ''", "42501"),
+        // A predicate is a condition on one row.
+        ("count(*) > 0", "42803"),
+        ("count(contacts.id) > 0", "42803"),
+        ("count(company.id) > 0", "42803"),
+        ("max(email) filter (where true) > ''", "42803"),
+        ("row_number() over () = 1", "42P20"),
+        ("first_value(email) over (order by id) = 'x'", "42P20"),
+        ("generate_series(1, 2) = 1", "0A000"),
     ] {
         let reply = rows(&agent, json!({"target_table": "contacts", "filter_predicate": predicate})).await;
         let status = if sqlstate == "42501" { 403 } else { 400 };

@@ -45,7 +45,7 @@ pub fn offered(op: Op, suffix: &str, field: &Field) -> bool {
         Op::Gt => is_time,
         Op::Gte => is_time || is_number,
         Op::Lte => is_time || (is_number && suffix == "_lte"),
-        Op::Contains | Op::Starts => matches!(field.kind, Text | Email),
+        Op::Contains | Op::Like | Op::Starts => matches!(field.kind, Text | Email),
         Op::Present => field.need == Need::Optional && !matches!(field.kind, Json | JsonArray | JsonObject),
         Op::Has => matches!(field.kind, Emails | Ids(_)),
         Op::Neq | Op::Lt | Op::In => false,

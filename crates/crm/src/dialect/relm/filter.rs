@@ -31,7 +31,7 @@ pub const OPERATORS: &[Operator] = &[
     Operator { name: "gte",     op: Op::Gte,      shape: "?filter[field][gte]=v",              meaning: "`field >= v`",                                                      about: "is this, more or later" },
     Operator { name: "lt",      op: Op::Lt,       shape: "?filter[field][lt]=v",               meaning: "`field < v`",                                                       about: "is less or earlier than this" },
     Operator { name: "lte",     op: Op::Lte,      shape: "?filter[field][lte]=v",              meaning: "`field <= v`",                                                      about: "is this, less or earlier" },
-    Operator { name: "ilike",   op: Op::Contains, shape: "?filter[field][ilike]=v",            meaning: "contains the text, ignoring case; `%` and `_` are taken literally", about: "contains this text, ignoring case" },
+    Operator { name: "ilike",   op: Op::Contains, shape: "?filter[field][ilike]=v",            meaning: "fits the SQL pattern if `v` has a `%` (`%acme%`), else contains the text; ignoring case", about: "fits this pattern (with %), or contains this text; ignoring case" },
     Operator { name: "in",      op: Op::In,       shape: "?filter[field][in]=v1,v2",           meaning: "is one of `v1,v2`; a value with a comma in double quotes",          about: "is one of these" },
     Operator { name: "present", op: Op::Present,  shape: "?filter[field][present]=true|false", meaning: "has a value (`true`) or is null (`false`)",                         about: "has a value (true) or is null (false)" },
     Operator { name: "has",     op: Op::Has,      shape: "?filter[field][has]=v",              meaning: "the array has this among its values",                               about: "has this among its values" },
@@ -46,7 +46,7 @@ pub fn offered(op: Op, field: &Field) -> bool {
         Op::Eq => !matches!(field.kind, Emails | Ids(_) | Json | JsonArray | JsonObject),
         Op::Neq | Op::In => matches!(field.kind, Text | Email | OneOf(_) | Id(_) | Integer | SmallInteger | Date),
         Op::Gt | Op::Gte | Op::Lt | Op::Lte => matches!(field.kind, Integer | SmallInteger | Date | Time),
-        Op::Contains => matches!(field.kind, Text | Email),
+        Op::Contains | Op::Like => matches!(field.kind, Text | Email),
         Op::Present => field.need == Need::Optional && !matches!(field.kind, Bool | Json | JsonArray | JsonObject),
         Op::Has => matches!(field.kind, Emails | Ids(_)),
         Op::Starts => false,
@@ -78,7 +78,10 @@ pub fn filter(table: &str, parameter: &str, value: &str) -> Result<Filter, Fault
             format!("{near}The operators are {}.", names.join(", ")),
         ));
     };
-    let op = operator.op;
+    let op = match operator.op {
+        Op::Contains if has_wildcard(value) => Op::Like,
+        op => op,
+    };
     let values: Vec<String> = match op {
         Op::In => commas::values(value),
         Op::Present => vec![value.to_owned()],
@@ -91,6 +94,16 @@ pub fn filter(table: &str, parameter: &str, value: &str) -> Result<Filter, Fault
         values: values.clone(),
     });
     Ok(Filter { parameter: parameter.to_owned(), readings: readings.collect() })
+}
+
+/// Whether a value is an SQL pattern: it has a `%` that no backslash takes literally.
+fn has_wildcard(value: &str) -> bool {
+    let mut escaped = false;
+    value.chars().any(|character| {
+        let is_wildcard = character == '%' && !escaped;
+        escaped = character == '\\' && !escaped;
+        is_wildcard
+    })
 }
 
 /// What a field may mean, and the operator where the field says it itself.
@@ -146,7 +159,12 @@ mod tests {
         check("filter[value_cents][gt]", "1", "amount_cents", Op::Gt, &["1"]);
         check("filter[value_cents][lt]", "1", "amount_cents", Op::Lt, &["1"]);
         check("filter[value_cents][lte]", "1", "amount_cents", Op::Lte, &["1"]);
-        check("filter[title][ilike]", "50%", "name", Op::Contains, &["50%"]);
+        check("filter[title][ilike]", "50%", "name", Op::Like, &["50%"]);
+        check("filter[title][ilike]", "%acme%", "name", Op::Like, &["%acme%"]);
+        check("filter[title][ilike]", r"50\%", "name", Op::Contains, &[r"50\%"]);
+        check("filter[title][ilike]", r"50\\%", "name", Op::Like, &[r"50\\%"]);
+        check("filter[title][ilike]", "a_c", "name", Op::Contains, &["a_c"]);
+        check("filter[title][ilike]", "", "name", Op::Contains, &[""]);
         check("filter[stage][in]", "won,\"a,b\"", "stage", Op::In, &["won", "a,b"]);
         check("filter[title]", "\"Acme, Inc\"", "name", Op::Eq, &["Acme, Inc"]);
         check("title", "Acme, Inc", "name", Op::Eq, &["Acme, Inc"]);
