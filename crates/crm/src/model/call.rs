@@ -117,7 +117,10 @@ pub fn parse_path(raw: &str) -> Result<Vec<String>, Fault> {
 
 fn decode(text: &str) -> Result<String, Fault> {
     match percent_encoding::percent_decode_str(text).decode_utf8() {
-        Ok(decoded) if !decoded.contains('\0') => Ok(decoded.into_owned()),
-        _ => Err(Fault::invalid("The address is not valid UTF-8 text once percent-decoded.")),
+        Ok(decoded) if decoded.contains('\0') => {
+            Err(Fault::invalid("The address contains a NUL character, which PostgreSQL does not take."))
+        }
+        Ok(decoded) => Ok(decoded.into_owned()),
+        Err(_) => Err(Fault::invalid("The address is not valid UTF-8 text once percent-decoded.")),
     }
 }

@@ -151,6 +151,13 @@ impl Catalog {
     }
 }
 
+impl Column {
+    /// Whether it takes whole numbers only.
+    pub fn is_integer(&self) -> bool {
+        matches!(self.type_name.as_str(), "smallint" | "integer" | "bigint")
+    }
+}
+
 impl Table {
     /// The column of that name.
     pub fn column(&self, name: &str) -> Option<&Column> {

@@ -1,5 +1,7 @@
 //! JSON values on their way into PostgreSQL: the text that a parameter of a given type takes.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 /// What a column's or parameter's type means for the way in.
@@ -120,6 +122,55 @@ fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// The digits of a whole number that is written with a zero fraction or an exponent: `1000.0`, `1e3`. None for a text that is
+/// no such number, plain digits included.
+pub fn whole_number(text: &str) -> Option<String> {
+    let (sign, unsigned) = match text.strip_prefix('-') {
+        Some(unsigned) => ("-", unsigned),
+        None => ("", text.strip_prefix('+').unwrap_or(text)),
+    };
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let are_digits = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
+    if unsigned == whole || whole.is_empty() || !are_digits(whole) || !are_digits(fraction) {
+        return None;
+    }
+    let exponent: i32 = exponent.parse().ok().filter(|exponent: &i32| exponent.unsigned_abs() < 64)?;
+    let digits = format!("{whole}{fraction}");
+    let end = whole.len() as i32 + exponent;
+    let (kept, cut) = match usize::try_from(end) {
+        Ok(end) if end >= digits.len() => (format!("{digits}{}", "0".repeat(end - digits.len())), ""),
+        Ok(end) => (digits[..end].to_owned(), &digits[end..]),
+        Err(_) => (String::new(), digits.as_str()),
+    };
+    let kept = kept.trim_start_matches('0');
+    let kept = if kept.is_empty() { "0" } else { kept };
+    cut.bytes().all(|byte| byte == b'0').then(|| format!("{sign}{kept}"))
+}
+
+/// Whether a value holds a NUL character, which PostgreSQL takes nowhere.
+pub fn has_nul(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains('\0'),
+        Value::Array(items) => items.iter().any(has_nul),
+        Value::Object(members) => members.iter().any(|(key, value)| key.contains('\0') || has_nul(value)),
+        Value::Null | Value::Bool(_) | Value::Number(_) => false,
+    }
+}
+
+/// A time as it was meant whose offset has a space for its sign: that is what a `+` becomes in an address unless it is
+/// escaped.
+pub fn with_offset_sign(text: &str) -> Cow<'_, str> {
+    let Some((time, offset)) = text.rsplit_once(' ') else { return Cow::Borrowed(text) };
+    let digits = offset.replace(':', "");
+    let is_offset = matches!(digits.len(), 2 | 4) && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let clock = time.rsplit(['T', 't', ' ']).next().unwrap_or_default();
+    if is_offset && clock.contains(':') && clock.ends_with(|last: char| last.is_ascii_digit()) {
+        return Cow::Owned(format!("{time}+{offset}"));
+    }
+    Cow::Borrowed(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,6 +182,45 @@ mod tests {
 
     fn array(kind: TypeKind) -> TypeKind {
         TypeKind::Array(Box::new(kind))
+    }
+
+    #[test]
+    fn a_whole_number_may_have_a_zero_fraction_or_an_exponent() {
+        for (text, expected) in [
+            ("1000.0", Some("1000")),
+            ("1e3", Some("1000")),
+            ("1E+3", Some("1000")),
+            ("-1.50e1", Some("-15")),
+            ("1200e-2", Some("12")),
+            ("0.0", Some("0")),
+            ("1.", Some("1")),
+            ("100e-3", None),
+            ("1000.5", None),
+            ("12", None),
+            ("1e99", None),
+            ("1e", None),
+            ("e3", None),
+            (".0", None),
+            ("1.0.0", None),
+            ("0x10.0", None),
+            ("", None),
+        ] {
+            assert_eq!(whole_number(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_offset_gets_its_sign_back() {
+        for (text, expected) in [
+            ("2020-01-01T00:00:00 02:00", "2020-01-01T00:00:00+02:00"),
+            ("2020-01-01 00:00:00.5 0200", "2020-01-01 00:00:00.5+0200"),
+            ("2020-01-01T00:00 02", "2020-01-01T00:00+02"),
+            ("2020-01-01 02:00", "2020-01-01 02:00"),
+            ("2020-01-01T00:00:00 UTC", "2020-01-01T00:00:00 UTC"),
+            ("now", "now"),
+        ] {
+            assert_eq!(with_offset_sign(text), expected);
+        }
     }
 
     #[test]

@@ -158,9 +158,6 @@ fn cell<'a>(table: &'a Table, name: &str, value: &Value) -> Result<((&'a str, Me
         Value::Object(_) if column.type_name == "jsonb" => (Meeting::Merge, value_for(column, value)?),
         value => (Meeting::Replace, value_for(column, value)?),
     };
-    if text.as_ref().is_some_and(|text| text.contains('\0')) {
-        return Err(Fault::invalid(format!("\"{name}\" has a NUL character, which PostgreSQL does not take.")));
-    }
     Ok(((column.name.as_str(), meeting), text))
 }
 

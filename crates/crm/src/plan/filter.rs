@@ -3,7 +3,7 @@
 use crate::model::catalog::{Column, CustomKind, Table};
 use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
-use crate::model::value::TypeKind;
+use crate::model::value::{TypeKind, whole_number, with_offset_sign};
 
 /// A condition that makes sense for its table.
 #[derive(Debug)]
@@ -19,6 +19,10 @@ pub struct Condition<'a> {
 }
 
 impl Condition<'_> {
+    fn is_equality(&self) -> bool {
+        matches!(self.op, Op::Eq | Op::In)
+    }
+
     /// What it means, the same for conditions that mean the same.
     pub fn identity(&self) -> String {
         let operand = match &self.operand {
@@ -50,7 +54,20 @@ pub enum Operand<'a> {
 
 /// Settles all filters of a list. `own` are the parameters that are no filters, for the hint on a mistyped one.
 pub fn plan<'a>(table: &'a Table, filters: &[Filter], own: &[&str]) -> Result<Vec<Condition<'a>>, Fault> {
-    filters.iter().map(|filter| condition(table, filter, own)).collect()
+    let mut conditions: Vec<Condition<'a>> = Vec::with_capacity(filters.len());
+    for filter in filters {
+        let next = condition(table, filter, own)?;
+        match conditions.iter_mut().find(|it| it.parameter == next.parameter && it.is_equality() && next.is_equality())
+        {
+            // A parameter that is given several times means any of its values.
+            Some(same) => {
+                same.values.extend(next.values);
+                same.op = Op::In;
+            }
+            None => conditions.push(next),
+        }
+    }
+    Ok(conditions)
 }
 
 fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Condition<'a>, Fault> {
@@ -65,7 +82,19 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
         return Err(Fault::Unknown { what: "parameter", name: filter.parameter.clone(), nearest });
     };
     check(&operand, reading, &filter.parameter)?;
-    Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values: reading.values.clone() })
+    let values = reading.values.iter().map(|value| meant(&operand, value)).collect();
+    Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values })
+}
+
+/// A value in the form that the operand's type reads.
+fn meant(operand: &Operand<'_>, value: &str) -> String {
+    let whole = |value: &str| whole_number(value).unwrap_or_else(|| value.to_owned());
+    match operand {
+        Operand::Column(column) if column.is_integer() => whole(value),
+        Operand::Column(Column { kind: TypeKind::Time, .. })
+        | Operand::Key { declared: Some(CustomKind::Date), .. } => with_offset_sign(value).into_owned(),
+        Operand::Column(_) | Operand::Key { .. } | Operand::Mail(_) => value.to_owned(),
+    }
 }
 
 fn operand<'a>(table: &'a Table, subject: &Subject) -> Option<Operand<'a>> {

@@ -10,7 +10,7 @@ use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
 use crate::model::rows::Rows;
-use crate::model::value::{TypeKind, array_of_texts, for_column};
+use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul, whole_number};
 use crate::plan::{Outcome, has_columns, one};
 
 /// How a row is named.
@@ -208,6 +208,13 @@ pub fn update<'a>(
     unknown_stage: UnknownStage,
 ) -> Result<Update<'a>, Fault> {
     let refuses_new_stage = refuses_new_stage(table, values, unknown_stage);
+    if table.write_rule() == WriteRule::InPipeline && values.get("stage").is_some_and(Value::is_null) {
+        return Err(Fault::ValidationFailed {
+            message: "\"stage\" must have a value.".into(),
+            hint: Some("Leave it out to keep the stage, or name another one.".into()),
+            field: Some("stage".into()),
+        });
+    }
     let changes = values
         .iter()
         .map(|(name, value)| {
@@ -239,6 +246,7 @@ pub fn restore<'a>(table: &'a Table, id: &RecordName) -> Result<Restore<'a>, Fau
 fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     match value {
         Value::Null if is_free_form(column) => Ok(Change::Set(Some("{}".into()))),
+        Value::Object(_) if has_nul(value) => Err(nul(&column.name)),
         Value::Object(object) if column.type_name == "jsonb" => {
             let (gone, kept): (Vec<_>, Vec<_>) = object.iter().partition(|(_, value)| value.is_null());
             let add = Value::Object(kept.into_iter().map(|(key, value)| (key.clone(), value.clone())).collect());
@@ -268,11 +276,22 @@ pub(super) fn writable_column<'a>(table: &'a Table, name: &str) -> Result<&'a Co
 }
 
 pub(super) fn value_for(column: &Column, value: &Value) -> Result<Option<String>, Fault> {
+    if has_nul(value) {
+        return Err(nul(&column.name));
+    }
     if is_free_form(column) && !value.is_object() {
         return Err(Fault::invalid(format!("\"{}\" takes a JSON object.", column.name)));
     }
-    for_column(value, &column.kind)
-        .map_err(|why| Fault::invalid(format!("\"{}\" ({}) {why}.", column.name, column.type_name)))
+    let text = for_column(value, &column.kind)
+        .map_err(|why| Fault::invalid(format!("\"{}\" ({}) {why}.", column.name, column.type_name)))?;
+    Ok(text.map(|text| match column.is_integer() {
+        true => whole_number(&text).unwrap_or(text),
+        false => text,
+    }))
+}
+
+fn nul(column: &str) -> Fault {
+    Fault::invalid(format!("\"{column}\" contains a NUL character, which PostgreSQL does not take."))
 }
 
 impl Find<'_> {

@@ -111,8 +111,14 @@ async fn what_makes_no_sense_is_refused_in_relms_words() {
         ("filter[title][gte]=A", "\"title\", which is text"),
         ("filter[title][gte]=A", "use filter[title]=value."),
         ("filter[value_cents][ilike]=1", "\"value_cents\", which is bigint"),
-        ("filter[value_cents][gte]=99999999999999999999", "value \"99999999999999999999\" is out of range for type bigint"),
-        ("filter[close_date][gt]=2026-02-30", "filter[close_date][gt]: date/time field value out of range: \"2026-02-30\"; it is compared as date."),
+        (
+            "filter[value_cents][gte]=99999999999999999999",
+            "value \"99999999999999999999\" is out of range for type bigint",
+        ),
+        (
+            "filter[close_date][gt]=2026-02-30",
+            "filter[close_date][gt]: date/time field value out of range: \"2026-02-30\"; it is compared as date.",
+        ),
         ("filter[value_cents]=", "invalid input syntax for type bigint"),
         ("filter[title][ilike]=%25%5C", "escape character"),
         ("filter[metadata]=1", "Use filter[metadata->>key]=value."),
