@@ -46,6 +46,16 @@ pub struct Accounts {
     pub providers: Arc<[Arc<Provider>]>,
 }
 
+impl Accounts {
+    /// Forgets what this process keeps of a person. Call it when the person, or what ends their sessions, has changed.
+    pub fn forget(&self, user_id: &str) {
+        self.sessions.forget(user_id);
+        if let Some(clerk) = &self.clerk {
+            clerk.forget(user_id);
+        }
+    }
+}
+
 /// A session that has begun. It holds the token, so it is never printed.
 pub struct Opened {
     /// What is answered.
@@ -123,7 +133,7 @@ pub async fn verify_email(context: &PersonContext<'_>, call: &Call<'_>) -> Resul
         context.store.control.verify_email(&hash, context.clock.unix_seconds()).await.map_err(of_connection)?;
     let person =
         person.ok_or_else(|| void_token("Sign in and ask for another by POST /v1/auth/request-verification."))?;
-    context.accounts.sessions.forget(&person.id);
+    context.accounts.forget(&person.id);
     tracing::info!(user_id = person.id, "e-mail address verified");
     Ok(user_answer(&person))
 }
@@ -184,7 +194,7 @@ pub async fn reset_password(context: &PersonContext<'_>, call: &Call<'_>) -> Res
     let person = control.reset_password(&hash, &password_hash, keep, now).await.map_err(of_connection)?;
     let person = person.ok_or_else(void)?;
     control.forget_failures(&account_subject(&person.email)).await.map_err(of_connection)?;
-    context.accounts.sessions.forget(&person.id);
+    context.accounts.forget(&person.id);
     context.keys.forget();
     tracing::info!(user_id = person.id, "password reset by letter");
     Ok(user_answer(&person))
@@ -221,7 +231,7 @@ pub async fn change_password(context: &PersonContext<'_>, call: &Call<'_>) -> Re
         return Err(Fault::Forbidden { message: "The password was changed just now by somebody else.".into() });
     }
     context.store.control.forget_failures(&subjects[0]).await.map_err(of_connection)?;
-    context.accounts.sessions.forget(&person.id);
+    context.accounts.forget(&person.id);
     tracing::info!(user_id = person.id, "password changed");
     Ok(user_answer(person))
 }

@@ -1,8 +1,7 @@
 //! Clerk sessions: JWTs that Clerk has signed for a person. Who shows one is a person of Kith's from then on. Clerk ends
 //! a session by signing no further token for it; each lives a minute or so.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jsonwebtoken::{Validation, decode, decode_header};
 use reqwest::Url;
@@ -12,6 +11,7 @@ use crm::model::fault::Fault;
 
 use crate::access::api_key;
 use crate::access::limits::Window;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::http_client;
 use crate::people::Person;
@@ -24,10 +24,10 @@ use crate::store::Store;
 const LEEWAY_SECONDS: f64 = 5.0;
 /// Longest token that is looked at.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// How long a person that was looked up holds.
-const FRESH_MS: i64 = 1000;
-/// People remembered at most; past this the memory starts anew.
-const REMEMBERED: usize = 100_000;
+/// How long a person is kept after their look-up, in milliseconds.
+const FRESH_MS: u64 = 1000;
+/// People who are kept at most.
+const CAPACITY: usize = 100_000;
 
 /// Whose tokens are taken.
 #[derive(Clone, Debug)]
@@ -56,21 +56,21 @@ impl Settings {
     }
 }
 
-/// Clerk as this process knows it.
+/// Clerk as this process knows it. People are kept by issuer and subject.
 pub struct Clerk {
     settings: Settings,
     keys: Jwks,
-    seen: Mutex<HashMap<(String, String), Seen>>,
+    people: Cache<(String, String), Person>,
+    /// The requests of each person. They are counted on when a person is forgotten.
+    windows: Cache<(String, String), Arc<Window>>,
 }
 
-/// A person that was seen.
-#[derive(Clone)]
-pub struct Seen {
+/// The person whose token a request has shown.
+pub struct ShownPerson {
     /// Who.
     pub person: Person,
     /// How often they came this minute.
     pub window: Arc<Window>,
-    looked_up_ms: i64,
 }
 
 /// Whether a Bearer token has the form of a JWT. No key and no session of ours has.
@@ -79,35 +79,37 @@ pub fn is_jwt(token: &str) -> bool {
 }
 
 impl Clerk {
-    /// Clerk, of which nothing was asked yet.
+    /// Clerk with these settings. Nothing is fetched yet.
     pub fn new(settings: Settings) -> Result<Clerk, String> {
         let keys = Jwks::new(settings.jwks_url.clone(), http_client::client()?);
-        Ok(Clerk { settings, keys, seen: Mutex::default() })
+        let (people, windows) = (Cache::fresh_for(FRESH_MS, CAPACITY), Cache::until_forgotten(CAPACITY));
+        Ok(Clerk { settings, keys, people, windows })
     }
 
     /// The person whose session a token is.
-    pub async fn shown(&self, store: &Store, accounts: &Accounts, clock: &Clock, token: &str) -> Result<Seen, Fault> {
+    pub async fn shown(
+        &self,
+        store: &Store,
+        accounts: &Accounts,
+        clock: &Clock,
+        token: &str,
+    ) -> Result<ShownPerson, Fault> {
+        let now_ms = clock.unix_ms();
         let kid = key_id(token).map_err(refused)?;
-        let key = self.keys.find(&kid, clock.unix_ms()).await?.ok_or_else(|| refused("its key is not known"))?;
+        let key = self.keys.find(&kid, now_ms).await?.ok_or_else(|| refused("its key is not known"))?;
         let claims = verify(&self.settings, &key, token, clock.unix_seconds()).map_err(refused)?;
         let who = (claims.issuer.clone(), claims.subject.clone());
-        let now_ms = clock.unix_ms();
-        let seen = self.seen.lock().expect("no panic while people are locked").get(&who).cloned();
-        if let Some(seen) = &seen
-            && (seen.looked_up_ms..seen.looked_up_ms + FRESH_MS).contains(&now_ms)
-        {
-            return Ok(seen.clone());
-        }
+        let window = self.windows.get_or_insert_with(who.clone(), Arc::default);
         let otherwise = placeholder(&claims.issuer, &claims.subject);
-        let person = identities::recognise((store, accounts, clock), &claims, Some(&otherwise)).await?;
+        let look_up = identities::recognise((store, accounts, clock), &claims, Some(&otherwise));
+        let person = self.people.get_or_look_up(who, now_ms, look_up).await?;
         let person = person.ok_or_else(|| Fault::internal("somebody of Clerk's is not known"))?;
-        let seen = Seen { person, window: seen.map(|seen| seen.window).unwrap_or_default(), looked_up_ms: now_ms };
-        let mut all = self.seen.lock().expect("no panic while people are locked");
-        if all.len() >= REMEMBERED {
-            all.clear();
-        }
-        all.insert(who, seen.clone());
-        Ok(seen)
+        Ok(ShownPerson { person, window })
+    }
+
+    /// Forgets a person, as after something of them has changed.
+    pub fn forget(&self, user_id: &str) {
+        self.people.forget(|person| person.id == user_id);
     }
 }
 

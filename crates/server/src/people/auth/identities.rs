@@ -89,7 +89,7 @@ pub async fn recognise(
             name: claims.name.as_deref(),
         };
         if let Some(added) = control.add_identity(&identity, &user_id, now).await.map_err(of_connection)? {
-            accounts.sessions.forget(&added.user_id);
+            accounts.forget(&added.user_id);
             let (user_id, issuer, taken_over) = (&added.user_id, &claims.issuer, added.taken_over);
             tracing::info!(user_id, issuer, taken_over, "somebody came from elsewhere for the first time");
             if taken_over && let Err(error) = store.sweep_direct(None).await {
