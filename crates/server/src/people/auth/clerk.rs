@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
-use jsonwebtoken::{Validation, decode, decode_header};
-use reqwest::Url;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
+use openidconnect::{JsonWebKey, JsonWebKeySetUrl};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crm::model::fault::Fault;
@@ -17,7 +21,7 @@ use crate::http_client;
 use crate::people::Person;
 use crate::people::auth::accounts::Accounts;
 use crate::people::auth::identities::{self, Claims};
-use crate::people::auth::jwks::{Jwks, Key};
+use crate::people::auth::signing_keys::{KeysUnavailable, RETRY_MS, SigningKeys};
 use crate::store::Store;
 
 /// How far Clerk's clock may be from ours, in seconds.
@@ -35,7 +39,7 @@ pub struct Settings {
     /// Who must have issued a token, without a slash at its end.
     issuer: Option<String>,
     /// Where the keys are.
-    jwks_url: Url,
+    jwks_url: JsonWebKeySetUrl,
     /// The sites for which a token may have been made; all where there are none.
     parties: Vec<String>,
 }
@@ -51,6 +55,7 @@ impl Settings {
             (None, None) if parties.is_empty() => return Ok(None),
             (None, None) => return Err("KITH_CLERK_AUTHORIZED_PARTIES needs KITH_CLERK_ISSUER".into()),
         };
+        let jwks_url = JsonWebKeySetUrl::from_url(jwks_url);
         let parties = parties.split(',').map(|party| party.trim().trim_end_matches('/').to_owned());
         Ok(Some(Settings { issuer, jwks_url, parties: parties.filter(|party| !party.is_empty()).collect() }))
     }
@@ -59,7 +64,7 @@ impl Settings {
 /// Clerk as this process knows it. People are kept by issuer and subject.
 pub struct Clerk {
     settings: Settings,
-    keys: Jwks,
+    keys: SigningKeys<JsonWebKeySetUrl>,
     people: Cache<(String, String), Person>,
     /// The requests of each person. They are counted on when a person is forgotten.
     windows: Cache<(String, String), Arc<Window>>,
@@ -81,7 +86,7 @@ pub fn is_jwt(token: &str) -> bool {
 impl Clerk {
     /// Clerk with these settings. Nothing is fetched yet.
     pub fn new(settings: Settings) -> Result<Clerk, String> {
-        let keys = Jwks::new(settings.jwks_url.clone(), http_client::client()?);
+        let keys = SigningKeys::new(settings.jwks_url.clone(), http_client::client()?);
         let (people, windows) = (Cache::fresh_for(FRESH_MS, CAPACITY), Cache::until_forgotten(CAPACITY));
         Ok(Clerk { settings, keys, people, windows })
     }
@@ -95,9 +100,13 @@ impl Clerk {
         token: &str,
     ) -> Result<ShownPerson, Fault> {
         let now_ms = clock.unix_ms();
-        let kid = key_id(token).map_err(refused)?;
-        let key = self.keys.find(&kid, now_ms).await?.ok_or_else(|| refused("its key is not known"))?;
-        let claims = verify(&self.settings, &key, token, clock.unix_seconds()).map_err(refused)?;
+        let token = Token::read(token).map_err(refused)?;
+        let mut keys = self.keys.current(now_ms).await.map_err(unavailable)?;
+        if token.keys(&keys).next().is_none() {
+            keys = self.keys.newer_than(&keys, now_ms).await.map_err(unavailable)?;
+        }
+        let claims = token.claims(&keys).map_err(refused)?;
+        let claims = check(&self.settings, &claims, clock.unix_seconds()).map_err(refused)?;
         let who = (claims.issuer.clone(), claims.subject.clone());
         let window = self.windows.get_or_insert_with(who.clone(), Arc::default);
         let otherwise = placeholder(&claims.issuer, &claims.subject);
@@ -127,29 +136,78 @@ fn refused(why: &str) -> Fault {
     }
 }
 
-fn key_id(token: &str) -> Result<String, &'static str> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err("it is too long");
+fn unavailable(_: KeysUnavailable) -> Fault {
+    Fault::Unavailable {
+        retry_after: (RETRY_MS / 1000) as u64,
+        message: "The keys that sessions are signed with can't be had just now.".into(),
     }
-    let header = decode_header(token).map_err(|_| "its header can't be read")?;
-    // Access tokens for others' programs are signed with the same keys, and are no sessions.
-    if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-        return Err("it is no session's token");
-    }
-    if header.crit.is_some() {
-        return Err("it asks for checks that are not known here");
-    }
-    header.kid.ok_or("it names no key")
 }
 
-/// What a token says, if the key has signed it and it holds now.
-fn verify(settings: &Settings, key: &Key, token: &str, now: i64) -> Result<Claims, &'static str> {
-    let mut validation = Validation::new(key.algorithm);
-    // The signature is all that is checked there: it knows neither our clock nor Clerk's azp.
-    validation.required_spec_claims.clear();
-    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-    let token = decode::<Value>(token, &key.decoding, &validation).map_err(|_| "its signature is not right")?;
-    let claims = token.claims;
+/// The algorithms that Clerk's tokens are signed with. The token chooses among these, and the key says which are its own.
+const ALGORITHMS: [(&str, CoreJwsSigningAlgorithm); 2] =
+    [("RS256", CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256), ("ES256", CoreJwsSigningAlgorithm::EcdsaP256Sha256)];
+
+/// A token in its parts (RFC 7515, section 7.1), of which nothing is verified yet.
+struct Token<'a> {
+    kid: String,
+    algorithm: CoreJwsSigningAlgorithm,
+    signed: &'a str,
+    payload: &'a str,
+    signature: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<Value>,
+}
+
+impl Token<'_> {
+    fn read(token: &str) -> Result<Token<'_>, &'static str> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err("it is too long");
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or("it is no JWT")?;
+        let (header, payload) = signed.split_once('.').ok_or("it is no JWT")?;
+        let header: Header = part(header).ok_or("its header can't be read")?;
+        // Access tokens for others' programs are signed with the same keys, and are no sessions.
+        if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
+            return Err("it is no session's token");
+        }
+        if header.crit.is_some() {
+            return Err("it asks for checks that are not known here");
+        }
+        let algorithm = ALGORITHMS.into_iter().find(|(name, _)| *name == header.alg);
+        let (_, algorithm) = algorithm.ok_or("it is signed with another algorithm than Clerk's")?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature can't be read")?;
+        Ok(Token { kid: header.kid.ok_or("it names no key")?, algorithm, signed, payload, signature })
+    }
+
+    /// The keys that have the id that the token names.
+    fn keys<'k>(&self, keys: &'k CoreJsonWebKeySet) -> impl Iterator<Item = &'k CoreJsonWebKey> {
+        keys.keys().iter().filter(|key| key.key_id().is_some_and(|kid| **kid == self.kid))
+    }
+
+    /// What the token says, if the key that it names has signed it.
+    fn claims(&self, keys: &CoreJsonWebKeySet) -> Result<Value, &'static str> {
+        let mut named = self.keys(keys).peekable();
+        named.peek().ok_or("its key is not known")?;
+        if !named.any(|key| key.verify_signature(&self.algorithm, self.signed.as_bytes(), &self.signature).is_ok()) {
+            return Err("its signature is not right");
+        }
+        part(self.payload).ok_or("its claims can't be read")
+    }
+}
+
+/// A part of a token: JSON in base64.
+fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+/// Whose session it is, if the claims hold now.
+fn check(settings: &Settings, claims: &Value, now: i64) -> Result<Claims, &'static str> {
     let text = |name| claims.get(name).and_then(Value::as_str);
     let issuer = text("iss").map(|issuer| issuer.trim_end_matches('/')).ok_or("it names no issuer")?;
     if settings.issuer.as_deref().is_some_and(|expected| issuer != expected) {

@@ -1,7 +1,4 @@
-//! OpenID Connect: what is asked of a provider (authorization code with PKCE), and what its answer says of who comes back.
-//! Its addresses and its keys are fetched when they are needed, and again when they may have changed.
-
-use std::sync::{Arc, Mutex};
+//! OpenID Connect: the requests to a provider (authorization code flow with PKCE), and the claims in its answer.
 
 use chrono::DateTime;
 use openidconnect::core::{
@@ -18,15 +15,8 @@ use reqwest::Client as Http;
 use crate::config::SignIn;
 use crate::http_client::{self, with_causes};
 use crate::people::auth::identities::Claims;
+use crate::people::auth::signing_keys::{KeysUnavailable, SigningKeys, bounded};
 
-/// How long what was fetched holds.
-const FRESH_MS: i64 = 10 * 60 * 1000;
-/// How long after one fetch the next may come for a key that is not there.
-const REFETCH_MS: i64 = 60 * 1000;
-/// How long after a fetch that failed the next is tried.
-const RETRY_MS: i64 = 5 * 1000;
-/// Longest answer that is read.
-const MAX_BYTES: usize = 1024 * 1024;
 /// How far a provider's clock may be from ours, in seconds.
 const LEEWAY_SECONDS: i64 = 5;
 /// The signatures that are taken. None by a shared secret, and no token without one.
@@ -123,53 +113,32 @@ pub enum SignInError {
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
+impl From<KeysUnavailable> for SignInError {
+    fn from(error: KeysUnavailable) -> SignInError {
+        SignInError::Unavailable(error.to_string())
+    }
+}
+
 /// A provider as this process knows it.
 pub struct Provider {
     /// What is configured.
     pub settings: Settings,
     http: Http,
-    held: Mutex<Held>,
-    /// Held while it is fetched: once, for all who wait.
-    fetching: tokio::sync::Mutex<()>,
-}
-
-#[derive(Clone, Default)]
-struct Held {
-    metadata: Option<Arc<CoreProviderMetadata>>,
-    fetched_ms: i64,
-    next_fetch_ms: i64,
-}
-
-impl Held {
-    /// What is there, if it was fetched since a moment, or if no fetch is due yet.
-    fn answer(&self, not_before_ms: i64, now_ms: i64) -> Option<Result<Arc<CoreProviderMetadata>, SignInError>> {
-        let fresh = self.metadata.as_ref().filter(|_| now_ms < self.fetched_ms + FRESH_MS);
-        match fresh {
-            Some(metadata) if self.fetched_ms >= not_before_ms || now_ms < self.next_fetch_ms => {
-                Some(Ok(metadata.clone()))
-            }
-            None if now_ms < self.next_fetch_ms => {
-                Some(Err(SignInError::Unavailable("the last try has just failed".into())))
-            }
-            _ => None,
-        }
-    }
+    /// Its addresses and keys.
+    metadata: SigningKeys<IssuerUrl>,
 }
 
 impl Provider {
-    /// The provider, of which nothing was asked yet.
+    /// The provider with these settings. Nothing is fetched yet.
     pub fn new(settings: Settings) -> Result<Provider, String> {
-        Ok(Provider {
-            settings,
-            http: http_client::client()?,
-            held: Mutex::default(),
-            fetching: tokio::sync::Mutex::default(),
-        })
+        let http = http_client::client()?;
+        let metadata = SigningKeys::new(settings.issuer.clone(), http.clone());
+        Ok(Provider { settings, http, metadata })
     }
 
     /// Where to send somebody who wants to sign in.
     pub async fn authorize_url(&self, bonds: &Bonds, redirect_uri: &str, now_ms: i64) -> Result<String, SignInError> {
-        let metadata = self.metadata(i64::MIN, now_ms).await?;
+        let metadata = self.metadata.current(now_ms).await?;
         let client = self.client(&metadata, redirect_uri)?;
         let (state, nonce) = (bonds.state.clone(), bonds.nonce.clone());
         let flow = CoreAuthenticationFlow::AuthorizationCode;
@@ -196,11 +165,8 @@ impl Provider {
         redirect_uri: &str,
         now_ms: i64,
     ) -> Result<Claims, SignInError> {
-        let http = |request| {
-            let client = self.http.clone();
-            async move { http_client::send(&client, request, MAX_BYTES).await }
-        };
-        let metadata = self.metadata(i64::MIN, now_ms).await?;
+        let http = bounded(&self.http);
+        let metadata = self.metadata.current(now_ms).await?;
         let mut client = self.client(&metadata, redirect_uri)?;
         let exchange = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(refused)?;
         let exchange = exchange.set_pkce_verifier(PkceCodeVerifier::new(bonds.verifier.clone()));
@@ -213,7 +179,7 @@ impl Provider {
             verified,
             Err(ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey))
         ) {
-            client = self.client(&*self.metadata(now_ms, now_ms).await?, redirect_uri)?;
+            client = self.client(&*self.metadata.newer_than(&metadata, now_ms).await?, redirect_uri)?;
             verified = verify(&client, &tokens, bonds, now_ms);
         }
         let id = verified.map_err(refused)?;
@@ -245,46 +211,6 @@ impl Provider {
             .is_none_or(|methods| methods.contains(&CoreClientAuthMethod::ClientSecretBasic));
         let auth = if by_header { AuthType::BasicAuth } else { AuthType::RequestBody };
         Ok(client.set_redirect_uri(redirect_uri).set_auth_type(auth))
-    }
-
-    /// Its addresses and keys, fetched since a moment if they can be.
-    async fn metadata(&self, not_before_ms: i64, now_ms: i64) -> Result<Arc<CoreProviderMetadata>, SignInError> {
-        if let Some(answer) = self.held().answer(not_before_ms, now_ms) {
-            return answer;
-        }
-        let _turn = self.fetching.lock().await;
-        // Whoever had the turn before may have fetched it.
-        if let Some(answer) = self.held().answer(not_before_ms, now_ms) {
-            return answer;
-        }
-        let http = |request| {
-            let client = self.http.clone();
-            async move { http_client::send(&client, request, MAX_BYTES).await }
-        };
-        let fetched = CoreProviderMetadata::discover_async(self.settings.issuer.clone(), &http).await;
-        let before = self.held();
-        let (held, answer) = match fetched {
-            Ok(metadata) => {
-                let metadata = Arc::new(metadata);
-                let next_fetch_ms = now_ms + REFETCH_MS;
-                (Held { metadata: Some(metadata.clone()), fetched_ms: now_ms, next_fetch_ms }, Ok(metadata))
-            }
-            Err(error) => {
-                let words = with_causes(&error);
-                tracing::warn!(
-                    issuer = self.settings.issuer.as_str(),
-                    error = words,
-                    "can't ask a provider for its addresses"
-                );
-                (Held { next_fetch_ms: now_ms + RETRY_MS, ..before }, Err(SignInError::Unavailable(words)))
-            }
-        };
-        *self.held.lock().expect("no panic while a provider is locked") = held;
-        answer
-    }
-
-    fn held(&self) -> Held {
-        self.held.lock().expect("no panic while a provider is locked").clone()
     }
 }
 
@@ -319,25 +245,6 @@ fn refused(error: impl std::error::Error) -> SignInError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_fetched_holds_for_a_while_and_is_fetched_again_for_a_key_that_is_new() {
-        let known = |held: &Held, not_before, now| held.answer(not_before, now).map(|answer| answer.is_ok());
-        let nothing = Held::default();
-        assert_eq!(known(&nothing, i64::MIN, 1), None, "it is to be fetched");
-        let failed = Held { next_fetch_ms: 1 + RETRY_MS, ..Held::default() };
-        assert_eq!(known(&failed, i64::MIN, 2), Some(false));
-        assert_eq!(known(&failed, i64::MIN, 1 + RETRY_MS), None);
-        let at = |path: &str| format!("https://login.example.com{path}");
-        let metadata = serde_json::json!({"issuer": at(""), "authorization_endpoint": at("/a"), "jwks_uri": at("/j"),
-            "response_types_supported": ["code"], "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"]});
-        let metadata = serde_json::from_value(metadata).expect("metadata");
-        let held = Held { metadata: Some(Arc::new(metadata)), fetched_ms: 0, next_fetch_ms: REFETCH_MS };
-        assert_eq!(known(&held, i64::MIN, FRESH_MS - 1), Some(true));
-        assert_eq!(known(&held, i64::MIN, FRESH_MS), None, "it may have changed");
-        assert_eq!(known(&held, 10, 10), Some(true), "not so soon again");
-        assert_eq!(known(&held, REFETCH_MS, REFETCH_MS), None, "a key may be new");
-    }
 
     #[test]
     fn a_provider_is_configured_whole_or_not_at_all() {
