@@ -33,7 +33,7 @@ pub struct App {
     pub made_workspaces: Arc<Hourly<String>>,
     /// Invitations by who invited.
     pub invitations: Arc<Hourly<String>>,
-    /// Passwords, sessions and letters.
+    /// Passwords, sessions and e-mail.
     pub accounts: Accounts,
     /// The time.
     pub clock: Clock,

@@ -26,8 +26,8 @@ use crate::config::{Config, LogFormat};
 use crate::door::request_line::Forgiving;
 use crate::door::{self, Peer};
 use crate::people::auth::accounts::Accounts;
-use crate::people::auth::clerk::{self, Clerk};
-use crate::people::auth::oidc::{self, Provider};
+use crate::people::auth::clerk::{Clerk, ClerkSettings};
+use crate::people::auth::oidc::{self, Provider, ProviderSettings};
 use crate::proxies::Proxies;
 use crate::store::Store;
 use crate::store::cell::provision;
@@ -77,8 +77,8 @@ pub struct Kith {
     database_taken: Arc<Notify>,
     keys: Keys,
     accounts: Accounts,
-    clerk: Option<clerk::Settings>,
-    providers: Vec<oidc::Settings>,
+    clerk: Option<ClerkSettings>,
+    providers: Vec<ProviderSettings>,
     proxies: Arc<Proxies>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
@@ -89,7 +89,7 @@ impl Kith {
         let post = Mailer::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
         let [clerk_issuer, clerk_jwks_url, clerk_parties] = config.clerk_texts();
         let clerk_parties = clerk_parties.unwrap_or_default();
-        let clerk = clerk::Settings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
+        let clerk = ClerkSettings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let providers = oidc::settings(&config.sign_in_given())?;
         let subscriptions = Subscriptions::new(config.plans.as_deref().map(Plans::read).transpose()?);
         let server = DatabaseServer::open(config).await?;
@@ -105,7 +105,7 @@ impl Kith {
         let watching = watch::run(store.clone(), keys.clone());
         let reaping = reap::run(store.clone(), clock.clone());
         let accounts = Accounts::default();
-        let mailing = mail::run(store.clone(), clock.clone(), post, accounts.letters.clone());
+        let mailing = mail::run(store.clone(), clock.clone(), post, accounts.mail_queued.clone());
         let mut tasks =
             vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
         tasks.push(tokio::spawn(direct::run(store.clone())));

@@ -16,10 +16,9 @@ use crm::model::who::Who;
 use crate::access::billing::{Entitlements, Subscriptions};
 use crate::access::limits::Window;
 use crate::clock::Clock;
+use crate::store::Store;
 use crate::store::cell::migrate::WORKSPACE_VERSION;
-use crate::store::control::Access;
-use crate::store::fault::of_connection;
-use crate::store::{Error, Store};
+use crate::store::control::keys::KeyGrant;
 
 /// Keys remembered at most; past this the memory starts anew.
 const REMEMBERED: usize = 100_000;
@@ -37,7 +36,7 @@ pub struct Keys {
 #[derive(Debug)]
 pub struct CachedKey {
     /// What it opens.
-    pub access: Access,
+    pub access: KeyGrant,
     /// Who shows it; the phase is for the moment to say.
     who: Who,
     /// How it is used.
@@ -109,7 +108,7 @@ impl Keys {
         if !dialect.key_prefixes.iter().any(|prefix| api_key::is_well_formed(token, prefix)) {
             return Err(unknown_key());
         }
-        let access = store.control.access(&hash).await.map_err(of_connection)?.ok_or_else(unknown_key)?;
+        let access = store.control.key_grant(&hash).await?.ok_or_else(unknown_key)?;
         if access.version < WORKSPACE_VERSION {
             self.upgrade(store, &access).await?;
         }
@@ -148,7 +147,7 @@ impl Keys {
 
     /// Notes in the control database when the keys were last used that were used since the last time: those of a workspace
     /// or all, in one statement.
-    pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Error> {
+    pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Fault> {
         let used: Vec<([u8; 32], i64, Arc<Uses>)> = {
             let all = self.uses.lock().expect("no panic while uses are locked");
             let meant = all.iter().filter(|(_, uses)| workspace_id.is_none_or(|id| uses.workspace_id == id));
@@ -167,14 +166,14 @@ impl Keys {
     }
 
     /// A workspace made by an older Kith is brought up to date before its first request is answered.
-    async fn upgrade(&self, store: &Store, access: &Access) -> Result<(), Fault> {
+    async fn upgrade(&self, store: &Store, access: &KeyGrant) -> Result<(), Fault> {
         let turn = {
             let mut upgrading = self.upgrading.lock().expect("no panic while upgrades are locked");
             upgrading.entry(access.place.database_id).or_default().clone()
         };
         let _turn = turn.lock().await;
-        store.upgrade_workspace(&access.place, access.version).await.map_err(|error| {
-            tracing::error!(%error, workspace_id = access.workspace_id, "can't bring a workspace up to date");
+        store.upgrade_workspace(&access.place, access.version).await.map_err(|fault| {
+            tracing::error!(?fault, workspace_id = access.workspace_id, "can't bring a workspace up to date");
             Fault::Unavailable { retry_after: 30, message: "The workspace is being brought up to date.".into() }
         })
     }

@@ -2,13 +2,13 @@
 
 mod cookie;
 mod docs;
+mod form;
 mod health;
 mod pages;
 mod people;
 pub mod request_line;
 mod rest;
 mod sign_in;
-mod signup;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -12,13 +12,13 @@ const ROLES_EVERY: u32 = 30;
 /// ReadBatcher for ever.
 pub async fn run(store: Store) {
     for look in (0..ROLES_EVERY).cycle() {
-        if let Err(error) = store.hold_direct().await {
-            tracing::warn!(%error, "can't look after direct connections; trying again");
+        if let Err(fault) = store.hold_direct().await {
+            tracing::warn!(?fault, "can't look after direct connections; trying again");
         }
         if look == 0
-            && let Err(error) = store.sweep_direct(None).await
+            && let Err(fault) = store.sweep_direct(None).await
         {
-            tracing::error!(%error, "can't end the direct connections of former members; trying again");
+            tracing::error!(?fault, "can't end the direct connections of former members; trying again");
         }
         tokio::time::sleep(EVERY).await;
     }

@@ -18,7 +18,7 @@ pub async fn run(store: Store, keys: Keys) {
 
 /// Notes now. What can't be noted is noted the next time.
 pub async fn note(store: &Store, keys: &Keys) {
-    if let Err(error) = keys.note_uses(store, None).await {
-        tracing::warn!(%error, "can't note when keys were last used");
+    if let Err(fault) = keys.note_uses(store, None).await {
+        tracing::warn!(?fault, "can't note when keys were last used");
     }
 }

@@ -10,9 +10,11 @@ use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 use tokio::sync::Notify;
 
 use crate::clock::Clock;
-use crate::people::auth::letters::{self, Written};
-use crate::store::control::accounts::DueLetter;
-use crate::store::{Error, Store};
+use crm::model::fault::Fault;
+
+use crate::people::auth::emails::{self, Email};
+use crate::store::Store;
+use crate::store::control::mail::DueMail;
 
 /// How often the queue is looked at when nobody says that there is something in it.
 const EVERY: Duration = Duration::from_secs(15);
@@ -81,28 +83,28 @@ pub async fn run(store: Store, clock: Clock, post: Mailer, waiting: Arc<Notify>)
 /// Sends what is due by this clock.
 pub async fn send_due(store: &Store, clock: &Clock, post: &Mailer) {
     while let Some(due) = take(store, clock).await {
-        if let Err(error) = send(store, clock, post, &due).await {
-            tracing::error!(%error, letter = due.letter, about = due.about, "can't send a letter; trying again");
+        if let Err(fault) = send(store, clock, post, &due).await {
+            tracing::error!(?fault, letter = due.kind, about = due.about, "can't send a letter; trying again");
         }
     }
 }
 
-async fn take(store: &Store, clock: &Clock) -> Option<DueLetter> {
-    match store.control.take_letter(clock.unix_seconds(), RETRY_SECONDS).await {
+async fn take(store: &Store, clock: &Clock) -> Option<DueMail> {
+    match store.control.take_mail(clock.unix_seconds(), RETRY_SECONDS).await {
         Ok(due) => due,
-        Err(error) => {
-            tracing::error!(%error, "can't look for letters; trying again");
+        Err(fault) => {
+            tracing::error!(?fault, "can't look for letters; trying again");
             None
         }
     }
 }
 
-async fn send(store: &Store, clock: &Clock, post: &Mailer, due: &DueLetter) -> Result<(), Error> {
-    let Some(written) = letters::write(store, clock, due).await? else {
-        tracing::error!(letter = due.letter, "nobody knows how to write this letter");
-        return store.control.drop_letter(&due.id).await;
+async fn send(store: &Store, clock: &Clock, post: &Mailer, due: &DueMail) -> Result<(), Fault> {
+    let Some(written) = emails::compose(store, clock, due).await? else {
+        tracing::error!(letter = due.kind, "nobody knows how to write this letter");
+        return store.control.drop_mail(&due.id).await;
     };
-    let (letter, about, attempts) = (&due.letter, &due.about, due.attempts);
+    let (letter, about, attempts) = (&due.kind, &due.about, due.attempts);
     let over = match deliver(post, due, &written).await {
         Ok(()) => {
             tracing::debug!(letter, about, "letter sent");
@@ -121,7 +123,7 @@ async fn send(store: &Store, clock: &Clock, post: &Mailer, due: &DueLetter) -> R
             false
         }
     };
-    if over { store.control.drop_letter(&due.id).await } else { Ok(()) }
+    if over { store.control.drop_mail(&due.id).await } else { Ok(()) }
 }
 
 /// Why a letter did not leave.
@@ -132,10 +134,10 @@ enum Failure {
     NotNow(String),
 }
 
-async fn deliver(post: &Mailer, due: &DueLetter, written: &Written) -> Result<(), Failure> {
+async fn deliver(post: &Mailer, due: &DueMail, written: &Email) -> Result<(), Failure> {
     match post {
         Mailer::Log => {
-            let (letter, about, link) = (&due.letter, &due.about, &written.link);
+            let (letter, about, link) = (&due.kind, &due.about, &written.link);
             tracing::info!(letter, about, link, "no KITH_SMTP_URL: a letter's link is here instead");
             Ok(())
         }

@@ -12,8 +12,8 @@ const EVERY: Duration = Duration::from_secs(1);
 pub async fn run(store: Store, subscriptions: Subscriptions) {
     loop {
         tokio::time::sleep(EVERY).await;
-        if let Err(error) = subscriptions.note(&store).await {
-            tracing::warn!(%error, "can't note how many requests were made");
+        if let Err(fault) = subscriptions.note(&store).await {
+            tracing::warn!(?fault, "can't note how many requests were made");
         }
     }
 }

@@ -3,10 +3,11 @@
 
 use std::time::Duration;
 
+use crm::model::fault::Fault;
 use crm::model::lifecycle::REVOKED_AFTER_SECONDS;
 
 use crate::clock::Clock;
-use crate::store::{Error, Store};
+use crate::store::Store;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
@@ -21,20 +22,20 @@ pub async fn run(store: Store, clock: Clock) {
         match swept.and(reap(&store, &clock).await) {
             Ok(0) => {}
             Ok(reaped) => tracing::info!(reaped, "dropped workspaces that nobody claimed"),
-            Err(error) => tracing::error!(%error, "can't drop unclaimed workspaces; trying again"),
+            Err(fault) => tracing::error!(?fault, "can't drop unclaimed workspaces; trying again"),
         }
-        if let Err(error) = store.control.sweep_accounts(clock.unix_seconds() - KEPT_SECONDS).await {
-            tracing::error!(%error, "can't forget sessions that are over; trying again");
+        if let Err(fault) = store.control.sweep_accounts(clock.unix_seconds() - KEPT_SECONDS).await {
+            tracing::error!(?fault, "can't forget sessions that are over; trying again");
         }
         tokio::time::sleep(EVERY).await;
     }
 }
 
 /// Drops the workspaces whose time is over by this clock; says how many.
-pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Error> {
+pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Fault> {
     let before = clock.unix_seconds() - REVOKED_AFTER_SECONDS;
     let mut reaped = 0;
-    while let Some(workspace_id) = store.control.take_expired(before).await? {
+    while let Some(workspace_id) = store.control.find_expired(before).await? {
         for place in store.control.places(&workspace_id).await? {
             store.drop_database(&place).await?;
         }

@@ -23,8 +23,8 @@ pub async fn run(store: Store, keys: Keys) {
                 (seen, again) = (Some(count), changed);
             }
             // Not knowing, it is safer to look everything up.
-            Err(error) => {
-                tracing::warn!(%error, "can't see whether keys have changed");
+            Err(fault) => {
+                tracing::warn!(?fault, "can't see whether keys have changed");
                 keys.forget();
             }
         }

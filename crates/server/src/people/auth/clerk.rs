@@ -1,5 +1,5 @@
-//! Clerk sessions: JWTs that Clerk has signed for a person. Who shows one is a person of Kith's from then on. Clerk ends
-//! a session by signing no further token for it; each lives a minute or so.
+//! Clerk's sessions: JWTs that Clerk signs for a person. The first one gives the person an account. A token lives about a minute;
+//! Clerk ends a session by signing no further token for it.
 
 use std::sync::Arc;
 
@@ -24,29 +24,29 @@ use crate::people::auth::identities::{self, Claims};
 use crate::people::auth::signing_keys::{KeysUnavailable, RETRY_MS, SigningKeys};
 use crate::store::Store;
 
-/// How far Clerk's clock may be from ours, in seconds.
+/// How far Clerk's clock and ours may differ, in seconds.
 const LEEWAY_SECONDS: f64 = 5.0;
-/// Longest token that is looked at.
+/// Longest token that is read.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
 /// How long a person is kept after their look-up, in milliseconds.
 const FRESH_MS: u64 = 1000;
 /// People who are kept at most.
 const CAPACITY: usize = 100_000;
 
-/// Whose tokens are taken.
+/// Which tokens are accepted.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Who must have issued a token, without a slash at its end.
+pub struct ClerkSettings {
+    /// The issuer that a token must have, without a slash at its end.
     issuer: Option<String>,
-    /// Where the keys are.
+    /// The address of the issuer's keys.
     jwks_url: JsonWebKeySetUrl,
-    /// The sites for which a token may have been made; all where there are none.
+    /// The sites that a token may be made for; if there are none, every site.
     parties: Vec<String>,
 }
 
-impl Settings {
-    /// What is configured; nothing where neither an issuer nor an address of keys is.
-    pub fn new(issuer: Option<&str>, jwks_url: Option<&str>, parties: &str) -> Result<Option<Settings>, String> {
+impl ClerkSettings {
+    /// The settings; `None` if neither an issuer nor an address of keys is configured.
+    pub fn new(issuer: Option<&str>, jwks_url: Option<&str>, parties: &str) -> Result<Option<ClerkSettings>, String> {
         let issuer = issuer.map(|issuer| issuer.trim_end_matches('/').to_owned());
         let jwks_url = match (&issuer, jwks_url) {
             (_, Some(url)) => http_client::trusted_url(url).map_err(|error| format!("KITH_CLERK_JWKS_URL: {error}"))?,
@@ -57,41 +57,42 @@ impl Settings {
         };
         let jwks_url = JsonWebKeySetUrl::from_url(jwks_url);
         let parties = parties.split(',').map(|party| party.trim().trim_end_matches('/').to_owned());
-        Ok(Some(Settings { issuer, jwks_url, parties: parties.filter(|party| !party.is_empty()).collect() }))
+        Ok(Some(ClerkSettings { issuer, jwks_url, parties: parties.filter(|party| !party.is_empty()).collect() }))
     }
 }
 
-/// Clerk as this process knows it. People are kept by issuer and subject.
+/// Clerk's keys, and the people whose tokens were shown.
 pub struct Clerk {
-    settings: Settings,
+    settings: ClerkSettings,
     keys: SigningKeys<JsonWebKeySetUrl>,
+    /// By issuer and subject.
     people: Cache<(String, String), Person>,
-    /// The requests of each person. They are counted on when a person is forgotten.
+    /// The requests of each person, whose count goes on when the person is forgotten.
     windows: Cache<(String, String), Arc<Window>>,
 }
 
-/// The person whose token a request has shown.
+/// The person whose token a request shows.
 pub struct ShownPerson {
-    /// Who.
+    /// The person.
     pub person: Person,
     /// How often they came this minute.
     pub window: Arc<Window>,
 }
 
-/// Whether a Bearer token has the form of a JWT. No key and no session of ours has.
+/// Whether a Bearer token has the form of a JWT. API keys and Kith's session tokens have another.
 pub fn is_jwt(token: &str) -> bool {
     token.split('.').count() == 3 && token.starts_with("ey")
 }
 
 impl Clerk {
     /// Clerk with these settings. Nothing is fetched yet.
-    pub fn new(settings: Settings) -> Result<Clerk, String> {
+    pub fn new(settings: ClerkSettings) -> Result<Clerk, String> {
         let keys = SigningKeys::new(settings.jwks_url.clone(), http_client::client()?);
         let (people, windows) = (Cache::fresh_for(FRESH_MS, CAPACITY), Cache::until_forgotten(CAPACITY));
         Ok(Clerk { settings, keys, people, windows })
     }
 
-    /// The person whose session a token is.
+    /// The person that a token is for.
     pub async fn shown(
         &self,
         store: &Store,
@@ -109,20 +110,20 @@ impl Clerk {
         let claims = check(&self.settings, &claims, clock.unix_seconds()).map_err(refused)?;
         let who = (claims.issuer.clone(), claims.subject.clone());
         let window = self.windows.get_or_insert_with(who.clone(), Arc::default);
-        let otherwise = placeholder(&claims.issuer, &claims.subject);
-        let look_up = identities::recognise((store, accounts, clock), &claims, Some(&otherwise));
+        let placeholder = placeholder(&claims.issuer, &claims.subject);
+        let look_up = identities::recognise((store, accounts, clock), &claims, Some(&placeholder));
         let person = self.people.get_or_look_up(who, now_ms, look_up).await?;
-        let person = person.ok_or_else(|| Fault::internal("somebody of Clerk's is not known"))?;
+        let person = person.ok_or_else(|| Fault::internal("a person with a placeholder was not given an account"))?;
         Ok(ShownPerson { person, window })
     }
 
-    /// Forgets a person, as after something of them has changed.
+    /// Forgets a person, who has changed.
     pub fn forget(&self, user_id: &str) {
         self.people.forget(|person| person.id == user_id);
     }
 }
 
-/// An address that nobody can have, for who comes without one.
+/// An address that nobody can have, for a person without one.
 fn placeholder(issuer: &str, subject: &str) -> String {
     let hash = api_key::hash(&format!("{issuer}\n{subject}"));
     let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -131,7 +132,7 @@ fn placeholder(issuer: &str, subject: &str) -> String {
 
 fn refused(why: &str) -> Fault {
     Fault::NotSignedIn {
-        message: format!("This Clerk session is not taken: {why}."),
+        message: format!("This Clerk session is not accepted: {why}."),
         hint: "Get a new token from Clerk and send it as Authorization: Bearer <token>.".into(),
     }
 }
@@ -139,15 +140,15 @@ fn refused(why: &str) -> Fault {
 fn unavailable(_: KeysUnavailable) -> Fault {
     Fault::Unavailable {
         retry_after: (RETRY_MS / 1000) as u64,
-        message: "The keys that sessions are signed with can't be had just now.".into(),
+        message: "Clerk's signing keys can't be fetched at the moment.".into(),
     }
 }
 
-/// The algorithms that Clerk's tokens are signed with. The token chooses among these, and the key says which are its own.
+/// The algorithms of Clerk's signatures, by their names in a token. Which of them a key verifies, the key says.
 const ALGORITHMS: [(&str, CoreJwsSigningAlgorithm); 2] =
     [("RS256", CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256), ("ES256", CoreJwsSigningAlgorithm::EcdsaP256Sha256)];
 
-/// A token in its parts (RFC 7515, section 7.1), of which nothing is verified yet.
+/// The parts of a token (RFC 7515, section 7.1). Nothing is verified yet.
 struct Token<'a> {
     kid: String,
     algorithm: CoreJwsSigningAlgorithm,
@@ -169,45 +170,45 @@ impl Token<'_> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err("it is too long");
         }
-        let (signed, signature) = token.rsplit_once('.').ok_or("it is no JWT")?;
-        let (header, payload) = signed.split_once('.').ok_or("it is no JWT")?;
+        let (signed, signature) = token.rsplit_once('.').ok_or("it is not a JWT")?;
+        let (header, payload) = signed.split_once('.').ok_or("it is not a JWT")?;
         let header: Header = part(header).ok_or("its header can't be read")?;
-        // Access tokens for others' programs are signed with the same keys, and are no sessions.
+        // Access tokens for other programs are signed with the same keys.
         if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-            return Err("it is no session's token");
+            return Err("it is not a session's token");
         }
         if header.crit.is_some() {
-            return Err("it asks for checks that are not known here");
+            return Err("it requires checks that Kith does not know");
         }
         let algorithm = ALGORITHMS.into_iter().find(|(name, _)| *name == header.alg);
-        let (_, algorithm) = algorithm.ok_or("it is signed with another algorithm than Clerk's")?;
+        let (_, algorithm) = algorithm.ok_or("its algorithm is not one of Clerk's")?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature can't be read")?;
         Ok(Token { kid: header.kid.ok_or("it names no key")?, algorithm, signed, payload, signature })
     }
 
-    /// The keys that have the id that the token names.
+    /// The keys with the id in the token's header.
     fn keys<'k>(&self, keys: &'k CoreJsonWebKeySet) -> impl Iterator<Item = &'k CoreJsonWebKey> {
         keys.keys().iter().filter(|key| key.key_id().is_some_and(|kid| **kid == self.kid))
     }
 
-    /// What the token says, if the key that it names has signed it.
+    /// The claims, if the key that the token names has signed them.
     fn claims(&self, keys: &CoreJsonWebKeySet) -> Result<Value, &'static str> {
         let mut named = self.keys(keys).peekable();
         named.peek().ok_or("its key is not known")?;
         if !named.any(|key| key.verify_signature(&self.algorithm, self.signed.as_bytes(), &self.signature).is_ok()) {
-            return Err("its signature is not right");
+            return Err("its signature is wrong");
         }
         part(self.payload).ok_or("its claims can't be read")
     }
 }
 
-/// A part of a token: JSON in base64.
+/// A part of a token that is JSON.
 fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// Whose session it is, if the claims hold now.
-fn check(settings: &Settings, claims: &Value, now: i64) -> Result<Claims, &'static str> {
+/// What the claims say of the person, if they hold at this moment.
+fn check(settings: &ClerkSettings, claims: &Value, now: i64) -> Result<Claims, &'static str> {
     let text = |name| claims.get(name).and_then(Value::as_str);
     let issuer = text("iss").map(|issuer| issuer.trim_end_matches('/')).ok_or("it names no issuer")?;
     if settings.issuer.as_deref().is_some_and(|expected| issuer != expected) {
@@ -216,18 +217,18 @@ fn check(settings: &Settings, claims: &Value, now: i64) -> Result<Claims, &'stat
     if !settings.parties.is_empty() {
         let party = text("azp").ok_or("it names no authorized party")?.trim_end_matches('/');
         if !settings.parties.iter().any(|allowed| allowed == party) {
-            return Err("it was made for another site");
+            return Err("it is for another site");
         }
     }
     let now = now as f64;
-    let expires_at = claims.get("exp").and_then(Value::as_f64).ok_or("it does not say when it ends")?;
+    let expires_at = claims.get("exp").and_then(Value::as_f64).ok_or("it does not say when it expires")?;
     if now >= expires_at + LEEWAY_SECONDS {
         return Err("it has expired");
     }
     match claims.get("nbf").map(Value::as_f64) {
         None => {}
         Some(Some(not_before)) if now >= not_before - LEEWAY_SECONDS => {}
-        Some(_) => return Err("it does not hold yet"),
+        Some(_) => return Err("it is not valid yet"),
     }
     if text("sts") == Some("pending") {
         return Err("it is still pending");
@@ -235,9 +236,9 @@ fn check(settings: &Settings, claims: &Value, now: i64) -> Result<Claims, &'stat
     let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
     let email = text("email").filter(|_| is_verified);
     let person = Claims::new(issuer, text("sub").unwrap_or_default(), email, text("name"));
-    // Where the token does not speak of verification at all, the address is what Clerk calls the person by.
+    // A token without "email_verified" may name an unverified address.
     let unproven = text("email").filter(|_| claims.get("email_verified").is_none());
-    person.map(|person| person.naming(unproven)).ok_or("it does not say who it is")
+    person.map(|person| person.with_unproven(unproven)).ok_or("it names no person")
 }
 
 #[cfg(test)]
@@ -246,15 +247,15 @@ mod tests {
     use crate::people::auth::address;
 
     #[test]
-    fn keys_are_where_the_issuer_has_them_unless_said() {
-        let url = |issuer, url| Settings::new(issuer, url, "").unwrap().unwrap().jwks_url.to_string();
+    fn keys_are_at_the_issuer_unless_an_address_is_given() {
+        let url = |issuer, url| ClerkSettings::new(issuer, url, "").unwrap().unwrap().jwks_url.to_string();
         let issuer = Some("https://clerk.example.com/");
         assert_eq!(url(issuer, None), "https://clerk.example.com/.well-known/jwks.json");
         assert_eq!(url(issuer, Some("https://keys.example.com/set")), "https://keys.example.com/set");
         assert_eq!(url(None, Some("https://keys.example.com/set")), "https://keys.example.com/set");
-        assert!(Settings::new(None, None, "").unwrap().is_none());
-        assert!(Settings::new(Some("http://clerk.example.com"), None, "").is_err());
-        assert!(Settings::new(None, None, "https://app.example.com").is_err());
+        assert!(ClerkSettings::new(None, None, "").unwrap().is_none());
+        assert!(ClerkSettings::new(Some("http://clerk.example.com"), None, "").is_err());
+        assert!(ClerkSettings::new(None, None, "https://app.example.com").is_err());
     }
 
     #[test]

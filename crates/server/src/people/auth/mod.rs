@@ -3,8 +3,8 @@
 pub mod accounts;
 pub mod address;
 pub mod clerk;
+pub mod emails;
 pub mod identities;
-pub mod letters;
 pub mod oidc;
 pub mod passwords;
 pub mod sessions;

@@ -17,23 +17,23 @@ use crate::http_client::{self, with_causes};
 use crate::people::auth::identities::Claims;
 use crate::people::auth::signing_keys::{KeysUnavailable, SigningKeys, bounded};
 
-/// How far a provider's clock may be from ours, in seconds.
+/// How far a provider's clock and ours may differ, in seconds.
 const LEEWAY_SECONDS: i64 = 5;
-/// The signatures that are taken. None by a shared secret, and no token without one.
+/// The algorithms of signatures that are accepted. Shared secrets are not, nor tokens without a signature.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPssSha256,
     CoreJwsSigningAlgorithm::EcdsaP256Sha256,
     CoreJwsSigningAlgorithm::EdDsa,
 ];
-/// What is asked for beside who it is.
+/// The scopes beside `openid`.
 const SCOPES: [&str; 2] = ["email", "profile"];
 
 const GOOGLE_ISSUER: &str = "https://accounts.google.com";
 
-/// A provider that is configured. It holds a secret, so it is never printed.
+/// How a provider is configured. It holds a secret, so it is never printed.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ProviderSettings {
     /// Its name in paths: `google`, `oidc`.
     pub key: &'static str,
     /// What people call it.
@@ -43,20 +43,20 @@ pub struct Settings {
     client_secret: ClientSecret,
 }
 
-/// The providers that are configured.
-pub fn settings(given: &SignIn) -> Result<Vec<Settings>, String> {
+/// The settings of all configured providers.
+pub fn settings(given: &SignIn) -> Result<Vec<ProviderSettings>, String> {
     let google = pair(&given.google_client_id, &given.google_client_secret, "KITH_GOOGLE_CLIENT")?;
     let other = pair(&given.oidc_client_id, &given.oidc_client_secret, "KITH_OIDC_CLIENT")?;
     let mut found = Vec::new();
     if let Some((id, secret)) = google {
         let issuer = given.google_issuer.as_deref().unwrap_or(GOOGLE_ISSUER);
-        found.push(Settings::new("google", "Google", issuer, id, secret)?);
+        found.push(ProviderSettings::new("google", "Google", issuer, id, secret)?);
     }
     match (&given.oidc_issuer, other) {
         (Some(issuer), Some((id, secret))) => {
             let url = http_client::trusted_url(issuer).map_err(|error| format!("KITH_OIDC_ISSUER: {error}"))?;
             let name = given.oidc_name.as_deref().or(url.host_str()).unwrap_or(issuer);
-            found.push(Settings::new("oidc", name, issuer, id, secret)?);
+            found.push(ProviderSettings::new("oidc", name, issuer, id, secret)?);
         }
         (None, None) => {}
         (Some(_), None) => return Err("KITH_OIDC_ISSUER needs KITH_OIDC_CLIENT_ID and KITH_OIDC_CLIENT_SECRET".into()),
@@ -77,36 +77,37 @@ fn pair<'a>(
     }
 }
 
-impl Settings {
-    fn new(key: &'static str, name: &str, issuer: &str, id: &str, secret: &str) -> Result<Settings, String> {
-        Ok(Settings {
+impl ProviderSettings {
+    fn new(key: &'static str, name: &str, issuer: &str, id: &str, secret: &str) -> Result<ProviderSettings, String> {
+        Ok(ProviderSettings {
             key,
             name: name.to_owned(),
-            issuer: IssuerUrl::new(issuer.to_owned()).map_err(|error| format!("{issuer:?} is no issuer: {error}"))?,
+            issuer: IssuerUrl::new(issuer.to_owned())
+                .map_err(|error| format!("{issuer:?} is not an issuer: {error}"))?,
             client_id: ClientId::new(id.to_owned()),
             client_secret: ClientSecret::new(secret.to_owned()),
         })
     }
 }
 
-/// What binds a sign-in to the browser that began it.
-pub struct Bonds {
-    /// Comes back in the address.
+/// The secrets that bind a sign-in to the browser in which it began.
+pub struct SignInSecrets {
+    /// Returned in the address of the callback.
     pub state: String,
-    /// Comes back in the ID token.
+    /// Returned in the ID token.
     pub nonce: String,
-    /// Only who has it can use the code (RFC 7636).
+    /// Needed to use the code (RFC 7636).
     pub verifier: String,
 }
 
-/// Why somebody can't be signed in by a provider.
+/// Why a sign-in at a provider failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// It can't be asked just now.
-    #[error("the provider can't be asked: {0}")]
+    /// The provider can't be reached.
+    #[error("the provider can't be reached: {0}")]
     Unavailable(String),
-    /// What it says is not taken.
-    #[error("the provider's answer is not taken: {0}")]
+    /// The provider's answer is not accepted.
+    #[error("the provider's answer is not accepted: {0}")]
     Refused(String),
 }
 
@@ -119,49 +120,53 @@ impl From<KeysUnavailable> for SignInError {
     }
 }
 
-/// A provider as this process knows it.
+/// A provider, with its addresses and keys as this process knows them.
 pub struct Provider {
-    /// What is configured.
-    pub settings: Settings,
+    /// Its configuration.
+    pub settings: ProviderSettings,
     http: Http,
-    /// Its addresses and keys.
     metadata: SigningKeys<IssuerUrl>,
 }
 
 impl Provider {
     /// The provider with these settings. Nothing is fetched yet.
-    pub fn new(settings: Settings) -> Result<Provider, String> {
+    pub fn new(settings: ProviderSettings) -> Result<Provider, String> {
         let http = http_client::client()?;
         let metadata = SigningKeys::new(settings.issuer.clone(), http.clone());
         Ok(Provider { settings, http, metadata })
     }
 
-    /// Where to send somebody who wants to sign in.
-    pub async fn authorize_url(&self, bonds: &Bonds, redirect_uri: &str, now_ms: i64) -> Result<String, SignInError> {
+    /// The address to which a browser goes to sign in.
+    pub async fn authorize_url(
+        &self,
+        secrets: &SignInSecrets,
+        redirect_uri: &str,
+        now_ms: i64,
+    ) -> Result<String, SignInError> {
         let metadata = self.metadata.current(now_ms).await?;
         let client = self.client(&metadata, redirect_uri)?;
-        let (state, nonce) = (bonds.state.clone(), bonds.nonce.clone());
+        let (state, nonce) = (secrets.state.clone(), secrets.nonce.clone());
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let mut request = client.authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce));
         for scope in SCOPES {
             request = request.add_scope(Scope::new(scope.to_owned()));
         }
-        let verifier = PkceCodeVerifier::new(bonds.verifier.clone());
+        let verifier = PkceCodeVerifier::new(secrets.verifier.clone());
         let (url, ..) = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier)).url();
         http_client::trusted_url(url.as_str()).map_err(SignInError::Refused)?;
         Ok(url.into())
     }
 
-    /// Whether an answer that names an issuer names this one (RFC 9207).
+    /// Whether an issuer named in a callback is this one (RFC 9207).
     pub fn is_issuer(&self, issuer: &str) -> bool {
         self.settings.issuer.as_str() == issuer
     }
 
-    /// Who has come back with this code.
+    /// What the provider says of the person whose browser came back with this code.
     pub async fn claims(
         &self,
         code: &str,
-        bonds: &Bonds,
+        secrets: &SignInSecrets,
         redirect_uri: &str,
         now_ms: i64,
     ) -> Result<Claims, SignInError> {
@@ -169,23 +174,23 @@ impl Provider {
         let metadata = self.metadata.current(now_ms).await?;
         let mut client = self.client(&metadata, redirect_uri)?;
         let exchange = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(refused)?;
-        let exchange = exchange.set_pkce_verifier(PkceCodeVerifier::new(bonds.verifier.clone()));
+        let exchange = exchange.set_pkce_verifier(PkceCodeVerifier::new(secrets.verifier.clone()));
         let tokens: CoreTokenResponse = exchange.request_async(&http).await.map_err(|error| match error {
             openidconnect::RequestTokenError::Request(error) => SignInError::Unavailable(error.to_string()),
             other => refused(other),
         })?;
-        let mut verified = verify(&client, &tokens, bonds, now_ms);
+        let mut verified = verify(&client, &tokens, secrets, now_ms);
         if matches!(
             verified,
             Err(ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey))
         ) {
             client = self.client(&*self.metadata.newer_than(&metadata, now_ms).await?, redirect_uri)?;
-            verified = verify(&client, &tokens, bonds, now_ms);
+            verified = verify(&client, &tokens, secrets, now_ms);
         }
         let id = verified.map_err(refused)?;
         let mut email = id.email().filter(|_| id.email_verified() == Some(true)).map(|email| email.to_string());
         let mut name = id.name().and_then(|name| name.get(None)).map(|name| name.to_string());
-        // Some tell the address by the access token alone.
+        // Some providers give the address only in exchange for the access token.
         if id.email().is_none()
             && let Ok(request) = client.user_info(tokens.access_token().clone(), Some(id.subject().clone()))
         {
@@ -198,7 +203,7 @@ impl Provider {
             name = name.or_else(|| told.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
         }
         Claims::new(id.issuer().as_str(), id.subject().as_str(), email.as_deref(), name.as_deref())
-            .ok_or_else(|| SignInError::Refused("it does not say who it is".into()))
+            .ok_or_else(|| SignInError::Refused("it names no person".into()))
     }
 
     fn client(&self, metadata: &CoreProviderMetadata, redirect_uri: &str) -> Result<Client, SignInError> {
@@ -214,17 +219,17 @@ impl Provider {
     }
 }
 
-/// What the ID token says, if it holds: issuer, audience, signature, nonce, expiry, and that the access token belongs to it.
+/// The claims of the ID token, if its issuer, audience, signature, nonce, expiry and access token hash are right.
 fn verify(
     client: &Client,
     tokens: &CoreTokenResponse,
-    bonds: &Bonds,
+    secrets: &SignInSecrets,
     now_ms: i64,
 ) -> Result<CoreIdTokenClaims, ClaimsVerificationError> {
     let now = DateTime::from_timestamp_millis(now_ms - LEEWAY_SECONDS * 1000).unwrap_or_default();
     let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS).set_time_fn(move || now);
     let token = tokens.id_token().ok_or_else(|| ClaimsVerificationError::Other("it has no ID token".into()))?;
-    let claims = token.claims(&verifier, &Nonce::new(bonds.nonce.clone()))?;
+    let claims = token.claims(&verifier, &Nonce::new(secrets.nonce.clone()))?;
     if let Some(expected) = claims.access_token_hash() {
         let (algorithm, key) = (token.signing_alg(), token.signing_key(&verifier));
         let (algorithm, key) =
@@ -232,7 +237,7 @@ fn verify(
         let found = AccessTokenHash::from_token(tokens.access_token(), algorithm, key)
             .map_err(|error| ClaimsVerificationError::Other(error.to_string()))?;
         if found != *expected {
-            return Err(ClaimsVerificationError::Other("its access token is another's".into()));
+            return Err(ClaimsVerificationError::Other("its hash is of another access token".into()));
         }
     }
     Ok(claims.clone())

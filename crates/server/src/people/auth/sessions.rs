@@ -1,5 +1,5 @@
-//! Sessions: `kst_` and 40 random characters, of which the SHA-256 is stored. A session ends 30 days after it was last
-//! used, or when it is ended; this process sees that at once, others within a second.
+//! Sessions. A session's token is `kst_` and 40 random characters; its SHA-256 is stored. A session ends 30 days after its last
+//! use, or when it is ended: at once in the process that ends it, within a second in others.
 
 use std::sync::Arc;
 
@@ -16,18 +16,17 @@ use crate::cache::Cache;
 use crate::clock::{Clock, iso, random};
 use crate::people::Visitor;
 use crate::people::context::PersonContext;
-use crate::people::pages;
+use crate::people::paging;
 use crate::store::Store;
-use crate::store::control::accounts::{NewSession, SESSIONS, Session};
-use crate::store::fault::of_connection;
+use crate::store::control::sessions::{NewSession, SESSIONS, Session};
 
-/// What a session's token begins with.
+/// The beginning of a session's token.
 pub const TOKEN_PREFIX: &str = "kst_";
 /// Random characters of a token: 200 bits.
 const TOKEN_CHARACTERS: usize = 40;
 /// How long a session lives after its last use, in seconds.
 pub const SESSION_SECONDS: i64 = 30 * 24 * 60 * 60;
-/// How often its use is noted, in seconds.
+/// How often its use is stored, in seconds.
 const NOTED_EVERY_SECONDS: i64 = 60;
 /// How long a session is kept after its look-up, in milliseconds: other processes end sessions too.
 const FRESH_MS: u64 = 1000;
@@ -71,12 +70,12 @@ impl Sessions {
         let now = now_ms.div_euclid(1000);
         let mut prolonged = false;
         let look_up = async {
-            let found = store.control.session(&hash, now).await.map_err(of_connection)?;
+            let found = store.control.session(&hash, now).await?;
             let Some(mut session) = found else { return Ok(None) };
             prolonged = session.last_used_at + NOTED_EVERY_SECONDS <= now;
             if prolonged {
                 (session.last_used_at, session.expires_at) = (now, now + SESSION_SECONDS);
-                store.control.prolong_session(&session.id, now, session.expires_at).await.map_err(of_connection)?;
+                store.control.prolong_session(&session.id, now, session.expires_at).await?;
             }
             Ok(Some(Arc::new(session)))
         };
@@ -99,21 +98,21 @@ pub fn is_well_formed(token: &str) -> bool {
     })
 }
 
-/// A session that is about to begin.
-pub struct Beginning {
+/// A session that was just made. It holds the token, so it is never printed.
+pub struct IssuedSession {
     id: String,
-    /// The token; shown this once.
+    /// The token, which is shown this once.
     pub token: String,
     user_agent: Option<String>,
     address: Option<String>,
     now: i64,
 }
 
-impl Beginning {
-    /// A session for whoever stands at the context.
-    pub fn new(clock: &Clock, visitor: &Visitor) -> Beginning {
+impl IssuedSession {
+    /// A session for the visitor.
+    pub fn new(clock: &Clock, visitor: &Visitor) -> IssuedSession {
         let shorten = |agent: &String| agent.chars().take(MAX_AGENT_CHARACTERS).collect();
-        Beginning {
+        IssuedSession {
             id: clock.id("ses"),
             token: format!("{TOKEN_PREFIX}{}", id::token(&random::<TOKEN_CHARACTERS>())),
             user_agent: visitor.user_agent.as_ref().map(shorten),
@@ -122,7 +121,7 @@ impl Beginning {
         }
     }
 
-    /// As the store takes it.
+    /// The part of it that is stored.
     pub fn row(&self) -> NewSession<'_> {
         NewSession {
             id: &self.id,
@@ -140,15 +139,14 @@ pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, F
     let person = context.visitor.person()?;
     let (now, shown) =
         (context.clock.unix_seconds().to_string(), context.visitor.session_id.as_deref().unwrap_or_default());
-    pages::page(context, &SESSIONS, &person.id, &[&now, shown], ask).await
+    paging::page(context, &SESSIONS, &person.id, &[&now, shown], ask).await
 }
 
-/// Ends a session of the visitor's.
+/// Ends one of the visitor's sessions.
 pub async fn end(context: &PersonContext<'_>, session_id: &str) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     let now = context.clock.unix_seconds();
-    let ended = context.store.control.end_session(&person.id, session_id, now).await.map_err(of_connection)?;
-    if !ended {
+    if !context.store.control.end_session(&person.id, session_id, now).await? {
         return Err(Fault::NotFound { table: "your sessions".into(), id: session_id.to_owned() });
     }
     context.accounts.forget(&person.id);
@@ -156,12 +154,11 @@ pub async fn end(context: &PersonContext<'_>, session_id: &str) -> Result<Answer
     Ok(Answer::Object { text: json!({"id": session_id, "deleted_at": iso(now)}).to_string(), created: false })
 }
 
-/// Ends the session that the visitor has shown, if it is Kith's.
+/// Ends the session that the request shows. A session of Clerk's ends at Clerk.
 pub async fn log_out(context: &PersonContext<'_>) -> Result<Answer, Fault> {
     context.visitor.person()?;
     match context.visitor.session_id.as_deref() {
         Some(session_id) => end(context, session_id).await,
-        // Clerk's: it ends there, and here there is nothing to end.
         None => {
             let hint = "This session was begun by Clerk and ends there.";
             let text = json!({"id": null, "deleted_at": null, "hint": hint}).to_string();
@@ -176,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_token_has_its_form() {
-        let token = Beginning::new(&Clock::System, &Visitor::default()).token;
+        let token = IssuedSession::new(&Clock::System, &Visitor::default()).token;
         assert!(is_well_formed(&token), "{token}");
         for other in ["", "kst_", &token[1..], &token[..43], &format!("{token}0"), &token.to_uppercase()] {
             assert!(!is_well_formed(other), "{other}");
