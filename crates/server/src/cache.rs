@@ -14,7 +14,7 @@ use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 #[derive(Debug)]
 pub struct Cache<K, V> {
     /// How long a value is fresh, in milliseconds; `None`: until it is forgotten.
-    lifetime_ms: Option<i64>,
+    lifetime_ms: Option<u64>,
     /// Entries in one of the two generations.
     half_capacity: usize,
     entries: RwLock<Entries<K, V>>,
@@ -51,11 +51,11 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     }
 
     /// A cache of at most `capacity` values, each fresh for so many milliseconds after its look-up began.
-    pub fn fresh_for(lifetime_ms: i64, capacity: usize) -> Cache<K, V> {
+    pub fn fresh_for(lifetime_ms: u64, capacity: usize) -> Cache<K, V> {
         Cache::new(capacity, Some(lifetime_ms))
     }
 
-    fn new(capacity: usize, lifetime_ms: Option<i64>) -> Cache<K, V> {
+    fn new(capacity: usize, lifetime_ms: Option<u64>) -> Cache<K, V> {
         let entries = Entries { young: HashMap::new(), old: HashMap::new(), forgotten: 0 };
         Cache { lifetime_ms, half_capacity: capacity.div_ceil(2).max(1), entries: RwLock::new(entries) }
     }
@@ -98,6 +98,21 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         Ok(found)
     }
 
+    /// The value of a key, made by `make` if it is not there. For what is not looked up anywhere, like a counter.
+    pub fn get_or_insert_with(&self, key: K, make: impl FnOnce() -> V) -> V {
+        if let Some(value) = self.get(&key, 0) {
+            return value;
+        }
+        let mut entries = self.write();
+        if let Some(entry) = entries.young.get(&key) {
+            return entry.value.clone();
+        }
+        let entry = entries.old.remove(&key).unwrap_or_else(|| Entry { value: make(), looked_up_ms: 0 });
+        let value = entry.value.clone();
+        self.add(&mut entries, key, entry);
+        value
+    }
+
     /// Begins a look-up at `now_ms`. It must be called before anything is read that the value is made from.
     pub fn begin(&self, now_ms: i64) -> LookUp {
         LookUp { forgotten: self.read().forgotten, began_ms: now_ms }
@@ -137,9 +152,10 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.young.insert(key, entry);
     }
 
-    /// A value from the future is stale too: the clock was put back.
+    /// A reader may have taken the time a moment before the look-up began. A value from further ahead is stale: the clock
+    /// was put back.
     fn is_fresh(&self, entry: &Entry<V>, now_ms: i64) -> bool {
-        self.lifetime_ms.is_none_or(|lifetime| (entry.looked_up_ms..entry.looked_up_ms + lifetime).contains(&now_ms))
+        self.lifetime_ms.is_none_or(|lifetime_ms| now_ms.abs_diff(entry.looked_up_ms) < lifetime_ms)
     }
 
     fn read(&self) -> RwLockReadGuard<'_, Entries<K, V>> {
@@ -211,7 +227,8 @@ mod tests {
         check(5000, Some(1));
         check(5999, Some(1));
         check(6000, None);
-        check(4999, None);
+        check(4999, Some(1));
+        check(4000, None);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What Kith asks of others by HTTP: a client over ring's TLS that trusts the certificates that the system trusts.
+//! The HTTP client for requests to other servers: over ring's TLS, trusting the certificates that the system trusts.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -8,24 +8,24 @@ use hyper::http;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-/// How long a connection may take to be there.
+/// How long connecting may take.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long an answer may take, the whole of it.
+/// How long a whole response may take.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// A client. It follows no redirect: whom to ask is configured.
+/// A client. It follows no redirects: the servers to ask are configured.
 pub fn client() -> Result<Client, String> {
     use_ring();
     let builder = Client::builder().connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).redirect(Policy::none());
     builder.build().map_err(|error| format!("can't make an HTTP client: {error}"))
 }
 
-/// Makes ring this process's TLS library; nothing happens where one is chosen already.
+/// Makes ring this process's TLS library, unless one is installed already.
 pub fn use_ring() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
-/// An address that may be asked for what is trusted then: by TLS, or on this machine.
+/// Parses a URL whose answers are trusted: `https`, or `http` on this machine.
 pub fn trusted_url(text: &str) -> Result<Url, String> {
     let url = Url::parse(text).map_err(|error| format!("{text:?} is no URL: {error}"))?;
     let host = url.host_str().unwrap_or_default();
@@ -38,22 +38,13 @@ pub fn trusted_url(text: &str) -> Result<Url, String> {
     }
 }
 
-/// The body of what answers a GET with 200, if it is no longer than so many bytes.
-pub async fn get(client: &Client, url: &Url, most_bytes: usize) -> Result<Vec<u8>, String> {
-    let response = client.get(url.clone()).send().await.map_err(|error| with_causes(&error))?;
-    if response.status() != reqwest::StatusCode::OK {
-        return Err(format!("the answer is {}", response.status()));
-    }
-    body(response, most_bytes).await
-}
-
-/// Why a request of [`send`] has no answer.
+/// Why [`send`] returned no response.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct Unanswered(String);
 
-/// The answer to a request that a library has made, if its body is no longer than so many bytes. Only who may be trusted is
-/// asked.
+/// Sends a request that a library has made, to a URL that [`trusted_url`] accepts. A response body longer than `most_bytes` is an
+/// error.
 pub async fn send(
     client: &Client,
     request: http::Request<Vec<u8>>,
@@ -80,7 +71,7 @@ async fn body(mut response: reqwest::Response, most_bytes: usize) -> Result<Vec<
     Ok(body)
 }
 
-/// What happened and why: the first words alone only say that it did.
+/// An error's message with those of its causes.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();

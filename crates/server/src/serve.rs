@@ -26,8 +26,8 @@ use crate::door::request_line::Forgiving;
 use crate::door::{self, Peer};
 use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
-use crate::people::auth::clerk::{self, Clerk};
-use crate::people::auth::oidc::{self, Provider};
+use crate::people::auth::clerk::{Clerk, ClerkSettings};
+use crate::people::auth::oidc::{self, Provider, ProviderSettings};
 use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
 use crate::work::Supervisor;
@@ -72,8 +72,8 @@ pub struct Kith {
     /// What doors and workers share. A door has a public URL, limits and a clock of its own.
     pub app: App,
     server: DatabaseServer,
-    clerk: Option<clerk::Settings>,
-    providers: Vec<oidc::Settings>,
+    clerk: Option<ClerkSettings>,
+    providers: Vec<ProviderSettings>,
     workers: Mutex<Option<Supervisor>>,
 }
 
@@ -83,7 +83,7 @@ impl Kith {
         let mailer = Mailer::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
         let [clerk_issuer, clerk_jwks_url, clerk_parties] = config.clerk_texts();
         let clerk_parties = clerk_parties.unwrap_or_default();
-        let clerk = clerk::Settings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
+        let clerk = ClerkSettings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let providers = oidc::settings(&config.sign_in_given())?;
         let subscriptions = Subscriptions::new(config.plans.as_deref().map(BillingPlans::read).transpose()?);
         let server = DatabaseServer::open(config).await?;
@@ -128,8 +128,8 @@ impl Kith {
         if let Some(workers) = workers {
             workers.stop().await;
         }
-        if let Err(error) = self.app.keys.note_uses(&self.app.store, None).await {
-            tracing::warn!(%error, "can't note when keys were last used");
+        if let Err(fault) = self.app.keys.note_uses(&self.app.store, None).await {
+            tracing::warn!(?fault, "can't note when keys were last used");
         }
         self.app.store.close().await;
         self.server.close().await;

@@ -15,11 +15,10 @@ use crm::model::fault::Fault;
 use crm::model::who::Features;
 
 use crate::config::SetPlan;
+use crate::store::Store;
 use crate::store::cell::server;
-use crate::store::control::billing::Used;
+use crate::store::control::billing::MonthlyRequests;
 use crate::store::control::grants::GrantedWorkspace;
-use crate::store::fault::of_connection;
-use crate::store::{Error, Store};
 
 /// Workspaces whose requests are counted at most; past this those without news go.
 const COUNTED: usize = 100_000;
@@ -92,7 +91,15 @@ pub async fn set(ask: SetPlan) -> Result<(), String> {
             Ok(())
         }
         Ok(false) => Err(format!("there is no workspace {}", ask.workspace)),
-        Err(error) => Err(error.to_string()),
+        Err(fault) => Err(described(&fault)),
+    }
+}
+
+/// A fault in words for the operator, who is told the cause too.
+fn described(fault: &Fault) -> String {
+    match fault {
+        Fault::Internal { cause, .. } => cause.clone(),
+        fault => fault.message(),
     }
 }
 
@@ -206,8 +213,7 @@ impl Subscriptions {
         let Some(requests) = plan.monthly_requests else { return Ok(Entitlements { features, quota: None }) };
         let meter = self.meter(&workspace.id);
         let month = Month::of(now);
-        let noted =
-            store.control.monthly_requests(&workspace.id, &month.first.to_string()).await.map_err(of_connection)?;
+        let noted = store.control.monthly_requests(&workspace.id, &month.first.to_string()).await?;
         let mut count = meter.count();
         if count.turn(now) == month {
             count.noted = count.noted.max(noted);
@@ -228,15 +234,15 @@ impl Subscriptions {
     }
 
     /// Notes what was counted since the last time, and learns what other processes have noted.
-    pub async fn note(&self, store: &Store) -> Result<(), Error> {
-        let mut news: Vec<(Arc<Meter>, Month, Used)> = Vec::new();
+    pub async fn note(&self, store: &Store) -> Result<(), Fault> {
+        let mut news: Vec<(Arc<Meter>, Month, MonthlyRequests)> = Vec::new();
         {
             let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
             for (workspace_id, meter) in meters.iter() {
                 let mut count = meter.count();
                 let mut all = std::mem::take(&mut count.before);
                 all.extend(count.month.filter(|_| count.fresh > 0).map(|month| (month, count.fresh)));
-                let used = |month: Month, requests| Used {
+                let used = |month: Month, requests| MonthlyRequests {
                     workspace_id: workspace_id.clone(),
                     month: month.first.to_string(),
                     requests,
@@ -247,8 +253,8 @@ impl Subscriptions {
         if news.is_empty() {
             return Ok(());
         }
-        let used: Vec<&Used> = news.iter().map(|(_, _, used)| used).collect();
-        let totals = store.control.note_requests(&used).await;
+        let used: Vec<&MonthlyRequests> = news.iter().map(|(_, _, used)| used).collect();
+        let totals = store.control.add_requests(&used).await;
         for (meter, month, used) in &news {
             let mut count = meter.count();
             match (&totals, count.month == Some(*month)) {

@@ -14,9 +14,8 @@ use crate::access::billing::{Entitlements, Subscriptions};
 use crate::access::limits::Window;
 use crate::cache::Cache;
 use crate::clock::Clock;
+use crate::store::Store;
 use crate::store::control::grants::GrantedWorkspace;
-use crate::store::fault::of_connection;
-use crate::store::{Error, Store};
 
 /// Keys remembered at most.
 const REMEMBERED: usize = 100_000;
@@ -86,7 +85,7 @@ impl Keys {
     }
 
     async fn look_up(&self, store: &Store, clock: &Clock, hash: [u8; 32]) -> Result<Option<Arc<CachedKey>>, Fault> {
-        let Some(grant) = store.control.key_grant(&hash).await.map_err(of_connection)? else { return Ok(None) };
+        let Some(grant) = store.control.key_grant(&hash).await? else { return Ok(None) };
         let workspace = grant.workspace;
         let entitlements = self.subscriptions.entitlements(store, &workspace, clock.unix_seconds()).await?;
         let who = Who {
@@ -117,7 +116,7 @@ impl Keys {
 
     /// Notes in the control database when the keys were last used that were used since the last time: those of a workspace
     /// or all, in one statement.
-    pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Error> {
+    pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Fault> {
         let used: Vec<([u8; 32], i64, Arc<KeyUse>)> = {
             let all = self.uses.lock().expect("no panic while uses are locked");
             let meant = all.iter().filter(|(_, uses)| workspace_id.is_none_or(|id| uses.workspace_id == id));

@@ -18,7 +18,6 @@ use crate::people::Person;
 use crate::people::auth::{clerk, sessions};
 use crate::store::cell::TenantDatabase;
 use crate::store::control::grants::{Grant, GrantedWorkspace};
-use crate::store::fault::of_connection;
 
 pub use keys::Keys;
 
@@ -122,7 +121,7 @@ pub async fn admit_member(
     mode: Mode,
     provenance: Provenance,
 ) -> Result<Caller, Box<Refused>> {
-    let grant = app.store.control.member_grant(workspace_id, &person.person.id, mode).await.map_err(of_connection)?;
+    let grant = app.store.control.member_grant(workspace_id, &person.person.id, mode).await?;
     let unknown = || Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() };
     let grant = grant.ok_or_else(unknown)?;
     let actor = format!("user:{}", person.person.id);
@@ -139,7 +138,7 @@ pub async fn admit_automation(
     mode: Mode,
     provenance: Provenance,
 ) -> Result<Caller, Box<Refused>> {
-    let grant = app.store.control.automation_grant(workspace_id, mode).await.map_err(of_connection)?;
+    let grant = app.store.control.automation_grant(workspace_id, mode).await?;
     let unknown = || Fault::NotFound { table: "the workspaces".into(), id: workspace_id.to_owned() };
     let actor = format!("automation:{automation_id}");
     admit(app, grant.ok_or_else(unknown)?, &actor, provenance).await

@@ -21,8 +21,8 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
     }
     match app.store.control.ping().await {
         Ok(()) => "ready\n".into_response(),
-        Err(error) => {
-            tracing::warn!(%error, "not ready");
+        Err(fault) => {
+            tracing::warn!(?fault, "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
         }
     }

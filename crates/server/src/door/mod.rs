@@ -2,6 +2,7 @@
 
 mod cookie;
 mod docs;
+mod form;
 mod health;
 mod pages;
 mod people;
@@ -11,7 +12,6 @@ pub mod request_line;
 mod rest;
 mod session;
 mod sign_in;
-mod signup;
 mod v1;
 
 use std::net::SocketAddr;

@@ -13,12 +13,11 @@ use crate::app::App;
 use crate::door::reply::{Done, Envelope};
 use crate::door::request::HttpRequest;
 use crate::door::session::{AtDoor, Purpose, at_door};
-use crate::door::{cookie, sign_in, signup};
-use crate::people::auth::accounts::{self, Opened};
+use crate::door::{cookie, form, sign_in};
+use crate::people::auth::accounts::{self, SignedIn};
 use crate::people::auth::sessions;
-use crate::people::context::{self, PersonContext};
-use crate::people::pages;
-use crate::people::workspace::{claims, connections, keys, members};
+use crate::people::context::PersonContext;
+use crate::people::workspace::{claims, connections, invitations, keys, members, workspaces};
 
 /// First segments that lead here.
 const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
@@ -132,15 +131,7 @@ pub async fn serve(
     }
     let body = request.body().await?;
     let call = request.call(method, path.clone(), &body)?;
-    let context = PersonContext {
-        store: &app.store,
-        keys: &app.keys,
-        accounts: &app.accounts,
-        clock: &app.clock,
-        public_url: &app.public_url,
-        database_taken: &app.wakes.database_taken,
-        visitor: &visitor,
-    };
+    let context = PersonContext { app, visitor: &visitor };
     let mut done = act(app, &context, &call, &request.head.headers, route).await?;
     if let Some(token) = renewed.filter(|_| !done.sets_cookie()) {
         done = done.with_cookie(cookie::set(&token, &app.public_url));
@@ -155,7 +146,7 @@ async fn act(
     headers: &HeaderMap,
     route: Route<'_>,
 ) -> Result<Done, Fault> {
-    let (limits, now) = (&app.limits, context.clock.unix_seconds());
+    let (limits, now) = (&app.limits, context.app.clock.unix_seconds());
     let plain = || call.only_parameters(&[]);
     if takes_nothing(call.method, route) {
         context.visitor.person()?;
@@ -167,9 +158,13 @@ async fn act(
                 let network = limits::network(address);
                 limits.take(&limits.new_accounts, network, now, "sign-ups an hour from this address")?;
             }
-            accounts::sign_up(context, call).await.map(|opened| welcome(app, opened))
+            let (credentials, name) = form::sign_up(call)?;
+            accounts::sign_up(context, &credentials, name.as_deref()).await.map(|signed_in| welcome(app, signed_in))
         }
-        Route::LogIn => accounts::log_in(context, call).await.map(|opened| welcome(app, opened)),
+        Route::LogIn => {
+            let credentials = form::log_in(call)?;
+            accounts::log_in(context, &credentials).await.map(|signed_in| welcome(app, signed_in))
+        }
         Route::LogOut => {
             plain()?;
             let answer = sessions::log_out(context).await?;
@@ -178,7 +173,7 @@ async fn act(
         Route::Me => plain().and_then(|()| accounts::me(context)).map(Done::from),
         Route::Sessions => {
             call.only_parameters(&["limit", "cursor"])?;
-            sessions::list(context, pages::asked(call)?).await.map(Done::from)
+            sessions::list(context, form::page(call)?).await.map(Done::from)
         }
         Route::EndSession(id) => {
             plain()?;
@@ -187,14 +182,22 @@ async fn act(
             let done = Done::from(answer);
             Ok(if own { done.with_cookie(cookie::clear(&app.public_url)) } else { done })
         }
-        Route::VerifyEmail => accounts::verify_email(context, call).await.map(Done::from),
-        Route::RequestVerification => accounts::request_verification(context, call).await.map(accepted),
-        Route::RequestReset => accounts::request_password_reset(context, call).map(accepted),
-        Route::ResetPassword => accounts::reset_password(context, call).await.map(Done::from),
-        Route::ChangePassword => accounts::change_password(context, call).await.map(Done::from),
+        Route::VerifyEmail => accounts::verify_email(context, &form::only_field(call, "token")?).await.map(Done::from),
+        Route::RequestVerification => {
+            form::empty(call)?;
+            accounts::request_verification(context).await.map(accepted)
+        }
+        Route::RequestReset => {
+            accounts::request_password_reset(context, &form::only_field(call, "email")?).map(accepted)
+        }
+        Route::ResetPassword => accounts::reset_password(context, &form::password_reset(call)?).await.map(Done::from),
+        Route::ChangePassword => {
+            context.visitor.person()?;
+            accounts::change_password(context, &form::password_change(call)?).await.map(Done::from)
+        }
         Route::Workspaces => {
             call.only_parameters(&["limit", "cursor"])?;
-            context::workspaces(context, pages::asked(call)?).await.map(Done::from)
+            workspaces::list(context, form::page(call)?).await.map(Done::from)
         }
         Route::CreateWorkspace => {
             match (&context.visitor.person, context.visitor.address) {
@@ -208,20 +211,26 @@ async fn act(
                 }
                 (None, None) => {}
             }
-            signup::create_workspace(app, context.visitor.person.as_ref(), call).await.map(Done::from)
+            workspaces::create(context, form::workspace_name(call)?.as_deref()).await.map(Done::from)
         }
         Route::Claim(id) => {
             plain()?;
             claims::claim(context, id).await.map(|answer| Done::of(answer, id))
         }
         Route::Keys => page_in_workspace(call, |ws, page| keys::list(context, ws, page)).await,
-        Route::CreateKey => in_workspace(call, |ws| keys::create(context, ws, call)).await,
+        Route::CreateKey => {
+            call.only_parameters(&["ws"])?;
+            let ws = named(call, "ws")?;
+            context.visitor.person()?;
+            keys::create(context, ws, &form::key(call)?).await.map(|answer| Done::of(answer, ws))
+        }
         Route::RevokeKey(id) => in_workspace(call, |ws| keys::revoke(context, ws, id)).await,
         Route::RotateKeys => in_workspace(call, |ws| keys::rotate(context, ws)).await,
         Route::Members => page_in_workspace(call, |ws, page| members::list(context, ws, page)).await,
         Route::ChangeRole => {
             let (ws, user_id) = ws_and_user(call)?;
-            members::change_role(context, ws, user_id, call).await.map(|answer| Done::of(answer, ws))
+            context.visitor.person()?;
+            members::change_role(context, ws, user_id, form::role(call)?).await.map(|answer| Done::of(answer, ws))
         }
         Route::RemoveMember => {
             let (ws, user_id) = ws_and_user(call)?;
@@ -231,14 +240,15 @@ async fn act(
             plain()?;
             let person = context.visitor.person()?;
             limits.take(&limits.invitations, person.id.clone(), now, "invitations an hour by one person")?;
-            let (answer, workspace_id) = members::invite(context, call).await?;
-            Ok(Done::of(answer, &workspace_id))
+            let form = form::invitation(call)?;
+            let answer = invitations::create(context, &form.workspace_id, &form.email, form.role).await?;
+            Ok(Done::of(answer, &form.workspace_id))
         }
-        Route::Invites => page_in_workspace(call, |ws, page| members::invites(context, ws, page)).await,
-        Route::Withdraw(id) => in_workspace(call, |ws| members::withdraw(context, ws, id)).await,
+        Route::Invites => page_in_workspace(call, |ws, page| invitations::list(context, ws, page)).await,
+        Route::Withdraw(id) => in_workspace(call, |ws| invitations::withdraw(context, ws, id)).await,
         Route::Accept(token) => {
             plain()?;
-            let (answer, workspace_id) = members::accept(context, token).await?;
+            let (answer, workspace_id) = invitations::accept(context, token).await?;
             Ok(Done::of(answer, &workspace_id))
         }
         Route::Audit => page_in_workspace(call, |ws, page| members::audit(context, ws, page)).await,
@@ -285,7 +295,7 @@ where
     F: Future<Output = Result<Answer, Fault>>,
 {
     call.only_parameters(&["ws", "limit", "cursor"])?;
-    let (ws, page) = (named(call, "ws")?, pages::asked(call)?);
+    let (ws, page) = (named(call, "ws")?, form::page(call)?);
     list(ws, page).await.map(|answer| Done::of(answer, ws))
 }
 
@@ -299,8 +309,8 @@ fn named<'a>(call: &'a Call<'_>, name: &str) -> Result<&'a str, Fault> {
     value.ok_or_else(|| Fault::invalid(format!("The parameter \"{name}\" is needed: ?{name}=…")))
 }
 
-fn welcome(app: &App, opened: Opened) -> Done {
-    Done::from(opened.answer).with_cookie(cookie::set(&opened.token, &app.public_url))
+fn welcome(app: &App, signed_in: SignedIn) -> Done {
+    Done::from(signed_in.answer).with_cookie(cookie::set(&signed_in.token, &app.public_url))
 }
 
 /// What is asked for will be done.

@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::door::cookie;
 use crate::door::reply::Done;
 use crate::people::auth::oidc::Provider;
-use crate::people::auth::sign_in::{self, Problem};
+use crate::people::auth::sign_in::{self, Callback, Problem};
 use crate::people::context::PersonContext;
 
 /// The page that says what went wrong.
@@ -42,7 +42,7 @@ pub async fn start(
         }
     }
     Ok(match sign_in::begin(context, provider, next).await {
-        Ok(begun) => away(&begun.url).with_cookie(cookie::set_sign_in(&begun.token, context.public_url)),
+        Ok(started) => away(&started.url).with_cookie(cookie::set_sign_in(&started.token, &context.app.public_url)),
         Err(problem) => back(problem, next),
     })
 }
@@ -55,12 +55,14 @@ pub async fn callback(
     key: &str,
 ) -> Result<Done, Fault> {
     let provider = known(context, key)?;
-    let token = cookie::sign_in_token(headers, context.public_url);
-    let done = match sign_in::finish(context, provider, call, token).await {
-        Ok(arrived) => away(&arrived.next).with_cookie(cookie::set(&arrived.session_token, context.public_url)),
+    let token = cookie::sign_in_token(headers, &context.app.public_url);
+    let [state, code, error, issuer] = ["state", "code", "error", "iss"].map(|name| call.parameter(name));
+    let answer = Callback { state, code, error, issuer };
+    let done = match sign_in::finish(context, provider, answer, token).await {
+        Ok(finished) => away(&finished.next).with_cookie(cookie::set(&finished.session_token, &context.app.public_url)),
         Err((problem, next)) => back(problem, &next),
     };
-    Ok(done.with_cookie(cookie::clear_sign_in(context.public_url)))
+    Ok(done.with_cookie(cookie::clear_sign_in(&context.app.public_url)))
 }
 
 fn known<'a>(context: &PersonContext<'a>, key: &str) -> Result<&'a Provider, Fault> {

@@ -1,54 +1,38 @@
-//! Where people's acts are done: what they need of the app, handed in by the door.
+//! The context of a person's request. The door fills it.
 
-use crm::model::answer::Answer;
 use crm::model::fault::Fault;
-use crm::model::page::PageAsk;
 use crm::model::who::Role;
-use tokio::sync::Notify;
 
-use crate::access::Keys;
+use crate::app::App;
 use crate::clock::{Clock, iso};
-use crate::people::auth::accounts::Accounts;
-use crate::people::{Person, Visitor, pages};
-use crate::store::Store;
-use crate::store::control::members::{Act, WORKSPACES};
-use crate::store::fault::of_connection;
+use crate::people::{Person, Visitor};
+use crate::store::control::audit::AuditEntry;
 
-/// The desk at which a visitor stands.
+/// A person's request: the app, and who makes it.
 #[derive(Clone, Copy)]
 pub struct PersonContext<'a> {
-    /// Everything that is stored.
-    pub store: &'a Store,
-    /// The keys that were seen; they are forgotten when what they may do has changed.
-    pub keys: &'a Keys,
-    /// Passwords, sessions and letters.
-    pub accounts: &'a Accounts,
-    /// The time.
-    pub clock: &'a Clock,
-    /// The address of this Kith, without a slash at its end.
-    pub public_url: &'a str,
-    /// Wakes the maker of warm databases.
-    pub database_taken: &'a Notify,
-    /// Who stands here.
+    /// What doors share.
+    pub app: &'a App,
+    /// Who makes the request.
     pub visitor: &'a Visitor,
 }
 
-/// A member at the context, in one workspace.
+/// The visitor as a member of a workspace.
 #[derive(Clone, Copy, Debug)]
 pub struct Member<'a> {
-    /// Who.
+    /// The person.
     pub person: &'a Person,
-    /// Where.
+    /// The workspace.
     pub workspace_id: &'a str,
     /// What they may do there.
     pub role: Role,
 }
 
 impl<'a> PersonContext<'a> {
-    /// The visitor as a member of a workspace. To those outside it there is no such workspace.
+    /// The visitor as a member of a workspace. To everybody else there is no such workspace.
     pub async fn member(&self, workspace_id: &'a str) -> Result<Member<'a>, Fault> {
         let person = self.visitor.person()?;
-        let role = self.store.control.membership(workspace_id, &person.id).await.map_err(of_connection)?;
+        let role = self.app.store.control.membership(workspace_id, &person.id).await?;
         let role = role.as_deref().and_then(Role::parse);
         let role =
             role.ok_or_else(|| Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() })?;
@@ -66,26 +50,20 @@ impl<'a> PersonContext<'a> {
         }
     }
 
-    /// Now, as the control plane writes it.
+    /// Now, as the control database takes it.
     pub fn now(&self) -> String {
-        iso(self.clock.unix_seconds())
+        iso(self.app.clock.unix_seconds())
     }
-}
-
-/// A moment of [`PersonContext::now`] as lists show it.
-pub fn as_listed(moment: &str) -> String {
-    moment.replace('Z', "+00:00")
-}
-
-/// The workspaces that the visitor belongs to.
-pub async fn workspaces(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
-    let person = context.visitor.person()?;
-    pages::page(context, &WORKSPACES, &person.id, &[], ask).await
 }
 
 impl Member<'_> {
-    /// What an entry of the audit begins with. `id` and `now` are kept by the caller.
-    pub fn act<'b>(&'b self, id: &'b str, now: &'b str) -> Act<'b> {
-        Act { id, workspace_id: self.workspace_id, user_id: &self.person.id, now }
+    /// An entry of the audit for what this member does now.
+    pub fn audit_entry(&self, clock: &Clock) -> AuditEntry<'_> {
+        AuditEntry::new(clock, self.workspace_id, &self.person.id)
     }
+}
+
+/// A moment of [`PersonContext::now`] in the form of lists.
+pub fn as_listed(moment: &str) -> String {
+    moment.replace('Z', "+00:00")
 }

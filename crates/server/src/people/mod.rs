@@ -1,10 +1,9 @@
-//! People and what is theirs: accounts, sessions, workspaces, keys, members. The control plane's hall: each act takes
-//! who is asking and gives an answer, whichever door it came through. Knows nothing of axum.
+//! What people do: accounts and sessions (`auth`), and workspaces with their keys, members and connections (`workspace`). A
+//! function here takes the visitor's context and typed arguments, and returns an answer. It knows neither HTTP nor a wire format.
 
 pub mod auth;
 pub mod context;
-pub mod form;
-pub mod pages;
+pub mod paging;
 pub mod workspace;
 
 use std::net::IpAddr;
@@ -13,21 +12,21 @@ use crm::model::fault::Fault;
 
 pub use crate::store::control::accounts::Person;
 
-/// Who stands at the door.
+/// Who makes a request.
 #[derive(Clone, Debug, Default)]
 pub struct Visitor {
-    /// Who they are, if they have shown a session.
+    /// The person, if the request shows a session.
     pub person: Option<Person>,
-    /// The session they have shown: `ses_…`.
+    /// That session, `ses_…`, if it is Kith's own.
     pub session_id: Option<String>,
-    /// Where they come from.
+    /// The IP address that the request comes from.
     pub address: Option<IpAddr>,
-    /// The program they use.
+    /// The program that makes it.
     pub user_agent: Option<String>,
 }
 
 impl Visitor {
-    /// The person, where one is needed.
+    /// The person; a fault if the request shows no session.
     pub fn person(&self) -> Result<&Person, Fault> {
         self.person.as_ref().ok_or_else(|| Fault::NotSignedIn {
             message: "This path needs a person's session.".into(),

@@ -1,5 +1,7 @@
 //! PostgreSQL's errors as faults: the one file that knows what a SQLSTATE means to a caller.
 
+use std::panic::Location;
+
 use pg::{Error, ServerError};
 
 use crm::model::entity::{ENTITIES, Entity, FieldKind};
@@ -157,6 +159,31 @@ pub fn of_connection(error: Error) -> Fault {
         Error::Io(why) => unavailable("The database can't be reached.", why),
         Error::Stale => unavailable("The table is being changed.", "stale statements again and again"),
         other => Fault::internal(other),
+    }
+}
+
+/// The fault of an error in a statement of Kith's own, like those in the control database. The caller's part in it is the
+/// values at most, so everything else is a defect, or a database that is away.
+#[track_caller]
+pub fn of_own_statement(error: Error) -> Fault {
+    of_own_statement_at(error, Location::caller())
+}
+
+/// The same, with the place that the log names.
+pub fn of_own_statement_at(error: Error, place: &'static Location<'static>) -> Fault {
+    match error {
+        // Text with U+0000, or a number that is too large.
+        Error::Server(error) if error.code.starts_with("22") => {
+            Fault::Invalid { message: sentence(&error), hint: error.hint }
+        }
+        Error::Server(error) if matches!(&*error.code, "55P03" | "40P01" | "40001") => {
+            unavailable("The database is busy.", error)
+        }
+        other => match of_connection(other) {
+            Fault::Sql(sql) => Fault::Internal { cause: format!("{} {}", sql.sqlstate, sql.message), place },
+            Fault::Internal { cause, .. } => Fault::Internal { cause, place },
+            fault => fault,
+        },
     }
 }
 

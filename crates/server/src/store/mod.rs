@@ -13,7 +13,6 @@ pub mod tenant;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use pg::Error;
 use pg::pool::{Limits, Pool};
 use pg::watchdog::Watchdog;
 

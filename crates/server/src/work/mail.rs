@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
+use crm::model::fault::Fault;
+
 use crate::app::App;
 use crate::clock::Clock;
 use crate::mailer::{Email, Mailer, NotSent};
-use crate::people::auth::letters;
-use crate::store::control::accounts::DueLetter;
-use crate::store::{Error, Store};
+use crate::people::auth::emails;
+use crate::store::Store;
+use crate::store::control::mail::DueMail;
 use crate::work::{Failed, Worker};
 
 /// Seconds before an e-mail is tried for the second time; each time it is twice as long.
@@ -26,7 +28,7 @@ impl Worker for SendMail {
     }
 
     async fn woken(&self, app: &App) {
-        app.accounts.letters.notified().await;
+        app.accounts.mail_queued.notified().await;
     }
 
     async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
@@ -35,21 +37,21 @@ impl Worker for SendMail {
 }
 
 /// Sends what is due by this clock.
-pub async fn send_due(store: &Store, clock: &Clock, mailer: &Mailer) -> Result<(), Error> {
-    while let Some(due) = store.control.take_letter(clock.unix_seconds(), RETRY_SECONDS).await? {
-        if let Err(error) = send(store, clock, mailer, &due).await {
-            tracing::error!(%error, kind = due.letter, about = due.about, "can't send an e-mail; trying again");
+pub async fn send_due(store: &Store, clock: &Clock, mailer: &Mailer) -> Result<(), Fault> {
+    while let Some(due) = store.control.take_mail(clock.unix_seconds(), RETRY_SECONDS).await? {
+        if let Err(fault) = send(store, clock, mailer, &due).await {
+            tracing::error!(?fault, kind = due.kind, about = due.about, "can't send an e-mail; trying again");
         }
     }
     Ok(())
 }
 
-async fn send(store: &Store, clock: &Clock, mailer: &Mailer, due: &DueLetter) -> Result<(), Error> {
-    let Some(written) = letters::write(store, clock, due).await? else {
-        tracing::error!(kind = due.letter, "this kind of e-mail is not known");
-        return store.control.drop_letter(&due.id).await;
+async fn send(store: &Store, clock: &Clock, mailer: &Mailer, due: &DueMail) -> Result<(), Fault> {
+    let Some(written) = emails::compose(store, clock, due).await? else {
+        tracing::error!(kind = due.kind, "this kind of e-mail is not known");
+        return store.control.drop_mail(&due.id).await;
     };
-    let (kind, about, attempts) = (due.letter.as_str(), due.about.as_str(), due.attempts);
+    let (kind, about, attempts) = (due.kind.as_str(), due.about.as_str(), due.attempts);
     let (subject, text, link) = (written.subject, written.text.as_str(), written.link.as_str());
     let is_over = match mailer.send(&Email { kind, about, to: &due.email, subject, text, link }).await {
         Ok(()) => {
@@ -69,5 +71,5 @@ async fn send(store: &Store, clock: &Clock, mailer: &Mailer, due: &DueLetter) ->
             false
         }
     };
-    if is_over { store.control.drop_letter(&due.id).await } else { Ok(()) }
+    if is_over { store.control.drop_mail(&due.id).await } else { Ok(()) }
 }

@@ -15,7 +15,6 @@ use std::time::Duration;
 use crm::model::fault::Fault;
 
 use crate::app::App;
-use crate::store::Error;
 
 pub use supervisor::Supervisor;
 
@@ -39,12 +38,6 @@ pub trait Worker: Send + 'static {
 /// Why a run failed, for the log.
 #[derive(Debug)]
 pub struct Failed(String);
-
-impl From<Error> for Failed {
-    fn from(error: Error) -> Failed {
-        Failed(error.to_string())
-    }
-}
 
 impl From<Fault> for Failed {
     fn from(fault: Fault) -> Failed {

@@ -3,11 +3,12 @@
 
 use std::time::Duration;
 
+use crm::model::fault::Fault;
 use crm::model::lifecycle::REVOKED_AFTER_SECONDS;
 
 use crate::app::App;
 use crate::clock::Clock;
-use crate::store::{Error, Store};
+use crate::store::Store;
 use crate::work::{Failed, Worker};
 
 /// How long sessions, failed log-ins and tokens of e-mails are kept once they are over, in seconds.
@@ -38,10 +39,10 @@ impl Worker for Reap {
 }
 
 /// Drops the workspaces whose time is over by this clock; says how many.
-pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Error> {
+pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Fault> {
     let before = clock.unix_seconds() - REVOKED_AFTER_SECONDS;
     let mut reaped = 0;
-    while let Some(workspace_id) = store.control.take_expired(before).await? {
+    while let Some(workspace_id) = store.control.find_expired(before).await? {
         for place in store.control.databases(&workspace_id).await? {
             store.drop_database(&place).await?;
         }

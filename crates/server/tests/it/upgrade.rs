@@ -1,9 +1,9 @@
 //! A workspace that an older Kith made is brought up to date by its first request.
 
-use kith::access::api_key;
-use kith::clock::Clock;
+use kith::clock::{Clock, iso};
+use kith::people::workspace::keys::IssuedKey;
 use kith::store::cell::migrate::{self, WORKSPACE, WORKSPACE_VERSION};
-use kith::store::control::NewWorkspace;
+use kith::store::control::workspaces::NewWorkspace;
 use serde_json::json;
 
 use crate::support::{Agent, agent, home, stranger};
@@ -14,25 +14,23 @@ async fn agent_of_version_1() -> Agent {
     let oldest = &WORKSPACE[..1];
     migrate::ensure_template_of(&store.cells, &store.control, 0, oldest).await.expect("the first template");
     store.make_database_of(0, oldest).await.expect("a database of it");
-    let (id, key_id, key) = (clock.id("ws"), clock.id("ak"), api_key::make("acrm_dev_"));
+    let (id, key) = (clock.id("ws"), IssuedKey::anonymous(&clock).expect("a key"));
     let new = NewWorkspace {
         id: &id,
         name: None,
-        created_at: clock.unix_seconds(),
-        key_id: &key_id,
-        key_hash: api_key::hash(&key),
-        key_hint: &api_key::hint(&key, "acrm_dev_"),
+        now: &iso(clock.unix_seconds()),
+        key: key.row(),
         owner_id: None,
         audit_id: &clock.id("au"),
     };
-    assert!(store.control.take_database(1, &new).await.expect("an answer"), "the database is there");
-    stranger().with_key(key, id)
+    assert!(store.control.create_workspace(1, &new).await.expect("an answer"), "the database is there");
+    stranger().with_key(key.api_key, id)
 }
 
 async fn version(agent: &Agent) -> i32 {
     let sql = "SELECT version FROM databases WHERE workspace_id = $1";
     let rows = home().kith.app.store.control.query(sql, &[Some(&agent.workspace_id)]).await.expect("an answer");
-    rows.get(0, "version").expect("a version")
+    rows.only().expect("a database").get("version").expect("a version")
 }
 
 /// What the built-in tables of a workspace are, its owner's additions left out.

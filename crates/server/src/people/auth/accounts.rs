@@ -1,5 +1,7 @@
-//! Accounts: signing up, logging in, proving an address, changing a password. Nothing here tells whether an address has
-//! an account, except signing up with it, which is counted like a failed log-in of where it comes from.
+//! Accounts: signing up, logging in, verifying an address, changing a password.
+//!
+//! No answer shows whether an address has an account, except that of signing up with it. That is counted like a failed log-in
+//! from the same IP address.
 
 use std::sync::Arc;
 
@@ -7,7 +9,6 @@ use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crm::model::answer::Answer;
-use crm::model::call::Call;
 use crm::model::fault::Fault;
 
 use crate::access::api_key;
@@ -17,120 +18,152 @@ use crate::people::Person;
 use crate::people::auth::clerk::Clerk;
 use crate::people::auth::oidc::Provider;
 use crate::people::auth::passwords::Passwords;
-use crate::people::auth::sessions::{Beginning, Sessions};
-use crate::people::auth::{address, letters, passwords};
+use crate::people::auth::sessions::{IssuedSession, Sessions};
+use crate::people::auth::{address, emails, passwords};
 use crate::people::context::PersonContext;
-use crate::people::form::Form;
 use crate::store::control::accounts::NewAccount;
-use crate::store::fault::of_connection;
+use crate::store::control::login_failures::FailureSubject;
 
-/// Failed log-ins of an account or an address, within so many seconds, after which there are none for a while (wire
-/// contract, section 7).
-const MOST_FAILURES: u32 = 10;
+/// Failed log-ins within [`FAILURES_SECONDS`] after which an account is locked, and after which an IP address is.
+const MOST_FAILURES_OF_ACCOUNT: u32 = 10;
+const MOST_FAILURES_OF_ADDRESS: u32 = 10;
 const FAILURES_SECONDS: i64 = 15 * 60;
 /// Longest name of a person.
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// What accounts need of this process.
+/// What this process needs for accounts.
 #[derive(Clone, Default)]
 pub struct Accounts {
-    /// Where passwords are computed.
+    /// Where passwords are hashed.
     pub passwords: Passwords,
-    /// The sessions that were seen.
+    /// The cached sessions.
     pub sessions: Sessions,
-    /// Wakes the sender of letters.
-    pub letters: Arc<Notify>,
-    /// Clerk, where its sessions are taken.
+    /// Wakes the sender of e-mail.
+    pub mail_queued: Arc<Notify>,
+    /// Clerk, if its sessions are accepted.
     pub clerk: Option<Arc<Clerk>>,
     /// OpenID Connect providers at which people may sign in.
     pub providers: Arc<[Arc<Provider>]>,
 }
 
-/// A session that has begun. It holds the token, so it is never printed.
-pub struct Opened {
-    /// What is answered.
+impl Accounts {
+    /// Forgets what this process has cached of a person. Call it when the person has changed, or when their sessions have ended.
+    pub fn forget(&self, user_id: &str) {
+        self.sessions.forget(user_id);
+        if let Some(clerk) = &self.clerk {
+            clerk.forget(user_id);
+        }
+    }
+}
+
+/// What a person signs up and logs in with. The types with passwords in them are never printed.
+pub struct Credentials {
+    /// As it was typed.
+    pub email: String,
+    /// As it was typed.
+    pub password: String,
+}
+
+/// A new password by an e-mail's token.
+pub struct PasswordReset {
+    /// The token.
+    pub token: String,
+    /// The new password.
+    pub password: String,
+}
+
+/// A new password by the current one.
+pub struct PasswordChange {
+    /// The password until now.
+    pub current: String,
+    /// The new password.
+    pub new: String,
+}
+
+/// A person who has signed in. It holds the session's token, so it is never printed.
+pub struct SignedIn {
+    /// The answer, which shows the token too.
     pub answer: Answer,
     /// The session's token.
     pub token: String,
 }
 
-/// Makes an account and begins its first session: `{email, password, name?}`.
-pub async fn sign_up(context: &PersonContext<'_>, call: &Call<'_>) -> Result<Opened, Fault> {
-    let form = Form::read(call, &["email", "password", "name"])?;
-    let email = address::normal(form.required("email")?)?;
-    let password = form.required("password")?;
-    let name = name(form.text("name")?)?;
-    passwords::check_new(password, &email)?;
-    let mut turn = context.accounts.passwords.turn().await?;
-    let subjects = vec![address_subject(context)];
-    keep_to_failures(context, &subjects).await?;
-    let password_hash = turn.hash(password).await?;
-    let (user_id, letter_id, now) = (context.clock.id("u"), context.clock.id("mail"), context.clock.unix_seconds());
+/// Makes an account and begins its first session.
+pub async fn sign_up(
+    context: &PersonContext<'_>,
+    credentials: &Credentials,
+    name: Option<&str>,
+) -> Result<SignedIn, Fault> {
+    let email = address::normal(&credentials.email)?;
+    let name = check_name(name)?;
+    passwords::check_new(&credentials.password, &email)?;
+    let mut turn = context.app.accounts.passwords.turn().await?;
+    let subjects = [address_subject(context)];
+    check_failures(context, &subjects).await?;
+    let password_hash = turn.hash(&credentials.password).await?;
+    let (user_id, mail_id, now) =
+        (context.app.clock.id("u"), context.app.clock.id("mail"), context.app.clock.unix_seconds());
     let new = NewAccount { id: &user_id, email: &email, name, password_hash: &password_hash };
-    let beginning = Beginning::new(context.clock, context.visitor);
-    let letter = letters::row(&letter_id, &letters::VERIFY_EMAIL, context.public_url, now);
-    if !context.store.control.create_account(&new, &beginning.row(), &letter).await.map_err(of_connection)? {
-        context.store.control.note_failure(&subjects, now).await.map_err(of_connection)?;
+    let session = IssuedSession::new(&context.app.clock, context.visitor);
+    let mail = emails::new_mail(&mail_id, &emails::VERIFY_EMAIL, &context.app.public_url, now);
+    if !context.app.store.control.create_account(&new, &session.row(), &mail).await? {
+        context.app.store.control.note_failure(&subjects, now).await?;
         return Err(Fault::Refused {
             code: "conflict",
             message: "There is an account with this e-mail address already.".into(),
             hint: Some("POST /v1/auth/login, or POST /v1/auth/request-password-reset if the password is lost.".into()),
         });
     }
-    context.accounts.letters.notify_one();
-    tracing::info!(user_id, "account made");
+    context.app.accounts.mail_queued.notify_one();
+    tracing::info!(user_id, "account created");
     let person = Person { id: user_id, email, name: name.map(str::to_owned), email_verified: false, created_at: now };
-    Ok(opened(&person, beginning, true))
+    Ok(signed_in(&person, session, true))
 }
 
-/// Begins a session: `{email, password}`.
-pub async fn log_in(context: &PersonContext<'_>, call: &Call<'_>) -> Result<Opened, Fault> {
-    let form = Form::read(call, &["email", "password"])?;
-    let email = address::normal(form.required("email")?)?;
-    let password = form.required("password")?;
-    passwords::check_length(password)?;
-    let mut turn = context.accounts.passwords.turn().await?;
-    let subjects = vec![account_subject(&email), address_subject(context)];
-    keep_to_failures(context, &subjects).await?;
-    let account = context.store.control.account_of_email(&email).await.map_err(of_connection)?;
+/// Begins a session.
+pub async fn log_in(context: &PersonContext<'_>, credentials: &Credentials) -> Result<SignedIn, Fault> {
+    let email = address::normal(&credentials.email)?;
+    passwords::check_length(&credentials.password)?;
+    let mut turn = context.app.accounts.passwords.turn().await?;
+    let subjects = [account_subject(&email), address_subject(context)];
+    check_failures(context, &subjects).await?;
+    let control = &context.app.store.control;
+    let account = control.account_of_email(&email).await?;
     let hash = account.as_ref().and_then(|account| account.password_hash.as_deref());
-    let right = turn.verify(password, hash).await?;
-    let Some(account) = account.filter(|_| right) else {
-        context.store.control.note_failure(&subjects, context.clock.unix_seconds()).await.map_err(of_connection)?;
+    let is_right = turn.verify(&credentials.password, hash).await?;
+    let Some(account) = account.filter(|_| is_right) else {
+        control.note_failure(&subjects, context.app.clock.unix_seconds()).await?;
         tracing::info!(address = ?context.visitor.address, "log-in failed");
         return Err(Fault::NotSignedIn {
             message: "The e-mail address or the password is wrong.".into(),
             hint: "POST /v1/auth/request-password-reset sends a link by which to choose a new password.".into(),
         });
     };
-    context.store.control.forget_failures(&subjects[0]).await.map_err(of_connection)?;
-    let (person, beginning) = (account.user, Beginning::new(context.clock, context.visitor));
-    context.store.control.create_session(&person.id, &beginning.row()).await.map_err(of_connection)?;
+    control.forget_failures(&subjects[0]).await?;
+    let (person, session) = (account.user, IssuedSession::new(&context.app.clock, context.visitor));
+    control.create_session(&person.id, &session.row()).await?;
     tracing::info!(user_id = person.id, "logged in");
-    Ok(opened(&person, beginning, false))
+    Ok(signed_in(&person, session, false))
 }
 
-/// Who the visitor is.
+/// The visitor's account.
 pub fn me(context: &PersonContext<'_>) -> Result<Answer, Fault> {
     context.visitor.person().map(user_answer)
 }
 
-/// The address is the person's, who has read the letter: `{token}`.
-pub async fn verify_email(context: &PersonContext<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
-    let form = Form::read(call, &["token"])?;
-    let hash = api_key::hash(form.required("token")?);
+/// Verifies the address of an account by an e-mail's token.
+pub async fn verify_email(context: &PersonContext<'_>, token: &str) -> Result<Answer, Fault> {
     let person =
-        context.store.control.verify_email(&hash, context.clock.unix_seconds()).await.map_err(of_connection)?;
+        context.app.store.control.verify_email(&api_key::hash(token), context.app.clock.unix_seconds()).await?;
     let person =
         person.ok_or_else(|| void_token("Sign in and ask for another by POST /v1/auth/request-verification."))?;
-    context.accounts.sessions.forget(&person.id);
+    context.app.accounts.forget(&person.id);
     tracing::info!(user_id = person.id, "e-mail address verified");
     Ok(user_answer(&person))
 }
 
-/// Sends the letter that verifies the visitor's address once more.
-pub async fn request_verification(context: &PersonContext<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
-    Form::read(call, &[])?;
+/// Sends the e-mail that verifies the visitor's address once more.
+pub async fn request_verification(context: &PersonContext<'_>) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     if address::is_nobodys(&person.email) {
         return Err(Fault::invalid_with_hint(
@@ -139,94 +172,89 @@ pub async fn request_verification(context: &PersonContext<'_>, call: &Call<'_>) 
         ));
     }
     if !person.email_verified {
-        let rooms = (context.store, context.accounts, context.clock);
-        letters::queue(rooms, &letters::VERIFY_EMAIL, &person.id, context.public_url).await?;
+        let parts = (&context.app.store, &context.app.accounts, &context.app.clock);
+        emails::queue(parts, &emails::VERIFY_EMAIL, &person.id, &context.app.public_url).await?;
     }
     Ok(user_answer(person))
 }
 
-/// Sends a letter by which to choose a new password, if the address has an account: `{email}`. The work is done after the
-/// answer, so that neither what it says nor how long it takes tells anything.
-pub fn request_password_reset(context: &PersonContext<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
-    let form = Form::read(call, &["email"])?;
-    let email = address::normal(form.required("email")?)?;
-    let (store, accounts, clock) = (context.store.clone(), context.accounts.clone(), context.clock.clone());
-    let public_url = context.public_url.to_owned();
+/// Sends an e-mail by which to choose a new password, if the address has an account. That is found out after the answer, so
+/// that neither the answer nor its time shows it.
+pub fn request_password_reset(context: &PersonContext<'_>, email: &str) -> Result<Answer, Fault> {
+    let email = address::normal(email)?;
+    let (store, accounts, clock) = (context.app.store.clone(), context.app.accounts.clone(), context.app.clock.clone());
+    let public_url = context.app.public_url.to_owned();
     let answer = json!({"email": email}).to_string();
     tokio::spawn(async move {
         let queued = async {
-            let Some(account) = store.control.account_of_email(&email).await.map_err(of_connection)? else {
+            let Some(account) = store.control.account_of_email(&email).await? else {
                 return Ok(());
             };
-            tracing::info!(user_id = account.user.id, "password reset asked for");
-            let rooms = (&store, &accounts, &clock);
-            letters::queue(rooms, &letters::RESET_PASSWORD, &account.user.id, &public_url).await
+            tracing::info!(user_id = account.user.id, "password reset requested");
+            let parts = (&store, &accounts, &clock);
+            emails::queue(parts, &emails::RESET_PASSWORD, &account.user.id, &public_url).await
         };
-        if let Err(fault) = queued.await {
-            tracing::error!(?fault, "can't queue a letter");
+        let queued: Result<(), Fault> = queued.await;
+        if let Err(fault) = queued {
+            tracing::error!(?fault, "can't queue an e-mail");
         }
     });
     Ok(Answer::Object { text: answer, created: false })
 }
 
-/// Gives the account of a letter another password, and ends its other sessions: `{token, password}`.
-pub async fn reset_password(context: &PersonContext<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
-    let form = Form::read(call, &["token", "password"])?;
-    let (hash, now) = (api_key::hash(form.required("token")?), context.clock.unix_seconds());
-    let password = form.required("password")?;
-    passwords::check_length(password)?;
+/// Gives an account another password by an e-mail's token, and ends its sessions except the visitor's.
+pub async fn reset_password(context: &PersonContext<'_>, reset: &PasswordReset) -> Result<Answer, Fault> {
+    let (hash, now) = (api_key::hash(&reset.token), context.app.clock.unix_seconds());
+    passwords::check_length(&reset.password)?;
     let void = || void_token("POST /v1/auth/request-password-reset sends another.");
-    let control = &context.store.control;
-    let account = control.account_of_reset(&hash, now).await.map_err(of_connection)?.ok_or_else(void)?;
-    passwords::check_new(password, &account.user.email)?;
-    let password_hash = context.accounts.passwords.turn().await?.hash(password).await?;
+    let control = &context.app.store.control;
+    let account = control.account_of_reset(&hash, now).await?.ok_or_else(void)?;
+    passwords::check_new(&reset.password, &account.user.email)?;
+    let password_hash = context.app.accounts.passwords.turn().await?.hash(&reset.password).await?;
     let keep = context.visitor.session_id.as_deref();
-    let person = control.reset_password(&hash, &password_hash, keep, now).await.map_err(of_connection)?;
-    let person = person.ok_or_else(void)?;
-    control.forget_failures(&account_subject(&person.email)).await.map_err(of_connection)?;
-    context.accounts.sessions.forget(&person.id);
-    context.keys.forget();
-    tracing::info!(user_id = person.id, "password reset by letter");
+    let person = control.reset_password(&hash, &password_hash, keep, now).await?.ok_or_else(void)?;
+    control.forget_failures(&account_subject(&person.email)).await?;
+    context.app.accounts.forget(&person.id);
+    context.app.keys.forget();
+    tracing::info!(user_id = person.id, "password reset by e-mail");
     Ok(user_answer(&person))
 }
 
-/// Gives the visitor's account another password, and ends its other sessions: `{current_password, password}`. Wrong guesses
-/// count like failed log-ins.
-pub async fn change_password(context: &PersonContext<'_>, call: &Call<'_>) -> Result<Answer, Fault> {
+/// Gives the visitor's account another password, and ends its other sessions. A wrong current password counts like a failed
+/// log-in.
+pub async fn change_password(context: &PersonContext<'_>, change: &PasswordChange) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
-    let form = Form::read(call, &["current_password", "password"])?;
-    let (current, password) = (form.required("current_password")?, form.required("password")?);
-    passwords::check_length(current)?;
-    passwords::check_new(password, &person.email)?;
-    let mut turn = context.accounts.passwords.turn().await?;
-    let subjects = vec![account_subject(&person.email), address_subject(context)];
-    keep_to_failures(context, &subjects).await?;
-    let account = context.store.control.account_of_user(&person.id).await.map_err(of_connection)?;
+    passwords::check_length(&change.current)?;
+    passwords::check_new(&change.new, &person.email)?;
+    let mut turn = context.app.accounts.passwords.turn().await?;
+    let subjects = [account_subject(&person.email), address_subject(context)];
+    check_failures(context, &subjects).await?;
+    let control = &context.app.store.control;
+    let account = control.account_of_user(&person.id).await?;
     let old_hash = account.and_then(|account| account.password_hash);
-    let now = context.clock.unix_seconds();
+    let now = context.app.clock.unix_seconds();
     let Some(old_hash) = old_hash else {
         return Err(Fault::Forbidden {
             message: "This account has no password yet. POST /v1/auth/request-password-reset sends a link by which to choose one."
                 .into(),
         });
     };
-    if !turn.verify(current, Some(&old_hash)).await? {
-        context.store.control.note_failure(&subjects, now).await.map_err(of_connection)?;
+    if !turn.verify(&change.current, Some(&old_hash)).await? {
+        control.note_failure(&subjects, now).await?;
         return Err(Fault::Forbidden { message: "The current password is another one.".into() });
     }
-    let new_hash = turn.hash(password).await?;
+    let new_hash = turn.hash(&change.new).await?;
     let keep = context.visitor.session_id.as_deref();
-    let changed = context.store.control.change_password(&person.id, (&old_hash, &new_hash), keep, now).await;
-    if !changed.map_err(of_connection)? {
+    if !control.change_password(&person.id, (&old_hash, &new_hash), keep, now).await? {
         return Err(Fault::Forbidden { message: "The password was changed just now by somebody else.".into() });
     }
-    context.store.control.forget_failures(&subjects[0]).await.map_err(of_connection)?;
-    context.accounts.sessions.forget(&person.id);
+    control.forget_failures(&subjects[0]).await?;
+    context.app.accounts.forget(&person.id);
     tracing::info!(user_id = person.id, "password changed");
     Ok(user_answer(person))
 }
 
-/// A person as they see themselves.
+/// A person's own view of their account.
 fn user(person: &Person) -> Value {
     json!({
         "id": person.id,
@@ -241,18 +269,18 @@ fn user_answer(person: &Person) -> Answer {
     Answer::Object { text: json!({"user": user(person)}).to_string(), created: false }
 }
 
-fn opened(person: &Person, beginning: Beginning, created: bool) -> Opened {
-    let text = json!({"user": user(person), "session_token": beginning.token}).to_string();
-    Opened { answer: Answer::Object { text, created }, token: beginning.token }
+fn signed_in(person: &Person, session: IssuedSession, created: bool) -> SignedIn {
+    let text = json!({"user": user(person), "session_token": session.token}).to_string();
+    SignedIn { answer: Answer::Object { text, created }, token: session.token }
 }
 
-fn name(text: Option<&str>) -> Result<Option<&str>, Fault> {
-    let text = text.map(str::trim).filter(|text| !text.is_empty());
-    match text {
-        Some(text) if text.chars().count() > MAX_NAME_CHARACTERS || text.chars().any(char::is_control) => {
-            Err(Fault::invalid(format!("\"name\" takes one line of up to {MAX_NAME_CHARACTERS} characters.")))
+fn check_name(name: Option<&str>) -> Result<Option<&str>, Fault> {
+    let name = name.map(str::trim).filter(|name| !name.is_empty());
+    match name {
+        Some(name) if name.chars().count() > MAX_NAME_CHARACTERS || name.chars().any(char::is_control) => {
+            Err(Fault::invalid(format!("A person's name is one line of up to {MAX_NAME_CHARACTERS} characters.")))
         }
-        text => Ok(text),
+        name => Ok(name),
     }
 }
 
@@ -260,24 +288,27 @@ fn void_token(remedy: &str) -> Fault {
     Fault::invalid_with_hint("This link does not work: it was used, it has ended, or it was never sent.", remedy)
 }
 
-fn account_subject(email: &str) -> String {
-    format!("account:{email}")
+fn account_subject(email: &str) -> FailureSubject {
+    FailureSubject { name: format!("account:{email}"), most: MOST_FAILURES_OF_ACCOUNT }
 }
 
-fn address_subject(context: &PersonContext<'_>) -> String {
-    context.visitor.address.map_or_else(|| "address:unknown".into(), |it| format!("address:{}", limits::network(it)))
+fn address_subject(context: &PersonContext<'_>) -> FailureSubject {
+    let network = context.visitor.address.map(|address| limits::network(address).to_string());
+    let name = format!("address:{}", network.as_deref().unwrap_or("unknown"));
+    FailureSubject { name, most: MOST_FAILURES_OF_ADDRESS }
 }
 
-/// Refuses where an account or an address has failed too often. It is asked while the turn is held.
-async fn keep_to_failures(context: &PersonContext<'_>, subjects: &[String]) -> Result<(), Fault> {
-    let now = context.clock.unix_seconds();
-    let locking = context.store.control.locking_failure(subjects, MOST_FAILURES, now - FAILURES_SECONDS).await;
-    match locking.map_err(of_connection)? {
+/// Refuses if an account or an IP address has failed too often. It is called while the turn is held, so that guesses sent at
+/// once are counted like guesses sent one after the other.
+async fn check_failures(context: &PersonContext<'_>, subjects: &[FailureSubject]) -> Result<(), Fault> {
+    let now = context.app.clock.unix_seconds();
+    match context.app.store.control.locking_failure(subjects, now - FAILURES_SECONDS).await? {
         None => Ok(()),
         Some(at) => Err(Fault::RateLimited {
             retry_after: (at + FAILURES_SECONDS - now).max(1) as u64,
             message: format!(
-                "{MOST_FAILURES} log-ins of this account or from this address have failed within 15 minutes."
+                "{MOST_FAILURES_OF_ACCOUNT} log-ins of this account, or {MOST_FAILURES_OF_ADDRESS} from this address, have \
+                 failed within 15 minutes."
             ),
         }),
     }

@@ -1,19 +1,19 @@
-//! E-mail addresses of accounts: what is one, and when two are the same.
+//! E-mail addresses of accounts: which are valid, and the form in which they are compared.
 
 use crm::model::fault::Fault;
 
-/// Longest address that mail servers take (RFC 5321, a path without its brackets).
+/// Longest address that mail servers accept (RFC 5321, a path without its brackets).
 const MAX_BYTES: usize = 254;
 /// Longest part before the @.
 const MAX_LOCAL_BYTES: usize = 64;
 /// Longest part of a domain between dots.
 const MAX_LABEL_BYTES: usize = 63;
-/// Where there are no addresses.
+/// The domain in which no address exists.
 const NOBODYS: &str = ".invalid";
-/// What the part before the @ may have beside letters and digits (RFC 5322, atext).
+/// Characters before the @ beside letters and digits (RFC 5322, atext).
 const SIGNS: &str = "!#$%&'*+-/=?^_`{|}~";
 
-/// The address in the one form in which it is stored and compared: without spaces around it, in lower case.
+/// An address in the form in which it is stored and compared: trimmed, in lower case.
 pub fn normal(text: &str) -> Result<String, Fault> {
     let address = text.trim();
     if !address.is_ascii() {
@@ -46,7 +46,7 @@ fn is_domain(text: &str) -> bool {
     text.contains('.') && text.split('.').all(is_label) && !is_nobodys(text)
 }
 
-/// Whether an address stands for none: no mail leads to `.invalid` (RFC 6761, section 6.4), and nobody may claim one there.
+/// Whether an address is a placeholder: nothing is delivered to `.invalid` (RFC 6761, section 6.4), and nobody may sign up there.
 pub fn is_nobodys(address: &str) -> bool {
     address.len() >= NOBODYS.len() && address[address.len() - NOBODYS.len()..].eq_ignore_ascii_case(NOBODYS)
 }

@@ -1,48 +1,52 @@
-//! Clerk sessions: JWTs that Clerk has signed for a person. Who shows one is a person of Kith's from then on. Clerk ends
-//! a session by signing no further token for it; each lives a minute or so.
+//! Clerk's sessions: JWTs that Clerk signs for a person. The first one gives the person an account. A token lives about a minute;
+//! Clerk ends a session by signing no further token for it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use jsonwebtoken::{Validation, decode, decode_header};
-use reqwest::Url;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use openidconnect::core::{CoreJsonWebKey, CoreJsonWebKeySet, CoreJwsSigningAlgorithm};
+use openidconnect::{JsonWebKey, JsonWebKeySetUrl};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crm::model::fault::Fault;
 
 use crate::access::api_key;
 use crate::access::limits::Window;
+use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::http_client;
 use crate::people::Person;
 use crate::people::auth::accounts::Accounts;
 use crate::people::auth::identities::{self, Claims};
-use crate::people::auth::jwks::{Jwks, Key};
+use crate::people::auth::signing_keys::{KeysUnavailable, RETRY_MS, SigningKeys};
 use crate::store::Store;
 
-/// How far Clerk's clock may be from ours, in seconds.
+/// How far Clerk's clock and ours may differ, in seconds.
 const LEEWAY_SECONDS: f64 = 5.0;
-/// Longest token that is looked at.
+/// Longest token that is read.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// How long a person that was looked up holds.
-const FRESH_MS: i64 = 1000;
-/// People remembered at most; past this the memory starts anew.
-const REMEMBERED: usize = 100_000;
+/// How long a person is kept after their look-up, in milliseconds.
+const FRESH_MS: u64 = 1000;
+/// People who are kept at most.
+const CAPACITY: usize = 100_000;
 
-/// Whose tokens are taken.
+/// Which tokens are accepted.
 #[derive(Clone, Debug)]
-pub struct Settings {
-    /// Who must have issued a token, without a slash at its end.
+pub struct ClerkSettings {
+    /// The issuer that a token must have, without a slash at its end.
     issuer: Option<String>,
-    /// Where the keys are.
-    jwks_url: Url,
-    /// The sites for which a token may have been made; all where there are none.
+    /// The address of the issuer's keys.
+    jwks_url: JsonWebKeySetUrl,
+    /// The sites that a token may be made for; if there are none, every site.
     parties: Vec<String>,
 }
 
-impl Settings {
-    /// What is configured; nothing where neither an issuer nor an address of keys is.
-    pub fn new(issuer: Option<&str>, jwks_url: Option<&str>, parties: &str) -> Result<Option<Settings>, String> {
+impl ClerkSettings {
+    /// The settings; `None` if neither an issuer nor an address of keys is configured.
+    pub fn new(issuer: Option<&str>, jwks_url: Option<&str>, parties: &str) -> Result<Option<ClerkSettings>, String> {
         let issuer = issuer.map(|issuer| issuer.trim_end_matches('/').to_owned());
         let jwks_url = match (&issuer, jwks_url) {
             (_, Some(url)) => http_client::trusted_url(url).map_err(|error| format!("KITH_CLERK_JWKS_URL: {error}"))?,
@@ -51,67 +55,75 @@ impl Settings {
             (None, None) if parties.is_empty() => return Ok(None),
             (None, None) => return Err("KITH_CLERK_AUTHORIZED_PARTIES needs KITH_CLERK_ISSUER".into()),
         };
+        let jwks_url = JsonWebKeySetUrl::from_url(jwks_url);
         let parties = parties.split(',').map(|party| party.trim().trim_end_matches('/').to_owned());
-        Ok(Some(Settings { issuer, jwks_url, parties: parties.filter(|party| !party.is_empty()).collect() }))
+        Ok(Some(ClerkSettings { issuer, jwks_url, parties: parties.filter(|party| !party.is_empty()).collect() }))
     }
 }
 
-/// Clerk as this process knows it.
+/// Clerk's keys, and the people whose tokens were shown.
 pub struct Clerk {
-    settings: Settings,
-    keys: Jwks,
-    seen: Mutex<HashMap<(String, String), Seen>>,
+    settings: ClerkSettings,
+    keys: SigningKeys<JsonWebKeySetUrl>,
+    /// By issuer and subject.
+    people: Cache<(String, String), Person>,
+    /// The requests of each person, whose count goes on when the person is forgotten.
+    windows: Cache<(String, String), Arc<Window>>,
 }
 
-/// A person that was seen.
-#[derive(Clone)]
-pub struct Seen {
-    /// Who.
+/// The person whose token a request shows.
+pub struct ShownPerson {
+    /// The person.
     pub person: Person,
     /// How often they came this minute.
     pub window: Arc<Window>,
-    looked_up_ms: i64,
 }
 
-/// Whether a Bearer token has the form of a JWT. No key and no session of ours has.
+/// Whether a Bearer token has the form of a JWT. API keys and Kith's session tokens have another.
 pub fn is_jwt(token: &str) -> bool {
     token.split('.').count() == 3 && token.starts_with("ey")
 }
 
 impl Clerk {
-    /// Clerk, of which nothing was asked yet.
-    pub fn new(settings: Settings) -> Result<Clerk, String> {
-        let keys = Jwks::new(settings.jwks_url.clone(), http_client::client()?);
-        Ok(Clerk { settings, keys, seen: Mutex::default() })
+    /// Clerk with these settings. Nothing is fetched yet.
+    pub fn new(settings: ClerkSettings) -> Result<Clerk, String> {
+        let keys = SigningKeys::new(settings.jwks_url.clone(), http_client::client()?);
+        let (people, windows) = (Cache::fresh_for(FRESH_MS, CAPACITY), Cache::until_forgotten(CAPACITY));
+        Ok(Clerk { settings, keys, people, windows })
     }
 
-    /// The person whose session a token is.
-    pub async fn shown(&self, store: &Store, accounts: &Accounts, clock: &Clock, token: &str) -> Result<Seen, Fault> {
-        let kid = key_id(token).map_err(refused)?;
-        let key = self.keys.find(&kid, clock.unix_ms()).await?.ok_or_else(|| refused("its key is not known"))?;
-        let claims = verify(&self.settings, &key, token, clock.unix_seconds()).map_err(refused)?;
-        let who = (claims.issuer.clone(), claims.subject.clone());
+    /// The person that a token is for.
+    pub async fn shown(
+        &self,
+        store: &Store,
+        accounts: &Accounts,
+        clock: &Clock,
+        token: &str,
+    ) -> Result<ShownPerson, Fault> {
         let now_ms = clock.unix_ms();
-        let seen = self.seen.lock().expect("no panic while people are locked").get(&who).cloned();
-        if let Some(seen) = &seen
-            && (seen.looked_up_ms..seen.looked_up_ms + FRESH_MS).contains(&now_ms)
-        {
-            return Ok(seen.clone());
+        let token = Token::read(token).map_err(refused)?;
+        let mut keys = self.keys.current(now_ms).await.map_err(unavailable)?;
+        if token.keys(&keys).next().is_none() {
+            keys = self.keys.newer_than(&keys, now_ms).await.map_err(unavailable)?;
         }
-        let otherwise = placeholder(&claims.issuer, &claims.subject);
-        let person = identities::recognise((store, accounts, clock), &claims, Some(&otherwise)).await?;
-        let person = person.ok_or_else(|| Fault::internal("somebody of Clerk's is not known"))?;
-        let seen = Seen { person, window: seen.map(|seen| seen.window).unwrap_or_default(), looked_up_ms: now_ms };
-        let mut all = self.seen.lock().expect("no panic while people are locked");
-        if all.len() >= REMEMBERED {
-            all.clear();
-        }
-        all.insert(who, seen.clone());
-        Ok(seen)
+        let claims = token.claims(&keys).map_err(refused)?;
+        let claims = check(&self.settings, &claims, clock.unix_seconds()).map_err(refused)?;
+        let who = (claims.issuer.clone(), claims.subject.clone());
+        let window = self.windows.get_or_insert_with(who.clone(), Arc::default);
+        let placeholder = placeholder(&claims.issuer, &claims.subject);
+        let look_up = identities::recognise((store, accounts, clock), &claims, Some(&placeholder));
+        let person = self.people.get_or_look_up(who, now_ms, look_up).await?;
+        let person = person.ok_or_else(|| Fault::internal("a person with a placeholder was not given an account"))?;
+        Ok(ShownPerson { person, window })
+    }
+
+    /// Forgets a person, who has changed.
+    pub fn forget(&self, user_id: &str) {
+        self.people.forget(|person| person.id == user_id);
     }
 }
 
-/// An address that nobody can have, for who comes without one.
+/// An address that nobody can have, for a person without one.
 fn placeholder(issuer: &str, subject: &str) -> String {
     let hash = api_key::hash(&format!("{issuer}\n{subject}"));
     let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -120,34 +132,83 @@ fn placeholder(issuer: &str, subject: &str) -> String {
 
 fn refused(why: &str) -> Fault {
     Fault::NotSignedIn {
-        message: format!("This Clerk session is not taken: {why}."),
+        message: format!("This Clerk session is not accepted: {why}."),
         hint: "Get a new token from Clerk and send it as Authorization: Bearer <token>.".into(),
     }
 }
 
-fn key_id(token: &str) -> Result<String, &'static str> {
-    if token.len() > MAX_TOKEN_BYTES {
-        return Err("it is too long");
+fn unavailable(_: KeysUnavailable) -> Fault {
+    Fault::Unavailable {
+        retry_after: (RETRY_MS / 1000) as u64,
+        message: "Clerk's signing keys can't be fetched at the moment.".into(),
     }
-    let header = decode_header(token).map_err(|_| "its header can't be read")?;
-    // Access tokens for others' programs are signed with the same keys, and are no sessions.
-    if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
-        return Err("it is no session's token");
-    }
-    if header.crit.is_some() {
-        return Err("it asks for checks that are not known here");
-    }
-    header.kid.ok_or("it names no key")
 }
 
-/// What a token says, if the key has signed it and it holds now.
-fn verify(settings: &Settings, key: &Key, token: &str, now: i64) -> Result<Claims, &'static str> {
-    let mut validation = Validation::new(key.algorithm);
-    // The signature is all that is checked there: it knows neither our clock nor Clerk's azp.
-    validation.required_spec_claims.clear();
-    (validation.validate_exp, validation.validate_nbf, validation.validate_aud) = (false, false, false);
-    let token = decode::<Value>(token, &key.decoding, &validation).map_err(|_| "its signature is not right")?;
-    let claims = token.claims;
+/// The algorithms of Clerk's signatures, by their names in a token. Which of them a key verifies, the key says.
+const ALGORITHMS: [(&str, CoreJwsSigningAlgorithm); 2] =
+    [("RS256", CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256), ("ES256", CoreJwsSigningAlgorithm::EcdsaP256Sha256)];
+
+/// The parts of a token (RFC 7515, section 7.1). Nothing is verified yet.
+struct Token<'a> {
+    kid: String,
+    algorithm: CoreJwsSigningAlgorithm,
+    signed: &'a str,
+    payload: &'a str,
+    signature: Vec<u8>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+    typ: Option<String>,
+    crit: Option<Value>,
+}
+
+impl Token<'_> {
+    fn read(token: &str) -> Result<Token<'_>, &'static str> {
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err("it is too long");
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or("it is not a JWT")?;
+        let (header, payload) = signed.split_once('.').ok_or("it is not a JWT")?;
+        let header: Header = part(header).ok_or("its header can't be read")?;
+        // Access tokens for other programs are signed with the same keys.
+        if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
+            return Err("it is not a session's token");
+        }
+        if header.crit.is_some() {
+            return Err("it requires checks that Kith does not know");
+        }
+        let algorithm = ALGORITHMS.into_iter().find(|(name, _)| *name == header.alg);
+        let (_, algorithm) = algorithm.ok_or("its algorithm is not one of Clerk's")?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature can't be read")?;
+        Ok(Token { kid: header.kid.ok_or("it names no key")?, algorithm, signed, payload, signature })
+    }
+
+    /// The keys with the id in the token's header.
+    fn keys<'k>(&self, keys: &'k CoreJsonWebKeySet) -> impl Iterator<Item = &'k CoreJsonWebKey> {
+        keys.keys().iter().filter(|key| key.key_id().is_some_and(|kid| **kid == self.kid))
+    }
+
+    /// The claims, if the key that the token names has signed them.
+    fn claims(&self, keys: &CoreJsonWebKeySet) -> Result<Value, &'static str> {
+        let mut named = self.keys(keys).peekable();
+        named.peek().ok_or("its key is not known")?;
+        if !named.any(|key| key.verify_signature(&self.algorithm, self.signed.as_bytes(), &self.signature).is_ok()) {
+            return Err("its signature is wrong");
+        }
+        part(self.payload).ok_or("its claims can't be read")
+    }
+}
+
+/// A part of a token that is JSON.
+fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
+}
+
+/// What the claims say of the person, if they hold at this moment.
+fn check(settings: &ClerkSettings, claims: &Value, now: i64) -> Result<Claims, &'static str> {
     let text = |name| claims.get(name).and_then(Value::as_str);
     let issuer = text("iss").map(|issuer| issuer.trim_end_matches('/')).ok_or("it names no issuer")?;
     if settings.issuer.as_deref().is_some_and(|expected| issuer != expected) {
@@ -156,18 +217,18 @@ fn verify(settings: &Settings, key: &Key, token: &str, now: i64) -> Result<Claim
     if !settings.parties.is_empty() {
         let party = text("azp").ok_or("it names no authorized party")?.trim_end_matches('/');
         if !settings.parties.iter().any(|allowed| allowed == party) {
-            return Err("it was made for another site");
+            return Err("it is for another site");
         }
     }
     let now = now as f64;
-    let expires_at = claims.get("exp").and_then(Value::as_f64).ok_or("it does not say when it ends")?;
+    let expires_at = claims.get("exp").and_then(Value::as_f64).ok_or("it does not say when it expires")?;
     if now >= expires_at + LEEWAY_SECONDS {
         return Err("it has expired");
     }
     match claims.get("nbf").map(Value::as_f64) {
         None => {}
         Some(Some(not_before)) if now >= not_before - LEEWAY_SECONDS => {}
-        Some(_) => return Err("it does not hold yet"),
+        Some(_) => return Err("it is not valid yet"),
     }
     if text("sts") == Some("pending") {
         return Err("it is still pending");
@@ -175,9 +236,9 @@ fn verify(settings: &Settings, key: &Key, token: &str, now: i64) -> Result<Claim
     let is_verified = claims.get("email_verified") == Some(&Value::Bool(true));
     let email = text("email").filter(|_| is_verified);
     let person = Claims::new(issuer, text("sub").unwrap_or_default(), email, text("name"));
-    // Where the token does not speak of verification at all, the address is what Clerk calls the person by.
+    // A token without "email_verified" may name an unverified address.
     let unproven = text("email").filter(|_| claims.get("email_verified").is_none());
-    person.map(|person| person.naming(unproven)).ok_or("it does not say who it is")
+    person.map(|person| person.with_unproven(unproven)).ok_or("it names no person")
 }
 
 #[cfg(test)]
@@ -186,15 +247,15 @@ mod tests {
     use crate::people::auth::address;
 
     #[test]
-    fn keys_are_where_the_issuer_has_them_unless_said() {
-        let url = |issuer, url| Settings::new(issuer, url, "").unwrap().unwrap().jwks_url.to_string();
+    fn keys_are_at_the_issuer_unless_an_address_is_given() {
+        let url = |issuer, url| ClerkSettings::new(issuer, url, "").unwrap().unwrap().jwks_url.to_string();
         let issuer = Some("https://clerk.example.com/");
         assert_eq!(url(issuer, None), "https://clerk.example.com/.well-known/jwks.json");
         assert_eq!(url(issuer, Some("https://keys.example.com/set")), "https://keys.example.com/set");
         assert_eq!(url(None, Some("https://keys.example.com/set")), "https://keys.example.com/set");
-        assert!(Settings::new(None, None, "").unwrap().is_none());
-        assert!(Settings::new(Some("http://clerk.example.com"), None, "").is_err());
-        assert!(Settings::new(None, None, "https://app.example.com").is_err());
+        assert!(ClerkSettings::new(None, None, "").unwrap().is_none());
+        assert!(ClerkSettings::new(Some("http://clerk.example.com"), None, "").is_err());
+        assert!(ClerkSettings::new(None, None, "https://app.example.com").is_err());
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! People who come from elsewhere: an issuer that is trusted says who somebody is, and Kith knows them as a person.
+//! Identities: a trusted issuer (an OpenID Connect provider, or Clerk) says who somebody is, and Kith finds or makes their account.
 
 use crm::model::fault::Fault;
 
@@ -7,10 +7,9 @@ use crate::people::Person;
 use crate::people::auth::accounts::Accounts;
 use crate::people::auth::address;
 use crate::store::Store;
-use crate::store::control::identities::Identity;
-use crate::store::fault::of_connection;
+use crate::store::control::identities::NewIdentity;
 
-/// Longest name of an issuer, of somebody there, and of a person.
+/// Longest issuer, longest subject, and longest name of a person.
 const MAX_ISSUER_BYTES: usize = 1000;
 const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_NAME_CHARACTERS: usize = 200;
@@ -18,21 +17,22 @@ const MAX_NAME_CHARACTERS: usize = 200;
 /// What an issuer says of a person.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// Who says it.
+    /// The issuer.
     pub issuer: String,
-    /// Who the person is there.
+    /// The person's id there.
     pub subject: String,
-    /// The address, where the issuer has verified it.
+    /// The address, if the issuer has verified it.
     pub email: Option<String>,
-    /// An address that the issuer names without saying that it has verified it. It is what the person is called by, unless
-    /// somebody has it; it opens nothing.
+    /// An address of which the issuer does not say whether it has verified it. A new account gets it unless another account has
+    /// it; it opens no existing account.
     pub unproven: Option<String>,
     /// What they are called.
     pub name: Option<String>,
 }
 
 impl Claims {
-    /// What was said, looked at as anybody's words are. Nothing where it does not say who it is.
+    /// Checks what an issuer says. `None` if it does not say who the person is; an address or a name that makes no sense is left
+    /// out.
     pub fn new(issuer: &str, subject: &str, verified_email: Option<&str>, name: Option<&str>) -> Option<Claims> {
         let is_name = |text: &str, most: usize| !text.is_empty() && text.len() <= most && !text.contains('\0');
         if !is_name(issuer, MAX_ISSUER_BYTES) || !is_name(subject, MAX_SUBJECT_BYTES) {
@@ -52,52 +52,52 @@ impl Claims {
 }
 
 impl Claims {
-    /// The same, with an address that nobody says is verified.
-    pub fn naming(self, email: Option<&str>) -> Claims {
+    /// The same, with an address that may be unverified.
+    pub fn with_unproven(self, email: Option<&str>) -> Claims {
         Claims { unproven: email.and_then(|email| address::normal(email).ok()), ..self }
     }
 }
 
-/// The person of these claims, who gets an account at first sight. An account that has the address is theirs, since the
-/// issuer has verified it; if nobody had proved that to Kith, all ways into it but this one end, which may be somebody
-/// else's. Who has no verified address is known by one that is named, if it is free, by `otherwise`, an address that is nobody's, or not
-/// at all.
+/// The person of these claims. They get an account when they come for the first time.
+///
+/// An account that has their verified address is theirs. If nobody had proven that to Kith, all other access to the account
+/// ends, since somebody else may have made it. A person without a verified address gets a new account under `unproven`, if that
+/// address is free, or under `placeholder`, an address that cannot exist. Without a placeholder they get none.
 pub async fn recognise(
     (store, accounts, clock): (&Store, &Accounts, &Clock),
     claims: &Claims,
-    otherwise: Option<&str>,
+    placeholder: Option<&str>,
 ) -> Result<Option<Person>, Fault> {
     let (now, user_id) = (clock.unix_seconds(), clock.id("u"));
     let control = &store.control;
-    let mut unproven = claims.unproven.as_deref().filter(|_| otherwise.is_some());
-    // Two who come at once for the first time may be in each other's way once.
+    let mut unproven = claims.unproven.as_deref().filter(|_| placeholder.is_some());
+    // Of two requests that come for the first time at once, one has to try again.
     for _ in 0..4 {
-        let known = control.person_of_identity(&claims.issuer, &claims.subject).await.map_err(of_connection)?;
-        if let Some(person) = known {
+        if let Some(person) = control.person_of_identity(&claims.issuer, &claims.subject).await? {
             let Some(email) = claims.email.as_deref().filter(|_| address::is_nobodys(&person.email)) else {
                 return Ok(Some(person));
             };
-            let given = control.give_address(&person.id, email, now).await.map_err(of_connection)?;
+            let given = control.give_address(&person.id, email, now).await?;
             return Ok(Some(given.unwrap_or(person)));
         }
-        let Some(email) = claims.email.as_deref().or(unproven.take()).or(otherwise) else { return Ok(None) };
-        let identity = Identity {
+        let Some(email) = claims.email.as_deref().or(unproven.take()).or(placeholder) else { return Ok(None) };
+        let identity = NewIdentity {
             issuer: &claims.issuer,
             subject: &claims.subject,
             email,
             email_verified: claims.email.is_some(),
             name: claims.name.as_deref(),
         };
-        if let Some(added) = control.add_identity(&identity, &user_id, now).await.map_err(of_connection)? {
-            accounts.sessions.forget(&added.user_id);
+        if let Some(added) = control.add_identity(&identity, &user_id, now).await? {
+            accounts.forget(&added.user_id);
             let (user_id, issuer, taken_over) = (&added.user_id, &claims.issuer, added.taken_over);
-            tracing::info!(user_id, issuer, taken_over, "somebody came from elsewhere for the first time");
-            if taken_over && let Err(error) = store.sweep_direct(None).await {
-                tracing::error!(%error, user_id, "can't end direct connections at once");
+            tracing::info!(user_id, issuer, taken_over, "added an identity");
+            if taken_over && let Err(fault) = store.sweep_direct(None).await {
+                tracing::error!(?fault, user_id, "can't end direct connections at once");
             }
         }
     }
-    Err(Fault::internal("an identity that is neither there nor can be added"))
+    Err(Fault::internal("an identity is not there and can't be added"))
 }
 
 #[cfg(test)]

@@ -3,10 +3,10 @@
 pub mod accounts;
 pub mod address;
 pub mod clerk;
+pub mod emails;
 pub mod identities;
-pub mod jwks;
-pub mod letters;
 pub mod oidc;
 pub mod passwords;
 pub mod sessions;
 pub mod sign_in;
+pub mod signing_keys;

@@ -1,7 +1,4 @@
-//! OpenID Connect: what is asked of a provider (authorization code with PKCE), and what its answer says of who comes back.
-//! Its addresses and its keys are fetched when they are needed, and again when they may have changed.
-
-use std::sync::{Arc, Mutex};
+//! OpenID Connect: the requests to a provider (authorization code flow with PKCE), and the claims in its answer.
 
 use chrono::DateTime;
 use openidconnect::core::{
@@ -18,32 +15,25 @@ use reqwest::Client as Http;
 use crate::config::SignIn;
 use crate::http_client::{self, with_causes};
 use crate::people::auth::identities::Claims;
+use crate::people::auth::signing_keys::{KeysUnavailable, SigningKeys, bounded};
 
-/// How long what was fetched holds.
-const FRESH_MS: i64 = 10 * 60 * 1000;
-/// How long after one fetch the next may come for a key that is not there.
-const REFETCH_MS: i64 = 60 * 1000;
-/// How long after a fetch that failed the next is tried.
-const RETRY_MS: i64 = 5 * 1000;
-/// Longest answer that is read.
-const MAX_BYTES: usize = 1024 * 1024;
-/// How far a provider's clock may be from ours, in seconds.
+/// How far a provider's clock and ours may differ, in seconds.
 const LEEWAY_SECONDS: i64 = 5;
-/// The signatures that are taken. None by a shared secret, and no token without one.
+/// The algorithms of signatures that are accepted. Shared secrets are not, nor tokens without a signature.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPssSha256,
     CoreJwsSigningAlgorithm::EcdsaP256Sha256,
     CoreJwsSigningAlgorithm::EdDsa,
 ];
-/// What is asked for beside who it is.
+/// The scopes beside `openid`.
 const SCOPES: [&str; 2] = ["email", "profile"];
 
 const GOOGLE_ISSUER: &str = "https://accounts.google.com";
 
-/// A provider that is configured. It holds a secret, so it is never printed.
+/// How a provider is configured. It holds a secret, so it is never printed.
 #[derive(Clone)]
-pub struct Settings {
+pub struct ProviderSettings {
     /// Its name in paths: `google`, `oidc`.
     pub key: &'static str,
     /// What people call it.
@@ -53,20 +43,20 @@ pub struct Settings {
     client_secret: ClientSecret,
 }
 
-/// The providers that are configured.
-pub fn settings(given: &SignIn) -> Result<Vec<Settings>, String> {
+/// The settings of all configured providers.
+pub fn settings(given: &SignIn) -> Result<Vec<ProviderSettings>, String> {
     let google = pair(&given.google_client_id, &given.google_client_secret, "KITH_GOOGLE_CLIENT")?;
     let other = pair(&given.oidc_client_id, &given.oidc_client_secret, "KITH_OIDC_CLIENT")?;
     let mut found = Vec::new();
     if let Some((id, secret)) = google {
         let issuer = given.google_issuer.as_deref().unwrap_or(GOOGLE_ISSUER);
-        found.push(Settings::new("google", "Google", issuer, id, secret)?);
+        found.push(ProviderSettings::new("google", "Google", issuer, id, secret)?);
     }
     match (&given.oidc_issuer, other) {
         (Some(issuer), Some((id, secret))) => {
             let url = http_client::trusted_url(issuer).map_err(|error| format!("KITH_OIDC_ISSUER: {error}"))?;
             let name = given.oidc_name.as_deref().or(url.host_str()).unwrap_or(issuer);
-            found.push(Settings::new("oidc", name, issuer, id, secret)?);
+            found.push(ProviderSettings::new("oidc", name, issuer, id, secret)?);
         }
         (None, None) => {}
         (Some(_), None) => return Err("KITH_OIDC_ISSUER needs KITH_OIDC_CLIENT_ID and KITH_OIDC_CLIENT_SECRET".into()),
@@ -87,139 +77,120 @@ fn pair<'a>(
     }
 }
 
-impl Settings {
-    fn new(key: &'static str, name: &str, issuer: &str, id: &str, secret: &str) -> Result<Settings, String> {
-        Ok(Settings {
+impl ProviderSettings {
+    fn new(key: &'static str, name: &str, issuer: &str, id: &str, secret: &str) -> Result<ProviderSettings, String> {
+        Ok(ProviderSettings {
             key,
             name: name.to_owned(),
-            issuer: IssuerUrl::new(issuer.to_owned()).map_err(|error| format!("{issuer:?} is no issuer: {error}"))?,
+            issuer: IssuerUrl::new(issuer.to_owned())
+                .map_err(|error| format!("{issuer:?} is not an issuer: {error}"))?,
             client_id: ClientId::new(id.to_owned()),
             client_secret: ClientSecret::new(secret.to_owned()),
         })
     }
 }
 
-/// What binds a sign-in to the browser that began it.
-pub struct Bonds {
-    /// Comes back in the address.
+/// The secrets that bind a sign-in to the browser in which it began.
+pub struct SignInSecrets {
+    /// Returned in the address of the callback.
     pub state: String,
-    /// Comes back in the ID token.
+    /// Returned in the ID token.
     pub nonce: String,
-    /// Only who has it can use the code (RFC 7636).
+    /// Needed to use the code (RFC 7636).
     pub verifier: String,
 }
 
-/// Why somebody can't be signed in by a provider.
+/// Why a sign-in at a provider failed.
 #[derive(Debug, thiserror::Error)]
 pub enum SignInError {
-    /// It can't be asked just now.
-    #[error("the provider can't be asked: {0}")]
+    /// The provider can't be reached.
+    #[error("the provider can't be reached: {0}")]
     Unavailable(String),
-    /// What it says is not taken.
-    #[error("the provider's answer is not taken: {0}")]
+    /// The provider's answer is not accepted.
+    #[error("the provider's answer is not accepted: {0}")]
     Refused(String),
 }
 
 type Client =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
-/// A provider as this process knows it.
-pub struct Provider {
-    /// What is configured.
-    pub settings: Settings,
-    http: Http,
-    held: Mutex<Held>,
-    /// Held while it is fetched: once, for all who wait.
-    fetching: tokio::sync::Mutex<()>,
-}
-
-#[derive(Clone, Default)]
-struct Held {
-    metadata: Option<Arc<CoreProviderMetadata>>,
-    fetched_ms: i64,
-    next_fetch_ms: i64,
-}
-
-impl Held {
-    /// What is there, if it was fetched since a moment, or if no fetch is due yet.
-    fn answer(&self, not_before_ms: i64, now_ms: i64) -> Option<Result<Arc<CoreProviderMetadata>, SignInError>> {
-        let fresh = self.metadata.as_ref().filter(|_| now_ms < self.fetched_ms + FRESH_MS);
-        match fresh {
-            Some(metadata) if self.fetched_ms >= not_before_ms || now_ms < self.next_fetch_ms => {
-                Some(Ok(metadata.clone()))
-            }
-            None if now_ms < self.next_fetch_ms => {
-                Some(Err(SignInError::Unavailable("the last try has just failed".into())))
-            }
-            _ => None,
-        }
+impl From<KeysUnavailable> for SignInError {
+    fn from(error: KeysUnavailable) -> SignInError {
+        SignInError::Unavailable(error.to_string())
     }
+}
+
+/// A provider, with its addresses and keys as this process knows them.
+pub struct Provider {
+    /// Its configuration.
+    pub settings: ProviderSettings,
+    http: Http,
+    metadata: SigningKeys<IssuerUrl>,
 }
 
 impl Provider {
-    /// The provider, of which nothing was asked yet.
-    pub fn new(settings: Settings) -> Result<Provider, String> {
-        Ok(Provider {
-            settings,
-            http: http_client::client()?,
-            held: Mutex::default(),
-            fetching: tokio::sync::Mutex::default(),
-        })
+    /// The provider with these settings. Nothing is fetched yet.
+    pub fn new(settings: ProviderSettings) -> Result<Provider, String> {
+        let http = http_client::client()?;
+        let metadata = SigningKeys::new(settings.issuer.clone(), http.clone());
+        Ok(Provider { settings, http, metadata })
     }
 
-    /// Where to send somebody who wants to sign in.
-    pub async fn authorize_url(&self, bonds: &Bonds, redirect_uri: &str, now_ms: i64) -> Result<String, SignInError> {
-        let metadata = self.metadata(i64::MIN, now_ms).await?;
+    /// The address to which a browser goes to sign in.
+    pub async fn authorize_url(
+        &self,
+        secrets: &SignInSecrets,
+        redirect_uri: &str,
+        now_ms: i64,
+    ) -> Result<String, SignInError> {
+        let metadata = self.metadata.current(now_ms).await?;
         let client = self.client(&metadata, redirect_uri)?;
-        let (state, nonce) = (bonds.state.clone(), bonds.nonce.clone());
+        let (state, nonce) = (secrets.state.clone(), secrets.nonce.clone());
         let flow = CoreAuthenticationFlow::AuthorizationCode;
         let mut request = client.authorize_url(flow, || CsrfToken::new(state), || Nonce::new(nonce));
         for scope in SCOPES {
             request = request.add_scope(Scope::new(scope.to_owned()));
         }
-        let verifier = PkceCodeVerifier::new(bonds.verifier.clone());
+        let verifier = PkceCodeVerifier::new(secrets.verifier.clone());
         let (url, ..) = request.set_pkce_challenge(PkceCodeChallenge::from_code_verifier_sha256(&verifier)).url();
         http_client::trusted_url(url.as_str()).map_err(SignInError::Refused)?;
         Ok(url.into())
     }
 
-    /// Whether an answer that names an issuer names this one (RFC 9207).
+    /// Whether an issuer named in a callback is this one (RFC 9207).
     pub fn is_issuer(&self, issuer: &str) -> bool {
         self.settings.issuer.as_str() == issuer
     }
 
-    /// Who has come back with this code.
+    /// What the provider says of the person whose browser came back with this code.
     pub async fn claims(
         &self,
         code: &str,
-        bonds: &Bonds,
+        secrets: &SignInSecrets,
         redirect_uri: &str,
         now_ms: i64,
     ) -> Result<Claims, SignInError> {
-        let http = |request| {
-            let client = self.http.clone();
-            async move { http_client::send(&client, request, MAX_BYTES).await }
-        };
-        let metadata = self.metadata(i64::MIN, now_ms).await?;
+        let http = bounded(&self.http);
+        let metadata = self.metadata.current(now_ms).await?;
         let mut client = self.client(&metadata, redirect_uri)?;
         let exchange = client.exchange_code(AuthorizationCode::new(code.to_owned())).map_err(refused)?;
-        let exchange = exchange.set_pkce_verifier(PkceCodeVerifier::new(bonds.verifier.clone()));
+        let exchange = exchange.set_pkce_verifier(PkceCodeVerifier::new(secrets.verifier.clone()));
         let tokens: CoreTokenResponse = exchange.request_async(&http).await.map_err(|error| match error {
             openidconnect::RequestTokenError::Request(error) => SignInError::Unavailable(error.to_string()),
             other => refused(other),
         })?;
-        let mut verified = verify(&client, &tokens, bonds, now_ms);
+        let mut verified = verify(&client, &tokens, secrets, now_ms);
         if matches!(
             verified,
             Err(ClaimsVerificationError::SignatureVerification(SignatureVerificationError::NoMatchingKey))
         ) {
-            client = self.client(&*self.metadata(now_ms, now_ms).await?, redirect_uri)?;
-            verified = verify(&client, &tokens, bonds, now_ms);
+            client = self.client(&*self.metadata.newer_than(&metadata, now_ms).await?, redirect_uri)?;
+            verified = verify(&client, &tokens, secrets, now_ms);
         }
         let id = verified.map_err(refused)?;
         let mut email = id.email().filter(|_| id.email_verified() == Some(true)).map(|email| email.to_string());
         let mut name = id.name().and_then(|name| name.get(None)).map(|name| name.to_string());
-        // Some tell the address by the access token alone.
+        // Some providers give the address only in exchange for the access token.
         if id.email().is_none()
             && let Ok(request) = client.user_info(tokens.access_token().clone(), Some(id.subject().clone()))
         {
@@ -232,7 +203,7 @@ impl Provider {
             name = name.or_else(|| told.name().and_then(|name| name.get(None)).map(|name| name.to_string()));
         }
         Claims::new(id.issuer().as_str(), id.subject().as_str(), email.as_deref(), name.as_deref())
-            .ok_or_else(|| SignInError::Refused("it does not say who it is".into()))
+            .ok_or_else(|| SignInError::Refused("it names no person".into()))
     }
 
     fn client(&self, metadata: &CoreProviderMetadata, redirect_uri: &str) -> Result<Client, SignInError> {
@@ -246,59 +217,19 @@ impl Provider {
         let auth = if by_header { AuthType::BasicAuth } else { AuthType::RequestBody };
         Ok(client.set_redirect_uri(redirect_uri).set_auth_type(auth))
     }
-
-    /// Its addresses and keys, fetched since a moment if they can be.
-    async fn metadata(&self, not_before_ms: i64, now_ms: i64) -> Result<Arc<CoreProviderMetadata>, SignInError> {
-        if let Some(answer) = self.held().answer(not_before_ms, now_ms) {
-            return answer;
-        }
-        let _turn = self.fetching.lock().await;
-        // Whoever had the turn before may have fetched it.
-        if let Some(answer) = self.held().answer(not_before_ms, now_ms) {
-            return answer;
-        }
-        let http = |request| {
-            let client = self.http.clone();
-            async move { http_client::send(&client, request, MAX_BYTES).await }
-        };
-        let fetched = CoreProviderMetadata::discover_async(self.settings.issuer.clone(), &http).await;
-        let before = self.held();
-        let (held, answer) = match fetched {
-            Ok(metadata) => {
-                let metadata = Arc::new(metadata);
-                let next_fetch_ms = now_ms + REFETCH_MS;
-                (Held { metadata: Some(metadata.clone()), fetched_ms: now_ms, next_fetch_ms }, Ok(metadata))
-            }
-            Err(error) => {
-                let words = with_causes(&error);
-                tracing::warn!(
-                    issuer = self.settings.issuer.as_str(),
-                    error = words,
-                    "can't ask a provider for its addresses"
-                );
-                (Held { next_fetch_ms: now_ms + RETRY_MS, ..before }, Err(SignInError::Unavailable(words)))
-            }
-        };
-        *self.held.lock().expect("no panic while a provider is locked") = held;
-        answer
-    }
-
-    fn held(&self) -> Held {
-        self.held.lock().expect("no panic while a provider is locked").clone()
-    }
 }
 
-/// What the ID token says, if it holds: issuer, audience, signature, nonce, expiry, and that the access token belongs to it.
+/// The claims of the ID token, if its issuer, audience, signature, nonce, expiry and access token hash are right.
 fn verify(
     client: &Client,
     tokens: &CoreTokenResponse,
-    bonds: &Bonds,
+    secrets: &SignInSecrets,
     now_ms: i64,
 ) -> Result<CoreIdTokenClaims, ClaimsVerificationError> {
     let now = DateTime::from_timestamp_millis(now_ms - LEEWAY_SECONDS * 1000).unwrap_or_default();
     let verifier = client.id_token_verifier().set_allowed_algs(ALGORITHMS).set_time_fn(move || now);
     let token = tokens.id_token().ok_or_else(|| ClaimsVerificationError::Other("it has no ID token".into()))?;
-    let claims = token.claims(&verifier, &Nonce::new(bonds.nonce.clone()))?;
+    let claims = token.claims(&verifier, &Nonce::new(secrets.nonce.clone()))?;
     if let Some(expected) = claims.access_token_hash() {
         let (algorithm, key) = (token.signing_alg(), token.signing_key(&verifier));
         let (algorithm, key) =
@@ -306,7 +237,7 @@ fn verify(
         let found = AccessTokenHash::from_token(tokens.access_token(), algorithm, key)
             .map_err(|error| ClaimsVerificationError::Other(error.to_string()))?;
         if found != *expected {
-            return Err(ClaimsVerificationError::Other("its access token is another's".into()));
+            return Err(ClaimsVerificationError::Other("its hash is of another access token".into()));
         }
     }
     Ok(claims.clone())
@@ -319,25 +250,6 @@ fn refused(error: impl std::error::Error) -> SignInError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_was_fetched_holds_for_a_while_and_is_fetched_again_for_a_key_that_is_new() {
-        let known = |held: &Held, not_before, now| held.answer(not_before, now).map(|answer| answer.is_ok());
-        let nothing = Held::default();
-        assert_eq!(known(&nothing, i64::MIN, 1), None, "it is to be fetched");
-        let failed = Held { next_fetch_ms: 1 + RETRY_MS, ..Held::default() };
-        assert_eq!(known(&failed, i64::MIN, 2), Some(false));
-        assert_eq!(known(&failed, i64::MIN, 1 + RETRY_MS), None);
-        let at = |path: &str| format!("https://login.example.com{path}");
-        let metadata = serde_json::json!({"issuer": at(""), "authorization_endpoint": at("/a"), "jwks_uri": at("/j"),
-            "response_types_supported": ["code"], "subject_types_supported": ["public"], "id_token_signing_alg_values_supported": ["RS256"]});
-        let metadata = serde_json::from_value(metadata).expect("metadata");
-        let held = Held { metadata: Some(Arc::new(metadata)), fetched_ms: 0, next_fetch_ms: REFETCH_MS };
-        assert_eq!(known(&held, i64::MIN, FRESH_MS - 1), Some(true));
-        assert_eq!(known(&held, i64::MIN, FRESH_MS), None, "it may have changed");
-        assert_eq!(known(&held, 10, 10), Some(true), "not so soon again");
-        assert_eq!(known(&held, REFETCH_MS, REFETCH_MS), None, "a key may be new");
-    }
 
     #[test]
     fn a_provider_is_configured_whole_or_not_at_all() {

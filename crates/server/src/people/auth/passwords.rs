@@ -1,5 +1,5 @@
-//! Passwords: which are taken, and how one is known again. Argon2id costs memory and time by design, so it runs aside,
-//! twice at once at most.
+//! Passwords: which are accepted, and how they are hashed and verified. Argon2id costs memory and time by design, so at most two
+//! hashes are computed at once, on threads of their own.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -16,14 +16,14 @@ use crate::clock::random;
 /// Shortest and longest password, in characters.
 const MIN_CHARACTERS: usize = 10;
 const MAX_CHARACTERS: usize = 256;
-/// Different characters that a password has at least.
+/// Different characters that a password needs.
 const MIN_DIFFERENT: usize = 4;
-/// Passwords that are computed at once.
+/// Hashes that are computed at once.
 const AT_ONCE: usize = 2;
 /// How long a request waits for its turn.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// What is tried first by who guesses, of those long enough to be taken.
+/// Passwords that are guessed first, of those that are long enough.
 const GUESSED_FIRST: &[&str] = &[
     "0123456789",
     "1234567890",
@@ -59,7 +59,7 @@ const GUESSED_FIRST: &[&str] = &[
     "zaq12wsxcde3",
 ];
 
-/// Where passwords are computed.
+/// The turns at hashing.
 #[derive(Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
@@ -71,34 +71,35 @@ impl Default for Passwords {
     }
 }
 
-/// A turn at computing. Who checks a password keeps it until the outcome is noted, so that guesses sent all at once are
-/// counted like guesses sent one after the other.
-pub struct Turn {
+/// A turn at hashing. A log-in holds it until its failure is stored, so that guesses sent at once are counted like guesses sent one
+/// after the other.
+pub struct HashingTurn {
     permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Passwords {
     /// Waits for a turn.
-    pub async fn turn(&self) -> Result<Turn, Fault> {
+    pub async fn turn(&self) -> Result<HashingTurn, Fault> {
         match tokio::time::timeout(WAIT, self.turns.clone().acquire_owned()).await {
-            Ok(Ok(permit)) => Ok(Turn { permit: Some(permit) }),
+            Ok(Ok(permit)) => Ok(HashingTurn { permit: Some(permit) }),
             Ok(Err(closed)) => Err(Fault::internal(closed)),
-            Err(_) => {
-                Err(Fault::Unavailable { retry_after: 10, message: "Too many people are signing in just now.".into() })
-            }
+            Err(_) => Err(Fault::Unavailable {
+                retry_after: 10,
+                message: "Too many people are signing in at the moment.".into(),
+            }),
         }
     }
 }
 
-impl Turn {
+impl HashingTurn {
     /// The Argon2id hash of a password, in PHC form, with a salt of its own.
     pub async fn hash(&mut self, password: &str) -> Result<String, Fault> {
         let password = password.to_owned();
         self.aside(move || hash(&password)).await?.map_err(Fault::internal)
     }
 
-    /// Whether this is the password of an account. Without an account the same work is done for nothing, so that the
-    /// time it takes tells nothing.
+    /// Whether this is the password of an account. Without an account the same work is done, so that the time does not show
+    /// whether there is one.
     pub async fn verify(&mut self, password: &str, hash: Option<&str>) -> Result<bool, Fault> {
         let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
         self.aside(move || match hash {
@@ -113,7 +114,7 @@ impl Turn {
         .await
     }
 
-    /// Runs on a thread that may be kept busy. The permit goes along: a caller who leaves does not free the turn.
+    /// Runs on a thread for blocking work. The permit goes with it: a caller that is cancelled does not free the turn.
     async fn aside<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
         let permit = self.permit.take();
         let done = tokio::task::spawn_blocking(move || (work(), permit)).await;
@@ -128,14 +129,14 @@ fn hash(password: &str) -> Result<String, argon2::password_hash::Error> {
     Argon2::default().hash_password_with_salt(password.as_bytes(), &salt).map(|hash: PasswordHash| hash.to_string())
 }
 
-/// The hash of a password that nobody knows.
+/// The hash of a random password.
 fn nobodys() -> Option<&'static PasswordHash> {
     static HASH: OnceLock<Option<PasswordHash>> = OnceLock::new();
     let made = || hash(&id::token(&random::<32>())).ok().and_then(|hash| PasswordHash::new(&hash).ok());
     HASH.get_or_init(made).as_ref()
 }
 
-/// Refuses what can be no password, before any work is done for it.
+/// Refuses what can't be a password, before it is hashed.
 pub fn check_length(password: &str) -> Result<(), Fault> {
     match password.chars().take(MAX_CHARACTERS + 1).count() {
         0 => Err(Fault::invalid("The password is empty.")),
@@ -144,7 +145,7 @@ pub fn check_length(password: &str) -> Result<(), Fault> {
     }
 }
 
-/// Refuses a new password that is too short, too long or guessed at once.
+/// Refuses a new password that is too short, too long, or guessed first.
 pub fn check_new(password: &str, email: &str) -> Result<(), Fault> {
     check_length(password)?;
     let refuse = |message: String| {

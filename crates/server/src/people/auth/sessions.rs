@@ -1,9 +1,7 @@
-//! Sessions: `kst_` and 40 random characters, of which the SHA-256 is stored. A session ends 30 days after it was last
-//! used, or when it is ended; this process sees that at once, others within a second.
+//! Sessions. A session's token is `kst_` and 40 random characters; its SHA-256 is stored. A session ends 30 days after its last
+//! use, or when it is ended: at once in the process that ends it, within a second in others.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use serde_json::json;
 
@@ -14,98 +12,82 @@ use crm::model::page::PageAsk;
 
 use crate::access::api_key;
 use crate::access::limits::Window;
+use crate::cache::Cache;
 use crate::clock::{Clock, iso, random};
 use crate::people::Visitor;
 use crate::people::context::PersonContext;
-use crate::people::pages;
+use crate::people::paging;
 use crate::store::Store;
-use crate::store::control::accounts::{NewSession, SESSIONS, Session};
-use crate::store::fault::of_connection;
+use crate::store::control::sessions::{NewSession, SESSIONS, Session};
 
-/// What a session's token begins with.
+/// The beginning of a session's token.
 pub const TOKEN_PREFIX: &str = "kst_";
 /// Random characters of a token: 200 bits.
 const TOKEN_CHARACTERS: usize = 40;
 /// How long a session lives after its last use, in seconds.
 pub const SESSION_SECONDS: i64 = 30 * 24 * 60 * 60;
-/// How often its use is noted, in seconds.
+/// How often its use is stored, in seconds.
 const NOTED_EVERY_SECONDS: i64 = 60;
-/// How long what was looked up holds: other processes end sessions too.
-const FRESH_MS: i64 = 1000;
-/// Sessions remembered at most; past this the memory starts anew.
-const REMEMBERED: usize = 100_000;
+/// How long a session is kept after its look-up, in milliseconds: other processes end sessions too.
+const FRESH_MS: u64 = 1000;
+/// Sessions that are kept at most.
+const CAPACITY: usize = 100_000;
 /// Longest user agent that is kept, in characters.
 const MAX_AGENT_CHARACTERS: usize = 300;
 
-/// The sessions that have been seen.
-#[derive(Clone, Default)]
-pub struct Sessions {
-    known: Arc<Mutex<HashMap<[u8; 32], CachedSession>>>,
-    /// Counts what was forgotten, so that nothing looked up before is remembered after.
-    forgotten: Arc<AtomicU64>,
-}
-
+/// The sessions that this process has looked up, by the hash of their token.
 #[derive(Clone)]
-struct CachedSession {
-    session: Arc<Session>,
-    window: Arc<Window>,
-    looked_up_ms: i64,
+pub struct Sessions {
+    found: Arc<Cache<[u8; 32], Arc<Session>>>,
+    /// The requests of each session. They are counted on when a session is forgotten.
+    windows: Arc<Cache<[u8; 32], Arc<Window>>>,
 }
 
-/// A session that was shown.
-pub struct Shown {
+impl Default for Sessions {
+    fn default() -> Sessions {
+        let found = Arc::new(Cache::fresh_for(FRESH_MS, CAPACITY));
+        Sessions { found, windows: Arc::new(Cache::until_forgotten(CAPACITY)) }
+    }
+}
+
+/// A session that a request has shown.
+pub struct ShownSession {
     /// The session.
     pub session: Arc<Session>,
     /// How often it was used this minute.
     pub window: Arc<Window>,
-    /// Whether its end was put off just now.
+    /// Whether its end was put off by this request.
     pub prolonged: bool,
 }
 
 impl Sessions {
-    /// The session of a token.
-    pub async fn shown(&self, store: &Store, clock: &Clock, token: &str) -> Result<Option<Shown>, Fault> {
+    /// The session of a token; `None` if it is not one, or has ended.
+    pub async fn shown(&self, store: &Store, clock: &Clock, token: &str) -> Result<Option<ShownSession>, Fault> {
         if !is_well_formed(token) {
             return Ok(None);
         }
         let (hash, now_ms) = (api_key::hash(token), clock.unix_ms());
         let now = now_ms.div_euclid(1000);
-        let before = self.forgotten.load(Ordering::SeqCst);
-        let known = self.known.lock().expect("no panic while sessions are locked").get(&hash).cloned();
-        if let Some(known) = &known
-            && (known.looked_up_ms..known.looked_up_ms + FRESH_MS).contains(&now_ms)
-            && known.session.expires_at > now
-        {
-            return Ok(Some(Shown { session: known.session.clone(), window: known.window.clone(), prolonged: false }));
-        }
-        let Some(mut session) = store.control.session(&hash, now).await.map_err(of_connection)? else {
-            self.known.lock().expect("no panic while sessions are locked").remove(&hash);
-            return Ok(None);
+        let mut prolonged = false;
+        let look_up = async {
+            let found = store.control.session(&hash, now).await?;
+            let Some(mut session) = found else { return Ok(None) };
+            prolonged = session.last_used_at + NOTED_EVERY_SECONDS <= now;
+            if prolonged {
+                (session.last_used_at, session.expires_at) = (now, now + SESSION_SECONDS);
+                store.control.prolong_session(&session.id, now, session.expires_at).await?;
+            }
+            Ok(Some(Arc::new(session)))
         };
-        let prolonged = session.last_used_at + NOTED_EVERY_SECONDS <= now;
-        if prolonged {
-            (session.last_used_at, session.expires_at) = (now, now + SESSION_SECONDS);
-            store.control.prolong_session(&session.id, now, session.expires_at).await.map_err(of_connection)?;
-        }
-        let (session, window) = (Arc::new(session), known.map(|known| known.window).unwrap_or_default());
-        let mut all = self.known.lock().expect("no panic while sessions are locked");
-        if all.len() >= REMEMBERED {
-            all.clear();
-        }
-        if self.forgotten.load(Ordering::SeqCst) == before {
-            all.insert(hash, CachedSession { session: session.clone(), window: window.clone(), looked_up_ms: now_ms });
-        }
-        Ok(Some(Shown { session, window, prolonged }))
+        let found = self.found.get_or_look_up(hash, now_ms, look_up).await?;
+        let Some(session) = found.filter(|session| session.expires_at > now) else { return Ok(None) };
+        let window = self.windows.get_or_insert_with(hash, Arc::default);
+        Ok(Some(ShownSession { session, window, prolonged }))
     }
 
     /// Forgets a person's sessions, as after one was ended: each is looked up again when it is next shown.
     pub fn forget(&self, user_id: &str) {
-        self.forgotten.fetch_add(1, Ordering::SeqCst);
-        let mut known = self.known.lock().expect("no panic while sessions are locked");
-        for it in known.values_mut().filter(|it| it.session.user.id == user_id) {
-            // The count of requests stays.
-            it.looked_up_ms = i64::MIN / 2;
-        }
+        self.found.forget(|session| session.user.id == user_id);
     }
 }
 
@@ -116,21 +98,21 @@ pub fn is_well_formed(token: &str) -> bool {
     })
 }
 
-/// A session that is about to begin.
-pub struct Beginning {
+/// A session that was just made. It holds the token, so it is never printed.
+pub struct IssuedSession {
     id: String,
-    /// The token; shown this once.
+    /// The token, which is shown this once.
     pub token: String,
     user_agent: Option<String>,
     address: Option<String>,
     now: i64,
 }
 
-impl Beginning {
-    /// A session for whoever stands at the context.
-    pub fn new(clock: &Clock, visitor: &Visitor) -> Beginning {
+impl IssuedSession {
+    /// A session for the visitor.
+    pub fn new(clock: &Clock, visitor: &Visitor) -> IssuedSession {
         let shorten = |agent: &String| agent.chars().take(MAX_AGENT_CHARACTERS).collect();
-        Beginning {
+        IssuedSession {
             id: clock.id("ses"),
             token: format!("{TOKEN_PREFIX}{}", id::token(&random::<TOKEN_CHARACTERS>())),
             user_agent: visitor.user_agent.as_ref().map(shorten),
@@ -139,7 +121,7 @@ impl Beginning {
         }
     }
 
-    /// As the store takes it.
+    /// The part of it that is stored.
     pub fn row(&self) -> NewSession<'_> {
         NewSession {
             id: &self.id,
@@ -156,29 +138,27 @@ impl Beginning {
 pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     let (now, shown) =
-        (context.clock.unix_seconds().to_string(), context.visitor.session_id.as_deref().unwrap_or_default());
-    pages::page(context, &SESSIONS, &person.id, &[&now, shown], ask).await
+        (context.app.clock.unix_seconds().to_string(), context.visitor.session_id.as_deref().unwrap_or_default());
+    paging::page(context, &SESSIONS, &person.id, &[&now, shown], ask).await
 }
 
-/// Ends a session of the visitor's.
+/// Ends one of the visitor's sessions.
 pub async fn end(context: &PersonContext<'_>, session_id: &str) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
-    let now = context.clock.unix_seconds();
-    let ended = context.store.control.end_session(&person.id, session_id, now).await.map_err(of_connection)?;
-    if !ended {
+    let now = context.app.clock.unix_seconds();
+    if !context.app.store.control.end_session(&person.id, session_id, now).await? {
         return Err(Fault::NotFound { table: "your sessions".into(), id: session_id.to_owned() });
     }
-    context.accounts.sessions.forget(&person.id);
+    context.app.accounts.forget(&person.id);
     tracing::info!(user_id = person.id, session_id, "session ended");
     Ok(Answer::Object { text: json!({"id": session_id, "deleted_at": iso(now)}).to_string(), created: false })
 }
 
-/// Ends the session that the visitor has shown, if it is Kith's.
+/// Ends the session that the request shows. A session of Clerk's ends at Clerk.
 pub async fn log_out(context: &PersonContext<'_>) -> Result<Answer, Fault> {
     context.visitor.person()?;
     match context.visitor.session_id.as_deref() {
         Some(session_id) => end(context, session_id).await,
-        // Clerk's: it ends there, and here there is nothing to end.
         None => {
             let hint = "This session was begun by Clerk and ends there.";
             let text = json!({"id": null, "deleted_at": null, "hint": hint}).to_string();
@@ -193,7 +173,7 @@ mod tests {
 
     #[test]
     fn a_token_has_its_form() {
-        let token = Beginning::new(&Clock::System, &Visitor::default()).token;
+        let token = IssuedSession::new(&Clock::System, &Visitor::default()).token;
         assert!(is_well_formed(&token), "{token}");
         for other in ["", "kst_", &token[1..], &token[..43], &format!("{token}0"), &token.to_uppercase()] {
             assert!(!is_well_formed(other), "{other}");

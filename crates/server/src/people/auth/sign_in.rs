@@ -1,6 +1,7 @@
-//! Signing in at a provider: a browser is sent there, comes back with a code, and has a session. The browser alone holds the
-//! token from which the sign-in's secrets follow, so that nobody can end in another's browser what they began in theirs;
-//! the state is taken out once, within ten minutes.
+//! Signing in at a provider: a browser goes there, comes back with a code, and gets a session.
+//!
+//! The sign-in's secrets are derived from a token that only the browser holds, so that a sign-in which began in one browser can't
+//! end in another. Its state works once, within ten minutes.
 
 use std::sync::Arc;
 
@@ -9,33 +10,31 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest;
 use subtle::ConstantTimeEq;
 
-use crm::model::call::Call;
 use crm::model::fault::Fault;
 use crm::model::id;
 
 use crate::access::api_key;
 use crate::clock::random;
 use crate::people::auth::identities;
-use crate::people::auth::oidc::{Bonds, Provider, SignInError};
-use crate::people::auth::sessions::Beginning;
+use crate::people::auth::oidc::{Provider, SignInError, SignInSecrets};
+use crate::people::auth::sessions::IssuedSession;
 use crate::people::context::PersonContext;
-use crate::store::fault::of_connection;
 
-/// How long somebody may take at the provider, in seconds.
+/// How long a sign-in may take, in seconds.
 pub const LASTS_SECONDS: i64 = 10 * 60;
 /// Random characters of the browser's token: 200 bits.
 const TOKEN_CHARACTERS: usize = 40;
-/// Longest path to which a sign-in leads.
+/// Longest path that a sign-in leads to.
 const MAX_NEXT_BYTES: usize = 2000;
-/// Longest code that is handed on.
+/// Longest code that is sent to a provider.
 const MAX_CODE_BYTES: usize = 4096;
 
-/// Why a sign-in came to nothing, as a page says it.
+/// Why a sign-in failed, as a page says it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Its name in the address of the page.
     pub code: &'static str,
-    /// What the page says.
+    /// The text of the page.
     pub words: &'static str,
 }
 
@@ -45,54 +44,67 @@ const fn problem(code: &'static str, words: &'static str) -> Problem {
 
 const EXPIRED: Problem = problem(
     "expired",
-    "This sign-in is over: it took longer than ten minutes, was used already, or was begun in another browser. Try again.",
+    "This sign-in has expired: it took longer than ten minutes, was used already, or began in another browser. Try again.",
 );
-const DECLINED: Problem = problem("declined", "You were not signed in there, so you are not signed in here either.");
+const DECLINED: Problem = problem("declined", "You were not signed in there, so you are not signed in here.");
 const UNVERIFIED: Problem = problem(
     "unverified",
-    "Your account there has no e-mail address that is verified. Verify it there and try again, or sign up here with e-mail \
-     and password.",
+    "Your account there has no verified e-mail address. Verify it there and try again, or sign up here with e-mail and \
+     password.",
 );
 const REFUSED: Problem =
-    problem("refused", "The other side's answer could not be taken. Try again, or sign in with a password.");
+    problem("refused", "The provider's answer was not accepted. Try again, or sign in with a password.");
 const UNAVAILABLE: Problem = problem(
     "unavailable",
-    "The other side can't be reached just now. Try again in a while, or sign in with a password.",
+    "The provider can't be reached at the moment. Try again in a while, or sign in with a password.",
 );
 const TOO_MANY: Problem = problem("too_many", "Too many sign-ins from your address. Try again in an hour.");
-const ELSEWHERE: Problem = problem("elsewhere", "Another site has sent you here. If you want to sign in, choose how.");
+const ELSEWHERE: Problem = problem("elsewhere", "Another site sent you here. If you want to sign in, choose how.");
 
-/// Every problem; the pages look their words up here.
+/// Every problem; the pages find their texts here.
 pub const PROBLEMS: &[&Problem] = &[&EXPIRED, &DECLINED, &UNVERIFIED, &REFUSED, &UNAVAILABLE, &TOO_MANY, &ELSEWHERE];
 
-/// Who asks too often is told so on a page.
+/// For an IP address with too many sign-ins.
 pub const TOO_OFTEN: &Problem = &TOO_MANY;
-/// Who was sent by another site has to choose themselves.
+/// For a browser that another site sent here.
 pub const FROM_ANOTHER_SITE: &Problem = &ELSEWHERE;
 
-/// A sign-in that has begun.
-pub struct Begun {
-    /// Where the browser is to go.
+/// A sign-in that has begun. It holds a secret, so it is never printed.
+pub struct StartedSignIn {
+    /// The provider's address, where the browser goes.
     pub url: String,
-    /// What it is to keep. It is a secret, so this is never printed.
+    /// The token that the browser keeps.
     pub token: String,
 }
 
-/// A sign-in that has ended well.
-pub struct Arrived {
-    /// The session's token; a secret too.
+/// The provider's parameters in the address of the callback.
+#[derive(Clone, Copy, Default)]
+pub struct Callback<'a> {
+    /// `state`
+    pub state: Option<&'a str>,
+    /// `code`
+    pub code: Option<&'a str>,
+    /// `error`
+    pub error: Option<&'a str>,
+    /// `iss` (RFC 9207)
+    pub issuer: Option<&'a str>,
+}
+
+/// A sign-in that succeeded. It holds a secret, so it is never printed.
+pub struct FinishedSignIn {
+    /// The session's token.
     pub session_token: String,
-    /// Where the visitor wanted to go.
+    /// The path that the visitor wanted.
     pub next: String,
 }
 
 /// A provider by its name in paths.
 pub fn provider<'a>(context: &PersonContext<'a>, key: &str) -> Option<&'a Arc<Provider>> {
-    context.accounts.providers.iter().find(|provider| provider.settings.key == key)
+    context.app.accounts.providers.iter().find(|provider| provider.settings.key == key)
 }
 
-/// Where a path within this Kith leads, if it is a page's: anything else would lead people who trust this address elsewhere,
-/// or on to do something.
+/// A path to go to, if it is one of this Kith's pages; else `/`. Anything else could lead people to another site, or make them do
+/// something.
 pub fn local(next: Option<&str>) -> &str {
     let is_local = |next: &&str| {
         next.starts_with('/')
@@ -105,95 +117,105 @@ pub fn local(next: Option<&str>) -> &str {
     next.filter(is_local).unwrap_or("/")
 }
 
-/// Sends somebody to a provider.
-pub async fn begin(context: &PersonContext<'_>, provider: &Provider, next: &str) -> Result<Begun, &'static Problem> {
+/// Begins a sign-in at a provider, which leads to `next` afterwards.
+pub async fn begin(
+    context: &PersonContext<'_>,
+    provider: &Provider,
+    next: &str,
+) -> Result<StartedSignIn, &'static Problem> {
     let token = id::token(&random::<TOKEN_CHARACTERS>());
-    let bonds = bonds(&token);
+    let secrets = secrets(&token);
     let url = provider
-        .authorize_url(&bonds, &redirect_uri(context, provider), context.clock.unix_ms())
+        .authorize_url(&secrets, &redirect_uri(context, provider), context.app.clock.unix_ms())
         .await
-        .map_err(said)?;
-    let expires_at = context.clock.unix_seconds() + LASTS_SECONDS;
-    let kept =
-        context.store.control.keep_sign_in(&api_key::hash(&bonds.state), provider.settings.key, next, expires_at).await;
-    kept.map_err(|error| failed(&of_connection(error)))?;
-    Ok(Begun { url, token })
+        .map_err(problem_of)?;
+    let expires_at = context.app.clock.unix_seconds() + LASTS_SECONDS;
+    let state_hash = api_key::hash(&secrets.state);
+    context
+        .app
+        .store
+        .control
+        .keep_sign_in(&state_hash, provider.settings.key, next, expires_at)
+        .await
+        .map_err(failed)?;
+    Ok(StartedSignIn { url, token })
 }
 
-/// Takes somebody in who comes back from a provider with `?code=…&state=…`; `token` is what their browser has kept. Else
-/// says why not, and where they wanted to go.
+/// Finishes a sign-in when the browser comes back. `token` is the one that the browser kept. A failure says where the visitor
+/// wanted to go.
 pub async fn finish(
     context: &PersonContext<'_>,
     provider: &Provider,
-    call: &Call<'_>,
+    callback: Callback<'_>,
     token: Option<&str>,
-) -> Result<Arrived, (&'static Problem, String)> {
-    let nowhere = |problem| (problem, String::from("/"));
-    let bonds = token.map(bonds).ok_or(nowhere(&EXPIRED))?;
-    let state = call.parameter("state").unwrap_or_default();
-    if !bool::from(bonds.state.as_bytes().ct_eq(state.as_bytes())) {
-        return Err(nowhere(&EXPIRED));
+) -> Result<FinishedSignIn, (&'static Problem, String)> {
+    let to_start = |problem| (problem, String::from("/"));
+    let secrets = token.map(secrets).ok_or(to_start(&EXPIRED))?;
+    let state = callback.state.unwrap_or_default();
+    if !bool::from(secrets.state.as_bytes().ct_eq(state.as_bytes())) {
+        return Err(to_start(&EXPIRED));
     }
-    let control = &context.store.control;
-    let next = control.take_sign_in(&api_key::hash(state), provider.settings.key, context.clock.unix_seconds()).await;
-    let next = next.map_err(|error| nowhere(failed(&of_connection(error))))?.ok_or(nowhere(&EXPIRED))?;
-    match arrive(context, provider, call, &bonds).await {
-        Ok(session_token) => Ok(Arrived { session_token, next }),
+    let control = &context.app.store.control;
+    let next =
+        control.take_sign_in(&api_key::hash(state), provider.settings.key, context.app.clock.unix_seconds()).await;
+    let next = next.map_err(|fault| to_start(failed(fault)))?.ok_or(to_start(&EXPIRED))?;
+    match begin_session(context, provider, callback, &secrets).await {
+        Ok(session_token) => Ok(FinishedSignIn { session_token, next }),
         Err(problem) => Err((problem, next)),
     }
 }
 
-async fn arrive(
+async fn begin_session(
     context: &PersonContext<'_>,
     provider: &Provider,
-    call: &Call<'_>,
-    bonds: &Bonds,
+    callback: Callback<'_>,
+    secrets: &SignInSecrets,
 ) -> Result<String, &'static Problem> {
-    if call.parameter("iss").is_some_and(|issuer| !provider.is_issuer(issuer)) {
+    if callback.issuer.is_some_and(|issuer| !provider.is_issuer(issuer)) {
         return Err(&REFUSED);
     }
-    let code = match (call.parameter("error"), call.parameter("code")) {
+    let code = match (callback.error, callback.code) {
         (Some("access_denied"), _) => return Err(&DECLINED),
         (Some("temporarily_unavailable" | "server_error"), _) => return Err(&UNAVAILABLE),
         (None, Some(code)) if !code.is_empty() && code.len() <= MAX_CODE_BYTES => code,
         (error, _) => {
-            tracing::warn!(provider = provider.settings.key, ?error, "a provider sends somebody back without a code");
+            tracing::warn!(provider = provider.settings.key, ?error, "a provider sent a browser back without a code");
             return Err(&REFUSED);
         }
     };
     let redirect_uri = redirect_uri(context, provider);
-    let claims = provider.claims(code, bonds, &redirect_uri, context.clock.unix_ms()).await.map_err(said)?;
-    let person = identities::recognise((context.store, context.accounts, context.clock), &claims, None).await;
-    let person = person.map_err(|fault| failed(&fault))?.ok_or(&UNVERIFIED)?;
-    let beginning = Beginning::new(context.clock, context.visitor);
-    let begun = context.store.control.create_session(&person.id, &beginning.row()).await;
-    begun.map_err(|error| failed(&of_connection(error)))?;
+    let claims =
+        provider.claims(code, secrets, &redirect_uri, context.app.clock.unix_ms()).await.map_err(problem_of)?;
+    let parts = (&context.app.store, &context.app.accounts, &context.app.clock);
+    let person = identities::recognise(parts, &claims, None).await.map_err(failed)?.ok_or(&UNVERIFIED)?;
+    let session = IssuedSession::new(&context.app.clock, context.visitor);
+    context.app.store.control.create_session(&person.id, &session.row()).await.map_err(failed)?;
     tracing::info!(user_id = person.id, provider = provider.settings.key, "signed in");
-    Ok(beginning.token)
+    Ok(session.token)
 }
 
 fn redirect_uri(context: &PersonContext<'_>, provider: &Provider) -> String {
-    format!("{}/v1/auth/oidc/{}/callback", context.public_url, provider.settings.key)
+    format!("{}/v1/auth/oidc/{}/callback", &context.app.public_url, provider.settings.key)
 }
 
-/// The secrets that follow from a browser's token; none of them gives it or another away.
-fn bonds(token: &str) -> Bonds {
-    let follow = |purpose: &str| {
+/// The secrets of a sign-in, derived from the browser's token. From one of them neither the token nor another can be computed.
+fn secrets(token: &str) -> SignInSecrets {
+    let derive = |purpose: &str| {
         let hash = digest::digest(&digest::SHA256, format!("kith sign-in {purpose}\0{token}").as_bytes());
         URL_SAFE_NO_PAD.encode(hash)
     };
-    Bonds { state: follow("state"), nonce: follow("nonce"), verifier: follow("verifier") }
+    SignInSecrets { state: derive("state"), nonce: derive("nonce"), verifier: derive("verifier") }
 }
 
-fn said(trouble: SignInError) -> &'static Problem {
-    tracing::warn!(error = %trouble, "somebody could not be signed in by a provider");
-    match trouble {
+fn problem_of(error: SignInError) -> &'static Problem {
+    tracing::warn!(%error, "a sign-in at a provider failed");
+    match error {
         SignInError::Unavailable(_) => &UNAVAILABLE,
         SignInError::Refused(_) => &REFUSED,
     }
 }
 
-fn failed(fault: &Fault) -> &'static Problem {
+fn failed(fault: Fault) -> &'static Problem {
     tracing::error!(?fault, "a sign-in failed");
     &UNAVAILABLE
 }
@@ -203,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_paths_of_this_kith_are_gone_to() {
+    fn a_sign_in_leads_to_paths_of_this_kith_alone() {
         for good in ["/", "/claim/ws_1", "/invite/inv_x?a=b&c=%2F", "/sql#x", "/a//b"] {
             assert_eq!(local(Some(good)), good);
         }
@@ -232,15 +254,15 @@ mod tests {
     }
 
     #[test]
-    fn a_sign_ins_secrets_differ_and_fit_pkce() {
-        let (one, other) = (bonds("a"), bonds("b"));
+    fn the_secrets_of_a_sign_in_differ_and_fit_pkce() {
+        let (one, other) = (secrets("a"), secrets("b"));
         assert!(one.state != one.nonce && one.nonce != one.verifier && one.state != one.verifier);
         assert!(one.state != other.state && one.verifier != other.verifier);
         assert!((43..=128).contains(&one.verifier.len()), "RFC 7636, section 4.1");
     }
 
     #[test]
-    fn problems_have_names_of_their_own() {
+    fn problems_have_different_names() {
         let mut codes: Vec<_> = PROBLEMS.iter().map(|problem| problem.code).collect();
         codes.sort_unstable();
         codes.dedup();

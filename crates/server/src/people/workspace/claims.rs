@@ -1,4 +1,4 @@
-//! An anonymous workspace becomes somebody's: its dev key dies, a live key is born, the data stays.
+//! Claims: an anonymous workspace gets an owner. Its dev key ends, its owner gets a live key, its data stays.
 
 use serde_json::json;
 
@@ -6,13 +6,12 @@ use crm::model::answer::Answer;
 use crm::model::fault::Fault;
 use crm::model::id::is_id;
 use crm::model::lifecycle::REVOKED_AFTER_SECONDS;
+use crm::model::who::Role;
 
 use crate::clock::iso;
 use crate::people::context::PersonContext;
-use crate::people::workspace::keys::{self, Minted};
-use crate::store::control::members::Act;
-use crate::store::fault::of_connection;
-use crm::model::who::Role;
+use crate::people::workspace::keys::{self, IssuedKey};
+use crate::store::control::audit::AuditEntry;
 
 /// Claims a workspace for the visitor.
 pub async fn claim(context: &PersonContext<'_>, workspace_id: &str) -> Result<Answer, Fault> {
@@ -21,16 +20,15 @@ pub async fn claim(context: &PersonContext<'_>, workspace_id: &str) -> Result<An
     if !is_id(workspace_id, "ws") {
         return Err(unknown());
     }
-    let (now, act_id) = (context.now(), context.clock.id("au"));
-    let born_after = iso(context.clock.unix_seconds() - REVOKED_AFTER_SECONDS);
-    let act = Act { id: &act_id, workspace_id, user_id: &person.id, now: &now };
-    let key = Minted::live(context.clock, keys::OF_CLAIM, Role::Owner)?;
-    if context.store.control.claim(act, &key.row(), &born_after).await.map_err(of_connection)? {
-        context.keys.forget();
+    let born_after = iso(context.app.clock.unix_seconds() - REVOKED_AFTER_SECONDS);
+    let entry = AuditEntry::new(&context.app.clock, workspace_id, &person.id);
+    let key = IssuedKey::live(&context.app.clock, Some(keys::OF_CLAIM), Role::Owner)?;
+    if context.app.store.control.claim(&entry, &key.row(), &born_after).await? {
+        context.app.keys.forget();
         let text = json!({"workspace_id": workspace_id, "api_key": key.api_key}).to_string();
         return Ok(Answer::Object { text, created: false });
     }
-    match context.store.control.is_claimed(workspace_id).await.map_err(of_connection)? {
+    match context.app.store.control.is_claimed(workspace_id).await? {
         Some(true) => Err(Fault::Refused {
             code: "conflict",
             message: "This workspace has an owner already.".into(),

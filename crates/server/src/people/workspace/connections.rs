@@ -7,9 +7,8 @@ use crm::model::fault::Fault;
 use crm::model::id::is_id;
 
 use crate::people::context::PersonContext;
-use crate::store::fault::of_connection;
 
-/// A URL for psql and its like, with a new password: the one before it ends, and its sessions with it.
+/// A URL for psql and the like, with a new password. The member's former password and its sessions end.
 pub async fn open(context: &PersonContext<'_>, workspace_id: &str) -> Result<Answer, Fault> {
     let member = match context.member(workspace_id).await {
         Err(Fault::NotFound { .. }) if is_unclaimed(context, workspace_id).await? => {
@@ -19,29 +18,23 @@ pub async fn open(context: &PersonContext<'_>, workspace_id: &str) -> Result<Ans
         }
         member => member?,
     };
-    if context.store.cells.outside(0).is_none() {
+    if context.app.store.cells.outside(0).is_none() {
         return Err(Fault::Forbidden { message: "This server takes no direct connections.".into() });
     }
-    let (act_id, now) = (context.clock.id("au"), context.now());
-    let opened = context.store.open_direct(member.act(&act_id, &now)).await.map_err(of_connection)?;
+    let opened = context.app.store.open_direct(&member.audit_entry(&context.app.clock)).await?;
     let direct =
         opened.ok_or_else(|| Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() })?;
     let text = json!({"url": direct.url, "role": direct.role}).to_string();
     Ok(Answer::Object { text, created: false })
 }
 
-/// Ends the connections of those who were members, or had another role, until a moment ago. What fails here is made up
-/// for by `work::direct` soon.
+/// Ends the connections of people whose membership has just ended or changed. If it fails, a worker does it soon.
 pub async fn end_former(context: &PersonContext<'_>, workspace_id: &str) {
-    if let Err(error) = context.store.sweep_direct(Some(workspace_id)).await {
-        tracing::error!(%error, workspace_id, "can't end a former member's direct connection at once");
+    if let Err(fault) = context.app.store.sweep_direct(Some(workspace_id)).await {
+        tracing::error!(?fault, workspace_id, "can't end a former member's direct connection at once");
     }
 }
 
 async fn is_unclaimed(context: &PersonContext<'_>, workspace_id: &str) -> Result<bool, Fault> {
-    if !is_id(workspace_id, "ws") {
-        return Ok(false);
-    }
-    let claimed = context.store.control.is_claimed(workspace_id).await.map_err(of_connection)?;
-    Ok(claimed == Some(false))
+    Ok(is_id(workspace_id, "ws") && context.app.store.control.is_claimed(workspace_id).await? == Some(false))
 }

@@ -1,6 +1,8 @@
-//! What a person may do with a workspace: claim it, make keys, invite members, open direct connections.
+//! What a person does with workspaces: makes, lists and claims them, makes keys, invites members, opens direct connections.
 
 pub mod claims;
 pub mod connections;
+pub mod invitations;
 pub mod keys;
 pub mod members;
+pub mod workspaces;

@@ -163,7 +163,7 @@ pub async fn ensure_template_of(cells: &Cells, control: &Control, cell: u32, mig
     let shape = serde_json::Value::from(shape(&mut inside).await?).to_string();
     let key = format!("shape of {template}");
     let keep = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    control.query(keep, &[Some(&key), Some(&shape)]).await?;
+    control.try_query(keep, &[Some(&key), Some(&shape)]).await?;
     freeze_catalogs(&mut inside).await?;
     drop(inside);
     wait_until_left(&mut admin, &part).await?;
@@ -210,7 +210,7 @@ async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase) -> 
     // One process at a time; who comes second finds the work done.
     admin.query(SETUP_LOCK, &[]).await?;
     let id = place.database_id.to_string();
-    let rows = control.query("SELECT version FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
+    let rows = control.try_query("SELECT version FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
     let current = if rows.is_empty() { place.version } else { rows.get(0, "version")? };
     for (number, migration) in (1..).zip(WORKSPACE).filter(|(number, _)| *number > current) {
         for (section, body) in sections(migration) {
@@ -236,14 +236,14 @@ async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase) -> 
     keep_shape(&mut admin, control).await?;
     let version = WORKSPACE_VERSION.to_string();
     let done = "UPDATE databases SET version = $2::integer WHERE id = $1::bigint";
-    control.query(done, &[Some(&id), Some(&version)]).await?;
+    control.try_query(done, &[Some(&id), Some(&version)]).await?;
     Ok(())
 }
 
 /// The guards take the built-in tables as they are from now on, if they are what the template's are.
 async fn keep_shape(admin: &mut Conn, control: &Control) -> Result<(), Error> {
     let key = format!("shape of {}", template_name(WORKSPACE));
-    let rows = control.query("SELECT value FROM meta WHERE key = $1", &[Some(&key)]).await?;
+    let rows = control.try_query("SELECT value FROM meta WHERE key = $1", &[Some(&key)]).await?;
     let wanted: Vec<String> = serde_json::from_str(&rows.get::<String>(0, "value")?)
         .map_err(|error| Error::Protocol(format!("the template's shape can't be read: {error}")))?;
     let found: HashSet<String> = shape(admin).await?.into_iter().collect();

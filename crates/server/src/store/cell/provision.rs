@@ -1,23 +1,24 @@
-//! Tenant databases: cloned from the template ahead of time, handed out, dropped.
+//! Tenant databases: cloned from the template ahead of time, given to workspaces, dropped.
 
 use std::time::Duration;
 
 use pg::{Conn, Error};
 
+use crm::model::fault::Fault;
 use crm::model::id;
 
 use crate::clock::random;
-use crate::store::Store;
 use crate::store::cell::direct::LOCK;
 use crate::store::cell::migrate::{self, WORKSPACE_VERSION};
 use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase, literal, name};
-use crate::store::control::NewWorkspace;
+use crate::store::control::workspaces::{NewWorkspace, TestDatabase};
+use crate::store::{Store, fault};
 
-/// Connections that a workspace's API role may have open: REST's, SQL's and a few to spare.
+/// Connections of a workspace's API role: REST's, SQL's and a few to spare.
 const CONNECTION_LIMIT: u32 = 30;
 
-/// Makes what an installation needs before anything else: Kith's own role and database, the control tables, the
-/// template. Refuses a secret key that is not the one the installation was made with.
+/// Sets an installation up: Kith's own role and database, the control tables, the template. Refuses a secret key other than the
+/// one that the installation was set up with.
 pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(), Error> {
     let mut admin = cells.administer_cell(0).await?;
     let role = name(CONTROL_ROLE);
@@ -39,10 +40,10 @@ pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(),
     check_key(&mut control, key_check).await?;
     control.query("INSERT INTO cells (id, name) VALUES (0, 'first') ON CONFLICT DO NOTHING", &[]).await?;
     migrate::ensure_template(cells, &store.control, 0).await?;
-    store.sweep_databases().await
+    store.drop_leftovers().await
 }
 
-/// No tenant's role has any business in a database that is not its own.
+/// Closes every database to roles that were not granted access: a tenant's role may connect to its own database alone.
 async fn close_to_public(admin: &mut Conn) -> Result<(), Error> {
     let rows = admin
         .query(
@@ -81,18 +82,22 @@ async fn check_key(control: &mut Conn, check: &str) -> Result<(), Error> {
 }
 
 impl Store {
-    /// Clones the template, makes it a workspace's own, and marks it warm.
-    pub async fn make_database(&self, cell: u32) -> Result<(), Error> {
+    /// Makes a warm database: clones the template and gives the clone its own roles.
+    pub async fn make_database(&self, cell: u32) -> Result<(), Fault> {
         self.make_database_of(cell, migrate::WORKSPACE).await
     }
 
     /// The same from the template that these migrations make.
-    pub async fn make_database_of(&self, cell: u32, migrations: &[&str]) -> Result<(), Error> {
+    pub async fn make_database_of(&self, cell: u32, migrations: &[&str]) -> Result<(), Fault> {
+        self.try_make_database(cell, migrations).await.map_err(fault::of_own_statement)
+    }
+
+    async fn try_make_database(&self, cell: u32, migrations: &[&str]) -> Result<(), Error> {
         let random_name = format!("w_{}", id::token(&random::<20>()));
         let (cell_text, version) = (cell.to_string(), migrations.len().to_string());
         let rows = self
             .control
-            .query(
+            .try_query(
                 "INSERT INTO databases (cell_id, name, role, version, state)
                  VALUES ($1::integer, $2, $2, $3::integer, 'making') RETURNING id",
                 &[Some(&cell_text), Some(&random_name), Some(&version)],
@@ -101,43 +106,38 @@ impl Store {
         let place = TenantDatabase::new(rows.get(0, "id")?, cell, &random_name, &random_name, migrations.len() as i32);
         self.clone_template(&place, &migrate::template_name(migrations)).await?;
         let id = place.database_id.to_string();
-        self.control.query("UPDATE databases SET state = 'warm' WHERE id = $1::bigint", &[Some(&id)]).await?;
+        self.control.try_query("UPDATE databases SET state = 'warm' WHERE id = $1::bigint", &[Some(&id)]).await?;
         Ok(())
     }
 
-    /// Hands a warm database out to a new workspace; makes one where none is warm.
-    pub async fn create_workspace(&self, new: &NewWorkspace<'_>) -> Result<(), Error> {
-        loop {
-            if self.control.take_database(WORKSPACE_VERSION, new).await? {
-                return Ok(());
-            }
-            self.make_one_for_now().await?;
+    /// Makes a workspace with a warm database; makes a database if none is warm.
+    pub async fn create_workspace(&self, new: &NewWorkspace<'_>) -> Result<(), Fault> {
+        while !self.control.create_workspace(WORKSPACE_VERSION, new).await? {
+            self.make_one_now().await.map_err(fault::of_own_statement)?;
         }
+        Ok(())
     }
 
-    /// Sees to it that a workspace has a database for its test data. Of many who come at once one makes it; who crashes
-    /// half-way leaves a warm database behind, or none. True where it was made just now.
-    pub async fn ensure_test_database(&self, workspace_id: &str) -> Result<bool, Error> {
-        loop {
-            if self.control.has_test_database(workspace_id).await? {
-                return Ok(false);
-            }
-            match self.control.take_test_database(WORKSPACE_VERSION, workspace_id).await {
-                Ok(true) => return Ok(true),
-                Ok(false) => self.make_one_for_now().await?,
-                Err(Error::Server(error)) if error.code == "23505" => return Ok(false),
-                Err(error) => return Err(error),
+    /// Ensures that a workspace has a database for its test data. If many requests come at once, one of them makes it; a crash
+    /// half-way leaves a warm database, or none. Returns whether it was made now.
+    pub async fn ensure_test_database(&self, workspace_id: &str) -> Result<bool, Fault> {
+        while !self.control.has_test_database(workspace_id).await? {
+            match self.control.take_test_database(WORKSPACE_VERSION, workspace_id).await? {
+                TestDatabase::Taken => return Ok(true),
+                TestDatabase::Present => return Ok(false),
+                TestDatabase::NoneWarm => self.make_one_now().await.map_err(fault::of_own_statement)?,
             }
         }
+        Ok(false)
     }
 
-    /// Clones of one template go one after the other in PostgreSQL anyway.
-    async fn make_one_for_now(&self) -> Result<(), Error> {
+    /// Makes a database unless another request does. PostgreSQL makes clones of one template one after the other anyway.
+    async fn make_one_now(&self) -> Result<(), Error> {
         let _turn = self.making.lock().await;
         if self.warm_databases().await? == 0 {
-            return self.make_database(0).await;
+            return self.try_make_database(0, migrate::WORKSPACE).await;
         }
-        // Another makes one just now.
+        // Another request is making one.
         tokio::time::sleep(Duration::from_millis(10)).await;
         Ok(())
     }
@@ -174,11 +174,28 @@ impl Store {
         migrate::adopt(&self.cells, place, self.secret_of(place).expose()).await
     }
 
-    /// Drops a database and its roles, and forgets it.
-    pub async fn drop_database(&self, place: &TenantDatabase) -> Result<(), Error> {
+    /// Drops a database and its roles.
+    pub async fn drop_database(&self, place: &TenantDatabase) -> Result<(), Fault> {
+        self.try_drop_database(place).await.map_err(fault::of_own_statement)
+    }
+
+    /// Drops databases that a crash left half made or half dropped, and warm ones of an older template.
+    pub async fn sweep_databases(&self) -> Result<(), Fault> {
+        self.drop_leftovers().await.map_err(fault::of_own_statement)
+    }
+
+    /// Makes warm databases until there are `target`.
+    pub async fn refill(&self, target: usize) -> Result<(), Fault> {
+        while self.warm_databases().await.map_err(fault::of_own_statement)? < target {
+            self.make_database(0).await?;
+        }
+        Ok(())
+    }
+
+    async fn try_drop_database(&self, place: &TenantDatabase) -> Result<(), Error> {
         let id = place.database_id.to_string();
         self.control
-            .query(
+            .try_query(
                 "UPDATE databases SET state = 'dropping', workspace_id = NULL, mode = NULL WHERE id = $1::bigint",
                 &[Some(&id)],
             )
@@ -197,17 +214,16 @@ impl Store {
             let role: String = rows.get(row, "rolname")?;
             admin.script(&format!("{LOCK} DROP ROLE IF EXISTS {};", name(&role))).await?;
         }
-        self.control.query("DELETE FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
+        self.control.try_query("DELETE FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
         Ok(())
     }
 
-    /// Drops what a crash left half made or half dropped, and warm databases of an older template. A database that
-    /// another process is making right now is younger than ten minutes.
-    pub async fn sweep_databases(&self) -> Result<(), Error> {
+    /// A database that another process is making is younger than ten minutes.
+    async fn drop_leftovers(&self) -> Result<(), Error> {
         let version = WORKSPACE_VERSION.to_string();
         let rows = self
             .control
-            .query(
+            .try_query(
                 "UPDATE databases SET state = 'dropping' WHERE state = 'dropping'
                     OR (state = 'making' AND created_at < now() - interval '10 minutes')
                     OR (state = 'warm' AND version <> $1::integer)
@@ -216,24 +232,16 @@ impl Store {
             )
             .await?;
         for row in 0..rows.len() {
-            self.drop_database(&TenantDatabase::read(&rows, row)?).await?;
+            self.try_drop_database(&TenantDatabase::read(&rows, row)?).await?;
         }
         Ok(())
     }
 
-    /// How many databases are ready to be handed out, or will be in a moment. One that takes longer may be a crashed process's.
+    /// How many databases are warm, or will be in a moment. One that takes longer may belong to a process that crashed.
     async fn warm_databases(&self) -> Result<usize, Error> {
         let version = WORKSPACE_VERSION.to_string();
         let sql = "SELECT count(*) AS warm FROM databases WHERE state IN ('warm', 'making') AND version = $1::integer
                    AND (state = 'warm' OR created_at > now() - interval '10 seconds')";
-        self.control.query(sql, &[Some(&version)]).await?.get(0, "warm")
-    }
-
-    /// Makes databases until so many are warm.
-    pub async fn refill(&self, target: usize) -> Result<(), Error> {
-        while self.warm_databases().await? < target {
-            self.make_database(0).await?;
-        }
-        Ok(())
+        self.control.try_query(sql, &[Some(&version)]).await?.get(0, "warm")
     }
 }

@@ -117,7 +117,7 @@ pub fn reach(config: &Config) -> Result<Store, String> {
 /// so only who may read that can ask.
 pub async fn login_line(data_dir: &Path, workspace_id: &str) -> Result<serde_json::Value, String> {
     let (store, target) = running(data_dir, None)?;
-    let places = store.control.databases(workspace_id).await.map_err(|error| error.to_string())?;
+    let places = store.control.databases(workspace_id).await.map_err(|fault| format!("{fault:?}"))?;
     let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
     Ok(serde_json::json!({
         "socket_dir": match &target.host {

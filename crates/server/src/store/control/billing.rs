@@ -1,16 +1,16 @@
-//! Plans and monthly requests in the control plane.
+//! Billing plans of workspaces, and the requests that they make each month.
 
 use std::collections::HashMap;
 
-use pg::Error;
-
+use crm::model::fault::Fault;
 use crm::model::value::array_of_texts;
 
 use crate::store::control::Control;
+use crate::store::control::keys::COUNT_CHANGE;
 
-/// Requests of a workspace in a month.
+/// The requests that a workspace has made in a month.
 #[derive(Debug)]
-pub struct Used {
+pub struct MonthlyRequests {
     /// `ws_…`
     pub workspace_id: String,
     /// The month's first day, ISO 8601.
@@ -20,43 +20,38 @@ pub struct Used {
 }
 
 impl Control {
-    /// Gives a workspace a plan; false where there is no such workspace.
-    pub async fn set_plan(&self, workspace_id: &str, plan: &str) -> Result<bool, Error> {
-        let sql = "UPDATE workspaces SET plan = $2 WHERE id = $1 RETURNING nextval('access_changes') AS changed";
-        let rows = self.query(sql, &[Some(workspace_id), Some(plan)]).await?;
-        Ok(!rows.is_empty())
+    /// Gives a workspace a plan. Returns false if there is no such workspace.
+    pub async fn set_plan(&self, workspace_id: &str, plan: &str) -> Result<bool, Fault> {
+        let sql = format!("UPDATE workspaces SET plan = $2 WHERE id = $1 RETURNING {COUNT_CHANGE}");
+        Ok(!self.query(&sql, &[Some(workspace_id), Some(plan)]).await?.is_empty())
     }
 
-    /// How many requests a workspace has made in a month, as far as they were noted.
-    pub async fn monthly_requests(&self, workspace_id: &str, month: &str) -> Result<u64, Error> {
+    /// How many requests of a workspace in a month are stored.
+    pub async fn monthly_requests(&self, workspace_id: &str, month: &str) -> Result<u64, Fault> {
         let sql = "SELECT requests FROM monthly_requests WHERE workspace_id = $1 AND month = $2::date";
-        let rows = self.query(sql, &[Some(workspace_id), Some(month)]).await?;
-        if rows.is_empty() { Ok(0) } else { rows.get::<i64>(0, "requests").map(|count| count.max(0) as u64) }
+        let count =
+            self.query(sql, &[Some(workspace_id), Some(month)]).await?.first(|row| row.get::<i64>("requests"))?;
+        Ok(count.unwrap_or_default().max(0) as u64)
     }
 
-    /// Adds requests, and gives the totals by workspace and month. A workspace that is gone is left out.
-    pub async fn note_requests(&self, used: &[&Used]) -> Result<HashMap<(String, String), u64>, Error> {
-        let array = |text: fn(&Used) -> String| array_of_texts(&used.iter().map(|used| text(used)).collect::<Vec<_>>());
+    /// Adds requests, and returns the totals by workspace and month. A workspace that is gone is left out.
+    pub async fn add_requests(&self, used: &[&MonthlyRequests]) -> Result<HashMap<(String, String), u64>, Fault> {
+        let array = |text: fn(&MonthlyRequests) -> String| {
+            array_of_texts(&used.iter().map(|used| text(used)).collect::<Vec<_>>())
+        };
         let ids = array(|used| used.workspace_id.clone());
         let months = array(|used| used.month.clone());
         let counts = array(|used| used.requests.to_string());
-        // In one order always, so that two processes never wait for each other crosswise.
-        let rows = self
-            .query(
-                "INSERT INTO monthly_requests AS m (workspace_id, month, requests)
-                 SELECT w.id, u.month, u.requests
-                 FROM unnest($1::text[], $2::date[], $3::bigint[]) AS u (id, month, requests)
-                 JOIN workspaces AS w ON w.id = u.id ORDER BY 1, 2
-                 ON CONFLICT (workspace_id, month) DO UPDATE SET requests = m.requests + excluded.requests
-                 RETURNING m.workspace_id, m.month::text AS month, m.requests",
-                &[Some(&ids), Some(&months), Some(&counts)],
-            )
-            .await?;
-        (0..rows.len())
-            .map(|row| {
-                let requests: i64 = rows.get(row, "requests")?;
-                Ok(((rows.get(row, "workspace_id")?, rows.get(row, "month")?), requests.max(0) as u64))
-            })
-            .collect()
+        // Always in the same order, so that two processes don't deadlock.
+        let sql = "INSERT INTO monthly_requests AS m (workspace_id, month, requests)
+                   SELECT w.id, u.month, u.requests
+                   FROM unnest($1::text[], $2::date[], $3::bigint[]) AS u (id, month, requests)
+                   JOIN workspaces AS w ON w.id = u.id ORDER BY 1, 2
+                   ON CONFLICT (workspace_id, month) DO UPDATE SET requests = m.requests + excluded.requests
+                   RETURNING m.workspace_id, m.month::text AS month, m.requests";
+        self.query(sql, &[Some(&ids), Some(&months), Some(&counts)]).await?.all(|row| {
+            let requests: i64 = row.get("requests")?;
+            Ok(((row.get("workspace_id")?, row.get("month")?), requests.max(0) as u64))
+        })
     }
 }

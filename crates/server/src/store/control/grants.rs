@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use pg::Error;
-use pg::rows::Rows;
-
+use crm::model::fault::Fault;
 use crm::model::who::{Mode, Role};
 
 use crate::store::cell::TenantDatabase;
+use crate::store::control::members::RANKS;
+use crate::store::control::rows::ControlRow;
+use crate::store::control::workspaces::tenant_database;
 use crate::store::control::{Control, bytea};
 
 /// What somebody may do in a workspace.
@@ -40,68 +41,63 @@ pub struct GrantedWorkspace {
 
 /// Of the tables `w` (workspaces) and `d` (databases).
 const WORKSPACE: &str = "w.id AS workspace_id, d.mode, extract(epoch FROM w.created_at)::bigint AS created_at,
-    w.claimed_at IS NOT NULL AS claimed, coalesce(w.plan, '') AS plan,
+    w.claimed_at IS NOT NULL AS claimed, w.plan,
     d.id, d.cell_id, d.name, d.role, d.version";
 
 impl Control {
     /// What a key grants, by its hash; nothing if it was never issued or was revoked. A person's key never grants more than
     /// the person's membership, whatever was changed at the moment when it was made.
-    pub async fn key_grant(&self, key_hash: &[u8; 32]) -> Result<Option<Grant>, Error> {
+    pub async fn key_grant(&self, key_hash: &[u8; 32]) -> Result<Option<Grant>, Fault> {
         let sql = format!(
             "SELECT k.id AS key_id, {WORKSPACE},
-                    CASE WHEN array_position(ranks, m.role) < array_position(ranks, k.role) THEN m.role ELSE k.role END
+                    CASE WHEN array_position({RANKS}, m.role) < array_position({RANKS}, k.role) THEN m.role ELSE k.role END
                         AS granted
              FROM api_keys AS k
-             CROSS JOIN (SELECT ARRAY['viewer', 'member', 'owner'] AS ranks) AS r
              LEFT JOIN members AS m ON m.workspace_id = k.workspace_id AND m.user_id = k.user_id
              JOIN workspaces AS w ON w.id = k.workspace_id
              JOIN databases AS d ON d.workspace_id = w.id AND d.mode = k.mode AND d.state = 'taken'
              WHERE k.hash = $1::bytea AND k.revoked_at IS NULL AND (k.user_id IS NULL OR m.role IS NOT NULL)"
         );
-        grant(&self.query(&sql, &[Some(&bytea(key_hash))]).await?)
+        self.query(&sql, &[Some(&bytea(key_hash))]).await?.first(grant)
     }
 
     /// What a person's membership grants; nothing if they are not a member, or the workspace has no data in this mode.
-    pub async fn member_grant(&self, workspace_id: &str, user_id: &str, mode: Mode) -> Result<Option<Grant>, Error> {
+    pub async fn member_grant(&self, workspace_id: &str, user_id: &str, mode: Mode) -> Result<Option<Grant>, Fault> {
         let sql = format!(
-            "SELECT '' AS key_id, m.role AS granted, {WORKSPACE}
+            "SELECT NULL AS key_id, m.role AS granted, {WORKSPACE}
              FROM members AS m
              JOIN workspaces AS w ON w.id = m.workspace_id
              JOIN databases AS d ON d.workspace_id = w.id AND d.mode = $3 AND d.state = 'taken'
              WHERE m.workspace_id = $1 AND m.user_id = $2"
         );
-        grant(&self.query(&sql, &[Some(workspace_id), Some(user_id), Some(mode.name())]).await?)
+        self.query(&sql, &[Some(workspace_id), Some(user_id), Some(mode.name())]).await?.first(grant)
     }
 
     /// What a workspace grants to its own automations.
-    pub async fn automation_grant(&self, workspace_id: &str, mode: Mode) -> Result<Option<Grant>, Error> {
+    pub async fn automation_grant(&self, workspace_id: &str, mode: Mode) -> Result<Option<Grant>, Fault> {
         let sql = format!(
-            "SELECT '' AS key_id, 'member' AS granted, {WORKSPACE}
+            "SELECT NULL AS key_id, 'member' AS granted, {WORKSPACE}
              FROM workspaces AS w
              JOIN databases AS d ON d.workspace_id = w.id AND d.mode = $2 AND d.state = 'taken'
              WHERE w.id = $1"
         );
-        grant(&self.query(&sql, &[Some(workspace_id), Some(mode.name())]).await?)
+        self.query(&sql, &[Some(workspace_id), Some(mode.name())]).await?.first(grant)
     }
 }
 
-fn grant(rows: &Rows) -> Result<Option<Grant>, Error> {
-    if rows.is_empty() {
-        return Ok(None);
-    }
-    let text = |name: &str| rows.get::<String>(0, name);
-    let unknown = |what: &str, name: &str| Error::Protocol(format!("unknown {what} {name} in the control database"));
-    let (role, mode) = (text("granted")?, text("mode")?);
-    Ok(Some(Grant {
-        key_id: Some(text("key_id")?).filter(|id| !id.is_empty()),
+fn grant(row: ControlRow<'_>) -> Result<Grant, Fault> {
+    let (role, mode): (String, String) = (row.get("granted")?, row.get("mode")?);
+    let unknown = |what: &str, name: &str| Fault::internal(format!("unknown {what} {name} in the control database"));
+    Ok(Grant {
+        key_id: row.optional("key_id")?,
         role: Role::parse(&role).ok_or_else(|| unknown("role", &role))?,
         workspace: GrantedWorkspace {
-            id: text("workspace_id")?,
+            id: row.get("workspace_id")?,
             mode: Mode::parse(&mode).ok_or_else(|| unknown("mode", &mode))?,
-            created_at: rows.get(0, "created_at")?,
-            claimed: text("claimed")? == "t",
-            database: Arc::new(TenantDatabase::read(rows, 0)?),
-            plan: Some(text("plan")?).filter(|plan| !plan.is_empty()),
+            created_at: row.get("created_at")?,
+            claimed: row.is("claimed")?,
+            database: Arc::new(tenant_database(row)?),
+            plan: row.optional("plan")?,
         },
-    }))
+    })
 }

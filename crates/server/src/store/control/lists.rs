@@ -1,23 +1,21 @@
-//! Lists of the control plane, page by page: what a list is made of is data, and one statement reads any of them.
+//! Lists of the control database, page by page. A list is data; one statement reads any of them.
 
-use pg::Error;
-
+use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 
 use crate::store::control::Control;
 use crate::store::tenant::run::rows;
 
-/// A list that somebody may read: `$1` in its conditions is whose it is, and what a reader hands in beside that follows
-/// from `$5`.
+/// A list of what belongs to somebody. In its conditions `$1` is the owner; further arguments begin with `$5`.
 #[derive(Debug)]
-pub struct List {
-    /// Each column's name and what it is.
+pub struct PagedList {
+    /// The columns: names and expressions.
     pub columns: &'static [(&'static str, &'static str)],
-    /// What it is read from.
+    /// The FROM clause.
     pub from: &'static str,
-    /// What holds of each row.
+    /// The conditions of the WHERE clause, all of which must hold.
     pub conditions: &'static [&'static str],
-    /// The columns that order it: a time, then what tells apart what happened at once.
+    /// The columns that order it: a time, then an id for rows of the same time.
     pub order: [&'static str; 2],
     /// Which end comes first.
     pub first: First,
@@ -26,20 +24,20 @@ pub struct List {
 /// The end of a list that comes first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum First {
-    /// What is youngest.
+    /// The newest row.
     Newest,
-    /// What is oldest.
+    /// The oldest row.
     Oldest,
 }
 
-impl List {
+impl PagedList {
     fn expression(&self, name: &str) -> &'static str {
         self.columns.iter().find(|(column, _)| *column == name).map_or("NULL", |(_, expression)| expression)
     }
 
-    /// The statement that reads a page: whose it is, the time and the name after which it begins, how many rows.
+    /// The statement that reads a page. Its parameters: the owner, the time and the id after which it begins, how many rows.
     fn statement(&self) -> String {
-        // Every cell is JSON text, a null too.
+        // Every cell is JSON text; NULL is `null`.
         let columns = self.columns.iter().map(|(name, it)| format!("COALESCE(to_jsonb({it}), 'null')::text AS {name}"));
         let [at, id] = self.order.map(|name| self.expression(name));
         let (beyond, direction) = match self.first {
@@ -57,19 +55,19 @@ impl List {
 }
 
 impl Control {
-    /// Rows of a list, as JSON: `limit` at most of those that come after a time and a name.
+    /// Up to `limit` rows of an owner's list, as JSON, after a row's time and id. `arguments` are those of the list's conditions.
     pub async fn list(
         &self,
-        list: &List,
-        whose: &str,
-        beside: &[&str],
+        list: &PagedList,
+        owner: &str,
+        arguments: &[&str],
         after: Option<&(String, String)>,
         limit: usize,
-    ) -> Result<Rows, Error> {
+    ) -> Result<Rows, Fault> {
         let limit = limit.to_string();
         let (at, id) = (after.map(|(at, _)| at.as_str()), after.map(|(_, id)| id.as_str()));
-        let params: Vec<_> =
-            [Some(whose), at, id, Some(&limit)].into_iter().chain(beside.iter().map(|it| Some(*it))).collect();
-        self.query(&list.statement(), &params).await.map(rows)
+        let own = [Some(owner), at, id, Some(&*limit)];
+        let params: Vec<_> = own.into_iter().chain(arguments.iter().map(|argument| Some(*argument))).collect();
+        self.query(&list.statement(), &params).await.map(|found| rows(found.0))
     }
 }

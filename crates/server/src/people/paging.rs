@@ -1,32 +1,23 @@
-//! Lists at the desk go page by page, by the same rules as lists of records.
+//! Pages of people's lists, by the same rules as pages of records.
 
 use crm::model::answer::Answer;
-use crm::model::call::Call;
 use crm::model::fault::Fault;
-use crm::model::page::{Cursor, PageAsk, parse_limit, scope};
+use crm::model::page::{Cursor, PageAsk, scope};
 
 use crate::people::context::PersonContext;
-use crate::store::control::lists::List;
-use crate::store::fault::of_connection;
+use crate::store::control::lists::PagedList;
 
-/// The page that a call asks for.
-pub fn asked(call: &Call<'_>) -> Result<PageAsk, Fault> {
-    let cursor = call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
-    Ok(PageAsk { limit: parse_limit(call.parameter("limit"))?, cursor })
-}
-
-/// A page of a list. `beside` is what the list wants to know beside whose it is.
+/// A page of somebody's list. `arguments` are those of the list's conditions.
 pub async fn page(
     context: &PersonContext<'_>,
-    list: &List,
-    whose: &str,
-    beside: &[&str],
+    list: &PagedList,
+    owner: &str,
+    arguments: &[&str],
     ask: PageAsk,
 ) -> Result<Answer, Fault> {
-    let scope = scope([list.from, whose].into_iter());
+    let scope = scope([list.from, owner].into_iter());
     let after = ask.cursor.as_deref().map(|cursor| place(cursor, scope)).transpose()?;
-    let rows = context.store.control.list(list, whose, beside, after.as_ref(), ask.limit + 1).await;
-    let mut rows = rows.map_err(of_connection)?;
+    let mut rows = context.app.store.control.list(list, owner, arguments, after.as_ref(), ask.limit + 1).await?;
     let has_more = rows.len() > ask.limit;
     rows.truncate(ask.limit);
     let next_cursor = has_more.then(|| {
@@ -38,7 +29,7 @@ pub async fn page(
     Ok(Answer::Page { entity: None, table: None, rows, width, next_cursor, limit: ask.limit })
 }
 
-/// The place that a cursor names: a time and a name. Times that PostgreSQL would not read are no page's end.
+/// The row that a cursor names: its time and id. A time that PostgreSQL would not read was not given by a list.
 fn place(cursor: &str, scope: u64) -> Result<(String, String), Fault> {
     let Ok([Some(at), Some(id)]) = <[Option<String>; 2]>::try_from(Cursor::decode(cursor, scope, 2)?.keys) else {
         return Err(Fault::InvalidCursor);

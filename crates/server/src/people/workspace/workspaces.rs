@@ -1,0 +1,53 @@
+//! Workspaces: made, by a person or without an account, and listed.
+
+use crm::model::answer::Answer;
+use crm::model::fault::Fault;
+use crm::model::lifecycle::READ_ONLY_AFTER_SECONDS;
+use crm::model::page::PageAsk;
+use crm::model::who::Role;
+
+use crate::clock::iso;
+use crate::people::context::PersonContext;
+use crate::people::paging;
+use crate::people::workspace::keys::IssuedKey;
+use crate::store::control::workspaces::{NewWorkspace, WORKSPACES};
+
+/// Longest name of a workspace, in characters.
+const MAX_NAME_CHARACTERS: usize = 200;
+
+/// Makes a workspace with a key that works at once. A visitor who is signed in owns it. Anybody else gets an anonymous one, which
+/// is dropped unless somebody claims it.
+pub async fn create(context: &PersonContext<'_>, name: Option<&str>) -> Result<Answer, Fault> {
+    if name.is_some_and(|name| name.contains('\0') || name.chars().count() > MAX_NAME_CHARACTERS) {
+        return Err(Fault::invalid(format!("A workspace's name has up to {MAX_NAME_CHARACTERS} characters.")));
+    }
+    let clock = &context.app.clock;
+    let (id, now) = (clock.id("ws"), clock.unix_seconds());
+    let owner = context.visitor.person.as_ref();
+    let key = match owner {
+        Some(_) => IssuedKey::live(clock, None, Role::Owner)?,
+        None => IssuedKey::anonymous(clock)?,
+    };
+    let new = NewWorkspace {
+        id: &id,
+        name,
+        now: &iso(now),
+        key: key.row(),
+        owner_id: owner.map(|person| person.id.as_str()),
+        audit_id: &clock.id("au"),
+    };
+    context.app.store.create_workspace(&new).await?;
+    context.app.wakes.database_taken.notify_one();
+    Ok(Answer::Workspace {
+        claim_url: owner.is_none().then(|| format!("{}/claim/{id}", &context.app.public_url)),
+        ttl_expires_at: owner.is_none().then(|| iso(now + READ_ONLY_AFTER_SECONDS)),
+        workspace_id: id,
+        api_key: key.api_key,
+    })
+}
+
+/// The workspaces that the visitor belongs to, the newest first.
+pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
+    let person = context.visitor.person()?;
+    paging::page(context, &WORKSPACES, &person.id, &[], ask).await
+}
