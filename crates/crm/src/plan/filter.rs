@@ -19,8 +19,9 @@ pub struct Condition<'a> {
 }
 
 impl Condition<'_> {
+    /// A relation of e-mails is none: a mail may involve several contacts.
     fn is_equality(&self) -> bool {
-        matches!(self.op, Op::Eq | Op::In)
+        matches!(self.op, Op::Eq | Op::In) && !matches!(self.operand, Operand::Mail(_))
     }
 
     /// What it means, the same for conditions that mean the same.

@@ -116,16 +116,7 @@ fn escape(text: &str) -> String {
 
 /// The array columns hold whom a mail concerns and have an index; the addresses tell in which part.
 fn mail(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>) {
-    sql.push("(");
-    for (at, id) in condition.values.iter().enumerate() {
-        sql.push(if at > 0 { " OR " } else { "" });
-        mail_of(sql, relation, condition, id);
-    }
-    sql.push(")");
-}
-
-fn mail_of(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>, id: &str) {
-    let id = || Some(id.to_owned());
+    let id = || condition.values.first().cloned();
     let label = || label(condition);
     let column = match relation {
         MailRelation::FromContact | MailRelation::ToContact | MailRelation::Contact => "contact_ids",
