@@ -16,7 +16,6 @@ use crm::model::who::Who;
 use crate::access::billing::{Entitlements, Subscriptions};
 use crate::access::limits::Window;
 use crate::clock::Clock;
-use crate::store::cell::migrate::WORKSPACE_VERSION;
 use crate::store::control::Access;
 use crate::store::fault::of_connection;
 use crate::store::{Error, Store};
@@ -110,7 +109,7 @@ impl Keys {
             return Err(unknown_key());
         }
         let access = store.control.access(&hash).await.map_err(of_connection)?.ok_or_else(unknown_key)?;
-        if access.version < WORKSPACE_VERSION {
+        if access.version < store.workspace_version() {
             self.upgrade(store, &access).await?;
         }
         let terms = self.subscriptions.terms(store, &access, clock.unix_seconds()).await?;

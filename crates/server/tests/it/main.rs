@@ -44,6 +44,7 @@ mod relm_filters;
 mod relm_recipes;
 mod saved_lists;
 mod schema;
+mod schema_files;
 mod search;
 mod search_all;
 mod sessions;

@@ -11,7 +11,7 @@ use crm::model::id;
 use crate::clock::random;
 use crate::store::Store;
 use crate::store::cell::direct::LOCK;
-use crate::store::cell::migrate::{self, WORKSPACE_VERSION};
+use crate::store::cell::migrate;
 use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase, literal, name};
 use crate::store::control::NewWorkspace;
 
@@ -40,7 +40,7 @@ pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(),
     migrate::control(&mut control).await?;
     check_key(&mut control, key_check).await?;
     control.query("INSERT INTO cells (id, name) VALUES (0, 'first') ON CONFLICT DO NOTHING", &[]).await?;
-    migrate::ensure_template(cells, &store.control, 0).await?;
+    migrate::ensure_template(cells, &store.control, 0, store.migrations).await?;
     store.sweep_databases().await
 }
 
@@ -85,13 +85,8 @@ async fn check_key(control: &mut Conn, check: &str) -> Result<(), Error> {
 impl Store {
     /// Clones the template, makes it a workspace's own, and marks it warm.
     pub async fn make_database(&self, cell: u32) -> Result<(), Error> {
-        self.make_database_of(cell, migrate::WORKSPACE).await
-    }
-
-    /// The same from the template that these migrations make.
-    pub async fn make_database_of(&self, cell: u32, migrations: &[&str]) -> Result<(), Error> {
         let random_name = format!("w_{}", id::token(&random::<20>()));
-        let (cell_text, version) = (cell.to_string(), migrations.len().to_string());
+        let (cell_text, version) = (cell.to_string(), self.workspace_version().to_string());
         let rows = self
             .control
             .query(
@@ -101,7 +96,7 @@ impl Store {
             )
             .await?;
         let place = TenantDatabase::new(rows.get(0, "id")?, cell, &random_name, &random_name);
-        self.clone_template(&place, &migrate::template_name(migrations)).await?;
+        self.clone_template(&place, &migrate::template_name(self.migrations)).await?;
         let id = place.database_id.to_string();
         self.control.query("UPDATE databases SET state = 'warm' WHERE id = $1::bigint", &[Some(&id)]).await?;
         Ok(())
@@ -110,7 +105,7 @@ impl Store {
     /// Hands a warm database out to a new workspace; makes one where none is warm.
     pub async fn create_workspace(&self, new: &NewWorkspace<'_>) -> Result<(), Error> {
         loop {
-            if self.control.take_database(WORKSPACE_VERSION, new).await? {
+            if self.control.take_database(self.workspace_version(), new).await? {
                 return Ok(());
             }
             self.make_one_for_now().await?;
@@ -124,7 +119,7 @@ impl Store {
             if self.control.has_test_database(workspace_id).await? {
                 return Ok(false);
             }
-            match self.control.take_test_database(WORKSPACE_VERSION, workspace_id).await {
+            match self.control.take_test_database(self.workspace_version(), workspace_id).await {
                 Ok(true) => return Ok(true),
                 Ok(false) => self.make_one_for_now().await?,
                 Err(Error::Server(error)) if error.code == "23505" => return Ok(false),
@@ -206,7 +201,7 @@ impl Store {
     /// Drops what a crash left half made or half dropped, and warm databases of an older template. A database that
     /// another process is making right now is younger than ten minutes.
     pub async fn sweep_databases(&self) -> Result<(), Error> {
-        let version = WORKSPACE_VERSION.to_string();
+        let version = self.workspace_version().to_string();
         let rows = self
             .control
             .query(
@@ -227,7 +222,7 @@ impl Store {
 
     /// How many databases are ready to be handed out, or will be in a moment. One that takes longer may be a crashed process's.
     async fn warm_databases(&self) -> Result<usize, Error> {
-        let version = WORKSPACE_VERSION.to_string();
+        let version = self.workspace_version().to_string();
         let sql = "SELECT count(*) AS warm FROM databases WHERE state IN ('warm', 'making') AND version = $1::integer
                    AND (state = 'warm' OR created_at > now() - interval '10 seconds')";
         self.control.query(sql, &[Some(&version)]).await?.get(0, "warm")
