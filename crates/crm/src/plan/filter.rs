@@ -16,6 +16,8 @@ pub struct Condition<'a> {
     pub op: Op,
     /// With what.
     pub values: Vec<String>,
+    /// The function that gives the values the form in which the column stores them.
+    pub normal_form: Option<&'static str>,
 }
 
 impl Condition<'_> {
@@ -65,7 +67,14 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
         return Err(Fault::Unknown { what: "parameter", name: filter.parameter.clone(), nearest });
     };
     check(&operand, reading, &filter.parameter)?;
-    Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values: reading.values.clone() })
+    let normal_form = match (&operand, reading.op) {
+        (Operand::Column(column), Op::Eq | Op::Neq | Op::In) => {
+            table.entity().and_then(|entity| entity.normal_form(&column.name))
+        }
+        _ => None,
+    };
+    let (parameter, values) = (filter.parameter.clone(), reading.values.clone());
+    Ok(Condition { parameter, operand, op: reading.op, values, normal_form })
 }
 
 fn operand<'a>(table: &'a Table, subject: &Subject) -> Option<Operand<'a>> {

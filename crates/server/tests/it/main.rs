@@ -27,6 +27,7 @@ mod lifecycle;
 mod limits;
 mod mail;
 mod modes;
+mod normal_forms;
 mod oidc;
 mod own_tables;
 mod pages;
