@@ -28,6 +28,7 @@ use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::people::auth::clerk::{Clerk, ClerkSettings};
 use crate::people::auth::oidc::{self, Provider, ProviderSettings};
+use crate::store::cell::migrate::WORKSPACE;
 use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
 use crate::work::Supervisor;
@@ -78,8 +79,17 @@ pub struct Kith {
 }
 
 impl Kith {
-    /// Starts the database where it is ours, sets up what is not there yet, and starts the workers.
+    /// Starts the embedded database if there is one, sets up what is missing, and starts the workers.
     pub async fn start(config: &Config, clock: Clock) -> Result<Kith, String> {
+        Kith::start_with(config, clock, WORKSPACE).await
+    }
+
+    /// The same with other migrations of workspaces' databases than this version has.
+    pub async fn start_with(
+        config: &Config,
+        clock: Clock,
+        migrations: &'static [&'static str],
+    ) -> Result<Kith, String> {
         let mailer = Mailer::new(config.smtp_url_text().as_deref(), config.mail_from_text().as_deref())?;
         let [clerk_issuer, clerk_jwks_url, clerk_parties] = config.clerk_texts();
         let clerk_parties = clerk_parties.unwrap_or_default();
@@ -87,7 +97,7 @@ impl Kith {
         let providers = oidc::settings(&config.sign_in_given())?;
         let subscriptions = Subscriptions::new(config.plans.as_deref().map(BillingPlans::read).transpose()?);
         let server = DatabaseServer::open(config).await?;
-        let store = server.store();
+        let store = server.store(migrations);
         let set_up = provision::set_up(&store, &server.cells, &server.key_check()).await;
         if let Err(error) = set_up {
             server.close().await;

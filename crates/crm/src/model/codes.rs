@@ -156,6 +156,12 @@ pub const CODES: &[Code] = &[
         "`message` names the rule, `field` the column where one is known. Correct the value.",
     ),
     code(
+        "invalid_reference",
+        &[422],
+        "A field such as `contact_id` or `company_id` names a record that does not exist or is deleted. `field` is the column.",
+        "Name a record that exists, restore the deleted one, or set the field to null.",
+    ),
+    code(
         "invalid_metadata",
         &[422],
         "A key in `custom` does not fit its definition in custom_fields. `field` is the key.",
@@ -245,6 +251,7 @@ mod tests {
             Fault::IdempotencyInProgress,
             Fault::StillReferenced { message: text(), constraint: text() },
             Fault::ValidationFailed { message: text(), hint: None, field: None },
+            Fault::InvalidReference { message: text(), hint: None, field: text() },
             Fault::InvalidMetadata { message: text(), field: None },
             Fault::NoPrimaryKey { table: text(), hint: text() },
             sql("42601"),
@@ -279,6 +286,7 @@ mod tests {
                 | Fault::IdempotencyInProgress
                 | Fault::StillReferenced { .. }
                 | Fault::ValidationFailed { .. }
+                | Fault::InvalidReference { .. }
                 | Fault::InvalidMetadata { .. }
                 | Fault::NoPrimaryKey { .. }
                 | Fault::Sql(_)

@@ -124,6 +124,8 @@ pub struct Field {
     pub need: Need,
     /// A value to show, as JSON; empty where there is none to show.
     pub example: &'static str,
+    /// The function of the database that gives a value's normal form, if values have one.
+    pub normal_form: Option<&'static str>,
 }
 
 /// Whether a column always has a value.
@@ -213,6 +215,11 @@ pub fn by_table(table: &str) -> Option<&'static Entity> {
 }
 
 impl Entity {
+    /// The function of the database that gives the normal form of a column's values, if they have one.
+    pub fn normal_form(&self, column: &str) -> Option<&'static str> {
+        self.fields.iter().find(|field| field.name == column)?.normal_form
+    }
+
     /// All its columns, the shared ones included, in the order in which they are shown.
     pub fn columns(&self) -> impl Iterator<Item = Field> {
         let id = field("id", FieldKind::Id(self.table), "Made by the server; sorts by time.").filled();
@@ -233,7 +240,7 @@ pub const STAMPS: &[Field] = &[
 ];
 
 const fn field(name: &'static str, kind: FieldKind, about: &'static str) -> Field {
-    Field { name, kind, about, need: Need::Optional, example: "" }
+    Field { name, kind, about, need: Need::Optional, example: "", normal_form: None }
 }
 
 impl Field {
@@ -247,6 +254,10 @@ impl Field {
 
     const fn example(self, json: &'static str) -> Field {
         Field { example: json, ..self }
+    }
+
+    const fn normal_form(self, function: &'static str) -> Field {
+        Field { normal_form: Some(function), ..self }
     }
 }
 
@@ -262,7 +273,9 @@ pub const ENTITIES: &[Entity] = &[
         about: "Organisations. `domain` is unique among live companies, ignoring case.",
         fields: &[
             field("name", FieldKind::Text, "What the company is called.").example(r#""Acme""#),
-            field("domain", FieldKind::Text, "Its internet domain, for example acme.com.").example(r#""acme.com""#),
+            field("domain", FieldKind::Text, "Its internet domain, for example acme.com.")
+                .example(r#""acme.com""#)
+                .normal_form("kith.normal_domain"),
             field("industry", FieldKind::Text, "What it does.").example(r#""Robotics""#),
             field("size", FieldKind::Text, "Number of people, as a range: 11-50.").example(r#""11-50""#),
         ],
@@ -281,7 +294,9 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "c",
         about: "People. `email` is unique among live contacts, ignoring case.",
         fields: &[
-            field("email", FieldKind::Email, "The person's address.").example(r#""sarah@acme.com""#),
+            field("email", FieldKind::Email, "The person's address.")
+                .example(r#""sarah@acme.com""#)
+                .normal_form("kith.trimmed"),
             field("first_name", FieldKind::Text, "Given name.").example(r#""Sarah""#),
             field("last_name", FieldKind::Text, "Family name.").example(r#""Chen""#),
             field("phone", FieldKind::Text, "Telephone number, as written.").example(r#""+1 555 0100""#),
@@ -357,7 +372,9 @@ pub const ENTITIES: &[Entity] = &[
                 .example(r#""18c2f9a""#),
             field("direction", FieldKind::OneOf(&["inbound", "outbound"]), "Whether it came in or went out.")
                 .example(r#""inbound""#),
-            field("from_addr", FieldKind::Email, "Sender.").example(r#""sarah@acme.com""#),
+            field("from_addr", FieldKind::Email, "Sender.")
+                .example(r#""sarah@acme.com""#)
+                .normal_form("kith.trimmed"),
             field("to_addrs", FieldKind::Emails, "Recipients.").filled().example(r#"["me@example.com"]"#),
             field("cc_addrs", FieldKind::Emails, "Recipients of copies.").filled().example("[]"),
             field("subject", FieldKind::Text, "Subject line.").example(r#""Pricing""#),

@@ -134,6 +134,15 @@ pub enum Fault {
         /// The column, where one is known.
         field: Option<String>,
     },
+    /// A column refers to a record that does not exist or is deleted.
+    InvalidReference {
+        /// Which record.
+        message: String,
+        /// What to do.
+        hint: Option<String>,
+        /// The column.
+        field: String,
+    },
     /// A custom field's value does not fit its definition.
     InvalidMetadata {
         /// What does not fit.
@@ -269,6 +278,7 @@ impl Fault {
             Fault::IdempotencyInProgress => "idempotency_in_progress",
             Fault::StillReferenced { .. } => "still_referenced",
             Fault::ValidationFailed { .. } => "validation_failed",
+            Fault::InvalidReference { .. } => "invalid_reference",
             Fault::InvalidMetadata { .. } => "invalid_metadata",
             Fault::NoPrimaryKey { .. } => "no_primary_key",
             Fault::Sql(_) => "sql_error",
@@ -301,7 +311,10 @@ impl Fault {
             | Fault::StillReferenced { .. } => 409,
             Fault::PayloadTooLarge { .. } | Fault::ResultTooLarge { .. } => 413,
             Fault::UnsupportedMediaType { .. } => 415,
-            Fault::ValidationFailed { .. } | Fault::InvalidMetadata { .. } | Fault::NoPrimaryKey { .. } => 422,
+            Fault::ValidationFailed { .. }
+            | Fault::InvalidReference { .. }
+            | Fault::InvalidMetadata { .. }
+            | Fault::NoPrimaryKey { .. } => 422,
             Fault::RateLimited { .. } | Fault::QuotaExceeded { .. } => 429,
             Fault::Internal { .. } => 500,
             Fault::Unavailable { .. } => 503,
@@ -339,6 +352,7 @@ impl Fault {
             | Fault::StillReferenced { message, .. }
             | Fault::Refused { message, .. }
             | Fault::ValidationFailed { message, .. }
+            | Fault::InvalidReference { message, .. }
             | Fault::InvalidMetadata { message, .. }
             | Fault::RateLimited { message, .. }
             | Fault::QuotaExceeded { message, .. }
@@ -383,9 +397,10 @@ impl Fault {
 
     fn whole_hint(&self) -> Option<String> {
         match self {
-            Fault::Invalid { hint, .. } | Fault::ValidationFailed { hint, .. } | Fault::Refused { hint, .. } => {
-                hint.clone()
-            }
+            Fault::Invalid { hint, .. }
+            | Fault::ValidationFailed { hint, .. }
+            | Fault::InvalidReference { hint, .. }
+            | Fault::Refused { hint, .. } => hint.clone(),
             Fault::Unknown { nearest, .. } | Fault::NoSuchTable { nearest, .. } => {
                 nearest.as_ref().map(|name| format!("Did you mean \"{name}\"?"))
             }

@@ -16,6 +16,8 @@ pub struct Condition<'a> {
     pub op: Op,
     /// With what.
     pub values: Vec<String>,
+    /// The function that gives the values the form in which the column stores them.
+    pub normal_form: Option<&'static str>,
 }
 
 impl Condition<'_> {
@@ -84,7 +86,13 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
     };
     check(&operand, reading, &filter.parameter)?;
     let values = reading.values.iter().map(|value| meant(&operand, value)).collect();
-    Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values })
+    let normal_form = match (&operand, reading.op) {
+        (Operand::Column(column), Op::Eq | Op::Neq | Op::In) => {
+            table.entity().and_then(|entity| entity.normal_form(&column.name))
+        }
+        _ => None,
+    };
+    Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values, normal_form })
 }
 
 /// A value in the form that the operand's type reads.

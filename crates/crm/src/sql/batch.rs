@@ -1,4 +1,4 @@
-//! A batch's statements, each for many rows, and the call that runs them (migrations/workspace/0007_batch.sql).
+//! A batch's statements, each for many rows, and the call that runs them (migrations/workspace/0011_requests.sql).
 
 use serde_json::Value;
 

@@ -35,7 +35,13 @@ pub fn find(table: &Table, key: &str, index: &UniqueIndex, attempted: &Attempt<'
             match (value, attempted.name) {
                 // What PostgreSQL would have made of it can't be told; left out, the name would mean the found row's.
                 _ if column.generated => sql.push("NULL"),
-                (Some((_, Some(value))), _) => sql.bind(Some(value.clone()), Label::Column(column.name.clone())),
+                (Some((_, Some(value))), _) => {
+                    let label = Label::Column(column.name.clone());
+                    match table.entity().and_then(|entity| entity.normal_form(&column.name)) {
+                        Some(function) => sql.push(function).push("(").bind(Some(value.clone()), label).push("::text)"),
+                        None => sql.bind(Some(value.clone()), label),
+                    }
+                }
                 (None, Some(_)) => sql.column("r", &column.name),
                 (None, None) if column.name == "pipeline" && attempted.within.is_some() => {
                     attempted.within.into_iter().for_each(|pipeline| pipeline_key(&mut sql, pipeline));

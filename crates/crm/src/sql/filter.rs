@@ -86,13 +86,13 @@ fn compare(sql: &mut Sql, condition: &Condition<'_>) {
     }
     operand(sql, condition);
     match condition.op {
-        Op::Eq => sql.push(" = ").bind(value(), label()),
-        Op::Neq => sql.push(" IS DISTINCT FROM ").bind(value(), label()),
+        Op::Eq => one(sql.push(" = "), condition),
+        Op::Neq => one(sql.push(" IS DISTINCT FROM "), condition),
         Op::Gt => sql.push(" > ").bind(value(), label()),
         Op::Gte => sql.push(" >= ").bind(value(), label()),
         Op::Lt => sql.push(" < ").bind(value(), label()),
         Op::Lte => sql.push(" <= ").bind(value(), label()),
-        Op::In => sql.push(" = ANY (").bind(Some(array_of_texts(&condition.values)), label()).push(")"),
+        Op::In => several(sql.push(" = ANY ("), condition).push(")"),
         Op::Has => sql.push(" @> ").bind(Some(array_of_texts(&condition.values)), label()),
         Op::Contains => sql.push(" ILIKE ").bind(value().map(|text| format!("%{}%", escape(&text))), label()),
         Op::Like => sql.push(" ILIKE ").bind(value(), label()),
@@ -100,6 +100,30 @@ fn compare(sql: &mut Sql, condition: &Condition<'_>) {
         Op::Present if condition.values[0] == "true" => sql.push(" IS NOT NULL"),
         Op::Present => sql.push(" IS NULL"),
     };
+}
+
+/// The condition's value, in the form in which the column stores it. A value of which nothing is left equals none.
+fn one<'s>(sql: &'s mut Sql, condition: &Condition<'_>) -> &'s mut Sql {
+    let (value, label) = (condition.values.first().cloned(), label(condition));
+    match (&condition.operand, condition.normal_form) {
+        (Operand::Column(column), Some(function)) => {
+            sql.push("coalesce(").push(function).push("(").bind(value, label).push("::text), '')::");
+            sql.workspace_text(&column.type_name)
+        }
+        _ => sql.bind(value, label),
+    }
+}
+
+/// The condition's values as an array, likewise.
+fn several<'s>(sql: &'s mut Sql, condition: &Condition<'_>) -> &'s mut Sql {
+    let (values, label) = (Some(array_of_texts(&condition.values)), label(condition));
+    match (&condition.operand, condition.normal_form) {
+        (Operand::Column(column), Some(function)) => {
+            sql.push("ARRAY(SELECT coalesce(").push(function).push("(v), '')::").workspace_text(&column.type_name);
+            sql.push(" FROM unnest(").bind(values, label).push("::text[]) AS v)")
+        }
+        _ => sql.bind(values, label),
+    }
 }
 
 /// `%` and `_` in a value are letters, not wildcards.

@@ -59,6 +59,9 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
         "23514" if let Some(message) = choices(&error) => {
             Fault::ValidationFailed { message, hint: error.hint.clone(), field: field() }
         }
+        "23503" if let Some(column) = reference(&error) => {
+            Fault::InvalidReference { message: message(), hint: error.hint.clone(), field: column.to_owned() }
+        }
         "23502" | "23503" | "23514" | "23P01" | "P0001" | "44000" => {
             Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() }
         }
@@ -198,6 +201,18 @@ fn unavailable(message: &str, cause: impl std::fmt::Display) -> Fault {
 fn key_column(error: &ServerError) -> Option<&str> {
     let (column, _) = error.detail.as_deref()?.strip_prefix("Key (")?.split_once(")=")?;
     Some(column).filter(|column| column.chars().all(|it| it.is_alphanumeric() || it == '_'))
+}
+
+/// The column of a built-in table that refers to a record, if its foreign key was broken.
+fn reference(error: &ServerError) -> Option<&'static str> {
+    let constraint = error.constraint.as_deref()?;
+    let fields = ENTITIES.iter().flat_map(|entity| entity.fields.iter().map(move |field| (entity.table, field)));
+    let references = fields.filter(|(_, field)| matches!(field.kind, FieldKind::Id(_)));
+    let mut broken = references.filter(|(table, field)| {
+        let rest = constraint.strip_prefix(table).and_then(|rest| rest.strip_prefix('_'));
+        rest.and_then(|rest| rest.strip_suffix("_fkey")) == Some(field.name)
+    });
+    broken.next().map(|(_, field)| field.name)
 }
 
 /// The column of a check that is named as PostgreSQL names them, `{table}_{column}_check`.

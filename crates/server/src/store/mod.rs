@@ -38,13 +38,15 @@ pub struct Store {
     pub cells: Arc<Cells>,
     catalogs: Catalogs,
     secret: SecretKey,
+    /// What makes a workspace's database.
+    migrations: &'static [&'static str],
     /// Held while a sign-up makes a database for itself.
     making: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Store {
-    /// The store over these cells.
-    pub fn new(cells: Arc<Cells>, secret: SecretKey) -> Store {
+    /// The store over these cells, whose workspaces' databases these migrations make.
+    pub fn new(cells: Arc<Cells>, secret: SecretKey, migrations: &'static [&'static str]) -> Store {
         let watchdog = Watchdog::new(cells.clone());
         let limits = Limits {
             max_total: 120,
@@ -56,7 +58,12 @@ impl Store {
         };
         let pool = Pool::new(limits, cells.clone(), watchdog.clone());
         let control = Control::new(cells.clone(), watchdog);
-        Store { pool, control, cells, catalogs: Catalogs::default(), secret, making: Arc::default() }
+        Store { pool, control, cells, catalogs: Catalogs::default(), secret, migrations, making: Arc::default() }
+    }
+
+    /// The version that workspaces' databases should have.
+    pub fn workspace_version(&self) -> i32 {
+        self.migrations.len() as i32
     }
 
     /// The secret with which this server names actors in a workspace's database.

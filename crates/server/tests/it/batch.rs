@@ -115,7 +115,7 @@ async fn good_rows_are_kept_when_others_fail() {
         (4, Some(("invalid_request", "nickname"))),
         (5, Some(("validation_failed", "grown"))),
         (6, Some(("invalid_request", "many"))),
-        (7, Some(("validation_failed", "co_none"))),
+        (7, Some(("invalid_reference", "co_none"))),
         (8, Some(("invalid_request", "character varying(3)"))),
         (9, None),
         (10, Some(("conflict", "contacts_code"))),

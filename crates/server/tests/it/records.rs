@@ -209,7 +209,7 @@ async fn a_row_that_others_refer_to_is_hidden_but_not_removed() {
     assert_eq!(refused.at("/constraint"), "contacts_company_id_fkey", "{}", refused.story());
     agent.get(&format!("/v1/companies/{company}")).await.status(200);
     agent.delete(&format!("/v1/companies/{company}")).await.status(200);
-    let missing = agent.post("/v1/contacts", json!({"company_id": "co_none"})).await.fault(422, "validation_failed");
+    let missing = agent.post("/v1/contacts", json!({"company_id": "co_none"})).await.fault(422, "invalid_reference");
     assert!(missing.text("/message").contains("co_none"), "{}", missing.story());
 }
 

@@ -257,6 +257,7 @@ fn fault(code: &Code) -> Value {
         }
         "still_referenced" => add("constraint", text("The foreign key."), true),
         "validation_failed" => add("field", text("The column, where one is known."), false),
+        "invalid_reference" => add("field", text("The column."), true),
         "invalid_metadata" => add("field", text("The key in `custom`."), false),
         "invalid_request" => {
             add("field", text("The body's field that does not exist."), false);

@@ -210,9 +210,9 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
             json::pair_or_null(out, "existing_id", existing_id.as_deref());
         }
         Fault::StillReferenced { constraint, .. } => json::pair(out, "constraint", constraint),
-        Fault::ValidationFailed { field: Some(field), .. } | Fault::InvalidMetadata { field: Some(field), .. } => {
-            json::pair(out, "field", field);
-        }
+        Fault::ValidationFailed { field: Some(field), .. }
+        | Fault::InvalidReference { field, .. }
+        | Fault::InvalidMetadata { field: Some(field), .. } => json::pair(out, "field", field),
         Fault::Unknown { what, name, .. } => json::pair(out, what, name),
         _ => {}
     }

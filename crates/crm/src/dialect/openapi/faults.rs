@@ -14,7 +14,7 @@ const ALWAYS: &[&str] =
 /// Codes of every request that reaches a workspace's database.
 const DATABASE: &[&str] = &["sql_error", "statement_timeout", "result_too_large"];
 /// Codes of every change to a record.
-const WRITE: &[&str] = &["forbidden", "workspace_read_only", "validation_failed"];
+const WRITE: &[&str] = &["forbidden", "workspace_read_only", "validation_failed", "invalid_reference"];
 /// Codes of every request with an Idempotency-Key.
 const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
 /// Codes of paths whose table is not known beforehand.

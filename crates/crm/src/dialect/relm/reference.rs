@@ -241,6 +241,7 @@ fn fault(code: &Code) -> Value {
         ],
         "still_referenced" => vec![("constraint", text("The foreign key."), true)],
         "validation_failed" => vec![("field", text("The field, where one is known."), false)],
+        "invalid_reference" => vec![("field", text("The field."), true)],
         "invalid_metadata" => vec![("field", text("The key in `metadata`."), false)],
         "invalid_request" => vec![
             ("field", text("The body's field that does not exist."), false),

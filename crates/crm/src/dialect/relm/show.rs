@@ -208,7 +208,7 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
             json::pair_or_null(out, "existing_id", existing_id.as_deref().map(|id| words(id, None)).as_deref());
         }
         Fault::StillReferenced { constraint, .. } => json::pair(out, "constraint", constraint),
-        Fault::ValidationFailed { field: Some(field), .. } => {
+        Fault::ValidationFailed { field: Some(field), .. } | Fault::InvalidReference { field, .. } => {
             json::pair(out, "field", name_of(entity, field).unwrap_or(field));
         }
         Fault::InvalidMetadata { field: Some(field), .. } => json::pair(out, "field", field),

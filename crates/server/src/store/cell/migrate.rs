@@ -11,7 +11,8 @@ use ring::digest;
 use crm::model::fault::Fault;
 
 use crate::store::Store;
-use crate::store::cell::{Cells, TenantDatabase, name};
+use crate::store::cell::secrets::hex;
+use crate::store::cell::{Cells, TenantDatabase, literal, name};
 use crate::store::control::Control;
 
 /// The control database's migrations, in order; the first is version 1.
@@ -25,21 +26,21 @@ const CONTROL: &[&str] = &[
 
 /// The workspace databases' migrations, in order; the first is version 1.
 pub const WORKSPACE: &[&str] = &[
-    include_str!("../../../migrations/workspace/0001_base.sql"),
-    include_str!("../../../migrations/workspace/0002_search.sql"),
-    include_str!("../../../migrations/workspace/0003_idempotency.sql"),
-    include_str!("../../../migrations/workspace/0004_pipelines.sql"),
-    include_str!("../../../migrations/workspace/0005_custom_fields.sql"),
-    include_str!("../../../migrations/workspace/0006_associations.sql"),
-    include_str!("../../../migrations/workspace/0007_batch.sql"),
-    include_str!("../../../migrations/workspace/0008_search_all.sql"),
+    include_str!("../../../migrations/workspace/0001_privileges.sql"),
+    include_str!("../../../migrations/workspace/0002_guards.sql"),
+    include_str!("../../../migrations/workspace/0003_identity_and_feed.sql"),
+    include_str!("../../../migrations/workspace/0004_triggers.sql"),
+    include_str!("../../../migrations/workspace/0005_tables.sql"),
+    include_str!("../../../migrations/workspace/0006_pipelines.sql"),
+    include_str!("../../../migrations/workspace/0007_custom_fields.sql"),
+    include_str!("../../../migrations/workspace/0008_associations.sql"),
+    include_str!("../../../migrations/workspace/0009_addresses.sql"),
+    include_str!("../../../migrations/workspace/0010_search.sql"),
+    include_str!("../../../migrations/workspace/0011_requests.sql"),
 ];
 
 /// Makes a fresh clone of the template a workspace's own.
 const ADOPT: &str = include_str!("../../../migrations/workspace/adopt.sql");
-
-/// The version that workspace databases should have.
-pub const WORKSPACE_VERSION: i32 = WORKSPACE.len() as i32;
 
 /// Advisory lock under which one process at a time sets an installation up.
 const SETUP_LOCK: &str = "SELECT pg_advisory_lock(7236455901)";
@@ -47,7 +48,7 @@ const SETUP_LOCK: &str = "SELECT pg_advisory_lock(7236455901)";
 /// What every section begins with: no schema that a tenant may create in is searched (settings::ADMINISTRATOR).
 const PINNED_PATH: &str = "SET search_path = pg_catalog, pg_temp;";
 
-/// The shape of the built-in tables, a line for each of their parts (migrations/workspace/0001_base.sql).
+/// The shape of the built-in tables, a line for each of their parts (migrations/workspace/0002_guards.sql).
 const SHAPE: &str = "SELECT jsonb_build_array(relation, kind, name, value)::text AS line FROM kith_guard.shape";
 
 /// Who runs a section of a workspace migration.
@@ -122,16 +123,11 @@ pub async fn control(conn: &mut Conn) -> Result<(), Error> {
 /// for this one's.
 pub fn template_name(migrations: &[&str]) -> String {
     let hash = digest::digest(&digest::SHA256, migrations.concat().as_bytes());
-    format!("kith_template_{}_{}", migrations.len(), &crate::store::cell::secrets::hex(&hash.as_ref()[..4]))
+    format!("kith_template_{}_{}", migrations.len(), hex(&hash.as_ref()[..4]))
 }
 
-/// Builds the template on a cell unless it is there.
-pub async fn ensure_template(cells: &Cells, control: &Control, cell: u32) -> Result<(), Error> {
-    ensure_template_of(cells, control, cell, WORKSPACE).await
-}
-
-/// Builds the template of an older version, for tests of the upgrade.
-pub async fn ensure_template_of(cells: &Cells, control: &Control, cell: u32, migrations: &[&str]) -> Result<(), Error> {
+/// Builds the template of these migrations on a cell, if the cell does not have it.
+pub async fn ensure_template(cells: &Cells, control: &Control, cell: u32, migrations: &[&str]) -> Result<(), Error> {
     let mut admin = cells.administer_cell(cell).await?;
     admin.query(SETUP_LOCK, &[]).await?;
     let template = template_name(migrations);
@@ -151,13 +147,16 @@ pub async fn ensure_template_of(cells: &Cells, control: &Control, cell: u32, mig
     let mut inside = cells.administer(cell, &part).await?;
     for migration in migrations {
         for (section, body) in sections(migration) {
-            let role = match section {
-                Section::Admin => None,
-                Section::System => Some(system),
-                Section::Workspace => Some(workspace),
+            let body = TEMPLATE_ROLES.fill(&body);
+            let script = match section {
+                Section::Admin => body,
+                Section::System => format!("SET ROLE {};\n{body}\n;RESET ROLE;", name(system)),
+                Section::Workspace => {
+                    let (begin, end) = (begin_section(workspace, inside.pid()), end_section(workspace));
+                    format!("{begin}\nSET ROLE {};\n{body}\n;RESET ROLE;\n{end}", name(workspace))
+                }
             };
-            let enter = role.map_or(String::new(), |role| format!("SET ROLE {};\n", name(role)));
-            inside.script(&format!("{PINNED_PATH}\n{enter}{}\n;RESET ROLE;", TEMPLATE_ROLES.fill(&body))).await?;
+            inside.script(&format!("{PINNED_PATH}\n{script}")).await?;
         }
     }
     let shape = serde_json::Value::from(shape(&mut inside).await?).to_string();
@@ -171,6 +170,15 @@ pub async fn ensure_template_of(cells: &Cells, control: &Control, cell: u32, mig
     admin.script(&format!("ALTER DATABASE {} IS_TEMPLATE true ALLOW_CONNECTIONS false", name(&template))).await?;
     tracing::info!(template, "built the template database");
     Ok(())
+}
+
+/// Lets a backend pass the guards and use the functions of Kith's triggers.
+fn begin_section(role: &str, pid: i32) -> String {
+    format!("SELECT kith_guard.begin_section({}::regrole, {pid});", literal(&name(role)))
+}
+
+fn end_section(role: &str) -> String {
+    format!("SELECT kith_guard.end_section({}::regrole);", literal(&name(role)))
 }
 
 async fn shape(conn: &mut Conn) -> Result<Vec<String>, Error> {
@@ -199,12 +207,12 @@ async fn wait_until_left(admin: &mut Conn, database: &str) -> Result<(), Error> 
 /// Makes a fresh clone a workspace's own: ownership, grants, secrets. No tenant has been in it yet.
 pub async fn adopt(cells: &Cells, place: &TenantDatabase, begin_secret: &str) -> Result<(), Error> {
     let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
-    let sql = roles.fill(ADOPT).replace("{{secret}}", &crate::store::cell::literal(begin_secret));
+    let sql = roles.fill(ADOPT).replace("{{secret}}", &literal(begin_secret));
     cells.administer(place.cell, &place.database).await?.script(&sql).await
 }
 
-/// Brings a workspace's database up to date. Sections can be run again after a crash.
-async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase) -> Result<(), Error> {
+/// Brings a workspace's database up to these migrations. Sections can be run again after a crash.
+async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, migrations: &[&str]) -> Result<(), Error> {
     let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
     let mut admin = cells.administer(place.cell, &place.database).await?;
     // One process at a time; who comes second finds the work done.
@@ -212,7 +220,7 @@ async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase) -> 
     let id = place.database_id.to_string();
     let rows = control.try_query("SELECT version FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
     let current = if rows.is_empty() { place.version } else { rows.get(0, "version")? };
-    for (number, migration) in (1..).zip(WORKSPACE).filter(|(number, _)| *number > current) {
+    for (number, migration) in (1..).zip(migrations).filter(|(number, _)| *number > current) {
         for (section, body) in sections(migration) {
             let body = format!("{PINNED_PATH}\n{}", roles.fill(&body));
             match section {
@@ -223,26 +231,25 @@ async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase) -> 
                 }
                 Section::Workspace => {
                     let mut tenant = cells.tenant(place.cell, &place.role, &place.database).await?;
-                    let pid = tenant.pid().to_string();
-                    admin.query("INSERT INTO kith_guard.migration (pid) VALUES ($1::integer)", &[Some(&pid)]).await?;
+                    admin.script(&begin_section(&place.role, tenant.pid())).await?;
                     let done = tenant.script(&body).await;
-                    admin.query("DELETE FROM kith_guard.migration WHERE pid = $1::integer", &[Some(&pid)]).await?;
+                    admin.script(&end_section(&place.role)).await?;
                     done?;
                 }
             }
         }
         tracing::info!(database = &*place.database, version = number, "migrated a workspace's database");
     }
-    keep_shape(&mut admin, control).await?;
-    let version = WORKSPACE_VERSION.to_string();
+    keep_shape(&mut admin, control, &template_name(migrations)).await?;
+    let version = migrations.len().to_string();
     let done = "UPDATE databases SET version = $2::integer WHERE id = $1::bigint";
     control.try_query(done, &[Some(&id), Some(&version)]).await?;
     Ok(())
 }
 
 /// The guards take the built-in tables as they are from now on, if they are what the template's are.
-async fn keep_shape(admin: &mut Conn, control: &Control) -> Result<(), Error> {
-    let key = format!("shape of {}", template_name(WORKSPACE));
+async fn keep_shape(admin: &mut Conn, control: &Control, template: &str) -> Result<(), Error> {
+    let key = format!("shape of {template}");
     let rows = control.try_query("SELECT value FROM meta WHERE key = $1", &[Some(&key)]).await?;
     let wanted: Vec<String> = serde_json::from_str(&rows.get::<String>(0, "value")?)
         .map_err(|error| Error::Protocol(format!("the template's shape can't be read: {error}")))?;
@@ -257,12 +264,12 @@ impl Store {
     /// Brings a workspace's database up to date if an older Kith made it. Of many callers at once, one does it. Whatever uses
     /// a workspace's database comes by here first.
     pub async fn ready(&self, database: &TenantDatabase) -> Result<(), Fault> {
-        if database.version >= WORKSPACE_VERSION {
+        if database.version >= self.workspace_version() {
             return Ok(());
         }
         let cache = self.catalogs.of(database);
         let upgrade = async || {
-            let upgraded = workspace(&self.cells, &self.control, database).await;
+            let upgraded = workspace(&self.cells, &self.control, database, self.migrations).await;
             cache.forget();
             upgraded.map_err(|error| {
                 tracing::error!(%error, database = &*database.database, "can't bring a workspace up to date");

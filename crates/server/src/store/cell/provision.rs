@@ -9,7 +9,7 @@ use crm::model::id;
 
 use crate::clock::random;
 use crate::store::cell::direct::LOCK;
-use crate::store::cell::migrate::{self, WORKSPACE_VERSION};
+use crate::store::cell::migrate;
 use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase, literal, name};
 use crate::store::control::workspaces::{NewWorkspace, TestDatabase};
 use crate::store::{Store, fault};
@@ -39,7 +39,7 @@ pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(),
     migrate::control(&mut control).await?;
     check_key(&mut control, key_check).await?;
     control.query("INSERT INTO cells (id, name) VALUES (0, 'first') ON CONFLICT DO NOTHING", &[]).await?;
-    migrate::ensure_template(cells, &store.control, 0).await?;
+    migrate::ensure_template(cells, &store.control, 0, store.migrations).await?;
     store.drop_leftovers().await
 }
 
@@ -84,17 +84,12 @@ async fn check_key(control: &mut Conn, check: &str) -> Result<(), Error> {
 impl Store {
     /// Makes a warm database: clones the template and gives the clone its own roles.
     pub async fn make_database(&self, cell: u32) -> Result<(), Fault> {
-        self.make_database_of(cell, migrate::WORKSPACE).await
+        self.try_make_database(cell).await.map_err(fault::of_own_statement)
     }
 
-    /// The same from the template that these migrations make.
-    pub async fn make_database_of(&self, cell: u32, migrations: &[&str]) -> Result<(), Fault> {
-        self.try_make_database(cell, migrations).await.map_err(fault::of_own_statement)
-    }
-
-    async fn try_make_database(&self, cell: u32, migrations: &[&str]) -> Result<(), Error> {
+    async fn try_make_database(&self, cell: u32) -> Result<(), Error> {
         let random_name = format!("w_{}", id::token(&random::<20>()));
-        let (cell_text, version) = (cell.to_string(), migrations.len().to_string());
+        let (cell_text, version) = (cell.to_string(), self.workspace_version().to_string());
         let rows = self
             .control
             .try_query(
@@ -103,8 +98,9 @@ impl Store {
                 &[Some(&cell_text), Some(&random_name), Some(&version)],
             )
             .await?;
-        let place = TenantDatabase::new(rows.get(0, "id")?, cell, &random_name, &random_name, migrations.len() as i32);
-        self.clone_template(&place, &migrate::template_name(migrations)).await?;
+        let version = self.workspace_version();
+        let place = TenantDatabase::new(rows.get(0, "id")?, cell, &random_name, &random_name, version);
+        self.clone_template(&place, &migrate::template_name(self.migrations)).await?;
         let id = place.database_id.to_string();
         self.control.try_query("UPDATE databases SET state = 'warm' WHERE id = $1::bigint", &[Some(&id)]).await?;
         Ok(())
@@ -112,7 +108,7 @@ impl Store {
 
     /// Makes a workspace with a warm database; makes a database if none is warm.
     pub async fn create_workspace(&self, new: &NewWorkspace<'_>) -> Result<(), Fault> {
-        while !self.control.create_workspace(WORKSPACE_VERSION, new).await? {
+        while !self.control.create_workspace(self.workspace_version(), new).await? {
             self.make_one_now().await.map_err(fault::of_own_statement)?;
         }
         Ok(())
@@ -122,7 +118,7 @@ impl Store {
     /// half-way leaves a warm database, or none. Returns whether it was made now.
     pub async fn ensure_test_database(&self, workspace_id: &str) -> Result<bool, Fault> {
         while !self.control.has_test_database(workspace_id).await? {
-            match self.control.take_test_database(WORKSPACE_VERSION, workspace_id).await? {
+            match self.control.take_test_database(self.workspace_version(), workspace_id).await? {
                 TestDatabase::Taken => return Ok(true),
                 TestDatabase::Present => return Ok(false),
                 TestDatabase::NoneWarm => self.make_one_now().await.map_err(fault::of_own_statement)?,
@@ -135,7 +131,7 @@ impl Store {
     async fn make_one_now(&self) -> Result<(), Error> {
         let _turn = self.making.lock().await;
         if self.warm_databases().await? == 0 {
-            return self.try_make_database(0, migrate::WORKSPACE).await;
+            return self.try_make_database(0).await;
         }
         // Another request is making one.
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -220,7 +216,7 @@ impl Store {
 
     /// A database that another process is making is younger than ten minutes.
     async fn drop_leftovers(&self) -> Result<(), Error> {
-        let version = WORKSPACE_VERSION.to_string();
+        let version = self.workspace_version().to_string();
         let rows = self
             .control
             .try_query(
@@ -239,7 +235,7 @@ impl Store {
 
     /// How many databases are warm, or will be in a moment. One that takes longer may belong to a process that crashed.
     async fn warm_databases(&self) -> Result<usize, Error> {
-        let version = WORKSPACE_VERSION.to_string();
+        let version = self.workspace_version().to_string();
         let sql = "SELECT count(*) AS warm FROM databases WHERE state IN ('warm', 'making') AND version = $1::integer
                    AND (state = 'warm' OR created_at > now() - interval '10 seconds')";
         self.control.try_query(sql, &[Some(&version)]).await?.get(0, "warm")

@@ -10,6 +10,7 @@ use pg::{Error, Url};
 
 use crate::config::Config;
 use crate::store::Store;
+use crate::store::cell::migrate::WORKSPACE;
 use crate::store::cell::outside;
 use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::{Administrator, Cells};
@@ -68,9 +69,9 @@ impl DatabaseServer {
         Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), secret })
     }
 
-    /// The store over this server.
-    pub fn store(&self) -> Store {
-        Store::new(self.cells.clone(), self.secret.clone())
+    /// The store over this server, whose workspaces' databases these migrations make.
+    pub fn store(&self, migrations: &'static [&'static str]) -> Store {
+        Store::new(self.cells.clone(), self.secret.clone(), migrations)
     }
 
     /// By which an installation knows its key again.
@@ -108,7 +109,7 @@ fn explain(error: &str, at: Option<SocketAddr>) -> String {
 /// The store over a server that runs already: the given one, or another process' embedded one.
 pub fn reach(config: &Config) -> Result<Store, String> {
     match &config.database_url {
-        Some(url) => Ok(DatabaseServer::given(config, url)?.store()),
+        Some(url) => Ok(DatabaseServer::given(config, url)?.store(WORKSPACE)),
         None => running(&config.data_dir, config.secret_key_text()).map(|(store, _)| store),
     }
 }
@@ -152,5 +153,6 @@ fn running(data_dir: &Path, key: Option<String>) -> Result<(Store, pg::Target), 
         password: secret.derive("superuser", SUPERUSER),
         database: "postgres".into(),
     };
-    Ok((Store::new(Arc::new(Cells::new(target.clone(), administrator, secret.clone())), secret), target))
+    let cells = Arc::new(Cells::new(target.clone(), administrator, secret.clone()));
+    Ok((Store::new(cells, secret, WORKSPACE), target))
 }

@@ -256,6 +256,37 @@ create conversion c for 'UTF8' to 'LATIN1' from utf8_to_iso8859_1;
 create transform for int language plpgsql (from sql with function mine);
 -- security label | sql | 42501 22023
 security label on table contacts is 'x';
+-- pgcrypto's OpenPGP functions | sql | 42501
+select pgp_sym_encrypt('x', 'y');
+-- their decryption | sql | 42501
+select pgp_sym_decrypt('x'::bytea, 'y');
+-- with keys | sql | 42501
+select pgp_pub_decrypt('x'::bytea, 'y'::bytea);
+-- a key's id | sql | 42501
+select pgp_key_id('x'::bytea);
+-- the headers of an armor | sql | 42501
+select pgp_armor_headers('x');
+-- armor | sql | 42501
+select armor('x');
+-- dearmor | sql | 42501
+select dearmor('x');
+-- armor in psql | direct | 42501
+select extensions.armor('x');
+-- armor by a viewer | viewer | 42501
+select extensions.armor('x');
+-- the right to call them | sql | 42501
+grant execute on function extensions.armor(bytea), extensions.pgp_sym_decrypt(bytea, text) to {{workspace}}, public;
+-- check: select not has_function_privilege('{{workspace}}', 'extensions.armor(bytea)', 'execute')
+-- an aggregate over one of them | sql | 42501
+create aggregate opened(text) (sfunc = extensions.pgp_sym_decrypt_bytea, stype = bytea);
+-- a function of one's own in their place | sql | 42501
+create or replace function extensions.armor(bytea) returns text language sql as 'select null::text';
+-- the extension made anew | sql | 42501
+drop extension pgcrypto cascade; create extension pgcrypto;
+-- the extension updated | sql | 42501
+alter extension pgcrypto update;
+-- what pgcrypto is used for | sql | ok
+select gen_random_bytes(8), gen_random_uuid(), digest('a', 'sha256'), hmac('a', 'b', 'sha256'), crypt('a', gen_salt('bf', 4)), decrypt(encrypt('a', '0123456789abcdef', 'aes'), '0123456789abcdef', 'aes');
 -- == roles
 -- create role | sql | 42501
 create role evil superuser;

@@ -111,6 +111,15 @@ pub async fn door_of(kith: &'static Kith, clock: Clock) -> String {
     home().run(opened).await
 }
 
+/// Where a newer Kith serves the same database: one with these migrations of workspaces' databases.
+pub async fn newer_process(migrations: &'static [&'static str]) -> String {
+    let serving = async move {
+        let kith = Kith::start_with(&config_of_another(), Clock::System, migrations).await.expect("a newer Kith");
+        serve_another(Box::leak(Box::new(kith))).await
+    };
+    home().run(serving).await
+}
+
 async fn serve_another(kith: &'static Kith) -> String {
     let (listener, base) = listen().await;
     tokio::spawn(async move { kith.serve(listener, None, pending()).await });

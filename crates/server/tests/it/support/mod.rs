@@ -12,8 +12,8 @@ pub use agent::{Agent, stranger_at};
 pub use child::Child;
 pub use dir::TempDir;
 pub use home::{
-    Home, agent, agent_at, arena, config_of_another, door, door_of, home, house_with_plans, other_process, psql,
-    stranger,
+    Home, agent, agent_at, arena, config_of_another, door, door_of, home, house_with_plans, newer_process,
+    other_process, psql, stranger,
 };
 pub use mailbox::mailbox;
 pub use relm::{both, relm};

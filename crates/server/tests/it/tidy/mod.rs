@@ -57,8 +57,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("axum", &["door", "main", "serve"]),
 ];
 
-/// What stands beside the migrations: words about them, and what is run in every fresh clone of the newest template.
-const NO_MIGRATIONS: &[&str] = &["workspace/README.md", "workspace/adopt.sql"];
+/// Files beside the migrations: documentation, what is run in each fresh clone of the template, and the generated schemas.
+const NO_MIGRATIONS: &[&str] =
+    &["control/schema.sql", "workspace/README.md", "workspace/adopt.sql", "workspace/schema.sql"];
 
 #[test]
 fn every_file_says_at_its_head_what_it_is() {

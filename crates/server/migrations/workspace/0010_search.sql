@@ -1,16 +1,16 @@
--- Search: what is searched of a row as one text, an index of its trigrams, and kith.search() over them.
+-- Search: the searched columns of a row as one text, an index of its trigrams or words, and functions that use them. README.md
+-- describes roles, sections and rules.
 
 -- section: system
 
--- The text holds only a-z, 0-9 and spaces, whatever the script: pg_trgm sees no other letters where the database's
--- ctype is C. Accents go, Cyrillic and Greek are spelt in Latin letters, and a character of another script becomes three
--- digits for each of its bytes, so that parts of words are found there too. Where words are not set apart each character
--- is a word.
-CREATE OR REPLACE FUNCTION kith.search_text(parts text[]) RETURNS text
+-- The text holds only a-z, 0-9 and spaces, whatever the script, because pg_trgm sees no other letters if the database's ctype is C.
+-- Accents are removed, Cyrillic and Greek are transliterated, and a character of another script becomes three digits for each of its
+-- bytes, so that parts of words are found too. In scripts without spaces each character is a word.
+CREATE FUNCTION kith.search_text(parts text[]) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 300 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE value text := lower(left(array_to_string(parts, ' '), 10000));
 BEGIN
-  -- This is run for every row that is looked at: what most texts hold goes the fast way.
+  -- This runs for each row that is compared, so common texts take a short path.
   value := replace(replace(replace(replace(replace(value, '@', ' '), '.', ' '), '-', ' '), ',', ' '), '''', '');
   IF value ~ '[^a-z0-9 ]' THEN
     IF octet_length(value) <> char_length(value) THEN
@@ -33,18 +33,18 @@ BEGIN
   END IF;
   RETURN ' ' || value || ' ';
 END $$;
-COMMENT ON FUNCTION kith.search_text IS 'What search compares: the texts as one, in small Latin letters and digits, without accents and punctuation.';
+COMMENT ON FUNCTION kith.search_text IS 'The texts as one, in lower-case Latin letters and digits, without accents and punctuation.';
 
-CREATE OR REPLACE FUNCTION kith.search_words(parts text[]) RETURNS tsvector
+CREATE FUNCTION kith.search_words(parts text[]) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RETURN array_to_tsvector(ARRAY(SELECT left(w, 64) FROM string_to_table(kith.search_text(parts), ' ') w WHERE w <> ''));
 END $$;
 COMMENT ON FUNCTION kith.search_words IS 'The words of kith.search_text().';
 
--- What is searched of a table: title and address are what the score compares as a whole, words is the expression of the
--- table's index. Long texts are searched by whole words and their beginnings: too many have any three letters somewhere.
-CREATE OR REPLACE FUNCTION kith.search_source(relation text) RETURNS text
+-- The query that the search of a table reads from. The score compares title and address as a whole; words is the expression of the
+-- table's index. Long texts are searched by words and their beginnings, because most of them have any three letters somewhere.
+CREATE FUNCTION kith.search_source(relation text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN CASE relation
   WHEN 'contacts' THEN '(SELECT t.id, concat_ws('' '', t.first_name, t.last_name) AS title, t.email::text AS address,
@@ -62,13 +62,13 @@ RETURN CASE relation
     kith.search_words(ARRAY[t.subject, t.from_addr::text] || t.to_addrs::text[] || t.cc_addrs::text[] || ARRAY[t.snippet, t.body_text]) AS words
     FROM public.emails t WHERE t.deleted_at IS NULL) r'
 END;
-COMMENT ON FUNCTION kith.search_source IS 'What kith.search() selects from; null for a table that can''t be searched.';
+COMMENT ON FUNCTION kith.search_source IS 'The query that kith.search() reads from; null for a table that cannot be searched.';
 
-CREATE OR REPLACE FUNCTION kith.search_terms(query text) RETURNS text[]
+CREATE FUNCTION kith.search_terms(query text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   query := left(query, 200);
-  -- A telephone number is one word, however it is written.
+  -- A telephone number is one word, with or without separators.
   IF query ~ '^[-+()./ 0-9]*$' AND query ~ '([0-9].*){5}' THEN
     query := ltrim(regexp_replace(query, '[^0-9]', '', 'g'), '0');
   END IF;
@@ -77,10 +77,9 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.search_terms IS 'The words to search for: at most twelve, from the first 200 characters.';
 
--- Each step finds at most a few hundred rows by tests that the index answers, and only those are compared in earnest.
--- Index scans in order are off: the planner would take one where it thinks that many rows fit, and read the whole table
--- where it is wrong.
-CREATE OR REPLACE FUNCTION kith.search_short(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
+-- Each step finds at most a few hundred rows by conditions that the index answers, and compares only those. Ordered index scans are
+-- off: the planner would choose one if it expected many matches, and read the whole table if it was wrong.
+CREATE FUNCTION kith.search_short(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
 LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
   source constant text := kith.search_source(relation);
@@ -113,11 +112,11 @@ BEGIN
     RETURN;
   END IF;
 
-  -- Few, and by parts of words only: other spellings, for the words that are not there; where all are, though not together, for all.
+  -- Few rows, and by parts of words only. Look for other spellings of the words that occur nowhere, or of all if each occurs somewhere.
   EXECUTE 'SELECT array_agg(w.word) FROM unnest($1, $2) w(word, pattern) WHERE EXISTS (SELECT FROM ' || source || ' WHERE r.words LIKE w.pattern)'
     INTO known USING words, patterns;
   known := coalesce(known, '{}');
-  -- Long words share most of their trigrams with what was meant.
+  -- A long word shares most of its trigrams with the one that was meant.
   EXECUTE
     'SELECT coalesce(array_agg(s.place), ''{}''), coalesce(array_agg(s.word), ''{}'')
        FROM (SELECT x.place, x.word, row_number() OVER (PARTITION BY x.place ORDER BY similarity(x.word, ($1)[x.place]) DESC, x.word) AS rank
@@ -128,8 +127,8 @@ BEGIN
               WHERE similarity(x.word, ($1)[x.place]) >= 0.35 AND x.word <> ALL ($1)) s
       WHERE s.rank <= 3'
     INTO places, spellings USING words, known;
-  -- Short ones may not: those one edit away are two letters swapped, one missing, one too many; another letter. A letter that
-  -- may be any is a gap to the index, and what fits around it may be much: it is limited before it is looked at closely.
+  -- A short word may not. Candidates are one edit away: two letters swapped, one missing, one too many, one replaced. A wildcard letter
+  -- is a gap to the index, which may match many rows, so their number is limited first.
   FOREACH kinds SLICE 1 IN ARRAY ARRAY[[1, 2, 3], [4, 4, 4]] LOOP
     EXECUTE
       'WITH edit AS (
@@ -154,7 +153,7 @@ BEGIN
       INTO places, spellings USING words, known, places, kinds, spellings;
   END LOOP;
 
-  -- All words again, at most two of them spelt otherwise; one that nothing is like may be missing, at its share of the score.
+  -- All words again, at most two of them in another spelling. A word without a similar one may be missing, and reduces the score.
   FOR id, score IN EXECUTE
     'WITH RECURSIVE choice AS (
        SELECT w.place, w.word, w.pattern, 0 AS changes FROM unnest($1, $2) WITH ORDINALITY w(word, pattern, place) WHERE w.word = ANY ($3)
@@ -182,7 +181,7 @@ BEGIN
     RETURN;
   END IF;
 
-  -- None: rows that have some of the words.
+  -- Nothing was found: rows that have some of the words.
   RETURN QUERY EXECUTE
     'SELECT r.id, (0.3 * sum(length(w.word)) / length(array_to_string($1, '''')))::real AS score
        FROM unnest($1, $2) w(word, pattern), LATERAL (SELECT r.id FROM ' || source || ' WHERE r.words LIKE w.pattern LIMIT 300) r
@@ -191,13 +190,13 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.search_short IS 'Searches a table with an index of trigrams.';
 
-CREATE OR REPLACE FUNCTION kith.search_long(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
+CREATE FUNCTION kith.search_long(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
 LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
   source constant text := kith.search_source(relation);
   tests text; found_ids text[] := '{}';
 BEGIN
-  -- Rows that have every word; the beginning of every word; a word one edit away, whose spellings are all asked for; some words.
+  -- Rows that have each word; the beginning of each word; words one edit away (all spellings are tried); some of the words.
   FOR step IN 1..4 LOOP
     SELECT string_agg('(' || CASE
              WHEN step = 1 OR length(w) < 2 THEN w
@@ -228,7 +227,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.search_long IS 'Searches a table with an index of words.';
 
-CREATE OR REPLACE FUNCTION kith.search(relation text, query text, most integer, thorough boolean DEFAULT true) RETURNS TABLE (id text, score real)
+CREATE FUNCTION kith.search(relation text, query text, most integer, thorough boolean DEFAULT true) RETURNS TABLE (id text, score real)
 LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, pg_temp AS $$
 DECLARE words constant text[] := kith.search_terms(query);
 BEGIN
@@ -244,36 +243,133 @@ BEGIN
     RETURN QUERY SELECT * FROM kith.search_short(relation, words, least(most, 200), thorough);
   END IF;
 END $$;
-COMMENT ON FUNCTION kith.search IS 'The live rows of a built-in table that fit a few words best, with a score from 0 to 1; accents, typos and parts of words do not matter: SELECT c.*, s.score FROM kith.search(''contacts'', ''ada love'', 20) s JOIN contacts c USING (id) ORDER BY s.score DESC.';
+COMMENT ON FUNCTION kith.search IS 'The live rows of a built-in table that match a few words best, with a score from 0 to 1. Accents, typos and parts of words do not matter: SELECT c.*, s.score FROM kith.search(''contacts'', ''ada love'', 20) s JOIN contacts c USING (id) ORDER BY s.score DESC.';
+
+-- All tables together.
+
+-- The word itself, if a row has it. Else the nearest one, in this order: two letters swapped or one too many, which the indexes find
+-- fast; a similar word in some rows, because common words take the indexes long; a word that shares most trigrams; a letter missing or
+-- replaced, which matches too much for a short word.
+CREATE FUNCTION kith.search_spelling(word text) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
+DECLARE
+  relation text; source text; is_known boolean; near text[]; spellings text[] := '{}';
+  edits constant text := 'SELECT left($1, i) || substr($1, i + 2, 1) || substr($1, i + 1, 1) || substr($1, i + 3) AS edit
+      FROM generate_series(0, length($1) - 2) i UNION SELECT left($1, i) || substr($1, i + 2) FROM generate_series(0, length($1) - 1) i';
+  all_edits constant text := 'SELECT DISTINCT left($1, i) || letter || rest AS edit FROM generate_series(0, length($1)) i,
+      string_to_table(''abcdefghijklmnopqrstuvwxyz'', NULL) letter, unnest(ARRAY[substr($1, i + 1), substr($1, i + 2)]) rest';
+BEGIN
+  FOREACH relation IN ARRAY ARRAY['companies', 'deals', 'activities', 'contacts'] LOOP
+    source := kith.search_source(relation);
+    EXECUTE 'SELECT EXISTS (SELECT FROM ' || source || CASE relation WHEN 'activities' THEN ' WHERE r.words @@ ($1 || '':*'')::tsquery)'
+                                                                     ELSE ' WHERE r.words LIKE ''%'' || $1 || ''%'')' END INTO is_known USING word;
+    IF is_known THEN
+      RETURN word;
+    END IF;
+  END LOOP;
+  IF length(word) NOT BETWEEN 4 AND 40 OR word !~ '[a-z]' THEN
+    RETURN NULL;
+  END IF;
+  FOR step IN 1..4 LOOP
+    -- Step 2 reads the first rows without an index.
+    PERFORM set_config('enable_seqscan', CASE step WHEN 2 THEN 'on' ELSE 'off' END, true);
+    FOREACH relation IN ARRAY ARRAY['companies', 'deals', 'activities', 'contacts'] LOOP
+      source := kith.search_source(relation);
+      near := NULL;
+      IF step = 1 OR step = 4 AND relation = 'activities' AND length(word) BETWEEN 5 AND 9 THEN
+        EXECUTE 'SELECT array_agg(e.edit) FROM (' || CASE step WHEN 1 THEN edits ELSE all_edits END || ') e WHERE EXISTS (SELECT FROM ' || source
+             || CASE relation WHEN 'activities' THEN ' WHERE r.words @@ e.edit::tsquery)' ELSE ' WHERE r.words LIKE ''% '' || e.edit || '' %'')' END
+          INTO near USING word;
+      ELSIF step = 2 AND word !~ '[0-9]' THEN
+        EXECUTE 'SELECT array_agg(x.word) FROM (SELECT r.words FROM ' || source || ' LIMIT 100) r, '
+             || CASE relation WHEN 'activities' THEN 'unnest(tsvector_to_array(r.words))' ELSE 'string_to_table(r.words, '' '')' END
+             || ' x(word) WHERE similarity(x.word, $1) >= $2'
+          INTO near USING word, CASE WHEN length(word) <= 5 THEN 0.35 ELSE 0.45 END::real;
+      ELSIF step = 3 AND relation <> 'activities' AND length(word) >= 6 THEN
+        EXECUTE 'SELECT array_agg(DISTINCT x.word) FROM (SELECT r.words FROM ' || source || ' WHERE $1 <% r.words LIMIT 100) r,
+                   string_to_table(r.words, '' '') x(word) WHERE similarity(x.word, $1) >= 0.35'
+          INTO near USING word;
+      ELSIF step = 4 AND relation <> 'activities' AND length(word) BETWEEN 5 AND 9 THEN
+        EXECUTE 'SELECT array_agg(DISTINCT x.word)
+                   FROM (SELECT left($1, i) || ''_'' || substr($1, i + k) AS edit FROM generate_series(0, length($1)) i, generate_series(1, 2) k) e,
+                        LATERAL (SELECT g.words FROM (SELECT r.words FROM ' || source || ' WHERE r.words LIKE ''% '' || replace(e.edit, ''_'', ''%'') || '' %'' LIMIT 50) g
+                                  WHERE g.words LIKE ''% '' || e.edit || '' %'' LIMIT 3) r,
+                        string_to_table(r.words, '' '') x(word) WHERE x.word LIKE e.edit'
+          INTO near USING word;
+      END IF;
+      spellings := spellings || coalesce(near, '{}');
+    END LOOP;
+    IF spellings <> '{}' THEN
+      RETURN (SELECT s FROM unnest(spellings) s GROUP BY s ORDER BY similarity(s, word) DESC, count(*) DESC, s LIMIT 1);
+    END IF;
+  END LOOP;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.search_spelling IS 'A word that a contact, company, deal or activity has, or the one that was probably meant; null if there is no similar one.';
+
+-- First the words as given; then in another spelling, if nothing matches well; then some of the words, if no row has all.
+CREATE FUNCTION kith.search_all(query text, most integer) RETURNS TABLE (relation text, id text, score real)
+LANGUAGE plpgsql STABLE ROWS 50 SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_column
+DECLARE
+  relations constant text[] := ARRAY['contacts', 'companies', 'deals', 'activities'];
+  words text[] := kith.search_terms(query); spelt text[] := '{}'; spelling text; hits jsonb;
+BEGIN
+  most := least(most, 200);
+  IF words = '{}' OR most < 1 THEN
+    RETURN;
+  END IF;
+  hits := (SELECT jsonb_agg(jsonb_build_array(r.relation, s.id, s.score)) FROM unnest(relations) r(relation), LATERAL kith.search(r.relation, query, most, false) s);
+  IF hits IS NULL OR jsonb_array_length(hits) < 5 AND NOT EXISTS (SELECT FROM jsonb_array_elements(hits) h WHERE (h.value ->> 2)::real >= 0.65) THEN
+    FOREACH spelling IN ARRAY words LOOP
+      spelt := spelt || coalesce(kith.search_spelling(spelling), '');
+    END LOOP;
+    spelt := array_remove(spelt, '');
+    IF spelt <> words AND spelt <> '{}' THEN
+      hits := coalesce(hits, '[]') || coalesce((
+        SELECT jsonb_agg(jsonb_build_array(r.relation, s.id, s.score * 0.6 * length(array_to_string(spelt, ''))
+                                           / greatest(length(array_to_string(words, '')), length(array_to_string(spelt, '')))))
+          FROM unnest(relations) r(relation), LATERAL kith.search(r.relation, array_to_string(spelt, ' '), most, false) s), '[]');
+    END IF;
+    IF cardinality(spelt) > 1 AND jsonb_array_length(coalesce(hits, '[]')) = 0 THEN
+      hits := (SELECT jsonb_agg(jsonb_build_array(x.relation, x.id, x.score))
+                 FROM (SELECT r.relation, s.id, 0.3 * sum(s.score * length(w.word)) / length(array_to_string(words, '')) AS score
+                         FROM unnest(relations) r(relation), unnest(spelt) w(word), LATERAL kith.search(r.relation, w.word, most, false) s
+                        WHERE length(w.word) > 2 GROUP BY 1, 2 ORDER BY 3 DESC LIMIT most) x);
+    END IF;
+  END IF;
+  RETURN QUERY SELECT h.value ->> 0, h.value ->> 1, max((h.value ->> 2)::real) FROM jsonb_array_elements(hits) h
+                GROUP BY 1, 2 ORDER BY 3 DESC, 2 DESC LIMIT most;
+END $$;
+COMMENT ON FUNCTION kith.search_all IS 'The live contacts, companies, deals and activities that match a few words best, with a score from 0 to 1.';
 
 REVOKE ALL ON FUNCTION kith.search_text(text[]), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
   kith.search_short(text, text[], integer, boolean), kith.search_long(text, text[], integer, boolean),
-  kith.search(text, text, integer, boolean) FROM PUBLIC;
+  kith.search(text, text, integer, boolean), kith.search_spelling(text), kith.search_all(text, integer) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.search_text(text[]), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
   kith.search_short(text, text[], integer, boolean), kith.search_long(text, text[], integer, boolean),
-  kith.search(text, text, integer, boolean) TO PUBLIC;
+  kith.search(text, text, integer, boolean), kith.search_spelling(text), kith.search_all(text, integer) TO PUBLIC;
 
 -- section: workspace
 
--- Nothing that the workspace made may be taken for a name or an operator here.
-SET search_path = pg_catalog, pg_temp;
--- Of a large table the index takes longer than a request may.
+-- The index of a large table takes longer than a request may.
 SET statement_timeout = 0;
 
--- New entries wait in a list until there are enough to sort in, which is half the work; but every look at the index reads the list.
-CREATE INDEX IF NOT EXISTS contacts_kith_search_idx ON public.contacts USING gin (
+-- New entries wait in a list until there are enough to insert together, which halves the work. Each search reads that list, so it is
+-- kept short.
+CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (
   kith.search_text(ARRAY[first_name, last_name, email::text, title, translate(phone, '+-() ./', '')]) extensions.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
-CREATE INDEX IF NOT EXISTS companies_kith_search_idx ON public.companies USING gin (
+CREATE INDEX companies_kith_search_idx ON public.companies USING gin (
   kith.search_text(ARRAY[name, domain, industry]) extensions.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
-CREATE INDEX IF NOT EXISTS deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) extensions.gin_trgm_ops)
+CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) extensions.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
-CREATE INDEX IF NOT EXISTS activities_kith_search_idx ON public.activities USING gin (kith.search_words(ARRAY[subject, body]))
+CREATE INDEX activities_kith_search_idx ON public.activities USING gin (kith.search_words(ARRAY[subject, body]))
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
-CREATE INDEX IF NOT EXISTS emails_kith_search_idx ON public.emails USING gin (
+CREATE INDEX emails_kith_search_idx ON public.emails USING gin (
   kith.search_words(ARRAY[subject, from_addr::text] || to_addrs::text[] || cc_addrs::text[] || ARRAY[snippet, body_text]))
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
-CREATE INDEX IF NOT EXISTS lists_kith_search_idx ON public.lists USING gin (
+CREATE INDEX lists_kith_search_idx ON public.lists USING gin (
   kith.search_text(ARRAY[name, description]) extensions.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;

@@ -1,28 +1,28 @@
--- Custom fields: definitions are checked in words, and each live one has an index by which filters find its values. README.md
--- explains roles, sections and rules.
+-- Definitions of custom fields: they are checked, and each live one has an index for filters. README.md describes roles, sections and
+-- rules.
 
 -- section: system
 
--- A key's value as the declared type, or null where it is of another one: it may have been there before the definition. The bodies of
--- the first three are bound to their names when they are made, and have no SET: so that queries and indexes take them in whole.
--- What an index can't hold is null (numbers of more than 500 characters) or cut (texts at 200).
-CREATE OR REPLACE FUNCTION kith.custom_text(custom jsonb, key text) RETURNS text
+-- The value of a key as the declared type, or null if it has another type: it may be older than the definition. The first three have
+-- SQL-standard bodies and no SET clause, so that queries and indexes can inline them. An index cannot hold everything: numbers of more
+-- than 500 characters are null, and texts are cut at 200.
+CREATE FUNCTION kith.custom_text(custom jsonb, key text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN left(custom ->> key, 200);
-COMMENT ON FUNCTION kith.custom_text IS 'The first 200 characters of a key''s value.';
+COMMENT ON FUNCTION kith.custom_text IS 'The first 200 characters of the value of a key.';
 
-CREATE OR REPLACE FUNCTION kith.custom_number(custom jsonb, key text) RETURNS numeric
+CREATE FUNCTION kith.custom_number(custom jsonb, key text) RETURNS numeric
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE WHEN jsonb_typeof(custom -> key) = 'number' AND length(custom ->> key) <= 500 THEN (custom ->> key)::numeric END;
-COMMENT ON FUNCTION kith.custom_number IS 'A key''s value, if it is a number.';
+COMMENT ON FUNCTION kith.custom_number IS 'The value of a key, if it is a number.';
 
-CREATE OR REPLACE FUNCTION kith.custom_bool(custom jsonb, key text) RETURNS boolean
+CREATE FUNCTION kith.custom_bool(custom jsonb, key text) RETURNS boolean
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
 RETURN CASE jsonb_typeof(custom -> key) WHEN 'boolean' THEN custom -> key = 'true' END;
-COMMENT ON FUNCTION kith.custom_bool IS 'A key''s value, if it is a boolean.';
+COMMENT ON FUNCTION kith.custom_bool IS 'The value of a key, if it is a boolean.';
 
--- What kith.is_date() takes means the same whatever the settings but the time zone, which is pinned.
-CREATE OR REPLACE FUNCTION kith.custom_date(custom jsonb, key text) RETURNS timestamptz
+-- What kith.is_date() accepts depends on no setting but the time zone, which is pinned.
+CREATE FUNCTION kith.custom_date(custom jsonb, key text) RETURNS timestamptz
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 20 SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
   IF jsonb_typeof(custom -> key) = 'string' AND kith.is_date(custom ->> key) THEN
@@ -30,9 +30,9 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.custom_date IS 'A key''s value, if it is a date: YYYY-MM-DD (midnight UTC) or RFC 3339.';
+COMMENT ON FUNCTION kith.custom_date IS 'The value of a key, if it is a date: YYYY-MM-DD (midnight UTC) or RFC 3339.';
 
-CREATE OR REPLACE FUNCTION kith.check_definition() RETURNS trigger
+CREATE FUNCTION kith.check_definition() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE wrong text; fault text;
 BEGIN
@@ -70,12 +70,12 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kith.check_definition IS 'Says what is wrong with a definition.';
+COMMENT ON FUNCTION kith.check_definition IS 'Refuses a wrong definition and says what is wrong.';
 
--- In the session and with the rights of who defines the field, so that the index is the workspace's own. The columns behind the
--- value are those that lists are sorted by. It holds hidden rows too, since the planner asks no partial index how common a value
--- is; and without knowing that it walks all rows in search of a rare one.
-CREATE OR REPLACE FUNCTION kith.index_field() RETURNS trigger
+-- It runs with the rights of the role that defines the field, so the workspace owns the index. After the value come the columns that
+-- lists are sorted by. The index is not partial, although it is used for live rows only: for a partial index the planner does not know
+-- how common a value is, and would read all rows in search of a rare one.
+CREATE FUNCTION kith.index_field() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   was_live constant boolean := TG_OP <> 'INSERT' AND OLD.deleted_at IS NULL;
@@ -92,7 +92,7 @@ BEGIN
     relation := (SELECT b.name FROM kith_guard.builtin b WHERE b.subject = NEW.object_type);
     EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON public.%I (kith.%I(custom, %L), created_at, id)', 'kith_' || NEW.id, relation,
       CASE NEW.type WHEN 'number' THEN 'custom_number' WHEN 'date' THEN 'custom_date' WHEN 'bool' THEN 'custom_bool' ELSE 'custom_text' END, NEW.key);
-    -- It looks at the other indexes' expressions too, which may be the workspace's own and fail.
+    -- ANALYZE evaluates the expressions of all indexes. Those of the workspace's own may fail.
     BEGIN
       EXECUTE format('ANALYZE public.%I', relation);
     EXCEPTION WHEN OTHERS THEN
@@ -101,18 +101,13 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.index_field IS 'Makes the index of a custom field, and drops it with the definition.';
+COMMENT ON FUNCTION kith.index_field IS 'Creates the index of a custom field, and drops it with the definition.';
 
 REVOKE ALL ON FUNCTION kith.check_definition(), kith.index_field(), kith.custom_text(jsonb, text), kith.custom_number(jsonb, text),
   kith.custom_bool(jsonb, text), kith.custom_date(jsonb, text) FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.custom_text(jsonb, text), kith.custom_number(jsonb, text), kith.custom_bool(jsonb, text), kith.custom_date(jsonb, text) TO PUBLIC;
-GRANT EXECUTE ON FUNCTION kith.check_definition(), kith.index_field() TO {{workspace}};
 
 -- section: workspace
 
-CREATE OR REPLACE TRIGGER kith_definition BEFORE INSERT OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.check_definition();
-CREATE OR REPLACE TRIGGER kith_index AFTER INSERT OR UPDATE OR DELETE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.index_field();
-
--- section: system
-
-REVOKE ALL ON FUNCTION kith.check_definition(), kith.index_field() FROM {{workspace}};
+CREATE TRIGGER kith_definition BEFORE INSERT OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.check_definition();
+CREATE TRIGGER kith_index AFTER INSERT OR UPDATE OR DELETE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.index_field();

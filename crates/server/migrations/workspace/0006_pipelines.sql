@@ -1,16 +1,20 @@
--- Pipelines and stages: each has the place that it was given, what deals are in can't be deleted, a key is free again once what had
--- it is deleted. README.md explains roles, sections and rules.
+-- Pipelines, stages and deals. Each pipeline and stage has the position that it was given; one that has deals cannot be deleted; the
+-- key of a deleted one can be used again. README.md describes roles, sections and rules.
 
 -- section: system
 
--- A stage is told from one that is hidden meanwhile by its lock, which the foreign key would take anyway.
-CREATE OR REPLACE FUNCTION kith.place_deal() RETURNS trigger
+-- The lock on the stage, which the foreign key would take anyway, keeps it from being deleted at the same time.
+CREATE FUNCTION kith.place_deal() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE found_stage text;
 BEGIN
-  -- Who is hidden goes where its stage goes, hidden or not.
+  -- A deleted deal may be in a deleted stage.
   IF TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND NEW.pipeline IS NOT NULL AND NEW.stage IS NOT NULL THEN
     RETURN NEW;
+  END IF;
+  IF TG_OP = 'UPDATE' AND NEW.stage IS NULL THEN
+    RAISE EXCEPTION 'a deal must have a stage' USING ERRCODE = '23502', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
+      HINT = 'Leave the stage out to keep it, or for the first one of another pipeline.';
   END IF;
   IF NEW.pipeline IS NULL THEN
     SELECT p.key INTO NEW.pipeline FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL;
@@ -27,8 +31,8 @@ BEGIN
             DETAIL = format('Key (pipeline)=(%s) is not present in table "pipelines".', NEW.pipeline),
             HINT = 'Create the pipeline first, or leave it out for the default one.';
   END IF;
-  -- No stage named (or, on a move to another pipeline, only the old one): the first. Where the statement does name the old one,
-  -- another trigger has seen to it before, with an argument that says so.
+  -- If no stage is given, or on a move to another pipeline only the old one, the deal goes to the first stage. If the statement
+  -- names the old stage, kith_place_named has called this function before, with an argument.
   IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
     SELECT s.key INTO found_stage FROM public.pipeline_stages s
      WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL ORDER BY s.position, s.created_at, s.id LIMIT 1;
@@ -41,14 +45,14 @@ BEGIN
         USING ERRCODE = 'KP002', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage', HINT = 'Add a stage to the pipeline first.';
     END IF;
   END IF;
-  -- Whoever sets this can only make its own writes be refused.
+  -- A tenant that sets this only has its own writes refused.
   IF current_setting('kith.unknown_stage', true) = 'refuse' THEN
     RAISE EXCEPTION 'pipeline "%" has no stage "%"', NEW.pipeline, NEW.stage
       USING ERRCODE = 'KP005', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
             HINT = coalesce((SELECT 'It has: ' || left(string_agg(s.key, ', ' ORDER BY s.position), 500) || '.' FROM public.pipeline_stages s
                               WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL), 'Add a stage to the pipeline first.');
   END IF;
-  -- A stage that is named and missing goes to the end. Whoever adds the same one meanwhile is waited for and agreed with.
+  -- A missing stage is added to the end. If another transaction is adding the same one, this one waits for it and uses it.
   UPDATE public.pipeline_stages s SET deleted_at = NULL, position = NULL WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NOT NULL;
   IF NOT FOUND THEN
     INSERT INTO public.pipeline_stages AS s (pipeline, key, label)
@@ -58,9 +62,12 @@ BEGIN
   RETURN NEW;
 END $$;
 
--- Changes of the order move each other's rows, and a new default unsets another's: they wait for each other before they hold any
--- row. This lock keeps out nothing but itself. Deals that add a stage hold rows already; they wait at the pipeline's, see place_stage().
-CREATE OR REPLACE FUNCTION kith.await_order() RETURNS trigger
+COMMENT ON FUNCTION kith.place_deal IS 'Gives a deal a pipeline and a stage, and adds a stage that the pipeline lacks.';
+
+-- Changes of the order move each other's rows, and a new default unsets the previous one, so they wait for each other before they
+-- hold any row. The lock conflicts only with itself. Deals that add a stage hold rows already; they wait at the pipeline's row, see
+-- place_stage().
+CREATE FUNCTION kith.await_order() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF pg_trigger_depth() = 1 OR TG_TABLE_NAME = 'pipelines' THEN
@@ -68,9 +75,9 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.await_order IS 'Lets changes of pipelines and stages wait for each other.';
+COMMENT ON FUNCTION kith.await_order IS 'Makes changes of pipelines and stages wait for each other.';
 
-CREATE OR REPLACE FUNCTION kith.place_pipeline() RETURNS trigger
+CREATE FUNCTION kith.place_pipeline() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
@@ -79,7 +86,7 @@ BEGIN
         RAISE EXCEPTION 'the default pipeline cannot be deleted or unset'
           USING ERRCODE = 'KP001', SCHEMA = 'public', TABLE = 'pipelines', COLUMN = 'is_default', HINT = 'Make another pipeline the default first.';
       END IF;
-      -- No deal comes in unseen.
+      -- From here on no deal can be added.
       PERFORM FROM public.pipelines p WHERE p.id = OLD.id FOR UPDATE;
       PERFORM FROM public.pipeline_stages s WHERE s.pipeline = OLD.key FOR UPDATE;
       IF EXISTS (SELECT FROM public.deals d WHERE d.pipeline = OLD.key AND d.deleted_at IS NULL) THEN
@@ -114,12 +121,16 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kith.place_pipeline IS 'Gives a pipeline its place, makes way for a new default, and keeps what deals are in.';
+COMMENT ON FUNCTION kith.place_pipeline IS 'Gives a pipeline its position, unsets the previous default, and refuses to delete a pipeline that has deals.';
 
 -- Two changes of a pipeline's stages wait for each other at the pipeline's row.
-CREATE OR REPLACE FUNCTION kith.place_stage() RETURNS trigger
+CREATE FUNCTION kith.place_stage() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
+  IF TG_OP <> 'DELETE' AND NEW.is_won AND NEW.is_lost THEN
+    RAISE EXCEPTION 'a stage is not both won and lost'
+      USING ERRCODE = '23514', SCHEMA = 'public', TABLE = 'pipeline_stages', COLUMN = 'is_lost', CONSTRAINT = 'pipeline_stages_is_lost_check';
+  END IF;
   IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
     IF OLD.deleted_at IS NULL THEN
       PERFORM FROM public.pipeline_stages s WHERE s.id = OLD.id FOR UPDATE;
@@ -141,7 +152,7 @@ BEGIN
     RETURN NEW;
   END IF;
   IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL
-     -- Not where the pipeline alone was renamed, and its stages follow one by one.
+     -- If only the pipeline was renamed, its stages keep their positions.
      OR NEW.pipeline <> OLD.pipeline AND EXISTS (SELECT FROM public.pipelines p WHERE p.key = OLD.pipeline) THEN
     PERFORM FROM public.pipelines p WHERE p.key = NEW.pipeline FOR NO KEY UPDATE;
     UPDATE public.pipeline_stages s SET key = s.key || ' (' || s.id || ')'
@@ -153,12 +164,12 @@ BEGIN
   END IF;
   RETURN NEW;
 END $$;
-COMMENT ON FUNCTION kith.place_stage IS 'Gives a stage its place, and keeps one that deals are in.';
+COMMENT ON FUNCTION kith.place_stage IS 'Gives a stage its position, and refuses to delete a stage that has deals.';
 
--- Who comes to a place that is taken gets it, and those from there on make way, as far as they are crowded: gaps stay gaps. One that
--- moves on to a taken place stands behind who had it: those on its way move back by one. Only after a statement that was sent: what
--- triggers change on the way, this one included, is in the middle of things.
-CREATE OR REPLACE FUNCTION kith.order_stages() RETURNS trigger
+-- A stage that is put at a taken position gets it, and the stages from there on move up by one until there is a gap. A stage that is
+-- moved up to a taken position comes after the one that had it: the stages between move down by one. This is done only after a
+-- statement that the client sent: after a trigger's statement the order is not complete yet.
+CREATE FUNCTION kith.order_stages() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
@@ -190,9 +201,9 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.order_stages IS 'Sees to it that no two stages of a pipeline have one place.';
+COMMENT ON FUNCTION kith.order_stages IS 'Ensures that no two stages of a pipeline have the same position.';
 
-CREATE OR REPLACE FUNCTION kith.order_pipelines() RETURNS trigger
+CREATE FUNCTION kith.order_pipelines() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
 BEGIN
@@ -224,37 +235,44 @@ BEGIN
   END IF;
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.order_pipelines IS 'Sees to it that no two pipelines have one place.';
+COMMENT ON FUNCTION kith.order_pipelines IS 'Ensures that no two pipelines have the same position.';
 
-REVOKE ALL ON FUNCTION kith.await_order(), kith.order_stages(), kith.order_pipelines() FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.await_order(), kith.order_stages(),
-  kith.order_pipelines() TO {{workspace}};
+-- It runs after the statement, so that one UPDATE can move the default, and not after place_pipeline()'s own update.
+CREATE FUNCTION kith.keep_default() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF pg_trigger_depth() = 1 AND NOT EXISTS (SELECT FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL) THEN
+    RAISE EXCEPTION 'the default pipeline cannot be deleted or unset'
+      USING ERRCODE = 'KP001', SCHEMA = 'public', TABLE = 'pipelines', COLUMN = 'is_default', HINT = 'Make another pipeline the default first.';
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.keep_default IS 'Ensures that there is a default pipeline.';
+
+REVOKE ALL ON FUNCTION kith.place_deal(), kith.await_order(), kith.place_pipeline(), kith.place_stage(), kith.order_stages(),
+  kith.order_pipelines(), kith.keep_default() FROM PUBLIC;
 
 -- section: workspace
 
-CREATE OR REPLACE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
-CREATE OR REPLACE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.place_pipeline();
-CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new
+CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
+CREATE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.place_pipeline();
+CREATE TRIGGER kith_keep_default AFTER INSERT OR UPDATE OR DELETE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.keep_default();
+CREATE TRIGGER kith_order_insert AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
-CREATE OR REPLACE TRIGGER kith_order_update AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
+CREATE TRIGGER kith_order_update AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
 
-CREATE OR REPLACE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
-CREATE OR REPLACE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.place_stage();
-CREATE OR REPLACE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new
+CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
+CREATE TRIGGER kith_place BEFORE INSERT OR UPDATE OR DELETE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.place_stage();
+CREATE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
-CREATE OR REPLACE TRIGGER kith_order_update AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
+CREATE TRIGGER kith_order_update AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new
   FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
 
--- Before kith_place_update, by its name.
-CREATE OR REPLACE TRIGGER kith_place_named BEFORE UPDATE OF stage ON public.deals FOR EACH ROW
+CREATE TRIGGER kith_place_insert BEFORE INSERT ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.place_deal();
+-- Its name makes it fire before kith_place_update.
+CREATE TRIGGER kith_place_named BEFORE UPDATE OF stage ON public.deals FOR EACH ROW
   WHEN (OLD.stage = NEW.stage AND OLD.pipeline IS DISTINCT FROM NEW.pipeline) EXECUTE FUNCTION kith.place_deal('named');
-CREATE OR REPLACE TRIGGER kith_place_update BEFORE UPDATE ON public.deals FOR EACH ROW
+CREATE TRIGGER kith_place_update BEFORE UPDATE ON public.deals FOR EACH ROW
   WHEN (OLD.pipeline IS DISTINCT FROM NEW.pipeline OR OLD.stage IS DISTINCT FROM NEW.stage OR OLD.deleted_at IS NOT NULL AND NEW.deleted_at IS NULL)
   EXECUTE FUNCTION kith.place_deal();
-
--- section: system
-
--- With EXECUTE on these the workspace could put them on tables of its own.
-REVOKE ALL ON FUNCTION kith.place_deal(), kith.place_pipeline(), kith.place_stage(), kith.await_order(), kith.order_stages(),
-  kith.order_pipelines() FROM {{workspace}};

@@ -1,0 +1,262 @@
+-- Generated from the migrations beside it, under PostgreSQL 18: what a new database contains. Do not edit it. A run of the
+-- tests with KITH_BLESS=1 writes it.
+
+----------------------------------------------------------------------------------------------------
+-- Schema public, owned by pg_database_owner. Granted: USAGE TO PUBLIC.
+
+CREATE SEQUENCE public.access_changes;
+
+-- Owned by kith_control.
+CREATE TABLE public.api_keys (
+  id text NOT NULL,
+  workspace_id text NOT NULL,
+  hash bytea NOT NULL,  -- SHA-256 of the whole key; the key itself is stored nowhere.
+  hint text NOT NULL,  -- The key's first and last characters, for people to tell keys apart.
+  name text,
+  mode text NOT NULL,
+  role text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  revoked_at timestamp with time zone,
+  user_id text,  -- Whose key it is; it ends with the person's membership. Null for keys of anonymous workspaces.
+  dialect text NOT NULL DEFAULT 'agentcrm'::text,
+  last_used_at timestamp with time zone,
+  CONSTRAINT api_keys_dialect_check CHECK ((dialect = ANY (ARRAY['agentcrm'::text, 'relm'::text]))),
+  CONSTRAINT api_keys_hash_key UNIQUE (hash),
+  CONSTRAINT api_keys_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+  CONSTRAINT api_keys_pkey PRIMARY KEY (id),
+  CONSTRAINT api_keys_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'member'::text, 'viewer'::text]))),
+  CONSTRAINT api_keys_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE SET NULL,
+  CONSTRAINT api_keys_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX api_keys_user ON public.api_keys USING btree (user_id);
+CREATE INDEX api_keys_workspace ON public.api_keys USING btree (workspace_id);
+
+-- Who made, rotated, revoked, invited, removed and claimed what, and when.
+-- Owned by kith_control.
+CREATE TABLE public.audit (
+  id text NOT NULL,
+  workspace_id text,
+  occurred_at timestamp with time zone NOT NULL,
+  actor text NOT NULL,
+  action text NOT NULL,
+  subject text,
+  details jsonb NOT NULL DEFAULT '{}'::jsonb,
+  CONSTRAINT audit_pkey PRIMARY KEY (id),
+  CONSTRAINT audit_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX audit_workspace ON public.audit USING btree (workspace_id, occurred_at, id);
+
+-- PostgreSQL clusters that hold workspaces.
+-- Owned by kith_control.
+CREATE TABLE public.cells (
+  id integer NOT NULL,
+  name text NOT NULL,
+  accepts_new boolean NOT NULL DEFAULT true,
+  created_at timestamp with time zone NOT NULL DEFAULT now(),
+  CONSTRAINT cells_name_key UNIQUE (name),
+  CONSTRAINT cells_pkey PRIMARY KEY (id)
+);
+
+-- Roles by which people reach a workspace's database directly; the passwords are stored nowhere.
+-- Owned by kith_control.
+CREATE TABLE public.connections (
+  workspace_id text NOT NULL,
+  user_id text NOT NULL,
+  role text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT connections_pkey PRIMARY KEY (workspace_id, user_id),
+  CONSTRAINT connections_role_key UNIQUE (role),
+  CONSTRAINT connections_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE,
+  CONSTRAINT connections_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+
+-- Every tenant database: in the making, warm (ready to be handed out), taken by a workspace, or about to be dropped.
+-- Owned by kith_control.
+CREATE TABLE public.databases (
+  id bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  cell_id integer NOT NULL,
+  name text NOT NULL,
+  role text NOT NULL,
+  version integer NOT NULL,
+  state text NOT NULL,
+  epoch bigint NOT NULL DEFAULT 1,
+  workspace_id text,
+  mode text,
+  created_at timestamp with time zone NOT NULL DEFAULT now(),
+  CONSTRAINT databases_cell_id_fkey FOREIGN KEY (cell_id) REFERENCES public.cells(id),
+  CONSTRAINT databases_check CHECK (((state = 'taken'::text) <= ((workspace_id IS NOT NULL) AND (mode IS NOT NULL)))),
+  CONSTRAINT databases_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+  CONSTRAINT databases_name_key UNIQUE (name),
+  CONSTRAINT databases_pkey PRIMARY KEY (id),
+  CONSTRAINT databases_role_key UNIQUE (role),
+  CONSTRAINT databases_state_check CHECK ((state = ANY (ARRAY['making'::text, 'warm'::text, 'taken'::text, 'dropping'::text]))),
+  CONSTRAINT databases_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id),
+  CONSTRAINT databases_workspace_id_mode_key UNIQUE (workspace_id, mode)
+);
+CREATE INDEX databases_warm ON public.databases USING btree (cell_id, version, id) WHERE (state = 'warm'::text);
+
+-- Accounts elsewhere (OpenID Connect, Clerk) by which a person signs in.
+-- Owned by kith_control.
+CREATE TABLE public.identities (
+  issuer text NOT NULL,
+  subject text NOT NULL,
+  user_id text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT identities_pkey PRIMARY KEY (issuer, subject),
+  CONSTRAINT identities_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE
+);
+CREATE INDEX identities_user ON public.identities USING btree (user_id);
+
+-- Owned by kith_control.
+CREATE TABLE public.invites (
+  id text NOT NULL,
+  workspace_id text NOT NULL,
+  email text NOT NULL,
+  role text NOT NULL,
+  token_hash bytea NOT NULL,
+  letter_token_hash bytea,  -- Of the token in the letter, which is made when that is sent; the inviter's own is another.
+  invited_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  accepted_at timestamp with time zone,
+  CONSTRAINT invites_email_check CHECK ((email = lower(email))),
+  CONSTRAINT invites_invited_by_fkey FOREIGN KEY (invited_by) REFERENCES public.users(id),
+  CONSTRAINT invites_letter_token_hash_key UNIQUE (letter_token_hash),
+  CONSTRAINT invites_pkey PRIMARY KEY (id),
+  CONSTRAINT invites_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'member'::text, 'viewer'::text]))),
+  CONSTRAINT invites_token_hash_key UNIQUE (token_hash),
+  CONSTRAINT invites_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX invites_email ON public.invites USING btree (email, created_at);
+CREATE INDEX invites_workspace ON public.invites USING btree (workspace_id);
+
+-- Failed log-ins of the last minutes, by account (account:<e-mail>) and by address (address:<ip>).
+-- Owned by kith_control.
+CREATE TABLE public.login_failures (
+  subject text NOT NULL,
+  failed_at timestamp with time zone NOT NULL
+);
+CREATE INDEX login_failures_subject ON public.login_failures USING btree (subject, failed_at);
+
+-- Owned by kith_control.
+CREATE TABLE public.mail_tokens (
+  token_hash bytea NOT NULL,
+  user_id text NOT NULL,
+  purpose text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  used_at timestamp with time zone,
+  CONSTRAINT mail_tokens_pkey PRIMARY KEY (token_hash),
+  CONSTRAINT mail_tokens_purpose_check CHECK ((purpose = ANY (ARRAY['verify_email'::text, 'reset_password'::text]))),
+  CONSTRAINT mail_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE
+);
+CREATE INDEX mail_tokens_user ON public.mail_tokens USING btree (user_id);
+
+-- Owned by kith_control.
+CREATE TABLE public.members (
+  workspace_id text NOT NULL,
+  user_id text NOT NULL,
+  role text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT members_pkey PRIMARY KEY (workspace_id, user_id),
+  CONSTRAINT members_role_check CHECK ((role = ANY (ARRAY['owner'::text, 'member'::text, 'viewer'::text]))),
+  CONSTRAINT members_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE,
+  CONSTRAINT members_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX members_user ON public.members USING btree (user_id);
+
+-- Facts about this installation, for example a check of the secret key.
+-- Owned by kith_control.
+CREATE TABLE public.meta (
+  key text NOT NULL,
+  value text NOT NULL,
+  CONSTRAINT meta_pkey PRIMARY KEY (key)
+);
+
+-- Owned by kith_control.
+CREATE TABLE public.migrations (
+  version integer NOT NULL,
+  applied_at timestamp with time zone NOT NULL DEFAULT now(),
+  CONSTRAINT migrations_pkey PRIMARY KEY (version)
+);
+
+-- Requests of all keys of a workspace in a month (UTC), by all processes. Counted only where plans have quotas.
+-- Owned by kith_control.
+CREATE TABLE public.monthly_requests (
+  workspace_id text NOT NULL,
+  month date NOT NULL,
+  requests bigint NOT NULL,
+  CONSTRAINT monthly_requests_pkey PRIMARY KEY (workspace_id, month),
+  CONSTRAINT monthly_requests_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+
+-- Letters that are to be sent. The token in a letter is made when it is sent, so none stands here.
+-- Owned by kith_control.
+CREATE TABLE public.outgoing_mail (
+  id text NOT NULL,
+  letter text NOT NULL,
+  user_id text,
+  public_url text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  attempts integer NOT NULL DEFAULT 0,
+  next_attempt_at timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
+  invite_id text,
+  CONSTRAINT outgoing_mail_check CHECK ((((user_id IS NULL) = (letter = 'invite'::text)) AND ((invite_id IS NULL) = (letter <> 'invite'::text)))),
+  CONSTRAINT outgoing_mail_invite_id_fkey FOREIGN KEY (invite_id) REFERENCES public.invites(id) ON DELETE CASCADE,
+  CONSTRAINT outgoing_mail_letter_check CHECK ((letter = ANY (ARRAY['verify_email'::text, 'reset_password'::text, 'invite'::text]))),
+  CONSTRAINT outgoing_mail_pkey PRIMARY KEY (id),
+  CONSTRAINT outgoing_mail_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE
+);
+CREATE INDEX outgoing_mail_due ON public.outgoing_mail USING btree (next_attempt_at);
+CREATE INDEX outgoing_mail_user ON public.outgoing_mail USING btree (user_id);
+
+-- Owned by kith_control.
+CREATE TABLE public.sessions (
+  id text NOT NULL,
+  user_id text NOT NULL,
+  token_hash bytea NOT NULL,  -- SHA-256 of the token; the token itself is stored nowhere.
+  user_agent text,
+  address text,
+  created_at timestamp with time zone NOT NULL,
+  last_used_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  revoked_at timestamp with time zone,
+  CONSTRAINT sessions_pkey PRIMARY KEY (id),
+  CONSTRAINT sessions_token_hash_key UNIQUE (token_hash),
+  CONSTRAINT sessions_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE
+);
+CREATE INDEX sessions_user ON public.sessions USING btree (user_id);
+
+-- Each is taken out once. The secrets of a sign-in follow from a token that the browser alone has.
+-- Owned by kith_control.
+CREATE TABLE public.sign_ins (
+  state_hash bytea NOT NULL,
+  provider text NOT NULL,
+  next text NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  CONSTRAINT sign_ins_pkey PRIMARY KEY (state_hash)
+);
+CREATE INDEX sign_ins_expires_at ON public.sign_ins USING btree (expires_at);
+
+-- Owned by kith_control.
+CREATE TABLE public.users (
+  id text NOT NULL,
+  email text NOT NULL,
+  name text,
+  password_hash text,  -- Argon2id in PHC form; null for who signs in elsewhere only.
+  email_verified_at timestamp with time zone,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT users_email_check CHECK ((email = lower(email))),
+  CONSTRAINT users_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email);
+
+-- Owned by kith_control.
+CREATE TABLE public.workspaces (
+  id text NOT NULL,
+  name text,
+  created_at timestamp with time zone NOT NULL,
+  claimed_at timestamp with time zone,
+  plan text,  -- The name of its plan among those that the operator set; null for the default one.
+  CONSTRAINT workspaces_pkey PRIMARY KEY (id)
+);

@@ -1,0 +1,292 @@
+-- The guards: what the built-in tables must stay, and the event triggers that refuse what would change it. README.md describes
+-- roles, sections and rules.
+
+-- section: admin
+
+CREATE SCHEMA kith_guard;
+GRANT USAGE ON SCHEMA kith_guard TO PUBLIC;
+
+-- Event triggers fire in the tenant's session and with the tenant's rights (none is SECURITY DEFINER). They only read catalogs
+-- and the tables below, and refuse.
+
+CREATE TABLE kith_guard.role (
+  part text PRIMARY KEY CHECK (part IN ('admin', 'workspace', 'system', 'viewer')),
+  role oid NOT NULL
+);
+COMMENT ON TABLE kith_guard.role IS 'The roles of this database, by the part they play.';
+INSERT INTO kith_guard.role VALUES ('admin', (SELECT r.oid FROM pg_catalog.pg_roles r WHERE r.rolname = session_user));
+
+CREATE TABLE kith_guard.builtin (
+  relid oid PRIMARY KEY,
+  name name NOT NULL UNIQUE,
+  subject text NOT NULL UNIQUE
+);
+COMMENT ON TABLE kith_guard.builtin IS 'The built-in tables. The workspace owns them and may not deform them.';
+COMMENT ON COLUMN kith_guard.builtin.subject IS 'What the feed calls one of its records.';
+
+CREATE TABLE kith_guard.fact (
+  relid oid,
+  kind text,
+  name name,
+  value text NOT NULL,
+  PRIMARY KEY (relid, kind, name)
+);
+COMMENT ON TABLE kith_guard.fact IS 'The rows that kith_guard.observed must contain.';
+
+CREATE TABLE kith_guard.migration (
+  pid integer PRIMARY KEY,
+  until timestamptz NOT NULL DEFAULT now() + interval '10 minutes'
+);
+COMMENT ON TABLE kith_guard.migration IS 'Backends that run a workspace section of a migration. The guards let them pass.';
+
+GRANT SELECT ON kith_guard.role, kith_guard.builtin, kith_guard.fact, kith_guard.migration TO PUBLIC;
+
+-- Raw catalog values are cheaper than pg_get_…def(), and this view is read after each DDL statement.
+CREATE VIEW kith_guard.observed AS
+  SELECT c.oid AS relid, 'table' AS kind, ''::name AS name,
+         concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
+                   c.relforcerowsecurity, c.relhasrules, c.relispartition, c.reloftype, c.relam,
+                   EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid OR i.inhrelid = c.oid)) AS value
+    FROM pg_catalog.pg_class c
+   WHERE c.oid IN (SELECT b.relid FROM kith_guard.builtin b)
+  UNION ALL
+  SELECT a.attrelid, 'column', a.attname, concat_ws(' ', a.attnum, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated, a.attidentity)
+    FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND a.attnum > 0 AND NOT a.attisdropped
+  UNION ALL
+  SELECT a.attrelid, 'not null', a.attname, 'yes'
+    FROM pg_catalog.pg_attribute a
+   WHERE a.attrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull
+  UNION ALL  -- Kith relies on the defaults of NOT NULL columns. The workspace may change the others.
+  SELECT a.attrelid, 'default', a.attname, md5(d.adbin::text)
+    FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+   WHERE a.attrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull
+  UNION ALL
+  SELECT k.conrelid, 'constraint', k.conname, concat_ws(' ', k.oid, k.contype, k.condeferrable, k.condeferred, k.convalidated)
+    FROM pg_catalog.pg_constraint k
+   WHERE k.conrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND k.contype IN ('p', 'u', 'f', 'c')
+  UNION ALL  -- By name and definition, not by oid and stored tree: REINDEX CONCURRENTLY creates a new index.
+  SELECT i.indrelid, 'index', c.relname, concat_ws(' ', i.indnullsnotdistinct, i.indimmediate, i.indisvalid, i.indisready, i.indislive, i.indkey,
+                   i.indclass, i.indcollation, pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid))
+    FROM pg_catalog.pg_index i JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+   WHERE i.indrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND i.indisunique
+  UNION ALL
+  SELECT t.tgrelid, 'trigger', t.tgname, concat_ws(' ', t.oid, t.tgfoid, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred, t.tgattr,
+                   encode(t.tgargs, 'hex'), md5(t.tgqual::text), t.tgoldtable, t.tgnewtable)
+    FROM pg_catalog.pg_trigger t
+   WHERE t.tgrelid IN (SELECT b.relid FROM kith_guard.builtin b) AND NOT t.tgisinternal;
+GRANT SELECT ON kith_guard.observed TO PUBLIC;
+
+-- The same in terms that are equal in all databases. A migrated workspace must have each row that the template has.
+CREATE VIEW kith_guard.shape AS
+  SELECT b.name AS relation, 'column' AS kind, a.attname AS name,
+         concat_ws(' ', format_type(a.atttypid, a.atttypmod), CASE WHEN a.attnotnull THEN 'not null' END,
+                   CASE WHEN a.attnotnull THEN pg_get_expr(d.adbin, d.adrelid) END) AS value
+    FROM kith_guard.builtin b JOIN pg_catalog.pg_attribute a ON a.attrelid = b.relid AND a.attnum > 0 AND NOT a.attisdropped
+    LEFT JOIN pg_catalog.pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  UNION ALL
+  SELECT b.name, 'constraint', k.conname, pg_get_constraintdef(k.oid)
+    FROM kith_guard.builtin b JOIN pg_catalog.pg_constraint k ON k.conrelid = b.relid AND k.contype IN ('p', 'u', 'f', 'c')
+  UNION ALL
+  SELECT b.name, 'index', c.relname, pg_get_indexdef(i.indexrelid)
+    FROM kith_guard.builtin b JOIN pg_catalog.pg_index i ON i.indrelid = b.relid AND i.indisunique JOIN pg_catalog.pg_class c ON c.oid = i.indexrelid
+  UNION ALL
+  SELECT b.name, 'trigger', t.tgname, concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid))
+    FROM kith_guard.builtin b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.relid AND NOT t.tgisinternal;
+
+-- kith.make_builtin() has put the subject into the arguments of the trigger kith_record.
+CREATE FUNCTION kith_guard.declare_builtin(relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  INSERT INTO kith_guard.builtin (relid, name, subject)
+  SELECT c.oid, c.relname, split_part(encode(t.tgargs, 'escape'), '\000', 1)
+    FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'kith_record' WHERE c.oid = relation
+  ON CONFLICT (relid) DO UPDATE SET subject = excluded.subject;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION '% has no trigger kith_record: call kith.make_builtin() first', relation;
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith_guard.declare_builtin IS 'Puts a table under the guards.';
+
+CREATE FUNCTION kith_guard.snapshot() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  DELETE FROM kith_guard.fact;
+  INSERT INTO kith_guard.fact SELECT o.relid, o.kind, o.name, o.value FROM kith_guard.observed o;
+$$;
+COMMENT ON FUNCTION kith_guard.snapshot IS 'Records the built-in tables as they are. Call it only before the workspace has been used, or after kith_guard.shape was compared with the template''s.';
+
+CREATE VIEW kith_guard.section_function AS
+  SELECT p.oid::regprocedure AS f FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
+   WHERE n.nspname = 'kith' AND (p.prorettype = 'trigger'::regtype OR p.proname = 'make_builtin')
+     AND NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x WHERE x.grantee = 0);
+COMMENT ON VIEW kith_guard.section_function IS 'The functions that only workspace sections of migrations may use: those of Kith''s triggers that are not for PUBLIC.';
+GRANT SELECT ON kith_guard.section_function TO PUBLIC;
+
+-- With EXECUTE on the functions of Kith's triggers the workspace could use them for its own tables. A workspace section creates
+-- triggers, so it has EXECUTE while it runs.
+CREATE FUNCTION kith_guard.begin_section(workspace regrole, backend integer) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE f regprocedure;
+BEGIN
+  DELETE FROM kith_guard.migration;
+  INSERT INTO kith_guard.migration (pid) VALUES (backend);
+  FOR f IN SELECT s.f FROM kith_guard.section_function s LOOP
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, workspace);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith_guard.begin_section IS 'Lets a backend run a workspace section of a migration.';
+
+CREATE FUNCTION kith_guard.end_section(workspace regrole) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE f regprocedure;
+BEGIN
+  DELETE FROM kith_guard.migration;
+  FOR f IN SELECT s.f FROM kith_guard.section_function s LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', f, workspace);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith_guard.end_section IS 'Takes back what begin_section() has granted.';
+
+CREATE FUNCTION kith_guard.is_exempt() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'admin' AND pg_get_userbyid(r.role) = session_user)
+      OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND r.rolsuper)
+      OR EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+$$;
+
+-- SECURITY DEFINER, because pg_shdepend is about the whole cluster. It takes no argument and returns yes or no.
+CREATE FUNCTION kith_guard.has_strangers() RETURNS boolean
+LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM pg_shdepend d
+                  WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+                    AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
+$$;
+COMMENT ON FUNCTION kith_guard.has_strangers IS 'Whether a role of another workspace owns something here or has a right to it.';
+
+CREATE FUNCTION kith_guard.before_ddl() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF kith_guard.is_exempt() THEN RETURN; END IF;
+  -- record_activity() would run a tenant's function that a cast to json calls. DROP OWNED would revoke the role's own rights.
+  IF TG_TAG IN ('CREATE CAST', 'DROP CAST', 'DROP OWNED', 'REASSIGN OWNED', 'CREATE LANGUAGE', 'ALTER LANGUAGE', 'DROP LANGUAGE',
+                'CREATE PUBLICATION', 'ALTER PUBLICATION', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION',
+                'CREATE FOREIGN DATA WRAPPER', 'CREATE SERVER', 'CREATE USER MAPPING', 'CREATE FOREIGN TABLE', 'IMPORT FOREIGN SCHEMA',
+                'CREATE TRANSFORM', 'CREATE ACCESS METHOD', 'CREATE OPERATOR CLASS', 'CREATE OPERATOR FAMILY', 'CREATE CONVERSION',
+                'ALTER EXTENSION', 'DROP EXTENSION', 'SECURITY LABEL') THEN
+    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501';
+  END IF;
+  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') THEN
+    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501',
+      HINT = 'A workspace has one schema, public; its tables are what REST serves.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
+    RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
+      HINT = (SELECT format('On a direct connection: SET ROLE %I. Viewers are read-only.', pg_get_userbyid(r.role)) FROM kith_guard.role r WHERE r.part = 'workspace');
+  END IF;
+END $$;
+
+CREATE FUNCTION kith_guard.after_ddl() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE broken record; viewer oid;
+BEGIN
+  IF kith_guard.is_exempt() THEN RETURN; END IF;
+
+  IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',
+                    'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
+                    'REFRESH MATERIALIZED VIEW', 'GRANT', 'REVOKE', 'ALTER DEFAULT PRIVILEGES', 'CREATE STATISTICS', 'CREATE POLICY') THEN
+    SELECT b.name AS relation, f.kind, f.name INTO broken
+      FROM kith_guard.fact f JOIN kith_guard.builtin b USING (relid)
+      LEFT JOIN kith_guard.observed o ON o.relid = f.relid AND o.kind = f.kind AND o.name = f.name
+     WHERE o.value IS DISTINCT FROM f.value
+     ORDER BY array_position(ARRAY['table', 'column', 'not null', 'default', 'constraint', 'index', 'trigger'], f.kind) LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION '%', CASE broken.kind
+          WHEN 'table' THEN format('built-in table "%s" cannot be dropped, renamed, moved, given away, inherited from, made unlogged or put under rules or row security', broken.relation)
+          WHEN 'column' THEN format('built-in column "%s" of "%s" cannot be dropped, renamed or retyped', broken.name, broken.relation)
+          WHEN 'not null' THEN format('built-in column "%s" of "%s" must stay NOT NULL', broken.name, broken.relation)
+          WHEN 'default' THEN format('the default of built-in column "%s" of "%s" cannot be changed', broken.name, broken.relation)
+          ELSE format('built-in %s "%s" of "%s" cannot be dropped, renamed, changed or disabled', broken.kind, broken.name, broken.relation) END
+        USING ERRCODE = '42501',
+              HINT = CASE broken.kind WHEN 'trigger' THEN 'DISABLE TRIGGER takes the name of one of your own triggers; ALL and USER include the built-in ones.'
+                                      ELSE 'Columns, indexes, constraints and triggers of your own can be added to built-in tables.' END;
+    END IF;
+  END IF;
+
+  IF TG_TAG IN ('CREATE TRIGGER', 'ALTER TRIGGER') AND EXISTS (
+       SELECT FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
+        WHERE NOT t.tgisinternal AND t.tgname LIKE 'kith\_%'
+          AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+    RAISE EXCEPTION 'trigger names that begin with kith_ are reserved on built-in tables' USING ERRCODE = '42501';
+  END IF;
+
+  -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
+  IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
+       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid
+        WHERE NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+    RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
+  END IF;
+
+  IF TG_TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE', 'ALTER AGGREGATE')
+     AND (SELECT count(*) FROM pg_proc p WHERE p.proname = 'record_activity') > 1 THEN
+    RAISE EXCEPTION 'the name record_activity is taken' USING ERRCODE = '42501';
+  END IF;
+
+  -- For an installed extension CREATE EXTENSION IF NOT EXISTS creates nothing and gives a notice.
+  IF TG_TAG = 'CREATE EXTENSION' AND EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.command_tag = 'CREATE EXTENSION') THEN
+    RAISE EXCEPTION 'this extension is not available in a workspace' USING ERRCODE = '42501',
+      HINT = 'Installed: citext, pg_trgm, vector, pgcrypto. gen_random_uuid() needs none.';
+  END IF;
+
+  -- A role that has a right in any database cannot be dropped: another workspace could not be deleted.
+  IF TG_TAG IN ('GRANT', 'ALTER DEFAULT PRIVILEGES', 'CREATE POLICY', 'ALTER POLICY') AND kith_guard.has_strangers() THEN
+    RAISE EXCEPTION 'rights can be given to this workspace''s members and viewers only' USING ERRCODE = '42501';
+  END IF;
+
+  IF TG_TAG IN ('ALTER INDEX', 'ALTER TRIGGER') AND EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'x') THEN
+    RAISE EXCEPTION 'DEPENDS ON EXTENSION is not available in a workspace' USING ERRCODE = '42501';
+  END IF;
+
+  -- Viewers are read-only on a direct connection too: they and PUBLIC get only SELECT, and no SECURITY DEFINER function.
+  IF TG_TAG IN ('GRANT', 'ALTER DEFAULT PRIVILEGES') THEN
+    SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
+    IF EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) x WHERE c.relacl IS NOT NULL AND c.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
+       OR EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT') THEN
+      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT' USING ERRCODE = '42501',
+        HINT = 'Members of the workspace have every right already.';
+    END IF;
+  END IF;
+  IF TG_TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE', 'GRANT') THEN
+    DECLARE f record;
+    BEGIN
+      SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
+      FOR f IN SELECT p.oid::regprocedure AS name FROM pg_proc p
+                WHERE p.prosecdef AND p.oid >= 16384 AND pg_get_userbyid(p.proowner) = current_user
+                  AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x WHERE x.grantee IN (0, viewer))
+      LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I', f.name, pg_get_userbyid(viewer));
+        RAISE NOTICE 'EXECUTE on % was revoked from PUBLIC: viewers are read-only, and it is SECURITY DEFINER', f.name;
+      END LOOP;
+    END;
+  END IF;
+
+  -- PostgreSQL checks the aggregate's owner, not the caller, for EXECUTE on an aggregate's functions.
+  IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE') AND EXISTS (
+       SELECT FROM pg_aggregate a JOIN pg_proc p ON p.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+                                                              a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+        WHERE p.prosecdef AND a.aggfnoid >= 16384) THEN
+    RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate' USING ERRCODE = '42501';
+  END IF;
+
+  IF (TG_TAG LIKE 'CREATE %' OR TG_TAG = 'SELECT INTO' OR TG_TAG = 'ALTER TABLE')
+     AND (SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'i', 'v', 'm', 'S', 'c', 'p', 'I')) > 2000 THEN
+    RAISE EXCEPTION 'a workspace holds at most 2000 tables, indexes, views and sequences' USING ERRCODE = '53400';
+  END IF;
+END $$;
+
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith_guard FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.has_strangers() TO PUBLIC;
+CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl();
+CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl();
+ALTER EVENT TRIGGER kith_before_ddl ENABLE ALWAYS;
+ALTER EVENT TRIGGER kith_after_ddl ENABLE ALWAYS;

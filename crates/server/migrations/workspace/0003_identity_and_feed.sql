@@ -1,0 +1,252 @@
+-- Ids, the actor of a transaction, and the activity feed. README.md describes roles, sections and rules.
+
+-- section: system
+
+-- Ids.
+
+-- A ULID in lower case: ten characters of milliseconds and sixteen random ones. Ten bits of the time at a time are looked up in
+-- a list of all pairs of Crockford's digits. The random characters are base64 in lower case, with a digit for each of the six
+-- that Crockford excludes. That is 79 random bits in few steps: each transaction has to prepare each step again. Bytes 7 and 9
+-- of gen_random_uuid() hold its version and variant and are not used.
+DO $$
+DECLARE digits text := '0123456789abcdefghjkmnpqrstvwxyz';
+BEGIN
+  EXECUTE pg_catalog.format($f$
+    CREATE FUNCTION kith.new_id(prefix text) RETURNS text
+    LANGUAGE plpgsql VOLATILE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $body$
+    DECLARE
+      t bigint := floor(date_part('epoch', clock_timestamp()) * 1000);
+      r bytea := uuid_send(gen_random_uuid());
+    BEGIN
+      RETURN prefix || '_' || encode(
+           substring(%1$L::bytea FROM (t >> 39 & 2046)::integer + 1 FOR 2)
+        || substring(%1$L::bytea FROM (t >> 29 & 2046)::integer + 1 FOR 2)
+        || substring(%1$L::bytea FROM (t >> 19 & 2046)::integer + 1 FOR 2)
+        || substring(%1$L::bytea FROM (t >> 9 & 2046)::integer + 1 FOR 2)
+        || substring(%1$L::bytea FROM (t << 1 & 2046)::integer + 1 FOR 2), 'escape')
+        || translate(lower(encode(substring(r FROM 1 FOR 6) || substring(r FROM 10 FOR 6), 'base64') COLLATE "C"), 'ilou+/', '012345');
+    END $body$ $f$,
+    (SELECT string_agg(a || b, '' ORDER BY i, j)
+       FROM regexp_split_to_table(digits, '') WITH ORDINALITY x(a, i), regexp_split_to_table(digits, '') WITH ORDINALITY y(b, j)));
+END $$;
+COMMENT ON FUNCTION kith.new_id IS 'A new id: the prefix, an underscore and 26 characters that sort by time.';
+
+-- The actor.
+
+-- The server calls begin_request() first in its transaction. It leaves a signed value in the setting kith.context, which is
+-- valid in this transaction only. Any other value there counts as none.
+
+CREATE TABLE kith.secret (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  token_hash bytea NOT NULL,
+  mac_key bytea NOT NULL
+);
+COMMENT ON TABLE kith.secret IS 'The hash of the secret that the server knows, and the key that signs contexts. One row.';
+
+-- The inner hash gives the outer one an input of fixed length, which prevents length extension. This function and
+-- current_context() have SQL-standard bodies, whose names are resolved at creation, and no SET clause, so that a query can inline
+-- them.
+CREATE FUNCTION kith.context_mac(mac_key bytea, payload text) RETURNS text
+LANGUAGE sql STABLE
+RETURN encode(sha256(mac_key || sha256(int4send(pg_backend_pid()) || timestamptz_send(transaction_timestamp()) || convert_to(payload, 'UTF8'))), 'hex');
+COMMENT ON FUNCTION kith.context_mac IS 'Signs a context for this backend and this transaction.';
+
+-- It compares hashes, so its duration reveals nothing about the secret.
+CREATE FUNCTION kith.begin_request(secret text, actor text, provenance text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM set_config('kith.context', kith.context_mac(s.mac_key, r.payload) || r.payload, true)
+     FROM kith.secret s, (VALUES (actor || E'\n' || coalesce(provenance, '{}'))) r (payload)
+    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8')) AND actor <> '' AND position(E'\n' IN actor) = 0;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.begin_request IS 'Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.current_context() RETURNS TABLE (actor text, provenance jsonb)
+LANGUAGE sql STABLE
+BEGIN ATOMIC
+  SELECT CASE WHEN s.one THEN substr(split_part(c.signed, E'\n', 1), 65) ELSE 'postgres:' || session_user END,
+         CASE WHEN s.one THEN substr(c.signed, position(E'\n' IN c.signed) + 1)::jsonb ELSE '{}' END
+    FROM (SELECT current_setting('kith.context', true)) c (signed)
+    LEFT JOIN kith.secret s ON left(c.signed, 64) = kith.context_mac(s.mac_key, substr(c.signed, 65));
+END;
+COMMENT ON FUNCTION kith.current_context IS 'The actor and provenance of this transaction, or the database role where the server has not said.';
+
+CREATE FUNCTION kith.current_actor() RETURNS text
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN (SELECT c.actor FROM kith.current_context() c);
+END $$;
+COMMENT ON FUNCTION kith.current_actor IS 'Who is acting: api_key:…, user:…, automation:… or postgres:<role>.';
+
+-- The activity feed.
+
+CREATE TABLE public.activity (
+  id text PRIMARY KEY DEFAULT kith.new_id('a'),
+  occurred_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  actor text NOT NULL,
+  verb text NOT NULL CONSTRAINT activity_verb_check CHECK (verb IN ('created', 'updated', 'deleted', 'restored', 'conflict')),
+  subject_type text NOT NULL,
+  subject_id text,
+  subject_repr text,
+  changes jsonb,
+  custom jsonb NOT NULL DEFAULT '{}'
+);
+CREATE INDEX activity_newest_idx ON public.activity (occurred_at, id);
+CREATE INDEX activity_subject_idx ON public.activity (subject_type, subject_id, occurred_at);
+CREATE INDEX activity_actor_idx ON public.activity (actor, occurred_at);
+GRANT SELECT ON public.activity TO {{workspace}}, {{viewer}};
+COMMENT ON TABLE public.activity IS 'The feed: one entry for each change to a record. Only triggers write it; nobody can edit it.';
+COMMENT ON COLUMN public.activity.id IS 'a_ and 26 characters that sort by time.';
+COMMENT ON COLUMN public.activity.occurred_at IS 'When the change was made.';
+COMMENT ON COLUMN public.activity.actor IS 'Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.';
+COMMENT ON COLUMN public.activity.verb IS 'created, updated, deleted, restored, or conflict: a create refused because the record exists.';
+COMMENT ON COLUMN public.activity.subject_type IS 'contact, company, deal, email, activity, list, …; for a table of your own its name.';
+COMMENT ON COLUMN public.activity.subject_id IS 'The id of the record.';
+COMMENT ON COLUMN public.activity.subject_repr IS 'A few words that say which record it is.';
+COMMENT ON COLUMN public.activity.changes IS 'What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.';
+COMMENT ON COLUMN public.activity.custom IS 'Where the change came from: agent, run_id, reason, request_id.';
+
+-- Cuts the longest values until the whole is small enough; each round cuts shorter.
+CREATE FUNCTION kith.clip_changes(changes jsonb) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE longest integer;
+BEGIN
+  FOREACH longest IN ARRAY ARRAY[16384, 2048, 256, 64] LOOP
+    EXIT WHEN octet_length(changes::text) <= 1000000;
+    SELECT jsonb_object_agg(c.key, (
+             SELECT jsonb_object_agg(side.key, CASE
+                      WHEN octet_length(side.value::text) <= longest OR side.key NOT IN ('from', 'to') THEN side.value
+                      ELSE to_jsonb(left(c.value ->> side.key, longest / 8)) END)
+                    || coalesce((SELECT jsonb_build_object('clipped', coalesce(c.value -> 'clipped', '{}') || jsonb_object_agg(long.key,
+                                          coalesce(c.value -> 'clipped' -> long.key, to_jsonb(octet_length(c.value ->> long.key)))))
+                                   FROM jsonb_each(c.value) long
+                                  WHERE long.key IN ('from', 'to') AND octet_length(long.value::text) > longest HAVING count(*) > 0), '{}')
+               FROM jsonb_each(c.value) side))
+      INTO changes FROM jsonb_each(changes) c;
+  END LOOP;
+  RETURN changes;
+END $$;
+COMMENT ON FUNCTION kith.clip_changes IS 'Keeps an entry of the feed under 1 MiB: {column: {from, to, clipped: {from: bytes, to: bytes}}}.';
+
+CREATE FUNCTION kith.write_entry(verb text, subject_type text, subject_id text, subject_repr text, changes jsonb) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE entry text;
+BEGIN
+  INSERT INTO public.activity (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+  SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance
+    FROM kith.current_context() c
+  RETURNING id INTO entry;
+  RETURN entry;
+END $$;
+COMMENT ON FUNCTION kith.write_entry IS 'Adds an entry to the feed in the name of the actor and returns its id.';
+
+CREATE FUNCTION kith.write_change(subject_type text, subject_id text, subject_repr text, before jsonb, after jsonb) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE changes jsonb; verb text := 'updated';
+BEGIN
+  IF after IS NULL THEN
+    verb := 'deleted';
+    SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes
+      FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+  ELSE
+    SELECT jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO changes
+      FROM jsonb_each(after) a WHERE a.value <> (before -> a.key) AND a.key <> 'updated_at';
+    IF changes IS NULL THEN
+      RETURN NULL;
+    ELSIF changes ? 'deleted_at' THEN
+      verb := CASE WHEN before ->> 'deleted_at' IS NULL THEN 'deleted' WHEN after ->> 'deleted_at' IS NULL THEN 'restored' ELSE verb END;
+    END IF;
+  END IF;
+  IF octet_length(changes::text) > 1000000 THEN
+    changes := kith.clip_changes(changes);
+  END IF;
+  RETURN kith.write_entry(verb, subject_type, subject_id, subject_repr, changes);
+END $$;
+COMMENT ON FUNCTION kith.write_change IS 'Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}.';
+
+-- For the built-in tables. kith.make_builtin() creates the trigger with its arguments: the subject, then templates of one or two columns
+-- such as "{first_name} {last_name}". The first template that gives a text describes the row. The guards keep the triggers and let no
+-- other trigger use this function, so it trusts its arguments.
+CREATE FUNCTION kith.record_change() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text;
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
+  IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
+  row_now := coalesce(after, before);
+  FOR n IN 1 .. TG_NARGS - 1 LOOP
+    template := string_to_array(translate(TG_ARGV[n], '{', '}'), '}');
+    repr := nullif(btrim(concat(template[1], row_now ->> template[2], template[3], row_now ->> template[4], template[5])), '');
+    EXIT WHEN repr IS NOT NULL;
+  END LOOP;
+  entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', TG_ARGV[0], row_now ->> 'id', repr, NULL)
+                ELSE kith.write_change(TG_ARGV[0], row_now ->> 'id', repr, before, after) END;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in table to the feed.';
+
+-- For the workspace's own tables. It has no arguments: the subject is the table's name, and never a built-in table's subject.
+CREATE FUNCTION public.record_activity() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+  before jsonb; after jsonb; row_now jsonb; key_column name; own_name text; key text; repr text; entry text;
+BEGIN
+  IF TG_WHEN <> 'AFTER' OR TG_LEVEL <> 'ROW' THEN
+    RAISE EXCEPTION 'record_activity() must be an AFTER … FOR EACH ROW trigger' USING ERRCODE = '0A000',
+      HINT = format('CREATE TRIGGER activity AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION record_activity()', TG_TABLE_NAME);
+  END IF;
+  IF EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = TG_RELID) THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
+  IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
+  row_now := coalesce(after, before);
+
+  SELECT c.relname INTO own_name FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(TG_RELID), TG_RELID);
+  IF EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = own_name) THEN
+    own_name := 'custom:' || own_name;
+  END IF;
+  IF NOT row_now ? 'id' THEN
+    SELECT a.attname INTO key_column FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+     WHERE i.indrelid = TG_RELID AND i.indisprimary AND i.indnkeyatts = 1;
+  END IF;
+  key := row_now ->> coalesce(key_column, 'id');
+  repr := coalesce(row_now ->> 'name', row_now ->> 'title', row_now ->> 'label', row_now ->> 'subject', row_now ->> 'email');
+  entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', own_name, key, repr, NULL)
+                ELSE kith.write_change(own_name, key, repr, before, after) END;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION public.record_activity IS 'Puts a table of your own into the activity feed: CREATE TRIGGER … AFTER INSERT OR UPDATE OR DELETE ON … FOR EACH ROW EXECUTE FUNCTION record_activity().';
+
+CREATE FUNCTION kith.record_conflict(secret text, subject_type text, constraint_name text, existing_id text, attempted jsonb) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(record_conflict.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can record a conflict' USING ERRCODE = '28000';
+  END IF;
+  IF octet_length(attempted::text) > 1000000 THEN
+    SELECT jsonb_object_agg(a.key, CASE WHEN octet_length(a.value::text) <= 512 THEN a.value ELSE to_jsonb(left(attempted ->> a.key, 60)) END)
+           || jsonb_build_object('clipped', jsonb_object_agg(a.key, octet_length(attempted ->> a.key)) FILTER (WHERE octet_length(a.value::text) > 512))
+      INTO attempted FROM jsonb_each(attempted) a;
+  END IF;
+  PERFORM kith.write_entry('conflict', subject_type, existing_id, NULL,
+    jsonb_build_object('constraint', constraint_name, 'existing_id', existing_id, 'attempted', attempted));
+END $$;
+COMMENT ON FUNCTION kith.record_conflict IS 'Adds a refused write to the feed: the constraint, the existing record, and the attempted values.';
+
+-- What PUBLIC may call. All other functions are for the server's own ones, and for the triggers of built-in tables.
+REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text), kith.record_conflict(text, text, text, text, jsonb),
+  kith.current_actor() TO PUBLIC;
+
+-- section: admin
+
+-- pg_dump leaves members of extensions out. The workspace may dump its database, and may not read this table.
+ALTER EXTENSION pgcrypto ADD TABLE kith.secret;

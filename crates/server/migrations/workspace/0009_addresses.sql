@@ -1,0 +1,258 @@
+-- Mail addresses and domains: their normal forms, and which contacts and companies an email belongs to. README.md describes roles,
+-- sections and rules.
+
+-- section: system
+
+-- All of Unicode's white space, and the characters of no width that come along with copied addresses.
+CREATE FUNCTION kith.trimmed(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  RETURN nullif(btrim(value,
+    E' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f'
+    '\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff'), '');
+END $$;
+COMMENT ON FUNCTION kith.trimmed IS 'The text without surrounding white space and characters of no width; null if nothing is left.';
+
+-- Internationalised domains: RFC 3492 (Punycode) with the parameters of section 5.
+
+CREATE FUNCTION kith.punycode_bias(delta bigint, points integer, is_first boolean) RETURNS integer
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE k integer := 0;
+BEGIN
+  delta := CASE WHEN is_first THEN delta / 700 ELSE delta / 2 END;
+  delta := delta + delta / points;
+  WHILE delta > 455 LOOP
+    delta := delta / 35;
+    k := k + 36;
+  END LOOP;
+  RETURN k + 36 * delta / (delta + 38);
+END $$;
+COMMENT ON FUNCTION kith.punycode_bias IS 'RFC 3492, section 6.1.';
+
+CREATE FUNCTION kith.punycode(label text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  points integer[] := ARRAY(SELECT ascii(c) FROM string_to_table(label, NULL) WITH ORDINALITY x(c, place) ORDER BY place);
+  basic integer := (SELECT count(*) FROM unnest(points) p WHERE p < 128);
+  result text := coalesce((SELECT string_agg(chr(p), '' ORDER BY place) FROM unnest(points) WITH ORDINALITY x(p, place) WHERE p < 128), '');
+  handled integer := basic; n bigint := 128; delta bigint := 0; bias integer := 72; least_point bigint; point integer; q bigint; t integer;
+BEGIN
+  IF basic > 0 THEN
+    result := result || '-';
+  END IF;
+  WHILE handled < cardinality(points) LOOP
+    least_point := (SELECT min(p) FROM unnest(points) p WHERE p >= n);
+    delta := delta + (least_point - n) * (handled + 1);
+    n := least_point;
+    FOREACH point IN ARRAY points LOOP
+      IF point < n THEN
+        delta := delta + 1;
+      ELSIF point = n THEN
+        q := delta;
+        FOR k IN 36 .. 100000 BY 36 LOOP
+          t := least(greatest(k - bias, 1), 26);
+          EXIT WHEN q < t;
+          result := result || substr('abcdefghijklmnopqrstuvwxyz0123456789', (t + (q - t) % (36 - t))::integer + 1, 1);
+          q := (q - t) / (36 - t);
+        END LOOP;
+        result := result || substr('abcdefghijklmnopqrstuvwxyz0123456789', q::integer + 1, 1);
+        bias := kith.punycode_bias(delta, handled + 1, handled = basic);
+        delta := 0;
+        handled := handled + 1;
+      END IF;
+    END LOOP;
+    delta := delta + 1;
+    n := n + 1;
+  END LOOP;
+  RETURN result;
+END $$;
+COMMENT ON FUNCTION kith.punycode IS 'A label of a domain in ASCII, without xn--: RFC 3492, section 6.3.';
+
+CREATE FUNCTION kith.from_punycode(code text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  basic integer := length(code) - position('-' IN reverse(code));
+  has_basic constant boolean := position('-' IN code) > 0;
+  points integer[] := '{}'; place integer; n bigint := 128; i bigint := 0; old bigint; weight bigint; bias integer := 72; digit integer; t integer;
+BEGIN
+  IF code !~ '^[a-z0-9-]{1,59}$' THEN
+    RETURN NULL;
+  END IF;
+  IF has_basic THEN
+    points := ARRAY(SELECT ascii(c) FROM string_to_table(left(code, basic), NULL) WITH ORDINALITY x(c, at) ORDER BY at);
+  END IF;
+  place := CASE WHEN has_basic THEN basic + 2 ELSE 1 END;
+  WHILE place <= length(code) LOOP
+    old := i;
+    weight := 1;
+    FOR k IN 36 .. 100000 BY 36 LOOP
+      digit := position(substr(code, place, 1) IN 'abcdefghijklmnopqrstuvwxyz0123456789') - 1;
+      IF place > length(code) OR digit < 0 THEN
+        RETURN NULL;
+      END IF;
+      place := place + 1;
+      i := i + digit * weight;
+      t := least(greatest(k - bias, 1), 26);
+      EXIT WHEN digit < t;
+      weight := weight * (36 - t);
+      -- No code point is as large.
+      IF weight > 1000000000 OR i > 1000000000 THEN
+        RETURN NULL;
+      END IF;
+    END LOOP;
+    bias := kith.punycode_bias(i - old, cardinality(points) + 1, old = 0);
+    n := n + i / (cardinality(points) + 1);
+    i := i % (cardinality(points) + 1);
+    IF n > 1114111 OR n BETWEEN 55296 AND 57343 THEN
+      RETURN NULL;
+    END IF;
+    points := points[:i] || n::integer || points[i + 1:];
+    i := i + 1;
+  END LOOP;
+  RETURN (SELECT string_agg(chr(p), '' ORDER BY at) FROM unnest(points) WITH ORDINALITY x(p, at));
+END $$;
+COMMENT ON FUNCTION kith.from_punycode IS 'The label that punycode() gives this text for, or null: RFC 3492, section 6.2.';
+
+-- A label that is not what unicode_domain() would be encoded as stays as it is.
+CREATE FUNCTION kith.unicode_domain(domain text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF domain !~* '(^|\.)xn--' OR length(domain) > 253 THEN
+    RETURN domain;
+  END IF;
+  RETURN (SELECT string_agg(CASE WHEN label ~* '^xn--' AND kith.punycode(decoded) = lower(substr(label, 5)) AND decoded !~ '[\u0001-\u0020.@/]' THEN decoded ELSE label END, '.' ORDER BY place)
+            FROM string_to_table(domain, '.') WITH ORDINALITY x(label, place),
+                 LATERAL (SELECT CASE WHEN label ~* '^xn--' THEN kith.from_punycode(lower(substr(label, 5))) END) y(decoded));
+END $$;
+COMMENT ON FUNCTION kith.unicode_domain IS 'A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.';
+
+CREATE FUNCTION kith.ascii_domain(domain text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF domain !~ '[^\u0001-\u007f]' OR length(domain) > 253 THEN
+    RETURN domain;
+  END IF;
+  RETURN (SELECT string_agg(CASE WHEN label ~ '[^\u0001-\u007f]' THEN 'xn--' || kith.punycode(lower(label)) ELSE label END, '.' ORDER BY place)
+            FROM string_to_table(normalize(domain, NFKC), '.') WITH ORDINALITY x(label, place));
+END $$;
+COMMENT ON FUNCTION kith.ascii_domain IS 'A domain with its labels in ASCII: xn--bcher-kva.example for bücher.example.';
+
+CREATE FUNCTION kith.normal_domain(value text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE domain text := lower(kith.trimmed(value));
+BEGIN
+  IF domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' AND domain !~ '(^|\.)(www\.|xn--)' THEN
+    RETURN domain;
+  END IF;
+  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:)?//', '');
+  domain := regexp_replace(domain, '[/?#\\].*$', '');
+  domain := regexp_replace(domain, '^.*@|:[0-9]*$', '', 'g');
+  domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
+  domain := lower(kith.unicode_domain(domain));
+  domain := kith.trimmed(btrim(kith.trimmed(domain), '.'));
+  RETURN regexp_replace(domain, '^(www\.)+(?=[^.]+\.)', '');
+END $$;
+COMMENT ON FUNCTION kith.normal_domain IS 'A domain as it is stored: in lower case and Unicode, without scheme, www., port, path and final dot; null if nothing is left.';
+
+CREATE FUNCTION kith.normal_company() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NEW.domain IS NOT NULL THEN
+    NEW.domain := kith.normal_domain(NEW.domain);
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kith.normal_company IS 'Puts the domain of a company into its normal form.';
+
+-- Most addresses begin and end with a printable ASCII character and take no more than the first condition. All names in it are
+-- qualified, which is cheaper than a SET clause.
+CREATE FUNCTION kith.normal_contact() RETURNS trigger
+LANGUAGE plpgsql AS $$
+BEGIN
+  IF NEW.email::pg_catalog.text OPERATOR(pg_catalog.~) '^[^!-~]|[^!-~]$|^$' THEN
+    NEW.email := kith.trimmed(NEW.email::pg_catalog.text);
+  END IF;
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kith.normal_contact IS 'Puts the address of a contact into its normal form.';
+
+-- Emails.
+
+-- "Ada <ada@example.com>" and "ada@example.com" are one address.
+CREATE FUNCTION kith.bare_address(address text) RETURNS text
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN kith.trimmed(CASE WHEN address LIKE '%<%>%' THEN substring(address FROM '<([^<>]*)>[^<>]*$') ELSE address END);
+COMMENT ON FUNCTION kith.bare_address IS 'The address alone, without the name before it.';
+
+-- Commas and semicolons separate addresses, but not within quotes, angle brackets and comments, nor before the first @: "Lovelace, Ada
+-- <ada@example.com>" is one address.
+CREATE FUNCTION kith.split_addresses(list text) RETURNS text[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE piece text; pending text; found_addresses text[] := '{}';
+BEGIN
+  IF list !~ '[,;]' THEN
+    RETURN array_remove(ARRAY[kith.trimmed(list)], NULL);
+  END IF;
+  FOR piece IN SELECT m[1] FROM regexp_matches(list, '((?:"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^,;])+)', 'g') m LOOP
+    pending := concat_ws(', ', pending, kith.trimmed(piece));
+    IF pending LIKE '%@%' THEN
+      found_addresses := found_addresses || kith.trimmed(pending);
+      pending := NULL;
+    END IF;
+  END LOOP;
+  RETURN found_addresses || array_remove(ARRAY[kith.trimmed(pending)], NULL);
+END $$;
+COMMENT ON FUNCTION kith.split_addresses IS 'The addresses in one text, in order.';
+
+CREATE FUNCTION kith.normal_addresses(addresses extensions.citext[]) RETURNS extensions.citext[]
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT found_address::extensions.citext
+               FROM unnest(addresses::text[]) WITH ORDINALITY x(list, place), unnest(kith.split_addresses(list)) WITH ORDINALITY y(found_address, part)
+              ORDER BY place, part);
+COMMENT ON FUNCTION kith.normal_addresses IS 'Addresses as they are stored, one in each element.';
+
+-- Both forms of an internationalised domain are looked for, since a contact's address is stored in the form in which it was given.
+CREATE FUNCTION kith.attach_email() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, extensions, pg_temp AS $$
+DECLARE addresses extensions.citext[]; domains text[];
+BEGIN
+  -- The columns are NOT NULL for readers. A writer may leave them null.
+  NEW.contact_ids := coalesce(NEW.contact_ids, '{}');
+  NEW.company_ids := coalesce(NEW.company_ids, '{}');
+  NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
+  NEW.from_addr := kith.trimmed(NEW.from_addr::text);
+  IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
+    NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.cc_addrs IS DISTINCT FROM OLD.cc_addrs THEN
+    NEW.cc_addrs := kith.normal_addresses(NEW.cc_addrs);
+  END IF;
+  IF TG_OP = 'UPDATE' THEN
+    RETURN NEW;
+  END IF;
+  SELECT array_agg(y.form), array_agg(kith.normal_domain(x.domain)) INTO addresses, domains
+    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a,
+         LATERAL (SELECT kith.bare_address(a::text) AS bare, split_part(kith.bare_address(a::text), '@', -1) AS domain) x,
+         LATERAL unnest(ARRAY[x.bare, left(x.bare, -length(x.domain)) || kith.unicode_domain(x.domain), left(x.bare, -length(x.domain)) || kith.ascii_domain(x.domain)]) y(form)
+   WHERE x.bare LIKE '%@%';
+  SELECT NEW.contact_ids || array_agg(c.id ORDER BY c.id) INTO NEW.contact_ids FROM public.contacts c
+   WHERE c.email = ANY (addresses) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.contact_ids);
+  SELECT NEW.company_ids || array_agg(c.id ORDER BY c.id) INTO NEW.company_ids FROM public.companies c
+   WHERE lower(c.domain) = ANY (domains) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.company_ids);
+  RETURN NEW;
+END $$;
+COMMENT ON FUNCTION kith.attach_email IS 'Puts the addresses of an email into their normal form, and finds its contacts and companies.';
+
+REVOKE ALL ON FUNCTION kith.trimmed(text), kith.punycode_bias(bigint, integer, boolean), kith.punycode(text), kith.from_punycode(text),
+  kith.unicode_domain(text), kith.ascii_domain(text), kith.normal_domain(text), kith.normal_company(), kith.normal_contact(),
+  kith.bare_address(text), kith.split_addresses(text), kith.normal_addresses(extensions.citext[]), kith.attach_email() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.trimmed(text), kith.punycode_bias(bigint, integer, boolean), kith.punycode(text), kith.from_punycode(text),
+  kith.unicode_domain(text), kith.ascii_domain(text), kith.normal_domain(text), kith.bare_address(text), kith.split_addresses(text),
+  kith.normal_addresses(extensions.citext[]) TO PUBLIC;
+
+-- section: workspace
+
+-- Their names make them fire before kith_touch.
+CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.normal_company();
+CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.normal_contact();
+CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();

@@ -1,0 +1,2408 @@
+-- Generated from the migrations beside it, under PostgreSQL 18: what a new database contains. Do not edit it. A run of the
+-- tests with KITH_BLESS=1 writes it.
+
+-- Sequences that {{workspace}} creates: SELECT to {{viewer}}.
+-- Tables that {{workspace}} creates: SELECT to {{viewer}}.
+
+----------------------------------------------------------------------------------------------------
+-- Schema public, owned by {{system}}. Granted: USAGE TO {{viewer}}, CREATE USAGE TO {{workspace}}.
+
+-- Notes, emails, calls, meetings and tasks about a contact, a deal or a company.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.activities (
+  id text NOT NULL DEFAULT kith.new_id('act'::text),  -- act_ and 26 characters that sort by time; generated.
+  type text NOT NULL DEFAULT 'note'::text,  -- note, email, call, meeting or task.
+  subject text,  -- Subject line.
+  body text,  -- The text.
+  contact_id text,  -- The person that it concerns.
+  deal_id text,  -- The deal that it concerns.
+  company_id text,  -- The company that it concerns.
+  occurred_at timestamp with time zone NOT NULL DEFAULT now(),  -- When it happened.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields; keys that custom_fields defines are validated.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT activities_company_id_fkey FOREIGN KEY (company_id) REFERENCES public.companies(id),
+  CONSTRAINT activities_contact_id_fkey FOREIGN KEY (contact_id) REFERENCES public.contacts(id),
+  CONSTRAINT activities_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT activities_deal_id_fkey FOREIGN KEY (deal_id) REFERENCES public.deals(id),
+  CONSTRAINT activities_pkey PRIMARY KEY (id),
+  CONSTRAINT activities_type_check CHECK ((type = ANY (ARRAY['note'::text, 'email'::text, 'call'::text, 'meeting'::text, 'task'::text])))
+);
+CREATE INDEX activities_company_id_idx ON public.activities USING btree (company_id);
+CREATE INDEX activities_contact_id_idx ON public.activities USING btree (contact_id);
+CREATE INDEX activities_deal_id_idx ON public.activities USING btree (deal_id);
+CREATE INDEX activities_kith_search_idx ON public.activities USING gin (kith.search_words(ARRAY[subject, body])) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX activities_newest_idx ON public.activities USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
+CREATE TRIGGER kith_contact_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_contact_id();
+CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_custom('activity');
+CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.activities FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('activity');
+CREATE TRIGGER kith_deal_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_deal_id();
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.activities FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{subject}', '{type}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- The feed: one entry for each change to a record. Only triggers write it; nobody can edit it.
+-- Owned by {{system}}. Granted: SELECT TO {{viewer}}, SELECT TO {{workspace}}.
+CREATE TABLE public.activity (
+  id text NOT NULL DEFAULT kith.new_id('a'::text),  -- a_ and 26 characters that sort by time.
+  occurred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),  -- When the change was made.
+  actor text NOT NULL,  -- Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.
+  verb text NOT NULL,  -- created, updated, deleted, restored, or conflict: a create refused because the record exists.
+  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name.
+  subject_id text,  -- The id of the record.
+  subject_repr text,  -- A few words that say which record it is.
+  changes jsonb,  -- What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Where the change came from: agent, run_id, reason, request_id.
+  CONSTRAINT activity_pkey PRIMARY KEY (id),
+  CONSTRAINT activity_verb_check CHECK ((verb = ANY (ARRAY['created'::text, 'updated'::text, 'deleted'::text, 'restored'::text, 'conflict'::text])))
+);
+CREATE INDEX activity_actor_idx ON public.activity USING btree (actor, occurred_at);
+CREATE INDEX activity_newest_idx ON public.activity USING btree (occurred_at, id);
+CREATE INDEX activity_subject_idx ON public.activity USING btree (subject_type, subject_id, occurred_at);
+
+-- Links between any two records.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.associations (
+  id text NOT NULL DEFAULT kith.new_id('as'::text),  -- as_ and 26 characters that sort by time; generated.
+  from_type text NOT NULL,  -- Type of the first record: contact, company, deal, …
+  from_id text NOT NULL,  -- Id of the first record.
+  to_type text NOT NULL,  -- Type of the second record.
+  to_id text NOT NULL,  -- Id of the second record.
+  label text,  -- How the first relates to the second.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT associations_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT associations_from_type_check CHECK ((from_type <> ''::text)),
+  CONSTRAINT associations_pkey PRIMARY KEY (id),
+  CONSTRAINT associations_to_type_check CHECK ((to_type <> ''::text))
+);
+CREATE INDEX associations_from_idx ON public.associations USING btree (from_type, from_id);
+CREATE INDEX associations_newest_idx ON public.associations USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE INDEX associations_to_idx ON public.associations USING btree (to_type, to_id);
+CREATE UNIQUE INDEX associations_together_key ON public.associations USING btree (from_type, from_id, to_type, to_id, label) NULLS NOT DISTINCT WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_link AFTER INSERT ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.link();
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.associations FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{from_id} – {to_id}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.touch();
+
+-- Organisations.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.companies (
+  id text NOT NULL DEFAULT kith.new_id('co'::text),  -- co_ and 26 characters that sort by time; generated.
+  name text,  -- Name of the company.
+  domain text,  -- Internet domain, in lower case, without scheme, www., port and path. Emails from it attach to the company. Unique among live rows.
+  industry text,  -- Line of business.
+  size text,  -- Number of people as a range, for example 11-50.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields; keys that custom_fields defines are validated.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT companies_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT companies_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX companies_domain_key ON public.companies USING btree (lower(domain)) WHERE (deleted_at IS NULL);
+CREATE INDEX companies_kith_search_idx ON public.companies USING gin (kith.search_text(ARRAY[name, domain, industry]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX companies_newest_idx ON public.companies USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.check_custom('company');
+CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.companies FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('company');
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.companies FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.normal_company();
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{name}', '{domain}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- People.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.contacts (
+  id text NOT NULL DEFAULT kith.new_id('c'::text),  -- c_ and 26 characters that sort by time; generated.
+  email extensions.citext,  -- Case-insensitive; unique among live rows.
+  first_name text,  -- Given name.
+  last_name text,  -- Family name.
+  phone text,  -- Telephone number.
+  title text,  -- Job title.
+  company_id text,  -- The company that the person works for.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields; keys that custom_fields defines are validated.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT contacts_company_id_fkey FOREIGN KEY (company_id) REFERENCES public.companies(id),
+  CONSTRAINT contacts_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT contacts_pkey PRIMARY KEY (id)
+);
+CREATE INDEX contacts_company_id_idx ON public.contacts USING btree (company_id);
+CREATE UNIQUE INDEX contacts_email_key ON public.contacts USING btree (email) WHERE (deleted_at IS NULL);
+CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, translate(phone, '+-() ./'::text, ''::text)]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX contacts_newest_idx ON public.contacts USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
+CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_custom('contact');
+CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.contacts FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('contact');
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.contacts FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.normal_contact();
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{first_name} {last_name}', '{email}', '{phone}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- Definitions of keys in custom, by type of record. Keys without a definition are free-form.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.custom_fields (
+  id text NOT NULL DEFAULT kith.new_id('fld'::text),  -- fld_ and 26 characters that sort by time; generated.
+  object_type text NOT NULL,  -- contact, company, deal or activity.
+  key text NOT NULL,  -- The key in custom. Unique for a type of record among live rows.
+  label text,  -- The name that people see.
+  type text NOT NULL,  -- text, number, date, bool or select.
+  options jsonb,  -- For a select: an array of the strings that it may hold.
+  required boolean NOT NULL DEFAULT false,  -- Whether a new record must have the key.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT custom_fields_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT custom_fields_key_check CHECK ((key <> ''::text)),
+  CONSTRAINT custom_fields_object_type_check CHECK ((object_type = ANY (ARRAY['contact'::text, 'company'::text, 'deal'::text, 'activity'::text]))),
+  CONSTRAINT custom_fields_options_check CHECK (
+CASE
+    WHEN (jsonb_typeof(options) = 'array'::text) THEN ((type <> 'select'::text) OR (jsonb_array_length(options) > 0))
+    ELSE ((type <> 'select'::text) AND ((options IS NULL) OR (options = 'null'::jsonb)))
+END),
+  CONSTRAINT custom_fields_pkey PRIMARY KEY (id),
+  CONSTRAINT custom_fields_type_check CHECK ((type = ANY (ARRAY['text'::text, 'number'::text, 'date'::text, 'bool'::text, 'select'::text])))
+);
+CREATE INDEX custom_fields_newest_idx ON public.custom_fields USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE UNIQUE INDEX custom_fields_object_type_key_key ON public.custom_fields USING btree (object_type, key) WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_definition BEFORE INSERT OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.check_definition();
+CREATE TRIGGER kith_index AFTER INSERT OR DELETE OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.index_field();
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.custom_fields FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{object_type}.{key}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.touch();
+
+-- Opportunities.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.deals (
+  id text NOT NULL DEFAULT kith.new_id('d'::text),  -- d_ and 26 characters that sort by time; generated.
+  name text,  -- Name of the deal.
+  pipeline text NOT NULL,  -- Key of the pipeline; the default one if left out.
+  stage text NOT NULL,  -- Key of the stage in the pipeline; the first if left out. A stage that the pipeline lacks is added to its end.
+  amount_cents bigint,  -- Value in hundredths of the currency.
+  currency text DEFAULT 'USD'::text,  -- ISO 4217 code.
+  close_date date,  -- Expected or actual closing date.
+  contact_id text,  -- The person that the deal is with.
+  company_id text,  -- The company that the deal is with.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields; keys that custom_fields defines are validated.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT deals_company_id_fkey FOREIGN KEY (company_id) REFERENCES public.companies(id),
+  CONSTRAINT deals_contact_id_fkey FOREIGN KEY (contact_id) REFERENCES public.contacts(id),
+  CONSTRAINT deals_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT deals_pkey PRIMARY KEY (id),
+  CONSTRAINT deals_stage_fkey FOREIGN KEY (pipeline, stage) REFERENCES public.pipeline_stages(pipeline, key) ON UPDATE CASCADE
+);
+CREATE INDEX deals_company_id_idx ON public.deals USING btree (company_id);
+CREATE INDEX deals_contact_id_idx ON public.deals USING btree (contact_id);
+CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX deals_newest_idx ON public.deals USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE INDEX deals_stage_idx ON public.deals USING btree (pipeline, stage);
+CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
+CREATE TRIGGER kith_contact_id AFTER INSERT OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_contact_id();
+CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_custom('deal');
+CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.deals FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('deal');
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.deals FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_place_insert BEFORE INSERT ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.place_deal();
+CREATE TRIGGER kith_place_named BEFORE UPDATE OF stage ON public.deals FOR EACH ROW WHEN (((old.stage = new.stage) AND (old.pipeline IS DISTINCT FROM new.pipeline))) EXECUTE FUNCTION kith.place_deal('named');
+CREATE TRIGGER kith_place_update BEFORE UPDATE ON public.deals FOR EACH ROW WHEN (((old.pipeline IS DISTINCT FROM new.pipeline) OR (old.stage IS DISTINCT FROM new.stage) OR ((old.deleted_at IS NOT NULL) AND (new.deleted_at IS NULL)))) EXECUTE FUNCTION kith.place_deal();
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{name}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- Messages received and sent. Contacts and companies attach by address.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.emails (
+  id text NOT NULL DEFAULT kith.new_id('e'::text),  -- e_ and 26 characters that sort by time; generated.
+  thread_id text,  -- The provider's id of the conversation.
+  provider text,  -- The mail service, for example gmail.
+  provider_msg_id text,  -- The provider's id of the message; unique for a provider among live rows.
+  direction text,  -- inbound or outbound.
+  from_addr extensions.citext,  -- The sender.
+  to_addrs extensions.citext[] NOT NULL DEFAULT '{}'::extensions.citext[],  -- The recipients, one address in each element.
+  cc_addrs extensions.citext[] NOT NULL DEFAULT '{}'::extensions.citext[],  -- The recipients of copies, one address in each element.
+  subject text,  -- The subject line.
+  snippet text,  -- The first words.
+  body_text text,  -- The text.
+  body_html text,  -- The text as HTML.
+  sent_at timestamp with time zone,  -- When it was sent.
+  received_at timestamp with time zone,  -- When it was received.
+  contact_ids text[] NOT NULL DEFAULT '{}'::text[],  -- Contacts that it is from or to. Those whose address it has are added to the ids that are given.
+  company_ids text[] NOT NULL DEFAULT '{}'::text[],  -- Companies that it is from or to. Those whose domain an address has are added to the ids that are given.
+  deal_ids text[] NOT NULL DEFAULT '{}'::text[],  -- Deals that it concerns.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT emails_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT emails_direction_check CHECK ((direction = ANY (ARRAY['inbound'::text, 'outbound'::text]))),
+  CONSTRAINT emails_pkey PRIMARY KEY (id)
+);
+CREATE INDEX emails_company_ids_idx ON public.emails USING gin (company_ids);
+CREATE INDEX emails_contact_ids_idx ON public.emails USING gin (contact_ids);
+CREATE INDEX emails_deal_ids_idx ON public.emails USING gin (deal_ids);
+CREATE INDEX emails_kith_search_idx ON public.emails USING gin (kith.search_words((((ARRAY[subject, (from_addr)::text] || (to_addrs)::text[]) || (cc_addrs)::text[]) || ARRAY[snippet, body_text]))) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX emails_newest_idx ON public.emails USING btree (COALESCE(received_at, sent_at, created_at), id) WHERE (deleted_at IS NULL);
+CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (provider, provider_msg_id) WHERE ((provider IS NOT NULL) AND (provider_msg_id IS NOT NULL) AND (deleted_at IS NULL));
+CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.emails FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{subject}', '{snippet}', '{from_addr}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- The members of static lists.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.list_members (
+  id text NOT NULL DEFAULT kith.new_id('lm'::text),  -- lm_ and 26 characters that sort by time; generated.
+  list_id text NOT NULL,  -- The list that it is in.
+  member_id text NOT NULL,  -- Id of the record in the list's target table.
+  added_at timestamp with time zone NOT NULL DEFAULT now(),  -- When it was added to the list.
+  added_by text DEFAULT kith.current_actor(),  -- The actor who added it.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields.
+  CONSTRAINT list_members_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT list_members_list_id_fkey FOREIGN KEY (list_id) REFERENCES public.lists(id) ON DELETE CASCADE,
+  CONSTRAINT list_members_list_id_member_id_key UNIQUE (list_id, member_id),
+  CONSTRAINT list_members_pkey PRIMARY KEY (id)
+);
+CREATE INDEX list_members_member_id_idx ON public.list_members USING btree (member_id);
+CREATE INDEX list_members_newest_idx ON public.list_members USING btree (added_at, id);
+CREATE TRIGGER kith_list_id AFTER INSERT OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.check_list_id();
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.list_members FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{member_id}'); -- ALWAYS
+
+-- Saved lists of records. A dynamic list has a condition, a static one has members.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.lists (
+  id text NOT NULL DEFAULT kith.new_id('l'::text),  -- l_ and 26 characters that sort by time; generated.
+  name text NOT NULL,  -- Name of the list.
+  description text,  -- Purpose of the list.
+  target_table text NOT NULL,  -- The table whose rows it contains.
+  kind text NOT NULL DEFAULT 'dynamic'::text,  -- dynamic or static.
+  filter_predicate text,  -- For a dynamic list: an SQL condition on a row of the target table and the rows that it refers to.
+  filter_params jsonb NOT NULL DEFAULT '[]'::jsonb,  -- Values of $1, $2, … in filter_predicate.
+  config jsonb NOT NULL DEFAULT '{}'::jsonb,  -- The columns that it shows, and the order of its rows: {columns, order}.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT lists_config_check CHECK ((jsonb_typeof(config) = 'object'::text)),
+  CONSTRAINT lists_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT lists_filter_params_check CHECK ((jsonb_typeof(filter_params) = 'array'::text)),
+  CONSTRAINT lists_kind_check CHECK ((kind = ANY (ARRAY['dynamic'::text, 'static'::text]))),
+  CONSTRAINT lists_pkey PRIMARY KEY (id)
+);
+CREATE INDEX lists_kith_search_idx ON public.lists USING gin (kith.search_text(ARRAY[name, description]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX lists_newest_idx ON public.lists USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.lists FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{name}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- The stages of a pipeline, in order.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.pipeline_stages (
+  id text NOT NULL DEFAULT kith.new_id('st'::text),  -- st_ and 26 characters that sort by time; generated.
+  pipeline text NOT NULL,  -- The key of the pipeline.
+  key text NOT NULL,  -- The name by which deals refer to it.
+  label text NOT NULL,  -- The name that people see.
+  "position" integer NOT NULL,  -- Place in the pipeline; last if left out.
+  is_won boolean NOT NULL DEFAULT false,  -- Whether deals in this stage are won.
+  is_lost boolean NOT NULL DEFAULT false,  -- Whether deals in this stage are lost. A stage is not both.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT pipeline_stages_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT pipeline_stages_is_lost_check CHECK ((NOT (is_won AND is_lost))),
+  CONSTRAINT pipeline_stages_key_check CHECK ((key <> ''::text)),
+  CONSTRAINT pipeline_stages_pipeline_fkey FOREIGN KEY (pipeline) REFERENCES public.pipelines(key) ON UPDATE CASCADE ON DELETE CASCADE,
+  CONSTRAINT pipeline_stages_pipeline_key_key UNIQUE (pipeline, key),
+  CONSTRAINT pipeline_stages_pkey PRIMARY KEY (id)
+);
+CREATE INDEX pipeline_stages_newest_idx ON public.pipeline_stages USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
+CREATE TRIGGER kith_order_update AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
+CREATE TRIGGER kith_place BEFORE INSERT OR DELETE OR UPDATE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.place_stage();
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{label}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- Sequences of stages that deals go through. One is the default.
+-- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
+CREATE TABLE public.pipelines (
+  id text NOT NULL DEFAULT kith.new_id('pl'::text),  -- pl_ and 26 characters that sort by time; generated.
+  key text NOT NULL,  -- The name by which deals refer to it.
+  label text NOT NULL,  -- The name that people see.
+  "position" integer NOT NULL,  -- Place among the pipelines; last if left out.
+  is_default boolean NOT NULL DEFAULT false,  -- Whether a deal without a pipeline goes here. True for exactly one; setting it unsets the previous one.
+  custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Free-form fields.
+  created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
+  updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
+  deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  CONSTRAINT pipelines_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
+  CONSTRAINT pipelines_key_check CHECK ((key <> ''::text)),
+  CONSTRAINT pipelines_key_key UNIQUE (key),
+  CONSTRAINT pipelines_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX pipelines_default_key ON public.pipelines USING btree (is_default) WHERE (is_default AND (deleted_at IS NULL));
+CREATE INDEX pipelines_newest_idx ON public.pipelines USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
+CREATE TRIGGER kith_keep_default AFTER INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.keep_default();
+CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
+CREATE TRIGGER kith_order_insert AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
+CREATE TRIGGER kith_order_update AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
+CREATE TRIGGER kith_place BEFORE INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.place_pipeline();
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{label}'); -- ALWAYS
+CREATE TRIGGER kith_touch BEFORE UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.touch();
+CREATE TRIGGER kith_unlink AFTER DELETE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+-- Puts a table of your own into the activity feed: CREATE TRIGGER … AFTER INSERT OR UPDATE OR DELETE ON … FOR EACH ROW EXECUTE FUNCTION record_activity().
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION public.record_activity()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+  before jsonb; after jsonb; row_now jsonb; key_column name; own_name text; key text; repr text; entry text;
+BEGIN
+  IF TG_WHEN <> 'AFTER' OR TG_LEVEL <> 'ROW' THEN
+    RAISE EXCEPTION 'record_activity() must be an AFTER … FOR EACH ROW trigger' USING ERRCODE = '0A000',
+      HINT = format('CREATE TRIGGER activity AFTER INSERT OR UPDATE OR DELETE ON %I FOR EACH ROW EXECUTE FUNCTION record_activity()', TG_TABLE_NAME);
+  END IF;
+  IF EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = TG_RELID) THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
+  IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
+  row_now := coalesce(after, before);
+
+  SELECT c.relname INTO own_name FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(TG_RELID), TG_RELID);
+  IF EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = own_name) THEN
+    own_name := 'custom:' || own_name;
+  END IF;
+  IF NOT row_now ? 'id' THEN
+    SELECT a.attname INTO key_column FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
+     WHERE i.indrelid = TG_RELID AND i.indisprimary AND i.indnkeyatts = 1;
+  END IF;
+  key := row_now ->> coalesce(key_column, 'id');
+  repr := coalesce(row_now ->> 'name', row_now ->> 'title', row_now ->> 'label', row_now ->> 'subject', row_now ->> 'email');
+  entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', own_name, key, repr, NULL)
+                ELSE kith.write_change(own_name, key, repr, before, after) END;
+  RETURN NULL;
+END $function$;
+
+----------------------------------------------------------------------------------------------------
+-- Schema kith, owned by {{system}}. Granted: USAGE TO PUBLIC.
+
+-- Answers to requests with an Idempotency-Key, kept for 24 hours. A row without a status belongs to a transaction that has not ended.
+-- Owned by {{system}}.
+CREATE TABLE kith.idempotency (
+  key text NOT NULL,
+  fingerprint text NOT NULL,
+  status integer,
+  body text,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT idempotency_pkey PRIMARY KEY (key)
+);
+CREATE INDEX idempotency_created_at ON kith.idempotency USING btree (created_at);
+
+-- The hash of the secret that the server knows, and the key that signs contexts. One row.
+-- Owned by {{system}}.
+CREATE TABLE kith.secret (
+  one boolean NOT NULL DEFAULT true,
+  token_hash bytea NOT NULL,
+  mac_key bytea NOT NULL,
+  CONSTRAINT secret_one_check CHECK (one),
+  CONSTRAINT secret_pkey PRIMARY KEY (one)
+);
+
+-- A domain with its labels in ASCII: xn--bcher-kva.example for bücher.example.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.ascii_domain(domain text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF domain !~ '[^\u0001-\u007f]' OR length(domain) > 253 THEN
+    RETURN domain;
+  END IF;
+  RETURN (SELECT string_agg(CASE WHEN label ~ '[^\u0001-\u007f]' THEN 'xn--' || kith.punycode(lower(label)) ELSE label END, '.' ORDER BY place)
+            FROM string_to_table(normalize(domain, NFKC), '.') WITH ORDINALITY x(label, place));
+END $function$;
+
+-- Puts the addresses of an email into their normal form, and finds its contacts and companies.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.attach_email()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+AS $function$
+DECLARE addresses extensions.citext[]; domains text[];
+BEGIN
+  -- The columns are NOT NULL for readers. A writer may leave them null.
+  NEW.contact_ids := coalesce(NEW.contact_ids, '{}');
+  NEW.company_ids := coalesce(NEW.company_ids, '{}');
+  NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
+  NEW.from_addr := kith.trimmed(NEW.from_addr::text);
+  IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
+    NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.cc_addrs IS DISTINCT FROM OLD.cc_addrs THEN
+    NEW.cc_addrs := kith.normal_addresses(NEW.cc_addrs);
+  END IF;
+  IF TG_OP = 'UPDATE' THEN
+    RETURN NEW;
+  END IF;
+  SELECT array_agg(y.form), array_agg(kith.normal_domain(x.domain)) INTO addresses, domains
+    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a,
+         LATERAL (SELECT kith.bare_address(a::text) AS bare, split_part(kith.bare_address(a::text), '@', -1) AS domain) x,
+         LATERAL unnest(ARRAY[x.bare, left(x.bare, -length(x.domain)) || kith.unicode_domain(x.domain), left(x.bare, -length(x.domain)) || kith.ascii_domain(x.domain)]) y(form)
+   WHERE x.bare LIKE '%@%';
+  SELECT NEW.contact_ids || array_agg(c.id ORDER BY c.id) INTO NEW.contact_ids FROM public.contacts c
+   WHERE c.email = ANY (addresses) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.contact_ids);
+  SELECT NEW.company_ids || array_agg(c.id ORDER BY c.id) INTO NEW.company_ids FROM public.companies c
+   WHERE lower(c.domain) = ANY (domains) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.company_ids);
+  RETURN NEW;
+END $function$;
+
+-- Makes changes of pipelines and stages wait for each other.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.await_order()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF pg_trigger_depth() = 1 OR TG_TABLE_NAME = 'pipelines' THEN
+    LOCK TABLE public.pipelines IN SHARE UPDATE EXCLUSIVE MODE;
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- The address alone, without the name before it.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.bare_address(address text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN kith.trimmed(CASE WHEN (address ~~ '%<%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) ELSE address END);
+
+-- Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.begin_request(secret text, actor text, provenance text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM set_config('kith.context', kith.context_mac(s.mac_key, r.payload) || r.payload, true)
+     FROM kith.secret s, (VALUES (actor || E'\n' || coalesce(provenance, '{}'))) r (payload)
+    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8')) AND actor <> '' AND position(E'\n' IN actor) = 0;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
+  END IF;
+END $function$;
+
+-- Refuses a company that is soft-deleted.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_company_id()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+      BEGIN
+        IF NEW.company_id IS NULL OR TG_OP = 'UPDATE' AND NEW.company_id IS NOT DISTINCT FROM OLD.company_id THEN
+          RETURN NULL;
+        END IF;
+        PERFORM FROM public.companies r WHERE r.id = NEW.company_id AND r.deleted_at IS NOT NULL;
+        IF FOUND THEN
+          RAISE EXCEPTION '% "%" is deleted', 'company', NEW.company_id
+            USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'company_id', CONSTRAINT = TG_TABLE_NAME || '_company_id_fkey',
+                  HINT = 'Restore it first, or refer to another.';
+        END IF;
+        RETURN NULL;
+      END $function$;
+
+-- Refuses a contact that is soft-deleted.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_contact_id()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+      BEGIN
+        IF NEW.contact_id IS NULL OR TG_OP = 'UPDATE' AND NEW.contact_id IS NOT DISTINCT FROM OLD.contact_id THEN
+          RETURN NULL;
+        END IF;
+        PERFORM FROM public.contacts r WHERE r.id = NEW.contact_id AND r.deleted_at IS NOT NULL;
+        IF FOUND THEN
+          RAISE EXCEPTION '% "%" is deleted', 'contact', NEW.contact_id
+            USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'contact_id', CONSTRAINT = TG_TABLE_NAME || '_contact_id_fkey',
+                  HINT = 'Restore it first, or refer to another.';
+        END IF;
+        RETURN NULL;
+      END $function$;
+
+-- Checks custom against the definitions in custom_fields.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_custom()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE field record; value jsonb; fault text;
+BEGIN
+  -- Most workspaces define no fields, and this query costs less than opening a loop.
+  PERFORM FROM public.custom_fields f WHERE f.object_type = TG_ARGV[0] AND f.deleted_at IS NULL;
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  FOR field IN SELECT f.key, f.type, f.options, f.required FROM public.custom_fields f
+                WHERE f.object_type = TG_ARGV[0] AND f.deleted_at IS NULL ORDER BY f.created_at, f.id
+  LOOP
+    value := NEW.custom -> field.key;
+    CONTINUE WHEN TG_OP = 'UPDATE' AND value IS NOT DISTINCT FROM OLD.custom -> field.key;
+    IF value IS NULL OR value = 'null' THEN
+      fault := CASE WHEN field.required THEN 'is required' END;
+    ELSE
+      fault := CASE field.type
+        WHEN 'text' THEN CASE WHEN jsonb_typeof(value) <> 'string' THEN 'must be a string' END
+        WHEN 'number' THEN CASE WHEN jsonb_typeof(value) <> 'number' THEN 'must be a number' END
+        WHEN 'bool' THEN CASE WHEN jsonb_typeof(value) <> 'boolean' THEN 'must be true or false' END
+        WHEN 'date' THEN CASE WHEN jsonb_typeof(value) <> 'string' OR NOT kith.is_date(value #>> '{}') THEN 'must be a date, YYYY-MM-DD or RFC 3339' END
+        WHEN 'select' THEN CASE WHEN jsonb_typeof(value) <> 'string' OR NOT coalesce(field.options @> jsonb_build_array(value), false)
+                                THEN 'must be one of ' || left(coalesce(field.options, '[]')::text, 300) END
+      END;
+    END IF;
+    IF fault IS NOT NULL THEN
+      RAISE EXCEPTION 'custom field "%" of % %', field.key, TG_ARGV[0], fault
+        USING ERRCODE = 'KF001', DETAIL = field.key, COLUMN = 'custom', TABLE = TG_TABLE_NAME, SCHEMA = TG_TABLE_SCHEMA,
+              HINT = 'The definitions are in custom_fields.';
+    END IF;
+  END LOOP;
+  RETURN NULL;
+END $function$;
+
+-- Refuses a deal that is soft-deleted.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_deal_id()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+      BEGIN
+        IF NEW.deal_id IS NULL OR TG_OP = 'UPDATE' AND NEW.deal_id IS NOT DISTINCT FROM OLD.deal_id THEN
+          RETURN NULL;
+        END IF;
+        PERFORM FROM public.deals r WHERE r.id = NEW.deal_id AND r.deleted_at IS NOT NULL;
+        IF FOUND THEN
+          RAISE EXCEPTION '% "%" is deleted', 'deal', NEW.deal_id
+            USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'deal_id', CONSTRAINT = TG_TABLE_NAME || '_deal_id_fkey',
+                  HINT = 'Restore it first, or refer to another.';
+        END IF;
+        RETURN NULL;
+      END $function$;
+
+-- Refuses a wrong definition and says what is wrong.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_definition()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE wrong text; fault text;
+BEGIN
+  IF jsonb_typeof(NEW.options) = 'null' THEN
+    NEW.options := NULL;
+  END IF;
+  IF NEW.deleted_at IS NOT NULL THEN
+    RETURN NEW;
+  END IF;
+  IF NEW.object_type NOT IN ('contact', 'company', 'deal', 'activity') THEN
+    wrong := 'object_type';
+    fault := 'must be contact, company, deal or activity';
+  ELSIF NEW.type NOT IN ('text', 'number', 'date', 'bool', 'select') THEN
+    wrong := 'type';
+    fault := 'must be text, number, date, bool or select';
+  ELSIF (TG_OP = 'INSERT' OR NEW.key <> OLD.key) AND NEW.key !~ '^[A-Za-z_][A-Za-z0-9_.-]{0,62}$' THEN
+    wrong := 'key';
+    fault := 'must begin with a letter or underscore and have at most 63 letters, digits, underscores, dots and hyphens';
+  ELSIF NEW.options IS NOT NULL AND jsonb_typeof(NEW.options) <> 'array' THEN
+    wrong := 'options';
+    fault := 'must be an array of strings';
+  ELSIF EXISTS (SELECT FROM jsonb_array_elements(NEW.options) o WHERE jsonb_typeof(o) <> 'string' OR o = '""') THEN
+    wrong := 'options';
+    fault := 'must be an array of strings, none of them empty';
+  ELSIF NEW.type = 'select' AND coalesce(jsonb_array_length(NEW.options), 0) = 0 THEN
+    wrong := 'options';
+    fault := 'must name at least one choice of a select';
+  ELSIF (SELECT count(*) > count(DISTINCT o) FROM jsonb_array_elements(NEW.options) o) THEN
+    wrong := 'options';
+    fault := 'must not name a choice twice';
+  END IF;
+  IF fault IS NOT NULL THEN
+    RAISE EXCEPTION '"%" of a custom field %', wrong, fault
+      USING ERRCODE = '23514', SCHEMA = 'public', TABLE = 'custom_fields', COLUMN = wrong, CONSTRAINT = 'custom_fields_' || wrong || '_check';
+  END IF;
+  RETURN NEW;
+END $function$;
+
+-- Refuses a list that is soft-deleted.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_list_id()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+      BEGIN
+        IF NEW.list_id IS NULL OR TG_OP = 'UPDATE' AND NEW.list_id IS NOT DISTINCT FROM OLD.list_id THEN
+          RETURN NULL;
+        END IF;
+        PERFORM FROM public.lists r WHERE r.id = NEW.list_id AND r.deleted_at IS NOT NULL;
+        IF FOUND THEN
+          RAISE EXCEPTION '% "%" is deleted', 'list', NEW.list_id
+            USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'list_id', CONSTRAINT = TG_TABLE_NAME || '_list_id_fkey',
+                  HINT = 'Restore it first, or refer to another.';
+        END IF;
+        RETURN NULL;
+      END $function$;
+
+-- Takes an Idempotency-Key for this transaction, or returns the stored answer. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.claim_key(secret text, key text, fingerprint text, moment timestamp with time zone, OUT outcome text, OUT status integer, OUT body text)
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '2s'
+AS $function$
+DECLARE found_row kith.idempotency;
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(claim_key.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
+  END IF;
+  DELETE FROM kith.idempotency i WHERE i.key IN (
+    SELECT o.key FROM kith.idempotency o WHERE o.created_at < moment - interval '24 hours' ORDER BY o.created_at LIMIT 20 FOR UPDATE SKIP LOCKED);
+  INSERT INTO kith.idempotency AS i (key, fingerprint, created_at) VALUES (claim_key.key, claim_key.fingerprint, moment)
+  ON CONFLICT DO NOTHING;
+  IF FOUND THEN
+    outcome := 'fresh';
+    RETURN;
+  END IF;
+  SELECT * INTO found_row FROM kith.idempotency i WHERE i.key = claim_key.key FOR UPDATE;
+  IF found_row.created_at < moment - interval '24 hours' THEN
+    UPDATE kith.idempotency i SET fingerprint = claim_key.fingerprint, status = NULL, body = NULL, created_at = moment
+     WHERE i.key = claim_key.key;
+    outcome := 'fresh';
+  ELSIF found_row.fingerprint IS DISTINCT FROM claim_key.fingerprint THEN
+    outcome := 'conflict';
+  ELSE
+    outcome := 'stored';
+    status := found_row.status;
+    body := found_row.body;
+  END IF;
+END $function$;
+
+-- Keeps an entry of the feed under 1 MiB: {column: {from, to, clipped: {from: bytes, to: bytes}}}.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.clip_changes(changes jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE longest integer;
+BEGIN
+  FOREACH longest IN ARRAY ARRAY[16384, 2048, 256, 64] LOOP
+    EXIT WHEN octet_length(changes::text) <= 1000000;
+    SELECT jsonb_object_agg(c.key, (
+             SELECT jsonb_object_agg(side.key, CASE
+                      WHEN octet_length(side.value::text) <= longest OR side.key NOT IN ('from', 'to') THEN side.value
+                      ELSE to_jsonb(left(c.value ->> side.key, longest / 8)) END)
+                    || coalesce((SELECT jsonb_build_object('clipped', coalesce(c.value -> 'clipped', '{}') || jsonb_object_agg(long.key,
+                                          coalesce(c.value -> 'clipped' -> long.key, to_jsonb(octet_length(c.value ->> long.key)))))
+                                   FROM jsonb_each(c.value) long
+                                  WHERE long.key IN ('from', 'to') AND octet_length(long.value::text) > longest HAVING count(*) > 0), '{}')
+               FROM jsonb_each(c.value) side))
+      INTO changes FROM jsonb_each(changes) c;
+  END LOOP;
+  RETURN changes;
+END $function$;
+
+-- Signs a context for this backend and this transaction.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.context_mac(mac_key bytea, payload text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+RETURN encode(sha256((mac_key || sha256(((int4send(pg_backend_pid()) || timestamptz_send(transaction_timestamp())) || convert_to(payload, 'UTF8'::name))))), 'hex'::text);
+
+-- Who is acting: api_key:…, user:…, automation:… or postgres:<role>.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.current_actor()
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN (SELECT c.actor FROM kith.current_context() c);
+END $function$;
+
+-- The actor and provenance of this transaction, or the database role where the server has not said.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.current_context()
+ RETURNS TABLE(actor text, provenance jsonb)
+ LANGUAGE sql
+ STABLE
+BEGIN ATOMIC
+ SELECT
+         CASE
+             WHEN s.one THEN substr(split_part(c.signed, '
+'::text, 1), 65)
+             ELSE ('postgres:'::text || (SESSION_USER)::text)
+         END AS "case",
+         CASE
+             WHEN s.one THEN (substr(c.signed, (POSITION(('
+'::text) IN (c.signed)) + 1)))::jsonb
+             ELSE '{}'::jsonb
+         END AS "case"
+    FROM (( SELECT current_setting('kith.context'::text, true) AS current_setting) c(signed)
+      LEFT JOIN kith.secret s ON (("left"(c.signed, 64) = kith.context_mac(s.mac_key, substr(c.signed, 65)))));
+END;
+
+-- The value of a key, if it is a boolean.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.custom_bool(custom jsonb, key text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE jsonb_typeof((custom -> key)) WHEN 'boolean'::text THEN ((custom -> key) = 'true'::jsonb) ELSE NULL::boolean END;
+
+-- The value of a key, if it is a date: YYYY-MM-DD (midnight UTC) or RFC 3339.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.custom_date(custom jsonb, key text)
+ RETURNS timestamp with time zone
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE COST 20
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+BEGIN
+  IF jsonb_typeof(custom -> key) = 'string' AND kith.is_date(custom ->> key) THEN
+    RETURN (custom ->> key)::timestamptz;
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- The value of a key, if it is a number.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.custom_number(custom jsonb, key text)
+ RETURNS numeric
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN CASE WHEN ((jsonb_typeof((custom -> key)) = 'number'::text) AND (length((custom ->> key)) <= 500)) THEN ((custom ->> key))::numeric ELSE NULL::numeric END;
+
+-- The first 200 characters of the value of a key.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.custom_text(custom jsonb, key text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN "left"((custom ->> key), 200);
+
+-- The label that punycode() gives this text for, or null: RFC 3492, section 6.2.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.from_punycode(code text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  basic integer := length(code) - position('-' IN reverse(code));
+  has_basic constant boolean := position('-' IN code) > 0;
+  points integer[] := '{}'; place integer; n bigint := 128; i bigint := 0; old bigint; weight bigint; bias integer := 72; digit integer; t integer;
+BEGIN
+  IF code !~ '^[a-z0-9-]{1,59}$' THEN
+    RETURN NULL;
+  END IF;
+  IF has_basic THEN
+    points := ARRAY(SELECT ascii(c) FROM string_to_table(left(code, basic), NULL) WITH ORDINALITY x(c, at) ORDER BY at);
+  END IF;
+  place := CASE WHEN has_basic THEN basic + 2 ELSE 1 END;
+  WHILE place <= length(code) LOOP
+    old := i;
+    weight := 1;
+    FOR k IN 36 .. 100000 BY 36 LOOP
+      digit := position(substr(code, place, 1) IN 'abcdefghijklmnopqrstuvwxyz0123456789') - 1;
+      IF place > length(code) OR digit < 0 THEN
+        RETURN NULL;
+      END IF;
+      place := place + 1;
+      i := i + digit * weight;
+      t := least(greatest(k - bias, 1), 26);
+      EXIT WHEN digit < t;
+      weight := weight * (36 - t);
+      -- No code point is as large.
+      IF weight > 1000000000 OR i > 1000000000 THEN
+        RETURN NULL;
+      END IF;
+    END LOOP;
+    bias := kith.punycode_bias(i - old, cardinality(points) + 1, old = 0);
+    n := n + i / (cardinality(points) + 1);
+    i := i % (cardinality(points) + 1);
+    IF n > 1114111 OR n BETWEEN 55296 AND 57343 THEN
+      RETURN NULL;
+    END IF;
+    points := points[:i] || n::integer || points[i + 1:];
+    i := i + 1;
+  END LOOP;
+  RETURN (SELECT string_agg(chr(p), '' ORDER BY at) FROM unnest(points) WITH ORDINALITY x(p, at));
+END $function$;
+
+-- Creates the index of a custom field, and drops it with the definition.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.index_field()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  was_live constant boolean := TG_OP <> 'INSERT' AND OLD.deleted_at IS NULL;
+  is_live constant boolean := TG_OP <> 'DELETE' AND NEW.deleted_at IS NULL;
+  relation name;
+BEGIN
+  IF was_live AND is_live AND (NEW.id, NEW.object_type, NEW.key, NEW.type) = (OLD.id, OLD.object_type, OLD.key, OLD.type) THEN
+    RETURN NULL;
+  END IF;
+  IF was_live THEN
+    EXECUTE format('DROP INDEX IF EXISTS public.%I', 'kith_' || OLD.id);
+  END IF;
+  IF is_live THEN
+    relation := (SELECT b.name FROM kith_guard.builtin b WHERE b.subject = NEW.object_type);
+    EXECUTE format('CREATE INDEX IF NOT EXISTS %I ON public.%I (kith.%I(custom, %L), created_at, id)', 'kith_' || NEW.id, relation,
+      CASE NEW.type WHEN 'number' THEN 'custom_number' WHEN 'date' THEN 'custom_date' WHEN 'bool' THEN 'custom_bool' ELSE 'custom_text' END, NEW.key);
+    -- ANALYZE evaluates the expressions of all indexes. Those of the workspace's own may fail.
+    BEGIN
+      EXECUTE format('ANALYZE public.%I', relation);
+    EXCEPTION WHEN OTHERS THEN
+      NULL;
+    END;
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- Whether a text is a date, YYYY-MM-DD or RFC 3339.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.is_date(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
+              WHEN value ~* '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
+              ELSE false END;
+END $function$;
+
+-- Stores the answer to a request with an Idempotency-Key. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.keep_answer(secret text, key text, status integer, body text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(keep_answer.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
+  END IF;
+  UPDATE kith.idempotency i SET status = keep_answer.status, body = keep_answer.body WHERE i.key = keep_answer.key;
+END $function$;
+
+-- Ensures that there is a default pipeline.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.keep_default()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF pg_trigger_depth() = 1 AND NOT EXISTS (SELECT FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL) THEN
+    RAISE EXCEPTION 'the default pipeline cannot be deleted or unset'
+      USING ERRCODE = 'KP001', SCHEMA = 'public', TABLE = 'pipelines', COLUMN = 'is_default', HINT = 'Make another pipeline the default first.';
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- Ensures that the associations of a record are deleted with it.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.link()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_table record;
+BEGIN
+  IF NOT EXISTS (SELECT FROM unnest(ARRAY[NEW.from_type, NEW.to_type]) x(subject) WHERE x.subject NOT IN (SELECT b.subject FROM kith_guard.builtin b)) THEN
+    RETURN NULL;
+  END IF;
+  FOR found_table IN
+    SELECT c.relname, a.attname FROM pg_class c
+      JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
+      JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND c.relname IN (NEW.from_type, NEW.to_type)
+       AND pg_get_userbyid(c.relowner) = current_user AND c.oid NOT IN (SELECT b.relid FROM kith_guard.builtin b)
+       AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgfoid = 'kith.unlink'::regproc)
+  LOOP
+    EXECUTE format('CREATE TRIGGER kith_unlink AFTER DELETE ON public.%I FOR EACH ROW EXECUTE FUNCTION kith.unlink(%L)', found_table.relname, found_table.attname);
+  END LOOP;
+  RETURN NULL;
+END $function$;
+
+-- Creates the triggers of a built-in table: the subject of its entries in the feed, templates that describe a row, and the features that it has.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.make_builtin(relation regclass, subject text, labels text[], VARIADIC features text[] DEFAULT '{}'::text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  reference name;
+  remark record;
+  viewer name;
+BEGIN
+  IF NOT features <@ ARRAY['custom_fields', 'associations'] THEN
+    RAISE EXCEPTION 'a built-in table has the features custom_fields and associations, not %', features;
+  END IF;
+  IF EXISTS (SELECT FROM pg_attribute a WHERE a.attrelid = relation AND a.attname = 'updated_at') THEN
+    EXECUTE format('CREATE OR REPLACE TRIGGER kith_touch BEFORE UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION kith.touch()', relation);
+  END IF;
+  FOR reference IN
+    SELECT a.attname FROM pg_constraint k JOIN pg_attribute a ON a.attrelid = k.conrelid AND a.attnum = k.conkey[1]
+     WHERE k.conrelid = relation AND k.contype = 'f' AND cardinality(k.conkey) = 1
+       AND to_regproc('kith.' || quote_ident('check_' || a.attname)) IS NOT NULL
+  LOOP
+    -- Without WHEN (NEW.… IS NOT NULL): the column would then have a dependent, and DROP COLUMN would suggest CASCADE instead of being
+    -- refused by the guards.
+    EXECUTE format('CREATE OR REPLACE TRIGGER %I AFTER INSERT OR UPDATE ON %s FOR EACH ROW EXECUTE FUNCTION kith.%I()',
+      'kith_' || reference, relation, 'check_' || reference);
+  END LOOP;
+  IF 'custom_fields' = ANY (features) THEN
+    EXECUTE format('CREATE OR REPLACE TRIGGER kith_custom_insert AFTER INSERT ON %s FOR EACH ROW EXECUTE FUNCTION kith.check_custom(%L)', relation, subject);
+    EXECUTE format('CREATE OR REPLACE TRIGGER kith_custom_update AFTER UPDATE ON %s FOR EACH ROW WHEN (OLD.custom IS DISTINCT FROM NEW.custom) EXECUTE FUNCTION kith.check_custom(%L)',
+      relation, subject);
+  END IF;
+  IF 'associations' = ANY (features) THEN
+    EXECUTE format('CREATE OR REPLACE TRIGGER kith_unlink AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION kith.unlink()', relation);
+  END IF;
+  EXECUTE format('CREATE OR REPLACE TRIGGER kith_record AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION kith.record_change(%s)',
+    relation, (SELECT string_agg(quote_literal(x.argument), ', ' ORDER BY x.place) FROM unnest(array_prepend(subject, labels)) WITH ORDINALITY x(argument, place)));
+  EXECUTE format('CREATE OR REPLACE TRIGGER kith_no_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate()', relation);
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER kith_record, ENABLE ALWAYS TRIGGER kith_no_truncate', relation);
+  FOR remark IN
+    SELECT a.attname, replace(x.words, '%', coalesce((SELECT substring(pg_get_expr(d.adbin, d.adrelid) FROM '''([a-z]+)''') FROM pg_attrdef d
+                                              WHERE d.adrelid = relation AND d.adnum = a.attnum), '')) AS words
+      FROM pg_attribute a
+      JOIN (VALUES ('id', '%_ and 26 characters that sort by time; generated.'),
+                   ('custom', CASE WHEN 'custom_fields' = ANY (features) THEN 'Free-form fields; keys that custom_fields defines are validated.' ELSE 'Free-form fields.' END),
+                   ('created_at', 'When the row was created.'),
+                   ('updated_at', 'When the row was last changed.'),
+                   ('deleted_at', 'When the row was soft-deleted; null while it is live.')) x(field, words) ON a.attname = x.field
+     WHERE a.attrelid = relation
+  LOOP
+    EXECUTE format('COMMENT ON COLUMN %s.%I IS %L', relation, remark.attname, remark.words);
+  END LOOP;
+  -- In the template there is no viewer yet; adopt.sql grants it all tables.
+  SELECT pg_get_userbyid(r.role) INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
+  IF FOUND THEN
+    EXECUTE format('GRANT SELECT ON %s TO %I', relation, viewer);
+  END IF;
+END $function$;
+
+-- A new id: the prefix, an underscore and 26 characters that sort by time.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.new_id(prefix text)
+ RETURNS text
+ LANGUAGE plpgsql
+ PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+    DECLARE
+      t bigint := floor(date_part('epoch', clock_timestamp()) * 1000);
+      r bytea := uuid_send(gen_random_uuid());
+    BEGIN
+      RETURN prefix || '_' || encode(
+           substring('000102030405060708090a0b0c0d0e0f0g0h0j0k0m0n0p0q0r0s0t0v0w0x0y0z101112131415161718191a1b1c1d1e1f1g1h1j1k1m1n1p1q1r1s1t1v1w1x1y1z202122232425262728292a2b2c2d2e2f2g2h2j2k2m2n2p2q2r2s2t2v2w2x2y2z303132333435363738393a3b3c3d3e3f3g3h3j3k3m3n3p3q3r3s3t3v3w3x3y3z404142434445464748494a4b4c4d4e4f4g4h4j4k4m4n4p4q4r4s4t4v4w4x4y4z505152535455565758595a5b5c5d5e5f5g5h5j5k5m5n5p5q5r5s5t5v5w5x5y5z606162636465666768696a6b6c6d6e6f6g6h6j6k6m6n6p6q6r6s6t6v6w6x6y6z707172737475767778797a7b7c7d7e7f7g7h7j7k7m7n7p7q7r7s7t7v7w7x7y7z808182838485868788898a8b8c8d8e8f8g8h8j8k8m8n8p8q8r8s8t8v8w8x8y8z909192939495969798999a9b9c9d9e9f9g9h9j9k9m9n9p9q9r9s9t9v9w9x9y9za0a1a2a3a4a5a6a7a8a9aaabacadaeafagahajakamanapaqarasatavawaxayazb0b1b2b3b4b5b6b7b8b9babbbcbdbebfbgbhbjbkbmbnbpbqbrbsbtbvbwbxbybzc0c1c2c3c4c5c6c7c8c9cacbcccdcecfcgchcjckcmcncpcqcrcsctcvcwcxcyczd0d1d2d3d4d5d6d7d8d9dadbdcdddedfdgdhdjdkdmdndpdqdrdsdtdvdwdxdydze0e1e2e3e4e5e6e7e8e9eaebecedeeefegehejekemenepeqeresetevewexeyezf0f1f2f3f4f5f6f7f8f9fafbfcfdfefffgfhfjfkfmfnfpfqfrfsftfvfwfxfyfzg0g1g2g3g4g5g6g7g8g9gagbgcgdgegfggghgjgkgmgngpgqgrgsgtgvgwgxgygzh0h1h2h3h4h5h6h7h8h9hahbhchdhehfhghhhjhkhmhnhphqhrhshthvhwhxhyhzj0j1j2j3j4j5j6j7j8j9jajbjcjdjejfjgjhjjjkjmjnjpjqjrjsjtjvjwjxjyjzk0k1k2k3k4k5k6k7k8k9kakbkckdkekfkgkhkjkkkmknkpkqkrksktkvkwkxkykzm0m1m2m3m4m5m6m7m8m9mambmcmdmemfmgmhmjmkmmmnmpmqmrmsmtmvmwmxmymzn0n1n2n3n4n5n6n7n8n9nanbncndnenfngnhnjnknmnnnpnqnrnsntnvnwnxnynzp0p1p2p3p4p5p6p7p8p9papbpcpdpepfpgphpjpkpmpnpppqprpsptpvpwpxpypzq0q1q2q3q4q5q6q7q8q9qaqbqcqdqeqfqgqhqjqkqmqnqpqqqrqsqtqvqwqxqyqzr0r1r2r3r4r5r6r7r8r9rarbrcrdrerfrgrhrjrkrmrnrprqrrrsrtrvrwrxryrzs0s1s2s3s4s5s6s7s8s9sasbscsdsesfsgshsjsksmsnspsqsrssstsvswsxsyszt0t1t2t3t4t5t6t7t8t9tatbtctdtetftgthtjtktmtntptqtrtstttvtwtxtytzv0v1v2v3v4v5v6v7v8v9vavbvcvdvevfvgvhvjvkvmvnvpvqvrvsvtvvvwvxvyvzw0w1w2w3w4w5w6w7w8w9wawbwcwdwewfwgwhwjwkwmwnwpwqwrwswtwvwwwxwywzx0x1x2x3x4x5x6x7x8x9xaxbxcxdxexfxgxhxjxkxmxnxpxqxrxsxtxvxwxxxyxzy0y1y2y3y4y5y6y7y8y9yaybycydyeyfygyhyjykymynypyqyrysytyvywyxyyyzz0z1z2z3z4z5z6z7z8z9zazbzczdzezfzgzhzjzkzmznzpzqzrzsztzvzwzxzyzz'::bytea FROM (t >> 39 & 2046)::integer + 1 FOR 2)
+        || substring('000102030405060708090a0b0c0d0e0f0g0h0j0k0m0n0p0q0r0s0t0v0w0x0y0z101112131415161718191a1b1c1d1e1f1g1h1j1k1m1n1p1q1r1s1t1v1w1x1y1z202122232425262728292a2b2c2d2e2f2g2h2j2k2m2n2p2q2r2s2t2v2w2x2y2z303132333435363738393a3b3c3d3e3f3g3h3j3k3m3n3p3q3r3s3t3v3w3x3y3z404142434445464748494a4b4c4d4e4f4g4h4j4k4m4n4p4q4r4s4t4v4w4x4y4z505152535455565758595a5b5c5d5e5f5g5h5j5k5m5n5p5q5r5s5t5v5w5x5y5z606162636465666768696a6b6c6d6e6f6g6h6j6k6m6n6p6q6r6s6t6v6w6x6y6z707172737475767778797a7b7c7d7e7f7g7h7j7k7m7n7p7q7r7s7t7v7w7x7y7z808182838485868788898a8b8c8d8e8f8g8h8j8k8m8n8p8q8r8s8t8v8w8x8y8z909192939495969798999a9b9c9d9e9f9g9h9j9k9m9n9p9q9r9s9t9v9w9x9y9za0a1a2a3a4a5a6a7a8a9aaabacadaeafagahajakamanapaqarasatavawaxayazb0b1b2b3b4b5b6b7b8b9babbbcbdbebfbgbhbjbkbmbnbpbqbrbsbtbvbwbxbybzc0c1c2c3c4c5c6c7c8c9cacbcccdcecfcgchcjckcmcncpcqcrcsctcvcwcxcyczd0d1d2d3d4d5d6d7d8d9dadbdcdddedfdgdhdjdkdmdndpdqdrdsdtdvdwdxdydze0e1e2e3e4e5e6e7e8e9eaebecedeeefegehejekemenepeqeresetevewexeyezf0f1f2f3f4f5f6f7f8f9fafbfcfdfefffgfhfjfkfmfnfpfqfrfsftfvfwfxfyfzg0g1g2g3g4g5g6g7g8g9gagbgcgdgegfggghgjgkgmgngpgqgrgsgtgvgwgxgygzh0h1h2h3h4h5h6h7h8h9hahbhchdhehfhghhhjhkhmhnhphqhrhshthvhwhxhyhzj0j1j2j3j4j5j6j7j8j9jajbjcjdjejfjgjhjjjkjmjnjpjqjrjsjtjvjwjxjyjzk0k1k2k3k4k5k6k7k8k9kakbkckdkekfkgkhkjkkkmknkpkqkrksktkvkwkxkykzm0m1m2m3m4m5m6m7m8m9mambmcmdmemfmgmhmjmkmmmnmpmqmrmsmtmvmwmxmymzn0n1n2n3n4n5n6n7n8n9nanbncndnenfngnhnjnknmnnnpnqnrnsntnvnwnxnynzp0p1p2p3p4p5p6p7p8p9papbpcpdpepfpgphpjpkpmpnpppqprpsptpvpwpxpypzq0q1q2q3q4q5q6q7q8q9qaqbqcqdqeqfqgqhqjqkqmqnqpqqqrqsqtqvqwqxqyqzr0r1r2r3r4r5r6r7r8r9rarbrcrdrerfrgrhrjrkrmrnrprqrrrsrtrvrwrxryrzs0s1s2s3s4s5s6s7s8s9sasbscsdsesfsgshsjsksmsnspsqsrssstsvswsxsyszt0t1t2t3t4t5t6t7t8t9tatbtctdtetftgthtjtktmtntptqtrtstttvtwtxtytzv0v1v2v3v4v5v6v7v8v9vavbvcvdvevfvgvhvjvkvmvnvpvqvrvsvtvvvwvxvyvzw0w1w2w3w4w5w6w7w8w9wawbwcwdwewfwgwhwjwkwmwnwpwqwrwswtwvwwwxwywzx0x1x2x3x4x5x6x7x8x9xaxbxcxdxexfxgxhxjxkxmxnxpxqxrxsxtxvxwxxxyxzy0y1y2y3y4y5y6y7y8y9yaybycydyeyfygyhyjykymynypyqyrysytyvywyxyyyzz0z1z2z3z4z5z6z7z8z9zazbzczdzezfzgzhzjzkzmznzpzqzrzsztzvzwzxzyzz'::bytea FROM (t >> 29 & 2046)::integer + 1 FOR 2)
+        || substring('000102030405060708090a0b0c0d0e0f0g0h0j0k0m0n0p0q0r0s0t0v0w0x0y0z101112131415161718191a1b1c1d1e1f1g1h1j1k1m1n1p1q1r1s1t1v1w1x1y1z202122232425262728292a2b2c2d2e2f2g2h2j2k2m2n2p2q2r2s2t2v2w2x2y2z303132333435363738393a3b3c3d3e3f3g3h3j3k3m3n3p3q3r3s3t3v3w3x3y3z404142434445464748494a4b4c4d4e4f4g4h4j4k4m4n4p4q4r4s4t4v4w4x4y4z505152535455565758595a5b5c5d5e5f5g5h5j5k5m5n5p5q5r5s5t5v5w5x5y5z606162636465666768696a6b6c6d6e6f6g6h6j6k6m6n6p6q6r6s6t6v6w6x6y6z707172737475767778797a7b7c7d7e7f7g7h7j7k7m7n7p7q7r7s7t7v7w7x7y7z808182838485868788898a8b8c8d8e8f8g8h8j8k8m8n8p8q8r8s8t8v8w8x8y8z909192939495969798999a9b9c9d9e9f9g9h9j9k9m9n9p9q9r9s9t9v9w9x9y9za0a1a2a3a4a5a6a7a8a9aaabacadaeafagahajakamanapaqarasatavawaxayazb0b1b2b3b4b5b6b7b8b9babbbcbdbebfbgbhbjbkbmbnbpbqbrbsbtbvbwbxbybzc0c1c2c3c4c5c6c7c8c9cacbcccdcecfcgchcjckcmcncpcqcrcsctcvcwcxcyczd0d1d2d3d4d5d6d7d8d9dadbdcdddedfdgdhdjdkdmdndpdqdrdsdtdvdwdxdydze0e1e2e3e4e5e6e7e8e9eaebecedeeefegehejekemenepeqeresetevewexeyezf0f1f2f3f4f5f6f7f8f9fafbfcfdfefffgfhfjfkfmfnfpfqfrfsftfvfwfxfyfzg0g1g2g3g4g5g6g7g8g9gagbgcgdgegfggghgjgkgmgngpgqgrgsgtgvgwgxgygzh0h1h2h3h4h5h6h7h8h9hahbhchdhehfhghhhjhkhmhnhphqhrhshthvhwhxhyhzj0j1j2j3j4j5j6j7j8j9jajbjcjdjejfjgjhjjjkjmjnjpjqjrjsjtjvjwjxjyjzk0k1k2k3k4k5k6k7k8k9kakbkckdkekfkgkhkjkkkmknkpkqkrksktkvkwkxkykzm0m1m2m3m4m5m6m7m8m9mambmcmdmemfmgmhmjmkmmmnmpmqmrmsmtmvmwmxmymzn0n1n2n3n4n5n6n7n8n9nanbncndnenfngnhnjnknmnnnpnqnrnsntnvnwnxnynzp0p1p2p3p4p5p6p7p8p9papbpcpdpepfpgphpjpkpmpnpppqprpsptpvpwpxpypzq0q1q2q3q4q5q6q7q8q9qaqbqcqdqeqfqgqhqjqkqmqnqpqqqrqsqtqvqwqxqyqzr0r1r2r3r4r5r6r7r8r9rarbrcrdrerfrgrhrjrkrmrnrprqrrrsrtrvrwrxryrzs0s1s2s3s4s5s6s7s8s9sasbscsdsesfsgshsjsksmsnspsqsrssstsvswsxsyszt0t1t2t3t4t5t6t7t8t9tatbtctdtetftgthtjtktmtntptqtrtstttvtwtxtytzv0v1v2v3v4v5v6v7v8v9vavbvcvdvevfvgvhvjvkvmvnvpvqvrvsvtvvvwvxvyvzw0w1w2w3w4w5w6w7w8w9wawbwcwdwewfwgwhwjwkwmwnwpwqwrwswtwvwwwxwywzx0x1x2x3x4x5x6x7x8x9xaxbxcxdxexfxgxhxjxkxmxnxpxqxrxsxtxvxwxxxyxzy0y1y2y3y4y5y6y7y8y9yaybycydyeyfygyhyjykymynypyqyrysytyvywyxyyyzz0z1z2z3z4z5z6z7z8z9zazbzczdzezfzgzhzjzkzmznzpzqzrzsztzvzwzxzyzz'::bytea FROM (t >> 19 & 2046)::integer + 1 FOR 2)
+        || substring('000102030405060708090a0b0c0d0e0f0g0h0j0k0m0n0p0q0r0s0t0v0w0x0y0z101112131415161718191a1b1c1d1e1f1g1h1j1k1m1n1p1q1r1s1t1v1w1x1y1z202122232425262728292a2b2c2d2e2f2g2h2j2k2m2n2p2q2r2s2t2v2w2x2y2z303132333435363738393a3b3c3d3e3f3g3h3j3k3m3n3p3q3r3s3t3v3w3x3y3z404142434445464748494a4b4c4d4e4f4g4h4j4k4m4n4p4q4r4s4t4v4w4x4y4z505152535455565758595a5b5c5d5e5f5g5h5j5k5m5n5p5q5r5s5t5v5w5x5y5z606162636465666768696a6b6c6d6e6f6g6h6j6k6m6n6p6q6r6s6t6v6w6x6y6z707172737475767778797a7b7c7d7e7f7g7h7j7k7m7n7p7q7r7s7t7v7w7x7y7z808182838485868788898a8b8c8d8e8f8g8h8j8k8m8n8p8q8r8s8t8v8w8x8y8z909192939495969798999a9b9c9d9e9f9g9h9j9k9m9n9p9q9r9s9t9v9w9x9y9za0a1a2a3a4a5a6a7a8a9aaabacadaeafagahajakamanapaqarasatavawaxayazb0b1b2b3b4b5b6b7b8b9babbbcbdbebfbgbhbjbkbmbnbpbqbrbsbtbvbwbxbybzc0c1c2c3c4c5c6c7c8c9cacbcccdcecfcgchcjckcmcncpcqcrcsctcvcwcxcyczd0d1d2d3d4d5d6d7d8d9dadbdcdddedfdgdhdjdkdmdndpdqdrdsdtdvdwdxdydze0e1e2e3e4e5e6e7e8e9eaebecedeeefegehejekemenepeqeresetevewexeyezf0f1f2f3f4f5f6f7f8f9fafbfcfdfefffgfhfjfkfmfnfpfqfrfsftfvfwfxfyfzg0g1g2g3g4g5g6g7g8g9gagbgcgdgegfggghgjgkgmgngpgqgrgsgtgvgwgxgygzh0h1h2h3h4h5h6h7h8h9hahbhchdhehfhghhhjhkhmhnhphqhrhshthvhwhxhyhzj0j1j2j3j4j5j6j7j8j9jajbjcjdjejfjgjhjjjkjmjnjpjqjrjsjtjvjwjxjyjzk0k1k2k3k4k5k6k7k8k9kakbkckdkekfkgkhkjkkkmknkpkqkrksktkvkwkxkykzm0m1m2m3m4m5m6m7m8m9mambmcmdmemfmgmhmjmkmmmnmpmqmrmsmtmvmwmxmymzn0n1n2n3n4n5n6n7n8n9nanbncndnenfngnhnjnknmnnnpnqnrnsntnvnwnxnynzp0p1p2p3p4p5p6p7p8p9papbpcpdpepfpgphpjpkpmpnpppqprpsptpvpwpxpypzq0q1q2q3q4q5q6q7q8q9qaqbqcqdqeqfqgqhqjqkqmqnqpqqqrqsqtqvqwqxqyqzr0r1r2r3r4r5r6r7r8r9rarbrcrdrerfrgrhrjrkrmrnrprqrrrsrtrvrwrxryrzs0s1s2s3s4s5s6s7s8s9sasbscsdsesfsgshsjsksmsnspsqsrssstsvswsxsyszt0t1t2t3t4t5t6t7t8t9tatbtctdtetftgthtjtktmtntptqtrtstttvtwtxtytzv0v1v2v3v4v5v6v7v8v9vavbvcvdvevfvgvhvjvkvmvnvpvqvrvsvtvvvwvxvyvzw0w1w2w3w4w5w6w7w8w9wawbwcwdwewfwgwhwjwkwmwnwpwqwrwswtwvwwwxwywzx0x1x2x3x4x5x6x7x8x9xaxbxcxdxexfxgxhxjxkxmxnxpxqxrxsxtxvxwxxxyxzy0y1y2y3y4y5y6y7y8y9yaybycydyeyfygyhyjykymynypyqyrysytyvywyxyyyzz0z1z2z3z4z5z6z7z8z9zazbzczdzezfzgzhzjzkzmznzpzqzrzsztzvzwzxzyzz'::bytea FROM (t >> 9 & 2046)::integer + 1 FOR 2)
+        || substring('000102030405060708090a0b0c0d0e0f0g0h0j0k0m0n0p0q0r0s0t0v0w0x0y0z101112131415161718191a1b1c1d1e1f1g1h1j1k1m1n1p1q1r1s1t1v1w1x1y1z202122232425262728292a2b2c2d2e2f2g2h2j2k2m2n2p2q2r2s2t2v2w2x2y2z303132333435363738393a3b3c3d3e3f3g3h3j3k3m3n3p3q3r3s3t3v3w3x3y3z404142434445464748494a4b4c4d4e4f4g4h4j4k4m4n4p4q4r4s4t4v4w4x4y4z505152535455565758595a5b5c5d5e5f5g5h5j5k5m5n5p5q5r5s5t5v5w5x5y5z606162636465666768696a6b6c6d6e6f6g6h6j6k6m6n6p6q6r6s6t6v6w6x6y6z707172737475767778797a7b7c7d7e7f7g7h7j7k7m7n7p7q7r7s7t7v7w7x7y7z808182838485868788898a8b8c8d8e8f8g8h8j8k8m8n8p8q8r8s8t8v8w8x8y8z909192939495969798999a9b9c9d9e9f9g9h9j9k9m9n9p9q9r9s9t9v9w9x9y9za0a1a2a3a4a5a6a7a8a9aaabacadaeafagahajakamanapaqarasatavawaxayazb0b1b2b3b4b5b6b7b8b9babbbcbdbebfbgbhbjbkbmbnbpbqbrbsbtbvbwbxbybzc0c1c2c3c4c5c6c7c8c9cacbcccdcecfcgchcjckcmcncpcqcrcsctcvcwcxcyczd0d1d2d3d4d5d6d7d8d9dadbdcdddedfdgdhdjdkdmdndpdqdrdsdtdvdwdxdydze0e1e2e3e4e5e6e7e8e9eaebecedeeefegehejekemenepeqeresetevewexeyezf0f1f2f3f4f5f6f7f8f9fafbfcfdfefffgfhfjfkfmfnfpfqfrfsftfvfwfxfyfzg0g1g2g3g4g5g6g7g8g9gagbgcgdgegfggghgjgkgmgngpgqgrgsgtgvgwgxgygzh0h1h2h3h4h5h6h7h8h9hahbhchdhehfhghhhjhkhmhnhphqhrhshthvhwhxhyhzj0j1j2j3j4j5j6j7j8j9jajbjcjdjejfjgjhjjjkjmjnjpjqjrjsjtjvjwjxjyjzk0k1k2k3k4k5k6k7k8k9kakbkckdkekfkgkhkjkkkmknkpkqkrksktkvkwkxkykzm0m1m2m3m4m5m6m7m8m9mambmcmdmemfmgmhmjmkmmmnmpmqmrmsmtmvmwmxmymzn0n1n2n3n4n5n6n7n8n9nanbncndnenfngnhnjnknmnnnpnqnrnsntnvnwnxnynzp0p1p2p3p4p5p6p7p8p9papbpcpdpepfpgphpjpkpmpnpppqprpsptpvpwpxpypzq0q1q2q3q4q5q6q7q8q9qaqbqcqdqeqfqgqhqjqkqmqnqpqqqrqsqtqvqwqxqyqzr0r1r2r3r4r5r6r7r8r9rarbrcrdrerfrgrhrjrkrmrnrprqrrrsrtrvrwrxryrzs0s1s2s3s4s5s6s7s8s9sasbscsdsesfsgshsjsksmsnspsqsrssstsvswsxsyszt0t1t2t3t4t5t6t7t8t9tatbtctdtetftgthtjtktmtntptqtrtstttvtwtxtytzv0v1v2v3v4v5v6v7v8v9vavbvcvdvevfvgvhvjvkvmvnvpvqvrvsvtvvvwvxvyvzw0w1w2w3w4w5w6w7w8w9wawbwcwdwewfwgwhwjwkwmwnwpwqwrwswtwvwwwxwywzx0x1x2x3x4x5x6x7x8x9xaxbxcxdxexfxgxhxjxkxmxnxpxqxrxsxtxvxwxxxyxzy0y1y2y3y4y5y6y7y8y9yaybycydyeyfygyhyjykymynypyqyrysytyvywyxyyyzz0z1z2z3z4z5z6z7z8z9zazbzczdzezfzgzhzjzkzmznzpzqzrzsztzvzwzxzyzz'::bytea FROM (t << 1 & 2046)::integer + 1 FOR 2), 'escape')
+        || translate(lower(encode(substring(r FROM 1 FOR 6) || substring(r FROM 10 FOR 6), 'base64') COLLATE "C"), 'ilou+/', '012345');
+    END $function$;
+
+-- Refuses TRUNCATE, which the feed would not see.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.no_truncate()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME USING ERRCODE = '42501', HINT = 'DELETE keeps the activity feed true.';
+END $function$;
+
+-- Addresses as they are stored, one in each element.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.normal_addresses(addresses extensions.citext[])
+ RETURNS extensions.citext[]
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+RETURN ARRAY(SELECT (y.found_address)::extensions.citext AS found_address FROM unnest((normal_addresses.addresses)::text[]) WITH ORDINALITY x(list, place), LATERAL unnest(kith.split_addresses(x.list)) WITH ORDINALITY y(found_address, part) ORDER BY x.place, y.part);
+
+-- Puts the domain of a company into its normal form.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.normal_company()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NEW.domain IS NOT NULL THEN
+    NEW.domain := kith.normal_domain(NEW.domain);
+  END IF;
+  RETURN NEW;
+END $function$;
+
+-- Puts the address of a contact into its normal form.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.normal_contact()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+BEGIN
+  IF NEW.email::pg_catalog.text OPERATOR(pg_catalog.~) '^[^!-~]|[^!-~]$|^$' THEN
+    NEW.email := kith.trimmed(NEW.email::pg_catalog.text);
+  END IF;
+  RETURN NEW;
+END $function$;
+
+-- A domain as it is stored: in lower case and Unicode, without scheme, www., port, path and final dot; null if nothing is left.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.normal_domain(value text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE domain text := lower(kith.trimmed(value));
+BEGIN
+  IF domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' AND domain !~ '(^|\.)(www\.|xn--)' THEN
+    RETURN domain;
+  END IF;
+  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:)?//', '');
+  domain := regexp_replace(domain, '[/?#\\].*$', '');
+  domain := regexp_replace(domain, '^.*@|:[0-9]*$', '', 'g');
+  domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
+  domain := lower(kith.unicode_domain(domain));
+  domain := kith.trimmed(btrim(kith.trimmed(domain), '.'));
+  RETURN regexp_replace(domain, '^(www\.)+(?=[^.]+\.)', '');
+END $function$;
+
+-- Ensures that no two pipelines have the same position.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.order_pipelines()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
+BEGIN
+  IF pg_trigger_depth() > 1 THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    before := ARRAY(SELECT n.id FROM kith_new n);
+  ELSE
+    before := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position < o.position OR o.deleted_at IS NOT NULL);
+    behind := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position > o.position AND n.id <> ALL (before));
+    SELECT n.id, o.position AS was, n.position AS place INTO moved FROM kith_new n JOIN kith_old o USING (id)
+     WHERE n.id = ANY (behind) AND n.deleted_at IS NULL AND (SELECT count(*) FROM kith_new) = 1
+       AND EXISTS (SELECT FROM public.pipelines p WHERE p.position = n.position AND p.deleted_at IS NULL AND p.id <> n.id);
+    IF FOUND THEN
+      UPDATE public.pipelines p SET position = p.position - 1
+       WHERE p.deleted_at IS NULL AND p.id <> moved.id AND p.position > moved.was AND p.position <= moved.place;
+      RETURN NULL;
+    END IF;
+  END IF;
+  SELECT array_agg(x.id), array_agg(x.place) INTO crowded, places
+    FROM (SELECT y.id, y.position, y.nth + max(y.position - y.nth) OVER (ORDER BY y.nth) AS place
+            FROM (SELECT p.id, p.position, (row_number() OVER (ORDER BY p.position,
+                           CASE WHEN p.id = ANY (before) THEN -1 WHEN p.id = ANY (behind) THEN 1 ELSE 0 END, p.created_at, p.id))::integer AS nth
+                    FROM public.pipelines p WHERE p.deleted_at IS NULL) y) x
+   WHERE x.position <> x.place;
+  IF crowded IS NOT NULL THEN
+    UPDATE public.pipelines p SET position = x.place FROM unnest(crowded, places) x(id, place) WHERE p.id = x.id;
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- Ensures that no two stages of a pipeline have the same position.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.order_stages()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE before text[] := '{}'; behind text[] := '{}'; moved record; crowded text[]; places integer[];
+BEGIN
+  IF pg_trigger_depth() > 1 THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP = 'INSERT' THEN
+    before := ARRAY(SELECT n.id FROM kith_new n);
+  ELSE
+    before := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position < o.position OR n.pipeline <> o.pipeline OR o.deleted_at IS NOT NULL);
+    behind := ARRAY(SELECT n.id FROM kith_new n JOIN kith_old o USING (id) WHERE n.position > o.position AND n.id <> ALL (before));
+    SELECT n.id, n.pipeline, o.position AS was, n.position AS place INTO moved FROM kith_new n JOIN kith_old o USING (id)
+     WHERE n.id = ANY (behind) AND n.deleted_at IS NULL AND (SELECT count(*) FROM kith_new) = 1
+       AND EXISTS (SELECT FROM public.pipeline_stages s WHERE s.pipeline = n.pipeline AND s.position = n.position AND s.deleted_at IS NULL AND s.id <> n.id);
+    IF FOUND THEN
+      UPDATE public.pipeline_stages s SET position = s.position - 1
+       WHERE s.pipeline = moved.pipeline AND s.deleted_at IS NULL AND s.id <> moved.id AND s.position > moved.was AND s.position <= moved.place;
+      RETURN NULL;
+    END IF;
+  END IF;
+  SELECT array_agg(x.id), array_agg(x.place) INTO crowded, places
+    FROM (SELECT y.id, y.position, y.nth + max(y.position - y.nth) OVER (PARTITION BY y.pipeline ORDER BY y.nth) AS place
+            FROM (SELECT s.id, s.pipeline, s.position, (row_number() OVER (PARTITION BY s.pipeline ORDER BY s.position,
+                           CASE WHEN s.id = ANY (before) THEN -1 WHEN s.id = ANY (behind) THEN 1 ELSE 0 END, s.created_at, s.id))::integer AS nth
+                    FROM public.pipeline_stages s WHERE s.deleted_at IS NULL AND s.pipeline IN (SELECT n.pipeline FROM kith_new n)) y) x
+   WHERE x.position <> x.place;
+  IF crowded IS NOT NULL THEN
+    UPDATE public.pipeline_stages s SET position = x.place FROM unnest(crowded, places) x(id, place) WHERE s.id = x.id;
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- Gives a deal a pipeline and a stage, and adds a stage that the pipeline lacks.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.place_deal()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_stage text;
+BEGIN
+  -- A deleted deal may be in a deleted stage.
+  IF TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND NEW.pipeline IS NOT NULL AND NEW.stage IS NOT NULL THEN
+    RETURN NEW;
+  END IF;
+  IF TG_OP = 'UPDATE' AND NEW.stage IS NULL THEN
+    RAISE EXCEPTION 'a deal must have a stage' USING ERRCODE = '23502', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
+      HINT = 'Leave the stage out to keep it, or for the first one of another pipeline.';
+  END IF;
+  IF NEW.pipeline IS NULL THEN
+    SELECT p.key INTO NEW.pipeline FROM public.pipelines p WHERE p.is_default AND p.deleted_at IS NULL;
+  END IF;
+  SELECT s.key INTO found_stage FROM public.pipeline_stages s JOIN public.pipelines p ON p.key = s.pipeline
+   WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NULL AND p.deleted_at IS NULL FOR KEY SHARE OF s;
+  IF FOUND THEN
+    RETURN NEW;
+  END IF;
+  PERFORM FROM public.pipelines p WHERE p.key = NEW.pipeline AND p.deleted_at IS NULL FOR KEY SHARE;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'there is no pipeline "%"', NEW.pipeline
+      USING ERRCODE = '23503', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'pipeline', CONSTRAINT = 'deals_pipeline_fkey',
+            DETAIL = format('Key (pipeline)=(%s) is not present in table "pipelines".', NEW.pipeline),
+            HINT = 'Create the pipeline first, or leave it out for the default one.';
+  END IF;
+  -- If no stage is given, or on a move to another pipeline only the old one, the deal goes to the first stage. If the statement
+  -- names the old stage, kith_place_named has called this function before, with an argument.
+  IF NEW.stage IS NULL OR (TG_OP = 'UPDATE' AND TG_NARGS = 0 AND NEW.stage = OLD.stage AND NEW.pipeline IS DISTINCT FROM OLD.pipeline) THEN
+    SELECT s.key INTO found_stage FROM public.pipeline_stages s
+     WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL ORDER BY s.position, s.created_at, s.id LIMIT 1;
+    IF FOUND THEN
+      NEW.stage := found_stage;
+      RETURN NEW;
+    END IF;
+    IF NEW.stage IS NULL THEN
+      RAISE EXCEPTION 'pipeline "%" has no stages', NEW.pipeline
+        USING ERRCODE = 'KP002', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage', HINT = 'Add a stage to the pipeline first.';
+    END IF;
+  END IF;
+  -- A tenant that sets this only has its own writes refused.
+  IF current_setting('kith.unknown_stage', true) = 'refuse' THEN
+    RAISE EXCEPTION 'pipeline "%" has no stage "%"', NEW.pipeline, NEW.stage
+      USING ERRCODE = 'KP005', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
+            HINT = coalesce((SELECT 'It has: ' || left(string_agg(s.key, ', ' ORDER BY s.position), 500) || '.' FROM public.pipeline_stages s
+                              WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL), 'Add a stage to the pipeline first.');
+  END IF;
+  -- A missing stage is added to the end. If another transaction is adding the same one, this one waits for it and uses it.
+  UPDATE public.pipeline_stages s SET deleted_at = NULL, position = NULL WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NOT NULL;
+  IF NOT FOUND THEN
+    INSERT INTO public.pipeline_stages AS s (pipeline, key, label)
+    VALUES (NEW.pipeline, NEW.stage, upper(left(NEW.stage, 1)) || replace(substr(NEW.stage, 2), '_', ' '))
+    ON CONFLICT (pipeline, key) DO NOTHING;
+  END IF;
+  RETURN NEW;
+END $function$;
+
+-- Gives a pipeline its position, unsets the previous default, and refuses to delete a pipeline that has deals.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.place_pipeline()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
+    IF OLD.deleted_at IS NULL THEN
+      IF OLD.is_default THEN
+        RAISE EXCEPTION 'the default pipeline cannot be deleted or unset'
+          USING ERRCODE = 'KP001', SCHEMA = 'public', TABLE = 'pipelines', COLUMN = 'is_default', HINT = 'Make another pipeline the default first.';
+      END IF;
+      -- From here on no deal can be added.
+      PERFORM FROM public.pipelines p WHERE p.id = OLD.id FOR UPDATE;
+      PERFORM FROM public.pipeline_stages s WHERE s.pipeline = OLD.key FOR UPDATE;
+      IF EXISTS (SELECT FROM public.deals d WHERE d.pipeline = OLD.key AND d.deleted_at IS NULL) THEN
+        RAISE EXCEPTION 'deals are still in pipeline "%"', OLD.key
+          USING ERRCODE = 'KP003', SCHEMA = 'public', TABLE = 'pipelines', HINT = 'Move them to another pipeline, or delete them, first.';
+      END IF;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+      RETURN OLD;
+    END IF;
+    UPDATE public.pipeline_stages s SET deleted_at = NEW.deleted_at WHERE s.pipeline = OLD.key AND s.deleted_at IS NULL;
+  END IF;
+  IF NEW.position NOT BETWEEN 0 AND 2000000000 AND (TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position) THEN
+    RAISE EXCEPTION 'a position is a number from 0 to 2000000000, not %', NEW.position
+      USING ERRCODE = '23514', SCHEMA = 'public', TABLE = 'pipelines', COLUMN = 'position', CONSTRAINT = 'pipelines_position_check';
+  END IF;
+  IF NEW.deleted_at IS NOT NULL THEN
+    NEW.position := coalesce(NEW.position, 0);
+    RETURN NEW;
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL THEN
+    UPDATE public.pipelines p SET key = p.key || ' (' || p.id || ')' WHERE p.key = NEW.key AND p.deleted_at IS NOT NULL AND p.id <> NEW.id;
+    IF NEW.position IS NULL THEN
+      NEW.position := (SELECT coalesce(max(p.position) + 1, 0) FROM public.pipelines p WHERE p.deleted_at IS NULL AND p.id <> NEW.id);
+    END IF;
+  END IF;
+  IF TG_OP = 'UPDATE' AND OLD.deleted_at IS NOT NULL THEN
+    UPDATE public.pipeline_stages s SET deleted_at = NULL WHERE s.pipeline = OLD.key AND s.deleted_at = OLD.deleted_at;
+  END IF;
+  IF NEW.is_default THEN
+    UPDATE public.pipelines p SET is_default = false WHERE p.is_default AND p.deleted_at IS NULL AND p.id <> NEW.id;
+  END IF;
+  RETURN NEW;
+END $function$;
+
+-- Gives a stage its position, and refuses to delete a stage that has deals.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.place_stage()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF TG_OP <> 'DELETE' AND NEW.is_won AND NEW.is_lost THEN
+    RAISE EXCEPTION 'a stage is not both won and lost'
+      USING ERRCODE = '23514', SCHEMA = 'public', TABLE = 'pipeline_stages', COLUMN = 'is_lost', CONSTRAINT = 'pipeline_stages_is_lost_check';
+  END IF;
+  IF TG_OP = 'DELETE' OR TG_OP = 'UPDATE' AND NEW.deleted_at IS NOT NULL AND OLD.deleted_at IS NULL THEN
+    IF OLD.deleted_at IS NULL THEN
+      PERFORM FROM public.pipeline_stages s WHERE s.id = OLD.id FOR UPDATE;
+      IF EXISTS (SELECT FROM public.deals d WHERE d.pipeline = OLD.pipeline AND d.stage = OLD.key AND d.deleted_at IS NULL) THEN
+        RAISE EXCEPTION 'deals are still in stage "%" of pipeline "%"', OLD.key, OLD.pipeline
+          USING ERRCODE = 'KP004', SCHEMA = 'public', TABLE = 'pipeline_stages', HINT = 'Move them to another stage, or delete them, first.';
+      END IF;
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+      RETURN OLD;
+    END IF;
+  END IF;
+  IF NEW.position NOT BETWEEN 0 AND 2000000000 AND (TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position) THEN
+    RAISE EXCEPTION 'a position is a number from 0 to 2000000000, not %', NEW.position
+      USING ERRCODE = '23514', SCHEMA = 'public', TABLE = 'pipeline_stages', COLUMN = 'position', CONSTRAINT = 'pipeline_stages_position_check';
+  END IF;
+  IF NEW.deleted_at IS NOT NULL THEN
+    NEW.position := coalesce(NEW.position, 0);
+    RETURN NEW;
+  END IF;
+  IF TG_OP = 'INSERT' OR NEW.position IS DISTINCT FROM OLD.position OR NEW.key <> OLD.key OR OLD.deleted_at IS NOT NULL
+     -- If only the pipeline was renamed, its stages keep their positions.
+     OR NEW.pipeline <> OLD.pipeline AND EXISTS (SELECT FROM public.pipelines p WHERE p.key = OLD.pipeline) THEN
+    PERFORM FROM public.pipelines p WHERE p.key = NEW.pipeline FOR NO KEY UPDATE;
+    UPDATE public.pipeline_stages s SET key = s.key || ' (' || s.id || ')'
+     WHERE s.pipeline = NEW.pipeline AND s.key = NEW.key AND s.deleted_at IS NOT NULL AND s.id <> NEW.id;
+    IF NEW.position IS NULL THEN
+      NEW.position := (SELECT coalesce(max(s.position) + 1, 0) FROM public.pipeline_stages s
+                        WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL AND s.id <> NEW.id);
+    END IF;
+  END IF;
+  RETURN NEW;
+END $function$;
+
+-- A label of a domain in ASCII, without xn--: RFC 3492, section 6.3.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.punycode(label text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  points integer[] := ARRAY(SELECT ascii(c) FROM string_to_table(label, NULL) WITH ORDINALITY x(c, place) ORDER BY place);
+  basic integer := (SELECT count(*) FROM unnest(points) p WHERE p < 128);
+  result text := coalesce((SELECT string_agg(chr(p), '' ORDER BY place) FROM unnest(points) WITH ORDINALITY x(p, place) WHERE p < 128), '');
+  handled integer := basic; n bigint := 128; delta bigint := 0; bias integer := 72; least_point bigint; point integer; q bigint; t integer;
+BEGIN
+  IF basic > 0 THEN
+    result := result || '-';
+  END IF;
+  WHILE handled < cardinality(points) LOOP
+    least_point := (SELECT min(p) FROM unnest(points) p WHERE p >= n);
+    delta := delta + (least_point - n) * (handled + 1);
+    n := least_point;
+    FOREACH point IN ARRAY points LOOP
+      IF point < n THEN
+        delta := delta + 1;
+      ELSIF point = n THEN
+        q := delta;
+        FOR k IN 36 .. 100000 BY 36 LOOP
+          t := least(greatest(k - bias, 1), 26);
+          EXIT WHEN q < t;
+          result := result || substr('abcdefghijklmnopqrstuvwxyz0123456789', (t + (q - t) % (36 - t))::integer + 1, 1);
+          q := (q - t) / (36 - t);
+        END LOOP;
+        result := result || substr('abcdefghijklmnopqrstuvwxyz0123456789', q::integer + 1, 1);
+        bias := kith.punycode_bias(delta, handled + 1, handled = basic);
+        delta := 0;
+        handled := handled + 1;
+      END IF;
+    END LOOP;
+    delta := delta + 1;
+    n := n + 1;
+  END LOOP;
+  RETURN result;
+END $function$;
+
+-- RFC 3492, section 6.1.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.punycode_bias(delta bigint, points integer, is_first boolean)
+ RETURNS integer
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE k integer := 0;
+BEGIN
+  delta := CASE WHEN is_first THEN delta / 700 ELSE delta / 2 END;
+  delta := delta + delta / points;
+  WHILE delta > 455 LOOP
+    delta := delta / 35;
+    k := k + 36;
+  END LOOP;
+  RETURN k + 36 * delta / (delta + 38);
+END $function$;
+
+-- Writes the changes of a built-in table to the feed.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.record_change()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text;
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
+    RETURN NULL;
+  END IF;
+  IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
+  IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
+  row_now := coalesce(after, before);
+  FOR n IN 1 .. TG_NARGS - 1 LOOP
+    template := string_to_array(translate(TG_ARGV[n], '{', '}'), '}');
+    repr := nullif(btrim(concat(template[1], row_now ->> template[2], template[3], row_now ->> template[4], template[5])), '');
+    EXIT WHEN repr IS NOT NULL;
+  END LOOP;
+  entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', TG_ARGV[0], row_now ->> 'id', repr, NULL)
+                ELSE kith.write_change(TG_ARGV[0], row_now ->> 'id', repr, before, after) END;
+  RETURN NULL;
+END $function$;
+
+-- Adds a refused write to the feed: the constraint, the existing record, and the attempted values.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.record_conflict(secret text, subject_type text, constraint_name text, existing_id text, attempted jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(record_conflict.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can record a conflict' USING ERRCODE = '28000';
+  END IF;
+  IF octet_length(attempted::text) > 1000000 THEN
+    SELECT jsonb_object_agg(a.key, CASE WHEN octet_length(a.value::text) <= 512 THEN a.value ELSE to_jsonb(left(attempted ->> a.key, 60)) END)
+           || jsonb_build_object('clipped', jsonb_object_agg(a.key, octet_length(attempted ->> a.key)) FILTER (WHERE octet_length(a.value::text) > 512))
+      INTO attempted FROM jsonb_each(attempted) a;
+  END IF;
+  PERFORM kith.write_entry('conflict', subject_type, existing_id, NULL,
+    jsonb_build_object('constraint', constraint_name, 'existing_id', existing_id, 'attempted', attempted));
+END $function$;
+
+-- The live rows of a built-in table that match a few words best, with a score from 0 to 1. Accents, typos and parts of words do not matter: SELECT c.*, s.score FROM kith.search('contacts', 'ada love', 20) s JOIN contacts c USING (id) ORDER BY s.score DESC.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search(relation text, query text, most integer, thorough boolean DEFAULT true)
+ RETURNS TABLE(id text, score real)
+ LANGUAGE plpgsql
+ STABLE ROWS 20
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE words constant text[] := kith.search_terms(query);
+BEGIN
+  IF kith.search_source(relation) IS NULL THEN
+    RAISE EXCEPTION 'table "%" cannot be searched', relation USING ERRCODE = '22023';
+  END IF;
+  IF words = '{}' OR most < 1 THEN
+    RETURN;
+  END IF;
+  IF relation IN ('activities', 'emails') THEN
+    RETURN QUERY SELECT * FROM kith.search_long(relation, words, least(most, 200), thorough);
+  ELSE
+    RETURN QUERY SELECT * FROM kith.search_short(relation, words, least(most, 200), thorough);
+  END IF;
+END $function$;
+
+-- The live contacts, companies, deals and activities that match a few words best, with a score from 0 to 1.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_all(query text, most integer)
+ RETURNS TABLE(relation text, id text, score real)
+ LANGUAGE plpgsql
+ STABLE ROWS 50
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+DECLARE
+  relations constant text[] := ARRAY['contacts', 'companies', 'deals', 'activities'];
+  words text[] := kith.search_terms(query); spelt text[] := '{}'; spelling text; hits jsonb;
+BEGIN
+  most := least(most, 200);
+  IF words = '{}' OR most < 1 THEN
+    RETURN;
+  END IF;
+  hits := (SELECT jsonb_agg(jsonb_build_array(r.relation, s.id, s.score)) FROM unnest(relations) r(relation), LATERAL kith.search(r.relation, query, most, false) s);
+  IF hits IS NULL OR jsonb_array_length(hits) < 5 AND NOT EXISTS (SELECT FROM jsonb_array_elements(hits) h WHERE (h.value ->> 2)::real >= 0.65) THEN
+    FOREACH spelling IN ARRAY words LOOP
+      spelt := spelt || coalesce(kith.search_spelling(spelling), '');
+    END LOOP;
+    spelt := array_remove(spelt, '');
+    IF spelt <> words AND spelt <> '{}' THEN
+      hits := coalesce(hits, '[]') || coalesce((
+        SELECT jsonb_agg(jsonb_build_array(r.relation, s.id, s.score * 0.6 * length(array_to_string(spelt, ''))
+                                           / greatest(length(array_to_string(words, '')), length(array_to_string(spelt, '')))))
+          FROM unnest(relations) r(relation), LATERAL kith.search(r.relation, array_to_string(spelt, ' '), most, false) s), '[]');
+    END IF;
+    IF cardinality(spelt) > 1 AND jsonb_array_length(coalesce(hits, '[]')) = 0 THEN
+      hits := (SELECT jsonb_agg(jsonb_build_array(x.relation, x.id, x.score))
+                 FROM (SELECT r.relation, s.id, 0.3 * sum(s.score * length(w.word)) / length(array_to_string(words, '')) AS score
+                         FROM unnest(relations) r(relation), unnest(spelt) w(word), LATERAL kith.search(r.relation, w.word, most, false) s
+                        WHERE length(w.word) > 2 GROUP BY 1, 2 ORDER BY 3 DESC LIMIT most) x);
+    END IF;
+  END IF;
+  RETURN QUERY SELECT h.value ->> 0, h.value ->> 1, max((h.value ->> 2)::real) FROM jsonb_array_elements(hits) h
+                GROUP BY 1, 2 ORDER BY 3 DESC, 2 DESC LIMIT most;
+END $function$;
+
+-- Searches a table with an index of words.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_long(relation text, words text[], most integer, thorough boolean)
+ RETURNS TABLE(id text, score real)
+ LANGUAGE plpgsql
+ STABLE ROWS 20
+ SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_indexscan TO 'off'
+AS $function$
+DECLARE
+  source constant text := kith.search_source(relation);
+  tests text; found_ids text[] := '{}';
+BEGIN
+  -- Rows that have each word; the beginning of each word; words one edit away (all spellings are tried); some of the words.
+  FOR step IN 1..4 LOOP
+    SELECT string_agg('(' || CASE
+             WHEN step = 1 OR length(w) < 2 THEN w
+             WHEN step <> 3 OR length(w) NOT BETWEEN 4 AND 9 OR w !~ '[a-z]' OR place > 4 THEN w || ':*'
+             ELSE w || ':*|' || (
+               SELECT string_agg(DISTINCT e, '|')
+                 FROM generate_series(0, length(w)) i, LATERAL (
+                   SELECT left(w, i) || substr(w, i + 2, 1) || substr(w, i + 1, 1) || substr(w, i + 3) WHERE i <= length(w) - 2
+                   UNION ALL SELECT left(w, i) || substr(w, i + 2) WHERE i < length(w)
+                   UNION ALL SELECT left(w, i) || letter || rest FROM string_to_table('abcdefghijklmnopqrstuvwxyz', NULL) letter,
+                     unnest(ARRAY[substr(w, i + 1), substr(w, i + 2)]) rest) x(e))
+             END || ')', CASE WHEN step = 4 THEN '|' ELSE '&' END)
+      INTO tests FROM unnest(words) WITH ORDINALITY x(w, place) WHERE step < 4 OR length(w) > 2;
+    FOR id, score IN EXECUTE
+      'SELECT c.id, $2 + $3 * similarity(kith.search_text(ARRAY[c.title]), $4) AS score
+         FROM (SELECT r.id, r.title FROM ' || source || ' WHERE r.words @@ $1::tsquery AND r.id <> ALL ($5) LIMIT 200) c
+        ORDER BY score DESC, c.id DESC LIMIT $6'
+      USING tests, (ARRAY[0.8, 0.65, 0.3, 0])[step]::real, (ARRAY[0.2, 0.15, 0.2, 0.3])[step]::real, array_to_string(words, ' '),
+            found_ids, most - cardinality(found_ids)
+    LOOP
+      found_ids := found_ids || id;
+      RETURN NEXT;
+    END LOOP;
+    IF cardinality(found_ids) >= (ARRAY[most, 1, 1, 0])[step] OR step = 2 AND NOT thorough THEN
+      RETURN;
+    END IF;
+  END LOOP;
+END $function$;
+
+-- Searches a table with an index of trigrams.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_short(relation text, words text[], most integer, thorough boolean)
+ RETURNS TABLE(id text, score real)
+ LANGUAGE plpgsql
+ STABLE ROWS 20
+ SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_indexscan TO 'off'
+AS $function$
+DECLARE
+  source constant text := kith.search_source(relation);
+  near constant text := 'greatest(similarity(kith.search_text(ARRAY[c.title]), c.phrase), similarity(kith.search_text(ARRAY[c.address]), c.phrase))';
+  tests constant text := (SELECT string_agg(format('r.words LIKE ($1)[%s]', i), ' AND ') FROM generate_subscripts(words, 1) i);
+  patterns text[]; known text[]; kinds integer[]; sure integer; places bigint[] := '{}'; spellings text[] := '{}'; found_ids text[] := '{}';
+BEGIN
+  -- Rows that have every word as a whole; as the beginning of a word; anywhere in one.
+  FOR step IN 1..3 LOOP
+    SELECT array_agg(CASE WHEN step = 1 THEN '% ' || w || ' %' WHEN step = 2 OR length(w) < 3 THEN '% ' || w || '%' ELSE '%' || w || '%' END)
+      INTO patterns FROM unnest(words) w;
+    FOR id, score IN EXECUTE
+      'SELECT c.id, $2 + $3 * ' || near || ' AS score
+         FROM (SELECT r.id, r.title, r.address, $4 AS phrase FROM ' || source || ' WHERE ' || tests || ' AND r.id <> ALL ($5) LIMIT 200) c
+        ORDER BY score DESC, c.id DESC LIMIT $6'
+      USING patterns, CASE step WHEN 1 THEN 0.8::real WHEN 2 THEN 0.65 ELSE 0.5 END, CASE step WHEN 1 THEN 0.2::real ELSE 0.15 END,
+            array_to_string(words, ' '), found_ids, most - cardinality(found_ids)
+    LOOP
+      found_ids := found_ids || id;
+      RETURN NEXT;
+    END LOOP;
+    IF step = 2 THEN
+      sure := cardinality(found_ids);
+    END IF;
+    IF cardinality(found_ids) >= (ARRAY[most, least(most, 5), most])[step] THEN
+      RETURN;
+    END IF;
+  END LOOP;
+  IF NOT thorough OR sure > 0 OR cardinality(found_ids) >= 5 THEN
+    RETURN;
+  END IF;
+
+  -- Few rows, and by parts of words only. Look for other spellings of the words that occur nowhere, or of all if each occurs somewhere.
+  EXECUTE 'SELECT array_agg(w.word) FROM unnest($1, $2) w(word, pattern) WHERE EXISTS (SELECT FROM ' || source || ' WHERE r.words LIKE w.pattern)'
+    INTO known USING words, patterns;
+  known := coalesce(known, '{}');
+  -- A long word shares most of its trigrams with the one that was meant.
+  EXECUTE
+    'SELECT coalesce(array_agg(s.place), ''{}''), coalesce(array_agg(s.word), ''{}'')
+       FROM (SELECT x.place, x.word, row_number() OVER (PARTITION BY x.place ORDER BY similarity(x.word, ($1)[x.place]) DESC, x.word) AS rank
+               FROM (SELECT DISTINCT w.place, x.word
+                       FROM unnest($1) WITH ORDINALITY w(word, place), LATERAL (SELECT r.words FROM ' || source || ' WHERE w.word <% r.words LIMIT 100) r,
+                            LATERAL string_to_table(r.words, '' '') x(word)
+                      WHERE length(w.word) >= 6 AND w.word ~ ''[a-z]'' AND (w.word <> ALL ($2) OR cardinality($2) = cardinality($1))) x
+              WHERE similarity(x.word, ($1)[x.place]) >= 0.35 AND x.word <> ALL ($1)) s
+      WHERE s.rank <= 3'
+    INTO places, spellings USING words, known;
+  -- A short word may not. Candidates are one edit away: two letters swapped, one missing, one too many, one replaced. A wildcard letter
+  -- is a gap to the index, which may match many rows, so their number is limited first.
+  FOREACH kinds SLICE 1 IN ARRAY ARRAY[[1, 2, 3], [4, 4, 4]] LOOP
+    EXECUTE
+      'WITH edit AS (
+         SELECT DISTINCT ON (w.place, p.pattern) w.place, p.kind, p.pattern
+           FROM unnest($1) WITH ORDINALITY w(word, place), generate_series(0, length(w.word)) i, LATERAL (VALUES
+             (1, left(word, i) || substr(word, i + 2, 1) || substr(word, i + 1, 1) || substr(word, i + 3), length(word) - 2),
+             (2, left(word, i) || ''_'' || substr(word, i + 1), length(word) - 1),
+             (3, left(word, i) || substr(word, i + 2), length(word) - 1),
+             (4, left(word, i) || ''_'' || substr(word, i + 2), length(word) - 1)) p(kind, pattern, last)
+          WHERE length(w.word) BETWEEN 4 AND 9 AND w.word ~ ''[a-z]'' AND w.place <> ALL ($3) AND i <= p.last AND p.kind = ANY ($4)
+            AND (w.word <> ALL ($2) OR cardinality($2) = cardinality($1))
+          LIMIT 100),
+       spelling AS (
+         SELECT e.place, x.word, min(e.kind) AS kind
+           FROM edit e, LATERAL (SELECT g.words FROM (SELECT r.words FROM ' || source || ' WHERE r.words LIKE ''% '' || replace(e.pattern, ''_'', ''%'') || '' %'' LIMIT 50) g
+                                  WHERE g.words LIKE ''% '' || e.pattern || '' %'' LIMIT 3) r,
+                LATERAL string_to_table(r.words, '' '') x(word)
+          WHERE x.word LIKE e.pattern AND x.word <> ALL ($1) GROUP BY 1, 2)
+       SELECT $3 || coalesce(array_agg(s.place), ''{}''), $5 || coalesce(array_agg(s.word), ''{}'')
+         FROM (SELECT s.place, s.word, row_number() OVER (PARTITION BY s.place ORDER BY s.kind, similarity(s.word, ($1)[s.place]) DESC, s.word) AS rank FROM spelling s) s
+        WHERE s.rank <= 3'
+      INTO places, spellings USING words, known, places, kinds, spellings;
+  END LOOP;
+
+  -- All words again, at most two of them in another spelling. A word without a similar one may be missing, and reduces the score.
+  FOR id, score IN EXECUTE
+    'WITH RECURSIVE choice AS (
+       SELECT w.place, w.word, w.pattern, 0 AS changes FROM unnest($1, $2) WITH ORDINALITY w(word, pattern, place) WHERE w.word = ANY ($3)
+       UNION ALL SELECT s.place, s.word, ''% '' || s.word || '' %'', 1 FROM unnest($4, $5) s(place, word)
+       UNION ALL SELECT w.place, NULL, ''%'', 0 FROM unnest($1) WITH ORDINALITY w(word, place) WHERE w.word <> ALL ($3) AND w.place <> ALL ($4)),
+     combination AS (
+       SELECT 0::bigint AS place, ''{}''::text[] AS patterns, ''{}''::text[] AS words, 0 AS changes
+       UNION ALL
+       SELECT o.place, c.patterns || o.pattern, array_append(c.words, o.word), c.changes + o.changes
+         FROM combination c JOIN choice o ON o.place = c.place + 1 WHERE c.changes + o.changes <= 2)
+     SELECT c.id, max((0.25 + 0.15 * c.likeness + 0.1 * ' || near || ') * c.share)::real AS score
+       FROM (SELECT r.id, r.title, r.address, array_to_string(k.words, '' '') AS phrase, k.likeness,
+                    least(1, length(array_to_string(k.words, ''''))::real / length(array_to_string($1, ''''))) AS share
+               FROM (SELECT x.*, similarity(array_to_string(x.words, '' ''), array_to_string($1, '' '')) AS likeness FROM combination x
+                      WHERE x.place = cardinality($1) AND array_to_string(x.words, '''') <> '''' ORDER BY x.changes, likeness DESC LIMIT 20) k,
+                    LATERAL (SELECT r.id, r.title, r.address FROM ' || source || ' WHERE ' || replace(tests, '($1)', 'k.patterns') || ' LIMIT 100) r
+              WHERE r.id <> ALL ($6) LIMIT 200) c
+      GROUP BY c.id ORDER BY score DESC, c.id DESC LIMIT $7'
+    USING words, patterns, known, places, spellings, found_ids, most - cardinality(found_ids)
+  LOOP
+    found_ids := found_ids || id;
+    RETURN NEXT;
+  END LOOP;
+  IF found_ids <> '{}' OR cardinality(words) = 1 THEN
+    RETURN;
+  END IF;
+
+  -- Nothing was found: rows that have some of the words.
+  RETURN QUERY EXECUTE
+    'SELECT r.id, (0.3 * sum(length(w.word)) / length(array_to_string($1, '''')))::real AS score
+       FROM unnest($1, $2) w(word, pattern), LATERAL (SELECT r.id FROM ' || source || ' WHERE r.words LIKE w.pattern LIMIT 300) r
+      WHERE w.word = ANY ($3) AND length(w.word) > 2 GROUP BY r.id ORDER BY score DESC, r.id DESC LIMIT $4'
+    USING words, patterns, known, most;
+END $function$;
+
+-- The query that kith.search() reads from; null for a table that cannot be searched.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_source(relation text)
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+RETURN CASE relation WHEN 'contacts'::text THEN '(SELECT t.id, concat_ws('' '', t.first_name, t.last_name) AS title, t.email::text AS address,
+    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, translate(t.phone, ''+-() ./'', '''')]) AS words
+    FROM public.contacts t WHERE t.deleted_at IS NULL) r'::text WHEN 'companies'::text THEN '(SELECT t.id, t.name AS title, t.domain AS address, kith.search_text(ARRAY[t.name, t.domain, t.industry]) AS words
+    FROM public.companies t WHERE t.deleted_at IS NULL) r'::text WHEN 'deals'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name]) AS words
+    FROM public.deals t WHERE t.deleted_at IS NULL) r'::text WHEN 'lists'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name, t.description]) AS words
+    FROM public.lists t WHERE t.deleted_at IS NULL) r'::text WHEN 'activities'::text THEN '(SELECT t.id, t.subject AS title, NULL::text AS address, kith.search_words(ARRAY[t.subject, t.body]) AS words
+    FROM public.activities t WHERE t.deleted_at IS NULL) r'::text WHEN 'emails'::text THEN '(SELECT t.id, t.subject AS title, t.from_addr::text AS address,
+    kith.search_words(ARRAY[t.subject, t.from_addr::text] || t.to_addrs::text[] || t.cc_addrs::text[] || ARRAY[t.snippet, t.body_text]) AS words
+    FROM public.emails t WHERE t.deleted_at IS NULL) r'::text ELSE NULL::text END;
+
+-- A word that a contact, company, deal or activity has, or the one that was probably meant; null if there is no similar one.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_spelling(word text)
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET enable_seqscan TO 'off'
+ SET enable_indexscan TO 'off'
+AS $function$
+DECLARE
+  relation text; source text; is_known boolean; near text[]; spellings text[] := '{}';
+  edits constant text := 'SELECT left($1, i) || substr($1, i + 2, 1) || substr($1, i + 1, 1) || substr($1, i + 3) AS edit
+      FROM generate_series(0, length($1) - 2) i UNION SELECT left($1, i) || substr($1, i + 2) FROM generate_series(0, length($1) - 1) i';
+  all_edits constant text := 'SELECT DISTINCT left($1, i) || letter || rest AS edit FROM generate_series(0, length($1)) i,
+      string_to_table(''abcdefghijklmnopqrstuvwxyz'', NULL) letter, unnest(ARRAY[substr($1, i + 1), substr($1, i + 2)]) rest';
+BEGIN
+  FOREACH relation IN ARRAY ARRAY['companies', 'deals', 'activities', 'contacts'] LOOP
+    source := kith.search_source(relation);
+    EXECUTE 'SELECT EXISTS (SELECT FROM ' || source || CASE relation WHEN 'activities' THEN ' WHERE r.words @@ ($1 || '':*'')::tsquery)'
+                                                                     ELSE ' WHERE r.words LIKE ''%'' || $1 || ''%'')' END INTO is_known USING word;
+    IF is_known THEN
+      RETURN word;
+    END IF;
+  END LOOP;
+  IF length(word) NOT BETWEEN 4 AND 40 OR word !~ '[a-z]' THEN
+    RETURN NULL;
+  END IF;
+  FOR step IN 1..4 LOOP
+    -- Step 2 reads the first rows without an index.
+    PERFORM set_config('enable_seqscan', CASE step WHEN 2 THEN 'on' ELSE 'off' END, true);
+    FOREACH relation IN ARRAY ARRAY['companies', 'deals', 'activities', 'contacts'] LOOP
+      source := kith.search_source(relation);
+      near := NULL;
+      IF step = 1 OR step = 4 AND relation = 'activities' AND length(word) BETWEEN 5 AND 9 THEN
+        EXECUTE 'SELECT array_agg(e.edit) FROM (' || CASE step WHEN 1 THEN edits ELSE all_edits END || ') e WHERE EXISTS (SELECT FROM ' || source
+             || CASE relation WHEN 'activities' THEN ' WHERE r.words @@ e.edit::tsquery)' ELSE ' WHERE r.words LIKE ''% '' || e.edit || '' %'')' END
+          INTO near USING word;
+      ELSIF step = 2 AND word !~ '[0-9]' THEN
+        EXECUTE 'SELECT array_agg(x.word) FROM (SELECT r.words FROM ' || source || ' LIMIT 100) r, '
+             || CASE relation WHEN 'activities' THEN 'unnest(tsvector_to_array(r.words))' ELSE 'string_to_table(r.words, '' '')' END
+             || ' x(word) WHERE similarity(x.word, $1) >= $2'
+          INTO near USING word, CASE WHEN length(word) <= 5 THEN 0.35 ELSE 0.45 END::real;
+      ELSIF step = 3 AND relation <> 'activities' AND length(word) >= 6 THEN
+        EXECUTE 'SELECT array_agg(DISTINCT x.word) FROM (SELECT r.words FROM ' || source || ' WHERE $1 <% r.words LIMIT 100) r,
+                   string_to_table(r.words, '' '') x(word) WHERE similarity(x.word, $1) >= 0.35'
+          INTO near USING word;
+      ELSIF step = 4 AND relation <> 'activities' AND length(word) BETWEEN 5 AND 9 THEN
+        EXECUTE 'SELECT array_agg(DISTINCT x.word)
+                   FROM (SELECT left($1, i) || ''_'' || substr($1, i + k) AS edit FROM generate_series(0, length($1)) i, generate_series(1, 2) k) e,
+                        LATERAL (SELECT g.words FROM (SELECT r.words FROM ' || source || ' WHERE r.words LIKE ''% '' || replace(e.edit, ''_'', ''%'') || '' %'' LIMIT 50) g
+                                  WHERE g.words LIKE ''% '' || e.edit || '' %'' LIMIT 3) r,
+                        string_to_table(r.words, '' '') x(word) WHERE x.word LIKE e.edit'
+          INTO near USING word;
+      END IF;
+      spellings := spellings || coalesce(near, '{}');
+    END LOOP;
+    IF spellings <> '{}' THEN
+      RETURN (SELECT s FROM unnest(spellings) s GROUP BY s ORDER BY similarity(s, word) DESC, count(*) DESC, s LIMIT 1);
+    END IF;
+  END LOOP;
+  RETURN NULL;
+END $function$;
+
+-- The words to search for: at most twelve, from the first 200 characters.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_terms(query text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  query := left(query, 200);
+  -- A telephone number is one word, with or without separators.
+  IF query ~ '^[-+()./ 0-9]*$' AND query ~ '([0-9].*){5}' THEN
+    query := ltrim(regexp_replace(query, '[^0-9]', '', 'g'), '0');
+  END IF;
+  RETURN ARRAY(SELECT left(x.word, 64) FROM string_to_table(kith.search_text(ARRAY[query]), ' ') WITH ORDINALITY x(word, place)
+                WHERE x.word <> '' GROUP BY 1 ORDER BY min(x.place) LIMIT 12);
+END $function$;
+
+-- The texts as one, in lower-case Latin letters and digits, without accents and punctuation.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_text(parts text[])
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE COST 300
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE value text := lower(left(array_to_string(parts, ' '), 10000));
+BEGIN
+  -- This runs for each row that is compared, so common texts take a short path.
+  value := replace(replace(replace(replace(replace(value, '@', ' '), '.', ' '), '-', ' '), ',', ' '), '''', '');
+  IF value ~ '[^a-z0-9 ]' THEN
+    IF octet_length(value) <> char_length(value) THEN
+      value := regexp_replace(normalize(value, NFKD),
+        '[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]+', '', 'g');
+      IF octet_length(value) <> char_length(value) THEN
+        value := translate(lower(normalize(value, NFC)),
+          'øłđðħıŋабвгдежзиклмнопрстуфхцчшщыэюяєіґђјљњћџѕαβγδεζηθικλμνξοπρσςτυφχψω'
+          '–—―‐‑‒−«»“”„‹›·•、。「」¿¡§ьъ’‘ʼ′',
+          'olddhinabvgdezziklmnoprstufhccssyeuaeigdjlncdsabgdezitiklmnxoprsstyfhpo'
+          '                       ');
+        value := replace(replace(replace(replace(value, 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th');
+      END IF;
+    END IF;
+    value := regexp_replace(replace(replace(lower(value), '''', ''), '`', ''), '[\u0001-\u001f!-/:-@\[-`{-\u007f]+', ' ', 'g');
+    IF octet_length(value) <> char_length(value) THEN
+      value := regexp_replace(value, '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])', ' \1 ', 'g');
+      value := replace(encode(convert_to(value, 'UTF8'), 'escape'), '\', '');
+    END IF;
+  END IF;
+  RETURN ' ' || value || ' ';
+END $function$;
+
+-- The words of kith.search_text().
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.search_words(parts text[])
+ RETURNS tsvector
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE COST 1000
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN array_to_tsvector(ARRAY(SELECT left(w, 64) FROM string_to_table(kith.search_text(parts), ' ') w WHERE w <> ''));
+END $function$;
+
+-- The addresses in one text, in order.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.split_addresses(list text)
+ RETURNS text[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE piece text; pending text; found_addresses text[] := '{}';
+BEGIN
+  IF list !~ '[,;]' THEN
+    RETURN array_remove(ARRAY[kith.trimmed(list)], NULL);
+  END IF;
+  FOR piece IN SELECT m[1] FROM regexp_matches(list, '((?:"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^,;])+)', 'g') m LOOP
+    pending := concat_ws(', ', pending, kith.trimmed(piece));
+    IF pending LIKE '%@%' THEN
+      found_addresses := found_addresses || kith.trimmed(pending);
+      pending := NULL;
+    END IF;
+  END LOOP;
+  RETURN found_addresses || array_remove(ARRAY[kith.trimmed(pending)], NULL);
+END $function$;
+
+-- Sets updated_at if another column changed.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.touch()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  NEW.updated_at := OLD.updated_at;
+  IF NEW *<> OLD THEN
+    NEW.updated_at := now();
+  END IF;
+  RETURN NEW;
+END $function$;
+
+-- The text without surrounding white space and characters of no width; null if nothing is left.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.trimmed(value text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  RETURN nullif(btrim(value,
+    E' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f'
+    '\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff'), '');
+END $function$;
+
+-- A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.unicode_domain(domain text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF domain !~* '(^|\.)xn--' OR length(domain) > 253 THEN
+    RETURN domain;
+  END IF;
+  RETURN (SELECT string_agg(CASE WHEN label ~* '^xn--' AND kith.punycode(decoded) = lower(substr(label, 5)) AND decoded !~ '[\u0001-\u0020.@/]' THEN decoded ELSE label END, '.' ORDER BY place)
+            FROM string_to_table(domain, '.') WITH ORDINALITY x(label, place),
+                 LATERAL (SELECT CASE WHEN label ~* '^xn--' THEN kith.from_punycode(lower(substr(label, 5))) END) y(decoded));
+END $function$;
+
+-- Deletes the associations of a record that is deleted for good.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.unlink()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  subject constant text := coalesce((SELECT b.subject FROM kith_guard.builtin b WHERE b.relid = TG_RELID), TG_TABLE_NAME);
+  key constant text := to_jsonb(OLD) ->> coalesce(TG_ARGV[0], 'id');
+BEGIN
+  DELETE FROM public.associations a WHERE a.from_type = subject AND a.from_id = key;
+  DELETE FROM public.associations a WHERE a.to_type = subject AND a.to_id = key;
+  RETURN NULL;
+END $function$;
+
+-- Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.write_change(subject_type text, subject_id text, subject_repr text, before jsonb, after jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE changes jsonb; verb text := 'updated';
+BEGIN
+  IF after IS NULL THEN
+    verb := 'deleted';
+    SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes
+      FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+  ELSE
+    SELECT jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO changes
+      FROM jsonb_each(after) a WHERE a.value <> (before -> a.key) AND a.key <> 'updated_at';
+    IF changes IS NULL THEN
+      RETURN NULL;
+    ELSIF changes ? 'deleted_at' THEN
+      verb := CASE WHEN before ->> 'deleted_at' IS NULL THEN 'deleted' WHEN after ->> 'deleted_at' IS NULL THEN 'restored' ELSE verb END;
+    END IF;
+  END IF;
+  IF octet_length(changes::text) > 1000000 THEN
+    changes := kith.clip_changes(changes);
+  END IF;
+  RETURN kith.write_entry(verb, subject_type, subject_id, subject_repr, changes);
+END $function$;
+
+-- Writes the rows of a batch, one by one if they cannot be written together.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.write_each(statements text[], batches jsonb)
+ RETURNS TABLE(place integer, id text, created boolean, code text, message text, detail text, hint text, field text, rule text)
+ LANGUAGE plpgsql
+ SET search_path TO 'public', 'extensions', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+DECLARE
+  batch jsonb; entry jsonb; ids text[]; news boolean[]; statement text;
+BEGIN
+  FOR number IN 1 .. cardinality(statements) LOOP
+    statement := 'WITH w AS (' || statements[number] || ') SELECT array_agg(w.id), array_agg(w.created) FROM w';
+    batch := batches -> (number - 1);
+    BEGIN
+      EXECUTE statement INTO ids, news USING batch;
+      IF cardinality(ids) IS DISTINCT FROM jsonb_array_length(batch) THEN
+        RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KB001';
+      END IF;
+      RETURN QUERY SELECT (r.value ->> 0)::integer, ids[r.ordinality], news[r.ordinality], NULL, NULL, NULL, NULL, NULL, NULL
+                     FROM jsonb_array_elements(batch) WITH ORDINALITY r;
+      CONTINUE;
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE;
+    END;
+    -- The rows come in an order that prevents deadlocks between batches. It is kept after a deadlock all the same. Else they are written
+    -- in the order in which they were sent, so that the first one gets a key that several want.
+    FOR entry IN SELECT r.value FROM jsonb_array_elements(batch) WITH ORDINALITY r
+                  ORDER BY CASE WHEN code <> '40P01' THEN (r.value ->> 0)::integer END, r.ordinality LOOP
+      place := entry ->> 0;
+      code := NULL; message := NULL; detail := NULL; hint := NULL; field := NULL; rule := NULL;
+      BEGIN
+        EXECUTE statement INTO ids, news USING jsonb_build_array(entry);
+        IF ids IS NULL THEN
+          RAISE EXCEPTION 'a trigger of the workspace''s own left the row out' USING ERRCODE = 'P0001';
+        END IF;
+        id := ids[1];
+        created := news[1];
+      EXCEPTION WHEN OTHERS THEN
+        id := NULL;
+        created := NULL;
+        GET STACKED DIAGNOSTICS code = RETURNED_SQLSTATE, message = MESSAGE_TEXT, detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT,
+          field = COLUMN_NAME, rule = CONSTRAINT_NAME;
+      END;
+      RETURN NEXT;
+    END LOOP;
+  END LOOP;
+END $function$;
+
+-- Adds an entry to the feed in the name of the actor and returns its id.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.write_entry(verb text, subject_type text, subject_id text, subject_repr text, changes jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE entry text;
+BEGIN
+  INSERT INTO public.activity (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+  SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance
+    FROM kith.current_context() c
+  RETURNING id INTO entry;
+  RETURN entry;
+END $function$;
+
+----------------------------------------------------------------------------------------------------
+-- Schema kith_guard, owned by {{admin}}. Granted: USAGE TO PUBLIC.
+
+-- The built-in tables. The workspace owns them and may not deform them.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE TABLE kith_guard.builtin (
+  relid oid NOT NULL,
+  name name NOT NULL,
+  subject text NOT NULL,  -- What the feed calls one of its records.
+  CONSTRAINT builtin_name_key UNIQUE (name),
+  CONSTRAINT builtin_pkey PRIMARY KEY (relid),
+  CONSTRAINT builtin_subject_key UNIQUE (subject)
+);
+
+-- The rows that kith_guard.observed must contain.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE TABLE kith_guard.fact (
+  relid oid NOT NULL,
+  kind text NOT NULL,
+  name name NOT NULL,
+  value text NOT NULL,
+  CONSTRAINT fact_pkey PRIMARY KEY (relid, kind, name)
+);
+
+-- Backends that run a workspace section of a migration. The guards let them pass.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE TABLE kith_guard.migration (
+  pid integer NOT NULL,
+  until timestamp with time zone NOT NULL DEFAULT (now() + '00:10:00'::interval),
+  CONSTRAINT migration_pkey PRIMARY KEY (pid)
+);
+
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.observed AS
+ SELECT c.oid AS relid,
+    'table'::text AS kind,
+    ''::name AS name,
+    concat_ws(' '::text, c.relname, c.relnamespace, c.relowner, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relispartition, c.reloftype, c.relam, (EXISTS ( SELECT
+           FROM pg_inherits i
+          WHERE i.inhparent = c.oid OR i.inhrelid = c.oid))) AS value
+   FROM pg_class c
+  WHERE (c.oid IN ( SELECT b.relid
+           FROM kith_guard.builtin b))
+UNION ALL
+ SELECT a.attrelid AS relid,
+    'column'::text AS kind,
+    a.attname AS name,
+    concat_ws(' '::text, a.attnum, a.atttypid, a.atttypmod, a.attcollation, a.attgenerated, a.attidentity) AS value
+   FROM pg_attribute a
+  WHERE (a.attrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b)) AND a.attnum > 0 AND NOT a.attisdropped
+UNION ALL
+ SELECT a.attrelid AS relid,
+    'not null'::text AS kind,
+    a.attname AS name,
+    'yes'::text AS value
+   FROM pg_attribute a
+  WHERE (a.attrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b)) AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull
+UNION ALL
+ SELECT a.attrelid AS relid,
+    'default'::text AS kind,
+    a.attname AS name,
+    md5(d.adbin::text) AS value
+   FROM pg_attribute a
+     JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+  WHERE (a.attrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b)) AND a.attnum > 0 AND NOT a.attisdropped AND a.attnotnull
+UNION ALL
+ SELECT k.conrelid AS relid,
+    'constraint'::text AS kind,
+    k.conname AS name,
+    concat_ws(' '::text, k.oid, k.contype, k.condeferrable, k.condeferred, k.convalidated) AS value
+   FROM pg_constraint k
+  WHERE (k.conrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b)) AND (k.contype = ANY (ARRAY['p'::"char", 'u'::"char", 'f'::"char", 'c'::"char"]))
+UNION ALL
+ SELECT i.indrelid AS relid,
+    'index'::text AS kind,
+    c.relname AS name,
+    concat_ws(' '::text, i.indnullsnotdistinct, i.indimmediate, i.indisvalid, i.indisready, i.indislive, i.indkey, i.indclass, i.indcollation, pg_get_expr(i.indexprs, i.indrelid), pg_get_expr(i.indpred, i.indrelid)) AS value
+   FROM pg_index i
+     JOIN pg_class c ON c.oid = i.indexrelid
+  WHERE (i.indrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b)) AND i.indisunique
+UNION ALL
+ SELECT t.tgrelid AS relid,
+    'trigger'::text AS kind,
+    t.tgname AS name,
+    concat_ws(' '::text, t.oid, t.tgfoid, t.tgtype, t.tgenabled, t.tgdeferrable, t.tginitdeferred, t.tgattr, encode(t.tgargs, 'hex'::text), md5(t.tgqual::text), t.tgoldtable, t.tgnewtable) AS value
+   FROM pg_trigger t
+  WHERE (t.tgrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b)) AND NOT t.tgisinternal;
+
+-- The roles of this database, by the part they play.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE TABLE kith_guard.role (
+  part text NOT NULL,
+  role oid NOT NULL,
+  CONSTRAINT role_part_check CHECK ((part = ANY (ARRAY['admin'::text, 'workspace'::text, 'system'::text, 'viewer'::text]))),
+  CONSTRAINT role_pkey PRIMARY KEY (part)
+);
+
+-- The functions that only workspace sections of migrations may use: those of Kith's triggers that are not for PUBLIC.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.section_function AS
+ SELECT p.oid::regprocedure AS f
+   FROM pg_proc p
+     JOIN pg_namespace n ON n.oid = p.pronamespace
+  WHERE n.nspname = 'kith'::name AND (p.prorettype = 'trigger'::regtype::oid OR p.proname = 'make_builtin'::name) AND NOT (EXISTS ( SELECT
+           FROM aclexplode(COALESCE(p.proacl, acldefault('f'::"char", p.proowner))) x(grantor, grantee, privilege_type, is_grantable)
+          WHERE x.grantee = 0::oid));
+
+-- Owned by {{admin}}.
+CREATE VIEW kith_guard.shape AS
+ SELECT b.name AS relation,
+    'column'::text AS kind,
+    a.attname AS name,
+    concat_ws(' '::text, format_type(a.atttypid, a.atttypmod),
+        CASE
+            WHEN a.attnotnull THEN 'not null'::text
+            ELSE NULL::text
+        END,
+        CASE
+            WHEN a.attnotnull THEN pg_get_expr(d.adbin, d.adrelid)
+            ELSE NULL::text
+        END) AS value
+   FROM kith_guard.builtin b
+     JOIN pg_attribute a ON a.attrelid = b.relid AND a.attnum > 0 AND NOT a.attisdropped
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
+UNION ALL
+ SELECT b.name AS relation,
+    'constraint'::text AS kind,
+    k.conname AS name,
+    pg_get_constraintdef(k.oid) AS value
+   FROM kith_guard.builtin b
+     JOIN pg_constraint k ON k.conrelid = b.relid AND (k.contype = ANY (ARRAY['p'::"char", 'u'::"char", 'f'::"char", 'c'::"char"]))
+UNION ALL
+ SELECT b.name AS relation,
+    'index'::text AS kind,
+    c.relname AS name,
+    pg_get_indexdef(i.indexrelid) AS value
+   FROM kith_guard.builtin b
+     JOIN pg_index i ON i.indrelid = b.relid AND i.indisunique
+     JOIN pg_class c ON c.oid = i.indexrelid
+UNION ALL
+ SELECT b.name AS relation,
+    'trigger'::text AS kind,
+    t.tgname AS name,
+    concat_ws(' '::text, t.tgenabled, pg_get_triggerdef(t.oid)) AS value
+   FROM kith_guard.builtin b
+     JOIN pg_trigger t ON t.tgrelid = b.relid AND NOT t.tgisinternal;
+
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.after_ddl()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+DECLARE broken record; viewer oid;
+BEGIN
+  IF kith_guard.is_exempt() THEN RETURN; END IF;
+
+  IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',
+                    'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
+                    'REFRESH MATERIALIZED VIEW', 'GRANT', 'REVOKE', 'ALTER DEFAULT PRIVILEGES', 'CREATE STATISTICS', 'CREATE POLICY') THEN
+    SELECT b.name AS relation, f.kind, f.name INTO broken
+      FROM kith_guard.fact f JOIN kith_guard.builtin b USING (relid)
+      LEFT JOIN kith_guard.observed o ON o.relid = f.relid AND o.kind = f.kind AND o.name = f.name
+     WHERE o.value IS DISTINCT FROM f.value
+     ORDER BY array_position(ARRAY['table', 'column', 'not null', 'default', 'constraint', 'index', 'trigger'], f.kind) LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION '%', CASE broken.kind
+          WHEN 'table' THEN format('built-in table "%s" cannot be dropped, renamed, moved, given away, inherited from, made unlogged or put under rules or row security', broken.relation)
+          WHEN 'column' THEN format('built-in column "%s" of "%s" cannot be dropped, renamed or retyped', broken.name, broken.relation)
+          WHEN 'not null' THEN format('built-in column "%s" of "%s" must stay NOT NULL', broken.name, broken.relation)
+          WHEN 'default' THEN format('the default of built-in column "%s" of "%s" cannot be changed', broken.name, broken.relation)
+          ELSE format('built-in %s "%s" of "%s" cannot be dropped, renamed, changed or disabled', broken.kind, broken.name, broken.relation) END
+        USING ERRCODE = '42501',
+              HINT = CASE broken.kind WHEN 'trigger' THEN 'DISABLE TRIGGER takes the name of one of your own triggers; ALL and USER include the built-in ones.'
+                                      ELSE 'Columns, indexes, constraints and triggers of your own can be added to built-in tables.' END;
+    END IF;
+  END IF;
+
+  IF TG_TAG IN ('CREATE TRIGGER', 'ALTER TRIGGER') AND EXISTS (
+       SELECT FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
+        WHERE NOT t.tgisinternal AND t.tgname LIKE 'kith\_%'
+          AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+    RAISE EXCEPTION 'trigger names that begin with kith_ are reserved on built-in tables' USING ERRCODE = '42501';
+  END IF;
+
+  -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
+  IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
+       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid
+        WHERE NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+    RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
+  END IF;
+
+  IF TG_TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE', 'ALTER AGGREGATE')
+     AND (SELECT count(*) FROM pg_proc p WHERE p.proname = 'record_activity') > 1 THEN
+    RAISE EXCEPTION 'the name record_activity is taken' USING ERRCODE = '42501';
+  END IF;
+
+  -- For an installed extension CREATE EXTENSION IF NOT EXISTS creates nothing and gives a notice.
+  IF TG_TAG = 'CREATE EXTENSION' AND EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.command_tag = 'CREATE EXTENSION') THEN
+    RAISE EXCEPTION 'this extension is not available in a workspace' USING ERRCODE = '42501',
+      HINT = 'Installed: citext, pg_trgm, vector, pgcrypto. gen_random_uuid() needs none.';
+  END IF;
+
+  -- A role that has a right in any database cannot be dropped: another workspace could not be deleted.
+  IF TG_TAG IN ('GRANT', 'ALTER DEFAULT PRIVILEGES', 'CREATE POLICY', 'ALTER POLICY') AND kith_guard.has_strangers() THEN
+    RAISE EXCEPTION 'rights can be given to this workspace''s members and viewers only' USING ERRCODE = '42501';
+  END IF;
+
+  IF TG_TAG IN ('ALTER INDEX', 'ALTER TRIGGER') AND EXISTS (SELECT FROM pg_depend d WHERE d.refclassid = 'pg_extension'::regclass AND d.deptype = 'x') THEN
+    RAISE EXCEPTION 'DEPENDS ON EXTENSION is not available in a workspace' USING ERRCODE = '42501';
+  END IF;
+
+  -- Viewers are read-only on a direct connection too: they and PUBLIC get only SELECT, and no SECURITY DEFINER function.
+  IF TG_TAG IN ('GRANT', 'ALTER DEFAULT PRIVILEGES') THEN
+    SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
+    IF EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) x WHERE c.relacl IS NOT NULL AND c.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
+       OR EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT') THEN
+      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT' USING ERRCODE = '42501',
+        HINT = 'Members of the workspace have every right already.';
+    END IF;
+  END IF;
+  IF TG_TAG IN ('CREATE FUNCTION', 'CREATE PROCEDURE', 'ALTER FUNCTION', 'ALTER PROCEDURE', 'ALTER ROUTINE', 'GRANT') THEN
+    DECLARE f record;
+    BEGIN
+      SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
+      FOR f IN SELECT p.oid::regprocedure AS name FROM pg_proc p
+                WHERE p.prosecdef AND p.oid >= 16384 AND pg_get_userbyid(p.proowner) = current_user
+                  AND EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x WHERE x.grantee IN (0, viewer))
+      LOOP
+        EXECUTE format('REVOKE EXECUTE ON ROUTINE %s FROM PUBLIC, %I', f.name, pg_get_userbyid(viewer));
+        RAISE NOTICE 'EXECUTE on % was revoked from PUBLIC: viewers are read-only, and it is SECURITY DEFINER', f.name;
+      END LOOP;
+    END;
+  END IF;
+
+  -- PostgreSQL checks the aggregate's owner, not the caller, for EXECUTE on an aggregate's functions.
+  IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE') AND EXISTS (
+       SELECT FROM pg_aggregate a JOIN pg_proc p ON p.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+                                                              a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
+        WHERE p.prosecdef AND a.aggfnoid >= 16384) THEN
+    RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate' USING ERRCODE = '42501';
+  END IF;
+
+  IF (TG_TAG LIKE 'CREATE %' OR TG_TAG = 'SELECT INTO' OR TG_TAG = 'ALTER TABLE')
+     AND (SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'i', 'v', 'm', 'S', 'c', 'p', 'I')) > 2000 THEN
+    RAISE EXCEPTION 'a workspace holds at most 2000 tables, indexes, views and sequences' USING ERRCODE = '53400';
+  END IF;
+END $function$;
+
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.before_ddl()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF kith_guard.is_exempt() THEN RETURN; END IF;
+  -- record_activity() would run a tenant's function that a cast to json calls. DROP OWNED would revoke the role's own rights.
+  IF TG_TAG IN ('CREATE CAST', 'DROP CAST', 'DROP OWNED', 'REASSIGN OWNED', 'CREATE LANGUAGE', 'ALTER LANGUAGE', 'DROP LANGUAGE',
+                'CREATE PUBLICATION', 'ALTER PUBLICATION', 'CREATE SUBSCRIPTION', 'ALTER SUBSCRIPTION',
+                'CREATE FOREIGN DATA WRAPPER', 'CREATE SERVER', 'CREATE USER MAPPING', 'CREATE FOREIGN TABLE', 'IMPORT FOREIGN SCHEMA',
+                'CREATE TRANSFORM', 'CREATE ACCESS METHOD', 'CREATE OPERATOR CLASS', 'CREATE OPERATOR FAMILY', 'CREATE CONVERSION',
+                'ALTER EXTENSION', 'DROP EXTENSION', 'SECURITY LABEL') THEN
+    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501';
+  END IF;
+  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') THEN
+    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501',
+      HINT = 'A workspace has one schema, public; its tables are what REST serves.';
+  END IF;
+  IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
+    RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
+      HINT = (SELECT format('On a direct connection: SET ROLE %I. Viewers are read-only.', pg_get_userbyid(r.role)) FROM kith_guard.role r WHERE r.part = 'workspace');
+  END IF;
+END $function$;
+
+-- Lets a backend run a workspace section of a migration.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.begin_section(workspace regrole, backend integer)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE f regprocedure;
+BEGIN
+  DELETE FROM kith_guard.migration;
+  INSERT INTO kith_guard.migration (pid) VALUES (backend);
+  FOR f IN SELECT s.f FROM kith_guard.section_function s LOOP
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, workspace);
+  END LOOP;
+END $function$;
+
+-- Puts a table under the guards.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.declare_builtin(relation regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  INSERT INTO kith_guard.builtin (relid, name, subject)
+  SELECT c.oid, c.relname, split_part(encode(t.tgargs, 'escape'), '\000', 1)
+    FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'kith_record' WHERE c.oid = relation
+  ON CONFLICT (relid) DO UPDATE SET subject = excluded.subject;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION '% has no trigger kith_record: call kith.make_builtin() first', relation;
+  END IF;
+END $function$;
+
+-- Takes back what begin_section() has granted.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.end_section(workspace regrole)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE f regprocedure;
+BEGIN
+  DELETE FROM kith_guard.migration;
+  FOR f IN SELECT s.f FROM kith_guard.section_function s LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', f, workspace);
+  END LOOP;
+END $function$;
+
+-- Whether a role of another workspace owns something here or has a right to it.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.has_strangers()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM pg_shdepend d
+                  WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+                    AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
+$function$;
+
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.is_exempt()
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'admin' AND pg_get_userbyid(r.role) = session_user)
+      OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND r.rolsuper)
+      OR EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+$function$;
+
+-- Records the built-in tables as they are. Call it only before the workspace has been used, or after kith_guard.shape was compared with the template's.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.snapshot()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  DELETE FROM kith_guard.fact;
+  INSERT INTO kith_guard.fact SELECT o.relid, o.kind, o.name, o.value FROM kith_guard.observed o;
+$function$;
+
+CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS
+
+CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl(); -- ALWAYS
+
+----------------------------------------------------------------------------------------------------
+-- Schema extensions, owned by {{admin}}. Granted: USAGE TO PUBLIC.
+
+CREATE EXTENSION citext SCHEMA extensions;
+
+CREATE EXTENSION pg_trgm SCHEMA extensions;
+
+CREATE EXTENSION pgcrypto SCHEMA extensions; -- Has kith.idempotency, kith.secret, which pg_dump leaves out.
+
+CREATE EXTENSION vector SCHEMA extensions;
+
+-- Not for PUBLIC: armor(bytea), armor(bytea, text[], text[]), dearmor(text), pgp_armor_headers(text, OUT key text, OUT value text), pgp_key_id(bytea), pgp_pub_decrypt(bytea, bytea), pgp_pub_decrypt(bytea, bytea, text), pgp_pub_decrypt(bytea, bytea, text, text), pgp_pub_decrypt_bytea(bytea, bytea), pgp_pub_decrypt_bytea(bytea, bytea, text), pgp_pub_decrypt_bytea(bytea, bytea, text, text), pgp_pub_encrypt(text, bytea), pgp_pub_encrypt(text, bytea, text), pgp_pub_encrypt_bytea(bytea, bytea), pgp_pub_encrypt_bytea(bytea, bytea, text), pgp_sym_decrypt(bytea, text), pgp_sym_decrypt(bytea, text, text), pgp_sym_decrypt_bytea(bytea, text), pgp_sym_decrypt_bytea(bytea, text, text), pgp_sym_encrypt(text, text), pgp_sym_encrypt(text, text, text), pgp_sym_encrypt_bytea(bytea, text), pgp_sym_encrypt_bytea(bytea, text, text)
