@@ -81,7 +81,7 @@ struct Search<'a> {
 impl Search<'_> {
     fn new(data_dir: &Path) -> Result<Search<'_>, Error> {
         let identity = Identity::for_data_dir(data_dir)?;
-        let made_by = data_dir::major_version(&identity, data_dir)?;
+        let made_by = data_dir::major_version(data_dir)?;
         Ok(Search { data_dir, identity, made_by })
     }
 

@@ -1,12 +1,14 @@
 //! A PostgreSQL server of Kith's own, in its data directory: made at the first start, run as a child that never
 //! outlives it, started again when it dies. It knows nothing of what is in the databases.
 
+mod account;
 mod binaries;
 mod data_dir;
 mod identity;
 mod initdb;
 mod libraries;
 mod log;
+mod ownership;
 mod postmaster;
 mod settings;
 mod strays;
