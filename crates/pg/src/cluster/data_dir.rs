@@ -72,16 +72,20 @@ impl DataDir {
     }
 }
 
-/// Makes a directory and its missing parents. Root's are open to be passed through, whatever the umask: the
+/// Creates a directory and its missing parents, for this user alone. Root's are open to be passed through, whatever the umask: the
 /// server's identity has to.
-fn make_all(path: &Path) -> io::Result<()> {
+pub fn make_all(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_all(parent)?;
     }
-    fs::create_dir(path)?;
+    match fs::create_dir(path) {
+        // Another process was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        created => created?,
+    }
     let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
     fs::set_permissions(path, Permissions::from_mode(mode))
 }

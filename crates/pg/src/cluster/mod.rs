@@ -22,6 +22,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 pub use self::binaries::Binaries;
+pub use self::data_dir::make_all as make_data_dir;
 use self::supervisor::{Shared, State};
 use crate::error::Error;
 use crate::secret::Secret;

@@ -242,6 +242,8 @@ async fn an_empty_home_is_all_that_a_plain_user_needs() {
         let first = log.lines().next().unwrap_or_default();
         assert!(first.contains(&format!("data_dir={}", data_dir.display())), "{log}");
         assert_eq!(fs::metadata(data_dir.join("pg")).expect("the server's files").uid(), user);
+        let mode = fs::metadata(&data_dir).expect("the data dir").mode() & 0o777;
+        assert_eq!(mode, 0o700, "it is this user's alone");
         child.terminate();
         assert!(child.wait().success(), "{}", child.log());
     }
