@@ -258,7 +258,12 @@ struct Victim {
 impl Victim {
     /// None where this program cannot be run as `uid`.
     fn start(dir: &Path, uid: Option<u32>) -> Option<Victim> {
+        Victim::start_with(dir, uid, &[])
+    }
+
+    fn start_with(dir: &Path, uid: Option<u32>, variables: &[(&str, &str)]) -> Option<Victim> {
         let mut command = Command::new(env::current_exe().unwrap());
+        command.envs(variables.iter().copied());
         command.args(["--exact", "serve_until_killed", "--ignored", "--nocapture", "--test-threads=1"]);
         command.env("KITH_TEST_SERVE", dir).stdout(Stdio::piped()).stdin(Stdio::null());
         if let Some(uid) = uid {
@@ -330,6 +335,9 @@ async fn it_runs_for_root_and_for_a_plain_user() {
     assert_ne!(owner.uid(), 0);
     assert_eq!(fs::metadata(format!("/proc/{}", cluster.pid())).unwrap().uid(), owner.uid());
     assert_eq!(fs::metadata(&dir.path).unwrap().uid(), 0, "the data directory itself stays Kith's");
+    assert_ne!(owner.uid(), NOBODY, "no other service runs as the server's user");
+    let users = fs::read_to_string("/etc/passwd").unwrap();
+    assert!(users.lines().any(|line| line.starts_with(&format!("kith:x:{}:{}:", owner.uid(), owner.gid()))), "{users}");
     cluster.stop().await;
 
     let uid = somebody(owner.uid());
@@ -362,4 +370,127 @@ async fn a_place_that_the_server_cannot_reach_is_named() {
     options.data_dir = closed.join("data");
     let Err(Error::Config(error)) = Cluster::start(options).await else { panic!("it cannot start there") };
     assert!(error.contains("is closed to it") && error.contains(&*closed.to_string_lossy()), "{error}");
+}
+
+/// The user that a root Kith of earlier versions ran PostgreSQL as.
+const NOBODY: u32 = 65534;
+
+/// The server's files as that Kith left them.
+fn give_to_nobody(dir: &Path) {
+    for name in ["pg", "run"] {
+        let owner = format!("{NOBODY}:{NOBODY}");
+        assert!(Command::new("chown").args(["-Rh", &owner]).arg(dir.join(name)).status().unwrap().success());
+    }
+}
+
+fn owner(path: impl AsRef<Path>) -> u32 {
+    fs::symlink_metadata(path).unwrap().uid()
+}
+
+#[tokio::test]
+async fn nobodys_data_goes_to_a_user_of_its_own() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = TempDir::new();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    let user = owner(dir.path.join("pg"));
+    admin(&cluster.target())
+        .await
+        .script("set synchronous_commit = on; create table kept as select 1 n")
+        .await
+        .unwrap();
+    cluster.stop().await;
+    give_to_nobody(&dir.path);
+    // What another service that runs as nobody may have put there.
+    let outside = TempDir::new();
+    fs::write(outside.path.join("file"), "root's").unwrap();
+    let (to_file, to_dir) = (dir.path.join("pg/base/file"), dir.path.join("pg/base/dir"));
+    std::os::unix::fs::symlink(outside.path.join("file"), &to_file).unwrap();
+    std::os::unix::fs::symlink(&outside.path, &to_dir).unwrap();
+    for link in [&to_file, &to_dir] {
+        std::os::unix::fs::lchown(link, Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "1");
+    assert_eq!(fs::metadata(format!("/proc/{}", cluster.pid())).unwrap().uid(), user);
+    for path in ["pg", "pg/PG_VERSION", "pg/base", "pg/base/file", "pg/base/dir", "run"] {
+        assert_eq!(owner(dir.path.join(path)), user, "{path}");
+    }
+    assert_eq!((owner(&outside.path), owner(outside.path.join("file"))), (0, 0), "links are not followed");
+    cluster.stop().await;
+
+    // A second name of somebody else's file.
+    give_to_nobody(&dir.path);
+    fs::remove_file(&to_file).unwrap();
+    fs::hard_link(outside.path.join("file"), &to_file).unwrap();
+    let error = Cluster::start(options(&dir.path)).await.err().unwrap().to_string();
+    assert!(error.contains("pg/base/file belongs to uid 0"), "{error}");
+    assert_eq!((owner(outside.path.join("file")), owner(dir.path.join("pg"))), (0, NOBODY));
+    // The next start goes on where that one was cut short.
+    fs::remove_file(&to_file).unwrap();
+    Cluster::start(options(&dir.path)).await.unwrap().stop().await;
+    assert_eq!(owner(dir.path.join("pg")), user);
+}
+
+#[tokio::test]
+async fn a_server_of_nobodys_ends_before_its_files_change_hands() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = TempDir::new();
+    let Some(mut victim) = Victim::start_with(&dir.path, None, &[("KITH_PG_UID", "65534")]) else {
+        panic!("root runs itself");
+    };
+    assert_eq!(owner(dir.path.join("pg")), NOBODY);
+    // Killed in the midst: the next start finds its server alive, or on its way out.
+    victim.process.kill().unwrap();
+    victim.process.wait().unwrap();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    until_gone(victim.postmaster).await;
+    assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "1");
+    assert_ne!(owner(dir.path.join("pg")), NOBODY);
+    cluster.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_operator_gave_to_nobody_stays_nobodys() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = TempDir::new();
+    std::os::unix::fs::chown(&dir.path, Some(NOBODY), Some(NOBODY)).unwrap();
+    Cluster::start(options(&dir.path)).await.unwrap().stop().await;
+    assert_eq!(owner(dir.path.join("pg")), NOBODY);
+
+    // The log of the write-ahead on another disk: who owns that is the operator's business.
+    let (dir, disk) = (TempDir::new(), TempDir::new());
+    Cluster::start(options(&dir.path)).await.unwrap().stop().await;
+    let (wal, moved) = (dir.path.join("pg/pg_wal"), disk.path.join("wal"));
+    assert!(Command::new("mv").args([&wal, &moved]).status().unwrap().success());
+    std::os::unix::fs::symlink(&moved, &wal).unwrap();
+    give_to_nobody(&dir.path);
+    assert!(Command::new("chown").args(["-R", "65534:65534"]).arg(&moved).status().unwrap().success());
+    Cluster::start(options(&dir.path)).await.unwrap().stop().await;
+    assert_eq!(owner(dir.path.join("pg")), NOBODY);
+}
+
+#[tokio::test]
+async fn a_user_without_a_name_will_do() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    let dir = TempDir::new();
+    let nameless = [("KITH_PG_UID", "61999:61998")];
+    let mut victim = Victim::start_with(&dir.path, None, &nameless).expect("root runs itself");
+    let files = fs::metadata(dir.path.join("pg")).unwrap();
+    assert_eq!((files.uid(), files.gid(), owner(dir.path.join("pg/PG_VERSION"))), (61999, 61998, 61999));
+    victim.process.kill().unwrap();
+    victim.process.wait().unwrap();
+    // Without being told, the next one goes on as the owner of what is there.
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    assert_eq!(fs::metadata(format!("/proc/{}", cluster.pid())).unwrap().uid(), 61999);
+    assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "1");
+    cluster.stop().await;
 }

@@ -1,5 +1,6 @@
 //! What can be set, by flag or by environment variable (wire contract, section 10).
 
+use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -41,8 +42,9 @@ pub struct Config {
     #[arg(long, env = "KITH_LISTEN", default_value = "127.0.0.1:8484")]
     pub listen: SocketAddr,
 
-    /// Where the embedded database and the secret key live.
-    #[arg(long, env = "KITH_DATA_DIR", default_value = "./data")]
+    /// Where the embedded database and the secret key live. The default is /var/lib/kith for root, and kith in $XDG_DATA_HOME or
+    /// ~/.local/share for others.
+    #[arg(long, env = "KITH_DATA_DIR", default_value_os_t = default_data_dir())]
     pub data_dir: PathBuf,
 
     /// An own PostgreSQL server (16 or newer, with pgvector) instead of the embedded one: postgres://user:password@host/database.
@@ -205,7 +207,7 @@ pub struct SetPlan {
 #[derive(Clone, Debug, Args)]
 pub struct BenchLogin {
     /// The data dir of a running embedded server.
-    #[arg(long, env = "KITH_DATA_DIR", default_value = "./data")]
+    #[arg(long, env = "KITH_DATA_DIR", default_value_os_t = default_data_dir())]
     pub data_dir: PathBuf,
     /// `ws_…`
     #[arg(long)]
@@ -252,6 +254,56 @@ impl Config {
     }
 }
 
+/// Root's data directory, and that of a service without a home.
+const SYSTEM_DATA_DIR: &str = "/var/lib/kith";
+
+/// Where the data is, whatever the current directory, if nothing says otherwise.
+pub fn default_data_dir() -> PathBuf {
+    let is_root = rustix::process::geteuid().is_root();
+    data_dir_of(is_root, std::env::var_os("XDG_DATA_HOME"), std::env::home_dir())
+}
+
+/// Relative paths in either variable are ignored, as the XDG Base Directory Specification says.
+fn data_dir_of(is_root: bool, data_home: Option<OsString>, home: Option<PathBuf>) -> PathBuf {
+    let data_home = data_home.map(PathBuf::from).filter(|path| path.is_absolute());
+    let home = home.filter(|path| path.is_absolute());
+    match data_home.or_else(|| Some(home?.join(".local/share"))) {
+        Some(data_home) if !is_root => data_home.join("kith"),
+        _ => SYSTEM_DATA_DIR.into(),
+    }
+}
+
 fn given(set: &Option<String>, variable: &str) -> Option<String> {
     set.clone().or_else(|| std::env::var(variable).ok()).filter(|text| !text.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_data_is_in_the_home_of_its_user_and_roots_in_var() {
+        let check = |is_root, data_home: Option<&str>, home: Option<&str>, expected: &str| {
+            let found = data_dir_of(is_root, data_home.map(OsString::from), home.map(PathBuf::from));
+            assert_eq!(found, PathBuf::from(expected), "{is_root} {data_home:?} {home:?}");
+        };
+        check(true, None, Some("/root"), "/var/lib/kith");
+        check(true, Some("/root/data"), Some("/root"), "/var/lib/kith");
+        check(false, None, Some("/home/a"), "/home/a/.local/share/kith");
+        check(false, Some("/home/a/data"), Some("/home/a"), "/home/a/data/kith");
+        check(false, Some(""), Some("/home/a"), "/home/a/.local/share/kith");
+        check(false, Some("data"), Some("/home/a"), "/home/a/.local/share/kith");
+        check(false, None, None, "/var/lib/kith");
+        check(false, None, Some(""), "/var/lib/kith");
+    }
+
+    #[test]
+    fn every_command_has_the_same_data_dir() {
+        // Only a parse: nothing of this process' environment is changed.
+        let parse = |line: &[&str]| Line::try_parse_from(line).expect("a line").command;
+        let Command::Serve(serve) = parse(&["kith", "serve"]) else { panic!("serve") };
+        let Command::Doctor(doctor) = parse(&["kith", "doctor"]) else { panic!("doctor") };
+        let Command::Plan(plan) = parse(&["kith", "plan", "ws_1", "free"]) else { panic!("plan") };
+        assert_eq!((&serve.data_dir, &serve.data_dir), (&doctor.data_dir, &plan.config.data_dir));
+    }
 }

@@ -1,9 +1,10 @@
 //! `kith doctor`: says what the database server lacks, if anything.
 
 use crate::config::{Config, Direct, PostgresListen};
+use crate::store::cell::examine::Verdict;
 use crate::store::cell::server::DatabaseServer;
 
-/// ReadBatcher at everything that Kith needs and prints a line for each.
+/// Looks at everything that Kith needs and prints a line for each.
 pub async fn run(config: Config) -> Result<(), String> {
     // It takes nobody in, and the port may be another Kith's.
     let direct = match config.database_url {
@@ -11,14 +12,22 @@ pub async fn run(config: Config) -> Result<(), String> {
         None => Direct { listen: Some(PostgresListen::Off), ..config.direct.clone() },
     };
     let server = DatabaseServer::open(&Config { direct, ..config }).await?;
-    let lacking = server.examine().await;
+    let examined = server.examine().await;
     server.close().await;
-    let findings = lacking?;
+    let findings = examined?;
     for finding in &findings {
-        println!("{} {}", if finding.good { "ok  " } else { "LACK" }, finding.text);
+        println!("{} {}", label(finding.verdict), finding.text);
     }
-    match findings.iter().filter(|finding| !finding.good).count() {
+    match findings.iter().filter(|finding| finding.verdict == Verdict::Lacking).count() {
         0 => Ok(()),
         lacking => Err(format!("{lacking} things are lacking")),
+    }
+}
+
+fn label(verdict: Verdict) -> &'static str {
+    match verdict {
+        Verdict::Good => "ok  ",
+        Verdict::Warning => "WARN",
+        Verdict::Lacking => "LACK",
     }
 }

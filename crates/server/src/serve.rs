@@ -46,11 +46,15 @@ const DRAIN_LIMIT: Duration = Duration::from_secs(40);
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), String> {
     log_to_stderr(&config);
+    say_where_the_data_is(&config);
     let stop = stop_signal()?;
     let listener = TcpListener::bind(config.listen)
         .await
         .map_err(|error| format!("can't listen on {}: {error}", config.listen))?;
     let kith = Kith::start(&config, Clock::System).await?;
+    if let Err(error) = kith.server.warn_of_known_holes().await {
+        tracing::warn!(error, "can't ask PostgreSQL for its version");
+    }
     let address = listener.local_addr().map_err(|error| error.to_string())?;
     // The first line on standard output says that requests are served; who reads it may have gone.
     let _ = writeln!(std::io::stdout(), "kith listening on http://{address}");
@@ -245,6 +249,18 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
             _ = interrupt.recv() => {}
         }
     })
+}
+
+/// The first line of the log.
+fn say_where_the_data_is(config: &Config) {
+    let version = env!("CARGO_PKG_VERSION");
+    match &config.database_url {
+        Some(_) => tracing::info!(version, "starting on the database server of --database-url"),
+        None => {
+            let data_dir = std::path::absolute(&config.data_dir).unwrap_or_else(|_| config.data_dir.clone());
+            tracing::info!(version, data_dir = %data_dir.display(), "starting");
+        }
+    }
 }
 
 fn log_to_stderr(config: &Config) {

@@ -1,5 +1,5 @@
-//! Where PostgreSQL's programs come from: a directory that was named, a tree next to the data, a tree in a
-//! cache, or the system's packages. Nothing is fetched here; what is missing is said in one line.
+//! Where PostgreSQL's programs come from: a directory that was named, or else a tree beside the data, the system's packages or
+//! a tree in a cache, whichever has the fewest known holes. Nothing is fetched here; what is missing is said in one line.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -8,10 +8,13 @@ use std::{env, fs};
 
 use super::identity::Identity;
 use super::{data_dir, libraries};
+use crate::advisories;
 use crate::error::Error;
 
 /// The oldest major version that Kith's roles, grants and settings work with.
 const OLDEST: u32 = 16;
+/// The newest major version that is looked for among the system's packages.
+const NEWEST: u32 = 18;
 
 const WHAT_TO_DO: &str = "no PostgreSQL 16+ with pgvector found: run bin/fetch-postgres, or set KITH_PG_BIN, \
                           or install postgresql-16 and postgresql-16-pgvector, or pass --database-url";
@@ -36,8 +39,9 @@ enum Refused {
 }
 
 impl Binaries {
-    /// The first that does of: `KITH_PG_BIN` (a bin directory, and then nothing else), `postgres-*/bin` in the data
-    /// directory, the same in the cache directories, the system's packages, `PATH`.
+    /// `KITH_PG_BIN` (a bin directory) where it is set. Else the usable one with the fewest known holes of: `postgres-*/bin` in
+    /// the data directory, the system's packages, `postgres-*/bin` in the cache directories, `PATH`. Among equals the first
+    /// is taken: the system's are kept up to date by the system.
     ///
     /// # Errors
     /// One line that says what to install, and what was found and does not do.
@@ -53,13 +57,16 @@ impl Binaries {
                 })
             });
         }
-        let mut notes = Vec::new();
+        let (mut usable, mut notes) = (Vec::new(), Vec::new());
         for bin in search.candidates() {
             match search.inspect(&bin) {
-                Ok(found) => return Ok(found),
+                Ok(found) => usable.push(found),
                 Err(Refused::Absent) => {}
                 Err(Refused::Unusable(why)) => notes.push(why),
             }
+        }
+        if let Some(soundest) = soundest(usable) {
+            return Ok(soundest);
         }
         let found = if notes.is_empty() { String::new() } else { format!(" (found: {})", notes.join("; ")) };
         Err(Error::Config(format!("{WHAT_TO_DO}{found}")))
@@ -81,16 +88,16 @@ struct Search<'a> {
 impl Search<'_> {
     fn new(data_dir: &Path) -> Result<Search<'_>, Error> {
         let identity = Identity::for_data_dir(data_dir)?;
-        let made_by = data_dir::major_version(&identity, data_dir)?;
+        let made_by = data_dir::major_version(data_dir)?;
         Ok(Search { data_dir, identity, made_by })
     }
 
     fn candidates(&self) -> Vec<PathBuf> {
         let mut bins = trees(self.data_dir);
+        bins.extend((OLDEST..=NEWEST).rev().map(|major| PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"))));
         for cache in cache_dirs(|name| env::var_os(name)) {
             bins.extend(trees(&cache));
         }
-        bins.extend((OLDEST..=18).rev().map(|major| PathBuf::from(format!("/usr/lib/postgresql/{major}/bin"))));
         bins.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()).filter(|path| path.is_absolute()));
         bins
     }
@@ -157,6 +164,11 @@ fn command(bin: &Path, lib: Option<&Path>, program: &str) -> Command {
     // Somewhere that every identity may stand.
     command.current_dir("/").stdin(Stdio::null());
     command
+}
+
+/// The one with the fewest known holes, the first among equals.
+fn soundest(usable: Vec<Binaries>) -> Option<Binaries> {
+    usable.into_iter().min_by_key(|binaries| advisories::open_in(binaries.version).len())
 }
 
 /// `postgres-*/bin` in a directory, the newest version first.
@@ -248,6 +260,20 @@ mod tests {
             trees(&dir).iter().map(|bin| bin.parent().unwrap().file_name().unwrap().to_owned()).collect();
         fs::remove_dir_all(&dir).unwrap();
         assert_eq!(names, ["postgres-18.10-a", "postgres-18.9-a", "postgres-17.2"]);
+    }
+
+    #[test]
+    fn fewer_known_holes_come_before_the_order() {
+        let check = |versions: &[(u32, u32)], expected| {
+            let made = |version: &(u32, u32)| Binaries { bin: "/b".into(), lib: None, version: *version };
+            let found = soundest(versions.iter().map(made).collect()).map(|found| found.version);
+            assert_eq!(found, expected, "{versions:?}");
+        };
+        check(&[(17, 4), (18, 4)], Some((18, 4)));
+        check(&[(17, 12), (18, 4)], Some((17, 12)));
+        check(&[(17, 12), (18, 7)], Some((17, 12)));
+        check(&[(18, 1), (18, 4), (18, 4)], Some((18, 4)));
+        check(&[], None);
     }
 
     #[test]

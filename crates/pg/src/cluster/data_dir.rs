@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::identity::Identity;
+use super::{ownership, strays};
 use crate::error::Error;
 
 /// The name of the server's own directory.
@@ -51,9 +52,15 @@ impl DataDir {
         let identity = Identity::for_data_dir(&path)?;
         let_through(&path, &identity).map_err(at("open the way into", &path))?;
         identity.check_reach(&path, ".")?;
-        let pgdata = path.join(PGDATA);
-        if fs::symlink_metadata(&pgdata).is_ok_and(|meta| meta.uid() != identity.uid) {
-            identity.own_tree(&pgdata).map_err(at("take over", &pgdata))?;
+        if identity.is_shared() {
+            tracing::warn!(
+                path = %path.display(),
+                "PostgreSQL runs as nobody, which other services may run as too: give this directory and all in it to another user"
+            );
+        }
+        if let Some(former) = Identity::of_files(&path).filter(|owner| owner.uid != identity.uid && identity.changes())
+        {
+            take_over(&path, &former, &identity)?;
         }
         let socket_dir = socket_dir(&path, &identity)?;
         Ok(DataDir { path, identity, socket_dir, _lock: lock })
@@ -65,24 +72,49 @@ impl DataDir {
     }
 }
 
-/// Makes a directory and its missing parents. Root's are open to be passed through, whatever the umask: the
+/// Creates a directory and its missing parents, for this user alone. Root's are open to be passed through, whatever the umask: the
 /// server's identity has to.
-fn make_all(path: &Path) -> io::Result<()> {
+pub fn make_all(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
         make_all(parent)?;
     }
-    fs::create_dir(path)?;
+    match fs::create_dir(path) {
+        // Another process was quicker.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
+        created => created?,
+    }
     let mode = if rustix::process::geteuid().is_root() { 0o711 } else { 0o700 };
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
+/// Gives the server's files to `identity`, after what still runs on them has ended.
+fn take_over(data_dir: &Path, former: &Identity, identity: &Identity) -> Result<(), Error> {
+    // PostgreSQL doesn't run as root: files of root's come from a backup.
+    if former.changes() {
+        strays::end(data_dir, former)?;
+        tracing::info!(from = former.uid, to = identity.uid, "giving PostgreSQL's files to a user of their own");
+    }
+    // The owner of the server's files says whose everything was, so they are the last.
+    for name in [RUN, PGDATA] {
+        let path = data_dir.join(name);
+        match ownership::hand_over(&path, former.uid, identity) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::Config(format!("cannot take over {}: {error}", path.display())));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
 /// The major version that made the server's files, where there are any.
-pub(crate) fn major_version(identity: &Identity, data_dir: &Path) -> Result<Option<u32>, Error> {
+pub(crate) fn major_version(data_dir: &Path) -> Result<Option<u32>, Error> {
     let path = data_dir.join(PGDATA).join("PG_VERSION");
-    let text = identity.act(|| fs::read_to_string(&path))?;
+    let Some(owner) = Identity::of_files(data_dir) else { return Ok(None) };
+    let text = owner.act(|| fs::read_to_string(&path))?;
     Ok(text.ok().and_then(|text| text.trim().parse().ok()))
 }
 

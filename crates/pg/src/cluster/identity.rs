@@ -1,6 +1,6 @@
-//! Who the PostgreSQL processes run as. PostgreSQL refuses to run as root, so a root Kith gives its
-//! server another identity, and does its own work inside the server's directories under it too: whoever
-//! takes over a tenant's backend may plant a symlink there, and root must not follow it.
+//! Who the PostgreSQL processes run as. PostgreSQL refuses to run as root, so a root Kith gives its server another identity, that of
+//! an account of its own, and does its own work inside the server's directories under it too: whoever takes over a tenant's
+//! backend may plant a symlink there, and root must not follow it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -10,10 +10,9 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use super::account::{self, NOBODY};
+use super::data_dir::PGDATA;
 use crate::error::Error;
-
-/// The user that owns nothing, on every Linux.
-const NOBODY: u32 = 65534;
 
 /// A user and group, and whether this process has to change to reach it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,8 +24,9 @@ pub(crate) struct Identity {
 }
 
 impl Identity {
-    /// Not root: as we are. Root: `KITH_PG_UID` (`uid` or `uid:gid`), else the owner of what is there
-    /// already (the server's files, then the data directory), else nobody.
+    /// Not root: as we are. Root: `KITH_PG_UID` (`uid` or `uid:gid`), else the owner of what is there already (the server's
+    /// files, then the data directory), else the account `kith`. What is there and belongs to `nobody` goes to that account
+    /// too, unless the data directory itself is nobody's: then somebody wants it so.
     pub(crate) fn for_data_dir(data_dir: &Path) -> Result<Identity, Error> {
         let (euid, egid) = (rustix::process::geteuid(), rustix::process::getegid());
         if !euid.is_root() {
@@ -36,13 +36,42 @@ impl Identity {
             let (uid, gid) = parse_ids(&text)?;
             return Ok(Identity { uid, gid, changes: true });
         }
-        let owner = [data_dir.join(super::data_dir::PGDATA), data_dir.to_path_buf()]
-            .iter()
-            .filter_map(|path| fs::metadata(path).ok())
-            .map(|meta| (meta.uid(), meta.gid()))
-            .find(|(uid, _)| *uid != 0);
-        let (uid, gid) = owner.unwrap_or((NOBODY, NOBODY));
-        Ok(Identity { uid, gid, changes: true })
+        let (files, directory) = (Identity::owner_of(&data_dir.join(PGDATA)), Identity::owner_of(data_dir));
+        let owner = [files, directory].into_iter().flatten().find(|owner| owner.changes);
+        let is_left = owner.is_some_and(|owner| owner.uid == NOBODY)
+            && directory.is_some_and(|owner| owner.uid == 0)
+            && stands_alone(&data_dir.join(PGDATA));
+        Ok(owner.filter(|_| !is_left).unwrap_or_else(|| {
+            let (uid, gid) = account::of_kith(data_dir);
+            Identity { uid, gid, changes: true }
+        }))
+    }
+
+    /// Whose the server's files are now. None where there are none.
+    pub(crate) fn of_files(data_dir: &Path) -> Option<Identity> {
+        Identity::owner_of(&data_dir.join(PGDATA))
+    }
+
+    fn owner_of(path: &Path) -> Option<Identity> {
+        let meta = fs::metadata(path).ok()?;
+        let changes = rustix::process::geteuid().is_root() && meta.uid() != 0;
+        Some(Identity { uid: meta.uid(), gid: meta.gid(), changes })
+    }
+
+    /// Who runs initdb, which refuses a user without a name: this identity, or `nobody` for one that is a bare number.
+    pub(crate) fn for_initdb(&self) -> Identity {
+        let is_nameless = self.changes && !account::has_name(self.uid) && account::has_name(NOBODY);
+        if is_nameless { Identity { uid: NOBODY, gid: NOBODY, changes: true } } else { *self }
+    }
+
+    /// Whether the server's user is one that other services share, though nobody asked for that.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.changes && self.uid == NOBODY && env::var_os("KITH_PG_UID").is_none()
+    }
+
+    /// Whether this process has to change to reach it.
+    pub(crate) fn changes(&self) -> bool {
+        self.changes
     }
 
     /// Lets a command run under this identity. The supplementary groups are dropped by std along with root.
@@ -55,17 +84,6 @@ impl Identity {
     /// Gives one path to this identity; a symlink itself, never its target.
     pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
         if self.changes { lchown(path, Some(self.uid), Some(self.gid)) } else { Ok(()) }
-    }
-
-    /// Gives a whole tree to this identity.
-    pub(crate) fn own_tree(&self, path: &Path) -> io::Result<()> {
-        self.own(path)?;
-        if fs::symlink_metadata(path)?.is_dir() {
-            for entry in fs::read_dir(path)? {
-                self.own_tree(&entry?.path())?;
-            }
-        }
-        Ok(())
     }
 
     /// Runs `work` with the rights of this identity and no more. The change is one of a short-lived thread:
@@ -121,6 +139,14 @@ impl Identity {
             ))),
         }
     }
+}
+
+/// Whether all of the server's files are in this one directory. Where an operator has put them or a part of them on another disk, with
+/// links in their place, giving them to another user is the operator's too.
+fn stands_alone(pgdata: &Path) -> bool {
+    let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
+    let tablespaces = fs::read_dir(pgdata.join("pg_tblspc")).map_or(0, Iterator::count);
+    is_directory(pgdata) && is_directory(&pgdata.join("pg_wal")) && tablespaces == 0
 }
 
 /// The first directory on the way to `path` that this thread may not pass through.

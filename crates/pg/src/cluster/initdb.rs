@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 
 use super::binaries::Binaries;
 use super::data_dir::{DataDir, PGDATA};
-use super::{Certificate, postmaster};
+use super::identity::Identity;
+use super::{Certificate, ownership, postmaster};
 use crate::error::Error;
 use crate::secret::Secret;
 
@@ -34,19 +35,33 @@ pub(crate) fn ensure(binaries: &Binaries, dir: &DataDir, password: &Secret, dura
     }
     tracing::info!(path = %pgdata.display(), "making a new PostgreSQL data directory");
     let new = dir.path.join(UNFINISHED);
+    let maker = dir.identity.for_initdb();
     DirBuilder::new().mode(0o700).create(&new).map_err(|error| fault("cannot make a directory", error))?;
-    dir.identity.own(&new).map_err(|error| fault("cannot give a directory away", error))?;
-    let password = PasswordFile::write(dir, password).map_err(|error| fault("cannot write a file", error))?;
-    run(binaries, dir, &new, &password.path, durable)?;
+    maker.own(&new).map_err(|error| fault("cannot give a directory away", error))?;
+    let password = PasswordFile::write(dir, &maker, password).map_err(|error| fault("cannot write a file", error))?;
+    let files = NewFiles { path: &new, password: &password.path, durable };
+    run(binaries, &maker, &files)?;
     drop(password);
+    if maker != dir.identity {
+        ownership::hand_over(&new, maker.uid, &dir.identity)
+            .map_err(|error| fault("cannot give the files away", error))?;
+    }
     fs::rename(&new, &pgdata)
         .and_then(|()| File::open(&dir.path)?.sync_all())
         .map_err(|error| fault("cannot put the new files in place", error))
 }
 
-fn run(binaries: &Binaries, dir: &DataDir, pgdata: &Path, password: &Path, durable: bool) -> Result<(), Error> {
+/// What initdb is to make.
+struct NewFiles<'a> {
+    path: &'a Path,
+    /// The file with the superuser's password.
+    password: &'a Path,
+    durable: bool,
+}
+
+fn run(binaries: &Binaries, maker: &Identity, files: &NewFiles<'_>) -> Result<(), Error> {
     let mut command = binaries.command("initdb");
-    command.arg("--pgdata").arg(pgdata).arg("--pwfile").arg(password);
+    command.arg("--pgdata").arg(files.path).arg("--pwfile").arg(files.password);
     command.args(["--username=postgres", "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums"]);
     // The same order and case rules whatever the system's libraries are, where PostgreSQL brings them along.
     if binaries.version.0 >= 17 {
@@ -54,10 +69,10 @@ fn run(binaries: &Binaries, dir: &DataDir, pgdata: &Path, password: &Path, durab
     } else {
         command.arg("--locale=C.UTF-8");
     }
-    if !durable {
+    if !files.durable {
         command.arg("--no-sync");
     }
-    dir.identity.apply(&mut command);
+    maker.apply(&mut command);
     postmaster::die_with_parent(&mut command, rustix::process::Signal::KILL);
     let output = command
         .output()
@@ -71,7 +86,7 @@ fn run(binaries: &Binaries, dir: &DataDir, pgdata: &Path, password: &Path, durab
         return Err(Error::Config(format!(
             "initdb needs uid {0} to have a name: add a line to /etc/passwd (`kith:x:{0}:{1}::/:/bin/false`), or run as \
              a user that has one",
-            dir.identity.uid, dir.identity.gid
+            maker.uid, maker.gid
         )));
     }
     let cause = text
@@ -79,19 +94,19 @@ fn run(binaries: &Binaries, dir: &DataDir, pgdata: &Path, password: &Path, durab
         .find(|line| line.contains("error:") || line.contains("FATAL:"))
         .or_else(|| text.lines().last())
         .unwrap_or_default();
-    Err(Error::Config(format!("initdb failed in {} ({}): {}", dir.path.display(), output.status, cause.trim())))
+    Err(Error::Config(format!("initdb failed in {} ({}): {}", files.path.display(), output.status, cause.trim())))
 }
 
-/// The password in a file that only the server's identity can read, gone when this is dropped.
+/// The password in a file that only initdb's identity can read, gone when this is dropped.
 struct PasswordFile {
     path: PathBuf,
 }
 
 impl PasswordFile {
-    fn write(dir: &DataDir, password: &Secret) -> io::Result<PasswordFile> {
+    fn write(dir: &DataDir, reader: &Identity, password: &Secret) -> io::Result<PasswordFile> {
         let file = PasswordFile { path: dir.path.join(format!("{UNFINISHED}.password")) };
         let mut open = File::options().write(true).create_new(true).mode(0o600).open(&file.path)?;
-        dir.identity.own(&file.path)?;
+        reader.own(&file.path)?;
         open.write_all(password.expose().as_bytes())?;
         open.write_all(b"\n")?;
         Ok(file)

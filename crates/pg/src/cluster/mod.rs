@@ -1,12 +1,14 @@
 //! A PostgreSQL server of Kith's own, in its data directory: made at the first start, run as a child that never
 //! outlives it, started again when it dies. It knows nothing of what is in the databases.
 
+mod account;
 mod binaries;
 mod data_dir;
 mod identity;
 mod initdb;
 mod libraries;
 mod log;
+mod ownership;
 mod postmaster;
 mod settings;
 mod strays;
@@ -20,6 +22,7 @@ use std::time::Duration;
 use rustix::process::Signal;
 
 pub use self::binaries::Binaries;
+pub use self::data_dir::make_all as make_data_dir;
 use self::supervisor::{Shared, State};
 use crate::error::Error;
 use crate::secret::Secret;

@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::data_dir::DataDir;
+use super::data_dir::PGDATA;
+use super::identity::Identity;
 use super::initdb::UNFINISHED;
 use crate::error::Error;
 
@@ -19,10 +20,11 @@ const KILLED: Duration = Duration::from_secs(5);
 
 /// Ends what is left of an earlier server, and removes a pid file that would mislead PostgreSQL. Everything is
 /// done under the server's identity, so that a wrong guess can hit nobody else's process.
-pub(crate) fn end(dir: &DataDir) -> Result<(), Error> {
+pub(crate) fn end(data_dir: &Path, identity: &Identity) -> Result<(), Error> {
     // As the processes see it: an operator may have put it on another disk, with a link in its place.
-    let pgdata = fs::canonicalize(dir.pgdata()).unwrap_or_else(|_| dir.pgdata());
-    let unfinished = dir.path.join(UNFINISHED);
+    let pgdata = data_dir.join(PGDATA);
+    let pgdata = fs::canonicalize(&pgdata).unwrap_or(pgdata);
+    let unfinished = data_dir.join(UNFINISHED);
     let work = || {
         if let Some(pid) = postmaster_of(&pgdata) {
             tracing::warn!(pid = pid.as_raw_pid(), "stopping a PostgreSQL that an earlier kith left behind");
@@ -43,7 +45,7 @@ pub(crate) fn end(dir: &DataDir) -> Result<(), Error> {
             let _ = fs::remove_file(pgdata.join("postmaster.pid"));
         }
     };
-    if cfg!(target_os = "linux") { dir.identity.act(work) } else { Ok(()) }
+    if cfg!(target_os = "linux") { identity.act(work) } else { Ok(()) }
 }
 
 /// The living postmaster that the pid file names, if it is one of this directory.

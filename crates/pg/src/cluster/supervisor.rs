@@ -153,7 +153,7 @@ impl Drop for Outcome {
 /// Runs the server until it was told to stop, or cannot be run.
 fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
     let dir = DataDir::take(&options.data_dir)?;
-    strays::end(&dir)?;
+    strays::end(&dir.path, &dir.identity)?;
     initdb::ensure(&options.binaries, &dir, &options.superuser_password, settings::durable(&options.settings))?;
     initdb::write_access(&dir, options.tcp.is_some(), options.tls.is_some())?;
     initdb::write_certificate(&dir, options.tls.as_ref())?;
@@ -186,7 +186,7 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
             "PostgreSQL has ended; starting it again"
         );
         shared.pause(pause);
-        strays::end(&dir)?;
+        strays::end(&dir.path, &dir.identity)?;
     }
 }
 

@@ -1,6 +1,8 @@
 //! The real binary: killed, ended, started twice, started again, and how much memory it takes.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,6 +13,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Child, TempDir};
 
+const KITH: &str = env!("CARGO_BIN_EXE_kith");
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// What a debug build may take, in kB: some 40 MB at rest, 97 MB with a result of the largest size in its several forms (rows,
@@ -195,9 +198,63 @@ fn help_and_version_are_there() {
     {
         assert!(said.contains(flag), "no {flag}\n{said}");
     }
-    let given = Child::run(&dir, "serve", &["--database-url", "postgres://nobody@127.0.0.1:1/none"]);
+    let given =
+        Child::run(&dir, "serve", &["--listen", "127.0.0.1:0", "--database-url", "postgres://nobody@127.0.0.1:1/none"]);
     let said = String::from_utf8_lossy(&given.stderr).into_owned();
     assert!(!given.status.success() && said.contains("KITH_SECRET_KEY"), "{said}");
+}
+
+#[test]
+fn the_data_dir_does_not_depend_on_the_current_directory() {
+    let home = TempDir::new();
+    let home = home.path.display();
+    let is_root = rustix::process::geteuid().is_root();
+    for (data_home, plain) in [("", format!("{home}/.local/share/kith")), ("/srv/x", "/srv/x/kith".to_owned())] {
+        let expected = if is_root { "/var/lib/kith".to_owned() } else { plain };
+        for command in ["serve", "doctor", "plan"] {
+            let mut help = Child::bare(Path::new(KITH), command);
+            help.arg("--help").env("HOME", home.to_string()).env("XDG_DATA_HOME", data_home).current_dir("/usr");
+            let said = String::from_utf8_lossy(&help.output().expect("the binary").stdout).into_owned();
+            assert!(said.contains(&format!("[default: {expected}]")), "{command}: no {expected}\n{said}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_empty_home_is_all_that_a_plain_user_needs() {
+    let (program, home) = (TempDir::new(), TempDir::new());
+    // The build's directory may be in root's home, where the plain user can't go.
+    let kith = program.path.join("kith");
+    fs::copy(KITH, &kith).expect("a copy");
+    let user = plain_user();
+    std::os::unix::fs::chown(&home.path, Some(user), Some(user)).expect("a home");
+    for (variable, data_dir) in [(None, ".local/share/kith"), (Some(home.path.join("data")), "data/kith")] {
+        let mut command = Child::bare(&kith, "serve");
+        command.env("HOME", &home.path).env_remove("XDG_DATA_HOME").current_dir("/usr");
+        command.envs(variable.iter().map(|path| ("XDG_DATA_HOME", path)));
+        if user != rustix::process::geteuid().as_raw() {
+            command.uid(user).gid(user);
+        }
+        let mut child = Child::start(command, home.path.with_extension(data_dir.replace('/', "-")));
+        child.agent().await.post("/v1/contacts", json!({})).await.status(201);
+        let data_dir = home.path.join(data_dir);
+        let log = child.log();
+        let first = log.lines().next().unwrap_or_default();
+        assert!(first.contains(&format!("data_dir={}", data_dir.display())), "{log}");
+        assert_eq!(fs::metadata(data_dir.join("pg")).expect("the server's files").uid(), user);
+        let mode = fs::metadata(&data_dir).expect("the data dir").mode() & 0o777;
+        assert_eq!(mode, 0o700, "it is this user's alone");
+        child.terminate();
+        assert!(child.wait().success(), "{}", child.log());
+    }
+}
+
+/// This user, or for root another one that has a name.
+fn plain_user() -> u32 {
+    let me = rustix::process::geteuid();
+    let users = fs::read_to_string("/etc/passwd").expect("the users");
+    let mut uids = users.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok());
+    if me.is_root() { uids.find(|uid| *uid != 0).expect("a plain user") } else { me.as_raw() }
 }
 
 /// The server's first process.

@@ -1,6 +1,6 @@
 //! What a database server must have for Kith, looked at one by one.
 
-use pg::{Conn, Error};
+use pg::{Conn, Error, advisories};
 
 use crate::store::cell::server::DatabaseServer;
 
@@ -8,35 +8,83 @@ use crate::store::cell::server::DatabaseServer;
 #[derive(Debug)]
 pub struct Finding {
     /// Whether it is as it must be.
-    pub good: bool,
+    pub verdict: Verdict,
     /// What was found, and what to do about it.
     pub text: String,
 }
 
-/// The oldest version that will do, as `server_version_num`.
-const OLDEST_VERSION: u32 = 160_000;
+/// What a finding means for Kith.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is as it must be.
+    Good,
+    /// Kith works, but the operator has something to do.
+    Warning,
+    /// Kith doesn't work so.
+    Lacking,
+}
+
+/// The oldest major version that will do.
+const OLDEST_VERSION: u32 = 16;
 /// Extensions that a workspace has (agentCRM seed, "Preinstalled Postgres extensions").
 const EXTENSIONS: &[&str] = &["citext", "pg_trgm", "vector", "pgcrypto"];
 
 impl DatabaseServer {
-    /// ReadBatcher at the server.
+    /// Looks at everything that Kith needs.
     pub async fn examine(&self) -> Result<Vec<Finding>, String> {
-        let mut conn = self
-            .cells
-            .administer_cell(0)
-            .await
-            .map_err(|error| format!("can't log in to the database server: {error}"))?;
+        let mut conn = self.administer().await?;
         look(&mut conn).await.map_err(|error| error.to_string())
     }
+
+    /// Warns in the log of a release with known holes.
+    pub async fn warn_of_known_holes(&self) -> Result<(), String> {
+        let mut conn = self.administer().await?;
+        let release = release(&mut conn).await.map_err(|error| error.to_string())?;
+        if let Some(text) = known_holes(release) {
+            tracing::warn!("{text}");
+        }
+        Ok(())
+    }
+
+    async fn administer(&self) -> Result<Conn, String> {
+        let conn = self.cells.administer_cell(0).await;
+        conn.map_err(|error| format!("can't log in to the database server: {error}"))
+    }
+}
+
+/// The server's major and minor version.
+async fn release(conn: &mut Conn) -> Result<(u32, u32), Error> {
+    let number: u32 = setting(conn, "server_version_num").await?.parse().unwrap_or(0);
+    Ok((number / 10_000, number % 10_000))
+}
+
+/// The holes of a release that later ones closed, in one line for the operator. None where there are none.
+fn known_holes(release: (u32, u32)) -> Option<String> {
+    let open = advisories::open_in(release);
+    let sound = open.iter().filter_map(|advisory| advisory.closed_in(release.0)).max()?;
+    let numbers: Vec<&str> = open.iter().map(|advisory| advisory.cve).collect();
+    Some(format!(
+        "PostgreSQL {}.{} has known holes, which {}.{} closed: {}; `kith doctor` says what they allow",
+        release.0,
+        release.1,
+        sound.0,
+        sound.1,
+        numbers.join(", ")
+    ))
 }
 
 async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
     let mut findings = Vec::new();
-    let mut note = |good: bool, text: String| findings.push(Finding { good, text });
-
-    let version: u32 = setting(conn, "server_version_num").await?.parse().unwrap_or(0);
+    let release = release(conn).await?;
     let version_text = setting(conn, "server_version").await?;
-    note(version >= OLDEST_VERSION, format!("PostgreSQL {version_text} (16 or newer is needed)"));
+    findings.push(Finding {
+        verdict: if release.0 >= OLDEST_VERSION { Verdict::Good } else { Verdict::Lacking },
+        text: format!("PostgreSQL {version_text} ({OLDEST_VERSION} or newer is needed)"),
+    });
+    findings.extend(holes(release));
+    let mut note = |good: bool, text: String| {
+        findings.push(Finding { verdict: if good { Verdict::Good } else { Verdict::Lacking }, text });
+    };
 
     for extension in EXTENSIONS {
         let found = conn
@@ -80,6 +128,38 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
+/// A warning for each known hole of a release.
+fn holes(release: (u32, u32)) -> impl Iterator<Item = Finding> {
+    advisories::open_in(release).into_iter().filter_map(move |advisory| {
+        let (major, minor) = advisory.closed_in(release.0)?;
+        let text = format!("{}: {}; update PostgreSQL to {major}.{minor} or newer", advisory.cve, advisory.effect);
+        Some(Finding { verdict: Verdict::Warning, text })
+    })
+}
+
 async fn setting(conn: &mut Conn, name: &str) -> Result<String, Error> {
     conn.query("SELECT current_setting($1) AS value", &[Some(name)]).await?.get(0, "value")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_old_release_gets_a_warning_for_each_hole_and_a_sound_one_none() {
+        let found: Vec<Finding> = holes((18, 4)).collect();
+        assert!(found.iter().all(|finding| finding.verdict == Verdict::Warning));
+        let texts: Vec<&str> = found.iter().map(|finding| finding.text.as_str()).collect();
+        assert!(
+            texts.iter().any(|text| text.starts_with("CVE-2026-14669: ") && text.ends_with("to 18.6 or newer")),
+            "{texts:?}"
+        );
+        assert!(!texts.iter().any(|text| text.starts_with("CVE-2026-6473")), "18.4 closed it: {texts:?}");
+        for sound in [(16, 16), (17, 12), (18, 7), (19, 0)] {
+            assert_eq!(holes(sound).count(), 0, "{sound:?}");
+            assert_eq!(known_holes(sound), None, "{sound:?}");
+        }
+        let line = known_holes((16, 14)).expect("a warning");
+        assert!(line.starts_with("PostgreSQL 16.14 has known holes, which 16.16 closed: CVE-2026-14664, "), "{line}");
+    }
 }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
-use pg::cluster::{Binaries, Cluster, ClusterOptions};
+use pg::cluster::{self, Binaries, Cluster, ClusterOptions};
 use pg::{Error, Url};
 
 use crate::config::Config;
@@ -52,7 +52,7 @@ impl DatabaseServer {
         let entrance = outside::entrance(config)?;
         let outside = entrance.as_ref().map(|entrance| outside::of_embedded(config, entrance)).transpose()?;
         let dir = std::path::absolute(&config.data_dir).map_err(|error| error.to_string())?;
-        fs::create_dir_all(&dir).map_err(|error| format!("can't make the data dir {}: {error}", dir.display()))?;
+        cluster::make_data_dir(&dir).map_err(|error| format!("can't make the data dir {}: {error}", dir.display()))?;
         let secret = match config.secret_key_text() {
             Some(text) => SecretKey::from_text(&text)?,
             None => SecretKey::from_data_dir(&dir)?,

@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, ExitStatus, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -19,9 +19,13 @@ pub struct Child {
 impl Child {
     /// Starts Kith on a data dir and waits until it serves.
     pub fn serve(dir: &TempDir) -> Child {
-        let stderr = dir.path.with_extension("log");
+        Child::start(Child::command(dir, "serve"), dir.path.with_extension("log"))
+    }
+
+    /// Starts Kith by a command of [`Child::bare`], and waits until it serves.
+    pub fn start(mut command: Command, stderr: PathBuf) -> Child {
         let log = File::options().create(true).append(true).open(&stderr).expect("a log");
-        let mut process = Child::command(dir, "serve")
+        let mut process = command
             .args(["--listen", "127.0.0.1:0", "--rate-limit", "0", "--warm-databases", "1"])
             .stdout(Stdio::piped())
             .stderr(log)
@@ -43,8 +47,15 @@ impl Child {
     }
 
     fn command(dir: &TempDir, command: &str) -> Command {
-        let mut line = Command::new(env!("CARGO_BIN_EXE_kith"));
-        line.arg(command).arg("--data-dir").arg(&dir.path).stdin(Stdio::null());
+        let mut line = Child::bare(Path::new(env!("CARGO_BIN_EXE_kith")), command);
+        line.arg("--data-dir").arg(&dir.path);
+        line
+    }
+
+    /// A command of Kith's, with none of the settings that this process has, and without a data dir.
+    pub fn bare(program: &Path, command: &str) -> Command {
+        let mut line = Command::new(program);
+        line.arg(command).stdin(Stdio::null());
         for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("KITH_")) {
             if name != "KITH_PG_BIN" && name != "KITH_CACHE_DIR" {
                 line.env_remove(name);
