@@ -1,15 +1,15 @@
 #!/usr/bin/env python3
 """Measures `kith serve` against pgbench: one machine, one data directory, one run, in turns.
 
-pgbench runs the very SQL that Kith runs (`kith bench-sql` prints it) over the same unix socket, logged in as the workspace's own
-role (`kith bench-login`). What it reaches is the ceiling; the ratio says how much of it is left at the HTTP end, with
+pgbench runs the very SQL that Kith runs over the same unix socket, logged in as the workspace's own role. Both are printed by
+crates/server/examples/bench_helper.rs, which links the library; `kith` itself prints no passwords. What pgbench reaches is the ceiling; the ratio says how much of it is left at the HTTP end, with
 authentication, dialects and logs. The machine's noise hits both, so the ratio and the CPU per request hold where the rates do not.
 
-`kith bench-login --data-dir DIR --workspace ID` prints one line of JSON:
+`bench_helper login DATA_DIR WORKSPACE` prints one line of JSON:
     {"socket_dir", "port", "database", "role", "password", "settings"?: {name: value}}
-`kith bench-sql` prints one line of JSON with the keys get, list, create and sql. Each is a statement or a list of statements that
+`bench_helper sql` prints one line of JSON with the keys get, list, create and sql. Each is a statement or a list of statements that
 go out together, without waiting in between; a statement is its text, or {"sql": text, "params": [value of $1, …]}. Of the
-values, ":id" is a contact's id, ":email" an address nobody has, any other ":name" that field of bench-login's line.
+values, ":id" is a contact's id, ":email" an address nobody has, any other ":name" that field of the login's line.
 Without params, $1 is ":id".
 """
 
@@ -69,6 +69,7 @@ def main():
 def parse_options():
     parser = argparse.ArgumentParser(description="Measures kith serve against pgbench.")
     parser.add_argument("--kith", type=pathlib.Path, required=True, help="the kith program")
+    parser.add_argument("--helper", type=pathlib.Path, required=True, help="the program bench_helper")
     parser.add_argument("--rounds", type=int, default=3, help="how often each case is measured on each side (default 3)")
     parser.add_argument("--seconds", type=int, default=8, help="how long each measurement takes (default 8)")
     parser.add_argument("--only", choices=CASES, nargs="+", default=list(CASES), help="these cases only")
@@ -76,7 +77,7 @@ def parse_options():
     parser.add_argument("--dir", default="/var/tmp", help="where the data directory is made (default /var/tmp, which is on a disk)")
     parser.add_argument("--keep", action="store_true", help="keep the data directory and the logs")
     options = parser.parse_args()
-    options.kith = options.kith.resolve()
+    options.kith, options.helper = options.kith.resolve(), options.helper.resolve()
     return options
 
 
@@ -137,13 +138,6 @@ class Kith:
     def sql(self, sql, *params):
         return self.post("/v1/sql", {"sql": sql, "params": list(params)})["data"]
 
-    def ask(self, *arguments):
-        """What a subcommand of the program prints as JSON."""
-        done = subprocess.run([self.program, *arguments], capture_output=True, text=True)
-        if done.returncode:
-            raise SystemExit(f"kith {arguments[0]} failed: {done.stderr.strip()}")
-        return json.loads(done.stdout)
-
     def rss_mb(self):
         status = pathlib.Path(f"/proc/{self.process.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status)[1]) / 1024
@@ -201,11 +195,19 @@ def write_ids(kith, work):
     return ids
 
 
+def ask(helper, *arguments):
+    """What the helper prints as JSON."""
+    done = subprocess.run([helper, *arguments], capture_output=True, text=True)
+    if done.returncode:
+        raise SystemExit(done.stderr.strip())
+    return json.loads(done.stdout)
+
+
 class Bench:
     def __init__(self, options, kith, workspace_id, work, ids):
         self.options, self.kith, self.work, self.ids = options, kith, work, ids
-        self.login = kith.ask("bench-login", "--data-dir", kith.data_dir, "--workspace", workspace_id)
-        self.statements = kith.ask("bench-sql")
+        self.login = ask(options.helper, "login", kith.data_dir, workspace_id)
+        self.statements = ask(options.helper, "sql")
         self.pgbench = find_pgbench()
 
     def run(self):

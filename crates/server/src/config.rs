@@ -27,12 +27,6 @@ pub enum Command {
     Doctor(Config),
     /// Give a workspace a plan.
     Plan(SetPlan),
-    /// For the benchmark: how to log in as a workspace's own role.
-    #[command(hide = true)]
-    BenchLogin(BenchLogin),
-    /// For the benchmark: the SQL that requests become.
-    #[command(hide = true)]
-    BenchSql,
 }
 
 /// Where things are and what is allowed.
@@ -201,17 +195,6 @@ pub struct SetPlan {
     /// Where the workspace is, and the file of plans; the other settings don't matter.
     #[command(flatten)]
     pub config: Config,
-}
-
-/// Which workspace the benchmark logs in to.
-#[derive(Clone, Debug, Args)]
-pub struct BenchLogin {
-    /// The data dir of a running embedded server.
-    #[arg(long, env = "KITH_DATA_DIR", default_value_os_t = default_data_dir())]
-    pub data_dir: PathBuf,
-    /// `ws_…`
-    #[arg(long)]
-    pub workspace: String,
 }
 
 impl Config {

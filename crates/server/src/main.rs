@@ -19,8 +19,6 @@ fn main() -> ExitCode {
         Command::Serve(config) => runtime.block_on(kith::serve::run(config)),
         Command::Doctor(config) => runtime.block_on(kith::doctor::run(config)),
         Command::Plan(ask) => runtime.block_on(kith::access::billing::set(ask)),
-        Command::BenchLogin(ask) => runtime.block_on(kith::store::bench::login(ask)),
-        Command::BenchSql => kith::store::bench::sql(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

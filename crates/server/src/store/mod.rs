@@ -4,7 +4,6 @@
 //! The rule that everything rests on: a tenant's table is touched only in a session that logged in as that
 //! tenant's own role (ARCHITECTURE.md, "The one security rule").
 
-pub mod bench;
 pub mod cell;
 pub mod control;
 pub mod fault;

@@ -249,8 +249,8 @@ async fn the_document_of_either_dialect_is_at_both_addresses() {
         assert_eq!(stranger.get(path).await.status(200).at("/info/title"), title, "{path}");
     }
     for (path, title) in [
-        ("/openapi.yaml", "\"Kith (Relm)\""),
-        ("/openapi.yaml?dialect=relm", "\"Kith (Relm)\""),
+        ("/openapi.yaml", "Kith (Relm)"),
+        ("/openapi.yaml?dialect=relm", "Kith (Relm)"),
         ("/openapi.yaml?dialect=agentcrm", "Kith"),
     ] {
         let text = String::from_utf8(stranger.get(path).await.status(200).body).unwrap();

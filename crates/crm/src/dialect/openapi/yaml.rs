@@ -1,118 +1,38 @@
-//! JSON as YAML 1.2 for people to read: blocks, with plain words where they can't be taken for anything else. A JSON string
-//! is a double-quoted scalar of YAML, so everything else is written as JSON writes it.
+//! JSON as YAML 1.2, in blocks. The crate serde-saphyr writes it, and quotes what a reader of YAML 1.1 would take for a
+//! boolean, a number or a date.
 
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
-
-/// Words that some readers of YAML take for a boolean or null.
-const TAKEN: &[&str] = &["true", "false", "null", "yes", "no", "on", "off", "y", "n"];
 
 /// The document.
 pub fn write(value: &Value) -> String {
-    let mut out = String::new();
-    match is_block(value) {
-        true => block(&mut out, value, 0),
-        false => {
-            scalar(&mut out, value);
-            out.push('\n');
-        }
-    }
-    out
+    let options = serde_saphyr::ser_options! { compact_list_indent: false, folded_wrap_chars: 120 };
+    // JSON is YAML too, should a value nest deeper than the crate goes.
+    serde_saphyr::to_string_with_options(&Node(value), options).unwrap_or_else(|_| value.to_string())
 }
 
-/// Whether a value takes lines of its own.
-fn is_block(value: &Value) -> bool {
-    match value {
-        Value::Object(object) => !object.is_empty(),
-        Value::Array(items) => !items.is_empty(),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
-    }
-}
+/// A value whose numbers are serialised as numbers. With the feature `arbitrary_precision`, serde_json's own are structs to
+/// every other serialiser.
+struct Node<'a>(&'a Value);
 
-/// Writes lines; whoever calls has indented the first.
-fn block(out: &mut String, value: &Value, depth: usize) {
-    let indent = |out: &mut String, first: bool| {
-        if !first {
-            out.extend(std::iter::repeat_n("  ", depth));
-        }
-    };
-    match value {
-        Value::Object(object) => {
-            for (at, (key, value)) in object.iter().enumerate() {
-                indent(out, at == 0);
-                text(out, key);
-                out.push(':');
-                match value {
-                    Value::String(string) if has_lines(string) => literal(out, string, depth + 1),
-                    value => below(out, value, depth + 1),
+impl Serialize for Node<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self.0 {
+            Value::Number(number) => match (number.as_i64(), number.as_f64()) {
+                (Some(integer), _) => serializer.serialize_i64(integer),
+                (None, Some(float)) => serializer.serialize_f64(float),
+                (None, None) => serializer.serialize_str(number.as_str()),
+            },
+            Value::Array(items) => serializer.collect_seq(items.iter().map(Node)),
+            Value::Object(object) => {
+                let mut map = serializer.serialize_map(Some(object.len()))?;
+                for (key, value) in object {
+                    map.serialize_entry(key, &Node(value))?;
                 }
+                map.end()
             }
+            Value::Null | Value::Bool(_) | Value::String(_) => self.0.serialize(serializer),
         }
-        Value::Array(items) => {
-            for (at, item) in items.iter().enumerate() {
-                indent(out, at == 0);
-                out.push('-');
-                match is_block(item) {
-                    true => {
-                        out.push(' ');
-                        block(out, item, depth + 1);
-                    }
-                    false => below(out, item, depth + 1),
-                }
-            }
-        }
-        other => scalar(out, other),
-    }
-}
-
-/// Writes a value behind its key or dash: on the same line, or below.
-fn below(out: &mut String, value: &Value, depth: usize) {
-    if is_block(value) {
-        out.push('\n');
-        out.extend(std::iter::repeat_n("  ", depth));
-        block(out, value, depth);
-    } else {
-        out.push(' ');
-        scalar(out, value);
-        out.push('\n');
-    }
-}
-
-/// Whether a text is read best line by line: several, none of which a reader could take for something else.
-fn has_lines(string: &str) -> bool {
-    string.trim_end_matches('\n').contains('\n')
-        && !string.starts_with([' ', '\n'])
-        && !string.ends_with("\n\n")
-        && string
-            .chars()
-            .all(|it| it == '\n' || !(it.is_control() || matches!(it, '\u{2028}' | '\u{2029}' | '\u{feff}')))
-}
-
-/// Writes a text as it stands, below its key.
-fn literal(out: &mut String, string: &str, depth: usize) {
-    out.push_str(if string.ends_with('\n') { " |\n" } else { " |-\n" });
-    for line in string.lines() {
-        if !line.is_empty() {
-            out.extend(std::iter::repeat_n("  ", depth));
-            out.push_str(line);
-        }
-        out.push('\n');
-    }
-}
-
-fn scalar(out: &mut String, value: &Value) {
-    match value {
-        Value::String(string) => text(out, string),
-        other => out.push_str(&other.to_string()),
-    }
-}
-
-fn text(out: &mut String, string: &str) {
-    let is_word = string.starts_with(|first: char| first.is_ascii_alphabetic() || matches!(first, '/' | '$' | '_'))
-        && string.chars().all(|it| it.is_ascii_alphanumeric() || matches!(it, '_' | '/' | '{' | '}' | '.' | '$' | '-'))
-        && !TAKEN.contains(&string.to_ascii_lowercase().as_str());
-    match is_word {
-        true => out.push_str(string),
-        false => out.push_str(&Value::from(string).to_string()),
     }
 }
 
@@ -129,17 +49,54 @@ mod tests {
         let value = json!({
             "openapi": "3.1.0",
             "/v1/{table}": {"get": {"tags": ["sql", "your own"], "empty": {}, "none": []}},
-            "200": [{"a": 1, "b": [true, null]}, [1, [2]]],
+            "200": [{"a": 1, "b": [true, null]}, [1, [2.5]]],
             "no": "yes: \"it\" # so",
+            "on": ["off", "y", "~", "null", "2026-01-01", "1e3", "0x1f", "12:30:00", "+1", " x", "@a", "- a", ""],
             "lines": "one:\n\n - two\n",
             "ends": "a\nb",
             "indented": " a\nb",
         });
-        let expected = "openapi: \"3.1.0\"\n\
-                        /v1/{table}:\n  get:\n    tags:\n      - sql\n      - \"your own\"\n    empty: {}\n    none: []\n\
-                        \"200\":\n  - a: 1\n    b:\n      - true\n      - null\n  - - 1\n    - - 2\n\
-                        \"no\": \"yes: \\\"it\\\" # so\"\n\
-                        lines: |\n  one:\n\n   - two\nends: |-\n  a\n  b\nindented: \" a\\nb\"\n";
+        let expected = r#"openapi: "3.1.0"
+"/v1/{table}":
+  get:
+    tags:
+      - sql
+      - your own
+    empty: {}
+    none: []
+"200":
+  - a: 1
+    b:
+      - true
+      - null
+  - - 1
+    - - 2.5
+"no": "yes: \"it\" # so"
+"on":
+  - "off"
+  - "y"
+  - "~"
+  - "null"
+  - "2026-01-01"
+  - "1e3"
+  - "0x1f"
+  - "12:30:00"
+  - "+1"
+  - " x"
+  - "@a"
+  - "- a"
+  - ""
+lines: |
+  one:
+
+   - two
+ends: |-
+  a
+  b
+indented: |2-
+   a
+  b
+"#;
         assert_eq!(write(&value), expected);
         assert_eq!(write(&json!("x")), "x\n");
     }

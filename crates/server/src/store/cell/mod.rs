@@ -10,7 +10,7 @@ pub mod outside;
 pub mod provision;
 pub mod secrets;
 pub mod server;
-mod settings;
+pub mod settings;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -110,32 +110,12 @@ fn explain(error: &str, at: Option<SocketAddr>) -> String {
 pub fn reach(config: &Config) -> Result<Store, String> {
     match &config.database_url {
         Some(url) => Ok(DatabaseServer::given(config, url)?.store(WORKSPACE)),
-        None => running(&config.data_dir, config.secret_key_text()).map(|(store, _)| store),
+        None => running(&config.data_dir, config.secret_key_text()),
     }
 }
 
-/// How to log in to a running embedded server as a workspace's own role, as JSON. It needs the secret key's file,
-/// so only who may read that can ask.
-pub async fn login_line(data_dir: &Path, workspace_id: &str) -> Result<serde_json::Value, String> {
-    let (store, target) = running(data_dir, None)?;
-    let places = store.control.databases(workspace_id).await.map_err(|fault| format!("{fault:?}"))?;
-    let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace_id}"))?;
-    Ok(serde_json::json!({
-        "socket_dir": match &target.host {
-            pg::Host::Unix(dir) => dir.display().to_string(),
-            pg::Host::Tcp { .. } => return Err("the server has no socket".into()),
-        },
-        "port": target.port,
-        "database": &*place.database,
-        "role": &*place.role,
-        "password": store.cells.password(&place.role).expose(),
-        "begin_secret": store.secret_of(&place).expose(),
-        "settings": crate::store::cell::settings::TENANT.iter().copied().collect::<std::collections::BTreeMap<_, _>>(),
-    }))
-}
-
 /// The store over an embedded server that another process runs. It needs that one's secret key, or its file.
-fn running(data_dir: &Path, key: Option<String>) -> Result<(Store, pg::Target), String> {
+fn running(data_dir: &Path, key: Option<String>) -> Result<Store, String> {
     let dir = std::path::absolute(data_dir).map_err(|error| error.to_string())?;
     let secret = match key {
         Some(text) => SecretKey::from_text(&text)?,
@@ -153,6 +133,5 @@ fn running(data_dir: &Path, key: Option<String>) -> Result<(Store, pg::Target), 
         password: secret.derive("superuser", SUPERUSER),
         database: "postgres".into(),
     };
-    let cells = Arc::new(Cells::new(target.clone(), administrator, secret.clone()));
-    Ok((Store::new(cells, secret, WORKSPACE), target))
+    Ok(Store::new(Arc::new(Cells::new(target, administrator, secret.clone())), secret, WORKSPACE))
 }

@@ -1,5 +1,14 @@
-//! What `bin/bench` needs to drive PostgreSQL just as Kith does: the statements, and a log-in as the workspace.
+//! Tells `bin/bench` how to drive PostgreSQL as Kith does. It is an example and not a command of `kith`, because it prints
+//! a workspace's password.
+//!
+//!     bench_helper sql                       the SQL of the benchmarked requests, as one line of JSON
+//!     bench_helper login DATA_DIR WORKSPACE  how to log in as the workspace's own role, as one line of JSON
 
+use std::collections::BTreeMap;
+use std::env;
+use std::process::ExitCode;
+
+use clap::Parser;
 use serde_json::{Map, Value, json};
 
 use crm::model::ask::{Related, Single, UnknownStage};
@@ -11,8 +20,8 @@ use crm::model::who::{Features, Mode, Provenance, Role, Who};
 use crm::plan;
 use crm::sql::{self, Sql};
 
-use crate::config::BenchLogin;
-use crate::store::cell::server;
+use kith::config::{Command, Line};
+use kith::store::cell::{server, settings};
 
 /// The tables that the benchmarked requests touch, as the catalog would list them.
 const CATALOG: &str = r#"[
@@ -26,8 +35,28 @@ const CATALOG: &str = r#"[
     {"name": "id", "type": "text", "typname": "text", "category": "S", "not_null": true, "generated": false}]}
 ]"#;
 
-/// Prints the SQL of the benchmarked requests, made by the same code that serves them.
-pub fn sql() -> Result<(), String> {
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let printed = match arguments[..] {
+        ["sql"] => sql(),
+        ["login", data_dir, workspace] => login(data_dir, workspace),
+        _ => Err("usage: bench_helper sql | login DATA_DIR WORKSPACE".into()),
+    };
+    match printed {
+        Ok(line) => {
+            println!("{line}");
+            ExitCode::SUCCESS
+        }
+        Err(message) => {
+            eprintln!("bench_helper: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The SQL of the benchmarked requests, made by the same code that serves them.
+fn sql() -> Result<Value, String> {
     let catalog = Catalog::parse(CATALOG).map_err(|error| error.to_string())?;
     let contacts = || "contacts".to_owned();
     let get = Single::Find { table: contacts(), id: ":id".into(), deleted: Deleted::Exclude, related: Related::All };
@@ -51,14 +80,12 @@ pub fn sql() -> Result<(), String> {
     };
     let provenance = Provenance { request_id: "req_bench".into(), ..Provenance::default() };
     let context = sql::context::begin_request(":begin_secret", &who, &provenance);
-    let lines = json!({
+    Ok(json!({
         "get": texts(&catalog, &get, None)?,
         "list": texts(&catalog, &list, None)?,
         "create": texts(&catalog, &create, Some(context))?,
         "sql": [{"sql": "SELECT * FROM contacts WHERE id = $1", "params": [":id"]}],
-    });
-    println!("{lines}");
-    Ok(())
+    }))
 }
 
 fn texts(catalog: &Catalog, ask: &Single, context: Option<Sql>) -> Result<Vec<Value>, String> {
@@ -67,8 +94,27 @@ fn texts(catalog: &Catalog, ask: &Single, context: Option<Sql>) -> Result<Vec<Va
     Ok(statements.map(|sql| json!({"sql": sql.text, "params": sql.params})).collect())
 }
 
-/// Prints how to log in as a workspace's own role, as one line of JSON.
-pub async fn login(ask: BenchLogin) -> Result<(), String> {
-    println!("{}", server::login_line(&ask.data_dir, &ask.workspace).await?);
-    Ok(())
+/// How to log in to a running embedded server as a workspace's own role. It reads the secret key's file in the data
+/// directory, so only a user who may read that file can run it.
+fn login(data_dir: &str, workspace: &str) -> Result<Value, String> {
+    let Command::Serve(config) = Line::parse_from(["kith", "serve", "--data-dir", data_dir]).command else {
+        return Err("`kith serve` is no command".into());
+    };
+    let runtime = tokio::runtime::Runtime::new().map_err(|error| error.to_string())?;
+    runtime.block_on(async {
+        let store = server::reach(&config)?;
+        let places = store.control.databases(workspace).await.map_err(|fault| fault.message())?;
+        let place = places.into_iter().next().ok_or_else(|| format!("there is no workspace {workspace}"))?;
+        let target = store.cells.target(place.cell);
+        let pg::Host::Unix(socket_dir) = &target.host else { return Err("the server has no socket".into()) };
+        Ok(json!({
+            "socket_dir": socket_dir.display().to_string(),
+            "port": target.port,
+            "database": &*place.database,
+            "role": &*place.role,
+            "password": store.cells.password(&place.role).expose(),
+            "begin_secret": store.secret_of(&place).expose(),
+            "settings": settings::TENANT.iter().copied().collect::<BTreeMap<_, _>>(),
+        }))
+    })
 }
