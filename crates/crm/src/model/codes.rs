@@ -106,6 +106,12 @@ pub const CODES: &[Code] = &[
         "Make somebody else an owner first.",
     ),
     code(
+        "already_member",
+        &[409],
+        "The address belongs to a member of the workspace.",
+        "PATCH /v1/members changes their role.",
+    ),
+    code(
         "cannot_delete_default",
         &[409],
         "The default pipeline can't be deleted or unset.",
@@ -227,7 +233,12 @@ mod tests {
             Fault::Invalid { message: text(), hint: None },
             Fault::InvalidJson { reason: text() },
             Fault::Unknown { what: "field", name: text(), nearest: None },
-            Fault::Misfit { parameter: text(), column: text(), type_name: text(), instead: Instead::Equality },
+            Fault::FilterTypeMismatch {
+                parameter: text(),
+                column: text(),
+                type_name: text(),
+                instead: Instead::Equality,
+            },
             Fault::InvalidCursor,
             Fault::UnsupportedMediaType { sent: text() },
             Fault::PayloadTooLarge { limit: 1 },
@@ -241,6 +252,7 @@ mod tests {
             Fault::NotFound { table: text(), id: text() },
             Fault::Conflict { message: text(), constraint: text(), existing_id: None },
             refused("last_owner"),
+            refused("already_member"),
             refused("cannot_delete_default"),
             refused("pipeline_in_use"),
             refused("stage_in_use"),
@@ -268,7 +280,7 @@ mod tests {
                 Fault::Invalid { .. }
                 | Fault::InvalidJson { .. }
                 | Fault::Unknown { .. }
-                | Fault::Misfit { .. }
+                | Fault::FilterTypeMismatch { .. }
                 | Fault::InvalidCursor
                 | Fault::UnsupportedMediaType { .. }
                 | Fault::PayloadTooLarge { .. }

@@ -31,7 +31,7 @@ pub enum Fault {
         nearest: Option<String>,
     },
     /// A filter that compares a column in a way that its type does not have.
-    Misfit {
+    FilterTypeMismatch {
         /// The parameter's name on the wire.
         parameter: String,
         /// The column.
@@ -261,9 +261,10 @@ impl Fault {
     /// The stable code that clients may branch on.
     pub fn code(&self) -> &'static str {
         match self {
-            Fault::Invalid { .. } | Fault::InvalidJson { .. } | Fault::Unknown { .. } | Fault::Misfit { .. } => {
-                "invalid_request"
-            }
+            Fault::Invalid { .. }
+            | Fault::InvalidJson { .. }
+            | Fault::Unknown { .. }
+            | Fault::FilterTypeMismatch { .. } => "invalid_request",
             Fault::InvalidCursor => "invalid_cursor",
             Fault::UnsupportedMediaType { .. } => "unsupported_media_type",
             Fault::PayloadTooLarge { .. } => "payload_too_large",
@@ -297,7 +298,7 @@ impl Fault {
             Fault::Invalid { .. }
             | Fault::InvalidJson { .. }
             | Fault::Unknown { .. }
-            | Fault::Misfit { .. }
+            | Fault::FilterTypeMismatch { .. }
             | Fault::InvalidCursor => 400,
             Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => 401,
             Fault::Forbidden { .. } | Fault::WorkspaceReadOnly => 403,
@@ -359,7 +360,7 @@ impl Fault {
             | Fault::Unavailable { message, .. } => message.clone(),
             Fault::InvalidJson { reason } => format!("The body is not valid JSON: {reason}."),
             Fault::Unknown { what, name, .. } => format!("Unknown {what} \"{name}\"."),
-            Fault::Misfit { parameter, column, type_name, .. } => {
+            Fault::FilterTypeMismatch { parameter, column, type_name, .. } => {
                 format!("{parameter}: this comparison does not fit \"{column}\", which is {type_name}.")
             }
             Fault::IdempotencyConflict => {
@@ -432,7 +433,7 @@ impl Fault {
             }
             Fault::InvalidMetadata { .. } => Some("The definitions are the rows of custom_fields.".into()),
             // How it is written instead is for the dialect to say.
-            Fault::Misfit { .. }
+            Fault::FilterTypeMismatch { .. }
             | Fault::InvalidJson { .. }
             | Fault::PayloadTooLarge { .. }
             | Fault::MethodNotAllowed { .. }

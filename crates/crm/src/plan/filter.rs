@@ -158,7 +158,7 @@ fn check_flag(reading: &Reading, parameter: &str) -> Result<(), Fault> {
 fn check_column(column: &Column, reading: &Reading, parameter: &str) -> Result<(), Fault> {
     let refuse = |instead: Instead| {
         let (column, type_name) = (column.name.clone(), column.type_name.clone());
-        Err(Fault::Misfit { parameter: parameter.to_owned(), column, type_name, instead })
+        Err(Fault::FilterTypeMismatch { parameter: parameter.to_owned(), column, type_name, instead })
     };
     match (reading.op, &column.kind) {
         (Op::Present, _) => check_flag(reading, parameter),

@@ -20,7 +20,7 @@ pub struct Saved {
     /// The table whose rows it holds.
     pub target_table: String,
     /// How its rows are found.
-    pub kind: Kind,
+    pub kind: ListKind,
     /// Columns to show, in order; all of the table's if there are none.
     columns: Vec<String>,
     /// Columns to sort by; a leading minus means descending.
@@ -29,7 +29,7 @@ pub struct Saved {
 
 /// How a saved list's rows are found.
 #[derive(Debug, PartialEq)]
-pub enum Kind {
+pub enum ListKind {
     /// By an SQL boolean and the values of its `$1…`.
     Dynamic {
         /// The boolean; true where there is none.
@@ -67,7 +67,7 @@ pub struct ListRows<'a> {
 
 /// A column of the row or of a row that it points to.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Place<'a> {
+pub struct ColumnRef<'a> {
     /// The relation's key; none for the row itself.
     pub relation: Option<&'static str>,
     /// The column.
@@ -82,14 +82,14 @@ pub struct Shown<'a> {
     /// The name: `email`, `company.name`.
     pub name: String,
     /// The column.
-    pub place: Place<'a>,
+    pub column: ColumnRef<'a>,
 }
 
 /// A key of the order.
 #[derive(Debug)]
 pub struct SortKey<'a> {
     /// The column.
-    pub place: Place<'a>,
+    pub column: ColumnRef<'a>,
     /// Largest first, NULLs before all; else smallest first, NULLs last.
     pub descending: bool,
 }
@@ -110,8 +110,8 @@ pub fn read(rows: &Rows) -> Result<Saved, Fault> {
         listed.ok_or_else(|| unusable(format!("config.{key} must be an array of column names")))
     };
     let kind = match text("kind").as_deref() {
-        Some("static") => Kind::Static,
-        _ => Kind::Dynamic {
+        Some("static") => ListKind::Static,
+        _ => ListKind::Dynamic {
             predicate: text("filter_predicate").filter(|it| !it.trim().is_empty()).unwrap_or_else(|| "true".into()),
             params: match json("filter_params") {
                 Value::Array(params) => params,
@@ -135,8 +135,8 @@ pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Resul
     let table = catalog.table(&saved.target_table).map_err(|fault| unusable(fault.message()))?;
     let key = table.key()?;
     let predicate = match &saved.kind {
-        Kind::Dynamic { predicate, params } => Some(check_predicate(predicate, params)?),
-        Kind::Static => None,
+        ListKind::Dynamic { predicate, params } => Some(check_predicate(predicate, params)?),
+        ListKind::Static => None,
     };
     let relations = table.entity().map_or(&[][..], |entity| entity.to_one).iter();
     let relations = relations
@@ -147,19 +147,19 @@ pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Resul
     let columns = saved
         .columns
         .iter()
-        .map(|name| Ok(Shown { name: name.clone(), place: place(name, table, &relations)? }))
+        .map(|name| Ok(Shown { name: name.clone(), column: column_ref(name, table, &relations)? }))
         .collect::<Result<_, Fault>>()?;
     let mut order =
         saved.order.iter().map(|name| sort_key(name, table, &relations)).collect::<Result<Vec<_>, Fault>>()?;
     if order.is_empty() && table.column("created_at").is_some_and(|column| column.kind == TypeKind::Time) {
-        order.push(SortKey { place: own("created_at"), descending: true });
+        order.push(SortKey { column: own("created_at"), descending: true });
     }
     let descending = order.last().is_some_and(|last| last.descending);
-    order.push(SortKey { place: own(key), descending });
+    order.push(SortKey { column: own(key), descending });
     let order_names = saved.order.iter().map(String::as_str);
     let condition = match &saved.kind {
-        Kind::Dynamic { predicate, params } => format!("{predicate} {}", Value::Array(params.clone())),
-        Kind::Static => String::new(),
+        ListKind::Dynamic { predicate, params } => format!("{predicate} {}", Value::Array(params.clone())),
+        ListKind::Static => String::new(),
     };
     let scope =
         scope([saved.id.as_str(), saved.target_table.as_str(), condition.as_str()].into_iter().chain(order_names));
@@ -188,28 +188,28 @@ fn check_predicate<'a>(predicate: &'a str, params: &[Value]) -> Result<&'a str, 
     Ok(one.text)
 }
 
-fn own(column: &str) -> Place<'_> {
-    Place { relation: None, column, key: None }
+fn own(column: &str) -> ColumnRef<'_> {
+    ColumnRef { relation: None, column, key: None }
 }
 
 fn sort_key<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Result<SortKey<'a>, Fault> {
     let descending = name.starts_with('-');
-    let place = place(name.trim_start_matches('-'), table, relations)?;
-    Ok(SortKey { place, descending })
+    let place = column_ref(name.trim_start_matches('-'), table, relations)?;
+    Ok(SortKey { column: place, descending })
 }
 
 /// `email`, `company.name`, `custom.plan`.
-fn place<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Result<Place<'a>, Fault> {
+fn column_ref<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Result<ColumnRef<'a>, Fault> {
     if let Some(column) = table.column(name) {
         return Ok(own(&column.name));
     }
     if let Some((first, rest)) = name.split_once('.') {
         if let Some(relation) = relations.iter().find(|relation| relation.key == first) {
             let column = relation.table.column(rest).ok_or_else(|| unknown_column(name, relation.table))?;
-            return Ok(Place { relation: Some(relation.key), column: &column.name, key: None });
+            return Ok(ColumnRef { relation: Some(relation.key), column: &column.name, key: None });
         }
         if let Some(column) = table.column(first).filter(|column| column.kind == TypeKind::Json) {
-            return Ok(Place { relation: None, column: &column.name, key: Some(rest.to_owned()) });
+            return Ok(ColumnRef { relation: None, column: &column.name, key: Some(rest.to_owned()) });
         }
     }
     Err(unknown_column(name, table))
@@ -233,8 +233,8 @@ impl ListRows<'_> {
     /// The values of the predicate's parameters.
     pub fn params(&self) -> &[Value] {
         match &self.saved.kind {
-            Kind::Dynamic { params, .. } => params,
-            Kind::Static => &[],
+            ListKind::Dynamic { params, .. } => params,
+            ListKind::Static => &[],
         }
     }
 

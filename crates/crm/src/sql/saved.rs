@@ -2,7 +2,7 @@
 
 use crate::model::catalog::Table;
 use crate::model::value::array_of_texts;
-use crate::plan::saved::{ListRows, Place, SortKey};
+use crate::plan::saved::{ColumnRef, ListRows, SortKey};
 use crate::sql::{Label, Sql};
 
 /// The rows and one more. The predicate's own parameters come first, without values: their types are PostgreSQL's
@@ -22,14 +22,14 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
         sql.push("t.*, ");
     }
     for shown in &list.columns {
-        place(&mut sql, &shown.place);
+        column_ref(&mut sql, &shown.column);
         sql.push(" AS ").name(&shown.name).push(", ");
     }
     for (at, key) in list.order.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" });
         // As text PostgreSQL reads every value again just as it was; JSON would make an array's or a jsonb's another.
         sql.push("(");
-        place(&mut sql, &key.place);
+        column_ref(&mut sql, &key.column);
         sql.push(")::text AS \"kith:order\"");
     }
     sql.push(" FROM ").table(&list.table.name).push(" AS t");
@@ -64,14 +64,14 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
     sql.push(" ORDER BY ");
     for (at, key) in list.order.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" });
-        place(&mut sql, &key.place);
+        column_ref(&mut sql, &key.column);
         sql.push(if key.descending { " DESC" } else { " ASC" });
     }
     sql.push(" LIMIT ").number(list.limit + 1);
     sql
 }
 
-fn place(sql: &mut Sql, place: &Place<'_>) {
+fn column_ref(sql: &mut Sql, place: &ColumnRef<'_>) {
     match place.relation {
         Some(relation) => sql.name(relation).push(".").name(place.column),
         None => sql.column("t", place.column),
@@ -93,23 +93,23 @@ fn after(sql: &mut Sql, keys: &[SortKey<'_>], values: &[Option<String>]) {
             sql.push("false");
         }
         (true, None) => {
-            place(sql, &key.place);
+            column_ref(sql, &key.column);
             sql.push(" IS NOT NULL");
         }
         (true, Some(_)) => {
-            place(sql, &key.place);
+            column_ref(sql, &key.column);
             sql.push(" < ").bind(value.clone(), Label::Cursor);
         }
         (false, Some(_)) => {
             sql.push("(");
-            place(sql, &key.place);
+            column_ref(sql, &key.column);
             sql.push(" > ").bind(value.clone(), Label::Cursor).push(" OR ");
-            place(sql, &key.place);
+            column_ref(sql, &key.column);
             sql.push(" IS NULL)");
         }
     }
     sql.push(" OR (");
-    place(sql, &key.place);
+    column_ref(sql, &key.column);
     match value {
         Some(_) => sql.push(" = ").bind(value.clone(), Label::Cursor),
         None => sql.push(" IS NULL"),

@@ -21,7 +21,7 @@ fn read(dialect: &Dialect, request: &str, body: &Value) -> String {
         content_type: Some("application/json"),
         body: &body,
     };
-    match (dialect.read)(&call) {
+    match dialect.read_call(&call) {
         Ok(ask) => format!("{ask:#?}"),
         Err(fault) => format!("{} {}: {}", fault.status(), fault.code(), fault.message()),
     }

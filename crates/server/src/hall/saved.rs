@@ -7,7 +7,7 @@ use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::model::rows::Rows;
 use crm::plan::Outcome;
-use crm::plan::saved::{self, Kind, Saved};
+use crm::plan::saved::{self, ListKind, Saved};
 use crm::sql;
 
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
@@ -127,7 +127,7 @@ pub async fn remove_member(execution: &mut Execution<'_>, list_id: &str, id: &st
 
 async fn find_static(execution: &mut Execution<'_>, list_id: &str) -> Result<Saved, Fault> {
     let list = find(execution, list_id).await?;
-    if list.kind == Kind::Static {
+    if list.kind == ListKind::Static {
         return Ok(list);
     }
     Err(Fault::ValidationFailed {

@@ -160,6 +160,19 @@ async fn members_come_by_invitation_and_go_with_their_keys() {
 }
 
 #[tokio::test]
+async fn a_member_is_not_invited_again() {
+    let (owner, _) = owned().await;
+    let (guest, _, _) = joined(&owner, "viewer").await;
+    for member in [&owner, &guest] {
+        let email = member.get("/v1/auth/me").await.status(200).text("/data/user/email");
+        for address in [email.clone(), email.to_uppercase()] {
+            let invite = json!({"workspace_id": owner.workspace_id, "email": address, "role": "member"});
+            owner.post("/v1/members/invite", invite).await.fault(409, "already_member");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_invitation_is_for_its_address_once_and_for_a_week() {
     let (owner, _) = owned().await;
     let (guest, email) = person("guest").await;

@@ -225,7 +225,7 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
 
 /// What to do about a fault.
 fn hint(fault: &Fault) -> Option<String> {
-    let Fault::Misfit { column, instead, .. } = fault else { return fault.hint() };
+    let Fault::FilterTypeMismatch { column, instead, .. } = fault else { return fault.hint() };
     Some(match instead {
         Instead::Equality => format!("Use {column}=value."),
         Instead::EqualityNotOrder => format!("It is for numbers, dates and times; use {column}=value."),

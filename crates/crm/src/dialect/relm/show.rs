@@ -233,7 +233,7 @@ fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
             };
             near.map(|name| format!("Did you mean \"{name}\"?"))
         }
-        Fault::Misfit { column, instead, .. } => {
+        Fault::FilterTypeMismatch { column, instead, .. } => {
             let name = name_of(entity, column).unwrap_or(column);
             Some(match instead {
                 Instead::Equality => format!("Use filter[{name}]=value."),

@@ -42,6 +42,13 @@ pub async fn create(
         ));
     }
     let member = context.owner(workspace_id).await?;
+    if context.app.store.control.is_member(workspace_id, &email).await? {
+        return Err(Fault::Refused {
+            code: "already_member",
+            message: format!("\"{email}\" belongs to a member of this workspace."),
+            hint: Some("PATCH /v1/members changes a member's role.".into()),
+        });
+    }
     let token = format!("{TOKEN_PREFIX}{}", id::token(&random::<40>()));
     let invitation_id = context.app.clock.id("inv");
     let expires_at = iso(context.app.clock.unix_seconds() + emails::INVITATION.lasts_seconds);

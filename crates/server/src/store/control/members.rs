@@ -51,6 +51,13 @@ impl Control {
         self.query(sql, &[Some(workspace_id), Some(user_id)]).await?.first(|row| row.get("role"))
     }
 
+    /// Whether an address, in its normal form, is that of a member of a workspace.
+    pub async fn is_member(&self, workspace_id: &str, email: &str) -> Result<bool, Fault> {
+        let sql =
+            "SELECT FROM members AS m JOIN users AS u ON u.id = m.user_id WHERE m.workspace_id = $1 AND u.email = $2";
+        Ok(!self.query(sql, &[Some(workspace_id), Some(email)]).await?.is_empty())
+    }
+
     /// Removes a member and revokes their keys.
     pub async fn remove_member(&self, entry: &AuditEntry<'_>, user_id: &str) -> Result<MemberChange, Fault> {
         let insert_entry = insert_entry("member.removed", "user_id", NO_DETAILS, "FROM changed");
