@@ -156,7 +156,7 @@ async fn a_taken_address_is_409_however_it_is_written_and_few_may_be_tried() {
     let (owner, email) = person("taken").await;
     let agent = newcomer();
     sign_up(&agent, &email.to_uppercase()).await.fault(409, "conflict").says("login");
-    for _ in 0..9 {
+    for _ in 0..49 {
         sign_up(&agent, &email).await.fault(409, "conflict");
     }
     let refused = sign_up(&agent, &email).await.fault(429, "rate_limited");
@@ -246,12 +246,30 @@ async fn an_account_that_is_not_there_is_locked_alike() {
 }
 
 #[tokio::test]
-async fn ten_failures_lock_an_address() {
+async fn ten_failures_of_a_colleague_lock_the_colleague_alone() {
+    let office = newcomer();
+    let (forgetful, other) = (email("forgetful"), email("other"));
+    sign_up(&office, &forgetful).await.status(201);
+    sign_up(&office, &other).await.status(201);
+    for _ in 0..10 {
+        log_in(&office, &forgetful, "not the password").await.fault(401, "unauthorized");
+    }
+    let refused = log_in(&office, &forgetful, PASSWORD).await.fault(429, "rate_limited");
+    assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|wait| (1..=900).contains(&wait)));
+    log_in(&office, &other, PASSWORD).await.status(200);
+    sign_up(&office, &email("third")).await.status(201);
+    log_in(&newcomer(), &forgetful, PASSWORD).await.fault(429, "rate_limited");
+}
+
+#[tokio::test]
+async fn fifty_failures_lock_an_address() {
     let (owner, known) = person("neighbour").await;
     let guesser = newcomer();
-    for _ in 0..10 {
+    for _ in 0..49 {
         log_in(&guesser, &email("any"), PASSWORD).await.fault(401, "unauthorized");
     }
+    log_in(&guesser, &known, PASSWORD).await.status(200);
+    log_in(&guesser, &email("any"), PASSWORD).await.fault(401, "unauthorized");
     log_in(&guesser, &known, PASSWORD).await.fault(429, "rate_limited");
     log_in(&owner, &known, PASSWORD).await.status(200);
     // In the other process too.
@@ -268,7 +286,7 @@ async fn behind_a_proxy_on_this_machine_everybody_has_their_own_address() {
         proxy.send(Method::POST, "/v1/auth/login", &headers, body).await.code
     };
     // What the caller wrote there stands before what the proxy adds.
-    for n in 0..10 {
+    for n in 0..50 {
         assert_eq!(from(&format!("203.0.113.{n}, 198.51.100.7"), &email("any")).await, 401);
     }
     assert_eq!(from("198.51.100.7", &owner).await, 429);

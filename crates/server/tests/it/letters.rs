@@ -156,8 +156,8 @@ async fn a_password_is_changed_by_who_knows_it() {
     other.get("/v1/auth/me").await.fault(401, "unauthorized");
     log_in(&newcomer(), &email, PASSWORD).await.fault(401, "unauthorized");
     log_in(&newcomer(), &email, NEW_PASSWORD).await.status(200);
-    // Guesses by a session that was stolen are counted as well; with the one above they are ten.
-    for _ in 0..9 {
+    // Guesses by a stolen session are counted as well; the log-in above has forgotten the ones before.
+    for _ in 0..10 {
         change(&agent, PASSWORD, "a third password").await.fault(403, "forbidden");
     }
     change(&agent, NEW_PASSWORD, "a third password").await.fault(429, "rate_limited");

@@ -24,9 +24,10 @@ use crate::people::context::PersonContext;
 use crate::store::control::accounts::NewAccount;
 use crate::store::control::login_failures::FailureSubject;
 
-/// Failed log-ins within [`FAILURES_SECONDS`] after which an account is locked, and after which an IP address is.
+/// Failed log-ins within [`FAILURES_SECONDS`] after which an account is locked, and after which an IP address is. An office shares
+/// an IP address: one colleague's failures lock the colleague's account, not everybody.
 const MOST_FAILURES_OF_ACCOUNT: u32 = 10;
-const MOST_FAILURES_OF_ADDRESS: u32 = 10;
+const MOST_FAILURES_OF_ADDRESS: u32 = 50;
 const FAILURES_SECONDS: i64 = 15 * 60;
 /// Longest name of a person.
 const MAX_NAME_CHARACTERS: usize = 200;
