@@ -1,6 +1,7 @@
 //! PostgreSQL for many mutually hostile tenants, and nothing of CRM: the text-mode client, the pool keyed by
 //! (cell, database, role), the watchdog, and the embedded cluster.
 
+mod alarm;
 pub mod cluster;
 pub mod conn;
 pub mod error;
