@@ -4,6 +4,7 @@
 //! constraint's name into advice is somebody else's work.
 
 use std::fmt;
+use std::time::Duration;
 
 /// Any failure of this crate.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +43,15 @@ pub enum Error {
     /// The watchdog ended the connection because the deadline had passed.
     #[error("the deadline has passed")]
     DeadlineExceeded,
+    /// The watchdog ended the connection before its deadline, because others waited for its place.
+    #[error("ended after {after:?}, because others waited for a database connection")]
+    GaveWay {
+        /// How long it had been at work.
+        after: Duration,
+    },
+    /// A backend of this database does not end although it was told to; until it does, nobody is let in.
+    #[error("database {0} is suspended until a statement of it ends")]
+    Suspended(String),
     /// The pool's queue is full, or no connection came free in time.
     #[error("{0}")]
     Busy(String),

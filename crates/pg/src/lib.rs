@@ -2,6 +2,7 @@
 //! (cell, database, role), the watchdog, and the embedded cluster.
 
 pub mod advisories;
+mod alarm;
 pub mod cluster;
 pub mod conn;
 pub mod error;

@@ -18,6 +18,7 @@ mod wire;
 use std::borrow::Cow;
 use std::sync::Arc;
 
+use crate::alarm::Alarm;
 use crate::error::Error;
 pub use crate::rows::{Column, Rows};
 use settings::Settings;
@@ -187,6 +188,11 @@ impl Conn {
     /// [`Conn::reset`] then waits for its end only, and must be the next that is done.
     pub fn reset_at_end(&mut self) {
         self.resets_at_end = true;
+    }
+
+    /// Ends the waits of this connection when the alarm says so. With none, a wait is for as long as the socket holds.
+    pub(crate) fn set_alarm(&mut self, alarm: Option<Arc<Alarm>>) {
+        self.wire.set_alarm(alarm);
     }
 
     /// False once the connection is lost. Also looks, without waiting, whether the server closed it while it was

@@ -5,6 +5,7 @@ use postgres_protocol::message::backend::{self as tags};
 
 use super::wire::Header;
 use super::{Caps, Conn};
+use crate::alarm::Alarm;
 use crate::error::{Error, ServerError};
 
 /// Larger messages that are not rows are no good sign: 1,600 columns of long names take a tenth of it.
@@ -59,11 +60,14 @@ pub(super) enum Keep {
 }
 
 impl Conn {
-    /// The next message that belongs to the request. Whatever ends the connection marks it broken.
+    /// The next message that belongs to the request. Whatever ends the connection marks it broken; where it is the
+    /// watchdog that does, the error says why.
     pub(super) async fn reply(&mut self, keep: Keep) -> Result<Reply, Error> {
         let reply = self.next_reply(keep).await;
-        self.broken |= reply.is_err();
-        reply
+        reply.map_err(|error| {
+            self.broken = true;
+            self.wire.alarm().and_then(Alarm::error).unwrap_or(error)
+        })
     }
 
     async fn next_reply(&mut self, keep: Keep) -> Result<Reply, Error> {

@@ -7,12 +7,14 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, BytesMut};
 use tokio::io::{AsyncReadExt, AsyncWrite};
 
 use super::stream::Stream;
+use crate::alarm::Alarm;
 
 /// Tag and length of a message.
 const HEADER: usize = 5;
@@ -33,6 +35,8 @@ pub(super) struct Wire {
     unflushed: bool,
     /// Writing failed; the server's parting words may still be there to be read.
     write_error: Option<io::Error>,
+    /// Ends the wait for a server that does not answer.
+    alarm: Option<Arc<Alarm>>,
 }
 
 /// A message whose header was read.
@@ -46,7 +50,16 @@ pub(super) struct Header {
 impl Wire {
     pub(super) fn new(stream: Stream) -> Wire {
         let (inbox, outbox) = (BytesMut::with_capacity(READ_CHUNK), BytesMut::new());
-        Wire { stream, inbox, outbox, current: 0, unwanted: 0, unflushed: false, write_error: None }
+        Wire { stream, inbox, outbox, current: 0, unwanted: 0, unflushed: false, write_error: None, alarm: None }
+    }
+
+    /// What ends the waits from here on, until another is set.
+    pub(super) fn set_alarm(&mut self, alarm: Option<Arc<Alarm>>) {
+        self.alarm = alarm;
+    }
+
+    pub(super) fn alarm(&self) -> Option<&Alarm> {
+        self.alarm.as_deref()
     }
 
     /// The buffer of requests. They go out with the next wait for a reply.
@@ -138,11 +151,17 @@ impl Wire {
     async fn fill(&mut self, want: usize) -> io::Result<()> {
         self.inbox.reserve(want.max(READ_CHUNK));
         poll_fn(|cx| {
+            if self.alarm.as_ref().is_some_and(|alarm| alarm.is_over()) {
+                return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+            }
             self.poll_write(cx);
             match pin!(self.stream.read_buf(&mut self.inbox)).poll(cx) {
                 Poll::Ready(Ok(0)) => Poll::Ready(Err(self.closed())),
                 Poll::Ready(Ok(_)) => Poll::Ready(Ok(())),
                 Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+                Poll::Pending if self.alarm.as_ref().is_some_and(|alarm| alarm.poll_over(cx)) => {
+                    Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                }
                 Poll::Pending => Poll::Pending,
             }
         })

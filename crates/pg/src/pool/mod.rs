@@ -1,12 +1,11 @@
 //! Connections to many databases as many roles, under one cap. Each key has a stack of idle connections and a queue
-//! of waiting requests; a key in need takes the place of what has been idle longest, and where nothing is idle the
-//! waiting keys take turns. Nothing here knows how a connection is opened or what is done with it.
+//! of waiting requests; a key in need takes the place of what has been idle longest. Where nothing is idle, databases
+//! wait: those that hold fewest places come first, and what others hold for long ends while they wait. Nothing here knows
+//! how a connection is opened or what is done with it.
 
 mod books;
+mod lease;
 
-use std::future::Future;
-use std::ops::{Deref, DerefMut};
-use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -15,15 +14,17 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{Instant, timeout};
 
-use self::books::{Ask, Books, Grant, Outcome};
+use self::books::{Ask, Books, Outcome};
+pub use self::lease::Lease;
+use self::lease::Place;
 use crate::conn::Conn;
 use crate::error::Error;
-use crate::watchdog::{Guard, Watchdog};
+use crate::watchdog::{Doing, Ender, Watchdog};
 
 /// How long a log-in may take: one that takes longer meets a server that is stuck.
 const LOG_IN_LIMIT: Duration = Duration::from_secs(10);
-/// How long a reset may take before the connection is given up.
-const RESET_LIMIT: Duration = Duration::from_secs(3);
+/// How often those who hold places for long are looked at while others wait.
+const RELIEF: Duration = Duration::from_millis(25);
 
 /// Who connects where. Connections of different keys are never exchanged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
@@ -47,10 +48,20 @@ pub enum Lane {
     Sql,
 }
 
+/// How many places a database may have, all its keys together.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Share {
+    /// As many as the limits leave.
+    Whole,
+    /// So many, and more only while most of the pool is free. All databases with a small share have half of the places
+    /// at most.
+    Small(usize),
+}
+
 /// Opens connections for the pool.
 pub trait Connect: Send + Sync + 'static {
     /// Logs in as the key says.
-    fn open<'a>(&'a self, key: &'a Key) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + 'a>>;
+    fn open<'a>(&'a self, key: &'a Key) -> Doing<'a, Conn>;
 }
 
 /// The pool's bounds.
@@ -93,8 +104,10 @@ pub struct Pool {
     inner: Arc<Inner>,
 }
 
+type PoolBooks = Books<Conn, oneshot::Sender<Place>, Ender>;
+
 struct Inner {
-    books: Mutex<Books<Conn, oneshot::Sender<Place>>>,
+    books: Mutex<PoolBooks>,
     limits: Limits,
     connect: Arc<dyn Connect>,
     watchdog: Watchdog,
@@ -103,6 +116,8 @@ struct Inner {
     opened: AtomicU64,
     /// Told when a place comes back.
     returned: Notify,
+    /// Told when somebody begins to wait.
+    crowded: Arc<Notify>,
 }
 
 impl Pool {
@@ -119,33 +134,38 @@ impl Pool {
             runtime: Handle::current(),
             opened: AtomicU64::new(0),
             returned: Notify::new(),
+            crowded: Arc::default(),
         });
         tokio::spawn(reap(Arc::downgrade(&inner), limits));
+        tokio::spawn(relieve(Arc::downgrade(&inner), inner.crowded.clone()));
         Pool { inner }
     }
 
     /// A connection for `key`: an idle one, a new one, or the next that comes free.
     ///
     /// # Errors
-    /// [`Error::Busy`] where too many wait already or nothing came free in time; else why the log-in failed.
+    /// [`Error::Busy`] where too many wait already or nothing came free in time, [`Error::Suspended`] while a backend of
+    /// the database does not end; else why the log-in failed.
     pub async fn lease(&self, key: &Key) -> Result<Lease, Error> {
-        let mut place = self.inner.place(key).await?;
-        // The server may have closed it while it was idle, all of them after a restart.
-        if place.conn.as_mut().is_some_and(|conn| !conn.is_alive()) {
-            place.conn = None;
-        }
-        if place.conn.is_none() {
+        self.lease_within(key, Share::Whole).await
+    }
+
+    /// The same for a database that has this share of the pool. What was said last counts.
+    ///
+    /// # Errors
+    /// As for [`Pool::lease`].
+    pub async fn lease_within(&self, key: &Key, share: Share) -> Result<Lease, Error> {
+        self.inner.refuse_suspended(key)?;
+        let mut place = self.inner.place(key, share).await?;
+        self.inner.refuse_suspended(key)?;
+        if !place.has_connection() {
             let opening = timeout(LOG_IN_LIMIT, self.inner.connect.open(key)).await;
             let conn =
                 opening.map_err(|_| Error::Busy(format!("no log-in to the database within {LOG_IN_LIMIT:?}")))??;
             self.inner.opened.fetch_add(1, Ordering::Relaxed);
-            place.opened = Instant::now();
-            place.conn = Some(conn);
+            place.fill(conn);
         }
-        if let (Lane::Sql, Some(conn)) = (key.lane, place.conn.as_mut()) {
-            conn.reset_at_end();
-        }
-        Ok(Lease { place: Some(place), watches: Vec::new(), discarded: false })
+        Ok(Lease::new(place))
     }
 
     /// Closes the connections to a database: idle ones now, those in use when they come back.
@@ -189,14 +209,22 @@ impl Pool {
 }
 
 impl Inner {
-    fn books(&self) -> MutexGuard<'_, Books<Conn, oneshot::Sender<Place>>> {
+    fn books(&self) -> MutexGuard<'_, PoolBooks> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    async fn place(self: &Arc<Self>, key: &Key) -> Result<Place, Error> {
+    fn refuse_suspended(&self, key: &Key) -> Result<(), Error> {
+        match self.watchdog.is_suspended(key.cell, &key.database) {
+            true => Err(Error::Suspended(key.database.to_string())),
+            false => Ok(()),
+        }
+    }
+
+    async fn place(self: &Arc<Self>, key: &Key, share: Share) -> Result<Place, Error> {
         let (mut close, mut receiver) = (Vec::new(), None);
         let ask = self.books().ask(
             key,
+            share,
             Instant::now(),
             || {
                 let (sender, waiting) = oneshot::channel();
@@ -211,6 +239,7 @@ impl Inner {
             (Ask::Granted(grant), _) => Ok(Place::new(self, grant)),
             (Ask::Wait(number), Some(receiver)) => {
                 let mut waiting = Waiting { inner: self, key, number, receiver };
+                self.crowded.notify_one();
                 let limit = self.limits.wait;
                 match timeout(limit, &mut waiting.receiver).await {
                     Ok(Ok(place)) => Ok(place),
@@ -261,148 +290,24 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// A place under the cap, with a connection in it or without. It gives itself back when it is dropped, so that no
-/// panic and no cancelled future loses one.
-struct Place {
-    inner: Arc<Inner>,
-    /// None once given back.
-    grant: Option<Held>,
-    conn: Option<Conn>,
-    opened: Instant,
-    resetting: bool,
-}
-
-/// What a place keeps for the books.
-struct Held {
-    key: Key,
-    turn: Instant,
-    epoch: u64,
-}
-
-impl Place {
-    fn new(inner: &Arc<Inner>, grant: Grant<Conn>) -> Place {
-        let Grant { key, connection, opened, turn, epoch } = grant;
-        let grant = Some(Held { key, turn, epoch });
-        Place { inner: inner.clone(), grant, conn: connection, opened, resetting: false }
-    }
-
-    fn disarm(&mut self) -> Option<Grant<Conn>> {
-        let Held { key, turn, epoch } = self.grant.take()?;
-        Some(Grant { key, connection: self.conn.take(), opened: self.opened, turn, epoch })
-    }
-
-    fn key(&self) -> &Key {
-        &self.grant.as_ref().expect("held until dropped").key
-    }
-
-    fn end_backend(self, pid: i32) {
-        let Key { cell, database, role, .. } = self.key().clone();
-        // The place is free when the backend is gone, not before: a caller who hangs up again and again would
-        // otherwise have more backends at work than it may have connections.
-        let watchdog = self.inner.watchdog.clone();
-        watchdog.terminate_holding(cell, pid, role, database, Box::new(self));
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Some(grant) = self.disarm() {
-            let outcome = self.inner.books().give_back(grant, self.resetting, Instant::now());
-            self.inner.carry_out(outcome);
+/// While somebody waits, ends what others hold for too long.
+async fn relieve(pool: Weak<Inner>, crowded: Arc<Notify>) {
+    loop {
+        crowded.notified().await;
+        loop {
+            let Some(inner) = pool.upgrade() else { return };
+            let (enders, waiting) = {
+                let mut books = inner.books();
+                (books.relieve(Instant::now()), books.stats().waiting)
+            };
+            drop(inner);
+            enders.iter().for_each(Ender::end);
+            if waiting == 0 {
+                break;
+            }
+            tokio::time::sleep(RELIEF).await;
         }
     }
-}
-
-/// A connection on loan. It derefs to [`Conn`]; dropping it gives it back if it can be used again. One that was
-/// dropped in the middle of a request is closed, and its backend ended from outside.
-pub struct Lease {
-    place: Option<Place>,
-    watches: Vec<Guard>,
-    discarded: bool,
-}
-
-impl Lease {
-    /// Gives what is done from here on, until the lease is dropped or [`Lease::unwatch`] is called, so much time;
-    /// then the watchdog ends the backend.
-    pub fn watch(&mut self, limit: Duration) {
-        let (key, pid) = (self.place().key(), self.pid());
-        let guard = self.place().inner.watchdog.watch(key.cell, pid, key.role.clone(), key.database.clone(), limit);
-        self.watches.push(guard);
-    }
-
-    /// Ends the watch. True where the time was up: the backend is being ended, and an error of the connection
-    /// means [`Error::DeadlineExceeded`].
-    pub fn unwatch(&mut self) -> bool {
-        let fired = self.watches.drain(..).any(|guard| guard.fired());
-        self.discarded |= fired;
-        fired
-    }
-
-    /// Closes the connection instead of giving it back.
-    pub fn discard(mut self) {
-        self.discarded = true;
-    }
-
-    fn place(&self) -> &Place {
-        self.place.as_ref().expect("taken only by drop")
-    }
-}
-
-impl Deref for Lease {
-    type Target = Conn;
-
-    fn deref(&self) -> &Conn {
-        self.place().conn.as_ref().expect("a lease has a connection")
-    }
-}
-
-impl DerefMut for Lease {
-    fn deref_mut(&mut self) -> &mut Conn {
-        let place = self.place.as_mut().expect("taken only by drop");
-        place.conn.as_mut().expect("a lease has a connection")
-    }
-}
-
-impl Drop for Lease {
-    fn drop(&mut self) {
-        self.unwatch();
-        let Some(mut place) = self.place.take() else {
-            return;
-        };
-        let Some(conn) = place.conn.take() else {
-            return;
-        };
-        let pid = conn.pid();
-        if !conn.is_clean() {
-            // Even where the socket is gone the backend may be at work yet.
-            drop(conn);
-            place.end_backend(pid);
-        } else if self.discarded || conn.is_altered() {
-            drop(conn);
-        } else if place.key().lane == Lane::Sql {
-            reset(place, conn);
-        } else {
-            place.conn = Some(conn);
-        }
-    }
-}
-
-/// Resets a connection in the background. Its place stays taken meanwhile.
-fn reset(mut place: Place, mut conn: Conn) {
-    place.resetting = true;
-    place.inner.books().reset_begins(place.key());
-    let runtime = place.inner.runtime.clone();
-    runtime.spawn(async move {
-        let in_time = timeout(RESET_LIMIT, conn.reset()).await;
-        let pid = conn.pid();
-        place.conn = match &in_time {
-            Ok(Ok(())) if conn.is_clean() && !conn.is_altered() => Some(conn),
-            _ => None,
-        };
-        if in_time.is_err() {
-            place.end_backend(pid);
-        }
-    });
 }
 
 /// Closes what has been idle or open for too long, for as long as the pool is there.

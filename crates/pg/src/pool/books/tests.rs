@@ -8,10 +8,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::pool::Lane;
 
-type Trial = Books<u32, u32>;
+/// What ends a holder's work is its number.
+type Trial = Books<u32, u32, u64>;
 
 fn key(role: u8) -> Key {
-    Key { cell: 0, database: "db".into(), role: Arc::from(format!("role{role}")), lane: Lane::Rest }
+    of(0, role)
+}
+
+/// A role of a tenant.
+fn of(tenant: u8, role: u8) -> Key {
+    let database = Arc::from(format!("db{tenant}"));
+    Key { cell: 0, database, role: Arc::from(format!("role{role}")), lane: Lane::Rest }
 }
 
 fn limits(max_total: usize, max_per_role: usize) -> Limits {
@@ -37,28 +44,42 @@ fn assert_balanced(books: &Trial) {
         assert!(books.slots[key].idle.iter().any(|idle| idle.sequence == *sequence));
     }
     let mut ring = HashSet::new();
-    assert!(books.ring.iter().all(|key| ring.insert(key)), "a key has one turn");
+    for (tenant, account) in &books.tenants {
+        let of_tenant = |key: &Key| Tenant::of(key) == *tenant;
+        let its_slots = || books.slots.iter().filter(|(key, _)| of_tenant(key));
+        assert_eq!(account.used, its_slots().map(|(_, slot)| slot.used).sum::<usize>());
+        assert!(account.used <= books.limits.max_per_tenant());
+        assert!(account.used > 0 || account.rank.is_some(), "an account stays behind: {tenant:?}");
+        assert!(account.keys.iter().all(|key| of_tenant(key) && ring.insert(key)), "a key has one turn");
+        assert!(account.rank.is_some() || account.keys.is_empty(), "{tenant:?}");
+        assert!(account.rank.is_none_or(|rank| rank.0 == account.used && books.line.get(&rank) == Some(tenant)));
+    }
+    assert_eq!(books.line.len(), books.tenants.values().filter(|account| account.rank.is_some()).count());
+    assert_eq!(books.holders.len(), used);
+    assert_eq!(books.small, books.holders.values().filter(|holder| holder.is_small).count());
     for (key, slot) in &books.slots {
         assert!(slot.used + slot.idle.len() <= books.limits.max_per_role, "{key:?}");
         assert!(slot.resetting <= slot.used && slot.waiters.len() <= books.limits.max_queue_per_role);
         assert!(!slot.is_empty(), "an empty slot stays behind: {key:?}");
-        assert_eq!(slot.in_ring, ring.contains(key), "{key:?}");
+        assert_eq!(slot.in_turn, ring.contains(key), "{key:?}");
         if slot.could_use_one(&books.limits) {
-            assert!(slot.in_ring, "somebody waits and has no turn: {key:?}");
+            assert!(slot.in_turn, "somebody waits and has no turn: {key:?}");
+        }
+        if slot.could_use_one(&books.limits) && books.has_room(&books.tenants[&Tenant::of(key)]) {
             assert!(books.total == books.limits.max_total && idle == 0, "somebody waits beside a free place: {key:?}");
         }
     }
 }
 
 fn granted(books: &mut Trial, role: u8, now: Instant) -> Grant<u32> {
-    match books.ask(&key(role), now, || unreachable!("a place is free"), &mut Vec::new()) {
+    match books.ask(&key(role), Share::Whole, now, || unreachable!("a place is free"), &mut Vec::new()) {
         Ask::Granted(grant) => grant,
         _ => panic!("no place for {role}"),
     }
 }
 
 fn waits(books: &mut Trial, role: u8, now: Instant, name: u32) -> u64 {
-    match books.ask(&key(role), now, || name, &mut Vec::new()) {
+    match books.ask(&key(role), Share::Whole, now, || name, &mut Vec::new()) {
         Ask::Wait(number) => number,
         _ => panic!("{role} does not wait"),
     }
@@ -88,7 +109,7 @@ fn what_has_been_idle_longest_makes_room() {
         back(&mut books, grant, connection, now);
     }
     let mut close = Vec::new();
-    assert!(matches!(books.ask(&key(3), now, || 0, &mut close), Ask::Granted(_)));
+    assert!(matches!(books.ask(&key(3), Share::Whole, now, || 0, &mut close), Ask::Granted(_)));
     assert_eq!((close, books.stats().evicted), (vec![11], 1));
     assert_balanced(&books);
 }
@@ -100,7 +121,7 @@ fn one_role_cannot_have_more_than_its_share_nor_wait_in_a_longer_queue() {
     for name in 0..3 {
         waits(&mut books, 1, now, name);
     }
-    assert!(matches!(books.ask(&key(1), now, || 9, &mut Vec::new()), Ask::Full));
+    assert!(matches!(books.ask(&key(1), Share::Whole, now, || 9, &mut Vec::new()), Ask::Full));
     granted(&mut books, 2, now);
     assert_balanced(&books);
 }
@@ -195,6 +216,101 @@ fn the_old_and_the_idle_retire() {
     assert_eq!(books.stats(), Stats::default());
 }
 
+/// Asks for a place for a tenant's role 0; who waits does so under the tenant's number.
+fn ask_for(books: &mut Trial, tenant: u8, share: Share, now: Instant) -> Option<Grant<u32>> {
+    match books.ask(&of(tenant, 0), share, now, || u32::from(tenant), &mut Vec::new()) {
+        Ask::Granted(grant) => {
+            books.begin(grant.number, grant.number, now);
+            Some(grant)
+        }
+        Ask::Wait(_) => None,
+        Ask::Full | Ask::Closed => panic!("{tenant} is sent away"),
+    }
+}
+
+const SMALL: Share = Share::Small(2);
+const LONG: Duration = Duration::from_secs(1);
+
+#[test]
+fn who_holds_nothing_comes_before_who_holds_something() {
+    let (mut books, now) = (Trial::new(limits(4, 4)), Instant::now());
+    let mut held: Vec<_> = [1, 1, 2, 3].map(|tenant| ask_for(&mut books, tenant, Share::Whole, now).unwrap()).into();
+    for tenant in [1, 2, 1, 4, 5] {
+        assert!(ask_for(&mut books, tenant, Share::Whole, now).is_none());
+    }
+    assert_balanced(&books);
+    let mut order = Vec::new();
+    let later = now + LONG;
+    // Tenant 3 wants nothing more.
+    let (mut served, _) = back(&mut books, held.pop().unwrap(), 0, later);
+    while let Some((tenant, grant)) = served.pop() {
+        order.push(tenant);
+        assert_balanced(&books);
+        if order.len() < 3 {
+            served = back(&mut books, grant, 0, later + LONG).0;
+        }
+    }
+    assert_eq!(order, [4, 5, 2], "who holds least, and then who came first");
+}
+
+#[test]
+fn a_small_share_is_two_places_once_places_are_scarce() {
+    let (mut books, now) = (Trial::new(limits(16, 8)), Instant::now());
+    // A quarter of the pool, before it is kept to its share.
+    let alone: Vec<_> = std::iter::from_fn(|| ask_for(&mut books, 1, SMALL, now)).collect();
+    assert_eq!(alone.len(), 4);
+    // Half of the pool is the most that all of them have.
+    let others: Vec<_> = (2..9).filter_map(|tenant| ask_for(&mut books, tenant, SMALL, now)).collect();
+    assert_eq!(others.len(), 4);
+    assert_balanced(&books);
+    let whole: Vec<_> = (20..28).filter_map(|tenant| ask_for(&mut books, tenant, Share::Whole, now)).collect();
+    assert_eq!(whole.len(), 8, "the other half is for those with a whole share");
+    assert_balanced(&books);
+}
+
+#[test]
+fn the_slow_give_way_to_who_waits_until_half_of_the_places_are_quick() {
+    let (mut books, now) = (Trial::new(limits(8, 8)), Instant::now());
+    let held: Vec<_> =
+        [1, 1, 1, 1, 1, 2, 2, 3].map(|tenant| ask_for(&mut books, tenant, Share::Whole, now).unwrap()).into();
+    let numbers: Vec<u64> = held.iter().map(|grant| grant.number).collect();
+    assert!(books.relieve(now + LONG).is_empty(), "nobody waits");
+    for tenant in [4, 4, 5, 1, 2, 6, 7, 8] {
+        assert!(ask_for(&mut books, tenant, Share::Whole, now).is_none());
+    }
+    assert!(books.relieve(now).is_empty(), "nobody is slow");
+    // The four that are too many, first of the one who holds most. From then on it holds no more than another, and the one
+    // that was held longest ends.
+    assert_eq!(books.relieve(now + LONG), numbers[..4]);
+    assert!(books.relieve(now + LONG).is_empty(), "they are on their way");
+    assert_balanced(&books);
+}
+
+#[test]
+fn what_does_not_end_counts_as_slow_and_others_end_instead() {
+    let (mut books, now) = (Trial::new(limits(4, 4)), Instant::now());
+    let _held = [1, 1, 2, 2].map(|tenant| ask_for(&mut books, tenant, Share::Whole, now).unwrap());
+    assert!(ask_for(&mut books, 3, Share::Whole, now).is_none());
+    let first = books.relieve(now + LONG);
+    assert_eq!(first.len(), 1);
+    assert!(books.relieve(now + LONG * 2).is_empty());
+    let second = books.relieve(now + LONG * 5);
+    assert_eq!(second.len(), 1);
+    assert_ne!(first, second);
+}
+
+#[test]
+fn small_shares_give_way_to_each_other_although_places_are_free() {
+    let (mut books, now) = (Trial::new(limits(16, 8)), Instant::now());
+    let _held: Vec<_> =
+        (1..=4).flat_map(|tenant| [tenant; 2]).map(|tenant| ask_for(&mut books, tenant, SMALL, now)).collect();
+    assert!(ask_for(&mut books, 5, SMALL, now).is_none(), "half of the pool is theirs");
+    assert_eq!(books.relieve(now + LONG).len(), 1);
+    let plenty = ask_for(&mut books, 9, Share::Whole, now + LONG);
+    assert!(plenty.is_some());
+    assert_balanced(&books);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 
@@ -202,7 +318,7 @@ proptest! {
     fn the_books_balance_whatever_happens(
         max_total in 1_usize..6,
         max_per_role in 1_usize..4,
-        acts in proptest::collection::vec((0_u8..9, 0_u8..5, any::<proptest::sample::Index>()), 1..200),
+        acts in proptest::collection::vec((0_u8..10, 0_u8..5, any::<proptest::sample::Index>()), 1..200),
     ) {
         let mut books = Trial::new(limits(max_total, max_per_role));
         let mut now = Instant::now();
@@ -213,9 +329,16 @@ proptest! {
             match act {
                 0..=3 => {
                     next += 1;
-                    match books.ask(&key(role), now, || next, &mut outcome.close) {
-                        Ask::Granted(grant) => held.push(grant),
-                        Ask::Wait(number) => waiting.push((key(role), number, next)),
+                    // Five roles of three tenants, two of them with a small share.
+                    let (key, share) = (of(role % 3, role), if role % 3 == 0 { Share::Whole } else { Share::Small(1) });
+                    match books.ask(&key, share, now, || next, &mut outcome.close) {
+                        Ask::Granted(grant) => {
+                            if index.index(2) == 0 {
+                                books.begin(grant.number, grant.number, now);
+                            }
+                            held.push(grant);
+                        }
+                        Ask::Wait(number) => waiting.push((key, number, next)),
                         Ask::Full | Ask::Closed => {}
                     }
                 }
@@ -234,7 +357,13 @@ proptest! {
                     grant.connection = (index.index(3) > 0).then_some(next);
                     outcome = books.give_back(grant, true, now);
                 }
-                8 if index.index(4) == 0 => outcome = books.evict(|k| *k == key(role), now),
+                9 => {
+                    now += Duration::from_millis(200);
+                    for number in books.relieve(now) {
+                        prop_assert!(held.iter().chain(&resetting).any(|grant| grant.number == number));
+                    }
+                }
+                8 if index.index(4) == 0 => outcome = books.evict(|k| *k == of(role % 3, role), now),
                 8 if index.index(4) == 1 => outcome.close = books.retire(now),
                 8 if !waiting.is_empty() => {
                     let (key, number, _) = waiting.swap_remove(index.index(waiting.len()));

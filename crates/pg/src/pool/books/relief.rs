@@ -1,0 +1,117 @@
+//! Who has to give way. Places that are held for long are no harm while there are others; but while tenants wait, half of
+//! the places are to come back within a moment, so that a tenant which holds none is served soon, whatever the
+//! others do.
+
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Account, Books, Holder, Share, Tenant, may_have_more};
+
+/// A place that has been held for longer than this is slow: most requests take a hundredth of it.
+const SLOW: Duration = Duration::from_millis(250);
+/// A holder that was told to end frees its place within this, or does not end at all and counts as slow again.
+const ENDING: Duration = Duration::from_secs(3);
+
+/// Those among whom places are divided.
+#[derive(Clone, Copy, PartialEq)]
+enum Among {
+    Everybody,
+    /// Tenants with a small share, who have half of the places together.
+    TheSmall,
+}
+
+impl<E> Holder<E> {
+    fn is_slow(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= SLOW
+    }
+
+    /// Whether its place is about to come back.
+    fn is_going(&self, now: Instant) -> bool {
+        self.ending.is_some_and(|since| now.saturating_duration_since(since) < ENDING)
+    }
+
+    fn is_among(&self, among: Among) -> bool {
+        among == Among::Everybody || self.is_small
+    }
+}
+
+impl<C, W, E: Clone> Books<C, W, E> {
+    /// Ends what is done in slow places so that tenants which wait get them. It is to be asked again and again
+    /// while somebody waits.
+    pub(in crate::pool) fn relieve(&mut self, now: Instant) -> Vec<E> {
+        let mut enders = self.relieve_among(Among::Everybody, now);
+        if self.small >= self.limits.most_small() {
+            enders.extend(self.relieve_among(Among::TheSmall, now));
+        }
+        enders
+    }
+
+    /// While more than half of the places are slow, each tenant that waits gets one of those who hold most, or of anybody
+    /// where it holds none; first of those who hold more than their share, and then what was held longest.
+    fn relieve_among(&mut self, among: Among, now: Instant) -> Vec<E> {
+        let in_question = || self.holders.iter().filter(|(_, holder)| holder.is_among(among));
+        let coming = in_question().filter(|(_, holder)| holder.is_going(now)).count();
+        let is_slow = |holder: &Holder<E>| holder.is_slow(now) && !holder.is_going(now);
+        let slow: Vec<u64> = in_question().filter(|(_, holder)| is_slow(holder)).map(|(number, _)| *number).collect();
+        let mut excess = slow.len().saturating_sub(self.most_slow(among));
+        if excess == 0 {
+            return Vec::new();
+        }
+        let mut used: HashMap<Tenant, usize> =
+            self.tenants.iter().map(|(tenant, account)| (tenant.clone(), account.used)).collect();
+        let mut enders = Vec::new();
+        for wants in self.wanting(among).into_iter().skip(coming) {
+            let judged = slow.iter().filter_map(|number| Some((self.weight(*number, wants, &used)?, Reverse(*number))));
+            let Some((_, Reverse(number))) = judged.max() else { continue };
+            let holder = self.holders.get_mut(&number).expect("one of the slow");
+            holder.ending = Some(now);
+            enders.extend(holder.ender.clone());
+            used.entry(holder.tenant.clone()).and_modify(|used| *used -= 1);
+            excess -= 1;
+            if excess == 0 {
+                break;
+            }
+        }
+        enders
+    }
+
+    /// How much there is to say for taking a place for a tenant that holds `wants`: whether it is beyond its holder's share, and
+    /// how many that holds. None where it can't be taken, or would only make the other the poorer one.
+    fn weight(&self, number: u64, wants: usize, used: &HashMap<Tenant, usize>) -> Option<(bool, usize)> {
+        let holder = self.holders.get(&number)?;
+        let held = *used.get(&holder.tenant)?;
+        let is_richer = wants == 0 || held >= wants + 2;
+        let may_end = holder.ending.is_none() && holder.ender.is_some();
+        let share = self.tenants.get(&holder.tenant)?.share;
+        (is_richer && may_end).then_some((matches!(share, Share::Small(places) if held > places), held))
+    }
+
+    /// How many places each of those holds who wait because there are no more, in the order of their turns.
+    fn wanting(&self, among: Among) -> Vec<usize> {
+        let could_use = |account: &&Account| {
+            let mut keys = account.keys.iter().filter_map(|key| self.slots.get(key));
+            let has_room = match among {
+                Among::Everybody => self.has_room(account),
+                // There would be room if others of their kind had less.
+                Among::TheSmall => {
+                    matches!(account.share, Share::Small(_))
+                        && may_have_more(account, &self.limits, self.total - self.idle, 0)
+                }
+            };
+            has_room && keys.any(|slot| slot.could_use_one(&self.limits))
+        };
+        let in_line = self.line.values().filter_map(|tenant| self.tenants.get(tenant));
+        in_line.filter(could_use).map(|account| account.used).collect()
+    }
+
+    fn most_slow(&self, among: Among) -> usize {
+        let places = match among {
+            Among::Everybody => self.limits.max_total,
+            Among::TheSmall => self.limits.most_small(),
+        };
+        places / 2
+    }
+}
