@@ -20,7 +20,7 @@ const SETTINGS: &[(&str, &str, u32)] = &[
     ("max_wal_senders", "4", 0),
     // Connections. The last fifteen are Kith's own: five for the superuser, ten for roles with
     // pg_use_reserved_connections, so that no crowd of tenants locks the watchdog out.
-    ("max_connections", "200", 0),
+    ("max_connections", "300", 0),
     ("superuser_reserved_connections", "5", 0),
     ("reserved_connections", "10", 16),
     ("authentication_timeout", "15s", 0),
