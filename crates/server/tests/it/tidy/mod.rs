@@ -28,7 +28,9 @@ const DIRECTIONS: &[Direction] = &[
     Direction { within: "crates/crm/src/sql",      never: &["crate::dialect"] },
     // crm ← store ← hall ← door, work; people beside the hall; door and work never see each other.
     Direction { within: "crates/server/src/store",  never: &["crate::hall", "crate::door", "crate::work"] },
-    Direction { within: "crates/server/src/answer", never: &["crate::door", "crate::work"] },
+    Direction { within: "crates/server/src/people", never: &["crate::hall", "crate::door", "crate::work"] },
+    Direction { within: "crates/server/src/access", never: &["crate::hall", "crate::door", "crate::work"] },
+    Direction { within: "crates/server/src/hall",   never: &["crate::door", "crate::work"] },
     Direction { within: "crates/server/src/door",   never: &["crate::work"] },
     Direction { within: "crates/server/src/work",   never: &["crate::door"] },
     // pg and crm know nothing of each other.
