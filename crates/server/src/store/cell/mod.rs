@@ -4,9 +4,9 @@
 //! reset at the first log-in that fails.
 
 pub mod direct;
+pub mod direct_address;
 pub mod examine;
 pub mod migrate;
-pub mod outside;
 pub mod provision;
 mod role_passwords;
 pub mod secrets;
@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 use tokio::time::Instant;
 
 use crate::clock::random;
-use crate::store::cell::outside::Outside;
+use crate::store::cell::direct_address::DirectAddress;
 use crate::store::cell::role_passwords::RolePasswords;
 use crate::store::cell::secrets::SecretKey;
 
@@ -99,7 +99,7 @@ pub struct Cells {
     secret: SecretKey,
     role_passwords: RolePasswords,
     /// Where people reach it with clients of their own; `None` if they can't.
-    outside: Option<Outside>,
+    direct_address: Option<DirectAddress>,
     /// The major version of the server.
     version: OnceCell<u32>,
 }
@@ -108,17 +108,17 @@ impl Cells {
     /// A single cell, number 0.
     pub fn new(target: Target, administrator: Administrator, secret: SecretKey) -> Cells {
         let (role_passwords, version) = (RolePasswords::default(), OnceCell::new());
-        Cells { target, administrator, secret, role_passwords, outside: None, version }
+        Cells { target, administrator, secret, role_passwords, direct_address: None, version }
     }
 
     /// The same, with the address under which people reach it.
-    pub fn reached_at(self, outside: Option<Outside>) -> Cells {
-        Cells { outside, ..self }
+    pub fn reached_at(self, direct_address: Option<DirectAddress>) -> Cells {
+        Cells { direct_address, ..self }
     }
 
     /// Where people reach a cell with clients of their own.
-    pub fn outside(&self, _cell: u32) -> Option<&Outside> {
-        self.outside.as_ref()
+    pub fn direct_address(&self, _cell: u32) -> Option<&DirectAddress> {
+        self.direct_address.as_ref()
     }
 
     /// The address of a cell's server.

@@ -43,7 +43,7 @@ impl Default for RolePasswords {
 }
 
 impl RolePasswords {
-    /// When a role's password was reset last. Whoever holds its lock is the only one to reset it.
+    /// When a role's password was reset last. Only the holder of its lock resets it.
     pub fn last_reset(&self, role: &str) -> Arc<LastReset> {
         self.last_resets.get_or_insert_with(role.into(), Arc::default)
     }
