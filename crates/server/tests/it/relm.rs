@@ -193,7 +193,7 @@ async fn errors_are_relms_and_speak_its_names() {
     let nobody = relm
         .post("/v1/deals", json!({"primary_contact_id": "con_01kaqz3v5t8w9x2y4z6a8b0c1d"}))
         .await
-        .fault(422, "validation_failed")
+        .fault(422, "invalid_reference")
         .says("Key (primary_contact_id)=(con_01kaqz3v5t8w9x2y4z6a8b0c1d)");
     assert_eq!(nobody.at("/error/field"), "primary_contact_id");
     let fax =

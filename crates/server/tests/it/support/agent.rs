@@ -1,5 +1,7 @@
 //! A caller of Kith's, with a key of its own or none.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE};
 use serde_json::{Value, json};
@@ -27,10 +29,11 @@ pub fn stranger_at(base: &str) -> Agent {
     Agent { http, base: base.to_owned(), key: String::new(), workspace_id: String::new() }
 }
 
-/// A client that trusts no certificate: what is asked here speaks no TLS, and reading the system's takes its time.
+/// A client that trusts no certificate: what is asked here speaks no TLS, and reading the system's takes its time. It keeps no
+/// connection that the server may be closing just then.
 fn client() -> reqwest::ClientBuilder {
     kith::http_client::use_ring();
-    reqwest::Client::builder().no_proxy().tls_certs_only([])
+    reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_idle_timeout(Duration::from_secs(10))
 }
 
 impl Agent {
