@@ -69,7 +69,7 @@ async fn of_many_requests_that_find_a_changed_password_all_are_served() {
     let place = home().place(&agent.workspace_id).await;
     for round in 0..3 {
         agent.sql(&format!("alter role current_user password 'mine alone {round}'")).await.status(200);
-        home().kith.store.pool.evict_database(place.cell, &place.database);
+        home().kith.app.store.pool.evict_database(place.cell, &place.database);
         let [reads, statements] = [0, 1].map(|_| 0..12);
         let reads = futures_util::future::join_all(reads.map(|_| agent.get("/v1/contacts")));
         let statements = futures_util::future::join_all(statements.map(|_| agent.sql("select 1")));
@@ -84,7 +84,7 @@ async fn of_many_requests_that_find_a_changed_password_all_are_served() {
 async fn a_workspace_that_changes_its_password_in_a_loop_costs_others_nothing() {
     let (hostile, calm) = (agent().await, agent().await);
     let (place, calm_place) = (home().place(&hostile.workspace_id).await, home().place(&calm.workspace_id).await);
-    let pool = &home().kith.store.pool;
+    let pool = &home().kith.app.store.pool;
     let mut session = psql(&hostile).await;
     let is_over = AtomicBool::new(false);
     let changing = async {
