@@ -24,14 +24,14 @@ pub struct Cache<K, V> {
 /// full it becomes the old one, and what nobody has read since the last time is dropped.
 #[derive(Debug)]
 struct Entries<K, V> {
-    young: HashMap<K, Entry<V>>,
-    old: HashMap<K, Entry<V>>,
+    young: HashMap<K, CachedValue<V>>,
+    old: HashMap<K, CachedValue<V>>,
     /// Counts the calls that forgot something.
     forgotten: u64,
 }
 
 #[derive(Clone, Debug)]
-struct Entry<V> {
+struct CachedValue<V> {
     value: V,
     /// When its look-up began.
     looked_up_ms: i64,
@@ -107,7 +107,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         if let Some(entry) = entries.young.get(&key) {
             return entry.value.clone();
         }
-        let entry = entries.old.remove(&key).unwrap_or_else(|| Entry { value: make(), looked_up_ms: 0 });
+        let entry = entries.old.remove(&key).unwrap_or_else(|| CachedValue { value: make(), looked_up_ms: 0 });
         let value = entry.value.clone();
         self.add(&mut entries, key, entry);
         value
@@ -125,7 +125,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
             return false;
         }
         entries.old.remove(&key);
-        self.add(&mut entries, key, Entry { value, looked_up_ms: begun.began_ms });
+        self.add(&mut entries, key, CachedValue { value, looked_up_ms: begun.began_ms });
         true
     }
 
@@ -145,7 +145,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.old.retain(|_, entry| !is_meant(&entry.value));
     }
 
-    fn add(&self, entries: &mut Entries<K, V>, key: K, entry: Entry<V>) {
+    fn add(&self, entries: &mut Entries<K, V>, key: K, entry: CachedValue<V>) {
         if entries.young.len() >= self.half_capacity && !entries.young.contains_key(&key) {
             entries.old = mem::take(&mut entries.young);
         }
@@ -154,7 +154,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
 
     /// A reader may have taken the time a moment before the look-up began. A value from further ahead is stale: the clock
     /// was put back.
-    fn is_fresh(&self, entry: &Entry<V>, now_ms: i64) -> bool {
+    fn is_fresh(&self, entry: &CachedValue<V>, now_ms: i64) -> bool {
         self.lifetime_ms.is_none_or(|lifetime_ms| now_ms.abs_diff(entry.looked_up_ms) < lifetime_ms)
     }
 

@@ -1,78 +1,41 @@
-//! Where a request really comes from: proxies say whom they speak for in `X-Forwarded-For`. Anybody can write that header, so
-//! it is believed as far as proxies have written it that are known: those on this machine, and those that are configured.
+//! The client's address behind proxies, which write it into `X-Forwarded-For`. Anybody can write that header, so it is believed only
+//! as far as trusted proxies have written it: those on this machine, and those that are configured.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
-/// The proxies that are believed beside this machine's own.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Proxies(Vec<Network>);
+use ipnet::IpNet;
 
-/// The addresses that begin with the same bits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Network {
-    address: IpAddr,
-    bits: u32,
-}
+/// The trusted proxies beside those on this machine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies(Vec<IpNet>);
 
 impl FromStr for Proxies {
     type Err = String;
 
-    /// Reads `10.0.0.1,fd00::/8`.
+    /// Reads addresses and networks: `10.0.0.1,fd00::/8`.
     fn from_str(text: &str) -> Result<Proxies, String> {
-        text.split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty())
-            .map(Network::from_str)
-            .collect::<Result<_, _>>()
-            .map(Proxies)
+        let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
+        parts.map(network).collect::<Result<_, _>>().map(Proxies)
     }
 }
 
-impl FromStr for Network {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Network, String> {
-        let wrong = || format!("{text:?} is no address, and no network like 10.0.0.0/8");
-        let (address, bits) = match text.split_once('/') {
-            None => (text, None),
-            Some((address, bits)) => (address, Some(bits)),
-        };
-        let address = IpAddr::from_str(address).map_err(|_| wrong())?;
-        let most = width(address);
-        let bits = match bits {
-            None => most,
-            Some(bits) => bits.parse().ok().filter(|bits| *bits <= most).ok_or_else(wrong)?,
-        };
-        Ok(Network { address, bits })
-    }
-}
-
-fn width(address: IpAddr) -> u32 {
-    if address.is_ipv4() { 32 } else { 128 }
-}
-
-impl Network {
-    fn has(&self, address: IpAddr) -> bool {
-        let start = |address: IpAddr, bits: u32| match address {
-            IpAddr::V4(address) => u128::from(address.to_bits()).checked_shr(32 - bits).unwrap_or(0),
-            IpAddr::V6(address) => address.to_bits().checked_shr(128 - bits).unwrap_or(0),
-        };
-        width(address) == width(self.address) && start(address, self.bits) == start(self.address, self.bits)
-    }
+fn network(text: &str) -> Result<IpNet, String> {
+    let network = text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    network.ok_or_else(|| format!("{text:?} is neither an address nor a network like 10.0.0.0/8"))
 }
 
 impl Proxies {
-    fn believe(&self, address: IpAddr) -> bool {
-        address.is_loopback() || self.0.iter().any(|network| network.has(address))
+    fn trust(&self, address: IpAddr) -> bool {
+        address.is_loopback() || self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// Who is behind a connection from `peer`, by the header's lines in the order in which they came. The last entry was
-    /// written by the nearest proxy; entries of proxies that are believed are walked past, and the first other one is it.
+    /// The client behind a connection from `peer`. `lines` are the header's lines in the order in which they came. The last entry
+    /// was written by the nearest proxy; from there the entries of trusted proxies are skipped, and the next one is the client.
     pub fn client<'a>(&self, peer: IpAddr, lines: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
         let mut client = peer.to_canonical();
         for entry in lines.rev().flat_map(|line| line.rsplit(',')) {
-            if !self.believe(client) {
+            if !self.trust(client) {
                 break;
             }
             match address(entry.trim()) {
@@ -84,7 +47,7 @@ impl Proxies {
     }
 }
 
-/// The address of an entry: some proxies write the port too.
+/// The address of an entry. Some proxies write the port too.
 fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);
     bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()))
@@ -102,7 +65,7 @@ mod tests {
     }
 
     #[test]
-    fn only_proxies_that_are_known_are_believed() {
+    fn only_trusted_proxies_are_believed() {
         check("", "192.0.2.1", &["203.0.113.9"], "192.0.2.1");
         check("", "127.0.0.1", &["203.0.113.9"], "203.0.113.9");
         check("", "::1", &["203.0.113.9"], "203.0.113.9");
@@ -117,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn the_list_is_walked_from_the_right_past_those_that_are_known() {
+    fn trusted_proxies_are_skipped_from_the_right() {
         let known = "10.0.0.0/8, 192.0.2.7";
         check(known, "10.0.0.1", &["1.1.1.1, 203.0.113.9"], "203.0.113.9");
         check(known, "10.0.0.1", &["1.1.1.1, 203.0.113.9, 192.0.2.7"], "203.0.113.9");
@@ -135,7 +98,8 @@ mod tests {
 
     #[test]
     fn what_is_no_network_is_refused() {
-        for bad in ["x", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "10.0.0.0/", "10.0.0.0/8/8", "example.com"] {
+        for bad in ["x", "10.0.0.0/33", "10.0.0.0/-1", "::/129", "10.0.0.0/", "10.0.0.0/8/8", "example.com", "10.0.0/8"]
+        {
             assert!(bad.parse::<Proxies>().is_err(), "{bad}");
         }
         assert_eq!("".parse(), Ok(Proxies::default()));

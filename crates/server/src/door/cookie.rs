@@ -9,7 +9,6 @@ use crm::model::fault::Fault;
 use crate::people::auth::sessions::SESSION_SECONDS;
 use crate::people::auth::sign_in::LASTS_SECONDS;
 
-/// The cookie's name (wire contract, section 7).
 const NAME: &str = "kith_session";
 
 /// The cookie of a sign-in that goes on elsewhere. Where there is TLS its prefix keeps neighbours of our host from setting it.

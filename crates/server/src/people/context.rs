@@ -19,7 +19,7 @@ pub struct PersonContext<'a> {
 
 /// The visitor as a member of a workspace.
 #[derive(Clone, Copy, Debug)]
-pub struct Member<'a> {
+pub struct Membership<'a> {
     /// The person.
     pub person: &'a Person,
     /// The workspace.
@@ -30,17 +30,17 @@ pub struct Member<'a> {
 
 impl<'a> PersonContext<'a> {
     /// The visitor as a member of a workspace. To everybody else there is no such workspace.
-    pub async fn member(&self, workspace_id: &'a str) -> Result<Member<'a>, Fault> {
+    pub async fn member(&self, workspace_id: &'a str) -> Result<Membership<'a>, Fault> {
         let person = self.visitor.person()?;
         let role = self.app.store.control.membership(workspace_id, &person.id).await?;
         let role = role.as_deref().and_then(Role::parse);
         let role =
             role.ok_or_else(|| Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() })?;
-        Ok(Member { person, workspace_id, role })
+        Ok(Membership { person, workspace_id, role })
     }
 
     /// The visitor as an owner of a workspace.
-    pub async fn owner(&self, workspace_id: &'a str) -> Result<Member<'a>, Fault> {
+    pub async fn owner(&self, workspace_id: &'a str) -> Result<Membership<'a>, Fault> {
         let member = self.member(workspace_id).await?;
         match member.role {
             Role::Owner => Ok(member),
@@ -56,7 +56,7 @@ impl<'a> PersonContext<'a> {
     }
 }
 
-impl Member<'_> {
+impl Membership<'_> {
     /// An entry of the audit for what this member does now.
     pub fn audit_entry(&self, clock: &Clock) -> AuditEntry<'_> {
         AuditEntry::new(clock, self.workspace_id, &self.person.id)

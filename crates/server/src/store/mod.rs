@@ -20,7 +20,7 @@ use crate::store::cell::{Cells, TenantDatabase};
 use crate::store::control::Control;
 use crate::store::tenant::catalogs::Catalogs;
 
-/// How long a statement may run, in seconds (wire contract, section 4).
+/// How long a statement may run, in seconds.
 pub const STATEMENT_LIMIT_SECONDS: u64 = 30;
 /// Past this, the backend is ended from outside; the seconds beyond the statement's limit are for a
 /// statement that stopped by itself to say so.

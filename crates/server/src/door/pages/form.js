@@ -11,7 +11,7 @@
   if (token !== null) history.replaceState(null, "", location.pathname);
   if ("token" in form.dataset && !token) {
     button.disabled = true;
-    say("Open this page by the link in your letter.", false);
+    say("Open this page by the link in your e-mail.", false);
   }
 
   // Where to go on, if it is a page of this Kith.

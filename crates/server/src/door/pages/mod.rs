@@ -1,4 +1,4 @@
-//! Pages on which people sign up, sign in and follow the links of letters: forms that a small script of their own sends to
+//! Pages on which people sign up, sign in and follow the links of e-mails: forms that a small script of their own sends to
 //! the API. A token in the address is read by the script alone, and opening a page changes nothing: mail scanners open
 //! links too.
 
@@ -106,7 +106,7 @@ const PAGES: &[Page] = &[
         title: "Lost password",
         lead: "We send you a link by which to choose a new one.",
         post: "/v1/auth/request-password-reset",
-        done: "If there is an account with this address, a letter is on its way.",
+        done: "If there is an account with this address, an e-mail is on its way.",
         next: None,
         fields: &[EMAIL],
         button: "Send the link",

@@ -101,7 +101,7 @@ impl Clerk {
         token: &str,
     ) -> Result<ShownPerson, Fault> {
         let now_ms = clock.unix_ms();
-        let token = Token::read(token).map_err(refused)?;
+        let token = ClerkToken::read(token).map_err(refused)?;
         let mut keys = self.keys.current(now_ms).await.map_err(unavailable)?;
         if token.keys(&keys).next().is_none() {
             keys = self.keys.newer_than(&keys, now_ms).await.map_err(unavailable)?;
@@ -149,7 +149,7 @@ const ALGORITHMS: [(&str, CoreJwsSigningAlgorithm); 2] =
     [("RS256", CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256), ("ES256", CoreJwsSigningAlgorithm::EcdsaP256Sha256)];
 
 /// The parts of a token (RFC 7515, section 7.1). Nothing is verified yet.
-struct Token<'a> {
+struct ClerkToken<'a> {
     kid: String,
     algorithm: CoreJwsSigningAlgorithm,
     signed: &'a str,
@@ -158,21 +158,21 @@ struct Token<'a> {
 }
 
 #[derive(Deserialize)]
-struct Header {
+struct TokenHeader {
     alg: String,
     kid: Option<String>,
     typ: Option<String>,
     crit: Option<Value>,
 }
 
-impl Token<'_> {
-    fn read(token: &str) -> Result<Token<'_>, &'static str> {
+impl ClerkToken<'_> {
+    fn read(token: &str) -> Result<ClerkToken<'_>, &'static str> {
         if token.len() > MAX_TOKEN_BYTES {
             return Err("it is too long");
         }
         let (signed, signature) = token.rsplit_once('.').ok_or("it is not a JWT")?;
         let (header, payload) = signed.split_once('.').ok_or("it is not a JWT")?;
-        let header: Header = part(header).ok_or("its header can't be read")?;
+        let header: TokenHeader = part(header).ok_or("its header can't be read")?;
         // Access tokens for other programs are signed with the same keys.
         if header.typ.is_some_and(|typ| !typ.eq_ignore_ascii_case("JWT")) {
             return Err("it is not a session's token");
@@ -183,7 +183,7 @@ impl Token<'_> {
         let algorithm = ALGORITHMS.into_iter().find(|(name, _)| *name == header.alg);
         let (_, algorithm) = algorithm.ok_or("its algorithm is not one of Clerk's")?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| "its signature can't be read")?;
-        Ok(Token { kid: header.kid.ok_or("it names no key")?, algorithm, signed, payload, signature })
+        Ok(ClerkToken { kid: header.kid.ok_or("it names no key")?, algorithm, signed, payload, signature })
     }
 
     /// The keys with the id in the token's header.

@@ -18,7 +18,7 @@ pub async fn open(context: &PersonContext<'_>, workspace_id: &str) -> Result<Ans
         }
         member => member?,
     };
-    if context.app.store.cells.outside(0).is_none() {
+    if context.app.store.cells.direct_address(0).is_none() {
         return Err(Fault::Forbidden { message: "This server takes no direct connections.".into() });
     }
     let opened = context.app.store.open_direct(&member.audit_entry(&context.app.clock)).await?;

@@ -49,7 +49,7 @@ impl Store {
         let Some(place) = self.control.live_database(entry.workspace_id).await? else {
             return Ok(None);
         };
-        let Some(outside) = self.cells.outside(place.cell) else {
+        let Some(address) = self.cells.direct_address(place.cell) else {
             return Ok(None);
         };
         self.ready(&place).await?;
@@ -65,7 +65,7 @@ impl Store {
             let ended = end_role(&mut self.administer(place.cell).await?, &role).await;
             return ended.map(|()| None).map_err(fault::of_own_statement);
         }
-        let url = outside.url(&role, &password, &place.database);
+        let url = address.url(&role, &password, &place.database);
         Ok(Some(DirectConnection { role, url }))
     }
 

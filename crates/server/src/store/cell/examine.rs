@@ -1,42 +1,42 @@
-//! What a database server must have for Kith, looked at one by one.
+//! Checks of a database server: its version, extensions, administrator and settings.
 
 use pg::{Conn, Error, advisories};
 
 use crate::store::cell::server::DatabaseServer;
 
-/// One thing that was looked at.
+/// The result of one check.
 #[derive(Debug)]
 pub struct Finding {
-    /// Whether it is as it must be.
+    /// What it means for Kith.
     pub verdict: Verdict,
-    /// What was found, and what to do about it.
+    /// What was found, and what is needed.
     pub text: String,
 }
 
-/// What a finding means for Kith.
+/// The meaning of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is as it must be.
+    /// It meets Kith's needs.
     Good,
     /// Kith works, but the operator has something to do.
     Warning,
-    /// Kith doesn't work so.
+    /// Kith does not work with it.
     Lacking,
 }
 
-/// The oldest major version that will do.
+/// The oldest major version that Kith runs on.
 const OLDEST_VERSION: u32 = 16;
-/// Extensions that a workspace has (agentCRM seed, "Preinstalled Postgres extensions").
+/// The extensions of every workspace.
 const EXTENSIONS: &[&str] = &["citext", "pg_trgm", "vector", "pgcrypto"];
 
 impl DatabaseServer {
-    /// Looks at everything that Kith needs.
+    /// Checks everything that Kith needs. Fails if nobody can log in.
     pub async fn examine(&self) -> Result<Vec<Finding>, String> {
         let mut conn = self.administer().await?;
         look(&mut conn).await.map_err(|error| error.to_string())
     }
 
-    /// Warns in the log of a release with known holes.
+    /// Logs a warning if the server's release has known holes.
     pub async fn warn_of_known_holes(&self) -> Result<(), String> {
         let mut conn = self.administer().await?;
         let release = release(&mut conn).await.map_err(|error| error.to_string())?;
@@ -58,7 +58,7 @@ async fn release(conn: &mut Conn) -> Result<(u32, u32), Error> {
     Ok((number / 10_000, number % 10_000))
 }
 
-/// The holes of a release that later ones closed, in one line for the operator. None where there are none.
+/// The holes of a release that later ones closed, in one line for the operator; `None` if it has none.
 fn known_holes(release: (u32, u32)) -> Option<String> {
     let open = advisories::open_in(release);
     let sound = open.iter().filter_map(|advisory| advisory.closed_in(release.0)).max()?;
@@ -113,7 +113,7 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
         ("fsync", "on", "acknowledged writes must survive a crash"),
         ("full_page_writes", "on", "acknowledged writes must survive a crash"),
         ("synchronous_commit", "on", "acknowledged writes must survive a crash"),
-        ("max_prepared_transactions", "0", "a tenant's prepared transaction would hold locks for ever"),
+        ("max_prepared_transactions", "0", "a tenant's prepared transaction would hold its locks forever"),
     ] {
         let value = setting(conn, name).await?;
         note(value == good, format!("{name} = {value} ({good} is needed: {why})"));

@@ -1,7 +1,7 @@
-//! Numbered migrations: of the control database, of the template, and of workspaces that were made by an older one.
+//! Numbered migrations: of the control database, of the template, and of workspaces that an older Kith made.
 //!
-//! A workspace migration has sections (migrations/workspace/README.md): what changes a tenant's tables runs in a
-//! session logged in as the tenant; a privileged session changes only what Kith owns.
+//! A workspace migration has sections (migrations/workspace/README.md). What changes a tenant's tables runs in a session that
+//! logged in as the tenant; a privileged session changes only what Kith owns.
 
 use std::collections::HashSet;
 
@@ -39,16 +39,16 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0011_requests.sql"),
 ];
 
-/// Makes a fresh clone of the template a workspace's own.
+/// Gives a new clone of the template to a workspace's roles.
 const ADOPT: &str = include_str!("../../../migrations/workspace/adopt.sql");
 
-/// Advisory lock under which one process at a time sets an installation up.
+/// Lets one process at a time set an installation up.
 const SETUP_LOCK: &str = "SELECT pg_advisory_lock(7236455901)";
 
-/// What every section begins with: no schema that a tenant may create in is searched (settings::ADMINISTRATOR).
+/// The beginning of every section: no schema is searched in which a tenant may create (settings::ADMINISTRATOR).
 const PINNED_PATH: &str = "SET search_path = pg_catalog, pg_temp;";
 
-/// The shape of the built-in tables, a line for each of their parts (migrations/workspace/0002_guards.sql).
+/// The shape of the built-in tables, one line per part (migrations/workspace/0002_guards.sql).
 const SHAPE: &str = "SELECT jsonb_build_array(relation, kind, name, value)::text AS line FROM kith_guard.shape";
 
 /// Who runs a section of a workspace migration.
@@ -62,7 +62,7 @@ enum Section {
     Workspace,
 }
 
-/// The roles that a section's placeholders mean.
+/// The roles that a section's placeholders stand for.
 #[derive(Clone, Copy, Debug)]
 struct Roles<'a> {
     workspace: &'a str,
@@ -70,10 +70,10 @@ struct Roles<'a> {
     viewer: &'a str,
 }
 
-/// The roles that play the parts in a template.
+/// The roles in a template.
 const TEMPLATE_ROLES: Roles<'_> = Roles { workspace: "kith_tpl", system: "kith_tpl_s", viewer: "kith_tpl_r" };
 
-/// Cuts a migration into its sections.
+/// Splits a migration into its sections.
 fn sections(migration: &str) -> Vec<(Section, String)> {
     let mut found: Vec<(Section, String)> = Vec::new();
     for line in migration.lines() {
@@ -103,7 +103,7 @@ impl Roles<'_> {
     }
 }
 
-/// Brings the control database up to date; one process at a time.
+/// Brings the control database up to date. One process at a time does it.
 pub async fn control(conn: &mut Conn) -> Result<(), Error> {
     conn.query(SETUP_LOCK, &[]).await?;
     conn.script("CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())")
@@ -111,7 +111,7 @@ pub async fn control(conn: &mut Conn) -> Result<(), Error> {
     let rows = conn.query("SELECT COALESCE(max(version), 0) AS version FROM migrations", &[]).await?;
     let current: usize = rows.get(0, "version")?;
     for (version, migration) in CONTROL.iter().enumerate().skip(current).map(|(at, sql)| (at + 1, sql)) {
-        // One simple-protocol script is one transaction.
+        // A script of the simple protocol is one transaction.
         conn.script(&format!("{migration};\nINSERT INTO migrations (version) VALUES ({version});")).await?;
         tracing::info!(version, "migrated the control database");
     }
@@ -119,8 +119,7 @@ pub async fn control(conn: &mut Conn) -> Result<(), Error> {
     Ok(())
 }
 
-/// The template's name: its version and a hash of what it is made from, so that another build's is never mistaken
-/// for this one's.
+/// The template's name: its version and a hash of its migrations, so that another build never uses it.
 pub fn template_name(migrations: &[&str]) -> String {
     let hash = digest::digest(&digest::SHA256, migrations.concat().as_bytes());
     format!("kith_template_{}_{}", migrations.len(), hex(&hash.as_ref()[..4]))
@@ -186,8 +185,8 @@ async fn shape(conn: &mut Conn) -> Result<Vec<String>, Error> {
     (0..rows.len()).map(|row| rows.get(row, "line")).collect()
 }
 
-/// Clones are spared the work of freezing the catalogs. The built-in tables are left alone: one that is known to be empty
-/// is planned for as if it stayed so.
+/// Freezes the template's catalogs, so that clones don't have to. The built-in tables are left out: with statistics that say they
+/// are empty, they would be planned for as empty.
 async fn freeze_catalogs(conn: &mut Conn) -> Result<(), Error> {
     let catalogs = "SELECT string_agg(oid::regclass::text, ', ') AS tables FROM pg_class
                     WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared";
@@ -195,7 +194,7 @@ async fn freeze_catalogs(conn: &mut Conn) -> Result<(), Error> {
     conn.query(&format!("VACUUM (FREEZE, ANALYZE) {tables}"), &[]).await.map(|_| ())
 }
 
-/// A session that was closed takes a moment to leave its database.
+/// Waits until a database has no sessions: one that was closed takes a moment.
 async fn wait_until_left(admin: &mut Conn, database: &str) -> Result<(), Error> {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
     while !admin.query(sql, &[Some(database)]).await?.is_empty() {
@@ -204,7 +203,7 @@ async fn wait_until_left(admin: &mut Conn, database: &str) -> Result<(), Error> 
     Ok(())
 }
 
-/// Makes a fresh clone a workspace's own: ownership, grants, secrets. No tenant has been in it yet.
+/// Gives a new clone to a workspace: ownership, grants, secrets. No tenant has connected to it yet.
 pub async fn adopt(cells: &Cells, place: &TenantDatabase, begin_secret: &str) -> Result<(), Error> {
     let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
     let sql = roles.fill(ADOPT).replace("{{secret}}", &literal(begin_secret));
@@ -215,7 +214,7 @@ pub async fn adopt(cells: &Cells, place: &TenantDatabase, begin_secret: &str) ->
 async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, migrations: &[&str]) -> Result<(), Error> {
     let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
     let mut admin = cells.administer(place.cell, &place.database).await?;
-    // One process at a time; who comes second finds the work done.
+    // One process at a time does it. The next one finds it done.
     admin.query(SETUP_LOCK, &[]).await?;
     let id = place.database_id.to_string();
     let rows = control.try_query("SELECT version FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
@@ -247,7 +246,7 @@ async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, mig
     Ok(())
 }
 
-/// The guards take the built-in tables as they are from now on, if they are what the template's are.
+/// Makes the guards keep the built-in tables as they are now, if they are like the template's.
 async fn keep_shape(admin: &mut Conn, control: &Control, template: &str) -> Result<(), Error> {
     let key = format!("shape of {template}");
     let rows = control.try_query("SELECT value FROM meta WHERE key = $1", &[Some(&key)]).await?;
@@ -261,8 +260,8 @@ async fn keep_shape(admin: &mut Conn, control: &Control, template: &str) -> Resu
 }
 
 impl Store {
-    /// Brings a workspace's database up to date if an older Kith made it. Of many callers at once, one does it. Whatever uses
-    /// a workspace's database comes by here first.
+    /// Brings a workspace's database up to date if an older Kith made it. If many callers come at once, one of them does it. Every
+    /// use of a workspace's database begins with this.
     pub async fn ready(&self, database: &TenantDatabase) -> Result<(), Fault> {
         if database.version >= self.workspace_version() {
             return Ok(());
@@ -285,7 +284,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_migration_is_cut_at_its_section_lines() {
+    fn a_migration_is_split_at_its_section_lines() {
         let found = sections("-- head\n-- section: admin\nA;\n-- section: workspace\nB;\nC;\n");
         assert_eq!(found, [(Section::Admin, "A;\n".to_owned()), (Section::Workspace, "B;\nC;\n".to_owned())]);
     }

@@ -1,13 +1,14 @@
 //! Cells: PostgreSQL clusters that hold workspaces, and the log-ins to them.
 //!
-//! Passwords are derived from the installation's secret, so none is stored; a role whose password was changed
-//! (a tenant may change its own) is set right again at the first refusal.
+//! Passwords are derived from the installation's secret, so none is stored. A tenant may change the password of its own role; it is
+//! reset at the first log-in that fails.
 
 pub mod direct;
+pub mod direct_address;
 pub mod examine;
 pub mod migrate;
-pub mod outside;
 pub mod provision;
+mod role_passwords;
 pub mod secrets;
 pub mod server;
 pub mod settings;
@@ -21,9 +22,11 @@ use pg::pool::{Connect, Key, Lane};
 use pg::rows::Rows;
 use pg::{Conn, Error, Secret, Target};
 use tokio::sync::OnceCell;
+use tokio::time::Instant;
 
 use crate::clock::random;
-use crate::store::cell::outside::Outside;
+use crate::store::cell::direct_address::DirectAddress;
+use crate::store::cell::role_passwords::RolePasswords;
 use crate::store::cell::secrets::SecretKey;
 
 /// Kith's own role: owns the control database, ends runaway backends. Not a superuser.
@@ -31,27 +34,27 @@ pub const CONTROL_ROLE: &str = "kith_control";
 /// The control database.
 pub const CONTROL_DATABASE: &str = "kith";
 
-/// Where the data of a workspace (in one mode) is.
+/// Where a workspace's data of one mode is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantDatabase {
-    /// The directory row's id.
+    /// Its id in the control database.
     pub database_id: i64,
     /// The cell.
     pub cell: u32,
-    /// The database's name; random, it says nothing of the workspace.
+    /// The database's name, which is random.
     pub database: Arc<str>,
     /// The workspace's API role.
     pub role: Arc<str>,
     /// Its read-only role.
     pub viewer: Arc<str>,
-    /// The role that owns the activity feed and can't log in.
+    /// The role that owns the activity feed, and can't log in.
     pub system: Arc<str>,
     /// The version of the template that it was made from or brought up to.
     pub version: i32,
 }
 
 impl TenantDatabase {
-    /// The place of a directory row; the names of the further roles follow from the first one's.
+    /// The names of the other roles are derived from `role`.
     pub fn new(database_id: i64, cell: u32, database: &str, role: &str, version: i32) -> TenantDatabase {
         TenantDatabase {
             database_id,
@@ -71,14 +74,14 @@ impl TenantDatabase {
         Ok(TenantDatabase::new(id, cell, &database, &role, version))
     }
 
-    /// The pool's key for sessions that may write, or that may not.
+    /// The pool's key for its sessions.
     pub fn key(&self, lane: Lane, read_only: bool) -> Key {
         let role = if read_only { &self.viewer } else { &self.role };
         Key { cell: self.cell, database: self.database.clone(), role: role.clone(), lane }
     }
 }
 
-/// The administrator of a cell.
+/// A cell's administrator, who is a superuser.
 #[derive(Clone)]
 pub struct Administrator {
     /// Its role.
@@ -94,29 +97,31 @@ pub struct Cells {
     target: Target,
     administrator: Administrator,
     secret: SecretKey,
-    /// Where people reach it with clients of their own; none, where they don't.
-    outside: Option<Outside>,
-    /// The first number of the server's version.
+    role_passwords: RolePasswords,
+    /// Where people reach it with clients of their own; `None` if they can't.
+    direct_address: Option<DirectAddress>,
+    /// The major version of the server.
     version: OnceCell<u32>,
 }
 
 impl Cells {
     /// A single cell, number 0.
     pub fn new(target: Target, administrator: Administrator, secret: SecretKey) -> Cells {
-        Cells { target, administrator, secret, outside: None, version: OnceCell::new() }
+        let (role_passwords, version) = (RolePasswords::default(), OnceCell::new());
+        Cells { target, administrator, secret, role_passwords, direct_address: None, version }
     }
 
-    /// The same, reached from outside under an address.
-    pub fn reached_at(self, outside: Option<Outside>) -> Cells {
-        Cells { outside, ..self }
+    /// The same, with the address under which people reach it.
+    pub fn reached_at(self, direct_address: Option<DirectAddress>) -> Cells {
+        Cells { direct_address, ..self }
     }
 
     /// Where people reach a cell with clients of their own.
-    pub fn outside(&self, _cell: u32) -> Option<&Outside> {
-        self.outside.as_ref()
+    pub fn direct_address(&self, _cell: u32) -> Option<&DirectAddress> {
+        self.direct_address.as_ref()
     }
 
-    /// Where a cell listens.
+    /// The address of a cell's server.
     pub fn target(&self, _cell: u32) -> &Target {
         &self.target
     }
@@ -126,13 +131,12 @@ impl Cells {
         self.secret.derive("role", role)
     }
 
-    /// The stored form of a role's password. One round of hashing is enough for 256 random bits, and keeps
-    /// log-ins cheap.
+    /// The stored form of a role's password. One round of hashing is enough for 256 random bits, and keeps log-ins cheap.
     pub fn verifier(&self, role: &str) -> String {
         pg::scram::verifier(self.password(role).expose(), 1, &random())
     }
 
-    /// A session of the cell's administrator; for Kith's own objects only, never for a tenant's.
+    /// A session of the cell's administrator. It is for Kith's own objects, never for a tenant's.
     pub async fn administer(&self, _cell: u32, database: &str) -> Result<Conn, Error> {
         let Administrator { user, password, .. } = &self.administrator;
         let login = Login { user, password: password.expose(), database, settings: settings::ADMINISTRATOR };
@@ -154,12 +158,24 @@ impl Cells {
         let version = *self.version.get_or_try_init(|| self.ask_version(cell)).await?;
         let since = settings::TENANT_SINCE.iter().filter(|(since, _)| version >= *since).map(|(_, setting)| setting);
         let settings: Vec<(&str, &str)> = settings::TENANT.iter().chain(since).copied().collect();
+        let began = Instant::now();
         match self.login(role, database, &settings).await {
-            Err(error) if is_wrong_password(&error) => {
-                tracing::warn!(role, "the password of a tenant's role was changed; setting it right");
-                self.reset_password(cell, role).await?;
-                self.login(role, database, &settings).await
+            Err(error) if is_wrong_password(&error) => {}
+            other => return other,
+        }
+        let last_reset = self.role_passwords.last_reset(role);
+        let mut last_reset = last_reset.lock().await;
+        if last_reset.is_some_and(|at| at > began) {
+            // Another request has reset it meanwhile.
+            match self.login(role, database, &settings).await {
+                Err(error) if is_wrong_password(&error) => {}
+                other => return other,
             }
+        }
+        let admin = self.administer_cell(cell);
+        self.role_passwords.reset(role, &self.verifier(role), &mut last_reset, admin).await?;
+        match self.login(role, database, &settings).await {
+            Err(error) if is_wrong_password(&error) => Err(role_passwords::keeps_changing()),
             other => other,
         }
     }
@@ -175,15 +191,9 @@ impl Cells {
         let login = Login { user: role, password: password.expose(), database, settings };
         Conn::open(&self.target, &login).await
     }
-
-    async fn reset_password(&self, cell: u32, role: &str) -> Result<(), Error> {
-        let mut conn = self.administer_cell(cell).await?;
-        let sql = format!("ALTER ROLE {} PASSWORD {}", name(role), literal(&self.verifier(role)));
-        conn.script(&sql).await
-    }
 }
 
-/// A tenant may also store a password of more rounds than any client goes through.
+/// A tenant may also store a password with more rounds than a client computes; that log-in fails in the client.
 fn is_wrong_password(error: &Error) -> bool {
     matches!(error, Error::Auth(_)) || matches!(error, Error::Server(error) if error.code == "28P01")
 }

@@ -1,6 +1,6 @@
-//! The one secret of an installation and what is derived from it: database passwords, workspace secrets.
+//! An installation's secret key, and what is derived from it: database passwords and workspace secrets.
 //!
-//! Nothing derived is stored; the key itself lives in `KITH_SECRET_KEY` or in a file of mode 0600.
+//! Nothing derived is stored. The key itself is in `KITH_SECRET_KEY`, or in a file of mode 0600.
 
 use std::fs;
 use std::io::Write;
@@ -23,7 +23,7 @@ impl std::fmt::Debug for SecretKey {
 }
 
 impl SecretKey {
-    /// The key of this text; it must have at least 32 characters.
+    /// The key of a text of at least 32 characters.
     pub fn from_text(text: &str) -> Result<SecretKey, String> {
         let text = text.trim();
         if text.len() < 32 {
@@ -43,13 +43,13 @@ impl SecretKey {
         SecretKey::from_text(&text).map_err(|_| format!("{} does not hold a key", path.display()))
     }
 
-    /// A password, bound to what it is for.
+    /// A password for one purpose and name.
     pub fn derive(&self, purpose: &str, name: &str) -> Secret {
         Secret::new(hex(hmac::sign(&self.0, format!("{purpose}\0{name}").as_bytes()).as_ref()))
     }
 }
 
-/// Writes a whole key under another name first, so that a crash leaves no half key.
+/// Writes the key under another name first, so that a crash leaves no part of a key.
 fn write_new(dir: &Path, path: &Path) -> std::io::Result<()> {
     let part = dir.join("secret_key.part");
     let _ = fs::remove_file(&part);
@@ -60,7 +60,7 @@ fn write_new(dir: &Path, path: &Path) -> std::io::Result<()> {
     fs::File::open(dir)?.sync_all()
 }
 
-/// Bytes in hexadecimal digits.
+/// Bytes as hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_derived_depends_on_key_purpose_and_name() {
+    fn a_password_depends_on_key_purpose_and_name() {
         let key = SecretKey::from_text(&"k".repeat(32)).unwrap();
         let other = SecretKey::from_text(&"l".repeat(32)).unwrap();
         let password = key.derive("role", "w_1").expose().to_owned();

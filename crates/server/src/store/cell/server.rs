@@ -1,4 +1,4 @@
-//! What the store stands on: the embedded cluster or a given server, and the secret key that goes with it.
+//! The database server under the store: the embedded cluster or a given server, with the installation's secret key.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -10,24 +10,24 @@ use pg::{Error, Url};
 
 use crate::config::Config;
 use crate::store::Store;
+use crate::store::cell::direct_address;
 use crate::store::cell::migrate::WORKSPACE;
-use crate::store::cell::outside;
 use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::{Administrator, Cells};
 
 /// The name of the embedded cluster's superuser.
 const SUPERUSER: &str = "postgres";
 
-/// A database server to stand on.
+/// A database server that the store can use.
 pub struct DatabaseServer {
-    /// The cells and their log-ins.
+    /// The cells, with their log-ins.
     pub cells: Arc<Cells>,
     cluster: Option<Cluster>,
     secret: SecretKey,
 }
 
 impl DatabaseServer {
-    /// Starts the embedded server, or takes the given one.
+    /// Starts the embedded server, or uses the given one.
     pub async fn open(config: &Config) -> Result<DatabaseServer, String> {
         match &config.database_url {
             Some(url) => DatabaseServer::given(config, url),
@@ -43,14 +43,14 @@ impl DatabaseServer {
         let secret = SecretKey::from_text(&key)?;
         let password = url.password.clone().unwrap_or_else(|| pg::Secret::new(""));
         let administrator = Administrator { user: url.user.clone(), password, database: url.database.clone() };
-        let outside = outside::of_given(config, &url)?;
-        let cells = Cells::new(url.target.clone(), administrator, secret.clone()).reached_at(outside);
+        let address = direct_address::of_given(config, &url)?;
+        let cells = Cells::new(url.target.clone(), administrator, secret.clone()).reached_at(address);
         Ok(DatabaseServer { cells: Arc::new(cells), cluster: None, secret })
     }
 
     async fn embedded(config: &Config) -> Result<DatabaseServer, String> {
-        let entrance = outside::entrance(config)?;
-        let outside = entrance.as_ref().map(|entrance| outside::of_embedded(config, entrance)).transpose()?;
+        let listener = direct_address::listener(config)?;
+        let address = listener.as_ref().map(|listener| direct_address::of_embedded(config, listener)).transpose()?;
         let dir = std::path::absolute(&config.data_dir).map_err(|error| error.to_string())?;
         cluster::make_data_dir(&dir).map_err(|error| format!("can't make the data dir {}: {error}", dir.display()))?;
         let secret = match config.secret_key_text() {
@@ -60,12 +60,12 @@ impl DatabaseServer {
         let password = secret.derive("superuser", SUPERUSER);
         let binaries = Binaries::find(&dir).map_err(|error| error.to_string())?;
         let mut options = ClusterOptions::new(dir, binaries, password.clone());
-        options.tcp = entrance.as_ref().map(|entrance| entrance.at);
-        options.tls = entrance.and_then(|entrance| entrance.certificate);
+        options.tcp = listener.as_ref().map(|listener| listener.at);
+        options.tls = listener.and_then(|listener| listener.certificate);
         let at = options.tcp;
         let cluster = Cluster::start(options).await.map_err(|error| explain(&error.to_string(), at))?;
         let administrator = Administrator { user: SUPERUSER.into(), password, database: "postgres".into() };
-        let cells = Cells::new(cluster.target(), administrator, secret.clone()).reached_at(outside);
+        let cells = Cells::new(cluster.target(), administrator, secret.clone()).reached_at(address);
         Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), secret })
     }
 
@@ -74,12 +74,12 @@ impl DatabaseServer {
         Store::new(self.cells.clone(), self.secret.clone(), migrations)
     }
 
-    /// By which an installation knows its key again.
+    /// A value derived from the secret key, by which an installation recognises it.
     pub fn key_check(&self) -> String {
         self.secret.derive("key check", "kith").expose().to_owned()
     }
 
-    /// Done when the embedded server is gone for good; never, where the server is somebody else's.
+    /// Completes when the embedded server has failed for good. It never does for a given server.
     pub async fn lost(&self) -> Error {
         match &self.cluster {
             Some(cluster) => cluster.lost().await,
@@ -95,7 +95,7 @@ impl DatabaseServer {
     }
 }
 
-/// PostgreSQL does not say in one line on what it can't listen.
+/// PostgreSQL's error does not name the address on which it can't listen.
 fn explain(error: &str, at: Option<SocketAddr>) -> String {
     match at {
         Some(at) if error.contains("TCP/IP sockets") => format!(
@@ -106,7 +106,7 @@ fn explain(error: &str, at: Option<SocketAddr>) -> String {
     }
 }
 
-/// The store over a server that runs already: the given one, or another process' embedded one.
+/// The store over a server that is running: the given one, or another process's embedded one.
 pub fn reach(config: &Config) -> Result<Store, String> {
     match &config.database_url {
         Some(url) => Ok(DatabaseServer::given(config, url)?.store(WORKSPACE)),
@@ -114,14 +114,14 @@ pub fn reach(config: &Config) -> Result<Store, String> {
     }
 }
 
-/// The store over an embedded server that another process runs. It needs that one's secret key, or its file.
+/// The store over another process's embedded server. It needs that installation's secret key, or its file.
 fn running(data_dir: &Path, key: Option<String>) -> Result<Store, String> {
     let dir = std::path::absolute(data_dir).map_err(|error| error.to_string())?;
     let secret = match key {
         Some(text) => SecretKey::from_text(&text)?,
         None => SecretKey::from_data_dir(&dir)?,
     };
-    // PostgreSQL writes where it listens into its lock file: the fourth line is the port, the fifth the socket's directory.
+    // In PostgreSQL's lock file the fourth line is the port, the fifth the socket's directory.
     let lock = dir.join("pg/postmaster.pid");
     let lock = fs::read_to_string(&lock).map_err(|error| format!("no server runs on {}: {error}", dir.display()))?;
     let mut lines = lock.lines().skip(3);

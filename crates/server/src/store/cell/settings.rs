@@ -1,7 +1,7 @@
-//! Settings pinned in the startup packet of tenants' sessions. They beat whatever the tenant sets for its own
-//! role, and DISCARD ALL returns to them.
+//! Settings of sessions. Those in the startup packet override what a tenant sets for its own role, and DISCARD ALL returns to
+//! them.
 
-/// The settings of a tenant's session. The statement limit is the in-session one; the watchdog's stands behind it.
+/// The settings of a tenant's session. The statement's time limit is one of two: the watchdog enforces another from outside.
 pub const TENANT: &[(&str, &str)] = &[
     ("search_path", "public, extensions"),
     ("statement_timeout", "30s"),
@@ -41,10 +41,10 @@ pub const TENANT: &[(&str, &str)] = &[
     ("application_name", "kith"),
 ];
 
-/// Settings of a tenant's session that came with a later version: the first number of it.
+/// Settings of a tenant's session that need a newer PostgreSQL, with its major version.
 pub const TENANT_SINCE: &[(u32, (&str, &str))] = &[(17, ("transaction_timeout", "0"))];
 
-/// Settings of people's roles, as SQL writes them: what a session begins with, and may change.
+/// Settings of members' roles, as SQL literals. A session begins with them and may change them.
 pub const DIRECT: &[(&str, &str)] = &[
     ("search_path", "public, extensions"),
     ("statement_timeout", "'10min'"),
@@ -54,8 +54,8 @@ pub const DIRECT: &[(&str, &str)] = &[
     ("log_parameter_max_length_on_error", "0"),
 ];
 
-/// The settings of the administrator's sessions. Nothing but the system's own schema is searched: with a tenant's in the
-/// path, an operator of the tenant's could be a better match than the one that was meant, and run as the administrator.
+/// The settings of the administrator's sessions. Only the system's schema is searched: an operator in a tenant's schema could be a
+/// better match than the system's, and would run as the administrator.
 pub const ADMINISTRATOR: &[(&str, &str)] = &[
     ("search_path", "pg_catalog, pg_temp"),
     ("client_encoding", "UTF8"),
@@ -65,7 +65,7 @@ pub const ADMINISTRATOR: &[(&str, &str)] = &[
     ("application_name", "kith administrator"),
 ];
 
-/// The settings of Kith's own sessions in the control database, where no tenant comes.
+/// The settings of Kith's own sessions in the control database.
 pub const OWN: &[(&str, &str)] = &[
     ("search_path", "public"),
     ("client_encoding", "UTF8"),

@@ -1,4 +1,4 @@
-//! Direct connections: which members have a PostgreSQL role of their own, and which sessions of theirs have to end.
+//! Direct connections: which members have a PostgreSQL role, and which of their sessions have to end.
 //!
 //! A row is written before its role is made and deleted before its role is dropped. So a role without a row is one to drop,
 //! wherever a crash came between.

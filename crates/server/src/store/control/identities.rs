@@ -23,8 +23,8 @@ pub struct NewIdentity<'a> {
     pub name: Option<&'a str>,
 }
 
-/// Ends access to an account whose address is proven now, but not by the account: whoever made the account may be a squatter,
-/// who must keep no keys, identities, connections or invitations. Its password, sessions and e-mail tokens are ended elsewhere.
+/// Ends access to an account whose address is proven now, but not by the account: its maker may be a squatter, who must keep no
+/// keys, identities, connections or invitations. Its password, sessions and e-mail tokens are ended elsewhere.
 /// Statements of a WITH clause, after one called `unproven` that has the account's `id`.
 pub(super) fn end_access_of_unproven(moment: &str) -> String {
     format!(

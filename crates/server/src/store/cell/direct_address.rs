@@ -1,4 +1,4 @@
-//! Where direct connections come in from outside, and the address under which people reach that place.
+//! Direct connections from outside: where the server listens for them, and the address in people's connection URLs.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
@@ -7,34 +7,34 @@ use pg::{Host, Tls, Url};
 
 use crate::config::{Config, PostgresListen};
 
-/// Where the embedded server takes direct connections.
+/// Where the embedded server listens for direct connections.
 #[derive(Debug)]
-pub struct Entrance {
+pub struct DirectListener {
     /// The address and port.
     pub at: SocketAddr,
-    /// Shown to those who come; without one there is no TLS.
+    /// The server's certificate. Without one there is no TLS.
     pub certificate: Option<Certificate>,
 }
 
-/// What stands behind the @ in people's connection URLs.
+/// The part of people's connection URLs that follows the @.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Outside {
+pub struct DirectAddress {
     /// `host:port`
     address: String,
-    /// libpq's word for how the client is to use TLS, where that needs to be said.
+    /// The `sslmode` of libpq, if the URL needs one.
     sslmode: Option<&'static str>,
 }
 
-impl Outside {
-    /// A URL that psql and its like take as it stands.
+impl DirectAddress {
+    /// A URL for psql and the like.
     pub fn url(&self, role: &str, password: &str, database: &str) -> String {
         let sslmode = self.sslmode.map(|mode| format!("?sslmode={mode}")).unwrap_or_default();
         format!("postgres://{role}:{password}@{}/{database}{sslmode}", self.address)
     }
 }
 
-/// Where the embedded server is to listen, if it is. Beyond this machine's own addresses only with a certificate.
-pub fn entrance(config: &Config) -> Result<Option<Entrance>, String> {
+/// Where the embedded server listens, if it is configured to. Addresses beyond loopback need a certificate.
+pub fn listener(config: &Config) -> Result<Option<DirectListener>, String> {
     let direct = &config.direct;
     let at = match direct.listen {
         Some(PostgresListen::Off) => return Ok(None),
@@ -55,13 +55,13 @@ pub fn entrance(config: &Config) -> Result<Option<Entrance>, String> {
         ));
     }
     let at = if at.port() == 0 { free_port(at)? } else { at };
-    Ok(Some(Entrance { at, certificate }))
+    Ok(Some(DirectListener { at, certificate }))
 }
 
-/// The address of the embedded server's entrance.
-pub fn of_embedded(config: &Config, entrance: &Entrance) -> Result<Outside, String> {
-    let sslmode = entrance.certificate.as_ref().map(|_| "require");
-    let at = entrance.at;
+/// The public address of the embedded server.
+pub fn of_embedded(config: &Config, listener: &DirectListener) -> Result<DirectAddress, String> {
+    let sslmode = listener.certificate.as_ref().map(|_| "require");
+    let at = listener.at;
     let address = match (&config.direct.public_address, at.ip().is_unspecified()) {
         (Some(address), _) => address.clone(),
         (None, false) => at.to_string(),
@@ -74,11 +74,11 @@ pub fn of_embedded(config: &Config, entrance: &Entrance) -> Result<Outside, Stri
             }
         },
     };
-    Ok(Outside { address, sslmode })
+    Ok(DirectAddress { address, sslmode })
 }
 
-/// The address of a server that was given; none where it is known by a socket of this machine only.
-pub fn of_given(config: &Config, url: &Url) -> Result<Option<Outside>, String> {
+/// The public address of a server that was given; `None` if it is known by a socket of this machine only.
+pub fn of_given(config: &Config, url: &Url) -> Result<Option<DirectAddress>, String> {
     if matches!(config.direct.listen, Some(PostgresListen::At(_))) || config.direct.tls_cert.is_some() {
         return Err("--postgres-listen and --postgres-tls-cert are for the embedded PostgreSQL: with --database-url, \
                     --postgres-public-address says where people reach your server"
@@ -97,10 +97,10 @@ pub fn of_given(config: &Config, url: &Url) -> Result<Option<Outside>, String> {
         Tls::VerifyCa { .. } => Some("verify-ca"),
         Tls::VerifyFull { .. } => Some("verify-full"),
     };
-    Ok(Some(Outside { address, sslmode }))
+    Ok(Some(DirectAddress { address, sslmode }))
 }
 
-/// An address with a port that nobody listens on at this moment.
+/// The same address with a free port.
 fn free_port(at: SocketAddr) -> Result<SocketAddr, String> {
     TcpListener::bind(at)
         .and_then(|listener| listener.local_addr())
@@ -133,32 +133,32 @@ mod tests {
         }
     }
 
-    fn entrance_of(words: &[&str]) -> Result<Option<String>, String> {
-        entrance(&config(words)).map(|found| found.map(|entrance| entrance.at.to_string()))
+    fn listener_of(words: &[&str]) -> Result<Option<String>, String> {
+        listener(&config(words)).map(|found| found.map(|listener| listener.at.to_string()))
     }
 
     #[test]
-    fn the_entrance_is_beside_the_door_and_beyond_loopback_only_with_tls() {
+    fn it_listens_beside_http_and_beyond_loopback_only_with_tls() {
         let tls = ["--postgres-tls-cert", "/c", "--postgres-tls-key", "/k"];
-        assert_eq!(entrance_of(&["--listen", "0.0.0.0:9000"]), Ok(Some("127.0.0.1:9001".into())));
-        assert_eq!(entrance_of(&["--postgres-listen", "off"]), Ok(None));
-        assert_eq!(entrance_of(&["--postgres-listen", "[::1]:7000"]), Ok(Some("[::1]:7000".into())));
-        assert!(entrance_of(&["--postgres-listen", "0.0.0.0:7000"]).unwrap_err().contains("needs TLS"));
-        assert!(entrance_of(&["--postgres-listen", "10.0.0.1:7000"]).unwrap_err().contains("needs TLS"));
+        assert_eq!(listener_of(&["--listen", "0.0.0.0:9000"]), Ok(Some("127.0.0.1:9001".into())));
+        assert_eq!(listener_of(&["--postgres-listen", "off"]), Ok(None));
+        assert_eq!(listener_of(&["--postgres-listen", "[::1]:7000"]), Ok(Some("[::1]:7000".into())));
+        assert!(listener_of(&["--postgres-listen", "0.0.0.0:7000"]).unwrap_err().contains("needs TLS"));
+        assert!(listener_of(&["--postgres-listen", "10.0.0.1:7000"]).unwrap_err().contains("needs TLS"));
         let open = [&["--postgres-listen", "0.0.0.0:7000"][..], &tls].concat();
-        assert_eq!(entrance_of(&open), Ok(Some("0.0.0.0:7000".into())));
-        assert!(entrance_of(&tls[..2]).unwrap_err().contains("go together"));
-        let free = entrance_of(&["--listen", "127.0.0.1:0"]).unwrap().unwrap();
+        assert_eq!(listener_of(&open), Ok(Some("0.0.0.0:7000".into())));
+        assert!(listener_of(&tls[..2]).unwrap_err().contains("go together"));
+        let free = listener_of(&["--listen", "127.0.0.1:0"]).unwrap().unwrap();
         assert!(free.starts_with("127.0.0.1:") && !free.ends_with(":0"), "{free}");
     }
 
     #[test]
-    fn the_url_says_what_the_client_needs_to_know() {
+    fn the_url_has_what_the_client_needs() {
         let tls = ["--postgres-listen", "0.0.0.0:7000", "--postgres-tls-cert", "/c", "--postgres-tls-key", "/k"];
         let url = |words: &[&str]| {
             let config = config(words);
-            let entrance = entrance(&config)?.ok_or("off")?;
-            of_embedded(&config, &entrance).map(|outside| outside.url("r", "p", "d"))
+            let listener = listener(&config)?.ok_or("off")?;
+            of_embedded(&config, &listener).map(|address| address.url("r", "p", "d"))
         };
         assert_eq!(url(&["--listen", "127.0.0.1:80"]).unwrap(), "postgres://r:p@127.0.0.1:81/d");
         assert!(url(&tls).unwrap_err().contains("--postgres-public-address"));
@@ -170,10 +170,10 @@ mod tests {
     }
 
     #[test]
-    fn a_given_server_is_reached_where_the_operator_says_or_where_kith_does() {
+    fn a_given_server_has_the_configured_address_or_kiths_own() {
         let given = |url: &str, words: &[&str]| {
             let found = of_given(&config(words), &Url::parse(url).unwrap())?;
-            Ok::<_, String>(found.map(|outside| outside.url("r", "p", "d")))
+            Ok::<_, String>(found.map(|address| address.url("r", "p", "d")))
         };
         let plain = "postgres://k:s@db.internal:6000/k?sslmode=require";
         assert_eq!(given(plain, &[]).unwrap().unwrap(), "postgres://r:p@db.internal:6000/d?sslmode=require");
