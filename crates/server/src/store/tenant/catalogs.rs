@@ -125,7 +125,8 @@ impl Store {
             Err(RunError::Fault(fault) | RunError::CatalogIsOld(fault)) => return Err(fault),
             Err(RunError::Taken { message, .. }) => return Err(Fault::internal(message)),
         };
-        let json = rows.string(0, "catalog").ok_or_else(|| Fault::internal("no catalog came"))?;
+        let tables: Option<Vec<String>> = (0..rows.len()).map(|row| rows.string(row, "described")).collect();
+        let json = format!("[{}]", tables.ok_or_else(|| Fault::internal("no catalog came"))?.join(","));
         let own_code = rows.named(0, "own_code") == Some(b"true");
         if own_code && !known.own_code.swap(own_code, Ordering::Relaxed) {
             // It came by another door, and may have run in these sessions already.
