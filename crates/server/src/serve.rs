@@ -34,7 +34,7 @@ use crate::store::cell::migrate::WORKSPACE;
 use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
 use crate::work::mail::{self, Mailer};
-use crate::work::{direct, key_last_used, monthly_usage, reap, watch};
+use crate::work::{direct, key_last_used, maintain, monthly_usage, reap, watch};
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
@@ -119,6 +119,7 @@ impl Kith {
         let mut tasks =
             vec![tokio::spawn(warming), tokio::spawn(reaping), tokio::spawn(watching), tokio::spawn(mailing)];
         tasks.push(tokio::spawn(direct::run(store.clone())));
+        tasks.push(tokio::spawn(maintain::run(store.clone())));
         if config.plans.is_some() {
             tasks.push(tokio::spawn(monthly_usage::run(store.clone(), subscriptions)));
         }

@@ -5,6 +5,7 @@
 
 pub mod direct;
 pub mod examine;
+pub mod maintain;
 pub mod migrate;
 pub mod outside;
 pub mod provision;
