@@ -35,6 +35,7 @@ use crate::work::Supervisor;
 use crate::work::direct::HoldDirect;
 use crate::work::key_last_used::NoteKeyUse;
 use crate::work::mail::SendMail;
+use crate::work::maintain::Maintain;
 use crate::work::monthly_usage::NoteMonthlyUsage;
 use crate::work::reap::Reap;
 use crate::work::warm::KeepWarm;
@@ -180,6 +181,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     let mut workers = Supervisor::new(app.clone());
     workers.start(KeepWarm { target: config.warm_databases });
     workers.start(WatchAccess::default());
+    workers.start(Maintain);
     workers.start(Reap);
     workers.start(SendMail);
     workers.start(HoldDirect::default());

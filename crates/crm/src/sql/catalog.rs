@@ -1,12 +1,15 @@
-//! The statement that describes a workspace's tables, as one JSON text for `model::catalog`.
+//! The statement that describes a workspace's tables, a row of JSON for each, for `model::catalog`.
 
 /// Tables, views and their columns, keys and unique indexes in schema `public`. Every name is qualified with
 /// `pg_catalog`, so that nothing of the workspace's own gets in between.
 ///
+/// The guards limit how many columns there are, so that all rows together stay below what a result may have. A unique index whose
+/// definition is longer than any that a person writes is left out.
+///
 /// `own_code` says whether a plain statement can run code that leaves something behind in the session: a function of the
 /// workspace's own, a rule, or `set_config()` (2078) in a default, a constraint, a view, a trigger or a policy.
 pub const CATALOG: &str = r#"
-SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
+SELECT pg_catalog.jsonb_build_object(
     'name', c.relname,
     'relkind', c.relkind,
     'shape', pg_catalog.jsonb_build_object('oid', c.oid::pg_catalog.text, 'version', c.xmin::pg_catalog.text, 'key', (
@@ -43,13 +46,14 @@ SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             'predicate', pg_catalog.pg_get_expr(i.indpred, i.indrelid, true),
             'nulls_not_distinct', i.indnullsnotdistinct))
         FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS n ON n.oid = i.indexrelid
-        WHERE i.indrelid = c.oid AND i.indisunique),
+        WHERE i.indrelid = c.oid AND i.indisunique
+          AND pg_catalog.length(pg_catalog.pg_get_indexdef(i.indexrelid)) <= 2000),
     'fields', (
         SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('key', f.key, 'type', f.type))
-        FROM kith_guard.builtin AS b JOIN public.custom_fields AS f ON f.object_type = b.subject
-        WHERE b.relid = c.oid AND f.deleted_at IS NULL)
-))::pg_catalog.text, '[]') AS catalog,
-    EXISTS (
+        FROM (SELECT f.key, f.type FROM kith_guard.builtin AS b JOIN public.custom_fields AS f ON f.object_type = b.subject
+              WHERE b.relid = c.oid AND f.deleted_at IS NULL ORDER BY f.created_at, f.id LIMIT 5000) AS f)
+)::pg_catalog.text AS described,
+    (SELECT EXISTS (
         SELECT FROM pg_catalog.pg_proc AS p
         WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proowner <> (
             SELECT a.relowner FROM pg_catalog.pg_class AS a
@@ -64,7 +68,7 @@ SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
             UNION ALL SELECT o.polqual FROM pg_catalog.pg_policy AS o
             UNION ALL SELECT o.polwithcheck FROM pg_catalog.pg_policy AS o
         ) AS e (tree) WHERE e.tree::pg_catalog.text LIKE '%:funcid 2078 %'
-    ) AS own_code
+    )) AS own_code
 FROM pg_catalog.pg_class AS c
 WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 "#;

@@ -34,7 +34,6 @@ const SETTINGS: &[(&str, &str, u32)] = &[
     ("shared_buffers", "128MB", 0),
     ("dynamic_shared_memory_type", "posix", 0),
     ("maintenance_work_mem", "64MB", 0),
-    ("autovacuum_work_mem", "32MB", 0),
     ("jit", "off", 0),
     // Few helpers: there are many sessions already, and a tenant may raise the parallel settings of its own.
     ("max_worker_processes", "4", 0),
@@ -52,11 +51,11 @@ const SETTINGS: &[(&str, &str, u32)] = &[
     // process may take in memory, where notifications wait for their commit.
     ("max_notify_queue_pages", "1048576", 17),
     ("temp_file_limit", "512MB", 0),
-    // Many small databases, most of them asleep.
-    ("autovacuum_naptime", "1min", 0),
-    ("autovacuum_max_workers", "3", 0),
+    // Its workers are sessions of the superuser's that evaluate the tenants' index expressions, and no watchdog sees them. Whoever
+    // starts the server has to vacuum. What PostgreSQL does by itself against the wraparound of transaction ids evaluates nothing.
+    ("autovacuum", "off", 0),
+    ("autovacuum_max_workers", "2", 0),
     ("autovacuum_worker_slots", "4", 18),
-    ("autovacuum_vacuum_scale_factor", "0.1", 0),
     // Clones of a template come with full-page images; fewer forced checkpoints while many are made.
     ("max_wal_size", "2GB", 0),
     ("checkpoint_completion_target", "0.9", 0),

@@ -45,7 +45,7 @@ GRANT SELECT ON kith_guard.role, kith_guard.builtin, kith_guard.fact, kith_guard
 CREATE VIEW kith_guard.observed AS
   SELECT c.oid AS relid, 'table' AS kind, ''::name AS name,
          concat_ws(' ', c.relname, c.relnamespace, c.relowner, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity,
-                   c.relforcerowsecurity, c.relhasrules, c.relispartition, c.reloftype, c.relam,
+                   c.relforcerowsecurity, EXISTS (SELECT FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid), c.relispartition, c.reloftype, c.relam,
                    EXISTS (SELECT FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid OR i.inhrelid = c.oid)) AS value
     FROM pg_catalog.pg_class c
    WHERE c.oid IN (SELECT b.relid FROM kith_guard.builtin b)
@@ -117,9 +117,9 @@ COMMENT ON FUNCTION kith_guard.snapshot IS 'Records the built-in tables as they 
 
 CREATE VIEW kith_guard.section_function AS
   SELECT p.oid::regprocedure AS f FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_namespace n ON n.oid = p.pronamespace
-   WHERE n.nspname = 'kith' AND (p.prorettype = 'trigger'::regtype OR p.proname = 'make_builtin')
+   WHERE n.nspname = 'kith' AND (p.prorettype = 'trigger'::regtype OR p.proname IN ('make_builtin', 'mend_builtins'))
      AND NOT EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) x WHERE x.grantee = 0);
-COMMENT ON VIEW kith_guard.section_function IS 'The functions that only workspace sections of migrations may use: those of Kith''s triggers that are not for PUBLIC.';
+COMMENT ON VIEW kith_guard.section_function IS 'The functions that only workspace sections of migrations may use: those of Kith''s triggers that are not for PUBLIC, and what creates and mends them.';
 GRANT SELECT ON kith_guard.section_function TO PUBLIC;
 
 -- With EXECUTE on the functions of Kith's triggers the workspace could use them for its own tables. A workspace section creates
@@ -147,12 +147,46 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith_guard.end_section IS 'Takes back what begin_section() has granted.';
 
+-- A session of the administrator's is exempt, but not while it runs code of the workspace's: PostgreSQL evaluates index expressions as
+-- the table's owner in any session that analyzes, reindexes or clusters the table, a superuser's included. So the current role counts
+-- too. The template has no workspace yet.
 CREATE FUNCTION kith_guard.is_exempt() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'admin' AND pg_get_userbyid(r.role) = session_user)
-      OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND r.rolsuper)
-      OR EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+  SELECT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+      OR EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid WHERE u.rolname = session_user AND (u.rolsuper OR r.part = 'admin'))
+         AND (EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid
+                       WHERE u.rolname = current_user AND (u.rolsuper OR r.part IN ('admin', 'system')))
+              OR NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace'))
 $$;
+COMMENT ON FUNCTION kith_guard.is_exempt IS 'Whether the guards let the current role of this session pass.';
+
+-- Each object that one command drops takes a lock in a table that the whole cluster shares. Columns make the catalog that REST reads.
+CREATE VIEW kith_guard.usage AS
+  SELECT 'tables, indexes, views and sequences' AS what, 2000 AS most,
+         (SELECT count(*) FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'i', 'v', 'm', 'S', 'c', 'p', 'I')) AS used
+  UNION ALL
+  SELECT 'columns', 20000, (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped)
+  UNION ALL
+  SELECT 'constraints', 5000, (SELECT count(*) FROM pg_catalog.pg_constraint k WHERE k.oid >= 16384 AND k.contype <> 'n')
+  UNION ALL
+  SELECT 'column defaults', 10000, (SELECT count(*) FROM pg_catalog.pg_attrdef d WHERE d.oid >= 16384)
+  UNION ALL
+  SELECT 'types', 1000, (SELECT count(*) FROM pg_catalog.pg_type y WHERE y.oid >= 16384 AND y.typtype IN ('d', 'e', 'r', 'm'))
+  UNION ALL
+  SELECT 'values of enums', 10000, (SELECT count(*) FROM pg_catalog.pg_enum e WHERE e.oid >= 16384)
+  UNION ALL
+  SELECT 'functions', 2000, (SELECT count(*) FROM pg_catalog.pg_proc p JOIN kith_guard.role r ON r.role = p.proowner WHERE p.oid >= 16384 AND r.part = 'workspace')
+  UNION ALL
+  SELECT 'triggers', 1000, (SELECT count(*) FROM pg_catalog.pg_trigger t WHERE t.oid >= 16384 AND NOT t.tgisinternal)
+  UNION ALL
+  SELECT 'operators, rules, policies, collations, statistics and text search objects', 1000,
+         (SELECT count(*) FROM pg_catalog.pg_operator o WHERE o.oid >= 16384)
+       + (SELECT count(*) FROM pg_catalog.pg_rewrite w WHERE w.oid >= 16384 AND w.ev_type <> '1')
+       + (SELECT count(*) FROM pg_catalog.pg_policy) + (SELECT count(*) FROM pg_catalog.pg_collation c WHERE c.oid >= 16384)
+       + (SELECT count(*) FROM pg_catalog.pg_statistic_ext) + (SELECT count(*) FROM pg_catalog.pg_ts_config c WHERE c.oid >= 16384)
+       + (SELECT count(*) FROM pg_catalog.pg_ts_dict c WHERE c.oid >= 16384);
+COMMENT ON VIEW kith_guard.usage IS 'How many objects of each kind this database has, and how many it may have.';
+GRANT SELECT ON kith_guard.usage TO PUBLIC;
 
 -- SECURITY DEFINER, because pg_shdepend is about the whole cluster. It takes no argument and returns yes or no.
 CREATE FUNCTION kith_guard.has_strangers() RETURNS boolean
@@ -163,8 +197,43 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kith_guard.has_strangers IS 'Whether a role of another workspace owns something here or has a right to it.';
 
+-- Part of an upgrade: an older version may have had a hole. No workspace can create a cast or give rights to another's role, so those
+-- that exist came through one. Casts of extensions and of range types are kept.
+CREATE FUNCTION kith_guard.mend_rights() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  x record;
+BEGIN
+  FOR x IN SELECT format_type(c.castsource, NULL) AS source, format_type(c.casttarget, NULL) AS target FROM pg_cast c
+            WHERE c.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i'))
+  LOOP
+    EXECUTE format('DROP CAST (%s AS %s) CASCADE', x.source, x.target);
+    RAISE WARNING 'dropped the cast from % to %', x.source, x.target;
+  END LOOP;
+  FOR x IN SELECT d.classid, d.objid, pg_get_userbyid(d.refobjid) AS stranger FROM pg_shdepend d
+            WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+              AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r)
+  LOOP
+    CASE x.classid
+      WHEN 'pg_class'::regclass THEN EXECUTE format('REVOKE ALL ON %s FROM %I', x.objid::regclass, x.stranger);
+      WHEN 'pg_proc'::regclass THEN EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %I', x.objid::regprocedure, x.stranger);
+      WHEN 'pg_type'::regclass THEN EXECUTE format('REVOKE ALL ON TYPE %s FROM %I', format_type(x.objid, NULL), x.stranger);
+      WHEN 'pg_policy'::regclass THEN
+        EXECUTE (SELECT format('DROP POLICY IF EXISTS %I ON %s', p.polname, p.polrelid::regclass) FROM pg_policy p WHERE p.oid = x.objid);
+      WHEN 'pg_default_acl'::regclass THEN
+        EXECUTE (SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I REVOKE ALL ON %s FROM %I', pg_get_userbyid(d.defaclrole),
+                               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' ELSE 'TYPES' END, x.stranger)
+                   FROM pg_default_acl d WHERE d.oid = x.objid);
+      ELSE RAISE WARNING 'role % has a right to % of %', x.stranger, x.objid, x.classid::regclass;
+    END CASE;
+    RAISE WARNING 'took a right from role %', x.stranger;
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith_guard.mend_rights IS 'Drops casts and takes back rights that a workspace cannot have.';
+
 CREATE FUNCTION kith_guard.before_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
   -- record_activity() would run a tenant's function that a cast to json calls. DROP OWNED would revoke the role's own rights.
@@ -183,11 +252,27 @@ BEGIN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
       HINT = (SELECT format('On a direct connection: SET ROLE %I. Viewers are read-only.', pg_get_userbyid(r.role)) FROM kith_guard.role r WHERE r.part = 'workspace');
   END IF;
+
+  -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
+  -- says what it is about; it is the whole command, since CONCURRENTLY does not work within a transaction or a function.
+  IF current_query() ~* '\mconcurrently\M' THEN
+    IF TG_TAG = 'DROP INDEX' AND (current_query() ~* 'u&"' OR EXISTS (
+         SELECT FROM kith_guard.fact f WHERE f.kind = 'index' AND position(f.name::text IN lower(current_query())) > 0)) THEN
+      RAISE EXCEPTION 'built-in indexes cannot be dropped' USING ERRCODE = '42501',
+        HINT = 'To drop an index of your own whose name contains the name of a built-in one, leave CONCURRENTLY out.';
+    END IF;
+    IF TG_TAG IN ('CREATE INDEX', 'REINDEX') THEN
+      SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE u.used >= u.most LIMIT 1;
+      IF FOUND THEN
+        RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
+      END IF;
+    END IF;
+  END IF;
 END $$;
 
 CREATE FUNCTION kith_guard.after_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-DECLARE broken record; viewer oid;
+DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
 
@@ -270,17 +355,23 @@ BEGIN
     END;
   END IF;
 
-  -- PostgreSQL checks the aggregate's owner, not the caller, for EXECUTE on an aggregate's functions.
-  IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE') AND EXISTS (
-       SELECT FROM pg_aggregate a JOIN pg_proc p ON p.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
-                                                              a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
-        WHERE p.prosecdef AND a.aggfnoid >= 16384) THEN
-    RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate' USING ERRCODE = '42501';
+  -- PostgreSQL calls these functions without asking whether the caller has EXECUTE: an aggregate's with its owner's rights, a range's
+  -- subtype_diff and an operator's (also that of its commutator or negator) in the planner.
+  IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR', 'CREATE TYPE') AND EXISTS (
+       SELECT FROM pg_proc p
+        WHERE p.prosecdef AND p.oid >= 16384
+          AND (EXISTS (SELECT FROM pg_aggregate a WHERE p.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+                                                                  a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn))
+               OR EXISTS (SELECT FROM pg_range r WHERE p.oid IN (r.rngsubdiff, r.rngcanonical))
+               OR EXISTS (SELECT FROM pg_operator o WHERE p.oid IN (o.oprcode, o.oprrest, o.oprjoin)))) THEN
+    RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate, an operator or a range' USING ERRCODE = '42501';
   END IF;
 
-  IF (TG_TAG LIKE 'CREATE %' OR TG_TAG = 'SELECT INTO' OR TG_TAG = 'ALTER TABLE')
-     AND (SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'i', 'v', 'm', 'S', 'c', 'p', 'I')) > 2000 THEN
-    RAISE EXCEPTION 'a workspace holds at most 2000 tables, indexes, views and sequences' USING ERRCODE = '53400';
+  IF TG_TAG LIKE 'CREATE %' OR TG_TAG IN ('SELECT INTO', 'ALTER TABLE', 'ALTER DOMAIN', 'ALTER TYPE') THEN
+    SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE u.used > u.most LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
+    END IF;
   END IF;
 END $$;
 

@@ -64,10 +64,31 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.begin_request IS 'Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.';
 
+-- Code of the workspace's may run in a session of the administrator's (see kith_guard.is_exempt()): it acts for the workspace. The names
+-- of all roles of a workspace begin with that of its own role.
+CREATE FUNCTION kith.direct_actor() RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE workspace constant text := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
+BEGIN
+  RETURN 'postgres:' || CASE WHEN starts_with(session_user, workspace) THEN session_user ELSE coalesce(workspace, session_user) END;
+END $$;
+COMMENT ON FUNCTION kith.direct_actor IS 'The database role that acts if the server has not named an actor.';
+
+CREATE FUNCTION kith.is_viewer() RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = session_user) THEN
+    RETURN false;
+  END IF;
+  RETURN EXISTS (SELECT FROM kith_guard.role r JOIN pg_roles u ON u.rolname = session_user LEFT JOIN pg_auth_members m ON m.member = u.oid
+                  WHERE r.part = 'viewer' AND r.role IN (u.oid, m.roleid));
+END $$;
+COMMENT ON FUNCTION kith.is_viewer IS 'Whether the session belongs to a viewer.';
+
 CREATE FUNCTION kith.current_context() RETURNS TABLE (actor text, provenance jsonb)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-  SELECT CASE WHEN s.one THEN substr(split_part(c.signed, E'\n', 1), 65) ELSE 'postgres:' || session_user END,
+  SELECT CASE WHEN s.one THEN substr(split_part(c.signed, E'\n', 1), 65) ELSE kith.direct_actor() END,
          CASE WHEN s.one THEN substr(c.signed, position(E'\n' IN c.signed) + 1)::jsonb ELSE '{}' END
     FROM (SELECT current_setting('kith.context', true)) c (signed)
     LEFT JOIN kith.secret s ON left(c.signed, 64) = kith.context_mac(s.mac_key, substr(c.signed, 65));
@@ -133,16 +154,36 @@ COMMENT ON FUNCTION kith.clip_changes IS 'Keeps an entry of the feed under 1 MiB
 
 CREATE FUNCTION kith.write_entry(verb text, subject_type text, subject_id text, subject_repr text, changes jsonb) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
-DECLARE entry text;
+DECLARE entry text; writer text;
 BEGIN
-  INSERT INTO public.activity (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+  INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
   SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance
     FROM kith.current_context() c
-  RETURNING id INTO entry;
+  RETURNING a.id, a.actor INTO entry, writer;
+  -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+  IF starts_with(writer, 'postgres:') AND kith.is_viewer() THEN
+    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  END IF;
   RETURN entry;
 END $$;
 COMMENT ON FUNCTION kith.write_entry IS 'Adds an entry to the feed in the name of the actor and returns its id.';
 
+-- The texts are made by the types' output functions. A cast could run a function of the workspace's.
+CREATE FUNCTION kith.image_changes(relation oid, before anyelement, after anyelement) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  changes jsonb;
+BEGIN
+  EXECUTE 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
+       || (SELECT string_agg(format('(%L, format(''%%s'', ($1).%I), format(''%%s'', ($2).%2$I), (SELECT v FROM (SELECT ($1).%2$I) v) *<> (SELECT v FROM (SELECT ($2).%2$I) v))', a.attname, a.attname), ', ')
+             FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at')
+       || ') x(name, old, new, differs) WHERE x.differs'
+    INTO changes USING before, after;
+  RETURN changes;
+END $$;
+COMMENT ON FUNCTION kith.image_changes IS 'The columns whose stored values differ, as texts, updated_at excepted: {column: {from, to}} or null.';
+
+-- Equal numbers may be written differently, 1.0 and 1.00.
 CREATE FUNCTION kith.write_change(subject_type text, subject_id text, subject_repr text, before jsonb, after jsonb) RETURNS text
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE changes jsonb; verb text := 'updated';
@@ -153,7 +194,8 @@ BEGIN
       FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
   ELSE
     SELECT jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO changes
-      FROM jsonb_each(after) a WHERE a.value <> (before -> a.key) AND a.key <> 'updated_at';
+      FROM jsonb_each(after) a
+     WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
     IF changes IS NULL THEN
       RETURN NULL;
     ELSIF changes ? 'deleted_at' THEN
@@ -165,15 +207,17 @@ BEGIN
   END IF;
   RETURN kith.write_entry(verb, subject_type, subject_id, subject_repr, changes);
 END $$;
-COMMENT ON FUNCTION kith.write_change IS 'Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}.';
+COMMENT ON FUNCTION kith.write_change IS 'Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}. Returns null if nothing did.';
 
 -- For the built-in tables. kith.make_builtin() creates the trigger with its arguments: the subject, then templates of one or two columns
 -- such as "{first_name} {last_name}". The first template that gives a text describes the row. The guards keep the triggers and let no
--- other trigger use this function, so it trusts its arguments.
+-- other trigger use this function, so it trusts its arguments. All settings that change how values are written are pinned.
 CREATE FUNCTION kith.record_change() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
 DECLARE
-  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text;
+  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text; changes jsonb;
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
@@ -188,15 +232,31 @@ BEGIN
   END LOOP;
   entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', TG_ARGV[0], row_now ->> 'id', repr, NULL)
                 ELSE kith.write_change(TG_ARGV[0], row_now ->> 'id', repr, before, after) END;
+  -- JSON does not show the sign of a zero or the bounds of an array.
+  IF entry IS NULL THEN
+    changes := kith.image_changes(TG_RELID, OLD, NEW);
+    IF changes IS NOT NULL THEN
+      entry := kith.write_entry('updated', TG_ARGV[0], row_now ->> 'id', repr, kith.clip_changes(changes));
+    END IF;
+  END IF;
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in table to the feed.';
 
+CREATE FUNCTION kith.own_subject(relation oid) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
+    FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+$$;
+COMMENT ON FUNCTION kith.own_subject IS 'The subject of entries about a table of the workspace''s own: its name, and never a built-in table''s subject.';
+
 -- For the workspace's own tables. It has no arguments: the subject is the table's name, and never a built-in table's subject.
 CREATE FUNCTION public.record_activity() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
 DECLARE
-  before jsonb; after jsonb; row_now jsonb; key_column name; own_name text; key text; repr text; entry text;
+  before jsonb; after jsonb; row_now jsonb; key_column name; own_name text; key text; repr text; entry text; changes jsonb;
 BEGIN
   IF TG_WHEN <> 'AFTER' OR TG_LEVEL <> 'ROW' THEN
     RAISE EXCEPTION 'record_activity() must be an AFTER … FOR EACH ROW trigger' USING ERRCODE = '0A000',
@@ -209,10 +269,7 @@ BEGIN
   IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
   row_now := coalesce(after, before);
 
-  SELECT c.relname INTO own_name FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(TG_RELID), TG_RELID);
-  IF EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = own_name) THEN
-    own_name := 'custom:' || own_name;
-  END IF;
+  own_name := kith.own_subject(TG_RELID);
   IF NOT row_now ? 'id' THEN
     SELECT a.attname INTO key_column FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
      WHERE i.indrelid = TG_RELID AND i.indisprimary AND i.indnkeyatts = 1;
@@ -221,6 +278,12 @@ BEGIN
   repr := coalesce(row_now ->> 'name', row_now ->> 'title', row_now ->> 'label', row_now ->> 'subject', row_now ->> 'email');
   entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', own_name, key, repr, NULL)
                 ELSE kith.write_change(own_name, key, repr, before, after) END;
+  IF entry IS NULL AND NEW *<> OLD THEN
+    changes := kith.image_changes(TG_RELID, OLD, NEW);
+    IF changes IS NOT NULL THEN
+      entry := kith.write_entry('updated', own_name, key, repr, kith.clip_changes(changes));
+    END IF;
+  END IF;
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION public.record_activity IS 'Puts a table of your own into the activity feed: CREATE TRIGGER … AFTER INSERT OR UPDATE OR DELETE ON … FOR EACH ROW EXECUTE FUNCTION record_activity().';
@@ -241,6 +304,26 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.record_conflict IS 'Adds a refused write to the feed: the constraint, the existing record, and the attempted values.';
 
+-- ALTER TABLE may give all rows other values, which no trigger sees. The reasons are bits: 2 for a default or generated column, 4 for
+-- the type of a column.
+CREATE FUNCTION kith.record_rewrite() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  relation constant oid := pg_event_trigger_table_rewrite_oid();
+  subject text := (SELECT b.subject FROM kith_guard.builtin b WHERE b.relid = relation);
+BEGIN
+  IF pg_event_trigger_table_rewrite_reason() & 6 = 0 OR EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    RETURN;
+  END IF;
+  IF subject IS NULL AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgfoid = 'public.record_activity'::regproc) THEN
+    subject := kith.own_subject(relation);
+  END IF;
+  IF subject IS NOT NULL THEN
+    PERFORM kith.write_entry('updated', subject, NULL, 'all rows, by ALTER TABLE', NULL);
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.record_rewrite IS 'Adds an entry when ALTER TABLE writes all rows of a table anew.';
+
 -- What PUBLIC may call. All other functions are for the server's own ones, and for the triggers of built-in tables.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text), kith.record_conflict(text, text, text, text, jsonb),
@@ -250,3 +333,13 @@ GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text
 
 -- pg_dump leaves members of extensions out. The workspace may dump its database, and may not read this table.
 ALTER EXTENSION pgcrypto ADD TABLE kith.secret;
+
+CREATE FUNCTION kith_guard.renew_key() RETURNS void
+LANGUAGE sql SET search_path = pg_catalog, pg_temp AS $$
+  UPDATE kith.secret SET mac_key = sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+$$;
+COMMENT ON FUNCTION kith_guard.renew_key IS 'Makes a new key for contexts. Whoever has seen the old one can sign none any more; transactions that are under way lose their actor.';
+REVOKE ALL ON FUNCTION kith_guard.renew_key() FROM PUBLIC;
+
+CREATE EVENT TRIGGER kith_rewrite ON table_rewrite EXECUTE FUNCTION kith.record_rewrite();
+ALTER EVENT TRIGGER kith_rewrite ENABLE ALWAYS;

@@ -171,8 +171,63 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.make_builtin IS 'Creates the triggers of a built-in table: the subject of its entries in the feed, templates that describe a row, and the features that it has.';
 
+-- What an upgrade mends in workspaces of an older version, which may have had a hole. It is part of a workspace section.
+CREATE FUNCTION kith.mend_builtins() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE
+  x record;
+BEGIN
+  FOR x IN SELECT c.oid::regclass AS relation FROM pg_class c JOIN kith_guard.builtin b ON b.relid = c.oid WHERE c.relrowsecurity OR c.relforcerowsecurity LOOP
+    EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY', x.relation);
+  END LOOP;
+  FOR x IN SELECT r.rulename, r.ev_class::regclass AS relation FROM pg_rewrite r JOIN kith_guard.builtin b ON b.relid = r.ev_class LOOP
+    EXECUTE format('DROP RULE %I ON %s', x.rulename, x.relation);
+  END LOOP;
+  FOR x IN SELECT i.inhrelid::regclass AS child, i.inhparent::regclass AS parent FROM pg_inherits i
+            WHERE i.inhparent IN (SELECT b.relid FROM kith_guard.builtin b) OR i.inhrelid IN (SELECT b.relid FROM kith_guard.builtin b) LOOP
+    EXECUTE format('ALTER TABLE %s NO INHERIT %s', x.child, x.parent);
+  END LOOP;
+  FOR x IN SELECT t.tgname, t.tgrelid::regclass AS relation, CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'ALWAYS ' ELSE '' END AS always
+             FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
+            WHERE t.tgname LIKE 'kith\_%' AND t.tgenabled <> CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'A' ELSE 'O' END LOOP
+    EXECUTE format('ALTER TABLE %s ENABLE %sTRIGGER %I', x.relation, x.always, x.tgname);
+  END LOOP;
+  -- The expressions of built-in indexes call no function of the workspace's.
+  FOR x IN SELECT i.indexrelid::regclass AS index FROM pg_index i JOIN kith_guard.fact f ON f.relid = i.indrelid AND f.kind = 'index'
+             JOIN pg_class c ON c.oid = i.indexrelid AND c.relname = f.name
+            WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) LOOP
+    EXECUTE format('REINDEX INDEX %s', x.index);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.mend_builtins IS 'Turns triggers of built-in tables on, rebuilds their indexes, and removes row security, rules and inheritance.';
+
+-- While a unique index was invalid, duplicates may have been created. This is not part of a workspace section: it writes rows, which runs
+-- the workspace's triggers.
+CREATE FUNCTION kith.hide_duplicates() RETURNS bigint
+LANGUAGE plpgsql SET search_path = pg_catalog, extensions, pg_temp AS $$
+DECLARE
+  x record;
+  hidden bigint := 0;
+  n bigint;
+BEGIN
+  FOR x IN
+    SELECT i.indrelid::regclass AS relation, pg_get_expr(i.indpred, i.indrelid) AS predicate, i.indnullsnotdistinct AS nulls_are_equal,
+           (SELECT string_agg(pg_get_indexdef(i.indexrelid, k, false), ', ' ORDER BY k) FROM generate_series(1, i.indnkeyatts) k) AS keys
+      FROM pg_index i JOIN kith_guard.fact f ON f.relid = i.indrelid AND f.kind = 'index' JOIN pg_class c ON c.oid = i.indexrelid AND c.relname = f.name
+     WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) AND pg_get_expr(i.indpred, i.indrelid) LIKE '%deleted_at IS NULL%'
+  LOOP
+    EXECUTE format('UPDATE %1$s SET deleted_at = now() WHERE id IN (
+                      SELECT y.id FROM (SELECT t.id, row_number() OVER (PARTITION BY %2$s ORDER BY t.created_at, t.id) AS nth FROM %1$s t WHERE %3$s AND (%4$L OR ROW(%2$s) IS NOT NULL)) y
+                       WHERE y.nth > 1)', x.relation, x.keys, x.predicate, x.nulls_are_equal);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    hidden := hidden + n;
+  END LOOP;
+  RETURN hidden;
+END $$;
+COMMENT ON FUNCTION kith.hide_duplicates IS 'Soft-deletes all but the oldest of the records that have the same key of an invalid unique index.';
+
 -- unlink() works on tables of the workspace's own too, see kith.link(). All other trigger functions are for built-in tables: with
 -- EXECUTE on them the workspace could use them for its own.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text), kith.record_conflict(text, text, text, text, jsonb),
-  kith.current_actor(), kith.touch(), kith.is_date(text), kith.unlink() TO PUBLIC;
+  kith.current_actor(), kith.touch(), kith.is_date(text), kith.unlink(), kith.hide_duplicates() TO PUBLIC;

@@ -15,8 +15,8 @@ ALTER DEFAULT PRIVILEGES FOR ROLE {{workspace}} GRANT SELECT ON TABLES TO {{view
 ALTER DEFAULT PRIVILEGES FOR ROLE {{workspace}} GRANT SELECT ON SEQUENCES TO {{viewer}};
 ALTER DEFAULT PRIVILEGES FOR ROLE {{system}} REVOKE EXECUTE ON ROUTINES FROM PUBLIC;
 
-INSERT INTO kith.secret (token_hash, mac_key)
-VALUES (sha256(convert_to({{secret}}, 'UTF8')), sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())));
+INSERT INTO kith.secret (token_hash, mac_key) VALUES (sha256(convert_to({{secret}}, 'UTF8')), '');
+SELECT kith_guard.renew_key();
 
 INSERT INTO kith_guard.role (part, role)
 VALUES ('workspace', '{{workspace}}'::regrole), ('system', '{{system}}'::regrole), ('viewer', '{{viewer}}'::regrole);

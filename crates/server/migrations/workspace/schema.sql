@@ -375,9 +375,15 @@ CREATE OR REPLACE FUNCTION public.record_activity()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+ SET "IntervalStyle" TO 'postgres'
+ SET extra_float_digits TO '1'
+ SET bytea_output TO 'hex'
+ SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
 AS $function$
 DECLARE
-  before jsonb; after jsonb; row_now jsonb; key_column name; own_name text; key text; repr text; entry text;
+  before jsonb; after jsonb; row_now jsonb; key_column name; own_name text; key text; repr text; entry text; changes jsonb;
 BEGIN
   IF TG_WHEN <> 'AFTER' OR TG_LEVEL <> 'ROW' THEN
     RAISE EXCEPTION 'record_activity() must be an AFTER … FOR EACH ROW trigger' USING ERRCODE = '0A000',
@@ -390,10 +396,7 @@ BEGIN
   IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
   row_now := coalesce(after, before);
 
-  SELECT c.relname INTO own_name FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(TG_RELID), TG_RELID);
-  IF EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = own_name) THEN
-    own_name := 'custom:' || own_name;
-  END IF;
+  own_name := kith.own_subject(TG_RELID);
   IF NOT row_now ? 'id' THEN
     SELECT a.attname INTO key_column FROM pg_index i JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = i.indkey[0]
      WHERE i.indrelid = TG_RELID AND i.indisprimary AND i.indnkeyatts = 1;
@@ -402,6 +405,12 @@ BEGIN
   repr := coalesce(row_now ->> 'name', row_now ->> 'title', row_now ->> 'label', row_now ->> 'subject', row_now ->> 'email');
   entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', own_name, key, repr, NULL)
                 ELSE kith.write_change(own_name, key, repr, before, after) END;
+  IF entry IS NULL AND NEW *<> OLD THEN
+    changes := kith.image_changes(TG_RELID, OLD, NEW);
+    IF changes IS NOT NULL THEN
+      entry := kith.write_entry('updated', own_name, key, repr, kith.clip_changes(changes));
+    END IF;
+  END IF;
   RETURN NULL;
 END $function$;
 
@@ -777,8 +786,8 @@ BEGIN ATOMIC
          CASE
              WHEN s.one THEN substr(split_part(c.signed, '
 '::text, 1), 65)
-             ELSE ('postgres:'::text || (SESSION_USER)::text)
-         END AS "case",
+             ELSE kith.direct_actor()
+         END AS direct_actor,
          CASE
              WHEN s.one THEN (substr(c.signed, (POSITION(('
 '::text) IN (c.signed)) + 1)))::jsonb
@@ -827,6 +836,19 @@ CREATE OR REPLACE FUNCTION kith.custom_text(custom jsonb, key text)
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
 RETURN "left"((custom ->> key), 200);
+
+-- The database role that acts if the server has not named an actor.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.direct_actor()
+ RETURNS text
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE workspace constant text := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
+BEGIN
+  RETURN 'postgres:' || CASE WHEN starts_with(session_user, workspace) THEN session_user ELSE coalesce(workspace, session_user) END;
+END $function$;
 
 -- The label that punycode() gives this text for, or null: RFC 3492, section 6.2.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -878,6 +900,51 @@ BEGIN
   RETURN (SELECT string_agg(chr(p), '' ORDER BY at) FROM unnest(points) WITH ORDINALITY x(p, at));
 END $function$;
 
+-- Soft-deletes all but the oldest of the records that have the same key of an invalid unique index.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.hide_duplicates()
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+AS $function$
+DECLARE
+  x record;
+  hidden bigint := 0;
+  n bigint;
+BEGIN
+  FOR x IN
+    SELECT i.indrelid::regclass AS relation, pg_get_expr(i.indpred, i.indrelid) AS predicate, i.indnullsnotdistinct AS nulls_are_equal,
+           (SELECT string_agg(pg_get_indexdef(i.indexrelid, k, false), ', ' ORDER BY k) FROM generate_series(1, i.indnkeyatts) k) AS keys
+      FROM pg_index i JOIN kith_guard.fact f ON f.relid = i.indrelid AND f.kind = 'index' JOIN pg_class c ON c.oid = i.indexrelid AND c.relname = f.name
+     WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) AND pg_get_expr(i.indpred, i.indrelid) LIKE '%deleted_at IS NULL%'
+  LOOP
+    EXECUTE format('UPDATE %1$s SET deleted_at = now() WHERE id IN (
+                      SELECT y.id FROM (SELECT t.id, row_number() OVER (PARTITION BY %2$s ORDER BY t.created_at, t.id) AS nth FROM %1$s t WHERE %3$s AND (%4$L OR ROW(%2$s) IS NOT NULL)) y
+                       WHERE y.nth > 1)', x.relation, x.keys, x.predicate, x.nulls_are_equal);
+    GET DIAGNOSTICS n = ROW_COUNT;
+    hidden := hidden + n;
+  END LOOP;
+  RETURN hidden;
+END $function$;
+
+-- The columns whose stored values differ, as texts, updated_at excepted: {column: {from, to}} or null.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.image_changes(relation oid, before anyelement, after anyelement)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  changes jsonb;
+BEGIN
+  EXECUTE 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
+       || (SELECT string_agg(format('(%L, format(''%%s'', ($1).%I), format(''%%s'', ($2).%2$I), (SELECT v FROM (SELECT ($1).%2$I) v) *<> (SELECT v FROM (SELECT ($2).%2$I) v))', a.attname, a.attname), ', ')
+             FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at')
+       || ') x(name, old, new, differs) WHERE x.differs'
+    INTO changes USING before, after;
+  RETURN changes;
+END $function$;
+
 -- Creates the index of a custom field, and drops it with the definition.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.index_field()
@@ -922,6 +989,22 @@ BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
               WHEN value ~* '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
               ELSE false END;
+END $function$;
+
+-- Whether the session belongs to a viewer.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.is_viewer()
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = session_user) THEN
+    RETURN false;
+  END IF;
+  RETURN EXISTS (SELECT FROM kith_guard.role r JOIN pg_roles u ON u.rolname = session_user LEFT JOIN pg_auth_members m ON m.member = u.oid
+                  WHERE r.part = 'viewer' AND r.role IN (u.oid, m.roleid));
 END $function$;
 
 -- Stores the answer to a request with an Idempotency-Key. For the server, which knows the secret.
@@ -1037,6 +1120,39 @@ BEGIN
   IF FOUND THEN
     EXECUTE format('GRANT SELECT ON %s TO %I', relation, viewer);
   END IF;
+END $function$;
+
+-- Turns triggers of built-in tables on, rebuilds their indexes, and removes row security, rules and inheritance.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.mend_builtins()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  x record;
+BEGIN
+  FOR x IN SELECT c.oid::regclass AS relation FROM pg_class c JOIN kith_guard.builtin b ON b.relid = c.oid WHERE c.relrowsecurity OR c.relforcerowsecurity LOOP
+    EXECUTE format('ALTER TABLE %s DISABLE ROW LEVEL SECURITY, NO FORCE ROW LEVEL SECURITY', x.relation);
+  END LOOP;
+  FOR x IN SELECT r.rulename, r.ev_class::regclass AS relation FROM pg_rewrite r JOIN kith_guard.builtin b ON b.relid = r.ev_class LOOP
+    EXECUTE format('DROP RULE %I ON %s', x.rulename, x.relation);
+  END LOOP;
+  FOR x IN SELECT i.inhrelid::regclass AS child, i.inhparent::regclass AS parent FROM pg_inherits i
+            WHERE i.inhparent IN (SELECT b.relid FROM kith_guard.builtin b) OR i.inhrelid IN (SELECT b.relid FROM kith_guard.builtin b) LOOP
+    EXECUTE format('ALTER TABLE %s NO INHERIT %s', x.child, x.parent);
+  END LOOP;
+  FOR x IN SELECT t.tgname, t.tgrelid::regclass AS relation, CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'ALWAYS ' ELSE '' END AS always
+             FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
+            WHERE t.tgname LIKE 'kith\_%' AND t.tgenabled <> CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'A' ELSE 'O' END LOOP
+    EXECUTE format('ALTER TABLE %s ENABLE %sTRIGGER %I', x.relation, x.always, x.tgname);
+  END LOOP;
+  -- The expressions of built-in indexes call no function of the workspace's.
+  FOR x IN SELECT i.indexrelid::regclass AS index FROM pg_index i JOIN kith_guard.fact f ON f.relid = i.indrelid AND f.kind = 'index'
+             JOIN pg_class c ON c.oid = i.indexrelid AND c.relname = f.name
+            WHERE NOT (i.indisvalid AND i.indisready AND i.indislive) LOOP
+    EXECUTE format('REINDEX INDEX %s', x.index);
+  END LOOP;
 END $function$;
 
 -- A new id: the prefix, an underscore and 26 characters that sort by time.
@@ -1203,6 +1319,18 @@ BEGIN
   END IF;
   RETURN NULL;
 END $function$;
+
+-- The subject of entries about a table of the workspace's own: its name, and never a built-in table's subject.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
+    FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+$function$;
 
 -- Gives a deal a pipeline and a stage, and adds a stage that the pipeline lacks.
 -- Owned by {{system}}.
@@ -1434,9 +1562,15 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+ SET "IntervalStyle" TO 'postgres'
+ SET extra_float_digits TO '1'
+ SET bytea_output TO 'hex'
+ SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
 AS $function$
 DECLARE
-  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text;
+  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text; changes jsonb;
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
@@ -1451,6 +1585,13 @@ BEGIN
   END LOOP;
   entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', TG_ARGV[0], row_now ->> 'id', repr, NULL)
                 ELSE kith.write_change(TG_ARGV[0], row_now ->> 'id', repr, before, after) END;
+  -- JSON does not show the sign of a zero or the bounds of an array.
+  IF entry IS NULL THEN
+    changes := kith.image_changes(TG_RELID, OLD, NEW);
+    IF changes IS NOT NULL THEN
+      entry := kith.write_entry('updated', TG_ARGV[0], row_now ->> 'id', repr, kith.clip_changes(changes));
+    END IF;
+  END IF;
   RETURN NULL;
 END $function$;
 
@@ -1473,6 +1614,29 @@ BEGIN
   END IF;
   PERFORM kith.write_entry('conflict', subject_type, existing_id, NULL,
     jsonb_build_object('constraint', constraint_name, 'existing_id', existing_id, 'attempted', attempted));
+END $function$;
+
+-- Adds an entry when ALTER TABLE writes all rows of a table anew.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.record_rewrite()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  relation constant oid := pg_event_trigger_table_rewrite_oid();
+  subject text := (SELECT b.subject FROM kith_guard.builtin b WHERE b.relid = relation);
+BEGIN
+  IF pg_event_trigger_table_rewrite_reason() & 6 = 0 OR EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    RETURN;
+  END IF;
+  IF subject IS NULL AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = relation AND t.tgfoid = 'public.record_activity'::regproc) THEN
+    subject := kith.own_subject(relation);
+  END IF;
+  IF subject IS NOT NULL THEN
+    PERFORM kith.write_entry('updated', subject, NULL, 'all rows, by ALTER TABLE', NULL);
+  END IF;
 END $function$;
 
 -- The live rows of a built-in table that match a few words best, with a score from 0 to 1. Accents, typos and parts of words do not matter: SELECT c.*, s.score FROM kith.search('contacts', 'ada love', 20) s JOIN contacts c USING (id) ORDER BY s.score DESC.
@@ -1930,7 +2094,7 @@ BEGIN
   RETURN NULL;
 END $function$;
 
--- Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}.
+-- Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}. Returns null if nothing did.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.write_change(subject_type text, subject_id text, subject_repr text, before jsonb, after jsonb)
  RETURNS text
@@ -1945,7 +2109,8 @@ BEGIN
       FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
   ELSE
     SELECT jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO changes
-      FROM jsonb_each(after) a WHERE a.value <> (before -> a.key) AND a.key <> 'updated_at';
+      FROM jsonb_each(after) a
+     WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
     IF changes IS NULL THEN
       RETURN NULL;
     ELSIF changes ? 'deleted_at' THEN
@@ -2014,12 +2179,16 @@ CREATE OR REPLACE FUNCTION kith.write_entry(verb text, subject_type text, subjec
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE entry text;
+DECLARE entry text; writer text;
 BEGIN
-  INSERT INTO public.activity (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+  INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
   SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance
     FROM kith.current_context() c
-  RETURNING id INTO entry;
+  RETURNING a.id, a.actor INTO entry, writer;
+  -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+  IF starts_with(writer, 'postgres:') AND kith.is_viewer() THEN
+    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  END IF;
   RETURN entry;
 END $function$;
 
@@ -2060,7 +2229,9 @@ CREATE VIEW kith_guard.observed AS
  SELECT c.oid AS relid,
     'table'::text AS kind,
     ''::name AS name,
-    concat_ws(' '::text, c.relname, c.relnamespace, c.relowner, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity, c.relhasrules, c.relispartition, c.reloftype, c.relam, (EXISTS ( SELECT
+    concat_ws(' '::text, c.relname, c.relnamespace, c.relowner, c.relkind, c.relpersistence, c.relreplident, c.relrowsecurity, c.relforcerowsecurity, (EXISTS ( SELECT
+           FROM pg_rewrite w
+          WHERE w.ev_class = c.oid)), c.relispartition, c.reloftype, c.relam, (EXISTS ( SELECT
            FROM pg_inherits i
           WHERE i.inhparent = c.oid OR i.inhrelid = c.oid))) AS value
    FROM pg_class c
@@ -2126,13 +2297,13 @@ CREATE TABLE kith_guard.role (
   CONSTRAINT role_pkey PRIMARY KEY (part)
 );
 
--- The functions that only workspace sections of migrations may use: those of Kith's triggers that are not for PUBLIC.
+-- The functions that only workspace sections of migrations may use: those of Kith's triggers that are not for PUBLIC, and what creates and mends them.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
 CREATE VIEW kith_guard.section_function AS
  SELECT p.oid::regprocedure AS f
    FROM pg_proc p
      JOIN pg_namespace n ON n.oid = p.pronamespace
-  WHERE n.nspname = 'kith'::name AND (p.prorettype = 'trigger'::regtype::oid OR p.proname = 'make_builtin'::name) AND NOT (EXISTS ( SELECT
+  WHERE n.nspname = 'kith'::name AND (p.prorettype = 'trigger'::regtype::oid OR (p.proname = ANY (ARRAY['make_builtin'::name, 'mend_builtins'::name]))) AND NOT (EXISTS ( SELECT
            FROM aclexplode(COALESCE(p.proacl, acldefault('f'::"char", p.proowner))) x(grantor, grantee, privilege_type, is_grantable)
           WHERE x.grantee = 0::oid));
 
@@ -2176,6 +2347,74 @@ UNION ALL
    FROM kith_guard.builtin b
      JOIN pg_trigger t ON t.tgrelid = b.relid AND NOT t.tgisinternal;
 
+-- How many objects of each kind this database has, and how many it may have.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.usage AS
+ SELECT 'tables, indexes, views and sequences'::text AS what,
+    2000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_class c
+          WHERE c.oid >= 16384::oid AND (c.relkind = ANY (ARRAY['r'::"char", 'i'::"char", 'v'::"char", 'm'::"char", 'S'::"char", 'c'::"char", 'p'::"char", 'I'::"char"]))) AS used
+UNION ALL
+ SELECT 'columns'::text AS what,
+    20000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_attribute a
+          WHERE a.attrelid >= 16384::oid AND a.attnum > 0 AND NOT a.attisdropped) AS used
+UNION ALL
+ SELECT 'constraints'::text AS what,
+    5000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_constraint k
+          WHERE k.oid >= 16384::oid AND k.contype <> 'n'::"char") AS used
+UNION ALL
+ SELECT 'column defaults'::text AS what,
+    10000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_attrdef d
+          WHERE d.oid >= 16384::oid) AS used
+UNION ALL
+ SELECT 'types'::text AS what,
+    1000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_type y
+          WHERE y.oid >= 16384::oid AND (y.typtype = ANY (ARRAY['d'::"char", 'e'::"char", 'r'::"char", 'm'::"char"]))) AS used
+UNION ALL
+ SELECT 'values of enums'::text AS what,
+    10000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_enum e
+          WHERE e.oid >= 16384::oid) AS used
+UNION ALL
+ SELECT 'functions'::text AS what,
+    2000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_proc p
+             JOIN kith_guard.role r ON r.role = p.proowner
+          WHERE p.oid >= 16384::oid AND r.part = 'workspace'::text) AS used
+UNION ALL
+ SELECT 'triggers'::text AS what,
+    1000 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_trigger t
+          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal) AS used
+UNION ALL
+ SELECT 'operators, rules, policies, collations, statistics and text search objects'::text AS what,
+    1000 AS most,
+    (( SELECT count(*) AS count
+           FROM pg_operator o
+          WHERE o.oid >= 16384::oid)) + (( SELECT count(*) AS count
+           FROM pg_rewrite w
+          WHERE w.oid >= 16384::oid AND w.ev_type <> '1'::"char")) + (( SELECT count(*) AS count
+           FROM pg_policy)) + (( SELECT count(*) AS count
+           FROM pg_collation c
+          WHERE c.oid >= 16384::oid)) + (( SELECT count(*) AS count
+           FROM pg_statistic_ext)) + (( SELECT count(*) AS count
+           FROM pg_ts_config c
+          WHERE c.oid >= 16384::oid)) + (( SELECT count(*) AS count
+           FROM pg_ts_dict c
+          WHERE c.oid >= 16384::oid)) AS used;
+
 -- Owned by {{admin}}.
 CREATE OR REPLACE FUNCTION kith_guard.after_ddl()
  RETURNS event_trigger
@@ -2183,7 +2422,7 @@ CREATE OR REPLACE FUNCTION kith_guard.after_ddl()
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE broken record; viewer oid;
+DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
 
@@ -2266,17 +2505,23 @@ BEGIN
     END;
   END IF;
 
-  -- PostgreSQL checks the aggregate's owner, not the caller, for EXECUTE on an aggregate's functions.
-  IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE') AND EXISTS (
-       SELECT FROM pg_aggregate a JOIN pg_proc p ON p.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
-                                                              a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn)
-        WHERE p.prosecdef AND a.aggfnoid >= 16384) THEN
-    RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate' USING ERRCODE = '42501';
+  -- PostgreSQL calls these functions without asking whether the caller has EXECUTE: an aggregate's with its owner's rights, a range's
+  -- subtype_diff and an operator's (also that of its commutator or negator) in the planner.
+  IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR', 'CREATE TYPE') AND EXISTS (
+       SELECT FROM pg_proc p
+        WHERE p.prosecdef AND p.oid >= 16384
+          AND (EXISTS (SELECT FROM pg_aggregate a WHERE p.oid IN (a.aggtransfn, a.aggfinalfn, a.aggcombinefn, a.aggserialfn, a.aggdeserialfn,
+                                                                  a.aggmtransfn, a.aggminvtransfn, a.aggmfinalfn))
+               OR EXISTS (SELECT FROM pg_range r WHERE p.oid IN (r.rngsubdiff, r.rngcanonical))
+               OR EXISTS (SELECT FROM pg_operator o WHERE p.oid IN (o.oprcode, o.oprrest, o.oprjoin)))) THEN
+    RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate, an operator or a range' USING ERRCODE = '42501';
   END IF;
 
-  IF (TG_TAG LIKE 'CREATE %' OR TG_TAG = 'SELECT INTO' OR TG_TAG = 'ALTER TABLE')
-     AND (SELECT count(*) FROM pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'i', 'v', 'm', 'S', 'c', 'p', 'I')) > 2000 THEN
-    RAISE EXCEPTION 'a workspace holds at most 2000 tables, indexes, views and sequences' USING ERRCODE = '53400';
+  IF TG_TAG LIKE 'CREATE %' OR TG_TAG IN ('SELECT INTO', 'ALTER TABLE', 'ALTER DOMAIN', 'ALTER TYPE') THEN
+    SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE u.used > u.most LIMIT 1;
+    IF FOUND THEN
+      RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
+    END IF;
   END IF;
 END $function$;
 
@@ -2286,6 +2531,7 @@ CREATE OR REPLACE FUNCTION kith_guard.before_ddl()
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
   -- record_activity() would run a tenant's function that a cast to json calls. DROP OWNED would revoke the role's own rights.
@@ -2303,6 +2549,22 @@ BEGIN
   IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
       HINT = (SELECT format('On a direct connection: SET ROLE %I. Viewers are read-only.', pg_get_userbyid(r.role)) FROM kith_guard.role r WHERE r.part = 'workspace');
+  END IF;
+
+  -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
+  -- says what it is about; it is the whole command, since CONCURRENTLY does not work within a transaction or a function.
+  IF current_query() ~* '\mconcurrently\M' THEN
+    IF TG_TAG = 'DROP INDEX' AND (current_query() ~* 'u&"' OR EXISTS (
+         SELECT FROM kith_guard.fact f WHERE f.kind = 'index' AND position(f.name::text IN lower(current_query())) > 0)) THEN
+      RAISE EXCEPTION 'built-in indexes cannot be dropped' USING ERRCODE = '42501',
+        HINT = 'To drop an index of your own whose name contains the name of a built-in one, leave CONCURRENTLY out.';
+    END IF;
+    IF TG_TAG IN ('CREATE INDEX', 'REINDEX') THEN
+      SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE u.used >= u.most LIMIT 1;
+      IF FOUND THEN
+        RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
+      END IF;
+    END IF;
   END IF;
 END $function$;
 
@@ -2367,6 +2629,7 @@ AS $function$
                     AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
 $function$;
 
+-- Whether the guards let the current role of this session pass.
 -- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith_guard.is_exempt()
  RETURNS boolean
@@ -2374,9 +2637,57 @@ CREATE OR REPLACE FUNCTION kith_guard.is_exempt()
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'admin' AND pg_get_userbyid(r.role) = session_user)
-      OR EXISTS (SELECT FROM pg_roles r WHERE r.rolname = session_user AND r.rolsuper)
-      OR EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+  SELECT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+      OR EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid WHERE u.rolname = session_user AND (u.rolsuper OR r.part = 'admin'))
+         AND (EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid
+                       WHERE u.rolname = current_user AND (u.rolsuper OR r.part IN ('admin', 'system')))
+              OR NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace'))
+$function$;
+
+-- Drops casts and takes back rights that a workspace cannot have.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.mend_rights()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE
+  x record;
+BEGIN
+  FOR x IN SELECT format_type(c.castsource, NULL) AS source, format_type(c.casttarget, NULL) AS target FROM pg_cast c
+            WHERE c.oid >= 16384 AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_cast'::regclass AND d.objid = c.oid AND d.deptype IN ('e', 'i'))
+  LOOP
+    EXECUTE format('DROP CAST (%s AS %s) CASCADE', x.source, x.target);
+    RAISE WARNING 'dropped the cast from % to %', x.source, x.target;
+  END LOOP;
+  FOR x IN SELECT d.classid, d.objid, pg_get_userbyid(d.refobjid) AS stranger FROM pg_shdepend d
+            WHERE d.dbid = (SELECT b.oid FROM pg_database b WHERE b.datname = current_database())
+              AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r)
+  LOOP
+    CASE x.classid
+      WHEN 'pg_class'::regclass THEN EXECUTE format('REVOKE ALL ON %s FROM %I', x.objid::regclass, x.stranger);
+      WHEN 'pg_proc'::regclass THEN EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %I', x.objid::regprocedure, x.stranger);
+      WHEN 'pg_type'::regclass THEN EXECUTE format('REVOKE ALL ON TYPE %s FROM %I', format_type(x.objid, NULL), x.stranger);
+      WHEN 'pg_policy'::regclass THEN
+        EXECUTE (SELECT format('DROP POLICY IF EXISTS %I ON %s', p.polname, p.polrelid::regclass) FROM pg_policy p WHERE p.oid = x.objid);
+      WHEN 'pg_default_acl'::regclass THEN
+        EXECUTE (SELECT format('ALTER DEFAULT PRIVILEGES FOR ROLE %I REVOKE ALL ON %s FROM %I', pg_get_userbyid(d.defaclrole),
+                               CASE d.defaclobjtype WHEN 'r' THEN 'TABLES' WHEN 'S' THEN 'SEQUENCES' WHEN 'f' THEN 'ROUTINES' ELSE 'TYPES' END, x.stranger)
+                   FROM pg_default_acl d WHERE d.oid = x.objid);
+      ELSE RAISE WARNING 'role % has a right to % of %', x.stranger, x.objid, x.classid::regclass;
+    END CASE;
+    RAISE WARNING 'took a right from role %', x.stranger;
+  END LOOP;
+END $function$;
+
+-- Makes a new key for contexts. Whoever has seen the old one can sign none any more; transactions that are under way lose their actor.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.renew_key()
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  UPDATE kith.secret SET mac_key = sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
 $function$;
 
 -- Records the built-in tables as they are. Call it only before the workspace has been used, or after kith_guard.shape was compared with the template's.
@@ -2393,6 +2704,8 @@ $function$;
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl(); -- ALWAYS
+
+CREATE EVENT TRIGGER kith_rewrite ON table_rewrite EXECUTE FUNCTION kith.record_rewrite(); -- ALWAYS
 
 ----------------------------------------------------------------------------------------------------
 -- Schema extensions, owned by {{admin}}. Granted: USAGE TO PUBLIC.

@@ -133,6 +133,9 @@ pub fn of_sql(error: ServerError) -> Fault {
         "57014" => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
         "57P01" | "57P02" | "57P03" | "57P05" => unavailable("The database is restarting.", error),
         "53300" => unavailable("The workspace has too many connections open.", error),
+        // A table that all sessions of the server share is full, mostly of locks. A process that has no memory left has
+        // the same code, and that is the statement's own fault.
+        "53200" if error.message.contains("shared memory") => unavailable("The database is out of locks.", error),
         code if code.starts_with("08") => unavailable("The connection to the database broke.", error),
         _ => Fault::Sql(Box::new(SqlFault {
             message: error.message,
@@ -241,5 +244,34 @@ fn sentence(error: &ServerError) -> String {
     match &error.detail {
         Some(detail) if !detail.starts_with("Failing row contains") => format!("{}. {detail}", error.message),
         _ => format!("{}.", error.message),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_full_shared_table_is_the_servers_fault() {
+        let of = |message: &str| {
+            of_sql(ServerError { code: "53200".into(), message: message.into(), ..ServerError::default() })
+        };
+        assert_eq!(of("out of shared memory").status(), 503);
+        assert_eq!(of("out of memory").status(), 400);
+    }
+
+    #[test]
+    fn a_reference_is_told_by_its_foreign_key() {
+        let column = |constraint: &str| {
+            let error =
+                ServerError { code: "23503".into(), constraint: Some(constraint.into()), ..ServerError::default() };
+            reference(&error)
+        };
+        assert_eq!(column("contacts_company_id_fkey"), Some("company_id"));
+        assert_eq!(column("list_members_list_id_fkey"), Some("list_id"));
+        for other in ["deals_stage_fkey", "deals_pipeline_fkey", "things_company_id_fkey", "contacts_company_id_check"]
+        {
+            assert_eq!(column(other), None, "{other}");
+        }
     }
 }

@@ -15,6 +15,7 @@ use std::time::Duration;
 use pg::pool::{Limits, Pool};
 use pg::watchdog::Watchdog;
 
+use crate::store::cell::maintain::Visits;
 use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::{Cells, TenantDatabase};
 use crate::store::control::Control;
@@ -36,6 +37,8 @@ pub struct Store {
     /// Where cells are and how to log in there.
     pub cells: Arc<Cells>,
     catalogs: Catalogs,
+    watchdog: Watchdog,
+    visits: Visits,
     secret: SecretKey,
     /// What makes a workspace's database.
     migrations: &'static [&'static str],
@@ -56,8 +59,9 @@ impl Store {
             max_idle: Duration::from_secs(60),
         };
         let pool = Pool::new(limits, cells.clone(), watchdog.clone());
-        let control = Control::new(cells.clone(), watchdog);
-        Store { pool, control, cells, catalogs: Catalogs::default(), secret, migrations, making: Arc::default() }
+        let control = Control::new(cells.clone(), watchdog.clone());
+        let (catalogs, visits, making) = (Catalogs::default(), Visits::default(), Arc::default());
+        Store { pool, control, cells, catalogs, watchdog, visits, secret, migrations, making }
     }
 
     /// The version that workspaces' databases should have.

@@ -3,6 +3,7 @@
 pub mod direct;
 pub mod key_last_used;
 pub mod mail;
+pub mod maintain;
 pub mod monthly_usage;
 pub mod reap;
 mod supervisor;

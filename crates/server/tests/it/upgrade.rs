@@ -135,3 +135,70 @@ async fn another_session_gains_nothing_while_a_migration_runs() {
     }
     admin.script(&format!("select kith_guard.end_section('{}'::regrole)", place.role)).await.expect("its end");
 }
+
+/// What the holes of older versions let a workspace do. The guards are off meanwhile, as if they were not there.
+const BREAKS: &str = "
+    alter event trigger kith_before_ddl disable;
+    alter event trigger kith_after_ddl disable;
+    alter table public.contacts disable trigger kith_record, disable trigger kith_touch;
+    alter table public.deals enable row level security, force row level security;
+    create rule r as on delete to public.lists do instead nothing;
+    create table public.child () inherits (public.associations);
+    create type public.mood as enum ('fine');
+    create function public.mood_json(public.mood) returns json language sql as $$ select '{}'::json $$;
+    create cast (public.mood as json) with function public.mood_json(public.mood);
+    create table public.shared (id int primary key);
+    create policy p on public.shared to {{other}} using (true);
+    grant select on public.contacts, public.shared to {{other}};
+    grant execute on function public.mood_json(public.mood) to {{other}};
+    grant usage on type public.mood to {{other}};
+    alter default privileges for role {{workspace}} grant select on tables to {{other}};
+    update pg_index set indisvalid = false, indisready = false, indislive = false
+     where indexrelid in ('public.contacts_email_key'::regclass, 'public.companies_domain_key'::regclass);
+    alter table public.child owner to {{workspace}};
+    alter event trigger kith_before_ddl enable always;
+    alter event trigger kith_after_ddl enable always";
+
+#[tokio::test]
+async fn an_upgrade_mends_what_came_through_a_hole() {
+    let (agent, neighbour) = (agent().await, agent().await);
+    let [place, other] = [home().place(&agent.workspace_id).await, home().place(&neighbour.workspace_id).await];
+    let mut admin = home().kith.app.store.cells.administer(0, &place.database).await.expect("an administrator");
+    let breaks = BREAKS.replace("{{workspace}}", &place.role).replace("{{other}}", &other.role);
+    admin.script(&breaks).await.expect("what an older version let through");
+    let first = agent.post("/v1/contacts", json!({"email": "twice@b.example"})).await.status(201).id();
+    let second = agent.post("/v1/contacts", json!({"email": "TWICE@b.example"})).await.status(201).id();
+    agent.post("/v1/contacts", json!({})).await.status(201);
+    agent.post("/v1/contacts", json!({})).await.status(201);
+    let key = "select encode(mac_key, 'hex') as v from kith.secret";
+    let stolen: String = admin.query(key, &[]).await.expect("a key").get(0, "v").expect("a key");
+
+    let agent = agent.at(newer().await);
+    assert_eq!(
+        agent.get("/v1/contacts").await.status(200).column("id").len(),
+        3,
+        "one of two with an address is hidden"
+    );
+    agent.get(&format!("/v1/contacts/{first}")).await.status(200);
+    agent.get(&format!("/v1/contacts/{second}?include_deleted=true")).await.status(200);
+    for check in [
+        "select not exists (select from kith_guard.fact f left join kith_guard.observed o using (relid, kind, name)
+                             where o.value is distinct from f.value) as v",
+        "select bool_and(i.indisvalid and i.indislive) as v from pg_index i join kith_guard.builtin b on b.relid = i.indrelid",
+        "select not kith_guard.has_strangers() as v",
+        "select not exists (select from pg_cast where castsource = 'public.mood'::regtype) as v",
+        "select not exists (select from pg_policy) as v",
+    ] {
+        let so: String = admin.query(check, &[]).await.expect("an answer").get(0, "v").expect("a boolean");
+        assert_eq!(so, "t", "{check}");
+    }
+    let now: String = admin.query(key, &[]).await.expect("a key").get(0, "v").expect("a key");
+    assert_ne!(now, stolen, "a stolen key signs nothing any more");
+    agent.post("/v1/contacts", json!({"email": "Twice@b.example"})).await.fault(409, "conflict");
+    let made = agent.post("/v1/contacts", json!({"email": "once@b.example"})).await.status(201).id();
+    let told = agent.get(&format!("/v1/activity?subject_id={made}")).await.status(200);
+    assert_eq!(told.column("verb"), ["created"]);
+    assert!(told.column("actor")[0].as_str().is_some_and(|actor| actor.starts_with("api_key:")), "{}", told.story());
+    agent.sql("alter table deals add column x int").await.status(200);
+    neighbour.sql("select 1 as v").await.status(200);
+}

@@ -114,6 +114,11 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
         ("full_page_writes", "on", "acknowledged writes must survive a crash"),
         ("synchronous_commit", "on", "acknowledged writes must survive a crash"),
         ("max_prepared_transactions", "0", "a tenant's prepared transaction would hold its locks forever"),
+        (
+            "autovacuum",
+            "off",
+            "its workers evaluate workspaces' index expressions without a limit of time; Kith vacuums in sessions of the workspaces' own",
+        ),
     ] {
         let value = setting(conn, name).await?;
         note(value == good, format!("{name} = {value} ({good} is needed: {why})"));

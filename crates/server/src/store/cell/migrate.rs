@@ -228,22 +228,40 @@ async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, mig
                     let enter = format!("SET ROLE {};\n{body};\nRESET ROLE;", name(&place.system));
                     admin.script(&enter).await?;
                 }
-                Section::Workspace => {
-                    let mut tenant = cells.tenant(place.cell, &place.role, &place.database).await?;
-                    admin.script(&begin_section(&place.role, tenant.pid())).await?;
-                    let done = tenant.script(&body).await;
-                    admin.script(&end_section(&place.role)).await?;
-                    done?;
-                }
+                Section::Workspace => workspace_section(cells, place, &mut admin, &body).await?,
             }
         }
         tracing::info!(database = &*place.database, version = number, "migrated a workspace's database");
     }
+    mend(cells, place, &mut admin).await?;
     keep_shape(&mut admin, control, &template_name(migrations)).await?;
     let version = migrations.len().to_string();
     let done = "UPDATE databases SET version = $2::integer WHERE id = $1::bigint";
     control.try_query(done, &[Some(&id), Some(&version)]).await?;
     Ok(())
+}
+
+/// Runs a workspace section in a session of the workspace's own.
+async fn workspace_section(cells: &Cells, place: &TenantDatabase, admin: &mut Conn, body: &str) -> Result<(), Error> {
+    let mut tenant = cells.tenant(place.cell, &place.role, &place.database).await?;
+    admin.script(&begin_section(&place.role, tenant.pid())).await?;
+    let done = tenant.script(body).await;
+    admin.script(&end_section(&place.role)).await?;
+    done
+}
+
+/// Removes what a workspace can have only by a hole in the guards of an older version. The key that signs contexts is replaced:
+/// code that came through such a hole may have read it.
+async fn mend(cells: &Cells, place: &TenantDatabase, admin: &mut Conn) -> Result<(), Error> {
+    admin.script("SELECT kith_guard.mend_rights()").await?;
+    let mut tenant = cells.tenant(place.cell, &place.role, &place.database).await?;
+    // Triggers of the workspace's own may refuse it. Then the index can't be rebuilt, and the upgrade stops there.
+    if let Err(error) = tenant.script("SELECT kith.hide_duplicates()").await {
+        tracing::warn!(%error, database = &*place.database, "can't hide records that have the same key");
+    }
+    drop(tenant);
+    workspace_section(cells, place, admin, &format!("{PINNED_PATH} SELECT kith.mend_builtins()")).await?;
+    admin.script("SELECT kith_guard.renew_key()").await
 }
 
 /// Makes the guards keep the built-in tables as they are now, if they are like the template's.

@@ -644,6 +644,104 @@ begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{"reason":"a\nb %
 -- context survives savepoints, lost after rollback to before | session | ok
 begin; savepoint a; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); rollback to a; insert into contacts(email) values('sp@x.y'); commit;
 -- check: select actor='postgres:{{workspace}}' from activity where subject_repr='sp@x.y'
+-- == commands that commit in phases
+-- drop a built-in index concurrently | sql | 42501
+drop index concurrently contacts_email_key;
+-- check: select indisvalid and indisready and indislive from pg_index where indexrelid = 'contacts_email_key'::regclass
+-- in other words | sql | 42501
+DROP /* an index */ INDEX CONCURRENTLY IF EXISTS public."contacts_email_key" -- that is built in;
+-- check: select indisvalid from pg_index where indexrelid = 'contacts_email_key'::regclass
+-- in capitals | sql | 42501
+drop index concurrently PUBLIC.CONTACTS_EMAIL_KEY;
+-- with escapes | sql | 42501
+drop index concurrently U&"contacts\005femail_key";
+-- with other escapes | sql | 42501
+drop index concurrently u&"contacts!005femail_key" uescape '!';
+-- in psql | session | 42501
+drop index concurrently companies_domain_key;
+-- check: select indisvalid from pg_index where indexrelid = 'companies_domain_key'::regclass
+-- by a person | direct | 42501
+drop index concurrently emails_provider_msg_id_key;
+-- check: select bool_and(indisvalid and indislive) from pg_index i join kith_guard.builtin b on b.relid = i.indrelid
+-- in a DO block | sql | 42501 25001
+do $$ begin execute 'drop index concurrently contacts_email_key'; end $$;
+-- a primary key | sql | 42501 2BP01
+drop index concurrently contacts_pkey;
+-- duplicates are still refused | sql | 23505
+insert into contacts (email) values ('phases@x.y'), ('PHASES@x.y');
+-- set up: an index and a partition of one's own | sql | ok
+create table phased (a int, b text); insert into phased values (1, 'x'); create index phased_a on phased (a); create table parted (a int) partition by list (a); create table parted_1 partition of parted for values in (1);
+-- an index of one's own, concurrently | sql | ok
+create index concurrently phased_b on phased (b);
+-- rebuilt | sql | ok
+reindex index concurrently phased_b;
+-- a built-in one rebuilt | sql | ok
+reindex table concurrently contacts;
+-- check: select bool_and(indisvalid and indislive) from pg_index i join kith_guard.builtin b on b.relid = i.indrelid
+-- dropped | sql | ok
+drop index concurrently phased_a;
+-- detached | session | ok
+alter table parted detach partition parted_1 concurrently;
+-- check: select not exists (select from pg_inherits where inhrelid = 'parted_1'::regclass)
+-- ddl goes on | sql | ok
+drop table phased, parted, parted_1;
+-- == how values are written
+-- set up: columns of many types | sql | ok
+alter table companies add column f float8, add column r real, add column pt point, add column iv interval, add column dr daterange, add column by bytea, add column mo money, add column ar int[], add column js json;
+insert into companies (name, f, r, pt, iv, dr, by, mo, ar, js) values ('written', 1.2345678901, 1.2345678, '(1.23456789,0)', '1 day', '[2026-01-01,2026-02-01)', '\x01', '1', '{1,2}', '{"a":1}');
+-- fewer digits | sql | ok
+set extra_float_digits = -15; update companies set f = 1.2345678902 where name = 'written'; update companies set r = 1.2345679 where name = 'written'; update companies set pt = '(1.23456788,0)' where name = 'written';
+-- check: select count(*) = 4 from activity where subject_repr = 'written'
+-- check: select changes -> 'f' ->> 'to' = '1.2345678902' from activity where subject_repr = 'written' and changes ? 'f'
+-- other styles | sql | ok
+set datestyle = 'German'; set intervalstyle = 'iso_8601'; set bytea_output = 'escape'; set quote_all_identifiers = on; update companies set iv = '2 days', dr = '[2026-03-01,2026-04-01)', by = '\x02', mo = '2' where name = 'written';
+-- check: select changes -> 'iv' ->> 'to' = '2 days' and changes -> 'dr' ->> 'to' = '[2026-03-01,2026-04-01)' and changes -> 'by' ->> 'to' = '\x02' from activity where subject_repr = 'written' and changes ? 'iv'
+-- what no JSON shows | sql | ok
+update companies set f = 0 where name = 'written'; update companies set f = '-0' where name = 'written'; update companies set ar = '[0:1]={1,2}' where name = 'written'; update companies set js = '{"a": 1}' where name = 'written';
+-- check: select count(*) = 9 from activity where subject_repr = 'written'
+-- check: select changes -> 'ar' ->> 'to' = '[0:1]={1,2}' from activity where subject_repr = 'written' and changes ? 'ar'
+-- the same in a table of one's own | sql | ok
+create table weights (id int primary key, name text, f float8); create trigger t after insert or update or delete on weights for each row execute function record_activity(); insert into weights values (1, 'kilo', 0); set extra_float_digits = -15; update weights set f = '-0'; update weights set f = 1.2345678901; update weights set f = 1.2345678902;
+-- check: select count(*) = 4 from activity where subject_type = 'weights'
+-- nothing changes | sql | ok
+update weights set f = f; update companies set f = f where name = 'written';
+-- check: select count(*) = 4 from activity where subject_type = 'weights'
+-- check: select count(*) = 9 from activity where subject_repr = 'written'
+-- other values by another type | sql | ok
+alter table weights alter column name type int using 7;
+-- check: select count(*) = 1 from activity where subject_type = 'weights' and subject_id is null and verb = 'updated'
+-- the same in a built-in table | sql | ok
+alter table companies alter column f type text using 'x';
+-- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null
+-- a change that rewrites nothing is none | sql | ok
+alter table companies alter column f type varchar; alter table companies add column g text default 'x'; alter table companies drop column g, drop column f, drop column r, drop column pt, drop column iv, drop column dr, drop column by, drop column mo, drop column ar, drop column js;
+-- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null
+-- an entry of one's own about a rewrite | sql | 42501 0A000 42883
+select kith.record_rewrite();
+-- == what PostgreSQL calls without asking
+-- set up: functions that write with their owner's rights | sql | ok
+create function lends() returns void language plpgsql security definer as $$ begin insert into companies (name) values ('by a viewer'); end $$;
+create function lends_diff(float8, float8) returns float8 language plpgsql immutable security definer as $$ begin perform public.lends(); return $1 - $2; end $$;
+create function lends_equal(text, text) returns bool language plpgsql security definer as $$ begin perform public.lends(); return true; end $$;
+create function differs(text, text) returns bool language plpgsql as $$ begin return $1 <> $2; end $$;
+create function plain_diff(float8, float8) returns float8 language plpgsql immutable as $$ begin return $1 - $2; end $$;
+create function plain_equal(text, text) returns bool language plpgsql as $$ begin return $1 = $2; end $$;
+create type lent2 as range (subtype = float8, subtype_diff = plain_diff);
+create operator === (leftarg = text, rightarg = text, function = plain_equal, negator = !==, restrict = eqsel);
+create operator !== (leftarg = text, rightarg = text, function = differs, negator = ===, restrict = neqsel);
+-- a range's subtype_diff | sql | 42501
+create type lent as range (subtype = float8, subtype_diff = lends_diff);
+-- made so later | sql | 42501
+alter function plain_diff(float8, float8) security definer;
+-- replaced later | sql | 42501
+create or replace function plain_diff(float8, float8) returns float8 language plpgsql immutable security definer as $$ begin perform public.lends(); return 1; end $$;
+-- an operator, which the planner calls for its negator | sql | 42501
+create operator ==== (leftarg = text, rightarg = text, function = lends_equal, restrict = eqsel);
+-- made so later | sql | 42501
+alter routine plain_equal(text, text) security definer;
+-- a viewer reads with them | viewer_direct | ok
+set default_transaction_read_only = off; select count(*) from contacts where first_name operator(public.!==) 'A'; select '[1,2)'::lent2 && '[3,4)'::lent2;
+-- check: select not exists (select from companies where name = 'by a viewer')
 -- == kept answers
 -- claim_key wrong secret | sql | 28000
 select * from kith.claim_key('x','k','f',now());

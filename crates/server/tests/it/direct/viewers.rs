@@ -170,3 +170,42 @@ async fn a_viewer_reads_and_does_not_write() {
     assert_eq!(ask(&mut member, state).await, before);
     assert_eq!(live.get("/v1/contacts").await.status(200).text("/data/0/email"), "kept@b.example");
 }
+
+#[tokio::test]
+async fn the_feed_refuses_a_viewer_who_was_lent_rights() {
+    let (owner, live) = owned().await;
+    let place = home().place(&owner.workspace_id).await;
+    let (viewer, ..) = joined(&owner, "viewer").await;
+    live.sql(
+        "create function lends() returns integer language plpgsql security definer as
+             $$ begin insert into contacts (email) values ('lent@b.example'); return 1; end $$;
+         create table notes (id integer primary key, body text);
+         create trigger activity after insert on notes for each row execute function record_activity();
+         create function lends_own() returns integer language plpgsql security definer as
+             $$ begin insert into notes values (1, 'lent'); return 1; end $$",
+    )
+    .await
+    .status(200);
+    // As if a hole in the guards had let it through.
+    let mut admin =
+        home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("an administrator");
+    let lend = format!(
+        "alter event trigger kith_after_ddl disable; grant execute on function public.lends(), public.lends_own() to {};
+         alter event trigger kith_after_ddl enable always",
+        place.viewer
+    );
+    admin.script(&lend).await.expect("a grant");
+    let mut conn = come(&connection(&viewer).await.0).await.expect("a viewer's session");
+    for mode in ["select 1", "set role none"] {
+        ask(&mut conn, mode).await;
+        ask(&mut conn, "set default_transaction_read_only = off").await;
+        for call in ["select public.lends()", "select public.lends_own()"] {
+            let came = ask(&mut conn, call).await;
+            assert_eq!(came, "42501", "after {mode}: {call}");
+        }
+    }
+    assert_eq!(live.get("/v1/contacts").await.status(200).column("id").len(), 0);
+    assert_eq!(live.get("/v1/notes").await.status(200).column("id").len(), 0);
+    // To ask who is acting is no write.
+    assert!(ask(&mut conn, "select kith.current_actor()").await.starts_with("postgres:w_"));
+}

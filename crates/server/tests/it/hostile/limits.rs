@@ -94,6 +94,88 @@ async fn the_lock_table_stays_large_enough() {
 }
 
 #[tokio::test]
+async fn a_workspace_holds_no_more_than_one_command_can_drop() {
+    let attacks: &[(&str, &str, &[&str])] = &[
+        (
+            "a domain with thousands of checks",
+            "do $$ begin execute 'create domain d as int ' || (
+                 select string_agg(format('constraint c%s check (value <> %s)', i, i), ' ') from generate_series(1, 6000) i); end $$",
+            &["53400"],
+        ),
+        (
+            "checks that come one by one",
+            "create domain e as int; do $$ begin for i in 1..6000 loop
+                 execute format('alter domain e add constraint c%s check (value <> %s)', i, i); end loop; end $$",
+            &["53400", "statement_timeout"],
+        ),
+        (
+            "a table with thousands of checks",
+            "do $$ begin execute 'create table c (a int, ' || (
+                 select string_agg(format('check (a <> %s)', i), ', ') from generate_series(1, 6000) i) || ')'; end $$",
+            &["53400", "statement_timeout"],
+        ),
+        (
+            "types",
+            "do $$ begin for i in 1..1200 loop execute format('create type t%s as enum (''a'')', i); end loop; end $$",
+            &["53400", "statement_timeout"],
+        ),
+        (
+            "values of an enum",
+            "do $$ begin execute 'create type big as enum (' || (
+                 select string_agg(quote_literal('v' || i), ', ') from generate_series(1, 12000) i) || ')'; end $$",
+            &["53400"],
+        ),
+        (
+            "functions",
+            "do $$ begin for i in 1..2500 loop execute format('create function f%s() returns int language sql as ''select 1''', i); end loop; end $$",
+            &["53400", "statement_timeout"],
+        ),
+        (
+            "triggers",
+            "create table g (a int); create function g() returns trigger language plpgsql as $$ begin return null; end $$;
+             do $$ begin for i in 1..1200 loop
+                 execute format('create trigger g%s after insert on g for each row execute function g()', i); end loop; end $$",
+            &["53400", "statement_timeout"],
+        ),
+        (
+            "defaults",
+            "do $$ begin for i in 1..10 loop execute format('create table h%s (', i) || (
+                 select string_agg(format('a%s int default %s', j, j), ', ') from generate_series(1, 1200) j) || ')'; end loop; end $$",
+            &["53400"],
+        ),
+        (
+            "operators",
+            "create function o(int, int) returns bool language sql as 'select true';
+             do $$ declare a text; b text; c text; d text; begin
+                 foreach a in array array['<', '>', '&', '|', '#', '~'] loop foreach b in array array['<', '>', '&', '|', '#', '~'] loop
+                 foreach c in array array['<', '>', '&', '|', '#', '~'] loop foreach d in array array['<', '>', '&', '|', '#', '~'] loop
+                 execute format('create operator %s (leftarg = int, rightarg = int, function = o)', a || b || c || d);
+                 end loop; end loop; end loop; end loop; end $$",
+            &["53400", "statement_timeout"],
+        ),
+        (
+            "columns",
+            "do $$ begin for i in 1..20 loop execute format('create table k%s (', i) || (
+                 select string_agg(format('a%s int', j), ', ') from generate_series(1, 1500) j) || ')'; end loop; end $$",
+            &["53400"],
+        ),
+    ];
+    each("objects", attacks).await;
+}
+
+#[tokio::test]
+async fn tables_are_served_however_wide_they_are() {
+    let scene = Scene::new(arena()).await;
+    // As many columns as there may be, with the longest names there are: each character of them is six in JSON.
+    let wide = "do $$ begin for i in 1..12 loop execute format('create table k%s (id int primary key, ', i) || (
+                    select string_agg(format('%I int', j || repeat(chr(1), 59)), ', ') from generate_series(1, 1500) j) || ')'; end loop; end $$";
+    scene.prepare(wide).await;
+    let own = scene.attacker.post("/v1/k1", json!({"id": 1})).await;
+    assert_eq!(own.code, 201, "{}", own.story());
+    scene.stands("18,000 columns").await;
+}
+
+#[tokio::test]
 async fn memory_and_disk_are_bounded() {
     // On a busy machine the limit of time may come first.
     let attacks: &[(&str, &str, &[&str])] = &[

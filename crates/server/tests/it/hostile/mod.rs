@@ -6,6 +6,7 @@ mod cell;
 mod floods;
 mod leftovers;
 mod limits;
+mod maintenance;
 mod roles;
 mod secrets;
 

@@ -1,0 +1,176 @@
+//! VACUUM and ANALYZE. The embedded server's autovacuum is off: its workers are sessions of the superuser's, and ANALYZE evaluates the
+//! index expressions of workspaces in them, beyond every limit. Here a workspace's tables are maintained in a session of the workspace's
+//! own role, under the watchdog. The administrator's session maintains only what Kith owns.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use pg::{Conn, Error};
+
+use crate::store::Store;
+use crate::store::cell::{CONTROL_DATABASE, TenantDatabase, literal};
+
+/// How long the maintenance of a workspace's own tables may take, all together.
+const LIMIT: Duration = Duration::from_secs(60);
+/// How long one table may take. PostgreSQL ends the statement itself, and the session goes on.
+const TABLE_LIMIT_SECONDS: u64 = 40;
+/// When a workspace that ran into [`LIMIT`] is tried again: its code may do that each time.
+const AGAIN: Duration = Duration::from_secs(3600);
+/// Rows that must have changed in a database before its tables are looked at.
+const LEAST_CHANGES: i64 = 50;
+
+/// Tables whose rows changed by about a tenth, and those whose transaction ids are old. `$1` is the workspace's role, `$2`
+/// whether the tables that all databases share are asked for.
+const DUE: &str = "
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, o.rolname = $1 AS is_own, x.vacuum, x.analyze
+      FROM pg_catalog.pg_stat_all_tables AS s
+      JOIN pg_catalog.pg_class AS c ON c.oid = s.relid
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+      JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
+      LEFT JOIN pg_catalog.pg_stat_all_tables AS t ON t.relid = c.reltoastrelid
+     CROSS JOIN LATERAL (
+           SELECT COALESCE(s.n_dead_tup > 50 + 0.1 * GREATEST(c.reltuples, 0)
+                  OR s.n_ins_since_vacuum > 1000 + 0.2 * GREATEST(c.reltuples, 0)
+                  OR t.n_dead_tup > 50 + 0.1 * t.n_live_tup
+                  OR pg_catalog.age(c.relfrozenxid) > 100000000, false) AS vacuum,
+                  COALESCE(s.n_mod_since_analyze > 50 + 0.1 * GREATEST(c.reltuples, 0), false) AS analyze) AS x
+     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND (NOT c.relisshared OR $2::boolean) AND (x.vacuum OR x.analyze)
+     ORDER BY s.n_dead_tup DESC LIMIT 500";
+
+/// The databases of workspaces, and how many rows were ever written in them.
+const WRITES: &str = "
+    SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes
+      FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name WHERE d.state = 'taken' ORDER BY writes DESC";
+
+/// When which database was maintained.
+#[derive(Clone, Default)]
+pub(in crate::store) struct Visits(Arc<Mutex<HashMap<i64, Visit>>>);
+
+#[derive(Clone, Copy)]
+struct Visit {
+    /// How many rows had been written.
+    writes: i64,
+    not_before: Instant,
+}
+
+impl Visits {
+    fn all(&self) -> std::sync::MutexGuard<'_, HashMap<i64, Visit>> {
+        self.0.lock().expect("no panic while visits are locked")
+    }
+}
+
+/// A table that needs maintenance.
+struct Due {
+    /// Its qualified name, quoted.
+    name: String,
+    /// Whether the workspace owns it.
+    is_own: bool,
+    vacuum: bool,
+    analyze: bool,
+}
+
+impl Due {
+    /// A table that another session has locked is skipped, so that nobody waits for the maintenance's lock behind that.
+    fn statement(&self) -> String {
+        match (self.vacuum, self.analyze) {
+            (true, true) => format!("VACUUM (SKIP_LOCKED, ANALYZE) {}", self.name),
+            (true, false) => format!("VACUUM (SKIP_LOCKED) {}", self.name),
+            (false, _) => format!("ANALYZE (SKIP_LOCKED) {}", self.name),
+        }
+    }
+}
+
+impl Store {
+    /// Maintains all databases in which enough was written since the last time. Returns how many tables of workspaces were maintained.
+    pub async fn maintain_all(&self) -> Result<usize, Error> {
+        self.maintain_own().await?;
+        let rows = self.control.try_query(WRITES, &[]).await?;
+        let mut maintained = 0;
+        for row in 0..rows.len() {
+            let (database, role): (String, String) = (rows.get(row, "name")?, rows.get(row, "role")?);
+            let (id, cell, version) = (rows.get(row, "id")?, rows.get(row, "cell_id")?, rows.get(row, "version")?);
+            let place = TenantDatabase::new(id, cell, &database, &role, version);
+            let writes = rows.get(row, "writes")?;
+            let last = self.visits.all().get(&place.database_id).copied();
+            if last.is_some_and(|last| writes - last.writes < LEAST_CHANGES || Instant::now() < last.not_before) {
+                continue;
+            }
+            let done = self.maintain(&place).await;
+            let not_before = Instant::now() + if done.is_ok() { Duration::ZERO } else { AGAIN };
+            self.visits.all().insert(place.database_id, Visit { writes, not_before });
+            match done {
+                Ok(tables) => maintained += tables,
+                Err(error) => tracing::warn!(code = code(&error), database, "a database was not maintained to the end"),
+            }
+        }
+        Ok(maintained)
+    }
+
+    /// Maintains the tables of a workspace's database that need it. Returns how many of the workspace's own were maintained. The
+    /// workspace's own code runs in the session of its own role, and is ended after a minute.
+    pub async fn maintain(&self, place: &TenantDatabase) -> Result<usize, Error> {
+        self.maintain_within(place, LIMIT).await
+    }
+
+    /// The same with another limit.
+    pub async fn maintain_within(&self, place: &TenantDatabase, limit: Duration) -> Result<usize, Error> {
+        let mut admin = self.cells.administer(place.cell, &place.database).await?;
+        let (own, others): (Vec<Due>, Vec<Due>) =
+            due(&mut admin, &place.role, false).await?.into_iter().partition(|table| table.is_own);
+        for table in others {
+            admin.script(&table.statement()).await?;
+        }
+        drop(admin);
+        if own.is_empty() {
+            return Ok(0);
+        }
+        let mut tenant = self.cells.tenant(place.cell, &place.role, &place.database).await?;
+        let (role, database) = (place.role.clone(), place.database.clone());
+        let guard = self.watchdog.watch(place.cell, tenant.pid(), role, database, limit);
+        tenant.script(&format!("SET statement_timeout = {}", literal(&format!("{TABLE_LIMIT_SECONDS}s")))).await?;
+        let mut maintained = 0;
+        for table in own {
+            match tenant.script(&table.statement()).await {
+                Ok(()) => maintained += 1,
+                // An index expression of the workspace's own fails, or the table has gone: the others' turn.
+                Err(error @ Error::Server(_)) if !guard.fired() && tenant.is_alive() => {
+                    tracing::debug!(code = code(&error), database = &*place.database, "a table was not maintained");
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(maintained)
+    }
+
+    /// Maintains the control database, and the catalogs that all databases share.
+    async fn maintain_own(&self) -> Result<(), Error> {
+        let mut admin = self.cells.administer(0, CONTROL_DATABASE).await?;
+        for table in due(&mut admin, "", true).await? {
+            admin.script(&table.statement()).await?;
+        }
+        Ok(())
+    }
+}
+
+async fn due(admin: &mut Conn, role: &str, with_shared: bool) -> Result<Vec<Due>, Error> {
+    let rows = admin.query(DUE, &[Some(role), Some(if with_shared { "t" } else { "f" })]).await?;
+    let is = |row, name| rows.get::<String>(row, name).map(|it| it == "t");
+    let table = |row| {
+        Ok(Due {
+            name: rows.get(row, "name")?,
+            is_own: is(row, "is_own")?,
+            vacuum: is(row, "vacuum")?,
+            analyze: is(row, "analyze")?,
+        })
+    };
+    (0..rows.len()).map(table).collect()
+}
+
+/// An error's code. Its words may quote a workspace's values.
+fn code(error: &Error) -> &str {
+    match error {
+        Error::Server(error) => &error.code,
+        _ => "the connection broke",
+    }
+}
