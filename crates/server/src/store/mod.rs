@@ -35,6 +35,7 @@ pub struct Store {
     pub control: Control,
     /// Where cells are and how to log in there.
     pub cells: Arc<Cells>,
+    watchdog: Watchdog,
     catalogs: Catalogs,
     secret: SecretKey,
     /// What makes a workspace's database.
@@ -56,8 +57,17 @@ impl Store {
             max_idle: Duration::from_secs(60),
         };
         let pool = Pool::new(limits, cells.clone(), watchdog.clone());
-        let control = Control::new(cells.clone(), watchdog);
-        Store { pool, control, cells, catalogs: Catalogs::default(), secret, migrations, making: Arc::default() }
+        let control = Control::new(cells.clone(), watchdog.clone());
+        Store {
+            pool,
+            control,
+            cells,
+            watchdog,
+            catalogs: Catalogs::default(),
+            secret,
+            migrations,
+            making: Arc::default(),
+        }
     }
 
     /// The version that workspaces' databases should have.

@@ -11,20 +11,22 @@ pub mod provision;
 pub mod secrets;
 pub mod server;
 pub mod settings;
+pub mod suspend;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use pg::cluster::Processes;
 use pg::conn::Login;
-use pg::pool::{Connect, Key, Lane};
+use pg::pool::{Connect, Key, Lane, Share};
 use pg::rows::Rows;
+use pg::watchdog::{Backend, Doing};
 use pg::{Conn, Error, Secret, Target};
 use tokio::sync::OnceCell;
 
 use crate::clock::random;
 use crate::store::cell::outside::Outside;
 use crate::store::cell::secrets::SecretKey;
+use crate::store::cell::suspend::Stuck;
 
 /// Kith's own role: owns the control database, ends runaway backends. Not a superuser.
 pub const CONTROL_ROLE: &str = "kith_control";
@@ -48,7 +50,12 @@ pub struct TenantDatabase {
     pub system: Arc<str>,
     /// The version of the template that it was made from or brought up to.
     pub version: i32,
+    /// Its share of the connections.
+    pub share: Share,
 }
+
+/// The share of a workspace that nobody owns: anybody can make many of those.
+pub const UNCLAIMED: Share = Share::Small(2);
 
 impl TenantDatabase {
     /// The place of a directory row; the names of the further roles follow from the first one's.
@@ -61,7 +68,13 @@ impl TenantDatabase {
             viewer: format!("{role}_r").into(),
             system: format!("{role}_s").into(),
             version,
+            share: Share::Whole,
         }
+    }
+
+    /// The same with another share of the connections.
+    pub fn with_share(self, share: Share) -> TenantDatabase {
+        TenantDatabase { share, ..self }
     }
 
     /// Reads a row of `databases`: `id`, `cell_id`, `name`, `role`, `version`.
@@ -98,17 +111,24 @@ pub struct Cells {
     outside: Option<Outside>,
     /// The first number of the server's version.
     version: OnceCell<u32>,
+    /// What holds backends that nothing ends.
+    pub(super) stuck: Stuck,
 }
 
 impl Cells {
     /// A single cell, number 0.
     pub fn new(target: Target, administrator: Administrator, secret: SecretKey) -> Cells {
-        Cells { target, administrator, secret, outside: None, version: OnceCell::new() }
+        Cells { target, administrator, secret, outside: None, version: OnceCell::new(), stuck: Stuck::default() }
     }
 
     /// The same, reached from outside under an address.
     pub fn reached_at(self, outside: Option<Outside>) -> Cells {
         Cells { outside, ..self }
+    }
+
+    /// The same, with a hand on the processes of a server of Kith's own.
+    pub fn with_processes(self, processes: Processes) -> Cells {
+        Cells { stuck: Stuck::with_processes(processes), ..self }
     }
 
     /// Where people reach a cell with clients of their own.
@@ -160,6 +180,8 @@ impl Cells {
                 self.reset_password(cell, role).await?;
                 self.login(role, database, &settings).await
             }
+            // Another process has suspended it.
+            Err(Error::Server(error)) if error.code == "28000" => Err(Error::Suspended(database.to_owned())),
             other => other,
         }
     }
@@ -189,7 +211,7 @@ fn is_wrong_password(error: &Error) -> bool {
 }
 
 impl Connect for Cells {
-    fn open<'a>(&'a self, key: &'a Key) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + 'a>> {
+    fn open<'a>(&'a self, key: &'a Key) -> Doing<'a, Conn> {
         Box::pin(async move {
             if &*key.role == CONTROL_ROLE {
                 return self.control().await;
@@ -200,8 +222,20 @@ impl Connect for Cells {
 }
 
 impl pg::watchdog::Admin for Cells {
-    fn open(&self, _cell: u32) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + '_>> {
+    fn open(&self, _cell: u32) -> Doing<'_, Conn> {
         Box::pin(self.control())
+    }
+
+    fn is_tenants(&self, backend: &Backend) -> bool {
+        &*backend.role != CONTROL_ROLE
+    }
+
+    fn stuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
+        Box::pin(self.suspend(backend))
+    }
+
+    fn unstuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
+        Box::pin(self.let_in(backend))
     }
 }
 

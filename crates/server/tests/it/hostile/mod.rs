@@ -3,11 +3,13 @@
 
 mod attacks;
 mod cell;
+mod crowds;
 mod floods;
 mod leftovers;
 mod limits;
 mod roles;
 mod secrets;
+mod stuck;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
