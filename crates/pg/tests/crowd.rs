@@ -56,8 +56,8 @@ impl Admin for Door {
         Box::pin(async { Ok(support::admin(&self.target).await) })
     }
 
-    fn stuck<'a>(&'a self, backend: &'a Backend, stuck: usize) -> Doing<'a, ()> {
-        self.tell(format!("stuck in {}, of {stuck}", backend.database));
+    fn stuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
+        self.tell(format!("stuck in {}", backend.database));
         Box::pin(async { Ok(()) })
     }
 
@@ -197,7 +197,7 @@ async fn a_database_is_suspended_while_a_backend_of_it_does_not_end() {
     let told = log.told.lock().unwrap().clone();
     assert_eq!(
         told,
-        [format!("stuck in {database}, of 1"), format!("failed in {database}"), format!("unstuck in {database}")]
+        [format!("stuck in {database}"), format!("failed in {database}"), format!("unstuck in {database}")]
     );
     run(&pool, &keys[0], "select 1", LONG).await.0.unwrap();
 }

@@ -269,6 +269,7 @@ mod tests {
             sql("42601"),
             sql("42501"),
             Fault::StatementTimeout { limit_seconds: 30 },
+            Fault::GaveWay { after_ms: 1 },
             Fault::ResultTooLarge { limit: 1 },
             Fault::RateLimited { retry_after: 1, message: text() },
             Fault::QuotaExceeded { retry_after: 1, message: text() },
@@ -303,6 +304,7 @@ mod tests {
                 | Fault::NoPrimaryKey { .. }
                 | Fault::Sql(_)
                 | Fault::StatementTimeout { .. }
+                | Fault::GaveWay { .. }
                 | Fault::ResultTooLarge { .. }
                 | Fault::RateLimited { .. }
                 | Fault::QuotaExceeded { .. }

@@ -164,6 +164,11 @@ pub enum Fault {
         /// The limit in seconds.
         limit_seconds: u64,
     },
+    /// A statement was ended before its time limit, because others waited for the database.
+    GaveWay {
+        /// How long it had run, in milliseconds.
+        after_ms: u64,
+    },
     /// One value of a result is larger than a result may be.
     ResultTooLarge {
         /// The limit in bytes.
@@ -283,7 +288,7 @@ impl Fault {
             Fault::InvalidMetadata { .. } => "invalid_metadata",
             Fault::NoPrimaryKey { .. } => "no_primary_key",
             Fault::Sql(_) => "sql_error",
-            Fault::StatementTimeout { .. } => "statement_timeout",
+            Fault::StatementTimeout { .. } | Fault::GaveWay { .. } => "statement_timeout",
             Fault::ResultTooLarge { .. } => "result_too_large",
             Fault::RateLimited { .. } => "rate_limited",
             Fault::QuotaExceeded { .. } => "quota_exceeded",
@@ -304,7 +309,7 @@ impl Fault {
             Fault::Forbidden { .. } | Fault::WorkspaceReadOnly => 403,
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
-            Fault::StatementTimeout { .. } => 408,
+            Fault::StatementTimeout { .. } | Fault::GaveWay { .. } => 408,
             Fault::Refused { code, .. } => codes::by_code(code).map_or(409, |code| code.statuses[0]),
             Fault::Conflict { .. }
             | Fault::IdempotencyConflict
@@ -387,6 +392,13 @@ impl Fault {
                     "The statement ran into its time limit ({limit_seconds} s, or a shorter one of its own) and was ended; nothing of it was kept."
                 )
             }
+            Fault::GaveWay { after_ms } => {
+                format!(
+                    "The statement was ended after {}.{} s, because others waited for a database connection and this one was held for long; nothing of it was kept.",
+                    after_ms / 1000,
+                    after_ms % 1000 / 100
+                )
+            }
             Fault::ResultTooLarge { limit } => {
                 format!(
                     "A value or record of the result is larger than {limit} bytes; nothing of the request was kept."
@@ -419,6 +431,9 @@ impl Fault {
             Fault::Sql(sql) => sql.hint.clone(),
             Fault::StatementTimeout { .. } => {
                 Some("Narrow the statement (WHERE, LIMIT, an index), or do the work in smaller steps.".into())
+            }
+            Fault::GaveWay { .. } => {
+                Some("Try again in a moment, or do the work in steps of less than a quarter of a second.".into())
             }
             Fault::ResultTooLarge { .. } => Some("Select less of it, for example with left() or substring().".into()),
             Fault::Conflict { existing_id: Some(id), .. } => Some(format!("PATCH the record {id} instead.")),

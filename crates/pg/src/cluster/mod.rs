@@ -10,6 +10,7 @@ mod libraries;
 mod log;
 mod ownership;
 mod postmaster;
+mod processes;
 mod settings;
 mod strays;
 mod supervisor;
@@ -23,6 +24,7 @@ use rustix::process::Signal;
 
 pub use self::binaries::Binaries;
 pub use self::data_dir::make_all as make_data_dir;
+pub use self::processes::Processes;
 use self::supervisor::{Shared, State};
 use crate::error::Error;
 use crate::secret::Secret;
@@ -131,6 +133,11 @@ impl Cluster {
     /// The postmaster's process id; 0 while it is being started again.
     pub fn pid(&self) -> u32 {
         self.shared.pid().map_or(0, |pid| pid.as_raw_pid().unsigned_abs())
+    }
+
+    /// A hand on its processes.
+    pub fn processes(&self) -> Processes {
+        Processes { shared: self.shared.clone() }
     }
 
     /// Resolves when the server is gone and starting it again has failed repeatedly. Not when it was stopped.

@@ -66,6 +66,11 @@ fn working_in(dirs: &[&Path]) -> Vec<Pid> {
         .collect()
 }
 
+/// Whether a process is one of the server whose files these are, by their canonical path.
+pub(crate) fn works_in(pid: Pid, pgdata: &Path) -> bool {
+    cwd(pid).is_some_and(|cwd| cwd == pgdata)
+}
+
 /// The working directory of a process of ours that is called `postgres`. Not its executable: that may have been
 /// replaced under it.
 fn cwd(pid: Pid) -> Option<PathBuf> {

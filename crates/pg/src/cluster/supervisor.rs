@@ -9,6 +9,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use tokio::sync::watch;
 
 use super::data_dir::DataDir;
+use super::identity::Identity;
 use super::postmaster::{Door, Postmaster, knock};
 use super::settings::{self, Place};
 use super::{ClusterOptions, initdb, strays};
@@ -60,6 +61,15 @@ struct Control {
     /// Where the socket is, once the data directory has been taken.
     socket_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
+    files: Option<Files>,
+}
+
+/// The server's own files, and whom they and its processes belong to.
+#[derive(Clone)]
+pub(crate) struct Files {
+    /// In its canonical form.
+    pub(crate) pgdata: PathBuf,
+    pub(crate) identity: Identity,
 }
 
 impl Shared {
@@ -83,6 +93,11 @@ impl Shared {
     pub(crate) fn directories(&self) -> Option<(PathBuf, PathBuf)> {
         let control = self.control();
         Some((control.data_dir.clone()?, control.socket_dir.clone()?))
+    }
+
+    /// The server's own files, once the data directory has been taken.
+    pub(crate) fn files(&self) -> Option<Files> {
+        self.control().files.clone()
     }
 
     /// Has the server end, and not be started again.
@@ -161,6 +176,9 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
         let mut control = shared.control();
         control.data_dir = Some(dir.path.clone());
         control.socket_dir = Some(dir.socket_dir.clone());
+        // As the processes see it: an operator may have put it on another disk, with a link in its place.
+        let pgdata = std::fs::canonicalize(dir.pgdata()).unwrap_or_else(|_| dir.pgdata());
+        control.files = Some(Files { pgdata, identity: dir.identity });
     }
     let mut failures = 0;
     loop {

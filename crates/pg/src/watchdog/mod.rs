@@ -37,11 +37,17 @@ pub trait Admin: Send + Sync + 'static {
     /// Logs in to a cell, as a role with `pg_signal_backend`, in a database that no tenant may connect to.
     fn open(&self, cell: u32) -> Doing<'_, Conn>;
 
+    /// Whether a backend is a tenant's, which is suspended where it does not end.
+    fn is_tenants(&self, backend: &Backend) -> bool {
+        let _ = backend;
+        true
+    }
+
     /// A backend does not end although it was told to seconds ago. The pool gives no more connections to its database;
-    /// this is to keep its role out by other ways, and the backend from taking others' time. `stuck` is how many there
-    /// are in the cell. Tried again until it succeeds or the backend has gone.
-    fn stuck<'a>(&'a self, backend: &'a Backend, stuck: usize) -> Doing<'a, ()> {
-        let _ = (backend, stuck);
+    /// this is to keep its role out by other ways, and the backend from taking others' time. Tried again until it succeeds
+    /// or the backend has gone.
+    fn stuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
+        let _ = backend;
         Box::pin(async { Ok(()) })
     }
 

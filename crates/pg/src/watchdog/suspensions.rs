@@ -39,7 +39,7 @@ impl Suspensions {
 
     /// A backend does not end. It may be said several times: when its time was up, and when its caller went away.
     pub(super) fn begin(self: &Arc<Self>, backend: &Backend) {
-        let (turn, stuck) = {
+        let turn = {
             let mut databases = self.databases();
             let suspension = databases.entry(key(backend)).or_default();
             if !suspension.stuck.insert(backend.pid) {
@@ -47,14 +47,13 @@ impl Suspensions {
             }
             let turn = suspension.turn.clone();
             self.count.store(databases.len(), Ordering::Release);
-            let here = databases.iter().filter(|((cell, _), _)| *cell == backend.cell);
-            (turn, here.map(|(_, suspension)| suspension.stuck.len()).sum())
+            turn
         };
         let (this, backend) = (self.clone(), backend.clone());
         self.runtime.spawn(async move {
             let _turn = turn.lock().await;
             while this.is_stuck(&backend) {
-                match this.admin.stuck(&backend, stuck).await {
+                match this.admin.stuck(&backend).await {
                     Ok(()) => return,
                     Err(error) => tracing::warn!(pid = backend.pid, %error, "a suspension failed; trying again"),
                 }

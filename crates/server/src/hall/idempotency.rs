@@ -55,7 +55,7 @@ fn fingerprint<'p>(said: impl IntoIterator<Item = &'p str>, body: &[u8]) -> Stri
 
 /// Whether a refusal is stored under its key. One that a retry may better is not.
 pub(super) fn is_stored(fault: &Fault) -> bool {
-    !matches!(fault.status(), 401 | 429 | 500..)
+    !matches!(fault.status(), 401 | 429 | 500..) && !matches!(fault, Fault::GaveWay { .. })
 }
 
 #[cfg(test)]

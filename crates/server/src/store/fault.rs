@@ -79,6 +79,11 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
     })
 }
 
+/// What is said while a statement of the workspace does not end, and when to ask again, in seconds.
+const SUSPENDED: &str = "This workspace is suspended: one of its statements ran past its time limit and does not end, because \
+                         PostgreSQL can't interrupt what it does. The workspace is let in again when it has ended.";
+const SUSPENDED_SECONDS: u64 = 10;
+
 /// What PostgreSQL said against one row of a batch.
 #[derive(Debug, Default)]
 #[allow(missing_docs)] // they are those of any error of PostgreSQL's
@@ -152,6 +157,11 @@ pub fn of_sql(error: ServerError) -> Fault {
 pub fn of_connection(error: Error) -> Fault {
     match error {
         Error::Server(error) => of_sql(*error),
+        Error::GaveWay { after } => Fault::GaveWay { after_ms: u64::try_from(after.as_millis()).unwrap_or(u64::MAX) },
+        Error::Suspended(database) => {
+            tracing::warn!(database, "a request of a suspended workspace");
+            Fault::Unavailable { retry_after: SUSPENDED_SECONDS, message: SUSPENDED.into() }
+        }
         Error::DeadlineExceeded => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
         Error::ValueTooLarge { limit } => Fault::ResultTooLarge { limit: limit.min(MAX_RESULT_BYTES) },
         Error::Copy => Fault::Sql(Box::new(SqlFault {

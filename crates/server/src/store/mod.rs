@@ -36,8 +36,8 @@ pub struct Store {
     pub control: Control,
     /// Where cells are and how to log in there.
     pub cells: Arc<Cells>,
-    catalogs: Catalogs,
     watchdog: Watchdog,
+    catalogs: Catalogs,
     visits: Visits,
     secret: SecretKey,
     /// What makes a workspace's database.

@@ -1,5 +1,5 @@
-//! Holds direct connections to their limits, and ends those of people who are no longer members, should that have been
-//! missed.
+//! Holds direct connections to their limits, ends those of people who are no longer members, and lets suspended workspaces
+//! in again, should either have been missed.
 
 use std::time::Duration;
 
@@ -26,6 +26,7 @@ impl Worker for HoldDirect {
         let held = app.store.hold_direct().await;
         if self.looks == 0 {
             app.store.sweep_direct(None).await?;
+            app.store.sweep_suspended().await?;
         }
         self.looks = (self.looks + 1) % ROLES_EVERY;
         Ok(held?)

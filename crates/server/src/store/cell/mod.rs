@@ -13,14 +13,15 @@ mod role_passwords;
 pub mod secrets;
 pub mod server;
 pub mod settings;
+pub mod suspend;
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use pg::cluster::Processes;
 use pg::conn::Login;
-use pg::pool::{Connect, Key, Lane};
+use pg::pool::{Connect, Key, Lane, Share};
 use pg::rows::Rows;
+use pg::watchdog::{Backend, Doing};
 use pg::{Conn, Error, Secret, Target};
 use tokio::sync::OnceCell;
 use tokio::time::Instant;
@@ -29,6 +30,7 @@ use crate::clock::random;
 use crate::store::cell::direct_address::DirectAddress;
 use crate::store::cell::role_passwords::RolePasswords;
 use crate::store::cell::secrets::SecretKey;
+use crate::store::cell::suspend::Stuck;
 
 /// Kith's own role: owns the control database, ends runaway backends. Not a superuser.
 pub const CONTROL_ROLE: &str = "kith_control";
@@ -52,7 +54,12 @@ pub struct TenantDatabase {
     pub system: Arc<str>,
     /// The version of the template that it was made from or brought up to.
     pub version: i32,
+    /// Its share of the connections.
+    pub share: Share,
 }
+
+/// The share of a workspace that nobody owns: anybody can make many of those.
+pub const UNCLAIMED: Share = Share::Small(2);
 
 impl TenantDatabase {
     /// The names of the other roles are derived from `role`.
@@ -65,7 +72,13 @@ impl TenantDatabase {
             viewer: format!("{role}_r").into(),
             system: format!("{role}_s").into(),
             version,
+            share: Share::Whole,
         }
+    }
+
+    /// The same with another share of the connections.
+    pub fn with_share(self, share: Share) -> TenantDatabase {
+        TenantDatabase { share, ..self }
     }
 
     /// Reads a row of `databases`: `id`, `cell_id`, `name`, `role`, `version`.
@@ -103,18 +116,25 @@ pub struct Cells {
     direct_address: Option<DirectAddress>,
     /// The major version of the server.
     version: OnceCell<u32>,
+    /// What holds backends that nothing ends.
+    pub(super) stuck: Stuck,
 }
 
 impl Cells {
     /// A single cell, number 0.
     pub fn new(target: Target, administrator: Administrator, secret: SecretKey) -> Cells {
         let (role_passwords, version) = (RolePasswords::default(), OnceCell::new());
-        Cells { target, administrator, secret, role_passwords, direct_address: None, version }
+        Cells { target, administrator, secret, role_passwords, direct_address: None, version, stuck: Stuck::default() }
     }
 
     /// The same, with the address under which people reach it.
     pub fn reached_at(self, direct_address: Option<DirectAddress>) -> Cells {
         Cells { direct_address, ..self }
+    }
+
+    /// The same, with a hand on the processes of a server of Kith's own.
+    pub fn with_processes(self, processes: Processes) -> Cells {
+        Cells { stuck: Stuck::with_processes(processes), ..self }
     }
 
     /// Where people reach a cell with clients of their own.
@@ -200,19 +220,35 @@ fn is_wrong_password(error: &Error) -> bool {
 }
 
 impl Connect for Cells {
-    fn open<'a>(&'a self, key: &'a Key) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + 'a>> {
+    fn open<'a>(&'a self, key: &'a Key) -> Doing<'a, Conn> {
         Box::pin(async move {
             if &*key.role == CONTROL_ROLE {
                 return self.control().await;
             }
-            self.tenant(key.cell, &key.role, &key.database).await
+            match self.tenant(key.cell, &key.role, &key.database).await {
+                // The role may not log in: another process has suspended the workspace.
+                Err(Error::Server(error)) if error.code == "28000" => Err(Error::Suspended(key.database.to_string())),
+                other => other,
+            }
         })
     }
 }
 
 impl pg::watchdog::Admin for Cells {
-    fn open(&self, _cell: u32) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + '_>> {
+    fn open(&self, _cell: u32) -> Doing<'_, Conn> {
         Box::pin(self.control())
+    }
+
+    fn is_tenants(&self, backend: &Backend) -> bool {
+        &*backend.role != CONTROL_ROLE
+    }
+
+    fn stuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
+        Box::pin(self.suspend(backend))
+    }
+
+    fn unstuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
+        Box::pin(self.let_in(backend))
     }
 }
 

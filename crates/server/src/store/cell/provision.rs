@@ -15,7 +15,7 @@ use crate::store::control::workspaces::{NewWorkspace, TestDatabase};
 use crate::store::{Store, fault};
 
 /// Connections of a workspace's API role: REST's, SQL's and a few to spare.
-const CONNECTION_LIMIT: u32 = 30;
+pub(super) const CONNECTION_LIMIT: u32 = 30;
 
 /// Sets an installation up: Kith's own role and database, the control tables, the template. Refuses a secret key other than the
 /// one that the installation was set up with.
@@ -40,6 +40,7 @@ pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(),
     check_key(&mut control, key_check).await?;
     control.query("INSERT INTO cells (id, name) VALUES (0, 'first') ON CONFLICT DO NOTHING", &[]).await?;
     migrate::ensure_template(cells, &store.control, 0, store.migrations).await?;
+    store.let_in_forgotten().await?;
     store.drop_leftovers().await
 }
 

@@ -66,6 +66,7 @@ impl DatabaseServer {
         let cluster = Cluster::start(options).await.map_err(|error| explain(&error.to_string(), at))?;
         let administrator = Administrator { user: SUPERUSER.into(), password, database: "postgres".into() };
         let cells = Cells::new(cluster.target(), administrator, secret.clone()).reached_at(address);
+        let cells = cells.with_processes(cluster.processes());
         Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), secret })
     }
 

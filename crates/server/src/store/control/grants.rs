@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use pg::pool::Share;
+
 use crm::model::fault::Fault;
 use crm::model::who::{Mode, Role};
 
-use crate::store::cell::TenantDatabase;
+use crate::store::cell::{TenantDatabase, UNCLAIMED};
 use crate::store::control::members::RANKS;
 use crate::store::control::rows::ControlRow;
 use crate::store::control::workspaces::tenant_database;
@@ -87,6 +89,8 @@ impl Control {
 
 fn grant(row: ControlRow<'_>) -> Result<Grant, Fault> {
     let (role, mode): (String, String) = (row.get("granted")?, row.get("mode")?);
+    let claimed = row.is("claimed")?;
+    let share = if claimed { Share::Whole } else { UNCLAIMED };
     let unknown = |what: &str, name: &str| Fault::internal(format!("unknown {what} {name} in the control database"));
     Ok(Grant {
         key_id: row.optional("key_id")?,
@@ -95,8 +99,8 @@ fn grant(row: ControlRow<'_>) -> Result<Grant, Fault> {
             id: row.get("workspace_id")?,
             mode: Mode::parse(&mode).ok_or_else(|| unknown("mode", &mode))?,
             created_at: row.get("created_at")?,
-            claimed: row.is("claimed")?,
-            database: Arc::new(tenant_database(row)?),
+            claimed,
+            database: Arc::new(tenant_database(row)?.with_share(share)),
             plan: row.optional("plan")?,
         },
     })

@@ -9,6 +9,7 @@ pub mod transaction;
 
 use std::sync::Arc;
 
+use pg::Error;
 use pg::pool::{Key, Lane, Lease};
 
 use crm::model::fault::Fault;
@@ -52,9 +53,13 @@ impl Tenant<'_> {
         self.database.key(lane, self.access == Access::ReadOnly)
     }
 
+    async fn lease(&self, lane: Lane) -> Result<Lease, Error> {
+        self.store.pool.lease_within(&self.key(lane), self.database.share).await
+    }
+
     /// A session for the caller's own SQL, under the watchdog. It is reset before its next use, and REST never shares it.
     async fn lease_for_sql(&self) -> Result<Lease, Fault> {
-        let mut lease = self.store.pool.lease(&self.key(Lane::Sql)).await.map_err(fault::of_connection)?;
+        let mut lease = self.lease(Lane::Sql).await.map_err(fault::of_connection)?;
         lease.watch(WATCHDOG_LIMIT);
         Ok(lease)
     }

@@ -62,8 +62,8 @@ impl Tenant<'_> {
             }
         }
         .await;
-        let ended = lease.unwatch();
-        if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
+        lease.unwatch();
+        result
     }
 
     /// Runs one query that holds SQL of the workspace's own, read-only. The first parameters are these JSON values, of
@@ -71,8 +71,8 @@ impl Tenant<'_> {
     pub async fn run_query(&self, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
         let mut lease = self.lease_for_sql().await?;
         let result = query(&mut lease, &self.cache.types, statement, values).await;
-        let ended = lease.unwatch();
-        if ended && result.is_err() { Err(fault::of_connection(Error::DeadlineExceeded)) } else { result }
+        lease.unwatch();
+        result
     }
 }
 

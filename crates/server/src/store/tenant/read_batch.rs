@@ -139,7 +139,7 @@ async fn run_batch(store: &Store, database: &TenantDatabase, cache: &DatabaseCac
         .map(|(statements, params)| statements.iter().zip(params).map(reading).collect())
         .collect();
     let answered = async {
-        let mut lease = store.pool.lease(&database.key(Lane::Rest, false)).await?;
+        let mut lease = store.pool.lease_within(&database.key(Lane::Rest, false), database.share).await?;
         let each = |number: usize, result| {
             // A read that failed goes alone, where it fails in its own right or does not.
             if let (Some(answer), Ok(outcomes)) = (answers[number].take(), result) {

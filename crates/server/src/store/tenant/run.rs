@@ -102,7 +102,7 @@ impl Tenant<'_> {
             Access::ReadOnly => Frame::ReadOnly,
         };
         let types = &self.cache.types;
-        let mut lease = self.store.pool.lease(&self.key(Lane::Rest)).await?;
+        let mut lease = self.lease(Lane::Rest).await?;
         lease.watch(WATCHDOG_LIMIT);
         let mut result = lease.run(frame, batch, types, CAPS).await;
         for _ in 1..STALE_TRIES {
@@ -115,7 +115,7 @@ impl Tenant<'_> {
         if self.cache.has_own_code() && !ended && lease.is_clean() {
             tokio::spawn(tidy(lease));
         }
-        if ended && result.is_err() { Err(Error::DeadlineExceeded) } else { result }
+        result
     }
 }
 

@@ -3,12 +3,14 @@
 
 mod attacks;
 mod cell;
+mod crowds;
 mod floods;
 mod leftovers;
 mod limits;
 mod maintenance;
 mod roles;
 mod secrets;
+mod stuck;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
