@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod app;
+pub mod bounds;
 pub mod budget;
 pub mod cache;
 pub mod clock;

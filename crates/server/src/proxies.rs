@@ -63,7 +63,8 @@ impl Network {
 }
 
 impl Proxies {
-    fn believe(&self, address: IpAddr) -> bool {
+    /// Whether this is the address of a proxy that is believed.
+    pub fn believe(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.0.iter().any(|network| network.has(address))
     }
 
