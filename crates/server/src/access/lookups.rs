@@ -72,7 +72,7 @@ impl LookUps {
             }
             return found;
         }
-        if self.unknown.get(&hash, now_ms).is_some() {
+        if self.was_unknown(&hash, now_ms) {
             return Ok(None);
         }
         let _waiting = Waiting::begin(&counted)?;
@@ -84,6 +84,16 @@ impl LookUps {
             self.unknown.store(begun, hash, ());
         }
         Ok(found)
+    }
+
+    /// Notes that a token is nobody's, by its hash.
+    pub fn note_unknown(&self, hash: [u8; 32], now_ms: i64) {
+        self.unknown.store(self.unknown.begin(now_ms), hash, ());
+    }
+
+    /// Whether a token was nobody's just now.
+    pub fn was_unknown(&self, hash: &[u8; 32], now_ms: i64) -> bool {
+        self.unknown.get(hash, now_ms).is_some()
     }
 
     /// Forgets which tokens were unknown, as after one was made.

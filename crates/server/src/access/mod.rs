@@ -121,12 +121,17 @@ pub async fn known_session(app: &App, token: &str, address: Option<IpAddr>) -> R
         let seen = clerk.shown(&app.store, &app.accounts, &app.clock, token).await?;
         return Ok(Some(KnownSession { person: seen.person, session_id: None, prolonged: false, window: seen.window }));
     }
-    let sessions = &app.accounts.sessions;
+    let (sessions, look_ups) = (&app.accounts.sessions, &app.keys.look_ups);
+    let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
     let look_up = sessions.shown(&app.store, &app.clock, token);
-    let shown = match sessions::is_well_formed(token) && !sessions.has_seen(&app.clock, token) {
-        true => app.keys.look_ups.run(address, api_key::hash(token), app.clock.unix_ms(), look_up).await?,
-        false => look_up.await?,
+    let is_likely = sessions.has_seen(&app.clock, token) && !look_ups.was_unknown(&hash, now_ms);
+    let shown = match is_likely || !sessions::is_well_formed(token) {
+        true => look_up.await?,
+        false => look_ups.run(address, hash, now_ms, look_up).await?,
     };
+    if is_likely && shown.is_none() {
+        look_ups.note_unknown(hash, now_ms);
+    }
     let Some(shown) = shown else { return Ok(None) };
     Ok(Some(KnownSession {
         person: shown.session.user.clone(),
