@@ -3,6 +3,7 @@
 
 pub mod advisories;
 mod alarm;
+pub mod allowance;
 pub mod cluster;
 pub mod conn;
 pub mod error;

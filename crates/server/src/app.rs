@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use crate::access::Keys;
 use crate::access::limits::Limits;
+use crate::bounds::{Bounds, Memory};
 use crate::clock::Clock;
 use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
@@ -31,6 +32,10 @@ pub struct App {
     pub mailer: Arc<Mailer>,
     /// What may be done how often.
     pub limits: Arc<Limits>,
+    /// What the door bounds, whoever comes.
+    pub bounds: Arc<Bounds>,
+    /// The memory that the door's calls hold.
+    pub memory: Memory,
     /// `http://…`, without a slash at its end.
     pub public_url: Arc<str>,
     /// What workers wait for.

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod app;
+pub mod bounds;
+pub mod budget;
 pub mod cache;
 pub mod clock;
 pub mod config;

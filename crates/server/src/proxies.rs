@@ -26,7 +26,8 @@ fn network(text: &str) -> Result<IpNet, String> {
 }
 
 impl Proxies {
-    fn trust(&self, address: IpAddr) -> bool {
+    /// Whether this is the address of a trusted proxy.
+    pub fn trust(&self, address: IpAddr) -> bool {
         address.is_loopback() || self.0.iter().any(|network| network.contains(&address))
     }
 

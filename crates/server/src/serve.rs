@@ -2,28 +2,21 @@
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use axum::Router;
-use axum::extract::Request;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tower::ServiceExt;
 
 use crate::access::Keys;
 use crate::access::billing::{BillingPlans, Subscriptions};
 use crate::access::limits::Limits;
 use crate::app::App;
+use crate::bounds::{Bounds, Memory};
 use crate::clock::Clock;
 use crate::config::{Config, LogFormat};
-use crate::door::request_line::Forgiving;
-use crate::door::{self, Peer};
+use crate::door::listener;
 use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::people::auth::clerk::{Clerk, ClerkSettings};
@@ -41,13 +34,11 @@ use crate::work::reap::Reap;
 use crate::work::warm::KeepWarm;
 use crate::work::watch::WatchAccess;
 
-/// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
-const DRAIN_LIMIT: Duration = Duration::from_secs(40);
-
 /// Serves until SIGTERM or SIGINT.
 pub async fn run(config: Config) -> Result<(), String> {
     log_to_stderr(&config);
     say_where_the_data_is(&config);
+    listener::raise_file_limit();
     let stop = stop_signal()?;
     let listener = TcpListener::bind(config.listen)
         .await
@@ -108,6 +99,7 @@ impl Kith {
             server.close().await;
             return Err(format!("can't set the database up: {error}"));
         }
+        let bounds = Bounds::default();
         let app = App {
             store,
             keys: Keys::new(subscriptions),
@@ -115,6 +107,8 @@ impl Kith {
             clock,
             mailer: Arc::new(mailer),
             limits: Arc::new(Limits::new(config.rate_limit)),
+            memory: Memory::new(&bounds),
+            bounds: Arc::new(bounds),
             public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into(),
             wakes: Arc::default(),
             proxies: Arc::new(config.trusted_proxies.clone()),
@@ -159,6 +153,17 @@ impl Kith {
         door: Door,
         stop: impl Future<Output = ()>,
     ) -> Result<(), String> {
+        self.open_bounded_door(listener, door, Bounds::default(), stop).await
+    }
+
+    /// The same, within bounds of its own.
+    pub async fn open_bounded_door(
+        &self,
+        listener: TcpListener,
+        door: Door,
+        bounds: Bounds,
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), String> {
         let address = listener.local_addr().map_err(|error| error.to_string())?;
         let public_url = door.public_url.unwrap_or_else(|| format!("http://{address}"));
         let clerk = self.clerk.clone().map(Clerk::new).transpose()?.map(Arc::new);
@@ -168,12 +173,13 @@ impl Kith {
             accounts: Accounts { clerk, providers, ..self.app.accounts.clone() },
             clock: door.clock,
             limits: Arc::new(Limits::new(door.rate_limit)),
+            memory: Memory::new(&bounds),
+            bounds: Arc::new(bounds),
             public_url: public_url.trim_end_matches('/').into(),
             ready: Arc::new(AtomicBool::new(true)),
             ..self.app.clone()
         };
-        let ready = app.ready.clone();
-        accept(listener, door::router(app), ready, stop).await
+        listener::serve(listener, app, stop).await
     }
 }
 
@@ -190,55 +196,6 @@ fn workers(app: &App, config: &Config) -> Supervisor {
         workers.start(NoteMonthlyUsage);
     }
     workers
-}
-
-/// Accepts connections until `stop`; then those that are being served finish.
-async fn accept(
-    listener: TcpListener,
-    router: Router,
-    ready: Arc<AtomicBool>,
-    stop: impl Future<Output = ()>,
-) -> Result<(), String> {
-    let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(30));
-    let graceful = GracefulShutdown::new();
-    tokio::pin!(stop);
-    loop {
-        let (stream, peer) = tokio::select! {
-            accepted = listener.accept() => match accepted {
-                Ok(accepted) => accepted,
-                Err(error) => {
-                    // Out of file descriptors, or the client left already: neither is a reason to stop.
-                    tracing::warn!(%error, "can't accept a connection");
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                    continue;
-                }
-            },
-            () = &mut stop => break,
-        };
-        let _ = stream.set_nodelay(true);
-        let router = router.clone();
-        let service = hyper_util::service::TowerToHyperService::new(tower::service_fn(
-            move |mut request: Request<hyper::body::Incoming>| {
-                request.extensions_mut().insert(Peer(peer));
-                router.clone().oneshot(request.map(axum::body::Body::new))
-            },
-        ));
-        let connection =
-            server.serve_connection_with_upgrades(TokioIo::new(Forgiving::new(stream)), service).into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "a connection ended badly");
-            }
-        });
-    }
-    ready.store(false, Ordering::Relaxed);
-    drop(listener);
-    if tokio::time::timeout(DRAIN_LIMIT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time");
-    }
-    Ok(())
 }
 
 /// Done when SIGTERM or SIGINT comes. Registered before anything slow, so that no signal is missed.

@@ -1,5 +1,7 @@
 //! Arguments as asks: what all dialects have in common. How a dialect names and writes things is its [`Words`].
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
@@ -164,7 +166,7 @@ fn values(fields: Map<String, Value>, table: &str, words: &Words) -> Result<Map<
 /// Puts the ids in an `…_id` or `…_ids` column into their stored form, and those among the parameters of a list's SQL.
 fn store_ids(column: &str, value: &mut Value) {
     match value {
-        Value::String(text) if column.ends_with("_id") => *text = stored_id(text).into_owned(),
+        Value::String(_) if column.ends_with("_id") => store(value),
         Value::Array(items) if column.ends_with("_ids") || column == "filter_params" => {
             items.iter_mut().for_each(store)
         }
@@ -173,8 +175,10 @@ fn store_ids(column: &str, value: &mut Value) {
 }
 
 fn store(value: &mut Value) {
-    if let Value::String(text) = value {
-        *text = stored_id(text).into_owned();
+    if let Value::String(text) = value
+        && let Cow::Owned(stored) = stored_id(text)
+    {
+        *text = stored;
     }
 }
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::fault::Fault;
+use crate::model::json;
 
 /// The methods that Kith's doors know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Call<'_> {
         if !is_json {
             return Err(Fault::UnsupportedMediaType { sent: media_type.to_owned() });
         }
-        match serde_json::from_slice(self.body) {
+        match json::parse(self.body) {
             Ok(Value::Object(object)) => Ok(object),
             Ok(other) => Err(Fault::invalid(format!(
                 "The body must be a JSON object, not {}.",

@@ -93,6 +93,12 @@ pub const CODES: &[Code] = &[
         "The statement ran into the time limit of 30 s and was ended. Nothing of it was kept.",
         "Narrow it (WHERE, LIMIT, an index), or do the work in smaller steps.",
     ),
+    passing(
+        "request_timeout",
+        &[408],
+        "The body came too slowly, or not to its end.",
+        "Send it again, in smaller parts if the connection is slow.",
+    ),
     code(
         "conflict",
         &[409],
@@ -142,12 +148,23 @@ pub const CODES: &[Code] = &[
         "The first request with this Idempotency-Key is still being served.",
         "Send it again in a moment to get that request's answer.",
     ),
-    code("payload_too_large", &[413], "The body is larger than 10 MiB.", "Send less at a time."),
+    code(
+        "payload_too_large",
+        &[413],
+        "The body is larger than 10 MiB, than 16 KiB where a person sends it, or its values would take too much memory.",
+        "Send less at a time; a long array of numbers takes less as text.",
+    ),
     code(
         "result_too_large",
         &[413],
         "A value of the result is larger than 10 MiB, or a record larger than 40 MiB. Nothing of the request was kept.",
         "Select less of it, for example with left() or substring().",
+    ),
+    code(
+        "head_too_large",
+        &[414, 431],
+        "The address (414) or the headers (431) are larger than 64 KiB.",
+        "Say less in the query; `POST /v1/sql` takes long texts in its body.",
     ),
     code(
         "unsupported_media_type",
@@ -222,7 +239,7 @@ mod tests {
     use std::panic::Location;
 
     use super::*;
-    use crate::model::fault::{Fault, Instead, SqlFault};
+    use crate::model::fault::{Fault, HeadPart, Instead, SqlFault};
 
     /// One fault of every kind. A new kind has to be named in the match, which refuses to compile without it.
     fn one_of_each() -> Vec<Fault> {
@@ -242,6 +259,10 @@ mod tests {
             Fault::InvalidCursor,
             Fault::UnsupportedMediaType { sent: text() },
             Fault::PayloadTooLarge { limit: 1 },
+            Fault::TooManyValues { values: 1 },
+            Fault::BodyTimeout,
+            Fault::HeadTooLarge { part: HeadPart::Address },
+            Fault::HeadTooLarge { part: HeadPart::Headers },
             Fault::MethodNotAllowed { allow: Vec::new() },
             Fault::Unauthorized { message: text() },
             Fault::NotSignedIn { message: text(), hint: text() },
@@ -285,6 +306,9 @@ mod tests {
                 | Fault::InvalidCursor
                 | Fault::UnsupportedMediaType { .. }
                 | Fault::PayloadTooLarge { .. }
+                | Fault::TooManyValues { .. }
+                | Fault::BodyTimeout
+                | Fault::HeadTooLarge { .. }
                 | Fault::MethodNotAllowed { .. }
                 | Fault::Unauthorized { .. }
                 | Fault::NotSignedIn { .. }

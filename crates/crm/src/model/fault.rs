@@ -53,6 +53,18 @@ pub enum Fault {
         /// The limit in bytes.
         limit: usize,
     },
+    /// The body's values would take more memory than a call may.
+    TooManyValues {
+        /// How many there are.
+        values: usize,
+    },
+    /// The body did not come, or came too slowly.
+    BodyTimeout,
+    /// The request's address or its headers are larger than the door takes.
+    HeadTooLarge {
+        /// Which.
+        part: HeadPart,
+    },
     /// The path exists, but not with this method.
     MethodNotAllowed {
         /// The methods that it has.
@@ -204,6 +216,15 @@ pub enum Fault {
     },
 }
 
+/// A part of a request's head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeadPart {
+    /// Path and query.
+    Address,
+    /// All headers together.
+    Headers,
+}
+
 /// What makes sense of a column in the place of a comparison that does not fit. How it is written is for a dialect to say.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instead {
@@ -272,7 +293,9 @@ impl Fault {
             | Fault::FilterTypeMismatch { .. } => "invalid_request",
             Fault::InvalidCursor => "invalid_cursor",
             Fault::UnsupportedMediaType { .. } => "unsupported_media_type",
-            Fault::PayloadTooLarge { .. } => "payload_too_large",
+            Fault::PayloadTooLarge { .. } | Fault::TooManyValues { .. } => "payload_too_large",
+            Fault::BodyTimeout => "request_timeout",
+            Fault::HeadTooLarge { .. } => "head_too_large",
             Fault::MethodNotAllowed { .. } => "method_not_allowed",
             Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => "unauthorized",
             Fault::Forbidden { .. } => "forbidden",
@@ -309,13 +332,15 @@ impl Fault {
             Fault::Forbidden { .. } | Fault::WorkspaceReadOnly => 403,
             Fault::NoSuchPath { .. } | Fault::NoSuchTable { .. } | Fault::NotFound { .. } => 404,
             Fault::MethodNotAllowed { .. } => 405,
-            Fault::StatementTimeout { .. } | Fault::GaveWay { .. } => 408,
+            Fault::StatementTimeout { .. } | Fault::GaveWay { .. } | Fault::BodyTimeout => 408,
             Fault::Refused { code, .. } => codes::by_code(code).map_or(409, |code| code.statuses[0]),
             Fault::Conflict { .. }
             | Fault::IdempotencyConflict
             | Fault::IdempotencyInProgress
             | Fault::StillReferenced { .. } => 409,
-            Fault::PayloadTooLarge { .. } | Fault::ResultTooLarge { .. } => 413,
+            Fault::PayloadTooLarge { .. } | Fault::TooManyValues { .. } | Fault::ResultTooLarge { .. } => 413,
+            Fault::HeadTooLarge { part: HeadPart::Address } => 414,
+            Fault::HeadTooLarge { part: HeadPart::Headers } => 431,
             Fault::UnsupportedMediaType { .. } => 415,
             Fault::ValidationFailed { .. }
             | Fault::InvalidReference { .. }
@@ -378,6 +403,12 @@ impl Fault {
             Fault::UnsupportedMediaType { sent } if sent.is_empty() => "The body has no Content-Type.".into(),
             Fault::UnsupportedMediaType { sent } => format!("A body of type \"{sent}\" is not understood."),
             Fault::PayloadTooLarge { limit } => format!("The body is larger than {limit} bytes."),
+            Fault::TooManyValues { values } => {
+                format!("The body holds {values} values, which would take too much memory at once.")
+            }
+            Fault::BodyTimeout => "The body came too slowly, or not to its end.".into(),
+            Fault::HeadTooLarge { part: HeadPart::Address } => "The address is too long.".into(),
+            Fault::HeadTooLarge { part: HeadPart::Headers } => "The headers are too large.".into(),
             Fault::MethodNotAllowed { allow } => format!("This path takes {}.", allow.join(", ")),
             Fault::WorkspaceReadOnly => "This workspace was not claimed within 7 days and is read-only.".into(),
             Fault::NoSuchPath { path } => format!("There is nothing at {path}."),
@@ -447,6 +478,12 @@ impl Fault {
                 Some("Wait for the next month, or ask whoever runs this Kith for a larger plan.".into())
             }
             Fault::InvalidMetadata { .. } => Some("The definitions are the rows of custom_fields.".into()),
+            Fault::TooManyValues { .. } => Some(
+                "Send fewer records at a time. A long array of numbers takes less as text: \"[0.1,0.2]\" for a vector."
+                    .into(),
+            ),
+            Fault::BodyTimeout => Some("Send it again, in smaller parts if the connection is slow.".into()),
+            Fault::HeadTooLarge { .. } => Some("Say less in the query or the headers; POST /v1/sql takes long texts.".into()),
             // How it is written instead is for the dialect to say.
             Fault::FilterTypeMismatch { .. }
             | Fault::InvalidJson { .. }

@@ -11,6 +11,7 @@ pub mod entity;
 pub mod fault;
 pub mod filter;
 pub mod id;
+pub mod json;
 pub mod lifecycle;
 pub mod page;
 pub mod rows;

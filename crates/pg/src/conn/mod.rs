@@ -159,6 +159,8 @@ pub struct Conn {
     busy: bool,
     /// The socket or the protocol is lost.
     broken: bool,
+    /// Bytes of rows for which no room was asked yet.
+    unpaid: usize,
     /// The end of a transaction brings the reset with it.
     resets_at_end: bool,
     /// A reset was sent, and its end has not been read.
@@ -218,6 +220,7 @@ impl Conn {
     /// To be called when the last ReadyForQuery of a request was read.
     fn end_request(&mut self) {
         self.wire.shrink();
+        self.unpaid = 0;
         self.busy = false;
     }
 }

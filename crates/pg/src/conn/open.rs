@@ -28,6 +28,7 @@ impl Conn {
             status: 0,
             busy: true,
             broken: false,
+            unpaid: 0,
             resets_at_end: false,
             resetting: false,
             settings: Settings::default(),

@@ -6,6 +6,7 @@ use postgres_protocol::message::backend::{self as tags};
 use super::wire::Header;
 use super::{Caps, Conn};
 use crate::alarm::Alarm;
+use crate::allowance;
 use crate::error::{Error, ServerError};
 
 /// Larger messages that are not rows are no good sign: 1,600 columns of long names take a tenth of it.
@@ -133,6 +134,7 @@ impl Conn {
     /// Keeps a row, if its values are within the caps. Its header does not say how long each value is, so a row
     /// that could hold one over the cap is read value by value.
     async fn row(&mut self, header: Header, caps: Caps) -> Result<Reply, Error> {
+        self.pay_for(header.len.min(caps.max_bytes.max(caps.max_value_bytes))).await?;
         if header.len <= caps.max_value_bytes {
             self.wire.body(header.len).await?;
             return Ok(Reply::Row);
@@ -172,6 +174,18 @@ impl Conn {
             _ => self.wire.skip(header),
         }
         Ok(reply)
+    }
+
+    /// Waits until there is room for so many bytes of rows more. A row is there twice: as it came, and as it is kept.
+    async fn pay_for(&mut self, bytes: usize) -> Result<(), Error> {
+        self.unpaid += bytes;
+        if self.unpaid < allowance::STEP {
+            return Ok(());
+        }
+        match allowance::grow(2 * std::mem::take(&mut self.unpaid)).await {
+            true => Ok(()),
+            false => Err(Error::Busy("large results take all the room that there is for them".into())),
+        }
     }
 
     async fn parameter_status(&mut self, header: Header) -> Result<(), Error> {

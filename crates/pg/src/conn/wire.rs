@@ -22,6 +22,8 @@ const HEADER: usize = 5;
 const READ_CHUNK: usize = 32 * 1024;
 /// Buffers that grew larger than this are given back when a request is done.
 const KEPT_CAPACITY: usize = 64 * 1024;
+/// A buffer that grew larger than this is given back as soon as it is empty.
+const LARGE_CAPACITY: usize = 1024 * 1024;
 
 pub(super) struct Wire {
     stream: Stream,
@@ -104,6 +106,9 @@ impl Wire {
     fn leave_current(&mut self) {
         self.inbox.advance(self.current);
         self.current = 0;
+        if self.inbox.is_empty() && self.inbox.capacity() > LARGE_CAPACITY {
+            self.inbox = BytesMut::with_capacity(READ_CHUNK);
+        }
     }
 
     /// Gives back what a large request or answer took.
@@ -183,6 +188,9 @@ impl Wire {
                 Poll::Ready(Err(error)) => self.fail_write(error),
                 Poll::Pending => return,
             }
+        }
+        if self.outbox.capacity() > LARGE_CAPACITY {
+            self.outbox = BytesMut::new();
         }
         if self.unflushed {
             match Pin::new(&mut self.stream).poll_flush(cx) {

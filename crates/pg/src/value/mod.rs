@@ -96,6 +96,7 @@ impl Writer<'_> {
 
     fn string(&mut self, text: &[u8]) -> Result<(), TooLarge> {
         self.room(text.len() + 2)?;
+        self.out.reserve(text.len() + 2);
         quote(text, self.out);
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! API keys as this process remembers them, so that a request is authenticated from memory.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -12,6 +13,8 @@ use crm::model::who::Who;
 use crate::access::api_key;
 use crate::access::billing::{Entitlements, Subscriptions};
 use crate::access::limits::Window;
+use crate::access::lookups::LookUps;
+use crate::app::App;
 use crate::cache::Cache;
 use crate::clock::Clock;
 use crate::store::Store;
@@ -26,6 +29,8 @@ pub struct Keys {
     known: Arc<Cache<[u8; 32], Arc<CachedKey>>>,
     uses: Arc<Mutex<HashMap<[u8; 32], Arc<KeyUse>>>>,
     subscriptions: Subscriptions,
+    /// How often unknown keys are looked up, and unknown sessions with them.
+    pub(super) look_ups: Arc<LookUps>,
 }
 
 /// A key that was looked up.
@@ -60,7 +65,8 @@ impl KeyUse {
 impl Keys {
     /// Keys to workspaces that have these billing plans.
     pub fn new(subscriptions: Subscriptions) -> Keys {
-        Keys { known: Arc::new(Cache::until_forgotten(REMEMBERED)), uses: Arc::default(), subscriptions }
+        let known = Arc::new(Cache::until_forgotten(REMEMBERED));
+        Keys { known, uses: Arc::default(), subscriptions, look_ups: Arc::default() }
     }
 
     /// The billing plans, and what is counted by them.
@@ -71,16 +77,23 @@ impl Keys {
     /// Forgets what keys open, as after one was revoked: each is looked up again when it is next shown.
     pub fn forget(&self) {
         self.known.forget_all();
+        self.look_ups.forget();
     }
 
-    /// The key of this Bearer token. A token that is no key of Kith's is 401, never anonymous.
-    pub(super) async fn find(&self, store: &Store, clock: &Clock, token: &str) -> Result<Arc<CachedKey>, Fault> {
+    /// Takes note that a key was made: it is known from now on, should somebody have shown it before.
+    pub fn made(&self) {
+        self.look_ups.forget();
+    }
+
+    /// The key of this Bearer token, shown from this address. A token that is no key of Kith's is 401, never anonymous.
+    pub(super) async fn find(&self, app: &App, token: &str, address: Option<IpAddr>) -> Result<Arc<CachedKey>, Fault> {
         let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
         if !dialect.key_prefixes.iter().any(|prefix| api_key::is_well_formed(token, prefix)) {
             return Err(unknown_key());
         }
-        let (hash, now_ms) = (api_key::hash(token), clock.unix_ms());
-        let found = self.known.get_or_look_up(hash, now_ms, self.look_up(store, clock, hash)).await?;
+        let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
+        let look_up = self.look_ups.run(address, hash, now_ms, self.look_up(&app.store, &app.clock, hash));
+        let found = self.known.get_or_look_up(hash, now_ms, look_up).await?;
         found.ok_or_else(unknown_key)
     }
 

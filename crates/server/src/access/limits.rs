@@ -5,10 +5,12 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crm::model::fault::Fault;
+
+use crate::access::lanes::Lanes;
 
 /// Seconds of a key's window.
 const KEY_WINDOW_SECONDS: i64 = 60;
@@ -39,6 +41,8 @@ pub struct Limits {
     pub made_workspaces: Hourly<String>,
     /// Invitations by the person who invites.
     pub invitations: Hourly<String>,
+    /// Calls that run at once, by address. They are bounded whatever the rates are.
+    pub lanes: Arc<Lanes>,
 }
 
 impl Limits {
@@ -51,6 +55,7 @@ impl Limits {
             sign_ins: Hourly::at_most(SIGN_INS_AN_HOUR),
             made_workspaces: Hourly::default(),
             invitations: Hourly::default(),
+            lanes: Arc::default(),
         }
     }
 

@@ -4,16 +4,21 @@
 pub mod api_key;
 pub mod billing;
 pub mod keys;
+pub mod lanes;
 pub mod limits;
+pub mod lookups;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crm::model::fault::Fault;
 use crm::model::lifecycle::{self, Phase};
 use crm::model::who::{Mode, Provenance, Who};
 
+use crate::access::lanes::Turn;
 use crate::access::limits::{Rate, Window};
 use crate::app::App;
+use crate::budget::Owner;
 use crate::people::Person;
 use crate::people::auth::{clerk, sessions};
 use crate::store::cell::TenantDatabase;
@@ -32,6 +37,10 @@ pub struct Caller {
     pub provenance: Provenance,
     /// What is left of their rate; none where nothing limits it.
     pub rate: Option<Rate>,
+    /// Who answers for the memory that the call takes.
+    pub owner: Owner,
+    /// The call's place among those of its address; it ends with the last clone.
+    _turn: Option<Arc<Turn>>,
 }
 
 /// A call that was not admitted, and what is known of it, so that a door can answer in the caller's terms.
@@ -64,9 +73,20 @@ pub struct AdmittedPerson {
     pub rate: Rate,
 }
 
-/// Admits the call of an API key.
+/// Admits the call of an API key that comes from nobody's address, as by a door within this machine.
 pub async fn admit_key(app: &App, token: &str, provenance: Provenance) -> Result<Caller, Box<Refused>> {
-    let key = app.keys.find(&app.store, &app.clock, token).await?;
+    admit_key_from(app, token, None, provenance).await
+}
+
+/// Admits the call of an API key that comes from this address. Where the workspace is unclaimed and the address runs too
+/// many calls already, the call waits for its turn.
+pub async fn admit_key_from(
+    app: &App,
+    token: &str,
+    address: Option<IpAddr>,
+    provenance: Provenance,
+) -> Result<Caller, Box<Refused>> {
+    let key = app.keys.find(app, token, address).await?;
     let now = app.clock.unix_seconds();
     let who = Who { phase: phase(&key.workspace, now)?, ..key.who.clone() };
     key.uses.used(now);
@@ -74,7 +94,17 @@ pub async fn admit_key(app: &App, token: &str, provenance: Provenance) -> Result
     if let Err(fault) = key.entitlements.take(now) {
         return Err(Box::new(Refused { fault, who: Some(who), rate: Some(rate) }));
     }
-    Ok(Caller { who, database: key.workspace.database.clone(), provenance, rate: Some(rate) })
+    let network = address.map(limits::network).filter(|_| who.phase != Phase::Claimed);
+    let turn = match network {
+        None => None,
+        Some(network) => match app.limits.lanes.turn(network, &who.workspace_id).await {
+            Ok(turn) => Some(Arc::new(turn)),
+            Err(fault) => return Err(Box::new(Refused { fault, who: Some(who), rate: Some(rate) })),
+        },
+    };
+    let owner = network.map_or_else(|| Owner::Workspace(who.workspace_id.clone()), Owner::Network);
+    let database = key.workspace.database.clone();
+    Ok(Caller { who, database, provenance, rate: Some(rate), owner, _turn: turn })
 }
 
 /// A person's session that is known, but whose call is not counted yet.
@@ -85,13 +115,24 @@ pub struct KnownSession {
     window: Arc<Window>,
 }
 
-/// The session of a token, Kith's or Clerk's, if it is known.
-pub async fn known_session(app: &App, token: &str) -> Result<Option<KnownSession>, Fault> {
+/// The session of a token, Kith's or Clerk's, if it is known. It is shown from this address.
+pub async fn known_session(app: &App, token: &str, address: Option<IpAddr>) -> Result<Option<KnownSession>, Fault> {
     if let Some(clerk) = app.accounts.clerk.as_ref().filter(|_| clerk::is_jwt(token)) {
         let seen = clerk.shown(&app.store, &app.accounts, &app.clock, token).await?;
         return Ok(Some(KnownSession { person: seen.person, session_id: None, prolonged: false, window: seen.window }));
     }
-    let Some(shown) = app.accounts.sessions.shown(&app.store, &app.clock, token).await? else { return Ok(None) };
+    let (sessions, look_ups) = (&app.accounts.sessions, &app.keys.look_ups);
+    let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
+    let look_up = sessions.shown(&app.store, &app.clock, token);
+    let is_likely = sessions.has_seen(&app.clock, token) && !look_ups.was_unknown(&hash, now_ms);
+    let shown = match is_likely || !sessions::is_well_formed(token) {
+        true => look_up.await?,
+        false => look_ups.run(address, hash, now_ms, look_up).await?,
+    };
+    if is_likely && shown.is_none() {
+        look_ups.note_unknown(hash, now_ms);
+    }
+    let Some(shown) = shown else { return Ok(None) };
     Ok(Some(KnownSession {
         person: shown.session.user.clone(),
         session_id: Some(shown.session.id.clone()),
@@ -158,7 +199,8 @@ async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> 
     if let Err(fault) = entitlements.take(now) {
         return Err(Box::new(Refused { fault, who: Some(who), rate: None }));
     }
-    Ok(Caller { who, database: workspace.database, provenance, rate: None })
+    let owner = Owner::Workspace(who.workspace_id.clone());
+    Ok(Caller { who, database: workspace.database, provenance, rate: None, owner, _turn: None })
 }
 
 /// How far the workspace is in its life. One that nobody claimed in time is closed.

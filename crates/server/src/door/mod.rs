@@ -3,12 +3,14 @@
 mod cookie;
 mod docs;
 mod form;
+mod heads;
 mod health;
+pub mod listener;
 mod pages;
 mod people;
 mod reply;
 mod request;
-pub mod request_line;
+mod request_line;
 mod rest;
 mod session;
 mod sign_in;

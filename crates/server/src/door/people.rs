@@ -129,7 +129,7 @@ pub async fn serve(
             hint: "POST /v1/auth/login gives a session_token; send it as Authorization: Bearer <session token>.".into(),
         });
     }
-    let body = request.body().await?;
+    let body = request.form().await?;
     let call = request.call(method, path.clone(), &body)?;
     let context = PersonContext { app, visitor: &visitor };
     let mut done = act(app, &context, &call, &request.head.headers, route).await?;

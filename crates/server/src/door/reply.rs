@@ -1,6 +1,8 @@
 //! The way back: what a request came to is written in the caller's dialect, and goes out with the headers that every
 //! answer has.
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
@@ -16,6 +18,8 @@ use crate::access::Refused;
 use crate::access::limits::Rate;
 use crate::app::App;
 use crate::clock::iso;
+use crate::door::listener::Takes;
+use crate::store::room::Room;
 
 /// What a request came to.
 pub enum Served {
@@ -82,13 +86,15 @@ pub struct Envelope<'a> {
     /// The workspace that a person's act was about.
     workspace_id: Option<String>,
     rate: Option<Rate>,
+    /// The room that the answer takes until it is read.
+    pub room: Option<Arc<Room>>,
 }
 
 impl<'a> Envelope<'a> {
     /// The envelope of a caller who is not known yet.
     pub fn new(app: &'a App, request_id: &'a str) -> Envelope<'a> {
         let (dialect, version, table) = (&AGENTCRM, None, None);
-        Envelope { app, request_id, dialect, version, table, who: None, workspace_id: None, rate: None }
+        Envelope { app, request_id, dialect, version, table, who: None, workspace_id: None, rate: None, room: None }
     }
 
     /// Takes note of who was admitted, and of what is left of their rate.
@@ -158,6 +164,9 @@ impl<'a> Envelope<'a> {
     /// The response, with the headers that every answer under `/v1` has.
     pub fn respond(&self, reply: Reply) -> Response {
         let mut response = Response::new(Body::from(reply.body));
+        if let Some(room) = &self.room {
+            response.extensions_mut().insert(Takes(room.clone()));
+        }
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

@@ -2,23 +2,38 @@
 //! once it is known who calls.
 
 use std::net::IpAddr;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, Bytes};
+use axum::body::{Body, Bytes, HttpBody};
 use axum::http::header;
 use axum::http::request::Parts;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
+use tokio::time::{Instant, timeout_at};
 
 use crm::model::call::{Call, Method, parse_query};
 use crm::model::fault::Fault;
+use crm::model::json;
 use crm::model::who::Provenance;
 
 use crate::app::App;
+use crate::budget::{Held, NoRoom, Owner};
 use crate::door::Peer;
 
 /// A body's bytes at most.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
+
+/// The bytes of a person's body at most: a form with a few fields.
+pub const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// A body and its values take at most so many times what a body may have.
+const MOST_TIMES: usize = 4;
+
+/// Bodies up to this size are not counted, nor weighed.
+const SMALL: usize = 16 * 1024;
+/// In how large parts room is asked for.
+const PART: usize = 256 * 1024;
 
 /// Bytes of a refused body that are read and thrown away at most, and for how long.
 const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
@@ -35,6 +50,29 @@ pub struct HttpRequest<'a> {
     /// Where it comes from, as far as known proxies say it.
     pub peer: Option<IpAddr>,
     body: Body,
+}
+
+/// A body that was read, and the room that it takes.
+pub struct ReadBody {
+    bytes: Bytes,
+    /// Held as long as the bytes are there.
+    _held: Option<Held>,
+    values: Option<Held>,
+}
+
+impl Deref for ReadBody {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl ReadBody {
+    /// Lets go of the bytes. What is left is the room for the values that were made of them.
+    pub fn into_values(self) -> Option<Held> {
+        self.values
+    }
 }
 
 impl<'a> HttpRequest<'a> {
@@ -61,19 +99,102 @@ impl<'a> HttpRequest<'a> {
         Provenance::new(self.id, said("x-agent"), said("x-run-id"), said("x-reason"))
     }
 
-    /// The whole body.
-    pub async fn body(&mut self) -> Result<Bytes, Fault> {
-        match Limited::new(&mut self.body, MAX_BODY_BYTES).collect().await {
-            Ok(collected) => Ok(collected.to_bytes()),
-            Err(error) if error.downcast_ref::<LengthLimitError>().is_some() => {
-                Err(Fault::PayloadTooLarge { limit: MAX_BODY_BYTES })
+    /// The whole body of a call. Its owner answers for the memory that it and its values take.
+    pub async fn body(&mut self, owner: &Owner) -> Result<ReadBody, Fault> {
+        let (bytes, held) = self.read(MAX_BODY_BYTES, Some(owner)).await?;
+        let mut values = None;
+        if bytes.len() > SMALL {
+            let weight = json::weigh(&bytes);
+            if bytes.len() + weight.tree_bytes > MOST_TIMES * MAX_BODY_BYTES {
+                return Err(Fault::TooManyValues { values: weight.values });
             }
-            Err(error) => Err(Fault::invalid(format!("The body could not be read: {error}."))),
+            let holder = self.app.memory.trees.holder(owner.clone());
+            holder.grow(weight.tree_bytes).await.map_err(|NoRoom| busy())?;
+            values = Some(holder);
+        }
+        Ok(ReadBody { bytes, _held: held, values })
+    }
+
+    /// The whole body of a form that a person sends.
+    pub async fn form(&mut self) -> Result<Bytes, Fault> {
+        Ok(self.read(MAX_FORM_BYTES, None).await?.0)
+    }
+
+    /// Reads the body, as fast as it has to come. Without an owner it takes no room.
+    async fn read(&mut self, most: usize, owner: Option<&Owner>) -> Result<(Bytes, Option<Held>), Fault> {
+        if self.body.is_end_stream() {
+            return Ok((Bytes::new(), None));
+        }
+        let declared = self.body.size_hint().exact().map(|declared| declared as usize);
+        if owner.is_some() && declared.is_some_and(|declared| declared > most) {
+            return Err(Fault::PayloadTooLarge { limit: most });
+        }
+        let mut pace = BodyPace::new(self.app);
+        let Some(first) = self.frame(&mut pace).await? else { return Ok((Bytes::new(), None)) };
+        if self.body.is_end_stream() && first.len() <= most.min(SMALL) {
+            return Ok((first, None));
+        }
+        let mut whole = Vec::with_capacity(declared.unwrap_or(first.len()).min(most));
+        let mut held: Option<Held> = None;
+        let mut paid = SMALL;
+        let mut next = Some(first);
+        while let Some(part) = next {
+            if whole.len() + part.len() > most {
+                whole.extend_from_slice(&part[..most - whole.len()]);
+                return Err(self.too_large(&whole, most));
+            }
+            if let Some(owner) = owner
+                && whole.len() + part.len() > paid
+            {
+                let held = held.get_or_insert_with(|| self.app.memory.bodies.holder(owner.clone()));
+                let waited = Instant::now();
+                let bytes = PART.max(whole.len() + part.len() - paid);
+                held.grow(bytes).await.map_err(|NoRoom| busy())?;
+                paid += bytes;
+                pace.pause(waited.elapsed());
+                if declared.is_none() {
+                    // Room that is not written to costs nothing; a move of what is there would cost it twice.
+                    whole.reserve_exact(most - whole.len());
+                }
+            }
+            whole.extend_from_slice(&part);
+            next = self.frame(&mut pace).await?;
+        }
+        Ok((whole.into(), held))
+    }
+
+    /// The next part of the body; none at its end.
+    async fn frame(&mut self, pace: &mut BodyPace<'_>) -> Result<Option<Bytes>, Fault> {
+        loop {
+            let frame = match timeout_at(pace.look_at, self.body.frame()).await {
+                Ok(Some(Ok(frame))) => frame,
+                Ok(Some(Err(error))) => return Err(Fault::invalid(format!("The body could not be read: {error}."))),
+                Ok(None) => return Ok(None),
+                Err(_) => {
+                    pace.look()?;
+                    continue;
+                }
+            };
+            // What is no data are trailers, which say nothing to us.
+            if let Ok(bytes) = frame.into_data()
+                && !bytes.is_empty()
+            {
+                pace.came(bytes.len())?;
+                return Ok(Some(bytes));
+            }
+        }
+    }
+
+    /// What is wrong with a body that begins like this and goes on. One that could not be read anyway is no JSON.
+    fn too_large(&self, beginning: &[u8], limit: usize) -> Fault {
+        match limit == MAX_FORM_BYTES && json::weigh(beginning).is_too_deep {
+            true => Fault::InvalidJson { reason: "it is nested too deeply".into() },
+            false => Fault::PayloadTooLarge { limit },
         }
     }
 
     /// The request as dialects read it.
-    pub fn call<'b>(&self, method: Method, path: Vec<String>, body: &'b Bytes) -> Result<Call<'b>, Fault>
+    pub fn call<'b>(&self, method: Method, path: Vec<String>, body: &'b [u8]) -> Result<Call<'b>, Fault>
     where
         'a: 'b,
     {
@@ -89,7 +210,8 @@ impl<'a> HttpRequest<'a> {
     /// Reads what is left of a refused body and throws it away, within bounds: a client that is still sending when the
     /// connection closes may never read why. One that waits to be told to send is not told.
     pub async fn drain(&mut self, fault: &Fault) {
-        if self.head.headers.contains_key(header::EXPECT) && !matches!(fault, Fault::PayloadTooLarge { .. }) {
+        let is_told = matches!(fault, Fault::PayloadTooLarge { .. } | Fault::TooManyValues { .. });
+        if matches!(fault, Fault::BodyTimeout) || (self.head.headers.contains_key(header::EXPECT) && !is_told) {
             return;
         }
         let rest = async {
@@ -102,6 +224,61 @@ impl<'a> HttpRequest<'a> {
             }
         };
         let _ = tokio::time::timeout(DRAIN_LIMIT, rest).await;
+    }
+}
+
+fn busy() -> Fault {
+    Fault::Unavailable { retry_after: 1, message: "Other bodies take all the room that there is for them.".into() }
+}
+
+/// How fast a body comes. It is looked at several times in each stretch, because less is enough where nobody waits.
+struct BodyPace<'a> {
+    app: &'a App,
+    look_at: Instant,
+    /// Looks in this stretch, bytes in it, and bytes since the last look.
+    looks: u32,
+    in_stretch: usize,
+    since_look: usize,
+}
+
+/// Looks in a stretch.
+const LOOKS: u32 = 4;
+
+impl<'a> BodyPace<'a> {
+    fn new(app: &'a App) -> BodyPace<'a> {
+        let look_at = Instant::now() + app.bounds.body_stretch / LOOKS;
+        BodyPace { app, look_at, looks: 0, in_stretch: 0, since_look: 0 }
+    }
+
+    /// Bytes came.
+    fn came(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.since_look += bytes;
+        if Instant::now() >= self.look_at { self.look() } else { Ok(()) }
+    }
+
+    /// Time passed that is not the client's fault.
+    fn pause(&mut self, time: Duration) {
+        self.look_at += time;
+    }
+
+    fn look(&mut self) -> Result<(), Fault> {
+        let bounds = &self.app.bounds;
+        let step = bounds.body_stretch / LOOKS;
+        let least = |rate: usize, time: Duration| (rate as f64 * time.as_secs_f64()) as usize;
+        self.looks += 1;
+        self.in_stretch += self.since_look;
+        let is_slow = self.looks == LOOKS && self.in_stretch < least(bounds.body_rate, bounds.body_stretch);
+        let is_in_the_way =
+            self.since_look < least(bounds.rate_where_scarce, step) && self.app.memory.bodies.is_scarce();
+        if is_slow || is_in_the_way {
+            return Err(Fault::BodyTimeout);
+        }
+        if self.looks == LOOKS {
+            (self.looks, self.in_stretch) = (0, 0);
+        }
+        self.since_look = 0;
+        self.look_at = Instant::now() + step;
+        Ok(())
     }
 }
 

@@ -8,6 +8,7 @@ use crate::access::{self, Caller};
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
 use crate::hall::{self, Controls, Idempotency, Performed};
+use crate::store::room::Room;
 
 /// Serves a request to a path below `/v1`.
 pub async fn serve(
@@ -29,7 +30,9 @@ pub async fn serve(
         let allow = (envelope.dialect.methods)(&segments).into_iter().map(Method::name).collect();
         return Err(Fault::MethodNotAllowed { allow });
     };
-    let body = request.body().await?;
+    let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone());
+    envelope.room = Some(room.clone());
+    let body = request.body(&caller.owner).await?;
     let call = request.call(method, path, &body)?;
     let ask = envelope.dialect.read_call(&call);
     envelope.table = ask.as_ref().ok().and_then(|ask| ask.table()).map(str::to_owned);
@@ -43,12 +46,17 @@ pub async fn serve(
         }
         None => None,
     };
+    // Everything that the body says has been taken out of it.
+    drop(call);
+    let _values = body.into_values();
     let controls = Controls { idempotency, ..Controls::default() };
-    let performed = match ask {
-        Ok(ask) => hall::perform(request.app, &caller, &ask, &controls).await?,
-        Err(fault) => hall::refuse(request.app, &caller, fault, &controls).await?,
-    };
-    Ok(match performed {
+    let performed = room.around(async {
+        match ask {
+            Ok(ask) => hall::perform(request.app, &caller, &ask, &controls).await,
+            Err(fault) => hall::refuse(request.app, &caller, fault, &controls).await,
+        }
+    });
+    Ok(match performed.await? {
         Performed::Done(answer, _) => Served::Answer(answer),
         Performed::Stored(reply) => Served::Written { reply, is_replay: false },
         Performed::Replayed(reply) => Served::Written { reply, is_replay: true },
@@ -58,7 +66,7 @@ pub async fn serve(
 /// Admits the call of a key. From here on the answer is in the key's dialect, that of one which has ended included.
 pub async fn admit(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>, token: &str) -> Result<Caller, Fault> {
     envelope.dialect = crm::dialect::of_key(token).unwrap_or(envelope.dialect);
-    match access::admit_key(request.app, token, request.provenance()).await {
+    match access::admit_key_from(request.app, token, request.peer, request.provenance()).await {
         Ok(caller) => {
             envelope.admitted(Some(&caller.who), caller.rate);
             Ok(caller)

@@ -46,10 +46,11 @@ pub async fn at_door(
     let nobody = AtDoor { visitor, has_key: false, renewed: None };
     match request.bearer()? {
         Some(token) if access::is_session(request.app, token) => {
-            let session = access::known_session(request.app, token).await?.ok_or_else(|| Fault::NotSignedIn {
-                message: "This session is not known. It may have ended.".into(),
-                hint: "POST /v1/auth/login gives a new session_token.".into(),
-            })?;
+            let session =
+                access::known_session(request.app, token, request.peer).await?.ok_or_else(|| Fault::NotSignedIn {
+                    message: "This session is not known. It may have ended.".into(),
+                    hint: "POST /v1/auth/login gives a new session_token.".into(),
+                })?;
             Ok(nobody.signed_in(&admit(request, envelope, session)?))
         }
         Some(key) => {
@@ -75,7 +76,7 @@ async fn by_cookie(
     if !token.starts_with(sessions::TOKEN_PREFIX) {
         return Ok(nobody);
     }
-    let Some(session) = access::known_session(request.app, token).await? else {
+    let Some(session) = access::known_session(request.app, token, request.peer).await? else {
         // Who believes to be signed in gets no workspace that is nobody's.
         if purpose == Purpose::MakesWorkspace && sessions::is_well_formed(token) {
             return Err(Fault::NotSignedIn {

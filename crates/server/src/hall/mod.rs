@@ -7,6 +7,7 @@
 mod batch;
 mod conflict;
 mod execution;
+mod fingerprint;
 mod idempotency;
 mod record;
 mod saved;

@@ -53,6 +53,7 @@ mod sessions;
 mod sizes;
 mod sql;
 mod sql_limits;
+mod strangers;
 mod support;
 mod tidy;
 mod together;

@@ -9,8 +9,16 @@ use crate::model::codes::{CODES, Code};
 use crate::model::entity::Entity;
 
 /// Codes that every request may end in.
-const ALWAYS: &[&str] =
-    &["invalid_request", "unauthorized", "payload_too_large", "rate_limited", "internal_error", "unavailable"];
+const ALWAYS: &[&str] = &[
+    "invalid_request",
+    "unauthorized",
+    "request_timeout",
+    "payload_too_large",
+    "head_too_large",
+    "rate_limited",
+    "internal_error",
+    "unavailable",
+];
 /// Codes of every request that reaches a workspace's database.
 const DATABASE: &[&str] = &["sql_error", "statement_timeout", "result_too_large"];
 /// Codes of every change to a record.

@@ -61,6 +61,11 @@ pub struct ShownSession {
 }
 
 impl Sessions {
+    /// Whether this process has seen the session of this token before. It may have ended since.
+    pub fn has_seen(&self, clock: &Clock, token: &str) -> bool {
+        self.windows.get(&api_key::hash(token), clock.unix_ms()).is_some()
+    }
+
     /// The session of a token; `None` if it is not one, or has ended.
     pub async fn shown(&self, store: &Store, clock: &Clock, token: &str) -> Result<Option<ShownSession>, Fault> {
         if !is_well_formed(token) {

@@ -146,6 +146,7 @@ pub async fn create(context: &PersonContext<'_>, workspace_id: &str, ask: &KeyRe
     let (key, entry) = (IssuedKey::new(&context.app.clock, kind, name, role), member.audit_entry(&context.app.clock));
     let row = key.row();
     context.app.store.control.create_key(&entry, &row).await?;
+    context.app.keys.made();
     let text = json!({"id": row.id, "workspace_id": workspace_id, "name": name, "dialect": row.dialect, "mode": row.mode,
         "role": row.role, "hint": row.hint, "created_at": as_listed(&entry.now), "api_key": key.api_key});
     Ok(Answer::Object { text: text.to_string(), created: true })

@@ -37,6 +37,7 @@ pub async fn create(context: &PersonContext<'_>, name: Option<&str>) -> Result<A
         audit_id: &clock.id("au"),
     };
     context.app.store.create_workspace(&new).await?;
+    context.app.keys.made();
     context.app.wakes.database_taken.notify_one();
     Ok(Answer::Workspace {
         claim_url: owner.is_none().then(|| format!("{}/claim/{id}", &context.app.public_url)),

@@ -22,6 +22,21 @@ impl Child {
         Child::start(Child::command(dir, "serve"), dir.path.with_extension("log"))
     }
 
+    /// The same, where a process may open so many files.
+    pub fn serve_with_files(dir: &TempDir, files: u32) -> Child {
+        let serve = Child::command(dir, "serve");
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("ulimit -n {files}; exec \"$0\" \"$@\"")]).arg(serve.get_program());
+        command.args(serve.get_args()).stdin(Stdio::null());
+        for (name, value) in serve.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        Child::start(command, dir.path.with_extension("log"))
+    }
+
     /// Starts Kith by a command of [`Child::bare`], and waits until it serves.
     pub fn start(mut command: Command, stderr: PathBuf) -> Child {
         let log = File::options().create(true).append(true).open(&stderr).expect("a log");
@@ -114,6 +129,19 @@ impl Child {
         let found = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
         let number = found.and_then(|it| it.split_whitespace().next());
         number.and_then(|it| it.parse().ok()).unwrap_or_else(|| panic!("no {line} in {status}"))
+    }
+}
+
+impl Child {
+    /// Begins to measure the most memory that it takes. Returns what it takes now, in kB.
+    pub fn measure_memory(&self) -> u64 {
+        fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("a peak that is set back");
+        self.memory_kb("VmRSS")
+    }
+
+    /// How many files it has open.
+    pub fn open_files(&self) -> usize {
+        fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a living process").count()
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::AtomicI64;
 use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 
+use kith::bounds::Bounds;
 use kith::clock::Clock;
 use kith::config::{Config, Direct, LogFormat};
 use kith::serve::{Door, Kith};
@@ -188,6 +189,18 @@ pub async fn door(door: Door) -> String {
     let opened = home.runtime.spawn(async move {
         let (listener, base) = listen().await;
         tokio::spawn(home.kith.open_door(listener, door, pending()));
+        base
+    });
+    opened.await.expect("a door")
+}
+
+/// A further door to the same app, within bounds of its own.
+pub async fn bounded_door(bounds: Bounds) -> String {
+    let home = home();
+    let opened = home.runtime.spawn(async move {
+        let (listener, base) = listen().await;
+        let door = Door { public_url: None, clock: Clock::System, rate_limit: 0 };
+        tokio::spawn(home.kith.open_bounded_door(listener, door, bounds, pending()));
         base
     });
     opened.await.expect("a door")

@@ -5,6 +5,7 @@ mod child;
 mod dir;
 mod home;
 mod mailbox;
+mod raw;
 mod relm;
 mod reply;
 
@@ -12,10 +13,11 @@ pub use agent::{Agent, stranger_at};
 pub use child::Child;
 pub use dir::TempDir;
 pub use home::{
-    Home, agent, agent_at, arena, config_of_another, door, door_of, home, house_with_plans, newer_process,
-    other_process, psql, stranger,
+    Home, agent, agent_at, arena, bounded_door, config_of_another, door, door_of, home, house_with_plans,
+    newer_process, other_process, psql, stranger,
 };
 pub use mailbox::mailbox;
+pub use raw::{Answer, Raw, Streams};
 pub use relm::{both, relm};
 pub use reply::Reply;
 

@@ -1,0 +1,215 @@
+//! How many calls of an address run at once, where its workspaces are nobody's yet: anybody can make those, so the address
+//! is all there is to count by. Calls beyond that wait, and the workspace that runs the fewest is served next, so that
+//! neighbours behind one address do not stand in the queue of the busiest.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+use crm::model::fault::Fault;
+
+/// Calls of an address that run at once.
+const RUNNING: usize = 32;
+/// Calls of an address beyond that, each of a workspace that runs no other.
+const FIRST_CALLS: usize = 32;
+/// Calls of an address that wait at most.
+const WAITING: usize = 1000;
+/// How long a call waits.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// The lanes of all addresses.
+#[derive(Debug)]
+pub struct Lanes {
+    patience: Duration,
+    lanes: Mutex<HashMap<IpAddr, Lane>>,
+}
+
+impl Default for Lanes {
+    fn default() -> Lanes {
+        Lanes::with_patience(PATIENCE)
+    }
+}
+
+/// The calls of an address.
+#[derive(Debug, Default)]
+struct Lane {
+    running: usize,
+    workspaces: HashMap<Arc<str>, usize>,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    workspace_id: Arc<str>,
+    /// Closed where the call has given up.
+    turn: oneshot::Sender<Turn>,
+}
+
+/// A call's place among those that run. Dropping it gives it to the next.
+#[derive(Debug)]
+pub struct Turn {
+    lanes: Arc<Lanes>,
+    network: IpAddr,
+    workspace_id: Arc<str>,
+}
+
+impl Lanes {
+    fn with_patience(patience: Duration) -> Lanes {
+        Lanes { patience, lanes: Mutex::default() }
+    }
+
+    /// A place for a call of a workspace from a network, once there is one.
+    pub async fn turn(self: &Arc<Lanes>, network: IpAddr, workspace_id: &Arc<str>) -> Result<Turn, Fault> {
+        let waiting = {
+            let mut lanes = self.lanes();
+            let lane = lanes.entry(network).or_default();
+            if lane.may_run(workspace_id) {
+                lane.begin(workspace_id);
+                return Ok(Turn { lanes: self.clone(), network, workspace_id: workspace_id.clone() });
+            }
+            if lane.waiting.len() >= WAITING {
+                lane.waiting.retain(|it| !it.turn.is_closed());
+            }
+            if lane.waiting.len() >= WAITING {
+                return Err(too_many());
+            }
+            let (turn, waiting) = oneshot::channel();
+            lane.waiting.push_back(Waiting { workspace_id: workspace_id.clone(), turn });
+            waiting
+        };
+        timeout(self.patience, waiting).await.ok().and_then(Result::ok).ok_or_else(too_many)
+    }
+
+    fn lanes(&self) -> MutexGuard<'_, HashMap<IpAddr, Lane>> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn too_many() -> Fault {
+    let message = format!("More than {RUNNING} calls from this address to unclaimed workspaces run at once.");
+    Fault::Unavailable { retry_after: 1, message }
+}
+
+impl Lane {
+    fn runs(&self, workspace_id: &str) -> usize {
+        self.workspaces.get(workspace_id).copied().unwrap_or_default()
+    }
+
+    fn may_run(&self, workspace_id: &str) -> bool {
+        let most = if self.runs(workspace_id) == 0 { RUNNING + FIRST_CALLS } else { RUNNING };
+        self.running < most
+    }
+
+    fn begin(&mut self, workspace_id: &Arc<str>) {
+        self.running += 1;
+        *self.workspaces.entry(workspace_id.clone()).or_default() += 1;
+    }
+
+    fn end(&mut self, workspace_id: &str) {
+        self.running -= 1;
+        if let Some(runs) = self.workspaces.get_mut(workspace_id) {
+            *runs -= 1;
+            if *runs == 0 {
+                self.workspaces.remove(workspace_id);
+            }
+        }
+    }
+
+    /// Takes out the call that is next: of the workspace that runs the fewest, the one that came first.
+    fn next(&mut self) -> Option<Waiting> {
+        self.waiting.retain(|it| !it.turn.is_closed());
+        let fewest = self.waiting.iter().enumerate().min_by_key(|(_, it)| self.runs(&it.workspace_id));
+        let (at, _) = fewest.filter(|(_, it)| self.may_run(&it.workspace_id))?;
+        self.waiting.remove(at)
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        // What can't be handed over is dropped after the lock is released, as it comes back here.
+        let mut refused = Vec::new();
+        let mut lanes = self.lanes.lanes();
+        let Some(lane) = lanes.get_mut(&self.network) else { return };
+        lane.end(&self.workspace_id);
+        while let Some(Waiting { workspace_id, turn }) = lane.next() {
+            lane.begin(&workspace_id);
+            let next = Turn { lanes: self.lanes.clone(), network: self.network, workspace_id };
+            refused.extend(turn.send(next).err());
+        }
+        if lane.running == 0 {
+            lanes.remove(&self.network);
+        }
+        drop(lanes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::{Pin, pin};
+    use std::task::{Context, Poll, Waker};
+
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const THERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 2));
+
+    fn workspace(number: usize) -> Arc<str> {
+        format!("ws_{number}").into()
+    }
+
+    fn poll<F: Future>(call: Pin<&mut F>) -> Poll<F::Output> {
+        call.poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    #[track_caller]
+    fn now(lanes: &Arc<Lanes>, network: IpAddr, workspace_id: &Arc<str>) -> Turn {
+        match poll(pin!(lanes.turn(network, workspace_id))) {
+            Poll::Ready(turn) => turn.expect("a turn"),
+            Poll::Pending => panic!("it has to wait"),
+        }
+    }
+
+    #[tokio::test]
+    async fn calls_of_an_address_are_bounded_and_wait_in_turn() {
+        let lanes = Arc::new(Lanes::default());
+        let busy = workspace(0);
+        let mut running: Vec<Turn> = (0..RUNNING).map(|_| now(&lanes, HERE, &busy)).collect();
+        let (mut first, mut second) = (pin!(lanes.turn(HERE, &busy)), pin!(lanes.turn(HERE, &busy)));
+        assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+        now(&lanes, THERE, &busy);
+        running.pop();
+        let Poll::Ready(Ok(_turn)) = poll(first.as_mut()) else { panic!("the first is not served") };
+        assert!(poll(second.as_mut()).is_pending());
+    }
+
+    #[tokio::test]
+    async fn a_workspace_that_runs_nothing_goes_before_a_busy_one() {
+        let lanes = Arc::new(Lanes::default());
+        let busy = workspace(0);
+        let mut running: Vec<Turn> = (0..RUNNING).map(|_| now(&lanes, HERE, &busy)).collect();
+        let mut own = pin!(lanes.turn(HERE, &busy));
+        assert!(poll(own.as_mut()).is_pending());
+        // Each other workspace has a first call beyond the bound.
+        running.extend((1..=FIRST_CALLS).map(|number| now(&lanes, HERE, &workspace(number))));
+        let quiet = workspace(FIRST_CALLS + 1);
+        let mut other = pin!(lanes.turn(HERE, &quiet));
+        assert!(poll(other.as_mut()).is_pending(), "the address is at its bound");
+        running.remove(0);
+        assert!(poll(other.as_mut()).is_ready() && poll(own.as_mut()).is_pending());
+    }
+
+    #[tokio::test]
+    async fn who_waited_too_long_gives_up_and_leaves_nothing() {
+        let lanes = Arc::new(Lanes::with_patience(Duration::ZERO));
+        let busy = workspace(0);
+        let running: Vec<Turn> = (0..RUNNING).map(|_| now(&lanes, HERE, &busy)).collect();
+        let fault = lanes.turn(HERE, &busy).await.expect_err("no turn");
+        assert_eq!((fault.status(), fault.retry_after()), (503, Some(1)));
+        drop(running);
+        assert!(lanes.lanes().is_empty());
+    }
+}

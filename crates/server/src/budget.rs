@@ -1,0 +1,340 @@
+//! Bytes that calls hold at once. They are bounded as a whole, and for each owner by a share of it, so that nobody's bodies or
+//! answers take the memory of all others. A call that finds no room waits for it, in turn.
+//!
+//! What has begun must be able to end, or calls that each hold a part would wait for each other: the oldest holder always
+//! gets what it asks for, and the oldest of an owner goes beyond the share. So the bound is exceeded by what one call may
+//! hold at most.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+
+/// Who answers for what a call holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Owner {
+    /// A claimed workspace.
+    Workspace(Arc<str>),
+    /// Everybody of a network who has no account: anybody can make workspaces there.
+    Network(IpAddr),
+}
+
+/// How much may be held.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// By all together, in bytes.
+    pub whole: usize,
+    /// By one owner, in bytes.
+    pub share: usize,
+    /// How long a call waits for room.
+    pub patience: Duration,
+}
+
+/// What may be held, and what is.
+#[derive(Debug)]
+pub struct Budget {
+    bounds: Bounds,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    held: usize,
+    owners: HashMap<Owner, usize>,
+    /// By age.
+    holders: BTreeMap<u64, Holder>,
+    next: u64,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Holder {
+    owner: Owner,
+    bytes: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    holder: u64,
+    bytes: usize,
+    /// Closed where the call has given up.
+    granted: oneshot::Sender<()>,
+}
+
+/// What a call holds; dropping it gives everything back.
+#[derive(Debug)]
+pub struct Held {
+    budget: Arc<Budget>,
+    holder: u64,
+}
+
+/// There was no room in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoRoom;
+
+/// Why a call has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Obstacle {
+    /// The owner holds its share.
+    Share,
+    /// All together hold the whole, or others wait for it already.
+    Whole,
+}
+
+impl Budget {
+    /// A budget of which nothing is held.
+    pub fn new(bounds: Bounds) -> Arc<Budget> {
+        Arc::new(Budget { bounds, state: Mutex::default() })
+    }
+
+    /// A holder of nothing yet.
+    pub fn holder(self: &Arc<Budget>, owner: Owner) -> Held {
+        let mut state = self.state();
+        let holder = state.next;
+        state.next += 1;
+        state.holders.insert(holder, Holder { owner, bytes: 0 });
+        drop(state);
+        Held { budget: self.clone(), holder }
+    }
+
+    /// Bytes that are held.
+    pub fn held(&self) -> usize {
+        self.state().held
+    }
+
+    /// Whether somebody who holds less than their share waits because all together hold too much.
+    pub fn is_scarce(&self) -> bool {
+        let mut state = self.state();
+        state.forget_who_gave_up();
+        state.waiting.iter().any(|it| self.obstacle(&state, it.holder, it.bytes) == Some(Obstacle::Whole))
+    }
+
+    /// The owners for whom somebody waits.
+    pub fn waited_for(&self) -> Vec<Owner> {
+        let mut state = self.state();
+        state.forget_who_gave_up();
+        let holders = state.waiting.iter().filter_map(|it| state.holders.get(&it.holder));
+        let mut owners: Vec<Owner> = Vec::new();
+        for holder in holders {
+            if !owners.contains(&holder.owner) {
+                owners.push(holder.owner.clone());
+            }
+        }
+        owners
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What stands in the way of a holder that wants so many bytes more.
+    fn obstacle(&self, state: &State, holder: u64, bytes: usize) -> Option<Obstacle> {
+        if state.holders.first_key_value().is_none_or(|(oldest, _)| *oldest == holder) {
+            return None;
+        }
+        if state.held + bytes > self.bounds.whole {
+            return Some(Obstacle::Whole);
+        }
+        let owner = &state.holders.get(&holder)?.owner;
+        let fits = state.owners.get(owner).copied().unwrap_or_default() + bytes <= self.bounds.share;
+        let is_oldest = || state.holders.iter().find(|(_, it)| it.owner == *owner).is_some_and(|(id, _)| *id == holder);
+        (!fits && !is_oldest()).then_some(Obstacle::Share)
+    }
+
+    /// Serves those who wait, in turn. Who lacks room in their share is passed over; who lacks room in the whole is waited for.
+    fn serve_waiting(&self, state: &mut State) {
+        state.forget_who_gave_up();
+        let mut at = 0;
+        while let Some(next) = state.waiting.get(at) {
+            match self.obstacle(state, next.holder, next.bytes) {
+                Some(Obstacle::Whole) => return,
+                Some(Obstacle::Share) => at += 1,
+                None => {
+                    let Some(Waiting { holder, bytes, granted }) = state.waiting.remove(at) else { return };
+                    state.add(holder, bytes);
+                    // Should it give up at this moment, it gives the bytes back with all that it holds.
+                    let _ = granted.send(());
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn forget_who_gave_up(&mut self) {
+        self.waiting.retain(|it| !it.granted.is_closed());
+    }
+
+    fn add(&mut self, holder: u64, bytes: usize) {
+        let Some(it) = self.holders.get_mut(&holder) else { return };
+        it.bytes += bytes;
+        self.held += bytes;
+        *self.owners.entry(it.owner.clone()).or_default() += bytes;
+    }
+
+    fn take_back(&mut self, owner: &Owner, bytes: usize) {
+        self.held -= bytes;
+        if let Some(held) = self.owners.get_mut(owner) {
+            *held -= bytes;
+            if *held == 0 {
+                self.owners.remove(owner);
+            }
+        }
+    }
+}
+
+impl Held {
+    /// Holds so many bytes more, once there is room for them.
+    pub async fn grow(&self, bytes: usize) -> Result<(), NoRoom> {
+        let waiting = {
+            let mut state = self.budget.state();
+            state.forget_who_gave_up();
+            let others_wait = state
+                .waiting
+                .iter()
+                .any(|it| self.budget.obstacle(&state, it.holder, it.bytes) == Some(Obstacle::Whole));
+            let is_oldest = state.holders.first_key_value().is_some_and(|(oldest, _)| *oldest == self.holder);
+            if (!others_wait || is_oldest) && self.budget.obstacle(&state, self.holder, bytes).is_none() {
+                state.add(self.holder, bytes);
+                return Ok(());
+            }
+            let (granted, waiting) = oneshot::channel();
+            state.waiting.push_back(Waiting { holder: self.holder, bytes, granted });
+            waiting
+        };
+        match timeout(self.budget.bounds.patience, waiting).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => {
+                self.budget.serve_waiting(&mut self.budget.state());
+                Err(NoRoom)
+            }
+        }
+    }
+
+    /// Holds exactly so many bytes from here on, whether there is room or not: they are there already.
+    pub fn resize(&self, bytes: usize) {
+        let mut state = self.budget.state();
+        let Some((owner, held)) = state.holders.get(&self.holder).map(|it| (it.owner.clone(), it.bytes)) else {
+            return;
+        };
+        if bytes >= held {
+            state.add(self.holder, bytes - held);
+        } else {
+            state.take_back(&owner, held - bytes);
+            if let Some(it) = state.holders.get_mut(&self.holder) {
+                it.bytes = bytes;
+            }
+            self.budget.serve_waiting(&mut state);
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let mut state = self.budget.state();
+        if let Some(Holder { owner, bytes }) = state.holders.remove(&self.holder) {
+            state.take_back(&owner, bytes);
+        }
+        self.budget.serve_waiting(&mut state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
+    use super::*;
+
+    fn budget(whole: usize, share: usize) -> Arc<Budget> {
+        Budget::new(Bounds { whole, share, patience: Duration::ZERO })
+    }
+
+    fn of(number: u8) -> Owner {
+        Owner::Network([192, 0, 2, number].into())
+    }
+
+    /// Whether there is room at once.
+    fn fits(held: &Held, bytes: usize) -> bool {
+        pin!(held.grow(bytes)).poll(&mut Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[tokio::test]
+    async fn an_owner_has_a_share_and_all_have_the_whole() {
+        let budget = budget(100, 40);
+        let (first, second, other) = (budget.holder(of(1)), budget.holder(of(1)), budget.holder(of(2)));
+        assert!(fits(&first, 30) && fits(&second, 10));
+        assert!(!fits(&second, 1), "the share is held");
+        assert!(fits(&other, 40));
+        let third = budget.holder(of(3));
+        assert!(fits(&third, 20) && !fits(&third, 1), "the whole is held");
+        drop(other);
+        assert!(fits(&third, 20));
+        assert_eq!(budget.held(), 80);
+        drop((first, second, third));
+        assert_eq!(budget.held(), 0);
+        assert!(budget.state().owners.is_empty() && budget.state().holders.is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_has_begun_first_can_always_go_on() {
+        let budget = budget(100, 40);
+        let (first, second, other) = (budget.holder(of(1)), budget.holder(of(1)), budget.holder(of(2)));
+        assert!(fits(&first, 20) && fits(&second, 20) && fits(&other, 40));
+        assert!(fits(&first, 20), "the oldest of all");
+        assert!(!fits(&other, 10), "the oldest of its owner, but the whole is held");
+        drop(second);
+        assert!(fits(&other, 10), "the oldest of its owner");
+    }
+
+    #[tokio::test]
+    async fn who_waits_is_served_in_turn() {
+        let budget = budget(100, 60);
+        let (first, second) = (budget.holder(of(1)), budget.holder(of(2)));
+        assert!(fits(&first, 60) && fits(&second, 40));
+        let (large, small) = (budget.holder(of(3)), budget.holder(of(4)));
+        let (mut wants_much, mut wants_little) = (pin!(large.grow(50)), pin!(small.grow(5)));
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(wants_much.as_mut().poll(&mut cx).is_pending());
+        assert!(wants_little.as_mut().poll(&mut cx).is_pending());
+        assert!(budget.is_scarce());
+        drop(second);
+        assert!(wants_little.as_mut().poll(&mut cx).is_pending(), "it came later");
+        drop(first);
+        assert!(wants_much.as_mut().poll(&mut cx).is_ready() && wants_little.as_mut().poll(&mut cx).is_ready());
+        assert_eq!(budget.held(), 55);
+    }
+
+    #[tokio::test]
+    async fn who_lacks_a_share_holds_nobody_up() {
+        let budget = budget(100, 40);
+        let (_first, second, other) = (budget.holder(of(1)), budget.holder(of(1)), budget.holder(of(2)));
+        assert!(fits(&second, 40));
+        let mut waits = pin!(second.grow(10));
+        assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        assert!(!budget.is_scarce());
+        assert_eq!(budget.waited_for(), [of(1)]);
+        assert!(fits(&other, 10));
+    }
+
+    #[tokio::test]
+    async fn who_finds_no_room_in_time_gives_up_and_is_forgotten() {
+        let budget = budget(10, 10);
+        let (first, second) = (budget.holder(of(1)), budget.holder(of(2)));
+        assert!(fits(&first, 10));
+        assert_eq!(second.grow(1).await, Err(NoRoom));
+        assert!(!budget.is_scarce());
+        assert!(!fits(&second, 1));
+        drop(first);
+        // The one that was given up above does not count.
+        assert_eq!(budget.held(), 0);
+        assert_eq!(second.grow(10).await, Ok(()));
+        second.resize(3);
+        assert_eq!(budget.held(), 3);
+        second.resize(30);
+        assert_eq!(budget.held(), 30);
+    }
+}

@@ -1,0 +1,78 @@
+//! Heads of requests that are no good: what is wrong with one, and the error that says so, in the usual shape, also where no
+//! request has come out of it.
+
+use axum::extract::Request;
+use axum::http::{HeaderMap, Version, header};
+use axum::response::Response;
+
+use crm::dialect::Reply;
+use crm::model::fault::{Fault, HeadPart};
+
+use crate::app::App;
+use crate::door::reply::Envelope;
+
+/// Bytes of a head's fields at most, with what HTTP/2 counts for each.
+const MAX_FIELDS_BYTES: usize = 64 * 1024;
+const FIELD_BYTES: usize = 32;
+
+/// Whether a head is one that is served.
+pub fn check<B>(request: &Request<B>) -> Result<(), Fault> {
+    if request.version() == Version::HTTP_11 {
+        // RFC 9112, section 3.2.
+        match request.headers().get_all(header::HOST).iter().count() {
+            1 => {}
+            0 => return Err(Fault::invalid("An HTTP/1.1 request has a Host header; this one has none.")),
+            _ => return Err(Fault::invalid("An HTTP/1.1 request has one Host header; this one has several.")),
+        }
+    }
+    match fields_bytes(request.headers()) > MAX_FIELDS_BYTES {
+        true => Err(Fault::HeadTooLarge { part: HeadPart::Headers }),
+        false => Ok(()),
+    }
+}
+
+fn fields_bytes(headers: &HeaderMap) -> usize {
+    headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
+}
+
+/// The response that refuses a request for its head.
+pub fn refuse(app: &App, fault: Fault) -> Response {
+    let id = app.clock.id("req");
+    let envelope = Envelope::new(app, &id);
+    let reply = envelope.show(&Err(fault));
+    envelope.respond(reply)
+}
+
+/// A whole HTTP/1.1 response of a status that the HTTP library gives where no request comes out of what was sent.
+pub fn written(app: &App, status: u16) -> Vec<u8> {
+    write(
+        app,
+        match status {
+            414 => Fault::HeadTooLarge { part: HeadPart::Address },
+            431 => Fault::HeadTooLarge { part: HeadPart::Headers },
+            _ => Fault::invalid("What was sent is not an HTTP request."),
+        },
+    )
+}
+
+/// A whole HTTP/1.1 response for who finds no place.
+pub fn no_room(app: &App) -> Vec<u8> {
+    write(app, Fault::Unavailable { retry_after: 1, message: "Too many connections are open.".into() })
+}
+
+fn write(app: &App, fault: Fault) -> Vec<u8> {
+    let id = app.clock.id("req");
+    let Reply { status, headers, body } = Envelope::new(app, &id).show(&Err(fault));
+    let reason = axum::http::StatusCode::from_u16(status).ok().and_then(|status| status.canonical_reason());
+    let mut head = format!("HTTP/1.1 {status} {}\r\n", reason.unwrap_or_default());
+    for (name, value) in &headers {
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head.push_str(&format!(
+        "content-type: application/json\r\ncache-control: no-store\r\nx-request-id: {id}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
+        body.len()
+    ));
+    let mut whole = head.into_bytes();
+    whole.extend_from_slice(&body);
+    whole
+}

@@ -1,0 +1,148 @@
+//! The hash of what a call says. JSON with other spacing, another order of keys or other escapes says the same. The body is
+//! read once more for it, piece by piece: a second tree of its values would cost as much as the first.
+
+use std::fmt;
+
+use ring::digest::{Context, SHA256, digest};
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use crate::store::cell::secrets::hex;
+
+/// The key under which the parser passes a number of any precision on.
+const NUMBER: &str = "$serde_json::private::Number";
+
+/// The hash of a call's parts and its body.
+pub fn fingerprint<'p>(said: impl IntoIterator<Item = &'p str>, body: &[u8]) -> String {
+    let mut hash = Context::new(&SHA256);
+    for part in said {
+        hash.update(&(part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let mut of_values = hash.clone();
+    let hash = match read(&mut of_values, body) {
+        Ok(()) => of_values,
+        // No JSON: it is the same if its bytes are.
+        Err(_) => {
+            hash.update(body);
+            hash
+        }
+    };
+    hex(hash.finish().as_ref())
+}
+
+fn read(hash: &mut Context, body: &[u8]) -> Result<(), serde_json::Error> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    Hashed(hash).deserialize(&mut deserializer)?;
+    deserializer.end()
+}
+
+/// Takes a value into a hash. Each kind has a letter and each text its length, so that no two values look alike.
+struct Hashed<'h>(&'h mut Context);
+
+impl Hashed<'_> {
+    fn text(self, kind: u8, text: &str) {
+        self.0.update(&[kind]);
+        self.0.update(&(text.len() as u64).to_be_bytes());
+        self.0.update(text.as_bytes());
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Hashed<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Hashed<'_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("any JSON value")
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<(), E> {
+        self.0.update(if value { b"t" } else { b"f" });
+        Ok(())
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        self.0.update(b"z");
+        Ok(())
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<(), E> {
+        self.text(b's', value);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        self.0.update(b"[");
+        while items.next_element_seed(Hashed(self.0))?.is_some() {}
+        self.0.update(b"]");
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let mut hashes: Vec<[[u8; 32]; 2]> = Vec::new();
+        while let Some(key) = members.next_key::<String>()? {
+            if hashes.is_empty() && key == NUMBER {
+                self.text(b'n', &members.next_value::<String>()?);
+                return Ok(());
+            }
+            let mut value = Context::new(&SHA256);
+            members.next_value_seed(Hashed(&mut value))?;
+            hashes.push([bytes(&digest(&SHA256, key.as_bytes())), bytes(&value.finish())]);
+        }
+        // Of a key that is there twice, the last one counts. The sort keeps their order.
+        hashes.sort_by_key(|[key, _]| *key);
+        self.0.update(b"{");
+        for (at, [key, value]) in hashes.iter().enumerate() {
+            if hashes.get(at + 1).is_none_or(|[next, _]| next != key) {
+                self.0.update(key);
+                self.0.update(value);
+            }
+        }
+        self.0.update(b"}");
+        Ok(())
+    }
+}
+
+fn bytes(digest: &ring::digest::Digest) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest.as_ref());
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fingerprint;
+
+    #[test]
+    fn a_body_is_known_again_however_it_is_written() {
+        let first = fingerprint(["contacts"], r#"{"a": {"x": 1, "y": [1, 2]}, "b": "é"}"#.as_bytes());
+        for same in [
+            r#"{"b":"é","a":{"y":[1,2],"x":1}}"#,
+            r#"{"b":"\u00e9","a":{"y":[1,2],"x":1}}"#,
+            r#"{"b": 7, "b":"é","a":{"y":[1,2],"x":1}}"#,
+        ] {
+            assert_eq!(first, fingerprint(["contacts"], same.as_bytes()), "{same}");
+        }
+        for other in [
+            r#"{"b":"é","a":{"y":[2,1],"x":1}}"#,
+            r#"{"b":"é","a":{"y":[1,2],"x":1.0}}"#,
+            r#"{"b":"é","a":{"y":[1,2],"x":"1"}}"#,
+            r#"{"b":"é","a":{"y":[[1],2],"x":1}}"#,
+            r#"{"b":"é","a":{"y":[12],"x":1}}"#,
+            r#"{"b":"é","x":1,"a":{"y":[1,2]}}"#,
+            r#"{"b":"é"}"#,
+            "",
+            "{",
+        ] {
+            assert_ne!(first, fingerprint(["contacts"], other.as_bytes()), "{other}");
+        }
+        assert_ne!(first, fingerprint(["companies"], r#"{"a": {"x": 1, "y": [1, 2]}, "b": "é"}"#.as_bytes()));
+        assert_ne!(fingerprint(["a", "b"], b""), fingerprint(["ab"], b""));
+    }
+}
