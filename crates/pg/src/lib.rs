@@ -1,5 +1,5 @@
 //! PostgreSQL for many mutually hostile tenants, and nothing of CRM: the text-mode client, the pool keyed by
-//! (cell, database, role), the watchdog, and the embedded cluster.
+//! (cell, database, role), the watchdog, the embedded cluster, and the relay that lets clients from the network in.
 
 pub mod advisories;
 mod alarm;
@@ -9,6 +9,7 @@ pub mod conn;
 pub mod error;
 pub mod params;
 pub mod pool;
+pub mod relay;
 pub mod rows;
 pub mod scram;
 pub mod secret;

@@ -20,6 +20,16 @@ pub struct Target {
     pub tls: Tls,
 }
 
+impl Target {
+    /// The Unix socket, where it is one.
+    pub(crate) fn socket(&self) -> Option<PathBuf> {
+        match &self.host {
+            Host::Unix(directory) => Some(directory.join(format!(".s.PGSQL.{}", self.port))),
+            Host::Tcp(_) => None,
+        }
+    }
+}
+
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Host {

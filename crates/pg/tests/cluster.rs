@@ -3,7 +3,6 @@
 mod support;
 
 use std::io::{BufRead, BufReader};
-use std::net::TcpListener;
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -11,9 +10,9 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 use std::{env, fs};
 
-use pg::cluster::{Binaries, Certificate, Cluster};
+use pg::cluster::{Binaries, Cluster};
 use pg::conn::Login;
-use pg::{Conn, Error, Host, Target, Tls};
+use pg::{Conn, Error, Host};
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use support::{PASSWORD, TempDir, admin, one, options, until};
 
@@ -118,71 +117,30 @@ async fn a_server_that_cannot_run_says_why() {
     let error = Cluster::start(options(&dir.path)).await.err().unwrap().to_string();
     assert!(error.contains("could not find the database system"), "{error}");
     fs::rename(&aside, &control).unwrap();
-
-    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
-    let mut bad = options(&dir.path);
-    bad.tcp = Some(taken.local_addr().unwrap());
-    let error = Cluster::start(bad).await.err().unwrap().to_string();
-    assert!(error.contains("TCP/IP"), "{error}");
 }
 
 #[tokio::test]
-async fn from_the_network_only_direct_roles_come_in() {
+async fn it_listens_on_its_socket_only_and_keeps_no_certificate_of_an_earlier_version() {
     let dir = TempDir::new();
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let cluster = Cluster::start(options(&dir.path)).await.unwrap();
+    let files = cluster.data_dir().join("pg");
+    cluster.stop().await;
+    let owner = fs::metadata(&files).unwrap();
+    for name in ["kith.crt", "kith.key"] {
+        fs::write(files.join(name), "of an earlier version").unwrap();
+        std::os::unix::fs::chown(files.join(name), Some(owner.uid()), Some(owner.gid())).unwrap();
+    }
     let mut options = options(&dir.path);
-    options.tcp = Some(([127, 0, 0, 1], port).into());
+    options.settings.push(("listen_addresses".into(), "*".into()));
     let cluster = Cluster::start(options).await.unwrap();
     let mut conn = admin(&cluster.target()).await;
-    for role in ["w", "w_d"] {
-        conn.query(&format!("create role {role} login password 'p'"), &[]).await.unwrap();
+    for (setting, value) in [("listen_addresses", ""), ("ssl", "off"), ("port", "5432")] {
+        assert_eq!(one(&mut conn, &format!("show {setting}")).await, value, "{setting}");
     }
-    let network = Target { host: Host::Tcp("127.0.0.1".into()), port, tls: Tls::Off };
-    let by_network = async |user: &str, password: &str| {
-        let login = Login { user, password, database: "postgres", settings: &[] };
-        Conn::open(&network, &login).await.map(drop).map_err(|error| error.code().unwrap_or_default().to_owned())
-    };
-    assert_eq!(by_network("w_d", "p").await, Ok(()));
-    assert_eq!(by_network("w_d", "wrong").await, Err("28P01".into()));
-    assert_eq!(by_network("w", "p").await, Err("28000".into()));
-    assert_eq!(by_network("postgres", PASSWORD).await, Err("28000".into()));
+    let rules = "select string_agg(type || ' ' || auth_method, ', ' order by rule_number) from pg_hba_file_rules";
+    assert_eq!(one(&mut conn, rules).await, "local reject, local scram-sha-256, host reject");
+    assert!(!files.join("kith.crt").exists() && !files.join("kith.key").exists());
     cluster.stop().await;
-}
-
-#[tokio::test]
-async fn with_a_certificate_nobody_comes_in_without_tls() {
-    let dir = TempDir::new();
-    let data = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/tls").join(name);
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let mut options = options(&dir.path);
-    options.tcp = Some(([127, 0, 0, 1], port).into());
-    options.tls = Some(Certificate { certificate: data("server.pem"), key: data("server.key") });
-    let cluster = Cluster::start(options.clone()).await.unwrap();
-    admin(&cluster.target()).await.query("create role w_d login password 'p'", &[]).await.unwrap();
-    let come = async |port: u16, tls: Tls| {
-        let target = Target { host: Host::Tcp("localhost".into()), port, tls };
-        let login = Login { user: "w_d", password: "p", database: "postgres", settings: &[] };
-        Conn::open(&target, &login).await.map(drop).map_err(|error| error.code().unwrap_or_default().to_owned())
-    };
-    assert_eq!(come(port, Tls::Off).await, Err("28000".into()));
-    assert_eq!(come(port, Tls::Require).await, Ok(()));
-    assert_eq!(come(port, Tls::VerifyFull { root: Some(data("ca.pem")) }).await, Ok(()));
-    let key = fs::metadata(cluster.data_dir().join("pg/kith.key")).unwrap();
-    assert_eq!(key.mode() & 0o777, 0o600);
-    cluster.stop().await;
-
-    // The next start may have another port, and no TLS.
-    let other = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    options.tcp = Some(([127, 0, 0, 1], other).into());
-    options.tls = None;
-    let cluster = Cluster::start(options.clone()).await.unwrap();
-    assert_eq!(come(other, Tls::Off).await, Ok(()));
-    assert!(!cluster.data_dir().join("pg/kith.key").exists());
-    cluster.stop().await;
-
-    options.tls = Some(Certificate { certificate: "/nowhere/own.crt".into(), key: "/nowhere/own.key".into() });
-    let error = Cluster::start(options).await.err().unwrap().to_string();
-    assert!(error.contains("cannot read /nowhere/own.crt"), "{error}");
 }
 
 #[tokio::test]

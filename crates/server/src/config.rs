@@ -133,9 +133,9 @@ pub struct SignIn {
 /// Where people's direct connections to PostgreSQL come in.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Direct {
-    /// Address on which the embedded PostgreSQL takes direct connections, or `off`; by default loopback with the HTTP port + 1.
-    /// Beyond loopback only with a certificate.
-    #[arg(id = "postgres_listen", long = "postgres-listen", env = "KITH_POSTGRES_LISTEN", value_name = "ADDR|off")]
+    /// Addresses on which direct connections to the embedded PostgreSQL are taken, with commas between them, or `off`; by
+    /// default loopback with the HTTP port + 1. Beyond loopback only with a certificate.
+    #[arg(id = "postgres_listen", long = "postgres-listen", env = "KITH_POSTGRES_LISTEN", value_name = "ADDR,…|off")]
     pub listen: Option<PostgresListen>,
 
     /// The certificate for it, PEM; with one, direct connections must use TLS.
@@ -156,13 +156,13 @@ pub struct Direct {
     pub public_address: Option<String>,
 }
 
-/// Where the embedded PostgreSQL listens besides its socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Where direct connections to the embedded PostgreSQL are taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PostgresListen {
     /// Nowhere.
     Off,
-    /// Here.
-    At(SocketAddr),
+    /// On these addresses, at least one.
+    At(Vec<SocketAddr>),
 }
 
 impl FromStr for PostgresListen {
@@ -171,7 +171,11 @@ impl FromStr for PostgresListen {
     fn from_str(text: &str) -> Result<PostgresListen, String> {
         match text {
             "off" => Ok(PostgresListen::Off),
-            _ => text.parse().map(PostgresListen::At).map_err(|_| "an address and port, or off".to_owned()),
+            _ => {
+                let addresses = text.split(',').map(|address| address.trim().parse());
+                let addresses = addresses.collect::<Result<_, _>>().map(PostgresListen::At);
+                addresses.map_err(|_| "addresses and ports with commas between them, or off".to_owned())
+            }
         }
     }
 }

@@ -8,15 +8,21 @@ use std::path::{Path, PathBuf};
 use super::binaries::Binaries;
 use super::data_dir::{DataDir, PGDATA};
 use super::identity::Identity;
-use super::{Certificate, ownership, postmaster};
+use super::{ownership, postmaster};
 use crate::error::Error;
 use crate::secret::Secret;
 
 /// How the names of an unfinished initdb begin.
 pub(crate) const UNFINISHED: &str = "pg.new";
-/// The names, among the server's files, of its copies of certificate and key.
-pub(crate) const CERTIFICATE: &str = "kith.crt";
-pub(crate) const KEY: &str = "kith.key";
+/// The copies of certificate and key that earlier versions put among the server's files.
+const FORMER_CERTIFICATE: [&str; 2] = ["kith.crt", "kith.key"];
+/// Who may log in from where: whoever reaches the socket, which lies in a directory that only Kith can enter, and knows a
+/// password. The relay passes no role of Kith's own on (`crate::relay`).
+const ACCESS: &str = "# Written by kith at every start; changes are lost.
+local replication all reject
+local all all scram-sha-256
+host all all all reject
+";
 
 /// Makes the server's files where there are none. All or nothing: they are made beside their place and moved
 /// into it, so that a Kith killed in the middle starts over. `durable` is off for trials only.
@@ -136,20 +142,13 @@ fn remove_unfinished(data_dir: &Path) -> io::Result<()> {
 }
 
 /// Writes `pg_hba.conf`.
-pub(crate) fn write_access(dir: &DataDir, tcp: bool, tls: bool) -> Result<(), Error> {
-    write(dir, "pg_hba.conf", access(tcp, tls).as_bytes())
+pub(crate) fn write_access(dir: &DataDir) -> Result<(), Error> {
+    write(dir, "pg_hba.conf", ACCESS.as_bytes())
 }
 
-/// Puts copies of certificate and key where the server finds them, as files of its own: whoever may read the
-/// originals, and whoever owns them. Where there is no TLS, an older key does not stay behind.
-pub(crate) fn write_certificate(dir: &DataDir, tls: Option<&Certificate>) -> Result<(), Error> {
-    let originals = tls.map(|tls| [(CERTIFICATE, &tls.certificate), (KEY, &tls.key)]);
-    for (name, original) in originals.into_iter().flatten() {
-        let content = fs::read(original)
-            .map_err(|error| Error::Config(format!("cannot read {}: {error}", original.display())))?;
-        write(dir, name, &content)?;
-    }
-    for name in [CERTIFICATE, KEY].into_iter().filter(|_| tls.is_none()) {
+/// Removes what earlier versions copied for a server that ended TLS itself: an old key does not stay behind.
+pub(crate) fn remove_certificate(dir: &DataDir) -> Result<(), Error> {
+    for name in FORMER_CERTIFICATE {
         let path = dir.path.join(PGDATA).join(name);
         match dir.identity.act(|| fs::remove_file(&path))? {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
@@ -180,38 +179,13 @@ fn write(dir: &DataDir, name: &str, content: &[u8]) -> Result<(), Error> {
         .map_err(|error| Error::Config(format!("cannot write {}: {error}", path.display())))
 }
 
-/// Who may log in from where. The socket lies in a directory that only Kith can enter. From the network come
-/// the workspaces' direct roles and nobody else: a tenant can give its API role a password that it knows. Where
-/// there is a certificate, nobody comes without TLS.
-fn access(tcp: bool, tls: bool) -> String {
-    let mut text = String::from(
-        "# Written by kith at every start; changes are lost.\n\
-         local replication all reject\n\
-         local all all scram-sha-256\n",
-    );
-    if tcp {
-        let kind = if tls { "hostssl" } else { "host" };
-        text.push_str("host replication all all reject\n");
-        text.push_str(&format!("{kind} all /_d$ all scram-sha-256\n"));
-    }
-    text.push_str("host all all all reject\n");
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn from_the_network_come_direct_roles_only() {
-        let rules = |tcp, tls| {
-            access(tcp, tls).lines().filter(|line| line.starts_with("host")).map(str::to_owned).collect::<Vec<_>>()
-        };
-        assert_eq!(rules(false, false), ["host all all all reject"]);
-        assert_eq!(
-            rules(true, false),
-            ["host replication all all reject", "host all /_d$ all scram-sha-256", "host all all all reject"]
-        );
-        assert_eq!(rules(true, true)[1], "hostssl all /_d$ all scram-sha-256");
+    fn from_the_network_comes_nobody() {
+        let rules: Vec<&str> = ACCESS.lines().filter(|line| line.starts_with("host")).collect();
+        assert_eq!(rules, ["host all all all reject"]);
     }
 }

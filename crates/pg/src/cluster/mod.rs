@@ -15,7 +15,6 @@ mod settings;
 mod strays;
 mod supervisor;
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,7 +33,7 @@ use crate::target::{Host, Target, Tls};
 const FAST: Duration = Duration::from_secs(30);
 /// How long the server gets to end without a checkpoint after that.
 const IMMEDIATE: Duration = Duration::from_secs(5);
-/// The port in the socket's name where there is no TCP.
+/// The port in the socket's name. The server listens nowhere else.
 const PORT: u16 = 5432;
 
 /// What a server is started with.
@@ -46,10 +45,6 @@ pub struct ClusterOptions {
     pub binaries: Binaries,
     /// The password of the role `postgres`. It is set when the files are made, and not changed afterwards.
     pub superuser_password: Secret,
-    /// Where to listen besides the socket. Only roles whose name ends in `_d` may come in there.
-    pub tcp: Option<SocketAddr>,
-    /// With it, whoever comes by TCP must speak TLS.
-    pub tls: Option<Certificate>,
     /// Settings that differ from those of this crate, as in `postgresql.conf`.
     pub settings: Vec<(String, String)>,
     /// The address space that each process of the server may have, its share of the buffers included, so that
@@ -68,25 +63,10 @@ impl ClusterOptions {
             data_dir: data_dir.into(),
             binaries,
             superuser_password,
-            tcp: None,
-            tls: None,
             settings: Vec::new(),
             memory_limit_bytes: Some(Self::MEMORY_LIMIT_BYTES),
         }
     }
-
-    fn port(&self) -> u16 {
-        self.tcp.map_or(PORT, |address| address.port())
-    }
-}
-
-/// What the server shows to those who come by TCP: PEM files, read at every start.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Certificate {
-    /// The certificate, and after it those between it and the root.
-    pub certificate: PathBuf,
-    /// Its private key, without a passphrase.
-    pub key: PathBuf,
 }
 
 /// A running server. Dropping it shuts the server down too, without waiting for that.
@@ -103,10 +83,6 @@ impl Cluster {
     /// One line for the operator: the data directory is in use, cannot be reached, was made by another version; or
     /// what PostgreSQL itself said before it ended.
     pub async fn start(options: ClusterOptions) -> Result<Cluster, Error> {
-        if options.tcp.is_some_and(|address| address.port() == 0) {
-            return Err(Error::Config("the PostgreSQL listener needs a port".into()));
-        }
-        let port = options.port();
         let starting = Starting(Some(supervisor::start(options)?));
         match until(starting.shared(), |state| !matches!(state, State::Starting)).await {
             State::Lost(why) => Err(Error::Config(why)),
@@ -114,7 +90,7 @@ impl Cluster {
                 let shared = starting.done();
                 let (data_dir, socket_dir) =
                     shared.directories().ok_or_else(|| Error::Config("PostgreSQL was stopped".into()))?;
-                let target = Target { host: Host::Unix(socket_dir), port, tls: Tls::Off };
+                let target = Target { host: Host::Unix(socket_dir), port: PORT, tls: Tls::Off };
                 Ok(Cluster { shared, data_dir, target })
             }
         }

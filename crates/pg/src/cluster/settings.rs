@@ -3,11 +3,8 @@
 //! its startup packet.
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
-
-use super::initdb;
 
 /// A setting, its value, and the major version that brought it.
 const SETTINGS: &[(&str, &str, u32)] = &[
@@ -26,10 +23,6 @@ const SETTINGS: &[(&str, &str, u32)] = &[
     ("authentication_timeout", "15s", 0),
     // A client that is gone is noticed although its statement runs on.
     ("client_connection_check_interval", "2s", 0),
-    ("tcp_keepalives_idle", "60", 0),
-    ("tcp_keepalives_interval", "10", 0),
-    ("tcp_keepalives_count", "6", 0),
-    ("tcp_user_timeout", "2min", 0),
     // Memory, sized for a small machine.
     ("shared_buffers", "128MB", 0),
     ("dynamic_shared_memory_type", "posix", 0),
@@ -86,8 +79,6 @@ const SETTINGS: &[(&str, &str, u32)] = &[
 pub(crate) struct Place<'a> {
     pub(crate) pgdata: &'a Path,
     pub(crate) socket_dir: &'a Path,
-    pub(crate) tcp: Option<SocketAddr>,
-    pub(crate) tls: bool,
     pub(crate) port: u16,
 }
 
@@ -109,13 +100,7 @@ pub(crate) fn arguments(place: &Place<'_>, version: u32, options: &[(String, Str
     for (name, value) in options {
         set(name, value.into());
     }
-    let listen = place.tcp.map(|address| address.ip().to_string()).unwrap_or_default();
-    set("listen_addresses", listen.into());
-    set("ssl", if place.tls { "on" } else { "off" }.into());
-    if place.tls {
-        set("ssl_cert_file", initdb::CERTIFICATE.into());
-        set("ssl_key_file", initdb::KEY.into());
-    }
+    set("listen_addresses", "".into());
     set("port", place.port.to_string().into());
     set("unix_socket_directories", quoted(place.socket_dir));
     arguments
@@ -142,7 +127,7 @@ mod tests {
 
     fn of(version: u32, options: &[(&str, &str)]) -> Vec<String> {
         let options: Vec<_> = options.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let place = Place { pgdata: Path::new("/d"), socket_dir: Path::new("/s"), tcp: None, tls: false, port: 5432 };
+        let place = Place { pgdata: Path::new("/d"), socket_dir: Path::new("/s"), port: 5432 };
         arguments(&place, version, &options).into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 

@@ -12,7 +12,7 @@ use super::data_dir::DataDir;
 use super::identity::Identity;
 use super::postmaster::{Door, Postmaster, knock};
 use super::settings::{self, Place};
-use super::{ClusterOptions, initdb, strays};
+use super::{ClusterOptions, PORT, initdb, strays};
 use crate::error::Error;
 
 /// How long a server may be busy with recovery before it is given up.
@@ -170,8 +170,8 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
     let dir = DataDir::take(&options.data_dir)?;
     strays::end(&dir.path, &dir.identity)?;
     initdb::ensure(&options.binaries, &dir, &options.superuser_password, settings::durable(&options.settings))?;
-    initdb::write_access(&dir, options.tcp.is_some(), options.tls.is_some())?;
-    initdb::write_certificate(&dir, options.tls.as_ref())?;
+    initdb::write_access(&dir)?;
+    initdb::remove_certificate(&dir)?;
     {
         let mut control = shared.control();
         control.data_dir = Some(dir.path.clone());
@@ -218,19 +218,13 @@ struct Run {
 }
 
 fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<Run, Error> {
-    let place = Place {
-        pgdata: &dir.pgdata(),
-        socket_dir: &dir.socket_dir,
-        tcp: options.tcp,
-        tls: options.tls.is_some(),
-        port: options.port(),
-    };
+    let place = Place { pgdata: &dir.pgdata(), socket_dir: &dir.socket_dir, port: PORT };
     let arguments = settings::arguments(&place, options.binaries.version.0, &options.settings);
     let postmaster = Postmaster::spawn(&options.binaries, &dir.identity, &arguments, options.memory_limit_bytes)
         .map_err(|error| Error::Config(format!("cannot run {}/postgres: {error}", options.binaries.bin.display())))?;
     shared.started(postmaster.pid());
     let start = Instant::now();
-    let was_up = wait_until_ready(&postmaster, options, dir, start);
+    let was_up = wait_until_ready(&postmaster, dir, start);
     if was_up && !shared.stopping() {
         tracing::info!(
             pid = postmaster.pid().as_raw_pid(),
@@ -253,8 +247,8 @@ fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<
 }
 
 /// False where the server ended first, or took longer than any recovery may.
-fn wait_until_ready(postmaster: &Postmaster, options: &ClusterOptions, dir: &DataDir, start: Instant) -> bool {
-    let socket = dir.socket_dir.join(format!(".s.PGSQL.{}", options.port()));
+fn wait_until_ready(postmaster: &Postmaster, dir: &DataDir, start: Instant) -> bool {
+    let socket = dir.socket_dir.join(format!(".s.PGSQL.{PORT}"));
     let mut told = start;
     loop {
         let door = knock(&socket);

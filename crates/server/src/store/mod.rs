@@ -24,6 +24,8 @@ use crate::store::tenant::catalogs::Catalogs;
 
 /// How long a statement may run, in seconds.
 pub const STATEMENT_LIMIT_SECONDS: u64 = 30;
+/// Connections to a cell that the pool has at most.
+pub const POOL_CONNECTIONS: usize = 120;
 /// Past this, the backend is ended from outside; the seconds beyond the statement's limit are for a
 /// statement that stopped by itself to say so.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(STATEMENT_LIMIT_SECONDS + 2);
@@ -52,7 +54,7 @@ impl Store {
     pub fn new(cells: Arc<Cells>, secret: SecretKey, migrations: &'static [&'static str]) -> Store {
         let watchdog = Watchdog::new(cells.clone());
         let limits = Limits {
-            max_total: 120,
+            max_total: POOL_CONNECTIONS,
             max_per_role: 8,
             max_queue_per_role: 400,
             wait: Duration::from_secs(10),

@@ -17,12 +17,12 @@ use crate::store::control::audit::AuditEntry;
 use crate::store::control::connections::DirectLimits;
 use crate::store::{Store, fault};
 
-/// Sessions that a role may have open.
-const SESSIONS_OF_A_ROLE: u32 = 4;
+/// Sessions that a role may have open: what drivers' pools take by default.
+const SESSIONS_OF_A_ROLE: u32 = 12;
 /// The limits beyond that. What is left of a cell's connections is for the API. The lock table is the cell's; a dump takes a
 /// lock for each of 2000 relations.
-const LIMITS: DirectLimits =
-    DirectLimits { sessions_in_workspace: 16, sessions_in_cell: 40, locks: 20_000, transaction_seconds: 3600 };
+pub const LIMITS: DirectLimits =
+    DirectLimits { sessions_in_workspace: 24, sessions_in_cell: 40, locks: 20_000, transaction_seconds: 3600 };
 /// Rounds of hashing in the stored password. One would do for a random one, but some clients refuse fewer.
 const SCRAM_ROUNDS: u32 = 4096;
 /// Characters of a member's role between the workspace's role and the `_d`.
@@ -33,6 +33,13 @@ const ALL_ROLES: &str = "^w_[0-9a-z]{20}_[0-9a-z]{12}_d$";
 
 /// Lets one change of members' roles run at a time: of two that change one role or the rights on one database, one would fail.
 pub const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7236455902);";
+
+/// The workspace's role in the name of a member's role. `None` for all other roles: they may not log in from the network,
+/// because a tenant can give its API role a password that it knows.
+pub fn workspace_role_of(role: &str) -> Option<&str> {
+    let name = role.strip_suffix("_d")?;
+    Some(name.rsplit_once('_').map_or(name, |(workspace_role, _)| workspace_role))
+}
 
 /// A direct connection that was just opened.
 pub struct DirectConnection {
@@ -178,4 +185,21 @@ async fn end_sessions(admin: &mut Conn, role: &str) -> Result<(), Error> {
 
 fn is_gone(error: &Error) -> bool {
     matches!(error, Error::Server(error) if error.code == "42704")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_members_roles_belong_to_a_workspace_role() {
+        let workspace = "w_0123456789abcdefghij";
+        assert_eq!(workspace_role_of(&format!("{workspace}_0123456789ab_d")), Some(workspace));
+        assert_eq!(workspace_role_of("nobody_d"), Some("nobody"));
+        for other in
+            [workspace, "w_0123456789abcdefghij_r", "w_0123456789abcdefghij_s", "kith_control", "postgres", "d", ""]
+        {
+            assert_eq!(workspace_role_of(other), None, "{other}");
+        }
+    }
 }

@@ -1,17 +1,17 @@
 //! Direct connections from outside: where the server listens for them, and the address in people's connection URLs.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 
-use pg::cluster::Certificate;
+use pg::relay::Certificate;
 use pg::{Host, Tls, Url};
 
 use crate::config::{Config, PostgresListen};
 
-/// Where the embedded server listens for direct connections.
+/// Where Kith listens for direct connections to the embedded server.
 #[derive(Debug)]
 pub struct DirectListener {
-    /// The address and port.
-    pub at: SocketAddr,
+    /// The addresses and ports, at least one. Port 0 means any free port.
+    pub at: Vec<SocketAddr>,
     /// The server's certificate. Without one there is no TLS.
     pub certificate: Option<Certificate>,
 }
@@ -33,15 +33,15 @@ impl DirectAddress {
     }
 }
 
-/// Where the embedded server listens, if it is configured to. Addresses beyond loopback need a certificate.
+/// Where to listen for direct connections, if the configuration allows them. Addresses beyond loopback need a certificate.
 pub fn listener(config: &Config) -> Result<Option<DirectListener>, String> {
     let direct = &config.direct;
-    let at = match direct.listen {
+    let at = match &direct.listen {
         Some(PostgresListen::Off) => return Ok(None),
-        Some(PostgresListen::At(at)) => at,
+        Some(PostgresListen::At(at)) => at.clone(),
         None => match config.listen.port() {
-            0 => (Ipv4Addr::LOCALHOST, 0).into(),
-            port => (Ipv4Addr::LOCALHOST, port.wrapping_add(1)).into(),
+            0 => vec![(Ipv4Addr::LOCALHOST, 0).into()],
+            port => vec![(Ipv4Addr::LOCALHOST, port.wrapping_add(1)).into()],
         },
     };
     let certificate = match (&direct.tls_cert, &direct.tls_key) {
@@ -49,19 +49,19 @@ pub fn listener(config: &Config) -> Result<Option<DirectListener>, String> {
         (None, None) => None,
         _ => return Err("--postgres-tls-cert and --postgres-tls-key go together".into()),
     };
-    if !at.ip().is_loopback() && certificate.is_none() {
+    if let Some(open) = at.iter().find(|at| !at.ip().is_loopback()).filter(|_| certificate.is_none()) {
         return Err(format!(
-            "--postgres-listen {at} is reached from other machines and needs TLS: give --postgres-tls-cert and --postgres-tls-key"
+            "--postgres-listen {open} is reached from other machines and needs TLS: give --postgres-tls-cert and \
+             --postgres-tls-key"
         ));
     }
-    let at = if at.port() == 0 { free_port(at)? } else { at };
     Ok(Some(DirectListener { at, certificate }))
 }
 
-/// The public address of the embedded server.
+/// The public address of the embedded server: the first one that is listened on, unless the configuration names another.
 pub fn of_embedded(config: &Config, listener: &DirectListener) -> Result<DirectAddress, String> {
     let sslmode = listener.certificate.as_ref().map(|_| "require");
-    let at = listener.at;
+    let at = listener.at.first().ok_or("--postgres-listen names no address")?;
     let address = match (&config.direct.public_address, at.ip().is_unspecified()) {
         (Some(address), _) => address.clone(),
         (None, false) => at.to_string(),
@@ -100,13 +100,6 @@ pub fn of_given(config: &Config, url: &Url) -> Result<Option<DirectAddress>, Str
     Ok(Some(DirectAddress { address, sslmode }))
 }
 
-/// The same address with a free port.
-fn free_port(at: SocketAddr) -> Result<SocketAddr, String> {
-    TcpListener::bind(at)
-        .and_then(|listener| listener.local_addr())
-        .map_err(|error| format!("can't listen on {at} for PostgreSQL: {error}"))
-}
-
 /// The host in a URL, an IPv6 address with its brackets.
 fn host_of(url: &str) -> Option<&str> {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
@@ -134,7 +127,8 @@ mod tests {
     }
 
     fn listener_of(words: &[&str]) -> Result<Option<String>, String> {
-        listener(&config(words)).map(|found| found.map(|listener| listener.at.to_string()))
+        let text = |at: &[SocketAddr]| at.iter().map(SocketAddr::to_string).collect::<Vec<_>>().join(" ");
+        listener(&config(words)).map(|found| found.map(|listener| text(&listener.at)))
     }
 
     #[test]
@@ -148,8 +142,11 @@ mod tests {
         let open = [&["--postgres-listen", "0.0.0.0:7000"][..], &tls].concat();
         assert_eq!(listener_of(&open), Ok(Some("0.0.0.0:7000".into())));
         assert!(listener_of(&tls[..2]).unwrap_err().contains("go together"));
-        let free = listener_of(&["--listen", "127.0.0.1:0"]).unwrap().unwrap();
-        assert!(free.starts_with("127.0.0.1:") && !free.ends_with(":0"), "{free}");
+        assert_eq!(listener_of(&["--listen", "127.0.0.1:0"]), Ok(Some("127.0.0.1:0".into())));
+        let several = ["--postgres-listen", "127.0.0.1:7000, [::1]:7000"];
+        assert_eq!(listener_of(&several), Ok(Some("127.0.0.1:7000 [::1]:7000".into())));
+        let mixed = ["--postgres-listen", "127.0.0.1:7000,10.0.0.1:7000"];
+        assert!(listener_of(&mixed).unwrap_err().contains("10.0.0.1:7000 is reached from other machines"));
     }
 
     #[test]
@@ -164,6 +161,8 @@ mod tests {
         assert!(url(&tls).unwrap_err().contains("--postgres-public-address"));
         let known = [&tls[..], &["--public-url", "https://crm.example:444/kith"]].concat();
         assert_eq!(url(&known).unwrap(), "postgres://r:p@crm.example:7000/d?sslmode=require");
+        let several = ["--postgres-listen", "[::1]:7000,127.0.0.1:7001"];
+        assert_eq!(url(&several).unwrap(), "postgres://r:p@[::1]:7000/d");
         let named = [&tls[..], &["--postgres-public-address", "db.example:5432"]].concat();
         assert_eq!(url(&named).unwrap(), "postgres://r:p@db.example:5432/d?sslmode=require");
         assert_eq!(host_of("http://[::1]:8484"), Some("[::1]"));

@@ -1,28 +1,38 @@
 //! The database server under the store: the embedded cluster or a given server, with the installation's secret key.
 
 use std::fs;
-use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use pg::cluster::{self, Binaries, Cluster, ClusterOptions};
-use pg::{Error, Url};
+use pg::relay::{Listeners, Relay, RelayOptions};
+use pg::{Error, Target, Url};
+use tokio::sync::Mutex;
 
 use crate::config::Config;
 use crate::store::Store;
-use crate::store::cell::direct_address;
+use crate::store::cell::direct_address::{self, DirectAddress, DirectListener};
 use crate::store::cell::migrate::WORKSPACE;
 use crate::store::cell::secrets::SecretKey;
-use crate::store::cell::{Administrator, Cells};
+use crate::store::cell::{Administrator, Cells, direct};
 
 /// The name of the embedded cluster's superuser.
 const SUPERUSER: &str = "postgres";
+/// Direct connections that log in to the embedded server at the same time.
+const DIRECT_LOGINS: u32 = 16;
+/// Connections to the embedded server that direct connections take at most. It has more than these and Kith's own together.
+pub const DIRECT_CONNECTIONS: u32 = direct::LIMITS.sessions_in_cell + DIRECT_LOGINS;
+/// How long the last bytes to direct connections may take once the embedded server has stopped.
+const LAST_BYTES_LIMIT: Duration = Duration::from_secs(2);
 
 /// A database server that the store can use.
 pub struct DatabaseServer {
     /// The cells, with their log-ins.
     pub cells: Arc<Cells>,
     cluster: Option<Cluster>,
+    /// Takes the direct connections to the embedded server.
+    relay: Mutex<Option<Relay>>,
     secret: SecretKey,
 }
 
@@ -45,12 +55,11 @@ impl DatabaseServer {
         let administrator = Administrator { user: url.user.clone(), password, database: url.database.clone() };
         let address = direct_address::of_given(config, &url)?;
         let cells = Cells::new(url.target.clone(), administrator, secret.clone()).reached_at(address);
-        Ok(DatabaseServer { cells: Arc::new(cells), cluster: None, secret })
+        Ok(DatabaseServer { cells: Arc::new(cells), cluster: None, relay: Mutex::new(None), secret })
     }
 
     async fn embedded(config: &Config) -> Result<DatabaseServer, String> {
-        let listener = direct_address::listener(config)?;
-        let address = listener.as_ref().map(|listener| direct_address::of_embedded(config, listener)).transpose()?;
+        let listener = direct_address::listener(config)?.map(|listener| listen(config, listener)).transpose()?;
         let dir = std::path::absolute(&config.data_dir).map_err(|error| error.to_string())?;
         cluster::make_data_dir(&dir).map_err(|error| format!("can't make the data dir {}: {error}", dir.display()))?;
         let secret = match config.secret_key_text() {
@@ -59,15 +68,16 @@ impl DatabaseServer {
         };
         let password = secret.derive("superuser", SUPERUSER);
         let binaries = Binaries::find(&dir).map_err(|error| error.to_string())?;
-        let mut options = ClusterOptions::new(dir, binaries, password.clone());
-        options.tcp = listener.as_ref().map(|listener| listener.at);
-        options.tls = listener.and_then(|listener| listener.certificate);
-        let at = options.tcp;
-        let cluster = Cluster::start(options).await.map_err(|error| explain(&error.to_string(), at))?;
+        let options = ClusterOptions::new(dir, binaries, password.clone());
+        let cluster = Cluster::start(options).await.map_err(|error| error.to_string())?;
         let administrator = Administrator { user: SUPERUSER.into(), password, database: "postgres".into() };
-        let cells = Cells::new(cluster.target(), administrator, secret.clone()).reached_at(address);
-        let cells = cells.with_processes(cluster.processes());
-        Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), secret })
+        let (listeners, address) = listener.unzip();
+        let relay = listeners.map(|listeners| relay(listeners, cluster.target())).transpose();
+        let relay = relay.map_err(|error| error.to_string())?;
+        let cells = Cells::new(cluster.target(), administrator, secret.clone())
+            .reached_at(address)
+            .with_processes(cluster.processes());
+        Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), relay: Mutex::new(relay), secret })
     }
 
     /// The store over this server, whose workspaces' databases these migrations make.
@@ -88,23 +98,41 @@ impl DatabaseServer {
         }
     }
 
-    /// Stops the embedded server.
+    /// Stops the embedded server. It tells direct connections that it ends them.
     pub async fn close(&self) {
+        let mut relay = self.relay.lock().await.take();
+        if let Some(relay) = &mut relay {
+            relay.close().await;
+        }
         if let Some(cluster) = &self.cluster {
             cluster.stop().await;
+        }
+        if let Some(relay) = &mut relay {
+            // A client that does not read what it is told is not waited for any longer.
+            let _ = tokio::time::timeout(LAST_BYTES_LIMIT, relay.closed()).await;
         }
     }
 }
 
-/// PostgreSQL's error does not name the address on which it can't listen.
-fn explain(error: &str, at: Option<SocketAddr>) -> String {
-    match at {
-        Some(at) if error.contains("TCP/IP sockets") => format!(
-            "PostgreSQL can't listen on {at}, which may be taken: --postgres-listen gives it another address and port, or \
-             turns direct connections off"
-        ),
-        _ => error.to_owned(),
-    }
+/// Listens for direct connections. None is accepted before the embedded server runs.
+fn listen(config: &Config, mut listener: DirectListener) -> Result<(Listeners, DirectAddress), String> {
+    let listeners = Listeners::bind(&listener.at, listener.certificate.as_ref()).map_err(|error| match error {
+        Error::Io(error) => {
+            format!("{error}: --postgres-listen gives direct connections another address and port, or turns them off")
+        }
+        other => other.to_string(),
+    })?;
+    listener.at = listeners.addresses();
+    let address = direct_address::of_embedded(config, &listener)?;
+    Ok((listeners, address))
+}
+
+/// Lets members' roles in, as many as leave the API its connections.
+fn relay(listeners: Listeners, server: Target) -> Result<Relay, Error> {
+    let limits = [direct::LIMITS.sessions_in_cell, direct::LIMITS.sessions_in_workspace, DIRECT_LOGINS];
+    let [max_sessions, max_sessions_per_group, max_logins] = limits.map(|limit| limit as usize);
+    let options = RelayOptions::new(server, direct::workspace_role_of, max_sessions, max_logins);
+    Relay::start(listeners, RelayOptions { max_sessions_per_group, ..options })
 }
 
 /// The store over a server that is running: the given one, or another process's embedded one.

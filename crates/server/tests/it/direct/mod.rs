@@ -1,5 +1,6 @@
 //! Direct connections: psql and its like on a workspace's own database.
 
+mod floods;
 mod refusals;
 mod tools;
 mod viewers;
@@ -203,12 +204,7 @@ async fn a_workspace_that_is_dropped_takes_its_peoples_roles_along() {
 async fn it_is_kept_through_starts_on_other_ports() {
     let dir = TempDir::new();
     let child = Child::serve(&dir);
-    let body = json!({"email": "one@people.example", "password": "correct horse battery"});
-    let token = child.stranger().post("/v1/auth/signup", body).await.status(201).text("/data/session_token");
-    let person = child.stranger().with_key(token, String::new());
-    let workspace_id = person.post("/v1/workspaces", json!({})).await.status(201).text("/data/workspace_id");
-    let token = person.key.clone();
-    let person = person.with_key(token, workspace_id);
+    let person = person_at(&child).await;
     let (first, role) = connection(&person).await;
     assert_eq!(login(&first).await, "");
     child.kill();
@@ -219,6 +215,15 @@ async fn it_is_kept_through_starts_on_other_ports() {
     assert_eq!(login(&second).await, "");
     let ports = [&first, &second].map(|url| Url::parse(url).expect("a URL").target.port);
     assert_ne!(ports[0], ports[1]);
+}
+
+/// Somebody with an account and a workspace at a Kith of a test's own.
+async fn person_at(child: &Child) -> Agent {
+    let body = json!({"email": "one@people.example", "password": "correct horse battery"});
+    let token = child.stranger().post("/v1/auth/signup", body).await.status(201).text("/data/session_token");
+    let person = child.stranger().with_key(token.clone(), String::new());
+    let workspace_id = person.post("/v1/workspaces", json!({})).await.status(201).text("/data/workspace_id");
+    person.with_key(token, workspace_id)
 }
 
 /// How many roles there are whose names begin so.

@@ -1,10 +1,12 @@
 //! Who may ask for a direct connection, who may come by the network, and what a role of a person's may not.
 
+use std::time::Duration;
+
 use pg::{Target, Url};
 use serde_json::json;
 
 use super::{ask, come, connection, login};
-use crate::belongings::{owned, person};
+use crate::belongings::{joined, owned, person};
 use crate::support::{Child, TempDir, agent, home, other_process, stranger};
 
 #[tokio::test]
@@ -126,14 +128,24 @@ async fn a_persons_role_is_nothing_by_itself() {
 }
 
 #[tokio::test]
-async fn a_person_has_four_sessions() {
+async fn a_person_has_twelve_sessions_and_others_of_the_workspace_have_theirs() {
     let (owner, _) = owned().await;
+    let (member, ..) = joined(&owner, "member").await;
     let (url, _) = connection(&owner).await;
+    let (members, _) = connection(&member).await;
     let mut open = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..12 {
         open.push(come(&url).await.expect("a session"));
     }
     assert_eq!(login(&url).await, "53300");
+    for _ in 0..8 {
+        open.push(come(&members).await.expect("a session"));
+    }
+    // Whatever keeps order lets them be.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    for conn in &mut open {
+        assert_eq!(ask(conn, "select 1").await, "1");
+    }
 }
 
 #[tokio::test]

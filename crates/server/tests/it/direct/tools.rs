@@ -6,9 +6,9 @@ use std::process::Command;
 use pg::cluster::Binaries;
 use serde_json::json;
 
-use super::{ask, come, connection};
+use super::{ask, come, connection, person_at};
 use crate::belongings::owned;
-use crate::support::home;
+use crate::support::{Child, TempDir, home};
 
 /// Runs a program of PostgreSQL's, where the tree has it; its output, or its complaint. None where it is not there.
 fn run(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
@@ -103,5 +103,51 @@ async fn a_bi_tool_finds_its_way() {
     ] {
         let told = ask(&mut conn, sql).await;
         assert!(told.parse().is_ok_and(|number: i64| number >= least), "{sql}: {told}");
+    }
+}
+
+#[tokio::test]
+async fn tools_come_by_tls_and_several_at_once() {
+    let data = |name: &str| Path::new(env!("CARGO_MANIFEST_DIR")).join("../pg/tests/data/tls").join(name);
+    let (dir, dump) = (TempDir::new(), TempDir::new());
+    let child = Child::serve_with(&dir, |command| {
+        command.arg("--postgres-tls-cert").arg(data("server.pem"));
+        command.arg("--postgres-tls-key").arg(data("server.key"));
+    });
+    let person = person_at(&child).await;
+    let (url, _) = connection(&person).await;
+    assert!(url.ends_with("?sslmode=require"), "{url}");
+    let url = url.replace("127.0.0.1", "localhost");
+    let ca = data("ca.pem");
+    let verified = format!("{}&sslrootcert={}", url.replace("sslmode=require", "sslmode=verify-full"), ca.display());
+    let ask = |url: &str| run("psql", &["-X", "-At", "-c", "select 'let in'", url]);
+    let Some(told) = ask(&url) else { return };
+    assert_eq!(told, Ok("let in\n".to_owned()));
+    assert_eq!(ask(&verified), Some(Ok("let in\n".to_owned())));
+    let refused = |url: &str| ask(url).expect("psql").expect_err("a refusal");
+    // The certificate is not one for an address.
+    assert!(refused(&verified.replace("localhost", "127.0.0.1")).contains("does not match host name"));
+    assert!(refused(&url.replace("sslmode=require", "sslmode=disable")).contains("no encryption"));
+    // TLS ends in Kith, which does not know the password: it can't be bound to.
+    let bound = refused(&format!("{verified}&channel_binding=require"));
+    assert!(bound.contains("channel binding"), "{bound}");
+    // Clients since PostgreSQL 17 may begin with TLS at once.
+    let direct = format!("{verified}&sslnegotiation=direct");
+    assert_eq!(ask(&direct), Some(Ok("let in\n".to_owned())));
+
+    // Eight at once, each with a session of its own.
+    let dumps: Vec<_> = (0..8)
+        .map(|n| {
+            let (to, url) = (dump.path.join(n.to_string()), verified.clone());
+            std::thread::spawn(move || {
+                let done = run("pg_dump", &["-Fd", "-f", &to.to_string_lossy(), &url]);
+                (done, to.join("toc.dat").exists())
+            })
+        })
+        .collect();
+    for dump in dumps {
+        let (done, is_there) = dump.join().expect("pg_dump");
+        assert_eq!(done, Some(Ok(String::new())));
+        assert!(is_there);
     }
 }

@@ -37,6 +37,13 @@ impl Child {
         Child::start(command, dir.path.with_extension("log"))
     }
 
+    /// The same with further arguments, or whatever else its command takes.
+    pub fn serve_with(dir: &TempDir, set_up: impl FnOnce(&mut Command)) -> Child {
+        let mut command = Child::command(dir, "serve");
+        set_up(&mut command);
+        Child::start(command, dir.path.with_extension("log"))
+    }
+
     /// Starts Kith by a command of [`Child::bare`], and waits until it serves.
     pub fn start(mut command: Command, stderr: PathBuf) -> Child {
         let log = File::options().create(true).append(true).open(&stderr).expect("a log");
