@@ -26,7 +26,7 @@ pub struct Forgiving<S> {
 impl<S> Forgiving<S> {
     /// A connection of which nothing was read.
     pub fn new(stream: S) -> Forgiving<S> {
-        let requests = Requests { place: TenantDatabase::RequestLine, line: [0; LOOKED_AT], seen: 0, length: None };
+        let requests = Requests { position: Position::RequestLine, line: [0; LOOKED_AT], seen: 0, length: None };
         Forgiving { stream, requests, rest: Vec::new() }
     }
 
@@ -37,9 +37,9 @@ impl<S> Forgiving<S> {
     }
 }
 
-/// Where in its requests a connection is.
+/// Follows the requests of a connection.
 struct Requests {
-    place: TenantDatabase,
+    position: Position,
     /// The beginning of the line that goes on, and how long it is.
     line: [u8; LOOKED_AT],
     seen: usize,
@@ -47,8 +47,9 @@ struct Requests {
     length: Option<u64>,
 }
 
+/// Where in its requests a connection is.
 #[derive(Clone, Copy, PartialEq)]
-enum TenantDatabase {
+enum Position {
     /// In a request line, or before one.
     RequestLine,
     /// In the lines after it.
@@ -66,15 +67,15 @@ impl Requests {
         let mut at = 0;
         while at < read.len() {
             let rest = &read[at..];
-            let len = match self.place {
-                TenantDatabase::Beyond => rest.len(),
-                TenantDatabase::Body(left) => rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
-                TenantDatabase::RequestLine | TenantDatabase::Headers => {
+            let len = match self.position {
+                Position::Beyond => rest.len(),
+                Position::Body(left) => rest.len().min(usize::try_from(left).unwrap_or(usize::MAX)),
+                Position::RequestLine | Position::Headers => {
                     rest.iter().position(|byte| *byte == b'\n').map_or(rest.len(), |end| end + 1)
                 }
             };
             let part = &rest[..len];
-            if self.place == TenantDatabase::RequestLine && part.iter().any(|byte| escape_of(*byte).is_some()) {
+            if self.position == Position::RequestLine && part.iter().any(|byte| escape_of(*byte).is_some()) {
                 let out = escaped.get_or_insert_with(|| read[..at].to_vec());
                 part.iter().for_each(|byte| match escape_of(*byte) {
                     Some(escape) => out.extend_from_slice(escape),
@@ -91,48 +92,51 @@ impl Requests {
 
     /// Goes on behind a part of a line or body.
     fn pass(&mut self, part: &[u8]) {
-        match self.place {
-            TenantDatabase::Beyond => {}
-            TenantDatabase::Body(left) => {
+        match self.position {
+            Position::Beyond => {}
+            Position::Body(left) => {
                 let left = left - part.len() as u64;
-                self.place = if left == 0 { TenantDatabase::RequestLine } else { TenantDatabase::Body(left) };
+                self.position = if left == 0 { Position::RequestLine } else { Position::Body(left) };
             }
-            TenantDatabase::RequestLine | TenantDatabase::Headers => {
+            Position::RequestLine | Position::Headers => {
                 let more = part.len().min(LOOKED_AT - self.seen);
                 self.line[self.seen..self.seen + more].copy_from_slice(&part[..more]);
                 self.seen += more;
                 if part.last() == Some(&b'\n') {
                     let (line, seen) = (self.line, self.seen);
                     self.seen = 0;
-                    self.place = self.end_of_line(line[..seen].trim_ascii_end());
+                    self.position = self.end_of_line(line[..seen].trim_ascii_end());
                 }
             }
         }
     }
 
     /// Where the connection is after a line.
-    fn end_of_line(&mut self, line: &[u8]) -> TenantDatabase {
-        match (self.place, line) {
+    fn end_of_line(&mut self, line: &[u8]) -> Position {
+        match (self.position, line) {
             // Empty lines before a request line are passed over.
-            (TenantDatabase::RequestLine, []) => TenantDatabase::RequestLine,
-            (TenantDatabase::RequestLine, line) if line.starts_with(b"PRI ") || line.starts_with(b"CONNECT ") => {
-                TenantDatabase::Beyond
+            (Position::RequestLine, []) => Position::RequestLine,
+            (Position::RequestLine, line) if line.starts_with(b"PRI ") || line.starts_with(b"CONNECT ") => {
+                Position::Beyond
             }
-            (TenantDatabase::RequestLine, _) => TenantDatabase::Headers,
+            (Position::RequestLine, _) => Position::Headers,
             (_, []) => match self.length.take() {
-                None | Some(0) => TenantDatabase::RequestLine,
-                Some(length) => TenantDatabase::Body(length),
+                None | Some(0) => Position::RequestLine,
+                Some(length) => Position::Body(length),
             },
             (_, line) => match self.header(line) {
-                Some(()) => TenantDatabase::Headers,
-                None => TenantDatabase::Beyond,
+                Some(()) => Position::Headers,
+                None => Position::Beyond,
             },
         }
     }
 
-    /// ReadBatcher at a header; nothing where the end of the request is not plain any more.
+    /// Looks at a header; nothing where the end of the request is not plain any more.
     fn header(&mut self, line: &[u8]) -> Option<()> {
-        let end = line.iter().position(|byte| *byte == b':')?;
+        let Some(end) = line.iter().position(|byte| *byte == b':') else {
+            // A name that is longer than all that matter here.
+            return (line.len() == LOOKED_AT && line.iter().all(u8::is_ascii_graphic)).then_some(());
+        };
         let name = &line[..end];
         if name.eq_ignore_ascii_case(b"content-length") {
             let digits = std::str::from_utf8(&line[end + 1..]).ok()?.trim();
