@@ -42,7 +42,6 @@ mod relm;
 mod relm_features;
 mod relm_filters;
 mod relm_recipes;
-mod request_lines;
 mod saved_lists;
 mod schema;
 mod search;
