@@ -133,7 +133,10 @@ impl Requests {
 
     /// Looks at a header; nothing where the end of the request is not plain any more.
     fn header(&mut self, line: &[u8]) -> Option<()> {
-        let end = line.iter().position(|byte| *byte == b':')?;
+        let Some(end) = line.iter().position(|byte| *byte == b':') else {
+            // A name that is longer than all that matter here.
+            return (line.len() == LOOKED_AT && line.iter().all(u8::is_ascii_graphic)).then_some(());
+        };
         let name = &line[..end];
         if name.eq_ignore_ascii_case(b"content-length") {
             let digits = std::str::from_utf8(&line[end + 1..]).ok()?.trim();

@@ -42,6 +42,7 @@ mod relm;
 mod relm_features;
 mod relm_filters;
 mod relm_recipes;
+mod request_lines;
 mod saved_lists;
 mod schema;
 mod search;
