@@ -10,7 +10,7 @@ mod pages;
 mod people;
 mod reply;
 mod request;
-mod request_line;
+pub mod request_line;
 mod rest;
 mod session;
 mod sign_in;

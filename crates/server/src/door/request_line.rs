@@ -37,7 +37,7 @@ impl<S> Forgiving<S> {
     }
 }
 
-/// Where in its requests a connection is.
+/// Follows the requests of a connection.
 struct Requests {
     position: Position,
     /// The beginning of the line that goes on, and how long it is.
@@ -47,6 +47,7 @@ struct Requests {
     length: Option<u64>,
 }
 
+/// Where in its requests a connection is.
 #[derive(Clone, Copy, PartialEq)]
 enum Position {
     /// In a request line, or before one.
@@ -132,7 +133,10 @@ impl Requests {
 
     /// Looks at a header; `None` if the end of the request is no longer plain.
     fn header(&mut self, line: &[u8]) -> Option<()> {
-        let end = line.iter().position(|byte| *byte == b':')?;
+        let Some(end) = line.iter().position(|byte| *byte == b':') else {
+            // The name is longer than those of the headers that matter here.
+            return (line.len() == LOOKED_AT && line.iter().all(u8::is_ascii_graphic)).then_some(());
+        };
         let name = &line[..end];
         if name.eq_ignore_ascii_case(b"content-length") {
             let digits = std::str::from_utf8(&line[end + 1..]).ok()?.trim();

@@ -8,7 +8,13 @@
 //! Every pass is linear in the length of the text, and all tokens begin and end at ASCII bytes or at the
 //! edge of a run of others, so that cutting the text at them never cuts a character.
 
+mod lexer;
+#[cfg(test)]
+mod tests;
+
 use std::fmt;
+
+use lexer::{Kind, Token, Tokens};
 
 /// One statement of a text, never an empty one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,7 +93,7 @@ pub fn split(sql: &str) -> Result<Vec<Statement<'_>>, SplitError> {
 /// The statements of a text one by one, for callers that want no more than so many: ten megabytes may hold
 /// five million. After an error there are no more.
 pub fn statements(sql: &str) -> impl Iterator<Item = Result<Statement<'_>, SplitError>> {
-    let mut tokens = Tokens { sql, at: 0 };
+    let mut tokens = Tokens::of(sql);
     std::iter::from_fn(move || next_statement(&mut tokens).transpose())
 }
 
@@ -145,7 +151,7 @@ impl Statement<'_> {
     }
 
     fn tokens(&self) -> impl Iterator<Item = Token<'_>> {
-        Tokens { sql: self.text, at: 0 }.map_while(Result::ok)
+        Tokens::of(self.text).map_while(Result::ok)
     }
 }
 
@@ -317,7 +323,7 @@ const PHRASES: &[(Command, &[&str])] = &[
 ];
 
 fn command(text: &str) -> Command {
-    let mut rest = Tokens { sql: text, at: 0 };
+    let mut rest = Tokens::of(text);
     let Some(Ok(first)) = rest.next() else {
         return Command::Other;
     };
@@ -347,241 +353,3 @@ fn begins_with(tokens: Tokens<'_>, phrase: &str) -> bool {
     }
     true
 }
-
-// The lexer.
-
-#[derive(Clone, Copy)]
-struct Token<'a> {
-    kind: Kind,
-    start: usize,
-    text: &'a str,
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Kind {
-    /// A key word or an identifier without quotes.
-    Word,
-    /// A string or an identifier in quotes of any sort.
-    Quoted,
-    Number,
-    Parameter(u32),
-    /// Any other single byte. Operators come apart; nobody here asks for them whole.
-    Mark,
-}
-
-impl Token<'_> {
-    /// Whether this is the given key word, in any case, or the given mark.
-    fn is(&self, word: &str) -> bool {
-        matches!(self.kind, Kind::Word | Kind::Mark) && self.text.eq_ignore_ascii_case(word)
-    }
-
-    fn mark(&self) -> Option<u8> {
-        if self.kind == Kind::Mark { self.text.bytes().next() } else { None }
-    }
-}
-
-/// The tokens of a text without white space and comments. Ends after an error.
-#[derive(Clone)]
-struct Tokens<'a> {
-    sql: &'a str,
-    at: usize,
-}
-
-impl<'a> Iterator for Tokens<'a> {
-    type Item = Result<Token<'a>, SplitError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let token = self.skip_blanks().and_then(|start| {
-            let Some(first) = self.byte(start) else {
-                return Ok(None);
-            };
-            let (kind, end) = self.token(start, first)?;
-            self.at = end;
-            Ok(Some(Token { kind, start, text: &self.sql[start..end] }))
-        });
-        if token.is_err() {
-            self.at = self.sql.len();
-        }
-        token.transpose()
-    }
-}
-
-/// Whether a backslash in a string takes the next byte with it.
-#[derive(Clone, Copy, PartialEq)]
-enum Backslash {
-    Plain,
-    Escapes,
-}
-
-impl Tokens<'_> {
-    fn byte(&self, at: usize) -> Option<u8> {
-        self.sql.as_bytes().get(at).copied()
-    }
-
-    fn has(&self, at: usize, what: &[u8]) -> bool {
-        self.sql.as_bytes().get(at..).is_some_and(|rest| rest.starts_with(what))
-    }
-
-    /// The first place from `at` on whose byte is not of the kind.
-    fn run(&self, at: usize, of: fn(u8) -> bool) -> usize {
-        let mut end = at;
-        while self.byte(end).is_some_and(of) {
-            end += 1;
-        }
-        end
-    }
-
-    /// Goes past white space and comments and gives where that ends.
-    fn skip_blanks(&mut self) -> Result<usize, SplitError> {
-        loop {
-            self.at = if self.byte(self.at).is_some_and(is_space) {
-                self.at + 1
-            } else if self.has(self.at, b"--") {
-                self.run(self.at, is_within_line)
-            } else if self.has(self.at, b"/*") {
-                self.block_comment(self.at)?
-            } else {
-                return Ok(self.at);
-            };
-        }
-    }
-
-    fn block_comment(&self, start: usize) -> Result<usize, SplitError> {
-        let mut depth = 1_usize;
-        let mut at = start + 2;
-        while depth > 0 {
-            if self.has(at, b"/*") {
-                depth += 1;
-                at += 2;
-            } else if self.has(at, b"*/") {
-                depth -= 1;
-                at += 2;
-            } else if at < self.sql.len() {
-                at += 1;
-            } else {
-                return Err(SplitError::Unterminated { what: "comment", offset: start });
-            }
-        }
-        Ok(at)
-    }
-
-    /// The kind and the end of the token that begins at `start` with the byte `first`.
-    fn token(&self, start: usize, first: u8) -> Result<(Kind, usize), SplitError> {
-        match first {
-            b'\'' => self.string(start, 1, Backslash::Plain),
-            b'"' => self.quoted_identifier(start, 1),
-            b'e' | b'E' if self.has(start + 1, b"'") => self.string(start, 2, Backslash::Escapes),
-            b'b' | b'B' | b'x' | b'X' | b'n' | b'N' if self.has(start + 1, b"'") => {
-                self.string(start, 2, Backslash::Plain)
-            }
-            b'u' | b'U' if self.has(start + 1, b"&'") => self.string(start, 3, Backslash::Plain),
-            b'u' | b'U' if self.has(start + 1, b"&\"") => self.quoted_identifier(start, 3),
-            b'$' => self.dollar(start),
-            b'0'..=b'9' => Ok((Kind::Number, self.number(start))),
-            first if begins_word(first) => Ok((Kind::Word, self.run(start, continues_word))),
-            _ => Ok((Kind::Mark, start + 1)),
-        }
-    }
-
-    /// A doubled quote stays inside. For `B''` and `X''` the server sees two strings there, which end alike.
-    fn string(&self, start: usize, prefix: usize, backslash: Backslash) -> Result<(Kind, usize), SplitError> {
-        let mut at = start + prefix;
-        while let Some(byte) = self.byte(at) {
-            at += match byte {
-                b'\\' if backslash == Backslash::Escapes => 2,
-                b'\'' if self.has(at + 1, b"'") => 2,
-                b'\'' => match self.continuation(at + 1) {
-                    Some(resumed) => resumed - at,
-                    None => return Ok((Kind::Quoted, at + 1)),
-                },
-                _ => 1,
-            };
-        }
-        Err(SplitError::Unterminated { what: "string", offset: start })
-    }
-
-    /// A string goes on after white space with a line break in it, and there by the rules it began with: so in
-    /// `E'a'⏎'\''` the backslash counts. Line comments are white space here, block comments are not.
-    fn continuation(&self, end: usize) -> Option<usize> {
-        let mut at = end;
-        let mut line_break = false;
-        loop {
-            match self.byte(at)? {
-                b'\'' if line_break => return Some(at + 1),
-                byte if is_space(byte) => {
-                    line_break |= !is_within_line(byte);
-                    at += 1;
-                }
-                b'-' if self.has(at, b"--") => at = self.run(at, is_within_line),
-                _ => return None,
-            }
-        }
-    }
-
-    fn quoted_identifier(&self, start: usize, prefix: usize) -> Result<(Kind, usize), SplitError> {
-        let mut at = start + prefix;
-        loop {
-            at = self.run(at, |byte| byte != b'"');
-            if self.has(at, b"\"\"") {
-                at += 2;
-            } else if self.has(at, b"\"") {
-                return Ok((Kind::Quoted, at + 1));
-            } else {
-                return Err(SplitError::Unterminated { what: "quoted identifier", offset: start });
-            }
-        }
-    }
-
-    /// A parameter, a dollar-quoted string, or a stray dollar sign. One inside a word never comes here.
-    fn dollar(&self, start: usize) -> Result<(Kind, usize), SplitError> {
-        let digits = self.run(start + 1, |byte| byte.is_ascii_digit());
-        if digits > start + 1 {
-            let number = self.sql[start + 1..digits].parse().unwrap_or(u32::MAX);
-            return Ok((Kind::Parameter(number), self.trailing_junk(digits)));
-        }
-        let tag = self.run(start + 1, |byte| continues_word(byte) && byte != b'$');
-        if !self.has(tag, b"$") {
-            return Ok((Kind::Mark, start + 1));
-        }
-        let delimiter = &self.sql[start..=tag];
-        match self.sql[tag + 1..].find(delimiter) {
-            Some(length) => Ok((Kind::Quoted, tag + 1 + length + delimiter.len())),
-            None => Err(SplitError::Unterminated { what: "dollar-quoted string", offset: start }),
-        }
-    }
-
-    /// `1..2` is a number, two dots and a number. An exponent's sign comes as a mark of its own.
-    fn number(&self, start: usize) -> usize {
-        let mut end = self.run(start, |byte| byte.is_ascii_digit());
-        if self.has(end, b".") && !self.has(end, b"..") {
-            end = self.run(end + 1, |byte| byte.is_ascii_digit());
-        }
-        self.trailing_junk(end)
-    }
-
-    /// Letters right after a number belong to it, be it for `0x1F`, `1e6` and `1_000` or for the server to refuse:
-    /// the E of `1E'…'` begins no string.
-    fn trailing_junk(&self, end: usize) -> usize {
-        if self.byte(end).is_some_and(begins_word) { self.run(end, continues_word) } else { end }
-    }
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c')
-}
-
-/// Either of the two bytes that break lines ends a comment, also alone.
-fn is_within_line(byte: u8) -> bool {
-    !matches!(byte, b'\n' | b'\r')
-}
-
-fn begins_word(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_' || byte >= 0x80
-}
-
-fn continues_word(byte: u8) -> bool {
-    begins_word(byte) || byte.is_ascii_digit() || byte == b'$'
-}
-
-#[cfg(test)]
-mod tests;

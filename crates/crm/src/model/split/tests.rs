@@ -157,6 +157,8 @@ fn what_is_left_open_is_an_error_where_it_was_opened() {
     check_open(r"E'\'", "string", 0);
     check_open(r"E'\", "string", 0);
     check_open("'a'\n'", "string", 0);
+    check_open("B'0''", "string", 4);
+    check_open("N'a", "string", 1);
     check_open("é \"b\"\"", "quoted identifier", 3);
     check_open("U&\"", "quoted identifier", 0);
     check_open("$$ $a$", "dollar-quoted string", 0);
