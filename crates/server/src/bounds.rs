@@ -39,16 +39,16 @@ pub struct Bounds {
     /// That stretch.
     pub scarce_stretch: Duration,
     /// Bytes of bodies.
-    pub bodies: budget::Bounds,
+    pub bodies: budget::Size,
     /// Bytes of the values in bodies.
-    pub trees: budget::Bounds,
+    pub trees: budget::Size,
     /// Bytes of results and of answers that are not read yet.
-    pub answers: budget::Bounds,
+    pub answers: budget::Size,
 }
 
 impl Default for Bounds {
     fn default() -> Bounds {
-        let budget = |whole, share| budget::Bounds { whole, share, patience: PATIENCE };
+        let budget = |whole, share| budget::Size { whole, share, patience: PATIENCE };
         Bounds {
             connections: 10_000,
             files_in_reserve: 200,

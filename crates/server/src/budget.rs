@@ -24,7 +24,7 @@ pub enum Owner {
 
 /// How much may be held.
 #[derive(Clone, Copy, Debug)]
-pub struct Bounds {
+pub struct Size {
     /// By all together, in bytes.
     pub whole: usize,
     /// By one owner, in bytes.
@@ -36,7 +36,7 @@ pub struct Bounds {
 /// What may be held, and what is.
 #[derive(Debug)]
 pub struct Budget {
-    bounds: Bounds,
+    bounds: Size,
     state: Mutex<State>,
 }
 
@@ -47,7 +47,7 @@ struct State {
     /// By age.
     holders: BTreeMap<u64, Holder>,
     next: u64,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingHolder>,
 }
 
 #[derive(Debug)]
@@ -57,7 +57,7 @@ struct Holder {
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingHolder {
     holder: u64,
     bytes: usize,
     /// Closed where the call has given up.
@@ -86,7 +86,7 @@ enum Obstacle {
 
 impl Budget {
     /// A budget of which nothing is held.
-    pub fn new(bounds: Bounds) -> Arc<Budget> {
+    pub fn new(bounds: Size) -> Arc<Budget> {
         Arc::new(Budget { bounds, state: Mutex::default() })
     }
 
@@ -153,7 +153,7 @@ impl Budget {
                 Some(Obstacle::Whole) => return,
                 Some(Obstacle::Share) => at += 1,
                 None => {
-                    let Some(Waiting { holder, bytes, granted }) = state.waiting.remove(at) else { return };
+                    let Some(WaitingHolder { holder, bytes, granted }) = state.waiting.remove(at) else { return };
                     state.add(holder, bytes);
                     // Should it give up at this moment, it gives the bytes back with all that it holds.
                     let _ = granted.send(());
@@ -202,7 +202,7 @@ impl Held {
                 return Ok(());
             }
             let (granted, waiting) = oneshot::channel();
-            state.waiting.push_back(Waiting { holder: self.holder, bytes, granted });
+            state.waiting.push_back(WaitingHolder { holder: self.holder, bytes, granted });
             waiting
         };
         match timeout(self.budget.bounds.patience, waiting).await {
@@ -250,7 +250,7 @@ mod tests {
     use super::*;
 
     fn budget(whole: usize, share: usize) -> Arc<Budget> {
-        Budget::new(Bounds { whole, share, patience: Duration::ZERO })
+        Budget::new(Size { whole, share, patience: Duration::ZERO })
     }
 
     fn of(number: u8) -> Owner {

@@ -1,4 +1,4 @@
-//! What can be set, by flag or by environment variable (wire contract, section 10).
+//! The settings of `kith`, each a flag or an environment variable. The README lists them.
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -77,12 +77,12 @@ pub struct Config {
     #[arg(skip)]
     pub secret_key: Option<String>,
 
-    /// The mail server for letters to people, with its password: smtp://user:password@host:port or smtps://…. By default
+    /// The mail server for e-mails to people, with its password: smtp://user:password@host:port or smtps://…. By default
     /// the links in them are logged.
     #[arg(skip)]
     pub smtp_url: Option<String>,
 
-    /// Whom letters are from: `Kith <kith@example.com>`.
+    /// The sender of e-mails to people: `Kith <kith@example.com>`.
     #[arg(skip)]
     pub mail_from: Option<String>,
 
@@ -212,7 +212,7 @@ impl Config {
         given(&self.smtp_url, "KITH_SMTP_URL")
     }
 
-    /// Whom letters are from.
+    /// The sender of e-mails to people.
     pub fn mail_from_text(&self) -> Option<String> {
         given(&self.mail_from, "KITH_MAIL_FROM")
     }

@@ -27,7 +27,7 @@ impl Mailer {
     pub fn new(smtp_url: Option<&str>, mail_from: Option<&str>) -> Result<Mailer, String> {
         let Some(url) = smtp_url else { return Ok(Mailer::Log) };
         let from = mail_from
-            .ok_or("KITH_SMTP_URL needs KITH_MAIL_FROM: whom letters are from, like Kith <kith@example.com>")?;
+            .ok_or("KITH_SMTP_URL needs KITH_MAIL_FROM, the sender of e-mails, like Kith <kith@example.com>")?;
         let from: Mailbox = from.parse().map_err(|_| "KITH_MAIL_FROM is no mailbox like Kith <kith@example.com>")?;
         let transport = AsyncSmtpTransport::<Tokio1Executor>::from_url(&with_tls(url))
             .map_err(|_| "KITH_SMTP_URL is no address like smtp://user:password@mail.example.com:587 or smtps://…")?;

@@ -177,7 +177,7 @@ impl List<'_> {
     }
 }
 
-/// Bytes that the rows of a page have at most: those of a result (wire contract, section 4).
+/// Bytes of a page's rows, the same as for a result of SQL. A page that would be larger is shorter and says `has_more`.
 pub(super) const MAX_PAGE_BYTES: usize = 10 * 1024 * 1024;
 
 /// The column that a computed order key is given in.

@@ -25,8 +25,8 @@ pub fn tables() -> Sql {
     sql
 }
 
-/// Everything that an agent needs to compose joins, as one JSON object (wire contract, section 4, small print). The contract calls a
-/// column's comment `description` in one place and `comment` in the other, so both are there.
+/// Everything that an agent needs to compose joins, as one JSON object. A column's comment is there under two names, `comment` and
+/// `description`: clients read either.
 pub fn schema() -> Sql {
     let mut sql = Sql::new(
         r#"

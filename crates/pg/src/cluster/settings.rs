@@ -76,7 +76,7 @@ const SETTINGS: &[(&str, &str, u32)] = &[
 ];
 
 /// What decides where the server listens and what it works on; `options` cannot change these.
-pub(crate) struct Place<'a> {
+pub(crate) struct ServerPaths<'a> {
     pub(crate) pgdata: &'a Path,
     pub(crate) socket_dir: &'a Path,
     pub(crate) port: u16,
@@ -84,7 +84,7 @@ pub(crate) struct Place<'a> {
 
 /// The arguments of `postgres`: the table as far as this version knows it, what the caller sets otherwise, then
 /// the place.
-pub(crate) fn arguments(place: &Place<'_>, version: u32, options: &[(String, String)]) -> Vec<OsString> {
+pub(crate) fn arguments(place: &ServerPaths<'_>, version: u32, options: &[(String, String)]) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["-D".into(), place.pgdata.into()];
     let mut set = |name: &str, value: OsString| {
         let mut setting = OsString::from(format!("{name}="));
@@ -127,7 +127,7 @@ mod tests {
 
     fn of(version: u32, options: &[(&str, &str)]) -> Vec<String> {
         let options: Vec<_> = options.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned())).collect();
-        let place = Place { pgdata: Path::new("/d"), socket_dir: Path::new("/s"), port: 5432 };
+        let place = ServerPaths { pgdata: Path::new("/d"), socket_dir: Path::new("/s"), port: 5432 };
         arguments(&place, version, &options).into_iter().map(|word| word.into_string().unwrap()).collect()
     }
 

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::data_dir::DataDir;
 use super::identity::Identity;
 use super::postmaster::{Door, Postmaster, knock};
-use super::settings::{self, Place};
+use super::settings::{self, ServerPaths};
 use super::{ClusterOptions, PORT, initdb, strays};
 use crate::error::Error;
 
@@ -139,7 +139,7 @@ impl Shared {
 /// Starts the thread.
 pub(crate) fn start(options: ClusterOptions) -> Result<Arc<Shared>, Error> {
     let shared = Shared::new();
-    let outcome = Outcome(shared.clone());
+    let outcome = Report(shared.clone());
     std::thread::Builder::new().name("postgres-supervisor".into()).spawn(move || {
         let last = match supervise(&options, &outcome.0) {
             Ok(()) => State::Stopped,
@@ -151,9 +151,9 @@ pub(crate) fn start(options: ClusterOptions) -> Result<Arc<Shared>, Error> {
 }
 
 /// Says so when the thread panics: somebody waits for its last word.
-struct Outcome(Arc<Shared>);
+struct Report(Arc<Shared>);
 
-impl Drop for Outcome {
+impl Drop for Report {
     fn drop(&mut self) {
         self.0.state.send_if_modified(|state| {
             let silent = !state.is_final();
@@ -218,7 +218,7 @@ struct Run {
 }
 
 fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<Run, Error> {
-    let place = Place { pgdata: &dir.pgdata(), socket_dir: &dir.socket_dir, port: PORT };
+    let place = ServerPaths { pgdata: &dir.pgdata(), socket_dir: &dir.socket_dir, port: PORT };
     let arguments = settings::arguments(&place, options.binaries.version.0, &options.settings);
     let postmaster = Postmaster::spawn(&options.binaries, &dir.identity, &arguments, options.memory_limit_bytes)
         .map_err(|error| Error::Config(format!("cannot run {}/postgres: {error}", options.binaries.bin.display())))?;

@@ -49,11 +49,11 @@ pub(super) struct PendingConnections {
     limits: PendingLimits,
     /// A permit for each open connection. It is returned after the socket is closed.
     open: Arc<Semaphore>,
-    table: Mutex<Table>,
+    table: Mutex<PendingTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct PendingTable {
     next_id: u64,
     /// Ordered by their time of arrival.
     entries: BTreeMap<u64, Entry>,
@@ -145,12 +145,12 @@ impl PendingConnections {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, PendingTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl PendingTable {
     fn count(&self, predicate: impl Fn(&Entry) -> bool) -> usize {
         self.entries.values().filter(|entry| predicate(entry)).count()
     }

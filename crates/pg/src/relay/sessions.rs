@@ -7,11 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 pub(super) struct Sessions {
     max: usize,
     max_per_group: usize,
-    table: Mutex<Table>,
+    table: Mutex<SessionTable>,
 }
 
 #[derive(Default)]
-struct Table {
+struct SessionTable {
     open: usize,
     /// The number of sessions of each group that has any.
     groups: HashMap<String, usize>,
@@ -43,7 +43,7 @@ impl Sessions {
         self.table().keys.contains(key)
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, SessionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

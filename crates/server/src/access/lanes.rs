@@ -39,11 +39,11 @@ impl Default for Lanes {
 struct Lane {
     running: usize,
     workspaces: HashMap<Arc<str>, usize>,
-    waiting: VecDeque<Waiting>,
+    waiting: VecDeque<WaitingCall>,
 }
 
 #[derive(Debug)]
-struct Waiting {
+struct WaitingCall {
     workspace_id: Arc<str>,
     /// Closed where the call has given up.
     turn: oneshot::Sender<Turn>,
@@ -78,7 +78,7 @@ impl Lanes {
                 return Err(too_many());
             }
             let (turn, waiting) = oneshot::channel();
-            lane.waiting.push_back(Waiting { workspace_id: workspace_id.clone(), turn });
+            lane.waiting.push_back(WaitingCall { workspace_id: workspace_id.clone(), turn });
             waiting
         };
         timeout(self.patience, waiting).await.ok().and_then(Result::ok).ok_or_else(too_many)
@@ -120,7 +120,7 @@ impl Lane {
     }
 
     /// Takes out the call that is next: of the workspace that runs the fewest, the one that came first.
-    fn next(&mut self) -> Option<Waiting> {
+    fn next(&mut self) -> Option<WaitingCall> {
         self.waiting.retain(|it| !it.turn.is_closed());
         let fewest = self.waiting.iter().enumerate().min_by_key(|(_, it)| self.runs(&it.workspace_id));
         let (at, _) = fewest.filter(|(_, it)| self.may_run(&it.workspace_id))?;
@@ -135,7 +135,7 @@ impl Drop for Turn {
         let mut lanes = self.lanes.lanes();
         let Some(lane) = lanes.get_mut(&self.network) else { return };
         lane.end(&self.workspace_id);
-        while let Some(Waiting { workspace_id, turn }) = lane.next() {
+        while let Some(WaitingCall { workspace_id, turn }) = lane.next() {
             lane.begin(&workspace_id);
             let next = Turn { lanes: self.lanes.clone(), network: self.network, workspace_id };
             refused.extend(turn.send(next).err());

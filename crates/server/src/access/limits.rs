@@ -16,7 +16,7 @@ use crate::access::lanes::Lanes;
 const KEY_WINDOW_SECONDS: i64 = 60;
 /// Seconds of what is counted by the hour.
 const HOUR_SECONDS: i64 = 3600;
-/// Anonymous workspaces an hour and address, and sign-ups (wire contract, section 6); what a person makes likewise.
+/// Anonymous workspaces per hour and address, sign-ups likewise, and what one person creates per hour.
 const USUAL_AN_HOUR: u32 = 60;
 /// What the headers say where there is no limit.
 const UNLIMITED: u32 = 1_000_000;

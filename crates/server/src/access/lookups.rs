@@ -75,7 +75,7 @@ impl LookUps {
         if self.was_unknown(&hash, now_ms) {
             return Ok(None);
         }
-        let _waiting = Waiting::begin(&counted)?;
+        let _waiting = WaitingLookUp::begin(&counted)?;
         let _turn = counted.turn.lock().await;
         tokio::time::sleep(self.pace).await;
         let begun = self.unknown.begin(now_ms);
@@ -142,11 +142,11 @@ impl Network {
 }
 
 /// A look-up that waits.
-struct Waiting<'a>(&'a Network);
+struct WaitingLookUp<'a>(&'a Network);
 
-impl<'a> Waiting<'a> {
-    fn begin(network: &'a Network) -> Result<Waiting<'a>, Fault> {
-        let waiting = Waiting(network);
+impl<'a> WaitingLookUp<'a> {
+    fn begin(network: &'a Network) -> Result<WaitingLookUp<'a>, Fault> {
+        let waiting = WaitingLookUp(network);
         if network.waiting.fetch_add(1, Ordering::Relaxed) < WAITING {
             return Ok(waiting);
         }
@@ -155,7 +155,7 @@ impl<'a> Waiting<'a> {
     }
 }
 
-impl Drop for Waiting<'_> {
+impl Drop for WaitingLookUp<'_> {
     fn drop(&mut self) {
         self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }

@@ -10,7 +10,7 @@ use crm::model::page::PageAsk;
 
 use crate::access::limits;
 use crate::app::App;
-use crate::door::reply::{Done, Envelope};
+use crate::door::reply::{Envelope, PersonAnswer};
 use crate::door::request::HttpRequest;
 use crate::door::session::{AtDoor, Purpose, at_door};
 use crate::door::{cookie, form, sign_in};
@@ -104,7 +104,7 @@ pub async fn serve(
     request: &mut HttpRequest<'_>,
     envelope: &mut Envelope<'_>,
     path: Vec<String>,
-) -> Result<Done, Fault> {
+) -> Result<PersonAnswer, Fault> {
     let app = request.app;
     let segments: Vec<&str> = path.iter().map(String::as_str).collect();
     let method = Method::parse(request.head.method.as_str());
@@ -145,7 +145,7 @@ async fn act(
     call: &Call<'_>,
     headers: &HeaderMap,
     route: Route<'_>,
-) -> Result<Done, Fault> {
+) -> Result<PersonAnswer, Fault> {
     let (limits, now) = (&app.limits, context.app.clock.unix_seconds());
     let plain = || call.only_parameters(&[]);
     if takes_nothing(call.method, route) {
@@ -168,21 +168,23 @@ async fn act(
         Route::LogOut => {
             plain()?;
             let answer = sessions::log_out(context).await?;
-            Ok(Done::from(answer).with_cookie(cookie::clear(&app.public_url)))
+            Ok(PersonAnswer::from(answer).with_cookie(cookie::clear(&app.public_url)))
         }
-        Route::Me => plain().and_then(|()| accounts::me(context)).map(Done::from),
+        Route::Me => plain().and_then(|()| accounts::me(context)).map(PersonAnswer::from),
         Route::Sessions => {
             call.only_parameters(&["limit", "cursor"])?;
-            sessions::list(context, form::page(call)?).await.map(Done::from)
+            sessions::list(context, form::page(call)?).await.map(PersonAnswer::from)
         }
         Route::EndSession(id) => {
             plain()?;
             let answer = sessions::end(context, id).await?;
             let own = context.visitor.session_id.as_deref() == Some(id);
-            let done = Done::from(answer);
+            let done = PersonAnswer::from(answer);
             Ok(if own { done.with_cookie(cookie::clear(&app.public_url)) } else { done })
         }
-        Route::VerifyEmail => accounts::verify_email(context, &form::only_field(call, "token")?).await.map(Done::from),
+        Route::VerifyEmail => {
+            accounts::verify_email(context, &form::only_field(call, "token")?).await.map(PersonAnswer::from)
+        }
         Route::RequestVerification => {
             form::empty(call)?;
             accounts::request_verification(context).await.map(accepted)
@@ -190,14 +192,16 @@ async fn act(
         Route::RequestReset => {
             accounts::request_password_reset(context, &form::only_field(call, "email")?).map(accepted)
         }
-        Route::ResetPassword => accounts::reset_password(context, &form::password_reset(call)?).await.map(Done::from),
+        Route::ResetPassword => {
+            accounts::reset_password(context, &form::password_reset(call)?).await.map(PersonAnswer::from)
+        }
         Route::ChangePassword => {
             context.visitor.person()?;
-            accounts::change_password(context, &form::password_change(call)?).await.map(Done::from)
+            accounts::change_password(context, &form::password_change(call)?).await.map(PersonAnswer::from)
         }
         Route::Workspaces => {
             call.only_parameters(&["limit", "cursor"])?;
-            workspaces::list(context, form::page(call)?).await.map(Done::from)
+            workspaces::list(context, form::page(call)?).await.map(PersonAnswer::from)
         }
         Route::CreateWorkspace => {
             match (&context.visitor.person, context.visitor.address) {
@@ -211,18 +215,18 @@ async fn act(
                 }
                 (None, None) => {}
             }
-            workspaces::create(context, form::workspace_name(call)?.as_deref()).await.map(Done::from)
+            workspaces::create(context, form::workspace_name(call)?.as_deref()).await.map(PersonAnswer::from)
         }
         Route::Claim(id) => {
             plain()?;
-            claims::claim(context, id).await.map(|answer| Done::of(answer, id))
+            claims::claim(context, id).await.map(|answer| PersonAnswer::of(answer, id))
         }
         Route::Keys => page_in_workspace(call, |ws, page| keys::list(context, ws, page)).await,
         Route::CreateKey => {
             call.only_parameters(&["ws"])?;
             let ws = named(call, "ws")?;
             context.visitor.person()?;
-            keys::create(context, ws, &form::key(call)?).await.map(|answer| Done::of(answer, ws))
+            keys::create(context, ws, &form::key(call)?).await.map(|answer| PersonAnswer::of(answer, ws))
         }
         Route::RevokeKey(id) => in_workspace(call, |ws| keys::revoke(context, ws, id)).await,
         Route::RotateKeys => in_workspace(call, |ws| keys::rotate(context, ws)).await,
@@ -230,11 +234,13 @@ async fn act(
         Route::ChangeRole => {
             let (ws, user_id) = ws_and_user(call)?;
             context.visitor.person()?;
-            members::change_role(context, ws, user_id, form::role(call)?).await.map(|answer| Done::of(answer, ws))
+            members::change_role(context, ws, user_id, form::role(call)?)
+                .await
+                .map(|answer| PersonAnswer::of(answer, ws))
         }
         Route::RemoveMember => {
             let (ws, user_id) = ws_and_user(call)?;
-            members::remove(context, ws, user_id).await.map(|answer| Done::of(answer, ws))
+            members::remove(context, ws, user_id).await.map(|answer| PersonAnswer::of(answer, ws))
         }
         Route::Invite => {
             plain()?;
@@ -242,14 +248,14 @@ async fn act(
             limits.take(&limits.invitations, person.id.clone(), now, "invitations an hour by one person")?;
             let form = form::invitation(call)?;
             let answer = invitations::create(context, &form.workspace_id, &form.email, form.role).await?;
-            Ok(Done::of(answer, &form.workspace_id))
+            Ok(PersonAnswer::of(answer, &form.workspace_id))
         }
         Route::Invites => page_in_workspace(call, |ws, page| invitations::list(context, ws, page)).await,
         Route::Withdraw(id) => in_workspace(call, |ws| invitations::withdraw(context, ws, id)).await,
         Route::Accept(token) => {
             plain()?;
             let (answer, workspace_id) = invitations::accept(context, token).await?;
-            Ok(Done::of(answer, &workspace_id))
+            Ok(PersonAnswer::of(answer, &workspace_id))
         }
         Route::Audit => page_in_workspace(call, |ws, page| members::audit(context, ws, page)).await,
         Route::Connection => in_workspace(call, |ws| connections::open(context, ws)).await,
@@ -280,23 +286,26 @@ fn takes_nothing(method: Method, route: Route<'_>) -> bool {
 }
 
 /// What is done in the workspace that `?ws=` names.
-async fn in_workspace<'a, F>(call: &'a Call<'_>, act: impl FnOnce(&'a str) -> F) -> Result<Done, Fault>
+async fn in_workspace<'a, F>(call: &'a Call<'_>, act: impl FnOnce(&'a str) -> F) -> Result<PersonAnswer, Fault>
 where
     F: Future<Output = Result<Answer, Fault>>,
 {
     call.only_parameters(&["ws"])?;
     let ws = named(call, "ws")?;
-    act(ws).await.map(|answer| Done::of(answer, ws))
+    act(ws).await.map(|answer| PersonAnswer::of(answer, ws))
 }
 
 /// A page of what is in the workspace that `?ws=` names.
-async fn page_in_workspace<'a, F>(call: &'a Call<'_>, list: impl FnOnce(&'a str, PageAsk) -> F) -> Result<Done, Fault>
+async fn page_in_workspace<'a, F>(
+    call: &'a Call<'_>,
+    list: impl FnOnce(&'a str, PageAsk) -> F,
+) -> Result<PersonAnswer, Fault>
 where
     F: Future<Output = Result<Answer, Fault>>,
 {
     call.only_parameters(&["ws", "limit", "cursor"])?;
     let (ws, page) = (named(call, "ws")?, form::page(call)?);
-    list(ws, page).await.map(|answer| Done::of(answer, ws))
+    list(ws, page).await.map(|answer| PersonAnswer::of(answer, ws))
 }
 
 fn ws_and_user<'a>(call: &'a Call<'_>) -> Result<(&'a str, &'a str), Fault> {
@@ -309,13 +318,13 @@ fn named<'a>(call: &'a Call<'_>, name: &str) -> Result<&'a str, Fault> {
     value.ok_or_else(|| Fault::invalid(format!("The parameter \"{name}\" is needed: ?{name}=…")))
 }
 
-fn welcome(app: &App, signed_in: SignedIn) -> Done {
-    Done::from(signed_in.answer).with_cookie(cookie::set(&signed_in.token, &app.public_url))
+fn welcome(app: &App, signed_in: SignedIn) -> PersonAnswer {
+    PersonAnswer::from(signed_in.answer).with_cookie(cookie::set(&signed_in.token, &app.public_url))
 }
 
 /// What is asked for will be done.
-fn accepted(answer: Answer) -> Done {
-    Done { status: Some(202), ..Done::from(answer) }
+fn accepted(answer: Answer) -> PersonAnswer {
+    PersonAnswer { status: Some(202), ..PersonAnswer::from(answer) }
 }
 
 #[cfg(test)]

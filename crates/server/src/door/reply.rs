@@ -26,7 +26,7 @@ pub enum Served {
     /// An answer that is to be written.
     Answer(Answer),
     /// An answer, and what HTTP says beside it.
-    Done(Done),
+    Person(PersonAnswer),
     /// A reply that was written before.
     Written {
         /// The reply.
@@ -37,7 +37,7 @@ pub enum Served {
 }
 
 /// An answer, and what HTTP says beside it.
-pub struct Done {
+pub struct PersonAnswer {
     /// The answer.
     pub answer: Answer,
     /// The status, if it is not the answer's own.
@@ -48,16 +48,16 @@ pub struct Done {
     pub workspace_id: Option<String>,
 }
 
-impl Done {
+impl PersonAnswer {
     /// The same, with a cookie that is set.
-    pub fn with_cookie(mut self, cookie: String) -> Done {
+    pub fn with_cookie(mut self, cookie: String) -> PersonAnswer {
         self.headers.push(("set-cookie", cookie));
         self
     }
 
     /// An answer about a workspace.
-    pub fn of(answer: Answer, workspace_id: &str) -> Done {
-        Done { workspace_id: Some(workspace_id.to_owned()), ..Done::from(answer) }
+    pub fn of(answer: Answer, workspace_id: &str) -> PersonAnswer {
+        PersonAnswer { workspace_id: Some(workspace_id.to_owned()), ..PersonAnswer::from(answer) }
     }
 
     /// Whether it sets a cookie.
@@ -66,9 +66,9 @@ impl Done {
     }
 }
 
-impl From<Answer> for Done {
-    fn from(answer: Answer) -> Done {
-        Done { answer, status: None, headers: Vec::new(), workspace_id: None }
+impl From<Answer> for PersonAnswer {
+    fn from(answer: Answer) -> PersonAnswer {
+        PersonAnswer { answer, status: None, headers: Vec::new(), workspace_id: None }
     }
 }
 
@@ -118,7 +118,7 @@ impl<'a> Envelope<'a> {
     pub fn write(&mut self, served: Served) -> Reply {
         match served {
             Served::Answer(answer) => self.show(&Ok(answer)),
-            Served::Done(done) => {
+            Served::Person(done) => {
                 self.workspace_id = done.workspace_id;
                 let mut reply = self.show(&Ok(done.answer));
                 reply.status = done.status.unwrap_or(reply.status);

@@ -11,7 +11,7 @@ use crm::model::fault::Fault;
 use crate::access::limits;
 use crate::app::App;
 use crate::door::cookie;
-use crate::door::reply::Done;
+use crate::door::reply::PersonAnswer;
 use crate::people::auth::oidc::Provider;
 use crate::people::auth::sign_in::{self, Callback, Problem};
 use crate::people::context::PersonContext;
@@ -26,7 +26,7 @@ pub async fn start(
     call: &Call<'_>,
     headers: &HeaderMap,
     key: &str,
-) -> Result<Done, Fault> {
+) -> Result<PersonAnswer, Fault> {
     let provider = known(context, key)?;
     call.only_parameters(&["next"])?;
     let next = sign_in::local(call.parameter("next"));
@@ -53,7 +53,7 @@ pub async fn callback(
     call: &Call<'_>,
     headers: &HeaderMap,
     key: &str,
-) -> Result<Done, Fault> {
+) -> Result<PersonAnswer, Fault> {
     let provider = known(context, key)?;
     let token = cookie::sign_in_token(headers, &context.app.public_url);
     let [state, code, error, issuer] = ["state", "code", "error", "iss"].map(|name| call.parameter(name));
@@ -70,12 +70,12 @@ fn known<'a>(context: &PersonContext<'a>, key: &str) -> Result<&'a Provider, Fau
     provider.ok_or_else(|| Fault::NotFound { table: "the ways to sign in elsewhere".into(), id: key.to_owned() })
 }
 
-fn back(problem: &Problem, next: &str) -> Done {
+fn back(problem: &Problem, next: &str) -> PersonAnswer {
     let next = percent_encoding::utf8_percent_encode(next, percent_encoding::NON_ALPHANUMERIC);
     away(&format!("{PAGE}?error={}&next={next}", problem.code))
 }
 
-fn away(location: &str) -> Done {
+fn away(location: &str) -> PersonAnswer {
     let answer = Answer::Object { text: json!({"location": location}).to_string(), created: false };
-    Done { status: Some(302), headers: vec![("location", location.to_owned())], ..Done::from(answer) }
+    PersonAnswer { status: Some(302), headers: vec![("location", location.to_owned())], ..PersonAnswer::from(answer) }
 }

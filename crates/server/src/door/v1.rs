@@ -59,7 +59,7 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
         let served = people::serve(request, envelope, segments).await;
         // People's paths answer in one shape, whatever key is shown there.
         envelope.dialect = &AGENTCRM;
-        return served.map(Served::Done);
+        return served.map(Served::Person);
     }
     rest::serve(request, envelope, segments).await
 }

@@ -28,7 +28,7 @@ pub struct BatchWrite<'a> {
 }
 
 impl Attempt for BatchWrite<'_> {
-    type Done = Answer;
+    type Outcome = Answer;
 
     async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
         let batch = self.plan(planning)?;

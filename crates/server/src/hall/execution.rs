@@ -37,14 +37,14 @@ pub(super) struct Execution<'a> {
 /// What is planned and run by a catalog that may turn out to be old.
 pub(super) trait Attempt: Sync {
     /// What it comes to.
-    type Done: Send;
+    type Outcome: Send;
 
     /// Plans and runs by this catalog.
     fn once(
         &self,
         execution: &mut Execution<'_>,
         planning: &Planning,
-    ) -> impl Future<Output = Result<Self::Done, PlanError>> + Send;
+    ) -> impl Future<Output = Result<Self::Outcome, PlanError>> + Send;
 }
 
 /// Why an attempt by some catalog failed.
@@ -174,7 +174,7 @@ impl<'a> Execution<'a> {
 
     /// Plans and runs by the cached catalog, and by a fresh one where that turns out to be old. In an open transaction that
     /// a failure has aborted, everything starts again in a new one.
-    pub(super) async fn with_fresh_catalog<A: Attempt>(&mut self, attempt: &A) -> Result<A::Done, Fault> {
+    pub(super) async fn with_fresh_catalog<A: Attempt>(&mut self, attempt: &A) -> Result<A::Outcome, Fault> {
         let mut not_before = None;
         for _ in 0..PLANS {
             let asked_at = Instant::now();

@@ -72,6 +72,22 @@ impl<'de> Visitor<'de> for Hashed<'_> {
         Ok(())
     }
 
+    // Numbers come as their text or, if the parser has read them already, as these.
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.text(b'n', &value.to_string());
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.text(b'n', &value.to_string());
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<(), E> {
+        self.text(b'n', &format!("{value:?}"));
+        Ok(())
+    }
+
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
         self.text(b's', value);
         Ok(())

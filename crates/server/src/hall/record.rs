@@ -18,7 +18,7 @@ pub struct OnePlan<'a> {
 }
 
 impl Attempt for OnePlan<'_> {
-    type Done = Answer;
+    type Outcome = Answer;
 
     async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
         once(execution, &planning.catalog, self.ask).await

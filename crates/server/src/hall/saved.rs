@@ -25,7 +25,7 @@ struct ListPage<'a> {
 }
 
 impl Attempt for ListPage<'_> {
-    type Done = Answer;
+    type Outcome = Answer;
 
     async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
         page_of(execution, &planning.catalog, self.list, self.page).await
@@ -74,7 +74,7 @@ pub struct NewMembers<'a> {
 }
 
 impl Attempt for NewMembers<'_> {
-    type Done = Answer;
+    type Outcome = Answer;
 
     async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
         let list = find_static(execution, self.list_id).await.map_err(PlanError::Final)?;

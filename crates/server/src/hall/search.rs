@@ -30,9 +30,9 @@ struct HitRecords<'a> {
 }
 
 impl Attempt for HitRecords<'_> {
-    type Done = Vec<(&'static Entity, Rows)>;
+    type Outcome = Vec<(&'static Entity, Rows)>;
 
-    async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Self::Done, PlanError> {
+    async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Self::Outcome, PlanError> {
         let tables = by_table(self.hits, &planning.catalog).map_err(PlanError::Final)?;
         records(execution, &tables).await
     }

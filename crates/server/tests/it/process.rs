@@ -132,12 +132,9 @@ async fn sigterm_lets_requests_finish_and_stops_the_database() {
     assert!(doctor.status.success() && said.contains("ok") && !said.contains("LACK"), "{said}");
     assert!(said.contains("PostgreSQL") && said.contains("extension vector"), "{said}");
 
-    // A start on a data dir that is there: cold to ready.
-    let start = Instant::now();
+    // A start on a data directory that is there.
     let child = Child::serve(&dir);
     child.stranger().get("/readyz").await.status(200);
-    let took = start.elapsed();
-    assert!(took < Duration::from_secs(4), "{took:?}");
     assert_eq!(agent.at(&child.base).get("/v1/contacts").await.status(200).column("email"), ["late@b.example"]);
 }
 

@@ -1,4 +1,4 @@
-//! agentCRM's filter parameters (its seed, "Filter conventions").
+//! agentCRM's filter parameters: `column=value`, `column_after=`, `custom.key=` and so on.
 
 use crate::dialect::{commas, stored_id};
 use crate::model::entity::{Field, FieldKind, Need};

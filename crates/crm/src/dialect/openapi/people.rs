@@ -24,20 +24,20 @@ pub struct Errand {
     /// What it does and what comes of it.
     pub about: &'static str,
     /// Whether it takes a session.
-    pub caller: Caller,
+    pub caller: Credentials,
     /// Its query parameters.
-    pub query: &'static [Field],
+    pub query: &'static [BodyField],
     /// The fields of its body; none where it reads none.
-    pub body: &'static [Field],
+    pub body: &'static [BodyField],
     /// What comes of it.
-    answer: Done,
+    answer: Returns,
     /// The codes that it may end in, beyond those of all.
     codes: &'static [&'static str],
 }
 
 /// Who may go on an errand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Caller {
+pub enum Credentials {
     /// Whoever comes.
     Anybody,
     /// Who shows a session.
@@ -46,17 +46,17 @@ pub enum Caller {
 
 /// A field of a body, or a query parameter.
 #[derive(Debug)]
-pub struct Field {
+pub struct BodyField {
     /// Its name.
     pub name: &'static str,
     /// Whether it has to be there.
     pub required: bool,
-    kind: Kind,
+    kind: BodyKind,
     about: &'static str,
 }
 
 #[derive(Clone, Copy, Debug)]
-enum Kind {
+enum BodyKind {
     Text,
     Email,
     Name,
@@ -69,7 +69,7 @@ enum Kind {
 
 /// What comes of an errand.
 #[derive(Clone, Copy, Debug)]
-enum Done {
+enum Returns {
     /// 200 and one of these.
     One(&'static str),
     /// 200 and a page of these.
@@ -82,101 +82,101 @@ enum Done {
     Away,
 }
 
-const fn field(name: &'static str, kind: Kind, about: &'static str) -> Field {
-    Field { name, required: true, kind, about }
+const fn field(name: &'static str, kind: BodyKind, about: &'static str) -> BodyField {
+    BodyField { name, required: true, kind, about }
 }
 
-const fn optional(name: &'static str, kind: Kind, about: &'static str) -> Field {
-    Field { name, required: false, kind, about }
+const fn optional(name: &'static str, kind: BodyKind, about: &'static str) -> BodyField {
+    BodyField { name, required: false, kind, about }
 }
 
-const WS: Field = field("ws", Kind::Text, "The workspace, `ws_…`.");
-const USER: Field = field("user_id", Kind::Text, "The member, `u_…`.");
-const EMAIL: Field = field("email", Kind::Email, "The e-mail address.");
-const NEW_PASSWORD: Field = field("password", Kind::Password, "The new password: 10 to 256 characters.");
-const TOKEN: Field = field("token", Kind::Text, "The token from the letter.");
+const WS: BodyField = field("ws", BodyKind::Text, "The workspace, `ws_…`.");
+const USER: BodyField = field("user_id", BodyKind::Text, "The member, `u_…`.");
+const EMAIL: BodyField = field("email", BodyKind::Email, "The e-mail address.");
+const NEW_PASSWORD: BodyField = field("password", BodyKind::Password, "The new password: 10 to 256 characters.");
+const TOKEN: BodyField = field("token", BodyKind::Text, "The token from the e-mail.");
 
 const TAG: &str = "people";
 
 /// Every path and method for people, in reading order.
 #[rustfmt::skip] // a table
 pub const ERRANDS: &[Errand] = &[
-    Errand { method: Post, path: "/v1/auth/signup", id: "signUp", summary: "Make an account", caller: Caller::Anybody, query: &[],
-        body: &[EMAIL, NEW_PASSWORD, optional("name", Kind::Name, "What you are called.")], answer: Done::Made("OpenedSession"),
+    Errand { method: Post, path: "/v1/auth/signup", id: "signUp", summary: "Make an account", caller: Credentials::Anybody, query: &[],
+        body: &[EMAIL, NEW_PASSWORD, optional("name", BodyKind::Name, "What you are called.")], answer: Returns::Made("OpenedSession"),
         codes: &["conflict"],
-        about: "Makes an account and begins its first session: `{user, session_token}`. A letter goes out that verifies the address. 409 where the address has an account." },
-    Errand { method: Post, path: "/v1/auth/login", id: "logIn", summary: "Begin a session", caller: Caller::Anybody, query: &[],
-        body: &[EMAIL, field("password", Kind::Text, "The password.")], answer: Done::One("OpenedSession"), codes: &[],
+        about: "Makes an account and begins its first session: `{user, session_token}`. An e-mail is sent that verifies the address. 409 where the address has an account." },
+    Errand { method: Post, path: "/v1/auth/login", id: "logIn", summary: "Begin a session", caller: Credentials::Anybody, query: &[],
+        body: &[EMAIL, field("password", BodyKind::Text, "The password.")], answer: Returns::One("OpenedSession"), codes: &[],
         about: "Begins a session: `{user, session_token}`. Ten failures of an account or an address within 15 minutes: 429 with `Retry-After`." },
-    Errand { method: Get, path: "/v1/auth/oidc/{provider}/start", id: "startSignIn", summary: "Sign in elsewhere", caller: Caller::Anybody,
-        query: &[optional("next", Kind::Text, "The path of this Kith to which it leads in the end.")], body: &[], answer: Done::Away, codes: &["not_found"],
+    Errand { method: Get, path: "/v1/auth/oidc/{provider}/start", id: "startSignIn", summary: "Sign in elsewhere", caller: Credentials::Anybody,
+        query: &[optional("next", BodyKind::Text, "The path of this Kith to which it leads in the end.")], body: &[], answer: Returns::Away, codes: &["not_found"],
         about: "For a browser: leads to an OpenID Connect provider, `google` or `oidc`, where one is configured, and from there back to a session." },
-    Errand { method: Get, path: "/v1/auth/oidc/{provider}/callback", id: "finishSignIn", summary: "Come back from elsewhere", caller: Caller::Anybody,
-        query: &[optional("code", Kind::Text, "What the provider gave."), optional("state", Kind::Text, "What was handed along.")],
-        body: &[], answer: Done::Away, codes: &["not_found"],
+    Errand { method: Get, path: "/v1/auth/oidc/{provider}/callback", id: "finishSignIn", summary: "Come back from elsewhere", caller: Credentials::Anybody,
+        query: &[optional("code", BodyKind::Text, "What the provider gave."), optional("state", BodyKind::Text, "What was handed along.")],
+        body: &[], answer: Returns::Away, codes: &["not_found"],
         about: "Where the provider sends the browser back to: sets the session's cookie and leads to `next`, or to `/login?error=…`, which says why not." },
-    Errand { method: Post, path: "/v1/auth/logout", id: "logOut", summary: "End this session", caller: Caller::Person, query: &[],
-        body: &[], answer: Done::One("Ended"), codes: &[],
+    Errand { method: Post, path: "/v1/auth/logout", id: "logOut", summary: "End this session", caller: Credentials::Person, query: &[],
+        body: &[], answer: Returns::One("Ended"), codes: &[],
         about: "Ends the session that is shown. Clerk's sessions end at Clerk." },
-    Errand { method: Get, path: "/v1/auth/me", id: "getMe", summary: "Say who I am", caller: Caller::Person, query: &[], body: &[],
-        answer: Done::One("Me"), codes: &[], about: "Whose session it is." },
-    Errand { method: Get, path: "/v1/auth/sessions", id: "listSessions", summary: "List my sessions", caller: Caller::Person, query: &[], body: &[],
-        answer: Done::Page("Session"), codes: &[], about: "The sessions that work, the newest first." },
-    Errand { method: Delete, path: "/v1/auth/sessions/{id}", id: "endSession", summary: "End a session of mine", caller: Caller::Person, query: &[], body: &[],
-        answer: Done::One("Ended"), codes: &["not_found"], about: "Ends a session of the caller's." },
-    Errand { method: Post, path: "/v1/auth/verify-email", id: "verifyEmail", summary: "Verify an address", caller: Caller::Anybody, query: &[],
-        body: &[TOKEN], answer: Done::One("Me"), codes: &[], about: "Verifies the address to which the letter came." },
-    Errand { method: Post, path: "/v1/auth/request-verification", id: "requestVerification", summary: "Send that letter again", caller: Caller::Person, query: &[],
-        body: &[], answer: Done::Accepted("Me"), codes: &[], about: "Sends the letter that verifies the caller's address once more." },
-    Errand { method: Post, path: "/v1/auth/request-password-reset", id: "requestPasswordReset", summary: "Send a link for a new password", caller: Caller::Anybody, query: &[],
-        body: &[EMAIL], answer: Done::Accepted("Requested"), codes: &[], about: "Sends a link by which to choose a new password, if the address has an account; always 202." },
-    Errand { method: Post, path: "/v1/auth/reset-password", id: "resetPassword", summary: "Choose a new password", caller: Caller::Anybody, query: &[],
-        body: &[TOKEN, NEW_PASSWORD], answer: Done::One("Me"), codes: &[],
+    Errand { method: Get, path: "/v1/auth/me", id: "getMe", summary: "Say who I am", caller: Credentials::Person, query: &[], body: &[],
+        answer: Returns::One("Me"), codes: &[], about: "Whose session it is." },
+    Errand { method: Get, path: "/v1/auth/sessions", id: "listSessions", summary: "List my sessions", caller: Credentials::Person, query: &[], body: &[],
+        answer: Returns::Page("Session"), codes: &[], about: "The sessions that work, the newest first." },
+    Errand { method: Delete, path: "/v1/auth/sessions/{id}", id: "endSession", summary: "End a session of mine", caller: Credentials::Person, query: &[], body: &[],
+        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends a session of the caller's." },
+    Errand { method: Post, path: "/v1/auth/verify-email", id: "verifyEmail", summary: "Verify an address", caller: Credentials::Anybody, query: &[],
+        body: &[TOKEN], answer: Returns::One("Me"), codes: &[], about: "Verifies the address that the e-mail was sent to." },
+    Errand { method: Post, path: "/v1/auth/request-verification", id: "requestVerification", summary: "Send that e-mail again", caller: Credentials::Person, query: &[],
+        body: &[], answer: Returns::Accepted("Me"), codes: &[], about: "Sends the e-mail that verifies the caller's address again." },
+    Errand { method: Post, path: "/v1/auth/request-password-reset", id: "requestPasswordReset", summary: "Send a link for a new password", caller: Credentials::Anybody, query: &[],
+        body: &[EMAIL], answer: Returns::Accepted("Requested"), codes: &[], about: "Sends a link by which to choose a new password, if the address has an account; always 202." },
+    Errand { method: Post, path: "/v1/auth/reset-password", id: "resetPassword", summary: "Choose a new password", caller: Credentials::Anybody, query: &[],
+        body: &[TOKEN, NEW_PASSWORD], answer: Returns::One("Me"), codes: &[],
         about: "Ends all other sessions. If the address was never verified before, the account's keys and connections end too." },
-    Errand { method: Post, path: "/v1/auth/change-password", id: "changePassword", summary: "Change my password", caller: Caller::Person, query: &[],
-        body: &[field("current_password", Kind::Text, "The password until now."), NEW_PASSWORD], answer: Done::One("Me"),
+    Errand { method: Post, path: "/v1/auth/change-password", id: "changePassword", summary: "Change my password", caller: Credentials::Person, query: &[],
+        body: &[field("current_password", BodyKind::Text, "The password until now."), NEW_PASSWORD], answer: Returns::One("Me"),
         codes: &["forbidden"], about: "Ends all other sessions." },
-    Errand { method: Get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List my workspaces", caller: Caller::Person, query: &[], body: &[],
-        answer: Done::Page("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
-    Errand { method: Post, path: "/v1/claim/{ws_id}", id: "claimWorkspace", summary: "Claim a workspace", caller: Caller::Person, query: &[],
-        body: &[], answer: Done::One("Claimed"), codes: &["not_found", "conflict"],
+    Errand { method: Get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List my workspaces", caller: Credentials::Person, query: &[], body: &[],
+        answer: Returns::Page("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
+    Errand { method: Post, path: "/v1/claim/{ws_id}", id: "claimWorkspace", summary: "Claim a workspace", caller: Credentials::Person, query: &[],
+        body: &[], answer: Returns::One("Claimed"), codes: &["not_found", "conflict"],
         about: "An anonymous workspace becomes the caller's: its dev key ends, `api_key` is a live one. 409 where somebody owns it. `claim_url` is the page for this." },
-    Errand { method: Get, path: "/v1/keys", id: "listKeys", summary: "List a workspace's keys", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Page("Key"), codes: &["not_found"], about: "The keys that work, with when each was last used; never the keys themselves." },
-    Errand { method: Post, path: "/v1/keys", id: "createKey", summary: "Make a key", caller: Caller::Person, query: &[WS],
-        body: &[optional("name", Kind::Name, "What it is called."), optional("dialect", Kind::Dialect, "What it speaks."),
-            optional("mode", Kind::Mode, "Which data it sees. Test data is apart from the live, for Relm's keys."),
-            optional("role", Kind::Role, "What it may do; no more than its maker. A viewer's key is read-only.")],
-        answer: Done::Made("MadeKey"), codes: &["forbidden", "not_found"],
+    Errand { method: Get, path: "/v1/keys", id: "listKeys", summary: "List a workspace's keys", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::Page("Key"), codes: &["not_found"], about: "The keys that work, with when each was last used; never the keys themselves." },
+    Errand { method: Post, path: "/v1/keys", id: "createKey", summary: "Make a key", caller: Credentials::Person, query: &[WS],
+        body: &[optional("name", BodyKind::Name, "What it is called."), optional("dialect", BodyKind::Dialect, "What it speaks."),
+            optional("mode", BodyKind::Mode, "Which data it sees. Test data is apart from the live, for Relm's keys."),
+            optional("role", BodyKind::Role, "What it may do; no more than its maker. A viewer's key is read-only.")],
+        answer: Returns::Made("MadeKey"), codes: &["forbidden", "not_found"],
         about: "`acrm_live_…`, or with dialect `relm` `sk_live_…` and `sk_test_…`. The answer is the only one with `api_key` in it." },
-    Errand { method: Post, path: "/v1/keys/rotate", id: "rotateKeys", summary: "Replace my live keys", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and makes a new one. Relm's keys stay." },
-    Errand { method: Delete, path: "/v1/keys/{id}", id: "deleteKey", summary: "End a key", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners end any, others their own." },
-    Errand { method: Get, path: "/v1/members", id: "listMembers", summary: "List a workspace's members", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
-    Errand { method: Patch, path: "/v1/members", id: "changeRole", summary: "Change a member's role", caller: Caller::Person, query: &[WS, USER],
-        body: &[field("role", Kind::Role, "What they may do from now on.")], answer: Done::One("Changed"),
+    Errand { method: Post, path: "/v1/keys/rotate", id: "rotateKeys", summary: "Replace my live keys", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and makes a new one. Relm's keys stay." },
+    Errand { method: Delete, path: "/v1/keys/{id}", id: "deleteKey", summary: "End a key", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners end any, others their own." },
+    Errand { method: Get, path: "/v1/members", id: "listMembers", summary: "List a workspace's members", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
+    Errand { method: Patch, path: "/v1/members", id: "changeRole", summary: "Change a member's role", caller: Credentials::Person, query: &[WS, USER],
+        body: &[field("role", BodyKind::Role, "What they may do from now on.")], answer: Returns::One("Changed"),
         codes: &["forbidden", "not_found", "last_owner"],
         about: "Keys above the new role end, and direct connections. For owners." },
-    Errand { method: Delete, path: "/v1/members", id: "removeMember", summary: "Remove a member", caller: Caller::Person, query: &[WS, USER], body: &[],
-        answer: Done::One("Ended"), codes: &["forbidden", "not_found", "last_owner"],
+    Errand { method: Delete, path: "/v1/members", id: "removeMember", summary: "Remove a member", caller: Credentials::Person, query: &[WS, USER], body: &[],
+        answer: Returns::One("Ended"), codes: &["forbidden", "not_found", "last_owner"],
         about: "Their keys and connections end at once. Owners remove anybody, anybody may leave; the last owner can't: 409 `last_owner`." },
-    Errand { method: Post, path: "/v1/members/invite", id: "inviteMember", summary: "Invite by e-mail", caller: Caller::Person, query: &[],
-        body: &[field("workspace_id", Kind::Text, "The workspace, `ws_…`."), EMAIL, optional("role", Kind::Invited, "What they may do.")],
-        answer: Done::Made("Invited"), codes: &["forbidden", "not_found", "already_member"],
+    Errand { method: Post, path: "/v1/members/invite", id: "inviteMember", summary: "Invite by e-mail", caller: Credentials::Person, query: &[],
+        body: &[field("workspace_id", BodyKind::Text, "The workspace, `ws_…`."), EMAIL, optional("role", BodyKind::Invited, "What they may do.")],
+        answer: Returns::Made("Invited"), codes: &["forbidden", "not_found", "already_member"],
         about: "An e-mail goes out; the answer has `token` and `accept_url` for a week. For owners." },
-    Errand { method: Get, path: "/v1/members/invites", id: "listInvites", summary: "List open invitations", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Page("Invitation"), codes: &["forbidden", "not_found"], about: "The invitations that nobody has accepted yet. For owners." },
-    Errand { method: Delete, path: "/v1/members/invites/{id}", id: "withdrawInvite", summary: "Take an invitation back", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::One("Ended"), codes: &["forbidden", "not_found"], about: "Its token is void from now on. For owners." },
-    Errand { method: Post, path: "/v1/members/accept/{token}", id: "acceptInvite", summary: "Accept an invitation", caller: Caller::Person, query: &[],
-        body: &[], answer: Done::One("Joined"), codes: &["forbidden", "not_found"], about: "Makes the caller a member: `{workspace_id, role, api_key}`. For the invited address alone: 403 to others." },
-    Errand { method: Post, path: "/v1/connection", id: "openConnection", summary: "Connect to PostgreSQL", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::One("Connection"), codes: &["forbidden", "not_found"],
+    Errand { method: Get, path: "/v1/members/invites", id: "listInvites", summary: "List open invitations", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::Page("Invitation"), codes: &["forbidden", "not_found"], about: "The invitations that nobody has accepted yet. For owners." },
+    Errand { method: Delete, path: "/v1/members/invites/{id}", id: "withdrawInvite", summary: "Take an invitation back", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::One("Ended"), codes: &["forbidden", "not_found"], about: "Its token is void from now on. For owners." },
+    Errand { method: Post, path: "/v1/members/accept/{token}", id: "acceptInvite", summary: "Accept an invitation", caller: Credentials::Person, query: &[],
+        body: &[], answer: Returns::One("Joined"), codes: &["forbidden", "not_found"], about: "Makes the caller a member: `{workspace_id, role, api_key}`. For the invited address alone: 403 to others." },
+    Errand { method: Post, path: "/v1/connection", id: "openConnection", summary: "Connect to PostgreSQL", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::One("Connection"), codes: &["forbidden", "not_found"],
         about: "`{url, role}`: a postgres:// URL for psql and its like, on the live data under a role of the caller's own; asking again replaces the password." },
-    Errand { method: Get, path: "/v1/workspaces/audit", id: "listAudit", summary: "Say who did what", caller: Caller::Person, query: &[WS], body: &[],
-        answer: Done::Page("AuditEntry"), codes: &["forbidden", "not_found"],
+    Errand { method: Get, path: "/v1/workspaces/audit", id: "listAudit", summary: "Say who did what", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: Returns::Page("AuditEntry"), codes: &["forbidden", "not_found"],
         about: "Who made, rotated, ended, invited, removed and claimed what, the newest first. For owners." },
 ];
 
@@ -211,7 +211,7 @@ fn operation(errand: &Errand, reference: &Reference, responses: &mut Responses) 
     parameters.extend(errand.query.iter().map(|field| {
         json!({"name": field.name, "in": "query", "required": field.required, "description": field.about, "schema": schema_of(field.kind)})
     }));
-    let is_paged = matches!(errand.answer, Done::Page(_));
+    let is_paged = matches!(errand.answer, Returns::Page(_));
     if is_paged {
         parameters.extend(["limit", "cursor"].map(|name| reference_to("parameters", name)));
     }
@@ -220,7 +220,7 @@ fn operation(errand: &Errand, reference: &Reference, responses: &mut Responses) 
         "summary": errand.summary,
         "description": errand.about,
         "tags": [TAG],
-        "security": if errand.caller == Caller::Person { session() } else { json!([]) },
+        "security": if errand.caller == Credentials::Person { session() } else { json!([]) },
     });
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
@@ -257,21 +257,21 @@ fn path_parameter(name: &str) -> Value {
     json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema})
 }
 
-fn schema_of(kind: Kind) -> Value {
+fn schema_of(kind: BodyKind) -> Value {
     let names = |names: &[&str]| json!({"type": "string", "enum": names});
     match kind {
-        Kind::Text => json!({"type": "string"}),
-        Kind::Email => json!({"type": "string", "format": "email", "maxLength": 254}),
-        Kind::Name => json!({"type": ["string", "null"], "maxLength": 200}),
-        Kind::Password => json!({"type": "string", "minLength": 10, "maxLength": 256}),
-        Kind::Dialect => names(&["agentcrm", "relm"]),
-        Kind::Mode => names(&[Mode::Live.name(), Mode::Test.name()]),
-        Kind::Role => names(&[Role::Owner, Role::Member, Role::Viewer].map(Role::name)),
-        Kind::Invited => names(&[Role::Member, Role::Viewer].map(Role::name)),
+        BodyKind::Text => json!({"type": "string"}),
+        BodyKind::Email => json!({"type": "string", "format": "email", "maxLength": 254}),
+        BodyKind::Name => json!({"type": ["string", "null"], "maxLength": 200}),
+        BodyKind::Password => json!({"type": "string", "minLength": 10, "maxLength": 256}),
+        BodyKind::Dialect => names(&["agentcrm", "relm"]),
+        BodyKind::Mode => names(&[Mode::Live.name(), Mode::Test.name()]),
+        BodyKind::Role => names(&[Role::Owner, Role::Member, Role::Viewer].map(Role::name)),
+        BodyKind::Invited => names(&[Role::Member, Role::Viewer].map(Role::name)),
     }
 }
 
-fn body(fields: &[Field]) -> Value {
+fn body(fields: &[BodyField]) -> Value {
     let properties: Map<String, Value> = fields.iter().map(|field| (field.name.to_owned(), described(field))).collect();
     let required: Vec<&str> = fields.iter().filter(|field| field.required).map(|field| field.name).collect();
     let mut schema = json!({"type": "object", "additionalProperties": false, "properties": properties});
@@ -281,7 +281,7 @@ fn body(fields: &[Field]) -> Value {
     schema
 }
 
-fn described(field: &Field) -> Value {
+fn described(field: &BodyField) -> Value {
     let mut schema = schema_of(field.kind);
     schema["description"] = field.about.into();
     schema
@@ -290,23 +290,23 @@ fn described(field: &Field) -> Value {
 fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
     let named = |name: &str| reference_to("schemas", name);
     let mut headers = json!({"X-Request-Id": reference_to("headers", "request_id")});
-    if errand.caller == Caller::Person {
+    if errand.caller == Credentials::Person {
         for (name, header) in [("Limit", "rate_limit"), ("Remaining", "rate_remaining"), ("Reset", "rate_reset")] {
             headers[format!("X-RateLimit-{name}")] = reference_to("headers", header);
         }
     }
     let (status, words, data) = match errand.answer {
-        Done::One(name) => (200, "Done.", named(name)),
-        Done::Page(name) => (200, "Done.", named(name)),
-        Done::Made(name) => (201, "Done; what was made.", named(name)),
-        Done::Accepted(name) => (202, "It will be done.", named(name)),
-        Done::Away => {
+        Returns::One(name) => (200, "Returns.", named(name)),
+        Returns::Page(name) => (200, "Returns.", named(name)),
+        Returns::Made(name) => (201, "Returns; what was made.", named(name)),
+        Returns::Accepted(name) => (202, "It will be done.", named(name)),
+        Returns::Away => {
             headers["Location"] =
                 json!({"required": true, "description": "Where the browser goes.", "schema": {"type": "string"}});
             (302, "On to another address.", named("Away"))
         }
     };
-    let act = if matches!(errand.answer, Done::Page(_)) { Act::List } else { Act::Find };
+    let act = if matches!(errand.answer, Returns::Page(_)) { Act::List } else { Act::Find };
     let schema = (reference.wire.answer)(act, data);
     (status, json!({"description": words, "headers": headers, "content": {"application/json": {"schema": schema}}}))
 }
@@ -332,13 +332,13 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         let names: Vec<String> = properties.as_object().into_iter().flatten().map(|(name, _)| name.clone()).collect();
         json!({"type": "object", "required": names, "properties": properties})
     };
-    let role = || schema_of(Kind::Role);
+    let role = || schema_of(BodyKind::Role);
     let user = || reference_to("schemas", "User");
     let ws = || text("`ws_…`");
     let api_key = || text("The key: a Bearer token. Shown this once.");
     let key = || {
         json!({"id": text("`ak_…`"), "name": or_null(text("What it is called.")), "hint": text("Its first and last characters."),
-            "dialect": schema_of(Kind::Dialect), "mode": schema_of(Kind::Mode), "role": role(), "created_at": time("When it was made.")})
+            "dialect": schema_of(BodyKind::Dialect), "mode": schema_of(BodyKind::Mode), "role": role(), "created_at": time("When it was made.")})
     };
     let with = |mut properties: Value, more: Value| {
         for (name, schema) in more.as_object().into_iter().flatten() {
@@ -395,7 +395,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "Invited",
             object(
-                json!({"id": text("`inv_…`"), "workspace_id": ws(), "email": text("Whom it is for."), "role": schema_of(Kind::Invited),
+                json!({"id": text("`inv_…`"), "workspace_id": ws(), "email": text("Whom it is for."), "role": schema_of(BodyKind::Invited),
             "token": text("What accepts it."), "accept_url": {"type": "string", "format": "uri", "description": "The page that accepts it."},
             "expires_at": time("Until when.")}),
             ),
@@ -408,8 +408,10 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ),
         (
             "Invitation",
-            object(json!({"id": text("`inv_…`"), "email": text("Whom it is for."), "role": schema_of(Kind::Invited),
-                "invited_by": text("By whom, `u_…`."), "created_at": time("Since when."), "expires_at": time("Until when.")})),
+            object(
+                json!({"id": text("`inv_…`"), "email": text("Whom it is for."), "role": schema_of(BodyKind::Invited),
+                "invited_by": text("By whom, `u_…`."), "created_at": time("Since when."), "expires_at": time("Until when.")}),
+            ),
         ),
         ("Joined", object(json!({"workspace_id": ws(), "role": role(), "api_key": api_key()}))),
         (

@@ -1,4 +1,4 @@
-//! Relm's filter parameters: `filter[field][op]=value`, and `field=value` for short (its seed, "Conventions").
+//! Relm's filter parameters: `filter[field][op]=value`, and `field=value` for short.
 
 use crate::dialect::agentcrm::filter::MAIL_RELATIONS;
 use crate::dialect::relm::names::column_of;
@@ -22,7 +22,7 @@ pub struct Operator {
     pub about: &'static str,
 }
 
-/// Every operator: the seed's, and two without which neither null nor arrays could be asked for.
+/// Every operator: Relm's own, and two of Kith's, without which neither null nor arrays could be filtered for.
 #[rustfmt::skip] // a table
 pub const OPERATORS: &[Operator] = &[
     Operator { name: "eq",      op: Op::Eq,       shape: "?filter[field][eq]=v",               meaning: "`field = v`; the same as `?field=v`",                               about: "is this" },

@@ -30,7 +30,7 @@ const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 
 /// A document that stays the same as long as the door is open.
-struct Document {
+struct ServedDocument {
     path: &'static str,
     content_type: &'static str,
     text: Text,
@@ -44,14 +44,14 @@ enum Text {
     Each(&'static Dialect, fn(&Dialect, &str) -> String),
 }
 
-const DOCUMENTS: &[Document] = &[
-    Document { path: "/", content_type: HTML, text: Text::One(page::landing) },
-    Document { path: "/docs", content_type: HTML, text: Text::One(page::docs) },
-    Document { path: "/docs/errors", content_type: HTML, text: Text::One(page::errors) },
-    Document { path: "/openapi.json", content_type: JSON, text: Text::Each(&AGENTCRM, openapi_json) },
-    Document { path: "/openapi.yaml", content_type: YAML, text: Text::Each(&RELM, openapi_yaml) },
-    Document { path: "/llms.txt", content_type: TEXT, text: Text::One(llms::short) },
-    Document { path: "/llms-full.txt", content_type: TEXT, text: Text::One(llms::full) },
+const DOCUMENTS: &[ServedDocument] = &[
+    ServedDocument { path: "/", content_type: HTML, text: Text::One(page::landing) },
+    ServedDocument { path: "/docs", content_type: HTML, text: Text::One(page::docs) },
+    ServedDocument { path: "/docs/errors", content_type: HTML, text: Text::One(page::errors) },
+    ServedDocument { path: "/openapi.json", content_type: JSON, text: Text::Each(&AGENTCRM, openapi_json) },
+    ServedDocument { path: "/openapi.yaml", content_type: YAML, text: Text::Each(&RELM, openapi_yaml) },
+    ServedDocument { path: "/llms.txt", content_type: TEXT, text: Text::One(llms::short) },
+    ServedDocument { path: "/llms-full.txt", content_type: TEXT, text: Text::One(llms::full) },
 ];
 
 fn openapi_json(dialect: &Dialect, public_url: &str) -> String {
@@ -88,7 +88,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router
 }
 
 /// Which edition of a document is asked for: its place among all, and how it is made.
-fn edition(document: &'static Document, query: &str) -> Result<(usize, impl Fn(&str) -> String), Fault> {
+fn edition(document: &'static ServedDocument, query: &str) -> Result<(usize, impl Fn(&str) -> String), Fault> {
     let (at, dialect) = match &document.text {
         Text::One(_) => (0, DIALECTS[0]),
         Text::Each(usual, _) => {
@@ -126,7 +126,7 @@ fn finish(text: String) -> Made {
     Made { bytes, etag }
 }
 
-fn respond(document: &Document, made: &Made, asked: &HeaderMap) -> Response {
+fn respond(document: &ServedDocument, made: &Made, asked: &HeaderMap) -> Response {
     let known = asked.get_all(header::IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok());
     let is_known = known.flat_map(|value| value.split(',')).any(|tag| {
         let tag = tag.trim().trim_start_matches("W/");

@@ -12,24 +12,24 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use crate::door::listener::connection::Exchange;
 
 /// The body of an answer.
-pub struct Answer {
+pub struct AnswerBody {
     body: Body,
     exchange: Arc<Exchange>,
 }
 
-impl Answer {
+impl AnswerBody {
     /// The answer of an exchange.
-    pub fn new(body: Body, exchange: Arc<Exchange>) -> Answer {
-        Answer { body, exchange }
+    pub fn new(body: Body, exchange: Arc<Exchange>) -> AnswerBody {
+        AnswerBody { body, exchange }
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for AnswerBody {
     type Data = Chunk;
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, axum::Error>>> {
-        let Answer { body, exchange } = self.get_mut();
+        let AnswerBody { body, exchange } = self.get_mut();
         let frame = ready!(Pin::new(body).poll_frame(cx));
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| Chunk::new(bytes, exchange.clone())))))
     }

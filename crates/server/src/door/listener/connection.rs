@@ -29,7 +29,7 @@ fn is_over(since_ms: u64, limit: Duration, now_ms: u64) -> bool {
 
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum Ending {
     /// It is told to close, as nothing is under way.
     Idle = 1,
     /// It is closed.
@@ -140,27 +140,27 @@ impl Connection {
         let since = |moment: &AtomicU64| Some(moment.load(Ordering::Relaxed)).filter(|moment| *moment != 0);
         let is_over = |since: Option<u64>, limit| since.is_some_and(|since| is_over(since, limit, now_ms));
         if is_over(since(&self.parting_ms), PARTING) || is_over(since(&self.blocked_ms), bounds.unread) {
-            return self.end(End::Cut);
+            return self.end(Ending::Cut);
         }
         let Some(idle_since) = self.idle_since_ms() else {
             if self.exchanges().iter().any(|exchange| exchange.is_stuck(bounds, now_ms)) {
-                self.end(End::Cut);
+                self.end(Ending::Cut);
             }
             return;
         };
         if !self.has_asked.load(Ordering::Relaxed) {
             if is_over(Some(idle_since), bounds.first_request) {
-                self.end(End::Cut);
+                self.end(Ending::Cut);
             }
         } else if !self.is_http2() && is_over(since(&self.head_ms), bounds.head) {
-            self.end(End::Cut);
+            self.end(Ending::Cut);
         } else if is_over(Some(idle_since), bounds.idle) {
-            self.end(End::Idle);
+            self.end(Ending::Idle);
         }
     }
 
     /// Ends it.
-    pub fn end(&self, end: End) {
+    pub fn end(&self, end: Ending) {
         if self.end.fetch_max(end as u8, Ordering::Relaxed) < end as u8 {
             self.ended.notify_one();
         }
@@ -172,9 +172,9 @@ impl Connection {
     }
 
     /// Waits until it has to end, or to end in a harder way than before.
-    pub async fn ended(&self) -> End {
+    pub async fn ended(&self) -> Ending {
         self.ended.notified().await;
-        if self.end.load(Ordering::Relaxed) == End::Cut as u8 { End::Cut } else { End::Idle }
+        if self.end.load(Ordering::Relaxed) == Ending::Cut as u8 { Ending::Cut } else { Ending::Idle }
     }
 
     fn under_way(&self) -> MutexGuard<'_, Vec<Weak<Exchange>>> {
@@ -300,12 +300,12 @@ mod tests {
     use super::*;
 
     /// What becomes of a connection that is looked at so many milliseconds after now.
-    fn after(connection: &Connection, ms: u64) -> Option<End> {
+    fn after(connection: &Connection, ms: u64) -> Option<Ending> {
         connection.check(&Bounds::default(), now_ms() + ms);
         match connection.end.swap(0, Ordering::Relaxed) {
             0 => None,
-            1 => Some(End::Idle),
-            _ => Some(End::Cut),
+            1 => Some(Ending::Idle),
+            _ => Some(Ending::Cut),
         }
     }
 
@@ -316,13 +316,13 @@ mod tests {
     #[test]
     fn who_asks_nothing_stays_a_moment_and_who_asked_stays_longer() {
         let silent = connection();
-        assert_eq!((after(&silent, 14_000), after(&silent, 15_100)), (None, Some(End::Cut)));
+        assert_eq!((after(&silent, 14_000), after(&silent, 15_100)), (None, Some(Ending::Cut)));
         silent.has_read();
-        assert_eq!(after(&silent, 15_100), Some(End::Cut), "half a head is no request");
+        assert_eq!(after(&silent, 15_100), Some(Ending::Cut), "half a head is no request");
         for version in [Version::HTTP_11, Version::HTTP_2] {
             let asked = connection();
             drop(asked.ask(version));
-            assert_eq!((after(&asked, 70_000), after(&asked, 75_100)), (None, Some(End::Idle)));
+            assert_eq!((after(&asked, 70_000), after(&asked, 75_100)), (None, Some(Ending::Idle)));
         }
     }
 
@@ -331,12 +331,12 @@ mod tests {
         let slow = connection();
         drop(slow.ask(Version::HTTP_11));
         slow.has_read();
-        assert_eq!((after(&slow, 14_000), after(&slow, 15_100)), (None, Some(End::Cut)));
+        assert_eq!((after(&slow, 14_000), after(&slow, 15_100)), (None, Some(Ending::Cut)));
         // Frames of HTTP/2 that are no request (a ping) begin no head.
         let pinging = connection();
         drop(pinging.ask(Version::HTTP_2));
         pinging.has_read();
-        assert_eq!((after(&pinging, 70_000), after(&pinging, 75_100)), (None, Some(End::Idle)));
+        assert_eq!((after(&pinging, 70_000), after(&pinging, 75_100)), (None, Some(Ending::Idle)));
     }
 
     #[test]
@@ -345,11 +345,11 @@ mod tests {
         let exchange = busy.ask(Version::HTTP_11);
         assert_eq!(after(&busy, 1_000_000), None, "the statement takes as long as it takes");
         exchange.hands_out(1000);
-        assert_eq!((after(&busy, 29_000), after(&busy, 30_100)), (None, Some(End::Cut)));
+        assert_eq!((after(&busy, 29_000), after(&busy, 30_100)), (None, Some(Ending::Cut)));
         exchange.has_sent(1000);
         assert_eq!(after(&busy, 1_000_000), None);
         drop(exchange);
-        assert_eq!(after(&busy, 75_100), Some(End::Idle));
+        assert_eq!(after(&busy, 75_100), Some(Ending::Idle));
     }
 
     #[test]
@@ -374,7 +374,7 @@ mod tests {
         let blocked = connection();
         let _exchange = blocked.ask(Version::HTTP_2);
         blocked.is_blocked();
-        assert_eq!((after(&blocked, 29_000), after(&blocked, 30_100)), (None, Some(End::Cut)));
+        assert_eq!((after(&blocked, 29_000), after(&blocked, 30_100)), (None, Some(Ending::Cut)));
         blocked.has_written();
         assert_eq!(after(&blocked, 30_100), None);
     }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::access::limits;
 use crate::bounds::Bounds;
 use crate::budget::Budget;
-use crate::door::listener::connection::{Connection, End, Exchange, now_ms};
+use crate::door::listener::connection::{Connection, Ending, Exchange, now_ms};
 use crate::proxies::Proxies;
 
 /// Every connection of a door.
@@ -31,7 +31,7 @@ struct Table {
 
 /// A connection's place among the others. It ends with the connection.
 #[derive(Debug)]
-pub struct Place {
+pub struct Admitted {
     connections: Arc<Connections>,
     number: u64,
     /// What the connection does.
@@ -46,7 +46,7 @@ impl Connections {
 
     /// A place for a connection from this address. Where all are taken, those of its network or those of all, the one that
     /// has been idle longest makes room. None where there is no idle one.
-    pub fn place(self: &Arc<Connections>, peer: IpAddr) -> Option<Place> {
+    pub fn place(self: &Arc<Connections>, peer: IpAddr) -> Option<Admitted> {
         let network = (!self.proxies.trust(peer.to_canonical())).then(|| limits::network(peer));
         let mut table = self.table();
         if let Some(network) = network {
@@ -67,7 +67,7 @@ impl Connections {
             table.networks.entry(network).or_default().push(number);
         }
         drop(table);
-        Some(Place { connections: self.clone(), number, connection })
+        Some(Admitted { connections: self.clone(), number, connection })
     }
 
     /// Lets the connection that has been idle longest go, as when files have run out.
@@ -99,7 +99,7 @@ impl Connections {
         let mut unread: Vec<Arc<Exchange>> = open.filter(stands_in_the_way).collect();
         unread.sort_by_key(|exchange| exchange.unread_since_ms());
         for exchange in unread.iter().take(waited_for.len()) {
-            exchange.connection.end(End::Cut);
+            exchange.connection.end(Ending::Cut);
         }
     }
 
@@ -116,7 +116,7 @@ impl Table {
     /// Ends a connection. Its place is free from here on.
     fn end(&mut self, number: u64) {
         if let Some(connection) = self.remove(number) {
-            connection.end(End::Idle);
+            connection.end(Ending::Idle);
         }
     }
 
@@ -161,7 +161,7 @@ impl Table {
     }
 }
 
-impl Drop for Place {
+impl Drop for Admitted {
     fn drop(&mut self) {
         self.connections.table().remove(self.number);
     }
@@ -178,19 +178,19 @@ mod tests {
         Connections::new(Arc::new(bounds), most, Arc::new("10.0.0.0/8".parse().unwrap()))
     }
 
-    fn from(connections: &Arc<Connections>, address: &str) -> Place {
+    fn from(connections: &Arc<Connections>, address: &str) -> Admitted {
         connections.place(address.parse().unwrap()).expect("a place")
     }
 
     /// Numbers of those that were told to go.
-    fn gone(places: &[Place]) -> Vec<usize> {
+    fn gone(places: &[Admitted]) -> Vec<usize> {
         places.iter().enumerate().filter(|(_, place)| place.connection.is_ending()).map(|(at, _)| at).collect()
     }
 
     #[test]
     fn a_network_has_so_many_places_and_its_longest_idle_makes_room() {
         let all = connections(100, 3);
-        let mut places: Vec<Place> = ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|it| from(&all, it)).into();
+        let mut places: Vec<Admitted> = ["2001:db8::1", "2001:db8::2", "2001:db8::3"].map(|it| from(&all, it)).into();
         let busy = places[0].connection.ask(Version::HTTP_11);
         from(&all, "2001:db8:0:1::1");
         assert_eq!(gone(&places), [0; 0]);
@@ -206,14 +206,15 @@ mod tests {
     #[test]
     fn proxies_have_as_many_as_there_are() {
         let all = connections(20, 3);
-        let places: Vec<Place> = (0..20).map(|at| from(&all, if at < 10 { "10.1.2.3" } else { "127.0.0.1" })).collect();
+        let places: Vec<Admitted> =
+            (0..20).map(|at| from(&all, if at < 10 { "10.1.2.3" } else { "127.0.0.1" })).collect();
         assert_eq!(gone(&places), [0; 0]);
     }
 
     #[test]
     fn where_all_places_are_taken_the_longest_idle_makes_room() {
         let all = connections(4, 100);
-        let mut places: Vec<Place> = (1..=4).map(|at| from(&all, &format!("192.0.2.{at}"))).collect();
+        let mut places: Vec<Admitted> = (1..=4).map(|at| from(&all, &format!("192.0.2.{at}"))).collect();
         let busy = places[0].connection.ask(Version::HTTP_11);
         for at in 5..=7 {
             places.push(from(&all, &format!("192.0.2.{at}")));
@@ -229,7 +230,7 @@ mod tests {
     #[test]
     fn who_has_asked_since_it_was_last_looked_is_not_the_longest_idle() {
         let all = connections(3, 100);
-        let mut places: Vec<Place> = (1..=3).map(|at| from(&all, &format!("192.0.2.{at}"))).collect();
+        let mut places: Vec<Admitted> = (1..=3).map(|at| from(&all, &format!("192.0.2.{at}"))).collect();
         places.push(from(&all, "192.0.2.4"));
         assert_eq!(gone(&places), [0]);
         std::thread::sleep(std::time::Duration::from_millis(2));

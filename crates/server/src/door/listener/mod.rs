@@ -28,9 +28,9 @@ use tokio::time::{interval, sleep, timeout};
 use tower::ServiceExt;
 
 use crate::app::App;
-use crate::door::listener::answer::Answer;
-use crate::door::listener::connection::{End, Exchange};
-use crate::door::listener::connections::{Connections, Place};
+use crate::door::listener::answer::AnswerBody;
+use crate::door::listener::connection::{Ending, Exchange};
+use crate::door::listener::connections::{Admitted, Connections};
 use crate::door::listener::socket::{Refuse, Socket};
 use crate::door::request_line::Forgiving;
 use crate::door::{self, Peer, heads};
@@ -173,7 +173,7 @@ async fn serve_one(
     serving: Arc<Serving>,
     stream: TcpStream,
     peer: SocketAddr,
-    place: Place,
+    place: Admitted,
     mut told: watch::Receiver<()>,
 ) {
     let _ = stream.set_nodelay(true);
@@ -199,8 +199,8 @@ async fn serve_one(
                 served.as_mut().graceful_shutdown();
             }
             end = place.connection.ended() => match end {
-                End::Cut => return,
-                End::Idle => {
+                Ending::Cut => return,
+                Ending::Idle => {
                     served.as_mut().graceful_shutdown();
                     let _ = timeout(FAREWELL, served).await;
                     return;
@@ -216,7 +216,7 @@ async fn answer(
     exchange: Arc<Exchange>,
     peer: SocketAddr,
     mut request: Request<Incoming>,
-) -> Result<Response<Answer>, Infallible> {
+) -> Result<Response<AnswerBody>, Infallible> {
     let mut response = match heads::check(&request) {
         Ok(()) => {
             request.extensions_mut().insert(Peer(peer));
@@ -231,5 +231,5 @@ async fn answer(
             exchange.takes(room);
         }
     }
-    Ok(response.map(|body| Answer::new(body, exchange)))
+    Ok(response.map(|body| AnswerBody::new(body, exchange)))
 }

@@ -102,6 +102,7 @@ impl HashingTurn {
     /// whether there is one.
     pub async fn verify(&mut self, password: &str, hash: Option<&str>) -> Result<bool, Fault> {
         let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
+        metrics::counter!("kith_password_checks_total").increment(1);
         self.aside(move || match hash {
             Some(hash) => PasswordHash::new(&hash)
                 .is_ok_and(|hash| Argon2::default().verify_password(password.as_bytes(), &hash).is_ok()),
@@ -181,6 +182,14 @@ mod tests {
         let (one, other) = (hash("correct horse battery").unwrap(), hash("correct horse battery").unwrap());
         assert!(one.starts_with("$argon2id$v=19$m="), "{one}");
         assert_ne!(one, other);
+    }
+
+    #[test]
+    fn an_unknown_account_costs_what_a_known_one_costs() {
+        let known = hash("correct horse battery").unwrap();
+        let cost = |hash: &str| hash.rsplitn(3, '$').nth(2).map(str::to_owned);
+        assert_eq!(cost(&nobodys().unwrap().to_string()), cost(&known));
+        assert!(cost(&known).unwrap().starts_with("$argon2id$v=19$m="));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 use crate::store::{WATCHDOG_LIMIT, fault};
 
-/// Rows of a result at most (wire contract, section 4).
+/// Rows of a result. Further rows are cut off, and the answer says `truncated`.
 pub const MAX_RESULT_ROWS: usize = 10_000;
 /// Bytes of a result, and of one value, at most.
 pub const MAX_RESULT_BYTES: usize = 10 * 1024 * 1024;

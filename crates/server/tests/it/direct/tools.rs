@@ -10,24 +10,25 @@ use super::{ask, come, connection, person_at};
 use crate::belongings::owned;
 use crate::support::{Child, TempDir, home};
 
-/// Runs a program of PostgreSQL's, where the tree has it; its output, or its complaint. None where it is not there.
-fn run(program: &str, arguments: &[&str]) -> Option<Result<String, String>> {
+/// Runs a client program of PostgreSQL: the one beside the server, else the one on PATH. Returns its output or its complaint.
+fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let binaries = Binaries::find(Path::new("/nonexistent")).expect("PostgreSQL's programs");
-    let path = binaries.bin.join(program);
-    if !path.exists() {
-        eprintln!("{} is not there", path.display());
-        return None;
-    }
-    let mut command = Command::new(path);
-    if let Some(lib) = &binaries.lib {
+    let beside = binaries.bin.join(program);
+    let is_beside = beside.exists();
+    let mut command = Command::new(if is_beside { beside.as_os_str() } else { program.as_ref() });
+    if let Some(lib) = binaries.lib.as_ref().filter(|_| is_beside) {
         command.env("LD_LIBRARY_PATH", lib);
     }
     for (name, _) in std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("PG")) {
         command.env_remove(name);
     }
-    let output = command.env("HOME", "/nonexistent").args(arguments).output().expect("a program that runs");
+    let output = command
+        .env("HOME", "/nonexistent")
+        .args(arguments)
+        .output()
+        .unwrap_or_else(|error| panic!("{program}: {error}; bin/test installs it"));
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    Some(if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) })
+    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
 }
 
 #[tokio::test]
@@ -37,19 +38,16 @@ async fn psql_and_pg_dump_take_the_url_as_it_stands() {
     live.post("/v1/contacts", json!({"email": "dumped@b.example"})).await.status(201);
     live.sql("create table notes (id serial primary key, body text)").await.status(200);
     let (url, role) = connection(&owner).await;
-    let Some(told) = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-At", "-c", "select email from contacts", &url])
-    else {
-        return;
-    };
+    let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-At", "-c", "select email from contacts", &url]);
     assert_eq!(told, Ok("dumped@b.example\n".to_owned()));
     for command in
         ["\\d", "\\d+ contacts", "\\dt+", "\\dn+", "\\df", "\\dx", "\\du", "\\dv", "\\dT", "\\di", "\\dp", "\\l"]
     {
-        let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", command, &url]).expect("psql");
+        let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", command, &url]);
         let told = told.unwrap_or_else(|complaint| panic!("{command}: {complaint}"));
         assert!(!told.contains("ERROR"), "{command}: {told}");
     }
-    let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", "\\conninfo", &url]).expect("psql");
+    let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", "\\conninfo", &url]);
     assert!(told.expect("where it is").contains(&role));
     let told = run(
         "psql",
@@ -63,13 +61,13 @@ async fn psql_and_pg_dump_take_the_url_as_it_stands() {
             &url,
         ],
     );
-    assert_eq!(told, Some(Ok(String::new())));
+    assert_eq!(told, Ok(String::new()));
     assert_eq!(
         live.get("/v1/contacts?email=by@copy.example").await.status(200).at("/data").as_array().map(Vec::len),
         Some(1)
     );
 
-    let dump = run("pg_dump", &[&url]).expect("pg_dump").expect("a dump");
+    let dump = run("pg_dump", &[&url]).expect("a dump");
     for part in ["dumped@b.example", "CREATE TABLE public.notes", "CREATE TRIGGER kith_record", "COPY public.activity"]
     {
         assert!(dump.contains(part), "the dump lacks {part}");
@@ -121,10 +119,9 @@ async fn tools_come_by_tls_and_several_at_once() {
     let ca = data("ca.pem");
     let verified = format!("{}&sslrootcert={}", url.replace("sslmode=require", "sslmode=verify-full"), ca.display());
     let ask = |url: &str| run("psql", &["-X", "-At", "-c", "select 'let in'", url]);
-    let Some(told) = ask(&url) else { return };
-    assert_eq!(told, Ok("let in\n".to_owned()));
-    assert_eq!(ask(&verified), Some(Ok("let in\n".to_owned())));
-    let refused = |url: &str| ask(url).expect("psql").expect_err("a refusal");
+    assert_eq!(ask(&url), Ok("let in\n".to_owned()));
+    assert_eq!(ask(&verified), Ok("let in\n".to_owned()));
+    let refused = |url: &str| ask(url).expect_err("a refusal");
     // The certificate is not one for an address.
     assert!(refused(&verified.replace("localhost", "127.0.0.1")).contains("does not match host name"));
     assert!(refused(&url.replace("sslmode=require", "sslmode=disable")).contains("no encryption"));
@@ -133,7 +130,7 @@ async fn tools_come_by_tls_and_several_at_once() {
     assert!(bound.contains("channel binding"), "{bound}");
     // Clients since PostgreSQL 17 may begin with TLS at once.
     let direct = format!("{verified}&sslnegotiation=direct");
-    assert_eq!(ask(&direct), Some(Ok("let in\n".to_owned())));
+    assert_eq!(ask(&direct), Ok("let in\n".to_owned()));
 
     // Eight at once, each with a session of its own.
     let dumps: Vec<_> = (0..8)
@@ -147,7 +144,7 @@ async fn tools_come_by_tls_and_several_at_once() {
         .collect();
     for dump in dumps {
         let (done, is_there) = dump.join().expect("pg_dump");
-        assert_eq!(done, Some(Ok(String::new())));
+        assert_eq!(done, Ok(String::new()));
         assert!(is_there);
     }
 }

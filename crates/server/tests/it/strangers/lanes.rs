@@ -1,5 +1,6 @@
 //! One address, many workspaces that are nobody's, and tokens that are none.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -21,18 +22,21 @@ async fn one_address_does_not_keep_its_neighbours_waiting() {
     let base = &arena().base;
     let busy = join_all((0..12).map(|_| stranger_at(base).with_workspace())).await;
     let (quiet, elsewhere) = (stranger_at(base).with_workspace().await, stranger_at(base).with_workspace().await);
-    let flood =
-        join_all((0..96).map(async |at: usize| from(&busy[at % 12], FLOOD, "select pg_sleep(1.5), 1 as v").await.code));
+    let answered = AtomicUsize::new(0);
+    let flood = join_all((0..96).map(async |at: usize| {
+        let code = from(&busy[at % 12], FLOOD, "select pg_sleep(1.5), 1 as v").await.code;
+        answered.fetch_add(1, Ordering::Relaxed);
+        code
+    }));
     let looks = async {
         // While they run.
         let start = Instant::now();
         while start.elapsed() < Duration::from_millis(400) {
             from(&elsewhere, "203.0.113.8", "select 1 as v").await.status(200);
         }
-        let asked = Instant::now();
         from(&quiet, FLOOD, "select 1 as v").await.status(200);
-        println!("a quiet workspace of the same address waited {:?}", asked.elapsed());
-        assert!(asked.elapsed() < Duration::from_secs(3), "{:?}", asked.elapsed());
+        let before = answered.load(Ordering::Relaxed);
+        assert!(before <= 64, "{before} calls of busy workspaces were answered before the quiet one's");
     };
     let (codes, ()) = tokio::join!(flood, looks);
     let count = |code| codes.iter().filter(|it| **it == code).count();

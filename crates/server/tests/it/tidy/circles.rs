@@ -1,0 +1,103 @@
+//! Circles of imports. In each folder, its files and folders are nodes; what one of them uses of another is an arrow. A folder's own
+//! `mod.rs` is not a node: it uses its parts, and they may use what it defines for all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Source, assert_none, sources};
+
+/// Circles that are allowed, each with its reason: the folder, and the parts that use each other.
+#[rustfmt::skip]
+const ALLOWED: &[(&str, &[&str])] = &[
+];
+
+type Arrows = BTreeMap<String, BTreeMap<String, String>>;
+
+#[test]
+fn imports_form_no_circle() {
+    let mut offences = Vec::new();
+    for (folder, arrows) in folders() {
+        for circle in circles(&arrows) {
+            let parts: Vec<&str> = circle.iter().map(String::as_str).collect();
+            if ALLOWED.contains(&(folder.as_str(), parts.as_slice())) {
+                continue;
+            }
+            for (from, to) in circle.iter().flat_map(|from| circle.iter().map(move |to| (from, to))) {
+                if let Some(place) = arrows.get(from).and_then(|uses| uses.get(to)) {
+                    offences.push(format!("{place}: in {folder}, {from} uses {to}, and {to} uses {from}"));
+                }
+            }
+        }
+    }
+    assert_none(offences, "what uses each other is one thing, or a third part holds what both need");
+}
+
+/// The arrows within each folder, with one place for each.
+fn folders() -> BTreeMap<String, Arrows> {
+    let sources: Vec<Source> =
+        sources().into_iter().filter(|file| file.path.contains("/src/") && !file.is_test()).collect();
+    let mut modules: BTreeSet<(String, Vec<String>)> = BTreeSet::new();
+    for file in &sources {
+        modules.insert((crate_of(file), file.module()));
+    }
+    let mut folders: BTreeMap<String, Arrows> = BTreeMap::new();
+    for file in &sources {
+        let (home, from) = (crate_of(file), file.module());
+        for (path, line, in_test) in file.uses() {
+            let Some(path) = path.strip_prefix("crate::").filter(|_| !in_test) else { continue };
+            let mut to: Vec<String> = path.split("::").map(str::to_owned).collect();
+            while !to.is_empty() && !modules.contains(&(home.clone(), to.clone())) {
+                to.pop();
+            }
+            let shared = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+            if let (Some(part), Some(other)) = (from.get(shared), to.get(shared)) {
+                let folder = [home.as_str()].into_iter().chain(from[..shared].iter().map(String::as_str));
+                let arrows = folders.entry(folder.collect::<Vec<_>>().join("/")).or_default();
+                arrows
+                    .entry(part.clone())
+                    .or_default()
+                    .entry(other.clone())
+                    .or_insert_with(|| format!("{}:{line}", file.path));
+            }
+        }
+    }
+    folders
+}
+
+/// `crates/server/src/door/rest.rs` is of `crates/server/src`.
+fn crate_of(file: &Source) -> String {
+    file.path.split_once("/src/").map_or_else(|| file.path.clone(), |(home, _)| format!("{home}/src"))
+}
+
+/// The largest sets of two or more nodes that all reach each other.
+fn circles(arrows: &Arrows) -> BTreeSet<BTreeSet<String>> {
+    let reached = |from: &str| {
+        let (mut found, mut next) = (BTreeSet::new(), vec![from.to_owned()]);
+        while let Some(node) = next.pop() {
+            for to in arrows.get(&node).into_iter().flat_map(BTreeMap::keys) {
+                if found.insert(to.clone()) {
+                    next.push(to.clone());
+                }
+            }
+        }
+        found
+    };
+    let reach: BTreeMap<&String, BTreeSet<String>> = arrows.keys().map(|node| (node, reached(node))).collect();
+    let circle = |node: &String| -> BTreeSet<String> {
+        reach[node].iter().filter(|other| reach.get(other).is_some_and(|back| back.contains(node))).cloned().collect()
+    };
+    arrows.keys().map(circle).filter(|circle| circle.len() > 1).collect()
+}
+
+#[test]
+fn a_circle_is_found() {
+    let arrows = |pairs: &[(&str, &str)]| {
+        let mut arrows = Arrows::new();
+        for (from, to) in pairs {
+            arrows.entry((*from).to_owned()).or_default().insert((*to).to_owned(), String::new());
+        }
+        circles(&arrows).into_iter().map(|circle| circle.into_iter().collect::<Vec<_>>().join(" ")).collect::<Vec<_>>()
+    };
+    assert_eq!(arrows(&[("a", "b"), ("b", "c"), ("a", "c")]), Vec::<String>::new());
+    assert_eq!(arrows(&[("a", "b"), ("b", "c"), ("c", "a"), ("d", "a")]), ["a b c"]);
+    assert_eq!(arrows(&[("a", "b"), ("b", "a"), ("c", "d"), ("d", "c")]), ["a b", "c d"]);
+}
