@@ -16,12 +16,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use super::PGDATA;
 use super::identity::Identity;
 use super::{ownership, strays};
 use crate::error::Error;
 
-/// The name of the server's own directory.
-pub(crate) const PGDATA: &str = "pg";
 const LOCK: &str = "postgres.lock";
 const RUN: &str = "run";
 

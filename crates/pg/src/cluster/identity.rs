@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{env, fs};
 
+use super::PGDATA;
 use super::account::{self, NOBODY};
-use super::data_dir::PGDATA;
 use crate::error::Error;
 
 /// A user and group, and whether this process has to change to reach it.

@@ -6,14 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::binaries::Binaries;
-use super::data_dir::{DataDir, PGDATA};
+use super::data_dir::DataDir;
 use super::identity::Identity;
-use super::{ownership, postmaster};
+use super::{PGDATA, UNFINISHED, ownership, postmaster};
 use crate::error::Error;
 use crate::secret::Secret;
 
-/// How the names of an unfinished initdb begin.
-pub(crate) const UNFINISHED: &str = "pg.new";
 /// The copies of certificate and key that earlier versions put among the server's files.
 const FORMER_CERTIFICATE: [&str; 2] = ["kith.crt", "kith.key"];
 /// Who may log in from where: whoever reaches the socket, which lies in a directory that only Kith can enter, and knows a

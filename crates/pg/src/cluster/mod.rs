@@ -29,6 +29,11 @@ use crate::error::Error;
 use crate::secret::Secret;
 use crate::target::{Host, Target, Tls};
 
+/// The name of the server's own directory.
+pub(crate) const PGDATA: &str = "pg";
+/// How the names of an unfinished initdb begin.
+pub(crate) const UNFINISHED: &str = "pg.new";
+
 /// How long sessions get to end after a stop.
 const FAST: Duration = Duration::from_secs(30);
 /// How long the server gets to end without a checkpoint after that.

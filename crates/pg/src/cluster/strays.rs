@@ -8,9 +8,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
-use super::data_dir::PGDATA;
 use super::identity::Identity;
-use super::initdb::UNFINISHED;
+use super::{PGDATA, UNFINISHED};
 use crate::error::Error;
 
 /// How long a left-over postmaster may take to shut down before it is made to.

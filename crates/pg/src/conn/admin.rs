@@ -2,6 +2,7 @@
 
 use postgres_protocol::message::frontend;
 
+use super::Boundary;
 use super::collect::{Collect, End};
 use super::reply::{Keep, Reply, out_of_place};
 use super::statements::{bind, describe, write};
@@ -17,15 +18,6 @@ const CAPS: Caps = Caps { max_rows: 1_000_000, max_bytes: 256 << 20, max_value_b
 /// are not released, since whoever may take some must not be given sessions that others use (Kith's tenants may not).
 const RESET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; CLOSE ALL; UNLISTEN *; \
                      DISCARD TEMP; DISCARD SEQUENCES";
-
-/// What ends a query that is sent.
-#[derive(Clone, Copy, PartialEq)]
-pub(super) enum Boundary {
-    /// Sync: it is a transaction of its own.
-    Sync,
-    /// Flush: it is inside of one.
-    Flush,
-}
 
 impl Conn {
     /// Runs one statement by itself; its rows come as text. Nothing is kept prepared.

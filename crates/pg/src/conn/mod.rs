@@ -169,6 +169,15 @@ pub struct Conn {
     statements: Statements,
 }
 
+/// What ends a query that is sent.
+#[derive(Clone, Copy, PartialEq)]
+enum Boundary {
+    /// Sync: it is a transaction of its own.
+    Sync,
+    /// Flush: it is inside of one.
+    Flush,
+}
+
 impl Conn {
     /// The process id of its backend.
     pub fn pid(&self) -> i32 {

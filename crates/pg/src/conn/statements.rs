@@ -11,7 +11,7 @@ use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend::{self, BindError};
 use ring::rand::{SecureRandom, SystemRandom};
 
-use super::admin::Boundary;
+use super::Boundary;
 use super::reply::{Field, Keep, Reply, out_of_place};
 use super::{Column, Conn, Description};
 use crate::error::{Error, ServerError};

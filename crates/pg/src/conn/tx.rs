@@ -9,7 +9,7 @@ use std::ops::DerefMut;
 
 use postgres_protocol::message::frontend;
 
-use super::admin::Boundary;
+use super::Boundary;
 use super::collect::{Collect, End};
 use super::reply::{Keep, Reply, out_of_place};
 use super::statements::{bind, bind_and_execute, describe, unknown, write};

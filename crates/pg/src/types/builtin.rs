@@ -33,23 +33,24 @@ static BUILTIN: LazyLock<HashMap<u32, Arc<Type>>> = LazyLock::new(|| {
             How::Record | How::Opaque | How::Pseudo => Class::Pseudo,
             _ => Class::Base,
         };
-        add(&mut types, oid, array, typname, name, class, kind);
+        add(&mut types, Type { oid, name: name.into(), typname: typname.into(), class, kind }, array);
     }
     // Arrays whose text is separated by spaces, and which have arrays of their own.
     for (oid, array, name, element) in [(22, 1006, "int2vector", 21), (30, 1013, "oidvector", 26)] {
         let kind = Kind::SpacedList { element: Arc::clone(&types[&element]) };
-        add(&mut types, oid, array, name, name, Class::Base, kind);
+        let list = Type { oid, name: name.into(), typname: name.into(), class: Class::Base, kind };
+        add(&mut types, list, array);
     }
     types
 });
 
-/// Puts a type in, and the type of its arrays.
-fn add(types: &mut HashMap<u32, Arc<Type>>, oid: u32, array: u32, typname: &str, name: &str, class: Class, kind: Kind) {
-    let element = Arc::new(Type { oid, name: name.into(), typname: typname.into(), class, kind });
-    types.insert(oid, Arc::clone(&element));
+/// Adds a type and, if `array` is not 0, the type of its arrays, which has that OID.
+fn add(types: &mut HashMap<u32, Arc<Type>>, element: Type, array: u32) {
+    let element = Arc::new(element);
+    types.insert(element.oid, Arc::clone(&element));
     if array != 0 {
-        let delimiter = if typname == "box" { b';' } else { b',' };
-        let (name, typname) = (format!("{name}[]"), format!("_{typname}"));
+        let delimiter = if element.typname == "box" { b';' } else { b',' };
+        let (name, typname) = (format!("{}[]", element.name), format!("_{}", element.typname));
         let kind = Kind::Array { element, delimiter };
         types.insert(array, Arc::new(Type { oid: array, name, typname, class: Class::Base, kind }));
     }

@@ -18,8 +18,11 @@ use crate::access::Refused;
 use crate::access::limits::Rate;
 use crate::app::App;
 use crate::clock::iso;
-use crate::door::listener::Takes;
 use crate::store::room::Room;
+
+/// The room that an answer takes, on its way from the door to the listener.
+#[derive(Clone)]
+pub struct Takes(pub Arc<Room>);
 
 /// What a request came to.
 pub enum Served {

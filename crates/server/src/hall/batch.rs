@@ -11,8 +11,8 @@ use serde_json::{Map, Value};
 
 use crate::hall::conflict;
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
+use crate::store::fault::RunError;
 use crate::store::fault::{Refusal, of_row};
-use crate::store::tenant::run::RunError;
 
 /// Conflicts of a batch whose other record is looked for: each takes a few round trips.
 const CONFLICTS: usize = 50;

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::hall::Effect;
 use crate::hall::execution::Execution;
-use crate::store::tenant::run::RunError;
+use crate::store::fault::RunError;
 use crate::store::tenant::transaction::Transaction;
 
 /// Finds the record that has the key, and enters the refusal in the activity feed.

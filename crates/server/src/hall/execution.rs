@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::clock::iso;
 use crate::hall::Effect;
 use crate::hall::idempotency::Idempotency;
-use crate::store::tenant::run::RunError;
+use crate::store::fault::RunError;
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
 

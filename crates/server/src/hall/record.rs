@@ -9,7 +9,7 @@ use crm::sql;
 
 use crate::hall::conflict;
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
-use crate::store::tenant::run::RunError;
+use crate::store::fault::RunError;
 
 /// An ask that one plan answers.
 pub struct OnePlan<'a> {

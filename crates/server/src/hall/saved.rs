@@ -11,7 +11,7 @@ use crm::plan::saved::{self, ListKind, Saved};
 use crm::sql;
 
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
-use crate::store::tenant::run::RunError;
+use crate::store::fault::RunError;
 
 /// A page of a list's rows. The predicate is SQL of the workspace's own: it runs read-only, under the limits of raw SQL.
 pub async fn rows(execution: &mut Execution<'_>, list_id: &str, page: &PageAsk) -> Result<Answer, Fault> {

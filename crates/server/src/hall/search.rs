@@ -9,7 +9,7 @@ use crm::plan::search_all::{self, Hit, InTable, by_table, found, hits};
 use crm::sql::{self, Sql};
 
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning};
-use crate::store::tenant::run::RunError;
+use crate::store::fault::RunError;
 
 /// Finds records by a few words.
 pub async fn all(execution: &mut Execution<'_>, words: &str, page: &PageAsk) -> Result<Answer, Fault> {

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 
 use crm::model::fault::Fault;
 
-pub use crate::store::control::accounts::Person;
+pub use crate::store::control::person::Person;
 
 /// Who makes a request.
 #[derive(Clone, Debug, Default)]

@@ -10,7 +10,33 @@ use crm::sql::unchanged::CHANGED;
 use crm::sql::{Label, Sql};
 
 use crate::store::STATEMENT_LIMIT_SECONDS;
-use crate::store::tenant::run::{MAX_RESULT_BYTES, RunError};
+use crate::store::results::MAX_RESULT_BYTES;
+
+/// What can come instead of rows.
+#[derive(Debug)]
+pub enum RunError {
+    /// A fault for the caller.
+    Fault(Fault),
+    /// A unique key is taken; who has it is yet to be found.
+    Taken {
+        /// PostgreSQL's words.
+        message: String,
+        /// The constraint.
+        constraint: String,
+    },
+    /// The table is not what the catalog said; the fault holds if a fresh catalog says the same.
+    CatalogIsOld(Fault),
+}
+
+impl RunError {
+    /// The fault that the caller sees where nobody looks for who has the key, or reads the catalog again.
+    pub fn into_fault(self) -> Fault {
+        match self {
+            RunError::Fault(fault) | RunError::CatalogIsOld(fault) => fault,
+            RunError::Taken { message, constraint } => Fault::Conflict { message, constraint, existing_id: None },
+        }
+    }
+}
 
 /// SQLSTATE by which the custom-field trigger refuses a value (migrations/workspace).
 const INVALID_METADATA: &str = "KF001";

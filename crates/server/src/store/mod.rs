@@ -7,6 +7,7 @@
 pub mod cell;
 pub mod control;
 pub mod fault;
+pub mod results;
 pub mod room;
 pub mod tenant;
 

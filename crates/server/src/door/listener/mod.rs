@@ -32,9 +32,9 @@ use crate::door::listener::answer::AnswerBody;
 use crate::door::listener::connection::{Ending, Exchange};
 use crate::door::listener::connections::{Admitted, Connections};
 use crate::door::listener::socket::{Refuse, Socket};
+use crate::door::reply::Takes;
 use crate::door::request_line::Forgiving;
 use crate::door::{self, Peer, heads};
-use crate::store::room::Room;
 
 /// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
@@ -53,10 +53,6 @@ const BUFFER: usize = 128 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(20);
 /// Answers below this size take no room of the budget, but where many share a connection.
 const SMALL_ANSWER: usize = 64 * 1024;
-
-/// The room that an answer takes, on its way from the door to the listener.
-#[derive(Clone)]
-pub struct Takes(pub Arc<Room>);
 
 /// Lets this process have as many files as it may, and says how many that are.
 pub fn raise_file_limit() -> usize {

@@ -4,24 +4,10 @@ use crm::model::fault::Fault;
 
 use crate::store::control::identities::{COUNT_CHANGE_IF_UNPROVEN, end_access_of_unproven};
 use crate::store::control::mail::NewMail;
+use crate::store::control::person::{PERSON, Person, person};
 use crate::store::control::rows::ControlRow;
 use crate::store::control::sessions::NewSession;
 use crate::store::control::{Control, bytea};
-
-/// Somebody with an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Person {
-    /// `u_…`
-    pub id: String,
-    /// The e-mail address, in lower case.
-    pub email: String,
-    /// What they are called.
-    pub name: Option<String>,
-    /// Whether the address is known to be theirs.
-    pub email_verified: bool,
-    /// When the account was made, Unix seconds.
-    pub created_at: i64,
-}
 
 /// An account with what proves that somebody may use it. The hash is no secret, but it is not for a log either.
 pub struct Account {
@@ -42,10 +28,6 @@ pub struct NewAccount<'a> {
     /// Argon2id in PHC form.
     pub password_hash: &'a str,
 }
-
-/// A row's columns as a [`Person`], wherever `users` is called `u`.
-pub(super) const PERSON: &str = "u.id AS user_id, u.email, u.name, u.email_verified_at IS NOT NULL AS email_verified,
-                    extract(epoch FROM u.created_at)::bigint AS user_created_at";
 
 impl Control {
     /// Makes an account with a first session, and queues an e-mail to it. Returns false if the address is taken.
@@ -195,14 +177,4 @@ impl Control {
 
 fn account(row: ControlRow<'_>) -> Result<Account, Fault> {
     Ok(Account { user: person(row)?, password_hash: row.optional("password_hash")? })
-}
-
-pub(super) fn person(row: ControlRow<'_>) -> Result<Person, Fault> {
-    Ok(Person {
-        id: row.get("user_id")?,
-        email: row.get("email")?,
-        name: row.optional("name")?,
-        email_verified: row.is("email_verified")?,
-        created_at: row.get("user_created_at")?,
-    })
 }

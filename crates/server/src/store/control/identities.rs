@@ -3,7 +3,7 @@
 
 use crm::model::fault::Fault;
 
-use crate::store::control::accounts::{PERSON, Person, person};
+use crate::store::control::person::{PERSON, Person, person};
 use crate::store::control::rows::ControlRows;
 use crate::store::control::{Control, is_taken};
 use crate::store::fault;

@@ -4,7 +4,7 @@ use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 
 use crate::store::control::Control;
-use crate::store::tenant::run::rows;
+use crate::store::results::rows;
 
 /// A list of what belongs to somebody. In its conditions `$1` is the owner; further arguments begin with `$5`.
 #[derive(Debug)]

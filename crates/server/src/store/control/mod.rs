@@ -16,6 +16,7 @@ pub mod lists;
 pub mod login_failures;
 pub mod mail;
 pub mod members;
+pub mod person;
 pub mod rows;
 pub mod sessions;
 pub mod sign_ins;

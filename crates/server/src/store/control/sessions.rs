@@ -2,8 +2,8 @@
 
 use crm::model::fault::Fault;
 
-use crate::store::control::accounts::{PERSON, Person, person};
 use crate::store::control::lists::{First, PagedList};
+use crate::store::control::person::{PERSON, Person, person};
 use crate::store::control::{Control, bytea};
 
 /// A person's sessions that work. `$5` is now in Unix seconds, `$6` the session that was shown.

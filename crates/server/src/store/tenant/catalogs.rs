@@ -13,9 +13,9 @@ use crm::sql::Sql;
 use crm::sql::catalog::CATALOG;
 
 use crate::store::cell::TenantDatabase;
+use crate::store::fault::RunError;
 use crate::store::tenant::Tenant;
 use crate::store::tenant::read_batch::ReadBatcher;
-use crate::store::tenant::run::RunError;
 use crate::store::tenant::transaction::Transaction;
 
 /// Workspaces whose catalog is kept; the one that was used longest ago goes first.

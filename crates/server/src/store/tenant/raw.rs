@@ -21,7 +21,7 @@ use crm::sql::Sql;
 use crm::sql::wrap::rows_as_json;
 
 use crate::store::fault;
-use crate::store::tenant::run::{CAPS, rows};
+use crate::store::results::{CAPS, rows};
 use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 

@@ -20,8 +20,9 @@ use crm::sql::Sql;
 
 use crate::store::Store;
 use crate::store::cell::TenantDatabase;
+use crate::store::fault::RunError;
+use crate::store::results::{CAPS, rows_of, wanted};
 use crate::store::tenant::catalogs::DatabaseCache;
-use crate::store::tenant::run::{CAPS, RunError, rows_of, wanted};
 use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 

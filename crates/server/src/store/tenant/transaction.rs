@@ -13,8 +13,9 @@ use crm::model::rows::Rows;
 use crm::sql::{self, Sql};
 
 use crate::store::fault;
+use crate::store::fault::RunError;
+use crate::store::results::{CAPS, MAX_RECORD_BYTES, rows, rows_of};
 use crate::store::tenant::Tenant;
-use crate::store::tenant::run::{CAPS, MAX_RECORD_BYTES, RunError, rows, rows_of};
 
 /// Where an ask's statements run.
 pub enum Transaction {
