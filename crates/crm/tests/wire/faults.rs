@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use crm::model::codes::CODES;
-use crm::model::fault::{Fault, SqlFault};
+use crm::model::fault::{Fault, HeadPart, SqlFault};
 
 use crate::{check, ids, meta, replies};
 
@@ -36,6 +36,10 @@ fn faults() -> Vec<Fault> {
         Fault::NotFound { table: "deals".into(), id: ids("d_~") },
         Fault::MethodNotAllowed { allow: vec!["GET", "POST"] },
         Fault::StatementTimeout { limit_seconds: 30 },
+        Fault::GaveWay { after_ms: 1250 },
+        Fault::BodyTimeout,
+        Fault::HeadTooLarge { part: HeadPart::Address },
+        Fault::HeadTooLarge { part: HeadPart::Headers },
         Fault::Conflict {
             message: "Taken.".into(),
             constraint: "contacts_email_key".into(),
@@ -50,6 +54,7 @@ fn faults() -> Vec<Fault> {
         Fault::IdempotencyConflict,
         Fault::IdempotencyInProgress,
         Fault::PayloadTooLarge { limit: 10 },
+        Fault::TooManyValues { values: 1_000_000 },
         Fault::ResultTooLarge { limit: 10 },
         Fault::UnsupportedMediaType { sent: "text/plain".into() },
         Fault::ValidationFailed {

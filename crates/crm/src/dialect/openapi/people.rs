@@ -296,9 +296,9 @@ fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
         }
     }
     let (status, words, data) = match errand.answer {
-        Returns::One(name) => (200, "Returns.", named(name)),
-        Returns::Page(name) => (200, "Returns.", named(name)),
-        Returns::Made(name) => (201, "Returns; what was made.", named(name)),
+        Returns::One(name) => (200, "Done.", named(name)),
+        Returns::Page(name) => (200, "Done.", named(name)),
+        Returns::Made(name) => (201, "Done; what was made.", named(name)),
         Returns::Accepted(name) => (202, "It will be done.", named(name)),
         Returns::Away => {
             headers["Location"] =
