@@ -131,7 +131,7 @@ fn answer(act: Act, row: Value) -> Value {
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
         Act::Delete | Act::RemoveMember => wrapped(named("Deleted"), "Meta"),
-        Act::AddMembers => wrapped(json!({"oneOf": [row.clone(), array(row)]}), "Meta"),
+        Act::AddMembers => json!({"oneOf": [wrapped(row.clone(), "Meta"), wrapped(array(row), "Meta")]}),
     }
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows one dialect from another: what they differ in is the [`Reference`] that each of them has.
 
+mod answers;
 mod endpoints;
 mod faults;
 mod operation;
@@ -151,7 +152,8 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
     let mut responses = faults::Responses::default();
     let mut paths = operation::paths(reference, &mut responses);
     people::add(&mut paths, reference, &mut responses);
-    let schemas = schemas(reference, &responses);
+    let mut schemas = schemas(reference, &responses);
+    answers::name_all(&mut paths, &mut schemas);
     let mut document = json!({
         "openapi": "3.1.0",
         "info": {
@@ -236,7 +238,7 @@ fn tags(reference: &Reference) -> Value {
     Value::Array(tags)
 }
 
-fn schemas(reference: &Reference, responses: &faults::Responses) -> Value {
+fn schemas(reference: &Reference, responses: &faults::Responses) -> Map<String, Value> {
     let mut schemas = Map::new();
     for entity in ENTITIES {
         schema::add_entity(&mut schemas, &reference.wire, entity);
@@ -251,7 +253,7 @@ fn schemas(reference: &Reference, responses: &faults::Responses) -> Value {
         schemas.insert(faults::schema_name(code), (reference.wire.fault)(code));
     }
     schemas.insert("PipelineStageNew".into(), schema::new_stage(&reference.wire));
-    Value::Object(schemas)
+    schemas
 }
 
 fn parameters(wire: &Wire) -> Value {

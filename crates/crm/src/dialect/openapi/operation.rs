@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::dialect::openapi::answers::schema_of;
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
@@ -128,7 +129,7 @@ fn writes(act: Act) -> bool {
 
 fn body(act: Act, entity: Option<&Entity>) -> Option<(Value, bool)> {
     let own = |suffix: &str| match entity {
-        Some(entity) => reference_to("schemas", &format!("{}{suffix}", pascal(entity.name))),
+        Some(entity) => reference_to("schemas", &format!("{}{suffix}", schema_of(entity.name))),
         None => reference_to("schemas", "Row"),
     };
     Some(match act {

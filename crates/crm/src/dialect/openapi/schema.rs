@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::dialect::openapi::{Act, Wire, pascal, reference_to};
+use crate::dialect::openapi::answers::schema_of;
+use crate::dialect::openapi::{Act, Wire, reference_to};
 use crate::model::entity::{Entity, Field, FieldKind, Need, READ_ONLY_COLUMNS, by_table};
 
 /// What an example's id has behind its prefix.
@@ -10,7 +11,7 @@ const EXAMPLE_ULID: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
 
 /// Adds the schemas of a built-in table.
 pub fn add_entity(schemas: &mut Map<String, Value>, wire: &Wire, entity: &Entity) {
-    let name = pascal(entity.name);
+    let name = schema_of(entity.name);
     schemas.insert(name.clone(), record(wire, entity));
     if let Some(expanded) = expanded(wire, entity) {
         schemas.insert(format!("{name}Detail"), expanded);
@@ -24,7 +25,7 @@ pub fn add_entity(schemas: &mut Map<String, Value>, wire: &Wire, entity: &Entity
 /// The schema of what an act answers with, before it is wrapped.
 pub fn row_schema(wire: &Wire, act: Act, entity: Option<&Entity>) -> Value {
     let Some(entity) = entity else { return reference_to("schemas", "Row") };
-    let name = pascal(entity.name);
+    let name = schema_of(entity.name);
     match act {
         Act::Find if expanded(wire, entity).is_some() => reference_to("schemas", &format!("{name}Detail")),
         Act::Search => json!({"allOf": [
@@ -63,25 +64,23 @@ fn record(wire: &Wire, entity: &Entity) -> Value {
 
 /// A record with what belongs to it.
 fn expanded(wire: &Wire, entity: &Entity) -> Option<Value> {
-    let schema_of = |table: &str| reference_to("schemas", &pascal(by_table(table).map_or("row", |entity| entity.name)));
+    let shown = |table: &str| reference_to("schemas", &schema_of(by_table(table).map_or("row", |entity| entity.name)));
     let one = entity.to_one.iter().map(|relation| {
         (
             (wire.column)(entity, relation.key),
             json!({"description": "What it refers to; null where it refers to none.",
-            "oneOf": [schema_of(relation.table), {"type": "null"}]}),
+            "oneOf": [shown(relation.table), {"type": "null"}]}),
         )
     });
-    let many = entity
-        .to_many
-        .iter()
-        .map(|relation| (relation.key, json!({"type": "array", "items": schema_of(relation.table)})));
+    let many =
+        entity.to_many.iter().map(|relation| (relation.key, json!({"type": "array", "items": shown(relation.table)})));
     let related: Map<String, Value> = one.chain(many).map(|(key, schema)| (key.to_owned(), schema)).collect();
     let keys: Vec<&String> = related.keys().collect();
     if keys.is_empty() {
         return None;
     }
     Some(json!({"allOf": [
-        reference_to("schemas", &pascal(entity.name)),
+        reference_to("schemas", &schema_of(entity.name)),
         {"type": "object", "required": if wire.expand.is_none() { keys } else { Vec::new() }, "properties": related},
     ]}))
 }

@@ -8,7 +8,7 @@ use crate::dialect::openapi::{Act, ENDPOINTS, Parameter, Reference, Style, Wire,
 use crate::dialect::relm::VERSIONS;
 use crate::dialect::relm::filter::{OPERATORS, offered};
 use crate::dialect::relm::names::{OBJECT, name_of, prefix_of};
-use crate::model::codes::Code;
+use crate::model::codes::{self, Code};
 use crate::model::entity::{Entity, FieldKind};
 use crate::model::filter::Op;
 
@@ -126,8 +126,18 @@ fn object(name: &str) -> Value {
     json!({OBJECT: {"type": "string", "const": name}})
 }
 
+/// A page. It refers to no shared page: generators do not put the parts of an `allOf` with arrays together.
 fn list(items: Value) -> Value {
-    json!({"allOf": [named("ListPage"), {"type": "object", "properties": {"data": {"type": "array", "items": items}}}]})
+    json!({
+        "type": "object",
+        "required": ["object", "data", "has_more", "next_cursor"],
+        "properties": {
+            "object": {"type": "string", "const": "list"},
+            "data": {"type": "array", "items": items},
+            "has_more": {"type": "boolean", "description": "Whether there is a next page."},
+            "next_cursor": {"type": ["string", "null"], "description": "Send it as `cursor` for the next page; null on the last."},
+        },
+    })
 }
 
 fn answer(act: Act, row: Value) -> Value {
@@ -147,26 +157,12 @@ fn answer(act: Act, row: Value) -> Value {
 
 /// Schemas that answers and bodies refer to, beside those of the tables.
 fn schemas() -> Vec<(&'static str, Value)> {
-    let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
     let mut schemas = shared::schemas();
     let truncated = json!({"type": "boolean", "description": "True where the result was cut at a limit."});
     let mut sql_result = shared::sql_result(object("sql_result"));
     sql_result["properties"]["truncated"] = truncated;
     let count = || json!({"type": "integer", "minimum": 0});
     schemas.extend([
-        (
-            "ListPage",
-            json!({
-                "type": "object",
-                "required": ["object", "data", "has_more", "next_cursor"],
-                "properties": {
-                    "object": {"type": "string", "const": "list"},
-                    "data": {"type": "array"},
-                    "has_more": {"type": "boolean", "description": "Whether there is a next page."},
-                    "next_cursor": text_or_null("Send it as `cursor` for the next page; null on the last."),
-                },
-            }),
-        ),
         (
             "Deleted",
             json!({
@@ -175,7 +171,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 "properties": {
                     "id": {"description": "The record's id.", "type": ["string", "number"]},
                     "object": {"type": "string", "description": "What it was."},
-                    "deleted": {"type": "boolean", "const": true},
+                    "deleted": {"type": "boolean", "description": "Always true."},
                     "note": {"type": "string", "description": "What should be known of it, where there is something."},
                 },
             }),
@@ -200,6 +196,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ),
         ("FoundRecord", shared::found_record(json!({}))),
     ]);
+    let unauthorized = codes::by_code("unauthorized");
+    schemas.extend(unauthorized.into_iter().flat_map(|code| UNAUTHORIZED.map(|(name, schema)| (name, schema(code)))));
     schemas
 }
 
@@ -223,8 +221,19 @@ fn error_object(code: Value, more: Vec<(&'static str, Value, bool)>) -> Value {
     json!({"type": "object", "required": required, "properties": properties})
 }
 
-/// The schema of an error, by its code.
+/// The schema of an error, by its code. The answer to a key that nobody has, or of neither dialect, is in agentCRM's shape.
 fn fault(code: &Code) -> Value {
+    match code.code {
+        "unauthorized" => json!({"description": code.about, "oneOf": UNAUTHORIZED.map(|(name, _)| named(name))}),
+        _ => own_fault(code),
+    }
+}
+
+/// The two shapes of `unauthorized`. Each has a name, because generators drop parts of a `oneOf` that have none.
+const UNAUTHORIZED: [(&str, fn(&Code) -> Value); 2] =
+    [("KeyUnauthorizedError", own_fault), ("NoKeyUnauthorizedError", AGENTCRM.reference.wire.fault)];
+
+fn own_fault(code: &Code) -> Value {
     let text = |about: &str| json!({"type": "string", "description": about});
     let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
     let number_or_null = |about: &str| json!({"type": ["integer", "null"], "description": about});
@@ -251,11 +260,5 @@ fn fault(code: &Code) -> Value {
         _ => Vec::new(),
     };
     let error = error_object(json!({"type": "string", "const": code.code}), more);
-    let whole =
-        json!({"type": "object", "description": code.about, "required": ["error"], "properties": {"error": error}});
-    match code.code {
-        // Who shows no key, or one of neither kind, is answered in the other dialect.
-        "unauthorized" => json!({"description": code.about, "oneOf": [whole, (AGENTCRM.reference.wire.fault)(code)]}),
-        _ => whole,
-    }
+    json!({"type": "object", "description": code.about, "required": ["error"], "properties": {"error": error}})
 }
