@@ -1,13 +1,13 @@
-//! The statement that describes a workspace's tables, a row of JSON for each, for `model::catalog`.
+//! The statement that describes a workspace's tables for `model::catalog`, one JSON text for each table.
 
-/// Tables, views and their columns, keys and unique indexes in schema `public`. Every name is qualified with
-/// `pg_catalog`, so that nothing of the workspace's own gets in between.
+/// Tables and views in schema `public`, with their columns, keys and unique indexes. Every name is qualified with
+/// `pg_catalog`, so that objects of the workspace's own cannot take their place.
 ///
-/// The guards limit how many columns there are, so that all rows together stay below what a result may have. A unique index whose
-/// definition is longer than any that a person writes is left out.
+/// The guards limit the number of columns, so the result stays below the size limit of results. A unique index with a
+/// definition of more than 2,000 characters is left out.
 ///
-/// `own_code` says whether a plain statement can run code that leaves something behind in the session: a function of the
-/// workspace's own, a rule, or `set_config()` (2078) in a default, a constraint, a view, a trigger or a policy.
+/// `own_code` tells whether a plain statement can run code that leaves state in the session. Such code is a function of
+/// the workspace's own, a rule, or `set_config()` (2078) in a default, a constraint, a view, a trigger or a policy.
 pub const CATALOG: &str = r#"
 SELECT pg_catalog.jsonb_build_object(
     'name', c.relname,
@@ -57,7 +57,9 @@ SELECT pg_catalog.jsonb_build_object(
         SELECT FROM pg_catalog.pg_proc AS p
         WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proowner <> (
             SELECT a.relowner FROM pg_catalog.pg_class AS a
-            WHERE a.relnamespace = 'public'::pg_catalog.regnamespace AND a.relname = 'activity'))
+            WHERE a.relnamespace = 'public'::pg_catalog.regnamespace AND a.relname = 'activity')
+        AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
+            WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'))
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384 AND r.ev_type <> '1')
     OR EXISTS (
         SELECT FROM (

@@ -1,4 +1,5 @@
-//! Conditions as SQL. Values are parameters of the column's own type, so that indexes serve and PostgreSQL judges.
+//! Conditions as SQL. Values are parameters of the column's own type. So indexes can be used, and PostgreSQL checks the
+//! values.
 
 use crate::model::catalog::CustomKind;
 use crate::model::filter::{MailRelation, Op};
@@ -17,7 +18,7 @@ pub fn conditions(sql: &mut Sql, conditions: &[Condition<'_>]) {
     }
 }
 
-/// What the condition's values are, for an error that one of them is no value of the type.
+/// The label of the condition's values, for the error of a value that does not fit the type.
 fn label(condition: &Condition<'_>) -> Label {
     let type_name = match &condition.operand {
         Operand::Column(column) => column.type_name.as_str(),
@@ -30,7 +31,7 @@ fn label(condition: &Condition<'_>) -> Label {
 fn operand(sql: &mut Sql, condition: &Condition<'_>) {
     match &condition.operand {
         Operand::Column(column) => sql.column("t", &column.name),
-        // The key as a literal, so that an index on the expression serves.
+        // The key is a literal, so that an index on the expression can be used.
         Operand::Key { column, key, declared } => match declared.and_then(typed) {
             Some(value) => sql.push(value).column("t", &column.name).push(", ").literal(key).push(")"),
             None => sql.push("(").column("t", &column.name).push(" ->> ").literal(key).push(")"),
@@ -39,7 +40,7 @@ fn operand(sql: &mut Sql, condition: &Condition<'_>) {
     };
 }
 
-/// What gives a key's value as its type; texts are themselves.
+/// The start of the function call that converts a key's value to its type. Texts need no conversion.
 fn typed(kind: CustomKind) -> Option<&'static str> {
     match kind {
         CustomKind::Number => Some("kith.custom_number("),
@@ -49,11 +50,11 @@ fn typed(kind: CustomKind) -> Option<&'static str> {
     }
 }
 
-/// The field's index holds the beginnings of texts.
+/// The number of characters of a text that the index of a custom field covers (`kith.custom_text`).
 const INDEXED_CHARACTERS: usize = 200;
 
-/// The condition on a text field in a form that its index answers. True where it says all; else it goes before the one
-/// that was asked for.
+/// Writes the condition on a text field in a form that uses the field's index. Returns true if this form is complete.
+/// Otherwise the caller appends the exact condition.
 fn by_index(sql: &mut Sql, condition: &Condition<'_>) -> bool {
     let Operand::Key { column, key, declared: Some(CustomKind::Text | CustomKind::Select) } = &condition.operand else {
         return false;
@@ -65,12 +66,12 @@ fn by_index(sql: &mut Sql, condition: &Condition<'_>) -> bool {
     let beginnings: Vec<String> = beginnings.collect();
     let label = label(condition);
     sql.push("kith.custom_text(").column("t", &column.name).push(", ").literal(key).push(")");
-    // One value by itself, since an index scan for several gives no order.
+    // A single value is compared with `=`, because an index scan for several values returns no order.
     match beginnings.as_slice() {
         [one] => sql.push(" = ").bind(Some(one.clone()), label),
         several => sql.push(" = ANY (").bind(Some(array_of_texts(several)), label).push(")"),
     };
-    // Said twice, PostgreSQL takes it for twice as rare.
+    // The condition is not repeated if it is complete, because PostgreSQL would estimate it as twice as selective.
     let says_all = condition.values.iter().all(|value| value.chars().count() < INDEXED_CHARACTERS);
     if !says_all {
         sql.push(" AND ");
@@ -102,7 +103,7 @@ fn compare(sql: &mut Sql, condition: &Condition<'_>) {
     };
 }
 
-/// The condition's value, in the form in which the column stores it. A value of which nothing is left equals none.
+/// The condition's value in the normal form of the column. A value with an empty normal form equals no stored value.
 fn one<'s>(sql: &'s mut Sql, condition: &Condition<'_>) -> &'s mut Sql {
     let (value, label) = (condition.values.first().cloned(), label(condition));
     match (&condition.operand, condition.normal_form) {
@@ -114,7 +115,7 @@ fn one<'s>(sql: &'s mut Sql, condition: &Condition<'_>) -> &'s mut Sql {
     }
 }
 
-/// The condition's values as an array, likewise.
+/// The condition's values as an array, in the normal form of the column.
 fn several<'s>(sql: &'s mut Sql, condition: &Condition<'_>) -> &'s mut Sql {
     let (values, label) = (Some(array_of_texts(&condition.values)), label(condition));
     match (&condition.operand, condition.normal_form) {
@@ -126,7 +127,7 @@ fn several<'s>(sql: &'s mut Sql, condition: &Condition<'_>) -> &'s mut Sql {
     }
 }
 
-/// `%` and `_` in a value are letters, not wildcards.
+/// Escapes `%` and `_`, so that they are not wildcards.
 fn escape(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for character in text.chars() {
@@ -138,7 +139,7 @@ fn escape(text: &str) -> String {
     out
 }
 
-/// The array columns hold whom a mail concerns and have an index; the addresses tell in which part.
+/// Compares the array columns of an e-mail, which have indexes. The addresses tell the sender from the recipients.
 fn mail(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>) {
     let id = || condition.values.first().cloned();
     let label = || label(condition);
@@ -149,9 +150,9 @@ fn mail(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>) {
     };
     sql.column("t", column).push(" @> ARRAY[").bind(id(), label()).push("]::text[]");
     let address = match relation {
-        MailRelation::FromContact => "kith.bare_address(t.from_addr::text)::extensions.citext",
+        MailRelation::FromContact => "kith.bare_address(t.from_addr::text)::public.citext",
         MailRelation::ToContact => {
-            "ANY (ARRAY(SELECT kith.bare_address(a::text)::extensions.citext FROM unnest(t.to_addrs) AS a))"
+            "ANY (ARRAY(SELECT kith.bare_address(a::text)::public.citext FROM unnest(t.to_addrs) AS a))"
         }
         MailRelation::Contact | MailRelation::Company | MailRelation::Deal => return,
     };

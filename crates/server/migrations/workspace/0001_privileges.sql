@@ -9,12 +9,12 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC, {{workspace}}, {{viewer}};
 GRANT USAGE, CREATE ON SCHEMA public TO {{workspace}};
 GRANT USAGE ON SCHEMA public TO {{viewer}};
 
-CREATE SCHEMA extensions;
-GRANT USAGE ON SCHEMA extensions TO PUBLIC;
-CREATE EXTENSION citext SCHEMA extensions;
-CREATE EXTENSION pg_trgm SCHEMA extensions;
-CREATE EXTENSION vector SCHEMA extensions;
-CREATE EXTENSION pgcrypto SCHEMA extensions;
+-- In `public`, so that citext compares as it should whatever search_path a client sets: without its operators PostgreSQL compares the
+-- values as text, with case, and says nothing.
+CREATE EXTENSION citext SCHEMA public;
+CREATE EXTENSION pg_trgm SCHEMA public;
+CREATE EXTENSION vector SCHEMA public;
+CREATE EXTENSION pgcrypto SCHEMA public;
 
 CREATE SCHEMA kith AUTHORIZATION {{system}};
 GRANT USAGE ON SCHEMA kith TO PUBLIC;
@@ -73,7 +73,7 @@ DO $$
 DECLARE f regprocedure;
 BEGIN
   FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p
-            WHERE p.pronamespace = 'extensions'::regnamespace AND (p.proname ~ '^pgp_' OR p.proname IN ('armor', 'dearmor'))
+            WHERE p.pronamespace = 'public'::regnamespace AND (p.proname ~ '^pgp_' OR p.proname IN ('armor', 'dearmor'))
   LOOP
     EXECUTE pg_catalog.format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', f);
   END LOOP;

@@ -96,7 +96,7 @@ CREATE VIEW kith_guard.shape AS
 
 -- kith.make_builtin() has put the subject into the arguments of the trigger kith_record.
 CREATE FUNCTION kith_guard.declare_builtin(relation regclass) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   INSERT INTO kith_guard.builtin (relid, name, subject)
   SELECT c.oid, c.relname, split_part(encode(t.tgargs, 'escape'), '\000', 1)
@@ -232,7 +232,7 @@ END $$;
 COMMENT ON FUNCTION kith_guard.mend_rights IS 'Drops casts and takes back rights that a workspace cannot have.';
 
 CREATE FUNCTION kith_guard.before_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
@@ -271,7 +271,7 @@ BEGIN
 END $$;
 
 CREATE FUNCTION kith_guard.after_ddl() RETURNS event_trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
 DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;

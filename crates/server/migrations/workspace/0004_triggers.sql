@@ -50,7 +50,7 @@ END $$;
 -- Custom fields.
 
 CREATE FUNCTION kith.is_date(value text) RETURNS boolean
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
               WHEN value ~* '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
@@ -173,7 +173,7 @@ COMMENT ON FUNCTION kith.make_builtin IS 'Creates the triggers of a built-in tab
 
 -- What an upgrade mends in workspaces of an older version, which may have had a hole. It is part of a workspace section.
 CREATE FUNCTION kith.mend_builtins() RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE
   x record;
 BEGIN
@@ -204,7 +204,7 @@ COMMENT ON FUNCTION kith.mend_builtins IS 'Turns triggers of built-in tables on,
 -- While a unique index was invalid, duplicates may have been created. This is not part of a workspace section: it writes rows, which runs
 -- the workspace's triggers.
 CREATE FUNCTION kith.hide_duplicates() RETURNS bigint
-LANGUAGE plpgsql SET search_path = pg_catalog, extensions, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE
   x record;
   hidden bigint := 0;

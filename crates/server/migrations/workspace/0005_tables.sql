@@ -24,7 +24,7 @@ COMMENT ON COLUMN public.companies.size IS 'Number of people as a range, for exa
 
 CREATE TABLE public.contacts (
   id text PRIMARY KEY DEFAULT kith.new_id('c'),
-  email extensions.citext,
+  email public.citext,
   first_name text,
   last_name text,
   phone text,
@@ -152,9 +152,9 @@ CREATE TABLE public.emails (
   provider text,
   provider_msg_id text,
   direction text CONSTRAINT emails_direction_check CHECK (direction IN ('inbound', 'outbound')),
-  from_addr extensions.citext,
-  to_addrs extensions.citext[] NOT NULL DEFAULT '{}',
-  cc_addrs extensions.citext[] NOT NULL DEFAULT '{}',
+  from_addr public.citext,
+  to_addrs public.citext[] NOT NULL DEFAULT '{}',
+  cc_addrs public.citext[] NOT NULL DEFAULT '{}',
   subject text,
   snippet text,
   body_text text,

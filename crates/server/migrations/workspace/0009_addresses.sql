@@ -115,7 +115,7 @@ COMMENT ON FUNCTION kith.from_punycode IS 'The label that punycode() gives this 
 
 -- A label that is not what unicode_domain() would be encoded as stays as it is.
 CREATE FUNCTION kith.unicode_domain(domain text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   IF domain !~* '(^|\.)xn--' OR length(domain) > 253 THEN
     RETURN domain;
@@ -127,7 +127,7 @@ END $$;
 COMMENT ON FUNCTION kith.unicode_domain IS 'A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.';
 
 CREATE FUNCTION kith.ascii_domain(domain text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   IF domain !~ '[^\u0001-\u007f]' OR length(domain) > 253 THEN
     RETURN domain;
@@ -138,7 +138,7 @@ END $$;
 COMMENT ON FUNCTION kith.ascii_domain IS 'A domain with its labels in ASCII: xn--bcher-kva.example for bücher.example.';
 
 CREATE FUNCTION kith.normal_domain(value text) RETURNS text
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE domain text := lower(kith.trimmed(value));
 BEGIN
   IF domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' AND domain !~ '(^|\.)(www\.|xn--)' THEN
@@ -187,7 +187,7 @@ COMMENT ON FUNCTION kith.bare_address IS 'The address alone, without the name be
 -- Commas and semicolons separate addresses, but not within quotes, angle brackets and comments, nor before the first @: "Lovelace, Ada
 -- <ada@example.com>" is one address.
 CREATE FUNCTION kith.split_addresses(list text) RETURNS text[]
-LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
   IF list !~ '[,;]' THEN
@@ -204,17 +204,17 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.split_addresses IS 'The addresses in one text, in order.';
 
-CREATE FUNCTION kith.normal_addresses(addresses extensions.citext[]) RETURNS extensions.citext[]
+CREATE FUNCTION kith.normal_addresses(addresses public.citext[]) RETURNS public.citext[]
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(SELECT found_address::extensions.citext
+RETURN ARRAY(SELECT found_address::public.citext
                FROM unnest(addresses::text[]) WITH ORDINALITY x(list, place), unnest(kith.split_addresses(list)) WITH ORDINALITY y(found_address, part)
               ORDER BY place, part);
 COMMENT ON FUNCTION kith.normal_addresses IS 'Addresses as they are stored, one in each element.';
 
 -- Both forms of an internationalised domain are looked for, since a contact's address is stored in the form in which it was given.
 CREATE FUNCTION kith.attach_email() RETURNS trigger
-LANGUAGE plpgsql SET search_path = pg_catalog, extensions, pg_temp AS $$
-DECLARE addresses extensions.citext[]; domains text[];
+LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
+DECLARE addresses public.citext[]; domains text[];
 BEGIN
   -- The columns are NOT NULL for readers. A writer may leave them null.
   NEW.contact_ids := coalesce(NEW.contact_ids, '{}');
@@ -245,10 +245,10 @@ COMMENT ON FUNCTION kith.attach_email IS 'Puts the addresses of an email into th
 
 REVOKE ALL ON FUNCTION kith.trimmed(text), kith.punycode_bias(bigint, integer, boolean), kith.punycode(text), kith.from_punycode(text),
   kith.unicode_domain(text), kith.ascii_domain(text), kith.normal_domain(text), kith.normal_company(), kith.normal_contact(),
-  kith.bare_address(text), kith.split_addresses(text), kith.normal_addresses(extensions.citext[]), kith.attach_email() FROM PUBLIC;
+  kith.bare_address(text), kith.split_addresses(text), kith.normal_addresses(public.citext[]), kith.attach_email() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.trimmed(text), kith.punycode_bias(bigint, integer, boolean), kith.punycode(text), kith.from_punycode(text),
   kith.unicode_domain(text), kith.ascii_domain(text), kith.normal_domain(text), kith.bare_address(text), kith.split_addresses(text),
-  kith.normal_addresses(extensions.citext[]) TO PUBLIC;
+  kith.normal_addresses(public.citext[]) TO PUBLIC;
 
 -- section: workspace
 

@@ -15,7 +15,7 @@ BEGIN
   IF value ~ '[^a-z0-9 ]' THEN
     IF octet_length(value) <> char_length(value) THEN
       value := regexp_replace(normalize(value, NFKD),
-        '[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]+', '', 'g');
+        $re$[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]+$re$, '', 'g');
       IF octet_length(value) <> char_length(value) THEN
         value := translate(lower(normalize(value, NFC)),
           'øłđðħıŋабвгдежзиклмнопрстуфхцчшщыэюяєіґђјљњћџѕαβγδεζηθικλμνξοπρσςτυφχψω'
@@ -25,10 +25,10 @@ BEGIN
         value := replace(replace(replace(replace(value, 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th');
       END IF;
     END IF;
-    value := regexp_replace(replace(replace(lower(value), '''', ''), '`', ''), '[\u0001-\u001f!-/:-@\[-`{-\u007f]+', ' ', 'g');
+    value := regexp_replace(replace(replace(lower(value), '''', ''), '`', ''), $re$[\u0001-\u001f!-/:-@\[-`{-\u007f]+$re$, ' ', 'g');
     IF octet_length(value) <> char_length(value) THEN
-      value := regexp_replace(value, '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])', ' \1 ', 'g');
-      value := replace(encode(convert_to(value, 'UTF8'), 'escape'), '\', '');
+      value := regexp_replace(value, $re$([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])$re$, $re$ \1 $re$, 'g');
+      value := replace(encode(convert_to(value, 'UTF8'), 'escape'), $re$\$re$, '');
     END IF;
   END IF;
   RETURN ' ' || value || ' ';
@@ -80,7 +80,7 @@ COMMENT ON FUNCTION kith.search_terms IS 'The words to search for: at most twelv
 -- Each step finds at most a few hundred rows by conditions that the index answers, and compares only those. Ordered index scans are
 -- off: the planner would choose one if it expected many matches, and read the whole table if it was wrong.
 CREATE FUNCTION kith.search_short(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
-LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
+LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
   source constant text := kith.search_source(relation);
   near constant text := 'greatest(similarity(kith.search_text(ARRAY[c.title]), c.phrase), similarity(kith.search_text(ARRAY[c.address]), c.phrase))';
@@ -191,7 +191,7 @@ END $$;
 COMMENT ON FUNCTION kith.search_short IS 'Searches a table with an index of trigrams.';
 
 CREATE FUNCTION kith.search_long(relation text, words text[], most integer, thorough boolean) RETURNS TABLE (id text, score real)
-LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
+LANGUAGE plpgsql STABLE ROWS 20 SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
   source constant text := kith.search_source(relation);
   tests text; found_ids text[] := '{}';
@@ -251,7 +251,7 @@ COMMENT ON FUNCTION kith.search IS 'The live rows of a built-in table that match
 -- fast; a similar word in some rows, because common words take the indexes long; a word that shares most trigrams; a letter missing or
 -- replaced, which matches too much for a short word.
 CREATE FUNCTION kith.search_spelling(word text) RETURNS text
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, extensions, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, public, pg_temp SET enable_seqscan = off SET enable_indexscan = off AS $$
 DECLARE
   relation text; source text; is_known boolean; near text[]; spellings text[] := '{}';
   edits constant text := 'SELECT left($1, i) || substr($1, i + 2, 1) || substr($1, i + 1, 1) || substr($1, i + 3) AS edit
@@ -358,12 +358,12 @@ SET statement_timeout = 0;
 -- New entries wait in a list until there are enough to insert together, which halves the work. Each search reads that list, so it is
 -- kept short.
 CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (
-  kith.search_text(ARRAY[first_name, last_name, email::text, title, translate(phone, '+-() ./', '')]) extensions.gin_trgm_ops)
+  kith.search_text(ARRAY[first_name, last_name, email::text, title, translate(phone, '+-() ./', '')]) public.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
 CREATE INDEX companies_kith_search_idx ON public.companies USING gin (
-  kith.search_text(ARRAY[name, domain, industry]) extensions.gin_trgm_ops)
+  kith.search_text(ARRAY[name, domain, industry]) public.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
-CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) extensions.gin_trgm_ops)
+CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) public.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
 CREATE INDEX activities_kith_search_idx ON public.activities USING gin (kith.search_words(ARRAY[subject, body]))
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
@@ -371,5 +371,5 @@ CREATE INDEX emails_kith_search_idx ON public.emails USING gin (
   kith.search_words(ARRAY[subject, from_addr::text] || to_addrs::text[] || cc_addrs::text[] || ARRAY[snippet, body_text]))
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
 CREATE INDEX lists_kith_search_idx ON public.lists USING gin (
-  kith.search_text(ARRAY[name, description]) extensions.gin_trgm_ops)
+  kith.search_text(ARRAY[name, description]) public.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;

@@ -66,7 +66,7 @@ GRANT EXECUTE ON FUNCTION kith.claim_key, kith.keep_answer TO PUBLIC;
 -- arrays, and returns for each of them, in order, the id and whether the row is new.
 CREATE FUNCTION kith.write_each(statements text[], batches jsonb)
 RETURNS TABLE (place integer, id text, created boolean, code text, message text, detail text, hint text, field text, rule text)
-LANGUAGE plpgsql SET search_path = public, extensions, pg_temp AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 #variable_conflict use_column
 DECLARE
   batch jsonb; entry jsonb; ids text[]; news boolean[]; statement text;

@@ -90,6 +90,8 @@ CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.associations FOR EACH 
 CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{from_id} – {to_id}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.touch();
 
+CREATE EXTENSION citext SCHEMA public;
+
 -- Organisations.
 -- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
 CREATE TABLE public.companies (
@@ -106,7 +108,7 @@ CREATE TABLE public.companies (
   CONSTRAINT companies_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX companies_domain_key ON public.companies USING btree (lower(domain)) WHERE (deleted_at IS NULL);
-CREATE INDEX companies_kith_search_idx ON public.companies USING gin (kith.search_text(ARRAY[name, domain, industry]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX companies_kith_search_idx ON public.companies USING gin (kith.search_text(ARRAY[name, domain, industry]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX companies_newest_idx ON public.companies USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.check_custom('company');
 CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.companies FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('company');
@@ -120,7 +122,7 @@ CREATE TRIGGER kith_unlink AFTER DELETE ON public.companies FOR EACH ROW EXECUTE
 -- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
 CREATE TABLE public.contacts (
   id text NOT NULL DEFAULT kith.new_id('c'::text),  -- c_ and 26 characters that sort by time; generated.
-  email extensions.citext,  -- Case-insensitive; unique among live rows.
+  email public.citext,  -- Case-insensitive; unique among live rows.
   first_name text,  -- Given name.
   last_name text,  -- Family name.
   phone text,  -- Telephone number.
@@ -136,7 +138,7 @@ CREATE TABLE public.contacts (
 );
 CREATE INDEX contacts_company_id_idx ON public.contacts USING btree (company_id);
 CREATE UNIQUE INDEX contacts_email_key ON public.contacts USING btree (email) WHERE (deleted_at IS NULL);
-CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, translate(phone, '+-() ./'::text, ''::text)]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, translate(phone, '+-() ./'::text, ''::text)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_newest_idx ON public.contacts USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_custom('contact');
@@ -204,7 +206,7 @@ CREATE TABLE public.deals (
 );
 CREATE INDEX deals_company_id_idx ON public.deals USING btree (company_id);
 CREATE INDEX deals_contact_id_idx ON public.deals USING btree (contact_id);
-CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX deals_newest_idx ON public.deals USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE INDEX deals_stage_idx ON public.deals USING btree (pipeline, stage);
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
@@ -227,9 +229,9 @@ CREATE TABLE public.emails (
   provider text,  -- The mail service, for example gmail.
   provider_msg_id text,  -- The provider's id of the message; unique for a provider among live rows.
   direction text,  -- inbound or outbound.
-  from_addr extensions.citext,  -- The sender.
-  to_addrs extensions.citext[] NOT NULL DEFAULT '{}'::extensions.citext[],  -- The recipients, one address in each element.
-  cc_addrs extensions.citext[] NOT NULL DEFAULT '{}'::extensions.citext[],  -- The recipients of copies, one address in each element.
+  from_addr public.citext,  -- The sender.
+  to_addrs public.citext[] NOT NULL DEFAULT '{}'::public.citext[],  -- The recipients, one address in each element.
+  cc_addrs public.citext[] NOT NULL DEFAULT '{}'::public.citext[],  -- The recipients of copies, one address in each element.
   subject text,  -- The subject line.
   snippet text,  -- The first words.
   body_text text,  -- The text.
@@ -300,12 +302,16 @@ CREATE TABLE public.lists (
   CONSTRAINT lists_kind_check CHECK ((kind = ANY (ARRAY['dynamic'::text, 'static'::text]))),
   CONSTRAINT lists_pkey PRIMARY KEY (id)
 );
-CREATE INDEX lists_kith_search_idx ON public.lists USING gin (kith.search_text(ARRAY[name, description]) extensions.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX lists_kith_search_idx ON public.lists USING gin (kith.search_text(ARRAY[name, description]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX lists_newest_idx ON public.lists USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.lists FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{name}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+CREATE EXTENSION pg_trgm SCHEMA public;
+
+CREATE EXTENSION pgcrypto SCHEMA public; -- Has kith.idempotency, kith.secret, which pg_dump leaves out.
 
 -- The stages of a pipeline, in order.
 -- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
@@ -366,6 +372,10 @@ CREATE TRIGGER kith_place BEFORE INSERT OR DELETE OR UPDATE ON public.pipelines 
 CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{label}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.unlink();
+
+CREATE EXTENSION vector SCHEMA public;
+
+-- Not for PUBLIC: armor(bytea), armor(bytea, text[], text[]), dearmor(text), pgp_armor_headers(text, OUT key text, OUT value text), pgp_key_id(bytea), pgp_pub_decrypt(bytea, bytea), pgp_pub_decrypt(bytea, bytea, text), pgp_pub_decrypt(bytea, bytea, text, text), pgp_pub_decrypt_bytea(bytea, bytea), pgp_pub_decrypt_bytea(bytea, bytea, text), pgp_pub_decrypt_bytea(bytea, bytea, text, text), pgp_pub_encrypt(text, bytea), pgp_pub_encrypt(text, bytea, text), pgp_pub_encrypt_bytea(bytea, bytea), pgp_pub_encrypt_bytea(bytea, bytea, text), pgp_sym_decrypt(bytea, text), pgp_sym_decrypt(bytea, text, text), pgp_sym_decrypt_bytea(bytea, text), pgp_sym_decrypt_bytea(bytea, text, text), pgp_sym_encrypt(text, text), pgp_sym_encrypt(text, text, text), pgp_sym_encrypt_bytea(bytea, text), pgp_sym_encrypt_bytea(bytea, text, text)
 
 -- Puts a table of your own into the activity feed: CREATE TRIGGER … AFTER INSERT OR UPDATE OR DELETE ON … FOR EACH ROW EXECUTE FUNCTION record_activity().
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -446,6 +456,7 @@ CREATE OR REPLACE FUNCTION kith.ascii_domain(domain text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 BEGIN
   IF domain !~ '[^\u0001-\u007f]' OR length(domain) > 253 THEN
@@ -460,9 +471,9 @@ END $function$;
 CREATE OR REPLACE FUNCTION kith.attach_email()
  RETURNS trigger
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
-DECLARE addresses extensions.citext[]; domains text[];
+DECLARE addresses public.citext[]; domains text[];
 BEGIN
   -- The columns are NOT NULL for readers. A writer may leave them null.
   NEW.contact_ids := coalesce(NEW.contact_ids, '{}');
@@ -905,7 +916,7 @@ END $function$;
 CREATE OR REPLACE FUNCTION kith.hide_duplicates()
  RETURNS bigint
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
 AS $function$
 DECLARE
   x record;
@@ -984,6 +995,7 @@ CREATE OR REPLACE FUNCTION kith.is_date(value text)
  LANGUAGE plpgsql
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
@@ -1128,6 +1140,7 @@ CREATE OR REPLACE FUNCTION kith.mend_builtins()
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 DECLARE
   x record;
@@ -1189,11 +1202,11 @@ END $function$;
 
 -- Addresses as they are stored, one in each element.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.normal_addresses(addresses extensions.citext[])
- RETURNS extensions.citext[]
+CREATE OR REPLACE FUNCTION kith.normal_addresses(addresses public.citext[])
+ RETURNS public.citext[]
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(SELECT (y.found_address)::extensions.citext AS found_address FROM unnest((normal_addresses.addresses)::text[]) WITH ORDINALITY x(list, place), LATERAL unnest(kith.split_addresses(x.list)) WITH ORDINALITY y(found_address, part) ORDER BY x.place, y.part);
+RETURN ARRAY(SELECT (y.found_address)::public.citext AS found_address FROM unnest((normal_addresses.addresses)::text[]) WITH ORDINALITY x(list, place), LATERAL unnest(kith.split_addresses(x.list)) WITH ORDINALITY y(found_address, part) ORDER BY x.place, y.part);
 
 -- Puts the domain of a company into its normal form.
 -- Owned by {{system}}.
@@ -1229,6 +1242,7 @@ CREATE OR REPLACE FUNCTION kith.normal_domain(value text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 DECLARE domain text := lower(kith.trimmed(value));
 BEGIN
@@ -1708,7 +1722,7 @@ CREATE OR REPLACE FUNCTION kith.search_long(relation text, words text[], most in
  RETURNS TABLE(id text, score real)
  LANGUAGE plpgsql
  STABLE ROWS 20
- SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_indexscan TO 'off'
 AS $function$
@@ -1752,7 +1766,7 @@ CREATE OR REPLACE FUNCTION kith.search_short(relation text, words text[], most i
  RETURNS TABLE(id text, score real)
  LANGUAGE plpgsql
  STABLE ROWS 20
- SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_indexscan TO 'off'
 AS $function$
@@ -1887,7 +1901,7 @@ CREATE OR REPLACE FUNCTION kith.search_spelling(word text)
  RETURNS text
  LANGUAGE plpgsql
  STABLE
- SET search_path TO 'pg_catalog', 'extensions', 'pg_temp'
+ SET search_path TO 'pg_catalog', 'public', 'pg_temp'
  SET enable_seqscan TO 'off'
  SET enable_indexscan TO 'off'
 AS $function$
@@ -1978,7 +1992,7 @@ BEGIN
   IF value ~ '[^a-z0-9 ]' THEN
     IF octet_length(value) <> char_length(value) THEN
       value := regexp_replace(normalize(value, NFKD),
-        '[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]+', '', 'g');
+        $re$[\u0300-\u036f\u0591-\u05c7\u064b-\u065f\u0670\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufe00-\ufe0f\ufeff]+$re$, '', 'g');
       IF octet_length(value) <> char_length(value) THEN
         value := translate(lower(normalize(value, NFC)),
           'øłđðħıŋабвгдежзиклмнопрстуфхцчшщыэюяєіґђјљњћџѕαβγδεζηθικλμνξοπρσςτυφχψω'
@@ -1988,10 +2002,10 @@ BEGIN
         value := replace(replace(replace(replace(value, 'ß', 'ss'), 'æ', 'ae'), 'œ', 'oe'), 'þ', 'th');
       END IF;
     END IF;
-    value := regexp_replace(replace(replace(lower(value), '''', ''), '`', ''), '[\u0001-\u001f!-/:-@\[-`{-\u007f]+', ' ', 'g');
+    value := regexp_replace(replace(replace(lower(value), '''', ''), '`', ''), $re$[\u0001-\u001f!-/:-@\[-`{-\u007f]+$re$, ' ', 'g');
     IF octet_length(value) <> char_length(value) THEN
-      value := regexp_replace(value, '([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])', ' \1 ', 'g');
-      value := replace(encode(convert_to(value, 'UTF8'), 'escape'), '\', '');
+      value := regexp_replace(value, $re$([\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff])$re$, $re$ \1 $re$, 'g');
+      value := replace(encode(convert_to(value, 'UTF8'), 'escape'), $re$\$re$, '');
     END IF;
   END IF;
   RETURN ' ' || value || ' ';
@@ -2016,6 +2030,7 @@ CREATE OR REPLACE FUNCTION kith.split_addresses(list text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
@@ -2068,6 +2083,7 @@ CREATE OR REPLACE FUNCTION kith.unicode_domain(domain text)
  LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 BEGIN
   IF domain !~* '(^|\.)xn--' OR length(domain) > 253 THEN
@@ -2128,7 +2144,7 @@ END $function$;
 CREATE OR REPLACE FUNCTION kith.write_each(statements text[], batches jsonb)
  RETURNS TABLE(place integer, id text, created boolean, code text, message text, detail text, hint text, field text, rule text)
  LANGUAGE plpgsql
- SET search_path TO 'public', 'extensions', 'pg_temp'
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 #variable_conflict use_column
 DECLARE
@@ -2420,6 +2436,7 @@ CREATE OR REPLACE FUNCTION kith_guard.after_ddl()
  RETURNS event_trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
  SET quote_all_identifiers TO 'off'
 AS $function$
 DECLARE broken record; viewer oid; full_kind record;
@@ -2530,6 +2547,7 @@ CREATE OR REPLACE FUNCTION kith_guard.before_ddl()
  RETURNS event_trigger
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 DECLARE full_kind record;
 BEGIN
@@ -2590,6 +2608,7 @@ CREATE OR REPLACE FUNCTION kith_guard.declare_builtin(relation regclass)
  RETURNS void
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
 AS $function$
 BEGIN
   INSERT INTO kith_guard.builtin (relid, name, subject)
@@ -2706,16 +2725,3 @@ CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_gua
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_rewrite ON table_rewrite EXECUTE FUNCTION kith.record_rewrite(); -- ALWAYS
-
-----------------------------------------------------------------------------------------------------
--- Schema extensions, owned by {{admin}}. Granted: USAGE TO PUBLIC.
-
-CREATE EXTENSION citext SCHEMA extensions;
-
-CREATE EXTENSION pg_trgm SCHEMA extensions;
-
-CREATE EXTENSION pgcrypto SCHEMA extensions; -- Has kith.idempotency, kith.secret, which pg_dump leaves out.
-
-CREATE EXTENSION vector SCHEMA extensions;
-
--- Not for PUBLIC: armor(bytea), armor(bytea, text[], text[]), dearmor(text), pgp_armor_headers(text, OUT key text, OUT value text), pgp_key_id(bytea), pgp_pub_decrypt(bytea, bytea), pgp_pub_decrypt(bytea, bytea, text), pgp_pub_decrypt(bytea, bytea, text, text), pgp_pub_decrypt_bytea(bytea, bytea), pgp_pub_decrypt_bytea(bytea, bytea, text), pgp_pub_decrypt_bytea(bytea, bytea, text, text), pgp_pub_encrypt(text, bytea), pgp_pub_encrypt(text, bytea, text), pgp_pub_encrypt_bytea(bytea, bytea), pgp_pub_encrypt_bytea(bytea, bytea, text), pgp_sym_decrypt(bytea, text), pgp_sym_decrypt(bytea, text, text), pgp_sym_decrypt_bytea(bytea, text), pgp_sym_decrypt_bytea(bytea, text, text), pgp_sym_encrypt(text, text), pgp_sym_encrypt(text, text, text), pgp_sym_encrypt_bytea(bytea, text), pgp_sym_encrypt_bytea(bytea, text, text)

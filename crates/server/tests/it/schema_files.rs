@@ -57,7 +57,7 @@ async fn the_schema_file_of_workspaces_is_fresh() {
     let agent = agent().await;
     let place = home().place(&agent.workspace_id).await;
     let mut admin = home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session");
-    let schema = describe(&mut admin, PARTS, "'public', 'kith', 'kith_guard', 'extensions'").await;
+    let schema = describe(&mut admin, PARTS, "'public', 'kith', 'kith_guard'").await;
     assert_is_fresh(&mut admin, "workspace", &schema).await;
 }
 

@@ -3,7 +3,7 @@
 
 /// The settings of a tenant's session. The statement's time limit is one of two: the watchdog enforces another from outside.
 pub const TENANT: &[(&str, &str)] = &[
-    ("search_path", "public, extensions"),
+    ("search_path", "public"),
     ("statement_timeout", "30s"),
     ("lock_timeout", "10s"),
     ("idle_in_transaction_session_timeout", "60s"),
@@ -46,7 +46,7 @@ pub const TENANT_SINCE: &[(u32, (&str, &str))] = &[(17, ("transaction_timeout", 
 
 /// Settings of members' roles, as SQL literals. A session begins with them and may change them.
 pub const DIRECT: &[(&str, &str)] = &[
-    ("search_path", "public, extensions"),
+    ("search_path", "public"),
     ("statement_timeout", "'10min'"),
     ("lock_timeout", "'1min'"),
     ("idle_in_transaction_session_timeout", "'10min'"),

@@ -214,8 +214,8 @@ create schema s1;
 alter schema public rename to p;
 -- create in kith | sql | 42501
 create table kith.t(a int);
--- create in extensions | sql | 42501
-create function extensions.similarity(text,text) returns real language sql as 'select 1::real';
+-- replace a function of an extension | sql | 42501
+create or replace function public.similarity(text,text) returns real language sql as 'select 1::real';
 -- create in pg_catalog | sql | 42501
 create function pg_catalog.f() returns int language sql as 'select 1';
 -- temp table | sql | 42501
@@ -271,16 +271,16 @@ select armor('x');
 -- dearmor | sql | 42501
 select dearmor('x');
 -- armor in psql | direct | 42501
-select extensions.armor('x');
+select public.armor('x');
 -- armor by a viewer | viewer | 42501
-select extensions.armor('x');
+select public.armor('x');
 -- the right to call them | sql | 42501
-grant execute on function extensions.armor(bytea), extensions.pgp_sym_decrypt(bytea, text) to {{workspace}}, public;
--- check: select not has_function_privilege('{{workspace}}', 'extensions.armor(bytea)', 'execute')
+grant execute on function public.armor(bytea), public.pgp_sym_decrypt(bytea, text) to {{workspace}}, public;
+-- check: select not has_function_privilege('{{workspace}}', 'public.armor(bytea)', 'execute')
 -- an aggregate over one of them | sql | 42501
-create aggregate opened(text) (sfunc = extensions.pgp_sym_decrypt_bytea, stype = bytea);
+create aggregate opened(text) (sfunc = public.pgp_sym_decrypt_bytea, stype = bytea);
 -- a function of one's own in their place | sql | 42501
-create or replace function extensions.armor(bytea) returns text language sql as 'select null::text';
+create or replace function public.armor(bytea) returns text language sql as 'select null::text';
 -- the extension made anew | sql | 42501
 drop extension pgcrypto cascade; create extension pgcrypto;
 -- the extension updated | sql | 42501
@@ -408,7 +408,7 @@ select kith.begin_request('{{secret}}','',null), kith.begin_request('{{secret}}'
 -- operator shadowing in public + search_path | sql | ok
 create function evil_cat(text,text) returns text language plpgsql as $$begin return 'FORGED'; end$$; create operator || (leftarg=text,rightarg=text,function=evil_cat);
 create function evil_eq(text,text) returns bool language sql as 'select true'; create operator = (leftarg=text,rightarg=text,function=evil_eq);
-set search_path=public,pg_catalog,extensions; insert into contacts(email,first_name) values('op@x.y','Op'); insert into deals(name) values('opd'); drop operator || (text,text); drop operator = (text,text);
+set search_path=public,pg_catalog; insert into contacts(email,first_name) values('op@x.y','Op'); insert into deals(name) values('opd'); drop operator || (text,text); drop operator = (text,text);
 -- check: select count(*)=1 from activity where subject_repr='Op'
 -- trigger on built-in elevating | sql | ok
 create function elev() returns trigger language plpgsql as $$begin begin execute 'set role {{system}}'; exception when others then null; end; begin insert into activity(actor,verb,subject_type) values('api_key:FORGED','created','x'); exception when others then null; end; return new; end$$;
@@ -645,6 +645,17 @@ begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{"reason":"a\nb %
 begin; savepoint a; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); rollback to a; insert into contacts(email) values('sp@x.y'); commit;
 -- check: select actor='postgres:{{workspace}}' from activity where subject_repr='sp@x.y'
 -- == commands that commit in phases
+-- backslashes as escapes | sql | 42501
+set standard_conforming_strings = off; drop index concurrently contacts_email_key;
+-- check: select indisvalid and indisready and indislive from pg_index where indexrelid = 'contacts_email_key'::regclass
+-- backslashes as escapes in psql | session | 42501
+set standard_conforming_strings = off; drop index concurrently companies_domain_key;
+-- check: select indisvalid and indisready and indislive from pg_index where indexrelid = 'companies_domain_key'::regclass
+-- a disabled trigger with backslashes as escapes | sql | 42501
+set standard_conforming_strings = off; alter table contacts disable trigger kith_record;
+-- an address in normal form with backslashes as escapes | sql | ok
+set standard_conforming_strings = off; insert into contacts (email) values (E'\u200b norm@x.y '); insert into companies (name, domain) values ('Norm', 'https://www.Norm.example/x');
+-- check: select (select count(*) from contacts where email = 'norm@x.y') = 1 and (select count(*) from companies where domain = 'norm.example') = 1
 -- drop a built-in index concurrently | sql | 42501
 drop index concurrently contacts_email_key;
 -- check: select indisvalid and indisready and indislive from pg_index where indexrelid = 'contacts_email_key'::regclass

@@ -7,6 +7,10 @@ schema AS (
   SELECT n.oid, n.nspname AS name, n.nspowner AS owner, n.nspacl AS acl, x.place
     FROM unnest(ARRAY[{{schemas}}]) WITH ORDINALITY x(name, place) JOIN pg_namespace n ON n.nspname = x.name
 ),
+-- Functions of extensions.
+of_extension AS (
+  SELECT d.objid AS oid FROM pg_depend d WHERE d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+),
 -- What others than its owner may do with an object.
 privilege AS (
   SELECT x.object, string_agg(format('%s TO %s', x.rights, x.grantee), ', ' ORDER BY x.grantee COLLATE "C") AS granted
@@ -35,7 +39,7 @@ body AS (
 relation AS (
   SELECT c.oid, c.relkind, s.place, s.name AS schema, c.relname AS name, format('%I.%I', s.name, c.relname) AS full_name, c.relowner AS owner
     FROM pg_class c JOIN schema s ON s.oid = c.relnamespace
-   WHERE c.relkind IN ('r', 'v') AND s.name <> 'extensions'
+   WHERE c.relkind IN ('r', 'v')
 ),
 described AS (
   SELECT s.place, 1 AS kind, ''::text AS name, 0 AS part, concat_ws(E'\n', repeat('-', 100),
@@ -66,7 +70,7 @@ described AS (
            format('-- Owned by %s.%s', r.name, ' Granted: ' || v.granted || '.'),
            rtrim(pg_get_functiondef(p.oid), E'\n') || ';')
     FROM pg_proc p JOIN schema s ON s.oid = p.pronamespace JOIN role r ON r.oid = p.proowner LEFT JOIN privilege v ON v.object = format('function %s', p.oid)
-   WHERE s.name <> 'extensions' AND p.prokind = 'f'
+   WHERE p.prokind = 'f' AND NOT EXISTS (SELECT FROM of_extension x WHERE x.oid = p.oid)
   UNION ALL
   SELECT s.place, 4, e.evtname, 1, format('CREATE EVENT TRIGGER %I ON %s EXECUTE FUNCTION %s();%s', e.evtname, e.evtevent, e.evtfoid::regproc,
            CASE e.evtenabled WHEN 'O' THEN '' WHEN 'A' THEN ' -- ALWAYS' ELSE ' -- DISABLED' END)
@@ -79,8 +83,8 @@ described AS (
     FROM pg_extension e JOIN schema s ON s.oid = e.extnamespace
   UNION ALL
   SELECT s.place, 3, '', 1, '-- Not for PUBLIC: ' || string_agg(format('%s(%s)', p.proname, pg_get_function_identity_arguments(p.oid)), ', ' ORDER BY p.proname COLLATE "C", p.oid::regprocedure::text COLLATE "C")
-    FROM schema s JOIN pg_proc p ON p.pronamespace = s.oid LEFT JOIN privilege v ON v.object = format('function %s', p.oid)
-   WHERE s.name = 'extensions' AND v.granted IS DISTINCT FROM 'EXECUTE TO PUBLIC' GROUP BY 1
+    FROM schema s JOIN pg_proc p ON p.pronamespace = s.oid JOIN of_extension x ON x.oid = p.oid LEFT JOIN privilege v ON v.object = format('function %s', p.oid)
+   WHERE v.granted IS DISTINCT FROM 'EXECUTE TO PUBLIC' GROUP BY 1
   UNION ALL
   SELECT 0, 1, '', 1, string_agg(format('-- %s that %s creates: %s to %s.', CASE d.defaclobjtype WHEN 'r' THEN 'Tables' WHEN 'S' THEN 'Sequences' WHEN 'f' THEN 'Functions' ELSE d.defaclobjtype::text END,
            o.name, x.rights, x.grantee), E'\n' ORDER BY d.defaclobjtype, x.grantee COLLATE "C")

@@ -64,7 +64,7 @@ async fn a_member_works_on_the_same_data_under_a_name_of_their_own() {
     assert!(role.starts_with(&format!("{}_", place.role)) && role.ends_with("_d"), "{role}");
     let mut conn = come(&url).await.expect("a session");
     assert_eq!(ask(&mut conn, "select session_user || ' ' || current_user").await, format!("{role} {}", place.role));
-    assert_eq!(ask(&mut conn, "show search_path").await, "public, extensions");
+    assert_eq!(ask(&mut conn, "show search_path").await, "public");
     assert_eq!(ask(&mut conn, "show statement_timeout").await, "10min");
 
     let id = live.post("/v1/contacts", json!({"email": "by@rest.example"})).await.status(201).id();
@@ -89,7 +89,7 @@ async fn a_member_works_on_the_same_data_under_a_name_of_their_own() {
     for reset in ["reset role", "reset all", "discard all", "reset session authorization"] {
         assert_eq!(ask(&mut conn, reset).await, "", "{reset}");
         assert_eq!(ask(&mut conn, "select current_user").await, &*place.role, "{reset}");
-        assert_eq!(ask(&mut conn, "show search_path").await, "public, extensions", "{reset}");
+        assert_eq!(ask(&mut conn, "show search_path").await, "public", "{reset}");
     }
     let audit = owner.get(&format!("/v1/workspaces/audit?ws={}", owner.workspace_id)).await.status(200);
     assert_eq!(audit.text("/data/0/action"), "connection.opened");
@@ -111,7 +111,7 @@ async fn asking_again_replaces_the_password_and_ends_what_is_open() {
     assert_eq!(login(&first).await, "28P01");
     // What they broke for themselves is mended too.
     let mut conn = come(&second).await.expect("a session");
-    assert_eq!(ask(&mut conn, "show search_path").await, "public, extensions");
+    assert_eq!(ask(&mut conn, "show search_path").await, "public");
     // Nothing that keeps order takes it for an old one.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(ask(&mut conn, "select 1").await, "1");

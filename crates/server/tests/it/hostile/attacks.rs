@@ -118,8 +118,9 @@ async fn every_attack_is_refused_or_changes_nothing() {
             wrong.push(format!("gave {came}, not {}: {story}", attack.expected));
         }
         for check in attack.checks.iter().map(|check| fill(check)).chain([INVARIANT.to_owned()]) {
-            if !matches!(is_true(&mut witness, &check).await, Ok(true)) {
-                wrong.push(format!("is not so afterwards: {check}"));
+            let is_so = is_true(&mut witness, &check).await;
+            if !matches!(is_so, Ok(true)) {
+                wrong.push(format!("is not so afterwards ({is_so:?}): {check}"));
                 witness = scene.session().await;
             }
         }

@@ -13,7 +13,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("bytea_output", "escape"),
     ("extra_float_digits", "-15"),
     ("search_path", "pg_catalog"),
-    ("search_path", "public, pg_catalog, extensions"),
+    ("search_path", "public, pg_catalog"),
     ("standard_conforming_strings", "off"),
     ("default_transaction_read_only", "on"),
     ("default_transaction_isolation", "serializable"),
