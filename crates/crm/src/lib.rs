@@ -1,7 +1,8 @@
-//! The CRM itself: what a request says, what it means in a workspace, and the SQL that does it.
+//! The CRM: reads requests, plans them against a workspace's tables, writes the SQL that does them, and writes the
+//! responses.
 //!
-//! Pure: no I/O, no clock, no randomness; time and ids come in as arguments. The crate knows nothing of
-//! HTTP servers, of the PostgreSQL driver or of processes.
+//! The crate is pure: it has no I/O, no clock and no randomness. Times and ids are arguments. It does not depend on
+//! HTTP servers, on the PostgreSQL driver or on processes.
 
 pub mod dialect;
 pub mod model;

@@ -1,11 +1,11 @@
-//! Random texts through the splitter, against a second reading of PostgreSQL's documentation ("Lexical Structure") that is as
-//! plain as it can be: it knows no speed, no key words and no routine bodies.
+//! Compares the splitter with a model on random texts. The model follows PostgreSQL's documentation ("Lexical
+//! Structure") and is as simple as possible: it is slow, and it has no keywords and no routine bodies.
 
 use crm::model::split::{SplitError, Statement, split, statements};
 use proptest::prelude::*;
 use proptest::sample::select;
 
-/// A token: what it is, and where it begins and ends.
+/// The kind, the start and the end of a token.
 type Token = (Sort, usize, usize);
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,7 +17,7 @@ enum Sort {
     Mark(char),
 }
 
-/// All tokens of a text, or what is open at its end and where that began.
+/// Returns all tokens of a text, or the kind and the start of a token that is not closed.
 fn tokens(sql: &str) -> Result<Vec<Token>, (&'static str, usize)> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -70,12 +70,12 @@ fn begins_word(it: char) -> bool {
     it == '_' || it.is_ascii_alphabetic() || !it.is_ascii()
 }
 
-/// Where a word ends that the text begins with.
+/// The length of the word at the start of the text.
 fn word(rest: &str) -> usize {
     rest.find(|it| !(begins_word(it) || it == '$' || it.is_ascii_digit())).unwrap_or(rest.len())
 }
 
-/// Where a number ends, with the letters right behind it.
+/// The length of the number at the start of the text, including letters directly after it.
 fn number(rest: &str) -> usize {
     let digits = |text: &str| text.find(|it: char| !it.is_ascii_digit()).unwrap_or(text.len());
     let mut end = digits(rest);
@@ -85,7 +85,7 @@ fn number(rest: &str) -> usize {
     if rest[end..].starts_with(begins_word) { end + word(&rest[end..]) } else { end }
 }
 
-/// Where a comment ends, with those in it.
+/// The length of the comment at the start of the text, including nested comments.
 fn comment(rest: &str) -> Option<usize> {
     let mut at = 2;
     loop {
@@ -97,7 +97,7 @@ fn comment(rest: &str) -> Option<usize> {
     }
 }
 
-/// Where a string ends whose content begins at `from`, with the strings on further lines that go on with it.
+/// The length of a string whose content begins at `from`, including its continuations on further lines.
 fn string(rest: &str, from: usize, has_escapes: bool) -> Option<usize> {
     let mut content = rest[from..].char_indices();
     while let Some((at, it)) = content.next() {
@@ -121,7 +121,7 @@ fn string(rest: &str, from: usize, has_escapes: bool) -> Option<usize> {
     None
 }
 
-/// Where a string of bits ends, with those on further lines. There is no quote in it.
+/// The length of a bit string, including its continuations on further lines. It has no quote inside.
 fn digits(rest: &str) -> Option<usize> {
     let end = 2 + rest[2..].find('\'')? + 1;
     match further_line(&rest[end..]) {
@@ -130,7 +130,7 @@ fn digits(rest: &str) -> Option<usize> {
     }
 }
 
-/// How far away the next quote is, if it is on a further line with nothing but white space and line comments in between.
+/// The distance to the next quote, if it is on a further line and only white space and line comments are before it.
 fn further_line(behind: &str) -> Option<usize> {
     let mut rest = behind;
     loop {
@@ -143,20 +143,20 @@ fn further_line(behind: &str) -> Option<usize> {
     }
 }
 
-/// Where a quoted identifier ends whose content begins at `from`.
+/// The length of a quoted identifier whose content begins at `from`.
 fn identifier(rest: &str, from: usize) -> Option<usize> {
     let end = from + rest[from..].find('"')? + 1;
     if rest[end..].starts_with('"') { identifier(rest, end + 1) } else { Some(end) }
 }
 
-/// `$tag$`, if the text begins with it.
+/// Returns `$tag$`, if the text begins with it.
 fn delimiter(rest: &str) -> Option<&str> {
     let tag = rest.strip_prefix('$')?.split_once('$')?.0;
     let is_tag = tag.is_empty() || tag.starts_with(begins_word) && word(tag) == tag.len();
     is_tag.then(|| &rest[..tag.len() + 2])
 }
 
-/// The statements of these tokens: where each begins and ends.
+/// The start and the end of each statement.
 fn spans(tokens: &[Token]) -> Vec<(usize, usize)> {
     let (mut spans, mut open, mut depth) = (Vec::new(), None, 0_usize);
     for (sort, start, end) in tokens {
@@ -175,7 +175,8 @@ fn spans(tokens: &[Token]) -> Vec<(usize, usize)> {
     spans
 }
 
-/// What a text is made of that the lexer has rules for. No `CREATE` is among it: routine bodies are not the model's.
+/// The pieces of the random texts: everything that the lexer has rules for. `CREATE` is not included, because the model
+/// has no routine bodies.
 const PIECES: &[&str] = &[
     "'",
     "'",
@@ -257,7 +258,7 @@ fn noise() -> impl Strategy<Value = String> {
     proptest::collection::vec(piece, 0..40).prop_map(|pieces| pieces.concat())
 }
 
-/// Texts in which much is closed, so that more of them are whole.
+/// Random texts in which most tokens are closed.
 fn closed() -> impl Strategy<Value = String> {
     let quoted = prop_oneof![
         noise().prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
@@ -286,9 +287,9 @@ fn check(sql: &str) -> Result<(), TestCaseError> {
     prop_assert_eq!(found.iter().map(ends).collect::<Vec<_>>(), spans(&model));
     for statement in &found {
         let (start, end) = ends(statement);
-        // This slice also says that neither end cuts a character.
+        // The slice would panic if one of the ends split a character.
         prop_assert_eq!(&sql[start..end], statement.text);
-        // It stands on its own.
+        // The text of a statement is one statement again.
         prop_assert_eq!(split(statement.text), Ok(vec![Statement { offset: 0, ..*statement }]));
         let inside: Vec<&Token> = model.iter().filter(|(_, from, to)| start <= *from && *to <= end).collect();
         let digits = |token: &&&Token| sql[token.1 + 1..token.2].find(|it: char| !it.is_ascii_digit());
@@ -320,12 +321,12 @@ proptest! {
         check(&sql)?;
     }
 
-    /// Statements put together again, each behind a semicolon, are the same statements.
+    /// Statements that are joined by semicolons are split into the same statements.
     #[test]
     fn statements_joined_again_are_the_same(sql in closed()) {
         if let Ok(found) = split(&sql) {
             let texts: Vec<&str> = found.iter().map(|statement| statement.text).collect();
-            // What leaves a parenthesis open takes in all that comes behind it.
+            // A statement with an open parenthesis would include everything after it.
             let whole = texts.len() - usize::from(found.last().is_some_and(|last| !last.is_balanced()));
             let joined = texts[..whole].join(" ;\n");
             let again: Vec<&str> = split(&joined).unwrap().into_iter().map(|statement| statement.text).collect();
@@ -333,14 +334,14 @@ proptest! {
         }
     }
 
-    /// What was split before something that stays open is what is split without it.
+    /// Text that is not closed does not change the statements before it.
     #[test]
     fn an_open_end_changes_nothing_before_it(sql in closed(), open in select(vec!["'", "E'\\", "\"", "$$", "$é$", "/* /* */"])) {
         if let Ok(whole) = split(&sql) {
             let text = format!("{sql}\n;{open}");
             let found: Vec<_> = statements(&text).collect();
             let error_at = found.iter().position(Result::is_err);
-                // A parenthesis that is open takes it in.
+                // An open parenthesis includes it.
             let unbalanced = whole.last().is_some_and(|last| !last.is_balanced());
             prop_assert!(unbalanced || error_at == Some(whole.len()), "{found:?}");
         }

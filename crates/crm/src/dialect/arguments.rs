@@ -1,5 +1,6 @@
-//! A call as an operation with named arguments. The first half of reading makes it of an HTTP call; a tool's call is one from
-//! the start. The second half (`dialect::read`) makes an ask of it, in a dialect's words.
+//! An operation with named arguments. Reading a request has two steps. The first step turns an HTTP call into an
+//! operation; a call of a tool is one already. The second step (`dialect::read`) turns the operation into an ask, by
+//! the names of a dialect.
 
 use std::borrow::Cow;
 
@@ -9,19 +10,19 @@ use crate::dialect::route::{Body, Operation, methods, route};
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
 
-/// An operation with named arguments.
+/// An operation with named arguments, in a dialect's names.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Arguments<'a> {
-    /// What is wanted, and of what.
+    /// The operation and its path arguments.
     pub operation: Operation<'a>,
-    /// How it is wanted: filters, `limit`, `cursor` … One may be given several times.
+    /// The query parameters: filters, `limit`, `cursor` and so on. A name can occur several times.
     pub options: Cow<'a, [(String, String)]>,
-    /// The values that are sent: those of a record, or the members of another body.
+    /// The fields of the body: the values of a record, or the members of another body.
     pub fields: Map<String, Value>,
 }
 
 impl<'a> Arguments<'a> {
-    /// The arguments of a call over HTTP, whose path has these segments.
+    /// Reads the arguments of an HTTP call. `path` has the segments of its path.
     pub fn of_call(call: &'a Call<'_>, path: &[&'a str]) -> Result<Arguments<'a>, Fault> {
         let Some(operation) = route(call.method, path) else {
             let allow: Vec<_> = methods(path).into_iter().map(Method::name).collect();
@@ -41,8 +42,8 @@ impl<'a> Arguments<'a> {
         Ok(Arguments { operation, options: Cow::Borrowed(&call.query), fields })
     }
 
-    /// The arguments of an operation as one JSON object, as tools are called: fields where the operation takes a body, else
-    /// options. An option that is an array is given several times; one that is null is not given.
+    /// Reads the arguments of a tool call from one JSON object. They are fields if the operation has a body, and
+    /// options otherwise. An array becomes several options of that name. A null is left out.
     pub fn named(operation: Operation<'a>, arguments: Map<String, Value>) -> Arguments<'a> {
         if operation.body() == Body::Fields {
             return Arguments { operation, options: Cow::Borrowed(&[]), fields: arguments };
@@ -64,12 +65,12 @@ impl<'a> Arguments<'a> {
         Arguments { operation, options: Cow::Owned(options), fields: Map::new() }
     }
 
-    /// The value of an option; the last one if it is given several times.
+    /// Returns the value of an option. If it is given several times, the last value counts.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Refuses options other than those named.
+    /// Refuses options that are not in `known`.
     pub fn only_options(&self, known: &[&str]) -> Result<(), Fault> {
         match self.options.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             None => Ok(()),
@@ -77,7 +78,7 @@ impl<'a> Arguments<'a> {
         }
     }
 
-    /// Refuses fields other than those named.
+    /// Refuses fields that are not in `known`.
     pub fn only_fields(&self, known: &[&str]) -> Result<(), Fault> {
         match self.fields.keys().find(|key| !known.contains(&key.as_str())) {
             None => Ok(()),

@@ -1,6 +1,7 @@
-//! Several values in one parameter: `a,b`, with a value that has a comma in it in double quotes (both dialects).
+//! Several values in one parameter: `a,b`. A value with a comma is in double quotes. The syntax is the same in both
+//! dialects.
 
-/// `a,b` is two values; a value with a comma in it is written in double quotes, a quote in quotes twice.
+/// Splits a text at commas. A value with a comma is in double quotes; a quote inside it is doubled.
 pub fn values(text: &str) -> Vec<String> {
     let mut values = Vec::new();
     let mut rest = text;
@@ -17,7 +18,8 @@ pub fn values(text: &str) -> Vec<String> {
     }
 }
 
-/// One value where several make no sense: as it stands, unless quotes are there for a comma's sake.
+/// Reads a parameter with a single value. Quotes around a value with a comma are removed; all other text stays as it
+/// is.
 pub fn one_value(text: &str) -> String {
     match quoted(text) {
         Some((value, "")) if value.contains(',') => value,
@@ -25,7 +27,7 @@ pub fn one_value(text: &str) -> String {
     }
 }
 
-/// A value in quotes and what follows it, if the text begins with a whole one.
+/// Returns a value in quotes and the text after it, if the text begins with a complete one.
 fn quoted(text: &str) -> Option<(String, &str)> {
     let body = text.strip_prefix('"')?;
     let mut value = String::new();

@@ -1,15 +1,15 @@
-//! JSON put together as bytes: rows have their cells as JSON texts already.
+//! Writes JSON as bytes. The cells of rows are JSON texts already.
 
 use crate::model::answer::SqlResult;
 use crate::model::rows::Rows;
 
 /// Appends a JSON string.
 pub fn string(out: &mut Vec<u8>, text: &str) {
-    // Writing into a Vec can't fail, nor can a str fail to be JSON.
+    // Writing to a Vec can't fail, and a str is always valid JSON.
     let _ = serde_json::to_writer(out, text);
 }
 
-/// Appends `"key":`, with a comma before it unless it is an object's first.
+/// Appends `"key":`. A comma comes before it, except at the start of an object.
 pub fn key(out: &mut Vec<u8>, name: &str) {
     if !matches!(out.last(), Some(b'{')) {
         out.push(b',');
@@ -33,7 +33,7 @@ pub fn pair_or_null(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
     }
 }
 
-/// The keys of some columns as they stand before each cell: `"email":`.
+/// The keys of some columns, as they are written before each cell: `"email":`.
 pub fn keys(rows: &Rows, columns: std::ops::Range<usize>, name: impl Fn(&str) -> &str) -> Vec<Vec<u8>> {
     rows.columns()[columns]
         .iter()
@@ -46,7 +46,7 @@ pub fn keys(rows: &Rows, columns: std::ops::Range<usize>, name: impl Fn(&str) ->
         .collect()
 }
 
-/// Appends the cells of a row from `start` on under their keys, without the braces.
+/// Appends the cells of a row, beginning at the column `start`, with their keys and without braces.
 fn cells(out: &mut Vec<u8>, rows: &Rows, row: usize, start: usize, keys: &[Vec<u8>]) {
     for (at, key) in keys.iter().enumerate() {
         if at > 0 {
@@ -57,7 +57,7 @@ fn cells(out: &mut Vec<u8>, rows: &Rows, row: usize, start: usize, keys: &[Vec<u
     }
 }
 
-/// Appends some cells of a row as `"name":cell`, with a comma before the first unless it is an object's first.
+/// Appends some cells of a row as `"name":cell`. A comma comes before the first one, except at the start of an object.
 pub fn members(
     out: &mut Vec<u8>,
     rows: &Rows,
@@ -71,7 +71,7 @@ pub fn members(
     }
 }
 
-/// Appends rows as an array of objects; `keys` are those of the columns from the first on.
+/// Appends rows as an array of objects. `keys` belong to the columns from the first one on.
 pub fn array(out: &mut Vec<u8>, rows: &Rows, keys: &[Vec<u8>]) {
     out.push(b'[');
     for row in 0..rows.len() {
@@ -82,7 +82,7 @@ pub fn array(out: &mut Vec<u8>, rows: &Rows, keys: &[Vec<u8>]) {
     out.push(b']');
 }
 
-/// Appends what a result of raw SQL is, without the braces.
+/// Appends the members of a raw SQL result, without braces.
 pub fn sql_members(out: &mut Vec<u8>, result: &SqlResult) {
     out.extend_from_slice(b"\"columns\":[");
     for (at, column) in result.rows.columns().iter().enumerate() {

@@ -1,5 +1,5 @@
-//! `/llms.txt` and `/llms-full.txt`: what a model has to know to use a dialect, as text. The prose is the dialect's; the lists
-//! in it are written from the tables that the code itself reads.
+//! `/llms.txt` and `/llms-full.txt`: the documentation of the dialects for models. The prose is in the dialects. The
+//! lists are generated from the const tables that the code uses.
 
 use std::fmt::Write as _;
 
@@ -9,13 +9,13 @@ use crate::dialect::openapi::{Endpoint, Reference, in_words_of};
 use crate::model::codes::CODES;
 use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, Need};
 
-/// The short text, of all dialects; `base_url` without a slash at its end.
+/// The text of `/llms.txt`, for all dialects. `base_url` has no slash at its end.
 pub fn short(base_url: &str) -> String {
     let texts: Vec<String> = DIALECTS.iter().map(|it| fill(it.reference.llms, it.reference, base_url)).collect();
     texts.join("\n")
 }
 
-/// The short text and all that goes beyond it.
+/// The text of `/llms-full.txt`: the short text and the details.
 pub fn full(base_url: &str) -> String {
     let beyond = DIALECTS.iter().map(|it| fill(it.reference.llms_full, it.reference, base_url));
     [short(base_url)].into_iter().chain(beyond).collect::<Vec<_>>().join("\n")
@@ -36,7 +36,7 @@ fn fill(template: &str, reference: &Reference, base_url: &str) -> String {
     .fold(template.to_owned(), |text, (name, value)| text.replace(name, value))
 }
 
-/// A path as documentation for reading writes it: `/v1/{table}/:id`.
+/// A path in the form for readers: `/v1/{table}/:id`.
 pub fn readable_path(endpoint: &Endpoint) -> String {
     let segments = endpoint.path.split('/').map(|segment| match segment {
         "{table}" => segment.to_owned(),
@@ -110,7 +110,7 @@ fn errors() -> String {
     CODES.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 
-/// A column's type in PostgreSQL's words.
+/// The PostgreSQL type of a column.
 pub fn type_name(kind: FieldKind) -> &'static str {
     match kind {
         FieldKind::Text | FieldKind::Id(_) | FieldKind::OneOf(_) => "text",
@@ -126,7 +126,7 @@ pub fn type_name(kind: FieldKind) -> &'static str {
     }
 }
 
-/// A column's type and what its values may be.
+/// The type of a column, or the values that it allows.
 pub fn described_type(kind: FieldKind) -> String {
     match kind {
         FieldKind::OneOf(names) => names.join(" | "),

@@ -1,6 +1,7 @@
-//! Wire formats: how a request is read and how an answer is written. Nothing else in Kith knows a wire name.
+//! Wire formats: how a request is read and how an answer is written. Only this module and the documentation have wire
+//! names.
 //!
-//! A dialect is a struct of data plus a few pure functions, one folder each.
+//! A dialect is a struct of data and a few pure functions. Each dialect has its own folder.
 
 pub mod agentcrm;
 pub mod arguments;
@@ -24,37 +25,37 @@ use crate::model::fault::Fault;
 use crate::model::id::is_id;
 use crate::model::who::Mode;
 
-/// One wire format.
+/// A wire format.
 #[derive(Debug)]
 pub struct Dialect {
     /// Its name in the control database: `agentcrm`, `relm`.
     pub name: &'static str,
-    /// What its keys begin with.
+    /// The prefixes of its API keys.
     pub key_prefixes: &'static [&'static str],
-    /// The versions of it that requests may ask for, where it has them.
+    /// The versions that a request can ask for, if the dialect has versions.
     pub versions: Option<&'static Versions>,
-    /// Reads an operation's arguments.
+    /// Reads the arguments of an operation as an ask.
     pub read: fn(Arguments<'_>) -> Result<Ask, Fault>,
-    /// The methods that a path has; none if it leads nowhere.
+    /// The methods of a path. The list is empty if the path does not exist.
     pub methods: fn(&[&str]) -> Vec<Method>,
-    /// Writes an answer's bare value, without what HTTP puts around it.
+    /// Writes the value of an answer, without the envelope of an HTTP response.
     pub show_value: fn(&Answer, &Meta<'_>) -> Vec<u8>,
-    /// Writes an answer.
+    /// Writes an answer as an HTTP response.
     pub show: fn(&Answer, &Meta<'_>) -> Reply,
-    /// Writes a fault.
+    /// Writes a fault as an HTTP response.
     pub show_fault: fn(&Fault, &Meta<'_>) -> Reply,
-    /// What its documentation is written from.
+    /// The data for the dialect's documentation.
     pub reference: &'static openapi::Reference,
 }
 
 impl Dialect {
-    /// Reads a call over HTTP.
+    /// Reads an HTTP call as an ask.
     pub fn read_call(&self, call: &Call<'_>) -> Result<Ask, Fault> {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         (self.read)(Arguments::of_call(call, &path)?)
     }
 
-    /// What its keys to the data of a mode begin with; nothing where it has no such keys.
+    /// The prefix of its keys for a mode. `None` if the dialect has no such keys.
     pub fn key_prefix(&self, mode: Mode) -> Option<&'static str> {
         let ending = format!("_{}_", mode.name());
         self.key_prefixes.iter().copied().find(|prefix| prefix.ends_with(&ending))
@@ -64,14 +65,14 @@ impl Dialect {
 /// The versions of a wire format.
 #[derive(Debug)]
 pub struct Versions {
-    /// The header that names one, in requests and in every answer.
+    /// The header with the version, in requests and responses.
     pub header: &'static str,
-    /// Every version, the newest last.
+    /// All versions, newest last.
     pub known: &'static [&'static str],
 }
 
 impl Versions {
-    /// The version that a request gets: the one that it asks for, else the newest.
+    /// The version for a request: the one that it asks for, or else the newest.
     pub fn choose(&self, asked: Option<&str>) -> Result<&'static str, Fault> {
         let known = self.known.iter().copied();
         match asked {
@@ -89,49 +90,49 @@ impl Versions {
         }
     }
 
-    /// The version that answers are in where nothing else is asked for.
+    /// The default version of responses.
     pub fn newest(&self) -> &'static str {
         self.known.last().copied().unwrap_or_default()
     }
 }
 
-/// Every dialect.
+/// All dialects.
 pub const DIALECTS: &[&Dialect] = &[&agentcrm::AGENTCRM, &relm::RELM];
 
-/// The dialect whose keys begin like this one.
+/// Returns the dialect of a key, by the key's prefix.
 pub fn of_key(key: &str) -> Option<&'static Dialect> {
     DIALECTS.iter().find(|dialect| dialect.key_prefixes.iter().any(|prefix| key.starts_with(prefix))).copied()
 }
 
-/// What stands around an answer.
+/// The data that a response has besides the answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meta<'a> {
-    /// `req_…`
+    /// The id of the request, `req_…`.
     pub request_id: &'a str,
-    /// `ws_…`, where one is known.
+    /// The workspace, `ws_…`, if it is known.
     pub workspace_id: Option<&'a str>,
-    /// Where to claim the workspace, while nobody has.
+    /// The page for claiming the workspace, until somebody claims it.
     pub claim_url: Option<&'a str>,
-    /// When an unclaimed workspace turns read-only, ISO 8601.
+    /// The time at which the unclaimed workspace becomes read-only, in ISO 8601.
     pub ttl_expires_at: Option<&'a str>,
-    /// The address of this Kith, without a slash at its end.
+    /// The public URL of this Kith, without a slash at its end.
     pub public_url: &'a str,
-    /// The table that was asked about, once the request was read.
+    /// The table of the request, if the request could be read.
     pub table: Option<&'a str>,
 }
 
-/// An answer in words.
+/// An HTTP response.
 #[derive(Debug, PartialEq)]
 pub struct Reply {
     /// The HTTP status.
     pub status: u16,
-    /// Headers beyond the usual ones.
+    /// Additional headers of this response.
     pub headers: Vec<(&'static str, String)>,
     /// The JSON body.
     pub body: Vec<u8>,
 }
 
-/// The headers that a fault brings, the same in every dialect.
+/// The headers of a fault. They are the same in every dialect.
 pub fn fault_headers(fault: &Fault) -> Vec<(&'static str, String)> {
     let mut headers = Vec::new();
     if let Some(seconds) = fault.retry_after() {
@@ -147,10 +148,10 @@ pub fn fault_headers(fault: &Fault) -> Vec<(&'static str, String)> {
     headers
 }
 
-/// Id prefixes that one dialect writes and the stored form that all of them mean.
+/// The id prefixes that differ between the dialects: the alias and the stored prefix.
 const ID_ALIASES: &[(&str, &str)] = &[("con", "c"), ("cmp", "co"), ("deal", "d")];
 
-/// An id in its stored form; any other text stays as it is. Either prefix is accepted in either dialect.
+/// Returns an id in its stored form, and any other text unchanged. Both dialects accept both prefixes.
 pub fn stored_id(text: &str) -> Cow<'_, str> {
     for (alias, prefix) in ID_ALIASES {
         if is_id(text, alias) {

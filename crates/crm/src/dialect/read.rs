@@ -1,4 +1,4 @@
-//! Arguments as asks: what all dialects have in common. How a dialect names and writes things is its [`Words`].
+//! Reads arguments as asks: the part that is common to all dialects. The names of a dialect are its [`Words`].
 
 use std::borrow::Cow;
 
@@ -13,25 +13,25 @@ use crate::model::filter::{Deleted, Filter};
 use crate::model::page::{PageAsk, parse_limit};
 use crate::model::value::name_of;
 
-/// How a dialect writes what a request says of a table.
+/// The names of a dialect in requests.
 #[derive(Debug)]
 pub struct Words {
-    /// The column that a field of a table means.
+    /// Returns the column for a table and a field's name.
     pub column: fn(&str, &str) -> Result<String, UnknownField>,
-    /// The condition that a query parameter is: of the table, the parameter's name and its value.
+    /// Returns the filter for a table, a parameter's name and its value.
     pub filter: fn(&str, &str, &str) -> Result<Filter, Fault>,
-    /// What is shown with a record, as the value of a query parameter says; all of it where the dialect has no such parameter.
+    /// The parameters that select the related rows of a record. If it is `None`, all related rows are shown.
     pub related: Option<RelatedWords>,
-    /// What becomes of a deal's stage that its pipeline lacks.
+    /// The handling of a deal's stage that does not exist in its pipeline.
     pub unknown_stage: UnknownStage,
 }
 
-/// A field that there is not.
+/// A field that does not exist.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnknownField {
-    /// The field.
+    /// The field's name in the request.
     pub name: String,
-    /// The known one that is most like it.
+    /// The most similar known name.
     pub nearest: Option<String>,
 }
 
@@ -41,25 +41,25 @@ impl UnknownField {
     }
 }
 
-/// How a request says what is to be shown with a record.
+/// The query parameters that select related rows.
 #[derive(Debug)]
 pub struct RelatedWords {
-    /// The parameter's names.
+    /// The names of the parameters.
     pub parameters: &'static [&'static str],
-    /// The relation that a name means.
+    /// Returns the relation for a table and a name.
     pub relation: fn(&str, &str) -> Result<String, Fault>,
 }
 
-/// Members of a static list that one request may add.
+/// Maximum number of members that one request can add.
 const MAX_MEMBERS: usize = 1000;
 
-/// Parameters of a list that are no conditions.
+/// Parameters of a list that are not filters.
 const LIST_PARAMETERS: &[&str] = &["limit", "cursor", "include_deleted", "only_deleted"];
 
-/// The columns by which a batch knows a record again where the request does not say.
+/// The default of `dedup_on`.
 const DEDUP_ON: &[&str] = &["email"];
 
-/// Reads an operation's arguments in a dialect's words.
+/// Reads an operation's arguments by the names of a dialect.
 pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
     let said = &mut arguments;
     Ok(match said.operation.clone() {
@@ -152,7 +152,7 @@ fn record(said: &mut Arguments<'_>, table: &str, words: &Words) -> Result<Map<St
     values(std::mem::take(&mut said.fields), table, words).map_err(UnknownField::into_fault)
 }
 
-/// The values of a record under their columns' names, with ids in their stored form.
+/// The values of a record, by column. Ids are in their stored form.
 fn values(fields: Map<String, Value>, table: &str, words: &Words) -> Result<Map<String, Value>, UnknownField> {
     let mut values = Map::with_capacity(fields.len());
     for (name, mut value) in fields {
@@ -163,7 +163,7 @@ fn values(fields: Map<String, Value>, table: &str, words: &Words) -> Result<Map<
     Ok(values)
 }
 
-/// Puts the ids in an `…_id` or `…_ids` column into their stored form, and those among the parameters of a list's SQL.
+/// Converts ids to their stored form, in `…_id` and `…_ids` columns and in the parameters of a saved list's predicate.
 fn store_ids(column: &str, value: &mut Value) {
     match value {
         Value::String(_) if column.ends_with("_id") => store(value),
@@ -243,7 +243,8 @@ fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
     Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
 }
 
-/// SQL sees ids in their stored form, so its parameters are put into it.
+/// Reads a raw SQL request. Ids in its parameters are converted to their stored form, because the database has only
+/// that.
 fn sql(said: &mut Arguments<'_>) -> Result<Steps, Fault> {
     said.only_options(&[])?;
     said.only_fields(&["sql", "params"])?;

@@ -1,11 +1,11 @@
-//! Which operations the paths under `/v1` lead to. Both dialects have them all: a key decides how a request is read and answered, not what
-//! there is.
+//! The routes under `/v1`: the operation for each method and path. Both dialects have all routes. The key decides only
+//! how a request is read and a response is written.
 
 use crate::model::ask::PipelineName;
 use crate::model::call::Method;
 use crate::model::entity::by_table;
 
-/// First segments that are never tables, whatever the workspace calls its own.
+/// First segments that are never tables, even if the workspace has a table of that name.
 const RESERVED: &[&str] = &[
     "auth",
     "claim",
@@ -21,9 +21,9 @@ const RESERVED: &[&str] = &[
     "workspaces",
 ];
 
-/// What a call wants done, and to what: `Find("contacts", "c_1")`.
+/// An operation with its path arguments: `Find("contacts", "c_1")`.
 #[derive(Clone, Debug, PartialEq)]
-#[allow(missing_docs)] // the names say it
+#[allow(missing_docs)] // the names are clear
 pub enum Operation<'a> {
     Sql,
     Tables,
@@ -48,7 +48,7 @@ pub enum Operation<'a> {
 }
 
 impl Operation<'_> {
-    /// What is said in the body.
+    /// The use of the request's body.
     pub fn body(&self) -> Body {
         match self {
             Operation::Sql
@@ -75,19 +75,19 @@ impl Operation<'_> {
     }
 }
 
-/// What an operation does with the body of a call.
+/// The use of a request's body by an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Body {
-    /// It reads its fields.
+    /// The operation reads the body's fields.
     Fields,
-    /// It refuses one that says anything.
+    /// The operation refuses a body with fields.
     Empty,
-    /// It does not look at it.
+    /// The operation ignores the body.
     Ignored,
 }
 
-/// The operation that a path below `/v1` leads to, if it has the method.
-#[rustfmt::skip] // the table of routes is read in columns
+/// Returns the operation of a method and a path below `/v1`, if there is one.
+#[rustfmt::skip] // the table of routes is aligned in columns
 pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
     use Method::{Delete, Get, Patch, Post};
     let of = |key: &str| PipelineName::Key(key.to_owned());
@@ -130,8 +130,8 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
     })
 }
 
-/// The methods that a path has. What is only read has those of writing as well, so that they are refused in its own words;
-/// they are not offered.
+/// The methods of a path. A read-only table also accepts the methods that write, so that such a request gets an error
+/// about the table. This function does not list those methods.
 pub fn methods(path: &[&str]) -> Vec<Method> {
     let is_read_only = path.first().is_some_and(|table| by_table(table).is_some_and(|entity| !entity.writable));
     let offered = |method: &Method| route(*method, path).is_some() && (*method == Method::Get || !is_read_only);

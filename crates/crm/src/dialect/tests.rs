@@ -1,4 +1,5 @@
-//! Keys and ids; and golden pairs: the same request in each dialect's words and the ask that it comes to, the same answer and the words of each.
+//! Tests of keys and ids, and golden pairs: requests of each dialect with the ask that they are read as, and answers
+//! with the response of each dialect.
 
 use std::sync::Arc;
 
@@ -19,7 +20,7 @@ use crate::model::who::Mode;
 
 const TAIL: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
 
-/// A text with ids in it, whose characters after the prefix are long and always the same.
+/// Replaces each `~` by the 26 characters of an id.
 fn ids(text: &str) -> String {
     text.replace('~', TAIL)
 }
@@ -43,13 +44,13 @@ fn object(value: Value) -> Map<String, Value> {
     serde_json::from_str(&ids(&value.to_string())).expect("an object")
 }
 
-/// Both dialects read the same ask.
+/// Both dialects read these requests as the same ask.
 #[track_caller]
 fn both(agentcrm: (&str, Value), relm: (&str, Value), expected: impl Into<Ask>) {
     let expected = expected.into();
     assert_eq!(read(&AGENTCRM, agentcrm.0, &agentcrm.1), Ok(expected.clone()), "{}", agentcrm.0);
     let expected = match expected {
-        // What a record shows and what becomes of an unknown stage is the dialect's own.
+        // The related rows and the handling of an unknown stage differ between the dialects.
         Ask::Single(Single::Find { table, id, deleted, .. }) => {
             Single::Find { table, id, deleted, related: Related::Named(Vec::new()) }.into()
         }
@@ -222,7 +223,7 @@ fn both_refuse_the_same_paths_and_methods() {
     }
 }
 
-/// Rows as the store gives them: columns, and the cells' JSON.
+/// Rows as the store returns them, from the names of the columns and the JSON of the cells.
 fn rows(columns: &[&str], cells: &[&[Value]]) -> Rows {
     let columns: Arc<[ResultColumn]> =
         columns.iter().map(|name| ResultColumn { name: (*name).into(), type_name: "text".into() }).collect();
@@ -234,7 +235,7 @@ fn rows(columns: &[&str], cells: &[&[Value]]) -> Rows {
     Rows::new(columns, data, ends, cells.len())
 }
 
-/// What both dialects write, without what agentCRM says around it and what errors say of this Kith.
+/// Checks the responses of both dialects, without the envelope of agentCRM and the request id and URL of errors.
 #[track_caller]
 fn shows(answer: &Result<Answer, Fault>, table: Option<&str>, agentcrm: Value, relm: Value, status: u16) {
     let meta = Meta { request_id: "req_1", public_url: "https://kith.example", table, ..Meta::default() };

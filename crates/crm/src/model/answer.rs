@@ -1,61 +1,61 @@
-//! What an ask came to, before a dialect puts it into words.
+//! The results of asks, before a dialect writes them.
 
 use crate::model::entity::Entity;
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 
-/// The result of an ask that went well.
+/// The result of a successful ask.
 #[derive(Debug)]
 pub enum Answer {
     /// One record.
     Record {
-        /// The record.
+        /// The record and the related rows.
         record: Record,
-        /// Whether it is new.
+        /// Whether the record is new.
         created: bool,
     },
     /// A page of records.
     Page {
-        /// What kind of records, where they are built-in ones.
+        /// The built-in table of the records; `None` for a custom table and for the chosen columns of a saved list.
         entity: Option<&'static Entity>,
-        /// The table that they are of, where it is another than was asked about.
+        /// The table of the records, if the ask did not name it.
         table: Option<String>,
-        /// The records.
+        /// The records, one a row.
         rows: Rows,
-        /// How many of the columns belong to the records; the rest served the order only.
+        /// The number of columns that belong to the records. Further columns only sort the rows.
         width: usize,
-        /// Where the next page begins, if there is one.
+        /// The cursor of the next page, if there is one.
         next_cursor: Option<String>,
-        /// The limit that held.
+        /// The limit of the page.
         limit: usize,
     },
-    /// A record that is gone.
+    /// A deleted record.
     Deleted {
-        /// What kind of record.
+        /// The built-in table of the record; `None` for a custom table.
         entity: Option<&'static Entity>,
-        /// Its id, as JSON.
+        /// The record's id, as JSON.
         id: String,
-        /// When it was deleted, as JSON.
+        /// The time of the deletion, as JSON.
         deleted_at: String,
-        /// What the caller should know of it, where there is something.
+        /// A note on the deletion for the caller, if there is one.
         note: Option<&'static str>,
     },
-    /// What became of each record of a batch.
+    /// The outcomes of a batch.
     Batch(Batch),
-    /// Records of several tables that some words found.
+    /// Search results from several tables.
     Found(Found),
-    /// A short list of rows, not paged.
+    /// A short list of rows, without pages.
     Rows {
-        /// The rows.
+        /// The rows, all columns shown.
         rows: Rows,
-        /// Whether they are new.
+        /// Whether the rows are new.
         created: bool,
     },
     /// One JSON object, as text.
     Object {
-        /// The object.
+        /// The JSON text.
         text: String,
-        /// Whether what it tells of is new.
+        /// Whether the object describes something new.
         created: bool,
     },
     /// The result of the caller's own SQL.
@@ -64,17 +64,17 @@ pub enum Answer {
     Workspace {
         /// `ws_…`
         workspace_id: String,
-        /// The key that opens it; shown this once.
+        /// The first API key. It is shown only once.
         api_key: String,
-        /// The page where a person takes it over.
+        /// The page where a person claims the workspace.
         claim_url: Option<String>,
-        /// When it turns read-only unless claimed, ISO 8601.
+        /// The time at which the unclaimed workspace becomes read-only, in ISO 8601.
         ttl_expires_at: Option<String>,
     },
 }
 
 impl Answer {
-    /// The HTTP status that goes with it: 201 where something is new, else 200.
+    /// The HTTP status: 201 if something is new, otherwise 200.
     pub fn status(&self) -> u16 {
         let is_new = match self {
             Answer::Record { created, .. } | Answer::Rows { created, .. } | Answer::Object { created, .. } => *created,
@@ -87,32 +87,32 @@ impl Answer {
     }
 }
 
-/// What became of each record of a batch, in the order in which they were sent.
+/// The outcomes of a batch's records, in the order of the request.
 #[derive(Debug)]
 pub struct Batch {
-    /// What kind of records, where they are built-in ones.
+    /// The built-in table of the records; `None` for a custom table.
     pub entity: Option<&'static Entity>,
-    /// The records that are there now.
+    /// The current state of the records that were written.
     pub rows: Rows,
-    /// How many of the columns belong to the records; the rest served the work only.
+    /// The number of columns that belong to the records.
     pub width: usize,
-    /// What became of each.
+    /// The outcome of each record.
     pub items: Vec<BatchItem>,
 }
 
-/// What became of one record of a batch.
+/// The outcome of one record of a batch.
 #[derive(Debug, PartialEq)]
 pub enum BatchItem {
-    /// It is new: the row of that number.
+    /// The record is new. The number is its row.
     Created(usize),
-    /// It was there: the row of that number, as it is now.
+    /// The record existed. The number is its row, which has the new values.
     Updated(usize),
-    /// It was refused; nothing of it was kept.
+    /// The record was refused. Nothing of it was kept.
     Failed(Fault),
 }
 
 impl Batch {
-    /// How many records were created, updated and refused.
+    /// The numbers of records that were created, updated and refused.
     pub fn counts(&self) -> [usize; 3] {
         let mut counts = [0; 3];
         for item in &self.items {
@@ -126,56 +126,57 @@ impl Batch {
     }
 }
 
-/// Records of several tables, the best first.
+/// Search results from several tables, best first.
 #[derive(Debug)]
 pub struct Found {
-    /// The records of each table; the last column is the score.
+    /// The records of each table. The last column is the score.
     pub tables: Vec<(&'static Entity, Rows)>,
-    /// Which table's which row, the best first.
+    /// For each result the index of its table and of its row, best first.
     pub order: Vec<(usize, usize)>,
-    /// Where the next page begins, if there is one.
+    /// The cursor of the next page, if there is one.
     pub next_cursor: Option<String>,
-    /// The limit that held.
+    /// The limit of the page.
     pub limit: usize,
 }
 
-/// A record and what is shown with it: one row whose columns are cut into parts, and further rows.
+/// A record and its related rows. One row has the record and the rows that it refers to; further results have the other
+/// related rows.
 #[derive(Debug)]
 pub struct Record {
-    /// What kind of record, where it is a built-in one.
+    /// The built-in table of the record; `None` for a custom table.
     pub entity: Option<&'static Entity>,
     /// One row: the record's own columns, then those of each related row.
     pub row: Rows,
-    /// How many columns are the record's own.
+    /// The number of columns that belong to the record itself.
     pub width: usize,
-    /// The related rows in `row`, in the order of their columns.
+    /// The related rows within `row`, in the order of their columns.
     pub parts: Vec<Part>,
-    /// Related rows that stand in results of their own.
+    /// The related rows in results of their own, with the key of each.
     pub related: Vec<(&'static str, Rows)>,
 }
 
-/// A related row that stands behind the record's own columns.
+/// A related row whose columns follow the record's own columns.
 #[derive(Debug)]
 pub struct Part {
-    /// The key under which it is shown.
+    /// The key of the related row in the answer.
     pub key: &'static str,
-    /// The first of its columns.
+    /// The index of its first column.
     pub start: usize,
-    /// How many columns it has.
+    /// The number of its columns.
     pub width: usize,
-    /// Which of its columns is its id (from `start`); the row is absent where that is null.
+    /// The index of its id column, counted from `start`. A null id means that there is no related row.
     pub id_at: usize,
 }
 
 /// A result of raw SQL.
 #[derive(Debug)]
 pub struct SqlResult {
-    /// The rows; column names are unique already.
+    /// The rows. The names of the columns are unique.
     pub rows: Rows,
-    /// Rows returned or affected.
+    /// The number of rows that were returned or affected.
     pub row_count: u64,
     /// The command tag without counts: `INSERT`, `CREATE TABLE`.
     pub command: String,
-    /// Whether the result was cut at a limit.
+    /// Whether a limit cut the result.
     pub truncated: bool,
 }

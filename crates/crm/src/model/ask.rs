@@ -1,4 +1,5 @@
-//! What a caller wants, once the words are read and before anything is looked up. An ask holds no fault and can be stored.
+//! Asks: requests that have been read, but not yet checked against the workspace. An ask has no faults and can be
+//! stored.
 
 use std::borrow::Cow;
 
@@ -10,42 +11,43 @@ use crate::model::filter::{Deleted, Filter};
 use crate::model::page::PageAsk;
 use crate::model::split::may_change_catalog;
 
-/// How a record is named. A pipeline's id may be its key as well, wherever one is named.
+/// The name of a record. A pipeline can be named by its id or its key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum RecordName {
-    /// By its id.
+    /// An id.
     Id(String),
-    /// A stage, by its own key and its pipeline.
+    /// A stage, by its key within a pipeline.
     Stage {
-        /// The pipeline.
+        /// The pipeline of the stage.
         pipeline: PipelineName,
-        /// The stage's key, or its id.
+        /// The stage's key or id.
         key: String,
     },
 }
 
-/// Which related rows are shown with a record.
+/// The related rows that are shown with a record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Related {
-    /// All that its table knows.
+    /// All relations of its table.
     All,
-    /// These, by the keys of [`ToOne`](crate::model::entity::ToOne) and [`ToMany`](crate::model::entity::ToMany).
+    /// Only these relations, by the keys of [`ToOne`](crate::model::entity::ToOne) and
+    /// [`ToMany`](crate::model::entity::ToMany).
     Named(Vec<String>),
 }
 
-/// How a pipeline is named.
+/// The name of a pipeline.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum PipelineName {
-    /// The workspace's default one.
+    /// The workspace's default pipeline.
     Default,
-    /// By its key, or its id.
+    /// A key or an id.
     Key(String),
 }
 
-/// What becomes of a deal's stage that its pipeline lacks.
+/// The handling of a deal's stage that does not exist in its pipeline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum UnknownStage {
-    /// It is added to the pipeline's end.
+    /// The stage is added to the end of the pipeline.
     #[default]
     Add,
     /// The write is refused.
@@ -53,7 +55,7 @@ pub enum UnknownStage {
 }
 
 impl RecordName {
-    /// The words that name it, for error texts.
+    /// The id or key, for error messages.
     pub fn text(&self) -> &str {
         match self {
             RecordName::Id(text) | RecordName::Stage { key: text, .. } => text,
@@ -73,171 +75,171 @@ impl From<Cow<'_, str>> for RecordName {
     }
 }
 
-/// What a caller wants, in the names of the physical schema.
+/// A request, in the names of the physical schema.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Ask {
-    /// One plan answers it.
+    /// An ask with a single plan.
     Single(Single),
-    /// It takes several steps, each with a plan of its own.
+    /// An ask with several steps, each with its own plan.
     Steps(Steps),
 }
 
-/// An ask that one plan answers.
+/// An ask with a single plan.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Single {
-    /// A page of a table.
+    /// Lists a page of a table.
     List {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// Conditions; all must hold.
+        /// The filters. A row must match all of them.
         filters: Vec<Filter>,
-        /// With regard to soft deletion.
+        /// Whether soft-deleted rows are listed.
         deleted: Deleted,
-        /// Which page.
+        /// The limit and the cursor.
         page: PageAsk,
     },
-    /// One record by id.
+    /// Finds one record by its id.
     Find {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// The id.
+        /// The record's id.
         id: RecordName,
-        /// With regard to soft deletion.
+        /// Whether a soft-deleted record is found.
         deleted: Deleted,
-        /// What is shown with it.
+        /// The related rows that are shown with it.
         related: Related,
     },
-    /// A new record.
+    /// Creates a record.
     Create {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// Its values.
+        /// The values, by column.
         values: Map<String, Value>,
-        /// What becomes of an unknown stage, if it is a deal.
+        /// The handling of an unknown stage, for a deal.
         unknown_stage: UnknownStage,
     },
-    /// A new stage of a pipeline.
+    /// Creates a stage of a pipeline.
     CreateStage {
-        /// The pipeline.
+        /// The pipeline of the stage.
         pipeline: PipelineName,
-        /// Its values, without the pipeline.
+        /// The values, by column, without the pipeline.
         values: Map<String, Value>,
     },
-    /// A page of a pipeline's stages, in their order.
+    /// Lists a page of a pipeline's stages, by position.
     Stages {
-        /// The pipeline.
+        /// The pipeline of the stages.
         pipeline: PipelineName,
-        /// Which page.
+        /// The limit and the cursor.
         page: PageAsk,
     },
-    /// New values for some fields of a record.
+    /// Updates some columns of a record.
     Update {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// The id.
+        /// The record's id.
         id: RecordName,
-        /// The values; jsonb columns are merged.
+        /// The new values, by column. A jsonb column is merged.
         values: Map<String, Value>,
-        /// What becomes of an unknown stage, if it is a deal.
+        /// The handling of an unknown stage, for a deal.
         unknown_stage: UnknownStage,
     },
-    /// Hides a record, or removes it for good.
+    /// Hides a record, or removes it permanently.
     Delete {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// The id.
+        /// The record's id.
         id: RecordName,
-        /// For good.
+        /// Whether the record is removed permanently.
         hard: bool,
     },
-    /// Shows a hidden record again.
+    /// Restores a hidden record.
     Restore {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// The id.
+        /// The record's id.
         id: RecordName,
     },
-    /// The records of a table that some words find.
+    /// Searches a table.
     Search {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// The words.
+        /// The search words.
         words: String,
-        /// Which page.
+        /// The limit and the cursor.
         page: PageAsk,
     },
-    /// The workspace's tables.
+    /// Lists the workspace's tables.
     Tables,
-    /// The workspace's tables with all that joins need.
+    /// Describes the workspace's tables in full, for writing joins.
     Schema,
 }
 
-/// An ask that takes several steps.
+/// An ask with several steps.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Steps {
-    /// New records, or new values for those that have the same unique values already; each row by itself.
+    /// Creates records, or updates those with the same unique values. Each row succeeds or fails on its own.
     Batch {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// The rows; one that can't be read fails by itself.
+        /// The rows. A row that can't be read fails on its own.
         rows: Vec<BatchRow>,
-        /// The columns by which a record is known again.
+        /// The columns that identify an existing record.
         dedup_on: Vec<String>,
     },
-    /// The records that some words find in the tables that are searched together.
+    /// Searches all tables that are searched together.
     SearchAll {
-        /// The words.
+        /// The search words.
         words: String,
-        /// Which page.
+        /// The limit and the cursor.
         page: PageAsk,
     },
-    /// A page of a saved list's rows.
+    /// Lists a page of a saved list's rows.
     ListRows {
-        /// The list.
+        /// The list's id.
         list_id: String,
-        /// Which page.
+        /// The limit and the cursor.
         page: PageAsk,
     },
-    /// Makes records members of a static list.
+    /// Adds members to a static list.
     AddMembers {
-        /// The list.
+        /// The list's id.
         list_id: String,
-        /// The records' ids.
+        /// The ids of the records.
         ids: Vec<String>,
-        /// Whether they came as an array, to be answered by one.
+        /// Whether the request has an array. The answer is then an array too.
         several: bool,
     },
-    /// Ends a record's membership.
+    /// Removes a member from a static list.
     RemoveMember {
-        /// The list.
+        /// The list's id.
         list_id: String,
-        /// The record's id.
+        /// The id of the record that is a member.
         id: String,
     },
-    /// The caller's own SQL.
+    /// Runs the caller's own SQL.
     Sql {
-        /// One statement, or several without parameters.
+        /// One statement, or several statements without parameters.
         sql: String,
-        /// Values of `$1…`.
+        /// The values of `$1…`.
         params: Vec<Value>,
     },
 }
 
-/// A row of a batch, as far as it could be read.
+/// A row of a batch. A row that can't be read is kept as an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum BatchRow {
-    /// A record's values.
+    /// The values of a record, by column.
     Values(Map<String, Value>),
-    /// A record with a field that there is not.
+    /// A record with a field that does not exist.
     UnknownField {
-        /// The field.
+        /// The name of the field.
         name: String,
-        /// The known one that is most like it.
+        /// The most similar known name.
         nearest: Option<String>,
     },
     /// JSON that is not an object.
     NotAnObject {
-        /// What it is instead, in words: "an array".
+        /// The type of the JSON value, with its article: "an array".
         found: String,
     },
 }
@@ -255,7 +257,7 @@ impl From<Steps> for Ask {
 }
 
 impl Ask {
-    /// The table that it is about, if it is about one.
+    /// The table of the ask, if it has exactly one.
     pub fn table(&self) -> Option<&str> {
         match self {
             Ask::Single(single) => single.table(),
@@ -263,7 +265,7 @@ impl Ask {
         }
     }
 
-    /// Whether it changes data. Raw SQL may.
+    /// Whether the ask may change data. Raw SQL may.
     pub fn writes(&self) -> bool {
         match self {
             Ask::Single(single) => single.writes(),
@@ -271,7 +273,7 @@ impl Ask {
         }
     }
 
-    /// Whether what is known of the workspace's tables may be old once it was performed.
+    /// Whether the cached catalog may be out of date after this ask.
     pub fn changes_catalog(&self) -> bool {
         match self {
             Ask::Steps(Steps::Sql { sql, .. }) => may_change_catalog(sql),
@@ -281,7 +283,7 @@ impl Ask {
 }
 
 impl Single {
-    /// The table that it is about, if it is about one.
+    /// The table of the ask, if it has one.
     pub fn table(&self) -> Option<&str> {
         match self {
             Single::List { table, .. }
@@ -296,7 +298,7 @@ impl Single {
         }
     }
 
-    /// Whether it changes data.
+    /// Whether the ask changes data.
     pub fn writes(&self) -> bool {
         match self {
             Single::List { .. }
@@ -331,9 +333,9 @@ impl Steps {
     }
 }
 
-/// The table of pipelines' stages.
+/// The table of the stages of pipelines.
 pub const STAGES: &str = "pipeline_stages";
-/// The table of static lists' members.
+/// The table of the members of static lists.
 pub const MEMBERS: &str = "list_members";
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
-//! A request as it came to the door, before anybody has read it.
+//! An HTTP request under `/v1`, before a dialect reads it.
 
 use serde_json::{Map, Value};
 
 use crate::model::fault::Fault;
 use crate::model::json;
 
-/// The methods that Kith's doors know.
+/// The HTTP methods that Kith supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Method {
@@ -17,7 +17,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// Every method, in the order in which an `Allow` header names them.
+    /// Every method, in the order of the `Allow` header.
     pub const ALL: [Method; 5] = [Method::Get, Method::Post, Method::Put, Method::Patch, Method::Delete];
 
     /// The method's name on the wire.
@@ -31,21 +31,21 @@ impl Method {
         }
     }
 
-    /// Reads a method; HEAD is read as GET, whose body the HTTP layer leaves out.
+    /// Parses a method. HEAD is read as GET, and the HTTP layer leaves the body out.
     pub fn parse(name: &str) -> Option<Method> {
         let name = if name == "HEAD" { "GET" } else { name };
         Method::ALL.into_iter().find(|method| method.name() == name)
     }
 }
 
-/// One request under `/v1`.
+/// A request under `/v1`.
 #[derive(Debug)]
 pub struct Call<'a> {
-    /// What is to be done.
+    /// The method.
     pub method: Method,
     /// The path below `/v1`, split at slashes and percent-decoded.
     pub path: Vec<String>,
-    /// Query parameters in the order in which they came, percent-decoded.
+    /// The query parameters in the order of the request, percent-decoded.
     pub query: Vec<(String, String)>,
     /// The `Content-Type` header.
     pub content_type: Option<&'a str>,
@@ -54,7 +54,7 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
-    /// The body as a JSON object. No body at all reads as an empty object.
+    /// Parses the body as a JSON object. An empty body is an empty object.
     pub fn object(&self) -> Result<Map<String, Value>, Fault> {
         if self.body.is_empty() {
             return Ok(Map::new());
@@ -75,7 +75,7 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses a body that says anything, where none is read. Some clients write `null` where they have nothing to say.
+    /// Refuses fields in the body of an operation that takes none. Some clients send `null` instead of an empty body.
     pub fn no_fields(&self) -> Result<(), Fault> {
         if self.body.trim_ascii() == b"null" {
             return Ok(());
@@ -86,12 +86,12 @@ impl Call<'_> {
         }
     }
 
-    /// The value of a query parameter; the last one where it is repeated.
+    /// Returns the value of a query parameter. If it is repeated, the last value counts.
     pub fn parameter(&self, name: &str) -> Option<&str> {
         self.query.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
-    /// Refuses query parameters other than those named.
+    /// Refuses query parameters that are not in `known`.
     pub fn only_parameters(&self, known: &[&str]) -> Result<(), Fault> {
         match self.query.iter().find(|(key, _)| !known.contains(&key.as_str())) {
             None => Ok(()),
@@ -100,7 +100,7 @@ impl Call<'_> {
     }
 }
 
-/// Splits a raw query string into decoded pairs (`+` is a space, as browsers and form encoders write).
+/// Splits a raw query string into decoded pairs. `+` is a space, as in browsers and form encoders.
 pub fn parse_query(raw: &str) -> Result<Vec<(String, String)>, Fault> {
     raw.split('&')
         .filter(|pair| !pair.is_empty())

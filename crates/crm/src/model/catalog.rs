@@ -1,7 +1,7 @@
-//! What a workspace's database holds at the moment: its tables and columns, built-in and its own.
+//! The catalog: the current tables and columns of a workspace's database, both built-in and custom.
 //!
-//! Loaded by the store from one JSON text (`sql::catalog`) and cached; a statement whose columns turn out
-//! to differ tells the store that the cache is old.
+//! The store loads it from one JSON text (`sql::catalog`) and caches it. If the columns of a result differ from it, the
+//! cache is out of date.
 
 use std::collections::HashMap;
 
@@ -22,9 +22,9 @@ pub struct Catalog {
 pub struct Table {
     /// Its name in schema `public`.
     pub name: String,
-    /// What it is.
+    /// Whether the table is built-in or custom.
     pub kind: TableKind,
-    /// Whether rows can be written (a view's can't).
+    /// Whether rows can be written. Rows of a view can't.
     pub writable: bool,
     /// Its columns in their physical order.
     pub columns: Vec<Column>,
@@ -34,29 +34,30 @@ pub struct Table {
     pub unique: Vec<UniqueIndex>,
     /// The keys of `custom` that are defined in `custom_fields`.
     pub fields: Vec<CustomField>,
-    /// What tells whether it is still the same.
+    /// The values that show whether the table has changed.
     pub shape: Shape,
-    /// The planner's estimate.
+    /// The planner's estimate of the number of rows.
     pub estimated_rows: i64,
 }
 
-/// What PostgreSQL's own catalog said of a table's form, as texts.
+/// Values of PostgreSQL's catalog that change when the structure of the table changes, as texts.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 pub struct Shape {
-    /// Its `pg_class.oid`.
+    /// The table's `pg_class.oid`.
     pub oid: String,
-    /// The transaction that last wrote its row of `pg_class`: whoever changes columns or rewrites the table does.
+    /// The transaction that last wrote the table's row of `pg_class` (`xmin`). A change of columns or a rewrite of the
+    /// table writes that row.
     pub version: String,
-    /// The index of its primary key, which is another one when the key is changed.
+    /// The oid of the primary key's index. A changed key has another index.
     pub key: Option<String>,
 }
 
-/// A key of `custom` and the type of its values.
+/// A key of `custom` that has a definition.
 #[derive(Debug, Deserialize)]
 pub struct CustomField {
-    /// The key.
+    /// The key in `custom`.
     pub key: String,
-    /// The type that it was declared with.
+    /// The declared type of its values.
     #[serde(rename = "type")]
     pub kind: CustomKind,
 }
@@ -67,18 +68,18 @@ pub struct CustomField {
 pub enum CustomKind {
     /// A string.
     Text,
-    /// One of some strings.
+    /// One of a list of strings.
     Select,
     /// A number.
     Number,
     /// A boolean.
     Bool,
-    /// A date or a moment.
+    /// A date, or a date and a time.
     Date,
 }
 
 impl CustomKind {
-    /// The type's name, as definitions write it.
+    /// The type's name in `custom_fields`.
     pub fn name(self) -> &'static str {
         match self {
             CustomKind::Text => "text",
@@ -90,27 +91,27 @@ impl CustomKind {
     }
 }
 
-/// Whether a table came with the workspace.
+/// Whether a table is built-in or custom.
 #[derive(Clone, Copy, Debug)]
 pub enum TableKind {
     /// One of [`entity::ENTITIES`].
     Builtin(&'static Entity),
-    /// Made by the workspace's own SQL.
+    /// The workspace's own SQL created it.
     Custom,
 }
 
-/// A column.
+/// A column of a table or view.
 #[derive(Debug)]
 pub struct Column {
-    /// Its name.
+    /// The column's name.
     pub name: String,
-    /// Its type as `format_type` writes it.
+    /// The type, as `format_type` writes it.
     pub type_name: String,
-    /// What the type means for values on their way in.
+    /// The kind of the type, which decides how values are converted.
     pub kind: TypeKind,
-    /// Whether it takes NULL.
+    /// Whether NULL is allowed.
     pub nullable: bool,
-    /// Generated columns and `GENERATED ALWAYS` identities can't be written.
+    /// Whether the column can't be written: a generated column or a `GENERATED ALWAYS` identity.
     pub generated: bool,
 }
 
@@ -123,19 +124,19 @@ pub struct UniqueIndex {
     pub keys: Vec<String>,
     /// The predicate of a partial index, as SQL.
     pub predicate: Option<String>,
-    /// Whether two NULLs are the same key.
+    /// Whether two NULLs count as equal (`NULLS NOT DISTINCT`).
     pub nulls_not_distinct: bool,
 }
 
 impl Catalog {
-    /// Reads the JSON text that `sql::catalog` selects.
+    /// Parses the JSON text that `sql::catalog` selects.
     pub fn parse(json: &str) -> Result<Catalog, serde_json::Error> {
         let listed: Vec<ListedTable> = serde_json::from_str(json)?;
         let tables = listed.into_iter().map(Table::from).map(|table| (table.name.clone(), table)).collect();
         Ok(Catalog { tables })
     }
 
-    /// The table of that name, or a fault that names the nearest one.
+    /// Returns the table of that name. The error names the most similar table.
     pub fn table(&self, name: &str) -> Result<&Table, Fault> {
         self.tables.get(name).ok_or_else(|| Fault::NoSuchTable {
             name: name.to_owned(),
@@ -143,7 +144,7 @@ impl Catalog {
         })
     }
 
-    /// All tables, sorted by name, the built-in ones first.
+    /// Returns all tables: the built-in ones first, then the custom ones, each sorted by name.
     pub fn tables(&self) -> Vec<&Table> {
         let mut all: Vec<&Table> = self.tables.values().collect();
         all.sort_by_key(|table| (matches!(table.kind, TableKind::Custom), table.name.as_str()));
@@ -152,24 +153,24 @@ impl Catalog {
 }
 
 impl Column {
-    /// Whether it takes whole numbers only.
+    /// Whether the column takes whole numbers only.
     pub fn is_integer(&self) -> bool {
         matches!(self.type_name.as_str(), "smallint" | "integer" | "bigint")
     }
 }
 
 impl Table {
-    /// The column of that name.
+    /// Returns the column of that name.
     pub fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }
 
-    /// Whether there is a column of that name.
+    /// Whether the table has a column of that name.
     pub fn has(&self, name: &str) -> bool {
         self.column(name).is_some()
     }
 
-    /// The built-in table's description, where it is one.
+    /// The description of a built-in table; `None` for a custom table.
     pub fn entity(&self) -> Option<&'static Entity> {
         match self.kind {
             TableKind::Builtin(entity) => Some(entity),
@@ -177,12 +178,12 @@ impl Table {
         }
     }
 
-    /// What is checked on a write beyond its columns.
+    /// The check on writes that goes beyond the columns.
     pub fn write_rule(&self) -> WriteRule {
         self.entity().map_or(WriteRule::Plain, |entity| entity.write_rule)
     }
 
-    /// The column that names a row.
+    /// The single column of the primary key. The error explains how to add one.
     pub fn key(&self) -> Result<&str, Fault> {
         match self.primary_key.as_slice() {
             [key] => Ok(key),
@@ -200,7 +201,7 @@ impl Table {
         }
     }
 
-    /// The type that a key of `custom` was declared with.
+    /// The declared type of a key of `custom`, if it has a definition.
     pub fn custom_kind(&self, column: &str, key: &str) -> Option<CustomKind> {
         if column != "custom" {
             return None;
@@ -208,17 +209,17 @@ impl Table {
         self.fields.iter().find(|field| field.key == key).map(|field| field.kind)
     }
 
-    /// The unique index of that name.
+    /// Returns the unique index of that name.
     pub fn unique(&self, name: &str) -> Option<&UniqueIndex> {
         self.unique.iter().find(|index| index.name == name)
     }
 
-    /// What the activity feed calls a row of this table.
+    /// The `subject_type` of this table's rows in the activity feed.
     pub fn subject(&self) -> &str {
         self.entity().map_or(&self.name, |entity| entity.name)
     }
 
-    /// Whether deletion hides rows instead of removing them.
+    /// Whether a delete hides rows instead of removing them.
     pub fn soft_deletes(&self) -> bool {
         self.has("deleted_at")
     }
@@ -243,10 +244,10 @@ struct ListedColumn {
     name: String,
     #[serde(rename = "type")]
     type_name: String,
-    /// `pg_type.typname` and `typcategory` of the type, its domain resolved.
+    /// `pg_type.typname`. This and `category` are those of the base type if the type is a domain.
     typname: String,
     category: String,
-    /// The same of the element, where the type is an array.
+    /// The element type, if the type is an array.
     element: Option<ListedElement>,
     not_null: bool,
     generated: bool,
@@ -298,7 +299,7 @@ impl From<ListedColumn> for Column {
     }
 }
 
-/// What a type that is no array means on the way in, by `pg_type.typname` and `typcategory`.
+/// The kind of a type that is not an array, by `pg_type.typname` and `typcategory`.
 pub fn scalar_kind(typname: &str, category: &str) -> TypeKind {
     match (typname, category) {
         ("json" | "jsonb", _) => TypeKind::Json,

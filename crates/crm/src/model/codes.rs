@@ -1,22 +1,22 @@
-//! The error codes that clients may branch on, as one const table that OpenAPI, the documentation and tests read.
-//! [`Fault::code`](crate::model::fault::Fault::code) says which fault has which.
+//! The error codes that clients may branch on, in one const table. OpenAPI, the documentation and the tests read it.
+//! [`Fault::code`](crate::model::fault::Fault::code) maps each fault to its code.
 
 /// An error code.
 #[derive(Debug)]
 pub struct Code {
-    /// The code.
+    /// The code on the wire: `not_found`.
     pub code: &'static str,
-    /// The HTTP statuses it comes with.
+    /// The HTTP statuses of the code.
     pub statuses: &'static [u16],
-    /// What it means.
+    /// The meaning, in Markdown.
     pub about: &'static str,
-    /// What the caller should do.
+    /// The advice for the caller, in Markdown.
     pub remedy: &'static str,
     /// Whether the same request may succeed later.
     pub retry: bool,
 }
 
-/// The code of that name.
+/// Returns the code of that name.
 pub fn by_code(code: &str) -> Option<&'static Code> {
     CODES.iter().find(|it| it.code == code)
 }
@@ -29,7 +29,7 @@ const fn passing(code: &'static str, statuses: &'static [u16], about: &'static s
     Code { code, statuses, about, remedy, retry: true }
 }
 
-/// Every error code, by status.
+/// Every error code, sorted by status.
 pub const CODES: &[Code] = &[
     code(
         "invalid_request",
@@ -41,45 +41,45 @@ pub const CODES: &[Code] = &[
     code(
         "invalid_cursor",
         &[400],
-        "The cursor was not given by this list, or was given under another order or other filters.",
+        "The cursor belongs to another list, or to this list with another order or other filters.",
         "Start again without a cursor, and send the same filters with every page.",
     ),
     code(
         "sql_error",
         &[400, 403],
-        "PostgreSQL refused the SQL. `code` is the SQLSTATE, `position` the character it stumbled at, counted from 1. 403 \
-         where the key may not do it (42501, 25006).",
+        "PostgreSQL refused the SQL. `code` is the SQLSTATE. `position` is the character of the error, counted from 1. The \
+         status is 403 if the key may not do it (42501, 25006).",
         "Read `message`, `hint` and `position`, correct the statement and send it again. Nothing of the request was kept.",
     ),
     code(
         "unauthorized",
         &[401],
-        "No key or session was sent, it is not known, or it has ended; or a log-in failed.",
-        "Send `Authorization: Bearer <api key>`. `POST /v1/workspaces` makes a workspace and its first key. Where a person is asked for, send the `session_token` of `POST /v1/auth/login` in the key's place.",
+        "The request has no key or session, an unknown one, or one that has ended; or a log-in failed.",
+        "Send `Authorization: Bearer <api key>`. `POST /v1/workspaces` creates a workspace and its first key. The paths for people take the `session_token` of `POST /v1/auth/login` instead of a key.",
     ),
     code(
         "forbidden",
         &[403],
-        "The key is known but may not do this: a viewer's key writes nothing, and the activity feed is written by triggers alone.",
-        "Use a key with the rights, or leave it.",
+        "The key is known but may not do this. A viewer's key cannot write, and only triggers write to the activity feed.",
+        "Use a key that has the right.",
     ),
     code(
         "plan_required",
         &[403],
         "The workspace's plan does not have this feature.",
-        "Do without it, or ask whoever runs this Kith for a plan that has it.",
+        "Work without it, or ask the operator of this Kith for a plan that has it.",
     ),
     code(
         "workspace_read_only",
         &[403],
-        "The workspace was not claimed within 7 days and can only be read; after 14 days it is gone.",
+        "The workspace was not claimed within 7 days and can only be read. After 14 days it is deleted.",
         "Open `claim_url` and claim the workspace to write again.",
     ),
     code(
         "not_found",
         &[404],
         "There is no such path, table or record. A deleted record is not found either, unless `include_deleted=true`.",
-        "Check the id, or `GET /v1/tables` for the tables there are.",
+        "Check the id. `GET /v1/tables` lists the tables.",
     ),
     code(
         "method_not_allowed",
@@ -96,19 +96,19 @@ pub const CODES: &[Code] = &[
     passing(
         "request_timeout",
         &[408],
-        "The body came too slowly, or not to its end.",
+        "The body was incomplete or arrived too slowly.",
         "Send it again, in smaller parts if the connection is slow.",
     ),
     code(
         "conflict",
         &[409],
-        "Another record has this unique value. `existing_id` says which, `constraint` which rule. The refusal is in the activity feed.",
+        "Another record has this unique value. `existing_id` names the record and `constraint` the rule. The activity feed has an entry for the refusal.",
         "PATCH the record `existing_id` instead of creating another.",
     ),
     code(
         "last_owner",
         &[409],
-        "The member is the workspace's last owner, who can neither leave nor become less.",
+        "The member is the workspace's last owner, who cannot leave or get a lower role.",
         "Make somebody else an owner first.",
     ),
     code(
@@ -133,7 +133,7 @@ pub const CODES: &[Code] = &[
     code(
         "still_referenced",
         &[409],
-        "The record can't be deleted for good while others refer to it.",
+        "The record can't be deleted permanently while others refer to it.",
         "Delete or change those first, or leave out `hard=true`: a soft delete is always possible.",
     ),
     code(
@@ -151,7 +151,7 @@ pub const CODES: &[Code] = &[
     code(
         "payload_too_large",
         &[413],
-        "The body is larger than 10 MiB, than 16 KiB where a person sends it, or its values would take too much memory.",
+        "The body is larger than 10 MiB (16 KiB on the paths for people), or its values would take too much memory.",
         "Send less at a time; a long array of numbers takes less as text.",
     ),
     code(
@@ -164,7 +164,7 @@ pub const CODES: &[Code] = &[
         "head_too_large",
         &[414, 431],
         "The address (414) or the headers (431) are larger than 64 KiB.",
-        "Say less in the query; `POST /v1/sql` takes long texts in its body.",
+        "Shorten the query. `POST /v1/sql` takes long texts in its body.",
     ),
     code(
         "unsupported_media_type",
@@ -176,7 +176,7 @@ pub const CODES: &[Code] = &[
         "validation_failed",
         &[422],
         "The values break a rule of the table: NOT NULL, CHECK, a foreign key, a trigger of the workspace.",
-        "`message` names the rule, `field` the column where one is known. Correct the value.",
+        "`message` names the rule, and `field` the column if it is known. Correct the value.",
     ),
     code(
         "invalid_reference",
@@ -205,31 +205,31 @@ pub const CODES: &[Code] = &[
     code(
         "no_primary_key",
         &[422],
-        "The table has no single-column primary key, or the view no column `id`, to name a row by.",
+        "The table has no single-column primary key, or the view has no column `id`, so its rows cannot be addressed by id.",
         "`hint` has the ALTER TABLE that adds one; or use `POST /v1/sql`.",
     ),
     passing(
         "rate_limited",
         &[429],
-        "Too many requests: of this key within a minute, or sign-ups of this address within an hour.",
+        "Too many requests with this key within a minute, or too many sign-ups from this address within an hour.",
         "Wait as many seconds as `Retry-After` says.",
     ),
     passing(
         "quota_exceeded",
         &[429],
-        "The workspace has made all the requests that its plan has for this month.",
-        "Wait as many seconds as `Retry-After` says, or ask whoever runs this Kith for a larger plan.",
+        "The workspace has used all requests that its plan allows in this month.",
+        "Wait as many seconds as `Retry-After` says, or ask the operator of this Kith for a larger plan.",
     ),
     passing(
         "internal_error",
         &[500],
         "Something went wrong on our side.",
-        "Try again; if it stays, report `request_id`.",
+        "Try again. If the error persists, report `request_id`.",
     ),
     passing(
         "unavailable",
         &[503],
-        "The server is too busy, or its database is away for a moment.",
+        "The server is too busy, or its database is temporarily unavailable.",
         "Wait as many seconds as `Retry-After` says, then send it again.",
     ),
 ];
@@ -241,7 +241,7 @@ mod tests {
     use super::*;
     use crate::model::fault::{Fault, HeadPart, Instead, SqlFault};
 
-    /// One fault of every kind. A new kind has to be named in the match, which refuses to compile without it.
+    /// One fault of every kind. The match does not compile until it names a new kind.
     fn one_of_each() -> Vec<Fault> {
         let text = String::new;
         let sql = |sqlstate: &str| Fault::Sql(Box::new(SqlFault { sqlstate: sqlstate.into(), ..SqlFault::default() }));

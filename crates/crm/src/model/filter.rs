@@ -1,13 +1,13 @@
-//! Conditions on a list, as the caller said them and as the plan settled them.
+//! Filters of a list, as the caller writes them. The plan resolves them to conditions on columns.
 
 use serde::{Deserialize, Serialize};
 
-/// How a column is compared.
+/// A comparison operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Op {
     /// `=`
     Eq,
-    /// `<>`, or NULL
+    /// `<>`, or the value is NULL.
     Neq,
     /// `>`
     Gt,
@@ -21,7 +21,7 @@ pub enum Op {
     In,
     /// Contains the text, ignoring case.
     Contains,
-    /// Fits the SQL pattern, ignoring case.
+    /// Matches the SQL pattern, ignoring case.
     Like,
     /// Starts with the text, ignoring case.
     Starts,
@@ -31,60 +31,59 @@ pub enum Op {
     Has,
 }
 
-/// What is compared.
+/// The left side of a comparison.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Subject {
-    /// A column.
+    /// A column, by its name.
     Column(String),
     /// A key of a JSON column: `custom.plan`.
     Key {
-        /// The column.
+        /// The name of the JSON column.
         column: String,
-        /// The key.
+        /// The key in that column.
         key: String,
     },
-    /// A relation of e-mails that is no column.
+    /// A relation between e-mails and records. It is not a column.
     Mail(MailRelation),
 }
 
-/// How an e-mail concerns a record.
+/// A relation between an e-mail and a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum MailRelation {
     /// The contact sent it.
     FromContact,
     /// The contact is among its recipients.
     ToContact,
-    /// The contact is its sender or recipient, of a copy too.
+    /// The contact is its sender or a recipient, including recipients of copies.
     Contact,
-    /// The company's domain is among its addresses.
+    /// One of its addresses has the company's domain.
     Company,
     /// It belongs to the deal.
     Deal,
 }
 
-/// A condition as the caller said it. A parameter's name may be read in several ways (`x_after` is the
-/// operator `after` on `x`, unless there is a column `x_after`): the readings stand in order of
-/// preference, and the plan takes the first whose subject exists.
+/// A condition as the caller writes it. The name of a parameter can have several meanings: `x_after` is the operator
+/// `after` on `x`, unless the table has a column `x_after`. The plan uses the first reading whose subject exists.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Filter {
-    /// The parameter's name on the wire, for error texts.
+    /// The parameter's name on the wire, for error messages.
     pub parameter: String,
-    /// What it may mean.
+    /// The possible meanings, in order of preference.
     pub readings: Vec<Reading>,
 }
 
-/// One way to read a filter.
+/// A possible meaning of a filter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reading {
-    /// What is compared.
+    /// The left side.
     pub subject: Subject,
-    /// How.
+    /// The operator.
     pub op: Op,
-    /// With what; several values for [`Op::In`] and [`Op::Has`], else one.
+    /// The values. [`Op::In`] and [`Op::Has`] can have several; the other operators have one.
     pub values: Vec<String>,
 }
 
-/// Which rows are seen with regard to soft deletion.
+/// Whether soft-deleted rows are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Deleted {
     /// Only rows that are not deleted.

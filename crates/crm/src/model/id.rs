@@ -1,12 +1,12 @@
-//! Ids: a prefix, an underscore and 26 lower-case characters of Crockford's base 32 that sort by time.
+//! Ids: a prefix, an underscore and 26 lower-case characters of Crockford's base 32. They sort by time.
 //!
-//! The 26 characters are a ULID: 48 bits of milliseconds, 80 random bits. The database makes the ids of
-//! records by the same rule (`kith.new_id`); this file makes those of the control plane.
+//! The 26 characters are a ULID: 48 bits of milliseconds and 80 random bits. The database creates the ids of records by
+//! the same rule (`kith.new_id`). This file creates the ids of the control plane.
 
-/// Crockford's alphabet in lower case: no i, l, o, u.
+/// Crockford's alphabet in lower case, without i, l, o and u.
 const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
 
-/// An id of the given prefix, from a time in Unix milliseconds and ten random bytes.
+/// Creates an id from a prefix, a time in Unix milliseconds and ten random bytes.
 pub fn make(prefix: &str, unix_ms: u64, random: [u8; 10]) -> String {
     let mut bits = u128::from(unix_ms & 0xffff_ffff_ffff);
     for byte in random {
@@ -21,19 +21,20 @@ pub fn make(prefix: &str, unix_ms: u64, random: [u8; 10]) -> String {
     id
 }
 
-/// Random bytes as characters of the same alphabet, five bits each: the tail of keys and tokens.
+/// Encodes random bytes in the same alphabet: one character, and so five bits, for each byte. Keys and tokens end with
+/// it.
 pub fn token(random: &[u8]) -> String {
     random.iter().map(|byte| ALPHABET[usize::from(byte & 31)] as char).collect()
 }
 
-/// Whether the text is `prefix_` and 26 characters of the alphabet.
+/// Whether the text is the prefix, `_` and 26 characters of the alphabet.
 pub fn is_id(text: &str, prefix: &str) -> bool {
     text.strip_prefix(prefix)
         .and_then(|rest| rest.strip_prefix('_'))
         .is_some_and(|tail| tail.len() == 26 && tail.bytes().all(is_character))
 }
 
-/// Whether a byte is in the alphabet. Ids stand in every row of every list, so it is told without looking it up.
+/// Whether a byte is in the alphabet. It is a match instead of a search, because every row of every list has ids.
 fn is_character(byte: u8) -> bool {
     matches!(byte, b'0'..=b'9' | b'a'..=b'h' | b'j' | b'k' | b'm' | b'n' | b'p'..=b't' | b'v'..=b'z')
 }

@@ -1,33 +1,33 @@
-//! The life of a workspace nobody has claimed: 7 days of use, 7 days of reading, then its keys end and
-//! its data is dropped (agentCRM seed, "Workspace lifecycle").
+//! The phases of a workspace that nobody has claimed: it can be used for 7 days and read for 7 more; then its keys end
+//! and its data is deleted (docs/wire.md, "Workspace lifecycle").
 
 const DAY_SECONDS: i64 = 24 * 60 * 60;
 
-/// Seconds after its birth at which an unclaimed workspace turns read-only.
+/// Seconds from the creation of an unclaimed workspace until it becomes read-only.
 pub const READ_ONLY_AFTER_SECONDS: i64 = 7 * DAY_SECONDS;
-/// Seconds after its birth at which an unclaimed workspace's keys end.
+/// Seconds from the creation of an unclaimed workspace until its keys end.
 pub const REVOKED_AFTER_SECONDS: i64 = 14 * DAY_SECONDS;
 
-/// How far a workspace is in its life.
+/// The phase of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
-    /// Somebody owns it; it stays.
+    /// The workspace has an owner and does not expire.
     Claimed,
-    /// Unclaimed and usable until the given Unix second.
+    /// The workspace is unclaimed and can be used until the given time.
     Unclaimed {
-        /// When it turns read-only (`ttl_expires_at`), Unix seconds.
+        /// The time at which it becomes read-only (`ttl_expires_at`), in Unix seconds.
         expires_at: i64,
     },
-    /// Unclaimed for more than 7 days: reads only.
+    /// The workspace has been unclaimed for more than 7 days and is read-only.
     ReadOnly {
-        /// When it turned read-only, Unix seconds.
+        /// The time at which it became read-only, in Unix seconds.
         expires_at: i64,
     },
-    /// Unclaimed for more than 14 days: no key works any more.
+    /// The workspace has been unclaimed for more than 14 days. Its keys have ended.
     Revoked,
 }
 
-/// The phase at a moment; all times in Unix seconds.
+/// The phase at the time `now`. All times are in Unix seconds.
 pub fn phase(created_at: i64, claimed: bool, now: i64) -> Phase {
     let expires_at = created_at + READ_ONLY_AFTER_SECONDS;
     if claimed {

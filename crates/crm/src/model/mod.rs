@@ -1,6 +1,6 @@
-//! The nouns that every other part speaks: asks, answers, records, faults.
+//! The types that all other parts use: asks, answers, records, faults.
 //!
-//! Knows nothing of wire formats (that is `dialect`) nor of SQL text (that is `sql`).
+//! The model does not depend on wire formats (`dialect`) or on SQL text (`sql`).
 
 pub mod answer;
 pub mod ask;

@@ -1,4 +1,4 @@
-//! Pages: how many rows, and where the page before ended.
+//! Pages: their size, and the cursors between them.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -6,17 +6,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::fault::Fault;
 
-/// Rows a page has where the caller does not say.
+/// Rows of a page if the request has no `limit`.
 pub const DEFAULT_LIMIT: usize = 50;
-/// Rows a page has at most; a larger limit is taken as this.
+/// Maximum rows of a page. A larger limit becomes this one.
 pub const MAX_LIMIT: usize = 200;
 
-/// The page that the caller wants.
+/// The page that the caller requests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PageAsk {
-    /// Rows at most.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// Where to go on, as the page before said.
+    /// The `next_cursor` of the previous page; `None` for the first page.
     pub cursor: Option<String>,
 }
 
@@ -26,7 +26,7 @@ impl Default for PageAsk {
     }
 }
 
-/// Reads a `limit` parameter: above the maximum it is the maximum; 0, negative or not a number is refused.
+/// Parses a `limit` parameter. A value above the maximum becomes the maximum. 0, negative numbers and text are refused.
 pub fn parse_limit(text: Option<&str>) -> Result<usize, Fault> {
     let Some(text) = text else { return Ok(DEFAULT_LIMIT) };
     let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
@@ -37,20 +37,20 @@ pub fn parse_limit(text: Option<&str>) -> Result<usize, Fault> {
     }
 }
 
-/// Stands for a key that is NULL, where a key's length would stand.
+/// Marks a key that is NULL, in place of the key's length.
 const NULL_LENGTH: u32 = u32::MAX;
 
-/// Where a page ended: the sort key of its last row, as the texts that PostgreSQL will read again.
+/// The sort key of a page's last row, as texts that PostgreSQL can parse.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cursor {
-    /// What the cursor belongs to; a cursor of another table, order or filter has another one.
+    /// A hash of the list: of its table, order and filters. A cursor is valid only for the list with the same scope.
     pub scope: u64,
-    /// The values of the order's columns, in order; `None` is NULL.
+    /// The values of the sort columns, in order. `None` is NULL.
     pub keys: Vec<Option<String>>,
 }
 
 impl Cursor {
-    /// The opaque text that goes out.
+    /// Returns the opaque text for the caller.
     pub fn encode(&self) -> String {
         let mut bytes = self.scope.to_be_bytes().to_vec();
         for key in &self.keys {
@@ -61,7 +61,7 @@ impl Cursor {
         URL_SAFE_NO_PAD.encode(bytes)
     }
 
-    /// Reads a cursor; it must belong to `scope` and have `keys` values.
+    /// Parses a cursor. The cursor must have this scope and this number of keys.
     pub fn decode(text: &str, scope: u64, keys: usize) -> Result<Cursor, Fault> {
         let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| Fault::InvalidCursor)?;
         let (head, mut rest) = bytes.split_first_chunk::<8>().ok_or(Fault::InvalidCursor)?;
@@ -92,8 +92,8 @@ impl Cursor {
     }
 }
 
-/// A stable 64-bit hash (FNV-1a) of what a cursor belongs to. It tells honest mistakes apart; it is no
-/// secret, since a forged cursor can only name a place in rows that the caller may read anyway.
+/// A stable 64-bit hash (FNV-1a) of the parts that define a list. It detects mistakes. It needs no secret, because a
+/// forged cursor can only select a position in rows that the caller may read anyway.
 pub fn scope<'a>(parts: impl Iterator<Item = &'a str>) -> u64 {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     for part in parts {

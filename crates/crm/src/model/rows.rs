@@ -1,41 +1,41 @@
-//! Rows as they leave the store: cells that are JSON texts already, in one flat buffer.
+//! The rows of a result. Their cells are JSON texts in one flat buffer.
 
 use std::sync::Arc;
 
 /// A column of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ResultColumn {
-    /// The name as PostgreSQL gives it.
+    /// The name, as PostgreSQL returns it.
     pub name: Arc<str>,
-    /// The type as `format_type` writes it: `timestamp with time zone`, `citext`, `integer[]`.
+    /// The type, as `format_type` writes it: `timestamp with time zone`, `citext`, `integer[]`.
     pub type_name: Arc<str>,
 }
 
-/// A table of JSON cells.
+/// Rows of cells, each a JSON text.
 #[derive(Clone, Debug, Default)]
 pub struct Rows {
     columns: Arc<[ResultColumn]>,
     data: Vec<u8>,
-    /// Where each cell ends in `data`, row by row.
+    /// The end of each cell in `data`, row by row.
     ends: Vec<u32>,
     len: usize,
-    /// Whether there were more rows than a result may hold.
+    /// Whether a limit cut the rows.
     pub is_cut: bool,
 }
 
 impl Rows {
-    /// Rows from their parts; `ends` holds as many entries as there are cells.
+    /// Creates rows from their parts. `ends` has one entry for each cell.
     pub fn new(columns: Arc<[ResultColumn]>, data: Vec<u8>, ends: Vec<u32>, len: usize) -> Rows {
         debug_assert_eq!(ends.len(), columns.len() * len);
         Rows { columns, data, ends, len, is_cut: false }
     }
 
-    /// How many rows.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether there is no row.
+    /// Whether there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
@@ -52,7 +52,7 @@ impl Rows {
         &self.data[start..self.ends[at] as usize]
     }
 
-    /// The JSON text of the cell of a column by name; none where there is no such row or column.
+    /// The JSON text of a cell, by its column's name. Returns `None` if the row or the column does not exist.
     pub fn named(&self, row: usize, column: &str) -> Option<&[u8]> {
         if row >= self.len {
             return None;
@@ -61,12 +61,12 @@ impl Rows {
         Some(self.cell(row, at))
     }
 
-    /// The JSON texts' total length, to size a buffer by.
+    /// The length of all JSON texts in bytes, for the size of a buffer.
     pub fn data_len(&self) -> usize {
         self.data.len()
     }
 
-    /// Keeps the first `len` rows.
+    /// Keeps only the first `len` rows.
     pub fn truncate(&mut self, len: usize) {
         if len < self.len {
             self.len = len;
@@ -75,7 +75,7 @@ impl Rows {
         }
     }
 
-    /// A cell as PostgreSQL will read it again: a JSON string's content, or the bare text of anything else.
+    /// A cell as text that PostgreSQL can parse: the content of a JSON string, otherwise the JSON text. NULL is `None`.
     pub fn reread(&self, row: usize, column: usize) -> Option<String> {
         let cell = self.cell(row, column);
         if cell == b"null" {
@@ -85,7 +85,7 @@ impl Rows {
         Some(text.unwrap_or_else(|_| String::from_utf8_lossy(cell).into_owned()))
     }
 
-    /// A cell decoded as a JSON string; `None` for any other value.
+    /// A cell's JSON string, decoded. Any other value is `None`.
     pub fn string(&self, row: usize, column: &str) -> Option<String> {
         serde_json::from_slice(self.named(row, column)?).ok()
     }

@@ -1,31 +1,31 @@
-//! JSON values on their way into PostgreSQL: the text that a parameter of a given type takes.
+//! Converts JSON values to the texts of PostgreSQL parameters.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-/// What a column's or parameter's type means for the way in.
+/// The kinds of types that are converted differently.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum TypeKind {
-    /// text, varchar, citext, name, char
+    /// `text`, `varchar`, `citext`, `name`, `char`.
     Text,
     /// Any number type.
     Number,
-    /// boolean
+    /// `boolean`.
     Bool,
-    /// json, jsonb
+    /// `json`, `jsonb`.
     Json,
-    /// Dates and times of every kind.
+    /// All types for dates and times.
     Time,
-    /// pgvector's types: `[1,2,3]`
+    /// pgvector's types. Their text is `[1,2,3]`.
     Vector,
     /// An array of the inner kind.
     Array(Box<TypeKind>),
-    /// Everything else: enums, ranges, uuid, composites … PostgreSQL's own text form.
+    /// All other types: enums, ranges, uuid, composites and so on. The text is PostgreSQL's own.
     Other,
 }
 
-/// A name for a JSON value's type, with its article.
+/// The name of a JSON value's type, with its article: `a string`.
 pub fn name_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
@@ -37,8 +37,8 @@ pub fn name_of(value: &Value) -> &'static str {
     }
 }
 
-/// The parameter text of a value for a column, strictly: what is plainly of another type is refused with
-/// the words for an error message ("takes text, not a number").
+/// Converts a value to the parameter text of a column; `None` is NULL. The conversion is strict: a value of another
+/// type is refused. The error is a part of an error message ("takes text, not a number").
 pub fn for_column(value: &Value, kind: &TypeKind) -> Result<Option<String>, String> {
     let refuse = |takes: &str| Err(format!("takes {takes}, not {}", name_of(value)));
     match (kind, value) {
@@ -66,8 +66,8 @@ pub fn for_column(value: &Value, kind: &TypeKind) -> Result<Option<String>, Stri
     }
 }
 
-/// The parameter text of a value for a raw SQL parameter, leniently: any JSON value for any type, and
-/// PostgreSQL judges. A string for a jsonb parameter is its JSON text.
+/// Converts a value to the text of a raw SQL parameter; `None` is NULL. The conversion is lenient: it accepts any JSON
+/// value for any type, and PostgreSQL checks it. A string for a jsonb parameter is its JSON text.
 pub fn for_parameter(value: &Value, kind: &TypeKind) -> Option<String> {
     match (kind, value) {
         (_, Value::Null) => None,
@@ -77,7 +77,7 @@ pub fn for_parameter(value: &Value, kind: &TypeKind) -> Option<String> {
     }
 }
 
-/// PostgreSQL's array literal of texts.
+/// A PostgreSQL array literal of texts.
 pub fn array_of_texts(texts: &[String]) -> String {
     let mut out = String::from("{");
     for (at, text) in texts.iter().enumerate() {
@@ -90,7 +90,7 @@ pub fn array_of_texts(texts: &[String]) -> String {
     out
 }
 
-/// PostgreSQL's array literal of JSON items.
+/// A PostgreSQL array literal of JSON items.
 fn array_literal(items: &[Value], inner: &TypeKind) -> String {
     let mut out = String::from("{");
     for (at, item) in items.iter().enumerate() {
@@ -122,8 +122,8 @@ fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// The digits of a whole number that is written with a zero fraction or an exponent: `1000.0`, `1e3`. None for a text that is
-/// no such number, plain digits included.
+/// Returns the digits of a whole number that is written with a zero fraction or an exponent: `1000.0`, `1e3`. Returns
+/// `None` for any other text, including plain digits.
 pub fn whole_number(text: &str) -> Option<String> {
     let (sign, unsigned) = match text.strip_prefix('-') {
         Some(unsigned) => ("-", unsigned),
@@ -148,7 +148,7 @@ pub fn whole_number(text: &str) -> Option<String> {
     cut.bytes().all(|byte| byte == b'0').then(|| format!("{sign}{kept}"))
 }
 
-/// Whether a value holds a NUL character, which PostgreSQL takes nowhere.
+/// Whether a value contains a NUL character. PostgreSQL accepts it nowhere.
 pub fn has_nul(value: &Value) -> bool {
     match value {
         Value::String(text) => text.contains('\0'),
@@ -158,8 +158,7 @@ pub fn has_nul(value: &Value) -> bool {
     }
 }
 
-/// A time as it was meant whose offset has a space for its sign: that is what a `+` becomes in an address unless it is
-/// escaped.
+/// Restores the `+` of a time's offset. A `+` that is not escaped in a query string is decoded to a space.
 pub fn with_offset_sign(text: &str) -> Cow<'_, str> {
     let Some((time, offset)) = text.rsplit_once(' ') else { return Cow::Borrowed(text) };
     let digits = offset.replace(':', "");

@@ -1,18 +1,18 @@
-//! Who is calling, and what they may do.
+//! The caller of a request: the role, the mode and the features of the plan.
 
 use std::sync::Arc;
 
 use crate::model::lifecycle::Phase;
 
-/// What a key or member may do in a workspace, from the least to the most. A viewer's sessions are read-only in PostgreSQL
-/// itself.
+/// The role of a key or a member in a workspace, from the fewest rights to the most. The sessions of a viewer are
+/// read-only in PostgreSQL itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
-    /// Reads.
+    /// Can read.
     Viewer,
-    /// Reads and writes.
+    /// Can read and write.
     Member,
-    /// Reads, writes, and decides who else may.
+    /// Can read, write and manage members.
     Owner,
 }
 
@@ -26,13 +26,13 @@ impl Role {
         }
     }
 
-    /// Reads a role's name.
+    /// Parses a role's name.
     pub fn parse(name: &str) -> Option<Role> {
         [Role::Owner, Role::Member, Role::Viewer].into_iter().find(|role| role.name() == name)
     }
 }
 
-/// Which of a workspace's two data sets: live, or the test data that `sk_test_` keys see.
+/// One of the two data sets of a workspace. Keys with `sk_test_` see the test data; all other keys see the live data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// The real data.
@@ -50,37 +50,37 @@ impl Mode {
         }
     }
 
-    /// Reads a mode's name.
+    /// Parses a mode's name.
     pub fn parse(name: &str) -> Option<Mode> {
         [Mode::Live, Mode::Test].into_iter().find(|mode| mode.name() == name)
     }
 }
 
-/// The caller of an ask, as the control plane knows it.
+/// The caller of an ask. The control plane provides it.
 #[derive(Clone, Debug)]
 pub struct Who {
     /// `ws_…`
     pub workspace_id: Arc<str>,
-    /// What the activity feed will say: `api_key:ak_…`, `user:u_…`, `automation:auto_…`.
+    /// The actor for the activity feed: `api_key:ak_…`, `user:u_…`, `automation:auto_…`.
     pub actor: Arc<str>,
-    /// What the caller may do.
+    /// The caller's rights.
     pub role: Role,
-    /// Which data set the caller sees.
+    /// The data set that the caller sees.
     pub mode: Mode,
-    /// How far the workspace is in its life; decides whether it may still be written.
+    /// The phase of the workspace, which decides whether it can be written.
     pub phase: Phase,
-    /// What the workspace's plan has.
+    /// The features of the workspace's plan.
     pub features: Features,
 }
 
-/// Something that a billing plan may lack.
+/// A feature that a billing plan can lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Feature {
     /// Associations between records.
     Associations,
 }
 
-/// What a workspace's billing plan has beyond records; everything, unless the operator says otherwise.
+/// The features of a workspace's billing plan. A plan has all of them, unless the operator configures it otherwise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Features {
     /// Associations between records.
@@ -88,7 +88,7 @@ pub struct Features {
 }
 
 impl Features {
-    /// Whether the plan has it.
+    /// Whether the plan has the feature.
     pub fn has(self, feature: Feature) -> bool {
         match feature {
             Feature::Associations => self.associations,
@@ -102,25 +102,25 @@ impl Default for Features {
     }
 }
 
-/// What the caller says of the run that a request belongs to (the `X-Agent`, `X-Run-Id` and `X-Reason`
-/// headers). It is kept in the `custom` of every activity entry that the request causes.
+/// The caller's description of the run that a request belongs to: the headers `X-Agent`, `X-Run-Id` and `X-Reason`. It
+/// is stored in `custom` of every activity entry that the request causes.
 #[derive(Clone, Debug, Default)]
 pub struct Provenance {
-    /// `X-Agent`
+    /// The header `X-Agent`.
     pub agent: Option<String>,
-    /// `X-Run-Id`
+    /// The header `X-Run-Id`.
     pub run_id: Option<String>,
-    /// `X-Reason`
+    /// The header `X-Reason`.
     pub reason: Option<String>,
-    /// The id of the request itself.
+    /// The id of the request.
     pub request_id: String,
 }
 
-/// Longest text of a provenance that is kept, in bytes.
+/// Maximum length of a text of the provenance, in bytes. Longer texts are cut.
 const MAX_PROVENANCE_BYTES: usize = 500;
 
 impl Provenance {
-    /// The provenance of a request. The texts are cut to 500 bytes, and to what is UTF-8 of them.
+    /// Creates the provenance of a request. The texts are cut to 500 bytes. Invalid UTF-8 is replaced, or removed at the end.
     pub fn new(request_id: &str, agent: Option<&[u8]>, run_id: Option<&[u8]>, reason: Option<&[u8]>) -> Provenance {
         let text = |said: &[u8]| {
             let text = String::from_utf8_lossy(&said[..said.len().min(MAX_PROVENANCE_BYTES)]);
@@ -134,7 +134,7 @@ impl Provenance {
         }
     }
 
-    /// The JSON object that goes into `activity.custom`.
+    /// The JSON object for `activity.custom`.
     pub fn to_json(&self) -> String {
         let mut object = serde_json::Map::new();
         let said = [("agent", &self.agent), ("run_id", &self.run_id), ("reason", &self.reason)];

@@ -1,4 +1,5 @@
-//! A batch: rows that say the same columns go together, and rows that mean the same record one after the other.
+//! Batches. Rows with the same columns are written together. Rows that mean the same record are written one after
+//! another.
 
 use std::collections::HashMap;
 
@@ -11,67 +12,67 @@ use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 use crate::plan::record::{is_free_form, value_for, writable_column};
 
-/// Records that a batch has at most (Relm's seed, "bulk upsert").
+/// Maximum number of records in a batch (docs/wire.md, "Batches").
 pub const MAX_ROWS: usize = 500;
 
-/// A batch that makes sense, its bad rows apart.
+/// A batch that is ready to be written.
 #[derive(Debug)]
 pub struct Batch<'a> {
-    /// The table.
+    /// The table to write to.
     pub table: &'a Table,
-    /// The column that names a row.
+    /// The column that identifies a row.
     pub key: &'a str,
-    /// The index by which a record is known again.
+    /// The unique index that identifies an existing record.
     pub index: &'a UniqueIndex,
-    /// Rows that can be written by one statement, in the order in which they must be.
+    /// Groups of rows, each for one statement, in the order of writing.
     pub groups: Vec<Group<'a>>,
-    /// The rows that can't be written, by their place.
+    /// The rows that can't be written, with their index in the batch.
     pub refused: Vec<(usize, Fault)>,
-    /// How many rows were sent.
+    /// The number of rows in the request.
     len: usize,
 }
 
-/// Columns, and what becomes of each where the record is there already.
+/// Columns, and the treatment of each if the record exists.
 type Columns<'a> = Vec<(&'a str, Meeting)>;
 
-/// Values, in the order of the columns.
+/// Values in the order of the columns.
 type Cells = Vec<Option<String>>;
 
-/// Rows that say the same columns, none of them twice the same record.
+/// Rows with the same columns. No two of them mean the same record.
 #[derive(Debug)]
 pub struct Group<'a> {
-    /// The columns, and what becomes of each where the record is there already.
+    /// The columns, and the treatment of each if the record exists.
     pub columns: Columns<'a>,
-    /// Whether they can meet a record that is there: they say all columns of the index.
+    /// Whether a row can match an existing record: the rows have all columns of the index.
     pub can_meet: bool,
-    /// Their places in the batch, and their values.
+    /// The index of each row in the batch, and its values.
     pub rows: Vec<(usize, Cells)>,
 }
 
-/// What a new value does with the one of a record that is there.
+/// The treatment of a column if the record exists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Meeting {
-    /// It takes its place.
+    /// The new value replaces the old one.
     Replace,
-    /// Its keys are merged into it; a key that is null is removed.
+    /// The keys of the new value are merged into the old one. A key that is null is removed.
     Merge,
 }
 
-/// What became of one row in the database.
+/// The outcome of one row in the database.
 #[derive(Debug)]
 pub enum Fate {
-    /// It is there: its id, and whether it is new.
+    /// The row was written.
     Written {
-        /// The id.
+        /// The record's id.
         id: String,
-        /// Whether it is new.
+        /// Whether the record is new.
         created: bool,
     },
-    /// It was refused.
+    /// The row was refused.
     Refused(Fault),
 }
 
-/// Plans a batch.
+/// Plans a batch. The error concerns the whole batch; the errors of single rows are in `refused`.
 pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Result<Batch<'a>, Fault> {
     let key = table.key()?;
     if rows.is_empty() {
@@ -86,7 +87,7 @@ pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Res
     }
     let index = index(table, dedup_on)?;
     let mut batch = Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), len: rows.len() };
-    // How often each record was meant so far, and the group of each wave and set of columns.
+    // `meant` counts the rows that mean each record. `found` has a group for each wave and set of columns.
     let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
     let mut found: HashMap<(usize, Columns<'a>), Vec<(usize, Cells)>> = HashMap::new();
     for (place, row) in rows.iter().enumerate() {
@@ -107,7 +108,7 @@ pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Res
     batch.groups = found
         .into_iter()
         .map(|((_, columns), mut rows)| {
-            // In one order always, so that two batches never wait for each other crosswise.
+            // All batches have the same order of rows. So two batches never wait for each other's row locks.
             rows.sort_by_cached_key(|(place, values)| (identity(dedup_on, &columns, values), *place));
             let can_meet = dedup_on.iter().all(|name| columns.iter().any(|(column, _)| column == name));
             Group { columns, can_meet, rows }
@@ -116,7 +117,7 @@ pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Res
     Ok(batch)
 }
 
-/// A row's values, or the fault that it can't be read.
+/// Returns a row's values, or the fault of a row that can't be read.
 fn values_of(row: &BatchRow) -> Result<&Map<String, Value>, Fault> {
     match row {
         BatchRow::Values(values) => Ok(values),
@@ -127,7 +128,7 @@ fn values_of(row: &BatchRow) -> Result<&Map<String, Value>, Fault> {
     }
 }
 
-/// The unique index of these columns; `lower(domain)` is one of `domain`.
+/// The unique index of these columns. An index on `lower(domain)` is an index of `domain`.
 fn index<'a>(table: &'a Table, dedup_on: &[String]) -> Result<&'a UniqueIndex, Fault> {
     for name in dedup_on {
         writable_column(table, name)?;
@@ -144,7 +145,7 @@ fn index<'a>(table: &'a Table, dedup_on: &[String]) -> Result<&'a UniqueIndex, F
     })
 }
 
-/// One row's columns and values, sorted by column.
+/// The columns and values of a row, sorted by column.
 fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<(Columns<'a>, Cells), Fault> {
     let mut read = row.iter().map(|(name, value)| cell(table, name, value)).collect::<Result<Vec<_>, Fault>>()?;
     read.sort_by_key(|((column, _), _)| *column);
@@ -161,7 +162,7 @@ fn cell<'a>(table: &'a Table, name: &str, value: &Value) -> Result<((&'a str, Me
     Ok(((column.name.as_str(), meeting), text))
 }
 
-/// Which record a row means, as far as can be told from here; none where it means none that could be there.
+/// The values that identify the record of a row. Returns `None` if one of them is missing or null.
 fn identity(dedup_on: &[String], columns: &[(&str, Meeting)], values: &[Option<String>]) -> Option<Vec<String>> {
     dedup_on
         .iter()
@@ -172,13 +173,13 @@ fn identity(dedup_on: &[String], columns: &[(&str, Meeting)], values: &[Option<S
         .collect()
 }
 
-/// Whether a row was refused for what only the catalog says, which may be old.
+/// Whether a row was refused because of the catalog, which may be out of date.
 pub fn may_be_by_an_old_catalog(batch: &Batch<'_>) -> bool {
     batch.refused.iter().any(|(_, fault)| matches!(fault, Fault::Unknown { .. } | Fault::Invalid { .. }))
 }
 
 impl Batch<'_> {
-    /// The answer, of each row's fate by its place and the records by their ids.
+    /// Creates the answer from the outcome of each row and the current state of the records.
     pub fn answer(&self, fates: Vec<(usize, Fate)>, rows: Rows) -> Result<Answer, Fault> {
         let at: HashMap<String, usize> =
             (0..rows.len()).filter_map(|row| Some((rows.string(row, self.key)?, row))).collect();
@@ -192,7 +193,7 @@ impl Batch<'_> {
                 Fate::Written { id, created } => match (at.get(&id), created) {
                     (Some(row), true) => BatchItem::Created(*row),
                     (Some(row), false) => BatchItem::Updated(*row),
-                    // Somebody else removed it in this moment.
+                    // Another request has removed the record in the meantime.
                     (None, _) => BatchItem::Failed(Fault::NotFound { table: self.table.name.clone(), id }),
                 },
             };

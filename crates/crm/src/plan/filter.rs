@@ -1,32 +1,32 @@
-//! Filters settled: which column each one means, and whether its operator fits that column's type.
+//! Resolves filters: finds the column of each filter and checks that its operator fits the column's type.
 
 use crate::model::catalog::{Column, CustomKind, Table};
 use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
 use crate::model::value::{TypeKind, whole_number, with_offset_sign};
 
-/// A condition that makes sense for its table.
+/// A condition on the rows of a table.
 #[derive(Debug)]
 pub struct Condition<'a> {
-    /// The parameter's name on the wire, for error texts.
+    /// The parameter's name on the wire, for error messages.
     pub parameter: String,
-    /// What is compared.
+    /// The left side.
     pub operand: Operand<'a>,
-    /// How.
+    /// The operator.
     pub op: Op,
-    /// With what.
+    /// The values on the right side.
     pub values: Vec<String>,
-    /// The function that gives the values the form in which the column stores them.
+    /// The database function that normalizes the values, if the column stores normalized ones.
     pub normal_form: Option<&'static str>,
 }
 
 impl Condition<'_> {
-    /// A relation of e-mails is none: a mail may involve several contacts.
+    /// A relation of e-mails does not count as an equality, because an e-mail can involve several contacts.
     fn is_equality(&self) -> bool {
         matches!(self.op, Op::Eq | Op::In) && !matches!(self.operand, Operand::Mail(_))
     }
 
-    /// What it means, the same for conditions that mean the same.
+    /// A text that is the same for conditions with the same meaning.
     pub fn identity(&self) -> String {
         let operand = match &self.operand {
             Operand::Column(column) => format!("column {}", column.name),
@@ -40,29 +40,29 @@ impl Condition<'_> {
 /// The left side of a condition.
 #[derive(Debug)]
 pub enum Operand<'a> {
-    /// A column.
+    /// A column of the table.
     Column(&'a Column),
     /// A key of a JSON column.
     Key {
-        /// The column.
+        /// The JSON column.
         column: &'a Column,
-        /// The key.
+        /// The key in that column.
         key: String,
-        /// The type that it was declared with, where it was; else it is text.
+        /// The declared type of the key. A key without one is text.
         declared: Option<CustomKind>,
     },
     /// A relation of e-mails.
     Mail(MailRelation),
 }
 
-/// Settles all filters of a list. `own` are the parameters that are no filters, for the hint on a mistyped one.
+/// Resolves all filters of a list. `own` has the parameters that are not filters, for the hint about a misspelled one.
 pub fn plan<'a>(table: &'a Table, filters: &[Filter], own: &[&str]) -> Result<Vec<Condition<'a>>, Fault> {
     let mut conditions: Vec<Condition<'a>> = Vec::with_capacity(filters.len());
     for filter in filters {
         let next = condition(table, filter, own)?;
         match conditions.iter_mut().find(|it| it.parameter == next.parameter && it.is_equality() && next.is_equality())
         {
-            // A parameter that is given several times means any of its values.
+            // A repeated parameter means any of its values.
             Some(same) => {
                 same.values.extend(next.values);
                 same.op = Op::In;
@@ -95,7 +95,7 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
     Ok(Condition { parameter: filter.parameter.clone(), operand, op: reading.op, values, normal_form })
 }
 
-/// A value in the form that the operand's type reads.
+/// Converts a value to the form that the operand's type accepts.
 fn meant(operand: &Operand<'_>, value: &str) -> String {
     let whole = |value: &str| whole_number(value).unwrap_or_else(|| value.to_owned());
     match operand {
@@ -118,7 +118,7 @@ fn operand<'a>(table: &'a Table, subject: &Subject) -> Option<Operand<'a>> {
     }
 }
 
-/// Refuses an operator that the type does not have, and says which to use.
+/// Refuses an operator that the type does not support. The error names a suitable one.
 fn check(operand: &Operand<'_>, reading: &Reading, parameter: &str) -> Result<(), Fault> {
     match operand {
         Operand::Column(column) => check_column(column, reading, parameter),
@@ -147,7 +147,7 @@ fn check_key(key: &str, declared: Option<CustomKind>, reading: &Reading, paramet
     }
 }
 
-/// Whether there is a value is a yes or no.
+/// Checks the value of `present`, which is true or false.
 fn check_flag(reading: &Reading, parameter: &str) -> Result<(), Fault> {
     match reading.values[0].as_str() {
         "true" | "false" => Ok(()),

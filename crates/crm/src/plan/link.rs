@@ -1,4 +1,4 @@
-//! A new association: both of its ends must be there, and one that is there already is the answer.
+//! A new association. Both records must exist. If the association exists already, the answer is the existing one.
 
 use serde_json::{Map, Value};
 
@@ -11,33 +11,33 @@ use crate::model::rows::Rows;
 use crate::plan::record::{self, Create};
 use crate::plan::{Outcome, has_columns};
 
-/// A new association.
+/// A new association between two records.
 #[derive(Debug)]
 pub struct Link<'a> {
-    /// The row.
+    /// The row to insert.
     pub create: Create<'a>,
-    /// Where it starts.
+    /// The record at which it starts.
     pub from: End<'a>,
-    /// Where it leads.
+    /// The record to which it leads.
     pub to: End<'a>,
-    /// What it means.
+    /// The label, if there is one.
     pub label: Option<String>,
 }
 
-/// A record that an association joins.
+/// One of the two records.
 #[derive(Debug)]
 pub struct End<'a> {
-    /// What kind of record: `contact`, or the name of a table of the workspace's own.
+    /// The kind of record: `contact`, or the name of a custom table.
     pub kind: String,
-    /// Its table.
+    /// The table of the record.
     pub table: &'a Table,
-    /// The column that names it.
+    /// The column that identifies the record.
     pub key: &'a str,
-    /// Its id.
+    /// The id of the record.
     pub id: String,
 }
 
-/// Plans a new association.
+/// Plans a new association. Refuses unknown kinds of records.
 pub fn plan<'a>(catalog: &'a Catalog, table: &'a Table, values: &Map<String, Value>) -> Result<Link<'a>, Fault> {
     let create = record::create(table, values, UnknownStage::Add)?;
     let text = |column: &str| match values.get(column) {
@@ -54,7 +54,8 @@ pub fn plan<'a>(catalog: &'a Catalog, table: &'a Table, values: &Map<String, Val
     Ok(Link { create, from, to, label })
 }
 
-/// Refuses new values that would move an association elsewhere, past the look at what is there.
+/// Refuses an update that would change the records of an association, because it would bypass the check that they
+/// exist.
 pub fn stays(values: &Map<String, Value>) -> Result<(), Fault> {
     match values.keys().find(|name| ["from_type", "from_id", "to_type", "to_id"].contains(&name.as_str())) {
         None => Ok(()),
@@ -65,7 +66,7 @@ pub fn stays(values: &Map<String, Value>) -> Result<(), Fault> {
     }
 }
 
-/// The table of a kind of record.
+/// Returns the table of a kind of record.
 fn table_of<'a>(catalog: &'a Catalog, column: &str, kind: &str) -> Result<&'a Table, Fault> {
     let joinable = || ENTITIES.iter().filter(|entity| entity.associable);
     if let Some(entity) = joinable().find(|entity| entity.name == kind) {
@@ -91,7 +92,7 @@ fn refused(column: &str, message: String, hint: Option<String>) -> Fault {
 }
 
 impl Link<'_> {
-    /// Rows: the new association if there is one, whether each end is there, the association that was there before.
+    /// Expects three results: the new association, the existence of both records, and the existing association.
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let [made, ends, known] = <[Rows; 3]>::try_from(results)
             .map_err(|results| Fault::internal(format!("{} results of an association", results.len())))?;
@@ -111,7 +112,7 @@ impl Link<'_> {
             return Ok(Outcome::CatalogIsOld);
         }
         if known.is_empty() {
-            let message = "This association came and went while it was made.".into();
+            let message = "Another request created and deleted this association at the same time.".into();
             return Err(Fault::Unavailable { retry_after: 1, message });
         }
         Ok(Outcome::Answer(record(known, false)))

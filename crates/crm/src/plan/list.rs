@@ -1,4 +1,4 @@
-//! Pages of a table: what they are sorted by, where they begin and which rows they hold.
+//! Pages of a table: their conditions, their order and their cursors.
 
 use crate::model::answer::Answer;
 use crate::model::ask::PipelineName;
@@ -12,70 +12,70 @@ use crate::model::value::TypeKind;
 use crate::plan::filter::{self, Condition};
 use crate::plan::{Outcome, has_columns, one, record};
 
-/// Parameters of a list that are no filters.
+/// The parameters of a list that are not filters.
 const OWN_PARAMETERS: &[&str] = &["limit", "cursor", "include_deleted", "only_deleted"];
 
 /// A page of a table.
 #[derive(Debug)]
 pub struct List<'a> {
-    /// The table.
+    /// The table to read.
     pub table: &'a Table,
-    /// What must hold of its rows.
+    /// The conditions on its rows.
     pub conditions: Vec<Condition<'a>>,
-    /// With regard to soft deletion.
+    /// Whether soft-deleted rows are listed.
     pub deleted: Deleted,
-    /// What the rows are sorted by.
+    /// The sort order.
     pub order: Sorting<'a>,
-    /// The sort key behind which the page begins.
+    /// The sort key of the last row of the previous page.
     pub cursor: Option<Vec<Option<String>>>,
-    /// Rows at most.
+    /// Maximum number of rows.
     pub limit: usize,
-    /// The pipeline whose stages are listed, where the path names one.
+    /// The pipeline of the stages, if the path names one.
     pub within: Option<PipelineName>,
-    /// What a cursor of this list belongs to.
+    /// The hash of the list, for its cursors.
     scope: u64,
 }
 
-/// A total order: the last key is unique.
+/// A total order. The last key is unique.
 #[derive(Debug)]
 pub struct Sorting<'a> {
-    /// The keys, the weightiest first.
+    /// The keys, the most significant one first.
     pub keys: Vec<OrderKey<'a>>,
-    /// Whether all keys descend; NULLs come first then.
+    /// Whether all keys descend. NULLs then come first.
     pub descending: bool,
 }
 
-/// One key of an order.
+/// A key of a sort order.
 #[derive(Debug, PartialEq)]
 pub enum OrderKey<'a> {
-    /// A column.
+    /// A column with a plain text form.
     Column {
-        /// Its name.
+        /// The column's name.
         name: &'a str,
     },
-    /// A column whose JSON is not the text that PostgreSQL reads again: an array, a jsonb, a composite.
+    /// A column whose JSON form is not the text that PostgreSQL parses: an array, a jsonb, a composite.
     Reread {
-        /// Its name.
+        /// The column's name.
         name: &'a str,
-        /// Its type as `format_type` writes it.
+        /// The column's type, as `format_type` writes it.
         type_name: &'a str,
     },
-    /// When a mail was received, else sent, else recorded.
+    /// The time at which an e-mail was received; if null, the time at which it was sent, then that of its creation.
     MailTime,
 }
 
 impl OrderKey<'_> {
-    /// Whether a column of its own, behind those of the table, holds the text for the cursor.
+    /// Whether the result has an additional column, after those of the table, with the text for the cursor.
     pub fn is_computed(&self) -> bool {
         matches!(self, OrderKey::Reread { .. } | OrderKey::MailTime)
     }
 }
 
-/// Plans a page.
+/// Plans a page of a table.
 pub fn plan<'a>(table: &'a Table, filters: &[Filter], deleted: Deleted, page: &PageAsk) -> Result<List<'a>, Fault> {
     let conditions = filter::plan(table, filters, OWN_PARAMETERS)?;
     let order = sorting(table)?;
-    // In whatever order and by whichever spelling they are said.
+    // The order and the spelling of the filters do not matter.
     let mut said: Vec<String> = conditions.iter().map(Condition::identity).collect();
     said.sort_unstable();
     let scope = scope([table.name.as_str(), deleted_name(deleted)].into_iter().chain(said.iter().map(String::as_str)));
@@ -119,7 +119,7 @@ fn deleted_name(deleted: Deleted) -> &'static str {
     }
 }
 
-/// A built-in table's own order; else newest first where there is a `created_at`; else by the key.
+/// The order of a built-in table. A custom table is sorted by `created_at`, newest first, or else by its key.
 fn sorting(table: &Table) -> Result<Sorting<'_>, Fault> {
     let key = key_of(table)?;
     let by = |name| Ok(Sorting { keys: vec![OrderKey::Column { name }, key_of(table)?], descending: true });
@@ -151,7 +151,7 @@ fn key_of(table: &Table) -> Result<OrderKey<'_>, Fault> {
 }
 
 impl List<'_> {
-    /// Cuts the extra row off and makes the cursor of the last one.
+    /// Removes the additional row and creates the cursor of the last row.
     pub(super) fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         let is_there = results.get(1).is_some_and(|found| !found.is_empty());
         if let (Some(pipeline), false) = (&self.within, is_there) {
@@ -177,10 +177,10 @@ impl List<'_> {
     }
 }
 
-/// Bytes of a page's rows, the same as for a result of SQL. A page that would be larger is shorter and says `has_more`.
+/// Maximum bytes of a page's rows, as for a result of SQL. A larger page is cut to fewer rows and has `has_more`.
 pub(super) const MAX_PAGE_BYTES: usize = 10 * 1024 * 1024;
 
-/// The column that a computed order key is given in.
+/// The name of the column with a computed sort key.
 pub const ORDER_COLUMN: &str = "kith:order";
 
 fn cursor_key(rows: &Rows, row: usize, key: &OrderKey<'_>) -> Option<String> {

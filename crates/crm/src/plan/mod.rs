@@ -1,7 +1,7 @@
-//! What an ask means in a workspace: names looked up, values put into the form that the columns take, rights
-//! checked. Also the way back: rows become an answer.
+//! Plans: asks that have been resolved against the workspace. This module resolves names, converts values and checks the
+//! caller's rights. It also makes the answer from the rows of a plan's statements.
 //!
-//! Knows nothing of wire formats; writes no SQL.
+//! This module does not depend on wire formats and does not write SQL.
 
 pub mod batch;
 pub mod filter;
@@ -23,41 +23,41 @@ use crate::model::lifecycle::Phase;
 use crate::model::rows::Rows;
 use crate::model::who::{Feature, Role, Who};
 
-/// An ask that makes sense in its workspace.
+/// An ask, resolved against the tables of the workspace.
 #[derive(Debug)]
 pub enum Plan<'a> {
-    /// A page of a table.
+    /// List a page of a table.
     List(list::List<'a>),
-    /// One record.
+    /// Find one record.
     Find(record::Find<'a>),
-    /// A new record.
+    /// Create a record.
     Create(record::Create<'a>),
-    /// A new association.
+    /// Create an association.
     Link(link::Link<'a>),
-    /// New values.
+    /// Update a record.
     Update(record::Update<'a>),
-    /// A deletion.
+    /// Delete a record.
     Delete(record::Delete<'a>),
-    /// A deletion undone.
+    /// Restore a deleted record.
     Restore(record::Restore<'a>),
-    /// Records that some words find.
+    /// Search a table.
     Search(search::Search<'a>),
-    /// The list of tables.
+    /// List the tables.
     Tables,
-    /// The tables in full.
+    /// Describe the tables in full.
     Schema,
 }
 
-/// What became of the rows: an answer, or the news that the catalog they were planned by is old.
+/// The outcome of a plan's statements.
 #[derive(Debug)]
 pub enum Outcome {
-    /// The answer.
+    /// The answer to the ask.
     Answer(Answer),
-    /// The table's columns are not what the catalog said; plan again by a fresh one.
+    /// The columns of the result differ from the catalog. The ask must be planned again with a fresh catalog.
     CatalogIsOld,
 }
 
-/// Settles what an ask means. Asks of several steps have plans of their own: [`raw`], [`saved`], [`batch`], [`search_all`].
+/// Resolves an ask. Asks of several steps have their own plans: [`raw`], [`saved`], [`batch`], [`search_all`].
 pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
     match ask {
         Single::List { table, filters, deleted, page } => {
@@ -96,8 +96,8 @@ pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
     }
 }
 
-/// Refuses what the caller may not do. Raw SQL of one who may only read is let through, to run in a session
-/// that PostgreSQL itself keeps read-only.
+/// Refuses an ask if the caller may not do it. Raw SQL of a caller who can only read is allowed here. It runs in a
+/// session that PostgreSQL keeps read-only.
 pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     if who.phase == Phase::Revoked {
         return Err(Fault::Unauthorized {
@@ -135,22 +135,22 @@ pub fn reads_only(who: &Who) -> bool {
     who.role == Role::Viewer || matches!(who.phase, Phase::ReadOnly { .. })
 }
 
-/// Refuses a table that can only be read.
+/// Refuses a table that can't be written.
 pub fn writable(table: &Table) -> Result<&Table, Fault> {
     if table.writable {
         return Ok(table);
     }
     Err(Fault::Forbidden {
         message: match table.entity() {
-            Some(_) => format!("{} is written by triggers alone; it can be read, not written.", table.name),
+            Some(_) => format!("Only triggers write to {}; it can be read, not written.", table.name),
             None => format!("{} is a view; it can be read, not written.", table.name),
         },
     })
 }
 
 impl<'a> Plan<'a> {
-    /// Whether it reads a record by its key, or a page of a built-in table by an index: work of less than a millisecond,
-    /// which may be done in company.
+    /// Whether the plan reads a record by its key, or a page of a built-in table by an index. Such a read takes less
+    /// than a millisecond and can share a round trip with others.
     pub fn is_quick_read(&self) -> bool {
         match self {
             Plan::Find(_) => true,
@@ -168,7 +168,7 @@ impl<'a> Plan<'a> {
         }
     }
 
-    /// The table that the plan is about, if it is about one.
+    /// The table of the plan, if it has one.
     pub fn table(&self) -> Option<&'a Table> {
         Some(match self {
             Plan::List(list) => list.table,
@@ -183,7 +183,7 @@ impl<'a> Plan<'a> {
         })
     }
 
-    /// Makes the answer of the rows that each statement of the plan gave, in order.
+    /// Creates the answer from the rows of the plan's statements, in their order.
     pub fn answer(&self, results: Vec<Rows>) -> Result<Outcome, Fault> {
         match self {
             Plan::List(list) => list.answer(results),
@@ -204,7 +204,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// Whether the columns of a result from `start` on are those of the table, in order.
+/// Whether the result has the columns of the table, in order, beginning at `start`.
 fn has_columns(rows: &Rows, start: usize, table: &Table) -> bool {
     rows.columns().len() >= start + table.columns.len()
         && rows.columns()[start..].iter().zip(&table.columns).all(|(found, known)| *found.name == *known.name)

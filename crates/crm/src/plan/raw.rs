@@ -1,4 +1,4 @@
-//! The caller's own SQL: which statements it is, and what of it is refused before it runs.
+//! The caller's own SQL: its statements, and the checks before they run.
 
 use serde_json::Value;
 
@@ -7,31 +7,31 @@ use crate::model::lifecycle::Phase;
 use crate::model::split::{Command, SplitError, Statement, statements};
 use crate::model::who::Who;
 
-/// Statements that one request may hold.
+/// Maximum number of statements in a request.
 pub const MAX_STATEMENTS: usize = 50;
 
-/// The statements of a body, to be run in one transaction; none is empty.
+/// The statements of a request, for one transaction. There is at least one.
 #[derive(Debug)]
 pub struct Raw<'a> {
-    /// The whole body, in which an error's position is told.
+    /// The whole SQL text. The position of an error refers to it.
     pub body: &'a str,
-    /// The values of the only statement's `$1…`.
+    /// The values of `$1…`, if there is only one statement.
     pub params: &'a [Value],
-    /// The statements in order.
+    /// The statements, in order.
     pub statements: Vec<Statement<'a>>,
-    /// Whether the only statement is one that refuses to run in a transaction (VACUUM and its like).
+    /// Whether the only statement cannot run in a transaction, such as VACUUM.
     pub bare: bool,
 }
 
 impl Raw<'_> {
-    /// Whether any statement may change tables or the definitions of custom fields, so that the catalog should be read
-    /// anew afterwards.
+    /// Whether a statement may change tables or the definitions of custom fields. The catalog must be read again
+    /// afterwards.
     pub fn may_change_catalog(&self) -> bool {
         self.statements.iter().any(Statement::may_change_catalog)
     }
 }
 
-/// Splits the body and refuses what may not be asked.
+/// Splits the SQL text and refuses statements that are not allowed.
 pub fn plan<'a>(sql: &'a str, params: &'a [Value]) -> Result<Raw<'a>, Fault> {
     if sql.contains('\0') {
         return Err(Fault::invalid("The SQL text contains a NUL character, which PostgreSQL does not take."));
@@ -61,7 +61,7 @@ pub fn plan<'a>(sql: &'a str, params: &'a [Value]) -> Result<Raw<'a>, Fault> {
 fn refuse(statement: &Statement<'_>) -> Result<(), Fault> {
     match statement.command {
         Command::TransactionControl => Err(Fault::invalid_with_hint(
-            "Transaction control (BEGIN, COMMIT, ROLLBACK, SAVEPOINT …) is not taken: a request is one transaction.",
+            "Transaction control (BEGIN, COMMIT, ROLLBACK, SAVEPOINT …) is not accepted: a request is one transaction.",
             "Send all statements in one body, separated by semicolons; they succeed or fail together.",
         )),
         Command::Copy => Err(Fault::Sql(Box::new(SqlFault {
@@ -81,7 +81,7 @@ fn syntax(error: &SplitError, sql: &str) -> Fault {
     Fault::Sql(Box::new(SqlFault { message, sqlstate: "42601".into(), position, ..SqlFault::default() }))
 }
 
-/// A write that a read-only session refused, in the terms of what made the session read-only.
+/// Replaces the error of a read-only session by its cause, if the workspace itself is read-only.
 pub fn explain(fault: Fault, who: &Who) -> Fault {
     match fault {
         Fault::Sql(sql) if sql.sqlstate == "25006" && matches!(who.phase, Phase::ReadOnly { .. }) => {

@@ -1,4 +1,4 @@
-//! One record: found, created, updated, deleted.
+//! Plans for one record: find, create, update, delete and restore.
 
 use serde_json::{Map, Value};
 
@@ -13,106 +13,106 @@ use crate::model::rows::Rows;
 use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul, whole_number};
 use crate::plan::{Outcome, has_columns, one};
 
-/// How a row is named.
+/// The name of a row.
 #[derive(Clone, Debug)]
 pub struct Name<'a> {
-    /// The column that names it.
+    /// The column that names the row.
     pub column: &'a str,
     /// The value of that column.
     pub value: String,
-    /// The pipeline that it must be in.
+    /// The pipeline of the row, if the name includes it.
     pub within: Option<PipelineName>,
 }
 
-/// A record by name, with what belongs to it.
+/// A plan that finds a record and its related rows.
 #[derive(Debug)]
 pub struct Find<'a> {
-    /// The table.
+    /// The table of the record.
     pub table: &'a Table,
-    /// Which row.
+    /// The name of the row.
     pub name: Name<'a>,
-    /// With regard to soft deletion.
+    /// Whether a soft-deleted record is found.
     pub deleted: Deleted,
-    /// Rows that the record points to.
+    /// The relations to single rows that the record refers to.
     pub to_one: Vec<Joined<'a>>,
-    /// Rows that point to the record.
+    /// The relations to several rows.
     pub to_many: Vec<&'static ToMany>,
 }
 
-/// A relation that is joined.
+/// A relation to a single row.
 #[derive(Debug)]
 pub struct Joined<'a> {
-    /// The key under which the row is shown.
+    /// The key of the row in the answer.
     pub key: &'static str,
-    /// The record's column.
+    /// The column of the record that has the row's id.
     pub column: &'static str,
-    /// The row's table.
+    /// The table of the related row.
     pub table: &'a Table,
 }
 
-/// A new record.
+/// A plan that creates a record.
 #[derive(Debug)]
 pub struct Create<'a> {
-    /// The table.
+    /// The table of the record.
     pub table: &'a Table,
-    /// Columns and their values.
+    /// The columns and their values; `None` is NULL.
     pub values: Vec<(&'a str, Option<String>)>,
-    /// The pipeline that it is to be in, where it is a stage and the path names one.
+    /// The pipeline of a stage, if the path names it.
     pub within: Option<PipelineName>,
-    /// Whether a stage that the pipeline lacks is refused.
+    /// Whether a stage that is not in the pipeline is refused.
     pub refuses_new_stage: bool,
 }
 
-/// New values for a record.
+/// A plan that updates a record.
 #[derive(Debug)]
 pub struct Update<'a> {
-    /// The table.
+    /// The table of the record.
     pub table: &'a Table,
-    /// Which row.
+    /// The name of the row.
     pub name: Name<'a>,
-    /// Columns and what happens to them.
+    /// The columns and their changes.
     pub changes: Vec<(&'a str, Change)>,
-    /// Whether a stage that the pipeline lacks is refused.
+    /// Whether a stage that is not in the pipeline is refused.
     pub refuses_new_stage: bool,
 }
 
-/// What happens to a column.
+/// A change of a column.
 #[derive(Debug, PartialEq)]
 pub enum Change {
-    /// It gets a new value.
+    /// The column gets a new value; `None` is NULL.
     Set(Option<String>),
-    /// Its object gets these keys (a JSON object) and loses those (an array literal).
+    /// Keys are set in the column's object, and other keys are removed from it.
     Merge {
-        /// The keys to set.
+        /// The keys to set, as a JSON object.
         add: String,
-        /// The keys to remove.
+        /// The keys to remove, as an array literal.
         remove: Option<String>,
     },
 }
 
-/// A deletion.
+/// A plan that deletes a record.
 #[derive(Debug)]
 pub struct Delete<'a> {
-    /// The table.
+    /// The table of the record.
     pub table: &'a Table,
-    /// Which row.
+    /// The name of the row.
     pub name: Name<'a>,
-    /// The column of its id.
+    /// The column of the record's id.
     pub key: &'a str,
-    /// Whether the row is removed, not hidden.
+    /// Whether the row is removed instead of hidden.
     pub hard: bool,
 }
 
-/// A hidden record to be shown again. One that is not hidden stays as it is, so that a retry does no harm.
+/// A plan that restores a hidden record. A record that is not hidden stays as it is, so the request can be repeated.
 #[derive(Debug)]
 pub struct Restore<'a> {
-    /// The table.
+    /// The table of the record.
     pub table: &'a Table,
-    /// Which row.
+    /// The name of the row.
     pub name: Name<'a>,
 }
 
-/// Plans a look at one record.
+/// Plans to find a record.
 pub fn find<'a>(
     catalog: &'a Catalog,
     table: &'a Table,
@@ -142,7 +142,7 @@ pub fn find<'a>(
     Ok(Find { table, name: name(table, id)?, deleted, to_one, to_many })
 }
 
-/// Which column names the row, by the words that name it.
+/// Resolves the name of a record to a column and a value.
 fn name<'a>(table: &'a Table, id: &RecordName) -> Result<Name<'a>, Fault> {
     let key = table.key()?;
     let named = |is_id: bool, value: &str, within| {
@@ -157,7 +157,7 @@ fn name<'a>(table: &'a Table, id: &RecordName) -> Result<Name<'a>, Fault> {
     }
 }
 
-/// Plans a new record.
+/// Plans to create a record.
 pub fn create<'a>(
     table: &'a Table,
     values: &Map<String, Value>,
@@ -179,7 +179,7 @@ pub fn create<'a>(
     Ok(Create { table, values, within: None, refuses_new_stage })
 }
 
-/// Plans a new stage of a pipeline.
+/// Plans to create a stage of a pipeline.
 pub fn create_stage<'a>(
     table: &'a Table,
     pipeline: &PipelineName,
@@ -197,10 +197,10 @@ fn refuses_new_stage(table: &Table, values: &Map<String, Value>, unknown_stage: 
         && PLACE.iter().any(|column| values.contains_key(*column))
 }
 
-/// The columns that say where a record stands that is in a pipeline.
+/// The columns for the place of a record in a pipeline.
 pub const PLACE: [&str; 2] = ["pipeline", "stage"];
 
-/// Plans new values for a record.
+/// Plans to update a record.
 pub fn update<'a>(
     table: &'a Table,
     id: &RecordName,
@@ -225,12 +225,12 @@ pub fn update<'a>(
     Ok(Update { table, name: name(table, id)?, changes, refuses_new_stage })
 }
 
-/// Plans a deletion.
+/// Plans to delete a record.
 pub fn delete<'a>(table: &'a Table, id: &RecordName, hard: bool) -> Result<Delete<'a>, Fault> {
     Ok(Delete { table, name: name(table, id)?, key: table.key()?, hard: hard || !table.soft_deletes() })
 }
 
-/// Plans the undoing of a deletion.
+/// Plans to restore a record. Refuses tables without `deleted_at`.
 pub fn restore<'a>(table: &'a Table, id: &RecordName) -> Result<Restore<'a>, Fault> {
     let name = name(table, id)?;
     if !table.soft_deletes() {
@@ -242,7 +242,7 @@ pub fn restore<'a>(table: &'a Table, id: &RecordName) -> Result<Restore<'a>, Fau
     Ok(Restore { table, name })
 }
 
-/// jsonb columns are merged one level deep, and a key set to null is removed; `custom: null` empties it.
+/// Merges jsonb columns one level deep. A key that is null is removed. `custom: null` empties the column.
 fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     match value {
         Value::Null if is_free_form(column) => Ok(Change::Set(Some("{}".into()))),
@@ -258,7 +258,7 @@ fn change(column: &Column, value: &Value) -> Result<Change, Fault> {
     }
 }
 
-/// The free-form field of every record, which is never NULL.
+/// Whether this is the free-form column of a record. It is never NULL.
 pub(super) fn is_free_form(column: &Column) -> bool {
     column.name == "custom" && column.kind == TypeKind::Json
 }
@@ -330,7 +330,7 @@ impl Create<'_> {
 }
 
 impl<'a> Update<'a> {
-    /// The columns that get a new value, merges left out.
+    /// The columns that get a new value, without merged columns.
     pub fn set_values(&self) -> Vec<(&'a str, Option<String>)> {
         let set = |change: &Change| match change {
             Change::Set(value) => Some(value.clone()),
@@ -374,7 +374,7 @@ impl Delete<'_> {
     }
 }
 
-/// What a write gave back is shown as PostgreSQL gave it, whatever the catalog says: the work is done.
+/// A record as the write returned it. Its columns are not compared with the catalog, because the write is done.
 fn bare(table: &Table, row: Rows) -> Record {
     let width = row.columns().len();
     Record { entity: table.entity(), row, width, parts: Vec::new(), related: Vec::new() }
@@ -387,7 +387,7 @@ fn position(table: &Table, column: &str) -> usize {
 /// The table of pipelines.
 const PIPELINES: &str = "pipelines";
 
-/// There is no such pipeline.
+/// The fault of a pipeline that does not exist.
 pub(super) fn no_pipeline(pipeline: &PipelineName) -> Fault {
     let id = match pipeline {
         PipelineName::Default => "default",

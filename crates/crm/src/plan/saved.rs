@@ -1,4 +1,4 @@
-//! Saved lists: a predicate over a table or chosen members, resolved into a page of rows.
+//! Saved lists: resolves a predicate or chosen members to a page of rows.
 
 use serde_json::Value;
 
@@ -12,89 +12,89 @@ use crate::model::value::TypeKind;
 use crate::plan::record::Joined;
 use crate::plan::{Outcome, has_columns};
 
-/// A saved list, as its row says.
+/// A saved list, read from its row.
 #[derive(Debug)]
 pub struct Saved {
-    /// `l_…`
+    /// The id, `l_…`.
     pub id: String,
-    /// The table whose rows it holds.
+    /// The table of the list's rows.
     pub target_table: String,
-    /// How its rows are found.
+    /// The kind of the list.
     pub kind: ListKind,
-    /// Columns to show, in order; all of the table's if there are none.
+    /// The columns to show, in order. If it is empty, all columns are shown.
     columns: Vec<String>,
-    /// Columns to sort by; a leading minus means descending.
+    /// The columns to sort by. A leading minus means descending.
     order: Vec<String>,
 }
 
-/// How a saved list's rows are found.
+/// The kind of a saved list.
 #[derive(Debug, PartialEq)]
 pub enum ListKind {
-    /// By an SQL boolean and the values of its `$1…`.
+    /// The rows match an SQL predicate.
     Dynamic {
-        /// The boolean; true where there is none.
+        /// An SQL boolean expression; `true` if the list has none.
         predicate: String,
-        /// The values.
+        /// The values of `$1…` in the predicate.
         params: Vec<Value>,
     },
-    /// By `list_members`.
+    /// The rows are members in `list_members`.
     Static,
 }
 
-/// A page of a saved list's rows.
+/// A plan for a page of a saved list's rows.
 #[derive(Debug)]
 pub struct ListRows<'a> {
-    /// The list.
+    /// The saved list.
     pub saved: &'a Saved,
-    /// The predicate of a dynamic list, without white space, comment or semicolon around it.
+    /// The predicate of a dynamic list, without white space, comments and semicolons around it.
     pub predicate: Option<&'a str>,
-    /// The table whose rows it holds.
+    /// The table of the rows.
     pub table: &'a Table,
-    /// The column that names a row.
+    /// The column that identifies a row.
     pub key: &'a str,
-    /// The rows that each row points to, by which predicate, columns and order may go too.
+    /// The relations to single rows. The predicate, the columns and the order can use them.
     pub relations: Vec<Joined<'a>>,
-    /// What is shown; nothing named means the whole row.
+    /// The columns to show. If it is empty, the whole row is shown.
     pub columns: Vec<Shown<'a>>,
-    /// What the rows are sorted by; the last key is unique.
+    /// The sort keys. The last key is unique.
     pub order: Vec<SortKey<'a>>,
-    /// The sort key behind which the page begins.
+    /// The sort key of the last row of the previous page.
     pub cursor: Option<Vec<Option<String>>>,
-    /// Rows at most.
+    /// Maximum number of rows.
     pub limit: usize,
     scope: u64,
 }
 
-/// A column of the row or of a row that it points to.
+/// A reference to a column of the row or of a related row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ColumnRef<'a> {
-    /// The relation's key; none for the row itself.
+    /// The relation's key; `None` for the row itself.
     pub relation: Option<&'static str>,
-    /// The column.
+    /// The column's name.
     pub column: &'a str,
-    /// A key within a JSON column.
+    /// A key in a JSON column.
     pub key: Option<String>,
 }
 
-/// A column that is shown, and under which name.
+/// A column with its name in the answer.
 #[derive(Debug)]
 pub struct Shown<'a> {
-    /// The name: `email`, `company.name`.
+    /// The name in the answer: `email`, `company.name`.
     pub name: String,
-    /// The column.
+    /// The column that is shown.
     pub column: ColumnRef<'a>,
 }
 
-/// A key of the order.
+/// A sort key.
 #[derive(Debug)]
 pub struct SortKey<'a> {
-    /// The column.
+    /// The column to sort by.
     pub column: ColumnRef<'a>,
-    /// Largest first, NULLs before all; else smallest first, NULLs last.
+    /// True: largest first, NULLs before all values. False: smallest first, NULLs last.
     pub descending: bool,
 }
 
-/// Reads a saved list from its row.
+/// Reads a saved list from its row. Refuses a list with an invalid config.
 pub fn read(rows: &Rows) -> Result<Saved, Fault> {
     let json = |name: &str| -> Value {
         rows.named(0, name).and_then(|cell| serde_json::from_slice(cell).ok()).unwrap_or(Value::Null)
@@ -170,7 +170,7 @@ pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Resul
     Ok(ListRows { saved, predicate, table, key, relations, columns, order, cursor, limit: page.limit, scope })
 }
 
-/// The one boolean expression, with a value for each of its parameters.
+/// Checks that the predicate is one expression and that each of its parameters has a value.
 fn check_predicate<'a>(predicate: &'a str, params: &[Value]) -> Result<&'a str, Fault> {
     let statements = split(predicate).map_err(|error| unusable(format!("filter_predicate: {error}")))?;
     let [one] = statements.as_slice() else {
@@ -198,7 +198,7 @@ fn sort_key<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Resul
     Ok(SortKey { column: place, descending })
 }
 
-/// `email`, `company.name`, `custom.plan`.
+/// Resolves `email`, `company.name` or `custom.plan`.
 fn column_ref<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Result<ColumnRef<'a>, Fault> {
     if let Some(column) = table.column(name) {
         return Ok(own(&column.name));
@@ -218,13 +218,13 @@ fn column_ref<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Res
 fn unknown_column(name: &str, table: &Table) -> Fault {
     let near = nearest(name, table.columns.iter().map(|column| column.name.as_str()));
     let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-    unusable(format!("config names \"{name}\", which {} has not{near}", table.name))
+    unusable(format!("config names \"{name}\", which is not a column of {}{near}", table.name))
 }
 
 fn unusable(why: String) -> Fault {
     Fault::ValidationFailed {
         message: format!("This list can't be resolved: {why}."),
-        hint: Some("PATCH the list to mend it.".into()),
+        hint: Some("PATCH the list to correct it.".into()),
         field: None,
     }
 }
@@ -238,7 +238,7 @@ impl ListRows<'_> {
         }
     }
 
-    /// Makes the page of the rows, whose last columns are the sort key.
+    /// Creates the page from the rows. The last columns are the sort keys.
     pub fn answer(&self, mut rows: Rows, truncated: bool) -> Outcome {
         let whole = self.columns.is_empty();
         let width = if whole { self.table.columns.len() } else { self.columns.len() };

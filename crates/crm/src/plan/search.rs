@@ -1,4 +1,4 @@
-//! Fuzzy search in one table: typos, accents and parts of words are found, the best first.
+//! Fuzzy search in one table. It finds typos, accents and parts of words, best matches first.
 
 use crate::model::answer::Answer;
 use crate::model::catalog::Table;
@@ -9,33 +9,33 @@ use crate::model::rows::Rows;
 use crate::plan::list::MAX_PAGE_BYTES;
 use crate::plan::{Outcome, has_columns, one};
 
-/// Records that some words find.
+/// A plan that searches a table.
 #[derive(Debug)]
 pub struct Search<'a> {
-    /// The table.
+    /// The table to search.
     pub table: &'a Table,
-    /// The words. What is beyond 200 characters or 12 words is left out of account by the database.
+    /// The search words. The database ignores text after 200 characters or 12 words.
     pub words: String,
-    /// Which of the records.
+    /// The page of the results.
     pub part: Part,
 }
 
-/// Records that one search finds at most, all its pages together.
+/// Maximum number of records that a search finds, over all pages.
 const MOST: usize = 200;
 
-/// A page of what a search finds, by how many come before it: the order is that of how well they fit.
+/// A page of search results, by its offset, because the results are sorted by score.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
-    /// Records before it.
+    /// The number of results before the page.
     pub offset: usize,
-    /// Records at most.
+    /// Maximum number of results.
     pub limit: usize,
-    /// What a cursor of this search belongs to.
+    /// The hash of the search, for its cursors.
     scope: u64,
 }
 
 impl Part {
-    /// Reads a page of a search by these words; `of` tells searches apart.
+    /// Reads a page of a search for these words. `of` distinguishes searches of different tables.
     pub fn plan(of: &str, words: &str, page: &PageAsk) -> Result<Part, Fault> {
         let scope = scope(["search", of, words].into_iter());
         let offset = match &page.cursor {
@@ -49,18 +49,18 @@ impl Part {
         Ok(Part { offset, limit: page.limit, scope })
     }
 
-    /// How many records are to be found, one more than is shown included.
+    /// The number of results to request. It includes one result after the page.
     pub fn wanted(&self) -> usize {
         (self.offset + self.limit + 1).min(MOST)
     }
 
-    /// The cursor of the page behind this one, of which so many were shown.
+    /// The cursor of the next page, if this page has shown so many results.
     pub fn cursor_behind(&self, shown: usize) -> String {
         Cursor { scope: self.scope, keys: vec![Some((self.offset + shown).to_string())] }.encode()
     }
 }
 
-/// Plans a search.
+/// Plans a search. Refuses tables without a search and empty search words.
 pub fn plan<'a>(table: &'a Table, words: &str, page: &PageAsk) -> Result<Search<'a>, Fault> {
     if !table.entity().is_some_and(|entity| entity.searchable) {
         let searchable = ENTITIES.iter().filter(|entity| entity.searchable).map(|entity| entity.table);

@@ -1,4 +1,4 @@
-//! Search in all tables that people look for records in: first which records, then the records.
+//! Search in several tables. The first step finds the ids of the records, the second one reads the records.
 
 use crate::model::answer::Found;
 use crate::model::catalog::{Catalog, Table};
@@ -8,30 +8,30 @@ use crate::model::page::PageAsk;
 use crate::model::rows::Rows;
 use crate::plan::search::Part;
 
-/// A search in all of them.
+/// A plan that searches several tables.
 #[derive(Debug)]
 pub struct SearchAll {
-    /// The words.
+    /// The search words.
     pub words: String,
-    /// Which of the records.
+    /// The page of the results.
     pub part: Part,
 }
 
-/// A record that was found.
+/// A record that the search found.
 #[derive(Clone, Debug)]
 pub struct Hit {
-    /// Its table.
+    /// The record's table.
     pub table: &'static Entity,
-    /// Its id.
+    /// The record's id.
     pub id: String,
-    /// How well it fits, as JSON.
+    /// The score, as JSON.
     pub score: String,
 }
 
-/// The hits in one table.
+/// A table, and the hits in it.
 pub type InTable<'a> = (&'a Table, &'static Entity, Vec<Hit>);
 
-/// Plans a search.
+/// Plans a search. Refuses empty search words.
 pub fn plan(words: &str, page: &PageAsk) -> Result<SearchAll, Fault> {
     if words.trim().is_empty() {
         return Err(Fault::invalid_with_hint("Search needs words.", "Add ?q=words."));
@@ -40,7 +40,7 @@ pub fn plan(words: &str, page: &PageAsk) -> Result<SearchAll, Fault> {
 }
 
 impl SearchAll {
-    /// The hits of this page, and the cursor of the next one, if there is one.
+    /// The hits of this page, and the cursor of the next page, if there is one.
     pub fn page(&self, mut hits: Vec<Hit>) -> (Vec<Hit>, Option<String>) {
         let mut hits = hits.split_off(self.part.offset.min(hits.len()));
         let next_cursor = (hits.len() > self.part.limit).then(|| self.part.cursor_behind(self.part.limit));
@@ -49,7 +49,7 @@ impl SearchAll {
     }
 }
 
-/// Reads which records were found, the best first.
+/// Reads the hits from the rows, best first.
 pub fn hits(rows: &Rows) -> Vec<Hit> {
     (0..rows.len())
         .filter_map(|row| {
@@ -61,7 +61,7 @@ pub fn hits(rows: &Rows) -> Vec<Hit> {
         .collect()
 }
 
-/// The tables in which something was found, and the ids found there with their scores.
+/// The tables with hits, and the hits in each.
 pub fn by_table<'a>(hits: &[Hit], catalog: &'a Catalog) -> Result<Vec<InTable<'a>>, Fault> {
     let mut all = Vec::new();
     for entity in ENTITIES.iter().filter(|entity| entity.searched_together) {
@@ -74,7 +74,7 @@ pub fn by_table<'a>(hits: &[Hit], catalog: &'a Catalog) -> Result<Vec<InTable<'a
     Ok(all)
 }
 
-/// The records in the order of the hits; one that went in the meantime is left out.
+/// Sorts the records by their hits. A record that was deleted in the meantime is left out.
 pub fn found(hits: &[Hit], tables: Vec<(&'static Entity, Rows)>, next_cursor: Option<String>, limit: usize) -> Found {
     let place = |hit: &Hit| {
         let table = tables.iter().position(|(entity, _)| entity.table == hit.table.table)?;

@@ -1,4 +1,5 @@
-//! A batch's statements, each for many rows, and the call that runs them (migrations/workspace/0011_requests.sql).
+//! The statements of a batch, one for each group of rows, and the call that runs them
+//! (migrations/workspace/0011_requests.sql).
 
 use serde_json::Value;
 
@@ -7,7 +8,7 @@ use crate::model::value::array_of_texts;
 use crate::plan::batch::{Batch, Group, Meeting};
 use crate::sql::{Label, Sql};
 
-/// Writes the batch. Gives what became of each row: `place`, `id`, `created`, or what PostgreSQL said against it.
+/// Writes the batch. Each row of the result has `place`, `id` and `created`, or PostgreSQL's error.
 pub fn write(batch: &Batch<'_>) -> Sql {
     let statements: Vec<String> = batch.groups.iter().map(|group| statement(batch, group).text).collect();
     let rows: Vec<Value> = batch.groups.iter().map(rows).collect();
@@ -17,7 +18,7 @@ pub fn write(batch: &Batch<'_>) -> Sql {
     sql
 }
 
-/// The records as they are now.
+/// Selects the records in their current state.
 pub fn show(batch: &Batch<'_>, ids: &[String]) -> Sql {
     let mut sql = Sql::new("SELECT t.* FROM ");
     sql.table(&batch.table.name).push(" AS t WHERE ").column("t", batch.key).push(" = ANY (");
@@ -25,7 +26,7 @@ pub fn show(batch: &Batch<'_>, ids: &[String]) -> Sql {
     sql
 }
 
-/// `[[place, value, …], …]`
+/// The rows as `[[place, value, …], …]`.
 fn rows(group: &Group<'_>) -> Value {
     let row = |(place, values): &(usize, Vec<Option<String>>)| {
         let values = values.iter().map(|value| value.as_deref().map_or(Value::Null, Value::from));
@@ -68,14 +69,14 @@ fn statement(batch: &Batch<'_>, group: &Group<'_>) -> Sql {
     sql
 }
 
-/// Merged as a PATCH merges: one level deep, and a key that is null is removed.
+/// Merges as a PATCH does: one level deep, and a key that is null is removed.
 fn merge<'s>(sql: &'s mut Sql, column: &str) -> &'s mut Sql {
     sql.push("(CASE WHEN jsonb_typeof(").column("t", column).push(") = 'object' THEN ").column("t", column);
     sql.push(" ELSE '{}' END || ").column("excluded", column).push(") - ARRAY(SELECT e.key FROM jsonb_each(");
     sql.column("excluded", column).push(") AS e WHERE e.value = 'null')")
 }
 
-/// The column's type without its modifier: a cast to `varchar(3)` would cut what an assignment refuses.
+/// The column's type without its modifier. A cast to `varchar(3)` would cut a value that an assignment refuses.
 fn bare_type(table: &Table, column: &str) -> String {
     let name = table.column(column).map_or("text", |column| &column.type_name);
     let (brackets, name) = match name.find("[]") {

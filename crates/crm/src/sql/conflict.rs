@@ -1,4 +1,5 @@
-//! After a unique key was found taken: which record has it, and an entry in the activity feed.
+//! The statements after a conflict on a unique key: one finds the record that has the key, one adds an entry to the
+//! activity feed.
 
 use crate::model::ask::PipelineName;
 use crate::model::catalog::{Table, UniqueIndex};
@@ -6,24 +7,25 @@ use crate::plan::record::Name;
 use crate::sql::read::{named, pipeline_key};
 use crate::sql::{Label, Sql};
 
-/// What was to be written when the key was found taken.
+/// The write that was refused.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    /// The row that was to be changed; none where it was to be made.
+    /// The row that the write would change; `None` for a new row.
     pub name: Option<&'a Name<'a>>,
-    /// The pipeline that a new stage was to be in.
+    /// The pipeline of a new stage, if the path names it.
     pub within: Option<&'a PipelineName>,
-    /// Columns and their new values.
+    /// The columns and their new values.
     pub values: Vec<(&'a str, Option<String>)>,
 }
 
-/// Finds the record that has the key; the workspace's own index tells how values are compared. Its expressions may run
-/// the workspace's code, so no secret stands in this statement: such code can make an error quote all parameters.
+/// Finds the record that has the key. The expressions of the workspace's own index decide how values are compared. They
+/// can run the workspace's code, and such code can raise an error that quotes all parameters. So this statement has no
+/// secret.
 pub fn find(table: &Table, key: &str, index: &UniqueIndex, attempted: &Attempt<'_>) -> Sql {
     let mut sql = Sql::new("SELECT t.");
     sql.name(key).push("::text AS existing_id FROM ").table(&table.name).push(" AS t WHERE true");
     for expression in &index.keys {
-        // Inside the sub-select the index's bare column names mean the attempted values.
+        // Inside the sub-select, the bare column names of the index refer to the attempted values.
         sql.push(" AND (")
             .workspace_text(expression)
             .push(if index.nulls_not_distinct { ") IS NOT DISTINCT FROM (SELECT " } else { ") = (SELECT " })
@@ -33,7 +35,8 @@ pub fn find(table: &Table, key: &str, index: &UniqueIndex, attempted: &Attempt<'
             sql.push(if at == 0 { "" } else { ", " });
             let value = attempted.values.iter().find(|(name, _)| *name == column.name);
             match (value, attempted.name) {
-                // What PostgreSQL would have made of it can't be told; left out, the name would mean the found row's.
+                // The value that PostgreSQL would generate is not known. Without an entry, the name would refer to the
+                // found row.
                 _ if column.generated => sql.push("NULL"),
                 (Some((_, Some(value))), _) => {
                     let label = Label::Column(column.name.clone());
@@ -52,7 +55,7 @@ pub fn find(table: &Table, key: &str, index: &UniqueIndex, attempted: &Attempt<'
             sql.push("::").workspace_text(&column.type_name).push(" AS ").name(&column.name);
         }
         if let Some(name) = attempted.name {
-            // Its condition is on a row called t.
+            // The condition refers to a row named t.
             sql.push(" FROM (SELECT t.* FROM ").table(&table.name).push(" AS t WHERE ");
             named(&mut sql, name);
             sql.push(") AS r");
@@ -66,7 +69,7 @@ pub fn find(table: &Table, key: &str, index: &UniqueIndex, attempted: &Attempt<'
     sql
 }
 
-/// Puts the conflict into the feed.
+/// Adds the conflict to the feed.
 pub fn record(secret: &str, subject: &str, constraint: &str, existing_id: Option<String>, attempted: String) -> Sql {
     let mut sql = Sql::new("SELECT kith.record_conflict(");
     sql.bind(Some(secret.to_owned()), Label::Own).push(", ").bind(Some(subject.to_owned()), Label::Own).push(", ");

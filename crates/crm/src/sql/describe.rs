@@ -1,4 +1,4 @@
-//! Statements that describe a workspace's tables to its agents: `/v1/tables` and `/v1/schema`.
+//! The statements of `GET /v1/tables` and `GET /v1/schema`.
 
 use crate::model::entity::ENTITIES;
 use crate::model::value::array_of_texts;
@@ -9,7 +9,7 @@ fn builtin_tables() -> Option<String> {
     Some(array_of_texts(&names))
 }
 
-/// Name, kind and estimated rows of each table, the built-in ones first.
+/// Selects the name, the kind and the estimated rows of each table, built-in tables first.
 pub fn tables() -> Sql {
     let mut sql = Sql::new(
         "SELECT c.relname AS name,
@@ -25,8 +25,8 @@ pub fn tables() -> Sql {
     sql
 }
 
-/// Everything that an agent needs to compose joins, as one JSON object. A column's comment is there under two names, `comment` and
-/// `description`: clients read either.
+/// Selects one JSON object with everything that is needed to write joins. A column has its comment twice, as `comment`
+/// and as `description`, because clients read either (docs/wire.md, "Schema").
 pub fn schema() -> Sql {
     let mut sql = Sql::new(
         r#"

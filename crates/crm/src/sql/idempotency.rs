@@ -1,15 +1,15 @@
-//! Statements about Idempotency-Keys: take one, keep the answer.
+//! The statements that claim an Idempotency-Key and store the answer.
 
 use crate::sql::{Label, Sql};
 
-/// Takes a key for this transaction. Gives `outcome`, `status` and `body`.
+/// Claims a key for this transaction. Returns `outcome`, `status` and `body`.
 pub fn claim(secret: &str, key: &str, fingerprint: &str, now: &str) -> Sql {
     let mut sql = Sql::new("SELECT outcome, status, body FROM kith.claim_key(");
     bind_all(&mut sql, [secret, key, fingerprint, now]);
     sql
 }
 
-/// Keeps the answer.
+/// Stores the answer to the request with this key.
 pub fn keep(secret: &str, key: &str, status: u16, body: &str) -> Sql {
     let mut sql = Sql::new("SELECT kith.keep_answer(");
     bind_all(&mut sql, [secret, key, &status.to_string(), body]);

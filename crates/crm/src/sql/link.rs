@@ -1,9 +1,9 @@
-//! A new association, made if both of its ends are there and it is not there yet.
+//! The statements that create an association if both records exist and the association does not.
 
 use crate::plan::link::{End, Link};
 use crate::sql::{Label, Sql};
 
-/// Makes it; says which ends are there; shows the one that was there before.
+/// Three statements: the insert, the check that both records exist, and the association that existed before.
 pub fn link(link: &Link<'_>) -> Vec<Sql> {
     let mut make = Sql::new("INSERT INTO public.associations AS t (");
     for (at, (column, _)) in link.create.values.iter().enumerate() {
@@ -41,7 +41,7 @@ pub fn link(link: &Link<'_>) -> Vec<Sql> {
 fn is_there(sql: &mut Sql, end: &End<'_>) {
     sql.push("EXISTS (SELECT FROM ").table(&end.table.name).push(" AS r WHERE ").column("r", end.key);
     if end.table.entity().is_none() {
-        // A key of any type; an id that is no value of it names no record.
+        // The key can have any type. An id that does not fit the type names no record.
         sql.push("::text");
     }
     sql.push(" = ").bind(Some(end.id.clone()), Label::Own);

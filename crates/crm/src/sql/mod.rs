@@ -1,7 +1,8 @@
-//! Plans as SQL: a value of text and parameters, joined, never formatted from the caller's words.
+//! SQL statements as values of text and parameters. They are appended part by part, never formatted from the caller's
+//! text.
 //!
-//! The only room of this crate that writes SQL. Every identifier goes through one quote function, every
-//! value is a parameter.
+//! This is the only module of the crate that writes SQL. Every identifier is quoted by one function. Every value is a
+//! parameter.
 
 pub mod batch;
 pub mod catalog;
@@ -20,26 +21,26 @@ pub mod write;
 
 use crate::plan::Plan;
 
-/// Room for most statements, so that they grow without moving.
+/// The initial capacity of a statement, which is enough for most of them.
 const USUAL_LENGTH: usize = 512;
 
-/// A statement: text, parameters in PostgreSQL's text form, and what each parameter is, so that a complaint
-/// of PostgreSQL about `$3` can name the field.
+/// A statement: its text, and its parameters in PostgreSQL's text form. Each parameter has a label, so that an error of
+/// PostgreSQL about `$3` can name the field.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Sql {
     /// The text, with `$1…`.
     pub text: String,
     /// The parameters; `None` is NULL.
     pub params: Vec<Option<String>>,
-    /// What each parameter is.
+    /// The label of each parameter.
     pub labels: Vec<Label>,
-    /// Whether a result that is too large may be cut; else the request fails, and nothing of it is kept.
+    /// Whether a result that is too large can be cut. If not, the request fails, and nothing of it is kept.
     pub may_be_cut: bool,
-    /// Whether it removes a row, so that a foreign key's refusal means that other rows refer to it.
+    /// Whether the statement removes a row. An error of a foreign key then means that other rows refer to the row.
     pub removes: bool,
 }
 
-/// What a parameter is, in the caller's terms.
+/// The meaning of a parameter, in the caller's terms.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Label {
     /// A column's new value.
@@ -48,38 +49,38 @@ pub enum Label {
     Filter {
         /// The parameter's name on the wire.
         parameter: String,
-        /// The type of what it is compared with.
+        /// The type that it is compared as.
         type_name: String,
     },
-    /// The id in the path.
+    /// The id in the path of the request.
     Id,
-    /// A key out of a cursor.
+    /// A key of a cursor.
     Cursor,
-    /// A value that Kith itself gives.
+    /// A value that Kith provides.
     Own,
 }
 
 impl Sql {
-    /// A statement that begins with this text.
+    /// A statement that begins with `text`.
     pub fn new(text: &str) -> Sql {
         let mut sql = Sql { text: String::with_capacity(USUAL_LENGTH), ..Sql::default() };
         sql.text.push_str(text);
         sql
     }
 
-    /// The same, whose result may be cut.
+    /// Marks the statement: its result can be cut.
     pub fn cuttable(mut self) -> Sql {
         self.may_be_cut = true;
         self
     }
 
-    /// Appends SQL of Kith's own. `'static`, so that no caller's word can get here.
+    /// Appends SQL that Kith wrote. The text is `'static`, so it cannot come from a caller.
     pub fn push(&mut self, text: &'static str) -> &mut Sql {
         self.text.push_str(text);
         self
     }
 
-    /// Appends an identifier, quoted.
+    /// Appends an identifier in quotes.
     pub fn name(&mut self, identifier: &str) -> &mut Sql {
         quote(identifier, &mut self.text);
         self
@@ -90,7 +91,7 @@ impl Sql {
         self.push(alias).push(".").name(column)
     }
 
-    /// Appends a table of schema `public`.
+    /// Appends the name of a table in schema `public`.
     pub fn table(&mut self, table: &str) -> &mut Sql {
         self.push("public.").name(table)
     }
@@ -101,7 +102,7 @@ impl Sql {
         self
     }
 
-    /// Appends a parameter.
+    /// Appends a parameter, as `$1…`.
     pub fn bind(&mut self, value: Option<String>, label: Label) -> &mut Sql {
         self.params.push(value);
         self.labels.push(label);
@@ -109,7 +110,7 @@ impl Sql {
         self.number(self.params.len())
     }
 
-    /// Appends a string literal, in a form that no session setting reads otherwise.
+    /// Appends a string literal in a form that does not depend on session settings.
     pub fn literal(&mut self, text: &str) -> &mut Sql {
         self.text.push_str("E'");
         for character in text.chars() {
@@ -121,15 +122,15 @@ impl Sql {
         self.push("'")
     }
 
-    /// Appends SQL text that the workspace itself wrote and that PostgreSQL has printed back (an index's
-    /// expression); it runs in the workspace's own session.
+    /// Appends SQL that the workspace wrote: a type or an expression as PostgreSQL prints it, or the caller's own SQL.
+    /// It runs in a session of the workspace.
     pub fn workspace_text(&mut self, text: &str) -> &mut Sql {
         self.text.push_str(text);
         self
     }
 }
 
-/// Writes an identifier in double quotes.
+/// Appends an identifier in double quotes.
 fn quote(identifier: &str, out: &mut String) {
     out.push('"');
     for character in identifier.chars() {
@@ -141,7 +142,8 @@ fn quote(identifier: &str, out: &mut String) {
     out.push('"');
 }
 
-/// The statements of a plan, to be run in one transaction, the main one first, one that doubts the catalog last.
+/// The statements of a plan, for one transaction. The main statement is the first one. The check of the catalog, if
+/// there is one, is the last.
 pub fn statements(plan: &Plan<'_>) -> Vec<Sql> {
     let mut statements = own_statements(plan);
     statements.extend(unchanged::unchanged(plan));

@@ -1,4 +1,4 @@
-//! SELECT statements: a page of a table, one record with what belongs to it.
+//! The SELECT statements of lists and single records.
 
 use crate::model::ask::PipelineName;
 use crate::model::entity::{Link, RELATED_ROWS};
@@ -8,7 +8,7 @@ use crate::plan::list::{List, ORDER_COLUMN, OrderKey};
 use crate::plan::record::{Find, Name};
 use crate::sql::{Label, Sql, filter};
 
-/// A page and one row more, to know whether there is a next one.
+/// Selects a page and one more row. The additional row tells whether there is a next page.
 pub fn list(list: &List<'_>) -> Sql {
     let mut sql = Sql::new("SELECT t.*").cuttable();
     for key in &list.order.keys {
@@ -41,7 +41,7 @@ pub fn list(list: &List<'_>) -> Sql {
     sql
 }
 
-/// The condition that a row has this name.
+/// Appends the condition that a row has this name.
 pub fn named(sql: &mut Sql, name: &Name<'_>) {
     sql.column("t", name.column).push(" = ").bind(Some(name.value.clone()), Label::Id);
     if let Some(pipeline) = &name.within {
@@ -50,14 +50,14 @@ pub fn named(sql: &mut Sql, name: &Name<'_>) {
     }
 }
 
-/// The key of a pipeline, if there is that pipeline.
+/// Appends a sub-select of the pipeline's key. It is NULL if the pipeline does not exist.
 pub fn pipeline_key(sql: &mut Sql, name: &PipelineName) {
     sql.push("(SELECT p.key FROM public.pipelines AS p WHERE ");
     is_pipeline(sql, name);
     sql.push(")");
 }
 
-/// The condition that `p` is this pipeline.
+/// Appends the condition that `p` is this pipeline.
 pub fn is_pipeline(sql: &mut Sql, name: &PipelineName) {
     match name {
         PipelineName::Default => sql.push("p.is_default"),
@@ -67,7 +67,7 @@ pub fn is_pipeline(sql: &mut Sql, name: &PipelineName) {
     sql.push(" AND p.deleted_at IS NULL");
 }
 
-/// The pipeline, to know whether it is there.
+/// Selects the pipeline, to check that it exists.
 pub fn pipeline(name: &PipelineName) -> Sql {
     let mut sql = Sql::new("SELECT p.key FROM public.pipelines AS p WHERE ");
     is_pipeline(&mut sql, name);
@@ -81,9 +81,9 @@ fn order_key(sql: &mut Sql, key: &OrderKey<'_>) {
     };
 }
 
-/// Rows behind the cursor. A descending order has its NULLs first, so that behind a NULL stand the rest of
-/// the NULLs and then everything else; a row comparison with a NULL in it is never true, which is just right
-/// for the rows behind a value.
+/// Appends the condition that a row comes after the cursor. A descending order has NULLs first, so the remaining NULLs
+/// and then all other values come after a NULL. A row comparison with a NULL is never true, which is correct after a
+/// value.
 fn after(sql: &mut Sql, list: &List<'_>, cursor: &[Option<String>]) {
     let keys = &list.order.keys;
     if let (Some(None), [first, rest @ ..]) = (cursor.first(), keys.as_slice()) {
@@ -108,7 +108,7 @@ fn compare(sql: &mut Sql, keys: &[OrderKey<'_>], values: &[Option<String>], desc
     for (at, (key, value)) in keys.iter().zip(values).enumerate() {
         sql.push(if at > 0 { ", " } else { "" });
         sql.bind(value.clone(), Label::Cursor);
-        // Beside a composite, a parameter would be taken for a record of no type.
+        // Compared with a composite, a parameter without a cast would be read as an anonymous record.
         if let OrderKey::Reread { type_name, .. } = key {
             sql.push("::").workspace_text(type_name);
         }
@@ -125,10 +125,10 @@ fn visible(sql: &mut Sql, soft_deletes: bool, deleted: Deleted) {
     };
 }
 
-/// Aliases of the joined relations; a record has no more than three.
+/// The aliases of the joined relations. A record has at most three.
 const ALIASES: [&str; 3] = ["j1", "j2", "j3"];
 
-/// The record with the rows it points to, then each set of rows that point to it.
+/// Selects the record with the rows that it refers to. Further statements select each set of rows that refer to it.
 pub fn find(find: &Find<'_>) -> Vec<Sql> {
     let mut sql = Sql::new("SELECT t.*");
     for alias in &ALIASES[..find.to_one.len()] {

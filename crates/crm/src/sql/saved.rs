@@ -1,17 +1,18 @@
-//! A page of a saved list's rows, and the members of a static one.
+//! The statements of saved lists: a page of rows, and the members of static lists.
 
 use crate::model::catalog::Table;
 use crate::model::value::array_of_texts;
 use crate::plan::saved::{ColumnRef, ListRows, SortKey};
 use crate::sql::{Label, Sql};
 
-/// The rows and one more. The predicate's own parameters come first, without values: their types are PostgreSQL's
-/// to say.
+/// Selects the rows of a page and one more row. The parameters of the predicate come first and have no values here.
+/// PostgreSQL determines their types.
 ///
-/// The predicate stands in a scope of its own in which only the target's columns are bare; the joined relations are
-/// seen from there under their names. Between the two stands a scope in which each of their columns is there twice, so that a
-/// bare one is refused as ambiguous instead of taken for the target's. It is a WHERE, so that PostgreSQL itself refuses
-/// what is no condition on one row: aggregates and window functions. PostgreSQL pulls all that up, so that indexes serve.
+/// The predicate is in its own scope, in which only the columns of the target table have bare names. The joined
+/// relations are visible there under their names. A scope between the two has each of their columns twice, so a bare
+/// name of one is ambiguous and refused, instead of being read as a column of the target table. The predicate is a
+/// WHERE clause, so PostgreSQL itself refuses aggregates and window functions. PostgreSQL pulls up all these
+/// sub-selects, so indexes can be used.
 pub fn rows(list: &ListRows<'_>) -> Sql {
     let mut sql = Sql::new("SELECT ");
     for _ in list.params() {
@@ -27,7 +28,8 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
     }
     for (at, key) in list.order.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" });
-        // As text PostgreSQL reads every value again just as it was; JSON would make an array's or a jsonb's another.
+        // PostgreSQL reads the text form of every value without a change. The JSON of an array or a jsonb would be read
+        // differently.
         sql.push("(");
         column_ref(&mut sql, &key.column);
         sql.push(")::text AS \"kith:order\"");
@@ -81,7 +83,8 @@ fn column_ref(sql: &mut Sql, place: &ColumnRef<'_>) {
     }
 }
 
-/// Rows behind the cursor, key by key; NULLs are last where a key ascends and first where it descends.
+/// Appends the condition that a row comes after the cursor, key by key. NULLs are last in an ascending key and first in
+/// a descending one.
 fn after(sql: &mut Sql, keys: &[SortKey<'_>], values: &[Option<String>]) {
     let ([key, rest @ ..], [value, later @ ..]) = (keys, values) else {
         sql.push("false");
@@ -119,14 +122,14 @@ fn after(sql: &mut Sql, keys: &[SortKey<'_>], values: &[Option<String>]) {
     sql.push("))");
 }
 
-/// The saved list itself.
+/// Selects the saved list.
 pub fn find(id: &str) -> Sql {
     let mut sql = Sql::new("SELECT t.* FROM public.lists AS t WHERE t.id = ");
     sql.bind(Some(id.to_owned()), Label::Id).push(" AND t.deleted_at IS NULL");
     sql
 }
 
-/// Which of these ids name no live row of the table.
+/// Selects the ids that do not name a live row of the table.
 pub fn missing(table: &Table, key: &str, ids: &[String]) -> Sql {
     let mut sql = Sql::new("SELECT i.id FROM unnest(");
     sql.bind(Some(array_of_texts(ids)), Label::Own).push("::text[]) AS i(id) WHERE NOT EXISTS (SELECT FROM ");
@@ -138,7 +141,7 @@ pub fn missing(table: &Table, key: &str, ids: &[String]) -> Sql {
     sql
 }
 
-/// Adds members; those that are there stay. Then all of them as they stand.
+/// Two statements: one adds members and leaves existing ones unchanged, one selects all of the named members.
 pub fn add_members(list_id: &str, ids: &[String], actor: &str) -> [Sql; 2] {
     let mut add = Sql::new("INSERT INTO public.list_members (list_id, member_id, added_by) SELECT ");
     add.bind(Some(list_id.to_owned()), Label::Own).push(", i.id, ").bind(Some(actor.to_owned()), Label::Own);
@@ -150,7 +153,7 @@ pub fn add_members(list_id: &str, ids: &[String], actor: &str) -> [Sql; 2] {
     [add, show]
 }
 
-/// Removes a member.
+/// Removes a member of a static list.
 pub fn remove_member(list_id: &str, member_id: &str) -> Sql {
     let mut sql = Sql::new("DELETE FROM public.list_members AS m WHERE m.list_id = ");
     sql.bind(Some(list_id.to_owned()), Label::Own).push(" AND m.member_id = ");

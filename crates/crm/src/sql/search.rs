@@ -1,4 +1,4 @@
-//! Fuzzy search: the database's own functions find and rank (migrations/workspace/0002_search.sql, 0008_search_all.sql).
+//! Fuzzy search. Functions of the database find and rank the records (migrations/workspace/0010_search.sql).
 
 use crate::model::catalog::Table;
 use crate::model::value::array_of_texts;
@@ -6,7 +6,7 @@ use crate::plan::search::Search;
 use crate::plan::search_all::{Hit, SearchAll};
 use crate::sql::{Label, Sql};
 
-/// The records and their scores, the best first.
+/// Selects the records and their scores, best first.
 pub fn search(search: &Search<'_>) -> Sql {
     let mut sql = Sql::new("SELECT t.*, s.score FROM kith.search(").cuttable();
     sql.bind(Some(search.table.name.clone()), Label::Own).push(", ");
@@ -17,7 +17,7 @@ pub fn search(search: &Search<'_>) -> Sql {
     sql
 }
 
-/// Which records of all tables fit, the best first.
+/// Selects the matching records of all tables, best first: the table, the id and the score.
 pub fn all(search: &SearchAll) -> Sql {
     let mut sql = Sql::new("SELECT s.relation, s.id, s.score FROM kith.search_all(");
     sql.bind(Some(search.words.clone()), Label::Own).push(", ");
@@ -25,7 +25,7 @@ pub fn all(search: &SearchAll) -> Sql {
     sql
 }
 
-/// The records of a table that were found, with their scores.
+/// Selects the records of one table that were found, with their scores.
 pub fn records(table: &Table, hits: &[Hit]) -> Sql {
     let (ids, scores): (Vec<String>, Vec<String>) = hits.iter().map(|hit| (hit.id.clone(), hit.score.clone())).unzip();
     let mut sql = Sql::new("SELECT t.*, s.score FROM unnest(").cuttable();

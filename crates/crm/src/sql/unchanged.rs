@@ -1,17 +1,17 @@
-//! A statement that goes with those of a plan and fails where the table is no longer what the catalog says, so that
-//! nothing is read or written by the wrong key or in the wrong type, whoever changed the table, by whatever door.
+//! A statement that fails if a table no longer matches the catalog. It runs in the transaction of a plan, so that no
+//! row is read or written by an old key or in an old type, no matter how the table was changed.
 //!
-//! Built-in tables need it only for what a workspace can change of them.
+//! A plan on a built-in table needs it only for the parts that a workspace can change.
 
 use crate::model::catalog::Table;
 use crate::plan::Plan;
 use crate::plan::filter::{Condition, Operand};
 use crate::sql::{Label, Sql};
 
-/// What the statement fails to find: a relation whose name begins like this (SQLSTATE 42P01).
+/// The prefix of the relation name that the statement fails to find (SQLSTATE 42P01).
 pub const CHANGED: &str = "kith.changed_";
 
-/// The statement for a plan, where it needs one.
+/// The statement for a plan, if it needs one.
 pub fn unchanged(plan: &Plan<'_>) -> Option<Sql> {
     let table = plan.table()?;
     let is_own = |name: &str| match table.entity() {
@@ -29,7 +29,7 @@ pub fn unchanged(plan: &Plan<'_>) -> Option<Sql> {
     }
 }
 
-/// A key of `custom` is compared as the type that it was declared with.
+/// Whether the condition compares a key of `custom`. Such a key is compared as its declared type.
 fn by_declared_key(condition: &Condition<'_>) -> bool {
     matches!(&condition.operand, Operand::Key { column, .. } if column.name == "custom")
 }

@@ -1,10 +1,10 @@
-//! A caller's query wrapped so that PostgreSQL makes JSON of what has no type of its own.
+//! Wraps a caller's query, so that PostgreSQL converts columns without a named type to JSON.
 
 use crate::sql::Sql;
 
-/// The query as a sub-select in which the columns marked in `records` go through `to_jsonb`. The text stood as a
-/// statement by itself before, so it can't break out of its parentheses; it ends on a line of its own in case its
-/// last line is a comment.
+/// Returns the query as a sub-select. The columns that are marked in `records` are converted by `to_jsonb`. The text was a
+/// complete statement before, so it cannot close the parentheses around it. A line break follows it, because its last line
+/// can be a comment.
 pub fn rows_as_json(query: &str, names: &[String], records: &[bool]) -> String {
     let mut sql = Sql::new("SELECT ");
     for (at, (name, is_record)) in names.iter().zip(records).enumerate() {

@@ -4,11 +4,11 @@ use crate::plan::record::{Change, Create, Delete, PLACE, Restore, Update};
 use crate::sql::read::{is_pipeline, named};
 use crate::sql::{Label, Sql};
 
-/// Stands beside a table that has no `deleted_at`, so that the bare name is this one's. Should the table have got one since
-/// the catalog was read, the name is ambiguous: the statement fails before it does anything, and is planned anew.
+/// Provides the name `deleted_at` for a table without that column. If the table has got the column since the catalog
+/// was read, the name is ambiguous. The statement then fails before it does anything, and is planned again.
 const NO_DELETED_AT: &str = "(SELECT NULL AS deleted_at) AS no";
 
-/// A new row, given back whole.
+/// Inserts a row and returns it.
 pub fn create(create: &Create<'_>) -> Sql {
     let mut sql = Sql::new("INSERT INTO ");
     sql.table(&create.table.name).push(" AS t");
@@ -39,8 +39,8 @@ pub fn create(create: &Create<'_>) -> Sql {
     sql
 }
 
-/// A column's new value. With a deal's place goes the word that a stage which is not there is to be refused: the trigger
-/// `kith_place_…` reads it, which no other than it could do in the same statement.
+/// Appends a column's new value. For the place of a deal it also sets that an unknown stage is refused. The trigger
+/// `kith_place_…` reads this setting in the same statement.
 fn set(sql: &mut Sql, column: &str, value: &Option<String>, refuses_new_stage: bool) {
     let label = Label::Column(column.to_owned());
     if refuses_new_stage && PLACE.contains(&column) {
@@ -51,7 +51,7 @@ fn set(sql: &mut Sql, column: &str, value: &Option<String>, refuses_new_stage: b
     }
 }
 
-/// New values for a row, given back whole. Without any, the row as it is.
+/// Updates a row and returns it. Without changes it selects the row.
 pub fn update(update: &Update<'_>) -> Sql {
     let mut sql = Sql::default();
     if update.changes.is_empty() {
@@ -85,7 +85,7 @@ pub fn update(update: &Update<'_>) -> Sql {
     sql
 }
 
-/// Shows a hidden row again.
+/// Restores a hidden row and returns it.
 pub fn restore(restore: &Restore<'_>) -> Sql {
     let mut sql = Sql::new("UPDATE ");
     sql.table(&restore.table.name).push(" AS t SET deleted_at = NULL WHERE ");
@@ -94,7 +94,7 @@ pub fn restore(restore: &Restore<'_>) -> Sql {
     sql
 }
 
-/// Hides a row, or removes it where that was asked or the table knows no hiding.
+/// Hides a row, or removes it if the plan is a hard delete.
 pub fn delete(delete: &Delete<'_>) -> Sql {
     let key = delete.key;
     let mut sql = Sql { removes: true, ..Sql::default() };

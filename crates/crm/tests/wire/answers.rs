@@ -1,4 +1,4 @@
-//! The same answers in each dialect's words.
+//! Snapshots of the same answers in each dialect.
 
 use std::sync::Arc;
 
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::{check, ids, meta, replies};
 
-/// Rows as the store gives them: columns, and the cells' JSON.
+/// Rows as the store returns them, from the names of the columns and the JSON of the cells.
 fn rows(columns: &[&str], cells: &[&[Value]]) -> Rows {
     let columns: Arc<[ResultColumn]> =
         columns.iter().map(|name| ResultColumn { name: (*name).into(), type_name: "text".into() }).collect();
@@ -22,7 +22,7 @@ fn rows(columns: &[&str], cells: &[&[Value]]) -> Rows {
     Rows::new(columns, data, ends, cells.len())
 }
 
-/// A snapshot of answers to asks about a table.
+/// A snapshot of several answers. Each has a title and the table of its request.
 #[track_caller]
 fn snapshot(name: &str, answers: &[(&str, Option<&str>, Answer)]) {
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! The same errors in each dialect's words: every code, and every fault with a shape of its own.
+//! Snapshots of the same errors in each dialect. They include every code, and every fault with its own format.
 
 use std::panic::Location;
 

@@ -1,7 +1,7 @@
-//! What is on the wire, as snapshots, so that a change of it shows in review: the documents, and what each dialect reads and
-//! writes. `INSTA_UPDATE=always cargo test -p kith-crm --test wire` writes them anew.
+//! Snapshots of the wire, so that a review shows each change: the documents, the requests and the responses of each
+//! dialect. `INSTA_UPDATE=always cargo test -p kith-crm --test wire` updates them.
 //!
-//! Only what the server calls is called here: a dialect's `read`, `show` and `show_fault`, and the documents.
+//! The tests call only what the server calls: a dialect's `read`, `show` and `show_fault`, and the documents.
 
 mod answers;
 mod faults;
@@ -14,7 +14,7 @@ use serde_json::Value;
 
 const BASE: &str = "https://kith.example";
 
-/// The characters of an id behind its prefix; written `~` in requests and rows.
+/// The characters of an id after its prefix. Requests and rows have `~` in their place.
 const TAIL: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
 
 fn ids(text: &str) -> String {
@@ -41,7 +41,7 @@ fn meta(table: Option<&str>) -> Meta<'_> {
     }
 }
 
-/// Writes replies of both dialects, each under its name.
+/// Writes the response of each dialect under a title.
 fn replies(text: &mut String, title: &str, reply: impl Fn(&Dialect) -> Reply) {
     for dialect in DIALECTS {
         let Reply { status, headers, body } = reply(dialect);

@@ -1,4 +1,4 @@
-//! The same requests in each dialect's words, and what they are read as.
+//! Snapshots of the same requests in each dialect, and the asks that they are read as.
 
 use std::fmt::Write as _;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{check, ids};
 
-/// What a dialect reads, or why it refuses, in words.
+/// Returns the ask that a dialect reads, or the fault.
 fn read(dialect: &Dialect, request: &str, body: &Value) -> String {
     let (method, address) = request.split_once(' ').expect("a method and an address");
     let address = ids(address);
@@ -27,7 +27,7 @@ fn read(dialect: &Dialect, request: &str, body: &Value) -> String {
     }
 }
 
-/// A snapshot of requests, each in agentCRM's words and in Relm's.
+/// A snapshot of pairs of requests: the first in agentCRM's dialect, the second in Relm's.
 #[track_caller]
 fn snapshot(name: &str, pairs: &[[(&str, Value); 2]]) {
     let mut text = String::new();
@@ -37,7 +37,7 @@ fn snapshot(name: &str, pairs: &[[(&str, Value); 2]]) {
         for (at, (request, body)) in pair.iter().enumerate() {
             let body = if body.is_null() { String::new() } else { format!(" {body}") };
             let _ = writeln!(text, "== {}: {request}{body}", DIALECTS[at].name);
-            // The same ask is written once, below the second request.
+            // If both asks are equal, the ask is written only once, after the second request.
             if at == 1 || asks[0] != asks[1] {
                 let _ = writeln!(text, "{}\n", asks[at]);
             }
@@ -46,7 +46,7 @@ fn snapshot(name: &str, pairs: &[[(&str, Value); 2]]) {
     check(name, &text);
 }
 
-/// The same request in both dialects.
+/// A request that is the same in both dialects.
 fn same(request: &str, body: Value) -> [(&str, Value); 2] {
     [(request, body.clone()), (request, body)]
 }

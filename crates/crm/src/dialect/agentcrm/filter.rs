@@ -1,25 +1,25 @@
-//! agentCRM's filter parameters: `column=value`, `column_after=`, `custom.key=` and so on.
+//! agentCRM's filter parameters: `column=value`, `column_after=`, `custom.key=` and so on (docs/wire.md, "Filters").
 
 use crate::dialect::{commas, stored_id};
 use crate::model::entity::{Field, FieldKind, Need};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
 
-/// A way to write a condition on a column.
+/// A form of a filter parameter.
 #[derive(Debug)]
 pub struct Form {
-    /// What the parameter's name ends in, behind the column's; nothing for equality.
+    /// The end of the parameter's name, after the column's name. It is empty for equality.
     pub suffix: &'static str,
-    /// What it means.
+    /// The operator.
     pub op: Op,
-    /// How it is written.
+    /// The syntax, for the documentation.
     pub shape: &'static str,
-    /// What it comes to, as Markdown.
+    /// The condition in SQL, as Markdown.
     pub meaning: &'static str,
-    /// What must hold of the column, in words that follow its name.
+    /// The condition in words, for a sentence that begins with the column's name.
     pub about: &'static str,
 }
 
-/// Every way to write a condition on a column.
+/// All forms of filter parameters.
 #[rustfmt::skip] // a table
 pub const FORMS: &[Form] = &[
     Form { suffix: "",          op: Op::Eq,       shape: "?col=v",                   meaning: "`col = $1`",               about: "is this, or one of several values separated by commas" },
@@ -33,7 +33,7 @@ pub const FORMS: &[Form] = &[
     Form { suffix: "_has",      op: Op::Has,      shape: "?col_has=v",               meaning: "`col @> ARRAY[v]`",        about: "has this among its values" },
 ];
 
-/// Whether a column of this kind is usefully compared so. More is taken than documentation offers.
+/// Whether the documentation lists this filter for a field. The server accepts more than that.
 pub fn offered(op: Op, suffix: &str, field: &Field) -> bool {
     use FieldKind::{
         Bool, Date, Email, Emails, Id, Ids, Integer, Json, JsonArray, JsonObject, OneOf, SmallInteger, Text, Time,
@@ -52,7 +52,7 @@ pub fn offered(op: Op, suffix: &str, field: &Field) -> bool {
     }
 }
 
-/// Parameters of `/v1/emails` that are no columns.
+/// Parameters of `/v1/emails` that are not columns.
 pub const MAIL_RELATIONS: &[(&str, MailRelation, &str)] = &[
     ("from_contact", MailRelation::FromContact, "Mail that this contact sent."),
     ("to_contact", MailRelation::ToContact, "Mail that this contact is a recipient of."),
@@ -61,7 +61,7 @@ pub const MAIL_RELATIONS: &[(&str, MailRelation, &str)] = &[
     ("involves_deal", MailRelation::Deal, "Mail that belongs to this deal."),
 ];
 
-/// Reads one parameter. Which of its readings holds is for the plan to say, which knows the columns.
+/// Reads a parameter as a filter. The plan knows the columns and chooses one of the readings.
 pub fn filter(name: &str, value: &str) -> Filter {
     let mut readings = vec![equals(Subject::Column(name.to_owned()), value)];
     let whole = || vec![stored_id(value).into_owned()];
@@ -89,7 +89,7 @@ fn equals(subject: Subject, value: &str) -> Reading {
     Reading { subject, op, values }
 }
 
-/// Several values, each in its stored form where it is an id.
+/// Splits a value at commas. Ids are converted to their stored form.
 fn list(text: &str) -> Vec<String> {
     commas::values(text).iter().map(|value| stored_id(value).into_owned()).collect()
 }

@@ -1,4 +1,4 @@
-//! agentCRM's wire format (`acrm_dev_…` and `acrm_live_…` keys). Its names are the physical schema's.
+//! agentCRM's wire format, for keys with `acrm_dev_…` and `acrm_live_…`. Its names are those of the physical schema.
 
 pub mod filter;
 mod read;
@@ -9,7 +9,7 @@ use crate::dialect::{Dialect, route};
 
 pub use show::{show, show_fault};
 
-/// agentCRM's dialect; also that of callers without a key.
+/// agentCRM's dialect. Callers without a key get it too.
 pub static AGENTCRM: Dialect = Dialect {
     name: "agentcrm",
     key_prefixes: &["acrm_dev_", "acrm_live_"],

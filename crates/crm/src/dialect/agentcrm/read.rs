@@ -1,4 +1,4 @@
-//! Requests of agentCRM's dialect as asks. Its names are the physical schema's.
+//! Reads requests of agentCRM's dialect. Its names are those of the physical schema.
 
 use crate::dialect::agentcrm::filter::filter;
 use crate::dialect::arguments::Arguments;
@@ -6,7 +6,7 @@ use crate::dialect::read::{self, Words};
 use crate::model::ask::{Ask, UnknownStage};
 use crate::model::fault::Fault;
 
-/// agentCRM's words.
+/// agentCRM's names in requests.
 const WORDS: Words = Words {
     column: |_, field| Ok(field.to_owned()),
     filter: |_, parameter, value| Ok(filter(parameter, value)),
@@ -14,7 +14,7 @@ const WORDS: Words = Words {
     unknown_stage: UnknownStage::Add,
 };
 
-/// Reads an operation's arguments.
+/// Reads an operation's arguments as an ask.
 pub fn read(arguments: Arguments<'_>) -> Result<Ask, Fault> {
     read::read(arguments, &WORDS)
 }

@@ -1,4 +1,4 @@
-//! What agentCRM's documentation is written from: its endpoints, and its names and shapes as schemas.
+//! The data for agentCRM's documentation: its endpoints, its filters and its schemas.
 
 use serde_json::{Value, json};
 
@@ -8,7 +8,7 @@ use crate::dialect::openapi::{Act, ENDPOINTS, Parameter, Reference, Style, Wire,
 use crate::model::codes::Code;
 use crate::model::entity::{Entity, FieldKind};
 
-/// agentCRM's documentation.
+/// The data for agentCRM's documentation.
 pub static REFERENCE: Reference = Reference {
     title: "Kith",
     about: include_str!("about.md"),
@@ -39,7 +39,7 @@ pub static REFERENCE: Reference = Reference {
 
 const SEVERAL: [(&str, &str); 1] = [("?col=v1,v2", "`col = ANY($1)`")];
 
-/// Parameters of a list that compare no column of their own.
+/// Parameters of a list that are not conditions on a column.
 const OTHER_FORMS: &[(&str, &str)] = &[
     ("?custom.key=v", "`(custom->>'key') = $1`"),
     ("?include_deleted=true", "bypass the soft-delete filter"),
@@ -47,7 +47,7 @@ const OTHER_FORMS: &[(&str, &str)] = &[
     ("?limit=N&cursor=…", "keyset pagination (default 50, max 200)"),
 ];
 
-/// The filters of a table.
+/// The filter parameters of a table.
 fn filters(entity: Option<&Entity>) -> Vec<Parameter> {
     let Some(entity) = entity else { return vec![any_column()] };
     let mut parameters = Vec::new();
@@ -76,7 +76,7 @@ fn filters(entity: Option<&Entity>) -> Vec<Parameter> {
     }
     if entity.fields.iter().any(|field| field.name == "occurred_at") {
         let schema = json!({"type": "string", "format": "date-time"});
-        parameters.push(single("since", schema, "What happened then or later: the same as `occurred_at_gte`."));
+        parameters.push(single("since", schema, "Only entries at this time or later; the same as `occurred_at_gte`."));
     }
     parameters
 }
@@ -135,7 +135,7 @@ fn answer(act: Act, row: Value) -> Value {
     }
 }
 
-/// Schemas that answers and bodies refer to, beside those of the tables.
+/// The schemas that responses and bodies refer to, besides those of the tables.
 fn schemas() -> Vec<(&'static str, Value)> {
     let text = |about: &str| json!({"type": "string", "description": about});
     let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
@@ -144,11 +144,11 @@ fn schemas() -> Vec<(&'static str, Value)> {
         json!({
             "next_cursor": text_or_null("Send it as `cursor` for the next page; null on the last."),
             "has_more": {"type": "boolean", "description": "Whether there is a next page."},
-            "limit": {"type": "integer", "description": "The limit that held."},
+            "limit": {"type": "integer", "description": "The limit of the page."},
         })
     };
     let mut list_page = page();
-    list_page["truncated"] = json!({"type": "boolean", "description": "True where the page was cut at 10 MiB."});
+    list_page["truncated"] = json!({"type": "boolean", "description": "True if the page was cut at 10 MiB."});
     let mut schemas = shared::schemas();
     schemas.extend([
         (
@@ -159,8 +159,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 "properties": {
                     "request_id": text("`req_…`, the same as the X-Request-Id header."),
                     "workspace_id": text("`ws_…`"),
-                    "claim_url": {"type": "string", "format": "uri", "description": "Where a person claims the workspace; while nobody has."},
-                    "ttl_expires_at": {"type": "string", "format": "date-time", "description": "When the unclaimed workspace turns read-only."},
+                    "claim_url": {"type": "string", "format": "uri", "description": "The page for claiming the workspace, until somebody claims it."},
+                    "ttl_expires_at": {"type": "string", "format": "date-time", "description": "The time at which the unclaimed workspace becomes read-only."},
                 },
             }),
         ),
@@ -173,7 +173,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 "required": ["id", "deleted_at"],
                 "properties": {
                     "id": {"description": "The record's id.", "type": ["string", "number"]},
-                    "deleted_at": {"type": "string", "format": "date-time", "description": "When it was deleted."},
+                    "deleted_at": {"type": "string", "format": "date-time", "description": "The time of deletion."},
                 },
             }),
         ),
@@ -193,8 +193,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 "properties": {
                     "workspace_id": text("`ws_…`"),
                     "api_key": text("`acrm_dev_…`: the Bearer token of every other request. Shown this once."),
-                    "claim_url": {"type": "string", "format": "uri", "description": "Where a person takes the workspace over."},
-                    "ttl_expires_at": {"type": "string", "format": "date-time", "description": "When it turns read-only unless claimed."},
+                    "claim_url": {"type": "string", "format": "uri", "description": "The page for claiming the workspace."},
+                    "ttl_expires_at": {"type": "string", "format": "date-time", "description": "The time at which the unclaimed workspace becomes read-only."},
                 },
             }),
         ),
@@ -202,7 +202,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         (
             "SqlMeta",
             with_meta(
-                json!({"truncated": {"type": "boolean", "description": "True where the result was cut at a limit."}}),
+                json!({"truncated": {"type": "boolean", "description": "True if the result was cut at a limit."}}),
                 json!([]),
             ),
         ),
@@ -216,21 +216,21 @@ fn schemas() -> Vec<(&'static str, Value)> {
             ),
         ),
         ("BatchItem", shared::batch_item(json!({"type": "object", "required": ["error", "message"], "properties": {
-            "error": text("The error's code."), "message": text("What is wrong with it."), "hint": text("What to do about it."),
+            "error": text("The error's code."), "message": text("The error message."), "hint": text("Advice for the caller."),
         }}))),
-        ("FoundRecord", shared::found_record(json!({"object": {"type": "string", "description": "What kind of record it is."}}))),
+        ("FoundRecord", shared::found_record(json!({"object": {"type": "string", "description": "Kind of record."}}))),
     ]);
     schemas
 }
 
-/// The schema of an error, by its code.
+/// The schema of the error with this code.
 fn fault(code: &Code) -> Value {
     let text = |about: &str| json!({"type": "string", "description": about});
     let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
     let mut properties = json!({
         "error": {"type": "string", "const": code.code},
-        "message": text("What went wrong."),
-        "hint": text("What to do about it."),
+        "message": text("The error message."),
+        "hint": text("Advice for the caller."),
         "request_id": text("`req_…`, to report when something is wrong."),
         "docs_url": {"type": "string", "format": "uri", "description": "The documentation of this code."},
     });
@@ -246,7 +246,7 @@ fn fault(code: &Code) -> Value {
             add("code", json!({"type": "string", "pattern": "^[0-9A-Z]{5}$", "description": "The SQLSTATE."}), true);
             add("hint", text_or_null("PostgreSQL's hint."), true);
             let position =
-                json!({"type": ["integer", "null"], "description": "The character it stumbled at, counted from 1."});
+                json!({"type": ["integer", "null"], "description": "The character of the error, counted from 1."});
             add("position", position, true);
             add("detail", text("PostgreSQL's detail."), false);
         }
@@ -256,7 +256,7 @@ fn fault(code: &Code) -> Value {
             add("existing_id", text_or_null("The record that has the value."), true);
         }
         "still_referenced" => add("constraint", text("The foreign key."), true),
-        "validation_failed" => add("field", text("The column, where one is known."), false),
+        "validation_failed" => add("field", text("The column, if it is known."), false),
         "invalid_reference" => add("field", text("The column."), true),
         "invalid_metadata" => add("field", text("The key in `custom`."), false),
         "invalid_request" => {

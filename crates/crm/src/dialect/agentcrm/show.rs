@@ -1,10 +1,10 @@
-//! Answers and faults in agentCRM's words.
+//! Writes answers and faults in agentCRM's format.
 
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::fault::{Fault, Instead};
 
-/// Writes an answer: its value as `data`, and what stands around it as `_meta`.
+/// Writes an answer as a response: the value in `data` and everything else in `_meta`.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
     let mut out = Vec::with_capacity(512 + size(answer));
     out.extend_from_slice(b"{\"data\":");
@@ -23,7 +23,7 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
     Reply { status: answer.status(), headers: Vec::new(), body: out }
 }
 
-/// Writes an answer's bare value.
+/// Writes the value of an answer, without `data` and `_meta`.
 pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(size(answer));
     value(&mut out, answer, meta);
@@ -59,7 +59,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
     }
 }
 
-/// What `_meta` says of an answer itself.
+/// Appends the members of `_meta` that depend on the answer.
 fn about(out: &mut Vec<u8>, answer: &Answer) {
     match answer {
         Answer::Page { next_cursor, limit, .. } => page_meta(out, next_cursor.as_deref(), *limit),
@@ -106,7 +106,7 @@ fn page_meta(out: &mut Vec<u8>, next_cursor: Option<&str>, limit: usize) {
     out.extend_from_slice(limit.to_string().as_bytes());
 }
 
-/// agentCRM's names are the physical schema's.
+/// Returns the name unchanged, because agentCRM's names are those of the physical schema.
 fn same(name: &str) -> &str {
     name
 }
@@ -162,7 +162,7 @@ fn batch(out: &mut Vec<u8>, batch: &Batch, meta: &Meta<'_>) {
     out.push(b']');
 }
 
-/// Records of several tables; `object` says what each is.
+/// Appends records of several tables. `object` is the kind of each record.
 fn found(out: &mut Vec<u8>, found: &Found) {
     out.push(b'[');
     for (at, (table, row)) in found.order.iter().enumerate() {
@@ -181,7 +181,7 @@ fn sql(out: &mut Vec<u8>, result: &SqlResult) {
     out.push(b'}');
 }
 
-/// Writes a fault.
+/// Writes a fault as a response.
 pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
     let mut out = Vec::with_capacity(256);
     out.push(b'{');
@@ -190,7 +190,7 @@ pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
     Reply { status: fault.status(), headers: fault_headers(fault), body: out }
 }
 
-/// What a fault is, without the braces around it.
+/// Appends the members of a fault, without braces.
 fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     json::pair(out, "error", fault.code());
     json::pair(out, "message", &fault.message());
@@ -223,7 +223,7 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
 }
 
-/// What to do about a fault.
+/// The hint of a fault. For filters it uses agentCRM's syntax.
 fn hint(fault: &Fault) -> Option<String> {
     let Fault::FilterTypeMismatch { column, instead, .. } = fault else { return fault.hint() };
     Some(match instead {

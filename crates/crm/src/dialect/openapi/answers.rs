@@ -1,11 +1,11 @@
-//! Names for the schemas of answers. Client generators make a type of each named schema, and a type without a usable name, or none,
-//! of one that stands inline in a response.
+//! Names for the schemas of responses. Client generators create a type for each named schema. For an inline schema they create
+//! a type with an unusable name, or no type.
 
 use serde_json::{Map, Value};
 
 use crate::dialect::openapi::{pascal, reference_to};
 
-/// Moves the schemas of all successful responses to the components, and leaves references in their places.
+/// Moves the schemas of all successful responses to the components and replaces them by references.
 pub fn name_all(paths: &mut Value, schemas: &mut Map<String, Value>) {
     for operation in paths.as_object_mut().into_iter().flat_map(|paths| paths.values_mut()) {
         for operation in operation.as_object_mut().into_iter().flat_map(|methods| methods.values_mut()) {
@@ -26,7 +26,7 @@ pub fn name_all(paths: &mut Value, schemas: &mut Map<String, Value>) {
     }
 }
 
-/// A reference to this schema, which is added to the components unless it is there.
+/// Returns a reference to the schema. Adds the schema to the components if it is not there.
 fn named(mut schema: Value, fallback: &str, schemas: &mut Map<String, Value>) -> Value {
     if schema.get("$ref").is_some() {
         return schema;
@@ -67,7 +67,7 @@ fn name_of(schema: Option<&Value>) -> Option<&str> {
     schema?.get("$ref")?.as_str()?.strip_prefix("#/components/schemas/")
 }
 
-/// The name of a built-in table's schema. `List` would hide a type of many languages' own.
+/// The name of a built-in table's schema. `List` is renamed, because many languages have a type of that name.
 pub fn schema_of(entity: &str) -> String {
     if entity == "list" { "SavedList".into() } else { pascal(entity) }
 }

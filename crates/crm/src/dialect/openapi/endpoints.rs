@@ -1,4 +1,4 @@
-//! Every path and method under `/v1` that takes a key. Both dialects have them all.
+//! All methods and paths under `/v1` for API keys. Both dialects have all of them.
 
 use crate::dialect::openapi::{Act, Alias, Endpoint};
 use crate::model::call::Method::{self, Delete, Get, Patch, Post};
@@ -15,32 +15,32 @@ const FIELDS: Alias = Alias { table: "custom_fields", one: "SchemaField", many: 
 const STAGES: Alias = Alias { table: "pipeline_stages", one: "StageOfPipeline", many: "StagesOfPipeline" };
 const DEFAULT_STAGES: Alias = Alias { table: "pipeline_stages", one: "DefaultStage", many: "DefaultStages" };
 
-/// Every path and method, in reading order; what needs no key comes first.
+/// All methods and paths, in reading order. The first one requires no key.
 #[rustfmt::skip] // a table
 pub const ENDPOINTS: &[Endpoint] = &[
-    endpoint(Post,   "/v1/workspaces",                    Act::SignUp,       "Makes a workspace and its first key. No auth, no sign-up; `claim_url` is where a person takes it over."),
-    endpoint(Post,   "/v1/sql",                           Act::Sql,          "Raw SQL on the workspace's own database: one statement, or up to 50 without params, in one transaction. A result is cut at 10,000 rows or 10 MiB and says so; a statement ends after 30 s."),
+    endpoint(Post,   "/v1/workspaces",                    Act::SignUp,       "Creates a workspace and its first key, without authentication or sign-up. `claim_url` is the page where a person claims it."),
+    endpoint(Post,   "/v1/sql",                           Act::Sql,          "Raw SQL on the workspace's own database: one statement, or up to 50 without params, in one transaction. A result is cut at 10,000 rows or 10 MiB and has `truncated`. A statement is cancelled after 30 s."),
     endpoint(Get,    "/v1/tables",                        Act::Tables,       "Lists the workspace's tables and views, each with its estimated number of rows."),
     endpoint(Get,    "/v1/schema",                        Act::Schema,       "The full schema graph (tables, columns, keys, foreign keys, indexes, enums) for composing joins."),
-    endpoint(Get,    "/v1/search",                        Act::SearchAll,    "Finds contacts, companies, deals and activities by a few words, the best first. Typos still find."),
-    endpoint(Post,   "/v1/contacts/batch",                Act::Batch,        "Creates or updates up to 500 contacts. A contact is known again by the fields in `dedup_on`, by `email` where it is left out. Good rows are kept when others fail; each says what became of it."),
-    endpoint(Get,    "/v1/{table}",                       Act::List,         "Lists rows. Filters are combined with AND; pages go by `cursor`, and never repeat or skip a row while others write."),
+    endpoint(Get,    "/v1/search",                        Act::SearchAll,    "Finds contacts, companies, deals and activities by a few words, best matches first. Typos are tolerated."),
+    endpoint(Post,   "/v1/contacts/batch",                Act::Batch,        "Creates or updates up to 500 contacts. An existing contact is found by the fields in `dedup_on`, by default `email`. Good rows are kept if others fail. Each row has its own status."),
+    endpoint(Get,    "/v1/{table}",                       Act::List,         "Lists rows. Filters are combined with AND. Pages have a `cursor`, and never repeat or skip a row while others write."),
     endpoint(Get,    "/v1/{table}/search",                Act::Search,       "Fuzzy search, best first: typos, accents and parts of words are found. Built-in tables only."),
-    endpoint(Post,   "/v1/{table}",                       Act::Create,       "Creates a row. 409 with `existing_id` where a unique value is taken."),
-    endpoint(Get,    "/v1/{table}/{id}",                  Act::Find,         "Gets one row; a built-in one with what it refers to, with a Relm key where `?expand=` names it."),
+    endpoint(Post,   "/v1/{table}",                       Act::Create,       "Creates a row. 409 with `existing_id` if a unique value is taken."),
+    endpoint(Get,    "/v1/{table}/{id}",                  Act::Find,         "Gets one row. A built-in record has its related records; with a Relm key, only those that `?expand=` names."),
     endpoint(Patch,  "/v1/{table}/{id}",                  Act::Update,       "Changes the columns that are named. JSON objects are merged one level deep; a key set to null is removed."),
-    endpoint(Delete, "/v1/{table}/{id}",                  Act::Delete,       "Soft-deletes a row, which restore undoes; `?hard=true` removes it for good. A table without `deleted_at` knows only the latter."),
-    endpoint(Post,   "/v1/{table}/{id}/restore",          Act::Restore,      "Undoes a soft delete. 409 where a unique value was taken meanwhile."),
-    endpoint(Get,    "/v1/lists/{id}/rows",               Act::ListRows,     "Resolves a saved list, dynamic or static: the columns and order that its `config` names, page by page."),
-    endpoint(Post,   "/v1/lists/{id}/members",            Act::AddMembers,   "Adds records to a static list: `{member_id}` gives the member, `{member_ids}` an array. Those that are members already stay."),
-    endpoint(Delete, "/v1/lists/{id}/members/{member_id}", Act::RemoveMember, "Takes a record off a static list. The record itself stays."),
+    endpoint(Delete, "/v1/{table}/{id}",                  Act::Delete,       "Soft-deletes a row; restore undoes this. `?hard=true` removes the row permanently, as does every delete in a table without `deleted_at`."),
+    endpoint(Post,   "/v1/{table}/{id}/restore",          Act::Restore,      "Undoes a soft delete. 409 if a unique value was taken in the meantime."),
+    endpoint(Get,    "/v1/lists/{id}/rows",               Act::ListRows,     "Resolves a saved list, dynamic or static, to pages of rows. The list's `config` has the columns and the order."),
+    endpoint(Post,   "/v1/lists/{id}/members",            Act::AddMembers,   "Adds records to a static list: `{member_id}` returns the member, `{member_ids}` an array. Existing members stay."),
+    endpoint(Delete, "/v1/lists/{id}/members/{member_id}", Act::RemoveMember, "Removes a record from a static list. The record itself stays."),
     alias(&FIELDS, Get,    "/v1/schema/fields",           Act::List,         "Lists the definitions of custom fields: the same as `/v1/custom_fields`."),
     alias(&FIELDS, Post,   "/v1/schema/fields",           Act::Create,       "Defines a custom field of contacts, companies, deals or activities; its values are checked on every write from then on."),
     alias(&FIELDS, Get,    "/v1/schema/fields/{id}",      Act::Find,         "Gets one definition."),
     alias(&FIELDS, Patch,  "/v1/schema/fields/{id}",      Act::Update,       "Changes a definition."),
     alias(&FIELDS, Delete, "/v1/schema/fields/{id}",      Act::Delete,       "Removes a definition. The values stay, unchecked."),
     alias(&STAGES, Get,    "/v1/pipelines/{key}/stages",  Act::Stages,       "Lists the stages of a pipeline by position."),
-    alias(&STAGES, Post,   "/v1/pipelines/{key}/stages",  Act::CreateStage,  "Adds a stage to a pipeline: at the end where it has no `position`."),
+    alias(&STAGES, Post,   "/v1/pipelines/{key}/stages",  Act::CreateStage,  "Adds a stage to a pipeline, at the end if it has no `position`."),
     alias(&STAGES, Get,    "/v1/pipelines/{key}/stages/{stage_key}", Act::Find,   "Gets one stage."),
     alias(&STAGES, Patch,  "/v1/pipelines/{key}/stages/{stage_key}", Act::Update, "Changes a stage."),
     alias(&STAGES, Delete, "/v1/pipelines/{key}/stages/{stage_key}", Act::Delete, "Removes a stage. 409 `stage_in_use` while deals are in it."),

@@ -1,4 +1,4 @@
-//! The responses of requests that went wrong: which codes an act may end in, and a response for each set of them.
+//! The error responses: the codes that each act can return, and one response for each set of codes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::dialect::openapi::{Act, Wire, header_name, pascal, reference_to};
 use crate::model::codes::{CODES, Code};
 use crate::model::entity::Entity;
 
-/// Codes that every request may end in.
+/// Codes that every request can return.
 const ALWAYS: &[&str] = &[
     "invalid_request",
     "unauthorized",
@@ -19,16 +19,16 @@ const ALWAYS: &[&str] = &[
     "internal_error",
     "unavailable",
 ];
-/// Codes of every request that reaches a workspace's database.
+/// Codes of requests that use a workspace's database.
 const DATABASE: &[&str] = &["sql_error", "statement_timeout", "result_too_large"];
-/// Codes of every change to a record.
+/// Codes of requests that change records.
 const WRITE: &[&str] = &["forbidden", "workspace_read_only", "validation_failed", "invalid_reference"];
-/// Codes of every request with an Idempotency-Key.
+/// Codes of requests with an Idempotency-Key.
 const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
-/// Codes of paths whose table is not known beforehand.
+/// Codes of paths for any table.
 const ANY_TABLE: &[&str] = &["not_found", "forbidden", "no_primary_key", "method_not_allowed"];
 
-/// Codes that changes to a built-in table may end in, beyond those of all tables.
+/// The codes of changes to this built-in table, beyond those of all tables.
 fn codes_of_table(act: Act, entity: &Entity) -> &'static [&'static str] {
     match act {
         Act::Create => entity.refusals.create,
@@ -38,7 +38,7 @@ fn codes_of_table(act: Act, entity: &Entity) -> &'static [&'static str] {
     }
 }
 
-/// The codes that an act may end in, on a built-in table or on any.
+/// The codes that an act can return, for a built-in table or for any table.
 #[rustfmt::skip] // a table
 fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
     let own: &[&[&str]] = match act {
@@ -68,19 +68,19 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Some(entity) => codes_of_table(act, entity),
         None => &[],
     };
-    // The requests of all keys of a workspace count.
+    // Requests of all keys count for the quota of the workspace.
     let counts = act != Act::SignUp;
     let has_feature = entity.is_some_and(|entity| entity.feature.is_some());
     move |code| (counts && code == "quota_exceeded") || (has_feature && code == "plan_required") || table.contains(&code) || own.iter().any(|some| some.contains(&code))
 }
 
-/// The name of an error's schema: `SqlError`, `NotFoundError`.
+/// The name of the error's schema: `SqlError`, `NotFoundError`.
 pub fn schema_name(code: &Code) -> String {
     let name = pascal(code.code);
     if name.ends_with("Error") { name } else { format!("{name}Error") }
 }
 
-/// The responses that operations referred to, each written once.
+/// The error responses that operations refer to. Each is written once.
 #[derive(Default)]
 pub struct Responses {
     written: BTreeMap<String, Value>,
@@ -88,12 +88,12 @@ pub struct Responses {
 }
 
 impl Responses {
-    /// Adds an act's error responses to those of an operation.
+    /// Adds the error responses of an act to an operation.
     pub fn add_of_act(&mut self, responses: &mut Map<String, Value>, wire: &Wire, act: Act, entity: Option<&Entity>) {
         self.add(responses, wire, codes(act, entity));
     }
 
-    /// Adds the error responses with these codes, and with those that every request may end in.
+    /// Adds the error responses with these codes and with the codes of every request to an operation.
     pub fn add(&mut self, responses: &mut Map<String, Value>, wire: &Wire, own: impl Fn(&str) -> bool) {
         let may_end_in = |code: &str| ALWAYS.contains(&code) || own(code);
         let mut by_status: BTreeMap<u16, Vec<&'static Code>> = BTreeMap::new();
@@ -116,12 +116,12 @@ impl Responses {
         reference
     }
 
-    /// Whether an operation may end in a code.
+    /// Whether an operation can return this code.
     pub fn have(&self, code: &Code) -> bool {
         self.codes.contains(code.code)
     }
 
-    /// All of them.
+    /// The responses for the document's components.
     pub fn written(self) -> Value {
         Value::Object(self.written.into_iter().collect())
     }
@@ -133,7 +133,7 @@ fn response(wire: &Wire, status: u16, codes: &[&Code]) -> Value {
     let schema = if schemas.len() == 1 { schemas.remove(0) } else { json!({"oneOf": schemas}) };
     let mut headers = Map::new();
     headers.insert("X-Request-Id".into(), reference_to("headers", "request_id"));
-    // Without a key there is no dialect whose version could be said.
+    // A request without a key has no dialect, and so no version.
     if let Some(versions) = wire.versions.filter(|_| status != 401) {
         headers.insert(header_name(versions), reference_to("headers", "version"));
     }

@@ -1,7 +1,7 @@
-//! OpenAPI 3.1 of a dialect, written from the tables that the code itself reads: the built-in tables, the error codes, the
-//! dialect's endpoints and filters.
+//! Generates the OpenAPI 3.1 document of a dialect from the const tables that the code uses: the built-in tables, the
+//! error codes, and the dialect's endpoints and filters.
 //!
-//! Nothing here knows one dialect from another: what they differ in is the [`Reference`] that each of them has.
+//! The code here is the same for all dialects. Each dialect provides its differences in a [`Reference`].
 
 mod answers;
 mod endpoints;
@@ -23,56 +23,56 @@ pub use endpoints::ENDPOINTS;
 pub use operation::subjects;
 pub use schema::{example_of, single_value};
 
-/// What a dialect's documentation is written from.
+/// The data for a dialect's documentation.
 #[derive(Debug)]
 pub struct Reference {
-    /// The name of the API.
+    /// The title of the API.
     pub title: &'static str,
-    /// Where its keys come from, in one or two sentences.
+    /// Explains how to get a key, in one or two sentences.
     pub key: &'static str,
-    /// What everybody has to know, in Markdown.
+    /// The introduction, in Markdown.
     pub about: &'static str,
-    /// Every path and method, in reading order.
+    /// All methods and paths, in reading order.
     pub endpoints: &'static [Endpoint],
-    /// What people do, where this dialect describes it.
+    /// The paths for people, if the document of this dialect describes them.
     pub errands: &'static [people::Errand],
-    /// The parameters that filter a list, each with what it means.
+    /// The forms of filter parameters, with their meanings.
     pub filter_forms: fn() -> Vec<(&'static str, &'static str)>,
-    /// The text of `/llms.txt`, with places to fill in.
+    /// The template of `/llms.txt`.
     pub llms: &'static str,
-    /// What `/llms-full.txt` has beyond it.
+    /// The template of the details in `/llms-full.txt`.
     pub llms_full: &'static str,
-    /// How it names and wraps things.
+    /// The names and the envelopes of the dialect.
     pub wire: Wire,
 }
 
-/// A path with a method.
+/// A method and a path.
 #[derive(Debug)]
 pub struct Endpoint {
-    /// The method.
+    /// The HTTP method.
     pub method: Method,
-    /// The path, with `{table}`, `{id}` … for what is put in.
+    /// The path, with placeholders such as `{table}` and `{id}`.
     pub path: &'static str,
-    /// What it does.
+    /// The act of the endpoint.
     pub act: Act,
-    /// One or two sentences.
+    /// The description: one or two sentences.
     pub about: &'static str,
-    /// The built-in table that it leads to by another name.
+    /// The other name of a built-in table, if the path has one.
     pub alias: Option<&'static Alias>,
 }
 
-/// Another name of a built-in table's records.
+/// Another name of a built-in table.
 #[derive(Debug)]
 pub struct Alias {
-    /// The table.
+    /// The built-in table.
     pub table: &'static str,
-    /// What one of its records is called, for names of operations.
+    /// The singular, for operation ids.
     pub one: &'static str,
-    /// What several are called.
+    /// The plural, for operation ids.
     pub many: &'static str,
 }
 
-/// What an endpoint does.
+/// The act of an endpoint.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum Act {
@@ -96,58 +96,58 @@ pub enum Act {
     RemoveMember,
 }
 
-/// How a dialect names and wraps things.
+/// The names and the envelopes of a dialect.
 #[derive(Debug)]
 pub struct Wire {
-    /// The name of a built-in table's column.
+    /// Returns the wire name of a built-in table's column.
     pub column: fn(&Entity, &'static str) -> &'static str,
-    /// The prefix of a built-in table's ids.
+    /// Returns the prefix of a built-in table's ids.
     pub prefix: fn(&Entity) -> &'static str,
-    /// The parameters that filter a built-in table, or one that documentation does not know.
+    /// Returns the filter parameters of a built-in table, or of any other table.
     pub filters: fn(Option<&Entity>) -> Vec<Parameter>,
-    /// The schema of an answer around that of a record.
+    /// Returns the schema of a response, given the schema of its record.
     pub answer: fn(Act, Value) -> Value,
-    /// The schemas that answers refer to.
+    /// The schemas that responses refer to.
     pub schemas: fn() -> Vec<(&'static str, Value)>,
-    /// The schema of an error with this code.
+    /// Returns the schema of the error with this code.
     pub fault: fn(&Code) -> Value,
-    /// Codes that no request in the dialect ends in.
+    /// The codes that the dialect never returns.
     pub never: &'static [&'static str],
-    /// The field in which a record says what it is.
+    /// The field with the kind of a record, if the dialect has one.
     pub object: Option<&'static str>,
-    /// Where the id of a new record stands in the answer, as a JSON pointer.
+    /// A JSON pointer to the id of a new record in the response.
     pub new_id: &'static str,
-    /// The parameter that names what is shown with a record; all of it where there is none.
+    /// The parameter that selects related rows. If it is `None`, all related rows are shown.
     pub expand: Option<&'static str>,
-    /// The versions that requests may ask for.
+    /// The versions that a request can ask for.
     pub versions: Option<&'static Versions>,
 }
 
 /// A query parameter.
 #[derive(Debug)]
 pub struct Parameter {
-    /// Its name.
+    /// The parameter's name.
     pub name: String,
-    /// Its schema.
+    /// The schema of its values.
     pub schema: Value,
-    /// What it does.
+    /// The description.
     pub about: String,
-    /// How its values are written.
+    /// The serialization of its values.
     pub style: Style,
 }
 
-/// How a parameter's values are written.
+/// The serialization of a parameter's values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Style {
     /// One value.
     Single,
-    /// Several, separated by commas.
+    /// Several values, separated by commas.
     Commas,
-    /// An object whose keys are parameters of their own.
+    /// An object. Each key is a separate parameter.
     Open,
 }
 
-/// The whole document; `base_url` without a slash at its end.
+/// The OpenAPI document. `base_url` has no slash at its end.
 pub fn document(reference: &Reference, base_url: &str) -> Value {
     let mut responses = faults::Responses::default();
     let mut paths = operation::paths(reference, &mut responses);
@@ -179,7 +179,7 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
     document
 }
 
-/// Puts the dialect's name of the free-form field into every description.
+/// Replaces the name of the free-form field in all descriptions by that of the dialect.
 fn describe(wire: &Wire, value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -195,7 +195,7 @@ fn describe(wire: &Wire, value: &mut Value) {
     }
 }
 
-/// A text that tells of the free-form field, by the dialect's name.
+/// Replaces the name of the free-form field in a text by that of the dialect.
 pub fn in_words_of(wire: &Wire, text: &str) -> String {
     text.replace("`custom`", &format!("`{}`", (wire.column)(&ENTITIES[0], CUSTOM.name)))
 }
@@ -208,7 +208,7 @@ fn security_schemes(reference: &Reference) -> Value {
     schemes
 }
 
-/// The tag of what is about no single built-in table.
+/// The tag of endpoints that create workspaces.
 const WORKSPACE_TAG: &str = "workspaces";
 const SQL_TAG: &str = "sql";
 const OWN_TAG: &str = "your own tables";
@@ -218,7 +218,7 @@ const SEARCH_TAG: &str = "search";
 fn tags(reference: &Reference) -> Value {
     let fixed = |name: &str, about: &str| json!({"name": name, "description": about});
     let signs_up = reference.endpoints.iter().any(|endpoint| endpoint.act == Act::SignUp);
-    let workspace = fixed(WORKSPACE_TAG, "Where everything lives: a PostgreSQL database of its own.");
+    let workspace = fixed(WORKSPACE_TAG, "A workspace is a separate PostgreSQL database.");
     let mut tags = vec![
         fixed(SQL_TAG, "Raw SQL on the workspace's database, and what is in it."),
         fixed(SEARCH_TAG, "Full text over several tables."),
@@ -232,7 +232,7 @@ fn tags(reference: &Reference) -> Value {
     }
     tags.push(fixed(
         OWN_TAG,
-        "Any table or view that you make by SQL is served at once, by its single-column primary key. The built-in tables \
+        "Any table or view that you create by SQL is served at once, by its single-column primary key. The built-in tables \
          that follow the same paths are described one by one.",
     ));
     Value::Array(tags)
@@ -262,18 +262,18 @@ fn parameters(wire: &Wire) -> Value {
     let said = || json!({"type": "string"});
     let mut parameters = json!({
         "limit": query("limit", json!({"type": "integer", "minimum": 1, "default": 50}),
-            "Rows a page has at most. Above 200 it is taken as 200."),
+            "Maximum rows of a page. A value above 200 becomes 200."),
         "cursor": query("cursor", json!({"type": "string"}),
-            "Where to go on: `next_cursor` of the page before, with the same filters."),
+            "`next_cursor` of the previous page. Send the same filters with it."),
         "include_deleted": query("include_deleted", json!({"type": "boolean", "default": false}),
             "Show soft-deleted rows too."),
         "only_deleted": query("only_deleted", json!({"type": "boolean", "default": false}),
-            "Show nothing but soft-deleted rows."),
+            "Show only soft-deleted rows."),
         "idempotency_key": header("Idempotency-Key", json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}),
-            "Makes a retry safe: the same key with the same request within 24 hours gets the stored answer, and the work is done once."),
-        "agent": header("X-Agent", said(), "Who is calling; its first 500 bytes are kept with every activity entry that the request causes."),
-        "run_id": header("X-Run-Id", said(), "The run that the request belongs to; kept likewise."),
-        "reason": header("X-Reason", said(), "Why it is made; kept likewise."),
+            "Makes a retry safe. The same key with the same request within 24 hours gets the stored answer, and the work is done once."),
+        "agent": header("X-Agent", said(), "The caller. The first 500 bytes are stored in every activity entry that the request causes."),
+        "run_id": header("X-Run-Id", said(), "The run that the request belongs to, stored likewise."),
+        "reason": header("X-Reason", said(), "The reason for the request, stored likewise."),
     });
     if let Some(versions) = wire.versions {
         let schema = json!({"type": "string", "enum": versions.known, "default": versions.newest()});
@@ -283,7 +283,7 @@ fn parameters(wire: &Wire) -> Value {
     parameters
 }
 
-/// `relm-version` as documentation writes it: `Relm-Version`.
+/// Writes `relm-version` as `Relm-Version`.
 fn header_name(versions: &Versions) -> String {
     versions.header.split('-').map(pascal).collect::<Vec<_>>().join("-")
 }
@@ -294,8 +294,8 @@ fn headers(wire: &Wire) -> Value {
     let mut headers = json!({
         "request_id": header(json!({"type": "string"}), "The request's id, `req_…`, to report when something is wrong.", true),
         "rate_limit": header(number(), "Requests that the key may make a minute.", true),
-        "rate_remaining": header(number(), "How many of them are left.", true),
-        "rate_reset": header(number(), "When the count begins anew, in Unix seconds.", true),
+        "rate_remaining": header(number(), "Requests that are left of them.", true),
+        "rate_reset": header(number(), "The time at which the count begins again, in Unix seconds.", true),
         "retry_after": header(number(), "Seconds to wait before the next try.", true),
         "replayed": header(json!({"type": "string", "enum": ["true"]}),
             "Whether this is the stored answer to an earlier request with the same Idempotency-Key.", false),
@@ -309,7 +309,7 @@ fn headers(wire: &Wire) -> Value {
     headers
 }
 
-/// `pipeline_stage` as `PipelineStage`.
+/// Writes `pipeline_stage` as `PipelineStage`.
 fn pascal(name: &str) -> String {
     name.split('_')
         .map(|word| {

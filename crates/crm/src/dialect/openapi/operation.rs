@@ -1,4 +1,5 @@
-//! Paths and what can be done at them: each endpoint once for every table that it is about.
+//! The paths of the document. An endpoint with `{table}` is written once for each built-in table, and once for custom
+//! tables.
 
 use serde_json::{Map, Value, json};
 
@@ -11,7 +12,7 @@ use crate::dialect::openapi::{
 };
 use crate::model::entity::{ENTITIES, Entity, NamedBy, Order, RELATED_ROWS, WriteRule, by_table};
 
-/// The built-in tables that an endpoint is about, and whether tables of the workspace's own are among its subjects too.
+/// The built-in tables that an endpoint serves, and whether it also serves custom tables.
 pub fn subjects(endpoint: &Endpoint) -> (Vec<&'static Entity>, bool) {
     if let Some(alias) = endpoint.alias {
         return (by_table(alias.table).into_iter().collect(), false);
@@ -29,7 +30,7 @@ pub fn subjects(endpoint: &Endpoint) -> (Vec<&'static Entity>, bool) {
     (ENTITIES.iter().filter(takes).collect(), endpoint.act != Act::Search)
 }
 
-/// Every path, the built-in tables' before those of the workspace's own.
+/// All paths. Those of built-in tables come before those of custom tables.
 pub fn paths(reference: &Reference, responses: &mut Responses) -> Value {
     let mut paths = Map::new();
     let mut add = |path: String, endpoint: &Endpoint, entity: Option<&Entity>| {
@@ -70,19 +71,19 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
     answers.insert(status(act).to_string(), answer(wire, endpoint, entity));
     if act == Act::Create && entity.is_some_and(|entity| entity.write_rule == WriteRule::Edge) {
         let mut there = answer(wire, endpoint, entity);
-        there["description"] = "It was there already; the one that is.".into();
+        there["description"] = "It existed already; the existing one.".into();
         answers.insert("200".into(), there);
     }
     responses.add_of_act(&mut answers, wire, act, entity);
     operation.insert("responses".into(), Value::Object(answers));
     if act == Act::SignUp {
-        // With a session it is the person's own from the beginning.
+        // With a session, the new workspace belongs to the person from the beginning.
         operation.insert("security".into(), json!([{}, {"session": []}, {"sessionCookie": []}]));
     }
     Value::Object(operation)
 }
 
-/// The status of success.
+/// The status of a successful response.
 fn status(act: Act) -> u16 {
     match act {
         Act::SignUp | Act::Create | Act::CreateStage | Act::AddMembers => 201,
@@ -107,7 +108,7 @@ fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
     }
     let schema = (wire.answer)(act, row_schema(wire, act, entity));
     let mut answer = json!({
-        "description": if status(act) == 201 { "Done; what was made." } else { "Done." },
+        "description": if status(act) == 201 { "Created." } else { "Done." },
         "headers": headers,
         "content": {"application/json": {"schema": schema}},
     });
@@ -118,7 +119,7 @@ fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
     answer
 }
 
-/// Whether an Idempotency-Key counts.
+/// Whether the operation accepts an Idempotency-Key.
 fn is_keyed(act: Act) -> bool {
     matches!(act, Act::Sql | Act::Create | Act::CreateStage | Act::Batch | Act::Restore | Act::AddMembers)
 }
@@ -178,12 +179,12 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
                 let items = json!({"type": "string", "enum": names});
                 parameters.push(json!({"name": expand, "in": "query", "explode": false,
                     "schema": {"type": "array", "items": items, "minItems": 1},
-                    "description": "What is shown with it: any of these, separated by commas."}));
+                    "description": "Related records to show, separated by commas."}));
             }
         }
         Act::Delete => parameters
             .push(json!({"name": "hard", "in": "query", "schema": {"type": "boolean", "default": false},
-            "description": "Remove it for good instead of hiding it. Refused while other records refer to it."})),
+            "description": "Remove it permanently instead of hiding it. Refused while other records refer to it."})),
         _ => {}
     }
     if wire.versions.is_some() {
@@ -198,7 +199,7 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
     parameters
 }
 
-/// The keys under which related rows are shown with a record.
+/// The keys of the related rows of a record.
 fn relations(wire: &Wire, entity: &Entity) -> Vec<&'static str> {
     let one = entity.to_one.iter().map(|relation| (wire.column)(entity, relation.key));
     one.chain(entity.to_many.iter().map(|relation| relation.key)).collect()
@@ -248,7 +249,7 @@ fn tag(act: Act, entity: Option<&Entity>) -> &'static str {
     }
 }
 
-/// `listContacts`, `getPipelineStage`, `createRow`.
+/// The operation's id: `listContacts`, `getPipelineStage`, `createRow`.
 fn operation_id(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
     let names = |entity: &Entity| (pascal(entity.name), pascal(entity.table));
     let (one, many) = match alias {
@@ -283,7 +284,7 @@ fn summary(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
     };
     let article = if one.starts_with(['a', 'e', 'i', 'o', 'u']) { "an" } else { "a" };
     match act {
-        Act::SignUp => "Make a workspace and its first key".into(),
+        Act::SignUp => "Create a workspace and its first key".into(),
         Act::Sql => "Run SQL".into(),
         Act::Tables => "List the workspace's tables".into(),
         Act::Schema => "Describe every table: columns, keys, indexes".into(),
@@ -302,7 +303,7 @@ fn summary(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
     }
 }
 
-/// `StagesOfPipeline` as `stages of pipeline`.
+/// Writes `StagesOfPipeline` as `stages of pipeline`.
 fn spaced(name: &str) -> String {
     let mut words = String::with_capacity(name.len() + 4);
     for character in name.chars() {
@@ -336,15 +337,15 @@ fn description(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Str
             if !keys.is_empty() {
                 let keys = keys.join("`, `");
                 text = match wire.expand {
-                    Some(expand) => format!("{text} With it, where `{expand}` names them: `{keys}`."),
-                    None => format!("{text} With it: `{keys}`."),
+                    Some(expand) => format!("{text} Related records, if `{expand}` names them: `{keys}`."),
+                    None => format!("{text} Related records: `{keys}`."),
                 };
             }
             if entity.to_many.iter().any(|it| matches!(it.link, crate::model::entity::Link::Theirs(_))) {
-                text = format!("{text} Of those the {RELATED_ROWS} newest.");
+                text = format!("{text} At most the {RELATED_ROWS} newest of each.");
             }
         }
-        (Act::Delete, Some(entity)) if !entity.stamped => text = "Removes it for good.".into(),
+        (Act::Delete, Some(entity)) if !entity.stamped => text = "Removes it permanently.".into(),
         _ => {}
     }
     text

@@ -1,7 +1,8 @@
-//! What people do on the control plane: accounts, claims, keys, members, connections. One table, from which the OpenAPI
-//! document, `/llms.txt` and the pages are written; the server holds its routes to it.
+//! The paths for people on the control plane: accounts, claims, keys, members, connections. The OpenAPI document,
+//! `/llms.txt` and the pages are generated from one table. A test of the server compares its routes with it.
 //!
-//! These paths take a person's session, not a key, and are answered in agentCRM's shape, so one dialect describes them.
+//! These paths require a person's session instead of a key. Their responses are in agentCRM's format, so only one
+//! dialect describes them.
 
 use serde_json::{Map, Value, json};
 
@@ -10,46 +11,46 @@ use crate::dialect::openapi::{Act, Reference, reference_to};
 use crate::model::call::Method::{self, Delete, Get, Patch, Post};
 use crate::model::who::{Mode, Role};
 
-/// A path with a method, for people.
+/// A method and a path for people.
 #[derive(Debug)]
 pub struct Errand {
-    /// The method.
+    /// The HTTP method.
     pub method: Method,
-    /// The path, with `{id}` … for what is put in.
+    /// The path, with placeholders such as `{id}`.
     pub path: &'static str,
-    /// Its name in the document.
+    /// The operation's id in the document.
     pub id: &'static str,
-    /// What it does, in a few words.
+    /// The summary, in a few words.
     pub summary: &'static str,
-    /// What it does and what comes of it.
+    /// The description.
     pub about: &'static str,
-    /// Whether it takes a session.
+    /// Whether it requires a session.
     pub caller: Credentials,
-    /// Its query parameters.
+    /// The query parameters.
     pub query: &'static [BodyField],
-    /// The fields of its body; none where it reads none.
+    /// The fields of the body. If it is empty, the request has no body.
     pub body: &'static [BodyField],
-    /// What comes of it.
+    /// The successful response.
     answer: Returns,
-    /// The codes that it may end in, beyond those of all.
+    /// The error codes, beyond those of every request.
     codes: &'static [&'static str],
 }
 
-/// Who may go on an errand.
+/// The credentials that a path requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Credentials {
-    /// Whoever comes.
+    /// No credentials.
     Anybody,
-    /// Who shows a session.
+    /// A person's session.
     Person,
 }
 
 /// A field of a body, or a query parameter.
 #[derive(Debug)]
 pub struct BodyField {
-    /// Its name.
+    /// The name on the wire.
     pub name: &'static str,
-    /// Whether it has to be there.
+    /// Whether it is required.
     pub required: bool,
     kind: BodyKind,
     about: &'static str,
@@ -67,18 +68,18 @@ enum BodyKind {
     Invited,
 }
 
-/// What comes of an errand.
+/// The successful response of a path.
 #[derive(Clone, Copy, Debug)]
 enum Returns {
-    /// 200 and one of these.
+    /// 200 with an object of this schema.
     One(&'static str),
-    /// 200 and a page of these.
+    /// 200 with a page of this schema.
     Page(&'static str),
-    /// 201 and what was made.
+    /// 201 with the new object.
     Made(&'static str),
-    /// 202: it will be done.
+    /// 202: the work is done later.
     Accepted(&'static str),
-    /// 302: the browser goes on elsewhere.
+    /// 302: the browser is redirected.
     Away,
 }
 
@@ -98,109 +99,109 @@ const TOKEN: BodyField = field("token", BodyKind::Text, "The token from the e-ma
 
 const TAG: &str = "people";
 
-/// Every path and method for people, in reading order.
+/// All methods and paths for people, in reading order.
 #[rustfmt::skip] // a table
 pub const ERRANDS: &[Errand] = &[
-    Errand { method: Post, path: "/v1/auth/signup", id: "signUp", summary: "Make an account", caller: Credentials::Anybody, query: &[],
-        body: &[EMAIL, NEW_PASSWORD, optional("name", BodyKind::Name, "What you are called.")], answer: Returns::Made("OpenedSession"),
+    Errand { method: Post, path: "/v1/auth/signup", id: "signUp", summary: "Create an account", caller: Credentials::Anybody, query: &[],
+        body: &[EMAIL, NEW_PASSWORD, optional("name", BodyKind::Name, "Your name.")], answer: Returns::Made("OpenedSession"),
         codes: &["conflict"],
-        about: "Makes an account and begins its first session: `{user, session_token}`. An e-mail is sent that verifies the address. 409 where the address has an account." },
+        about: "Creates an account and begins its first session: `{user, session_token}`. An e-mail is sent that verifies the address. 409 if the address has an account." },
     Errand { method: Post, path: "/v1/auth/login", id: "logIn", summary: "Begin a session", caller: Credentials::Anybody, query: &[],
         body: &[EMAIL, field("password", BodyKind::Text, "The password.")], answer: Returns::One("OpenedSession"), codes: &[],
-        about: "Begins a session: `{user, session_token}`. Ten failures of an account or an address within 15 minutes: 429 with `Retry-After`." },
-    Errand { method: Get, path: "/v1/auth/oidc/{provider}/start", id: "startSignIn", summary: "Sign in elsewhere", caller: Credentials::Anybody,
-        query: &[optional("next", BodyKind::Text, "The path of this Kith to which it leads in the end.")], body: &[], answer: Returns::Away, codes: &["not_found"],
-        about: "For a browser: leads to an OpenID Connect provider, `google` or `oidc`, where one is configured, and from there back to a session." },
-    Errand { method: Get, path: "/v1/auth/oidc/{provider}/callback", id: "finishSignIn", summary: "Come back from elsewhere", caller: Credentials::Anybody,
-        query: &[optional("code", BodyKind::Text, "What the provider gave."), optional("state", BodyKind::Text, "What was handed along.")],
+        about: "Begins a session: `{user, session_token}`. After ten failures of an account or an address within 15 minutes: 429 with `Retry-After`." },
+    Errand { method: Get, path: "/v1/auth/oidc/{provider}/start", id: "startSignIn", summary: "Sign in with a provider", caller: Credentials::Anybody,
+        query: &[optional("next", BodyKind::Text, "The path of this Kith that is opened after the sign-in.")], body: &[], answer: Returns::Away, codes: &["not_found"],
+        about: "For a browser: redirects to an OpenID Connect provider, `google` or `oidc`, if one is configured. The sign-in there begins a session." },
+    Errand { method: Get, path: "/v1/auth/oidc/{provider}/callback", id: "finishSignIn", summary: "Finish a sign-in with a provider", caller: Credentials::Anybody,
+        query: &[optional("code", BodyKind::Text, "The code from the provider."), optional("state", BodyKind::Text, "The state that was sent to the provider.")],
         body: &[], answer: Returns::Away, codes: &["not_found"],
-        about: "Where the provider sends the browser back to: sets the session's cookie and leads to `next`, or to `/login?error=…`, which says why not." },
+        about: "The provider redirects the browser to this path. It sets the session's cookie and redirects to `next`, or to `/login?error=…` with the reason." },
     Errand { method: Post, path: "/v1/auth/logout", id: "logOut", summary: "End this session", caller: Credentials::Person, query: &[],
         body: &[], answer: Returns::One("Ended"), codes: &[],
-        about: "Ends the session that is shown. Clerk's sessions end at Clerk." },
-    Errand { method: Get, path: "/v1/auth/me", id: "getMe", summary: "Say who I am", caller: Credentials::Person, query: &[], body: &[],
-        answer: Returns::One("Me"), codes: &[], about: "Whose session it is." },
+        about: "Ends the session of the request. Clerk's sessions end at Clerk." },
+    Errand { method: Get, path: "/v1/auth/me", id: "getMe", summary: "Get my account", caller: Credentials::Person, query: &[], body: &[],
+        answer: Returns::One("Me"), codes: &[], about: "Returns the account of the session." },
     Errand { method: Get, path: "/v1/auth/sessions", id: "listSessions", summary: "List my sessions", caller: Credentials::Person, query: &[], body: &[],
-        answer: Returns::Page("Session"), codes: &[], about: "The sessions that work, the newest first." },
+        answer: Returns::Page("Session"), codes: &[], about: "The active sessions, newest first." },
     Errand { method: Delete, path: "/v1/auth/sessions/{id}", id: "endSession", summary: "End a session of mine", caller: Credentials::Person, query: &[], body: &[],
-        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends a session of the caller's." },
+        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends one of the caller's sessions." },
     Errand { method: Post, path: "/v1/auth/verify-email", id: "verifyEmail", summary: "Verify an address", caller: Credentials::Anybody, query: &[],
         body: &[TOKEN], answer: Returns::One("Me"), codes: &[], about: "Verifies the address that the e-mail was sent to." },
-    Errand { method: Post, path: "/v1/auth/request-verification", id: "requestVerification", summary: "Send that e-mail again", caller: Credentials::Person, query: &[],
+    Errand { method: Post, path: "/v1/auth/request-verification", id: "requestVerification", summary: "Send the verification e-mail again", caller: Credentials::Person, query: &[],
         body: &[], answer: Returns::Accepted("Me"), codes: &[], about: "Sends the e-mail that verifies the caller's address again." },
     Errand { method: Post, path: "/v1/auth/request-password-reset", id: "requestPasswordReset", summary: "Send a link for a new password", caller: Credentials::Anybody, query: &[],
-        body: &[EMAIL], answer: Returns::Accepted("Requested"), codes: &[], about: "Sends a link by which to choose a new password, if the address has an account; always 202." },
+        body: &[EMAIL], answer: Returns::Accepted("Requested"), codes: &[], about: "Sends a link for choosing a new password, if the address has an account. Always 202." },
     Errand { method: Post, path: "/v1/auth/reset-password", id: "resetPassword", summary: "Choose a new password", caller: Credentials::Anybody, query: &[],
         body: &[TOKEN, NEW_PASSWORD], answer: Returns::One("Me"), codes: &[],
         about: "Ends all other sessions. If the address was never verified before, the account's keys and connections end too." },
     Errand { method: Post, path: "/v1/auth/change-password", id: "changePassword", summary: "Change my password", caller: Credentials::Person, query: &[],
-        body: &[field("current_password", BodyKind::Text, "The password until now."), NEW_PASSWORD], answer: Returns::One("Me"),
+        body: &[field("current_password", BodyKind::Text, "The current password."), NEW_PASSWORD], answer: Returns::One("Me"),
         codes: &["forbidden"], about: "Ends all other sessions." },
     Errand { method: Get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List my workspaces", caller: Credentials::Person, query: &[], body: &[],
         answer: Returns::Page("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
     Errand { method: Post, path: "/v1/claim/{ws_id}", id: "claimWorkspace", summary: "Claim a workspace", caller: Credentials::Person, query: &[],
         body: &[], answer: Returns::One("Claimed"), codes: &["not_found", "conflict"],
-        about: "An anonymous workspace becomes the caller's: its dev key ends, `api_key` is a live one. 409 where somebody owns it. `claim_url` is the page for this." },
+        about: "Makes the caller the owner of an anonymous workspace. Its dev key ends; `api_key` is a live key. 409 if it has an owner. `claim_url` is the page for this." },
     Errand { method: Get, path: "/v1/keys", id: "listKeys", summary: "List a workspace's keys", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::Page("Key"), codes: &["not_found"], about: "The keys that work, with when each was last used; never the keys themselves." },
-    Errand { method: Post, path: "/v1/keys", id: "createKey", summary: "Make a key", caller: Credentials::Person, query: &[WS],
-        body: &[optional("name", BodyKind::Name, "What it is called."), optional("dialect", BodyKind::Dialect, "What it speaks."),
-            optional("mode", BodyKind::Mode, "Which data it sees. Test data is apart from the live, for Relm's keys."),
-            optional("role", BodyKind::Role, "What it may do; no more than its maker. A viewer's key is read-only.")],
+        answer: Returns::Page("Key"), codes: &["not_found"], about: "The active keys with the time of their last use, without the keys themselves." },
+    Errand { method: Post, path: "/v1/keys", id: "createKey", summary: "Create a key", caller: Credentials::Person, query: &[WS],
+        body: &[optional("name", BodyKind::Name, "The key's name."), optional("dialect", BodyKind::Dialect, "The dialect of the key."),
+            optional("mode", BodyKind::Mode, "The data that the key sees. Test data is separate from live data and only for Relm's keys."),
+            optional("role", BodyKind::Role, "The key's role, at most that of its creator. A viewer's key is read-only.")],
         answer: Returns::Made("MadeKey"), codes: &["forbidden", "not_found"],
-        about: "`acrm_live_…`, or with dialect `relm` `sk_live_…` and `sk_test_…`. The answer is the only one with `api_key` in it." },
+        about: "`acrm_live_…`, or with dialect `relm` `sk_live_…` and `sk_test_…`. Only this answer has `api_key`." },
     Errand { method: Post, path: "/v1/keys/rotate", id: "rotateKeys", summary: "Replace my live keys", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and makes a new one. Relm's keys stay." },
+        answer: Returns::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and creates a new one. Relm's keys stay." },
     Errand { method: Delete, path: "/v1/keys/{id}", id: "deleteKey", summary: "End a key", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners end any, others their own." },
+        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners can end any key, others only their own." },
     Errand { method: Get, path: "/v1/members", id: "listMembers", summary: "List a workspace's members", caller: Credentials::Person, query: &[WS], body: &[],
         answer: Returns::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
     Errand { method: Patch, path: "/v1/members", id: "changeRole", summary: "Change a member's role", caller: Credentials::Person, query: &[WS, USER],
-        body: &[field("role", BodyKind::Role, "What they may do from now on.")], answer: Returns::One("Changed"),
+        body: &[field("role", BodyKind::Role, "The new role.")], answer: Returns::One("Changed"),
         codes: &["forbidden", "not_found", "last_owner"],
-        about: "Keys above the new role end, and direct connections. For owners." },
+        about: "Keys above the new role and all direct connections end. For owners." },
     Errand { method: Delete, path: "/v1/members", id: "removeMember", summary: "Remove a member", caller: Credentials::Person, query: &[WS, USER], body: &[],
         answer: Returns::One("Ended"), codes: &["forbidden", "not_found", "last_owner"],
-        about: "Their keys and connections end at once. Owners remove anybody, anybody may leave; the last owner can't: 409 `last_owner`." },
+        about: "The member's keys and connections end at once. Owners can remove anybody, and anybody can leave, except the last owner: 409 `last_owner`." },
     Errand { method: Post, path: "/v1/members/invite", id: "inviteMember", summary: "Invite by e-mail", caller: Credentials::Person, query: &[],
-        body: &[field("workspace_id", BodyKind::Text, "The workspace, `ws_…`."), EMAIL, optional("role", BodyKind::Invited, "What they may do.")],
+        body: &[field("workspace_id", BodyKind::Text, "The workspace, `ws_…`."), EMAIL, optional("role", BodyKind::Invited, "The new member's role.")],
         answer: Returns::Made("Invited"), codes: &["forbidden", "not_found", "already_member"],
-        about: "An e-mail goes out; the answer has `token` and `accept_url` for a week. For owners." },
+        about: "Sends an e-mail. The answer has `token` and `accept_url`, which are valid for a week. For owners." },
     Errand { method: Get, path: "/v1/members/invites", id: "listInvites", summary: "List open invitations", caller: Credentials::Person, query: &[WS], body: &[],
         answer: Returns::Page("Invitation"), codes: &["forbidden", "not_found"], about: "The invitations that nobody has accepted yet. For owners." },
     Errand { method: Delete, path: "/v1/members/invites/{id}", id: "withdrawInvite", summary: "Take an invitation back", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::One("Ended"), codes: &["forbidden", "not_found"], about: "Its token is void from now on. For owners." },
+        answer: Returns::One("Ended"), codes: &["forbidden", "not_found"], about: "Its token becomes invalid. For owners." },
     Errand { method: Post, path: "/v1/members/accept/{token}", id: "acceptInvite", summary: "Accept an invitation", caller: Credentials::Person, query: &[],
-        body: &[], answer: Returns::One("Joined"), codes: &["forbidden", "not_found"], about: "Makes the caller a member: `{workspace_id, role, api_key}`. For the invited address alone: 403 to others." },
+        body: &[], answer: Returns::One("Joined"), codes: &["forbidden", "not_found"], about: "Makes the caller a member: `{workspace_id, role, api_key}`. Only for the invited address: 403 for others." },
     Errand { method: Post, path: "/v1/connection", id: "openConnection", summary: "Connect to PostgreSQL", caller: Credentials::Person, query: &[WS], body: &[],
         answer: Returns::One("Connection"), codes: &["forbidden", "not_found"],
-        about: "`{url, role}`: a postgres:// URL for psql and its like, on the live data under a role of the caller's own; asking again replaces the password." },
-    Errand { method: Get, path: "/v1/workspaces/audit", id: "listAudit", summary: "Say who did what", caller: Credentials::Person, query: &[WS], body: &[],
+        about: "`{url, role}`: a postgres:// URL for psql and similar programs. It opens the live data under a role of the caller's own. A new request replaces the password." },
+    Errand { method: Get, path: "/v1/workspaces/audit", id: "listAudit", summary: "List the audit log", caller: Credentials::Person, query: &[WS], body: &[],
         answer: Returns::Page("AuditEntry"), codes: &["forbidden", "not_found"],
-        about: "Who made, rotated, ended, invited, removed and claimed what, the newest first. For owners." },
+        about: "The log of keys, members, invitations and claims, newest first. For owners." },
 ];
 
-/// Adds the errands to a document's paths.
+/// Adds the paths for people to those of a document.
 pub fn add(paths: &mut Value, reference: &Reference, responses: &mut Responses) {
     for errand in reference.errands {
         paths[errand.path][errand.method.name().to_lowercase()] = operation(errand, reference, responses);
     }
 }
 
-/// The tag of all of them.
+/// The tag of these paths.
 pub fn tag() -> Value {
     json!({"name": TAG, "description": "Accounts, claims, keys, members, connections. These paths take a person's session, not an API key."})
 }
 
-/// How a session is shown.
+/// Adds the security schemes of a session.
 pub fn add_schemes(schemes: &mut Value) {
     schemes["session"] = json!({"type": "http", "scheme": "bearer",
         "description": "A person's session: `session_token` of a sign-up or a log-in, or a Clerk session's JWT where Clerk is configured."});
     schemes["sessionCookie"] = json!({"type": "apiKey", "in": "cookie", "name": "kith_session",
-        "description": "The same session, as a browser or another program keeps it. It does not speak for the pages of other sites."});
+        "description": "The same session, as a browser or another program keeps it. It is not accepted from pages of other sites."});
 }
 
-/// Either way to show a session.
+/// The security requirement of a session: either of the two schemes.
 pub fn session() -> Value {
     json!([{"session": []}, {"sessionCookie": []}])
 }
@@ -236,7 +237,7 @@ fn operation(errand: &Errand, reference: &Reference, responses: &mut Responses) 
     responses.add(&mut answers, &reference.wire, |code| match code {
         "conflict" => false,
         "invalid_cursor" => is_paged,
-        // A body is looked at where none is taken, too: what it says is not passed over.
+        // The content type of a body is checked even if the path takes no fields.
         "unsupported_media_type" => errand.method != Get,
         code => errand.codes.contains(&code),
     });
@@ -252,7 +253,7 @@ fn path_parameter(name: &str) -> Value {
         "provider" => ("The provider.", json!({"type": "string", "enum": ["google", "oidc"]})),
         "ws_id" => ("The workspace, `ws_…`.", json!({"type": "string"})),
         "token" => ("The invitation's token.", json!({"type": "string"})),
-        _ => ("What the list calls `id`.", json!({"type": "string"})),
+        _ => ("The `id` in the list.", json!({"type": "string"})),
     };
     json!({"name": name, "in": "path", "required": true, "description": about, "schema": schema})
 }
@@ -298,12 +299,12 @@ fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
     let (status, words, data) = match errand.answer {
         Returns::One(name) => (200, "Done.", named(name)),
         Returns::Page(name) => (200, "Done.", named(name)),
-        Returns::Made(name) => (201, "Done; what was made.", named(name)),
-        Returns::Accepted(name) => (202, "It will be done.", named(name)),
+        Returns::Made(name) => (201, "Created.", named(name)),
+        Returns::Accepted(name) => (202, "Accepted; the work is done later.", named(name)),
         Returns::Away => {
             headers["Location"] =
-                json!({"required": true, "description": "Where the browser goes.", "schema": {"type": "string"}});
-            (302, "On to another address.", named("Away"))
+                json!({"required": true, "description": "The address for the browser.", "schema": {"type": "string"}});
+            (302, "A redirect to another address.", named("Away"))
         }
     };
     let act = if matches!(errand.answer, Returns::Page(_)) { Act::List } else { Act::Find };
@@ -311,16 +312,16 @@ fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
     (status, json!({"description": words, "headers": headers, "content": {"application/json": {"schema": schema}}}))
 }
 
-/// Somebody was there before; not a record's unique value, as with other paths.
+/// The response to a conflict on these paths. Unlike other conflicts, it is not about the unique value of a record.
 fn taken() -> Value {
     json!({
-        "description": "`conflict`: Somebody was there before: the address has an account, or the workspace an owner.",
+        "description": "`conflict`: The address already has an account, or the workspace already has an owner.",
         "headers": {"X-Request-Id": reference_to("headers", "request_id")},
         "content": {"application/json": {"schema": reference_to("schemas", "TakenError")}},
     })
 }
 
-/// The schemas that the answers refer to.
+/// The schemas that the responses refer to.
 pub fn schemas() -> Vec<(&'static str, Value)> {
     let text = |about: &str| json!({"type": "string", "description": about});
     let time = |about: &str| json!({"type": "string", "format": "date-time", "description": about});
@@ -337,8 +338,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     let ws = || text("`ws_…`");
     let api_key = || text("The key: a Bearer token. Shown this once.");
     let key = || {
-        json!({"id": text("`ak_…`"), "name": or_null(text("What it is called.")), "hint": text("Its first and last characters."),
-            "dialect": schema_of(BodyKind::Dialect), "mode": schema_of(BodyKind::Mode), "role": role(), "created_at": time("When it was made.")})
+        json!({"id": text("`ak_…`"), "name": or_null(text("The key's name.")), "hint": text("Its first and last characters."),
+            "dialect": schema_of(BodyKind::Dialect), "mode": schema_of(BodyKind::Mode), "role": role(), "created_at": time("Time of creation.")})
     };
     let with = |mut properties: Value, more: Value| {
         for (name, schema) in more.as_object().into_iter().flatten() {
@@ -350,8 +351,8 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "User",
             object(
-                json!({"id": text("`u_…`"), "email": text("The address, in lower case."), "name": or_null(text("What they are called.")),
-            "email_verified": {"type": "boolean", "description": "Whether the address is known to be theirs."}, "created_at": time("Since when.")}),
+                json!({"id": text("`u_…`"), "email": text("The address, in lower case."), "name": or_null(text("The name.")),
+            "email_verified": {"type": "boolean", "description": "Whether the address is verified."}, "created_at": time("Time of creation.")}),
             ),
         ),
         ("Me", object(json!({"user": user()}))),
@@ -364,13 +365,13 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "Session",
             object(
-                json!({"id": text("`ses_…`"), "created_at": time("Since when."), "last_used_at": time("When it was last used."),
-            "user_agent": or_null(text("The program that began it.")), "current": {"type": "boolean", "description": "Whether it is this one."}}),
+                json!({"id": text("`ses_…`"), "created_at": time("Time of creation."), "last_used_at": time("Time of the last use."),
+            "user_agent": or_null(text("The program that began the session.")), "current": {"type": "boolean", "description": "Whether it is the session of this request."}}),
             ),
         ),
         ("Ended", {
-            let mut ended = object(json!({"id": or_null(text("What ended.")), "deleted_at": or_null(time("When."))}));
-            ended["properties"]["hint"] = text("Where to end what is not Kith's to end.");
+            let mut ended = object(json!({"id": or_null(text("Its id.")), "deleted_at": or_null(time("The time."))}));
+            ended["properties"]["hint"] = text("How to end a session that Kith can't end.");
             ended
         }),
         ("Requested", object(json!({"email": text("The address.")}))),
@@ -379,7 +380,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             "Key",
             with(
                 key(),
-                json!({"user_id": or_null(text("Whose it is, `u_…`.")), "last_used_at": or_null(time("When it was last used, to the minute."))}),
+                json!({"user_id": or_null(text("Its user, `u_…`.")), "last_used_at": or_null(time("Time of the last use, to the minute."))}),
             ),
         ),
         ("MadeKey", with(key(), json!({"workspace_id": ws(), "api_key": api_key()}))),
@@ -387,30 +388,30 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "Member",
             object(
-                json!({"user_id": text("`u_…`"), "email": text("Their address."), "name": or_null(text("What they are called.")),
-            "role": role(), "created_at": time("Since when.")}),
+                json!({"user_id": text("`u_…`"), "email": text("Their address."), "name": or_null(text("The member's name.")),
+            "role": role(), "created_at": time("Time of joining.")}),
             ),
         ),
         ("Changed", object(json!({"user_id": text("`u_…`"), "workspace_id": ws(), "role": role()}))),
         (
             "Invited",
             object(
-                json!({"id": text("`inv_…`"), "workspace_id": ws(), "email": text("Whom it is for."), "role": schema_of(BodyKind::Invited),
-            "token": text("What accepts it."), "accept_url": {"type": "string", "format": "uri", "description": "The page that accepts it."},
-            "expires_at": time("Until when.")}),
+                json!({"id": text("`inv_…`"), "workspace_id": ws(), "email": text("The invited address."), "role": schema_of(BodyKind::Invited),
+            "token": text("Accepts the invitation."), "accept_url": {"type": "string", "format": "uri", "description": "The page that accepts it."},
+            "expires_at": time("Time of expiry.")}),
             ),
         ),
         (
             "Belonging",
             object(
-                json!({"id": ws(), "name": or_null(text("What it is called.")), "role": role(), "created_at": time("Since when.")}),
+                json!({"id": ws(), "name": or_null(text("The name.")), "role": role(), "created_at": time("Time of creation.")}),
             ),
         ),
         (
             "Invitation",
             object(
-                json!({"id": text("`inv_…`"), "email": text("Whom it is for."), "role": schema_of(BodyKind::Invited),
-                "invited_by": text("By whom, `u_…`."), "created_at": time("Since when."), "expires_at": time("Until when.")}),
+                json!({"id": text("`inv_…`"), "email": text("The invited address."), "role": schema_of(BodyKind::Invited),
+                "invited_by": text("The inviting owner, `u_…`."), "created_at": time("Time of creation."), "expires_at": time("Time of expiry.")}),
             ),
         ),
         ("Joined", object(json!({"workspace_id": ws(), "role": role(), "api_key": api_key()}))),
@@ -422,23 +423,23 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ),
         (
             "AuditEntry",
-            object(json!({"id": text("`au_…`"), "occurred_at": time("When."), "actor": text("Who: `user:u_…`."),
-            "action": text("What: `key.created`, `member.invited` …"), "subject": or_null(text("To what.")),
-            "details": {"type": "object", "additionalProperties": true, "description": "What else there is to say."}})),
+            object(json!({"id": text("`au_…`"), "occurred_at": time("Time."), "actor": text("Actor: `user:u_…`."),
+            "action": text("Action: `key.created`, `member.invited` …"), "subject": or_null(text("The affected object.")),
+            "details": {"type": "object", "additionalProperties": true, "description": "Further details."}})),
         ),
         ("Away", object(json!({"location": text("The same as the header.")}))),
         ("TakenError", {
             let mut error =
-                object(json!({"error": {"type": "string", "const": "conflict"}, "message": text("What went wrong."),
+                object(json!({"error": {"type": "string", "const": "conflict"}, "message": text("The message."),
                 "request_id": text("`req_…`, to report when something is wrong."),
                 "docs_url": {"type": "string", "format": "uri", "description": "The documentation of this code."}}));
-            error["properties"]["hint"] = text("What to do about it.");
+            error["properties"]["hint"] = text("Advice for the caller.");
             error
         }),
     ]
 }
 
-/// An errand as documentation for reading writes it: `POST /v1/keys?ws= {name?, role?}`.
+/// The method, path, query and body in the form for readers: `POST /v1/keys?ws= {name?, role?}`.
 pub fn readable(errand: &Errand) -> String {
     let segments = errand
         .path

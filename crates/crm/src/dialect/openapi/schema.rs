@@ -1,4 +1,4 @@
-//! Schemas of the built-in tables' records: as they are shown, created and changed.
+//! The schemas of the built-in tables' records: in responses, in POST bodies and in PATCH bodies.
 
 use serde_json::{Map, Value, json};
 
@@ -6,7 +6,7 @@ use crate::dialect::openapi::answers::schema_of;
 use crate::dialect::openapi::{Act, Wire, reference_to};
 use crate::model::entity::{Entity, Field, FieldKind, Need, READ_ONLY_COLUMNS, by_table};
 
-/// What an example's id has behind its prefix.
+/// The characters after the prefix in example ids.
 const EXAMPLE_ULID: &str = "01kaqz3v5t8w9x2y4z6a8b0c1d";
 
 /// Adds the schemas of a built-in table.
@@ -22,7 +22,7 @@ pub fn add_entity(schemas: &mut Map<String, Value>, wire: &Wire, entity: &Entity
     }
 }
 
-/// The schema of what an act answers with, before it is wrapped.
+/// The schema of an act's record, before the dialect wraps it.
 pub fn row_schema(wire: &Wire, act: Act, entity: Option<&Entity>) -> Value {
     let Some(entity) = entity else { return reference_to("schemas", "Row") };
     let name = schema_of(entity.name);
@@ -48,7 +48,7 @@ fn record(wire: &Wire, entity: &Entity) -> Value {
         example.insert(name.into(), example_value(wire, &field));
         if let (Some(object), "id") = (wire.object, field.name) {
             properties
-                .insert(object.into(), json!({"type": "string", "const": entity.name, "description": "What it is."}));
+                .insert(object.into(), json!({"type": "string", "const": entity.name, "description": "Its kind."}));
             example.insert(object.into(), entity.name.into());
         }
     }
@@ -62,13 +62,13 @@ fn record(wire: &Wire, entity: &Entity) -> Value {
     })
 }
 
-/// A record with what belongs to it.
+/// The schema of a record with its related rows, if the table has relations.
 fn expanded(wire: &Wire, entity: &Entity) -> Option<Value> {
     let shown = |table: &str| reference_to("schemas", &schema_of(by_table(table).map_or("row", |entity| entity.name)));
     let one = entity.to_one.iter().map(|relation| {
         (
             (wire.column)(entity, relation.key),
-            json!({"description": "What it refers to; null where it refers to none.",
+            json!({"description": "The record that it refers to; null if it refers to none.",
             "oneOf": [shown(relation.table), {"type": "null"}]}),
         )
     });
@@ -85,7 +85,7 @@ fn expanded(wire: &Wire, entity: &Entity) -> Option<Value> {
     ]}))
 }
 
-/// A body that creates or changes a record.
+/// The schema of a body that creates or updates a record.
 fn written(wire: &Wire, entity: &Entity, new: bool) -> Value {
     let mut properties = Map::new();
     let mut required = Vec::new();
@@ -103,7 +103,7 @@ fn written(wire: &Wire, entity: &Entity, new: bool) -> Value {
     let about = match new {
         true => "A new record. Columns that the workspace added by SQL are taken too; any other name is refused.",
         false => {
-            "What is to change; what is left out stays. JSON objects are merged one level deep, and a key set to null goes."
+            "The columns to change; all others stay. JSON objects are merged one level deep, and a key that is null is removed."
         }
     };
     let mut schema = json!({"type": "object", "description": about, "properties": properties});
@@ -116,7 +116,7 @@ fn written(wire: &Wire, entity: &Entity, new: bool) -> Value {
     schema
 }
 
-/// A body that makes a stage of the pipeline that the path names.
+/// The schema of a body that creates a stage of the pipeline in the path.
 pub fn new_stage(wire: &Wire) -> Value {
     let Some(entity) = by_table("pipeline_stages") else { return json!({}) };
     let mut schema = written(wire, entity, true);
@@ -132,13 +132,13 @@ pub fn new_stage(wire: &Wire) -> Value {
     schema
 }
 
-/// A body that makes a record; what it refers to by id may not be there.
+/// An example body that creates a record. The records that its ids name may not exist.
 pub fn example_of(wire: &Wire, entity: &Entity) -> Map<String, Value> {
     let fields = entity.fields.iter().filter(|field| !field.example.is_empty() || field.need == Need::Required);
     fields.map(|field| ((wire.column)(entity, field.name).to_owned(), example_value(wire, field))).collect()
 }
 
-/// An id of a built-in table, for examples.
+/// An example id of a built-in table.
 pub fn id_of(wire: &Wire, entity: &Entity) -> String {
     format!("{}_{EXAMPLE_ULID}", (wire.prefix)(entity))
 }
@@ -161,7 +161,7 @@ fn example_value(wire: &Wire, field: &Field) -> Value {
     }
 }
 
-/// The schema of a column's value.
+/// The schema of a column's values.
 pub fn value(field: &Field) -> Value {
     let (kind, more) = match field.kind {
         FieldKind::Text | FieldKind::Email | FieldKind::Id(_) => ("string", json!({})),
@@ -189,7 +189,7 @@ pub fn value(field: &Field) -> Value {
     schema
 }
 
-/// The schema of a value to compare a column of this kind with.
+/// The schema of a value that a column of this kind is compared with.
 pub fn single_value(kind: FieldKind) -> Value {
     match kind {
         FieldKind::Bool => json!({"type": "boolean"}),

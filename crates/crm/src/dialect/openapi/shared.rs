@@ -1,14 +1,13 @@
-//! Schemas that both dialects have: what requests send, and what answers are made of. Where a dialect says more, it hands
-//! in the properties.
+//! The schemas that both dialects have, for bodies and responses. A dialect can add properties to some of them.
 
 use serde_json::{Map, Value, json};
 
 use crate::dialect::openapi::reference_to;
 
-/// A statement that shows what SQL is for.
+/// The example of a raw SQL statement.
 const EXAMPLE_SQL: &str = include_str!("example.sql").trim_ascii_end();
 
-/// What requests send, and rows of tables that nobody has described.
+/// The schemas of bodies, and of the rows of custom tables.
 pub fn schemas() -> Vec<(&'static str, Value)> {
     let text = |about: &str| json!({"type": "string", "description": about});
     vec![
@@ -51,7 +50,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
                 "additionalProperties": false,
                 "properties": {
                     "contacts": {"type": "array", "maxItems": 500, "items": reference_to("schemas", "ContactCreate")},
-                    "dedup_on": {"type": ["array", "null"], "items": {"type": "string"}, "description": "The fields by which a contact is known again; `[\"email\"]` where left out."},
+                    "dedup_on": {"type": ["array", "null"], "items": {"type": "string"}, "description": "The fields that identify an existing contact; by default `[\"email\"]`."},
                 },
                 "examples": [{"contacts": [{"email": "a@x.com"}, {"email": "b@x.com"}], "dedup_on": ["email"]}],
             }),
@@ -59,7 +58,7 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// An object with these properties, all required, after those that the dialect hands in.
+/// An object schema. All properties are required; the dialect's own properties (`more`) come first.
 fn object(more: Value, properties: Value) -> Value {
     let properties: Map<String, Value> =
         [more, properties].into_iter().filter_map(|it| it.as_object().cloned()).flatten().collect();
@@ -71,7 +70,7 @@ fn array(items: Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
-/// A result of raw SQL.
+/// The schema of a raw SQL result.
 pub fn sql_result(more: Value) -> Value {
     let kind = "As PostgreSQL writes it: `timestamp with time zone`, `citext`, `integer[]`.";
     let column =
@@ -87,13 +86,13 @@ pub fn sql_result(more: Value) -> Value {
     )
 }
 
-/// A table or view in the list of them.
+/// The schema of an entry in the list of tables.
 pub fn table_summary(more: Value) -> Value {
     let kind = json!({"type": "string", "enum": ["builtin", "custom"]});
     object(more, json!({"name": {"type": "string"}, "kind": kind, "estimated_rows": {"type": "integer"}}))
 }
 
-/// What became of one record of a batch; `error` is the schema of a fault within it.
+/// The schema of a record's outcome in a batch. `error` is the schema of its fault.
 pub fn batch_item(error: Value) -> Value {
     json!({
         "type": "object",
@@ -107,7 +106,7 @@ pub fn batch_item(error: Value) -> Value {
     })
 }
 
-/// A record that a search in several tables found.
+/// The schema of a result of the search in several tables.
 pub fn found_record(more: Value) -> Value {
     let score =
         json!({"type": "number", "description": "How well the record fits, from 0 to 1; the best comes first."});
@@ -115,7 +114,7 @@ pub fn found_record(more: Value) -> Value {
     json!({"allOf": [{"anyOf": tables}, object(more, json!({"score": score}))]})
 }
 
-/// The whole schema of the workspace's database.
+/// The schema of the description of all tables.
 pub fn database_schema(more: Value) -> Value {
     let plain = |properties: Value| object(json!({}), properties);
     let texts = || array(json!({"type": "string"}));

@@ -1,4 +1,4 @@
-//! The document against the routes that the dialects read, and against itself.
+//! Compares the OpenAPI document with the routes, and checks that it is consistent.
 
 use std::collections::HashSet;
 
@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::*;
 use crate::dialect::{DIALECTS, Dialect};
 
-/// Every path and method of a dialect's document, without sign-up and what else is for people, which no dialect reads.
+/// All methods and paths of a dialect's document, without sign-up and the paths for people, which no dialect reads.
 fn operations(dialect: &Dialect) -> Vec<(Vec<String>, String, Value)> {
     let document = document(dialect.reference, "https://kith.example");
     let mut found = Vec::new();

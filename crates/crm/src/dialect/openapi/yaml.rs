@@ -1,18 +1,18 @@
-//! JSON as YAML 1.2, in blocks. The crate serde-saphyr writes it, and quotes what a reader of YAML 1.1 would take for a
-//! boolean, a number or a date.
+//! Writes JSON as YAML 1.2 in block style. The crate serde-saphyr writes it. It quotes texts that a reader of YAML 1.1
+//! would read as a boolean, a number or a date.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Value;
 
-/// The document.
+/// Returns the document as YAML.
 pub fn write(value: &Value) -> String {
     let options = serde_saphyr::ser_options! { compact_list_indent: false, folded_wrap_chars: 120 };
-    // JSON is YAML too, should a value nest deeper than the crate goes.
+    // The crate has a limit of nesting. JSON is valid YAML and replaces it in that case.
     serde_saphyr::to_string_with_options(&Node(value), options).unwrap_or_else(|_| value.to_string())
 }
 
-/// A value whose numbers are serialised as numbers. With the feature `arbitrary_precision`, serde_json's own are structs to
-/// every other serialiser.
+/// A value that serializes its numbers as numbers. With the feature `arbitrary_precision`, serde_json serializes them
+/// as structs for other formats.
 struct Node<'a>(&'a Value);
 
 impl Serialize for Node<'_> {

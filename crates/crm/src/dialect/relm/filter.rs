@@ -1,4 +1,4 @@
-//! Relm's filter parameters: `filter[field][op]=value`, and `field=value` for short.
+//! Relm's filter parameters: `filter[field][op]=value`, or `field=value` for equality (docs/wire.md, "Filters").
 
 use crate::dialect::agentcrm::filter::MAIL_RELATIONS;
 use crate::dialect::relm::names::column_of;
@@ -7,22 +7,22 @@ use crate::model::entity::{Field, FieldKind, Need, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::{Filter, Op, Reading, Subject};
 
-/// An operator.
+/// An operator of a filter parameter.
 #[derive(Debug)]
 pub struct Operator {
-    /// Its name.
+    /// The name on the wire.
     pub name: &'static str,
-    /// What it means.
+    /// The operator in the model.
     pub op: Op,
-    /// How it is written.
+    /// The syntax, for the documentation.
     pub shape: &'static str,
-    /// What it comes to, as Markdown.
+    /// The meaning, as Markdown.
     pub meaning: &'static str,
-    /// What must hold of the field, in words that follow its name.
+    /// The condition in words, for a sentence that begins with the field's name.
     pub about: &'static str,
 }
 
-/// Every operator: Relm's own, and two of Kith's, without which neither null nor arrays could be filtered for.
+/// All operators. `present` and `has` are Kith's additions for null and for arrays.
 #[rustfmt::skip] // a table
 pub const OPERATORS: &[Operator] = &[
     Operator { name: "eq",      op: Op::Eq,       shape: "?filter[field][eq]=v",               meaning: "`field = v`; the same as `?field=v`",                               about: "is this" },
@@ -37,7 +37,7 @@ pub const OPERATORS: &[Operator] = &[
     Operator { name: "has",     op: Op::Has,      shape: "?filter[field][has]=v",              meaning: "the array has this among its values",                               about: "has this among its values" },
 ];
 
-/// Whether a field of this kind is usefully compared so. More is taken than documentation offers.
+/// Whether the documentation lists this operator for a field. The server accepts more than that.
 pub fn offered(op: Op, field: &Field) -> bool {
     use FieldKind::{
         Bool, Date, Email, Emails, Id, Ids, Integer, Json, JsonArray, JsonObject, OneOf, SmallInteger, Text, Time,
@@ -53,7 +53,7 @@ pub fn offered(op: Op, field: &Field) -> bool {
     }
 }
 
-/// The parts of a parameter's name: the field and its operator.
+/// Splits a parameter's name into the field and the operator.
 pub fn parts(parameter: &str) -> Option<(&str, &str)> {
     let Some(inner) = parameter.strip_prefix("filter[") else {
         return Some((parameter, "eq")).filter(|_| !parameter.starts_with("filter") || !parameter.contains('['));
@@ -62,7 +62,7 @@ pub fn parts(parameter: &str) -> Option<(&str, &str)> {
     Some(inner.rsplit_once("][").unwrap_or((inner, "eq")))
 }
 
-/// Reads one parameter of a list.
+/// Reads a parameter as a filter.
 pub fn filter(table: &str, parameter: &str, value: &str) -> Result<Filter, Fault> {
     let Some((field, name)) = parts(parameter) else {
         return Err(Fault::invalid_with_hint(
@@ -96,7 +96,7 @@ pub fn filter(table: &str, parameter: &str, value: &str) -> Result<Filter, Fault
     Ok(Filter { parameter: parameter.to_owned(), readings: readings.collect() })
 }
 
-/// Whether a value is an SQL pattern: it has a `%` that no backslash takes literally.
+/// Whether a value is an SQL pattern, which means that it has a `%` without a backslash before it.
 fn has_wildcard(value: &str) -> bool {
     let mut escaped = false;
     value.chars().any(|character| {
@@ -106,7 +106,7 @@ fn has_wildcard(value: &str) -> bool {
     })
 }
 
-/// What a field may mean, and the operator where the field says it itself.
+/// The possible meanings of a field. Some of them have an operator of their own.
 fn subjects(table: &str, parameter: &str, field: &str) -> Result<Vec<(Subject, Option<Op>)>, Fault> {
     let unknown = |near: Option<&str>| Fault::Unknown {
         what: "parameter",

@@ -1,4 +1,4 @@
-//! Relm's wire format (`sk_live_…` and `sk_test_…` keys): the same records under Relm's names.
+//! Relm's wire format, for keys with `sk_live_…` and `sk_test_…`. It has the same records under Relm's names.
 
 pub mod filter;
 pub mod names;
@@ -9,10 +9,10 @@ mod show;
 
 use crate::dialect::{Dialect, Versions, route};
 
-/// Relm's versions.
+/// The versions of Relm's API.
 pub static VERSIONS: Versions = Versions { header: "relm-version", known: &["2026-07-02"] };
 
-/// Relm's dialect.
+/// Relm's dialect. Only requests with its keys use it.
 pub static RELM: Dialect = Dialect {
     name: "relm",
     key_prefixes: &["sk_live_", "sk_test_"],

@@ -1,7 +1,7 @@
-//! Relm's names for what the physical schema calls otherwise: one table of data, and the ways through it and back.
+//! Relm's names for columns that the physical schema names differently: a const table, and the functions that use it.
 //!
-//! A column that the workspace added to a built-in table keeps its name, unless Relm has that name for another column; then
-//! only SQL shows it. Tables of the workspace's own are shown as they are.
+//! A column that the workspace added to a built-in table keeps its name. If Relm has that name for another column, only
+//! SQL shows the added column. Custom tables keep all their names.
 
 use std::borrow::Cow;
 
@@ -12,33 +12,33 @@ use crate::model::id::is_id;
 /// A column of a built-in table and Relm's name for it.
 #[derive(Debug)]
 pub struct Rename {
-    /// The table; every built-in one where it is empty.
+    /// The built-in table. If it is empty, the rename is for all of them.
     pub table: &'static str,
-    /// The column.
+    /// The column in the physical schema.
     pub column: &'static str,
-    /// Relm's name.
+    /// Relm's name of the column.
     pub name: &'static str,
 }
 
-/// All that Relm calls otherwise.
+/// All renamed columns.
 #[rustfmt::skip] // a table
 pub const RENAMES: &[Rename] = &[
     Rename { table: "",      column: "custom",       name: "metadata" },
     Rename { table: "deals", column: "name",         name: "title" },
     Rename { table: "deals", column: "amount_cents", name: "value_cents" },
     Rename { table: "deals", column: "contact_id",   name: "primary_contact_id" },
-    // What a deal refers to is shown under the name of the reference.
+    // A related row has the name of its column without `_id`.
     Rename { table: "deals", column: "contact",      name: "primary_contact" },
 ];
 
-/// The key under which every record says what it is.
+/// The field with the kind of a record.
 pub const OBJECT: &str = "object";
 
 fn renames(entity: &Entity) -> impl Iterator<Item = &'static Rename> {
     RENAMES.iter().filter(|it| it.table.is_empty() || it.table == entity.table)
 }
 
-/// Relm's name of a column; nothing where Relm has the name for something else.
+/// Returns Relm's name of a column. Returns `None` if Relm has that name for something else.
 pub fn name_of<'a>(entity: Option<&Entity>, column: &'a str) -> Option<&'a str> {
     let renamed = entity.and_then(|entity| renames(entity).find(|it| it.column == column));
     let taken = entity.is_some_and(|entity| renames(entity).any(|it| it.name == column));
@@ -49,7 +49,7 @@ pub fn name_of<'a>(entity: Option<&Entity>, column: &'a str) -> Option<&'a str> 
     }
 }
 
-/// The column that a name means; where it means none, the name that Relm has for the column that is called so.
+/// Returns the column of a name. The error has Relm's name if the caller used the name of the physical schema.
 pub fn column_of<'a>(entity: Option<&Entity>, name: &'a str) -> Result<&'a str, Option<&'static str>> {
     let Some(entity) = entity else { return if name == OBJECT { Err(None) } else { Ok(name) } };
     if let Some(rename) = renames(entity).find(|it| it.name == name) {
@@ -62,23 +62,23 @@ pub fn column_of<'a>(entity: Option<&Entity>, name: &'a str) -> Result<&'a str, 
     }
 }
 
-/// Relm's prefix of a built-in table's ids.
+/// The prefix of a built-in table's ids in Relm's dialect.
 pub fn prefix_of(entity: &Entity) -> &'static str {
     ID_ALIASES.iter().find(|(_, stored)| *stored == entity.prefix).map_or(entity.prefix, |(alias, _)| alias)
 }
 
-/// Whether ids stand in a column of this name.
+/// Whether a column of this name has ids.
 pub fn holds_ids(column: &str) -> bool {
     column == "id" || column.ends_with("_id") || column.ends_with("_ids")
 }
 
-/// Relm's form of a stored id, in two parts; any other text has none.
+/// Returns Relm's prefix and the rest of a stored id. Returns `None` for any other text.
 pub fn relm_id(text: &str) -> Option<(&'static str, &str)> {
     let (alias, prefix) = ID_ALIASES.iter().find(|(_, prefix)| is_id(text, prefix))?;
     Some((alias, &text[prefix.len()..]))
 }
 
-/// A text for people to read, with the ids in it and the columns that it plainly names in Relm's form.
+/// Rewrites a message in Relm's names: its ids, and the columns that it clearly names.
 pub fn words<'a>(text: &'a str, entity: Option<&Entity>) -> Cow<'a, str> {
     let is_part = |character: char| character.is_ascii_alphanumeric() || character == '_';
     let mut out = String::with_capacity(text.len() + 16);
@@ -98,7 +98,7 @@ pub fn words<'a>(text: &'a str, entity: Option<&Entity>) -> Cow<'a, str> {
     if out == text { Cow::Borrowed(text) } else { Cow::Owned(out) }
 }
 
-/// Whether a column's name follows: at the head of a fault's message, or where PostgreSQL names one.
+/// Whether the next word is a column's name: at the start of a message, or after certain words of PostgreSQL.
 fn names_a_column(before: &str) -> bool {
     before == "\"" || before.ends_with("column \"") || before.ends_with("does not fit \"") || {
         let key = before.rfind("Key (").map(|at| &before[at + "Key (".len()..]);

@@ -1,4 +1,4 @@
-//! Requests of Relm's dialect as asks.
+//! Reads requests of Relm's dialect.
 
 use crate::dialect::arguments::Arguments;
 use crate::dialect::read::{self, RelatedWords, UnknownField, Words};
@@ -8,13 +8,14 @@ use crate::model::ask::{Ask, UnknownStage};
 use crate::model::entity::by_table;
 use crate::model::fault::Fault;
 
-/// Relm's words.
+/// Relm's names in requests.
 const WORDS: Words = Words { column, filter, related: Some(RELATED), unknown_stage: UnknownStage::Refuse };
 
-/// Records come bare; `?expand=company`, or `?expand[]=company` as often as need be, shows what they refer to.
+/// A record has related rows only if `?expand=company` names them. `expand[]` is accepted too, and both can be
+/// repeated.
 const RELATED: RelatedWords = RelatedWords { parameters: &["expand", "expand[]"], relation };
 
-/// Reads an operation's arguments.
+/// Reads an operation's arguments as an ask.
 pub fn read(arguments: Arguments<'_>) -> Result<Ask, Fault> {
     read::read(arguments, &WORDS)
 }

@@ -1,4 +1,4 @@
-//! Records in Relm's words: `{"id", "object", …}` with its names and ids.
+//! Writes records in Relm's format: `{"id", "object", …}` with its names and ids.
 
 use std::ops::Range;
 
@@ -9,19 +9,19 @@ use crate::dialect::relm::names::{OBJECT, holds_ids, name_of, relm_id};
 use crate::model::entity::{ENTITIES, Entity};
 use crate::model::rows::Rows;
 
-/// How the rows of a result are written: once for all of them.
+/// The format of the rows of a result. It is computed once for all rows.
 pub struct Shape {
-    /// `"id":`, where there is such a column.
+    /// The index of the id column and `"id":`, if there is such a column.
     id: Option<(usize, Vec<u8>)>,
-    /// `"object":"contact"`, where the rows are records.
+    /// The bytes of `"object":"contact"`.
     object: Vec<u8>,
     cells: Vec<Cell>,
 }
 
-/// How the cell of a column is written.
+/// The format of a column's cells.
 struct Cell {
     at: usize,
-    /// `"title":`
+    /// The bytes of `"title":`.
     key: Vec<u8>,
     kind: CellKind,
 }
@@ -29,14 +29,14 @@ struct Cell {
 #[derive(Clone, Copy)]
 enum CellKind {
     Plain,
-    /// An id or several.
+    /// An id, or an array of ids.
     Ids,
-    /// What changed, of an entry in the activity feed; the number is that of the column that says of what kind of record.
+    /// The changes in an entry of the activity feed. The number is the index of `subject_type`.
     Changes(usize),
 }
 
 impl Shape {
-    /// The shape of some columns of a result: a built-in table's records, or those of one of the workspace's own by its name.
+    /// The format of some columns of a result. `entity` is the built-in table; `table` is the name of a custom table.
     pub fn of(entity: Option<&Entity>, table: &str, rows: &Rows, columns: Range<usize>) -> Shape {
         let object = entity.map_or(table, |entity| entity.name);
         let mut shape = Shape { id: None, object: key_of(OBJECT), cells: Vec::with_capacity(columns.len()) };
@@ -49,14 +49,14 @@ impl Shape {
                 shape.id = Some((at, key_of(name)));
                 continue;
             }
-            // A projected column goes by its path: `company.id`.
+            // A column of a saved list can have a path: `company.id`.
             let own = column.rsplit('.').next().unwrap_or(column);
             let kind = match (column, subject_type) {
                 ("changes", Some(subject)) if entity.is_some_and(|it| it.is_feed) => CellKind::Changes(subject),
                 _ if holds_ids(own) => CellKind::Ids,
                 _ => CellKind::Plain,
             };
-            // What a search adds stands behind the columns, and wins over one of the same name.
+            // The score of a search comes after the table's columns and replaces a column of the same name.
             let key = key_of(name);
             shape.cells.retain(|cell| cell.key != key);
             shape.cells.push(Cell { at, key, kind });
@@ -64,7 +64,7 @@ impl Shape {
         shape
     }
 
-    /// Appends what is between a record's braces.
+    /// Appends the members of a record, without braces.
     pub fn members(&self, out: &mut Vec<u8>, rows: &Rows, row: usize) {
         if let Some((at, key)) = &self.id {
             out.extend_from_slice(key);
@@ -103,7 +103,7 @@ fn key_of(name: &str) -> Vec<u8> {
     key
 }
 
-/// Appends a cell that holds ids, in Relm's form. What is no stored id stays as it is.
+/// Appends a cell with ids, in Relm's form. Text that is not a stored id stays as it is.
 pub fn ids(out: &mut Vec<u8>, cell: &[u8]) {
     let text = std::str::from_utf8(cell).unwrap_or_default();
     match (text.strip_prefix('"').and_then(|text| text.strip_suffix('"')), cell.first()) {
@@ -119,14 +119,14 @@ pub fn ids(out: &mut Vec<u8>, cell: &[u8]) {
         (None, Some(b'[')) => {
             let mut value = serde_json::from_slice(cell).unwrap_or(Value::Null);
             rename_ids(&mut value);
-            // Writing into a Vec can't fail.
+            // Writing to a Vec can't fail.
             let _ = serde_json::to_writer(out, &value);
         }
         _ => out.extend_from_slice(cell),
     }
 }
 
-/// Appends what changed of a record: the columns by Relm's names, the ids in its form.
+/// Appends the changes of a record, with Relm's names of the columns and its form of ids.
 fn changes(out: &mut Vec<u8>, subject_type: &[u8], cell: &[u8]) {
     let subject: String = serde_json::from_slice(subject_type).unwrap_or_default();
     let entity = ENTITIES.iter().find(|entity| entity.name == subject);

@@ -1,4 +1,4 @@
-//! What Relm's documentation is written from: its names and shapes as schemas.
+//! The data for Relm's documentation: its endpoints, its filters and its schemas.
 
 use serde_json::{Value, json};
 
@@ -12,12 +12,12 @@ use crate::model::codes::{self, Code};
 use crate::model::entity::{Entity, FieldKind};
 use crate::model::filter::Op;
 
-/// Relm's documentation.
+/// The data for Relm's documentation.
 pub static REFERENCE: Reference = Reference {
     title: "Kith (Relm)",
     key: "An API key, `sk_live_…` or `sk_test_…`. The workspace's owner makes it: `POST /v1/keys {\"dialect\": \"relm\"}` with a session.",
     about: include_str!("about.md"),
-    // All but signing up, which takes no key and so has no dialect.
+    // All endpoints except sign-up, which has no key and so no dialect.
     endpoints: ENDPOINTS.split_at(1).1,
     errands: &[],
     filter_forms: || {
@@ -43,7 +43,7 @@ pub static REFERENCE: Reference = Reference {
 
 const SHORT_FORMS: &[(&str, &str)] = &[("?field=v", "the field is `v`")];
 
-/// Parameters of a list that compare no field of their own.
+/// Parameters of a list that are not conditions on a field.
 const OTHER_FORMS: &[(&str, &str)] = &[
     ("?filter[metadata->>key][op]=v", "a key of `metadata`, compared as the type of its definition"),
     ("?include_deleted=true", "bypass the soft-delete filter"),
@@ -51,7 +51,7 @@ const OTHER_FORMS: &[(&str, &str)] = &[
     ("?limit=N&cursor=…", "cursor pagination (default 50, max 200)"),
 ];
 
-/// The filters of a table.
+/// The filter parameters of a table.
 fn filters(entity: Option<&Entity>) -> Vec<Parameter> {
     let Some(entity) = entity else { return vec![any_field()] };
     let mut parameters = Vec::new();
@@ -86,7 +86,7 @@ fn filters(entity: Option<&Entity>) -> Vec<Parameter> {
         parameters.extend(ids);
     }
     if entity.fields.iter().any(|field| field.name == "occurred_at") {
-        let about = "What happened then or later: the same as `filter[occurred_at][gte]`.";
+        let about = "Only entries at this time or later; the same as `filter[occurred_at][gte]`.";
         parameters.push(single("since", single_value(FieldKind::Time), about));
     }
     parameters
@@ -121,12 +121,12 @@ fn named(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
-/// A field that says what a thing is.
+/// The property `object` with the kind of the value.
 fn object(name: &str) -> Value {
     json!({OBJECT: {"type": "string", "const": name}})
 }
 
-/// A page. It refers to no shared page: generators do not put the parts of an `allOf` with arrays together.
+/// The schema of a page. It has no shared part, because client generators do not merge an `allOf` with arrays.
 fn list(items: Value) -> Value {
     json!({
         "type": "object",
@@ -155,10 +155,10 @@ fn answer(act: Act, row: Value) -> Value {
     }
 }
 
-/// Schemas that answers and bodies refer to, beside those of the tables.
+/// The schemas that responses and bodies refer to, besides those of the tables.
 fn schemas() -> Vec<(&'static str, Value)> {
     let mut schemas = shared::schemas();
-    let truncated = json!({"type": "boolean", "description": "True where the result was cut at a limit."});
+    let truncated = json!({"type": "boolean", "description": "True if the result was cut at a limit."});
     let mut sql_result = shared::sql_result(object("sql_result"));
     sql_result["properties"]["truncated"] = truncated;
     let count = || json!({"type": "integer", "minimum": 0});
@@ -170,9 +170,9 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 "required": ["id", "object", "deleted"],
                 "properties": {
                     "id": {"description": "The record's id.", "type": ["string", "number"]},
-                    "object": {"type": "string", "description": "What it was."},
+                    "object": {"type": "string", "description": "Kind of record."},
                     "deleted": {"type": "boolean", "description": "Always true."},
-                    "note": {"type": "string", "description": "What should be known of it, where there is something."},
+                    "note": {"type": "string", "description": "A note on the deletion, if there is one."},
                 },
             }),
         ),
@@ -201,13 +201,13 @@ fn schemas() -> Vec<(&'static str, Value)> {
     schemas
 }
 
-/// What stands under `error`: the code, and what codes of its kind have beyond the usual.
+/// The schema of `error`. `more` has the properties of some codes only, and whether each is required.
 fn error_object(code: Value, more: Vec<(&'static str, Value, bool)>) -> Value {
     let text = |about: &str| json!({"type": "string", "description": about});
     let mut properties = json!({
         "code": code,
-        "message": text("What went wrong."),
-        "hint": text("What to do about it."),
+        "message": text("The error message."),
+        "hint": text("Advice for the caller."),
         "request_id": text("`req_…`, to report when something is wrong."),
         "docs_url": {"type": "string", "format": "uri", "description": "The documentation of this code."},
     });
@@ -221,7 +221,7 @@ fn error_object(code: Value, more: Vec<(&'static str, Value, bool)>) -> Value {
     json!({"type": "object", "required": required, "properties": properties})
 }
 
-/// The schema of an error, by its code. The answer to a key that nobody has, or of neither dialect, is in agentCRM's shape.
+/// The schema of the error with this code. A request without a key of either dialect is answered in agentCRM's format.
 fn fault(code: &Code) -> Value {
     match code.code {
         "unauthorized" => json!({"description": code.about, "oneOf": UNAUTHORIZED.map(|(name, _)| named(name))}),
@@ -229,7 +229,7 @@ fn fault(code: &Code) -> Value {
     }
 }
 
-/// The two shapes of `unauthorized`. Each has a name, because generators drop parts of a `oneOf` that have none.
+/// The two formats of `unauthorized`. Each has a name, because client generators drop unnamed parts of a `oneOf`.
 const UNAUTHORIZED: [(&str, fn(&Code) -> Value); 2] =
     [("KeyUnauthorizedError", own_fault), ("NoKeyUnauthorizedError", AGENTCRM.reference.wire.fault)];
 
@@ -241,7 +241,7 @@ fn own_fault(code: &Code) -> Value {
         "sql_error" => vec![
             ("sqlstate", json!({"type": "string", "pattern": "^[0-9A-Z]{5}$", "description": "The SQLSTATE."}), true),
             ("hint", text_or_null("PostgreSQL's hint."), true),
-            ("position", number_or_null("The character it stumbled at, counted from 1."), true),
+            ("position", number_or_null("The character of the error, counted from 1."), true),
             ("detail", text("PostgreSQL's detail."), false),
         ],
         "conflict" => vec![
@@ -249,7 +249,7 @@ fn own_fault(code: &Code) -> Value {
             ("existing_id", text_or_null("The record that has the value."), true),
         ],
         "still_referenced" => vec![("constraint", text("The foreign key."), true)],
-        "validation_failed" => vec![("field", text("The field, where one is known."), false)],
+        "validation_failed" => vec![("field", text("The field, if it is known."), false)],
         "invalid_reference" => vec![("field", text("The field."), true)],
         "invalid_metadata" => vec![("field", text("The key in `metadata`."), false)],
         "invalid_request" => vec![

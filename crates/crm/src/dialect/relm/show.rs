@@ -1,4 +1,4 @@
-//! Answers and faults in Relm's words.
+//! Writes answers and faults in Relm's format.
 
 use std::ops::Range;
 
@@ -11,15 +11,15 @@ use crate::model::entity::{Entity, READ_ONLY_COLUMNS, by_table};
 use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::rows::Rows;
 
-/// What a row is where nothing else says it.
+/// The `object` of a row whose kind is not known.
 const ROW: &str = "row";
 
-/// Writes an answer. Relm puts nothing around its value.
+/// Writes an answer as a response. Relm has no envelope.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
     Reply { status: answer.status(), headers: Vec::new(), body: show_value(answer, meta) }
 }
 
-/// Writes an answer's bare value.
+/// Writes the value of an answer.
 pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let table = meta.table.unwrap_or(ROW);
@@ -108,7 +108,7 @@ fn record(out: &mut Vec<u8>, record: &Record, table: &str) {
     out.push(b'}');
 }
 
-/// What kind of record a relation leads to.
+/// Returns the built-in table of a relation.
 fn related(entity: Option<&Entity>, key: &str) -> Option<&'static Entity> {
     let relation = entity?.to_one.iter().find(|relation| relation.key == key)?;
     by_table(relation.table)
@@ -166,7 +166,7 @@ fn batch(out: &mut Vec<u8>, batch: &Batch, meta: &Meta<'_>) {
     out.push(b'}');
 }
 
-/// Rows of the caller's own SQL are shown as the database has them.
+/// Appends a raw SQL result. Its rows have the names and ids of the database.
 fn sql(out: &mut Vec<u8>, result: &SqlResult) {
     out.extend_from_slice(b"{\"object\":\"sql_result\",");
     json::sql_members(out, result);
@@ -175,7 +175,7 @@ fn sql(out: &mut Vec<u8>, result: &SqlResult) {
     out.push(b'}');
 }
 
-/// Writes a fault.
+/// Writes a fault as a response.
 pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"error\":");
@@ -189,7 +189,7 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     out.push(b'{');
     json::pair(out, "code", fault.code());
     match fault {
-        // The words are PostgreSQL's, of the caller's own SQL.
+        // The message is PostgreSQL's and refers to the caller's own SQL.
         Fault::Sql(sql) => {
             json::pair(out, "message", &fault.message());
             json::pair(out, "sqlstate", &sql.sqlstate);
@@ -223,7 +223,7 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     out.push(b'}');
 }
 
-/// What to do about a fault, in Relm's names.
+/// The hint of a fault, in Relm's names and filter syntax.
 fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
     match fault {
         Fault::Unknown { what, name, nearest: known } => {
@@ -251,7 +251,8 @@ fn hint(fault: &Fault, entity: Option<&Entity>) -> Option<String> {
     }
 }
 
-/// The nearest of Relm's names to one that it does not know; `known` is the nearest of the columns' own names.
+/// Returns the name of Relm's that is most similar to an unknown name. `known` is the most similar name in the physical
+/// schema.
 fn nearest_name(entity: &Entity, what: &str, name: &str, known: Option<&str>) -> Option<String> {
     if let Err(Some(right)) = column_of(Some(entity), name) {
         return Some(right.to_owned());

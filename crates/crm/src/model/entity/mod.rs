@@ -1,7 +1,7 @@
-//! The built-in tables, as one const table that parser, plan, OpenAPI, documentation and tests all read.
+//! The built-in tables, in one const table. The readers, the plans, OpenAPI, the documentation and the tests use it.
 //!
-//! Names are those of the physical schema (`migrations/workspace`), which is agentCRM's; the Relm dialect
-//! renames on the wire only.
+//! The names are those of the physical schema (`migrations/workspace`), which are agentCRM's. The Relm dialect renames
+//! columns on the wire only.
 
 mod tables;
 
@@ -12,75 +12,75 @@ use crate::model::who::Feature;
 /// A built-in table.
 #[derive(Debug)]
 pub struct Entity {
-    /// What one record is called: `contact`. It is the activity feed's `subject_type` too.
+    /// The name of one record: `contact`. It is also the `subject_type` in the activity feed.
     pub name: &'static str,
-    /// The table: `contacts`.
+    /// The table's name: `contacts`.
     pub table: &'static str,
     /// The prefix of its ids, without the underscore.
     pub prefix: &'static str,
     /// One sentence for documentation.
     pub about: &'static str,
-    /// Its own columns, without the ones every record has.
+    /// The table's own columns, without those that every record has.
     pub fields: &'static [Field],
-    /// Rows that a record points to, shown with it.
+    /// Relations to single rows that a record refers to.
     pub to_one: &'static [ToOne],
-    /// Rows that point to a record, shown with it.
+    /// Relations to several rows.
     pub to_many: &'static [ToMany],
-    /// What a list is sorted by.
+    /// The sort order of lists.
     pub order: Order,
-    /// Whether the workspace may write it; the activity feed is written by triggers alone.
+    /// Whether callers can write to the table. Only triggers write to the activity feed.
     pub writable: bool,
-    /// Whether it has [`STAMPS`], without which a deletion is for good.
+    /// Whether the table has [`STAMPS`]. Without them a delete is permanent.
     pub stamped: bool,
-    /// Whether a few words find its records.
+    /// Whether the table has a search.
     pub searchable: bool,
-    /// Whether it is one of the tables that are searched together.
+    /// Whether the search in several tables includes this one.
     pub searched_together: bool,
-    /// How a path names one of its records.
+    /// The columns by which a path can name a record.
     pub named_by: NamedBy,
-    /// The billing feature that it belongs to.
+    /// The billing feature that the table requires.
     pub feature: Option<Feature>,
     /// Whether its records can be associated with others.
     pub associable: bool,
     /// Whether keys of `custom` can be defined for its records.
     pub custom_fields: bool,
-    /// Whether its rows describe other tables, so that the catalog is read again once they change.
+    /// Whether the rows describe other tables. A change of them makes the cached catalog out of date.
     pub describes_tables: bool,
-    /// Whether its records are e-mails, which relate to contacts, companies and deals by their addresses.
+    /// Whether the records are e-mails. They relate to contacts, companies and deals by their addresses.
     pub is_mail: bool,
-    /// Whether it is the feed, whose `changes` are in the words of the changed table.
+    /// Whether this is the activity feed. Its `changes` have the columns of the changed table.
     pub is_feed: bool,
-    /// What is checked on a write beyond its columns.
+    /// The check on writes that goes beyond the columns.
     pub write_rule: WriteRule,
-    /// The codes by which triggers refuse a write.
+    /// The codes of the errors that triggers raise on writes.
     pub refusals: Refusals,
-    /// What the caller should know of a deletion.
+    /// A note for the caller on a deletion, if there is one.
     pub deletion_note: Option<&'static str>,
 }
 
-/// How a path names a record.
+/// The columns by which a path can name a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NamedBy {
-    /// By its id.
+    /// The id.
     Id,
-    /// By the column `key`, or by its id.
+    /// The column `key`, or the id.
     Key,
-    /// By the column `key` within a pipeline, or by its id.
+    /// The column `key` within a pipeline, or the id.
     KeyInPipeline,
 }
 
-/// What is checked on a write beyond its columns.
+/// A check on writes that goes beyond the columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WriteRule {
-    /// Nothing.
+    /// No further check.
     Plain,
-    /// It joins two records, which must be there and can't be changed afterwards.
+    /// The record joins two records. Both must exist, and neither can be changed later.
     Edge,
-    /// It stands in a stage of a pipeline.
+    /// The record is in a stage of a pipeline.
     InPipeline,
 }
 
-/// The codes by which triggers refuse writes, beyond those that any table's writes may end in.
+/// The codes of the errors that triggers raise on writes, beyond the errors of all tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Refusals {
@@ -94,30 +94,30 @@ pub struct Refusals {
 pub struct Field {
     /// The column's name.
     pub name: &'static str,
-    /// The type, for documentation.
+    /// The type, for the documentation.
     pub kind: FieldKind,
-    /// One short sentence.
+    /// The description: one short sentence.
     pub about: &'static str,
-    /// Whether it always has a value, and who gives it.
+    /// Whether it always has a value, and whether a request must give it.
     pub need: Need,
-    /// A value to show, as JSON; empty where there is none to show.
+    /// An example value as JSON; empty if there is none.
     pub example: &'static str,
-    /// The function of the database that gives a value's normal form, if values have one.
+    /// The database function that normalizes the column's values, if there is one.
     pub normal_form: Option<&'static str>,
 }
 
 /// Whether a column always has a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Need {
-    /// It may be null.
+    /// The column can be null.
     Optional,
-    /// It is never null; left out, it gets a value by itself.
+    /// The column is never null. If a request leaves it out, it gets a default.
     Filled,
-    /// It is never null, and a new record must name it.
+    /// The column is never null. A new record must name it.
     Required,
 }
 
-/// The types that built-in columns have.
+/// The types of the built-in columns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum FieldKind {
@@ -125,7 +125,7 @@ pub enum FieldKind {
     Email,
     Emails,
     Integer,
-    /// Of 32 bits.
+    /// An integer of 32 bits.
     SmallInteger,
     Bool,
     Date,
@@ -133,53 +133,53 @@ pub enum FieldKind {
     Json,
     JsonArray,
     JsonObject,
-    /// The id of a record of the named table.
+    /// The id of a record in the named table.
     Id(&'static str),
-    /// Several ids of records of the named table.
+    /// The ids of several records in the named table.
     Ids(&'static str),
     OneOf(&'static [&'static str]),
 }
 
-/// `company` on a contact: the row that `column` names.
+/// A relation to one row, by a column with its id: `company` of a contact.
 #[derive(Debug)]
 pub struct ToOne {
-    /// The key under which the row is shown.
+    /// The key of the row in the answer.
     pub key: &'static str,
-    /// The column that holds its id.
+    /// The column that has the row's id.
     pub column: &'static str,
-    /// The table it is in.
+    /// The row's table.
     pub table: &'static str,
 }
 
-/// `contacts` on a company: the newest live rows that belong to a record.
+/// A relation to several rows: `contacts` of a company. Only live rows are shown, newest first.
 #[derive(Debug)]
 pub struct ToMany {
-    /// The key under which the rows are shown.
+    /// The key of the rows in the answer.
     pub key: &'static str,
-    /// The table they are in.
+    /// The table of the rows.
     pub table: &'static str,
-    /// How they belong to the record.
+    /// The column that links the rows to the record.
     pub link: Link,
 }
 
-/// How rows belong to a record.
+/// The column that links rows to a record.
 #[derive(Clone, Copy, Debug)]
 pub enum Link {
-    /// This column of theirs holds the record's id.
+    /// This column of the rows has the record's id.
     Theirs(&'static str),
-    /// This array column of the record's holds their ids.
+    /// This array column of the record has the ids of the rows.
     Ours(&'static str),
 }
 
-/// Rows shown at most for a [`ToMany`] that is linked by a column of theirs.
+/// Maximum number of rows of a [`ToMany`] in an answer, for [`Link::Theirs`].
 pub const RELATED_ROWS: usize = 10;
 
-/// What a list is sorted by; the id breaks ties.
+/// The sort order of a list. The id is the last key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// `created_at`, newest first.
     Newest,
-    /// When the mail was received or sent, newest first.
+    /// The time at which the e-mail was received or sent, newest first.
     Mail,
     /// The named time column, newest first.
     NewestBy(&'static str),
@@ -187,20 +187,20 @@ pub enum Order {
     Position,
 }
 
-/// The built-in table of that name.
+/// Returns the built-in table of that name.
 pub fn by_table(table: &str) -> Option<&'static Entity> {
     ENTITIES.iter().find(|entity| entity.table == table)
 }
 
 impl Entity {
-    /// The function of the database that gives the normal form of a column's values, if they have one.
+    /// The database function that normalizes the values of a column, if there is one.
     pub fn normal_form(&self, column: &str) -> Option<&'static str> {
         self.fields.iter().find(|field| field.name == column)?.normal_form
     }
 
-    /// All its columns, the shared ones included, in the order in which they are shown.
+    /// All columns in the order of the answer, including those that every record has.
     pub fn columns(&self) -> impl Iterator<Item = Field> {
-        let id = field("id", FieldKind::Id(self.table), "Made by the server; sorts by time.").filled();
+        let id = field("id", FieldKind::Id(self.table), "Created by the server; sorts by time.").filled();
         let stamps = if self.stamped { STAMPS } else { &[] };
         [id].into_iter().chain(self.fields.iter().copied()).chain([CUSTOM]).chain(stamps.iter().copied())
     }
@@ -210,11 +210,11 @@ impl Entity {
 pub const CUSTOM: Field =
     field("custom", FieldKind::JsonObject, "Free-form fields; keys defined in custom_fields are checked.").filled();
 
-/// The columns that say when a record was made, changed and hidden.
+/// The times at which a record was created, changed and deleted.
 pub const STAMPS: &[Field] = &[
-    field("created_at", FieldKind::Time, "When it was made.").filled(),
-    field("updated_at", FieldKind::Time, "When it was last changed.").filled(),
-    field("deleted_at", FieldKind::Time, "When it was deleted; null while it is live."),
+    field("created_at", FieldKind::Time, "Time of creation.").filled(),
+    field("updated_at", FieldKind::Time, "Time of the last change.").filled(),
+    field("deleted_at", FieldKind::Time, "Time of deletion; null for a live record."),
 ];
 
 const fn field(name: &'static str, kind: FieldKind, about: &'static str) -> Field {
@@ -239,7 +239,7 @@ impl Field {
     }
 }
 
-/// Columns of every record that callers may read but never write.
+/// The columns of every record that callers cannot write.
 pub const READ_ONLY_COLUMNS: &[&str] = &["id", "created_at", "updated_at", "deleted_at"];
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::*;
 
-/// What most built-in tables have in common.
+/// The defaults of the built-in tables.
 const RECORD: Entity = Entity {
     name: "",
     table: "",
@@ -39,11 +39,11 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "co",
         about: "Organisations. `domain` is unique among live companies, ignoring case.",
         fields: &[
-            field("name", FieldKind::Text, "What the company is called.").example(r#""Acme""#),
+            field("name", FieldKind::Text, "The company's name.").example(r#""Acme""#),
             field("domain", FieldKind::Text, "Its internet domain, for example acme.com.")
                 .example(r#""acme.com""#)
                 .normal_form("kith.normal_domain"),
-            field("industry", FieldKind::Text, "What it does.").example(r#""Robotics""#),
+            field("industry", FieldKind::Text, "Line of business.").example(r#""Robotics""#),
             field("size", FieldKind::Text, "Number of people, as a range: 11-50.").example(r#""11-50""#),
         ],
         to_many: &[
@@ -82,16 +82,16 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "d",
         about: "Opportunities, each in a stage of a pipeline.",
         fields: &[
-            field("name", FieldKind::Text, "What the deal is called.").example(r#""Acme rollout""#),
-            field("pipeline", FieldKind::Text, "Key of the pipeline; the default one where left out.")
+            field("name", FieldKind::Text, "The deal's name.").example(r#""Acme rollout""#),
+            field("pipeline", FieldKind::Text, "Key of the pipeline; by default the default pipeline.")
                 .filled()
                 .example(r#""sales""#),
-            field("stage", FieldKind::Text, "Key of the stage; the pipeline's first where left out.")
+            field("stage", FieldKind::Text, "Key of the stage; by default the pipeline's first stage.")
                 .filled()
                 .example(r#""qualified""#),
             field("amount_cents", FieldKind::Integer, "Value in the currency's smallest unit.").example("1250000"),
             field("currency", FieldKind::Text, "ISO 4217 code.").example(r#""USD""#),
-            field("close_date", FieldKind::Date, "When it is expected to close.").example(r#""2026-12-31""#),
+            field("close_date", FieldKind::Date, "Expected closing date.").example(r#""2026-12-31""#),
             field("contact_id", FieldKind::Id("contacts"), "The person the deal is with."),
             field("company_id", FieldKind::Id("companies"), "The company the deal is with."),
         ],
@@ -109,7 +109,7 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "act",
         about: "Notes, e-mails, calls, meetings and tasks that were logged.",
         fields: &[
-            field("type", FieldKind::OneOf(&["note", "email", "call", "meeting", "task"]), "What kind of activity.")
+            field("type", FieldKind::OneOf(&["note", "email", "call", "meeting", "task"]), "Kind of activity.")
                 .filled()
                 .example(r#""call""#),
             field("subject", FieldKind::Text, "One line.").example(r#""Intro call""#),
@@ -117,7 +117,7 @@ pub const ENTITIES: &[Entity] = &[
             field("contact_id", FieldKind::Id("contacts"), "The person it concerns."),
             field("deal_id", FieldKind::Id("deals"), "The deal it concerns."),
             field("company_id", FieldKind::Id("companies"), "The company it concerns."),
-            field("occurred_at", FieldKind::Time, "When it happened.")
+            field("occurred_at", FieldKind::Time, "Time of the activity.")
                 .filled()
                 .example(r#""2026-11-20T15:00:00+00:00""#),
         ],
@@ -134,10 +134,10 @@ pub const ENTITIES: &[Entity] = &[
         about: "E-mail messages, attached to contacts and companies by their addresses.",
         fields: &[
             field("thread_id", FieldKind::Text, "The conversation's id at the provider.").example(r#""18c2f""#),
-            field("provider", FieldKind::Text, "Where it came from, for example gmail.").example(r#""gmail""#),
-            field("provider_msg_id", FieldKind::Text, "The message's id there; unique with `provider`.")
+            field("provider", FieldKind::Text, "The mail provider, for example gmail.").example(r#""gmail""#),
+            field("provider_msg_id", FieldKind::Text, "The message's id at the provider; unique with `provider`.")
                 .example(r#""18c2f9a""#),
-            field("direction", FieldKind::OneOf(&["inbound", "outbound"]), "Whether it came in or went out.")
+            field("direction", FieldKind::OneOf(&["inbound", "outbound"]), "Whether it was received or sent.")
                 .example(r#""inbound""#),
             field("from_addr", FieldKind::Email, "Sender.")
                 .example(r#""sarah@acme.com""#)
@@ -148,8 +148,8 @@ pub const ENTITIES: &[Entity] = &[
             field("snippet", FieldKind::Text, "The first words.").example(r#""Could you send""#),
             field("body_text", FieldKind::Text, "The text part.").example(r#""Could you send the price list?""#),
             field("body_html", FieldKind::Text, "The HTML part."),
-            field("sent_at", FieldKind::Time, "When it was sent."),
-            field("received_at", FieldKind::Time, "When it was received.").example(r#""2026-11-20T15:04:05+00:00""#),
+            field("sent_at", FieldKind::Time, "Time of sending."),
+            field("received_at", FieldKind::Time, "Time of receipt.").example(r#""2026-11-20T15:04:05+00:00""#),
             field("contact_ids", FieldKind::Ids("contacts"), "Contacts whose address is in from, to or cc.").filled(),
             field("company_ids", FieldKind::Ids("companies"), "Companies whose domain is in from, to or cc.").filled(),
             field("deal_ids", FieldKind::Ids("deals"), "Deals it belongs to.").filled(),
@@ -170,12 +170,12 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "l",
         about: "Saved lists: a predicate over a table (dynamic) or chosen members (static).",
         fields: &[
-            field("name", FieldKind::Text, "What the list is called.").required().example(r#""CTOs""#),
-            field("description", FieldKind::Text, "What it is for."),
+            field("name", FieldKind::Text, "The list's name.").required().example(r#""CTOs""#),
+            field("description", FieldKind::Text, "The list's purpose."),
             field("target_table", FieldKind::Text, "The table whose rows it holds.")
                 .required()
                 .example(r#""contacts""#),
-            field("kind", FieldKind::OneOf(&["dynamic", "static"]), "How its rows are found.")
+            field("kind", FieldKind::OneOf(&["dynamic", "static"]), "The kind of list.")
                 .filled()
                 .example(r#""dynamic""#),
             field("filter_predicate", FieldKind::Text, "An SQL boolean over the target table.")
@@ -200,8 +200,8 @@ pub const ENTITIES: &[Entity] = &[
             field("member_id", FieldKind::Text, "The record's id.")
                 .required()
                 .example(r#""c_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
-            field("added_at", FieldKind::Time, "When it was added.").filled(),
-            field("added_by", FieldKind::Text, "Who added it."),
+            field("added_at", FieldKind::Time, "Time of the addition.").filled(),
+            field("added_by", FieldKind::Text, "The actor that added it."),
         ],
         order: Order::NewestBy("added_at"),
         stamped: false,
@@ -216,10 +216,10 @@ pub const ENTITIES: &[Entity] = &[
         fields: &[
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""renewals""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Renewals""#),
-            field("position", FieldKind::SmallInteger, "Place among the pipelines, 0 or more: kept as it is given, the last if left out; who has it makes way.")
+            field("position", FieldKind::SmallInteger, "Place among the pipelines, 0 or more, stored as given; by default the last. A pipeline at a taken place moves the others.")
                 .filled()
                 .example("1"),
-            field("is_default", FieldKind::Bool, "Whether deals that name none go here.").filled(),
+            field("is_default", FieldKind::Bool, "Whether deals without a pipeline go here.").filled(),
         ],
         order: Order::Position,
         named_by: NamedBy::Key,
@@ -239,7 +239,7 @@ pub const ENTITIES: &[Entity] = &[
             field("pipeline", FieldKind::Text, "Key of the pipeline.").required().example(r#""sales""#),
             field("key", FieldKind::Text, "The name that deals use.").required().example(r#""legal""#),
             field("label", FieldKind::Text, "The name that people read.").required().example(r#""Legal review""#),
-            field("position", FieldKind::SmallInteger, "Place within the pipeline, 0 or more: kept as it is given, the last if left out; who has it makes way.")
+            field("position", FieldKind::SmallInteger, "Place within the pipeline, 0 or more, stored as given; by default the last. A stage at a taken place moves the others.")
                 .filled()
                 .example("3"),
             field("is_won", FieldKind::Bool, "Whether a deal here is won.").filled(),
@@ -254,17 +254,17 @@ pub const ENTITIES: &[Entity] = &[
         name: "association",
         table: "associations",
         prefix: "as",
-        about: "Edges between any two records, tables of your own included; they go with a record that is deleted for good.",
+        about: "Associations between any two records, also of your own tables. They are deleted with a record that is deleted permanently.",
         fields: &[
-            field("from_type", FieldKind::Text, "What kind of record it starts at.").required().example(r#""contact""#),
-            field("from_id", FieldKind::Text, "The record it starts at.")
+            field("from_type", FieldKind::Text, "Kind of the first record.").required().example(r#""contact""#),
+            field("from_id", FieldKind::Text, "Id of the first record.")
                 .required()
                 .example(r#""c_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
-            field("to_type", FieldKind::Text, "What kind of record it leads to.").required().example(r#""deal""#),
-            field("to_id", FieldKind::Text, "The record it leads to.")
+            field("to_type", FieldKind::Text, "Kind of the second record.").required().example(r#""deal""#),
+            field("to_id", FieldKind::Text, "Id of the second record.")
                 .required()
                 .example(r#""d_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
-            field("label", FieldKind::Text, "What it means.").example(r#""champion""#),
+            field("label", FieldKind::Text, "Meaning of the association.").example(r#""champion""#),
         ],
         feature: Some(Feature::Associations),
         associable: false,
@@ -275,14 +275,14 @@ pub const ENTITIES: &[Entity] = &[
         name: "custom_field",
         table: "custom_fields",
         prefix: "fld",
-        about: "Definitions of the keys in `custom`; values are checked on every write, those that were there before when they are next written.",
+        about: "Definitions of the keys in `custom`. Values are checked on every write; existing values are checked when they are next written.",
         fields: &[
-            field("object_type", FieldKind::OneOf(&["contact", "company", "deal", "activity"]), "Whose field it is.")
+            field("object_type", FieldKind::OneOf(&["contact", "company", "deal", "activity"]), "The kind of record.")
                 .required()
                 .example(r#""contact""#),
             field("key", FieldKind::Text, "The key in `custom`.").required().example(r#""plan""#),
             field("label", FieldKind::Text, "The name that people read.").example(r#""Plan""#),
-            field("type", FieldKind::OneOf(&["text", "number", "date", "bool", "select"]), "What values it takes.")
+            field("type", FieldKind::OneOf(&["text", "number", "date", "bool", "select"]), "Type of its values.")
                 .required()
                 .example(r#""select""#),
             field("options", FieldKind::Json, "The choices of a select.").example(r#"["free", "pro"]"#),
@@ -290,7 +290,7 @@ pub const ENTITIES: &[Entity] = &[
         ],
         associable: false,
         describes_tables: true,
-        deletion_note: Some("The values stay where they are; from now on they are free-form."),
+        deletion_note: Some("The values stay, and are free-form from now on."),
         ..RECORD
     },
     Entity {
@@ -299,19 +299,19 @@ pub const ENTITIES: &[Entity] = &[
         prefix: "a",
         about: "The feed of everything that was created, updated, deleted, restored or refused. Append-only.",
         fields: &[
-            field("occurred_at", FieldKind::Time, "When it happened.").filled(),
-            field("actor", FieldKind::Text, "Who did it: api_key:ak_…, user:u_…, automation:auto_…, postgres:<role>.")
+            field("occurred_at", FieldKind::Time, "Time of the event.").filled(),
+            field("actor", FieldKind::Text, "Actor: api_key:ak_…, user:u_…, automation:auto_…, postgres:<role>.")
                 .filled()
                 .example(r#""api_key:ak_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
             field(
                 "verb",
                 FieldKind::OneOf(&["created", "updated", "deleted", "restored", "conflict"]),
-                "What happened.",
+                "Kind of change.",
             )
             .filled()
             .example(r#""updated""#),
-            field("subject_type", FieldKind::Text, "What kind of record it happened to.").filled().example(r#""deal""#),
-            field("subject_id", FieldKind::Text, "The record.").example(r#""d_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
+            field("subject_type", FieldKind::Text, "Kind of the record.").filled().example(r#""deal""#),
+            field("subject_id", FieldKind::Text, "Id of the record.").example(r#""d_01kaqz3v5t8w9x2y4z6a8b0c1d""#),
             field("subject_repr", FieldKind::Text, "The record's name at the time.").example(r#""Acme rollout""#),
             field("changes", FieldKind::Json, "{column: {from, to}} of an update.")
                 .example(r#"{"stage": {"from": "qualified", "to": "won"}}"#),

@@ -1,5 +1,5 @@
-//! The closed list of everything that can go wrong with an ask. A dialect renders it last; nothing here knows a wire shape.
-//! Both dialects use the same codes and statuses.
+//! The closed list of errors. A dialect renders an error last; this module does not depend on a wire format. Both
+//! dialects use the same codes and statuses.
 
 mod words;
 
@@ -10,212 +10,212 @@ pub use words::{MAX_TEXT_CHARACTERS, nearest};
 
 use crate::model::codes;
 
-/// What went wrong.
+/// An error. The dialects write it as a response.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Fault {
-    /// The request's shape or content is wrong in a way that its message says.
+    /// The request is invalid. The message says why.
     Invalid {
-        /// What is wrong.
+        /// The problem, as a sentence.
         message: String,
-        /// What to do instead.
+        /// The advice for the caller.
         hint: Option<String>,
     },
     /// The body is not JSON.
     InvalidJson {
-        /// The parser's words, with line and column.
+        /// The parser's message, with line and column.
         reason: String,
     },
-    /// The body names a field, or the query a parameter, that does not exist.
+    /// The request names a field, a parameter or a relation that does not exist.
     Unknown {
-        /// `field` or `parameter`.
+        /// `field`, `parameter` or `relation`.
         what: &'static str,
-        /// The name that was used.
+        /// The name in the request.
         name: String,
-        /// The nearest name that exists.
+        /// The most similar name that exists.
         nearest: Option<String>,
     },
-    /// A filter that compares a column in a way that its type does not have.
+    /// A filter has an operator that the column's type does not support.
     FilterTypeMismatch {
         /// The parameter's name on the wire.
         parameter: String,
-        /// The column.
+        /// The column's name in the physical schema.
         column: String,
-        /// The column's type.
+        /// The column's type, as `format_type` writes it.
         type_name: String,
-        /// What would make sense.
+        /// A comparison that the type supports.
         instead: Instead,
     },
-    /// A cursor that this list did not give.
+    /// The cursor does not belong to this list, with this order and these filters.
     InvalidCursor,
     /// The body's content type is not JSON.
     UnsupportedMediaType {
-        /// What was sent; may be empty.
+        /// The content type of the request; it can be empty.
         sent: String,
     },
-    /// The body is larger than the door takes.
+    /// The body is larger than the limit.
     PayloadTooLarge {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The body's values would take more memory than a call may.
+    /// The body's values would take more memory than a request may use.
     TooManyValues {
-        /// How many there are.
+        /// The number of values.
         values: usize,
     },
-    /// The body did not come, or came too slowly.
+    /// The body did not arrive, or arrived too slowly.
     BodyTimeout,
-    /// The request's address or its headers are larger than the door takes.
+    /// The request's address or its headers are larger than the limit.
     HeadTooLarge {
-        /// Which.
+        /// The part that is too large.
         part: HeadPart,
     },
     /// The path exists, but not with this method.
     MethodNotAllowed {
-        /// The methods that it has.
+        /// The methods that the path supports.
         allow: Vec<&'static str>,
     },
-    /// No key, a wrong key, or a key that has ended.
+    /// The request has no key, an unknown key, or a key that has ended.
     Unauthorized {
-        /// Which of these.
+        /// Says which of these it is.
         message: String,
     },
-    /// No person's session, or one that has ended, or a log-in that failed.
+    /// The request has no session or one that has ended, or a log-in failed.
     NotSignedIn {
-        /// Which of these.
+        /// Says which of these it is.
         message: String,
-        /// What to do.
+        /// The advice for the caller.
         hint: String,
     },
     /// The caller is known, but may not do this.
     Forbidden {
-        /// What may not be done, and why.
+        /// The action that is forbidden, and the reason.
         message: String,
     },
-    /// The workspace went unclaimed for 7 days and may only be read.
+    /// The workspace was not claimed within 7 days and is read-only.
     WorkspaceReadOnly,
-    /// A path that leads nowhere.
+    /// The path does not exist.
     NoSuchPath {
-        /// The path.
+        /// The path, with `/v1`.
         path: String,
     },
-    /// No such table in the workspace.
+    /// The workspace has no such table.
     NoSuchTable {
-        /// The name that was used.
+        /// The table's name in the request.
         name: String,
-        /// The nearest table.
+        /// The most similar table name.
         nearest: Option<String>,
     },
-    /// No such record.
+    /// The record does not exist.
     NotFound {
-        /// The table that was looked in.
+        /// The table that was searched.
         table: String,
-        /// The id that was looked for.
+        /// The id in the request.
         id: String,
     },
-    /// A unique key is taken.
+    /// A unique value is already taken.
     Conflict {
-        /// PostgreSQL's words.
+        /// PostgreSQL's message.
         message: String,
         /// The constraint's name.
         constraint: String,
-        /// The record that has the key.
+        /// The record that has the value.
         existing_id: Option<String>,
     },
-    /// What is asked stands against a rule that has a code of its own.
+    /// The request breaks a rule that has its own code.
     Refused {
-        /// The code; its status is that of [`codes`].
+        /// The code. Its status is in [`codes`].
         code: &'static str,
-        /// Why.
+        /// The reason.
         message: String,
-        /// What to do.
+        /// The advice for the caller.
         hint: Option<String>,
     },
-    /// An Idempotency-Key that was used for another request.
+    /// The Idempotency-Key was used for another request.
     IdempotencyConflict,
-    /// An Idempotency-Key whose first request is still being served.
+    /// The first request with this Idempotency-Key is still running.
     IdempotencyInProgress,
-    /// A hard delete of a row that others refer to.
+    /// A hard delete of a row that other rows refer to.
     StillReferenced {
-        /// PostgreSQL's words.
+        /// PostgreSQL's message.
         message: String,
         /// The foreign key's name.
         constraint: String,
     },
     /// The values break a rule of the table (NOT NULL, CHECK, foreign key, a trigger of the workspace).
     ValidationFailed {
-        /// Which rule.
+        /// The rule that is broken.
         message: String,
-        /// What to do.
+        /// The advice for the caller.
         hint: Option<String>,
-        /// The column, where one is known.
+        /// The column, if it is known.
         field: Option<String>,
     },
     /// A column refers to a record that does not exist or is deleted.
     InvalidReference {
-        /// Which record.
+        /// Names the missing record.
         message: String,
-        /// What to do.
+        /// The advice for the caller.
         hint: Option<String>,
-        /// The column.
+        /// The column that refers to it.
         field: String,
     },
     /// A custom field's value does not fit its definition.
     InvalidMetadata {
-        /// What does not fit.
+        /// The problem, as a sentence.
         message: String,
-        /// The field's key.
+        /// The field's key in `custom`.
         field: Option<String>,
     },
-    /// The table can't be served by id.
+    /// The table has no single column that identifies a row.
     NoPrimaryKey {
-        /// The table.
+        /// The table's name.
         table: String,
-        /// What to do.
+        /// The advice for the caller.
         hint: String,
     },
-    /// PostgreSQL refused the caller's own SQL.
+    /// PostgreSQL rejected the caller's own SQL.
     Sql(Box<SqlFault>),
-    /// A statement ran into the time limit.
+    /// A statement exceeded the time limit.
     StatementTimeout {
         /// The limit in seconds.
         limit_seconds: u64,
     },
-    /// A statement was ended before its time limit, because others waited for the database.
+    /// A statement was cancelled before its time limit, because other requests waited for the database.
     GaveWay {
-        /// How long it had run, in milliseconds.
+        /// The time that it had run, in milliseconds.
         after_ms: u64,
     },
-    /// One value of a result is larger than a result may be.
+    /// A value or a record of a result is larger than the limit.
     ResultTooLarge {
         /// The limit in bytes.
         limit: usize,
     },
     /// Too many requests.
     RateLimited {
-        /// When to come again, in seconds.
+        /// Seconds until the next try can succeed.
         retry_after: u64,
-        /// What is limited.
+        /// Says which limit was reached.
         message: String,
     },
-    /// More requests this month than the workspace's plan has.
+    /// The workspace has used all requests that its plan allows in this month.
     QuotaExceeded {
-        /// When the next month begins, in seconds.
+        /// Seconds until the next month begins.
         retry_after: u64,
-        /// What is limited.
+        /// Says which limit was reached.
         message: String,
     },
-    /// The server is too busy, or its database is away for a moment.
+    /// The server is too busy, or its database is temporarily unavailable.
     Unavailable {
-        /// When to come again, in seconds.
+        /// Seconds until the next try can succeed.
         retry_after: u64,
-        /// Why.
+        /// The reason.
         message: String,
     },
-    /// A defect or an outage; the cause is for the log, not for the caller.
+    /// A defect or an outage. The cause goes to the log, not to the caller.
     Internal {
-        /// The cause.
+        /// The cause, for the log.
         cause: String,
-        /// Where in the code it was noticed.
+        /// The place in the code that reported it.
         place: &'static Location<'static>,
     },
 }
@@ -229,7 +229,7 @@ pub enum HeadPart {
     Headers,
 }
 
-/// What makes sense of a column in the place of a comparison that does not fit. How it is written is for a dialect to say.
+/// A comparison that a column supports, for the hint of [`Fault::FilterTypeMismatch`]. The dialect writes the hint.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Instead {
     /// Equality.
@@ -238,57 +238,57 @@ pub enum Instead {
     EqualityNotOrder,
     /// Equality: the comparison is for text.
     EqualityNotText,
-    /// Whether it has the value among its own.
+    /// Whether the array contains the value.
     Has,
-    /// One of the object's keys.
+    /// A comparison of one of the object's keys.
     Key,
-    /// SQL, for the distance of vectors.
+    /// SQL, for distances between vectors.
     Distance,
 }
 
-/// What PostgreSQL said of the caller's SQL.
+/// PostgreSQL's error about the caller's SQL.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct SqlFault {
     /// The primary message.
     pub message: String,
     /// The SQLSTATE.
     pub sqlstate: String,
-    /// The detail, where there is one.
+    /// The detail, if there is one.
     pub detail: Option<String>,
-    /// The hint, where there is one.
+    /// The hint, if there is one.
     pub hint: Option<String>,
-    /// Where in the text, in characters from 1.
+    /// The position in the text, in characters, counted from 1.
     pub position: Option<u32>,
 }
 
 impl Fault {
-    /// A wrong request, in one sentence.
+    /// An invalid request, without a hint.
     pub fn invalid(message: impl Into<String>) -> Fault {
         Fault::Invalid { message: message.into(), hint: None }
     }
 
-    /// A wrong request, with advice.
+    /// An invalid request, with a hint.
     pub fn invalid_with_hint(message: impl Into<String>, hint: impl Into<String>) -> Fault {
         Fault::Invalid { message: message.into(), hint: Some(hint.into()) }
     }
 
-    /// A body field that does not exist, with the nearest that does.
+    /// A body field that does not exist, with the most similar known name.
     pub fn unknown_field<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
         Fault::Unknown { what: "field", name: name.to_owned(), nearest: nearest(name, known) }
     }
 
-    /// A query parameter that does not exist, with the nearest that does.
+    /// A query parameter that does not exist, with the most similar known name.
     pub fn unknown_parameter<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
         Fault::Unknown { what: "parameter", name: name.to_owned(), nearest: nearest(name, known) }
     }
 
-    /// A defect or outage. Remembers the line that noticed it.
+    /// A defect or an outage. The fault records the caller's place in the code.
     #[track_caller]
     pub fn internal(cause: impl ToString) -> Fault {
         Fault::Internal { cause: cause.to_string(), place: Location::caller() }
     }
 
-    /// The stable code that clients may branch on.
+    /// The stable code. Clients may branch on it.
     pub fn code(&self) -> &'static str {
         match self {
             Fault::Invalid { .. }
@@ -324,7 +324,7 @@ impl Fault {
         }
     }
 
-    /// The HTTP status that goes with it.
+    /// The HTTP status of the response.
     pub fn status(&self) -> u16 {
         match self {
             Fault::Invalid { .. }
@@ -353,23 +353,24 @@ impl Fault {
             Fault::RateLimited { .. } | Fault::QuotaExceeded { .. } => 429,
             Fault::Internal { .. } => 500,
             Fault::Unavailable { .. } => 503,
-            // 42501 is insufficient_privilege, 25006 a write in a read-only transaction: what the key may not do.
+            // 42501 is insufficient_privilege, 25006 is a write in a read-only transaction. In both cases the key lacks
+            // the right.
             Fault::Sql(sql) if sql.sqlstate == "42501" || sql.sqlstate == "25006" => 403,
             Fault::Sql(_) => 400,
         }
     }
 
-    /// What went wrong, for a person or a model to read, in at most [`MAX_TEXT_CHARACTERS`].
+    /// The message for people and models, with at most [`MAX_TEXT_CHARACTERS`] characters.
     pub fn message(&self) -> String {
         shortened(self.whole_message())
     }
 
-    /// What to do about it, if there is something to say, in at most [`MAX_TEXT_CHARACTERS`].
+    /// The advice for the caller, if there is any, with at most [`MAX_TEXT_CHARACTERS`] characters.
     pub fn hint(&self) -> Option<String> {
         self.whole_hint().map(shortened)
     }
 
-    /// PostgreSQL's detail on an error of the caller's SQL, in at most [`MAX_TEXT_CHARACTERS`].
+    /// PostgreSQL's detail on an error in the caller's SQL, with at most [`MAX_TEXT_CHARACTERS`] characters.
     pub fn detail(&self) -> Option<String> {
         match self {
             Fault::Sql(sql) => sql.detail.clone().map(shortened),
@@ -377,7 +378,7 @@ impl Fault {
         }
     }
 
-    /// Seconds for a `Retry-After` header.
+    /// The seconds of the `Retry-After` header, if the fault has one.
     pub fn retry_after(&self) -> Option<u64> {
         match self {
             Fault::RateLimited { retry_after, .. }

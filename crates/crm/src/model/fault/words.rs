@@ -1,4 +1,4 @@
-//! The texts of faults: what went wrong and what to do about it.
+//! The messages and hints of faults.
 
 use super::{Fault, HeadPart};
 
@@ -28,7 +28,7 @@ impl Fault {
             }
             Fault::IdempotencyInProgress => "The first request with this Idempotency-Key is still being served.".into(),
             Fault::InvalidCursor => {
-                "This cursor was not given by this list, or was given under another order or other filters.".into()
+                "This cursor belongs to another list, or to this list with another order or other filters.".into()
             }
             Fault::UnsupportedMediaType { sent } if sent.is_empty() => "The body has no Content-Type.".into(),
             Fault::UnsupportedMediaType { sent } => format!("A body of type \"{sent}\" is not understood."),
@@ -36,7 +36,7 @@ impl Fault {
             Fault::TooManyValues { values } => {
                 format!("The body holds {values} values, which would take too much memory at once.")
             }
-            Fault::BodyTimeout => "The body came too slowly, or not to its end.".into(),
+            Fault::BodyTimeout => "The body was incomplete or arrived too slowly.".into(),
             Fault::HeadTooLarge { part: HeadPart::Address } => "The address is too long.".into(),
             Fault::HeadTooLarge { part: HeadPart::Headers } => "The headers are too large.".into(),
             Fault::MethodNotAllowed { allow } => format!("This path takes {}.", allow.join(", ")),
@@ -45,7 +45,7 @@ impl Fault {
             Fault::NoSuchTable { name, .. } => format!("There is no table \"{name}\" in this workspace."),
             Fault::NotFound { table, id } => format!("There is no \"{id}\" in {table}."),
             Fault::NoPrimaryKey { table, .. } => {
-                format!("\"{table}\" has no single-column primary key to name a row by.")
+                format!("\"{table}\" has no single-column primary key, so its rows cannot be addressed by id.")
             }
             Fault::Sql(sql) => sql.message.clone(),
             Fault::StatementTimeout { limit_seconds } => {
@@ -83,7 +83,7 @@ impl Fault {
             Fault::InvalidCursor => Some("Start again without a cursor.".into()),
             Fault::UnsupportedMediaType { .. } => Some("Send Content-Type: application/json.".into()),
             Fault::Unauthorized { .. } => Some(
-                "Send Authorization: Bearer <api key>. POST /v1/workspaces makes a workspace and its first key, without sign-up."
+                "Send Authorization: Bearer <api key>. POST /v1/workspaces creates a workspace and its first key, without sign-up."
                     .into(),
             ),
             Fault::NotSignedIn { hint, .. } => Some(hint.clone()),
@@ -105,7 +105,7 @@ impl Fault {
                 Some(format!("Try again in {retry_after} s."))
             }
             Fault::QuotaExceeded { .. } => {
-                Some("Wait for the next month, or ask whoever runs this Kith for a larger plan.".into())
+                Some("Wait for the next month, or ask the operator of this Kith for a larger plan.".into())
             }
             Fault::InvalidMetadata { .. } => Some("The definitions are the rows of custom_fields.".into()),
             Fault::TooManyValues { .. } => Some(
@@ -113,8 +113,9 @@ impl Fault {
                     .into(),
             ),
             Fault::BodyTimeout => Some("Send it again, in smaller parts if the connection is slow.".into()),
-            Fault::HeadTooLarge { .. } => Some("Say less in the query or the headers; POST /v1/sql takes long texts.".into()),
-            // How it is written instead is for the dialect to say.
+            Fault::HeadTooLarge { .. } => Some("Shorten the query or the headers. POST /v1/sql takes long texts.".into()),
+            // The hint of FilterTypeMismatch depends on the filter syntax, so the dialect writes it. The others have no
+            // hint.
             Fault::FilterTypeMismatch { .. }
             | Fault::InvalidJson { .. }
             | Fault::PayloadTooLarge { .. }
@@ -128,10 +129,10 @@ impl Fault {
     }
 }
 
-/// Longest message, hint or detail of a fault, in characters. A workspace's own code may raise far longer ones.
+/// Maximum length of a message, hint or detail, in characters. A workspace's own code can raise far longer texts.
 pub const MAX_TEXT_CHARACTERS: usize = 2000;
 
-/// A text that is cut where it is too long, and then ends in `…`.
+/// Cuts a text that is too long. The result then ends in `…`.
 pub(super) fn shortened(mut text: String) -> String {
     if let Some((last, _)) = text.char_indices().nth(MAX_TEXT_CHARACTERS - 1)
         && text[last..].chars().nth(1).is_some()
@@ -142,7 +143,7 @@ pub(super) fn shortened(mut text: String) -> String {
     text
 }
 
-/// The known name most like the given one, if any is like it at all.
+/// Returns the known name that is most similar to `name`, if one is similar enough.
 pub fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
     let lower = name.to_lowercase();
     known

@@ -1,5 +1,5 @@
-//! A JSON body as a tree of values. What the tree will cost is known before it is built (`weight`), because small values
-//! make it many times as large as the text.
+//! A JSON body as a tree of values. The memory of the tree is estimated before the tree is built (`weight`), because
+//! small values make it many times as large as the text.
 
 mod tree;
 mod weight;

@@ -1,6 +1,6 @@
-//! The tree. It is that of `serde_json`, built with two differences: a long array gives back the room that it grew into and
-//! does not need, and an object is an object, whatever its keys are. `serde_json` itself reads an object with the key
-//! `$serde_json::private::RawValue` as the JSON in its string, so that values could hide from the weighing.
+//! The tree of a JSON body. It is the tree of `serde_json` with two differences. A long array does not keep much unused
+//! capacity. The key `$serde_json::private::RawValue` has no special meaning: `serde_json` itself reads such an object
+//! as the JSON in its string, and values could hide from the weighing.
 
 use std::fmt;
 
@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde::de::{Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Error, Map, Number, Value};
 
-/// The key under which `serde_json` passes a number of any precision on.
+/// The key under which `serde_json` passes on a number of any precision.
 const NUMBER: &str = "$serde_json::private::Number";
 
-/// Spare places that an array keeps at most.
+/// Maximum unused capacity of an array, in values.
 pub(super) const SPARE: usize = 16;
 
-/// Parses a body.
+/// Parses a body. The errors are those of `serde_json`.
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let Node(value) = Node::deserialize(&mut deserializer)?;
@@ -22,7 +22,7 @@ pub fn parse(text: &[u8]) -> Result<Value, Error> {
     Ok(value)
 }
 
-/// A value of the tree.
+/// A value of the tree. [`Builder`] deserializes it.
 struct Node(Value);
 
 impl<'de> Deserialize<'de> for Node {

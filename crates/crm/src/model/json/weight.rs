@@ -1,5 +1,6 @@
-//! What a body's tree will cost, found by one pass over the text that builds nothing. The pass takes the text for JSON; where
-//! it is none, the parser stops there, and what it has built by then is no more than was counted.
+//! Estimates the memory of a body's tree in one pass over the text, without building the tree. The pass assumes that
+//! the text is JSON. If it is not, the parser stops at the error, and the part that it has built is within the
+//! estimate.
 
 use std::mem::size_of;
 
@@ -7,30 +8,30 @@ use serde_json::Value;
 
 use super::tree::SPARE;
 
-/// How deep arrays and objects may be nested; the parser stops at the same depth.
+/// Maximum nesting of arrays and objects. The parser has the same limit.
 pub const MAX_DEPTH: usize = 127;
 
-/// What a value takes in an array.
+/// Bytes of a value in an array.
 const VALUE: usize = size_of::<Value>();
-/// What a member takes in an object: its hash, its key and its value.
+/// Bytes of a member in an object: its hash, its key and its value.
 const MEMBER: usize = size_of::<u64>() + size_of::<String>() + VALUE;
-/// What an object's index takes for each place.
+/// Bytes of one slot in an object's index.
 const PLACE: usize = size_of::<usize>() + 1;
-/// The allocator gives room in steps of this size; the text of a number takes one at least.
+/// The allocator rounds sizes up to a multiple of this. The text of a number takes at least one step.
 const STEP: usize = 16;
 
-/// What a body holds, and what its tree will cost.
+/// The number of values in a body, and the memory of its tree.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Weight {
-    /// Values of every kind, arrays and objects included.
+    /// The number of values, including arrays and objects.
     pub values: usize,
-    /// Whether it is nested deeper than [`MAX_DEPTH`]. What comes after that place is not counted.
+    /// Whether the nesting is deeper than [`MAX_DEPTH`]. Values after that point are not counted.
     pub is_too_deep: bool,
-    /// Bytes that the tree takes at most, also while it is built.
+    /// An upper bound of the tree's memory in bytes, also during construction.
     pub tree_bytes: usize,
 }
 
-/// An array or object that is not closed yet.
+/// An array or object that is not yet closed.
 #[derive(Clone, Copy, Default)]
 struct Open {
     is_object: bool,
@@ -41,15 +42,15 @@ struct Scale {
     weight: Weight,
     open: [Open; MAX_DEPTH],
     depth: usize,
-    /// Whether a string that begins here is a key.
+    /// Whether a string at this position is a key.
     at_key: bool,
-    /// What the largest array or object of each depth takes beyond its end while it grows.
+    /// The largest number of extra bytes that an array or object of each depth needs while it grows.
     growing: [usize; MAX_DEPTH],
-    /// The longest string with escapes: it is decoded into a buffer first.
+    /// The length of the longest string with escapes. The parser decodes such a string into a buffer first.
     longest_escaped: usize,
 }
 
-/// Weighs a body.
+/// Counts the values of a body and estimates the memory of its tree. Text that is not JSON is no error here.
 pub fn weigh(text: &[u8]) -> Weight {
     let mut scale = Scale {
         weight: Weight::default(),
@@ -114,7 +115,7 @@ impl Scale {
         self.growing[depth] = self.growing[depth].max(growing);
     }
 
-    /// Passes a string whose first character is at `start`. Returns the place behind its end.
+    /// Skips a string whose first character is at `start`. Returns the index after its closing quote.
     fn string(&mut self, text: &[u8], start: usize) -> usize {
         let (mut at, mut is_escaped) = (start, false);
         while let Some(byte) = text.get(at) {
@@ -138,7 +139,7 @@ impl Scale {
         at + 1
     }
 
-    /// Passes a number or word. Returns the place behind its end.
+    /// Skips a number or a word. Returns the index after it.
     fn scalar(&mut self, text: &[u8], start: usize) -> usize {
         let is_end =
             |byte: &u8| matches!(byte, b',' | b':' | b'"' | b'[' | b'{' | b']' | b'}' | b' ' | b'\t' | b'\r' | b'\n');
@@ -151,7 +152,7 @@ impl Scale {
     }
 
     fn total(mut self) -> Weight {
-        // What was left open was being built when the text ended.
+        // Arrays and objects that are still open count as if the text closed them.
         while self.depth > 0 {
             self.close();
         }
@@ -162,7 +163,7 @@ impl Scale {
 }
 
 impl Open {
-    /// What it takes when it is closed, and what it takes beyond that while it grows.
+    /// The bytes of the finished array or object, and the extra bytes while it grows.
     fn bytes(self) -> (usize, usize) {
         let count = self.children;
         match (count, self.is_object) {
@@ -182,7 +183,7 @@ impl Open {
     }
 }
 
-/// What the allocator takes for so many bytes.
+/// The bytes that the allocator reserves for `len` bytes.
 fn room(len: usize) -> usize {
     if len > 1024 { len + len / 16 } else { len.next_multiple_of(STEP) }
 }
@@ -218,7 +219,7 @@ mod tests {
         }
     }
 
-    /// The bytes of a tree, as far as they can be asked for.
+    /// The bytes of a tree, as far as they can be measured.
     fn bytes(value: &Value) -> usize {
         match value {
             Value::Null | Value::Bool(_) => 0,
@@ -245,7 +246,7 @@ mod tests {
             list("-0.006929283495992422", 20_000),
             format!("{{{}}}", (0..20_000).map(|n| format!("\"{n}\":1")).collect::<Vec<_>>().join(",")),
             format!("[\"{}\"]", "x".repeat(100_000)),
-            // It is decoded into a buffer, which counts too.
+            // The string is decoded into a buffer, which counts too.
             format!("[\"{}\"]", "\\n".repeat(50_000)),
         ] {
             let said = weigh(text.as_bytes()).tree_bytes;

@@ -1,9 +1,9 @@
-//! The lexer: where each token of a text begins and ends, and of which kind it is. Operators and numbers are cut as finely as
-//! is easy; nobody asks for them whole.
+//! The lexer: the kind, the start and the end of each token. It splits operators and signed exponents into single
+//! marks, because no caller needs them whole.
 
 use super::SplitError;
 
-/// A token of a text, in which it begins at the byte `start`.
+/// A token of a text. It begins at the byte `start`.
 #[derive(Clone, Copy)]
 pub(super) struct Token<'a> {
     pub(super) kind: Kind,
@@ -13,18 +13,18 @@ pub(super) struct Token<'a> {
 
 #[derive(Clone, Copy, PartialEq)]
 pub(super) enum Kind {
-    /// A key word or an identifier without quotes.
+    /// A keyword, or an identifier without quotes.
     Word,
-    /// A string or an identifier in quotes of any sort.
+    /// A string or an identifier in quotes of any kind.
     Quoted,
     Number,
     Parameter(u32),
-    /// Any other single byte. Operators come apart; nobody here asks for them whole.
+    /// Any other single byte. An operator of several characters is several marks.
     Mark,
 }
 
 impl Token<'_> {
-    /// Whether this is the given key word, in any case, or the given mark.
+    /// Whether this is the given keyword, ignoring case, or the given mark.
     pub(super) fn is(&self, word: &str) -> bool {
         matches!(self.kind, Kind::Word | Kind::Mark) && self.text.eq_ignore_ascii_case(word)
     }
@@ -34,7 +34,7 @@ impl Token<'_> {
     }
 }
 
-/// The tokens of a text without white space and comments. Ends after an error.
+/// The tokens of a text, without white space and comments. The iterator ends after an error.
 #[derive(Clone)]
 pub(super) struct Tokens<'a> {
     pub(super) sql: &'a str,
@@ -66,14 +66,14 @@ impl<'a> Iterator for Tokens<'a> {
     }
 }
 
-/// What stands for itself in a string.
+/// The escape rules of a string.
 #[derive(Clone, Copy, PartialEq)]
 enum Inside {
-    /// A doubled quote is one quote.
+    /// Two quotes in a row are one quote.
     Quotes,
-    /// The same, and a backslash takes the next byte with it.
+    /// The same, and a backslash escapes the next byte.
     QuotesAndBackslashes,
-    /// Bits and hexadecimal digits: two quotes are the end of one string and the beginning of another.
+    /// Bits and hexadecimal digits. Two quotes in a row are the end of one string and the beginning of the next.
     Digits,
 }
 
@@ -86,7 +86,7 @@ impl Tokens<'_> {
         self.sql.as_bytes().get(at..).is_some_and(|rest| rest.starts_with(what))
     }
 
-    /// The first place from `at` on whose byte is not of the kind.
+    /// Returns the first index from `at` whose byte does not match.
     fn run(&self, at: usize, of: fn(u8) -> bool) -> usize {
         let mut end = at;
         while self.byte(end).is_some_and(of) {
@@ -95,7 +95,7 @@ impl Tokens<'_> {
         end
     }
 
-    /// Goes past white space and comments and gives where that ends.
+    /// Skips white space and comments. Returns the index after them.
     fn skip_blanks(&mut self) -> Result<usize, SplitError> {
         loop {
             self.at = if self.byte(self.at).is_some_and(is_space) {
@@ -129,7 +129,7 @@ impl Tokens<'_> {
         Ok(at)
     }
 
-    /// The kind and the end of the token that begins at `start` with the byte `first`.
+    /// Returns the kind and the end of the token that begins at `start` with the byte `first`.
     fn token(&self, start: usize, first: u8) -> Result<(Kind, usize), SplitError> {
         match first {
             b'\'' => self.string(start, 1, Inside::Quotes),
@@ -145,7 +145,7 @@ impl Tokens<'_> {
         }
     }
 
-    /// The N of `N'…'` is a word of its own, here as in the server.
+    /// The N of `N'…'` is a separate word, as in the server.
     fn string(&self, start: usize, prefix: usize, inside: Inside) -> Result<(Kind, usize), SplitError> {
         let mut at = start + prefix;
         while let Some(byte) = self.byte(at) {
@@ -162,8 +162,9 @@ impl Tokens<'_> {
         Err(SplitError::Unterminated { what: "string", offset: start })
     }
 
-    /// A string goes on after white space with a line break in it, and there by the rules it began with: so in
-    /// `E'a'⏎'\''` the backslash counts. Line comments are white space here, block comments are not.
+    /// Returns the index in the next part of a string, if the string continues. A string continues after white space
+    /// with a line break, by the rules of its first part: in `E'a'⏎'\''` the backslash is an escape. Line comments
+    /// count as white space here; block comments do not.
     fn continuation(&self, end: usize) -> Option<usize> {
         let mut at = end;
         let mut line_break = false;
@@ -194,7 +195,7 @@ impl Tokens<'_> {
         }
     }
 
-    /// A parameter, a dollar-quoted string, or a stray dollar sign. One inside a word never comes here.
+    /// A parameter, a dollar-quoted string or a single dollar sign. A dollar sign inside a word does not get here.
     fn dollar(&self, start: usize) -> Result<(Kind, usize), SplitError> {
         let digits = self.run(start + 1, |byte| byte.is_ascii_digit());
         if digits > start + 1 {
@@ -212,7 +213,7 @@ impl Tokens<'_> {
         }
     }
 
-    /// `1..2` is a number, two dots and a number. An exponent's sign comes as a mark of its own.
+    /// `1..2` is a number, two dots and a number. The sign of an exponent is a separate mark.
     fn number(&self, start: usize) -> usize {
         let mut end = self.run(start, |byte| byte.is_ascii_digit());
         if self.has(end, b".") && !self.has(end, b"..") {
@@ -221,8 +222,8 @@ impl Tokens<'_> {
         self.trailing_junk(end)
     }
 
-    /// Letters right after a number belong to it, be it for `0x1F`, `1e6` and `1_000` or for the server to refuse:
-    /// the E of `1E'…'` begins no string.
+    /// Letters directly after a number belong to it. They are part of `0x1F`, `1e6` and `1_000`, or the server rejects
+    /// them. So the E of `1E'…'` does not begin a string.
     fn trailing_junk(&self, end: usize) -> usize {
         if self.byte(end).is_some_and(begins_word) { self.run(end, continues_word) } else { end }
     }
@@ -232,7 +233,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r' | b'\x0b' | b'\x0c')
 }
 
-/// Either of the two bytes that break lines ends a comment, also alone.
+/// A line comment ends at either of the two line-break bytes, also if it occurs alone.
 fn is_within_line(byte: u8) -> bool {
     !matches!(byte, b'\n' | b'\r')
 }

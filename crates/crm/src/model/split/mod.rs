@@ -1,12 +1,12 @@
-//! Splits the text of a raw SQL request into its statements and says what kind each one is.
+//! Splits the text of a raw SQL request into statements and classifies each one.
 //!
-//! The rules are those of PostgreSQL's lexer (`src/backend/parser/scan.l`, version 18) with
-//! `standard_conforming_strings` on, and psql's for where a statement ends (`src/fe_utils/psqlscan.l`).
-//! It is a lexer and not a parser: a text that is not SQL comes out as some statement, and the server is
-//! left to refuse it. Nothing here judges what a caller may do; it knows no tables, keys or roles.
+//! The tokens are those of PostgreSQL's lexer (`src/backend/parser/scan.l`, version 18) with
+//! `standard_conforming_strings` on. The statements end where they end in psql (`src/fe_utils/psqlscan.l`). This is a
+//! lexer and not a parser: text that is not SQL also becomes a statement, and the server rejects it. This module does
+//! not check rights. It does not know tables, keys or roles.
 //!
-//! Every pass is linear in the length of the text, and all tokens begin and end at ASCII bytes or at the
-//! edge of a run of others, so that cutting the text at them never cuts a character.
+//! Every pass is linear in the length of the text. Tokens begin and end at ASCII bytes or at the edge of a run of other
+//! bytes, so a slice between tokens never splits a character.
 
 mod lexer;
 #[cfg(test)]
@@ -16,19 +16,19 @@ use std::fmt;
 
 use lexer::{Kind, Token, Tokens};
 
-/// One statement of a text, never an empty one.
+/// A statement of a text. It is never empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Statement<'a> {
-    /// From the first byte of the first token to the last byte of the last one: no white space, comment or
-    /// semicolon around it. So a line comment at its end cannot swallow what is put behind it.
+    /// The text from the first byte of the first token to the last byte of the last token, without white space,
+    /// comments and semicolons around it. It does not end with a line comment, so SQL can be appended to it.
     pub text: &'a str,
-    /// Where `text` begins in the whole text, in bytes; error positions are shifted by it.
+    /// The start of `text` in the whole text, in bytes. Error positions are shifted by it.
     pub offset: usize,
-    /// What kind of statement it is, by its leading words.
+    /// The kind of the statement.
     pub command: Command,
 }
 
-/// What a statement is, as far as its leading words tell.
+/// The kind of a statement, by its leading words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Command {
     /// `BEGIN`, `START TRANSACTION`, `COMMIT`, `END`, `ROLLBACK` (also `TO`), `ABORT`, `SAVEPOINT`,
@@ -37,18 +37,18 @@ pub enum Command {
     TransactionControl,
     /// `COPY`, in either direction.
     Copy,
-    /// May not run inside a transaction block: `VACUUM`, `CREATE` or `DROP INDEX CONCURRENTLY`, `CREATE
-    /// DATABASE`, `ALTER SYSTEM` and so on. `REINDEX` and `CLUSTER` of a partitioned table may not either,
-    /// which the text does not tell: they are `Definition`.
+    /// Cannot run inside a transaction block: `VACUUM`, `CREATE` or `DROP INDEX CONCURRENTLY`, `CREATE DATABASE`,
+    /// `ALTER SYSTEM` and so on. `REINDEX` and `CLUSTER` of a partitioned table cannot either, but the text does not
+    /// show that. They are `Definition`.
     NoTransaction,
-    /// `SELECT`, `VALUES`, `TABLE`, `WITH` or an opening parenthesis: gives rows, and may be wrapped as a
-    /// sub-select where it is balanced and does not modify data (`SELECT … INTO` does).
+    /// `SELECT`, `VALUES`, `TABLE`, `WITH` or an opening parenthesis. It returns rows. It can be wrapped as a
+    /// sub-select if it is balanced and does not modify data (`SELECT … INTO` does).
     Query,
     /// `SHOW`.
     Show,
-    /// `EXPLAIN`, which with `ANALYZE` runs what it explains.
+    /// `EXPLAIN`. With `ANALYZE` it runs the explained statement.
     Explain,
-    /// `INSERT` (without a leading `WITH`; that is a `Query`, here and in the next three).
+    /// `INSERT`. With a leading `WITH` it is a `Query`; this is also true of the next three.
     Insert,
     /// `UPDATE`.
     Update,
@@ -56,22 +56,22 @@ pub enum Command {
     Delete,
     /// `MERGE`.
     Merge,
-    /// Changes the schema or rights: `CREATE`, `ALTER`, `DROP`, `COMMENT`, `GRANT`, `REVOKE`, `TRUNCATE` and
-    /// the like; `DO` and `CALL` too, because they may hide such a statement.
+    /// Changes the schema or rights: `CREATE`, `ALTER`, `DROP`, `COMMENT`, `GRANT`, `REVOKE`, `TRUNCATE` and the like.
+    /// It includes `DO` and `CALL`, because they can run such a statement.
     Definition,
-    /// The rest: `SET`, `RESET`, `LISTEN`, `PREPARE`, `EXECUTE`, `DECLARE`, `FETCH`, `LOCK`, `ANALYZE` …, and
-    /// whatever is not SQL.
+    /// All other statements: `SET`, `RESET`, `LISTEN`, `PREPARE`, `EXECUTE`, `DECLARE`, `FETCH`, `LOCK`, `ANALYZE` and
+    /// so on, and text that is not SQL.
     Other,
 }
 
-/// Why a text cannot be split.
+/// The error of a text that cannot be split.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SplitError {
-    /// Something was opened and not closed before the end of the text.
+    /// A token or comment is not closed before the end of the text.
     Unterminated {
         /// `string`, `quoted identifier`, `dollar-quoted string` or `comment`.
         what: &'static str,
-        /// Where it was opened, in bytes.
+        /// The start of the token or comment, in bytes.
         offset: usize,
     },
 }
@@ -85,48 +85,48 @@ impl fmt::Display for SplitError {
 
 impl std::error::Error for SplitError {}
 
-/// All statements of a text, in order; empty ones are dropped.
+/// Returns all statements of a text in order. Empty statements are dropped.
 pub fn split(sql: &str) -> Result<Vec<Statement<'_>>, SplitError> {
     statements(sql).collect()
 }
 
-/// The statements of a text one by one, for callers that want no more than so many: ten megabytes may hold
-/// five million. After an error there are no more.
+/// Iterates over the statements of a text, for callers that need only the first ones: ten megabytes can hold five
+/// million. The iterator ends after an error.
 pub fn statements(sql: &str) -> impl Iterator<Item = Result<Statement<'_>, SplitError>> {
     let mut tokens = Tokens::of(sql);
     std::iter::from_fn(move || next_statement(&mut tokens).transpose())
 }
 
-/// Statements that are looked at; a request with more of them is refused.
+/// Maximum number of statements that are examined. A request with more statements is refused.
 const MOST_STATEMENTS: usize = 100;
 
-/// Whether a text of SQL may change tables or the definitions of custom fields, so that what is known of them is old.
+/// Whether a text of SQL may change tables or the definitions of custom fields. The cached catalog is then out of date.
 pub fn may_change_catalog(sql: &str) -> bool {
     statements(sql).take(MOST_STATEMENTS).flatten().any(|statement| statement.may_change_catalog())
 }
 
-/// The table of custom fields' definitions.
+/// The table that defines custom fields.
 const DEFINITIONS: &[u8] = b"custom_fields";
 
 impl Statement<'_> {
-    /// Whether it may change tables or the definitions of custom fields. A SELECT can call a function that does; that
-    /// shows itself at the next look-up.
+    /// Whether the statement may change tables or the definitions of custom fields. A SELECT that calls such a function
+    /// is not detected here. The next look-up detects the change.
     pub fn may_change_catalog(&self) -> bool {
         matches!(self.command, Command::Definition | Command::NoTransaction)
             || (self.command == Command::Query && self.modifies_data())
             || self.text.as_bytes().windows(DEFINITIONS.len()).any(|it| it.eq_ignore_ascii_case(DEFINITIONS))
     }
 
-    /// Whether INSERT, UPDATE, DELETE, MERGE or INTO (as of `SELECT … INTO`) stands anywhere outside quotes and
-    /// comments. Meant for `Query` and `Explain`, whose first word does not tell. It errs towards yes:
-    /// `FOR UPDATE` and a column called `update` are a yes too. It cannot see what functions do.
+    /// Whether INSERT, UPDATE, DELETE, MERGE or INTO (as in `SELECT … INTO`) occurs outside quotes and comments. It is
+    /// for `Query` and `Explain`, whose first word is not enough. It has false positives: `FOR UPDATE` and a column
+    /// named `update`. It does not detect writes by functions.
     pub fn modifies_data(&self) -> bool {
         let writes = ["INSERT", "UPDATE", "DELETE", "MERGE", "INTO"];
         self.tokens().any(|token| token.kind == Kind::Word && writes.iter().any(|word| token.is(word)))
     }
 
-    /// The largest `$n` outside quotes and comments, 0 if there is none. A number past `u32` is `u32::MAX`.
-    /// In a `BEGIN ATOMIC` body these are the function's arguments, and counted all the same.
+    /// The largest `$n` outside quotes and comments; 0 if there is none. A number above `u32::MAX` becomes `u32::MAX`.
+    /// The arguments of a function in a `BEGIN ATOMIC` body count too.
     pub fn parameters(&self) -> u32 {
         let number = |token: Token<'_>| match token.kind {
             Kind::Parameter(number) => number,
@@ -135,8 +135,8 @@ impl Statement<'_> {
         self.tokens().map(number).max().unwrap_or(0)
     }
 
-    /// Whether each parenthesis closes one opened before it, and none stays open. Where not,
-    /// `SELECT 1) a, (SELECT 2` put between parentheses would become another statement.
+    /// Whether the parentheses match. Without this check, `SELECT 1) a, (SELECT 2` in parentheses would be another
+    /// statement.
     pub fn is_balanced(&self) -> bool {
         let mut depth = 0_usize;
         for token in self.tokens() {
@@ -155,10 +155,10 @@ impl Statement<'_> {
     }
 }
 
-// Where a statement ends.
+// The end of a statement.
 
-/// Reads up to the next semicolon that is neither in parentheses (`CREATE RULE … DO (a; b)`) nor in a
-/// `BEGIN ATOMIC` body. Parentheses or a body left open run to the end of the text, as in psql.
+/// Reads up to the next semicolon that is neither in parentheses (`CREATE RULE … DO (a; b)`) nor in a `BEGIN ATOMIC`
+/// body. An unclosed parenthesis or body extends to the end of the text, as in psql.
 fn next_statement<'a>(tokens: &mut Tokens<'a>) -> Result<Option<Statement<'a>>, SplitError> {
     let mut span = None;
     let mut depth = 0_usize;
@@ -187,12 +187,12 @@ fn next_statement<'a>(tokens: &mut Tokens<'a>) -> Result<Option<Statement<'a>>, 
     }))
 }
 
-/// Follows a statement outside parentheses to know whether it stands in the body of an SQL routine.
+/// Tracks the tokens outside parentheses, to detect the body of an SQL routine.
 ///
-/// psql counts any BEGIN, CASE and END of `CREATE FUNCTION`, and so loses its way at a column called `begin`
-/// or `end`. The grammar is stricter: a body opens with BEGIN ATOMIC, each statement of it ends with a
-/// semicolon, and no statement begins with END; so the END that closes it is the one right after a semicolon
-/// or ATOMIC, and the END of a CASE never is.
+/// psql counts every BEGIN, CASE and END of `CREATE FUNCTION`, so it fails at a column named `begin` or `end`. The
+/// grammar is stricter: a body begins with BEGIN ATOMIC, each of its statements ends with a semicolon, and no statement
+/// begins with END. So the END of the body follows directly after a semicolon or ATOMIC, and the END of a CASE never
+/// does.
 #[derive(Default)]
 struct Routine {
     heading: Heading,
@@ -200,7 +200,7 @@ struct Routine {
     bodies: usize,
 }
 
-/// How far `CREATE [OR REPLACE] {FUNCTION | PROCEDURE}` has been read.
+/// The part of `CREATE [OR REPLACE] {FUNCTION | PROCEDURE}` that has been read.
 #[derive(Clone, Copy, Default, PartialEq)]
 enum Heading {
     #[default]
@@ -251,10 +251,10 @@ impl Routine {
     }
 }
 
-// What a statement is.
+// The kind of a statement.
 
-/// The leading tokens of each command; the first phrase that fits decides, none is `Other`. `…` stands for any
-/// tokens up to the first that is the next of the phrase, `;` for the end of the statement.
+/// The leading tokens of each command. The first phrase that matches decides; without a match the command is `Other`.
+/// `…` matches any tokens up to the next word of the phrase. `;` matches the end of the statement.
 const PHRASES: &[(Command, &[&str])] = &[
     (
         Command::TransactionControl,
@@ -337,7 +337,7 @@ fn command(text: &str) -> Command {
     found.map_or(Command::Other, |(command, _)| *command)
 }
 
-/// `phrase` is what is left of one: empty, or a space and the words after it.
+/// Whether the tokens begin with the rest of a phrase. `phrase` is empty, or a space and the remaining words.
 fn begins_with(tokens: Tokens<'_>, phrase: &str) -> bool {
     let mut tokens = tokens.map_while(Result::ok);
     let mut phrase = phrase.split(' ').skip(1);

@@ -1,4 +1,4 @@
-//! Traps of PostgreSQL's lexer, one by one, and noise.
+//! Tests of the splitter: each special case of PostgreSQL's lexer, and random texts.
 
 use super::*;
 
@@ -323,8 +323,8 @@ fn balance_looks_at_order_and_past_quotes() {
     }
 }
 
-/// Splits noise made of the pieces that matter; each statement must split into itself again, and the statements
-/// with what lies between them must be the whole text.
+/// Splits random combinations of the pieces that have rules. Each statement must split into itself, and the text
+/// between two statements must have no statement.
 #[test]
 fn noise_never_panics_and_statements_stand_on_their_own() {
     const PIECES: &[&str] = &[
@@ -406,7 +406,7 @@ fn noise_never_panics_and_statements_stand_on_their_own() {
     assert!(whole > 1000 && open > 1000, "{whole} {open}");
 }
 
-/// A quadratic step anywhere here would take minutes.
+/// A quadratic step would make this test run for minutes.
 #[test]
 fn long_texts_take_linear_time() {
     const PIECES: &[&str] = &[
