@@ -19,6 +19,7 @@ use crate::model::call::Method;
 use crate::model::codes::Code;
 use crate::model::entity::{CUSTOM, ENTITIES, Entity};
 
+pub use answers::schema_of;
 pub use endpoints::ENDPOINTS;
 pub use operation::subjects;
 pub use schema::{example_of, single_value};
