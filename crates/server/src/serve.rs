@@ -28,6 +28,7 @@ use crate::work::Supervisor;
 use crate::work::direct::HoldDirect;
 use crate::work::key_last_used::NoteKeyUse;
 use crate::work::mail::SendMail;
+use crate::work::excess::EndExcesses;
 use crate::work::maintain::Maintain;
 use crate::work::monthly_usage::NoteMonthlyUsage;
 use crate::work::reap::Reap;
@@ -191,6 +192,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(Reap);
     workers.start(SendMail);
     workers.start(HoldDirect::default());
+    workers.start(EndExcesses::default());
     workers.start(NoteKeyUse);
     if config.plans.is_some() {
         workers.start(NoteMonthlyUsage);

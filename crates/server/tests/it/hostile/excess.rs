@@ -1,0 +1,74 @@
+//! Taking what all workspaces of a cell share: transaction ids and locks.
+
+use std::time::{Duration, Instant};
+
+use super::{Scene, is_true, outcome};
+use crate::support::arena;
+
+/// Takes a transaction id in each round, until it is ended.
+const BURN: &str = "do $$ begin loop begin perform pg_current_xact_id(); exception when others then null; end; end loop; end $$";
+
+#[tokio::test]
+async fn a_workspace_that_burns_transaction_ids_is_refused() {
+    let scene = Scene::new(arena()).await;
+    let begun = Instant::now();
+    let refused = loop {
+        let reply = scene.attacker.sql(BURN).await;
+        println!("{} after {:?}", reply.code, begun.elapsed());
+        if reply.code == 429 {
+            break reply;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(150), "{}", reply.story());
+    };
+    assert_eq!(outcome(&refused), "rate_limited", "{}", refused.story());
+    for path in ["/v1/contacts", "/v1/lists"] {
+        let reply = scene.attacker.get(path).await.status(429);
+        assert!(reply.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0), "{}", reply.story());
+    }
+    scene.attacker.sql("select 1").await.status(429);
+    let path = format!("/v1/contacts/{}", scene.neighbour_contact);
+    scene.neighbour.get(&path).await.status(200);
+    scene.neighbour.sql("select 1").await.status(200);
+    scene.home.kith.app.store.excesses.forgive(&scene.place.database);
+    scene.stands("a burnt budget").await;
+}
+
+#[tokio::test]
+async fn a_session_that_holds_too_many_locks_is_ended() {
+    let scene = Scene::new(arena()).await;
+    let mut session = scene.session().await;
+    let nested = format!("begin; {}", "savepoint a; select pg_current_xact_id(); ".repeat(21_000));
+    // It may be ended before the last one.
+    let _ = session.script(&nested).await;
+    let begun = Instant::now();
+    while session.query("select 1", &[]).await.is_ok() {
+        assert!(begun.elapsed() < Duration::from_secs(30), "the session lives on");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    scene.stands("many locks").await;
+}
+
+#[tokio::test]
+async fn old_transaction_ids_are_vacuumed_away_in_every_database() {
+    let scene = Scene::new(arena()).await;
+    // An index expression that fails must not keep its table old.
+    scene
+        .prepare(
+            "create function fails(word text) returns text language plpgsql immutable as $$
+             begin if word = 'late' then raise exception 'no'; end if; return word; end $$;
+             create table bait (id int primary key, word text); create index on bait (fails(word)); insert into bait values (1, 'x')",
+        )
+        .await;
+    let mut admin = scene.administrator("postgres").await;
+    let burn = format!("begin; {} commit", "savepoint a; select pg_current_xact_id(); release a; ".repeat(3000));
+    admin.script(&burn).await.expect("three thousand ids");
+    let kith = scene.home.kith;
+    let maintained = scene.home.run(async move { kith.app.store.maintain_older_than("2000").await }).await;
+    maintained.expect("maintenance");
+    let young = "select not exists (select from pg_database where datallowconn and age(datfrozenxid) > 2900
+                                       and (datname in ('postgres', 'template1', 'kith') or datname ~ '^kith_tpl'))";
+    assert!(is_true(&mut admin, young).await.expect("an answer"), "the databases of the server and of Kith");
+    let young = format!("select age(datfrozenxid) < 2900 from pg_database where datname = '{}'", scene.place.database);
+    assert!(is_true(&mut admin, &young).await.expect("an answer"), "the workspace's");
+    scene.stands("frozen tables").await;
+}
