@@ -38,16 +38,15 @@ const LOCKS_OF_ALL: u32 = 100_000;
 /// How long a broken connection is explained by the end of a session that held too many locks.
 const EXPLAINED_FOR: Duration = Duration::from_secs(5);
 
-/// The next transaction id.
-const NEXT: &str = "SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next";
+/// The next transaction id, less three. A snapshot's xmax would not do: it stays where it is while a transaction takes ids for blocks.
+const NEXT: &str = "SELECT age('3'::xid) AS next";
 
 /// The sessions of workspaces that have an id: the ages of the first id of the transaction and of the newest one.
 const SESSIONS: &str = "
-    SELECT n.next, a.datname, a.pid, age(a.backend_xid) AS first, h.newest,
+    SELECT age('3'::xid) AS next, a.datname, a.pid, age(a.backend_xid) AS first, h.newest,
            extract(epoch FROM clock_timestamp() - a.query_start)::double precision AS seconds
-    FROM (SELECT pg_snapshot_xmax(pg_current_snapshot())::text AS next) AS n
-    JOIN (SELECT pid, min(age(transactionid)) AS newest FROM pg_locks
-          WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted GROUP BY pid) AS h ON true
+    FROM (SELECT pid, min(age(transactionid)) AS newest FROM pg_locks
+          WHERE locktype = 'transactionid' AND mode = 'ExclusiveLock' AND granted GROUP BY pid) AS h
     JOIN pg_stat_activity AS a ON a.pid = h.pid
     WHERE a.usename ~ '^w_' AND a.backend_xid IS NOT NULL AND a.datname IS NOT NULL";
 
@@ -109,7 +108,7 @@ impl Account {
 /// What the last look saw.
 #[derive(Default)]
 pub struct LastLook {
-    next: Option<(u64, Instant)>,
+    next: Option<(i32, Instant)>,
     ended: Option<(HashMap<Arc<str>, u64>, Instant)>,
     /// Databases whose members' roles may not log in.
     barred: HashSet<Arc<str>>,
@@ -186,6 +185,11 @@ fn too_many_locks() -> Fault {
     }))
 }
 
+/// The ids from one to another. They wrap around.
+fn between(before: i32, next: i32) -> u32 {
+    (next as u32).wrapping_sub(before as u32)
+}
+
 /// How many ids a session may have taken since the last look, in which `taken` ids were taken by all.
 fn taken_by_session(taken: f64, first: f64, newest: f64, ran_throughout: bool) -> f64 {
     if newest >= taken {
@@ -209,7 +213,8 @@ impl Store {
         if !over.is_empty() {
             let names: Vec<String> = over.iter().map(|name| name.to_string()).collect();
             let ended = self.control.query(END_SPENDERS, &[Some(&array_of_texts(&names))]).await?;
-            for role in ended.all(|row| row.get::<String>("role"))? {
+            let roles: Vec<String> = ended.all(|row| row.get("role"))?;
+            for role in roles {
                 tracing::warn!(role, "ended a session of a workspace that took too many transaction ids");
             }
         }
@@ -235,11 +240,11 @@ impl Store {
 
     async fn look_at_ids(&self, last: &mut LastLook) -> Result<(), Error> {
         let now = Instant::now();
-        let next: u64 = self.control.try_query(NEXT, &[]).await?.get(0, "next")?;
+        let next: i32 = self.control.try_query(NEXT, &[]).await?.get(0, "next")?;
         let Some((before, at)) = last.next.replace((next, now)) else { return Ok(()) };
-        let (seconds, taken) = (now.duration_since(at).as_secs_f64(), next.saturating_sub(before));
-        metrics::counter!("kith_transaction_ids_total").increment(taken);
-        let charged = taken as f64 - FREE_A_SECOND * seconds;
+        let (seconds, taken) = (now.duration_since(at).as_secs_f64(), between(before, next));
+        metrics::counter!("kith_transaction_ids_total").increment(taken.into());
+        let charged = f64::from(taken) - FREE_A_SECOND * seconds;
         if charged <= 0.0 {
             return Ok(());
         }
@@ -318,18 +323,24 @@ impl Store {
 }
 
 /// A session, and how many ids it may have taken since the id `before`, `throughout` seconds ago.
-fn session(rows: &Rows, row: usize, before: u64, throughout: f64) -> Result<((Arc<str>, i32), f64), Error> {
-    let next: u64 = rows.get(row, "next")?;
+fn session(rows: &Rows, row: usize, before: i32, throughout: f64) -> Result<((Arc<str>, i32), f64), Error> {
     let (database, pid): (String, i32) = (rows.get(row, "datname")?, rows.get(row, "pid")?);
     let (first, newest, seconds): (f64, f64, f64) =
         (rows.get(row, "first")?, rows.get(row, "newest")?, rows.get(row, "seconds")?);
-    let taken = next.saturating_sub(before) as f64;
+    let taken = f64::from(between(before, rows.get(row, "next")?));
     Ok(((database.into(), pid), taken_by_session(taken, first, newest, seconds > throughout)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn ids_wrap_around() {
+        assert_eq!(between(10, 15), 5);
+        assert_eq!(between(i32::MAX, i32::MIN + 2), 3);
+        assert_eq!(between(-2, 3), 5);
+    }
 
     #[test]
     fn only_a_session_with_a_new_id_is_charged() {

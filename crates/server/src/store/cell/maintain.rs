@@ -27,8 +27,9 @@ const OLD: &str = "100000000";
 /// The age from which something keeps tables from being vacuumed. PostgreSQL refuses to write at about 2,140 million.
 pub const ALARMING: i64 = 500_000_000;
 
-/// Tables whose rows changed by about a tenth, and those whose transaction ids are old. `$1` is the workspace's role, `$2`
-/// whether the tables that all databases share are asked for, `$3` [`OLD`].
+/// Tables whose rows changed by about a tenth, and those whose transaction ids are old: of the tables that all databases share, each
+/// database has an entry with an age of its own. `$1` is the workspace's role, `$2`
+/// whether the shared tables are asked for although they are not old, `$3` [`OLD`].
 const DUE: &str = "
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, o.rolname = $1 AS is_own, x.is_old, x.vacuum, x.analyze
       FROM pg_catalog.pg_stat_all_tables AS s
@@ -44,7 +45,7 @@ const DUE: &str = "
                   COALESCE(GREATEST(pg_catalog.age(c.relfrozenxid), pg_catalog.mxid_age(c.relminmxid),
                                     pg_catalog.age(f.relfrozenxid), pg_catalog.mxid_age(f.relminmxid)) > $3::integer, false) AS is_old,
                   COALESCE(s.n_mod_since_analyze > 50 + 0.1 * GREATEST(c.reltuples, 0), false) AS analyze) AS x
-     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND (NOT c.relisshared OR $2::boolean) AND (x.vacuum OR x.analyze OR x.is_old)
+     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND (NOT c.relisshared OR $2::boolean OR x.is_old) AND (x.vacuum OR x.analyze OR x.is_old)
      ORDER BY x.is_old DESC, s.n_dead_tup DESC LIMIT 500";
 
 /// The databases of workspaces, how many rows were ever written in them, and whether their transaction ids are old.
