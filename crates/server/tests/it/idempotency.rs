@@ -106,7 +106,7 @@ async fn sql_that_changes_its_own_transaction_spoils_no_key() {
         ("r3", format!("do $$ begin perform * from ({reads_only}) t; end $$")),
     ] {
         let body = json!({ "sql": sql });
-        let first = keyed(&agent, key, "/v1/sql", body.clone()).await.fault(400, "sql_error");
+        let first = keyed(&agent, key, "/v1/sql", body.clone()).await.fault(403, "sql_error");
         assert_eq!(first.text("/code"), "25006", "{}", first.story());
         let again = keyed(&agent, key, "/v1/sql", body).await;
         assert_eq!((again.header("idempotent-replayed").as_str(), &again.body), ("true", &first.body), "{sql}");

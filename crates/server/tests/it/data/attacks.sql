@@ -715,7 +715,8 @@ alter table companies alter column f type text using 'x';
 -- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null
 -- a change that rewrites nothing is none | sql | ok
 alter table companies alter column f type varchar; alter table companies add column g text default 'x'; alter table companies drop column g, drop column f, drop column r, drop column pt, drop column iv, drop column dr, drop column by, drop column mo, drop column ar, drop column js;
--- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null
+-- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null and subject_repr = 'all rows, by ALTER TABLE'
+-- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null and subject_repr = 'all rows, by a dropped column'
 -- an entry of one's own about a rewrite | sql | 42501 0A000 42883
 select kith.record_rewrite();
 -- == what PostgreSQL calls without asking

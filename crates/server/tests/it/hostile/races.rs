@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use tokio::time::timeout;
-
 use super::{Scene, outcome_of};
 use crate::support::home;
+
+const CREATE: &str = "create operator public.<<< (leftarg = text, rightarg = text, function = public.bump, restrict = eqsel)";
+const ALTER: &str = "alter function public.bump(text, text) security definer";
 
 #[tokio::test]
 async fn two_transactions_give_no_operator_definer_rights() {
@@ -17,20 +18,20 @@ async fn two_transactions_give_no_operator_definer_rights() {
              begin insert into public.seen values (session_user); return true; end $$",
         )
         .await;
-    let (mut first, mut second) = (scene.session().await, scene.session().await);
-    let create = "begin; create operator public.<<< (leftarg = text, rightarg = text, function = public.bump, restrict = eqsel)";
-    first.script(create).await.expect("an operator");
-    let mut alter = Box::pin(second.script("alter function bump(text, text) security definer"));
-    timeout(Duration::from_millis(700), &mut alter).await.expect_err("it waits for the other transaction");
-    first.script("commit").await.expect("a commit");
-    assert_eq!(outcome_of(alter.await), "42501");
-
-    // The other way round.
+    assert_eq!(race(&scene, CREATE, ALTER).await, ["ok", "42501"]);
     scene.prepare("drop operator public.<<< (text, text)").await;
-    second.script("begin; alter function bump(text, text) security definer").await.expect("no operator uses it");
-    let mut create = Box::pin(first.script(create.trim_start_matches("begin; ")));
-    timeout(Duration::from_millis(700), &mut create).await.expect_err("it waits for the other transaction");
-    second.script("commit").await.expect("a commit");
-    assert_eq!(outcome_of(create.await), "42501");
+    assert_eq!(race(&scene, ALTER, CREATE).await, ["ok", "42501"]);
     scene.stands("two transactions").await;
+}
+
+/// What comes of two statements, of which the second begins while the first one's transaction is open.
+async fn race(scene: &Scene, first: &str, second: &str) -> [String; 2] {
+    let (mut one, mut other) = (scene.session().await, scene.session().await);
+    let held = format!("begin; {first}; select pg_sleep(2); commit");
+    let later = async {
+        tokio::time::sleep(Duration::from_millis(800)).await;
+        other.script(second).await
+    };
+    let (first, second) = tokio::join!(one.script(&held), later);
+    [outcome_of(first), outcome_of(second)]
 }
