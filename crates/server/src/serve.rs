@@ -26,6 +26,7 @@ use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
 use crate::work::Supervisor;
 use crate::work::direct::HoldDirect;
+use crate::work::excess::EndExcesses;
 use crate::work::key_last_used::NoteKeyUse;
 use crate::work::mail::SendMail;
 use crate::work::maintain::Maintain;
@@ -191,6 +192,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(Reap);
     workers.start(SendMail);
     workers.start(HoldDirect::default());
+    workers.start(EndExcesses::default());
     workers.start(NoteKeyUse);
     if config.plans.is_some() {
         workers.start(NoteMonthlyUsage);

@@ -47,7 +47,7 @@ SELECT pg_catalog.jsonb_build_object(
             'nulls_not_distinct', i.indnullsnotdistinct))
         FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS n ON n.oid = i.indexrelid
         WHERE i.indrelid = c.oid AND i.indisunique
-          AND pg_catalog.length(pg_catalog.pg_get_indexdef(i.indexrelid)) <= 2000),
+          AND pg_catalog.octet_length(pg_catalog.to_jsonb(pg_catalog.pg_get_indexdef(i.indexrelid))::pg_catalog.text) <= 2000),
     'fields', (
         SELECT pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object('key', f.key, 'type', f.type))
         FROM (SELECT f.key, f.type FROM kith_guard.builtin AS b JOIN public.custom_fields AS f ON f.object_type = b.subject

@@ -35,9 +35,10 @@ COMMENT ON TABLE kith_guard.fact IS 'The rows that kith_guard.observed must cont
 
 CREATE TABLE kith_guard.migration (
   pid integer PRIMARY KEY,
+  since timestamptz NOT NULL DEFAULT clock_timestamp(),
   until timestamptz NOT NULL DEFAULT now() + interval '10 minutes'
 );
-COMMENT ON TABLE kith_guard.migration IS 'Backends that run a workspace section of a migration. The guards let them pass.';
+COMMENT ON TABLE kith_guard.migration IS 'Backends that run a workspace section of a migration. The guards let them pass. After a restart of the server another session may have the same pid, so older rows do not count.';
 
 GRANT SELECT ON kith_guard.role, kith_guard.builtin, kith_guard.fact, kith_guard.migration TO PUBLIC;
 
@@ -152,7 +153,7 @@ COMMENT ON FUNCTION kith_guard.end_section IS 'Takes back what begin_section() h
 -- too. The template has no workspace yet.
 CREATE FUNCTION kith_guard.is_exempt() RETURNS boolean
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+  SELECT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp() AND m.since > pg_postmaster_start_time())
       OR EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid WHERE u.rolname = session_user AND (u.rolsuper OR r.part = 'admin'))
          AND (EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid
                        WHERE u.rolname = current_user AND (u.rolsuper OR r.part IN ('admin', 'system')))
@@ -166,6 +167,10 @@ CREATE VIEW kith_guard.usage AS
          (SELECT count(*) FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind IN ('r', 'i', 'v', 'm', 'S', 'c', 'p', 'I')) AS used
   UNION ALL
   SELECT 'columns', 20000, (SELECT count(*) FROM pg_catalog.pg_attribute a WHERE a.attrelid >= 16384 AND a.attnum > 0 AND NOT a.attisdropped)
+  UNION ALL  -- As JSON, in which a control character takes six bytes.
+  SELECT 'bytes in names of columns and of their types', 3000000,
+         (SELECT coalesce(sum(octet_length(to_jsonb(a.attname::text)::text) + octet_length(to_jsonb(y.typname::text)::text)), 0)
+            FROM pg_catalog.pg_attribute a JOIN pg_catalog.pg_type y ON y.oid = a.atttypid WHERE a.attrelid >= 16384 AND a.attnum > 0)
   UNION ALL
   SELECT 'constraints', 5000, (SELECT count(*) FROM pg_catalog.pg_constraint k WHERE k.oid >= 16384 AND k.contype <> 'n')
   UNION ALL
@@ -187,6 +192,14 @@ CREATE VIEW kith_guard.usage AS
        + (SELECT count(*) FROM pg_catalog.pg_ts_dict c WHERE c.oid >= 16384);
 COMMENT ON VIEW kith_guard.usage IS 'How many objects of each kind this database has, and how many it may have.';
 GRANT SELECT ON kith_guard.usage TO PUBLIC;
+
+-- SECURITY DEFINER, because advisory locks are revoked. A check that counts objects, or that looks for the other half of what it
+-- refuses, has to see what other transactions create.
+CREATE FUNCTION kith_guard.take_turn() RETURNS void
+LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+  SELECT pg_advisory_xact_lock(7236455903)
+$$;
+COMMENT ON FUNCTION kith_guard.take_turn IS 'Waits until no other transaction of this database has taken its turn and is still open.';
 
 -- SECURITY DEFINER, because pg_shdepend is about the whole cluster. It takes no argument and returns yes or no.
 CREATE FUNCTION kith_guard.has_strangers() RETURNS boolean
@@ -251,6 +264,10 @@ BEGIN
   IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
       HINT = (SELECT format('On a direct connection: SET ROLE %I. Viewers are read-only.', pg_get_userbyid(r.role)) FROM kith_guard.role r WHERE r.part = 'workspace');
+  END IF;
+  -- With an older snapshot after_ddl() would not see what others have created.
+  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') AND TG_TAG NOT IN ('COMMENT', 'REFRESH MATERIALIZED VIEW') THEN
+    RAISE EXCEPTION '% is available in READ COMMITTED transactions only', TG_TAG USING ERRCODE = '42501';
   END IF;
 
   -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
@@ -355,6 +372,12 @@ BEGIN
     END;
   END IF;
 
+  -- The other half may be in a transaction that has not ended.
+  IF TG_TAG IN ('CREATE AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR', 'CREATE TYPE')
+     OR TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE')
+        AND EXISTS (SELECT FROM pg_proc p WHERE p.prosecdef AND p.oid >= 16384 AND pg_get_userbyid(p.proowner) = current_user) THEN
+    PERFORM kith_guard.take_turn();
+  END IF;
   -- PostgreSQL calls these functions without asking whether the caller has EXECUTE: an aggregate's with its owner's rights, a range's
   -- subtype_diff and an operator's (also that of its commutator or negator) in the planner.
   IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR', 'CREATE TYPE') AND EXISTS (
@@ -367,7 +390,11 @@ BEGIN
     RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate, an operator or a range' USING ERRCODE = '42501';
   END IF;
 
-  IF TG_TAG LIKE 'CREATE %' OR TG_TAG IN ('SELECT INTO', 'ALTER TABLE', 'ALTER DOMAIN', 'ALTER TYPE') THEN
+  -- Below an eighth of each limit transactions do not wait for each other: there are too few sessions to go far beyond it together.
+  IF TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO' THEN
+    IF EXISTS (SELECT FROM kith_guard.usage u WHERE u.used > u.most / 8) THEN
+      PERFORM kith_guard.take_turn();
+    END IF;
     SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE u.used > u.most LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
@@ -376,7 +403,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith_guard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.has_strangers() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.has_strangers(), kith_guard.take_turn() TO PUBLIC;
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl();
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl();
 ALTER EVENT TRIGGER kith_before_ddl ENABLE ALWAYS;

@@ -324,6 +324,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.record_rewrite IS 'Adds an entry when ALTER TABLE writes all rows of a table anew.';
 
+-- A column that is dropped takes its values along, and one of the same name may be added with others.
+CREATE FUNCTION kith.record_dropped_columns() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE subject text;
+BEGIN
+  IF EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    RETURN;
+  END IF;
+  FOR subject IN
+    SELECT DISTINCT coalesce(b.subject, kith.own_subject(d.objid)) FROM pg_event_trigger_dropped_objects() d LEFT JOIN kith_guard.builtin b ON b.relid = d.objid
+     WHERE d.classid = 'pg_class'::regclass AND d.objsubid > 0
+       AND (b.relid IS NOT NULL OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.objid AND t.tgfoid = 'public.record_activity'::regproc))
+  LOOP
+    PERFORM kith.write_entry('updated', subject, NULL, 'all rows, by a dropped column', NULL);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.record_dropped_columns IS 'Adds an entry when a column of a table is dropped.';
+
 -- What PUBLIC may call. All other functions are for the server's own ones, and for the triggers of built-in tables.
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.new_id(text), kith.begin_request(text, text, text), kith.record_conflict(text, text, text, text, jsonb),
@@ -343,3 +361,5 @@ REVOKE ALL ON FUNCTION kith_guard.renew_key() FROM PUBLIC;
 
 CREATE EVENT TRIGGER kith_rewrite ON table_rewrite EXECUTE FUNCTION kith.record_rewrite();
 ALTER EVENT TRIGGER kith_rewrite ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_dropped_columns ON sql_drop EXECUTE FUNCTION kith.record_dropped_columns();
+ALTER EVENT TRIGGER kith_dropped_columns ENABLE ALWAYS;

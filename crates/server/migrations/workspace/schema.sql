@@ -1630,6 +1630,28 @@ BEGIN
     jsonb_build_object('constraint', constraint_name, 'existing_id', existing_id, 'attempted', attempted));
 END $function$;
 
+-- Adds an entry when a column of a table is dropped.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.record_dropped_columns()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE subject text;
+BEGIN
+  IF EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    RETURN;
+  END IF;
+  FOR subject IN
+    SELECT DISTINCT coalesce(b.subject, kith.own_subject(d.objid)) FROM pg_event_trigger_dropped_objects() d LEFT JOIN kith_guard.builtin b ON b.relid = d.objid
+     WHERE d.classid = 'pg_class'::regclass AND d.objsubid > 0
+       AND (b.relid IS NOT NULL OR EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = d.objid AND t.tgfoid = 'public.record_activity'::regproc))
+  LOOP
+    PERFORM kith.write_entry('updated', subject, NULL, 'all rows, by a dropped column', NULL);
+  END LOOP;
+END $function$;
+
 -- Adds an entry when ALTER TABLE writes all rows of a table anew.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.record_rewrite()
@@ -2232,10 +2254,11 @@ CREATE TABLE kith_guard.fact (
   CONSTRAINT fact_pkey PRIMARY KEY (relid, kind, name)
 );
 
--- Backends that run a workspace section of a migration. The guards let them pass.
+-- Backends that run a workspace section of a migration. The guards let them pass. After a restart of the server another session may have the same pid, so older rows do not count.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
 CREATE TABLE kith_guard.migration (
   pid integer NOT NULL,
+  since timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
   until timestamp with time zone NOT NULL DEFAULT (now() + '00:10:00'::interval),
   CONSTRAINT migration_pkey PRIMARY KEY (pid)
 );
@@ -2377,6 +2400,13 @@ UNION ALL
     ( SELECT count(*) AS count
            FROM pg_attribute a
           WHERE a.attrelid >= 16384::oid AND a.attnum > 0 AND NOT a.attisdropped) AS used
+UNION ALL
+ SELECT 'bytes in names of columns and of their types'::text AS what,
+    3000000 AS most,
+    ( SELECT COALESCE(sum(octet_length(to_jsonb(a.attname::text)::text) + octet_length(to_jsonb(y.typname::text)::text)), 0::bigint) AS "coalesce"
+           FROM pg_attribute a
+             JOIN pg_type y ON y.oid = a.atttypid
+          WHERE a.attrelid >= 16384::oid AND a.attnum > 0) AS used
 UNION ALL
  SELECT 'constraints'::text AS what,
     5000 AS most,
@@ -2522,6 +2552,12 @@ BEGIN
     END;
   END IF;
 
+  -- The other half may be in a transaction that has not ended.
+  IF TG_TAG IN ('CREATE AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR', 'CREATE TYPE')
+     OR TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE')
+        AND EXISTS (SELECT FROM pg_proc p WHERE p.prosecdef AND p.oid >= 16384 AND pg_get_userbyid(p.proowner) = current_user) THEN
+    PERFORM kith_guard.take_turn();
+  END IF;
   -- PostgreSQL calls these functions without asking whether the caller has EXECUTE: an aggregate's with its owner's rights, a range's
   -- subtype_diff and an operator's (also that of its commutator or negator) in the planner.
   IF TG_TAG IN ('CREATE FUNCTION', 'ALTER FUNCTION', 'ALTER ROUTINE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'ALTER OPERATOR', 'CREATE TYPE') AND EXISTS (
@@ -2534,7 +2570,11 @@ BEGIN
     RAISE EXCEPTION 'a SECURITY DEFINER function cannot serve an aggregate, an operator or a range' USING ERRCODE = '42501';
   END IF;
 
-  IF TG_TAG LIKE 'CREATE %' OR TG_TAG IN ('SELECT INTO', 'ALTER TABLE', 'ALTER DOMAIN', 'ALTER TYPE') THEN
+  -- Below an eighth of each limit transactions do not wait for each other: there are too few sessions to go far beyond it together.
+  IF TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO' THEN
+    IF EXISTS (SELECT FROM kith_guard.usage u WHERE u.used > u.most / 8) THEN
+      PERFORM kith_guard.take_turn();
+    END IF;
     SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE u.used > u.most LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
@@ -2567,6 +2607,10 @@ BEGIN
   IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
       HINT = (SELECT format('On a direct connection: SET ROLE %I. Viewers are read-only.', pg_get_userbyid(r.role)) FROM kith_guard.role r WHERE r.part = 'workspace');
+  END IF;
+  -- With an older snapshot after_ddl() would not see what others have created.
+  IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') AND TG_TAG NOT IN ('COMMENT', 'REFRESH MATERIALIZED VIEW') THEN
+    RAISE EXCEPTION '% is available in READ COMMITTED transactions only', TG_TAG USING ERRCODE = '42501';
   END IF;
 
   -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
@@ -2656,7 +2700,7 @@ CREATE OR REPLACE FUNCTION kith_guard.is_exempt()
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp())
+  SELECT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid() AND m.until > clock_timestamp() AND m.since > pg_postmaster_start_time())
       OR EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid WHERE u.rolname = session_user AND (u.rolsuper OR r.part = 'admin'))
          AND (EXISTS (SELECT FROM pg_roles u LEFT JOIN kith_guard.role r ON r.role = u.oid
                        WHERE u.rolname = current_user AND (u.rolsuper OR r.part IN ('admin', 'system')))
@@ -2720,8 +2764,21 @@ AS $function$
   INSERT INTO kith_guard.fact SELECT o.relid, o.kind, o.name, o.value FROM kith_guard.observed o;
 $function$;
 
+-- Waits until no other transaction of this database has taken its turn and is still open.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.take_turn()
+ RETURNS void
+ LANGUAGE sql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT pg_advisory_xact_lock(7236455903)
+$function$;
+
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl(); -- ALWAYS
+
+CREATE EVENT TRIGGER kith_dropped_columns ON sql_drop EXECUTE FUNCTION kith.record_dropped_columns(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_rewrite ON table_rewrite EXECUTE FUNCTION kith.record_rewrite(); -- ALWAYS

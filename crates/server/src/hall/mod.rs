@@ -13,6 +13,8 @@ mod record;
 mod saved;
 mod search;
 
+use std::borrow::Cow;
+
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
 use crm::model::ask::{Ask, Steps};
@@ -63,6 +65,11 @@ pub enum Performed {
 pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     // Who may not do it may not see how it went when another did, nor does their refusal answer that one's retry.
     plan::allow(ask, &caller.who)?;
+    let performed = perform_allowed(app, caller, ask, controls).await;
+    performed.map_err(|fault| app.store.excesses.explain(&caller.database.database, fault))
+}
+
+async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     if controls.effect == Effect::DryRun {
         let mut execution = Execution::dry(app, caller).await?;
         let answer = answer(&mut execution, ask).await;
@@ -100,7 +107,11 @@ async fn perform_once(
     let result = answer(&mut execution, ask).await;
     let fault = match &result {
         Ok(_) => {
-            let reply = (idempotency.render)(&result);
+            // It is stored as text, and a retry must get the same bytes.
+            let mut reply = (idempotency.render)(&result);
+            if let Cow::Owned(text) = String::from_utf8_lossy(&reply.body) {
+                reply.body = text.into_bytes();
+            }
             match execution.commit(Some(ask), Some(&reply)).await {
                 Ok(_) => return Ok(Performed::Stored(reply)),
                 Err(fault) => fault,

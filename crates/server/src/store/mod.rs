@@ -17,6 +17,7 @@ use std::time::Duration;
 use pg::pool::{Limits, Pool};
 use pg::watchdog::Watchdog;
 
+use crate::store::cell::excess::Excesses;
 use crate::store::cell::maintain::Visits;
 use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::{Cells, TenantDatabase};
@@ -43,6 +44,8 @@ pub struct Store {
     watchdog: Watchdog,
     catalogs: Catalogs,
     visits: Visits,
+    /// Workspaces that took too much of what all share.
+    pub excesses: Arc<Excesses>,
     secret: SecretKey,
     /// What makes a workspace's database.
     migrations: &'static [&'static str],
@@ -64,8 +67,9 @@ impl Store {
         };
         let pool = Pool::new(limits, cells.clone(), watchdog.clone());
         let control = Control::new(cells.clone(), watchdog.clone());
-        let (catalogs, visits, making) = (Catalogs::default(), Visits::default(), Arc::default());
-        Store { pool, control, cells, catalogs, watchdog, visits, secret, migrations, making }
+        let (catalogs, visits, excesses, making) =
+            (Catalogs::default(), Visits::default(), Arc::default(), Arc::default());
+        Store { pool, control, cells, catalogs, watchdog, visits, excesses, secret, migrations, making }
     }
 
     /// The version that workspaces' databases should have.

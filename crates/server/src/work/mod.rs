@@ -1,6 +1,7 @@
 //! What happens without a request: workers under one supervisor. Nothing here is on a caller's way.
 
 pub mod direct;
+pub mod excess;
 pub mod key_last_used;
 pub mod mail;
 pub mod maintain;

@@ -95,3 +95,38 @@ async fn a_kill_and_a_retry_never_do_it_twice() {
     }
     assert_eq!(agent.sql("select count(*) as v from companies").await.status(200).v(), 60);
 }
+
+#[tokio::test]
+async fn sql_that_changes_its_own_transaction_spoils_no_key() {
+    let agent = agent().await;
+    let reads_only = "select set_config('transaction_read_only', 'on', true)";
+    for (key, sql) in [
+        ("r1", reads_only.to_owned()),
+        ("r2", format!("insert into companies (name) values ('gone'); {reads_only}")),
+        ("r3", format!("do $$ begin perform * from ({reads_only}) t; end $$")),
+    ] {
+        let body = json!({ "sql": sql });
+        let first = keyed(&agent, key, "/v1/sql", body.clone()).await.fault(403, "sql_error");
+        assert_eq!(first.text("/code"), "25006", "{}", first.story());
+        let again = keyed(&agent, key, "/v1/sql", body).await;
+        assert_eq!((again.header("idempotent-replayed").as_str(), &again.body), ("true", &first.body), "{sql}");
+    }
+    assert_eq!(agent.sql("select count(*) as v from companies").await.status(200).v(), 0);
+    for (at, encoding) in ["LATIN1", "SQL_ASCII", "WIN1252", "SJIS", "GB18030", "EUC_JP"].iter().enumerate() {
+        for (way, sql) in [
+            format!("set client_encoding = '{encoding}'; select 'é' as v"),
+            format!("select set_config('client_encoding', '{encoding}', true), 'é€' as v"),
+            format!("set client_encoding = '{encoding}'; insert into companies (name) values ('é') returning name"),
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            let (key, body) = (format!("e{at}-{way}"), json!({ "sql": sql }));
+            let first = keyed(&agent, &key, "/v1/sql", body.clone()).await;
+            assert!(first.code == 200 || first.code == 400, "{}", first.story());
+            let again = keyed(&agent, &key, "/v1/sql", body).await;
+            assert_eq!(again.header("idempotent-replayed"), "true", "{}", again.story());
+            assert_eq!((again.code, &again.body), (first.code, &first.body), "{sql}");
+        }
+    }
+}

@@ -59,6 +59,7 @@ impl Store {
         let Some(address) = self.cells.direct_address(place.cell) else {
             return Ok(None);
         };
+        self.excesses.allow(&place.database)?;
         self.ready(&place).await?;
         let new_role = format!("{}_{}_d", place.role, id::token(&random::<RANDOM_CHARACTERS>()));
         let Some((role, is_viewer)) = self.control.reserve_connection(entry, &new_role).await? else {

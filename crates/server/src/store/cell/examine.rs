@@ -2,6 +2,7 @@
 
 use pg::{Conn, Error, advisories};
 
+use crate::store::cell::maintain::{ALARMING, OLDEST};
 use crate::store::cell::server::DatabaseServer;
 
 /// The result of one check.
@@ -130,7 +131,23 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
         let value: i64 = setting(conn, name).await?.parse().unwrap_or(0);
         note(value >= least, format!("{name} = {value} (at least {least} is needed: {why})"));
     }
+    let oldest = conn.query(OLDEST, &[]).await?;
+    findings.push(age(&oldest.get::<String>(0, "datname")?, oldest.get(0, "age")?));
     Ok(findings)
+}
+
+/// What the age of the oldest transaction id means.
+fn age(database: &str, age: i64) -> Finding {
+    let verdict = match age {
+        ..=ALARMING => Verdict::Good,
+        ..=1_500_000_000 => Verdict::Warning,
+        _ => Verdict::Lacking,
+    };
+    let advice = if verdict == Verdict::Good { "" } else { ": find what keeps it from being vacuumed" };
+    let text = format!(
+        "the oldest transaction id is {age} ids old, in database {database} (PostgreSQL stops writing at 2140000000){advice}"
+    );
+    Finding { verdict, text }
 }
 
 /// A warning for each known hole of a release.
@@ -149,6 +166,13 @@ async fn setting(conn: &mut Conn, name: &str) -> Result<String, Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn old_transaction_ids_are_a_warning_and_at_last_a_lack() {
+        let verdicts = [50_000_000, 600_000_000, 1_900_000_000].map(|ids| age("w_x", ids).verdict);
+        assert_eq!(verdicts, [Verdict::Good, Verdict::Warning, Verdict::Lacking]);
+        assert!(age("w_x", 600_000_000).text.contains("600000000 ids old, in database w_x"));
+    }
 
     #[test]
     fn an_old_release_gets_a_warning_for_each_hole_and_a_sound_one_none() {

@@ -1,6 +1,9 @@
 //! VACUUM and ANALYZE. The embedded server's autovacuum is off: its workers are sessions of the superuser's, and ANALYZE evaluates the
 //! index expressions of workspaces in them, beyond every limit. Here a workspace's tables are maintained in a session of the workspace's
 //! own role, under the watchdog. The administrator's session maintains only what Kith owns.
+//!
+//! Tables whose transaction ids are old are vacuumed first, and not analyzed with it: VACUUM alone runs no code of the workspace's, so
+//! nothing that a workspace does keeps its database from growing young again.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -19,29 +22,49 @@ const TABLE_LIMIT_SECONDS: u64 = 40;
 const AGAIN: Duration = Duration::from_secs(3600);
 /// Rows that must have changed in a database before its tables are looked at.
 const LEAST_CHANGES: i64 = 50;
+/// The age of transaction ids from which a table is vacuumed although nothing changed in it.
+const OLD: &str = "100000000";
+/// The age from which something keeps tables from being vacuumed. PostgreSQL refuses to write at about 2,140 million.
+pub const ALARMING: i64 = 500_000_000;
 
-/// Tables whose rows changed by about a tenth, and those whose transaction ids are old. `$1` is the workspace's role, `$2`
-/// whether the tables that all databases share are asked for.
+/// Tables whose rows changed by about a tenth, and those whose transaction ids are old: of the tables that all databases share, each
+/// database has an entry with an age of its own. `$1` is the workspace's role, `$2`
+/// whether the shared tables are asked for although they are not old, `$3` [`OLD`].
 const DUE: &str = "
-    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, o.rolname = $1 AS is_own, x.vacuum, x.analyze
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, o.rolname = $1 AS is_own, x.is_old, x.vacuum, x.analyze
       FROM pg_catalog.pg_stat_all_tables AS s
       JOIN pg_catalog.pg_class AS c ON c.oid = s.relid
       JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
       JOIN pg_catalog.pg_roles AS o ON o.oid = c.relowner
       LEFT JOIN pg_catalog.pg_stat_all_tables AS t ON t.relid = c.reltoastrelid
+      LEFT JOIN pg_catalog.pg_class AS f ON f.oid = c.reltoastrelid
      CROSS JOIN LATERAL (
            SELECT COALESCE(s.n_dead_tup > 50 + 0.1 * GREATEST(c.reltuples, 0)
                   OR s.n_ins_since_vacuum > 1000 + 0.2 * GREATEST(c.reltuples, 0)
-                  OR t.n_dead_tup > 50 + 0.1 * t.n_live_tup
-                  OR pg_catalog.age(c.relfrozenxid) > 100000000, false) AS vacuum,
+                  OR t.n_dead_tup > 50 + 0.1 * t.n_live_tup, false) AS vacuum,
+                  COALESCE(GREATEST(pg_catalog.age(c.relfrozenxid), pg_catalog.mxid_age(c.relminmxid),
+                                    pg_catalog.age(f.relfrozenxid), pg_catalog.mxid_age(f.relminmxid)) > $3::integer, false) AS is_old,
                   COALESCE(s.n_mod_since_analyze > 50 + 0.1 * GREATEST(c.reltuples, 0), false) AS analyze) AS x
-     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND (NOT c.relisshared OR $2::boolean) AND (x.vacuum OR x.analyze)
-     ORDER BY s.n_dead_tup DESC LIMIT 500";
+     WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND (NOT c.relisshared OR $2::boolean OR x.is_old) AND (x.vacuum OR x.analyze OR x.is_old)
+     ORDER BY x.is_old DESC, s.n_dead_tup DESC LIMIT 500";
 
-/// The databases of workspaces, and how many rows were ever written in them.
+/// The databases of workspaces, how many rows were ever written in them, and whether their transaction ids are old.
 const WRITES: &str = "
-    SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes
-      FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name WHERE d.state = 'taken' ORDER BY writes DESC";
+    SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes,
+           GREATEST(age(p.datfrozenxid), mxid_age(p.datminmxid)) > $1::integer AS is_old
+      FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name JOIN pg_database AS p ON p.datname = d.name
+     WHERE d.state = 'taken' ORDER BY is_old DESC, writes DESC";
+
+/// Databases with old transaction ids in which no workspace has ever run anything: templates, databases that wait for a workspace, and
+/// those of the server itself. PostgreSQL freezes a database that takes no connections by itself.
+const OLD_AND_UNUSED: &str = "
+    SELECT p.datname FROM pg_database AS p
+     WHERE p.datallowconn AND GREATEST(age(p.datfrozenxid), mxid_age(p.datminmxid)) > $1::integer
+       AND (p.datname !~ '^w_[0-9a-z]{20}$' OR EXISTS (SELECT FROM databases AS d WHERE d.name = p.datname AND d.state = 'warm'))";
+
+/// The database whose transaction ids are oldest, and the age.
+pub const OLDEST: &str = "
+    SELECT datname, GREATEST(age(datfrozenxid), mxid_age(datminmxid)) AS age FROM pg_catalog.pg_database ORDER BY 2 DESC LIMIT 1";
 
 /// When which database was maintained.
 #[derive(Clone, Default)]
@@ -66,6 +89,8 @@ struct Due {
     name: String,
     /// Whether the workspace owns it.
     is_own: bool,
+    /// Whether its transaction ids are old.
+    is_old: bool,
     vacuum: bool,
     analyze: bool,
 }
@@ -74,6 +99,7 @@ impl Due {
     /// A table that another session has locked is skipped, so that nobody waits for the maintenance's lock behind that.
     fn statement(&self) -> String {
         match (self.vacuum, self.analyze) {
+            _ if self.is_old => format!("VACUUM (SKIP_LOCKED, FREEZE) {}", self.name),
             (true, true) => format!("VACUUM (SKIP_LOCKED, ANALYZE) {}", self.name),
             (true, false) => format!("VACUUM (SKIP_LOCKED) {}", self.name),
             (false, _) => format!("ANALYZE (SKIP_LOCKED) {}", self.name),
@@ -84,19 +110,29 @@ impl Due {
 impl Store {
     /// Maintains all databases in which enough was written since the last time. Returns how many tables of workspaces were maintained.
     pub async fn maintain_all(&self) -> Result<usize, Error> {
-        self.maintain_own().await?;
-        let rows = self.control.try_query(WRITES, &[]).await?;
+        self.maintain_older_than(OLD).await
+    }
+
+    /// The same with another age from which transaction ids are old.
+    pub async fn maintain_older_than(&self, old: &str) -> Result<usize, Error> {
+        self.maintain_own(old).await?;
+        self.freeze_unused(old).await?;
+        let rows = self.control.try_query(WRITES, &[Some(old)]).await?;
         let mut maintained = 0;
         for row in 0..rows.len() {
             let (database, role): (String, String) = (rows.get(row, "name")?, rows.get(row, "role")?);
             let (id, cell, version) = (rows.get(row, "id")?, rows.get(row, "cell_id")?, rows.get(row, "version")?);
             let place = TenantDatabase::new(id, cell, &database, &role, version);
             let writes = rows.get(row, "writes")?;
+            let is_old = rows.get::<String>(row, "is_old")? == "t";
             let last = self.visits.all().get(&place.database_id).copied();
-            if last.is_some_and(|last| writes - last.writes < LEAST_CHANGES || Instant::now() < last.not_before) {
+            if last.is_some_and(|last| {
+                let changed = is_old || writes - last.writes >= LEAST_CHANGES;
+                !changed || Instant::now() < last.not_before
+            }) {
                 continue;
             }
-            let done = self.maintain(&place).await;
+            let done = self.maintain_place(&place, LIMIT, old).await;
             let not_before = Instant::now() + if done.is_ok() { Duration::ZERO } else { AGAIN };
             self.visits.all().insert(place.database_id, Visit { writes, not_before });
             match done {
@@ -104,7 +140,33 @@ impl Store {
                 Err(error) => tracing::warn!(code = code(&error), database, "a database was not maintained to the end"),
             }
         }
+        self.watch_ages().await?;
         Ok(maintained)
+    }
+
+    /// Freezes the databases with old transaction ids that no workspace has used.
+    async fn freeze_unused(&self, old: &str) -> Result<(), Error> {
+        let rows = self.control.try_query(OLD_AND_UNUSED, &[Some(old)]).await?;
+        for row in 0..rows.len() {
+            let database: String = rows.get(row, "datname")?;
+            self.cells.administer(0, &database).await?.script("VACUUM (FREEZE, SKIP_LOCKED)").await?;
+        }
+        Ok(())
+    }
+
+    /// Raises an alarm if the transaction ids of a database get old although they are vacuumed.
+    async fn watch_ages(&self) -> Result<(), Error> {
+        let oldest = self.control.try_query(OLDEST, &[]).await?;
+        let (database, age): (String, i64) = (oldest.get(0, "datname")?, oldest.get(0, "age")?);
+        metrics::gauge!("kith_oldest_transaction_id_age").set(age as f64);
+        if age > ALARMING {
+            tracing::error!(
+                database,
+                age,
+                "transaction ids are running out: find what keeps this database from being vacuumed"
+            );
+        }
+        Ok(())
     }
 
     /// Maintains the tables of a workspace's database that need it. Returns how many of the workspace's own were maintained. The
@@ -115,9 +177,13 @@ impl Store {
 
     /// The same with another limit.
     pub async fn maintain_within(&self, place: &TenantDatabase, limit: Duration) -> Result<usize, Error> {
+        self.maintain_place(place, limit, OLD).await
+    }
+
+    async fn maintain_place(&self, place: &TenantDatabase, limit: Duration, old: &str) -> Result<usize, Error> {
         let mut admin = self.cells.administer(place.cell, &place.database).await?;
         let (own, others): (Vec<Due>, Vec<Due>) =
-            due(&mut admin, &place.role, false).await?.into_iter().partition(|table| table.is_own);
+            due(&mut admin, &place.role, false, old).await?.into_iter().partition(|table| table.is_own);
         for table in others {
             admin.script(&table.statement()).await?;
         }
@@ -144,22 +210,23 @@ impl Store {
     }
 
     /// Maintains the control database, and the catalogs that all databases share.
-    async fn maintain_own(&self) -> Result<(), Error> {
+    async fn maintain_own(&self, old: &str) -> Result<(), Error> {
         let mut admin = self.cells.administer(0, CONTROL_DATABASE).await?;
-        for table in due(&mut admin, "", true).await? {
+        for table in due(&mut admin, "", true, old).await? {
             admin.script(&table.statement()).await?;
         }
         Ok(())
     }
 }
 
-async fn due(admin: &mut Conn, role: &str, with_shared: bool) -> Result<Vec<Due>, Error> {
-    let rows = admin.query(DUE, &[Some(role), Some(if with_shared { "t" } else { "f" })]).await?;
+async fn due(admin: &mut Conn, role: &str, with_shared: bool, old: &str) -> Result<Vec<Due>, Error> {
+    let rows = admin.query(DUE, &[Some(role), Some(if with_shared { "t" } else { "f" }), Some(old)]).await?;
     let is = |row, name| rows.get::<String>(row, name).map(|it| it == "t");
     let table = |row| {
         Ok(Due {
             name: rows.get(row, "name")?,
             is_own: is(row, "is_own")?,
+            is_old: is(row, "is_old")?,
             vacuum: is(row, "vacuum")?,
             analyze: is(row, "analyze")?,
         })

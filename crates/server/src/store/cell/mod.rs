@@ -6,6 +6,7 @@
 pub mod direct;
 pub mod direct_address;
 pub mod examine;
+pub mod excess;
 pub mod maintain;
 pub mod migrate;
 pub mod provision;

@@ -36,8 +36,10 @@ pub struct Tenant<'a> {
 }
 
 impl Store {
-    /// The database for a caller with this access, brought up to date first where an older Kith made it.
+    /// The database for a caller with this access, brought up to date first where an older Kith made it. A workspace over its budget
+    /// of transaction ids is refused.
     pub async fn tenant<'a>(&'a self, database: &'a TenantDatabase, access: Access) -> Result<Tenant<'a>, Fault> {
+        self.excesses.allow(&database.database)?;
         self.ready(database).await?;
         Ok(Tenant { store: self, database, access, cache: self.catalogs.of(database) })
     }

@@ -8,7 +8,7 @@ use pg::conn::{Begin, Caps, Format, Outcome, Statement, Tx, Want};
 use pg::pool::Lease;
 use pg::types::TypeCache;
 
-use crm::model::fault::Fault;
+use crm::model::fault::{Fault, SqlFault};
 use crm::model::rows::Rows;
 use crm::sql::{self, Sql};
 
@@ -115,10 +115,16 @@ impl OpenTransaction {
         read_reservation(&found).ok_or_else(|| Fault::internal("an Idempotency-Key was reserved without an outcome"))
     }
 
-    /// Stores the reply with the work.
+    /// Stores the reply with the work. The work may have changed the transaction so that this fails: that is the caller's fault.
     pub async fn keep(&mut self, secret: &str, key: &str, status: u16, body: &str) -> Result<(), Fault> {
         let statement = sql::idempotency::keep(secret, key, status, body);
-        self.step(&statement, &TypeCache::default()).await.map(|_| ()).map_err(own_fault)
+        match self.step(&statement, &TypeCache::default()).await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(match fault::of_connection(error) {
+                Fault::Sql(sql) => not_kept(*sql),
+                fault => fault,
+            }),
+        }
     }
 
     /// Commits.
@@ -132,6 +138,12 @@ impl OpenTransaction {
             tracing::debug!(%error, "a rollback failed; the connection is closed");
         }
     }
+}
+
+fn not_kept(sql: SqlFault) -> Fault {
+    let message = format!("the answer cannot be stored under the Idempotency-Key: {}", sql.message);
+    let hint = "The statement changed its own transaction. Leave that out, or send it without a key.";
+    Fault::Sql(Box::new(SqlFault { message, hint: Some(hint.into()), sqlstate: sql.sqlstate, ..SqlFault::default() }))
 }
 
 /// An error of Kith's own statement is not the caller's fault.

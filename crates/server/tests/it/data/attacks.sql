@@ -726,7 +726,8 @@ alter table companies alter column f type text using 'x';
 -- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null
 -- a change that rewrites nothing is none | sql | ok
 alter table companies alter column f type varchar; alter table companies add column g text default 'x'; alter table companies drop column g, drop column f, drop column r, drop column pt, drop column iv, drop column dr, drop column by, drop column mo, drop column ar, drop column js;
--- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null
+-- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null and subject_repr = 'all rows, by ALTER TABLE'
+-- check: select count(*) = 1 from activity where subject_type = 'company' and subject_id is null and subject_repr = 'all rows, by a dropped column'
 -- an entry of one's own about a rewrite | sql | 42501 0A000 42883
 select kith.record_rewrite();
 -- == what PostgreSQL calls without asking
@@ -896,3 +897,41 @@ select set_config('kith.unknown_stage', 'refuse', false);
 -- a stage that deals are in, removed in a DO block | sql | ok
 insert into deals (name, stage) values ('held', 'won'); do $$ begin delete from pipeline_stages where key = 'won'; exception when others then raise notice '%', sqlerrm; end $$;
 -- check: select exists (select from pipeline_stages where key = 'won' and deleted_at is null)
+-- == what another transaction or an older snapshot hides
+-- set up: a function for operators | sql | ok
+create table seen_by (who text); create function bump(a text, b text) returns boolean language plpgsql as $$ begin insert into public.seen_by values (session_user); return true; end $$;
+-- definer rights under an older snapshot | session | 42501
+begin; set transaction isolation level repeatable read; select 1; alter function bump(text, text) security definer; commit;
+-- an operator under an older snapshot | session | 42501
+begin; set transaction isolation level serializable; select 1; create operator public.<<< (leftarg = text, rightarg = text, function = public.bump, restrict = eqsel); commit;
+-- DDL in a block under an older snapshot | session | 42501
+begin; set transaction isolation level repeatable read; do $$ begin execute 'create table snapshotted ()'; end $$; commit;
+-- check: select to_regclass('public.snapshotted') is null
+-- definer rights for an operator's function | sql | 42501
+create operator public.<<< (leftarg = text, rightarg = text, function = public.bump, restrict = eqsel); alter function bump(text, text) security definer;
+-- taking the guards' turn | sql | ok
+select kith_guard.take_turn();
+-- names of control characters | sql | 53400
+do $$ declare n text := repeat(chr(1), 58); begin for t in 1..9 loop execute format('create table wide%s (%s)', t, (select string_agg(format('%I int', n || i), ', ') from generate_series(10001, 11500) i)); end loop; end $$;
+-- names of control characters by renaming a type | sql | 53400
+create type nm as enum (); do $$ begin for t in 1..6 loop execute format('create table wide%s (%s)', t, (select string_agg(format('c%s nm', i), ', ') from generate_series(1, 1500) i)); end loop; execute format('alter type nm rename to %I', repeat(chr(1), 63)); end $$;
+-- == values that change with no trigger
+-- a column dropped, and added with other values | sql | ok
+alter table contacts add column sc int; update contacts set sc = 1; alter table contacts drop column sc; alter table contacts add column sc int default 99;
+-- check: select exists (select from activity where subject_type = 'contact' and subject_id is null and subject_repr = 'all rows, by a dropped column')
+-- a column dropped with its type | sql | ok
+create domain dcol as int; alter table deals add column dc dcol; drop domain dcol cascade;
+-- check: select exists (select from activity where subject_type = 'deal' and subject_id is null and subject_repr = 'all rows, by a dropped column')
+-- a column dropped in a block that hides errors | sql | ok
+alter table companies add column sc int; do $$ begin alter table companies drop column sc; exception when others then null; end $$;
+-- check: select exists (select from activity where subject_type = 'company' and subject_id is null and subject_repr = 'all rows, by a dropped column')
+-- the entry's trigger dropped | sql | 42501
+drop event trigger kith_dropped_columns;
+-- the entry's function called | sql | 42501 0A000
+select kith.record_dropped_columns();
+-- indexes of built-in tables by other spellings | session | 42501
+drop/**/index/* */concurrently if exists nothing, "contacts_email_key";
+-- a constraint that is not enforced | sql | 42501 0A000 42601
+alter table contacts alter constraint contacts_company_id_fkey not enforced;
+-- a key that may be broken until commit | sql | 42501
+alter table contacts alter constraint contacts_company_id_fkey deferrable initially deferred;

@@ -1,5 +1,6 @@
 //! Direct connections: psql and its like on a workspace's own database.
 
+mod budget;
 mod floods;
 mod refusals;
 mod tools;

@@ -4,10 +4,12 @@
 mod attacks;
 mod cell;
 mod crowds;
+mod excess;
 mod floods;
 mod leftovers;
 mod limits;
 mod maintenance;
+mod races;
 mod roles;
 mod secrets;
 mod stuck;

@@ -1,6 +1,7 @@
 //! The house rules, kept by a test: how files open and how long they are, which room may import which, where SQL may stand, that
 //! applied migrations stay as they are. ARCHITECTURE.md says why; a failure lists every place that breaks the rule.
 
+mod boundary;
 mod circles;
 mod tokens;
 
