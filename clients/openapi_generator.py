@@ -41,13 +41,13 @@ def call(kith, key, values_of_email, record, code):
 
     static = record(lists.create_list(models.SavedListCreate(name=name, target_table="contacts", kind="static")))
     assert isinstance(static, models.SavedList) and static.kind == "static", static
-    one = lists.add_list_members(static.id, models.NewMembers.from_dict({"member_id": ids[0]})).actual_instance
-    assert record(one).member_id == ids[0], one
-    several = lists.add_list_members(static.id, models.NewMembers.from_dict({"member_ids": ids})).actual_instance
-    assert {member.member_id for member in several.data} == set(ids), several
+    one = plain(lists.add_list_members(static.id, models.NewMembers.from_dict({"member_id": ids[0]})))
+    assert plain(record(one)).member_id == ids[0], one
+    several = plain(lists.add_list_members(static.id, models.NewMembers.from_dict({"member_ids": ids})))
+    assert {member.member_id for member in plain(several.data)} == set(ids), several
 
     deleted = record(contacts.delete_contact(ids[2]))
-    assert text(deleted.id) == ids[2], deleted
+    assert plain(deleted.id) == ids[2], deleted
 
     try:
         contacts.get_contact(ids[2])
@@ -58,15 +58,15 @@ def call(kith, key, values_of_email, record, code):
         contacts.create_contact(models.ContactCreate(company_id=ids[0]))
         raise AssertionError("a contact is accepted as a company")
     except kith.exceptions.UnprocessableEntityException as error:
-        refusal = error.data.actual_instance
+        refusal = plain(error.data)
         assert isinstance(refusal, models.InvalidReferenceError) and code(refusal) == "invalid_reference", refusal
 
     found = search.search("Ada")
-    assert ids[0] in {text(getattr(hit, "actual_instance", hit).id) for hit in found.data}, found
+    assert ids[0] in {plain(hit).id for hit in found.data}, found
 
 
-def text(value):
-    """The value of a type that openapi-generator wraps because it has several forms."""
+def plain(value):
+    """The value itself: openapi-generator wraps a value that has one of several types."""
     return getattr(value, "actual_instance", value)
 
 

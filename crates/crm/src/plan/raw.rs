@@ -10,6 +10,9 @@ use crate::model::who::Who;
 /// Maximum number of statements in a request.
 pub const MAX_STATEMENTS: usize = 50;
 
+/// Longer statements are not kept prepared.
+const MAX_KEPT_BYTES: usize = 16 * 1024;
+
 /// The statements of a request, for one transaction. There is at least one.
 #[derive(Debug)]
 pub struct Raw<'a> {
@@ -28,6 +31,38 @@ impl Raw<'_> {
     /// afterwards.
     pub fn may_change_catalog(&self) -> bool {
         self.statements.iter().any(Statement::may_change_catalog)
+    }
+}
+
+impl Raw<'_> {
+    /// Whether all statements are of kinds that change nothing in the session by themselves and run no code that is written in them:
+    /// not DO, CALL, PREPARE, EXECUTE, LISTEN, DECLARE and the like.
+    pub fn is_plain(&self) -> bool {
+        self.statements.iter().all(|statement| is_plain(statement.command))
+    }
+
+    /// The only statement, if it is worth keeping prepared when it comes again.
+    pub fn keepable(&self) -> Option<&Statement<'_>> {
+        match &self.statements[..] {
+            [only] if only.text.len() <= MAX_KEPT_BYTES && is_plain(only.command) && only.command != Command::Show => {
+                // `SELECT … INTO` makes a table.
+                Some(only).filter(|_| only.command != Command::Query || !only.modifies_data())
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_plain(command: Command) -> bool {
+    match command {
+        Command::Query | Command::Insert | Command::Update | Command::Delete | Command::Merge | Command::Show => true,
+        // EXPLAIN EXECUTE runs a prepared statement.
+        Command::Explain
+        | Command::TransactionControl
+        | Command::Copy
+        | Command::NoTransaction
+        | Command::Definition
+        | Command::Other => false,
     }
 }
 

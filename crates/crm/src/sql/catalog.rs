@@ -6,8 +6,10 @@
 /// The guards limit the number of columns, so the result stays below the size limit of results. A unique index with a
 /// definition of more than 2,000 characters is left out.
 ///
-/// `own_code` tells whether a plain statement can run code that leaves state in the session. Such code is a function of
-/// the workspace's own, a rule, or `set_config()` (2078) in a default, a constraint, a view, a trigger or a policy.
+/// `own_code` tells whether a plain statement can run code that leaves state in the session: a function of the workspace's own, a rule, or
+/// a volatile function that is not known to be harmless (`set_config()`, and those that run a text as SQL) in any stored expression.
+/// All catalog columns with expressions are examined, except those of functions. A function that is not volatile runs no text
+/// except a SELECT of a whole table or view, whose expressions are examined.
 pub const CATALOG: &str = r#"
 SELECT pg_catalog.jsonb_build_object(
     'name', c.relname,
@@ -66,11 +68,42 @@ SELECT pg_catalog.jsonb_build_object(
             SELECT d.adbin FROM pg_catalog.pg_attrdef AS d
             UNION ALL SELECT k.conbin FROM pg_catalog.pg_constraint AS k WHERE k.oid >= 16384
             UNION ALL SELECT r.ev_action FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384
+            UNION ALL SELECT r.ev_qual FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384
             UNION ALL SELECT g.tgqual FROM pg_catalog.pg_trigger AS g
             UNION ALL SELECT o.polqual FROM pg_catalog.pg_policy AS o
             UNION ALL SELECT o.polwithcheck FROM pg_catalog.pg_policy AS o
-        ) AS e (tree) WHERE e.tree::pg_catalog.text LIKE '%:funcid 2078 %'
+            UNION ALL SELECT y.typdefaultbin FROM pg_catalog.pg_type AS y WHERE y.oid >= 16384
+            UNION ALL SELECT i.indexprs FROM pg_catalog.pg_index AS i WHERE i.indexrelid >= 16384
+            UNION ALL SELECT i.indpred FROM pg_catalog.pg_index AS i WHERE i.indexrelid >= 16384
+            UNION ALL SELECT c.relpartbound FROM pg_catalog.pg_class AS c WHERE c.oid >= 16384
+            UNION ALL SELECT p.partexprs FROM pg_catalog.pg_partitioned_table AS p
+            UNION ALL SELECT s.stxexprs FROM pg_catalog.pg_statistic_ext AS s
+            UNION ALL SELECT p.prqual FROM pg_catalog.pg_publication_rel AS p
+        ) AS e (tree)
+        CROSS JOIN LATERAL pg_catalog.regexp_matches(e.tree::pg_catalog.text, ':(?:funcid|opfuncid|aggfnoid|winfnoid) ([0-9]+)', 'g') AS m (called)
+        JOIN pg_catalog.pg_proc AS p ON p.oid = m.called[1]::pg_catalog.oid
+        WHERE e.tree IS NOT NULL AND p.provolatile = 'v' AND NOT EXISTS (
+            SELECT FROM (VALUES
+                ('pg_catalog', 'clock_timestamp'), ('pg_catalog', 'timeofday'), ('pg_catalog', 'random'),
+                ('pg_catalog', 'random_normal'), ('pg_catalog', 'gen_random_uuid'), ('pg_catalog', 'uuidv4'), ('pg_catalog', 'uuidv7'),
+                ('pg_catalog', 'nextval'), ('pg_catalog', 'currval'), ('pg_catalog', 'lastval'),
+                ('public', 'gen_random_uuid'), ('public', 'gen_random_bytes'), ('kith', 'new_id')
+            ) AS h (schema, name)
+            WHERE h.schema::pg_catalog.regnamespace = p.pronamespace AND h.name = p.proname)
     )) AS own_code
 FROM pg_catalog.pg_class AS c
 WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')
 "#;
+
+/// The functions that do not come with PostgreSQL: whether one is the workspace's own, and the largest OID.
+pub const ROUTINES: &str = "
+SELECT COALESCE(pg_catalog.bool_or(p.proowner <> ALL (ARRAY(
+        SELECT n.nspowner FROM pg_catalog.pg_namespace AS n
+        WHERE n.nspname IN ('pg_catalog', 'kith', 'kith_guard')))), true),
+    pg_catalog.max(p.oid)
+FROM pg_catalog.pg_proc AS p WHERE p.oid >= 16384";
+
+/// Whether there is a function with a larger OID than `$1`: one that was created after [`ROUTINES`] was run. (OIDs grow until they
+/// wrap around.)
+pub const NEWER_ROUTINE: &str =
+    "SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>) $1::pg_catalog.oid)";

@@ -5,8 +5,8 @@ use postgres_protocol::message::frontend;
 use super::Boundary;
 use super::collect::{Collect, End};
 use super::reply::{Keep, Reply, out_of_place};
-use super::statements::{bind, describe, write};
-use super::{Caps, Conn, Format, Rows};
+use super::statements::{bind, bind_and_execute, describe, write};
+use super::{Caps, Conn, Doubt, Format, Reset, Resetting, Rows};
 use crate::error::Error;
 use crate::types::{TypeCache, lookup};
 
@@ -18,6 +18,13 @@ const CAPS: Caps = Caps { max_rows: 1_000_000, max_bytes: 256 << 20, max_value_b
 /// are not released, since whoever may take some must not be given sessions that others use (Kith's tenants may not).
 const RESET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; CLOSE ALL; UNLISTEN *; \
                      DISCARD TEMP; DISCARD SEQUENCES";
+
+/// A light reset. It must stand in a transaction of its own: what is deferred to a commit runs code too.
+const LIGHT_RESET: &[&str] =
+    &["SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "CLOSE ALL", "UNLISTEN *", "DISCARD SEQUENCES"];
+
+/// A row with one column that is false, as it comes over the wire.
+const FALSE_ROW: &[u8] = b"\x00\x01\x00\x00\x00\x01f";
 
 impl Conn {
     /// Runs one statement by itself; its rows come as text. Nothing is kept prepared.
@@ -52,22 +59,81 @@ impl Conn {
             return Err(Error::Protocol("a reset in the middle of a request".into()));
         }
         self.busy = true;
-        if !self.resetting {
+        if self.is_in_light_reset() {
+            self.until_ready().await?;
+            self.resetting = None;
+        }
+        if self.resetting.is_none() {
             self.settle().await?;
-            self.send_reset()?;
+            self.send_reset(Reset::Full)?;
         }
         self.statements.clear();
         let failure = self.until_ready().await?;
-        (self.resetting, self.resets_at_end) = (false, false);
+        (self.resetting, self.at_end) = (None, None);
         self.end_request();
         failure.map_or(Ok(()), |error| Err(Error::Server(error)))
     }
 
-    /// Puts the reset behind what is to be sent.
-    pub(super) fn send_reset(&mut self) -> Result<(), Error> {
-        write(self.wire.outbox(), |outbox| frontend::query(RESET, outbox))?;
-        self.resetting = true;
+    /// Reads how a light reset ended, if one is under way: usually the answer is there already. A full reset follows if the light
+    /// one failed or was not enough.
+    pub async fn ready(&mut self) -> Result<(), Error> {
+        let Some(Resetting::Light { steps, is_too_little }) = self.resetting else { return Ok(()) };
+        if self.busy || self.broken {
+            return Err(Error::Protocol("a reset in the middle of a request".into()));
+        }
+        self.busy = true;
+        let mut is_enough = !is_too_little;
+        loop {
+            match self.reply(Keep::Within(CAPS)).await? {
+                Reply::Row => is_enough &= self.wire.bytes() == FALSE_ROW,
+                Reply::Failed(_) => is_enough = false,
+                Reply::Ready => break,
+                _ => {}
+            }
+        }
+        self.resetting = None;
+        self.end_request();
+        if !is_enough {
+            return self.reset().await;
+        }
+        self.statements.resets_kept = steps.max(self.statements.resets_kept);
         Ok(())
+    }
+
+    /// Puts the reset that is due behind what is to be sent.
+    pub(super) fn send_due_reset(&mut self) -> Result<(), Error> {
+        self.at_end.take().map_or(Ok(()), |reset| self.send_reset(reset))
+    }
+
+    fn send_reset(&mut self, reset: Reset) -> Result<(), Error> {
+        match reset {
+            Reset::Full => {
+                write(self.wire.outbox(), |outbox| frontend::query(RESET, outbox))?;
+                self.resetting = Some(Resetting::Full);
+            }
+            Reset::Light(doubt) => {
+                let steps = self.send_light_reset(doubt)?;
+                self.resetting = Some(Resetting::Light { steps, is_too_little: false });
+            }
+        }
+        Ok(())
+    }
+
+    /// The statements are prepared with the first reset of this kind and then kept. Gives their number.
+    fn send_light_reset(&mut self, doubt: Option<Doubt>) -> Result<usize, Error> {
+        let outbox = self.wire.outbox();
+        let steps = LIGHT_RESET.iter().map(|sql| (*sql, None));
+        let asked = doubt.as_ref().map(|doubt| (doubt.sql, Some(doubt.param.as_str())));
+        for (number, (sql, param)) in steps.chain(asked).enumerate() {
+            let name = self.statements.reset_name(number);
+            if number >= self.statements.resets_kept {
+                write(outbox, |outbox| frontend::parse(&name, sql, [], outbox))?;
+            }
+            let params = [param];
+            bind_and_execute(outbox, &name, if param.is_some() { &params } else { &[] }, 0)?;
+        }
+        frontend::sync(outbox);
+        Ok(LIGHT_RESET.len() + usize::from(doubt.is_some()))
     }
 
     /// Sends text by the simple protocol; gives its first error.

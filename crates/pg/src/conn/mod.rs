@@ -149,6 +149,37 @@ pub enum Begin<'a> {
     ReadOnly(&'a [Statement<'a>]),
 }
 
+/// What is taken back of a session before its next use.
+#[derive(Clone, Debug)]
+pub enum Reset {
+    /// All that a session can hold, advisory locks excepted.
+    Full,
+    /// Settings, roles, cursors, LISTEN and the values of sequences. Prepared statements and temporary tables stay, so this is for
+    /// sessions in which nobody can have made any.
+    Light(Option<Doubt>),
+}
+
+/// A question to the server at the end of a light reset: whether the session may hold more than such a reset takes back.
+#[derive(Clone, Debug)]
+pub struct Doubt {
+    /// A query with one row of one boolean. Where it is true, a full reset follows.
+    pub sql: &'static str,
+    /// The value of `$1`.
+    pub param: String,
+}
+
+/// A reset that was sent and whose end has not been read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Resetting {
+    Full,
+    Light {
+        /// Its number of statements.
+        steps: usize,
+        /// A full one must follow in any case.
+        is_too_little: bool,
+    },
+}
+
 /// A connection that is logged in.
 pub struct Conn {
     wire: Wire,
@@ -161,10 +192,9 @@ pub struct Conn {
     broken: bool,
     /// Bytes of rows for which no room was asked yet.
     unpaid: usize,
-    /// The end of a transaction brings the reset with it.
-    resets_at_end: bool,
-    /// A reset was sent, and its end has not been read.
-    resetting: bool,
+    /// The reset that goes out together with the end of the next transaction.
+    at_end: Option<Reset>,
+    resetting: Option<Resetting>,
     settings: Settings,
     statements: Statements,
 }
@@ -195,10 +225,20 @@ impl Conn {
         self.settings.are_altered()
     }
 
-    /// Lets the reset go out together with the end of the next transaction, so that the server has no need to wait for it;
-    /// [`Conn::reset`] then waits for its end only, and must be the next that is done.
-    pub fn reset_at_end(&mut self) {
-        self.resets_at_end = true;
+    /// Sends the reset together with the end of the next transaction, in a transaction of its own, so that no round trip is made
+    /// for it. The next call must be [`Conn::ready`] or [`Conn::reset`], which read its end.
+    pub fn reset_at_end(&mut self, reset: Reset) {
+        self.at_end = Some(reset);
+    }
+
+    /// True if a reset was asked for at the end of a transaction, and no transaction has ended since.
+    pub fn owes_reset(&self) -> bool {
+        self.at_end.is_some()
+    }
+
+    /// True while a light reset is under way. The connection can be put away; [`Conn::ready`] reads how the reset ended.
+    pub fn is_in_light_reset(&self) -> bool {
+        matches!(self.resetting, Some(Resetting::Light { .. }))
     }
 
     /// Ends the waits of this connection when the alarm says so. With none, a wait is for as long as the socket holds.
@@ -219,7 +259,7 @@ impl Conn {
 
     /// To be called before the first byte of a request is written.
     fn begin_request(&mut self) -> Result<(), Error> {
-        if self.is_clean() && !self.resetting {
+        if self.is_clean() && self.resetting.is_none() {
             self.busy = true;
             return Ok(());
         }

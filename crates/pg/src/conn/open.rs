@@ -29,8 +29,8 @@ impl Conn {
             busy: true,
             broken: false,
             unpaid: 0,
-            resets_at_end: false,
-            resetting: false,
+            at_end: None,
+            resetting: None,
             settings: Settings::default(),
             statements: Statements::default(),
         };

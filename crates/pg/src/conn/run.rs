@@ -38,6 +38,7 @@ impl Conn {
         types: &TypeCache,
         caps: Caps,
     ) -> Result<Vec<Outcome>, Error> {
+        self.ready().await?;
         self.begin_request()?;
         let (before, after) = frame.around();
         let own = statements.iter().map(|statement| statement.sql);
@@ -46,7 +47,8 @@ impl Conn {
             Ok(plans) => plans,
             Err(error) => return Err(self.not_sent(error)),
         };
-        if let Err(error) = self.send(frame, statements, &plans, caps) {
+        let sent = self.send(frame, statements, &plans, caps).and_then(|()| self.send_due_reset());
+        if let Err(error) = sent {
             return Err(self.not_sent(error));
         }
 
@@ -56,6 +58,7 @@ impl Conn {
         if matches!(result, Err(Error::Stale)) && self.statements.outdated() == outdated {
             self.drop_statements().await?;
         }
+        self.statements.forget_excess();
         self.end_request();
         result
     }
@@ -93,15 +96,18 @@ impl Conn {
         if is_stale && self.statements.outdated() == outdated {
             self.drop_statements().await?;
         }
+        self.statements.forget_excess();
         self.end_request();
         Ok(())
     }
 
     /// Describes a statement without running it, and keeps it prepared. No round trip where it is prepared already.
     pub async fn describe(&mut self, sql: &str, types: &TypeCache) -> Result<Arc<Description>, Error> {
+        self.ready().await?;
         self.begin_request()?;
         match self.plans(std::iter::once(sql), types).await {
             Ok(mut plans) => {
+                self.statements.forget_excess();
                 self.end_request();
                 let plan = plans.pop();
                 plan.map(|plan| plan.description).ok_or(Error::Stale)
@@ -209,7 +215,7 @@ impl Conn {
     /// Ends a transaction that should not be open any more.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
         // A reset that is under way would take the ROLLBACK's place.
-        if self.status != b'I' && !self.resetting {
+        if self.status != b'I' && self.resetting.is_none() {
             self.simple("ROLLBACK").await?;
         }
         match self.status {

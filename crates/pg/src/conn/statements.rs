@@ -1,8 +1,10 @@
 //! The statements that a connection has prepared on the server, by their SQL text.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -13,12 +15,16 @@ use ring::rand::{SecureRandom, SystemRandom};
 
 use super::Boundary;
 use super::reply::{Field, Keep, Reply, out_of_place};
-use super::{Column, Conn, Description};
+use super::{Column, Conn, Description, Resetting};
 use crate::error::{Error, ServerError};
 use crate::types::{Type, TypeCache, is_builtin};
 
 /// How many a connection keeps.
 const CAPACITY: usize = 200;
+/// How many bytes of this process's memory they may take, by an estimate.
+const MAX_BYTES: usize = 2 * 1024 * 1024;
+/// How many texts are remembered that were asked for and not kept.
+const REMEMBERED: usize = 64;
 
 pub(super) struct Statements {
     by_sql: HashMap<Box<str>, Prepared>,
@@ -29,14 +35,24 @@ pub(super) struct Statements {
     clock: u64,
     /// How many were ever prepared: names are not used twice.
     made: u64,
+    /// How many had been prepared when their bytes were counted last.
+    checked: u64,
     /// Those that are no longer used and that the server still has.
     outdated: Vec<Arc<str>>,
+    /// How many statements of a light reset the server has.
+    pub(super) resets_kept: usize,
+    /// Hashes of texts that came and were not kept, the latest last, and whether they are kept if they come again.
+    seen: VecDeque<(u64, bool)>,
+    hashes: RandomState,
 }
 
 struct Prepared {
     name: Arc<str>,
     /// Which one it is of all that were ever prepared.
     number: u64,
+    made_at: Instant,
+    /// The generation of the types when it was made.
+    generation: u64,
     params: Vec<u32>,
     fields: Vec<Field>,
     /// Made from the two above, and from the types as they were known at this generation of the cache.
@@ -46,6 +62,21 @@ struct Prepared {
     /// A column is or holds a composite, whose fields may change from one request to the next: it is looked up each time.
     has_composites: bool,
     last_used: u64,
+}
+
+impl Prepared {
+    /// Roughly the bytes that it takes.
+    fn bytes(&self, sql: &str) -> usize {
+        let columns = self.description.iter().flat_map(|(_, description)| description.columns.iter());
+        let columns = columns.map(|column| {
+            let kind = if is_builtin(column.type_oid) { 0 } else { column.kind.all_bytes };
+            kind.saturating_add(size_of::<Column>() + column.name.len() + column.type_name.len())
+        });
+        let fields = self.fields.iter().map(|field| size_of::<Field>() + field.name.len());
+        // The numbers of the parameters' types are there twice, like the names of the columns.
+        let own = size_of::<Prepared>() + sql.len() + self.name.len() + 8 * self.params.len();
+        columns.chain(fields).fold(own, usize::saturating_add)
+    }
 }
 
 /// A statement ready to be bound.
@@ -61,7 +92,17 @@ impl Default for Statements {
         let mut random = [0; 12];
         SystemRandom::new().fill(&mut random).expect("the system has random numbers");
         let prefix = URL_SAFE_NO_PAD.encode(random);
-        Statements { by_sql: HashMap::new(), prefix, clock: 0, made: 0, outdated: Vec::new() }
+        Statements {
+            by_sql: HashMap::new(),
+            prefix,
+            clock: 0,
+            made: 0,
+            checked: 0,
+            outdated: Vec::new(),
+            resets_kept: 0,
+            seen: VecDeque::new(),
+            hashes: RandomState::new(),
+        }
     }
 }
 
@@ -69,6 +110,70 @@ impl Statements {
     /// To be called when the server has forgotten them too.
     pub(super) fn clear(&mut self) {
         self.by_sql.clear();
+        self.outdated.clear();
+        self.resets_kept = 0;
+    }
+
+    /// The name of a statement that is kept.
+    pub(super) fn name_of(&self, sql: &str) -> Option<Arc<str>> {
+        self.by_sql.get(sql).map(|prepared| prepared.name.clone())
+    }
+
+    /// The name of one of the statements of a light reset.
+    pub(super) fn reset_name(&self, number: usize) -> String {
+        format!("{}r{number}", self.prefix)
+    }
+
+    /// Whether the text was asked for before and is therefore worth keeping.
+    fn is_repeated(&mut self, sql: &str, generation: u64, max_age: Duration) -> bool {
+        if let Some(kept) = self.by_sql.get(sql) {
+            if kept.generation != generation || kept.made_at.elapsed() > max_age {
+                self.outdate(sql);
+            }
+            return true;
+        }
+        let hash = self.hashes.hash_one(sql);
+        match self.seen.iter().find(|(seen, _)| *seen == hash) {
+            Some((_, is_worth_it)) => *is_worth_it,
+            None => {
+                self.remember(hash, true);
+                false
+            }
+        }
+    }
+
+    fn remember(&mut self, hash: u64, is_worth_keeping: bool) {
+        self.seen.retain(|(seen, _)| *seen != hash);
+        if self.seen.len() == REMEMBERED {
+            self.seen.pop_front();
+        }
+        self.seen.push_back((hash, is_worth_keeping));
+    }
+
+    fn never_keep(&mut self, sql: &str) {
+        self.outdate(sql);
+        let hash = self.hashes.hash_one(sql);
+        self.remember(hash, false);
+    }
+
+    /// Forgets the least recently used until the others are within the limit of bytes. The server drops them when a statement is
+    /// next prepared.
+    pub(super) fn forget_excess(&mut self) {
+        if self.checked == self.made {
+            return;
+        }
+        self.checked = self.made;
+        let mut sizes: Vec<_> =
+            self.by_sql.iter().map(|(sql, prepared)| (prepared.last_used, prepared.bytes(sql), sql.clone())).collect();
+        let mut total = sizes.iter().fold(0, |total: usize, (_, bytes, _)| total.saturating_add(*bytes));
+        sizes.sort_unstable();
+        for (_, bytes, sql) in sizes {
+            if total <= MAX_BYTES {
+                break;
+            }
+            total -= bytes;
+            self.outdate(&sql);
+        }
     }
 
     /// Has a statement prepared anew when it is next used.
@@ -128,7 +233,7 @@ impl Conn {
             return Ok(known.into_iter().flatten().collect());
         }
         let made = self.statements.made;
-        self.prepare(sqls.clone()).await?;
+        self.prepare(sqls.clone(), generation).await?;
         self.describe_anew(sqls.clone(), types).await?;
         let known = sqls.map(|sql| match self.statements.by_sql.get(sql) {
             Some(Prepared { name, description: Some((_, description)), number, .. }) => {
@@ -139,7 +244,7 @@ impl Conn {
         known.collect()
     }
 
-    async fn prepare<'s>(&mut self, sqls: impl Iterator<Item = &'s str>) -> Result<(), Error> {
+    async fn prepare<'s>(&mut self, sqls: impl Iterator<Item = &'s str>, generation: u64) -> Result<(), Error> {
         let mut missing: Vec<(&str, Arc<str>, u64)> = Vec::new();
         for sql in sqls {
             let is_new = !self.statements.by_sql.contains_key(sql);
@@ -197,6 +302,8 @@ impl Conn {
                 last_used: self.statements.clock,
                 name,
                 number,
+                made_at: Instant::now(),
+                generation,
                 params,
                 fields,
             };
@@ -227,9 +334,27 @@ impl Conn {
         Ok(())
     }
 
+    /// Whether this connection was asked about the text before. A statement that is kept prepared for it is prepared again if the
+    /// types have changed since, or if it is older than `max_age`: its parameters keep the types that fitted when it was prepared.
+    pub fn is_repeated(&mut self, sql: &str, types: &TypeCache, max_age: Duration) -> bool {
+        self.statements.is_repeated(sql, types.generation(), max_age)
+    }
+
+    /// Does not count the text as repeated when it comes again.
+    pub fn never_keep(&mut self, sql: &str) {
+        self.statements.never_keep(sql);
+    }
+
     /// Makes the server drop the statements, and forgets them. Needs a connection without a transaction.
     pub(super) async fn drop_statements(&mut self) -> Result<(), Error> {
         self.statements.clear();
+        if let Some(resetting) = &mut self.resetting {
+            // What is read next is the reset's. A full one drops them too.
+            if let Resetting::Light { is_too_little, .. } = resetting {
+                *is_too_little = true;
+            }
+            return Ok(());
+        }
         self.simple("DEALLOCATE ALL").await
     }
 }
@@ -297,4 +422,50 @@ pub(super) fn bind<P: AsRef<str>>(outbox: &mut BytesMut, name: &str, params: &[O
         BindError::Serialization(error) => error,
         BindError::Conversion(error) => io::Error::other(error),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn wide(statements: &mut Statements, columns: usize) -> Prepared {
+        statements.made += 1;
+        statements.clock += 1;
+        let field = |n| Field { name: format!("column_{n}"), table_oid: 1, attnum: 1, type_oid: 25 };
+        let fields: Vec<Field> = (0..columns).map(field).collect();
+        let description = describe(vec![25; columns], &fields, &TypeCache::default());
+        Prepared {
+            name: format!("s{}", statements.made).into(),
+            number: statements.made,
+            made_at: Instant::now(),
+            generation: 0,
+            params: vec![25; columns],
+            fields,
+            description: Some((0, Arc::new(description))),
+            has_lasting_types: true,
+            has_composites: false,
+            last_used: statements.clock,
+        }
+    }
+
+    #[test]
+    fn statements_take_so_many_bytes_and_no_more() {
+        let mut statements = Statements::default();
+        for n in 0..150 {
+            let prepared = wide(&mut statements, 1500);
+            let sql = format!("insert into wide {n} {}", "column, ".repeat(1500));
+            statements.by_sql.insert(sql.into(), prepared);
+            statements.forget_excess();
+            let total: usize = statements.by_sql.iter().map(|(sql, prepared)| prepared.bytes(sql)).sum();
+            assert!(total <= MAX_BYTES, "{total}");
+        }
+        assert!(statements.by_sql.len() > 3);
+        assert_eq!(statements.by_sql.len() + statements.outdated(), 150, "the server is told of each");
+        assert!(statements.by_sql.keys().any(|sql| sql.starts_with("insert into wide 149 ")), "the latest stays");
+        // One alone that is too large does not stay.
+        let huge = wide(&mut statements, 50_000);
+        statements.by_sql.insert("huge".into(), huge);
+        statements.forget_excess();
+        assert!(statements.by_sql.is_empty());
+    }
 }

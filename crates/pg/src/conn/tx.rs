@@ -1,5 +1,5 @@
 //! The raw SQL path: statements one by one in a transaction that is committed on purpose, none of them prepared
-//! by name.
+//! by name. A prelude that the connection has prepared is used as it is.
 //!
 //! It works by Flush, not Sync, so that what comes before a commit can still be taken back. A portal is read in
 //! chunks: a result that is cut is simply not read on.
@@ -59,8 +59,13 @@ impl Conn {
             bind_and_execute::<&str>(outbox, "", &[], 0)?;
         }
         for prelude in preludes {
-            parse(outbox, prelude.sql)?;
-            bind_and_execute(outbox, "", prelude.params, 0)?;
+            match self.statements.name_of(prelude.sql) {
+                Some(name) => bind_and_execute(outbox, &name, prelude.params, 0)?,
+                None => {
+                    parse(outbox, prelude.sql)?;
+                    bind_and_execute(outbox, "", prelude.params, 0)?;
+                }
+            }
         }
         Ok(())
     }
@@ -245,9 +250,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         write(outbox, |outbox| frontend::parse("", how, [], outbox))?;
         bind_and_execute::<&str>(outbox, "", &[], 0)?;
         frontend::sync(outbox);
-        if self.conn.resets_at_end {
-            self.conn.send_reset()?;
-        }
+        self.conn.send_due_reset()?;
         let mut failure = None;
         let mut tag = String::new();
         loop {

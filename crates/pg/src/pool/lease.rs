@@ -8,7 +8,7 @@ use tokio::time::{Instant, timeout};
 
 use super::books::Grant;
 use super::{Inner, Key, Lane};
-use crate::conn::Conn;
+use crate::conn::{Conn, Reset};
 use crate::watchdog::{Backend, Guard};
 
 /// How long a reset may take before the connection is given up.
@@ -49,6 +49,23 @@ impl Place {
         self.conn.is_some()
     }
 
+    /// Waits for the end of a reset that is under way. False if there is no connection in it that can be used.
+    pub(super) async fn ready(&mut self) -> Result<bool, i32> {
+        if !self.has_connection() {
+            return Ok(false);
+        }
+        // Taken out meanwhile: if the wait is given up, the connection is closed.
+        let Some(mut conn) = self.conn.take() else { return Ok(false) };
+        let is_ready = matches!(timeout(RESET_LIMIT, conn.ready()).await, Ok(Ok(())));
+        if !is_ready {
+            return Err(conn.pid());
+        }
+        if !conn.is_altered() {
+            self.conn = Some(conn);
+        }
+        Ok(self.conn.is_some())
+    }
+
     /// Puts a new connection in.
     pub(super) fn fill(&mut self, conn: Conn) {
         self.opened = Instant::now();
@@ -75,7 +92,7 @@ impl Place {
 
     /// The place is free when the backend is gone, not before: a caller who hangs up again and again would
     /// otherwise have more backends at work than it may have connections.
-    fn end_backend(self, pid: i32) {
+    pub(super) fn end_backend(self, pid: i32) {
         let Key { cell, database, role, .. } = self.key().clone();
         let watchdog = self.inner.watchdog.clone();
         watchdog.terminate_holding(Backend { cell, pid, role, database }, Box::new(self));
@@ -102,7 +119,7 @@ pub struct Lease {
 impl Lease {
     pub(super) fn new(mut place: Place) -> Lease {
         if let (Lane::Sql, Some(conn)) = (place.key().lane, place.conn.as_mut()) {
-            conn.reset_at_end();
+            conn.reset_at_end(Reset::Full);
         }
         Lease { place: Some(place), guard: None, discarded: false }
     }
@@ -167,10 +184,14 @@ impl Drop for Lease {
             // Even where the socket is gone the backend may be at work yet.
             drop(conn);
             place.end_backend(pid);
-        } else if self.discarded || conn.is_altered() {
+        } else if self.discarded {
             drop(conn);
-        } else if place.key().lane == Lane::Sql {
+        } else if conn.is_in_light_reset() {
+            place.keep(conn);
+        } else if place.key().lane == Lane::Sql || conn.owes_reset() {
             reset(place, conn);
+        } else if conn.is_altered() {
+            drop(conn);
         } else {
             place.keep(conn);
         }

@@ -156,9 +156,16 @@ impl Pool {
     /// As for [`Pool::lease`].
     pub async fn lease_within(&self, key: &Key, share: Share) -> Result<Lease, Error> {
         self.inner.refuse_suspended(key)?;
-        let mut place = self.inner.place(key, share).await?;
-        self.inner.refuse_suspended(key)?;
-        if !place.has_connection() {
+        let (mut place, is_ready) = loop {
+            let mut place = self.inner.place(key, share).await?;
+            self.inner.refuse_suspended(key)?;
+            match place.ready().await {
+                Ok(is_ready) => break (place, is_ready),
+                // Its backend may be at work yet.
+                Err(pid) => place.end_backend(pid),
+            }
+        };
+        if !is_ready {
             let opening = timeout(LOG_IN_LIMIT, self.inner.connect.open(key)).await;
             let conn =
                 opening.map_err(|_| Error::Busy(format!("no log-in to the database within {LOG_IN_LIMIT:?}")))??;

@@ -33,12 +33,12 @@ static BUILTIN: LazyLock<HashMap<u32, Arc<Type>>> = LazyLock::new(|| {
             How::Record | How::Opaque | How::Pseudo => Class::Pseudo,
             _ => Class::Base,
         };
-        add(&mut types, Type { oid, name: name.into(), typname: typname.into(), class, kind }, array);
+        add(&mut types, Type::new(oid, name.into(), typname.into(), class, kind), array);
     }
     // Arrays whose text is separated by spaces, and which have arrays of their own.
     for (oid, array, name, element) in [(22, 1006, "int2vector", 21), (30, 1013, "oidvector", 26)] {
         let kind = Kind::SpacedList { element: Arc::clone(&types[&element]) };
-        let list = Type { oid, name: name.into(), typname: name.into(), class: Class::Base, kind };
+        let list = Type::new(oid, name.into(), name.into(), Class::Base, kind);
         add(&mut types, list, array);
     }
     types
@@ -52,7 +52,7 @@ fn add(types: &mut HashMap<u32, Arc<Type>>, element: Type, array: u32) {
         let delimiter = if element.typname == "box" { b';' } else { b',' };
         let (name, typname) = (format!("{}[]", element.name), format!("_{}", element.typname));
         let kind = Kind::Array { element, delimiter };
-        types.insert(array, Arc::new(Type { oid: array, name, typname, class: Class::Base, kind }));
+        types.insert(array, Arc::new(Type::new(array, name, typname, Class::Base, kind)));
     }
 }
 

@@ -122,7 +122,7 @@ fn build(
         _ => kind(entry, &mut part),
     };
     let (name, typname) = (entry.name.into(), entry.typname.into());
-    let new = Arc::new(Type { oid, name, typname, class: entry.class, kind });
+    let new = Arc::new(Type::new(oid, name, typname, entry.class, kind));
     built.insert(oid, Arc::clone(&new));
     new
 }

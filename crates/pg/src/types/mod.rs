@@ -22,6 +22,11 @@ pub struct Type {
     pub class: Class,
     /// How its text becomes JSON; a domain has its base type's.
     pub kind: Kind,
+    /// Roughly the bytes that it takes, without those of the types that it is made of.
+    pub(crate) own_bytes: usize,
+    /// The same with them. A type that occurs in several places counts each time.
+    pub(crate) all_bytes: usize,
+    is_opaque: bool,
 }
 
 /// What sort of type it is (`pg_type.typtype`).
@@ -118,10 +123,27 @@ impl Fields {
 }
 
 impl Type {
+    /// Notes what would take long to find out later: types contain each other, and to walk through them may take a number of steps
+    /// that is exponential in their depth.
+    pub(crate) fn new(oid: u32, name: String, typname: String, class: Class, kind: Kind) -> Type {
+        let names = size_of::<Type>() + name.len() + typname.len();
+        let (parts, inner, is_opaque) = match &kind {
+            Kind::Composite(fields) => (
+                fields.iter().map(|field| size_of::<Field>() + size_of::<usize>() + field.name.len()).sum(),
+                fields.iter().fold(0, |sum: usize, field| sum.saturating_add(field.kind.all_bytes)),
+                fields.iter().any(|field| field.kind.is_opaque),
+            ),
+            Kind::Array { element, .. } => (0, element.all_bytes, element.is_opaque),
+            kind => (0, 0, matches!(kind, Kind::Record | Kind::Opaque)),
+        };
+        let own_bytes: usize = names + parts;
+        Type { oid, name, typname, class, kind, own_bytes, all_bytes: own_bytes.saturating_add(inner), is_opaque }
+    }
+
     /// Stands for a type that is not there (any more): shown as text.
     pub(crate) fn unknown(oid: u32) -> Arc<Type> {
         let (name, typname) = ("???".into(), "???".into());
-        Arc::new(Type { oid, name, typname, class: Class::Base, kind: Kind::Text })
+        Arc::new(Type::new(oid, name, typname, Class::Base, Kind::Text))
     }
 
     /// True for arrays, `int2vector` and `oidvector` included.
@@ -159,12 +181,7 @@ impl Type {
 
     /// True where the text alone does not give what `to_jsonb` gives.
     pub fn is_opaque(&self) -> bool {
-        match &self.kind {
-            Kind::Record | Kind::Opaque => true,
-            Kind::Array { element, .. } => element.is_opaque(),
-            Kind::Composite(fields) => fields.iter().any(|field| field.kind.is_opaque()),
-            _ => false,
-        }
+        self.is_opaque
     }
 }
 
@@ -177,12 +194,14 @@ pub struct TypeCache {
 #[derive(Default, Debug)]
 struct Known {
     types: HashMap<u32, Arc<Type>>,
+    /// The bytes that they take.
+    bytes: usize,
     /// How often it was cleared: what was looked up before a clearing is not put in after it.
     generation: u64,
 }
 
-/// More types than this are not kept: a tenant could make one per request.
-const MAX_KNOWN: usize = 10_000;
+/// Bytes of types that a database keeps, by an estimate: a tenant could make a type per request, of 1,600 fields each.
+const MAX_BYTES: usize = 1024 * 1024;
 
 impl TypeCache {
     /// A type that is built in or was looked up.
@@ -195,7 +214,13 @@ impl TypeCache {
     pub fn clear(&self) {
         let mut known = self.inner.write().unwrap_or_else(|poison| poison.into_inner());
         known.types.clear();
+        known.bytes = 0;
         known.generation += 1;
+    }
+
+    /// Roughly the bytes that it takes.
+    pub fn bytes(&self) -> usize {
+        self.read().bytes
     }
 
     pub(crate) fn generation(&self) -> u64 {
@@ -207,10 +232,17 @@ impl TypeCache {
         if known.generation != generation {
             return;
         }
-        if known.types.len() + types.len() > MAX_KNOWN {
+        let added: usize = types.iter().map(|each| each.own_bytes).sum();
+        if known.bytes + added > MAX_BYTES {
             known.types.clear();
+            known.bytes = 0;
         }
-        known.types.extend(types.into_iter().map(|each| (each.oid, each)));
+        for each in types {
+            known.bytes += each.own_bytes;
+            if let Some(before) = known.types.insert(each.oid, each) {
+                known.bytes -= before.own_bytes;
+            }
+        }
     }
 
     fn read(&self) -> std::sync::RwLockReadGuard<'_, Known> {
@@ -245,5 +277,39 @@ mod tests {
         assert!(cache.get(99_999).is_none());
         cache.insert(cache.generation(), vec![Type::unknown(99_999)]);
         assert!(cache.get(99_999).is_some());
+    }
+
+    fn composite(oid: u32, of: &Arc<Type>, fields: usize) -> Arc<Type> {
+        let field = |n| Field { name: format!("field_{n}"), kind: of.clone() };
+        let fields = Fields::new((0..fields).map(field).collect());
+        let kind = Kind::Composite(Arc::new(fields));
+        Arc::new(Type::new(oid, format!("c{oid}"), format!("c{oid}"), Class::Composite, kind))
+    }
+
+    #[test]
+    fn types_take_so_many_bytes_and_no_more() {
+        let cache = TypeCache::default();
+        let text = builtin::get(25).unwrap();
+        for oid in 20_000..20_500 {
+            cache.insert(cache.generation(), vec![composite(oid, &text, 1600)]);
+            assert!(cache.bytes() <= MAX_BYTES && cache.bytes() >= 50_000, "{}", cache.bytes());
+        }
+        let one = cache.bytes();
+        for _ in 0..100 {
+            cache.insert(cache.generation(), vec![composite(20_499, &text, 1600)]);
+        }
+        assert_eq!(cache.bytes(), one, "one that is looked up again takes the place of the one before");
+        cache.clear();
+        assert_eq!(cache.bytes(), 0);
+    }
+
+    #[test]
+    fn types_within_types_cost_no_time() {
+        let mut of = builtin::get(25).unwrap();
+        for oid in 20_000..20_030 {
+            of = composite(oid, &of, 1600);
+        }
+        assert!(!of.is_opaque());
+        assert_eq!(of.all_bytes, usize::MAX);
     }
 }

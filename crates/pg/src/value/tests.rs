@@ -15,7 +15,7 @@ fn builtin(oid: u32) -> Arc<Type> {
 
 fn made(kind: Kind) -> Arc<Type> {
     let (name, typname) = ("made".into(), "made".into());
-    Arc::new(Type { oid: 99_999, name, typname, class: Class::Base, kind })
+    Arc::new(Type::new(99_999, name, typname, Class::Base, kind))
 }
 
 fn composite(fields: &[(&str, Arc<Type>)]) -> Kind {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use pg::conn::{Begin, Frame, Login};
+use pg::conn::{Begin, Doubt, Frame, Login, Reset};
 use pg::types::TypeCache;
 use pg::{Conn, Error};
 
@@ -112,7 +112,7 @@ async fn a_reset_may_go_out_with_the_end_of_a_transaction() {
     for (sql, ends_well) in
         [("select set_config('a.b', 'left', false)", true), ("select 1/0", false), ("select 1", true)]
     {
-        conn.reset_at_end();
+        conn.reset_at_end(Reset::Full);
         assert_eq!(raw(&mut conn, Begin::ReadWrite(&[]), sql).await.is_ok(), ends_well);
         assert!(conn.is_clean());
         // Until its end is read, nothing else is done.
@@ -122,8 +122,47 @@ async fn a_reset_may_go_out_with_the_end_of_a_transaction() {
         assert_eq!(one(&mut conn, "select coalesce(current_setting('a.b', true), '')").await, "");
     }
     // One that ends without a frame is reset by itself.
-    conn.reset_at_end();
+    conn.reset_at_end(Reset::Full);
     raw(&mut conn, Begin::Bare, "vacuum t").await.unwrap();
     conn.reset().await.unwrap();
     assert_eq!(one(&mut conn, "select count(*) from t").await, "3");
+}
+
+#[tokio::test]
+async fn a_light_reset_keeps_what_is_prepared_unless_there_is_a_doubt() {
+    let (_tenant, mut conn) = tenant().await;
+    let light = |doubt: &str| Reset::Light(Some(Doubt { sql: "select $1::bool", param: doubt.to_owned() }));
+    let set = "select set_config('timezone', 'Asia/Tokyo', false), set_config('a.b', 'left', false)";
+    for round in 0..3 {
+        conn.reset_at_end(light("false"));
+        run(&mut conn, Frame::Implicit, &[set]).await.unwrap();
+        assert!(conn.is_in_light_reset() && conn.is_clean() && !conn.owes_reset());
+        conn.ready().await.unwrap();
+        assert!(!conn.is_altered(), "round {round}");
+        assert_eq!(one(&mut conn, "select coalesce(current_setting('a.b', true), '')").await, "");
+    }
+    conn.script("prepare p as select 1").await.unwrap();
+    conn.reset_at_end(light("false"));
+    run(&mut conn, Frame::Implicit, &[set]).await.unwrap();
+    // What is run next reads its end by itself.
+    run(&mut conn, Frame::ReadOnly, &["execute p"]).await.unwrap();
+    for (doubt, frame) in [("true", Frame::Implicit), ("true", Frame::ReadOnly), ("no boolean", Frame::Implicit)] {
+        conn.script("deallocate all; prepare p as select 1").await.unwrap();
+        conn.reset().await.unwrap();
+        conn.script("prepare p as select 1").await.unwrap();
+        conn.reset_at_end(light(doubt));
+        run(&mut conn, frame, &["select 1"]).await.unwrap();
+        conn.ready().await.unwrap();
+        assert_eq!(code(raw(&mut conn, Begin::ReadWrite(&[]), "execute p").await), "26000", "{doubt}");
+    }
+    // A statement that fails, and one whose plan is stale, bring the reset with them.
+    conn.reset_at_end(light("false"));
+    assert_eq!(code(run(&mut conn, Frame::Implicit, &["select set_config('a.b', 'left', false)::int"]).await), "22P02");
+    conn.ready().await.unwrap();
+    run(&mut conn, Frame::Implicit, &["select * from t"]).await.unwrap();
+    conn.script("alter table t add more int").await.unwrap();
+    conn.reset_at_end(light("false"));
+    assert!(matches!(run(&mut conn, Frame::Implicit, &["select * from t"]).await, Err(Error::Stale)));
+    conn.ready().await.unwrap();
+    run(&mut conn, Frame::Implicit, &["select * from t"]).await.unwrap();
 }

@@ -64,6 +64,9 @@ GRANT EXECUTE ON FUNCTION kith.claim_key, kith.keep_answer TO PUBLIC;
 
 -- It runs with the rights of the caller, who could send each of these statements as well. A statement takes its rows as $1, an array of
 -- arrays, and returns for each of them, in order, the id and whether the row is new.
+-- EXECUTE … INTO runs a text of several statements: a caller could close the WITH and add PREPARE or LISTEN, which no plain statement
+-- can run otherwise. The server relies on that: it does not look for prepared statements after plain ones. A loop opens a cursor, and a
+-- cursor takes one query.
 CREATE FUNCTION kith.write_each(statements text[], batches jsonb)
 RETURNS TABLE (place integer, id text, created boolean, code text, message text, detail text, hint text, field text, rule text)
 LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
@@ -75,7 +78,7 @@ BEGIN
     statement := 'WITH w AS (' || statements[number] || ') SELECT array_agg(w.id), array_agg(w.created) FROM w';
     batch := batches -> (number - 1);
     BEGIN
-      EXECUTE statement INTO ids, news USING batch;
+      FOR ids, news IN EXECUTE statement USING batch LOOP END LOOP;
       IF cardinality(ids) IS DISTINCT FROM jsonb_array_length(batch) THEN
         RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KB001';
       END IF;
@@ -92,7 +95,7 @@ BEGIN
       place := entry ->> 0;
       code := NULL; message := NULL; detail := NULL; hint := NULL; field := NULL; rule := NULL;
       BEGIN
-        EXECUTE statement INTO ids, news USING jsonb_build_array(entry);
+        FOR ids, news IN EXECUTE statement USING jsonb_build_array(entry) LOOP END LOOP;
         IF ids IS NULL THEN
           RAISE EXCEPTION 'a trigger of the workspace''s own left the row out' USING ERRCODE = 'P0001';
         END IF;

@@ -2176,7 +2176,7 @@ BEGIN
     statement := 'WITH w AS (' || statements[number] || ') SELECT array_agg(w.id), array_agg(w.created) FROM w';
     batch := batches -> (number - 1);
     BEGIN
-      EXECUTE statement INTO ids, news USING batch;
+      FOR ids, news IN EXECUTE statement USING batch LOOP END LOOP;
       IF cardinality(ids) IS DISTINCT FROM jsonb_array_length(batch) THEN
         RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KB001';
       END IF;
@@ -2193,7 +2193,7 @@ BEGIN
       place := entry ->> 0;
       code := NULL; message := NULL; detail := NULL; hint := NULL; field := NULL; rule := NULL;
       BEGIN
-        EXECUTE statement INTO ids, news USING jsonb_build_array(entry);
+        FOR ids, news IN EXECUTE statement USING jsonb_build_array(entry) LOOP END LOOP;
         IF ids IS NULL THEN
           RAISE EXCEPTION 'a trigger of the workspace''s own left the row out' USING ERRCODE = 'P0001';
         END IF;

@@ -6,11 +6,12 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use pg::types::TypeCache;
+use pg::{Conn, Error};
 
 use crm::model::catalog::Catalog;
 use crm::model::fault::Fault;
 use crm::sql::Sql;
-use crm::sql::catalog::CATALOG;
+use crm::sql::catalog::{CATALOG, ROUTINES};
 
 use crate::store::cell::TenantDatabase;
 use crate::store::fault::RunError;
@@ -20,10 +21,13 @@ use crate::store::tenant::transaction::Transaction;
 
 /// Workspaces whose catalog is kept; the one that was used longest ago goes first.
 const KEPT: usize = 400;
+/// Bytes that all catalogs and types may take, by an estimate. The largest goes first, so that a workspace with very many columns
+/// costs no other its catalog.
+const KEPT_BYTES: usize = 64 * 1024 * 1024;
 /// A catalog older than this is read anew before it is used. Statements show by themselves, or by one that goes with them
 /// (`crm::sql::unchanged`), that a table is another; what shows itself in none (code of the workspace's own that came by another
 /// process) is seen after this at the latest.
-const TRUSTED_FOR: Duration = Duration::from_secs(20);
+pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(20);
 
 /// The catalogs of the workspaces in use.
 #[derive(Clone, Default)]
@@ -43,6 +47,17 @@ pub struct DatabaseCache {
     loaded: tokio::sync::Mutex<()>,
     current: Mutex<Option<Loaded>>,
     own_code: AtomicBool,
+    routines: Mutex<Option<Routines>>,
+}
+
+/// The functions of a database, as far as its sessions' resets depend on them.
+#[derive(Clone, Copy, Debug)]
+pub struct Routines {
+    /// Whether one is the workspace's own.
+    pub has_own: bool,
+    /// The largest OID of those that do not come with PostgreSQL.
+    pub newest: u32,
+    at: Instant,
 }
 
 /// A catalog and when it was read.
@@ -52,6 +67,7 @@ pub struct Loaded {
     pub catalog: Arc<Catalog>,
     at: Instant,
     used: Instant,
+    bytes: usize,
 }
 
 impl Catalogs {
@@ -66,6 +82,26 @@ impl Catalogs {
             oldest.map(|id| known.remove(&id));
         }
         known.entry(place.database_id).or_default().clone()
+    }
+
+    /// Forgets catalogs, the largest first, until all together are within the limit. `current` is in use and stays.
+    fn trim(&self, current: &DatabaseCache) {
+        let known = self.known.lock().expect("no panic while the catalogs are locked");
+        let mut sizes: Vec<_> = known.values().map(|cache| (cache.bytes(), cache)).collect();
+        let mut total: usize = sizes.iter().map(|(bytes, _)| bytes).sum();
+        if total <= KEPT_BYTES {
+            return;
+        }
+        sizes.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        for (bytes, cache) in sizes {
+            if total <= KEPT_BYTES {
+                return;
+            }
+            if !std::ptr::eq(&raw const **cache, current) {
+                cache.forget();
+                total -= bytes;
+            }
+        }
     }
 }
 
@@ -86,7 +122,31 @@ impl DatabaseCache {
     /// Forgets the catalog and the types, as after DDL.
     pub fn forget(&self) {
         *self.current.lock().expect("no panic while a catalog is locked") = None;
+        *self.routines.lock().expect("no panic while the routines are locked") = None;
         self.types.clear();
+    }
+
+    /// Roughly the bytes that it takes.
+    fn bytes(&self) -> usize {
+        let catalog =
+            self.current.lock().expect("no panic while a catalog is locked").as_ref().map_or(0, |it| it.bytes);
+        catalog + self.types.bytes()
+    }
+
+    /// The functions of the database, by a query of this session's if they were not looked at lately.
+    pub async fn routines(&self, conn: &mut Conn) -> Result<Routines, Error> {
+        let known = *self.routines.lock().expect("no panic while the routines are locked");
+        if let Some(known) = known.filter(|known| known.at.elapsed() < TRUSTED_FOR) {
+            return Ok(known);
+        }
+        let at = Instant::now();
+        let rows = conn.query(ROUTINES, &[]).await?;
+        let newest = rows.text(0, 1).and_then(|oid| oid.parse().ok());
+        // What is not understood counts as code of the workspace's own.
+        let has_own = newest.is_none() || rows.text(0, 0) != Some("f");
+        let routines = Routines { has_own, newest: newest.unwrap_or(u32::MAX), at };
+        *self.routines.lock().expect("no panic while the routines are locked") = Some(routines);
+        Ok(routines)
     }
 }
 
@@ -123,8 +183,35 @@ impl Tenant<'_> {
         }
         cache.own_code.store(own_code, Ordering::Relaxed);
         let catalog = Arc::new(Catalog::parse(&json).map_err(Fault::internal)?);
-        let loaded = Loaded { catalog: catalog.clone(), at, used: at };
+        // As parsed it takes about as much again as half of its text.
+        let loaded = Loaded { catalog: catalog.clone(), at, used: at, bytes: json.len() + json.len() / 2 };
         *cache.current.lock().expect("no panic while a catalog is locked") = Some(loaded);
+        self.store.catalogs.trim(cache);
         Ok(catalog)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_catalogs_make_room_for_small_ones() {
+        let catalogs = Catalogs::default();
+        let catalog = Arc::new(Catalog::parse("[]").expect("an empty catalog"));
+        let enter = |id: i64, bytes: usize| {
+            let cache: Arc<DatabaseCache> = Arc::default();
+            let now = Instant::now();
+            *cache.current.lock().unwrap() = Some(Loaded { catalog: catalog.clone(), at: now, used: now, bytes });
+            catalogs.known.lock().unwrap().insert(id, cache.clone());
+            catalogs.trim(&cache);
+            cache
+        };
+        let small: Vec<_> = (0..300).map(|id| enter(id, 100_000)).collect();
+        let large: Vec<_> = (300..400).map(|id| enter(id, 13_000_000)).collect();
+        let total: usize = catalogs.known.lock().unwrap().values().map(|cache| cache.bytes()).sum();
+        assert!(total <= KEPT_BYTES, "{total}");
+        assert!(small.iter().all(|cache| cache.current().is_some()));
+        assert!(large.last().unwrap().current().is_some(), "the one in use stays");
     }
 }

@@ -59,7 +59,8 @@ impl Tenant<'_> {
         self.store.pool.lease_within(&self.key(lane), self.database.share).await
     }
 
-    /// A session for the caller's own SQL, under the watchdog. It is reset before its next use, and REST never shares it.
+    /// A session for the caller's own SQL, under the watchdog. It is reset before its next use (wholly, unless the caller of this
+    /// says that less is enough), and REST never shares it.
     async fn lease_for_sql(&self) -> Result<Lease, Fault> {
         let mut lease = self.lease(Lane::Sql).await.map_err(fault::of_connection)?;
         lease.watch(WATCHDOG_LIMIT);

@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::ops::DerefMut;
 
-use pg::conn::{Begin, Format, Outcome, Statement as PgStatement, Tx, Want};
+use pg::conn::{Begin, Doubt, Format, Frame, Outcome, Reset, Statement as PgStatement, Tx, Want};
+use pg::pool::Lease;
 use pg::types::{Type, TypeCache};
 use pg::{Conn, Error};
 
@@ -18,10 +19,12 @@ use crm::model::split::{Command, Statement};
 use crm::model::value::{TypeKind, for_parameter};
 use crm::plan::raw::Raw;
 use crm::sql::Sql;
+use crm::sql::catalog::NEWER_ROUTINE;
 use crm::sql::wrap::rows_as_json;
 
 use crate::store::fault;
 use crate::store::results::{CAPS, rows};
+use crate::store::tenant::catalogs::TRUSTED_FOR;
 use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 
@@ -33,15 +36,80 @@ impl Tenant<'_> {
         context: &Sql,
         raw: &Raw<'_>,
     ) -> Result<SqlResult, Fault> {
-        let types = &self.cache.types;
         if let Transaction::Open(open) = transaction {
-            let result = run_all(&mut open.tx, types, raw).await;
+            let result = run_all(&mut open.tx, &self.cache.types, raw).await;
             if result.is_err() {
                 open.aborted();
             }
             return result;
         }
         let mut lease = self.lease_for_sql().await?;
+        let result = match self.run_kept(&mut lease, context, raw).await {
+            Ok(Some(result)) => Ok(result),
+            Ok(None) => self.run_framed(&mut lease, context, raw).await,
+            Err(fault) => Err(fault),
+        };
+        if let (Ok(SqlResult { truncated: true, .. }), [only]) = (&result, &raw.statements[..]) {
+            // In one round trip all rows would be sent. In a transaction that waits, those that are left out are not.
+            lease.never_keep(only.text);
+        }
+        lease.unwatch();
+        result
+    }
+
+    /// Runs a statement that has come before as one that is kept prepared: the context, the statement and the reset of the session
+    /// in one round trip. `None` if it has to be run the ordinary way. Nothing of it has been done then.
+    ///
+    /// Statements stay prepared only in a session that was reset lightly, which is possible only while nobody can have prepared
+    /// another there: plain statements can't, and the workspace has no functions that could.
+    async fn run_kept(&self, lease: &mut Lease, context: &Sql, raw: &Raw<'_>) -> Result<Option<SqlResult>, Fault> {
+        if !raw.is_plain() {
+            return Ok(None);
+        }
+        let types = &self.cache.types;
+        let routines = self.cache.routines(lease).await.map_err(fault::of_connection)?;
+        if routines.has_own {
+            return Ok(None);
+        }
+        let doubt = Doubt { sql: NEWER_ROUTINE, param: routines.newest.to_string() };
+        lease.reset_at_end(Reset::Light(Some(doubt)));
+        let Some(statement) = raw.keepable().filter(|it| lease.is_repeated(it.text, types, TRUSTED_FOR)) else {
+            return Ok(None);
+        };
+        // What is wrong with it is said when it runs the ordinary way.
+        let Ok(description) = lease.describe(statement.text, types).await else { return Ok(None) };
+        let columns = &description.columns;
+        if columns.iter().any(|column| column.is_anonymous_record) {
+            return Ok(None);
+        }
+        count_params(description.params.len(), raw.params.len())?;
+        let values = values(raw.params, &description.params, types);
+        let context_params = borrow(context);
+        let batch = [
+            PgStatement { sql: &context.text, params: &context_params, format: Format::Text, want: Want::Nothing },
+            PgStatement { sql: statement.text, params: &values, format: Format::Json, want: Want::Rows },
+        ];
+        let (frame, batch) = match self.access {
+            Access::Full => (Frame::Implicit, &batch[..]),
+            Access::ReadOnly => (Frame::ReadOnly, &batch[1..]),
+        };
+        let outcome = match lease.run(frame, batch, types, CAPS).await {
+            Ok(mut outcomes) => outcomes.pop().ok_or_else(|| Fault::internal("a statement without an outcome"))?,
+            // Its table or the types of its parameters have changed.
+            Err(Error::Stale) => {
+                lease.ready().await.map_err(fault::of_connection)?;
+                lease.reset_at_end(Reset::Full);
+                return Ok(None);
+            }
+            Err(error) => return Err(at(error, statement, raw.body)),
+        };
+        let command = outcome.command().to_owned();
+        let names = unique_names(columns.iter().map(|column| &*column.name));
+        Ok(Some(result(outcome, command, columns, names)))
+    }
+
+    /// Runs the statements one by one in a transaction.
+    async fn run_framed(&self, lease: &mut Lease, context: &Sql, raw: &Raw<'_>) -> Result<SqlResult, Fault> {
         let context_params = borrow(context);
         let prelude =
             [PgStatement { sql: &context.text, params: &context_params, format: Format::Text, want: Want::Nothing }];
@@ -50,20 +118,15 @@ impl Tenant<'_> {
             Access::Full if raw.bare => Begin::Bare,
             Access::Full => Begin::ReadWrite(&prelude),
         };
-        let result = async {
-            let mut tx = lease.begin(begin).await.map_err(fault::of_connection)?;
-            match run_all(&mut tx, types, raw).await {
-                Ok(result) => tx.commit().await.map_err(fault::of_connection).map(|()| result),
-                Err(fault) => {
-                    // The error is what counts; a connection that can't roll back is dropped by the pool.
-                    let _ = tx.rollback().await;
-                    Err(fault)
-                }
+        let mut tx = lease.begin(begin).await.map_err(fault::of_connection)?;
+        match run_all(&mut tx, &self.cache.types, raw).await {
+            Ok(result) => tx.commit().await.map_err(fault::of_connection).map(|()| result),
+            Err(fault) => {
+                // The error is what counts; a connection that can't roll back is dropped by the pool.
+                let _ = tx.rollback().await;
+                Err(fault)
             }
         }
-        .await;
-        lease.unwatch();
-        result
     }
 
     /// Runs one query that holds SQL of the workspace's own, read-only. The first parameters are these JSON values, of
@@ -113,11 +176,7 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     }
     let description = tx.prepare(last.text, types).await.map_err(|error| at(error, last, body))?;
     count_params(description.params.len(), params.len())?;
-    let values: Vec<Option<Cow<'_, str>>> = params
-        .iter()
-        .zip(&description.params)
-        .map(|(value, oid)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned))
-        .collect();
+    let values = values(params, &description.params, types);
     let columns = &description.columns;
     let names = unique_names(columns.iter().map(|column| &*column.name));
     if columns.iter().any(|column| column.is_anonymous_record)
@@ -132,6 +191,12 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     let outcome = tx.execute(&values, Format::Json, CAPS, types).await.map_err(|error| at(error, last, body))?;
     let command = outcome.command().to_owned();
     Ok(result(outcome, command, columns, names))
+}
+
+/// JSON values as parameters of these types.
+fn values<'v>(values: &[Value], oids: &[u32], types: &TypeCache) -> Vec<Option<Cow<'v, str>>> {
+    let value = |(value, oid): (&Value, &u32)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned);
+    values.iter().zip(oids).map(value).collect()
 }
 
 fn result(outcome: Outcome, command: String, columns: &[pg::rows::Column], names: Vec<String>) -> SqlResult {

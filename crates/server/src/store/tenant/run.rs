@@ -1,12 +1,10 @@
 //! Running a plan's statements in the workspace's own session: all of them in one transaction and one round trip.
 
 use std::borrow::Cow;
-use std::time::Duration;
 
 use pg::Error;
-use pg::conn::{Format, Frame, Outcome, Statement, Want};
-use pg::pool::{Lane, Lease};
-use tokio::time::timeout;
+use pg::conn::{Format, Frame, Outcome, Reset, Statement, Want};
+use pg::pool::Lane;
 
 use crm::model::rows::Rows;
 use crm::sql::Sql;
@@ -16,13 +14,6 @@ use crate::store::results::{CAPS, rows_of, wanted};
 use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 use crate::store::{WATCHDOG_LIMIT, fault};
-
-/// Takes back what code of a workspace's own (a trigger, a default, a view) may have done to the session. Settings return
-/// to those of the startup packet. Prepared statements stay: their names can't be guessed.
-const TIDY: &str = "CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; UNLISTEN *";
-
-/// How long that may take before the session is given up.
-const TIDY_LIMIT: Duration = Duration::from_secs(3);
 
 /// How often a statement is prepared anew because the table changes under it, before giving up.
 const STALE_TRIES: usize = 4;
@@ -66,24 +57,19 @@ impl Tenant<'_> {
         let types = &self.cache.types;
         let mut lease = self.lease(Lane::Rest).await?;
         lease.watch(WATCHDOG_LIMIT);
-        let mut result = lease.run(frame, batch, types, CAPS).await;
-        for _ in 1..STALE_TRIES {
+        let mut result = Err(Error::Stale);
+        for _ in 0..STALE_TRIES {
+            if self.cache.has_own_code() {
+                // Code of the workspace's own (a trigger, a default, a view) may do something to the session. Prepared statements
+                // stay: their names can't be guessed.
+                lease.reset_at_end(Reset::Light(None));
+            }
+            result = lease.run(frame, batch, types, CAPS).await;
             if !matches!(result, Err(Error::Stale)) {
                 break;
             }
-            result = lease.run(frame, batch, types, CAPS).await;
         }
-        let ended = lease.unwatch();
-        if self.cache.has_own_code() && !ended && lease.is_clean() {
-            tokio::spawn(tidy(lease));
-        }
+        lease.unwatch();
         result
-    }
-}
-
-/// Makes a session as it was at log-in, while its last answer is on its way to the caller.
-async fn tidy(mut lease: Lease) {
-    if !matches!(timeout(TIDY_LIMIT, lease.script(TIDY)).await, Ok(Ok(()))) {
-        lease.discard();
     }
 }

@@ -127,6 +127,69 @@ async fn what_plain_expressions_set_is_gone_too() {
     }
 }
 
+/// Expressions that set two settings out of sight: in SQL that is a text, in a domain, at the commit.
+#[tokio::test]
+async fn what_is_set_where_nobody_looks_is_gone_too() {
+    const HIDDEN: &str =
+        "select set_config(''extra_float_digits'', ''-15'', false) || set_config(''bytea_output'', ''escape'', false)";
+    let table = "create table vehicle (id text primary key, setting text, value text";
+    let poison = "set_config('extra_float_digits', '-15', false) || set_config('bytea_output', 'escape', false)";
+    let vehicles = [
+        format!("create domain poisoned as text default {poison}; {table}, done poisoned)"),
+        format!(
+            "create domain poisoned as text default {poison}; {table}, done poisoned[]);
+                 alter table vehicle add done2 poisoned"
+        ),
+        format!("{table}, done text default query_to_xml('{HIDDEN}', true, true, '')::text)"),
+        format!(
+            "{table}, done text default query_to_xmlschema('{HIDDEN}', true, true, '')::text ||
+                 query_to_xml_and_xmlschema('{HIDDEN}', true, true, '')::text)"
+        ),
+        format!(
+            "{table} check (ts_rewrite('a'::tsquery, 'select ''a''::tsquery, ''b''::tsquery where (' ||
+                 '{HIDDEN}' || ') is not null') is not null))"
+        ),
+        format!(
+            "{table}); create view counted as select 'x'::text as id, (select count(*) from ts_stat(
+                 'select to_tsvector((' || '{HIDDEN}' || '))'))"
+        ),
+        format!(
+            "create domain poisoned as text check (value is null or ({poison}) is not null); {table},
+                 exclude ((value::poisoned) with =) deferrable initially deferred)"
+        ),
+        format!("{table}, parent text default ({poison}) || 'p' references vehicle on delete set default)"),
+    ];
+    for vehicle in &vehicles {
+        let scene = Scene::new(home()).await;
+        scene.prepare(PROBE).await;
+        let expected = probe(&scene).await;
+        scene.prepare(vehicle).await;
+        for (number, (setting, value)) in [("a.b", "x"), ("a.c", "y")].iter().enumerate() {
+            scene.attacker.get("/v1/counted/x").await;
+            let driven = drive(&scene, setting, value, number, &expected).await;
+            assert!(driven.is_ok(), "{vehicle}\n{}", driven.unwrap_err());
+            scene.attacker.delete("/v1/vehicle/v0").await;
+            assert_eq!(probe(&scene).await, expected, "{vehicle}");
+        }
+        scene.stands("settings left out of sight").await;
+    }
+}
+
+/// `crm::sql::catalog::CATALOG` looks at all expressions that PostgreSQL stores, but for those of functions.
+#[tokio::test]
+async fn no_catalog_with_expressions_is_left_out() {
+    let scene = Scene::new(home()).await;
+    let sql = "select string_agg(attrelid::regclass || '.' || attname, ' ') as v from pg_attribute
+               where atttypid = 'pg_node_tree'::regtype and attrelid < 16384 and attrelid <> 'pg_proc'::regclass";
+    for column in scene.prepare(sql).await.v().as_str().expect("columns").split(' ') {
+        let (table, name) = column.split_once('.').expect("a table and a column");
+        let read = crm::sql::catalog::CATALOG
+            .lines()
+            .any(|line| line.contains(&format!("FROM pg_catalog.{table} ")) && line.contains(&format!(".{name} ")));
+        assert!(read, "{column}");
+    }
+}
+
 #[tokio::test]
 async fn what_a_view_sets_is_gone_too() {
     let scene = Scene::new(home()).await;
@@ -231,4 +294,108 @@ async fn raw_sql_leaves_nothing_in_its_session() {
         }
     }
     scene.stands("leftovers of raw SQL").await;
+}
+
+/// What a workspace without functions can leave behind by statements that are kept prepared, each sent until it is.
+#[tokio::test]
+async fn statements_that_are_kept_leave_nothing_either() {
+    let scene = Scene::new(home()).await;
+    scene.prepare("create sequence s").await;
+    let leftovers = [
+        "select set_config('bytea_output', 'escape', false), set_config('datestyle', 'German', false)",
+        "select set_config('extra_float_digits', '-15', false), set_config('search_path', 'pg_catalog', false)",
+        "select set_config('role', current_user, false), set_config('my.note', 'left', false), nextval('s')",
+        "select set_config('session_authorization', current_user, false)",
+        "select set_config('statement_timeout', '1', false), set_config('default_transaction_read_only', 'on', false)",
+        "select set_config('default_transaction_isolation', 'serializable', false), set_config('lock_timeout', '1', false)",
+        "select query_to_xml('select set_config(''bytea_output'', ''escape'', false)', true, true, '')::text",
+    ];
+    let sql = "select current_setting('datestyle') || '|' || current_setting('bytea_output') || '|' || current_setting('search_path')
+        || '|' || current_setting('extra_float_digits') || '|' || current_setting('statement_timeout')
+        || '|' || current_setting('default_transaction_read_only') || '|' || current_setting('default_transaction_isolation')
+        || '|' || coalesce(current_setting('my.note', true), '') || '|' || current_setting('role') || '|' || current_user
+        || '|' || current_setting('lock_timeout') || '|' || coalesce(current_setting('kith.context', true), '') as v";
+    let masked = |v: Value| v.as_str().expect("text").rsplit_once('|').expect("the context is last").0.to_owned();
+    let fresh = masked(scene.prepare(sql).await.v());
+    for leftover in leftovers {
+        for _ in 0..4 {
+            println!("{leftover}: {}", outcome(&scene.attacker.sql(leftover).await));
+            assert_eq!(masked(scene.prepare(sql).await.v()), fresh, "after {leftover}");
+            assert_eq!(outcome(&scene.attacker.sql("select lastval()").await), "55000", "after {leftover}");
+        }
+    }
+    scene.stands("leftovers of kept statements").await;
+}
+
+/// A function may prepare statements, listen and declare cursors; also one that came by psql a moment ago, and one of Kith's own
+/// that runs a text.
+#[tokio::test]
+async fn what_a_new_function_prepares_is_gone_with_its_request() {
+    let scene = Scene::new(home()).await;
+    for _ in 0..3 {
+        scene.prepare("select 1 as v").await;
+    }
+    let mut psql = scene.session().await;
+    psql.script(
+        "create function clutter(name text) returns text language plpgsql as $$
+         begin execute 'prepare ' || name || ' as select 1'; execute 'listen gossip';
+           execute 'declare held cursor with hold for select 1'; return name; end $$",
+    )
+    .await
+    .expect("a function");
+    let seen = "select (select count(*) from pg_listening_channels()) + (select count(*) from pg_cursors where is_holdable) as v";
+    for _ in 0..4 {
+        scene.prepare("select clutter('evil') as v").await;
+        assert_eq!(scene.prepare(seen).await.v(), json!(0));
+        assert_eq!(outcome(&scene.attacker.sql("execute evil").await), "26000");
+    }
+    scene.prepare("drop function clutter").await;
+    let several = "select kith.write_each(array['select 1) select 1; prepare evil as select 1; with w as (select 1'], '[[[0]]]')::text as v";
+    for _ in 0..4 {
+        scene.attacker.sql(several).await;
+        assert_eq!(outcome(&scene.attacker.sql("execute evil").await), "26000");
+    }
+    scene.stands("what a function prepares").await;
+}
+
+#[tokio::test]
+async fn a_statement_that_is_kept_sees_tables_as_they_are() {
+    let scene = Scene::new(home()).await;
+    scene.prepare("create table plates (n int)").await;
+    let insert = async |value: &str| {
+        let body = json!({"sql": "insert into plates values ($1)", "params": [value]});
+        scene.attacker.post("/v1/sql", body).await
+    };
+    for _ in 0..4 {
+        insert("7").await.status(200);
+        scene.prepare("select * from plates").await;
+    }
+    scene.prepare("alter table plates alter n type text").await;
+    for _ in 0..3 {
+        insert("007").await.status(200);
+    }
+    let count = "select count(*) as v from plates where n = '007'";
+    for _ in 0..3 {
+        assert_eq!(scene.prepare(count).await.v(), json!(3));
+    }
+    // By another door, so that only PostgreSQL tells of it.
+    let mut psql = scene.session().await;
+    psql.script("alter table plates add colour text default 'red'").await.expect("a column");
+    for _ in 0..4 {
+        let reply = scene.prepare("select * from plates limit 1").await;
+        assert_eq!(reply.data()["rows"][0]["colour"], "red", "{}", reply.story());
+        let reply = scene.prepare("select * from plates").await;
+        assert_eq!(reply.data()["rows"][0]["colour"], "red", "{}", reply.story());
+    }
+    psql.script("drop table plates").await.expect("dropped");
+    assert_eq!(outcome(&scene.attacker.sql("select * from plates").await), "42P01");
+    // An error stands where it stands, and nothing of it is kept.
+    let failing = "insert into contacts (email) values ('kept@own.example') returning 1 / 0";
+    for _ in 0..4 {
+        assert_eq!(outcome(&scene.attacker.sql(failing).await), "22012");
+    }
+    assert_eq!(
+        scene.prepare("select count(*) as v from contacts where email = 'kept@own.example'").await.v(),
+        json!(0)
+    );
 }
