@@ -69,12 +69,7 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
     performed.map_err(|fault| app.store.excesses.explain(&caller.database.database, fault))
 }
 
-async fn perform_allowed(
-    app: &App,
-    caller: &Caller,
-    ask: &Ask,
-    controls: &Controls<'_>,
-) -> Result<Performed, Fault> {
+async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     if controls.effect == Effect::DryRun {
         let mut execution = Execution::dry(app, caller).await?;
         let answer = answer(&mut execution, ask).await;

@@ -67,7 +67,8 @@ impl Store {
         };
         let pool = Pool::new(limits, cells.clone(), watchdog.clone());
         let control = Control::new(cells.clone(), watchdog.clone());
-        let (catalogs, visits, excesses, making) = (Catalogs::default(), Visits::default(), Arc::default(), Arc::default());
+        let (catalogs, visits, excesses, making) =
+            (Catalogs::default(), Visits::default(), Arc::default(), Arc::default());
         Store { pool, control, cells, catalogs, watchdog, visits, excesses, secret, migrations, making }
     }
 

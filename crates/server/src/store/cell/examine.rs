@@ -144,7 +144,9 @@ fn age(database: &str, age: i64) -> Finding {
         _ => Verdict::Lacking,
     };
     let advice = if verdict == Verdict::Good { "" } else { ": find what keeps it from being vacuumed" };
-    let text = format!("the oldest transaction id is {age} ids old, in database {database} (PostgreSQL stops writing at 2140000000){advice}");
+    let text = format!(
+        "the oldest transaction id is {age} ids old, in database {database} (PostgreSQL stops writing at 2140000000){advice}"
+    );
     Finding { verdict, text }
 }
 

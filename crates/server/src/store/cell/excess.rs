@@ -130,7 +130,9 @@ impl Excesses {
             return Ok(());
         }
         let account = self.accounts().get(database).copied();
-        account.and_then(|account| account.wait(Instant::now())).map_or(Ok(()), |retry_after| Err(over_budget(retry_after)))
+        account
+            .and_then(|account| account.wait(Instant::now()))
+            .map_or(Ok(()), |retry_after| Err(over_budget(retry_after)))
     }
 
     /// The fault of a request whose connection broke, if the session was ended for an excess.
@@ -178,7 +180,10 @@ fn over_budget(retry_after: u64) -> Fault {
 
 fn too_many_locks() -> Fault {
     Fault::Sql(Box::new(SqlFault {
-        message: format!("the statement was ended because it held too many locks ({} at most, fewer while the table of locks is full)", LIMITS.locks),
+        message: format!(
+            "the statement was ended because it held too many locks ({} at most, fewer while the table of locks is full)",
+            LIMITS.locks
+        ),
         sqlstate: "53200".into(),
         hint: Some("Do the work in several requests.".into()),
         ..SqlFault::default()

@@ -160,7 +160,11 @@ impl Store {
         let (database, age): (String, i64) = (oldest.get(0, "datname")?, oldest.get(0, "age")?);
         metrics::gauge!("kith_oldest_transaction_id_age").set(age as f64);
         if age > ALARMING {
-            tracing::error!(database, age, "transaction ids are running out: find what keeps this database from being vacuumed");
+            tracing::error!(
+                database,
+                age,
+                "transaction ids are running out: find what keeps this database from being vacuumed"
+            );
         }
         Ok(())
     }

@@ -6,7 +6,8 @@ use super::{Scene, is_true, outcome};
 use crate::support::arena;
 
 /// Takes a transaction id in each round, until it is ended.
-const BURN: &str = "do $$ begin loop begin insert into burnt default values; exception when others then null; end; end loop; end $$";
+const BURN: &str =
+    "do $$ begin loop begin insert into burnt default values; exception when others then null; end; end loop; end $$";
 
 #[tokio::test]
 async fn a_workspace_that_burns_transaction_ids_is_refused() {

@@ -5,7 +5,8 @@ use std::time::Duration;
 use super::{Scene, outcome_of};
 use crate::support::home;
 
-const CREATE: &str = "create operator public.<<< (leftarg = text, rightarg = text, function = public.bump, restrict = eqsel)";
+const CREATE: &str =
+    "create operator public.<<< (leftarg = text, rightarg = text, function = public.bump, restrict = eqsel)";
 const ALTER: &str = "alter function public.bump(text, text) security definer";
 
 #[tokio::test]
