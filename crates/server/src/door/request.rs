@@ -129,7 +129,7 @@ impl<'a> HttpRequest<'a> {
         if owner.is_some() && declared.is_some_and(|declared| declared > most) {
             return Err(Fault::PayloadTooLarge { limit: most });
         }
-        let mut pace = BodyPace::new(self.app);
+        let mut pace = BodyPace::new(self.app, owner);
         let Some(first) = self.frame(&mut pace).await? else { return Ok((Bytes::new(), None)) };
         if self.body.is_end_stream() && first.len() <= most.min(SMALL) {
             return Ok((first, None));
@@ -148,6 +148,7 @@ impl<'a> HttpRequest<'a> {
             {
                 let held = held.get_or_insert_with(|| self.app.memory.bodies.holder(owner.clone()));
                 let waited = Instant::now();
+                pace.takes_room = true;
                 let bytes = PART.max(whole.len() + part.len() - paid);
                 held.grow(bytes).await.map_err(|NoRoom| busy())?;
                 paid += bytes;
@@ -231,9 +232,13 @@ fn busy() -> Fault {
     Fault::Unavailable { retry_after: 1, message: "Other bodies take all the room that there is for them.".into() }
 }
 
-/// How fast a body comes. It is looked at several times in each stretch, because less is enough where nobody waits.
+/// How fast a body comes. It is looked at several times in each stretch, because less is enough where nobody waits for the
+/// room that it takes.
 struct BodyPace<'a> {
     app: &'a App,
+    owner: Option<&'a Owner>,
+    /// Whether others could use the room that it takes.
+    takes_room: bool,
     look_at: Instant,
     /// Looks in this stretch, bytes in it, and bytes since the last look.
     looks: u32,
@@ -242,12 +247,12 @@ struct BodyPace<'a> {
 }
 
 /// Looks in a stretch.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 10;
 
 impl<'a> BodyPace<'a> {
-    fn new(app: &'a App) -> BodyPace<'a> {
+    fn new(app: &'a App, owner: Option<&'a Owner>) -> BodyPace<'a> {
         let look_at = Instant::now() + app.bounds.body_stretch / LOOKS;
-        BodyPace { app, look_at, looks: 0, in_stretch: 0, since_look: 0 }
+        BodyPace { app, owner, takes_room: false, look_at, looks: 0, in_stretch: 0, since_look: 0 }
     }
 
     /// Bytes came.
@@ -268,8 +273,7 @@ impl<'a> BodyPace<'a> {
         self.looks += 1;
         self.in_stretch += self.since_look;
         let is_slow = self.looks == LOOKS && self.in_stretch < least(bounds.body_rate, bounds.body_stretch);
-        let is_in_the_way =
-            self.since_look < least(bounds.rate_where_scarce, step) && self.app.memory.bodies.is_scarce();
+        let is_in_the_way = self.since_look < least(bounds.rate_where_scarce, step) && self.is_in_the_way();
         if is_slow || is_in_the_way {
             return Err(Fault::BodyTimeout);
         }
@@ -279,6 +283,15 @@ impl<'a> BodyPace<'a> {
         self.since_look = 0;
         self.look_at = Instant::now() + step;
         Ok(())
+    }
+}
+
+impl BodyPace<'_> {
+    /// Whether a call waits for room that this body takes: any call where all bodies together take too much, and else one of
+    /// the same owner, who has a share.
+    fn is_in_the_way(&self) -> bool {
+        let bodies = &self.app.memory.bodies;
+        self.takes_room && (bodies.is_scarce() || self.owner.is_some_and(|owner| bodies.waited_for().contains(owner)))
     }
 }
 

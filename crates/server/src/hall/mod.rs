@@ -63,6 +63,7 @@ pub enum Performed {
 pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     // Who may not do it may not see how it went when another did, nor does their refusal answer that one's retry.
     plan::allow(ask, &caller.who)?;
+    let _turn = caller.turn(app).await?;
     if controls.effect == Effect::DryRun {
         let mut execution = Execution::dry(app, caller).await?;
         let answer = answer(&mut execution, ask).await;
@@ -82,7 +83,10 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
 /// Refuses a call that could not be read as an ask. The refusal is stored under the call's key.
 pub async fn refuse(app: &App, caller: &Caller, fault: Fault, controls: &Controls<'_>) -> Result<Performed, Fault> {
     match &controls.idempotency {
-        Some(idempotency) if !plan::reads_only(&caller.who) => store_refusal(app, caller, fault, idempotency).await,
+        Some(idempotency) if !plan::reads_only(&caller.who) => {
+            let _turn = caller.turn(app).await?;
+            store_refusal(app, caller, fault, idempotency).await
+        }
         _ => Err(fault),
     }
 }
