@@ -149,6 +149,15 @@ impl From<ServerError> for Error {
 }
 
 impl Error {
+    /// What may be logged of an error in a tenant's session: of the server's errors the SQLSTATE alone. PostgreSQL quotes
+    /// values in its messages, and a tenant's own code chooses what it raises.
+    pub fn for_log(&self) -> String {
+        match self {
+            Error::Server(error) => format!("SQLSTATE {}", error.code),
+            other => other.to_string(),
+        }
+    }
+
     /// The SQLSTATE, where the server gave one.
     pub fn code(&self) -> Option<&str> {
         match self {

@@ -1,11 +1,15 @@
 //! Bytes that calls hold at once. They are bounded as a whole, and for each owner by a share of it, so that nobody's bodies or
 //! answers take the memory of all others. A call that finds no room waits for it, in turn.
 //!
+//! Everybody of a network who has no account shares one share. So that a busy workspace there does not keep the others waiting,
+//! a workspace that holds nothing gets a first part beyond the share.
+//!
 //! What has begun must be able to end, or calls that each hold a part would wait for each other: the oldest holder always
 //! gets what it asks for, and the oldest of an owner goes beyond the share. So the bound is exceeded by what one call may
 //! hold at most.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -21,6 +25,9 @@ pub enum Owner {
     /// Everybody of a network who has no account: anybody can make workspaces there.
     Network(IpAddr),
 }
+
+/// What a workspace that holds nothing gets beyond its network's share.
+pub const FIRST_PART: usize = 256 * 1024;
 
 /// How much may be held.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +51,8 @@ pub struct Budget {
 struct State {
     held: usize,
     owners: HashMap<Owner, usize>,
+    /// What each workspace of a network holds, where it holds anything.
+    workspaces: HashMap<Arc<str>, usize>,
     /// By age.
     holders: BTreeMap<u64, Holder>,
     next: u64,
@@ -53,6 +62,7 @@ struct State {
 #[derive(Debug)]
 struct Holder {
     owner: Owner,
+    workspace_id: Arc<str>,
     bytes: usize,
 }
 
@@ -90,12 +100,12 @@ impl Budget {
         Arc::new(Budget { bounds, state: Mutex::default() })
     }
 
-    /// A holder of nothing yet.
-    pub fn holder(self: &Arc<Budget>, owner: Owner) -> Held {
+    /// A holder of nothing yet, for a call to this workspace.
+    pub fn holder(self: &Arc<Budget>, owner: Owner, workspace_id: Arc<str>) -> Held {
         let mut state = self.state();
         let holder = state.next;
         state.next += 1;
-        state.holders.insert(holder, Holder { owner, bytes: 0 });
+        state.holders.insert(holder, Holder { owner, workspace_id, bytes: 0 });
         drop(state);
         Held { budget: self.clone(), holder }
     }
@@ -138,10 +148,11 @@ impl Budget {
         if state.held + bytes > self.bounds.whole {
             return Some(Obstacle::Whole);
         }
-        let owner = &state.holders.get(&holder)?.owner;
+        let Holder { owner, workspace_id, .. } = state.holders.get(&holder)?;
         let fits = state.owners.get(owner).copied().unwrap_or_default() + bytes <= self.bounds.share;
         let is_oldest = || state.holders.iter().find(|(_, it)| it.owner == *owner).is_some_and(|(id, _)| *id == holder);
-        (!fits && !is_oldest()).then_some(Obstacle::Share)
+        let is_first_part = || bytes <= FIRST_PART && !state.workspaces.contains_key(workspace_id);
+        (!fits && !is_first_part() && !is_oldest()).then_some(Obstacle::Share)
     }
 
     /// Serves those who wait, in turn. Who lacks room in their share is passed over; who lacks room in the whole is waited for.
@@ -170,18 +181,27 @@ impl State {
 
     fn add(&mut self, holder: u64, bytes: usize) {
         let Some(it) = self.holders.get_mut(&holder) else { return };
+        if bytes == 0 {
+            return;
+        }
         it.bytes += bytes;
         self.held += bytes;
         *self.owners.entry(it.owner.clone()).or_default() += bytes;
+        *self.workspaces.entry(it.workspace_id.clone()).or_default() += bytes;
     }
 
-    fn take_back(&mut self, owner: &Owner, bytes: usize) {
+    fn take_back(&mut self, owner: &Owner, workspace_id: &Arc<str>, bytes: usize) {
         self.held -= bytes;
-        if let Some(held) = self.owners.get_mut(owner) {
-            *held -= bytes;
-            if *held == 0 {
-                self.owners.remove(owner);
-            }
+        take_from(&mut self.owners, owner, bytes);
+        take_from(&mut self.workspaces, workspace_id, bytes);
+    }
+}
+
+fn take_from<K: Eq + Hash>(held: &mut HashMap<K, usize>, key: &K, bytes: usize) {
+    if let Some(it) = held.get_mut(key) {
+        *it -= bytes;
+        if *it == 0 {
+            held.remove(key);
         }
     }
 }
@@ -217,16 +237,14 @@ impl Held {
     /// Holds exactly so many bytes from here on, whether there is room or not: they are there already.
     pub fn resize(&self, bytes: usize) {
         let mut state = self.budget.state();
-        let Some((owner, held)) = state.holders.get(&self.holder).map(|it| (it.owner.clone(), it.bytes)) else {
-            return;
-        };
+        let Some(it) = state.holders.get_mut(&self.holder) else { return };
+        let held = it.bytes;
         if bytes >= held {
             state.add(self.holder, bytes - held);
         } else {
-            state.take_back(&owner, held - bytes);
-            if let Some(it) = state.holders.get_mut(&self.holder) {
-                it.bytes = bytes;
-            }
+            it.bytes = bytes;
+            let (owner, workspace_id) = (it.owner.clone(), it.workspace_id.clone());
+            state.take_back(&owner, &workspace_id, held - bytes);
             self.budget.serve_waiting(&mut state);
         }
     }
@@ -235,8 +253,8 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.budget.state();
-        if let Some(Holder { owner, bytes }) = state.holders.remove(&self.holder) {
-            state.take_back(&owner, bytes);
+        if let Some(Holder { owner, workspace_id, bytes }) = state.holders.remove(&self.holder) {
+            state.take_back(&owner, &workspace_id, bytes);
         }
         self.budget.serve_waiting(&mut state);
     }
@@ -257,6 +275,10 @@ mod tests {
         Owner::Network([192, 0, 2, number].into())
     }
 
+    fn holder(budget: &Arc<Budget>, number: u8) -> Held {
+        budget.holder(of(number), format!("ws_{number}").into())
+    }
+
     /// Whether there is room at once.
     fn fits(held: &Held, bytes: usize) -> bool {
         pin!(held.grow(bytes)).poll(&mut Context::from_waker(Waker::noop())).is_ready()
@@ -265,11 +287,11 @@ mod tests {
     #[tokio::test]
     async fn an_owner_has_a_share_and_all_have_the_whole() {
         let budget = budget(100, 40);
-        let (first, second, other) = (budget.holder(of(1)), budget.holder(of(1)), budget.holder(of(2)));
+        let (first, second, other) = (holder(&budget, 1), holder(&budget, 1), holder(&budget, 2));
         assert!(fits(&first, 30) && fits(&second, 10));
         assert!(!fits(&second, 1), "the share is held");
         assert!(fits(&other, 40));
-        let third = budget.holder(of(3));
+        let third = holder(&budget, 3);
         assert!(fits(&third, 20) && !fits(&third, 1), "the whole is held");
         drop(other);
         assert!(fits(&third, 20));
@@ -282,7 +304,7 @@ mod tests {
     #[tokio::test]
     async fn what_has_begun_first_can_always_go_on() {
         let budget = budget(100, 40);
-        let (first, second, other) = (budget.holder(of(1)), budget.holder(of(1)), budget.holder(of(2)));
+        let (first, second, other) = (holder(&budget, 1), holder(&budget, 1), holder(&budget, 2));
         assert!(fits(&first, 20) && fits(&second, 20) && fits(&other, 40));
         assert!(fits(&first, 20), "the oldest of all");
         assert!(!fits(&other, 10), "the oldest of its owner, but the whole is held");
@@ -291,11 +313,25 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_workspace_that_holds_nothing_has_a_first_part_beyond_the_share() {
+        let budget = budget(8 * FIRST_PART, FIRST_PART);
+        let (_oldest, busy) = (holder(&budget, 1), holder(&budget, 1));
+        assert!(fits(&busy, FIRST_PART) && !fits(&busy, 1));
+        let beside = budget.holder(of(1), "ws_beside".into());
+        assert!(!fits(&beside, FIRST_PART + 1), "that is more than a first part");
+        assert!(fits(&beside, FIRST_PART) && !fits(&beside, 1));
+        let more: Vec<Held> = (0..8).map(|at| budget.holder(of(1), format!("ws_more_{at}").into())).collect();
+        assert_eq!(more.iter().filter(|it| fits(it, FIRST_PART)).count(), 6, "the whole is not exceeded");
+        drop((busy, beside, more));
+        assert!(budget.state().workspaces.is_empty());
+    }
+
+    #[tokio::test]
     async fn who_waits_is_served_in_turn() {
         let budget = budget(100, 60);
-        let (first, second) = (budget.holder(of(1)), budget.holder(of(2)));
+        let (first, second) = (holder(&budget, 1), holder(&budget, 2));
         assert!(fits(&first, 60) && fits(&second, 40));
-        let (large, small) = (budget.holder(of(3)), budget.holder(of(4)));
+        let (large, small) = (holder(&budget, 3), holder(&budget, 4));
         let (mut wants_much, mut wants_little) = (pin!(large.grow(50)), pin!(small.grow(5)));
         let mut cx = Context::from_waker(Waker::noop());
         assert!(wants_much.as_mut().poll(&mut cx).is_pending());
@@ -311,7 +347,7 @@ mod tests {
     #[tokio::test]
     async fn who_lacks_a_share_holds_nobody_up() {
         let budget = budget(100, 40);
-        let (_first, second, other) = (budget.holder(of(1)), budget.holder(of(1)), budget.holder(of(2)));
+        let (_first, second, other) = (holder(&budget, 1), holder(&budget, 1), holder(&budget, 2));
         assert!(fits(&second, 40));
         let mut waits = pin!(second.grow(10));
         assert!(waits.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
@@ -323,7 +359,7 @@ mod tests {
     #[tokio::test]
     async fn who_finds_no_room_in_time_gives_up_and_is_forgotten() {
         let budget = budget(10, 10);
-        let (first, second) = (budget.holder(of(1)), budget.holder(of(2)));
+        let (first, second) = (holder(&budget, 1), holder(&budget, 2));
         assert!(fits(&first, 10));
         assert_eq!(second.grow(1).await, Err(NoRoom));
         assert!(!budget.is_scarce());

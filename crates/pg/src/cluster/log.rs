@@ -1,6 +1,7 @@
 //! The server's log, from its standard error into ours. Tenants can write to it (`RAISE LOG`, failing
 //! statements), as much as they like: it is read as fast as it comes, so that no backend ever waits for it, and
-//! little of it is passed on. Lines that come from a database's sessions have a share of their own, so that a
+//! little of it is passed on: of what a session says its SQLSTATE alone, for its words quote tenants' values, unless it tells
+//! of the server's health. Lines that come from a database's sessions have a share of their own, so that a
 //! flood of them hides nothing that the server itself has to say.
 
 use std::io::{self, BufRead, BufReader, Read};
@@ -106,7 +107,7 @@ struct Line {
     bare: bool,
     from_session: bool,
     severity: Severity,
-    health: bool,
+    sqlstate: String,
     text: String,
 }
 
@@ -123,7 +124,7 @@ impl Line {
                 bare: true,
                 from_session: line.starts_with('\t'),
                 severity: Severity::Note,
-                health: false,
+                sqlstate: String::new(),
                 text: clean(&line),
             };
         };
@@ -138,17 +139,27 @@ impl Line {
             bare: false,
             from_session: line.starts_with('\t') || !database.is_empty() || SESSION_KINDS.contains(&kind),
             severity,
-            health: HEALTH.iter().any(|class| sqlstate.starts_with(class)),
+            sqlstate: clean(sqlstate),
             text: clean(text),
         }
     }
 
+    /// Whether it tells of the server's health.
+    fn health(&self) -> bool {
+        HEALTH.iter().any(|class| self.sqlstate.starts_with(class))
+    }
+
     fn pass_on(&self) {
-        match (self.from_session, self.severity) {
-            (true, _) if self.health => {
-                tracing::warn!(target: "postgres", session = true, "{}", self.text)
+        let (sqlstate, severity) = (&self.sqlstate, self.severity);
+        match (self.from_session, severity) {
+            (true, _) if self.health() => {
+                tracing::warn!(target: "postgres", session = true, sqlstate, "{}", self.text)
             }
-            (true, _) => tracing::debug!(target: "postgres", session = true, "{}", self.text),
+            // It continues a line of a session's.
+            (true, _) if self.bare => {}
+            (true, _) => {
+                tracing::debug!(target: "postgres", session = true, sqlstate, ?severity, "a line of a session")
+            }
             (false, Severity::Fatal | Severity::Error) => {
                 tracing::error!(target: "postgres", "{}", self.text)
             }

@@ -39,8 +39,17 @@ pub struct Caller {
     pub rate: Option<Rate>,
     /// Who answers for the memory that the call takes.
     pub owner: Owner,
-    /// The call's place among those of its address; it ends with the last clone.
-    _turn: Option<Arc<Turn>>,
+}
+
+impl Caller {
+    /// Waits for the call's place among the running calls of its address. A call to a claimed workspace needs none. The place
+    /// is free again when it is dropped. It is taken for the work alone: a call whose body is still being read takes none.
+    pub async fn turn(&self, app: &App) -> Result<Option<Turn>, Fault> {
+        match &self.owner {
+            Owner::Workspace(_) => Ok(None),
+            Owner::Network(network) => app.limits.lanes.turn(*network, &self.who.workspace_id).await.map(Some),
+        }
+    }
 }
 
 /// A call that was not admitted, and what is known of it, so that a door can answer in the caller's terms.
@@ -78,8 +87,7 @@ pub async fn admit_key(app: &App, token: &str, provenance: Provenance) -> Result
     admit_key_from(app, token, None, provenance).await
 }
 
-/// Admits the call of an API key that comes from this address. Where the workspace is unclaimed and the address runs too
-/// many calls already, the call waits for its turn.
+/// Admits the call of an API key that comes from this address.
 pub async fn admit_key_from(
     app: &App,
     token: &str,
@@ -95,16 +103,9 @@ pub async fn admit_key_from(
         return Err(Box::new(Refused { fault, who: Some(who), rate: Some(rate) }));
     }
     let network = address.map(limits::network).filter(|_| who.phase != Phase::Claimed);
-    let turn = match network {
-        None => None,
-        Some(network) => match app.limits.lanes.turn(network, &who.workspace_id).await {
-            Ok(turn) => Some(Arc::new(turn)),
-            Err(fault) => return Err(Box::new(Refused { fault, who: Some(who), rate: Some(rate) })),
-        },
-    };
     let owner = network.map_or_else(|| Owner::Workspace(who.workspace_id.clone()), Owner::Network);
     let database = key.workspace.database.clone();
-    Ok(Caller { who, database, provenance, rate: Some(rate), owner, _turn: turn })
+    Ok(Caller { who, database, provenance, rate: Some(rate), owner })
 }
 
 /// A person's session that is known, but whose call is not counted yet.
@@ -200,7 +201,7 @@ async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> 
         return Err(Box::new(Refused { fault, who: Some(who), rate: None }));
     }
     let owner = Owner::Workspace(who.workspace_id.clone());
-    Ok(Caller { who, database: workspace.database, provenance, rate: None, owner, _turn: None })
+    Ok(Caller { who, database: workspace.database, provenance, rate: None, owner })
 }
 
 /// How far the workspace is in its life. One that nobody claimed in time is closed.

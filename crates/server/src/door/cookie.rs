@@ -9,11 +9,22 @@ use crm::model::fault::Fault;
 use crate::people::auth::sessions::SESSION_SECONDS;
 use crate::people::auth::sign_in::LASTS_SECONDS;
 
+/// The session's cookie without TLS. With TLS it had this name once, and is read under it still.
 const NAME: &str = "kith_session";
+/// The session's cookie with TLS. Browsers take a name with this prefix from our own host alone, not from its neighbours.
+const NAME_WITH_TLS: &str = "__Host-kith_session";
 
-/// The cookie of a sign-in that goes on elsewhere. Where there is TLS its prefix keeps neighbours of our host from setting it.
+fn has_tls(public_url: &str) -> bool {
+    public_url.starts_with("https://")
+}
+
+fn session_name(public_url: &str) -> &'static str {
+    if has_tls(public_url) { NAME_WITH_TLS } else { NAME }
+}
+
+/// The cookie of a sign-in that goes on elsewhere.
 fn sign_in_name(public_url: &str) -> &'static str {
-    if public_url.starts_with("https://") { "__Host-kith_sign_in" } else { "kith_sign_in" }
+    if has_tls(public_url) { "__Host-kith_sign_in" } else { "kith_sign_in" }
 }
 
 /// Sets the cookie of a sign-in that goes on elsewhere. From there the browser comes back by a link, so it is Lax.
@@ -33,22 +44,34 @@ pub fn sign_in_token<'a>(headers: &'a HeaderMap, public_url: &str) -> Option<&'a
 
 /// Sets the session's cookie.
 pub fn set(token: &str, public_url: &str) -> String {
-    written(NAME, token, SESSION_SECONDS, public_url)
+    written(session_name(public_url), token, SESSION_SECONDS, public_url)
 }
 
-/// Takes the session's cookie away.
-pub fn clear(public_url: &str) -> String {
-    written(NAME, "", 0, public_url)
+/// Takes the session's cookie away, under each name that it may have.
+pub fn clear(public_url: &str) -> impl Iterator<Item = String> {
+    let names = if has_tls(public_url) { &[NAME_WITH_TLS, NAME][..] } else { &[NAME] };
+    names.iter().map(move |name| written(name, "", 0, public_url))
 }
 
 fn written(name: &str, token: &str, max_age_seconds: i64, public_url: &str) -> String {
-    let secure = if public_url.starts_with("https://") { "; Secure" } else { "" };
+    let secure = if has_tls(public_url) { "; Secure" } else { "" };
     format!("{name}={token}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}")
 }
 
-/// The session's token, where the cookie came along.
-pub fn session_token(headers: &HeaderMap) -> Option<&str> {
-    found(headers, NAME)
+/// A session's cookie that came along.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionCookie<'a> {
+    /// The session's token.
+    pub token: &'a str,
+    /// Whether it came under a name under which it is no longer set.
+    pub is_old: bool,
+}
+
+/// The session's cookie, where it came along.
+pub fn session<'a>(headers: &'a HeaderMap, public_url: &str) -> Option<SessionCookie<'a>> {
+    let name = session_name(public_url);
+    let found = |wanted| found(headers, wanted).map(|token| SessionCookie { token, is_old: wanted != name });
+    found(name).or_else(|| found(NAME))
 }
 
 fn found<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
@@ -112,15 +135,24 @@ mod tests {
     fn a_cookie_is_found_among_others() {
         let mut headers = HeaderMap::new();
         headers.append(header::COOKIE, "a=b; not_kith_session=x".parse().unwrap());
-        assert_eq!(session_token(&headers), None);
+        assert_eq!(session(&headers, "http://x"), None);
         headers.append(header::COOKIE, "c=d;kith_session=kst_1 ; e=f".parse().unwrap());
-        assert_eq!(session_token(&headers), Some("kst_1"));
+        assert_eq!(session(&headers, "http://x"), Some(SessionCookie { token: "kst_1", is_old: false }));
+        assert_eq!(session(&headers, "https://x"), Some(SessionCookie { token: "kst_1", is_old: true }));
+        headers.append(header::COOKIE, "__Host-kith_session=kst_2".parse().unwrap());
+        assert_eq!(session(&headers, "https://x"), Some(SessionCookie { token: "kst_2", is_old: false }));
+        assert_eq!(session(&headers, "http://x"), Some(SessionCookie { token: "kst_1", is_old: false }));
     }
 
     #[test]
     fn secure_where_the_public_address_is() {
         assert_eq!(set("t", "http://x"), "kith_session=t; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax");
-        assert_eq!(clear("https://x"), "kith_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure");
+        let of_host = "__Host-kith_session=t; Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax; Secure";
+        assert_eq!(set("t", "https://x"), of_host);
+        let cleared = ["__Host-kith_session", "kith_session"]
+            .map(|name| format!("{name}=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax; Secure"));
+        assert_eq!(clear("https://x").collect::<Vec<_>>(), cleared);
+        assert_eq!(clear("http://x").collect::<Vec<_>>(), ["kith_session=; Path=/; Max-Age=0; HttpOnly; SameSite=Lax"]);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The only room that knows axum: what comes in over HTTP and what goes out.
 
+mod body_buffer;
 mod cookie;
 mod docs;
 mod form;

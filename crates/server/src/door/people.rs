@@ -129,6 +129,10 @@ pub async fn serve(
             hint: "POST /v1/auth/login gives a session_token; send it as Authorization: Bearer <session token>.".into(),
         });
     }
+    // Nobody's body is read where only a person's can lead anywhere.
+    if needs_person(route) {
+        visitor.person()?;
+    }
     let body = request.form().await?;
     let call = request.call(method, path.clone(), &body)?;
     let context = PersonContext { app, visitor: &visitor };
@@ -149,7 +153,6 @@ async fn act(
     let (limits, now) = (&app.limits, context.app.clock.unix_seconds());
     let plain = || call.only_parameters(&[]);
     if takes_nothing(call.method, route) {
-        context.visitor.person()?;
         call.no_fields()?;
     }
     match route {
@@ -168,7 +171,7 @@ async fn act(
         Route::LogOut => {
             plain()?;
             let answer = sessions::log_out(context).await?;
-            Ok(PersonAnswer::from(answer).with_cookie(cookie::clear(&app.public_url)))
+            Ok(PersonAnswer::from(answer).with_cookies(cookie::clear(&app.public_url)))
         }
         Route::Me => plain().and_then(|()| accounts::me(context)).map(PersonAnswer::from),
         Route::Sessions => {
@@ -180,7 +183,7 @@ async fn act(
             let answer = sessions::end(context, id).await?;
             let own = context.visitor.session_id.as_deref() == Some(id);
             let done = PersonAnswer::from(answer);
-            Ok(if own { done.with_cookie(cookie::clear(&app.public_url)) } else { done })
+            Ok(if own { done.with_cookies(cookie::clear(&app.public_url)) } else { done })
         }
         Route::VerifyEmail => {
             accounts::verify_email(context, &form::only_field(call, "token")?).await.map(PersonAnswer::from)
@@ -196,7 +199,6 @@ async fn act(
             accounts::reset_password(context, &form::password_reset(call)?).await.map(PersonAnswer::from)
         }
         Route::ChangePassword => {
-            context.visitor.person()?;
             accounts::change_password(context, &form::password_change(call)?).await.map(PersonAnswer::from)
         }
         Route::Workspaces => {
@@ -225,7 +227,6 @@ async fn act(
         Route::CreateKey => {
             call.only_parameters(&["ws"])?;
             let ws = named(call, "ws")?;
-            context.visitor.person()?;
             keys::create(context, ws, &form::key(call)?).await.map(|answer| PersonAnswer::of(answer, ws))
         }
         Route::RevokeKey(id) => in_workspace(call, |ws| keys::revoke(context, ws, id)).await,
@@ -233,7 +234,6 @@ async fn act(
         Route::Members => page_in_workspace(call, |ws, page| members::list(context, ws, page)).await,
         Route::ChangeRole => {
             let (ws, user_id) = ws_and_user(call)?;
-            context.visitor.person()?;
             members::change_role(context, ws, user_id, form::role(call)?)
                 .await
                 .map(|answer| PersonAnswer::of(answer, ws))
@@ -262,6 +262,25 @@ async fn act(
         Route::StartSignIn(key) => sign_in::start(app, context, call, headers, key).await,
         Route::SignInCallback(key) => sign_in::callback(context, call, headers, key).await,
     }
+}
+
+/// Whether a path leads nowhere without a session.
+fn needs_person(route: Route<'_>) -> bool {
+    use Route::{
+        CreateWorkspace, LogIn, RequestReset, ResetPassword, SignInCallback, SignUp, StartSignIn, VerifyEmail,
+    };
+    let is_for_all = matches!(
+        route,
+        SignUp
+            | LogIn
+            | VerifyEmail
+            | RequestReset
+            | ResetPassword
+            | CreateWorkspace
+            | StartSignIn(_)
+            | SignInCallback(_)
+    );
+    !is_for_all
 }
 
 /// Whether a path takes no body: what changes something by its address alone.

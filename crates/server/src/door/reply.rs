@@ -53,8 +53,13 @@ pub struct PersonAnswer {
 
 impl PersonAnswer {
     /// The same, with a cookie that is set.
-    pub fn with_cookie(mut self, cookie: String) -> PersonAnswer {
-        self.headers.push(("set-cookie", cookie));
+    pub fn with_cookie(self, cookie: String) -> PersonAnswer {
+        self.with_cookies([cookie])
+    }
+
+    /// The same, with cookies that are set.
+    pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = String>) -> PersonAnswer {
+        self.headers.extend(cookies.into_iter().map(|cookie| ("set-cookie", cookie)));
         self
     }
 

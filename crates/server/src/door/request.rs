@@ -17,9 +17,11 @@ use crm::model::fault::Fault;
 use crm::model::json;
 use crm::model::who::Provenance;
 
+use crate::access::Caller;
 use crate::app::App;
-use crate::budget::{Held, NoRoom, Owner};
+use crate::budget::{self, Budget, Held, NoRoom, Owner};
 use crate::door::Peer;
+use crate::door::body_buffer::BodyBuffer;
 
 /// A body's bytes at most.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -33,7 +35,7 @@ const MOST_TIMES: usize = 4;
 /// Bodies up to this size are not counted, nor weighed.
 const SMALL: usize = 16 * 1024;
 /// In how large parts room is asked for.
-const PART: usize = 256 * 1024;
+const PART: usize = budget::FIRST_PART;
 
 /// Bytes of a refused body that are read and thrown away at most, and for how long.
 const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
@@ -99,16 +101,16 @@ impl<'a> HttpRequest<'a> {
         Provenance::new(self.id, said("x-agent"), said("x-run-id"), said("x-reason"))
     }
 
-    /// The whole body of a call. Its owner answers for the memory that it and its values take.
-    pub async fn body(&mut self, owner: &Owner) -> Result<ReadBody, Fault> {
-        let (bytes, held) = self.read(MAX_BODY_BYTES, Some(owner)).await?;
+    /// The whole body of a call. The caller's owner answers for the memory that it and its values take.
+    pub async fn body(&mut self, caller: &Caller) -> Result<ReadBody, Fault> {
+        let (bytes, held) = self.read(MAX_BODY_BYTES, Some(caller)).await?;
         let mut values = None;
         if bytes.len() > SMALL {
             let weight = json::weigh(&bytes);
             if bytes.len() + weight.tree_bytes > MOST_TIMES * MAX_BODY_BYTES {
                 return Err(Fault::TooManyValues { values: weight.values });
             }
-            let holder = self.app.memory.trees.holder(owner.clone());
+            let holder = holder(&self.app.memory.trees, caller);
             holder.grow(weight.tree_bytes).await.map_err(|NoRoom| busy())?;
             values = Some(holder);
         }
@@ -120,47 +122,47 @@ impl<'a> HttpRequest<'a> {
         Ok(self.read(MAX_FORM_BYTES, None).await?.0)
     }
 
-    /// Reads the body, as fast as it has to come. Without an owner it takes no room.
-    async fn read(&mut self, most: usize, owner: Option<&Owner>) -> Result<(Bytes, Option<Held>), Fault> {
+    /// Reads the body, as fast as it has to come. Without a caller it takes no room.
+    async fn read(&mut self, most: usize, caller: Option<&Caller>) -> Result<(Bytes, Option<Held>), Fault> {
         if self.body.is_end_stream() {
             return Ok((Bytes::new(), None));
         }
         let declared = self.body.size_hint().exact().map(|declared| declared as usize);
-        if owner.is_some() && declared.is_some_and(|declared| declared > most) {
+        if caller.is_some() && declared.is_some_and(|declared| declared > most) {
             return Err(Fault::PayloadTooLarge { limit: most });
         }
-        let mut pace = BodyPace::new(self.app);
+        let mut pace = BodyPace::new(self.app, caller.map(|caller| &caller.owner));
         let Some(first) = self.frame(&mut pace).await? else { return Ok((Bytes::new(), None)) };
         if self.body.is_end_stream() && first.len() <= most.min(SMALL) {
             return Ok((first, None));
         }
-        let mut whole = Vec::with_capacity(declared.unwrap_or(first.len()).min(most));
+        let mut whole = BodyBuffer::new(declared.unwrap_or(most).min(most), SMALL);
         let mut held: Option<Held> = None;
         let mut paid = SMALL;
         let mut next = Some(first);
         while let Some(part) = next {
             if whole.len() + part.len() > most {
-                whole.extend_from_slice(&part[..most - whole.len()]);
-                return Err(self.too_large(&whole, most));
+                return Err(too_large(whole.bytes(), &part, most));
             }
-            if let Some(owner) = owner
+            if let Some(caller) = caller
                 && whole.len() + part.len() > paid
             {
-                let held = held.get_or_insert_with(|| self.app.memory.bodies.holder(owner.clone()));
+                let held = held.get_or_insert_with(|| holder(&self.app.memory.bodies, caller));
                 let waited = Instant::now();
+                pace.takes_room = true;
                 let bytes = PART.max(whole.len() + part.len() - paid);
                 held.grow(bytes).await.map_err(|NoRoom| busy())?;
                 paid += bytes;
                 pace.pause(waited.elapsed());
-                if declared.is_none() {
-                    // Room that is not written to costs nothing; a move of what is there would cost it twice.
-                    whole.reserve_exact(most - whole.len());
-                }
             }
-            whole.extend_from_slice(&part);
+            whole.push(&part).map_err(|error| {
+                tracing::warn!(%error, "no memory for a body");
+                busy()
+            })?;
+            drop(part);
             next = self.frame(&mut pace).await?;
         }
-        Ok((whole.into(), held))
+        Ok((whole.into_bytes(), held))
     }
 
     /// The next part of the body; none at its end.
@@ -182,14 +184,6 @@ impl<'a> HttpRequest<'a> {
                 pace.came(bytes.len())?;
                 return Ok(Some(bytes));
             }
-        }
-    }
-
-    /// What is wrong with a body that begins like this and goes on. One that could not be read anyway is no JSON.
-    fn too_large(&self, beginning: &[u8], limit: usize) -> Fault {
-        match limit == MAX_FORM_BYTES && json::weigh(beginning).is_too_deep {
-            true => Fault::InvalidJson { reason: "it is nested too deeply".into() },
-            false => Fault::PayloadTooLarge { limit },
         }
     }
 
@@ -227,13 +221,30 @@ impl<'a> HttpRequest<'a> {
     }
 }
 
+fn holder(budget: &Arc<Budget>, caller: &Caller) -> Held {
+    budget.holder(caller.owner.clone(), caller.who.workspace_id.clone())
+}
+
+/// What is wrong with a body that begins like this and goes on with this part. One that could not be read anyway is no JSON.
+fn too_large(beginning: &[u8], part: &[u8], limit: usize) -> Fault {
+    let is_too_deep = || json::weigh(&[beginning, &part[..limit - beginning.len()]].concat()).is_too_deep;
+    match limit == MAX_FORM_BYTES && is_too_deep() {
+        true => Fault::InvalidJson { reason: "it is nested too deeply".into() },
+        false => Fault::PayloadTooLarge { limit },
+    }
+}
+
 fn busy() -> Fault {
     Fault::Unavailable { retry_after: 1, message: "Other bodies take all the room that there is for them.".into() }
 }
 
-/// How fast a body comes. It is looked at several times in each stretch, because less is enough where nobody waits.
+/// How fast a body comes. It is looked at several times in each stretch, because less is enough where nobody waits for the
+/// room that it takes.
 struct BodyPace<'a> {
     app: &'a App,
+    owner: Option<&'a Owner>,
+    /// Whether others could use the room that it takes.
+    takes_room: bool,
     look_at: Instant,
     /// Looks in this stretch, bytes in it, and bytes since the last look.
     looks: u32,
@@ -242,12 +253,12 @@ struct BodyPace<'a> {
 }
 
 /// Looks in a stretch.
-const LOOKS: u32 = 4;
+const LOOKS: u32 = 10;
 
 impl<'a> BodyPace<'a> {
-    fn new(app: &'a App) -> BodyPace<'a> {
+    fn new(app: &'a App, owner: Option<&'a Owner>) -> BodyPace<'a> {
         let look_at = Instant::now() + app.bounds.body_stretch / LOOKS;
-        BodyPace { app, look_at, looks: 0, in_stretch: 0, since_look: 0 }
+        BodyPace { app, owner, takes_room: false, look_at, looks: 0, in_stretch: 0, since_look: 0 }
     }
 
     /// Bytes came.
@@ -268,8 +279,7 @@ impl<'a> BodyPace<'a> {
         self.looks += 1;
         self.in_stretch += self.since_look;
         let is_slow = self.looks == LOOKS && self.in_stretch < least(bounds.body_rate, bounds.body_stretch);
-        let is_in_the_way =
-            self.since_look < least(bounds.rate_where_scarce, step) && self.app.memory.bodies.is_scarce();
+        let is_in_the_way = self.since_look < least(bounds.rate_where_scarce, step) && self.is_in_the_way();
         if is_slow || is_in_the_way {
             return Err(Fault::BodyTimeout);
         }
@@ -279,6 +289,15 @@ impl<'a> BodyPace<'a> {
         self.since_look = 0;
         self.look_at = Instant::now() + step;
         Ok(())
+    }
+}
+
+impl BodyPace<'_> {
+    /// Whether a call waits for room that this body takes: any call where all bodies together take too much, and else one of
+    /// the same owner, who has a share.
+    fn is_in_the_way(&self) -> bool {
+        let bodies = &self.app.memory.bodies;
+        self.takes_room && (bodies.is_scarce() || self.owner.is_some_and(|owner| bodies.waited_for().contains(owner)))
     }
 }
 

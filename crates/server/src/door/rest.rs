@@ -30,9 +30,9 @@ pub async fn serve(
         let allow = (envelope.dialect.methods)(&segments).into_iter().map(Method::name).collect();
         return Err(Fault::MethodNotAllowed { allow });
     };
-    let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone());
+    let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone(), caller.who.workspace_id.clone());
     envelope.room = Some(room.clone());
-    let body = request.body(&caller.owner).await?;
+    let body = request.body(&caller).await?;
     let call = request.call(method, path, &body)?;
     let ask = envelope.dialect.read_call(&call);
     envelope.table = ask.as_ref().ok().and_then(|ask| ask.table()).map(str::to_owned);

@@ -29,7 +29,7 @@ pub struct AtDoor {
     pub visitor: Visitor,
     /// Whether an API key was shown instead of a session.
     pub has_key: bool,
-    /// The token of the cookie, if the session's end was put off.
+    /// The token of the cookie, if it is to be set again: the session's end was put off, or the cookie has an old name.
     pub renewed: Option<String>,
 }
 
@@ -72,7 +72,8 @@ async fn by_cookie(
     purpose: Purpose,
     nobody: AtDoor,
 ) -> Result<AtDoor, Fault> {
-    let Some(token) = cookie::session_token(&request.head.headers) else { return Ok(nobody) };
+    let Some(cookie) = cookie::session(&request.head.headers, &request.app.public_url) else { return Ok(nobody) };
+    let token = cookie.token;
     if !token.starts_with(sessions::TOKEN_PREFIX) {
         return Ok(nobody);
     }
@@ -80,7 +81,7 @@ async fn by_cookie(
         // Who believes to be signed in gets no workspace that is nobody's.
         if purpose == Purpose::MakesWorkspace && sessions::is_well_formed(token) {
             return Err(Fault::NotSignedIn {
-                message: "The session of the cookie kith_session has ended.".into(),
+                message: "The session of the cookie has ended.".into(),
                 hint:
                     "POST /v1/auth/login begins another; without the cookie, the workspace is made without an account."
                         .into(),
@@ -90,7 +91,7 @@ async fn by_cookie(
     };
     cookie::keep_to_own_pages(request.head, &request.app.public_url)?;
     let person = admit(request, envelope, session)?;
-    let renewed = person.prolonged.then(|| token.to_owned());
+    let renewed = (person.prolonged || cookie.is_old).then(|| token.to_owned());
     Ok(AtDoor { renewed, ..nobody.signed_in(&person) })
 }
 

@@ -65,6 +65,7 @@ pub enum Performed {
 pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     // Who may not do it may not see how it went when another did, nor does their refusal answer that one's retry.
     plan::allow(ask, &caller.who)?;
+    let _turn = caller.turn(app).await?;
     let performed = perform_allowed(app, caller, ask, controls).await;
     performed.map_err(|fault| app.store.excesses.explain(&caller.database.database, fault))
 }
@@ -89,7 +90,10 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
 /// Refuses a call that could not be read as an ask. The refusal is stored under the call's key.
 pub async fn refuse(app: &App, caller: &Caller, fault: Fault, controls: &Controls<'_>) -> Result<Performed, Fault> {
     match &controls.idempotency {
-        Some(idempotency) if !plan::reads_only(&caller.who) => store_refusal(app, caller, fault, idempotency).await,
+        Some(idempotency) if !plan::reads_only(&caller.who) => {
+            let _turn = caller.turn(app).await?;
+            store_refusal(app, caller, fault, idempotency).await
+        }
         _ => Err(fault),
     }
 }

@@ -99,7 +99,7 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
         code if code.starts_with("22") => return of_value(&error, labels),
         "42501" => Fault::Forbidden { message: error.message.clone() },
         // Another transaction holds what this one waits for, or they wait for each other.
-        "55P03" | "40P01" | "40001" => unavailable("Another transaction holds the row or its table.", error.message),
+        "55P03" | "40P01" | "40001" => unavailable("Another transaction holds the row or its table.", sqlstate(&error)),
         "25006" => Fault::Forbidden { message: "This key can read, not write.".into() },
         _ => of_sql(*error),
     })
@@ -162,12 +162,14 @@ pub fn of_sql(error: ServerError) -> Fault {
     match error.code.as_str() {
         // Cancelled: by the statement's time limit, as nothing else in Kith cancels.
         "57014" => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
-        "57P01" | "57P02" | "57P03" | "57P05" => unavailable("The database is restarting.", error),
-        "53300" => unavailable("The workspace has too many connections open.", error),
+        "57P01" | "57P02" | "57P03" | "57P05" => unavailable("The database is restarting.", sqlstate(&error)),
+        "53300" => unavailable("The workspace has too many connections open.", sqlstate(&error)),
         // A table that all sessions of the server share is full, mostly of locks. A process that has no memory left has
         // the same code, and that is the statement's own fault.
-        "53200" if error.message.contains("shared memory") => unavailable("The database is out of locks.", error),
-        code if code.starts_with("08") => unavailable("The connection to the database broke.", error),
+        "53200" if error.message.contains("shared memory") => {
+            unavailable("The database is out of locks.", sqlstate(&error))
+        }
+        code if code.starts_with("08") => unavailable("The connection to the database broke.", sqlstate(&error)),
         _ => Fault::Sql(Box::new(SqlFault {
             message: error.message,
             sqlstate: error.code,
@@ -219,14 +221,19 @@ pub fn of_own_statement_at(error: Error, place: &'static Location<'static>) -> F
             Fault::Invalid { message: sentence(&error), hint: error.hint }
         }
         Error::Server(error) if matches!(&*error.code, "55P03" | "40P01" | "40001") => {
-            unavailable("The database is busy.", error)
+            unavailable("The database is busy.", sqlstate(&error))
         }
         other => match of_connection(other) {
-            Fault::Sql(sql) => Fault::Internal { cause: format!("{} {}", sql.sqlstate, sql.message), place },
+            Fault::Sql(sql) => Fault::Internal { cause: format!("SQLSTATE {}", sql.sqlstate), place },
             Fault::Internal { cause, .. } => Fault::Internal { cause, place },
             fault => fault,
         },
     }
+}
+
+/// What is logged of an error: PostgreSQL's words quote tenants' values, and a tenant's own code chooses its words.
+fn sqlstate(error: &ServerError) -> String {
+    format!("SQLSTATE {}", error.code)
 }
 
 #[track_caller]

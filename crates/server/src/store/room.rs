@@ -14,13 +14,14 @@ use crate::budget::{Budget, Held, Owner};
 pub struct Room {
     budget: Arc<Budget>,
     owner: Owner,
+    workspace_id: Arc<str>,
     held: OnceLock<Held>,
 }
 
 impl Room {
-    /// No room yet, of this budget, for this owner.
-    pub fn new(budget: Arc<Budget>, owner: Owner) -> Arc<Room> {
-        Arc::new(Room { budget, owner, held: OnceLock::new() })
+    /// No room yet, of this budget, for a call to this workspace of this owner's.
+    pub fn new(budget: Arc<Budget>, owner: Owner, workspace_id: Arc<str>) -> Arc<Room> {
+        Arc::new(Room { budget, owner, workspace_id, held: OnceLock::new() })
     }
 
     /// Does something whose results take this room.
@@ -46,7 +47,7 @@ impl Room {
     }
 
     fn held(&self) -> &Held {
-        self.held.get_or_init(|| self.budget.holder(self.owner.clone()))
+        self.held.get_or_init(|| self.budget.holder(self.owner.clone(), self.workspace_id.clone()))
     }
 }
 

@@ -198,7 +198,7 @@ pub fn add_schemes(schemes: &mut Value) {
     schemes["session"] = json!({"type": "http", "scheme": "bearer",
         "description": "A person's session: `session_token` of a sign-up or a log-in, or a Clerk session's JWT where Clerk is configured."});
     schemes["sessionCookie"] = json!({"type": "apiKey", "in": "cookie", "name": "kith_session",
-        "description": "The same session, as a browser or another program keeps it. It is not accepted from pages of other sites."});
+        "description": "The same session, as a browser or another program keeps it. Over TLS the cookie is `__Host-kith_session`. It is not accepted from pages of other sites."});
 }
 
 /// The security requirement of a session: either of the two schemes.

@@ -258,7 +258,7 @@ fn endpoints() -> Markup {
 fn people() -> Markup {
     html! {
         p { "A person has an account and sessions. A session comes as " code { "Authorization: Bearer <session_token>" } " or as the cookie "
-            code { "kith_session" } ". It opens what follows, not the workspace's data: that is what keys are for. The cookie does not speak for pages of other sites. Lists take "
+            code { "kith_session" } " (" code { "__Host-kith_session" } " over TLS). It opens what follows, not the workspace's data: that is what keys are for. The cookie does not speak for pages of other sites. Lists take "
             code { "limit" } " and " code { "cursor" } " like those of records." }
         ul.endpoints {
             @for errand in AGENTCRM.reference.errands {

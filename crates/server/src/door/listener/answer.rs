@@ -1,5 +1,6 @@
 //! An answer on its way out. It counts as under way until its last byte is with the socket, and every byte that goes counts
-//! as progress.
+//! as progress. An answer whose size is known counts as unread from the moment when it exists: the HTTP library asks for none of
+//! it while the window of an HTTP/2 client is shut.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -15,12 +16,28 @@ use crate::door::listener::connection::Exchange;
 pub struct AnswerBody {
     body: Body,
     exchange: Arc<Exchange>,
+    /// Bytes that the exchange counts as handed out and that no chunk holds yet.
+    announced: usize,
 }
 
 impl AnswerBody {
     /// The answer of an exchange.
     pub fn new(body: Body, exchange: Arc<Exchange>) -> AnswerBody {
-        AnswerBody { body, exchange }
+        let announced = body.size_hint().exact().unwrap_or_default() as usize;
+        if announced > 0 {
+            exchange.hands_out(announced);
+        }
+        AnswerBody { body, exchange, announced }
+    }
+
+    /// The next bytes, which count as handed out from here on, if they do not yet.
+    fn chunk(&mut self, bytes: Bytes) -> Chunk {
+        let is_announced = bytes.len().min(self.announced);
+        self.announced -= is_announced;
+        if bytes.len() > is_announced {
+            self.exchange.hands_out(bytes.len() - is_announced);
+        }
+        Chunk { bytes, exchange: self.exchange.clone() }
     }
 }
 
@@ -29,9 +46,9 @@ impl HttpBody for AnswerBody {
     type Error = axum::Error;
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Chunk>, axum::Error>>> {
-        let AnswerBody { body, exchange } = self.get_mut();
-        let frame = ready!(Pin::new(body).poll_frame(cx));
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| Chunk::new(bytes, exchange.clone())))))
+        let this = self.get_mut();
+        let frame = ready!(Pin::new(&mut this.body).poll_frame(cx));
+        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(|bytes| this.chunk(bytes)))))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -43,17 +60,18 @@ impl HttpBody for AnswerBody {
     }
 }
 
+impl Drop for AnswerBody {
+    fn drop(&mut self) {
+        if self.announced > 0 {
+            self.exchange.gives_up(self.announced);
+        }
+    }
+}
+
 /// Bytes of an answer.
 pub struct Chunk {
     bytes: Bytes,
     exchange: Arc<Exchange>,
-}
-
-impl Chunk {
-    fn new(bytes: Bytes, exchange: Arc<Exchange>) -> Chunk {
-        exchange.hands_out(bytes.len());
-        Chunk { bytes, exchange }
-    }
 }
 
 impl Buf for Chunk {

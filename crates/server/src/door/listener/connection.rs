@@ -159,6 +159,12 @@ impl Connection {
         }
     }
 
+    /// Ends it so that another one finds a place. A client that has asked nothing yet is not waited for: nothing is lost, and
+    /// the place is needed now.
+    pub fn make_room(&self) {
+        self.end(if self.has_asked.load(Ordering::Relaxed) { Ending::Idle } else { Ending::Cut });
+    }
+
     /// Ends it.
     pub fn end(&self, end: Ending) {
         if self.end.fetch_max(end as u8, Ordering::Relaxed) < end as u8 {

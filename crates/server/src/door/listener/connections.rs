@@ -116,7 +116,7 @@ impl Table {
     /// Ends a connection. Its place is free from here on.
     fn end(&mut self, number: u64) {
         if let Some(connection) = self.remove(number) {
-            connection.end(Ending::Idle);
+            connection.make_room();
         }
     }
 

@@ -150,7 +150,7 @@ async fn run_batch(store: &Store, database: &TenantDatabase, cache: &DatabaseCac
         lease.run_each(&requests, &cache.types, CAPS, each).await
     };
     if let Err(error) = answered.await {
-        tracing::debug!(%error, "a batch of reads failed; each goes alone");
+        tracing::debug!(error = error.for_log(), "a batch of reads failed; each goes alone");
     }
 }
 

@@ -135,7 +135,7 @@ impl OpenTransaction {
     /// Rolls back. A connection that can't do that is closed, which does it too.
     pub async fn roll_back(self) {
         if let Err(error) = self.tx.rollback().await {
-            tracing::debug!(%error, "a rollback failed; the connection is closed");
+            tracing::debug!(error = error.for_log(), "a rollback failed; the connection is closed");
         }
     }
 }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use futures_util::future::join_all;
 use serde_json::json;
 
-use super::{Scene, outcome, outcome_of};
+use super::{Scene, outcome, outcome_of, until_asleep};
 use crate::support::Reply;
 use crate::support::arena;
 
@@ -21,12 +21,12 @@ fn is_served_or_put_off(reply: &Reply) {
 
 #[tokio::test]
 async fn a_hundred_slow_queries_hold_nobody_up() {
-    let scene = Scene::new(arena()).await;
+    let scene = Scene::with_claimed_attacker(arena()).await;
     let begun = Instant::now();
     let slow = || scene.attacker.sql("set statement_timeout = '3s'; select pg_sleep(25)");
     let (replies, ()) = tokio::join!(join_all((0..100).map(|_| slow())), async {
-        // While all of them are under way.
-        tokio::time::sleep(Duration::from_millis(500)).await;
+        // While they are under way.
+        until_asleep(scene.home, &scene.place.database, 8).await;
         for _ in 0..5 {
             scene.stands("a hundred slow queries, under way").await;
         }

@@ -23,8 +23,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, Home, Reply, stranger_at};
 
-/// A neighbour must be answered within two seconds; this much more is for what else runs on the machine.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// A neighbour is answered within two seconds on a machine that does nothing else; the rest is for what else runs on it.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A workspace that attacks, and one beside it in the same cell.
 struct Scene {
@@ -45,6 +45,13 @@ impl Scene {
         let neighbour_place = home.place(&neighbour.workspace_id).await;
         let neighbour_contact = contact.status(201).id();
         Scene { home, attacker, place, neighbour, neighbour_contact, neighbour_place }
+    }
+
+    /// The same, where the attacker's workspace has been claimed. It has more places than one that nobody has claimed.
+    async fn with_claimed_attacker(home: &'static Home) -> Scene {
+        let scene = Scene::new(home).await;
+        claim(home, &scene.attacker).await;
+        scene
     }
 
     /// Runs the attacker's SQL, which must work.
@@ -136,6 +143,26 @@ impl Scene {
             true => Ok(()),
             false => Err(format!("after {after} the attacker's own list: {}", filtered.story())),
         }
+    }
+}
+
+/// Claims the workspace of an agent which has sent no request with its key yet: keys are cached.
+async fn claim(home: &'static Home, agent: &Agent) {
+    home.control("UPDATE workspaces SET claimed_at = now() WHERE id = $1", &[&agent.workspace_id]).await;
+}
+
+/// Waits until at least so many statements sleep in the cell, in the databases whose names match.
+async fn until_asleep(home: &Home, databases: &str, least: usize) {
+    let sql = "select pid from pg_stat_activity where wait_event = 'PgSleep' and datname like $1";
+    let mut admin = home.kith.app.store.cells.administer_cell(0).await.expect("an administrator");
+    let begun = Instant::now();
+    loop {
+        let asleep = admin.query(sql, &[Some(databases)]).await.expect("an answer").len();
+        if asleep >= least {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(40), "{asleep} of {least} statements sleep");
+        tokio::time::sleep(Duration::from_millis(20)).await;
     }
 }
 

@@ -133,7 +133,8 @@ async fn a_server_with_too_many_of_them_begins_anew() {
     let neighbour = child.agent().await;
     let mut attackers = Vec::new();
     for _ in 0..4 {
-        attackers.push(child.agent().await);
+        // An unclaimed workspace has too few places to get so many backends stuck.
+        attackers.push(child.owned_agent().await);
     }
     let statement = uninterruptible(400_000);
     let begun = Instant::now();
@@ -148,7 +149,7 @@ async fn a_server_with_too_many_of_them_begins_anew() {
     println!("begun anew after {:?}", begun.elapsed());
     let begun = Instant::now();
     while neighbour.get("/v1/contacts").await.code != 200 {
-        assert!(begun.elapsed() < Duration::from_secs(30), "{}", child.log());
+        assert!(begun.elapsed() < Duration::from_secs(60), "{}", child.log());
         sleep(Duration::from_millis(100)).await;
     }
     println!("served again after {:?}", begun.elapsed());

@@ -4,9 +4,12 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use kith::bounds::Bounds;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Child, Raw, Streams, TempDir, bounded_door, stranger_at};
+
+/// How long a test waits for what has to come.
+const PATIENCE: Duration = Duration::from_secs(40);
 
 /// Some ten megabytes.
 const LARGE: &str = "select repeat('x', 1000) as x from generate_series(1, 9900)";
@@ -24,7 +27,8 @@ async fn answers_that_nobody_reads_stay_within_a_budget() {
     let dir = TempDir::new();
     let child = Child::serve(&dir);
     let agents = join_all((0..4).map(|_| child.agent())).await;
-    let neighbour = child.agent().await;
+    // Unclaimed workspaces of one address have one share of the room.
+    let neighbour = child.owned_agent().await;
     for agent in agents.iter().chain([&neighbour]) {
         agent.sql(LARGE).await.status(200);
     }
@@ -56,11 +60,8 @@ async fn who_reads_nothing_loses_the_connection() {
     let base = bounded_door(bounds).await;
     let agent = stranger_at(&base).with_workspace().await;
     let mut raw = Raw::saying(&base, &request(&agent.key)).await;
-    // It is not read until the server must have given up.
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(3) {
-        agent.get("/v1/contacts").await.status(200);
-    }
+    // Nothing is read before the server has given up.
+    raw.until_closed().await;
     assert!(raw.try_answer().await.is_none(), "the whole answer came");
 
     // A stream whose window is shut, on a connection that is read.
@@ -72,18 +73,34 @@ async fn who_reads_nothing_loses_the_connection() {
         requests.send_request(Streams::request("GET", "/v1/contacts", &headers), true).expect("a stream");
     let response = response.await.expect("a head");
     assert_eq!(response.status(), 200);
-    assert!(response.into_body().data().await.is_none_or(|part| part.is_err()), "nothing can come");
+    let mut body = response.into_body();
+    let part = tokio::time::timeout(PATIENCE, body.data()).await.expect("the connection ends");
+    assert!(part.is_none_or(|part| part.is_err()), "nothing can come");
 }
 
 #[tokio::test]
 async fn who_reads_slowly_gets_it_all() {
-    let bounds = Bounds { unread: Duration::from_millis(500), answer_rate: 1, ..Bounds::default() };
-    let base = bounded_door(bounds).await;
+    let unread = Duration::from_secs(3);
+    let base = bounded_door(Bounds { unread, answer_rate: 1, ..Bounds::default() }).await;
     let agent = stranger_at(&base).with_workspace().await;
+    let name = "x".repeat(5000);
+    let made = agent.post("/v1/contacts", json!({"first_name": name})).await.status(201);
     let bearer = format!("Bearer {}", agent.key);
-    let headers = [("authorization", bearer.as_str())];
+    let request = Streams::request("GET", &format!("/v1/contacts/{}", made.id()), &[("authorization", &bearer)]);
+    // A hundred bytes at a time. In all that takes longer than a client may take nothing.
     let streams = Streams::connect(&base, 100).await;
-    let (code, _, body) = streams.ask(Streams::request("GET", "/v1/tables", &headers)).await.expect("a whole answer");
-    assert_eq!(code, 200);
-    assert!(body.len() > 1000);
+    let mut requests = streams.requests.clone().ready().await.expect("a connection");
+    let (response, _) = requests.send_request(request, true).expect("a stream");
+    let (head, mut body) = response.await.expect("a head").into_parts();
+    assert_eq!(head.status, 200);
+    let (start, mut whole) = (Instant::now(), Vec::new());
+    while let Some(part) = body.data().await {
+        let part = part.expect("a part of the answer");
+        whole.extend_from_slice(&part);
+        tokio::time::sleep(unread / 30).await;
+        let _ = body.flow_control().release_capacity(part.len());
+    }
+    assert!(start.elapsed() > unread, "it was read in {:?}", start.elapsed());
+    let whole: Value = serde_json::from_slice(&whole).expect("the whole of it");
+    assert_eq!(whole["data"]["first_name"], name);
 }

@@ -70,10 +70,13 @@ async fn a_body_of_small_values_costs_little_more_than_its_size() {
             assert!(grown < MOST_KB, "a body of {value} costs {grown} kB");
         }
     }
-    // Values that hide in a string: the parser of the JSON library would take it for JSON.
+    // Values that hide in a string: the JSON library's own tree takes the string of such a member for JSON. Here it is a string,
+    // and is stored as it came.
     let hidden = json!({"$serde_json::private::RawValue": format!("[{}1]", "1,".repeat(4 * MIB))}).to_string();
     let before = child.measure_memory();
-    agent.send_json(Method::POST, "/v1/contacts", format!(r#"{{"custom": {hidden}}}"#)).await.says("$serde_json");
+    let made = agent.send_json(Method::POST, "/v1/contacts", format!(r#"{{"custom": {hidden}}}"#)).await.status(201);
+    let answer = String::from_utf8_lossy(&made.body);
+    assert!(answer.contains(r#"{"$serde_json::private::RawValue": "[1,1,1"#), "it is not stored as it came");
     let grown = child.memory_kb("VmHWM").saturating_sub(before);
     println!("hidden: {grown} kB");
     assert!(grown < 2 * MOST_KB, "hidden values cost {grown} kB");
@@ -98,7 +101,9 @@ async fn unfinished_bodies_take_a_share_and_not_all() {
     let dir = TempDir::new();
     let child = Child::serve(&dir);
     let agent = warm(&child).await;
-    let other = warm(&child).await;
+    // One neighbour at another address, who has a share of their own, and one who shares the attacker's.
+    let elsewhere = child.stranger().from([127, 0, 0, 9].into()).with_workspace().await;
+    let beside = warm(&child).await;
     let before = child.measure_memory();
     let part = vec![b' '; 10 * MIB - 10];
     let unfinished = join_all((0..30).map(async |_| {
@@ -109,11 +114,13 @@ async fn unfinished_bodies_take_a_share_and_not_all() {
     }));
     let unfinished = unfinished.await;
     let email = |number| json!({"email": format!("m{number}@b.example"), "custom": {"x": "y".repeat(200_000)}});
-    let start = Instant::now();
-    for number in 0..5 {
-        other.post("/v1/contacts", email(number)).await.status(201);
+    for (name, neighbour) in [("elsewhere", &elsewhere), ("at the same address", &beside)] {
+        let start = Instant::now();
+        for number in 0..5 {
+            neighbour.post("/v1/contacts", email(number)).await.status(201);
+        }
+        println!("five large contacts of a neighbour {name} in {:?}", start.elapsed());
     }
-    println!("five large contacts of a neighbour in {:?}", start.elapsed());
     let grown = child.memory_kb("VmHWM").saturating_sub(before);
     println!("thirty unfinished bodies: {grown} kB");
     assert!(grown < 64 * 1024, "thirty unfinished bodies cost {grown} kB");
@@ -176,7 +183,7 @@ async fn a_body_that_does_not_come_is_a_408() {
         }
     });
     answer.as_mut().await.fault(408, "request_timeout");
-    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert!(start.elapsed() < Duration::from_secs(30), "{:?}", start.elapsed());
 }
 
 #[tokio::test]

@@ -58,6 +58,7 @@ async fn hundreds_of_quick_calls_are_all_served() {
 async fn unknown_tokens_are_looked_up_at_a_pace() {
     const FLOOD: &str = "203.0.113.9";
     let known = crate::support::agent().await;
+    known.get("/v1/contacts").await.status(200);
     let show = async |token: String, address: &str| {
         let bearer = format!("Bearer {token}");
         let headers = [("authorization", bearer.as_str()), ("x-forwarded-for", address)];

@@ -4,7 +4,10 @@ use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child as Process, Command, ExitStatus, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use serde_json::json;
 
 use super::{Agent, TempDir, stranger_at};
 
@@ -94,6 +97,17 @@ impl Child {
     /// A caller of it with a workspace.
     pub async fn agent(&self) -> Agent {
         self.stranger().with_workspace().await
+    }
+
+    /// A caller of it with a workspace that a person owns.
+    pub async fn owned_agent(&self) -> Agent {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let email = format!("owner-{}@people.example", COUNT.fetch_add(1, Ordering::Relaxed));
+        let body = json!({"email": email, "password": "correct horse battery"});
+        let token = self.stranger().post("/v1/auth/signup", body).await.status(201).text("/data/session_token");
+        let person = self.stranger().with_key(token, String::new());
+        let made = person.post("/v1/workspaces", json!({})).await.status(201);
+        self.stranger().with_key(made.text("/data/api_key"), made.text("/data/workspace_id"))
     }
 
     /// Its process id.

@@ -8,7 +8,7 @@ use http::{HeaderMap, Request};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 /// How long a test waits for what has to come.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -75,11 +75,10 @@ impl Raw {
 
     async fn more(&mut self) -> bool {
         let mut space = [0; 16 * 1024];
-        match timeout(PATIENCE, self.stream.read(&mut space)).await.expect("something in time") {
-            Ok(count) => self.read.extend_from_slice(&space[..count]),
-            Err(_) => return false,
-        }
-        !self.read.is_empty()
+        let read = timeout(PATIENCE, self.stream.read(&mut space)).await.expect("something in time");
+        let count = read.unwrap_or_default();
+        self.read.extend_from_slice(&space[..count]);
+        count > 0
     }
 
     /// Waits for the end of the connection, whatever comes before. Returns how long that took.
@@ -88,6 +87,16 @@ impl Raw {
         let mut space = [0; 16 * 1024];
         while timeout(PATIENCE, self.stream.read(&mut space)).await.expect("its end").is_ok_and(|count| count > 0) {}
         start.elapsed()
+    }
+
+    /// Waits until the other side has closed the connection, without reading anything.
+    pub async fn until_closed(&mut self) {
+        let closed = async {
+            while self.stream.write_all(b" ").await.is_ok() {
+                sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(PATIENCE, closed).await.expect("its end");
     }
 
     /// Whether the connection has not ended, as far as is known.
