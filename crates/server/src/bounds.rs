@@ -62,7 +62,7 @@ impl Default for Bounds {
             answer_rate: 1024,
             rate_where_scarce: 256 * 1024,
             scarce_stretch: Duration::from_secs(1),
-            bodies: budget(64 * MIB, 32 * MIB),
+            bodies: budget(64 * MIB, 24 * MIB),
             trees: budget(96 * MIB, 48 * MIB),
             answers: budget(64 * MIB, 32 * MIB),
         }

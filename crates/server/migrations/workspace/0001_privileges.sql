@@ -52,6 +52,16 @@ BEGIN
     EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', t);
   END LOOP;
 END $$;
+-- pg_dump asks for the comment of its database when it writes an archive. pg_shdescription has the comments of all databases and roles of
+-- the cell, so the function reads it for workspaces, and finds the comment of the database that it is called in only.
+CREATE OR REPLACE FUNCTION pg_catalog.shobj_description(oid, name) RETURNS text
+LANGUAGE sql STABLE PARALLEL SAFE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+AS $$
+  SELECT d.description
+    FROM pg_catalog.pg_shdescription d
+    JOIN pg_catalog.pg_database b ON b.oid = d.objoid AND d.classoid = 'pg_catalog.pg_database'::regclass
+   WHERE d.objoid = $1 AND $2 = 'pg_database' AND b.datname = pg_catalog.current_database()
+$$;
 -- psql needs the names of roles, which are random. The settings of roles are hidden.
 DO $$
 DECLARE v record;

@@ -92,7 +92,15 @@ impl Keys {
             return Err(unknown_key());
         }
         let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
-        let look_up = self.look_ups.run(address, hash, now_ms, self.look_up(&app.store, &app.clock, hash));
+        let look_up = async {
+            // Of many calls with a key that is shown for the first time, one asks.
+            let ask = self.look_ups.ask(hash);
+            let _alone = ask.alone().await;
+            if let Some(known) = self.known.get(&hash, app.clock.unix_ms()) {
+                return Ok(Some(known));
+            }
+            self.look_ups.run(address, hash, now_ms, self.look_up(&app.store, &app.clock, hash)).await
+        };
         let found = self.known.get_or_look_up(hash, now_ms, look_up).await?;
         found.ok_or_else(unknown_key)
     }

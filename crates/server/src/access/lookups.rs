@@ -34,6 +34,32 @@ pub struct LookUps {
     pace: Duration,
     networks: Mutex<HashMap<IpAddr, Arc<Network>>>,
     unknown: Cache<[u8; 32], ()>,
+    /// The tokens that are being looked up.
+    asked: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
+}
+
+/// A look-up of a token, among the others of the same token.
+pub struct Ask<'a> {
+    look_ups: &'a LookUps,
+    hash: [u8; 32],
+    turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Ask<'_> {
+    /// Waits until no other look-up of the token is under way.
+    pub async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.turn.lock().await
+    }
+}
+
+impl Drop for Ask<'_> {
+    fn drop(&mut self) {
+        let mut asked = self.look_ups.asked.lock().unwrap_or_else(PoisonError::into_inner);
+        // The table's and this one: nobody else asks.
+        if Arc::strong_count(&self.turn) <= 2 {
+            asked.remove(&self.hash);
+        }
+    }
 }
 
 impl Default for LookUps {
@@ -52,7 +78,14 @@ struct Network {
 
 impl LookUps {
     fn at_pace(pace: Duration) -> LookUps {
-        LookUps { pace, networks: Mutex::default(), unknown: Cache::fresh_for(UNKNOWN_MS, REMEMBERED) }
+        let unknown = Cache::fresh_for(UNKNOWN_MS, REMEMBERED);
+        LookUps { pace, networks: Mutex::default(), unknown, asked: Mutex::default() }
+    }
+
+    /// Begins a look-up of a token, by the hash under which it would be stored.
+    pub fn ask(&self, hash: [u8; 32]) -> Ask<'_> {
+        let turn = self.asked.lock().unwrap_or_else(PoisonError::into_inner).entry(hash).or_default().clone();
+        Ask { look_ups: self, hash, turn }
     }
 
     /// Looks a token up, by the hash under which it would be stored. `None` where it is nobody's.
@@ -211,6 +244,19 @@ mod tests {
             assert_eq!(asked.ask(1, Some(1)).await, Ok(Some(1)));
         }
         assert!(asked.look_ups.networks.lock().unwrap().values().all(|it| it.take(NOW_MS)));
+    }
+
+    #[tokio::test]
+    async fn of_look_ups_of_the_same_token_one_is_under_way() {
+        let look_ups = LookUps::default();
+        let (first, second) = (look_ups.ask([1; 32]), look_ups.ask([1; 32]));
+        let alone = first.alone().await;
+        assert!(second.turn.try_lock().is_err() && look_ups.ask([2; 32]).turn.try_lock().is_ok());
+        drop(alone);
+        drop(first);
+        assert!(second.turn.try_lock().is_ok() && look_ups.asked.lock().unwrap().len() == 1);
+        drop(second);
+        assert!(look_ups.asked.lock().unwrap().is_empty());
     }
 
     #[tokio::test]

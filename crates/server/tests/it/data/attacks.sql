@@ -376,6 +376,8 @@ select count(rolname) from pg_roles;
 select * from pg_shdepend;
 -- shdescription | sql | 42501
 select * from pg_shdescription;
+-- comments of other databases | sql | ok
+do $$ begin if exists (select from pg_database d where shobj_description(d.oid, 'pg_database') is not null and d.datname <> current_database()) then raise exception 'seen'; end if; end $$;
 -- authid | sql | 42501
 select * from pg_authid;
 -- control | sql | 42501

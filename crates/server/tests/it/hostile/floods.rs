@@ -1,6 +1,6 @@
 //! Many at once, or very much at once: connections, slow statements, notices, notifications, log lines.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::future::join_all;
 use serde_json::json;
