@@ -106,4 +106,4 @@ FROM pg_catalog.pg_proc AS p WHERE p.oid >= 16384";
 /// Whether there is a function with a larger OID than `$1`: one that was created after [`ROUTINES`] was run. (OIDs grow until they
 /// wrap around.)
 pub const NEWER_ROUTINE: &str =
-    "SELECT EXISTS (SELECT FROM pg_catalog.pg_proc AS p WHERE p.oid OPERATOR(pg_catalog.>) $1::pg_catalog.oid)";
+    "SELECT pg_catalog.max(p.oid) OPERATOR(pg_catalog.>) $1::pg_catalog.oid FROM pg_catalog.pg_proc AS p";

@@ -21,8 +21,9 @@ GRANT USAGE ON SCHEMA kith TO PUBLIC;
 
 -- PUBLIC has these by default and a workspace does not need them: advisory locks (they fill the lock table of the whole
 -- cluster), large objects (they are outside of schemas and quotas), pg_notify() and WAL messages, signals, and all views of
--- the rest of the cluster. pg_sleep() stays: the statement timeout ends it. The names of prepared statements are hidden,
--- because a role that knows them could replace the server's statements and receive the secret of begin_request().
+-- the rest of the cluster. pg_db_role_setting stays: pg_dump reads it when it writes an archive. pg_sleep() stays: the statement timeout
+-- ends it. The names of prepared statements are hidden, because a role that knows them could replace the server's statements and receive
+-- the secret of begin_request().
 DO $$
 DECLARE f regprocedure;
 BEGIN
@@ -45,7 +46,7 @@ DO $$
 DECLARE t regclass;
 BEGIN
   FOR t IN SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = 'pg_catalog'::regnamespace AND (
-       c.relname IN ('pg_locks', 'pg_prepared_xacts', 'pg_prepared_statements', 'pg_db_role_setting', 'pg_shdescription', 'pg_shdepend',
+       c.relname IN ('pg_locks', 'pg_prepared_xacts', 'pg_prepared_statements', 'pg_shdescription', 'pg_shdepend',
                      'pg_replication_slots', 'pg_replication_origin', 'pg_replication_origin_status')
     OR (c.relkind = 'v' AND c.relname ~ '^pg_stat_(activity|database|ssl|gssapi|replication|bgwriter|checkpointer|wal|slru|archiver|progress|io$|subscription|recovery)'))
   LOOP

@@ -118,7 +118,6 @@ fn answer(act: Act, row: Value) -> Value {
             "properties": {"data": data, "_meta": {"$ref": format!("#/components/schemas/{meta}")}},
         })
     };
-    let named = |name: &str| json!({"$ref": format!("#/components/schemas/{name}")});
     let array = |items: Value| json!({"type": "array", "items": items});
     match act {
         Act::SignUp => wrapped(named("Workspace"), "Meta"),
@@ -131,8 +130,20 @@ fn answer(act: Act, row: Value) -> Value {
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
         Act::Delete | Act::RemoveMember => wrapped(named("Deleted"), "Meta"),
-        Act::AddMembers => json!({"oneOf": [wrapped(row.clone(), "Meta"), wrapped(array(row), "Meta")]}),
+        Act::AddMembers => wrapped(json!({"oneOf": [row, array(named("AddedMember"))]}), "Meta"),
     }
+}
+
+/// The results of the search in several tables: the schema, the schema of the record with its score, and the value of `object`.
+const FOUND_RECORDS: [(&str, &str, &str); 4] = [
+    ("FoundContactRecord", "FoundContact", "contact"),
+    ("FoundCompanyRecord", "FoundCompany", "company"),
+    ("FoundDealRecord", "FoundDeal", "deal"),
+    ("FoundActivityRecord", "FoundActivity", "activity"),
+];
+
+fn named(name: &str) -> Value {
+    json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
 /// The schemas that responses and bodies refer to, besides those of the tables.
@@ -172,7 +183,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 "type": "object",
                 "required": ["id", "deleted_at"],
                 "properties": {
-                    "id": {"description": "The record's id.", "type": ["string", "number"]},
+                    "id": {"description": "The record's id.", "oneOf": [{"type": "string"}, {"type": "number"}]},
                     "deleted_at": {"type": "string", "format": "date-time", "description": "The time of deletion."},
                 },
             }),
@@ -218,8 +229,13 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("BatchItem", shared::batch_item(json!({"type": "object", "required": ["error", "message"], "properties": {
             "error": text("The error's code."), "message": text("The error message."), "hint": text("Advice for the caller."),
         }}))),
-        ("FoundRecord", shared::found_record(json!({"object": {"type": "string", "description": "Kind of record."}}))),
+        ("FoundRecord", shared::found_record(FOUND_RECORDS.map(|(name, ..)| name.to_owned()))),
+        ("AddedMember", json!({"allOf": [named("ListMember"), {"type": "object", "description": "One of several new members."}]})),
     ]);
+    schemas.extend(FOUND_RECORDS.map(|(name, found, object)| {
+        let kind = json!({"type": "object", "required": ["object"], "properties": {"object": {"type": "string", "const": object}}});
+        (name, json!({"allOf": [named(found), kind]}))
+    }));
     schemas
 }
 

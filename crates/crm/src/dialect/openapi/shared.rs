@@ -35,12 +35,17 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         (
             "NewMembers",
             json!({
-                "oneOf": [
-                    {"type": "object", "required": ["member_id"], "additionalProperties": false, "properties": {"member_id": text("The id of one record.")}},
-                    {"type": "object", "required": ["member_ids"], "additionalProperties": false, "properties": {"member_ids": {
-                        "type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string"}, "description": "The ids of several."}}},
-                ],
+                "oneOf": [reference_to("schemas", "NewMember"), reference_to("schemas", "SeveralNewMembers")],
             }),
+        ),
+        (
+            "NewMember",
+            json!({"type": "object", "required": ["member_id"], "additionalProperties": false, "properties": {"member_id": text("The id of one record.")}}),
+        ),
+        (
+            "SeveralNewMembers",
+            json!({"type": "object", "required": ["member_ids"], "additionalProperties": false, "properties": {"member_ids": {
+                "type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string"}, "description": "The ids of several."}}}),
         ),
         (
             "NewBatch",
@@ -106,12 +111,12 @@ pub fn batch_item(error: Value) -> Value {
     })
 }
 
-/// The schema of a result of the search in several tables.
-pub fn found_record(more: Value) -> Value {
-    let score =
-        json!({"type": "number", "description": "How well the record fits, from 0 to 1; the best comes first."});
-    let tables = ["Contact", "Company", "Deal", "Activity"].map(|name| reference_to("schemas", name));
-    json!({"allOf": [{"anyOf": tables}, object(more, json!({"score": score}))]})
+/// The kinds of records that the search in several tables finds.
+pub const FOUND: [&str; 4] = ["Contact", "Company", "Deal", "Activity"];
+
+/// The schema of a result of the search in several tables: one of these schemas, each with a `const` that tells it from the others.
+pub fn found_record(parts: [String; 4]) -> Value {
+    json!({"oneOf": parts.map(|name| reference_to("schemas", &name))})
 }
 
 /// The schema of the description of all tables.

@@ -169,7 +169,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 "type": "object",
                 "required": ["id", "object", "deleted"],
                 "properties": {
-                    "id": {"description": "The record's id.", "type": ["string", "number"]},
+                    "id": {"description": "The record's id.", "oneOf": [{"type": "string"}, {"type": "number"}]},
                     "object": {"type": "string", "description": "Kind of record."},
                     "deleted": {"type": "boolean", "description": "Always true."},
                     "note": {"type": "string", "description": "A note on the deletion, if there is one."},
@@ -194,7 +194,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 },
             }),
         ),
-        ("FoundRecord", shared::found_record(json!({}))),
+        ("FoundRecord", shared::found_record(shared::FOUND.map(|name| format!("Found{name}")))),
     ]);
     let unauthorized = codes::by_code("unauthorized");
     schemas.extend(unauthorized.into_iter().flat_map(|code| UNAUTHORIZED.map(|(name, schema)| (name, schema(code)))));

@@ -364,7 +364,7 @@ select * from pg_stat_database;
 select pg_stat_get_db_xact_commit(oid) from pg_database;
 -- backend functions | sql | 42501
 select pg_stat_get_backend_idset();
--- db_role_setting | sql | 42501
+-- settings of roles, which pg_dump reads | sql | ok
 select * from pg_db_role_setting;
 -- rolconfig | sql | 42501
 select rolconfig from pg_roles;
