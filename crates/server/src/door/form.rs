@@ -1,5 +1,5 @@
-//! The bodies and parameters of people's requests, read as typed arguments. Every field of theirs is text. A form may hold a
-//! password, so it is never printed.
+//! The bodies and parameters of people's requests, parsed into typed arguments. All their fields are text. A form may hold a
+//! password, so it is never logged or printed.
 
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ use crate::people::workspace::keys::KeyRequest;
 pub struct Form(Map<String, Value>);
 
 impl Form {
-    /// Reads a body that may have these fields and no others.
+    /// Parses a body that may have these fields and no others.
     pub fn read(call: &Call<'_>, known: &[&str]) -> Result<Form, Fault> {
         let body = call.object()?;
         match body.keys().find(|key| !known.contains(&key.as_str())) {
@@ -25,7 +25,7 @@ impl Form {
         }
     }
 
-    /// A field's text, if it is there.
+    /// A field's text, if the field is given.
     pub fn text(&self, name: &str) -> Result<Option<&str>, Fault> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -37,7 +37,7 @@ impl Form {
         }
     }
 
-    /// A field's text, which must be there.
+    /// A field's text. The field is required.
     pub fn required(&self, name: &str) -> Result<&str, Fault> {
         self.text(name)?.ok_or_else(|| Fault::invalid(format!("\"{name}\" is missing.")))
     }
@@ -46,7 +46,7 @@ impl Form {
         Ok(self.text(name)?.map(str::to_owned))
     }
 
-    /// `role`, if it is there.
+    /// `role`, if it is given.
     pub fn role(&self) -> Result<Option<Role>, Fault> {
         let Some(role) = self.text("role")? else { return Ok(None) };
         Role::parse(role).map(Some).ok_or_else(|| {
@@ -121,13 +121,13 @@ pub fn role(call: &Call<'_>) -> Result<Role, Fault> {
     role.ok_or_else(|| Fault::invalid("\"role\" is needed: owner, member or viewer."))
 }
 
-/// Whom to invite, and where to.
+/// The fields of an invitation.
 pub struct InvitationForm {
-    /// `workspace_id`
+    /// `workspace_id`: the workspace to invite to.
     pub workspace_id: String,
-    /// `email`
+    /// `email`: the address of the invited person.
     pub email: String,
-    /// `role`
+    /// `role`: the role that the person gets.
     pub role: Option<Role>,
 }
 

@@ -59,7 +59,7 @@ async fn release(conn: &mut Conn) -> Result<(u32, u32), Error> {
     Ok((number / 10_000, number % 10_000))
 }
 
-/// The holes of a release that later ones closed, in one line for the operator; `None` if it has none.
+/// The security holes of a release that later releases fixed, in one line for the operator; `None` if it has no known ones.
 fn known_holes(release: (u32, u32)) -> Option<String> {
     let open = advisories::open_in(release);
     let sound = open.iter().filter_map(|advisory| advisory.closed_in(release.0)).max()?;
