@@ -201,8 +201,8 @@ impl<'a> HttpRequest<'a> {
         })
     }
 
-    /// Reads and discards the rest of a refused body, within bounds. If the connection closes while a client is still sending, the
-    /// client may never read the refusal. A client that waits for `100 Continue` does not get it.
+    /// Reads and discards the rest of a refused body, within bounds. If the connection closes while a client is still
+    /// sending, the client may never read the refusal. A client that waits for `100 Continue` does not get it.
     pub async fn drain(&mut self, fault: &Fault) {
         let is_told = matches!(fault, Fault::PayloadTooLarge { .. } | Fault::TooManyValues { .. });
         if matches!(fault, Fault::BodyTimeout) || (self.head.headers.contains_key(header::EXPECT) && !is_told) {

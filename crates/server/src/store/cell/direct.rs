@@ -50,8 +50,8 @@ pub struct DirectConnection {
 }
 
 impl Store {
-    /// Gives a member a role and a new password, and ends the sessions of that role. Returns `None` if the person is not a member
-    /// (any more), or if the cell can't be reached from outside.
+    /// Gives a member a role and a new password, and ends the sessions of that role. Returns `None` if the person is not a
+    /// member (any more), or if the cell can't be reached from outside.
     pub async fn open_direct(&self, entry: &AuditEntry<'_>) -> Result<Option<DirectConnection>, Fault> {
         let Some(place) = self.control.live_database(entry.workspace_id).await? else {
             return Ok(None);

@@ -33,7 +33,8 @@ impl DirectAddress {
     }
 }
 
-/// The addresses to listen on for direct connections, if the configuration allows them. Addresses beyond loopback need a certificate.
+/// The addresses to listen on for direct connections, if the configuration allows them. Addresses beyond loopback need a
+/// certificate.
 pub fn listener(config: &Config) -> Result<Option<DirectListener>, String> {
     let direct = &config.direct;
     let at = match &direct.listen {

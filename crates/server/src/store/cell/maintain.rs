@@ -1,5 +1,5 @@
-//! VACUUM and ANALYZE. The embedded server's autovacuum is off: its workers run as the superuser, and ANALYZE evaluates the index
-//! expressions of workspaces in them, outside every limit. Here a workspace's tables are maintained in a session of the
+//! VACUUM and ANALYZE. The embedded server's autovacuum is off: its workers run as the superuser, and ANALYZE evaluates the
+//! index expressions of workspaces in them, outside every limit. Here a workspace's tables are maintained in a session of the
 //! workspace's own role, under the watchdog. The administrator's session maintains only the tables that Kith owns.
 //!
 //! Tables with old transaction ids are vacuumed first, without ANALYZE. VACUUM alone runs no code of the workspace, so a
@@ -108,7 +108,8 @@ impl Due {
 }
 
 impl Store {
-    /// Maintains all databases in which enough was written since the last time. Returns how many tables of workspaces were maintained.
+    /// Maintains all databases in which enough was written since the last time. Returns how many tables of workspaces were
+    /// maintained.
     pub async fn maintain_all(&self) -> Result<usize, Error> {
         self.maintain_older_than(OLD).await
     }
@@ -169,8 +170,8 @@ impl Store {
         Ok(())
     }
 
-    /// Maintains the tables of a workspace's database that need it. Returns how many of the workspace's own tables were maintained.
-    /// The workspace's code runs in a session of its own role, and is ended after a minute.
+    /// Maintains the tables of a workspace's database that need it. Returns how many of the workspace's own tables were
+    /// maintained. The workspace's code runs in a session of its own role, and is ended after a minute.
     pub async fn maintain(&self, place: &TenantDatabase) -> Result<usize, Error> {
         self.maintain_within(place, LIMIT).await
     }

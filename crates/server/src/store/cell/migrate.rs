@@ -185,8 +185,8 @@ async fn shape(conn: &mut Conn) -> Result<Vec<String>, Error> {
     (0..rows.len()).map(|row| rows.get(row, "line")).collect()
 }
 
-/// Freezes the template's catalogs, so that clones don't have to. The built-in tables are left out: with statistics that say they
-/// are empty, they would be planned for as empty.
+/// Freezes the template's catalogs, so that clones don't have to. The built-in tables are left out: with statistics that say
+/// they are empty, they would be planned for as empty.
 async fn freeze_catalogs(conn: &mut Conn) -> Result<(), Error> {
     let catalogs = "SELECT string_agg(oid::regclass::text, ', ') AS tables FROM pg_class
                     WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared";
@@ -278,8 +278,8 @@ async fn keep_shape(admin: &mut Conn, control: &Control, template: &str) -> Resu
 }
 
 impl Store {
-    /// Brings a workspace's database up to date if an older Kith created it. If many callers arrive at once, one of them does it.
-    /// Every use of a workspace's database starts with this.
+    /// Brings a workspace's database up to date if an older Kith created it. If many callers arrive at once, one of them does
+    /// it. Every use of a workspace's database starts with this.
     pub async fn ready(&self, database: &TenantDatabase) -> Result<(), Fault> {
         if database.version >= self.workspace_version() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Cells: PostgreSQL clusters that hold workspaces, and the log-ins to them.
 //!
-//! Passwords are derived from the installation's secret, so none is stored. A tenant may change the password of its own role; it is
-//! reset at the first log-in that fails.
+//! Passwords are derived from the installation's secret, so none is stored. A tenant may change the password of its own role;
+//! it is reset at the first log-in that fails.
 
 pub mod direct;
 pub mod direct_address;

@@ -115,8 +115,8 @@ impl Store {
         Ok(())
     }
 
-    /// Ensures that a workspace has a database for its test data. If many requests arrive at once, one of them creates it. A crash
-    /// half-way leaves at most a warm database. Returns whether it was created now.
+    /// Ensures that a workspace has a database for its test data. If many requests arrive at once, one of them creates it. A
+    /// crash half-way leaves at most a warm database. Returns whether it was created now.
     pub async fn ensure_test_database(&self, workspace_id: &str) -> Result<bool, Fault> {
         while !self.control.has_test_database(workspace_id).await? {
             match self.control.take_test_database(self.workspace_version(), workspace_id).await? {

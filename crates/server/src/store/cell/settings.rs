@@ -54,8 +54,8 @@ pub const DIRECT: &[(&str, &str)] = &[
     ("log_parameter_max_length_on_error", "0"),
 ];
 
-/// The settings of the administrator's sessions. Only the system's schema is searched: an operator in a tenant's schema could be a
-/// better match than the system's, and would run as the administrator.
+/// The settings of the administrator's sessions. Only the system's schema is searched: an operator in a tenant's schema could
+/// be a better match than the system's, and would run as the administrator.
 pub const ADMINISTRATOR: &[(&str, &str)] = &[
     ("search_path", "pg_catalog, pg_temp"),
     ("client_encoding", "UTF8"),

@@ -138,8 +138,8 @@ const LEFT: &str = "SELECT pid, usename, datname FROM pg_stat_activity
     WHERE regexp_replace(usename, '_r$', '') = $1 AND datname IS NOT NULL";
 
 impl Store {
-    /// Allows workspaces to log in whose stuck backend has ended unobserved, for example after a crash. The remaining backends of
-    /// other workspaces are watched from now on.
+    /// Allows workspaces to log in whose stuck backend has ended unobserved, for example after a crash. The remaining
+    /// backends of other workspaces are watched from now on.
     pub async fn sweep_suspended(&self) -> Result<(), Fault> {
         self.let_in_forgotten().await.map_err(fault::of_connection)
     }
