@@ -160,7 +160,7 @@ pub struct Direct {
 /// The addresses on which direct connections to the embedded PostgreSQL are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PostgresListen {
-    /// None: direct connections are off.
+    /// Direct connections are off.
     Off,
     /// On these addresses, at least one.
     At(Vec<SocketAddr>),

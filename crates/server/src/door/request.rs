@@ -225,7 +225,7 @@ fn holder(budget: &Arc<Budget>, caller: &Caller) -> Held {
     budget.holder(caller.owner.clone(), caller.who.workspace_id.clone())
 }
 
-/// The fault of a body that is too large, from its beginning and this part. If it could not be valid JSON, the fault says so.
+/// The fault of a body that is too large, from its beginning and this part. A form that is nested too deeply is not valid JSON.
 fn too_large(beginning: &[u8], part: &[u8], limit: usize) -> Fault {
     let is_too_deep = || json::weigh(&[beginning, &part[..limit - beginning.len()]].concat()).is_too_deep;
     match limit == MAX_FORM_BYTES && is_too_deep() {

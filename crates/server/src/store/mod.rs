@@ -30,7 +30,6 @@ pub const STATEMENT_LIMIT_SECONDS: u64 = 30;
 pub const POOL_CONNECTIONS: usize = 120;
 /// After this time the backend is ended from outside. The seconds beyond the statement's limit let PostgreSQL stop the
 /// statement itself and report it.
-/// statement that stopped by itself to say so.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(STATEMENT_LIMIT_SECONDS + 2);
 
 /// The store: the databases of workspaces and the control database.

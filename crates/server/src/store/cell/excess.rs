@@ -107,7 +107,7 @@ impl Account {
     }
 }
 
-/// What the last check found.
+/// The results of the last check.
 #[derive(Default)]
 pub struct LastLook {
     next: Option<(i32, Instant)>,
@@ -149,7 +149,7 @@ impl Excesses {
         if ended { too_many_locks() } else { fault }
     }
 
-    /// Cancels what a workspace owes.
+    /// Cancels the debt of a workspace.
     pub fn forgive(&self, database: &str) {
         self.accounts().remove(database);
     }
