@@ -60,7 +60,7 @@ pub struct Wakes {
 const MOST_CHANGED: usize = 10_000;
 
 impl Wakes {
-    /// Notes that a transaction in a workspace's database was committed.
+    /// Records that a transaction in a workspace's database was committed.
     pub fn committed(&self, database: &TenantDatabase) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if changed.len() < MOST_CHANGED && !changed.contains_key(&database.database_id) {
@@ -68,7 +68,7 @@ impl Wakes {
         }
     }
 
-    /// Takes the databases in which something was committed since the last time.
+    /// Returns the databases in which a transaction was committed since the last call.
     pub fn take_changed(&self) -> Vec<TenantDatabase> {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *changed).into_values().collect()

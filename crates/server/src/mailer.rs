@@ -11,7 +11,7 @@ const LIMIT: Duration = Duration::from_secs(20);
 
 /// The way in which e-mail is sent.
 pub enum Mailer {
-    /// Through a mail server.
+    /// E-mail is sent through a mail server.
     Smtp {
         /// The connection to the mail server.
         transport: Box<AsyncSmtpTransport<Tokio1Executor>>,

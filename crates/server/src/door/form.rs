@@ -55,7 +55,7 @@ impl Form {
     }
 }
 
-/// `{email, password, name?}`
+/// Parses the body `{email, password, name?}`.
 pub fn sign_up(call: &Call<'_>) -> Result<(Credentials, Option<String>), Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["email", "password", "name"])?;
@@ -64,33 +64,33 @@ pub fn sign_up(call: &Call<'_>) -> Result<(Credentials, Option<String>), Fault> 
     Ok((credentials, form.owned("name")?))
 }
 
-/// `{email, password}`
+/// Parses the body `{email, password}`.
 pub fn log_in(call: &Call<'_>) -> Result<Credentials, Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["email", "password"])?;
     Ok(Credentials { email: form.required("email")?.to_owned(), password: form.required("password")?.to_owned() })
 }
 
-/// A body with one field.
+/// Parses a body with exactly this field, and returns its text.
 pub fn only_field(call: &Call<'_>, name: &str) -> Result<String, Fault> {
     call.only_parameters(&[])?;
     Ok(Form::read(call, &[name])?.required(name)?.to_owned())
 }
 
-/// A body without fields.
+/// Accepts only a body without fields.
 pub fn empty(call: &Call<'_>) -> Result<(), Fault> {
     call.only_parameters(&[])?;
     Form::read(call, &[]).map(drop)
 }
 
-/// `{token, password}`
+/// Parses the body `{token, password}`.
 pub fn password_reset(call: &Call<'_>) -> Result<PasswordReset, Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["token", "password"])?;
     Ok(PasswordReset { token: form.required("token")?.to_owned(), password: form.required("password")?.to_owned() })
 }
 
-/// `{current_password, password}`
+/// Parses the body `{current_password, password}`.
 pub fn password_change(call: &Call<'_>) -> Result<PasswordChange, Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["current_password", "password"])?;
@@ -98,13 +98,13 @@ pub fn password_change(call: &Call<'_>) -> Result<PasswordChange, Fault> {
     Ok(PasswordChange { current: current.to_owned(), new: new.to_owned() })
 }
 
-/// `{name?}`
+/// Parses the body `{name?}`.
 pub fn workspace_name(call: &Call<'_>) -> Result<Option<String>, Fault> {
     call.only_parameters(&[])?;
     Form::read(call, &["name"])?.owned("name")
 }
 
-/// `{name?, dialect?, mode?, role?}`
+/// Parses the body `{name?, dialect?, mode?, role?}`.
 pub fn key(call: &Call<'_>) -> Result<KeyRequest, Fault> {
     let form = Form::read(call, &["name", "dialect", "mode", "role"])?;
     Ok(KeyRequest {
@@ -115,7 +115,7 @@ pub fn key(call: &Call<'_>) -> Result<KeyRequest, Fault> {
     })
 }
 
-/// `{role}`
+/// Parses the body `{role}`.
 pub fn role(call: &Call<'_>) -> Result<Role, Fault> {
     let role = Form::read(call, &["role"])?.role()?;
     role.ok_or_else(|| Fault::invalid("\"role\" is needed: owner, member or viewer."))
@@ -131,7 +131,7 @@ pub struct InvitationForm {
     pub role: Option<Role>,
 }
 
-/// `{workspace_id, email, role?}`
+/// Parses the body `{workspace_id, email, role?}`.
 pub fn invitation(call: &Call<'_>) -> Result<InvitationForm, Fault> {
     let form = Form::read(call, &["workspace_id", "email", "role"])?;
     let needed = |name: &str, what: &str| {
@@ -145,7 +145,7 @@ pub fn invitation(call: &Call<'_>) -> Result<InvitationForm, Fault> {
     })
 }
 
-/// `?limit=…&cursor=…`
+/// Parses the parameters `?limit=…&cursor=…`.
 pub fn page(call: &Call<'_>) -> Result<PageAsk, Fault> {
     let cursor = call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
     Ok(PageAsk { limit: parse_limit(call.parameter("limit"))?, cursor })

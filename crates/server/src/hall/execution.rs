@@ -81,7 +81,7 @@ pub struct Committed {
 /// What a transaction may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// Nothing.
+    /// It changed nothing.
     Nothing,
     /// Rows of this table, and the rows that its triggers write.
     Table(String),

@@ -19,7 +19,7 @@ const ICON: &str = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' v
     <rect width='32' height='32' rx='8' fill='%230f766e'/>\
     <path d='M11 8v16M22 8l-9 8 9 8' stroke='white' stroke-width='3.4' stroke-linecap='round' stroke-linejoin='round' fill='none'/></svg>";
 
-/// `/`
+/// The landing page, `/`.
 pub fn landing(base: &str) -> String {
     let body = html! {
         main.landing {
@@ -49,7 +49,7 @@ fn card(title: &str, text: &str) -> Markup {
     html! { section.card { h2 { (title) } p { (text) } } }
 }
 
-/// `/docs`
+/// The documentation, `/docs`.
 pub fn docs(base: &str) -> String {
     let sections = [
         ("quickstart", "Quickstart"),
@@ -116,7 +116,7 @@ pub fn docs(base: &str) -> String {
     page("Kith documentation", base, body, None).into_string()
 }
 
-/// `/docs/errors`
+/// The error codes, `/docs/errors`.
 pub fn errors(base: &str) -> String {
     let body = html! {
         main.narrow {

@@ -65,7 +65,7 @@ impl ClerkSettings {
 pub struct Clerk {
     settings: ClerkSettings,
     keys: SigningKeys<JsonWebKeySetUrl>,
-    /// By issuer and subject.
+    /// The cached people, by issuer and subject.
     people: Cache<(String, String), Person>,
     /// The request counts of each person. They are kept when the person is forgotten.
     windows: Cache<(String, String), Arc<Window>>,

@@ -8,9 +8,9 @@ use crate::store::cell::server::DatabaseServer;
 /// The result of one check.
 #[derive(Debug)]
 pub struct Finding {
-    /// What it means for Kith.
+    /// Whether Kith works with it.
     pub verdict: Verdict,
-    /// What was found, and what is needed.
+    /// The state that was found, and the state that Kith needs.
     pub text: String,
 }
 
@@ -136,7 +136,7 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
-/// What the age of the oldest transaction id means.
+/// The finding for the age of the oldest transaction id.
 fn age(database: &str, age: i64) -> Finding {
     let verdict = match age {
         ..=ALARMING => Verdict::Good,

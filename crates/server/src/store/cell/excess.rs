@@ -88,7 +88,7 @@ pub struct Excesses {
     ended_for_locks: Mutex<HashMap<Arc<str>, Instant>>,
 }
 
-/// The ids that a workspace took and has not earned back.
+/// The ids that a workspace took and that its rate has not covered yet.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     spent: f64,
@@ -192,7 +192,7 @@ fn too_many_locks() -> Fault {
     }))
 }
 
-/// The ids from one to another. They wrap around.
+/// The number of ids from one id to another. Ids wrap around.
 fn between(before: i32, next: i32) -> u32 {
     (next as u32).wrapping_sub(before as u32)
 }

@@ -1,7 +1,7 @@
 //! Numbered migrations: of the control database, of the template, and of workspaces that an older Kith created.
 //!
-//! A workspace migration has sections (migrations/workspace/README.md). What changes a tenant's tables runs in a session that
-//! logged in as the tenant; a privileged session changes only what Kith owns.
+//! A workspace migration has sections (migrations/workspace/README.md). Statements that change a tenant's tables run in a
+//! session that logged in as the tenant. A privileged session changes only objects that Kith owns.
 
 use std::collections::HashSet;
 

@@ -24,7 +24,7 @@ const AT_ONCE: usize = 2;
 const TRIES: usize = 3;
 /// How long a reset waits for a change by the workspace that has not been committed.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '1s';";
-/// Roles whose last reset is known.
+/// The most roles whose last reset is remembered.
 const ROLES: usize = 1000;
 
 /// The resets of this process.

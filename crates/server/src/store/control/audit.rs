@@ -29,7 +29,7 @@ pub struct AuditEntry<'a> {
     pub workspace_id: &'a str,
     /// The person, `u_…`.
     pub user_id: &'a str,
-    /// Now, ISO 8601.
+    /// The current time, ISO 8601.
     pub now: String,
 }
 

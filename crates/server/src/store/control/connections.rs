@@ -1,4 +1,4 @@
-//! Direct connections: which members have a PostgreSQL role, and which of their sessions have to end.
+//! Direct connections: the PostgreSQL roles of members, and the sessions that have to end.
 //!
 //! A row is written before its role is created, and deleted before its role is dropped. So after a crash at any point, a role
 //! without a row can be dropped.

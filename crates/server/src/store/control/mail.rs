@@ -16,7 +16,7 @@ pub struct NewMail<'a> {
     pub kind: &'a str,
     /// The address of this Kith, for the link.
     pub public_url: &'a str,
-    /// Now, Unix seconds.
+    /// The current time, Unix seconds.
     pub now: i64,
 }
 

@@ -32,7 +32,7 @@ pub struct NewSession<'a> {
     pub user_agent: Option<&'a str>,
     /// The IP address that it signed in from.
     pub address: Option<&'a str>,
-    /// Now, Unix seconds.
+    /// The current time, Unix seconds.
     pub now: i64,
     /// When it ends if it is not used, in Unix seconds.
     pub expires_at: i64,

@@ -27,7 +27,7 @@ pub struct NewWorkspace<'a> {
     pub id: &'a str,
     /// The workspace's display name.
     pub name: Option<&'a str>,
-    /// Now, ISO 8601.
+    /// The current time, ISO 8601.
     pub now: &'a str,
     /// Its first key.
     pub key: NewKey<'a>,

@@ -127,7 +127,7 @@ impl OpenTransaction {
         }
     }
 
-    /// Commits.
+    /// Commits the transaction.
     pub async fn commit(self) -> Result<(), Fault> {
         self.tx.commit().await.map_err(fault::of_connection)
     }
