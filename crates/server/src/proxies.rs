@@ -1,5 +1,5 @@
-//! The client's address behind proxies, which write it into `X-Forwarded-For`. Anybody can write that header, so only the
-//! entries that trusted proxies have written are trusted. Trusted are the proxies on this machine and the configured ones.
+//! The client's address behind proxies, which write it into `X-Forwarded-For`. Anybody can write that header, so only entries
+//! from trusted proxies count. The trusted proxies are those on this machine and the configured ones.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
