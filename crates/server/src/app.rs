@@ -1,4 +1,4 @@
-//! What every door and worker shares.
+//! The state that all doors and workers share.
 
 use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
@@ -17,30 +17,30 @@ use crate::proxies::Proxies;
 use crate::store::Store;
 use crate::store::cell::TenantDatabase;
 
-/// The application: what a door needs to serve a call, and a worker to do its work. A clone shares everything.
+/// The application: everything that doors and workers need. All clones share the same state.
 #[derive(Clone)]
 pub struct App {
-    /// Everything that is stored.
+    /// The store: the databases of workspaces and the control database.
     pub store: Store,
-    /// The API keys that this process remembers.
+    /// The cached API keys.
     pub keys: Keys,
-    /// Passwords, sessions and the ways to sign in.
+    /// Passwords, sessions and sign-in methods.
     pub accounts: Accounts,
-    /// The time.
+    /// The source of the time.
     pub clock: Clock,
-    /// How e-mail leaves.
+    /// Sends e-mail.
     pub mailer: Arc<Mailer>,
-    /// What may be done how often.
+    /// The rate limits.
     pub limits: Arc<Limits>,
-    /// What the door bounds, whoever comes.
+    /// The door's bounds, which apply to every client.
     pub bounds: Arc<Bounds>,
-    /// The memory that the door's calls hold.
+    /// The memory that the door's calls may hold.
     pub memory: Memory,
-    /// `http://…`, without a slash at its end.
+    /// `http://…`, without a trailing slash.
     pub public_url: Arc<str>,
-    /// What workers wait for.
+    /// Signals that wake workers.
     pub wakes: Arc<Wakes>,
-    /// The proxies whose word on a client's address is taken.
+    /// The proxies that are trusted to report a client's address.
     pub proxies: Arc<Proxies>,
     /// Set while requests can be served.
     pub ready: Arc<AtomicBool>,
@@ -48,19 +48,19 @@ pub struct App {
     pub metrics: PrometheusHandle,
 }
 
-/// What wakes workers before their time.
+/// Signals that wake workers early.
 #[derive(Default)]
 pub struct Wakes {
-    /// A database was handed out, so another one is to be made ahead of time.
+    /// A database was handed out, so that another one must be created ahead of time.
     pub database_taken: Notify,
     changed: Mutex<HashMap<i64, TenantDatabase>>,
 }
 
-/// Databases that are remembered as changed at most; a sweep finds the others.
+/// The most databases that are remembered as changed. A sweep finds the others.
 const MOST_CHANGED: usize = 10_000;
 
 impl Wakes {
-    /// Notes that a transaction in a workspace's database was committed.
+    /// Records that a transaction in a workspace's database was committed.
     pub fn committed(&self, database: &TenantDatabase) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         if changed.len() < MOST_CHANGED && !changed.contains_key(&database.database_id) {
@@ -68,7 +68,7 @@ impl Wakes {
         }
     }
 
-    /// Takes the databases in which something was committed since the last time.
+    /// Returns the databases in which a transaction was committed since the last call.
     pub fn take_changed(&self) -> Vec<TenantDatabase> {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *changed).into_values().collect()

@@ -1,5 +1,5 @@
-//! What a door bounds, whoever comes: how many connections, how long they may say or take nothing, and how much memory their
-//! bodies and answers hold. Tests shrink these numbers; nothing else sets them.
+//! The bounds that a door applies to every client: the number of connections, how long they may be silent or read nothing, and
+//! how much memory their bodies and answers hold. Only tests change these numbers.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,35 +14,35 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// The bounds of a door.
 #[derive(Clone, Debug)]
 pub struct Bounds {
-    /// Connections at once, as far as there are files for them.
+    /// Connections at once, if there are enough file descriptors.
     pub connections: usize,
-    /// Files that are left for everything else: connections to PostgreSQL, above all.
+    /// File descriptors that are kept for other uses, above all connections to PostgreSQL.
     pub files_in_reserve: usize,
-    /// Connections of a network at once, proxies that are believed excepted.
+    /// Connections of a network at once, except those of trusted proxies.
     pub connections_of_network: usize,
-    /// From the acceptance of a connection to its first request.
+    /// The longest time from accepting a connection to its first request.
     pub first_request: Duration,
-    /// From the first byte of a request's head to its end (HTTP/1).
+    /// The longest time from the first byte of a request's head to its end (HTTP/1).
     pub head: Duration,
-    /// How long a connection is kept without any request.
+    /// How long a connection without any request is kept.
     pub idle: Duration,
-    /// Bytes of a body a second at least, over each stretch of this length.
+    /// The minimum rate of a body in bytes per second, measured over `body_stretch`.
     pub body_rate: usize,
-    /// That stretch.
+    /// The stretch over which `body_rate` is measured.
     pub body_stretch: Duration,
-    /// How long a client may take nothing of an answer.
+    /// How long a client may read nothing of an answer.
     pub unread: Duration,
-    /// Bytes of an answer a second at least, over each such time.
+    /// The minimum rate of an answer in bytes per second, measured over `unread`.
     pub answer_rate: usize,
-    /// Bytes of a body or an answer a second at least, over a shorter stretch, where others wait for the room that it takes.
+    /// The minimum rate of a body or an answer in bytes per second if others wait for its room, measured over `scarce_stretch`.
     pub rate_where_scarce: usize,
-    /// That stretch.
+    /// The stretch over which `rate_where_scarce` is measured.
     pub scarce_stretch: Duration,
-    /// Bytes of bodies.
+    /// The budget of bytes of bodies.
     pub bodies: budget::Size,
-    /// Bytes of the values in bodies.
+    /// The budget of bytes of the values in bodies.
     pub trees: budget::Size,
-    /// Bytes of results and of answers that are not read yet.
+    /// The budget of bytes of results and of answers that are not read yet.
     pub answers: budget::Size,
 }
 
@@ -69,19 +69,19 @@ impl Default for Bounds {
     }
 }
 
-/// The memory that a door's calls hold.
+/// The memory budgets of a door's calls.
 #[derive(Clone, Debug)]
 pub struct Memory {
-    /// Bodies.
+    /// The bytes of bodies.
     pub bodies: Arc<Budget>,
     /// The values in bodies.
     pub trees: Arc<Budget>,
-    /// Results, and answers that are not read yet.
+    /// The results, and the answers that are not read yet.
     pub answers: Arc<Budget>,
 }
 
 impl Memory {
-    /// Memory of which nothing is held.
+    /// Creates budgets of which nothing is held.
     pub fn new(bounds: &Bounds) -> Memory {
         Memory {
             bodies: Budget::new(bounds.bodies),

@@ -1,12 +1,12 @@
-//! Bytes that calls hold at once. They are bounded as a whole, and for each owner by a share of it, so that nobody's bodies or
-//! answers take the memory of all others. A call that finds no room waits for it, in turn.
+//! A budget of memory, in bytes, for what calls hold at once. The total is bounded, and each owner may hold a share of it, so
+//! that one owner's bodies or answers can't use all the memory. A call that finds no room waits for it in a queue.
 //!
-//! Everybody of a network who has no account shares one share. So that a busy workspace there does not keep the others waiting,
-//! a workspace that holds nothing gets a first part beyond the share.
+//! All callers of a network who have no account use one share. So that a busy workspace there does not delay the others, a
+//! workspace that holds nothing gets a first part beyond the share.
 //!
-//! What has begun must be able to end, or calls that each hold a part would wait for each other: the oldest holder always
-//! gets what it asks for, and the oldest of an owner goes beyond the share. So the bound is exceeded by what one call may
-//! hold at most.
+//! A call that has started must be able to finish; otherwise calls that each hold a part would wait for each other. The oldest
+//! holder therefore always gets what it asks for, and the oldest holder of an owner may exceed the share. So the bound is
+//! exceeded by at most what one call may hold.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::hash::Hash;
@@ -17,30 +17,30 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// Who answers for what a call holds.
+/// The owner to which a call's memory is charged.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Owner {
     /// A claimed workspace.
     Workspace(Arc<str>),
-    /// Everybody of a network who has no account: anybody can make workspaces there.
+    /// All callers of a network who have no account. Anybody can create workspaces there.
     Network(IpAddr),
 }
 
-/// What a workspace that holds nothing gets beyond its network's share.
+/// The bytes that a workspace that holds nothing may get beyond its network's share.
 pub const FIRST_PART: usize = 256 * 1024;
 
-/// How much may be held.
+/// The size of a budget.
 #[derive(Clone, Copy, Debug)]
 pub struct Size {
-    /// By all together, in bytes.
+    /// The bound for all owners together, in bytes.
     pub whole: usize,
-    /// By one owner, in bytes.
+    /// The bound for one owner, in bytes.
     pub share: usize,
     /// How long a call waits for room.
     pub patience: Duration,
 }
 
-/// What may be held, and what is.
+/// A budget and its current holders.
 #[derive(Debug)]
 pub struct Budget {
     bounds: Size,
@@ -51,9 +51,9 @@ pub struct Budget {
 struct State {
     held: usize,
     owners: HashMap<Owner, usize>,
-    /// What each workspace of a network holds, where it holds anything.
+    /// The bytes that each workspace of a network holds, without those that hold nothing.
     workspaces: HashMap<Arc<str>, usize>,
-    /// By age.
+    /// Ordered by age.
     holders: BTreeMap<u64, Holder>,
     next: u64,
     waiting: VecDeque<WaitingHolder>,
@@ -70,37 +70,37 @@ struct Holder {
 struct WaitingHolder {
     holder: u64,
     bytes: usize,
-    /// Closed where the call has given up.
+    /// The receiver is closed if the call has given up.
     granted: oneshot::Sender<()>,
 }
 
-/// What a call holds; dropping it gives everything back.
+/// The bytes that a call holds. Dropping it frees all of them.
 #[derive(Debug)]
 pub struct Held {
     budget: Arc<Budget>,
     holder: u64,
 }
 
-/// There was no room in time.
+/// No room became free in time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NoRoom;
 
 /// Why a call has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Obstacle {
-    /// The owner holds its share.
+    /// The owner already holds its share.
     Share,
-    /// All together hold the whole, or others wait for it already.
+    /// All owners together hold the total, or others are already waiting for it.
     Whole,
 }
 
 impl Budget {
-    /// A budget of which nothing is held.
+    /// Creates a budget of which nothing is held.
     pub fn new(bounds: Size) -> Arc<Budget> {
         Arc::new(Budget { bounds, state: Mutex::default() })
     }
 
-    /// A holder of nothing yet, for a call to this workspace.
+    /// Creates a holder for a call to this workspace. It holds nothing yet.
     pub fn holder(self: &Arc<Budget>, owner: Owner, workspace_id: Arc<str>) -> Held {
         let mut state = self.state();
         let holder = state.next;
@@ -110,19 +110,19 @@ impl Budget {
         Held { budget: self.clone(), holder }
     }
 
-    /// Bytes that are held.
+    /// The number of bytes that are held.
     pub fn held(&self) -> usize {
         self.state().held
     }
 
-    /// Whether somebody who holds less than their share waits because all together hold too much.
+    /// Whether an owner with less than its share is waiting because all owners together hold too much.
     pub fn is_scarce(&self) -> bool {
         let mut state = self.state();
         state.forget_who_gave_up();
         state.waiting.iter().any(|it| self.obstacle(&state, it.holder, it.bytes) == Some(Obstacle::Whole))
     }
 
-    /// The owners for whom somebody waits.
+    /// The owners of the waiting calls.
     pub fn waited_for(&self) -> Vec<Owner> {
         let mut state = self.state();
         state.forget_who_gave_up();
@@ -140,7 +140,7 @@ impl Budget {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// What stands in the way of a holder that wants so many bytes more.
+    /// What prevents a holder from getting this many more bytes.
     fn obstacle(&self, state: &State, holder: u64, bytes: usize) -> Option<Obstacle> {
         if state.holders.first_key_value().is_none_or(|(oldest, _)| *oldest == holder) {
             return None;
@@ -155,7 +155,8 @@ impl Budget {
         (!fits && !is_first_part() && !is_oldest()).then_some(Obstacle::Share)
     }
 
-    /// Serves those who wait, in turn. Who lacks room in their share is passed over; who lacks room in the whole is waited for.
+    /// Serves the waiting calls in order. A call that exceeds its owner's share is skipped. A call that exceeds the total blocks
+    /// those behind it.
     fn serve_waiting(&self, state: &mut State) {
         state.forget_who_gave_up();
         let mut at = 0;
@@ -166,7 +167,7 @@ impl Budget {
                 None => {
                     let Some(WaitingHolder { holder, bytes, granted }) = state.waiting.remove(at) else { return };
                     state.add(holder, bytes);
-                    // Should it give up at this moment, it gives the bytes back with all that it holds.
+                    // If the call gives up at this moment, it frees the bytes with everything it holds.
                     let _ = granted.send(());
                 }
             }
@@ -207,7 +208,7 @@ fn take_from<K: Eq + Hash>(held: &mut HashMap<K, usize>, key: &K, bytes: usize) 
 }
 
 impl Held {
-    /// Holds so many bytes more, once there is room for them.
+    /// Waits until there is room for this many more bytes, and holds them.
     pub async fn grow(&self, bytes: usize) -> Result<(), NoRoom> {
         let waiting = {
             let mut state = self.budget.state();
@@ -234,7 +235,7 @@ impl Held {
         }
     }
 
-    /// Holds exactly so many bytes from here on, whether there is room or not: they are there already.
+    /// Holds exactly this many bytes from now on, even if there is no room, because they are already allocated.
     pub fn resize(&self, bytes: usize) {
         let mut state = self.budget.state();
         let Some(it) = state.holders.get_mut(&self.holder) else { return };
@@ -279,7 +280,7 @@ mod tests {
         budget.holder(of(number), format!("ws_{number}").into())
     }
 
-    /// Whether there is room at once.
+    /// Whether the bytes fit without waiting.
     fn fits(held: &Held, bytes: usize) -> bool {
         pin!(held.grow(bytes)).poll(&mut Context::from_waker(Waker::noop())).is_ready()
     }
@@ -365,7 +366,7 @@ mod tests {
         assert!(!budget.is_scarce());
         assert!(!fits(&second, 1));
         drop(first);
-        // The one that was given up above does not count.
+        // The wait that was given up above does not count.
         assert_eq!(budget.held(), 0);
         assert_eq!(second.grow(10).await, Ok(()));
         second.resize(3);

@@ -1,8 +1,8 @@
-//! A bounded cache of looked-up values that never keeps what was forgotten during the look-up.
+//! A bounded cache of looked-up values. It never keeps a value that was forgotten during its look-up.
 //!
-//! A look-up takes time, and what it reads can end meanwhile: a key is revoked, a session is closed. Whoever ends it calls
-//! [`Cache::forget_all`] or [`Cache::forget`] afterwards. A look-up that began before that call may have read the old state,
-//! so its result goes to its caller and is not stored.
+//! What a look-up reads can end meanwhile: a key is revoked, a session is closed. The code that ends it calls
+//! [`Cache::forget_all`] or [`Cache::forget`] afterwards. A look-up that started before that call may have read the old state,
+//! so its result is returned to its caller but not stored.
 
 use std::borrow::Borrow;
 use std::collections::HashMap;
@@ -10,34 +10,34 @@ use std::hash::Hash;
 use std::mem;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// Values by key. `V` is cloned for each reader, so it is cheap to clone: an `Arc`, or little more.
+/// Values by key. `V` is cloned for each reader, so it must be cheap to clone, such as an `Arc`.
 #[derive(Debug)]
 pub struct Cache<K, V> {
-    /// How long a value is fresh, in milliseconds; `None`: until it is forgotten.
+    /// How long a value is fresh, in milliseconds. With `None`, until it is forgotten.
     lifetime_ms: Option<u64>,
-    /// Entries in one of the two generations.
+    /// The most entries in one of the two generations.
     half_capacity: usize,
     entries: RwLock<Entries<K, V>>,
 }
 
-/// Two generations. A new value goes into the young one, and so does an old one that is read. When the young generation is
-/// full it becomes the old one, and what nobody has read since the last time is dropped.
+/// Two generations. A new value is put into the young generation, and so is an old value that is read. When the young generation
+/// is full, it becomes the old one, and values of the previous old one are dropped.
 #[derive(Debug)]
 struct Entries<K, V> {
     young: HashMap<K, CachedValue<V>>,
     old: HashMap<K, CachedValue<V>>,
-    /// Counts the calls that forgot something.
+    /// The number of calls that forgot something.
     forgotten: u64,
 }
 
 #[derive(Clone, Debug)]
 struct CachedValue<V> {
     value: V,
-    /// When its look-up began.
+    /// When its look-up started.
     looked_up_ms: i64,
 }
 
-/// A look-up that has begun: what it must know to store its result.
+/// A look-up that has started, with the state that is required to store its result.
 #[derive(Debug)]
 pub struct LookUp {
     forgotten: u64,
@@ -45,12 +45,12 @@ pub struct LookUp {
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
-    /// A cache of at most `capacity` values, each fresh until it is forgotten.
+    /// Creates a cache of at most `capacity` values, each fresh until it is forgotten.
     pub fn until_forgotten(capacity: usize) -> Cache<K, V> {
         Cache::new(capacity, None)
     }
 
-    /// A cache of at most `capacity` values, each fresh for so many milliseconds after its look-up began.
+    /// Creates a cache of at most `capacity` values, each fresh for this many milliseconds after its look-up started.
     pub fn fresh_for(lifetime_ms: u64, capacity: usize) -> Cache<K, V> {
         Cache::new(capacity, Some(lifetime_ms))
     }
@@ -60,7 +60,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         Cache { lifetime_ms, half_capacity: capacity.div_ceil(2).max(1), entries: RwLock::new(entries) }
     }
 
-    /// The value of a key, if it is there and still fresh at `now_ms`.
+    /// The value of a key, if it is cached and still fresh at `now_ms`.
     pub fn get<Q: Eq + Hash + ?Sized>(&self, key: &Q, now_ms: i64) -> Option<V>
     where
         K: Borrow<Q>,
@@ -73,14 +73,14 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
             entries.old.get(key).filter(|entry| self.is_fresh(entry, now_ms))?;
         }
         let mut entries = self.write();
-        // It may have gone between the two locks.
+        // It may have been removed between the two locks.
         let (key, entry) = entries.old.remove_entry(key)?;
         let value = entry.value.clone();
         self.add(&mut entries, key, entry);
         Some(value)
     }
 
-    /// The value of a key, looked up by `look_up` if it is not there. `Ok(None)` and errors are not stored.
+    /// Returns the value of a key. If it is not cached, it is looked up with `look_up`. `Ok(None)` and errors are not stored.
     pub async fn get_or_look_up<E>(
         &self,
         key: K,
@@ -98,7 +98,8 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         Ok(found)
     }
 
-    /// The value of a key, made by `make` if it is not there. For what is not looked up anywhere, like a counter.
+    /// Returns the value of a key. If it is not cached, it is created with `make`. For values that are not looked up, such as
+    /// counters.
     pub fn get_or_insert_with(&self, key: K, make: impl FnOnce() -> V) -> V {
         if let Some(value) = self.get(&key, 0) {
             return value;
@@ -113,12 +114,12 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         value
     }
 
-    /// Begins a look-up at `now_ms`. It must be called before anything is read that the value is made from.
+    /// Starts a look-up at `now_ms`. Call it before reading anything that the value depends on.
     pub fn begin(&self, now_ms: i64) -> LookUp {
         LookUp { forgotten: self.read().forgotten, began_ms: now_ms }
     }
 
-    /// Stores the result of a look-up, unless something was forgotten since it began. Returns whether it was stored.
+    /// Stores the result of a look-up, unless something was forgotten since it started. Returns whether it was stored.
     pub fn store(&self, begun: LookUp, key: K, value: V) -> bool {
         let mut entries = self.write();
         if entries.forgotten != begun.forgotten {
@@ -129,7 +130,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         true
     }
 
-    /// Forgets everything. Look-ups that have begun are not stored.
+    /// Forgets everything. The results of current look-ups are not stored.
     pub fn forget_all(&self) {
         let mut entries = self.write();
         entries.forgotten += 1;
@@ -137,7 +138,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.old.clear();
     }
 
-    /// Forgets the values that `is_meant` selects. Look-ups that have begun are not stored, whatever they are about.
+    /// Forgets the values that `is_meant` selects. The results of all current look-ups are not stored.
     pub fn forget(&self, is_meant: impl Fn(&V) -> bool) {
         let mut entries = self.write();
         entries.forgotten += 1;
@@ -152,8 +153,8 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         entries.young.insert(key, entry);
     }
 
-    /// A reader may have taken the time a moment before the look-up began. A value from further ahead is stale: the clock
-    /// was put back.
+    /// A reader may have read the time a moment before the look-up started. A value from further in the future is stale, because
+    /// the clock was set back.
     fn is_fresh(&self, entry: &CachedValue<V>, now_ms: i64) -> bool {
         self.lifetime_ms.is_none_or(|lifetime_ms| now_ms.abs_diff(entry.looked_up_ms) < lifetime_ms)
     }
@@ -177,7 +178,7 @@ mod tests {
 
     use super::*;
 
-    /// Begins a look-up, lets something happen while it waits for its answer, and says what is stored afterwards.
+    /// Starts a look-up, runs `meanwhile` during it, and returns what is stored afterwards.
     async fn stored_after(meanwhile: impl FnOnce(&Cache<&'static str, u32>)) -> Option<u32> {
         let cache = Cache::until_forgotten(10);
         let (answer, answered) = oneshot::channel();
@@ -193,7 +194,7 @@ mod tests {
     async fn what_is_forgotten_during_its_look_up_is_not_stored() {
         assert_eq!(stored_after(|_| {}).await, Some(7));
         assert_eq!(stored_after(Cache::forget_all).await, None);
-        // The value is not there yet, so nobody can say that it is not meant.
+        // The value is not cached yet, so `is_meant` can't exclude it.
         assert_eq!(stored_after(|cache| cache.forget(|_| false)).await, None);
     }
 

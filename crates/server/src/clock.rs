@@ -1,4 +1,4 @@
-//! The time and the dice, as arguments: tests hand in their own.
+//! Time and randomness as arguments, so that tests can supply their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -6,13 +6,13 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use ring::rand::{SecureRandom, SystemRandom};
 
-/// Where the time comes from.
+/// The source of the time.
 #[derive(Clone, Debug, Default)]
 pub enum Clock {
     /// The machine's clock.
     #[default]
     System,
-    /// The machine's clock, moved by some milliseconds; the test moves it.
+    /// The machine's clock plus an offset in milliseconds, which a test sets.
     Moved(Arc<AtomicI64>),
 }
 
@@ -32,7 +32,7 @@ impl Clock {
         self.unix_ms().div_euclid(1000)
     }
 
-    /// A new id of the given prefix.
+    /// A new id with this prefix.
     pub fn id(&self, prefix: &str) -> String {
         crm::model::id::make(prefix, self.unix_ms() as u64, random())
     }

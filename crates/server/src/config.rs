@@ -13,72 +13,73 @@ use crate::proxies::Proxies;
 #[derive(Debug, Parser)]
 #[command(name = "kith", version, about)]
 pub struct Line {
-    /// What to do.
+    /// The command to run.
     #[command(subcommand)]
     pub command: Command,
 }
 
-/// The things that `kith` does.
+/// The commands of `kith`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve the API.
     Serve(Config),
-    /// Say whether everything that Kith needs is there.
+    /// Check whether everything that Kith needs is available.
     Doctor(Config),
     /// Give a workspace a plan.
     Plan(SetPlan),
 }
 
-/// Where things are and what is allowed.
+/// The settings of a server.
 #[derive(Clone, Debug, Args)]
 pub struct Config {
-    /// Address to serve HTTP on.
+    /// The address on which HTTP is served.
     #[arg(long, env = "KITH_LISTEN", default_value = "127.0.0.1:8484")]
     pub listen: SocketAddr,
 
-    /// Where the embedded database and the secret key live. The default is /var/lib/kith for root, and kith in $XDG_DATA_HOME or
-    /// ~/.local/share for others.
+    /// The directory of the embedded database and the secret key. The default is /var/lib/kith for root, and kith in
+    /// $XDG_DATA_HOME or ~/.local/share for other users.
     #[arg(long, env = "KITH_DATA_DIR", default_value_os_t = default_data_dir())]
     pub data_dir: PathBuf,
 
-    /// An own PostgreSQL server (16 or newer, with pgvector) instead of the embedded one: postgres://user:password@host/database.
-    /// The user must be a superuser, since Kith guards tenants by event triggers.
+    /// A PostgreSQL server to use instead of the embedded one (16 or newer, with pgvector):
+    /// postgres://user:password@host/database. The user must be a superuser, because Kith protects tenants with event
+    /// triggers.
     #[arg(long, env = "KITH_DATABASE_URL", hide_env_values = true)]
     pub database_url: Option<String>,
 
-    /// Where people reach PostgreSQL.
+    /// Direct connections to PostgreSQL.
     #[command(flatten)]
     pub direct: Direct,
 
-    /// The address under which clients reach Kith, for links; http://ADDR by default.
+    /// The address at which clients reach Kith, for links. The default is http://ADDR.
     #[arg(long, env = "KITH_PUBLIC_URL")]
     pub public_url: Option<String>,
 
-    /// Requests a minute and key; 0 turns limits off.
+    /// Requests per minute and key; 0 turns limits off.
     #[arg(long, env = "KITH_RATE_LIMIT", default_value_t = 1200)]
     pub rate_limit: u32,
 
-    /// Proxies that are believed about whom they speak for (X-Forwarded-For), beside those on this machine: addresses and
-    /// networks with commas between them, 10.0.0.0/8,fd00::1.
+    /// Proxies that are trusted to report the client's address (X-Forwarded-For), besides those on this machine: comma-separated
+    /// addresses and networks, 10.0.0.0/8,fd00::1.
     #[arg(long, env = "KITH_TRUSTED_PROXIES", default_value = "", hide_default_value = true)]
     pub trusted_proxies: Proxies,
 
     /// A file of plans: {"default": "free", "plans": {"free": {"monthly_requests": 1000, "features": {"associations":
-    /// false}}, "team": {}}}. Without one everything is open.
+    /// false}}, "team": {}}}. Without it, everything is open.
     #[arg(long, env = "KITH_PLANS", value_name = "FILE")]
     pub plans: Option<PathBuf>,
 
-    /// Databases kept ready for new workspaces.
+    /// The number of databases kept ready for new workspaces.
     #[arg(long, env = "KITH_WARM_DATABASES", default_value_t = 8)]
     pub warm_databases: usize,
 
-    /// Secret from which database passwords are derived, at least 32 characters. By default a file in the data dir; required
-    /// with --database-url, and the same for every process.
+    /// The secret from which database passwords are derived, at least 32 characters. The default is a file in the data dir.
+    /// It is required with --database-url, and must be the same for every process.
     #[arg(skip)]
     pub secret_key: Option<String>,
 
-    /// The mail server for e-mails to people, with its password: smtp://user:password@host:port or smtps://…. By default
-    /// the links in them are logged.
+    /// The mail server for e-mails to people, with its password: smtp://user:password@host:port or smtps://…. Without it,
+    /// the links in e-mails are logged.
     #[arg(skip)]
     pub smtp_url: Option<String>,
 
@@ -86,59 +87,59 @@ pub struct Config {
     #[arg(skip)]
     pub mail_from: Option<String>,
 
-    /// Who issues the Clerk sessions that are taken: https://clerk.example.com. None are by default.
+    /// The issuer of the Clerk sessions that are accepted: https://clerk.example.com. Without it, none are accepted.
     #[arg(skip)]
     pub clerk_issuer: Option<String>,
 
-    /// The address of Clerk's keys; below the issuer by default.
+    /// The address of Clerk's keys. The default is an address below the issuer.
     #[arg(skip)]
     pub clerk_jwks_url: Option<String>,
 
-    /// The sites whose Clerk sessions are taken, with commas between them; all by default.
+    /// The sites whose Clerk sessions are accepted, comma-separated. The default is all sites.
     #[arg(skip)]
     pub clerk_authorized_parties: Option<String>,
 
-    /// Where people may sign in elsewhere; none by default.
+    /// Providers at which people may sign in. There are none by default.
     #[arg(skip)]
     pub sign_in: SignIn,
 
-    /// The least serious messages to log.
+    /// The lowest level of messages to log.
     #[arg(long, env = "KITH_LOG", default_value = "info")]
     pub log: tracing::Level,
 
-    /// How log lines look.
+    /// The format of log lines.
     #[arg(long, env = "KITH_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
     pub log_format: LogFormat,
 }
 
-/// OpenID Connect providers at which people may sign in. None of it is a flag, since a secret is among it.
+/// OpenID Connect providers at which people may sign in. These settings are not flags, because they include secrets.
 #[derive(Clone, Debug, Default)]
 pub struct SignIn {
     /// Google's client, from its console.
     pub google_client_id: Option<String>,
-    /// That client's secret.
+    /// The secret of Google's client.
     pub google_client_secret: Option<String>,
-    /// Where Google is; tests have it elsewhere.
+    /// The address of Google's issuer. Tests set another one.
     pub google_issuer: Option<String>,
-    /// Any other provider: https://login.example.com
+    /// The issuer of any other provider: https://login.example.com
     pub oidc_issuer: Option<String>,
-    /// The client there.
+    /// The client at that provider.
     pub oidc_client_id: Option<String>,
-    /// That client's secret.
+    /// The secret of that client.
     pub oidc_client_secret: Option<String>,
-    /// What people call it; its host by default.
+    /// The provider's display name. The default is its host.
     pub oidc_name: Option<String>,
 }
 
-/// Where people's direct connections to PostgreSQL come in.
+/// How people's direct connections reach PostgreSQL.
 #[derive(Clone, Debug, Default, Args)]
 pub struct Direct {
-    /// Addresses on which direct connections to the embedded PostgreSQL are taken, with commas between them, or `off`; by
-    /// default loopback with the HTTP port + 1. Beyond loopback only with a certificate.
+    /// Addresses on which direct connections to the embedded PostgreSQL are accepted, comma-separated, or `off`. The default is
+    /// loopback with the HTTP port + 1. Addresses beyond loopback require a certificate.
     #[arg(id = "postgres_listen", long = "postgres-listen", env = "KITH_POSTGRES_LISTEN", value_name = "ADDR,…|off")]
     pub listen: Option<PostgresListen>,
 
-    /// The certificate for it, PEM; with one, direct connections must use TLS.
+    /// The certificate for direct connections, PEM. With a certificate, they must use TLS.
     #[arg(id = "postgres_tls_cert", long = "postgres-tls-cert", env = "KITH_POSTGRES_TLS_CERT", value_name = "FILE")]
     pub tls_cert: Option<PathBuf>,
 
@@ -146,7 +147,7 @@ pub struct Direct {
     #[arg(id = "postgres_tls_key", long = "postgres-tls-key", env = "KITH_POSTGRES_TLS_KEY", value_name = "FILE")]
     pub tls_key: Option<PathBuf>,
 
-    /// HOST:PORT in people's connection URLs, where it is not the one listened on, or the one of --database-url.
+    /// HOST:PORT in people's connection URLs, if it differs from the address listened on, or from the one in --database-url.
     #[arg(
         id = "postgres_public_address",
         long = "postgres-public-address",
@@ -156,10 +157,10 @@ pub struct Direct {
     pub public_address: Option<String>,
 }
 
-/// Where direct connections to the embedded PostgreSQL are taken.
+/// The addresses on which direct connections to the embedded PostgreSQL are accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PostgresListen {
-    /// Nowhere.
+    /// Direct connections are off.
     Off,
     /// On these addresses, at least one.
     At(Vec<SocketAddr>),
@@ -180,34 +181,34 @@ impl FromStr for PostgresListen {
     }
 }
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Text,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Which workspace gets which plan.
+/// A plan for a workspace.
 #[derive(Clone, Debug, Args)]
 pub struct SetPlan {
     /// `ws_…`
     pub workspace: String,
     /// The plan's name.
     pub plan: String,
-    /// Where the workspace is, and the file of plans; the other settings don't matter.
+    /// The location of the workspace, and the file of plans. The other settings are ignored.
     #[command(flatten)]
     pub config: Config,
 }
 
 impl Config {
-    /// The secret key's text, where the environment gives one. It is no flag, since flags show in the process list.
+    /// The secret key's text, if the environment sets it. It is not a flag, because flags are visible in the process list.
     pub fn secret_key_text(&self) -> Option<String> {
         given(&self.secret_key, "KITH_SECRET_KEY")
     }
 
-    /// The mail server, where there is one. It is no flag, since the URL may hold a password.
+    /// The mail server, if it is set. It is not a flag, because the URL may contain a password.
     pub fn smtp_url_text(&self) -> Option<String> {
         given(&self.smtp_url, "KITH_SMTP_URL")
     }
@@ -217,7 +218,7 @@ impl Config {
         given(&self.mail_from, "KITH_MAIL_FROM")
     }
 
-    /// Which Clerk sessions are taken: the issuer, the address of its keys, the sites.
+    /// The Clerk sessions that are accepted: the issuer, the address of its keys, the sites.
     pub fn clerk_texts(&self) -> [Option<String>; 3] {
         [
             given(&self.clerk_issuer, "KITH_CLERK_ISSUER"),
@@ -226,7 +227,7 @@ impl Config {
         ]
     }
 
-    /// Where people may sign in elsewhere.
+    /// The configured providers at which people may sign in.
     pub fn sign_in_given(&self) -> SignIn {
         let set = &self.sign_in;
         SignIn {
@@ -241,16 +242,16 @@ impl Config {
     }
 }
 
-/// Root's data directory, and that of a service without a home.
+/// The data directory for root, and for a service without a home.
 const SYSTEM_DATA_DIR: &str = "/var/lib/kith";
 
-/// Where the data is, whatever the current directory, if nothing says otherwise.
+/// The default data directory. It does not depend on the current directory.
 pub fn default_data_dir() -> PathBuf {
     let is_root = rustix::process::geteuid().is_root();
     data_dir_of(is_root, std::env::var_os("XDG_DATA_HOME"), std::env::home_dir())
 }
 
-/// Relative paths in either variable are ignored, as the XDG Base Directory Specification says.
+/// Relative paths in either variable are ignored, as the XDG Base Directory Specification requires.
 fn data_dir_of(is_root: bool, data_home: Option<OsString>, home: Option<PathBuf>) -> PathBuf {
     let data_home = data_home.map(PathBuf::from).filter(|path| path.is_absolute());
     let home = home.filter(|path| path.is_absolute());
@@ -286,7 +287,7 @@ mod tests {
 
     #[test]
     fn every_command_has_the_same_data_dir() {
-        // Only a parse: nothing of this process' environment is changed.
+        // This only parses. The environment of this process is not changed.
         let parse = |line: &[&str]| Line::try_parse_from(line).expect("a line").command;
         let Command::Serve(serve) = parse(&["kith", "serve"]) else { panic!("serve") };
         let Command::Doctor(doctor) = parse(&["kith", "doctor"]) else { panic!("doctor") };

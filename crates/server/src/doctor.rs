@@ -1,12 +1,12 @@
-//! `kith doctor`: says what the database server lacks, if anything.
+//! `kith doctor`: reports what the database server lacks, if anything.
 
 use crate::config::{Config, Direct, PostgresListen};
 use crate::store::cell::examine::Verdict;
 use crate::store::cell::server::DatabaseServer;
 
-/// Looks at everything that Kith needs and prints a line for each.
+/// Checks everything that Kith needs and prints a line for each check.
 pub async fn run(config: Config) -> Result<(), String> {
-    // It takes nobody in, and the port may be another Kith's.
+    // It accepts no direct connections, and another Kith may use the port.
     let direct = match config.database_url {
         Some(_) => config.direct.clone(),
         None => Direct { listen: Some(PostgresListen::Off), ..config.direct.clone() },

@@ -1,4 +1,4 @@
-//! The HTTP client for requests to other servers: over ring's TLS, trusting the certificates that the system trusts.
+//! The HTTP client for requests to other servers. It uses ring for TLS and trusts the system's certificates.
 
 use std::error::Error;
 use std::net::IpAddr;
@@ -8,12 +8,12 @@ use hyper::http;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-/// How long connecting may take.
+/// The longest time for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
-/// How long a whole response may take.
+/// The longest time for a whole response.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
-/// A client. It follows no redirects: the servers to ask are configured.
+/// Creates a client. It follows no redirects, because the servers are configured.
 pub fn client() -> Result<Client, String> {
     use_ring();
     let builder = Client::builder().connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).redirect(Policy::none());
@@ -43,8 +43,8 @@ pub fn trusted_url(text: &str) -> Result<Url, String> {
 #[error("{0}")]
 pub struct Unanswered(String);
 
-/// Sends a request that a library has made, to a URL that [`trusted_url`] accepts. A response body longer than `most_bytes` is an
-/// error.
+/// Sends a request that a library has built, to a URL that [`trusted_url`] accepts. A response body longer than `most_bytes` is
+/// an error.
 pub async fn send(
     client: &Client,
     request: http::Request<Vec<u8>>,
@@ -71,7 +71,7 @@ async fn body(mut response: reqwest::Response, most_bytes: usize) -> Result<Vec<
     Ok(body)
 }
 
-/// An error's message with those of its causes.
+/// An error's message with the messages of its causes.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut words = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,4 @@
-//! Kith's server: the doors, the hall, the store and what happens afterwards.
+//! Kith's server: the doors, the hall, the store and the background work.
 
 pub mod access;
 pub mod app;

@@ -1,4 +1,4 @@
-//! How e-mail leaves: by SMTP where that is configured, else into the log, where the operator finds the link.
+//! Sends e-mail: by SMTP if it is configured, else into the log, where the operator finds the link.
 
 use std::time::Duration;
 
@@ -6,24 +6,24 @@ use lettre::message::Mailbox;
 use lettre::message::header::ContentType;
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
-/// How long the mail server may take for a step.
+/// The longest time for each step of the mail server.
 const LIMIT: Duration = Duration::from_secs(20);
 
-/// How e-mail leaves.
+/// The way in which e-mail is sent.
 pub enum Mailer {
-    /// Through a mail server.
+    /// E-mail is sent through a mail server.
     Smtp {
-        /// The way there.
+        /// The connection to the mail server.
         transport: Box<AsyncSmtpTransport<Tokio1Executor>>,
         /// The sender of every e-mail.
         from: Box<Mailbox>,
     },
-    /// Not at all: the link is logged, and shown to nobody else.
+    /// No e-mail is sent. The link is only logged.
     Log,
 }
 
 impl Mailer {
-    /// The way that the settings say. What is wrong with them is said without the password that the URL may hold.
+    /// Creates the mailer of these settings. An error does not show the password that the URL may contain.
     pub fn new(smtp_url: Option<&str>, mail_from: Option<&str>) -> Result<Mailer, String> {
         let Some(url) = smtp_url else { return Ok(Mailer::Log) };
         let from = mail_from
@@ -57,7 +57,7 @@ impl Mailer {
     }
 }
 
-/// STARTTLS is asked for unless the URL says otherwise (`?tls=`); where a password is sent, it is insisted on.
+/// STARTTLS is requested unless the URL says otherwise (`?tls=`). If a password is sent, it is required.
 fn with_tls(url: &str) -> String {
     let Some(rest) = url.strip_prefix("smtp://") else { return url.to_owned() };
     let authority = rest.split(['/', '?']).next().unwrap_or(rest);
@@ -67,7 +67,7 @@ fn with_tls(url: &str) -> String {
         _ if authority.contains('@') => "tls=required",
         _ => "tls=opportunistic",
     };
-    // Without a port, lettre would go on from a TLS parameter to port 587; smtp:// without more is port 25.
+    // If a URL has a TLS parameter but no port, lettre would use port 587. The port of plain smtp:// is 25.
     let has_port =
         authority.rsplit('@').next().is_some_and(|host| host.rsplit(']').next().unwrap_or(host).contains(':'));
     let url = if has_port || tls == "tls=required" {
@@ -81,9 +81,9 @@ fn with_tls(url: &str) -> String {
 /// An e-mail.
 #[derive(Clone, Copy, Debug)]
 pub struct Email<'a> {
-    /// What kind it is, for the log.
+    /// Its kind, for the log.
     pub kind: &'a str,
-    /// Whom or what it is about, for the log.
+    /// The person or thing it is about, for the log.
     pub about: &'a str,
     /// The recipient's address.
     pub to: &'a str,
@@ -91,16 +91,16 @@ pub struct Email<'a> {
     pub subject: &'a str,
     /// The text, with the link in it.
     pub text: &'a str,
-    /// The link that it is sent for.
+    /// The link in the text.
     pub link: &'a str,
 }
 
-/// Why an e-mail did not leave.
+/// Why an e-mail was not sent.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotSent {
-    /// It never will.
+    /// It can never be sent.
     ForGood(String),
-    /// It may later.
+    /// It may be sent later.
     Yet(String),
 }
 

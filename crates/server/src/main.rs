@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use clap::Parser;
 use kith::config::{Command, Line};
 
-/// Requests make many small things and drop them at once; the system's allocator spends a sixth of the time on that.
+/// Requests allocate many small objects and free them soon. The system's allocator takes a sixth of the time for that.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,19 +1,19 @@
-//! The client's address behind proxies, which write it into `X-Forwarded-For`. Anybody can write that header, so it is believed only
-//! as far as trusted proxies have written it: those on this machine, and those that are configured.
+//! The client's address behind proxies, which write it into `X-Forwarded-For`. Anybody can write that header, so only entries
+//! from trusted proxies count. The trusted proxies are those on this machine and the configured ones.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 
 use ipnet::IpNet;
 
-/// The trusted proxies beside those on this machine.
+/// The trusted proxies besides those on this machine.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Proxies(Vec<IpNet>);
 
 impl FromStr for Proxies {
     type Err = String;
 
-    /// Reads addresses and networks: `10.0.0.1,fd00::/8`.
+    /// Parses addresses and networks: `10.0.0.1,fd00::/8`.
     fn from_str(text: &str) -> Result<Proxies, String> {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         parts.map(network).collect::<Result<_, _>>().map(Proxies)
@@ -31,8 +31,9 @@ impl Proxies {
         address.is_loopback() || self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The client behind a connection from `peer`. `lines` are the header's lines in the order in which they came. The last entry
-    /// was written by the nearest proxy; from there the entries of trusted proxies are skipped, and the next one is the client.
+    /// The client behind a connection from `peer`. `lines` are the header's lines in the order in which they arrived. The
+    /// nearest proxy wrote the last entry. From there the entries of trusted proxies are skipped, and the next entry is the
+    /// client.
     pub fn client<'a>(&self, peer: IpAddr, lines: impl DoubleEndedIterator<Item = &'a str>) -> IpAddr {
         let mut client = peer.to_canonical();
         for entry in lines.rev().flat_map(|line| line.rsplit(',')) {
@@ -48,7 +49,7 @@ impl Proxies {
     }
 }
 
-/// The address of an entry. Some proxies write the port too.
+/// The address of an entry. Some proxies include the port.
 fn address(entry: &str) -> Option<IpAddr> {
     let bare = entry.strip_prefix('[').and_then(|entry| entry.strip_suffix(']')).unwrap_or(entry);
     bare.parse().ok().or_else(|| entry.parse::<SocketAddr>().ok().map(|address| address.ip()))

@@ -1,4 +1,4 @@
-//! `kith serve`: puts the parts together, opens the door, and closes everything in order.
+//! `kith serve`: starts all parts, opens the door, and closes everything in order.
 
 use std::future::Future;
 use std::io::{IsTerminal, Write};
@@ -49,25 +49,26 @@ pub async fn run(config: Config) -> Result<(), String> {
         tracing::warn!(error, "can't ask PostgreSQL for its version");
     }
     let address = listener.local_addr().map_err(|error| error.to_string())?;
-    // The first line on standard output says that requests are served; who reads it may have gone.
+    // The first line on standard output says that requests are served. An error is ignored, because the reader may have
+    // closed it.
     let _ = writeln!(std::io::stdout(), "kith listening on http://{address}");
     kith.serve(listener, config.public_url.as_deref(), stop).await
 }
 
-/// What the doors of one process may differ in.
+/// The settings that may differ between the doors of one process.
 #[derive(Clone, Debug)]
 pub struct Door {
-    /// The address under which clients reach it; where it listens, if nothing is said.
+    /// The address at which clients reach the door. If none is given, the address that it listens on.
     pub public_url: Option<String>,
-    /// Its time.
+    /// The door's clock.
     pub clock: Clock,
-    /// Requests a minute and key; 0 for no limit.
+    /// Requests per minute and key; 0 means no limit.
     pub rate_limit: u32,
 }
 
-/// Kith, ready to serve: over its database, with its workers, but without a door yet.
+/// A Kith that is ready to serve: with its database and workers, but without a door.
 pub struct Kith {
-    /// What doors and workers share. A door has a public URL, limits and a clock of its own.
+    /// The state that doors and workers share. Each door has its own public URL, limits and clock.
     pub app: App,
     server: DatabaseServer,
     clerk: Option<ClerkSettings>,
@@ -81,7 +82,7 @@ impl Kith {
         Kith::start_with(config, clock, WORKSPACE).await
     }
 
-    /// The same with other migrations of workspaces' databases than this version has.
+    /// The same, with migrations of workspaces' databases that differ from this version's.
     pub async fn start_with(
         config: &Config,
         clock: Clock,
@@ -120,8 +121,8 @@ impl Kith {
         Ok(Kith { app, server, clerk, providers, workers })
     }
 
-    /// Serves requests until `stop` is done or the database is lost, lets those under way finish, and stops the workers and
-    /// the database.
+    /// Serves requests until `stop` completes or the database is lost. Then lets current requests finish, and stops the workers
+    /// and the database.
     pub async fn serve(
         &self,
         listener: TcpListener,
@@ -146,8 +147,8 @@ impl Kith {
         lost
     }
 
-    /// Serves requests until `stop` is done, and lets those under way finish. Several doors may be open at once, each with a
-    /// time of its own.
+    /// Serves requests until `stop` completes, and lets current requests finish. Several doors may be open at once, each with
+    /// its own clock.
     pub async fn open_door(
         &self,
         listener: TcpListener,
@@ -157,7 +158,7 @@ impl Kith {
         self.open_bounded_door(listener, door, Bounds::default(), stop).await
     }
 
-    /// The same, within bounds of its own.
+    /// The same, with the given bounds.
     pub async fn open_bounded_door(
         &self,
         listener: TcpListener,
@@ -200,7 +201,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers
 }
 
-/// Done when SIGTERM or SIGINT comes. Registered before anything slow, so that no signal is missed.
+/// Completes on SIGTERM or SIGINT. The handlers are registered before any slow step, so that no signal is missed.
 fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     let register = |kind| signal(kind).map_err(|error| format!("can't wait for signals: {error}"));
     let (mut terminate, mut interrupt) = (register(SignalKind::terminate())?, register(SignalKind::interrupt())?);
@@ -212,7 +213,7 @@ fn stop_signal() -> Result<impl Future<Output = ()>, String> {
     })
 }
 
-/// The first line of the log.
+/// Logs the location of the data as the first line of the log.
 fn say_where_the_data_is(config: &Config) {
     let version = env!("CARGO_PKG_VERSION");
     match &config.database_url {
@@ -229,7 +230,7 @@ fn log_to_stderr(config: &Config) {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .with_max_level(config.log);
-    // A second subscriber in one process (a test that serves twice) keeps the first.
+    // If the process already has a subscriber (a test that serves twice), the first one is kept.
     let _ = match config.log_format {
         LogFormat::Text => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

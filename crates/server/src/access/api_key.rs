@@ -1,7 +1,7 @@
-//! API keys: how one is made, and how it is known again without being stored.
+//! API keys: how a key is generated, and how it is recognised although it is not stored.
 //!
-//! `acrm_dev_` + 32 random characters (160 bits) + 6 characters of check. The check lets a mistyped or
-//! invented key be refused without asking the database; what is stored is the SHA-256 of the whole key.
+//! A key is `acrm_dev_` + 32 random characters (160 bits) + 6 characters of checksum. With the checksum, a mistyped or
+//! invented key is refused without a query. The database stores the SHA-256 of the whole key.
 
 use crm::model::id;
 use ring::digest;
@@ -11,7 +11,7 @@ use crate::clock::random;
 const RANDOM_CHARACTERS: usize = 32;
 const CHECK_CHARACTERS: usize = 6;
 
-/// A new key with this prefix.
+/// Generates a key with this prefix.
 pub fn make(prefix: &str) -> String {
     let body = id::token(&random::<RANDOM_CHARACTERS>());
     format!("{prefix}{body}{}", check(prefix, &body))
@@ -32,7 +32,7 @@ pub fn is_well_formed(key: &str, prefix: &str) -> bool {
         && check(prefix, &rest[..RANDOM_CHARACTERS]) == rest[RANDOM_CHARACTERS..]
 }
 
-/// First and last characters, for people to tell keys apart.
+/// The first and last characters, which help people tell keys apart.
 pub fn hint(key: &str, prefix: &str) -> String {
     format!("{prefix}…{}", &key[key.len() - 4..])
 }

@@ -1,4 +1,4 @@
-//! What the operator sells: which features a workspace has, and how many requests a month. Without a file of plans all is
+//! Billing plans: the features that a workspace has, and its requests per month. Without a file of plans all features are
 //! open, and nothing is counted.
 
 use std::collections::HashMap;
@@ -20,14 +20,14 @@ use crate::store::cell::server;
 use crate::store::control::billing::MonthlyRequests;
 use crate::store::control::grants::GrantedWorkspace;
 
-/// Workspaces whose requests are counted at most; past this those without news go.
+/// The most workspaces whose requests are counted. Beyond that, counters without new requests are dropped.
 const COUNTED: usize = 100_000;
 
-/// The plans there are.
+/// The plans of this installation.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BillingPlans {
-    /// The plan of workspaces that were given none.
+    /// The plan of workspaces that have no plan of their own.
     default: String,
     plans: HashMap<String, BillingPlan>,
 }
@@ -36,9 +36,9 @@ pub struct BillingPlans {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BillingPlan {
-    /// Requests a month (UTC), of all keys of a workspace; no limit where it is left out.
+    /// Requests per month (UTC) with all keys of a workspace. If it is left out, there is no limit.
     monthly_requests: Option<u64>,
-    /// What it has; a feature that is left out is open.
+    /// The plan's features. A feature that is left out is open.
     #[serde(default)]
     features: PlanFeatures,
 }
@@ -65,15 +65,15 @@ impl BillingPlans {
         Ok(plans)
     }
 
-    /// The plan of that name. One that was taken out of the file since is the default.
+    /// The plan with this name. If the plan is no longer in the file, the default.
     fn of(&self, name: Option<&str>) -> &BillingPlan {
         let named = name.and_then(|name| self.plans.get(name));
-        // The default is among them: that was looked at when they were read.
+        // The default exists: this was checked when the plans were read.
         named.unwrap_or_else(|| &self.plans[&self.default])
     }
 }
 
-/// `kith plan`: gives a workspace a plan. Every process knows within a second.
+/// `kith plan`: gives a workspace a plan. Every process applies it within a second.
 pub async fn set(ask: SetPlan) -> Result<(), String> {
     let path = ask.config.plans.as_deref().ok_or("--plans or KITH_PLANS must name the file of plans")?;
     let plans = BillingPlans::read(path)?;
@@ -95,7 +95,7 @@ pub async fn set(ask: SetPlan) -> Result<(), String> {
     }
 }
 
-/// A fault in words for the operator, who is told the cause too.
+/// A fault as text for the operator, with its cause.
 fn described(fault: &Fault) -> String {
     match fault {
         Fault::Internal { cause, .. } => cause.clone(),
@@ -103,10 +103,10 @@ fn described(fault: &Fault) -> String {
     }
 }
 
-/// What a workspace's plan means for its keys.
+/// What a workspace's plan allows.
 #[derive(Clone, Debug, Default)]
 pub struct Entitlements {
-    /// What may be used.
+    /// The features that the workspace may use.
     pub features: Features,
     quota: Option<MonthlyQuota>,
 }
@@ -117,7 +117,7 @@ struct MonthlyQuota {
     meter: Arc<Meter>,
 }
 
-/// The plans, and the counts of those who have a quota.
+/// The plans, and the counts of workspaces that have a quota.
 #[derive(Clone, Debug, Default)]
 pub struct Subscriptions {
     plans: Option<Arc<BillingPlans>>,
@@ -128,22 +128,22 @@ pub struct Subscriptions {
 #[derive(Debug, Default)]
 struct Meter(Mutex<Count>);
 
-/// The requests of a month. Those of a month that is over stay until they are noted.
+/// The requests of a month. Counts of a past month are kept until they are saved.
 #[derive(Debug, Default)]
 struct Count {
     month: Option<Month>,
-    /// By all processes, as far as they were noted.
+    /// By all processes, as far as they were saved.
     noted: u64,
-    /// By this process, and not noted yet.
+    /// By this process, not saved yet.
     fresh: u64,
     before: Vec<(Month, u64)>,
 }
 
-/// A month of UTC.
+/// A month in UTC.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Month {
     first: Date,
-    /// Its first second, and the next month's, Unix time.
+    /// The first second of this month and of the next one, in Unix time.
     begins: i64,
     ends: i64,
 }
@@ -164,7 +164,7 @@ impl Meter {
 }
 
 impl Count {
-    /// Goes on to the month of this second.
+    /// Moves on to the month of this second.
     fn turn(&mut self, now: i64) -> Month {
         match self.month {
             Some(month) if (month.begins..month.ends).contains(&now) => month,
@@ -180,7 +180,7 @@ impl Count {
 }
 
 impl Entitlements {
-    /// Counts a request. One that is refused does not count.
+    /// Counts a request. A refused request does not count.
     pub fn take(&self, now: i64) -> Result<(), Fault> {
         let Some(MonthlyQuota { requests, meter }) = &self.quota else { return Ok(()) };
         let mut count = meter.count();
@@ -195,12 +195,12 @@ impl Entitlements {
 }
 
 impl Subscriptions {
-    /// By these plans.
+    /// Creates subscriptions with these plans.
     pub fn new(plans: Option<BillingPlans>) -> Subscriptions {
         Subscriptions { plans: plans.map(Arc::new), meters: Arc::default() }
     }
 
-    /// What the plan of a workspace means; what was counted before is looked up where it matters.
+    /// What the plan of a workspace allows. If the plan has a quota, the earlier count is looked up.
     pub async fn entitlements(
         &self,
         store: &Store,
@@ -233,7 +233,7 @@ impl Subscriptions {
         meters.entry(workspace_id.to_owned()).or_default().clone()
     }
 
-    /// Notes what was counted since the last time, and learns what other processes have noted.
+    /// Saves the new counts, and reads the counts that other processes have saved.
     pub async fn note(&self, store: &Store) -> Result<(), Fault> {
         let mut news: Vec<(Arc<Meter>, Month, MonthlyRequests)> = Vec::new();
         {
@@ -264,7 +264,7 @@ impl Subscriptions {
                     count.noted = total.copied().unwrap_or(count.noted + used.requests);
                 }
                 (Ok(_), false) => {
-                    // The month went by meanwhile, and took what was just noted along.
+                    // The month ended meanwhile, and its old count includes what was just saved.
                     if let Some((_, left)) = count.before.iter_mut().find(|(before, _)| before == month) {
                         *left = left.saturating_sub(used.requests);
                     }

@@ -1,4 +1,4 @@
-//! API keys as this process remembers them, so that a request is authenticated from memory.
+//! This process's cache of API keys. It authenticates a request without a query.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -20,72 +20,72 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::store::control::grants::GrantedWorkspace;
 
-/// Keys remembered at most.
+/// The most keys that are cached.
 const REMEMBERED: usize = 100_000;
 
-/// The keys that this process remembers.
+/// The cached keys.
 #[derive(Clone)]
 pub struct Keys {
     known: Arc<Cache<[u8; 32], Arc<CachedKey>>>,
     uses: Arc<Mutex<HashMap<[u8; 32], Arc<KeyUse>>>>,
     subscriptions: Subscriptions,
-    /// How often unknown keys are looked up, and unknown sessions with them.
+    /// Limits how often unknown keys and sessions are looked up.
     pub(super) look_ups: Arc<LookUps>,
 }
 
 /// A key that was looked up.
 #[derive(Debug)]
 pub(super) struct CachedKey {
-    /// The workspace that it opens.
+    /// The workspace that the key gives access to.
     pub(super) workspace: GrantedWorkspace,
-    /// Who shows it; its phase is that of a claimed workspace.
+    /// The caller; its phase is that of a claimed workspace.
     pub(super) who: Who,
     pub(super) uses: Arc<KeyUse>,
     pub(super) entitlements: Entitlements,
 }
 
-/// How a key is used, which outlives what is remembered of the key.
+/// The use of a key. It is kept when the cached key is forgotten.
 #[derive(Debug)]
 pub(super) struct KeyUse {
     workspace_id: String,
-    /// How often it was used this minute.
+    /// How often the key was used this minute.
     pub(super) window: Window,
-    /// When it was last used, and the last use that the control database knows; Unix seconds.
+    /// When the key was last used, and the last use that the control database knows; in Unix seconds.
     last: AtomicI64,
     noted: AtomicI64,
 }
 
 impl KeyUse {
-    /// Notes a use at a moment in Unix seconds.
+    /// Records a use at this time, in Unix seconds.
     pub(super) fn used(&self, now: i64) {
         self.last.fetch_max(now, Ordering::Relaxed);
     }
 }
 
 impl Keys {
-    /// Keys to workspaces that have these billing plans.
+    /// Creates an empty cache for workspaces with these billing plans.
     pub fn new(subscriptions: Subscriptions) -> Keys {
         let known = Arc::new(Cache::until_forgotten(REMEMBERED));
         Keys { known, uses: Arc::default(), subscriptions, look_ups: Arc::default() }
     }
 
-    /// The billing plans, and what is counted by them.
+    /// The billing plans and their counts.
     pub fn subscriptions(&self) -> &Subscriptions {
         &self.subscriptions
     }
 
-    /// Forgets what keys open, as after one was revoked: each is looked up again when it is next shown.
+    /// Clears the cached keys, for example after a key was revoked. Each key is looked up again on its next use.
     pub fn forget(&self) {
         self.known.forget_all();
         self.look_ups.forget();
     }
 
-    /// Takes note that a key was made: it is known from now on, should somebody have shown it before.
+    /// Records that a key was created. It works at once, even if it was used before and was unknown then.
     pub fn made(&self) {
         self.look_ups.forget();
     }
 
-    /// The key of this Bearer token, shown from this address. A token that is no key of Kith's is 401, never anonymous.
+    /// Finds the key of this Bearer token, used from this address. A token that is not a Kith key is 401, never anonymous.
     pub(super) async fn find(&self, app: &App, token: &str, address: Option<IpAddr>) -> Result<Arc<CachedKey>, Fault> {
         let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
         if !dialect.key_prefixes.iter().any(|prefix| api_key::is_well_formed(token, prefix)) {
@@ -93,7 +93,7 @@ impl Keys {
         }
         let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
         let look_up = async {
-            // Of many calls with a key that is shown for the first time, one asks.
+            // If many calls use a new key at the same time, one of them looks it up.
             let ask = self.look_ups.ask(hash);
             let _alone = ask.alone().await;
             if let Some(known) = self.known.get(&hash, app.clock.unix_ms()) {
@@ -135,8 +135,8 @@ impl Keys {
         all.entry(hash).or_insert_with(|| Arc::new(fresh())).clone()
     }
 
-    /// Notes in the control database when the keys were last used that were used since the last time: those of a workspace
-    /// or all, in one statement.
+    /// Saves in the control database when keys were last used, for keys used since the last save: the keys of one workspace
+    /// or all of them, in one statement.
     pub async fn note_uses(&self, store: &Store, workspace_id: Option<&str>) -> Result<(), Fault> {
         let used: Vec<([u8; 32], i64, Arc<KeyUse>)> = {
             let all = self.uses.lock().expect("no panic while uses are locked");

@@ -1,6 +1,6 @@
-//! How many calls of an address run at once, where its workspaces are nobody's yet: anybody can make those, so the address
-//! is all there is to count by. Calls beyond that wait, and the workspace that runs the fewest is served next, so that
-//! neighbours behind one address do not stand in the queue of the busiest.
+//! Limits how many calls of an address run at once in unclaimed workspaces. Anybody can create such workspaces, so only the
+//! address can be counted. Further calls wait. The workspace with the fewest running calls is served next, so that a busy
+//! workspace does not delay the others behind the same address.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -12,11 +12,11 @@ use tokio::time::timeout;
 
 use crm::model::fault::Fault;
 
-/// Calls of an address that run at once.
+/// Calls of an address that may run at once.
 const RUNNING: usize = 32;
-/// Calls of an address beyond that, each of a workspace that runs no other.
+/// Further calls of an address, each of a workspace with no other running call.
 const FIRST_CALLS: usize = 32;
-/// Calls of an address that wait at most.
+/// The most calls of an address that wait.
 const WAITING: usize = 1000;
 /// How long a call waits.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -45,11 +45,11 @@ struct Lane {
 #[derive(Debug)]
 struct WaitingCall {
     workspace_id: Arc<str>,
-    /// Closed where the call has given up.
+    /// The receiver is closed if the call has given up.
     turn: oneshot::Sender<Turn>,
 }
 
-/// A call's place among those that run. Dropping it gives it to the next.
+/// A running call's place. Dropping it passes it to the next call.
 #[derive(Debug)]
 pub struct Turn {
     lanes: Arc<Lanes>,
@@ -62,7 +62,7 @@ impl Lanes {
         Lanes { patience, lanes: Mutex::default() }
     }
 
-    /// A place for a call of a workspace from a network, once there is one.
+    /// Waits for a place for a call of a workspace from a network.
     pub async fn turn(self: &Arc<Lanes>, network: IpAddr, workspace_id: &Arc<str>) -> Result<Turn, Fault> {
         let waiting = {
             let mut lanes = self.lanes();
@@ -119,7 +119,7 @@ impl Lane {
         }
     }
 
-    /// Takes out the call that is next: of the workspace that runs the fewest, the one that came first.
+    /// Removes the next call from the queue: of the workspace with the fewest running calls, the oldest call.
     fn next(&mut self) -> Option<WaitingCall> {
         self.waiting.retain(|it| !it.turn.is_closed());
         let fewest = self.waiting.iter().enumerate().min_by_key(|(_, it)| self.runs(&it.workspace_id));
@@ -130,7 +130,7 @@ impl Lane {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        // What can't be handed over is dropped after the lock is released, as it comes back here.
+        // Turns that can't be handed over are dropped after the lock is released, because dropping one takes the lock.
         let mut refused = Vec::new();
         let mut lanes = self.lanes.lanes();
         let Some(lane) = lanes.get_mut(&self.network) else { return };
@@ -193,7 +193,7 @@ mod tests {
         let mut running: Vec<Turn> = (0..RUNNING).map(|_| now(&lanes, HERE, &busy)).collect();
         let mut own = pin!(lanes.turn(HERE, &busy));
         assert!(poll(own.as_mut()).is_pending());
-        // Each other workspace has a first call beyond the bound.
+        // Each other workspace may run a first call beyond the bound.
         running.extend((1..=FIRST_CALLS).map(|number| now(&lanes, HERE, &workspace(number))));
         let quiet = workspace(FIRST_CALLS + 1);
         let mut other = pin!(lanes.turn(HERE, &quiet));

@@ -1,6 +1,6 @@
-//! How many requests a key may make a minute, and how many workspaces an address an hour.
+//! Rate limits: the requests a key may make per minute, and the workspaces an address may create per hour.
 //!
-//! Counted in this process, in fixed windows: several processes each count for themselves.
+//! Counts are kept in this process, in fixed windows. Several processes count separately.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -12,41 +12,41 @@ use crm::model::fault::Fault;
 
 use crate::access::lanes::Lanes;
 
-/// Seconds of a key's window.
+/// The length of a key's window, in seconds.
 const KEY_WINDOW_SECONDS: i64 = 60;
-/// Seconds of what is counted by the hour.
+/// The length of an hourly window, in seconds.
 const HOUR_SECONDS: i64 = 3600;
-/// Anonymous workspaces per hour and address, sign-ups likewise, and what one person creates per hour.
+/// The default hourly limit: for anonymous workspaces and sign-ups of an address, and for what one person creates.
 const USUAL_AN_HOUR: u32 = 60;
-/// What the headers say where there is no limit.
+/// The limit that headers give if there is no limit.
 const UNLIMITED: u32 = 1_000_000;
-/// Those counted at most; past this those of former hours go.
+/// The most addresses or people that are counted. Beyond that, counts of past hours are dropped.
 const COUNTED: usize = 100_000;
 
-/// Sign-ins at providers that an address may begin in an hour: whole offices share one.
+/// Sign-ins at providers that an address may start per hour. The limit is high because a whole office may share an address.
 const SIGN_INS_AN_HOUR: u32 = 600;
 
-/// What may be done how often. Each door counts for itself.
+/// The rate limits. Each door counts separately.
 #[derive(Debug)]
 pub struct Limits {
-    /// Requests a minute with a key or session; 0 turns this limit and those by the hour off.
+    /// Requests per minute with a key or session. 0 turns off this limit and the hourly ones.
     pub requests_a_minute: u32,
-    /// Anonymous workspaces by address.
+    /// Anonymous workspaces per address.
     pub anonymous_workspaces: Hourly<IpAddr>,
-    /// Accounts by address.
+    /// Accounts per address.
     pub new_accounts: Hourly<IpAddr>,
-    /// Sign-ins elsewhere by address.
+    /// Sign-ins at providers per address.
     pub sign_ins: Hourly<IpAddr>,
-    /// Workspaces by the person who makes them.
+    /// Workspaces per person who creates them.
     pub made_workspaces: Hourly<String>,
-    /// Invitations by the person who invites.
+    /// Invitations per person who invites.
     pub invitations: Hourly<String>,
-    /// Calls that run at once, by address. They are bounded whatever the rates are.
+    /// The calls that run at once, per address. They are bounded even if the rates are off.
     pub lanes: Arc<Lanes>,
 }
 
 impl Limits {
-    /// The limits of a door, where nothing has been counted.
+    /// Creates the limits of a door, with nothing counted.
     pub fn new(requests_a_minute: u32) -> Limits {
         Limits {
             requests_a_minute,
@@ -59,7 +59,7 @@ impl Limits {
         }
     }
 
-    /// Counts one of what is limited by the hour. `what` goes on after the number: "invitations an hour by one person".
+    /// Counts one act of an hourly limit. `what` follows the number in the error: "invitations an hour by one person".
     pub fn take<K: Eq + Hash>(&self, hourly: &Hourly<K>, who: K, now: i64, what: &str) -> Result<(), Fault> {
         if self.requests_a_minute == 0 {
             return Ok(());
@@ -70,25 +70,25 @@ impl Limits {
     }
 }
 
-/// What is left of a rate.
+/// The state of a rate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
-    /// Requests in a window.
+    /// Requests allowed per window.
     pub limit: u32,
     /// Requests left in this window.
     pub remaining: u32,
-    /// When the window ends, Unix seconds.
+    /// When the window ends, in Unix seconds.
     pub reset_at: i64,
     /// Whether this request was within the limit.
     pub allowed: bool,
 }
 
-/// A key's count: the number of the window in the upper half, the requests in it in the lower.
+/// A key's count: the window's number in the upper half, its requests in the lower half.
 #[derive(Debug, Default)]
 pub struct Window(AtomicU64);
 
 impl Window {
-    /// Counts a request. A limit of 0 is none.
+    /// Counts a request. A limit of 0 means no limit.
     pub fn take(&self, limit: u32, now: i64) -> Rate {
         let window = now.div_euclid(KEY_WINDOW_SECONDS);
         let reset_at = (window + 1) * KEY_WINDOW_SECONDS;
@@ -99,14 +99,14 @@ impl Window {
             let in_window = if before >> 32 == window as u64 & 0xffff_ffff { before & 0xffff_ffff } else { 0 };
             ((window as u64 & 0xffff_ffff) << 32) | (in_window + 1).min(0xffff_fffe)
         };
-        // The closure always gives a value, so this can't fail.
+        // The closure always returns a value, so this can't fail.
         let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |before| Some(count(before)));
         let used = (count(before.unwrap_or_default()) & 0xffff_ffff) as u32;
         Rate { limit, remaining: limit.saturating_sub(used), reset_at, allowed: used <= limit }
     }
 }
 
-/// Counts what somebody does in an hour.
+/// Counts acts per hour.
 #[derive(Debug)]
 pub struct Hourly<K> {
     most: u32,
@@ -120,19 +120,19 @@ impl<K> Default for Hourly<K> {
 }
 
 impl<K> Hourly<K> {
-    /// So many an hour.
+    /// Creates a counter that allows this many per hour.
     pub fn at_most(most: u32) -> Hourly<K> {
         Hourly { most, counts: Mutex::default() }
     }
 
-    /// How many are allowed.
+    /// The number allowed per hour.
     pub fn most(&self) -> u32 {
         self.most
     }
 }
 
 impl<K: Eq + Hash> Hourly<K> {
-    /// Counts one. `None` where it is allowed, else the seconds until the next one is.
+    /// Counts one. Returns `None` if it is allowed, else the seconds until the next one is.
     pub fn take(&self, who: K, now: i64) -> Option<u64> {
         let window = now.div_euclid(HOUR_SECONDS);
         let mut counts = self.counts.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -151,7 +151,7 @@ impl<K: Eq + Hash> Hourly<K> {
     }
 }
 
-/// One customer of a provider has a whole /64 of IPv6 addresses.
+/// The network of an address. One customer of a provider has a whole /64 of IPv6 addresses.
 pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {

@@ -1,8 +1,8 @@
-//! How often an address has tokens looked up that turn out to be nobody's. A token that could be a key costs a query before it
-//! is known that it is none, and anybody can write such tokens.
+//! Limits how often an address can cause look-ups of unknown tokens. A well-formed token costs a query before it is known to
+//! be invalid, and anybody can generate such tokens.
 //!
-//! Past an allowance an address is slowed down, not shut out: others behind it have tokens that are known. Each of its
-//! look-ups then waits for the one before and for a moment more, and what was unknown just now is not asked again.
+//! Beyond an allowance an address is slowed down, not blocked, because other clients behind it may have valid tokens. Each of
+//! its look-ups then waits for the previous one and a short time more. A token that was just unknown is not looked up again.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,17 +15,17 @@ use crm::model::fault::Fault;
 use crate::access::limits::network;
 use crate::cache::Cache;
 
-/// Unknown tokens of an address that are looked up at once, in each minute.
+/// Look-ups of unknown tokens that an address may make without delay, per minute.
 const ALLOWED: u32 = 30;
 const WINDOW_SECONDS: i64 = 60;
-/// How far look-ups beyond that are apart.
+/// The time between two look-ups beyond the allowance.
 const PACE: Duration = Duration::from_millis(50);
-/// Look-ups of an address that wait at most.
+/// The most look-ups of an address that wait.
 const WAITING: usize = 32;
-/// How long a token that was unknown is not looked up again, and how many of them are remembered.
+/// How long an unknown token is not looked up again, and how many such tokens are remembered.
 const UNKNOWN_MS: u64 = 5_000;
 const REMEMBERED: usize = 20_000;
-/// Addresses that are counted at most; past this those of former minutes go.
+/// The most addresses that are counted. Beyond that, counts of past minutes are dropped.
 const COUNTED: usize = 100_000;
 
 /// The look-ups of all addresses.
@@ -38,7 +38,7 @@ pub struct LookUps {
     asked: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
 }
 
-/// A look-up of a token, among the others of the same token.
+/// One of the look-ups of the same token.
 pub struct Ask<'a> {
     look_ups: &'a LookUps,
     hash: [u8; 32],
@@ -46,7 +46,7 @@ pub struct Ask<'a> {
 }
 
 impl Ask<'_> {
-    /// Waits until no other look-up of the token is under way.
+    /// Waits until no other look-up of the token is running.
     pub async fn alone(&self) -> tokio::sync::MutexGuard<'_, ()> {
         self.turn.lock().await
     }
@@ -55,7 +55,7 @@ impl Ask<'_> {
 impl Drop for Ask<'_> {
     fn drop(&mut self) {
         let mut asked = self.look_ups.asked.lock().unwrap_or_else(PoisonError::into_inner);
-        // The table's and this one: nobody else asks.
+        // One reference is the table's and one is this one: no other call looks it up.
         if Arc::strong_count(&self.turn) <= 2 {
             asked.remove(&self.hash);
         }
@@ -70,7 +70,7 @@ impl Default for LookUps {
 
 #[derive(Debug, Default)]
 struct Network {
-    /// The minute, and what was looked up in it.
+    /// The minute, and the look-ups in it.
     count: Mutex<(i64, u32)>,
     waiting: AtomicUsize,
     turn: tokio::sync::Mutex<()>,
@@ -82,13 +82,13 @@ impl LookUps {
         LookUps { pace, networks: Mutex::default(), unknown, asked: Mutex::default() }
     }
 
-    /// Begins a look-up of a token, by the hash under which it would be stored.
+    /// Starts a look-up of a token, by the hash under which it would be stored.
     pub fn ask(&self, hash: [u8; 32]) -> Ask<'_> {
         let turn = self.asked.lock().unwrap_or_else(PoisonError::into_inner).entry(hash).or_default().clone();
         Ask { look_ups: self, hash, turn }
     }
 
-    /// Looks a token up, by the hash under which it would be stored. `None` where it is nobody's.
+    /// Looks a token up by the hash under which it would be stored. Returns `None` if it is unknown.
     pub async fn run<T>(
         &self,
         address: Option<IpAddr>,
@@ -119,17 +119,17 @@ impl LookUps {
         Ok(found)
     }
 
-    /// Notes that a token is nobody's, by its hash.
+    /// Records by its hash that a token is unknown.
     pub fn note_unknown(&self, hash: [u8; 32], now_ms: i64) {
         self.unknown.store(self.unknown.begin(now_ms), hash, ());
     }
 
-    /// Whether a token was nobody's just now.
+    /// Whether a token was recently found to be unknown.
     pub fn was_unknown(&self, hash: &[u8; 32], now_ms: i64) -> bool {
         self.unknown.get(hash, now_ms).is_some()
     }
 
-    /// Forgets which tokens were unknown, as after one was made.
+    /// Forgets which tokens were unknown, for example after a token was created.
     pub fn forget(&self) {
         self.unknown.forget_all();
     }
@@ -161,7 +161,7 @@ impl Network {
         true
     }
 
-    /// A look-up that found something does not count.
+    /// Takes back the count of a look-up that found something.
     fn give_back(&self, now_ms: i64) {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
         if count.0 == minute(now_ms) {

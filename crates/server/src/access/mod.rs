@@ -1,5 +1,5 @@
-//! Who is calling. Only admission makes a [`Caller`]: it finds out who it is and counts the call, so that no door can
-//! forget the limits. It needs no body, and is done before one is read.
+//! Admission: identifies the caller and counts the call. Only admission creates a [`Caller`], so that no door can skip the
+//! limits. It does not need the body, and happens before the body is read.
 
 pub mod api_key;
 pub mod billing;
@@ -26,24 +26,24 @@ use crate::store::control::grants::{Grant, GrantedWorkspace};
 
 pub use keys::Keys;
 
-/// Who calls, where their data is, and what they say of the run they are in.
+/// A caller: their identity, their database, and their description of the current run.
 #[derive(Clone, Debug)]
 pub struct Caller {
-    /// Who.
+    /// The identity and rights of the caller.
     pub who: Who,
-    /// Where their data is.
+    /// The database of the caller's workspace.
     pub database: Arc<TenantDatabase>,
-    /// What they say of the run that the call belongs to.
+    /// The caller's description of the run that the call belongs to.
     pub provenance: Provenance,
-    /// What is left of their rate; none where nothing limits it.
+    /// What is left of the caller's rate; `None` if there is no limit.
     pub rate: Option<Rate>,
-    /// Who answers for the memory that the call takes.
+    /// The owner to which the call's memory is charged.
     pub owner: Owner,
 }
 
 impl Caller {
-    /// Waits for the call's place among the running calls of its address. A call to a claimed workspace needs none. The place
-    /// is free again when it is dropped. It is taken for the work alone: a call whose body is still being read takes none.
+    /// Waits for the call's place among the running calls of its address. A call to a claimed workspace needs no place. Dropping
+    /// the place frees it. The place covers only the work: a call whose body is still being read holds none.
     pub async fn turn(&self, app: &App) -> Result<Option<Turn>, Fault> {
         match &self.owner {
             Owner::Workspace(_) => Ok(None),
@@ -52,14 +52,14 @@ impl Caller {
     }
 }
 
-/// A call that was not admitted, and what is known of it, so that a door can answer in the caller's terms.
+/// A call that was not admitted, and what is known of its caller, so that a door can answer in the caller's dialect.
 #[derive(Debug)]
 pub struct Refused {
-    /// Why.
+    /// Why the call was not admitted.
     pub fault: Fault,
-    /// Who calls, if that is known.
+    /// The caller, if known.
     pub who: Option<Who>,
-    /// What is left of their rate, if it was counted.
+    /// What is left of the caller's rate, if the call was counted.
     pub rate: Option<Rate>,
 }
 
@@ -72,22 +72,22 @@ impl From<Fault> for Box<Refused> {
 /// A person who was admitted by a session.
 #[derive(Clone, Debug)]
 pub struct AdmittedPerson {
-    /// Who.
+    /// The person who calls.
     pub person: Person,
-    /// The session, `ses_…`; none where it is Clerk's.
+    /// The session, `ses_…`; `None` if it is Clerk's.
     pub session_id: Option<String>,
-    /// Whether the session's end was put off just now.
+    /// Whether the session was just extended.
     pub prolonged: bool,
     /// What is left of the session's rate.
     pub rate: Rate,
 }
 
-/// Admits the call of an API key that comes from nobody's address, as by a door within this machine.
+/// Admits a call with an API key that has no client address, for example from a door on this machine.
 pub async fn admit_key(app: &App, token: &str, provenance: Provenance) -> Result<Caller, Box<Refused>> {
     admit_key_from(app, token, None, provenance).await
 }
 
-/// Admits the call of an API key that comes from this address.
+/// Admits a call with an API key from this address.
 pub async fn admit_key_from(
     app: &App,
     token: &str,
@@ -108,7 +108,7 @@ pub async fn admit_key_from(
     Ok(Caller { who, database, provenance, rate: Some(rate), owner })
 }
 
-/// A person's session that is known, but whose call is not counted yet.
+/// A known session of a person, whose call is not counted yet.
 pub struct KnownSession {
     person: Person,
     session_id: Option<String>,
@@ -116,7 +116,7 @@ pub struct KnownSession {
     window: Arc<Window>,
 }
 
-/// The session of a token, Kith's or Clerk's, if it is known. It is shown from this address.
+/// Returns the session of a token, Kith's or Clerk's, if it is known. The token was sent from this address.
 pub async fn known_session(app: &App, token: &str, address: Option<IpAddr>) -> Result<Option<KnownSession>, Fault> {
     if let Some(clerk) = app.accounts.clerk.as_ref().filter(|_| clerk::is_jwt(token)) {
         let seen = clerk.shown(&app.store, &app.accounts, &app.clock, token).await?;
@@ -149,13 +149,13 @@ pub fn admit_person(app: &App, session: KnownSession) -> Result<AdmittedPerson, 
     Ok(AdmittedPerson { person, session_id, prolonged, rate })
 }
 
-/// Whether a token can be a session's, of Kith's or of Clerk's; all others are API keys or nothing.
+/// Whether a token can be a session token, Kith's or Clerk's. All others are API keys or invalid.
 pub fn is_session(app: &App, token: &str) -> bool {
     token.starts_with(sessions::TOKEN_PREFIX) || (app.accounts.clerk.is_some() && clerk::is_jwt(token))
 }
 
-/// Admits the call of a person in a workspace that they are a member of. Their session has been counted already; this
-/// counts against the workspace's monthly quota.
+/// Admits a person's call in a workspace that they are a member of. Their session has already been counted. The call counts
+/// against the workspace's monthly quota.
 pub async fn admit_member(
     app: &App,
     person: &AdmittedPerson,
@@ -171,8 +171,8 @@ pub async fn admit_member(
     Ok(Caller { rate: Some(person.rate), ..caller })
 }
 
-/// Admits the call of a workspace's own automation, `auto_…`. It counts against the workspace's monthly quota and has no
-/// rate: what fired it was counted.
+/// Admits a call of a workspace's own automation, `auto_…`. It counts against the workspace's monthly quota and has no rate,
+/// because the call that triggered it was counted.
 pub async fn admit_automation(
     app: &App,
     automation_id: &str,
@@ -204,7 +204,7 @@ async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> 
     Ok(Caller { who, database: workspace.database, provenance, rate: None, owner })
 }
 
-/// How far the workspace is in its life. One that nobody claimed in time is closed.
+/// The phase of the workspace. A workspace that was not claimed in time is closed.
 fn phase(workspace: &GrantedWorkspace, now: i64) -> Result<Phase, Fault> {
     match lifecycle::phase(workspace.created_at, workspace.claimed, now) {
         Phase::Revoked => Err(Fault::Unauthorized {

@@ -1,17 +1,17 @@
-//! The bytes of a body while they come in. Those of a large one are mapped, not allocated: pages that nothing was written to
-//! cost nothing, and all go back to the system at once when the body does. An allocator keeps what is freed for a while, so that
-//! more would be resident than was counted.
+//! A buffer for the bytes of a body as they arrive. The buffer of a large body is mapped, not allocated: unwritten pages use no
+//! memory, and all pages return to the system when the body is dropped. An allocator would keep freed memory for a while, so
+//! that more memory would be resident than was counted.
 
 use std::io;
 
 use axum::body::Bytes;
 use memmap2::{Advice, MmapMut};
 
-/// The bytes of a body that have come so far.
+/// The bytes of a body that have arrived so far.
 pub struct BodyBuffer {
-    /// Bytes that may come at most.
+    /// The most bytes that may arrive.
     most: usize,
-    /// Bytes up to which nothing is mapped.
+    /// The most bytes for which nothing is mapped.
     small: usize,
     few: Vec<u8>,
     mapped: Option<Mapped>,
@@ -23,22 +23,22 @@ struct Mapped {
 }
 
 impl BodyBuffer {
-    /// A buffer of nothing yet, for so many bytes at most. Up to `small` bytes are allocated; more are mapped.
+    /// Creates an empty buffer for at most `most` bytes. Up to `small` bytes are allocated; more are mapped.
     pub fn new(most: usize, small: usize) -> BodyBuffer {
         BodyBuffer { most, small, few: Vec::new(), mapped: None }
     }
 
-    /// The bytes that have come.
+    /// The bytes that have arrived.
     pub fn bytes(&self) -> &[u8] {
         self.mapped.as_ref().map_or(&self.few, Mapped::as_ref)
     }
 
-    /// How many have come.
+    /// The number of bytes that have arrived.
     pub fn len(&self) -> usize {
         self.bytes().len()
     }
 
-    /// Takes the next bytes. Fails where the system gives no memory, and where more come than was said.
+    /// Appends the next bytes. Fails if the system has no memory, or if there are more bytes than announced.
     pub fn push(&mut self, part: &[u8]) -> io::Result<()> {
         if self.mapped.is_none() && self.few.len() + part.len() <= self.small {
             self.few.extend_from_slice(part);
@@ -51,7 +51,7 @@ impl BodyBuffer {
         mapped.push(part)
     }
 
-    /// All of them.
+    /// Returns all bytes.
     pub fn into_bytes(self) -> Bytes {
         match self.mapped {
             Some(mapped) => Bytes::from_owner(mapped),
@@ -63,7 +63,7 @@ impl BodyBuffer {
 impl Mapped {
     fn of(few: Vec<u8>, most: usize) -> io::Result<Mapped> {
         let map = MmapMut::map_anon(most.max(few.len()))?;
-        // A huge page would be resident as a whole for one byte in it. Where the kernel knows none, there is nothing to say.
+        // One byte in a huge page would make all of it resident. If the kernel has no huge pages, the error does not matter.
         let _ = map.advise(Advice::NoHugePage);
         let mut mapped = Mapped { map, len: 0 };
         mapped.push(&few)?;

@@ -1,5 +1,5 @@
-//! The session's cookie: how it is set and read, and which requests it may speak for. A browser sends it along with
-//! whatever a page asks of us, so a request that changes something must not come from a page of another site.
+//! The session's cookie: how it is set and read, and for which requests it is valid. A browser sends it with every request that
+//! a page makes to Kith, so a request that changes something must not come from a page of another site.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -9,9 +9,9 @@ use crm::model::fault::Fault;
 use crate::people::auth::sessions::SESSION_SECONDS;
 use crate::people::auth::sign_in::LASTS_SECONDS;
 
-/// The session's cookie without TLS. With TLS it had this name once, and is read under it still.
+/// The session's cookie without TLS. Earlier versions used this name with TLS too, so it is still read there.
 const NAME: &str = "kith_session";
-/// The session's cookie with TLS. Browsers take a name with this prefix from our own host alone, not from its neighbours.
+/// The session's cookie with TLS. Browsers accept a name with this prefix only from this host itself.
 const NAME_WITH_TLS: &str = "__Host-kith_session";
 
 fn has_tls(public_url: &str) -> bool {
@@ -22,22 +22,22 @@ fn session_name(public_url: &str) -> &'static str {
     if has_tls(public_url) { NAME_WITH_TLS } else { NAME }
 }
 
-/// The cookie of a sign-in that goes on elsewhere.
+/// The cookie of a sign-in that continues at a provider.
 fn sign_in_name(public_url: &str) -> &'static str {
     if has_tls(public_url) { "__Host-kith_sign_in" } else { "kith_sign_in" }
 }
 
-/// Sets the cookie of a sign-in that goes on elsewhere. From there the browser comes back by a link, so it is Lax.
+/// Sets the cookie of a sign-in that continues at a provider. The browser returns from there by a link, so the cookie is Lax.
 pub fn set_sign_in(token: &str, public_url: &str) -> String {
     written(sign_in_name(public_url), token, LASTS_SECONDS, public_url)
 }
 
-/// Takes that cookie away.
+/// Deletes the sign-in cookie.
 pub fn clear_sign_in(public_url: &str) -> String {
     written(sign_in_name(public_url), "", 0, public_url)
 }
 
-/// That cookie's token, where it came along.
+/// The token of the sign-in cookie, if the request has one.
 pub fn sign_in_token<'a>(headers: &'a HeaderMap, public_url: &str) -> Option<&'a str> {
     found(headers, sign_in_name(public_url))
 }
@@ -47,7 +47,7 @@ pub fn set(token: &str, public_url: &str) -> String {
     written(session_name(public_url), token, SESSION_SECONDS, public_url)
 }
 
-/// Takes the session's cookie away, under each name that it may have.
+/// Deletes the session's cookie under each of its names.
 pub fn clear(public_url: &str) -> impl Iterator<Item = String> {
     let names = if has_tls(public_url) { &[NAME_WITH_TLS, NAME][..] } else { &[NAME] };
     names.iter().map(move |name| written(name, "", 0, public_url))
@@ -58,16 +58,16 @@ fn written(name: &str, token: &str, max_age_seconds: i64, public_url: &str) -> S
     format!("{name}={token}; Path=/; Max-Age={max_age_seconds}; HttpOnly; SameSite=Lax{secure}")
 }
 
-/// A session's cookie that came along.
+/// The session's cookie of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionCookie<'a> {
     /// The session's token.
     pub token: &'a str,
-    /// Whether it came under a name under which it is no longer set.
+    /// Whether the cookie has a name that is no longer used for new cookies.
     pub is_old: bool,
 }
 
-/// The session's cookie, where it came along.
+/// The session's cookie, if the request has one.
 pub fn session<'a>(headers: &'a HeaderMap, public_url: &str) -> Option<SessionCookie<'a>> {
     let name = session_name(public_url);
     let found = |wanted| found(headers, wanted).map(|token| SessionCookie { token, is_old: wanted != name });
@@ -80,9 +80,9 @@ fn found<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     pairs.find(|(name, token)| *name == wanted && !token.is_empty()).map(|(_, token)| token)
 }
 
-/// Refuses a request that changes something and that another site's page has sent: browsers say where a request comes from,
-/// by Sec-Fetch-Site, by Origin on all that changes something, the oldest by Referer alone. What says nothing comes from no
-/// browser; who sends it has the session in their own hands.
+/// Refuses a request that changes something and comes from another site's page. Browsers state a request's origin in
+/// Sec-Fetch-Site, or in Origin for requests that change something; the oldest use only Referer. A request without these
+/// headers does not come from a browser; its sender knows the token.
 pub fn keep_to_own_pages(head: &Parts, public_url: &str) -> Result<(), Fault> {
     if matches!(head.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
@@ -111,12 +111,12 @@ fn host(head: &Parts) -> Option<&str> {
     header.or_else(|| head.uri.authority().map(|authority| authority.as_str()))
 }
 
-/// Whether an address begins with this origin: scheme, host and port.
+/// Whether an address starts with this origin: scheme, host and port.
 fn is_origin_of(origin: &str, url: &str) -> bool {
     url.contains("://") && origin.eq_ignore_ascii_case(origin_of(url))
 }
 
-/// The origin that an address begins with; all of it where it has no scheme.
+/// The origin at the start of an address. If the address has no scheme, all of it.
 fn origin_of(url: &str) -> &str {
     let Some(start) = url.find("://").map(|at| at + 3) else { return url };
     url[start..].find(['/', '?', '#', '\\']).map_or(url, |end| &url[..start + end])

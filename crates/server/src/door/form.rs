@@ -1,5 +1,5 @@
-//! The bodies and parameters of people's requests, read as typed arguments. Every field of theirs is text. A form may hold a
-//! password, so it is never printed.
+//! The bodies and parameters of people's requests, parsed into typed arguments. All their fields are text. A form may hold a
+//! password, so it is never logged or printed.
 
 use serde_json::{Map, Value};
 
@@ -16,7 +16,7 @@ use crate::people::workspace::keys::KeyRequest;
 pub struct Form(Map<String, Value>);
 
 impl Form {
-    /// Reads a body that may have these fields and no others.
+    /// Parses a body that may have these fields and no others.
     pub fn read(call: &Call<'_>, known: &[&str]) -> Result<Form, Fault> {
         let body = call.object()?;
         match body.keys().find(|key| !known.contains(&key.as_str())) {
@@ -25,7 +25,7 @@ impl Form {
         }
     }
 
-    /// A field's text, if it is there.
+    /// A field's text, if the field is given.
     pub fn text(&self, name: &str) -> Result<Option<&str>, Fault> {
         match self.0.get(name) {
             None | Some(Value::Null) => Ok(None),
@@ -37,7 +37,7 @@ impl Form {
         }
     }
 
-    /// A field's text, which must be there.
+    /// A field's text. The field is required.
     pub fn required(&self, name: &str) -> Result<&str, Fault> {
         self.text(name)?.ok_or_else(|| Fault::invalid(format!("\"{name}\" is missing.")))
     }
@@ -46,7 +46,7 @@ impl Form {
         Ok(self.text(name)?.map(str::to_owned))
     }
 
-    /// `role`, if it is there.
+    /// `role`, if it is given.
     pub fn role(&self) -> Result<Option<Role>, Fault> {
         let Some(role) = self.text("role")? else { return Ok(None) };
         Role::parse(role).map(Some).ok_or_else(|| {
@@ -55,7 +55,7 @@ impl Form {
     }
 }
 
-/// `{email, password, name?}`
+/// Parses the body `{email, password, name?}`.
 pub fn sign_up(call: &Call<'_>) -> Result<(Credentials, Option<String>), Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["email", "password", "name"])?;
@@ -64,33 +64,33 @@ pub fn sign_up(call: &Call<'_>) -> Result<(Credentials, Option<String>), Fault> 
     Ok((credentials, form.owned("name")?))
 }
 
-/// `{email, password}`
+/// Parses the body `{email, password}`.
 pub fn log_in(call: &Call<'_>) -> Result<Credentials, Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["email", "password"])?;
     Ok(Credentials { email: form.required("email")?.to_owned(), password: form.required("password")?.to_owned() })
 }
 
-/// A body with one field.
+/// Parses a body with exactly this field, and returns its text.
 pub fn only_field(call: &Call<'_>, name: &str) -> Result<String, Fault> {
     call.only_parameters(&[])?;
     Ok(Form::read(call, &[name])?.required(name)?.to_owned())
 }
 
-/// A body without fields.
+/// Accepts only a body without fields.
 pub fn empty(call: &Call<'_>) -> Result<(), Fault> {
     call.only_parameters(&[])?;
     Form::read(call, &[]).map(drop)
 }
 
-/// `{token, password}`
+/// Parses the body `{token, password}`.
 pub fn password_reset(call: &Call<'_>) -> Result<PasswordReset, Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["token", "password"])?;
     Ok(PasswordReset { token: form.required("token")?.to_owned(), password: form.required("password")?.to_owned() })
 }
 
-/// `{current_password, password}`
+/// Parses the body `{current_password, password}`.
 pub fn password_change(call: &Call<'_>) -> Result<PasswordChange, Fault> {
     call.only_parameters(&[])?;
     let form = Form::read(call, &["current_password", "password"])?;
@@ -98,13 +98,13 @@ pub fn password_change(call: &Call<'_>) -> Result<PasswordChange, Fault> {
     Ok(PasswordChange { current: current.to_owned(), new: new.to_owned() })
 }
 
-/// `{name?}`
+/// Parses the body `{name?}`.
 pub fn workspace_name(call: &Call<'_>) -> Result<Option<String>, Fault> {
     call.only_parameters(&[])?;
     Form::read(call, &["name"])?.owned("name")
 }
 
-/// `{name?, dialect?, mode?, role?}`
+/// Parses the body `{name?, dialect?, mode?, role?}`.
 pub fn key(call: &Call<'_>) -> Result<KeyRequest, Fault> {
     let form = Form::read(call, &["name", "dialect", "mode", "role"])?;
     Ok(KeyRequest {
@@ -115,23 +115,23 @@ pub fn key(call: &Call<'_>) -> Result<KeyRequest, Fault> {
     })
 }
 
-/// `{role}`
+/// Parses the body `{role}`.
 pub fn role(call: &Call<'_>) -> Result<Role, Fault> {
     let role = Form::read(call, &["role"])?.role()?;
     role.ok_or_else(|| Fault::invalid("\"role\" is needed: owner, member or viewer."))
 }
 
-/// Whom to invite, and where to.
+/// The fields of an invitation.
 pub struct InvitationForm {
-    /// `workspace_id`
+    /// `workspace_id`: the workspace to invite to.
     pub workspace_id: String,
-    /// `email`
+    /// `email`: the address of the invited person.
     pub email: String,
-    /// `role`
+    /// `role`: the role that the person gets.
     pub role: Option<Role>,
 }
 
-/// `{workspace_id, email, role?}`
+/// Parses the body `{workspace_id, email, role?}`.
 pub fn invitation(call: &Call<'_>) -> Result<InvitationForm, Fault> {
     let form = Form::read(call, &["workspace_id", "email", "role"])?;
     let needed = |name: &str, what: &str| {
@@ -145,7 +145,7 @@ pub fn invitation(call: &Call<'_>) -> Result<InvitationForm, Fault> {
     })
 }
 
-/// `?limit=…&cursor=…`
+/// Parses the parameters `?limit=…&cursor=…`.
 pub fn page(call: &Call<'_>) -> Result<PageAsk, Fault> {
     let cursor = call.parameter("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
     Ok(PageAsk { limit: parse_limit(call.parameter("limit"))?, cursor })

@@ -1,5 +1,5 @@
-//! Heads of requests that are no good: what is wrong with one, and the error that says so, in the usual shape, also where no
-//! request has come out of it.
+//! Invalid heads of requests: the check of a head, and the error response in the usual shape, even if the HTTP library could
+//! not parse a request.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, Version, header};
@@ -11,11 +11,11 @@ use crm::model::fault::{Fault, HeadPart};
 use crate::app::App;
 use crate::door::reply::Envelope;
 
-/// Bytes of a head's fields at most, with what HTTP/2 counts for each.
+/// The most bytes of a head's fields, including the overhead that HTTP/2 counts for each field.
 const MAX_FIELDS_BYTES: usize = 64 * 1024;
 const FIELD_BYTES: usize = 32;
 
-/// Whether a head is one that is served.
+/// Checks that a head can be served.
 pub fn check<B>(request: &Request<B>) -> Result<(), Fault> {
     if request.version() == Version::HTTP_11 {
         // RFC 9112, section 3.2.
@@ -35,7 +35,7 @@ fn fields_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
 }
 
-/// The response that refuses a request for its head.
+/// The response that refuses a request because of its head.
 pub fn refuse(app: &App, fault: Fault) -> Response {
     let id = app.clock.id("req");
     let envelope = Envelope::new(app, &id);
@@ -43,7 +43,7 @@ pub fn refuse(app: &App, fault: Fault) -> Response {
     envelope.respond(reply)
 }
 
-/// A whole HTTP/1.1 response of a status that the HTTP library gives where no request comes out of what was sent.
+/// A whole HTTP/1.1 response with the status that the HTTP library sends if it can't parse a request.
 pub fn written(app: &App, status: u16) -> Vec<u8> {
     write(
         app,
@@ -55,7 +55,7 @@ pub fn written(app: &App, status: u16) -> Vec<u8> {
     )
 }
 
-/// A whole HTTP/1.1 response for who finds no place.
+/// A whole HTTP/1.1 response for a client for which there is no place.
 pub fn no_room(app: &App) -> Vec<u8> {
     write(app, Fault::Unavailable { retry_after: 1, message: "Too many connections are open.".into() })
 }

@@ -1,4 +1,4 @@
-//! Is it alive, is it ready, how is it doing.
+//! Health and metrics of the process: `/healthz`, `/readyz`, `/metrics`.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -9,12 +9,12 @@ use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
 
-/// `GET /healthz`: the process answers.
+/// `GET /healthz`: 200 while the process runs.
 pub async fn alive() -> &'static str {
     "ok\n"
 }
 
-/// `GET /readyz`: 200 only when a request can be served, the database's answer included.
+/// `GET /readyz`: 200 only if requests can be served, which includes that the database answers.
 pub async fn ready(State(app): State<Arc<App>>) -> Response {
     if !app.ready.load(Ordering::Relaxed) {
         return (StatusCode::SERVICE_UNAVAILABLE, "starting or stopping\n").into_response();
@@ -28,7 +28,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
     }
 }
 
-/// `GET /metrics`, in Prometheus' text format. Counts only; nothing in it names a workspace.
+/// `GET /metrics`, in Prometheus' text format. It holds only counts, and no workspace is named.
 pub async fn metrics(State(app): State<Arc<App>>) -> Response {
     app.store.record_pool_metrics();
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], app.metrics.render()).into_response()

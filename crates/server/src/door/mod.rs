@@ -1,4 +1,4 @@
-//! The only room that knows axum: what comes in over HTTP and what goes out.
+//! The only module that uses axum: receives HTTP requests and sends the responses.
 
 mod body_buffer;
 mod cookie;
@@ -32,16 +32,16 @@ use crate::app::App;
 
 pub use request::MAX_BODY_BYTES;
 
-/// The address of the other end, put into each request by the listener.
+/// The address of the other end. The listener adds it to each request.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Every path that Kith serves.
+/// The routes of all paths that Kith serves.
 pub fn router(app: App) -> Router {
     let providers = app.accounts.providers.iter().map(|provider| &provider.settings);
     let offers: Vec<_> = providers.map(|it| pages::Offer { key: it.key, name: it.name.clone() }).collect();
     let clock = app.clock.clone();
-    // What falls through to `/v1` names itself, in its body too.
+    // Requests that fall through to `/v1` assign their own id, because it is in the body too.
     Router::new()
         .route("/healthz", get(health::alive))
         .route("/readyz", get(health::ready))
@@ -53,11 +53,11 @@ pub fn router(app: App) -> Router {
         .with_state(Arc::new(app))
 }
 
-/// The name of a request, `req_…`, for whoever answers it.
+/// The id of a request, `req_…`, for its handler.
 #[derive(Clone)]
 struct RequestId(Arc<str>);
 
-/// Gives a request a name, which goes back with the answer.
+/// Assigns an id to a request and returns it with the answer.
 async fn named(id: String, mut request: Request<Body>, next: Next) -> Response {
     let header = HeaderValue::from_str(&id);
     request.extensions_mut().insert(RequestId(id.into()));

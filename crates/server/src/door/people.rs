@@ -1,5 +1,5 @@
-//! What people do, under `/v1`: accounts, workspaces and what belongs to them. They come with a session, as cookie or as
-//! Bearer token, and are answered in agentCRM's shape.
+//! The requests that people make under `/v1`, about accounts, workspaces and what belongs to them. They use a session, as a
+//! cookie or Bearer token, and are answered in agentCRM's shape.
 
 use axum::http::HeaderMap;
 
@@ -19,15 +19,15 @@ use crate::people::auth::sessions;
 use crate::people::context::PersonContext;
 use crate::people::workspace::{claims, connections, invitations, keys, members, workspaces};
 
-/// First segments that lead here.
+/// The first path segments that this module serves.
 const HERE: &[&str] = &["auth", "claim", "connection", "keys", "members", "workspaces"];
 
-/// Whether a path leads here.
+/// Whether this module serves a path.
 pub fn is_here(path: &[String]) -> bool {
     path.first().is_some_and(|first| HERE.contains(&first.as_str()))
 }
 
-/// Where a path leads.
+/// The resource that a path names.
 #[derive(Clone, Copy)]
 enum Route<'a> {
     SignUp,
@@ -99,7 +99,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
     })
 }
 
-/// Serves a request of a person's.
+/// Serves a person's request.
 pub async fn serve(
     request: &mut HttpRequest<'_>,
     envelope: &mut Envelope<'_>,
@@ -129,7 +129,7 @@ pub async fn serve(
             hint: "POST /v1/auth/login gives a session_token; send it as Authorization: Bearer <session token>.".into(),
         });
     }
-    // Nobody's body is read where only a person's can lead anywhere.
+    // If a route requires a person, the body is read only after the person is known.
     if needs_person(route) {
         visitor.person()?;
     }
@@ -264,7 +264,7 @@ async fn act(
     }
 }
 
-/// Whether a path leads nowhere without a session.
+/// Whether a route requires a session.
 fn needs_person(route: Route<'_>) -> bool {
     use Route::{
         CreateWorkspace, LogIn, RequestReset, ResetPassword, SignInCallback, SignUp, StartSignIn, VerifyEmail,
@@ -283,7 +283,7 @@ fn needs_person(route: Route<'_>) -> bool {
     !is_for_all
 }
 
-/// Whether a path takes no body: what changes something by its address alone.
+/// Whether a route takes no body: the path alone says what to change.
 fn takes_nothing(method: Method, route: Route<'_>) -> bool {
     use Route::{ChangePassword, ChangeRole, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset};
     use Route::{RequestVerification, ResetPassword, SignUp, VerifyEmail};
@@ -304,7 +304,7 @@ fn takes_nothing(method: Method, route: Route<'_>) -> bool {
     method != Method::Get && !by_its_fields
 }
 
-/// What is done in the workspace that `?ws=` names.
+/// Runs an act in the workspace that `?ws=` names.
 async fn in_workspace<'a, F>(call: &'a Call<'_>, act: impl FnOnce(&'a str) -> F) -> Result<PersonAnswer, Fault>
 where
     F: Future<Output = Result<Answer, Fault>>,
@@ -314,7 +314,7 @@ where
     act(ws).await.map(|answer| PersonAnswer::of(answer, ws))
 }
 
-/// A page of what is in the workspace that `?ws=` names.
+/// Returns a page of a list in the workspace that `?ws=` names.
 async fn page_in_workspace<'a, F>(
     call: &'a Call<'_>,
     list: impl FnOnce(&'a str, PageAsk) -> F,
@@ -341,7 +341,7 @@ fn welcome(app: &App, signed_in: SignedIn) -> PersonAnswer {
     PersonAnswer::from(signed_in.answer).with_cookie(cookie::set(&signed_in.token, &app.public_url))
 }
 
-/// What is asked for will be done.
+/// An answer with status 202: the request is accepted and will be carried out later.
 fn accepted(answer: Answer) -> PersonAnswer {
     PersonAnswer { status: Some(202), ..PersonAnswer::from(answer) }
 }
@@ -354,7 +354,7 @@ mod tests {
 
     use super::*;
 
-    /// Every path and method of this room's, by trying the words that its routes have.
+    /// All paths and methods of this module, found by trying all words that its routes use.
     fn routed() -> Vec<(Method, Vec<&'static str>)> {
         let words: HashSet<&str> =
             ERRANDS.iter().flat_map(|it| it.path.split('/').skip(2)).chain(HERE.iter().copied()).collect();

@@ -1,5 +1,4 @@
-//! The way back: what a request came to is written in the caller's dialect, and goes out with the headers that every
-//! answer has.
+//! Replies: writes the result of a request in the caller's dialect, and sends it with the headers that every answer has.
 
 use std::sync::Arc;
 
@@ -20,44 +19,44 @@ use crate::app::App;
 use crate::clock::iso;
 use crate::store::room::Room;
 
-/// The room that an answer takes, on its way from the door to the listener.
+/// The room that an answer holds, passed from the door to the listener.
 #[derive(Clone)]
 pub struct Takes(pub Arc<Room>);
 
-/// What a request came to.
+/// The result of a request.
 pub enum Served {
-    /// An answer that is to be written.
+    /// An answer that is not rendered yet.
     Answer(Answer),
-    /// An answer, and what HTTP says beside it.
+    /// An answer with its HTTP status and headers.
     Person(PersonAnswer),
-    /// A reply that was written before.
+    /// A reply that was rendered earlier.
     Written {
         /// The reply.
         reply: Reply,
-        /// Whether an earlier request was answered by it.
+        /// Whether it was the reply to an earlier request.
         is_replay: bool,
     },
 }
 
-/// An answer, and what HTTP says beside it.
+/// An answer with its HTTP status and headers.
 pub struct PersonAnswer {
     /// The answer.
     pub answer: Answer,
-    /// The status, if it is not the answer's own.
+    /// The status, if it differs from the answer's own.
     pub status: Option<u16>,
-    /// Headers that go with it.
+    /// Additional headers.
     pub headers: Vec<(&'static str, String)>,
     /// The workspace that it is about.
     pub workspace_id: Option<String>,
 }
 
 impl PersonAnswer {
-    /// The same, with a cookie that is set.
+    /// The same answer, which also sets a cookie.
     pub fn with_cookie(self, cookie: String) -> PersonAnswer {
         self.with_cookies([cookie])
     }
 
-    /// The same, with cookies that are set.
+    /// The same answer, which also sets cookies.
     pub fn with_cookies(mut self, cookies: impl IntoIterator<Item = String>) -> PersonAnswer {
         self.headers.extend(cookies.into_iter().map(|cookie| ("set-cookie", cookie)));
         self
@@ -80,7 +79,7 @@ impl From<Answer> for PersonAnswer {
     }
 }
 
-/// In whose words a request is answered, and what stands around the answer.
+/// How a request is answered: the dialect, and the data for the headers.
 pub struct Envelope<'a> {
     app: &'a App,
     request_id: &'a str,
@@ -91,38 +90,38 @@ pub struct Envelope<'a> {
     /// The table that the request is about.
     pub table: Option<String>,
     who: Option<Who>,
-    /// The workspace that a person's act was about.
+    /// The workspace that a person's request was about.
     workspace_id: Option<String>,
     rate: Option<Rate>,
-    /// The room that the answer takes until it is read.
+    /// The room that the answer holds until it is read.
     pub room: Option<Arc<Room>>,
 }
 
 impl<'a> Envelope<'a> {
-    /// The envelope of a caller who is not known yet.
+    /// Creates the envelope of a caller who is not known yet.
     pub fn new(app: &'a App, request_id: &'a str) -> Envelope<'a> {
         let (dialect, version, table) = (&AGENTCRM, None, None);
         Envelope { app, request_id, dialect, version, table, who: None, workspace_id: None, rate: None, room: None }
     }
 
-    /// Takes note of who was admitted, and of what is left of their rate.
+    /// Records who was admitted, and what is left of their rate.
     pub fn admitted(&mut self, who: Option<&Who>, rate: Option<Rate>) {
         self.who = who.cloned();
         self.rate = rate;
     }
 
-    /// Takes note of what is known of a caller who was not admitted.
+    /// Records what is known of a caller who was not admitted.
     pub fn refused(&mut self, refused: Refused) -> Fault {
         self.admitted(refused.who.as_ref(), refused.rate);
         refused.fault
     }
 
-    /// The workspace of the caller, or of what a person did.
+    /// The workspace of the caller, or of a person's request.
     pub fn workspace_id(&self) -> Option<&str> {
         self.who.as_ref().map(|who| &*who.workspace_id).or(self.workspace_id.as_deref())
     }
 
-    /// Writes what a request came to.
+    /// Renders the result of a request.
     pub fn write(&mut self, served: Served) -> Reply {
         match served {
             Served::Answer(answer) => self.show(&Ok(answer)),
@@ -142,7 +141,7 @@ impl<'a> Envelope<'a> {
         }
     }
 
-    /// Writes an answer or a fault in the caller's dialect.
+    /// Renders an answer or a fault in the caller's dialect.
     pub fn show(&self, result: &Result<Answer, Fault>) -> Reply {
         let expires_at = self.who.as_ref().and_then(|who| match who.phase {
             Phase::Unclaimed { expires_at } | Phase::ReadOnly { expires_at } => Some(expires_at),

@@ -1,5 +1,5 @@
-//! A request under `/v1` before anybody has decided what it is: its head, where it comes from, and the body that is read
-//! once it is known who calls.
+//! A request under `/v1` before it is routed: its head, its client's address, and the body, which is read once the caller is
+//! known.
 
 use std::net::IpAddr;
 use std::ops::Deref;
@@ -23,41 +23,41 @@ use crate::budget::{self, Budget, Held, NoRoom, Owner};
 use crate::door::Peer;
 use crate::door::body_buffer::BodyBuffer;
 
-/// A body's bytes at most.
+/// The most bytes of a body.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
-/// The bytes of a person's body at most: a form with a few fields.
+/// The most bytes of a person's body, which is a form with a few fields.
 pub const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// A body and its values take at most so many times what a body may have.
+/// A body and its values take at most this many times the largest body.
 const MOST_TIMES: usize = 4;
 
-/// Bodies up to this size are not counted, nor weighed.
+/// Bodies up to this size are not counted against a budget.
 const SMALL: usize = 16 * 1024;
-/// In how large parts room is asked for.
+/// The size of the steps in which room is requested.
 const PART: usize = budget::FIRST_PART;
 
-/// Bytes of a refused body that are read and thrown away at most, and for how long.
+/// The most bytes of a refused body that are read and discarded, and the longest time for it.
 const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 
 /// A request.
 pub struct HttpRequest<'a> {
-    /// What doors share.
+    /// The state that doors share.
     pub app: &'a Arc<App>,
     /// `req_…`
     pub id: &'a str,
     /// Method, address and headers.
     pub head: &'a Parts,
-    /// Where it comes from, as far as known proxies say it.
+    /// The client's address, as reported by trusted proxies.
     pub peer: Option<IpAddr>,
     body: Body,
 }
 
-/// A body that was read, and the room that it takes.
+/// A body that was read, and the room that it holds.
 pub struct ReadBody {
     bytes: Bytes,
-    /// Held as long as the bytes are there.
+    /// Held while the bytes exist.
     _held: Option<Held>,
     values: Option<Held>,
 }
@@ -71,19 +71,19 @@ impl Deref for ReadBody {
 }
 
 impl ReadBody {
-    /// Lets go of the bytes. What is left is the room for the values that were made of them.
+    /// Drops the bytes. Returns the room of the values that were parsed from them.
     pub fn into_values(self) -> Option<Held> {
         self.values
     }
 }
 
 impl<'a> HttpRequest<'a> {
-    /// The request with this head and body.
+    /// Creates a request from its head and body.
     pub fn new(app: &'a Arc<App>, id: &'a str, head: &'a Parts, body: Body) -> HttpRequest<'a> {
         HttpRequest { app, id, head, peer: peer(app, head), body }
     }
 
-    /// The Bearer token; none if there is no Authorization header.
+    /// The Bearer token; `None` if there is no Authorization header.
     pub fn bearer(&self) -> Result<Option<&'a str>, Fault> {
         let Some(value) = self.head.headers.get(header::AUTHORIZATION) else { return Ok(None) };
         let refuse =
@@ -95,13 +95,13 @@ impl<'a> HttpRequest<'a> {
         Ok(Some(token.trim()))
     }
 
-    /// What the caller says of the run that the request belongs to.
+    /// The caller's description of the run that the request belongs to.
     pub fn provenance(&self) -> Provenance {
         let said = |name: &str| self.head.headers.get(name).map(|value| value.as_bytes());
         Provenance::new(self.id, said("x-agent"), said("x-run-id"), said("x-reason"))
     }
 
-    /// The whole body of a call. The caller's owner answers for the memory that it and its values take.
+    /// Reads the whole body of a call. The memory of the body and its values is charged to the caller's owner.
     pub async fn body(&mut self, caller: &Caller) -> Result<ReadBody, Fault> {
         let (bytes, held) = self.read(MAX_BODY_BYTES, Some(caller)).await?;
         let mut values = None;
@@ -117,12 +117,12 @@ impl<'a> HttpRequest<'a> {
         Ok(ReadBody { bytes, _held: held, values })
     }
 
-    /// The whole body of a form that a person sends.
+    /// Reads the whole body of a form that a person sends.
     pub async fn form(&mut self) -> Result<Bytes, Fault> {
         Ok(self.read(MAX_FORM_BYTES, None).await?.0)
     }
 
-    /// Reads the body, as fast as it has to come. Without a caller it takes no room.
+    /// Reads the body and requires a minimum rate. Without a caller it is not charged to a budget.
     async fn read(&mut self, most: usize, caller: Option<&Caller>) -> Result<(Bytes, Option<Held>), Fault> {
         if self.body.is_end_stream() {
             return Ok((Bytes::new(), None));
@@ -165,7 +165,7 @@ impl<'a> HttpRequest<'a> {
         Ok((whole.into_bytes(), held))
     }
 
-    /// The next part of the body; none at its end.
+    /// The next part of the body; `None` at its end.
     async fn frame(&mut self, pace: &mut BodyPace<'_>) -> Result<Option<Bytes>, Fault> {
         loop {
             let frame = match timeout_at(pace.look_at, self.body.frame()).await {
@@ -177,7 +177,7 @@ impl<'a> HttpRequest<'a> {
                     continue;
                 }
             };
-            // What is no data are trailers, which say nothing to us.
+            // Other frames are trailers, which are ignored.
             if let Ok(bytes) = frame.into_data()
                 && !bytes.is_empty()
             {
@@ -187,7 +187,7 @@ impl<'a> HttpRequest<'a> {
         }
     }
 
-    /// The request as dialects read it.
+    /// The request in the form that dialects read.
     pub fn call<'b>(&self, method: Method, path: Vec<String>, body: &'b [u8]) -> Result<Call<'b>, Fault>
     where
         'a: 'b,
@@ -201,8 +201,8 @@ impl<'a> HttpRequest<'a> {
         })
     }
 
-    /// Reads what is left of a refused body and throws it away, within bounds: a client that is still sending when the
-    /// connection closes may never read why. One that waits to be told to send is not told.
+    /// Reads and discards the rest of a refused body, within bounds. If the connection closes while a client is still
+    /// sending, the client may never read the refusal. A client that waits for `100 Continue` does not get it.
     pub async fn drain(&mut self, fault: &Fault) {
         let is_told = matches!(fault, Fault::PayloadTooLarge { .. } | Fault::TooManyValues { .. });
         if matches!(fault, Fault::BodyTimeout) || (self.head.headers.contains_key(header::EXPECT) && !is_told) {
@@ -225,7 +225,7 @@ fn holder(budget: &Arc<Budget>, caller: &Caller) -> Held {
     budget.holder(caller.owner.clone(), caller.who.workspace_id.clone())
 }
 
-/// What is wrong with a body that begins like this and goes on with this part. One that could not be read anyway is no JSON.
+/// The fault of a body that is too large, from its beginning and this part. A form that is nested too deeply is not valid JSON.
 fn too_large(beginning: &[u8], part: &[u8], limit: usize) -> Fault {
     let is_too_deep = || json::weigh(&[beginning, &part[..limit - beginning.len()]].concat()).is_too_deep;
     match limit == MAX_FORM_BYTES && is_too_deep() {
@@ -238,21 +238,21 @@ fn busy() -> Fault {
     Fault::Unavailable { retry_after: 1, message: "Other bodies take all the room that there is for them.".into() }
 }
 
-/// How fast a body comes. It is looked at several times in each stretch, because less is enough where nobody waits for the
-/// room that it takes.
+/// The rate at which a body arrives. It is checked several times in each stretch, because a lower rate is enough while no
+/// other call waits for the room.
 struct BodyPace<'a> {
     app: &'a App,
     owner: Option<&'a Owner>,
-    /// Whether others could use the room that it takes.
+    /// Whether the body holds room that others could use.
     takes_room: bool,
     look_at: Instant,
-    /// Looks in this stretch, bytes in it, and bytes since the last look.
+    /// Checks in this stretch, bytes in it, and bytes since the last check.
     looks: u32,
     in_stretch: usize,
     since_look: usize,
 }
 
-/// Looks in a stretch.
+/// Checks per stretch.
 const LOOKS: u32 = 10;
 
 impl<'a> BodyPace<'a> {
@@ -261,13 +261,13 @@ impl<'a> BodyPace<'a> {
         BodyPace { app, owner, takes_room: false, look_at, looks: 0, in_stretch: 0, since_look: 0 }
     }
 
-    /// Bytes came.
+    /// Records that bytes arrived.
     fn came(&mut self, bytes: usize) -> Result<(), Fault> {
         self.since_look += bytes;
         if Instant::now() >= self.look_at { self.look() } else { Ok(()) }
     }
 
-    /// Time passed that is not the client's fault.
+    /// Records time that passed without the client's fault.
     fn pause(&mut self, time: Duration) {
         self.look_at += time;
     }
@@ -293,8 +293,8 @@ impl<'a> BodyPace<'a> {
 }
 
 impl BodyPace<'_> {
-    /// Whether a call waits for room that this body takes: any call where all bodies together take too much, and else one of
-    /// the same owner, who has a share.
+    /// Whether a call waits for room that this body holds. If all bodies together hold too much, any waiting call counts, else
+    /// only one of the same owner, because each owner has a share.
     fn is_in_the_way(&self) -> bool {
         let bodies = &self.app.memory.bodies;
         self.takes_room && (bodies.is_scarce() || self.owner.is_some_and(|owner| bodies.waited_for().contains(owner)))
@@ -303,7 +303,7 @@ impl BodyPace<'_> {
 
 fn peer(app: &App, head: &Parts) -> Option<IpAddr> {
     let peer = head.extensions.get::<Peer>()?.0.ip();
-    // A line that is not text is nobody's address.
+    // A header line that is not text holds no address.
     let lines = head.headers.get_all("x-forwarded-for").iter().map(|line| line.to_str().unwrap_or("?"));
     Some(app.proxies.client(peer, lines))
 }

@@ -1,10 +1,10 @@
-//! Request lines that are not quite right. curl and Go send `?filter[metadata->>plan]=pro` as it was typed, and the HTTP
-//! parser refuses `>` in an address (RFC 3986 wants it escaped), with an empty 400. Here such characters are escaped on their
-//! way in.
+//! Tolerates slightly invalid request lines. curl and Go send `?filter[metadata->>plan]=pro` as it was typed, and the HTTP
+//! parser refuses `>` in an address with an empty 400, because RFC 3986 requires it to be escaped. Such characters are escaped
+//! here before the parser reads them.
 //!
-//! Nothing but a request line may be changed: were a part of a body taken for one, the body would end elsewhere, and what it
-//! has left over would be the next request of whoever shares the connection. So each request is followed to its end, and
-//! where that is not plain (chunks, two lengths, HTTP/2, an upgrade) the connection is left alone from there on.
+//! Only request lines may be changed. If a part of a body were taken for a request line, the body would end elsewhere, and the
+//! rest of it would become the next request on a connection that several clients may share. So each request is followed to its
+//! end. If its end is not certain (chunks, two lengths, HTTP/2, an upgrade), the rest of the connection is left unchanged.
 
 use std::io;
 use std::pin::Pin;
@@ -12,19 +12,19 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// What of a line is looked at: enough for the name of a header that says where a body ends, and its value.
+/// The bytes of a line that are kept: enough for the name and value of a header that gives a body's length.
 const LOOKED_AT: usize = 64;
 
-/// A connection whose request lines are put right.
+/// A connection whose request lines are corrected.
 pub struct Forgiving<S> {
     stream: S,
     requests: Requests,
-    /// What was read and escaped, and did not fit.
+    /// Bytes that were read and escaped but did not fit into the reader's buffer.
     rest: Vec<u8>,
 }
 
 impl<S> Forgiving<S> {
-    /// A connection of which nothing was read.
+    /// Wraps a connection of which nothing was read yet.
     pub fn new(stream: S) -> Forgiving<S> {
         let requests = Requests { position: Position::RequestLine, line: [0; LOOKED_AT], seen: 0, length: None };
         Forgiving { stream, requests, rest: Vec::new() }
@@ -37,31 +37,31 @@ impl<S> Forgiving<S> {
     }
 }
 
-/// Follows the requests of a connection.
+/// Tracks the requests of a connection.
 struct Requests {
     position: Position,
-    /// The beginning of the line that goes on, and how long it is.
+    /// The start of the current line, and the line's length so far.
     line: [u8; LOOKED_AT],
     seen: usize,
-    /// The length of the body that follows the headers, once they said it.
+    /// The length of the body that follows the headers, once they give it.
     length: Option<u64>,
 }
 
-/// Where in its requests a connection is.
+/// The position in a connection's requests.
 #[derive(Clone, Copy, PartialEq)]
 enum Position {
     /// In a request line, or before one.
     RequestLine,
-    /// In the lines after it.
+    /// In the header lines after it.
     Headers,
     /// This many bytes before the end of a body.
     Body(u64),
-    /// In what is not understood.
+    /// In input that is not tracked any more.
     Beyond,
 }
 
 impl Requests {
-    /// What was read with its request lines escaped; nothing where it can stay as it is.
+    /// Returns the input with its request lines escaped, or nothing if it needs no change.
     fn escape(&mut self, read: &[u8]) -> Option<Vec<u8>> {
         let mut escaped: Option<Vec<u8>> = None;
         let mut at = 0;
@@ -90,7 +90,7 @@ impl Requests {
         escaped
     }
 
-    /// Goes on behind a part of a line or body.
+    /// Moves past a part of a line or body.
     fn pass(&mut self, part: &[u8]) {
         match self.position {
             Position::Beyond => {}
@@ -111,10 +111,10 @@ impl Requests {
         }
     }
 
-    /// Where the connection is after a line.
+    /// The position after a line.
     fn end_of_line(&mut self, line: &[u8]) -> Position {
         match (self.position, line) {
-            // Empty lines before a request line are passed over.
+            // Empty lines before a request line are skipped.
             (Position::RequestLine, []) => Position::RequestLine,
             (Position::RequestLine, line) if line.starts_with(b"PRI ") || line.starts_with(b"CONNECT ") => {
                 Position::Beyond
@@ -131,10 +131,10 @@ impl Requests {
         }
     }
 
-    /// Looks at a header; `None` if the end of the request is no longer plain.
+    /// Reads a header. Returns `None` if the end of the request is no longer certain.
     fn header(&mut self, line: &[u8]) -> Option<()> {
         let Some(end) = line.iter().position(|byte| *byte == b':') else {
-            // The name is longer than those of the headers that matter here.
+            // The name is longer than the names of the relevant headers.
             return (line.len() == LOOKED_AT && line.iter().all(u8::is_ascii_graphic)).then_some(());
         };
         let name = &line[..end];
@@ -211,7 +211,7 @@ mod tests {
 
     use super::*;
 
-    /// What comes out where each piece is read by itself, `room` bytes at a time.
+    /// The output if each piece is read separately, `room` bytes at a time.
     async fn read(pieces: &[&str], room: usize) -> String {
         let (mut client, server) = duplex(4096);
         let (mut server, mut found) = (Forgiving::new(server), Vec::new());
@@ -225,7 +225,7 @@ mod tests {
         String::from_utf8(found).unwrap()
     }
 
-    /// The same, however the text is cut.
+    /// Checks that the output is the same however the input is split.
     async fn check(given: &str, expected: &str) {
         assert_eq!(read(&[given], 4096).await, expected);
         assert_eq!(read(&[given], 7).await, expected, "what does not fit comes next");

@@ -1,4 +1,4 @@
-//! The data plane over HTTP: a request is read in its key's dialect and performed by the hall.
+//! The data plane over HTTP: parses a request in its key's dialect and has the hall perform it.
 
 use crm::model::answer::Answer;
 use crm::model::call::{Call, Method};
@@ -46,7 +46,7 @@ pub async fn serve(
         }
         None => None,
     };
-    // Everything that the body says has been taken out of it.
+    // The ask owns all that it needs from the body.
     drop(call);
     let _values = body.into_values();
     let controls = Controls { idempotency, ..Controls::default() };
@@ -63,7 +63,7 @@ pub async fn serve(
     })
 }
 
-/// Admits the call of a key. From here on the answer is in the key's dialect, that of one which has ended included.
+/// Admits a call with a key. From here on the answer is in the key's dialect, even if the key has ended.
 pub async fn admit(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>, token: &str) -> Result<Caller, Fault> {
     envelope.dialect = crm::dialect::of_key(token).unwrap_or(envelope.dialect);
     match access::admit_key_from(request.app, token, request.peer, request.provenance()).await {
@@ -75,7 +75,7 @@ pub async fn admit(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>, t
     }
 }
 
-/// What a call says beside its body.
+/// The content of a call besides its body.
 fn said<'a>(call: &'a Call<'_>, dialect: &'a str) -> impl Iterator<Item = &'a str> {
     let query = call.query.iter().flat_map(|(name, value)| [name.as_str(), value.as_str()]);
     [dialect].into_iter().chain(call.path.iter().map(String::as_str)).chain(["?"]).chain(query)

@@ -1,4 +1,4 @@
-//! A person at the door: by a session's token as Bearer, by the cookie of a browser, or nobody.
+//! Identifies the person who makes a request: by a session's token as Bearer or by a browser's cookie. They may be anonymous.
 
 use axum::http::header;
 
@@ -12,29 +12,29 @@ use crate::door::rest;
 use crate::people::Visitor;
 use crate::people::auth::sessions;
 
-/// What a request is for, as far as it matters to whose session counts.
+/// The purpose of a request, as far as it affects which session counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// It begins a session.
+    /// The request starts a session.
     BeginsSession,
-    /// It makes a workspace, for a person or for nobody.
+    /// The request creates a workspace, with or without an owner.
     MakesWorkspace,
     /// Anything else.
     Other,
 }
 
-/// Who stands at the door.
+/// The identity of a request's sender.
 pub struct AtDoor {
     /// The visitor.
     pub visitor: Visitor,
-    /// Whether an API key was shown instead of a session.
+    /// Whether an API key was used instead of a session.
     pub has_key: bool,
-    /// The token of the cookie, if it is to be set again: the session's end was put off, or the cookie has an old name.
+    /// The cookie's token, if the cookie must be set again because the session was extended or the cookie has an old name.
     pub renewed: Option<String>,
 }
 
-/// Finds out who stands at the door. A Bearer token that is neither a session's, Kith's or Clerk's, nor a key is refused;
-/// a cookie that is no session's counts as none.
+/// Identifies the sender of a request. A Bearer token that is neither a session of Kith or Clerk nor a key is refused. A cookie
+/// that is not a session's is ignored.
 pub async fn at_door(
     request: &mut HttpRequest<'_>,
     envelope: &mut Envelope<'_>,
@@ -57,7 +57,7 @@ pub async fn at_door(
             rest::admit(request, envelope, key).await?;
             Ok(AtDoor { has_key: true, ..nobody })
         }
-        // Whoever was signed in here before, a new session begins; but no other site signs its visitors in.
+        // A new session replaces an earlier one. A page of another site must not sign its visitors in.
         None if purpose == Purpose::BeginsSession => {
             cookie::keep_to_own_pages(request.head, &request.app.public_url)?;
             Ok(nobody)
@@ -78,7 +78,7 @@ async fn by_cookie(
         return Ok(nobody);
     }
     let Some(session) = access::known_session(request.app, token, request.peer).await? else {
-        // Who believes to be signed in gets no workspace that is nobody's.
+        // A person who believes that they are signed in must not get an anonymous workspace.
         if purpose == Purpose::MakesWorkspace && sessions::is_well_formed(token) {
             return Err(Fault::NotSignedIn {
                 message: "The session of the cookie has ended.".into(),

@@ -1,5 +1,5 @@
-//! Signing in elsewhere: the two addresses that a browser comes to, on its way to a provider and back. Whatever happens, the
-//! browser ends on a page of ours that says so in words.
+//! Sign-in at a provider: the two addresses that a browser requests, on its way to the provider and back. In any case the
+//! browser ends on one of Kith's pages, which explains the result.
 
 use axum::http::header::HeaderMap;
 use serde_json::json;
@@ -16,7 +16,7 @@ use crate::people::auth::oidc::Provider;
 use crate::people::auth::sign_in::{self, Callback, Problem};
 use crate::people::context::PersonContext;
 
-/// The page that says what went wrong.
+/// The page that explains what went wrong.
 const PAGE: &str = "/login";
 
 /// `GET /v1/auth/oidc/:provider/start?next=…`
@@ -30,7 +30,7 @@ pub async fn start(
     let provider = known(context, key)?;
     call.only_parameters(&["next"])?;
     let next = sign_in::local(call.parameter("next"));
-    // Another site must not sign its visitors in here behind their backs: they come to our page first, and click.
+    // Another site must not sign its visitors in without their knowledge: they must come to Kith's page first, and click.
     let site = headers.get("sec-fetch-site").and_then(|site| site.to_str().ok());
     if site.is_some_and(|site| !matches!(site, "same-origin" | "none")) {
         return Ok(back(sign_in::FROM_ANOTHER_SITE, next));

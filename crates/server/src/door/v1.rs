@@ -1,4 +1,4 @@
-//! `/v1`: every request is served by the data plane's door or by people's, answered in one way, counted and logged.
+//! `/v1`: the data plane or `door::people` serves each request. All requests are answered, counted and logged in the same way.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let mut request = HttpRequest::new(app, &id, &head, body);
     let mut envelope = Envelope::new(app, &id);
-    // A panic is a defect like any other: the caller gets its request id, the others notice nothing.
+    // A panic is handled like any other defect: the caller gets the request id, and other requests are not affected.
     let served = AssertUnwindSafe(dispatch(&mut request, &mut envelope)).catch_unwind().await;
     let (reply, failure) = match served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above"))) {
         Ok(served) => (envelope.write(served), None),
@@ -48,7 +48,7 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
     let segments = match below.and_then(parse_path) {
         Ok(segments) => segments,
         Err(fault) => {
-            // What leads nowhere is said in the caller's words, too.
+            // An unknown path is answered in the caller's dialect, too.
             if let Some(key) = request.bearer()?.filter(|token| dialect::of_key(token).is_some()) {
                 rest::admit(request, envelope, key).await?;
             }
@@ -57,14 +57,14 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
     };
     if people::is_here(&segments) {
         let served = people::serve(request, envelope, segments).await;
-        // People's paths answer in one shape, whatever key is shown there.
+        // People's paths answer in one shape, even if a key of another dialect is used.
         envelope.dialect = &AGENTCRM;
         return served.map(Served::Person);
     }
     rest::serve(request, envelope, segments).await
 }
 
-/// Logs one line a request. The query string stays out of it, since it may hold customers' data.
+/// Logs one line per request. The query string is left out, since it may hold customers' data.
 fn log(request: &HttpRequest<'_>, envelope: &Envelope<'_>, status: u16, failure: Option<&Fault>, started: Instant) {
     let took = started.elapsed();
     metrics::histogram!("kith_request_seconds").record(took.as_secs_f64());
@@ -80,7 +80,7 @@ fn log(request: &HttpRequest<'_>, envelope: &Envelope<'_>, status: u16, failure:
     }
 }
 
-/// A path as it may be logged: without the token of an invitation.
+/// A path as it may be logged, without the token of an invitation.
 fn without_secret(path: &str) -> &str {
     const ACCEPT: &str = "/v1/members/accept/";
     if path.starts_with(ACCEPT) { ACCEPT } else { path }

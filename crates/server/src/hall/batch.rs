@@ -1,4 +1,4 @@
-//! A batch: planned row by row, written by few statements, and each row's outcome told.
+//! Writes a batch: plans each row, writes all rows with few statements, and reports each row's outcome.
 
 use crm::model::answer::Answer;
 use crm::model::ask::{BatchRow, Single, UnknownStage};
@@ -14,16 +14,16 @@ use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted}
 use crate::store::fault::RunError;
 use crate::store::fault::{Refusal, of_row};
 
-/// Conflicts of a batch whose other record is looked for: each takes a few round trips.
+/// The number of conflicts in a batch for which the other record is looked up. Each look-up takes a few round trips.
 const CONFLICTS: usize = 50;
 
-/// A batch that is to be written.
+/// A batch to be written.
 pub struct BatchWrite<'a> {
     /// The table.
     pub table: &'a str,
-    /// The records' values; what could not be read fails by itself.
+    /// The records' values. A row that could not be read fails alone.
     pub rows: &'a [BatchRow],
-    /// The columns by which a record is known again.
+    /// The columns that identify an existing record.
     pub dedup_on: &'a [String],
 }
 
@@ -67,7 +67,7 @@ async fn run(execution: &mut Execution<'_>, batch: &Batch<'_>, rows: &[BatchRow]
     batch.answer(fates, shown).map_err(PlanError::Final)
 }
 
-/// The result of one statement. No key can be taken here: `kith.write_each()` tells each row's refusal by itself.
+/// The result of one statement. No unique key can conflict here: `kith.write_each()` reports each row's refusal itself.
 fn one(results: Result<Vec<Rows>, RunError>) -> Result<Rows, PlanError> {
     match results {
         Ok(results) => Ok(results.into_iter().next().unwrap_or_default()),
@@ -80,7 +80,7 @@ fn is_conflict(fate: &Fate) -> bool {
     matches!(fate, Fate::Refused(Fault::Conflict { .. }))
 }
 
-/// Finds the record that has the key which a row wants as well, and enters the refusal in the feed.
+/// Finds the record that already has the row's key, and enters the refusal in the activity feed.
 async fn record_conflict(execution: &Execution<'_>, batch: &Batch<'_>, values: &Map<String, Value>, fault: &mut Fault) {
     let Fault::Conflict { constraint, existing_id, .. } = fault else { return };
     let Ok(create) = record::create(batch.table, values, UnknownStage::Add) else { return };
@@ -92,7 +92,7 @@ async fn record_conflict(execution: &Execution<'_>, batch: &Batch<'_>, values: &
     }
 }
 
-/// What the database says of a row, and which one it is.
+/// The database's result for a row, with the row's number.
 fn fate(told: &Rows, row: usize) -> Option<(usize, Fate)> {
     let text = |name| told.string(row, name).filter(|text| !text.is_empty());
     let place = std::str::from_utf8(told.named(row, "place")?).ok()?.parse().ok()?;

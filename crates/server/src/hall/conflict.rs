@@ -1,5 +1,5 @@
-//! A unique key that another record has: that record is found, and the refusal enters the activity feed. Both happen
-//! outside of the call's transaction, which the refusal has ended.
+//! Conflicts on a unique key: finds the record that has the key, and enters the refusal in the activity feed. Both happen
+//! outside the call's transaction, because the refusal has aborted it.
 
 use std::time::Instant;
 
@@ -27,7 +27,7 @@ pub async fn record(
     let fresh;
     let (table, index) = match table.unique(constraint) {
         Some(index) => (table, index),
-        // It came after the catalog was read; or it is another table's, and a trigger of this one wrote there.
+        // The key was created after the catalog was read, or it belongs to another table that a trigger wrote to.
         None => {
             fresh = execution.tenant.catalog(Some(Instant::now())).await?;
             let table = fresh.table(&table.name)?;
@@ -65,7 +65,7 @@ async fn run(execution: &Execution<'_>, context: Option<&Sql>, statement: Sql) -
     results.map(|results| results.into_iter().next().unwrap_or_default()).map_err(RunError::into_fault)
 }
 
-/// What was attempted, in the feed's words: the values, and which row was to have them or to be restored.
+/// The attempt, as the feed describes it: the values, and the row to be updated or restored.
 fn attempted(ask: &Single, values: &Map<String, Value>) -> Map<String, Value> {
     let mut attempted = values.clone();
     match ask {

@@ -1,5 +1,4 @@
-//! One call's transaction: who runs it, where, and what is remembered of the tables. It has one owner and one commit
-//! point.
+//! One call's transaction: its caller, its database and the cached catalog. It has one owner and one commit point.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -21,10 +20,10 @@ use crate::store::fault::RunError;
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
 
-/// How often an ask is planned again because the tables turned out not to be what the catalog said.
+/// How many times an ask is planned if the tables differ from the catalog.
 const PLANS: usize = 3;
 
-/// What a call's statements run with.
+/// The context in which a call's statements run.
 pub(super) struct Execution<'a> {
     pub(super) app: &'a App,
     pub(super) caller: &'a Caller,
@@ -34,12 +33,12 @@ pub(super) struct Execution<'a> {
     reserved: Option<&'a Idempotency<'a>>,
 }
 
-/// What is planned and run by a catalog that may turn out to be old.
+/// Something that is planned and run with a catalog that may be stale.
 pub(super) trait Attempt: Sync {
-    /// What it comes to.
+    /// The result of a successful attempt.
     type Outcome: Send;
 
-    /// Plans and runs by this catalog.
+    /// Plans and runs with this catalog.
     fn once(
         &self,
         execution: &mut Execution<'_>,
@@ -47,46 +46,46 @@ pub(super) trait Attempt: Sync {
     ) -> impl Future<Output = Result<Self::Outcome, PlanError>> + Send;
 }
 
-/// Why an attempt by some catalog failed.
+/// Why an attempt failed.
 pub(super) enum PlanError {
-    /// It fails by any catalog.
+    /// It fails with any catalog.
     Final(Fault),
-    /// It fails unless a fresh catalog says otherwise.
+    /// It fails unless a fresh catalog allows it.
     PerhapsStale(Fault),
-    /// The tables are not what the catalog said.
+    /// The tables differ from the catalog.
     Stale,
 }
 
-/// The catalog that an attempt is planned by.
+/// The catalog with which an attempt is planned.
 pub(super) struct Planning {
     pub(super) catalog: Arc<Catalog>,
-    /// Whether it was read for this call.
+    /// Whether the catalog was read for this call.
     pub(super) is_fresh: bool,
 }
 
-/// What reserving an Idempotency-Key came to.
+/// The result of reserving an Idempotency-Key.
 pub(super) enum Reserved<'a> {
-    /// It is new; the transaction that holds it is open.
+    /// The key is new. The transaction that holds it is open.
     Fresh(Box<Execution<'a>>),
-    /// The call was performed before; this was the reply.
+    /// The call was performed before. This was its reply.
     Stored(Reply),
 }
 
-/// The fact that a transaction was committed.
+/// Proof that a transaction was committed.
 #[derive(Debug)]
 pub struct Committed {
-    /// What it may have changed.
+    /// What the transaction may have changed.
     pub changed: Changed,
 }
 
 /// What a transaction may have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Changed {
-    /// Nothing.
+    /// It changed nothing.
     Nothing,
-    /// Rows of this table, and what its triggers write.
+    /// Rows of this table, and the rows that its triggers write.
     Table(String),
-    /// Anything: the caller's own SQL says.
+    /// Anything: the caller's own SQL ran.
     Anything,
 }
 
@@ -101,14 +100,14 @@ impl Changed {
 }
 
 impl<'a> Execution<'a> {
-    /// An execution whose plans each run in a transaction of their own.
+    /// Creates an execution in which each plan runs in its own transaction.
     pub(super) async fn per_plan(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
         let tenant = app.store.tenant(&caller.database, access(caller)).await?;
         let (effect, transaction) = (Effect::Commit, Transaction::PerPlan);
         Ok(Execution { app, caller, tenant, effect, transaction, reserved: None })
     }
 
-    /// An execution whose plans all run in one transaction, of which nothing will be kept.
+    /// Creates an execution in which all plans run in one transaction that is rolled back.
     pub(super) async fn dry(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
         let mut execution = Execution::per_plan(app, caller).await?;
         execution.effect = Effect::DryRun;
@@ -116,7 +115,7 @@ impl<'a> Execution<'a> {
         Ok(execution)
     }
 
-    /// An execution in one transaction, which holds an Idempotency-Key.
+    /// Creates an execution in one transaction that holds an Idempotency-Key.
     pub(super) async fn reserve(
         app: &'a App,
         caller: &'a Caller,
@@ -141,7 +140,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The statement that names the actor to the transaction.
+    /// The statement that sets the actor for the transaction.
     pub(super) fn context(&self) -> Sql {
         let secret = self.app.store.secret_of(&self.caller.database);
         sql::context::begin_request(secret.expose(), &self.caller.who, &self.caller.provenance)
@@ -152,7 +151,7 @@ impl<'a> Execution<'a> {
         self.tenant.run(&mut self.transaction, None, statements).await
     }
 
-    /// Runs a quick read, with others if it is in no open transaction.
+    /// Runs a quick read. Outside an open transaction it is batched with other reads.
     pub(super) async fn read_quickly(&mut self, statements: Vec<Sql>) -> Result<Vec<Rows>, RunError> {
         match self.transaction {
             Transaction::PerPlan => self.tenant.read(statements).await,
@@ -160,7 +159,7 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Runs statements that write, in the caller's name.
+    /// Runs statements that write, with the caller as the actor.
     pub(super) async fn write(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
         let context = self.context();
         self.tenant.run(&mut self.transaction, Some(&context), statements).await
@@ -172,8 +171,8 @@ impl<'a> Execution<'a> {
         self.tenant.run_raw(&mut self.transaction, &context, raw).await
     }
 
-    /// Plans and runs by the cached catalog, and by a fresh one where that turns out to be old. In an open transaction that
-    /// a failure has aborted, everything starts again in a new one.
+    /// Plans and runs with the cached catalog, and again with a fresh one if the cached one is stale. If a failure has aborted
+    /// the open transaction, everything restarts in a new one.
     pub(super) async fn with_fresh_catalog<A: Attempt>(&mut self, attempt: &A) -> Result<A::Outcome, Fault> {
         let mut not_before = None;
         for _ in 0..PLANS {
@@ -183,7 +182,7 @@ impl<'a> Execution<'a> {
             match attempt.once(self, &planning).await {
                 Ok(done) => return Ok(done),
                 Err(PlanError::Final(fault)) => return Err(fault),
-                // By a catalog that was read just now, what it says holds.
+                // The catalog was read just now, so the failure is final.
                 Err(PlanError::PerhapsStale(fault)) if planning.is_fresh => return Err(fault),
                 Err(PlanError::PerhapsStale(_) | PlanError::Stale) => {}
             }
@@ -195,7 +194,7 @@ impl<'a> Execution<'a> {
         Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; try again.".into() })
     }
 
-    /// Rolls the transaction back and opens another, which holds the same Idempotency-Key.
+    /// Rolls the transaction back and opens another one, which holds the same Idempotency-Key.
     async fn restart(&mut self) -> Result<(), Fault> {
         if let Transaction::Open(open) = std::mem::replace(&mut self.transaction, Transaction::PerPlan) {
             open.roll_back().await;
@@ -231,8 +230,8 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Commits what the ask did, together with the reply that is stored under its Idempotency-Key. This is the only place
-    /// where an open transaction is committed; workers learn here what changed.
+    /// Commits the ask's changes, together with the reply that is stored under its Idempotency-Key. This is the only place
+    /// that commits an open transaction, and it tells the workers what changed.
     pub(super) async fn commit(self, ask: Option<&Ask>, reply: Option<&Reply>) -> Result<Committed, Fault> {
         if let Transaction::Open(mut open) = self.transaction {
             if let (Some(idempotency), Some(reply)) = (self.reserved, reply) {
@@ -252,7 +251,7 @@ impl<'a> Execution<'a> {
         Ok(committed)
     }
 
-    /// Rolls back what is open.
+    /// Rolls back the open transaction.
     pub(super) async fn roll_back(self) {
         if let Transaction::Open(open) = self.transaction {
             open.roll_back().await;
@@ -264,7 +263,7 @@ fn access(caller: &Caller) -> Access {
     if plan::reads_only(&caller.who) { Access::ReadOnly } else { Access::Full }
 }
 
-/// The outcome of statements that a plan made, as an attempt's.
+/// Converts an error of a plan's statements to an attempt's error.
 pub(super) fn attempted(error: RunError) -> PlanError {
     match error {
         RunError::CatalogIsOld(fault) => PlanError::PerhapsStale(fault),

@@ -1,5 +1,5 @@
-//! The hash of what a call says. JSON with other spacing, another order of keys or other escapes says the same. The body is
-//! read once more for it, piece by piece: a second tree of its values would cost as much as the first.
+//! The hash of a call's content. Spacing, the order of keys and the choice of escapes in JSON do not change it. The body is
+//! parsed a second time for the hash, as a stream: a second tree of its values would take as much memory as the first.
 
 use std::fmt;
 
@@ -8,7 +8,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::store::cell::secrets::hex;
 
-/// The key under which the parser passes a number of any precision on.
+/// The key under which the parser passes on a number of arbitrary precision.
 const NUMBER: &str = "$serde_json::private::Number";
 
 /// The hash of a call's parts and its body.
@@ -21,7 +21,7 @@ pub fn fingerprint<'p>(said: impl IntoIterator<Item = &'p str>, body: &[u8]) -> 
     let mut of_values = hash.clone();
     let hash = match read(&mut of_values, body) {
         Ok(()) => of_values,
-        // No JSON: it is the same if its bytes are.
+        // The body is not JSON. The hash covers its bytes.
         Err(_) => {
             hash.update(body);
             hash
@@ -36,7 +36,7 @@ fn read(hash: &mut Context, body: &[u8]) -> Result<(), serde_json::Error> {
     deserializer.end()
 }
 
-/// Takes a value into a hash. Each kind has a letter and each text its length, so that no two values look alike.
+/// Adds a value to a hash. Each kind has a letter and each text has its length, so that no two values hash the same bytes.
 struct Hashed<'h>(&'h mut Context);
 
 impl Hashed<'_> {
@@ -72,7 +72,7 @@ impl<'de> Visitor<'de> for Hashed<'_> {
         Ok(())
     }
 
-    // Numbers come as their text or, if the parser has read them already, as these.
+    // Numbers arrive as text, or as these types if the parser has already converted them.
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
         self.text(b'n', &value.to_string());
         Ok(())
@@ -111,7 +111,7 @@ impl<'de> Visitor<'de> for Hashed<'_> {
             members.next_value_seed(Hashed(&mut value))?;
             hashes.push([bytes(&digest(&SHA256, key.as_bytes())), bytes(&value.finish())]);
         }
-        // Of a key that is there twice, the last one counts. The sort keeps their order.
+        // If a key occurs twice, the last one counts. The sort is stable.
         hashes.sort_by_key(|[key, _]| *key);
         self.0.update(b"{");
         for (at, [key, value]) in hashes.iter().enumerate() {

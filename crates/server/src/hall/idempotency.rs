@@ -1,5 +1,5 @@
-//! `Idempotency-Key`: the reply is stored in the transaction that does the work, so that a crash at any moment and a retry
-//! never do it twice. Keys belong to a workspace and mode, and are kept for 24 hours.
+//! `Idempotency-Key`: the reply is stored in the transaction that does the work, so that the work is never done twice, even
+//! after a crash and a retry. Keys belong to a workspace and mode, and are kept for 24 hours.
 
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
@@ -7,10 +7,10 @@ use crm::model::fault::Fault;
 
 use crate::hall::fingerprint::fingerprint;
 
-/// Longest key that is taken, in characters.
+/// The longest key that is accepted, in characters.
 const MAX_KEY_CHARACTERS: usize = 255;
 
-/// A call's key, what the call says, and how its reply is written.
+/// A call's key, the hash of its content, and the function that renders its reply.
 pub struct Idempotency<'a> {
     pub(super) key: &'a str,
     pub(super) fingerprint: String,
@@ -18,7 +18,7 @@ pub struct Idempotency<'a> {
 }
 
 impl<'a> Idempotency<'a> {
-    /// Checks the key. `said` is what the call says beside its body (the dialect, the path …), so that a retry is told from
+    /// Checks the key. `said` is the call's content besides its body (the dialect, the path …). It distinguishes a retry from
     /// another call with the same key.
     pub fn new<'p>(
         key: &'a str,
@@ -33,7 +33,7 @@ impl<'a> Idempotency<'a> {
     }
 }
 
-/// Whether a refusal is stored under its key. One that a retry may better is not.
+/// Whether a refusal is stored under its key. A refusal that a retry may overcome is not stored.
 pub(super) fn is_stored(fault: &Fault) -> bool {
     !matches!(fault.status(), 401 | 429 | 500..) && !matches!(fault, Fault::GaveWay { .. })
 }

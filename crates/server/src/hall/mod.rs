@@ -1,8 +1,8 @@
-//! The hall that every door leads to. [`perform`] is one call's whole life: reserve its Idempotency-Key, begin, plan, run,
-//! commit or roll back, wake the workers. Rights, limits, provenance and events therefore hold for every door.
+//! The hall, which every door calls. [`perform`] runs one call from start to end: reserve its Idempotency-Key, begin, plan,
+//! run, commit or roll back, wake the workers. Rights, limits, provenance and events are therefore the same for every door.
 //!
-//! An ask of a caller becomes a plan, the plan becomes SQL, the store runs it, and the rows become an answer. The hall
-//! knows no protocol.
+//! A caller's ask becomes a plan, the plan becomes SQL, the store runs it, and the rows become an answer. The hall knows no
+//! protocol.
 
 mod batch;
 mod conflict;
@@ -31,39 +31,40 @@ use crate::hall::saved::NewMembers;
 pub use execution::{Changed, Committed};
 pub use idempotency::Idempotency;
 
-/// How a call is performed, beside what it asks for.
+/// How a call is performed.
 #[derive(Default)]
 pub struct Controls<'a> {
-    /// The key under which its reply is stored.
+    /// The key under which the reply is stored.
     pub idempotency: Option<Idempotency<'a>>,
-    /// Whether what it does is kept.
+    /// Whether the call's changes are kept.
     pub effect: Effect,
 }
 
-/// Whether what a call does is kept.
+/// Whether a call's changes are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effect {
-    /// It is committed.
+    /// The changes are committed.
     #[default]
     Commit,
-    /// It is rolled back, once it is known how it would go.
+    /// The changes are rolled back after the result is known.
     DryRun,
 }
 
-/// What a call came to.
+/// The result of a call.
 #[derive(Debug)]
 pub enum Performed {
-    /// It was performed.
+    /// The call was performed.
     Done(Answer, Committed),
-    /// It was performed, and this reply is stored under its key.
+    /// The call was performed, and this reply is stored under its key.
     Stored(Reply),
-    /// It had been performed before; this was the reply.
+    /// The call had been performed before. This was its reply.
     Replayed(Reply),
 }
 
 /// Performs a caller's ask.
 pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
-    // Who may not do it may not see how it went when another did, nor does their refusal answer that one's retry.
+    // A caller without the right must not see the stored result of another caller's call, and their refusal must not be the
+    // reply to that caller's retry.
     plan::allow(ask, &caller.who)?;
     let _turn = caller.turn(app).await?;
     let performed = perform_allowed(app, caller, ask, controls).await;
@@ -77,7 +78,7 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
         execution.roll_back().await;
         return answer.map(|answer| Performed::Done(answer, Committed { changed: Changed::Nothing }));
     }
-    // Who can only read does nothing twice, and must not take a key from those who write.
+    // A read does not need the key. A caller who can only read must not take a key from callers who write.
     if let Some(idempotency) = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who)) {
         return perform_once(app, caller, ask, idempotency).await;
     }
@@ -87,7 +88,7 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
     Ok(Performed::Done(answer, committed))
 }
 
-/// Refuses a call that could not be read as an ask. The refusal is stored under the call's key.
+/// Refuses a call that could not be parsed into an ask. The refusal is stored under the call's key.
 pub async fn refuse(app: &App, caller: &Caller, fault: Fault, controls: &Controls<'_>) -> Result<Performed, Fault> {
     match &controls.idempotency {
         Some(idempotency) if !plan::reads_only(&caller.who) => {
@@ -111,7 +112,7 @@ async fn perform_once(
     let result = answer(&mut execution, ask).await;
     let fault = match &result {
         Ok(_) => {
-            // It is stored as text, and a retry must get the same bytes.
+            // The reply is stored as text, and a retry must get the same bytes.
             let mut reply = (idempotency.render)(&result);
             if let Cow::Owned(text) = String::from_utf8_lossy(&reply.body) {
                 reply.body = text.into_bytes();
@@ -129,7 +130,7 @@ async fn perform_once(
     store_refusal(app, caller, fault, idempotency).await
 }
 
-/// Stores a refusal, whose work left nothing behind, under its key.
+/// Stores a refusal under its key. The refused work left no changes.
 async fn store_refusal(
     app: &App,
     caller: &Caller,

@@ -1,4 +1,4 @@
-//! Asks that one plan answers.
+//! Asks that need only one plan.
 
 use crm::model::answer::Answer;
 use crm::model::ask::Single;
@@ -11,9 +11,9 @@ use crate::hall::conflict;
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
 use crate::store::fault::RunError;
 
-/// An ask that one plan answers.
+/// An ask that needs only one plan.
 pub struct OnePlan<'a> {
-    /// The ask.
+    /// The caller's ask.
     pub ask: &'a Single,
 }
 
@@ -52,7 +52,7 @@ async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) ->
     }
 }
 
-/// An id that PostgreSQL could not read names no record; the fault gets the words of the path.
+/// If PostgreSQL can't parse an id, no record has it. The fault then names the table and id of the path.
 fn named(fault: Fault, plan: &Plan<'_>, ask: &Single) -> Fault {
     match (fault, ask, plan.table()) {
         (

@@ -1,4 +1,4 @@
-//! Saved lists: the list is looked up first, then its rows are found or its members changed.
+//! Saved lists: looks up the list, then finds its rows or changes its members.
 
 use crm::model::answer::{Answer, Record};
 use crm::model::catalog::Catalog;
@@ -13,7 +13,7 @@ use crm::sql;
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
 use crate::store::fault::RunError;
 
-/// A page of a list's rows. The predicate is SQL of the workspace's own: it runs read-only, under the limits of raw SQL.
+/// A page of a list's rows. The predicate is SQL from the workspace, so it runs read-only, under the limits of raw SQL.
 pub async fn rows(execution: &mut Execution<'_>, list_id: &str, page: &PageAsk) -> Result<Answer, Fault> {
     let list = find(execution, list_id).await?;
     execution.with_fresh_catalog(&ListPage { list: &list, page }).await
@@ -42,7 +42,7 @@ async fn page_of(
     let statement = sql::saved::rows(&plan);
     let result = execution.tenant.run_query(&statement, plan.params()).await;
     let (rows, truncated) = result.map_err(|fault| match fault {
-        // The position is one in a statement that the caller has never seen.
+        // The position is in a statement that the caller has never seen.
         Fault::Sql(mut error) => {
             error.position = None;
             PlanError::PerhapsStale(Fault::Sql(error))
@@ -55,7 +55,7 @@ async fn page_of(
     }
 }
 
-/// A list that can't be resolved may be one that names columns which the catalog does not have yet.
+/// If a list can't be resolved, it may name columns that the catalog does not have yet.
 fn stale_if_about_columns(fault: Fault) -> PlanError {
     match fault {
         fault @ Fault::ValidationFailed { .. } => PlanError::PerhapsStale(fault),
@@ -63,13 +63,13 @@ fn stale_if_about_columns(fault: Fault) -> PlanError {
     }
 }
 
-/// Records to become members of a static list. Those that are members already stay as they are.
+/// Records to add to a static list. Existing members stay as they are.
 pub struct NewMembers<'a> {
-    /// The list.
+    /// The list's id.
     pub list_id: &'a str,
     /// The records' ids.
     pub ids: &'a [String],
-    /// Whether they came as an array, to be answered by one.
+    /// Whether the ids came as an array. If so, the answer is an array.
     pub several: bool,
 }
 

@@ -1,4 +1,4 @@
-//! Search in all tables: which records fit, then the records themselves.
+//! Search in all tables: finds the matching ids first, then the records.
 
 use crm::model::answer::{Answer, Found};
 use crm::model::entity::Entity;
@@ -11,7 +11,7 @@ use crm::sql::{self, Sql};
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning};
 use crate::store::fault::RunError;
 
-/// Finds records by a few words.
+/// Finds records by some words.
 pub async fn all(execution: &mut Execution<'_>, words: &str, page: &PageAsk) -> Result<Answer, Fault> {
     let plan = search_all::plan(words, page)?;
     let results = execution.read(&[sql::search::all(&plan)]).await.map_err(RunError::into_fault)?;
@@ -24,7 +24,7 @@ pub async fn all(execution: &mut Execution<'_>, words: &str, page: &PageAsk) -> 
     Ok(Answer::Found(found(&hits, tables, next_cursor, limit)))
 }
 
-/// The records that were hit.
+/// The records that match.
 struct HitRecords<'a> {
     hits: &'a [Hit],
 }

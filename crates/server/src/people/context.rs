@@ -8,12 +8,12 @@ use crate::clock::{Clock, iso};
 use crate::people::{Person, Visitor};
 use crate::store::control::audit::AuditEntry;
 
-/// A person's request: the app, and who makes it.
+/// The context of a person's request: the app and the visitor.
 #[derive(Clone, Copy)]
 pub struct PersonContext<'a> {
-    /// What doors share.
+    /// The state that doors share.
     pub app: &'a App,
-    /// Who makes the request.
+    /// The person or anonymous client that makes the request.
     pub visitor: &'a Visitor,
 }
 
@@ -24,12 +24,12 @@ pub struct Membership<'a> {
     pub person: &'a Person,
     /// The workspace.
     pub workspace_id: &'a str,
-    /// What they may do there.
+    /// The visitor's role in the workspace.
     pub role: Role,
 }
 
 impl<'a> PersonContext<'a> {
-    /// The visitor as a member of a workspace. To everybody else there is no such workspace.
+    /// The visitor as a member of a workspace. For a visitor who is not a member, the workspace does not exist.
     pub async fn member(&self, workspace_id: &'a str) -> Result<Membership<'a>, Fault> {
         let person = self.visitor.person()?;
         let role = self.app.store.control.membership(workspace_id, &person.id).await?;
@@ -50,20 +50,20 @@ impl<'a> PersonContext<'a> {
         }
     }
 
-    /// Now, as the control database takes it.
+    /// The current time in the control database's form.
     pub fn now(&self) -> String {
         iso(self.app.clock.unix_seconds())
     }
 }
 
 impl Membership<'_> {
-    /// An entry of the audit for what this member does now.
+    /// An entry of the audit log for an action of this member at the current time.
     pub fn audit_entry(&self, clock: &Clock) -> AuditEntry<'_> {
         AuditEntry::new(clock, self.workspace_id, &self.person.id)
     }
 }
 
-/// A moment of [`PersonContext::now`] in the form of lists.
+/// Converts a time of [`PersonContext::now`] to the form of lists.
 pub fn as_listed(moment: &str) -> String {
     moment.replace('Z', "+00:00")
 }

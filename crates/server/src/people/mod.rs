@@ -1,5 +1,6 @@
-//! What people do: accounts and sessions (`auth`), and workspaces with their keys, members and connections (`workspace`). A
-//! function here takes the visitor's context and typed arguments, and returns an answer. It knows neither HTTP nor a wire format.
+//! The requests that people make: accounts and sessions (`auth`), and workspaces with their keys, members and connections
+//! (`workspace`). A function here takes the visitor's context and typed arguments, and returns an answer. It knows neither HTTP
+//! nor a wire format.
 
 pub mod auth;
 pub mod context;
@@ -12,21 +13,21 @@ use crm::model::fault::Fault;
 
 pub use crate::store::control::person::Person;
 
-/// Who makes a request.
+/// The sender of a person's request.
 #[derive(Clone, Debug, Default)]
 pub struct Visitor {
-    /// The person, if the request shows a session.
+    /// The person, if the request has a session.
     pub person: Option<Person>,
     /// That session, `ses_…`, if it is Kith's own.
     pub session_id: Option<String>,
-    /// The IP address that the request comes from.
+    /// The IP address of the client.
     pub address: Option<IpAddr>,
-    /// The program that makes it.
+    /// The client's user agent.
     pub user_agent: Option<String>,
 }
 
 impl Visitor {
-    /// The person; a fault if the request shows no session.
+    /// Returns the person, or a fault if the request has no session.
     pub fn person(&self) -> Result<&Person, Fault> {
         self.person.as_ref().ok_or_else(|| Fault::NotSignedIn {
             message: "This path needs a person's session.".into(),

@@ -1,4 +1,4 @@
-//! Pages of people's lists, by the same rules as pages of records.
+//! Pages of people's lists, with the same rules as pages of records.
 
 use crm::model::answer::Answer;
 use crm::model::fault::Fault;
@@ -7,7 +7,7 @@ use crm::model::page::{Cursor, PageAsk, scope};
 use crate::people::context::PersonContext;
 use crate::store::control::lists::PagedList;
 
-/// A page of somebody's list. `arguments` are those of the list's conditions.
+/// A page of an owner's list. `arguments` are for the list's conditions.
 pub async fn page(
     context: &PersonContext<'_>,
     list: &PagedList,
@@ -29,7 +29,7 @@ pub async fn page(
     Ok(Answer::Page { entity: None, table: None, rows, width, next_cursor, limit: ask.limit })
 }
 
-/// The row that a cursor names: its time and id. A time that PostgreSQL would not read was not given by a list.
+/// The row that a cursor names: its time and id. A time that PostgreSQL can't parse does not come from a list.
 fn place(cursor: &str, scope: u64) -> Result<(String, String), Fault> {
     let Ok([Some(at), Some(id)]) = <[Option<String>; 2]>::try_from(Cursor::decode(cursor, scope, 2)?.keys) else {
         return Err(Fault::InvalidCursor);

@@ -1,4 +1,4 @@
-//! PostgreSQL's errors as faults: the one file that knows what a SQLSTATE means to a caller.
+//! Converts PostgreSQL's errors to faults. This is the only file that knows what a SQLSTATE means to a caller.
 
 use std::panic::Location;
 
@@ -12,24 +12,24 @@ use crm::sql::{Label, Sql};
 use crate::store::STATEMENT_LIMIT_SECONDS;
 use crate::store::results::MAX_RESULT_BYTES;
 
-/// What can come instead of rows.
+/// The failure of a plan's statements.
 #[derive(Debug)]
 pub enum RunError {
     /// A fault for the caller.
     Fault(Fault),
-    /// A unique key is taken; who has it is yet to be found.
+    /// A unique key is taken. The record that has it is still to be found.
     Taken {
-        /// PostgreSQL's words.
+        /// PostgreSQL's message.
         message: String,
-        /// The constraint.
+        /// The name of the constraint.
         constraint: String,
     },
-    /// The table is not what the catalog said; the fault holds if a fresh catalog says the same.
+    /// The table differs from the catalog. The fault is correct if a fresh catalog agrees.
     CatalogIsOld(Fault),
 }
 
 impl RunError {
-    /// The fault that the caller sees where nobody looks for who has the key, or reads the catalog again.
+    /// The fault for the caller, if the record that has the key is not looked up, or the catalog is not read again.
     pub fn into_fault(self) -> Fault {
         match self {
             RunError::Fault(fault) | RunError::CatalogIsOld(fault) => fault,
@@ -38,10 +38,10 @@ impl RunError {
     }
 }
 
-/// SQLSTATE by which the custom-field trigger refuses a value (migrations/workspace).
+/// The SQLSTATE with which the custom-field trigger refuses a value (migrations/workspace).
 const INVALID_METADATA: &str = "KF001";
 
-/// SQLSTATEs by which the triggers of deals and pipelines refuse a change, and the codes that they mean.
+/// SQLSTATEs with which the triggers of deals and pipelines refuse a change, and the codes of their faults.
 const REFUSALS: &[(&str, &str)] = &[
     ("KP001", "cannot_delete_default"),
     ("KP003", "pipeline_in_use"),
@@ -49,7 +49,8 @@ const REFUSALS: &[(&str, &str)] = &[
     ("KP005", "unknown_stage"),
 ];
 
-/// The fault of an error in a statement that Kith wrote, if it is known which. Its parameters' labels name what was wrong.
+/// The fault for an error in a statement that Kith wrote, if the statement is known. The labels of its parameters name the
+/// wrong value.
 pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
     let (labels, removes) = statement.map_or((&[][..], false), |statement| (&statement.labels, statement.removes));
     let error = match error {
@@ -68,15 +69,15 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
         "42P01" if error.message.contains(CHANGED) => {
             return RunError::CatalogIsOld(unavailable("The table is being changed.", "its shape did not hold still"));
         }
-        // The table is not what the catalog said: undefined column, table or operator, a parameter of another type, a
-        // column that is generated, or a `deleted_at` where there was none.
+        // The table differs from the catalog: undefined column, table or operator, a parameter of another type, a
+        // column that is generated, or a `deleted_at` that did not exist before.
         "42703" | "42P01" | "42883" | "42804" | "42P18" | "428C9" | "42702" => {
             return RunError::CatalogIsOld(of_sql(*error));
         }
         "23503" if removes => {
             Fault::StillReferenced { message: message(), constraint: error.constraint.clone().unwrap_or_default() }
         }
-        // PostgreSQL's own words quote the whole row.
+        // PostgreSQL's own message quotes the whole row.
         "23502" if let Some(column) = &error.column => Fault::ValidationFailed {
             message: format!("\"{column}\" must have a value."),
             hint: error.hint.clone(),
@@ -98,21 +99,21 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
         "KP002" => Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() },
         code if code.starts_with("22") => return of_value(&error, labels),
         "42501" => Fault::Forbidden { message: error.message.clone() },
-        // Another transaction holds what this one waits for, or they wait for each other.
+        // Another transaction holds a lock that this one waits for, or there is a deadlock.
         "55P03" | "40P01" | "40001" => unavailable("Another transaction holds the row or its table.", sqlstate(&error)),
         "25006" => Fault::Forbidden { message: "This key can read, not write.".into() },
         _ => of_sql(*error),
     })
 }
 
-/// What is said while a statement of the workspace does not end, and when to ask again, in seconds.
+/// The message while a statement of the workspace does not end, and when to try again, in seconds.
 const SUSPENDED: &str = "This workspace is suspended: one of its statements ran past its time limit and does not end, because \
                          PostgreSQL can't interrupt what it does. The workspace is let in again when it has ended.";
 const SUSPENDED_SECONDS: u64 = 10;
 
-/// What PostgreSQL said against one row of a batch.
+/// PostgreSQL's refusal of one row of a batch.
 #[derive(Debug, Default)]
-#[allow(missing_docs)] // they are those of any error of PostgreSQL's
+#[allow(missing_docs)] // they have the names that any error of PostgreSQL uses
 pub struct Refusal {
     pub code: String,
     pub message: String,
@@ -122,50 +123,50 @@ pub struct Refusal {
     pub constraint: Option<String>,
 }
 
-/// The fault of a row of a batch.
+/// The fault for a row of a batch.
 pub fn of_row(refusal: Refusal) -> Fault {
     let Refusal { code, message, detail, hint, column, constraint } = refusal;
     let error = ServerError { code, message, detail, hint, column, constraint, ..ServerError::default() };
     of_statement(Error::Server(Box::new(error)), None).into_fault()
 }
 
-/// A value that does not fit its type: 400 naming the field and the type.
+/// A value that does not fit its type: 400 with the field and the type.
 fn of_value(error: &ServerError, labels: &[Label]) -> RunError {
     let label = parameter_number(error).and_then(|number| labels.get(number - 1));
     RunError::Fault(match label {
-        // It was put into the form that the column took when the catalog was read.
+        // The value was converted to the type that the column had when the catalog was read.
         Some(Label::Column(name)) => {
             return RunError::CatalogIsOld(Fault::invalid(format!("\"{name}\": {}.", error.message)));
         }
         Some(Label::Filter { parameter, type_name }) => {
-            // PostgreSQL names the type where a value can't be read, and not where it is out of range.
+            // PostgreSQL names the type if a value can't be parsed, but not if it is out of range.
             let names_type = error.message.contains(&format!("type {type_name}"));
             let of_type = if names_type { String::new() } else { format!("; it is compared as {type_name}") };
             return RunError::CatalogIsOld(Fault::invalid(format!("{parameter}: {}{of_type}.", error.message)));
         }
         Some(Label::Cursor) => Fault::InvalidCursor,
-        // An id that is no value of the key's type names no row.
+        // No row has an id that is not a value of the key's type.
         Some(Label::Id) => Fault::NotFound { table: "this table".into(), id: "this id".into() },
         Some(Label::Own) | None => Fault::Invalid { message: sentence(error), hint: error.hint.clone() },
     })
 }
 
-/// `$3` of "unnamed portal parameter $3 = '…'", which PostgreSQL says of a parameter that it can't read.
+/// The number in "unnamed portal parameter $3 = '…'", which PostgreSQL reports for a parameter that it can't parse.
 fn parameter_number(error: &ServerError) -> Option<usize> {
     let (_, rest) = error.context.as_deref()?.split_once("parameter $")?;
     let digits = rest.split(|character: char| !character.is_ascii_digit()).next()?;
     digits.parse().ok().filter(|number| *number > 0)
 }
 
-/// The fault of an error in the caller's own SQL.
+/// The fault for an error in the caller's own SQL.
 pub fn of_sql(error: ServerError) -> Fault {
     match error.code.as_str() {
-        // Cancelled: by the statement's time limit, as nothing else in Kith cancels.
+        // Cancelled by the statement's time limit: Kith cancels statements for no other reason.
         "57014" => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
         "57P01" | "57P02" | "57P03" | "57P05" => unavailable("The database is restarting.", sqlstate(&error)),
         "53300" => unavailable("The workspace has too many connections open.", sqlstate(&error)),
-        // A table that all sessions of the server share is full, mostly of locks. A process that has no memory left has
-        // the same code, and that is the statement's own fault.
+        // A table that all sessions of the server share is full, mostly of locks. A process that is out of memory has
+        // the same code, but that is the statement's own fault.
         "53200" if error.message.contains("shared memory") => {
             unavailable("The database is out of locks.", sqlstate(&error))
         }
@@ -180,7 +181,7 @@ pub fn of_sql(error: ServerError) -> Fault {
     }
 }
 
-/// The fault of an error of the connection, not of a statement.
+/// The fault for an error of the connection, not of a statement.
 #[track_caller]
 pub fn of_connection(error: Error) -> Fault {
     match error {
@@ -206,14 +207,14 @@ pub fn of_connection(error: Error) -> Fault {
     }
 }
 
-/// The fault of an error in a statement of Kith's own, like those in the control database. The caller's part in it is the
-/// values at most, so everything else is a defect, or a database that is away.
+/// The fault for an error in one of Kith's own statements, such as those in the control database. The caller can only have
+/// supplied a wrong value, so every other error is a defect, or the database can't be reached.
 #[track_caller]
 pub fn of_own_statement(error: Error) -> Fault {
     of_own_statement_at(error, Location::caller())
 }
 
-/// The same, with the place that the log names.
+/// The same, with the place to log.
 pub fn of_own_statement_at(error: Error, place: &'static Location<'static>) -> Fault {
     match error {
         // Text with U+0000, or a number that is too large.
@@ -231,7 +232,7 @@ pub fn of_own_statement_at(error: Error, place: &'static Location<'static>) -> F
     }
 }
 
-/// What is logged of an error: PostgreSQL's words quote tenants' values, and a tenant's own code chooses its words.
+/// The text to log of an error. PostgreSQL's messages quote tenants' values, and a tenant's own code chooses its messages.
 fn sqlstate(error: &ServerError) -> String {
     format!("SQLSTATE {}", error.code)
 }
@@ -243,13 +244,13 @@ fn unavailable(message: &str, cause: impl std::fmt::Display) -> Fault {
     Fault::Unavailable { retry_after: 1, message: message.into() }
 }
 
-/// The column of "Key (company_id)=(co_…) is not present in …", which a foreign key of one column refused.
+/// The column in "Key (company_id)=(co_…) is not present in …", the error of a foreign key with one column.
 fn key_column(error: &ServerError) -> Option<&str> {
     let (column, _) = error.detail.as_deref()?.strip_prefix("Key (")?.split_once(")=")?;
     Some(column).filter(|column| column.chars().all(|it| it.is_alphanumeric() || it == '_'))
 }
 
-/// The column of a built-in table that refers to a record, if its foreign key was broken.
+/// The column of a built-in table that refers to a record, if its foreign key was violated.
 fn reference(error: &ServerError) -> Option<&'static str> {
     let constraint = error.constraint.as_deref()?;
     let fields = ENTITIES.iter().flat_map(|entity| entity.fields.iter().map(move |field| (entity.table, field)));
@@ -261,7 +262,7 @@ fn reference(error: &ServerError) -> Option<&'static str> {
     broken.next().map(|(_, field)| field.name)
 }
 
-/// The column of a check that is named as PostgreSQL names them, `{table}_{column}_check`.
+/// The column of a check constraint with PostgreSQL's default name, `{table}_{column}_check`.
 fn checked_column(error: &ServerError) -> Option<&str> {
     let name = error.constraint.as_deref().filter(|_| error.code == "23514")?;
     let table = error.table.as_deref().or_else(|| {
@@ -271,7 +272,7 @@ fn checked_column(error: &ServerError) -> Option<&str> {
     name.strip_prefix(table)?.strip_prefix('_')?.strip_suffix("_check")
 }
 
-/// What a column of a built-in table may be, where there are a few choices and the value was none of them.
+/// The allowed values of a column of a built-in table, if it has a fixed set and the value was not one of them.
 fn choices(error: &ServerError) -> Option<String> {
     let column = checked_column(error)?;
     let name = error.constraint.as_deref()?;

@@ -1,8 +1,8 @@
-//! The only room that knows `pg`: cells and their connections, the control plane, catalogs, and running a plan's
+//! The only module that uses `pg`: cells and their connections, the control database, catalogs, and running a plan's
 //! statements in a workspace's own sessions.
 //!
-//! The rule that everything rests on: a tenant's table is touched only in a session that logged in as that
-//! tenant's own role (ARCHITECTURE.md, "The one security rule").
+//! The basic rule: a tenant's table is accessed only in a session that logged in as that tenant's own role (ARCHITECTURE.md,
+//! "The one security rule").
 
 pub mod cell;
 pub mod control;
@@ -26,35 +26,35 @@ use crate::store::tenant::catalogs::Catalogs;
 
 /// How long a statement may run, in seconds.
 pub const STATEMENT_LIMIT_SECONDS: u64 = 30;
-/// Connections to a cell that the pool has at most.
+/// The most connections to a cell in the pool.
 pub const POOL_CONNECTIONS: usize = 120;
-/// Past this, the backend is ended from outside; the seconds beyond the statement's limit are for a
-/// statement that stopped by itself to say so.
+/// After this time the backend is ended from outside. The seconds beyond the statement's limit let PostgreSQL stop the
+/// statement itself and report it.
 const WATCHDOG_LIMIT: Duration = Duration::from_secs(STATEMENT_LIMIT_SECONDS + 2);
 
-/// Everything that is stored.
+/// The store: the databases of workspaces and the control database.
 #[derive(Clone)]
 pub struct Store {
     /// Connections to tenants' databases.
     pub pool: Pool,
-    /// The control plane.
+    /// The control database.
     pub control: Control,
-    /// Where cells are and how to log in there.
+    /// The cells and the log-ins to them.
     pub cells: Arc<Cells>,
     watchdog: Watchdog,
     catalogs: Catalogs,
     visits: Visits,
-    /// Workspaces that took too much of what all share.
+    /// Workspaces that took too many of the shared resources.
     pub excesses: Arc<Excesses>,
     secret: SecretKey,
-    /// What makes a workspace's database.
+    /// The migrations that create a workspace's database.
     migrations: &'static [&'static str],
-    /// Held while a sign-up makes a database for itself.
+    /// Held while a sign-up creates a database for itself.
     making: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl Store {
-    /// The store over these cells, whose workspaces' databases these migrations make.
+    /// Creates the store on these cells. It creates workspaces' databases with these migrations.
     pub fn new(cells: Arc<Cells>, secret: SecretKey, migrations: &'static [&'static str]) -> Store {
         let watchdog = Watchdog::new(cells.clone());
         let limits = Limits {
@@ -77,12 +77,12 @@ impl Store {
         self.migrations.len() as i32
     }
 
-    /// The secret with which this server names actors in a workspace's database.
+    /// The secret with which this server signs actors in a workspace's database.
     pub fn secret_of(&self, place: &TenantDatabase) -> pg::Secret {
         self.secret.derive("begin request", &place.database)
     }
 
-    /// Puts the pool's numbers where `/metrics` reads them.
+    /// Records the pool's numbers for `/metrics`.
     pub fn record_pool_metrics(&self) {
         let stats = self.pool.stats();
         metrics::gauge!("kith_pool_connections", "state" => "idle").set(stats.idle as f64);
@@ -90,7 +90,7 @@ impl Store {
         metrics::gauge!("kith_pool_waiting").set(stats.waiting as f64);
     }
 
-    /// Ends all connections.
+    /// Closes all connections.
     pub async fn close(&self) {
         self.pool.close().await;
         self.control.close().await;

@@ -1,24 +1,24 @@
-//! The size of results, and the driver's rows as the model's.
+//! The size limits of results, and the conversion of the driver's rows to the model's.
 
 use pg::conn::{Caps, Outcome, Want};
 
 use crm::model::rows::{ResultColumn, Rows};
 use crm::sql::Sql;
 
-/// Rows of a result. Further rows are cut off, and the answer says `truncated`.
+/// The most rows of a result. Further rows are cut off, and the answer says `truncated`.
 pub const MAX_RESULT_ROWS: usize = 10_000;
-/// Bytes of a result, and of one value, at most.
+/// The most bytes of a result, and of one value.
 pub const MAX_RESULT_BYTES: usize = 10 * 1024 * 1024;
 
-/// Bytes of a record with what it refers to, or of what a write gives back, at most. It is more than a body may have, so that what
-/// can be sent can be shown.
+/// The most bytes of a record with its references, or of the rows that a write returns. It is more than a body may have, so that
+/// every record that can be sent can also be returned.
 pub(in crate::store) const MAX_RECORD_BYTES: usize = 4 * MAX_RESULT_BYTES;
 
 /// The caps of every result.
 pub const CAPS: Caps =
     Caps { max_rows: MAX_RESULT_ROWS, max_bytes: MAX_RESULT_BYTES, max_value_bytes: MAX_RESULT_BYTES };
 
-/// What is wanted of a statement's rows.
+/// The rows to return of a statement.
 pub(in crate::store) fn wanted(sql: &Sql) -> Want {
     if sql.may_be_cut { Want::Rows } else { Want::Whole { max_bytes: MAX_RECORD_BYTES } }
 }

@@ -1,5 +1,4 @@
-//! Room for what calls get out of the store: their results while they come in, and the answers that are made of them until
-//! they are read.
+//! Room for what calls read from the store: their results while they arrive, and then their answers until they are sent.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -9,7 +8,7 @@ use pg::allowance::{self, Allowance};
 
 use crate::budget::{Budget, Held, Owner};
 
-/// The room that one call's results take, and its answer after them. Small ones take none.
+/// The room that one call's results hold, and then its answer. Small results hold none.
 #[derive(Debug)]
 pub struct Room {
     budget: Arc<Budget>,
@@ -19,29 +18,29 @@ pub struct Room {
 }
 
 impl Room {
-    /// No room yet, of this budget, for a call to this workspace of this owner's.
+    /// Creates an empty room in this budget, for a call of this owner to this workspace.
     pub fn new(budget: Arc<Budget>, owner: Owner, workspace_id: Arc<str>) -> Arc<Room> {
         Arc::new(Room { budget, owner, workspace_id, held: OnceLock::new() })
     }
 
-    /// Does something whose results take this room.
+    /// Does work whose results are charged to this room.
     pub async fn around<F: Future>(self: &Arc<Room>, work: F) -> F::Output {
         allowance::within(self.clone(), work).await
     }
 
-    /// Keeps the room for an answer of so many bytes, and no more. It is there already, so it does not wait.
+    /// Keeps room for an answer of exactly this many bytes. The answer already exists, so this does not wait.
     pub fn keep(&self, bytes: usize) {
         self.held().resize(bytes);
     }
 
-    /// Gives back what the results took, where the answer is small.
+    /// Frees the room of the results if the answer is small.
     pub fn clear(&self) {
         if let Some(held) = self.held.get() {
             held.resize(0);
         }
     }
 
-    /// Who answers for it.
+    /// The owner that is charged.
     pub fn owner(&self) -> &Owner {
         &self.owner
     }

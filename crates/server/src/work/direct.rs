@@ -1,15 +1,15 @@
-//! Holds direct connections to their limits, ends those of people who are no longer members, and lets suspended workspaces
-//! in again, should either have been missed.
+//! Enforces the limits of direct connections, ends the connections of people who are no longer members, and allows suspended
+//! workspaces to log in again, in case any of this was missed.
 
 use std::time::Duration;
 
 use crate::app::App;
 use crate::work::{Failed, Worker};
 
-/// How many looks at sessions there are for one look at roles.
+/// How many checks of sessions there are for each check of roles.
 const ROLES_EVERY: u32 = 30;
 
-/// Looks after direct connections.
+/// Checks direct connections.
 #[derive(Default)]
 pub struct HoldDirect {
     looks: u32,

@@ -1,4 +1,4 @@
-//! Ends sessions that take too much of what all workspaces share.
+//! Ends sessions that take too many of the resources that all workspaces share.
 
 use std::time::Duration;
 
@@ -6,7 +6,7 @@ use crate::app::App;
 use crate::store::cell::excess::LastLook;
 use crate::work::{Failed, Worker};
 
-/// Looks at transaction ids and locks.
+/// Checks transaction ids and locks.
 #[derive(Default)]
 pub struct EndExcesses {
     last: LastLook,

@@ -1,12 +1,12 @@
-//! Notes when keys were last used, off the requests' way: for all of them in one statement. What can't be noted is noted
-//! the next time.
+//! Saves when keys were last used, outside of requests, with one statement for all keys. If saving fails, the times are saved
+//! in the next run.
 
 use std::time::Duration;
 
 use crate::app::App;
 use crate::work::{Failed, Worker};
 
-/// Notes when keys were last used.
+/// Saves when keys were last used.
 pub struct NoteKeyUse;
 
 impl Worker for NoteKeyUse {

@@ -1,4 +1,4 @@
-//! Sends the e-mails that are queued. One that can't be sent is tried again, ever more rarely, and given up after a day.
+//! Sends the queued e-mails. If an e-mail can't be sent, it is tried again at growing intervals, and dropped after a day.
 
 use std::time::Duration;
 
@@ -12,12 +12,12 @@ use crate::store::Store;
 use crate::store::control::mail::DueMail;
 use crate::work::{Failed, Worker};
 
-/// Seconds before an e-mail is tried for the second time; each time it is twice as long.
+/// Seconds before an e-mail is tried for the second time. The interval doubles each time.
 const RETRY_SECONDS: i64 = 30;
-/// How often an e-mail is tried: the last time, more than a day has gone by.
+/// The most attempts for an e-mail. The last one is more than a day after the first.
 const ATTEMPTS: i32 = 12;
 
-/// Sends what is queued.
+/// Sends the queued e-mails.
 pub struct SendMail;
 
 impl Worker for SendMail {
@@ -36,7 +36,7 @@ impl Worker for SendMail {
     }
 }
 
-/// Sends what is due by this clock.
+/// Sends the e-mails that are due at this clock's time.
 pub async fn send_due(store: &Store, clock: &Clock, mailer: &Mailer) -> Result<(), Fault> {
     while let Some(due) = store.control.take_mail(clock.unix_seconds(), RETRY_SECONDS).await? {
         if let Err(fault) = send(store, clock, mailer, &due).await {

@@ -1,4 +1,4 @@
-//! Vacuums and analyzes the databases, since the embedded server's autovacuum is off.
+//! Vacuums and analyzes the databases, because the embedded server's autovacuum is off.
 
 use std::time::Duration;
 

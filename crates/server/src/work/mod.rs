@@ -1,4 +1,4 @@
-//! What happens without a request: workers under one supervisor. Nothing here is on a caller's way.
+//! Background work: workers under one supervisor. No request waits for anything here.
 
 pub mod direct;
 pub mod excess;
@@ -20,20 +20,20 @@ use crate::app::App;
 
 pub use supervisor::Supervisor;
 
-/// A piece of work that is done again and again.
+/// A task that is run repeatedly.
 pub trait Worker: Send + 'static {
     /// Its name in metrics and logs.
     const NAME: &'static str;
 
-    /// The time between two runs, unless it is woken earlier.
+    /// The time between two runs, unless the worker is woken earlier.
     fn every(&self) -> Duration;
 
-    /// Waits until something is to be done before its time; for ever, if nothing wakes it.
+    /// Completes when there is work before the next run is due. By default it never completes.
     fn woken(&self, _app: &App) -> impl Future<Output = ()> + Send {
         std::future::pending()
     }
 
-    /// Does what there is to do. It starts again after an error or a panic.
+    /// Runs the task once. After an error or a panic it is run again.
     fn run_once(&mut self, app: &App) -> impl Future<Output = Result<(), Failed>> + Send;
 }
 

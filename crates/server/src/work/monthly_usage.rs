@@ -1,12 +1,12 @@
-//! Notes how many requests workspaces make, off the requests' way, and learns what other processes have noted. What can't
-//! be noted is noted the next time.
+//! Saves how many requests workspaces make, outside of requests, and reads the counts that other processes have saved. If saving
+//! fails, the counts are saved in the next run.
 
 use std::time::Duration;
 
 use crate::app::App;
 use crate::work::{Failed, Worker};
 
-/// Notes how many requests are made.
+/// Saves how many requests workspaces make.
 pub struct NoteMonthlyUsage;
 
 impl Worker for NoteMonthlyUsage {

@@ -1,5 +1,5 @@
-//! Ends workspaces that nobody claimed within 14 days: their keys stop working by themselves (`crm::model::lifecycle`),
-//! and here their data is dropped. So is what is left of sessions and log-ins that are over.
+//! Removes workspaces that nobody claimed within 14 days: their keys stop working on time (`crm::model::lifecycle`), and their
+//! data is dropped here. Also deletes old sessions and log-ins that have ended.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::clock::Clock;
 use crate::store::Store;
 use crate::work::{Failed, Worker};
 
-/// How long sessions, failed log-ins and tokens of e-mails are kept once they are over, in seconds.
+/// How long sessions, failed log-ins and tokens of e-mails are kept after they have ended, in seconds.
 const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 
-/// Drops what is over.
+/// Drops expired data.
 pub struct Reap;
 
 impl Worker for Reap {
@@ -38,7 +38,7 @@ impl Worker for Reap {
     }
 }
 
-/// Drops the workspaces whose time is over by this clock; says how many.
+/// Drops the workspaces that have expired by this clock. Returns their number.
 pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Fault> {
     let before = clock.unix_seconds() - REVOKED_AFTER_SECONDS;
     let mut reaped = 0;

@@ -1,4 +1,4 @@
-//! Runs the workers: each in a task of its own, again after an error or a panic, and to a clean end.
+//! Runs the workers, each in its own task, restarts them after an error or a panic, and stops them cleanly.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -11,11 +11,11 @@ use tokio::time::timeout;
 use crate::app::App;
 use crate::work::{Failed, Worker};
 
-/// The wait after the first failure; it doubles with each further one.
+/// The wait after the first failure. It doubles with each further failure.
 const FIRST_BACKOFF: Duration = Duration::from_millis(500);
 /// The longest wait after a failure.
 const LONGEST_BACKOFF: Duration = Duration::from_secs(60);
-/// How long a run may go on once the workers are to stop.
+/// How long a run may continue after the workers were told to stop.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
 /// The workers of this process. Dropping it ends them at once.
@@ -26,7 +26,7 @@ pub struct Supervisor {
 }
 
 impl Supervisor {
-    /// A supervisor without workers.
+    /// Creates a supervisor without workers.
     pub fn new(app: App) -> Supervisor {
         Supervisor { app, workers: JoinSet::new(), stop: watch::channel(false).0 }
     }
@@ -36,7 +36,7 @@ impl Supervisor {
         self.workers.spawn(keep_running(worker, self.app.clone(), self.stop.subscribe()));
     }
 
-    /// Stops all workers. A run that is under way may finish within some seconds.
+    /// Stops all workers. A current run may finish within a few seconds.
     pub async fn stop(mut self) {
         self.stop.send_replace(true);
         let ended = timeout(STOP_LIMIT, async { while self.workers.join_next().await.is_some() {} }).await;
@@ -51,7 +51,7 @@ async fn keep_running<W: Worker>(mut worker: W, app: App, mut stop: watch::Recei
     let mut failures = 0;
     while !*stop.borrow() {
         let started = Instant::now();
-        // A panic is a defect of one run; the next may do.
+        // A panic is a defect of one run. The next run may succeed.
         let run = AssertUnwindSafe(worker.run_once(&app)).catch_unwind().await;
         metrics::histogram!("kith_worker_seconds", "worker" => W::NAME).record(started.elapsed().as_secs_f64());
         let failure = match run {
@@ -75,14 +75,14 @@ async fn keep_running<W: Worker>(mut worker: W, app: App, mut stop: watch::Recei
         };
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            // After a failure it waits, whatever wakes it.
+            // After a failure the worker waits, even if it is woken.
             () = worker.woken(&app), if failures == 0 => {}
             _ = stop.wait_for(|stop| *stop) => {}
         }
     }
 }
 
-/// The wait after this many failures before. A worker that runs often also tries again soon.
+/// The wait after this many failures in a row. A worker that runs often also tries again soon.
 fn backoff(failures: u32, every: Duration) -> Duration {
     let longest = LONGEST_BACKOFF.min(every * 4);
     FIRST_BACKOFF.saturating_mul(1 << failures.min(10)).min(longest)

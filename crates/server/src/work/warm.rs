@@ -1,13 +1,13 @@
-//! Keeps some databases ready for new workspaces, so that nobody waits for one to be made.
+//! Keeps some databases ready for new workspaces, so that no request waits until one is created.
 
 use std::time::Duration;
 
 use crate::app::App;
 use crate::work::{Failed, Worker};
 
-/// Makes databases ahead of time.
+/// Creates databases ahead of time.
 pub struct KeepWarm {
-    /// How many are to be ready.
+    /// The number of databases to keep ready.
     pub target: usize,
 }
 

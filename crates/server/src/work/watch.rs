@@ -1,11 +1,11 @@
-//! Sees to it that what this process remembers of keys is never much older than a second, whichever process ended them.
+//! Ensures that this process's cache of keys is never much older than a second, even if another process ended a key.
 
 use std::time::Duration;
 
 use crate::app::App;
 use crate::work::{Failed, Worker};
 
-/// Watches for changes of what keys may do.
+/// Watches for changes of the rights of keys.
 #[derive(Default)]
 pub struct WatchAccess {
     seen: Option<i64>,
@@ -19,12 +19,12 @@ impl Worker for WatchAccess {
         Duration::from_millis(400)
     }
 
-    /// The count moves before the change is committed, so what is looked up just then may be old still: after a change
-    /// everything is forgotten twice.
+    /// The counter changes before the change is committed, so a look-up at that moment may still read the old state. After a
+    /// change, everything is therefore forgotten twice.
     async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
         let count = match app.store.control.access_changes().await {
             Ok(count) => count,
-            // It is safer to look everything up.
+            // The change is unknown, so it is safer to look everything up again.
             Err(error) => {
                 app.keys.forget();
                 return Err(error.into());

@@ -1,7 +1,7 @@
-//! What tells people and models how to use Kith: `/`, `/docs`, `/docs/errors`, `/openapi.json`, `/openapi.yaml`, `/llms.txt`,
-//! `/llms-full.txt`.
+//! The documents that tell people and models how to use Kith: `/`, `/docs`, `/docs/errors`, `/openapi.json`, `/openapi.yaml`,
+//! `/llms.txt`, `/llms-full.txt`.
 //!
-//! Each is made once for the door's public address, on first demand, from the tables that the code itself reads.
+//! Each is rendered once for the door's public address, on the first request, from the tables that the code itself reads.
 
 pub mod page;
 
@@ -29,18 +29,18 @@ const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
 
-/// A document that stays the same as long as the door is open.
+/// A document that does not change while the door is open.
 struct ServedDocument {
     path: &'static str,
     content_type: &'static str,
     text: Text,
 }
 
-/// How a document's text is made for a public address.
+/// How a document's text is rendered for a public address.
 enum Text {
-    /// One text for everybody.
+    /// One text for all callers.
     One(fn(&str) -> String),
-    /// One for each dialect, which `?dialect=` names; this one where nothing is said.
+    /// One text per dialect, chosen with `?dialect=`. The default is this dialect.
     Each(&'static Dialect, fn(&Dialect, &str) -> String),
 }
 
@@ -62,7 +62,7 @@ fn openapi_yaml(dialect: &Dialect, public_url: &str) -> String {
     openapi::yaml::write(&openapi::document(dialect.reference, public_url))
 }
 
-/// A document as it goes out.
+/// A rendered document.
 struct Made {
     bytes: Bytes,
     etag: HeaderValue,
@@ -87,7 +87,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router
     })
 }
 
-/// Which edition of a document is asked for: its place among all, and how it is made.
+/// The edition of a document that the query asks for: its index among all editions, and the function that renders it.
 fn edition(document: &'static ServedDocument, query: &str) -> Result<(usize, impl Fn(&str) -> String), Fault> {
     let (at, dialect) = match &document.text {
         Text::One(_) => (0, DIALECTS[0]),
@@ -121,7 +121,7 @@ fn finish(text: String) -> Made {
     let bytes = Bytes::from(text);
     let hash = digest(&SHA256, &bytes);
     let etag = format!("\"{}\"", URL_SAFE_NO_PAD.encode(&hash.as_ref()[..16]));
-    // Base 64 in quotes is a header value.
+    // Base64 in quotes is a valid header value.
     let etag = HeaderValue::from_str(&etag).unwrap_or(HeaderValue::from_static("\"\""));
     Made { bytes, etag }
 }
@@ -145,13 +145,13 @@ fn respond(document: &ServedDocument, made: &Made, asked: &HeaderMap) -> Respons
     if document.content_type == HTML {
         headers.insert(header::CONTENT_SECURITY_POLICY, page_policy());
     } else {
-        // Tools that run in a browser read them too; there is nothing private in them.
+        // Tools that run in a browser read the documents too. They hold nothing private.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
     }
     response
 }
 
-/// A page runs nothing and loads nothing; its one style sheet stands in it and is known by its hash.
+/// A page runs no script and loads nothing. Its one style sheet is inline and is allowed by its hash.
 fn page_policy() -> HeaderValue {
     static POLICY: OnceLock<HeaderValue> = OnceLock::new();
     let policy = POLICY.get_or_init(|| {

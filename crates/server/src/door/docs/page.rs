@@ -1,5 +1,5 @@
-//! The pages for people: the landing page, the documentation, the error codes, and what all pages stand in. One style sheet,
-//! nothing loaded.
+//! The pages for people: the landing page, the documentation, the error codes, and the frame of all pages. They have one inline
+//! style sheet and load nothing.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -12,14 +12,14 @@ use crm::dialect::relm::RELM;
 use crm::model::codes::CODES;
 use crm::model::entity::{ENTITIES, Entity, Need};
 
-/// The style sheet that stands in every page.
+/// The style sheet that is included in every page.
 pub const STYLE: &str = include_str!("style.css");
 
 const ICON: &str = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>\
     <rect width='32' height='32' rx='8' fill='%230f766e'/>\
     <path d='M11 8v16M22 8l-9 8 9 8' stroke='white' stroke-width='3.4' stroke-linecap='round' stroke-linejoin='round' fill='none'/></svg>";
 
-/// `/`
+/// The landing page, `/`.
 pub fn landing(base: &str) -> String {
     let body = html! {
         main.landing {
@@ -49,7 +49,7 @@ fn card(title: &str, text: &str) -> Markup {
     html! { section.card { h2 { (title) } p { (text) } } }
 }
 
-/// `/docs`
+/// The documentation, `/docs`.
 pub fn docs(base: &str) -> String {
     let sections = [
         ("quickstart", "Quickstart"),
@@ -116,7 +116,7 @@ pub fn docs(base: &str) -> String {
     page("Kith documentation", base, body, None).into_string()
 }
 
-/// `/docs/errors`
+/// The error codes, `/docs/errors`.
 pub fn errors(base: &str) -> String {
     let body = html! {
         main.narrow {
@@ -138,7 +138,7 @@ pub fn errors(base: &str) -> String {
     page("Kith error codes", base, body, None).into_string()
 }
 
-/// A page of Kith's: its head, its foot, and a body; a script stands in it, since nothing is loaded.
+/// A page of Kith: its head, a body and its foot. A script is inline, because pages load nothing.
 pub fn page(title: &str, base: &str, body: Markup, script: Option<&str>) -> Markup {
     html! {
         (DOCTYPE)
@@ -191,7 +191,7 @@ fn quickstart(base: &str) -> String {
     )
 }
 
-/// Shell lines, comments set off.
+/// Shell lines, with the comments marked.
 fn shell(text: &str) -> Markup {
     html! {
         pre tabindex="0" { code {
@@ -254,7 +254,7 @@ fn endpoints() -> Markup {
     }
 }
 
-/// What takes a person's session.
+/// The section about requests that need a person's session.
 fn people() -> Markup {
     html! {
         p { "A person has an account and sessions. A session comes as " code { "Authorization: Bearer <session_token>" } " or as the cookie "
@@ -273,7 +273,7 @@ fn people() -> Markup {
     }
 }
 
-/// How Relm's words differ, for who has a key of that kind.
+/// The section on how Relm's names differ, for callers with a Relm key.
 fn relm(base: &str) -> Markup {
     html! {
         p { "A key that begins with " code { "sk_live_" } " or " code { "sk_test_" } " speaks Relm: the same paths on the same data, in other words. \
@@ -331,7 +331,7 @@ fn tables() -> Markup {
     }
 }
 
-/// What other dialects call a column.
+/// The names that other dialects use for a column.
 fn other_names(entity: &Entity, column: &'static str) -> Vec<&'static str> {
     let names = DIALECTS.iter().map(|dialect| (dialect.reference.wire.column)(entity, column));
     names.filter(|name| *name != column).collect()
@@ -359,7 +359,7 @@ fn status_badge(status: u16) -> Markup {
     html! { span class={ "status " (kind) } { (status) } }
 }
 
-/// Text in which `code` stands between backticks.
+/// Text in which backticks mark `code`.
 fn prose(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {

@@ -1,6 +1,6 @@
-//! An answer on its way out. It counts as under way until its last byte is with the socket, and every byte that goes counts
-//! as progress. An answer whose size is known counts as unread from the moment when it exists: the HTTP library asks for none of
-//! it while the window of an HTTP/2 client is shut.
+//! The body of an answer while it is sent. An answer counts as in progress until the socket has taken its last byte, and every
+//! byte that is sent counts as progress. An answer of known size counts as unread from the moment it exists, because the HTTP
+//! library does not poll it while the window of an HTTP/2 client is closed.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,12 +16,12 @@ use crate::door::listener::connection::Exchange;
 pub struct AnswerBody {
     body: Body,
     exchange: Arc<Exchange>,
-    /// Bytes that the exchange counts as handed out and that no chunk holds yet.
+    /// Bytes that the exchange counts as handed out, but that are not in a chunk yet.
     announced: usize,
 }
 
 impl AnswerBody {
-    /// The answer of an exchange.
+    /// The body of an exchange's answer.
     pub fn new(body: Body, exchange: Arc<Exchange>) -> AnswerBody {
         let announced = body.size_hint().exact().unwrap_or_default() as usize;
         if announced > 0 {
@@ -30,7 +30,7 @@ impl AnswerBody {
         AnswerBody { body, exchange, announced }
     }
 
-    /// The next bytes, which count as handed out from here on, if they do not yet.
+    /// The next bytes. They count as handed out from now on, if they do not already.
     fn chunk(&mut self, bytes: Bytes) -> Chunk {
         let is_announced = bytes.len().min(self.announced);
         self.announced -= is_announced;

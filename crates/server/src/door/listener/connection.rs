@@ -1,7 +1,7 @@
-//! What a connection does, as far as it matters to how long it may stay: when it last asked something, what it is being
-//! answered, and whether its client takes the answer.
+//! The state of a connection that decides how long it may stay: when it last sent a request, which answers are in progress,
+//! and whether its client reads them.
 //!
-//! A request counts from its arrival to the moment when the last byte of its answer has gone to the socket.
+//! A request counts from its arrival until the last byte of its answer was written to the socket.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
@@ -14,10 +14,10 @@ use tokio::sync::Notify;
 use crate::bounds::Bounds;
 use crate::store::room::Room;
 
-/// How long a connection that is being closed may take to read why.
+/// How long a client may take to read the reason why its connection is being closed.
 const PARTING: Duration = Duration::from_secs(2);
 
-/// Milliseconds since this process first asked, and one more: 0 stands for never.
+/// Milliseconds since this process first called this function, plus one: 0 means never.
 pub fn now_ms() -> u64 {
     static START: LazyLock<Instant> = LazyLock::new(Instant::now);
     START.elapsed().as_millis() as u64 + 1
@@ -30,24 +30,24 @@ fn is_over(since_ms: u64, limit: Duration, now_ms: u64) -> bool {
 /// How a connection ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ending {
-    /// It is told to close, as nothing is under way.
+    /// It is told to close, because no request is in progress.
     Idle = 1,
-    /// It is closed.
+    /// It is closed at once.
     Cut = 2,
 }
 
 /// A connection.
 #[derive(Debug)]
 pub struct Connection {
-    /// The network that it counts to; none for proxies that are believed.
+    /// The network that the connection counts against; `None` for trusted proxies.
     pub network: Option<IpAddr>,
-    /// When it was accepted, or last had a request.
+    /// When it was accepted or last had a request.
     active_ms: AtomicU64,
     has_asked: AtomicBool,
     is_http2: AtomicBool,
-    /// When the head that is being read began.
+    /// When the head that is being read started.
     head_ms: AtomicU64,
-    /// Since when the socket has not taken what was to be written.
+    /// Since when the socket has not accepted the bytes to be written.
     blocked_ms: AtomicU64,
     /// Since when it has been closing.
     parting_ms: AtomicU64,
@@ -58,7 +58,7 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// A connection that was accepted just now.
+    /// Creates the state of a connection that was just accepted.
     pub fn accepted(network: Option<IpAddr>, now_ms: u64) -> Arc<Connection> {
         Arc::new(Connection {
             network,
@@ -75,7 +75,7 @@ impl Connection {
         })
     }
 
-    /// A request has come.
+    /// Records that a request has arrived.
     pub fn ask(self: &Arc<Connection>, version: Version) -> Arc<Exchange> {
         let now_ms = now_ms();
         self.active_ms.store(now_ms, Ordering::Relaxed);
@@ -88,46 +88,46 @@ impl Connection {
         exchange
     }
 
-    /// Whether it speaks HTTP/2.
+    /// Whether the connection uses HTTP/2.
     pub fn is_http2(&self) -> bool {
         self.is_http2.load(Ordering::Relaxed)
     }
 
-    /// Bytes came in.
+    /// Records that bytes arrived.
     pub fn has_read(&self) {
         if self.asked.load(Ordering::Relaxed) == 0 && self.head_ms.load(Ordering::Relaxed) == 0 {
             self.head_ms.store(now_ms(), Ordering::Relaxed);
         }
     }
 
-    /// The socket took bytes.
+    /// Records that the socket accepted bytes.
     pub fn has_written(&self) {
         if self.blocked_ms.load(Ordering::Relaxed) != 0 {
             self.blocked_ms.store(0, Ordering::Relaxed);
         }
     }
 
-    /// The socket took nothing.
+    /// Records that the socket accepted no bytes.
     pub fn is_blocked(&self) {
         if self.blocked_ms.load(Ordering::Relaxed) == 0 {
             self.blocked_ms.store(now_ms(), Ordering::Relaxed);
         }
     }
 
-    /// It is closing; what the client still sends is thrown away for a moment, so that it reads why.
+    /// Records that the connection is closing. Further input is discarded for a short time, so that the client reads the reason.
     pub fn is_parting(&self) {
         if self.parting_ms.load(Ordering::Relaxed) == 0 {
             self.parting_ms.store(now_ms(), Ordering::Relaxed);
         }
     }
 
-    /// Since when it has been idle; none while something is under way or it is ending.
+    /// Since when it has been idle; `None` while a request is in progress or the connection is ending.
     pub fn idle_since_ms(&self) -> Option<u64> {
         let is_idle = self.asked.load(Ordering::Relaxed) == 0 && self.end.load(Ordering::Relaxed) == 0;
         is_idle.then(|| self.active_ms.load(Ordering::Relaxed))
     }
 
-    /// The requests that are under way.
+    /// The requests in progress.
     pub fn exchanges(&self) -> Vec<Arc<Exchange>> {
         if self.asked.load(Ordering::Relaxed) == 0 {
             return Vec::new();
@@ -135,7 +135,7 @@ impl Connection {
         self.under_way().iter().filter_map(Weak::upgrade).collect()
     }
 
-    /// Ends it if it has stayed too long.
+    /// Ends the connection if it has exceeded a bound.
     pub fn check(&self, bounds: &Bounds, now_ms: u64) {
         let since = |moment: &AtomicU64| Some(moment.load(Ordering::Relaxed)).filter(|moment| *moment != 0);
         let is_over = |since: Option<u64>, limit| since.is_some_and(|since| is_over(since, limit, now_ms));
@@ -159,25 +159,25 @@ impl Connection {
         }
     }
 
-    /// Ends it so that another one finds a place. A client that has asked nothing yet is not waited for: nothing is lost, and
-    /// the place is needed now.
+    /// Ends the connection to free its place for another one. A client that has not sent a request yet is cut off at once:
+    /// nothing is lost, and the place is needed now.
     pub fn make_room(&self) {
         self.end(if self.has_asked.load(Ordering::Relaxed) { Ending::Idle } else { Ending::Cut });
     }
 
-    /// Ends it.
+    /// Ends the connection in this way.
     pub fn end(&self, end: Ending) {
         if self.end.fetch_max(end as u8, Ordering::Relaxed) < end as u8 {
             self.ended.notify_one();
         }
     }
 
-    /// Whether it is ending.
+    /// Whether the connection is ending.
     pub fn is_ending(&self) -> bool {
         self.end.load(Ordering::Relaxed) != 0
     }
 
-    /// Waits until it has to end, or to end in a harder way than before.
+    /// Waits until the connection has to end, or has to end more abruptly than before.
     pub async fn ended(&self) -> Ending {
         self.ended.notified().await;
         if self.end.load(Ordering::Relaxed) == Ending::Cut as u8 { Ending::Cut } else { Ending::Idle }
@@ -191,13 +191,13 @@ impl Connection {
 /// A request and its answer.
 #[derive(Debug)]
 pub struct Exchange {
-    /// The connection.
+    /// The connection that the request came over.
     pub connection: Arc<Connection>,
-    /// When the client last took something of the answer, or could first have done so.
+    /// When the client last read something of the answer, or could first have done so.
     progress_ms: AtomicU64,
-    /// Since when there has always been something for it to take.
+    /// Since when there have always been bytes for the client to read.
     waiting_ms: AtomicU64,
-    /// Bytes of the answer that were handed out and are not with the socket yet, and those that are.
+    /// Bytes of the answer that were handed out but not written to the socket yet, and bytes that were written.
     unsent: AtomicUsize,
     sent: AtomicUsize,
     pace: Mutex<Pace>,
@@ -205,7 +205,7 @@ pub struct Exchange {
     room: OnceLock<Arc<Room>>,
 }
 
-/// How fast an answer is read, by looks at it from time to time.
+/// How fast an answer is read, sampled from time to time.
 #[derive(Debug, Default)]
 struct Pace {
     looked_ms: u64,
@@ -226,17 +226,17 @@ impl Exchange {
         }
     }
 
-    /// The room that the answer takes until it is gone.
+    /// Sets the room that the answer holds until it is sent.
     pub fn takes(&self, room: Arc<Room>) {
         let _ = self.room.set(room);
     }
 
-    /// The room that the answer takes.
+    /// The room that the answer holds.
     pub fn room(&self) -> Option<&Arc<Room>> {
         self.room.get()
     }
 
-    /// So many bytes of the answer were handed out.
+    /// Records that this many bytes of the answer were handed out.
     pub fn hands_out(&self, bytes: usize) {
         if self.unsent.fetch_add(bytes, Ordering::Relaxed) == 0 {
             let now_ms = now_ms();
@@ -245,37 +245,37 @@ impl Exchange {
         }
     }
 
-    /// So many bytes of them went to the socket.
+    /// Records that this many of those bytes were written to the socket.
     pub fn has_sent(&self, bytes: usize) {
         self.unsent.fetch_sub(bytes, Ordering::Relaxed);
         self.sent.fetch_add(bytes, Ordering::Relaxed);
         self.progress_ms.store(now_ms(), Ordering::Relaxed);
     }
 
-    /// So many bytes of them will never be sent.
+    /// Records that this many of those bytes will never be sent.
     pub fn gives_up(&self, bytes: usize) {
         self.unsent.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Since when the client has taken nothing of what is there for it; none where nothing is.
+    /// Since when the client has not read the bytes that are ready for it; `None` if no bytes are ready.
     pub fn unread_since_ms(&self) -> Option<u64> {
         (self.unsent.load(Ordering::Relaxed) > 0).then(|| self.progress_ms.load(Ordering::Relaxed))
     }
 
-    /// Whether its client takes nothing, or next to nothing.
+    /// Whether the client reads nothing, or almost nothing.
     fn is_stuck(&self, bounds: &Bounds, now_ms: u64) -> bool {
         let Some(since) = self.unread_since_ms() else { return false };
         is_over(since, bounds.unread, now_ms) || self.is_slow(&self.pace, bounds.answer_rate, bounds.unread, now_ms)
     }
 
-    /// Whether its client takes less than it may where others wait for the room.
+    /// Whether the client reads more slowly than is allowed while others wait for the room.
     pub fn is_slow_where_scarce(&self, bounds: &Bounds, now_ms: u64) -> bool {
         let Some(since) = self.unread_since_ms() else { return false };
         is_over(since, bounds.scarce_stretch, now_ms)
             || self.is_slow(&self.pace_where_scarce, bounds.rate_where_scarce, bounds.scarce_stretch, now_ms)
     }
 
-    /// Whether less than so many bytes a second were read in the last stretch of this length; no before it is over.
+    /// Whether fewer than `rate` bytes per second were read in the last stretch of this length; `false` until a stretch is over.
     fn is_slow(&self, pace: &Mutex<Pace>, rate: usize, stretch: Duration, now_ms: u64) -> bool {
         let sent = self.sent.load(Ordering::Relaxed);
         let mut pace = pace.lock().unwrap_or_else(PoisonError::into_inner);
@@ -305,7 +305,7 @@ impl Drop for Exchange {
 mod tests {
     use super::*;
 
-    /// What becomes of a connection that is looked at so many milliseconds after now.
+    /// The result of a check of the connection this many milliseconds from now.
     fn after(connection: &Connection, ms: u64) -> Option<Ending> {
         connection.check(&Bounds::default(), now_ms() + ms);
         match connection.end.swap(0, Ordering::Relaxed) {
@@ -338,7 +338,7 @@ mod tests {
         drop(slow.ask(Version::HTTP_11));
         slow.has_read();
         assert_eq!((after(&slow, 14_000), after(&slow, 15_100)), (None, Some(Ending::Cut)));
-        // Frames of HTTP/2 that are no request (a ping) begin no head.
+        // HTTP/2 frames that are not requests (such as a ping) do not start a head.
         let pinging = connection();
         drop(pinging.ask(Version::HTTP_2));
         pinging.has_read();

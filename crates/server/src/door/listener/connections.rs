@@ -1,4 +1,4 @@
-//! The connections of a door: how many there are, how many a network has, and which of them makes room for the next.
+//! The connections of a door: their number, the number per network, and which one is closed for the next.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -10,11 +10,11 @@ use crate::budget::Budget;
 use crate::door::listener::connection::{Connection, Ending, Exchange, now_ms};
 use crate::proxies::Proxies;
 
-/// Every connection of a door.
+/// All connections of a door.
 #[derive(Debug)]
 pub struct Connections {
     bounds: Arc<Bounds>,
-    /// Connections at once.
+    /// The most connections at once.
     most: usize,
     proxies: Arc<Proxies>,
     table: Mutex<Table>,
@@ -25,27 +25,27 @@ struct Table {
     next: u64,
     all: HashMap<u64, Arc<Connection>>,
     networks: HashMap<IpAddr, Vec<u64>>,
-    /// Those that were idle when it was last looked, the longest idle first.
+    /// The connections that were idle at the last check, the longest idle first.
     idle: VecDeque<(u64, u64)>,
 }
 
-/// A connection's place among the others. It ends with the connection.
+/// A connection's place among the others. Dropping it frees the place.
 #[derive(Debug)]
 pub struct Admitted {
     connections: Arc<Connections>,
     number: u64,
-    /// What the connection does.
+    /// The state of the connection.
     pub connection: Arc<Connection>,
 }
 
 impl Connections {
-    /// No connections yet, of at most so many.
+    /// Creates the set of a door's connections, at most `most` of them.
     pub fn new(bounds: Arc<Bounds>, most: usize, proxies: Arc<Proxies>) -> Arc<Connections> {
         Arc::new(Connections { bounds, most, proxies, table: Mutex::default() })
     }
 
-    /// A place for a connection from this address. Where all are taken, those of its network or those of all, the one that
-    /// has been idle longest makes room. None where there is no idle one.
+    /// Returns a place for a connection from this address. If all places, or all places of its network, are taken, it closes
+    /// the one of those connections that has been idle longest. Returns `None` if none of them is idle.
     pub fn place(self: &Arc<Connections>, peer: IpAddr) -> Option<Admitted> {
         let network = (!self.proxies.trust(peer.to_canonical())).then(|| limits::network(peer));
         let mut table = self.table();
@@ -70,7 +70,7 @@ impl Connections {
         Some(Admitted { connections: self.clone(), number, connection })
     }
 
-    /// Lets the connection that has been idle longest go, as when files have run out.
+    /// Closes the connection that has been idle longest, for example if there are no file descriptors left.
     pub fn make_room(&self) {
         let mut table = self.table();
         if let Some(number) = table.longest_idle() {
@@ -78,8 +78,8 @@ impl Connections {
         }
     }
 
-    /// Ends the connections that have stayed too long; and where somebody waits for the room that answers take, those whose
-    /// clients do not read them.
+    /// Ends the connections that have exceeded a bound. If calls wait for room for answers, it also ends the connections whose
+    /// clients do not read theirs.
     pub fn sweep(&self, answers: &Budget) {
         let all: Vec<Arc<Connection>> = self.table().all.values().cloned().collect();
         let now_ms = now_ms();
@@ -113,7 +113,7 @@ impl Table {
         self.networks.get(&network).map_or(&[], Vec::as_slice)
     }
 
-    /// Ends a connection. Its place is free from here on.
+    /// Ends a connection and frees its place at once.
     fn end(&mut self, number: u64) {
         if let Some(connection) = self.remove(number) {
             connection.make_room();
@@ -142,7 +142,7 @@ impl Table {
         idle.min().map(|(_, number)| number)
     }
 
-    /// All are looked at only when those that were idle the last time have gone or asked something.
+    /// Checks all connections only if none of those that were idle at the last check is still idle.
     fn longest_idle(&mut self) -> Option<u64> {
         for is_first in [true, false] {
             while let Some((since_ms, number)) = self.idle.pop_front() {
@@ -182,7 +182,7 @@ mod tests {
         connections.place(address.parse().unwrap()).expect("a place")
     }
 
-    /// Numbers of those that were told to go.
+    /// The numbers of the connections that were told to end.
     fn gone(places: &[Admitted]) -> Vec<usize> {
         places.iter().enumerate().filter(|(_, place)| place.connection.is_ending()).map(|(at, _)| at).collect()
     }

@@ -1,5 +1,5 @@
-//! The listener: takes connections as far as there is room for them, serves what comes over them, and ends those that say
-//! nothing, or take nothing, for too long.
+//! The listener: accepts connections while there is room for them, serves them, and ends those that send nothing, or read
+//! nothing, for too long.
 
 mod answer;
 mod connection;
@@ -36,35 +36,35 @@ use crate::door::reply::Takes;
 use crate::door::request_line::Forgiving;
 use crate::door::{self, Peer, heads};
 
-/// How long requests that are being served may take to finish after SIGTERM: longer than any statement may run.
+/// How long requests in progress may take to finish after SIGTERM. It is longer than any statement may run.
 const DRAIN_LIMIT: Duration = Duration::from_secs(40);
-/// How long a connection that is told to close may take for it.
+/// How long a connection that is told to close may take to do so.
 const FAREWELL: Duration = Duration::from_secs(1);
-/// How often connections are looked at; more often where a bound is short.
+/// How often connections are checked. If a bound is short, they are checked more often.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// Requests of one connection at once (HTTP/2).
 const STREAMS: u32 = 32;
-/// Bytes of a body that may be on their way before any is read, of a request and of a connection (HTTP/2).
+/// Bytes of a body that a client may send before any are read, per request and per connection (HTTP/2).
 const STREAM_WINDOW: u32 = 128 * 1024;
 const CONNECTION_WINDOW: u32 = 256 * 1024;
-/// Bytes that are read ahead, which bounds a head (HTTP/1), and that wait to be written.
+/// The most bytes that are read ahead, which bounds a head (HTTP/1), and the most that wait to be written.
 const BUFFER: usize = 128 * 1024;
-/// How often an HTTP/2 client is asked whether it is still there, and how long it may take to answer.
+/// How often an HTTP/2 client is pinged, and how long it may take to reply.
 const PING_EVERY: Duration = Duration::from_secs(20);
-/// Answers below this size take no room of the budget, but where many share a connection.
+/// Answers smaller than this use no room of the budget, except if many share a connection.
 const SMALL_ANSWER: usize = 64 * 1024;
 
-/// Lets this process have as many files as it may, and says how many that are.
+/// Raises this process's limit of open files to the maximum, and returns the limit.
 pub fn raise_file_limit() -> usize {
     let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
     if current != maximum {
-        // Where this fails, what there is has to do.
+        // If this fails, the current limit has to do.
         let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
     }
     getrlimit(Resource::Nofile).current.map_or(usize::MAX, |files| usize::try_from(files).unwrap_or(usize::MAX))
 }
 
-/// Serves the connections that come until `stop`; then those that are being served finish.
+/// Serves new connections until `stop`. Then the requests in progress finish.
 pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = ()>) -> Result<(), String> {
     let (files, bounds) = (raise_file_limit(), app.bounds.clone());
     let most = bounds.connections.min(files.saturating_sub(bounds.files_in_reserve).max(files / 2));
@@ -98,7 +98,7 @@ pub async fn serve(listener: TcpListener, app: App, stop: impl Future<Output = (
     Ok(())
 }
 
-/// What all connections are served with.
+/// What all connections share.
 struct Serving {
     builder: auto::Builder<TokioExecutor>,
     router: Router,
@@ -122,7 +122,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
     builder
 }
 
-/// Looks at the connections from time to time, for ever.
+/// Checks the connections from time to time. Runs until cancelled.
 async fn look(connections: &Connections, app: &App) {
     let bounds = &app.bounds;
     let shortest = [bounds.first_request, bounds.head, bounds.idle, bounds.unread].into_iter().min();
@@ -134,7 +134,7 @@ async fn look(connections: &Connections, app: &App) {
     }
 }
 
-/// Accepts connections, for ever.
+/// Accepts connections. Runs until cancelled.
 async fn accept(
     listener: &TcpListener,
     connections: &Arc<Connections>,
@@ -145,7 +145,7 @@ async fn accept(
         let (stream, peer) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Out of file descriptors, or the client left already: neither is a reason to stop.
+                // There are no file descriptors left, or the client has already gone. Neither is a reason to stop.
                 tracing::warn!(%error, "can't accept a connection");
                 connections.make_room();
                 sleep(Duration::from_millis(20)).await;
@@ -159,12 +159,12 @@ async fn accept(
     }
 }
 
-/// Says that there is no room, as far as that goes without waiting, and closes.
+/// Answers that there is no room, if that is possible without waiting, and closes.
 fn turn_away(serving: &Serving, stream: &TcpStream) {
     let _ = stream.try_write(&heads::no_room(&serving.app));
 }
 
-/// Serves a connection to its end.
+/// Serves a connection until it ends.
 async fn serve_one(
     serving: Arc<Serving>,
     stream: TcpStream,

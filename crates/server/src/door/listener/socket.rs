@@ -1,5 +1,5 @@
-//! A connection's socket. It notes what is read and written, and puts the usual error in the place of the empty ones that
-//! the HTTP library sends by itself, before any request is known: for a head that is too large or no HTTP at all.
+//! A connection's socket. It records reads and writes. The HTTP library answers a head that is too large or not HTTP with an
+//! empty error, before there is a request; the socket replaces it with the usual error.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -10,14 +10,14 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::door::listener::connection::Connection;
 
-/// What every answer of ours has in its head, and none of the library's own.
+/// The start of a header line that all of Kith's answers have and the library's own answers lack.
 const OURS: &[u8] = b"\r\nx-request-id:";
-/// What the library's own begin with.
+/// The start of the library's own refusals.
 const REFUSAL: &[u8] = b"HTTP/1.1 4";
-/// Bytes that a client may still send after a refusal, so that it comes to read it.
+/// The most bytes that a client may still send after a refusal, so that it gets to read the refusal.
 const PARTING_BYTES: usize = 4 * 1024 * 1024;
 
-/// Writes the whole of an answer of this status.
+/// Returns the bytes of a whole answer with this status.
 pub type Refuse = dyn Fn(u16) -> Vec<u8> + Send + Sync;
 
 /// The socket of a connection.
@@ -25,13 +25,13 @@ pub struct Socket<S> {
     stream: S,
     connection: Arc<Connection>,
     refuse: Arc<Refuse>,
-    /// What is written in the place of a refusal, as far as it is not written yet.
+    /// The bytes that replace a refusal and are not written yet.
     instead: Vec<u8>,
     parting: Option<usize>,
 }
 
 impl<S> Socket<S> {
-    /// The socket of this connection.
+    /// Creates the socket of this connection.
     pub fn new(stream: S, connection: Arc<Connection>, refuse: Arc<Refuse>) -> Socket<S> {
         Socket { stream, connection, refuse, instead: Vec::new(), parting: None }
     }
@@ -45,7 +45,7 @@ impl<S> Socket<S> {
     }
 }
 
-/// The status of a refusal that the library has written by itself.
+/// The status of a refusal that the library itself has written.
 fn refusal(head: &[u8]) -> Option<u16> {
     if !head.starts_with(REFUSAL) || !head.ends_with(b"\r\n\r\n") || head.windows(OURS.len()).any(|it| it == OURS) {
         return None;
@@ -54,7 +54,7 @@ fn refusal(head: &[u8]) -> Option<u16> {
 }
 
 impl<S: AsyncWrite + Unpin> Socket<S> {
-    /// Writes what is left of what stands in a refusal's place.
+    /// Writes the remaining bytes of the replacement.
     fn poll_instead(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.instead.is_empty() {
             let written = Pin::new(&mut self.stream).poll_write(cx, &self.instead);
@@ -67,7 +67,7 @@ impl<S: AsyncWrite + Unpin> Socket<S> {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes a refusal of the library's; it counts as written.
+    /// Replaces a refusal of the library, which counts as written.
     fn take(&mut self, head: &[u8], status: u16, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
         self.instead = (self.refuse)(status);
         self.parting = Some(0);
@@ -129,8 +129,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Socket<S> {
         Pin::new(&mut this.stream).poll_flush(cx)
     }
 
-    /// Closes the connection. After a refusal, what the client is still sending is read to its end, within bounds: a
-    /// connection that is closed before is reset, and the client may never read why.
+    /// Closes the connection. After a refusal, the rest of the client's input is read first, within bounds. If a connection is
+    /// closed before its input is read, it is reset, and the client may never read the refusal.
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         ready!(this.poll_instead(cx))?;

@@ -1,5 +1,5 @@
-//! Pages where a person takes something over by one click: an anonymous workspace, an invitation. What a page shows does not
-//! depend on the address, so that it gives nothing away before somebody has signed in; the script asks the API.
+//! Pages on which a person accepts something with one click: an anonymous workspace or an invitation. A page's content does not
+//! depend on its address, so that it reveals nothing before the person has signed in. The script calls the API.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use maud::{Markup, html};
 use crate::door::docs::page::page;
 use crate::door::pages::{Offer, elsewhere, respond};
 
-/// Asks the API, and shows what came of it.
+/// The script that calls the API and shows the result.
 pub const SCRIPT: &str = include_str!("act.js");
 
 /// A page with a button.
@@ -19,7 +19,7 @@ struct Act {
     path: &'static str,
     title: &'static str,
     lead: &'static str,
-    /// Where the last segment of the address is sent behind.
+    /// The path to which the last segment of the page's address is appended.
     post: &'static str,
     button: &'static str,
     done: &'static str,
@@ -47,7 +47,7 @@ const ACTS: &[Act] = &[
     },
 ];
 
-/// The paths of all these pages, for a public address and what is offered beside passwords.
+/// The routes of these pages, for a public address and the sign-in methods besides passwords.
 pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &[Offer]) -> Router<S> {
     ACTS.iter().fold(Router::new(), |router, act| {
         let made = Bytes::from(write(act, public_url, offers).into_string());

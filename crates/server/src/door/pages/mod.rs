@@ -1,6 +1,6 @@
-//! Pages on which people sign up, sign in and follow the links of e-mails: forms that a small script of their own sends to
-//! the API. A token in the address is read by the script alone, and opening a page changes nothing: mail scanners open
-//! links too.
+//! Pages on which people sign up, sign in and follow the links of e-mails. They are forms that a small inline script sends to
+//! the API. Only the script reads a token in the address, and opening a page changes nothing, because mail scanners open links
+//! too.
 
 mod acts;
 
@@ -19,7 +19,7 @@ use ring::digest::{SHA256, digest};
 use crate::door::docs::page::{STYLE, page};
 use crate::people::auth::sign_in::PROBLEMS;
 
-/// Sends a page's form and says what came of it.
+/// The script that sends a page's form and shows the result.
 const SCRIPT: &str = include_str!("form.js");
 
 /// A page with a form.
@@ -27,25 +27,25 @@ struct Page {
     path: &'static str,
     title: &'static str,
     lead: &'static str,
-    /// Where the form goes, what is said when it went well, and where its visitor goes then.
+    /// The path that the form is sent to, the text after success, and the page that follows.
     post: &'static str,
     done: &'static str,
     next: Option<&'static str>,
     fields: &'static [Field],
     button: &'static str,
-    /// Whether it takes the token from its address along.
+    /// Whether the form sends the token in the page's address.
     token: bool,
-    /// Whether one may sign in elsewhere instead.
+    /// Whether the page offers sign-in at providers.
     elsewhere: bool,
-    /// Pages that one may want instead.
+    /// Links to other pages.
     others: &'static [(&'static str, &'static str)],
 }
 
-/// Somewhere else where people may sign in.
+/// A provider at which people may sign in.
 pub struct Offer {
-    /// Its name in paths.
+    /// The provider's name in paths.
     pub key: &'static str,
-    /// What people call it.
+    /// The provider's display name.
     pub name: String,
 }
 
@@ -142,7 +142,7 @@ const PAGES: &[Page] = &[
     },
 ];
 
-/// The paths of all pages, for a public address and what is offered beside passwords.
+/// The routes of all pages, for a public address and the sign-in methods besides passwords.
 pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &[Offer]) -> Router<S> {
     PAGES.iter().fold(acts::router(public_url, offers), |router, it| {
         let made = Bytes::from(write(it, public_url, offers).into_string());
@@ -150,7 +150,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &
     })
 }
 
-/// Links to sign in elsewhere; the script lets them lead back to where one wanted to go.
+/// Links to sign in at providers. The script adds the page to which the person wanted to go.
 fn elsewhere(offers: &[Offer]) -> Markup {
     html! {
         @if !offers.is_empty() {
@@ -164,7 +164,7 @@ fn elsewhere(offers: &[Offer]) -> Markup {
     }
 }
 
-/// What a page says of a sign-in that came to nothing, by the code in its address.
+/// The texts for failed sign-ins, by the code in the page's address.
 fn problems() -> String {
     let words = PROBLEMS.iter().map(|problem| (problem.code.to_owned(), problem.words.into()));
     serde_json::Value::Object(words.collect()).to_string()
@@ -200,7 +200,7 @@ fn write(it: &Page, base: &str, offers: &[Offer]) -> Markup {
     page(&format!("{} · Kith", it.title), base, body, Some(SCRIPT))
 }
 
-/// A page as a response. `script` is the one that stands in it.
+/// A page as a response. `script` is the page's inline script.
 fn respond(page: Bytes, script: &str) -> Response {
     let mut response = Response::new(Body::from(page));
     let headers = response.headers_mut();
@@ -212,8 +212,8 @@ fn respond(page: Bytes, script: &str) -> Response {
     response
 }
 
-/// A page loads nothing and talks to this Kith alone; its style sheet and its script stand in it and are known by their
-/// hashes. No form is ever sent by the browser itself, so that no password gets into an address.
+/// A page loads nothing and connects only to this Kith. Its style sheet and its script are inline and are allowed by their
+/// hashes. The browser itself never submits a form, so that no password gets into an address.
 fn policy(script: &str) -> HeaderValue {
     let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
     let policy = format!(

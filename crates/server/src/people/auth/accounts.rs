@@ -1,7 +1,7 @@
 //! Accounts: signing up, logging in, verifying an address, changing a password.
 //!
-//! No answer shows whether an address has an account, except that of signing up with it. That is counted like a failed log-in
-//! from the same IP address.
+//! No answer shows whether an address has an account, except the answer to a sign-up with it. A sign-up is counted like a
+//! failed log-in from the same IP address.
 
 use std::sync::Arc;
 
@@ -24,18 +24,18 @@ use crate::people::context::PersonContext;
 use crate::store::control::accounts::NewAccount;
 use crate::store::control::login_failures::FailureSubject;
 
-/// Failed log-ins within [`FAILURES_SECONDS`] after which an account is locked, and after which an IP address is. An office shares
-/// an IP address: one colleague's failures lock the colleague's account, not everybody.
+/// The number of failed log-ins within [`FAILURES_SECONDS`] after which an account is locked, and the number after which an IP
+/// address is locked. An office shares an IP address: one colleague's failures lock that colleague's account, not everybody.
 const MOST_FAILURES_OF_ACCOUNT: u32 = 10;
 const MOST_FAILURES_OF_ADDRESS: u32 = 50;
 const FAILURES_SECONDS: i64 = 15 * 60;
-/// Longest name of a person.
+/// The longest name of a person, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// What this process needs for accounts.
+/// The state of this process for accounts.
 #[derive(Clone, Default)]
 pub struct Accounts {
-    /// Where passwords are hashed.
+    /// Hashes and verifies passwords.
     pub passwords: Passwords,
     /// The cached sessions.
     pub sessions: Sessions,
@@ -48,7 +48,7 @@ pub struct Accounts {
 }
 
 impl Accounts {
-    /// Forgets what this process has cached of a person. Call it when the person has changed, or when their sessions have ended.
+    /// Drops what this process has cached of a person. Call it after the person has changed or their sessions have ended.
     pub fn forget(&self, user_id: &str) {
         self.sessions.forget(user_id);
         if let Some(clerk) = &self.clerk {
@@ -57,15 +57,15 @@ impl Accounts {
     }
 }
 
-/// What a person signs up and logs in with. The types with passwords in them are never printed.
+/// The credentials for signing up and logging in. Types with passwords in them are never printed.
 pub struct Credentials {
-    /// As it was typed.
+    /// The address as it was typed.
     pub email: String,
-    /// As it was typed.
+    /// The password as it was typed.
     pub password: String,
 }
 
-/// A new password by an e-mail's token.
+/// A new password, set with an e-mail's token.
 pub struct PasswordReset {
     /// The token.
     pub token: String,
@@ -73,9 +73,9 @@ pub struct PasswordReset {
     pub password: String,
 }
 
-/// A new password by the current one.
+/// A new password, set with the current one.
 pub struct PasswordChange {
-    /// The password until now.
+    /// The current password.
     pub current: String,
     /// The new password.
     pub new: String,
@@ -83,13 +83,13 @@ pub struct PasswordChange {
 
 /// A person who has signed in. It holds the session's token, so it is never printed.
 pub struct SignedIn {
-    /// The answer, which shows the token too.
+    /// The answer, which also contains the token.
     pub answer: Answer,
     /// The session's token.
     pub token: String,
 }
 
-/// Makes an account and begins its first session.
+/// Creates an account and starts its first session.
 pub async fn sign_up(
     context: &PersonContext<'_>,
     credentials: &Credentials,
@@ -121,7 +121,7 @@ pub async fn sign_up(
     Ok(signed_in(&person, session, true))
 }
 
-/// Begins a session.
+/// Starts a session.
 pub async fn log_in(context: &PersonContext<'_>, credentials: &Credentials) -> Result<SignedIn, Fault> {
     let email = address::normal(&credentials.email)?;
     passwords::check_length(&credentials.password)?;
@@ -152,7 +152,7 @@ pub fn me(context: &PersonContext<'_>) -> Result<Answer, Fault> {
     context.visitor.person().map(user_answer)
 }
 
-/// Verifies the address of an account by an e-mail's token.
+/// Verifies the address of an account with an e-mail's token.
 pub async fn verify_email(context: &PersonContext<'_>, token: &str) -> Result<Answer, Fault> {
     let person =
         context.app.store.control.verify_email(&api_key::hash(token), context.app.clock.unix_seconds()).await?;
@@ -163,7 +163,7 @@ pub async fn verify_email(context: &PersonContext<'_>, token: &str) -> Result<An
     Ok(user_answer(&person))
 }
 
-/// Sends the e-mail that verifies the visitor's address once more.
+/// Sends the e-mail that verifies the visitor's address again.
 pub async fn request_verification(context: &PersonContext<'_>) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     if address::is_nobodys(&person.email) {
@@ -179,8 +179,8 @@ pub async fn request_verification(context: &PersonContext<'_>) -> Result<Answer,
     Ok(user_answer(person))
 }
 
-/// Sends an e-mail by which to choose a new password, if the address has an account. That is found out after the answer, so
-/// that neither the answer nor its time shows it.
+/// Sends an e-mail with which to choose a new password, if the address has an account. The look-up happens after the answer, so
+/// that neither the answer nor its time reveals the result.
 pub fn request_password_reset(context: &PersonContext<'_>, email: &str) -> Result<Answer, Fault> {
     let email = address::normal(email)?;
     let (store, accounts, clock) = (context.app.store.clone(), context.app.accounts.clone(), context.app.clock.clone());
@@ -203,7 +203,7 @@ pub fn request_password_reset(context: &PersonContext<'_>, email: &str) -> Resul
     Ok(Answer::Object { text: answer, created: false })
 }
 
-/// Gives an account another password by an e-mail's token, and ends its sessions except the visitor's.
+/// Changes an account's password with an e-mail's token, and ends its sessions except the visitor's.
 pub async fn reset_password(context: &PersonContext<'_>, reset: &PasswordReset) -> Result<Answer, Fault> {
     let (hash, now) = (api_key::hash(&reset.token), context.app.clock.unix_seconds());
     passwords::check_length(&reset.password)?;
@@ -221,7 +221,7 @@ pub async fn reset_password(context: &PersonContext<'_>, reset: &PasswordReset) 
     Ok(user_answer(&person))
 }
 
-/// Gives the visitor's account another password, and ends its other sessions. A wrong current password counts like a failed
+/// Changes the password of the visitor's account, and ends its other sessions. A wrong current password counts like a failed
 /// log-in.
 pub async fn change_password(context: &PersonContext<'_>, change: &PasswordChange) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
@@ -299,8 +299,8 @@ fn address_subject(context: &PersonContext<'_>) -> FailureSubject {
     FailureSubject { name, most: MOST_FAILURES_OF_ADDRESS }
 }
 
-/// Refuses if an account or an IP address has failed too often. It is called while the turn is held, so that guesses sent at
-/// once are counted like guesses sent one after the other.
+/// Refuses the request if an account or an IP address has failed too often. It is called while the turn is held, so that
+/// guesses sent at once are counted like guesses sent one after the other.
 async fn check_failures(context: &PersonContext<'_>, subjects: &[FailureSubject]) -> Result<(), Fault> {
     let now = context.app.clock.unix_seconds();
     match context.app.store.control.locking_failure(subjects, now - FAILURES_SECONDS).await? {

@@ -1,16 +1,16 @@
-//! E-mail addresses of accounts: which are valid, and the form in which they are compared.
+//! E-mail addresses of accounts: their validation, and the form in which they are compared.
 
 use crm::model::fault::Fault;
 
-/// Longest address that mail servers accept (RFC 5321, a path without its brackets).
+/// The longest address that mail servers accept (RFC 5321, a path without its brackets).
 const MAX_BYTES: usize = 254;
-/// Longest part before the @.
+/// The longest part before the @, in bytes.
 const MAX_LOCAL_BYTES: usize = 64;
-/// Longest part of a domain between dots.
+/// The longest part of a domain between dots, in bytes.
 const MAX_LABEL_BYTES: usize = 63;
 /// The domain in which no address exists.
 const NOBODYS: &str = ".invalid";
-/// Characters before the @ beside letters and digits (RFC 5322, atext).
+/// Characters allowed before the @ besides letters and digits (RFC 5322, atext).
 const SIGNS: &str = "!#$%&'*+-/=?^_`{|}~";
 
 /// An address in the form in which it is stored and compared: trimmed, in lower case.
@@ -46,7 +46,8 @@ fn is_domain(text: &str) -> bool {
     text.contains('.') && text.split('.').all(is_label) && !is_nobodys(text)
 }
 
-/// Whether an address is a placeholder: nothing is delivered to `.invalid` (RFC 6761, section 6.4), and nobody may sign up there.
+/// Whether an address is a placeholder. No mail is delivered to `.invalid` (RFC 6761, section 6.4), and nobody may sign up
+/// with it.
 pub fn is_nobodys(address: &str) -> bool {
     address.len() >= NOBODYS.len() && address[address.len() - NOBODYS.len()..].eq_ignore_ascii_case(NOBODYS)
 }

@@ -1,5 +1,5 @@
-//! Clerk's sessions: JWTs that Clerk signs for a person. The first one gives the person an account. A token lives about a minute;
-//! Clerk ends a session by signing no further token for it.
+//! Clerk's sessions: JWTs that Clerk signs for a person. The first token creates an account for the person. A token lives about
+//! a minute. Clerk ends a session by signing no further token for it.
 
 use std::sync::Arc;
 
@@ -24,28 +24,28 @@ use crate::people::auth::identities::{self, Claims};
 use crate::people::auth::signing_keys::{KeysUnavailable, RETRY_MS, SigningKeys};
 use crate::store::Store;
 
-/// How far Clerk's clock and ours may differ, in seconds.
+/// The largest accepted difference between Clerk's clock and this one, in seconds.
 const LEEWAY_SECONDS: f64 = 5.0;
-/// Longest token that is read.
+/// The longest token that is parsed.
 const MAX_TOKEN_BYTES: usize = 16 * 1024;
-/// How long a person is kept after their look-up, in milliseconds.
+/// How long a person is cached after their look-up, in milliseconds.
 const FRESH_MS: u64 = 1000;
-/// People who are kept at most.
+/// The most people that are cached.
 const CAPACITY: usize = 100_000;
 
-/// Which tokens are accepted.
+/// The tokens that are accepted.
 #[derive(Clone, Debug)]
 pub struct ClerkSettings {
-    /// The issuer that a token must have, without a slash at its end.
+    /// The issuer that a token must have, without a trailing slash.
     issuer: Option<String>,
     /// The address of the issuer's keys.
     jwks_url: JsonWebKeySetUrl,
-    /// The sites that a token may be made for; if there are none, every site.
+    /// The sites for which a token may be issued. If there are none, every site is accepted.
     parties: Vec<String>,
 }
 
 impl ClerkSettings {
-    /// The settings; `None` if neither an issuer nor an address of keys is configured.
+    /// Parses the settings. Returns `None` if neither an issuer nor an address of keys is configured.
     pub fn new(issuer: Option<&str>, jwks_url: Option<&str>, parties: &str) -> Result<Option<ClerkSettings>, String> {
         let issuer = issuer.map(|issuer| issuer.trim_end_matches('/').to_owned());
         let jwks_url = match (&issuer, jwks_url) {
@@ -61,38 +61,38 @@ impl ClerkSettings {
     }
 }
 
-/// Clerk's keys, and the people whose tokens were shown.
+/// Clerk's keys, and the cached people.
 pub struct Clerk {
     settings: ClerkSettings,
     keys: SigningKeys<JsonWebKeySetUrl>,
-    /// By issuer and subject.
+    /// The cached people, by issuer and subject.
     people: Cache<(String, String), Person>,
-    /// The requests of each person, whose count goes on when the person is forgotten.
+    /// The request counts of each person. They are kept when the person is forgotten.
     windows: Cache<(String, String), Arc<Window>>,
 }
 
-/// The person whose token a request shows.
+/// The person whose token a request contains.
 pub struct ShownPerson {
-    /// The person.
+    /// The token's person.
     pub person: Person,
-    /// How often they came this minute.
+    /// The person's requests in this minute.
     pub window: Arc<Window>,
 }
 
-/// Whether a Bearer token has the form of a JWT. API keys and Kith's session tokens have another.
+/// Whether a Bearer token has the form of a JWT. API keys and Kith's session tokens have a different form.
 pub fn is_jwt(token: &str) -> bool {
     token.split('.').count() == 3 && token.starts_with("ey")
 }
 
 impl Clerk {
-    /// Clerk with these settings. Nothing is fetched yet.
+    /// Creates Clerk's state from these settings. Nothing is fetched yet.
     pub fn new(settings: ClerkSettings) -> Result<Clerk, String> {
         let keys = SigningKeys::new(settings.jwks_url.clone(), http_client::client()?);
         let (people, windows) = (Cache::fresh_for(FRESH_MS, CAPACITY), Cache::until_forgotten(CAPACITY));
         Ok(Clerk { settings, keys, people, windows })
     }
 
-    /// The person that a token is for.
+    /// Returns the person of a token.
     pub async fn shown(
         &self,
         store: &Store,
@@ -117,13 +117,13 @@ impl Clerk {
         Ok(ShownPerson { person, window })
     }
 
-    /// Forgets a person, who has changed.
+    /// Drops a cached person, who has changed.
     pub fn forget(&self, user_id: &str) {
         self.people.forget(|person| person.id == user_id);
     }
 }
 
-/// An address that nobody can have, for a person without one.
+/// An address that cannot exist, for a person without one.
 fn placeholder(issuer: &str, subject: &str) -> String {
     let hash = api_key::hash(&format!("{issuer}\n{subject}"));
     let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
@@ -144,7 +144,7 @@ fn unavailable(_: KeysUnavailable) -> Fault {
     }
 }
 
-/// The algorithms of Clerk's signatures, by their names in a token. Which of them a key verifies, the key says.
+/// The algorithms of Clerk's signatures, by their names in a token. A key decides which of them it verifies.
 const ALGORITHMS: [(&str, CoreJwsSigningAlgorithm); 2] =
     [("RS256", CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256), ("ES256", CoreJwsSigningAlgorithm::EcdsaP256Sha256)];
 
@@ -191,7 +191,7 @@ impl ClerkToken<'_> {
         keys.keys().iter().filter(|key| key.key_id().is_some_and(|kid| **kid == self.kid))
     }
 
-    /// The claims, if the key that the token names has signed them.
+    /// The claims, if they are signed with the key that the token names.
     fn claims(&self, keys: &CoreJsonWebKeySet) -> Result<Value, &'static str> {
         let mut named = self.keys(keys).peekable();
         named.peek().ok_or("its key is not known")?;
@@ -202,12 +202,12 @@ impl ClerkToken<'_> {
     }
 }
 
-/// A part of a token that is JSON.
+/// Parses a part of a token that is JSON.
 fn part<T: DeserializeOwned>(text: &str) -> Option<T> {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(text).ok()?).ok()
 }
 
-/// What the claims say of the person, if they hold at this moment.
+/// The person's claims, if they are valid at this time.
 fn check(settings: &ClerkSettings, claims: &Value, now: i64) -> Result<Claims, &'static str> {
     let text = |name| claims.get(name).and_then(Value::as_str);
     let issuer = text("iss").map(|issuer| issuer.trim_end_matches('/')).ok_or("it names no issuer")?;

@@ -1,5 +1,5 @@
-//! E-mails to people: their texts, and the tokens in their links. An e-mail is queued when it is requested and composed when it
-//! is sent. Its token does not exist before that.
+//! E-mails to people: their texts, and the tokens in their links. An e-mail is queued on request and composed when it is sent.
+//! Its token is created only then.
 
 use crm::model::fault::Fault;
 use crm::model::id;
@@ -10,7 +10,7 @@ use crate::people::auth::accounts::Accounts;
 use crate::store::Store;
 use crate::store::control::mail::{DueMail, NewMail};
 
-/// The beginning of an e-mail's token.
+/// The prefix of an e-mail's token.
 const TOKEN_PREFIX: &str = "kmt_";
 /// Random characters of a token: 200 bits.
 const TOKEN_CHARACTERS: usize = 40;
@@ -25,7 +25,7 @@ pub struct Template {
     subject: &'static str,
     /// The page that its link opens.
     page: &'static str,
-    /// How long its token works, in seconds.
+    /// How long its token is valid, in seconds.
     pub lasts_seconds: i64,
     /// The text before the link and after it.
     text: (&'static str, &'static str),
@@ -43,7 +43,7 @@ pub const VERIFY_EMAIL: Template = Template {
     ),
 };
 
-/// Lets an account have another password.
+/// Lets a person choose a new password for an account.
 pub const RESET_PASSWORD: Template = Template {
     name: "reset_password",
     subject: "Choose a new password",
@@ -79,7 +79,7 @@ pub struct Email {
     pub link: String,
 }
 
-/// An e-mail as the queue takes it.
+/// Creates an e-mail for the queue.
 pub fn new_mail<'a>(id: &'a str, template: &Template, public_url: &'a str, now: i64) -> NewMail<'a> {
     NewMail { id, kind: template.name, public_url, now }
 }
@@ -98,7 +98,7 @@ pub async fn queue(
     Ok(())
 }
 
-/// Composes an e-mail that is due, with a token that works from now on. `None` if this version has no such template.
+/// Composes an e-mail that is due, with a token that is valid from now on. Returns `None` if this version has no such template.
 pub async fn compose(store: &Store, clock: &Clock, due: &DueMail) -> Result<Option<Email>, Fault> {
     let Some(template) = TEMPLATES.into_iter().find(|template| template.name == due.kind) else { return Ok(None) };
     let token = format!("{TOKEN_PREFIX}{}", id::token(&random::<TOKEN_CHARACTERS>()));
@@ -112,6 +112,6 @@ pub async fn compose(store: &Store, clock: &Clock, due: &DueMail) -> Result<Opti
         format!("{}{}?token={token}", due.public_url, template.page)
     };
     let (before, after) = template.text;
-    // The name of an account stays out: it would carry its owner's words to anybody's mailbox.
+    // The account's name is left out. Otherwise anybody could send a text of their choice to any mailbox.
     Ok(Some(Email { subject: template.subject, text: format!("{before}\n\n{link}\n\n{after}\n"), link }))
 }

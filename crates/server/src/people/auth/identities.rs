@@ -1,4 +1,5 @@
-//! Identities: a trusted issuer (an OpenID Connect provider, or Clerk) says who somebody is, and Kith finds or makes their account.
+//! Identities: a trusted issuer (an OpenID Connect provider, or Clerk) identifies a person, and Kith finds or creates their
+//! account.
 
 use crm::model::fault::Fault;
 
@@ -9,30 +10,29 @@ use crate::people::auth::address;
 use crate::store::Store;
 use crate::store::control::identities::NewIdentity;
 
-/// Longest issuer, longest subject, and longest name of a person.
+/// The longest issuer, the longest subject, and the longest name of a person.
 const MAX_ISSUER_BYTES: usize = 1000;
 const MAX_SUBJECT_BYTES: usize = 255;
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// What an issuer says of a person.
+/// An issuer's claims about a person.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Claims {
-    /// The issuer.
+    /// The address of the issuer.
     pub issuer: String,
-    /// The person's id there.
+    /// The person's id at the issuer.
     pub subject: String,
     /// The address, if the issuer has verified it.
     pub email: Option<String>,
-    /// An address of which the issuer does not say whether it has verified it. A new account gets it unless another account has
-    /// it; it opens no existing account.
+    /// An address that the issuer does not claim to have verified. A new account gets it unless another account has it. It
+    /// gives no access to an existing account.
     pub unproven: Option<String>,
-    /// What they are called.
+    /// The person's display name.
     pub name: Option<String>,
 }
 
 impl Claims {
-    /// Checks what an issuer says. `None` if it does not say who the person is; an address or a name that makes no sense is left
-    /// out.
+    /// Checks an issuer's claims. Returns `None` if they do not identify the person. An invalid address or name is left out.
     pub fn new(issuer: &str, subject: &str, verified_email: Option<&str>, name: Option<&str>) -> Option<Claims> {
         let is_name = |text: &str, most: usize| !text.is_empty() && text.len() <= most && !text.contains('\0');
         if !is_name(issuer, MAX_ISSUER_BYTES) || !is_name(subject, MAX_SUBJECT_BYTES) {
@@ -58,11 +58,12 @@ impl Claims {
     }
 }
 
-/// The person of these claims. They get an account when they come for the first time.
+/// Returns the person of these claims. A new person gets an account.
 ///
-/// An account that has their verified address is theirs. If nobody had proven that to Kith, all other access to the account
-/// ends, since somebody else may have made it. A person without a verified address gets a new account under `unproven`, if that
-/// address is free, or under `placeholder`, an address that cannot exist. Without a placeholder they get none.
+/// If an account has the person's verified address, it becomes theirs. If that account's address was not verified yet, all
+/// other access to the account ends, since somebody else may have created it. A person without a verified address gets a new
+/// account under `unproven`, if that address is free, or under `placeholder`, an address that cannot exist. Without a
+/// placeholder they get no account.
 pub async fn recognise(
     (store, accounts, clock): (&Store, &Accounts, &Clock),
     claims: &Claims,
@@ -71,7 +72,7 @@ pub async fn recognise(
     let (now, user_id) = (clock.unix_seconds(), clock.id("u"));
     let control = &store.control;
     let mut unproven = claims.unproven.as_deref().filter(|_| placeholder.is_some());
-    // Of two requests that come for the first time at once, one has to try again.
+    // If two first requests arrive at the same time, one of them has to try again.
     for _ in 0..4 {
         if let Some(person) = control.person_of_identity(&claims.issuer, &claims.subject).await? {
             let Some(email) = claims.email.as_deref().filter(|_| address::is_nobodys(&person.email)) else {

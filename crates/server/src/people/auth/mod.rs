@@ -1,4 +1,4 @@
-//! Who a person is: accounts, passwords, sessions, and signing in elsewhere.
+//! Authentication of people: accounts, passwords, sessions, and sign-in at providers.
 
 pub mod accounts;
 pub mod address;

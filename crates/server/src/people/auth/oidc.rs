@@ -17,26 +17,26 @@ use crate::http_client::{self, with_causes};
 use crate::people::auth::identities::Claims;
 use crate::people::auth::signing_keys::{KeysUnavailable, SigningKeys, bounded};
 
-/// How far a provider's clock and ours may differ, in seconds.
+/// The largest accepted difference between a provider's clock and this one, in seconds.
 const LEEWAY_SECONDS: i64 = 5;
-/// The algorithms of signatures that are accepted. Shared secrets are not, nor tokens without a signature.
+/// The accepted algorithms of signatures. Shared secrets and tokens without a signature are not accepted.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 4] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
     CoreJwsSigningAlgorithm::RsaSsaPssSha256,
     CoreJwsSigningAlgorithm::EcdsaP256Sha256,
     CoreJwsSigningAlgorithm::EdDsa,
 ];
-/// The scopes beside `openid`.
+/// The scopes that are requested besides `openid`.
 const SCOPES: [&str; 2] = ["email", "profile"];
 
 const GOOGLE_ISSUER: &str = "https://accounts.google.com";
 
-/// How a provider is configured. It holds a secret, so it is never printed.
+/// The configuration of a provider. It holds a secret, so it is never printed.
 #[derive(Clone)]
 pub struct ProviderSettings {
     /// Its name in paths: `google`, `oidc`.
     pub key: &'static str,
-    /// What people call it.
+    /// Its display name.
     pub name: String,
     issuer: IssuerUrl,
     client_id: ClientId,
@@ -90,13 +90,13 @@ impl ProviderSettings {
     }
 }
 
-/// The secrets that bind a sign-in to the browser in which it began.
+/// The secrets that bind a sign-in to the browser in which it started.
 pub struct SignInSecrets {
     /// Returned in the address of the callback.
     pub state: String,
     /// Returned in the ID token.
     pub nonce: String,
-    /// Needed to use the code (RFC 7636).
+    /// Required to use the code (RFC 7636).
     pub verifier: String,
 }
 
@@ -120,7 +120,7 @@ impl From<KeysUnavailable> for SignInError {
     }
 }
 
-/// A provider, with its addresses and keys as this process knows them.
+/// A provider, with its cached addresses and keys.
 pub struct Provider {
     /// Its configuration.
     pub settings: ProviderSettings,
@@ -129,7 +129,7 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The provider with these settings. Nothing is fetched yet.
+    /// Creates the provider with these settings. Nothing is fetched yet.
     pub fn new(settings: ProviderSettings) -> Result<Provider, String> {
         let http = http_client::client()?;
         let metadata = SigningKeys::new(settings.issuer.clone(), http.clone());
@@ -162,7 +162,7 @@ impl Provider {
         self.settings.issuer.as_str() == issuer
     }
 
-    /// What the provider says of the person whose browser came back with this code.
+    /// Returns the provider's claims about the person whose browser returned with this code.
     pub async fn claims(
         &self,
         code: &str,

@@ -1,5 +1,5 @@
-//! Passwords: which are accepted, and how they are hashed and verified. Argon2id costs memory and time by design, so at most two
-//! hashes are computed at once, on threads of their own.
+//! Passwords: which are accepted, and how they are hashed and verified. Argon2id uses much memory and time by design, so at most
+//! two hashes are computed at once, on threads of their own.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::clock::random;
 
-/// Shortest and longest password, in characters.
+/// The shortest and the longest password, in characters.
 const MIN_CHARACTERS: usize = 10;
 const MAX_CHARACTERS: usize = 256;
 /// Different characters that a password needs.
@@ -23,7 +23,7 @@ const AT_ONCE: usize = 2;
 /// How long a request waits for its turn.
 const WAIT: Duration = Duration::from_secs(10);
 
-/// Passwords that are guessed first, of those that are long enough.
+/// The long enough passwords that attackers guess first.
 const GUESSED_FIRST: &[&str] = &[
     "0123456789",
     "1234567890",
@@ -59,7 +59,7 @@ const GUESSED_FIRST: &[&str] = &[
     "zaq12wsxcde3",
 ];
 
-/// The turns at hashing.
+/// The turns for hashing.
 #[derive(Clone)]
 pub struct Passwords {
     turns: Arc<Semaphore>,
@@ -71,8 +71,8 @@ impl Default for Passwords {
     }
 }
 
-/// A turn at hashing. A log-in holds it until its failure is stored, so that guesses sent at once are counted like guesses sent one
-/// after the other.
+/// A turn for hashing. A log-in holds it until its failure is stored, so that guesses sent at once are counted like guesses sent
+/// one after the other.
 pub struct HashingTurn {
     permit: Option<OwnedSemaphorePermit>,
 }
@@ -92,14 +92,14 @@ impl Passwords {
 }
 
 impl HashingTurn {
-    /// The Argon2id hash of a password, in PHC form, with a salt of its own.
+    /// The Argon2id hash of a password, in PHC form, with a random salt.
     pub async fn hash(&mut self, password: &str) -> Result<String, Fault> {
         let password = password.to_owned();
         self.aside(move || hash(&password)).await?.map_err(Fault::internal)
     }
 
-    /// Whether this is the password of an account. Without an account the same work is done, so that the time does not show
-    /// whether there is one.
+    /// Whether this is the password of an account. If there is no account, the same work is done, so that the time does not
+    /// reveal this.
     pub async fn verify(&mut self, password: &str, hash: Option<&str>) -> Result<bool, Fault> {
         let (password, hash) = (password.to_owned(), hash.map(str::to_owned));
         metrics::counter!("kith_password_checks_total").increment(1);
@@ -115,7 +115,7 @@ impl HashingTurn {
         .await
     }
 
-    /// Runs on a thread for blocking work. The permit goes with it: a caller that is cancelled does not free the turn.
+    /// Runs work on a thread for blocking work. The permit moves there, so that a cancelled caller does not free the turn early.
     async fn aside<T: Send + 'static>(&mut self, work: impl FnOnce() -> T + Send + 'static) -> Result<T, Fault> {
         let permit = self.permit.take();
         let done = tokio::task::spawn_blocking(move || (work(), permit)).await;
@@ -137,7 +137,7 @@ fn nobodys() -> Option<&'static PasswordHash> {
     HASH.get_or_init(made).as_ref()
 }
 
-/// Refuses what can't be a password, before it is hashed.
+/// Refuses a text whose length no password has, before it is hashed.
 pub fn check_length(password: &str) -> Result<(), Fault> {
     match password.chars().take(MAX_CHARACTERS + 1).count() {
         0 => Err(Fault::invalid("The password is empty.")),
@@ -146,7 +146,7 @@ pub fn check_length(password: &str) -> Result<(), Fault> {
     }
 }
 
-/// Refuses a new password that is too short, too long, or guessed first.
+/// Refuses a new password that is too short, too long, or easy to guess.
 pub fn check_new(password: &str, email: &str) -> Result<(), Fault> {
     check_length(password)?;
     let refuse = |message: String| {

@@ -1,5 +1,5 @@
 //! Sessions. A session's token is `kst_` and 40 random characters; its SHA-256 is stored. A session ends 30 days after its last
-//! use, or when it is ended: at once in the process that ends it, within a second in others.
+//! use, or when it is ended. That takes effect at once in the process that ends it, and within a second in other processes.
 
 use std::sync::Arc;
 
@@ -20,26 +20,26 @@ use crate::people::paging;
 use crate::store::Store;
 use crate::store::control::sessions::{NewSession, SESSIONS, Session};
 
-/// The beginning of a session's token.
+/// The prefix of a session's token.
 pub const TOKEN_PREFIX: &str = "kst_";
 /// Random characters of a token: 200 bits.
 const TOKEN_CHARACTERS: usize = 40;
 /// How long a session lives after its last use, in seconds.
 pub const SESSION_SECONDS: i64 = 30 * 24 * 60 * 60;
-/// How often its use is stored, in seconds.
+/// The shortest time between two updates of the stored last use, in seconds.
 const NOTED_EVERY_SECONDS: i64 = 60;
-/// How long a session is kept after its look-up, in milliseconds: other processes end sessions too.
+/// How long a session is cached after its look-up, in milliseconds. It is short because other processes end sessions too.
 const FRESH_MS: u64 = 1000;
-/// Sessions that are kept at most.
+/// The most sessions that are cached.
 const CAPACITY: usize = 100_000;
-/// Longest user agent that is kept, in characters.
+/// The longest user agent that is stored, in characters.
 const MAX_AGENT_CHARACTERS: usize = 300;
 
-/// The sessions that this process has looked up, by the hash of their token.
+/// The cached sessions, by the hash of their token.
 #[derive(Clone)]
 pub struct Sessions {
     found: Arc<Cache<[u8; 32], Arc<Session>>>,
-    /// The requests of each session. They are counted on when a session is forgotten.
+    /// The request counts of each session. They are kept when a session is forgotten.
     windows: Arc<Cache<[u8; 32], Arc<Window>>>,
 }
 
@@ -50,23 +50,23 @@ impl Default for Sessions {
     }
 }
 
-/// A session that a request has shown.
+/// The session of a request.
 pub struct ShownSession {
-    /// The session.
+    /// The session as it is stored.
     pub session: Arc<Session>,
-    /// How often it was used this minute.
+    /// The session's requests in this minute.
     pub window: Arc<Window>,
-    /// Whether its end was put off by this request.
+    /// Whether this request extended the session.
     pub prolonged: bool,
 }
 
 impl Sessions {
-    /// Whether this process has seen the session of this token before. It may have ended since.
+    /// Whether this process has seen the session of this token before. The session may have ended since.
     pub fn has_seen(&self, clock: &Clock, token: &str) -> bool {
         self.windows.get(&api_key::hash(token), clock.unix_ms()).is_some()
     }
 
-    /// The session of a token; `None` if it is not one, or has ended.
+    /// The session of a token; `None` if the token is not a session's, or the session has ended.
     pub async fn shown(&self, store: &Store, clock: &Clock, token: &str) -> Result<Option<ShownSession>, Fault> {
         if !is_well_formed(token) {
             return Ok(None);
@@ -90,23 +90,23 @@ impl Sessions {
         Ok(Some(ShownSession { session, window, prolonged }))
     }
 
-    /// Forgets a person's sessions, as after one was ended: each is looked up again when it is next shown.
+    /// Drops the cached sessions of a person, for example after one was ended. Each is looked up again on its next use.
     pub fn forget(&self, user_id: &str) {
         self.found.forget(|session| session.user.id == user_id);
     }
 }
 
-/// Whether a token could be a session's.
+/// Whether a text has the form of a session's token.
 pub fn is_well_formed(token: &str) -> bool {
     token.strip_prefix(TOKEN_PREFIX).is_some_and(|rest| {
         rest.len() == TOKEN_CHARACTERS && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
     })
 }
 
-/// A session that was just made. It holds the token, so it is never printed.
+/// A new session. It holds the token, so it is never printed.
 pub struct IssuedSession {
     id: String,
-    /// The token, which is shown this once.
+    /// The token. It is shown only once.
     pub token: String,
     user_agent: Option<String>,
     address: Option<String>,
@@ -114,7 +114,7 @@ pub struct IssuedSession {
 }
 
 impl IssuedSession {
-    /// A session for the visitor.
+    /// Creates a session for the visitor.
     pub fn new(clock: &Clock, visitor: &Visitor) -> IssuedSession {
         let shorten = |agent: &String| agent.chars().take(MAX_AGENT_CHARACTERS).collect();
         IssuedSession {
@@ -139,7 +139,7 @@ impl IssuedSession {
     }
 }
 
-/// The visitor's sessions, the newest first.
+/// Lists the visitor's sessions, the newest first.
 pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     let (now, shown) =
@@ -159,7 +159,7 @@ pub async fn end(context: &PersonContext<'_>, session_id: &str) -> Result<Answer
     Ok(Answer::Object { text: json!({"id": session_id, "deleted_at": iso(now)}).to_string(), created: false })
 }
 
-/// Ends the session that the request shows. A session of Clerk's ends at Clerk.
+/// Ends the session of the request. A session of Clerk's is ended at Clerk.
 pub async fn log_out(context: &PersonContext<'_>) -> Result<Answer, Fault> {
     context.visitor.person()?;
     match context.visitor.session_id.as_deref() {

@@ -1,7 +1,7 @@
-//! Signing in at a provider: a browser goes there, comes back with a code, and gets a session.
+//! Sign-in at a provider: a browser goes to the provider, returns with a code, and gets a session.
 //!
-//! The sign-in's secrets are derived from a token that only the browser holds, so that a sign-in which began in one browser can't
-//! end in another. Its state works once, within ten minutes.
+//! The sign-in's secrets are derived from a token that only the browser holds, so that a sign-in which started in one browser
+//! can't finish in another. Its state works once, within ten minutes.
 
 use std::sync::Arc;
 
@@ -24,12 +24,12 @@ use crate::people::context::PersonContext;
 pub const LASTS_SECONDS: i64 = 10 * 60;
 /// Random characters of the browser's token: 200 bits.
 const TOKEN_CHARACTERS: usize = 40;
-/// Longest path that a sign-in leads to.
+/// The longest path to which a sign-in may lead.
 const MAX_NEXT_BYTES: usize = 2000;
-/// Longest code that is sent to a provider.
+/// The longest code that is sent to a provider.
 const MAX_CODE_BYTES: usize = 4096;
 
-/// Why a sign-in failed, as a page says it.
+/// Why a sign-in failed, as shown on a page.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Its name in the address of the page.
@@ -61,17 +61,17 @@ const UNAVAILABLE: Problem = problem(
 const TOO_MANY: Problem = problem("too_many", "Too many sign-ins from your address. Try again in an hour.");
 const ELSEWHERE: Problem = problem("elsewhere", "Another site sent you here. If you want to sign in, choose how.");
 
-/// Every problem; the pages find their texts here.
+/// All problems. The pages read their texts here.
 pub const PROBLEMS: &[&Problem] = &[&EXPIRED, &DECLINED, &UNVERIFIED, &REFUSED, &UNAVAILABLE, &TOO_MANY, &ELSEWHERE];
 
 /// For an IP address with too many sign-ins.
 pub const TOO_OFTEN: &Problem = &TOO_MANY;
-/// For a browser that another site sent here.
+/// For a browser that came from another site.
 pub const FROM_ANOTHER_SITE: &Problem = &ELSEWHERE;
 
-/// A sign-in that has begun. It holds a secret, so it is never printed.
+/// A sign-in that has started. It holds a secret, so it is never printed.
 pub struct StartedSignIn {
-    /// The provider's address, where the browser goes.
+    /// The provider's address, to which the browser goes.
     pub url: String,
     /// The token that the browser keeps.
     pub token: String,
@@ -94,17 +94,17 @@ pub struct Callback<'a> {
 pub struct FinishedSignIn {
     /// The session's token.
     pub session_token: String,
-    /// The path that the visitor wanted.
+    /// The path that the visitor asked for.
     pub next: String,
 }
 
-/// A provider by its name in paths.
+/// Finds a provider by its name in paths.
 pub fn provider<'a>(context: &PersonContext<'a>, key: &str) -> Option<&'a Arc<Provider>> {
     context.app.accounts.providers.iter().find(|provider| provider.settings.key == key)
 }
 
-/// A path to go to, if it is one of this Kith's pages; else `/`. Anything else could lead people to another site, or make them do
-/// something.
+/// Returns the path to go to, if it is one of this Kith's pages, else `/`. Any other address could lead people to another site,
+/// or perform an action in their name.
 pub fn local(next: Option<&str>) -> &str {
     let is_local = |next: &&str| {
         next.starts_with('/')
@@ -117,7 +117,7 @@ pub fn local(next: Option<&str>) -> &str {
     next.filter(is_local).unwrap_or("/")
 }
 
-/// Begins a sign-in at a provider, which leads to `next` afterwards.
+/// Starts a sign-in at a provider, which leads to `next` afterwards.
 pub async fn begin(
     context: &PersonContext<'_>,
     provider: &Provider,
@@ -141,8 +141,8 @@ pub async fn begin(
     Ok(StartedSignIn { url, token })
 }
 
-/// Finishes a sign-in when the browser comes back. `token` is the one that the browser kept. A failure says where the visitor
-/// wanted to go.
+/// Finishes a sign-in when the browser returns. `token` is the one that the browser kept. A failure includes the path that the
+/// visitor asked for.
 pub async fn finish(
     context: &PersonContext<'_>,
     provider: &Provider,
@@ -198,7 +198,7 @@ fn redirect_uri(context: &PersonContext<'_>, provider: &Provider) -> String {
     format!("{}/v1/auth/oidc/{}/callback", &context.app.public_url, provider.settings.key)
 }
 
-/// The secrets of a sign-in, derived from the browser's token. From one of them neither the token nor another can be computed.
+/// The secrets of a sign-in, derived from the browser's token. One of them reveals neither the token nor another secret.
 fn secrets(token: &str) -> SignInSecrets {
     let derive = |purpose: &str| {
         let hash = digest::digest(&digest::SHA256, format!("kith sign-in {purpose}\0{token}").as_bytes());

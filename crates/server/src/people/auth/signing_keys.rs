@@ -1,5 +1,5 @@
-//! The public keys with which issuers sign tokens (RFC 7517), and what comes with them. They are fetched when they are needed,
-//! trusted for ten minutes, and fetched again for a key that is not among them, at most once a minute.
+//! The public keys with which issuers sign tokens (RFC 7517), and the documents that contain them. They are fetched on demand
+//! and trusted for ten minutes. If a key is not among them, they are fetched again, at most once a minute.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,18 +16,18 @@ use crate::http_client::{self, Unanswered, with_causes};
 
 /// How long a fetched document is trusted, in milliseconds.
 const FRESH_MS: u64 = 10 * 60 * 1000;
-/// Milliseconds between a fetch and the next one for a key that is not there.
+/// Milliseconds between a fetch and the next one for an unknown key.
 const REFETCH_MS: i64 = 60 * 1000;
-/// Milliseconds between a fetch that failed and the next one.
+/// Milliseconds between a failed fetch and the next one.
 pub const RETRY_MS: i64 = 5 * 1000;
-/// Longest answer that is read.
+/// The longest answer that is read.
 const MAX_BYTES: usize = 1024 * 1024;
-/// Shortest RSA modulus that is trusted: 2048 bits (RFC 7518, section 3.3).
+/// The shortest RSA modulus that is trusted: 2048 bits (RFC 7518, section 3.3).
 const MIN_MODULUS_BYTES: usize = 256;
 
-/// Where the keys of an issuer come from.
+/// The source of an issuer's keys.
 pub trait KeySource {
-    /// What is fetched there: the keys, alone or among other things.
+    /// The fetched document: the keys, alone or together with other data.
     type Document;
 
     /// Its address, for the log.
@@ -50,7 +50,7 @@ impl KeySource for JsonWebKeySetUrl {
     }
 }
 
-/// An issuer that tells its addresses itself (OpenID Connect Discovery 1.0).
+/// An issuer that publishes its own addresses (OpenID Connect Discovery 1.0).
 impl KeySource for IssuerUrl {
     type Document = CoreProviderMetadata;
 
@@ -66,7 +66,7 @@ impl KeySource for IssuerUrl {
     }
 }
 
-/// An HTTP client as openidconnect takes it. It reads no long answers and asks only addresses that may be trusted.
+/// An HTTP client for openidconnect. It limits the size of answers and requests only addresses that may be trusted.
 pub fn bounded(
     http: &Client,
 ) -> impl Fn(HttpRequest) -> Pin<Box<dyn Future<Output = Result<HttpResponse, Unanswered>> + Send>> + use<> {
@@ -82,47 +82,48 @@ fn strong(keys: &CoreJsonWebKeySet) -> CoreJsonWebKeySet {
     CoreJsonWebKeySet::new(keys.keys().iter().filter(|key| is_strong(key)).cloned().collect())
 }
 
-/// Whether a key is public and long enough. Which algorithms it verifies, the key itself says.
+/// Whether a key is public and long enough. The key itself decides which algorithms it verifies.
 fn is_strong(key: &CoreJsonWebKey) -> bool {
     match key.key_type() {
         CoreJsonWebKeyType::RSA => {
-            // The library shows the modulus only in the key's JSON.
+            // The library exposes the modulus only in the key's JSON.
             let jwk = serde_json::to_value(key).unwrap_or_default();
             let modulus = jwk["n"].as_str().and_then(|text| URL_SAFE_NO_PAD.decode(text).ok()).unwrap_or_default();
             modulus.iter().skip_while(|byte| **byte == 0).count() >= MIN_MODULUS_BYTES
         }
         CoreJsonWebKeyType::EllipticCurve | CoreJsonWebKeyType::OctetKeyPair => true,
-        // A shared secret, or something newer than this.
+        // A shared secret, or a kind of key that this version does not know.
         _ => false,
     }
 }
 
-/// The keys can't be fetched, and those that were are too old.
+/// The keys can't be fetched, and the cached ones are too old.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub struct KeysUnavailable(String);
 
-/// An issuer's keys as this process knows them.
+/// The cached keys of an issuer.
 pub struct SigningKeys<S: KeySource> {
     source: S,
     http: Client,
     fetched: Cache<(), Arc<S::Document>>,
-    /// When the next fetch may begin. It is locked during a fetch, so that there is one for all who wait.
+    /// When the next fetch may start. It is locked during a fetch, so that all waiting calls share one fetch.
     next_fetch_ms: Mutex<i64>,
 }
 
 impl<S: KeySource> SigningKeys<S> {
-    /// The keys of a source. Nothing is fetched yet.
+    /// Creates the cache of a source. Nothing is fetched yet.
     pub fn new(source: S, http: Client) -> SigningKeys<S> {
         SigningKeys { source, http, fetched: Cache::fresh_for(FRESH_MS, 1), next_fetch_ms: Mutex::new(i64::MIN) }
     }
 
-    /// The document, at most ten minutes old.
+    /// Returns the document, at most ten minutes old.
     pub async fn current(&self, now_ms: i64) -> Result<Arc<S::Document>, KeysUnavailable> {
         self.wanted(|_| true, now_ms).await
     }
 
-    /// The document for a token whose key is not in `known`: a newer one if there is one or a fetch is due, else the same.
+    /// Returns the document for a token whose key is not in `known`: a newer one if there is one or a fetch is due, else
+    /// `known`.
     pub async fn newer_than(&self, known: &Arc<S::Document>, now_ms: i64) -> Result<Arc<S::Document>, KeysUnavailable> {
         self.wanted(|fetched| !Arc::ptr_eq(fetched, known), now_ms).await
     }
@@ -136,7 +137,7 @@ impl<S: KeySource> SigningKeys<S> {
             return Ok(wanted);
         }
         let mut next_fetch_ms = self.next_fetch_ms.lock().await;
-        // The one before may have fetched it.
+        // The previous call may have fetched it.
         let fetched = self.fetched.get(&(), now_ms);
         if let Some(fetched) = fetched.as_ref().filter(|fetched| is_wanted(fetched) || now_ms < *next_fetch_ms) {
             return Ok(fetched.clone());
@@ -225,7 +226,7 @@ mod tests {
         assert!(keys.current(until + RETRY_MS).await.is_ok());
     }
 
-    /// Whether keys of a set are kept, and whether this one then verifies signatures of an algorithm at all.
+    /// Checks whether a key of a set is kept, and whether it can then verify signatures of an algorithm.
     #[track_caller]
     fn check(jwk: &str, algorithm: &openidconnect::core::CoreJwsSigningAlgorithm, expected: bool) {
         let keys: CoreJsonWebKeySet = serde_json::from_str(&format!(r#"{{"keys": [{jwk}]}}"#)).unwrap();

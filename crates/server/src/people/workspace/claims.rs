@@ -1,4 +1,5 @@
-//! Claims: an anonymous workspace gets an owner. Its dev key ends, its owner gets a live key, its data stays.
+//! Claims: a person becomes the owner of an anonymous workspace. Its dev key ends, the owner gets a live key, and its data
+//! stays.
 
 use serde_json::json;
 

@@ -1,4 +1,4 @@
-//! Direct connections: a member gets a role of their own in the workspace's PostgreSQL database.
+//! Direct connections: a member gets their own role in the workspace's PostgreSQL database.
 
 use serde_json::json;
 
@@ -8,7 +8,7 @@ use crm::model::id::is_id;
 
 use crate::people::context::PersonContext;
 
-/// A URL for psql and the like, with a new password. The member's former password and its sessions end.
+/// Returns a URL for psql and other clients, with a new password. The member's former password and its sessions end.
 pub async fn open(context: &PersonContext<'_>, workspace_id: &str) -> Result<Answer, Fault> {
     let member = match context.member(workspace_id).await {
         Err(Fault::NotFound { .. }) if is_unclaimed(context, workspace_id).await? => {
@@ -28,7 +28,7 @@ pub async fn open(context: &PersonContext<'_>, workspace_id: &str) -> Result<Ans
     Ok(Answer::Object { text, created: false })
 }
 
-/// Ends the connections of people whose membership has just ended or changed. If it fails, a worker does it soon.
+/// Ends the connections of people whose membership has just ended or changed. If this fails, a worker ends them soon.
 pub async fn end_former(context: &PersonContext<'_>, workspace_id: &str) {
     if let Err(fault) = context.app.store.sweep_direct(Some(workspace_id)).await {
         tracing::error!(?fault, workspace_id, "can't end a former member's direct connection at once");

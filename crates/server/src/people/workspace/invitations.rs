@@ -17,16 +17,16 @@ use crate::people::workspace::keys::{self, IssuedKey};
 use crate::store::control::audit::AuditEntry;
 use crate::store::control::invitations::{INVITATIONS, NewInvitation};
 
-/// The beginning of an invitation's token.
+/// The prefix of an invitation's token.
 const TOKEN_PREFIX: &str = "inv_";
 
-/// The open invitations. For owners.
+/// Lists the open invitations. For owners.
 pub async fn list(context: &PersonContext<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = context.owner(workspace_id).await?;
     paging::page(context, &INVITATIONS, member.workspace_id, &[&context.now()], ask).await
 }
 
-/// Invites an address as a member or viewer. For owners. The inviter gets the token too, and the e-mail carries another one.
+/// Invites an address as a member or viewer. For owners. The inviter gets a token too; the e-mail contains a different one.
 pub async fn create(
     context: &PersonContext<'_>,
     workspace_id: &str,
@@ -79,7 +79,7 @@ pub async fn withdraw(context: &PersonContext<'_>, workspace_id: &str, invitatio
     Ok(Answer::Object { text: json!({"id": invitation_id, "deleted_at": entry.now}).to_string(), created: false })
 }
 
-/// Accepts an invitation. The visitor must have the address that it is for. Returns the workspace beside the answer.
+/// Accepts an invitation. The visitor must have the invited address. Returns the answer and the workspace.
 pub async fn accept(context: &PersonContext<'_>, token: &str) -> Result<(Answer, String), Fault> {
     let person = context.visitor.person()?;
     let hash = api_key::hash(token);

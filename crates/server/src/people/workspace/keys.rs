@@ -1,4 +1,4 @@
-//! API keys of a workspace: made, listed, revoked, rotated. The key itself is shown once, when it is made.
+//! API keys of a workspace: creates, lists, revokes and rotates them. The key itself is shown only once, when it is created.
 
 use serde_json::json;
 
@@ -15,32 +15,32 @@ use crate::people::context::{PersonContext, as_listed};
 use crate::people::paging;
 use crate::store::control::keys::{KEYS, NewKey};
 
-/// Longest name of a key, in characters.
+/// The longest name of a key, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// The name of the key that a claim makes.
+/// The name of the key that a claim creates.
 pub const OF_CLAIM: &str = "claim";
-/// The name of the key that accepting an invitation makes.
+/// The name of the key that is created when an invitation is accepted.
 pub const OF_INVITATION: &str = "invite";
 const OF_ROTATION: &str = "rotated";
 
 /// The prefix of an anonymous workspace's key.
 const ANONYMOUS_PREFIX: &str = "acrm_dev_";
 
-/// The key that a person wants.
+/// A person's request for a key.
 #[derive(Debug, Default)]
 pub struct KeyRequest {
-    /// What people call it.
+    /// The key's display name.
     pub name: Option<String>,
-    /// The name of its dialect; the first that has keys of the mode, if none is given.
+    /// The name of its dialect. If none is given, the first dialect that has keys of the mode.
     pub dialect: Option<String>,
-    /// The name of its mode; live, if none is given.
+    /// The name of its mode. If none is given, live.
     pub mode: Option<String>,
-    /// Its role; the person's own or member, whichever is lower, if none is given.
+    /// Its role. If none is given, the person's own role or member, whichever is lower.
     pub role: Option<Role>,
 }
 
-/// A kind of key: its dialect, the data that it sees, and its prefix.
+/// A kind of key: its dialect, the data that it accesses, and its prefix.
 #[derive(Clone, Copy)]
 struct KeyKind {
     dialect: &'static Dialect,
@@ -74,9 +74,9 @@ impl KeyKind {
     }
 }
 
-/// A key that was just made. It holds the whole key, so it is never printed.
+/// A new key. It holds the whole key, so it is never printed.
 pub struct IssuedKey {
-    /// The key itself, which is shown this once.
+    /// The key itself. It is shown only once.
     pub api_key: String,
     id: String,
     hint: String,
@@ -86,12 +86,12 @@ pub struct IssuedKey {
 }
 
 impl IssuedKey {
-    /// A live key of the agentCRM dialect.
+    /// Creates a live key of the agentCRM dialect.
     pub fn live(clock: &Clock, name: Option<&str>, role: Role) -> Result<IssuedKey, Fault> {
         Ok(IssuedKey::new(clock, KeyKind::of(Some(AGENTCRM.name), None)?, name, role))
     }
 
-    /// The key of an anonymous workspace.
+    /// Creates the key of an anonymous workspace.
     pub fn anonymous(clock: &Clock) -> Result<IssuedKey, Fault> {
         let kind = KeyKind { prefix: ANONYMOUS_PREFIX, ..KeyKind::of(Some(AGENTCRM.name), None)? };
         Ok(IssuedKey::new(clock, kind, None, Role::Member))
@@ -117,15 +117,15 @@ impl IssuedKey {
     }
 }
 
-/// The keys that work.
+/// Lists the valid keys.
 pub async fn list(context: &PersonContext<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = context.member(workspace_id).await?;
-    // Their last uses are stored once a minute; the list shows them as of now.
+    // Last uses are normally stored once a minute. They are stored now, so that the list is up to date.
     context.app.keys.note_uses(&context.app.store, Some(member.workspace_id)).await?;
     paging::page(context, &KEYS, member.workspace_id, &[], ask).await
 }
 
-/// Makes a key. Nobody makes a key of a higher role than their own.
+/// Creates a key. Its role may not be higher than the person's own.
 pub async fn create(context: &PersonContext<'_>, workspace_id: &str, ask: &KeyRequest) -> Result<Answer, Fault> {
     let member = context.member(workspace_id).await?;
     let name = ask.name.as_deref();
@@ -163,7 +163,7 @@ pub async fn revoke(context: &PersonContext<'_>, workspace_id: &str, key_id: &st
     Ok(Answer::Object { text: json!({"id": key_id, "deleted_at": entry.now}).to_string(), created: false })
 }
 
-/// Revokes the visitor's own live keys of the agentCRM dialect, and makes a new one.
+/// Revokes the visitor's own live keys of the agentCRM dialect, and creates a new one.
 pub async fn rotate(context: &PersonContext<'_>, workspace_id: &str) -> Result<Answer, Fault> {
     let member = context.member(workspace_id).await?;
     let key = IssuedKey::live(&context.app.clock, Some(OF_ROTATION), member.role)?;

@@ -1,4 +1,4 @@
-//! Members of a workspace: listed, given another role, removed. And the audit of what they did.
+//! Members of a workspace: lists and removes them, and changes their roles. Also the workspace's audit log.
 
 use serde_json::json;
 
@@ -13,13 +13,14 @@ use crate::people::workspace::connections;
 use crate::store::control::audit::AUDIT;
 use crate::store::control::members::{MEMBERS, MemberChange};
 
-/// The members, in the order in which they joined.
+/// Lists the members, in the order in which they joined.
 pub async fn list(context: &PersonContext<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = context.member(workspace_id).await?;
     paging::page(context, &MEMBERS, member.workspace_id, &[], ask).await
 }
 
-/// Removes a member, and ends their keys and direct connections at once. Owners remove anybody; anybody may leave.
+/// Removes a member, and ends their keys and direct connections at once. Owners may remove any member; other members only
+/// themselves.
 pub async fn remove(context: &PersonContext<'_>, workspace_id: &str, user_id: &str) -> Result<Answer, Fault> {
     let member = context.member(workspace_id).await?;
     if member.role != Role::Owner && member.person.id != user_id {
@@ -31,7 +32,7 @@ pub async fn remove(context: &PersonContext<'_>, workspace_id: &str, user_id: &s
     Ok(Answer::Object { text: json!({"id": user_id, "deleted_at": entry.now}).to_string(), created: false })
 }
 
-/// Gives a member another role, and ends their keys of a higher one and their direct connections. For owners.
+/// Changes a member's role, and ends their keys with a higher role and their direct connections. For owners.
 pub async fn change_role(
     context: &PersonContext<'_>,
     workspace_id: &str,
@@ -58,13 +59,13 @@ fn check_change(change: MemberChange, user_id: &str) -> Result<(), Fault> {
     }
 }
 
-/// Ends what a changed membership no longer allows.
+/// Ends the access that a changed membership no longer allows.
 async fn end_access(context: &PersonContext<'_>, workspace_id: &str) {
     context.app.keys.forget();
     connections::end_former(context, workspace_id).await;
 }
 
-/// Who did what with the workspace, the newest first. For owners.
+/// Lists the workspace's audit log, the newest entry first. For owners.
 pub async fn audit(context: &PersonContext<'_>, workspace_id: &str, ask: PageAsk) -> Result<Answer, Fault> {
     let member = context.owner(workspace_id).await?;
     paging::page(context, &AUDIT, member.workspace_id, &[], ask).await

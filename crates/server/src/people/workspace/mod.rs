@@ -1,4 +1,5 @@
-//! What a person does with workspaces: makes, lists and claims them, makes keys, invites members, opens direct connections.
+//! Workspaces as people manage them: they create, list and claim workspaces, create keys, invite members and open direct
+//! connections.
 
 pub mod claims;
 pub mod connections;

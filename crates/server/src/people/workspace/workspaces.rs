@@ -1,4 +1,4 @@
-//! Workspaces: made, by a person or without an account, and listed.
+//! Workspaces: creates them, for a person or without an account, and lists them.
 
 use crm::model::answer::Answer;
 use crm::model::fault::Fault;
@@ -12,11 +12,11 @@ use crate::people::paging;
 use crate::people::workspace::keys::IssuedKey;
 use crate::store::control::workspaces::{NewWorkspace, WORKSPACES};
 
-/// Longest name of a workspace, in characters.
+/// The longest name of a workspace, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
 
-/// Makes a workspace with a key that works at once. A visitor who is signed in owns it. Anybody else gets an anonymous one, which
-/// is dropped unless somebody claims it.
+/// Creates a workspace with a key that works at once. A visitor who is signed in owns it. Any other visitor gets an anonymous
+/// workspace, which is dropped unless somebody claims it.
 pub async fn create(context: &PersonContext<'_>, name: Option<&str>) -> Result<Answer, Fault> {
     if name.is_some_and(|name| name.contains('\0') || name.chars().count() > MAX_NAME_CHARACTERS) {
         return Err(Fault::invalid(format!("A workspace's name has up to {MAX_NAME_CHARACTERS} characters.")));
@@ -47,7 +47,7 @@ pub async fn create(context: &PersonContext<'_>, name: Option<&str>) -> Result<A
     })
 }
 
-/// The workspaces that the visitor belongs to, the newest first.
+/// Lists the workspaces that the visitor belongs to, the newest first.
 pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     paging::page(context, &WORKSPACES, &person.id, &[], ask).await

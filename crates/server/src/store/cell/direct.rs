@@ -1,8 +1,8 @@
-//! Direct connections: members' own PostgreSQL roles in a workspace's database, made, ended and kept within limits.
+//! Direct connections: creates, ends and limits members' own PostgreSQL roles in a workspace's database.
 //!
 //! A member's role is a member of the workspace's role, or of its viewers', and has nothing else. It inherits nothing:
-//! `REASSIGN OWNED` fires no event trigger and would give it the built-in tables. Which roles there should be stands in the
-//! control database (`store::control::connections`).
+//! `REASSIGN OWNED` fires no event trigger and would give it the built-in tables. The control database stores which roles
+//! should exist (`store::control::connections`).
 
 use std::time::Duration;
 
@@ -17,13 +17,13 @@ use crate::store::control::audit::AuditEntry;
 use crate::store::control::connections::DirectLimits;
 use crate::store::{Store, fault};
 
-/// Sessions that a role may have open: what drivers' pools take by default.
+/// Sessions that a role may have open: the default size of drivers' pools.
 const SESSIONS_OF_A_ROLE: u32 = 12;
-/// The limits beyond that. What is left of a cell's connections is for the API. The lock table is the cell's; a dump takes a
-/// lock for each of 2000 relations.
+/// The limits beyond that. The rest of a cell's connections is for the API. The lock table is shared by the whole cell; a dump
+/// takes a lock for each of 2000 relations.
 pub const LIMITS: DirectLimits =
     DirectLimits { sessions_in_workspace: 24, sessions_in_cell: 40, locks: 20_000, transaction_seconds: 3600 };
-/// Rounds of hashing in the stored password. One would do for a random one, but some clients refuse fewer.
+/// Rounds of hashing in the stored password. One would be enough for a random password, but some clients refuse fewer.
 const SCRAM_ROUNDS: u32 = 4096;
 /// Characters of a member's role between the workspace's role and the `_d`.
 const RANDOM_CHARACTERS: usize = 12;
@@ -31,7 +31,7 @@ const RANDOM_CHARACTERS: usize = 12;
 /// The names of all members' roles.
 const ALL_ROLES: &str = "^w_[0-9a-z]{20}_[0-9a-z]{12}_d$";
 
-/// Lets one change of members' roles run at a time: of two that change one role or the rights on one database, one would fail.
+/// Lets one change of members' roles run at a time. If two change one role or the rights on one database, one of them fails.
 pub const LOCK: &str = "SELECT pg_catalog.pg_advisory_xact_lock(7236455902);";
 
 /// The workspace's role in the name of a member's role. `None` for all other roles: they may not log in from the network,
@@ -45,13 +45,13 @@ pub fn workspace_role_of(role: &str) -> Option<&str> {
 pub struct DirectConnection {
     /// The member's role.
     pub role: String,
-    /// The URL for psql and the like, with the password, which is stored nowhere.
+    /// The URL for psql and other clients. It contains the password, which is not stored.
     pub url: String,
 }
 
 impl Store {
-    /// Gives a member a role and a new password, and ends the sessions of that role. `None` if they are no member (any more),
-    /// or if the cell can't be reached from outside.
+    /// Gives a member a role and a new password, and ends the sessions of that role. Returns `None` if the person is not a
+    /// member (any more), or if the cell can't be reached from outside.
     pub async fn open_direct(&self, entry: &AuditEntry<'_>) -> Result<Option<DirectConnection>, Fault> {
         let Some(place) = self.control.live_database(entry.workspace_id).await? else {
             return Ok(None);
@@ -77,7 +77,7 @@ impl Store {
         Ok(Some(DirectConnection { role, url }))
     }
 
-    /// Ends the roles that should not be there: in one workspace, or everywhere.
+    /// Ends the roles that should not exist, in one workspace or everywhere.
     pub async fn sweep_direct(&self, workspace_id: Option<&str>) -> Result<(), Fault> {
         let (cell, pattern) = match workspace_id {
             None => (0, ALL_ROLES.to_owned()),
@@ -87,7 +87,7 @@ impl Store {
             },
         };
         let mut admin = self.administer(cell).await?;
-        // The roles first: a role that is seen here had its row before.
+        // The roles are read first: a role that is found here already had its row.
         let roles = roles_like(&mut admin, &pattern).await.map_err(fault::of_own_statement)?;
         for role in self.control.unknown_connections(&roles).await? {
             end_role(&mut admin, &role).await.map_err(fault::of_own_statement)?;
@@ -108,7 +108,7 @@ impl Store {
     }
 }
 
-/// Makes a member's role, or resets it: whatever the member has set for it goes.
+/// Creates a member's role, or resets it. A reset removes the settings that the member made for it.
 async fn make_role(
     admin: &mut Conn,
     place: &TenantDatabase,
@@ -125,7 +125,7 @@ async fn roles_like(admin: &mut Conn, pattern: &str) -> Result<Vec<String>, Erro
     (0..rows.len()).map(|row| rows.get(row, "rolname")).collect()
 }
 
-/// Ends a role and its sessions. If it can't be dropped it stays, and opens nothing.
+/// Ends a role and its sessions. If the role can't be dropped, it stays but can't be used.
 async fn end_role(admin: &mut Conn, role: &str) -> Result<(), Error> {
     let quoted = name(role);
     let closed = admin.script(&format!("{LOCK} ALTER ROLE {quoted} NOLOGIN CONNECTION LIMIT 0 PASSWORD NULL;")).await;
@@ -134,7 +134,7 @@ async fn end_role(admin: &mut Conn, role: &str) -> Result<(), Error> {
         other => other?,
     }
     end_sessions(admin, role).await?;
-    // In the administrator's database it owns nothing: what goes is its right to connect to the workspace's.
+    // In the administrator's database the role owns nothing. This revokes its right to connect to the workspace's database.
     let dropped = admin.script(&format!("{LOCK} DROP OWNED BY {quoted}; DROP ROLE {quoted};")).await;
     match dropped {
         Err(error) if !is_gone(&error) => Err(error),
@@ -170,8 +170,8 @@ fn role_script(place: &TenantDatabase, role: &str, is_viewer: bool, password: &s
     )
 }
 
-/// Ends a role's sessions. A log-in whose password was just accepted is not listed yet, so the list is read again. `hold_direct`
-/// ends those that take longer.
+/// Ends a role's sessions. A log-in whose password was just accepted is not listed yet, so the list is read again. Slower
+/// log-ins are ended by `hold_direct`.
 async fn end_sessions(admin: &mut Conn, role: &str) -> Result<(), Error> {
     for _ in 0..5 {
         let sql = "SELECT pg_terminate_backend(pid, 1000) FROM pg_stat_activity WHERE usename = $1";

@@ -1,4 +1,4 @@
-//! Direct connections from outside: where the server listens for them, and the address in people's connection URLs.
+//! Direct connections from outside: the addresses that the server listens on, and the address in people's connection URLs.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -7,7 +7,7 @@ use pg::{Host, Tls, Url};
 
 use crate::config::{Config, PostgresListen};
 
-/// Where Kith listens for direct connections to the embedded server.
+/// The addresses on which Kith listens for direct connections to the embedded server.
 #[derive(Debug)]
 pub struct DirectListener {
     /// The addresses and ports, at least one. Port 0 means any free port.
@@ -26,14 +26,15 @@ pub struct DirectAddress {
 }
 
 impl DirectAddress {
-    /// A URL for psql and the like.
+    /// A URL for psql and other clients.
     pub fn url(&self, role: &str, password: &str, database: &str) -> String {
         let sslmode = self.sslmode.map(|mode| format!("?sslmode={mode}")).unwrap_or_default();
         format!("postgres://{role}:{password}@{}/{database}{sslmode}", self.address)
     }
 }
 
-/// Where to listen for direct connections, if the configuration allows them. Addresses beyond loopback need a certificate.
+/// The addresses to listen on for direct connections, if the configuration allows them. Addresses beyond loopback need a
+/// certificate.
 pub fn listener(config: &Config) -> Result<Option<DirectListener>, String> {
     let direct = &config.direct;
     let at = match &direct.listen {
@@ -58,7 +59,7 @@ pub fn listener(config: &Config) -> Result<Option<DirectListener>, String> {
     Ok(Some(DirectListener { at, certificate }))
 }
 
-/// The public address of the embedded server: the first one that is listened on, unless the configuration names another.
+/// The public address of the embedded server. If the configuration gives none, the first address that it listens on.
 pub fn of_embedded(config: &Config, listener: &DirectListener) -> Result<DirectAddress, String> {
     let sslmode = listener.certificate.as_ref().map(|_| "require");
     let at = listener.at.first().ok_or("--postgres-listen names no address")?;
@@ -77,7 +78,7 @@ pub fn of_embedded(config: &Config, listener: &DirectListener) -> Result<DirectA
     Ok(DirectAddress { address, sslmode })
 }
 
-/// The public address of a server that was given; `None` if it is known by a socket of this machine only.
+/// The public address of a given server; `None` if it is reached only by a socket of this machine.
 pub fn of_given(config: &Config, url: &Url) -> Result<Option<DirectAddress>, String> {
     if matches!(config.direct.listen, Some(PostgresListen::At(_))) || config.direct.tls_cert.is_some() {
         return Err("--postgres-listen and --postgres-tls-cert are for the embedded PostgreSQL: with --database-url, \

@@ -8,9 +8,9 @@ use crate::store::cell::server::DatabaseServer;
 /// The result of one check.
 #[derive(Debug)]
 pub struct Finding {
-    /// What it means for Kith.
+    /// Whether Kith works with it.
     pub verdict: Verdict,
-    /// What was found, and what is needed.
+    /// The state that was found, and the state that Kith needs.
     pub text: String,
 }
 
@@ -59,7 +59,7 @@ async fn release(conn: &mut Conn) -> Result<(u32, u32), Error> {
     Ok((number / 10_000, number % 10_000))
 }
 
-/// The holes of a release that later ones closed, in one line for the operator; `None` if it has none.
+/// The security holes of a release that later releases fixed, in one line for the operator; `None` if it has no known ones.
 fn known_holes(release: (u32, u32)) -> Option<String> {
     let open = advisories::open_in(release);
     let sound = open.iter().filter_map(|advisory| advisory.closed_in(release.0)).max()?;
@@ -136,7 +136,7 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
     Ok(findings)
 }
 
-/// What the age of the oldest transaction id means.
+/// The finding for the age of the oldest transaction id.
 fn age(database: &str, age: i64) -> Finding {
     let verdict = match age {
         ..=ALARMING => Verdict::Good,

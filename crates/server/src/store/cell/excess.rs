@@ -1,8 +1,8 @@
 //! Limits on what all workspaces of a cell share: transaction ids and the lock table.
 //!
-//! A server has two thousand million transaction ids before tables have to be vacuumed. A block with an exception handler takes one
-//! each time it runs, up to hundreds of thousands a second, so each workspace has a budget. PostgreSQL counts ids only for the whole
-//! server. What a workspace took is estimated from the newest id on which each of its sessions holds a lock.
+//! A server has two thousand million transaction ids before tables have to be vacuumed. A block with an exception handler takes
+//! one each time it runs, up to hundreds of thousands a second, so each workspace has a budget. PostgreSQL counts ids only for
+//! the whole server. A workspace's use is estimated from the newest id on which each of its sessions holds a lock.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,11 +23,12 @@ use crate::store::{Store, fault};
 const BURST: f64 = 2_000_000.0;
 /// The ids that a workspace may take each second in the long run.
 const IDS_A_SECOND: f64 = 1000.0;
-/// The ids a second that the whole cell may take, and the commits a second that a workspace may make, before anybody is charged.
+/// The ids that the whole cell may take, and the commits that a workspace may make, each second before anybody is charged.
 const FREE_A_SECOND: f64 = 5000.0;
-/// Looks at the sessions after a second in which many ids were taken. Between two blocks a session holds no lock on an id.
+/// How often the sessions are checked after a second in which many ids were taken. Between two blocks a session holds no lock
+/// on an id.
 const LOOKS: usize = 5;
-/// The time between these looks.
+/// The time between these checks.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(15);
 /// The longest time between two counts of commits that are compared.
 const COMMITS_COMPARED: Duration = Duration::from_secs(5);
@@ -38,7 +39,8 @@ const LOCKS_OF_ALL: u32 = 100_000;
 /// How long a broken connection is explained by the end of a session that held too many locks.
 const EXPLAINED_FOR: Duration = Duration::from_secs(5);
 
-/// The next transaction id, less three. A snapshot's xmax would not do: it stays where it is while a transaction takes ids for blocks.
+/// The next transaction id, less three. A snapshot's xmax is not enough: it does not grow while a transaction takes ids for
+/// blocks.
 const NEXT: &str = "SELECT age('3'::xid) AS next";
 
 /// The sessions of workspaces that have an id: the ages of the first id of the transaction and of the newest one.
@@ -50,16 +52,16 @@ const SESSIONS: &str = "
     JOIN pg_stat_activity AS a ON a.pid = h.pid
     WHERE a.usename ~ '^w_' AND a.backend_xid IS NOT NULL AND a.datname IS NOT NULL";
 
-/// Transactions that ended in each workspace's database.
+/// The number of ended transactions in each workspace's database.
 const ENDED: &str = "SELECT datname, xact_commit + xact_rollback AS ended FROM pg_stat_database WHERE datname ~ '^w_'";
 
-/// Ends the direct sessions of workspaces that are over their budgets, and the requests that still take ids.
+/// Ends the direct sessions of workspaces that are over their budgets, and their requests that still take ids.
 const END_SPENDERS: &str = "
     SELECT usename AS role, pg_terminate_backend(pid) FROM pg_stat_activity
     WHERE datname = ANY ($1::text[]) AND backend_type = 'client backend' AND usename ~ '^w_' AND (usename ~ '_d$' OR backend_xid IS NOT NULL)";
 
-/// Ends sessions of workspaces that hold too many locks: more than one may hold, or more than their part while all together hold too
-/// many. A request that has just begun holds few.
+/// Ends sessions of workspaces that hold too many locks: more than one workspace may hold, or more than their part while all
+/// together hold too many. A request that has just started holds few.
 const END_LOCKERS: &str = "
     WITH session AS MATERIALIZED (
         SELECT pid, usename, datname FROM pg_stat_activity
@@ -77,16 +79,16 @@ const MEMBERS_ROLES: &str = "
     WHERE rolname ~ '^w_[0-9a-z]{20}_[0-9a-z]{12}_d$' AND rolconnlimit <> 0 AND rolcanlogin = $2::boolean
       AND ($1 = '' OR starts_with(rolname, $1 || '_'))";
 
-/// What is known of workspaces that took too much, by the names of their databases.
+/// The workspaces that took too much, by the names of their databases.
 #[derive(Default)]
 pub struct Excesses {
     accounts: Mutex<HashMap<Arc<str>, Account>>,
-    /// Whether any workspace is over its budget: most requests look at nothing else.
+    /// Whether any workspace is over its budget. Most requests check nothing else.
     any_over: AtomicBool,
     ended_for_locks: Mutex<HashMap<Arc<str>, Instant>>,
 }
 
-/// The ids that a workspace took and has not earned back.
+/// The ids that a workspace took and that its rate has not covered yet.
 #[derive(Clone, Copy, Debug)]
 struct Account {
     spent: f64,
@@ -105,7 +107,7 @@ impl Account {
     }
 }
 
-/// What the last look saw.
+/// The results of the last check.
 #[derive(Default)]
 pub struct LastLook {
     next: Option<(i32, Instant)>,
@@ -124,7 +126,7 @@ impl Excesses {
         self.ended_for_locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Refuses what a workspace over its budget of transaction ids asks for.
+    /// Refuses a request of a workspace that is over its budget of transaction ids.
     pub fn allow(&self, database: &str) -> Result<(), Fault> {
         if !self.any_over.load(Ordering::Relaxed) {
             return Ok(());
@@ -147,7 +149,7 @@ impl Excesses {
         if ended { too_many_locks() } else { fault }
     }
 
-    /// Cancels what a workspace owes.
+    /// Cancels the debt of a workspace.
     pub fn forgive(&self, database: &str) {
         self.accounts().remove(database);
     }
@@ -190,12 +192,12 @@ fn too_many_locks() -> Fault {
     }))
 }
 
-/// The ids from one to another. They wrap around.
+/// The number of ids from one id to another. Ids wrap around.
 fn between(before: i32, next: i32) -> u32 {
     (next as u32).wrapping_sub(before as u32)
 }
 
-/// How many ids a session may have taken since the last look, in which `taken` ids were taken by all.
+/// How many ids a session may have taken since the last check, in which all sessions together took `taken` ids.
 fn taken_by_session(taken: f64, first: f64, newest: f64, ran_throughout: bool) -> f64 {
     if newest >= taken {
         return 0.0;
@@ -204,14 +206,14 @@ fn taken_by_session(taken: f64, first: f64, newest: f64, ran_throughout: bool) -
         true => first.min(taken) - newest,
         // A procedure that commits has a new first id each time.
         false if ran_throughout => taken - newest,
-        // It is counted by the commits.
+        // The count of commits covers it.
         false => 0.0,
     }
 }
 
 impl Store {
-    /// Charges workspaces for the transaction ids that were taken since the last look. Ends the sessions of those that are over their
-    /// budgets, and keeps their members out until they are within them.
+    /// Charges workspaces for the transaction ids that were taken since the last check. Ends the sessions of workspaces that are
+    /// over their budgets, and bars their members from logging in until they are within them.
     pub async fn charge_transaction_ids(&self, last: &mut LastLook) -> Result<(), Fault> {
         self.look_at_ids(last).await.map_err(fault::of_connection)?;
         let over = self.excesses.over(Instant::now());
@@ -279,7 +281,7 @@ impl Store {
         Ok(())
     }
 
-    /// The commits of workspaces that made many since the last time that they were counted, if that was just now.
+    /// The commits of workspaces that made many since the last count, if that count is recent.
     async fn many_commits(&self, last: &mut LastLook) -> Result<Vec<(Arc<str>, f64)>, Error> {
         let now = Instant::now();
         let rows = self.control.try_query(ENDED, &[]).await?;
@@ -297,13 +299,13 @@ impl Store {
         Ok(ended.into_iter().filter_map(more).collect())
     }
 
-    /// Keeps the members of these workspaces from logging in, and lets the others in again.
+    /// Bars the members of these workspaces from logging in, and allows the others to log in again.
     async fn bar(&self, over: &HashSet<Arc<str>>, last: &mut LastLook) -> Result<(), Error> {
         let mut admin = self.cells.administer_cell(0).await?;
         let mut changes = Vec::new();
         let mut let_in: Vec<&str> = last.barred.difference(over).map(|name| &**name).collect();
         if !last.began {
-            // Another process may have kept some out before.
+            // Another process may have barred some before.
             let_in = vec![""];
         }
         let keep_out = over.difference(&last.barred).map(|name| (&**name, "t", "NOLOGIN"));

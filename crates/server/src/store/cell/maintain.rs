@@ -1,9 +1,9 @@
-//! VACUUM and ANALYZE. The embedded server's autovacuum is off: its workers are sessions of the superuser's, and ANALYZE evaluates the
-//! index expressions of workspaces in them, beyond every limit. Here a workspace's tables are maintained in a session of the workspace's
-//! own role, under the watchdog. The administrator's session maintains only what Kith owns.
+//! VACUUM and ANALYZE. The embedded server's autovacuum is off: its workers run as the superuser, and ANALYZE evaluates the
+//! index expressions of workspaces in them, outside every limit. Here a workspace's tables are maintained in a session of the
+//! workspace's own role, under the watchdog. The administrator's session maintains only the tables that Kith owns.
 //!
-//! Tables whose transaction ids are old are vacuumed first, and not analyzed with it: VACUUM alone runs no code of the workspace's, so
-//! nothing that a workspace does keeps its database from growing young again.
+//! Tables with old transaction ids are vacuumed first, without ANALYZE. VACUUM alone runs no code of the workspace, so a
+//! workspace can't prevent that the age of its database goes down.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -14,22 +14,22 @@ use pg::{Conn, Error};
 use crate::store::Store;
 use crate::store::cell::{CONTROL_DATABASE, TenantDatabase, literal};
 
-/// How long the maintenance of a workspace's own tables may take, all together.
+/// The longest time for the maintenance of all of a workspace's own tables.
 const LIMIT: Duration = Duration::from_secs(60);
-/// How long one table may take. PostgreSQL ends the statement itself, and the session goes on.
+/// The longest time for one table. PostgreSQL ends the statement itself, and the session continues.
 const TABLE_LIMIT_SECONDS: u64 = 40;
-/// When a workspace that ran into [`LIMIT`] is tried again: its code may do that each time.
+/// How long after running into [`LIMIT`] a workspace is tried again, because its code may exceed the limit each time.
 const AGAIN: Duration = Duration::from_secs(3600);
-/// Rows that must have changed in a database before its tables are looked at.
+/// Rows that must have changed in a database before its tables are checked.
 const LEAST_CHANGES: i64 = 50;
-/// The age of transaction ids from which a table is vacuumed although nothing changed in it.
+/// The age of transaction ids from which a table is vacuumed even if nothing in it changed.
 const OLD: &str = "100000000";
-/// The age from which something keeps tables from being vacuumed. PostgreSQL refuses to write at about 2,140 million.
+/// The age that shows that something prevents vacuuming. PostgreSQL refuses to write at about 2,140 million.
 pub const ALARMING: i64 = 500_000_000;
 
-/// Tables whose rows changed by about a tenth, and those whose transaction ids are old: of the tables that all databases share, each
-/// database has an entry with an age of its own. `$1` is the workspace's role, `$2`
-/// whether the shared tables are asked for although they are not old, `$3` [`OLD`].
+/// Tables of which about a tenth of the rows changed, and tables with old transaction ids. Each database has its own entry, with
+/// its own age, for the tables that all databases share. `$1` is the workspace's role, `$2` whether the shared tables are
+/// included even if they are not old, `$3` [`OLD`].
 const DUE: &str = "
     SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, o.rolname = $1 AS is_own, x.is_old, x.vacuum, x.analyze
       FROM pg_catalog.pg_stat_all_tables AS s
@@ -48,15 +48,15 @@ const DUE: &str = "
      WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND (NOT c.relisshared OR $2::boolean OR x.is_old) AND (x.vacuum OR x.analyze OR x.is_old)
      ORDER BY x.is_old DESC, s.n_dead_tup DESC LIMIT 500";
 
-/// The databases of workspaces, how many rows were ever written in them, and whether their transaction ids are old.
+/// The databases of workspaces, how many rows were ever written in each, and whether its transaction ids are old.
 const WRITES: &str = "
     SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes,
            GREATEST(age(p.datfrozenxid), mxid_age(p.datminmxid)) > $1::integer AS is_old
       FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name JOIN pg_database AS p ON p.datname = d.name
      WHERE d.state = 'taken' ORDER BY is_old DESC, writes DESC";
 
-/// Databases with old transaction ids in which no workspace has ever run anything: templates, databases that wait for a workspace, and
-/// those of the server itself. PostgreSQL freezes a database that takes no connections by itself.
+/// Databases with old transaction ids in which no workspace has ever run anything: templates, databases that wait for a
+/// workspace, and the server's own databases. PostgreSQL itself freezes a database that accepts no connections.
 const OLD_AND_UNUSED: &str = "
     SELECT p.datname FROM pg_database AS p
      WHERE p.datallowconn AND GREATEST(age(p.datfrozenxid), mxid_age(p.datminmxid)) > $1::integer
@@ -66,7 +66,7 @@ const OLD_AND_UNUSED: &str = "
 pub const OLDEST: &str = "
     SELECT datname, GREATEST(age(datfrozenxid), mxid_age(datminmxid)) AS age FROM pg_catalog.pg_database ORDER BY 2 DESC LIMIT 1";
 
-/// When which database was maintained.
+/// When each database was maintained.
 #[derive(Clone, Default)]
 pub(in crate::store) struct Visits(Arc<Mutex<HashMap<i64, Visit>>>);
 
@@ -96,7 +96,7 @@ struct Due {
 }
 
 impl Due {
-    /// A table that another session has locked is skipped, so that nobody waits for the maintenance's lock behind that.
+    /// A table that another session has locked is skipped, so that no session has to wait behind the maintenance's lock.
     fn statement(&self) -> String {
         match (self.vacuum, self.analyze) {
             _ if self.is_old => format!("VACUUM (SKIP_LOCKED, FREEZE) {}", self.name),
@@ -108,12 +108,13 @@ impl Due {
 }
 
 impl Store {
-    /// Maintains all databases in which enough was written since the last time. Returns how many tables of workspaces were maintained.
+    /// Maintains all databases in which enough was written since the last time. Returns how many tables of workspaces were
+    /// maintained.
     pub async fn maintain_all(&self) -> Result<usize, Error> {
         self.maintain_older_than(OLD).await
     }
 
-    /// The same with another age from which transaction ids are old.
+    /// The same, with another age at which transaction ids are old.
     pub async fn maintain_older_than(&self, old: &str) -> Result<usize, Error> {
         self.maintain_own(old).await?;
         self.freeze_unused(old).await?;
@@ -154,7 +155,7 @@ impl Store {
         Ok(())
     }
 
-    /// Raises an alarm if the transaction ids of a database get old although they are vacuumed.
+    /// Logs an alarm if the transaction ids of a database get old although they are vacuumed.
     async fn watch_ages(&self) -> Result<(), Error> {
         let oldest = self.control.try_query(OLDEST, &[]).await?;
         let (database, age): (String, i64) = (oldest.get(0, "datname")?, oldest.get(0, "age")?);
@@ -169,8 +170,8 @@ impl Store {
         Ok(())
     }
 
-    /// Maintains the tables of a workspace's database that need it. Returns how many of the workspace's own were maintained. The
-    /// workspace's own code runs in the session of its own role, and is ended after a minute.
+    /// Maintains the tables of a workspace's database that need it. Returns how many of the workspace's own tables were
+    /// maintained. The workspace's code runs in a session of its own role, and is ended after a minute.
     pub async fn maintain(&self, place: &TenantDatabase) -> Result<usize, Error> {
         self.maintain_within(place, LIMIT).await
     }
@@ -199,7 +200,7 @@ impl Store {
         for table in own {
             match tenant.script(&table.statement()).await {
                 Ok(()) => maintained += 1,
-                // An index expression of the workspace's own fails, or the table has gone: the others' turn.
+                // An index expression of the workspace fails, or the table was dropped. The next table follows.
                 Err(error @ Error::Server(_)) if !guard.fired() && tenant.is_alive() => {
                     tracing::debug!(code = code(&error), database = &*place.database, "a table was not maintained");
                 }
@@ -234,7 +235,7 @@ async fn due(admin: &mut Conn, role: &str, with_shared: bool, old: &str) -> Resu
     (0..rows.len()).map(table).collect()
 }
 
-/// An error's code. Its words may quote a workspace's values.
+/// An error's code. The message may quote a workspace's values.
 fn code(error: &Error) -> &str {
     match error {
         Error::Server(error) => &error.code,

@@ -1,7 +1,7 @@
-//! Numbered migrations: of the control database, of the template, and of workspaces that an older Kith made.
+//! Numbered migrations: of the control database, of the template, and of workspaces that an older Kith created.
 //!
-//! A workspace migration has sections (migrations/workspace/README.md). What changes a tenant's tables runs in a session that
-//! logged in as the tenant; a privileged session changes only what Kith owns.
+//! A workspace migration has sections (migrations/workspace/README.md). Statements that change a tenant's tables run in a
+//! session that logged in as the tenant. A privileged session changes only objects that Kith owns.
 
 use std::collections::HashSet;
 
@@ -42,16 +42,16 @@ pub const WORKSPACE: &[&str] = &[
 /// Gives a new clone of the template to a workspace's roles.
 const ADOPT: &str = include_str!("../../../migrations/workspace/adopt.sql");
 
-/// Lets one process at a time set an installation up.
+/// Lets only one process at a time set up an installation.
 const SETUP_LOCK: &str = "SELECT pg_advisory_lock(7236455901)";
 
-/// The beginning of every section: no schema is searched in which a tenant may create (settings::ADMINISTRATOR).
+/// The start of every section. No schema in which a tenant may create objects is searched (settings::ADMINISTRATOR).
 const PINNED_PATH: &str = "SET search_path = pg_catalog, pg_temp;";
 
 /// The shape of the built-in tables, one line per part (migrations/workspace/0002_guards.sql).
 const SHAPE: &str = "SELECT jsonb_build_array(relation, kind, name, value)::text AS line FROM kith_guard.shape";
 
-/// Who runs a section of a workspace migration.
+/// The role that runs a section of a workspace migration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Section {
     /// The cell's administrator: extensions, guards.
@@ -103,7 +103,7 @@ impl Roles<'_> {
     }
 }
 
-/// Brings the control database up to date. One process at a time does it.
+/// Brings the control database up to date. Only one process at a time does it.
 pub async fn control(conn: &mut Conn) -> Result<(), Error> {
     conn.query(SETUP_LOCK, &[]).await?;
     conn.script("CREATE TABLE IF NOT EXISTS migrations (version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())")
@@ -185,8 +185,8 @@ async fn shape(conn: &mut Conn) -> Result<Vec<String>, Error> {
     (0..rows.len()).map(|row| rows.get(row, "line")).collect()
 }
 
-/// Freezes the template's catalogs, so that clones don't have to. The built-in tables are left out: with statistics that say they
-/// are empty, they would be planned for as empty.
+/// Freezes the template's catalogs, so that clones don't have to. The built-in tables are left out: with statistics that say
+/// they are empty, they would be planned for as empty.
 async fn freeze_catalogs(conn: &mut Conn) -> Result<(), Error> {
     let catalogs = "SELECT string_agg(oid::regclass::text, ', ') AS tables FROM pg_class
                     WHERE relnamespace = 'pg_catalog'::regnamespace AND relkind = 'r' AND NOT relisshared";
@@ -194,7 +194,7 @@ async fn freeze_catalogs(conn: &mut Conn) -> Result<(), Error> {
     conn.query(&format!("VACUUM (FREEZE, ANALYZE) {tables}"), &[]).await.map(|_| ())
 }
 
-/// Waits until a database has no sessions: one that was closed takes a moment.
+/// Waits until a database has no sessions. A closed session takes a moment to disappear.
 async fn wait_until_left(admin: &mut Conn, database: &str) -> Result<(), Error> {
     let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
     while !admin.query(sql, &[Some(database)]).await?.is_empty() {
@@ -214,7 +214,7 @@ pub async fn adopt(cells: &Cells, place: &TenantDatabase, begin_secret: &str) ->
 async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, migrations: &[&str]) -> Result<(), Error> {
     let roles = Roles { workspace: &place.role, system: &place.system, viewer: &place.viewer };
     let mut admin = cells.administer(place.cell, &place.database).await?;
-    // One process at a time does it. The next one finds it done.
+    // One process at a time does it. The next process finds it done.
     admin.query(SETUP_LOCK, &[]).await?;
     let id = place.database_id.to_string();
     let rows = control.try_query("SELECT version FROM databases WHERE id = $1::bigint", &[Some(&id)]).await?;
@@ -241,7 +241,7 @@ async fn workspace(cells: &Cells, control: &Control, place: &TenantDatabase, mig
     Ok(())
 }
 
-/// Runs a workspace section in a session of the workspace's own.
+/// Runs a workspace section in a session of the workspace's role.
 async fn workspace_section(cells: &Cells, place: &TenantDatabase, admin: &mut Conn, body: &str) -> Result<(), Error> {
     let mut tenant = cells.tenant(place.cell, &place.role, &place.database).await?;
     admin.script(&begin_section(&place.role, tenant.pid())).await?;
@@ -250,12 +250,12 @@ async fn workspace_section(cells: &Cells, place: &TenantDatabase, admin: &mut Co
     done
 }
 
-/// Removes what a workspace can have only by a hole in the guards of an older version. The key that signs contexts is replaced:
-/// code that came through such a hole may have read it.
+/// Removes objects that a workspace can have only because of a hole in the guards of an older version. The key that signs
+/// contexts is replaced, because code that used such a hole may have read it.
 async fn mend(cells: &Cells, place: &TenantDatabase, admin: &mut Conn) -> Result<(), Error> {
     admin.script("SELECT kith_guard.mend_rights()").await?;
     let mut tenant = cells.tenant(place.cell, &place.role, &place.database).await?;
-    // Triggers of the workspace's own may refuse it. Then the index can't be rebuilt, and the upgrade stops there.
+    // Triggers of the workspace may refuse it. Then the index can't be rebuilt, and the upgrade stops there.
     if let Err(error) = tenant.script("SELECT kith.hide_duplicates()").await {
         tracing::warn!(%error, database = &*place.database, "can't hide records that have the same key");
     }
@@ -278,8 +278,8 @@ async fn keep_shape(admin: &mut Conn, control: &Control, template: &str) -> Resu
 }
 
 impl Store {
-    /// Brings a workspace's database up to date if an older Kith made it. If many callers come at once, one of them does it. Every
-    /// use of a workspace's database begins with this.
+    /// Brings a workspace's database up to date if an older Kith created it. If many callers arrive at once, one of them does
+    /// it. Every use of a workspace's database starts with this.
     pub async fn ready(&self, database: &TenantDatabase) -> Result<(), Fault> {
         if database.version >= self.workspace_version() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Cells: PostgreSQL clusters that hold workspaces, and the log-ins to them.
 //!
-//! Passwords are derived from the installation's secret, so none is stored. A tenant may change the password of its own role; it is
-//! reset at the first log-in that fails.
+//! Passwords are derived from the installation's secret, so none is stored. A tenant may change the password of its own role;
+//! it is reset at the first log-in that fails.
 
 pub mod direct;
 pub mod direct_address;
@@ -33,12 +33,12 @@ use crate::store::cell::role_passwords::RolePasswords;
 use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::suspend::Stuck;
 
-/// Kith's own role: owns the control database, ends runaway backends. Not a superuser.
+/// Kith's own role. It owns the control database, ends runaway backends, and is not a superuser.
 pub const CONTROL_ROLE: &str = "kith_control";
 /// The control database.
 pub const CONTROL_DATABASE: &str = "kith";
 
-/// Where a workspace's data of one mode is.
+/// The location of a workspace's data of one mode.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TenantDatabase {
     /// Its id in the control database.
@@ -53,13 +53,13 @@ pub struct TenantDatabase {
     pub viewer: Arc<str>,
     /// The role that owns the activity feed, and can't log in.
     pub system: Arc<str>,
-    /// The version of the template that it was made from or brought up to.
+    /// The version of the template from which it was created or to which it was upgraded.
     pub version: i32,
     /// Its share of the connections.
     pub share: Share,
 }
 
-/// The share of a workspace that nobody owns: anybody can make many of those.
+/// The share of a workspace that nobody owns. It is small, because anybody can create many such workspaces.
 pub const UNCLAIMED: Share = Share::Small(2);
 
 impl TenantDatabase {
@@ -103,7 +103,7 @@ pub struct Administrator {
     pub user: String,
     /// Its password.
     pub password: Secret,
-    /// A database that is always there.
+    /// A database that always exists.
     pub database: String,
 }
 
@@ -113,11 +113,11 @@ pub struct Cells {
     administrator: Administrator,
     secret: SecretKey,
     role_passwords: RolePasswords,
-    /// Where people reach it with clients of their own; `None` if they can't.
+    /// The address at which people reach it with their own clients; `None` if they can't.
     direct_address: Option<DirectAddress>,
     /// The major version of the server.
     version: OnceCell<u32>,
-    /// What holds backends that nothing ends.
+    /// The backends that do not end, and the workspaces that are suspended because of them.
     pub(super) stuck: Stuck,
 }
 
@@ -128,17 +128,17 @@ impl Cells {
         Cells { target, administrator, secret, role_passwords, direct_address: None, version, stuck: Stuck::default() }
     }
 
-    /// The same, with the address under which people reach it.
+    /// The same, with the address at which people reach it.
     pub fn reached_at(self, direct_address: Option<DirectAddress>) -> Cells {
         Cells { direct_address, ..self }
     }
 
-    /// The same, with a hand on the processes of a server of Kith's own.
+    /// The same, with access to the processes of Kith's own server.
     pub fn with_processes(self, processes: Processes) -> Cells {
         Cells { stuck: Stuck::with_processes(processes), ..self }
     }
 
-    /// Where people reach a cell with clients of their own.
+    /// The address at which people reach a cell with their own clients.
     pub fn direct_address(&self, _cell: u32) -> Option<&DirectAddress> {
         self.direct_address.as_ref()
     }
@@ -148,7 +148,7 @@ impl Cells {
         &self.target
     }
 
-    /// The password of a role that Kith made.
+    /// The password of a role that Kith created.
     pub fn password(&self, role: &str) -> Secret {
         self.secret.derive("role", role)
     }
@@ -165,7 +165,7 @@ impl Cells {
         Conn::open(&self.target, &login).await
     }
 
-    /// The administrator's session in the database that is always there.
+    /// The administrator's session in the database that always exists.
     pub async fn administer_cell(&self, cell: u32) -> Result<Conn, Error> {
         self.administer(cell, &self.administrator.database).await
     }
@@ -253,7 +253,7 @@ impl pg::watchdog::Admin for Cells {
     }
 }
 
-/// An identifier in quotes, for the statements that take no parameters (CREATE ROLE and its like).
+/// A quoted identifier, for statements that take no parameters (such as CREATE ROLE).
 pub fn name(identifier: &str) -> String {
     format!("\"{}\"", identifier.replace('"', "\"\""))
 }

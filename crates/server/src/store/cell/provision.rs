@@ -14,11 +14,11 @@ use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase, 
 use crate::store::control::workspaces::{NewWorkspace, TestDatabase};
 use crate::store::{Store, fault};
 
-/// Connections of a workspace's API role: REST's, SQL's and a few to spare.
+/// Connections of a workspace's API role: for REST, for SQL and a few spare ones.
 pub(super) const CONNECTION_LIMIT: u32 = 30;
 
-/// Sets an installation up: Kith's own role and database, the control tables, the template. Refuses a secret key other than the
-/// one that the installation was set up with.
+/// Sets up an installation: Kith's own role and database, the control tables, the template. Refuses a secret key that differs
+/// from the one with which the installation was set up.
 pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(), Error> {
     let mut admin = cells.administer_cell(0).await?;
     let role = name(CONTROL_ROLE);
@@ -44,7 +44,7 @@ pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(),
     store.drop_leftovers().await
 }
 
-/// Closes every database to roles that were not granted access: a tenant's role may connect to its own database alone.
+/// Closes every database to roles without a grant: a tenant's role may connect only to its own database.
 async fn close_to_public(admin: &mut Conn) -> Result<(), Error> {
     let rows = admin
         .query(
@@ -83,7 +83,7 @@ async fn check_key(control: &mut Conn, check: &str) -> Result<(), Error> {
 }
 
 impl Store {
-    /// Makes a warm database: clones the template and gives the clone its own roles.
+    /// Creates a warm database: clones the template and gives the clone its own roles.
     pub async fn make_database(&self, cell: u32) -> Result<(), Fault> {
         self.try_make_database(cell).await.map_err(fault::of_own_statement)
     }
@@ -107,7 +107,7 @@ impl Store {
         Ok(())
     }
 
-    /// Makes a workspace with a warm database; makes a database if none is warm.
+    /// Creates a workspace with a warm database. If no database is warm, creates one first.
     pub async fn create_workspace(&self, new: &NewWorkspace<'_>) -> Result<(), Fault> {
         while !self.control.create_workspace(self.workspace_version(), new).await? {
             self.make_one_now().await.map_err(fault::of_own_statement)?;
@@ -115,8 +115,8 @@ impl Store {
         Ok(())
     }
 
-    /// Ensures that a workspace has a database for its test data. If many requests come at once, one of them makes it; a crash
-    /// half-way leaves a warm database, or none. Returns whether it was made now.
+    /// Ensures that a workspace has a database for its test data. If many requests arrive at once, one of them creates it. A
+    /// crash half-way leaves at most a warm database. Returns whether it was created now.
     pub async fn ensure_test_database(&self, workspace_id: &str) -> Result<bool, Fault> {
         while !self.control.has_test_database(workspace_id).await? {
             match self.control.take_test_database(self.workspace_version(), workspace_id).await? {
@@ -128,13 +128,13 @@ impl Store {
         Ok(false)
     }
 
-    /// Makes a database unless another request does. PostgreSQL makes clones of one template one after the other anyway.
+    /// Creates a database unless another request does. PostgreSQL creates clones of one template one at a time anyway.
     async fn make_one_now(&self) -> Result<(), Error> {
         let _turn = self.making.lock().await;
         if self.warm_databases().await? == 0 {
             return self.try_make_database(0).await;
         }
-        // Another request is making one.
+        // Another request is creating one.
         tokio::time::sleep(Duration::from_millis(10)).await;
         Ok(())
     }
@@ -160,7 +160,7 @@ impl Store {
                 &[],
             )
             .await?;
-        // A clone does not inherit the template's rights: without this PUBLIC could connect.
+        // A clone does not inherit the template's rights. Without this, PUBLIC could connect.
         admin
             .script(&format!(
                 "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
@@ -176,12 +176,12 @@ impl Store {
         self.try_drop_database(place).await.map_err(fault::of_own_statement)
     }
 
-    /// Drops databases that a crash left half made or half dropped, and warm ones of an older template.
+    /// Drops databases that a crash left half created or half dropped, and warm ones of an older template.
     pub async fn sweep_databases(&self) -> Result<(), Fault> {
         self.drop_leftovers().await.map_err(fault::of_own_statement)
     }
 
-    /// Makes warm databases until there are `target`.
+    /// Creates warm databases until there are `target`.
     pub async fn refill(&self, target: usize) -> Result<(), Fault> {
         while self.warm_databases().await.map_err(fault::of_own_statement)? < target {
             self.make_database(0).await?;
@@ -215,7 +215,7 @@ impl Store {
         Ok(())
     }
 
-    /// A database that another process is making is younger than ten minutes.
+    /// A database that another process is creating is younger than ten minutes.
     async fn drop_leftovers(&self) -> Result<(), Error> {
         let version = self.workspace_version().to_string();
         let rows = self
@@ -234,7 +234,7 @@ impl Store {
         Ok(())
     }
 
-    /// How many databases are warm, or will be in a moment. One that takes longer may belong to a process that crashed.
+    /// How many databases are warm, or will be soon. One that takes longer may belong to a process that crashed.
     async fn warm_databases(&self) -> Result<usize, Error> {
         let version = self.workspace_version().to_string();
         let sql = "SELECT count(*) AS warm FROM databases WHERE state IN ('warm', 'making') AND version = $1::integer

@@ -1,8 +1,8 @@
-//! Resets of tenants' passwords. A workspace may change the password of its own role, and then no log-in of Kith's works until it is
-//! set back. One request does that, the others of the same role wait for it.
+//! Resets of tenants' passwords. A workspace may change the password of its own role, and then Kith's log-ins fail until the
+//! password is reset. One request resets it, and the others of the same role wait for it.
 //!
-//! A workspace that changes its password in a loop must cost others nothing: a role's password is reset a few times a second at
-//! most, a few roles' at once, and no reset waits for a workspace's transaction.
+//! A workspace that changes its password in a loop must not slow down others: a role's password is reset at most a few times a
+//! second, the passwords of at most a few roles are reset at once, and no reset waits for a workspace's transaction.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,17 +14,17 @@ use tokio::time::{Instant, sleep_until};
 use crate::cache::Cache;
 use crate::store::cell::{literal, name};
 
-/// How long after a reset of a role's password the next one may come.
+/// The shortest time between two resets of a role's password.
 const INTERVAL: Duration = Duration::from_millis(200);
-/// How long after a reset the next one is worth a line in the log.
+/// How long after a reset the next one is logged again.
 const QUIET: Duration = Duration::from_secs(60);
-/// Resets at once. Each takes one of the administrator's connections.
+/// Resets at once. Each uses one of the administrator's connections.
 const AT_ONCE: usize = 2;
-/// How often a reset is tried that meets a change of the workspace's own.
+/// How often a reset is tried if the workspace changes the role at the same time.
 const TRIES: usize = 3;
-/// How long a reset waits for a change of the workspace's own that has not been committed.
+/// How long a reset waits for a change by the workspace that has not been committed.
 const LOCK_TIMEOUT: &str = "SET lock_timeout = '1s';";
-/// Roles whose last reset is known.
+/// The most roles whose last reset is remembered.
 const ROLES: usize = 1000;
 
 /// The resets of this process.
@@ -33,7 +33,7 @@ pub struct RolePasswords {
     turns: Semaphore,
 }
 
-/// When a role's password was reset last. It is locked during a reset.
+/// When a role's password was last reset. It is locked during a reset.
 type LastReset = Mutex<Option<Instant>>;
 
 impl Default for RolePasswords {
@@ -43,12 +43,12 @@ impl Default for RolePasswords {
 }
 
 impl RolePasswords {
-    /// When a role's password was reset last. Only the holder of its lock resets it.
+    /// When a role's password was last reset. Only the holder of its lock resets it.
     pub fn last_reset(&self, role: &str) -> Arc<LastReset> {
         self.last_resets.get_or_insert_with(role.into(), Arc::default)
     }
 
-    /// Sets a role's password back to the one that this verifier is of, over a session of the administrator's.
+    /// Resets a role's password to the one with this verifier, in a session of the administrator.
     pub async fn reset(
         &self,
         role: &str,
@@ -78,8 +78,8 @@ impl RolePasswords {
     }
 }
 
-/// Whether the workspace changes the role at the same moment. PostgreSQL has no SQLSTATE of its own for two updates of one row of
-/// a catalog; the message is never translated.
+/// Whether the workspace changes the role at the same moment. PostgreSQL has no specific SQLSTATE for two updates of one row of
+/// a catalog. The message is never translated.
 fn is_concurrent(error: &Error) -> bool {
     let Error::Server(error) = error else { return false };
     error.code == "55P03" || error.code == "XX000" && error.message == "tuple concurrently updated"

@@ -1,6 +1,6 @@
-//! An installation's secret key, and what is derived from it: database passwords and workspace secrets.
+//! An installation's secret key, and the database passwords and workspace secrets that are derived from it.
 //!
-//! Nothing derived is stored. The key itself is in `KITH_SECRET_KEY`, or in a file of mode 0600.
+//! Derived values are not stored. The key itself is in `KITH_SECRET_KEY`, or in a file of mode 0600.
 
 use std::fs;
 use std::io::Write;
@@ -23,7 +23,7 @@ impl std::fmt::Debug for SecretKey {
 }
 
 impl SecretKey {
-    /// The key of a text of at least 32 characters.
+    /// Returns the key for a text of at least 32 characters.
     pub fn from_text(text: &str) -> Result<SecretKey, String> {
         let text = text.trim();
         if text.len() < 32 {
@@ -33,7 +33,7 @@ impl SecretKey {
         Ok(SecretKey(hmac::Key::new(hmac::HMAC_SHA256, seed.as_ref())))
     }
 
-    /// The key in `DIR/secret_key`, made at the first start.
+    /// Returns the key in `DIR/secret_key`, which is created at the first start.
     pub fn from_data_dir(dir: &Path) -> Result<SecretKey, String> {
         let path = dir.join("secret_key");
         if !path.exists() {
@@ -49,7 +49,7 @@ impl SecretKey {
     }
 }
 
-/// Writes the key under another name first, so that a crash leaves no part of a key.
+/// Writes the key under another name first, so that a crash never leaves a partial key.
 fn write_new(dir: &Path, path: &Path) -> std::io::Result<()> {
     let part = dir.join("secret_key.part");
     let _ = fs::remove_file(&part);

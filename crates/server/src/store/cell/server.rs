@@ -21,7 +21,7 @@ use crate::store::cell::{Administrator, Cells, direct};
 const SUPERUSER: &str = "postgres";
 /// Direct connections that log in to the embedded server at the same time.
 const DIRECT_LOGINS: u32 = 16;
-/// Connections to the embedded server that direct connections take at most. It has more than these and Kith's own together.
+/// The most connections to the embedded server that direct connections take. The server allows more than these plus Kith's own.
 pub const DIRECT_CONNECTIONS: u32 = direct::LIMITS.sessions_in_cell + DIRECT_LOGINS;
 /// How long the last bytes to direct connections may take once the embedded server has stopped.
 const LAST_BYTES_LIMIT: Duration = Duration::from_secs(2);
@@ -31,7 +31,7 @@ pub struct DatabaseServer {
     /// The cells, with their log-ins.
     pub cells: Arc<Cells>,
     cluster: Option<Cluster>,
-    /// Takes the direct connections to the embedded server.
+    /// Accepts the direct connections to the embedded server.
     relay: Mutex<Option<Relay>>,
     secret: SecretKey,
 }
@@ -80,7 +80,7 @@ impl DatabaseServer {
         Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), relay: Mutex::new(relay), secret })
     }
 
-    /// The store over this server, whose workspaces' databases these migrations make.
+    /// The store on this server. It creates workspaces' databases with these migrations.
     pub fn store(&self, migrations: &'static [&'static str]) -> Store {
         Store::new(self.cells.clone(), self.secret.clone(), migrations)
     }
@@ -98,7 +98,7 @@ impl DatabaseServer {
         }
     }
 
-    /// Stops the embedded server. It tells direct connections that it ends them.
+    /// Stops the embedded server. Clients of direct connections get a message that their connection ends.
     pub async fn close(&self) {
         let mut relay = self.relay.lock().await.take();
         if let Some(relay) = &mut relay {
@@ -108,7 +108,7 @@ impl DatabaseServer {
             cluster.stop().await;
         }
         if let Some(relay) = &mut relay {
-            // A client that does not read what it is told is not waited for any longer.
+            // A client that does not read the message is not waited for any longer.
             let _ = tokio::time::timeout(LAST_BYTES_LIMIT, relay.closed()).await;
         }
     }
@@ -127,7 +127,7 @@ fn listen(config: &Config, mut listener: DirectListener) -> Result<(Listeners, D
     Ok((listeners, address))
 }
 
-/// Lets members' roles in, as many as leave the API its connections.
+/// Accepts log-ins of members' roles, as many as leave the API enough connections.
 fn relay(listeners: Listeners, server: Target) -> Result<Relay, Error> {
     let limits = [direct::LIMITS.sessions_in_cell, direct::LIMITS.sessions_in_workspace, DIRECT_LOGINS];
     let [max_sessions, max_sessions_per_group, max_logins] = limits.map(|limit| limit as usize);
@@ -135,7 +135,7 @@ fn relay(listeners: Listeners, server: Target) -> Result<Relay, Error> {
     Relay::start(listeners, RelayOptions { max_sessions_per_group, ..options })
 }
 
-/// The store over a server that is running: the given one, or another process's embedded one.
+/// The store on a running server: the given one, or another process's embedded one.
 pub fn reach(config: &Config) -> Result<Store, String> {
     match &config.database_url {
         Some(url) => Ok(DatabaseServer::given(config, url)?.store(WORKSPACE)),
@@ -143,7 +143,7 @@ pub fn reach(config: &Config) -> Result<Store, String> {
     }
 }
 
-/// The store over another process's embedded server. It needs that installation's secret key, or its file.
+/// The store on another process's embedded server. It needs that installation's secret key, or its file.
 fn running(data_dir: &Path, key: Option<String>) -> Result<Store, String> {
     let dir = std::path::absolute(data_dir).map_err(|error| error.to_string())?;
     let secret = match key {

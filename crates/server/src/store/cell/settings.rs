@@ -1,7 +1,7 @@
-//! Settings of sessions. Those in the startup packet override what a tenant sets for its own role, and DISCARD ALL returns to
+//! Settings of sessions. Settings in the startup packet override a tenant's settings for its own role, and DISCARD ALL restores
 //! them.
 
-/// The settings of a tenant's session. The statement's time limit is one of two: the watchdog enforces another from outside.
+/// The settings of a tenant's session. The statement's time limit is one of two; the watchdog enforces the other from outside.
 pub const TENANT: &[(&str, &str)] = &[
     ("search_path", "public"),
     ("statement_timeout", "30s"),
@@ -44,7 +44,7 @@ pub const TENANT: &[(&str, &str)] = &[
 /// Settings of a tenant's session that need a newer PostgreSQL, with its major version.
 pub const TENANT_SINCE: &[(u32, (&str, &str))] = &[(17, ("transaction_timeout", "0"))];
 
-/// Settings of members' roles, as SQL literals. A session begins with them and may change them.
+/// Settings of members' roles, as SQL literals. They are a session's defaults, and the session may change them.
 pub const DIRECT: &[(&str, &str)] = &[
     ("search_path", "public"),
     ("statement_timeout", "'10min'"),
@@ -54,8 +54,8 @@ pub const DIRECT: &[(&str, &str)] = &[
     ("log_parameter_max_length_on_error", "0"),
 ];
 
-/// The settings of the administrator's sessions. Only the system's schema is searched: an operator in a tenant's schema could be a
-/// better match than the system's, and would run as the administrator.
+/// The settings of the administrator's sessions. Only the system's schema is searched: an operator in a tenant's schema could
+/// be a better match than the system's, and would run as the administrator.
 pub const ADMINISTRATOR: &[(&str, &str)] = &[
     ("search_path", "pg_catalog, pg_temp"),
     ("client_encoding", "UTF8"),

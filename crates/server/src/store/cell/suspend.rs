@@ -1,8 +1,8 @@
-//! Workspaces with a backend that no signal ends: some of PostgreSQL's own functions look for none while they work. Until it
-//! has ended its roles may not log in, and it gets what processor time nobody else wants. The pool refuses requests
-//! meanwhile.
+//! Suspends workspaces with a backend that no signal ends: some of PostgreSQL's own functions never check for signals while they
+//! run. Until the backend has ended, the workspace's roles may not log in, and the backend runs at the lowest priority.
+//! Meanwhile the pool refuses requests.
 //!
-//! That a workspace is suspended is told by its roles alone, so that whichever process comes next can let it in again.
+//! The state of the roles is the only record that a workspace is suspended, so that any process can lift the suspension later.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,26 +19,26 @@ use crate::store::cell::provision::CONNECTION_LIMIT;
 use crate::store::cell::{Cells, name};
 use crate::store::{Store, fault};
 
-/// More backends than this that do not end are a server of no use: it is made to begin anew.
+/// If more backends than this do not end, the server is restarted.
 const MOST_STUCK: usize = 15;
-/// They must stay so many for this long, so that a disk which is slow for a moment is not taken for it.
+/// The count must stay above that for this long, so that a disk which is slow for a moment does not cause a restart.
 const HELD_FOR: Duration = Duration::from_secs(20);
-/// How long workspaces stay suspended by which it came to that.
+/// How long the workspaces that caused a restart stay suspended.
 const BAN: Duration = Duration::from_secs(600);
 
 /// The backends that do not end.
 #[derive(Default)]
 pub struct Stuck {
-    /// None where the server is somebody else's.
+    /// `None` if Kith does not run the server.
     processes: Option<Processes>,
-    /// By their workspace's own role.
+    /// By the workspace's own role.
     workspaces: Mutex<HashMap<String, Suspended>>,
 }
 
 /// A workspace that is suspended.
 struct Suspended {
     pids: BTreeSet<i32>,
-    /// Until when it stays so, whatever becomes of its backends.
+    /// The end of a suspension that does not depend on the backends.
     banned_until: Option<Instant>,
 }
 
@@ -51,14 +51,14 @@ impl Stuck {
         self.workspaces.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Backends that got stuck; some of a workspace's may have ended since.
+    /// Backends that got stuck. Some of them may have ended since.
     fn pids(&self) -> Vec<i32> {
         self.workspaces().values().flat_map(|suspended| suspended.pids.iter().copied()).collect()
     }
 }
 
 impl Cells {
-    /// Keeps a workspace's roles out, and a backend of it from taking others' time.
+    /// Bars a workspace's roles from logging in, and keeps its backend from taking processor time from others.
     pub(super) async fn suspend(&self, backend: &Backend) -> Result<(), Error> {
         let Backend { cell, pid, role, .. } = backend;
         if let Some(processes) = &self.stuck.processes
@@ -77,7 +77,7 @@ impl Cells {
         }
     }
 
-    /// Lets a workspace's roles in again.
+    /// Allows a workspace's roles to log in again.
     pub(super) async fn let_in(&self, backend: &Backend) -> Result<(), Error> {
         let own = own_role(&backend.role);
         let banned_until = self.stuck.workspaces().get(own).and_then(|it| it.banned_until);
@@ -90,7 +90,7 @@ impl Cells {
         Ok(())
     }
 
-    /// Has the server end all its sessions, and with them those that do not end by themselves.
+    /// Makes the server end all its sessions, including those that do not end by themselves.
     async fn begin_anew(&self, cell: u32) -> Result<(), Error> {
         let Some(processes) = &self.stuck.processes else { return Ok(()) };
         tokio::time::sleep(HELD_FOR).await;
@@ -109,15 +109,15 @@ impl Cells {
     }
 }
 
-/// Those of some backends that are there still.
+/// The backends of a list that still exist.
 const ALIVE: &str = "SELECT pid FROM pg_stat_activity WHERE pid = ANY ($1::integer[]) AND usename ~ '^w_'";
 
-/// The workspace's own role, of that or of its viewers'.
+/// The workspace's own role, given that role or its viewers' role.
 fn own_role(role: &str) -> &str {
     role.strip_suffix("_r").unwrap_or(role)
 }
 
-/// Changes the roles that a workspace's requests log in as, if they are there yet.
+/// Changes the roles with which a workspace's requests log in, if they already exist.
 async fn change_roles(admin: &mut Conn, own: &str, how: &str) -> Result<(), Error> {
     let sql = "SELECT rolname FROM pg_roles WHERE rolname IN ($1::text, $1::text || '_r')";
     let found = admin.query(sql, &[Some(own)]).await?;
@@ -133,13 +133,13 @@ async fn change_roles(admin: &mut Conn, own: &str, how: &str) -> Result<(), Erro
 const SUSPENDED: &str = "SELECT rolname FROM pg_roles
     WHERE rolname ~ '^w_[0-9a-z]{20}(_r)?$' AND NOT rolcanlogin AND rolconnlimit = 0";
 
-/// Their backends.
+/// The backends of suspended workspaces.
 const LEFT: &str = "SELECT pid, usename, datname FROM pg_stat_activity
     WHERE regexp_replace(usename, '_r$', '') = $1 AND datname IS NOT NULL";
 
 impl Store {
-    /// Lets workspaces in whose stuck backend has ended while nobody looked, as after a crash. The backends that are left of
-    /// others are looked after from now on.
+    /// Allows workspaces to log in whose stuck backend has ended unobserved, for example after a crash. The remaining
+    /// backends of other workspaces are watched from now on.
     pub async fn sweep_suspended(&self) -> Result<(), Fault> {
         self.let_in_forgotten().await.map_err(fault::of_connection)
     }

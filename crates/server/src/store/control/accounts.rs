@@ -1,4 +1,4 @@
-//! Accounts of people: made, found, proven to own their address, given another password.
+//! Accounts of people: creates, finds and verifies them, and changes their passwords.
 
 use crm::model::fault::Fault;
 
@@ -9,28 +9,28 @@ use crate::store::control::rows::ControlRow;
 use crate::store::control::sessions::NewSession;
 use crate::store::control::{Control, bytea};
 
-/// An account with what proves that somebody may use it. The hash is no secret, but it is not for a log either.
+/// An account and its password hash. The hash is not secret, but it must not be logged.
 pub struct Account {
-    /// Whose it is.
+    /// The account's person.
     pub user: Person,
-    /// Argon2id in PHC form; `None` for an account that is used through a provider only.
+    /// Argon2id in PHC form; `None` for an account that is used only through a provider.
     pub password_hash: Option<String>,
 }
 
-/// An account to be made.
+/// An account to be created.
 pub struct NewAccount<'a> {
     /// `u_…`
     pub id: &'a str,
     /// The e-mail address, in lower case.
     pub email: &'a str,
-    /// What they are called.
+    /// The person's display name.
     pub name: Option<&'a str>,
     /// Argon2id in PHC form.
     pub password_hash: &'a str,
 }
 
 impl Control {
-    /// Makes an account with a first session, and queues an e-mail to it. Returns false if the address is taken.
+    /// Creates an account with a first session, and queues an e-mail to it. Returns false if the address is taken.
     pub async fn create_account(
         &self,
         new: &NewAccount<'_>,
@@ -80,8 +80,8 @@ impl Control {
         self.query(&sql, &[Some(user_id)]).await?.first(account)
     }
 
-    /// Gives an account another password and ends its sessions, except `keep`. Returns false if the account is gone, or if its
-    /// password is no longer the old one.
+    /// Changes an account's password and ends its sessions, except `keep`. Returns false if the account does not exist any
+    /// more, or if its password is no longer the old one.
     pub async fn change_password(
         &self,
         user_id: &str,
@@ -103,7 +103,7 @@ impl Control {
         Ok(!changed.is_empty())
     }
 
-    /// Uses an e-mail's token to verify its account's address. `None` if the token does not work.
+    /// Uses an e-mail's token to verify its account's address. Returns `None` if the token is not valid.
     pub async fn verify_email(&self, token_hash: &[u8; 32], now: i64) -> Result<Option<Person>, Fault> {
         let sql = format!(
             "WITH used AS (
@@ -116,7 +116,7 @@ impl Control {
         self.query(&sql, &[Some(&bytea(token_hash)), Some(&now.to_string())]).await?.first(person)
     }
 
-    /// The account whose password an e-mail's token would reset. `None` if the token does not work.
+    /// The account whose password an e-mail's token can reset; `None` if the token is not valid.
     pub async fn account_of_reset(&self, token_hash: &[u8; 32], now: i64) -> Result<Option<Account>, Fault> {
         let sql = format!(
             "SELECT {PERSON}, u.password_hash FROM mail_tokens AS t JOIN users AS u ON u.id = t.user_id
@@ -126,9 +126,9 @@ impl Control {
         self.query(&sql, &[Some(&bytea(token_hash)), Some(&now.to_string())]).await?.first(account)
     }
 
-    /// Uses an e-mail's token to give its account another password. The account's sessions end, except `keep`; its other reset
-    /// tokens are void; its address is verified, since its owner has read the e-mail. If the address was not verified
-    /// before, all other access to the account ends too. `None` if the token does not work.
+    /// Uses an e-mail's token to change its account's password. The account's sessions end, except `keep`. Its other reset
+    /// tokens become void. Its address becomes verified, since its owner has read the e-mail. If the address was not verified
+    /// before, all other access to the account ends too. Returns `None` if the token is not valid.
     pub async fn reset_password(
         &self,
         token_hash: &[u8; 32],
@@ -160,8 +160,8 @@ impl Control {
         self.query(&sql, &params).await?.first(person)
     }
 
-    /// Deletes sessions, e-mail tokens and failed log-ins that were over before a moment (Unix seconds), and sign-ins that are
-    /// over now.
+    /// Deletes sessions, e-mail tokens and failed log-ins that ended before a time (Unix seconds), and sign-ins that have
+    /// ended by now.
     pub async fn sweep_accounts(&self, before: i64) -> Result<(), Fault> {
         let before = before.to_string();
         for sql in [

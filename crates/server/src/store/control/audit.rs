@@ -1,9 +1,9 @@
-//! The audit: who did what with a workspace.
+//! The audit log of workspaces.
 
 use crate::clock::{Clock, iso};
 use crate::store::control::lists::{First, PagedList};
 
-/// A workspace's audit.
+/// The audit log of a workspace.
 pub static AUDIT: PagedList = PagedList {
     columns: &[
         ("id", "a.id"),
@@ -19,8 +19,8 @@ pub static AUDIT: PagedList = PagedList {
     first: First::Newest,
 };
 
-/// An entry of the audit without its action: who acts, where and when. The statements that take one have it as their first four
-/// parameters.
+/// An entry of the audit log without its action: the actor, the workspace and the time. Statements that write an entry take it
+/// as their first four parameters.
 #[derive(Clone, Debug)]
 pub struct AuditEntry<'a> {
     /// The entry's id, `au_…`.
@@ -29,12 +29,12 @@ pub struct AuditEntry<'a> {
     pub workspace_id: &'a str,
     /// The person, `u_…`.
     pub user_id: &'a str,
-    /// Now, ISO 8601.
+    /// The current time, ISO 8601.
     pub now: String,
 }
 
 impl AuditEntry<'_> {
-    /// An entry of this moment.
+    /// Creates an entry for the current time.
     pub fn new<'a>(clock: &Clock, workspace_id: &'a str, user_id: &'a str) -> AuditEntry<'a> {
         AuditEntry { id: clock.id("au"), workspace_id, user_id, now: iso(clock.unix_seconds()) }
     }
@@ -46,7 +46,7 @@ impl AuditEntry<'_> {
     }
 }
 
-/// A statement that enters an action in the audit. `subject` and `details` are expressions; `from` is a FROM clause, or empty.
+/// A statement that adds an action to the audit log. `subject` and `details` are expressions; `from` is a FROM clause, or empty.
 pub(super) fn insert_entry(action: &str, subject: &str, details: &str, from: &str) -> String {
     format!(
         "INSERT INTO audit (id, workspace_id, occurred_at, actor, action, subject, details)
@@ -54,5 +54,5 @@ pub(super) fn insert_entry(action: &str, subject: &str, details: &str, from: &st
     )
 }
 
-/// The details of an entry that has none.
+/// The details of an entry without details.
 pub(super) const NO_DETAILS: &str = "'{}'::jsonb";

@@ -15,18 +15,18 @@ pub struct MonthlyRequests {
     pub workspace_id: String,
     /// The month's first day, ISO 8601.
     pub month: String,
-    /// How many.
+    /// The number of requests.
     pub requests: u64,
 }
 
 impl Control {
-    /// Gives a workspace a plan. Returns false if there is no such workspace.
+    /// Gives a workspace a plan. Returns false if the workspace does not exist.
     pub async fn set_plan(&self, workspace_id: &str, plan: &str) -> Result<bool, Fault> {
         let sql = format!("UPDATE workspaces SET plan = $2 WHERE id = $1 RETURNING {COUNT_CHANGE}");
         Ok(!self.query(&sql, &[Some(workspace_id), Some(plan)]).await?.is_empty())
     }
 
-    /// How many requests of a workspace in a month are stored.
+    /// The stored number of a workspace's requests in a month.
     pub async fn monthly_requests(&self, workspace_id: &str, month: &str) -> Result<u64, Fault> {
         let sql = "SELECT requests FROM monthly_requests WHERE workspace_id = $1 AND month = $2::date";
         let count =
@@ -34,7 +34,7 @@ impl Control {
         Ok(count.unwrap_or_default().max(0) as u64)
     }
 
-    /// Adds requests, and returns the totals by workspace and month. A workspace that is gone is left out.
+    /// Adds requests, and returns the totals by workspace and month. Deleted workspaces are left out.
     pub async fn add_requests(&self, used: &[&MonthlyRequests]) -> Result<HashMap<(String, String), u64>, Fault> {
         let array = |text: fn(&MonthlyRequests) -> String| {
             array_of_texts(&used.iter().map(|used| text(used)).collect::<Vec<_>>())

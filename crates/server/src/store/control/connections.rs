@@ -1,7 +1,7 @@
-//! Direct connections: which members have a PostgreSQL role, and which of their sessions have to end.
+//! Direct connections: the PostgreSQL roles of members, and the sessions that have to end.
 //!
-//! A row is written before its role is made and deleted before its role is dropped. So a role without a row is one to drop,
-//! wherever a crash came between.
+//! A row is written before its role is created, and deleted before its role is dropped. So after a crash at any point, a role
+//! without a row can be dropped.
 
 use crm::model::fault::Fault;
 use crm::model::value::array_of_texts;
@@ -23,14 +23,14 @@ pub struct DirectLimits {
 
 /// A session that was ended.
 pub struct EndedSession {
-    /// Its role; empty if the role is dropped already.
+    /// The session's role. It is empty if the role has already been dropped.
     pub role: String,
-    /// Why.
+    /// Why the session was ended.
     pub why: String,
 }
 
-/// Ends sessions. The workspace with the most sessions gives way first, its newest session first. A role that was dropped has no
-/// name.
+/// Ends sessions. They are taken from the workspace with the most sessions first, and its newest session first. A role that was
+/// dropped has no name.
 const END_SESSIONS: &str = "
     WITH session AS (
         SELECT a.pid, a.usename, a.backend_start, a.xact_start, c.created_at AS since,
@@ -53,8 +53,8 @@ const END_SESSIONS: &str = "
     SELECT COALESCE(usename, '') AS role, why, pg_terminate_backend(pid) FROM judged WHERE why IS NOT NULL";
 
 impl Control {
-    /// Gives a member a role: the one that they have, else one of this name. Returns its name and whether the member is a
-    /// viewer; `None` if they are no member.
+    /// Reserves a role for a member: the role that they have, else one with this name. Returns its name and whether the
+    /// member is a viewer; `None` if the person is not a member.
     pub async fn reserve_connection(
         &self,
         entry: &AuditEntry<'_>,
@@ -84,14 +84,14 @@ impl Control {
         Ok(!self.query(&sql, &entry.params([Some(role)])).await?.is_empty())
     }
 
-    /// Those of these roles that no member has.
+    /// Returns those of these roles that belong to no member.
     pub async fn unknown_connections(&self, roles: &[String]) -> Result<Vec<String>, Fault> {
         let sql = "SELECT r.role FROM unnest($1::text[]) AS r (role)
                    WHERE NOT EXISTS (SELECT FROM connections AS c WHERE c.role = r.role)";
         self.query(sql, &[Some(&array_of_texts(roles))]).await?.all(|row| row.get("role"))
     }
 
-    /// Ends the sessions of roles of this pattern that are beyond the limits, or whose log-in is no longer valid.
+    /// Ends the sessions of roles that match this pattern and exceed the limits, or whose log-in is no longer valid.
     pub async fn end_sessions(&self, roles: &str, limits: &DirectLimits) -> Result<Vec<EndedSession>, Fault> {
         let DirectLimits { sessions_in_workspace, sessions_in_cell, locks, transaction_seconds } = limits;
         let numbers = [sessions_in_workspace, sessions_in_cell, locks, transaction_seconds].map(u32::to_string);

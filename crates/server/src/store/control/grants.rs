@@ -1,4 +1,4 @@
-//! What a key, a member or an automation may do in a workspace, and where the workspace's data is.
+//! Grants: the rights of a key, a member or an automation in a workspace, and the location of the workspace's data.
 
 use std::sync::Arc;
 
@@ -13,42 +13,42 @@ use crate::store::control::rows::ControlRow;
 use crate::store::control::workspaces::tenant_database;
 use crate::store::control::{Control, bytea};
 
-/// What somebody may do in a workspace.
+/// The rights of a caller in a workspace.
 #[derive(Clone, Debug)]
 pub struct Grant {
-    /// Who it is given to, if it is a key: `ak_…`.
+    /// The key that the grant belongs to, `ak_…`; `None` if it is not a key's.
     pub key_id: Option<String>,
-    /// What they may do.
+    /// The role that is granted.
     pub role: Role,
-    /// The workspace.
+    /// The workspace that the grant is for.
     pub workspace: GrantedWorkspace,
 }
 
-/// A workspace that somebody may enter, in one mode.
+/// A workspace that a caller may use, in one mode.
 #[derive(Clone, Debug)]
 pub struct GrantedWorkspace {
     /// `ws_…`
     pub id: String,
-    /// Which data is seen.
+    /// Whether live or test data is used.
     pub mode: Mode,
-    /// When the workspace was made, Unix seconds.
+    /// When the workspace was created, in Unix seconds.
     pub created_at: i64,
-    /// Whether somebody owns it.
+    /// Whether the workspace has an owner.
     pub claimed: bool,
-    /// Where its data is.
+    /// The database that holds the workspace's data of this mode.
     pub database: Arc<TenantDatabase>,
-    /// The billing plan that it was given.
+    /// The workspace's billing plan, if it has one of its own.
     pub plan: Option<String>,
 }
 
-/// Of the tables `w` (workspaces) and `d` (databases).
+/// The columns of a granted workspace, from the tables `w` (workspaces) and `d` (databases).
 const WORKSPACE: &str = "w.id AS workspace_id, d.mode, extract(epoch FROM w.created_at)::bigint AS created_at,
     w.claimed_at IS NOT NULL AS claimed, w.plan,
     d.id, d.cell_id, d.name, d.role, d.version";
 
 impl Control {
-    /// What a key grants, by its hash; nothing if it was never issued or was revoked. A person's key never grants more than
-    /// the person's membership, whatever was changed at the moment when it was made.
+    /// The grant of a key, by its hash; `None` if the key was never issued or was revoked. A person's key never grants more than
+    /// the person's membership, even if the membership changed while the key was being created.
     pub async fn key_grant(&self, key_hash: &[u8; 32]) -> Result<Option<Grant>, Fault> {
         let sql = format!(
             "SELECT k.id AS key_id, {WORKSPACE},
@@ -63,7 +63,7 @@ impl Control {
         self.query(&sql, &[Some(&bytea(key_hash))]).await?.first(grant)
     }
 
-    /// What a person's membership grants; nothing if they are not a member, or the workspace has no data in this mode.
+    /// The grant of a person's membership; `None` if they are not a member, or the workspace has no data in this mode.
     pub async fn member_grant(&self, workspace_id: &str, user_id: &str, mode: Mode) -> Result<Option<Grant>, Fault> {
         let sql = format!(
             "SELECT NULL AS key_id, m.role AS granted, {WORKSPACE}
@@ -75,7 +75,7 @@ impl Control {
         self.query(&sql, &[Some(workspace_id), Some(user_id), Some(mode.name())]).await?.first(grant)
     }
 
-    /// What a workspace grants to its own automations.
+    /// The grant of a workspace's own automations.
     pub async fn automation_grant(&self, workspace_id: &str, mode: Mode) -> Result<Option<Grant>, Fault> {
         let sql = format!(
             "SELECT NULL AS key_id, 'member' AS granted, {WORKSPACE}

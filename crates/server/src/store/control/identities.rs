@@ -1,5 +1,5 @@
-//! Identities: accounts at issuers (OpenID Connect providers, Clerk) by which a person signs in. And what happens to an account
-//! when its address is proven for the first time by one of them.
+//! Identities: accounts at issuers (OpenID Connect providers, Clerk) with which a person signs in. An identity may also be the
+//! first proof that an account's address belongs to the person.
 
 use crm::model::fault::Fault;
 
@@ -11,21 +11,21 @@ use crate::store::fault;
 /// An identity to be stored.
 #[derive(Debug)]
 pub struct NewIdentity<'a> {
-    /// Who vouches for it.
+    /// The issuer of the identity.
     pub issuer: &'a str,
-    /// The person's id there.
+    /// The person's id at the issuer.
     pub subject: &'a str,
-    /// The address of an account that is made for it.
+    /// The address for a new account.
     pub email: &'a str,
     /// Whether the issuer has verified that address.
     pub email_verified: bool,
-    /// What the person is called.
+    /// The person's display name.
     pub name: Option<&'a str>,
 }
 
-/// Ends access to an account whose address is proven now, but not by the account: its maker may be a squatter, who must keep no
-/// keys, identities, connections or invitations. Its password, sessions and e-mail tokens are ended elsewhere.
-/// Statements of a WITH clause, after one called `unproven` that has the account's `id`.
+/// Ends access to an account whose address is now verified, but not by the account itself. Its creator may be a squatter, who
+/// must keep no keys, identities, connections or invitations. Its password, sessions and e-mail tokens are ended elsewhere.
+/// The text is statements of a WITH clause that follow one called `unproven`, which has the account's `id`.
 pub(super) fn end_access_of_unproven(moment: &str) -> String {
     format!(
         "parted AS (
@@ -45,16 +45,16 @@ pub(super) fn end_access_of_unproven(moment: &str) -> String {
     )
 }
 
-/// Counts a change of keys if the account was unproven.
+/// Counts a change of keys if the account's address was unverified.
 pub(super) const COUNT_CHANGE_IF_UNPROVEN: &str =
     "CASE WHEN EXISTS (SELECT FROM unproven) THEN nextval('access_changes') END AS changed";
 
 /// An identity that was stored.
 #[derive(Debug)]
 pub struct AddedIdentity {
-    /// Whose it is, `u_…`.
+    /// The identity's person, `u_…`.
     pub user_id: String,
-    /// Whether it took over an account whose address nobody had proven.
+    /// Whether it took over an account with an unverified address.
     pub taken_over: bool,
 }
 
@@ -67,9 +67,9 @@ impl Control {
         self.query(&sql, &[Some(issuer), Some(subject)]).await?.first(person)
     }
 
-    /// Stores an identity. If its address is verified and an account has it, the identity belongs to that account; else to a
-    /// new one, `user_id`. If nobody had proven that the address is the account's, the account's password, sessions,
-    /// e-mail tokens, keys, direct connections and invitations end. `None` if another request was faster.
+    /// Stores an identity. If its address is verified and an account has it, the identity belongs to that account, else to a new
+    /// one, `user_id`. If that account's address was unverified, the account's password, sessions, e-mail tokens, keys, direct
+    /// connections and invitations end. Returns `None` if another request was faster.
     pub async fn add_identity(
         &self,
         new: &NewIdentity<'_>,
@@ -119,7 +119,7 @@ impl Control {
         added.first(|row| Ok(AddedIdentity { user_id: row.get("user_id")?, taken_over: row.is("taken_over")? }))
     }
 
-    /// Gives a person an address that is proven to be theirs. `None` if another account has it.
+    /// Gives a person a verified address. Returns `None` if another account has it.
     pub async fn give_address(&self, user_id: &str, email: &str, now: i64) -> Result<Option<Person>, Fault> {
         let sql = format!(
             "UPDATE users AS u SET email = $2, email_verified_at = to_timestamp($3::bigint)

@@ -1,4 +1,4 @@
-//! Invitations to workspaces: made, listed, withdrawn, accepted.
+//! Invitations to workspaces: creates, lists, withdraws and accepts them.
 
 use crm::model::fault::Fault;
 
@@ -8,13 +8,13 @@ use crate::store::control::lists::{First, PagedList};
 use crate::store::control::members::RANKS;
 use crate::store::control::{Control, bytea};
 
-/// Invitations that an address gets by e-mail within an hour.
+/// The most invitations that an address gets by e-mail within an hour.
 const MOST_MAILS: i64 = 5;
 
-/// An invitation `i` is void once its inviter is no owner any more: they have its token, and could come back with it.
+/// An invitation `i` is void if its inviter is no longer an owner: they have its token, and could use it to come back.
 const BY_AN_OWNER: &str = "EXISTS (SELECT FROM members AS m WHERE m.workspace_id = i.workspace_id AND m.user_id = i.invited_by AND m.role = 'owner')";
 
-/// The open invitations to a workspace; `$5` is now. Nothing in the list accepts any.
+/// The open invitations to a workspace; `$5` is the current time. The list holds no token.
 pub static INVITATIONS: PagedList = PagedList {
     columns: &[
         ("id", "i.id"),
@@ -35,15 +35,15 @@ pub static INVITATIONS: PagedList = PagedList {
 pub struct NewInvitation<'a> {
     /// `inv_…`
     pub id: &'a str,
-    /// The address that it is for.
+    /// The invited address.
     pub email: &'a str,
     /// `member` or `viewer`
     pub role: &'a str,
     /// SHA-256 of the token that the inviter gets.
     pub token_hash: [u8; 32],
-    /// ISO 8601.
+    /// When it expires, ISO 8601.
     pub expires_at: &'a str,
-    /// The e-mail that carries it, `mail_…`.
+    /// The e-mail that contains it, `mail_…`.
     pub mail_id: &'a str,
     /// The address of this Kith, for the link in the e-mail.
     pub public_url: &'a str,
@@ -54,15 +54,15 @@ pub struct NewInvitation<'a> {
 pub struct OpenInvitation {
     /// `ws_…`
     pub workspace_id: String,
-    /// The address that it is for.
+    /// The invited address.
     pub email: String,
     /// `member` or `viewer`
     pub role: String,
 }
 
 impl Control {
-    /// Stores an invitation and queues its e-mail. An open one to the same address ends. An address that was invited several
-    /// times within the hour gets no further e-mail, whoever invites it.
+    /// Stores an invitation and queues its e-mail. An open invitation to the same address ends. An address that was invited
+    /// several times within the hour gets no further e-mail, even from another inviter.
     pub async fn invite(&self, entry: &AuditEntry<'_>, new: &NewInvitation<'_>) -> Result<(), Fault> {
         let details = "jsonb_build_object('email', $6::text, 'role', $7::text)";
         let insert_entry = insert_entry("member.invited", "$5", details, "");
@@ -103,8 +103,8 @@ impl Control {
         })
     }
 
-    /// Accepts an invitation: makes the person a member (a member keeps a higher role) and stores a live key. If two accept at
-    /// once, one of them succeeds. Returns the member's role; `None` if the invitation is not open.
+    /// Accepts an invitation: makes the person a member (a member keeps a higher role) and stores a live key. If it is accepted
+    /// twice at the same time, one attempt succeeds. Returns the member's role; `None` if the invitation is not open.
     pub async fn accept_invitation(
         &self,
         entry: &AuditEntry<'_>,
@@ -135,7 +135,7 @@ impl Control {
         accepted.first(|row| row.get("role"))
     }
 
-    /// Withdraws an invitation. Returns whether there was an open one.
+    /// Withdraws an invitation. Returns whether it was open.
     pub async fn withdraw_invitation(&self, entry: &AuditEntry<'_>, invitation_id: &str) -> Result<bool, Fault> {
         let insert_entry = insert_entry("invite.withdrawn", "id", NO_DETAILS, "FROM gone");
         let sql = format!(

@@ -1,4 +1,4 @@
-//! API keys: looked up, made, revoked, rotated; and the counter by which other processes learn of it.
+//! API keys: finds, creates, revokes and rotates them, and counts the changes so that other processes notice.
 
 use crm::model::fault::Fault;
 
@@ -7,10 +7,10 @@ use crate::store::control::audit::{AuditEntry, NO_DETAILS, insert_entry};
 use crate::store::control::lists::{First, PagedList};
 use crate::store::control::{Control, bytea};
 
-/// Counts a change of what keys and sessions may do, so that every process forgets what it has cached of them.
+/// Counts a change of the rights of keys and sessions, so that every process drops what it has cached of them.
 pub(super) const COUNT_CHANGE: &str = "nextval('access_changes') AS changed";
 
-/// A workspace's keys that work. Nothing in the list opens anything.
+/// A workspace's valid keys. The list holds no key itself.
 pub static KEYS: PagedList = PagedList {
     columns: &[
         ("id", "k.id"),
@@ -38,7 +38,7 @@ pub struct NewKey<'a> {
     pub hash: [u8; 32],
     /// Its first and last characters, for people to tell keys apart.
     pub hint: &'a str,
-    /// What people call it.
+    /// The key's display name.
     pub name: Option<&'a str>,
     /// `agentcrm` or `relm`
     pub dialect: &'a str,
@@ -58,8 +58,8 @@ impl NewKey<'_> {
     }
 }
 
-/// A statement that stores the key `$5` for the person of an [`AuditEntry`], whose parameters come first. `role` is an expression;
-/// `rest` continues the FROM clause.
+/// A statement that stores the key `$5` for the person of an [`AuditEntry`], whose parameters come first. `role` is an
+/// expression; `rest` continues the FROM clause.
 pub(super) fn insert_key(role: &str, rest: &str) -> String {
     format!(
         "INSERT INTO api_keys (id, workspace_id, user_id, created_at, hash, hint, name, dialect, mode, role)
@@ -70,14 +70,14 @@ pub(super) fn insert_key(role: &str, rest: &str) -> String {
 }
 
 impl Control {
-    /// A number that grows with every change of what keys and sessions may do.
+    /// A number that grows with every change of the rights of keys and sessions.
     pub async fn access_changes(&self) -> Result<i64, Fault> {
-        // `last_value` is the first value already before anybody has taken it.
+        // `last_value` is the first value even before the sequence was used.
         let sql = "SELECT last_value + is_called::integer AS changes FROM access_changes";
         self.query(sql, &[]).await?.only()?.get("changes")
     }
 
-    /// Stores a key of a person's.
+    /// Stores a person's key.
     pub async fn create_key(&self, entry: &AuditEntry<'_>, key: &NewKey<'_>) -> Result<(), Fault> {
         let details = "$5::jsonb - 'id' - 'hash' - 'hint'";
         let insert_key = insert_key("k.role", "");
@@ -86,7 +86,7 @@ impl Control {
         self.query(&sql, &entry.params([Some(&key.to_json())])).await.map(drop)
     }
 
-    /// Revokes a key; with `only_own`, only one of the person's own. Returns whether there was one.
+    /// Revokes a key. With `only_own`, only a key of the person. Returns whether a key was revoked.
     pub async fn revoke_key(&self, entry: &AuditEntry<'_>, key_id: &str, only_own: bool) -> Result<bool, Fault> {
         let insert_entry = insert_entry("key.revoked", "id", NO_DETAILS, "FROM ended");
         let sql = format!(
@@ -120,7 +120,7 @@ impl Control {
         self.query(&sql, &entry.params([Some(&key.to_json())])).await.map(drop)
     }
 
-    /// Stores when keys were last used: hashes and Unix seconds. A later use that another process has stored stays.
+    /// Stores when keys were last used: hashes and Unix seconds. A later time that another process has stored is kept.
     pub async fn note_uses(&self, times: &[([u8; 32], i64)]) -> Result<(), Fault> {
         let hashes: Vec<String> = times.iter().map(|(hash, _)| format!("\"\\{}\"", bytea(hash))).collect();
         let seconds: Vec<String> = times.iter().map(|(_, at)| at.to_string()).collect();

@@ -1,4 +1,4 @@
-//! Lists of the control database, page by page. A list is data; one statement reads any of them.
+//! Paged lists in the control database. A list is data; one statement reads all of them.
 
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
@@ -6,7 +6,7 @@ use crm::model::rows::Rows;
 use crate::store::control::Control;
 use crate::store::results::rows;
 
-/// A list of what belongs to somebody. In its conditions `$1` is the owner; further arguments begin with `$5`.
+/// A list that belongs to an owner. In its conditions `$1` is the owner; further arguments start at `$5`.
 #[derive(Debug)]
 pub struct PagedList {
     /// The columns: names and expressions.
@@ -15,7 +15,7 @@ pub struct PagedList {
     pub from: &'static str,
     /// The conditions of the WHERE clause, all of which must hold.
     pub conditions: &'static [&'static str],
-    /// The columns that order it: a time, then an id for rows of the same time.
+    /// The columns that order the list: a time, then an id for rows with the same time.
     pub order: [&'static str; 2],
     /// Which end comes first.
     pub first: First,
@@ -35,7 +35,8 @@ impl PagedList {
         self.columns.iter().find(|(column, _)| *column == name).map_or("NULL", |(_, expression)| expression)
     }
 
-    /// The statement that reads a page. Its parameters: the owner, the time and the id after which it begins, how many rows.
+    /// The statement that reads a page. Its parameters are the owner, the time and the id to start after, and the number of
+    /// rows.
     fn statement(&self) -> String {
         // Every cell is JSON text; NULL is `null`.
         let columns = self.columns.iter().map(|(name, it)| format!("COALESCE(to_jsonb({it}), 'null')::text AS {name}"));
@@ -55,7 +56,8 @@ impl PagedList {
 }
 
 impl Control {
-    /// Up to `limit` rows of an owner's list, as JSON, after a row's time and id. `arguments` are those of the list's conditions.
+    /// Up to `limit` rows of an owner's list, as JSON, after the row with this time and id. `arguments` are for the list's
+    /// conditions.
     pub async fn list(
         &self,
         list: &PagedList,

@@ -5,18 +5,19 @@ use crm::model::value::array_of_texts;
 
 use crate::store::control::Control;
 
-/// What failed log-ins are counted for.
+/// An account or IP address whose failed log-ins are counted.
 #[derive(Clone, Debug)]
 pub struct FailureSubject {
     /// `account:<e-mail>` or `address:<IP>`
     pub name: String,
-    /// Failures after which it is locked.
+    /// The number of failures that locks it.
     pub most: u32,
 }
 
 impl Control {
-    /// The failure that locks one of these subjects, Unix seconds: of a subject with at least `most` failures since a moment,
-    /// the oldest of its `most` newest. The lock lasts until that one is too old to count. `None` if none is locked.
+    /// The time in Unix seconds of the failure that locks one of these subjects; `None` if no subject is locked. A subject is
+    /// locked if it has at least `most` failures after `since`. That failure is the oldest of its `most` newest ones, and the
+    /// lock lasts until it is too old to count.
     pub async fn locking_failure(&self, subjects: &[FailureSubject], since: i64) -> Result<Option<i64>, Fault> {
         let sql = "SELECT max(at) AS at FROM (
                        SELECT extract(epoch FROM f.failed_at)::bigint AS at, s.most,
@@ -37,7 +38,7 @@ impl Control {
         self.query(sql, &[Some(&names(subjects)), Some(&now.to_string())]).await.map(drop)
     }
 
-    /// Forgets a subject's failed log-ins.
+    /// Deletes a subject's failed log-ins.
     pub async fn forget_failures(&self, subject: &FailureSubject) -> Result<(), Fault> {
         self.query("DELETE FROM login_failures WHERE subject = $1", &[Some(&subject.name)]).await.map(drop)
     }

@@ -1,10 +1,10 @@
-//! The queue of outgoing e-mail, and the tokens that its links carry.
+//! The queue of outgoing e-mail, and the tokens in its links.
 
 use crm::model::fault::Fault;
 
 use crate::store::control::{Control, bytea};
 
-/// E-mails of one kind that an account gets in a while.
+/// The most e-mails of one kind that an account gets within the limited time.
 const MOST_OF_A_KIND: i64 = 3;
 
 /// An e-mail to be queued.
@@ -16,7 +16,7 @@ pub struct NewMail<'a> {
     pub kind: &'a str,
     /// The address of this Kith, for the link.
     pub public_url: &'a str,
-    /// Now, Unix seconds.
+    /// The current time, Unix seconds.
     pub now: i64,
 }
 
@@ -38,7 +38,7 @@ pub struct DueMail {
 }
 
 impl Control {
-    /// Queues an e-mail to an account, unless the account got several of the kind since a moment.
+    /// Queues an e-mail to an account, unless the account got several of this kind after `since`.
     pub async fn queue_mail(&self, user_id: &str, new: &NewMail<'_>, since: i64) -> Result<(), Fault> {
         let sql = "INSERT INTO outgoing_mail (id, letter, user_id, public_url, created_at)
                    SELECT $1, $2, $3, $4, to_timestamp($5::bigint)
@@ -50,8 +50,8 @@ impl Control {
         self.query(sql, &params).await.map(drop)
     }
 
-    /// Takes an e-mail that is due, if there is one. Nobody else takes it before its next attempt is due: after `retry_seconds`,
-    /// twice as long each time.
+    /// Takes an e-mail that is due, if there is one. No other process takes it before its next attempt is due: after
+    /// `retry_seconds`, twice as long each time.
     pub async fn take_mail(&self, now: i64, retry_seconds: i64) -> Result<Option<DueMail>, Fault> {
         let sql = "WITH due AS (
                        SELECT id FROM outgoing_mail WHERE next_attempt_at <= to_timestamp($1::bigint)
@@ -76,7 +76,7 @@ impl Control {
         })
     }
 
-    /// Removes an e-mail from the queue: it was sent, or never will be.
+    /// Removes an e-mail from the queue, because it was sent or never will be.
     pub async fn drop_mail(&self, id: &str) -> Result<(), Fault> {
         self.query("DELETE FROM outgoing_mail WHERE id = $1", &[Some(id)]).await.map(drop)
     }
@@ -95,7 +95,7 @@ impl Control {
         self.query(sql, &[&hash, user_id, kind, &now, &expires_at].map(Some)).await.map(drop)
     }
 
-    /// Stores the hash of the token in an invitation's e-mail. The inviter has another one.
+    /// Stores the hash of the token in an invitation's e-mail. The inviter has a different token.
     pub async fn keep_invitation_token(&self, invitation_id: &str, token_hash: &[u8; 32]) -> Result<(), Fault> {
         let sql = "UPDATE invites SET letter_token_hash = $2::bytea WHERE id = $1";
         self.query(sql, &[Some(invitation_id), Some(&bytea(token_hash))]).await.map(drop)

@@ -1,4 +1,4 @@
-//! Members of workspaces: listed, removed, given another role. A workspace always keeps an owner.
+//! Members of workspaces: lists and removes them, and changes their roles. A workspace always keeps an owner.
 
 use crm::model::fault::Fault;
 
@@ -26,10 +26,10 @@ pub static MEMBERS: PagedList = PagedList {
     first: First::Oldest,
 };
 
-/// What became of a change of a member.
+/// The result of a change of a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemberChange {
-    /// It was made.
+    /// The member was changed.
     Made,
     /// It was refused: the workspace would have no owner.
     LastOwner,
@@ -45,13 +45,13 @@ pub(super) fn insert_owner(from: &str) -> String {
 }
 
 impl Control {
-    /// A person's role in a workspace; `None` if they are no member.
+    /// A person's role in a workspace; `None` if they are not a member.
     pub async fn membership(&self, workspace_id: &str, user_id: &str) -> Result<Option<String>, Fault> {
         let sql = "SELECT role FROM members WHERE workspace_id = $1 AND user_id = $2";
         self.query(sql, &[Some(workspace_id), Some(user_id)]).await?.first(|row| row.get("role"))
     }
 
-    /// Whether an address, in its normal form, is that of a member of a workspace.
+    /// Whether an address, in its normal form, belongs to a member of a workspace.
     pub async fn is_member(&self, workspace_id: &str, email: &str) -> Result<bool, Fault> {
         let sql =
             "SELECT FROM members AS m JOIN users AS u ON u.id = m.user_id WHERE m.workspace_id = $1 AND u.email = $2";
@@ -70,7 +70,7 @@ impl Control {
         self.query(&sql, &entry.params([Some(user_id)])).await.and_then(|rows| member_change(&rows))
     }
 
-    /// Gives a member another role, and revokes their keys of a higher one.
+    /// Changes a member's role, and revokes their keys with a higher role.
     pub async fn change_role(&self, entry: &AuditEntry<'_>, user_id: &str, role: &str) -> Result<MemberChange, Fault> {
         let details = "jsonb_build_object('role', $6::text)";
         let insert_entry = insert_entry("member.role_changed", "user_id", details, "FROM changed");
@@ -87,7 +87,7 @@ impl Control {
     }
 }
 
-/// A statement that changes the member `$5`, unless no owner would be left. `stays_owner` says whether an owner stays one,
+/// A statement that changes the member `$5`, unless no owner would remain. `stays_owner` says whether an owner remains one,
 /// `change` is the change of the row, `keys` selects the keys to revoke. Direct connections end in any case.
 fn change_member(stays_owner: &str, change: &str, keys: &str, insert_entry: &str) -> String {
     format!(

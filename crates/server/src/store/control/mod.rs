@@ -1,8 +1,8 @@
-//! The control database: workspaces and where their data is, people, keys, members, mail. A file per noun has the statements
-//! about it.
+//! The control database: workspaces and the locations of their data, people, keys, members, mail. Each noun has a file with its
+//! statements.
 //!
-//! What must hold together is one statement: it happens whole or not at all, whatever runs at the same time. Every method
-//! returns a [`Fault`], made in `store::fault`.
+//! Changes that belong together are one statement, so that they happen as a whole or not at all, even with concurrent
+//! requests. Every method returns a [`Fault`], created in `store::fault`.
 
 pub mod accounts;
 pub mod audit;
@@ -46,7 +46,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// Connections in a pool of their own, so that no tenant's load keeps keys from being looked up.
+    /// Creates a separate pool of connections, so that load from tenants never blocks the look-up of keys.
     pub fn new(cells: Arc<Cells>, watchdog: Watchdog) -> Control {
         let limits = Limits {
             max_total: 6,
@@ -60,7 +60,7 @@ impl Control {
         Control { pool: Pool::new(limits, cells, watchdog), key }
     }
 
-    /// Runs one statement with text parameters, which is committed by itself. A fault says where it was called.
+    /// Runs one statement with text parameters and commits it. A fault names the place of the call.
     #[track_caller]
     pub fn query<'a>(
         &'a self,
@@ -74,7 +74,7 @@ impl Control {
         }
     }
 
-    /// The same with the driver's error, for those who look at its SQLSTATE.
+    /// The same with the driver's error, for callers that check its SQLSTATE.
     pub(in crate::store) async fn try_query(&self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Error> {
         self.pool.lease(&self.key).await?.query(sql, params).await
     }
@@ -95,7 +95,7 @@ fn is_taken(error: &Error) -> bool {
     matches!(error, Error::Server(error) if error.code == "23505")
 }
 
-/// Bytes as PostgreSQL reads them for a `bytea`.
+/// Bytes in the text form that PostgreSQL reads as `bytea`.
 fn bytea(bytes: &[u8]) -> String {
     format!("\\x{}", hex(bytes))
 }

@@ -1,25 +1,25 @@
-//! Somebody with an account, as a row of `users` says.
+//! A person with an account, as stored in `users`.
 
 use crm::model::fault::Fault;
 
 use crate::store::control::rows::ControlRow;
 
-/// Somebody with an account.
+/// A person with an account.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Person {
     /// `u_…`
     pub id: String,
     /// The e-mail address, in lower case.
     pub email: String,
-    /// What they are called.
+    /// The person's display name.
     pub name: Option<String>,
-    /// Whether the address is known to be theirs.
+    /// Whether the address is verified.
     pub email_verified: bool,
-    /// When the account was made, Unix seconds.
+    /// When the account was created, in Unix seconds.
     pub created_at: i64,
 }
 
-/// A row's columns as a [`Person`], wherever `users` is called `u`.
+/// The columns of a [`Person`], where `users` is called `u`.
 pub(super) const PERSON: &str = "u.id AS user_id, u.email, u.name, u.email_verified_at IS NOT NULL AS email_verified,
                     extract(epoch FROM u.created_at)::bigint AS user_created_at";
 

@@ -1,5 +1,5 @@
-//! Rows of the control database, read column by column. A column that is missing or of another type is a defect of the
-//! statement above it, so it is an internal fault.
+//! Rows of the control database, read column by column. If a column is missing or has another type, the statement is wrong, so
+//! the result is an internal fault.
 
 use std::str::FromStr;
 
@@ -7,10 +7,10 @@ use pg::rows::Rows;
 
 use crm::model::fault::Fault;
 
-/// What a statement in the control database returned.
+/// The result of a statement in the control database.
 pub struct ControlRows(pub(super) Rows);
 
-/// One row of it.
+/// One row of a result.
 #[derive(Clone, Copy)]
 pub struct ControlRow<'a> {
     rows: &'a Rows,
@@ -23,7 +23,7 @@ impl ControlRows {
         self.0.is_empty()
     }
 
-    /// The first row, read by `read`; `None` if there is none.
+    /// The first row, parsed by `read`; `None` if there are no rows.
     pub fn first<T>(&self, read: impl FnOnce(ControlRow<'_>) -> Result<T, Fault>) -> Result<Option<T>, Fault> {
         if self.is_empty() { Ok(None) } else { read(self.row(0)).map(Some) }
     }
@@ -34,7 +34,7 @@ impl ControlRows {
         if self.is_empty() { Err(Fault::internal("a statement returned no row")) } else { Ok(self.row(0)) }
     }
 
-    /// Every row, read by `read`.
+    /// All rows, parsed by `read`.
     pub fn all<C: FromIterator<T>, T>(&self, read: impl Fn(ControlRow<'_>) -> Result<T, Fault>) -> Result<C, Fault> {
         (0..self.0.len()).map(|at| read(self.row(at))).collect()
     }

@@ -1,4 +1,4 @@
-//! Sessions of people: begun, found by their token's hash, prolonged, ended.
+//! Sessions of people: creates them, finds them by their token's hash, extends and ends them.
 
 use crm::model::fault::Fault;
 
@@ -6,7 +6,7 @@ use crate::store::control::lists::{First, PagedList};
 use crate::store::control::person::{PERSON, Person, person};
 use crate::store::control::{Control, bytea};
 
-/// A person's sessions that work. `$5` is now in Unix seconds, `$6` the session that was shown.
+/// A person's valid sessions. `$5` is the current time in Unix seconds, `$6` the session of the request.
 pub static SESSIONS: PagedList = PagedList {
     columns: &[
         ("id", "s.id"),
@@ -32,22 +32,22 @@ pub struct NewSession<'a> {
     pub user_agent: Option<&'a str>,
     /// The IP address that it signed in from.
     pub address: Option<&'a str>,
-    /// Now, Unix seconds.
+    /// The current time, Unix seconds.
     pub now: i64,
-    /// When it ends unless it is used, Unix seconds.
+    /// When it ends if it is not used, in Unix seconds.
     pub expires_at: i64,
 }
 
-/// A session that works.
+/// A valid session.
 #[derive(Clone, Debug)]
 pub struct Session {
     /// `ses_…`
     pub id: String,
-    /// Whose it is.
+    /// The session's person.
     pub user: Person,
     /// When its use was last stored, Unix seconds.
     pub last_used_at: i64,
-    /// When it ends unless it is used, Unix seconds.
+    /// When it ends if it is not used, in Unix seconds.
     pub expires_at: i64,
 }
 
@@ -62,7 +62,7 @@ impl Control {
         self.query(sql, &[&ids[..], &rest[..]].concat()).await.map(drop)
     }
 
-    /// The session of a token, by its hash, if it works at this moment.
+    /// The session with this token's hash, if it is valid at this time.
     pub async fn session(&self, token_hash: &[u8; 32], now: i64) -> Result<Option<Session>, Fault> {
         let sql = format!(
             "SELECT s.id AS session_id, extract(epoch FROM s.last_used_at)::bigint AS last_used_at,
@@ -76,14 +76,14 @@ impl Control {
         })
     }
 
-    /// Stores that a session is used, and when it ends now.
+    /// Stores that a session was used, and its new end.
     pub async fn prolong_session(&self, id: &str, now: i64, expires_at: i64) -> Result<(), Fault> {
         let sql = "UPDATE sessions SET last_used_at = to_timestamp($2::bigint), expires_at = to_timestamp($3::bigint)
                    WHERE id = $1 AND revoked_at IS NULL";
         self.query(sql, &[Some(id), Some(&now.to_string()), Some(&expires_at.to_string())]).await.map(drop)
     }
 
-    /// Ends a session of a person's. Returns whether there was one that worked.
+    /// Ends a session of a person. Returns whether it was valid.
     pub async fn end_session(&self, user_id: &str, id: &str, now: i64) -> Result<bool, Fault> {
         let sql = "UPDATE sessions SET revoked_at = to_timestamp($3::bigint)
                    WHERE id = $2 AND user_id = $1 AND revoked_at IS NULL AND expires_at > to_timestamp($3::bigint)

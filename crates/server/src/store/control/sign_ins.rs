@@ -1,11 +1,11 @@
-//! Sign-ins that have begun at an OpenID Connect provider.
+//! Sign-ins in progress at an OpenID Connect provider.
 
 use crm::model::fault::Fault;
 
 use crate::store::control::{Control, bytea};
 
 impl Control {
-    /// Stores that a sign-in at a provider has begun, until a moment (Unix seconds). `next` is where it leads afterwards.
+    /// Stores that a sign-in at a provider has started, until a time (Unix seconds). `next` is the path to go to afterwards.
     pub async fn keep_sign_in(
         &self,
         state_hash: &[u8; 32],
@@ -19,7 +19,7 @@ impl Control {
         self.query(sql, &[&hash, provider, next, &expires_at].map(Some)).await.map(drop)
     }
 
-    /// Takes out where a sign-in at a provider leads, so that it works once. `None` if none is open.
+    /// Removes a sign-in and returns the path to go to afterwards, so that it works only once. Returns `None` if it is not open.
     pub async fn take_sign_in(&self, state_hash: &[u8; 32], provider: &str, now: i64) -> Result<Option<String>, Fault> {
         let sql = "WITH taken AS (DELETE FROM sign_ins WHERE state_hash = $1::bytea RETURNING *)
                    SELECT next FROM taken WHERE provider = $2 AND expires_at > to_timestamp($3::bigint)";

@@ -1,4 +1,4 @@
-//! Workspaces and their databases: made, claimed, found, forgotten.
+//! Workspaces and their databases: creates, claims, finds and deletes them.
 
 use crm::model::fault::Fault;
 
@@ -20,27 +20,27 @@ pub static WORKSPACES: PagedList = PagedList {
     first: First::Newest,
 };
 
-/// A workspace to be made.
+/// A workspace to be created.
 #[derive(Debug)]
 pub struct NewWorkspace<'a> {
     /// `ws_…`
     pub id: &'a str,
-    /// What people call it.
+    /// The workspace's display name.
     pub name: Option<&'a str>,
-    /// Now, ISO 8601.
+    /// The current time, ISO 8601.
     pub now: &'a str,
     /// Its first key.
     pub key: NewKey<'a>,
-    /// Its owner, `u_…`; `None` makes an anonymous workspace.
+    /// Its owner, `u_…`; with `None` the workspace is anonymous.
     pub owner_id: Option<&'a str>,
-    /// The id of its first entry in the audit, `au_…`. An anonymous workspace has none.
+    /// The id of its first entry in the audit log, `au_…`. An anonymous workspace has no entry.
     pub audit_id: &'a str,
 }
 
-/// What became of a wish for a database for test data.
+/// The result of a request for a test database.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TestDatabase {
-    /// The workspace has it from now on.
+    /// The workspace got it just now.
     Taken,
     /// The workspace had one already.
     Present,
@@ -49,7 +49,7 @@ pub enum TestDatabase {
 }
 
 impl Control {
-    /// Makes a workspace with a warm database, its first key and its owner. Returns false if no database is warm.
+    /// Creates a workspace with a warm database, its first key and its owner. Returns false if no database is warm.
     pub async fn create_workspace(&self, version: i32, new: &NewWorkspace<'_>) -> Result<bool, Fault> {
         let insert_owner = insert_owner("workspace WHERE $3::text IS NOT NULL");
         let insert_key = insert_key("k.role", "WHERE EXISTS (SELECT FROM workspace)");
@@ -78,7 +78,8 @@ impl Control {
     }
 
     /// Gives an unclaimed workspace to a person: revokes its keys, makes the person its owner and stores a live key. If two
-    /// claim at once, one of them wins. Workspaces made before `born_after` can't be claimed. Returns whether it was.
+    /// people claim it at the same time, one of them succeeds. Workspaces created before `born_after` can't be claimed.
+    /// Returns whether the workspace was claimed.
     pub async fn claim(&self, entry: &AuditEntry<'_>, key: &NewKey<'_>, born_after: &str) -> Result<bool, Fault> {
         let insert_owner = insert_owner("claimed");
         let insert_key = insert_key("k.role", "WHERE EXISTS (SELECT FROM claimed)");
@@ -99,7 +100,7 @@ impl Control {
         Ok(!claimed.is_empty())
     }
 
-    /// Whether a workspace has an owner; `None` if there is no such workspace.
+    /// Whether a workspace has an owner; `None` if the workspace does not exist.
     pub async fn is_claimed(&self, workspace_id: &str) -> Result<Option<bool>, Fault> {
         let sql = "SELECT claimed_at IS NOT NULL AS claimed FROM workspaces WHERE id = $1";
         self.query(sql, &[Some(workspace_id)]).await?.first(|row| row.is("claimed"))
@@ -111,7 +112,7 @@ impl Control {
         Ok(!self.query(sql, &[Some(workspace_id)]).await?.is_empty())
     }
 
-    /// Gives a workspace a warm database for its test data. If two try at once, the constraint
+    /// Gives a workspace a warm database for its test data. If two requests try at the same time, the constraint
     /// `databases_workspace_id_mode_key` refuses one of them.
     pub async fn take_test_database(&self, version: i32, workspace_id: &str) -> Result<TestDatabase, Fault> {
         let sql = "WITH free AS (
@@ -127,27 +128,27 @@ impl Control {
         }
     }
 
-    /// Where a workspace's data is: live, then test.
+    /// The databases of a workspace: live, then test.
     pub async fn databases(&self, workspace_id: &str) -> Result<Vec<TenantDatabase>, Fault> {
         let sql = "SELECT id, cell_id, name, role, version FROM databases WHERE workspace_id = $1 ORDER BY mode";
         self.query(sql, &[Some(workspace_id)]).await?.all(tenant_database)
     }
 
-    /// Where a workspace's live data is.
+    /// The database of a workspace's live data.
     pub async fn live_database(&self, workspace_id: &str) -> Result<Option<TenantDatabase>, Fault> {
         let sql = "SELECT id, cell_id, name, role, version FROM databases
                    WHERE workspace_id = $1 AND mode = 'live' AND state = 'taken'";
         self.query(sql, &[Some(workspace_id)]).await?.first(tenant_database)
     }
 
-    /// An unclaimed workspace that was made before a moment (Unix seconds), if there is one.
+    /// An unclaimed workspace that was created before a time (Unix seconds), if there is one.
     pub async fn find_expired(&self, before: i64) -> Result<Option<String>, Fault> {
         let sql =
             "SELECT id FROM workspaces WHERE claimed_at IS NULL AND created_at < to_timestamp($1::bigint) LIMIT 1";
         self.query(sql, &[Some(&before.to_string())]).await?.first(|row| row.get("id"))
     }
 
-    /// Deletes an unclaimed workspace and its keys, once its databases are gone.
+    /// Deletes an unclaimed workspace and its keys after its databases were dropped.
     pub async fn forget_workspace(&self, workspace_id: &str) -> Result<(), Fault> {
         let sql = "DELETE FROM workspaces WHERE id = $1 AND claimed_at IS NULL";
         self.query(sql, &[Some(workspace_id)]).await.map(drop)

@@ -1,4 +1,4 @@
-//! What is known of each workspace's tables, read once and kept until something shows that it is old.
+//! The cached catalogs of workspaces' tables. A catalog is kept until there is a sign that it is stale.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,14 +19,14 @@ use crate::store::tenant::Tenant;
 use crate::store::tenant::read_batch::ReadBatcher;
 use crate::store::tenant::transaction::Transaction;
 
-/// Workspaces whose catalog is kept; the one that was used longest ago goes first.
+/// The most workspaces whose catalog is cached. The least recently used one is removed first.
 const KEPT: usize = 400;
-/// Bytes that all catalogs and types may take, by an estimate. The largest goes first, so that a workspace with very many columns
-/// costs no other its catalog.
+/// The most bytes of all catalogs and types, by an estimate. The largest is removed first, so that a workspace with very many
+/// columns does not cause the catalogs of others to be removed.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
-/// A catalog older than this is read anew before it is used. Statements show by themselves, or by one that goes with them
-/// (`crm::sql::unchanged`), that a table is another; what shows itself in none (code of the workspace's own that came by another
-/// process) is seen after this at the latest.
+/// A catalog older than this is read again before it is used. A change of a table is usually detected by the statement itself
+/// or by a check that is sent with it (`crm::sql::unchanged`). A change that neither detects (code of the workspace that was
+/// created through another process) takes effect after this time at the latest.
 pub(super) const TRUSTED_FOR: Duration = Duration::from_secs(20);
 
 /// The catalogs of the workspaces in use.
@@ -35,12 +35,12 @@ pub struct Catalogs {
     known: Arc<Mutex<HashMap<i64, Arc<DatabaseCache>>>>,
 }
 
-/// What is known of one database.
+/// The cache of one database.
 #[derive(Default)]
 pub struct DatabaseCache {
     /// Its types, shared by all its connections.
     pub types: TypeCache,
-    /// The reads of its records that run at the moment.
+    /// The reads of its records that are running.
     pub reads: ReadBatcher,
     /// Set once the database is known to be up to date.
     pub up_to_date: tokio::sync::OnceCell<()>,
@@ -53,9 +53,9 @@ pub struct DatabaseCache {
 /// The functions of a database, as far as its sessions' resets depend on them.
 #[derive(Clone, Copy, Debug)]
 pub struct Routines {
-    /// Whether one is the workspace's own.
+    /// Whether any function is the workspace's own.
     pub has_own: bool,
-    /// The largest OID of those that do not come with PostgreSQL.
+    /// The largest OID of the functions that do not belong to PostgreSQL.
     pub newest: u32,
     at: Instant,
 }
@@ -71,7 +71,7 @@ pub struct Loaded {
 }
 
 impl Catalogs {
-    /// What is known of a database; nothing at first.
+    /// The cache of a database. It is empty at first.
     pub fn of(&self, place: &TenantDatabase) -> Arc<DatabaseCache> {
         let mut known = self.known.lock().expect("no panic while the catalogs are locked");
         if let Some(found) = known.get(&place.database_id) {
@@ -84,7 +84,7 @@ impl Catalogs {
         known.entry(place.database_id).or_default().clone()
     }
 
-    /// Forgets catalogs, the largest first, until all together are within the limit. `current` is in use and stays.
+    /// Removes catalogs, the largest first, until all together are within the limit. `current` is in use and is kept.
     fn trim(&self, current: &DatabaseCache) {
         let known = self.known.lock().expect("no panic while the catalogs are locked");
         let mut sizes: Vec<_> = known.values().map(|cache| (cache.bytes(), cache)).collect();
@@ -114,26 +114,26 @@ impl DatabaseCache {
         self.current.lock().expect("no panic while a catalog is locked").clone()
     }
 
-    /// Whether a plain statement can run code of the workspace's own, which may leave something behind in the session.
+    /// Whether a plain statement can run the workspace's own code, which may change the state of the session.
     pub fn has_own_code(&self) -> bool {
         self.own_code.load(Ordering::Relaxed)
     }
 
-    /// Forgets the catalog and the types, as after DDL.
+    /// Forgets the catalog and the types, for example after DDL.
     pub fn forget(&self) {
         *self.current.lock().expect("no panic while a catalog is locked") = None;
         *self.routines.lock().expect("no panic while the routines are locked") = None;
         self.types.clear();
     }
 
-    /// Roughly the bytes that it takes.
+    /// The approximate size in bytes.
     fn bytes(&self) -> usize {
         let catalog =
             self.current.lock().expect("no panic while a catalog is locked").as_ref().map_or(0, |it| it.bytes);
         catalog + self.types.bytes()
     }
 
-    /// The functions of the database, by a query of this session's if they were not looked at lately.
+    /// The functions of the database. They are queried in this session if they were not read recently.
     pub async fn routines(&self, conn: &mut Conn) -> Result<Routines, Error> {
         let known = *self.routines.lock().expect("no panic while the routines are locked");
         if let Some(known) = known.filter(|known| known.at.elapsed() < TRUSTED_FOR) {
@@ -142,7 +142,7 @@ impl DatabaseCache {
         let at = Instant::now();
         let rows = conn.query(ROUTINES, &[]).await?;
         let newest = rows.text(0, 1).and_then(|oid| oid.parse().ok());
-        // What is not understood counts as code of the workspace's own.
+        // An unexpected result counts as the workspace's own code.
         let has_own = newest.is_none() || rows.text(0, 0) != Some("f");
         let routines = Routines { has_own, newest: newest.unwrap_or(u32::MAX), at };
         *self.routines.lock().expect("no panic while the routines are locked") = Some(routines);
@@ -162,7 +162,7 @@ impl Tenant<'_> {
             loaded.used = Instant::now();
             return Ok(loaded.catalog.clone());
         }
-        // One reads, the others wait for what it read.
+        // One call reads it, and the others wait for the result.
         let _reading = cache.loaded.lock().await;
         if let Some(loaded) = cache.current()
             && fresh(&loaded)
@@ -176,14 +176,14 @@ impl Tenant<'_> {
         let json = format!("[{}]", tables.ok_or_else(|| Fault::internal("no catalog came"))?.join(","));
         let own_code = rows.named(0, "own_code") == Some(b"true");
         if own_code && !cache.own_code.swap(own_code, Ordering::Relaxed) {
-            // It came by another door, and may have run in these sessions already.
+            // The code was created through another process, and may already have run in these sessions.
             let (pool, database) = (&self.store.pool, self.database);
             pool.evict_role(database.cell, &database.role);
             pool.evict_role(database.cell, &database.viewer);
         }
         cache.own_code.store(own_code, Ordering::Relaxed);
         let catalog = Arc::new(Catalog::parse(&json).map_err(Fault::internal)?);
-        // As parsed it takes about as much again as half of its text.
+        // The estimate is one and a half times the size of the text.
         let loaded = Loaded { catalog: catalog.clone(), at, used: at, bytes: json.len() + json.len() / 2 };
         *cache.current.lock().expect("no panic while a catalog is locked") = Some(loaded);
         self.store.catalogs.trim(cache);

@@ -1,4 +1,4 @@
-//! Workspaces' own sessions: running a plan's statements or a caller's SQL, the transactions they run in, and the cached
+//! Workspaces' own sessions: running a plan's statements or a caller's SQL, the transactions in which they run, and the cached
 //! catalogs of workspaces' tables. Every session here logged in as the workspace's own role.
 
 pub mod catalogs;
@@ -18,7 +18,7 @@ use crate::store::cell::TenantDatabase;
 use crate::store::tenant::catalogs::DatabaseCache;
 use crate::store::{Store, WATCHDOG_LIMIT, fault};
 
-/// Which of a workspace's roles a session logs in as.
+/// The workspace's role with which a session logs in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// The workspace's own role.
@@ -27,7 +27,7 @@ pub enum Access {
     ReadOnly,
 }
 
-/// A workspace's database as one caller may use it. Only [`Store::tenant`] makes one, once the database is up to date.
+/// A workspace's database as one caller may use it. Only [`Store::tenant`] creates one, after bringing the database up to date.
 pub struct Tenant<'a> {
     store: &'a Store,
     database: &'a TenantDatabase,
@@ -36,8 +36,8 @@ pub struct Tenant<'a> {
 }
 
 impl Store {
-    /// The database for a caller with this access, brought up to date first where an older Kith made it. A workspace over its budget
-    /// of transaction ids is refused.
+    /// The database for a caller with this access. If an older Kith created it, it is brought up to date first. A workspace over
+    /// its budget of transaction ids is refused.
     pub async fn tenant<'a>(&'a self, database: &'a TenantDatabase, access: Access) -> Result<Tenant<'a>, Fault> {
         self.excesses.allow(&database.database)?;
         self.ready(database).await?;
@@ -46,7 +46,7 @@ impl Store {
 }
 
 impl Tenant<'_> {
-    /// What is remembered of the database.
+    /// The cache of the database.
     pub fn cache(&self) -> &DatabaseCache {
         &self.cache
     }
@@ -59,8 +59,8 @@ impl Tenant<'_> {
         self.store.pool.lease_within(&self.key(lane), self.database.share).await
     }
 
-    /// A session for the caller's own SQL, under the watchdog. It is reset before its next use (wholly, unless the caller of this
-    /// says that less is enough), and REST never shares it.
+    /// A session for the caller's own SQL, under the watchdog. It is reset before its next use (completely, unless the caller of
+    /// this function says that less is enough), and REST never shares it.
     async fn lease_for_sql(&self) -> Result<Lease, Fault> {
         let mut lease = self.lease(Lane::Sql).await.map_err(fault::of_connection)?;
         lease.watch(WATCHDOG_LIMIT);

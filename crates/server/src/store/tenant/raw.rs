@@ -1,5 +1,5 @@
-//! Running the caller's own SQL: one transaction, in a session of the workspace's own role that is reset before it
-//! is used again and that REST never shares.
+//! Runs the caller's own SQL in one transaction, in a session of the workspace's own role. The session is reset before it is
+//! used again, and REST never shares it.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -29,7 +29,7 @@ use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 
 impl Tenant<'_> {
-    /// Runs the caller's own statements; the answer is the last one's result. `context` names the actor.
+    /// Runs the caller's own statements and returns the last one's result. `context` names the actor.
     pub async fn run_raw(
         &self,
         transaction: &mut Transaction,
@@ -50,18 +50,18 @@ impl Tenant<'_> {
             Err(fault) => Err(fault),
         };
         if let (Ok(SqlResult { truncated: true, .. }), [only]) = (&result, &raw.statements[..]) {
-            // In one round trip all rows would be sent. In a transaction that waits, those that are left out are not.
+            // In one round trip all rows would be sent. In a transaction, the rows beyond the limit are not sent.
             lease.never_keep(only.text);
         }
         lease.unwatch();
         result
     }
 
-    /// Runs a statement that has come before as one that is kept prepared: the context, the statement and the reset of the session
-    /// in one round trip. `None` if it has to be run the ordinary way. Nothing of it has been done then.
+    /// Runs a repeated statement as a prepared one that is kept: the context, the statement and the reset of the session in one
+    /// round trip. Returns `None` if it has to be run the ordinary way; in that case nothing was executed.
     ///
-    /// Statements stay prepared only in a session that was reset lightly, which is possible only while nobody can have prepared
-    /// another there: plain statements can't, and the workspace has no functions that could.
+    /// Statements stay prepared only in a session that was reset lightly. That is possible only if no code can have prepared
+    /// other statements there: plain statements can't, and the workspace has no functions that could.
     async fn run_kept(&self, lease: &mut Lease, context: &Sql, raw: &Raw<'_>) -> Result<Option<SqlResult>, Fault> {
         if !raw.is_plain() {
             return Ok(None);
@@ -76,7 +76,7 @@ impl Tenant<'_> {
         let Some(statement) = raw.keepable().filter(|it| lease.is_repeated(it.text, types, TRUSTED_FOR)) else {
             return Ok(None);
         };
-        // What is wrong with it is said when it runs the ordinary way.
+        // The error is reported when the statement runs the ordinary way.
         let Ok(description) = lease.describe(statement.text, types).await else { return Ok(None) };
         let columns = &description.columns;
         if columns.iter().any(|column| column.is_anonymous_record) {
@@ -122,15 +122,15 @@ impl Tenant<'_> {
         match run_all(&mut tx, &self.cache.types, raw).await {
             Ok(result) => tx.commit().await.map_err(fault::of_connection).map(|()| result),
             Err(fault) => {
-                // The error is what counts; a connection that can't roll back is dropped by the pool.
+                // The statement's error is returned. The pool drops a connection that can't roll back.
                 let _ = tx.rollback().await;
                 Err(fault)
             }
         }
     }
 
-    /// Runs one query that holds SQL of the workspace's own, read-only. The first parameters are these JSON values, of
-    /// whichever types PostgreSQL says; the others are in the statement. Also says whether the result was cut.
+    /// Runs one read-only query that contains SQL from the workspace. The first parameters are these JSON values, converted
+    /// to the types that PostgreSQL reports; the others are in the statement. Also returns whether the result was cut off.
     pub async fn run_query(&self, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
         let mut lease = self.lease_for_sql().await?;
         let result = query(&mut lease, &self.cache.types, statement, values).await;
@@ -183,7 +183,7 @@ async fn run_all<C: DerefMut<Target = Conn>>(
         && last.command == Command::Query
         && !last.modifies_data()
     {
-        // A record without a type comes as text without names or types; PostgreSQL itself makes JSON of it.
+        // A record without a type arrives as text without names or types, so PostgreSQL itself converts it to JSON.
         let records: Vec<bool> = columns.iter().map(|column| column.is_anonymous_record).collect();
         let wrapped = rows_as_json(last.text, &names, &records);
         tx.prepare(&wrapped, types).await.map_err(|error| at(error, last, body))?;
@@ -223,7 +223,7 @@ fn count_params(wanted: usize, given: usize) -> Result<(), Fault> {
     ))
 }
 
-/// What a parameter's type means for a JSON value.
+/// The kind of JSON value that a parameter's type takes.
 fn kind_of(types: &TypeCache, oid: u32) -> TypeKind {
     types.get(oid).map_or(TypeKind::Other, |it| kind_of_type(&it))
 }
@@ -256,7 +256,7 @@ fn unique_names<'a>(names: impl Iterator<Item = &'a str>) -> Vec<String> {
         .collect()
 }
 
-/// The fault of an error, its position moved to where the statement stands in the body.
+/// The fault for an error. Its position is counted from the start of the body.
 fn at(error: Error, statement: &Statement<'_>, body: &str) -> Fault {
     let mut fault = fault::of_connection(error);
     if let Fault::Sql(sql) = &mut fault {

@@ -1,8 +1,8 @@
-//! Quick reads that come at the same time share a round trip: while a few run, the others wait for the moment until one
-//! ends, and then go to the database in one write. Both sides wake up once for many requests.
+//! Quick reads that arrive at the same time share a round trip. While a few reads run, the others wait until one of them ends,
+//! and are then sent to the database in one write. Both sides wake up once for many requests.
 //!
-//! Each read is a transaction of its own and may be repeated, so whatever goes wrong in the batch, a read then goes alone
-//! by the ordinary way, which has the deadline, the errors and the fresh plans.
+//! Each read is its own transaction and may be repeated. If anything goes wrong in the batch, a read is run alone in the
+//! ordinary way, which has the deadline, the errors and the fresh plans.
 
 use std::borrow::Cow;
 use std::mem;
@@ -26,13 +26,13 @@ use crate::store::tenant::catalogs::DatabaseCache;
 use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 
-/// How many of a workspace's reads run before others wait to go together.
+/// How many of a workspace's reads run before others wait to be batched.
 static RUNNING_AT_ONCE: LazyLock<usize> = LazyLock::new(|| available_parallelism().map_or(2, usize::from).clamp(1, 4));
-/// Reads of a batch at most.
+/// The most reads in a batch.
 const BATCH: usize = 16;
-/// How long reads stay together. One that takes longer waits for a lock, and the others must not wait with it.
+/// How long reads stay batched. A read that takes longer waits for a lock, and the others must not wait with it.
 const BATCH_LIMIT: Duration = Duration::from_millis(100);
-/// How long each read goes alone after that.
+/// How long reads are run alone after that.
 const ALONE: Duration = Duration::from_secs(1);
 
 /// Batches the reads of one workspace.
@@ -50,13 +50,13 @@ struct BatchState {
 
 struct WaitingRead {
     statements: Arc<[Sql]>,
-    /// Gets the outcomes; closed without any where the read has to go alone.
+    /// Receives the outcomes. It is closed without outcomes if the read has to run alone.
     answer: oneshot::Sender<Vec<Outcome>>,
 }
 
-/// How a read goes to the database.
+/// How a read is sent to the database.
 enum Route {
-    /// At once; it counts as running.
+    /// At once. It counts as running.
     Counted,
     /// In a batch.
     Batched(oneshot::Receiver<Vec<Outcome>>),
@@ -85,10 +85,10 @@ impl ReadBatcher {
 }
 
 impl Tenant<'_> {
-    /// Runs a few statements that only read, and quickly, as one transaction.
+    /// Runs a few quick statements that only read, as one transaction.
     pub async fn read(&self, statements: Vec<Sql>) -> Result<Vec<Rows>, RunError> {
-        // With code of the workspace's own a session is reset after each request, and a viewer's request needs several
-        // messages: neither can share.
+        // If the workspace has its own code, a session is reset after each request. A viewer's request needs several
+        // messages. Neither can be batched.
         if self.access == Access::ReadOnly || self.cache.has_own_code() {
             return self.run(&mut Transaction::PerPlan, None, &statements).await;
         }
@@ -109,7 +109,7 @@ impl Tenant<'_> {
     }
 }
 
-/// Serves the waiting reads until none is left.
+/// Serves the waiting reads until there are no more.
 async fn serve_waiting(store: Store, database: TenantDatabase, cache: Arc<DatabaseCache>) {
     let mut turn = ServingTurn { reads: &cache.reads, is_over: false };
     loop {
@@ -142,7 +142,7 @@ async fn run_batch(store: &Store, database: &TenantDatabase, cache: &DatabaseCac
     let answered = async {
         let mut lease = store.pool.lease_within(&database.key(Lane::Rest, false), database.share).await?;
         let each = |number: usize, result| {
-            // A read that failed goes alone, where it fails in its own right or does not.
+            // A read that failed is run alone, where its own error is found if it has one.
             if let (Some(answer), Ok(outcomes)) = (answers[number].take(), result) {
                 let _ = answer.send(outcomes);
             }
@@ -158,7 +158,7 @@ fn reading<'a>((sql, params): (&'a Sql, &'a Vec<Option<Cow<'a, str>>>)) -> State
     Statement { sql: &sql.text, params, format: Format::Json, want: wanted(sql) }
 }
 
-/// The turn of who serves the waiting reads. It ends even by a panic, so that none waits for a turn that is no more.
+/// The turn to serve the waiting reads. It ends even after a panic, so that no read waits for a turn that has ended.
 struct ServingTurn<'a> {
     reads: &'a ReadBatcher,
     is_over: bool,
@@ -172,7 +172,7 @@ impl Drop for ServingTurn<'_> {
     }
 }
 
-/// A read that runs. When it ends, in whatever way, the waiting reads have their turn.
+/// A running read. When it ends in any way, the waiting reads are served.
 struct RunningRead<'a> {
     store: &'a Store,
     database: &'a TenantDatabase,
@@ -188,7 +188,7 @@ impl Drop for RunningRead<'_> {
         }
         drop(state);
         let (store, database, cache) = (self.store.clone(), self.database.clone(), self.cache.clone());
-        // It is dropped within a request's task, so there is a runtime. Its place among the running passes on.
+        // It is dropped within a request's task, so there is a runtime. Its place among the running reads passes on.
         tokio::spawn(serve_waiting(store, database, cache));
     }
 }

@@ -1,4 +1,4 @@
-//! Running a plan's statements in the workspace's own session: all of them in one transaction and one round trip.
+//! Runs a plan's statements in the workspace's own session, all in one transaction and one round trip.
 
 use std::borrow::Cow;
 
@@ -15,12 +15,12 @@ use crate::store::tenant::transaction::{Transaction, borrow};
 use crate::store::tenant::{Access, Tenant};
 use crate::store::{WATCHDOG_LIMIT, fault};
 
-/// How often a statement is prepared anew because the table changes under it, before giving up.
+/// How often a statement is prepared again because its table changes, before it fails.
 const STALE_TRIES: usize = 4;
 
 impl Tenant<'_> {
-    /// Runs the statements in one transaction: the open one, or one of their own. `context`, if given, goes before them
-    /// and names the actor.
+    /// Runs the statements in one transaction: the open one, or a new one. If `context` is given, it runs before them and names
+    /// the actor.
     pub async fn run(
         &self,
         transaction: &mut Transaction,
@@ -43,7 +43,7 @@ impl Tenant<'_> {
                 want: if at == 0 && context.is_some() { Want::Nothing } else { wanted(sql) },
             })
             .collect();
-        // PostgreSQL does not say which statement failed; only the main one has parameters of the caller's.
+        // PostgreSQL does not report which statement failed. Only the main one has the caller's parameters.
         let outcomes = self.run_batch(&batch).await.map_err(|error| fault::of_statement(error, statements.first()))?;
         let own = usize::from(context.is_some());
         Ok(outcomes.into_iter().skip(own).map(rows_of).collect())
@@ -60,8 +60,8 @@ impl Tenant<'_> {
         let mut result = Err(Error::Stale);
         for _ in 0..STALE_TRIES {
             if self.cache.has_own_code() {
-                // Code of the workspace's own (a trigger, a default, a view) may do something to the session. Prepared statements
-                // stay: their names can't be guessed.
+                // The workspace's own code (a trigger, a default, a view) may change the session's state. Prepared
+                // statements stay, because their names can't be guessed.
                 lease.reset_at_end(Reset::Light(None));
             }
             result = lease.run(frame, batch, types, CAPS).await;

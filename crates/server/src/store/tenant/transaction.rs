@@ -1,5 +1,5 @@
-//! The transactions that an ask's statements run in. One that stays open lets what must go with the work (the reply to a
-//! request with an Idempotency-Key) be committed with it or not at all.
+//! The transactions in which an ask's statements run. With an open transaction, what belongs to the work (the reply to a request
+//! with an Idempotency-Key) is committed together with it or not at all.
 
 use std::borrow::Cow;
 
@@ -17,11 +17,11 @@ use crate::store::fault::RunError;
 use crate::store::results::{CAPS, MAX_RECORD_BYTES, rows, rows_of};
 use crate::store::tenant::Tenant;
 
-/// Where an ask's statements run.
+/// The transaction in which an ask's statements run.
 pub enum Transaction {
-    /// Each plan in a transaction of its own, which commits in the same round trip.
+    /// Each plan in its own transaction, which commits in the same round trip.
     PerPlan,
-    /// All plans in one that stays open.
+    /// All plans in one transaction that stays open.
     Open(Box<OpenTransaction>),
 }
 
@@ -31,27 +31,27 @@ pub struct OpenTransaction {
     is_aborted: bool,
 }
 
-/// What became of an Idempotency-Key.
+/// The result of reserving an Idempotency-Key.
 #[derive(Debug, PartialEq)]
 pub enum Reservation {
-    /// It is new: the work is to be done.
+    /// The key is new. The work has to be done.
     Fresh,
-    /// The work was done; this was the reply.
+    /// The work was done. This was the reply.
     Stored {
         /// Its status.
         status: u16,
         /// Its body.
         body: String,
     },
-    /// It was used for another request.
+    /// The key was used for another request.
     Conflict,
-    /// Another request with it is still being served.
+    /// Another request with the key is still being served.
     InProgress,
 }
 
 impl Tenant<'_> {
-    /// Opens a transaction. Its connection is reset afterwards. A request that holds one never waits for another of its
-    /// kind, so that open transactions can't starve each other.
+    /// Opens a transaction. Its connection is reset afterwards. A request with an open transaction never waits for another
+    /// request's, so that open transactions can't starve each other.
     pub async fn begin(&self, context: &Sql) -> Result<OpenTransaction, Fault> {
         let lease = self.lease_for_sql().await?;
         let params = borrow(context);
@@ -62,12 +62,12 @@ impl Tenant<'_> {
 }
 
 impl OpenTransaction {
-    /// Whether a statement failed, after which PostgreSQL runs no other in this transaction.
+    /// Whether a statement failed. After a failure PostgreSQL runs no other statement in the transaction.
     pub fn is_aborted(&self) -> bool {
         self.is_aborted
     }
 
-    /// Notes that a statement failed.
+    /// Records that a statement failed.
     pub(super) fn aborted(&mut self) {
         self.is_aborted = true;
     }
@@ -98,7 +98,7 @@ impl OpenTransaction {
         }
     }
 
-    /// Reserves an Idempotency-Key. `now` is a moment in ISO 8601.
+    /// Reserves an Idempotency-Key. `now` is a time in ISO 8601.
     pub async fn reserve(
         &mut self,
         secret: &str,
@@ -108,14 +108,14 @@ impl OpenTransaction {
     ) -> Result<Reservation, Fault> {
         let statement = sql::idempotency::claim(secret, key, fingerprint, now);
         let found = match self.step(&statement, &TypeCache::default()).await {
-            // lock_not_available: the other request did not end within the moment that this one waited.
+            // lock_not_available: the other request did not end within the short time that this one waited.
             Err(Error::Server(error)) if error.code == "55P03" => return Ok(Reservation::InProgress),
             other => rows(other.map_err(own_fault)?.rows),
         };
         read_reservation(&found).ok_or_else(|| Fault::internal("an Idempotency-Key was reserved without an outcome"))
     }
 
-    /// Stores the reply with the work. The work may have changed the transaction so that this fails: that is the caller's fault.
+    /// Stores the reply with the work. If the work has changed the transaction so that this fails, it is the caller's fault.
     pub async fn keep(&mut self, secret: &str, key: &str, status: u16, body: &str) -> Result<(), Fault> {
         let statement = sql::idempotency::keep(secret, key, status, body);
         match self.step(&statement, &TypeCache::default()).await {
@@ -127,12 +127,12 @@ impl OpenTransaction {
         }
     }
 
-    /// Commits.
+    /// Commits the transaction.
     pub async fn commit(self) -> Result<(), Fault> {
         self.tx.commit().await.map_err(fault::of_connection)
     }
 
-    /// Rolls back. A connection that can't do that is closed, which does it too.
+    /// Rolls back. If the connection can't roll back, it is closed, which also rolls back.
     pub async fn roll_back(self) {
         if let Err(error) = self.tx.rollback().await {
             tracing::debug!(error = error.for_log(), "a rollback failed; the connection is closed");
@@ -167,7 +167,7 @@ fn read_reservation(found: &Rows) -> Option<Reservation> {
     }
 }
 
-/// A statement's parameters as the driver takes them.
+/// A statement's parameters in the driver's form.
 pub(super) fn borrow(sql: &Sql) -> Vec<Option<Cow<'_, str>>> {
     sql.params.iter().map(|param| param.as_deref().map(Cow::Borrowed)).collect()
 }
