@@ -341,7 +341,7 @@ impl Conn {
         self.statements.is_repeated(sql, types.generation(), max_age)
     }
 
-    /// Forgets that the text was requested, so that the next request does not count as a repetition.
+    /// Makes later requests of this text prepare it again. They never count as repeated.
     pub fn never_keep(&mut self, sql: &str) {
         self.statements.never_keep(sql);
     }

@@ -143,7 +143,7 @@ impl Lease {
         let place = self.place();
         place.inner.books().finish(place.held().number);
         self.set_alarm(None);
-        // The end of the watch decides: a backend that was told to end before it counts; afterwards nothing is ended.
+        // This call decides: whether the backend was told to end before it. After it nothing is ended.
         let fired = guard.end();
         self.discarded |= fired;
         fired

@@ -80,8 +80,8 @@ impl<C, W, E: Clone> Books<C, W, E> {
     }
 
     /// The rank of a place that could be taken for a tenant with `wants` places: whether it is beyond its holder's share,
-    /// and how many places the holder has. `None` if it can't be taken, or if taking it would leave the holder with fewer
-    /// places than the waiting tenant.
+    /// and how many places the holder has. `None` if it can't be taken, or if the holder would then have fewer places
+    /// than a waiting tenant that already has some.
     fn weight(&self, number: u64, wants: usize, used: &HashMap<Tenant, usize>) -> Option<(bool, usize)> {
         let holder = self.holders.get(&number)?;
         let held = *used.get(&holder.tenant)?;
