@@ -24,8 +24,8 @@ impl Frame {
 }
 
 impl Conn {
-    /// Runs statements as one transaction, in one write and one round trip. The first time that a connection sees a
-    /// statement costs one more round trip, and the first time that a database's types are seen costs another.
+    /// Runs statements as one transaction, all or nothing, in one write and one round trip. The first time that a connection
+    /// sees a statement costs one more round trip, and the first time that a database's types are seen costs another.
     ///
     /// All statements are prepared before the first one runs, so none can use a table that another one creates.
     ///
