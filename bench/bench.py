@@ -1,15 +1,16 @@
 #!/usr/bin/env python3
-"""Measures `kith serve` against pgbench: one machine, one data directory, one run, in turns.
+"""Measures `kith serve` against pgbench: one machine, one data directory, one run, alternately.
 
-pgbench runs the very SQL that Kith runs over the same unix socket, logged in as the workspace's own role. Both are printed by
-crates/server/examples/bench_helper.rs, which links the library; `kith` itself prints no passwords. What pgbench reaches is the ceiling; the ratio says how much of it is left at the HTTP end, with
-authentication, dialects and logs. The machine's noise hits both, so the ratio and the CPU per request hold where the rates do not.
+pgbench runs the same SQL as Kith over the same Unix socket, logged in as the workspace's own role. The SQL and the log-in are
+printed by crates/server/examples/bench_helper.rs, which links the library; `kith` itself prints no passwords. pgbench's rate is the
+maximum. The ratio says how much of it remains over HTTP, with authentication, dialects and logs. Noise of the machine affects both,
+so the ratio and the CPU per request are reliable when the rates are not.
 
 `bench_helper login DATA_DIR WORKSPACE` prints one line of JSON:
     {"socket_dir", "port", "database", "role", "password", "settings"?: {name: value}}
 `bench_helper sql` prints one line of JSON with the keys get, list, create and sql. Each is a statement or a list of statements that
-go out together, without waiting in between; a statement is its text, or {"sql": text, "params": [value of $1, …]}. Of the
-values, ":id" is a contact's id, ":email" an address nobody has, any other ":name" that field of the login's line.
+are sent together, without waiting in between; a statement is its text, or {"sql": text, "params": [value of $1, …]}. Of the
+values, ":id" is a contact's id, ":email" an unused address, and any other ":name" that field of the login line.
 Without params, $1 is ":id".
 """
 
@@ -35,14 +36,14 @@ IDS_A_PAGE = 50  # as load.sql makes them
 CONTACTS = 100_000
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
-# What is measured, and the least share of pgbench's rate that Kith is to reach.
+# The measurements, and the minimum share of pgbench's rate that Kith must reach.
 CASES = {"get": ("GET by id", 0.40), "list": ("list of 50", 0.45), "create": ("create", 0.70), "sql": ("SQL point select", None)}
 
 
 def main():
     options = parse_options()
     work = pathlib.Path(tempfile.mkdtemp(prefix="kith-bench-", dir=options.dir))
-    # As root Kith runs PostgreSQL as another user, who must get to the data directory.
+    # As root, Kith runs PostgreSQL as another user, which must be able to reach the data directory.
     work.chmod(0o755)
     kith = Kith(options.kith, work)
     try:
@@ -82,14 +83,14 @@ def parse_options():
 
 
 class Kith:
-    """A `kith serve` of our own on a free port."""
+    """A `kith serve` on a free port."""
 
     def __init__(self, program, work):
         self.program, self.work, self.data_dir = program, work, work / "data"
         self.port, self.key, self.process = free_port(), None, None
 
     def start(self):
-        """Starts it and gives the seconds until it is ready."""
+        """Starts it and returns the seconds until it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KITH_") or name == "KITH_PG_BIN"}
         environment |= {"KITH_RATE_LIMIT": "0", "KITH_POSTGRES_LISTEN": "off"}
         arguments = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_dir]
@@ -148,7 +149,7 @@ class Kith:
         kith = by_pid[self.process.pid]
         postgres = 0.0
         for postmaster in (stat for stat in by_pid.values() if stat.parent == kith.pid and stat.name == "postgres"):
-            # Its backends that have ended are in its own account of its children.
+            # Backends that have ended are counted in the postmaster's times of its children.
             postgres += postmaster.own + postmaster.ended_children
             postgres += sum(stat.own for stat in by_pid.values() if stat.parent == postmaster.pid)
         return kith.own, postgres
@@ -188,7 +189,7 @@ def load(kith):
 
 
 def write_ids(kith, work):
-    """A file of contacts' ids for wrk."""
+    """A file of contact ids for wrk."""
     ids = work / "ids"
     pages = [kith.sql("select ids from bench_ids where page > $1 and page <= $2", at, at + 100)["rows"] for at in range(0, 400, 100)]
     ids.write_text("".join(f"{id}\n" for rows in pages for row in rows for id in row["ids"]))
@@ -196,7 +197,7 @@ def write_ids(kith, work):
 
 
 def ask(helper, *arguments):
-    """What the helper prints as JSON."""
+    """Returns the helper's output, parsed as JSON."""
     done = subprocess.run([helper, *arguments], capture_output=True, text=True)
     if done.returncode:
         raise SystemExit(done.stderr.strip())
@@ -262,13 +263,13 @@ class Bench:
 
 
 class PgbenchScript:
-    """A case's statements as pgbench runs them, with what else it is to know."""
+    """A case's statements as pgbench runs them, with the variables that they need."""
 
     def __init__(self, name, statements, login):
         self.variables, self.login = {}, login
         statements = statements if isinstance(statements, list) else [statements]
         takes_id = any(":id" in self.params(statement) for statement in statements)
-        # pgbench has numbers of its own but no ids: it gets fifty of them with one statement and then uses each once, so that
+        # pgbench has numbers but no ids. It fetches fifty of them with one statement and then uses each once, so that
         # fetching them is a fiftieth of the work.
         self.repeats = IDS_A_PAGE if takes_id else 1
         lines = []
@@ -309,13 +310,13 @@ class PgbenchScript:
             param = self.login[param[1:]]
         if isinstance(param, bool):
             param = "true" if param else "false"
-        # Bound like the rest, because a literal would be planned better than what Kith sends.
+        # Bound like the others, because a literal would get a better plan than Kith's statement.
         variable = next((name for name, value in self.variables.items() if value == param), f"value{len(self.variables)}")
         self.variables[variable] = param
         return f":{variable}"
 
 
-# The table's columns: heading, width, and how a number is written.
+# The table's columns: heading, width, and number format.
 COLUMNS = [
     ("pgbench/s", 11, ",.0f"),
     ("kith/s", 9, ",.0f"),

@@ -1,16 +1,17 @@
-//! Known holes of PostgreSQL, and the minor releases that closed them. The table has those that a workspace's SQL, or somebody
-//! without a log-in, can use; holes of client programs, of replication and of extensions that a workspace can't have are left out.
+//! Known vulnerabilities of PostgreSQL, and the minor releases that fixed them. The table lists those that a workspace's
+//! SQL, or a client that is not logged in, can use. It omits those of client programs, of replication, and of extensions
+//! that a workspace can't have.
 //!
 //! The versions are those of PostgreSQL's own CVE records ("Versions before … are affected").
 
-/// A known hole.
+/// A known vulnerability.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Advisory {
     /// The number of its CVE record.
     pub cve: &'static str,
     /// What it allows.
     pub effect: &'static str,
-    /// The first release without it, as major and minor version, for each major version that had it.
+    /// For each affected major version, the first release without it, as major and minor version.
     closed_in: &'static [(u32, u32)],
 }
 
@@ -69,13 +70,13 @@ const ADVISORIES: &[Advisory] = &[
 ];
 
 impl Advisory {
-    /// The release of a major version that closed it. None if that version never had it.
+    /// The release of a major version that fixed it. `None` if that version was never affected.
     pub fn closed_in(&self, major: u32) -> Option<(u32, u32)> {
         self.closed_in.iter().copied().find(|release| release.0 == major)
     }
 }
 
-/// The holes that a release, as major and minor version, still has.
+/// The vulnerabilities that a release, given as major and minor version, still has.
 pub fn open_in(release: (u32, u32)) -> Vec<&'static Advisory> {
     let is_open = |advisory: &&Advisory| advisory.closed_in(release.0).is_some_and(|closed| release < closed);
     ADVISORIES.iter().filter(is_open).collect()
@@ -104,7 +105,7 @@ mod tests {
         }
     }
 
-    /// `bin/setup` decides without Kith whether a system's PostgreSQL is sound.
+    /// `bin/setup` makes the same decision about a system's PostgreSQL, without Kith.
     #[test]
     fn the_scripts_know_the_same_releases() {
         let sound: Vec<String> = (16..=18)

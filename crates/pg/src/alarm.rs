@@ -1,5 +1,5 @@
-//! How a connection learns that its time is up: the watchdog sets the alarm, and whoever reads the socket hears it
-//! although nothing comes from there.
+//! How a connection learns that its time is over. The watchdog sets the alarm, and the task that reads the socket is woken
+//! even though no data arrives.
 
 use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::task::Context;
@@ -9,22 +9,22 @@ use tokio::time::Instant;
 
 use crate::error::Error;
 
-/// Why a backend is ended before it is done.
+/// Why a backend is ended before its work is finished.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Reason {
-    /// Its time is up.
+    /// Its time is over.
     Deadline = 1,
-    /// Others wait for its place.
+    /// Other requests wait for its place.
     Crowd = 2,
 }
 
-/// An alarm of one watch over one connection.
+/// The alarm of one watch over one connection.
 #[derive(Debug)]
 pub(crate) struct Alarm {
     since: Instant,
-    /// 0 until it goes off.
+    /// 0 until the alarm goes off.
     reason: AtomicU8,
-    /// The backend has had time to say good-bye: nobody is to wait for it any longer.
+    /// The backend has had time to answer. Nothing may wait for it any longer.
     over: AtomicBool,
     reader: AtomicWaker,
 }
@@ -43,7 +43,7 @@ impl Alarm {
         self.reason.load(Ordering::Acquire) != 0
     }
 
-    /// The error that an answer which did not come stands for. None before the alarm goes off.
+    /// The error to return in place of the missing answer. `None` before the alarm goes off.
     pub(crate) fn error(&self) -> Option<Error> {
         match self.reason.load(Ordering::Acquire) {
             0 => None,
@@ -52,7 +52,7 @@ impl Alarm {
         }
     }
 
-    /// Nothing is waited for any longer.
+    /// All waits end.
     pub(crate) fn give_up(&self) {
         self.over.store(true, Ordering::Release);
         self.reader.wake();
@@ -62,7 +62,7 @@ impl Alarm {
         self.over.load(Ordering::Acquire)
     }
 
-    /// Whether it is over; if not, the reader is woken when it is.
+    /// Whether the wait is over. If not, the reader is woken when it is.
     pub(crate) fn poll_over(&self, cx: &Context<'_>) -> bool {
         self.reader.register(cx.waker());
         self.is_over()

@@ -1,5 +1,5 @@
-//! Room for large results. Whoever runs statements may bound the memory that results take together: rows beyond the first
-//! [`STEP`] are read only when there is room for them. Meanwhile the server waits, as it does for any slow reader.
+//! Memory for large results. A caller can bound the memory that results use together: rows after the first [`STEP`] bytes
+//! are read only when memory is available. Meanwhile the server waits, as it does for any slow reader.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -7,12 +7,12 @@ use std::sync::Arc;
 
 use tokio::task_local;
 
-/// Results are counted in steps of so many bytes; one below it is not counted.
+/// Results are counted in steps of this many bytes. A result smaller than one step is not counted.
 pub const STEP: usize = 256 * 1024;
 
-/// Gives room for results.
+/// Grants memory for results.
 pub trait Allowance: Send + Sync {
-    /// Waits for room for so many bytes more. Says whether there is some.
+    /// Waits until this many more bytes are available. Returns whether they are.
     fn grow(&self, bytes: usize) -> Pin<Box<dyn Future<Output = bool> + Send + '_>>;
 }
 
@@ -20,12 +20,12 @@ task_local! {
     static ALLOWANCE: Arc<dyn Allowance>;
 }
 
-/// Does something whose results are bounded by an allowance. What it spawns is not.
+/// Runs a future whose results are bounded by an allowance. Tasks that it spawns are not bounded.
 pub async fn within<F: Future>(allowance: Arc<dyn Allowance>, work: F) -> F::Output {
     ALLOWANCE.scope(allowance, work).await
 }
 
-/// Waits for room for so many bytes more. Where nothing bounds them, there is room.
+/// Waits until this many more bytes are available. Without an allowance they always are.
 pub(crate) async fn grow(bytes: usize) -> bool {
     match ALLOWANCE.try_with(Arc::clone) {
         Ok(allowance) => allowance.grow(bytes).await,

@@ -1,7 +1,7 @@
 //! What can go wrong between Kith and a PostgreSQL server, as one closed enum.
 //!
-//! It knows SQLSTATEs and protocol fields, but not what they mean to a caller of the product: turning a
-//! constraint's name into advice is somebody else's work.
+//! It knows SQLSTATEs and protocol fields, but not what they mean to a caller of the product. Another module turns a
+//! constraint's name into advice.
 
 use std::fmt;
 use std::time::Duration;
@@ -15,20 +15,20 @@ pub enum Error {
     /// The socket failed, or the server closed it.
     #[error("connection to PostgreSQL: {0}")]
     Io(#[from] std::io::Error),
-    /// TLS could not be agreed on, or the certificate was not accepted.
+    /// TLS could not be negotiated, or the certificate was not accepted.
     #[error("TLS: {0}")]
     Tls(String),
-    /// The log-in could not be carried out (a refusal by the server is [`Error::Server`]).
+    /// The log-in could not be completed (a refusal by the server is [`Error::Server`]).
     #[error("authentication: {0}")]
     Auth(String),
-    /// A URL, path or option makes no sense; the text says which and why.
+    /// A URL, path or option is invalid. The text says which one and why.
     #[error("{0}")]
     Config(String),
-    /// The server said something that does not belong where it came. The connection is broken.
+    /// The server sent a message that is not allowed at this point. The connection is broken.
     #[error("protocol: {0}")]
     Protocol(String),
-    /// A prepared statement went stale because a table changed under it, or because somebody dropped it.
-    /// Nothing was done; the connection has dropped its statements and is usable: run again.
+    /// A prepared statement is stale because a table changed under it, or because another statement dropped it. Nothing was
+    /// done. The connection has dropped its statements and is usable: run the request again.
     #[error("a prepared statement went stale")]
     Stale,
     /// One value was larger than `Caps::max_value_bytes`; the transaction does not commit.
@@ -37,22 +37,23 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
-    /// COPY was asked for, which needs a direct connection.
+    /// COPY was requested, which requires a direct connection.
     #[error("COPY is not available here")]
     Copy,
     /// The watchdog ended the connection because the deadline had passed.
     #[error("the deadline has passed")]
     DeadlineExceeded,
-    /// The watchdog ended the connection before its deadline, because others waited for its place.
+    /// The watchdog ended the connection before its deadline, because other requests waited for its place.
     #[error("ended after {after:?}, because others waited for a database connection")]
     GaveWay {
-        /// How long it had been at work.
+        /// How long it had been in use.
         after: Duration,
     },
-    /// A backend of this database does not end although it was told to; until it does, nobody is let in.
+    /// A backend of this database does not end although it was signalled. Until it does, no connection to the database is
+    /// given.
     #[error("database {0} is suspended until a statement of it ends")]
     Suspended(String),
-    /// The pool's queue is full, or no connection came free in time.
+    /// The pool's queue is full, or no connection became free in time.
     #[error("{0}")]
     Busy(String),
 }
@@ -68,9 +69,9 @@ pub struct ServerError {
     pub code: String,
     /// The primary message, in the server's `lc_messages`.
     pub message: String,
-    /// More about it.
+    /// The detail.
     pub detail: Option<String>,
-    /// What to do about it.
+    /// The hint.
     pub hint: Option<String>,
     /// Where in the statement, in characters from 1.
     pub position: Option<u32>,
@@ -86,13 +87,14 @@ pub struct ServerError {
     pub data_type: Option<String>,
     /// Constraint that the error is about.
     pub constraint: Option<String>,
-    /// The C function that raised it: the only mark of some errors that no `lc_messages` changes.
+    /// The C function that raised the error. For some errors it is the only identification that does not depend on
+    /// `lc_messages`.
     pub routine: Option<String>,
 }
 
 impl ServerError {
-    /// Reads the body of an ErrorResponse: (field type, text, NUL)*, NUL. A body that was cut short gives
-    /// the fields that are there, the last one cut.
+    /// Reads the body of an ErrorResponse: (field type, text, NUL)*, NUL. For a truncated body it returns the fields that
+    /// are present, the last one truncated.
     pub(crate) fn parse(body: &[u8]) -> ServerError {
         let mut error = ServerError::default();
         let mut rest = body;
@@ -123,12 +125,12 @@ impl ServerError {
         error
     }
 
-    /// An error that the server would have given, found before anything was sent.
+    /// An error that the server would have returned, found before anything was sent.
     pub(crate) fn local(code: &str, message: &str) -> ServerError {
         ServerError { severity: "ERROR".into(), code: code.into(), message: message.into(), ..ServerError::default() }
     }
 
-    /// True where the server closes the connection after this error.
+    /// True if the server closes the connection after this error.
     pub fn is_fatal(&self) -> bool {
         matches!(self.severity.as_str(), "FATAL" | "PANIC")
     }
@@ -149,8 +151,8 @@ impl From<ServerError> for Error {
 }
 
 impl Error {
-    /// What may be logged of an error in a tenant's session: of the server's errors the SQLSTATE alone. PostgreSQL quotes
-    /// values in its messages, and a tenant's own code chooses what it raises.
+    /// What may be logged of an error in a tenant's session. Of a server's error this is only the SQLSTATE: PostgreSQL
+    /// quotes values in its messages, and a tenant's code can raise any text.
     pub fn for_log(&self) -> String {
         match self {
             Error::Server(error) => format!("SQLSTATE {}", error.code),
@@ -158,7 +160,7 @@ impl Error {
         }
     }
 
-    /// The SQLSTATE, where the server gave one.
+    /// The SQLSTATE, if the error is the server's.
     pub fn code(&self) -> Option<&str> {
         match self {
             Error::Server(error) => Some(&error.code),

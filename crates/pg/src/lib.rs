@@ -1,5 +1,5 @@
-//! PostgreSQL for many mutually hostile tenants, and nothing of CRM: the text-mode client, the pool keyed by
-//! (cell, database, role), the watchdog, the embedded cluster, and the relay that lets clients from the network in.
+//! PostgreSQL for many mutually hostile tenants: the text-mode client, the pool keyed by (cell, database, role), the
+//! watchdog, the embedded cluster, and the relay that accepts clients from the network. It knows nothing of CRM.
 
 pub mod advisories;
 mod alarm;

@@ -1,6 +1,6 @@
-//! Parameters in text form: the quoting that array and composite literals want around their parts.
+//! Parameters in text form: the quoting that array and composite literals require for their parts.
 
-/// Appends a text as an element of an array literal: `"a \"b\""`. NULL is written `NULL`, without quotes.
+/// Appends a text as an element of an array literal: `"a \"b\""`. NULL is written as `NULL`, without quotes.
 pub fn quote_array_element(out: &mut String, text: &str) {
     out.push('"');
     for char in text.chars() {
@@ -12,7 +12,7 @@ pub fn quote_array_element(out: &mut String, text: &str) {
     out.push('"');
 }
 
-/// Appends a text as a field of a composite literal: `"a ""b"""`. NULL is written as nothing at all.
+/// Appends a text as a field of a composite literal: `"a ""b"""`. For NULL nothing is written.
 pub fn quote_record_field(out: &mut String, text: &str) {
     out.push('"');
     for char in text.chars() {

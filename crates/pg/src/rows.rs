@@ -1,4 +1,4 @@
-//! Rows as one flat buffer, in the form in which they leave the house: no allocation per row or cell.
+//! Rows as one flat buffer, in the form in which they are sent to the client. No row or cell has an allocation of its own.
 
 use std::str::FromStr;
 use std::sync::Arc;
@@ -12,19 +12,19 @@ pub const NULL_MARK: u32 = 1 << 31;
 /// A column of a result.
 #[derive(Clone, Debug)]
 pub struct Column {
-    /// Its name, which need not be unique within a result.
+    /// Its name, which is not necessarily unique within a result.
     pub name: Arc<str>,
-    /// The type's OID; for a domain that of its base type, which is what the server reports.
+    /// The type's OID. For a domain the server reports the base type's OID.
     pub type_oid: u32,
     /// The type as `format_type` writes it: `timestamp with time zone`, `citext`, `integer[]`.
     pub type_name: Arc<str>,
-    /// The table that it comes from, 0 where it is an expression.
+    /// The table that it comes from. 0 for an expression.
     pub table_oid: u32,
-    /// Its number in that table, 0 where it is an expression.
+    /// Its number in that table. 0 for an expression.
     pub attnum: i16,
-    /// True where the text form does not say enough for [`crate::value::render`]: an anonymous record
-    /// (`row(1, 'a')`: no names, no types), `anyarray`, or a type with a cast to json of its own, by itself
-    /// or inside an array or composite. Select `to_jsonb(column)` instead.
+    /// True if the text form is not enough for [`crate::value::render`]: for an anonymous record (`row(1, 'a')` has no names
+    /// and no types), `anyarray`, a type with its own cast to json, and an array or composite that contains one of them.
+    /// Select `to_jsonb(column)` instead.
     pub is_anonymous_record: bool,
     /// How it is rendered.
     pub(crate) kind: Arc<Type>,
@@ -46,15 +46,15 @@ impl Column {
 
 /// The rows of one statement.
 ///
-/// `data` holds the cells of all rows one after the other: JSON text, or the server's own text, by the
-/// `Format` that was asked for; `ends` holds where each cell ends. A NULL is `null` as JSON, and an empty cell
-/// whose end has [`NULL_MARK`] set as text.
+/// `data` holds the cells of all rows one after the other, as JSON text or as the server's text, depending on the requested
+/// `Format`. `ends` holds the end of each cell. A NULL is `null` in JSON; in text form it is an empty cell whose end has
+/// [`NULL_MARK`] set.
 #[derive(Clone, Debug)]
 pub struct Rows {
     columns: Arc<[Column]>,
     data: Vec<u8>,
     ends: Vec<u32>,
-    /// Counted apart, because a result may have rows and no columns (`select from t`).
+    /// Stored separately, because a result may have rows but no columns (`select from t`).
     len: usize,
 }
 
@@ -63,22 +63,22 @@ impl Rows {
         Rows { columns, data: Vec::new(), ends: Vec::new(), len: 0 }
     }
 
-    /// How many rows there are.
+    /// The number of rows.
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// True where there is no row.
+    /// True if there are no rows.
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// The columns, also where there is no row.
+    /// The columns, even if there are no rows.
     pub fn columns(&self) -> &[Column] {
         &self.columns
     }
 
-    /// A cell's bytes; empty for a NULL in text form, and where there is no such cell.
+    /// A cell's bytes. Empty for a NULL in text form, and for a cell that does not exist.
     pub fn cell(&self, row: usize, col: usize) -> &[u8] {
         match self.index(row, col) {
             Some(index) => &self.data[self.start(index)..self.end(index)],
@@ -86,7 +86,7 @@ impl Rows {
         }
     }
 
-    /// A cell as text; `None` for NULL (in text form) and where there is no such cell.
+    /// A cell as text. `None` for NULL (in text form) and for a cell that does not exist.
     pub fn text(&self, row: usize, col: usize) -> Option<&str> {
         let index = self.index(row, col)?;
         if self.ends[index] & NULL_MARK != 0 {
@@ -95,7 +95,7 @@ impl Rows {
         std::str::from_utf8(self.cell(row, col)).ok()
     }
 
-    /// A cell by its column's name, read as `T`. NULL is an error; read those with [`Rows::text`].
+    /// A cell by its column's name, parsed as `T`. NULL is an error; use [`Rows::text`] for cells that can be NULL.
     pub fn get<T: FromStr>(&self, row: usize, name: &str) -> Result<T, Error> {
         let col = self.columns.iter().position(|column| *column.name == *name);
         let text = col.and_then(|col| self.text(row, col));
@@ -103,7 +103,7 @@ impl Rows {
         text.parse().map_err(|_| unreadable(name, "does not read as asked for"))
     }
 
-    /// The parts, for whoever writes an answer from them: columns, data, ends.
+    /// The parts from which an answer is written: columns, data, ends.
     pub fn into_parts(self) -> (Arc<[Column]>, Vec<u8>, Vec<u32>) {
         (self.columns, self.data, self.ends)
     }
@@ -130,18 +130,18 @@ impl Rows {
         self.data.len()
     }
 
-    /// Ends the cell that was appended to the buffer.
+    /// Ends the cell that was just appended to the buffer.
     pub(crate) fn end_cell(&mut self, null: bool) {
         let mark = if null { NULL_MARK } else { 0 };
         self.ends.push(self.data.len() as u32 | mark);
     }
 
-    /// Ends the row whose cells were ended.
+    /// Ends the row after its last cell has ended.
     pub(crate) fn end_row(&mut self) {
         self.len += 1;
     }
 
-    /// Forgets what was appended since the last whole row.
+    /// Removes everything appended after the last complete row.
     pub(crate) fn drop_partial_row(&mut self) {
         self.ends.truncate(self.len * self.columns.len());
         let end = self.ends.last().map_or(0, |end| end & !NULL_MARK);

@@ -1,4 +1,4 @@
-//! SCRAM-SHA-256 verifiers, so that a role gets its password without the password reaching a statement or a log.
+//! SCRAM-SHA-256 verifiers. With one, a role gets its password without the password appearing in a statement or a log.
 
 use std::num::NonZeroU32;
 
@@ -6,11 +6,11 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use ring::{digest, hmac, pbkdf2};
 
-/// What `CREATE ROLE … PASSWORD` takes in place of a password:
+/// What `CREATE ROLE … PASSWORD` accepts instead of a password:
 /// `SCRAM-SHA-256$<iterations>:<salt>$<stored key>:<server key>` (RFC 5803).
 ///
-/// The password must be ASCII: others would have to go through SASLprep. Of `iterations` 0 is taken as 1, which
-/// is enough for a password of 256 random bits.
+/// The password must be ASCII, because other passwords require SASLprep. An `iterations` of 0 is treated as 1, which is
+/// enough for a password of 256 random bits.
 pub fn verifier(password: &str, iterations: u32, salt: &[u8; 16]) -> String {
     debug_assert!(password.is_ascii());
     let rounds = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
@@ -35,7 +35,7 @@ mod tests {
 
     #[test]
     fn it_is_the_verifier_that_postgres_makes() {
-        // Given by the server for this salt.
+        // The server returned this for the same salt.
         let salt = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
         assert_eq!(
             verifier("secret", 4096, &salt),

@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// A secret text. `Debug` shows `[secret]`, there is no `Display`, and the memory is overwritten on drop
-/// (as far as that goes: copies that the allocator or the caller made are not).
+/// A secret text. `Debug` shows `[secret]`, `Display` is not implemented, and the memory is overwritten on drop. Copies made
+/// by the allocator or the caller are not overwritten.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// Takes the text in.
+    /// Wraps the text.
     pub fn new(text: impl Into<String>) -> Secret {
         Secret(text.into())
     }
 
-    /// The text itself: the name is there to be seen in reviews.
+    /// Returns the text. The name is meant to stand out in reviews.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -35,7 +35,7 @@ impl Drop for Secret {
     fn drop(&mut self) {
         let mut bytes = std::mem::take(&mut self.0).into_bytes();
         bytes.fill(0);
-        // Keeps the compiler from dropping the stores as dead ones.
+        // Prevents the compiler from removing the stores as dead.
         std::hint::black_box(&bytes);
     }
 }

@@ -1,6 +1,6 @@
-//! Where a PostgreSQL server is and how to reach it: the parsed form of a connection URL.
+//! The address of a PostgreSQL server and how to connect to it: the parsed form of a connection URL.
 //!
-//! Nothing here opens anything.
+//! Nothing here opens a connection.
 
 use std::path::PathBuf;
 
@@ -9,19 +9,19 @@ use percent_encoding::percent_decode_str;
 use crate::error::Error;
 use crate::secret::Secret;
 
-/// A server, without who logs in to what.
+/// A server, without a role or a database.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Where it listens.
     pub host: Host,
-    /// The port; on a Unix socket it is part of the file's name.
+    /// The port. For a Unix socket it is part of the file's name.
     pub port: u16,
-    /// How much TLS is asked of it; a Unix socket never uses any.
+    /// Which TLS mode is requested. A Unix socket never uses TLS.
     pub tls: Tls,
 }
 
 impl Target {
-    /// The Unix socket, where it is one.
+    /// The Unix socket's path, if the server listens on one.
     pub(crate) fn socket(&self) -> Option<PathBuf> {
         match &self.host {
             Host::Unix(directory) => Some(directory.join(format!(".s.PGSQL.{}", self.port))),
@@ -39,45 +39,45 @@ pub enum Host {
     Tcp(String),
 }
 
-/// What is asked of TLS, with libpq's `sslmode` meanings.
+/// The requested TLS mode, with the meanings of libpq's `sslmode`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Tls {
     /// `disable`.
     Off,
-    /// `prefer` (and `allow`): TLS where the server offers it, nothing verified.
+    /// `prefer` (and `allow`): TLS if the server offers it, nothing verified.
     Prefer,
     /// `require`: TLS, nothing verified.
     Require,
     /// `verify-ca`: the chain is verified, the name is not.
     VerifyCa {
-        /// A PEM file of roots; the system's roots where left out.
+        /// A PEM file of root certificates. If none is given, the system's are used.
         root: Option<PathBuf>,
     },
     /// `verify-full`: the chain and the name are verified.
     VerifyFull {
-        /// A PEM file of roots; the system's roots where left out.
+        /// A PEM file of root certificates. If none is given, the system's are used.
         root: Option<PathBuf>,
     },
 }
 
-/// A whole connection URL.
+/// A complete connection URL.
 #[derive(Clone, Debug)]
 pub struct Url {
     /// The server.
     pub target: Target,
-    /// Who logs in.
+    /// The role that logs in.
     pub user: String,
-    /// The password, where the URL has one.
+    /// The password, if the URL has one.
     pub password: Option<Secret>,
-    /// The database; the user's name where the URL has none.
+    /// The database. If the URL has none, the user's name.
     pub database: String,
 }
 
-/// libpq's default where a URL names no host.
+/// libpq's default if a URL names no host.
 const DEFAULT_SOCKET_DIR: &str = "/var/run/postgresql";
 const DEFAULT_PORT: u16 = 5432;
 
-/// Parameters of libpq that change nothing here and stand in the URLs that providers hand out.
+/// Parameters of libpq that have no effect here and occur in the URLs that providers give out.
 const IGNORED: &[&str] = &[
     "application_name",
     "channel_binding",
@@ -95,7 +95,7 @@ const IGNORED: &[&str] = &[
 ];
 
 impl Url {
-    /// Reads `postgres://user:password@host:port/database?sslmode=…&sslrootcert=…&host=/directory`.
+    /// Parses `postgres://user:password@host:port/database?sslmode=…&sslrootcert=…&host=/directory`.
     ///
     /// Errors never quote the URL, because it holds a password.
     pub fn parse(url: &str) -> Result<Url, Error> {
@@ -133,7 +133,7 @@ impl Url {
     }
 }
 
-/// What the URL said, before it is judged.
+/// What the URL contains, before it is validated.
 struct Parts {
     user: String,
     password: Option<Secret>,
@@ -153,7 +153,7 @@ impl Parts {
             "password" => self.password = Some(Secret::from(value)),
             "dbname" => self.database = value,
             "sslmode" => self.sslmode = value,
-            // libpq's word for "the roots that the system trusts".
+            // libpq's name for the root certificates that the system trusts.
             "sslrootcert" if value == "system" => self.root = None,
             "sslrootcert" => self.root = Some(PathBuf::from(value)),
             key if IGNORED.contains(&key) => {}

@@ -1,7 +1,7 @@
 //! TLS to a server, with the meanings of libpq's `sslmode`.
 //!
-//! The cryptography is ring's, named explicitly: no process-wide default is set or needed. With `prefer` a server
-//! that declines TLS is spoken to in clear; one that fails at it is not.
+//! The cryptography is ring's, named explicitly: no process-wide default is set or needed. With `prefer`, a server that
+//! declines TLS is used without TLS; a server whose handshake fails is not.
 
 use std::io;
 use std::path::Path;
@@ -22,22 +22,22 @@ use tokio_rustls::client::TlsStream;
 use crate::error::Error;
 use crate::target::Tls;
 
-/// What came of asking for TLS.
+/// The result of requesting TLS.
 pub(crate) enum Negotiated {
     Plain(TcpStream),
     Tls {
         stream: Box<TlsStream<TcpStream>>,
-        /// The hash of the server's certificate that SCRAM's `tls-server-end-point` binding goes by.
+        /// The hash of the server's certificate, which SCRAM's `tls-server-end-point` binding uses.
         endpoint: Option<Vec<u8>>,
     },
 }
 
-/// Asks the server for TLS and carries it out.
+/// Requests TLS from the server and performs the handshake.
 pub(crate) async fn negotiate(mut stream: TcpStream, host: &str, tls: &Tls) -> Result<Negotiated, Error> {
     let mut request = bytes::BytesMut::new();
     postgres_protocol::message::frontend::ssl_request(&mut request);
     stream.write_all(&request).await?;
-    // One byte and no more: anything that somebody slipped in after it belongs to the handshake, and fails it.
+    // Reads exactly one byte: any byte that an attacker inserted after it becomes part of the handshake, which then fails.
     match (stream.read_u8().await?, tls) {
         (b'S', _) => {}
         (b'N', Tls::Off | Tls::Prefer) => return Ok(Negotiated::Plain(stream)),
@@ -71,17 +71,18 @@ fn config(tls: &Tls) -> Result<ClientConfig, Error> {
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
 }
 
-/// Whom to trust.
+/// Which certificates to trust.
 #[derive(Debug)]
 struct Roots {
     anchors: RootCertStore,
-    /// The certificates of a file as they are. A server that shows one of them is trusted as libpq trusts it: a chain of one,
-    /// whether or not the certificate says that it is a CA's.
+    /// The certificates of a file as they are. As in libpq, a server that presents one of them is trusted, whether or not
+    /// the certificate says that it is a CA's.
     own: Vec<CertificateDer<'static>>,
 }
 
 impl Roots {
-    /// The roots of a PEM file; without one the system's, and where the system has none (a slim container) Mozilla's.
+    /// The root certificates of a PEM file. If none is given, the system's; if the system has none (a slim container),
+    /// Mozilla's.
     fn read(file: Option<&Path>) -> Result<Roots, Error> {
         let mut anchors = RootCertStore::empty();
         let Some(file) = file else {
@@ -108,14 +109,14 @@ impl Roots {
 /// Which name the certificate must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Name {
-    /// The one that was asked for.
+    /// The requested name.
     Same,
-    /// Whichever it has.
+    /// Any name.
     Any,
 }
 
-/// Looks at the certificate's chain where there are roots, and at its name where that matters. That the server holds the
-/// certificate's key is verified always.
+/// Verifies the certificate's chain if there are root certificates, and its name if the mode requires it. It always verifies
+/// that the server holds the certificate's key.
 #[derive(Debug)]
 struct Verifier {
     roots: Option<Roots>,
@@ -171,8 +172,8 @@ impl ServerCertVerifier for Verifier {
     }
 }
 
-/// The certificate's hash by RFC 5929, section 4.1: with the hash function of its signature, or SHA-256 where that
-/// is MD5 or SHA-1. `None` where the signature names none (Ed25519, RSA-PSS), as libpq has it.
+/// The certificate's hash by RFC 5929, section 4.1. It uses the hash function of the certificate's signature, or SHA-256 if
+/// that is MD5 or SHA-1. As in libpq, it is `None` if the signature names no hash function (Ed25519, RSA-PSS).
 fn endpoint_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     // Certificate ::= SEQUENCE { tbsCertificate SEQUENCE, signatureAlgorithm SEQUENCE { OID … }, … }
     let (certificate_fields, _) = der(certificate, 0x30)?;
@@ -194,7 +195,7 @@ fn endpoint_hash(certificate: &CertificateDer<'_>) -> Option<Vec<u8>> {
     Some(ring::digest::digest(hash, certificate).as_ref().to_vec())
 }
 
-/// Whether a certificate holds at a moment, by its own words.
+/// Whether a certificate is valid at a moment, by its own validity period.
 fn holds_at(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), CertificateError> {
     let (not_before, not_after) = validity(certificate).ok_or(CertificateError::BadEncoding)?;
     let now = now.as_secs() as i64;
@@ -207,7 +208,7 @@ fn holds_at(certificate: &CertificateDer<'_>, now: UnixTime) -> Result<(), Certi
     Ok(())
 }
 
-/// From when to when a certificate holds, in Unix seconds.
+/// The validity period of a certificate, in Unix seconds.
 fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
     // TBSCertificate ::= SEQUENCE { [0] version, serialNumber INTEGER, signature SEQUENCE, issuer SEQUENCE, validity SEQUENCE, … }
     let (fields, _) = der(certificate, 0x30)?;
@@ -222,7 +223,7 @@ fn validity(certificate: &CertificateDer<'_>) -> Option<(i64, i64)> {
     Some((not_before, not_after))
 }
 
-/// Reads a UTCTime or GeneralizedTime (RFC 5280, section 4.1.2.5), and gives what follows it.
+/// Parses a UTCTime or GeneralizedTime (RFC 5280, section 4.1.2.5). Returns it and the bytes that follow.
 fn time(bytes: &[u8]) -> Option<(i64, &[u8])> {
     let (text, rest, century) = match der(bytes, 0x17) {
         Some((text, rest)) => (text, rest, None),
@@ -236,7 +237,7 @@ fn time(bytes: &[u8]) -> Option<(i64, &[u8])> {
         None if year < 50 => 2000 + year,
         None => 1900 + year,
     };
-    // Days since 1970 in a calendar whose years begin in March, so that a leap day is a year's last.
+    // Days since 1970. Years are counted from March, so that a leap day is the last day of a year.
     let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
     let days =
         year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + (153 * month + 2) / 5 + day
@@ -244,7 +245,7 @@ fn time(bytes: &[u8]) -> Option<(i64, &[u8])> {
     Some((((days * 24 + two(6)?) * 60 + two(8)?) * 60 + two(10)?, rest))
 }
 
-/// Reads one DER element of the given tag: its content, and what follows it.
+/// Parses one DER element with the given tag. Returns its content and the bytes that follow.
 fn der(bytes: &[u8], tag: u8) -> Option<(&[u8], &[u8])> {
     let (found, rest) = bytes.split_first()?;
     let (first, rest) = rest.split_first()?;

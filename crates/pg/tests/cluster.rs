@@ -1,4 +1,4 @@
-//! The embedded server as an operator meets it: first and second start, stops, crashes, other users.
+//! The embedded server from an operator's point of view: first and second start, stops, crashes, other users.
 
 mod support;
 
@@ -84,7 +84,7 @@ async fn a_killed_postmaster_is_started_again_and_nothing_is_lost() {
     let cluster = Cluster::start(options(&dir.path)).await.unwrap();
     let mut conn = admin(&cluster.target()).await;
     conn.script("set synchronous_commit = on; create table kept as select generate_series(1, 1000) n").await.unwrap();
-    // A backend that looks at nothing while it works, and would hold the dead server's memory for ever.
+    // A backend that does not check for signals while it works, and would hold the dead server's shared memory forever.
     let mut busy = admin(&cluster.target()).await;
     let backend = busy.pid();
     tokio::spawn(async move { busy.query("do $$ begin loop end loop; end $$", &[]).await });
@@ -183,7 +183,7 @@ async fn a_postmaster_that_was_left_behind_is_stopped_first() {
     let dir = TempDir::new();
     let cluster = Cluster::start(options(&dir.path)).await.unwrap();
     cluster.stop().await;
-    // As an operator would start it by hand, or an earlier Kith without a kernel's help.
+    // As an operator would start it by hand, or an earlier Kith without support by the kernel.
     let files = dir.path.join("pg");
     let owner = fs::metadata(&files).unwrap();
     let binaries = Binaries::find(&dir.path).unwrap();
@@ -207,14 +207,14 @@ async fn a_postmaster_that_was_left_behind_is_stopped_first() {
     cluster.stop().await;
 }
 
-/// A Kith that is killed: this very program, run again for one test that never ends.
+/// A Kith that is killed: this test binary, run again for one test that never ends.
 struct Victim {
     process: std::process::Child,
     postmaster: Pid,
 }
 
 impl Victim {
-    /// None where this program cannot be run as `uid`.
+    /// `None` if this program cannot be run as `uid`.
     fn start(dir: &Path, uid: Option<u32>) -> Option<Victim> {
         Victim::start_with(dir, uid, &[])
     }
@@ -255,7 +255,7 @@ async fn a_killed_kith_takes_its_server_along_and_the_next_one_goes_on() {
     assert!(test_kill_process(victim.postmaster).is_ok());
     victim.process.kill().unwrap();
     victim.process.wait().unwrap();
-    // At once: the old server may still be on its way out.
+    // Immediately: the old server may still be ending.
     let start = Instant::now();
     let cluster = Cluster::start(options(&dir.path)).await.unwrap();
     eprintln!("went on after {:?}", start.elapsed());
@@ -274,7 +274,7 @@ async fn a_killed_kith_leaves_no_server_behind() {
     assert!(!dir.path.join("pg/postmaster.pid").exists(), "it was shut down cleanly");
 }
 
-/// A user with a name who is neither root nor `other`: initdb asks for the name.
+/// A user with a name that is neither root nor `other`. initdb requires the name.
 fn somebody(other: u32) -> u32 {
     let users = fs::read_to_string("/etc/passwd").unwrap();
     let uids = users.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok());
@@ -284,7 +284,7 @@ fn somebody(other: u32) -> u32 {
 #[tokio::test]
 async fn it_runs_for_root_and_for_a_plain_user() {
     if !rustix::process::geteuid().is_root() {
-        // Then all the other tests are the plain user's.
+        // Then all other tests run as a plain user.
         return;
     }
     let dir = TempDir::new();
@@ -308,7 +308,7 @@ async fn it_runs_for_root_and_for_a_plain_user() {
     assert_eq!(fs::metadata(plain.path.join("pg")).unwrap().uid(), uid);
     victim.process.kill().unwrap();
     victim.process.wait().unwrap();
-    // And root takes it over under the same owner.
+    // Root continues with it under the same owner.
     let cluster = Cluster::start(options(&plain.path)).await.unwrap();
     assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "1");
     assert_eq!(fs::metadata(plain.path.join("pg")).unwrap().uid(), uid);
@@ -330,10 +330,10 @@ async fn a_place_that_the_server_cannot_reach_is_named() {
     assert!(error.contains("is closed to it") && error.contains(&*closed.to_string_lossy()), "{error}");
 }
 
-/// The user that a root Kith of earlier versions ran PostgreSQL as.
+/// The user that earlier versions of Kith, run as root, used for PostgreSQL.
 const NOBODY: u32 = 65534;
 
-/// The server's files as that Kith left them.
+/// The server's files as such a version left them.
 fn give_to_nobody(dir: &Path) {
     for name in ["pg", "run"] {
         let owner = format!("{NOBODY}:{NOBODY}");
@@ -360,7 +360,7 @@ async fn nobodys_data_goes_to_a_user_of_its_own() {
         .unwrap();
     cluster.stop().await;
     give_to_nobody(&dir.path);
-    // What another service that runs as nobody may have put there.
+    // Files that another service that runs as nobody may have placed there.
     let outside = TempDir::new();
     fs::write(outside.path.join("file"), "root's").unwrap();
     let (to_file, to_dir) = (dir.path.join("pg/base/file"), dir.path.join("pg/base/dir"));
@@ -379,14 +379,14 @@ async fn nobodys_data_goes_to_a_user_of_its_own() {
     assert_eq!((owner(&outside.path), owner(outside.path.join("file"))), (0, 0), "links are not followed");
     cluster.stop().await;
 
-    // A second name of somebody else's file.
+    // A hard link to another user's file.
     give_to_nobody(&dir.path);
     fs::remove_file(&to_file).unwrap();
     fs::hard_link(outside.path.join("file"), &to_file).unwrap();
     let error = Cluster::start(options(&dir.path)).await.err().unwrap().to_string();
     assert!(error.contains("pg/base/file belongs to uid 0"), "{error}");
     assert_eq!((owner(outside.path.join("file")), owner(dir.path.join("pg"))), (0, NOBODY));
-    // The next start goes on where that one was cut short.
+    // The next start continues where this one was interrupted.
     fs::remove_file(&to_file).unwrap();
     Cluster::start(options(&dir.path)).await.unwrap().stop().await;
     assert_eq!(owner(dir.path.join("pg")), user);
@@ -402,7 +402,7 @@ async fn a_server_of_nobodys_ends_before_its_files_change_hands() {
         panic!("root runs itself");
     };
     assert_eq!(owner(dir.path.join("pg")), NOBODY);
-    // Killed in the midst: the next start finds its server alive, or on its way out.
+    // Killed in the middle: the next start finds its server running or ending.
     victim.process.kill().unwrap();
     victim.process.wait().unwrap();
     let cluster = Cluster::start(options(&dir.path)).await.unwrap();
@@ -422,7 +422,7 @@ async fn what_an_operator_gave_to_nobody_stays_nobodys() {
     Cluster::start(options(&dir.path)).await.unwrap().stop().await;
     assert_eq!(owner(dir.path.join("pg")), NOBODY);
 
-    // The log of the write-ahead on another disk: who owns that is the operator's business.
+    // The write-ahead log on another disk: its ownership is the operator's task.
     let (dir, disk) = (TempDir::new(), TempDir::new());
     Cluster::start(options(&dir.path)).await.unwrap().stop().await;
     let (wal, moved) = (dir.path.join("pg/pg_wal"), disk.path.join("wal"));
@@ -446,7 +446,7 @@ async fn a_user_without_a_name_will_do() {
     assert_eq!((files.uid(), files.gid(), owner(dir.path.join("pg/PG_VERSION"))), (61999, 61998, 61999));
     victim.process.kill().unwrap();
     victim.process.wait().unwrap();
-    // Without being told, the next one goes on as the owner of what is there.
+    // Without `KITH_PG_UID`, the next one uses the owner of the existing files.
     let cluster = Cluster::start(options(&dir.path)).await.unwrap();
     assert_eq!(fs::metadata(format!("/proc/{}", cluster.pid())).unwrap().uid(), 61999);
     assert_eq!(one(&mut admin(&cluster.target()).await, "select count(*) from kept").await, "1");

@@ -1,4 +1,4 @@
-//! Tenants that hold on to what others wait for: slow statements, and statements that nothing interrupts.
+//! Tenants that keep resources that others wait for: slow statements, and statements that nothing interrupts.
 
 mod support;
 
@@ -18,13 +18,13 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 const LONG: Duration = Duration::from_secs(120);
-/// Statements that nothing can interrupt take a core each, so their tests go one after the other.
+/// Statements that nothing can interrupt use one core each, so their tests run one after the other.
 static BUSY: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 struct Door {
     target: Target,
     passwords: HashMap<Arc<str>, String>,
-    /// What it was told of backends that do not end.
+    /// The calls about backends that do not end.
     told: Mutex<Vec<String>>,
     watchdog: Mutex<Option<Watchdog>>,
 }
@@ -103,7 +103,7 @@ async fn logged_pool(tenants: usize, limits: Limits) -> (Pool, Vec<Key>, Arc<Doo
     (Pool::new(limits, door.clone(), watchdog), keys.collect(), door)
 }
 
-/// Runs a statement under watch, and tells what came of it and after how long.
+/// Runs a statement under watch. Returns its result and how long it took.
 async fn run(pool: &Pool, key: &Key, sql: &str, limit: Duration) -> (Result<(), Error>, Duration) {
     let mut lease = match pool.lease(key).await {
         Ok(lease) => lease,
@@ -116,7 +116,7 @@ async fn run(pool: &Pool, key: &Key, sql: &str, limit: Duration) -> (Result<(), 
     (result.map(drop), begun.elapsed())
 }
 
-/// No signal ends this before it is done, which takes some 5 ns times the square of `size`.
+/// No signal ends this before it is finished, which takes about 5 ns times the square of `size`.
 fn uninterruptible(size: u32) -> String {
     format!("select array_fill(1, array[{size}]) && array_fill(2, array[{size}])")
 }
@@ -142,7 +142,7 @@ async fn who_waits_gets_a_place_of_the_slow() {
     assert!(took < Duration::from_secs(15), "before its sleep is over: {took:?}");
     let Err(Error::GaveWay { after }) = ended else { panic!("{ended:?}") };
     assert!(after >= Duration::from_millis(250), "{after:?}");
-    // What the others do is not cut short for nothing.
+    // The statements of the others are not ended without need.
     assert!(pool.stats().in_use >= 4, "{:?}", pool.stats());
 }
 
@@ -164,7 +164,7 @@ async fn a_place_is_taken_until_its_backend_is_gone() {
         let (pool, key) = (pool.clone(), keys[0].clone());
         stuck.spawn(async move {
             let mut lease = pool.lease(&key).await?;
-            // The caller hangs up.
+            // The caller disconnects.
             let statement = uninterruptible(50_000);
             let _ = timeout(Duration::from_millis(50), lease.query(&statement, &[])).await;
             Ok::<_, Error>(())
@@ -229,7 +229,7 @@ async fn a_lease_in_an_open_transaction_gives_way_too() {
     lease.watch(LONG);
     let mut tx = pg::conn::Tx::begin(lease, Begin::ReadWrite(&[])).unwrap();
     tx.prepare("select 1", &TypeCache::default()).await.unwrap();
-    // It does nothing for a while, and holds the only place.
+    // It is idle for a while, and holds the only place.
     let idle = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let caps = Caps { max_rows: 1, max_bytes: 1000, max_value_bytes: 1000 };

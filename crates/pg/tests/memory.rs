@@ -1,4 +1,4 @@
-//! What a large answer takes in memory. A test binary of its own, because it measures the process.
+//! How much memory a large answer uses. This is a test binary of its own, because it measures the process.
 
 #![cfg(target_os = "linux")]
 
@@ -11,7 +11,7 @@ use support::server;
 
 const CAPS: Caps = Caps { max_rows: 10_000, max_bytes: 10 << 20, max_value_bytes: 10 << 20 };
 
-/// The largest amount of memory that the process ever had, in bytes.
+/// The maximum amount of memory that the process has used, in bytes.
 fn peak() -> usize {
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
@@ -42,7 +42,7 @@ async fn an_answer_takes_no_more_than_its_caps() {
     let grown = peak() - before;
     assert!(grown < 4 << 20, "{grown} bytes for values that are skipped");
 
-    // 4 GB of rows, none of them over a cap.
+    // 4 GB of rows, each within the caps.
     let endless = "select repeat('x', 100000) from generate_series(1, 40000)";
     assert_eq!(execute(&mut conn, endless).await.unwrap(), 104);
     let wide = format!("select {}", vec!["repeat('x', 8000000)"; 30].join(", "));

@@ -1,4 +1,5 @@
-//! The pool over a real server: whose connection is whose, what comes back, and that its books balance.
+//! The pool over a real server: each connection goes to the right key, connections are returned, and the books are
+//! consistent.
 
 mod support;
 
@@ -51,7 +52,7 @@ const LIMITS: Limits = Limits {
     max_idle: Duration::from_secs(3600),
 };
 
-/// A pool over so many tenants of its own.
+/// A pool over this many tenants of its own.
 async fn pool(tenants: usize, limits: Limits) -> (Pool, Vec<Key>) {
     let server = server().await;
     let mut made: Vec<Tenant> = Vec::new();
@@ -78,7 +79,7 @@ async fn at_rest(pool: &Pool) {
     assert_eq!((stats.total, stats.waiting), (stats.idle, 0), "{stats:?}");
 }
 
-/// Backends of the keys' databases on the server.
+/// The number of backends of the keys' databases.
 async fn backends(keys: &[Key]) -> usize {
     let names: Vec<String> = keys.iter().map(|key| format!("'{}'", key.database)).collect();
     let sql = format!("select count(*) from pg_stat_activity where datname in ({})", names.join(","));
@@ -109,7 +110,7 @@ async fn a_session_that_sql_was_run_in_is_reset_and_rest_never_gets_it() {
     lease.query("listen left_on", &[]).await.unwrap();
     lease.query("create temp table left_lying (a int)", &[]).await.unwrap();
     drop(lease);
-    // At once: the request waits for the reset instead of opening another connection.
+    // Immediately: the request waits for the reset instead of opening another connection.
     let mut lease = pool.lease(&sql(&keys[0])).await.unwrap();
     assert_eq!(lease.pid(), pid);
     assert_ne!(one(&mut lease, "show work_mem").await, "77MB");
@@ -307,7 +308,7 @@ async fn one_busy_role_does_not_starve_the_rest() {
                 let start = tokio::time::Instant::now();
                 let mut lease = pool.lease(&key).await.unwrap();
                 let waited = start.elapsed();
-                // The hog's queue alone takes longer than any of them may wait.
+                // The queue of the greedy tenant alone takes longer than any of them may wait.
                 assert!(waited < Duration::from_secs(1), "{waited:?}");
                 one(&mut lease, "select 1").await;
             }
@@ -351,7 +352,7 @@ async fn the_books_balance_after_a_storm() {
                 random ^= random << 17;
                 let key = &keys[(random >> 8) as usize % keys.len()];
                 if random % 5 == 0 {
-                    // Gives up while it waits, while it logs in, or while its place is on the way.
+                    // Cancelled while it waits, while it logs in, or while its place is being sent.
                     drop(timeout(Duration::from_micros(random % 9000), pool.lease(key)).await);
                 } else if random % 47 == 0 {
                     pool.evict_role(CELL, &key.role);

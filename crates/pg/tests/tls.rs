@@ -1,6 +1,6 @@
-//! The modes of TLS, and replies that no server would send, against a server that is played here.
+//! The modes of TLS, and replies that no server would send, against a simulated server.
 //!
-//! The certificate in `data/tls` is good for `localhost`, for a hundred years, and for nothing.
+//! The certificate in `data/tls` is for `localhost` and valid for a hundred years. It is used for nothing else.
 
 use std::io;
 use std::net::Ipv4Addr;
@@ -39,7 +39,7 @@ fn acceptor(name: &str) -> TlsAcceptor {
     TlsAcceptor::from(Arc::new(config))
 }
 
-/// Reads the startup message, sends the replies, and then takes in whatever comes.
+/// Reads the startup message, sends the replies, and then reads and drops all input.
 async fn play(mut stream: impl AsyncRead + AsyncWrite + Unpin, replies: Vec<u8>) -> io::Result<()> {
     let len = stream.read_i32().await?;
     let mut startup = vec![0; usize::try_from(len).unwrap() - 4];
@@ -49,7 +49,7 @@ async fn play(mut stream: impl AsyncRead + AsyncWrite + Unpin, replies: Vec<u8>)
     tokio::io::copy(&mut stream, &mut tokio::io::sink()).await.map(drop)
 }
 
-/// A server that answers the request for TLS with `answer` and the log-in with `replies`; gives its port.
+/// A server that answers the request for TLS with `answer` and the log-in with `replies`. Returns its port.
 async fn server(answer: u8, replies: &'static [u8]) -> u16 {
     server_with("server", answer, replies).await
 }
@@ -94,7 +94,7 @@ async fn open(host: &str, port: u16, tls: Tls) -> Result<Conn, Error> {
 async fn each_mode_verifies_what_it_says() {
     let port = server(b'S', WELCOME).await;
     let ca = || Some(data("ca.pem"));
-    // The system does not know the root; the key is no root.
+    // The system does not trust the root certificate; the key file contains no certificate.
     let (none, wrong) = (|| None, || Some(data("server.key")));
     for (host, tls, is_fine) in [
         ("localhost", Tls::Off, true),
@@ -117,7 +117,7 @@ async fn each_mode_verifies_what_it_says() {
     }
 }
 
-/// As `openssl req -x509` makes one: it says that it is a CA's, and signs itself.
+/// As `openssl req -x509` creates it: marked as a CA's certificate and self-signed.
 #[tokio::test]
 async fn a_certificate_that_signs_itself_is_its_own_root() {
     let port = server_with("self", b'S', WELCOME).await;
@@ -175,7 +175,7 @@ async fn replies_that_make_no_sense_break_the_connection_and_nothing_else() {
         after(b"D\0\0\0\x05\0"),
         after(b"D\0\0\0\x06\0\x02"),
         after(b"D\0\0\0\x0a\0\x01\0\0\0\x09"),
-        // A gigabyte that never comes.
+        // A gigabyte that is never sent.
         after(b"D\x40\0\0\0\0\x01\x3f\0\0\0"),
         after(b"D\x40\0\0\0\xff\xff\xff\xff\xff\xff"),
         after(b"C\x40\0\0\0"),

@@ -9,13 +9,13 @@ use pg::conn::{Begin, Caps, Format, Frame, Login, Outcome, Statement, Want};
 use pg::types::TypeCache;
 use support::{PASSWORD, server};
 
-/// One expression a line.
+/// One expression per line.
 const VALUES: &str = include_str!("data/values.txt");
 const TYPES: &str = include_str!("data/types.sql");
 
 const CAPS: Caps = Caps { max_rows: 10_000, max_bytes: 64 << 20, max_value_bytes: 16 << 20 };
 
-/// The settings that the contract's values are written under.
+/// The settings under which the contract's values are written.
 const PINNED: &[(&str, &str)] = &[
     ("DateStyle", "ISO, MDY"),
     ("IntervalStyle", "postgres"),
@@ -73,7 +73,7 @@ async fn run(conn: &mut Conn, types: &TypeCache, sql: &str) -> Outcome {
     }
 }
 
-/// The same by way of the raw SQL path.
+/// The same over the raw SQL path.
 async fn execute(conn: &mut Conn, types: &TypeCache, sql: &str) -> Outcome {
     let mut tx = conn.begin(Begin::ReadOnly(&[])).await.unwrap();
     tx.prepare(sql, types).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
@@ -104,7 +104,7 @@ async fn a_value_is_what_to_jsonb_gives() {
             wrong.push(format!("{sql} {expected}"));
             continue;
         }
-        // The second path knows nothing yet, so that its lookups are tried too.
+        // The second path has an empty cache, so that its lookups are tested too.
         for outcome in [run(&mut conn, &types, &sql).await, execute(&mut conn, &TypeCache::default(), &sql).await] {
             let given = compact(outcome.rows.cell(0, 0));
             serde_json::from_str::<&serde_json::value::RawValue>(&given)
@@ -117,6 +117,6 @@ async fn a_value_is_what_to_jsonb_gives() {
         }
     }
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
-    // Anonymous records, anyarray, and types with a cast to json of their own.
+    // Anonymous records, anyarray, and types with their own cast to json.
     assert_eq!(opaque, 2 * 12);
 }

@@ -1,4 +1,4 @@
-//! The watchdog against code that does what it can to run on.
+//! The watchdog against code that tries everything to keep running.
 
 mod support;
 
@@ -15,10 +15,10 @@ use support::{Tenant, one, server, until};
 
 const CELL: u32 = 1;
 const LONG: Duration = Duration::from_secs(20);
-/// As long as no watch of these tests comes to an end.
+/// Longer than any watch of these tests.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// Logs in as a plain role that may signal others.
+/// Logs in as a plain role that may signal other sessions.
 struct Signaller {
     target: Target,
     opened: AtomicUsize,
@@ -93,7 +93,7 @@ async fn who_is_done_in_time_is_left_alone() {
     quick.query("select 1", &[]).await.unwrap();
     assert!(!guard.fired());
     drop(guard);
-    // A later deadline that does come shows that the first one has passed.
+    // When a later deadline fires, the first one has passed.
     let guard = watchdog.watch(CELL, slow.pid(), role, database, limit * 2);
     slow.query("select pg_sleep(60)", &[]).await.unwrap_err();
     assert!(guard.fired());
@@ -110,7 +110,7 @@ async fn a_pid_that_now_belongs_to_somebody_else_is_not_hit() {
     watchdog.terminate(CELL, kept.pid(), other_role, database.clone());
     watchdog.terminate(CELL, kept.pid(), role.clone(), other_database);
     watchdog.terminate(CELL, ended.pid(), role, database);
-    // They are done in order, so the last one tells that the others are.
+    // They are processed in order, so after the last one the others are finished.
     until("the meant one has ended", LONG, || {
         let alive = ended.is_alive();
         async move { !alive }

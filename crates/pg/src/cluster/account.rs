@@ -1,5 +1,5 @@
-//! The user that a root Kith runs PostgreSQL as: the system's account `kith`, which is created if it is missing. Where no account
-//! can be created (there is no `useradd`, /etc is read-only) it is a number that nothing on the system uses.
+//! The user that runs PostgreSQL if Kith runs as root: the system account `kith`, which is created if it does not exist. If
+//! no account can be created (there is no `useradd`, or /etc is read-only), it is a number that nothing on the system uses.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -9,12 +9,13 @@ use std::time::Duration;
 
 /// The account's name.
 const NAME: &str = "kith";
-/// The user without rights that every Linux has. Services without an account of their own share it.
+/// The user without rights that every Linux has. It is shared by services without an account of their own.
 pub(crate) const NOBODY: u32 = 65534;
-/// Numbers that no distribution gives to an account. systemd takes numbers of this range for services while they run, and
-/// only those that are free.
+/// A range of numbers that no distribution gives to an account. systemd gives numbers of this range to services while they
+/// run, but only free ones.
 const UNASSIGNED: std::ops::Range<u32> = 61184..65520;
-/// How often to try to create the account: another process may hold the lock of /etc/passwd, or be creating it too.
+/// How often to try to create the account. Another process may hold the lock of /etc/passwd or may be creating the account
+/// too.
 const ATTEMPTS: u32 = 10;
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -41,21 +42,21 @@ pub(crate) fn has_name(uid: u32) -> bool {
     users(&passwd()).any(|(_, other, _)| other == uid)
 }
 
-/// Asks the system for the account. False where the system can't be asked.
+/// Creates the account. False if the system can't be asked to.
 fn create() -> bool {
     let mut command = Command::new("useradd");
     command.args(["--system", "--user-group", "--no-create-home", "--home-dir", "/nonexistent"]);
     command.args(["--shell", "/usr/sbin/nologin", "--comment", "PostgreSQL of Kith", NAME]);
     command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").current_dir("/");
-    // Whether it worked shows in /etc/passwd.
+    // Success is visible in /etc/passwd.
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok()
 }
 
-/// A number without an account, a group or a process. For one data directory it is the same at every call while nothing else
-/// takes it; from then on the owner of the server's files says which it is.
+/// A number without an account, a group or a process. For one data directory every call returns the same number while
+/// nothing else takes it. Later the number is read from the owner of the server's files.
 fn unused(data_dir: &Path) -> u32 {
     let path = fs::canonicalize(data_dir).unwrap_or_else(|_| data_dir.to_path_buf());
-    // FNV-1a: spreads the data directories of a machine over the range.
+    // FNV-1a distributes the data directories of a machine over the range.
     let hash = path
         .as_os_str()
         .as_encoded_bytes()
@@ -93,7 +94,7 @@ fn users(passwd: &str) -> impl Iterator<Item = (&str, u32, u32)> {
     })
 }
 
-/// The ids of an account, root's excepted.
+/// The ids of an account, unless they are root's.
 fn ids_of(passwd: &str, name: &str) -> Option<(u32, u32)> {
     users(passwd).find(|(other, uid, _)| *other == name && *uid != 0).map(|(_, uid, gid)| (uid, gid))
 }

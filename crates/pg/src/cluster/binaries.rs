@@ -1,5 +1,6 @@
-//! Where PostgreSQL's programs come from: a directory that was named, or else a tree beside the data, the system's packages or
-//! a tree in a cache, whichever has the fewest known holes. Nothing is fetched here; what is missing is said in one line.
+//! Finds PostgreSQL's programs: in a configured directory, or else in a tree beside the data, the system's packages or a
+//! tree in a cache, choosing the one with the fewest known vulnerabilities. Nothing is downloaded here. If something is
+//! missing, the error says so in one line.
 
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -13,38 +14,38 @@ use crate::error::Error;
 
 /// The oldest major version that Kith's roles, grants and settings work with.
 const OLDEST: u32 = 16;
-/// The newest major version that is looked for among the system's packages.
+/// The newest major version that is searched for among the system's packages.
 const NEWEST: u32 = 18;
 
 const WHAT_TO_DO: &str = "no PostgreSQL 16+ with pgvector found: run bin/fetch-postgres, or set KITH_PG_BIN, \
                           or install postgresql-16 and postgresql-16-pgvector, or pass --database-url";
 
-/// A usable set of PostgreSQL programs: 16 or newer, with pgvector, and every library in place.
+/// A usable set of PostgreSQL programs: 16 or newer, with pgvector, and with all libraries present.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Binaries {
     /// The directory of `postgres` and `initdb`.
     pub bin: PathBuf,
-    /// The directory of the libraries that came with them, for `LD_LIBRARY_PATH`; none for the system's own.
+    /// The directory of the libraries that came with them, for `LD_LIBRARY_PATH`. `None` for the system's own.
     pub lib: Option<PathBuf>,
     /// Major and minor version.
     pub version: (u32, u32),
 }
 
-/// Why a candidate was passed over.
+/// Why a candidate was not chosen.
 enum Refused {
-    /// Nothing is there: not worth a word.
+    /// It does not exist. This is not reported.
     Absent,
-    /// Something is there and does not do.
+    /// It exists but is not usable.
     Unusable(String),
 }
 
 impl Binaries {
-    /// `KITH_PG_BIN` (a bin directory) where it is set. Else the usable one with the fewest known holes of: `postgres-*/bin` in
-    /// the data directory, the system's packages, `postgres-*/bin` in the cache directories, `PATH`. Among equals the first
-    /// is taken: the system's are kept up to date by the system.
+    /// `KITH_PG_BIN` (a bin directory) if it is set. Otherwise the usable set with the fewest known vulnerabilities among:
+    /// `postgres-*/bin` in the data directory, the system's packages, `postgres-*/bin` in the cache directories, `PATH`. If
+    /// several have the same number, the first is chosen: the system keeps its own packages up to date.
     ///
     /// # Errors
-    /// One line that says what to install, and what was found and does not do.
+    /// One line that says what to install, and which candidates exist but are not usable.
     pub fn find(data_dir: &Path) -> Result<Binaries, Error> {
         let search = Search::new(data_dir)?;
         if let Some(bin) = env::var_os("KITH_PG_BIN") {
@@ -72,7 +73,7 @@ impl Binaries {
         Err(Error::Config(format!("{WHAT_TO_DO}{found}")))
     }
 
-    /// A command for one of the programs: a bare environment, English messages, the libraries in reach.
+    /// A command for one of the programs, with an empty environment, English messages, and the path of the libraries.
     pub(crate) fn command(&self, program: &str) -> Command {
         command(&self.bin, self.lib.as_deref(), program)
     }
@@ -81,7 +82,7 @@ impl Binaries {
 struct Search<'a> {
     data_dir: &'a Path,
     identity: Identity,
-    /// The major version that the data directory was made by, where there is one already.
+    /// The major version that created the data directory, if it exists.
     made_by: Option<u32>,
 }
 
@@ -104,7 +105,7 @@ impl Search<'_> {
 
     fn inspect(&self, bin: &Path) -> Result<Binaries, Refused> {
         let unusable = |why: String| Refused::Unusable(format!("{} {why}", bin.display()));
-        // As we are: a root Kith can say more about a directory that the server cannot reach.
+        // Runs under Kith's own identity: as root, Kith can report more about a directory that the server cannot reach.
         if !["postgres", "initdb"].iter().all(|program| bin.join(program).is_file()) {
             return Err(Refused::Absent);
         }
@@ -138,7 +139,7 @@ impl Search<'_> {
         Ok(Binaries { bin: bin.clone(), lib, version })
     }
 
-    /// Asks the program itself, which shows at once whether it can be loaded.
+    /// Runs the program itself, which also shows whether it can be loaded.
     fn version(&self, bin: &Path, lib: Option<&Path>) -> Result<(u32, u32), String> {
         let ask = || {
             let mut command = command(bin, lib, "postgres");
@@ -161,12 +162,12 @@ fn command(bin: &Path, lib: Option<&Path>, program: &str) -> Command {
     if let Some(lib) = lib {
         command.env("LD_LIBRARY_PATH", lib);
     }
-    // Somewhere that every identity may stand.
+    // A directory that every identity can enter.
     command.current_dir("/").stdin(Stdio::null());
     command
 }
 
-/// The one with the fewest known holes, the first among equals.
+/// The one with the fewest known vulnerabilities. If there are several, the first.
 fn soundest(usable: Vec<Binaries>) -> Option<Binaries> {
     usable.into_iter().min_by_key(|binaries| advisories::open_in(binaries.version).len())
 }
@@ -184,7 +185,7 @@ fn trees(dir: &Path) -> Vec<PathBuf> {
     names.into_iter().map(|name| dir.join(name).join("bin")).collect()
 }
 
-/// The numbers in a name, so that 18.10 is newer than 18.9.
+/// The numbers in a name, so that 18.10 sorts after 18.9.
 fn numbers(name: &OsStr) -> Vec<u64> {
     let name = name.to_string_lossy();
     name.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok()).collect()
@@ -204,8 +205,8 @@ fn cache_dirs(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     .collect()
 }
 
-/// `../lib`, where libraries came along with the programs. The system's own are found without help, and its
-/// directories must not get in front of others.
+/// `../lib`, if libraries came with the programs. The system's own libraries are found without it, and its directories must
+/// not take precedence over others.
 fn bundled_lib(bin: &Path) -> Option<PathBuf> {
     let lib = bin.parent()?.join("lib");
     let bundled = !lib.starts_with("/usr/lib") && lib != Path::new("/lib") && lib.is_dir();
@@ -221,7 +222,7 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
     Some((major.parse().ok()?, minor.parse().unwrap_or(0)))
 }
 
-/// Where the control files of the extensions are: the usual places first, then what `pg_config` says.
+/// The directories of the extensions' control files: the usual places first, then the output of `pg_config`.
 fn share_dir(bin: &Path, lib: Option<&Path>, major: u32) -> Option<PathBuf> {
     let prefix = bin.parent()?;
     let usual = [

@@ -1,4 +1,4 @@
-//! The data directory and who may use it: its owner, its lock, the directory of the socket.
+//! The data directory and access to it: its owner, its lock, and the directory of the socket.
 //!
 //! ```text
 //! <data_dir>/            Kith's; the server's identity may pass through
@@ -24,11 +24,11 @@ use crate::error::Error;
 const LOCK: &str = "postgres.lock";
 const RUN: &str = "run";
 
-/// The longest directory of a socket: `sun_path` holds 108 bytes, one of them the final zero, and the socket's
-/// name is `/.s.PGSQL.` and up to five digits.
+/// The maximum length of a socket's directory. `sun_path` holds 108 bytes including the final zero, and the socket's name is
+/// `/.s.PGSQL.` and up to five digits.
 const LONGEST_SOCKET_DIR: usize = 107 - "/.s.PGSQL.".len() - 5;
 
-/// A data directory that this process holds: no other Kith runs a server in it until this is dropped.
+/// A data directory that this process has locked. No other Kith runs a server in it until this is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDir {
     pub(crate) path: PathBuf,
@@ -39,7 +39,7 @@ pub(crate) struct DataDir {
 }
 
 impl DataDir {
-    /// Makes the directory where needed, takes its lock, and puts owners and modes right.
+    /// Creates the directory if necessary, takes its lock, and corrects owners and modes.
     pub(crate) fn take(path: &Path) -> Result<DataDir, Error> {
         let at = |what: &str, path: &Path| {
             let place = format!("cannot {what} {}", path.display());
@@ -71,8 +71,8 @@ impl DataDir {
     }
 }
 
-/// Creates a directory and its missing parents, for this user alone. Root's are open to be passed through, whatever the umask: the
-/// server's identity has to.
+/// Creates a directory and its missing parents, for this user only. Directories created as root can be passed through,
+/// whatever the umask, because the server's identity must pass through them.
 pub fn make_all(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
@@ -81,7 +81,7 @@ pub fn make_all(path: &Path) -> io::Result<()> {
         make_all(parent)?;
     }
     match fs::create_dir(path) {
-        // Another process was quicker.
+        // Another process created it first.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => return Ok(()),
         created => created?,
     }
@@ -89,14 +89,14 @@ pub fn make_all(path: &Path) -> io::Result<()> {
     fs::set_permissions(path, Permissions::from_mode(mode))
 }
 
-/// Gives the server's files to `identity`, after what still runs on them has ended.
+/// Gives the server's files to `identity`, after processes that still use them have ended.
 fn take_over(data_dir: &Path, former: &Identity, identity: &Identity) -> Result<(), Error> {
-    // PostgreSQL doesn't run as root: files of root's come from a backup.
+    // PostgreSQL doesn't run as root, so files that root owns come from a backup.
     if former.changes() {
         strays::end(data_dir, former)?;
         tracing::info!(from = former.uid, to = identity.uid, "giving PostgreSQL's files to a user of their own");
     }
-    // The owner of the server's files says whose everything was, so they are the last.
+    // The owner of the server's files records who owned everything, so they are changed last.
     for name in [RUN, PGDATA] {
         let path = data_dir.join(name);
         match ownership::hand_over(&path, former.uid, identity) {
@@ -109,7 +109,7 @@ fn take_over(data_dir: &Path, former: &Identity, identity: &Identity) -> Result<
     Ok(())
 }
 
-/// The major version that made the server's files, where there are any.
+/// The major version that created the server's files, if they exist.
 pub(crate) fn major_version(data_dir: &Path) -> Result<Option<u32>, Error> {
     let path = data_dir.join(PGDATA).join("PG_VERSION");
     let Some(owner) = Identity::of_files(data_dir) else { return Ok(None) };
@@ -117,7 +117,7 @@ pub(crate) fn major_version(data_dir: &Path) -> Result<Option<u32>, Error> {
     Ok(text.ok().and_then(|text| text.trim().parse().ok()))
 }
 
-/// An advisory lock that goes with the process, however it ends.
+/// An advisory lock that is released when the process ends, however it ends.
 fn lock(data_dir: &Path) -> Result<File, Error> {
     let path = data_dir.join(LOCK);
     let fault = |error: io::Error| Error::Config(format!("cannot lock {}: {error}", path.display()));
@@ -127,7 +127,7 @@ fn lock(data_dir: &Path) -> Result<File, Error> {
         .create(true)
         .truncate(false)
         .mode(0o600)
-        // The directory may be the server's own: a link there must not make root write elsewhere.
+        // The directory may belong to the server's user: a link there must not make root write elsewhere.
         .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
         .open(&path)
         .map_err(fault)?;
@@ -145,13 +145,13 @@ fn lock(data_dir: &Path) -> Result<File, Error> {
         }
         Err(TryLockError::Error(error)) => return Err(fault(error)),
     }
-    // For the message above only, so a failure to write it is nobody's trouble.
+    // This is only for the message above, so a failed write is ignored.
     let _ = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| writeln!(file, "{}", std::process::id()));
     Ok(file)
 }
 
-/// Lets the server's identity pass through a directory of root's. Passing is all: what lies beside has modes of
-/// its own. The parents are the operator's and are only checked.
+/// Lets the server's identity pass through a directory that root owns. It can only pass through: the other entries have
+/// modes of their own. Parent directories belong to the operator and are only checked.
 fn let_through(data_dir: &Path, identity: &Identity) -> io::Result<()> {
     let meta = fs::metadata(data_dir)?;
     if meta.uid() == 0 && identity.uid != 0 && meta.mode() & 0o001 == 0 {
@@ -167,7 +167,7 @@ fn socket_dir(data_dir: &Path, identity: &Identity) -> Result<PathBuf, Error> {
             .map(|()| usual.clone())
             .map_err(|error| Error::Config(format!("cannot make {}: {error}", usual.display())));
     }
-    // A socket's path may not be that long: a short one in the temporary directory, the same at every start.
+    // A socket's path can't be that long. A short one in the temporary directory is used, the same at every start.
     let meta = fs::metadata(data_dir).map_err(|error| Error::Config(format!("{}: {error}", data_dir.display())))?;
     let mut fault = None;
     for attempt in 0..10 {
@@ -188,8 +188,8 @@ fn socket_dir(data_dir: &Path, identity: &Identity) -> Result<PathBuf, Error> {
     )))
 }
 
-/// A directory that only `identity` (and root) can enter. One that is there already must be that: in a
-/// directory that all may write to, somebody else may have put it there.
+/// A directory that only `identity` (and root) can enter. An existing directory must already be like that: in a directory
+/// that everybody can write to, another user may have created it.
 fn private_dir(path: &Path, identity: &Identity) -> io::Result<()> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => identity.own(path)?,

@@ -1,6 +1,6 @@
-//! Who the PostgreSQL processes run as. PostgreSQL refuses to run as root, so a root Kith gives its server another identity, that of
-//! an account of its own, and does its own work inside the server's directories under it too: whoever takes over a tenant's
-//! backend may plant a symlink there, and root must not follow it.
+//! The user that PostgreSQL's processes run as. PostgreSQL refuses to run as root. If Kith runs as root, it runs the server
+//! as another user, an account of its own, and also uses that user for its own work inside the server's directories: an
+//! attacker who takes over a tenant's backend could place a symlink there, and root must not follow it.
 
 use std::ffi::OsStr;
 use std::io;
@@ -14,19 +14,20 @@ use super::PGDATA;
 use super::account::{self, NOBODY};
 use crate::error::Error;
 
-/// A user and group, and whether this process has to change to reach it.
+/// A user and group, and whether this process must switch to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Identity {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
-    /// True where Kith runs as root and the server may not.
+    /// True if Kith runs as root and the server may not.
     changes: bool,
 }
 
 impl Identity {
-    /// Not root: as we are. Root: `KITH_PG_UID` (`uid` or `uid:gid`), else the owner of what is there already (the server's
-    /// files, then the data directory), else the account `kith`. What is there and belongs to `nobody` goes to that account
-    /// too, unless the data directory itself is nobody's: then somebody wants it so.
+    /// If Kith is not root: its own user. If it is: `KITH_PG_UID` (`uid` or `uid:gid`), else the owner of what exists
+    /// already (the server's files, then the data directory), else the account `kith`. Files that belong to `nobody` are
+    /// given to that account too, unless the data directory itself belongs to nobody, which means that the operator chose
+    /// it.
     pub(crate) fn for_data_dir(data_dir: &Path) -> Result<Identity, Error> {
         let (euid, egid) = (rustix::process::geteuid(), rustix::process::getegid());
         if !euid.is_root() {
@@ -47,7 +48,7 @@ impl Identity {
         }))
     }
 
-    /// Whose the server's files are now. None where there are none.
+    /// The owner of the server's files. `None` if there are no files.
     pub(crate) fn of_files(data_dir: &Path) -> Option<Identity> {
         Identity::owner_of(&data_dir.join(PGDATA))
     }
@@ -58,18 +59,18 @@ impl Identity {
         Some(Identity { uid: meta.uid(), gid: meta.gid(), changes })
     }
 
-    /// Who runs initdb, which refuses a user without a name: this identity, or `nobody` for one that is a bare number.
+    /// The user that runs initdb, which refuses a user without a name: this identity, or `nobody` if it is a bare number.
     pub(crate) fn for_initdb(&self) -> Identity {
         let is_nameless = self.changes && !account::has_name(self.uid) && account::has_name(NOBODY);
         if is_nameless { Identity { uid: NOBODY, gid: NOBODY, changes: true } } else { *self }
     }
 
-    /// Whether the server's user is one that other services share, though nobody asked for that.
+    /// Whether the server's user is one that other services share and that nobody configured.
     pub(crate) fn is_shared(&self) -> bool {
         self.changes && self.uid == NOBODY && env::var_os("KITH_PG_UID").is_none()
     }
 
-    /// Whether this process has to change to reach it.
+    /// Whether this process must switch to it.
     pub(crate) fn changes(&self) -> bool {
         self.changes
     }
@@ -81,13 +82,13 @@ impl Identity {
         }
     }
 
-    /// Gives one path to this identity; a symlink itself, never its target.
+    /// Changes one path's owner to this identity. For a symlink it changes the link itself, never its target.
     pub(crate) fn own(&self, path: &Path) -> io::Result<()> {
         if self.changes { lchown(path, Some(self.uid), Some(self.gid)) } else { Ok(()) }
     }
 
-    /// Runs `work` with the rights of this identity and no more. The change is one of a short-lived thread:
-    /// on Linux, credentials belong to the thread.
+    /// Runs `work` with the rights of this identity and no others. The change applies to a short-lived thread: on Linux,
+    /// credentials belong to the thread.
     pub(crate) fn act<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T, Error> {
         if !self.changes {
             return Ok(work());
@@ -118,13 +119,13 @@ impl Identity {
         Ok(())
     }
 
-    /// Elsewhere credentials belong to the process: the work is done as we are.
+    /// On other systems credentials belong to the process, so the work runs under the current user.
     #[cfg(not(target_os = "linux"))]
     fn assume(&self) -> io::Result<()> {
         Ok(())
     }
 
-    /// That this identity can get to `name` in `dir`; else an error that names the directory which stands in the way.
+    /// Checks that this identity can reach `name` in `dir`. Otherwise the error names the directory that prevents it.
     pub(crate) fn check_reach(&self, dir: &Path, name: &str) -> Result<(), Error> {
         let closed = self.act(|| first_closed(&dir.join(name)))?;
         match closed {
@@ -141,15 +142,15 @@ impl Identity {
     }
 }
 
-/// Whether all of the server's files are in this one directory. Where an operator has put them or a part of them on another disk, with
-/// links in their place, giving them to another user is the operator's too.
+/// Whether all of the server's files are in this one directory. If an operator has moved some of them to another disk and
+/// left links, changing their owner is the operator's task too.
 fn stands_alone(pgdata: &Path) -> bool {
     let is_directory = |path: &Path| fs::symlink_metadata(path).is_ok_and(|meta| meta.is_dir());
     let tablespaces = fs::read_dir(pgdata.join("pg_tblspc")).map_or(0, Iterator::count);
     is_directory(pgdata) && is_directory(&pgdata.join("pg_wal")) && tablespaces == 0
 }
 
-/// The first directory on the way to `path` that this thread may not pass through.
+/// The first directory on the way to `path` that this thread can't pass through.
 fn first_closed(path: &Path) -> Option<PathBuf> {
     let denied =
         |path: &Path| matches!(fs::metadata(path), Err(error) if error.kind() == io::ErrorKind::PermissionDenied);

@@ -1,4 +1,4 @@
-//! Makes the server's files at the first start, and writes who may log in at every start.
+//! Creates the server's files at the first start, and writes the log-in rules at every start.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
@@ -12,18 +12,18 @@ use super::{PGDATA, UNFINISHED, ownership, postmaster};
 use crate::error::Error;
 use crate::secret::Secret;
 
-/// The copies of certificate and key that earlier versions put among the server's files.
+/// The copies of certificate and key that earlier versions placed among the server's files.
 const FORMER_CERTIFICATE: [&str; 2] = ["kith.crt", "kith.key"];
-/// Who may log in from where: whoever reaches the socket, which lies in a directory that only Kith can enter, and knows a
-/// password. The relay passes no role of Kith's own on (`crate::relay`).
+/// The log-in rules: a client that reaches the socket, which is in a directory that only Kith can enter, and knows a
+/// password may log in. The relay forwards none of Kith's own roles (`crate::relay`).
 const ACCESS: &str = "# Written by kith at every start; changes are lost.
 local replication all reject
 local all all scram-sha-256
 host all all all reject
 ";
 
-/// Makes the server's files where there are none. All or nothing: they are made beside their place and moved
-/// into it, so that a Kith killed in the middle starts over. `durable` is off for trials only.
+/// Creates the server's files if they don't exist. They are created in another directory and then moved, so that a Kith
+/// killed in the middle starts again. `durable` is off only for trials.
 pub(crate) fn ensure(binaries: &Binaries, dir: &DataDir, password: &Secret, durable: bool) -> Result<(), Error> {
     let fault = |what: &str, error: io::Error| Error::Config(format!("{}: {what}: {error}", dir.path.display()));
     remove_unfinished(&dir.path).map_err(|error| fault("cannot remove an unfinished initdb", error))?;
@@ -55,7 +55,7 @@ pub(crate) fn ensure(binaries: &Binaries, dir: &DataDir, password: &Secret, dura
         .map_err(|error| fault("cannot put the new files in place", error))
 }
 
-/// What initdb is to make.
+/// The parameters of initdb.
 struct NewFiles<'a> {
     path: &'a Path,
     /// The file with the superuser's password.
@@ -67,7 +67,7 @@ fn run(binaries: &Binaries, maker: &Identity, files: &NewFiles<'_>) -> Result<()
     let mut command = binaries.command("initdb");
     command.arg("--pgdata").arg(files.path).arg("--pwfile").arg(files.password);
     command.args(["--username=postgres", "--encoding=UTF8", "--auth=scram-sha-256", "--data-checksums"]);
-    // The same order and case rules whatever the system's libraries are, where PostgreSQL brings them along.
+    // The same sort order and case rules whatever the system's libraries are, if PostgreSQL includes them.
     if binaries.version.0 >= 17 {
         command.args(["--locale-provider=builtin", "--builtin-locale=C.UTF-8", "--locale=C"]);
     } else {
@@ -86,7 +86,7 @@ fn run(binaries: &Binaries, maker: &Identity, files: &NewFiles<'_>) -> Result<()
     }
     let text = String::from_utf8_lossy(&output.stderr);
     if text.contains("could not look up effective user") {
-        // Its own check, which nothing gets around: containers that run as a bare number meet it.
+        // This is PostgreSQL's own check, which can't be disabled. It fails in containers that run as a bare number.
         return Err(Error::Config(format!(
             "initdb needs uid {0} to have a name: add a line to /etc/passwd (`kith:x:{0}:{1}::/:/bin/false`), or run as \
              a user that has one",
@@ -101,7 +101,7 @@ fn run(binaries: &Binaries, maker: &Identity, files: &NewFiles<'_>) -> Result<()
     Err(Error::Config(format!("initdb failed in {} ({}): {}", files.path.display(), output.status, cause.trim())))
 }
 
-/// The password in a file that only initdb's identity can read, gone when this is dropped.
+/// The password in a file that only initdb's identity can read. The file is removed when this is dropped.
 struct PasswordFile {
     path: PathBuf,
 }
@@ -119,7 +119,7 @@ impl PasswordFile {
 
 impl Drop for PasswordFile {
     fn drop(&mut self) {
-        // Where this fails the next start removes it.
+        // If this fails, the next start removes it.
         let _ = fs::remove_file(&self.path);
     }
 }
@@ -144,7 +144,7 @@ pub(crate) fn write_access(dir: &DataDir) -> Result<(), Error> {
     write(dir, "pg_hba.conf", ACCESS.as_bytes())
 }
 
-/// Removes what earlier versions copied for a server that ended TLS itself: an old key does not stay behind.
+/// Removes the copies that earlier versions made for a server that terminated TLS itself, so that no old key remains.
 pub(crate) fn remove_certificate(dir: &DataDir) -> Result<(), Error> {
     for name in FORMER_CERTIFICATE {
         let path = dir.path.join(PGDATA).join(name);
@@ -158,13 +158,13 @@ pub(crate) fn remove_certificate(dir: &DataDir) -> Result<(), Error> {
     Ok(())
 }
 
-/// Writes one of the server's files, whole or not at all.
+/// Writes one of the server's files atomically.
 fn write(dir: &DataDir, name: &str, content: &[u8]) -> Result<(), Error> {
     let path = dir.path.join(PGDATA).join(name);
     let new = dir.path.join(PGDATA).join(format!("{name}.new"));
     dir.identity
         .act(|| {
-            // Whatever stands under that name goes first: a link there would be written through.
+            // An existing file of that name is removed first: writing to a link would change its target.
             match fs::remove_file(&new) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}

@@ -1,10 +1,10 @@
-//! What to install when the dynamic loader refuses a PostgreSQL binary. A slim image lacks some of the
-//! libraries that PostgreSQL links; the loader names only the first, so it is asked to list them all.
+//! Says what to install when the dynamic loader refuses a PostgreSQL binary. A slim image lacks some of the libraries that
+//! PostgreSQL links. The loader names only the first missing one, so it is called again to list them all.
 
 use std::fmt::Write;
 use std::process::Command;
 
-/// Shared libraries that a PostgreSQL build may want, and the Debian package of each.
+/// Shared libraries that a PostgreSQL build may require, and the Debian package of each.
 const PACKAGES: &[(&str, &str)] = &[
     ("libssl.so.3", "libssl3"),
     ("libcrypto.so.3", "libssl3"),
@@ -30,12 +30,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("libgcc_s.so.1", "libgcc-s1"),
 ];
 
-/// One sentence on why the binary did not run, with the packages to install where libraries are missing.
-/// `loader` is what the loader wrote; `listing` asks it for all that is missing.
+/// One sentence that says why the binary did not run, with the packages to install if libraries are missing. `loader` is the
+/// loader's output; `listing` makes it list everything that is missing.
 pub(crate) fn explain(loader: &str, listing: &mut Command) -> String {
     let line = loader.lines().find(|line| !line.trim().is_empty()).unwrap_or("it says nothing").trim();
     let listed = listing
-        // As ldd does it: the loader then lists the libraries instead of running the program.
+        // As ldd does: the loader then lists the libraries instead of running the program.
         .env("LD_TRACE_LOADED_OBJECTS", "1")
         .output()
         .map(|output| String::from_utf8_lossy(&output.stdout).into_owned())
@@ -60,7 +60,7 @@ fn package(library: &str) -> Option<&'static str> {
     PACKAGES.iter().find(|(name, _)| *name == library).map(|(_, package)| *package)
 }
 
-/// The libraries that the loader's line and its listing name as not found, each once.
+/// The libraries that the loader's line and its listing report as not found, each once.
 fn missing(line: &str, listing: &str) -> Vec<String> {
     let named = line
         .split_once("error while loading shared libraries: ")

@@ -1,8 +1,8 @@
-//! The server's log, from its standard error into ours. Tenants can write to it (`RAISE LOG`, failing
-//! statements), as much as they like: it is read as fast as it comes, so that no backend ever waits for it, and
-//! little of it is passed on: of what a session says its SQLSTATE alone, for its words quote tenants' values, unless it tells
-//! of the server's health. Lines that come from a database's sessions have a share of their own, so that a
-//! flood of them hides nothing that the server itself has to say.
+//! Forwards the server's log from its standard error to Kith's log. Tenants can write any amount to it (`RAISE LOG`, failing
+//! statements). It is read as fast as it arrives, so that no backend ever waits for it, and little of it is forwarded. Of a
+//! session's message only the SQLSTATE is forwarded, because its text quotes tenants' values, unless it is about the
+//! server's health. Lines from sessions have a limit of their own, so that a flood of them hides none of the server's own
+//! lines.
 
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,17 +14,17 @@ pub(crate) const PREFIX: &str = "%b|%d|%e|";
 /// The kinds of process that run a tenant's code and may not name a database in their lines.
 const SESSION_KINDS: &[&str] = &["client backend", "autovacuum worker", "parallel worker", "background worker"];
 
-/// Classes of SQLSTATE that tell of the server's health even where a session says them: out of something, a
-/// failing disk, a damaged page.
+/// Classes of SQLSTATE that are about the server's health even if a session reports them: exhausted resources, a failing
+/// disk, a damaged page.
 const HEALTH: &[&str] = &["53", "58", "XX"];
 
-/// Bytes of a line that are passed on.
+/// Bytes of a line that are forwarded.
 const LONGEST_LINE: usize = 1000;
-/// Lines a second that are passed on, of the server's own and of sessions.
+/// Lines per second that are forwarded, for the server's own lines and for those of sessions.
 const OWN_LINES: u32 = 100;
 const SESSION_LINES: u32 = 10;
 
-/// What the server last complained about: it goes into the error where the server then ends.
+/// The last error that the server logged. It is included in the error if the server then ends.
 #[derive(Clone, Default)]
 pub(crate) struct Complaint(Arc<Mutex<Option<String>>>);
 
@@ -42,7 +42,7 @@ impl Complaint {
     }
 }
 
-/// Reads until the last process of the server has closed its end.
+/// Reads until the server's last process has closed its end.
 pub(crate) fn relay(stderr: impl Read, complaint: &Complaint) {
     let mut reader = BufReader::with_capacity(64 * 1024, stderr);
     let (mut own, mut sessions) = (Allowance::new(OWN_LINES), Allowance::new(SESSION_LINES));
@@ -50,7 +50,7 @@ pub(crate) fn relay(stderr: impl Read, complaint: &Complaint) {
     let mut early = true;
     while let Ok(true) = read_line(&mut reader, &mut line) {
         let line = Line::parse(&line);
-        // What is said before the log is set up has no prefix, and is nobody's but the server's.
+        // Lines before the log is set up have no prefix, and always come from the server.
         early &= line.bare;
         if early {
             complaint.note_first(&line.text);
@@ -112,11 +112,11 @@ struct Line {
 }
 
 impl Line {
-    /// The rest of a message begins with a tab, so that no session can forge a prefix. Other lines without one
-    /// come from before the server is up.
+    /// The other lines of a message begin with a tab, so no session can forge a prefix. Other lines without a prefix come
+    /// from before the server has started.
     fn parse(line: &[u8]) -> Line {
         let line = String::from_utf8_lossy(line);
-        // Control characters could draw over the operator's terminal.
+        // Control characters could overwrite parts of the operator's terminal.
         let clean = |text: &str| text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
         let parts: Vec<&str> = line.splitn(4, '|').collect();
         let [kind, database, sqlstate, rest] = parts[..] else {
@@ -144,7 +144,7 @@ impl Line {
         }
     }
 
-    /// Whether it tells of the server's health.
+    /// Whether it is about the server's health.
     fn health(&self) -> bool {
         HEALTH.iter().any(|class| self.sqlstate.starts_with(class))
     }
@@ -155,7 +155,7 @@ impl Line {
             (true, _) if self.health() => {
                 tracing::warn!(target: "postgres", session = true, sqlstate, "{}", self.text)
             }
-            // It continues a line of a session's.
+            // It continues a session's line.
             (true, _) if self.bare => {}
             (true, _) => {
                 tracing::debug!(target: "postgres", session = true, sqlstate, ?severity, "a line of a session")
@@ -169,7 +169,7 @@ impl Line {
     }
 }
 
-/// So many lines a second; what is beyond is counted and told once.
+/// A limit of lines per second. Lines beyond it are counted and reported once.
 struct Allowance {
     lines: u32,
     left: u32,

@@ -1,5 +1,5 @@
-//! A PostgreSQL server of Kith's own, in its data directory: made at the first start, run as a child that never
-//! outlives it, started again when it dies. It knows nothing of what is in the databases.
+//! A PostgreSQL server of Kith's own in its data directory: created at the first start, run as a child process that never
+//! outlives Kith, and restarted when it dies. It does not know what the databases contain.
 
 mod account;
 mod binaries;
@@ -31,38 +31,38 @@ use crate::target::{Host, Target, Tls};
 
 /// The name of the server's own directory.
 pub(crate) const PGDATA: &str = "pg";
-/// How the names of an unfinished initdb begin.
+/// The prefix of the names of an unfinished initdb.
 pub(crate) const UNFINISHED: &str = "pg.new";
 
-/// How long sessions get to end after a stop.
+/// How long sessions may take to end after a stop.
 const FAST: Duration = Duration::from_secs(30);
-/// How long the server gets to end without a checkpoint after that.
+/// How long the server may then take to end without a checkpoint.
 const IMMEDIATE: Duration = Duration::from_secs(5);
 /// The port in the socket's name. The server listens nowhere else.
 const PORT: u16 = 5432;
 
-/// What a server is started with.
+/// The options of a server.
 #[derive(Clone, Debug)]
 pub struct ClusterOptions {
     /// Kith's data directory; the server's files are in `pg` inside it.
     pub data_dir: PathBuf,
     /// The programs, from [`Binaries::find`].
     pub binaries: Binaries,
-    /// The password of the role `postgres`. It is set when the files are made, and not changed afterwards.
+    /// The password of the role `postgres`. It is set when the files are created and not changed afterwards.
     pub superuser_password: Secret,
-    /// Settings that differ from those of this crate, as in `postgresql.conf`.
+    /// Settings that replace those of this crate, as in `postgresql.conf`.
     pub settings: Vec<(String, String)>,
-    /// The address space that each process of the server may have, its share of the buffers included, so that
-    /// one tenant's query fails instead of taking the machine's memory. [`ClusterOptions::MEMORY_LIMIT_BYTES`] is
-    /// a good one; it must grow with `shared_buffers`.
+    /// The maximum address space of each server process, including its shared buffers, so that one tenant's query fails
+    /// instead of using up the machine's memory. [`ClusterOptions::MEMORY_LIMIT_BYTES`] is a good value; it must grow with
+    /// `shared_buffers`.
     pub memory_limit_bytes: Option<u64>,
 }
 
 impl ClusterOptions {
-    /// 3 GiB: far above what any sound query of a small machine takes.
+    /// 3 GiB: far more than any reasonable query of a small machine uses.
     pub const MEMORY_LIMIT_BYTES: u64 = 3 << 30;
 
-    /// Options with everything that can be left out left out.
+    /// Options with the default for everything optional.
     pub fn new(data_dir: impl Into<PathBuf>, binaries: Binaries, superuser_password: Secret) -> ClusterOptions {
         ClusterOptions {
             data_dir: data_dir.into(),
@@ -74,7 +74,7 @@ impl ClusterOptions {
     }
 }
 
-/// A running server. Dropping it shuts the server down too, without waiting for that.
+/// A running server. Dropping it also shuts the server down, without waiting for that.
 pub struct Cluster {
     shared: Arc<Shared>,
     data_dir: PathBuf,
@@ -82,11 +82,11 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Makes the server's files where there are none, starts it, and returns when it takes connections.
+    /// Creates the server's files if they don't exist, starts it, and returns when it accepts connections.
     ///
     /// # Errors
-    /// One line for the operator: the data directory is in use, cannot be reached, was made by another version; or
-    /// what PostgreSQL itself said before it ended.
+    /// One line for the operator: the data directory is in use, cannot be reached, or was created by another version; or
+    /// PostgreSQL's own message before it ended.
     pub async fn start(options: ClusterOptions) -> Result<Cluster, Error> {
         let starting = Starting(Some(supervisor::start(options)?));
         match until(starting.shared(), |state| !matches!(state, State::Starting)).await {
@@ -101,7 +101,7 @@ impl Cluster {
         }
     }
 
-    /// Where it listens for Kith: its socket.
+    /// The address of its socket, where it listens for Kith.
     pub fn target(&self) -> Target {
         self.target.clone()
     }
@@ -111,17 +111,17 @@ impl Cluster {
         &self.data_dir
     }
 
-    /// The postmaster's process id; 0 while it is being started again.
+    /// The postmaster's process id. 0 while it is being restarted.
     pub fn pid(&self) -> u32 {
         self.shared.pid().map_or(0, |pid| pid.as_raw_pid().unsigned_abs())
     }
 
-    /// A hand on its processes.
+    /// A handle to its processes.
     pub fn processes(&self) -> Processes {
         Processes { shared: self.shared.clone() }
     }
 
-    /// Resolves when the server is gone and starting it again has failed repeatedly. Not when it was stopped.
+    /// Resolves when the server has ended and restarting it has failed repeatedly. Does not resolve when it was stopped.
     pub async fn lost(&self) -> Error {
         match until(&self.shared, State::is_final).await {
             State::Lost(why) => Error::Config(why),
@@ -129,8 +129,8 @@ impl Cluster {
         }
     }
 
-    /// Shuts the server down: its sessions are ended, a checkpoint is written. What takes too long is cut short,
-    /// which costs a recovery at the next start and no data.
+    /// Shuts the server down: its sessions are ended and a checkpoint is written. If that takes too long it is killed, which
+    /// costs a recovery at the next start and loses no data.
     pub async fn stop(&self) {
         for (signal, limit) in [(Signal::INT, FAST), (Signal::QUIT, IMMEDIATE), (Signal::KILL, IMMEDIATE)] {
             self.shared.stop(signal);
@@ -148,7 +148,7 @@ impl Drop for Cluster {
     }
 }
 
-/// A start that may be given up on the way: then nothing is left running.
+/// A start that may be cancelled. If it is, no process is left running.
 struct Starting(Option<Arc<Shared>>);
 
 impl Starting {
@@ -171,7 +171,7 @@ impl Drop for Starting {
 
 async fn until(shared: &Shared, wanted: impl FnMut(&State) -> bool) -> State {
     let mut states = shared.watch();
-    // The sender lives in `shared`, so this cannot fail while we hold it.
+    // The sender is in `shared`, so this cannot fail while we hold it.
     let state = states.wait_for(wanted).await.map(|state| state.clone());
     state.unwrap_or_else(|_| State::Lost("PostgreSQL is gone".into()))
 }

@@ -1,16 +1,16 @@
-//! Gives the server's files to another user, as root. Whoever had them may have put links among them, so nothing is followed and
-//! nothing is given away that was not theirs.
+//! Changes the owner of the server's files, as root. The previous owner may have placed links among them, so no link is
+//! followed, and only files that belonged to the previous owner are changed.
 
 use std::io;
 use std::path::Path;
 
 use super::identity::Identity;
 
-/// Gives a directory and everything in it to `identity`. The directory itself comes last: until then it says whose the files were, so
-/// that the next start goes on where this one was cut short.
+/// Gives a directory and everything in it to `identity`. The directory itself is changed last: until then it records the
+/// previous owner, so that the next start continues where this one was interrupted.
 ///
 /// # Errors
-/// Something in it belongs neither to `from` nor to `identity`: it stays as it is.
+/// An entry belongs neither to `from` nor to `identity`. It is not changed.
 #[cfg(target_os = "linux")]
 pub(crate) fn hand_over(path: &Path, from: u32, identity: &Identity) -> io::Result<()> {
     use rustix::fs::CWD;
@@ -40,20 +40,20 @@ mod linux {
 
     use super::super::identity::Identity;
 
-    /// From whom to whom.
+    /// The previous and the new owner.
     pub(super) struct Handing<'a> {
         pub(super) from: u32,
         pub(super) identity: &'a Identity,
     }
 
-    /// A file, directory or link itself: what is looked at and what is given away are the same thing, whatever the name comes to
-    /// mean in between.
+    /// A file, directory or link itself. The entry that is checked is the entry that is changed, whatever its name refers to
+    /// meanwhile.
     pub(super) fn open(directory: impl AsFd, name: &Path) -> rustix::io::Result<OwnedFd> {
         openat(directory, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())
     }
 
     impl Handing<'_> {
-        /// What it is, if it may be given away.
+        /// Its kind, if its owner may be changed.
         pub(super) fn check(&self, thing: &OwnedFd, path: &Path) -> io::Result<FileType> {
             let stat = fstat(thing)?;
             if ![self.from, self.identity.uid].contains(&stat.st_uid) {

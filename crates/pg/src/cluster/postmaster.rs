@@ -1,4 +1,4 @@
-//! One run of the postmaster: started, asked whether it is ready, waited for.
+//! One run of the postmaster: start, readiness check, and wait.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write};
@@ -24,19 +24,19 @@ pub(crate) struct Postmaster {
     log_end: mpsc::Receiver<()>,
 }
 
-/// What a server says to somebody at its door.
+/// The server's answer to a connection attempt.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Door {
-    /// It asks who is there.
+    /// It requests authentication.
     Open,
-    /// It is there and takes nobody yet.
+    /// It is running but accepts no connections yet.
     NotYet,
-    /// Nobody is there.
+    /// It is not running.
     Closed,
 }
 
 impl Postmaster {
-    /// Starts it. It shuts down when the calling THREAD ends, so that thread must be one that stays.
+    /// Starts it. It shuts down when the calling THREAD ends, so the caller must be a long-lived thread.
     pub(crate) fn spawn(
         binaries: &Binaries,
         identity: &Identity,
@@ -45,7 +45,7 @@ impl Postmaster {
     ) -> io::Result<Postmaster> {
         let mut command = binaries.command("postgres");
         command.args(arguments).stdout(Stdio::null()).stderr(Stdio::piped());
-        // A Ctrl-C of the terminal is for Kith, which then stops the server when its own work is done.
+        // Ctrl-C in the terminal is for Kith, which stops the server when its own work is finished.
         command.process_group(0);
         identity.apply(&mut command);
         limit(&mut command, memory_limit_bytes);
@@ -68,31 +68,30 @@ impl Postmaster {
         self.pid
     }
 
-    /// Blocks until it has ended, and leaves it unreaped: until then its pid is nobody else's.
+    /// Blocks until it has ended, and does not reap it: until it is reaped, no other process gets its pid.
     pub(crate) fn wait_for_end(&self) {
         while let Err(rustix::io::Errno::INTR) =
             waitid(WaitId::Pid(self.pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT)
         {}
     }
 
-    /// Whether it has ended; does not reap it.
+    /// Whether it has ended. Does not reap it.
     pub(crate) fn has_ended(&self) -> bool {
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOWAIT | WaitIdOptions::NOHANG;
         !matches!(waitid(WaitId::Pid(self.pid), options), Ok(None) | Err(rustix::io::Errno::INTR))
     }
 
-    /// Reaps it. Its exit status, and what it complained of.
+    /// Reaps it. Returns its exit status and its last error.
     pub(crate) fn reap(mut self) -> (io::Result<ExitStatus>, Option<String>) {
         let status = self.child.wait();
-        // The complaint is among its last lines. Backends that are still on their way out keep the log open;
-        // they are not waited for.
+        // The error is among its last lines. Backends that are still ending keep the log open; this does not wait for them.
         let _ = self.log_end.recv_timeout(Duration::from_millis(300));
         (status, self.complaint.take())
     }
 }
 
-/// Bounds what each process of the server may take: address space, where asked for, and no core files, which
-/// would hold the tenants' data and fill the disk.
+/// Limits each process of the server: its address space, if a limit is given, and no core files, which would contain the
+/// tenants' data and fill the disk.
 fn limit(command: &mut Command, memory_limit_bytes: Option<u64>) {
     let bound = move |resource: Resource, bytes: u64| {
         setrlimit(resource, Rlimit { current: Some(bytes), maximum: Some(bytes) }).map_err(io::Error::from)
@@ -106,7 +105,7 @@ fn limit(command: &mut Command, memory_limit_bytes: Option<u64>) {
     }
 }
 
-/// Has the kernel send `signal` to the child when the calling thread ends, however it ends.
+/// Makes the kernel send `signal` to the child when the calling thread ends, however it ends.
 pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
     #[cfg(target_os = "linux")]
     {
@@ -116,7 +115,7 @@ pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
         unsafe {
             command.pre_exec(move || {
                 rustix::process::set_parent_process_death_signal(Some(signal))?;
-                // The parent may have ended before the line above took hold.
+                // The parent may have ended before the line above took effect.
                 match rustix::process::getppid() {
                     Some(now) if now == parent => Ok(()),
                     _ => Err(io::Error::from(rustix::io::Errno::SRCH)),
@@ -128,7 +127,7 @@ pub(crate) fn die_with_parent(command: &mut Command, signal: Signal) {
     let _ = (command, signal);
 }
 
-/// Knocks with a startup packet. That the socket takes a connection means little: a server in recovery does too.
+/// Sends a startup packet. That the socket accepts a connection is not enough: a server in recovery does too.
 pub(crate) fn knock(socket: &Path) -> Door {
     let ask = || -> io::Result<u8> {
         let mut stream = UnixStream::connect(socket)?;

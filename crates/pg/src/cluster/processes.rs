@@ -1,4 +1,4 @@
-//! What can be done to the server's processes from outside, where no signal that PostgreSQL knows of helps.
+//! Operations on the server's processes from outside, for cases where no PostgreSQL signal helps.
 
 use std::io;
 use std::sync::Arc;
@@ -9,34 +9,34 @@ use super::strays;
 use super::supervisor::Shared;
 use crate::error::Error;
 
-/// The lowest priority: processor time that nobody else wants.
+/// The lowest priority: only processor time that no other process uses.
 const LAST: i32 = 19;
 
-/// A hand on the processes of an embedded server; clones are the same one.
+/// A handle to the processes of an embedded server. Clones are the same one.
 #[derive(Clone)]
 pub struct Processes {
     pub(super) shared: Arc<Shared>,
 }
 
 impl Processes {
-    /// Leaves a backend what processor time nobody else wants. It can't be taken back.
+    /// Gives a backend only the processor time that no other process uses. This can't be reversed.
     ///
     /// # Errors
-    /// Where there is no such backend of this server, or Kith may not.
+    /// If this server has no such backend, or Kith has no permission.
     pub fn put_last(&self, pid: i32) -> Result<(), Error> {
         self.act(pid, |pid| setpriority_process(Some(pid), LAST))
     }
 
-    /// Kills a backend. PostgreSQL then ends all its sessions and recovers, which takes it seconds and loses nothing that was
-    /// committed: for a server that is of no use to anybody as it is.
+    /// Kills a backend. PostgreSQL then ends all its sessions and recovers, which takes seconds and loses no committed data.
+    /// Only for a server that is not usable otherwise.
     ///
     /// # Errors
-    /// Where there is no such backend of this server, or Kith may not.
+    /// If this server has no such backend, or Kith has no permission.
     pub fn kill(&self, pid: i32) -> Result<(), Error> {
         self.act(pid, |pid| kill_process(pid, Signal::KILL))
     }
 
-    /// Acts under the server's identity, so that a wrong guess can hit nobody else's process.
+    /// Runs under the server's identity, so that a wrong pid can't affect another user's process.
     fn act(&self, pid: i32, act: fn(Pid) -> rustix::io::Result<()>) -> Result<(), Error> {
         let gone = || io::Error::from(io::ErrorKind::NotFound);
         let (pid, files) = Pid::from_raw(pid).zip(self.shared.files()).ok_or_else(gone)?;

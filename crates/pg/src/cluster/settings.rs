@@ -1,59 +1,60 @@
-//! How the embedded server is set up, as one table. What is here cannot be changed from inside: options of the
-//! command line beat `postgresql.conf` and `ALTER SYSTEM`. What a session may change is pinned elsewhere, in
-//! its startup packet.
+//! The settings of the embedded server, as one table. They cannot be changed from inside: options of the command line
+//! override `postgresql.conf` and `ALTER SYSTEM`. Settings that a session may change are fixed elsewhere, in its startup
+//! packet.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
-/// A setting, its value, and the major version that brought it.
+/// A setting, its value, and the first major version that has it.
 const SETTINGS: &[(&str, &str, u32)] = &[
-    // Durability, said aloud although it is the default: nothing may turn it off by accident.
+    // Durability is set explicitly although it is the default: nothing may turn it off by accident.
     ("fsync", "on", 0),
     ("full_page_writes", "on", 0),
     ("synchronous_commit", "on", 0),
-    // `logical` is needed only while a workspace moves, and costs every write.
+    // `logical` is only needed while a workspace is moved, and makes every write more expensive.
     ("wal_level", "replica", 0),
     ("max_wal_senders", "4", 0),
-    // Connections. The last fifteen are Kith's own: five for the superuser, ten for roles with
-    // pg_use_reserved_connections, so that no crowd of tenants locks the watchdog out.
+    // Connections. The last fifteen are reserved for Kith: five for the superuser, ten for roles with
+    // pg_use_reserved_connections, so that no number of tenants can lock the watchdog out.
     ("max_connections", "300", 0),
     ("superuser_reserved_connections", "5", 0),
     ("reserved_connections", "10", 16),
     ("authentication_timeout", "15s", 0),
-    // A client that is gone is noticed although its statement runs on.
+    // A client's disconnect is detected while its statement is running.
     ("client_connection_check_interval", "2s", 0),
     // Memory, sized for a small machine.
     ("shared_buffers", "128MB", 0),
     ("dynamic_shared_memory_type", "posix", 0),
     ("maintenance_work_mem", "64MB", 0),
     ("jit", "off", 0),
-    // Few helpers: there are many sessions already, and a tenant may raise the parallel settings of its own.
+    // Few parallel workers: there are many sessions already, and a tenant can raise its own parallel settings.
     ("max_worker_processes", "4", 0),
     ("max_parallel_workers", "2", 0),
     ("max_parallel_workers_per_gather", "0", 0),
     ("max_parallel_maintenance_workers", "0", 0),
     ("max_logical_replication_workers", "2", 0),
-    // Without helper processes, and without io_uring, which containers forbid.
+    // Without worker processes, and without io_uring, which containers forbid.
     ("io_method", "sync", 18),
-    // What one tenant could exhaust for all. The lock table is shared, and ~24 500 savepoints filled it at the
-    // default of 64.
+    // Resources that one tenant could exhaust for all. The lock table is shared, and at the default of 64 about 24,500
+    // savepoints filled it.
     ("max_locks_per_transaction", "1024", 0),
     ("max_prepared_transactions", "0", 0),
-    // A transaction that fills the queue fails and leaves it full, for all and until a restart: it must hold more than a
-    // process may take in memory, where notifications wait for their commit.
+    // A transaction that fills the notification queue fails, and leaves the queue full for all until a restart. So the queue
+    // must hold more than the memory of one process, where notifications wait for their commit.
     ("max_notify_queue_pages", "1048576", 17),
     ("temp_file_limit", "512MB", 0),
-    // Its workers are sessions of the superuser's that evaluate the tenants' index expressions, and no watchdog sees them. Whoever
-    // starts the server has to vacuum. What PostgreSQL does by itself against the wraparound of transaction ids evaluates nothing.
+    // Autovacuum workers are superuser sessions that evaluate the tenants' index expressions, and the watchdog does not see
+    // them. The code that starts the server must vacuum. PostgreSQL's own vacuum against the wraparound of transaction ids
+    // evaluates no expressions.
     ("autovacuum", "off", 0),
     ("autovacuum_max_workers", "2", 0),
     ("autovacuum_worker_slots", "4", 18),
-    // Clones of a template come with full-page images; fewer forced checkpoints while many are made.
+    // Clones of a template write full-page images. This reduces forced checkpoints while many are created.
     ("max_wal_size", "2GB", 0),
     ("checkpoint_completion_target", "0.9", 0),
-    // The log goes to Kith over a pipe. No statement and no parameter of a tenant's gets into it, nor the
-    // values in an error's detail.
+    // The log goes to Kith over a pipe. It contains no statement or parameter of a tenant, and no values from an error's
+    // detail.
     ("log_destination", "stderr", 0),
     ("logging_collector", "off", 0),
     ("log_line_prefix", super::log::PREFIX, 0),
@@ -70,20 +71,20 @@ const SETTINGS: &[(&str, &str, u32)] = &[
     ("timezone", "UTC", 0),
     ("log_timezone", "UTC", 0),
     ("password_encryption", "scram-sha-256", 0),
-    // What crashed stays away from others' data: all sessions end and the server recovers.
+    // A crashed backend must not affect others' data: all sessions end and the server recovers.
     ("restart_after_crash", "on", 0),
     ("unix_socket_permissions", "0700", 0),
 ];
 
-/// What decides where the server listens and what it works on; `options` cannot change these.
+/// The settings that decide where the server listens and which data it uses. `options` cannot change these.
 pub(crate) struct ServerPaths<'a> {
     pub(crate) pgdata: &'a Path,
     pub(crate) socket_dir: &'a Path,
     pub(crate) port: u16,
 }
 
-/// The arguments of `postgres`: the table as far as this version knows it, what the caller sets otherwise, then
-/// the place.
+/// The arguments of `postgres`: the settings of the table that this version knows, the caller's settings, then the
+/// directories and the port.
 pub(crate) fn arguments(place: &ServerPaths<'_>, version: u32, options: &[(String, String)]) -> Vec<OsString> {
     let mut arguments: Vec<OsString> = vec!["-D".into(), place.pgdata.into()];
     let mut set = |name: &str, value: OsString| {
@@ -106,7 +107,7 @@ pub(crate) fn arguments(place: &ServerPaths<'_>, version: u32, options: &[(Strin
     arguments
 }
 
-/// The setting is a list: in quotes, a comma in a directory's name is a comma.
+/// The setting is a list: in quotes, a comma in a directory's name is part of the name.
 fn quoted(directory: &Path) -> OsString {
     let mut bytes = vec![b'"'];
     for byte in directory.as_os_str().as_bytes() {
@@ -116,7 +117,7 @@ fn quoted(directory: &Path) -> OsString {
     OsString::from_vec(bytes)
 }
 
-/// False only where the caller gave durability up, as trials do.
+/// False only if the caller disabled durability, as trials do.
 pub(crate) fn durable(options: &[(String, String)]) -> bool {
     !options.iter().any(|(name, value)| name.eq_ignore_ascii_case("fsync") && value == "off")
 }

@@ -1,5 +1,5 @@
-//! The thread that owns the server: prepares its files, starts it, starts it again when it dies. It is a thread of
-//! its own and not a task, because the server shuts down when the thread that started it ends.
+//! The thread that owns the server: prepares its files, starts it, and restarts it when it dies. It is a thread and not a
+//! task, because the server shuts down when the thread that started it ends.
 
 use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -15,27 +15,27 @@ use super::settings::{self, ServerPaths};
 use super::{ClusterOptions, PORT, initdb, strays};
 use crate::error::Error;
 
-/// How long a server may be busy with recovery before it is given up.
+/// How long a server may take to recover before it is given up.
 const RECOVERY: Duration = Duration::from_secs(600);
-/// A server that ran this long was a good start: the count of failures begins anew.
+/// A server that ran this long started successfully: the count of failures restarts at zero.
 const SETTLED: Duration = Duration::from_secs(60);
-/// Starts in a row that may fail.
+/// The number of consecutive starts that may fail.
 const ATTEMPTS: u32 = 8;
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 
-/// Where the server stands.
+/// The server's state.
 #[derive(Clone, Debug)]
 pub(crate) enum State {
-    /// Files are made, or the server is on its way up for the first time.
+    /// Its files are being created, or it starts for the first time.
     Starting,
-    /// It takes connections.
+    /// It accepts connections.
     Ready,
-    /// It died and is being started again.
+    /// It died and is being restarted.
     Restarting,
-    /// It was told to stop and has.
+    /// It was told to stop and has stopped.
     Stopped,
-    /// It is gone and will not come back; why.
+    /// It has ended and will not be restarted. Contains the reason.
     Lost(String),
 }
 
@@ -45,26 +45,26 @@ impl State {
     }
 }
 
-/// What the thread shares with the handle.
+/// State that the thread shares with the handle.
 pub(crate) struct Shared {
     state: watch::Sender<State>,
     control: Mutex<Control>,
-    /// Told when `control` changes.
+    /// Notified when `control` changes.
     changed: Condvar,
 }
 
 #[derive(Default)]
 struct Control {
     stopping: bool,
-    /// The living (or unreaped) postmaster: a signal under this lock hits it and nobody else.
+    /// The running (or unreaped) postmaster. A signal sent under this lock can't reach another process.
     pid: Option<Pid>,
-    /// Where the socket is, once the data directory has been taken.
+    /// The socket's directory, after the data directory was locked.
     socket_dir: Option<PathBuf>,
     data_dir: Option<PathBuf>,
     files: Option<Files>,
 }
 
-/// The server's own files, and whom they and its processes belong to.
+/// The server's own files, and the user that owns them and runs its processes.
 #[derive(Clone)]
 pub(crate) struct Files {
     /// In its canonical form.
@@ -89,23 +89,23 @@ impl Shared {
         self.control().pid
     }
 
-    /// The data directory and the socket's, as they were settled at the start.
+    /// The data directory and the socket's directory, as determined at the start.
     pub(crate) fn directories(&self) -> Option<(PathBuf, PathBuf)> {
         let control = self.control();
         Some((control.data_dir.clone()?, control.socket_dir.clone()?))
     }
 
-    /// The server's own files, once the data directory has been taken.
+    /// The server's own files, after the data directory was locked.
     pub(crate) fn files(&self) -> Option<Files> {
         self.control().files.clone()
     }
 
-    /// Has the server end, and not be started again.
+    /// Makes the server end, and not be restarted.
     pub(crate) fn stop(&self, signal: Signal) {
         let mut control = self.control();
         control.stopping = true;
         if let Some(pid) = control.pid {
-            // It may have ended a moment ago.
+            // It may have just ended.
             let _ = kill_process(pid, signal);
         }
         self.changed.notify_all();
@@ -119,7 +119,7 @@ impl Shared {
         self.control().stopping
     }
 
-    /// Takes note of the new postmaster; one that was started while a stop came in is stopped at once.
+    /// Stores the new postmaster. If a stop was requested during the start, it is stopped immediately.
     fn started(&self, pid: Pid) {
         let mut control = self.control();
         control.pid = Some(pid);
@@ -128,7 +128,7 @@ impl Shared {
         }
     }
 
-    /// Waits, but not longer than until a stop. True where there is none.
+    /// Waits, but not longer than until a stop. True if there was none.
     fn pause(&self, time: Duration) -> bool {
         let control = self.control();
         let waited = self.changed.wait_timeout_while(control, time, |control| !control.stopping);
@@ -150,7 +150,7 @@ pub(crate) fn start(options: ClusterOptions) -> Result<Arc<Shared>, Error> {
     Ok(shared)
 }
 
-/// Says so when the thread panics: somebody waits for its last word.
+/// Reports a panic of the thread, because another thread waits for its final state.
 struct Report(Arc<Shared>);
 
 impl Drop for Report {
@@ -165,7 +165,7 @@ impl Drop for Report {
     }
 }
 
-/// Runs the server until it was told to stop, or cannot be run.
+/// Runs the server until it was told to stop or cannot be run.
 fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
     let dir = DataDir::take(&options.data_dir)?;
     strays::end(&dir.path, &dir.identity)?;
@@ -176,7 +176,7 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
         let mut control = shared.control();
         control.data_dir = Some(dir.path.clone());
         control.socket_dir = Some(dir.socket_dir.clone());
-        // As the processes see it: an operator may have put it on another disk, with a link in its place.
+        // The path as the processes see it: an operator may have moved it to another disk and left a link.
         let pgdata = std::fs::canonicalize(dir.pgdata()).unwrap_or_else(|_| dir.pgdata());
         control.files = Some(Files { pgdata, identity: dir.identity });
     }
@@ -208,11 +208,11 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
     }
 }
 
-/// How a run of the postmaster went.
+/// The result of a run of the postmaster.
 struct Run {
     was_up: bool,
     settled: bool,
-    /// The cause goes away by itself: processes of the last run hold its shared memory.
+    /// The cause resolves itself: processes of the last run hold its shared memory.
     may_pass: bool,
     why: String,
 }
@@ -246,7 +246,7 @@ fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<
     })
 }
 
-/// False where the server ended first, or took longer than any recovery may.
+/// False if the server ended first, or took longer than any recovery may.
 fn wait_until_ready(postmaster: &Postmaster, dir: &DataDir, start: Instant) -> bool {
     let socket = dir.socket_dir.join(format!(".s.PGSQL.{PORT}"));
     let mut told = start;

@@ -1,4 +1,4 @@
-//! What the house itself asks of a server: a query with text rows, a script, a reset, the lookup of types.
+//! Kith's own requests to a server: a query with text rows, a script, a reset, the lookup of types.
 
 use postgres_protocol::message::frontend;
 
@@ -10,24 +10,24 @@ use super::{Caps, Conn, Doubt, Format, Reset, Resetting, Rows};
 use crate::error::Error;
 use crate::types::{TypeCache, lookup};
 
-/// Our own queries give no large results; these are against mistakes.
+/// Kith's own queries have small results. These limits only catch mistakes.
 const CAPS: Caps = Caps { max_rows: 1_000_000, max_bytes: 256 << 20, max_value_bytes: 64 << 20 };
 
-/// DISCARD ALL by its parts (PostgreSQL documentation, DISCARD), but for two: the plans that functions have cached hold no
-/// state of the session and are dear to make again, which more than doubles the cost of the next request; and advisory locks
-/// are not released, since whoever may take some must not be given sessions that others use (Kith's tenants may not).
+/// The parts of DISCARD ALL (PostgreSQL documentation, DISCARD), except two. Cached plans of functions hold no session state
+/// and are expensive to create again, which would more than double the cost of the next request. Advisory locks are not
+/// released, so a role that may take some must not be given sessions that others use (Kith's tenants may not take any).
 const RESET: &str = "SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; CLOSE ALL; UNLISTEN *; \
                      DISCARD TEMP; DISCARD SEQUENCES";
 
-/// A light reset. It must stand in a transaction of its own: what is deferred to a commit runs code too.
+/// A light reset. It must be in a transaction of its own, because deferred triggers run code at a commit too.
 const LIGHT_RESET: &[&str] =
     &["SET SESSION AUTHORIZATION DEFAULT", "RESET ALL", "CLOSE ALL", "UNLISTEN *", "DISCARD SEQUENCES"];
 
-/// A row with one column that is false, as it comes over the wire.
+/// A row with one column that is false, as the protocol encodes it.
 const FALSE_ROW: &[u8] = b"\x00\x01\x00\x00\x00\x01f";
 
 impl Conn {
-    /// Runs one statement by itself; its rows come as text. Nothing is kept prepared.
+    /// Runs one statement by itself. Its rows are returned as text. Nothing stays prepared.
     pub async fn query(&mut self, sql: &str, params: &[Option<&str>]) -> Result<Rows, Error> {
         self.begin_request()?;
         let result = self.text_rows(sql, params, Boundary::Sync).await;
@@ -39,8 +39,8 @@ impl Conn {
         result
     }
 
-    /// Runs several statements by the simple protocol, as one transaction unless they say otherwise. For our own
-    /// SQL only: there are no parameters, and no limit to what it does.
+    /// Runs several statements by the simple protocol, as one transaction unless they say otherwise. Only for Kith's own
+    /// SQL: there are no parameters and no limits.
     pub async fn script(&mut self, sql: &str) -> Result<(), Error> {
         self.begin_request()?;
         let result = self.simple(sql).await;
@@ -52,8 +52,8 @@ impl Conn {
         result
     }
 
-    /// Makes the connection as it was at log-in: ends the transaction, if there is one, and discards what the session
-    /// has, advisory locks excepted. Needs a connection on which no request is half done.
+    /// Restores the state that the connection had at log-in: ends an open transaction and discards the session's state,
+    /// except advisory locks. Requires a connection without an unfinished request.
     pub async fn reset(&mut self) -> Result<(), Error> {
         if self.busy || self.broken {
             return Err(Error::Protocol("a reset in the middle of a request".into()));
@@ -74,8 +74,8 @@ impl Conn {
         failure.map_or(Ok(()), |error| Err(Error::Server(error)))
     }
 
-    /// Reads how a light reset ended, if one is under way: usually the answer is there already. A full reset follows if the light
-    /// one failed or was not enough.
+    /// Reads the result of a light reset, if one is in progress. Usually the answer has already arrived. A full reset
+    /// follows if the light one failed or was not enough.
     pub async fn ready(&mut self) -> Result<(), Error> {
         let Some(Resetting::Light { steps, is_too_little }) = self.resetting else { return Ok(()) };
         if self.busy || self.broken {
@@ -100,7 +100,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Puts the reset that is due behind what is to be sent.
+    /// Appends the pending reset to the messages to be sent.
     pub(super) fn send_due_reset(&mut self) -> Result<(), Error> {
         self.at_end.take().map_or(Ok(()), |reset| self.send_reset(reset))
     }
@@ -119,7 +119,7 @@ impl Conn {
         Ok(())
     }
 
-    /// The statements are prepared with the first reset of this kind and then kept. Gives their number.
+    /// The statements are prepared at the first reset of this kind and then kept. Returns their number.
     fn send_light_reset(&mut self, doubt: Option<Doubt>) -> Result<usize, Error> {
         let outbox = self.wire.outbox();
         let steps = LIGHT_RESET.iter().map(|sql| (*sql, None));
@@ -136,7 +136,7 @@ impl Conn {
         Ok(LIGHT_RESET.len() + usize::from(doubt.is_some()))
     }
 
-    /// Sends text by the simple protocol; gives its first error.
+    /// Sends text by the simple protocol. Returns its first error.
     pub(super) async fn simple(&mut self, sql: &str) -> Result<(), Error> {
         write(self.wire.outbox(), |outbox| frontend::query(sql, outbox))?;
         match self.until_ready().await? {
@@ -145,7 +145,7 @@ impl Conn {
         }
     }
 
-    /// Looks up types and puts them, and all that they contain, into the cache.
+    /// Looks up types, and stores them and all types that they contain in the cache.
     pub(super) async fn look_up(&mut self, oids: Vec<u32>, types: &TypeCache, boundary: Boundary) -> Result<(), Error> {
         if oids.is_empty() {
             return Ok(());
@@ -180,7 +180,7 @@ impl Conn {
         }
     }
 
-    /// Reads columns and rows. The outer error is one after which the connection is lost.
+    /// Reads columns and rows. After the outer error the connection is lost.
     async fn described_rows(&mut self) -> Result<Result<Rows, Error>, Error> {
         let fields = loop {
             match self.reply(Keep::Nothing).await? {

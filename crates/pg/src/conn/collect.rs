@@ -1,4 +1,4 @@
-//! A statement's replies from BindComplete to its end, its rows rendered as they come in.
+//! A statement's replies from BindComplete to its end. Its rows are rendered as they arrive.
 
 use super::reply::{Keep, Reply, out_of_place};
 use super::{Caps, Conn, Description, Format, Rows, Truncated, Want};
@@ -8,19 +8,19 @@ use crate::value::{self, Fit};
 /// [`Rows`] has 31 bits for a position.
 const MAX_BYTES: usize = 1 << 30;
 
-/// Rows in the making.
+/// Rows that are being read.
 pub(super) struct Collect {
     pub(super) rows: Rows,
     pub(super) truncated: Option<Truncated>,
-    /// A value was over the cap: there is no result.
+    /// A value was larger than the cap, so there is no result.
     pub(super) is_too_large: bool,
-    /// A composite did not have the fields that its type is known to have.
+    /// The fields of a composite were not those that its type is known to have.
     pub(super) stale_type: bool,
-    /// How many rows came, kept or not.
+    /// How many rows arrived, kept or not.
     pub(super) seen: usize,
-    /// Whether a result that would be cut is none.
+    /// Whether a result that would be cut is an error instead.
     pub(super) is_whole: bool,
-    /// Whether the server is left at once at a value that is too large.
+    /// Whether the connection is closed immediately at a value that is too large.
     pub(super) breaks_off: bool,
     pub(super) format: Format,
     pub(super) caps: Caps,
@@ -45,7 +45,7 @@ impl Collect {
         }
     }
 
-    /// The same, for what is wanted of the rows.
+    /// The same, for what the caller wants of the rows.
     pub(super) fn wanted(mut self, want: Want) -> Collect {
         if let Want::Whole { max_bytes } = want {
             self.is_whole = true;
@@ -54,19 +54,19 @@ impl Collect {
         self
     }
 
-    /// Leaves out what would be more than the caps allow.
+    /// Drops rows beyond the caps.
     fn cut(&mut self) {
         self.truncated = Some(Truncated::Bytes);
         self.is_too_large |= self.is_whole;
     }
 
-    /// What is to be done with the next row.
+    /// What to do with the next row.
     fn keep(&self) -> Keep {
         let is_over = self.is_too_large || self.truncated.is_some();
         if is_over { Keep::Nothing } else { Keep::Within(self.caps) }
     }
 
-    /// Takes in the body of a DataRow.
+    /// Reads the body of a DataRow.
     fn row(&mut self, body: &[u8]) -> Result<(), Error> {
         self.seen += 1;
         if self.rows.len() >= self.caps.max_rows {
@@ -80,7 +80,7 @@ impl Collect {
         }
         for column in 0..self.rows.columns().len() {
             let (len, after) = rest.split_first_chunk().ok_or_else(malformed)?;
-            // -1 stands for NULL.
+            // -1 means NULL.
             let text = match usize::try_from(i32::from_be_bytes(*len)) {
                 Ok(len) => {
                     let (text, next) = after.split_at_checked(len).ok_or_else(malformed)?;
@@ -125,25 +125,25 @@ impl Collect {
 
 /// How a statement ended.
 pub(super) enum End {
-    /// With this tag; an empty statement has none.
+    /// With this tag. `None` for an empty statement.
     Complete(String),
-    /// There are more rows than were asked for.
+    /// There are more rows than were requested.
     Suspended,
     Failed {
         error: Box<ServerError>,
-        /// Whether it had been bound: a prepared statement that went stale fails before.
+        /// Whether it had been bound. A stale prepared statement fails before that.
         bound: bool,
     },
-    /// It wants data to be sent.
+    /// COPY FROM: the server waits for data.
     CopyIn,
-    /// It sends data.
+    /// COPY TO: the server sends data.
     CopyOut,
-    /// It wants to replicate.
+    /// The server starts replication.
     CopyBoth,
 }
 
 impl Conn {
-    /// Reads the replies to Bind and Execute. Without a `collect` the rows are skipped.
+    /// Reads the replies to Bind and Execute. Without `collect` the rows are skipped.
     pub(super) async fn statement_end(&mut self, mut collect: Option<&mut Collect>) -> Result<End, Error> {
         let mut bound = false;
         loop {
@@ -174,7 +174,7 @@ impl Conn {
         }
     }
 
-    /// Reads up to the next ReadyForQuery; gives the first error on the way.
+    /// Reads up to the next ReadyForQuery. Returns the first error before it.
     pub(super) async fn until_ready(&mut self) -> Result<Option<Box<ServerError>>, Error> {
         let mut failure = None;
         loop {
@@ -183,7 +183,7 @@ impl Conn {
                 Reply::Failed(error) => {
                     failure.get_or_insert(error);
                 }
-                // The server would wait for us.
+                // Otherwise the server would wait for data.
                 Reply::CopyIn | Reply::CopyBoth => return Err(self.lost(Error::Copy)),
                 _ => {}
             }

@@ -1,6 +1,6 @@
-//! The first word of a statement: enough to say what a cut result was of, and to refuse transaction control.
+//! The first word of a statement. It is enough to name the command of a cut result, and to refuse transaction control.
 
-/// The first word in upper case, comments and opening brackets passed over; empty where there is none.
+/// The first word in upper case, without leading comments and opening brackets. Empty if there is none.
 fn first_word(sql: &str) -> String {
     let mut rest = sql;
     loop {
@@ -16,7 +16,7 @@ fn first_word(sql: &str) -> String {
     rest.chars().take_while(char::is_ascii_alphabetic).take(32).collect::<String>().to_uppercase()
 }
 
-/// What follows the comment that `sql` begins with; comments nest.
+/// The text after the comment that `sql` begins with. Comments nest.
 fn after_comment(sql: &str) -> &str {
     let bytes = sql.as_bytes();
     let (mut depth, mut at) = (0, 0);
@@ -37,8 +37,8 @@ fn after_comment(sql: &str) -> &str {
     ""
 }
 
-/// The command of a result that was cut, for which the server gives no tag. A `WITH` may have been any; only its
-/// main statement knows.
+/// The command of a cut result, for which the server sends no tag. For a `WITH` it is not known: only its main statement
+/// says.
 pub(super) fn of_cut_result(sql: &str) -> String {
     match first_word(sql).as_str() {
         word @ ("INSERT" | "UPDATE" | "DELETE" | "MERGE" | "EXPLAIN" | "SHOW" | "FETCH" | "CALL" | "EXECUTE") => {
@@ -48,12 +48,12 @@ pub(super) fn of_cut_result(sql: &str) -> String {
     }
 }
 
-/// True for what would end or nest the transaction that it is run inside of.
+/// True for a statement that would end or nest the transaction it runs in.
 pub(super) fn is_transaction_control(sql: &str) -> bool {
     let word = first_word(sql);
     match word.as_str() {
         "BEGIN" | "START" | "COMMIT" | "END" | "ROLLBACK" | "ABORT" | "SAVEPOINT" | "RELEASE" => true,
-        // PREPARE TRANSACTION; PREPARE by itself is the SQL form of a prepared statement.
+        // PREPARE TRANSACTION. PREPARE alone is the SQL form of a prepared statement.
         "PREPARE" => {
             let after = sql.to_ascii_uppercase();
             after.find("PREPARE").is_some_and(|at| first_word(&after[at + 7..]) == "TRANSACTION")

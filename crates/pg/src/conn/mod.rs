@@ -1,7 +1,7 @@
 //! A connection in text mode over the extended protocol: one write and one round trip per request.
 //!
-//! It knows nothing of who may do what. It takes care that whoever shares it next finds it as it was: a
-//! connection whose request was given up half-way never claims to be clean.
+//! It does not know who may do what. It guarantees that the next user of the connection finds it unchanged: a connection
+//! whose request was abandoned never reports that it is clean.
 
 mod admin;
 mod collect;
@@ -26,59 +26,59 @@ use statements::Statements;
 pub use tx::Tx;
 use wire::Wire;
 
-/// Who logs in to what.
+/// The role, password and database of a log-in.
 #[derive(Clone, Copy)]
 pub struct Login<'a> {
     /// The role.
     pub user: &'a str,
-    /// Its password; empty where the server asks for none.
+    /// Its password. Empty if the server requires none.
     pub password: &'a str,
     /// The database.
     pub database: &'a str,
-    /// Settings for the startup packet. They beat what ALTER ROLE set, and DISCARD ALL returns to them.
-    /// `client_encoding` is always UTF8.
+    /// Settings for the startup packet. They override those of ALTER ROLE, and DISCARD ALL restores them. `client_encoding`
+    /// is always UTF8.
     pub settings: &'a [(&'a str, &'a str)],
 }
 
-/// The form of the cells of a result.
+/// The form of a result's cells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// What `to_jsonb` gives.
+    /// As `to_jsonb` returns it.
     Json,
-    /// The server's text.
+    /// The server's text form.
     Text,
 }
 
-/// What a request's statements are run inside of.
+/// The transaction that a request's statements run in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Frame {
     /// One implicit transaction.
     Implicit,
-    /// BEGIN READ ONLY, SELECT 1 (after which the transaction can't be made to write), the statements, ROLLBACK.
+    /// BEGIN READ ONLY, SELECT 1 (after which the transaction can't become a writing one), the statements, ROLLBACK.
     ReadOnly,
 }
 
 /// A statement of a request.
 #[derive(Clone, Copy, Debug)]
 pub struct Statement<'a> {
-    /// One statement, with `$1 …` for its parameters. It is what the statement cache goes by.
+    /// One statement, with `$1 …` for its parameters. It is the key of the statement cache.
     pub sql: &'a str,
-    /// The parameters in text form; their types are inferred by the server.
+    /// The parameters in text form. The server infers their types.
     pub params: &'a [Option<Cow<'a, str>>],
-    /// The form of its cells.
+    /// The form of the cells.
     pub format: Format,
-    /// What is wanted of its rows.
+    /// What the caller wants of the rows.
     pub want: Want,
 }
 
-/// What is wanted of a statement's rows.
+/// What the caller wants of a statement's rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Want {
     /// Nothing.
     Nothing,
-    /// As many as the caps leave.
+    /// As many as the caps allow.
     Rows,
-    /// All of them, up to so many bytes: with more the request fails, and what could still be taken back is.
+    /// All rows, up to this many bytes. If there are more, the request fails, and is rolled back if that is still possible.
     Whole {
         /// Bytes of cells.
         max_bytes: usize,
@@ -90,7 +90,7 @@ pub enum Want {
 pub struct Caps {
     /// Rows after which the result is cut.
     pub max_rows: usize,
-    /// Bytes of cells after which the result is cut. At most 1 GiB is possible.
+    /// Bytes of cells after which the result is cut. The maximum is 1 GiB.
     pub max_bytes: usize,
     /// Bytes of a single value, as text or as JSON, above which the request fails.
     pub max_value_bytes: usize,
@@ -105,13 +105,13 @@ pub enum Truncated {
     Bytes,
 }
 
-/// What a statement gave.
+/// The result of a statement.
 #[derive(Debug)]
 pub struct Outcome {
-    /// Its rows.
+    /// The rows.
     pub rows: Rows,
-    /// The command tag: `INSERT 0 1`. Of a result that was cut, the command without a count; empty for an empty
-    /// statement.
+    /// The command tag: `INSERT 0 1`. For a cut result it is the command without a count; for an empty statement it is
+    /// empty.
     pub tag: String,
     /// Whether the result was cut.
     pub truncated: Option<Truncated>,
@@ -123,25 +123,25 @@ impl Outcome {
         self.tag.trim_end_matches(|c: char| c.is_ascii_digit() || c == ' ')
     }
 
-    /// How many rows the tag says were returned or affected.
+    /// The number of rows returned or affected, according to the tag.
     pub fn affected(&self) -> Option<u64> {
         self.tag.rsplit(' ').next()?.parse().ok()
     }
 }
 
-/// What the server says about a statement before it runs.
+/// The server's description of a statement before it runs.
 #[derive(Clone, Debug)]
 pub struct Description {
     /// The OIDs of its parameters' types.
     pub params: Vec<u32>,
-    /// Its columns; none where it gives no rows.
+    /// Its columns. Empty if it returns no rows.
     pub columns: Arc<[Column]>,
 }
 
-/// The frame of a [`Tx`].
+/// How a [`Tx`] begins.
 #[derive(Clone, Copy, Debug)]
 pub enum Begin<'a> {
-    /// None at all: exactly one statement may follow and runs by itself (VACUUM, CREATE INDEX CONCURRENTLY).
+    /// No transaction: exactly one statement may follow, and it runs by itself (VACUUM, CREATE INDEX CONCURRENTLY).
     Bare,
     /// BEGIN, then the preludes, whose rows are dropped.
     ReadWrite(&'a [Statement<'a>]),
@@ -149,33 +149,33 @@ pub enum Begin<'a> {
     ReadOnly(&'a [Statement<'a>]),
 }
 
-/// What is taken back of a session before its next use.
+/// What a session's reset discards before the next use.
 #[derive(Clone, Debug)]
 pub enum Reset {
-    /// All that a session can hold, advisory locks excepted.
+    /// All session state, except advisory locks.
     Full,
-    /// Settings, roles, cursors, LISTEN and the values of sequences. Prepared statements and temporary tables stay, so this is for
-    /// sessions in which nobody can have made any.
+    /// Settings, roles, cursors, LISTEN and the values of sequences. Prepared statements and temporary tables remain, so
+    /// this is for sessions in which no request can have created any.
     Light(Option<Doubt>),
 }
 
-/// A question to the server at the end of a light reset: whether the session may hold more than such a reset takes back.
+/// A query at the end of a light reset that tells whether the session may hold more state than the light reset discards.
 #[derive(Clone, Debug)]
 pub struct Doubt {
-    /// A query with one row of one boolean. Where it is true, a full reset follows.
+    /// A query with one row of one boolean. If it is true, a full reset follows.
     pub sql: &'static str,
     /// The value of `$1`.
     pub param: String,
 }
 
-/// A reset that was sent and whose end has not been read.
+/// A reset that was sent and whose result has not been read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Resetting {
     Full,
     Light {
         /// Its number of statements.
         steps: usize,
-        /// A full one must follow in any case.
+        /// A full reset must follow in any case.
         is_too_little: bool,
     },
 }
@@ -184,27 +184,27 @@ enum Resetting {
 pub struct Conn {
     wire: Wire,
     pid: i32,
-    /// What the last ReadyForQuery said: `I` idle, `T` in a transaction, `E` in a failed one.
+    /// The status of the last ReadyForQuery: `I` idle, `T` in a transaction, `E` in a failed one.
     status: u8,
-    /// A request was begun, and its end has not been read.
+    /// A request has begun and its end has not been read.
     busy: bool,
     /// The socket or the protocol is lost.
     broken: bool,
-    /// Bytes of rows for which no room was asked yet.
+    /// Bytes of rows that have not been counted against the allowance yet.
     unpaid: usize,
-    /// The reset that goes out together with the end of the next transaction.
+    /// The reset that is sent together with the end of the next transaction.
     at_end: Option<Reset>,
     resetting: Option<Resetting>,
     settings: Settings,
     statements: Statements,
 }
 
-/// What ends a query that is sent.
+/// The message that ends a query.
 #[derive(Clone, Copy, PartialEq)]
 enum Boundary {
-    /// Sync: it is a transaction of its own.
+    /// Sync: the query is a transaction of its own.
     Sync,
-    /// Flush: it is inside of one.
+    /// Flush: the query is part of a transaction.
     Flush,
 }
 
@@ -214,50 +214,50 @@ impl Conn {
         self.pid
     }
 
-    /// True where no request is half done and no transaction is open.
+    /// True if no request is unfinished and no transaction is open.
     pub fn is_clean(&self) -> bool {
         !self.broken && !self.busy && self.status == b'I'
     }
 
-    /// True while a setting that answers depend on (DateStyle, TimeZone, search_path …) is not as it was at
-    /// log-in, by the server's last report.
+    /// True while a setting that answers depend on (DateStyle, TimeZone, search_path …) differs from its value at log-in,
+    /// according to the server's last report.
     pub fn is_altered(&self) -> bool {
         self.settings.are_altered()
     }
 
-    /// Sends the reset together with the end of the next transaction, in a transaction of its own, so that no round trip is made
-    /// for it. The next call must be [`Conn::ready`] or [`Conn::reset`], which read its end.
+    /// Sends the reset together with the end of the next transaction, as a transaction of its own, which saves a round trip.
+    /// The next call must be [`Conn::ready`] or [`Conn::reset`], which read its result.
     pub fn reset_at_end(&mut self, reset: Reset) {
         self.at_end = Some(reset);
     }
 
-    /// True if a reset was asked for at the end of a transaction, and no transaction has ended since.
+    /// True if a reset was requested for the end of a transaction, and no transaction has ended since.
     pub fn owes_reset(&self) -> bool {
         self.at_end.is_some()
     }
 
-    /// True while a light reset is under way. The connection can be put away; [`Conn::ready`] reads how the reset ended.
+    /// True while a light reset is in progress. The connection can be returned to the pool; [`Conn::ready`] reads the
+    /// reset's result.
     pub fn is_in_light_reset(&self) -> bool {
         matches!(self.resetting, Some(Resetting::Light { .. }))
     }
 
-    /// Ends the waits of this connection when the alarm says so. With none, a wait is for as long as the socket holds.
+    /// Ends this connection's waits when the alarm goes off. Without an alarm, a wait lasts as long as the socket is open.
     pub(crate) fn set_alarm(&mut self, alarm: Option<Arc<Alarm>>) {
         self.wire.set_alarm(alarm);
     }
 
-    /// False once the connection is lost. Also looks, without waiting, whether the server closed it while it was
-    /// idle.
+    /// False after the connection is lost. Also checks, without waiting, whether the server closed it while it was idle.
     pub fn is_alive(&mut self) -> bool {
         if !self.broken && !self.busy {
-            // What comes unasked for is notices and settings; an error is a good-bye.
+            // Unrequested messages are notices and settings. An error means that the server closes the connection.
             let is_error = |tag| tag == postgres_protocol::message::backend::ERROR_RESPONSE_TAG;
             self.broken = self.wire.glance().is_none_or(|mut tags| tags.any(is_error));
         }
         !self.broken
     }
 
-    /// To be called before the first byte of a request is written.
+    /// Must be called before the first byte of a request is written.
     fn begin_request(&mut self) -> Result<(), Error> {
         if self.is_clean() && self.resetting.is_none() {
             self.busy = true;
@@ -266,7 +266,7 @@ impl Conn {
         Err(Error::Protocol("a request on a connection that is not clean".into()))
     }
 
-    /// To be called when the last ReadyForQuery of a request was read.
+    /// Must be called after the last ReadyForQuery of a request is read.
     fn end_request(&mut self) {
         self.wire.shrink();
         self.unpaid = 0;

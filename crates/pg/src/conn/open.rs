@@ -1,4 +1,4 @@
-//! Opening: the socket, TLS, and the log-in.
+//! Opens a connection: the socket, TLS, and the log-in.
 
 use std::io;
 use std::path::Path;
@@ -19,7 +19,7 @@ use crate::target::{Host, Target, Tls};
 use crate::tls;
 
 impl Conn {
-    /// Connects and logs in. It has no deadline of its own.
+    /// Connects and logs in, without a deadline of its own.
     pub async fn open(target: &Target, login: &Login<'_>) -> Result<Conn, Error> {
         let (stream, security) = connect(target).await?;
         let mut conn = Conn {
@@ -62,8 +62,8 @@ impl Conn {
         }
     }
 
-    /// Answers an authentication request. The server is believed to have let us in only after it has proved, where
-    /// SCRAM was begun, that it knows the password too.
+    /// Answers an authentication request. If SCRAM was started, the log-in counts as successful only after the server has
+    /// proved that it knows the password too.
     fn authenticate(&mut self, login: &Login<'_>, security: &Security, scram: &mut Option<Scram>) -> Result<(), Error> {
         let body = self.wire.bytes().to_vec();
         let Some((kind, data)) = body.split_first_chunk() else {
@@ -90,7 +90,8 @@ impl Conn {
                         let binding = ChannelBinding::tls_server_end_point(hash.clone());
                         (sasl::SCRAM_SHA_256_PLUS, binding)
                     }
-                    // We could, the server did not offer it: it will notice if somebody took the offer away.
+                    // The client supports channel binding and the server did not offer it. The server notices if an attacker
+                    // removed the offer.
                     Some(_) => (sasl::SCRAM_SHA_256, ChannelBinding::unrequested()),
                     None => (sasl::SCRAM_SHA_256, ChannelBinding::unsupported()),
                 };
@@ -121,9 +122,9 @@ struct Scram {
     is_finished: bool,
 }
 
-/// What the way to the server is worth.
+/// How secure the path to the server is.
 struct Security {
-    /// Nobody on the way can listen: a Unix socket, TLS, or this machine.
+    /// Nobody can read the traffic: it is a Unix socket, TLS, or on this machine.
     is_private: bool,
     /// The hash of the server's certificate, for SCRAM's channel binding.
     endpoint: Option<Vec<u8>>,
@@ -151,7 +152,7 @@ async fn connect(target: &Target) -> Result<(Stream, Security), Error> {
     }
 }
 
-/// Says which socket it was.
+/// Adds the socket's address to the error.
 fn at(error: io::Error, path: &Path) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }

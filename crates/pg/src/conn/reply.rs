@@ -1,5 +1,5 @@
-//! What the server says, one message at a time: those that come at any moment are dealt with here, errors are
-//! taken apart, and rows are measured before they are kept.
+//! The server's messages, one at a time. Asynchronous messages are handled here, errors are parsed, and rows are measured
+//! before they are kept.
 
 use postgres_protocol::message::backend::{self as tags};
 
@@ -9,14 +9,14 @@ use crate::alarm::Alarm;
 use crate::allowance;
 use crate::error::{Error, ServerError};
 
-/// Larger messages that are not rows are no good sign: 1,600 columns of long names take a tenth of it.
+/// The maximum length of messages that are not rows. 1,600 columns with long names take a tenth of it.
 const MAX_CONTROL: usize = 1024 * 1024;
-/// How much of an error is kept. A tenant may raise one with a message of any length; the SQLSTATE comes before it.
+/// How much of an error is kept. A tenant can raise one with a message of any length; the SQLSTATE comes before the message.
 const MAX_ERROR: usize = 64 * 1024;
-/// CopyBothResponse, which `postgres_protocol` has no name for.
+/// CopyBothResponse, for which `postgres_protocol` has no constant.
 const COPY_BOTH_RESPONSE_TAG: u8 = b'W';
 
-/// A message that belongs to a request. The body of those that have one is in the wire's buffer.
+/// A message that belongs to a request. If it has a body, the body is in the wire's buffer.
 #[derive(Debug)]
 pub(super) enum Reply {
     ParseComplete,
@@ -29,40 +29,40 @@ pub(super) enum Reply {
     NoData,
     /// A row within the caps.
     Row,
-    /// A row whose values are within the caps, but not all of them together. It has not been read to its end.
+    /// A row whose values are each within the caps, but which is too large as a whole. It has not been read to its end.
     WideRow,
-    /// A row with a value over the cap. It has not been read to its end.
+    /// A row with a value larger than the cap. It has not been read to its end.
     HugeValue,
     /// CommandComplete.
     Complete,
     Suspended,
     Empty,
-    /// An error after which the connection goes on.
+    /// An error after which the connection remains usable.
     Failed(Box<ServerError>),
     CopyIn,
     CopyOut,
     CopyBoth,
-    /// Data of a COPY, skipped: this many bytes.
+    /// Skipped data of a COPY, with its number of bytes.
     CopyData(usize),
     CopyDone,
     Auth,
     KeyData,
-    /// ReadyForQuery; its status is in [`Conn::status`].
+    /// ReadyForQuery. Its status is in [`Conn::status`].
     Ready,
 }
 
-/// What is done with rows.
+/// What to do with rows.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Keep {
-    /// Skipped, whatever their size.
+    /// Skip them, whatever their size.
     Nothing,
-    /// Kept as far as they are within the caps.
+    /// Keep them as far as they are within the caps.
     Within(Caps),
 }
 
 impl Conn {
-    /// The next message that belongs to the request. Whatever ends the connection marks it broken; where it is the
-    /// watchdog that does, the error says why.
+    /// Returns the next message that belongs to the request. An error that ends the connection marks it broken. If the
+    /// watchdog ended it, the error says why.
     pub(super) async fn reply(&mut self, keep: Keep) -> Result<Reply, Error> {
         let reply = self.next_reply(keep).await;
         reply.map_err(|error| {
@@ -131,8 +131,8 @@ impl Conn {
         })
     }
 
-    /// Keeps a row, if its values are within the caps. Its header does not say how long each value is, so a row
-    /// that could hold one over the cap is read value by value.
+    /// Keeps a row if its values are within the caps. Its header does not say how long each value is, so a row that could
+    /// contain a value larger than the cap is read value by value.
     async fn row(&mut self, header: Header, caps: Caps) -> Result<Reply, Error> {
         self.pay_for(header.len.min(caps.max_bytes.max(caps.max_value_bytes))).await?;
         if header.len <= caps.max_value_bytes {
@@ -176,7 +176,7 @@ impl Conn {
         Ok(reply)
     }
 
-    /// Waits until there is room for so many bytes of rows more. A row is there twice: as it came, and as it is kept.
+    /// Waits until this many more bytes of rows are allowed. Each row is counted twice: as received, and as kept.
     async fn pay_for(&mut self, bytes: usize) -> Result<(), Error> {
         self.unpaid += bytes;
         if self.unpaid < allowance::STEP {
@@ -198,19 +198,19 @@ impl Conn {
         Ok(())
     }
 
-    /// Parameter types, from a body of [`Reply::Params`].
+    /// Parameter types from the body of a [`Reply::Params`].
     pub(super) fn read_params(&mut self) -> Result<Vec<u32>, Error> {
         let params = params(self.wire.bytes());
         params.ok_or_else(|| self.lost(unexpected(tags::PARAMETER_DESCRIPTION_TAG)))
     }
 
-    /// Columns without their types, from a body of [`Reply::Columns`].
+    /// Columns without their types, from the body of a [`Reply::Columns`].
     pub(super) fn read_fields(&mut self) -> Result<Vec<Field>, Error> {
         let fields = fields(self.wire.bytes());
         fields.ok_or_else(|| self.lost(unexpected(tags::ROW_DESCRIPTION_TAG)))
     }
 
-    /// The command tag, from a body of [`Reply::Complete`].
+    /// The command tag from the body of a [`Reply::Complete`].
     pub(super) fn read_tag(&self) -> String {
         let body = self.wire.bytes();
         let tag = body.strip_suffix(&[0]).unwrap_or(body);
@@ -218,7 +218,7 @@ impl Conn {
     }
 }
 
-/// A column as RowDescription has it.
+/// A column as RowDescription describes it.
 #[derive(Clone, Debug)]
 pub(super) struct Field {
     pub(super) name: String,
@@ -240,7 +240,7 @@ fn fields(body: &[u8]) -> Option<Vec<Field>> {
     for _ in 0..u16::from_be_bytes(*count) {
         let end = rest.iter().position(|byte| *byte == 0)?;
         let name = String::from_utf8_lossy(&rest[..end]).into_owned();
-        // Table, column number, type, and three more that text mode has no use for.
+        // Table, column number, type, and three more fields that text mode does not need.
         let (numbers, after) = rest[end + 1..].split_first_chunk::<18>()?;
         let [a, b, c, d, e, f, g, h, i, j, ..] = *numbers;
         fields.push(Field {
@@ -258,7 +258,7 @@ fn unexpected(tag: u8) -> Error {
     Error::Protocol(format!("an unexpected or malformed message {:?}", char::from(tag)))
 }
 
-/// For a reply that has no place where it came.
+/// For a reply that is not allowed at this point.
 pub(super) fn out_of_place(reply: &Reply) -> Error {
     Error::Protocol(format!("{reply:?} came out of place"))
 }

@@ -14,7 +14,7 @@ const BEGIN: &[&str] = &["BEGIN READ ONLY", "SELECT 1"];
 const ROLLBACK: &[&str] = &["ROLLBACK"];
 
 impl Frame {
-    /// What goes before the statements, and what after their Sync.
+    /// What is sent before the statements, and what after their Sync.
     fn around(self) -> (&'static [&'static str], &'static [&'static str]) {
         match self {
             Frame::Implicit => (&[], &[]),
@@ -24,13 +24,13 @@ impl Frame {
 }
 
 impl Conn {
-    /// Runs statements as one transaction: all or nothing. One write, one round trip; the first time that a
-    /// connection meets a statement costs one more, and the first time that a database's types are met another.
+    /// Runs statements as one transaction, all or nothing, in one write and one round trip. The first time that a connection
+    /// sees a statement costs one more round trip, and the first time that a database's types are seen costs another.
     ///
-    /// All statements are prepared before the first is run: none can use a table that another makes.
+    /// All statements are prepared before the first one runs, so none can use a table that another one creates.
     ///
-    /// After [`Error::ValueTooLarge`] in [`Frame::Implicit`] the connection is broken: leaving the server before it
-    /// has sent the value is what keeps the transaction from committing.
+    /// After [`Error::ValueTooLarge`] in [`Frame::Implicit`] the connection is broken: it is closed before the server has
+    /// sent the value, which keeps the transaction from committing.
     pub async fn run(
         &mut self,
         frame: Frame,
@@ -63,9 +63,9 @@ impl Conn {
         result
     }
 
-    /// Runs requests that have nothing to do with each other, each as a transaction of its own, in one write, so that
-    /// those who come at the same time share a round trip. `each` is given the results one by one, in order, as they
-    /// come in. What one request meets is not felt by the others, unless the connection is lost: that is the error.
+    /// Runs independent requests in one write, each as a transaction of its own, so that simultaneous requests share a round
+    /// trip. `each` is called with the results one by one, in order, as they arrive. An error of one request does not affect
+    /// the others, unless the connection is lost; that is the returned error.
     pub async fn run_each(
         &mut self,
         requests: &[Vec<Statement<'_>>],
@@ -101,7 +101,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Describes a statement without running it, and keeps it prepared. No round trip where it is prepared already.
+    /// Describes a statement without running it, and keeps it prepared. If it is already prepared, there is no round trip.
     pub async fn describe(&mut self, sql: &str, types: &TypeCache) -> Result<Arc<Description>, Error> {
         self.ready().await?;
         self.begin_request()?;
@@ -116,7 +116,7 @@ impl Conn {
         }
     }
 
-    /// Ends a request of which nothing was sent after the last ReadyForQuery.
+    /// Ends a request that has sent nothing since the last ReadyForQuery.
     fn not_sent(&mut self, error: Error) -> Error {
         self.wire.outbox().clear();
         if !self.broken {
@@ -127,7 +127,7 @@ impl Conn {
 
     fn send(&mut self, frame: Frame, statements: &[Statement<'_>], plans: &[Plan], caps: Caps) -> Result<(), Error> {
         let (before, after) = frame.around();
-        // One row more than is wanted tells whether there are more.
+        // One more row than the limit tells whether there are more.
         let max_rows = i32::try_from(caps.max_rows).map_or(0, |rows| rows.saturating_add(1));
         let outbox = self.wire.outbox();
         for (index, plan) in plans.iter().enumerate() {
@@ -141,7 +141,7 @@ impl Conn {
                 }
                 None => bind_and_execute::<&str>(outbox, &plan.name, &[], 0)?,
             }
-            // An error skips what comes before the next Sync, which the ROLLBACK must not be.
+            // After an error the server skips messages up to the next Sync. The ROLLBACK must not be skipped.
             if plans.len() - index == after.len() + 1 {
                 frontend::sync(outbox);
             }
@@ -152,7 +152,7 @@ impl Conn {
         Ok(())
     }
 
-    /// Reads the answers to [`Conn::send`]. The outer error is one after which the connection is lost.
+    /// Reads the answers to [`Conn::send`]. After the outer error the connection is lost.
     async fn outcomes(
         &mut self,
         frame: Frame,
@@ -168,7 +168,7 @@ impl Conn {
             let own = index.checked_sub(before.len()).map(|index| &statements[index]);
             let kept = own.filter(|statement| statement.want != Want::Nothing);
             let mut collect = kept.map(|kept| Collect {
-                // What could commit must not be read to its end.
+                // A statement that could commit must not be read to its end.
                 breaks_off: frame == Frame::Implicit,
                 ..Collect::new(&plan.description, kept.format, caps).wanted(kept.want)
             });
@@ -177,7 +177,7 @@ impl Conn {
                 result = result.and(Err(Error::ValueTooLarge { limit: caps.max_value_bytes }));
             }
             match (end, own) {
-                // The column that a parameter is for has got another type: only a new Parse finds that out.
+                // The type of a parameter's column has changed. Only a new Parse infers the new type.
                 (End::Failed { error, bound: false }, Some(statement)) if plan.is_old && is_of_types(&error) => {
                     self.statements.outdate(statement.sql);
                     result = result.and(Err(Error::Stale));
@@ -201,20 +201,20 @@ impl Conn {
                 }
             }
         }
-        // Deferred constraints speak up at the commit.
+        // Deferred constraints fail at the commit.
         if let Some(error) = self.until_ready().await? {
             result = result.and(Err(Error::Server(error)));
         }
         if !after.is_empty() && self.until_ready().await?.is_some() {
-            // Somebody dropped our ROLLBACK. What was read is right; `settle` ends the transaction.
+            // The prepared ROLLBACK was dropped by a statement. The rows are correct; `settle` ends the transaction.
             self.statements.clear();
         }
         Ok(result.map(|()| outcomes))
     }
 
-    /// Ends a transaction that should not be open any more.
+    /// Ends a transaction that should no longer be open.
     pub(super) async fn settle(&mut self) -> Result<(), Error> {
-        // A reset that is under way would take the ROLLBACK's place.
+        // A reset that is in progress would run in place of the ROLLBACK.
         if self.status != b'I' && self.resetting.is_none() {
             self.simple("ROLLBACK").await?;
         }
@@ -242,15 +242,15 @@ fn outcome(
     Outcome { rows: collect.rows, tag, truncated: collect.truncated.or(suspended) }
 }
 
-/// A value that its type does not take, or types that do not fit together.
+/// A value that its type rejects, or types that do not match.
 fn is_of_types(error: &ServerError) -> bool {
     error.code.starts_with("22") || matches!(error.code.as_str(), "42804" | "42883" | "42P18")
 }
 
-/// Tells a prepared statement that went stale from an error that the statement raised: it fails before it is bound.
+/// Distinguishes a stale prepared statement from an error that the statement raised: a stale one fails before it is bound.
 fn stale_or(error: Box<ServerError>, bound: bool) -> Error {
     let is_gone = error.code == "26000";
-    // "cached plan must not change result type", in whatever language.
+    // "cached plan must not change result type", in any language.
     let is_changed = error.code == "0A000" && error.routine.as_deref() == Some("RevalidateCachedQuery");
     if !bound && (is_gone || is_changed) { Error::Stale } else { Error::Server(error) }
 }

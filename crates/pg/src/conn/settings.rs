@@ -1,7 +1,7 @@
-//! The settings that the server reports, and whether those that answers depend on are as they were at log-in.
+//! The settings that the server reports, and whether those that answers depend on have the values they had at log-in.
 
-/// Settings that change what a statement means or how its result is written. A tenant's function can set any of
-/// them for the session.
+/// Settings that change what a statement means or how its result is written. A tenant's function can set any of them for the
+/// session.
 const WATCHED: &[&str] = &[
     "client_encoding",
     "DateStyle",
@@ -27,7 +27,7 @@ struct Setting {
 }
 
 impl Settings {
-    /// Takes in a ParameterStatus.
+    /// Stores a ParameterStatus.
     pub(super) fn report(&mut self, name: &str, value: String) {
         if !WATCHED.contains(&name) {
             return;
@@ -42,7 +42,7 @@ impl Settings {
         }
     }
 
-    /// From now on a report is a change.
+    /// Every later report is a change.
     pub(super) fn log_in(&mut self) {
         self.logged_in = true;
     }

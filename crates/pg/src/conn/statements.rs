@@ -19,53 +19,53 @@ use super::{Column, Conn, Description, Resetting};
 use crate::error::{Error, ServerError};
 use crate::types::{Type, TypeCache, is_builtin};
 
-/// How many a connection keeps.
+/// How many statements a connection keeps.
 const CAPACITY: usize = 200;
-/// How many bytes of this process's memory they may take, by an estimate.
+/// How many bytes of this process's memory they may use, by an estimate.
 const MAX_BYTES: usize = 2 * 1024 * 1024;
-/// How many texts are remembered that were asked for and not kept.
+/// How many texts are remembered that were requested and not kept.
 const REMEMBERED: usize = 64;
 
 pub(super) struct Statements {
     by_sql: HashMap<Box<str>, Prepared>,
-    /// What their names begin with. A tenant's code runs in the same session and could prepare a statement of its own under
-    /// a name that it guesses, to be given the parameters that are meant for ours.
+    /// The prefix of their names. A tenant's code runs in the same session. If it could guess a name, it could prepare a
+    /// statement of its own under it and receive the parameters that are meant for Kith's.
     prefix: String,
-    /// Grows with every request.
+    /// Increases with every request.
     clock: u64,
-    /// How many were ever prepared: names are not used twice.
+    /// How many were prepared in all. Names are not reused.
     made: u64,
-    /// How many had been prepared when their bytes were counted last.
+    /// The value of that count when the bytes were last counted.
     checked: u64,
-    /// Those that are no longer used and that the server still has.
+    /// Statements that are no longer used but that the server still has.
     outdated: Vec<Arc<str>>,
     /// How many statements of a light reset the server has.
     pub(super) resets_kept: usize,
-    /// Hashes of texts that came and were not kept, the latest last, and whether they are kept if they come again.
+    /// Hashes of texts that were requested and not kept, the latest last, and whether they are kept if requested again.
     seen: VecDeque<(u64, bool)>,
     hashes: RandomState,
 }
 
 struct Prepared {
     name: Arc<str>,
-    /// Which one it is of all that were ever prepared.
+    /// Its number among all that were ever prepared.
     number: u64,
     made_at: Instant,
-    /// The generation of the types when it was made.
+    /// The generation of the types when the statement was prepared.
     generation: u64,
     params: Vec<u32>,
     fields: Vec<Field>,
-    /// Made from the two above, and from the types as they were known at this generation of the cache.
+    /// Made from the two fields above, and from the types as they were known at this generation of the cache.
     description: Option<(u64, Arc<Description>)>,
-    /// All its types are built in: what is known of them does not change.
+    /// All its types are built in, so what is known of them does not change.
     has_lasting_types: bool,
-    /// A column is or holds a composite, whose fields may change from one request to the next: it is looked up each time.
+    /// A column is or contains a composite, whose fields may change between requests. It is looked up each time.
     has_composites: bool,
     last_used: u64,
 }
 
 impl Prepared {
-    /// Roughly the bytes that it takes.
+    /// Roughly the bytes that it uses.
     fn bytes(&self, sql: &str) -> usize {
         let columns = self.description.iter().flat_map(|(_, description)| description.columns.iter());
         let columns = columns.map(|column| {
@@ -73,17 +73,17 @@ impl Prepared {
             kind.saturating_add(size_of::<Column>() + column.name.len() + column.type_name.len())
         });
         let fields = self.fields.iter().map(|field| size_of::<Field>() + field.name.len());
-        // The numbers of the parameters' types are there twice, like the names of the columns.
+        // The numbers of the parameters' types are stored twice, like the names of the columns.
         let own = size_of::<Prepared>() + sql.len() + self.name.len() + 8 * self.params.len();
         columns.chain(fields).fold(own, usize::saturating_add)
     }
 }
 
-/// A statement ready to be bound.
+/// A statement that is ready to be bound.
 pub(super) struct Plan {
     pub(super) name: Arc<str>,
     pub(super) description: Arc<Description>,
-    /// It was prepared for an earlier request: its parameters have the types that fitted then.
+    /// It was prepared for an earlier request: its parameters have the types inferred at that time.
     pub(super) is_old: bool,
 }
 
@@ -107,14 +107,14 @@ impl Default for Statements {
 }
 
 impl Statements {
-    /// To be called when the server has forgotten them too.
+    /// Must be called when the server has dropped the statements too.
     pub(super) fn clear(&mut self) {
         self.by_sql.clear();
         self.outdated.clear();
         self.resets_kept = 0;
     }
 
-    /// The name of a statement that is kept.
+    /// The name of a kept statement.
     pub(super) fn name_of(&self, sql: &str) -> Option<Arc<str>> {
         self.by_sql.get(sql).map(|prepared| prepared.name.clone())
     }
@@ -124,7 +124,7 @@ impl Statements {
         format!("{}r{number}", self.prefix)
     }
 
-    /// Whether the text was asked for before and is therefore worth keeping.
+    /// Whether the text was requested before and is therefore worth keeping.
     fn is_repeated(&mut self, sql: &str, generation: u64, max_age: Duration) -> bool {
         if let Some(kept) = self.by_sql.get(sql) {
             if kept.generation != generation || kept.made_at.elapsed() > max_age {
@@ -156,8 +156,8 @@ impl Statements {
         self.remember(hash, false);
     }
 
-    /// Forgets the least recently used until the others are within the limit of bytes. The server drops them when a statement is
-    /// next prepared.
+    /// Drops the least recently used statements until the rest is within the limit of bytes. The server drops them when a
+    /// statement is next prepared.
     pub(super) fn forget_excess(&mut self) {
         if self.checked == self.made {
             return;
@@ -176,7 +176,7 @@ impl Statements {
         }
     }
 
-    /// Has a statement prepared anew when it is next used.
+    /// Makes a statement be prepared again at its next use.
     pub(super) fn outdate(&mut self, sql: &str) {
         self.outdated.extend(self.by_sql.remove(sql).map(|prepared| prepared.name));
     }
@@ -200,8 +200,8 @@ impl Statements {
         }
     }
 
-    /// Takes out the least recently used until there is room for `more`; gives their names. Those of the request at
-    /// hand stay, whatever their number.
+    /// Removes the least recently used statements until there is room for `more`, and returns their names. Those of the
+    /// current request stay, whatever their number.
     fn make_room(&mut self, more: usize) -> Vec<Arc<str>> {
         let excess = (self.by_sql.len() + more).saturating_sub(CAPACITY);
         if excess == 0 {
@@ -217,9 +217,9 @@ impl Statements {
 }
 
 impl Conn {
-    /// The plans of statements, in their order; those that are not prepared yet are, all in one round trip.
+    /// Returns the plans of statements, in the same order. Those that are not prepared yet are prepared in one round trip.
     ///
-    /// An error of the server (a table that does not exist) leaves the connection as it was.
+    /// After an error of the server (a table that does not exist) the connection is unchanged.
     pub(super) async fn plans<'s>(
         &mut self,
         sqls: impl Iterator<Item = &'s str> + Clone,
@@ -227,7 +227,7 @@ impl Conn {
     ) -> Result<Vec<Plan>, Error> {
         self.statements.clock += 1;
         let generation = types.generation();
-        // Asks for all of them, so that none that this request needs makes room for another.
+        // Looks up all of them first, so that no statement of this request is dropped to make room for another.
         let known: Vec<_> = sqls.clone().map(|sql| self.statements.plan(sql, generation)).collect();
         if known.iter().all(Option::is_some) {
             return Ok(known.into_iter().flatten().collect());
@@ -257,7 +257,7 @@ impl Conn {
         if missing.is_empty() {
             return Ok(());
         }
-        // First, because an error skips what comes after it.
+        // First, because the server skips what follows an error.
         let outdated = std::mem::take(&mut self.statements.outdated);
         for name in self.statements.make_room(missing.len()).into_iter().chain(outdated) {
             write(self.wire.outbox(), |outbox| frontend::close(b'S', &name, outbox))?;
@@ -312,7 +312,7 @@ impl Conn {
         failure.map_or(Ok(()), |error| Err(Error::Server(error)))
     }
 
-    /// Describes statements with the types as they are now; looks up those that are not known.
+    /// Describes statements with the current types. Looks up the types that are not known.
     async fn describe_anew<'s>(
         &mut self,
         sqls: impl Iterator<Item = &'s str> + Clone,
@@ -334,22 +334,23 @@ impl Conn {
         Ok(())
     }
 
-    /// Whether this connection was asked about the text before. A statement that is kept prepared for it is prepared again if the
-    /// types have changed since, or if it is older than `max_age`: its parameters keep the types that fitted when it was prepared.
+    /// Whether this text was requested on this connection before. If a statement is kept for it, the statement is prepared
+    /// again if the types have changed since or if it is older than `max_age`, because its parameters keep the types
+    /// inferred when it was prepared.
     pub fn is_repeated(&mut self, sql: &str, types: &TypeCache, max_age: Duration) -> bool {
         self.statements.is_repeated(sql, types.generation(), max_age)
     }
 
-    /// Does not count the text as repeated when it comes again.
+    /// Makes later requests of this text prepare it again. They never count as repeated.
     pub fn never_keep(&mut self, sql: &str) {
         self.statements.never_keep(sql);
     }
 
-    /// Makes the server drop the statements, and forgets them. Needs a connection without a transaction.
+    /// Makes the server drop the statements, and forgets them. Requires a connection without a transaction.
     pub(super) async fn drop_statements(&mut self) -> Result<(), Error> {
         self.statements.clear();
         if let Some(resetting) = &mut self.resetting {
-            // What is read next is the reset's. A full one drops them too.
+            // The next answer read would be the reset's. A full reset drops the statements too.
             if let Resetting::Light { is_too_little, .. } = resetting {
                 *is_too_little = true;
             }
@@ -359,7 +360,7 @@ impl Conn {
     }
 }
 
-/// The OIDs of a statement's types that are not known, or that may be others than was known.
+/// The OIDs of a statement's types that are not known or may have changed.
 pub(super) fn unknown(params: &[u32], fields: &[Field], types: &TypeCache) -> Vec<u32> {
     let params = params.iter().copied().filter(|oid| types.get(*oid).is_none());
     let unsure = fields.iter().filter(|field| types.get(field.type_oid).is_none() || is_composite(field, types));
@@ -379,7 +380,7 @@ pub(super) fn describe(params: Vec<u32>, fields: &[Field], types: &TypeCache) ->
     Description { params, columns: fields.iter().map(column).collect() }
 }
 
-/// Appends messages; if one of them cannot be written, none is, and the error is one that the server would give.
+/// Appends messages. If one of them cannot be written, appends nothing and returns the error that the server would return.
 pub(super) fn write(
     outbox: &mut BytesMut,
     messages: impl FnOnce(&mut BytesMut) -> io::Result<()>,
@@ -396,7 +397,7 @@ pub(super) fn write(
     })
 }
 
-/// Appends Bind and Execute of a prepared statement (`""` is the unnamed one) through the unnamed portal.
+/// Appends Bind and Execute of a prepared statement (`""` is the unnamed one) for the unnamed portal.
 pub(super) fn bind_and_execute<P: AsRef<str>>(
     outbox: &mut BytesMut,
     name: &str,
@@ -409,7 +410,7 @@ pub(super) fn bind_and_execute<P: AsRef<str>>(
     })
 }
 
-/// Appends Bind: everything as text, there and back.
+/// Appends Bind, with all parameters and results as text.
 pub(super) fn bind<P: AsRef<str>>(outbox: &mut BytesMut, name: &str, params: &[Option<P>]) -> io::Result<()> {
     let value = |param: &Option<P>, buffer: &mut BytesMut| match param {
         Some(text) => {
@@ -462,7 +463,7 @@ mod tests {
         assert!(statements.by_sql.len() > 3);
         assert_eq!(statements.by_sql.len() + statements.outdated(), 150, "the server is told of each");
         assert!(statements.by_sql.keys().any(|sql| sql.starts_with("insert into wide 149 ")), "the latest stays");
-        // One alone that is too large does not stay.
+        // A single statement that is too large is not kept.
         let huge = wide(&mut statements, 50_000);
         statements.by_sql.insert("huge".into(), huge);
         statements.forget_excess();

@@ -14,7 +14,7 @@ pub(crate) enum Stream {
     Tls(Box<TlsStream<TcpStream>>),
 }
 
-/// Does the same to whichever stream it is.
+/// Calls the same method of each kind of stream.
 macro_rules! on_stream {
     ($this:expr, $stream:ident => $act:expr) => {
         match $this.get_mut() {

@@ -1,8 +1,8 @@
-//! The raw SQL path: statements one by one in a transaction that is committed on purpose, none of them prepared
-//! by name. A prelude that the connection has prepared is used as it is.
+//! The raw SQL path: statements one by one in a transaction that is committed explicitly. They are not prepared by name. A
+//! prelude that the connection has already prepared is reused.
 //!
-//! It works by Flush, not Sync, so that what comes before a commit can still be taken back. A portal is read in
-//! chunks: a result that is cut is simply not read on.
+//! It uses Flush, not Sync, so that everything before a commit can still be rolled back. A portal is read in chunks: the
+//! rest of a cut result is simply not read.
 
 use std::borrow::Cow;
 use std::ops::DerefMut;
@@ -17,26 +17,26 @@ use super::{Begin, Caps, Conn, Description, Format, Outcome, Truncated, command}
 use crate::error::{Error, ServerError};
 use crate::types::TypeCache;
 
-/// Rows that are asked for at first, when it is not known how large they are.
+/// The number of rows requested at first, before their size is known.
 const FIRST_CHUNK: usize = 50;
-/// How much of a COPY's data is read to its end to keep the connection.
+/// How much of a COPY's data is read to keep the connection usable.
 const MAX_COPY_DRAIN: usize = 1024 * 1024;
 
-/// A transaction on a connection. Dropped without a commit or rollback, it leaves the connection unclean.
+/// A transaction on a connection. If it is dropped without a commit or rollback, the connection is unclean.
 ///
-/// It works on a borrowed connection (`Tx<&mut Conn>`) or keeps one that was lent (`Tx<Lease>`).
+/// It uses a borrowed connection (`Tx<&mut Conn>`) or owns a leased one (`Tx<Lease>`).
 pub struct Tx<C: DerefMut<Target = Conn>> {
     conn: C,
     /// No BEGIN was sent.
     bare: bool,
     /// Statements of the frame whose answers have not been read.
     unread: usize,
-    /// An error ended it; the server has been brought to ReadyForQuery.
+    /// An error ended it, and the server has sent ReadyForQuery.
     failed: bool,
     current: Option<Current>,
 }
 
-/// The statement at hand.
+/// The current statement.
 struct Current {
     sql: String,
     description: Description,
@@ -45,8 +45,8 @@ struct Current {
 }
 
 impl Conn {
-    /// Begins a transaction for statements one by one. Nothing is sent yet: the frame and its preludes go out with
-    /// the first statement.
+    /// Begins a transaction for statements one by one. Sends nothing yet: the frame and its preludes are sent with the first
+    /// statement.
     pub async fn begin(&mut self, begin: Begin<'_>) -> Result<Tx<&mut Conn>, Error> {
         Tx::begin(self, begin)
     }
@@ -91,7 +91,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         Ok(Tx { conn, bare, unread, failed: false, current: None })
     }
 
-    /// Gives a statement to the server and learns its parameters and columns. Transaction control is refused.
+    /// Prepares a statement and reads its parameters and columns. Transaction control is refused.
     ///
     /// After an error the transaction can only be rolled back.
     pub async fn prepare(&mut self, sql: &str, types: &TypeCache) -> Result<Description, Error> {
@@ -105,7 +105,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
             frontend::parse("", sql, [], outbox)?;
             frontend::describe(b'S', "", outbox)
         })?;
-        // By itself the statement must not find itself in the transaction that its own Parse began.
+        // A statement that runs by itself must not run in the transaction that its own Parse began.
         match self.bare {
             true => frontend::sync(self.conn.wire.outbox()),
             false => frontend::flush(self.conn.wire.outbox()),
@@ -145,10 +145,10 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         Ok(description)
     }
 
-    /// Runs the statement that was prepared last, and reads its rows until the caps are reached.
+    /// Runs the statement that was prepared last, and reads its rows up to the caps.
     ///
-    /// After an error the transaction can only be rolled back. COPY is ended; where that takes too long, the
-    /// connection is broken.
+    /// After an error the transaction can only be rolled back. COPY is ended; if that takes too long, the connection is
+    /// broken.
     pub async fn execute(
         &mut self,
         params: &[Option<Cow<'_, str>>],
@@ -207,7 +207,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         Ok(())
     }
 
-    /// Commits. What is deferred to now may still fail, and is then returned as the server's error.
+    /// Commits. A deferred constraint can still fail; this is returned as the server's error.
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.failed {
             self.end("ROLLBACK").await?;
@@ -226,10 +226,10 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         }
     }
 
-    /// Takes everything back.
+    /// Rolls the transaction back.
     pub async fn rollback(mut self) -> Result<(), Error> {
         if self.bare && !self.failed {
-            // There is no ROLLBACK for an implicit transaction, but an error does it.
+            // An implicit transaction has no ROLLBACK. An error rolls it back.
             let unsent = frontend::describe(b'S', "no such statement", self.conn.wire.outbox());
             unsent.map_err(Error::Io)?;
             frontend::sync(self.conn.wire.outbox());
@@ -244,7 +244,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         self.end("ROLLBACK").await.map(|_| ())
     }
 
-    /// Sends COMMIT or ROLLBACK; gives the server's tag for it.
+    /// Sends COMMIT or ROLLBACK. Returns the server's tag for it.
     async fn end(&mut self, how: &str) -> Result<String, Error> {
         let outbox = self.conn.wire.outbox();
         write(outbox, |outbox| frontend::parse("", how, [], outbox))?;
@@ -260,7 +260,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
                     failure.get_or_insert(error);
                 }
                 Reply::Ready => break,
-                // Also the answers to a frame that nothing followed.
+                // Also reads the answers to a frame without statements.
                 _ => {}
             }
         }
@@ -287,7 +287,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         Ok(())
     }
 
-    /// Executes the bound portal chunk by chunk. Gives the tag, or `None` where the result was cut.
+    /// Executes the bound portal in chunks. Returns the tag, or `None` if the result was cut.
     async fn fetch(&mut self, collect: &mut Collect, caps: Caps) -> Result<Option<String>, Error> {
         let wanted = caps.max_rows.saturating_add(1);
         let mut chunk = FIRST_CHUNK;
@@ -310,7 +310,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
                 collect.truncated.get_or_insert(Truncated::Rows);
             }
             if collect.is_too_large || collect.truncated.is_some() {
-                // An open portal would keep its tables from being altered.
+                // An open portal would prevent its tables from being altered.
                 write(self.conn.wire.outbox(), |outbox| frontend::close(b'P', "", outbox))?;
                 return Ok(None);
             }
@@ -318,7 +318,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         }
     }
 
-    /// Brings the server back from an error to which no Sync was sent yet.
+    /// Synchronizes with the server after an error for which no Sync was sent yet.
     async fn fail(&mut self, error: Box<ServerError>) -> Error {
         self.failed = true;
         frontend::sync(self.conn.wire.outbox());
@@ -328,7 +328,7 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         }
     }
 
-    /// Ends a COPY: sends no data for it, or reads what it sends to the end, if that is near.
+    /// Ends a COPY: sends no data for it, or reads the server's data to the end if there is little.
     async fn refuse_copy(&mut self, copy: End) -> Error {
         self.failed = true;
         match copy {
@@ -357,14 +357,14 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
     }
 }
 
-/// As many rows as should fill what the caps leave, by the rows so far.
+/// The number of rows that should fill the rest of the caps, estimated from the rows so far.
 fn next_chunk(collect: &Collect, caps: Caps) -> usize {
     let kept = collect.rows.bytes();
     let row = (kept / collect.rows.len().max(1)).max(1);
     (caps.max_bytes.saturating_sub(kept) / row).clamp(FIRST_CHUNK, 10_000)
 }
 
-/// The tag of a portal that was read in chunks counts the last one only.
+/// The tag of a portal that was read in chunks counts only the last chunk.
 fn recount(tag: &str, rows: usize) -> String {
     match tag.rsplit_once(' ') {
         Some((command, count)) if count.parse::<u64>().is_ok() => format!("{command} {rows}"),

@@ -1,8 +1,8 @@
-//! Messages over the socket: a buffer to fill with requests, and replies one after the other, each judged by its
-//! header before any of it is kept.
+//! Messages over the socket: a buffer for requests, and replies one at a time. Each reply's header is checked before any of
+//! its body is kept.
 //!
-//! Requests go out while replies come in. A long pipeline would else come to a halt with both sides waiting for
-//! the other to read.
+//! Requests are written while replies are read. Otherwise a long pipeline would deadlock, with both sides waiting for the
+//! other to read.
 
 use std::future::{Future, poll_fn};
 use std::io;
@@ -18,34 +18,34 @@ use crate::alarm::Alarm;
 
 /// Tag and length of a message.
 const HEADER: usize = 5;
-/// How much room a read is given at least.
+/// The minimum space for a read.
 const READ_CHUNK: usize = 32 * 1024;
-/// Buffers that grew larger than this are given back when a request is done.
+/// Buffers that grew larger than this are freed when a request is finished.
 const KEPT_CAPACITY: usize = 64 * 1024;
-/// A buffer that grew larger than this is given back as soon as it is empty.
+/// A buffer that grew larger than this is freed as soon as it is empty.
 const LARGE_CAPACITY: usize = 1024 * 1024;
 
 pub(super) struct Wire {
     stream: Stream,
     inbox: BytesMut,
     outbox: BytesMut,
-    /// How much of the inbox the message at its front takes: it is read, and makes room for the next one.
+    /// The length of the message at the front of the inbox. It has been read, and is removed for the next one.
     current: usize,
-    /// What the message before still has to come, and is not wanted.
+    /// The number of bytes of the previous message that are still to arrive and are not needed.
     unwanted: usize,
-    /// TLS may hold back what it took, until it is flushed.
+    /// TLS may hold written bytes back until it is flushed.
     unflushed: bool,
-    /// Writing failed; the server's parting words may still be there to be read.
+    /// Writing failed. The server's last messages may still be readable.
     write_error: Option<io::Error>,
     /// Ends the wait for a server that does not answer.
     alarm: Option<Arc<Alarm>>,
 }
 
-/// A message whose header was read.
+/// A message whose header has been read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Header {
     pub(super) tag: u8,
-    /// Length of the body.
+    /// The length of the body.
     pub(super) len: usize,
 }
 
@@ -55,7 +55,7 @@ impl Wire {
         Wire { stream, inbox, outbox, current: 0, unwanted: 0, unflushed: false, write_error: None, alarm: None }
     }
 
-    /// What ends the waits from here on, until another is set.
+    /// Sets the alarm that ends later waits, until another one is set.
     pub(super) fn set_alarm(&mut self, alarm: Option<Arc<Alarm>>) {
         self.alarm = alarm;
     }
@@ -64,12 +64,12 @@ impl Wire {
         self.alarm.as_deref()
     }
 
-    /// The buffer of requests. They go out with the next wait for a reply.
+    /// The buffer for requests. They are sent during the next wait for a reply.
     pub(super) fn outbox(&mut self) -> &mut BytesMut {
         &mut self.outbox
     }
 
-    /// Waits for the next message, and leaves the one before it.
+    /// Waits for the next message, and drops the previous one.
     pub(super) async fn header(&mut self) -> io::Result<Header> {
         self.leave_current();
         while self.unwanted > 0 {
@@ -91,13 +91,13 @@ impl Wire {
         Ok(())
     }
 
-    /// What [`Wire::body`] waited for.
+    /// The bytes that [`Wire::body`] waited for.
     pub(super) fn bytes(&self) -> &[u8] {
         &self.inbox[HEADER.min(self.current)..self.current]
     }
 
-    /// Lets go of the message whose header was read last: what [`Wire::body`] did not wait for will not be kept. It
-    /// is not even read before the next message is asked for; until then a server with much to send waits.
+    /// Drops the message whose header was read last: bytes that [`Wire::body`] did not wait for are not kept. They are not
+    /// read until the next message is requested; until then a server with much to send waits.
     pub(super) fn skip(&mut self, header: Header) {
         self.unwanted = HEADER + header.len - self.current;
         self.leave_current();
@@ -111,7 +111,7 @@ impl Wire {
         }
     }
 
-    /// Gives back what a large request or answer took.
+    /// Frees the memory that a large request or answer used.
     pub(super) fn shrink(&mut self) {
         self.leave_current();
         if self.inbox.is_empty() && self.inbox.capacity() > KEPT_CAPACITY {
@@ -122,7 +122,7 @@ impl Wire {
         }
     }
 
-    /// Looks, without waiting, at what the server sent of its own accord. `None` where it closed the connection.
+    /// Reads, without waiting, what the server sent unrequested. `None` if it closed the connection.
     pub(super) fn glance(&mut self) -> Option<impl Iterator<Item = u8>> {
         self.leave_current();
         let mut cx = Context::from_waker(Waker::noop());
@@ -139,7 +139,7 @@ impl Wire {
         }))
     }
 
-    /// Says good-bye as far as that goes without waiting.
+    /// Sends Terminate as far as that is possible without waiting.
     pub(super) fn farewell(&mut self) {
         postgres_protocol::message::frontend::terminate(&mut self.outbox);
         self.poll_write(&mut Context::from_waker(Waker::noop()));
@@ -152,7 +152,7 @@ impl Wire {
         Ok(())
     }
 
-    /// Reads something, with room for `want` bytes, and writes what there is to write meanwhile.
+    /// Reads at least one byte, with space for `want` bytes, and meanwhile writes what is pending.
     async fn fill(&mut self, want: usize) -> io::Result<()> {
         self.inbox.reserve(want.max(READ_CHUNK));
         poll_fn(|cx| {
@@ -178,7 +178,7 @@ impl Wire {
         self.write_error.take().unwrap_or_else(eof)
     }
 
-    /// Writes as much as the socket takes. A failure is kept for when reading ends too.
+    /// Writes as much as the socket accepts. An error is kept until reading ends too.
     fn poll_write(&mut self, cx: &mut Context<'_>) {
         while !self.outbox.is_empty() {
             self.unflushed = true;
@@ -209,13 +209,13 @@ impl Wire {
 }
 
 impl Header {
-    /// Reads the first bytes of a message.
+    /// Parses the first bytes of a message.
     fn read(bytes: &[u8]) -> io::Result<Header> {
         let header = match *bytes {
             [tag, a, b, c, d, ..] => (tag, i32::from_be_bytes([a, b, c, d])),
             _ => return Err(io::ErrorKind::UnexpectedEof.into()),
         };
-        // The length counts itself.
+        // The length includes itself.
         match usize::try_from(header.1).ok().and_then(|len| len.checked_sub(4)) {
             Some(len) => Ok(Header { tag: header.0, len }),
             None => Err(io::Error::new(io::ErrorKind::InvalidData, "a message of impossible length")),

@@ -1,4 +1,4 @@
-//! A connection on loan, and the place under the cap that it is in.
+//! A leased connection, and the place under the cap that it occupies.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
@@ -11,21 +11,21 @@ use super::{Inner, Key, Lane};
 use crate::conn::{Conn, Reset};
 use crate::watchdog::{Backend, Guard};
 
-/// How long a reset may take before the connection is given up.
+/// How long a reset may take before the connection is closed.
 const RESET_LIMIT: Duration = Duration::from_secs(3);
 
-/// A place under the cap, with a connection in it or without. It gives itself back when it is dropped, so that no
-/// panic and no cancelled future loses one.
+/// A place under the cap, with or without a connection. It is returned when it is dropped, so that neither a panic nor a
+/// cancelled future leaks one.
 pub(super) struct Place {
     inner: Arc<Inner>,
-    /// None once given back.
+    /// `None` after it was returned.
     grant: Option<Held>,
     conn: Option<Conn>,
     opened: Instant,
     resetting: bool,
 }
 
-/// What a place keeps for the books.
+/// What a place stores for the books.
 struct Held {
     key: Key,
     turn: Instant,
@@ -40,8 +40,8 @@ impl Place {
         Place { inner: inner.clone(), grant, conn: connection, opened, resetting: false }
     }
 
-    /// Whether there is a connection in it that lives: the server may have closed it while it was idle, all of them after
-    /// a restart.
+    /// Whether it has a connection that is alive. The server may have closed it while it was idle; after a restart of the
+    /// server all idle connections are closed.
     pub(super) fn has_connection(&mut self) -> bool {
         if self.conn.as_mut().is_some_and(|conn| !conn.is_alive()) {
             self.conn = None;
@@ -49,12 +49,12 @@ impl Place {
         self.conn.is_some()
     }
 
-    /// Waits for the end of a reset that is under way. False if there is no connection in it that can be used.
+    /// Waits for the end of a reset that is in progress. False if there is no connection that can be used.
     pub(super) async fn ready(&mut self) -> Result<bool, i32> {
         if !self.has_connection() {
             return Ok(false);
         }
-        // Taken out meanwhile: if the wait is given up, the connection is closed.
+        // The connection is taken out meanwhile: if the wait is cancelled, it is closed.
         let Some(mut conn) = self.conn.take() else { return Ok(false) };
         let is_ready = matches!(timeout(RESET_LIMIT, conn.ready()).await, Ok(Ok(())));
         if !is_ready {
@@ -66,7 +66,7 @@ impl Place {
         Ok(self.conn.is_some())
     }
 
-    /// Puts a new connection in.
+    /// Stores a new connection.
     pub(super) fn fill(&mut self, conn: Conn) {
         self.opened = Instant::now();
         self.conn = Some(conn);
@@ -77,7 +77,7 @@ impl Place {
         Some(Grant { key, connection: self.conn.take(), opened: self.opened, turn, epoch, number })
     }
 
-    /// Gives itself back with its connection.
+    /// Returns the place with its connection.
     fn keep(mut self, conn: Conn) {
         self.conn = Some(conn);
     }
@@ -90,8 +90,8 @@ impl Place {
         &self.held().key
     }
 
-    /// The place is free when the backend is gone, not before: a caller who hangs up again and again would
-    /// otherwise have more backends at work than it may have connections.
+    /// The place becomes free when the backend has ended, not before. Otherwise a caller who disconnects repeatedly could
+    /// have more running backends than it may have connections.
     pub(super) fn end_backend(self, pid: i32) {
         let Key { cell, database, role, .. } = self.key().clone();
         let watchdog = self.inner.watchdog.clone();
@@ -108,8 +108,8 @@ impl Drop for Place {
     }
 }
 
-/// A connection on loan. It derefs to [`Conn`]; dropping it gives it back if it can be used again. One that was
-/// dropped in the middle of a request is closed, and its backend ended from outside.
+/// A leased connection. It derefs to [`Conn`]. Dropping it returns the connection to the pool if it can be reused. A
+/// connection that is dropped in the middle of a request is closed, and its backend is ended from outside.
 pub struct Lease {
     place: Option<Place>,
     guard: Option<Guard>,
@@ -124,9 +124,9 @@ impl Lease {
         Lease { place: Some(place), guard: None, discarded: false }
     }
 
-    /// Gives what is done from here on, until the lease is dropped, watched again or [`Lease::unwatch`] is called, so much
-    /// time; then the watchdog ends the backend. It ends sooner where it is slow and others wait for its place. In both cases
-    /// the error that comes instead of an answer says so, and comes although the backend may not end.
+    /// Sets a time limit for everything done from now until the lease is dropped, watched again or [`Lease::unwatch`] is
+    /// called. When it is over, the watchdog ends the backend. It ends the backend earlier if it is slow and others wait for
+    /// its place. In both cases an error that says so is returned instead of an answer, even if the backend does not end.
     pub fn watch(&mut self, limit: Duration) {
         self.unwatch();
         let (place, pid) = (self.place(), self.pid());
@@ -137,19 +137,19 @@ impl Lease {
         self.guard = Some(guard);
     }
 
-    /// Ends the watch. True where the time was up, or others waited: the backend is being ended.
+    /// Ends the watch. True if the time was over or others waited: then the backend is being ended.
     pub fn unwatch(&mut self) -> bool {
         let Some(guard) = self.guard.take() else { return false };
         let place = self.place();
         place.inner.books().finish(place.held().number);
         self.set_alarm(None);
-        // What ends the watch decides: an end that came before it counts, one that comes after finds nothing.
+        // This call decides: whether the backend was told to end before it. After it nothing is ended.
         let fired = guard.end();
         self.discarded |= fired;
         fired
     }
 
-    /// Closes the connection instead of giving it back.
+    /// Closes the connection instead of returning it to the pool.
     pub fn discard(mut self) {
         self.discarded = true;
     }
@@ -181,7 +181,7 @@ impl Drop for Lease {
         let Some(conn) = place.conn.take() else { return };
         let pid = conn.pid();
         if !conn.is_clean() {
-            // Even where the socket is gone the backend may be at work yet.
+            // Even if the socket is closed, the backend may still be running.
             drop(conn);
             place.end_backend(pid);
         } else if self.discarded {

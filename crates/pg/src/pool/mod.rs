@@ -1,7 +1,7 @@
-//! Connections to many databases as many roles, under one cap. Each key has a stack of idle connections and a queue
-//! of waiting requests; a key in need takes the place of what has been idle longest. Where nothing is idle, databases
-//! wait: those that hold fewest places come first, and what others hold for long ends while they wait. Nothing here knows
-//! how a connection is opened or what is done with it.
+//! Connections to many databases as many roles, under one cap. Each key has a stack of idle connections and a queue of
+//! waiting requests. A key that needs a place takes that of the connection that has been idle longest. If no connection is
+//! idle, databases wait: those with the fewest places are served first, and work that takes long is ended while others wait.
+//! Nothing here knows how a connection is opened or what it is used for.
 
 mod books;
 mod lease;
@@ -21,12 +21,12 @@ use crate::conn::Conn;
 use crate::error::Error;
 use crate::watchdog::{Doing, Ender, Watchdog};
 
-/// How long a log-in may take: one that takes longer meets a server that is stuck.
+/// How long a log-in may take. If it takes longer, the server is stuck.
 const LOG_IN_LIMIT: Duration = Duration::from_secs(10);
-/// How often those who hold places for long are looked at while others wait.
+/// How often long-held places are checked while others wait.
 const RELIEF: Duration = Duration::from_millis(25);
 
-/// Who connects where. Connections of different keys are never exchanged.
+/// The cell, database, role and use of a connection. Connections of different keys are never exchanged.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub struct Key {
     /// The cluster.
@@ -42,51 +42,51 @@ pub struct Key {
 /// What a connection is used for.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub enum Lane {
-    /// Kith's own statements: nothing of a request is left in the session after it.
+    /// Kith's own statements. A request leaves nothing in the session.
     Rest,
-    /// The caller's statements: the session is reset before it is used again.
+    /// The caller's statements. The session is reset before it is used again.
     Sql,
 }
 
-/// How many places a database may have, all its keys together.
+/// How many places a database may have, for all its keys together.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Share {
-    /// As many as the limits leave.
+    /// As many as the limits allow.
     Whole,
-    /// So many, and more only while most of the pool is free. All databases with a small share have half of the places
-    /// at most.
+    /// This many, and more only while most of the pool is free. All databases with a small share together have at most half
+    /// of the places.
     Small(usize),
 }
 
 /// Opens connections for the pool.
 pub trait Connect: Send + Sync + 'static {
-    /// Logs in as the key says.
+    /// Connects and logs in as the key's role.
     fn open<'a>(&'a self, key: &'a Key) -> Doing<'a, Conn>;
 }
 
 /// The pool's bounds.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Connections in all, idle ones included.
+    /// Connections in total, including idle ones.
     pub max_total: usize,
     /// Connections of one key.
     pub max_per_role: usize,
-    /// Requests of one key that may wait.
+    /// The number of requests of one key that may wait.
     pub max_queue_per_role: usize,
-    /// How long one request may wait for a place.
+    /// How long a request may wait for a place.
     pub wait: Duration,
-    /// A connection older than this is closed when it comes back.
+    /// A connection older than this is closed when it is returned.
     pub max_age: Duration,
     /// A connection that has been idle for this long is closed.
     pub max_idle: Duration,
 }
 
-/// Numbers for the metrics.
+/// Values for the metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Places taken.
     pub total: usize,
-    /// Connections at rest.
+    /// Idle connections.
     pub idle: usize,
     /// Places in use: leased, being opened, reset or ended.
     pub in_use: usize,
@@ -94,11 +94,11 @@ pub struct Stats {
     pub waiting: usize,
     /// Connections opened since the start.
     pub opened: u64,
-    /// Idle connections closed to make room for another key since the start.
+    /// Idle connections closed to make room for another key, since the start.
     pub evicted: u64,
 }
 
-/// The pool; clones are the same pool.
+/// The pool. Clones are the same pool.
 #[derive(Clone)]
 pub struct Pool {
     inner: Arc<Inner>,
@@ -111,20 +111,20 @@ struct Inner {
     limits: Limits,
     connect: Arc<dyn Connect>,
     watchdog: Watchdog,
-    /// Where resets run: leases may be dropped outside of any task.
+    /// The runtime for resets: a lease may be dropped outside of a task.
     runtime: Handle,
     opened: AtomicU64,
-    /// Told when a place comes back.
+    /// Notified when a place is returned.
     returned: Notify,
-    /// Told when somebody begins to wait.
+    /// Notified when a request begins to wait.
     crowded: Arc<Notify>,
 }
 
 impl Pool {
-    /// An empty pool. Its reaper runs on the current tokio runtime until the pool is dropped.
+    /// Creates an empty pool. Its reaper runs on the current tokio runtime until the pool is dropped.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// If called outside of a tokio runtime.
     pub fn new(limits: Limits, connect: Arc<dyn Connect>, watchdog: Watchdog) -> Pool {
         let inner = Arc::new(Inner {
             books: Mutex::new(Books::new(limits)),
@@ -141,16 +141,16 @@ impl Pool {
         Pool { inner }
     }
 
-    /// A connection for `key`: an idle one, a new one, or the next that comes free.
+    /// Returns a connection for `key`: an idle one, a new one, or the next one that becomes free.
     ///
     /// # Errors
-    /// [`Error::Busy`] where too many wait already or nothing came free in time, [`Error::Suspended`] while a backend of
-    /// the database does not end; else why the log-in failed.
+    /// [`Error::Busy`] if too many requests already wait or no connection became free in time; [`Error::Suspended`] while a
+    /// backend of the database does not end; otherwise the error of the log-in.
     pub async fn lease(&self, key: &Key) -> Result<Lease, Error> {
         self.lease_within(key, Share::Whole).await
     }
 
-    /// The same for a database that has this share of the pool. What was said last counts.
+    /// The same for a database that has this share of the pool. The share given last applies.
     ///
     /// # Errors
     /// As for [`Pool::lease`].
@@ -161,7 +161,7 @@ impl Pool {
             self.inner.refuse_suspended(key)?;
             match place.ready().await {
                 Ok(is_ready) => break (place, is_ready),
-                // Its backend may be at work yet.
+                // Its backend may still be running.
                 Err(pid) => place.end_backend(pid),
             }
         };
@@ -175,12 +175,12 @@ impl Pool {
         Ok(Lease::new(place))
     }
 
-    /// Closes the connections to a database: idle ones now, those in use when they come back.
+    /// Closes the connections to a database: idle ones now, those in use when they are returned.
     pub fn evict_database(&self, cell: u32, database: &str) {
         self.evict(|key| key.cell == cell && *key.database == *database);
     }
 
-    /// Closes the connections of a role: idle ones now, those in use when they come back.
+    /// Closes the connections of a role: idle ones now, those in use when they are returned.
     pub fn evict_role(&self, cell: u32, role: &str) {
         self.evict(|key| key.cell == cell && *key.role == *role);
     }
@@ -190,14 +190,14 @@ impl Pool {
         self.inner.carry_out(outcome);
     }
 
-    /// The numbers of this moment.
+    /// The current values.
     pub fn stats(&self) -> Stats {
         let stats = self.inner.books().stats();
         Stats { opened: self.inner.opened.load(Ordering::Relaxed), ..stats }
     }
 
-    /// Gives no more connections, closes what is idle, and waits for what is in use, for as long as a request may
-    /// wait for a place.
+    /// Stops giving connections, closes idle ones, and waits for those in use, for as long as a request may wait for a
+    /// place.
     pub async fn close(&self) {
         let (waiters, connections) = self.inner.books().close();
         drop((waiters, connections));
@@ -210,7 +210,7 @@ impl Pool {
                 returned.await;
             }
         };
-        // What is still in use closes when it comes back.
+        // Connections still in use are closed when they are returned.
         let _ = timeout(self.inner.limits.wait, all_back).await;
     }
 }
@@ -262,8 +262,8 @@ impl Inner {
         }
     }
 
-    /// Tells who was given a place, and closes what is to be closed. A waiter that has gone away in the meantime
-    /// gives its place back, which may be somebody else's: hence the loop, where drops would recurse.
+    /// Tells waiters that they were given a place, and closes connections that are to be closed. A waiter that was cancelled
+    /// meanwhile returns its place, which may go to another waiter. This is a loop because drops would recurse.
     fn carry_out(self: &Arc<Self>, outcome: Outcome<Conn, oneshot::Sender<Place>>) {
         let Outcome { mut granted, close } = outcome;
         drop(close);
@@ -281,12 +281,12 @@ impl Inner {
     }
 }
 
-/// A request in the queue; it leaves the queue when it is dropped.
+/// A request in the queue. Dropping it removes it from the queue.
 struct Waiting<'a> {
     inner: &'a Arc<Inner>,
     key: &'a Key,
     number: u64,
-    /// A place that was sent and not received gives itself back when this is dropped.
+    /// A place that was sent but not received is returned when this is dropped.
     receiver: oneshot::Receiver<Place>,
 }
 
@@ -297,7 +297,7 @@ impl Drop for Waiting<'_> {
     }
 }
 
-/// While somebody waits, ends what others hold for too long.
+/// While requests wait, ends work in places that are held too long.
 async fn relieve(pool: Weak<Inner>, crowded: Arc<Notify>) {
     loop {
         crowded.notified().await;
@@ -317,7 +317,7 @@ async fn relieve(pool: Weak<Inner>, crowded: Arc<Notify>) {
     }
 }
 
-/// Closes what has been idle or open for too long, for as long as the pool is there.
+/// Closes connections that have been idle or open for too long, until the pool is dropped.
 async fn reap(pool: Weak<Inner>, limits: Limits) {
     let shortest = limits.max_idle.min(limits.max_age);
     let pause = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));

@@ -1,4 +1,4 @@
-//! A client's connection as one type, with or without TLS, and how it is opened.
+//! A client's connection as one type, with or without TLS, and the way it is opened.
 
 use std::io;
 use std::path::PathBuf;
@@ -29,7 +29,7 @@ const TLS_HANDSHAKE: u8 = 0x16;
 /// The certificate that clients see, as PEM files.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Certificate {
-    /// The certificate, and after it those between it and the root.
+    /// The server's certificate, followed by the intermediate certificates.
     pub certificate: PathBuf,
     /// Its private key, without a passphrase.
     pub key: PathBuf,
@@ -87,7 +87,7 @@ impl Client {
             match (Packet::read(&mut stream).await?, acceptor) {
                 (Packet::Tls, Some(acceptor)) => {
                     stream.write_all(b"S").await?;
-                    // Bytes in clear that were sent along with the request make the handshake fail.
+                    // Plain bytes that were sent along with the request make the handshake fail.
                     return Client::Tls(Box::new(acceptor.accept(stream).await?)).with_next_packet().await;
                 }
                 (Packet::Tls, None) if may_ask_for_tls => may_ask_for_tls = false,
@@ -117,7 +117,7 @@ impl Client {
             self.write_all(&refusal.map(Refusal::encode).unwrap_or_default()).await?;
             self.shutdown().await
         };
-        // A client that does not read is not waited for.
+        // Does not wait for a client that does not read.
         let _ = tokio::time::timeout(FAREWELL, farewell).await;
     }
 }

@@ -1,5 +1,5 @@
-//! Passes the messages of a log-in on, and watches for its end. Client and server check each other; the relay never knows a
-//! password.
+//! Forwards the messages of a log-in and detects its end. Client and server authenticate each other; the relay never learns
+//! a password.
 
 use std::io;
 
@@ -21,11 +21,12 @@ const ERROR_RESPONSE: u8 = b'E';
 const BACKEND_KEY_DATA: u8 = b'K';
 const READY_FOR_QUERY: u8 = b'Z';
 
-/// Passes messages on until the server accepts or refuses the client. Returns what the server has sent since it accepted the
-/// client, AuthenticationOk first; the client has not got that yet. `None` after a refusal, which the client has got.
+/// Forwards messages until the server accepts or refuses the client. Returns what the server has sent since it accepted the
+/// client, from AuthenticationOk on; the client has not received this yet. `None` after a refusal, which the client has
+/// received.
 ///
 /// # Errors
-/// The client or the server is gone, or has sent something that is not part of a log-in (`InvalidData`).
+/// The client or the server has disconnected, or has sent something that is not part of a log-in (`InvalidData`).
 pub(super) async fn authenticate(client: &mut Client, server: &mut UnixStream) -> io::Result<Option<BytesMut>> {
     let mut inbox = BytesMut::with_capacity(4096);
     let mut from_client = 0;
@@ -48,7 +49,7 @@ pub(super) async fn authenticate(client: &mut Client, server: &mut UnixStream) -
     }
 }
 
-/// Sends the client AuthenticationOk and what follows up to ReadyForQuery, and stores the session's key.
+/// Sends AuthenticationOk and the messages up to ReadyForQuery to the client, and stores the session's key.
 pub(super) async fn settle(
     client: &mut Client,
     server: &mut UnixStream,
@@ -57,7 +58,7 @@ pub(super) async fn settle(
 ) -> io::Result<()> {
     loop {
         let (mut done, mut is_settled) = (0, false);
-        // Nothing that matters here is in a message that is too long: the rest is passed on unread.
+        // A message that is too long contains nothing that is needed here. The rest is forwarded unread.
         while !is_settled && let Some(message) = message(&inbox[done..]).unwrap_or(Some(&[READY_FOR_QUERY])) {
             is_settled = message[0] == READY_FOR_QUERY;
             if message[0] == BACKEND_KEY_DATA {
@@ -75,7 +76,7 @@ pub(super) async fn settle(
     }
 }
 
-/// Reads from the server, or passes bytes of the client on and returns their number.
+/// Reads from the server, or forwards bytes of the client and returns their number, whichever is ready first.
 async fn exchange(client: &mut Client, server: &mut UnixStream, inbox: &mut BytesMut) -> io::Result<usize> {
     let mut buffer = [0; 4096];
     tokio::select! {

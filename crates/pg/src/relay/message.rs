@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 
 /// The longest startup packet that PostgreSQL takes, in bytes, without the length itself.
 const LONGEST_STARTUP: usize = 10_000;
-/// Bytes that a name has in PostgreSQL, at most.
+/// The maximum length of a name in PostgreSQL, in bytes.
 const LONGEST_NAME: usize = 63;
 /// Bytes of a cancel key: four up to protocol 3.0, up to 256 since 3.2. The process id comes before it.
 const CANCEL_KEYS: std::ops::RangeInclusive<usize> = 4 + 4..=4 + 256;
@@ -24,7 +24,7 @@ pub(super) fn cancel_request(key: &[u8]) -> Vec<u8> {
     [&len.to_be_bytes()[..], &CANCEL.to_be_bytes(), key].concat()
 }
 
-/// One of the packets with which a client begins.
+/// One of the packets that a client can begin with.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Packet {
     /// SSLRequest.
@@ -35,7 +35,7 @@ pub(super) enum Packet {
     Cancel(Vec<u8>),
     /// StartupMessage.
     Startup(Startup),
-    /// A packet that PostgreSQL does not understand, with its answer.
+    /// A packet that PostgreSQL does not understand, with the answer to it.
     Wrong(Refusal),
 }
 
@@ -68,7 +68,7 @@ impl Packet {
     }
 }
 
-/// A StartupMessage. Of a parameter that is given twice the last value counts, as in PostgreSQL.
+/// A StartupMessage. If a parameter is given twice, the last value counts, as in PostgreSQL.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Startup {
     version: u32,
@@ -90,14 +90,14 @@ impl Startup {
                 None => parameters.push((name.to_vec(), value)),
             }
         }
-        // The empty name is the last byte: after it `split` has one more empty piece, and no further one.
+        // The empty name is the last byte: after it `split` returns one more empty piece and no others.
         match (texts.next(), texts.next()) {
             (Some([]), None) => Ok(Startup { version, parameters }),
             _ => Err(Refusal::layout()),
         }
     }
 
-    /// The packet for the server, made of what was read here. So the server reads the same parameters.
+    /// The packet for the server, built from the parsed parameters. So the server reads the same parameters.
     pub(super) fn encode(&self) -> Vec<u8> {
         let mut packet = vec![0; 4];
         packet.extend(self.version.to_be_bytes());
@@ -150,7 +150,7 @@ impl Refusal {
         Refusal { code: "53300", message: "sorry, too many clients already".into() }
     }
 
-    /// The server does not run at the moment.
+    /// The server is not running.
     pub(super) fn starting_up() -> Refusal {
         Refusal { code: "57P03", message: "the database system is starting up".into() }
     }

@@ -1,9 +1,9 @@
-//! Takes connections from the network for a PostgreSQL server that listens on a Unix socket only.
+//! Accepts connections from the network for a PostgreSQL server that listens only on a Unix socket.
 //!
 //! PostgreSQL gives every connection one of its places before the client is authenticated. A client that opens many
-//! connections and does not log in locks out everybody, the superuser included. So the relay takes the connections instead. It
-//! reads the startup packet, ends TLS, checks the role's name, and lets few clients at a time log in at the server, which
-//! checks the password. Then it counts the session and passes bytes on.
+//! connections and does not log in locks out all others, including the superuser. So the relay accepts the connections
+//! instead. It reads the startup packet, terminates TLS, checks the role's name, and lets few clients at a time log in at
+//! the server, which checks the password. Then it counts the session and forwards bytes.
 //!
 //! It does not know what roles mean. Its caller says which ones may log in, and which ones count together.
 
@@ -45,7 +45,7 @@ use crate::target::Target;
 const BACKLOG: u32 = 1024;
 /// How long a cancel request may take.
 const CANCEL_LIMIT: Duration = Duration::from_secs(5);
-/// One in so many of this process's file descriptors is for connections that have not logged in.
+/// This fraction of the process's file descriptors is for connections that have not logged in.
 const SHARE_OF_FILES: u64 = 8;
 
 /// The settings of a relay.
@@ -59,7 +59,7 @@ pub struct RelayOptions {
     pub pending: PendingLimits,
     /// The number of sessions.
     pub max_sessions: usize,
-    /// The number of sessions of a group. It shrinks while few sessions are left in all.
+    /// The maximum number of sessions of a group. It decreases when few sessions are free in total.
     pub max_sessions_per_group: usize,
     /// How long a client may take to send its startup packet, TLS handshake included.
     pub startup_limit: Duration,
@@ -68,8 +68,8 @@ pub struct RelayOptions {
 }
 
 impl RelayOptions {
-    /// Defaults for a number of sessions and a number of log-ins at the same time. The relay opens at most the sum of both as
-    /// connections to the server, besides cancel requests.
+    /// Defaults for a number of sessions and a number of simultaneous log-ins. The relay opens at most the sum of both as
+    /// connections to the server, not counting cancel requests.
     pub fn new(
         server: Target,
         group_of: fn(&str) -> Option<&str>,
@@ -96,7 +96,7 @@ impl RelayOptions {
     }
 }
 
-/// Sockets that listen. No connection is accepted before [`Relay::start`].
+/// Listening sockets. No connection is accepted before [`Relay::start`].
 pub struct Listeners {
     listeners: Vec<TcpListener>,
     acceptor: Option<TlsAcceptor>,
@@ -107,8 +107,8 @@ impl Listeners {
     /// IPv4 connections.
     ///
     /// # Errors
-    /// One line for the operator: [`Error::Io`] for an address that can't be listened on, [`Error::Config`] for a file that is
-    /// no certificate or key.
+    /// One line for the operator: [`Error::Io`] for an address that can't be listened on, [`Error::Config`] for a file that
+    /// does not contain a certificate or key.
     pub fn bind(addresses: &[SocketAddr], certificate: Option<&Certificate>) -> Result<Listeners, Error> {
         let acceptor = certificate.map(Certificate::acceptor).transpose()?;
         let listeners = addresses.iter().map(|address| {
@@ -153,7 +153,7 @@ struct Shared {
 }
 
 impl Relay {
-    /// Starts to accept connections.
+    /// Starts accepting connections.
     ///
     /// # Errors
     /// The server has no Unix socket.
@@ -200,7 +200,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, open: mpsc::Sender<I
                 });
             }
             Err(error) => {
-                // Either there are no file descriptors left, or the client is gone already.
+                // Either there are no file descriptors left, or the client has already disconnected.
                 tracing::warn!(%error, "can't accept a direct connection");
                 shared.pending.close_one();
                 tokio::time::sleep(Duration::from_millis(20)).await;
@@ -231,7 +231,7 @@ async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, pending: Pe
     }
 }
 
-/// Makes the kernel notice within two minutes that a client is gone without having closed the connection.
+/// Makes the kernel detect within two minutes that a client has disappeared without closing the connection.
 fn set_options(stream: &TcpStream) -> io::Result<()> {
     use rustix::net::sockopt;
 
@@ -247,7 +247,7 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
 }
 
 impl Shared {
-    /// Lets a client log in, and passes bytes until its session has ended.
+    /// Lets a client log in, and forwards bytes until its session has ended.
     async fn run_session(&self, mut client: Client, startup: &Startup, peer: SocketAddr, pending: PendingConnection) {
         let group = startup.role().and_then(self.options.group_of).filter(|_| !startup.is_replication());
         let has_enough_tls = client.is_encrypted() || self.acceptor.is_none();
@@ -283,11 +283,11 @@ impl Shared {
         }
     }
 
-    /// Performs a log-in until the server accepts the client, and returns what the server has sent since then. The connection
-    /// to the server is left in `server`, whether this succeeds or not.
+    /// Performs a log-in until the server accepts the client, and returns what the server has sent since then. The
+    /// connection to the server remains in `server`, whether this succeeds or not.
     ///
     /// # Errors
-    /// The refusal that is still to be sent to the client, if there is one.
+    /// The refusal that must still be sent to the client, if there is one.
     async fn log_in(
         &self,
         client: &mut Client,
@@ -309,8 +309,8 @@ impl Shared {
         Ok((inbox, session))
     }
 
-    /// Passes a cancel request on if it is for a session of this relay. Others would let the network reach sessions that are
-    /// not its own.
+    /// Forwards a cancel request if it is for a session of this relay. Forwarding others would let the network reach other
+    /// sessions.
     async fn cancel(&self, key: &[u8], pending: &PendingConnection) {
         if !self.sessions.have_key(key) {
             return;
@@ -319,7 +319,7 @@ impl Shared {
             pending.wait_for_place().await;
             let mut server = UnixStream::connect(&self.socket).await?;
             server.write_all(&message::cancel_request(key)).await?;
-            // The server closes the connection when it is done. The client waits for that.
+            // The server closes the connection when it has processed the request. The client waits for that.
             server.read_to_end(&mut Vec::new()).await
         };
         let close = pending.close_requested();

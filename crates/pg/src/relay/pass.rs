@@ -1,4 +1,4 @@
-//! Passes bytes between a client and its session, in both directions, unread.
+//! Forwards bytes between a client and its session, in both directions, without parsing them.
 
 use std::future::poll_fn;
 use std::io;
@@ -18,12 +18,12 @@ const TO_SERVER: usize = 16 * 1024;
 /// How long the end of the connection may take after the session has ended.
 const LAST_BYTES: Duration = Duration::from_secs(5);
 
-/// Passes bytes on until the session ends or the client is gone. When the client stops sending, the server is told.
+/// Forwards bytes until the session ends or the client disconnects. When the client stops sending, the server is told.
 pub(super) async fn pass(client: &mut Client, server: &mut UnixStream) -> io::Result<()> {
     let (mut to_server, mut to_client) = (Flow::new(TO_SERVER), Flow::new(TO_CLIENT));
     let mut has_client_ended = false;
     poll_fn(|cx| {
-        // Even if this direction has failed, the client gets what the server still sends.
+        // Even if this direction has failed, the client receives what the server still sends.
         if !has_client_ended && to_server.poll(cx, client, server).is_ready() {
             has_client_ended = true;
             let _ = Pin::new(&mut *server).poll_shutdown(cx);
@@ -34,9 +34,9 @@ pub(super) async fn pass(client: &mut Client, server: &mut UnixStream) -> io::Re
     tokio::time::timeout(LAST_BYTES, client.shutdown()).await.unwrap_or(Ok(()))
 }
 
-/// Tells the server that the client is gone, and waits until the server's process has ended.
+/// Tells the server that the client has disconnected, and waits until the server's process has ended.
 pub(super) async fn end(mut server: UnixStream) {
-    // The embedded server looks for this every two seconds while it runs a statement.
+    // The embedded server checks for this every two seconds while it runs a statement.
     let _ = server.shutdown().await;
     let mut ignored = vec![0; 8 * 1024];
     while let Ok(1..) = server.read(&mut ignored).await {}
@@ -57,7 +57,7 @@ impl Flow {
         Flow { buffer: vec![0; size].into(), start: 0, end: 0, is_unflushed: false, has_ended: false }
     }
 
-    /// Moves as many bytes as it can. Ready when the reader has ended and everything is written.
+    /// Moves as many bytes as possible. Ready when the reader has ended and everything is written.
     fn poll(
         &mut self,
         cx: &mut Context<'_>,

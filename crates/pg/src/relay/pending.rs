@@ -1,8 +1,8 @@
-//! Connections that have not logged in: how many there may be, which one is next, and which one is closed for another.
+//! Connections that have not logged in: how many there may be, which one is next, and which one is closed to make room.
 //!
-//! A new connection is never refused because others are slow. If there are too many, the oldest one of the network that has
-//! the most is closed. Few of them may be at the server at the same time: the newest connection is next, and one that has been
-//! there for a while is closed as soon as another one waits.
+//! A new connection is never refused because others are slow. If there are too many, the oldest connection of the network
+//! that has the most is closed. Few of them may be at the server at the same time: the newest connection is next, and one
+//! that has been there for some time is closed as soon as another one waits.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,19 +11,19 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-/// How often a waiting connection looks for a place at the server.
+/// How often a waiting connection tries to get a place at the server.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
-/// How often the log says, at most, that there are too many connections.
+/// The minimum interval between log lines about too many connections.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
-/// How many connections there may be that have not logged in.
+/// Limits for connections that have not logged in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PendingLimits {
-    /// Connections in all.
+    /// Connections in total.
     pub max: usize,
     /// Connections of one network.
     pub max_per_network: usize,
-    /// Connections that have a process of the server's.
+    /// Connections that occupy a process of the server.
     pub max_at_server: usize,
     /// The same for one network.
     pub max_at_server_per_network: usize,
@@ -47,7 +47,7 @@ impl Network {
 /// All connections that have not logged in.
 pub(super) struct PendingConnections {
     limits: PendingLimits,
-    /// A permit for each open connection. It is returned after the socket is closed.
+    /// A permit for each open connection. It is released after the socket is closed.
     open: Arc<Semaphore>,
     table: Mutex<PendingTable>,
 }
@@ -68,13 +68,13 @@ struct Entry {
 }
 
 enum Stage {
-    /// The client has not sent its startup packet yet.
+    /// The client has not sent its startup packet.
     Greeting,
-    /// It waits for a place at the server, and is notified when it has one.
+    /// It waits for a place at the server, and is notified when it gets one.
     Waiting(Arc<Notify>),
     /// It has a place at the server, since then.
     AtServer(Instant),
-    /// It is being closed. If it has a place at the server, it keeps that until it is closed.
+    /// It is being closed. If it has a place at the server, it keeps the place until it is closed.
     Closing { at_server: bool },
 }
 
@@ -125,8 +125,8 @@ impl PendingConnections {
         }
     }
 
-    /// Assigns the free places at the server to waiting connections, the newest first. Where none is free, this closes the
-    /// connection that has to make room.
+    /// Assigns the free places at the server to waiting connections, the newest first. If no place is free, closes the
+    /// connection that must make room.
     fn assign_places(&self) {
         let mut table = self.table();
         let waiting = table.entries.iter().rev().filter(|(_, entry)| matches!(entry.stage, Stage::Waiting(_)));
@@ -172,8 +172,8 @@ impl PendingTable {
         }
     }
 
-    /// Closes the connection of a network that has been at the server longest, if that is at least `grace`. One is closed at
-    /// a time.
+    /// Closes the connection of a network that has been at the server longest, if that is at least `grace`. Closes one at a
+    /// time.
     fn close_at_server(&mut self, network: Network, grace: Duration) {
         if self.entries.values().any(|entry| matches!(entry.stage, Stage::Closing { at_server: true })) {
             return;
@@ -299,11 +299,11 @@ mod tests {
         for _ in 0..4 {
             connections.push(pending.add(network(1)).await);
         }
-        // The fifth of that network: the first one is closed for it.
+        // The fifth of that network: the first one is closed to make room for it.
         connections.push(pending.add(network(1)).await);
         assert!(is_closing(&connections[0]).await && !is_closing(&connections[1]).await);
         drop(connections.remove(0));
-        // Other networks use up the rest. A connection of the largest network is closed, not the oldest one of all.
+        // Other networks use the remaining places. A connection of the largest network is closed, not the oldest one of all.
         let other = pending.add(network(2)).await;
         let another = pending.add(network(3)).await;
         let waits = tokio::time::timeout(Duration::from_millis(10), pending.add(network(4))).await;

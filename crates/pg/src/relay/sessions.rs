@@ -1,4 +1,4 @@
-//! The number of open sessions, in all and by group, and the keys that cancel their statements.
+//! The number of open sessions, in total and by group, and the keys that cancel their statements.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,8 +24,8 @@ impl Sessions {
         Arc::new(Sessions { max, max_per_group, table: Mutex::default() })
     }
 
-    /// Counts a new session. `None` if its group has too many. The limit of a group shrinks with the number of free places, so
-    /// that a group without sessions still finds one (dynamic thresholds, Choudhury and Hahne, 1998).
+    /// Counts a new session. `None` if its group has too many. The limit of a group decreases with the number of free
+    /// places, so that a place remains for a group without sessions (dynamic thresholds, Choudhury and Hahne, 1998).
     pub(super) fn enter(self: &Arc<Self>, group: &str) -> Option<Session> {
         let mut table = self.table();
         let has = table.groups.get(group).copied().unwrap_or_default();
@@ -48,7 +48,7 @@ impl Sessions {
     }
 }
 
-/// An open session. Dropping it makes its place free.
+/// An open session. Dropping it frees its place.
 pub(super) struct Session {
     sessions: Arc<Sessions>,
     group: String,

@@ -9,7 +9,7 @@ use super::{Class, Kind, Type};
 
 /// A built-in type by its OID.
 pub(super) fn get(oid: u32) -> Option<Arc<Type>> {
-    // Everything built in with a fixed OID lies below this.
+    // All built-in types with a fixed OID are below this.
     if oid >= 10_000 { None } else { BUILTIN.get(&oid).cloned() }
 }
 
@@ -35,7 +35,7 @@ static BUILTIN: LazyLock<HashMap<u32, Arc<Type>>> = LazyLock::new(|| {
         };
         add(&mut types, Type::new(oid, name.into(), typname.into(), class, kind), array);
     }
-    // Arrays whose text is separated by spaces, and which have arrays of their own.
+    // Arrays whose text is separated by spaces. They have array types of their own.
     for (oid, array, name, element) in [(22, 1006, "int2vector", 21), (30, 1013, "oidvector", 26)] {
         let kind = Kind::SpacedList { element: Arc::clone(&types[&element]) };
         let list = Type::new(oid, name.into(), name.into(), Class::Base, kind);
@@ -44,7 +44,7 @@ static BUILTIN: LazyLock<HashMap<u32, Arc<Type>>> = LazyLock::new(|| {
     types
 });
 
-/// Adds a type and, if `array` is not 0, the type of its arrays, which has that OID.
+/// Adds a type. If `array` is not 0, also adds the array type with that OID.
 fn add(types: &mut HashMap<u32, Arc<Type>>, element: Type, array: u32) {
     let element = Arc::new(element);
     types.insert(element.oid, Arc::clone(&element));
@@ -56,7 +56,7 @@ fn add(types: &mut HashMap<u32, Arc<Type>>, element: Type, array: u32) {
     }
 }
 
-/// What sets a built-in type apart.
+/// The properties that differ between built-in types.
 #[derive(Clone, Copy)]
 enum How {
     Bool,
@@ -73,7 +73,7 @@ enum How {
     Pseudo,
 }
 
-/// OID, OID of the array type (0 where there is none), name in `pg_type`, name by `format_type`.
+/// OID, OID of the array type (0 if there is none), name in `pg_type`, name by `format_type`.
 #[rustfmt::skip]
 const SCALARS: &[(u32, u32, &str, &str, How)] = &[
     (16, 1000, "bool", "boolean", How::Bool),

@@ -1,4 +1,4 @@
-//! The query that tells what a type is, and the reading of its rows.
+//! The query that looks up types, and the parsing of its rows.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -6,11 +6,11 @@ use std::sync::Arc;
 use super::{Class, Field, Fields, Kind, Type, TypeCache, builtin};
 use crate::rows::Rows;
 
-/// Gives one row for each type and field of `$1::oid[]` and of all that those contain.
+/// Returns one row for each type and field of `$1::oid[]` and of all types that those contain.
 ///
-/// Everything is qualified, operators too: it runs in sessions where a tenant chooses `search_path`.
-/// An array is what `get_element_type` calls one, and a cast to json counts where `json_categorize_type`
-/// counts it: of a type that is not built in, by a function.
+/// All names are qualified, operators too, because the query runs in sessions whose `search_path` a tenant chooses. Arrays
+/// are recognized as `get_element_type` does, and a cast to json counts if it counts for `json_categorize_type`: the type is
+/// not built in, and the cast is a function.
 pub(crate) const QUERY: &str = "\
 with recursive wanted(oid) as (
   select pg_catalog.unnest($1::pg_catalog.oid[])
@@ -47,11 +47,11 @@ left join pg_catalog.pg_attribute a on t.typtype operator(pg_catalog.=) 'c'::\"c
   and a.attnum operator(pg_catalog.>) 0 and not a.attisdropped
 order by t.oid, a.attnum";
 
-/// How deep types may contain each other; below it they are shown as text. Every level of composites at
-/// least doubles the quotes of its text, so that no value reaches this.
+/// The maximum depth of types inside types. Deeper types are written as text. Every level of composites at least doubles the
+/// quotes of its text, so no value is that deep.
 const MAX_DEPTH: usize = 64;
 
-/// A type as the catalog has it.
+/// A type as the catalog describes it.
 struct Entry<'r> {
     name: &'r str,
     typname: &'r str,
@@ -63,7 +63,7 @@ struct Entry<'r> {
     fields: Vec<(&'r str, u32)>,
 }
 
-/// Builds the types of [`QUERY`]'s rows.
+/// Builds the types from [`QUERY`]'s rows.
 pub(crate) fn read(rows: &Rows, known: &TypeCache) -> Vec<Arc<Type>> {
     let mut entries: HashMap<u32, Entry<'_>> = HashMap::new();
     for row in 0..rows.len() {
@@ -112,7 +112,7 @@ fn build(
     if let Some(done) = built.get(&oid).cloned().or_else(|| builtin::get(oid)) {
         return done;
     }
-    // What was read just now is truer than what was known.
+    // The rows just read are newer than the cache.
     let Some(entry) = entries.get(&oid).filter(|_| depth < MAX_DEPTH) else {
         return known.get(oid).unwrap_or_else(|| Type::unknown(oid));
     };
@@ -127,7 +127,7 @@ fn build(
     new
 }
 
-/// Asks in the order of `json_categorize_type`.
+/// Checks in the order of `json_categorize_type`.
 fn kind(entry: &Entry<'_>, part: &mut dyn FnMut(u32) -> Arc<Type>) -> Kind {
     if entry.element != 0 {
         return Kind::Array { element: part(entry.element), delimiter: entry.delimiter };

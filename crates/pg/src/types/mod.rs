@@ -1,7 +1,7 @@
-//! What is known of a database's types: how each is written as JSON, and what it is made of.
+//! What is known of a database's types: how each one is written as JSON, and what it contains.
 //!
-//! Built-in OIDs are the same in every database and stand in code; the rest belongs to one database, is looked
-//! up when it is first met, and is shared by that database's connections.
+//! Built-in OIDs are the same in every database and are constants in code. Other types belong to one database, are looked up
+//! at their first use, and are shared by that database's connections.
 
 mod builtin;
 pub(crate) mod lookup;
@@ -18,18 +18,18 @@ pub struct Type {
     pub name: String,
     /// Its bare name in `pg_type`: `timestamptz`, `citext`, `_int4`.
     pub typname: String,
-    /// What sort of type it is.
+    /// The kind of the type.
     pub class: Class,
-    /// How its text becomes JSON; a domain has its base type's.
+    /// How its text becomes JSON. A domain has its base type's rendering.
     pub kind: Kind,
-    /// Roughly the bytes that it takes, without those of the types that it is made of.
+    /// Roughly the bytes that it uses, without the types that it contains.
     pub(crate) own_bytes: usize,
-    /// The same with them. A type that occurs in several places counts each time.
+    /// The same, including them. A type that occurs in several places counts each time.
     pub(crate) all_bytes: usize,
     is_opaque: bool,
 }
 
-/// What sort of type it is (`pg_type.typtype`).
+/// The kind of a type (`pg_type.typtype`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Class {
     /// Scalars and arrays.
@@ -48,17 +48,17 @@ pub enum Class {
     Pseudo,
 }
 
-/// How a type's text becomes JSON. The cases are those of the server's `json_categorize_type`, plus what
-/// its text form needs to be told apart.
+/// How a type's text becomes JSON. The cases are those of the server's `json_categorize_type`, plus those that its text form
+/// must distinguish.
 #[derive(Clone, Debug)]
 pub enum Kind {
     /// `t` or `f`.
     Bool,
     /// Integers, floats and numeric: a number, or a string for NaN and the infinities.
     Number,
-    /// `json`: brought to jsonb's form.
+    /// `json`: converted to jsonb's form.
     Json,
-    /// `jsonb`: as it is.
+    /// `jsonb`: unchanged.
     Jsonb,
     /// `timestamp`.
     Timestamp,
@@ -66,32 +66,32 @@ pub enum Kind {
     TimestampTz,
     /// Everything else: its text as a string.
     Text,
-    /// An array, nested as it is nested.
+    /// An array, with the same nesting.
     Array {
-        /// What it holds.
+        /// The element type.
         element: Arc<Type>,
-        /// What stands between elements: `,`, or `;` for `box`.
+        /// The delimiter between elements: `,`, or `;` for `box`.
         delimiter: u8,
     },
     /// `int2vector` and `oidvector`: an array whose text is separated by spaces.
     SpacedList {
-        /// What it holds.
+        /// The element type.
         element: Arc<Type>,
     },
     /// An object.
     Composite(Arc<Fields>),
     /// `hstore`: an object of strings.
     Hstore,
-    /// A record without a type: its text has no names and no types.
+    /// A record without a type. Its text contains no names and no types.
     Record,
-    /// A type whose text does not give what `to_jsonb` gives: `anyarray`, or one with its own cast to json.
+    /// A type whose text does not contain what `to_jsonb` returns: `anyarray`, or a type with its own cast to json.
     Opaque,
 }
 
 /// The fields of a composite.
 #[derive(Debug)]
 pub struct Fields {
-    /// In the order of the type, which is that of the text.
+    /// In the order of the type, which is the order of the text.
     pub(crate) fields: Vec<Field>,
     /// Indexes into `fields` in jsonb's order of keys: by length, then by bytes.
     pub(crate) order: Vec<usize>,
@@ -123,8 +123,8 @@ impl Fields {
 }
 
 impl Type {
-    /// Notes what would take long to find out later: types contain each other, and to walk through them may take a number of steps
-    /// that is exponential in their depth.
+    /// Stores what would be expensive to compute later. Types contain each other, and visiting all of them can take a number
+    /// of steps that is exponential in their depth.
     pub(crate) fn new(oid: u32, name: String, typname: String, class: Class, kind: Kind) -> Type {
         let names = size_of::<Type>() + name.len() + typname.len();
         let (parts, inner, is_opaque) = match &kind {
@@ -140,18 +140,18 @@ impl Type {
         Type { oid, name, typname, class, kind, own_bytes, all_bytes: own_bytes.saturating_add(inner), is_opaque }
     }
 
-    /// Stands for a type that is not there (any more): shown as text.
+    /// Stands for a type that does not exist (any more). Its values are written as text.
     pub(crate) fn unknown(oid: u32) -> Arc<Type> {
         let (name, typname) = ("???".into(), "???".into());
         Arc::new(Type::new(oid, name, typname, Class::Base, Kind::Text))
     }
 
-    /// True for arrays, `int2vector` and `oidvector` included.
+    /// True for arrays, including `int2vector` and `oidvector`.
     pub fn is_array(&self) -> bool {
         matches!(self.kind, Kind::Array { .. } | Kind::SpacedList { .. })
     }
 
-    /// The type of an array's elements and what stands between them.
+    /// The type of an array's elements, and the delimiter between them.
     pub fn element(&self) -> Option<(&Arc<Type>, u8)> {
         match &self.kind {
             Kind::Array { element, delimiter } => Some((element, *delimiter)),
@@ -160,17 +160,17 @@ impl Type {
         }
     }
 
-    /// True for `json` and `jsonb`, domains over them included.
+    /// True for `json` and `jsonb`, including domains over them.
     pub fn is_json(&self) -> bool {
         matches!(self.kind, Kind::Json | Kind::Jsonb)
     }
 
-    /// True for pgvector's types, whose text form is (but for `sparsevec`) that of a JSON array.
+    /// True for pgvector's types. Their text form (except `sparsevec`) is that of a JSON array.
     pub fn is_vector(&self) -> bool {
         matches!(self.typname.as_str(), "vector" | "halfvec" | "sparsevec")
     }
 
-    /// True for composites and arrays of them, domains over them included.
+    /// True for composites and arrays of them, including domains over them.
     pub fn has_fields(&self) -> bool {
         match &self.kind {
             Kind::Composite(_) => true,
@@ -179,13 +179,13 @@ impl Type {
         }
     }
 
-    /// True where the text alone does not give what `to_jsonb` gives.
+    /// True if the text alone does not contain what `to_jsonb` returns.
     pub fn is_opaque(&self) -> bool {
         self.is_opaque
     }
 }
 
-/// What is known of one database's types, shared by its connections; a clone is the same cache.
+/// What is known of one database's types, shared by its connections. A clone is the same cache.
 #[derive(Clone, Default, Debug)]
 pub struct TypeCache {
     inner: Arc<RwLock<Known>>,
@@ -194,13 +194,14 @@ pub struct TypeCache {
 #[derive(Default, Debug)]
 struct Known {
     types: HashMap<u32, Arc<Type>>,
-    /// The bytes that they take.
+    /// The bytes that they use.
     bytes: usize,
-    /// How often it was cleared: what was looked up before a clearing is not put in after it.
+    /// How often the cache was cleared. A type that was looked up before a clearing is not stored after it.
     generation: u64,
 }
 
-/// Bytes of types that a database keeps, by an estimate: a tenant could make a type per request, of 1,600 fields each.
+/// The maximum bytes of types that a database keeps, by an estimate. A tenant could create a type of 1,600 fields per
+/// request.
 const MAX_BYTES: usize = 1024 * 1024;
 
 impl TypeCache {
@@ -209,8 +210,8 @@ impl TypeCache {
         builtin::get(oid).or_else(|| self.read().types.get(&oid).cloned())
     }
 
-    /// Forgets what was looked up: to be called after DDL. Statements that connections hold are described
-    /// anew when they are next used.
+    /// Drops the types that were looked up. Must be called after DDL. Statements that connections hold are described again
+    /// at their next use.
     pub fn clear(&self) {
         let mut known = self.inner.write().unwrap_or_else(|poison| poison.into_inner());
         known.types.clear();
@@ -218,7 +219,7 @@ impl TypeCache {
         known.generation += 1;
     }
 
-    /// Roughly the bytes that it takes.
+    /// Roughly the bytes that it uses.
     pub fn bytes(&self) -> usize {
         self.read().bytes
     }
@@ -250,7 +251,7 @@ impl TypeCache {
     }
 }
 
-/// True for a type that every database has under this OID.
+/// True for a type that has this OID in every database.
 pub(crate) fn is_builtin(oid: u32) -> bool {
     builtin::get(oid).is_some()
 }

@@ -6,7 +6,7 @@ use crate::types::Type;
 /// PostgreSQL's own MAXDIM.
 const MAX_DIMENSIONS: usize = 6;
 
-/// What may come next.
+/// What may follow.
 #[derive(PartialEq)]
 enum Expect {
     /// An element, a sub-array, or the end of an empty one.
@@ -73,7 +73,7 @@ impl Writer<'_> {
     }
 }
 
-/// Where the array begins after its bounds, which are there only if they don't all begin at 1.
+/// The start of the array after its bounds. The bounds are present only if they don't all start at 1.
 fn bounds(text: &[u8]) -> usize {
     match text {
         [b'[', ..] => text.iter().position(|byte| *byte == b'=').map_or(0, |equals| equals + 1),
@@ -81,7 +81,7 @@ fn bounds(text: &[u8]) -> usize {
     }
 }
 
-/// Copies a quoted element without its backslashes; gives where the text goes on after the closing quote.
+/// Copies a quoted element without its backslashes. Returns the position after the closing quote.
 fn unescape(text: &[u8], mut at: usize, into: &mut Vec<u8>) -> Result<usize, Stop> {
     into.clear();
     loop {

@@ -1,5 +1,5 @@
-//! hstore as `hstore_out` writes it: `"a"=>"1", "b"=>NULL`. It has a cast to json, which makes an object of
-//! strings; the keys are in jsonb's order already.
+//! hstore as `hstore_out` writes it: `"a"=>"1", "b"=>NULL`. Its cast to json returns an object of strings. The keys are
+//! already in jsonb's order.
 
 use super::{Stop, Writer};
 
@@ -26,7 +26,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Writes a quoted text; gives where what follows it begins.
+    /// Writes a quoted text. Returns the position after it.
     fn quoted(&mut self, text: &[u8], at: usize, into: &mut Vec<u8>) -> Result<usize, Stop> {
         into.clear();
         let mut at = expect(text, at, b"\"")?;

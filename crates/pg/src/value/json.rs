@@ -1,9 +1,9 @@
-//! `json`, which keeps the text that was put in, brought to jsonb's normal form: keys ordered by length and
-//! bytes, the last of equal keys kept, numbers without exponents, strings with the fewest escapes.
+//! Converts `json`, which keeps its input text, to jsonb's normal form: keys ordered by length and bytes, the last of equal
+//! keys kept, numbers without exponents, strings with the fewest escapes.
 //!
-//! Two passes over the text, both with a stack of their own on the heap. The first checks the grammar and notes
-//! where the objects' members are; if nothing needs to change, the text goes out as it is. The second writes,
-//! taking the members in their new order. Both are linear but for the sorting of each object's keys.
+//! It makes two passes over the text, both with an explicit stack on the heap. The first checks the grammar and records
+//! where the objects' members are. If nothing needs to change, the text is returned as it is. The second writes the members
+//! in their new order. Both are linear except for sorting each object's keys.
 
 use std::cmp::Ordering;
 use std::ops::Range;
@@ -11,24 +11,24 @@ use std::ops::Range;
 use super::number::Literal;
 use super::{Stop, Writer, quote};
 
-/// What the first pass found. Positions are `u32`, which halves an outline that is
-/// larger than the text as it is.
+/// The result of the first pass. Positions are `u32`, which halves the size of an outline that is larger than the text
+/// itself.
 #[derive(Default)]
 struct Outline {
     /// Objects in the order of their opening braces.
     objects: Vec<Object>,
-    /// Members to be written, those of one object together and in order.
+    /// Members to be written. Those of one object are together and in order.
     members: Vec<Member>,
-    /// Keys whose escapes were resolved.
+    /// Keys with their escapes resolved.
     keys: Vec<u8>,
-    /// True while jsonb would write the tokens just as they stand.
+    /// True while jsonb would write the tokens unchanged.
     is_normal: bool,
 }
 
 #[derive(Default)]
 struct Object {
     members: Range<u32>,
-    /// Where the text goes on after it.
+    /// The position after it.
     end: u32,
     /// The number of the first object that begins after it.
     next: u32,
@@ -38,9 +38,9 @@ struct Object {
 struct Member {
     key: Range<u32>,
     value: Range<u32>,
-    /// The number of the first object that begins in the value, or after it.
+    /// The number of the first object that begins in the value or after it.
     first_object: u32,
-    /// Whether the key is in `Outline::keys`, or in the text between its quotes.
+    /// Whether the key is in `Outline::keys`. Otherwise it is in the text between its quotes.
     key_is_resolved: bool,
 }
 
@@ -73,7 +73,7 @@ impl Writer<'_> {
     }
 
     fn normalised(&mut self, text: &[u8], outline: &Outline) -> Result<(), Stop> {
-        // Objects being written: which, its next member, and where to go on after it.
+        // The objects being written: their number, the next member, and the position after the object.
         let mut open: Vec<(usize, u32, Range<usize>)> = Vec::new();
         let (mut left, mut object) = (0..text.len(), 0_usize);
         loop {
@@ -83,7 +83,7 @@ impl Writer<'_> {
                         let members = &outline.objects[object].members;
                         open.push((object, members.start, left.clone()));
                         self.out.push(b'{');
-                        // Its members come next, by the code below.
+                        // The code below writes its members next.
                         left = 0..0;
                     }
                     b'"' => left.start = self.json_string(text, left.start)?,
@@ -128,7 +128,7 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes the string that begins at `at` with the escapes that jsonb uses; gives where it ends.
+    /// Writes the string that begins at `at` with the escapes that jsonb uses. Returns its end.
     fn json_string(&mut self, text: &[u8], at: usize) -> Result<usize, Stop> {
         let (end, has_escapes) = string_end(text, at)?;
         let inside = &text[at + 1..end - 1];
@@ -142,12 +142,12 @@ impl Writer<'_> {
     }
 }
 
-/// What the first pass is inside of.
+/// A container that the first pass is inside.
 enum Inside {
     Array,
     Object {
         number: usize,
-        /// Where its members begin in `Scan::pending`.
+        /// The index of its first member in `Scan::pending`.
         members: usize,
     },
 }
@@ -169,7 +169,7 @@ impl<'t> Scan<'t> {
 
     fn run(mut self) -> Result<Outline, Stop> {
         loop {
-            // A value is due.
+            // A value must follow.
             match self.peek()? {
                 b'[' => {
                     self.at += 1;
@@ -193,7 +193,7 @@ impl<'t> Scan<'t> {
                 }
                 _ => self.scalar()?,
             }
-            // A value has ended; so may what it is inside of.
+            // A value has ended. The value that contains it may end too.
             loop {
                 let Some(inside) = self.inside.last() else {
                     self.skip_space();
@@ -240,7 +240,7 @@ impl<'t> Scan<'t> {
         self.text.get(self.at).copied().ok_or(Stop::Malformed)
     }
 
-    /// Reads `"key":` and notes a member whose value begins there.
+    /// Reads `"key":` and records a member whose value begins there.
     fn key(&mut self) -> Result<(), Stop> {
         self.peek()?;
         let (end, has_escapes) = string_end(self.text, self.at)?;
@@ -287,7 +287,7 @@ impl<'t> Scan<'t> {
         Ok(())
     }
 
-    /// Orders the members of the innermost object and drops all but the last of equal keys.
+    /// Sorts the members of the innermost object and keeps only the last of equal keys.
     fn close_object(&mut self) {
         let Some(Inside::Object { number, members }) = self.inside.pop() else { return };
         let (text, outline) = (self.text, &mut self.outline);
@@ -299,7 +299,7 @@ impl<'t> Scan<'t> {
         let own = &mut self.pending[members..];
         if !own.is_sorted_by(|a, b| order(a, b) == Ordering::Less) {
             outline.is_normal = false;
-            // Stable, so that the last of equal keys stays last.
+            // The sort is stable, so that the last of equal keys stays last.
             own.sort_by(order);
         }
         let start = outline.members.len();
@@ -316,7 +316,7 @@ impl<'t> Scan<'t> {
     }
 }
 
-/// Where the string that begins at `at` ends (after its quote), and whether anything in it is escaped.
+/// The end of the string that begins at `at` (after its quote), and whether it contains escapes.
 fn string_end(text: &[u8], at: usize) -> Result<(usize, bool), Stop> {
     if text.get(at) != Some(&b'"') {
         return Err(Stop::Malformed);
@@ -345,7 +345,7 @@ fn hex(text: &[u8], at: usize) -> Option<u32> {
     digits.iter().try_fold(0, |sum, digit| Some(sum * 16 + char::from(*digit).to_digit(16)?))
 }
 
-/// Appends a string's inside without its escapes. False where jsonb refuses it: U+0000, half a surrogate pair.
+/// Appends a string's content without its escapes. False if jsonb rejects it: U+0000, half a surrogate pair.
 fn resolve(inside: &[u8], into: &mut Vec<u8>) -> bool {
     let mut at = 0;
     while at < inside.len() {

@@ -1,7 +1,7 @@
-//! PostgreSQL's text form of a value into the JSON that `to_jsonb` gives for it, digit for digit.
+//! Converts PostgreSQL's text form of a value to the JSON that `to_jsonb` returns for it, digit for digit.
 //!
-//! The text comes from output functions of the server, and still nothing here trusts it: whatever does not read
-//! as its type should is written as a JSON string, in linear time and without deep recursion.
+//! The text comes from output functions of the server, but it is not trusted: a text that can't be parsed as its type is
+//! written as a JSON string, in linear time and without deep recursion.
 
 mod array;
 mod hstore;
@@ -14,21 +14,21 @@ pub use string::quote;
 
 use crate::types::{Kind, Type};
 
-/// How a rendering went.
+/// The result of a rendering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fit {
-    /// As it should.
+    /// The value was rendered as its type.
     Whole,
-    /// The value has other fields than the type had when it was looked up; extra ones are named by number.
+    /// The value's fields differ from those that the type had when it was looked up. Additional fields are named by number.
     StaleType,
-    /// The JSON would be longer than the limit. What was appended is of no use.
+    /// The JSON would be longer than the limit. The appended bytes are incomplete.
     TooLarge,
 }
 
-/// Appends the JSON of a value that is not NULL. `limit` bounds what is appended: a few bytes of text may
-/// stand for very many digits (`1e300`).
+/// Appends the JSON of a value that is not NULL. `limit` bounds the appended bytes: a few bytes of text can stand for very
+/// many digits (`1e300`).
 ///
-/// White space between the tokens of `json` and `jsonb` is not that of the server.
+/// White space between the tokens of `json` and `jsonb` may differ from the server's.
 pub fn render(kind: &Kind, text: &[u8], limit: usize, out: &mut Vec<u8>) -> Fit {
     let mut writer = Writer { limit: out.len().saturating_add(limit), out, stale_type: false };
     match writer.value(kind, text, MAX_DEPTH) {
@@ -39,8 +39,8 @@ pub fn render(kind: &Kind, text: &[u8], limit: usize, out: &mut Vec<u8>) -> Fit 
     }
 }
 
-/// How deep values are taken apart. Every level of a real value at least doubles its quotes, so none is that
-/// deep; a cyclic or absurd type would be.
+/// The maximum depth of parsing. Every level of a real value at least doubles its quotes, so no real value is that deep; a
+/// cyclic or absurd type would be.
 const MAX_DEPTH: usize = 64;
 
 /// The limit was reached.
@@ -48,7 +48,7 @@ struct TooLarge;
 
 /// Why a value was not written as its type.
 enum Stop {
-    /// It does not read as its type: it becomes a string.
+    /// It can't be parsed as its type, and is written as a string.
     Malformed,
     TooLarge,
 }
@@ -74,7 +74,7 @@ impl Writer<'_> {
             Kind::Bool => self.boolean(text),
             Kind::Number => self.number(text),
             Kind::Timestamp | Kind::TimestampTz => self.timestamp(kind, text),
-            // jsonb's own output is JSON in its normal form already.
+            // jsonb's output is already JSON in normal form.
             Kind::Jsonb => self.verbatim(text),
             Kind::Json => self.json(text),
             _ if depth == 0 => Err(Stop::Malformed),
@@ -101,7 +101,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Text that is JSON already.
+    /// Text that is already JSON.
     fn verbatim(&mut self, text: &[u8]) -> Result<(), Stop> {
         self.room(text.len())?;
         self.out.extend_from_slice(text);
@@ -116,8 +116,8 @@ impl Writer<'_> {
         })
     }
 
-    /// `2026-01-02 03:04:05.6+00` as `2026-01-02T03:04:05.6+00:00`; the infinities stay strings, and so does
-    /// what another DateStyle writes.
+    /// `2026-01-02 03:04:05.6+00` becomes `2026-01-02T03:04:05.6+00:00`. The infinities remain strings, and so does the
+    /// output of another DateStyle.
     fn timestamp(&mut self, kind: &Kind, text: &[u8]) -> Result<(), Stop> {
         let (clock, era) = match text.strip_suffix(b" BC") {
             Some(clock) => (clock, &b" BC"[..]),
@@ -133,7 +133,7 @@ impl Writer<'_> {
         self.out.extend_from_slice(&clock[..gap]);
         self.out.push(b'T');
         self.out.extend_from_slice(&clock[gap + 1..]);
-        // An offset of whole hours is written without minutes in SQL and with them in JSON.
+        // An offset of whole hours is written without minutes in SQL and with minutes in JSON.
         let whole_hours = clock.len() > 3 && matches!(clock[clock.len() - 3], b'+' | b'-');
         if matches!(kind, Kind::TimestampTz) && whole_hours {
             self.out.extend_from_slice(b":00");
@@ -156,7 +156,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// Refuses to go past the limit with `more` bytes.
+    /// Fails if `more` bytes would exceed the limit.
     fn room(&self, more: usize) -> Result<(), TooLarge> {
         let fits = self.out.len().saturating_add(more) <= self.limit;
         if fits { Ok(()) } else { Err(TooLarge) }

@@ -1,4 +1,4 @@
-//! Numbers in the form that `numeric` has in jsonb: no exponent, no negative zero, the scale kept.
+//! Numbers in the form that `numeric` has in jsonb: no exponent, no negative zero, the scale unchanged.
 
 use super::{Stop, Writer};
 
@@ -7,17 +7,17 @@ use super::{Stop, Writer};
 const MAX_WHOLE: i64 = 131_072;
 const MAX_SCALE: i64 = 16_383;
 
-/// A number by the grammar of JSON.
+/// A number in JSON's grammar.
 pub(super) struct Literal<'t> {
     negative: bool,
     whole: &'t [u8],
     fraction: &'t [u8],
-    /// `None` where there is none; clamped far beyond what `numeric` holds.
+    /// `None` if there is no exponent. Clamped to a range far beyond what `numeric` holds.
     exponent: Option<i64>,
 }
 
 impl<'t> Literal<'t> {
-    /// Reads a number at the beginning of `text`; gives it and its length.
+    /// Parses a number at the beginning of `text`. Returns it and its length.
     pub(super) fn read(text: &'t [u8]) -> Option<(Literal<'t>, usize)> {
         let digits = |from: usize| {
             let rest = text.get(from..).unwrap_or_default();
@@ -61,13 +61,13 @@ impl<'t> Literal<'t> {
         self.whole.iter().chain(self.fraction).all(|digit| *digit == b'0')
     }
 
-    /// True where jsonb writes it just as it stands.
+    /// True if jsonb writes it unchanged.
     pub(super) fn is_plain(&self) -> bool {
         self.exponent.is_none() && !(self.negative && self.is_zero())
     }
 
-    /// How many digits stand before the point and after it once the exponent is applied; `None` where the
-    /// server says "value overflows numeric format".
+    /// The number of digits before and after the point, with the exponent applied. `None` if the server returns "value
+    /// overflows numeric format".
     fn extent(&self) -> Option<(i64, i64)> {
         let exponent = self.exponent.unwrap_or(0);
         if exponent.abs() >= i64::from(i32::MAX / 2) {
@@ -87,7 +87,7 @@ impl<'t> Literal<'t> {
 }
 
 impl Writer<'_> {
-    /// A whole value that is a number; NaN and the infinities don't read as one.
+    /// A complete value that is a number. NaN and the infinities are not.
     pub(super) fn number(&mut self, text: &[u8]) -> Result<(), Stop> {
         match Literal::read(text) {
             Some((literal, len)) if len == text.len() => self.literal(&literal, text),
@@ -95,7 +95,7 @@ impl Writer<'_> {
         }
     }
 
-    /// A number that was read from `text`. One that the server's `numeric` cannot hold stays as it is.
+    /// A number that was parsed from `text`. One that the server's `numeric` cannot hold is written unchanged.
     pub(super) fn literal(&mut self, literal: &Literal<'_>, text: &[u8]) -> Result<(), Stop> {
         if literal.is_plain() {
             return self.verbatim(text);
@@ -107,7 +107,7 @@ impl Writer<'_> {
         if literal.negative && !literal.is_zero() {
             self.out.push(b'-');
         }
-        // The digits as they stand, from the first that is not 0, with zeros wherever there are none.
+        // The digits from the first that is not 0, padded with zeros where there are none.
         let shift = literal.whole.len() as i64 + literal.exponent.unwrap_or(0);
         let digit = |place: i64| -> u8 {
             let index = usize::try_from(place + shift).ok();

@@ -5,23 +5,23 @@ use std::ops::Range;
 use super::{Stop, Writer, quote};
 use crate::types::Fields;
 
-/// A record taken apart.
+/// A parsed record.
 struct Record {
     /// The fields' texts, one after the other, without quotes.
     text: Vec<u8>,
-    /// Where each field's is, `None` for NULL.
+    /// The range of each field's text. `None` for NULL.
     fields: Vec<Option<Range<usize>>>,
 }
 
 impl Writer<'_> {
-    /// An object with the type's names as keys, in jsonb's order.
+    /// An object with the type's field names as keys, in jsonb's order.
     pub(super) fn composite(&mut self, fields: &Fields, text: &[u8], depth: usize) -> Result<(), Stop> {
         let mut record = Record::read(text)?;
-        // `()` is a record of no fields as well as one of a single NULL.
+        // `()` is a record without fields as well as a record of one NULL.
         if fields.fields.is_empty() && matches!(record.fields[..], [None]) {
             record.fields.clear();
         }
-        // The type was altered since it was looked up.
+        // The type was altered after it was looked up.
         self.stale_type |= record.fields.len() != fields.fields.len();
 
         let mut separator = b'{';
@@ -41,7 +41,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    /// The best that can be made of a record whose type is not known: keys by number, values as strings.
+    /// The JSON of a record whose type is not known: keys are numbers, values are strings.
     pub(super) fn anonymous_record(&mut self, text: &[u8]) -> Result<(), Stop> {
         let mut record = Record::read(text)?;
         if matches!(record.fields[..], [None]) {
@@ -84,7 +84,7 @@ impl Record {
         let inside = inside.ok_or(Stop::Malformed)?;
         let mut record = Record { text: Vec::with_capacity(inside.len()), fields: Vec::new() };
         let mut bytes = inside.iter().copied().peekable();
-        // A field is NULL where there is nothing at all, not even quotes.
+        // A field is NULL if it is empty and has no quotes.
         let (mut start, mut is_null, mut in_quotes) = (0, true, false);
         while let Some(byte) = bytes.next() {
             match byte {

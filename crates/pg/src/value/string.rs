@@ -1,6 +1,6 @@
-//! JSON strings, escaped as the server's `escape_json` does it.
+//! JSON strings, with the escapes of the server's `escape_json`.
 
-/// What follows the backslash for a byte that must be escaped; 0 for all others, `u` for `\u00XX`.
+/// The character after the backslash for a byte that must be escaped. 0 for all others, `u` for `\u00XX`.
 const ESCAPES: [u8; 256] = {
     let mut table = [0; 256];
     let mut byte = 0;
@@ -18,8 +18,8 @@ const ESCAPES: [u8; 256] = {
     table
 };
 
-/// Appends `text` as a JSON string. Bytes that are not UTF-8 (a database of encoding SQL_ASCII may have some)
-/// become U+FFFD.
+/// Appends `text` as a JSON string. Bytes that are not UTF-8 (which a database with encoding SQL_ASCII can contain) become
+/// U+FFFD.
 pub fn quote(text: &[u8], out: &mut Vec<u8>) {
     if text.is_ascii() || std::str::from_utf8(text).is_ok() {
         escape(text, out);
@@ -33,7 +33,7 @@ fn escape(text: &[u8], out: &mut Vec<u8>) {
     out.push(b'"');
     let (blocks, rest) = text.as_chunks::<16>();
     for block in blocks {
-        // Looks at the block as a whole, which the compiler turns into a few vector instructions.
+        // Checks the block as a whole, which the compiler turns into a few vector instructions.
         let special = block.iter().fold(false, |any, byte| any | (*byte < 0x20) | (*byte == b'"') | (*byte == b'\\'));
         if special { escape_bytes(block, out) } else { out.extend_from_slice(block) }
     }

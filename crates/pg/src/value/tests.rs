@@ -1,4 +1,4 @@
-//! Literals, and the promise that whatever comes in, JSON goes out.
+//! Tests with literals, and the guarantee that every input produces JSON.
 
 use std::sync::{Arc, LazyLock};
 
@@ -27,7 +27,7 @@ fn array(element: Arc<Type>, delimiter: u8) -> Kind {
     Kind::Array { element, delimiter }
 }
 
-/// One of each kind, some inside others.
+/// One type of each kind, some inside others.
 static KINDS: LazyLock<Vec<Kind>> = LazyLock::new(|| {
     // bool, int4, text, json, jsonb, timestamptz, record, int2vector, timestamp
     let simple = [16, 23, 25, 114, 3802, 1184, 2249, 22, 1114].map(builtin);
@@ -157,7 +157,7 @@ fn bytes_that_are_not_utf8_are_replaced() {
     assert_eq!(rendered(&Kind::Json, b"\"\xff\"").1, "\"\\\"\u{fffd}\\\"\"");
 }
 
-/// Real literals for the mutations to begin with.
+/// Real literals that the mutations start from.
 const SEEDS: &[&str] = &[
     "[2:3][1:1]={{1},{NULL}}",
     r#"{"a \"b\" \\",NULL,x,"{}"}"#,
@@ -175,7 +175,7 @@ const SEEDS: &[&str] = &[
 ];
 
 fn is_json(kind: &Kind, text: &[u8]) -> Result<(), TestCaseError> {
-    // jsonb is believed to be JSON.
+    // Text of type jsonb is assumed to be JSON.
     if matches!(kind, Kind::Jsonb) {
         return Ok(());
     }

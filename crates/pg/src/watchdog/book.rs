@@ -1,4 +1,4 @@
-//! One cell's deadlines, and the clock that keeps them. The clock waits for no connection: what it says comes in time
+//! The deadlines of one cell, and the task that enforces them. That task waits for no connection, so it acts in time
 //! whatever the server does.
 
 use std::collections::BTreeMap;
@@ -10,17 +10,18 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{Alarm, Backend, Reason};
 
-/// How long a backend that was told to end may take to answer before nobody waits for it any longer.
+/// How long a backend that was told to end may take to answer. After that, nothing waits for it any longer.
 const GRACE: Duration = Duration::from_millis(1500);
-/// A backend that has not ended so long after it was told to is stuck. Sound ones take milliseconds, on a busy machine more.
+/// A backend that has not ended this long after it was told to is stuck. Normally it takes milliseconds, and on a busy
+/// machine more.
 const PATIENCE: Duration = Duration::from_secs(5);
-/// How long the clock sleeps where there is nothing to wait for.
+/// How long the clock sleeps if there are no deadlines.
 const IDLE: Duration = Duration::from_secs(3600);
 
-/// A moment, and a number where moments are the same.
+/// A moment, and a number that distinguishes equal moments.
 pub(super) type Due = (Instant, u64);
 
-/// One cell's backends: those under watch, and those that are being ended.
+/// The backends of one cell: those under watch, and those that are being ended.
 #[derive(Default)]
 pub(super) struct Cell {
     book: Mutex<Book>,
@@ -32,17 +33,17 @@ pub(super) struct Cell {
 
 #[derive(Default)]
 struct Book {
-    /// By their deadlines.
+    /// Ordered by deadline.
     watched: BTreeMap<Due, Watched>,
-    /// Those whose alarm went off, by when whoever waits for them gives up.
+    /// Backends whose alarm went off, ordered by the time when the waits for them end.
     going: BTreeMap<Due, Arc<Alarm>>,
-    /// Those to be signalled or looked at, by when.
+    /// Backends to be signalled or checked, ordered by time.
     ending: BTreeMap<Due, Ending>,
     next: u64,
-    /// When each task will look by itself; none while it is awake and will look before it sleeps.
+    /// When each task will wake by itself. `None` while it is awake and will check before it sleeps.
     clock_sleeps_until: Option<Instant>,
     signaller_sleeps_until: Option<Instant>,
-    /// Whether there is a clock and a signaller.
+    /// Whether the clock and the signaller are running.
     attended: [bool; 2],
     closed: bool,
 }
@@ -55,17 +56,17 @@ struct Watched {
 /// A backend that is being ended.
 pub(super) struct Ending {
     pub(super) backend: Backend,
-    /// When it was begun, as the server says; unknown before the first look.
+    /// When the backend was started, according to the server. Not known before the first check.
     pub(super) started: Option<String>,
-    /// Signals and looks so far.
+    /// The number of signals and checks so far.
     pub(super) attempts: u32,
-    /// Since when it is being ended, and when the last signal was sent.
+    /// The time since which it is being ended, and the time of the last signal.
     pub(super) since: Instant,
     pub(super) signalled: Instant,
     /// After how long it counts as stuck, and whether it does.
     pub(super) patience: Duration,
     pub(super) is_stuck: bool,
-    /// Dropped when the backend has gone.
+    /// Dropped when the backend has ended.
     pub(super) held: Option<Box<dyn Send>>,
 }
 
@@ -90,7 +91,7 @@ impl Book {
         (at, self.next)
     }
 
-    /// From now on the backend is being ended, and its guard's drop changes nothing.
+    /// From now on the backend is being ended, and dropping its guard has no effect.
     fn end(&mut self, watched: Watched, reason: Reason) {
         let Watched { backend, alarm } = watched;
         alarm.go_off(reason);
@@ -106,13 +107,13 @@ impl Cell {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which tasks there are to be and are not. They count as there from now on.
+    /// Which tasks must be started. From now on they count as running.
     pub(super) fn unattended(&self) -> [bool; 2] {
         let attended = std::mem::replace(&mut self.book().attended, [true; 2]);
         attended.map(|it| !it)
     }
 
-    /// After a panic, the next who asks starts another.
+    /// After a panic, the next call starts the task again.
     pub(super) fn leave(&self, task: Task) {
         self.book().attended[task as usize] = false;
     }
@@ -127,7 +128,7 @@ impl Cell {
         self.book().closed
     }
 
-    /// Wakes the clock only where it would sleep too long: limits are alike, so that hardly ever happens.
+    /// Wakes the clock only if it would sleep too long. Limits are similar, so this is rare.
     pub(super) fn watch(&self, at: Instant, backend: Backend, alarm: Arc<Alarm>) -> Due {
         let mut book = self.book();
         let due = book.due(at);
@@ -180,14 +181,14 @@ impl Cell {
         }
     }
 
-    /// The first backend to be signalled or looked at now.
+    /// The first backend that must be signalled or checked now.
     pub(super) fn take_ending(&self) -> Option<Ending> {
         let mut book = self.book();
         let first = book.ending.first_entry()?;
         (first.key().0 <= Instant::now()).then(|| first.remove())
     }
 
-    /// Sleeps until the signaller's next moment, but not past `latest`. False where the watchdog is gone and there is
+    /// Sleeps until the signaller's next moment, but not past `latest`. False if the watchdog was dropped and there is
     /// nothing left that it can end.
     pub(super) async fn sleep(&self, latest: Instant) -> bool {
         let until = {
@@ -199,13 +200,13 @@ impl Cell {
             book.signaller_sleeps_until = Some(until);
             until
         };
-        // Elapsed is as good as woken.
+        // A timeout has the same effect as being woken.
         let _ = timeout_at(until, self.signaller.notified()).await;
         self.book().signaller_sleeps_until = None;
         true
     }
 
-    /// Does what is due by the clock; gives when to look again.
+    /// Does what is due. Returns when to check again.
     fn tick(&self) -> Instant {
         let mut over = Vec::new();
         let mut book = self.book();
@@ -213,7 +214,7 @@ impl Cell {
         while let Some(entry) = book.watched.first_entry()
             && entry.key().0 <= now
         {
-            // Under the lock: a guard that is dropped later finds nothing to remove and sees that it has fired.
+            // This happens under the lock: a guard that is dropped later finds nothing to remove and sees that it has fired.
             let watched = entry.remove();
             book.end(watched, Reason::Deadline);
         }
@@ -235,7 +236,7 @@ fn first<T>(of: &BTreeMap<Due, T>) -> Option<Instant> {
     of.first_key_value().map(|(due, _)| due.0)
 }
 
-/// Whether a task sleeps past this moment. It counts as awake then.
+/// Whether a task sleeps past this moment. If so, it counts as awake from now on.
 fn is_before(next: Option<Instant>, sleeps_until: &mut Option<Instant>) -> bool {
     let is_before = matches!((next, &sleeps_until), (Some(next), Some(until)) if next < *until);
     if is_before {
@@ -244,18 +245,18 @@ fn is_before(next: Option<Instant>, sleeps_until: &mut Option<Instant>) -> bool 
     is_before
 }
 
-/// Keeps the time of one cell until the watchdog is gone.
+/// Enforces the deadlines of one cell until the watchdog is dropped.
 pub(super) async fn run_clock(cell: Arc<Cell>) {
     let _attended = Attended { cell: &cell, task: Task::Clock };
     while !cell.is_closed() {
         let until = cell.tick();
-        // Elapsed is as good as woken.
+        // A timeout has the same effect as being woken.
         let _ = timeout_at(until, cell.clock.notified()).await;
         cell.book().clock_sleeps_until = None;
     }
 }
 
-/// Says that a task has ended, be it by a panic.
+/// Records that a task has ended, even by a panic.
 pub(super) struct Attended<'a> {
     pub(super) cell: &'a Cell,
     pub(super) task: Task,

@@ -1,10 +1,10 @@
-//! Ends backends from outside when their time is up. Every limit inside a session can be switched off or caught by
-//! the tenant's code; `pg_terminate_backend` over another connection cannot. That connection is opened before it is
-//! needed and kept, because a tenant who fills a shared table of the server keeps new log-ins out.
+//! Ends backends from outside when their time is over. Every limit inside a session can be switched off or caught by the
+//! tenant's code; `pg_terminate_backend` over another connection cannot. That connection is opened early and kept, because a
+//! tenant who fills a shared table of the server prevents new log-ins.
 //!
-//! Some of PostgreSQL's own functions look for no signal while they work, for minutes or days. Whoever waits for such a
-//! backend is let go soon after its time is up; its place in the pool stays taken until it has gone, and its database
-//! is suspended.
+//! Some of PostgreSQL's own functions do not check for signals while they work, for minutes or days. A request that waits
+//! for such a backend is released soon after its time is over. The backend's place in the pool stays taken until the backend
+//! has ended, and its database is suspended.
 
 mod book;
 mod signaller;
@@ -26,40 +26,40 @@ use crate::alarm::{Alarm, Reason};
 use crate::conn::Conn;
 use crate::error::Error;
 
-/// What a limit that no clock can hold comes to: thirty years.
+/// The replacement for a limit that is too long for the clock: thirty years.
 const NEVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
 
 /// A boxed future that a trait of this crate returns.
 pub type Doing<'a, T> = Pin<Box<dyn Future<Output = Result<T, Error>> + Send + 'a>>;
 
-/// Opens the connections that the signals go through, and sees to what no signal ends.
+/// Opens the connections for the signals, and handles backends that no signal ends.
 pub trait Admin: Send + Sync + 'static {
     /// Logs in to a cell, as a role with `pg_signal_backend`, in a database that no tenant may connect to.
     fn open(&self, cell: u32) -> Doing<'_, Conn>;
 
-    /// Whether a backend is a tenant's, which is suspended where it does not end.
+    /// Whether a backend is a tenant's. A tenant's database is suspended if the backend does not end.
     fn is_tenants(&self, backend: &Backend) -> bool {
         let _ = backend;
         true
     }
 
-    /// A backend does not end although it was told to seconds ago. The pool gives no more connections to its database;
-    /// this is to keep its role out by other ways, and the backend from taking others' time. Tried again until it succeeds
-    /// or the backend has gone.
+    /// A backend does not end although it was signalled seconds ago. The pool gives no more connections to its database.
+    /// This method must keep its role out in other ways, and prevent the backend from taking others' processor time. It is
+    /// called again until it succeeds or the backend has ended.
     fn stuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
         let _ = backend;
         Box::pin(async { Ok(()) })
     }
 
-    /// The last stuck backend of this one's database has gone: takes back what [`Admin::stuck`] did. The pool gives
-    /// connections again when it has succeeded; until then it is tried again.
+    /// The last stuck backend of this backend's database has ended: reverses what [`Admin::stuck`] did. When it has
+    /// succeeded, the pool gives connections again; until then it is called again.
     fn unstuck<'a>(&'a self, backend: &'a Backend) -> Doing<'a, ()> {
         let _ = backend;
         Box::pin(async { Ok(()) })
     }
 }
 
-/// A backend, by what tells it from others. A pid alone may have been given to another session since.
+/// A backend and what identifies it. A pid alone may have been given to another session since.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Backend {
     /// The cluster that it belongs to.
@@ -72,7 +72,7 @@ pub struct Backend {
     pub database: Arc<str>,
 }
 
-/// The watchdog; clones are the same one. It has two tasks and a connection for each cell that it was asked about.
+/// The watchdog. Clones are the same one. It has two tasks and a connection for each cell that it is used with.
 #[derive(Clone)]
 pub struct Watchdog {
     inner: Arc<Inner>,
@@ -92,24 +92,24 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// True once the time was up and the backend is being ended. It stays true: the connection must not be used
-    /// again, whatever it answered (a lease must be discarded).
+    /// True after the time was over and the backend is being ended. It stays true: the connection must not be used again,
+    /// whatever it answered (a lease must be discarded).
     pub fn fired(&self) -> bool {
         self.alarm.has_gone_off()
     }
 
-    /// Ends the watch; whether it had fired.
+    /// Ends the watch. Returns whether it had fired.
     pub(crate) fn end(self) -> bool {
         self.ender.cell.forget(self.ender.due);
         self.fired()
     }
 
-    /// What lets go of who waits for the backend's answer.
+    /// The alarm that ends waits for the backend's answer.
     pub(crate) fn alarm(&self) -> Arc<Alarm> {
         self.alarm.clone()
     }
 
-    /// What ends the backend before its time.
+    /// Ends the backend before its time.
     pub(crate) fn ender(&self) -> Ender {
         self.ender.clone()
     }
@@ -121,7 +121,7 @@ impl Drop for Guard {
     }
 }
 
-/// Ends a backend before its time, because others wait for its place.
+/// Ends a backend before its time, because other requests wait for its place.
 #[derive(Clone)]
 pub(crate) struct Ender {
     cell: Arc<Cell>,
@@ -129,24 +129,24 @@ pub(crate) struct Ender {
 }
 
 impl Ender {
-    /// Nothing happens where the watch has ended.
+    /// Has no effect if the watch has ended.
     pub(crate) fn end(&self) {
         self.cell.hasten(self.due);
     }
 }
 
 impl Watchdog {
-    /// A watchdog over any number of cells. Its tasks run on the current tokio runtime.
+    /// Creates a watchdog for any number of cells. Its tasks run on the current tokio runtime.
     ///
     /// # Panics
-    /// Outside of a tokio runtime.
+    /// If called outside of a tokio runtime.
     pub fn new(admin: Arc<dyn Admin>) -> Watchdog {
         let runtime = Handle::current();
         let suspensions = Arc::new(Suspensions::new(admin.clone(), runtime.clone()));
         Watchdog { inner: Arc::new(Inner { admin, runtime, cells: Mutex::default(), suspensions }) }
     }
 
-    /// From now until the guard is dropped the backend may run for `limit`; then it is ended.
+    /// From now until the guard is dropped, the backend may run for `limit`. Then it is ended.
     pub fn watch(&self, cell: u32, pid: i32, role: Arc<str>, database: Arc<str>, limit: Duration) -> Guard {
         let now = Instant::now();
         let backend = Backend { cell, pid, role, database };
@@ -161,12 +161,12 @@ impl Watchdog {
         self.terminate_holding(Backend { cell, pid, role, database }, Box::new(()));
     }
 
-    /// Ends the backend now, and drops `held` when it has gone.
+    /// Ends the backend now, and drops `held` when it has ended.
     pub(crate) fn terminate_holding(&self, backend: Backend, held: Box<dyn Send>) {
         self.cell(backend.cell).terminate(backend, held);
     }
 
-    /// Takes over a backend that was stuck already before this process began: its database is suspended at once.
+    /// Registers a backend that was already stuck before this process started. Its database is suspended immediately.
     pub fn adopt(&self, backend: Backend) {
         self.cell(backend.cell).adopt(backend);
     }

@@ -1,4 +1,4 @@
-//! The connection that one cell's signals go through, and the looks at whether backends have gone.
+//! The connection for the signals of one cell, and the checks whether backends have ended.
 
 use std::future::Future;
 use std::sync::Arc;
@@ -14,13 +14,13 @@ use crate::error::Error;
 
 /// How long the admin connection may take to open or to answer.
 const ANSWER: Duration = Duration::from_secs(5);
-/// How often it is tried while nothing happens.
+/// How often opening it is retried while nothing happens.
 const PING: Duration = Duration::from_secs(15);
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
-/// A signal that has not ended its backend by then is sent again.
+/// If the backend has not ended by then, the signal is sent again.
 const AGAIN: Duration = Duration::from_secs(2);
-/// Looks at whether a backend has gone come sooner at first, for the sake of who waits for its place.
+/// Checks whether a backend has ended are more frequent at first, because requests may wait for its place.
 const FIRST_LOOKS: [Duration; 5] = [
     Duration::from_millis(5),
     Duration::from_millis(25),
@@ -29,9 +29,9 @@ const FIRST_LOOKS: [Duration; 5] = [
     Duration::from_secs(1),
 ];
 
-/// Finds the backend, and signals it where `$4` says so. The pid alone may have been given to another session since;
-/// together with role and database it is the one that was meant, or one of the same tenant's, and from the second look
-/// on its beginning tells those apart too.
+/// Finds the backend, and signals it if `$4` is true. The pid alone may have been given to another session since. With the
+/// same role and database it is either the intended backend or another one of the same tenant. From the second check on, the
+/// start time distinguishes those too.
 const TERMINATE: &str = "select extract(epoch from backend_start), \
                                 case when $4::boolean then pg_catalog.pg_terminate_backend(pid) end \
                          from pg_catalog.pg_stat_activity \
@@ -46,13 +46,13 @@ pub(super) struct Signaller {
     suspensions: Arc<Suspensions>,
 }
 
-/// What is to be done next with a backend that is being ended.
+/// The next step for a backend that is being ended.
 enum Next {
-    /// Nothing: it has gone.
+    /// Nothing: it has ended.
     Gone,
     /// Nothing can be done.
     Hopeless,
-    /// Look again after this time.
+    /// Check again after this time.
     Look(Duration),
 }
 
@@ -83,7 +83,7 @@ impl Signaller {
         }
     }
 
-    /// Works over one connection until that is lost, or the watchdog is gone.
+    /// Works over one connection until it is lost or the watchdog is dropped.
     async fn attend(&self, mut conn: Conn) -> Result<(), Error> {
         loop {
             while let Some(mut ending) = self.cell.take_ending() {
@@ -112,7 +112,7 @@ impl Signaller {
         }
     }
 
-    /// Suspends the database of a backend that has had its time to end.
+    /// Suspends the database of a backend that did not end in time.
     fn judge(&self, ending: &mut Ending) {
         if !ending.is_stuck && ending.since.elapsed() >= ending.patience {
             ending.is_stuck = true;
@@ -142,7 +142,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, E
     timeout(ANSWER, work).await.unwrap_or_else(|_| Err(Error::Io(std::io::ErrorKind::TimedOut.into())))
 }
 
-/// Sends the signal where it is due, or looks whether the backend has gone. An error is one of the connection.
+/// Sends the signal if it is due, or checks whether the backend has ended. An error is one of the connection.
 async fn end(conn: &mut Conn, ending: &mut Ending) -> Result<Next, Error> {
     let now = Instant::now();
     let Backend { pid, role, database, .. } = &ending.backend;
@@ -151,7 +151,7 @@ async fn end(conn: &mut Conn, ending: &mut Ending) -> Result<Next, Error> {
     let params = [Some(&*pid_text), Some(role), Some(database), Some(signals_text), ending.started.as_deref()];
     let found = match in_time(conn.query(TERMINATE, &params)).await {
         Ok(rows) => rows,
-        // Its own rights, not the connection: trying again would change nothing.
+        // The cause is the role's rights, not the connection: a retry would change nothing.
         Err(Error::Server(error)) if !error.is_fatal() => {
             tracing::error!(pid, role = &**role, %error, "the watchdog may not end a backend");
             return Ok(Next::Hopeless);

@@ -1,5 +1,5 @@
-//! The databases that are suspended because a backend of theirs does not end, and what is done about that outside of
-//! this crate. What begins and ends a database's suspension is done one after the other.
+//! The databases that are suspended because one of their backends does not end, and the calls to the caller's
+//! `Admin` for that. The calls that begin and end a database's suspension run one after the other.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,14 +11,14 @@ use tokio::time::sleep;
 
 use super::{Admin, Backend};
 
-/// How long until something that failed is tried again.
+/// How long to wait before a failed call is retried.
 const PAUSE: Duration = Duration::from_secs(2);
 
 pub(super) struct Suspensions {
     admin: Arc<dyn Admin>,
     runtime: Handle,
     databases: Mutex<HashMap<(u32, Arc<str>), Suspension>>,
-    /// How many there are, so that who asks for a connection need not take the lock where there is none.
+    /// The number of suspended databases, so that a request for a connection need not take the lock if there are none.
     count: AtomicUsize,
 }
 
@@ -37,7 +37,7 @@ impl Suspensions {
         self.count.load(Ordering::Acquire) > 0 && self.databases().contains_key(&(cell, database.clone()))
     }
 
-    /// A backend does not end. It may be said several times: when its time was up, and when its caller went away.
+    /// A backend does not end. This may be called several times: when its time is over, and when its caller disconnects.
     pub(super) fn begin(self: &Arc<Self>, backend: &Backend) {
         let turn = {
             let mut databases = self.databases();
@@ -62,7 +62,7 @@ impl Suspensions {
         });
     }
 
-    /// A stuck backend has gone. With the last one its database's suspension ends.
+    /// A stuck backend has ended. If it was the last one, its database's suspension ends.
     pub(super) fn end(self: &Arc<Self>, backend: &Backend) {
         let turn = {
             let mut databases = self.databases();
@@ -75,7 +75,7 @@ impl Suspensions {
         let (this, backend) = (self.clone(), backend.clone());
         self.runtime.spawn(async move {
             let _turn = turn.lock().await;
-            // Another one got stuck, or another end has been here already: there is nothing to take back.
+            // Another backend got stuck, or another call has already ended the suspension: there is nothing to reverse.
             while this.is_over(&backend) {
                 match this.admin.unstuck(&backend).await {
                     Ok(()) => return this.lift(&backend),
@@ -96,7 +96,7 @@ impl Suspensions {
         self.databases().get(&key(backend)).is_some_and(|suspension| suspension.stuck.is_empty())
     }
 
-    /// Unless another backend got stuck meanwhile: its turn comes next, and suspends again.
+    /// Unless another backend got stuck meanwhile. The call for it is next, and suspends again.
     fn lift(&self, backend: &Backend) {
         let mut databases = self.databases();
         if databases.get(&key(backend)).is_some_and(|suspension| suspension.stuck.is_empty()) {

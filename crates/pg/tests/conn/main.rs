@@ -1,5 +1,4 @@
-//! The client over a real server: what runs, what is refused, what is cut, and in what state it leaves the
-//! connection.
+//! The client over a real server: what runs, what is refused, what is cut, and the state of the connection afterwards.
 
 mod raw;
 mod run;
@@ -41,7 +40,7 @@ async fn run_with(
     conn.run(frame, &statements, types, caps).await
 }
 
-/// Prepares and executes in a transaction.
+/// Prepares and executes a statement in a transaction.
 async fn act(tx: &mut Tx<&mut Conn>, sql: &str, caps: Caps) -> Result<Outcome, Error> {
     let types = TypeCache::default();
     tx.prepare(sql, &types).await?;

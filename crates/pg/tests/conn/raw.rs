@@ -1,4 +1,4 @@
-//! Raw SQL: statements one by one, none of them prepared by name.
+//! Raw SQL: statements one by one, not prepared by name.
 
 use pg::Error;
 use pg::conn::{Begin, Caps, Frame, Truncated};
@@ -15,7 +15,7 @@ async fn every_kind_of_statement_runs_or_is_refused() {
     let committing = "create procedure p_commit() language plpgsql as 'begin insert into t values (50) on conflict do nothing; commit; end'";
     conn.script(committing).await.unwrap();
 
-    // In a transaction: the tag, how many rows, the first cell.
+    // Each runs in a transaction: the SQL, the tag, the number of rows, the first cell.
     for (sql, tag, rows, first) in [
         ("select 1 as a, 2 as a", "SELECT 1", 1, "1"),
         ("select 1 -- trailing comment", "SELECT 1", 1, "1"),
@@ -141,7 +141,7 @@ async fn results_are_cut_at_the_caps() {
         tx.commit().await.unwrap();
         assert!(conn.is_clean());
     }
-    // An open portal would keep the table from being dropped.
+    // An open portal would prevent the table from being dropped.
     let mut tx = conn.begin(Begin::ReadWrite(&[])).await.unwrap();
     act(&mut tx, "select a from t", Caps { max_rows: 1, ..CAPS }).await.unwrap();
     act(&mut tx, "drop table t", CAPS).await.unwrap();

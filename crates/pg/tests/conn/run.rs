@@ -105,7 +105,7 @@ async fn a_value_over_the_cap_is_refused_and_a_row_of_many_is_cut() {
         let outcomes = run_with(&mut conn, Frame::Implicit, &[sql], caps, &types).await.unwrap();
         assert_eq!((outcomes[0].rows.len(), outcomes[0].truncated.is_some()), (rows, rows == 0));
     }
-    // What would commit is ended from this side.
+    // A statement that would commit is ended by the client.
     let insert = "insert into t values (9, repeat('x', 9000000)) returning b";
     let result = run_with(&mut conn, Frame::Implicit, &[insert], caps, &types).await;
     assert!(matches!(result, Err(Error::ValueTooLarge { .. })));
@@ -140,17 +140,17 @@ async fn statements_that_went_stale_are_dropped_and_can_be_run_again() {
         assert!(run_with(&mut conn, frame, sql, CAPS, &types).await.is_ok());
         other.script("delete from t where a = 20").await.unwrap();
 
-        // A tenant's function can drop them too.
+        // A tenant's function can drop prepared statements too.
         let drop_all = "do $$ begin execute 'deallocate all'; end $$";
         assert!(run_with(&mut conn, frame, &[drop_all], CAPS, &types).await.is_ok());
         let result = run_with(&mut conn, frame, sql, CAPS, &types).await;
-        // The missing ROLLBACK gave it away already.
+        // In a read-only frame the missing ROLLBACK has already revealed it.
         assert!(matches!(result, Err(Error::Stale)) || frame == Frame::ReadOnly, "{result:?}");
         assert!(run_with(&mut conn, frame, sql, CAPS, &types).await.is_ok());
         assert_eq!(one(&mut other, "select count(*) from t where a = 20").await == "1", frame == Frame::Implicit);
         other.script("delete from t where a = 20").await.unwrap();
     }
-    // The same code from inside of a statement is the statement's own.
+    // The same SQLSTATE raised inside a statement is an error of that statement.
     let gone = "do $$ begin execute 'execute nothing'; end $$";
     assert_eq!(code(run(&mut conn, Frame::Implicit, &[gone]).await), "26000");
 }
@@ -170,7 +170,7 @@ async fn a_description_has_types_by_name() {
     let mood = types.get(description.params[1]).unwrap();
     assert_eq!((description.params[0], mood.name.as_str()), (23, "mood"));
 
-    // A type that changes is seen once the cache is cleared, or once a value does not fit it.
+    // A changed type is detected after the cache is cleared, or when a value does not match it.
     let sql = "select row(1, null)::pair";
     let value = |outcomes: Vec<Outcome>| cells(&outcomes[0])[0].to_owned();
     let first = run_with(&mut conn, Frame::Implicit, &[sql], CAPS, &types).await.unwrap();

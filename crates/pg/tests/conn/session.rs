@@ -1,4 +1,5 @@
-//! What a connection knows of itself: whether it is clean, alive, as it was at log-in.
+//! What a connection knows about itself: whether it is clean, whether it is alive, and whether its settings are those of the
+//! log-in.
 
 use std::time::Duration;
 
@@ -81,7 +82,7 @@ async fn a_changed_setting_is_seen_and_a_reset_undoes_it() {
         let sql = format!("select set_config('{setting}', '{value}', false)");
         run(&mut conn, Frame::Implicit, &[&sql]).await.unwrap();
         assert!(conn.is_clean());
-        // Reported from PostgreSQL 18 on.
+        // Reported since PostgreSQL 18.
         assert!(conn.is_altered() || setting == "search_path");
         conn.reset().await.unwrap();
     }
@@ -115,13 +116,13 @@ async fn a_reset_may_go_out_with_the_end_of_a_transaction() {
         conn.reset_at_end(Reset::Full);
         assert_eq!(raw(&mut conn, Begin::ReadWrite(&[]), sql).await.is_ok(), ends_well);
         assert!(conn.is_clean());
-        // Until its end is read, nothing else is done.
+        // Until its end is read, no other request runs.
         let early = run(&mut conn, Frame::Implicit, &["select 1"]).await;
         assert!(matches!(early, Err(Error::Protocol(_))), "{early:?}");
         conn.reset().await.unwrap();
         assert_eq!(one(&mut conn, "select coalesce(current_setting('a.b', true), '')").await, "");
     }
-    // One that ends without a frame is reset by itself.
+    // A transaction that ends without a frame is reset separately.
     conn.reset_at_end(Reset::Full);
     raw(&mut conn, Begin::Bare, "vacuum t").await.unwrap();
     conn.reset().await.unwrap();
@@ -144,7 +145,7 @@ async fn a_light_reset_keeps_what_is_prepared_unless_there_is_a_doubt() {
     conn.script("prepare p as select 1").await.unwrap();
     conn.reset_at_end(light("false"));
     run(&mut conn, Frame::Implicit, &[set]).await.unwrap();
-    // What is run next reads its end by itself.
+    // The next request reads its end.
     run(&mut conn, Frame::ReadOnly, &["execute p"]).await.unwrap();
     for (doubt, frame) in [("true", Frame::Implicit), ("true", Frame::ReadOnly), ("no boolean", Frame::Implicit)] {
         conn.script("deallocate all; prepare p as select 1").await.unwrap();
@@ -155,7 +156,7 @@ async fn a_light_reset_keeps_what_is_prepared_unless_there_is_a_doubt() {
         conn.ready().await.unwrap();
         assert_eq!(code(raw(&mut conn, Begin::ReadWrite(&[]), "execute p").await), "26000", "{doubt}");
     }
-    // A statement that fails, and one whose plan is stale, bring the reset with them.
+    // A statement that fails, and one whose plan is stale, still start the reset.
     conn.reset_at_end(light("false"));
     assert_eq!(code(run(&mut conn, Frame::Implicit, &["select set_config('a.b', 'left', false)::int"]).await), "22P02");
     conn.ready().await.unwrap();

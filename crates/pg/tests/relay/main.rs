@@ -1,4 +1,4 @@
-//! The relay before a real server: who comes in, what half-open connections can't do, and how sessions end.
+//! The relay in front of a real server: which clients may log in, what half-open connections can't do, and how sessions end.
 
 mod raw;
 #[path = "../support/mod.rs"]
@@ -28,7 +28,7 @@ fn certificate() -> Certificate {
     Certificate { certificate: data("server.pem"), key: data("server.key") }
 }
 
-/// Roles whose names end in `_d` may come; the group is what is before the first `_`.
+/// Roles whose names end in `_d` may log in. The group is the part before the first `_`.
 fn group_of(role: &str) -> Option<&str> {
     role.strip_suffix("_d").map(|name| name.split('_').next().unwrap_or(name))
 }
@@ -56,19 +56,19 @@ async fn relay_before(server: Target, certificate: Option<&Certificate>) -> (Rel
     (Relay::start(listeners, limits(server)).expect("a relay"), address)
 }
 
-/// A relay of the test's own before the server that all share.
+/// A relay for this test in front of the shared server.
 async fn relay() -> (Relay, SocketAddr) {
     relay_before(server().await.target(), None).await
 }
 
-/// A role with the password `p`, of a name that no other test uses.
+/// A role with the password `p` and a name that no other test uses.
 async fn role(name: &str) -> String {
     let mut conn = server().await.admin().await;
     conn.query(&format!("create role {name} login password 'p'"), &[]).await.expect("a role");
     name.to_owned()
 }
 
-/// Logs in by the network: the session, or the SQLSTATE of the refusal.
+/// Logs in over the network. Returns the session or the SQLSTATE of the refusal.
 async fn come(address: SocketAddr, user: &str, password: &str) -> Result<Conn, String> {
     come_to("127.0.0.1", address, (user, password), Tls::Off).await
 }
@@ -85,13 +85,13 @@ fn code<T>(result: Result<T, String>) -> String {
     result.err().unwrap_or_default()
 }
 
-/// How many sessions a role has at the server.
+/// The number of a role's sessions at the server.
 async fn sessions_of(role: &str) -> String {
     let sql = format!("select count(*) from pg_stat_activity where usename = '{role}'");
     one(&mut server().await.admin().await, &sql).await
 }
 
-/// How many of them are asleep.
+/// The number of them that are asleep.
 async fn sleeping(role: &str) -> String {
     let sql = format!("select count(*) from pg_stat_activity where usename = '{role}' and wait_event = 'PgSleep'");
     one(&mut server().await.admin().await, &sql).await
@@ -131,7 +131,7 @@ async fn a_role_is_judged_by_the_name_that_the_server_sees() {
         let parameters = [parameters, &[("database", "postgres")]].concat();
         assert_eq!(Raw::send(address, &startup(&parameters)).await.refusal().await, reject(user));
     }
-    // The last one counts, here and there.
+    // The last value counts, at the relay and at the server.
     let mut raw = Raw::send(address, &startup(&[("user", "postgres"), ("user", "nobody_d")])).await;
     assert_eq!(raw.message().await.expect("a question").0, b'R');
     for value in ["true", "database", "1", "", "maybe"] {
@@ -151,7 +151,7 @@ async fn what_is_no_startup_packet_ends_at_once() {
     let (_relay, address) = relay().await;
     let request = |code: u32| packet(&(1234 << 16 | code).to_be_bytes());
     for (bytes, answer) in [
-        // A length that no packet has: not a byte of it is waited for.
+        // A length that no packet has: the relay does not wait for any of its bytes.
         (&b"\0\0\x27\x15"[..], "closed"),
         (b"\x7f\xff\xff\xff", "closed"),
         (b"\xff\xff\xff\xff", "closed"),
@@ -170,7 +170,7 @@ async fn what_is_no_startup_packet_ends_at_once() {
         assert_eq!(Raw::send(address, bytes).await.refusal().await, answer, "{bytes:?}");
         assert!(start.elapsed() < Duration::from_millis(1000), "{bytes:?}");
     }
-    // Neither kind of encryption is there; each may be asked for once.
+    // Neither kind of encryption is available. Each may be requested once.
     let mut raw = Raw::send(address, &[request(5680), request(5679)].concat()).await;
     let mut answers = [0; 2];
     raw.stream.read_exact(&mut answers).await.expect("two answers");
@@ -193,7 +193,7 @@ async fn log_ins_that_are_begun_and_not_finished_lock_nobody_out() {
         let mut conn = come(address, &role, "p").await.expect("a session");
         assert_eq!(one(&mut conn, "select 1").await, "1");
     }
-    // The server itself has a few of them at most. It counts those that log in among its processes only.
+    // The server itself has a few of them at most. It lists clients that are logging in only among its processes.
     let mut at_server = 0;
     let mut open = 0;
     for raw in &mut held {
@@ -233,7 +233,7 @@ async fn the_server_has_no_more_log_ins_than_it_was_given() {
     cluster.stop().await;
 }
 
-/// The processes of a server that are logging somebody in, by the titles that they give themselves.
+/// The processes of a server that are logging a client in, recognized by their process titles.
 fn logging_in(postmaster: u32) -> usize {
     let processes = std::fs::read_dir("/proc").unwrap().flatten();
     let title = |entry: std::fs::DirEntry| {
@@ -250,7 +250,7 @@ async fn those_who_say_nothing_are_closed_and_the_newest_stay() {
     let role = role("silent_d").await;
     let mut silent = Vec::new();
     for n in 0..60_usize {
-        // A byte at a time, or none at all.
+        // Up to four bytes.
         silent.push(Raw::send(address, &b"\0\0\0\x40"[..n % 5]).await);
     }
     assert!(come(address, &role, "p").await.is_ok(), "in between");
@@ -258,11 +258,11 @@ async fn those_who_say_nothing_are_closed_and_the_newest_stay() {
     for raw in &mut silent {
         closed += usize::from(raw.is_closed().await);
     }
-    // Forty of them had to go for the others: they are from one address.
+    // At least forty of them are closed to make room: they are from one address.
     assert!(closed >= 40, "{closed} of 60 are closed");
     let last = silent.last_mut().expect("sixty");
     let trickle = async {
-        // That something comes now and then does not prolong anything.
+        // Bytes that arrive from time to time do not extend the time limit.
         loop {
             tokio::time::sleep(Duration::from_millis(100)).await;
             if last.stream.write_all(b"\0").await.is_err() || last.is_closed().await {
@@ -283,7 +283,7 @@ async fn a_password_that_never_comes_is_not_waited_for() {
     let mut raw = Raw::begin(address, "nobody_d").await;
     raw.end().await;
     assert!(start.elapsed() >= Duration::from_secs(4), "{:?}", start.elapsed());
-    // Nor is one without an end read.
+    // A password message without an end is not read either.
     let mut raw = Raw::begin(address, "nobody_d").await;
     raw.stream.write_all(b"p\x7f\xff\xff\xff").await.expect("a header");
     let flood = async { while raw.stream.write_all(&[b'x'; 4096]).await.is_ok() {} };
@@ -320,7 +320,7 @@ async fn tls_that_is_asked_for_and_not_begun_is_closed() {
     }
     let come = come_to("localhost", address, (&role, "p"), Tls::Require);
     assert!(come.await.is_ok(), "in between");
-    // In clear what ought to be TLS, and more than was asked for: taken for a handshake, and refused as one.
+    // Plain bytes instead of TLS, sent together with the request, are treated as part of the handshake and refused.
     let stuffed = [&request[..], &startup(&[("user", &role)])].concat();
     let mut raw = Raw::send(address, &stuffed).await;
     let mut answer = Vec::new();
@@ -394,7 +394,7 @@ async fn a_crowd_from_one_address_leaves_the_places_of_others() {
     let listeners = Listeners::bind(&["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()], None).unwrap();
     let addresses = listeners.addresses();
     let mut limits = limits(server().await.target());
-    // They keep what they have, and it is not all.
+    // They keep their places, but these are not all places.
     (limits.pending.grace, limits.login_limit) = (Duration::from_secs(3600), Duration::from_secs(3600));
     let _relay = Relay::start(listeners, limits).unwrap();
     let role = role("other_d").await;
@@ -415,13 +415,13 @@ async fn sessions_are_counted_when_the_password_was_right() {
     for user in [&one_d, &two_d, &one_d, &two_d] {
         open.push(come(address, user, "p").await.expect("a session"));
     }
-    // Four of the group; six in all.
+    // The limit is four for the group and six in total.
     assert_eq!(code(come(address, &one_d, "p").await), "53300");
     assert_eq!(code(come(address, &one_d, "wrong").await), "28P01");
     let mut others = vec![come(address, &other, "p").await.expect("a place of another group's")];
     others.push(come(address, &other, "p").await.expect("another one"));
     assert_eq!(code(come(address, &other, "p").await), "53300");
-    // A session that is refused has no process; one that ends makes room.
+    // A refused session has no process. A session that ends frees its place.
     until("the refused are gone", LONG, || async { sessions_of("fair_d").await == "2" }).await;
     drop((open.pop(), others));
     until("there is room", LONG, || async { come(address, &one_d, "p").await.is_ok() }).await;
@@ -459,7 +459,7 @@ async fn a_request_to_cancel_reaches_sessions_that_came_in_here_and_no_others() 
     let cancel = |raw: &Raw| packet(&[&(1234_u32 << 16 | 5678).to_be_bytes()[..], &raw.key].concat());
     let mut raw = Raw::log_in(address, &role, "p").await;
     raw.ask(sleep).await;
-    // One that came by another way has a good key, and is not this relay's.
+    // A session of another relay has a valid key, but this relay does not accept it.
     let mut other = Raw::log_in(elsewhere, &role, "p").await;
     other.ask(sleep).await;
     until("both sleep", LONG, || async { sleeping("cancel_d").await == "2" }).await;
@@ -478,7 +478,7 @@ async fn a_request_to_cancel_reaches_sessions_that_came_in_here_and_no_others() 
     assert_eq!(tag, b'E');
     assert!(String::from_utf8_lossy(&error).contains("57014"));
     assert_eq!(sleeping("cancel_d").await, "1");
-    // A key is forgotten with its session.
+    // A key is removed with its session.
     let gone = cancel(&raw);
     drop(raw);
     until("it is gone", LONG, || async { sessions_of("cancel_d").await == "1" }).await;
@@ -512,7 +512,7 @@ async fn a_client_that_has_said_its_last_still_hears_the_answer() {
     let mut answer = Vec::new();
     raw.stream.read_to_end(&mut answer).await.expect("the rest");
     assert!(String::from_utf8_lossy(&answer).contains("the answer"));
-    // The session of one that takes nothing in can be ended.
+    // The session of a client that reads nothing can be ended.
     let mut raw = Raw::log_in(address, &role, "p").await;
     raw.ask("select repeat('x', 1000) from generate_series(1, 200000)").await;
     tokio::time::sleep(Duration::from_millis(200)).await;
@@ -546,11 +546,11 @@ async fn while_the_server_is_started_again_clients_are_told_so() {
     refusals.dedup();
     println!("told meanwhile: {refusals:?}");
     assert_eq!(refusals, ["57P03"]);
-    // With a word or without: the next start ends what the last one left.
+    // With an error message or without: the restart ends the sessions of the previous run.
     let end = session.refusal().await;
     assert!(["57P01 terminating connection due to unexpected postmaster exit", "closed"].contains(&&*end), "{end}");
 
-    // And when it is stopped: sessions hear it, those that had not logged in too, and the port is closed.
+    // When the relay and the server stop: sessions and connections that have not logged in are told, and the port is closed.
     let mut session = Raw::log_in(address, "w_d", "p").await;
     let mut half = Raw::begin(address, "w_d").await;
     relay.close().await;

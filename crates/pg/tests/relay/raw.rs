@@ -1,4 +1,4 @@
-//! A client that says what it is told to say, byte by byte, and can leave it at that.
+//! A client that sends exactly the given bytes, and may then send nothing more.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -8,17 +8,17 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-/// Longer than anything here may take.
+/// Longer than any step of these tests may take.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A connection of bytes.
+/// A connection that sends raw bytes.
 pub struct Raw {
     pub stream: TcpStream,
-    /// Process id and key, once logged in.
+    /// The process id and key, after the log-in.
     pub key: Vec<u8>,
 }
 
-/// A startup packet of these parameters.
+/// A startup packet with these parameters.
 pub fn startup(parameters: &[(&str, &str)]) -> Vec<u8> {
     let mut body = 196_608_u32.to_be_bytes().to_vec();
     for (name, value) in parameters {
@@ -38,7 +38,7 @@ impl Raw {
         Raw { stream: TcpStream::connect(address).await.expect("a listener"), key: Vec::new() }
     }
 
-    /// A log-in that is begun: the server has asked for the password.
+    /// An unfinished log-in: the server has requested the password.
     pub async fn begin(address: SocketAddr, user: &str) -> Raw {
         let mut raw = Raw::send(address, &startup(&[("user", user), ("database", "postgres")])).await;
         let (tag, body) = raw.message().await.expect("an answer");
@@ -46,14 +46,14 @@ impl Raw {
         raw
     }
 
-    /// A connection on which these bytes were sent.
+    /// A connection over which these bytes were sent.
     pub async fn send(address: SocketAddr, bytes: &[u8]) -> Raw {
         let mut raw = Raw::connect(address).await;
         raw.stream.write_all(bytes).await.expect("somebody who reads");
         raw
     }
 
-    /// A session.
+    /// A session that has logged in.
     pub async fn log_in(address: SocketAddr, user: &str, password: &str) -> Raw {
         let mut raw = Raw::begin(address, user).await;
         let mut scram = ScramSha256::new(password.as_bytes(), ChannelBinding::unsupported());
@@ -75,14 +75,14 @@ impl Raw {
         }
     }
 
-    /// Asks for a statement to be run.
+    /// Sends a query.
     pub async fn ask(&mut self, sql: &str) {
         let mut out = bytes::BytesMut::new();
         frontend::query(sql, &mut out).expect("a message");
         self.stream.write_all(&out).await.expect("somebody who reads");
     }
 
-    /// The next message; none where the connection has ended.
+    /// The next message. `None` if the connection has ended.
     pub async fn message(&mut self) -> Option<(u8, Vec<u8>)> {
         let read = async {
             let tag = self.stream.read_u8().await.ok()?;
@@ -94,7 +94,7 @@ impl Raw {
         tokio::time::timeout(PATIENCE, read).await.expect("an answer or an end")
     }
 
-    /// The SQLSTATE and the message of the error that comes next; `closed` where the connection ends without one.
+    /// The SQLSTATE and the message of the next error. `closed` if the connection ends without one.
     pub async fn refusal(&mut self) -> String {
         loop {
             match self.message().await {
@@ -110,13 +110,13 @@ impl Raw {
         }
     }
 
-    /// Whether the other side has closed it already.
+    /// Whether the other side has already closed the connection.
     pub async fn is_closed(&mut self) -> bool {
         let read = self.stream.read_u8();
         matches!(tokio::time::timeout(Duration::from_millis(1), read).await, Ok(Err(_)))
     }
 
-    /// Waits for the end, and gives how long it took.
+    /// Waits for the end of the connection. Returns how long it took.
     pub async fn end(&mut self) -> Duration {
         let start = std::time::Instant::now();
         while self.message().await.is_some() {}

@@ -1,5 +1,5 @@
-//! A real PostgreSQL for a test binary: one server in a temporary directory, started by the first test that asks,
-//! and gone with the process, however that ends.
+//! A real PostgreSQL for a test binary: one server in a temporary directory. The first test that needs it starts it, and it
+//! is removed with the process, however the process ends.
 
 #![allow(dead_code, reason = "every test binary uses its own part of this")]
 
@@ -15,7 +15,7 @@ use pg::conn::Login;
 use pg::{Conn, Secret, Target};
 use tokio::sync::OnceCell;
 
-/// The superuser's password in every trial server.
+/// The superuser's password on every trial server.
 pub const PASSWORD: &str = "a password of the superuser's";
 
 /// The server of this test binary.
@@ -24,7 +24,7 @@ pub struct Server {
     _dir: TempDir,
 }
 
-/// A database of its own and the role that owns it.
+/// A database for one test and the role that owns it.
 pub struct Tenant {
     /// The database's name.
     pub database: String,
@@ -35,7 +35,7 @@ pub struct Tenant {
     target: Target,
 }
 
-/// The one server; all tests of a binary share it.
+/// The server that all tests of a binary share.
 pub async fn server() -> &'static Server {
     static SERVER: OnceCell<Server> = OnceCell::const_new();
     SERVER
@@ -58,7 +58,7 @@ pub fn options(data_dir: &Path) -> ClusterOptions {
 }
 
 impl Server {
-    /// Where it listens.
+    /// The server's address.
     pub fn target(&self) -> Target {
         self.cluster.target()
     }
@@ -68,14 +68,14 @@ impl Server {
         admin(&self.target()).await
     }
 
-    /// A new role with a new database that it owns and nobody else may connect to.
+    /// A new role with a new database that it owns and only it may connect to.
     pub async fn tenant(&self) -> Tenant {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("t{}", NEXT.fetch_add(1, Ordering::Relaxed));
         let password = format!("password of {name}");
         let mut admin = self.admin().await;
         for sql in [
-            // Cheap log-ins: what is tried is not SCRAM.
+            // Cheap log-ins: these tests are not about SCRAM.
             "set scram_iterations = 1".to_owned(),
             format!("create role {name} login password '{password}'"),
             format!("create database {name} owner {name}"),
@@ -101,13 +101,13 @@ pub async fn admin(target: &Target) -> Conn {
     Conn::open(target, &login).await.expect("a connection of the superuser's")
 }
 
-/// The first column of the first row.
+/// The first column of the first row of the result.
 pub async fn one(conn: &mut Conn, sql: &str) -> String {
     let rows = conn.query(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
     rows.text(0, 0).unwrap_or_else(|| panic!("{sql}: null")).to_owned()
 }
 
-/// Waits until something has become true, and fails where it does not.
+/// Waits until a condition is true, and fails if it does not become true in time.
 #[track_caller]
 pub fn until<'a, F>(
     what: &'a str,
@@ -127,16 +127,16 @@ where
     }
 }
 
-/// A directory that is removed when this process has ended, be it killed, and the server in it too.
+/// A directory that is removed after this process has ended, even if it was killed. A server in it is ended too.
 pub struct TempDir {
-    /// Where it is.
+    /// The directory's path.
     pub path: PathBuf,
-    /// Waits for the end of this process: its input is closed then.
+    /// A process that waits for the end of this one: its input is closed then.
     _sweeper: Child,
 }
 
 impl TempDir {
-    /// A new, empty one.
+    /// Creates a new, empty directory.
     pub fn new() -> TempDir {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("kith-pg-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -152,7 +152,7 @@ impl TempDir {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // The terminal's Ctrl-C is not for it.
+            // Ctrl-C in the terminal must not end it.
             .process_group(0)
             .spawn()
             .expect("sh");

@@ -1,5 +1,5 @@
-//! Accounts and sessions: who may sign up and log in, who may not, and what a session opens. Each test comes from an address
-//! of its own, since an address that fails too often is locked.
+//! Accounts and sessions: who may sign up and log in, and what a session gives access to. Each test uses an address of its
+//! own, because an address with too many failures is locked.
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
@@ -22,23 +22,23 @@ fn number() -> u32 {
     COUNT.fetch_add(1, Ordering::Relaxed)
 }
 
-/// An address of this machine that nobody else comes from.
+/// An address of this machine that no other test uses.
 fn address() -> IpAddr {
     let [_, a, b, c] = number().to_be_bytes();
     IpAddr::V4(Ipv4Addr::new(127, 100 + a, b, c))
 }
 
-/// An e-mail address that nobody else has.
+/// An e-mail address that no other test uses.
 pub fn email(name: &str) -> String {
     format!("{name}-{}-{}@people.example", number(), std::process::id())
 }
 
-/// Somebody without an account.
+/// A client without an account.
 pub fn newcomer() -> Agent {
     stranger().from(address())
 }
 
-/// A door with a time of its own, and somebody without an account at it.
+/// A client without an account, at a listener with a clock of its own.
 pub async fn newcomer_at(ahead_ms: &Arc<AtomicI64>) -> Agent {
     let clock = Clock::Moved(ahead_ms.clone());
     stranger_at(&door(Door { public_url: None, clock, rate_limit: 0 }).await).from(address())
@@ -52,12 +52,12 @@ pub async fn log_in(agent: &Agent, email: &str, password: &str) -> Reply {
     agent.post("/v1/auth/login", json!({"email": email, "password": password})).await
 }
 
-/// The same caller with the session that was opened.
+/// The same client with the session that was opened.
 pub fn with_session(agent: &Agent, opened: &Reply) -> Agent {
     agent.clone().with_key(opened.text("/data/session_token"), String::new())
 }
 
-/// Somebody with an account, signed in.
+/// A user with an account, logged in.
 pub async fn person(name: &str) -> (Agent, String) {
     let (agent, email) = (newcomer(), email(name));
     let opened = sign_up(&agent, &email).await.status(201);
@@ -162,7 +162,7 @@ async fn a_taken_address_is_409_however_it_is_written_and_few_may_be_tried() {
     let refused = sign_up(&agent, &email).await.fault(429, "rate_limited");
     assert!(refused.header("retry-after").parse::<u32>().is_ok_and(|wait| (1..=900).contains(&wait)));
     sign_up(&agent, &self::email("free")).await.fault(429, "rate_limited");
-    // Nobody is locked out of their account by it.
+    // This does not lock a user out of their account.
     log_in(&owner, &email, PASSWORD).await.status(200);
 }
 
@@ -177,7 +177,7 @@ async fn of_sign_ups_at_once_one_wins() {
 
 #[tokio::test]
 async fn a_wrong_password_and_an_unknown_account_are_answered_alike() {
-    // A process of its own, whose metrics count this test's work alone.
+    // A process of its own, whose metrics count only this test's work.
     let dir = TempDir::new();
     let child = Child::serve(&dir);
     let (agent, known) = (child.stranger(), email("known"));
@@ -222,7 +222,7 @@ async fn ten_failures_lock_an_account_for_a_quarter_of_an_hour() {
     let (locked, free) = (email("locked"), email("free"));
     sign_up(&agent, &locked).await.status(201);
     sign_up(&agent, &free).await.status(201);
-    // Nine, and a log-in that works, and it begins anew.
+    // Nine failures and a successful log-in: the count restarts.
     for _ in 0..9 {
         log_in(&agent.clone().from(address()), &locked, "not the password").await.fault(401, "unauthorized");
     }
@@ -278,7 +278,7 @@ async fn fifty_failures_lock_an_address() {
     log_in(&guesser, &email("any"), PASSWORD).await.fault(401, "unauthorized");
     log_in(&guesser, &known, PASSWORD).await.fault(429, "rate_limited");
     log_in(&owner, &known, PASSWORD).await.status(200);
-    // In the other process too.
+    // Also in the other process.
     log_in(&guesser.at(other_process().await), &known, PASSWORD).await.fault(429, "rate_limited");
 }
 
@@ -291,14 +291,14 @@ async fn behind_a_proxy_on_this_machine_everybody_has_their_own_address() {
         let body = json!({"email": email, "password": PASSWORD}).to_string();
         proxy.send(Method::POST, "/v1/auth/login", &headers, body).await.code
     };
-    // What the caller wrote there stands before what the proxy adds.
+    // The client's own value stands before the one that the proxy adds.
     for n in 0..50 {
         assert_eq!(from(&format!("203.0.113.{n}, 198.51.100.7"), &email("any")).await, 401);
     }
     assert_eq!(from("198.51.100.7", &owner).await, 429);
     assert_eq!(from("198.51.100.8", &owner).await, 200);
     assert_eq!(from("nonsense", &owner).await, 200);
-    // Past proxies that are named, and no further: the same client is locked, others are not.
+    // Configured proxies are skipped, and no others: the same client is locked, others are not.
     assert_eq!(from("203.0.113.1, 198.51.100.7, 192.0.2.7, 192.0.2.8", &owner).await, 429);
     assert_eq!(from("198.51.100.7, 203.0.113.1, 192.0.2.7", &owner).await, 200);
     assert_eq!(from("198.51.100.7, 192.0.3.7", &owner).await, 200);
@@ -310,7 +310,7 @@ async fn guesses_sent_all_at_once_are_counted() {
     let guesses = (0..24).map(|_| log_in(&agent, &email, "not the password"));
     let codes: Vec<u16> = join_all(guesses).await.iter().map(|it| it.code).collect();
     let tried = codes.iter().filter(|code| **code == 401).count();
-    // Two are at work at once: the second may be one too many.
+    // Two run at the same time, so one more may be tried.
     assert!((10..=11).contains(&tried), "{codes:?}");
     assert!(codes.iter().all(|code| matches!(code, 401 | 429)), "{codes:?}");
 }
@@ -325,7 +325,7 @@ async fn a_session_lives_for_30_days_after_its_last_use() {
     for _ in 0..3 {
         ahead_ms.fetch_add(29 * DAY_MS, Ordering::Relaxed);
         let me = agent.send(Method::GET, "/v1/auth/me", &[("cookie", &cookie)], "").await.status(200);
-        // A cookie lives on with its session.
+        // A cookie is renewed with its session.
         assert!(me.header("set-cookie").starts_with(&cookie), "{}", me.story());
         let again = agent.send(Method::GET, "/v1/auth/me", &[("cookie", &cookie)], "").await.status(200);
         assert_eq!(again.header("set-cookie"), "");
@@ -402,7 +402,7 @@ async fn a_cookie_speaks_for_our_own_pages_alone() {
         &[("origin", "https://kith.example")],
         &[("origin", &own_host)],
         &[("referer", "https://kith.example/claim/ws_1")],
-        // No browser is as silent as that.
+        // No browser omits all of these headers.
         &[],
     ] {
         assert_eq!(post(own).await, 202, "{own:?}");
@@ -421,7 +421,7 @@ async fn a_cookie_speaks_for_our_own_pages_alone() {
     ] {
         assert_eq!(post(foreign).await, 403, "{foreign:?}");
     }
-    // Reading changes nothing, a token in a header is nobody's but the sender's, and a DELETE changes something too.
+    // Reading changes nothing, and a token in a header was set by the sender. A DELETE is refused like a POST.
     agent
         .send(Method::GET, "/v1/auth/me", &[("cookie", &cookie), ("sec-fetch-site", "cross-site")], "")
         .await
@@ -462,7 +462,7 @@ async fn an_old_cookie_stands_in_nobodys_way() {
         visitor.send(Method::POST, "/v1/workspaces", &[("cookie", cookie), ("origin", origin)], "").await
     };
     for origin in [visitor.base.as_str(), "https://evil.example"] {
-        // What is no session's token is nothing; a session that has ended is said to have ended.
+        // A token that is not a session's is ignored; for a session that has ended, the answer says so.
         let made = make("kith_session=junk", origin).await.status(201);
         assert!(made.text("/data/api_key").starts_with("acrm_dev_"), "{}", made.story());
         make(&ended, origin).await.fault(401, "unauthorized").says("has ended");
@@ -496,7 +496,7 @@ async fn a_bearer_that_is_neither_key_nor_session_is_401_everywhere() {
     let key = agent().await;
     key.get("/v1/auth/me").await.fault(401, "unauthorized").says("session");
     key.post("/v1/workspaces", json!({})).await.fault(401, "unauthorized").says("session");
-    // A cookie that has ended is none.
+    // An expired cookie counts as no cookie.
     let headers = [("cookie", "kith_session=kst_gone"), ("sec-fetch-site", "same-origin")];
     newcomer().send(Method::POST, "/v1/workspaces", &headers, "").await.status(201);
     newcomer().get("/v1/auth/me").await.fault(401, "unauthorized").says("login");
@@ -514,7 +514,7 @@ async fn a_persons_workspace_is_theirs_from_the_beginning() {
     let read = stranger().with_key(key, workspace_id.clone()).get("/v1/contacts").await.status(200);
     assert_eq!(read.at("/_meta/workspace_id"), workspace_id);
     assert_eq!(read.json().pointer("/_meta/claim_url"), None);
-    // It is nobody else's to claim, and a year later it is still there.
+    // Another user can't claim it, and a year later it still exists.
     let (other, _) = person("other").await;
     other.post(&format!("/v1/claim/{workspace_id}"), json!({})).await.fault(409, "conflict");
 }

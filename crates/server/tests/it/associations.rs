@@ -1,4 +1,4 @@
-//! Associations: edges between any two records that are there, and that go with them.
+//! Associations: edges between any two existing records. They are deleted with the records.
 
 use serde_json::{Value, json};
 
@@ -49,7 +49,7 @@ async fn an_edge_is_made_once_and_listed_by_either_end() {
     agent.patch(&path, json!({"to_id": contact})).await.fault(400, "invalid_request").says("can't be changed");
     agent.delete(&path).await.status(200);
     agent.get(&path).await.fault(404, "not_found");
-    // It can be made anew.
+    // It can be created again.
     let body = edge(("contact", &contact), ("deal", &deal));
     assert_ne!(agent.post("/v1/associations", body).await.status(201).id(), first.id());
 }
@@ -112,7 +112,7 @@ async fn edges_lead_to_tables_of_ones_own_and_go_with_their_rows() {
         agent.post("/v1/associations", body).await.fault(422, "validation_failed").says("no Odd things");
     }
     assert_eq!(count(&agent).await, 4);
-    // Hidden, it keeps its edges; gone, it takes them along, by whichever door it goes.
+    // A hidden record keeps its edges. A deleted one loses them, over whichever interface it is deleted.
     agent.delete("/v1/Odd%20things/1").await.status(200);
     assert_eq!(count(&agent).await, 4);
     agent.delete("/v1/Odd%20things/1?hard=true").await.status(200);
@@ -123,7 +123,7 @@ async fn edges_lead_to_tables_of_ones_own_and_go_with_their_rows() {
     assert_eq!(count(&agent).await, 1);
     agent.delete(&format!("/v1/contacts/{contact}?hard=true")).await.status(200);
     assert_eq!(count(&agent).await, 0);
-    // What went is in the feed.
+    // The removed edges are in the feed.
     let deleted = agent.get("/v1/activity?subject_type=association&verb=deleted").await.status(200);
     assert_eq!(deleted.column("id").len(), 4);
 }

@@ -1,4 +1,4 @@
-//! Requests that make no sense: each gets a clear error in the dialect's shape, and hurts nobody.
+//! Invalid requests: each gets a clear error in the dialect's shape, and has no effect on others.
 
 use reqwest::Method;
 use serde_json::json;
@@ -275,7 +275,7 @@ async fn a_body_of_another_type_is_a_415() {
     for kind in ["application/json; charset=utf-8", "APPLICATION/JSON", "application/vnd.api+json"] {
         agent.send(Method::POST, "/v1/contacts", &[("content-type", kind)], "{}").await.status(201);
     }
-    // No body needs no type.
+    // A request without a body needs no content type.
     agent.send(Method::POST, "/v1/contacts", &[], "").await.status(201);
 }
 

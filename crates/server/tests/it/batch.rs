@@ -1,4 +1,4 @@
-//! `/v1/contacts/batch`: many contacts at once, each for itself.
+//! `/v1/contacts/batch`: many contacts in one request, each processed independently.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ async fn contacts_are_made_or_found_again_by_their_email() {
     let new = reply.at("/data/4/contact");
     assert_eq!(reply.at("/data/0/contact/id"), new["id"]);
     assert_eq!((&new["first_name"], &new["title"]), (&json!("New"), &json!("Second")));
-    // What is shown is what is there.
+    // The answer shows the stored data.
     for at in 0..6 {
         let shown = reply.at(&format!("/data/{at}/contact"));
         let mut there = agent.get(&format!("/v1/contacts/{}", shown["id"].as_str().unwrap())).await.data();
@@ -60,13 +60,13 @@ async fn contacts_are_made_or_found_again_by_their_email() {
         assert_eq!(shown, there);
     }
     assert_eq!(agent.sql("select count(*)::int as v from contacts").await.v(), 5);
-    // Each change is in the feed, in the name of the key and of this request.
+    // Each change is in the feed, with the key and this request.
     let sql = "select verb || ' ' || count(*) as v from activity where subject_type = 'contact' and custom ->> 'request_id' = $1
                and actor like 'api_key:%' group by verb order by 1";
     let entries = agent.sql_with(sql, json!([reply.header("x-request-id")])).await.status(200).column("v");
     assert_eq!(entries, ["created 4", "updated 2"]);
 
-    // One that is hidden is not found again.
+    // A hidden contact is not matched.
     agent.delete(&format!("/v1/contacts/{}", there.id())).await.status(200);
     let reply = batch(&agent, json!([{"email": "ada@b.example"}])).await.status(200);
     assert_eq!(statuses(&reply), ["created"]);
@@ -139,7 +139,7 @@ async fn good_rows_are_kept_when_others_fail() {
         }
     }
     assert_eq!(counts(&reply), [3, 0, 14].map(|count| json!(count)));
-    // Who has the code that another wants is told, here and in the feed.
+    // The answer and the feed name the record that has the code which another one wants.
     assert_eq!(reply.at("/data/10/error/existing_id"), reply.at("/data/9/contact/id"));
     let entry = agent.get("/v1/activity?verb=conflict").await.status(200);
     assert_eq!(entry.column("subject_id"), [reply.at("/data/9/contact/id")], "{}", entry.story());
@@ -183,7 +183,7 @@ async fn five_hundred_at_once_and_no_more() {
     ] {
         agent.post("/v1/contacts/batch", body).await.fault(400, "invalid_request").says(says);
     }
-    // Any unique index will do.
+    // Any unique index can be used.
     agent.sql("alter table contacts add column external text; create unique index contacts_external on contacts (external)").await.status(200);
     let body = |title: &str| json!({"contacts": [{"external": "x1", "title": title}], "dedup_on": ["external"]});
     for (title, count) in [("A", "created"), ("B", "updated")] {

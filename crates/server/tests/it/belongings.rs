@@ -1,4 +1,4 @@
-//! What belongs to whom: workspaces claimed, keys made and ended, members invited and removed, and the audit of it.
+//! Ownership: claiming workspaces, creating and revoking keys, inviting and removing members, and the audit log.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use serde_json::json;
 
 use crate::support::{Agent, Reply, agent, home, mailbox, other_process, stranger};
 
-/// Somebody with an account, signed in.
+/// A user with an account, logged in.
 pub async fn person(name: &str) -> (Agent, String) {
     static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -17,7 +17,7 @@ pub async fn person(name: &str) -> (Agent, String) {
     (stranger().with_key(signed_up.text("/data/session_token"), String::new()), email)
 }
 
-/// A workspace that somebody owns: the owner, their e-mail, an agent with the live key.
+/// A workspace that a user owns: the owner, their e-mail address, an agent with the live key.
 pub async fn owned() -> (Agent, Agent) {
     let (owner, _) = person("owner").await;
     let made = owner.post("/v1/workspaces", json!({"name": "Ours"})).await.status(201);
@@ -28,7 +28,7 @@ pub async fn owned() -> (Agent, Agent) {
     (in_workspace(owner, workspace_id), live)
 }
 
-/// Brings somebody into the workspace with a role; gives them and an agent with their key.
+/// Adds a user to the workspace with a role. Returns the user, an agent with the user's key, and the user's id.
 pub async fn joined(owner: &Agent, role: &str) -> (Agent, Agent, String) {
     let (guest, email) = person(role).await;
     let invite = json!({"workspace_id": owner.workspace_id, "email": email.to_uppercase(), "role": role});
@@ -292,7 +292,7 @@ async fn what_takes_no_body_refuses_one_and_does_nothing() {
         send(&json_type, "{\"zzz\": 1}").await.fault(400, "invalid_request").says("zzz");
         send(&text_type, "name=x").await.fault(415, "unsupported_media_type");
     }
-    // Everything is as it was.
+    // Nothing has changed.
     dev.get("/v1/contacts").await.status(200);
     live.get("/v1/contacts").await.status(200);
     assert!(owner.get(&ws(&owner, "/v1/keys")).await.status(200).column("id").contains(&json!(robot.id())));
@@ -398,7 +398,7 @@ async fn lists_of_people_go_page_by_page() {
         }
         owner.get(&format!("{path}&page=2")).await.fault(400, "invalid_request").says("page");
     }
-    // A cursor is of its list.
+    // A cursor belongs to its list.
     let page = owner.get(&format!("{}&limit=1", ws(&owner, "/v1/keys"))).await.status(200);
     let path = format!("{}&cursor={}", ws(&owner, "/v1/members"), page.text("/_meta/next_cursor"));
     owner.get(&path).await.fault(400, "invalid_cursor");

@@ -1,4 +1,4 @@
-//! Clerk sessions: whose are taken, whose are not, and that who comes by one is a person like any other.
+//! Clerk sessions: which ones are accepted, which ones are refused, and that their users are the same as other users.
 
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -15,17 +15,17 @@ use serde_json::{Value, json};
 use crate::belongings::{owned, person};
 use crate::support::{Agent, agent, door, home, stranger, stranger_at};
 
-/// The site that tokens must be made for.
+/// The site that tokens must be issued for.
 pub const PARTY: &str = "https://app.example.com";
 
-/// Keys for tests alone, in PEM.
+/// Keys only for tests, in PEM.
 pub const RS256: &str = include_str!("data/clerk/rs256.pem");
 pub const ES256: &str = include_str!("data/clerk/es256.pem");
 pub const ROTATED: &str = include_str!("data/clerk/rotated.pem");
 /// Their public halves.
 pub const JWKS: &str = include_str!("data/clerk/jwks.json");
 
-/// Who stands in for Clerk: an address that tells its keys.
+/// A simulated Clerk: an address that returns its keys.
 pub struct Issuer {
     /// `http://127.0.0.1:…`
     pub base: String,
@@ -33,7 +33,7 @@ pub struct Issuer {
     asked: AtomicU32,
 }
 
-/// The one of this process; the first who asks starts it.
+/// The simulated Clerk of this process. The first call starts it.
 pub fn issuer() -> &'static Issuer {
     static ISSUER: OnceLock<&'static Issuer> = OnceLock::new();
     ISSUER.get_or_init(|| {
@@ -79,13 +79,13 @@ pub fn der(pem: &str) -> Vec<u8> {
     STANDARD.decode(lines).expect("a PEM")
 }
 
-/// Somebody at Clerk whom Kith has never seen.
+/// A user at Clerk that Kith has not seen.
 fn subject() -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     format!("user_{}_{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
-/// What Clerk says of somebody's session.
+/// The claims of a user's session at Clerk.
 fn claims(subject: &str) -> Value {
     let now = Clock::System.unix_seconds();
     json!({"iss": issuer().base, "sub": subject, "azp": PARTY, "iat": now, "nbf": now - 10, "exp": now + 60, "sid": "sess_1"})
@@ -105,7 +105,7 @@ fn es256(claims: &Value) -> String {
     encode(&header(Algorithm::ES256, "es256"), claims, &key).expect("a token")
 }
 
-/// The claims, but with another value of one.
+/// The claims, with one value changed.
 fn with(mut claims: Value, name: &str, value: Value) -> Value {
     claims[name] = value;
     claims
@@ -258,7 +258,7 @@ async fn an_address_that_clerk_has_verified_is_the_persons() {
     let verified = shows(rs256(&claim(json!(true)))).get("/v1/auth/me").await.status(200);
     assert_eq!(verified.text("/data/user/id"), here);
     assert_eq!(verified.at("/data/user/email_verified"), true);
-    // Nobody had proved the address to Kith, so who had signed up with it may be somebody else.
+    // The address had not been verified at Kith, so another person may have signed up with it.
     ada.get("/v1/auth/me").await.fault(401, "unauthorized");
     let by_password = json!({"email": email, "password": "correct horse battery"});
     stranger().post("/v1/auth/login", by_password).await.fault(401, "unauthorized");
@@ -321,6 +321,6 @@ async fn keys_are_fetched_once_for_all_who_wait() {
     for reply in futures_util::future::join_all(knocks.iter().map(|knock| knock.get("/v1/auth/me"))).await {
         reply.status(200);
     }
-    // Other tests open doors of their own meanwhile, and each asks once or twice.
+    // Other tests open listeners of their own meanwhile, and each requests the keys once or twice.
     assert!(issuer().asked.load(Ordering::SeqCst) - before < 10, "one fetch, not twenty");
 }

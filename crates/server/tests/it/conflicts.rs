@@ -1,4 +1,4 @@
-//! A unique key that is taken: 409, who has it, and an entry in the feed.
+//! A unique value that already exists: the answer is 409 with the existing record, and there is an entry in the feed.
 
 use serde_json::{Value, json};
 
@@ -30,7 +30,7 @@ async fn an_email_is_taken_whatever_its_case() {
     let reply = agent.post("/v1/contacts", attempt.clone()).await;
     refused(&agent, reply, "contacts_email_key", &first, attempt).await;
     assert_eq!(feed(&agent).await[0]["subject_type"], "contact");
-    // A deleted contact's address is free again.
+    // The address of a deleted contact is free again.
     agent.delete(&format!("/v1/contacts/{first}")).await.status(200);
     agent.post("/v1/contacts", json!({"email": "sarah@acme.example"})).await.status(201);
     assert_eq!(feed(&agent).await.len(), 1);
@@ -54,7 +54,7 @@ async fn a_patch_collides_too() {
     let reply = agent.patch(&path, json!({"domain": "Acme.Example"})).await;
     refused(&agent, reply, "companies_domain_key", &first, json!({"id": second, "domain": "Acme.Example"})).await;
     assert_eq!(agent.get(&path).await.data()["domain"], "other.example");
-    // A record does not collide with itself.
+    // A record does not conflict with itself.
     agent.patch(&path, json!({"domain": "OTHER.example"})).await.status(200);
 }
 

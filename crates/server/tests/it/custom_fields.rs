@@ -1,4 +1,4 @@
-//! Custom fields: defined once, checked on every write, compared as the declared type.
+//! Custom fields: defined once, checked at every write, compared as their declared type.
 
 use serde_json::{Value, json};
 
@@ -68,7 +68,7 @@ async fn values_are_held_to_their_type_on_every_door() {
             session.query("insert into contacts (custom) values ($1)", &[Some(&custom.to_string())]).await.unwrap_err();
         }
     }
-    // Other tables' records have nothing to do with it.
+    // Records of other tables are not affected.
     agent.post("/v1/deals", json!({"name": "D", "custom": {"plan": 7}})).await.status(201);
 }
 
@@ -81,7 +81,7 @@ async fn a_field_that_is_required_may_not_be_left_out() {
         let reply = agent.post("/v1/contacts", json!({"custom": custom})).await;
         reply.fault(422, "invalid_metadata").says("required");
     }
-    // A value that is older than the definition is checked when it changes, and blocks no other key.
+    // A value that is older than the definition is checked when it changes, and does not block changes of other keys.
     let path = format!("/v1/contacts/{before}");
     agent.patch(&path, json!({"first_name": "Ada"})).await.status(200);
     agent.patch(&path, json!({"custom": {"other": 1}})).await.status(200);
@@ -127,7 +127,7 @@ async fn a_definition_says_what_is_wrong_with_it() {
     let path = format!("/v1/schema/fields/{}", first.id());
     agent.patch(&path, json!({"type": "select"})).await.fault(422, "validation_failed");
 
-    // Deleting it leaves the values, and says so; the key is free again.
+    // Deleting the definition keeps the values, and the answer says so. The key is free again.
     let contact = contact(&agent, json!({"k": "v"})).await;
     let gone = agent.delete(&path).await.status(200);
     assert!(gone.text("/_meta/note").contains("values stay"), "{}", gone.story());
@@ -139,7 +139,7 @@ async fn a_definition_says_what_is_wrong_with_it() {
 #[tokio::test]
 async fn filters_compare_as_the_declared_type() {
     let relm = relm().await;
-    // Values of every shape, before there is a definition.
+    // Values of every type, before there is a definition.
     let values = json!([
         {"score": 9, "since": "2026-01-31", "vip": true, "plan": "pro"},
         {"score": 10.50, "since": "2026-02-01T00:30:00+02:00", "vip": false, "plan": "free"},
@@ -154,7 +154,7 @@ async fn filters_compare_as_the_declared_type() {
         relm.post("/v1/contacts", json!({"metadata": metadata})).await.status(201);
     }
     let key = |key: &str| format!("filter%5Bmetadata-%3E%3E{key}%5D");
-    // Undeclared, all is text.
+    // Without a declaration, all values are text.
     assert_eq!(found(&relm, &format!("{}=10.5", key("score"))).await, [1, 2]);
     let reply = relm.get(&format!("/v1/contacts?{}[gte]=10", key("score"))).await.status(400);
     assert_eq!(reply.at("/error/code"), "invalid_request", "{}", reply.story());
@@ -200,7 +200,7 @@ async fn filters_compare_as_the_declared_type() {
         let message = reply.text("/error/message");
         assert!(message.contains(says) && message.contains(name), "{}", reply.story());
     }
-    // Declared otherwise by SQL, they are compared so at once.
+    // If SQL changes the declared type, they are compared as that type immediately.
     relm.sql("update custom_fields set type = 'text' where key = 'score'").await.status(200);
     assert_eq!(found(&relm, &format!("{}=10.5", key("score"))).await, [1, 2]);
     relm.sql("delete from custom_fields where key = 'score'").await.status(200);
@@ -219,7 +219,7 @@ async fn a_field_has_an_index_as_long_as_it_is_defined() {
         agent.sql(sql).await.status(200).column("v")
     };
     assert_eq!(indexes().await, [json!(format!("kith_{plan}")), json!(format!("kith_{seats}"))]);
-    // What lists ask (crates/crm/src/sql) is answered by it.
+    // The conditions of lists (crates/crm/src/sql) use the index.
     for (condition, index) in
         [("kith.custom_text(t.custom, E'plan') = 'p7'", &plan), ("kith.custom_number(t.custom, E'seats') = 7", &seats)]
     {
@@ -231,7 +231,7 @@ async fn a_field_has_an_index_as_long_as_it_is_defined() {
         let text = lines.iter().map(|line| line.as_str().unwrap()).collect::<Vec<_>>().join("\n");
         assert!(text.contains(&format!("kith_{index}")), "{text}");
     }
-    // Texts of any length and numbers of any size can be stored nonetheless.
+    // Texts of any length and numbers of any size can still be stored.
     let long = "x".repeat(20_000);
     let id = contact(&agent, json!({"plan": long})).await;
     assert_eq!(
@@ -246,7 +246,7 @@ async fn a_field_has_an_index_as_long_as_it_is_defined() {
     assert_eq!(agent.sql(sql).await.status(200).v(), 1);
     agent.delete(&format!("/v1/contacts/{id}")).await.status(200);
 
-    // A new type has a new index; a new label none.
+    // A new type gets a new index. A new label does not.
     agent.patch(&format!("/v1/schema/fields/{plan}"), json!({"label": "Plan"})).await.status(200);
     assert_eq!(indexes().await.len(), 2);
     let definition = format!("select indexdef as v from pg_indexes where indexname = 'kith_{plan}'");

@@ -1,4 +1,4 @@
-//! Tables that a workspace makes for itself: served at once, whatever becomes of them.
+//! Tables that a workspace creates: they are served immediately, whatever changes.
 
 use serde_json::{Value, json};
 
@@ -32,7 +32,7 @@ async fn what_psql_changes_is_served_at_once() {
     psql.script("create table things (id int primary key, name text)").await.unwrap();
     agent.post("/v1/things", json!({"id": 1, "name": "a"})).await.status(201);
     let check = async |sql: &str, expected: Value| {
-        // Both the page and the record were asked before, so both are known to the server in their old form.
+        // Both the page and the record were requested before, so the server knows both in their old form.
         agent.get("/v1/things").await.status(200);
         agent.get("/v1/things/1").await.status(200);
         psql_run(&agent, sql).await;
@@ -82,7 +82,7 @@ async fn requests_and_alterations_at_once_give_no_nonsense() {
             psql.script(&format!("alter table moving drop column c{number}")).await.unwrap();
         }
     };
-    // A table that never holds still may be answered by "try again", and by nothing else that is wrong.
+    // A table that changes all the time may get "try again", but no wrong answer and no other error.
     let still = |reply: &Reply| match reply.code {
         200 => true,
         503 if !reply.header("retry-after").is_empty() => false,
@@ -116,7 +116,7 @@ async fn a_table_without_a_single_key_is_a_422_that_says_what_to_do() {
     }
     agent.get("/v1/idless").await.fault(422, "no_primary_key").says("id");
     agent.get("/v1/idless/1").await.fault(422, "no_primary_key");
-    // What the hint says, works.
+    // The request that the hint describes works.
     agent.sql("alter table keyless add column id bigint generated always as identity primary key").await.status(200);
     assert_eq!(agent.post("/v1/keyless", json!({"a": 1})).await.status(201).data(), json!({"a": 1, "id": 1}));
     agent.post("/v1/keyless", json!({"id": 5})).await.fault(400, "invalid_request").says("read-only");
@@ -157,7 +157,7 @@ async fn names_that_need_quotes_are_served() {
         .status(200);
     agent.get("/v1/CamelCase").await.status(200);
     agent.get("/v1/camelcase").await.fault(404, "not_found").says("CamelCase");
-    // Reserved paths win.
+    // Reserved paths take precedence.
     agent.get("/v1/sql").await.fault(405, "method_not_allowed");
 }
 

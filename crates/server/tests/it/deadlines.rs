@@ -1,4 +1,4 @@
-//! Statements that would run for ever, and do all they can to.
+//! Statements that would run forever, and do everything they can to keep running.
 
 use std::time::{Duration, Instant};
 

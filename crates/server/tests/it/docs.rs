@@ -1,4 +1,5 @@
-//! The documentation against the thing itself: what it says is there, is; its examples do what they show.
+//! The documentation against the product: everything that it describes exists, and its examples have the results that it
+//! shows.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,7 +108,7 @@ async fn links_on_the_pages_lead_somewhere() {
     }
 }
 
-/// The tables are the one place where columns are described; the database must agree.
+/// The tables are the only place where columns are described. The database must match them.
 #[tokio::test]
 async fn built_in_tables_are_as_they_are_described() {
     let schema = agent().await.get("/v1/schema").await.status(200).data();
@@ -158,7 +159,7 @@ async fn example_bodies_make_records_that_have_what_the_schema_requires() {
             let schema = &openapi["components"]["schemas"][schema_of(entity.name)];
             let about = in_words_of(&dialect.reference.wire, entity.about);
             assert!(schema["description"].as_str().is_some_and(|text| text.starts_with(&about)), "{schema}");
-            // A column that a later migration adds comes last in the table, wherever it is described.
+            // A column that a later migration adds is the last one in the table, wherever it is described.
             let required: BTreeSet<&str> =
                 schema["required"].as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
             let shown: BTreeSet<&str> = made.as_object().unwrap().keys().map(String::as_str).collect();
@@ -167,7 +168,7 @@ async fn example_bodies_make_records_that_have_what_the_schema_requires() {
     }
 }
 
-/// The record that an answer of either dialect has.
+/// The record in an answer of either dialect.
 fn record(reply: Reply) -> Value {
     assert!(matches!(reply.code, 200 | 201), "{}", reply.story());
     let json = reply.json();
@@ -186,7 +187,7 @@ async fn the_example_sql_runs() {
     agent().await.post("/v1/sql", example).await.status(200);
 }
 
-/// A value that a parameter's schema allows.
+/// A value that a parameter's schema accepts.
 fn sample(schema: &Value) -> String {
     match (schema["type"].as_str(), schema["format"].as_str(), &schema["enum"]) {
         (_, _, Value::Array(values)) => values[0].as_str().unwrap_or_default().to_owned(),

@@ -1,4 +1,4 @@
-//! The activity feed: what every change to every built-in table leaves behind, whatever made it.
+//! The activity feed: the entries that every change to every built-in table creates, whatever made the change.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, agent, home, psql};
 
-/// What a row of each table is made with and changed to, in SQL; `$` is a number that makes it unique.
+/// For each table, how a row is created and changed in SQL. `$` is a number that makes it unique.
 #[rustfmt::skip]
 const ROWS: &[(&str, &str, &str)] = &[
     ("companies", "(name) values ('A')", "name = 'B'"),
@@ -122,7 +122,7 @@ async fn an_update_tells_each_column_that_changed_and_no_other() {
     assert_eq!(told[3]["changes"]["deleted_at"]["to"], Value::Null);
     assert_eq!(told[4]["changes"]["title"], json!({"from": "CTO", "to": null}));
     assert_eq!(told[0]["subject_repr"], "a@b.example");
-    // Many rows at once are as many entries, in one transaction.
+    // Many rows in one statement create as many entries, in one transaction.
     agent
         .sql("insert into deals (name, amount_cents) select 'd' || g, g from generate_series(1, 30) g")
         .await
@@ -167,11 +167,11 @@ async fn who_why_and_in_which_run_stands_in_each_entry() {
     assert_eq!(told[0]["custom"]["request_id"], made.header("x-request-id"));
     assert_eq!(told[6]["custom"]["request_id"], by_sql.header("x-request-id"));
     assert_eq!(agent.get("/v1/activity?custom.run_id=r6").await.column("verb"), ["updated", "updated"]);
-    // Without the headers there is the request alone; another request's are not left behind.
+    // Without the headers there is only the request id. Headers of another request are not kept.
     agent.patch(&path, json!({"title": "COO"})).await.status(200);
     let last = entries(&agent, &made.id()).await.pop().unwrap();
     assert_eq!(last["custom"].as_object().unwrap().keys().collect::<Vec<_>>(), ["request_id"], "{last}");
-    // A header that is far too long is cut, not refused.
+    // A header that is much too long is cut, not refused.
     let headers = [("content-type", "application/json"), ("x-reason", &*"x".repeat(5000))];
     agent.send(Method::PATCH, &path, &headers, json!({"title": "CIO"}).to_string()).await.status(200);
     let last = entries(&agent, &made.id()).await.pop().unwrap();
@@ -239,7 +239,7 @@ async fn an_entry_has_an_end_however_large_the_change() {
     assert_eq!(body["clipped"], json!({"from": 3_000_000, "to": 4_000_000}), "{}", body["clipped"]);
     assert!(body["to"].as_str().unwrap().starts_with("öö"));
     assert!(!changes["custom"]["clipped"].is_null());
-    // What was refused is cut as well.
+    // A refused value is cut too.
     agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
     let attempt = json!({"email": "a@b.example", "custom": {"long": "x".repeat(3_000_000)}, "title": "CTO"});
     agent.post("/v1/contacts", attempt).await.fault(409, "conflict");
@@ -273,7 +273,7 @@ async fn a_table_of_ones_own_opts_in() {
         (&told[0]["subject_repr"], &told[1]["changes"]),
         (&json!("N"), &json!({"name": {"from": "N", "to": "M"}}))
     );
-    // A table can't pass its rows off as those of a built-in one.
+    // A table can't present its rows as those of a built-in table.
     agent.post("/v1/contact", json!({"id": 1})).await.status(201);
     assert_eq!(agent.get("/v1/activity?subject_id=1").await.column("subject_type"), ["custom:contact"]);
     let wrong = "create trigger activity before insert on silent for each row execute function record_activity()";

@@ -1,4 +1,4 @@
-//! Filters on built-in tables: every form on every column, against what SQL says.
+//! Filters on built-in tables: every form on every column, compared with the result of SQL.
 
 use serde_json::{Value, json};
 
@@ -159,7 +159,7 @@ async fn hidden_rows_are_left_out_asked_for_or_asked_for_alone() {
     assert_eq!(ids("include_deleted=true&title_contains=CTO").await, ["c_1", "c_3"]);
     assert_eq!(ids("include_deleted=true&deleted_at_present=true").await, ["c_1"]);
     agent.get("/v1/contacts?include_deleted=maybe").await.fault(400, "invalid_request").says("include_deleted");
-    // A table without deleted_at has none that are hidden.
+    // A table without deleted_at has no hidden records.
     assert_eq!(agent.get("/v1/list_members?only_deleted=true").await.status(200).data(), json!([]));
     assert_eq!(agent.get("/v1/list_members?include_deleted=true").await.status(200).column("id"), ["lm_1"]);
 }
@@ -184,7 +184,7 @@ async fn columns_that_are_really_named_like_a_form_come_first() {
     assert_eq!(ids("title_contains_contains=TC").await, ["c_1", "c_2", "c_3"]);
     assert_eq!(ids("custom.plan=column").await, ["c_1", "c_2", "c_3"]);
     assert_eq!(ids("custom.plan=pro").await, Vec::<Value>::new());
-    // Names of parameters of the page's own can't be filtered by, whatever columns there are.
+    // A column with the name of a page parameter can't be filtered by.
     agent.sql("create table odd (id int primary key, \"limit\" text, cursor text)").await.status(200);
     agent.get("/v1/odd?limit=x").await.fault(400, "invalid_request").says("limit");
 }
@@ -238,7 +238,7 @@ async fn a_value_of_another_type_names_column_and_type_on_built_in_tables_too() 
     ] {
         let reply = agent.get(&format!("/v1/{table}?{filter}")).await.fault(400, "invalid_request");
         words.iter().fold(reply, |reply, word| reply.says(word));
-        // Once more, by a statement that is prepared.
+        // Once more, with a prepared statement.
         agent.get(&format!("/v1/{table}?{filter}")).await.fault(400, "invalid_request");
     }
 }

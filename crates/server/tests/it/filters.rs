@@ -1,4 +1,4 @@
-//! Filters of lists, on every kind of column.
+//! Filters of lists, on every type of column.
 
 use serde_json::{Value, json};
 
@@ -10,7 +10,7 @@ async fn list(agent: &Agent, table: &str, filters: &[(&str, &str)]) -> Reply {
     agent.get(&format!("/v1/{table}?{}", url.query().unwrap())).await
 }
 
-/// Which rows of a table of ten (`id` 1 to 10, listed by it) a filter finds.
+/// The rows that a filter finds in a table of ten (`id` 1 to 10, sorted by it).
 async fn check(agent: &Agent, filter: &str, value: &str, expected: &[u64]) {
     let reply = list(agent, "kinds", &[(filter, value)]).await.status(200);
     assert_eq!(reply.column("id"), expected, "{filter}={value}\n{}", reply.story());
@@ -216,7 +216,7 @@ async fn a_comparison_that_does_not_fit_says_what_does() {
     ] {
         refused(&agent, filter, "1", &[hint]).await;
     }
-    // A column of that very name comes first; its suffix means nothing then.
+    // A column with exactly that name takes precedence. Its suffix then has no meaning.
     check(&agent, "t_after", "after3", &[3]).await;
     refused(&agent, "t.k", "1", &["t.k"]).await;
     refused(&agent, "_gte", "1", &["_gte"]).await;

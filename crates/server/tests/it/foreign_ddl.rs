@@ -1,11 +1,11 @@
-//! Tables that change behind Kith's back: by psql, and by another Kith over the same database. REST follows at once.
+//! Tables that change without Kith: by psql, and by another Kith on the same database. REST reflects this immediately.
 
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use crate::support::{Agent, agent, other_process, psql};
 
-/// A caller whose catalog Kith has just read, so that whatever comes by another door makes it old.
+/// A client whose catalog Kith has just read, so that every change over another interface makes it stale.
 async fn known(agent: &Agent, table: &str) {
     agent.get(&format!("/v1/{table}")).await.status(200);
 }
@@ -74,7 +74,7 @@ async fn a_deletion_hides_from_the_moment_there_is_a_deleted_at() {
     assert_eq!(agent.get("/v1/things").await.status(200).column("id"), [3, 4, 5]);
     agent.post("/v1/things/2/restore", json!({})).await.status(200);
 
-    // A patch of a hidden row is a 404, too.
+    // A PATCH of a hidden row is 404 too.
     agent.sql("alter table things drop deleted_at").await.status(200);
     agent.patch("/v1/things/3", json!({"x": "seen"})).await.status(200);
     by_psql(&agent, "alter table things add deleted_at timestamptz; update things set deleted_at = now() where id = 3")
@@ -145,7 +145,7 @@ async fn a_key_that_alone_is_another_names_the_rows_at_once() {
     agent.delete("/v1/things/2").await.status(200);
     assert_eq!(agent.get("/v1/things").await.status(200).column("x"), ["two"], "the row whose b was 2 is gone");
 
-    // A text that was a jsonb takes no JSON.
+    // A text column that was a jsonb accepts no JSON.
     agent.patch("/v1/things/1", json!({"j": {"k": 1}})).await.status(200);
     by_psql(&agent, "alter table things alter j type text using 'text'").await;
     assert_eq!(agent.patch("/v1/things/1", json!({"j": "plain"})).await.status(200).data()["j"], "plain");
@@ -198,7 +198,7 @@ async fn composite_types_are_shown_as_they_are_now() {
     let expected = json!({"street": "Main", "zip": null});
     assert_eq!(agent.get("/v1/things/1").await.status(200).data()["at"], expected);
     assert_eq!(agent.sql("select at as v from things").await.status(200).v(), expected);
-    // The row of a table is a composite, too.
+    // The row of a table is a composite too.
     let row = "select c as v from contacts c";
     agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
     assert!(agent.sql(row).await.status(200).v().get("score").is_none());
@@ -262,7 +262,7 @@ async fn two_kiths_over_one_database_agree() {
     here.sql("drop table things").await.status(200);
     there.get("/v1/things").await.fault(404, "not_found");
     there.get("/v1/things/1").await.fault(404, "not_found");
-    // An Idempotency-Key is known in both.
+    // Both know an Idempotency-Key.
     let headers = [("content-type", "application/json"), ("idempotency-key", "k")];
     let body = json!({"email": "once@b.example"}).to_string();
     let first = here.send(Method::POST, "/v1/contacts", &headers, body.clone()).await.status(201);

@@ -1,4 +1,4 @@
-//! Whether it is alive, ready, and how it is doing.
+//! Liveness, readiness and metrics.
 
 use std::collections::HashSet;
 

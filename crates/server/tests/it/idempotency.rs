@@ -1,4 +1,4 @@
-//! `Idempotency-Key`: the same request twice is done once.
+//! `Idempotency-Key`: a request that is sent twice is performed once.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -30,7 +30,7 @@ async fn a_key_for_something_else_is_a_409() {
     keyed(&agent, "k", "/v1/companies", json!({"name": "A"})).await.status(201);
     keyed(&agent, "k", "/v1/companies", json!({"name": "B"})).await.fault(409, "idempotency_conflict");
     keyed(&agent, "k", "/v1/contacts", json!({"name": "A"})).await.fault(409, "idempotency_conflict");
-    // Another workspace's keys are its own.
+    // Keys of another workspace are independent.
     let other = self::agent().await;
     keyed(&other, "k", "/v1/companies", json!({"name": "B"})).await.status(201);
     keyed(&agent, "", "/v1/companies", json!({})).await.fault(400, "invalid_request");

@@ -1,5 +1,5 @@
-//! What people may try who want more than is theirs: to stay when they are sent away, to fill others' mailboxes, to keep what
-//! they squatted on.
+//! Attempts of users to get more than they are entitled to: to stay after removal, to fill other users' mailboxes, to keep
+//! an address that they took.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -16,7 +16,7 @@ fn invite(owner: &Agent, email: &str) -> serde_json::Value {
     json!({"workspace_id": owner.workspace_id, "email": email})
 }
 
-/// The same person at a door with limits.
+/// The same user at a listener with limits.
 async fn limited(agent: &Agent) -> Agent {
     agent.at(&door(Door { public_url: None, clock: Clock::System, rate_limit: 100_000 }).await)
 }
@@ -48,7 +48,7 @@ async fn a_mailbox_is_not_filled_with_invitations() {
     let (one, _) = owned().await;
     let (other, _) = owned().await;
     let mut letters = 1;
-    // Who was invited by another workspace already gets so many fewer from this one.
+    // Invitations by another workspace count against the limit of this one.
     for (workspace, sent) in [(&one, 5), (&other, 4)] {
         for at in 0..sent + 2 {
             workspace.post("/v1/members/invite", invite(workspace, &victim)).await.status(201);
@@ -60,7 +60,7 @@ async fn a_mailbox_is_not_filled_with_invitations() {
     }
     let last = one.post("/v1/members/invite", invite(&one, &victim)).await.status(201);
     assert!(last.text("/data/accept_url").contains("/invite/"), "the inviter may hand it on themselves");
-    // What is asked for later is sent later: when this one has come, all that come have come.
+    // Mails are sent in the order of the requests: after this mail has arrived, no earlier one is missing.
     let (_, after) = person("after").await;
     mailbox().wait(&after, 1).await;
     assert_eq!(mailbox().of(&victim).len(), letters);
@@ -100,7 +100,7 @@ async fn a_squatter_loses_an_account_to_who_reads_its_mail() {
     while key.get("/v1/contacts").await.code != 401 {
         assert!(since.elapsed() < Duration::from_secs(20), "the squatter's key works on");
     }
-    // From now on the address is proven: another lost password costs no key.
+    // From now on the address is verified: another password reset revokes no key.
     let owner =
         with_session(&newcomer(), &accounts::log_in(&newcomer(), &email, "not the squatter's words").await.status(200));
     let path = format!("/v1/keys?ws={}", key.workspace_id);
@@ -115,7 +115,7 @@ async fn many_workspaces_at_once_are_counted_by_person() {
     let (maker, _) = person("maker").await;
     let maker = Arc::new(maker.at(&app.base));
     for _ in 0..60 {
-        // Refused for its name, and counted: a refused request costs the same to ask.
+        // Refused for its name, but counted: a refused request costs the same.
         maker.post("/v1/workspaces", json!({"name": 1})).await.fault(400, "invalid_request");
     }
     maker.post("/v1/workspaces", json!({})).await.fault(429, "rate_limited").says("60 workspaces");

@@ -1,4 +1,4 @@
-//! `Idempotency-Key` on every kind of POST, and the keys of viewers.
+//! `Idempotency-Key` on every kind of POST, and viewers' keys.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -16,7 +16,7 @@ async fn keyed(agent: &Agent, key: &str, path: &str, body: Value) -> Reply {
     agent.send(Method::POST, path, &headers, body.to_string()).await
 }
 
-/// The same workspace's caller with a new key of another role.
+/// A client of the same workspace with a new key of another role.
 async fn with_role(agent: &Agent, role: &str) -> Agent {
     let key = api_key::make("acrm_live_");
     let hash = api_key::hash(&key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
@@ -82,10 +82,10 @@ async fn every_kind_of_post_is_done_once_and_answered_alike() {
         (count(&agent, "things").await, count(&agent, "made").await, count(&agent, "contacts").await),
         (json!(2), json!(1), json!(3))
     );
-    // A contact made, a conflict, a restore and a member: one entry each.
+    // A created contact, a conflict, a restore and a member: one entry each.
     assert_eq!(count(&agent, "activity").await.as_u64().unwrap(), before + 4);
     agent.get("/v1/made/1").await.status(200);
-    // Other methods know no such key.
+    // Other methods ignore the key.
     let headers = [("content-type", "application/json"), ("idempotency-key", "key 1")];
     agent.send(Method::PATCH, "/v1/contacts/c_1", &headers, json!({"title": "x"}).to_string()).await.status(200);
     agent.send(Method::GET, "/v1/contacts", &headers, "").await.status(200);
@@ -134,7 +134,7 @@ async fn twenty_at_once_do_it_once() {
     bodies.dedup();
     assert_eq!(bodies.len(), 1, "all have one answer");
     assert_eq!(count(&agent, "companies").await, 1);
-    // Two requests that claim one key: one is done, all others are told.
+    // Two requests with the same key: one is performed, and all others are refused.
     let tries = (0..20).map(|number| keyed(&agent, "c", "/v1/companies", json!({"name": format!("N{}", number % 2)})));
     let made = futures_util::future::join_all(tries).await.iter().filter(|reply| reply.code == 201).count();
     assert!((1..=10).contains(&made), "{made}");
@@ -180,7 +180,7 @@ async fn what_the_workspaces_own_code_gets_wrong_is_its_answer_with_a_key_too() 
         assert_eq!(again.header("idempotent-replayed"), "true");
     }
     assert_eq!(count(&agent, "things").await, 0);
-    // A column that came by another door is found with a key as without.
+    // A column that was added over another interface is found with a key as well as without one.
     crate::support::psql(&agent)
         .await
         .script("drop trigger spoil on things; alter table things add extra text")
@@ -224,7 +224,7 @@ async fn a_viewers_key_reads_everything_and_writes_nothing() {
         }
     }
     assert_eq!(viewer.sql("select count(*) as v from contacts").await.status(200).v(), 1);
-    // A table that is made now is the viewer's to read, too.
+    // A viewer can also read a table that is created now.
     owner.sql("create table later (id int primary key)").await.status(200);
     viewer.get("/v1/later").await.status(200);
 
@@ -251,7 +251,7 @@ async fn a_viewers_key_reads_everything_and_writes_nothing() {
         assert!(matches!(reply.code, 400 | 403), "{}", reply.story());
     }
     viewer.sql("delete from things").await.status(403);
-    // With a key as without: who only reads does nothing twice, and takes no key from those who write.
+    // The same with a key as without one: a viewer's reads are not stored, and use no key that a writer could use.
     keyed(&viewer, "k", "/v1/contacts", json!({"email": "v@b.example"})).await.fault(403, "forbidden");
     let sql = json!({"sql": "select count(*) as v from contacts"});
     let first = keyed(&viewer, "s", "/v1/sql", sql.clone()).await.status(200);
@@ -261,13 +261,14 @@ async fn a_viewers_key_reads_everything_and_writes_nothing() {
     keyed(&owner, "s", "/v1/companies", json!({"name": "Acme"})).await.status(201);
     keyed(&viewer, "d", "/v1/sql", json!({"sql": "delete from things"})).await.status(403);
     assert_eq!((count(&owner, "things").await, count(&owner, "contacts").await), (json!(1), json!(2)));
-    // A member's key writes; the feed tells the keys apart.
+    // A member's key can write. The feed distinguishes the keys.
     let member = with_role(&owner, "member").await;
     let made = member.post("/v1/contacts", json!({"title": "by a member"})).await.status(201).id();
     let actors = owner.get("/v1/activity?verb=created&subject_type=contact").await.status(200);
     assert_eq!(actors.at("/data/0/subject_id"), made);
     assert_ne!(actors.at("/data/0/actor"), actors.at("/data/1/actor"));
-    // What was refused to the viewer is done for the member who says the same, and the viewer is not told how it went.
+    // A request that was refused to the viewer is performed for a member who sends the same one, and the viewer does not get
+    // its result.
     for (key, path, body) in
         [("k", "/v1/contacts", json!({"email": "v@b.example"})), ("d", "/v1/sql", json!({"sql": "delete from things"}))]
     {

@@ -1,4 +1,4 @@
-//! When keys were last used: shown in their list, noted off the requests' way.
+//! The time when keys were last used: it is shown in their list, and recorded outside of the requests.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -12,7 +12,7 @@ use crate::support::{Agent, door, home};
 
 const HOUR_SECONDS: i64 = 60 * 60;
 
-/// When the owner's one key was last used, Unix seconds.
+/// When the owner's only key was last used, in Unix seconds.
 async fn last_used(owner: &Agent) -> Option<i64> {
     let listed = owner.get(&format!("/v1/keys?ws={}", owner.workspace_id)).await.status(200);
     match listed.at("/data/0/last_used_at") {
@@ -34,7 +34,7 @@ async fn a_list_of_keys_says_when_each_was_last_used() {
     let later = door(Door { public_url: None, clock: Clock::Moved(ahead_ms.clone()), rate_limit: 0 }).await;
     for hours in [1, 2] {
         ahead_ms.store(hours * HOUR_SECONDS * 1000, Ordering::Relaxed);
-        // A refused request is a use too.
+        // A refused request counts as a use too.
         live.at(&later).get("/v1/nothing").await.status(404);
         let at = last_used(&owner).await.expect("a time");
         assert!((0..600).contains(&(at - first - hours * HOUR_SECONDS)), "{hours} hours later: {at} after {first}");

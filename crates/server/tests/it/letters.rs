@@ -1,4 +1,4 @@
-//! Letters to people: addresses that are verified, passwords that are reset and changed, and the pages their links lead to.
+//! Mails to users: verification of addresses, reset and change of passwords, and the pages that their links lead to.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -43,7 +43,7 @@ async fn a_letter_verifies_an_address_once() {
     );
     assert!(mail.link().starts_with(&format!("{}/verify-email?token=kmt_", home().base)), "{}", mail.link());
     let token = mail.token();
-    // A verification is no reset.
+    // A verification token can't reset a password.
     reset(&newcomer(), &token, NEW_PASSWORD).await.fault(400, "invalid_request");
     for bad in ["", "kmt_0", &token[..43], &format!("{token}0")] {
         verify(&newcomer(), bad).await.fault(400, "invalid_request").says("link");
@@ -55,7 +55,7 @@ async fn a_letter_verifies_an_address_once() {
     );
     assert_eq!(agent.get("/v1/auth/me").await.at("/data/user/email_verified"), true);
     verify(&newcomer(), &token).await.fault(400, "invalid_request");
-    // There is nothing left to verify.
+    // Nothing remains to be verified.
     agent.post("/v1/auth/request-verification", json!({})).await.status(202);
     newcomer().post("/v1/auth/request-verification", json!({})).await.fault(401, "unauthorized");
     assert_eq!(mailbox().of(&email).len(), 1);
@@ -80,7 +80,7 @@ async fn a_letter_ends() {
 async fn a_letter_gives_another_password_and_ends_the_other_sessions() {
     let (agent, email) = person("forgetful").await;
     let other = with_session(&agent, &log_in(&agent, &email, PASSWORD).await.status(200));
-    // Locked out, and still let in by letter.
+    // The account is locked, and a reset by mail still works.
     for _ in 0..10 {
         log_in(&newcomer(), &email, "not the password").await.fault(401, "unauthorized");
     }
@@ -96,7 +96,7 @@ async fn a_letter_gives_another_password_and_ends_the_other_sessions() {
         reset(&agent, &tokens[1], weak).await.fault(400, "invalid_request").says("assword");
     }
     let done = reset(&agent, &tokens[1], NEW_PASSWORD).await.status(200);
-    // Who has read the letter owns the address.
+    // A user who has read the mail owns the address.
     assert_eq!(done.at("/data/user/email_verified"), true);
     assert_eq!(done.json().pointer("/data/session_token"), None);
     agent.get("/v1/auth/me").await.status(200);
@@ -120,7 +120,7 @@ async fn asking_for_a_reset_tells_nothing_and_sends_no_more_than_three() {
         answer
     };
     mailbox().wait(&known, 1).await;
-    // Nothing can be queued for a locked account. The answer comes nonetheless, so no work is done before it.
+    // No mail can be queued for a locked account. The answer is still returned, so it does not wait for that work.
     let mut locked = home().kith.app.store.cells.control().await.expect("a session");
     locked.script("BEGIN").await.expect("a transaction");
     locked.query("SELECT id FROM users WHERE email = $1 FOR UPDATE", &[Some(&known)]).await.expect("a lock");
@@ -156,7 +156,7 @@ async fn a_password_is_changed_by_who_knows_it() {
     other.get("/v1/auth/me").await.fault(401, "unauthorized");
     log_in(&newcomer(), &email, PASSWORD).await.fault(401, "unauthorized");
     log_in(&newcomer(), &email, NEW_PASSWORD).await.status(200);
-    // Guesses by a stolen session are counted as well; the log-in above has forgotten the ones before.
+    // Guesses with a stolen session are counted too. The log-in above has reset the earlier count.
     for _ in 0..10 {
         change(&agent, PASSWORD, "a third password").await.fault(403, "forbidden");
     }
@@ -174,7 +174,7 @@ async fn a_letter_that_is_put_off_is_sent_later_and_one_that_is_refused_is_not()
         assert!(start.elapsed() < Duration::from_secs(20), "nobody tried");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // The attempt is noted before it is made, so the next one waits its time.
+    // The attempt is recorded before it is made, so the next one waits for its time.
     let store = home().kith.app.store.clone();
     let soon = Clock::Moved(Arc::new(AtomicI64::new(40_000)));
     let post = Mailer::new(Some(&mailbox().url), Some("kith@kith.example")).expect("a way");

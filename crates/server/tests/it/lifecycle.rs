@@ -1,4 +1,4 @@
-//! The life of a workspace that nobody claims, by a clock that the tests move.
+//! The life of an unclaimed workspace, with a clock that the tests control.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -47,7 +47,7 @@ async fn a_workspace_is_written_for_7_days_and_read_for_7_more() {
     ahead_ms.store(14 * DAY_MS + 1_000, Ordering::Relaxed);
     agent.get(&path).await.fault(401, "unauthorized").says("14 days");
     agent.sql("select 1").await.fault(401, "unauthorized");
-    // At the time of the other doors it lives on.
+    // By the clock of the other listeners it still exists.
     agent.at(&home().base).get(&path).await.status(200);
 }
 
@@ -61,7 +61,7 @@ async fn a_new_workspace_says_what_it_is() {
     for name in ["claim_url", "ttl_expires_at"] {
         assert_eq!(made.at(&format!("/_meta/{name}")), made.at(&format!("/data/{name}")));
     }
-    // No body, an empty one and JSON are all the same.
+    // No body, an empty one and JSON have the same effect.
     for body in ["", "{}", "{\"name\": null}"] {
         stranger().send_json(reqwest::Method::POST, "/v1/workspaces", body).await.status(201);
     }

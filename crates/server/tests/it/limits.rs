@@ -1,4 +1,4 @@
-//! How often a key may ask, by a clock that the test moves.
+//! Rate limits of keys, with a clock that the test controls.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -25,7 +25,7 @@ async fn without_limits_the_headers_say_a_million() {
 async fn a_key_may_ask_so_often_a_minute() {
     let ahead_ms = to_the_hour();
     let base = door(Door { public_url: None, clock: Clock::Moved(ahead_ms.clone()), rate_limit: 5 }).await;
-    // Made elsewhere, so that the sign-up counts for nothing here.
+    // Created at another listener, so that the sign-up does not count here.
     let (agent, other) = (agent().await.at(&base), agent().await.at(&base));
     ahead_ms.fetch_add(2 * MINUTE_MS, Ordering::Relaxed);
     for left in (0..5).rev() {
@@ -48,7 +48,7 @@ async fn an_address_may_make_60_workspaces_an_hour() {
     let ahead_ms = to_the_hour();
     let base = door(Door { public_url: None, clock: Clock::Moved(ahead_ms.clone()), rate_limit: 1200 }).await;
     let stranger = stranger_at(&base);
-    // Attempts count, whatever becomes of them; these cost no database.
+    // Attempts count whatever their result. These do not use the database.
     for _ in 0..60 {
         stranger.post("/v1/workspaces", json!({"nmae": "x"})).await.fault(400, "invalid_request");
     }
@@ -58,7 +58,7 @@ async fn an_address_may_make_60_workspaces_an_hour() {
     stranger.post("/v1/workspaces", json!({})).await.status(201);
 }
 
-/// How far ahead the next full hour is, so that no window ends while a test counts.
+/// The time until the next full hour, so that no window ends while a test counts.
 fn to_the_hour() -> Arc<AtomicI64> {
     Arc::new(AtomicI64::new(60 * MINUTE_MS - Clock::System.unix_ms() % (60 * MINUTE_MS)))
 }

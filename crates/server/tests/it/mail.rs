@@ -1,4 +1,5 @@
-//! E-mail finds its contacts and companies by itself, and is listed by when it came or went.
+//! E-mails are linked to their contacts and companies automatically, and are sorted by the time when they were received or
+//! sent.
 
 use serde_json::{Value, json};
 
@@ -49,7 +50,7 @@ async fn every_address_is_looked_for_whatever_its_case_and_dress() {
         ),
         (json!({}), vec![], vec![]),
         (json!({"to_addrs": [], "cc_addrs": []}), vec![], vec![]),
-        // What the caller names is kept, and named once.
+        // Ids that the caller names are kept, and listed once.
         (
             json!({"from_addr": "ann@acme.example", "contact_ids": [cat, ann.replace("c_", "con_")], "company_ids": [beta]}),
             vec![&ann, &cat],
@@ -81,7 +82,7 @@ async fn only_live_records_are_found_and_by_every_door() {
     assert_eq!(rows.text(0, 0), Some(format!("{{{new}}}").as_str()));
     let many = "insert into emails (from_addr) select case when g % 2 = 0 then 'ann@acme.example' else 'nobody@x.example' end from generate_series(1, 10) g returning cardinality(contact_ids) as n";
     assert_eq!(agent.sql(many).await.status(200).column("n"), [0, 1, 0, 1, 0, 1, 0, 1, 0, 1]);
-    // It is the insert that attaches: a later contact changes nothing, nor does an update of other columns.
+    // Only the insert links records: neither a later contact nor an update of other columns changes the links.
     let early = agent.post("/v1/emails", json!({"from_addr": "late@z.example"})).await.status(201);
     contact(&agent, "late@z.example").await;
     let path = format!("/v1/emails/{}", early.id());
@@ -124,7 +125,7 @@ async fn the_last_mail_is_the_one_that_came_last_not_the_one_recorded_last() {
     );
     assert_eq!(subjects(format!("involves_contact={jim}&received_at_after=2026-04-15")).await, ["newest", "old"]);
     assert_eq!(subjects(format!("from_contact={jim}&subject_contains=LATE")).await, ["sent late, got early"]);
-    // Page by page, one recorded without any date among them.
+    // Page by page, including one that was recorded without any date.
     agent.post("/v1/emails", json!({"subject": "now", "from_addr": "jim@j.example"})).await.status(201);
     let (mut all, mut cursor) = (Vec::new(), String::new());
     loop {
@@ -137,7 +138,7 @@ async fn the_last_mail_is_the_one_that_came_last_not_the_one_recorded_last() {
     }
     assert_eq!(all, ["now", "newest", "sent by us", "old", "eve to jim", "sent late, got early"]);
     agent.get(&format!("/v1/emails?involves_contact={eve}&cursor={cursor}")).await.fault(400, "invalid_cursor");
-    // Jim moves: what he sent is found by the address he has now, what concerns him by his id.
+    // Jim's address changes: mails that he sent are found by his current address, mails that involve him by his id.
     agent.patch(&format!("/v1/contacts/{jim}"), json!({"email": "jim@new.example"})).await.status(200);
     assert_eq!(subjects(format!("involves_contact={jim}")).await.len(), 6);
     agent.get("/v1/emails?from_contact=").await.status(200);

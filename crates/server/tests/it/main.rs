@@ -1,4 +1,4 @@
-//! The integration tests: one binary, a file per feature, through the public door against real PostgreSQL.
+//! The integration tests: one binary, one file per feature, over HTTP against real PostgreSQL.
 
 mod accounts;
 mod associations;

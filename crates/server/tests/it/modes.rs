@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::belongings::{joined, owned};
 use crate::support::{Agent, Reply, home, other_process, stranger};
 
-/// A key of the workspace's, and who shows it.
+/// An agent with a new key of the workspace, and the key's id.
 async fn key(person: &Agent, wanted: Value) -> (Agent, String) {
     let made = person.post(&format!("/v1/keys?ws={}", person.workspace_id), wanted).await.status(201);
     (stranger().with_key(made.text("/data/api_key"), person.workspace_id.clone()), made.id())
@@ -19,14 +19,14 @@ fn test(role: &str) -> Value {
     json!({"dialect": "relm", "mode": "test", "role": role})
 }
 
-/// The record's id, whichever dialect the answer speaks.
+/// The record's id in either dialect's answer.
 fn id(reply: Reply) -> String {
     let json = reply.status(201).json();
     let id = json.get("id").or_else(|| json.pointer("/data/id")).and_then(Value::as_str);
     id.unwrap_or_else(|| panic!("no id in {json}")).to_owned()
 }
 
-/// The e-mail addresses of the contacts that a key sees.
+/// The e-mail addresses of the contacts that a key can see.
 async fn emails(agent: &Agent) -> Vec<String> {
     let mut found: Vec<String> = (agent.get("/v1/contacts").await.status(200).column("email").iter())
         .map(|email| email.as_str().unwrap_or_default().to_owned())
@@ -77,7 +77,7 @@ async fn live_and_test_data_never_mix() {
     let (test_key, _) = key(&owner, test("owner")).await;
     let of_live = id(live.post("/v1/contacts", json!({"email": "live@modes.example"})).await);
     let of_test = id(test_key.post("/v1/contacts", json!({"email": "test@modes.example"})).await);
-    // The same unique value is free on the other side, and the same Idempotency-Key too.
+    // The same unique value is free in the other mode, and so is the same Idempotency-Key.
     let headers = [("content-type", "application/json"), ("idempotency-key", "one key")];
     for agent in [&relm_live, &test_key] {
         let body = json!({"email": "both@modes.example"}).to_string();
@@ -99,7 +99,7 @@ async fn live_and_test_data_never_mix() {
     live.get("/v1/of_test").await.status(404);
     test_key.sql("delete from contacts").await.status(200);
     assert_eq!(emails(&live).await.len(), 2, "what SQL deletes in the test data stays in the live data");
-    // The databases have nothing in common, not even a role.
+    // The databases share nothing, not even a role.
     let workspace_id = owner.workspace_id.clone();
     let places = home().run(async move { home().kith.app.store.control.databases(&workspace_id).await });
     let places = places.await.expect("its places");
@@ -171,7 +171,7 @@ async fn a_test_key_that_was_ended_is_refused_in_another_process_within_moments(
 async fn a_key_is_never_worth_more_than_its_persons_membership() {
     let (owner, _) = owned().await;
     let (_, live, user_id) = joined(&owner, "member").await;
-    // As if the role had been taken, and the membership ended, at the very moment when the key was made.
+    // As if the role had been removed and the membership ended at the moment when the key was created.
     let set = "UPDATE members SET role = 'viewer' WHERE workspace_id = $1 AND user_id = $2";
     home().control(set, &[&owner.workspace_id, &user_id]).await;
     live.get("/v1/contacts").await.status(200);

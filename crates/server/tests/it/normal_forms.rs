@@ -1,4 +1,4 @@
-//! What the database makes of values: the normal forms of addresses and domains, references, stages and custom fields, by any door.
+//! How the database normalizes values: addresses and domains, references, stages and custom fields, over every interface.
 
 use serde_json::{Value, json};
 
@@ -25,7 +25,7 @@ async fn an_address_loses_what_surrounds_it() {
         assert_eq!(stored(&agent, "contacts", "email", sent).await, expected, "{sent:?}");
         assert_eq!(stored(&agent, "emails", "from_addr", sent).await, expected, "{sent:?}");
     }
-    // The normal form is what is unique, found and told of.
+    // The normalized value is the one that is unique, searched and shown in the feed.
     let first = agent.post("/v1/contacts", json!({"email": "ada@acme.example"})).await.status(201).id();
     let taken = agent.post("/v1/contacts", json!({"email": "\u{200b}ADA@acme.example "})).await;
     assert_eq!(taken.fault(409, "conflict").text("/existing_id"), first);
@@ -83,7 +83,7 @@ async fn a_domain_is_found_in_any_form() {
     }
     let taken = agent.post("/v1/companies", json!({"domain": "www.bücher.example"})).await;
     assert_eq!(taken.fault(409, "conflict").text("/existing_id"), company);
-    // So do mails, whichever form they and the contacts have.
+    // The same applies to mails, whichever form they and the contacts have.
     let contacts = ["a@bücher.example", "b@xn--bcher-kva.example"].map(|email| json!({"email": email}));
     for contact in contacts {
         agent.post("/v1/contacts", contact).await.status(201);
@@ -165,7 +165,7 @@ async fn null_is_the_empty_array_of_an_email() {
         let shown = agent.get(&format!("/v1/emails/{id}")).await.status(200);
         is_empty(&shown, &shown.data());
     }
-    // For readers they are never null.
+    // In answers they are never null.
     let nullable =
         "select count(*) as v from information_schema.columns where table_name = 'emails' and is_nullable = 'YES'
                     and column_name in ('to_addrs', 'cc_addrs', 'contact_ids', 'company_ids', 'deal_ids')";
@@ -205,7 +205,7 @@ async fn a_reference_names_a_live_record() {
     assert_eq!(refused.code, 422, "{}", refused.story());
     assert_eq!(refused.text("/error/code"), "invalid_reference");
     assert_eq!(refused.text("/error/field"), "primary_contact_id");
-    // What refers to a record that was deleted since stays, and can be changed otherwise.
+    // A reference to a record that was deleted later remains, and the referring record can still be changed.
     agent.post(&format!("/v1/contacts/{contact}/restore"), json!({})).await.status(200);
     let renamed = agent.patch(&format!("/v1/contacts/{contact}"), json!({"first_name": "Ada"})).await.status(200);
     assert_eq!(renamed.data()["company_id"], json!(company));
@@ -255,7 +255,7 @@ async fn a_stage_is_not_both_won_and_lost() {
     agent.patch(&path, json!({"is_lost": true, "is_won": false})).await.status(200);
     let refused = agent.sql("update pipeline_stages set is_won = true, is_lost = true").await;
     assert_eq!(refused.at("/code"), "23514", "{}", refused.story());
-    // A trigger of the workspace's own that fires later does not get around it.
+    // A later trigger of the workspace can't circumvent this.
     agent
         .sql(
             "create function won() returns trigger language plpgsql as $$ begin new.is_won = true; new.is_lost = true; return new; end $$;

@@ -1,4 +1,4 @@
-//! Tables of a workspace's own, of every build that PostgreSQL has.
+//! Tables of a workspace, with every structure that PostgreSQL allows.
 
 use serde_json::{Value, json};
 
@@ -122,7 +122,7 @@ async fn a_key_is_any_text_in_a_path() {
     ] {
         agent.post("/v1/words", json!({"word": word, "n": 0})).await.status(201);
         if word == ".." || word == "search" {
-            // Clients resolve the one before they send it, and the other is the way to the search.
+            // Clients normalize the one before they send it, and the other is the path of the search.
             assert_eq!(agent.get(&format!("/v1/words?word={path}")).await.status(200).column("word"), [word]);
             continue;
         }
@@ -152,7 +152,7 @@ async fn names_that_sql_or_the_paths_reserve_are_served_or_say_who_has_them() {
         assert_eq!(agent.patch(&format!("{path}/1"), json!({"from": "g"})).await.status(200).data()["from"], "g");
         agent.delete(&format!("{path}/1")).await.status(200);
     }
-    // These paths are Kith's own, whatever tables there are; SQL reaches the tables.
+    // These paths are Kith's own, whatever tables exist. SQL reaches the tables.
     for name in [
         "sql",
         "tables",
@@ -174,7 +174,7 @@ async fn names_that_sql_or_the_paths_reserve_are_served_or_say_who_has_them() {
         assert!(!String::from_utf8_lossy(&reply.body).contains("12345"), "{}", reply.story());
         assert_eq!(agent.sql(&format!("select id as v from {name}")).await.status(200).v(), 12345);
     }
-    // pg_catalog's and the system's own are none of the workspace's tables.
+    // pg_catalog's and the system's own tables are not tables of the workspace.
     for name in
         ["pg_class", "pg_roles", "kith.secret", "information_schema.tables", "public.contacts", "secret", "idempotency"]
     {

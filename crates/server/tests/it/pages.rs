@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, Reply, agent};
 
-/// All pages of a list, `between` called after each.
+/// All pages of a list. `between` is called after each one.
 async fn pages(agent: &Agent, path: &str, between: impl AsyncFn()) -> Vec<Reply> {
     let join = if path.contains('?') { '&' } else { '?' };
     let mut all = Vec::new();
@@ -36,7 +36,7 @@ async fn pages_neither_repeat_nor_skip_while_others_insert() {
     })
     .await;
     assert_eq!(replies.len(), 7);
-    // All 25 have one created_at: the ids break the ties.
+    // All 25 have the same created_at, so the ids decide the order.
     assert_eq!(all(&replies, "id"), before);
 }
 
@@ -90,7 +90,7 @@ async fn a_table_of_ones_own_pages_by_created_at_or_by_its_key() {
         .await
         .status(200);
     let replies = pages(&agent, "/v1/dated?limit=3", async || {}).await;
-    // Descending, so NULLs come first.
+    // The order is descending, so NULLs are first.
     let expected = agent.sql("select id from dated order by created_at desc, id desc").await.column("id");
     assert_eq!(all(&replies, "id"), expected);
 

@@ -1,4 +1,4 @@
-//! What PATCH does to each kind of value, jsonb merges above all.
+//! The effect of PATCH on each type of value, especially jsonb merges.
 
 use serde_json::{Value, json};
 
@@ -65,7 +65,7 @@ async fn jsonb_of_ones_own_merges_and_its_arrays_are_replaced() {
     assert_eq!(doc(json!({"b": 2})).await, json!({"a": 1, "b": 2}));
     assert_eq!(doc(json!([1, 2])).await, json!([1, 2]));
     assert_eq!(doc(json!([3])).await, json!([3]));
-    // An array is no object to merge into: the object takes its place.
+    // An array is not an object to merge into: the object replaces it.
     assert_eq!(doc(json!({"c": 3})).await, json!({"c": 3}));
     assert_eq!(doc(json!("text")).await, json!("text"));
     assert_eq!(doc(Value::Null).await, Value::Null);

@@ -1,4 +1,4 @@
-//! Pipelines and their stages: named by key, in the places that they were given, kept while deals are in them.
+//! Pipelines and their stages: identified by key, ordered by position, and kept while they contain deals.
 
 use serde_json::{Value, json};
 
@@ -9,7 +9,7 @@ async fn stages(agent: &Agent, path: &str) -> Vec<(Value, Value)> {
     page.column("key").into_iter().zip(page.column("position")).collect()
 }
 
-/// `a:0 b:1` for stages or pipelines in their order.
+/// `a:0 b:1` for stages or pipelines in order.
 async fn order(agent: &Agent, path: &str) -> String {
     let all = stages(agent, path).await;
     all.iter().map(|(key, at)| format!("{}:{at}", key.as_str().unwrap())).collect::<Vec<_>>().join(" ")
@@ -57,7 +57,7 @@ async fn a_pipeline_goes_unless_it_is_the_default_or_deals_are_in_it() {
     agent.delete("/v1/pipelines/renewals/stages/due").await.fault(409, "stage_in_use").says("due");
     agent.sql("update pipelines set deleted_at = now() where key = 'renewals'").await.fault(400, "sql_error");
 
-    // Deals that are hidden are no reason to stay, and go with it when their key is taken by another.
+    // Hidden deals do not prevent a pipeline's deletion. They can't be restored when another pipeline has taken its key.
     agent.delete(&format!("/v1/deals/{}", deal.id())).await.status(200);
     agent.delete("/v1/pipelines/renewals").await.status(200);
     agent.get("/v1/pipelines/renewals").await.fault(404, "not_found");
@@ -68,7 +68,7 @@ async fn a_pipeline_goes_unless_it_is_the_default_or_deals_are_in_it() {
     assert_eq!(order(&agent, "/v1/pipelines/renewals/stages").await, "");
     agent.post(&format!("/v1/deals/{}/restore", deal.id()), json!({})).await.fault(422, "validation_failed");
 
-    // A new default takes its place at once; there is never more than one.
+    // A new default replaces the old one immediately. There is never more than one.
     let body = json!({"key": "first", "label": "First", "is_default": true, "position": 0});
     agent.post("/v1/pipelines", body).await.status(201);
     assert_eq!(agent.get("/v1/pipelines?is_default=true").await.column("key"), ["first"]);
@@ -77,7 +77,7 @@ async fn a_pipeline_goes_unless_it_is_the_default_or_deals_are_in_it() {
     assert_eq!(agent.get("/v1/pipelines?is_default=true").await.column("key"), ["sales"]);
     agent.delete("/v1/pipelines/first").await.status(200);
 
-    // The default moves, and the former one may go.
+    // Another pipeline becomes the default, and the former one can be deleted.
     agent.patch("/v1/pipelines/renewals", json!({"is_default": true})).await.status(200);
     assert_eq!(agent.get("/v1/pipelines").await.column("is_default"), [json!(false), json!(true)]);
     agent.delete("/v1/pipelines/sales").await.status(200);
@@ -101,7 +101,7 @@ async fn positions_are_kept_as_they_are_given() {
     let insert = "insert into pipeline_stages (pipeline, key, label, position) values ('p', 's', 'S', 6) returning position as v";
     assert_eq!(agent.sql(insert).await.status(200).v(), 6);
     assert_eq!(order(&agent, path).await, "s:6 early:7 late:10 last:11");
-    // A deal's new stage goes behind the last, one that is deleted leaves its place empty, and takes it again.
+    // A deal's new stage is added at the end. A deleted stage leaves a gap, and returns to it when it is restored.
     agent.post("/v1/deals", json!({"name": "D", "pipeline": "p", "stage": "named"})).await.status(201);
     let early = agent.get(&format!("{path}/early")).await.id();
     agent.delete(&format!("{path}/early")).await.status(200);
@@ -142,7 +142,7 @@ async fn stages_make_way_for_one_another() {
         ("lead", 0, "lead:0 legal:1 qualified:2 proposal:3 won:4 lost:5"),
         ("lead", 1, "legal:0 lead:1 qualified:2 proposal:3 won:4 lost:5"),
         ("lead", 99, "legal:0 qualified:2 proposal:3 won:4 lost:5 lead:99"),
-        // A gap swallows what is pushed on.
+        // A gap absorbs the shift of the stages before it.
         ("lead", 0, "lead:0 legal:1 qualified:2 proposal:3 won:4 lost:5"),
         ("legal", 20, "lead:0 qualified:2 proposal:3 won:4 lost:5 legal:20"),
         ("legal", 2, "lead:0 legal:2 qualified:3 proposal:4 won:5 lost:6"),
@@ -157,12 +157,12 @@ async fn stages_make_way_for_one_another() {
     agent.delete(&format!("{path}/legal")).await.status(200);
     assert_eq!(order(&agent, path).await, "lost:0 qualified:2 proposal:3 won:9 lead:10");
     agent.delete(&format!("{path}/legal")).await.fault(404, "not_found");
-    // The key is free again; the new stage is another, and comes last.
+    // The key is free again. The new stage is a different one, and is added at the end.
     let again = agent.post(path, json!({"key": "legal", "label": "Legal"})).await.status(201);
     assert_ne!(again.id(), made.id());
     assert_eq!(order(&agent, path).await, "lost:0 qualified:2 proposal:3 won:9 lead:10 legal:11");
     agent.post(path, json!({"key": "legal", "label": "L"})).await.fault(409, "conflict").says(&again.id());
-    // By SQL, several at once.
+    // By SQL, several in one statement.
     agent.sql("update pipeline_stages set position = 11 - position where pipeline = 'sales'").await.status(200);
     assert_eq!(order(&agent, path).await, "legal:0 lead:1 won:2 proposal:8 qualified:9 lost:11");
     agent.sql("delete from pipeline_stages where key in ('won', 'lead')").await.status(200);
@@ -276,7 +276,7 @@ async fn a_stage_that_is_named_with_another_pipeline_is_meant() {
     };
     relm.patch(&path, json!({"pipeline": "sales", "stage": "only"})).await.fault(422, "unknown_stage");
     assert_eq!(place().await, "p2/only");
-    // Where no stage is named, the deal goes to the first, or to the one of the same name.
+    // If no stage is given, the deal moves to the first stage, or to the one with the same name.
     relm.patch(&path, json!({"pipeline": "sales"})).await.status(200);
     assert_eq!(place().await, "sales/lead");
     agent.patch(&path, json!({"pipeline": "p2"})).await.status(200);
@@ -308,7 +308,7 @@ async fn the_aliases_are_about_the_default_pipeline() {
     agent.patch("/v1/pipelines/renewals", json!({"is_default": true})).await.status(200);
     assert_eq!(order(&agent, path).await, "due:0");
     agent.delete(&format!("{path}/due")).await.status(200);
-    // By their ids as well.
+    // Also by their ids.
     let sales = agent.get("/v1/pipelines/sales").await.id();
     agent.patch(&format!("/v1/pipelines/{sales}/stages/{}", made.id()), json!({"label": "L"})).await.status(200);
     agent.get(&format!("/v1/pipelines/renewals/stages/{}", made.id())).await.fault(404, "not_found");
@@ -351,7 +351,7 @@ async fn relm_refuses_a_stage_that_the_pipeline_lacks() {
     let deal = relm.post("/v1/deals", json!({"title": "D", "stage": "won"})).await.status(201).text("/id");
     let path = format!("/v1/deals/{deal}");
     fault(relm.patch(&path, json!({"stage": "legal"})).await, 422, "unknown_stage");
-    // A pipeline without stages takes no deal; one that lacks only the old stage puts the deal first.
+    // A pipeline without stages accepts no deal. If only the old stage is missing, the deal is put into the first stage.
     relm.post("/v1/pipelines", json!({"key": "renewals", "label": "R"})).await.status(201);
     fault(relm.post("/v1/deals", json!({"title": "D", "pipeline": "renewals"})).await, 422, "validation_failed");
     fault(relm.patch(&path, json!({"pipeline": "renewals"})).await, 422, "unknown_stage");
@@ -359,7 +359,7 @@ async fn relm_refuses_a_stage_that_the_pipeline_lacks() {
     relm.post("/v1/pipelines/renewals/stages", json!({"key": "due", "label": "Due"})).await.status(201);
     let moved = relm.patch(&path, json!({"pipeline": "renewals"})).await.status(200);
     assert_eq!((moved.at("/pipeline"), moved.at("/stage")), (json!("renewals"), json!("due")));
-    // The word for this request holds for no other: SQL adds stages as ever.
+    // The refusal applies only to that request: SQL still adds stages.
     relm.sql("update deals set stage = 'legal'").await.status(200);
     assert_eq!(relm.get(&path).await.status(200).at("/stage"), "legal");
     let keyed = [("idempotency-key", "one"), ("content-type", "application/json")];
@@ -377,7 +377,7 @@ async fn a_deal_and_the_end_of_its_stage_never_cross() {
         let (gone, made) = tokio::join!(agent.delete(&path), agent.post("/v1/deals", body));
         made.status(201);
         assert!(matches!(gone.code, 200 | 409), "{}", gone.story());
-        // The deal is in a stage that is there, one way or the other.
+        // The deal's stage exists, whichever request was first.
         agent.get(&path).await.status(200);
     }
 }

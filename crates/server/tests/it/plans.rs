@@ -1,4 +1,4 @@
-//! Plans: features that they open, and requests that they allow a month.
+//! Plans: the features that they include, and the requests that they allow per month.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -36,7 +36,7 @@ fn refused(reply: Reply, status: u16, code: &str) -> Reply {
     reply
 }
 
-/// Asks until the answer is one that other processes' news bring.
+/// Sends requests until the answer reflects a change made by another process.
 async fn until(agent: &Agent, code: u16) -> Reply {
     for _ in 0..400 {
         let reply = agent.get("/v1/tables").await;
@@ -66,10 +66,10 @@ async fn a_months_requests_are_counted_over_all_keys() {
         wait = reply.header("retry-after").parse::<i64>().expect("seconds");
         assert!((1..=31 * 24 * 3600).contains(&wait), "{}", reply.story());
     }
-    // Elsewhere the same workspace has no plan.
+    // In the Kith that all tests share, the same workspace has no plan.
     agentcrm.at(&home().base).get("/v1/contacts").await.status(200);
 
-    // The next month begins anew.
+    // The next month starts at zero.
     ahead_ms.store((wait + 1) * 1000, Ordering::Relaxed);
     relm.get("/v1/contacts").await.status(200);
     for _ in 0..5 {
@@ -77,7 +77,7 @@ async fn a_months_requests_are_counted_over_all_keys() {
     }
     refused(relm.get("/v1/contacts").await, 429, "quota_exceeded");
 
-    // Another plan, without a limit, is known within a second; and all of it was noted.
+    // Another plan, without a limit, is applied within a second, and all requests were recorded.
     set(&file, &relm.workspace_id, "team").await.expect("a plan");
     until(&agentcrm, 200).await;
     for _ in 0..8 {

@@ -1,4 +1,4 @@
-//! The real binary: killed, ended, started twice, started again, and how much memory it takes.
+//! The real binary: killed, stopped, started twice, restarted, and its memory use.
 
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -16,8 +16,8 @@ use crate::support::{Child, TempDir};
 const KITH: &str = env!("CARGO_BIN_EXE_kith");
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
-/// What a debug build may take, in kB: some 40 MB at rest, 97 MB with a result of the largest size in its several forms (rows,
-/// answer, what is on its way), 124 MB once on a machine that was busy otherwise.
+/// The limit for a debug build, in kB: about 40 MB when idle, 97 MB with a result of the maximum size in its several forms
+/// (rows, answer, data being sent), and once 124 MB on a busy machine.
 const MOST_MEMORY_KB: u64 = 140 * 1024;
 
 #[tokio::test]
@@ -51,7 +51,7 @@ async fn every_acknowledged_row_survives_a_kill() {
             })
         })
         .collect();
-    // Enough are under way for the kill to come in the midst of them.
+    // Enough requests are running for the kill to interrupt some.
     while agent.get("/v1/contacts?limit=200").await.status(200).at("/_meta/has_more") == false {}
     killed.store(true, Ordering::SeqCst);
     child.kill();
@@ -84,7 +84,7 @@ async fn a_killed_postgres_is_started_again() {
     let killed = postmaster(&dir.path).expect("a server");
     rustix::process::kill_process(killed, rustix::process::Signal::KILL).expect("its end");
     let start = Instant::now();
-    // Its backends go on without it for a moment; they have ended once another has its place.
+    // Its backends continue for a moment. They have ended when another server runs in their place.
     let is_another = || postmaster(&dir.path).is_some_and(|server| server != killed);
     while !is_another()
         || child.stranger().get("/readyz").await.code != 200
@@ -110,7 +110,7 @@ async fn sigterm_lets_requests_finish_and_stops_the_database() {
             agent.sql("insert into contacts (email) values ('late@b.example'); select pg_sleep(1.5), 1 as v").await
         }
     });
-    // It is under way once the workspace's backend calls itself by it.
+    // It is running when the workspace's backend shows it as its query.
     let sleeping =
         || fs::read_dir("/proc").is_ok_and(|all| all.flatten().any(|process| is_at_select(&process.path(), &database)));
     let start = Instant::now();
@@ -132,7 +132,7 @@ async fn sigterm_lets_requests_finish_and_stops_the_database() {
     assert!(doctor.status.success() && said.contains("ok") && !said.contains("LACK"), "{said}");
     assert!(said.contains("PostgreSQL") && said.contains("extension vector"), "{said}");
 
-    // A start on a data directory that is there.
+    // A start on an existing data directory.
     let child = Child::serve(&dir);
     child.stranger().get("/readyz").await.status(200);
     assert_eq!(agent.at(&child.base).get("/v1/contacts").await.status(200).column("email"), ["late@b.example"]);
@@ -220,7 +220,7 @@ fn the_data_dir_does_not_depend_on_the_current_directory() {
 #[tokio::test]
 async fn an_empty_home_is_all_that_a_plain_user_needs() {
     let (program, home) = (TempDir::new(), TempDir::new());
-    // The build's directory may be in root's home, where the plain user can't go.
+    // The build directory may be in root's home, which the plain user can't enter.
     let kith = program.path.join("kith");
     fs::copy(KITH, &kith).expect("a copy");
     let user = plain_user();
@@ -246,7 +246,7 @@ async fn an_empty_home_is_all_that_a_plain_user_needs() {
     }
 }
 
-/// This user, or for root another one that has a name.
+/// The current user. For root, another one that has a name.
 fn plain_user() -> u32 {
     let me = rustix::process::geteuid();
     let users = fs::read_to_string("/etc/passwd").expect("the users");
@@ -254,13 +254,13 @@ fn plain_user() -> u32 {
     if me.is_root() { uids.find(|uid| *uid != 0).expect("a plain user") } else { me.as_raw() }
 }
 
-/// The server's first process.
+/// The server's postmaster.
 fn postmaster(dir: &Path) -> Option<rustix::process::Pid> {
     let lock = fs::read_to_string(dir.join("pg/postmaster.pid")).ok()?;
     rustix::process::Pid::from_raw(lock.lines().next()?.parse().ok()?)
 }
 
-/// Whether a process is a backend in this database that is at a SELECT.
+/// Whether a process is a backend of this database that runs a SELECT.
 fn is_at_select(process: &Path, database: &str) -> bool {
     let title = fs::read(process.join("cmdline")).unwrap_or_default();
     let title = String::from_utf8_lossy(&title);

@@ -1,4 +1,4 @@
-//! The quickstart of agentCRM's own documentation, word for word; only the address is ours.
+//! The quickstart of agentCRM's own documentation, unchanged except for the address.
 
 use std::process::Command;
 

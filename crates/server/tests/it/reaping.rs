@@ -1,4 +1,4 @@
-//! What an unclaimed workspace may after seven days, and what is left of it after fourteen.
+//! What an unclaimed workspace can do after seven days, and what remains of it after fourteen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
@@ -82,10 +82,10 @@ async fn a_workspace_whose_time_is_over_leaves_nothing_behind() {
     home().control("UPDATE workspaces SET claimed_at = now() WHERE id = $1", &[&claimed.workspace_id]).await;
     home().control(age, &[&young.workspace_id, "13 days 23 hours"]).await;
     let reaped = home().run(async { reap(&home().kith.app.store, &Clock::System).await }).await.expect("no error");
-    // The house's own reaper may have come first.
+    // The reaper of the shared Kith may have run first.
     assert!(reaped <= 1, "{reaped}");
 
-    // Another process, which remembers no key.
+    // Another process, which has no cached keys.
     let base = other_process().await;
     old.at(base).get("/v1/contacts").await.fault(401, "unauthorized");
     claimed.at(base).post("/v1/contacts", json!({})).await.status(201);

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, agent};
 
-/// What a record of each table is made with, what is changed in it, and in which column.
+/// For each table, the values that a record is created with, and those that change it.
 async fn sample(agent: &Agent, entity: &Entity, number: usize) -> (Value, Value) {
     let text = format!("{} {number}", entity.name);
     let key = format!("key{number}");
@@ -26,7 +26,7 @@ async fn sample(agent: &Agent, entity: &Entity, number: usize) -> (Value, Value)
         "pipelines" => (json!({"key": key, "label": text}), json!({"label": "Other"})),
         "pipeline_stages" => (json!({"pipeline": "sales", "key": key, "label": text}), json!({"is_won": true})),
         "associations" => {
-            // The same contact each time, so that a record can be compared with what it was made with.
+            // The same contact each time, so that a record can be compared with the values that it was created with.
             let email = format!("end{number}@d.example");
             let found = agent.get(&format!("/v1/contacts?email={email}")).await.status(200).column("id");
             let contact = match found.first() {

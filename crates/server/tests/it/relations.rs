@@ -1,4 +1,4 @@
-//! What records refer to, what comes back when they are restored, and whom a taken key belongs to.
+//! References of records, the result of restoring records, and which record a conflict names.
 
 use serde_json::{Value, json};
 
@@ -52,7 +52,7 @@ async fn a_company_shows_its_ten_newest_live_contacts_and_deals() {
             })
             .unwrap()
     );
-    // Pages and writes show the record alone.
+    // Pages and writes show only the record.
     for reply in [
         agent.get("/v1/companies").await.at("/data/0"),
         agent.patch(&format!("/v1/companies/{company}"), json!({"name": "B"})).await.data(),
@@ -81,7 +81,7 @@ async fn what_a_record_refers_to_is_shown_or_null() {
         (ids(&record["contacts"]), ids(&record["companies"]), ids(&record["deals"])),
         (vec![&*contact], vec![], vec![&*deal])
     );
-    // Columns of one's own on either side are shown; the ones that a join could mix up are each record's own.
+    // Custom columns on either side are shown. Columns with the same name keep each record's own value.
     agent.sql("alter table companies add title text default 'company title'; alter table contacts add name text default 'contact name'").await.status(200);
     let record = shown(&agent, &format!("contacts/{contact}")).await;
     assert_eq!((&record["title"], &record["name"]), (&Value::Null, &json!("contact name")));
@@ -89,7 +89,7 @@ async fn what_a_record_refers_to_is_shown_or_null() {
         (&record["company"]["title"], &record["company"]["name"], &record["company"]["id"]),
         (&json!("company title"), &json!("Acme"), &json!(company))
     );
-    // A hidden contact is still what the deal refers to; one that is gone can't be.
+    // The deal can still refer to a hidden contact. It can't refer to a deleted one.
     agent.delete(&format!("/v1/contacts/{contact}")).await.status(200);
     let record = shown(&agent, &format!("deals/{deal}")).await;
     assert!(record["contact"].is_null() || record["contact"]["id"] == contact, "{record}");
@@ -107,7 +107,7 @@ async fn a_restored_record_is_as_it_was_unless_its_key_is_taken() {
         assert_eq!(&restored[name], value, "{name}");
     }
     assert_eq!(agent.get(&path).await.status(200).data()["deleted_at"], Value::Null);
-    // Once more does no harm.
+    // A repetition has no effect.
     assert_eq!(agent.post(&format!("{path}/restore"), json!({})).await.status(200).data(), restored);
 
     agent.delete(&path).await.status(200);
@@ -144,7 +144,7 @@ async fn hidden_rows_are_removed_for_good_and_keep_no_key() {
     let gone = agent.delete(&format!("{path}?hard=true")).await.status(200);
     assert_eq!(gone.id(), company);
     agent.get(&format!("{path}?include_deleted=true")).await.fault(404, "not_found");
-    // Soft deletion cares for no references; hard deletion does, hidden ones too.
+    // Soft deletion ignores references. Hard deletion checks them, including those of hidden records.
     let kept = make(&agent, "companies", json!({"name": "Kept"})).await;
     let contact = make(&agent, "contacts", json!({"company_id": kept})).await;
     agent.delete(&format!("/v1/contacts/{contact}")).await.status(200);

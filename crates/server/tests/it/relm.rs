@@ -1,4 +1,4 @@
-//! Relm's dialect by the public door: records, pages, errors, versions, and the same data in both dialects.
+//! Relm's dialect over HTTP: records, pages, errors, versions, and the same data in both dialects.
 
 use kith::clock::Clock;
 use kith::serve::Door;
@@ -116,7 +116,7 @@ async fn what_one_dialect_writes_the_other_reads() {
     let changed = relm.patch(&path, json!({"metadata": {"a": null, "c": 3}})).await.status(200);
     assert_eq!(changed.at("/metadata"), json!({"b": 2, "c": 3}));
     assert_eq!(relm.patch(&path, json!({"metadata": null})).await.status(200).at("/metadata"), json!({}));
-    // SQL shows the stored form, and takes either.
+    // SQL shows the stored form, and accepts both.
     let found =
         relm.sql_with("select name, contact_id from deals where contact_id = $1", json!([id])).await.status(200);
     assert_eq!(found.at("/rows/0"), json!({"name": "U", "contact_id": stored}));
@@ -359,7 +359,7 @@ async fn the_doors_own_refusals_are_relms_too() {
     let relm = relm().await;
     let base = door(Door { public_url: None, clock: Clock::System, rate_limit: 2 }).await;
     let limited = relm.at(&base);
-    // The count begins anew with each minute, so that one of a few requests more is refused whenever they begin.
+    // The count restarts each minute. With a few more requests than the limit, one is refused whenever they begin.
     let mut refused = None;
     for _ in 0..6 {
         let reply = limited.get("/v1/contacts").await;
@@ -372,7 +372,7 @@ async fn the_doors_own_refusals_are_relms_too() {
     in_version(relm.send_json(Method::POST, "/v1/contacts", large).await).fault(413, "payload_too_large");
     let keyed = [("idempotency-key", "é"), ("content-type", "application/json")];
     in_version(relm.send(Method::POST, "/v1/contacts", &keyed, "{}").await).fault(400, "invalid_request");
-    // People's paths answer in one shape.
+    // The users' paths have the same shape in both dialects.
     let people = relm.get("/v1/keys").await.status(401);
     assert_eq!((people.at("/error"), people.header("relm-version")), (json!("unauthorized"), String::new()));
 }

@@ -1,4 +1,4 @@
-//! What Relm's seed has beyond records, in its own dialect: batches, search, custom fields, associations, pipelines and stages.
+//! Features of Relm besides records, in its own dialect: batches, search, custom fields, associations, pipelines and stages.
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -9,7 +9,7 @@ async fn made(relm: &Agent, path: &str, body: Value) -> String {
     relm.post(path, body).await.status(201).text("/id")
 }
 
-/// What a record says under these names, in one array.
+/// A record's values under these names, in one array.
 fn said(record: &Value, names: &[&str]) -> Value {
     names.iter().map(|name| record[name].clone()).collect()
 }

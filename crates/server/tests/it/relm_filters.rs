@@ -1,4 +1,4 @@
-//! Relm's filters by the public door: every operator, keys of `metadata`, and what is refused.
+//! Relm's filters over HTTP: every operator, keys of `metadata`, and what is refused.
 
 use serde_json::{Value, json};
 

@@ -1,4 +1,4 @@
-//! The recipes of Relm's documentation, run by the real curl as they stand but for the address and the key.
+//! The recipes of Relm's documentation, run with the real curl and unchanged except for the address and the key.
 
 use std::process::Command;
 
@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, relm, stranger};
 
-/// Runs a shell line as somebody would who follows the documentation.
+/// Runs a shell line like a user who follows the documentation.
 async fn shell(relm: &Agent, script: &str) -> Value {
     let (base, key, script) = (relm.base.clone(), relm.key.clone(), script.to_owned());
     let output = tokio::task::spawn_blocking(move || {
@@ -86,7 +86,7 @@ async fn filter_deals() {
     }
 }
 
-/// What the tests run is what the documentation shows.
+/// The tests run exactly what the documentation shows.
 #[tokio::test]
 async fn the_recipes_stand_in_llms_txt() {
     let stranger = stranger();
@@ -98,7 +98,7 @@ async fn the_recipes_stand_in_llms_txt() {
     }
 }
 
-/// The README's own quickstart for Relm's clients, from signing up on.
+/// The README's own quickstart for Relm's clients, beginning with the sign-up.
 #[tokio::test]
 async fn the_readme_leads_from_nothing_to_deals_that_were_won() {
     let readme = include_str!("../../../../README.md");
@@ -132,7 +132,7 @@ async fn filter_by_a_custom_field_as_it_is_typed() {
     for (email, plan) in [("a@x.com", "pro"), ("b@x.com", "free")] {
         relm.post("/v1/contacts", json!({"email": email, "metadata": {"plan": plan}})).await.status(201);
     }
-    // curl sends the > as it stands, which is no valid address.
+    // curl sends the > unchanged, which makes the address invalid.
     let filter = r#"curl -g "$BASE/v1/contacts?filter[metadata->>plan]=pro" -H "Authorization: Bearer $RELM_KEY""#;
     let found = shell(&relm, filter).await;
     assert_eq!((&found["data"][0]["email"], found["data"].as_array().map(Vec::len)), (&json!("a@x.com"), Some(1)));

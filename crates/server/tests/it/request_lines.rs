@@ -1,4 +1,5 @@
-//! Random streams of bytes through what escapes request lines: by construction, and against the HTTP parser behind it.
+//! Random byte streams through the code that escapes request lines, checked against the expected output and against the HTTP
+//! parser behind it.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -19,15 +20,15 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
-/// A connection that gives these pieces, one a read, and takes all that is written.
+/// A connection that returns these pieces, one per read, and accepts all writes.
 struct Pieces {
     pieces: VecDeque<Vec<u8>>,
-    /// How many bytes were given.
+    /// The number of bytes returned.
     given: Arc<Mutex<usize>>,
 }
 
 impl Pieces {
-    /// A stream cut at some places.
+    /// A stream cut at some positions.
     fn cut(stream: &[u8], cuts: &[prop::sample::Index]) -> Pieces {
         let mut places: Vec<usize> = cuts.iter().map(|cut| cut.index(stream.len() + 1)).chain([stream.len()]).collect();
         places.sort_unstable();
@@ -37,7 +38,7 @@ impl Pieces {
             pieces.push_back(stream[begin..end].to_vec());
             begin = end;
         }
-        // A read that gives nothing is the end.
+        // A read that returns nothing is the end.
         pieces.retain(|piece| !piece.is_empty());
         Pieces { pieces, given: Arc::default() }
     }
@@ -72,7 +73,7 @@ impl AsyncWrite for Pieces {
     }
 }
 
-/// What comes out, read by buffers of some size. No more than one read is ever held back.
+/// The output, read with buffers of some size. At most one read is held back.
 fn read(pieces: Pieces, room: usize) -> Result<Vec<u8>, TestCaseError> {
     let (given, mut found, mut buffer) = (pieces.given.clone(), Vec::new(), vec![0; room]);
     let mut stream = Forgiving::new(pieces);
@@ -91,7 +92,7 @@ fn escaped(line: &str) -> String {
     line.replace('<', "%3C").replace('>', "%3E").replace('"', "%22")
 }
 
-/// What a body or header may look like: requests, ends of lines, bytes that are no text.
+/// Possible contents of a body or header: requests, line ends, bytes that are not text.
 fn noise() -> impl Strategy<Value = Vec<u8>> {
     let pieces: Vec<&'static [u8]> = vec![
         b"GET /<a> HTTP/1.1\r\n",
@@ -137,7 +138,7 @@ fn headers() -> impl Strategy<Value = Vec<String>> {
     vec(header, 0..4)
 }
 
-/// A plain request: what is sent, and what is to come out.
+/// A plain request: the input and the expected output.
 fn plain() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let length = select(vec!["Content-Length: ", "content-length:", "CONTENT-LENGTH:\t ", "Content-Length: 000"]);
     let body = prop_oneof![Just(None), (length, noise()).prop_map(Some)];
@@ -180,7 +181,7 @@ fn not_plain() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     })
 }
 
-/// A connection: what is sent, and what is to come out.
+/// A connection: the input and the expected output.
 fn stream() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     let end = prop_oneof![Just(None), (not_plain(), noise()).prop_map(Some)];
     (vec(plain(), 0..5), end).prop_map(|(requests, end)| {
@@ -193,7 +194,7 @@ fn stream() -> impl Strategy<Value = (Vec<u8>, Vec<u8>)> {
     })
 }
 
-/// Streams that are nearly right, for the parser to judge.
+/// Streams that are nearly valid, for comparison with the parser.
 fn rough() -> impl Strategy<Value = Vec<u8>> {
     let chunked = noise().prop_map(|body| {
         let head = "POST /chunks HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n";
@@ -206,18 +207,18 @@ fn rough() -> impl Strategy<Value = Vec<u8>> {
 
 type Seen = (String, String, Vec<u8>);
 
-/// The requests that the HTTP parser sees whole on a connection.
+/// The requests on a connection that the HTTP parser sees completely.
 async fn seen(connection: impl AsyncRead + AsyncWrite + Unpin) -> Vec<Seen> {
     let all = Mutex::new(Vec::new());
     let service = service_fn(async |request: Request<Incoming>| {
-        // The parser takes some of what is escaped, in some places.
+        // In some places the parser accepts bytes that are escaped.
         let (method, address) = (request.method().to_string(), escaped(&request.uri().to_string()));
         if let Ok(body) = request.into_body().collect().await {
             all.lock().expect("the requests").push((method, address, body.to_bytes().to_vec()));
         }
         Ok::<_, Infallible>(Response::new(Empty::<Bytes>::new()))
     });
-    // However the connection ends, what was seen counts.
+    // However the connection ends, the requests seen so far count.
     let _ = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(connection), service).await;
     all.into_inner().expect("the requests")
 }
@@ -243,7 +244,7 @@ proptest! {
         prop_assert_eq!(read(Pieces::cut(&sent, &[]), 1)?, whole);
     }
 
-    /// Whatever the parser takes as it came, it sees as it came.
+    /// A request that the parser accepts unescaped reaches it unchanged.
     #[test]
     fn the_parser_sees_the_same_requests(sent in rough(), cuts in vec(any::<prop::sample::Index>(), 0..4)) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");

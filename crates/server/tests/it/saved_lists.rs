@@ -1,10 +1,10 @@
-//! Saved lists: predicates over a table and what it refers to, chosen members, projections, orders, pages.
+//! Saved lists: conditions on a table and the records that it refers to, static members, projections, orders, pages.
 
 use serde_json::{Value, json};
 
 use crate::support::{Agent, Reply, agent};
 
-/// A list; gives the path of its rows.
+/// Creates a list. Returns the path of its rows.
 async fn list(agent: &Agent, body: Value) -> String {
     let mut body = body;
     body["name"] = json!("L");
@@ -80,7 +80,7 @@ async fn a_predicate_is_sql_over_the_table_and_what_it_refers_to() {
         assert_eq!(reply.column("id"), expected, "{predicate}\n{}", reply.story());
         assert_eq!(reply.at("/_meta/has_more"), false);
     }
-    // Hidden rows are in no list; nor are lists that are hidden.
+    // Hidden rows are in no list, and hidden lists are not served.
     let path = list(&agent, json!({"target_table": "contacts", "filter_predicate": "title = 'CTO'"})).await;
     agent.delete("/v1/contacts/c_3").await.status(200);
     assert_eq!(agent.get(&path).await.status(200).column("id"), ["c_5", "c_1"]);
@@ -110,7 +110,7 @@ async fn a_list_shows_the_columns_that_it_names() {
         reply.data(),
         json!([{"name": "Big", "contact.email": "one@acme.example", "company.domain": "acme.example"}])
     );
-    // Without any: the row as GET by id gives it, without what it refers to.
+    // Without a projection: the row as GET by id returns it, without its related records.
     let reply = rows(&agent, json!({"target_table": "contacts", "filter_predicate": "id = 'c_1'"})).await.status(200);
     let mut whole = agent.get("/v1/contacts/c_1").await.status(200).data();
     whole.as_object_mut().unwrap().remove("company");
@@ -269,7 +269,7 @@ async fn a_static_list_has_the_members_that_it_was_given() {
     assert_eq!(added.data()["member_id"], ids[0]);
     assert!(added.text("/data/added_by").starts_with("api_key:ak_"), "{}", added.story());
     assert!(added.id().starts_with("lm_"));
-    // Again, in the other dialect's words, and with others.
+    // Again, with the other dialect's names, and with other values.
     let alias = ids[1].replace("c_", "con_");
     let again = agent.post(&members, json!({"member_ids": [ids[0], alias, ids[2], ids[2]]})).await.status(201);
     assert_eq!(again.column("member_id").len(), 3, "{}", again.story());
@@ -293,7 +293,7 @@ async fn a_static_list_has_the_members_that_it_was_given() {
     let removed = agent.delete(&format!("{members}/{alias}")).await.status(200);
     assert_eq!(removed.id(), ids[1]);
     agent.delete(&format!("{members}/{}", ids[1])).await.fault(404, "not_found");
-    // A hidden record is not shown; shown again, it is a member still.
+    // A hidden record is not shown. After it is restored, it is still a member.
     agent.delete(&format!("/v1/contacts/{}", ids[0])).await.status(200);
     assert_eq!(rows_of().await, ["N2"]);
     agent.post(&format!("/v1/contacts/{}/restore", ids[0]), json!({})).await.status(200);
@@ -305,7 +305,7 @@ async fn a_static_list_has_the_members_that_it_was_given() {
     agent.post(&dynamic, json!({"member_id": ids[0]})).await.fault(422, "validation_failed").says("dynamic");
     agent.delete(&format!("{dynamic}/{}", ids[0])).await.fault(422, "validation_failed");
     agent.post("/v1/lists/l_none/members", json!({"member_id": ids[0]})).await.fault(404, "not_found");
-    // The list goes, and its members with it.
+    // The list is deleted, and its members with it.
     agent.delete(&format!("{}?hard=true", path.trim_end_matches("/rows"))).await.status(200);
     assert_eq!(agent.get("/v1/list_members").await.status(200).data(), json!([]));
 }

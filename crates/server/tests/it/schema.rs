@@ -1,4 +1,4 @@
-//! `/v1/tables` and `/v1/schema`: all that an agent needs to compose a join.
+//! `/v1/tables` and `/v1/schema`: everything that an agent needs to write a join.
 
 use crm::model::entity::ENTITIES;
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ async fn tables_are_listed_with_their_kind_and_size() {
     agent.sql("analyze zeta").await.status(200);
     let tables = agent.get("/v1/tables").await.status(200).data();
     assert_eq!(tables.as_array().unwrap().last().unwrap()["estimated_rows"], 500);
-    // Every one of them can be asked for.
+    // Every one of them can be requested.
     for name in names {
         agent.get(&format!("/v1/{}", name.as_str().unwrap())).await.status(200);
     }
@@ -179,7 +179,7 @@ async fn what_the_workspace_made_is_described_as_fully() {
     assert_eq!((&seen["primary_key"], &seen["foreign_keys"], &seen["indexes"]), (&json!([]), &json!([]), &json!([])));
     assert_eq!(seen["columns"][1]["comment"], "How it seems");
     table(&schema, "kept");
-    // What the schema says is enough for the join that it describes.
+    // The schema's information is enough for the join that it describes.
     let join = "select t.id from things t join contacts c on c.id = t.contact_id join \"Odd Table\" o on (o.\"B c\", o.a) = (t.odd_b, t.odd_a)";
     agent.sql(join).await.status(200);
 }

@@ -1,4 +1,4 @@
-//! The generated files migrations/*/schema.sql are what new databases contain. A run with KITH_BLESS=1 writes them.
+//! The generated files migrations/*/schema.sql equal the contents of new databases. A run with KITH_BLESS=1 writes them.
 
 use std::path::Path;
 use std::{env, fs};
@@ -9,9 +9,9 @@ use crate::support::{agent, home};
 
 const DESCRIBE: &str = include_str!("data/describe_database.sql");
 
-/// How the roles of a workspace are shown: by the part that they play.
+/// The names for the roles of a workspace in the files, by purpose.
 const PARTS: &str = "SELECT r.role AS oid, format('{{%s}}', r.part) AS name FROM kith_guard.role r";
-/// How the roles of the control database are shown.
+/// The names for the roles of the control database in the files.
 const NAMES: &str = "SELECT r.oid, r.rolname::text AS name FROM pg_roles r";
 
 async fn describe(conn: &mut Conn, roles: &str, schemas: &str) -> String {
@@ -21,8 +21,8 @@ async fn describe(conn: &mut Conn, roles: &str, schemas: &str) -> String {
     texts.collect::<Vec<_>>().join("\n").trim().to_owned()
 }
 
-/// Compares the file with what the database contains. PostgreSQL may write an expression in another way in another major version,
-/// so the file is compared only under the version that wrote it.
+/// Compares the file with the database. Another major version of PostgreSQL may write an expression differently, so the file
+/// is compared only under the version that wrote it.
 async fn assert_is_fresh(conn: &mut Conn, folder: &str, schema: &str) {
     let rows =
         conn.query("SELECT split_part(current_setting('server_version'), '.', 1)", &[]).await.expect("a version");

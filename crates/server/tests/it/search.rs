@@ -1,4 +1,4 @@
-//! Search in one table: typos, accents, parts of words; the best first.
+//! Search in one table: typos, accents, parts of words; the best match is first.
 
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ async fn each_searchable_table_has_a_search_and_others_say_what_to_do() {
         agent.get(&format!("/v1/{table}/search?q=x")).await.fault(400, "invalid_request").says("/v1/sql");
     }
     agent.get("/v1/nope/search?q=x").await.fault(404, "not_found");
-    // Columns of one's own are shown; one called score does not hide the score's place.
+    // Custom columns are shown. One named score does not hide the search's score.
     agent.sql("alter table deals add colour text default 'red'").await.status(200);
     assert_eq!(search(&agent, "deals", "zebra").await.status(200).at("/data/0/colour"), "red");
     let sql = "select d.name, s.score from kith.search('deals', 'zebra', 5) s join deals d using (id)";

@@ -1,4 +1,4 @@
-//! `/v1/search`: contacts, companies, deals and activities together, the best first.
+//! `/v1/search`: contacts, companies, deals and activities together; the best match is first.
 
 use serde_json::{Value, json};
 
@@ -19,7 +19,7 @@ fn objects(reply: &Reply) -> Vec<Value> {
     all
 }
 
-/// Records about zebras, and others.
+/// Records about zebras, and other records.
 async fn zoo(agent: &Agent) {
     agent
         .post("/v1/contacts", json!({"first_name": "Žofie", "last_name": "Zebra", "email": "zofie@zoo.example"}))
@@ -61,11 +61,11 @@ async fn all_four_tables_are_searched_and_no_other() {
         let found = search(&agent, words).await;
         assert_eq!(found.at("/data/0/object"), object, "{words}\n{}", found.story());
     }
-    // The whole name first, and what fits as it is before what does only spelt otherwise.
+    // The complete name is first, and an exact match comes before one with a different spelling.
     let exact = search(&agent, "zebra rollout").await.at("/data/0/score").as_f64().unwrap();
     let spelt = search(&agent, "zebar rollout").await.at("/data/0/score").as_f64().unwrap();
     assert!(exact > spelt, "{exact} {spelt}");
-    // Words that are nowhere together find what has some of them.
+    // If no record contains all words, records with some of them are found.
     let found = search(&agent, "lovelace crossing").await;
     assert_eq!(objects(&found), ["company", "contact"], "{}", found.story());
     for nothing in ["qqqq", "?!", "zebra-free-zone-without-any-like-it", "日本"] {
@@ -89,7 +89,7 @@ async fn records_are_shown_whole_and_only_live_ones() {
     let mut there = agent.get(&format!("/v1/deals/{deal}")).await.data();
     there.as_object_mut().unwrap().retain(|name, _| !["contact", "company"].contains(&name.as_str()));
     assert_eq!(json!(shown), there);
-    // In Relm's words.
+    // With Relm's names.
     let found = search(&relm, "zebra rollout").await;
     assert_eq!((found.at("/object"), found.at("/data/0/object")), (json!("list"), json!("deal")));
     assert_eq!((found.at("/data/0/title"), found.at("/data/0/colour")), (json!("Zebra rollout"), json!("red")));

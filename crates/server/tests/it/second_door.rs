@@ -1,5 +1,5 @@
-//! A door without HTTP, as the proof that a second one needs nothing of the first: it admits a caller and performs asks
-//! through the hall, with limits and idempotency.
+//! An interface without HTTP. It proves that a second interface needs nothing of the first: it authenticates a caller and
+//! performs requests through the hall, with limits and idempotency.
 
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use crate::support::{agent, home};
 
-/// The door: a line with a key, a table and a record's values makes a record.
+/// The interface: a line with a key, a table and a record's values creates a record.
 struct LineDoor {
     app: App,
 }

@@ -1,4 +1,4 @@
-//! The sessions that a workspace's requests run in are its own, and stay so.
+//! The sessions that a workspace's requests run in belong to it alone.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -89,7 +89,7 @@ async fn a_workspace_that_changes_its_password_in_a_loop_costs_others_nothing() 
     let is_over = AtomicBool::new(false);
     let changing = async {
         let mut changes = 0;
-        // The role's row stays locked until the script is over.
+        // The role's row stays locked until the script ends.
         let script = "alter role current_user password 'mine alone'; select pg_sleep(0.02)";
         while !is_over.load(Ordering::Relaxed) {
             changes += u32::from(session.script(script).await.is_ok());

@@ -1,4 +1,5 @@
-//! Records and pages of any size: shown whole, page by page, or refused with nothing kept; never cut in silence.
+//! Records and pages of any size are shown completely, split into pages, or refused with nothing kept. They are never cut
+//! silently.
 
 use serde_json::{Value, json};
 
@@ -67,7 +68,7 @@ async fn what_is_too_large_to_be_shown_is_a_413_and_nothing_of_it_is_kept() {
     assert_eq!(agent.sql("select n as v from things").await.status(200).v(), 0);
     agent.sql(&format!("update things set a = repeat('x', {})", 11 * MIB)).await.status(200);
     agent.get("/v1/things/1").await.fault(413, "result_too_large");
-    // With a key, the same.
+    // The same with a key.
     let headers = [("content-type", "application/json"), ("idempotency-key", "large")];
     agent.sql(&format!("alter table things alter b set default {part}, alter c set default {part}, alter d set default {part}, alter e set default {part}"))
         .await

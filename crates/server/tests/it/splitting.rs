@@ -1,5 +1,5 @@
-//! The splitter of SQL texts against PostgreSQL itself: the server parses a whole text before it looks at any of its statements,
-//! so what it says of the whole must be what it says of the statements one by one.
+//! The splitter of SQL texts against PostgreSQL itself. The server parses a whole text before it runs any of its statements,
+//! so its answer for the whole must match its answers for the single statements.
 
 use crm::model::split::{SplitError, split};
 use pg::{Conn, Error};
@@ -13,20 +13,20 @@ use crate::support::{agent, psql};
 
 const TEXTS: usize = 1_500;
 
-/// What the server makes of a text.
+/// The server's verdict on a text.
 #[derive(Debug, PartialEq)]
 enum Verdict {
-    /// The lexer or the grammar refuses it at this character, counted from 0.
+    /// The lexer or the grammar rejects it at this character, counted from 0.
     Refused(usize),
-    /// The lexer refuses bytes that a string's escapes come to, and does not say where.
+    /// The lexer rejects bytes that result from a string's escapes, and does not report the position.
     BadBytes,
-    /// It has several statements.
+    /// It contains several statements.
     Several,
-    /// It has one statement, which may be wrong otherwise, or none.
+    /// It contains one statement, which may have other errors, or no statement.
     One,
 }
 
-/// The server's functions that raise errors before anything of a text is looked up.
+/// The server's functions that raise errors before any name in a text is looked up.
 const OF_THE_PARSER: &[&str] = &[
     "scanner_yyerror",
     "core_yylex",
@@ -52,7 +52,7 @@ async fn verdict(conn: &mut Conn, sql: &str) -> Verdict {
     }
 }
 
-/// Pieces that the lexer has rules for. None of them does anything.
+/// Pieces that the lexer has rules for. None of them has an effect.
 const PIECES: &[&str] = &[
     "'",
     "''",
@@ -118,7 +118,7 @@ fn blank() -> impl Strategy<Value = String> {
     ]
 }
 
-/// An expression that the grammar takes, with noise in its quotes.
+/// An expression that the grammar accepts, with noise in its quotes.
 fn expression() -> impl Strategy<Value = String> {
     prop_oneof![
         noise().prop_map(|text| format!("'{}'", text.replace('\'', "''"))),
@@ -151,7 +151,7 @@ fn statement() -> impl Strategy<Value = String> {
     prop_oneof![10 => select, 1 => body, 1 => rule]
 }
 
-/// Some statements, mostly right ones, with what may be between them; now and then a piece of noise falls in.
+/// Some statements, mostly valid, with text that may stand between them and occasional noise.
 fn text() -> impl Strategy<Value = String> {
     let statements = vec((statement(), blank(), select(vec![";", ";", ";", ";;", "; ;"])), 0..4);
     let fallen = prop_oneof![2 => Just(None), 1 => (any::<prop::sample::Index>(), noise()).prop_map(Some)];
@@ -181,7 +181,7 @@ async fn statements_are_those_that_the_server_sees() {
         let statements = match split(&sql) {
             Ok(statements) => statements,
             Err(error) => {
-                // The server may stumble earlier, or later at a wrong escape in the string.
+                // The server may report an earlier position, or a later one for an invalid escape in the string.
                 let SplitError::Unterminated { offset, .. } = error;
                 let (at, has_escapes) = (characters(offset), sql[offset..].starts_with(['e', 'E']));
                 let agrees = matches!(whole, Verdict::Refused(place) if place <= at || has_escapes);
@@ -208,7 +208,7 @@ async fn statements_are_those_that_the_server_sees() {
             }
             (None, Verdict::One) => assert!(statements.len() <= 1, "{sql:?}\nhas several statements: {statements:?}"),
             (Some((at, statement)), Verdict::Refused(place)) => {
-                // At its end a statement alone has nothing more, where the text has a semicolon.
+                // A single statement has nothing after its end, but in the text there is a semicolon.
                 let end = statement.offset + statement.text.len();
                 let behind = sql.chars().nth(place);
                 let is_at_end = at == characters(end) && place >= at && matches!(behind, None | Some(';'));

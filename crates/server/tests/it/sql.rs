@@ -140,11 +140,11 @@ async fn transaction_control_is_refused_in_all_spellings() {
         }
         reply.fault(400, "invalid_request").says("one transaction");
     }
-    // A procedure can't get out of it either.
+    // A procedure can't leave the transaction either.
     let reply = agent.sql("do $$ begin insert into t values (9); commit; end $$").await.fault(400, "sql_error");
     assert_eq!(reply.at("/code"), "2D000", "{}", reply.story());
     assert_eq!(count(&agent).await, 0);
-    // Words in quotes are no commands.
+    // Quoted words are not commands.
     agent.sql("select 'begin' as begin, $$; commit;$$ as v, \"note\" from t; -- commit").await.status(200);
     agent.sql("create function f() returns int language sql begin atomic select 1; end").await.status(200);
 }
@@ -271,7 +271,7 @@ async fn long_texts_of_an_error_are_cut() {
     for (field, letter) in [("/error/message", "m"), ("/error/hint", "h"), ("/error/detail", "ö")] {
         assert_eq!(sql.text(field), letter.repeat(1999) + "…", "{field}");
     }
-    // A trigger's words on a record, too.
+    // Also the message of a trigger on a record.
     agentcrm
         .sql("create function refuse() returns trigger language plpgsql as $$ begin raise '%', repeat('m', 70000); end $$;
               create trigger refuse before insert on companies for each row execute function refuse()")

@@ -1,4 +1,4 @@
-//! How large a result may be and how long a statement may take.
+//! The maximum size of a result and the maximum time of a statement.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! Quick reads that come at the same time share a round trip to the database; nobody may notice but by the clock.
+//! Fast reads that arrive at the same time share a round trip to the database. This must not change any answer.
 
 use futures_util::future::join_all;
 use pg::conn::Begin;
@@ -59,7 +59,7 @@ async fn reads_of_a_locked_table_do_not_hold_up_the_others() {
     for read in locked {
         assert_eq!(read.await.expect("no panic").status(200).id(), contact);
     }
-    // What was given up meanwhile left nothing behind.
+    // Requests that were cancelled meanwhile leave nothing behind.
     agent.get(company).await.status(200);
 }
 

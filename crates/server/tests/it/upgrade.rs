@@ -1,4 +1,5 @@
-//! A workspace that an older Kith made is brought up to date by its first request. The newer Kith is this one with one more migration.
+//! The first request to a workspace that an older Kith created upgrades it. The newer Kith is this one with one more
+//! migration.
 
 use std::sync::LazyLock;
 
@@ -12,7 +13,7 @@ use crate::support::{Agent, agent, home, newer_process, psql, stranger_at};
 static NEWER: LazyLock<Vec<&'static str>> =
     LazyLock::new(|| [WORKSPACE, &[include_str!("data/made_up_migration.sql")]].concat());
 
-/// Where the newer Kith serves.
+/// The base URL of the newer Kith.
 async fn newer() -> &'static str {
     static BASE: OnceCell<String> = OnceCell::const_new();
     BASE.get_or_init(|| newer_process(&NEWER)).await
@@ -24,7 +25,7 @@ async fn version(agent: &Agent) -> usize {
     rows.only().expect("a database").get("version").expect("a version")
 }
 
-/// What the built-in tables of a workspace are, its owner's additions left out.
+/// The structure of a workspace's built-in tables, without its owner's additions.
 async fn shape(agent: &Agent) -> Vec<String> {
     let store = &home().kith.app.store;
     let place = home().place(&agent.workspace_id).await;
@@ -39,7 +40,7 @@ async fn shape(agent: &Agent) -> Vec<String> {
 async fn an_older_workspace_is_upgraded_with_all_that_is_in_it() {
     let agent = agent().await;
     assert_eq!(version(&agent).await, WORKSPACE.len());
-    // What its owner did while it was old, in the owner's own session.
+    // Changes that its owner made while it was old, in the owner's own session.
     let mut owner = psql(&agent).await;
     owner
         .script(
@@ -56,7 +57,7 @@ async fn an_older_workspace_is_upgraded_with_all_that_is_in_it() {
 
     let base = newer().await;
     let agent = agent.at(base);
-    // Many first requests at once: one upgrades, the others wait for it.
+    // Many first requests at the same time: one upgrades, the others wait for it.
     let asks = (0..6).map(|_| agent.get("/v1/contacts?email=OLD@b.example"));
     for reply in futures_util::future::join_all(asks).await {
         assert_eq!(reply.status(200).column("score"), [7]);
@@ -66,7 +67,7 @@ async fn an_older_workspace_is_upgraded_with_all_that_is_in_it() {
     let made = agent.post("/v1/contacts", json!({"email": "new@b.example"})).await.status(201);
     assert_eq!(made.data()["score"], 8, "the owner's trigger goes on");
 
-    // It is what a new workspace is, and the guards hold on.
+    // It equals a new workspace, and the guards still work.
     let fresh = stranger_at(base).with_workspace().await;
     assert_eq!(version(&fresh).await, NEWER.len());
     assert_eq!(shape(&agent).await, shape(&fresh).await);
@@ -121,7 +122,7 @@ async fn another_session_gains_nothing_while_a_migration_runs() {
     let agent = agent().await;
     let place = home().place(&agent.workspace_id).await;
     let mut admin = home().kith.app.store.cells.administer(0, &place.database).await.expect("an administrator");
-    // No session has this process id, so whoever connects is another.
+    // No session has this process id, so every session that connects is a different one.
     let begin = format!("select kith_guard.begin_section('{}'::regrole, 0)", place.role);
     admin.script(&begin).await.expect("a section that begins");
     for sql in [
@@ -136,7 +137,7 @@ async fn another_session_gains_nothing_while_a_migration_runs() {
     admin.script(&format!("select kith_guard.end_section('{}'::regrole)", place.role)).await.expect("its end");
 }
 
-/// What the holes of older versions let a workspace do. The guards are off meanwhile, as if they were not there.
+/// Changes that vulnerabilities of older versions allowed. The guards are switched off for this.
 const BREAKS: &str = "
     alter event trigger kith_before_ddl disable;
     alter event trigger kith_after_ddl disable;

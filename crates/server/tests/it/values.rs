@@ -1,12 +1,12 @@
-//! Values on the wire: what `to_jsonb` gives, digit for digit, for every type that a workspace can have.
+//! Values in answers: equal to the result of `to_jsonb`, digit for digit, for every type that a workspace can have.
 
 use serde_json::{Value, json};
 
 use crate::support::{agent, parse};
 
-/// One expression a line.
+/// One expression per line.
 const TYPES: &str = include_str!("data/types.txt");
-/// What the expressions are made of.
+/// The objects that the expressions use.
 const SCHEMA: &str = include_str!("data/types.sql");
 
 /// Types of extensions that a workspace doesn't have.
@@ -25,7 +25,7 @@ async fn a_value_is_what_to_jsonb_gives() {
         }
         let expected = agent.sql(&format!("select to_jsonb(x) as v from (select {expression} as v) x")).await;
         let (given, expected) = (given.status(200), expected.status(200));
-        // Numbers are compared by their text: serde_json keeps every digit here.
+        // Numbers are compared by their text, because serde_json preserves every digit here.
         if given.v() != expected.at("/data/rows/0/v/v") {
             wrong.push(format!("{expression}\n  gives    {}\n  to_jsonb {}", given.v(), expected.v()));
         }
@@ -52,10 +52,10 @@ async fn rest_gives_the_same_values_as_sql() {
     assert_eq!(agent.get(&format!("/v1/kinds/{id}")).await.status(200).data(), expected);
     assert_eq!(agent.get("/v1/kinds").await.status(200).at("/data/0"), expected);
 
-    // What came out goes in again and is the same.
+    // A returned value can be sent again and is unchanged.
     agent.delete(&format!("/v1/kinds/{id}")).await.status(200);
     let mut again = expected.clone();
-    // A record and a multirange have no JSON form that PostgreSQL reads; REST takes their text.
+    // A record and a multirange have no JSON form that PostgreSQL can read. REST accepts their text.
     again["a"] = json!(r#"("1 ""Main""",2,ok)"#);
     again["q"] = json!(r#"(n,"(s,1,sad)","{a,NULL}")"#);
     let made = agent.post("/v1/kinds", again).await.status(201);
@@ -101,7 +101,7 @@ async fn params_take_any_json_value_for_any_type() {
         ("jsonb", json!([1, "x"]), json!([1, "x"])),
         ("jsonb", json!(5), json!(5)),
         ("jsonb", json!(true), json!(true)),
-        // A string for a jsonb parameter is its JSON text.
+        // A string for a jsonb parameter is parsed as JSON.
         ("jsonb", json!("{\"a\": 1}"), json!({"a": 1})),
         ("json", json!("[1]"), json!([1])),
         ("text[]", json!(["a", "b,\"c\\", null, "NULL", ""]), json!(["a", "b,\"c\\", null, "NULL", ""])),

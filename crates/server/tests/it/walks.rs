@@ -1,4 +1,4 @@
-//! A hundred thousand rows, walked and searched while others write.
+//! Pages and searches of a hundred thousand rows while others write.
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,10 +10,10 @@ use tokio::sync::watch;
 use crate::support::{Agent, agent, home, psql};
 
 const ROWS: usize = 100_000;
-/// Far more than the middle of them may take, for the machine may have much else to do.
+/// Far more than the median may take, because the machine may have other load.
 const MOST: Duration = Duration::from_secs(2);
 
-/// A walk's pages and whatever it saw more than once. Who listens to `page` hears of each.
+/// The pages of a walk, and the rows that it saw more than once. `page` is notified of each page.
 async fn walk(
     agent: &Agent,
     path: &str,
@@ -45,7 +45,7 @@ async fn walk(
 #[tokio::test]
 async fn every_row_that_was_there_all_the_time_is_met_once() {
     let agent = agent().await;
-    // Runs of 1000 equal times, with a run of NULLs; every tenth row is one that the writers may touch.
+    // Runs of 1000 equal times, and a run of NULLs. The writers may change every tenth row.
     agent
         .sql("create table visits (id int primary key, created_at timestamptz default now(), n int, deleted_at timestamptz)")
         .await
@@ -60,7 +60,7 @@ async fn every_row_that_was_there_all_the_time_is_met_once() {
         .status(200);
     let writes = AtomicU32::new(0);
     let (page, pages_read) = watch::channel(0);
-    // A few writes for each page that is read; the walk's end ends them.
+    // A few writes for each page that is read. They end with the walk.
     let writer = async |lane: usize, mut pages_read: watch::Receiver<usize>| {
         let mut session = psql(&agent).await;
         let mut number = lane;
@@ -76,7 +76,7 @@ async fn every_row_that_was_there_all_the_time_is_met_once() {
                 ),
             };
             session.script(&sql).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
-            // Rows that stay where they are may change all the same.
+            // Rows that keep their position may still change.
             session.script(&format!("update visits set n = n + 1 where id = {}", touched + 1)).await.unwrap();
             writes.fetch_add(1, Ordering::Relaxed);
         }
@@ -86,7 +86,7 @@ async fn every_row_that_was_there_all_the_time_is_met_once() {
     let ((seen, twice, pages), (), ()) = tokio::join!(walking, writing.0, writing.1);
     println!("{pages} pages, {} writes meanwhile", writes.load(Ordering::Relaxed));
     assert!(writes.load(Ordering::Relaxed) > 50);
-    // A row that is moved to another time while the walk goes on may be met at both; no other may.
+    // A row that gets another time during the walk may be seen at both positions. No other row may.
     let twice: Vec<_> = twice.iter().filter(|id| id.parse::<usize>().is_ok_and(|id| id % 10 > 0)).collect();
     assert!(twice.is_empty(), "met twice: {twice:?}");
     let missed: Vec<usize> = (1..=ROWS).filter(|id| id % 10 > 0 && !seen.contains(&id.to_string())).collect();
@@ -147,7 +147,7 @@ async fn many_contacts_are_searched_and_walked() {
             agent.delete(&format!("/v1/contacts/{}", made.id())).await.status(200);
         }
     };
-    // Each insertion of 10,000 has one created_at.
+    // Each insertion of 10,000 has the same created_at.
     let walking = walk(&agent, "/v1/contacts?first_name_starts=person", "id", page);
     let ((seen, twice, pages), ()) = tokio::join!(walking, writing);
     assert_eq!((seen.len(), pages), (ROWS, ROWS / 200));

@@ -1,5 +1,5 @@
-//! Who has which place: the pool's book-keeping as plain data. It knows no socket, no lock and no task, so that
-//! every rule can be tried without one. All times come in as arguments.
+//! Which place belongs to whom: the pool's state as plain data. It uses no socket, lock or task, so that every rule can be
+//! tested without one. All times are arguments.
 
 mod relief;
 #[cfg(test)]
@@ -14,21 +14,20 @@ use tokio::time::Instant;
 
 use super::{Key, Limits, Share, Stats};
 
-/// How long a place may stay with a key whose requests follow each other while other keys wait. Handing it to
-/// another key costs a log-in of some 7 ms, so that passing it on after every request would leave the server with
-/// nothing but log-ins.
+/// How long a key may keep a place for consecutive requests while other keys wait. Moving a place to another key costs a
+/// log-in of about 7 ms. If it moved after every request, the server would do nothing but log-ins.
 const TURN: Duration = Duration::from_millis(20);
 
-/// The books. `C` is a connection, `W` what a waiting request is told by, `E` what ends what a holder is doing.
+/// The books. `C` is a connection, `W` notifies a waiting request, `E` ends a holder's work.
 pub(super) struct Books<C, W, E> {
     limits: Limits,
     slots: HashMap<Key, Slot<C, W>>,
-    /// Those that hold places or are in line.
+    /// Keys that hold places or wait.
     tenants: HashMap<Tenant, Account>,
-    /// Tenants that could use a place, in the order of their turns: who holds fewer comes first. One that no longer could
-    /// use one is passed over.
+    /// Tenants that could use a place, in the order of their turns: the one with the fewest places is first. A tenant that
+    /// can no longer use one is skipped.
     line: BTreeMap<Rank, Tenant>,
-    /// Places in use, the one that has been held longest first.
+    /// Places in use, ordered by the time since they are held, longest first.
     holders: BTreeMap<u64, Holder<E>>,
     /// The idle connections, the one that has been idle longest first.
     lru: BTreeMap<u64, Key>,
@@ -44,7 +43,7 @@ pub(super) struct Books<C, W, E> {
     closed: bool,
 }
 
-/// All keys of a database: what shares are given to.
+/// All keys of a database. Shares are given to tenants.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 struct Tenant {
     cell: u32,
@@ -60,20 +59,20 @@ struct Account {
     used: usize,
     /// Its keys that could use a place, in the order of their turns.
     keys: VecDeque<Key>,
-    /// Its place in the line, where it has one.
+    /// Its position among the waiting tenants, if it waits.
     rank: Option<Rank>,
 }
 
 /// A place in use.
 struct Holder<E> {
     tenant: Tenant,
-    /// Since when it is held; with a connection that took time to open, since that is at work.
+    /// The time since which it is held. For a connection that took time to open, the time since it is working.
     since: Instant,
-    /// Whether it counted as one of a small share when it was given.
+    /// Whether it counted as a place of a small share when it was given.
     is_small: bool,
-    /// Ends what is done there; none while nothing is that could be ended.
+    /// Ends the work in this place. `None` while nothing runs that could be ended.
     ender: Option<E>,
-    /// When it was told to end.
+    /// When its work was told to end.
     ending: Option<Instant>,
 }
 
@@ -81,12 +80,12 @@ struct Slot<C, W> {
     idle: VecDeque<Idle<C>>,
     /// Places in use: leased, being opened or being reset.
     used: usize,
-    /// Those of them that are being reset and will be free in a moment.
+    /// How many of them are being reset and will soon be free.
     resetting: usize,
     waiters: BTreeMap<u64, W>,
-    /// What was opened in an earlier epoch is closed when it comes back.
+    /// A connection opened in an earlier epoch is closed when it is returned.
     epoch: u64,
-    /// Whether it is among the keys of its tenant's account.
+    /// Whether it is among its tenant's keys.
     in_turn: bool,
 }
 
@@ -97,31 +96,31 @@ struct Idle<C> {
     since: Instant,
 }
 
-/// A place that a request may use, and the connection in it, if there is one.
+/// A place that a request may use, and its connection, if it has one.
 pub(super) struct Grant<C> {
     pub(super) key: Key,
     pub(super) connection: Option<C>,
-    /// Since when the connection is open.
+    /// When the connection was opened.
     pub(super) opened: Instant,
-    /// Since when the key has had the place.
+    /// When the key got the place.
     pub(super) turn: Instant,
     pub(super) epoch: u64,
-    /// By which the holder is known.
+    /// Identifies the holder.
     pub(super) number: u64,
 }
 
 /// The answer to a request for a place.
 pub(super) enum Ask<C> {
     Granted(Grant<C>),
-    /// Wait under this number.
+    /// The request waits under this number.
     Wait(u64),
-    /// So many wait already.
+    /// The number of requests that wait already.
     Full,
     Closed,
 }
 
-/// What follows from a change of the books. To be done after the lock on them was let go: telling a waiter or
-/// dropping a connection may come back to the books.
+/// The consequences of a change to the books. They must be carried out after the lock on the books is released: notifying a
+/// waiter or dropping a connection may call the books again.
 pub(super) struct Outcome<C, W> {
     pub(super) granted: Vec<(W, Grant<C>)>,
     pub(super) close: Vec<C>,
@@ -138,8 +137,8 @@ impl<C, W> Slot<C, W> {
         Slot { idle: VecDeque::new(), used: 0, resetting: 0, waiters: BTreeMap::new(), epoch, in_turn: false }
     }
 
-    /// Whether a waiter of this key could do with a place now. Those for whom a reset connection is on its way are
-    /// better off waiting for it than logging in.
+    /// Whether a waiter of this key could use a place now. Waiters that a connection in reset will serve should wait for it
+    /// instead of logging in.
     fn could_use_one(&self, limits: &Limits) -> bool {
         self.used < limits.max_per_role
             && !self.waiters.is_empty()
@@ -157,12 +156,12 @@ impl Limits {
         (self.max_total / 2).max(1)
     }
 
-    /// While no more places than this are in use, nobody is kept to a small share.
+    /// While at most this many places are in use, small shares are not enforced.
     fn plenty(&self) -> usize {
         self.max_total / 4
     }
 
-    /// Places of a tenant, whatever its keys.
+    /// The number of places of a tenant, for all its keys.
     fn max_per_tenant(&self) -> usize {
         self.max_per_role.saturating_mul(2)
     }
@@ -194,8 +193,8 @@ impl<C, W, E: Clone> Books<C, W, E> {
         }
     }
 
-    /// Asks for a place. `waiter` is called only where there is none now. What is to be closed to make room is put
-    /// into `close`.
+    /// Requests a place. `waiter` is called only if there is none now. Connections to be closed to make room are added to
+    /// `close`.
     pub(super) fn ask(
         &mut self,
         key: &Key,
@@ -216,7 +215,8 @@ impl<C, W, E: Clone> Books<C, W, E> {
         account.share = share;
         let has_room = may_have_more(account, &self.limits, self.total - self.idle, self.small);
         let slot = self.slots.get_mut(key).expect("just put there");
-        // Nobody is passed by: where more wait than resets will serve, there is no place, or they would have it.
+        // This does not overtake a waiter: if more wait than resets will serve, no place is free, because they would have
+        // got it.
         let in_order = slot.waiters.len() <= slot.resetting;
         let wants_new = slot.idle.is_empty() && slot.resetting > slot.waiters.len();
         if has_room
@@ -240,7 +240,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         Ask::Wait(number)
     }
 
-    /// A waiter has gone away. Nothing happens where it was told already.
+    /// Removes a waiter that was cancelled. If it was already notified, nothing happens.
     pub(super) fn forget_waiter(&mut self, key: &Key, number: u64) {
         if let Some(slot) = self.slots.get_mut(key)
             && slot.waiters.remove(&number).is_some()
@@ -257,7 +257,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         }
     }
 
-    /// What is done in a place begins, and this ends it.
+    /// Work in a place begins, and `E` ends it.
     pub(super) fn begin(&mut self, number: u64, ender: E, now: Instant) {
         if let Some(holder) = self.holders.get_mut(&number) {
             holder.ender = Some(ender);
@@ -265,14 +265,14 @@ impl<C, W, E: Clone> Books<C, W, E> {
         }
     }
 
-    /// Nothing is done any more in a place that could be ended.
+    /// The work in a place has finished, so there is nothing to end.
     pub(super) fn finish(&mut self, number: u64) {
         if let Some(holder) = self.holders.get_mut(&number) {
             holder.ender = None;
         }
     }
 
-    /// A place comes back, with its connection where that can be used again.
+    /// A place is returned, with its connection if that can be reused.
     pub(super) fn give_back(&mut self, grant: Grant<C>, was_reset: bool, now: Instant) -> Outcome<C, W> {
         let mut outcome = Outcome::default();
         let Grant { key, connection, opened, turn, epoch, number } = grant;
@@ -310,7 +310,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         outcome
     }
 
-    /// Closes what is idle for the keys that `which` says, and marks what is in use for closing.
+    /// Closes the idle connections of the keys that `which` selects, and marks those in use for closing.
     pub(super) fn evict(&mut self, which: impl Fn(&Key) -> bool, now: Instant) -> Outcome<C, W> {
         let mut outcome = Outcome::default();
         self.epoch += 1;
@@ -330,7 +330,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         outcome
     }
 
-    /// Takes out what has been idle for too long, or open for too long.
+    /// Removes connections that have been idle or open for too long.
     pub(super) fn retire(&mut self, now: Instant) -> Vec<C> {
         let limits = self.limits;
         let old = |idle: &Idle<C>| {
@@ -354,7 +354,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         close
     }
 
-    /// No place is given any more; who waits is let go (by being dropped), what is idle is closed.
+    /// Stops giving places. Waiters are released (by being dropped) and idle connections are closed.
     pub(super) fn close(&mut self) -> (Vec<W>, Vec<C>) {
         self.closed = true;
         let (mut waiters, mut close) = (Vec::new(), Vec::new());
@@ -391,12 +391,13 @@ impl<C, W, E: Clone> Books<C, W, E> {
         may_have_more(account, &self.limits, self.total - self.idle, self.small)
     }
 
-    /// A place for `key`: its own idle connection, else a free place, else the place of what has been idle longest.
+    /// A place for `key`: its own idle connection, else a free place, else the place of the connection that has been idle
+    /// longest.
     fn take_place(&mut self, key: &Key, now: Instant, close: &mut Vec<C>) -> Option<Grant<C>> {
         let slot = self.slots.get_mut(key)?;
         let epoch = slot.epoch;
         let (mut connection, mut opened, mut evicted) = (None, now, None);
-        // The one used last: its caches are warm, and the others may grow old.
+        // The connection used last: its caches are warm, and the others can reach their idle limit.
         if let Some(idle) = slot.idle.pop_back() {
             self.idle -= 1;
             self.lru.remove(&idle.sequence);

@@ -1,5 +1,5 @@
-//! Who has to give way. Places that are held for long are no harm while there are others; but while tenants wait, half of
-//! the places are to come back within a moment, so that a tenant which holds none is served soon, whatever the
+//! Which holders must give up a place. Places that are held for long do no harm while others are free. While tenants wait,
+//! half of the places should become free within a moment, so that a tenant without a place is served soon, whatever the
 //! others do.
 
 use std::cmp::Reverse;
@@ -10,12 +10,13 @@ use tokio::time::Instant;
 
 use super::{Account, Books, Holder, Share, Tenant, may_have_more};
 
-/// A place that has been held for longer than this is slow: most requests take a hundredth of it.
+/// A place that has been held for longer than this is slow. Most requests take a hundredth of it.
 const SLOW: Duration = Duration::from_millis(250);
-/// A holder that was told to end frees its place within this, or does not end at all and counts as slow again.
+/// The work in a place that was told to end frees the place within this time. Otherwise it does not end, and the place
+/// counts as slow again.
 const ENDING: Duration = Duration::from_secs(3);
 
-/// Those among whom places are divided.
+/// The tenants among whom places are divided.
 #[derive(Clone, Copy, PartialEq)]
 enum Among {
     Everybody,
@@ -28,7 +29,7 @@ impl<E> Holder<E> {
         now.saturating_duration_since(self.since) >= SLOW
     }
 
-    /// Whether its place is about to come back.
+    /// Whether its place will soon be returned.
     fn is_going(&self, now: Instant) -> bool {
         self.ending.is_some_and(|since| now.saturating_duration_since(since) < ENDING)
     }
@@ -39,8 +40,7 @@ impl<E> Holder<E> {
 }
 
 impl<C, W, E: Clone> Books<C, W, E> {
-    /// Ends what is done in slow places so that tenants which wait get them. It is to be asked again and again
-    /// while somebody waits.
+    /// Ends the work in slow places so that waiting tenants get them. Must be called repeatedly while requests wait.
     pub(in crate::pool) fn relieve(&mut self, now: Instant) -> Vec<E> {
         let mut enders = self.relieve_among(Among::Everybody, now);
         if self.small >= self.limits.most_small() {
@@ -49,8 +49,9 @@ impl<C, W, E: Clone> Books<C, W, E> {
         enders
     }
 
-    /// While more than half of the places are slow, each tenant that waits gets one of those who hold most, or of anybody
-    /// where it holds none; first of those who hold more than their share, and then what was held longest.
+    /// While more than half of the places are slow, each waiting tenant gets one from the tenants with the most places, or
+    /// from any tenant if it has none itself. Places of tenants beyond their share are taken first, then the places held
+    /// longest.
     fn relieve_among(&mut self, among: Among, now: Instant) -> Vec<E> {
         let in_question = || self.holders.iter().filter(|(_, holder)| holder.is_among(among));
         let coming = in_question().filter(|(_, holder)| holder.is_going(now)).count();
@@ -78,8 +79,9 @@ impl<C, W, E: Clone> Books<C, W, E> {
         enders
     }
 
-    /// How much there is to say for taking a place for a tenant that holds `wants`: whether it is beyond its holder's share, and
-    /// how many that holds. None where it can't be taken, or would only make the other the poorer one.
+    /// The rank of a place that could be taken for a tenant with `wants` places: whether it is beyond its holder's share,
+    /// and how many places the holder has. `None` if it can't be taken, or if the holder would then have fewer places
+    /// than a waiting tenant that already has some.
     fn weight(&self, number: u64, wants: usize, used: &HashMap<Tenant, usize>) -> Option<(bool, usize)> {
         let holder = self.holders.get(&number)?;
         let held = *used.get(&holder.tenant)?;
@@ -89,13 +91,13 @@ impl<C, W, E: Clone> Books<C, W, E> {
         (is_richer && may_end).then_some((matches!(share, Share::Small(places) if held > places), held))
     }
 
-    /// How many places each of those holds who wait because there are no more, in the order of their turns.
+    /// The number of places of each tenant that waits for lack of places, in the order of their turns.
     fn wanting(&self, among: Among) -> Vec<usize> {
         let could_use = |account: &&Account| {
             let mut keys = account.keys.iter().filter_map(|key| self.slots.get(key));
             let has_room = match among {
                 Among::Everybody => self.has_room(account),
-                // There would be room if others of their kind had less.
+                // There would be room if other tenants of the same group had fewer places.
                 Among::TheSmall => {
                     matches!(account.share, Share::Small(_))
                         && may_have_more(account, &self.limits, self.total - self.idle, 0)

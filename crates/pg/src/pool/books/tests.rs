@@ -1,4 +1,4 @@
-//! The rules of the books: fairness, caps, and that they always balance.
+//! The rules of the books: fairness, caps, and that the books are always consistent.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::pool::Lane;
 
-/// What ends a holder's work is its number.
+/// The function that ends a holder's work is represented by its number.
 type Trial = Books<u32, u32, u64>;
 
 fn key(role: u8) -> Key {
@@ -32,7 +32,7 @@ fn limits(max_total: usize, max_per_role: usize) -> Limits {
     }
 }
 
-/// What must hold between any two calls.
+/// Invariants that must hold between any two calls.
 fn assert_balanced(books: &Trial) {
     let used: usize = books.slots.values().map(|slot| slot.used).sum();
     let idle: usize = books.slots.values().map(|slot| slot.idle.len()).sum();
@@ -85,7 +85,7 @@ fn waits(books: &mut Trial, role: u8, now: Instant, name: u32) -> u64 {
     }
 }
 
-/// Gives a place back with connection `c`; who was served.
+/// Returns a place with connection `c`. Returns the waiters that were served.
 fn back(books: &mut Trial, mut grant: Grant<u32>, c: u32, now: Instant) -> (Vec<(u32, Grant<u32>)>, Vec<u32>) {
     grant.connection = Some(c);
     let outcome = books.give_back(grant, false, now);
@@ -216,7 +216,7 @@ fn the_old_and_the_idle_retire() {
     assert_eq!(books.stats(), Stats::default());
 }
 
-/// Asks for a place for a tenant's role 0; who waits does so under the tenant's number.
+/// Requests a place for a tenant's role 0. A waiter has the tenant's number.
 fn ask_for(books: &mut Trial, tenant: u8, share: Share, now: Instant) -> Option<Grant<u32>> {
     match books.ask(&of(tenant, 0), share, now, || u32::from(tenant), &mut Vec::new()) {
         Ask::Granted(grant) => {
@@ -241,7 +241,7 @@ fn who_holds_nothing_comes_before_who_holds_something() {
     assert_balanced(&books);
     let mut order = Vec::new();
     let later = now + LONG;
-    // Tenant 3 wants nothing more.
+    // Tenant 3 no longer wants a place.
     let (mut served, _) = back(&mut books, held.pop().unwrap(), 0, later);
     while let Some((tenant, grant)) = served.pop() {
         order.push(tenant);
@@ -256,10 +256,10 @@ fn who_holds_nothing_comes_before_who_holds_something() {
 #[test]
 fn a_small_share_is_two_places_once_places_are_scarce() {
     let (mut books, now) = (Trial::new(limits(16, 8)), Instant::now());
-    // A quarter of the pool, before it is kept to its share.
+    // A quarter of the pool, before its share is enforced.
     let alone: Vec<_> = std::iter::from_fn(|| ask_for(&mut books, 1, SMALL, now)).collect();
     assert_eq!(alone.len(), 4);
-    // Half of the pool is the most that all of them have.
+    // All of them together have at most half of the pool.
     let others: Vec<_> = (2..9).filter_map(|tenant| ask_for(&mut books, tenant, SMALL, now)).collect();
     assert_eq!(others.len(), 4);
     assert_balanced(&books);
@@ -279,8 +279,8 @@ fn the_slow_give_way_to_who_waits_until_half_of_the_places_are_quick() {
         assert!(ask_for(&mut books, tenant, Share::Whole, now).is_none());
     }
     assert!(books.relieve(now).is_empty(), "nobody is slow");
-    // The four that are too many, first of the one who holds most. From then on it holds no more than another, and the one
-    // that was held longest ends.
+    // The four places beyond the share are taken first from the tenant with the most. After that it has no more than the
+    // other, and the place that was held longest is taken.
     assert_eq!(books.relieve(now + LONG), numbers[..4]);
     assert!(books.relieve(now + LONG).is_empty(), "they are on their way");
     assert_balanced(&books);
@@ -380,7 +380,7 @@ proptest! {
             prop_assert_eq!(books.stats().waiting, waiting.len());
             assert_balanced(&books);
         }
-        // Everything comes back: nobody waits on, and nothing is in use.
+        // Everything is returned: nobody waits, and nothing is in use.
         while let Some(grant) = held.pop() {
             let outcome = books.give_back(grant, false, now);
             held.extend(outcome.granted.into_iter().map(|(_, grant)| grant));

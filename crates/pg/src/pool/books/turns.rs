@@ -1,5 +1,5 @@
-//! Whose turn it is: tenants that wait are served in the order of the places that they hold, and where they hold the same
-//! in the order in which they came; the keys of a tenant take turns.
+//! The order of turns. Waiting tenants are served in the order of the number of places that they hold, and for equal numbers
+//! in the order of arrival. The keys of a tenant take turns.
 
 use std::ops::Bound;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::{Books, Holder, Key, Outcome, Rank, Share, Slot, Tenant};
 
 impl<C, W, E: Clone> Books<C, W, E> {
-    /// Enters a place in use.
+    /// Adds a place in use.
     pub(super) fn hold(&mut self, key: &Key, now: Instant) -> u64 {
         let tenant = Tenant::of(key);
         let account = self.tenants.get_mut(&tenant).expect("who asked has an account");
@@ -21,7 +21,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         self.sequence
     }
 
-    /// Strikes out a place that is in use no longer.
+    /// Removes a place that is no longer in use.
     pub(super) fn let_go(&mut self, number: u64) {
         let Some(Holder { tenant, is_small, .. }) = self.holders.remove(&number) else {
             debug_assert!(false, "a place in use has a holder");
@@ -34,7 +34,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         }
     }
 
-    /// Puts a tenant that is in line where it belongs by the places that it holds.
+    /// Moves a waiting tenant to its position by the places that it holds.
     pub(super) fn rank(&mut self, tenant: &Tenant) {
         if let Some(account) = self.tenants.get_mut(tenant)
             && let Some((used, turn)) = account.rank
@@ -47,7 +47,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         }
     }
 
-    /// Gives the first waiter of `key` a place, if it could use one and there is one.
+    /// Gives a place to the first waiter of `key`, if it could use one and there is one.
     pub(super) fn serve(&mut self, key: &Key, now: Instant, turn: Instant, outcome: &mut Outcome<C, W>) -> bool {
         if !self.slots.get(key).is_some_and(|slot| slot.could_use_one(&self.limits)) {
             return true;
@@ -63,7 +63,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         true
     }
 
-    /// Gives places to waiting tenants, in turn, as long as there are places.
+    /// Gives places to waiting tenants, in turn, while there are places.
     pub(super) fn settle(&mut self, now: Instant, outcome: &mut Outcome<C, W>) {
         let mut passed = None;
         while let Some((rank, tenant)) = self.next_in_line(passed) {
@@ -95,7 +95,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         }
     }
 
-    /// The first in line, or the first after one that was passed over.
+    /// The first waiting tenant, or the first after one that was skipped.
     pub(super) fn next_in_line(&self, passed: Option<Rank>) -> Option<(Rank, Tenant)> {
         let mut rest = match passed {
             None => self.line.range(..),
@@ -104,7 +104,7 @@ impl<C, W, E: Clone> Books<C, W, E> {
         rest.next().map(|(rank, tenant)| (*rank, tenant.clone()))
     }
 
-    /// A tenant that was served goes behind those that hold as many places as it does now.
+    /// A tenant that was served moves behind those that now hold as many places.
     pub(super) fn end_turn(&mut self, tenant: &Tenant) {
         let Some(account) = self.tenants.get_mut(tenant) else { return };
         let Some(rank) = account.rank.take() else { return };

@@ -1,4 +1,4 @@
-//! Transaction ids: people who take too many for their workspace are kept out until it is within its budget.
+//! Transaction ids: users whose sessions use too many for their workspace are locked out until it is within its budget.
 
 use std::time::{Duration, Instant};
 

@@ -1,4 +1,4 @@
-//! What connections that are begun and not finished do to everybody else: nothing.
+//! Unfinished connections have no effect on others.
 
 use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
@@ -12,32 +12,32 @@ use serde_json::json;
 use super::{ask, come, connection, login, person_at};
 use crate::support::{Agent, Child, TempDir, home};
 
-/// A connection to where a URL leads, on which these bytes were sent.
+/// A connection to a URL's address, over which these bytes were sent.
 fn begin(url: &str, bytes: &[u8]) -> TcpStream {
     let Target { port, .. } = Url::parse(url).expect("a URL").target;
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("a listener");
     stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a time limit");
-    // It may have been closed already.
+    // It may already be closed.
     let _ = stream.write_all(bytes);
     stream
 }
 
-/// A startup packet of somebody's.
+/// A startup packet of a role.
 fn startup(role: &str) -> Vec<u8> {
     let body = [b"\0\x03\0\0user\0", role.as_bytes(), b"\0\0"].concat();
     [&(4 + body.len() as u32).to_be_bytes()[..], &body].concat()
 }
 
-/// That people, agents and Kith itself work as if nothing were.
+/// Checks that users, agents and Kith itself work normally.
 async fn everybody_works(child: &Child, person: &Agent, url: &str) {
     for n in 0..3 {
         let mut conn = come(url).await.expect("a direct session");
         assert_eq!(ask(&mut conn, "select 1").await, "1");
-        // A new workspace: Kith's own sessions, and new ones of a role that has none yet.
+        // A new workspace: Kith's own sessions, and new ones of a role that has none.
         let agent = child.agent().await;
         agent.post("/v1/contacts", json!({"email": format!("c{n}@b.example")})).await.status(201);
     }
-    // The administrator's sessions, and those of a member who has just got a way in.
+    // The administrator's sessions, and those of a member who has just got a direct connection.
     let path = format!("/v1/connection?ws={}", person.workspace_id);
     let again = person.post(&path, json!({})).await.status(200).text("/data/url");
     assert_eq!(login(&again).await, "");
@@ -49,7 +49,7 @@ async fn log_ins_that_are_begun_and_not_finished_lock_nobody_out() {
     let child = Child::serve(&dir);
     let person = person_at(&child).await;
     let (url, role) = connection(&person).await;
-    // Of the person's own role, and of one that is nobody's.
+    // Of the user's own role, and of a role that does not exist.
     for user in [role.as_str(), "w_0123456789abcdefghij_0123456789ab_d"] {
         let held: Vec<TcpStream> = (0..215).map(|_| begin(&url, &startup(user))).collect();
         everybody_works(&child, &person, &connection(&person).await.0).await;
@@ -75,7 +75,7 @@ async fn thousands_of_connections_leave_the_api_its_files() {
     let open_files = || std::fs::read_dir(format!("/proc/{}/fd", child.pid())).expect("a living process").count();
     let (files, memory) = (open_files(), child.memory_kb("VmRSS"));
     let startup = startup(&role);
-    // One that says nothing, one that stops in the middle, one whose length is absurd, one that waits for a password.
+    // One sends nothing, one stops in the middle, one has an impossible length, one stops at the password request.
     let beginnings: [&[u8]; 4] = [b"", &startup[..20], b"\x7f\xff\xff\xff", &startup];
     let mut held = Vec::new();
     for n in 0..3000 {
@@ -88,7 +88,7 @@ async fn thousands_of_connections_leave_the_api_its_files() {
     everybody_works(&child, &person, &url).await;
     let grown = child.memory_kb("VmRSS").saturating_sub(memory);
     assert!(grown < 50_000, "{grown} kB more");
-    // Those that say nothing are closed in the end: what is read is their end, or that they were reset, and not nothing.
+    // Connections that send nothing are closed in the end: the read returns the end or a reset, and does not time out.
     for stream in &mut held {
         let end = stream.read_to_end(&mut Vec::new());
         assert!(end.as_ref().map_err(std::io::Error::kind) != Err(ErrorKind::WouldBlock), "{end:?}");
@@ -97,7 +97,7 @@ async fn thousands_of_connections_leave_the_api_its_files() {
 
 #[tokio::test]
 async fn people_can_never_have_the_connections_that_kith_needs() {
-    // Kith's own sessions have the reserve besides, which the server keeps for the superuser and for `kith_control`.
+    // Kith's own sessions also have the places that the server reserves for the superuser and for `kith_control`.
     let cells = &home().kith.app.store.cells;
     let mut admin = cells.administer_cell(0).await.expect("the administrator");
     let mut setting = async |name: &str| -> u32 {
@@ -133,7 +133,7 @@ async fn a_full_house_of_peoples_sessions_has_room_for_the_next_workspace() {
     assert_eq!(counts[0], 12);
     assert!(counts.iter().all(|count| *count > 0) && open.len() <= 40, "{counts:?}");
     child.agent().await.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
-    // Nobody is thrown out again for being one too many.
+    // No session is ended later for exceeding the limit.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for conn in &mut open {
         assert_eq!(ask(conn, "select 1").await, "1");

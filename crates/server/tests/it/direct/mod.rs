@@ -1,4 +1,4 @@
-//! Direct connections: psql and its like on a workspace's own database.
+//! Direct connections: psql and similar tools on a workspace's own database.
 
 mod budget;
 mod floods;
@@ -15,14 +15,14 @@ use serde_json::json;
 use crate::belongings::{joined, owned};
 use crate::support::{Agent, Child, TempDir, home, other_process};
 
-/// Asks for a connection: its URL and role.
+/// Requests a connection. Returns its URL and role.
 async fn connection(member: &Agent) -> (String, String) {
     let path = format!("/v1/connection?ws={}", member.workspace_id);
     let reply = member.post(&path, json!({})).await.status(200);
     (reply.text("/data/url"), reply.text("/data/role"))
 }
 
-/// A session by the network, as the URL says and with nothing set.
+/// A session over the network with the URL's parameters and no other settings.
 async fn come(url: &str) -> Result<Conn, Error> {
     let url = Url::parse(url).expect("a URL");
     let password = url.password.as_ref().expect("a password").expose();
@@ -30,7 +30,7 @@ async fn come(url: &str) -> Result<Conn, Error> {
     Conn::open(&url.target, &login).await
 }
 
-/// What a statement gives: the first column of its first row, or the SQLSTATE; `gone` where the session ended.
+/// The result of a statement: the first column of its first row, or the SQLSTATE. `gone` if the session has ended.
 async fn ask(conn: &mut Conn, sql: &str) -> String {
     match conn.query(sql, &[]).await {
         Ok(rows) if rows.is_empty() || rows.columns().is_empty() => String::new(),
@@ -40,7 +40,7 @@ async fn ask(conn: &mut Conn, sql: &str) -> String {
     }
 }
 
-/// How a log-in ends: empty, or the SQLSTATE.
+/// The result of a log-in: empty, or the SQLSTATE.
 async fn login(url: &str) -> String {
     match come(url).await {
         Ok(_) => String::new(),
@@ -75,7 +75,7 @@ async fn a_member_works_on_the_same_data_under_a_name_of_their_own() {
     assert_eq!(entry.text("/data/0/actor"), format!("postgres:{role}"));
     assert_eq!(entry.text("/data/0/verb"), "created");
 
-    // What they make is the workspace's, and served at once.
+    // Objects that they create belong to the workspace and are served immediately.
     conn.script("create table notes (id serial primary key, body text); insert into notes (body) values ('hello')")
         .await
         .expect("a table");
@@ -86,7 +86,7 @@ async fn a_member_works_on_the_same_data_under_a_name_of_their_own() {
     assert_eq!(ask(&mut conn, "alter table contacts add column score integer").await, "");
     assert_eq!(live.get(&format!("/v1/contacts/{id}")).await.status(200).at("/data/score"), json!(null));
 
-    // Pools of connections reset them.
+    // Connection pools reset them.
     for reset in ["reset role", "reset all", "discard all", "reset session authorization"] {
         assert_eq!(ask(&mut conn, reset).await, "", "{reset}");
         assert_eq!(ask(&mut conn, "select current_user").await, &*place.role, "{reset}");
@@ -110,10 +110,10 @@ async fn asking_again_replaces_the_password_and_ends_what_is_open() {
     assert_ne!(first, second);
     assert_eq!(ask(&mut conn, "select 1").await, "gone");
     assert_eq!(login(&first).await, "28P01");
-    // What they broke for themselves is mended too.
+    // Settings that they broke for themselves are repaired too.
     let mut conn = come(&second).await.expect("a session");
     assert_eq!(ask(&mut conn, "show search_path").await, "public");
-    // Nothing that keeps order takes it for an old one.
+    // Maintenance does not treat the session as an old one.
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert_eq!(ask(&mut conn, "select 1").await, "1");
 }
@@ -146,7 +146,7 @@ async fn a_removed_member_is_out_at_once() {
     member.post(&format!("/v1/connection?ws={}", owner.workspace_id), json!({})).await.fault(404, "not_found");
     assert_eq!(roles_like(&role).await, 0);
 
-    // Through another process too.
+    // Also through another process.
     let (member, _, user_id) = joined(&owner, "viewer").await;
     let (url, _) = connection(&member).await;
     let mut conn = come(&url).await.expect("a session");
@@ -181,7 +181,7 @@ async fn what_a_crash_left_open_is_closed() {
     let (owner, _) = owned().await;
     let (url, role) = connection(&owner).await;
     let mut conn = come(&url).await.expect("a session");
-    // As if the process had died between the statement that ends a membership and the end of its role.
+    // As if the process had died between the statement that ends a membership and the removal of its role.
     home().control("DELETE FROM connections WHERE role = $1", &[&role]).await;
     until_gone(&mut conn, Duration::from_secs(10)).await;
     home().run(async { home().kith.app.store.sweep_direct(None).await }).await.expect("a sweep");
@@ -218,7 +218,7 @@ async fn it_is_kept_through_starts_on_other_ports() {
     assert_ne!(ports[0], ports[1]);
 }
 
-/// Somebody with an account and a workspace at a Kith of a test's own.
+/// A user with an account and a workspace on this test's own Kith.
 async fn person_at(child: &Child) -> Agent {
     let body = json!({"email": "one@people.example", "password": "correct horse battery"});
     let token = child.stranger().post("/v1/auth/signup", body).await.status(201).text("/data/session_token");
@@ -227,7 +227,7 @@ async fn person_at(child: &Child) -> Agent {
     person.with_key(token, workspace_id)
 }
 
-/// How many roles there are whose names begin so.
+/// The number of roles whose names have this prefix.
 async fn roles_like(name: &str) -> usize {
     let cells = &home().kith.app.store.cells;
     let mut admin = cells.administer_cell(0).await.expect("the administrator");

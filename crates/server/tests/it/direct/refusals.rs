@@ -1,4 +1,4 @@
-//! Who may ask for a direct connection, who may come by the network, and what a role of a person's may not.
+//! Who may request a direct connection, who may log in over the network, and what a user's role may not do.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ async fn only_members_of_a_claimed_workspace_may_ask() {
     let unclaimed = agent().await;
     let path = format!("/v1/connection?ws={}", unclaimed.workspace_id);
     outsider.post(&path, json!({})).await.fault(403, "forbidden");
-    // The second process knows its database by a socket, where nobody can come from outside.
+    // The second process reaches its database over a Unix socket, to which no client can connect from the network.
     let path = format!("/v1/connection?ws={}", owner.workspace_id);
     owner.at(other_process().await).post(&path, json!({})).await.fault(403, "forbidden");
 }
@@ -50,7 +50,7 @@ async fn by_the_network_come_peoples_roles_and_no_others() {
     assert_eq!(login(&to(&role, "", &place.database)).await, "28P01");
     assert_eq!(login(&to("nobody_d", "wrong", &place.database)).await, "28P01");
 
-    // Nor to any database but their own.
+    // They may not connect to any database but their own either.
     let password = Url::parse(&url).expect("a URL").password.expect("a password");
     let (other, _) = owned().await;
     let strange = home().place(&other.workspace_id).await.database;
@@ -84,7 +84,7 @@ async fn a_persons_role_is_nothing_by_itself() {
         format!("alter role {role} superuser"),
         format!("alter role {workspace} password 'known'"),
         format!("grant {workspace} to public"),
-        // No event trigger sees this one: it is why the role inherits nothing.
+        // No event trigger fires for this one. It is the reason why the role inherits nothing.
         format!("reassign owned by {workspace} to {role}"),
         format!("reassign owned by {workspace} to current_user"),
         format!("alter table public.contacts owner to {role}"),
@@ -103,7 +103,7 @@ async fn a_persons_role_is_nothing_by_itself() {
         "select * from kith.secret".to_owned(),
     ] {
         let outcome = ask(&mut conn, &sql).await;
-        // A schema that it may not look into holds no table; `public` is no role that could be granted one.
+        // In a schema without USAGE the table does not exist for it, and `public` is not a role that could be granted one.
         assert!(["42501", "42P01", "0LP01", "42704"].contains(&outcome.as_str()), "{sql}: {outcome}");
     }
     assert_eq!(ask(&mut conn, &format!("set role {workspace}")).await, "");
@@ -141,7 +141,7 @@ async fn a_person_has_twelve_sessions_and_others_of_the_workspace_have_theirs() 
     for _ in 0..8 {
         open.push(come(&members).await.expect("a session"));
     }
-    // Whatever keeps order lets them be.
+    // Maintenance does not change them.
     tokio::time::sleep(Duration::from_secs(3)).await;
     for conn in &mut open {
         assert_eq!(ask(conn, "select 1").await, "1");

@@ -1,4 +1,4 @@
-//! The tools that people come with: psql, pg_dump, and a BI tool's questions about the schema.
+//! The tools that users connect with: psql, pg_dump, and a BI tool's queries about the schema.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,7 +10,7 @@ use super::{ask, come, connection, person_at};
 use crate::belongings::owned;
 use crate::support::{Child, TempDir, home};
 
-/// Runs a client program of PostgreSQL: the one beside the server, else the one on PATH. Returns its output or its complaint.
+/// Runs a PostgreSQL client program: the one beside the server, or else the one on PATH. Returns its output or its error.
 fn run(program: &str, arguments: &[&str]) -> Result<String, String> {
     let binaries = Binaries::find(Path::new("/nonexistent")).expect("PostgreSQL's programs");
     let beside = binaries.bin.join(program);
@@ -122,17 +122,17 @@ async fn tools_come_by_tls_and_several_at_once() {
     assert_eq!(ask(&url), Ok("let in\n".to_owned()));
     assert_eq!(ask(&verified), Ok("let in\n".to_owned()));
     let refused = |url: &str| ask(url).expect_err("a refusal");
-    // The certificate is not one for an address.
+    // The certificate is not valid for an IP address.
     assert!(refused(&verified.replace("localhost", "127.0.0.1")).contains("does not match host name"));
     assert!(refused(&url.replace("sslmode=require", "sslmode=disable")).contains("no encryption"));
-    // TLS ends in Kith, which does not know the password: it can't be bound to.
+    // TLS ends in Kith, which does not know the password. So channel binding is not possible.
     let bound = refused(&format!("{verified}&channel_binding=require"));
     assert!(bound.contains("channel binding"), "{bound}");
-    // Clients since PostgreSQL 17 may begin with TLS at once.
+    // Clients since PostgreSQL 17 can begin with TLS immediately.
     let direct = format!("{verified}&sslnegotiation=direct");
     assert_eq!(ask(&direct), Ok("let in\n".to_owned()));
 
-    // Eight at once, each with a session of its own.
+    // Eight at the same time, each with a session of its own.
     let dumps: Vec<_> = (0..8)
         .map(|n| {
             let (to, url) = (dump.path.join(n.to_string()), verified.clone());

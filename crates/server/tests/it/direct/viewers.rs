@@ -1,4 +1,4 @@
-//! A viewer's direct connection reads and does not write, whatever it tries and whatever members have laid out for it.
+//! A viewer's direct connection can read and can't write, whatever it tries and whatever members have prepared for it.
 
 use pg::Conn;
 
@@ -6,7 +6,7 @@ use super::{ask, come, connection};
 use crate::belongings::{joined, owned};
 use crate::support::home;
 
-/// What members may leave behind, willingly or not, by which a reader could write.
+/// Objects that members may create, intentionally or not, through which a reader could write.
 const LAID_OUT: &str = "
     create table notes (id serial primary key, body text);
     create function define_write() returns integer language plpgsql security definer as
@@ -52,7 +52,7 @@ async fn a_viewer_reads_and_does_not_write() {
     ] {
         assert_eq!(ask(&mut member, &sql).await, "42501", "{sql}");
     }
-    // This one is no error, and is taken back by itself.
+    // This one is not an error, and is reverted automatically.
     ask(&mut member, &format!("grant execute on function define_write() to {reader}")).await;
     ask(&mut member, "grant execute on all routines in schema public to public").await;
     ask(&mut member, "insert into contacts (email) values ('kept@b.example')").await;
@@ -140,7 +140,7 @@ async fn a_viewer_reads_and_does_not_write() {
                 }
             };
             let plain = ask(&mut conn, trick).await;
-            // The simple protocol takes several statements, and so leaves a transaction that was begun for it.
+            // The simple protocol accepts several statements, and so can leave the transaction that was begun for it.
             let several = conn.script(&format!("begin; set transaction read write; {trick}; commit; {trick}")).await;
             let _ = conn.script("rollback").await;
             if several.is_ok() {
@@ -150,11 +150,11 @@ async fn a_viewer_reads_and_does_not_write() {
         }
         assert_eq!(ask(&mut member, state).await, before, "after {mode}");
     }
-    // To read is no offence, and neither is what a row security policy makes of it.
+    // Reading is allowed, and so is the effect of a row security policy.
     offences.retain(|offence| !offence.contains(": select * from notes:") && !offence.contains("for update"));
     assert!(offences.is_empty(), "{}", offences.join("\n"));
 
-    // Their own settings get them nowhere either.
+    // Their own settings do not help them either.
     let mut conn = come(&url).await.expect("a viewer's session");
     for sql in ["set default_transaction_read_only = off", "set role none"] {
         assert_eq!(ask(&mut conn, sql).await, "");
@@ -186,7 +186,7 @@ async fn the_feed_refuses_a_viewer_who_was_lent_rights() {
     )
     .await
     .status(200);
-    // As if a hole in the guards had let it through.
+    // As if a vulnerability in the guards had allowed it.
     let mut admin =
         home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("an administrator");
     let lend = format!(
@@ -206,6 +206,6 @@ async fn the_feed_refuses_a_viewer_who_was_lent_rights() {
     }
     assert_eq!(live.get("/v1/contacts").await.status(200).column("id").len(), 0);
     assert_eq!(live.get("/v1/notes").await.status(200).column("id").len(), 0);
-    // To ask who is acting is no write.
+    // Reading the actor is not a write.
     assert!(ask(&mut conn, "select kith.current_actor()").await.starts_with("postgres:w_"));
 }

@@ -1,4 +1,4 @@
-//! Walks the list of attacks in `data/attacks.sql`, which says how to read it.
+//! Runs the attacks of `data/attacks.sql`, which describes its format.
 
 use crm::model::split::statements;
 use pg::Conn;
@@ -8,7 +8,7 @@ use crate::support::home;
 
 const ATTACKS: &str = include_str!("../data/attacks.sql");
 
-/// True while the guards find the built-in tables whole and the feed names nobody who did not act.
+/// True while the guards find the built-in tables unchanged and the feed names only actual actors.
 const INVARIANT: &str = "
     select not exists (select from kith_guard.fact f left join kith_guard.observed o using (relid, kind, name)
                         where o.value is distinct from f.value)
@@ -53,7 +53,7 @@ fn read(text: &str) -> Vec<Entry> {
     entries
 }
 
-/// A body with transactions of its own as it is; any other statement by statement, until one fails.
+/// Runs a body with its own transactions as it is, and any other statement by statement, until one fails.
 async fn walk(conn: &mut Conn, body: &str) -> String {
     if body.contains("begin;") || body.contains("begin read only;") {
         return outcome_of(conn.script(body).await);
@@ -139,7 +139,7 @@ async fn end_of_class(scene: &Scene, class: &str, offences: &mut Vec<String>) {
     }
 }
 
-/// What people connect as: members of the workspace's roles, with nothing of their own.
+/// The roles that users connect as: members of the workspace's roles, with no objects of their own.
 async fn make_people(scene: &Scene, direct: &str, viewer_direct: &str) {
     let cells = &scene.home.kith.app.store.cells;
     let (database, role, viewer) = (&scene.place.database, &scene.place.role, &scene.place.viewer);

@@ -1,4 +1,4 @@
-//! What the administrator of a cell sees: no database is open to everybody, and no role of a tenant's is more than it says.
+//! What the administrator of a cell sees: no database is open to all roles, and no tenant's role has additional rights.
 
 use pg::Conn;
 
@@ -14,13 +14,13 @@ async fn names(admin: &mut Conn, sql: &str) -> Vec<String> {
 async fn everybody_may_connect_to_no_database_at_all() {
     let scene = Scene::new(home()).await;
     let mut admin = scene.administrator("postgres").await;
-    // Without an ACL of its own a database is open to PUBLIC; acldefault() says so.
+    // A database without an ACL is open to PUBLIC. acldefault() says so.
     let open = "SELECT d.datname FROM pg_database AS d, aclexplode(coalesce(d.datacl, acldefault('d', d.datdba))) AS a
                  WHERE a.grantee = 0 AND d.datallowconn";
     assert_eq!(names(&mut admin, open).await, Vec::<String>::new(), "databases on which PUBLIC has a right");
     let all = names(&mut admin, "SELECT datname FROM pg_database").await;
     assert!(all.len() > 5, "{all:?}");
-    // What a workspace's role may connect to is its own database and nothing else.
+    // A workspace's role may connect only to its own database.
     let strangers = "SELECT r.rolname || ' in ' || d.datname FROM pg_roles AS r CROSS JOIN pg_database AS d
                       WHERE r.rolname ~ '^w_' AND d.datallowconn AND has_database_privilege(r.oid, d.oid, 'CONNECT')
                         AND NOT starts_with(r.rolname, d.datname)";
@@ -60,7 +60,7 @@ async fn a_session_gets_into_no_other_database() {
     for database in others.iter().filter(|database| **database != *scene.place.database) {
         for role in [&scene.place.role, &scene.place.viewer] {
             let came = outcome_of(cells.tenant(scene.place.cell, role, database).await);
-            // A warm database may have been dropped since.
+            // A prepared database may have been dropped since.
             assert!(came == "42501" || came == "3D000", "{role} in {database}: {came}");
             refused += 1;
         }

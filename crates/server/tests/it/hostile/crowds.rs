@@ -1,4 +1,4 @@
-//! Many workspaces at once, each with slow statements: what they hold for long, others get.
+//! Many workspaces at the same time, each with slow statements: places that they hold for long are given to others.
 
 use std::time::{Duration, Instant};
 
@@ -7,16 +7,16 @@ use futures_util::future::join_all;
 use super::{claim, until_asleep};
 use crate::support::{Agent, Home, Reply, arena, stranger_at};
 
-/// How long a neighbour may wait for two answers. A request that finds no place within ten seconds is refused.
+/// How long a neighbour may wait for two answers. A request that gets no place within ten seconds is refused.
 const SOON: Duration = Duration::from_secs(20);
 
-/// A workspace with a view that sleeps, which GET reads too.
+/// A workspace with a view that sleeps, which a GET reads too.
 async fn sleeper(agent: Agent) -> Agent {
     agent.sql("create view sleep as select 'x' as id, pg_sleep(28)::text as slept").await.status(200);
     agent
 }
 
-/// Sleeps by SQL and by REST, so many times each.
+/// Sleeps by SQL and by REST, this many times each.
 fn sleeps(agent: &Agent, times: usize) -> Vec<tokio::task::JoinHandle<Reply>> {
     let by_sql = (0..times).map(|_| {
         let agent = agent.clone();
@@ -29,7 +29,7 @@ fn sleeps(agent: &Agent, times: usize) -> Vec<tokio::task::JoinHandle<Reply>> {
     by_sql.chain(by_rest).collect()
 }
 
-/// Twelve neighbours are answered soon, three times.
+/// Twelve neighbours are answered soon, three times each.
 async fn neighbours_are_served(neighbours: &[Agent], after: &str) {
     for _ in 0..3 {
         let asked = neighbours.iter().map(|neighbour| async move {
@@ -70,7 +70,7 @@ async fn anonymous_workspaces_that_sleep_leave_places_to_others() {
     let neighbours = neighbours(home).await;
     let mut attackers = Vec::new();
     for number in 0..40 {
-        // From many addresses: what one address may do at once is bounded before the places are.
+        // From many addresses: the limit of simultaneous requests of one address is reached before that of the places.
         let attacker = stranger_at(&home.base).from([127, 0, 2, number].into());
         attackers.push(sleeper(attacker.with_workspace().await).await);
     }

@@ -1,11 +1,11 @@
-//! Taking what all workspaces of a cell share: transaction ids and locks.
+//! Using up what all workspaces of a cell share: transaction ids and locks.
 
 use std::time::{Duration, Instant};
 
 use super::{Scene, is_true, outcome};
 use crate::support::arena;
 
-/// Takes a transaction id in each round, until it is ended.
+/// Uses a transaction id in each round, until it is ended.
 const BURN: &str =
     "do $$ begin loop begin insert into burnt default values; exception when others then null; end; end loop; end $$";
 
@@ -50,7 +50,7 @@ async fn a_session_that_holds_too_many_locks_is_ended() {
 #[tokio::test]
 async fn old_transaction_ids_are_vacuumed_away_in_every_database() {
     let scene = Scene::new(arena()).await;
-    // An index expression that fails must not keep its table old.
+    // An index expression that fails must not prevent its table from being frozen.
     scene
         .prepare(
             "create function fails(word text) returns text language plpgsql immutable as $$

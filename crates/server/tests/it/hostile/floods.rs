@@ -1,4 +1,4 @@
-//! Many at once, or very much at once: connections, slow statements, notices, notifications, log lines.
+//! Large numbers: connections, slow statements, notices, notifications, log lines.
 
 use std::time::Instant;
 
@@ -9,7 +9,7 @@ use super::{Scene, outcome, outcome_of, until_asleep};
 use crate::support::Reply;
 use crate::support::arena;
 
-/// What an overloaded workspace's own requests may come to.
+/// The possible answers to an overloaded workspace's own requests.
 #[track_caller]
 fn is_served_or_put_off(reply: &Reply) {
     let put_off = reply.code == 503 || reply.code == 408;
@@ -25,7 +25,7 @@ async fn a_hundred_slow_queries_hold_nobody_up() {
     let begun = Instant::now();
     let slow = || scene.attacker.sql("set statement_timeout = '3s'; select pg_sleep(25)");
     let (replies, ()) = tokio::join!(join_all((0..100).map(|_| slow())), async {
-        // While they are under way.
+        // While they are running.
         until_asleep(scene.home, &scene.place.database, 8).await;
         for _ in 0..5 {
             scene.stands("a hundred slow queries, under way").await;
@@ -86,7 +86,7 @@ async fn connections_of_its_own_are_counted() {
     }
     println!("{} connections, {refused} refused", open.len());
     assert!(open.len() <= 30 && refused >= 30, "{} connections were let in", open.len());
-    // Its own requests wait or are put off; the neighbour's are not.
+    // Its own requests wait or are refused. The neighbour's are not.
     let own = scene.attacker.sql("select 1").await;
     is_served_or_put_off(&own);
     let begun = Instant::now();
@@ -94,7 +94,7 @@ async fn connections_of_its_own_are_counted() {
     println!("the neighbour was answered in {:?}", begun.elapsed());
     assert!(begun.elapsed() < super::PATIENCE);
     drop(open);
-    // The server sees the ends of these connections one by one.
+    // The server detects the ends of these connections one by one.
     let mut served = false;
     while !served && begun.elapsed() < super::PATIENCE {
         served = scene.attacker.sql("select 1").await.code == 200 && scene.own_rest("connections").await.is_ok();
@@ -135,8 +135,8 @@ async fn notices_and_log_lines_in_masses_stop_nobody() {
 async fn notifications_in_masses_stop_nobody() {
     let scene = Scene::new(arena()).await;
     assert_eq!(outcome(&scene.attacker.sql("select pg_notify('a', 'b')").await), "42501");
-    // NOTIFY itself can't be taken away. What one transaction can send must not fill the queue of the cell, which would
-    // stay full; and memory, where it waits for the commit, has a limit of its own.
+    // NOTIFY itself can't be revoked. The notifications of one transaction must not fill the queue of the cell, which would
+    // stay full. They wait for the commit in memory, which has a limit of its own.
     let flood = |times: u32| {
         format!(
             "do $$ begin for i in 1..{times} loop execute format('notify flood, %L', i || repeat('n', 7900)); end loop; end $$"
@@ -150,7 +150,7 @@ async fn notifications_in_masses_stop_nobody() {
         scene.neighbour.sql("notify own, 'x'").await.status(200);
         scene.stands("a flood of notifications").await;
     }
-    // Who listens in another database hears nothing of it.
+    // A listener in another database receives none of them.
     let heard = "listen flood; select count(*) as v from pg_listening_channels()";
     scene.neighbour.sql(heard).await.status(200);
     scene.stands("notifications").await;

@@ -1,11 +1,11 @@
-//! What code of a workspace's own leaves behind in a session, and who finds it there: nobody.
+//! State that a workspace's code leaves in a session never reaches another request.
 
 use serde_json::{Value, json};
 
 use super::{Scene, outcome};
 use crate::support::home;
 
-/// Settings by which answers would be wrong, or not come at all.
+/// Settings that would make answers wrong or missing.
 const SETTINGS: &[(&str, &str)] = &[
     ("DateStyle", "German, DMY"),
     ("TimeZone", "Asia/Tokyo"),
@@ -43,7 +43,7 @@ const SETTINGS: &[(&str, &str)] = &[
     ("client_encoding", "LATIN1"),
 ];
 
-/// A table whose values every such setting shows in, with a row.
+/// A table with a row whose values depend on every such setting.
 const PROBE: &str = "
     create table probe (id text primary key, b bytea, f float8, i interval, t timestamptz, d date, a int[], n numeric);
     insert into probe values ('p', '\\x00ff5c', 0.1::float8 + 0.2, '1 day 02:03:04', '2026-07-02 03:04:05.678+00', '2026-02-01', '{1,null}', 1.50)";
@@ -52,13 +52,13 @@ async fn probe(scene: &Scene) -> Value {
     scene.attacker.get("/v1/probe/p").await.status(200).data()
 }
 
-/// Poisons REST's sessions by a vehicle, and looks whether they are as they were.
+/// Poisons REST's sessions with a trigger, and checks whether they were restored.
 async fn drive(scene: &Scene, setting: &str, value: &str, number: usize, expected: &Value) -> Result<(), String> {
     let what = format!("a function that sets {setting} to {value}");
     let body = json!({"id": format!("v{number}"), "setting": setting, "value": value});
     let poisoned = scene.attacker.post("/v1/vehicle", body).await;
     println!("{what}: {}", poisoned.code);
-    // The request that does it may have itself to thank; but it never brings the server to its end.
+    // The request that does this may fail, but it never causes an internal error of the server.
     if poisoned.code >= 500 && poisoned.code != 503 {
         return Err(format!("{what}: {}", poisoned.story()));
     }
@@ -96,7 +96,7 @@ async fn what_a_trigger_sets_is_gone_with_its_request() {
 
 #[tokio::test]
 async fn what_plain_expressions_set_is_gone_too() {
-    // No function of the workspace's own: set_config() itself in a default, a check, a view, a domain, a policy, a rule.
+    // No function of the workspace: set_config() itself in a default, a check, a view, a domain, a policy, a rule.
     let vehicles = [
         "create table vehicle (id text primary key, setting text, value text, done text default
              set_config('extra_float_digits', '-15', false) || set_config('bytea_output', 'escape', false))",
@@ -127,7 +127,7 @@ async fn what_plain_expressions_set_is_gone_too() {
     }
 }
 
-/// Expressions that set two settings out of sight: in SQL that is a text, in a domain, at the commit.
+/// Expressions that set two settings without being visible: in SQL that is a text, in a domain, at the commit.
 #[tokio::test]
 async fn what_is_set_where_nobody_looks_is_gone_too() {
     const HIDDEN: &str =
@@ -175,7 +175,7 @@ async fn what_is_set_where_nobody_looks_is_gone_too() {
     }
 }
 
-/// `crm::sql::catalog::CATALOG` looks at all expressions that PostgreSQL stores, but for those of functions.
+/// `crm::sql::catalog::CATALOG` checks all expressions that PostgreSQL stores, except those of functions.
 #[tokio::test]
 async fn no_catalog_with_expressions_is_left_out() {
     let scene = Scene::new(home()).await;
@@ -208,7 +208,7 @@ async fn what_a_view_sets_is_gone_too() {
 #[tokio::test]
 async fn what_is_no_setting_is_gone_too() {
     let scene = Scene::new(home()).await;
-    // The view shows REST's own session.
+    // The view shows the state of REST's own session.
     let vehicle = "
         create view state as select 'x' as id, (select count(*) from pg_listening_channels()) as channels,
             (select count(*) from pg_cursors where is_holdable) as cursors, current_user::text as who,
@@ -242,7 +242,7 @@ async fn code_that_came_by_psql_is_found_out() {
     scene.prepare(PROBE).await;
     scene.prepare("create table vehicle (id text primary key, setting text, value text)").await;
     let expected = probe(&scene).await;
-    // The server's catalog is young, and nothing tells it of this.
+    // The server's catalog is recent, and nothing tells the server of this change.
     let mut psql = scene.session().await;
     psql.script(
         "create function poison() returns trigger language plpgsql as $$
@@ -253,10 +253,10 @@ async fn code_that_came_by_psql_is_found_out() {
     .expect("a trigger");
     let body = json!({"id": "v", "setting": "extra_float_digits", "value": "-15"});
     scene.attacker.post("/v1/vehicle", body).await.status(201);
-    // Its own answers may be wrong until the catalog is read again, which any DDL over HTTP brings about …
+    // The workspace's own answers may be wrong until the catalog is read again, which any DDL over HTTP causes …
     scene.prepare("create table news (id int)").await;
     scene.attacker.get("/v1/news").await;
-    // … and then the sessions that it ran in are closed.
+    // … and then the sessions that the function ran in are closed.
     assert_eq!(probe(&scene).await, expected);
     scene.stands("a trigger that came by psql").await;
 }
@@ -296,7 +296,7 @@ async fn raw_sql_leaves_nothing_in_its_session() {
     scene.stands("leftovers of raw SQL").await;
 }
 
-/// What a workspace without functions can leave behind by statements that are kept prepared, each sent until it is.
+/// What a workspace without functions can leave behind with prepared statements. Each statement is sent until it is kept.
 #[tokio::test]
 async fn statements_that_are_kept_leave_nothing_either() {
     let scene = Scene::new(home()).await;
@@ -327,8 +327,8 @@ async fn statements_that_are_kept_leave_nothing_either() {
     scene.stands("leftovers of kept statements").await;
 }
 
-/// A function may prepare statements, listen and declare cursors; also one that came by psql a moment ago, and one of Kith's own
-/// that runs a text.
+/// A function may prepare statements, listen and declare cursors. This includes one that was just created over psql, and one
+/// of Kith's that runs a text.
 #[tokio::test]
 async fn what_a_new_function_prepares_is_gone_with_its_request() {
     let scene = Scene::new(home()).await;
@@ -378,7 +378,7 @@ async fn a_statement_that_is_kept_sees_tables_as_they_are() {
     for _ in 0..3 {
         assert_eq!(scene.prepare(count).await.v(), json!(3));
     }
-    // By another door, so that only PostgreSQL tells of it.
+    // Over another connection, so that only PostgreSQL reports it.
     let mut psql = scene.session().await;
     psql.script("alter table plates add colour text default 'red'").await.expect("a column");
     for _ in 0..4 {
@@ -389,7 +389,7 @@ async fn a_statement_that_is_kept_sees_tables_as_they_are() {
     }
     psql.script("drop table plates").await.expect("dropped");
     assert_eq!(outcome(&scene.attacker.sql("select * from plates").await), "42P01");
-    // An error stands where it stands, and nothing of it is kept.
+    // The position of an error is correct, and nothing of it is kept.
     let failing = "insert into contacts (email) values ('kept@own.example') returning 1 / 0";
     for _ in 0..4 {
         assert_eq!(outcome(&scene.attacker.sql(failing).await), "22012");

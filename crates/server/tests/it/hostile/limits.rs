@@ -1,4 +1,4 @@
-//! Taking more than one's share in one statement: locks, memory, disk, time.
+//! Using more than a fair share in one statement: locks, memory, disk, time.
 
 use std::time::{Duration, Instant};
 
@@ -7,11 +7,11 @@ use serde_json::json;
 use super::{Scene, outcome};
 use crate::support::arena;
 
-/// A statement's limit, and what the end of a statement may take on a busy machine.
+/// A statement's time limit, and how long its end may take on a busy machine.
 const LIMIT: Duration = Duration::from_secs(32);
 const NOISE: Duration = Duration::from_secs(25);
 
-/// Runs attacks one after the other; each must end by one of the codes.
+/// Runs attacks one after the other. Each must end with one of the codes.
 async fn each(class: &str, attacks: &[(&str, &str, &[&str])]) {
     let scene = Scene::new(arena()).await;
     let mut offences = Vec::new();
@@ -166,7 +166,7 @@ async fn a_workspace_holds_no_more_than_one_command_can_drop() {
 #[tokio::test]
 async fn tables_are_served_however_wide_they_are() {
     let scene = Scene::new(arena()).await;
-    // As many columns as there may be, with the longest names there are: each character of them is six in JSON.
+    // The maximum number of columns, with the longest names: each character of them is six in JSON.
     let wide = "do $$ begin for i in 1..12 loop execute format('create table k%s (id int primary key, ', i) || (
                     select string_agg(format('%I int', j || repeat(chr(1), 59)), ', ') from generate_series(1, 1500) j) || ')'; end loop; end $$";
     scene.prepare(wide).await;
@@ -177,7 +177,7 @@ async fn tables_are_served_however_wide_they_are() {
 
 #[tokio::test]
 async fn memory_and_disk_are_bounded() {
-    // On a busy machine the limit of time may come first.
+    // On a busy machine the time limit may be reached first.
     let attacks: &[(&str, &str, &[&str])] = &[
         (
             "a string of a gigabyte",
@@ -232,7 +232,7 @@ fn deep_nesting() -> String {
     format!("select {}1{}", "(".repeat(50_000), ")".repeat(50_000))
 }
 
-/// The clear words of the limit on temporary files.
+/// The message of the limit on temporary files.
 #[tokio::test]
 async fn the_limit_on_temporary_files_says_what_it_is() {
     let scene = Scene::new(arena()).await;
@@ -248,8 +248,8 @@ async fn the_limit_on_temporary_files_says_what_it_is() {
     scene.stands("temporary files").await;
 }
 
-/// A loop that catches every cancellation ends all the same: by the watchdog, which no code can catch. Rows without end
-/// are bounded by the same time.
+/// A loop that catches every cancellation still ends: the watchdog ends it, which no code can catch. Endless rows are
+/// bounded by the same time.
 #[tokio::test]
 async fn what_does_not_let_itself_be_cancelled_is_ended() {
     let scene = Scene::new(arena()).await;
@@ -276,7 +276,7 @@ async fn what_does_not_let_itself_be_cancelled_is_ended() {
         async { timed("a loop in REST", agent.post("/v1/trapdoor", json!({"id": "x"})).await).await },
         async { timed("rows without end", agent.sql(heap).await).await },
         async {
-            // In the middle of it all.
+            // In the middle of the statement.
             tokio::time::sleep(Duration::from_secs(2)).await;
             scene.stands("statements that don't end, at work").await;
         },

@@ -1,12 +1,12 @@
-//! Code of a workspace's that PostgreSQL runs by itself, in a session that is not the workspace's: the maintenance of tables
-//! evaluates the expressions of indexes.
+//! Workspace code that PostgreSQL runs in a session of another role: the maintenance of tables evaluates the expressions of
+//! indexes.
 
 use std::time::{Duration, Instant};
 
 use super::{Scene, is_true};
 use crate::support::home;
 
-/// A function that tries each statement of `attack` and notes what came of it, behind an index expression.
+/// A function that runs each statement of `attack` and records the results, behind an index expression.
 const TRAP: &str = "
     create table loot (came text, who text, tried text);
     create table attack (tried text);
@@ -31,7 +31,7 @@ const TRAP: &str = "
     create materialized view seen as select id, innocent(word) as word from bait;
     create statistics bait_stat on (innocent(word)), id from bait";
 
-/// What is tried, and must be refused to the workspace in any session.
+/// Statements that must be refused to the workspace in any session.
 fn attacks(scene: &Scene) -> Vec<String> {
     let (system, other) = (&scene.place.system, &scene.neighbour_place.role);
     [
@@ -165,7 +165,7 @@ async fn maintenance_runs_as_the_workspace() {
         )
         .await;
     let (kith, place) = (scene.home.kith, scene.place.clone());
-    // Statistics of a session are told within a second of its end, or at once if it is asked to.
+    // Statistics of a session are reported within a second of its end, or immediately on request.
     let mut admin = scene.administrator(&scene.place.database).await;
     let dead = "select coalesce((select n_dead_tup >= 300 and n_mod_since_analyze >= 300 from pg_stat_all_tables where relid = 'public.bait'::regclass), false)";
     let begun = Instant::now();

@@ -1,5 +1,5 @@
-//! Attacks, by a workspace on everything around it. What is asserted after each is always the same: a neighbour is
-//! answered, the attacker's own REST is right, and the feed says the truth.
+//! Attacks by a workspace on everything around it. After each one the same is asserted: a neighbour is answered, the
+//! attacker's own REST is correct, and the feed is correct.
 
 mod attacks;
 mod cell;
@@ -23,10 +23,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, Home, Reply, stranger_at};
 
-/// A neighbour is answered within two seconds on a machine that does nothing else; the rest is for what else runs on it.
+/// A neighbour is answered within two seconds on an idle machine. The rest is for other load.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A workspace that attacks, and one beside it in the same cell.
+/// A workspace that attacks, and a neighbour in the same cell.
 struct Scene {
     home: &'static Home,
     attacker: Agent,
@@ -47,14 +47,14 @@ impl Scene {
         Scene { home, attacker, place, neighbour, neighbour_contact, neighbour_place }
     }
 
-    /// The same, where the attacker's workspace has been claimed. It has more places than one that nobody has claimed.
+    /// The same, after the attacker's workspace was claimed. It has more places than an unclaimed one.
     async fn with_claimed_attacker(home: &'static Home) -> Scene {
         let scene = Scene::new(home).await;
         claim(home, &scene.attacker).await;
         scene
     }
 
-    /// Runs the attacker's SQL, which must work.
+    /// Runs the attacker's SQL, which must succeed.
     #[track_caller]
     fn prepare(&self, sql: &str) -> impl Future<Output = Reply> {
         let (attacker, sql) = (self.attacker.clone(), sql.to_owned());
@@ -66,7 +66,7 @@ impl Scene {
         }
     }
 
-    /// A session of the attacker's own role, as psql would have it.
+    /// A session of the attacker's own role, like one of psql.
     async fn session(&self) -> Conn {
         self.session_as(&self.place.role).await
     }
@@ -81,13 +81,13 @@ impl Scene {
         self.home.kith.app.store.cells.administer(self.place.cell, database).await.expect("the administrator's session")
     }
 
-    /// The secret with which the server names actors in the attacker's database.
+    /// The secret that the server uses to set actors in the attacker's database.
     fn secret(&self) -> String {
         self.home.kith.app.store.secret_of(&self.place).expose().to_owned()
     }
 
-    /// What an attack leaves behind: nothing. The neighbour answers in time, and the attacker's own REST writes
-    /// and reads as ever.
+    /// Checks that an attack has no lasting effect: the neighbour is answered in time, and the attacker's own REST can still
+    /// write and read.
     #[track_caller]
     fn stands(&self, after: &str) -> impl Future<Output = Duration> {
         let caller = std::panic::Location::caller();
@@ -98,7 +98,7 @@ impl Scene {
         }
     }
 
-    /// The same, with what is wrong in words.
+    /// The same. An error describes what is wrong.
     async fn look(&self, after: &str) -> Result<Duration, String> {
         let path = format!("/v1/contacts/{}", self.neighbour_contact);
         let begun = Instant::now();
@@ -146,12 +146,12 @@ impl Scene {
     }
 }
 
-/// Claims the workspace of an agent which has sent no request with its key yet: keys are cached.
+/// Claims the workspace of an agent that has sent no request with its key yet, because keys are cached.
 async fn claim(home: &'static Home, agent: &Agent) {
     home.control("UPDATE workspaces SET claimed_at = now() WHERE id = $1", &[&agent.workspace_id]).await;
 }
 
-/// Waits until at least so many statements sleep in the cell, in the databases whose names match.
+/// Waits until at least this many statements sleep in the cell, in the databases with matching names.
 async fn until_asleep(home: &Home, databases: &str, least: usize) {
     let sql = "select pid from pg_stat_activity where wait_event = 'PgSleep' and datname like $1";
     let mut admin = home.kith.app.store.cells.administer_cell(0).await.expect("an administrator");
@@ -166,7 +166,7 @@ async fn until_asleep(home: &Home, databases: &str, least: usize) {
     }
 }
 
-/// What came of SQL over HTTP: `ok`, a SQLSTATE, or the API's own code.
+/// The result of SQL over HTTP: `ok`, a SQLSTATE, or the API's own code.
 fn outcome(reply: &Reply) -> String {
     if reply.code == 200 {
         return "ok".into();
@@ -176,7 +176,7 @@ fn outcome(reply: &Reply) -> String {
     code.unwrap_or("an error without a code").to_owned()
 }
 
-/// What came of SQL in a session.
+/// The result of SQL in a session.
 fn outcome_of<T>(result: Result<T, pg::Error>) -> String {
     match result {
         Ok(_) => "ok".into(),

@@ -1,4 +1,4 @@
-//! Two transactions that together do what the guards refuse to each.
+//! Two transactions that together do what the guards refuse to each one alone.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ async fn two_transactions_give_no_operator_definer_rights() {
     scene.stands("two transactions").await;
 }
 
-/// What comes of two statements, of which the second begins while the first one's transaction is open.
+/// The results of two statements. The second begins while the first one's transaction is open.
 async fn race(scene: &Scene, first: &str, second: &str) -> [String; 2] {
     let (mut one, mut other) = (scene.session().await, scene.session().await);
     let held = format!("begin; {first}; select pg_sleep(2); commit");

@@ -1,11 +1,11 @@
-//! A workspace changes its own role: the password, which it may, and the settings of its log-ins.
+//! A workspace changes its own role: its password, which is allowed, and the settings of its log-ins.
 
 use std::time::Instant;
 
 use super::{Scene, outcome};
 use crate::support::home;
 
-/// Settings that would spoil or end every session that begins with them.
+/// Settings that would break or end every session that starts with them.
 const SETTINGS: &[&str] = &[
     "local_preload_libraries = 'nothing_there'",
     "statement_timeout = 1",
@@ -49,7 +49,7 @@ const SETTINGS: &[&str] = &[
     "kith.context = 'junk'",
 ];
 
-/// The workspace's next request needs a new log-in.
+/// Makes the workspace's next request need a new log-in.
 fn close_all(scene: &Scene) {
     let pool = &scene.home.kith.app.store.pool;
     for role in [&scene.place.role, &scene.place.viewer] {
@@ -89,7 +89,7 @@ async fn a_changed_password_is_set_right() {
         "null",
         "''",
         "'md5d41d8cd98f00b204e9800998ecf8427e'",
-        // More rounds than a client goes through.
+        // More rounds than a client accepts.
         "'SCRAM-SHA-256$1000000:AQIDBAUGBwgJCgsMDQ4PEA==$8rrDg00OqaiWXJ7p+sCgHEIaBSHY89ZJl3mfIsf32oY=:05L1f+yZbiN8O0AnO40Og85NNRhvzTS57naKRWCcsIA='",
         "'SCRAM-SHA-256$100001:AQIDBAUGBwgJCgsMDQ4PEA==$8rrDg00OqaiWXJ7p+sCgHEIaBSHY89ZJl3mfIsf32oY=:05L1f+yZbiN8O0AnO40Og85NNRhvzTS57naKRWCcsIA='",
         "'SCRAM-SHA-256$99999:AQIDBAUGBwgJCgsMDQ4PEA==$8rrDg00OqaiWXJ7p+sCgHEIaBSHY89ZJl3mfIsf32oY=:05L1f+yZbiN8O0AnO40Og85NNRhvzTS57naKRWCcsIA='",
@@ -168,7 +168,7 @@ async fn more_than_that_is_refused() {
     let mut offences = Vec::new();
     for sql in &refused {
         let reply = scene.attacker.sql(sql).await;
-        // A warning is as good where nothing comes of it: what was granted to PUBLIC, another test looks for.
+        // A warning is enough if the statement has no effect. Another test checks for grants to PUBLIC.
         let came = outcome(&reply);
         if !["42501", "25001", "0A000", "0LP01", "2BP01", "55006"].contains(&came.as_str())
             && !sql.starts_with("grant connect")

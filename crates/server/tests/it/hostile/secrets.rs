@@ -1,4 +1,4 @@
-//! Stealing the secret that names actors, and forging or replaying what was signed with it.
+//! Stealing the secret that sets actors, and forging or replaying values that were signed with it.
 
 use reqwest::Method;
 use serde_json::json;
@@ -6,7 +6,7 @@ use serde_json::json;
 use super::{Scene, outcome};
 use crate::support::home;
 
-/// A trap that notes whatever it is called with.
+/// A trap that records its arguments.
 const TRAP: &str = "
     create table loot (what text);
     create function trap(what text) returns text language plpgsql as $$
@@ -26,8 +26,8 @@ async fn actors(scene: &Scene, email: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_statement_put_in_place_of_the_servers_is_not_given_the_secret() {
     let scene = Scene::new(home()).await;
-    // In REST's own session a trigger drops what the server has prepared and puts its own under every name that the
-    // session says of itself, and under those that are easily guessed.
+    // In REST's own session a trigger drops the server's prepared statements and prepares its own under every name that the
+    // session reports, and under names that are easy to guess.
     let trigger = "
         create function swap() returns trigger language plpgsql as $$
         declare name text; n int;
@@ -76,7 +76,7 @@ async fn dropping_the_servers_statements_changes_nothing() {
 async fn an_error_in_an_index_does_not_quote_the_servers_parameters() {
     let scene = Scene::new(home()).await;
     scene.prepare(TRAP).await;
-    // A unique index is asked who has the key; its function makes an error and reads the words around it.
+    // A unique index is searched for an existing key. Its function raises an error and reads the error's context.
     let index = "
         create function quotes(email text) returns text language plpgsql immutable as $$
         declare words text;
@@ -110,11 +110,11 @@ async fn an_error_in_an_index_does_not_quote_the_servers_parameters() {
 async fn a_signed_context_is_worth_nothing_in_another_transaction() {
     let scene = Scene::new(home()).await;
     scene.prepare("create table kept (context text)").await;
-    // The context of a request of the server's own, copied by the request itself …
+    // The context of one of the server's own requests, copied by the request itself …
     scene.prepare("insert into kept select current_setting('kith.context')").await;
     let signed = scene.prepare("select context as v from kept").await.v();
     assert!(signed.as_str().is_some_and(|it| it.contains("api_key:ak_")), "{signed}");
-    // … replayed in another request: dropping one's name is possible, forging one is not.
+    // … and replayed in another request: an actor can be removed but not forged.
     let own = format!("postgres:{}", scene.place.role);
     let replays = [
         "select set_config('kith.context', (select context from kept), true)",
@@ -129,7 +129,7 @@ async fn a_signed_context_is_worth_nothing_in_another_transaction() {
         scene.prepare(&format!("{replay}; insert into contacts (email) values ('{email}')")).await;
         assert_eq!(actors(&scene, &email).await, [own.as_str()], "{replay}");
     }
-    // In psql, too: by one session within its transaction and after it.
+    // Also over psql: by one session within its transaction and after it.
     let mut psql = scene.session().await;
     let secret = scene.secret();
     for script in [

@@ -1,5 +1,5 @@
-//! Statements that nothing interrupts: PostgreSQL looks for no signal while it compares two arrays, searches in a text or a
-//! document.
+//! Statements that nothing interrupts: PostgreSQL does not check for signals while it compares two arrays or searches in a
+//! text or a document.
 
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use tokio::time::{sleep, timeout};
 use super::{Scene, outcome};
 use crate::support::{Child, TempDir, arena, home, other_process};
 
-/// Compares every element with every other, which takes some 5 ns times the square of `size`.
+/// Compares every element with every other one, which takes about 5 ns times the square of `size`.
 fn uninterruptible(size: u32) -> String {
     format!("select array_fill(1, array[{size}]) && array_fill(2, array[{size}]) as v")
 }
@@ -52,7 +52,7 @@ async fn the_answer_comes_in_time_although_the_statement_does_not_end() {
 #[tokio::test]
 async fn a_workspace_is_suspended_until_its_statement_has_ended() {
     let scene = Scene::new(arena()).await;
-    // More than it has places for, and every caller hangs up.
+    // More than it has places for, and every caller disconnects.
     let statement = uninterruptible(60_000);
     join_all((0..12).map(|_| timeout(Duration::from_secs(1), scene.attacker.sql(&statement)))).await;
     let mut suspended = None;
@@ -76,7 +76,7 @@ async fn a_workspace_is_suspended_until_its_statement_has_ended() {
         let pid = rows.get(row, "pid").expect("a pid");
         assert!(niceness(pid).is_none_or(|nice| nice == 19), "{pid} keeps its priority");
     }
-    // The neighbour notices nothing.
+    // The neighbour is not affected.
     scene.neighbour.get("/v1/contacts").await.status(200);
     let begun = Instant::now();
     while !scene.is_let_in().await {
@@ -101,12 +101,12 @@ async fn a_keyed_request_that_is_ended_from_outside_is_told_why() {
 #[tokio::test]
 async fn who_was_suspended_before_a_crash_is_let_in_again() {
     let scene = Scene::new(home()).await;
-    // Another process, which has no session of the workspace's.
+    // Another process, which has no session of the workspace.
     let elsewhere = scene.attacker.at(other_process().await);
     let mut admin = scene.home.kith.app.store.cells.administer_cell(0).await.expect("an administrator");
     let role = &scene.place.role;
     let mut refused = None;
-    // Each process looks once a minute whether somebody is to be let in, and may do so just now.
+    // Each process checks once a minute whether a role may log in again, and may be doing so now.
     for _ in 0..3 {
         for role in [&**role, &format!("{role}_r")] {
             let suspend = format!("alter role \"{role}\" nologin connection limit 0");
@@ -133,7 +133,7 @@ async fn a_server_with_too_many_of_them_begins_anew() {
     let neighbour = child.agent().await;
     let mut attackers = Vec::new();
     for _ in 0..4 {
-        // An unclaimed workspace has too few places to get so many backends stuck.
+        // An unclaimed workspace has too few places for so many stuck backends.
         attackers.push(child.owned_agent().await);
     }
     let statement = uninterruptible(400_000);

@@ -1,4 +1,4 @@
-//! Signing in at an OpenID provider: the whole way as a browser goes it, against a real one, and what is not taken.
+//! Signing in at an OpenID provider: the complete flow of a browser with a real provider, and what is refused.
 
 mod rogue;
 
@@ -19,10 +19,10 @@ use serde_json::{Value, json};
 use crate::belongings::person;
 use crate::support::{Agent, door, home, other_process, stranger};
 
-/// What is installed for it.
+/// The installed packages.
 const MANIFEST: &str = include_str!("package.json");
 
-/// A real provider, on an address that is there before it is.
+/// A real provider, at an address that is reserved before it starts.
 struct Provider {
     issuer: String,
     started: OnceLock<()>,
@@ -38,7 +38,7 @@ fn provider() -> &'static Provider {
     })
 }
 
-/// The settings of the Kith that all tests share: a real provider, and one in Google's place that lies.
+/// The settings of the Kith that all tests share: a real provider, and a simulated Google that lies.
 pub fn sign_in() -> SignIn {
     let text = |text: &str| Some(text.to_owned());
     SignIn {
@@ -53,7 +53,7 @@ pub fn sign_in() -> SignIn {
 }
 
 impl Provider {
-    /// Starts it, the first time.
+    /// Starts it at the first call.
     fn start(&self) {
         self.started.get_or_init(|| {
             let dir = installed();
@@ -70,13 +70,13 @@ impl Provider {
             let mut line = String::new();
             BufReader::new(node.stdout.take().expect("its output")).read_line(&mut line).expect("a line");
             assert_eq!(line.trim(), "serving", "the provider did not start");
-            // It ends by itself when this process does.
+            // It ends when this process ends.
             std::mem::forget(node);
         });
     }
 }
 
-/// Where bin/setup has installed the provider.
+/// The directory where bin/setup has installed the provider.
 fn installed() -> PathBuf {
     let manifest: Value = serde_json::from_str(MANIFEST).expect("a manifest");
     let version = manifest["dependencies"]["oidc-provider"].as_str().expect("a version");
@@ -94,13 +94,13 @@ fn installed() -> PathBuf {
     dir
 }
 
-/// A browser: it keeps cookies and follows links one at a time.
+/// A browser: it stores cookies and follows redirects one at a time.
 struct Browser {
     http: reqwest::Client,
     cookies: BTreeMap<String, String>,
 }
 
-/// A page that a browser was shown, or the way on.
+/// A page or a redirect that a browser received.
 #[derive(Debug)]
 struct Shown {
     url: Url,
@@ -150,7 +150,7 @@ impl Browser {
         Shown { url, code, location, cookies: set, text: response.text().await.expect("a text") }
     }
 
-    /// Goes on until a page asks for something or one of these paths is where it is to go next.
+    /// Follows redirects until a page requires input or the next URL ends in `until`.
     async fn follow(&mut self, url: &str, until: &str) -> Shown {
         let mut url = url.to_owned();
         for _ in 0..10 {
@@ -172,7 +172,7 @@ impl Browser {
         panic!("it goes round in circles: {url}");
     }
 
-    /// From the button on our page to the provider and back to our callback, which is not visited yet.
+    /// From the button on Kith's page to the provider and back to Kith's callback, which is not visited yet.
     async fn sign_in_there(&mut self, base: &str, next: &str, claims: &Value) -> Url {
         self.answer_there(base, next, &[("claims", &claims.to_string())]).await
     }
@@ -193,14 +193,14 @@ impl Browser {
         back.url
     }
 
-    /// Who is signed in.
+    /// The signed-in user.
     async fn me(&mut self, base: &str) -> Option<Value> {
         let shown = self.visit(&format!("{base}/v1/auth/me"), None, &[]).await;
         let answer: Value = serde_json::from_str(&shown.text).expect("JSON");
         (shown.code == 200).then(|| answer["data"]["user"].clone())
     }
 
-    /// The callback is visited, and leads to a page that says this.
+    /// Visits the callback, which must lead to a page with this problem.
     async fn ends_badly(&mut self, base: &str, callback: &Url, problem: &str) -> Shown {
         let shown = self.visit(callback.as_str(), None, &[]).await;
         let to = shown.location.as_ref().unwrap_or_else(|| panic!("{shown:?}"));
@@ -244,7 +244,7 @@ async fn somebody_signs_in_elsewhere_and_is_the_same_person_the_next_time() {
     assert_eq!(me["email"], email(&claims));
     assert_eq!((&me["email_verified"], &me["name"]), (&json!(true), &json!("Ada")));
 
-    // The same link again, with the cookie as it was: the code and the state are spent.
+    // The same link again, with the original cookie: the code and the state are used up.
     let mut thief = Browser::new();
     thief.cookies.insert("kith_sign_in".into(), cookie);
     thief.ends_badly(base(), &callback, "expired").await;
@@ -261,7 +261,7 @@ async fn somebody_signs_in_elsewhere_and_is_the_same_person_the_next_time() {
 async fn what_one_process_has_begun_another_ends() {
     let there = other_process().await;
     let clock = Clock::System;
-    // One address for both: what is begun here comes back there.
+    // Both have one address: a sign-in that begins at one returns to the other.
     let here = door(Door { public_url: Some(there.to_owned()), clock, rate_limit: 0 }).await;
     let mut browser = Browser::new();
     let callback = browser.sign_in_there(&here, "/sql", &somebody(true)).await;
@@ -286,7 +286,7 @@ async fn who_comes_twice_at_once_for_the_first_time_is_one_person() {
 async fn a_sign_in_belongs_to_the_browser_that_began_it() {
     let (mut browser, mut victim) = (Browser::new(), Browser::new());
     let callback = browser.sign_in_there(base(), "/", &somebody(true)).await;
-    // Somebody else's link, with no cookie and with one of a sign-in of one's own.
+    // Another user's link, once without a cookie and once with a cookie of one's own sign-in.
     victim.ends_badly(base(), &callback, "expired").await;
     victim.sign_in_there(base(), "/", &somebody(true)).await;
     victim.ends_badly(base(), &callback, "expired").await;
@@ -297,7 +297,7 @@ async fn a_sign_in_belongs_to_the_browser_that_began_it() {
         forged.query_pairs_mut().clear().append_pair("code", &code).append_pair("state", state);
         browser.ends_badly(base(), &forged, "expired").await;
     }
-    // The one it belongs to is let in: none of that has used it up.
+    // The browser that it belongs to can still sign in: the attempts have not used it up.
     browser.visit(callback.as_str(), None, &[]).await;
     assert!(browser.me(base()).await.is_some());
 }
@@ -398,14 +398,14 @@ async fn a_squatter_keeps_no_way_into_an_account_whose_address_is_anothers() {
     guest.post(&format!("/v1/members/accept/{invite}"), json!({})).await.fault(404, "not_found");
     let roles = "SELECT 1 / (CASE WHEN EXISTS (SELECT FROM pg_roles WHERE rolname = $1) THEN 0 ELSE 1 END)";
     home().control(roles, &[&direct]).await;
-    // The workspace is theirs, with a trace of what was ended.
+    // The workspace belongs to them, and the audit log lists what was revoked.
     let owner = stranger().with_key(browser.cookies["kith_session"].clone(), String::new());
     let audit = owner.get(&ws("/v1/workspaces/audit")).await.status(200);
     let revoked = audit.data().as_array().expect("entries").iter().filter(|it| it["action"] == "key.revoked").count();
     assert_eq!(revoked, 2, "{}", audit.story());
 }
 
-/// Keys that ended by themselves are forgotten within moments.
+/// Revoked keys are refused within moments.
 pub async fn refused_soon(agent: &Agent) {
     let since = std::time::Instant::now();
     while agent.get("/v1/contacts").await.code != 401 {

@@ -1,4 +1,4 @@
-//! A provider that lies: it tells what it is told to, by the code that a browser brings. Every lie has to be seen through.
+//! A provider that lies: it returns what the test configured for the code that a browser brings. Every lie must be detected.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -21,17 +21,17 @@ use crate::support::door;
 /// The client that tokens must be for.
 pub const CLIENT: &str = "kith there";
 
-/// The provider.
+/// The simulated provider.
 pub struct Rogue {
     /// `http://127.0.0.1:…`
     pub base: String,
-    /// What the token endpoint says, by code; and what the userinfo endpoint says, by access token.
+    /// The answers of the token endpoint, by code, and of the userinfo endpoint, by access token.
     said: Mutex<HashMap<String, Value>>,
-    /// What the token endpoint was sent last.
+    /// The last request to the token endpoint.
     asked: Mutex<String>,
 }
 
-/// The one of this process; the first who asks starts it.
+/// The provider of this process. The first call starts it.
 pub fn rogue() -> &'static Rogue {
     static ROGUE: OnceLock<&'static Rogue> = OnceLock::new();
     ROGUE.get_or_init(|| {
@@ -104,7 +104,7 @@ impl Rogue {
     }
 }
 
-/// A sign-in that has come as far as the lie.
+/// A sign-in that has reached the callback with the lie.
 struct Way {
     browser: Browser,
     state: String,
@@ -139,7 +139,7 @@ fn rs256(claims: &Value) -> String {
     encode(&header(Algorithm::RS256, "rs256"), claims, &EncodingKey::from_rsa_der(&der(RS256))).expect("a token")
 }
 
-/// The provider hands these tokens out, and the browser comes back.
+/// The provider returns these tokens, and the browser visits the callback.
 async fn told(way: &mut Way, id_token: &str, access_token: &str) -> super::Shown {
     let code = format!("code-{}", number());
     let tokens = json!({"access_token": access_token, "token_type": "Bearer", "id_token": id_token, "expires_in": 60});
@@ -226,7 +226,7 @@ async fn tokens_that_its_keys_have_not_signed_are_refused() {
     let tokens = |said: &Value| {
         let rotated = encode(&header(Algorithm::RS256, "rotated"), said, &EncodingKey::from_rsa_der(&der(ROTATED)));
         let renamed = encode(&header(Algorithm::RS256, "rs256"), said, &EncodingKey::from_rsa_der(&der(ROTATED)));
-        // The client's secret, and the public key, taken for a secret.
+        // The client's secret, and the public key, each used as an HMAC secret.
         let shared =
             |secret: &[u8]| encode(&header(Algorithm::HS256, "rs256"), said, &EncodingKey::from_secret(secret));
         let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());

@@ -1,4 +1,4 @@
-//! Answers that nobody reads.
+//! Answers that the client does not read.
 
 use std::time::{Duration, Instant};
 
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 
 use crate::support::{Child, Raw, Streams, TempDir, bounded_door, stranger_at};
 
-/// How long a test waits for what has to come.
+/// How long a test waits for expected data.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Some ten megabytes.
+/// About ten megabytes.
 const LARGE: &str = "select repeat('x', 1000) as x from generate_series(1, 9900)";
 
 fn request(key: &str) -> String {
@@ -27,7 +27,7 @@ async fn answers_that_nobody_reads_stay_within_a_budget() {
     let dir = TempDir::new();
     let child = Child::serve(&dir);
     let agents = join_all((0..4).map(|_| child.agent())).await;
-    // Unclaimed workspaces of one address have one share of the room.
+    // Unclaimed workspaces of one address have one share of the memory.
     let neighbour = child.owned_agent().await;
     for agent in agents.iter().chain([&neighbour]) {
         agent.sql(LARGE).await.status(200);
@@ -44,7 +44,7 @@ async fn answers_that_nobody_reads_stay_within_a_budget() {
         neighbour.get("/v1/contacts").await.status(200);
         slowest = slowest.max(asked.elapsed());
     }
-    // Who reads is answered.
+    // A client that reads gets its answer.
     let answered = neighbour.sql(LARGE).await.status(200).body.len();
     let grown = child.memory_kb("VmHWM").saturating_sub(before);
     println!(
@@ -60,11 +60,11 @@ async fn who_reads_nothing_loses_the_connection() {
     let base = bounded_door(bounds).await;
     let agent = stranger_at(&base).with_workspace().await;
     let mut raw = Raw::saying(&base, &request(&agent.key)).await;
-    // Nothing is read before the server has given up.
+    // Reads nothing before the server has given up.
     raw.until_closed().await;
     assert!(raw.try_answer().await.is_none(), "the whole answer came");
 
-    // A stream whose window is shut, on a connection that is read.
+    // A stream with a closed window, on a connection that is read.
     let bearer = format!("Bearer {}", agent.key);
     let headers = [("authorization", bearer.as_str())];
     let streams = Streams::connect(&base, 0).await;
@@ -87,7 +87,7 @@ async fn who_reads_slowly_gets_it_all() {
     let made = agent.post("/v1/contacts", json!({"first_name": name})).await.status(201);
     let bearer = format!("Bearer {}", agent.key);
     let request = Streams::request("GET", &format!("/v1/contacts/{}", made.id()), &[("authorization", &bearer)]);
-    // A hundred bytes at a time. In all that takes longer than a client may take nothing.
+    // A hundred bytes at a time. The total time is longer than a client may pause.
     let streams = Streams::connect(&base, 100).await;
     let mut requests = streams.requests.clone().ready().await.expect("a connection");
     let (response, _) = requests.send_request(request, true).expect("a stream");

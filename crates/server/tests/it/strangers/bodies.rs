@@ -1,4 +1,4 @@
-//! Bodies: what they cost, and how long they may take.
+//! Bodies: their cost, and how long they may take.
 
 use std::time::{Duration, Instant};
 
@@ -11,17 +11,17 @@ use serde_json::json;
 use crate::support::{Agent, Child, Raw, Streams, TempDir, agent, bounded_door, stranger, stranger_at};
 
 const MIB: usize = 1024 * 1024;
-/// The most that a body of 10 MiB may cost, in kB.
+/// The maximum memory for a body of 10 MiB, in kB.
 const MOST_KB: u64 = 4 * 10 * 1024;
 
-/// A body of this size at most that consists of one small value after the other.
+/// A body of at most this size that consists of many small values.
 fn small_values(value: &str, size: usize) -> String {
     let (before, after) = (r#"{"email": ["#, "1]}");
     let count = (size - before.len() - after.len()) / (value.len() + 1);
     format!("{before}{}{after}", format!("{value},").repeat(count))
 }
 
-/// The head of a request with a body that is as long as it says.
+/// The head of a request with a body of the stated length.
 fn head(path: &str, key: &str, length: usize) -> String {
     let key = if key.is_empty() { String::new() } else { format!("Authorization: Bearer {key}\r\n") };
     format!(
@@ -29,7 +29,7 @@ fn head(path: &str, key: &str, length: usize) -> String {
     )
 }
 
-/// A caller who is warm: memory that comes with the first requests is there.
+/// A client after its first requests, so that the memory they allocate is already counted.
 async fn warm(child: &Child) -> Agent {
     let agent = child.agent().await;
     for number in 0..20 {
@@ -70,8 +70,8 @@ async fn a_body_of_small_values_costs_little_more_than_its_size() {
             assert!(grown < MOST_KB, "a body of {value} costs {grown} kB");
         }
     }
-    // Values that hide in a string: the JSON library's own tree takes the string of such a member for JSON. Here it is a string,
-    // and is stored as it came.
+    // Values inside a string: the JSON library's own tree would parse the string of such a member as JSON. Here it is a
+    // string, and is stored unchanged.
     let hidden = json!({"$serde_json::private::RawValue": format!("[{}1]", "1,".repeat(4 * MIB))}).to_string();
     let before = child.measure_memory();
     let made = agent.send_json(Method::POST, "/v1/contacts", format!(r#"{{"custom": {hidden}}}"#)).await.status(201);
@@ -79,8 +79,8 @@ async fn a_body_of_small_values_costs_little_more_than_its_size() {
     assert!(answer.contains(r#"{"$serde_json::private::RawValue": "[1,1,1"#), "it is not stored as it came");
     let grown = child.memory_kb("VmHWM").saturating_sub(before);
     println!("hidden: {grown} kB");
-    // Measured: 58,324 kB, seven times the body. A record that is stored and answered is there as body and value, as parameter and
-    // message to the server, and as row, answer and message to the client.
+    // Measured: 58,324 kB, seven times the body. A record that is stored and returned exists as body and value, as parameter
+    // and message to the server, and as row, answer and message to the client.
     assert!(grown < 2 * MOST_KB, "hidden values cost {grown} kB");
     agent.get("/v1/contacts").await.status(200);
 }
@@ -103,14 +103,14 @@ async fn unfinished_bodies_take_a_share_and_not_all() {
     let dir = TempDir::new();
     let child = Child::serve(&dir);
     let agent = warm(&child).await;
-    // One neighbour at another address, who has a share of their own, and one who shares the attacker's.
+    // One neighbour at another address, which has a share of its own, and one that shares the attacker's.
     let elsewhere = child.stranger().from([127, 0, 0, 9].into()).with_workspace().await;
     let beside = warm(&child).await;
     let before = child.measure_memory();
     let part = vec![b' '; 10 * MIB - 10];
     let unfinished = join_all((0..30).map(async |_| {
         let mut raw = Raw::saying(&child.base, &head("/v1/contacts", &agent.key, 10 * MIB)).await;
-        // What is not taken waits on our side of the connection.
+        // Bytes that the server does not accept wait on the client's side of the connection.
         let _ = tokio::time::timeout(Duration::from_secs(2), raw.say(&part)).await;
         raw
     }));
@@ -154,7 +154,7 @@ async fn many_streams_of_one_connection_take_a_share_and_not_all() {
         let _ = body.send_data(part.clone(), false);
     }
     let start = Instant::now();
-    // The connection's window is shared by its streams, so this is another one.
+    // The streams of a connection share its window, so this is another connection.
     while start.elapsed() < Duration::from_secs(3) {
         agent.get("/v1/contacts?limit=1").await.status(200);
     }
@@ -173,7 +173,7 @@ async fn a_body_that_does_not_come_is_a_408() {
         raw.answer().await.fault(408, "request_timeout");
         raw.end().await;
     }
-    // A byte now and then is too little, too.
+    // Single bytes from time to time are too slow as well.
     let mut raw = Raw::saying(&base, &head("/v1/contacts", &agent.key, MIB)).await;
     let start = Instant::now();
     let mut answer = std::pin::pin!(async {
@@ -204,7 +204,7 @@ async fn a_form_has_16_kib_and_a_call_10_mib() {
         assert!(matches!(reply.code, 400 | 422), "{}", reply.story());
         stranger().send_json(Method::POST, path, body(16 * 1024 + 1)).await.fault(413, "payload_too_large");
     }
-    // With chunks, nobody says beforehand how long it will be.
+    // With chunked encoding the length is not known in advance.
     let mut raw = Raw::connect(&crate::support::home().base).await;
     raw.say("POST /v1/auth/login HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n")
         .await;
@@ -237,7 +237,7 @@ async fn a_body_in_chunks_is_read_whole() {
     assert!(answer.body.len() > value.len());
 }
 
-/// Who is not known is not told to send a body, nor is one read that leads nowhere.
+/// An unknown caller is not told to send a body, and a body for an unknown path is not read.
 #[tokio::test]
 async fn no_body_is_read_before_the_caller_is_known() {
     let agent = agent().await;

@@ -1,4 +1,4 @@
-//! Connections that say nothing, or too little.
+//! Connections that send nothing, or too little.
 
 use std::time::{Duration, Instant};
 
@@ -13,10 +13,10 @@ const GET: &str = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n";
 const PREFACE: &str = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const SETTINGS: &str = "\0\0\0\u{4}\0\0\0\0\0";
 
-/// How long a test waits for what has to come.
+/// How long a test waits for expected data.
 const PATIENCE: Duration = Duration::from_secs(40);
 
-/// Bounds that a test can wait for.
+/// Limits that a test can reach by waiting.
 fn quick() -> Bounds {
     let moment = Duration::from_millis(300);
     Bounds { first_request: moment, head: moment, idle: moment, ..Bounds::default() }
@@ -51,7 +51,7 @@ async fn silent_connections_do_not_take_the_api_away() {
     println!("{files} files, {open} of 420 silent connections are still open");
 }
 
-/// Time closes none of them here: each new connection takes the place of the one that has been silent longest.
+/// No time limit closes any of them here: each new connection takes the place of the one that has been silent longest.
 #[tokio::test]
 async fn silent_connections_make_room_for_the_next() {
     let hour = Duration::from_secs(3600);
@@ -116,7 +116,7 @@ async fn a_connection_is_kept_between_requests_and_not_for_ever() {
     let took = raw.end().await;
     assert!(took >= Duration::from_millis(250), "{took:?}");
 
-    // The head of the next request is not one for ever, either.
+    // The head of the next request has a time limit too.
     let mut raw = Raw::saying(&base, &format!("{GET}{}", &GET[..20])).await;
     assert_eq!(raw.answer().await.code, 200);
     raw.end().await;
@@ -124,7 +124,7 @@ async fn a_connection_is_kept_between_requests_and_not_for_ever() {
     let mut streams = Streams::connect(&base, 65_535).await;
     let (code, _, _) = streams.ask(Streams::request("GET", "/healthz", &[])).await.expect("an answer");
     assert_eq!(code, 200);
-    // A ping is no request.
+    // A ping is not a request.
     let start = Instant::now();
     while std::future::poll_fn(|cx| streams.requests.poll_ready(cx)).await.is_ok() {
         assert!(start.elapsed() < PATIENCE, "it stays open");

@@ -1,4 +1,4 @@
-//! Heads of requests that are no good are refused in the usual shape, whoever notices.
+//! Invalid request heads are refused in the usual shape, whichever layer detects them.
 
 use serde_json::Value;
 
@@ -51,7 +51,7 @@ async fn what_is_no_http_is_said_in_the_usual_shape() {
     {
         answer_to(said).await.fault(400, "invalid_request");
     }
-    // After a request that was good.
+    // After a valid request.
     let mut raw = Raw::saying(&home().base, "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\nnonsense\r\n\r\n").await;
     assert_eq!(raw.answer().await.code, 200);
     raw.answer().await.fault(400, "invalid_request");

@@ -1,4 +1,4 @@
-//! One address, many workspaces that are nobody's, and tokens that are none.
+//! One address with many unclaimed workspaces, and invalid tokens.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::support::{Agent, Reply, arena, home, stranger, stranger_at};
 
-/// A request that a proxy of ours has brought from this address.
+/// A request that a trusted proxy has forwarded from this address.
 async fn from(agent: &Agent, address: &str, sql: &str) -> Reply {
     let headers = [("x-forwarded-for", address), ("content-type", "application/json")];
     agent.send(Method::POST, "/v1/sql", &headers, json!({"sql": sql}).to_string()).await

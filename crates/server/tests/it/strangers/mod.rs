@@ -1,4 +1,4 @@
-//! What strangers may take of the door without having anything: connections, bodies, answers that nobody reads, look-ups.
+//! Limits for clients without an account: connections, bodies, answers that are not read, look-ups.
 
 mod answers;
 mod bodies;

@@ -1,4 +1,4 @@
-//! A caller of Kith's, with a key of its own or none.
+//! A client of Kith, with an API key or without one.
 
 use std::time::Duration;
 
@@ -8,36 +8,36 @@ use serde_json::{Value, json};
 
 use super::Reply;
 
-/// Bytes of a request's body that are kept for a failure's words.
+/// How many bytes of a request's body are kept for failure messages.
 const SHOWN: usize = 2_000;
 
-/// A caller.
+/// A client.
 #[derive(Clone)]
 pub struct Agent {
     http: reqwest::Client,
     /// `http://127.0.0.1:…`
     pub base: String,
-    /// The API key; empty for a stranger.
+    /// The API key. Empty for a client without one.
     pub key: String,
-    /// `ws_…`; empty for a stranger.
+    /// `ws_…`. Empty for a client without a workspace.
     pub workspace_id: String,
 }
 
-/// A caller without a key at an address.
+/// A client without a key, for this address.
 pub fn stranger_at(base: &str) -> Agent {
     let http = client().build().expect("an HTTP client");
     Agent { http, base: base.to_owned(), key: String::new(), workspace_id: String::new() }
 }
 
-/// A client that trusts no certificate: what is asked here speaks no TLS, and reading the system's takes its time. It keeps no
-/// connection that the server may be closing just then.
+/// A client that trusts no certificate: these requests do not use TLS, and reading the system's certificates is slow. It
+/// keeps no connection that the server may be about to close.
 fn client() -> reqwest::ClientBuilder {
     kith::http_client::use_ring();
     reqwest::Client::builder().no_proxy().tls_certs_only([]).pool_idle_timeout(Duration::from_secs(10))
 }
 
 impl Agent {
-    /// The same caller in a new workspace of its own.
+    /// The same client in a new workspace of its own.
     pub async fn with_workspace(mut self) -> Agent {
         let reply = self.post("/v1/workspaces", json!({})).await.status(201);
         self.key = reply.text("/data/api_key");
@@ -45,17 +45,17 @@ impl Agent {
         self
     }
 
-    /// The same caller with this key, to this workspace.
+    /// The same client with this key for this workspace.
     pub fn with_key(self, key: String, workspace_id: String) -> Agent {
         Agent { key, workspace_id, ..self }
     }
 
-    /// The same caller at another address.
+    /// The same client for another server address.
     pub fn at(&self, base: &str) -> Agent {
         Agent { base: base.to_owned(), ..self.clone() }
     }
 
-    /// The same caller from another address: on Linux, all of 127.0.0.0/8 is this machine.
+    /// The same client from another source address. On Linux, all of 127.0.0.0/8 is this machine.
     pub fn from(self, address: std::net::IpAddr) -> Agent {
         let http = client().local_address(address).build().expect("an HTTP client");
         Agent { http, ..self }
@@ -82,22 +82,22 @@ impl Agent {
         self.post("/v1/sql", json!({"sql": sql})).await
     }
 
-    /// Runs SQL with values for `$1…`.
+    /// Runs SQL with values for `$1`, `$2` and so on.
     pub async fn sql_with(&self, sql: &str, params: Value) -> Reply {
         self.post("/v1/sql", json!({"sql": sql, "params": params})).await
     }
 
-    /// Sends this text as JSON, whatever it is.
+    /// Sends this text as a JSON body, even if it is not valid JSON.
     pub async fn send_json(&self, method: Method, path: &str, body: impl Into<Vec<u8>>) -> Reply {
         self.send(method, path, &[(CONTENT_TYPE.as_str(), "application/json")], body).await
     }
 
-    /// Sends a request with these headers; the key goes along unless an Authorization header is among them.
+    /// Sends a request with these headers. The key is included unless there is an Authorization header.
     pub async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: impl Into<Vec<u8>>) -> Reply {
         self.try_send(method, path, headers, body).await.unwrap_or_else(|error| panic!("{error}"))
     }
 
-    /// The same, where it is not sure that an answer comes.
+    /// The same, for a request that may get no answer.
     pub async fn try_send(
         &self,
         method: Method,

@@ -1,4 +1,4 @@
-//! The real binary as a child process, to be killed.
+//! The real binary as a child process that can be killed.
 
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
@@ -14,18 +14,18 @@ use super::{Agent, TempDir, stranger_at};
 /// A running `kith serve`. Dropping it kills it.
 pub struct Child {
     process: Process,
-    /// Where it serves.
+    /// Its base URL.
     pub base: String,
     stderr: PathBuf,
 }
 
 impl Child {
-    /// Starts Kith on a data dir and waits until it serves.
+    /// Starts Kith on a data directory and waits until it is ready.
     pub fn serve(dir: &TempDir) -> Child {
         Child::start(Child::command(dir, "serve"), dir.path.with_extension("log"))
     }
 
-    /// The same, where a process may open so many files.
+    /// The same, with a limit of open files for the process.
     pub fn serve_with_files(dir: &TempDir, files: u32) -> Child {
         let serve = Child::command(dir, "serve");
         let mut command = Command::new("sh");
@@ -40,14 +40,14 @@ impl Child {
         Child::start(command, dir.path.with_extension("log"))
     }
 
-    /// The same with further arguments, or whatever else its command takes.
+    /// The same with additional arguments or other changes to its command.
     pub fn serve_with(dir: &TempDir, set_up: impl FnOnce(&mut Command)) -> Child {
         let mut command = Child::command(dir, "serve");
         set_up(&mut command);
         Child::start(command, dir.path.with_extension("log"))
     }
 
-    /// Starts Kith by a command of [`Child::bare`], and waits until it serves.
+    /// Starts Kith with a command of [`Child::bare`], and waits until it is ready.
     pub fn start(mut command: Command, stderr: PathBuf) -> Child {
         let log = File::options().create(true).append(true).open(&stderr).expect("a log");
         let mut process = command
@@ -66,7 +66,7 @@ impl Child {
         child
     }
 
-    /// Runs a command of Kith's on a data dir to its end.
+    /// Runs a Kith command on a data directory until it ends.
     pub fn run(dir: &TempDir, command: &str, arguments: &[&str]) -> Output {
         Child::command(dir, command).args(arguments).output().expect("the binary")
     }
@@ -77,7 +77,7 @@ impl Child {
         line
     }
 
-    /// A command of Kith's, with none of the settings that this process has, and without a data dir.
+    /// A Kith command without the environment variables of this process and without a data directory.
     pub fn bare(program: &Path, command: &str) -> Command {
         let mut line = Command::new(program);
         line.arg(command).stdin(Stdio::null());
@@ -89,17 +89,17 @@ impl Child {
         line
     }
 
-    /// A caller of it without a key.
+    /// A client of it without a key.
     pub fn stranger(&self) -> Agent {
         stranger_at(&self.base)
     }
 
-    /// A caller of it with a workspace.
+    /// A client of it with a workspace.
     pub async fn agent(&self) -> Agent {
         self.stranger().with_workspace().await
     }
 
-    /// A caller of it with a workspace that a person owns.
+    /// A client of it with a workspace that a user owns.
     pub async fn owned_agent(&self) -> Agent {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let email = format!("owner-{}@people.example", COUNT.fetch_add(1, Ordering::Relaxed));
@@ -115,24 +115,24 @@ impl Child {
         self.process.id()
     }
 
-    /// What it logged.
+    /// Its log output.
     pub fn log(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap_or_default()
     }
 
-    /// Ends it as nothing can be prepared for.
+    /// Kills it without warning.
     pub fn kill(mut self) {
         self.process.kill().expect("a process to kill");
         self.process.wait().expect("its end");
     }
 
-    /// Asks it to end.
+    /// Sends it SIGTERM.
     pub fn terminate(&self) {
         let pid = rustix::process::Pid::from_child(&self.process);
         rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a process to end");
     }
 
-    /// Waits for its end, after [`Child::terminate`].
+    /// Waits until it has ended, after [`Child::terminate`].
     pub fn wait(&mut self) -> ExitStatus {
         let start = Instant::now();
         loop {
@@ -144,7 +144,7 @@ impl Child {
         }
     }
 
-    /// A line of `/proc/PID/status` in kB: `VmRSS`, `VmHWM`.
+    /// A line of `/proc/PID/status`, in kB: `VmRSS`, `VmHWM`.
     pub fn memory_kb(&self, line: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("a living process");
         let found = status.lines().find_map(|it| it.strip_prefix(line)?.strip_prefix(':'));
@@ -154,13 +154,13 @@ impl Child {
 }
 
 impl Child {
-    /// Begins to measure the most memory that it takes. Returns what it takes now, in kB.
+    /// Starts measuring its peak memory. Returns its current memory in kB.
     pub fn measure_memory(&self) -> u64 {
         fs::write(format!("/proc/{}/clear_refs", self.pid()), "5").expect("a peak that is set back");
         self.memory_kb("VmRSS")
     }
 
-    /// How many files it has open.
+    /// The number of its open files.
     pub fn open_files(&self) -> usize {
         fs::read_dir(format!("/proc/{}/fd", self.pid())).expect("a living process").count()
     }

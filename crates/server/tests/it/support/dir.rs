@@ -1,4 +1,4 @@
-//! Temporary directories with a PostgreSQL in them.
+//! Temporary directories that contain a PostgreSQL.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
@@ -6,17 +6,17 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory that is removed when this is dropped or when the process has ended, be it killed, and the server in
-/// it has ended too.
+/// A directory that is removed when this is dropped or after the process has ended, even if it was killed. A server in it
+/// has ended by then.
 pub struct TempDir {
-    /// Where it is.
+    /// The directory's path.
     pub path: PathBuf,
-    /// Waits for the end of its input.
+    /// A process that waits for the end of its input.
     _sweeper: Child,
 }
 
 impl TempDir {
-    /// A new, empty one.
+    /// Creates a new, empty directory.
     pub fn new() -> TempDir {
         static NEXT: AtomicU32 = AtomicU32::new(1);
         let name = format!("kith-test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
@@ -32,7 +32,7 @@ impl TempDir {
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(Stdio::null())
-            // The terminal's Ctrl-C is not for it.
+            // Ctrl-C in the terminal must not end it.
             .process_group(0)
             .spawn()
             .expect("sh");

@@ -1,4 +1,4 @@
-//! The Kith of this process: served on a thread that lives for ever, for all tests.
+//! The Kith of this process, for all tests. It is served on a thread that never ends.
 
 use std::future::pending;
 use std::path::PathBuf;
@@ -23,21 +23,21 @@ const SECRET_KEY: &str = "the secret key of the integration tests";
 
 /// The Kith of this process.
 pub struct Home {
-    /// The thing itself.
+    /// The app.
     pub kith: &'static Kith,
-    /// Where it is served.
+    /// Its base URL.
     pub base: String,
     runtime: Handle,
     _dir: TempDir,
 }
 
-/// The Kith that all tests of this process share; the first who asks starts it.
+/// The Kith that all tests of this process share. The first call starts it.
 pub fn home() -> &'static Home {
     static HOME: OnceLock<Home> = OnceLock::new();
     HOME.get_or_init(start)
 }
 
-/// Another one, for tests that would take the server from all others.
+/// Another one, for tests that would block the server for all others.
 pub fn arena() -> &'static Home {
     static ARENA: OnceLock<Home> = OnceLock::new();
     ARENA.get_or_init(start)
@@ -61,19 +61,20 @@ fn start() -> Home {
 }
 
 impl Home {
-    /// Where a workspace's data is. Asked on the runtime that serves: the connections of its pools belong to it.
+    /// The location of a workspace's data. The call runs on the runtime that serves, because the connections of its pools
+    /// belong to it.
     pub async fn place(&'static self, workspace_id: &str) -> TenantDatabase {
         let workspace_id = workspace_id.to_owned();
         let places = self.runtime.spawn(async move { self.kith.app.store.control.databases(&workspace_id).await });
         places.await.expect("an answer").expect("its places").into_iter().next().expect("a place")
     }
 
-    /// Does something on the runtime that serves.
+    /// Runs a future on the runtime that serves.
     pub async fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> T {
         self.runtime.spawn(work).await.expect("an end without a panic")
     }
 
-    /// Runs a statement in the control database, whose rows don't matter.
+    /// Runs a statement in the control database and ignores its rows.
     pub async fn control(&'static self, sql: &str, params: &[&str]) {
         let (sql, params) = (sql.to_owned(), params.iter().map(|it| Some((*it).to_owned())).collect::<Vec<_>>());
         let done = self.run(async move {
@@ -84,24 +85,24 @@ impl Home {
     }
 }
 
-/// A session of the workspace's own role that Kith knows nothing of, as psql's would be.
+/// A session of the workspace's own role outside of Kith, like one of psql.
 pub async fn psql(agent: &Agent) -> Conn {
     let place = home().place(&agent.workspace_id).await;
     home().kith.app.store.cells.tenant(place.cell, &place.role, &place.database).await.expect("a session")
 }
 
-/// Where a second Kith serves the same database, as another process would.
+/// A second Kith on the same database, like another process. Returns its base URL.
 pub async fn other_process() -> &'static str {
     static OTHER: OnceCell<String> = OnceCell::const_new();
     OTHER.get_or_init(async || home().run(async { serve_another(start_another(None).await).await }).await).await
 }
 
-/// A Kith over the same database whose workspaces have the plans of this file.
+/// A Kith on the same database, with workspaces that have the plans of this file.
 pub async fn house_with_plans(plans: PathBuf) -> &'static Kith {
     home().run(start_another(Some(plans))).await
 }
 
-/// Where a Kith serves by a clock of its own.
+/// Another listener for this Kith, with a clock of its own. Returns its base URL.
 pub async fn door_of(kith: &'static Kith, clock: Clock) -> String {
     let opened = async move {
         let (listener, base) = listen().await;
@@ -112,7 +113,7 @@ pub async fn door_of(kith: &'static Kith, clock: Clock) -> String {
     home().run(opened).await
 }
 
-/// Where a newer Kith serves the same database: one with these migrations of workspaces' databases.
+/// A newer Kith on the same database, with these migrations of workspace databases. Returns its base URL.
 pub async fn newer_process(migrations: &'static [&'static str]) -> String {
     let serving = async move {
         let kith = Kith::start_with(&config_of_another(), Clock::System, migrations).await.expect("a newer Kith");
@@ -127,7 +128,7 @@ async fn serve_another(kith: &'static Kith) -> String {
     base
 }
 
-/// What it takes to reach this process' database.
+/// The configuration of another Kith on the same database.
 pub fn config_of_another() -> Config {
     let target = home().kith.app.store.cells.target(0);
     let Host::Unix(dir) = &target.host else { panic!("an embedded server has a socket: {target:?}") };
@@ -172,17 +173,17 @@ async fn listen() -> (TcpListener, String) {
     (listener, format!("http://{address}"))
 }
 
-/// A caller without a key.
+/// A client without a key.
 pub fn stranger() -> Agent {
     stranger_at(&home().base)
 }
 
-/// A caller with a workspace of its own.
+/// A client with a workspace of its own.
 pub async fn agent() -> Agent {
     stranger().with_workspace().await
 }
 
-/// A further door to the same app, where it is served.
+/// Another listener for the same app. Returns its base URL.
 pub async fn door(door: Door) -> String {
     // The listener belongs to the runtime that serves it.
     let home = home();
@@ -194,7 +195,7 @@ pub async fn door(door: Door) -> String {
     opened.await.expect("a door")
 }
 
-/// A further door to the same app, within bounds of its own.
+/// Another listener for the same app, with limits of its own. Returns its base URL.
 pub async fn bounded_door(bounds: Bounds) -> String {
     let home = home();
     let opened = home.runtime.spawn(async move {
@@ -206,7 +207,7 @@ pub async fn bounded_door(bounds: Bounds) -> String {
     opened.await.expect("a door")
 }
 
-/// A caller with a workspace of its own, at a door whose time the caller moves.
+/// A client with a workspace of its own, at a listener whose clock the client controls.
 pub async fn agent_at(ahead_ms: &Arc<AtomicI64>) -> Agent {
     let clock = Clock::Moved(ahead_ms.clone());
     stranger_at(&door(Door { public_url: None, clock, rate_limit: 0 }).await).with_workspace().await

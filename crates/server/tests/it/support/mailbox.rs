@@ -1,4 +1,4 @@
-//! A mail server that keeps what it gets, for all tests of this process.
+//! A mail server that stores the mails that it receives, for all tests of this process.
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};
@@ -10,12 +10,12 @@ use std::time::{Duration, Instant};
 /// How long a test waits for a mail.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A mail that came.
+/// A received mail.
 #[derive(Clone, Debug)]
 pub struct Mail {
-    /// To whom.
+    /// The recipient.
     pub to: String,
-    /// Its head and body, lines joined that were folded for the way.
+    /// Its head and body, with folded lines joined.
     pub text: String,
 }
 
@@ -35,17 +35,18 @@ impl Mail {
     }
 }
 
-/// What came, and where it comes to.
+/// The received mails, and the address of the server.
 pub struct Mailbox {
     /// `smtp://127.0.0.1:…`
     pub url: String,
     mails: Mutex<Vec<Mail>>,
     came: Condvar,
-    /// How often somebody was told to come later.
+    /// How often each recipient was deferred.
     put_off: Mutex<HashMap<String, u32>>,
 }
 
-/// The mail server of this process. It refuses who begins with `refused`, and puts off who begins with `later` once.
+/// The mail server of this process. It refuses recipients that begin with `refused`, and defers recipients that begin with
+/// `later` once.
 pub fn mailbox() -> &'static Mailbox {
     static MAILBOX: OnceLock<Mailbox> = OnceLock::new();
     static LISTENER: OnceLock<TcpListener> = OnceLock::new();
@@ -62,7 +63,7 @@ pub fn mailbox() -> &'static Mailbox {
 }
 
 impl Mailbox {
-    /// Waits until somebody has got so many mails, and gives them.
+    /// Waits until a recipient has received this many mails, and returns them.
     pub async fn wait(&'static self, to: &str, count: usize) -> Vec<Mail> {
         let to = to.to_owned();
         tokio::task::spawn_blocking(move || self.wait_here(&to, count)).await.expect("the mails")
@@ -81,12 +82,12 @@ impl Mailbox {
         }
     }
 
-    /// What somebody has got by now.
+    /// The mails that a recipient has received so far.
     pub fn of(&self, to: &str) -> Vec<Mail> {
         self.mails.lock().expect("the mails").iter().filter(|mail| mail.to == to).cloned().collect()
     }
 
-    /// How often somebody was told to come later.
+    /// How often a recipient was deferred.
     pub fn put_off(&self, to: &str) -> u32 {
         self.put_off.lock().expect("the list").get(to).copied().unwrap_or_default()
     }

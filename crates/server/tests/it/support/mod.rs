@@ -1,4 +1,5 @@
-//! What the tests stand on: one Kith in this process, with a workspace for each test; or the real binary as a child.
+//! The environment of the tests: one Kith in this process, with a workspace for each test, or the real binary as a child
+//! process.
 
 mod agent;
 mod child;
@@ -23,7 +24,7 @@ pub use reply::Reply;
 
 use serde_json::Value;
 
-/// JSON from its text, every digit kept: `json!` has no numbers beyond 64 bits.
+/// JSON from its text with every digit preserved: `json!` has no numbers beyond 64 bits.
 #[track_caller]
 pub fn parse(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))

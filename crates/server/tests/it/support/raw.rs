@@ -1,4 +1,4 @@
-//! Clients that say exactly what a test wants, and no more: bytes over a connection, or streams of HTTP/2.
+//! Clients that send exactly the given input: bytes over a connection, or streams of HTTP/2.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::{sleep, timeout};
 
-/// How long a test waits for what has to come.
+/// How long a test waits for expected data.
 const PATIENCE: Duration = Duration::from_secs(40);
 
 /// A connection.
@@ -19,7 +19,7 @@ pub struct Raw {
     read: Vec<u8>,
 }
 
-/// An answer over it.
+/// An answer over such a connection.
 #[derive(Debug)]
 pub struct Answer {
     /// The status.
@@ -44,7 +44,7 @@ impl Raw {
         raw
     }
 
-    /// Sends this, as far as the other side takes it.
+    /// Sends this, as far as the other side accepts it.
     pub async fn say(&mut self, text: impl AsRef<[u8]>) {
         let _ = self.stream.write_all(text.as_ref()).await;
     }
@@ -54,7 +54,7 @@ impl Raw {
         self.try_answer().await.unwrap_or_else(|| panic!("no answer, but {:?}", String::from_utf8_lossy(&self.read)))
     }
 
-    /// The next answer; none where the connection ends before.
+    /// The next answer. `None` if the connection ends before it.
     pub async fn try_answer(&mut self) -> Option<Answer> {
         let end = loop {
             match self.read.windows(4).position(|four| four == b"\r\n\r\n") {
@@ -81,7 +81,7 @@ impl Raw {
         count > 0
     }
 
-    /// Waits for the end of the connection, whatever comes before. Returns how long that took.
+    /// Waits for the end of the connection and ignores the data before it. Returns how long it took.
     pub async fn end(&mut self) -> Duration {
         let start = Instant::now();
         let mut space = [0; 16 * 1024];
@@ -89,7 +89,7 @@ impl Raw {
         start.elapsed()
     }
 
-    /// Waits until the other side has closed the connection, without reading anything.
+    /// Waits until the other side has closed the connection, without reading.
     pub async fn until_closed(&mut self) {
         let closed = async {
             while self.stream.write_all(b" ").await.is_ok() {
@@ -99,7 +99,7 @@ impl Raw {
         timeout(PATIENCE, closed).await.expect("its end");
     }
 
-    /// Whether the connection has not ended, as far as is known.
+    /// Whether the connection is still open, as far as is known.
     pub fn is_open(&self) -> bool {
         let mut space = [0; 16 * 1024];
         !matches!(self.stream.try_read(&mut space), Ok(0))
@@ -108,7 +108,7 @@ impl Raw {
 }
 
 impl Answer {
-    /// Fails unless this is an error of that status and code in the usual shape.
+    /// Fails unless this is an error with that status and code in the usual shape.
     #[track_caller]
     pub fn fault(&self, code: u16, name: &str) {
         let error: Value = serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"));
@@ -120,14 +120,14 @@ impl Answer {
     }
 }
 
-/// A connection of HTTP/2.
+/// An HTTP/2 connection.
 pub struct Streams {
     /// Sends requests.
     pub requests: SendRequest<Bytes>,
 }
 
 impl Streams {
-    /// Connects to `http://address`; the client reads so many bytes of an answer before it is read itself.
+    /// Connects to `http://address`. The server may send this many bytes of an answer before the client reads it.
     pub async fn connect(base: &str, window: u32) -> Streams {
         let address = base.strip_prefix("http://").expect("an address");
         let stream = TcpStream::connect(address).await.expect("a connection");

@@ -1,4 +1,4 @@
-//! Callers that speak Relm, with a workspace of their own.
+//! Clients that use Relm, with a workspace of their own.
 
 use serde_json::json;
 use tokio::sync::OnceCell;
@@ -6,14 +6,15 @@ use tokio::sync::OnceCell;
 use super::{Agent, stranger};
 use crate::belongings::owned;
 
-/// A caller with a live Relm key to a new workspace.
+/// A client with a live Relm key to a new workspace.
 pub async fn relm() -> Agent {
     both().await.0
 }
 
-/// Callers in each dialect to the same new workspace: Relm's, agentCRM's.
+/// A Relm client and an agentCRM client of the same new workspace.
 pub async fn both() -> (Agent, Agent) {
-    // One person owns all of them: making an account takes its time. A client belongs to the test that made it.
+    // One user owns all of these workspaces, because creating an account is slow. An HTTP client belongs to the test that
+    // created it.
     static OWNER: OnceCell<String> = OnceCell::const_new();
     let session = OWNER.get_or_init(async || owned().await.0.key).await;
     let owner = stranger().with_key(session.clone(), String::new());

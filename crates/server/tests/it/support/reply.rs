@@ -1,12 +1,12 @@
-//! An answer as a test looks at it: every failed look prints what was asked and what came back.
+//! An answer with assertions: each failed assertion prints the request and the answer.
 
 use reqwest::header::HeaderMap;
 use serde_json::Value;
 
-/// Bytes of a body that a failure prints at most.
+/// The maximum number of bytes of a body that a failure prints.
 const SHOWN: usize = 2_000;
 
-/// What came back.
+/// An answer.
 pub struct Reply {
     /// Method, path and body of the request.
     pub asked: String,
@@ -19,14 +19,14 @@ pub struct Reply {
 }
 
 impl Reply {
-    /// Fails unless the status is this one.
+    /// Fails unless the answer has this status.
     #[track_caller]
     pub fn status(self, expected: u16) -> Reply {
         assert_eq!(self.code, expected, "{}", self.story());
         self
     }
 
-    /// Fails unless this is an error of that status and code in its dialect's shape, whole.
+    /// Fails unless this is a complete error with that status and code in its dialect's shape.
     #[track_caller]
     pub fn fault(self, status: u16, code: &str) -> Reply {
         let reply = self.status(status);
@@ -43,7 +43,7 @@ impl Reply {
         reply
     }
 
-    /// The message or hint of an error says this.
+    /// Fails unless the message or hint of the error contains this text.
     #[track_caller]
     pub fn says(self, part: &str) -> Reply {
         let error = self.error();
@@ -52,7 +52,7 @@ impl Reply {
         self
     }
 
-    /// What an error says, wherever its dialect puts it.
+    /// A field of an error, wherever its dialect puts it.
     #[track_caller]
     pub fn error(&self) -> Value {
         if self.speaks_relm() { self.at("/error") } else { self.json() }
@@ -103,19 +103,19 @@ impl Reply {
         rows.iter().map(|row| row.get(name).unwrap_or_else(|| panic!("no {name}\n{}", self.story())).clone()).collect()
     }
 
-    /// The value `v` of an SQL result's one row.
+    /// The value `v` of an SQL result's only row.
     #[track_caller]
     pub fn v(&self) -> Value {
         self.at("/data/rows/0/v")
     }
 
-    /// A header; empty where it is not there.
+    /// A header. Empty if it is missing.
     #[track_caller]
     pub fn header(&self, name: &str) -> String {
         self.headers.get(name).map_or("", |value| value.to_str().expect("a header of text")).to_owned()
     }
 
-    /// Request and answer in words.
+    /// The request and the answer as text.
     pub fn story(&self) -> String {
         let body = String::from_utf8_lossy(&self.body[..self.body.len().min(SHOWN)]);
         format!("{}\n→ {} {body}", self.asked, self.code)

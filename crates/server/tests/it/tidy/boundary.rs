@@ -1,4 +1,4 @@
-//! `docs/boundary.md` names a test for each property; here each of them is looked for.
+//! `docs/boundary.md` names a test for each property. This checks that each of them exists.
 
 use super::{Path, fs, root};
 

@@ -1,20 +1,21 @@
-//! Circles of imports. In each folder, its files and folders are nodes; what one of them uses of another is an arrow. A folder's own
+//! Import cycles. In each folder, its files and folders are nodes, and a use of one by another is an edge. A folder's own
 //! `mod.rs` is not a node: it uses its parts, and they may use what it defines for all of them.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Source, assert_none, sources};
 
-/// Circles that are allowed, each with its reason: the folder, and the parts that use each other.
+/// Allowed cycles, each with its reason: the folder, and the parts that use each other.
 #[rustfmt::skip]
 const ALLOWED: &[(&str, &[&str])] = &[
     // The definition of a type is read by a query, and rows have types.
     ("crates/pg/src",                    &["rows", "types"]),
-    // App holds what admission and people's acts remember, and they take App. Admission knows a person by a session.
+    // App holds the state of admission and of the users' actions, and they use App. Admission recognizes a user by a
+    // session.
     ("crates/server/src",                &["access", "app", "people"]),
     // Accounts holds the settings of each way to sign in, and each way opens or joins an account.
     ("crates/server/src/people/auth",    &["accounts", "clerk", "emails", "identities", "oidc"]),
-    // The control database is in a cell, and says which databases the cells have.
+    // The control database is in a cell, and lists the databases of the cells.
     ("crates/server/src/store",          &["cell", "control"]),
     // A database's cache holds its batcher, which uses the types in the cache.
     ("crates/server/src/store/tenant",   &["catalogs", "read_batch"]),
@@ -41,7 +42,7 @@ fn imports_form_no_circle() {
     assert_none(offences, "what uses each other is one thing, or a third part holds what both need");
 }
 
-/// The arrows within each folder, with one place for each.
+/// The edges within each folder, each with one place in the code.
 fn folders() -> BTreeMap<String, Arrows> {
     let sources: Vec<Source> =
         sources().into_iter().filter(|file| file.path.contains("/src/") && !file.is_test()).collect();
@@ -73,12 +74,12 @@ fn folders() -> BTreeMap<String, Arrows> {
     folders
 }
 
-/// `crates/server/src/door/rest.rs` is of `crates/server/src`.
+/// `crates/server/src/door/rest.rs` belongs to `crates/server/src`.
 fn crate_of(file: &Source) -> String {
     file.path.split_once("/src/").map_or_else(|| file.path.clone(), |(home, _)| format!("{home}/src"))
 }
 
-/// The largest sets of two or more nodes that all reach each other.
+/// The largest sets of two or more nodes that can all reach each other.
 fn circles(arrows: &Arrows) -> BTreeSet<BTreeSet<String>> {
     let reached = |from: &str| {
         let (mut found, mut next) = (BTreeSet::new(), vec![from.to_owned()]);

@@ -1,5 +1,6 @@
-//! The house rules, kept by a test: how files open and how long they are, which room may import which, where SQL may stand, that
-//! applied migrations stay as they are. ARCHITECTURE.md says why; a failure lists every place that breaks the rule.
+//! Rules for the code, checked by a test: how files open and how long they are, which part may import which, where SQL may
+//! stand, and that applied migrations do not change. ARCHITECTURE.md gives the reasons. A failure lists every place that
+//! breaks the rule.
 
 mod boundary;
 mod circles;
@@ -13,11 +14,11 @@ use std::{env, fs};
 
 use tokens::{Kind, Token};
 
-/// Lines of a file, and of a file of tests.
+/// The maximum number of lines of a file, and of a file of tests.
 const MOST_LINES: usize = 500;
 const MOST_LINES_OF_TESTS: usize = 800;
 
-/// Code of `within` may not use what is in `never`: paths from the root of its crate (`crate::…`) or from outside.
+/// Code in `within` may not use the paths in `never`, which start at the root of its crate (`crate::…`) or are external.
 struct Direction {
     within: &'static str,
     never: &'static [&'static str],
@@ -25,24 +26,24 @@ struct Direction {
 
 #[rustfmt::skip]
 const DIRECTIONS: &[Direction] = &[
-    // model ← dialect; model ← plan ← sql; dialect and plan never see each other.
+    // model ← dialect; model ← plan ← sql; dialect and plan do not use each other.
     Direction { within: "crates/crm/src/model",    never: &["crate::dialect", "crate::plan", "crate::sql"] },
     Direction { within: "crates/crm/src/dialect",  never: &["crate::plan", "crate::sql"] },
     Direction { within: "crates/crm/src/plan",     never: &["crate::dialect", "crate::sql"] },
     Direction { within: "crates/crm/src/sql",      never: &["crate::dialect"] },
-    // crm ← store ← hall ← door, work; people beside the hall; door and work never see each other.
+    // crm ← store ← hall ← door, work; people is beside the hall; door and work do not use each other.
     Direction { within: "crates/server/src/store",  never: &["crate::hall", "crate::door", "crate::work"] },
     Direction { within: "crates/server/src/people", never: &["crate::hall", "crate::door", "crate::work"] },
     Direction { within: "crates/server/src/access", never: &["crate::hall", "crate::door", "crate::work"] },
     Direction { within: "crates/server/src/hall",   never: &["crate::door", "crate::work"] },
     Direction { within: "crates/server/src/door",   never: &["crate::work"] },
     Direction { within: "crates/server/src/work",   never: &["crate::door"] },
-    // pg and crm know nothing of each other.
+    // pg and crm do not use each other.
     Direction { within: "crates/pg", never: &["crm", "kith_crm"] },
     Direction { within: "crates/crm", never: &["pg", "kith_pg", "tokio", "axum"] },
 ];
 
-/// What `crates/crm` leaves to its callers, its tests excepted: time, randomness and everything outside the process.
+/// What `crates/crm` leaves to its callers, except in its tests: time, randomness and everything outside the process.
 const IMPURE: &[&str] = &[
     "std::time::SystemTime",
     "std::time::Instant",
@@ -56,14 +57,14 @@ const IMPURE: &[&str] = &[
     "jiff::Timestamp::now",
 ];
 
-/// Crates that only some files of the server may know.
+/// Crates that only some files of the server may use.
 #[rustfmt::skip]
 const ROOMS: &[(&str, &[&str])] = &[
     ("pg",   &["store", "main", "serve", "doctor", "config"]),
     ("axum", &["door", "main", "serve"]),
 ];
 
-/// Files beside the migrations: documentation, what is run in each fresh clone of the template, and the generated schemas.
+/// Files beside the migrations: documentation, scripts for each new clone of the template, and the generated schemas.
 const NO_MIGRATIONS: &[&str] =
     &["control/schema.sql", "workspace/README.md", "workspace/adopt.sql", "workspace/schema.sql"];
 
@@ -194,7 +195,7 @@ fn applied_migrations_stay_as_they_are() {
         );
     }
     if env::var_os("KITH_BLESS").is_some_and(|value| value == "1") && !found.is_empty() {
-        // As `sha256sum` writes it, so that `sha256sum --check` reads it.
+        // In the format of `sha256sum`, so that `sha256sum --check` can read it.
         let text: String = found.iter().map(|(name, digest)| format!("{digest}  {name}\n")).collect();
         fs::write(&list, text).expect("checksums.txt can be written");
     }
@@ -239,7 +240,7 @@ fn scripts_can_be_run() {
 
 #[test]
 fn nothing_is_left_half_done() {
-    // Spelled in two halves, so that this list is no offence itself.
+    // Written in two halves, so that this list does not break the rule itself.
     let marks = [
         concat!("TO", "DO"),
         concat!("FIX", "ME"),
@@ -268,7 +269,7 @@ fn assert_none(offences: Vec<String>, rule: impl AsRef<str>) {
     assert!(offences.is_empty(), "{}\n  {}\n", rule.as_ref(), offences.join("\n  "));
 }
 
-/// One Rust file; the path is from the repository's root.
+/// One Rust file. The path is relative to the repository's root.
 struct Source {
     path: String,
     text: String,
@@ -279,7 +280,8 @@ impl Source {
         format!("{}:{line}: {}", self.path, what.as_ref())
     }
 
-    /// In this folder, or the module file beside it: `…/src/store` is `store.rs` and everything in `store/`.
+    /// Whether it is in this folder, or is the module file beside it: `…/src/store` is `store.rs` and everything in
+    /// `store/`.
     fn is_within(&self, room: &str) -> bool {
         self.path.strip_prefix(room).is_some_and(|rest| rest == ".rs" || rest.starts_with('/'))
     }
@@ -292,7 +294,7 @@ impl Source {
         tokens::tokens(&self.text)
     }
 
-    /// The module that the file is: `["model", "ask"]`.
+    /// The module of the file: `["model", "ask"]`.
     fn module(&self) -> Vec<String> {
         let inside = self.path.split_once("/src/").map_or("", |(_, inside)| inside).trim_end_matches(".rs");
         let mut module: Vec<String> = inside.split('/').map(str::to_owned).collect();
@@ -300,7 +302,7 @@ impl Source {
         module
     }
 
-    /// Every path the code spells, its line, and whether only tests use it. `self` and `super` are resolved.
+    /// Every path in the code, its line, and whether only tests use it. `self` and `super` are resolved.
     fn uses(&self) -> Vec<(String, usize, bool)> {
         let absolute = |path: tokens::Path| {
             let ups = path.segments.iter().take_while(|segment| *segment == "super").count();
@@ -308,7 +310,7 @@ impl Source {
             if ups == 0 && !here {
                 return (path.segments.join("::"), path.line, path.in_test);
             }
-            // The inline modules' own names don't matter: they are what `super` leaves first.
+            // The names of the inline modules don't matter, because `super` leaves them first.
             let mut from = self.module();
             from.extend((0..path.inline_modules).map(|_| "inline".to_owned()));
             from.truncate(from.len().saturating_sub(ups));
@@ -339,7 +341,7 @@ fn relative(path: &Path, base: &Path) -> String {
     path.strip_prefix(base).unwrap_or(path).display().to_string()
 }
 
-/// Every file in a folder and its folders, in order; none where the folder is not there.
+/// Every file in a folder and its subfolders, in order. Empty if the folder does not exist.
 fn files_under(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
@@ -353,12 +355,12 @@ fn files_under(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// Whether a path is what is named or lies in it: `std::fs::File` leads into `std::fs`.
+/// Whether a path equals the named one or is inside it: `std::fs::File` is inside `std::fs`.
 fn leads_into(path: &str, name: &str) -> bool {
     path.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
 }
 
-/// Whether a literal is the text of a statement, and not a sentence that begins with one of SQL's words.
+/// Whether a literal is the text of a statement, and not a sentence that begins with an SQL keyword.
 fn is_sql(token: &Token) -> bool {
     let text = token.text.split_whitespace().collect::<Vec<_>>().join(" ");
     let starts = |word: &str| text.starts_with(word);
@@ -384,7 +386,7 @@ fn is_migration(name: &str) -> bool {
         && !rest.contains('/')
 }
 
-/// Whether `line` has `mark` and not as a part of a longer word.
+/// Whether `line` contains `mark` as a separate word.
 fn has_word(line: &str, mark: &str) -> bool {
     let is_part = |character: char| character.is_alphanumeric() || character == '_';
     line.match_indices(mark).any(|(at, _)| {

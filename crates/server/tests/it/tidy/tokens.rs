@@ -1,5 +1,5 @@
-//! Just enough of Rust's syntax to tell code from comments and strings: tokens with their lines, and the paths that they spell.
-//! Knows nothing of the rules.
+//! A minimal part of Rust's syntax that distinguishes code from comments and strings: tokens with their lines, and the paths
+//! that they form. It does not know the rules.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ pub enum Kind {
     Word,
     /// A string literal's content, escapes as written.
     Text,
-    /// A sign: `::`, `==` and `!=` are one, every other character is one of its own.
+    /// A symbol: `::`, `==` and `!=` are one token each, every other character is a token of its own.
     Sign,
     /// A number, a character or a lifetime.
     Other,
@@ -20,13 +20,13 @@ pub struct Token {
     pub kind: Kind,
     pub text: String,
     pub line: usize,
-    /// Within a module under `#[cfg(test)]`.
+    /// Whether it is in a module under `#[cfg(test)]`.
     pub in_test: bool,
-    /// How many inline modules it stands in.
+    /// The number of inline modules around it.
     pub inline_modules: usize,
 }
 
-/// A path as `use` trees and expressions spell it, groups expanded: `std::fs::File`.
+/// A path in a `use` tree or an expression, with groups expanded: `std::fs::File`.
 pub struct Path {
     pub segments: Vec<String>,
     pub line: usize,
@@ -179,7 +179,7 @@ fn is_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || byte == b'_' || byte >= 0x80
 }
 
-/// Notes for each token which inline modules it stands in, and whether one of them is for tests.
+/// Records for each token which inline modules contain it, and whether one of them is for tests.
 fn mark_modules(tokens: &mut [Token]) {
     let texts: Vec<String> =
         tokens.iter().map(|token| if token.kind == Kind::Text { String::new() } else { token.text.clone() }).collect();
@@ -218,7 +218,7 @@ fn mark_modules(tokens: &mut [Token]) {
     }
 }
 
-/// Every path of two segments or more, and every one that `use` brings in.
+/// Every path of two segments or more, and every path that `use` imports.
 pub fn paths(tokens: &[Token]) -> Vec<Path> {
     let mut found = Vec::new();
     let mut at = 0;
@@ -243,7 +243,7 @@ pub fn paths(tokens: &[Token]) -> Vec<Path> {
     found
 }
 
-/// Reads one branch of a `use` tree from `at` on and gives where it ends.
+/// Reads one branch of a `use` tree from `at` on and returns its end.
 fn branch(tokens: &[Token], mut at: usize, before: &[String], found: &mut Vec<Path>) -> usize {
     let mut segments = before.to_vec();
     while let Some(token) = tokens.get(at) {
@@ -264,7 +264,7 @@ fn branch(tokens: &[Token], mut at: usize, before: &[String], found: &mut Vec<Pa
             }
             _ => {
                 found.push(path(segments, token));
-                // Whatever this is, the tree goes on behind it only after a comma.
+                // For any other token, the tree continues only after a comma.
                 return if matches!(token.text.as_str(), "," | "}" | ";") { at } else { at + 1 };
             }
         }
