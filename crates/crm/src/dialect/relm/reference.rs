@@ -229,8 +229,11 @@ fn fault(code: &Code) -> Value {
     }
 }
 
+/// Makes the schema of an error.
+type FaultSchema = fn(&Code) -> Value;
+
 /// The two formats of `unauthorized`. Each has a name, because client generators drop unnamed parts of a `oneOf`.
-const UNAUTHORIZED: [(&str, fn(&Code) -> Value); 2] =
+const UNAUTHORIZED: [(&str, FaultSchema); 2] =
     [("KeyUnauthorizedError", own_fault), ("NoKeyUnauthorizedError", AGENTCRM.reference.wire.fault)];
 
 fn own_fault(code: &Code) -> Value {

@@ -139,8 +139,8 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
 /// The finding for the age of the oldest transaction id.
 fn age(database: &str, age: i64) -> Finding {
     let verdict = match age {
-        ..=ALARMING => Verdict::Good,
-        ..=1_500_000_000 => Verdict::Warning,
+        _ if age <= ALARMING => Verdict::Good,
+        _ if age <= 1_500_000_000 => Verdict::Warning,
         _ => Verdict::Lacking,
     };
     let advice = if verdict == Verdict::Good { "" } else { ": find what keeps it from being vacuumed" };
