@@ -1,8 +1,7 @@
 //! The state that all doors and workers share.
 
-use std::collections::HashMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;
@@ -15,7 +14,6 @@ use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::proxies::Proxies;
 use crate::store::Store;
-use crate::store::cell::TenantDatabase;
 
 /// The application: everything that doors and workers need. All clones share the same state.
 #[derive(Clone)]
@@ -53,24 +51,4 @@ pub struct App {
 pub struct Wakes {
     /// A database was handed out, so that another one must be created ahead of time.
     pub database_taken: Notify,
-    changed: Mutex<HashMap<i64, TenantDatabase>>,
-}
-
-/// The most databases that are remembered as changed. A sweep finds the others.
-const MOST_CHANGED: usize = 10_000;
-
-impl Wakes {
-    /// Records that a transaction in a workspace's database was committed.
-    pub fn committed(&self, database: &TenantDatabase) {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        if changed.len() < MOST_CHANGED && !changed.contains_key(&database.database_id) {
-            changed.insert(database.database_id, database.clone());
-        }
-    }
-
-    /// Returns the databases in which a transaction was committed since the last call.
-    pub fn take_changed(&self) -> Vec<TenantDatabase> {
-        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
-        std::mem::take(&mut *changed).into_values().collect()
-    }
 }

@@ -231,7 +231,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Commits the ask's changes, together with the reply that is stored under its Idempotency-Key. This is the only place
-    /// that commits an open transaction, and it tells the workers what changed.
+    /// that commits an open transaction. It returns what changed.
     pub(super) async fn commit(self, ask: Option<&Ask>, reply: Option<&Reply>) -> Result<Committed, Fault> {
         if let Transaction::Open(mut open) = self.transaction {
             if let (Some(idempotency), Some(reply)) = (self.reserved, reply) {
@@ -244,11 +244,7 @@ impl<'a> Execution<'a> {
         if ask.is_some_and(Ask::changes_catalog) {
             self.tenant.cache().forget();
         }
-        let committed = Committed { changed: ask.map_or(Changed::Nothing, Changed::by) };
-        if committed.changed != Changed::Nothing {
-            self.app.wakes.committed(&self.caller.database);
-        }
-        Ok(committed)
+        Ok(Committed { changed: ask.map_or(Changed::Nothing, Changed::by) })
     }
 
     /// Rolls back the open transaction.

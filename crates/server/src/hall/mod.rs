@@ -1,5 +1,5 @@
 //! The hall, which every door calls. [`perform`] runs one call from start to end: reserve its Idempotency-Key, begin, plan,
-//! run, commit or roll back, wake the workers. Rights, limits, provenance and events are therefore the same for every door.
+//! run, commit or roll back, and return what changed. Rights, limits and provenance are therefore the same for every door.
 //!
 //! A caller's ask becomes a plan, the plan becomes SQL, the store runs it, and the rows become an answer. The hall knows no
 //! protocol.
