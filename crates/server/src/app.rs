@@ -1,7 +1,7 @@
 //! The state that all doors and workers share.
 
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::sync::Notify;

@@ -162,15 +162,24 @@ fn cell<'a>(table: &'a Table, name: &str, value: &Value) -> Result<((&'a str, Me
     Ok(((column.name.as_str(), meeting), text))
 }
 
-/// The values that identify the record of a row. Returns `None` if one of them is missing or null.
+/// The values that identify the record of a row. Returns `None` if one of them is missing or null. Two spellings of one address are the
+/// same: the database removes the characters around it, compares without case, and takes an empty text as null.
 fn identity(dedup_on: &[String], columns: &[(&str, Meeting)], values: &[Option<String>]) -> Option<Vec<String>> {
     dedup_on
         .iter()
         .map(|name| {
             let at = columns.iter().position(|(column, _)| column == name)?;
-            values[at].as_ref().map(|value| value.to_lowercase())
+            let text = values[at].as_ref()?.trim_matches(is_blank);
+            (!text.is_empty()).then(|| text.to_lowercase())
         })
         .collect()
+}
+
+/// White space and invisible characters: those that `kith.trimmed()` removes from both ends of an address.
+fn is_blank(character: char) -> bool {
+    character.is_whitespace()
+        || matches!(character, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
+            | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 /// Whether a row was refused because of the catalog, which may be out of date.

@@ -5,6 +5,7 @@ use serde_json::Value;
 use crate::model::fault::{Fault, SqlFault};
 use crate::model::lifecycle::Phase;
 use crate::model::split::{Command, SplitError, Statement, statements};
+use crate::model::value::has_nul;
 use crate::model::who::Who;
 
 /// Maximum number of statements in a request.
@@ -84,6 +85,10 @@ pub fn plan<'a>(sql: &'a str, params: &'a [Value]) -> Result<Raw<'a>, Fault> {
             "Several statements can't have params.",
             "Send the statement that needs params in a request of its own.",
         ));
+    }
+    if let Some(at) = params.iter().position(has_nul) {
+        let message = format!("${} contains a NUL character, which PostgreSQL does not take.", at + 1);
+        return Err(Fault::invalid(message));
     }
     for statement in &statements {
         refuse(statement)?;

@@ -245,3 +245,27 @@ async fn the_workspaces_own_triggers_have_their_say() {
     assert!(reply.text("/data/1/error/message").contains("trigger"), "{}", reply.story());
     assert!(reply.text("/data/2/error/message").contains("no bad here"), "{}", reply.story());
 }
+
+#[tokio::test]
+async fn of_two_spellings_of_one_address_the_later_row_is_kept() {
+    let (relm, _) = both().await;
+    for (number, spelling) in
+        ["SAME{n}@b.example", "same{n}@b.example ", "\u{200b}same{n}@b.example", "\u{a0}Same{n}@B.example\u{feff}"]
+            .into_iter()
+            .enumerate()
+    {
+        let first = format!("same{number}@b.example");
+        let rows = json!({"contacts": [
+            {"email": format!("other{number}@b.example"), "first_name": "0", "phone": "0"},
+            {"email": first, "first_name": "OLD"},
+            {"email": spelling.replace("{n}", &number.to_string()), "first_name": "NEW", "phone": "1"},
+        ]});
+        let done = relm.post("/v1/contacts/batch", rows).await.status(200).json();
+        let statuses: Vec<&str> =
+            done["data"].as_array().unwrap().iter().map(|it| it["status"].as_str().unwrap()).collect();
+        assert_eq!(statuses, ["created", "created", "updated"], "{spelling:?}");
+        let found = relm.get(&format!("/v1/contacts?email={first}")).await.status(200).json();
+        assert_eq!(found["data"][0]["first_name"], "NEW", "{spelling:?}");
+        assert_eq!(found["data"][0]["phone"], "1", "{spelling:?}");
+    }
+}

@@ -154,3 +154,26 @@ async fn a_param_that_its_type_does_not_take_is_an_sql_error() {
     assert_eq!(reply.code, 400, "{}", reply.story());
     agent.sql("select 1").await.status(200);
 }
+
+#[tokio::test]
+async fn a_number_with_a_zero_fraction_is_an_integer_parameter() {
+    let agent = agent().await;
+    for (sql, param, expected) in [
+        ("select $1::int as v", "5.0", json!(5)),
+        ("select $1::smallint as v", "1e3", json!(1000)),
+        ("select $1::bigint as v", "9007199254740993.0", json!(9_007_199_254_740_993_i64)),
+    ] {
+        let body = format!(r#"{{"sql": "{sql}", "params": [{param}]}}"#);
+        let headers = [("content-type", "application/json")];
+        let reply = agent.send(reqwest::Method::POST, "/v1/sql", &headers, body).await.status(200);
+        assert_eq!(reply.v(), expected, "{param}");
+    }
+    let body = r#"{"sql": "select $1::numeric::text as v", "params": [1.50]}"#;
+    let reply = agent.send(reqwest::Method::POST, "/v1/sql", &[("content-type", "application/json")], body).await;
+    assert_eq!(reply.status(200).v(), json!("1.50"));
+    agent.post("/v1/sql", json!({"sql": "select $1::int", "params": [5.5]})).await.fault(400, "sql_error");
+    for nul in [json!("a\u{0}b"), json!(["\u{0}"]), json!({"a": "\u{0}"})] {
+        let refused = agent.post("/v1/sql", json!({"sql": "select $1::text", "params": [nul]})).await;
+        refused.fault(400, "invalid_request").says("NUL");
+    }
+}

@@ -61,7 +61,8 @@ pub fn listener(config: &Config) -> Result<Option<DirectListener>, String> {
 
 /// The public address of the embedded server. If the configuration gives none, the first address that it listens on.
 pub fn of_embedded(config: &Config, listener: &DirectListener) -> Result<DirectAddress, String> {
-    let sslmode = listener.certificate.as_ref().map(|_| "require");
+    // Some clients ask for TLS unless the URL says otherwise.
+    let sslmode = Some(if listener.certificate.is_some() { "require" } else { "disable" });
     let at = listener.at.first().ok_or("--postgres-listen names no address")?;
     let address = match (&config.direct.public_address, at.ip().is_unspecified()) {
         (Some(address), _) => address.clone(),
@@ -158,12 +159,12 @@ mod tests {
             let listener = listener(&config)?.ok_or("off")?;
             of_embedded(&config, &listener).map(|address| address.url("r", "p", "d"))
         };
-        assert_eq!(url(&["--listen", "127.0.0.1:80"]).unwrap(), "postgres://r:p@127.0.0.1:81/d");
+        assert_eq!(url(&["--listen", "127.0.0.1:80"]).unwrap(), "postgres://r:p@127.0.0.1:81/d?sslmode=disable");
         assert!(url(&tls).unwrap_err().contains("--postgres-public-address"));
         let known = [&tls[..], &["--public-url", "https://crm.example:444/kith"]].concat();
         assert_eq!(url(&known).unwrap(), "postgres://r:p@crm.example:7000/d?sslmode=require");
         let several = ["--postgres-listen", "[::1]:7000,127.0.0.1:7001"];
-        assert_eq!(url(&several).unwrap(), "postgres://r:p@[::1]:7000/d");
+        assert_eq!(url(&several).unwrap(), "postgres://r:p@[::1]:7000/d?sslmode=disable");
         let named = [&tls[..], &["--postgres-public-address", "db.example:5432"]].concat();
         assert_eq!(url(&named).unwrap(), "postgres://r:p@db.example:5432/d?sslmode=require");
         assert_eq!(host_of("http://[::1]:8484"), Some("[::1]"));

@@ -16,7 +16,7 @@ use crm::model::answer::SqlResult;
 use crm::model::fault::Fault;
 use crm::model::rows::{ResultColumn, Rows};
 use crm::model::split::{Command, Statement};
-use crm::model::value::{TypeKind, for_parameter};
+use crm::model::value::{TypeKind, for_parameter, whole_number};
 use crm::plan::raw::Raw;
 use crm::sql::Sql;
 use crm::sql::catalog::NEWER_ROUTINE;
@@ -193,9 +193,18 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     Ok(result(outcome, command, columns, names))
 }
 
+/// The OIDs of `int8`, `int2` and `int4`. A number with a zero fraction is one of their values.
+const INTEGERS: [u32; 3] = [20, 21, 23];
+
 /// JSON values as parameters of these types.
 fn values<'v>(values: &[Value], oids: &[u32], types: &TypeCache) -> Vec<Option<Cow<'v, str>>> {
-    let value = |(value, oid): (&Value, &u32)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned);
+    let value = |(value, oid): (&Value, &u32)| match value {
+        Value::Number(number) if INTEGERS.contains(oid) => {
+            let text = number.to_string();
+            Some(Cow::Owned(whole_number(&text).unwrap_or(text)))
+        }
+        value => for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned),
+    };
     values.iter().zip(oids).map(value).collect()
 }
 
