@@ -152,13 +152,6 @@ impl Catalog {
     }
 }
 
-impl Column {
-    /// Whether the column takes whole numbers only.
-    pub fn is_integer(&self) -> bool {
-        matches!(self.type_name.as_str(), "smallint" | "integer" | "bigint")
-    }
-}
-
 impl Table {
     /// Returns the column of that name.
     pub fn column(&self, name: &str) -> Option<&Column> {
@@ -305,6 +298,7 @@ pub fn scalar_kind(typname: &str, category: &str) -> TypeKind {
         ("json" | "jsonb", _) => TypeKind::Json,
         ("vector" | "halfvec", _) => TypeKind::Vector,
         ("oid" | "money", _) => TypeKind::Other,
+        ("int2" | "int4" | "int8", _) => TypeKind::Integer,
         (_, "S") => TypeKind::Text,
         (_, "N") => TypeKind::Number,
         (_, "B") => TypeKind::Bool,

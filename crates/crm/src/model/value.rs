@@ -9,7 +9,9 @@ use serde_json::Value;
 pub enum TypeKind {
     /// `text`, `varchar`, `citext`, `name`, `char`.
     Text,
-    /// Any number type.
+    /// `smallint`, `integer`, `bigint`. A number with a zero fraction is one of their values.
+    Integer,
+    /// All other number types.
     Number,
     /// `boolean`.
     Bool,
@@ -54,11 +56,13 @@ pub fn for_column(value: &Value, kind: &TypeKind) -> Result<Option<String>, Stri
         (TypeKind::Array(_), Value::String(text)) if text.starts_with('{') => Ok(Some(text.clone())),
         (TypeKind::Array(_), _) => refuse("an array"),
         (TypeKind::Vector, Value::Array(_)) => Ok(Some(value.to_string())),
+        (TypeKind::Integer, Value::String(text)) => Ok(Some(integer(text.clone()))),
+        (TypeKind::Integer, Value::Number(number)) => Ok(Some(integer(number.to_string()))),
         (_, Value::String(text)) => Ok(Some(text.clone())),
         (TypeKind::Number | TypeKind::Other, Value::Number(number)) => Ok(Some(number.to_string())),
         (TypeKind::Bool, Value::Bool(flag)) => Ok(Some(flag.to_string())),
         (TypeKind::Text, _) => refuse("text"),
-        (TypeKind::Number, _) => refuse("a number"),
+        (TypeKind::Integer | TypeKind::Number, _) => refuse("a number"),
         (TypeKind::Bool, _) => refuse("true or false"),
         (TypeKind::Time, _) => refuse("a date or time as text (ISO 8601)"),
         (TypeKind::Vector, _) => refuse("an array of numbers"),
@@ -72,6 +76,7 @@ pub fn for_parameter(value: &Value, kind: &TypeKind) -> Option<String> {
     match (kind, value) {
         (_, Value::Null) => None,
         (_, Value::String(text)) => Some(text.clone()),
+        (TypeKind::Integer, Value::Number(number)) => Some(integer(number.to_string())),
         (TypeKind::Array(inner), Value::Array(items)) => Some(array_literal(items, inner)),
         _ => Some(value.to_string()),
     }
@@ -104,6 +109,7 @@ fn array_literal(items: &[Value], inner: &TypeKind) -> String {
             }
             (Value::String(text), TypeKind::Json) => push_quoted(&mut out, &Value::from(text.as_str()).to_string()),
             (Value::String(text), _) => push_quoted(&mut out, text),
+            (Value::Number(number), TypeKind::Integer) => push_quoted(&mut out, &integer(number.to_string())),
             (other, _) => push_quoted(&mut out, &other.to_string()),
         }
     }
@@ -122,9 +128,14 @@ fn push_quoted(out: &mut String, text: &str) {
     out.push('"');
 }
 
+/// The text of an integer without a zero fraction or an exponent. PostgreSQL refuses any other text that is no integer.
+pub fn integer(text: String) -> String {
+    whole_number(&text).unwrap_or(text)
+}
+
 /// Returns the digits of a whole number that is written with a zero fraction or an exponent: `1000.0`, `1e3`. Returns
 /// `None` for any other text, including plain digits.
-pub fn whole_number(text: &str) -> Option<String> {
+fn whole_number(text: &str) -> Option<String> {
     let (sign, unsigned) = match text.strip_prefix('-') {
         Some(unsigned) => ("-", unsigned),
         None => ("", text.strip_prefix('+').unwrap_or(text)),
@@ -259,6 +270,8 @@ mod tests {
     #[test]
     fn parameters_of_raw_sql_take_anything() {
         assert_eq!(for_parameter(&json!(5), &TypeKind::Text), Some("5".into()));
+        assert_eq!(for_parameter(&json!(5.0), &TypeKind::Integer), Some("5".into()));
+        assert_eq!(for_parameter(&json!([[1.0], [2]]), &array(TypeKind::Integer)), Some(r#"{{"1"},{"2"}}"#.into()));
         assert_eq!(for_parameter(&json!({"a": 1}), &TypeKind::Text), Some(r#"{"a":1}"#.into()));
         assert_eq!(for_parameter(&json!("{\"a\": 1}"), &TypeKind::Json), Some("{\"a\": 1}".into()));
         assert_eq!(for_parameter(&json!(["a"]), &array(TypeKind::Text)), Some(r#"{"a"}"#.into()));

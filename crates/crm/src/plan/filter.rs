@@ -3,7 +3,7 @@
 use crate::model::catalog::{Column, CustomKind, Table};
 use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
-use crate::model::value::{TypeKind, whole_number, with_offset_sign};
+use crate::model::value::{TypeKind, integer, with_offset_sign};
 
 /// A condition on the rows of a table.
 #[derive(Debug)]
@@ -97,9 +97,8 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
 
 /// Converts a value to the form that the operand's type accepts.
 fn meant(operand: &Operand<'_>, value: &str) -> String {
-    let whole = |value: &str| whole_number(value).unwrap_or_else(|| value.to_owned());
     match operand {
-        Operand::Column(column) if column.is_integer() => whole(value),
+        Operand::Column(Column { kind: TypeKind::Integer, .. }) => integer(value.to_owned()),
         Operand::Column(Column { kind: TypeKind::Time, .. })
         | Operand::Key { declared: Some(CustomKind::Date), .. } => with_offset_sign(value).into_owned(),
         Operand::Column(_) | Operand::Key { .. } | Operand::Mail(_) => value.to_owned(),
@@ -167,13 +166,13 @@ fn check_column(column: &Column, reading: &Reading, parameter: &str) -> Result<(
         (_, TypeKind::Array(_)) => refuse(Instead::Has),
         (_, TypeKind::Json) => refuse(Instead::Key),
         (_, TypeKind::Vector) => refuse(Instead::Distance),
-        (Op::Gt | Op::Gte | Op::Lt | Op::Lte, TypeKind::Number | TypeKind::Time) => Ok(()),
+        (Op::Gt | Op::Gte | Op::Lt | Op::Lte, TypeKind::Integer | TypeKind::Number | TypeKind::Time) => Ok(()),
         (Op::Gt | Op::Gte | Op::Lt | Op::Lte, _) => refuse(Instead::EqualityNotOrder),
         (Op::Contains | Op::Like | Op::Starts, TypeKind::Text) => Ok(()),
         (Op::Contains | Op::Like | Op::Starts, _) => refuse(Instead::EqualityNotText),
         (
             Op::Eq | Op::Neq | Op::In,
-            TypeKind::Text | TypeKind::Number | TypeKind::Bool | TypeKind::Time | TypeKind::Other,
+            TypeKind::Text | TypeKind::Integer | TypeKind::Number | TypeKind::Bool | TypeKind::Time | TypeKind::Other,
         ) => Ok(()),
     }
 }

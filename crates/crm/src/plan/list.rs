@@ -140,7 +140,7 @@ fn sorting(table: &Table) -> Result<Sorting<'_>, Fault> {
 fn key_of(table: &Table) -> Result<OrderKey<'_>, Fault> {
     let name = table.key()?;
     let reads_again = |column: &Column| match column.kind {
-        TypeKind::Text | TypeKind::Number | TypeKind::Bool | TypeKind::Time => true,
+        TypeKind::Text | TypeKind::Integer | TypeKind::Number | TypeKind::Bool | TypeKind::Time => true,
         TypeKind::Other => column.type_name == "uuid",
         TypeKind::Json | TypeKind::Vector | TypeKind::Array(_) => false,
     };

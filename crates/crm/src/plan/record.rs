@@ -10,7 +10,7 @@ use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
 use crate::model::rows::Rows;
-use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul, whole_number};
+use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul};
 use crate::plan::{Outcome, has_columns, one};
 
 /// The name of a row.
@@ -282,12 +282,8 @@ pub(super) fn value_for(column: &Column, value: &Value) -> Result<Option<String>
     if is_free_form(column) && !value.is_object() {
         return Err(Fault::invalid(format!("\"{}\" takes a JSON object.", column.name)));
     }
-    let text = for_column(value, &column.kind)
-        .map_err(|why| Fault::invalid(format!("\"{}\" ({}) {why}.", column.name, column.type_name)))?;
-    Ok(text.map(|text| match column.is_integer() {
-        true => whole_number(&text).unwrap_or(text),
-        false => text,
-    }))
+    for_column(value, &column.kind)
+        .map_err(|why| Fault::invalid(format!("\"{}\" ({}) {why}.", column.name, column.type_name)))
 }
 
 fn nul(column: &str) -> Fault {

@@ -165,6 +165,11 @@ impl Type {
         matches!(self.kind, Kind::Json | Kind::Jsonb)
     }
 
+    /// True for `int2`, `int4` and `int8`.
+    pub fn is_integer(&self) -> bool {
+        matches!(self.oid, 20 | 21 | 23)
+    }
+
     /// True for pgvector's types. Their text form (except `sparsevec`) is that of a JSON array.
     pub fn is_vector(&self) -> bool {
         matches!(self.typname.as_str(), "vector" | "halfvec" | "sparsevec")

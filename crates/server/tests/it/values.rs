@@ -162,6 +162,7 @@ async fn a_number_with_a_zero_fraction_is_an_integer_parameter() {
         ("select $1::int as v", "5.0", json!(5)),
         ("select $1::smallint as v", "1e3", json!(1000)),
         ("select $1::bigint as v", "9007199254740993.0", json!(9_007_199_254_740_993_i64)),
+        ("select $1::int[] as v", "[[1.0], [1e1]]", json!([[1], [10]])),
     ] {
         let body = format!(r#"{{"sql": "{sql}", "params": [{param}]}}"#);
         let headers = [("content-type", "application/json")];

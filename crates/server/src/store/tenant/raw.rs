@@ -16,7 +16,7 @@ use crm::model::answer::SqlResult;
 use crm::model::fault::Fault;
 use crm::model::rows::{ResultColumn, Rows};
 use crm::model::split::{Command, Statement};
-use crm::model::value::{TypeKind, for_parameter, whole_number};
+use crm::model::value::{TypeKind, for_parameter};
 use crm::plan::raw::Raw;
 use crm::sql::Sql;
 use crm::sql::catalog::NEWER_ROUTINE;
@@ -143,9 +143,7 @@ async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Va
     let mut tx = conn.begin(Begin::ReadOnly(&[])).await.map_err(fault::of_connection)?;
     let outcome = async {
         let description = tx.prepare(&statement.text, types).await?;
-        let given = values.iter().zip(&description.params);
-        let mut params: Vec<Option<Cow<'_, str>>> =
-            given.map(|(value, oid)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned)).collect();
+        let mut params = self::values(values, &description.params, types);
         params.extend(borrow(statement).into_iter().skip(values.len()));
         tx.execute(&params, Format::Json, CAPS, types).await
     };
@@ -193,18 +191,9 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     Ok(result(outcome, command, columns, names))
 }
 
-/// The OIDs of `int8`, `int2` and `int4`. A number with a zero fraction is one of their values.
-const INTEGERS: [u32; 3] = [20, 21, 23];
-
 /// JSON values as parameters of these types.
 fn values<'v>(values: &[Value], oids: &[u32], types: &TypeCache) -> Vec<Option<Cow<'v, str>>> {
-    let value = |(value, oid): (&Value, &u32)| match value {
-        Value::Number(number) if INTEGERS.contains(oid) => {
-            let text = number.to_string();
-            Some(Cow::Owned(whole_number(&text).unwrap_or(text)))
-        }
-        value => for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned),
-    };
+    let value = |(value, oid): (&Value, &u32)| for_parameter(value, &kind_of(types, *oid)).map(Cow::Owned);
     values.iter().zip(oids).map(value).collect()
 }
 
@@ -242,6 +231,7 @@ fn kind_of_type(it: &Type) -> TypeKind {
         Some((element, b',')) => TypeKind::Array(Box::new(kind_of_type(element))),
         _ if it.is_json() => TypeKind::Json,
         _ if it.is_vector() => TypeKind::Vector,
+        _ if it.is_integer() => TypeKind::Integer,
         _ => TypeKind::Other,
     }
 }
