@@ -163,9 +163,13 @@ impl Statements {
             return;
         }
         self.checked = self.made;
+        let sizes = self.by_sql.iter().map(|(sql, prepared)| prepared.bytes(sql));
+        let mut total = sizes.fold(0, usize::saturating_add);
+        if total <= MAX_BYTES {
+            return;
+        }
         let mut sizes: Vec<_> =
             self.by_sql.iter().map(|(sql, prepared)| (prepared.last_used, prepared.bytes(sql), sql.clone())).collect();
-        let mut total = sizes.iter().fold(0, |total: usize, (_, bytes, _)| total.saturating_add(*bytes));
         sizes.sort_unstable();
         for (_, bytes, sql) in sizes {
             if total <= MAX_BYTES {

@@ -138,7 +138,9 @@ impl Store {
             self.visits.all().insert(place.database_id, Visit { writes, not_before });
             match done {
                 Ok(tables) => maintained += tables,
-                Err(error) => tracing::warn!(code = code(&error), database, "a database was not maintained to the end"),
+                Err(error) => {
+                    tracing::warn!(error = error.for_log(), database, "a database was not maintained to the end")
+                }
             }
         }
         self.watch_ages().await?;
@@ -202,7 +204,7 @@ impl Store {
                 Ok(()) => maintained += 1,
                 // An index expression of the workspace fails, or the table was dropped. The next table follows.
                 Err(error @ Error::Server(_)) if !guard.fired() && tenant.is_alive() => {
-                    tracing::debug!(code = code(&error), database = &*place.database, "a table was not maintained");
+                    tracing::debug!(error = error.for_log(), database = &*place.database, "a table was not maintained");
                 }
                 Err(error) => return Err(error),
             }
@@ -233,12 +235,4 @@ async fn due(admin: &mut Conn, role: &str, with_shared: bool, old: &str) -> Resu
         })
     };
     (0..rows.len()).map(table).collect()
-}
-
-/// An error's code. The message may quote a workspace's values.
-fn code(error: &Error) -> &str {
-    match error {
-        Error::Server(error) => &error.code,
-        _ => "the connection broke",
-    }
 }
