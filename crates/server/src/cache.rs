@@ -80,18 +80,19 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         Some(value)
     }
 
-    /// Returns the value of a key. If it is not cached, it is looked up with `look_up`. `Ok(None)` and errors are not stored.
+    /// Returns the value of a key. If it is not cached, it is looked up with `look_up`. `Ok(None)` and errors are not stored. The
+    /// look-up is created only if it is needed, and on the heap: it is large, and most calls find the value in the cache.
     pub async fn get_or_look_up<E>(
         &self,
         key: K,
         now_ms: i64,
-        look_up: impl Future<Output = Result<Option<V>, E>>,
+        look_up: impl AsyncFnOnce() -> Result<Option<V>, E>,
     ) -> Result<Option<V>, E> {
         if let Some(value) = self.get(&key, now_ms) {
             return Ok(Some(value));
         }
         let begun = self.begin(now_ms);
-        let found = look_up.await?;
+        let found = Box::pin(look_up()).await?;
         if let Some(value) = &found {
             self.store(begun, key, value.clone());
         }
@@ -182,7 +183,7 @@ mod tests {
     async fn stored_after(meanwhile: impl FnOnce(&Cache<&'static str, u32>)) -> Option<u32> {
         let cache = Cache::until_forgotten(10);
         let (answer, answered) = oneshot::channel();
-        let mut look_up = pin!(cache.get_or_look_up("key", 0, async { Ok::<_, Infallible>(answered.await.ok()) }));
+        let mut look_up = pin!(cache.get_or_look_up("key", 0, async || { Ok::<_, Infallible>(answered.await.ok()) }));
         assert!(look_up.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending(), "it waits for the answer");
         meanwhile(&cache);
         answer.send(7).expect("the look-up waits");
@@ -212,11 +213,11 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_found_is_stored() {
         let cache: Cache<&str, u32> = Cache::until_forgotten(10);
-        let nothing = cache.get_or_look_up("key", 0, async { Ok::<_, &str>(None) }).await;
-        let error = cache.get_or_look_up("key", 0, async { Err("away") }).await;
+        let nothing = cache.get_or_look_up("key", 0, async || Ok::<_, &str>(None)).await;
+        let error = cache.get_or_look_up("key", 0, async || Err("away")).await;
         assert_eq!((nothing, error, cache.get("key", 0)), (Ok(None), Err("away"), None));
-        let found = cache.get_or_look_up("key", 0, async { Ok::<_, &str>(Some(1)) }).await;
-        let again = cache.get_or_look_up("key", 0, async { Err("it is not asked again") }).await;
+        let found = cache.get_or_look_up("key", 0, async || Ok::<_, &str>(Some(1))).await;
+        let again = cache.get_or_look_up("key", 0, async || Err("it is not asked again")).await;
         assert_eq!((found, again), (Ok(Some(1)), Ok(Some(1))));
     }
 

@@ -92,7 +92,7 @@ impl Keys {
             return Err(unknown_key());
         }
         let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
-        let look_up = async {
+        let look_up = async || {
             // If many calls use a new key at the same time, one of them looks it up.
             let ask = self.look_ups.ask(hash);
             let _alone = ask.alone().await;

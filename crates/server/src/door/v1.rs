@@ -56,7 +56,8 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
         }
     };
     if people::is_here(&segments) {
-        let served = people::serve(request, envelope, segments).await;
+        // On the heap, because it is large and would enlarge the future of every other request.
+        let served = Box::pin(people::serve(request, envelope, segments)).await;
         // People's paths answer in one shape, even if a key of another dialect is used.
         envelope.dialect = &AGENTCRM;
         return served.map(Served::Person);

@@ -80,7 +80,8 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
     }
     // A read does not need the key. A caller who can only read must not take a key from callers who write.
     if let Some(idempotency) = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who)) {
-        return perform_once(app, caller, ask, idempotency).await;
+        // On the heap, because it is large and reads do not need it.
+        return Box::pin(perform_once(app, caller, ask, idempotency)).await;
     }
     let mut execution = Execution::per_plan(app, caller).await?;
     let answer = answer(&mut execution, ask).await?;
@@ -93,7 +94,7 @@ pub async fn refuse(app: &App, caller: &Caller, fault: Fault, controls: &Control
     match &controls.idempotency {
         Some(idempotency) if !plan::reads_only(&caller.who) => {
             let _turn = caller.turn(app).await?;
-            store_refusal(app, caller, fault, idempotency).await
+            Box::pin(store_refusal(app, caller, fault, idempotency)).await
         }
         _ => Err(fault),
     }

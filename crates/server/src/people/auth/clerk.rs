@@ -111,7 +111,7 @@ impl Clerk {
         let who = (claims.issuer.clone(), claims.subject.clone());
         let window = self.windows.get_or_insert_with(who.clone(), Arc::default);
         let placeholder = placeholder(&claims.issuer, &claims.subject);
-        let look_up = identities::recognise((store, accounts, clock), &claims, Some(&placeholder));
+        let look_up = async || identities::recognise((store, accounts, clock), &claims, Some(&placeholder)).await;
         let person = self.people.get_or_look_up(who, now_ms, look_up).await?;
         let person = person.ok_or_else(|| Fault::internal("a person with a placeholder was not given an account"))?;
         Ok(ShownPerson { person, window })

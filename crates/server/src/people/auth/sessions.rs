@@ -74,7 +74,7 @@ impl Sessions {
         let (hash, now_ms) = (api_key::hash(token), clock.unix_ms());
         let now = now_ms.div_euclid(1000);
         let mut prolonged = false;
-        let look_up = async {
+        let look_up = async || {
             let found = store.control.session(&hash, now).await?;
             let Some(mut session) = found else { return Ok(None) };
             prolonged = session.last_used_at + NOTED_EVERY_SECONDS <= now;
