@@ -6,8 +6,6 @@ use std::fmt;
 use ring::digest::{Context, SHA256, digest};
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use crate::store::cell::secrets::hex;
-
 /// The key under which the parser passes on a number of arbitrary precision.
 const NUMBER: &str = "$serde_json::private::Number";
 
@@ -27,7 +25,7 @@ pub fn fingerprint<'p>(said: impl IntoIterator<Item = &'p str>, body: &[u8]) -> 
             hash
         }
     };
-    hex(hash.finish().as_ref())
+    hex::encode(hash.finish().as_ref())
 }
 
 fn read(hash: &mut Context, body: &[u8]) -> Result<(), serde_json::Error> {

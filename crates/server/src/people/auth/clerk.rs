@@ -126,7 +126,7 @@ impl Clerk {
 /// An address that cannot exist, for a person without one.
 fn placeholder(issuer: &str, subject: &str) -> String {
     let hash = api_key::hash(&format!("{issuer}\n{subject}"));
-    let name: String = hash[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name = hex::encode(&hash[..16]);
     format!("{name}@clerk.invalid")
 }
 

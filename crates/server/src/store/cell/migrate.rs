@@ -11,7 +11,6 @@ use ring::digest;
 use crm::model::fault::Fault;
 
 use crate::store::Store;
-use crate::store::cell::secrets::hex;
 use crate::store::cell::{Cells, TenantDatabase, literal, name};
 use crate::store::control::Control;
 
@@ -122,7 +121,7 @@ pub async fn control(conn: &mut Conn) -> Result<(), Error> {
 /// The template's name: its version and a hash of its migrations, so that another build never uses it.
 pub fn template_name(migrations: &[&str]) -> String {
     let hash = digest::digest(&digest::SHA256, migrations.concat().as_bytes());
-    format!("kith_template_{}_{}", migrations.len(), hex(&hash.as_ref()[..4]))
+    format!("kith_template_{}_{}", migrations.len(), hex::encode(&hash.as_ref()[..4]))
 }
 
 /// Builds the template of these migrations on a cell, if the cell does not have it.

@@ -45,7 +45,7 @@ impl SecretKey {
 
     /// A password for one purpose and name.
     pub fn derive(&self, purpose: &str, name: &str) -> Secret {
-        Secret::new(hex(hmac::sign(&self.0, format!("{purpose}\0{name}").as_bytes()).as_ref()))
+        Secret::new(hex::encode(hmac::sign(&self.0, format!("{purpose}\0{name}").as_bytes())))
     }
 }
 
@@ -54,15 +54,10 @@ fn write_new(dir: &Path, path: &Path) -> std::io::Result<()> {
     let part = dir.join("secret_key.part");
     let _ = fs::remove_file(&part);
     let mut file = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
-    writeln!(file, "{}", hex(&random::<32>()))?;
+    writeln!(file, "{}", hex::encode(random::<32>()))?;
     file.sync_all()?;
     fs::rename(&part, path)?;
     fs::File::open(dir)?.sync_all()
-}
-
-/// Bytes as hexadecimal digits.
-pub fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

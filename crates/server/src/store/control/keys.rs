@@ -2,7 +2,6 @@
 
 use crm::model::fault::Fault;
 
-use crate::store::cell::secrets::hex;
 use crate::store::control::audit::{AuditEntry, NO_DETAILS, insert_entry};
 use crate::store::control::lists::{First, PagedList};
 use crate::store::control::{Control, bytea};
@@ -51,7 +50,7 @@ pub struct NewKey<'a> {
 impl NewKey<'_> {
     /// The parameter `$5` of [`insert_key`].
     pub(super) fn to_json(&self) -> String {
-        let hash = hex(&self.hash);
+        let hash = hex::encode(self.hash);
         serde_json::json!({"id": self.id, "hash": hash, "hint": self.hint, "name": self.name, "dialect": self.dialect,
             "mode": self.mode, "role": self.role})
         .to_string()

@@ -33,7 +33,6 @@ use pg::watchdog::Watchdog;
 
 use crm::model::fault::Fault;
 
-use crate::store::cell::secrets::hex;
 use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells};
 use crate::store::control::rows::ControlRows;
 use crate::store::fault;
@@ -97,5 +96,5 @@ fn is_taken(error: &Error) -> bool {
 
 /// Bytes in the text form that PostgreSQL reads as `bytea`.
 fn bytea(bytes: &[u8]) -> String {
-    format!("\\x{}", hex(bytes))
+    format!("\\x{}", hex::encode(bytes))
 }
