@@ -154,18 +154,23 @@ async fn store_refusal(
 async fn answer(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Fault> {
     match ask {
         Ask::Single(ask) => execution.with_fresh_catalog(&OnePlan { ask }).await,
-        Ask::Steps(steps) => match steps {
-            Steps::Sql { sql, params } => raw(execution, sql, params).await,
-            Steps::ListRows { list_id, page } => saved::rows(execution, list_id, page).await,
-            Steps::AddMembers { list_id, ids, several } => {
-                execution.with_fresh_catalog(&NewMembers { list_id, ids, several: *several }).await
-            }
-            Steps::RemoveMember { list_id, id } => saved::remove_member(execution, list_id, id).await,
-            Steps::Batch { table, rows, dedup_on } => {
-                execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
-            }
-            Steps::SearchAll { words, page } => search::all(execution, words, page).await,
-        },
+        // On the heap, because they are large and most calls have one step.
+        Ask::Steps(steps) => Box::pin(answer_steps(execution, steps)).await,
+    }
+}
+
+async fn answer_steps(execution: &mut Execution<'_>, steps: &Steps) -> Result<Answer, Fault> {
+    match steps {
+        Steps::Sql { sql, params } => raw(execution, sql, params).await,
+        Steps::ListRows { list_id, page } => saved::rows(execution, list_id, page).await,
+        Steps::AddMembers { list_id, ids, several } => {
+            execution.with_fresh_catalog(&NewMembers { list_id, ids, several: *several }).await
+        }
+        Steps::RemoveMember { list_id, id } => saved::remove_member(execution, list_id, id).await,
+        Steps::Batch { table, rows, dedup_on } => {
+            execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
+        }
+        Steps::SearchAll { words, page } => search::all(execution, words, page).await,
     }
 }
 
