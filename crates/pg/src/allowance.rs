@@ -21,8 +21,9 @@ task_local! {
 }
 
 /// Runs a future whose results are bounded by an allowance. Tasks that it spawns are not bounded.
-pub async fn within<F: Future>(allowance: Arc<dyn Allowance>, work: F) -> F::Output {
-    ALLOWANCE.scope(allowance, work).await
+// Not an `async fn`: that would hold the future twice, as an argument and while it runs.
+pub fn within<F: Future>(allowance: Arc<dyn Allowance>, work: F) -> impl Future<Output = F::Output> {
+    ALLOWANCE.scope(allowance, work)
 }
 
 /// Waits until this many more bytes are available. Without an allowance they always are.

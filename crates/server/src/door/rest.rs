@@ -50,13 +50,16 @@ pub async fn serve(
     drop(call);
     let _values = body.into_values();
     let controls = Controls { idempotency, ..Controls::default() };
-    let performed = room.around(async {
-        match ask {
-            Ok(ask) => hall::perform(request.app, &caller, &ask, &controls).await,
-            Err(fault) => hall::refuse(request.app, &caller, fault, &controls).await,
-        }
-    });
-    Ok(match performed.await? {
+    // Awaited where it is made: in a variable it would be held twice, there and while it runs.
+    let performed = room
+        .around(async {
+            match ask {
+                Ok(ask) => hall::perform(request.app, &caller, &ask, &controls).await,
+                Err(fault) => hall::refuse(request.app, &caller, fault, &controls).await,
+            }
+        })
+        .await?;
+    Ok(match performed {
         Performed::Done(answer, _) => Served::Answer(answer),
         Performed::Stored(reply) => Served::Written { reply, is_replay: false },
         Performed::Replayed(reply) => Served::Written { reply, is_replay: true },

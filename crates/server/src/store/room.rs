@@ -24,8 +24,8 @@ impl Room {
     }
 
     /// Does work whose results are charged to this room.
-    pub async fn around<F: Future>(self: &Arc<Room>, work: F) -> F::Output {
-        allowance::within(self.clone(), work).await
+    pub fn around<F: Future>(self: &Arc<Room>, work: F) -> impl Future<Output = F::Output> + use<F> {
+        allowance::within(self.clone(), work)
     }
 
     /// Keeps room for an answer of exactly this many bytes. The answer already exists, so this does not wait.
