@@ -73,6 +73,13 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
     sql
 }
 
+/// Plans the same query without running it. PostgreSQL refuses it as it would refuse the query, unless it takes a row to see the error.
+pub fn check(list: &ListRows<'_>) -> Sql {
+    let mut sql = rows(list);
+    sql.text.insert_str(0, "EXPLAIN ");
+    sql
+}
+
 fn column_ref(sql: &mut Sql, place: &ColumnRef<'_>) {
     match place.relation {
         Some(relation) => sql.name(relation).push(".").name(place.column),
