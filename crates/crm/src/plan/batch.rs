@@ -195,9 +195,8 @@ impl Batch<'_> {
     /// The column of a row that PostgreSQL could not convert. Its message quotes the value and mostly names the type.
     pub fn column_of(&self, place: usize, message: &str) -> Option<&str> {
         let mut groups = self.groups.iter();
-        let (columns, values) = groups.find_map(|group| {
-            Some((&group.columns, &group.rows.iter().find(|(of, _)| *of == place)?.1))
-        })?;
+        let (columns, values) =
+            groups.find_map(|group| Some((&group.columns, &group.rows.iter().find(|(of, _)| *of == place)?.1)))?;
         let fits = |name: &str, value: &Option<String>| {
             let column = self.table.column(name).filter(|column| column.kind != TypeKind::Text)?;
             let is_quoted = message.contains(&format!("\"{}\"", value.as_ref()?));

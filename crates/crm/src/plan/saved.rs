@@ -97,6 +97,8 @@ pub struct SortKey<'a> {
 
 /// The table of saved lists.
 const LISTS: &str = "lists";
+/// The table of their members.
+const MEMBERS: &str = "list_members";
 /// The columns that say which rows a list has, and how they are shown.
 const DEFINITION: [&str; 5] = ["target_table", "kind", "filter_predicate", "filter_params", "config"];
 
@@ -110,13 +112,36 @@ pub struct Draft<'a> {
 
 /// The list that an ask writes, if the ask defines its rows. A list that can't be resolved any more can still be renamed.
 pub fn draft(ask: &Single) -> Option<Draft<'_>> {
-    let (table, existing, values) = match ask {
-        Single::Create { table, values, .. } => (table, None, values),
-        Single::Update { table, id, values, .. } => (table, Some(id), values),
-        _ => return None,
-    };
+    let (table, existing, values) = written(ask)?;
     let defines = || DEFINITION.iter().any(|column| values.contains_key(*column));
-    (*table == LISTS && defines()).then_some(Draft { existing, values })
+    (table == LISTS && defines()).then_some(Draft { existing, values })
+}
+
+/// A member of a list that an ask writes as a record, and not by the list's own path.
+#[derive(Debug)]
+pub struct Member<'a> {
+    /// The id of the member's record in the list's table.
+    pub id: &'a str,
+    /// The list that the ask names.
+    pub list_id: Option<&'a str>,
+    /// The name of the membership, if it exists already.
+    pub existing: Option<&'a RecordName>,
+}
+
+/// The member that an ask sets.
+pub fn member(ask: &Single) -> Option<Member<'_>> {
+    let (table, existing, values) = written(ask)?;
+    let text = |column: &str| values.get(column).and_then(Value::as_str);
+    Some(Member { id: text("member_id").filter(|_| table == MEMBERS)?, list_id: text("list_id"), existing })
+}
+
+/// The table, the existing record and the values of an ask that writes a record.
+fn written(ask: &Single) -> Option<(&str, Option<&RecordName>, &Map<String, Value>)> {
+    match ask {
+        Single::Create { table, values, .. } => Some((table, None, values)),
+        Single::Update { table, id, values, .. } => Some((table, Some(id), values)),
+        _ => None,
+    }
 }
 
 impl Draft<'_> {

@@ -136,6 +136,13 @@ pub fn find(id: &str) -> Sql {
     sql
 }
 
+/// Selects the list of a member.
+pub fn list_of(member: &str) -> Sql {
+    let mut sql = Sql::new("SELECT t.list_id FROM public.list_members AS t WHERE t.id = ");
+    sql.bind(Some(member.to_owned()), Label::Id);
+    sql
+}
+
 /// Selects the ids that do not name a live row of the table.
 pub fn missing(table: &Table, key: &str, ids: &[String]) -> Sql {
     let mut sql = Sql::new("SELECT i.id FROM unnest(");

@@ -211,7 +211,7 @@ LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp S
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
   list := kith.trimmed(list);
-  IF list !~ '@.*[,;:\s]|[,;:\s].*@' THEN
+  IF list !~ '[,;:]' AND list !~ '@.*@' OR list NOT LIKE '%@%' THEN
     RETURN CASE WHEN list ~ '[^,;\s]' THEN ARRAY[list] ELSE '{}' END;
   END IF;
   IF list !~ '[<>"()]' THEN
@@ -239,12 +239,22 @@ COMMENT ON FUNCTION kith.normal_addresses IS 'Addresses as they are stored, one 
 
 -- Both forms of an internationalised domain are looked for, since a contact's address is stored in the form in which it was given.
 CREATE FUNCTION kith.address_forms(list text) RETURNS public.citext[]
-LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(SELECT DISTINCT y.form::public.citext
-               FROM unnest(kith.split_addresses(list)) a,
-                    LATERAL (SELECT kith.bare_address(a) AS bare, split_part(kith.bare_address(a), '@', -1) AS domain) x,
-                    LATERAL unnest(ARRAY[x.bare, left(x.bare, -length(x.domain)) || kith.unicode_domain(x.domain), left(x.bare, -length(x.domain)) || kith.ascii_domain(x.domain)]) y(form)
-              WHERE x.bare LIKE '%@%');
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE address text; place text; domain text; forms text[] := '{}';
+BEGIN
+  FOREACH address IN ARRAY kith.split_addresses(list) LOOP
+    address := kith.bare_address(address);
+    IF address LIKE '%@%' THEN
+      forms := forms || address;
+      IF octet_length(address) <> char_length(address) OR address ILIKE '%xn--%' THEN
+        domain := split_part(address, '@', -1);
+        place := left(address, -length(domain));
+        forms := forms || ARRAY[place || kith.unicode_domain(domain), place || kith.ascii_domain(domain)];
+      END IF;
+    END IF;
+  END LOOP;
+  RETURN forms;
+END $$;
 COMMENT ON FUNCTION kith.address_forms IS 'The addresses in one text as contacts may have them: alone, and with the domain in Unicode and in ASCII.';
 
 CREATE FUNCTION kith.attach_email() RETURNS trigger
@@ -256,6 +266,9 @@ BEGIN
   NEW.company_ids := coalesce(NEW.company_ids, '{}');
   NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
   NEW.from_addr := kith.trimmed(NEW.from_addr::text);
+  -- An empty id is none. As a value it would be unique, and a second message without an id would be refused.
+  NEW.provider := nullif(NEW.provider, '');
+  NEW.provider_msg_id := nullif(NEW.provider_msg_id, '');
   IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
     NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
   END IF;

@@ -279,7 +279,6 @@ CREATE TABLE public.list_members (
 CREATE INDEX list_members_member_id_idx ON public.list_members USING btree (member_id);
 CREATE INDEX list_members_newest_idx ON public.list_members USING btree (added_at, id);
 CREATE TRIGGER kith_list_id AFTER INSERT OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.check_list_id();
-CREATE TRIGGER kith_member AFTER INSERT OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.check_member();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.list_members FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{member_id}'); -- ALWAYS
 
@@ -455,9 +454,25 @@ CREATE TABLE kith.secret (
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.address_forms(list text)
  RETURNS public.citext[]
- LANGUAGE sql
+ LANGUAGE plpgsql
  IMMUTABLE PARALLEL SAFE
-RETURN ARRAY(SELECT DISTINCT (y.form)::public.citext AS form FROM unnest(kith.split_addresses(address_forms.list)) a(a), LATERAL (SELECT kith.bare_address(a.a) AS bare, split_part(kith.bare_address(a.a), '@'::text, '-1'::integer) AS domain) x, LATERAL unnest(ARRAY[x.bare, ("left"(x.bare, (- length(x.domain))) || kith.unicode_domain(x.domain)), ("left"(x.bare, (- length(x.domain))) || kith.ascii_domain(x.domain))]) y(form) WHERE (x.bare ~~ '%@%'::text));
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE address text; place text; domain text; forms text[] := '{}';
+BEGIN
+  FOREACH address IN ARRAY kith.split_addresses(list) LOOP
+    address := kith.bare_address(address);
+    IF address LIKE '%@%' THEN
+      forms := forms || address;
+      IF octet_length(address) <> char_length(address) OR address ILIKE '%xn--%' THEN
+        domain := split_part(address, '@', -1);
+        place := left(address, -length(domain));
+        forms := forms || ARRAY[place || kith.unicode_domain(domain), place || kith.ascii_domain(domain)];
+      END IF;
+    END IF;
+  END LOOP;
+  RETURN forms;
+END $function$;
 
 -- A domain with its labels in ASCII: xn--bcher-kva.example for bücher.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -490,6 +505,9 @@ BEGIN
   NEW.company_ids := coalesce(NEW.company_ids, '{}');
   NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
   NEW.from_addr := kith.trimmed(NEW.from_addr::text);
+  -- An empty id is none. As a value it would be unique, and a second message without an id would be refused.
+  NEW.provider := nullif(NEW.provider, '');
+  NEW.provider_msg_id := nullif(NEW.provider_msg_id, '');
   IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
     NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
   END IF;
@@ -738,45 +756,6 @@ BEGIN
     RAISE EXCEPTION 'there is no live % "%"', noun, missing
       USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = place, CONSTRAINT = TG_TABLE_NAME || '_' || place || '_fkey',
             HINT = 'Refer to a record that exists and is not deleted.';
-  END IF;
-  RETURN NULL;
-END $function$;
-
--- Refuses a member of a list that is no live row of its target table.
--- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.check_member()
- RETURNS trigger
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-DECLARE target record; is_there boolean := false;
-BEGIN
-  IF TG_OP = 'INSERT' AND NEW.added_at < now() OR TG_OP = 'UPDATE' AND NEW.member_id = OLD.member_id AND NEW.list_id = OLD.list_id THEN
-    RETURN NULL;
-  END IF;
-  SELECT c.relname, a.attname, format_type(a.atttypid, -1) AS type, t.typnamespace = 'pg_catalog'::regnamespace AS is_standard,
-         EXISTS (SELECT FROM pg_attribute d WHERE d.attrelid = c.oid AND d.attname = 'deleted_at' AND NOT d.attisdropped) AS can_hide
-    INTO target
-    FROM public.lists l
-    JOIN pg_class c ON c.relname = l.target_table AND c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
-    JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary AND i.indnkeyatts = 1
-    JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = i.indkey[0]
-    JOIN pg_type t ON t.oid = a.atttypid
-   WHERE l.id = NEW.list_id;
-  IF NOT FOUND THEN
-    RETURN NULL;
-  END IF;
-  BEGIN
-    EXECUTE format(CASE WHEN target.is_standard THEN 'SELECT EXISTS (SELECT FROM public.%1$I t WHERE t.%2$I = $1::%3$s%4$s)'
-                        ELSE 'SELECT EXISTS (SELECT FROM public.%1$I t WHERE t.%2$I::text = $1%4$s)' END,
-      target.relname, target.attname, target.type, CASE WHEN target.can_hide THEN ' AND t.deleted_at IS NULL' END) INTO is_there USING NEW.member_id;
-  EXCEPTION WHEN data_exception THEN
-    NULL;
-  END;
-  IF NOT is_there THEN
-    RAISE EXCEPTION 'there is no live row "%" in table "%"', NEW.member_id, target.relname
-      USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'member_id', CONSTRAINT = TG_TABLE_NAME || '_member_id_fkey',
-            HINT = 'Add a record of the list''s target table that is not deleted.';
   END IF;
   RETURN NULL;
 END $function$;
@@ -2174,7 +2153,7 @@ AS $function$
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
   list := kith.trimmed(list);
-  IF list !~ '@.*[,;:\s]|[,;:\s].*@' THEN
+  IF list !~ '[,;:]' AND list !~ '@.*@' OR list NOT LIKE '%@%' THEN
     RETURN CASE WHEN list ~ '[^,;\s]' THEN ARRAY[list] ELSE '{}' END;
   END IF;
   IF list !~ '[<>"()]' THEN

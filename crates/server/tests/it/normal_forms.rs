@@ -117,7 +117,8 @@ async fn a_domain_is_stored_bare_and_in_unicode() {
     ] {
         assert_eq!(stored(&agent, "companies", "domain", sent).await, expected, "{sent:?}");
         // The normal form is its own normal form, so that a record can be written back as it was read.
-        let again = "select kith.normal_domain(kith.normal_domain($1)) is not distinct from kith.normal_domain($1) as v";
+        let again =
+            "select kith.normal_domain(kith.normal_domain($1)) is not distinct from kith.normal_domain($1) as v";
         assert_eq!(agent.sql_with(again, json!([sent])).await.status(200).v(), true, "{sent:?}");
     }
 }
@@ -176,7 +177,10 @@ async fn each_recipient_is_an_element() {
         (json!(["\"Team, A\": a@x.example;c@x.example"]), json!(["a@x.example", "c@x.example"])),
         (json!(["undisclosed-recipients:;"]), json!(["undisclosed-recipients:;"])),
         (json!(["\"a,b;c@d\"@x.example, \"x:y\"@x.example"]), json!(["\"a,b;c@d\"@x.example", "\"x:y\"@x.example"])),
-        (json!(["a@x.example (Ann, from Sales), (B) b@x.example"]), json!(["a@x.example (Ann, from Sales)", "(B) b@x.example"])),
+        (
+            json!(["a@x.example (Ann, from Sales), (B) b@x.example"]),
+            json!(["a@x.example (Ann, from Sales)", "(B) b@x.example"]),
+        ),
         (json!(["\"a@x.example b@x.example\" <c@x.example>"]), json!(["\"a@x.example b@x.example\" <c@x.example>"])),
         (json!(["mailto:a@x.example"]), json!(["a@x.example"])),
         (json!(["a@[IPv6:2001:db8::1], b@x.example"]), json!(["a@[IPv6:2001:db8::1]", "b@x.example"])),
@@ -229,9 +233,17 @@ async fn a_mail_belongs_to_the_people_of_its_addresses_however_they_are_written(
             assert_eq!(mail.data()["company_ids"], companies, "{field} {sender:?}\n{}", mail.story());
             // The filters by sender and by recipient read the addresses alike.
             for contact in &expected {
-                for (filter, fields) in [("from_contact", &["from_addr"][..]), ("to_contact", &["to_addrs"]), ("involves_contact", &[field])] {
+                for (filter, fields) in [
+                    ("from_contact", &["from_addr"][..]),
+                    ("to_contact", &["to_addrs"]),
+                    ("involves_contact", &[field]),
+                ] {
                     let found = agent.get(&format!("/v1/emails?{filter}={contact}&limit=200")).await.status(200);
-                    assert_eq!(found.column("id").contains(&json!(mail.id())), fields.contains(&field), "{filter} {field} {sender:?}");
+                    assert_eq!(
+                        found.column("id").contains(&json!(mail.id())),
+                        fields.contains(&field),
+                        "{filter} {field} {sender:?}"
+                    );
                 }
             }
         }
@@ -333,7 +345,11 @@ async fn a_reference_names_a_live_record() {
 #[tokio::test]
 async fn a_mail_names_live_records() {
     let (relm, agent) = both().await;
-    for (table, field, unknown) in [("contacts", "contact_ids", "c_00000000000000000000000000"), ("companies", "company_ids", "co_none"), ("deals", "deal_ids", "")] {
+    for (table, field, unknown) in [
+        ("contacts", "contact_ids", "c_00000000000000000000000000"),
+        ("companies", "company_ids", "co_none"),
+        ("deals", "deal_ids", ""),
+    ] {
         let live = agent.post(&format!("/v1/{table}"), json!({"custom": {}})).await.status(201).id();
         let dead = agent.post(&format!("/v1/{table}"), json!({"custom": {}})).await.status(201).id();
         agent.delete(&format!("/v1/{table}/{dead}")).await.status(200);
@@ -374,9 +390,18 @@ async fn rows_of_a_backup_are_taken_as_they_were() {
     agent.post("/v1/deals", json!({"name": "D", "contact_id": contact, "company_id": company})).await.status(201);
     agent.post("/v1/activities", json!({"contact_id": contact})).await.status(201);
     agent.post("/v1/emails", json!({"contact_ids": [contact, gone], "company_ids": [company]})).await.status(201);
-    let list = agent.post("/v1/lists", json!({"name": "L", "target_table": "contacts", "kind": "static"})).await.status(201).id();
+    let list = agent
+        .post("/v1/lists", json!({"name": "L", "target_table": "contacts", "kind": "static"}))
+        .await
+        .status(201)
+        .id();
     agent.post(&format!("/v1/lists/{list}/members"), json!({"member_id": gone})).await.status(201);
-    for path in [format!("companies/{company}"), format!("contacts/{contact}"), format!("contacts/{gone}?hard=true"), format!("lists/{list}")] {
+    for path in [
+        format!("companies/{company}"),
+        format!("contacts/{contact}"),
+        format!("contacts/{gone}?hard=true"),
+        format!("lists/{list}"),
+    ] {
         agent.delete(&format!("/v1/{path}")).await.status(200);
     }
     // The tables are saved, emptied, and filled again in the order of their references, as pg_restore does it.
@@ -388,7 +413,9 @@ async fn rows_of_a_backup_are_taken_as_they_were() {
     }
     for table in ["companies", "contacts", "deals", "activities", "emails", "lists", "list_members"] {
         agent.sql(&format!("insert into {table} select * from saved_{table}")).await.status(200);
-        let differs = format!("select count(*) as v from {table} t full join saved_{table} s using (id) where to_jsonb(t) is distinct from to_jsonb(s)");
+        let differs = format!(
+            "select count(*) as v from {table} t full join saved_{table} s using (id) where to_jsonb(t) is distinct from to_jsonb(s)"
+        );
         assert_eq!(agent.sql(&differs).await.status(200).v(), 0, "{table}");
     }
 }
@@ -442,7 +469,13 @@ async fn addresses_are_compared_without_case_whatever_is_searched() {
 #[tokio::test]
 async fn a_refused_truncate_says_what_to_do_instead() {
     let (relm, agent) = both().await;
-    for sql in ["truncate contacts", "TRUNCATE TABLE companies, public.deals", "truncate contacts cascade", "truncate list_members", "truncate lists"] {
+    for sql in [
+        "truncate contacts",
+        "TRUNCATE TABLE companies, public.deals",
+        "truncate contacts cascade",
+        "truncate list_members",
+        "truncate lists",
+    ] {
         for client in [&agent, &relm] {
             let refused = client.sql(sql).await.fault(403, "sql_error").says("DELETE FROM ");
             assert!(!refused.story().contains("CASCADE"), "{}", refused.story());

@@ -151,12 +151,25 @@ impl Tenant<'_> {
         let Transaction::Open(open) = transaction else {
             return self.run_query(statement, values).await.map(|_| ());
         };
-        let result = execute(&mut open.tx, &self.cache.types, statement, values).await;
+        let result = check(&mut open.tx, &self.cache.types, statement, values).await;
         if result.is_err() {
             open.aborted();
         }
-        result.map(|_| ()).map_err(fault::of_connection)
+        result.map_err(fault::of_connection)
     }
+}
+
+/// Runs a query in a part of the transaction that is read-only and rolled back. A function that claims to be immutable already runs when its
+/// call is planned.
+async fn check<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<(), Error> {
+    tx.begin_read_only_part(types).await?;
+    execute(tx, types, statement, values).await?;
+    tx.undo_part(types).await
 }
 
 async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
