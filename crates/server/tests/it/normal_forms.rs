@@ -19,6 +19,9 @@ async fn an_address_loses_what_surrounds_it() {
         ("  Ada@Acme.example\t", json!("Ada@Acme.example")),
         ("\u{200b}ada@acme.example\u{feff}", json!("ada@acme.example")),
         ("\u{a0}\u{2060}ada@acme.example\u{3000}\u{200d}", json!("ada@acme.example")),
+        // What is within an address belongs to it.
+        ("a\u{200b}da@acme.example", json!("a\u{200b}da@acme.example")),
+        ("\"a da\"@acme.example\r\n", json!("\"a da\"@acme.example")),
         ("", Value::Null),
         (" \u{200b} ", Value::Null),
     ] {
