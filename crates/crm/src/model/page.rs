@@ -5,6 +5,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
 use crate::model::fault::Fault;
+use crate::model::value::integer;
 
 /// Rows of a page if the request has no `limit`.
 pub const DEFAULT_LIMIT: usize = 50;
@@ -26,13 +27,15 @@ impl Default for PageAsk {
     }
 }
 
-/// Parses a `limit` parameter. A value above the maximum becomes the maximum. 0, negative numbers and text are refused.
+/// Parses a `limit` parameter. A value above the maximum becomes the maximum. 0, negative numbers and text are refused. A
+/// number with a zero fraction is an integer, as it is for columns.
 pub fn parse_limit(text: Option<&str>) -> Result<usize, Fault> {
     let Some(text) = text else { return Ok(DEFAULT_LIMIT) };
-    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse::<u128>() {
+    let number = integer(text.to_owned());
+    let digits = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    match number.parse::<u128>() {
         Ok(limit) if digits && limit > 0 => Ok(limit.min(MAX_LIMIT as u128) as usize),
-        _ if digits && text.bytes().any(|byte| byte != b'0') => Ok(MAX_LIMIT),
+        _ if digits && number.bytes().any(|byte| byte != b'0') => Ok(MAX_LIMIT),
         _ => Err(Fault::invalid(format!("limit must be a whole number from 1 to {MAX_LIMIT}, not \"{text}\"."))),
     }
 }
@@ -114,7 +117,10 @@ mod tests {
         assert_eq!(parse_limit(Some("7")), Ok(7));
         assert_eq!(parse_limit(Some("201")), Ok(200));
         assert_eq!(parse_limit(Some("99999999999999999999999999999999999999999999")), Ok(200));
-        for bad in ["0", "-1", "", "ten", "1.5", "+5", "00"] {
+        for (text, limit) in [("10.0", 10), ("1e1", 10), ("7.", 7), ("250.00", 200), ("1e40", 200), ("007", 7)] {
+            assert_eq!(parse_limit(Some(text)), Ok(limit), "{text}");
+        }
+        for bad in ["0", "-1", "", "ten", "1.5", "+5", "00", "0.0", "-1.0", "1e-1", ".0", "1.0.0", "1e99", " 1"] {
             assert!(parse_limit(Some(bad)).is_err(), "{bad}");
         }
     }

@@ -58,6 +58,7 @@ pub fn for_column(value: &Value, kind: &TypeKind) -> Result<Option<String>, Stri
         (TypeKind::Vector, Value::Array(_)) => Ok(Some(value.to_string())),
         (TypeKind::Integer, Value::String(text)) => Ok(Some(integer(text.clone()))),
         (TypeKind::Integer, Value::Number(number)) => Ok(Some(integer(number.to_string()))),
+        (TypeKind::Time, Value::String(text)) if is_ambiguous(text) => Err(AMBIGUOUS.into()),
         (_, Value::String(text)) => Ok(Some(text.clone())),
         (TypeKind::Number | TypeKind::Other, Value::Number(number)) => Ok(Some(number.to_string())),
         (TypeKind::Bool, Value::Bool(flag)) => Ok(Some(flag.to_string())),
@@ -159,6 +160,24 @@ fn whole_number(text: &str) -> Option<String> {
     cut.bytes().all(|byte| byte == b'0').then(|| format!("{sign}{kept}"))
 }
 
+/// Why a date is refused that PostgreSQL would read as month, day and year.
+pub const AMBIGUOUS: &str =
+    "takes a date as YYYY-MM-DD: of a date in another order it is not known which number is the day";
+
+/// Whether a text is a date in numbers that does not begin with the year: `01/02/2026`, `1.2.26 10:00`. It means different days in
+/// different countries.
+pub fn is_ambiguous(text: &str) -> bool {
+    let text = text.trim();
+    let date = text.split([' ', 'T', 't', ',']).next().unwrap_or_default();
+    let Some(separator) = date.chars().find(|it| !it.is_ascii_digit()).filter(|it| matches!(it, '/' | '.' | '-'))
+    else {
+        return false;
+    };
+    let parts: Vec<&str> = date.split(separator).collect();
+    let are_digits = parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()));
+    matches!(parts[..], [first, second, year] if are_digits && first.len() <= 2 && second.len() <= 2 && matches!(year.len(), 2 | 4))
+}
+
 /// Whether a value contains a NUL character. PostgreSQL accepts it nowhere.
 pub fn has_nul(value: &Value) -> bool {
     match value {
@@ -230,6 +249,38 @@ mod tests {
             ("now", "now"),
         ] {
             assert_eq!(with_offset_sign(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_date_of_unknown_order_is_no_date() {
+        for text in
+            ["01/02/2026", "1/2/26", "02.01.2026", "2-1-2026", " 13/02/2026", "01/02/2026 10:00", "1.2.2026T10:00Z"]
+        {
+            assert!(is_ambiguous(text), "{text}");
+            assert!(column(json!(text), TypeKind::Time).is_err(), "{text}");
+            assert!(column(json!(text), TypeKind::Text).is_ok(), "{text}");
+        }
+        for text in [
+            "2026-01-02",
+            "2026/1/2",
+            "2026.01.02",
+            "20260102",
+            "2026-01-02 03:04:05",
+            "Jan 2, 2026",
+            "2 Jan 2026",
+            "infinity",
+            "today",
+            "10:00",
+            "10:00:00",
+            "1 day",
+            "12.5",
+            "",
+            "01-02",
+            "2026-002",
+            "-1-2-2026",
+        ] {
+            assert!(!is_ambiguous(text), "{text}");
         }
     }
 

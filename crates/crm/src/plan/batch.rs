@@ -10,6 +10,7 @@ use crate::model::ask::BatchRow;
 use crate::model::catalog::{Table, UniqueIndex};
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
+use crate::model::value::TypeKind;
 use crate::plan::record::{is_free_form, value_for, writable_column};
 
 /// Maximum number of records in a batch (docs/wire.md, "Batches").
@@ -130,6 +131,9 @@ fn values_of(row: &BatchRow) -> Result<&Map<String, Value>, Fault> {
 
 /// The unique index of these columns. An index on `lower(domain)` is an index of `domain`.
 fn index<'a>(table: &'a Table, dedup_on: &[String]) -> Result<&'a UniqueIndex, Fault> {
+    if dedup_on.is_empty() {
+        return Err(Fault::invalid_with_hint("\"dedup_on\" names no column.", "Leave it out for [\"email\"]."));
+    }
     for name in dedup_on {
         writable_column(table, name)?;
     }
@@ -188,6 +192,21 @@ pub fn may_be_by_an_old_catalog(batch: &Batch<'_>) -> bool {
 }
 
 impl Batch<'_> {
+    /// The column of a row that PostgreSQL could not convert. Its message quotes the value and mostly names the type.
+    pub fn column_of(&self, place: usize, message: &str) -> Option<&str> {
+        let mut groups = self.groups.iter();
+        let (columns, values) =
+            groups.find_map(|group| Some((&group.columns, &group.rows.iter().find(|(of, _)| *of == place)?.1)))?;
+        let fits = |name: &str, value: &Option<String>| {
+            let column = self.table.column(name).filter(|column| column.kind != TypeKind::Text)?;
+            let is_quoted = message.contains(&format!("\"{}\"", value.as_ref()?));
+            let names_another = message.contains("type ") && !message.contains(&format!("type {}", column.type_name));
+            (is_quoted && !names_another).then_some(())
+        };
+        let mut cells = columns.iter().zip(values);
+        cells.find(|((name, _), value)| fits(name, value).is_some()).map(|((name, _), _)| *name)
+    }
+
     /// Creates the answer from the outcome of each row and the current state of the records.
     pub fn answer(&self, fates: Vec<(usize, Fate)>, rows: Rows) -> Result<Answer, Fault> {
         let at: HashMap<String, usize> =

@@ -3,7 +3,7 @@
 use crate::model::catalog::{Column, CustomKind, Table};
 use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::filter::{Filter, MailRelation, Op, Reading, Subject};
-use crate::model::value::{TypeKind, integer, with_offset_sign};
+use crate::model::value::{AMBIGUOUS, TypeKind, integer, is_ambiguous, with_offset_sign};
 
 /// A condition on the rows of a table.
 #[derive(Debug)]
@@ -85,6 +85,11 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
         return Err(Fault::Unknown { what: "parameter", name: filter.parameter.clone(), nearest });
     };
     check(&operand, reading, &filter.parameter)?;
+    if let (Operand::Column(column), Some(value)) = (&operand, reading.values.iter().find(|value| is_ambiguous(value)))
+        && column.kind == TypeKind::Time
+    {
+        return Err(Fault::invalid(format!("{}: \"{value}\" ({}) {AMBIGUOUS}.", filter.parameter, column.type_name)));
+    }
     let values = reading.values.iter().map(|value| meant(&operand, value)).collect();
     let normal_form = match (&operand, reading.op) {
         (Operand::Column(column), Op::Eq | Op::Neq | Op::In) => {

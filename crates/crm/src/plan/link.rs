@@ -105,7 +105,11 @@ impl Link<'_> {
         }
         for (end, name, column) in [(&self.from, "from_is_there", "from_id"), (&self.to, "to_is_there", "to_id")] {
             if ends.named(0, name) != Some(b"true") {
-                return Err(refused(column, format!("\"{column}\": there is no {} \"{}\".", end.kind, end.id), None));
+                return Err(Fault::InvalidReference {
+                    message: format!("\"{column}\": there is no {} \"{}\".", end.kind, end.id),
+                    hint: None,
+                    field: column.to_owned(),
+                });
             }
         }
         if !has_columns(&known, 0, self.create.table) {

@@ -1,8 +1,9 @@
 //! Saved lists: resolves a predicate or chosen members to a page of rows.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::model::answer::Answer;
+use crate::model::ask::{RecordName, Single};
 use crate::model::catalog::{Catalog, Table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::page::{Cursor, PageAsk, scope};
@@ -94,11 +95,86 @@ pub struct SortKey<'a> {
     pub descending: bool,
 }
 
+/// The table of saved lists.
+const LISTS: &str = "lists";
+/// The table of their members.
+const MEMBERS: &str = "list_members";
+/// The columns that say which rows a list has, and how they are shown.
+const DEFINITION: [&str; 5] = ["target_table", "kind", "filter_predicate", "filter_params", "config"];
+
+/// A list that is about to be written. Its definition must be one that can be resolved.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// The name of the list, if it exists already.
+    pub existing: Option<&'a RecordName>,
+    values: &'a Map<String, Value>,
+}
+
+/// The list that an ask writes, if the ask defines its rows. A list that can't be resolved any more can still be renamed.
+pub fn draft(ask: &Single) -> Option<Draft<'_>> {
+    let (table, existing, values) = written(ask)?;
+    let defines = || DEFINITION.iter().any(|column| values.contains_key(*column));
+    (table == LISTS && defines()).then_some(Draft { existing, values })
+}
+
+/// A member of a list that an ask writes as a record, and not by the list's own path.
+#[derive(Debug)]
+pub struct Member<'a> {
+    /// The id of the member's record in the list's table.
+    pub id: &'a str,
+    /// The list that the ask names.
+    pub list_id: Option<&'a str>,
+    /// The name of the membership, if it exists already.
+    pub existing: Option<&'a RecordName>,
+}
+
+/// The member that an ask sets.
+pub fn member(ask: &Single) -> Option<Member<'_>> {
+    let (table, existing, values) = written(ask)?;
+    let text = |column: &str| values.get(column).and_then(Value::as_str);
+    Some(Member { id: text("member_id").filter(|_| table == MEMBERS)?, list_id: text("list_id"), existing })
+}
+
+/// The table, the existing record and the values of an ask that writes a record.
+fn written(ask: &Single) -> Option<(&str, Option<&RecordName>, &Map<String, Value>)> {
+    match ask {
+        Single::Create { table, values, .. } => Some((table, None, values)),
+        Single::Update { table, id, values, .. } => Some((table, Some(id), values)),
+        _ => None,
+    }
+}
+
+impl Draft<'_> {
+    /// The list as it will be. `row` is the list as it is. Returns `None` if a required value is missing, which the
+    /// database refuses.
+    pub fn read(&self, row: Option<&Rows>) -> Result<Option<Saved>, Fault> {
+        let stored = |name: &str| row.map_or(Value::Null, |row| stored(row, name));
+        let value = |name: &str| match (self.values.get(name), stored(name)) {
+            (None, old) => old,
+            (Some(Value::Object(new)), Value::Object(mut old)) => {
+                old.extend(new.clone());
+                Value::Object(old)
+            }
+            (Some(new), _) => new.clone(),
+        };
+        if value("target_table").is_null() {
+            return Ok(None);
+        }
+        of(value).map(Some)
+    }
+}
+
 /// Reads a saved list from its row. Refuses a list with an invalid config.
 pub fn read(rows: &Rows) -> Result<Saved, Fault> {
-    let json = |name: &str| -> Value {
-        rows.named(0, name).and_then(|cell| serde_json::from_slice(cell).ok()).unwrap_or(Value::Null)
-    };
+    of(|name| stored(rows, name))
+}
+
+/// The value of a column in the row of a list.
+fn stored(rows: &Rows, name: &str) -> Value {
+    rows.named(0, name).and_then(|cell| serde_json::from_slice(cell).ok()).unwrap_or(Value::Null)
+}
+
+fn of(json: impl Fn(&str) -> Value) -> Result<Saved, Fault> {
     let text = |name: &str| json(name).as_str().map(str::to_owned);
     let config = json("config");
     let names = |key: &str| -> Result<Vec<String>, Fault> {
@@ -107,7 +183,7 @@ pub fn read(rows: &Rows) -> Result<Saved, Fault> {
             Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
             _ => None,
         };
-        listed.ok_or_else(|| unusable(format!("config.{key} must be an array of column names")))
+        listed.ok_or_else(|| unusable("config", format!("config.{key} must be an array of column names")))
     };
     let kind = match text("kind").as_deref() {
         Some("static") => ListKind::Static,
@@ -116,11 +192,14 @@ pub fn read(rows: &Rows) -> Result<Saved, Fault> {
             params: match json("filter_params") {
                 Value::Array(params) => params,
                 Value::Null => Vec::new(),
-                _ => return Err(unusable("filter_params must be an array: the values of $1, $2 …".into())),
+                _ => {
+                    let why = "filter_params must be an array: the values of $1, $2 …";
+                    return Err(unusable("filter_params", why.into()));
+                }
             },
         },
     };
-    let target_table = text("target_table").ok_or_else(|| unusable("it has no target_table".into()))?;
+    let target_table = text("target_table").ok_or_else(|| unusable("target_table", "it has no target_table".into()))?;
     Ok(Saved {
         id: text("id").unwrap_or_default(),
         target_table,
@@ -132,7 +211,7 @@ pub fn read(rows: &Rows) -> Result<Saved, Fault> {
 
 /// Plans a page of a saved list's rows.
 pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Result<ListRows<'a>, Fault> {
-    let table = catalog.table(&saved.target_table).map_err(|fault| unusable(fault.message()))?;
+    let table = catalog.table(&saved.target_table).map_err(|fault| unusable("target_table", fault.message()))?;
     let key = table.key()?;
     let predicate = match &saved.kind {
         ListKind::Dynamic { predicate, params } => Some(check_predicate(predicate, params)?),
@@ -172,18 +251,19 @@ pub fn plan<'a>(saved: &'a Saved, catalog: &'a Catalog, page: &PageAsk) -> Resul
 
 /// Checks that the predicate is one expression and that each of its parameters has a value.
 fn check_predicate<'a>(predicate: &'a str, params: &[Value]) -> Result<&'a str, Fault> {
-    let statements = split(predicate).map_err(|error| unusable(format!("filter_predicate: {error}")))?;
+    let wrong = |why: String| unusable("filter_predicate", why);
+    let statements = split(predicate).map_err(|error| wrong(format!("filter_predicate: {error}")))?;
     let [one] = statements.as_slice() else {
-        return Err(unusable("filter_predicate must be one SQL boolean expression".into()));
+        return Err(wrong("filter_predicate must be one SQL boolean expression".into()));
     };
     if !one.is_balanced() {
-        return Err(unusable("filter_predicate must be one SQL boolean expression".into()));
+        return Err(wrong("filter_predicate must be one SQL boolean expression".into()));
     }
     let wanted = one.parameters() as usize;
     if wanted != params.len() {
         let values = params.len();
         let why = format!("filter_predicate has {wanted} parameters, but filter_params has {values} values");
-        return Err(unusable(why));
+        return Err(unusable("filter_params", why));
     }
     Ok(one.text)
 }
@@ -218,14 +298,14 @@ fn column_ref<'a>(name: &str, table: &'a Table, relations: &[Joined<'a>]) -> Res
 fn unknown_column(name: &str, table: &Table) -> Fault {
     let near = nearest(name, table.columns.iter().map(|column| column.name.as_str()));
     let near = near.map_or(String::new(), |near| format!("; did you mean \"{near}\"?"));
-    unusable(format!("config names \"{name}\", which is not a column of {}{near}", table.name))
+    unusable("config", format!("config names \"{name}\", which is not a column of {}{near}", table.name))
 }
 
-fn unusable(why: String) -> Fault {
+fn unusable(field: &str, why: String) -> Fault {
     Fault::ValidationFailed {
         message: format!("This list can't be resolved: {why}."),
         hint: Some("PATCH the list to correct it.".into()),
-        field: None,
+        field: Some(field.to_owned()),
     }
 }
 

@@ -150,9 +150,9 @@ fn mail(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>) {
     };
     sql.column("t", column).push(" @> ARRAY[").bind(id(), label()).push("]::text[]");
     let address = match relation {
-        MailRelation::FromContact => "kith.bare_address(t.from_addr::text)::public.citext",
+        MailRelation::FromContact => "ANY (kith.address_forms(t.from_addr::text))",
         MailRelation::ToContact => {
-            "ANY (ARRAY(SELECT kith.bare_address(a::text)::public.citext FROM unnest(t.to_addrs) AS a))"
+            "ANY (ARRAY(SELECT unnest(kith.address_forms(a::text)) FROM unnest(t.to_addrs) AS a))"
         }
         MailRelation::Contact | MailRelation::Company | MailRelation::Deal => return,
     };

@@ -73,6 +73,13 @@ pub fn rows(list: &ListRows<'_>) -> Sql {
     sql
 }
 
+/// Plans the same query without running it. PostgreSQL refuses it as it would refuse the query, unless it takes a row to see the error.
+pub fn check(list: &ListRows<'_>) -> Sql {
+    let mut sql = rows(list);
+    sql.text.insert_str(0, "EXPLAIN ");
+    sql
+}
+
 fn column_ref(sql: &mut Sql, place: &ColumnRef<'_>) {
     match place.relation {
         Some(relation) => sql.name(relation).push(".").name(place.column),
@@ -126,6 +133,13 @@ fn after(sql: &mut Sql, keys: &[SortKey<'_>], values: &[Option<String>]) {
 pub fn find(id: &str) -> Sql {
     let mut sql = Sql::new("SELECT t.* FROM public.lists AS t WHERE t.id = ");
     sql.bind(Some(id.to_owned()), Label::Id).push(" AND t.deleted_at IS NULL");
+    sql
+}
+
+/// Selects the list of a member.
+pub fn list_of(member: &str) -> Sql {
+    let mut sql = Sql::new("SELECT t.list_id FROM public.list_members AS t WHERE t.id = ");
+    sql.bind(Some(member.to_owned()), Label::Id);
     sql
 }
 

@@ -95,11 +95,34 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
     ///
     /// After an error the transaction can only be rolled back.
     pub async fn prepare(&mut self, sql: &str, types: &TypeCache) -> Result<Description, Error> {
-        self.usable()?;
         if command::is_transaction_control(sql) {
+            self.usable()?;
             let message = "transaction control is not possible here";
             return Err(ServerError::local("25001", message).into());
         }
+        self.prepare_any(sql, types).await
+    }
+
+    /// Begins a read-only part of the transaction, which [`Tx::undo_part`] undoes.
+    pub async fn begin_read_only_part(&mut self, types: &TypeCache) -> Result<(), Error> {
+        for sql in ["SAVEPOINT part", "SET TRANSACTION READ ONLY"] {
+            self.prepare_any(sql, types).await?;
+            self.discard().await?;
+        }
+        Ok(())
+    }
+
+    /// Undoes the part of the transaction, settings included.
+    pub async fn undo_part(&mut self, types: &TypeCache) -> Result<(), Error> {
+        for sql in ["ROLLBACK TO SAVEPOINT part", "RELEASE SAVEPOINT part"] {
+            self.prepare_any(sql, types).await?;
+            self.discard().await?;
+        }
+        Ok(())
+    }
+
+    async fn prepare_any(&mut self, sql: &str, types: &TypeCache) -> Result<Description, Error> {
+        self.usable()?;
         self.current = None;
         write(self.conn.wire.outbox(), |outbox| {
             frontend::parse("", sql, [], outbox)?;

@@ -9,12 +9,27 @@ REVOKE ALL ON SCHEMA public FROM PUBLIC, {{workspace}}, {{viewer}};
 GRANT USAGE, CREATE ON SCHEMA public TO {{workspace}};
 GRANT USAGE ON SCHEMA public TO {{viewer}};
 
--- In `public`, so that citext compares as it should whatever search_path a client sets: without its operators PostgreSQL compares the
--- values as text, with case, and says nothing.
+-- In `public`, where clients expect them.
 CREATE EXTENSION citext SCHEMA public;
 CREATE EXTENSION pg_trgm SCHEMA public;
 CREATE EXTENSION vector SCHEMA public;
 CREATE EXTENSION pgcrypto SCHEMA public;
+-- Without its operators PostgreSQL compares citext as text, with case, and says nothing. So they are in pg_catalog, which each search_path
+-- includes, and with them the functions that have the name of one for text. They are still members of the extension and of its operator
+-- families, so indexes serve them. pg_dump writes neither them nor their schema.
+DO $$
+DECLARE x record;
+BEGIN
+  FOR x IN SELECT d.classid, d.objid FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid AND e.extname = 'citext'
+            WHERE d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e' LOOP
+    IF x.classid = 'pg_catalog.pg_operator'::regclass THEN
+      EXECUTE pg_catalog.format('ALTER OPERATOR %s SET SCHEMA pg_catalog', x.objid::regoperator);
+    ELSIF x.classid = 'pg_catalog.pg_proc'::regclass AND EXISTS (
+      SELECT FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_proc q ON q.proname = p.proname AND q.pronamespace = 'pg_catalog'::regnamespace WHERE p.oid = x.objid) THEN
+      EXECUTE pg_catalog.format('ALTER ROUTINE %s SET SCHEMA pg_catalog', x.objid::regprocedure);
+    END IF;
+  END LOOP;
+END $$;
 
 CREATE SCHEMA kith AUTHORIZATION {{system}};
 GRANT USAGE ON SCHEMA kith TO PUBLIC;

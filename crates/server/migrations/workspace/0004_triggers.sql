@@ -16,18 +16,21 @@ COMMENT ON FUNCTION kith.touch IS 'Sets updated_at if another column changed.';
 CREATE FUNCTION kith.no_truncate() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME USING ERRCODE = '42501', HINT = 'DELETE keeps the activity feed true.';
+  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME
+    USING ERRCODE = '42501', HINT = format('DELETE FROM %I removes the rows, and the activity feed shows it.', TG_TABLE_NAME);
 END $$;
 COMMENT ON FUNCTION kith.no_truncate IS 'Refuses TRUNCATE, which the feed would not see.';
 
 -- References. A foreign key accepts a row that is soft-deleted; these functions refuse it. Each reads one column of the row, so
 -- each column that refers to a table with deleted_at has a function of its own, named after the column. make_builtin() finds it.
+-- A row that is inserted with its own, earlier time of creation comes from a backup or from another system. What it refers to may have been
+-- deleted since, and refusing it would lose the row, and with COPY the whole table.
 DO $$
 DECLARE
   r record;
 BEGIN
-  FOR r IN SELECT * FROM (VALUES ('company_id', 'companies', 'company'), ('contact_id', 'contacts', 'contact'),
-                                 ('deal_id', 'deals', 'deal'), ('list_id', 'lists', 'list')) x(field, referenced, noun) LOOP
+  FOR r IN SELECT * FROM (VALUES ('company_id', 'companies', 'company', 'created_at'), ('contact_id', 'contacts', 'contact', 'created_at'),
+                                 ('deal_id', 'deals', 'deal', 'created_at'), ('list_id', 'lists', 'list', 'added_at')) x(field, referenced, noun, made_at) LOOP
     EXECUTE pg_catalog.format($f$
       CREATE FUNCTION kith.%1$I() RETURNS trigger
       LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$
@@ -36,13 +39,13 @@ BEGIN
           RETURN NULL;
         END IF;
         PERFORM FROM public.%2$I r WHERE r.id = NEW.%3$I AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.%6$I >= now()) THEN
           RAISE EXCEPTION '%% "%%" is deleted', %4$L, NEW.%3$I
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = %3$L, CONSTRAINT = TG_TABLE_NAME || %5$L,
                   HINT = 'Restore it first, or refer to another.';
         END IF;
         RETURN NULL;
-      END $body$ $f$, 'check_' || r.field, r.referenced, r.field, r.noun, '_' || r.field || '_fkey');
+      END $body$ $f$, 'check_' || r.field, r.referenced, r.field, r.noun, '_' || r.field || '_fkey', r.made_at);
     EXECUTE pg_catalog.format('COMMENT ON FUNCTION kith.%I IS %L', 'check_' || r.field, format('Refuses a %s that is soft-deleted.', r.noun));
   END LOOP;
 END $$;

@@ -52,6 +52,10 @@ BEGIN
             HINT = coalesce((SELECT 'It has: ' || left(string_agg(s.key, ', ' ORDER BY s.position), 500) || '.' FROM public.pipeline_stages s
                               WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL), 'Add a stage to the pipeline first.');
   END IF;
+  IF NEW.stage = '' THEN
+    RAISE EXCEPTION 'a deal must have a stage' USING ERRCODE = '23502', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
+      HINT = 'Leave the stage out for the first one of the pipeline.';
+  END IF;
   -- A missing stage is added to the end. If another transaction is adding the same one, this one waits for it and uses it.
   UPDATE public.pipeline_stages s SET deleted_at = NULL, position = NULL WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NOT NULL;
   IF NOT FOUND THEN

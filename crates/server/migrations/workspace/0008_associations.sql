@@ -1,10 +1,9 @@
--- Associations with tables of the workspace's own. Built-in tables have their trigger by make_builtin(). README.md describes roles,
--- sections and rules.
+-- Associations with tables of the workspace's own. README.md describes roles, sections and rules.
 
 -- section: system
 
--- A table of the workspace's own gets the trigger kith_unlink with its first association. This runs with the rights of the role that
--- creates the association.
+-- A table of the workspace's own gets the trigger kith_unlink with its first association; built-in tables have it by make_builtin(). This
+-- runs with the rights of the role that creates the association.
 CREATE FUNCTION kith.link() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE found_table record;

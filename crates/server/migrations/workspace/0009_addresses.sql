@@ -144,13 +144,26 @@ BEGIN
   IF domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' AND domain !~ '(^|\.)(www\.|xn--)' THEN
     RETURN domain;
   END IF;
-  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:)?//', '');
+  IF octet_length(domain) <> char_length(domain) THEN
+    -- Characters that IDNA ignores. The joiners have a meaning in some scripts, so they stay.
+    domain := regexp_replace(domain, '[\u00ad\u034f\u180b-\u180d\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff]', '', 'g');
+    domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
+  END IF;
+  -- Schemes as people write them: https://, http:, //, http//.
+  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:[/\\]{2,}|https?[/\\]{2,}:?|(https?|wss?|ftps?|mailto):[/\\]?(?![0-9]+([/?#.]|$))|[/\\])+', '');
   domain := regexp_replace(domain, '[/?#\\].*$', '');
-  domain := regexp_replace(domain, '^.*@|:[0-9]*$', '', 'g');
-  domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
-  domain := lower(kith.unicode_domain(domain));
-  domain := kith.trimmed(btrim(kith.trimmed(domain), '.'));
-  RETURN regexp_replace(domain, '^(www\.)+(?=[^.]+\.)', '');
+  domain := regexp_replace(domain, '^.*@|>$', '', 'g');
+  IF domain ~ '^\[.*\]' THEN
+    domain := substring(domain FROM '^\[(?:ipv6:)?([^\]]*)\]');
+  ELSIF domain !~ '^[0-9a-f.]*:[0-9a-f.]*:[0-9a-f.:]*$' THEN
+    domain := regexp_replace(domain, '(:[0-9]*[.]*)*$', '');
+  END IF;
+  IF domain LIKE '%:%' AND domain NOT LIKE '%/%' AND pg_input_is_valid(domain, 'inet') THEN
+    RETURN host(domain::inet);
+  END IF;
+  domain := regexp_replace(kith.trimmed(domain), '^(\.*www\.+)+$', '');
+  domain := btrim(lower(kith.unicode_domain(domain)), '.');
+  RETURN kith.trimmed(regexp_replace(domain, '^(www\.+)+(?=[^.]+\.)', ''));
 END $$;
 COMMENT ON FUNCTION kith.normal_domain IS 'A domain as it is stored: in lower case and Unicode, without scheme, www., port, path and final dot; null if nothing is left.';
 
@@ -178,25 +191,38 @@ COMMENT ON FUNCTION kith.normal_contact IS 'Puts the address of a contact into i
 
 -- Emails.
 
--- "Ada <ada@example.com>" and "ada@example.com" are one address.
+-- "Ada <ada@example.com>", "ada@example.com (Ada)", "mailto:ada@example.com" and "ada@example.com" are one address. A comment or a colon
+-- within quotes belongs to the address.
 CREATE FUNCTION kith.bare_address(address text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN kith.trimmed(CASE WHEN address LIKE '%<%>%' THEN substring(address FROM '<([^<>]*)>[^<>]*$') ELSE address END);
-COMMENT ON FUNCTION kith.bare_address IS 'The address alone, without the name before it.';
+RETURN kith.trimmed(CASE
+  WHEN address LIKE '%<%@%>%' THEN substring(address FROM '<([^<>]*)>[^<>]*$')
+  WHEN address ~ '[(:<]' THEN regexp_replace(
+    regexp_replace(address, '("(?:[^"\\]|\\.)*")|\((?:[^()]|\([^()]*\))*\)|<[^<>]*>', '\1', 'g'),
+    '^(?:"(?:[^"\\]|\\.)*"|[^"@])*:\s*', '')
+  ELSE address END);
+COMMENT ON FUNCTION kith.bare_address IS 'The address alone, without names and comments.';
 
 -- Commas and semicolons separate addresses, but not within quotes, angle brackets and comments, nor before the first @: "Lovelace, Ada
--- <ada@example.com>" is one address.
+-- <ada@example.com>" is one address. White space separates bare addresses, and a line break any. A group, "Team: a@example.com,
+-- b@example.com;", is its members.
 CREATE FUNCTION kith.split_addresses(list text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
-  IF list !~ '[,;]' THEN
-    RETURN array_remove(ARRAY[kith.trimmed(list)], NULL);
+  list := kith.trimmed(list);
+  IF list !~ '[,;:]' AND list !~ '@.*@' OR list NOT LIKE '%@%' THEN
+    RETURN CASE WHEN list ~ '[^,;\s]' THEN ARRAY[list] ELSE '{}' END;
+  END IF;
+  IF list !~ '[<>"()]' THEN
+    list := regexp_replace(list, '([^\s@,;:]@[^\s@,;:]+)\s+(?=[^\s@,;:]+@[^\s@,;:]+(?:[\s,;]|$))', '\1, ', 'g');
+  ELSIF list ~ '[\r\n]' THEN
+    list := regexp_replace(list, '>[ \t]*[\r\n]+(?=[^\r\n]*@)', '>, ', 'g');
   END IF;
   FOR piece IN SELECT m[1] FROM regexp_matches(list, '((?:"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^,;])+)', 'g') m LOOP
     pending := concat_ws(', ', pending, kith.trimmed(piece));
     IF pending LIKE '%@%' THEN
-      found_addresses := found_addresses || kith.trimmed(pending);
+      found_addresses := found_addresses || kith.trimmed(regexp_replace(pending, '^(?:"(?:[^"\\]|\\.)*"|[^"@<>(])*:\s*', ''));
       pending := NULL;
     END IF;
   END LOOP;
@@ -212,6 +238,25 @@ RETURN ARRAY(SELECT found_address::public.citext
 COMMENT ON FUNCTION kith.normal_addresses IS 'Addresses as they are stored, one in each element.';
 
 -- Both forms of an internationalised domain are looked for, since a contact's address is stored in the form in which it was given.
+CREATE FUNCTION kith.address_forms(list text) RETURNS public.citext[]
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE address text; place text; domain text; forms text[] := '{}';
+BEGIN
+  FOREACH address IN ARRAY kith.split_addresses(list) LOOP
+    address := kith.bare_address(address);
+    IF address LIKE '%@%' THEN
+      forms := forms || address;
+      IF octet_length(address) <> char_length(address) OR address ILIKE '%xn--%' THEN
+        domain := split_part(address, '@', -1);
+        place := left(address, -length(domain));
+        forms := forms || ARRAY[place || kith.unicode_domain(domain), place || kith.ascii_domain(domain)];
+      END IF;
+    END IF;
+  END LOOP;
+  RETURN forms;
+END $$;
+COMMENT ON FUNCTION kith.address_forms IS 'The addresses in one text as contacts may have them: alone, and with the domain in Unicode and in ASCII.';
+
 CREATE FUNCTION kith.attach_email() RETURNS trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, public, pg_temp AS $$
 DECLARE addresses public.citext[]; domains text[];
@@ -221,6 +266,9 @@ BEGIN
   NEW.company_ids := coalesce(NEW.company_ids, '{}');
   NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
   NEW.from_addr := kith.trimmed(NEW.from_addr::text);
+  -- An empty id is none. As a value it would be unique, and a second message without an id would be refused.
+  NEW.provider := nullif(NEW.provider, '');
+  NEW.provider_msg_id := nullif(NEW.provider_msg_id, '');
   IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
     NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
   END IF;
@@ -230,11 +278,8 @@ BEGIN
   IF TG_OP = 'UPDATE' THEN
     RETURN NEW;
   END IF;
-  SELECT array_agg(y.form), array_agg(kith.normal_domain(x.domain)) INTO addresses, domains
-    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a,
-         LATERAL (SELECT kith.bare_address(a::text) AS bare, split_part(kith.bare_address(a::text), '@', -1) AS domain) x,
-         LATERAL unnest(ARRAY[x.bare, left(x.bare, -length(x.domain)) || kith.unicode_domain(x.domain), left(x.bare, -length(x.domain)) || kith.ascii_domain(x.domain)]) y(form)
-   WHERE x.bare LIKE '%@%';
+  SELECT array_agg(f), array_agg(DISTINCT kith.normal_domain(split_part(f::text, '@', -1))) INTO addresses, domains
+    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a, LATERAL unnest(kith.address_forms(a::text)) f;
   SELECT NEW.contact_ids || array_agg(c.id ORDER BY c.id) INTO NEW.contact_ids FROM public.contacts c
    WHERE c.email = ANY (addresses) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.contact_ids);
   SELECT NEW.company_ids || array_agg(c.id ORDER BY c.id) INTO NEW.company_ids FROM public.companies c
@@ -243,12 +288,42 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.attach_email IS 'Puts the addresses of an email into their normal form, and finds its contacts and companies.';
 
+-- As with kith.check_contact_id(), a row with its own, earlier time of creation comes from a backup or from another system, and an update
+-- checks only what is new.
+CREATE FUNCTION kith.check_mail_references() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE place text; noun text; missing text;
+BEGIN
+  IF TG_OP = 'INSERT' AND NEW.created_at < now()
+     OR TG_OP = 'UPDATE' AND NEW.contact_ids = OLD.contact_ids AND NEW.company_ids = OLD.company_ids AND NEW.deal_ids = OLD.deal_ids THEN
+    RETURN NULL;
+  END IF;
+  SELECT x.place, x.noun, x.id INTO place, noun, missing FROM (
+    SELECT 'contact_ids', 'contact', i.id FROM unnest(NEW.contact_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND r.deleted_at IS NULL)
+    UNION ALL
+    SELECT 'company_ids', 'company', i.id FROM unnest(NEW.company_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND r.deleted_at IS NULL)
+    UNION ALL
+    SELECT 'deal_ids', 'deal', i.id FROM unnest(NEW.deal_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND r.deleted_at IS NULL)
+  ) x(place, noun, id) LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'there is no live % "%"', noun, missing
+      USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = place, CONSTRAINT = TG_TABLE_NAME || '_' || place || '_fkey',
+            HINT = 'Refer to a record that exists and is not deleted.';
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.check_mail_references IS 'Refuses ids in an email that name no live record.';
+
 REVOKE ALL ON FUNCTION kith.trimmed(text), kith.punycode_bias(bigint, integer, boolean), kith.punycode(text), kith.from_punycode(text),
   kith.unicode_domain(text), kith.ascii_domain(text), kith.normal_domain(text), kith.normal_company(), kith.normal_contact(),
-  kith.bare_address(text), kith.split_addresses(text), kith.normal_addresses(public.citext[]), kith.attach_email() FROM PUBLIC;
+  kith.bare_address(text), kith.split_addresses(text), kith.normal_addresses(public.citext[]), kith.address_forms(text), kith.attach_email(),
+  kith.check_mail_references() FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.trimmed(text), kith.punycode_bias(bigint, integer, boolean), kith.punycode(text), kith.from_punycode(text),
   kith.unicode_domain(text), kith.ascii_domain(text), kith.normal_domain(text), kith.bare_address(text), kith.split_addresses(text),
-  kith.normal_addresses(public.citext[]) TO PUBLIC;
+  kith.normal_addresses(public.citext[]), kith.address_forms(text) TO PUBLIC;
 
 -- section: workspace
 
@@ -256,3 +331,4 @@ GRANT EXECUTE ON FUNCTION kith.trimmed(text), kith.punycode_bias(bigint, integer
 CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.normal_company();
 CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.normal_contact();
 CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
+CREATE TRIGGER kith_references AFTER INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.check_mail_references();

@@ -35,6 +35,22 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.search_text IS 'The texts as one, in lower-case Latin letters and digits, without accents and punctuation.';
 
+-- The zero in brackets is dialled only without the code of the country: +44 (0)20 7946 0018 is 442079460018. The national form,
+-- 02079460018, is found in it, because search_terms() leaves out leading zeros.
+CREATE FUNCTION kith.phone_digits(phone text) RETURNS text
+LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+BEGIN
+  IF octet_length(phone) <> char_length(phone) THEN
+    phone := translate(normalize(phone, NFKC), '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹‐‑‒–—―−·•', '01234567890123456789---------');
+    phone := regexp_replace(phone, '[\u0080-\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u206f\ufeff]', '', 'g');
+  END IF;
+  IF phone ~ '0[ .-]*[])]' THEN
+    phone := regexp_replace(phone, '((?:^|[^0-9])(?:\+|00)?[1-9][0-9]{0,2}[ .-]*)[[(] *0[ .-]*[])]', '\1', 'g');
+  END IF;
+  RETURN translate(phone, E'+-()[] ./_\t\n\r', '');
+END $$;
+COMMENT ON FUNCTION kith.phone_digits IS 'A telephone number without separators, and without the zero in brackets after the code of a country.';
+
 CREATE FUNCTION kith.search_words(parts text[]) RETURNS tsvector
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE COST 1000 SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
@@ -48,7 +64,7 @@ CREATE FUNCTION kith.search_source(relation text) RETURNS text
 LANGUAGE sql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp
 RETURN CASE relation
   WHEN 'contacts' THEN '(SELECT t.id, concat_ws('' '', t.first_name, t.last_name) AS title, t.email::text AS address,
-    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, translate(t.phone, ''+-() ./'', '''')]) AS words
+    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, kith.phone_digits(t.phone)]) AS words
     FROM public.contacts t WHERE t.deleted_at IS NULL) r'
   WHEN 'companies' THEN '(SELECT t.id, t.name AS title, t.domain AS address, kith.search_text(ARRAY[t.name, t.domain, t.industry]) AS words
     FROM public.companies t WHERE t.deleted_at IS NULL) r'
@@ -66,11 +82,13 @@ COMMENT ON FUNCTION kith.search_source IS 'The query that kith.search() reads fr
 
 CREATE FUNCTION kith.search_terms(query text) RETURNS text[]
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE digits text;
 BEGIN
   query := left(query, 200);
-  -- A telephone number is one word, with or without separators.
-  IF query ~ '^[-+()./ 0-9]*$' AND query ~ '([0-9].*){5}' THEN
-    query := ltrim(regexp_replace(query, '[^0-9]', '', 'g'), '0');
+  -- A telephone number is one word, with or without separators. An extension may be written in many ways, so it is not searched for.
+  digits := kith.phone_digits(regexp_replace(query, '^ *tel:|[ ,;]*(ext|extension|x)[.: ]*[0-9]{1,6} *$', '', 'gi'));
+  IF digits ~ '^[0-9]{5,}$' THEN
+    query := ltrim(digits, '0');
   END IF;
   RETURN ARRAY(SELECT left(x.word, 64) FROM string_to_table(kith.search_text(ARRAY[query]), ' ') WITH ORDINALITY x(word, place)
                 WHERE x.word <> '' GROUP BY 1 ORDER BY min(x.place) LIMIT 12);
@@ -343,10 +361,10 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.search_all IS 'The live contacts, companies, deals and activities that match a few words best, with a score from 0 to 1.';
 
-REVOKE ALL ON FUNCTION kith.search_text(text[]), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
+REVOKE ALL ON FUNCTION kith.search_text(text[]), kith.phone_digits(text), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
   kith.search_short(text, text[], integer, boolean), kith.search_long(text, text[], integer, boolean),
   kith.search(text, text, integer, boolean), kith.search_spelling(text), kith.search_all(text, integer) FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith.search_text(text[]), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
+GRANT EXECUTE ON FUNCTION kith.search_text(text[]), kith.phone_digits(text), kith.search_words(text[]), kith.search_source(text), kith.search_terms(text),
   kith.search_short(text, text[], integer, boolean), kith.search_long(text, text[], integer, boolean),
   kith.search(text, text, integer, boolean), kith.search_spelling(text), kith.search_all(text, integer) TO PUBLIC;
 
@@ -358,7 +376,7 @@ SET statement_timeout = 0;
 -- New entries wait in a list until there are enough to insert together, which halves the work. Each search reads that list, so it is
 -- kept short.
 CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (
-  kith.search_text(ARRAY[first_name, last_name, email::text, title, translate(phone, '+-() ./', '')]) public.gin_trgm_ops)
+  kith.search_text(ARRAY[first_name, last_name, email::text, title, kith.phone_digits(phone)]) public.gin_trgm_ops)
   WITH (gin_pending_list_limit = 128) WHERE deleted_at IS NULL;
 CREATE INDEX companies_kith_search_idx ON public.companies USING gin (
   kith.search_text(ARRAY[name, domain, industry]) public.gin_trgm_ops)

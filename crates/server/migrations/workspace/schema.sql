@@ -138,7 +138,7 @@ CREATE TABLE public.contacts (
 );
 CREATE INDEX contacts_company_id_idx ON public.contacts USING btree (company_id);
 CREATE UNIQUE INDEX contacts_email_key ON public.contacts USING btree (email) WHERE (deleted_at IS NULL);
-CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, translate(phone, '+-() ./'::text, ''::text)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, kith.phone_digits(phone)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_newest_idx ON public.contacts USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_custom('contact');
@@ -258,6 +258,7 @@ CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (pro
 CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.emails FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{subject}', '{snippet}', '{from_addr}'); -- ALWAYS
+CREATE TRIGGER kith_references AFTER INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.check_mail_references();
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -449,6 +450,30 @@ CREATE TABLE kith.secret (
   CONSTRAINT secret_pkey PRIMARY KEY (one)
 );
 
+-- The addresses in one text as contacts may have them: alone, and with the domain in Unicode and in ASCII.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.address_forms(list text)
+ RETURNS public.citext[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE address text; place text; domain text; forms text[] := '{}';
+BEGIN
+  FOREACH address IN ARRAY kith.split_addresses(list) LOOP
+    address := kith.bare_address(address);
+    IF address LIKE '%@%' THEN
+      forms := forms || address;
+      IF octet_length(address) <> char_length(address) OR address ILIKE '%xn--%' THEN
+        domain := split_part(address, '@', -1);
+        place := left(address, -length(domain));
+        forms := forms || ARRAY[place || kith.unicode_domain(domain), place || kith.ascii_domain(domain)];
+      END IF;
+    END IF;
+  END LOOP;
+  RETURN forms;
+END $function$;
+
 -- A domain with its labels in ASCII: xn--bcher-kva.example for bücher.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.ascii_domain(domain text)
@@ -480,6 +505,9 @@ BEGIN
   NEW.company_ids := coalesce(NEW.company_ids, '{}');
   NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
   NEW.from_addr := kith.trimmed(NEW.from_addr::text);
+  -- An empty id is none. As a value it would be unique, and a second message without an id would be refused.
+  NEW.provider := nullif(NEW.provider, '');
+  NEW.provider_msg_id := nullif(NEW.provider_msg_id, '');
   IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
     NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
   END IF;
@@ -489,11 +517,8 @@ BEGIN
   IF TG_OP = 'UPDATE' THEN
     RETURN NEW;
   END IF;
-  SELECT array_agg(y.form), array_agg(kith.normal_domain(x.domain)) INTO addresses, domains
-    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a,
-         LATERAL (SELECT kith.bare_address(a::text) AS bare, split_part(kith.bare_address(a::text), '@', -1) AS domain) x,
-         LATERAL unnest(ARRAY[x.bare, left(x.bare, -length(x.domain)) || kith.unicode_domain(x.domain), left(x.bare, -length(x.domain)) || kith.ascii_domain(x.domain)]) y(form)
-   WHERE x.bare LIKE '%@%';
+  SELECT array_agg(f), array_agg(DISTINCT kith.normal_domain(split_part(f::text, '@', -1))) INTO addresses, domains
+    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a, LATERAL unnest(kith.address_forms(a::text)) f;
   SELECT NEW.contact_ids || array_agg(c.id ORDER BY c.id) INTO NEW.contact_ids FROM public.contacts c
    WHERE c.email = ANY (addresses) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.contact_ids);
   SELECT NEW.company_ids || array_agg(c.id ORDER BY c.id) INTO NEW.company_ids FROM public.companies c
@@ -515,13 +540,13 @@ BEGIN
   RETURN NULL;
 END $function$;
 
--- The address alone, without the name before it.
+-- The address alone, without names and comments.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.bare_address(address text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN kith.trimmed(CASE WHEN (address ~~ '%<%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) ELSE address END);
+RETURN kith.trimmed(CASE WHEN (address ~~ '%<%@%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) WHEN (address ~ '[(:<]'::text) THEN regexp_replace(regexp_replace(address, '("(?:[^"\\]|\\.)*")|\((?:[^()]|\([^()]*\))*\)|<[^<>]*>'::text, '\1'::text, 'g'::text), '^(?:"(?:[^"\\]|\\.)*"|[^"@])*:\s*'::text, ''::text) ELSE address END);
 
 -- Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -552,7 +577,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.companies r WHERE r.id = NEW.company_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'company', NEW.company_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'company_id', CONSTRAINT = TG_TABLE_NAME || '_company_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -572,7 +597,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.contacts r WHERE r.id = NEW.contact_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'contact', NEW.contact_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'contact_id', CONSTRAINT = TG_TABLE_NAME || '_contact_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -632,7 +657,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.deals r WHERE r.id = NEW.deal_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'deal', NEW.deal_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'deal_id', CONSTRAINT = TG_TABLE_NAME || '_deal_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -696,13 +721,44 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.lists r WHERE r.id = NEW.list_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.added_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'list', NEW.list_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'list_id', CONSTRAINT = TG_TABLE_NAME || '_list_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
         END IF;
         RETURN NULL;
       END $function$;
+
+-- Refuses ids in an email that name no live record.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_mail_references()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE place text; noun text; missing text;
+BEGIN
+  IF TG_OP = 'INSERT' AND NEW.created_at < now()
+     OR TG_OP = 'UPDATE' AND NEW.contact_ids = OLD.contact_ids AND NEW.company_ids = OLD.company_ids AND NEW.deal_ids = OLD.deal_ids THEN
+    RETURN NULL;
+  END IF;
+  SELECT x.place, x.noun, x.id INTO place, noun, missing FROM (
+    SELECT 'contact_ids', 'contact', i.id FROM unnest(NEW.contact_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND r.deleted_at IS NULL)
+    UNION ALL
+    SELECT 'company_ids', 'company', i.id FROM unnest(NEW.company_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND r.deleted_at IS NULL)
+    UNION ALL
+    SELECT 'deal_ids', 'deal', i.id FROM unnest(NEW.deal_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND r.deleted_at IS NULL)
+  ) x(place, noun, id) LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'there is no live % "%"', noun, missing
+      USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = place, CONSTRAINT = TG_TABLE_NAME || '_' || place || '_fkey',
+            HINT = 'Refer to a record that exists and is not deleted.';
+  END IF;
+  RETURN NULL;
+END $function$;
 
 -- Takes an Idempotency-Key for this transaction, or returns the stored answer. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -1197,7 +1253,8 @@ CREATE OR REPLACE FUNCTION kith.no_truncate()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME USING ERRCODE = '42501', HINT = 'DELETE keeps the activity feed true.';
+  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME
+    USING ERRCODE = '42501', HINT = format('DELETE FROM %I removes the rows, and the activity feed shows it.', TG_TABLE_NAME);
 END $function$;
 
 -- Addresses as they are stored, one in each element.
@@ -1249,13 +1306,26 @@ BEGIN
   IF domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' AND domain !~ '(^|\.)(www\.|xn--)' THEN
     RETURN domain;
   END IF;
-  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:)?//', '');
+  IF octet_length(domain) <> char_length(domain) THEN
+    -- Characters that IDNA ignores. The joiners have a meaning in some scripts, so they stay.
+    domain := regexp_replace(domain, '[\u00ad\u034f\u180b-\u180d\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff]', '', 'g');
+    domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
+  END IF;
+  -- Schemes as people write them: https://, http:, //, http//.
+  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:[/\\]{2,}|https?[/\\]{2,}:?|(https?|wss?|ftps?|mailto):[/\\]?(?![0-9]+([/?#.]|$))|[/\\])+', '');
   domain := regexp_replace(domain, '[/?#\\].*$', '');
-  domain := regexp_replace(domain, '^.*@|:[0-9]*$', '', 'g');
-  domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
-  domain := lower(kith.unicode_domain(domain));
-  domain := kith.trimmed(btrim(kith.trimmed(domain), '.'));
-  RETURN regexp_replace(domain, '^(www\.)+(?=[^.]+\.)', '');
+  domain := regexp_replace(domain, '^.*@|>$', '', 'g');
+  IF domain ~ '^\[.*\]' THEN
+    domain := substring(domain FROM '^\[(?:ipv6:)?([^\]]*)\]');
+  ELSIF domain !~ '^[0-9a-f.]*:[0-9a-f.]*:[0-9a-f.:]*$' THEN
+    domain := regexp_replace(domain, '(:[0-9]*[.]*)*$', '');
+  END IF;
+  IF domain LIKE '%:%' AND domain NOT LIKE '%/%' AND pg_input_is_valid(domain, 'inet') THEN
+    RETURN host(domain::inet);
+  END IF;
+  domain := regexp_replace(kith.trimmed(domain), '^(\.*www\.+)+$', '');
+  domain := btrim(lower(kith.unicode_domain(domain)), '.');
+  RETURN kith.trimmed(regexp_replace(domain, '^(www\.+)+(?=[^.]+\.)', ''));
 END $function$;
 
 -- Ensures that no two pipelines have the same position.
@@ -1346,6 +1416,26 @@ AS $function$
     FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
 $function$;
 
+-- A telephone number without separators, and without the zero in brackets after the code of a country.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.phone_digits(phone text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
+AS $function$
+BEGIN
+  IF octet_length(phone) <> char_length(phone) THEN
+    phone := translate(normalize(phone, NFKC), '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹‐‑‒–—―−·•', '01234567890123456789---------');
+    phone := regexp_replace(phone, '[\u0080-\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u206f\ufeff]', '', 'g');
+  END IF;
+  IF phone ~ '0[ .-]*[])]' THEN
+    phone := regexp_replace(phone, '((?:^|[^0-9])(?:\+|00)?[1-9][0-9]{0,2}[ .-]*)[[(] *0[ .-]*[])]', '\1', 'g');
+  END IF;
+  RETURN translate(phone, E'+-()[] ./_\t\n\r', '');
+END $function$;
+
 -- Gives a deal a pipeline and a stage, and adds a stage that the pipeline lacks.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.place_deal()
@@ -1398,6 +1488,10 @@ BEGIN
       USING ERRCODE = 'KP005', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
             HINT = coalesce((SELECT 'It has: ' || left(string_agg(s.key, ', ' ORDER BY s.position), 500) || '.' FROM public.pipeline_stages s
                               WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL), 'Add a stage to the pipeline first.');
+  END IF;
+  IF NEW.stage = '' THEN
+    RAISE EXCEPTION 'a deal must have a stage' USING ERRCODE = '23502', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
+      HINT = 'Leave the stage out for the first one of the pipeline.';
   END IF;
   -- A missing stage is added to the end. If another transaction is adding the same one, this one waits for it and uses it.
   UPDATE public.pipeline_stages s SET deleted_at = NULL, position = NULL WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NOT NULL;
@@ -1908,7 +2002,7 @@ CREATE OR REPLACE FUNCTION kith.search_source(relation text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 RETURN CASE relation WHEN 'contacts'::text THEN '(SELECT t.id, concat_ws('' '', t.first_name, t.last_name) AS title, t.email::text AS address,
-    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, translate(t.phone, ''+-() ./'', '''')]) AS words
+    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, kith.phone_digits(t.phone)]) AS words
     FROM public.contacts t WHERE t.deleted_at IS NULL) r'::text WHEN 'companies'::text THEN '(SELECT t.id, t.name AS title, t.domain AS address, kith.search_text(ARRAY[t.name, t.domain, t.industry]) AS words
     FROM public.companies t WHERE t.deleted_at IS NULL) r'::text WHEN 'deals'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name]) AS words
     FROM public.deals t WHERE t.deleted_at IS NULL) r'::text WHEN 'lists'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name, t.description]) AS words
@@ -1989,11 +2083,13 @@ CREATE OR REPLACE FUNCTION kith.search_terms(query text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE digits text;
 BEGIN
   query := left(query, 200);
-  -- A telephone number is one word, with or without separators.
-  IF query ~ '^[-+()./ 0-9]*$' AND query ~ '([0-9].*){5}' THEN
-    query := ltrim(regexp_replace(query, '[^0-9]', '', 'g'), '0');
+  -- A telephone number is one word, with or without separators. An extension may be written in many ways, so it is not searched for.
+  digits := kith.phone_digits(regexp_replace(query, '^ *tel:|[ ,;]*(ext|extension|x)[.: ]*[0-9]{1,6} *$', '', 'gi'));
+  IF digits ~ '^[0-9]{5,}$' THEN
+    query := ltrim(digits, '0');
   END IF;
   RETURN ARRAY(SELECT left(x.word, 64) FROM string_to_table(kith.search_text(ARRAY[query]), ' ') WITH ORDINALITY x(word, place)
                 WHERE x.word <> '' GROUP BY 1 ORDER BY min(x.place) LIMIT 12);
@@ -2056,13 +2152,19 @@ CREATE OR REPLACE FUNCTION kith.split_addresses(list text)
 AS $function$
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
-  IF list !~ '[,;]' THEN
-    RETURN array_remove(ARRAY[kith.trimmed(list)], NULL);
+  list := kith.trimmed(list);
+  IF list !~ '[,;:]' AND list !~ '@.*@' OR list NOT LIKE '%@%' THEN
+    RETURN CASE WHEN list ~ '[^,;\s]' THEN ARRAY[list] ELSE '{}' END;
+  END IF;
+  IF list !~ '[<>"()]' THEN
+    list := regexp_replace(list, '([^\s@,;:]@[^\s@,;:]+)\s+(?=[^\s@,;:]+@[^\s@,;:]+(?:[\s,;]|$))', '\1, ', 'g');
+  ELSIF list ~ '[\r\n]' THEN
+    list := regexp_replace(list, '>[ \t]*[\r\n]+(?=[^\r\n]*@)', '>, ', 'g');
   END IF;
   FOR piece IN SELECT m[1] FROM regexp_matches(list, '((?:"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^,;])+)', 'g') m LOOP
     pending := concat_ws(', ', pending, kith.trimmed(piece));
     IF pending LIKE '%@%' THEN
-      found_addresses := found_addresses || kith.trimmed(pending);
+      found_addresses := found_addresses || kith.trimmed(regexp_replace(pending, '^(?:"(?:[^"\\]|\\.)*"|[^"@<>(])*:\s*', ''));
       pending := NULL;
     END IF;
   END LOOP;

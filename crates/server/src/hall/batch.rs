@@ -50,7 +50,7 @@ impl BatchWrite<'_> {
 
 async fn run(execution: &mut Execution<'_>, batch: &Batch<'_>, rows: &[BatchRow]) -> Result<Answer, PlanError> {
     let told = one(execution.write(&[sql::batch::write(batch)]).await)?;
-    let mut fates: Vec<(usize, Fate)> = (0..told.len()).filter_map(|row| fate(&told, row)).collect();
+    let mut fates: Vec<(usize, Fate)> = (0..told.len()).filter_map(|row| fate(batch, &told, row)).collect();
     let ids: Vec<String> = fates
         .iter()
         .filter_map(|(_, fate)| match fate {
@@ -93,17 +93,18 @@ async fn record_conflict(execution: &Execution<'_>, batch: &Batch<'_>, values: &
 }
 
 /// The database's result for a row, with the row's number.
-fn fate(told: &Rows, row: usize) -> Option<(usize, Fate)> {
+fn fate(batch: &Batch<'_>, told: &Rows, row: usize) -> Option<(usize, Fate)> {
     let text = |name| told.string(row, name).filter(|text| !text.is_empty());
     let place = std::str::from_utf8(told.named(row, "place")?).ok()?.parse().ok()?;
     let fate = match text("id") {
         Some(id) => Fate::Written { id, created: told.named(row, "created") == Some(b"true") },
         None => Fate::Refused(of_row(Refusal {
             code: text("code").unwrap_or_default(),
+            // The rows are values of one parameter, so PostgreSQL does not know the column of a value that it can't convert.
+            column: text("field").or_else(|| batch.column_of(place, &text("message")?).map(str::to_owned)),
             message: text("message").unwrap_or_default(),
             detail: text("detail"),
             hint: text("hint"),
-            column: text("field"),
             constraint: text("rule"),
         })),
     };

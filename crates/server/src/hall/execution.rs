@@ -171,6 +171,11 @@ impl<'a> Execution<'a> {
         self.tenant.run_raw(&mut self.transaction, &context, raw).await
     }
 
+    /// Checks a read-only query that contains the caller's SQL. The first parameters are these values.
+    pub(super) async fn check(&mut self, statement: &Sql, values: &[serde_json::Value]) -> Result<(), Fault> {
+        self.tenant.check_query(&mut self.transaction, statement, values).await
+    }
+
     /// Plans and runs with the cached catalog, and again with a fresh one if the cached one is stale. If a failure has aborted
     /// the open transaction, everything restarts in a new one.
     pub(super) async fn with_fresh_catalog<A: Attempt>(&mut self, attempt: &A) -> Result<A::Outcome, Fault> {

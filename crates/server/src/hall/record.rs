@@ -7,8 +7,8 @@ use crm::model::fault::Fault;
 use crm::plan::{self, Outcome, Plan};
 use crm::sql;
 
-use crate::hall::conflict;
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
+use crate::hall::{conflict, saved};
 use crate::store::fault::RunError;
 
 /// An ask that needs only one plan.
@@ -27,6 +27,13 @@ impl Attempt for OnePlan<'_> {
 
 async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) -> Result<Answer, PlanError> {
     let plan = plan::plan(ask, catalog).map_err(PlanError::PerhapsStale)?;
+    if let Some(draft) = plan::saved::draft(ask) {
+        // On the heap, because it is large and other asks do not need it.
+        Box::pin(saved::check_definition(execution, catalog, &draft)).await?;
+    }
+    if let Some(member) = plan::saved::member(ask) {
+        Box::pin(saved::check_member(execution, catalog, &member)).await?;
+    }
     let statements = sql::statements(&plan);
     let rows = if plan.is_quick_read() {
         execution.read_quickly(statements).await

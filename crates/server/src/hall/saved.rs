@@ -7,7 +7,7 @@ use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::model::rows::Rows;
 use crm::plan::Outcome;
-use crm::plan::saved::{self, ListKind, Saved};
+use crm::plan::saved::{self, Draft, ListKind, Member, Saved};
 use crm::sql;
 
 use crate::hall::execution::{Attempt, Execution, PlanError, Planning, attempted};
@@ -55,6 +55,66 @@ async fn page_of(
     }
 }
 
+/// Refuses a new definition of a list that could not be resolved. A later change of the tables can still break it.
+pub async fn check_definition(
+    execution: &mut Execution<'_>,
+    catalog: &Catalog,
+    draft: &Draft<'_>,
+) -> Result<(), PlanError> {
+    let row = match draft.existing {
+        Some(id) => execution.read(&[sql::saved::find(id.text())]).await.map_err(attempted)?.into_iter().next(),
+        None => None,
+    };
+    if draft.existing.is_some() && row.as_ref().is_none_or(Rows::is_empty) {
+        // The write answers that the list does not exist.
+        return Ok(());
+    }
+    let Some(list) = draft.read(row.as_ref()).map_err(PlanError::Final)? else { return Ok(()) };
+    let plan = saved::plan(&list, catalog, &PageAsk::default()).map_err(of_definition)?;
+    execution.check(&sql::saved::check(&plan), plan.params()).await.map_err(of_definition)
+}
+
+/// Refuses a member, written as a record, that names no record of its list's table.
+pub async fn check_member(
+    execution: &mut Execution<'_>,
+    catalog: &Catalog,
+    member: &Member<'_>,
+) -> Result<(), PlanError> {
+    let list_id = match (member.list_id, member.existing) {
+        (Some(id), _) => Some(id.to_owned()),
+        (None, Some(id)) => {
+            let results = execution.read(&[sql::saved::list_of(id.text())]).await.map_err(attempted)?;
+            results.first().and_then(|rows| rows.string(0, "list_id"))
+        }
+        (None, None) => None,
+    };
+    let Some(list_id) = list_id else { return Ok(()) };
+    let results = execution.read(&[sql::saved::find(&list_id)]).await.map_err(attempted)?;
+    match results.first() {
+        Some(rows) if !rows.is_empty() => {
+            let list = saved::read(rows).map_err(PlanError::Final)?;
+            must_be_there(execution, catalog, &list, &[member.id.to_owned()], "member_id").await
+        }
+        // The write answers that the list does not exist.
+        _ => Ok(()),
+    }
+}
+
+/// An error that a read of the list would have, as a fault of the values.
+fn of_definition(fault: Fault) -> PlanError {
+    match fault {
+        Fault::Sql(error) => PlanError::PerhapsStale(Fault::ValidationFailed {
+            message: error.message,
+            hint: error.hint,
+            field: Some("filter_predicate".into()),
+        }),
+        Fault::ValidationFailed { message, field, .. } => {
+            PlanError::PerhapsStale(Fault::ValidationFailed { message, hint: None, field })
+        }
+        other => PlanError::Final(other),
+    }
+}
+
 /// If a list can't be resolved, it may name columns that the catalog does not have yet.
 fn stale_if_about_columns(fault: Fault) -> PlanError {
     match fault {
@@ -78,7 +138,8 @@ impl Attempt for NewMembers<'_> {
 
     async fn once(&self, execution: &mut Execution<'_>, planning: &Planning) -> Result<Answer, PlanError> {
         let list = find_static(execution, self.list_id).await.map_err(PlanError::Final)?;
-        must_be_there(execution, planning, &list, self.ids).await?;
+        let field = if self.several { "member_ids" } else { "member_id" };
+        must_be_there(execution, &planning.catalog, &list, self.ids, field).await?;
         let statements = sql::saved::add_members(self.list_id, self.ids, &execution.caller.who.actor);
         let mut results = execution.write(&statements).await.map_err(attempted)?;
         let rows = results.pop().unwrap_or_default();
@@ -89,20 +150,21 @@ impl Attempt for NewMembers<'_> {
 /// Refuses ids that name no record of the list's table.
 async fn must_be_there(
     execution: &mut Execution<'_>,
-    planning: &Planning,
+    catalog: &Catalog,
     list: &Saved,
     ids: &[String],
+    field: &str,
 ) -> Result<(), PlanError> {
-    let found = planning.catalog.table(&list.target_table).and_then(|table| Ok((table, table.key()?)));
+    let found = catalog.table(&list.target_table).and_then(|table| Ok((table, table.key()?)));
     let (table, key) = found.map_err(PlanError::PerhapsStale)?;
     let statement = sql::saved::missing(table, key, ids);
     let missing = execution.read(&[statement]).await.map_err(attempted)?;
     match missing.first().and_then(|rows| rows.string(0, "id")) {
         None => Ok(()),
-        Some(id) => Err(PlanError::Final(Fault::ValidationFailed {
+        Some(id) => Err(PlanError::Final(Fault::InvalidReference {
             message: format!("There is no \"{id}\" in {}, which this list is of; no member was added.", table.name),
             hint: None,
-            field: Some("member_id".into()),
+            field: field.to_owned(),
         })),
     }
 }

@@ -4,7 +4,7 @@ use std::panic::Location;
 
 use pg::{Error, ServerError};
 
-use crm::model::entity::{ENTITIES, Entity, FieldKind};
+use crm::model::entity::{ENTITIES, Entity, FieldKind, by_table};
 use crm::model::fault::{Fault, SqlFault};
 use crm::sql::unchanged::CHANGED;
 use crm::sql::{Label, Sql};
@@ -87,7 +87,9 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
             Fault::ValidationFailed { message, hint: error.hint.clone(), field: field() }
         }
         "23503" if let Some(column) = reference(&error) => {
-            Fault::InvalidReference { message: message(), hint: error.hint.clone(), field: column.to_owned() }
+            let advice = "Refer to a record that exists and is not deleted. For no record, send null.";
+            let hint = error.hint.clone().or_else(|| Some(advice.into()));
+            Fault::InvalidReference { message: message(), hint, field: column.to_owned() }
         }
         "23502" | "23503" | "23514" | "23P01" | "P0001" | "44000" => {
             Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() }
@@ -136,7 +138,7 @@ fn of_value(error: &ServerError, labels: &[Label]) -> RunError {
     RunError::Fault(match label {
         // The value was converted to the type that the column had when the catalog was read.
         Some(Label::Column(name)) => {
-            return RunError::CatalogIsOld(Fault::invalid(format!("\"{name}\": {}.", error.message)));
+            return RunError::CatalogIsOld(of_column(name, error));
         }
         Some(Label::Filter { parameter, type_name }) => {
             // PostgreSQL names the type if a value can't be parsed, but not if it is out of range.
@@ -147,8 +149,32 @@ fn of_value(error: &ServerError, labels: &[Label]) -> RunError {
         Some(Label::Cursor) => Fault::InvalidCursor,
         // No row has an id that is not a value of the key's type.
         Some(Label::Id) => Fault::NotFound { table: "this table".into(), id: "this id".into() },
-        Some(Label::Own) | None => Fault::Invalid { message: sentence(error), hint: error.hint.clone() },
+        Some(Label::Own) | None => match &error.column {
+            Some(name) => of_column(name, error),
+            None => Fault::Invalid { message: sentence(error), hint: error.hint.clone() },
+        },
     })
+}
+
+/// A value that does not fit the type of a column, with the form that fits.
+fn of_column(name: &str, error: &ServerError) -> Fault {
+    let is_of = |types: &[&str]| types.iter().any(|name| error.message.contains(&format!("type {name}")));
+    let hint = match error.code.as_str() {
+        _ if error.message.ends_with(": \"\"") => Some("Send null for a missing value."),
+        "22007" | "22008" => Some("Write a date as 2026-01-31, and a time as 2026-01-31T12:00:00Z."),
+        "22P02" if is_of(&["smallint", "integer", "bigint"]) => {
+            Some("Send a whole number, in digits alone: no separators, currency or fraction.")
+        }
+        "22P02" if is_of(&["numeric", "real", "double precision"]) => {
+            Some("Send a number, with a point before its fraction and no other separators.")
+        }
+        "22P02" if is_of(&["boolean"]) => Some("Send true or false."),
+        _ => None,
+    };
+    Fault::Invalid {
+        message: format!("\"{name}\": {}.", error.message),
+        hint: hint.map(str::to_owned).or_else(|| error.hint.clone()),
+    }
 }
 
 /// The number in "unnamed portal parameter $3 = '…'", which PostgreSQL reports for a parameter that it can't parse.
@@ -171,6 +197,13 @@ pub fn of_sql(error: ServerError) -> Fault {
             unavailable("The database is out of locks.", sqlstate(&error))
         }
         code if code.starts_with("08") => unavailable("The connection to the database broke.", sqlstate(&error)),
+        // PostgreSQL looks at foreign keys first and advises CASCADE, which a trigger then refuses.
+        "0A000" if let Some(table) = truncated(&error) => Fault::Sql(Box::new(SqlFault {
+            message: format!("TRUNCATE is not allowed on built-in table \"{table}\""),
+            sqlstate: "42501".into(),
+            hint: Some(format!("DELETE FROM {table} removes the rows, and the activity feed shows it.")),
+            ..SqlFault::default()
+        })),
         _ => Fault::Sql(Box::new(SqlFault {
             message: error.message,
             sqlstate: error.code,
@@ -244,17 +277,25 @@ fn unavailable(message: &str, cause: impl std::fmt::Display) -> Fault {
     Fault::Unavailable { retry_after: 1, message: message.into() }
 }
 
+/// The built-in table in "Table "deals" references "contacts".", the detail of a TRUNCATE that a foreign key forbids.
+fn truncated(error: &ServerError) -> Option<&'static str> {
+    let detail = error.detail.as_deref().filter(|_| error.message.starts_with("cannot truncate a table"))?;
+    let (_, referenced) = detail.strip_suffix("\".")?.rsplit_once("references \"")?;
+    by_table(referenced).map(|entity| entity.table)
+}
+
 /// The column in "Key (company_id)=(co_…) is not present in …", the error of a foreign key with one column.
 fn key_column(error: &ServerError) -> Option<&str> {
     let (column, _) = error.detail.as_deref()?.strip_prefix("Key (")?.split_once(")=")?;
     Some(column).filter(|column| column.chars().all(|it| it.is_alphanumeric() || it == '_'))
 }
 
-/// The column of a built-in table that refers to a record, if its foreign key was violated.
+/// The column of a built-in table that refers to a record, if its foreign key was violated, or a trigger that takes the place of one
+/// refused the value.
 fn reference(error: &ServerError) -> Option<&'static str> {
     let constraint = error.constraint.as_deref()?;
     let fields = ENTITIES.iter().flat_map(|entity| entity.fields.iter().map(move |field| (entity.table, field)));
-    let references = fields.filter(|(_, field)| matches!(field.kind, FieldKind::Id(_)));
+    let references = fields.filter(|(_, field)| field.refers_to_records());
     let mut broken = references.filter(|(table, field)| {
         let rest = constraint.strip_prefix(table).and_then(|rest| rest.strip_prefix('_'));
         rest.and_then(|rest| rest.strip_suffix("_fkey")) == Some(field.name)
@@ -313,6 +354,8 @@ mod tests {
         };
         assert_eq!(column("contacts_company_id_fkey"), Some("company_id"));
         assert_eq!(column("list_members_list_id_fkey"), Some("list_id"));
+        assert_eq!(column("emails_deal_ids_fkey"), Some("deal_ids"));
+        assert_eq!(column("list_members_member_id_fkey"), Some("member_id"));
         for other in ["deals_stage_fkey", "deals_pipeline_fkey", "things_company_id_fkey", "contacts_company_id_check"]
         {
             assert_eq!(column(other), None, "{other}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::support::{Agent, agent};
+use crate::support::{Agent, agent, both};
 
 async fn make(agent: &Agent, table: &str, body: Value) -> String {
     agent.post(&format!("/v1/{table}"), body).await.status(201).id()
@@ -69,16 +69,12 @@ async fn many_at_once_make_one_edge() {
 
 #[tokio::test]
 async fn both_ends_must_be_there() {
-    let agent = agent().await;
+    let (relm, agent) = both().await;
     let contact = make(&agent, "contacts", json!({})).await;
     let hidden = make(&agent, "companies", json!({})).await;
     agent.delete(&format!("/v1/companies/{hidden}")).await.status(200);
     agent.sql("create view seen as select 1 as id").await.status(200);
     for (body, field, says) in [
-        (edge(("contact", "c_none"), ("contact", &contact)), "from_id", "there is no contact \"c_none\""),
-        (edge(("contact", &contact), ("deal", "d_none")), "to_id", "there is no deal \"d_none\""),
-        (edge(("contact", &contact), ("company", &hidden)), "to_id", "there is no company"),
-        (edge(("contact", &contact), ("deal", &contact)), "to_id", "there is no deal"),
         (edge(("contacts", &contact), ("contact", &contact)), "from_type", "Did you mean \"contact\"?"),
         (edge(("contact", &contact), ("comapny", &contact)), "to_type", "Did you mean \"company\"?"),
         (edge(("contact", &contact), ("association", "as_1")), "to_type", "no records of type"),
@@ -89,6 +85,17 @@ async fn both_ends_must_be_there() {
     ] {
         let reply = agent.post("/v1/associations", body).await.fault(422, "validation_failed").says(says);
         assert_eq!(reply.at("/field"), field, "{}", reply.story());
+    }
+    for (body, field, says) in [
+        (edge(("contact", "c_none"), ("contact", &contact)), "from_id", "there is no contact \"c_none\""),
+        (edge(("contact", &contact), ("deal", "d_none")), "to_id", "there is no deal \"d_none\""),
+        (edge(("contact", &contact), ("company", &hidden)), "to_id", "there is no company"),
+        (edge(("contact", &contact), ("deal", &contact)), "to_id", "there is no deal"),
+    ] {
+        for client in [&agent, &relm] {
+            let reply = client.post("/v1/associations", body.clone()).await.fault(422, "invalid_reference").says(says);
+            assert_eq!(reply.error()["field"], field, "{}", reply.story());
+        }
     }
     let wrong = json!({"from_type": "contact", "from_id": 7, "to_type": "contact", "to_id": contact});
     agent.post("/v1/associations", wrong).await.fault(400, "invalid_request");
@@ -109,7 +116,7 @@ async fn edges_lead_to_tables_of_ones_own_and_go_with_their_rows() {
     agent.post("/v1/associations", edge(("plain", "p"), ("Odd things", "1"))).await.status(201);
     for code in ["4", "one"] {
         let body = edge(("Odd things", code), ("contact", &contact));
-        agent.post("/v1/associations", body).await.fault(422, "validation_failed").says("no Odd things");
+        agent.post("/v1/associations", body).await.fault(422, "invalid_reference").says("no Odd things");
     }
     assert_eq!(count(&agent).await, 4);
     // A hidden record keeps its edges. A deleted one loses them, over whichever interface it is deleted.

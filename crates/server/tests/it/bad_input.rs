@@ -159,7 +159,8 @@ async fn a_body_over_10_mib_is_a_413_and_one_below_is_not() {
 #[tokio::test]
 async fn keys_that_are_none_are_a_401() {
     let agent = agent().await;
-    let changed = format!("{}0", &agent.key[..agent.key.len() - 1]);
+    let last = if agent.key.ends_with('0') { '1' } else { '0' };
+    let changed = format!("{}{last}", &agent.key[..agent.key.len() - 1]);
     let bad = [
         "Bearer acrm_dev_00000000000000000000000000000000aaaaaa".to_owned(),
         format!("Bearer {}x", agent.key),

@@ -12,6 +12,7 @@ mod custom_tables;
 mod deadlines;
 mod direct;
 mod docs;
+mod exports;
 mod feed;
 mod filter_matrix;
 mod filters;

@@ -5,6 +5,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Agent, agent};
 
+/// The same contact each time, so that a record can be compared with the values that it was created with.
+async fn contact(agent: &Agent, number: usize) -> String {
+    let email = format!("end{number}@d.example");
+    let found = agent.get(&format!("/v1/contacts?email={email}")).await.status(200).column("id");
+    match found.first() {
+        Some(id) => id.as_str().unwrap().to_owned(),
+        None => agent.post("/v1/contacts", json!({"email": email})).await.status(201).id(),
+    }
+}
+
 /// For each table, the values that a record is created with, and those that change it.
 async fn sample(agent: &Agent, entity: &Entity, number: usize) -> (Value, Value) {
     let text = format!("{} {number}", entity.name);
@@ -21,18 +31,15 @@ async fn sample(agent: &Agent, entity: &Entity, number: usize) -> (Value, Value)
         "list_members" => {
             let list =
                 agent.post("/v1/lists", json!({"name": "L", "target_table": "contacts", "kind": "static"})).await;
-            (json!({"list_id": list.id(), "member_id": key}), json!({"custom": {"why": "asked"}}))
+            (
+                json!({"list_id": list.id(), "member_id": contact(agent, number).await}),
+                json!({"custom": {"why": "asked"}}),
+            )
         }
         "pipelines" => (json!({"key": key, "label": text}), json!({"label": "Other"})),
         "pipeline_stages" => (json!({"pipeline": "sales", "key": key, "label": text}), json!({"is_won": true})),
         "associations" => {
-            // The same contact each time, so that a record can be compared with the values that it was created with.
-            let email = format!("end{number}@d.example");
-            let found = agent.get(&format!("/v1/contacts?email={email}")).await.status(200).column("id");
-            let contact = match found.first() {
-                Some(id) => id.as_str().unwrap().to_owned(),
-                None => agent.post("/v1/contacts", json!({"email": email})).await.status(201).id(),
-            };
+            let contact = contact(agent, number).await;
             (
                 json!({"from_type": "contact", "from_id": contact, "to_type": "contact", "to_id": contact}),
                 json!({"label": "decides"}),

@@ -75,7 +75,9 @@ async fn what_a_record_refers_to_is_shown_or_null() {
     assert_eq!(shown(&agent, &format!("contacts/{contact}")).await["company"]["name"], "Acme");
     let alone = make(&agent, "contacts", json!({})).await;
     assert_eq!(shown(&agent, &format!("contacts/{alone}")).await["company"], Value::Null);
-    let mail = make(&agent, "emails", json!({"from_addr": "a@acme.example", "deal_ids": [deal, "d_none"]})).await;
+    let removed = make(&agent, "deals", json!({})).await;
+    let mail = make(&agent, "emails", json!({"from_addr": "a@acme.example", "deal_ids": [deal, removed]})).await;
+    agent.delete(&format!("/v1/deals/{removed}?hard=true")).await.status(200);
     let record = shown(&agent, &format!("emails/{mail}")).await;
     assert_eq!(
         (ids(&record["contacts"]), ids(&record["companies"]), ids(&record["deals"])),

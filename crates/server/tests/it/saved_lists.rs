@@ -1,8 +1,9 @@
 //! Saved lists: conditions on a table and the records that it refers to, static members, projections, orders, pages.
 
+use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Reply, agent};
+use crate::support::{Agent, Reply, agent, both};
 
 /// Creates a list. Returns the path of its rows.
 async fn list(agent: &Agent, body: Value) -> String {
@@ -13,6 +14,45 @@ async fn list(agent: &Agent, body: Value) -> String {
 
 async fn rows(agent: &Agent, body: Value) -> Reply {
     agent.get(&list(agent, body).await).await
+}
+
+/// The id in the path of a list's rows.
+fn id_of(path: &str) -> &str {
+    path.split('/').nth(3).expect("an id")
+}
+
+/// Creates a list by SQL, which does not check its definition. Returns the path of its rows.
+async fn unchecked(agent: &Agent, mut body: Value) -> String {
+    body["name"] = json!("L");
+    let sql = "insert into lists (name, target_table, kind, filter_predicate, filter_params, config)
+               select l.name, l.target_table, coalesce(l.kind, 'dynamic'), l.filter_predicate, coalesce(l.filter_params, '[]'), coalesce(l.config, '{}')
+                 from jsonb_populate_record(null::lists, $1) l returning id as v";
+    let made = agent.sql_with(sql, json!([body])).await.status(200);
+    format!("/v1/lists/{}/rows", made.text("/data/rows/0/v"))
+}
+
+/// A wrong list: the error of reading it. The same text is the error of writing it by REST, in both dialects.
+async fn wrong(agent: &Agent, relm: &Agent, body: Value) -> Reply {
+    let read = agent.get(&unchecked(agent, body.clone()).await).await;
+    let whole = agent.post("/v1/lists", json!({"name": "R", "target_table": "contacts"})).await.status(201).id();
+    let mut create = body.clone();
+    create["name"] = json!("L");
+    for client in [agent, relm] {
+        let key = format!("{whole} {}", client.key);
+        let keyed = [("content-type", "application/json"), ("idempotency-key", key.as_str())];
+        for written in [
+            client.post("/v1/lists", create.clone()).await,
+            client.patch(&format!("/v1/lists/{whole}"), body.clone()).await,
+            client.send(Method::POST, "/v1/lists", &keyed, create.to_string()).await,
+        ] {
+            let written = written.fault(422, "validation_failed");
+            assert_eq!(written.error()["message"], read.error()["message"], "{}", written.story());
+            let field = written.error()["field"].clone();
+            let fields = ["filter_predicate", "filter_params", "config", "target_table"];
+            assert!(field.as_str().is_some_and(|field| fields.contains(&field)), "{}", written.story());
+        }
+    }
+    read
 }
 
 /// All rows of all pages.
@@ -171,8 +211,8 @@ async fn a_cursor_belongs_to_its_list_and_page_parameters_are_checked() {
 }
 
 #[tokio::test]
-async fn a_predicate_that_is_wrong_says_what_is() {
-    let agent = crm().await;
+async fn a_predicate_that_is_wrong_is_refused_with_the_text_of_a_read() {
+    let (relm, agent) = both().await;
     for (predicate, sqlstate) in [
         ("nope = 1", "42703"),
         ("title =", "42601"),
@@ -191,7 +231,7 @@ async fn a_predicate_that_is_wrong_says_what_is() {
         ("first_value(email) over (order by id) = 'x'", "42P20"),
         ("generate_series(1, 2) = 1", "0A000"),
     ] {
-        let reply = rows(&agent, json!({"target_table": "contacts", "filter_predicate": predicate})).await;
+        let reply = wrong(&agent, &relm, json!({"target_table": "contacts", "filter_predicate": predicate})).await;
         let status = if sqlstate == "42501" { 403 } else { 400 };
         let reply = reply.fault(status, "sql_error");
         assert_eq!((reply.at("/code"), reply.at("/position")), (json!(sqlstate), Value::Null), "{}", reply.story());
@@ -212,10 +252,58 @@ async fn a_predicate_that_is_wrong_says_what_is() {
     ] {
         let mut whole = json!({"target_table": "contacts"});
         whole.as_object_mut().unwrap().extend(body.as_object().unwrap().clone());
-        let reply = rows(&agent, whole).await;
+        let reply = wrong(&agent, &relm, whole).await;
         reply.fault(422, "validation_failed").says(words);
     }
-    assert_eq!(agent.sql("select count(*) as v from deals").await.status(200).v(), 3);
+    assert_eq!(
+        agent
+            .sql("select count(*) as v from lists where name = 'R' and filter_predicate is null")
+            .await
+            .status(200)
+            .v(),
+        27
+    );
+}
+
+#[tokio::test]
+async fn a_definition_is_checked_as_it_will_be() {
+    let agent = crm().await;
+    let body = json!({"target_table": "contacts", "filter_predicate": "title = $1", "filter_params": ["CTO"], "config": {"columns": ["email"]}});
+    let path = list(&agent, body).await;
+    let list = path.trim_end_matches("/rows");
+    for (change, field) in [
+        (json!({"target_table": "companies"}), "config"),
+        (json!({"filter_params": []}), "filter_params"),
+        (json!({"filter_predicate": "true"}), "filter_params"),
+        (json!({"config": {"order": ["nope"]}}), "config"),
+        (json!({"target_table": "companies", "config": {"columns": null}}), "filter_predicate"),
+    ] {
+        let reply = agent.patch(list, change).await.fault(422, "validation_failed");
+        assert_eq!(reply.at("/field"), field, "{}", reply.story());
+    }
+    agent
+        .patch(list, json!({"filter_predicate": "title = $1 and first_name = $2", "filter_params": ["CTO", "One"]}))
+        .await
+        .status(200);
+    agent.patch(list, json!({"config": {"order": ["first_name"]}})).await.status(200);
+    assert_eq!(agent.get(&path).await.status(200).data(), json!([{"email": "one@acme.example"}]));
+    agent.patch("/v1/lists/l_none", json!({"filter_predicate": "nope"})).await.fault(404, "not_found");
+    let none = agent.post("/v1/lists", json!({"name": "L", "filter_predicate": "nope"})).await;
+    assert_eq!(none.fault(422, "validation_failed").at("/field"), "target_table");
+    // A table of its own, and a column that was added a moment ago.
+    agent.sql("create table things (id int primary key, word text)").await.status(200);
+    let body = json!({"name": "T", "target_table": "things", "filter_predicate": "word = 'a'"});
+    let things = agent.post("/v1/lists", body).await.status(201).id();
+    agent.sql("alter table contacts add column score int").await.status(200);
+    agent.patch(list, json!({"filter_predicate": "score > 1", "filter_params": []})).await.status(200);
+    // A later change of the table breaks a list. The list can still be renamed, corrected and deleted.
+    agent.sql("alter table contacts drop column score; drop table things").await.status(200);
+    agent.get(&path).await.fault(400, "sql_error").says("score");
+    agent.get(&format!("/v1/lists/{things}/rows")).await.fault(422, "validation_failed").says("things");
+    agent.patch(list, json!({"name": "Renamed", "description": "Broken", "custom": {"a": 1}})).await.status(200);
+    agent.patch(list, json!({"filter_predicate": "title is null"})).await.status(200);
+    agent.get(&path).await.status(200);
+    agent.delete(&format!("/v1/lists/{things}")).await.status(200);
 }
 
 #[tokio::test]
@@ -232,6 +320,23 @@ async fn a_predicate_can_write_nothing() {
         let reply = rows(&agent, json!({"target_table": "contacts", "filter_predicate": predicate})).await;
         assert!(matches!(reply.code, 400 | 403), "{}", reply.story());
     }
+    // A function that claims to be immutable runs when its call is planned, so the check of the definition runs it.
+    agent
+        .sql("create function liar() returns boolean language plpgsql immutable as $$ begin delete from contacts; return true; end $$;
+              create function opener() returns boolean language plpgsql immutable as $$ begin perform set_config('transaction_read_only', 'off', true); delete from contacts; return true; end $$;
+              create function quiet() returns boolean language plpgsql immutable as $$ begin begin delete from contacts; exception when others then null; end; return true; end $$")
+        .await
+        .status(200);
+    for (predicate, code) in [("liar()", 422), ("opener()", 422), ("quiet()", 201)] {
+        let body = json!({"name": predicate, "target_table": "contacts", "filter_predicate": predicate}).to_string();
+        let plain = agent.send_json(Method::POST, "/v1/lists", body.clone()).await;
+        assert_eq!(plain.code, code, "{}", plain.story());
+        let keyed = [("content-type", "application/json"), ("idempotency-key", predicate)];
+        for _ in 0..2 {
+            let reply = agent.send(Method::POST, "/v1/lists", &keyed, body.clone()).await;
+            assert_eq!(reply.code, code, "{}", reply.story());
+        }
+    }
     assert_eq!(agent.sql("select count(*) as v from contacts").await.status(200).v(), 5);
     agent.sql("insert into contacts (first_name) values ('still writable')").await.status(200);
 }
@@ -246,10 +351,24 @@ async fn a_list_of_ones_own_table_works_the_same() {
             .await;
     assert_eq!(agent.get(&dynamic).await.status(200).column("key"), [1, 2]);
     let fixed = list(&agent, json!({"target_table": "Odd Things", "kind": "static"})).await;
+    let other = list(&agent, json!({"target_table": "Odd Things", "kind": "static"})).await;
     let members = fixed.replace("/rows", "/members");
     agent.post(&members, json!({"member_ids": ["2", "1"]})).await.status(201);
-    agent.post(&members, json!({"member_id": "3"})).await.fault(422, "validation_failed").says("3");
-    agent.post(&members, json!({"member_id": "x"})).await.fault(422, "validation_failed").says("x");
+    for missing in ["3", "x"] {
+        let reply =
+            agent.post(&members, json!({"member_id": missing})).await.fault(422, "invalid_reference").says(missing);
+        assert_eq!(reply.at("/field"), "member_id");
+        let whole = json!({"list_id": id_of(&fixed), "member_id": missing});
+        let reply = agent.post("/v1/list_members", whole).await.fault(422, "invalid_reference").says(missing);
+        assert_eq!(reply.at("/field"), "member_id");
+    }
+    let whole = json!({"list_id": id_of(&other), "member_id": "1"});
+    let member = agent.post("/v1/list_members", whole).await.status(201).id();
+    let path = format!("/v1/list_members/{member}");
+    agent.patch(&path, json!({"member_id": "3"})).await.fault(422, "invalid_reference");
+    agent.patch(&path, json!({"list_id": "l_none", "member_id": "1"})).await.fault(422, "invalid_reference");
+    agent.patch(&path, json!({"member_id": "2"})).await.status(200);
+    agent.patch("/v1/list_members/lm_none", json!({"member_id": "2"})).await.fault(404, "not_found");
     assert_eq!(agent.get(&fixed).await.status(200).column("key"), [1, 2]);
 }
 
@@ -278,8 +397,8 @@ async fn a_static_list_has_the_members_that_it_was_given() {
     assert_eq!(walk(&agent, &path, 1).await.len(), 3);
 
     for (body, status, code) in [
-        (json!({"member_ids": [ids[3], "c_none"]}), 422, "validation_failed"),
-        (json!({"member_id": ids[3].replace("c_", "d_")}), 422, "validation_failed"),
+        (json!({"member_ids": [ids[3], "c_none"]}), 422, "invalid_reference"),
+        (json!({"member_id": ids[3].replace("c_", "d_")}), 422, "invalid_reference"),
         (json!({}), 400, "invalid_request"),
         (json!({"member_ids": []}), 400, "invalid_request"),
         (json!({"member_ids": [1]}), 400, "invalid_request"),

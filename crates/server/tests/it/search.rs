@@ -85,6 +85,56 @@ async fn words_are_found_as_people_type_them() {
 }
 
 #[tokio::test]
+async fn a_telephone_number_is_found_in_any_spelling() {
+    let agent = agent().await;
+    let spellings = [
+        (
+            "+44 (0)20 7946 0018",
+            &[
+                "442079460018",
+                "+442079460018",
+                "02079460018",
+                "020 7946 0018",
+                "+44 (0)20 7946 0018",
+                "0044 20 7946 0018",
+                "(020) 7946-0018",
+            ][..],
+        ),
+        (
+            "+49 (0)89/1234-567",
+            &["49891234567", "+49 89 1234567", "0891234567", "089 / 12 34 567", "tel:+49-89-1234567"],
+        ),
+        ("+43(0)1 5888 10", &["431588810", "01 5888 10", "004315888 10"]),
+        ("0041 (0) 44 668 18 00", &["+41446681800", "044 668 18 00"]),
+        ("44 (0)117 496 0000", &["+441174960000", "0117 496 0000"]),
+        (
+            "+1 (212) 555-0147 ext. 12",
+            &["12125550147", "(212) 555-0147", "212.555.0147", "+1 (212) 555-0147 ext. 12", "2125550147 x12"],
+        ),
+        ("+33\u{a0}1\u{2011}99\u{2011}00\u{2011}11\u{2011}22", &["+33199001122", "1 99 00 11 22"]),
+        ("＋８１ ３ ５５５０ ０１００", &["81355500100", "3-5550-0100"]),
+        ("+39 06 555 0100", &["39065550100", "06 555 0100"]),
+        ("(0)30 901820", &["030 901820", "30901820"]),
+    ];
+    let mut ids = Vec::new();
+    for (phone, _) in &spellings {
+        let made = agent.post("/v1/contacts", json!({"phone": phone})).await.status(201);
+        assert_eq!(made.data()["phone"], *phone);
+        ids.push(made.id());
+    }
+    for ((phone, queries), id) in spellings.iter().zip(&ids) {
+        for query in *queries {
+            let found = search(&agent, "contacts", query).await.status(200);
+            assert_eq!(found.column("id"), [json!(id)], "{phone} by {query}\n{}", found.story());
+            let mut url = reqwest::Url::parse("http://x/").unwrap();
+            url.query_pairs_mut().append_pair("q", query);
+            let found = agent.get(&format!("/v1/search?{}", url.query().unwrap())).await.status(200);
+            assert_eq!(found.column("id").first(), Some(&json!(id)), "{phone} by {query}\n{}", found.story());
+        }
+    }
+}
+
+#[tokio::test]
 async fn the_closer_the_higher() {
     let agent = people().await;
     let reply = search(&agent, "contacts", "smith").await.status(200);

@@ -222,6 +222,11 @@ const fn field(name: &'static str, kind: FieldKind, about: &'static str) -> Fiel
 }
 
 impl Field {
+    /// Whether the values are ids of records: of one table, or of the table that another column names.
+    pub fn refers_to_records(&self) -> bool {
+        matches!(self.kind, FieldKind::Id(_) | FieldKind::Ids(_)) || self.name.ends_with("_id")
+    }
+
     const fn filled(self) -> Field {
         Field { need: Need::Filled, ..self }
     }

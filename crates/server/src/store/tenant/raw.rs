@@ -139,15 +139,42 @@ impl Tenant<'_> {
     }
 }
 
+impl Tenant<'_> {
+    /// Runs a query as [`Tenant::run_query`] does, for its error only. In an open transaction it runs there, because a request that
+    /// has one must not wait for another session.
+    pub async fn check_query(
+        &self,
+        transaction: &mut Transaction,
+        statement: &Sql,
+        values: &[Value],
+    ) -> Result<(), Fault> {
+        let Transaction::Open(open) = transaction else {
+            return self.run_query(statement, values).await.map(|_| ());
+        };
+        let result = check(&mut open.tx, &self.cache.types, statement, values).await;
+        if result.is_err() {
+            open.aborted();
+        }
+        result.map_err(fault::of_connection)
+    }
+}
+
+/// Runs a query in a part of the transaction that is read-only and rolled back. A function that claims to be immutable already runs when its
+/// call is planned.
+async fn check<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<(), Error> {
+    tx.begin_read_only_part(types).await?;
+    execute(tx, types, statement, values).await?;
+    tx.undo_part(types).await
+}
+
 async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
     let mut tx = conn.begin(Begin::ReadOnly(&[])).await.map_err(fault::of_connection)?;
-    let outcome = async {
-        let description = tx.prepare(&statement.text, types).await?;
-        let mut params = self::values(values, &description.params, types);
-        params.extend(borrow(statement).into_iter().skip(values.len()));
-        tx.execute(&params, Format::Json, CAPS, types).await
-    };
-    match outcome.await {
+    match execute(&mut tx, types, statement, values).await {
         Ok(outcome) => {
             let _ = tx.rollback().await;
             let truncated = outcome.truncated.is_some();
@@ -158,6 +185,18 @@ async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Va
             Err(fault::of_connection(error))
         }
     }
+}
+
+async fn execute<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<Outcome, Error> {
+    let description = tx.prepare(&statement.text, types).await?;
+    let mut params = self::values(values, &description.params, types);
+    params.extend(borrow(statement).into_iter().skip(values.len()));
+    tx.execute(&params, Format::Json, CAPS, types).await
 }
 
 async fn run_all<C: DerefMut<Target = Conn>>(
