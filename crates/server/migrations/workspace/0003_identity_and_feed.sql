@@ -245,10 +245,11 @@ COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in tabl
 
 CREATE FUNCTION kith.own_subject(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
-    FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+  SELECT CASE WHEN n.nspname <> 'public' THEN regexp_replace(n.nspname, '^pg_temp_.*', 'pg_temp') || '.'
+              WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = coalesce(pg_partition_root(relation), relation)
 $$;
-COMMENT ON FUNCTION kith.own_subject IS 'The subject of entries about a table of the workspace''s own: its name, and never a built-in table''s subject.';
+COMMENT ON FUNCTION kith.own_subject IS 'The subject of entries about a table of the workspace''s own: its name, with its schema if that is not public, and never a built-in table''s subject.';
 
 -- For the workspace's own tables. It has no arguments: the subject is the table's name, and never a built-in table's subject.
 CREATE FUNCTION public.record_activity() RETURNS trigger
