@@ -239,8 +239,7 @@ impl Store {
 
     /// Ends sessions of workspaces that hold too many locks.
     pub async fn end_lockers(&self) -> Result<(), Fault> {
-        let [of_one, of_all, advisory] =
-            [LIMITS.locks, LOCKS_OF_ALL, ADVISORY_LOCKS].map(|locks| locks.to_string());
+        let [of_one, of_all, advisory] = [LIMITS.locks, LOCKS_OF_ALL, ADVISORY_LOCKS].map(|locks| locks.to_string());
         let ended = self.control.query(END_LOCKERS, &[Some(&of_one), Some(&of_all), Some(&advisory)]).await?;
         let ended: Vec<(String, String)> = ended.all(|row| Ok((row.get("role")?, row.get("datname")?)))?;
         let mut explained = self.excesses.ended_for_locks();
