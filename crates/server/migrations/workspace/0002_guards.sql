@@ -252,6 +252,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith_guard.take_over_schemas IS 'Gives the schemas of a CREATE SCHEMA to the workspace, and returns to its role.';
 
+CREATE VIEW kith_guard.placed AS
+  SELECT 'pg_catalog.pg_class'::regclass AS classid, c.oid AS objid, c.relnamespace AS namespace FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind <> 't'
+  UNION ALL SELECT 'pg_catalog.pg_type'::regclass, y.oid, y.typnamespace FROM pg_catalog.pg_type y WHERE y.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, p.oid, p.pronamespace FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_operator'::regclass, o.oid, o.oprnamespace FROM pg_catalog.pg_operator o WHERE o.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_collation'::regclass, c.oid, c.collnamespace FROM pg_catalog.pg_collation c WHERE c.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass, d.oid, c.relnamespace FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE d.oid >= 16384;
+COMMENT ON VIEW kith_guard.placed IS 'The schemas of objects through which dropping one drops columns.';
+GRANT SELECT ON kith_guard.placed TO PUBLIC;
+
 -- Part of an upgrade: an older version may have had a hole. No workspace can create a cast or give rights to another's role, so those
 -- that exist came through one. Casts of extensions and of range types are kept.
 CREATE FUNCTION kith_guard.mend_rights() RETURNS void
@@ -352,6 +362,13 @@ BEGIN
   -- session's schema for them, and its end by this error removes it again.
   IF pg_my_temp_schema() <> 0 AND NOT kith_guard.is_direct('workspace') THEN
     RAISE EXCEPTION 'temporary objects are available on a direct connection only' USING ERRCODE = '42501';
+  END IF;
+  -- The end of the session drops them with all that depends on them, columns of other tables included, and no event trigger sees it.
+  IF pg_my_temp_schema() <> 0 AND (TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO') AND EXISTS (
+       SELECT FROM pg_depend d JOIN kith_guard.placed r ON r.classid = d.refclassid AND r.objid = d.refobjid
+         JOIN kith_guard.placed o ON o.classid = d.classid AND o.objid = d.objid
+        WHERE r.namespace = pg_my_temp_schema() AND o.namespace <> pg_my_temp_schema()) THEN
+    RAISE EXCEPTION 'an object that stays cannot depend on a temporary one' USING ERRCODE = '42501';
   END IF;
 
   IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',

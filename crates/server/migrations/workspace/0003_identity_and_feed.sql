@@ -124,7 +124,7 @@ COMMENT ON COLUMN public.activity.id IS 'a_ and 26 characters that sort by time.
 COMMENT ON COLUMN public.activity.occurred_at IS 'When the change was made.';
 COMMENT ON COLUMN public.activity.actor IS 'Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.';
 COMMENT ON COLUMN public.activity.verb IS 'created, updated, deleted, restored, or conflict: a create refused because the record exists.';
-COMMENT ON COLUMN public.activity.subject_type IS 'contact, company, deal, email, activity, list, …; for a table of your own its name.';
+COMMENT ON COLUMN public.activity.subject_type IS 'contact, company, deal, email, activity, list, …; for a table of your own its name, with its schema if that is not public.';
 COMMENT ON COLUMN public.activity.subject_id IS 'The id of the record.';
 COMMENT ON COLUMN public.activity.subject_repr IS 'A few words that say which record it is.';
 COMMENT ON COLUMN public.activity.changes IS 'What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.';

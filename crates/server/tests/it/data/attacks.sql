@@ -482,6 +482,24 @@ create temp table heir () inherits (public.contacts);
 create temp table parent (id text not null); alter table public.contacts inherit parent;
 -- a rule on a temporary view writes no feed | direct | 42501
 create temp view va as select * from public.activity; create rule r as on insert to va do instead insert into public.activity(actor,verb,subject_type) values('api_key:FORGED','created','x'); insert into va(actor) values('x');
+-- a column that ends with the session, without an entry in the feed | direct | 42501
+create type pg_temp.m as enum ('a'); alter table contacts add column m pg_temp.m;
+-- of an array | direct | 42501
+create type pg_temp.m as enum ('a'); create table ended (id integer, m pg_temp.m[]);
+-- by a domain | direct | 42501
+create type pg_temp.m as enum ('a'); create domain ended as pg_temp.m;
+-- by a range | direct | 42501
+create type pg_temp.m as enum ('a'); create type ended as range (subtype = pg_temp.m);
+-- by an attribute | direct | 42501
+create type pg_temp.m as enum ('a'); create type ended as (a integer, m pg_temp.m);
+-- by a collation | direct | 42501
+create collation pg_temp.m from "C"; alter table contacts add column m text collate pg_temp.m;
+-- by what generates it | direct | 42501
+create function pg_temp.m(text) returns text language sql immutable as 'select $1'; alter table contacts add column m text generated always as (pg_temp.m(first_name)) stored;
+-- by a function that stays | direct | 42501
+create type pg_temp.m as enum ('a'); create function ended(pg_temp.m) returns text language sql as $$ select 'x' $$;
+-- what is temporary itself may | direct | ok
+create type pg_temp.m as enum ('a'); create temp table t (id serial primary key, m pg_temp.m, k pg_temp.m[], n text default 'x'); create temp view v as select * from t; create function pg_temp.f(pg_temp.m) returns setof t language sql as 'select * from pg_temp.t'; create temp table u (id integer references t);
 -- the API has none, caught or not | sql | ok
 do $$ begin execute 'create temp table t(a int)'; exception when others then null; end $$;
 -- check: select not exists (select from pg_class where relpersistence='t' and relname='t')
@@ -498,7 +516,7 @@ create function make_temp() returns void language plpgsql as $$ begin create tem
 -- the API, by a function of the workspace's | sql | 42501
 select make_temp();
 -- the API, while a temporary table is filled | sql | 42501
-create temp table activity as select make_temp() as a;
+create temp table activity as select make_temp()::text as a;
 -- a viewer | viewer_direct | 42501
 create temp table t(a int);
 -- nobody's role | direct | 42501

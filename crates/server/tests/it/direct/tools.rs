@@ -56,7 +56,6 @@ async fn psql_and_pg_dump_take_the_url_as_it_stands() {
         "\\l+",
         "\\db+",
         "\\drds",
-        "\\drg",
         "\\dl+",
     ] {
         let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", command, &url]);
