@@ -51,7 +51,7 @@ CREATE TABLE public.activity (
   occurred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),  -- When the change was made.
   actor text NOT NULL,  -- Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.
   verb text NOT NULL,  -- created, updated, deleted, restored, or conflict: a create refused because the record exists.
-  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name.
+  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name, with its schema if that is not public.
   subject_id text,  -- The id of the record.
   subject_repr text,  -- A few words that say which record it is.
   changes jsonb,  -- What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.
@@ -2328,6 +2328,46 @@ UNION ALL
   WHERE (t.tgrelid IN ( SELECT b.relid
            FROM kith_guard.builtin b)) AND NOT t.tgisinternal;
 
+-- The schemas of objects through which dropping one drops columns.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.placed AS
+ SELECT 'pg_class'::regclass AS classid,
+    c.oid AS objid,
+    c.relnamespace AS namespace
+   FROM pg_class c
+  WHERE c.oid >= 16384::oid AND c.relkind <> 't'::"char"
+UNION ALL
+ SELECT 'pg_type'::regclass AS classid,
+    y.oid AS objid,
+    y.typnamespace AS namespace
+   FROM pg_type y
+  WHERE y.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_proc'::regclass AS classid,
+    p.oid AS objid,
+    p.pronamespace AS namespace
+   FROM pg_proc p
+  WHERE p.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_operator'::regclass AS classid,
+    o.oid AS objid,
+    o.oprnamespace AS namespace
+   FROM pg_operator o
+  WHERE o.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_collation'::regclass AS classid,
+    c.oid AS objid,
+    c.collnamespace AS namespace
+   FROM pg_collation c
+  WHERE c.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_attrdef'::regclass AS classid,
+    d.oid AS objid,
+    c.relnamespace AS namespace
+   FROM pg_attrdef d
+     JOIN pg_class c ON c.oid = d.adrelid
+  WHERE d.oid >= 16384::oid;
+
 -- The roles of this database, by the part they play.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
 CREATE TABLE kith_guard.role (
@@ -2488,6 +2528,13 @@ BEGIN
   -- session's schema for them, and its end by this error removes it again.
   IF pg_my_temp_schema() <> 0 AND NOT kith_guard.is_direct('workspace') THEN
     RAISE EXCEPTION 'temporary objects are available on a direct connection only' USING ERRCODE = '42501';
+  END IF;
+  -- The end of the session drops them with all that depends on them, columns of other tables included, and no event trigger sees it.
+  IF pg_my_temp_schema() <> 0 AND (TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO') AND EXISTS (
+       SELECT FROM pg_depend d JOIN kith_guard.placed r ON r.classid = d.refclassid AND r.objid = d.refobjid
+         JOIN kith_guard.placed o ON o.classid = d.classid AND o.objid = d.objid
+        WHERE r.namespace = pg_my_temp_schema() AND o.namespace <> pg_my_temp_schema()) THEN
+    RAISE EXCEPTION 'an object that stays cannot depend on a temporary one' USING ERRCODE = '42501';
   END IF;
 
   IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',

@@ -37,6 +37,12 @@ async fn a_schema_of_ones_own_is_the_workspaces_and_is_not_served() {
     assert_eq!(live.get("/v1/contacts").await.status(200).column("id").len(), 0);
     let tables = live.get("/v1/tables").await.status(200).column("name");
     assert!(!tables.contains(&json!("notes")), "{tables:?}");
+    conn.script("create table public.refers (id integer primary key, note integer references app.notes)")
+        .await
+        .expect("a reference");
+    let schema = live.get("/v1/schema").await.status(200).at("/data/tables");
+    let refers = schema.as_array().and_then(|tables| tables.iter().find(|table| table["name"] == "refers"));
+    assert_eq!(refers.expect("the table")["foreign_keys"][0]["references"]["table"], "app.notes");
     let entry = live.get("/v1/activity?subject_type=app.notes").await.status(200);
     assert_eq!(entry.text("/data/0/verb"), "created");
 
@@ -179,12 +185,12 @@ async fn an_old_temporary_table_does_not_keep_transaction_ids() {
 async fn functions_of_kiths_search_temporary_objects_last() {
     let (owner, _) = owned().await;
     let mut conn = come(&connection(&owner).await.0).await.expect("a session");
-    // PostgreSQL searches pg_temp first for tables and types, unless the path names it.
+    // PostgreSQL searches pg_temp first for tables and types, unless the path names it. All names in normal_contact() are qualified.
     let open = "
         select coalesce(string_agg(p.oid::regprocedure::text, ', '), 'none')
           from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
          where p.oid >= 16384 and p.pronamespace in ('kith'::regnamespace, 'kith_guard'::regnamespace, 'public'::regnamespace, 'pg_catalog'::regnamespace)
-           and l.lanname in ('sql', 'plpgsql') and p.prosqlbody is null
+           and l.lanname in ('sql', 'plpgsql') and p.prosqlbody is null and p.oid <> 'kith.normal_contact()'::regprocedure
            and not exists (select from pg_catalog.pg_depend d where d.objid = p.oid and d.classid = 'pg_catalog.pg_proc'::regclass and d.deptype = 'e')
            and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=.*pg_temp$')";
     assert_eq!(ask(&mut conn, open).await, "none");
