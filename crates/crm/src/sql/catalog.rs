@@ -57,9 +57,8 @@ SELECT pg_catalog.jsonb_build_object(
 )::pg_catalog.text AS described,
     (SELECT EXISTS (
         SELECT FROM pg_catalog.pg_proc AS p
-        WHERE p.pronamespace = 'public'::pg_catalog.regnamespace AND p.proowner <> (
-            SELECT a.relowner FROM pg_catalog.pg_class AS a
-            WHERE a.relnamespace = 'public'::pg_catalog.regnamespace AND a.relname = 'activity')
+        WHERE p.oid >= 16384 AND p.proowner <> ALL (ARRAY(
+            SELECT n.nspowner FROM pg_catalog.pg_namespace AS n WHERE n.nspname IN ('pg_catalog', 'kith', 'kith_guard')))
         AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend AS d
             WHERE d.classid = 'pg_catalog.pg_proc'::pg_catalog.regclass AND d.objid = p.oid AND d.deptype = 'e'))
     OR EXISTS (SELECT FROM pg_catalog.pg_rewrite AS r WHERE r.oid >= 16384 AND r.ev_type <> '1')

@@ -61,7 +61,8 @@ SELECT pg_catalog.jsonb_build_object('tables', (
                     FROM pg_catalog.unnest(f.conkey) WITH ORDINALITY AS k(attnum, place)
                     JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.conrelid AND a.attnum = k.attnum),
         'references', pg_catalog.jsonb_build_object(
-          'table', r.relname,
+          'table', CASE WHEN r.relnamespace = 'public'::pg_catalog.regnamespace THEN r.relname::pg_catalog.text
+                        ELSE pg_catalog.concat(r.relnamespace::pg_catalog.regnamespace, '.', r.relname) END,
           'columns', (SELECT pg_catalog.jsonb_agg(a.attname ORDER BY k.place)
                       FROM pg_catalog.unnest(f.confkey) WITH ORDINALITY AS k(attnum, place)
                       JOIN pg_catalog.pg_attribute AS a ON a.attrelid = f.confrelid AND a.attnum = k.attnum)),

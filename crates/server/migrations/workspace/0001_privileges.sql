@@ -36,14 +36,15 @@ GRANT USAGE ON SCHEMA kith TO PUBLIC;
 
 -- PUBLIC has these by default and a workspace does not need them: advisory locks (they fill the lock table of the whole
 -- cluster), large objects (they are outside of schemas and quotas), pg_notify() and WAL messages, signals, and all views of
--- the rest of the cluster. pg_db_role_setting stays: pg_dump reads it when it writes an archive. pg_sleep() stays: the statement timeout
--- ends it. The names of prepared statements are hidden, because a role that knows them could replace the server's statements and receive
--- the secret of begin_request().
+-- the rest of the cluster. 0012_direct_sessions.sql gives people's own sessions some of them back, within limits. pg_advisory_unlock_all()
+-- stays: pools call it on every release. pg_db_role_setting and pg_shdescription stay: pg_dump and pgAdmin read them. pg_sleep() stays: the
+-- statement timeout ends it. The names of prepared statements are hidden, because a role that knows them could replace the server's
+-- statements and receive the secret of begin_request().
 DO $$
 DECLARE f regprocedure;
 BEGIN
   FOR f IN SELECT p.oid FROM pg_catalog.pg_proc p WHERE p.pronamespace = 'pg_catalog'::regnamespace AND (
-       p.proname ~ '^pg_(try_)?advisory_'
+       p.proname ~ '^pg_(try_)?advisory_' AND p.proname <> 'pg_advisory_unlock_all'
     OR p.proname ~ '^lo_' OR p.proname IN ('loread', 'lowrite')
     OR p.proname ~ '^pg_stat_get_(db_|backend_|activity|bgwriter|checkpointer|buf_|wal|slru|archiver|progress_|io|subscription|replication|recovery)'
     OR p.proname ~ '^pg_control_'
@@ -61,35 +62,11 @@ DO $$
 DECLARE t regclass;
 BEGIN
   FOR t IN SELECT c.oid FROM pg_catalog.pg_class c WHERE c.relnamespace = 'pg_catalog'::regnamespace AND (
-       c.relname IN ('pg_locks', 'pg_prepared_xacts', 'pg_prepared_statements', 'pg_shdescription', 'pg_shdepend',
+       c.relname IN ('pg_locks', 'pg_prepared_xacts', 'pg_prepared_statements', 'pg_shdepend',
                      'pg_replication_slots', 'pg_replication_origin', 'pg_replication_origin_status')
     OR (c.relkind = 'v' AND c.relname ~ '^pg_stat_(activity|database|ssl|gssapi|replication|bgwriter|checkpointer|wal|slru|archiver|progress|io$|subscription|recovery)'))
   LOOP
     EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', t);
-  END LOOP;
-END $$;
--- pg_dump asks for the comment of its database when it writes an archive. pg_shdescription has the comments of all databases and roles of
--- the cell, so the function reads it for workspaces, and finds the comment of the database that it is called in only.
-CREATE OR REPLACE FUNCTION pg_catalog.shobj_description(oid, name) RETURNS text
-LANGUAGE sql STABLE PARALLEL SAFE STRICT SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-AS $$
-  SELECT d.description
-    FROM pg_catalog.pg_shdescription d
-    JOIN pg_catalog.pg_database b ON b.oid = d.objoid AND d.classoid = 'pg_catalog.pg_database'::regclass
-   WHERE d.objoid = $1 AND $2 = 'pg_database' AND b.datname = pg_catalog.current_database()
-$$;
--- psql needs the names of roles, which are random. The settings of roles are hidden.
-DO $$
-DECLARE v record;
-BEGIN
-  FOR v IN SELECT a.attrelid::regclass AS rel, string_agg(quote_ident(a.attname), ', ') AS columns
-             FROM pg_catalog.pg_attribute a
-            WHERE a.attrelid IN ('pg_catalog.pg_roles'::regclass, 'pg_catalog.pg_user'::regclass)
-              AND a.attnum > 0 AND a.attname NOT IN ('rolconfig', 'useconfig')
-            GROUP BY a.attrelid
-  LOOP
-    EXECUTE pg_catalog.format('REVOKE ALL ON %s FROM PUBLIC', v.rel);
-    EXECUTE pg_catalog.format('GRANT SELECT (%s) ON %s TO PUBLIC', v.columns, v.rel);
   END LOOP;
 END $$;
 

@@ -180,6 +180,8 @@ CREATE VIEW kith_guard.usage AS
   UNION ALL
   SELECT 'values of enums', 10000, (SELECT count(*) FROM pg_catalog.pg_enum e WHERE e.oid >= 16384)
   UNION ALL
+  SELECT 'schemas', 100, (SELECT count(*) FROM pg_catalog.pg_namespace n JOIN kith_guard.role r ON r.role = n.nspowner WHERE r.part = 'workspace')
+  UNION ALL
   SELECT 'functions', 2000, (SELECT count(*) FROM pg_catalog.pg_proc p JOIN kith_guard.role r ON r.role = p.proowner WHERE p.oid >= 16384 AND r.part = 'workspace')
   UNION ALL
   SELECT 'triggers', 1000, (SELECT count(*) FROM pg_catalog.pg_trigger t WHERE t.oid >= 16384 AND NOT t.tgisinternal)
@@ -193,11 +195,14 @@ CREATE VIEW kith_guard.usage AS
 COMMENT ON VIEW kith_guard.usage IS 'How many objects of each kind this database has, and how many it may have.';
 GRANT SELECT ON kith_guard.usage TO PUBLIC;
 
+-- PostgreSQL's own function. 0012_direct_sessions.sql puts another in its place.
+CREATE FUNCTION kith_guard.pg_advisory_xact_lock_int8(bigint) RETURNS void LANGUAGE internal STRICT AS 'pg_advisory_xact_lock_int8';
+
 -- SECURITY DEFINER, because advisory locks are revoked. A check that counts objects, or that looks for the other half of what it
 -- refuses, has to see what other transactions create.
 CREATE FUNCTION kith_guard.take_turn() RETURNS void
 LANGUAGE sql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-  SELECT pg_advisory_xact_lock(7236455903)
+  SELECT kith_guard.pg_advisory_xact_lock_int8(7236455903)
 $$;
 COMMENT ON FUNCTION kith_guard.take_turn IS 'Waits until no other transaction of this database has taken its turn and is still open.';
 
@@ -209,6 +214,53 @@ LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
                     AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
 $$;
 COMMENT ON FUNCTION kith_guard.has_strangers IS 'Whether a role of another workspace owns something here or has a right to it.';
+
+-- People connect as roles of their own, which are members of the workspace's role or of the viewers'. The API's sessions are not.
+CREATE FUNCTION kith_guard.is_direct(part text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT EXISTS (SELECT FROM pg_roles u JOIN pg_auth_members m ON m.member = u.oid JOIN kith_guard.role r ON r.role = m.roleid
+                  WHERE u.rolname = session_user AND r.part = is_direct.part)
+$$;
+COMMENT ON FUNCTION kith_guard.is_direct IS 'Whether a person''s role has opened this session: a member''s (workspace) or a viewer''s (viewer).';
+
+-- A member creates a schema as the role that they logged in as, which may create schemas and own nothing. So the workspace's role, which
+-- the API uses, needs no CREATE on the database: it would be the right to create extensions, too.
+CREATE FUNCTION kith_guard.take_over_schemas() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+DECLARE
+  made record;
+  workspace name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
+  viewer name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'viewer');
+  names name[];
+BEGIN
+  IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.command_tag <> 'CREATE SCHEMA') THEN
+    RAISE EXCEPTION 'CREATE SCHEMA creates nothing but the schema' USING ERRCODE = '42501', HINT = 'Create its tables with statements of their own.';
+  END IF;
+  SELECT array_agg(n.nspname) INTO names FROM pg_event_trigger_ddl_commands() c JOIN pg_namespace n ON n.oid = c.objid;
+  FOR made IN SELECT n.nspname, n.nspowner FROM pg_namespace n WHERE n.nspname = ANY (names) LOOP
+    IF made.nspname LIKE 'kith%' THEN
+      RAISE EXCEPTION 'names of schemas that begin with kith are reserved' USING ERRCODE = '42501';
+    END IF;
+    IF pg_get_userbyid(made.nspowner) <> workspace THEN
+      EXECUTE format('ALTER SCHEMA %I OWNER TO %I', made.nspname, workspace);
+    END IF;
+  END LOOP;
+  PERFORM set_config('role', workspace, true);
+  FOR made IN SELECT x.nspname FROM unnest(names) x (nspname) LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', made.nspname, viewer);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith_guard.take_over_schemas IS 'Gives the schemas of a CREATE SCHEMA to the workspace, and returns to its role.';
+
+CREATE VIEW kith_guard.placed AS
+  SELECT 'pg_catalog.pg_class'::regclass AS classid, c.oid AS objid, c.relnamespace AS namespace FROM pg_catalog.pg_class c WHERE c.oid >= 16384 AND c.relkind <> 't'
+  UNION ALL SELECT 'pg_catalog.pg_type'::regclass, y.oid, y.typnamespace FROM pg_catalog.pg_type y WHERE y.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_proc'::regclass, p.oid, p.pronamespace FROM pg_catalog.pg_proc p WHERE p.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_operator'::regclass, o.oid, o.oprnamespace FROM pg_catalog.pg_operator o WHERE o.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_collation'::regclass, c.oid, c.collnamespace FROM pg_catalog.pg_collation c WHERE c.oid >= 16384
+  UNION ALL SELECT 'pg_catalog.pg_attrdef'::regclass, d.oid, c.relnamespace FROM pg_catalog.pg_attrdef d JOIN pg_catalog.pg_class c ON c.oid = d.adrelid WHERE d.oid >= 16384;
+COMMENT ON VIEW kith_guard.placed IS 'The schemas of objects through which dropping one drops columns.';
+GRANT SELECT ON kith_guard.placed TO PUBLIC;
 
 -- Part of an upgrade: an older version may have had a hole. No workspace can create a cast or give rights to another's role, so those
 -- that exist came through one. Casts of extensions and of range types are kept.
@@ -230,6 +282,8 @@ BEGIN
     CASE x.classid
       WHEN 'pg_class'::regclass THEN EXECUTE format('REVOKE ALL ON %s FROM %I', x.objid::regclass, x.stranger);
       WHEN 'pg_proc'::regclass THEN EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %I', x.objid::regprocedure, x.stranger);
+      WHEN 'pg_namespace'::regclass THEN
+        EXECUTE (SELECT format('REVOKE ALL ON SCHEMA %I FROM %I', n.nspname, x.stranger) FROM pg_namespace n WHERE n.oid = x.objid);
       WHEN 'pg_type'::regclass THEN EXECUTE format('REVOKE ALL ON TYPE %s FROM %I', format_type(x.objid, NULL), x.stranger);
       WHEN 'pg_policy'::regclass THEN
         EXECUTE (SELECT format('DROP POLICY IF EXISTS %I ON %s', p.polname, p.polrelid::regclass) FROM pg_policy p WHERE p.oid = x.objid);
@@ -257,9 +311,13 @@ BEGIN
                 'ALTER EXTENSION', 'DROP EXTENSION', 'SECURITY LABEL') THEN
     RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501';
   END IF;
-  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') THEN
-    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501',
-      HINT = 'A workspace has one schema, public; its tables are what REST serves.';
+  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') AND NOT kith_guard.is_direct('workspace') THEN
+    RAISE EXCEPTION '% is available on a direct connection only', TG_TAG USING ERRCODE = '42501',
+      HINT = 'REST serves the tables of one schema, public.';
+  END IF;
+  -- take_over_schemas() does this as the role that created the schema; only an owner can do it, and that role owns no other schema.
+  IF TG_TAG = 'ALTER SCHEMA' AND current_user = session_user THEN
+    RETURN;
   END IF;
   IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
@@ -268,6 +326,10 @@ BEGIN
   -- With an older snapshot after_ddl() would not see what others have created.
   IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') AND TG_TAG NOT IN ('COMMENT', 'REFRESH MATERIALIZED VIEW') THEN
     RAISE EXCEPTION '% is available in READ COMMITTED transactions only', TG_TAG USING ERRCODE = '42501';
+  END IF;
+  IF TG_TAG = 'CREATE SCHEMA' THEN
+    PERFORM set_config('role', 'none', true);
+    RETURN;
   END IF;
 
   -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
@@ -292,6 +354,22 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_s
 DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
+
+  IF TG_TAG = 'CREATE SCHEMA' THEN
+    PERFORM kith_guard.take_over_schemas();
+  END IF;
+  -- The workspace's role may create temporary objects, because PostgreSQL asks for the current role's right. The first one creates the
+  -- session's schema for them, and its end by this error removes it again.
+  IF pg_my_temp_schema() <> 0 AND NOT kith_guard.is_direct('workspace') THEN
+    RAISE EXCEPTION 'temporary objects are available on a direct connection only' USING ERRCODE = '42501';
+  END IF;
+  -- The end of the session drops them with all that depends on them, columns of other tables included, and no event trigger sees it.
+  IF pg_my_temp_schema() <> 0 AND (TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO') AND EXISTS (
+       SELECT FROM pg_depend d JOIN kith_guard.placed r ON r.classid = d.refclassid AND r.objid = d.refobjid
+         JOIN kith_guard.placed o ON o.classid = d.classid AND o.objid = d.objid
+        WHERE r.namespace = pg_my_temp_schema() AND o.namespace <> pg_my_temp_schema()) THEN
+    RAISE EXCEPTION 'an object that stays cannot depend on a temporary one' USING ERRCODE = '42501';
+  END IF;
 
   IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',
                     'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
@@ -353,8 +431,10 @@ BEGIN
     SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
     IF EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) x WHERE c.relacl IS NOT NULL AND c.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
        OR EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
-       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT') THEN
-      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT' USING ERRCODE = '42501',
+       OR EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) x WHERE n.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype = 'n' AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE') THEN
+      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT, and USAGE of schemas' USING ERRCODE = '42501',
         HINT = 'Members of the workspace have every right already.';
     END IF;
   END IF;
@@ -403,7 +483,8 @@ BEGIN
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith_guard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.has_strangers(), kith_guard.take_turn() TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.is_direct(text), kith_guard.has_strangers(), kith_guard.take_turn(),
+  kith_guard.take_over_schemas() TO PUBLIC;
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl();
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl();
 ALTER EVENT TRIGGER kith_before_ddl ENABLE ALWAYS;

@@ -124,7 +124,7 @@ COMMENT ON COLUMN public.activity.id IS 'a_ and 26 characters that sort by time.
 COMMENT ON COLUMN public.activity.occurred_at IS 'When the change was made.';
 COMMENT ON COLUMN public.activity.actor IS 'Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.';
 COMMENT ON COLUMN public.activity.verb IS 'created, updated, deleted, restored, or conflict: a create refused because the record exists.';
-COMMENT ON COLUMN public.activity.subject_type IS 'contact, company, deal, email, activity, list, …; for a table of your own its name.';
+COMMENT ON COLUMN public.activity.subject_type IS 'contact, company, deal, email, activity, list, …; for a table of your own its name, with its schema if that is not public.';
 COMMENT ON COLUMN public.activity.subject_id IS 'The id of the record.';
 COMMENT ON COLUMN public.activity.subject_repr IS 'A few words that say which record it is.';
 COMMENT ON COLUMN public.activity.changes IS 'What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.';
@@ -245,10 +245,11 @@ COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in tabl
 
 CREATE FUNCTION kith.own_subject(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
-    FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+  SELECT CASE WHEN n.nspname <> 'public' THEN regexp_replace(n.nspname, '^pg_temp_.*', 'pg_temp') || '.'
+              WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = coalesce(pg_partition_root(relation), relation)
 $$;
-COMMENT ON FUNCTION kith.own_subject IS 'The subject of entries about a table of the workspace''s own: its name, and never a built-in table''s subject.';
+COMMENT ON FUNCTION kith.own_subject IS 'The subject of entries about a table of the workspace''s own: its name, with its schema if that is not public, and never a built-in table''s subject.';
 
 -- For the workspace's own tables. It has no arguments: the subject is the table's name, and never a built-in table's subject.
 CREATE FUNCTION public.record_activity() RETURNS trigger

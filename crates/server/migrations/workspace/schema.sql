@@ -51,7 +51,7 @@ CREATE TABLE public.activity (
   occurred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),  -- When the change was made.
   actor text NOT NULL,  -- Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.
   verb text NOT NULL,  -- created, updated, deleted, restored, or conflict: a create refused because the record exists.
-  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name.
+  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name, with its schema if that is not public.
   subject_id text,  -- The id of the record.
   subject_repr text,  -- A few words that say which record it is.
   changes jsonb,  -- What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.
@@ -1404,7 +1404,7 @@ BEGIN
   RETURN NULL;
 END $function$;
 
--- The subject of entries about a table of the workspace's own: its name, and never a built-in table's subject.
+-- The subject of entries about a table of the workspace's own: its name, with its schema if that is not public, and never a built-in table's subject.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
  RETURNS text
@@ -1412,8 +1412,9 @@ CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
-    FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+  SELECT CASE WHEN n.nspname <> 'public' THEN regexp_replace(n.nspname, '^pg_temp_.*', 'pg_temp') || '.'
+              WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = coalesce(pg_partition_root(relation), relation)
 $function$;
 
 -- A telephone number without separators, and without the zero in brackets after the code of a country.
@@ -2429,6 +2430,46 @@ UNION ALL
   WHERE (t.tgrelid IN ( SELECT b.relid
            FROM kith_guard.builtin b)) AND NOT t.tgisinternal;
 
+-- The schemas of objects through which dropping one drops columns.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.placed AS
+ SELECT 'pg_class'::regclass AS classid,
+    c.oid AS objid,
+    c.relnamespace AS namespace
+   FROM pg_class c
+  WHERE c.oid >= 16384::oid AND c.relkind <> 't'::"char"
+UNION ALL
+ SELECT 'pg_type'::regclass AS classid,
+    y.oid AS objid,
+    y.typnamespace AS namespace
+   FROM pg_type y
+  WHERE y.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_proc'::regclass AS classid,
+    p.oid AS objid,
+    p.pronamespace AS namespace
+   FROM pg_proc p
+  WHERE p.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_operator'::regclass AS classid,
+    o.oid AS objid,
+    o.oprnamespace AS namespace
+   FROM pg_operator o
+  WHERE o.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_collation'::regclass AS classid,
+    c.oid AS objid,
+    c.collnamespace AS namespace
+   FROM pg_collation c
+  WHERE c.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_attrdef'::regclass AS classid,
+    d.oid AS objid,
+    c.relnamespace AS namespace
+   FROM pg_attrdef d
+     JOIN pg_class c ON c.oid = d.adrelid
+  WHERE d.oid >= 16384::oid;
+
 -- The roles of this database, by the part they play.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
 CREATE TABLE kith_guard.role (
@@ -2534,6 +2575,13 @@ UNION ALL
            FROM pg_enum e
           WHERE e.oid >= 16384::oid) AS used
 UNION ALL
+ SELECT 'schemas'::text AS what,
+    100 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_namespace n
+             JOIN kith_guard.role r ON r.role = n.nspowner
+          WHERE r.part = 'workspace'::text) AS used
+UNION ALL
  SELECT 'functions'::text AS what,
     2000 AS most,
     ( SELECT count(*) AS count
@@ -2574,6 +2622,22 @@ AS $function$
 DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
+
+  IF TG_TAG = 'CREATE SCHEMA' THEN
+    PERFORM kith_guard.take_over_schemas();
+  END IF;
+  -- The workspace's role may create temporary objects, because PostgreSQL asks for the current role's right. The first one creates the
+  -- session's schema for them, and its end by this error removes it again.
+  IF pg_my_temp_schema() <> 0 AND NOT kith_guard.is_direct('workspace') THEN
+    RAISE EXCEPTION 'temporary objects are available on a direct connection only' USING ERRCODE = '42501';
+  END IF;
+  -- The end of the session drops them with all that depends on them, columns of other tables included, and no event trigger sees it.
+  IF pg_my_temp_schema() <> 0 AND (TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO') AND EXISTS (
+       SELECT FROM pg_depend d JOIN kith_guard.placed r ON r.classid = d.refclassid AND r.objid = d.refobjid
+         JOIN kith_guard.placed o ON o.classid = d.classid AND o.objid = d.objid
+        WHERE r.namespace = pg_my_temp_schema() AND o.namespace <> pg_my_temp_schema()) THEN
+    RAISE EXCEPTION 'an object that stays cannot depend on a temporary one' USING ERRCODE = '42501';
+  END IF;
 
   IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',
                     'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
@@ -2635,8 +2699,10 @@ BEGIN
     SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
     IF EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) x WHERE c.relacl IS NOT NULL AND c.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
        OR EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
-       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT') THEN
-      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT' USING ERRCODE = '42501',
+       OR EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) x WHERE n.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype = 'n' AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE') THEN
+      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT, and USAGE of schemas' USING ERRCODE = '42501',
         HINT = 'Members of the workspace have every right already.';
     END IF;
   END IF;
@@ -2702,9 +2768,13 @@ BEGIN
                 'ALTER EXTENSION', 'DROP EXTENSION', 'SECURITY LABEL') THEN
     RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501';
   END IF;
-  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') THEN
-    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501',
-      HINT = 'A workspace has one schema, public; its tables are what REST serves.';
+  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') AND NOT kith_guard.is_direct('workspace') THEN
+    RAISE EXCEPTION '% is available on a direct connection only', TG_TAG USING ERRCODE = '42501',
+      HINT = 'REST serves the tables of one schema, public.';
+  END IF;
+  -- take_over_schemas() does this as the role that created the schema; only an owner can do it, and that role owns no other schema.
+  IF TG_TAG = 'ALTER SCHEMA' AND current_user = session_user THEN
+    RETURN;
   END IF;
   IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
@@ -2713,6 +2783,10 @@ BEGIN
   -- With an older snapshot after_ddl() would not see what others have created.
   IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') AND TG_TAG NOT IN ('COMMENT', 'REFRESH MATERIALIZED VIEW') THEN
     RAISE EXCEPTION '% is available in READ COMMITTED transactions only', TG_TAG USING ERRCODE = '42501';
+  END IF;
+  IF TG_TAG = 'CREATE SCHEMA' THEN
+    PERFORM set_config('role', 'none', true);
+    RETURN;
   END IF;
 
   -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
@@ -2794,6 +2868,18 @@ AS $function$
                     AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
 $function$;
 
+-- Whether a person's role has opened this session: a member's (workspace) or a viewer's (viewer).
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.is_direct(part text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM pg_roles u JOIN pg_auth_members m ON m.member = u.oid JOIN kith_guard.role r ON r.role = m.roleid
+                  WHERE u.rolname = session_user AND r.part = is_direct.part)
+$function$;
+
 -- Whether the guards let the current role of this session pass.
 -- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith_guard.is_exempt()
@@ -2808,6 +2894,24 @@ AS $function$
                        WHERE u.rolname = current_user AND (u.rolsuper OR r.part IN ('admin', 'system')))
               OR NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace'))
 $function$;
+
+-- Refuses an advisory lock that is not for this session, or one too many.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.limit_locks(name text, key bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith_guard.needs_direct(name, false);
+  IF key BETWEEN 7236455900 AND 7236455909 AND NOT EXISTS (SELECT FROM pg_roles u WHERE u.rolname = session_user AND u.rolsuper) THEN
+    RAISE EXCEPTION 'the key % is reserved', key USING ERRCODE = '42501';
+  END IF;
+  IF get_byte(uuid_send(gen_random_uuid()), 0) = 0 AND (
+       SELECT count(*) FROM kith_guard.pg_lock_status() l WHERE l.locktype = 'advisory' AND l.database = kith_guard.own_database()) > 10000 THEN
+    RAISE EXCEPTION 'a workspace holds at most 10000 advisory locks' USING ERRCODE = '53400';
+  END IF;
+END $function$;
 
 -- Drops casts and takes back rights that a workspace cannot have.
 -- Owned by {{admin}}.
@@ -2832,6 +2936,8 @@ BEGIN
     CASE x.classid
       WHEN 'pg_class'::regclass THEN EXECUTE format('REVOKE ALL ON %s FROM %I', x.objid::regclass, x.stranger);
       WHEN 'pg_proc'::regclass THEN EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %I', x.objid::regprocedure, x.stranger);
+      WHEN 'pg_namespace'::regclass THEN
+        EXECUTE (SELECT format('REVOKE ALL ON SCHEMA %I FROM %I', n.nspname, x.stranger) FROM pg_namespace n WHERE n.oid = x.objid);
       WHEN 'pg_type'::regclass THEN EXECUTE format('REVOKE ALL ON TYPE %s FROM %I', format_type(x.objid, NULL), x.stranger);
       WHEN 'pg_policy'::regclass THEN
         EXECUTE (SELECT format('DROP POLICY IF EXISTS %I ON %s', p.polname, p.polrelid::regclass) FROM pg_policy p WHERE p.oid = x.objid);
@@ -2844,6 +2950,543 @@ BEGIN
     RAISE WARNING 'took a right from role %', x.stranger;
   END LOOP;
 END $function$;
+
+-- Refuses sessions that are not a person's.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.needs_direct(what text, is_for_viewers boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT (kith_guard.is_direct('workspace') OR is_for_viewers AND kith_guard.is_direct('viewer')
+          OR EXISTS (SELECT FROM pg_roles u WHERE u.rolname = session_user AND u.rolsuper)) THEN
+    RAISE EXCEPTION 'permission denied for function %', what USING ERRCODE = '42501', HINT = 'It is available on a direct connection.';
+  END IF;
+END $function$;
+
+-- The oid of this database.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.own_database()
+ RETURNS oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT b.oid FROM pg_database b WHERE b.datname = current_database()
+$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_int8$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_int4$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock_shared(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_shared_int8$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock_shared(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_shared_int4$function$;
+
+-- release exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_int8$function$;
+
+-- release exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_int4$function$;
+
+-- release shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock_shared(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_shared_int8$function$;
+
+-- release shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock_shared(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_shared_int4$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_int8$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_int4$function$;
+
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_int8(bigint)
+ RETURNS void
+ LANGUAGE internal
+ STRICT
+AS $function$pg_advisory_xact_lock_int8$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_shared(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_shared_int8$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_shared(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_shared_int4$function$;
+
+-- get array of PIDs of sessions blocking specified backend PID from acquiring a heavyweight lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_blocking_pids(integer)
+ RETURNS integer[]
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_blocking_pids$function$;
+
+-- export a snapshot
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_export_snapshot()
+ RETURNS text
+ LANGUAGE internal
+ STRICT
+AS $function$pg_export_snapshot$function$;
+
+-- information about replication slots currently in use
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_get_replication_slots(OUT slot_name name, OUT plugin name, OUT slot_type text, OUT datoid oid, OUT temporary boolean, OUT active boolean, OUT active_pid integer, OUT xmin xid, OUT catalog_xmin xid, OUT restart_lsn pg_lsn, OUT confirmed_flush_lsn pg_lsn, OUT wal_status text, OUT safe_wal_size bigint, OUT two_phase boolean, OUT two_phase_at pg_lsn, OUT inactive_since timestamp with time zone, OUT conflicting boolean, OUT invalidation_reason text, OUT failover boolean, OUT synced boolean)
+ RETURNS SETOF record
+ LANGUAGE internal
+ STABLE PARALLEL SAFE ROWS 10
+AS $function$pg_get_replication_slots$function$;
+
+-- view system lock information
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_lock_status(OUT locktype text, OUT database oid, OUT relation oid, OUT page integer, OUT tuple smallint, OUT virtualxid text, OUT transactionid xid, OUT classid oid, OUT objid oid, OUT objsubid smallint, OUT virtualtransaction text, OUT pid integer, OUT mode text, OUT granted boolean, OUT fastpath boolean, OUT waitstart timestamp with time zone)
+ RETURNS SETOF record
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_lock_status$function$;
+
+-- view two-phase transactions
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_prepared_xact(OUT transaction xid, OUT gid text, OUT prepared timestamp with time zone, OUT ownerid oid, OUT dbid oid)
+ RETURNS SETOF record
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_prepared_xact$function$;
+
+-- statistics: information about currently active backends
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_activity(pid integer, OUT datid oid, OUT pid integer, OUT usesysid oid, OUT application_name text, OUT state text, OUT query text, OUT wait_event_type text, OUT wait_event text, OUT xact_start timestamp with time zone, OUT query_start timestamp with time zone, OUT backend_start timestamp with time zone, OUT state_change timestamp with time zone, OUT client_addr inet, OUT client_hostname text, OUT client_port integer, OUT backend_xid xid, OUT backend_xmin xid, OUT backend_type text, OUT ssl boolean, OUT sslversion text, OUT sslcipher text, OUT sslbits integer, OUT ssl_client_dn text, OUT ssl_client_serial numeric, OUT ssl_issuer_dn text, OUT gss_auth boolean, OUT gss_princ text, OUT gss_enc boolean, OUT gss_delegation boolean, OUT leader_pid integer, OUT query_id bigint)
+ RETURNS SETOF record
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED ROWS 100
+AS $function$pg_stat_get_activity$function$;
+
+-- statistics: session active time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_active_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_active_time$function$;
+
+-- statistics: block read time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blk_read_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blk_read_time$function$;
+
+-- statistics: block write time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blk_write_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blk_write_time$function$;
+
+-- statistics: blocks fetched for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blocks_fetched(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blocks_fetched$function$;
+
+-- statistics: blocks found in cache for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blocks_hit(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blocks_hit$function$;
+
+-- statistics: checksum failures detected in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_checksum_failures(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_checksum_failures$function$;
+
+-- statistics: when last checksum failure was detected in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_checksum_last_failure(oid)
+ RETURNS timestamp with time zone
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_checksum_last_failure$function$;
+
+-- statistics: recovery conflicts in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_all(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_all$function$;
+
+-- statistics: recovery conflicts in database caused by shared buffer pin
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_bufferpin(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_bufferpin$function$;
+
+-- statistics: recovery conflicts in database caused by relation lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_lock(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_lock$function$;
+
+-- statistics: recovery conflicts in database caused by logical replication slot
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_logicalslot(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_logicalslot$function$;
+
+-- statistics: recovery conflicts in database caused by snapshot expiry
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_snapshot(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_snapshot$function$;
+
+-- statistics: recovery conflicts in database caused by buffer deadlock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_startup_deadlock(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_startup_deadlock$function$;
+
+-- statistics: recovery conflicts in database caused by drop tablespace
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_tablespace(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_tablespace$function$;
+
+-- statistics: deadlocks detected in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_deadlocks(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_deadlocks$function$;
+
+-- statistics: session idle in transaction time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_idle_in_transaction_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_idle_in_transaction_time$function$;
+
+-- statistics: number of backends in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_numbackends(oid)
+ RETURNS integer
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_numbackends$function$;
+
+-- statistics: number of parallel workers effectively launched by queries
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_parallel_workers_launched(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_parallel_workers_launched$function$;
+
+-- statistics: number of parallel workers planned to be launched by queries
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_parallel_workers_to_launch(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_parallel_workers_to_launch$function$;
+
+-- statistics: session time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_session_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_session_time$function$;
+
+-- statistics: total number of sessions
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions$function$;
+
+-- statistics: number of sessions disconnected by the client closing the network connection
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_abandoned(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions_abandoned$function$;
+
+-- statistics: number of sessions disconnected by fatal errors
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_fatal(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions_fatal$function$;
+
+-- statistics: number of sessions killed by administrative action
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_killed(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions_killed$function$;
+
+-- statistics: last reset for a database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_stat_reset_time(oid)
+ RETURNS timestamp with time zone
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_stat_reset_time$function$;
+
+-- statistics: number of bytes in temporary files written
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_temp_bytes(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_temp_bytes$function$;
+
+-- statistics: number of temporary files written
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_temp_files(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_temp_files$function$;
+
+-- statistics: tuples deleted in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_deleted(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_deleted$function$;
+
+-- statistics: tuples fetched for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_fetched(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_fetched$function$;
+
+-- statistics: tuples inserted in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_inserted(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_inserted$function$;
+
+-- statistics: tuples returned for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_returned(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_returned$function$;
+
+-- statistics: tuples updated in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_updated(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_updated$function$;
+
+-- statistics: transactions committed
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_xact_commit(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_xact_commit$function$;
+
+-- statistics: transactions rolled back
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_xact_rollback(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_xact_rollback$function$;
+
+-- statistics: information about currently active replication
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_wal_senders(OUT pid integer, OUT state text, OUT sent_lsn pg_lsn, OUT write_lsn pg_lsn, OUT flush_lsn pg_lsn, OUT replay_lsn pg_lsn, OUT write_lag interval, OUT flush_lag interval, OUT replay_lag interval, OUT sync_priority integer, OUT sync_state text, OUT reply_time timestamp with time zone)
+ RETURNS SETOF record
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED ROWS 10
+AS $function$pg_stat_get_wal_senders$function$;
+
+-- total disk space usage for the specified tablespace
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_tablespace_size(name)
+ RETURNS bigint
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_tablespace_size_name$function$;
+
+-- total disk space usage for the specified tablespace
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_tablespace_size(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_tablespace_size_oid$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_int8$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_int4$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock_shared(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_shared_int8$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock_shared(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_shared_int4$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_int8$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_int4$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock_shared(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_shared_int8$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock_shared(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_shared_int4$function$;
 
 -- Makes a new key for contexts. Whoever has seen the old one can sign none any more; transactions that are under way lose their actor.
 -- Owned by {{admin}}.
@@ -2866,6 +3509,38 @@ AS $function$
   INSERT INTO kith_guard.fact SELECT o.relid, o.kind, o.name, o.value FROM kith_guard.observed o;
 $function$;
 
+-- Gives the schemas of a CREATE SCHEMA to the workspace, and returns to its role.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.take_over_schemas()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
+AS $function$
+DECLARE
+  made record;
+  workspace name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
+  viewer name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'viewer');
+  names name[];
+BEGIN
+  IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.command_tag <> 'CREATE SCHEMA') THEN
+    RAISE EXCEPTION 'CREATE SCHEMA creates nothing but the schema' USING ERRCODE = '42501', HINT = 'Create its tables with statements of their own.';
+  END IF;
+  SELECT array_agg(n.nspname) INTO names FROM pg_event_trigger_ddl_commands() c JOIN pg_namespace n ON n.oid = c.objid;
+  FOR made IN SELECT n.nspname, n.nspowner FROM pg_namespace n WHERE n.nspname = ANY (names) LOOP
+    IF made.nspname LIKE 'kith%' THEN
+      RAISE EXCEPTION 'names of schemas that begin with kith are reserved' USING ERRCODE = '42501';
+    END IF;
+    IF pg_get_userbyid(made.nspowner) <> workspace THEN
+      EXECUTE format('ALTER SCHEMA %I OWNER TO %I', made.nspname, workspace);
+    END IF;
+  END LOOP;
+  PERFORM set_config('role', workspace, true);
+  FOR made IN SELECT x.nspname FROM unnest(names) x (nspname) LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', made.nspname, viewer);
+  END LOOP;
+END $function$;
+
 -- Waits until no other transaction of this database has taken its turn and is still open.
 -- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith_guard.take_turn()
@@ -2874,7 +3549,7 @@ CREATE OR REPLACE FUNCTION kith_guard.take_turn()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT pg_advisory_xact_lock(7236455903)
+  SELECT kith_guard.pg_advisory_xact_lock_int8(7236455903)
 $function$;
 
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS

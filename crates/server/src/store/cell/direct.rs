@@ -151,6 +151,8 @@ fn role_script(place: &TenantDatabase, role: &str, is_viewer: bool, password: &s
         .map(|(setting, value)| format!("ALTER ROLE {quoted} SET {setting} = {value};\n"))
         .collect();
     let read_only = if is_viewer { "on" } else { "off" };
+    // Members may create schemas. The guards give them to the workspace.
+    let (create, and_create) = if is_viewer { ("REVOKE CREATE", "FROM") } else { ("GRANT CREATE", "TO") };
     format!(
         "{LOCK}
          DO $$ BEGIN
@@ -161,6 +163,7 @@ fn role_script(place: &TenantDatabase, role: &str, is_viewer: bool, password: &s
          REVOKE {other} FROM {quoted};
          GRANT {group} TO {quoted} WITH INHERIT FALSE, SET TRUE, ADMIN FALSE;
          GRANT CONNECT ON DATABASE {database} TO {quoted};
+         {create} ON DATABASE {database} {and_create} {quoted};
          ALTER ROLE {quoted} RESET ALL;
          ALTER ROLE {quoted} IN DATABASE {database} RESET ALL;
          ALTER ROLE {quoted} SET role = {group};

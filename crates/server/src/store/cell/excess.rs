@@ -36,6 +36,9 @@ const COMMITS_COMPARED: Duration = Duration::from_secs(5);
 const LONGEST_WAIT: f64 = 3600.0;
 /// Locks that the sessions of all workspaces may hold together. The embedded server's table has room for twice as many.
 const LOCKS_OF_ALL: u32 = 100_000;
+/// Advisory locks that one session may hold. The workspace's functions refuse more of them in one database, give or take a few hundred
+/// (migrations/workspace/0012_direct_sessions.sql).
+const ADVISORY_LOCKS: u32 = 10_000;
 /// How long a broken connection is explained by the end of a session that held too many locks.
 const EXPLAINED_FOR: Duration = Duration::from_secs(5);
 
@@ -61,17 +64,20 @@ const END_SPENDERS: &str = "
     WHERE datname = ANY ($1::text[]) AND backend_type = 'client backend' AND usename ~ '^w_' AND (usename ~ '_d$' OR backend_xid IS NOT NULL)";
 
 /// Ends sessions of workspaces that hold too many locks: more than one workspace may hold, or more than their part while all
-/// together hold too many. A request that has just started holds few.
+/// together hold too many. A request that has just started holds few. A direct session can hold advisory locks between transactions.
 const END_LOCKERS: &str = "
     WITH session AS MATERIALIZED (
         SELECT pid, usename, datname FROM pg_stat_activity
-        WHERE backend_type = 'client backend' AND usename ~ '^w_' AND xact_start < clock_timestamp() - interval '300 ms'),
-    locks AS (SELECT pid, count(*) AS held FROM pg_locks WHERE EXISTS (SELECT FROM session) GROUP BY pid),
+        WHERE backend_type = 'client backend' AND usename ~ '^w_'
+          AND (xact_start < clock_timestamp() - interval '300 ms' OR usename ~ '_d$')),
+    locks AS (
+        SELECT pid, count(*) AS held, count(*) FILTER (WHERE locktype = 'advisory') AS advisory
+        FROM pg_locks WHERE EXISTS (SELECT FROM session) GROUP BY pid),
     holder AS (
-        SELECT usename, datname, pid, held, sum(held) OVER () AS held_by_all, count(*) FILTER (WHERE held > 1000) OVER () AS holders
+        SELECT usename, datname, pid, held, advisory, sum(held) OVER () AS held_by_all, count(*) FILTER (WHERE held > 1000) OVER () AS holders
         FROM session JOIN locks USING (pid))
     SELECT usename AS role, datname, pg_terminate_backend(pid) FROM holder
-    WHERE held > $1::bigint OR held_by_all > $2::bigint AND held > $2::bigint / GREATEST(holders, 1)";
+    WHERE held > $1::bigint OR advisory > $3::bigint OR held_by_all > $2::bigint AND held > $2::bigint / GREATEST(holders, 1)";
 
 /// Members' roles of a database that may or may not log in. A role that has ended has a connection limit of 0.
 const MEMBERS_ROLES: &str = "
@@ -233,8 +239,8 @@ impl Store {
 
     /// Ends sessions of workspaces that hold too many locks.
     pub async fn end_lockers(&self) -> Result<(), Fault> {
-        let [of_one, of_all] = [LIMITS.locks, LOCKS_OF_ALL].map(|locks| locks.to_string());
-        let ended = self.control.query(END_LOCKERS, &[Some(&of_one), Some(&of_all)]).await?;
+        let [of_one, of_all, advisory] = [LIMITS.locks, LOCKS_OF_ALL, ADVISORY_LOCKS].map(|locks| locks.to_string());
+        let ended = self.control.query(END_LOCKERS, &[Some(&of_one), Some(&of_all), Some(&advisory)]).await?;
         let ended: Vec<(String, String)> = ended.all(|row| Ok((row.get("role")?, row.get("datname")?)))?;
         let mut explained = self.excesses.ended_for_locks();
         explained.retain(|_, at| at.elapsed() < EXPLAINED_FOR);

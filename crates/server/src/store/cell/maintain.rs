@@ -48,6 +48,20 @@ const DUE: &str = "
      WHERE c.relkind IN ('r', 'm') AND c.relpersistence <> 't' AND (NOT c.relisshared OR $2::boolean OR x.is_old) AND (x.vacuum OR x.analyze OR x.is_old)
      ORDER BY x.is_old DESC, s.n_dead_tup DESC LIMIT 500";
 
+/// Temporary tables with old transaction ids, which nobody but their session can vacuum, and the session: 0 if it is gone. The server's
+/// start removes the files of such tables, and autovacuum, which is off, would drop them.
+const OLD_TEMPORARY: &str = "
+    SELECT pg_catalog.format('%I.%I', n.nspname, c.relname) AS name, COALESCE(b.pid, 0) AS pid
+      FROM pg_catalog.pg_class AS c
+      JOIN pg_catalog.pg_namespace AS n ON n.oid = c.relnamespace
+      LEFT JOIN (
+           SELECT 'pg_temp_' || i AS schema, pg_catalog.pg_stat_get_backend_pid(i) AS pid
+             FROM pg_catalog.pg_stat_get_backend_idset() AS i
+             JOIN pg_catalog.pg_database AS d ON d.oid = pg_catalog.pg_stat_get_backend_dbid(i)
+            WHERE d.datname = pg_catalog.current_database()) AS b ON b.schema = n.nspname
+     WHERE c.relpersistence = 't' AND c.relkind IN ('r', 'm')
+       AND GREATEST(pg_catalog.age(c.relfrozenxid), pg_catalog.mxid_age(c.relminmxid)) > $1::integer";
+
 /// The databases of workspaces, how many rows were ever written in each, and whether its transaction ids are old.
 const WRITES: &str = "
     SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes,
@@ -190,6 +204,7 @@ impl Store {
         for table in others {
             admin.script(&table.statement()).await?;
         }
+        end_old_temporary(&mut admin, old).await?;
         drop(admin);
         if own.is_empty() {
             return Ok(0);
@@ -220,6 +235,22 @@ impl Store {
         }
         Ok(())
     }
+}
+
+/// Ends sessions whose temporary tables have old transaction ids, and drops tables that a crash left over. Dropping a table runs none of
+/// the workspace's code.
+async fn end_old_temporary(admin: &mut Conn, old: &str) -> Result<(), Error> {
+    let rows = admin.query(OLD_TEMPORARY, &[Some(old)]).await?;
+    for row in 0..rows.len() {
+        let (name, pid): (String, String) = (rows.get(row, "name")?, rows.get(row, "pid")?);
+        if pid == "0" {
+            admin.script(&format!("DROP TABLE IF EXISTS {name} CASCADE")).await?;
+            continue;
+        }
+        tracing::warn!(pid, table = name, "ended a session whose temporary table is too old");
+        admin.query("SELECT pg_catalog.pg_terminate_backend($1::integer, 1000)", &[Some(&pid)]).await?;
+    }
+    Ok(())
 }
 
 async fn due(admin: &mut Conn, role: &str, with_shared: bool, old: &str) -> Result<Vec<Due>, Error> {

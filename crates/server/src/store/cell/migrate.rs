@@ -36,6 +36,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0009_addresses.sql"),
     include_str!("../../../migrations/workspace/0010_search.sql"),
     include_str!("../../../migrations/workspace/0011_requests.sql"),
+    include_str!("../../../migrations/workspace/0012_direct_sessions.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

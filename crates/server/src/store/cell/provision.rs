@@ -165,6 +165,7 @@ impl Store {
             .script(&format!(
                 "REVOKE ALL ON DATABASE {database} FROM PUBLIC;
                  GRANT CONNECT ON DATABASE {database} TO {role}, {viewer};
+                 GRANT TEMPORARY ON DATABASE {database} TO {role};
                  ALTER DATABASE {database} ALLOW_CONNECTIONS true;"
             ))
             .await?;

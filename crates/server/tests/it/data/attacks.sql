@@ -366,18 +366,18 @@ select pg_stat_get_db_xact_commit(oid) from pg_database;
 select pg_stat_get_backend_idset();
 -- settings of roles, which pg_dump reads | sql | ok
 select * from pg_db_role_setting;
--- rolconfig | sql | 42501
+-- the same settings in pg_roles | sql | ok
 select rolconfig from pg_roles;
--- useconfig | sql | 42501
-select useconfig from pg_user;
 -- pg_roles names readable | sql | ok
 select count(rolname) from pg_roles;
 -- shdepend | sql | 42501
 select * from pg_shdepend;
--- shdescription | sql | 42501
+-- comments of shared objects, which only the operator can write and pgAdmin reads | sql | ok
 select * from pg_shdescription;
--- comments of other databases | sql | ok
-do $$ begin if exists (select from pg_database d where shobj_description(d.oid, 'pg_database') is not null and d.datname <> current_database()) then raise exception 'seen'; end if; end $$;
+-- comment on the database | sql | 42501
+comment on database {{workspace}} is 'x';
+-- comment on a role | direct | 42501
+comment on role {{direct}} is 'x';
 -- authid | sql | 42501
 select * from pg_authid;
 -- control | sql | 42501
@@ -390,6 +390,237 @@ select pg_database_size('{{other}}');
 select pg_sleep(0);
 -- settings with paths hidden | sql | ok
 select case when count(*)=0 then 'hidden' else 'LEAK' end from pg_settings where name in ('data_directory','hba_file','unix_socket_directories');
+-- unlock what is not locked, as pools do | sql | ok
+select pg_advisory_unlock_all();
+-- PostgreSQL's own functions, moved aside | direct | 42501
+select kith_guard.pg_advisory_lock(1);
+-- the sessions of all | direct | 42501
+select * from kith_guard.pg_stat_get_activity(null);
+-- the locks of all | direct | 42501
+select * from kith_guard.pg_lock_status();
+-- a snapshot past its check | direct | 42501
+select kith_guard.pg_export_snapshot();
+-- == people's own sessions: locks, snapshots and statistics
+-- advisory locks | direct | ok
+select pg_advisory_lock(1), pg_try_advisory_lock(1, 2), pg_advisory_unlock(1, 2), pg_advisory_xact_lock_shared(3), pg_advisory_unlock_all();
+-- a key of Kith's | direct | 42501
+select pg_advisory_lock(7236455901);
+-- the lock under which guards take turns | direct | 42501
+select pg_try_advisory_xact_lock_shared(7236455903);
+-- more locks than there may be (the watchdog may end the session first) | direct | 53400 57P01
+select count(pg_advisory_lock(g)) from generate_series(1, 30000) g;
+-- the same by pairs | direct | 53400 57P01
+select count(pg_try_advisory_lock_shared(g, g)) from generate_series(1, 30000) g;
+-- a viewer's lock | viewer_direct | 42501
+select pg_advisory_lock(1);
+-- a viewer's pool | viewer_direct | ok
+select pg_advisory_unlock_all();
+-- a hundred snapshots are enough | direct | 53400
+begin; select count(pg_export_snapshot()) from generate_series(1, 200);
+-- sessions of others | direct | ok
+do $$ begin if exists (select from pg_stat_activity a where a.datname is distinct from current_database() or a.usename <> session_user and a.query <> '<insufficient privilege>') then raise exception 'seen'; end if; end $$;
+-- sessions of others, by a viewer | viewer_direct | ok
+do $$ begin if exists (select from pg_stat_activity a where a.datname is distinct from current_database() or a.usename <> session_user and a.query <> '<insufficient privilege>') then raise exception 'seen'; end if; end $$;
+-- locks of others | direct | ok
+do $$ begin if exists (select from pg_locks l left join pg_database d on d.oid = l.database where d.datname is distinct from current_database()) then raise exception 'seen'; end if; end $$;
+-- statistics of others | direct | ok
+do $$ begin if exists (select from pg_stat_database d where d.datid <> 0 and d.datname <> current_database() and (d.xact_commit, d.numbackends, d.tup_returned) is distinct from (null, null, null)) then raise exception 'seen'; end if; end $$;
+-- sizes of others | direct | ok
+do $$ begin if exists (select from pg_tablespace t where pg_tablespace_size(t.oid) is not null) then raise exception 'seen'; end if; end $$;
+-- what blocks another's backend | direct | ok
+do $$ begin if exists (select from generate_series(1, 100) p where pg_blocking_pids(p) <> '{}') then raise exception 'seen'; end if; end $$;
+-- == people's own sessions: temporary objects
+-- a temporary feed | direct | ok
+create temp table activity (like public.activity); insert into contacts(email) values('temp1@x.y');
+-- check: select count(*)=1 from public.activity where subject_repr='temp1@x.y' and verb='created'
+-- temporary tables that triggers read | direct | ok
+create temp table pipelines (like public.pipelines); create temp table pipeline_stages (like public.pipeline_stages); create temp table custom_fields (like public.custom_fields);
+create temp table companies (like public.companies); create temp table contacts (like public.contacts); create temp table deals (like public.deals);
+insert into public.deals(name) values('temp2'); insert into public.companies(domain) values('https://www.Temp2.example/'); insert into public.contacts(email) values(' temp2@x.y ');
+-- check: select count(*)=1 from public.deals where name='temp2' and pipeline='sales' and stage='lead'
+-- check: select count(*)=1 from public.companies where domain='temp2.example'
+-- check: select count(*)=1 from public.activity where subject_repr='temp2@x.y'
+-- a temporary definition of a custom field does not count | direct | ok
+create temp table custom_fields (like public.custom_fields including defaults); insert into custom_fields(id,object_type,key,label,type) values('f','contact','k','K','number'); insert into contacts(email,custom) values('temp3@x.y','{"k":"text"}');
+-- check: select count(*)=1 from public.contacts where email='temp3@x.y'
+-- temporary catalogs that guards read | direct | 42501
+create temp table pg_trigger as select * from pg_catalog.pg_trigger limit 0; create temp table pg_class as select oid, relname, relkind, relowner, relnamespace from pg_catalog.pg_class limit 0;
+create temp table pg_attribute as select attrelid, attname, attnum, attisdropped, atttypid, attnotnull from pg_catalog.pg_attribute limit 0; create temp table pg_index as select * from pg_catalog.pg_index limit 0;
+alter table public.contacts disable trigger kith_record;
+-- a temporary pg_roles that exempts | direct | 42501
+create temp table pg_roles as select 10::oid as oid, current_user as rolname, true as rolsuper union select 11::oid, session_user, true; drop trigger kith_record on contacts;
+-- a temporary table of roles | direct | 42501
+create temp table role as select 'admin'::text as part, oid as role from pg_catalog.pg_roles where rolname in (current_user, session_user); drop trigger kith_record on contacts;
+-- a temporary view of what is observed | direct | 42501
+create temp view observed as select * from kith_guard.fact; create temp view fact as select * from kith_guard.fact where false; drop index contacts_email_key;
+-- temporary types | direct | ok
+create type pg_temp.jsonb as (a int); create domain pg_temp.text as pg_catalog.text default 'FORGED'; create domain pg_temp.name as pg_catalog.name; create type pg_temp.regclass as enum ('FORGED'); create type pg_temp.oid as enum ('FORGED');
+insert into contacts(email,first_name) values('temp4@x.y','T'); update contacts set first_name='U' where email='temp4@x.y'; delete from contacts where email='temp4@x.y';
+-- check: select array_agg(verb order by id)='{created,updated,deleted}' from public.activity where subject_repr in ('T','U')
+-- temporary types, then DDL on a built-in table | direct | 42501
+create type pg_temp.name as enum ('x'); create type pg_temp.text as enum ('x'); create type pg_temp.oid as enum ('x'); alter table contacts drop column phone;
+-- temporary functions | direct | ok
+create function pg_temp.to_jsonb(anyelement) returns pg_catalog.jsonb language sql as $$ select '{"id":"FORGED"}'::pg_catalog.jsonb $$; create function pg_temp.current_setting(text, bool) returns text language sql as $$ select 'FORGED' $$;
+create function pg_temp.write_entry(text,text,text,text,jsonb) returns text language sql as $$ select 'FORGED' $$; insert into contacts(email) values('temp5@x.y');
+-- check: select count(*)=1 from public.activity where subject_repr='temp5@x.y' and subject_id like 'c\_%'
+-- temporary operators | direct | ok
+create function temp_eq(text,text) returns bool language sql as 'select true'; create operator pg_temp.= (leftarg=text, rightarg=text, function=temp_eq); insert into contacts(email) values('temp6@x.y');
+-- check: select count(*)=1 from public.activity where subject_repr='temp6@x.y'
+-- a path that begins with temporary objects | direct | ok
+create temp table activity (like public.activity); create temp table secret as select true as one, ''::bytea as token_hash, ''::bytea as mac_key; set search_path = pg_temp, kith, kith_guard, public; insert into public.contacts(email) values('temp7@x.y');
+-- check: select count(*)=1 from public.activity where subject_repr='temp7@x.y' and actor='postgres:{{direct}}'
+-- a context signed with a temporary secret | direct | ok
+create temp table secret as select true as one, sha256('x'::bytea) as token_hash, 'k'::bytea as mac_key; set search_path = pg_temp, kith, public; do $$ begin perform kith.begin_request('x', 'api_key:FORGED', null); exception when sqlstate '28000' then null; end $$; insert into public.contacts(email) values('temp8@x.y');
+-- a subject by a temporary table's name | direct | ok
+create temp table contact(id text, name text); create trigger t after insert on pg_temp.contact for each row execute function record_activity(); insert into contact values('c_x','temporary');
+-- check: select count(*)=1 from public.activity where subject_repr='temporary' and subject_type='pg_temp.contact'
+-- record_change on a temporary table | direct | 42501
+create temp table ft(id text, first_name text, last_name text, email text, phone text); create trigger t after insert on ft for each row execute function kith.record_change('contact');
+-- a temporary table under a built-in one | direct | 42501
+create temp table heir () inherits (public.contacts);
+-- a built-in table under a temporary one | direct | 42501 42809
+create temp table parent (id text not null); alter table public.contacts inherit parent;
+-- a rule on a temporary view writes no feed | direct | 42501
+create temp view va as select * from public.activity; create rule r as on insert to va do instead insert into public.activity(actor,verb,subject_type) values('api_key:FORGED','created','x'); insert into va(actor) values('x');
+-- a column that ends with the session, without an entry in the feed | direct | 42501
+create type pg_temp.m as enum ('a'); alter table contacts add column m pg_temp.m;
+-- of an array | direct | 42501
+create type pg_temp.m as enum ('a'); create table ended (id integer, m pg_temp.m[]);
+-- by a domain | direct | 42501
+create type pg_temp.m as enum ('a'); create domain ended as pg_temp.m;
+-- by a range | direct | 42501
+create type pg_temp.m as enum ('a'); create type ended as range (subtype = pg_temp.m);
+-- by an attribute | direct | 42501
+create type pg_temp.m as enum ('a'); create type ended as (a integer, m pg_temp.m);
+-- by a collation | direct | 42501
+create collation pg_temp.m from "C"; alter table contacts add column m text collate pg_temp.m;
+-- by what generates it | direct | 42501
+create function pg_temp.m(text) returns text language sql immutable as 'select $1'; alter table contacts add column m text generated always as (pg_temp.m(first_name)) stored;
+-- by a function that stays | direct | 42501
+create type pg_temp.m as enum ('a'); create function ended(pg_temp.m) returns text language sql as $$ select 'x' $$;
+-- what is temporary itself may | direct | ok
+create type pg_temp.m as enum ('a'); create temp table t (id serial primary key, m pg_temp.m, k pg_temp.m[], n text default 'x'); create temp view v as select * from t; create function pg_temp.f(pg_temp.m) returns setof t language sql as 'select * from pg_temp.t'; create temp table u (id integer references t);
+-- the API has none, caught or not | sql | ok
+do $$ begin execute 'create temp table t(a int)'; exception when others then null; end $$;
+-- check: select not exists (select from pg_class where relpersistence='t' and relname='t')
+-- the API, by SELECT INTO | sql | 42501
+select 1 as a into temp t;
+-- the API, as a view | sql | 42501
+create temp view t as select 1;
+-- the API, as a sequence | sql | 42501
+create temp sequence t;
+-- the API, as a type | sql | 42501
+create type pg_temp.t as enum ('a');
+-- set up: a function that creates a temporary table | sql | ok
+create function make_temp() returns void language plpgsql as $$ begin create temp table made(a int); end $$;
+-- the API, by a function of the workspace's | sql | 42501
+select make_temp();
+-- the API, while a temporary table is filled | sql | 42501
+create temp table activity as select make_temp()::text as a;
+-- a viewer | viewer_direct | 42501
+create temp table t(a int);
+-- nobody's role | direct | 42501
+set role none; create temp table t(a int);
+-- == people's own sessions: schemas
+-- a schema | direct | ok
+create schema evil;
+-- check: select pg_get_userbyid(nspowner)='{{workspace}}' from pg_namespace where nspname='evil'
+-- public, as migrators do | direct | ok
+create schema if not exists public; create schema if not exists "evil";
+-- check: select count(*)=1 from pg_namespace where nspname='public' and pg_get_userbyid(nspowner)='{{system}}'
+-- the role afterwards | direct | ok
+create schema after1; do $$ begin if current_user <> '{{workspace}}' then raise exception 'another role'; end if; end $$; drop schema after1;
+-- the role after an error | direct | ok
+do $$ begin begin execute 'create schema kith_y'; exception when others then null; end; if current_user <> '{{workspace}}' then raise exception 'another role'; end if; end $$;
+-- a name of Kith's | direct | 42501
+create schema kith_evil;
+-- kith itself | direct | 42501 42P06
+create schema kith;
+-- renamed to a name of Kith's | direct | 42501
+alter schema evil rename to kith_evil;
+-- given to the viewers | direct | 42501
+alter schema evil owner to {{viewer}};
+-- given to its maker | direct | 42501
+alter schema evil owner to {{direct}};
+-- made for the system | direct | 42501
+create schema evil2 authorization {{system}};
+-- made for a neighbour | direct | 42501
+create schema evil2 authorization {{other}};
+-- made for its maker | direct | ok
+create schema evil3 authorization {{direct}};
+-- check: select pg_get_userbyid(nspowner)='{{workspace}}' from pg_namespace where nspname='evil3'
+-- with elements | direct | 42501
+create schema evil4 create table t(a int);
+-- with a grant to a neighbour | direct | 42501
+create schema evil4 authorization {{workspace}} create table t(a int) grant select on t to {{other}};
+-- as no role | direct | 42501
+set role none; create schema evil5;
+-- an extension as no role | direct | 42501
+set role none; create extension hstore;
+-- an extension in it | direct | 42501
+create extension hstore schema evil;
+-- a publication | direct | 42501
+create publication p for tables in schema evil;
+-- by a function with its owner's rights | direct | 42501
+create function make_schema() returns void language plpgsql security definer as $$ begin execute 'create schema evil6'; end $$; select make_schema();
+-- by a viewer | viewer_direct | 42501
+create schema evil7;
+-- by the API | sql | 42501
+create schema evil8;
+-- dropped by the API | sql | 42501
+drop schema evil cascade;
+-- drop public | direct | 42501
+drop schema public cascade;
+-- drop kith | direct | 42501
+drop schema kith cascade;
+-- drop the guards | direct | 42501
+drop schema kith_guard cascade;
+-- a right for a neighbour | direct | 42501
+grant usage on schema evil to {{other}};
+-- more than USAGE for viewers | direct | 42501
+grant create on schema evil to {{viewer}};
+-- for PUBLIC | direct | 42501
+grant create on schema evil to public;
+-- for those to come | direct | 42501
+alter default privileges grant create on schemas to public;
+-- tables for viewers | direct | 42501
+create table evil.own(a int); alter default privileges in schema evil grant insert on tables to {{viewer}};
+-- one table for viewers | direct | 42501
+create table evil.own2(a int); grant insert on evil.own to {{viewer}};
+-- a built-in table moved | direct | 42501
+alter table contacts set schema evil;
+-- inherited there | direct | 42501
+create table evil.heir () inherits (public.contacts);
+-- a forger's trigger there | direct | 42501
+create table evil.ft(id text); create trigger t after insert on evil.ft for each row execute function kith.record_change('contact');
+-- record_activity there | direct | 42501
+create function evil.record_activity() returns trigger language plpgsql as $$ begin return null; end $$;
+-- a subject there | direct | ok
+create table evil.contact(id text, name text); create trigger t after insert on evil.contact for each row execute function record_activity(); insert into evil.contact values('c_x','elsewhere');
+-- check: select count(*)=1 from public.activity where subject_repr='elsewhere' and subject_type='evil.contact'
+-- a function with its owner's rights there | direct | ok
+create function evil.df() returns int language sql security definer as 'select 1';
+-- check: select not has_function_privilege('{{viewer}}', 'evil.df()', 'execute')
+-- an operator with its owner's rights there | direct | 42501
+create function evil.dop(int,int) returns bool language sql security definer as 'select true'; create operator evil.=== (leftarg=int, rightarg=int, function=evil.dop);
+-- shadows of what triggers use | direct | ok
+create table evil.activity (like public.activity); create table evil.contacts (like public.contacts); create table evil.custom_fields (like public.custom_fields); create table evil.pipelines (like public.pipelines); create table evil.pipeline_stages (like public.pipeline_stages);
+create function evil.new_id(text) returns text language sql as $$ select 'FORGED' $$; create function evil.to_jsonb(anyelement) returns jsonb language sql as $$ select '{"id":"FORGED"}'::jsonb $$; create type evil.jsonb as (a int);
+create function evil.eq(text,text) returns bool language sql as 'select true'; create operator evil.= (leftarg=text, rightarg=text, function=evil.eq); create function evil.cat(text,text) returns text language sql as $$ select 'FORGED' $$; create operator evil.|| (leftarg=text, rightarg=text, function=evil.cat);
+set search_path = evil, public, pg_catalog; insert into public.contacts(email) values('evil1@x.y'); insert into public.deals(name) values('evil1');
+-- check: select count(*)=1 from public.activity where subject_repr='evil1@x.y'
+-- check: select count(*)=1 from public.deals where name='evil1' and pipeline='sales' and stage='lead'
+-- shadows in a role's own path | direct | ok
+set role none; alter role {{direct}} set search_path = evil, public, pg_catalog;
+-- shadows in the API's path | sql | ok
+alter role {{workspace}} set search_path = evil, public;
+-- a trigger that changes the path of REST's session | sql | ok
+create function repath() returns trigger language plpgsql as $$ begin perform set_config('search_path', 'evil, public', false); return new; end $$; create trigger repath before insert on contacts for each row execute function repath(); insert into contacts(email) values('evil2@x.y'); drop trigger repath on public.contacts;
+-- check: select count(*)=1 from public.contacts where email='evil2@x.y'
+-- an index there | direct | ok
+create table evil.big(a int primary key, b text); create index concurrently evil_b on evil.big(b); reindex index concurrently evil.evil_b; drop index concurrently evil.evil_b;
+-- gone as a whole | direct | ok
+drop schema evil cascade; drop schema evil3;
 -- == context
 -- alter payload | session | ok
 begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); select set_config('kith.context', replace(current_setting('kith.context'),'ak_ok','ak_FORGED'), true); insert into contacts(email) values('r4@x.y'); commit;

@@ -2,6 +2,7 @@
 
 mod budget;
 mod floods;
+mod own_objects;
 mod refusals;
 mod tools;
 mod viewers;

@@ -98,7 +98,7 @@ async fn a_persons_role_is_nothing_by_itself() {
         "create database more".to_owned(),
         "select pg_terminate_backend(1)".to_owned(),
         "select lo_create(0)".to_owned(),
-        "select pg_advisory_lock(1)".to_owned(),
+        "select pg_advisory_lock(7236455903)".to_owned(),
         "copy (select 1) to program 'true'".to_owned(),
         "select * from kith.secret".to_owned(),
     ] {

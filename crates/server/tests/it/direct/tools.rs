@@ -40,9 +40,24 @@ async fn psql_and_pg_dump_take_the_url_as_it_stands() {
     let (url, role) = connection(&owner).await;
     let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-At", "-c", "select email from contacts", &url]);
     assert_eq!(told, Ok("dumped@b.example\n".to_owned()));
-    for command in
-        ["\\d", "\\d+ contacts", "\\dt+", "\\dn+", "\\df", "\\dx", "\\du", "\\dv", "\\dT", "\\di", "\\dp", "\\l"]
-    {
+    for command in [
+        "\\d",
+        "\\d+ contacts",
+        "\\dt+",
+        "\\dn+",
+        "\\df+",
+        "\\dx+",
+        "\\du+",
+        "\\dv+",
+        "\\dT+",
+        "\\di+",
+        "\\dp",
+        "\\ddp",
+        "\\l+",
+        "\\db+",
+        "\\drds",
+        "\\dl+",
+    ] {
         let told = run("psql", &["-X", "-v", "ON_ERROR_STOP=1", "-c", command, &url]);
         let told = told.unwrap_or_else(|complaint| panic!("{command}: {complaint}"));
         assert!(!told.contains("ERROR"), "{command}: {told}");
@@ -72,6 +87,11 @@ async fn psql_and_pg_dump_take_the_url_as_it_stands() {
     {
         assert!(dump.contains(part), "the dump lacks {part}");
     }
+    let dir = TempDir::new();
+    let parallel = dir.path.join("parallel");
+    assert_eq!(run("pg_dump", &["-Fd", "-j", "4", "-f", &parallel.to_string_lossy(), &url]), Ok(String::new()));
+    let list = run("pg_restore", &["-l", &parallel.to_string_lossy()]).expect("a list");
+    assert!(list.contains("TABLE DATA public contacts"), "{list}");
     assert!(dump.contains(&format!("OWNER TO {}", place.role)));
     for secret in ["COPY kith.", "TABLE kith.secret ("] {
         assert!(!dump.contains(secret), "the dump has {secret}");
@@ -98,6 +118,12 @@ async fn a_bi_tool_finds_its_way() {
         ("select sum(pg_total_relation_size(oid))::bigint from pg_class where relname = 'contacts'", 1),
         ("select count(*) from pg_settings", 100),
         ("select count(*) from pg_timezone_names where name = 'UTC'", 1),
+        ("select count(*) from pg_stat_activity where query like '%pg_stat_activity%'", 1),
+        ("select count(*) from pg_stat_gssapi where pid = pg_backend_pid()", 1),
+        ("select count(*) from pg_locks where pid = pg_backend_pid()", 1),
+        ("select xact_commit from pg_stat_database where datname = current_database()", 1),
+        ("select count(*) from pg_replication_slots", 0),
+        ("select count(*) from pg_roles r left join pg_shdescription d on d.objoid = r.oid", 1),
     ] {
         let told = ask(&mut conn, sql).await;
         assert!(told.parse().is_ok_and(|number: i64| number >= least), "{sql}: {told}");

@@ -144,9 +144,10 @@ async fn make_people(scene: &Scene, direct: &str, viewer_direct: &str) {
     let cells = &scene.home.kith.app.store.cells;
     let (database, role, viewer) = (&scene.place.database, &scene.place.role, &scene.place.viewer);
     let script = format!(
-        "CREATE ROLE {direct} LOGIN IN ROLE {role} PASSWORD '{}'; ALTER ROLE {direct} SET role = '{role}';
-         CREATE ROLE {viewer_direct} LOGIN IN ROLE {viewer} PASSWORD '{}'; ALTER ROLE {viewer_direct} SET role = '{viewer}';
-         GRANT CONNECT ON DATABASE {database} TO {direct}, {viewer_direct};",
+        "CREATE ROLE {direct} LOGIN NOINHERIT PASSWORD '{}'; ALTER ROLE {direct} SET role = '{role}';
+         CREATE ROLE {viewer_direct} LOGIN NOINHERIT PASSWORD '{}'; ALTER ROLE {viewer_direct} SET role = '{viewer}';
+         GRANT {role} TO {direct} WITH INHERIT FALSE, SET TRUE; GRANT {viewer} TO {viewer_direct} WITH INHERIT FALSE, SET TRUE;
+         GRANT CONNECT ON DATABASE {database} TO {direct}, {viewer_direct}; GRANT CREATE ON DATABASE {database} TO {direct};",
         cells.verifier(direct),
         cells.verifier(viewer_direct),
     );
