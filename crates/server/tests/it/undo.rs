@@ -24,7 +24,7 @@ async fn undo(agent: &Agent, run: &str) -> Reply {
 async fn state(agent: &Agent, tables: &[&str]) -> Value {
     let each = |table: &&str| {
         format!(
-            "select '{table}' as t, array(select (to_jsonb(x) - 'updated_at')::text from {table} x order by 1) as rows"
+            "select '{table}' as t, array(select (to_jsonb(whole) - 'updated_at')::text from {table} whole order by 1) as rows"
         )
     };
     let sql = tables.iter().map(each).collect::<Vec<_>>().join(" union all ");
