@@ -25,6 +25,7 @@ use crate::store::cell::migrate::WORKSPACE;
 use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
 use crate::work::Supervisor;
+use crate::work::change_log::SweepChanges;
 use crate::work::direct::HoldDirect;
 use crate::work::excess::EndExcesses;
 use crate::work::key_last_used::NoteKeyUse;
@@ -111,6 +112,7 @@ impl Kith {
             limits: Arc::new(Limits::new(config.rate_limit)),
             memory: Memory::new(&bounds),
             bounds: Arc::new(bounds),
+            undo_days: config.undo_days,
             public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into(),
             wakes: Arc::default(),
             proxies: Arc::new(config.trusted_proxies.clone()),
@@ -190,6 +192,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(KeepWarm { target: config.warm_databases });
     workers.start(WatchAccess::default());
     workers.start(Maintain);
+    workers.start(SweepChanges);
     workers.start(Reap);
     workers.start(SendMail);
     workers.start(HoldDirect::default());

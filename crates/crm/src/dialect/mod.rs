@@ -5,13 +5,16 @@
 
 pub mod agentcrm;
 pub mod arguments;
+mod changes;
 mod commas;
+pub mod controls;
 pub mod json;
 pub mod llms;
 pub mod openapi;
 mod read;
 pub mod relm;
 pub mod route;
+mod runs;
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
 use crate::dialect::route::Operation;
+use crate::dialect::runs;
 use crate::dialect::stored_id;
 use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage};
 use crate::model::fault::Fault;
@@ -108,6 +109,18 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::FindStage(pipeline, key) => find(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::UpdateStage(pipeline, key) => update(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::DeleteStage(pipeline, key) => delete(said, STAGES, stage(pipeline, key))?.into(),
+        Operation::ListRuns => runs::list(said)?.into(),
+        Operation::OpenRun => runs::open(said)?.into(),
+        Operation::FindRun(run) => {
+            said.only_options(&[])?;
+            Steps::FindRun { run: run.to_owned() }.into()
+        }
+        Operation::RunChanges(run) => {
+            said.only_options(&["limit", "cursor", "net"])?;
+            Steps::RunChanges { run: run.to_owned(), net: flag(said, "net")?, page: page(said)? }.into()
+        }
+        Operation::FinishRun(run) => runs::finish(said, run)?.into(),
+        Operation::Undo(what) => runs::undo(said, what)?.into(),
     })
 }
 
@@ -238,7 +251,7 @@ fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
     Ok(Steps::AddMembers { list_id: list_id.to_owned(), ids, several })
 }
 
-fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
+pub(super) fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
     let cursor = said.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
     Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
 }

@@ -1,22 +1,40 @@
 //! The routes under `/v1`: the operation for each method and path. Both dialects have all routes. The key decides only
 //! how a request is read and a response is written.
 
-use crate::model::ask::PipelineName;
+use crate::model::ask::{PipelineName, Undoable};
 use crate::model::call::Method;
 use crate::model::entity::by_table;
 
 /// First segments that are never tables, even if the workspace has a table of that name.
-const RESERVED: &[&str] = &[
+pub const RESERVED: &[&str] = &[
     "auth",
+    "automations",
+    "batch",
     "claim",
     "connection",
+    "duplicates",
+    "email",
+    "events",
+    "exports",
+    "files",
+    "imports",
+    "integrations",
     "keys",
     "members",
+    "notes",
     "pipeline",
+    "policies",
+    "proposals",
+    "requests",
+    "runs",
     "schema",
     "search",
     "sql",
     "tables",
+    "tags",
+    "tasks",
+    "usage",
+    "views",
     "webhooks",
     "workspaces",
 ];
@@ -45,6 +63,12 @@ pub enum Operation<'a> {
     FindStage(PipelineName, &'a str),
     UpdateStage(PipelineName, &'a str),
     DeleteStage(PipelineName, &'a str),
+    ListRuns,
+    OpenRun,
+    FindRun(&'a str),
+    RunChanges(&'a str),
+    FinishRun(&'a str),
+    Undo(Undoable),
 }
 
 impl Operation<'_> {
@@ -57,7 +81,10 @@ impl Operation<'_> {
             | Operation::Batch(_)
             | Operation::AddMembers(_)
             | Operation::CreateStage(_)
-            | Operation::UpdateStage(..) => Body::Fields,
+            | Operation::UpdateStage(..)
+            | Operation::OpenRun
+            | Operation::FinishRun(_)
+            | Operation::Undo(_) => Body::Fields,
             Operation::Delete(..)
             | Operation::Restore(..)
             | Operation::RemoveMember(..)
@@ -70,7 +97,10 @@ impl Operation<'_> {
             | Operation::Search(_)
             | Operation::ListRows(_)
             | Operation::Stages(_)
-            | Operation::FindStage(..) => Body::Ignored,
+            | Operation::FindStage(..)
+            | Operation::ListRuns
+            | Operation::FindRun(_)
+            | Operation::RunChanges(_) => Body::Ignored,
         }
     }
 }
@@ -107,6 +137,14 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Get,    ["pipeline", "stages", stage])        => Operation::FindStage(default, stage),
         (Patch,  ["pipeline", "stages", stage])        => Operation::UpdateStage(default, stage),
         (Delete, ["pipeline", "stages", stage])        => Operation::DeleteStage(default, stage),
+        (Get,    ["runs"])                             => Operation::ListRuns,
+        (Post,   ["runs"])                             => Operation::OpenRun,
+        (Get,    ["runs", run])                        => Operation::FindRun(run),
+        (Get,    ["runs", run, "changes"])             => Operation::RunChanges(run),
+        (Post,   ["runs", run, "finish"])              => Operation::FinishRun(run),
+        (Post,   ["runs", run, "undo"])                => Operation::Undo(Undoable::Run((*run).to_owned())),
+        (Post,   ["requests", id, "undo"])             => Operation::Undo(Undoable::Request((*id).to_owned())),
+        (Post,   ["activity", id, "undo"])             => Operation::Undo(Undoable::Entry((*id).to_owned())),
         (_,      [first, ..]) if RESERVED.contains(first) => return None,
         (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
         (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
@@ -134,7 +172,9 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
 /// about the table. This function does not list those methods.
 pub fn methods(path: &[&str]) -> Vec<Method> {
     let is_read_only = path.first().is_some_and(|table| by_table(table).is_some_and(|entity| !entity.writable));
-    let offered = |method: &Method| route(*method, path).is_some() && (*method == Method::Get || !is_read_only);
+    let is_undo = path.last() == Some(&"undo");
+    let offered =
+        |method: &Method| route(*method, path).is_some() && (*method == Method::Get || !is_read_only || is_undo);
     Method::ALL.into_iter().filter(offered).collect()
 }
 
@@ -170,6 +210,13 @@ mod tests {
         check("pipeline/stages/won", "GET PATCH DELETE");
         check("associations", "GET POST");
         check("keys", "");
+        check("runs", "GET POST");
+        check("runs/r/changes", "GET");
+        check("runs/r/undo", "POST");
+        check("requests/req_1/undo", "POST");
+        check("activity/a_1/undo", "POST");
+        check("requests", "");
+        check("notes/1", "");
         check("a/b/c/d", "");
     }
 }

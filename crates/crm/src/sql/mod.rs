@@ -12,6 +12,7 @@ pub mod describe;
 pub mod filter;
 pub mod idempotency;
 pub mod link;
+pub mod log;
 pub mod read;
 pub mod saved;
 pub mod search;

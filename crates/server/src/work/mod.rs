@@ -1,5 +1,6 @@
 //! Background work: workers under one supervisor. No request waits for anything here.
 
+pub mod change_log;
 pub mod direct;
 pub mod excess;
 pub mod key_last_used;

@@ -144,7 +144,7 @@ fn changes(out: &mut Vec<u8>, subject_type: &[u8], cell: &[u8]) {
     let _ = serde_json::to_writer(out, &renamed);
 }
 
-fn rename_ids(value: &mut Value) {
+pub(super) fn rename_ids(value: &mut Value) {
     match value {
         Value::String(text) => {
             if let Some((prefix, tail)) = relm_id(text) {
