@@ -1,6 +1,7 @@
 //! Writes JSON as bytes. The cells of rows are JSON texts already.
 
-use crate::model::answer::SqlResult;
+use crate::model::answer::{OperationAnswer, SqlResult};
+use crate::model::fault::OperationFault;
 use crate::model::rows::Rows;
 
 /// Appends a JSON string.
@@ -68,6 +69,46 @@ pub fn members(
     for at in columns {
         key(out, name(&rows.columns()[at].name));
         out.extend_from_slice(rows.cell(row, at));
+    }
+}
+
+/// A row as an object, in the names of its columns.
+pub fn row(rows: &Rows, row: usize) -> Vec<u8> {
+    let mut out = vec![b'{'];
+    members(&mut out, rows, row, 0..rows.columns().len(), |name| name);
+    out.push(b'}');
+    out
+}
+
+/// Appends the answers of a batch of operations as an array. Their bodies are JSON already.
+pub fn operations(out: &mut Vec<u8>, answers: &[OperationAnswer]) {
+    out.push(b'[');
+    for (at, answer) in answers.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        if let Some(name) = &answer.name {
+            pair(out, "ref", name);
+        }
+        key(out, "status");
+        out.extend_from_slice(answer.status.to_string().as_bytes());
+        key(out, "body");
+        out.extend_from_slice(&answer.body);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// The approximate size of the answers of a batch of operations in bytes.
+pub fn size_of_operations(answers: &[OperationAnswer]) -> usize {
+    answers.iter().map(|answer| answer.body.len() + 160).sum()
+}
+
+/// Appends `operation` and `ref` to the members of a fault.
+pub fn operation(out: &mut Vec<u8>, at: Option<&OperationFault>) {
+    let Some(at) = at else { return };
+    key(out, "operation");
+    out.extend_from_slice(at.index.to_string().as_bytes());
+    if let Some(name) = &at.name {
+        pair(out, "ref", name);
     }
 }
 

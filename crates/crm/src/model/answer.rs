@@ -40,8 +40,10 @@ pub enum Answer {
         /// A note on the deletion for the caller, if there is one.
         note: Option<&'static str>,
     },
-    /// The outcomes of a batch.
+    /// The outcomes of a batch of records.
     Batch(Batch),
+    /// The answers of a batch of operations, in order.
+    Operations(Vec<OperationAnswer>),
     /// Search results from several tables.
     Found(Found),
     /// A short list of rows, without pages.
@@ -79,12 +81,26 @@ impl Answer {
         let is_new = match self {
             Answer::Record { created, .. } | Answer::Rows { created, .. } | Answer::Object { created, .. } => *created,
             Answer::Workspace { .. } => true,
-            Answer::Page { .. } | Answer::Deleted { .. } | Answer::Batch(_) | Answer::Found(_) | Answer::Sql(_) => {
-                false
-            }
+            Answer::Page { .. }
+            | Answer::Deleted { .. }
+            | Answer::Batch(_)
+            | Answer::Operations(_)
+            | Answer::Found(_)
+            | Answer::Sql(_) => false,
         };
         if is_new { 201 } else { 200 }
     }
+}
+
+/// The answer to an operation of a batch.
+#[derive(Debug)]
+pub struct OperationAnswer {
+    /// The operation's ref, if it has one.
+    pub name: Option<String>,
+    /// The status that the operation alone would have.
+    pub status: u16,
+    /// The JSON body that the operation alone would have, in the caller's dialect.
+    pub body: Vec<u8>,
 }
 
 /// The outcomes of a batch's records, in the order of the request.

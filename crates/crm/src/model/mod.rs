@@ -13,6 +13,7 @@ pub mod filter;
 pub mod id;
 pub mod json;
 pub mod lifecycle;
+pub mod operation;
 pub mod page;
 pub mod rows;
 pub mod split;

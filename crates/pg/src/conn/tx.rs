@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::ops::DerefMut;
 
+use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 
 use super::Boundary;
@@ -89,6 +90,21 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         let unread = frame.len() + preludes.len();
         let bare = matches!(begin, Begin::Bare);
         Ok(Tx { conn, bare, unread, failed: false, current: None })
+    }
+
+    /// Adds statements that are sent together with the next one, or with the end of the transaction: some without parameters,
+    /// then preludes. Their errors are those of what they are sent with. Nothing is sent under a name, because code that ran
+    /// in the transaction may have replaced what the name stands for.
+    pub fn add(&mut self, statements: &[&str], preludes: &[super::Statement<'_>]) -> Result<(), Error> {
+        self.usable()?;
+        self.current = None;
+        let outbox = self.conn.wire.outbox();
+        let written = statements
+            .iter()
+            .try_for_each(|sql| unnamed(outbox, sql, &[]))
+            .and_then(|()| preludes.iter().try_for_each(|prelude| unnamed(outbox, prelude.sql, prelude.params)));
+        self.unread += statements.len() + preludes.len();
+        written.map_err(|error| self.conn.lost(error))
     }
 
     /// Prepares a statement and reads its parameters and columns. Transaction control is refused.
@@ -355,6 +371,12 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
             }
         }
     }
+}
+
+/// Appends a statement that is not kept.
+fn unnamed(outbox: &mut BytesMut, sql: &str, params: &[Option<Cow<'_, str>>]) -> Result<(), Error> {
+    write(outbox, |outbox| frontend::parse("", sql, [], outbox))?;
+    bind_and_execute(outbox, "", params, 0)
 }
 
 /// The number of rows that should fill the rest of the caps, estimated from the rows so far.

@@ -5,6 +5,7 @@ use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
 
 use crate::access::{self, Caller};
+use crate::door::operations::Operations;
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
 use crate::hall::{self, Controls, Idempotency, Performed};
@@ -49,7 +50,8 @@ pub async fn serve(
     // The ask owns all that it needs from the body.
     drop(call);
     let _values = body.into_values();
-    let controls = Controls { idempotency, ..Controls::default() };
+    let operations = Operations { envelope };
+    let controls = Controls { idempotency, wire: Some(&operations), ..Controls::default() };
     let performed = room.around(async {
         match ask {
             Ok(ask) => hall::perform(request.app, &caller, &ask, &controls).await,

@@ -21,7 +21,7 @@ use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transactio
 use crate::store::tenant::{Access, Tenant};
 
 /// How many times an ask is planned if the tables differ from the catalog.
-const PLANS: usize = 3;
+pub(super) const PLANS: usize = 3;
 
 /// The context in which a call's statements run.
 pub(super) struct Execution<'a> {
@@ -31,6 +31,21 @@ pub(super) struct Execution<'a> {
     pub(super) effect: Effect,
     transaction: Transaction,
     reserved: Option<&'a Idempotency<'a>>,
+    /// The state of a transaction in which several operations run; `None` if there is only one ask.
+    pub(super) together: Option<Together>,
+}
+
+/// The state of a transaction in which several operations run.
+#[derive(Default)]
+pub(super) struct Together {
+    /// Whether an operation may have changed tables. The cached catalog does not have them before the commit.
+    pub(super) has_changed_catalog: bool,
+    /// The catalog as the transaction sees it, if it has changed tables.
+    own_catalog: Option<Arc<Catalog>>,
+    /// Whether an operation was planned with a catalog that was stale. Its failure has undone the others too.
+    is_stale: bool,
+    /// The cached catalog must not be older.
+    not_before: Option<Instant>,
 }
 
 /// Something that is planned and run with a catalog that may be stale.
@@ -104,14 +119,20 @@ impl<'a> Execution<'a> {
     pub(super) async fn per_plan(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
         let tenant = app.store.tenant(&caller.database, access(caller)).await?;
         let (effect, transaction) = (Effect::Commit, Transaction::PerPlan);
-        Ok(Execution { app, caller, tenant, effect, transaction, reserved: None })
+        Ok(Execution { app, caller, tenant, effect, transaction, reserved: None, together: None })
+    }
+
+    /// Creates an execution in which all plans run in one transaction.
+    pub(super) async fn open(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
+        let mut execution = Execution::per_plan(app, caller).await?;
+        execution.transaction = Transaction::Open(Box::new(execution.begin().await?));
+        Ok(execution)
     }
 
     /// Creates an execution in which all plans run in one transaction that is rolled back.
     pub(super) async fn dry(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
-        let mut execution = Execution::per_plan(app, caller).await?;
+        let mut execution = Execution::open(app, caller).await?;
         execution.effect = Effect::DryRun;
-        execution.transaction = Transaction::Open(Box::new(execution.begin().await?));
         Ok(execution)
     }
 
@@ -171,13 +192,74 @@ impl<'a> Execution<'a> {
         self.tenant.run_raw(&mut self.transaction, &context, raw).await
     }
 
+    /// Runs one read-only query that contains SQL from the workspace.
+    pub(super) async fn run_query(
+        &mut self,
+        statement: &Sql,
+        values: &[serde_json::Value],
+    ) -> Result<(Rows, bool), Fault> {
+        self.tenant.run_query(&mut self.transaction, statement, values).await
+    }
+
+    /// Restores the settings of the session, and names the actor again, before the next operation.
+    pub(super) fn restore_session(&mut self) -> Result<(), Fault> {
+        let context = (!plan::reads_only(&self.caller.who)).then(|| self.context());
+        match &mut self.transaction {
+            Transaction::PerPlan => Ok(()),
+            Transaction::Open(open) => open.restore(context.as_ref()),
+        }
+    }
+
+    /// Records that an operation has changed tables: the next one needs a catalog that shows them.
+    pub(super) fn forget_catalog(&mut self) {
+        let together = self.together.get_or_insert_default();
+        (together.has_changed_catalog, together.own_catalog) = (true, None);
+    }
+
+    /// Begins again, after a stale catalog has undone the operations so far. False if nothing was stale.
+    pub(super) async fn begin_again(&mut self) -> Result<bool, Fault> {
+        let Some(Together { is_stale: true, not_before, .. }) = self.together else { return Ok(false) };
+        self.together = Some(Together { not_before, ..Together::default() });
+        self.restart().await?;
+        Ok(true)
+    }
+
+    /// Rolls back the transaction of a batch that has failed, so that its connection serves others.
+    pub(super) async fn end_aborted_batch(&mut self) {
+        if self.together.is_some()
+            && matches!(&self.transaction, Transaction::Open(open) if open.is_aborted())
+            && let Transaction::Open(open) = std::mem::replace(&mut self.transaction, Transaction::PerPlan)
+        {
+            open.roll_back().await;
+        }
+    }
+
+    /// Whether this is a batch whose transaction was rolled back.
+    pub(super) fn is_ended_batch(&self) -> bool {
+        self.together.is_some() && matches!(self.transaction, Transaction::PerPlan)
+    }
+
+    /// The catalog with which the next ask is planned.
+    pub(super) async fn catalog(&mut self, not_before: Option<Instant>) -> Result<Arc<Catalog>, Fault> {
+        let Some(together) = &mut self.together else { return self.tenant.catalog(not_before).await };
+        if !together.has_changed_catalog {
+            return self.tenant.catalog(not_before.or(together.not_before)).await;
+        }
+        if let Some(catalog) = together.own_catalog.as_ref().filter(|_| not_before.is_none()) {
+            return Ok(catalog.clone());
+        }
+        let catalog = self.tenant.catalog_within(&mut self.transaction).await?;
+        together.own_catalog = Some(catalog.clone());
+        Ok(catalog)
+    }
+
     /// Plans and runs with the cached catalog, and again with a fresh one if the cached one is stale. If a failure has aborted
     /// the open transaction, everything restarts in a new one.
     pub(super) async fn with_fresh_catalog<A: Attempt>(&mut self, attempt: &A) -> Result<A::Outcome, Fault> {
         let mut not_before = None;
         for _ in 0..PLANS {
             let asked_at = Instant::now();
-            let catalog = self.tenant.catalog(not_before).await?;
+            let catalog = self.catalog(not_before).await?;
             let planning = Planning { catalog, is_fresh: not_before.is_some() };
             match attempt.once(self, &planning).await {
                 Ok(done) => return Ok(done),
@@ -187,6 +269,10 @@ impl<'a> Execution<'a> {
                 Err(PlanError::PerhapsStale(_) | PlanError::Stale) => {}
             }
             if matches!(&self.transaction, Transaction::Open(open) if open.is_aborted()) {
+                if let Some(together) = &mut self.together {
+                    (together.is_stale, together.not_before) = (true, Some(asked_at));
+                    break;
+                }
                 self.restart().await?;
             }
             not_before = Some(asked_at);
@@ -241,7 +327,8 @@ impl<'a> Execution<'a> {
             }
             open.commit().await?;
         }
-        if ask.is_some_and(Ask::changes_catalog) {
+        let together = self.together.is_some_and(|it| it.has_changed_catalog);
+        if together || ask.is_some_and(Ask::changes_catalog) {
             self.tenant.cache().forget();
         }
         Ok(Committed { changed: ask.map_or(Changed::Nothing, Changed::by) })

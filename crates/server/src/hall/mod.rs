@@ -9,6 +9,7 @@ mod conflict;
 mod execution;
 mod fingerprint;
 mod idempotency;
+mod operations;
 mod record;
 mod saved;
 mod search;
@@ -30,6 +31,7 @@ use crate::hall::saved::NewMembers;
 
 pub use execution::{Changed, Committed};
 pub use idempotency::Idempotency;
+pub use operations::Wire;
 
 /// How a call is performed.
 #[derive(Default)]
@@ -38,6 +40,8 @@ pub struct Controls<'a> {
     pub idempotency: Option<Idempotency<'a>>,
     /// Whether the call's changes are kept.
     pub effect: Effect,
+    /// How the operations of a batch are read and their answers written; `None` if the door has no batches.
+    pub wire: Option<&'a dyn Wire>,
 }
 
 /// Whether a call's changes are kept.
@@ -74,19 +78,33 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
 async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     if controls.effect == Effect::DryRun {
         let mut execution = Execution::dry(app, caller).await?;
-        let answer = answer(&mut execution, ask).await;
+        let answer = answer(&mut execution, ask, controls).await;
         execution.roll_back().await;
         return answer.map(|answer| Performed::Done(answer, Committed { changed: Changed::Nothing }));
     }
     // A read does not need the key. A caller who can only read must not take a key from callers who write.
     if let Some(idempotency) = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who)) {
         // On the heap, because it is large and reads do not need it.
-        return Box::pin(perform_once(app, caller, ask, idempotency)).await;
+        return Box::pin(perform_once(app, caller, ask, controls, idempotency)).await;
+    }
+    if let Ask::Operations(_) = ask {
+        return Box::pin(perform_together(app, caller, ask, controls)).await;
     }
     let mut execution = Execution::per_plan(app, caller).await?;
-    let answer = answer(&mut execution, ask).await?;
+    let answer = answer(&mut execution, ask, controls).await?;
     let committed = execution.commit(Some(ask), None).await?;
     Ok(Performed::Done(answer, committed))
+}
+
+async fn perform_together(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
+    let mut execution = Execution::open(app, caller).await?;
+    match answer(&mut execution, ask, controls).await {
+        Ok(answer) => Ok(Performed::Done(answer, execution.commit(Some(ask), None).await?)),
+        Err(fault) => {
+            execution.roll_back().await;
+            Err(fault)
+        }
+    }
 }
 
 /// Refuses a call that could not be parsed into an ask. The refusal is stored under the call's key.
@@ -104,13 +122,14 @@ async fn perform_once(
     app: &App,
     caller: &Caller,
     ask: &Ask,
+    controls: &Controls<'_>,
     idempotency: &Idempotency<'_>,
 ) -> Result<Performed, Fault> {
     let mut execution = match Execution::reserve(app, caller, idempotency).await? {
         Reserved::Fresh(execution) => execution,
         Reserved::Stored(reply) => return Ok(Performed::Replayed(reply)),
     };
-    let result = answer(&mut execution, ask).await;
+    let result = answer(&mut execution, ask, controls).await;
     let fault = match &result {
         Ok(_) => {
             // The reply is stored as text, and a retry must get the same bytes.
@@ -151,8 +170,17 @@ async fn store_refusal(
     }
 }
 
-async fn answer(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Fault> {
+async fn answer(execution: &mut Execution<'_>, ask: &Ask, controls: &Controls<'_>) -> Result<Answer, Fault> {
+    let Ask::Operations(operations) = ask else { return answer_alone(execution, ask).await };
+    let wire = controls.wire.ok_or_else(|| Fault::internal("a batch from a door that has no batches"))?;
+    // On the heap, because it is large and other asks do not need it.
+    Box::pin(operations::run(execution, operations, wire)).await
+}
+
+/// The answer to an ask that is not a batch of operations.
+async fn answer_alone(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Fault> {
     match ask {
+        Ask::Operations(_) => Err(Fault::internal("a batch in a batch")),
         Ask::Single(ask) => execution.with_fresh_catalog(&OnePlan { ask }).await,
         Ask::Steps(steps) => match steps {
             Steps::Sql { sql, params } => raw(execution, sql, params).await,

@@ -3,6 +3,7 @@
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::fault::{Fault, Instead};
+use crate::model::operation::MAX_OPERATIONS;
 
 /// Writes an answer as a response: the value in `data` and everything else in `_meta`.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
@@ -35,6 +36,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
         Answer::Record { record: it, .. } => record(out, it),
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
         Answer::Batch(it) => batch(out, it, meta),
+        Answer::Operations(answers) => json::operations(out, answers),
         Answer::Found(it) => found(out, it),
         Answer::Deleted { id, deleted_at, .. } => {
             out.extend_from_slice(b"{\"id\":");
@@ -64,6 +66,7 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
     match answer {
         Answer::Page { next_cursor, limit, .. } => page_meta(out, next_cursor.as_deref(), *limit),
         Answer::Found(it) => page_meta(out, it.next_cursor.as_deref(), it.limit),
+        Answer::Operations(_) => page_meta(out, None, MAX_OPERATIONS),
         Answer::Batch(it) => {
             for (name, count) in ["created", "updated", "failed"].into_iter().zip(it.counts()) {
                 json::key(out, name);
@@ -93,6 +96,7 @@ fn size(answer: &Answer) -> usize {
         Answer::Rows { rows, .. } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
+        Answer::Operations(answers) => json::size_of_operations(answers),
         Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }
@@ -192,6 +196,7 @@ pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
 
 /// Appends the members of a fault, without braces.
 fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
+    let (fault, operation) = fault.apart();
     json::pair(out, "error", fault.code());
     json::pair(out, "message", &fault.message());
     match fault {
@@ -219,6 +224,7 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     if let (Some(hint), false) = (hint(fault), matches!(fault, Fault::Sql(_))) {
         json::pair(out, "hint", &hint);
     }
+    json::operation(out, operation);
     json::pair(out, "request_id", meta.request_id);
     json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
 }

@@ -32,6 +32,12 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
         }
         Answer::Found(it) => found(&mut out, it),
         Answer::Batch(it) => batch(&mut out, it, meta),
+        Answer::Operations(answers) => {
+            out.reserve(json::size_of_operations(answers));
+            out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
+            json::operations(&mut out, answers);
+            end_of_list(&mut out, None);
+        }
         Answer::Deleted { entity, id, note, .. } => {
             out.extend_from_slice(b"{\"id\":");
             ids(&mut out, id.as_bytes());
@@ -185,7 +191,9 @@ pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
 }
 
 fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
-    let entity = meta.table.and_then(by_table);
+    let (fault, operation) = fault.apart();
+    let table = operation.map_or(meta.table, |it| it.table.as_deref());
+    let entity = table.and_then(by_table);
     out.push(b'{');
     json::pair(out, "code", fault.code());
     match fault {
@@ -218,6 +226,7 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     if let (Some(hint), false) = (hint(fault, entity), matches!(fault, Fault::Sql(_))) {
         json::pair(out, "hint", &hint);
     }
+    json::operation(out, operation);
     json::pair(out, "request_id", meta.request_id);
     json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
     out.push(b'}');

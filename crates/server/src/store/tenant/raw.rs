@@ -131,23 +131,43 @@ impl Tenant<'_> {
 
     /// Runs one read-only query that contains SQL from the workspace. The first parameters are these JSON values, converted
     /// to the types that PostgreSQL reports; the others are in the statement. Also returns whether the result was cut off.
-    pub async fn run_query(&self, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
+    pub async fn run_query(
+        &self,
+        transaction: &mut Transaction,
+        statement: &Sql,
+        values: &[Value],
+    ) -> Result<(Rows, bool), Fault> {
+        if let Transaction::Open(open) = transaction {
+            return open.query(&self.cache.types, statement, values).await;
+        }
         let mut lease = self.lease_for_sql().await?;
-        let result = query(&mut lease, &self.cache.types, statement, values).await;
+        let result = query_alone(&mut lease, &self.cache.types, statement, values).await;
         lease.unwatch();
         result
     }
 }
 
-async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
+/// Runs a query that contains SQL from the workspace in an open transaction.
+pub(super) async fn query<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<Outcome, Error> {
+    let description = tx.prepare(&statement.text, types).await?;
+    let mut params = self::values(values, &description.params, types);
+    params.extend(borrow(statement).into_iter().skip(values.len()));
+    tx.execute(&params, Format::Json, CAPS, types).await
+}
+
+async fn query_alone(
+    conn: &mut Conn,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<(Rows, bool), Fault> {
     let mut tx = conn.begin(Begin::ReadOnly(&[])).await.map_err(fault::of_connection)?;
-    let outcome = async {
-        let description = tx.prepare(&statement.text, types).await?;
-        let mut params = self::values(values, &description.params, types);
-        params.extend(borrow(statement).into_iter().skip(values.len()));
-        tx.execute(&params, Format::Json, CAPS, types).await
-    };
-    match outcome.await {
+    match query(&mut tx, types, statement, values).await {
         Ok(outcome) => {
             let _ = tx.rollback().await;
             let truncated = outcome.truncated.is_some();

@@ -11,11 +11,12 @@ use pg::types::TypeCache;
 use crm::model::fault::{Fault, SqlFault};
 use crm::model::rows::Rows;
 use crm::sql::{self, Sql};
+use serde_json::Value;
 
 use crate::store::fault;
 use crate::store::fault::RunError;
 use crate::store::results::{CAPS, MAX_RECORD_BYTES, rows, rows_of};
-use crate::store::tenant::Tenant;
+use crate::store::tenant::{Access, Tenant, raw};
 
 /// The transaction in which an ask's statements run.
 pub enum Transaction {
@@ -30,6 +31,13 @@ pub struct OpenTransaction {
     pub(super) tx: Tx<Lease>,
     is_aborted: bool,
 }
+
+/// Restores the settings of the session within a transaction. Code of the workspace may have changed them.
+const RESTORE: &[&str] = &["SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"];
+
+/// Makes a part of a transaction read-only. The savepoint has the former mode, and what the part sets ends with it.
+const BEGIN_READING: &[&str] = &["SAVEPOINT kith_reading", "SET TRANSACTION READ ONLY"];
+const END_READING: &[&str] = &["ROLLBACK TO SAVEPOINT kith_reading", "RELEASE SAVEPOINT kith_reading"];
 
 /// The result of reserving an Idempotency-Key.
 #[derive(Debug, PartialEq)]
@@ -50,13 +58,17 @@ pub enum Reservation {
 }
 
 impl Tenant<'_> {
-    /// Opens a transaction. Its connection is reset afterwards. A request with an open transaction never waits for another
+    /// Opens a transaction. It is read-only for a caller who can only read. Its connection is reset afterwards. A request with an open transaction never waits for another
     /// request's, so that open transactions can't starve each other.
     pub async fn begin(&self, context: &Sql) -> Result<OpenTransaction, Fault> {
         let lease = self.lease_for_sql().await?;
         let params = borrow(context);
         let prelude = [Statement { sql: &context.text, params: &params, format: Format::Text, want: Want::Nothing }];
-        let tx = Tx::begin(lease, Begin::ReadWrite(&prelude)).map_err(fault::of_connection)?;
+        let begin = match self.access {
+            Access::Full => Begin::ReadWrite(&prelude),
+            Access::ReadOnly => Begin::ReadOnly(&[]),
+        };
+        let tx = Tx::begin(lease, begin).map_err(fault::of_connection)?;
         Ok(OpenTransaction { tx, is_aborted: false })
     }
 }
@@ -96,6 +108,35 @@ impl OpenTransaction {
             Some(_) if !statement.may_be_cut => Err(Error::ValueTooLarge { limit: max_bytes }),
             _ => Ok(outcome),
         }
+    }
+
+    /// Restores the settings of the session before the next statement. `context` names the actor again; a caller who can only
+    /// read has none.
+    pub fn restore(&mut self, context: Option<&Sql>) -> Result<(), Fault> {
+        let params = context.map(borrow).unwrap_or_default();
+        let prelude = context.map(|it| Statement { sql: &it.text, params: &params, format: Format::Text, want: Want::Nothing });
+        self.tx.add(RESTORE, prelude.as_slice()).map_err(fault::of_connection)
+    }
+
+    /// Runs a query that contains SQL from the workspace, as [`Tenant::run_query`] does. It can't write.
+    pub(super) async fn query(
+        &mut self,
+        types: &TypeCache,
+        statement: &Sql,
+        values: &[Value],
+    ) -> Result<(Rows, bool), Fault> {
+        let outcome = async {
+            self.tx.add(BEGIN_READING, &[])?;
+            let outcome = raw::query(&mut self.tx, types, statement, values).await?;
+            self.tx.add(END_READING, &[])?;
+            Ok(outcome)
+        };
+        let outcome = outcome.await.map_err(fault::of_connection);
+        self.is_aborted |= outcome.is_err();
+        outcome.map(|outcome| {
+            let truncated = outcome.truncated.is_some();
+            (rows(outcome.rows), truncated)
+        })
     }
 
     /// Reserves an Idempotency-Key. `now` is a time in ISO 8601.
