@@ -1,5 +1,6 @@
 //! Writes JSON as bytes. The cells of rows are JSON texts already.
 
+use crate::dialect::route::RESERVED;
 use crate::model::answer::{OperationAnswer, SqlResult};
 use crate::model::fault::OperationFault;
 use crate::model::rows::Rows;
@@ -78,6 +79,25 @@ pub fn row(rows: &Rows, row: usize) -> Vec<u8> {
     members(&mut out, rows, row, 0..rows.columns().len(), |name| name);
     out.push(b'}');
     out
+}
+
+/// Appends the workspace's tables as an array. `kind` is the member that each has in the dialect, if there is one. A table under a
+/// reserved name has `reserved`, because no path leads to it.
+pub fn tables(out: &mut Vec<u8>, rows: &Rows, kind: Option<(&str, &str)>) {
+    out.push(b'[');
+    for row in 0..rows.len() {
+        out.extend_from_slice(if row > 0 { b",{" } else { b"{" });
+        if let Some((name, kind)) = kind {
+            pair(out, name, kind);
+        }
+        members(out, rows, row, 0..rows.columns().len(), |name| name);
+        if rows.string(row, "name").is_some_and(|name| RESERVED.contains(&name.as_str())) {
+            key(out, "reserved");
+            out.extend_from_slice(b"true");
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
 }
 
 /// Appends the answers of a batch of operations as an array. Their bodies are JSON already.

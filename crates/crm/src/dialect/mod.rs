@@ -77,6 +77,7 @@ impl Dialect {
             | Answer::Operations(_)
             | Answer::Found(_)
             | Answer::Rows { .. }
+            | Answer::Tables { .. }
             | Answer::Object { .. }
             | Answer::Workspace { .. } => None,
         }

@@ -53,6 +53,11 @@ pub enum Answer {
         /// Whether the rows are new.
         created: bool,
     },
+    /// The workspace's tables.
+    Tables {
+        /// The tables, one a row, with the column `name`.
+        rows: Rows,
+    },
     /// One JSON object, as text.
     Object {
         /// The JSON text.
@@ -86,6 +91,7 @@ impl Answer {
             | Answer::Batch(_)
             | Answer::Operations(_)
             | Answer::Found(_)
+            | Answer::Tables { .. }
             | Answer::Sql(_) => false,
         };
         if is_new { 201 } else { 200 }

@@ -194,7 +194,7 @@ impl<'a> Plan<'a> {
             Plan::Delete(delete) => delete.answer(results),
             Plan::Restore(restore) => restore.answer(results),
             Plan::Search(search) => search.answer(results),
-            Plan::Tables => Ok(Outcome::Answer(Answer::Rows { rows: one(results)?, created: false })),
+            Plan::Tables => Ok(Outcome::Answer(Answer::Tables { rows: one(results)? })),
             Plan::Schema => {
                 let rows = one(results)?;
                 let text = rows.named(0, "schema").map(|json| String::from_utf8_lossy(json).into_owned());

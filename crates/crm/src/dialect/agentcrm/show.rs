@@ -46,6 +46,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
             out.push(b'}');
         }
         Answer::Rows { rows, .. } => json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same)),
+        Answer::Tables { rows } => json::tables(out, rows, None),
         Answer::Object { text, .. } => out.extend_from_slice(text.as_bytes()),
         Answer::Sql(result) => sql(out, result),
         Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
@@ -81,6 +82,7 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
         Answer::Record { .. }
         | Answer::Deleted { note: None, .. }
         | Answer::Rows { .. }
+        | Answer::Tables { .. }
         | Answer::Object { .. }
         | Answer::Sql(_)
         | Answer::Workspace { .. } => {}
@@ -93,7 +95,7 @@ fn size(answer: &Answer) -> usize {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
         Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
-        Answer::Rows { rows, .. } => rows.data_len() + rows.len() * 64,
+        Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
         Answer::Operations(answers) => json::size_of_operations(answers),

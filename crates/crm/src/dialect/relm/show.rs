@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::dialect::relm::filter::parts;
-use crate::dialect::relm::names::{column_of, name_of, words};
+use crate::dialect::relm::names::{OBJECT, column_of, name_of, words};
 use crate::dialect::relm::record::{Shape, ids};
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
@@ -51,8 +51,12 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
         }
         Answer::Rows { rows, .. } => {
             let entity = meta.table.and_then(by_table);
-            let object = if meta.table.is_none() { "table" } else { table };
-            list(&mut out, &Shape::of(entity, object, rows, 0..rows.columns().len()), rows, None);
+            list(&mut out, &Shape::of(entity, table, rows, 0..rows.columns().len()), rows, None);
+        }
+        Answer::Tables { rows } => {
+            out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
+            json::tables(&mut out, rows, Some((OBJECT, "table")));
+            end_of_list(&mut out, None);
         }
         Answer::Object { text, .. } => {
             out.extend_from_slice(b"{\"object\":\"schema\"");
