@@ -243,7 +243,7 @@ impl<'a> Execution<'a> {
     pub(super) async fn catalog(&mut self, not_before: Option<Instant>) -> Result<Arc<Catalog>, Fault> {
         let Some(together) = &mut self.together else { return self.tenant.catalog(not_before).await };
         if !together.has_changed_catalog {
-            return self.tenant.catalog(not_before.or(together.not_before)).await;
+            return self.tenant.catalog(not_before).await;
         }
         if let Some(catalog) = together.own_catalog.as_ref().filter(|_| not_before.is_none()) {
             return Ok(catalog.clone());
@@ -256,28 +256,45 @@ impl<'a> Execution<'a> {
     /// Plans and runs with the cached catalog, and again with a fresh one if the cached one is stale. If a failure has aborted
     /// the open transaction, everything restarts in a new one.
     pub(super) async fn with_fresh_catalog<A: Attempt>(&mut self, attempt: &A) -> Result<A::Outcome, Fault> {
-        let mut not_before = None;
+        // A batch that begins again has a fresh catalog from the start.
+        let mut not_before = self.together.as_ref().and_then(|together| together.not_before);
         for _ in 0..PLANS {
             let asked_at = Instant::now();
             let catalog = self.catalog(not_before).await?;
             let planning = Planning { catalog, is_fresh: not_before.is_some() };
-            match attempt.once(self, &planning).await {
+            let fault = match attempt.once(self, &planning).await {
                 Ok(done) => return Ok(done),
                 Err(PlanError::Final(fault)) => return Err(fault),
                 // The catalog was read just now, so the failure is final.
                 Err(PlanError::PerhapsStale(fault)) if planning.is_fresh => return Err(fault),
-                Err(PlanError::PerhapsStale(_) | PlanError::Stale) => {}
-            }
+                Err(PlanError::PerhapsStale(fault)) => Some(fault),
+                Err(PlanError::Stale) => None,
+            };
             if matches!(&self.transaction, Transaction::Open(open) if open.is_aborted()) {
-                if let Some(together) = &mut self.together {
-                    (together.is_stale, together.not_before) = (true, Some(asked_at));
-                    break;
+                if self.together.is_some() {
+                    return Err(self.undone(&planning.catalog, fault, asked_at).await);
                 }
                 self.restart().await?;
             }
             not_before = Some(asked_at);
         }
-        Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; try again.".into() })
+        Err(changing())
+    }
+
+    /// The fault of an operation that has undone those before it. All must run again if its catalog was stale.
+    async fn undone(&mut self, catalog: &Catalog, fault: Option<Fault>, asked_at: Instant) -> Fault {
+        self.end_aborted_batch().await;
+        let Some(together) = &mut self.together else { return changing() };
+        // A catalog with the batch's own tables can't be compared with one that is read now.
+        if let (Some(fault), false) = (&fault, together.has_changed_catalog) {
+            match self.tenant.catalog(Some(asked_at)).await {
+                Ok(fresh) if !fresh.is_like(catalog) => {}
+                Ok(_) => return fault.clone(),
+                Err(fault) => return fault,
+            }
+        }
+        (together.is_stale, together.not_before) = (true, Some(asked_at));
+        fault.unwrap_or_else(changing)
     }
 
     /// Rolls the transaction back and opens another one, which holds the same Idempotency-Key.
@@ -344,6 +361,11 @@ impl<'a> Execution<'a> {
 
 fn access(caller: &Caller) -> Access {
     if plan::reads_only(&caller.who) { Access::ReadOnly } else { Access::Full }
+}
+
+/// The fault of an ask whose tables change as often as it is planned.
+fn changing() -> Fault {
+    Fault::Unavailable { retry_after: 1, message: "The table is being changed; try again.".into() }
 }
 
 /// Converts an error of a plan's statements to an attempt's error.

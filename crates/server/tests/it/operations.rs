@@ -117,10 +117,10 @@ async fn relm_has_its_own_list_names_and_ids() {
     assert_eq!(reply.at("/data/6/body/deleted"), true);
 
     // Errors are in Relm's words, as they are for the operation alone.
-    let wrong = post("/v1/deals", json!({"title": null}));
-    let alone = relm.post("/v1/deals", wrong["body"].clone()).await.fault(422, "validation_failed");
-    let reply = failed(batch(&relm, json!([op("GET", "/v1/deals"), named("x", wrong)])).await, 422, "validation_failed", 1);
-    assert_eq!((reply.text("/error/ref"), reply.text("/error/field")), ("x".into(), "title".into()));
+    let wrong = post("/v1/deals", json!({"title": "T", "primary_contact_id": "con_none"}));
+    let alone = relm.post("/v1/deals", wrong["body"].clone()).await.fault(422, "invalid_reference");
+    let reply = failed(batch(&relm, json!([op("GET", "/v1/deals"), named("x", wrong)])).await, 422, "invalid_reference", 1);
+    assert_eq!((reply.text("/error/ref"), reply.text("/error/field")), ("x".into(), "primary_contact_id".into()));
     assert_eq!(reply.error()["message"], alone.error()["message"]);
     failed(batch(&relm, json!([post("/v1/deals", json!({"title": "T", "stage": "nowhere"}))])).await, 422, "unknown_stage", 0);
     let reply = batch(&relm, json!([post("/v1/deals", json!({"name": "T"}))])).await;
@@ -164,8 +164,13 @@ async fn a_body_is_what_the_operation_alone_would_answer() {
             body
         };
         for (at, path) in reads.iter().enumerate() {
-            let alone = agent.get(path).await.status(200).json();
-            assert_eq!(bare(reply.at(&format!("/data/{at}/body"))), bare(alone), "{path}");
+            let (together, alone) = (reply.at(&format!("/data/{at}/body")), agent.get(path).await.status(200).json());
+            let counted = |body: Value| match path == "/v1/tables" {
+                // The number of rows is an estimate, which changes with time.
+                true => body["data"].as_array().expect("tables").iter().map(|it| it["name"].clone()).collect(),
+                false => bare(body),
+            };
+            assert_eq!(counted(together), counted(alone), "{path}");
         }
         let alone = agent.post("/v1/sql", statement).await.status(200).json();
         assert_eq!(bare(reply.at(&format!("/data/{}/body", reads.len()))), bare(alone));
@@ -280,7 +285,7 @@ async fn references_that_lead_nowhere_are_refused() {
     let co = || named("co", post("/v1/companies", json!({"name": "A"})));
     let wants = |text: &str| post("/v1/contacts", json!({"custom": {"deep": [{"x": text}]}}));
     for (operations, at, says) in [
-        (json!([co(), wants("$cp.id")]), 1, "Did you mean \"$co.id\"?"),
+        (json!([named("company", sql("select 1")), wants("$compamy.id")]), 1, "Did you mean \"$company.id\"?"),
         (json!([wants("$co.id"), co()]), 0, "later"),
         (json!([named("me", wants("$me.id"))]), 0, "its own"),
         (json!([co(), wants("$co.nmae")]), 1, "Did you mean \"$co.name\"?"),
@@ -471,7 +476,7 @@ async fn viewers_batch_reads_and_nothing_else() {
         (op("DELETE", "/v1/contacts/c_1"), "forbidden"),
         (post("/v1/contacts/batch", json!({"contacts": [{}]})), "forbidden"),
         (sql("delete from contacts"), "sql_error"),
-        (sql("set transaction read write; delete from contacts"), "sql_error"),
+        (sql("set transaction read write; delete from contacts"), "invalid_request"),
         (sql("select set_config('transaction_read_only', 'off', true); delete from contacts"), "sql_error"),
         (sql("do $$ begin set session authorization default; delete from contacts; end $$"), "sql_error"),
     ] {

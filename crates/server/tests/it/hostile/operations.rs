@@ -38,9 +38,10 @@ async fn what_sql_sets_does_not_reach_the_next_operation() {
                 {"method": "GET", "path": "/v1/probe/p"},
             ]);
             let reply = batch(&scene, operations).await;
-            // Some settings can't be set at all, and then the whole fails.
+            // Some settings can't be set at all, and then the whole fails. A time limit can end what follows.
             if reply.code != 200 {
-                assert_eq!(reply.error()["operation"], 1, "{setting}: {}", reply.story());
+                let at = reply.error()["operation"].clone();
+                assert!(at == 1 || (at == 2 && setting.ends_with("_timeout")), "{setting}: {}", reply.story());
                 continue;
             }
             ran += 1;
