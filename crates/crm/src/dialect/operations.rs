@@ -17,7 +17,8 @@ use crate::model::value::name_of;
 const MEMBERS: &[&str] = &["method", "path", "body", "ref"];
 
 /// The form of a batch, for hints.
-const FORM: &str = "Send {\"operations\": [{\"method\": \"POST\", \"path\": \"/v1/companies\", \"body\": {…}, \"ref\": \"co\"}, …]}.";
+const FORM: &str =
+    "Send {\"operations\": [{\"method\": \"POST\", \"path\": \"/v1/companies\", \"body\": {…}, \"ref\": \"co\"}, …]}.";
 
 /// Reads the body of a batch.
 pub fn read(said: &mut Arguments<'_>) -> Result<Ask, Fault> {
@@ -58,7 +59,13 @@ fn operation(value: Value) -> Result<Operation, Fault> {
         return Err(Fault::unknown_field(unknown, MEMBERS.iter().copied()));
     }
     let (path, query) = address(&mut members)?;
-    Ok(Operation { method: method(&mut members)?, path, query, name: name(&mut members)?, body: members.remove("body") })
+    Ok(Operation {
+        method: method(&mut members)?,
+        path,
+        query,
+        name: name(&mut members)?,
+        body: members.remove("body"),
+    })
 }
 
 fn method(members: &mut Map<String, Value>) -> Result<Method, Fault> {
@@ -77,9 +84,9 @@ fn address(members: &mut Map<String, Value>) -> Result<(Vec<String>, Vec<(String
         return Err(Fault::invalid_with_hint("An operation's \"path\" is a text such as \"/v1/contacts\".", FORM));
     };
     let (path, query) = address.split_once('?').unwrap_or((&address, ""));
-    let below = path.strip_prefix("/v1/").ok_or_else(|| {
-        Fault::invalid(format!("An operation's \"path\" begins with /v1/, and \"{path}\" does not."))
-    })?;
+    let below = path
+        .strip_prefix("/v1/")
+        .ok_or_else(|| Fault::invalid(format!("An operation's \"path\" begins with /v1/, and \"{path}\" does not.")))?;
     Ok((parse_path(below)?, parse_query(query)?))
 }
 
@@ -133,7 +140,9 @@ pub fn check_path(path: &[&str]) -> Result<(), Fault> {
             "Put its operations into this one.",
         )),
         Some(first) if !is_for_operations(first) => Err(Fault::invalid_with_hint(
-            format!("/v1/{first} can't be an operation of a batch: a batch reads and writes the workspace's tables only."),
+            format!(
+                "/v1/{first} can't be an operation of a batch: a batch reads and writes the workspace's tables only."
+            ),
             "Send it as a request of its own.",
         )),
         _ => Ok(()),

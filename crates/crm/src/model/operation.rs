@@ -104,10 +104,7 @@ impl Operation {
     }
 }
 
-fn references<'a>(
-    value: &'a Value,
-    each: &mut impl FnMut(Reference<'a>) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+fn references<'a>(value: &'a Value, each: &mut impl FnMut(Reference<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
     match value {
         Value::String(text) => match parse(text) {
             Text::Reference(reference) => each(reference),
@@ -245,8 +242,12 @@ impl Records {
             }
             Field::TooLong => Err(too_long()),
             Field::Missing(names) => {
-                let message =
-                    format!("{}: the record of \"{}\" has no field \"{}\".", written(reference), reference.name, reference.field);
+                let message = format!(
+                    "{}: the record of \"{}\" has no field \"{}\".",
+                    written(reference),
+                    reference.name,
+                    reference.field
+                );
                 let near = crate::model::fault::nearest(reference.field, names.iter().map(String::as_str));
                 let near = near.map(|name| format!("Did you mean \"${}.{name}\"?", reference.name));
                 Err(Fault::Invalid { message, hint: near.or_else(|| Some(ESCAPE.into())) })
@@ -261,7 +262,8 @@ impl Records {
 }
 
 /// The hint for a text that was not meant as a reference.
-pub const ESCAPE: &str = "\"$name.field\" is a reference. For the text itself, write two dollar signs: \"$$5.00\" is \"$5.00\".";
+pub const ESCAPE: &str =
+    "\"$name.field\" is a reference. For the text itself, write two dollar signs: \"$$5.00\" is \"$5.00\".";
 
 fn too_long() -> Fault {
     Fault::Refused {
@@ -317,10 +319,16 @@ mod tests {
 
     #[test]
     fn references_are_filled_at_any_depth() {
-        let wants = operation(&["$t.table", "$t.n"], json!({"$t.x": ["$t.object", {"a": "$$5.00", "b": "$t.null"}], "c": "$t"}));
+        let wants = operation(
+            &["$t.table", "$t.n"],
+            json!({"$t.x": ["$t.object", {"a": "$$5.00", "b": "$t.null"}], "c": "$t"}),
+        );
         let mut records = Records::wanted(std::slice::from_ref(&wants));
         records
-            .keep("t", Some(br#"{"table": "deals", "n": 12345678901234567890.10, "object": {"$t.n": "$t.n"}, "null": null}"#))
+            .keep(
+                "t",
+                Some(br#"{"table": "deals", "n": 12345678901234567890.10, "object": {"$t.n": "$t.n"}, "null": null}"#),
+            )
             .unwrap();
         let filled = wants.filled(&records).unwrap();
         assert_eq!(filled.path, ["deals", "12345678901234567890.10"]);

@@ -151,7 +151,10 @@ fn answers_of_other_kinds() {
                 "tables",
                 None,
                 Answer::Tables {
-                    rows: rows(&["name", "kind"], &[&[json!("deals"), json!("builtin")], &[json!("notes"), json!("custom")]]),
+                    rows: rows(
+                        &["name", "kind"],
+                        &[&[json!("deals"), json!("builtin")], &[json!("notes"), json!("custom")]],
+                    ),
                 },
             ),
             ("an object", None, Answer::Object { text: r#"{"tables":[]}"#.into(), created: false }),

@@ -1,6 +1,7 @@
 //! The data plane over HTTP: parses a request in its key's dialect and has the hall perform it.
 
 use crm::model::answer::Answer;
+use crm::model::ask::Ask;
 use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
 
@@ -49,6 +50,10 @@ pub async fn serve(
     };
     // The ask owns all that it needs from the body.
     drop(call);
+    if let Ok(Ask::Operations(_)) = &ask {
+        // Each operation is copied when its turn comes.
+        body.hold_copy().await?;
+    }
     let _values = body.into_values();
     let operations = Operations { envelope };
     let controls = Controls { idempotency, wire: Some(&operations), ..Controls::default() };

@@ -43,7 +43,8 @@ pub(super) async fn run(
     let deadline = Instant::now() + TIME_LIMIT;
     let mut runs = 1;
     loop {
-        let mut run = Run { wire, deadline, records: Records::wanted(operations), answers: Vec::new(), bytes: 0 };
+        let records = Records::wanted(operations);
+        let mut run = Run { wire, deadline, records, answers: Vec::new(), bytes: 0, ran_sql: false };
         match run.all(execution, operations).await {
             Ok(()) => return Ok(Answer::Operations(run.answers)),
             Err(_) if runs < PLANS && execution.begin_again().await? => runs += 1,
@@ -60,14 +61,15 @@ struct Run<'a> {
     answers: Vec<OperationAnswer>,
     /// The bytes of the answers.
     bytes: usize,
+    /// Whether the caller's SQL has run in the session.
+    ran_sql: bool,
 }
 
 impl Run<'_> {
     async fn all(&mut self, execution: &mut Execution<'_>, operations: &[Operation]) -> Result<(), Fault> {
-        let mut ran_sql = false;
         for (index, operation) in operations.iter().enumerate() {
             let mut table = None;
-            let done = self.one(execution, operation, &mut ran_sql, &mut table).await;
+            let done = self.one(execution, operation, &mut table).await;
             done.map_err(|fault| {
                 let name = operation.name.clone();
                 Fault::InOperation(Box::new(OperationFault { index, name, table, fault }))
@@ -81,17 +83,16 @@ impl Run<'_> {
         &mut self,
         execution: &mut Execution<'_>,
         operation: &Operation,
-        ran_sql: &mut bool,
         table: &mut Option<String>,
     ) -> Result<(), Fault> {
         let ask = self.wire.read(operation.filled(&self.records)?)?;
         *table = ask.table().map(str::to_owned);
         plan::allow(&ask, &execution.caller.who)?;
         // What an earlier operation has left in the session must not change the answer to this one.
-        if *ran_sql || execution.tenant.cache().has_own_code() {
+        if self.ran_sql || execution.tenant.cache().has_own_code() {
             execution.restore_session()?;
         }
-        *ran_sql |= matches!(ask, Ask::Steps(Steps::Sql { .. }));
+        self.ran_sql |= matches!(ask, Ask::Steps(Steps::Sql { .. }));
         let answer = super::answer_alone(execution, &ask).await?;
         if ask.changes_catalog() {
             execution.forget_catalog();

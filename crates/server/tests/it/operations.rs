@@ -70,7 +70,10 @@ async fn later_operations_refer_to_the_records_of_earlier_ones() {
     .status(200);
     assert_eq!(reply.column("status"), [201, 201, 200, 200, 201, 200, 200].map(|status| json!(status)));
     assert_eq!(reply.at("/_meta/next_cursor"), Value::Null);
-    assert_eq!((reply.at("/_meta/has_more"), reply.text("/_meta/workspace_id")), (json!(false), agent.workspace_id.clone()));
+    assert_eq!(
+        (reply.at("/_meta/has_more"), reply.text("/_meta/workspace_id")),
+        (json!(false), agent.workspace_id.clone())
+    );
     let company = reply.at("/data/0/body/data");
     let contact = reply.at("/data/1/body/data");
     assert_eq!((reply.text("/data/0/ref"), reply.text("/data/1/ref")), ("co".into(), "会社".into()));
@@ -85,7 +88,8 @@ async fn later_operations_refer_to_the_records_of_earlier_ones() {
     let kept = agent.get(&format!("/v1/companies/{}", company["id"].as_str().unwrap())).await.status(200);
     assert_eq!(kept.data(), reply.at("/data/3/body/data"));
     // The feed names the key and the request.
-    let entries = agent.get(&format!("/v1/activity?custom.request_id={}", reply.header("x-request-id"))).await.status(200);
+    let entries =
+        agent.get(&format!("/v1/activity?custom.request_id={}", reply.header("x-request-id"))).await.status(200);
     assert_eq!(entries.column("verb"), ["restored", "deleted", "created", "updated", "created", "created"]);
     assert!(entries.column("actor").iter().all(|actor| actor.as_str().unwrap().starts_with("api_key:ak_")));
 }
@@ -107,7 +111,10 @@ async fn relm_has_its_own_list_names_and_ids() {
     )
     .await
     .status(200);
-    assert_eq!((reply.text("/object"), reply.at("/has_more"), reply.at("/next_cursor")), ("list".into(), json!(false), Value::Null));
+    assert_eq!(
+        (reply.text("/object"), reply.at("/has_more"), reply.at("/next_cursor")),
+        ("list".into(), json!(false), Value::Null)
+    );
     let ada = reply.text("/data/1/body/id");
     assert!(ada.starts_with("con_"), "{ada}");
     assert_eq!(reply.at("/data/2/body/metadata"), json!({"tier": "gold"}));
@@ -119,10 +126,16 @@ async fn relm_has_its_own_list_names_and_ids() {
     // Errors are in Relm's words, as they are for the operation alone.
     let wrong = post("/v1/deals", json!({"title": "T", "primary_contact_id": "con_none"}));
     let alone = relm.post("/v1/deals", wrong["body"].clone()).await.fault(422, "invalid_reference");
-    let reply = failed(batch(&relm, json!([op("GET", "/v1/deals"), named("x", wrong)])).await, 422, "invalid_reference", 1);
+    let reply =
+        failed(batch(&relm, json!([op("GET", "/v1/deals"), named("x", wrong)])).await, 422, "invalid_reference", 1);
     assert_eq!((reply.text("/error/ref"), reply.text("/error/field")), ("x".into(), "primary_contact_id".into()));
     assert_eq!(reply.error()["message"], alone.error()["message"]);
-    failed(batch(&relm, json!([post("/v1/deals", json!({"title": "T", "stage": "nowhere"}))])).await, 422, "unknown_stage", 0);
+    failed(
+        batch(&relm, json!([post("/v1/deals", json!({"title": "T", "stage": "nowhere"}))])).await,
+        422,
+        "unknown_stage",
+        0,
+    );
     let reply = batch(&relm, json!([post("/v1/deals", json!({"name": "T"}))])).await;
     assert_eq!(failed(reply, 400, "invalid_request", 0).text("/error/hint"), "Did you mean \"title\"?");
 }
@@ -202,7 +215,9 @@ async fn a_failure_keeps_nothing_and_names_its_operation() {
         (sql("vacuum"), 400, "sql_error"),
     ] {
         let made = post("/v1/contacts", json!({"email": "new@b.example"}));
-        let reply = batch(&agent, json!([made, op("GET", "/v1/contacts"), named("w", wrong.clone()), op("GET", "/v1/deals")])).await;
+        let reply =
+            batch(&agent, json!([made, op("GET", "/v1/contacts"), named("w", wrong.clone()), op("GET", "/v1/deals")]))
+                .await;
         let reply = failed(reply, status, code, 2);
         assert_eq!(reply.error()["ref"], "w", "{}", reply.story());
         assert_eq!(count(&agent, "contacts").await, 1, "{wrong}");
@@ -237,7 +252,10 @@ async fn a_batch_that_is_none_is_refused() {
     let reply = agent.get("/v1/batch").await.fault(405, "method_not_allowed");
     assert_eq!(reply.header("allow"), "POST");
     agent.get("/v1/batch/1").await.fault(404, "not_found");
-    agent.send(Method::POST, "/v1/batch", &[("content-type", "text/plain")], "{}").await.fault(415, "unsupported_media_type");
+    agent
+        .send(Method::POST, "/v1/batch", &[("content-type", "text/plain")], "{}")
+        .await
+        .fault(415, "unsupported_media_type");
 
     for (wrong, says) in [
         (json!(1), "an object"),
@@ -267,7 +285,18 @@ async fn a_batch_that_is_none_is_refused() {
         let reply = batch(&agent, json!([op("GET", "/v1/contacts"), wrong])).await;
         failed(reply, 400, "invalid_request", 1).says(says);
     }
-    for path in ["keys", "members", "claim/x", "workspaces", "auth/me", "connection", "webhooks", "automations", "runs", "events"] {
+    for path in [
+        "keys",
+        "members",
+        "claim/x",
+        "workspaces",
+        "auth/me",
+        "connection",
+        "webhooks",
+        "automations",
+        "runs",
+        "events",
+    ] {
         let reply = batch(&agent, json!([op("GET", &format!("/v1/{path}"))])).await;
         failed(reply, 400, "invalid_request", 0).says("can't be an operation of a batch");
     }
@@ -303,7 +332,11 @@ async fn references_that_lead_nowhere_are_refused() {
     assert_eq!(count(&agent, "companies").await, 0);
     // These are no references.
     let texts = json!({"a": "$", "b": "$$", "c": "$co", "d": "$$5.00", "e": "$5.00 off", "f": "x $co.id", "g": "$.a", "$co.id": "$$$x"});
-    let reply = batch(&agent, json!([co(), post("/v1/contacts", json!({"custom": texts})), op("GET", "/v1/contacts?custom.c=$co")])).await;
+    let reply = batch(
+        &agent,
+        json!([co(), post("/v1/contacts", json!({"custom": texts})), op("GET", "/v1/contacts?custom.c=$co")]),
+    )
+    .await;
     let expected = json!({"a": "$", "b": "$", "c": "$co", "d": "$5.00", "e": "$5.00 off", "f": "x $co.id", "g": "$.a", "$co.id": "$$x"});
     let reply = reply.status(200);
     assert_eq!(reply.at("/data/1/body/data/custom"), expected);
@@ -363,10 +396,17 @@ async fn tables_and_fields_that_a_batch_makes_serve_it_at_once() {
         assert_eq!((&rows[0]["owner"], rows.as_array().unwrap().len()), (&json!("Ada"), 1));
         agent.get(&format!("/v1/{table}/1")).await.status(200);
         // A failed batch takes its tables along.
-        let gone = json!([sql("create table gone (id int primary key)"), post("/v1/gone", json!({"id": 1})), sql("select 1 / 0")]);
+        let gone = json!([
+            sql("create table gone (id int primary key)"),
+            post("/v1/gone", json!({"id": 1})),
+            sql("select 1 / 0")
+        ]);
         failed(batch(agent, gone).await, 400, "sql_error", 2);
         agent.get("/v1/gone").await.fault(404, "not_found");
-        let field = json!([post("/v1/schema/fields", json!({"object_type": "deal", "key": "k", "type": "number"})), post("/v1/deals", json!({free: {"k": "x"}}))]);
+        let field = json!([
+            post("/v1/schema/fields", json!({"object_type": "deal", "key": "k", "type": "number"})),
+            post("/v1/deals", json!({free: {"k": "x"}}))
+        ]);
         let reply = batch(agent, field).await;
         assert!(reply.code == 422 && reply.error()["operation"] == 1, "{}", reply.story());
     }
@@ -378,11 +418,17 @@ async fn a_table_that_another_session_changes_does_not_do_the_work_twice() {
     agent.sql("create table things (id int primary key, a int, b int)").await.status(200);
     agent.post("/v1/things", json!({"id": 1})).await.status(201);
     let mut direct = psql(&agent).await;
-    for (number, ddl) in ["alter table things drop a", "alter table things rename b to c", "alter table things add a text"].into_iter().enumerate() {
+    for (number, ddl) in
+        ["alter table things drop a", "alter table things rename b to c", "alter table things add a text"]
+            .into_iter()
+            .enumerate()
+    {
         agent.get("/v1/things/1").await.status(200);
         direct.query(ddl, &[]).await.expect("a change");
         let made = post("/v1/contacts", json!({"email": format!("s{number}@b.example")}));
-        let reply = batch(&agent, json!([made, op("GET", "/v1/things/1"), sql("select count(*) as n from contacts")])).await.status(200);
+        let reply = batch(&agent, json!([made, op("GET", "/v1/things/1"), sql("select count(*) as n from contacts")]))
+            .await
+            .status(200);
         assert_eq!(reply.at("/data/2/body/data/rows/0/n"), number + 1, "{}", reply.story());
         let reply = keyed(&agent, &format!("k{number}"), json!([op("GET", "/v1/things/1")])).await.status(200);
         assert_eq!(reply.at("/data/0/body/data/id"), 1);
@@ -394,7 +440,8 @@ async fn a_table_that_another_session_changes_does_not_do_the_work_twice() {
 #[tokio::test]
 async fn rows_of_lists_and_batches_of_contacts_are_part_of_the_transaction() {
     let agent = agent().await;
-    let list = json!({"name": "All", "kind": "dynamic", "target_table": "contacts", "filter_predicate": "title = 'CTO'"});
+    let list =
+        json!({"name": "All", "kind": "dynamic", "target_table": "contacts", "filter_predicate": "title = 'CTO'"});
     let members = json!({"name": "Some", "kind": "static", "target_table": "contacts"});
     let reply = batch(
         &agent,
@@ -429,7 +476,10 @@ async fn conflicts_within_a_batch_of_contacts_are_in_the_feed_if_the_whole_is_ke
     failed(reply, 400, "sql_error", 1);
     assert_eq!(count(&agent, "activity where verb = 'conflict'").await, 0);
     let begun = Instant::now();
-    let operations = json!([sql("lock table contacts in access exclusive mode"), post("/v1/contacts/batch", contacts("a@b.example"))]);
+    let operations = json!([
+        sql("lock table contacts in access exclusive mode"),
+        post("/v1/contacts/batch", contacts("a@b.example"))
+    ]);
     let reply = batch(&agent, operations).await.status(200);
     assert!(begun.elapsed() < Duration::from_secs(9), "it waits for its own lock");
     assert_eq!(reply.at("/data/1/body/_meta/failed"), 1);
@@ -446,7 +496,8 @@ async fn a_constraint_that_fails_at_the_commit_has_no_operation() {
         .sql("create table parents (id int primary key); create table children (id int primary key, parent int references parents deferrable initially deferred)")
         .await
         .status(200);
-    let operations = json!([named("c", post("/v1/children", json!({"id": 1, "parent": 7}))), op("GET", "/v1/children")]);
+    let operations =
+        json!([named("c", post("/v1/children", json!({"id": 1, "parent": 7}))), op("GET", "/v1/children")]);
     for agent in [&agent, &relm] {
         let reply = batch(agent, operations.clone()).await.status(400);
         assert_eq!(reply.error().get("operation"), None, "{}", reply.story());
@@ -467,7 +518,13 @@ async fn viewers_batch_reads_and_nothing_else() {
     let list = agent.post("/v1/lists", list).await.status(201).id();
     let viewer = with_role(&agent, "viewer").await;
     let rows = format!("/v1/lists/{list}/rows");
-    let reads = json!([named("q", sql("select id from contacts; select id from contacts")), op("GET", "/v1/contacts/$q.id"), op("GET", &rows), op("GET", "/v1/search?q=a"), op("GET", "/v1/tables")]);
+    let reads = json!([
+        named("q", sql("select id from contacts; select id from contacts")),
+        op("GET", "/v1/contacts/$q.id"),
+        op("GET", &rows),
+        op("GET", "/v1/search?q=a"),
+        op("GET", "/v1/tables")
+    ]);
     let reply = batch(&viewer, reads.clone()).await.status(200);
     assert_eq!(reply.at("/data/2/body/data").as_array().unwrap().len(), 1, "{}", reply.story());
     keyed(&viewer, "a viewer's", reads).await.status(200);
@@ -493,7 +550,12 @@ async fn an_idempotency_key_holds_for_the_whole() {
     let (relm, agent) = both().await;
     for (number, agent) in [&agent, &relm].into_iter().enumerate() {
         let operations = |email: &str| {
-            json!([named("c", post("/v1/contacts", json!({"email": email}))), op("GET", "/v1/contacts/$c.id"), sql("set search_path = pg_catalog"), post("/v1/companies", json!({"name": "A"}))])
+            json!([
+                named("c", post("/v1/contacts", json!({"email": email}))),
+                op("GET", "/v1/contacts/$c.id"),
+                sql("set search_path = pg_catalog"),
+                post("/v1/companies", json!({"name": "A"}))
+            ])
         };
         let email = format!("once{number}@b.example");
         let (right, wrong) = (format!("right{number}"), format!("wrong{number}"));
@@ -510,10 +572,12 @@ async fn an_idempotency_key_holds_for_the_whole() {
 
 #[tokio::test]
 async fn a_batch_counts_as_one_request() {
-    let base = door(Door { public_url: None, clock: Clock::Moved(Arc::new(AtomicI64::new(0))), rate_limit: 1000 }).await;
+    let base =
+        door(Door { public_url: None, clock: Clock::Moved(Arc::new(AtomicI64::new(0))), rate_limit: 1000 }).await;
     let agent = agent().await.at(&base);
     let left = |reply: Reply| reply.status(200).header("x-ratelimit-remaining").parse::<i64>().expect("a number");
-    let (first, second) = (left(batch(&agent, json!(vec![op("GET", "/v1/tables"); 50])).await), left(agent.get("/v1/tables").await));
+    let (first, second) =
+        (left(batch(&agent, json!(vec![op("GET", "/v1/tables"); 50])).await), left(agent.get("/v1/tables").await));
     // A new minute may have begun between them.
     assert!(first == 999 && (second == 998 || second == 999), "{first} {second}");
 }
@@ -555,8 +619,26 @@ async fn the_answers_together_are_bounded() {
 async fn a_table_under_a_reserved_name_says_so() {
     let (relm, agent) = both().await;
     let reserved = [
-        "automations", "batch", "duplicates", "email", "events", "exports", "files", "imports", "integrations", "notes", "policies",
-        "proposals", "requests", "runs", "tags", "tasks", "usage", "views", "webhooks", "keys",
+        "automations",
+        "batch",
+        "duplicates",
+        "email",
+        "events",
+        "exports",
+        "files",
+        "imports",
+        "integrations",
+        "notes",
+        "policies",
+        "proposals",
+        "requests",
+        "runs",
+        "tags",
+        "tasks",
+        "usage",
+        "views",
+        "webhooks",
+        "keys",
     ];
     let tables: Vec<String> = reserved.iter().map(|name| format!("create table {name} (id int primary key)")).collect();
     agent.sql(&format!("{}; create table projects (id int primary key)", tables.join("; "))).await.status(200);

@@ -7,8 +7,8 @@ use crate::dialect::openapi::answers::schema_of;
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
-    Act, Alias, Endpoint, OPERATIONS_TAG, OWN_TAG, Parameter, Reference, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire, header_name,
-    pascal, reference_to,
+    Act, Alias, Endpoint, OPERATIONS_TAG, OWN_TAG, Parameter, Reference, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG,
+    Wire, header_name, pascal, reference_to,
 };
 use crate::model::entity::{ENTITIES, Entity, NamedBy, Order, RELATED_ROWS, WriteRule, by_table};
 
@@ -121,7 +121,10 @@ fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
 
 /// Whether the operation accepts an Idempotency-Key.
 fn is_keyed(act: Act) -> bool {
-    matches!(act, Act::Sql | Act::Operations | Act::Create | Act::CreateStage | Act::Batch | Act::Restore | Act::AddMembers)
+    matches!(
+        act,
+        Act::Sql | Act::Operations | Act::Create | Act::CreateStage | Act::Batch | Act::Restore | Act::AddMembers
+    )
 }
 
 fn writes(act: Act) -> bool {

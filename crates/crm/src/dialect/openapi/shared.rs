@@ -121,8 +121,14 @@ fn array(items: Value) -> Value {
 /// The properties of an error in a batch of operations.
 pub fn operation_of_fault() -> [(&'static str, Value); 2] {
     [
-        ("operation", json!({"type": "integer", "minimum": 0, "description": "In a batch: the index of the operation that failed, from 0."})),
-        ("ref", json!({"type": "string", "description": "In a batch: the ref of the operation that failed, if it has one."})),
+        (
+            "operation",
+            json!({"type": "integer", "minimum": 0, "description": "In a batch: the index of the operation that failed, from 0."}),
+        ),
+        (
+            "ref",
+            json!({"type": "string", "description": "In a batch: the ref of the operation that failed, if it has one."}),
+        ),
     ]
 }
 

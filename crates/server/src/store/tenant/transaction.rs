@@ -114,7 +114,8 @@ impl OpenTransaction {
     /// read has none.
     pub fn restore(&mut self, context: Option<&Sql>) -> Result<(), Fault> {
         let params = context.map(borrow).unwrap_or_default();
-        let prelude = context.map(|it| Statement { sql: &it.text, params: &params, format: Format::Text, want: Want::Nothing });
+        let prelude =
+            context.map(|it| Statement { sql: &it.text, params: &params, format: Format::Text, want: Want::Nothing });
         self.tx.add(RESTORE, prelude.as_slice()).map_err(fault::of_connection)
     }
 

@@ -46,9 +46,15 @@ async fn what_sql_sets_does_not_reach_the_next_operation() {
             }
             ran += 1;
             for at in [2, 4] {
-                assert_eq!(reply.at(&format!("/data/{at}/body/data")), expected, "{setting} {is_local}: {}", reply.story());
+                assert_eq!(
+                    reply.at(&format!("/data/{at}/body/data")),
+                    expected,
+                    "{setting} {is_local}: {}",
+                    reply.story()
+                );
             }
-            let actor = format!("select actor as v from activity where subject_id = '{}'", reply.text("/data/3/body/data/id"));
+            let actor =
+                format!("select actor as v from activity where subject_id = '{}'", reply.text("/data/3/body/data/id"));
             let actor = scene.prepare(&actor).await.v();
             assert!(actor.as_str().is_some_and(|actor| actor.starts_with("api_key:")), "{setting} {is_local}: {actor}");
         }
@@ -159,7 +165,9 @@ async fn statements_of_the_caller_do_not_get_the_secret() {
     }
     let looted = scene.prepare("select what from loot").await;
     assert_eq!(looted.column("what"), Vec::<Value>::new(), "{}", looted.story());
-    let actors = scene.prepare("select distinct split_part(actor, ':', 1) as v from activity where subject_type = 'contact'").await;
+    let actors = scene
+        .prepare("select distinct split_part(actor, ':', 1) as v from activity where subject_type = 'contact'")
+        .await;
     assert_eq!(actors.column("v"), ["api_key"]);
     scene.stands("statements put in place of the server's").await;
 }
@@ -181,7 +189,13 @@ async fn a_lists_predicate_does_not_write_in_a_batch() {
         let read = json!({"method": "GET", "path": format!("/v1/lists/{list}/rows")});
         let alone = scene.attacker.get(&format!("/v1/lists/{list}/rows")).await;
         let reply = batch(&scene, json!([post("/v1/companies", json!({"name": "A"})), read])).await;
-        assert_eq!((reply.code, &reply.error()["operation"]), (alone.code, &json!(1)), "{} {}", reply.story(), alone.story());
+        assert_eq!(
+            (reply.code, &reply.error()["operation"]),
+            (alone.code, &json!(1)),
+            "{} {}",
+            reply.story(),
+            alone.story()
+        );
         assert_eq!(scene.prepare("select count(*) as v from loot").await.v(), 0, "{predicate}");
     }
     // After a list was read, the transaction writes again.
@@ -198,7 +212,8 @@ async fn references_do_not_multiply() {
     let scene = Scene::new(home()).await;
     let begun = Instant::now();
     let many = json!({"custom": {"x": vec!["$q.x"; 200_000]}});
-    let big = json!({"method": "POST", "path": "/v1/sql", "body": {"sql": "select repeat('x', 1000000) as x"}, "ref": "q"});
+    let big =
+        json!({"method": "POST", "path": "/v1/sql", "body": {"sql": "select repeat('x', 1000000) as x"}, "ref": "q"});
     let reply = batch(&scene, json!([big, post("/v1/contacts", many)])).await.fault(413, "payload_too_large");
     assert_eq!(reply.error()["operation"], 1, "{}", reply.story());
     assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
