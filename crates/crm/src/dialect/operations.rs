@@ -79,7 +79,9 @@ fn method(members: &mut Map<String, Value>) -> Result<Method, Fault> {
 }
 
 /// The path below `/v1`, and the query.
-fn address(members: &mut Map<String, Value>) -> Result<(Vec<String>, Vec<(String, String)>), Fault> {
+type Address = (Vec<String>, Vec<(String, String)>);
+
+fn address(members: &mut Map<String, Value>) -> Result<Address, Fault> {
     let Some(Value::String(address)) = members.remove("path") else {
         return Err(Fault::invalid_with_hint("An operation's \"path\" is a text such as \"/v1/contacts\".", FORM));
     };

@@ -138,7 +138,11 @@ impl Tenant<'_> {
         values: &[Value],
     ) -> Result<(Rows, bool), Fault> {
         if let Transaction::Open(open) = transaction {
-            return open.query(&self.cache.types, statement, values).await;
+            let result = query_within(&mut open.tx, &self.cache.types, statement, values).await;
+            if result.is_err() {
+                open.aborted();
+            }
+            return result;
         }
         let mut lease = self.lease_for_sql().await?;
         let result = query_alone(&mut lease, &self.cache.types, statement, values).await;
@@ -147,8 +151,30 @@ impl Tenant<'_> {
     }
 }
 
-/// Runs a query that contains SQL from the workspace in an open transaction.
-pub(super) async fn query<C: DerefMut<Target = Conn>>(
+/// Makes a part of a transaction read-only. The savepoint has the former mode, and what the part sets ends with it.
+const BEGIN_READING: &[&str] = &["SAVEPOINT kith_reading", "SET TRANSACTION READ ONLY"];
+const END_READING: &[&str] = &["ROLLBACK TO SAVEPOINT kith_reading", "RELEASE SAVEPOINT kith_reading"];
+
+/// Runs a query that can't write in a transaction that can.
+async fn query_within<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<(Rows, bool), Fault> {
+    let outcome = async {
+        tx.add(BEGIN_READING, &[])?;
+        let outcome = query(tx, types, statement, values).await?;
+        tx.add(END_READING, &[])?;
+        Ok(outcome)
+    };
+    let outcome = outcome.await.map_err(fault::of_connection)?;
+    let truncated = outcome.truncated.is_some();
+    Ok((rows(outcome.rows), truncated))
+}
+
+/// Runs a query that contains SQL from the workspace.
+async fn query<C: DerefMut<Target = Conn>>(
     tx: &mut Tx<C>,
     types: &TypeCache,
     statement: &Sql,

@@ -11,12 +11,11 @@ use pg::types::TypeCache;
 use crm::model::fault::{Fault, SqlFault};
 use crm::model::rows::Rows;
 use crm::sql::{self, Sql};
-use serde_json::Value;
 
 use crate::store::fault;
 use crate::store::fault::RunError;
 use crate::store::results::{CAPS, MAX_RECORD_BYTES, rows, rows_of};
-use crate::store::tenant::{Access, Tenant, raw};
+use crate::store::tenant::{Access, Tenant};
 
 /// The transaction in which an ask's statements run.
 pub enum Transaction {
@@ -34,10 +33,6 @@ pub struct OpenTransaction {
 
 /// Restores the settings of the session within a transaction. Code of the workspace may have changed them.
 const RESTORE: &[&str] = &["SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"];
-
-/// Makes a part of a transaction read-only. The savepoint has the former mode, and what the part sets ends with it.
-const BEGIN_READING: &[&str] = &["SAVEPOINT kith_reading", "SET TRANSACTION READ ONLY"];
-const END_READING: &[&str] = &["ROLLBACK TO SAVEPOINT kith_reading", "RELEASE SAVEPOINT kith_reading"];
 
 /// The result of reserving an Idempotency-Key.
 #[derive(Debug, PartialEq)]
@@ -117,27 +112,6 @@ impl OpenTransaction {
         let prelude =
             context.map(|it| Statement { sql: &it.text, params: &params, format: Format::Text, want: Want::Nothing });
         self.tx.add(RESTORE, prelude.as_slice()).map_err(fault::of_connection)
-    }
-
-    /// Runs a query that contains SQL from the workspace, as [`Tenant::run_query`] does. It can't write.
-    pub(super) async fn query(
-        &mut self,
-        types: &TypeCache,
-        statement: &Sql,
-        values: &[Value],
-    ) -> Result<(Rows, bool), Fault> {
-        let outcome = async {
-            self.tx.add(BEGIN_READING, &[])?;
-            let outcome = raw::query(&mut self.tx, types, statement, values).await?;
-            self.tx.add(END_READING, &[])?;
-            Ok(outcome)
-        };
-        let outcome = outcome.await.map_err(fault::of_connection);
-        self.is_aborted |= outcome.is_err();
-        outcome.map(|outcome| {
-            let truncated = outcome.truncated.is_some();
-            (rows(outcome.rows), truncated)
-        })
     }
 
     /// Reserves an Idempotency-Key. `now` is a time in ISO 8601.
