@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::dialect::route::{Body, Operation, methods, route};
-use crate::model::call::{Call, Method};
+use crate::model::call::{Call, Method, no_fields, object};
 use crate::model::fault::Fault;
 
 /// An operation with named arguments, in a dialect's names.
@@ -24,13 +24,7 @@ pub struct Arguments<'a> {
 impl<'a> Arguments<'a> {
     /// Reads the arguments of an HTTP call. `path` has the segments of its path.
     pub fn of_call(call: &'a Call<'_>, path: &[&'a str]) -> Result<Arguments<'a>, Fault> {
-        let Some(operation) = route(call.method, path) else {
-            let allow: Vec<_> = methods(path).into_iter().map(Method::name).collect();
-            return Err(match allow.is_empty() {
-                true => Fault::NoSuchPath { path: format!("/v1/{}", path.join("/")) },
-                false => Fault::MethodNotAllowed { allow },
-            });
-        };
+        let operation = routed(call.method, path)?;
         let fields = match operation.body() {
             Body::Fields => call.object()?,
             Body::Empty => {
@@ -40,6 +34,25 @@ impl<'a> Arguments<'a> {
             Body::Ignored => Map::new(),
         };
         Ok(Arguments { operation, options: Cow::Borrowed(&call.query), fields })
+    }
+
+    /// Reads the arguments of an operation of a batch. `path` has the segments of its path.
+    pub fn of_operation(
+        method: Method,
+        path: &[&'a str],
+        query: &'a [(String, String)],
+        body: Option<Value>,
+    ) -> Result<Arguments<'a>, Fault> {
+        let operation = routed(method, path)?;
+        let fields = match (operation.body(), body) {
+            (Body::Ignored, _) | (_, None) | (Body::Empty, Some(Value::Null)) => Map::new(),
+            (Body::Fields, Some(body)) => object(body)?,
+            (Body::Empty, Some(body)) => {
+                no_fields(&object(body)?)?;
+                Map::new()
+            }
+        };
+        Ok(Arguments { operation, options: Cow::Borrowed(query), fields })
     }
 
     /// Reads the arguments of a tool call from one JSON object. They are fields if the operation has a body, and
@@ -85,6 +98,17 @@ impl<'a> Arguments<'a> {
             Some(name) => Err(Fault::unknown_field(name, known.iter().copied())),
         }
     }
+}
+
+/// The operation of a method and a path. The fault says whether the path exists.
+fn routed<'a>(method: Method, path: &[&'a str]) -> Result<Operation<'a>, Fault> {
+    route(method, path).ok_or_else(|| {
+        let allow: Vec<_> = methods(path).into_iter().map(Method::name).collect();
+        match allow.is_empty() {
+            true => Fault::NoSuchPath { path: format!("/v1/{}", path.join("/")) },
+            false => Fault::MethodNotAllowed { allow },
+        }
+    })
 }
 
 #[cfg(test)]

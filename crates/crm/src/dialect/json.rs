@@ -1,6 +1,8 @@
 //! Writes JSON as bytes. The cells of rows are JSON texts already.
 
-use crate::model::answer::SqlResult;
+use crate::dialect::route::RESERVED;
+use crate::model::answer::{OperationAnswer, SqlResult};
+use crate::model::fault::OperationFault;
 use crate::model::rows::Rows;
 
 /// Appends a JSON string.
@@ -74,6 +76,65 @@ pub fn members(
     for at in columns {
         key(out, name(&rows.columns()[at].name));
         out.extend_from_slice(rows.cell(row, at));
+    }
+}
+
+/// A row as an object, in the names of its columns.
+pub fn row(rows: &Rows, row: usize) -> Vec<u8> {
+    let mut out = vec![b'{'];
+    members(&mut out, rows, row, 0..rows.columns().len(), |name| name);
+    out.push(b'}');
+    out
+}
+
+/// Appends the workspace's tables as an array. `kind` is the member that each has in the dialect, if there is one. A table under a
+/// reserved name has `reserved`, because no path leads to it.
+pub fn tables(out: &mut Vec<u8>, rows: &Rows, kind: Option<(&str, &str)>) {
+    out.push(b'[');
+    for row in 0..rows.len() {
+        out.extend_from_slice(if row > 0 { b",{" } else { b"{" });
+        if let Some((name, kind)) = kind {
+            pair(out, name, kind);
+        }
+        members(out, rows, row, 0..rows.columns().len(), |name| name);
+        if rows.string(row, "name").is_some_and(|name| RESERVED.contains(&name.as_str())) {
+            key(out, "reserved");
+            out.extend_from_slice(b"true");
+        }
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// Appends the answers of a batch of operations as an array. Their bodies are JSON already.
+pub fn operations(out: &mut Vec<u8>, answers: &[OperationAnswer]) {
+    out.push(b'[');
+    for (at, answer) in answers.iter().enumerate() {
+        out.extend_from_slice(if at > 0 { b",{" } else { b"{" });
+        if let Some(name) = &answer.name {
+            pair(out, "ref", name);
+        }
+        key(out, "status");
+        out.extend_from_slice(answer.status.to_string().as_bytes());
+        key(out, "body");
+        out.extend_from_slice(&answer.body);
+        out.push(b'}');
+    }
+    out.push(b']');
+}
+
+/// The approximate size of the answers of a batch of operations in bytes.
+pub fn size_of_operations(answers: &[OperationAnswer]) -> usize {
+    answers.iter().map(|answer| answer.body.len() + 160).sum()
+}
+
+/// Appends `operation` and `ref` to the members of a fault.
+pub fn operation(out: &mut Vec<u8>, at: Option<&OperationFault>) {
+    let Some(at) = at else { return };
+    key(out, "operation");
+    out.extend_from_slice(at.index.to_string().as_bytes());
+    if let Some(name) = &at.name {
+        pair(out, "ref", name);
     }
 }
 

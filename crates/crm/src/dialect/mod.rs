@@ -11,6 +11,7 @@ pub mod controls;
 pub mod json;
 pub mod llms;
 pub mod openapi;
+mod operations;
 mod read;
 pub mod relm;
 pub mod route;
@@ -26,6 +27,7 @@ use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
+use crate::model::operation::Operation;
 use crate::model::who::Mode;
 
 /// A wire format.
@@ -56,6 +58,37 @@ impl Dialect {
     pub fn read_call(&self, call: &Call<'_>) -> Result<Ask, Fault> {
         let path: Vec<&str> = call.path.iter().map(String::as_str).collect();
         (self.read)(Arguments::of_call(call, &path)?)
+    }
+
+    /// Reads an operation of a batch as an ask. Its references have their values.
+    pub fn read_operation(&self, operation: Operation) -> Result<Ask, Fault> {
+        let Operation { method, path, query, body, name: _ } = operation;
+        let path: Vec<&str> = path.iter().map(String::as_str).collect();
+        operations::check_path(&path)?;
+        (self.read)(Arguments::of_operation(method, &path, &query, body)?)
+    }
+
+    /// The record to which references to an operation refer, as a JSON object in the dialect's names: the answer's only record,
+    /// or the first row of an SQL result. `None` if the answer has none.
+    pub fn record(&self, answer: &Answer, meta: &Meta<'_>) -> Option<Vec<u8>> {
+        match answer {
+            Answer::Record { .. } | Answer::Deleted { .. } => Some((self.show_value)(answer, meta)),
+            Answer::Sql(result) if !result.rows.is_empty() => Some(json::row(&result.rows, 0)),
+            Answer::Sql(_)
+            | Answer::Page { .. }
+            | Answer::Batch(_)
+            | Answer::Operations(_)
+            | Answer::Found(_)
+            | Answer::Rows { .. }
+            | Answer::Tables { .. }
+            | Answer::Object { .. }
+            | Answer::DryRun(_)
+            | Answer::Run { .. }
+            | Answer::Runs { .. }
+            | Answer::Changes { .. }
+            | Answer::Undone { .. }
+            | Answer::Workspace { .. } => None,
+        }
     }
 
     /// The prefix of its keys for a mode. `None` if the dialect has no such keys.
@@ -141,7 +174,7 @@ pub fn fault_headers(fault: &Fault) -> Vec<(&'static str, String)> {
     if let Some(seconds) = fault.retry_after() {
         headers.push(("retry-after", seconds.to_string()));
     }
-    match fault {
+    match fault.apart().0 {
         Fault::MethodNotAllowed { allow } => headers.push(("allow", allow.join(", "))),
         Fault::Unauthorized { .. } | Fault::NotSignedIn { .. } => {
             headers.push(("www-authenticate", "Bearer".to_owned()))

@@ -6,8 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
 use crate::dialect::route::Operation;
-use crate::dialect::runs;
-use crate::dialect::stored_id;
+use crate::dialect::{operations, runs, stored_id};
 use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage};
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
@@ -65,6 +64,7 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
     let said = &mut arguments;
     Ok(match said.operation.clone() {
         Operation::Sql => sql(said)?.into(),
+        Operation::Operations => operations::read(said)?,
         Operation::Tables => said.only_options(&[]).map(|()| Single::Tables)?.into(),
         Operation::Schema => said.only_options(&[]).map(|()| Single::Schema)?.into(),
         Operation::SearchAll => {

@@ -39,11 +39,20 @@ pub const RESERVED: &[&str] = &[
     "workspaces",
 ];
 
+/// The reserved segments under which a batch may have operations. The others are not about the workspace's tables.
+const RESERVED_FOR_OPERATIONS: &[&str] = &["pipeline", "schema", "search", "sql", "tables"];
+
+/// Whether a batch may have operations on paths with this first segment.
+pub fn is_for_operations(first: &str) -> bool {
+    RESERVED_FOR_OPERATIONS.contains(&first) || !RESERVED.contains(&first)
+}
+
 /// An operation with its path arguments: `Find("contacts", "c_1")`.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)] // the names are clear
 pub enum Operation<'a> {
     Sql,
+    Operations,
     Tables,
     Schema,
     SearchAll,
@@ -76,6 +85,7 @@ impl Operation<'_> {
     pub fn body(&self) -> Body {
         match self {
             Operation::Sql
+            | Operation::Operations
             | Operation::Create(_)
             | Operation::Update(..)
             | Operation::Batch(_)
@@ -124,6 +134,7 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
     let default = PipelineName::Default;
     Some(match (method, path) {
         (Post,   ["sql"])                              => Operation::Sql,
+        (Post,   ["batch"])                            => Operation::Operations,
         (Get,    ["tables"])                           => Operation::Tables,
         (Get,    ["search"])                           => Operation::SearchAll,
         (Get,    ["schema"])                           => Operation::Schema,
@@ -198,6 +209,9 @@ mod tests {
         check("activity/a_1", "GET");
         check("search", "GET");
         check("sql", "POST");
+        check("batch", "POST");
+        check("batch/1", "");
+        check("notes", "");
         check("schema", "GET");
         check("schema/fields", "GET POST");
         check("schema/fields/fld_1", "GET PATCH DELETE");

@@ -43,8 +43,10 @@ pub enum Answer {
         /// A note on the deletion for the caller, if there is one.
         note: Option<&'static str>,
     },
-    /// The outcomes of a batch.
+    /// The outcomes of a batch of records.
     Batch(Batch),
+    /// The answers of a batch of operations, in order.
+    Operations(Vec<OperationAnswer>),
     /// Search results from several tables.
     Found(Found),
     /// A short list of rows, without pages.
@@ -53,6 +55,11 @@ pub enum Answer {
         rows: Rows,
         /// Whether the rows are new.
         created: bool,
+    },
+    /// The workspace's tables.
+    Tables {
+        /// The tables, one a row, with the column `name`.
+        rows: Rows,
     },
     /// One JSON object, as text.
     Object {
@@ -124,7 +131,9 @@ impl Answer {
             Answer::Page { .. }
             | Answer::Deleted { .. }
             | Answer::Batch(_)
+            | Answer::Operations(_)
             | Answer::Found(_)
+            | Answer::Tables { .. }
             | Answer::Sql(_)
             | Answer::DryRun(_)
             | Answer::Runs { .. }
@@ -142,6 +151,17 @@ pub struct DryRun {
     pub answer: Answer,
     /// What it would have changed.
     pub outcome: ChangeSet,
+}
+
+/// The answer to an operation of a batch.
+#[derive(Debug)]
+pub struct OperationAnswer {
+    /// The operation's ref, if it has one.
+    pub name: Option<String>,
+    /// The status that the operation alone would have.
+    pub status: u16,
+    /// The JSON body that the operation alone would have, in the caller's dialect.
+    pub body: Vec<u8>,
 }
 
 /// The outcomes of a batch's records, in the order of the request.

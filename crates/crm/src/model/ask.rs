@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::model::entity::by_table;
 use crate::model::filter::{Deleted, Filter};
+use crate::model::operation::Operation;
 use crate::model::page::PageAsk;
 use crate::model::split::may_change_catalog;
 
@@ -82,6 +83,8 @@ pub enum Ask {
     Single(Single),
     /// An ask with several steps, each with its own plan.
     Steps(Steps),
+    /// Operations that run in order in one transaction. Each is read as an ask when its turn comes.
+    Operations(Vec<Operation>),
 }
 
 /// An ask with a single plan.
@@ -319,18 +322,20 @@ impl Ask {
         match self {
             Ask::Single(single) => single.table(),
             Ask::Steps(steps) => steps.table(),
+            Ask::Operations(_) => None,
         }
     }
 
-    /// Whether the ask may change data. Raw SQL may.
+    /// Whether the ask may change data. Raw SQL may, and operations that are not read yet may.
     pub fn writes(&self) -> bool {
         match self {
             Ask::Single(single) => single.writes(),
             Ask::Steps(steps) => steps.writes(),
+            Ask::Operations(_) => true,
         }
     }
 
-    /// Whether the cached catalog may be out of date after this ask.
+    /// Whether the cached catalog may be out of date after this ask. For operations, each of their asks says so.
     pub fn changes_catalog(&self) -> bool {
         match self {
             Ask::Steps(Steps::Sql { sql, .. }) => may_change_catalog(sql),
@@ -420,6 +425,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::call::Method;
     use crate::model::filter::{MailRelation, Op, Reading, Subject};
 
     /// One ask of every kind.
@@ -472,6 +478,13 @@ mod tests {
             Steps::FinishRun { run: "r".into(), is_complete: true, summary: None }.into(),
             Steps::Undo { what: Undoable::Request("req_1".into()), skips: true }.into(),
             Steps::Sql { sql: "select $1".into(), params: vec![json!([1, null])] }.into(),
+            Ask::Operations(vec![Operation {
+                method: Method::Post,
+                path: vec!["contacts".into()],
+                query: vec![("limit".into(), "1".into())],
+                body: Some(Value::Object(values())),
+                name: Some("a".into()),
+            }]),
         ]
     }
 

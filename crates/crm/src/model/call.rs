@@ -1,12 +1,13 @@
 //! An HTTP request under `/v1`, before a dialect reads it.
 
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::model::fault::Fault;
 use crate::model::json;
 
 /// The HTTP methods that Kith supports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub enum Method {
     Get,
@@ -65,14 +66,7 @@ impl Call<'_> {
         if !is_json {
             return Err(Fault::UnsupportedMediaType { sent: media_type.to_owned() });
         }
-        match json::parse(self.body) {
-            Ok(Value::Object(object)) => Ok(object),
-            Ok(other) => Err(Fault::invalid(format!(
-                "The body must be a JSON object, not {}.",
-                crate::model::value::name_of(&other)
-            ))),
-            Err(error) => Err(Fault::InvalidJson { reason: error.to_string() }),
-        }
+        json::parse(self.body).map_err(|error| Fault::InvalidJson { reason: error.to_string() }).and_then(object)
     }
 
     /// Refuses fields in the body of an operation that takes none. Some clients send `null` instead of an empty body.
@@ -80,10 +74,7 @@ impl Call<'_> {
         if self.body.trim_ascii() == b"null" {
             return Ok(());
         }
-        match self.object()?.keys().next() {
-            None => Ok(()),
-            Some(name) => Err(Fault::unknown_field(name, std::iter::empty())),
-        }
+        no_fields(&self.object()?)
     }
 
     /// Returns the value of a query parameter. If it is repeated, the last value counts.
@@ -97,6 +88,25 @@ impl Call<'_> {
             None => Ok(()),
             Some((name, _)) => Err(Fault::unknown_parameter(name, known.iter().copied())),
         }
+    }
+}
+
+/// Returns the fields of a body, which must be an object.
+pub fn object(body: Value) -> Result<Map<String, Value>, Fault> {
+    match body {
+        Value::Object(object) => Ok(object),
+        other => {
+            let found = crate::model::value::name_of(&other);
+            Err(Fault::invalid(format!("The body must be a JSON object, not {found}.")))
+        }
+    }
+}
+
+/// Refuses fields in a body that takes none.
+pub fn no_fields(fields: &Map<String, Value>) -> Result<(), Fault> {
+    match fields.keys().next() {
+        None => Ok(()),
+        Some(name) => Err(Fault::unknown_field(name, std::iter::empty())),
     }
 }
 

@@ -53,7 +53,7 @@ pub struct Shape {
 }
 
 /// A key of `custom` that has a definition.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 pub struct CustomField {
     /// The key in `custom`.
     pub key: String,
@@ -116,7 +116,7 @@ pub struct Column {
 }
 
 /// A unique index, as `pg_get_indexdef` writes its parts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, PartialEq, Deserialize)]
 pub struct UniqueIndex {
     /// The index's (and constraint's) name.
     pub name: String,
@@ -142,6 +142,15 @@ impl Catalog {
             name: name.to_owned(),
             nearest: nearest(name, self.tables.keys().map(String::as_str)),
         })
+    }
+
+    /// Whether an ask that fails with one of these catalogs fails with the other: they have the same tables in the same shape.
+    pub fn is_like(&self, other: &Catalog) -> bool {
+        let are_alike = |table: &Table, other: &Table| {
+            table.shape == other.shape && table.fields == other.fields && table.unique == other.unique
+        };
+        self.tables.len() == other.tables.len()
+            && self.tables.iter().all(|(name, table)| other.tables.get(name).is_some_and(|it| are_alike(table, it)))
     }
 
     /// Returns all tables: the built-in ones first, then the custom ones, each sorted by name.

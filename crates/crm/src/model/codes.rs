@@ -199,7 +199,7 @@ pub const CODES: &[Code] = &[
     code(
         "result_too_large",
         &[413],
-        "A value of the result is larger than 10 MiB, or a record larger than 40 MiB. Nothing of the request was kept.",
+        "A value of the result is larger than 10 MiB, or a record, or all answers of a batch together, larger than 40 MiB. Nothing of the request was kept.",
         "Select less of it, for example with left() or substring().",
     ),
     code(
@@ -241,8 +241,8 @@ pub const CODES: &[Code] = &[
     code(
         "batch_too_large",
         &[422],
-        "The batch has more than 500 records. Nothing of it was kept.",
-        "Send at most 500 records at a time.",
+        "The batch has more than 500 records, or more than 100 operations. Nothing of it was kept.",
+        "Send at most 500 records, or 100 operations, at a time.",
     ),
     code(
         "no_primary_key",
@@ -281,7 +281,7 @@ mod tests {
     use std::panic::Location;
 
     use super::*;
-    use crate::model::fault::{Fault, HeadPart, Instead, SqlFault};
+    use crate::model::fault::{Fault, HeadPart, Instead, OperationFault, SqlFault};
 
     /// One fault of every kind. The match does not compile until it names a new kind.
     fn one_of_each() -> Vec<Fault> {
@@ -344,6 +344,12 @@ mod tests {
             Fault::RateLimited { retry_after: 1, message: text() },
             Fault::QuotaExceeded { retry_after: 1, message: text() },
             Fault::Unavailable { retry_after: 1, message: text() },
+            Fault::InOperation(Box::new(OperationFault {
+                index: 0,
+                name: None,
+                table: None,
+                fault: Fault::InvalidCursor,
+            })),
             Fault::Internal { cause: text(), place: Location::caller() },
         ];
         for fault in &faults {
@@ -384,6 +390,7 @@ mod tests {
                 | Fault::RateLimited { .. }
                 | Fault::QuotaExceeded { .. }
                 | Fault::Unavailable { .. }
+                | Fault::InOperation(_)
                 | Fault::Internal { .. } => {}
             }
         }

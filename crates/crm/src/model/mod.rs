@@ -14,6 +14,7 @@ pub mod filter;
 pub mod id;
 pub mod json;
 pub mod lifecycle;
+pub mod operation;
 pub mod page;
 pub mod rows;
 pub mod split;

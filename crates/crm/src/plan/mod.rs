@@ -97,7 +97,7 @@ pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
 }
 
 /// Refuses an ask if the caller may not do it. Raw SQL of a caller who can only read is allowed here. It runs in a
-/// session that PostgreSQL keeps read-only.
+/// session that PostgreSQL keeps read-only. Operations of a batch are refused one by one.
 pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     if who.phase == Phase::Revoked {
         return Err(Fault::Unauthorized {
@@ -108,7 +108,7 @@ pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     if let Some(feature) = feature.filter(|feature| !who.features.has(*feature)) {
         return Err(lacking(feature));
     }
-    if !ask.writes() || matches!(ask, Ask::Steps(Steps::Sql { .. })) {
+    if !ask.writes() || matches!(ask, Ask::Steps(Steps::Sql { .. }) | Ask::Operations(_)) {
         return Ok(());
     }
     if matches!(who.phase, Phase::ReadOnly { .. }) {
@@ -194,7 +194,7 @@ impl<'a> Plan<'a> {
             Plan::Delete(delete) => delete.answer(results),
             Plan::Restore(restore) => restore.answer(results),
             Plan::Search(search) => search.answer(results),
-            Plan::Tables => Ok(Outcome::Answer(Answer::Rows { rows: one(results)?, created: false })),
+            Plan::Tables => Ok(Outcome::Answer(Answer::Tables { rows: one(results)? })),
             Plan::Schema => {
                 let rows = one(results)?;
                 let text = rows.named(0, "schema").map(|json| String::from_utf8_lossy(json).into_owned());

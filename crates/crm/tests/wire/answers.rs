@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crm::model::answer::{Answer, Batch, BatchItem, Found, Part, Record, SqlResult};
+use crm::model::answer::{Answer, Batch, BatchItem, Found, OperationAnswer, Part, Record, SqlResult};
 use crm::model::entity::by_table;
 use crm::model::fault::Fault;
 use crm::model::rows::{ResultColumn, Rows};
@@ -138,6 +138,24 @@ fn answers_of_other_kinds() {
                 "rows",
                 Some("list_members"),
                 Answer::Rows { rows: rows(&["member_id"], &[&[json!("c_~")]]), created: true },
+            ),
+            (
+                "answers of operations",
+                None,
+                Answer::Operations(vec![
+                    OperationAnswer { name: Some("co".into()), status: 201, body: br#"{"n": 1}"#.to_vec() },
+                    OperationAnswer { name: None, status: 200, body: b"{}".to_vec() },
+                ]),
+            ),
+            (
+                "tables",
+                None,
+                Answer::Tables {
+                    rows: rows(
+                        &["name", "kind"],
+                        &[&[json!("deals"), json!("builtin")], &[json!("notes"), json!("custom")]],
+                    ),
+                },
             ),
             ("an object", None, Answer::Object { text: r#"{"tables":[]}"#.into(), created: false }),
             ("a result of SQL", None, Answer::Sql(sql(false))),

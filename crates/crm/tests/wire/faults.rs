@@ -3,7 +3,7 @@
 use std::panic::Location;
 
 use crm::model::codes::CODES;
-use crm::model::fault::{Fault, HeadPart, SqlFault};
+use crm::model::fault::{Fault, HeadPart, OperationFault, SqlFault};
 
 use crate::{check, ids, meta, replies};
 
@@ -17,6 +17,10 @@ fn faults() -> Vec<Fault> {
             hint: Some("The hint.".into()),
             position: Some(8),
         }))
+    };
+    let in_operation = |fault| {
+        let (name, table) = (Some("deal".into()), Some("deals".into()));
+        Fault::InOperation(Box::new(OperationFault { index: 2, name, table, fault }))
     };
     vec![
         Fault::invalid("\"custom\" takes a JSON object."),
@@ -70,6 +74,12 @@ fn faults() -> Vec<Fault> {
         Fault::RateLimited { retry_after: 7, message: "Too many requests.".into() },
         Fault::QuotaExceeded { retry_after: 7, message: "Too many requests this month.".into() },
         Fault::Unavailable { retry_after: 7, message: "Too busy.".into() },
+        in_operation(Fault::ValidationFailed {
+            message: "null value in column \"name\".".into(),
+            hint: None,
+            field: Some("name".into()),
+        }),
+        in_operation(sql("42703")),
         Fault::Internal { cause: "never shown".into(), place: Location::caller() },
     ]
 }

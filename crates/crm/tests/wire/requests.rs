@@ -118,6 +118,13 @@ fn requests_for_everything_else() {
                     json!({"contacts": [{"email": "a@x.com", "metadata": {}}, 7], "dedup_on": ["phone"]}),
                 ),
             ],
+            same(
+                "POST batch",
+                json!({"operations": [
+                    {"method": "POST", "path": "/v1/companies", "body": {"name": "A"}, "ref": "co"},
+                    {"method": "GET", "path": "/v1/companies/$co.id?include_deleted=true"},
+                ]}),
+            ),
             same("POST lists/l_~/members", json!({"member_ids": ["c_~", "con_~"]})),
             same("DELETE lists/l_~/members/con_~", Value::Null),
             same("POST associations", json!({"from_id": "con_~", "to_id": "cmp_~", "label": "advises"})),
@@ -147,6 +154,8 @@ fn requests_that_are_refused() {
             same("GET contacts?include_deleted=perhaps", Value::Null),
             same("DELETE contacts/c_~", json!({"a": 1})),
             same("POST sql", json!({"sql": 1})),
+            same("POST batch", json!({"operations": []})),
+            same("POST batch", json!({"operations": [{"method": "GET", "path": "/v1/contacts/$a.id"}]})),
             same("POST contacts/c_~/restore", json!({"a": 1})),
         ],
     );

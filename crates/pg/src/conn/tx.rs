@@ -7,6 +7,7 @@
 use std::borrow::Cow;
 use std::ops::DerefMut;
 
+use bytes::BytesMut;
 use postgres_protocol::message::frontend;
 
 use super::Boundary;
@@ -91,38 +92,30 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         Ok(Tx { conn, bare, unread, failed: false, current: None })
     }
 
+    /// Adds statements that are sent together with the next one, or with the end of the transaction: some without parameters,
+    /// then preludes. Their errors are those of what they are sent with. Nothing is sent under a name, because code that ran
+    /// in the transaction may have replaced what the name stands for.
+    pub fn add(&mut self, statements: &[&str], preludes: &[super::Statement<'_>]) -> Result<(), Error> {
+        self.usable()?;
+        self.current = None;
+        let outbox = self.conn.wire.outbox();
+        let written = statements
+            .iter()
+            .try_for_each(|sql| unnamed(outbox, sql, &[]))
+            .and_then(|()| preludes.iter().try_for_each(|prelude| unnamed(outbox, prelude.sql, prelude.params)));
+        self.unread += statements.len() + preludes.len();
+        written.map_err(|error| self.conn.lost(error))
+    }
+
     /// Prepares a statement and reads its parameters and columns. Transaction control is refused.
     ///
     /// After an error the transaction can only be rolled back.
     pub async fn prepare(&mut self, sql: &str, types: &TypeCache) -> Result<Description, Error> {
+        self.usable()?;
         if command::is_transaction_control(sql) {
-            self.usable()?;
             let message = "transaction control is not possible here";
             return Err(ServerError::local("25001", message).into());
         }
-        self.prepare_any(sql, types).await
-    }
-
-    /// Begins a read-only part of the transaction, which [`Tx::undo_part`] undoes.
-    pub async fn begin_read_only_part(&mut self, types: &TypeCache) -> Result<(), Error> {
-        for sql in ["SAVEPOINT part", "SET TRANSACTION READ ONLY"] {
-            self.prepare_any(sql, types).await?;
-            self.discard().await?;
-        }
-        Ok(())
-    }
-
-    /// Undoes the part of the transaction, settings included.
-    pub async fn undo_part(&mut self, types: &TypeCache) -> Result<(), Error> {
-        for sql in ["ROLLBACK TO SAVEPOINT part", "RELEASE SAVEPOINT part"] {
-            self.prepare_any(sql, types).await?;
-            self.discard().await?;
-        }
-        Ok(())
-    }
-
-    async fn prepare_any(&mut self, sql: &str, types: &TypeCache) -> Result<Description, Error> {
-        self.usable()?;
         self.current = None;
         write(self.conn.wire.outbox(), |outbox| {
             frontend::parse("", sql, [], outbox)?;
@@ -378,6 +371,12 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
             }
         }
     }
+}
+
+/// Appends a statement that is not kept.
+fn unnamed(outbox: &mut BytesMut, sql: &str, params: &[Option<Cow<'_, str>>]) -> Result<(), Error> {
+    write(outbox, |outbox| frontend::parse("", sql, [], outbox))?;
+    bind_and_execute(outbox, "", params, 0)
 }
 
 /// The number of rows that should fill the rest of the caps, estimated from the rows so far.

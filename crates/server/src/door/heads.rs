@@ -5,10 +5,12 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Version, header};
 use axum::response::Response;
 
-use crm::dialect::Reply;
+use crm::dialect::{self, Dialect, Reply};
+use crm::model::call::parse_path;
 use crm::model::fault::{Fault, HeadPart};
 
 use crate::app::App;
+use crate::door::people;
 use crate::door::reply::Envelope;
 
 /// The most bytes of a head's fields, including the overhead that HTTP/2 counts for each field.
@@ -35,10 +37,20 @@ fn fields_bytes(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len() + FIELD_BYTES).sum()
 }
 
-/// The response that refuses a request because of its head.
-pub fn refuse(app: &App, fault: Fault) -> Response {
+/// The dialect of the key in a head. The key may be unknown: only its prefix is read.
+pub fn dialect_of<B>(request: &Request<B>) -> Option<&'static Dialect> {
+    let below = request.uri().path().strip_prefix("/v1/")?;
+    // Paths for people have one shape, whatever key is sent.
+    parse_path(below).ok().filter(|segments| !people::is_here(segments))?;
+    let (scheme, token) = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    dialect::of_key(token.trim()).filter(|_| scheme.eq_ignore_ascii_case("bearer"))
+}
+
+/// The response that refuses a request because of its head. `dialect` is that of the request's key, if it was seen.
+pub fn refuse(app: &App, dialect: Option<&'static Dialect>, fault: Fault) -> Response {
     let id = app.clock.id("req");
-    let envelope = Envelope::new(app, &id);
+    let mut envelope = Envelope::new(app, &id);
+    envelope.dialect = dialect.unwrap_or(envelope.dialect);
     let reply = envelope.show(&Err(fault));
     envelope.respond(reply)
 }

@@ -7,6 +7,7 @@ mod form;
 mod heads;
 mod health;
 pub mod listener;
+mod operations;
 mod pages;
 mod people;
 mod reply;

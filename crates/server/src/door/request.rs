@@ -60,6 +60,8 @@ pub struct ReadBody {
     /// Held while the bytes exist.
     _held: Option<Held>,
     values: Option<Held>,
+    /// The memory of the values, if they are counted.
+    tree_bytes: usize,
 }
 
 impl Deref for ReadBody {
@@ -74,6 +76,14 @@ impl ReadBody {
     /// Drops the bytes. Returns the room of the values that were parsed from them.
     pub fn into_values(self) -> Option<Held> {
         self.values
+    }
+
+    /// Holds room for a second copy of the values.
+    pub async fn hold_copy(&self) -> Result<(), Fault> {
+        match &self.values {
+            Some(values) => values.grow(self.tree_bytes).await.map_err(|NoRoom| busy()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -109,7 +119,7 @@ impl<'a> HttpRequest<'a> {
     /// Reads the whole body of a call. The memory of the body and its values is charged to the caller's owner.
     pub async fn body(&mut self, caller: &Caller) -> Result<ReadBody, Fault> {
         let (bytes, held) = self.read(MAX_BODY_BYTES, Some(caller)).await?;
-        let mut values = None;
+        let (mut values, mut tree_bytes) = (None, 0);
         if bytes.len() > SMALL {
             let weight = json::weigh(&bytes);
             if bytes.len() + weight.tree_bytes > MOST_TIMES * MAX_BODY_BYTES {
@@ -117,9 +127,9 @@ impl<'a> HttpRequest<'a> {
             }
             let holder = holder(&self.app.memory.trees, caller);
             holder.grow(weight.tree_bytes).await.map_err(|NoRoom| busy())?;
-            values = Some(holder);
+            (values, tree_bytes) = (Some(holder), weight.tree_bytes);
         }
-        Ok(ReadBody { bytes, _held: held, values })
+        Ok(ReadBody { bytes, _held: held, values, tree_bytes })
     }
 
     /// Reads the whole body of a form that a person sends.

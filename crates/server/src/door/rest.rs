@@ -2,11 +2,13 @@
 
 use crm::dialect::controls;
 use crm::model::answer::Answer;
+use crm::model::ask::Ask;
 use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
 use crm::model::who::checked_run_id;
 
 use crate::access::{self, Caller};
+use crate::door::operations::Operations;
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
 use crate::hall::{self, Controls, Effect, Idempotency, Performed};
@@ -57,9 +59,14 @@ pub async fn serve(
     };
     // The ask owns all that it needs from the body.
     drop(call);
+    if let Ok(Ask::Operations(_)) = &ask {
+        // Each operation is copied when its turn comes.
+        body.hold_copy().await?;
+    }
     let _values = body.into_values();
     let effect = if limits.dry_run == Some(true) { Effect::DryRun } else { Effect::Commit };
-    let controls = Controls { idempotency, effect, max_affected: limits.max_affected };
+    let operations = Operations { envelope };
+    let controls = Controls { idempotency, effect, max_affected: limits.max_affected, wire: Some(&operations) };
     // Awaited where it is made: in a variable it would be held twice, there and while it runs.
     let performed = room
         .around(async {

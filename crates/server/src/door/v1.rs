@@ -75,7 +75,7 @@ fn log(request: &HttpRequest<'_>, envelope: &Envelope<'_>, status: u16, failure:
     let workspace_id = envelope.workspace_id().unwrap_or_default();
     let (request_id, method, took_us) = (request.id, &request.head.method, took.as_micros() as u64);
     let path = without_secret(request.head.uri.path());
-    match failure {
+    match failure.map(|fault| fault.apart().0) {
         Some(Fault::Internal { cause, place }) => {
             tracing::error!(request_id, workspace_id, %method, path, status, took_us, cause, %place, "request failed");
         }

@@ -81,7 +81,12 @@ fn is_conflict(fate: &Fate) -> bool {
 }
 
 /// Finds the record that already has the row's key, and enters the refusal in the activity feed.
-async fn record_conflict(execution: &Execution<'_>, batch: &Batch<'_>, values: &Map<String, Value>, fault: &mut Fault) {
+async fn record_conflict(
+    execution: &mut Execution<'_>,
+    batch: &Batch<'_>,
+    values: &Map<String, Value>,
+    fault: &mut Fault,
+) {
     let Fault::Conflict { constraint, existing_id, .. } = fault else { return };
     let Ok(create) = record::create(batch.table, values, UnknownStage::Add) else { return };
     let table = batch.table.name.clone();

@@ -22,7 +22,7 @@ use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transactio
 use crate::store::tenant::{Access, Tenant};
 
 /// How many times an ask is planned if the tables differ from the catalog.
-const PLANS: usize = 3;
+pub(super) const PLANS: usize = 3;
 
 /// The context in which a call's statements run.
 pub(super) struct Execution<'a> {
@@ -35,6 +35,21 @@ pub(super) struct Execution<'a> {
     pub(super) undo: Option<UndoRun>,
     transaction: Transaction,
     reserved: Option<&'a Idempotency<'a>>,
+    /// The state of a transaction in which several operations run; `None` if there is only one ask.
+    pub(super) together: Option<Together>,
+}
+
+/// The state of a transaction in which several operations run.
+#[derive(Default)]
+pub(super) struct Together {
+    /// Whether an operation may have changed tables. The cached catalog does not have them before the commit.
+    pub(super) has_changed_catalog: bool,
+    /// The catalog as the transaction sees it, if it has changed tables.
+    own_catalog: Option<Arc<Catalog>>,
+    /// Whether an operation was planned with a catalog that was stale. Its failure has undone the others too.
+    is_stale: bool,
+    /// The cached catalog must not be older.
+    not_before: Option<Instant>,
 }
 
 /// Something that is planned and run with a catalog that may be stale.
@@ -116,14 +131,21 @@ impl<'a> Execution<'a> {
     pub(super) async fn per_plan(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
         let tenant = app.store.tenant(&caller.database, access(caller)).await?;
         let (effect, transaction) = (Effect::Commit, Transaction::PerPlan);
-        let (max_affected, undo, reserved) = (None, None, None);
-        Ok(Execution { app, caller, tenant, effect, max_affected, undo, transaction, reserved })
+        let (max_affected, undo, reserved, together) = (None, None, None, None);
+        Ok(Execution { app, caller, tenant, effect, max_affected, undo, transaction, reserved, together })
     }
 
     /// The same, which may change at most so many rows.
     pub(super) fn at_most(mut self, rows: Option<u32>) -> Execution<'a> {
         self.max_affected = rows;
         self
+    }
+
+    /// Creates an execution in which all plans run in one transaction.
+    pub(super) async fn in_one(app: &'a App, caller: &'a Caller, most: Option<u32>) -> Result<Execution<'a>, Fault> {
+        let mut execution = Execution::per_plan(app, caller).await?.at_most(most);
+        execution.open().await?;
+        Ok(execution)
     }
 
     /// Creates an execution in which all plans run in one transaction that is rolled back.
@@ -232,32 +254,114 @@ impl<'a> Execution<'a> {
         self.tenant.run_raw(&mut self.transaction, &context, raw).await
     }
 
-    /// Checks a read-only query that contains the caller's SQL. The first parameters are these values.
+    /// Runs one read-only query that contains SQL from the workspace.
+    pub(super) async fn run_query(
+        &mut self,
+        statement: &Sql,
+        values: &[serde_json::Value],
+    ) -> Result<(Rows, bool), Fault> {
+        self.tenant.run_query(&mut self.transaction, statement, values).await
+    }
+
+    /// Runs such a query for its error only.
     pub(super) async fn check(&mut self, statement: &Sql, values: &[serde_json::Value]) -> Result<(), Fault> {
-        self.tenant.check_query(&mut self.transaction, statement, values).await
+        self.run_query(statement, values).await.map(|_| ())
+    }
+
+    /// Restores the settings of the session, and names the actor again, before the next operation.
+    pub(super) fn restore_session(&mut self) -> Result<(), Fault> {
+        let context = (!plan::reads_only(&self.caller.who)).then(|| self.named());
+        match &mut self.transaction {
+            Transaction::PerPlan => Ok(()),
+            Transaction::Open(open) => open.restore(context.as_ref()),
+        }
+    }
+
+    /// Records that an operation has changed tables: the next one needs a catalog that shows them.
+    pub(super) fn forget_catalog(&mut self) {
+        let together = self.together.get_or_insert_default();
+        (together.has_changed_catalog, together.own_catalog) = (true, None);
+    }
+
+    /// Begins again, after a stale catalog has undone the operations so far. False if nothing was stale.
+    pub(super) async fn begin_again(&mut self) -> Result<bool, Fault> {
+        let Some(Together { is_stale: true, not_before, .. }) = self.together else { return Ok(false) };
+        self.together = Some(Together { not_before, ..Together::default() });
+        self.restart().await?;
+        Ok(true)
+    }
+
+    /// Rolls back the transaction of a batch that has failed, so that its connection serves others.
+    pub(super) async fn end_aborted_batch(&mut self) {
+        if self.together.is_some()
+            && matches!(&self.transaction, Transaction::Open(open) if open.is_aborted())
+            && let Transaction::Open(open) = std::mem::replace(&mut self.transaction, Transaction::PerPlan)
+        {
+            open.roll_back().await;
+        }
+    }
+
+    /// Whether this is a batch whose transaction was rolled back.
+    pub(super) fn is_ended_batch(&self) -> bool {
+        self.together.is_some() && matches!(self.transaction, Transaction::PerPlan)
+    }
+
+    /// The catalog with which the next ask is planned.
+    pub(super) async fn catalog(&mut self, not_before: Option<Instant>) -> Result<Arc<Catalog>, Fault> {
+        let Some(together) = &mut self.together else { return self.tenant.catalog(not_before).await };
+        if !together.has_changed_catalog {
+            return self.tenant.catalog(not_before).await;
+        }
+        if let Some(catalog) = together.own_catalog.as_ref().filter(|_| not_before.is_none()) {
+            return Ok(catalog.clone());
+        }
+        let catalog = self.tenant.catalog_within(&mut self.transaction).await?;
+        together.own_catalog = Some(catalog.clone());
+        Ok(catalog)
     }
 
     /// Plans and runs with the cached catalog, and again with a fresh one if the cached one is stale. If a failure has aborted
     /// the open transaction, everything restarts in a new one.
     pub(super) async fn with_fresh_catalog<A: Attempt>(&mut self, attempt: &A) -> Result<A::Outcome, Fault> {
-        let mut not_before = None;
+        // A batch that begins again has a fresh catalog from the start.
+        let mut not_before = self.together.as_ref().and_then(|together| together.not_before);
         for _ in 0..PLANS {
             let asked_at = Instant::now();
-            let catalog = self.tenant.catalog(not_before).await?;
+            let catalog = self.catalog(not_before).await?;
             let planning = Planning { catalog, is_fresh: not_before.is_some() };
-            match attempt.once(self, &planning).await {
+            let fault = match attempt.once(self, &planning).await {
                 Ok(done) => return Ok(done),
                 Err(PlanError::Final(fault)) => return Err(fault),
                 // The catalog was read just now, so the failure is final.
                 Err(PlanError::PerhapsStale(fault)) if planning.is_fresh => return Err(fault),
-                Err(PlanError::PerhapsStale(_) | PlanError::Stale) => {}
-            }
+                Err(PlanError::PerhapsStale(fault)) => Some(fault),
+                Err(PlanError::Stale) => None,
+            };
             if matches!(&self.transaction, Transaction::Open(open) if open.is_aborted()) {
+                if self.together.is_some() {
+                    return Err(self.undone(&planning.catalog, fault, asked_at).await);
+                }
                 self.restart().await?;
             }
             not_before = Some(asked_at);
         }
-        Err(Fault::Unavailable { retry_after: 1, message: "The table is being changed; try again.".into() })
+        Err(changing())
+    }
+
+    /// The fault of an operation that has undone those before it. All must run again if its catalog was stale.
+    async fn undone(&mut self, catalog: &Catalog, fault: Option<Fault>, asked_at: Instant) -> Fault {
+        self.end_aborted_batch().await;
+        let Some(together) = &mut self.together else { return changing() };
+        // A catalog with the batch's own tables can't be compared with one that is read now.
+        if let (Some(fault), false) = (&fault, together.has_changed_catalog) {
+            match self.tenant.catalog(Some(asked_at)).await {
+                Ok(fresh) if !fresh.is_like(catalog) => {}
+                Ok(_) => return fault.clone(),
+                Err(fault) => return fault,
+            }
+        }
+        (together.is_stale, together.not_before) = (true, Some(asked_at));
+        fault.unwrap_or_else(changing)
     }
 
     /// Rolls the transaction back and opens another one, which holds the same Idempotency-Key.
@@ -307,7 +411,8 @@ impl<'a> Execution<'a> {
             }
             open.commit().await?;
         }
-        if ask.is_some_and(Ask::changes_catalog) {
+        let together = self.together.is_some_and(|it| it.has_changed_catalog);
+        if together || ask.is_some_and(Ask::changes_catalog) {
             self.tenant.cache().forget();
         }
         Ok(Committed { changed: ask.map_or(Changed::Nothing, Changed::by) })
@@ -323,6 +428,11 @@ impl<'a> Execution<'a> {
 
 fn access(caller: &Caller) -> Access {
     if plan::reads_only(&caller.who) { Access::ReadOnly } else { Access::Full }
+}
+
+/// The fault of an ask whose tables change as often as it is planned.
+fn changing() -> Fault {
+    Fault::Unavailable { retry_after: 1, message: "The table is being changed; try again.".into() }
 }
 
 /// Converts an error of a plan's statements to an attempt's error.

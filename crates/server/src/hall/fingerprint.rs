@@ -1,4 +1,5 @@
-//! The hash of a call's content. Spacing, the order of keys and the choice of escapes in JSON do not change it. The body is
+//! The hash of a call's content. Spacing, the order of keys, the choice of escapes and the way in which a number is written do
+//! not change it. The body is
 //! parsed a second time for the hash, as a stream: a second tree of its values would take as much memory as the first.
 
 use std::fmt;
@@ -72,17 +73,17 @@ impl<'de> Visitor<'de> for Hashed<'_> {
 
     // Numbers arrive as text, or as these types if the parser has already converted them.
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.text(b'n', &value.to_string());
+        self.text(b'n', &canonical(&value.to_string()));
         Ok(())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.text(b'n', &value.to_string());
+        self.text(b'n', &canonical(&value.to_string()));
         Ok(())
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.text(b'n', &format!("{value:?}"));
+        self.text(b'n', &canonical(&format!("{value:?}")));
         Ok(())
     }
 
@@ -102,7 +103,7 @@ impl<'de> Visitor<'de> for Hashed<'_> {
         let mut hashes: Vec<[[u8; 32]; 2]> = Vec::new();
         while let Some(key) = members.next_key::<String>()? {
             if hashes.is_empty() && key == NUMBER {
-                self.text(b'n', &members.next_value::<String>()?);
+                self.text(b'n', &canonical(&members.next_value::<String>()?));
                 return Ok(());
             }
             let mut value = Context::new(&SHA256);
@@ -123,6 +124,23 @@ impl<'de> Visitor<'de> for Hashed<'_> {
     }
 }
 
+/// A number as its significant digits and their exponent: the same text for `1000`, `1000.0` and `1e3`.
+fn canonical(number: &str) -> String {
+    let (sign, unsigned) = number.strip_prefix('-').map_or(("", number), |unsigned| ("-", unsigned));
+    let (mantissa, exponent) = unsigned.split_once(['e', 'E']).unwrap_or((unsigned, "0"));
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = [whole, fraction].concat();
+    let digits = digits.trim_start_matches('0');
+    let significant = digits.trim_end_matches('0');
+    if significant.is_empty() {
+        return "0".to_owned();
+    }
+    // An exponent beyond 64 bits stays as it is written.
+    let Ok(exponent) = exponent.parse::<i64>() else { return number.to_owned() };
+    let exponent = i128::from(exponent) - fraction.len() as i128 + (digits.len() - significant.len()) as i128;
+    format!("{sign}{significant}e{exponent}")
+}
+
 fn bytes(digest: &ring::digest::Digest) -> [u8; 32] {
     let mut bytes = [0; 32];
     bytes.copy_from_slice(digest.as_ref());
@@ -131,7 +149,28 @@ fn bytes(digest: &ring::digest::Digest) -> [u8; 32] {
 
 #[cfg(test)]
 mod tests {
-    use super::fingerprint;
+    use super::{canonical, fingerprint};
+
+    #[test]
+    fn a_number_is_known_again_however_it_is_written() {
+        for (first, second, are_equal) in [
+            ("1000", "1000.0", true),
+            ("1000", "1e3", true),
+            ("1000", "10.00E+2", true),
+            ("-0.5", "-5e-1", true),
+            ("0", "-0.0", true),
+            ("0", "0e99999999999999999999", true),
+            ("1000", "1001", false),
+            ("1", "-1", false),
+            ("1e3", "1e4", false),
+            ("0.1", "0.01", false),
+            ("12345678901234567890.10", "12345678901234567890.1", true),
+            ("12345678901234567890.1", "12345678901234567890.2", false),
+            ("1e99999999999999999999", "1e99999999999999999998", false),
+        ] {
+            assert_eq!(canonical(first) == canonical(second), are_equal, "{first} {second}");
+        }
+    }
 
     #[test]
     fn a_body_is_known_again_however_it_is_written() {
@@ -140,12 +179,13 @@ mod tests {
             r#"{"b":"é","a":{"y":[1,2],"x":1}}"#,
             r#"{"b":"\u00e9","a":{"y":[1,2],"x":1}}"#,
             r#"{"b": 7, "b":"é","a":{"y":[1,2],"x":1}}"#,
+            r#"{"b":"é","a":{"y":[10e-1,2.0],"x":1.0}}"#,
         ] {
             assert_eq!(first, fingerprint(["contacts"], same.as_bytes()), "{same}");
         }
         for other in [
             r#"{"b":"é","a":{"y":[2,1],"x":1}}"#,
-            r#"{"b":"é","a":{"y":[1,2],"x":1.0}}"#,
+            r#"{"b":"é","a":{"y":[1,2],"x":1.01}}"#,
             r#"{"b":"é","a":{"y":[1,2],"x":"1"}}"#,
             r#"{"b":"é","a":{"y":[[1],2],"x":1}}"#,
             r#"{"b":"é","a":{"y":[12],"x":1}}"#,

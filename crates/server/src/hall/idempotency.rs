@@ -37,7 +37,7 @@ impl<'a> Idempotency<'a> {
 pub(super) fn is_stored(fault: &Fault) -> bool {
     !matches!(fault.status(), 401 | 412 | 429 | 500..)
         && !matches!(
-            fault,
+            fault.apart().0,
             Fault::GaveWay { .. } | Fault::UndoConflict { .. } | Fault::Refused { code: "unknown_control", .. }
         )
 }

@@ -10,6 +10,7 @@ mod execution;
 mod fingerprint;
 mod idempotency;
 mod log;
+mod operations;
 mod record;
 mod saved;
 mod search;
@@ -32,6 +33,7 @@ use crate::hall::saved::NewMembers;
 
 pub use execution::{Changed, Committed};
 pub use idempotency::Idempotency;
+pub use operations::Wire;
 
 /// How a call is performed.
 #[derive(Default)]
@@ -42,6 +44,8 @@ pub struct Controls<'a> {
     pub effect: Effect,
     /// The most rows that the call may change.
     pub max_affected: Option<u32>,
+    /// How the operations of a batch are read and their answers written; `None` if the door has no batches.
+    pub wire: Option<&'a dyn Wire>,
 }
 
 /// Whether a call's changes are kept.
@@ -78,15 +82,18 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
 async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     if controls.effect == Effect::DryRun && ask.writes() {
         // On the heap, because it is large and other calls do not need it.
-        return Box::pin(perform_dry(app, caller, ask, controls.max_affected)).await;
+        return Box::pin(perform_dry(app, caller, ask, controls)).await;
     }
     // A read does not need the key. A caller who can only read must not take a key from callers who write.
     if let Some(idempotency) = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who)) {
         // On the heap, because it is large and reads do not need it.
-        return Box::pin(perform_once(app, caller, ask, idempotency, controls.max_affected)).await;
+        return Box::pin(perform_once(app, caller, ask, controls, idempotency)).await;
+    }
+    if let Ask::Operations(_) = ask {
+        return Box::pin(perform_together(app, caller, ask, controls)).await;
     }
     let mut execution = Execution::per_plan(app, caller).await?.at_most(controls.max_affected);
-    match answer(&mut execution, ask).await {
+    match answer_alone(&mut execution, ask).await {
         Ok(answer) => {
             let committed = execution.commit(Some(ask), None).await?;
             Ok(Performed::Done(answer, committed))
@@ -99,16 +106,16 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
 }
 
 /// Performs an ask and rolls it back. The answer says what it would have changed.
-async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, most: Option<u32>) -> Result<Performed, Fault> {
+async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     let is_sql = matches!(ask, Ask::Steps(Steps::Sql { .. }));
     let result = if plan::reads_only(&caller.who) {
         // A session that can only read changes nothing.
         let mut execution = Execution::per_plan(app, caller).await?;
-        answer(&mut execution, ask).await.map(|answer| DryRun { answer, outcome: ChangeSet::empty() })
+        answer(&mut execution, ask, controls).await.map(|answer| DryRun { answer, outcome: ChangeSet::empty() })
     } else {
-        let mut execution = Execution::dry(app, caller, most).await?;
+        let mut execution = Execution::dry(app, caller, controls.max_affected).await?;
         execution.open().await?;
-        let result = match answer(&mut execution, ask).await {
+        let result = match answer(&mut execution, ask, controls).await {
             Ok(answer) => execution.outcome(is_sql).await.map(|outcome| DryRun { answer, outcome }),
             Err(fault) => Err(fault),
         };
@@ -116,6 +123,17 @@ async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, most: Option<u32>) -
         result
     };
     result.map(|dry| Performed::Done(Answer::DryRun(Box::new(dry)), Committed { changed: Changed::Nothing }))
+}
+
+async fn perform_together(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
+    let mut execution = Execution::in_one(app, caller, controls.max_affected).await?;
+    match answer(&mut execution, ask, controls).await {
+        Ok(answer) => Ok(Performed::Done(answer, execution.commit(Some(ask), None).await?)),
+        Err(fault) => {
+            execution.roll_back().await;
+            Err(fault)
+        }
+    }
 }
 
 /// Refuses a call that could not be parsed into an ask. The refusal is stored under the call's key.
@@ -133,14 +151,14 @@ async fn perform_once(
     app: &App,
     caller: &Caller,
     ask: &Ask,
+    controls: &Controls<'_>,
     idempotency: &Idempotency<'_>,
-    most: Option<u32>,
 ) -> Result<Performed, Fault> {
-    let mut execution = match Execution::reserve(app, caller, idempotency, most).await? {
+    let mut execution = match Execution::reserve(app, caller, idempotency, controls.max_affected).await? {
         Reserved::Fresh(execution) => execution,
         Reserved::Stored(reply) => return Ok(Performed::Replayed(reply)),
     };
-    let result = answer(&mut execution, ask).await;
+    let result = answer(&mut execution, ask, controls).await;
     let fault = match &result {
         Ok(_) => {
             // The reply is stored as text, and a retry must get the same bytes.
@@ -181,8 +199,17 @@ async fn store_refusal(
     }
 }
 
-async fn answer(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Fault> {
+async fn answer(execution: &mut Execution<'_>, ask: &Ask, controls: &Controls<'_>) -> Result<Answer, Fault> {
+    let Ask::Operations(operations) = ask else { return answer_alone(execution, ask).await };
+    let wire = controls.wire.ok_or_else(|| Fault::internal("a batch from a door that has no batches"))?;
+    // On the heap, because it is large and other asks do not need it.
+    Box::pin(operations::run(execution, operations, wire)).await
+}
+
+/// The answer to an ask that is not a batch of operations.
+async fn answer_alone(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Fault> {
     match ask {
+        Ask::Operations(_) => Err(Fault::internal("a batch in a batch")),
         Ask::Single(ask) => execution.with_fresh_catalog(&OnePlan { ask }).await,
         // On the heap, because they are large and most calls have one step.
         Ask::Steps(steps) => Box::pin(answer_steps(execution, steps)).await,

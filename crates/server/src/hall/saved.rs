@@ -33,14 +33,14 @@ impl Attempt for ListPage<'_> {
 }
 
 async fn page_of(
-    execution: &Execution<'_>,
+    execution: &mut Execution<'_>,
     catalog: &Catalog,
     list: &Saved,
     page: &PageAsk,
 ) -> Result<Answer, PlanError> {
     let plan = saved::plan(list, catalog, page).map_err(stale_if_about_columns)?;
     let statement = sql::saved::rows(&plan);
-    let result = execution.tenant.run_query(&statement, plan.params()).await;
+    let result = execution.run_query(&statement, plan.params()).await;
     let (rows, truncated) = result.map_err(|fault| match fault {
         // The position is in a statement that the caller has never seen.
         Fault::Sql(mut error) => {

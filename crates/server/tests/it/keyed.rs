@@ -17,7 +17,7 @@ async fn keyed(agent: &Agent, key: &str, path: &str, body: Value) -> Reply {
 }
 
 /// A client of the same workspace with a new key of another role.
-async fn with_role(agent: &Agent, role: &str) -> Agent {
+pub async fn with_role(agent: &Agent, role: &str) -> Agent {
     let key = api_key::make("acrm_live_");
     let hash = api_key::hash(&key).iter().map(|byte| format!("{byte:02x}")).collect::<String>();
     let (id, hint) = (format!("ak_{}", &hash[..26]), api_key::hint(&key, "acrm_live_"));

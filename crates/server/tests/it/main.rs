@@ -31,6 +31,7 @@ mod mail;
 mod modes;
 mod normal_forms;
 mod oidc;
+mod operations;
 mod own_tables;
 mod pages;
 mod patches;

@@ -122,6 +122,7 @@ fn answer(act: Act, row: Value) -> Value {
     match act {
         Act::SignUp => wrapped(named("Workspace"), "Meta"),
         Act::Sql => wrapped(named("SqlResult"), "SqlMeta"),
+        Act::Operations => wrapped(array(named("OperationAnswer")), "PageMeta"),
         Act::Tables => wrapped(array(named("TableSummary")), "Meta"),
         Act::Schema => wrapped(named("DatabaseSchema"), "Meta"),
         Act::SearchAll => wrapped(array(named("FoundRecord")), "PageMeta"),
@@ -287,6 +288,9 @@ fn fault(code: &Code) -> Value {
             add("parameter", text("The query parameter that does not exist."), false);
         }
         _ => {}
+    }
+    for (name, schema) in shared::operation_of_fault() {
+        properties[name] = schema;
     }
     json!({"type": "object", "description": code.about, "required": required, "properties": properties})
 }

@@ -6,6 +6,7 @@ use crate::dialect::changes::{self, ChangeWords};
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::fault::{Fault, Instead};
+use crate::model::operation::MAX_OPERATIONS;
 
 /// agentCRM's names in changes are those of the physical schema.
 const CHANGE_WORDS: ChangeWords = ChangeWords { column: |_, column| column.to_owned(), ids: |_, _| {} };
@@ -51,6 +52,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
         Answer::Record { record: it, .. } => record(out, it),
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
         Answer::Batch(it) => batch(out, it, meta),
+        Answer::Operations(answers) => json::operations(out, answers),
         Answer::Found(it) => found(out, it),
         Answer::Deleted { id, deleted_at, .. } => {
             out.extend_from_slice(b"{\"id\":");
@@ -60,6 +62,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
             out.push(b'}');
         }
         Answer::Rows { rows, .. } => json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same)),
+        Answer::Tables { rows } => json::tables(out, rows, None),
         Answer::Object { text, .. } => out.extend_from_slice(text.as_bytes()),
         Answer::Sql(result) => sql(out, result),
         Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
@@ -94,6 +97,7 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
                 json::write(out, &value);
             }
         }
+        Answer::Operations(_) => page_meta(out, None, MAX_OPERATIONS),
         Answer::Batch(it) => {
             for (name, count) in ["created", "updated", "failed"].into_iter().zip(it.counts()) {
                 json::key(out, name);
@@ -108,6 +112,7 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
         Answer::Record { .. }
         | Answer::Deleted { note: None, .. }
         | Answer::Rows { .. }
+        | Answer::Tables { .. }
         | Answer::Object { .. }
         | Answer::Sql(_)
         | Answer::Run { .. }
@@ -122,9 +127,10 @@ fn size(answer: &Answer) -> usize {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
         Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
-        Answer::Rows { rows, .. } => rows.data_len() + rows.len() * 64,
+        Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
+        Answer::Operations(answers) => json::size_of_operations(answers),
         Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
         Answer::DryRun(dry) => size(&dry.answer),
         Answer::Deleted { .. }
@@ -230,6 +236,7 @@ pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
 
 /// Appends the members of a fault, without braces.
 fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
+    let (fault, operation) = fault.apart();
     json::pair(out, "error", fault.code());
     json::pair(out, "message", &fault.message());
     match fault {
@@ -265,6 +272,7 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     if let (Some(hint), false) = (hint(fault), matches!(fault, Fault::Sql(_))) {
         json::pair(out, "hint", &hint);
     }
+    json::operation(out, operation);
     json::pair(out, "request_id", meta.request_id);
     json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
 }

@@ -34,6 +34,20 @@ const WRITE: &[&str] = &[
 ];
 /// Codes of requests with an Idempotency-Key.
 const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
+/// Codes of single operations that a batch can return besides.
+const OPERATIONS: &[&str] = &[
+    "batch_too_large",
+    "cannot_delete_default",
+    "conflict",
+    "invalid_cursor",
+    "invalid_metadata",
+    "pipeline_in_use",
+    "plan_required",
+    "stage_in_use",
+    "still_referenced",
+    "unknown_stage",
+    "unsupported_media_type",
+];
 /// Codes of paths for any table.
 const ANY_TABLE: &[&str] = &["not_found", "forbidden", "no_primary_key", "method_not_allowed"];
 
@@ -53,6 +67,7 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
     let own: &[&[&str]] = match act {
         Act::SignUp       => &[&["unsupported_media_type"]],
         Act::Sql          => &[DATABASE, KEYED, &["unsupported_media_type", "workspace_read_only", "max_affected_exceeded", "run_finished"]],
+        Act::Operations   => &[DATABASE, WRITE, KEYED, ANY_TABLE, OPERATIONS],
         Act::Tables       => &[DATABASE],
         Act::Schema       => &[DATABASE],
         Act::List         => &[DATABASE, &["invalid_cursor"]],

@@ -79,6 +79,7 @@ pub struct Alias {
 pub enum Act {
     SignUp,
     Sql,
+    Operations,
     Tables,
     Schema,
     SearchAll,
@@ -218,6 +219,7 @@ fn security_schemes(reference: &Reference) -> Value {
 /// The tag of endpoints that create workspaces.
 const WORKSPACE_TAG: &str = "workspaces";
 const SQL_TAG: &str = "sql";
+const OPERATIONS_TAG: &str = "batch";
 const OWN_TAG: &str = "your own tables";
 
 const SEARCH_TAG: &str = "search";
@@ -229,6 +231,7 @@ fn tags(reference: &Reference) -> Value {
     let workspace = fixed(WORKSPACE_TAG, "A workspace is a separate PostgreSQL database.");
     let mut tags = vec![
         fixed(SQL_TAG, "Raw SQL on the workspace's database, and what is in it."),
+        fixed(OPERATIONS_TAG, "Several requests in one transaction, all or none."),
         fixed(SEARCH_TAG, "Full text over several tables."),
         fixed(SAFETY_TAG, "Runs and undo. Every write takes `X-Dry-Run` and `X-Max-Affected`."),
     ];

@@ -7,8 +7,8 @@ use crate::dialect::openapi::answers::schema_of;
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
-    Act, Alias, Endpoint, OWN_TAG, Parameter, Reference, SAFETY_TAG, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire,
-    header_name, pascal, reference_to,
+    Act, Alias, Endpoint, OPERATIONS_TAG, OWN_TAG, Parameter, Reference, SAFETY_TAG, SEARCH_TAG, SQL_TAG, Style,
+    WORKSPACE_TAG, Wire, header_name, pascal, reference_to,
 };
 use crate::model::entity::{ENTITIES, Entity, NamedBy, Order, RELATED_ROWS, WriteRule, by_table};
 
@@ -128,6 +128,7 @@ fn is_keyed(act: Act) -> bool {
     matches!(
         act,
         Act::Sql
+            | Act::Operations
             | Act::Create
             | Act::CreateStage
             | Act::Batch
@@ -154,6 +155,7 @@ fn body(act: Act, entity: Option<&Entity>) -> Option<(Value, bool)> {
         Act::Batch => (reference_to("schemas", "NewBatch"), true),
         Act::Update => (own("Patch"), true),
         Act::Sql => (reference_to("schemas", "SqlRequest"), true),
+        Act::Operations => (reference_to("schemas", "NewOperations"), true),
         Act::AddMembers => (reference_to("schemas", "NewMembers"), true),
         Act::OpenRun => (reference_to("schemas", "NewRun"), true),
         Act::FinishRun => (reference_to("schemas", "RunEnd"), true),
@@ -288,6 +290,7 @@ fn tag(act: Act, entity: Option<&Entity>) -> &'static str {
     match (act, entity) {
         (Act::SignUp, _) => WORKSPACE_TAG,
         (Act::Sql | Act::Tables | Act::Schema, _) => SQL_TAG,
+        (Act::Operations, _) => OPERATIONS_TAG,
         (Act::SearchAll, _) => SEARCH_TAG,
         (Act::OpenRun | Act::ListRuns | Act::FindRun | Act::RunChanges | Act::FinishRun | Act::Undo, _) => SAFETY_TAG,
         (_, Some(entity)) => ENTITIES.iter().find(|it| it.table == entity.table).map_or(OWN_TAG, |it| it.table),
@@ -305,6 +308,7 @@ fn operation_id(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> Str
     match act {
         Act::SignUp => "createWorkspace".into(),
         Act::Sql => "runSql".into(),
+        Act::Operations => "runBatch".into(),
         Act::Tables => "listTables".into(),
         Act::Schema => "getSchema".into(),
         Act::SearchAll => "search".into(),
@@ -338,6 +342,7 @@ fn summary(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
     match act {
         Act::SignUp => "Create a workspace and its first key".into(),
         Act::Sql => "Run SQL".into(),
+        Act::Operations => "Run several operations in one transaction".into(),
         Act::Tables => "List the workspace's tables".into(),
         Act::Schema => "Describe every table: columns, keys, indexes".into(),
         Act::SearchAll => "Search contacts, companies, deals and activities".into(),

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::dialect::openapi::reference_to;
+use crate::model::operation::{MAX_OPERATIONS, MAX_REF_CHARACTERS};
 
 /// The example of a raw SQL statement.
 const EXAMPLE_SQL: &str = include_str!("example.sql").trim_ascii_end();
@@ -67,6 +68,48 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
                     "description": "Whether a row that has changed since refuses the whole undo, or is left as it is."}}}),
         ),
         (
+            "NewOperations",
+            json!({
+                "type": "object",
+                "required": ["operations"],
+                "additionalProperties": false,
+                "properties": {
+                    "operations": {"type": "array", "minItems": 1, "maxItems": MAX_OPERATIONS, "items": reference_to("schemas", "NewOperation")},
+                },
+                "examples": [{"operations": [
+                    {"method": "POST", "path": "/v1/companies", "ref": "co", "body": {"name": "Acme", "domain": "acme.com"}},
+                    {"method": "POST", "path": "/v1/contacts", "body": {"email": "sarah@acme.com", "company_id": "$co.id"}},
+                    {"method": "GET", "path": "/v1/companies/$co.id"},
+                ]}],
+            }),
+        ),
+        (
+            "NewOperation",
+            json!({
+                "type": "object",
+                "required": ["method", "path"],
+                "additionalProperties": false,
+                "properties": {
+                    "method": {"type": "string", "enum": ["GET", "POST", "PATCH", "DELETE"]},
+                    "path": {"type": "string", "pattern": "^/v1/", "description": "The path, with its query. `$ref.field` as a whole segment stands for a field of an earlier record."},
+                    "body": {"type": ["object", "null"], "additionalProperties": true, "description": "The body that the request alone would have. A string `$ref.field` stands for a field of an earlier record; `$$` at the start of a string stands for `$`."},
+                    "ref": {"type": ["string", "null"], "minLength": 1, "maxLength": MAX_REF_CHARACTERS, "pattern": "^[^.$\\s]+$", "description": "The name by which later operations refer to the record."},
+                },
+            }),
+        ),
+        (
+            "OperationAnswer",
+            json!({
+                "type": "object",
+                "required": ["status", "body"],
+                "properties": {
+                    "ref": text("The operation's `ref`, if it has one."),
+                    "status": {"type": "integer", "description": "The status that the request alone would have."},
+                    "body": {"type": "object", "additionalProperties": true, "description": "The body that the request alone would have."},
+                },
+            }),
+        ),
+        (
             "NewBatch",
             json!({
                 "type": "object",
@@ -94,6 +137,20 @@ fn array(items: Value) -> Value {
     json!({"type": "array", "items": items})
 }
 
+/// The properties of an error in a batch of operations.
+pub fn operation_of_fault() -> [(&'static str, Value); 2] {
+    [
+        (
+            "operation",
+            json!({"type": "integer", "minimum": 0, "description": "In a batch: the index of the operation that failed, from 0."}),
+        ),
+        (
+            "ref",
+            json!({"type": "string", "description": "In a batch: the ref of the operation that failed, if it has one."}),
+        ),
+    ]
+}
+
 /// The schema of a raw SQL result.
 pub fn sql_result(more: Value) -> Value {
     let kind = "As PostgreSQL writes it: `timestamp with time zone`, `citext`, `integer[]`.";
@@ -113,7 +170,11 @@ pub fn sql_result(more: Value) -> Value {
 /// The schema of an entry in the list of tables.
 pub fn table_summary(more: Value) -> Value {
     let kind = json!({"type": "string", "enum": ["builtin", "custom"]});
-    object(more, json!({"name": {"type": "string"}, "kind": kind, "estimated_rows": {"type": "integer"}}))
+    let mut schema =
+        object(more, json!({"name": {"type": "string"}, "kind": kind, "estimated_rows": {"type": "integer"}}));
+    schema["properties"]["reserved"] = json!({"type": "boolean", "const": true,
+        "description": "The name is that of another path, so only SQL reaches the table."});
+    schema
 }
 
 fn affected() -> Value {

@@ -144,6 +144,7 @@ fn answer(act: Act, row: Value) -> Value {
     match act {
         Act::SignUp => named("Row"),
         Act::Sql => named("SqlResult"),
+        Act::Operations => list(named("OperationAnswer")),
         Act::Tables => list(named("TableSummary")),
         Act::Schema => named("DatabaseSchema"),
         Act::SearchAll => list(named("FoundRecord")),
@@ -247,7 +248,7 @@ fn own_fault(code: &Code) -> Value {
     let text = |about: &str| json!({"type": "string", "description": about});
     let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
     let number_or_null = |about: &str| json!({"type": ["integer", "null"], "description": about});
-    let more = match code.code {
+    let mut more = match code.code {
         "sql_error" => vec![
             ("sqlstate", json!({"type": "string", "pattern": "^[0-9A-Z]{5}$", "description": "The SQLSTATE."}), true),
             ("hint", text_or_null("PostgreSQL's hint."), true),
@@ -269,6 +270,7 @@ fn own_fault(code: &Code) -> Value {
         ],
         _ => Vec::new(),
     };
+    more.extend(shared::operation_of_fault().map(|(name, schema)| (name, schema, false)));
     let error = error_object(json!({"type": "string", "const": code.code}), more);
     json!({"type": "object", "description": code.about, "required": ["error"], "properties": {"error": error}})
 }

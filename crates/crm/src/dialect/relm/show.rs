@@ -68,6 +68,12 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
             json::write(&mut out, &undone);
         }
         Answer::Batch(it) => batch(&mut out, it, meta),
+        Answer::Operations(answers) => {
+            out.reserve(json::size_of_operations(answers));
+            out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
+            json::operations(&mut out, answers);
+            end_of_list(&mut out, None);
+        }
         Answer::Deleted { entity, id, note, .. } => {
             out.extend_from_slice(b"{\"id\":");
             ids(&mut out, id.as_bytes());
@@ -81,8 +87,12 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
         }
         Answer::Rows { rows, .. } => {
             let entity = meta.table.and_then(by_table);
-            let object = if meta.table.is_none() { "table" } else { table };
-            list(&mut out, &Shape::of(entity, object, rows, 0..rows.columns().len()), rows, None);
+            list(&mut out, &Shape::of(entity, table, rows, 0..rows.columns().len()), rows, None);
+        }
+        Answer::Tables { rows } => {
+            out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
+            json::tables(&mut out, rows, Some((OBJECT, "table")));
+            end_of_list(&mut out, None);
         }
         Answer::Object { text, .. } => {
             out.extend_from_slice(b"{\"object\":\"schema\"");
@@ -249,7 +259,9 @@ pub fn show_fault(fault: &Fault, meta: &Meta<'_>) -> Reply {
 }
 
 fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
-    let entity = meta.table.and_then(by_table);
+    let (fault, operation) = fault.apart();
+    let table = operation.map_or(meta.table, |it| it.table.as_deref());
+    let entity = table.and_then(by_table);
     out.push(b'{');
     json::pair(out, "code", fault.code());
     match fault {
@@ -290,6 +302,7 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
     if let (Some(hint), false) = (hint(fault, entity), matches!(fault, Fault::Sql(_))) {
         json::pair(out, "hint", &hint);
     }
+    json::operation(out, operation);
     json::pair(out, "request_id", meta.request_id);
     json::pair(out, "docs_url", &format!("{}/docs/errors#{}", meta.public_url, fault.code()));
     out.push(b'}');

@@ -226,6 +226,8 @@ pub enum Fault {
         /// The reason.
         message: String,
     },
+    /// The fault of an operation in a batch.
+    InOperation(Box<OperationFault>),
     /// A defect or an outage. The cause goes to the log, not to the caller.
     Internal {
         /// The cause, for the log.
@@ -233,6 +235,19 @@ pub enum Fault {
         /// The place in the code that reported it.
         place: &'static Location<'static>,
     },
+}
+
+/// The fault of an operation in a batch. It has the code, the status and the words of the fault itself.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OperationFault {
+    /// The index of the operation, from 0.
+    pub index: usize,
+    /// The operation's ref, if it has one.
+    pub name: Option<String>,
+    /// The table of the operation, if it could be read.
+    pub table: Option<String>,
+    /// The fault itself.
+    pub fault: Fault,
 }
 
 /// A part of a request's head.
@@ -303,6 +318,14 @@ impl Fault {
         Fault::Internal { cause: cause.to_string(), place: Location::caller() }
     }
 
+    /// The fault itself, without the operation of a batch to which it belongs, and that operation.
+    pub fn apart(&self) -> (&Fault, Option<&OperationFault>) {
+        match self {
+            Fault::InOperation(it) => (&it.fault, Some(it)),
+            fault => (fault, None),
+        }
+    }
+
     /// The stable code. Clients may branch on it.
     pub fn code(&self) -> &'static str {
         match self {
@@ -337,6 +360,7 @@ impl Fault {
             Fault::RateLimited { .. } => "rate_limited",
             Fault::QuotaExceeded { .. } => "quota_exceeded",
             Fault::Unavailable { .. } => "unavailable",
+            Fault::InOperation(it) => it.fault.code(),
             Fault::Internal { .. } => "internal_error",
         }
     }
@@ -376,6 +400,7 @@ impl Fault {
             // the right.
             Fault::Sql(sql) if sql.sqlstate == "42501" || sql.sqlstate == "25006" => 403,
             Fault::Sql(_) => 400,
+            Fault::InOperation(it) => it.fault.status(),
         }
     }
 
@@ -393,6 +418,7 @@ impl Fault {
     pub fn detail(&self) -> Option<String> {
         match self {
             Fault::Sql(sql) => sql.detail.clone().map(shortened),
+            Fault::InOperation(it) => it.fault.detail(),
             _ => None,
         }
     }
@@ -403,6 +429,7 @@ impl Fault {
             Fault::RateLimited { retry_after, .. }
             | Fault::QuotaExceeded { retry_after, .. }
             | Fault::Unavailable { retry_after, .. } => Some(*retry_after),
+            Fault::InOperation(it) => it.fault.retry_after(),
             _ => None,
         }
     }

@@ -69,6 +69,7 @@ impl Fault {
                     "A value or record of the result is larger than {limit} bytes; nothing of the request was kept."
                 )
             }
+            Fault::InOperation(it) => it.fault.whole_message(),
             Fault::Internal { .. } => "Something went wrong on our side. The request id helps us to find it.".into(),
         }
     }
@@ -100,6 +101,7 @@ impl Fault {
             Fault::WorkspaceReadOnly => Some("Open claim_url and claim the workspace to write again.".into()),
             Fault::NoPrimaryKey { hint, .. } => Some(hint.clone()),
             Fault::Sql(sql) => sql.hint.clone(),
+            Fault::InOperation(it) => it.fault.whole_hint(),
             Fault::StatementTimeout { .. } => {
                 Some("Narrow the statement (WHERE, LIMIT, an index), or do the work in smaller steps.".into())
             }

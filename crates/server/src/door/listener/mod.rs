@@ -218,7 +218,7 @@ async fn answer(
             request.extensions_mut().insert(Peer(peer));
             serving.router.clone().oneshot(request.map(Body::new)).await?
         }
-        Err(fault) => heads::refuse(&serving.app, fault),
+        Err(fault) => heads::refuse(&serving.app, heads::dialect_of(&request), fault),
     };
     if let Some(Takes(room)) = response.extensions_mut().remove::<Takes>() {
         let bytes = response.body().size_hint().exact().unwrap_or_default() as usize;

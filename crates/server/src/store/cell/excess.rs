@@ -145,7 +145,7 @@ impl Excesses {
 
     /// The fault of a request whose connection broke, if the session was ended for an excess.
     pub fn explain(&self, database: &str, fault: Fault) -> Fault {
-        if !matches!(fault, Fault::Unavailable { .. }) {
+        if !matches!(fault.apart().0, Fault::Unavailable { .. }) {
             return fault;
         }
         if let Err(over) = self.allow(database) {

@@ -10,6 +10,7 @@ use pg::{Conn, Error};
 
 use crm::model::catalog::Catalog;
 use crm::model::fault::Fault;
+use crm::model::rows::Rows;
 use crm::sql::Sql;
 use crm::sql::catalog::{CATALOG, ROUTINES};
 
@@ -172,9 +173,7 @@ impl Tenant<'_> {
         let at = Instant::now();
         let results = self.run(&mut Transaction::PerPlan, &[], &[Sql::new(CATALOG)]).await;
         let rows = results.map_err(RunError::into_fault)?.pop().unwrap_or_default();
-        let tables: Option<Vec<String>> = (0..rows.len()).map(|row| rows.string(row, "described")).collect();
-        let json = format!("[{}]", tables.ok_or_else(|| Fault::internal("no catalog came"))?.join(","));
-        let own_code = rows.named(0, "own_code") == Some(b"true");
+        let (json, own_code) = described(&rows)?;
         if own_code && !cache.own_code.swap(own_code, Ordering::Relaxed) {
             // The code was created through another process, and may already have run in these sessions.
             let (pool, database) = (&self.store.pool, self.database);
@@ -189,6 +188,21 @@ impl Tenant<'_> {
         self.store.catalogs.trim(cache);
         Ok(catalog)
     }
+
+    /// The catalog as an open transaction sees it, with the tables that it has changed itself. It is not cached, because the
+    /// transaction may be rolled back.
+    pub async fn catalog_within(&self, transaction: &mut Transaction) -> Result<Arc<Catalog>, Fault> {
+        let results = self.run(transaction, &[], &[Sql::new(CATALOG)]).await;
+        let rows = results.map_err(RunError::into_fault)?.pop().unwrap_or_default();
+        Catalog::parse(&described(&rows)?.0).map(Arc::new).map_err(Fault::internal)
+    }
+}
+
+/// The JSON of a catalog, and whether the workspace has code of its own.
+fn described(rows: &Rows) -> Result<(String, bool), Fault> {
+    let tables: Option<Vec<String>> = (0..rows.len()).map(|row| rows.string(row, "described")).collect();
+    let json = format!("[{}]", tables.ok_or_else(|| Fault::internal("no catalog came"))?.join(","));
+    Ok((json, rows.named(0, "own_code") == Some(b"true")))
 }
 
 #[cfg(test)]

@@ -128,50 +128,69 @@ impl Tenant<'_> {
 
     /// Runs one read-only query that contains SQL from the workspace. The first parameters are these JSON values, converted
     /// to the types that PostgreSQL reports; the others are in the statement. Also returns whether the result was cut off.
-    pub async fn run_query(&self, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
+    pub async fn run_query(
+        &self,
+        transaction: &mut Transaction,
+        statement: &Sql,
+        values: &[Value],
+    ) -> Result<(Rows, bool), Fault> {
+        if let Transaction::Open(open) = transaction {
+            let result = query_within(&mut open.tx, &self.cache.types, statement, values).await;
+            if result.is_err() {
+                open.aborted();
+            }
+            return result;
+        }
         let mut lease = self.lease_for_sql().await?;
-        let result = query(&mut lease, &self.cache.types, statement, values).await;
+        let result = query_alone(&mut lease, &self.cache.types, statement, values).await;
         lease.unwatch();
         result
     }
 }
 
-impl Tenant<'_> {
-    /// Runs a query as [`Tenant::run_query`] does, for its error only. In an open transaction it runs there, because a request that
-    /// has one must not wait for another session.
-    pub async fn check_query(
-        &self,
-        transaction: &mut Transaction,
-        statement: &Sql,
-        values: &[Value],
-    ) -> Result<(), Fault> {
-        let Transaction::Open(open) = transaction else {
-            return self.run_query(statement, values).await.map(|_| ());
-        };
-        let result = check(&mut open.tx, &self.cache.types, statement, values).await;
-        if result.is_err() {
-            open.aborted();
-        }
-        result.map_err(fault::of_connection)
-    }
-}
+/// Makes a part of a transaction read-only. The savepoint has the former mode, and what the part sets ends with it.
+const BEGIN_READING: &[&str] = &["SAVEPOINT kith_reading", "SET TRANSACTION READ ONLY"];
+const END_READING: &[&str] = &["ROLLBACK TO SAVEPOINT kith_reading", "RELEASE SAVEPOINT kith_reading"];
 
-/// Runs a query in a part of the transaction that is read-only and rolled back. A function that claims to be immutable already runs when its
-/// call is planned.
-async fn check<C: DerefMut<Target = Conn>>(
+/// Runs a query that can't write in a transaction that can.
+async fn query_within<C: DerefMut<Target = Conn>>(
     tx: &mut Tx<C>,
     types: &TypeCache,
     statement: &Sql,
     values: &[Value],
-) -> Result<(), Error> {
-    tx.begin_read_only_part(types).await?;
-    execute(tx, types, statement, values).await?;
-    tx.undo_part(types).await
+) -> Result<(Rows, bool), Fault> {
+    let outcome = async {
+        tx.add(BEGIN_READING, &[])?;
+        let outcome = query(tx, types, statement, values).await?;
+        tx.add(END_READING, &[])?;
+        Ok(outcome)
+    };
+    let outcome = outcome.await.map_err(fault::of_connection)?;
+    let truncated = outcome.truncated.is_some();
+    Ok((rows(outcome.rows), truncated))
 }
 
-async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Value]) -> Result<(Rows, bool), Fault> {
+/// Runs a query that contains SQL from the workspace.
+async fn query<C: DerefMut<Target = Conn>>(
+    tx: &mut Tx<C>,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<Outcome, Error> {
+    let description = tx.prepare(&statement.text, types).await?;
+    let mut params = self::values(values, &description.params, types);
+    params.extend(borrow(statement).into_iter().skip(values.len()));
+    tx.execute(&params, Format::Json, CAPS, types).await
+}
+
+async fn query_alone(
+    conn: &mut Conn,
+    types: &TypeCache,
+    statement: &Sql,
+    values: &[Value],
+) -> Result<(Rows, bool), Fault> {
     let mut tx = conn.begin(Begin::ReadOnly(&[])).await.map_err(fault::of_connection)?;
-    match execute(&mut tx, types, statement, values).await {
+    match query(&mut tx, types, statement, values).await {
         Ok(outcome) => {
             let _ = tx.rollback().await;
             let truncated = outcome.truncated.is_some();
@@ -182,18 +201,6 @@ async fn query(conn: &mut Conn, types: &TypeCache, statement: &Sql, values: &[Va
             Err(fault::of_connection(error))
         }
     }
-}
-
-async fn execute<C: DerefMut<Target = Conn>>(
-    tx: &mut Tx<C>,
-    types: &TypeCache,
-    statement: &Sql,
-    values: &[Value],
-) -> Result<Outcome, Error> {
-    let description = tx.prepare(&statement.text, types).await?;
-    let mut params = self::values(values, &description.params, types);
-    params.extend(borrow(statement).into_iter().skip(values.len()));
-    tx.execute(&params, Format::Json, CAPS, types).await
 }
 
 async fn run_all<C: DerefMut<Target = Conn>>(

@@ -15,7 +15,7 @@ use crm::sql::{self, Sql};
 use crate::store::fault;
 use crate::store::fault::RunError;
 use crate::store::results::{CAPS, MAX_RECORD_BYTES, rows, rows_of};
-use crate::store::tenant::Tenant;
+use crate::store::tenant::{Access, Tenant};
 
 /// The transaction in which an ask's statements run.
 pub enum Transaction {
@@ -30,6 +30,9 @@ pub struct OpenTransaction {
     pub(super) tx: Tx<Lease>,
     is_aborted: bool,
 }
+
+/// Restores the settings of the session within a transaction. Code of the workspace may have changed them.
+const RESTORE: &[&str] = &["SET SESSION AUTHORIZATION DEFAULT", "RESET ALL"];
 
 /// The result of reserving an Idempotency-Key.
 #[derive(Debug, PartialEq)]
@@ -50,12 +53,17 @@ pub enum Reservation {
 }
 
 impl Tenant<'_> {
-    /// Opens a transaction. Its connection is reset afterwards. A request with an open transaction never waits for another
+    /// Opens a transaction. It is read-only for a caller who can only read. Its connection is reset afterwards. A request with an open transaction never waits for another
     /// request's, so that open transactions can't starve each other.
     pub async fn begin(&self, context: &[Sql]) -> Result<OpenTransaction, Fault> {
         let lease = self.lease_for_sql().await?;
         let params: Vec<_> = context.iter().map(borrow).collect();
-        let tx = Tx::begin(lease, Begin::ReadWrite(&preludes(context, &params))).map_err(fault::of_connection)?;
+        let preludes = preludes(context, &params);
+        let begin = match self.access {
+            Access::Full => Begin::ReadWrite(&preludes),
+            Access::ReadOnly => Begin::ReadOnly(&[]),
+        };
+        let tx = Tx::begin(lease, begin).map_err(fault::of_connection)?;
         Ok(OpenTransaction { tx, is_aborted: false })
     }
 }
@@ -95,6 +103,15 @@ impl OpenTransaction {
             Some(_) if !statement.may_be_cut => Err(Error::ValueTooLarge { limit: max_bytes }),
             _ => Ok(outcome),
         }
+    }
+
+    /// Restores the settings of the session before the next statement. `context` names the actor again; a caller who can only
+    /// read has none.
+    pub fn restore(&mut self, context: Option<&Sql>) -> Result<(), Fault> {
+        let params = context.map(borrow).unwrap_or_default();
+        let prelude =
+            context.map(|it| Statement { sql: &it.text, params: &params, format: Format::Text, want: Want::Nothing });
+        self.tx.add(RESTORE, prelude.as_slice()).map_err(fault::of_connection)
     }
 
     /// Reserves an Idempotency-Key. `now` is a time in ISO 8601.

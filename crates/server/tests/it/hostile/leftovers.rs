@@ -6,7 +6,7 @@ use super::{Scene, outcome};
 use crate::support::home;
 
 /// Settings that would make answers wrong or missing.
-const SETTINGS: &[(&str, &str)] = &[
+pub const SETTINGS: &[(&str, &str)] = &[
     ("DateStyle", "German, DMY"),
     ("TimeZone", "Asia/Tokyo"),
     ("IntervalStyle", "iso_8601"),
@@ -44,7 +44,7 @@ const SETTINGS: &[(&str, &str)] = &[
 ];
 
 /// A table with a row whose values depend on every such setting.
-const PROBE: &str = "
+pub const PROBE: &str = "
     create table probe (id text primary key, b bytea, f float8, i interval, t timestamptz, d date, a int[], n numeric);
     insert into probe values ('p', '\\x00ff5c', 0.1::float8 + 0.2, '1 day 02:03:04', '2026-07-02 03:04:05.678+00', '2026-02-01', '{1,null}', 1.50)";
 

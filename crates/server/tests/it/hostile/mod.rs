@@ -9,6 +9,7 @@ mod floods;
 mod leftovers;
 mod limits;
 mod maintenance;
+mod operations;
 mod races;
 mod roles;
 mod secrets;

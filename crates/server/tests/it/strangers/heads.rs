@@ -45,6 +45,24 @@ async fn a_query_or_header_too_large_is_said_in_the_usual_shape() {
 }
 
 #[tokio::test]
+async fn headers_too_large_are_refused_in_the_dialect_of_the_key() {
+    let large = "x".repeat(70_000);
+    for (path, key, is_relm) in [
+        ("/v1/contacts", "sk_live_x", true),
+        ("/v1/contacts", "acrm_live_x", false),
+        ("/v1/contacts", "x", false),
+        ("/v1/keys", "sk_live_x", false),
+        ("/healthz", "sk_live_x", false),
+    ] {
+        let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer {key}\r\nX-Long: {large}\r\n\r\n");
+        let answer = answer_to(&head).await;
+        let body: Value = serde_json::from_slice(&answer.body).expect("JSON");
+        assert_eq!((answer.code, body["error"].is_object()), (431, is_relm), "{path} {key} {body}");
+        assert_eq!(answer.head.to_lowercase().contains("relm-version:"), is_relm, "{path} {key}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_no_http_is_said_in_the_usual_shape() {
     for said in
         ["nonsense\r\n\r\n", "GET /healthz\r\n\r\n", "GET /healthz HTTP/1.1\r\nno header\r\n\r\n", "\0\0\0\r\n\r\n"]

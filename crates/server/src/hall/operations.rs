@@ -1,0 +1,128 @@
+//! A batch of operations: they run in order in one transaction, all or none. A session that may run the caller's SQL serves the
+//! whole, because REST's sessions never do.
+
+use std::time::{Duration, Instant};
+
+use crm::model::answer::{Answer, OperationAnswer};
+use crm::model::ask::{Ask, Steps};
+use crm::model::fault::{Fault, OperationFault};
+use crm::model::operation::{Operation, Records};
+use crm::plan;
+
+use crate::hall::execution::{Execution, PLANS};
+use crate::store::STATEMENT_LIMIT_SECONDS;
+
+/// How long all operations together may take.
+const TIME_LIMIT: Duration = Duration::from_secs(STATEMENT_LIMIT_SECONDS);
+
+/// The most bytes of all answers together. It is the limit of a record, so that a batch takes no more memory than other requests.
+const MAX_BYTES: usize = 40 * 1024 * 1024;
+
+/// How a door reads operations and writes their answers. The hall does not know its protocol.
+pub trait Wire: Sync {
+    /// Reads an operation. Its references have their values.
+    fn read(&self, operation: Operation) -> Result<Ask, Fault>;
+
+    /// Writes the answer that the operation alone would have. `table` is the operation's.
+    fn show(&self, answer: &Answer, table: Option<&str>) -> OperationAnswer;
+
+    /// Writes the record to which references to the operation refer; `None` if the answer has none.
+    fn record(&self, answer: &Answer, table: Option<&str>) -> Option<Vec<u8>>;
+
+    /// Is told how many bytes the batch holds, each time when it has dropped an operation's rows.
+    fn holds(&self, bytes: usize);
+}
+
+/// Runs the operations in the open transaction. If an operation shows that the cached catalog is stale, all of them run again.
+pub(super) async fn run(
+    execution: &mut Execution<'_>,
+    operations: &[Operation],
+    wire: &dyn Wire,
+) -> Result<Answer, Fault> {
+    execution.together.get_or_insert_default();
+    let deadline = Instant::now() + TIME_LIMIT;
+    let mut runs = 1;
+    loop {
+        let records = Records::wanted(operations);
+        let mut run = Run { wire, deadline, records, answers: Vec::new(), bytes: 0, ran_sql: false };
+        match run.all(execution, operations).await {
+            Ok(()) => return Ok(Answer::Operations(run.answers)),
+            Err(_) if runs < PLANS && execution.begin_again().await? => runs += 1,
+            Err(fault) => return Err(fault),
+        }
+    }
+}
+
+/// A run of a batch.
+struct Run<'a> {
+    wire: &'a dyn Wire,
+    deadline: Instant,
+    records: Records,
+    answers: Vec<OperationAnswer>,
+    /// The bytes of the answers.
+    bytes: usize,
+    /// Whether the caller's SQL has run in the session.
+    ran_sql: bool,
+}
+
+impl Run<'_> {
+    async fn all(&mut self, execution: &mut Execution<'_>, operations: &[Operation]) -> Result<(), Fault> {
+        for (index, operation) in operations.iter().enumerate() {
+            let mut table = None;
+            let done = self.one(execution, operation, &mut table).await;
+            done.map_err(|fault| {
+                let name = operation.name.clone();
+                Fault::InOperation(Box::new(OperationFault { index, name, table, fault }))
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Runs one operation. `table` becomes the table of the operation, which its fault needs too.
+    async fn one(
+        &mut self,
+        execution: &mut Execution<'_>,
+        operation: &Operation,
+        table: &mut Option<String>,
+    ) -> Result<(), Fault> {
+        let ask = self.wire.read(operation.filled(&self.records)?)?;
+        *table = ask.table().map(str::to_owned);
+        plan::allow(&ask, &execution.caller.who)?;
+        // What an earlier operation has left in the session must not change the answer to this one.
+        if self.ran_sql || execution.tenant.cache().has_own_code() {
+            execution.restore_session()?;
+        }
+        self.ran_sql |= matches!(ask, Ask::Steps(Steps::Sql { .. }));
+        let answer = super::answer_alone(execution, &ask).await?;
+        if ask.changes_catalog() {
+            execution.forget_catalog();
+        }
+        self.keep(operation, &answer, table.as_deref())?;
+        drop(answer);
+        self.wire.holds(self.bytes + self.records.bytes());
+        if Instant::now() > self.deadline {
+            return Err(Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS });
+        }
+        Ok(())
+    }
+
+    /// Keeps an answer, and those of its fields to which later operations refer.
+    fn keep(&mut self, operation: &Operation, answer: &Answer, table: Option<&str>) -> Result<(), Fault> {
+        if let Some(name) = operation.name.as_deref().filter(|name| self.records.want(name)) {
+            self.records.keep(name, self.wire.record(answer, table).as_deref())?;
+        }
+        let shown = OperationAnswer { name: operation.name.clone(), ..self.wire.show(answer, table) };
+        self.bytes += shown.body.len();
+        if self.bytes + self.records.bytes() > MAX_BYTES {
+            return Err(Fault::Refused {
+                code: "result_too_large",
+                message: format!(
+                    "The answers to this operation and those before it are larger than {MAX_BYTES} bytes; nothing of the batch was kept."
+                ),
+                hint: Some("Read less, or read it after the batch.".into()),
+            });
+        }
+        self.answers.push(shown);
+        Ok(())
+    }
+}
