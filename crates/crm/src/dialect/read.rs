@@ -10,7 +10,7 @@ use crate::dialect::{operations, runs, stored_id};
 use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage};
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
-use crate::model::page::{PageAsk, parse_limit};
+use crate::model::page::PageAsk;
 use crate::model::value::name_of;
 
 /// The names of a dialect in requests.
@@ -251,9 +251,8 @@ fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
     Ok(Steps::AddMembers { list_id: list_id.to_owned(), ids, several })
 }
 
-pub(super) fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
-    let cursor = said.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
-    Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
+fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
+    said.page()
 }
 
 /// Reads a raw SQL request. Ids in its parameters are converted to their stored form, because the database has only

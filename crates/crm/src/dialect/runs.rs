@@ -3,7 +3,6 @@
 use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
-use crate::dialect::read::page;
 use crate::model::ask::{Steps, Undoable};
 use crate::model::fault::Fault;
 use crate::model::value::has_nul;
@@ -30,7 +29,7 @@ pub fn list(said: &Arguments<'_>) -> Result<Steps, Fault> {
     {
         return Err(Fault::invalid(format!("status must be one of {}, not \"{status}\".", STATUSES.join(", "))));
     }
-    Ok(Steps::ListRuns { filters, page: page(said)? })
+    Ok(Steps::ListRuns { filters, page: said.page()? })
 }
 
 /// Reads the opening of a run.

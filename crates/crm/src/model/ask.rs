@@ -471,11 +471,6 @@ mod tests {
             Steps::ListRows { list_id: "l_1".into(), page: page() }.into(),
             Steps::AddMembers { list_id: "l_1".into(), ids: vec!["c_1".into()], several: true }.into(),
             Steps::RemoveMember { list_id: "l_1".into(), id: "c_1".into() }.into(),
-            Steps::OpenRun { run_id: "r".into(), agent: None, reason: Some("x".into()) }.into(),
-            Steps::FindRun { run: "r".into() }.into(),
-            Steps::ListRuns { filters: Map::new(), page: page() }.into(),
-            Steps::RunChanges { run: "r".into(), net: true, page: page() }.into(),
-            Steps::FinishRun { run: "r".into(), is_complete: true, summary: None }.into(),
             Steps::Undo { what: Undoable::Request("req_1".into()), skips: true }.into(),
             Steps::Sql { sql: "select $1".into(), params: vec![json!([1, null])] }.into(),
             Ask::Operations(vec![Operation {

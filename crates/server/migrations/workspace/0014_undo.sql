@@ -244,18 +244,18 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.end_undo IS 'Marks changes as undone and ends the run of the undo. For the server, which knows the secret.';
 
--- The statement that puts rows of a table back. It takes arrays of keys and of texts.
+-- The statement that puts rows of a table back. It takes arrays of keys and of texts. The alias is no name of a column: a bare alias is read as the column of that name.
 CREATE FUNCTION kith.undo_statement(act text, name text, columns jsonb, key jsonb, back jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
   SELECT CASE act
     WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
                          (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
                          (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
-    WHEN 'update' THEN format('UPDATE public.%I t SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+    WHEN 'update' THEN format('UPDATE public.%I "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'delete' THEN format('DELETE FROM public.%I t USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb(t), kith.exact_texts($3, t) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I t ON %s ORDER BY v.n FOR UPDATE OF t', name, w.is_it) END
-    FROM (SELECT string_agg(format('t.%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
+    WHEN 'delete' THEN format('DELETE FROM public.%I "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', name, w.is_it) END
+    FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $$;
 COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table back, or locks them.';
 

@@ -51,7 +51,7 @@ CREATE TABLE public.activity (
   occurred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),  -- When the change was made.
   actor text NOT NULL,  -- Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.
   verb text NOT NULL,  -- created, updated, deleted, restored, or conflict: a create refused because the record exists.
-  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name, with its schema if that is not public.
+  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name.
   subject_id text,  -- The id of the record.
   subject_repr text,  -- A few words that say which record it is.
   changes jsonb,  -- What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.
@@ -138,7 +138,7 @@ CREATE TABLE public.contacts (
 );
 CREATE INDEX contacts_company_id_idx ON public.contacts USING btree (company_id);
 CREATE UNIQUE INDEX contacts_email_key ON public.contacts USING btree (email) WHERE (deleted_at IS NULL);
-CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, kith.phone_digits(phone)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, translate(phone, '+-() ./'::text, ''::text)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_newest_idx ON public.contacts USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_custom('contact');
@@ -258,7 +258,6 @@ CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (pro
 CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.emails FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{subject}', '{snippet}', '{from_addr}'); -- ALWAYS
-CREATE TRIGGER kith_references AFTER INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.check_mail_references();
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -312,7 +311,7 @@ CREATE TRIGGER kith_unlink AFTER DELETE ON public.lists FOR EACH ROW EXECUTE FUN
 
 CREATE EXTENSION pg_trgm SCHEMA public;
 
-CREATE EXTENSION pgcrypto SCHEMA public; -- Has kith.idempotency, kith.secret, which pg_dump leaves out.
+CREATE EXTENSION pgcrypto SCHEMA public; -- Has kith.change, kith.gap, kith.idempotency, kith.judgement, kith.run, kith.seal, kith.secret, kith.shape, which pg_dump leaves out.
 
 -- The stages of a pipeline, in order.
 -- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
@@ -428,6 +427,46 @@ END $function$;
 ----------------------------------------------------------------------------------------------------
 -- Schema kith, owned by {{system}}. Granted: USAGE TO PUBLIC.
 
+-- The change log. Triggers write it; the workspace can neither read nor write it.
+-- Owned by {{system}}.
+CREATE TABLE kith.change (
+  seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  "position" bigint,  -- The place among the events; null until the change is published.
+  xid xid8 NOT NULL,
+  at timestamp with time zone NOT NULL,
+  actor text NOT NULL,
+  request text,
+  run text,
+  via text NOT NULL,
+  relation oid NOT NULL,
+  shape integer NOT NULL,
+  key text NOT NULL,  -- The value of the primary key, as text; of several columns, a JSON object.
+  was text,  -- The previous key, if the change gave the row another one.
+  op "char" NOT NULL,  -- I, U or D.
+  verb text NOT NULL,
+  image jsonb NOT NULL,  -- The whole row after the change; the row before it, if it was deleted for good.
+  previous jsonb,  -- The previous values of the columns that an update changed, updated_at excepted.
+  exact jsonb,  -- Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}.
+  activity text,
+  undone_by text,
+  CONSTRAINT change_pkey PRIMARY KEY (seq)
+);
+CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE (activity IS NOT NULL);
+CREATE INDEX change_position_idx ON kith.change USING btree ("position") WHERE ("position" IS NOT NULL);
+CREATE INDEX change_request_idx ON kith.change USING btree (request) WHERE (request IS NOT NULL);
+CREATE INDEX change_run_idx ON kith.change USING btree (run, seq) WHERE (run IS NOT NULL);
+CREATE INDEX change_transaction_idx ON kith.change USING btree (xid, relation, key);
+CREATE INDEX change_undone_by_idx ON kith.change USING btree (undone_by) WHERE (undone_by IS NOT NULL);
+
+-- What runs did that cannot be undone: DDL, TRUNCATE, writes to tables without a primary key.
+-- Owned by {{system}}.
+CREATE TABLE kith.gap (
+  run text NOT NULL,
+  what text NOT NULL,
+  at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT gap_key PRIMARY KEY (run, what)
+);
+
 -- Answers to requests with an Idempotency-Key, kept for 24 hours. A row without a status belongs to a transaction that has not ended.
 -- Owned by {{system}}.
 CREATE TABLE kith.idempotency (
@@ -440,6 +479,43 @@ CREATE TABLE kith.idempotency (
 );
 CREATE INDEX idempotency_created_at ON kith.idempotency USING btree (created_at);
 
+-- Changes under a limit that are still to be counted. Empty outside of transactions.
+-- Owned by {{system}}.
+CREATE TABLE kith.judgement (
+  xid xid8 NOT NULL
+);
+CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON kith.judgement DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION kith.judge();
+
+-- Runs: all that one actor does under one X-Run-Id.
+-- Owned by {{system}}.
+CREATE TABLE kith.run (
+  id text NOT NULL DEFAULT kith.new_id('run'::text),
+  actor text NOT NULL,
+  run_id text NOT NULL,
+  agent text,
+  reason text,
+  status text NOT NULL DEFAULT 'open'::text,
+  summary text,
+  started_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  undone_by text,  -- The run that undid it.
+  undo_of text,  -- What it undoes: a run, a request or an entry of the feed.
+  caused_by text,
+  CONSTRAINT run_actor_run_id_key UNIQUE (actor, run_id),
+  CONSTRAINT run_pkey PRIMARY KEY (id),
+  CONSTRAINT run_status_check CHECK ((status = ANY (ARRAY['open'::text, 'complete'::text, 'failed'::text])))
+);
+CREATE INDEX run_newest_idx ON kith.run USING btree (started_at, id);
+
+-- Transactions that may change at most so many rows, or that may not be committed.
+-- Owned by {{system}}.
+CREATE TABLE kith.seal (
+  xid xid8 NOT NULL,
+  most integer,
+  is_dry boolean NOT NULL,
+  CONSTRAINT seal_pkey PRIMARY KEY (xid)
+);
+CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.is_dry) EXECUTE FUNCTION kith.refuse_dry();
+
 -- The hash of the secret that the server knows, and the key that signs contexts. One row.
 -- Owned by {{system}}.
 CREATE TABLE kith.secret (
@@ -450,29 +526,37 @@ CREATE TABLE kith.secret (
   CONSTRAINT secret_pkey PRIMARY KEY (one)
 );
 
--- The addresses in one text as contacts may have them: alone, and with the domain in Unicode and in ASCII.
--- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.address_forms(list text)
- RETURNS public.citext[]
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
+-- What the change log knows of each table: its name, key and columns.
+-- Owned by {{system}}.
+CREATE TABLE kith.shape (
+  id integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+  relation oid NOT NULL,
+  is_current boolean NOT NULL DEFAULT true,
+  name name NOT NULL,
+  key name[] NOT NULL,
+  columns jsonb NOT NULL,  -- {name: [number, type, modifier]}, without generated columns.
+  generated name[] NOT NULL,
+  exact name[] NOT NULL,  -- Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.
+  doubtful name[] NOT NULL,  -- Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).
+  actions jsonb,  -- The foreign keys by which a change of another row changes rows here.
+  feed boolean NOT NULL,  -- Whether record_activity() writes entries about the table.
+  CONSTRAINT shape_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX shape_current_key ON kith.shape USING btree (relation) WHERE is_current;
+
+-- How many rows of each table were created, updated, deleted and restored.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.affected(changes kith.change[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE address text; place text; domain text; forms text[] := '{}';
-BEGIN
-  FOREACH address IN ARRAY kith.split_addresses(list) LOOP
-    address := kith.bare_address(address);
-    IF address LIKE '%@%' THEN
-      forms := forms || address;
-      IF octet_length(address) <> char_length(address) OR address ILIKE '%xn--%' THEN
-        domain := split_part(address, '@', -1);
-        place := left(address, -length(domain));
-        forms := forms || ARRAY[place || kith.unicode_domain(domain), place || kith.ascii_domain(domain)];
-      END IF;
-    END IF;
-  END LOOP;
-  RETURN forms;
-END $function$;
+  SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
+    FROM (SELECT s.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
+                 count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored
+            FROM kith.net(affected.changes) n JOIN kith.shape s ON s.id = n.shape GROUP BY s.name) x
+$function$;
 
 -- A domain with its labels in ASCII: xn--bcher-kva.example for bücher.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -505,9 +589,6 @@ BEGIN
   NEW.company_ids := coalesce(NEW.company_ids, '{}');
   NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
   NEW.from_addr := kith.trimmed(NEW.from_addr::text);
-  -- An empty id is none. As a value it would be unique, and a second message without an id would be refused.
-  NEW.provider := nullif(NEW.provider, '');
-  NEW.provider_msg_id := nullif(NEW.provider_msg_id, '');
   IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
     NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
   END IF;
@@ -517,8 +598,11 @@ BEGIN
   IF TG_OP = 'UPDATE' THEN
     RETURN NEW;
   END IF;
-  SELECT array_agg(f), array_agg(DISTINCT kith.normal_domain(split_part(f::text, '@', -1))) INTO addresses, domains
-    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a, LATERAL unnest(kith.address_forms(a::text)) f;
+  SELECT array_agg(y.form), array_agg(kith.normal_domain(x.domain)) INTO addresses, domains
+    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a,
+         LATERAL (SELECT kith.bare_address(a::text) AS bare, split_part(kith.bare_address(a::text), '@', -1) AS domain) x,
+         LATERAL unnest(ARRAY[x.bare, left(x.bare, -length(x.domain)) || kith.unicode_domain(x.domain), left(x.bare, -length(x.domain)) || kith.ascii_domain(x.domain)]) y(form)
+   WHERE x.bare LIKE '%@%';
   SELECT NEW.contact_ids || array_agg(c.id ORDER BY c.id) INTO NEW.contact_ids FROM public.contacts c
    WHERE c.email = ANY (addresses) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.contact_ids);
   SELECT NEW.company_ids || array_agg(c.id ORDER BY c.id) INTO NEW.company_ids FROM public.companies c
@@ -540,13 +624,27 @@ BEGIN
   RETURN NULL;
 END $function$;
 
--- The address alone, without names and comments.
+-- The address alone, without the name before it.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.bare_address(address text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN kith.trimmed(CASE WHEN (address ~~ '%<%@%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) WHEN (address ~ '[(:<]'::text) THEN regexp_replace(regexp_replace(address, '("(?:[^"\\]|\\.)*")|\((?:[^()]|\([^()]*\))*\)|<[^<>]*>'::text, '\1'::text, 'g'::text), '^(?:"(?:[^"\\]|\\.)*"|[^"@])*:\s*'::text, ''::text) ELSE address END);
+RETURN kith.trimmed(CASE WHEN (address ~~ '%<%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) ELSE address END);
+
+-- The type that a domain is of; any other type itself.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.base_type(type oid)
+ RETURNS oid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE base oid;
+BEGIN
+  SELECT CASE y.typtype WHEN 'd' THEN kith.base_type(y.typbasetype) ELSE y.oid END INTO base FROM pg_type y WHERE y.oid = type;
+  RETURN base;
+END $function$;
 
 -- Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -565,6 +663,42 @@ BEGIN
   END IF;
 END $function$;
 
+-- Opens the run of an undo. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.begin_undo(secret text, id text, actor text, agent text, reason text, undo_of text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  INSERT INTO kith.run AS r (id, actor, run_id, agent, reason, undo_of) VALUES (begin_undo.id, begin_undo.actor, begin_undo.id, begin_undo.agent, begin_undo.reason, begin_undo.undo_of);
+END $function$;
+
+-- Writes the changes of a table of the workspace's own to the change log.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.capture()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+ SET "IntervalStyle" TO 'postgres'
+ SET extra_float_digits TO '1'
+ SET bytea_output TO 'hex'
+ SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
+    RETURN NULL;
+  END IF;
+  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
+  RETURN NULL;
+END $function$;
+
 -- Refuses a company that is soft-deleted.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.check_company_id()
@@ -577,7 +711,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.companies r WHERE r.id = NEW.company_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
+        IF FOUND THEN
           RAISE EXCEPTION '% "%" is deleted', 'company', NEW.company_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'company_id', CONSTRAINT = TG_TABLE_NAME || '_company_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -597,7 +731,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.contacts r WHERE r.id = NEW.contact_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
+        IF FOUND THEN
           RAISE EXCEPTION '% "%" is deleted', 'contact', NEW.contact_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'contact_id', CONSTRAINT = TG_TABLE_NAME || '_contact_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -657,7 +791,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.deals r WHERE r.id = NEW.deal_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
+        IF FOUND THEN
           RAISE EXCEPTION '% "%" is deleted', 'deal', NEW.deal_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'deal_id', CONSTRAINT = TG_TABLE_NAME || '_deal_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -721,7 +855,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.lists r WHERE r.id = NEW.list_id AND r.deleted_at IS NOT NULL;
-        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.added_at >= now()) THEN
+        IF FOUND THEN
           RAISE EXCEPTION '% "%" is deleted', 'list', NEW.list_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'list_id', CONSTRAINT = TG_TABLE_NAME || '_list_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -729,35 +863,18 @@ AS $function$
         RETURN NULL;
       END $function$;
 
--- Refuses ids in an email that name no live record.
+-- Refuses callers that do not know the secret.
 -- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.check_mail_references()
- RETURNS trigger
+CREATE OR REPLACE FUNCTION kith.check_secret(secret text)
+ RETURNS void
  LANGUAGE plpgsql
+ STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE place text; noun text; missing text;
 BEGIN
-  IF TG_OP = 'INSERT' AND NEW.created_at < now()
-     OR TG_OP = 'UPDATE' AND NEW.contact_ids = OLD.contact_ids AND NEW.company_ids = OLD.company_ids AND NEW.deal_ids = OLD.deal_ids THEN
-    RETURN NULL;
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can use the change log' USING ERRCODE = '28000';
   END IF;
-  SELECT x.place, x.noun, x.id INTO place, noun, missing FROM (
-    SELECT 'contact_ids', 'contact', i.id FROM unnest(NEW.contact_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND r.deleted_at IS NULL)
-    UNION ALL
-    SELECT 'company_ids', 'company', i.id FROM unnest(NEW.company_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND r.deleted_at IS NULL)
-    UNION ALL
-    SELECT 'deal_ids', 'deal', i.id FROM unnest(NEW.deal_ids) i(id)
-     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND r.deleted_at IS NULL)
-  ) x(place, noun, id) LIMIT 1;
-  IF FOUND THEN
-    RAISE EXCEPTION 'there is no live % "%"', noun, missing
-      USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = place, CONSTRAINT = TG_TABLE_NAME || '_' || place || '_fkey',
-            HINT = 'Refer to a record that exists and is not deleted.';
-  END IF;
-  RETURN NULL;
 END $function$;
 
 -- Takes an Idempotency-Key for this transaction, or returns the stored answer. For the server, which knows the secret.
@@ -821,6 +938,14 @@ BEGIN
   END LOOP;
   RETURN changes;
 END $function$;
+
+-- The columns that differ: {column: {from, to}}. A created row has its values, a deleted one all columns.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact_before jsonb, exact_after jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT COALESCE(jsonb_object_agg(k.name, jsonb_build_object('from', (columns_changed.before -> k.name), 'to', (columns_changed.after -> k.name))), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys((COALESCE(columns_changed.after, '{}'::jsonb) || COALESCE(columns_changed.before, '{}'::jsonb))) k(name) WHERE ((k.name <> 'updated_at'::text) AND CASE WHEN (columns_changed.before IS NULL) THEN ((columns_changed.after -> k.name) <> 'null'::jsonb) WHEN (columns_changed.after IS NULL) THEN true ELSE (((columns_changed.before -> k.name) IS DISTINCT FROM (columns_changed.after -> k.name)) OR (jsonb_send((columns_changed.before -> k.name)) <> jsonb_send((columns_changed.after -> k.name))) OR ((columns_changed.exact_before -> k.name) <> (columns_changed.exact_after -> k.name))) END));
 
 -- Signs a context for this backend and this transaction.
 -- Owned by {{system}}.
@@ -916,6 +1041,99 @@ DECLARE workspace constant text := (SELECT pg_get_userbyid(r.role) FROM kith_gua
 BEGIN
   RETURN 'postgres:' || CASE WHEN starts_with(session_user, workspace) THEN session_user ELSE coalesce(workspace, session_user) END;
 END $function$;
+
+-- Marks changes as undone and ends the run of the undo. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
+  -- What an undone undo had put back is as it was before it.
+  UPDATE kith.change AS c SET undone_by = NULL
+   WHERE c.undone_by IN (SELECT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL)
+     AND EXISTS (SELECT FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run = c.undone_by AND m.relation = c.relation AND (m.key = c.key OR m.was = c.key OR m.key = c.was));
+  IF kind = 'run' THEN
+    UPDATE kith.run AS r SET undone_by = end_undo.id WHERE r.id = target;
+    UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
+  END IF;
+  UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
+END $function$;
+
+-- The texts that the output functions of these columns' types give, or null.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.exact_texts(columns name[], "row" anyelement)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE texts jsonb := '{}';
+BEGIN
+  IF cardinality(columns) = 0 THEN
+    RETURN texts;
+  END IF;
+  EXECUTE 'SELECT jsonb_build_object(' || (SELECT string_agg(format('%L, CASE WHEN to_jsonb(($1).%I) IS NOT NULL THEN format(''%%s'', ($1).%2$I) END', c.name, c.name), ', ') FROM unnest(columns) c(name)) || ')'
+    INTO texts USING "row";
+  RETURN texts;
+END $function$;
+
+-- One run. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.find_run(secret text, actor text, name text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_run kith.run;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  found_run := kith.named_run(actor, name);
+  RETURN CASE WHEN found_run.id IS NOT NULL THEN kith.shown_run(found_run) END;
+END $function$;
+
+-- Ends a run. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.finish_run(secret text, actor text, name text, status text, summary text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_run kith.run := kith.named_run(actor, name);
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF found_run.id IS NULL THEN
+    RETURN NULL;
+  END IF;
+  UPDATE kith.run AS r SET status = finish_run.status, summary = finish_run.summary
+   WHERE r.id = found_run.id AND r.status = 'open' AND r.undone_by IS NULL RETURNING r.* INTO found_run;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'run "%" has ended', name USING ERRCODE = 'KL002';
+  END IF;
+  RETURN kith.shown_run(found_run);
+END $function$;
+
+-- The key that the row of a change had before these changes.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.first_key(changes kith.change[], relation oid, key text, seq bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH RECURSIVE chain AS (
+    SELECT first_key.key COLLATE "C" AS key, first_key.seq AS seq
+    UNION ALL
+    SELECT e.was, e.seq FROM chain JOIN LATERAL (
+      SELECT x.was, x.seq FROM unnest(changes) x WHERE x.relation = first_key.relation AND x.key = chain.key AND x.was IS NOT NULL AND x.seq < chain.seq
+       ORDER BY x.seq DESC LIMIT 1) e ON true)
+  SELECT c.key FROM chain c ORDER BY c.seq LIMIT 1
+$function$;
 
 -- The label that punycode() gives this text for, or null: RFC 3492, section 6.2.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -1044,6 +1262,34 @@ BEGIN
   RETURN NULL;
 END $function$;
 
+-- Whether a foreign key's action made this change.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.is_cascade(actions jsonb, op text, before jsonb, previous jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE action jsonb; old_values text[]; target text[];
+BEGIN
+  FOR action IN SELECT x.value FROM jsonb_array_elements(actions) x WHERE op = 'DELETE' OR previous ?| ARRAY(SELECT jsonb_array_elements_text(x.value -> 'columns')) LOOP
+    old_values := ARRAY(SELECT before ->> c.name FROM jsonb_array_elements_text(action -> 'columns') WITH ORDINALITY c(name, place) ORDER BY c.place);
+    target := ARRAY(SELECT jsonb_array_elements_text(action -> 'target'));
+    CONTINUE WHEN array_position(old_values, NULL) IS NOT NULL;
+    -- Most foreign keys refer to the primary key, which the index finds.
+    PERFORM FROM kith.change c JOIN kith.shape s ON s.id = c.shape
+      WHERE c.xid = pg_current_xact_id() AND c.relation = (action ->> 'parent')::oid
+        AND (cardinality(target) > 1 OR s.key <> target::name[] OR coalesce(c.was, c.key) = old_values[1])
+        AND (c.op = 'D' AND action ->> 'on_delete' IN ('c', 'n', 'd') OR c.op = 'U' AND action ->> 'on_update' IN ('c', 'n', 'd') AND c.previous ?| target)
+        AND ARRAY(SELECT (c.image || coalesce(c.previous, '{}')) ->> t.name FROM unnest(target) WITH ORDINALITY t(name, place) ORDER BY t.place) = old_values
+      LIMIT 1;
+    IF FOUND THEN
+      RETURN true;
+    END IF;
+  END LOOP;
+  RETURN false;
+END $function$;
+
 -- Whether a text is a date, YYYY-MM-DD or RFC 3339.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.is_date(value text)
@@ -1057,6 +1303,24 @@ BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
               WHEN value ~* '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
               ELSE false END;
+END $function$;
+
+-- Whether JSON holds all values of a type to the letter, but for nulls of jsonb and zeros of floats.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.is_exact_in_json(type oid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE t record;
+BEGIN
+  SELECT y.oid, y.typtype, y.typbasetype, n.nspname, y.typname INTO t FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace WHERE y.oid = type;
+  RETURN CASE t.typtype WHEN 'd' THEN kith.is_exact_in_json(t.typbasetype) WHEN 'e' THEN true
+    ELSE t.nspname = 'public' AND t.typname = 'citext' AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
+      OR t.oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'text'::regtype,
+                   'varchar'::regtype, 'name'::regtype, 'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype,
+                   'timetz'::regtype, 'interval'::regtype, 'bytea'::regtype, 'jsonb'::regtype, 'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'oid'::regtype) END;
 END $function$;
 
 -- Whether the session belongs to a viewer.
@@ -1073,6 +1337,29 @@ BEGIN
   END IF;
   RETURN EXISTS (SELECT FROM kith_guard.role r JOIN pg_roles u ON u.rolname = session_user LEFT JOIN pg_auth_members m ON m.member = u.oid
                   WHERE r.part = 'viewer' AND r.role IN (u.oid, m.roleid));
+END $function$;
+
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.judge()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE limit_of_rows integer; changed bigint; changes kith.change[];
+BEGIN
+  DELETE FROM kith.judgement j WHERE j.xid = pg_current_xact_id();
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  SELECT s.most INTO limit_of_rows FROM kith.seal s WHERE s.xid = pg_current_xact_id();
+  changes := kith.of_transaction();
+  SELECT count(*) INTO changed FROM kith.net(changes);
+  IF changed > limit_of_rows THEN
+    RAISE EXCEPTION 'the request changes % rows, and may change at most %', changed, limit_of_rows
+      USING ERRCODE = 'KL001', DETAIL = kith.affected(changes)::text;
+  END IF;
+  RETURN NULL;
 END $function$;
 
 -- Stores the answer to a request with an Idempotency-Key. For the server, which knows the secret.
@@ -1105,6 +1392,58 @@ BEGIN
   RETURN NULL;
 END $function$;
 
+-- The key of a row as text.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.key_of(image jsonb, key name[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+RETURN CASE WHEN (cardinality(key) = 1) THEN (image ->> ((key)[1])::text) ELSE (SELECT (jsonb_object_agg(k.name, (key_of.image -> (k.name)::text)))::text AS jsonb_object_agg FROM unnest(key_of.key) k(name)) END;
+
+-- The last change of this transaction. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.last_change(secret text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN coalesce((SELECT max(c.seq) FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()), 0);
+END $function$;
+
+-- Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.lift_seal(secret text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(lift_seal.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can lift a seal' USING ERRCODE = '28000';
+  END IF;
+  UPDATE kith.seal s SET is_dry = false WHERE s.xid = pg_current_xact_id();
+END $function$;
+
+-- Limits this transaction: to so many changed rows, or to no commit. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.limit_request(secret text, most integer, is_dry boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(limit_request.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can limit a request' USING ERRCODE = '28000';
+  END IF;
+  DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
+  INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
+END $function$;
+
 -- Ensures that the associations of a record are deleted with it.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.link()
@@ -1128,6 +1467,119 @@ BEGIN
     EXECUTE format('CREATE TRIGGER kith_unlink AFTER DELETE ON public.%I FOR EACH ROW EXECUTE FUNCTION kith.unlink(%L)', found_table.relname, found_table.attname);
   END LOOP;
   RETURN NULL;
+END $function$;
+
+-- Runs, newest first. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.list_runs(secret text, filters jsonb, most integer)
+ RETURNS SETOF jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY
+    SELECT kith.shown_run(r) FROM kith.run r
+     WHERE (filters ->> 'actor' IS NULL OR r.actor = filters ->> 'actor') AND (filters ->> 'agent' IS NULL OR r.agent = filters ->> 'agent')
+       AND (filters ->> 'status' IS NULL OR CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END = filters ->> 'status')
+       AND (filters ->> 'since' IS NULL OR r.started_at >= (filters ->> 'since')::timestamptz)
+       AND (filters ->> 'before' IS NULL OR (r.started_at, r.id) < (SELECT b.started_at, b.id FROM kith.run b WHERE b.id = filters ->> 'before'))
+     ORDER BY r.started_at DESC, r.id DESC LIMIT most;
+END $function$;
+
+-- Writes a change to the log, and to the feed if the table has a subject there.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.log_change(relation oid, op text, depth integer, old anyelement, new anyelement, subject text, templates text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  shape kith.shape; who record; before jsonb; after jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[];
+  verb text; repr text; entry text; template text; parts text[]; run text; key text; was text;
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(log_change.relation), log_change.relation) AND s.is_current;
+  IF op <> 'INSERT' THEN before := to_jsonb(old); END IF;
+  IF op <> 'DELETE' THEN after := to_jsonb(new); END IF;
+  IF shape.generated <> '{}' THEN
+    before := before - shape.generated::text[];
+    after := after - shape.generated::text[];
+  END IF;
+  image := coalesce(after, before);
+  IF op = 'INSERT' THEN
+    verb := 'created';
+  ELSIF op = 'DELETE' THEN
+    verb := 'deleted';
+    IF subject IS NOT NULL THEN
+      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+    END IF;
+  ELSE
+    SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
+      FROM jsonb_each(after) a
+     WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
+    IF previous IS NULL THEN
+      changes := kith.image_changes(relation, old, new) - shape.generated::text[];
+      IF changes IS NULL OR changes = '{}' THEN
+        RETURN;
+      END IF;
+      SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
+    END IF;
+    verb := CASE WHEN NOT previous ? 'deleted_at' THEN 'updated' WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+  END IF;
+
+  named := shape.exact;
+  IF shape.doubtful <> '{}' THEN
+    named := named || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+  END IF;
+  IF named <> '{}' THEN
+    exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
+             ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+  END IF;
+
+  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
+  -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+  IF starts_with(who.actor, 'postgres:') AND kith.is_viewer() THEN
+    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  END IF;
+  IF op = 'INSERT' AND depth = 1 AND who.provenance ? 'undo_of' THEN
+    verb := 'restored';
+  END IF;
+  IF who.provenance ? 'run_id' THEN
+    run := kith.note_run(who.actor, who.provenance);
+  END IF;
+  IF subject IS NOT NULL THEN
+    FOREACH template IN ARRAY templates LOOP
+      parts := string_to_array(translate(template, '{', '}'), '}');
+      repr := nullif(btrim(concat(parts[1], image ->> parts[2], parts[3], image ->> parts[4], parts[5])), '');
+      EXIT WHEN repr IS NOT NULL;
+    END LOOP;
+    IF octet_length(changes::text) > 1000000 THEN
+      changes := kith.clip_changes(changes);
+    END IF;
+    INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited}'::text[]) RETURNING a.id INTO entry;
+  END IF;
+  key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
+  IF previous ?| shape.key::text[] THEN
+    was := kith.key_of(before, shape.key);
+  END IF;
+  -- The entry of a table that opted in was written just before, by record_activity().
+  IF shape.feed THEN
+    SELECT a.id INTO entry FROM public.activity a WHERE a.subject_type = kith.own_subject(relation) AND a.subject_id = key AND a.xmin = pg_current_xact_id()::xid
+     ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1;
+  END IF;
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+  VALUES (pg_current_xact_id(), clock_timestamp(), who.actor, who.provenance ->> 'request_id', run,
+          CASE WHEN depth > 1 THEN 'trigger' WHEN shape.actions IS NOT NULL AND op <> 'INSERT' AND kith.is_cascade(shape.actions, op, before, previous) THEN 'cascade' ELSE 'request' END,
+          shape.relation, shape.id, key, was, left(op, 1)::"char", verb, image, previous, exact, entry);
+  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
+  IF (who.provenance ? 'limited' OR starts_with(who.actor, 'postgres:'))
+     AND EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
+    INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
+  END IF;
 END $function$;
 
 -- Creates the triggers of a built-in table: the subject of its entries in the feed, templates that describe a row, and the features that it has.
@@ -1224,6 +1676,45 @@ BEGIN
   END LOOP;
 END $function$;
 
+-- A run by its id, or by the actor's own name for it.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.named_run(actor text, name text)
+ RETURNS kith.run
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT r FROM kith.run r WHERE r.id = named_run.name OR (r.actor, r.run_id) = (named_run.actor, named_run.name) ORDER BY r.id = named_run.name DESC LIMIT 1
+$function$;
+
+-- The net effect of changes, one row for each changed row.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.net(changes kith.change[])
+ RETURNS TABLE(seq bigint, at timestamp with time zone, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean, before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[])
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT (y.f).seq, (y.f).at, (y.f).request, (y.f).activity, (y.f).via, y.relation, (y.l).shape, (y.l).key,
+         CASE WHEN y.before IS NULL THEN (y.f).verb WHEN y.after IS NULL THEN 'deleted'
+              WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
+              WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
+         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members
+    FROM (SELECT x.relation, x.members, x.f, x.l,
+                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN (x.f).image || (x.f).previous ELSE (x.f).image END AS before,
+                 CASE (x.l).op WHEN 'D' THEN NULL ELSE (x.l).image END AS after,
+                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce((x.f).exact -> 'row', '{}') || coalesce((x.f).exact -> 'previous', '{}') ELSE coalesce((x.f).exact -> 'row', '{}') END AS exact_before,
+                 CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after
+            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members
+                    FROM unnest(changes) c
+                   GROUP BY c.relation, CASE WHEN (SELECT bool_or(e.was IS NOT NULL) FROM unnest(changes) e)
+                                             THEN kith.first_key(changes, c.relation, coalesce(c.was, c.key), c.seq) ELSE c.key END) x) y
+   WHERE (y.before IS NULL) <> (y.after IS NULL)
+      OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
+      OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
+      OR y.exact_before IS DISTINCT FROM y.exact_after AND y.exact_before <> '{}'
+$function$;
+
 -- A new id: the prefix, an underscore and 26 characters that sort by time.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.new_id(prefix text)
@@ -1253,8 +1744,7 @@ CREATE OR REPLACE FUNCTION kith.no_truncate()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME
-    USING ERRCODE = '42501', HINT = format('DELETE FROM %I removes the rows, and the activity feed shows it.', TG_TABLE_NAME);
+  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME USING ERRCODE = '42501', HINT = 'DELETE keeps the activity feed true.';
 END $function$;
 
 -- Addresses as they are stored, one in each element.
@@ -1306,26 +1796,170 @@ BEGIN
   IF domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' AND domain !~ '(^|\.)(www\.|xn--)' THEN
     RETURN domain;
   END IF;
-  IF octet_length(domain) <> char_length(domain) THEN
-    -- Characters that IDNA ignores. The joiners have a meaning in some scripts, so they stay.
-    domain := regexp_replace(domain, '[\u00ad\u034f\u180b-\u180d\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff]', '', 'g');
-    domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
-  END IF;
-  -- Schemes as people write them: https://, http:, //, http//.
-  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:[/\\]{2,}|https?[/\\]{2,}:?|(https?|wss?|ftps?|mailto):[/\\]?(?![0-9]+([/?#.]|$))|[/\\])+', '');
+  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:)?//', '');
   domain := regexp_replace(domain, '[/?#\\].*$', '');
-  domain := regexp_replace(domain, '^.*@|>$', '', 'g');
-  IF domain ~ '^\[.*\]' THEN
-    domain := substring(domain FROM '^\[(?:ipv6:)?([^\]]*)\]');
-  ELSIF domain !~ '^[0-9a-f.]*:[0-9a-f.]*:[0-9a-f.:]*$' THEN
-    domain := regexp_replace(domain, '(:[0-9]*[.]*)*$', '');
+  domain := regexp_replace(domain, '^.*@|:[0-9]*$', '', 'g');
+  domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
+  domain := lower(kith.unicode_domain(domain));
+  domain := kith.trimmed(btrim(kith.trimmed(domain), '.'));
+  RETURN regexp_replace(domain, '^(www\.)+(?=[^.]+\.)', '');
+END $function$;
+
+-- Notes DDL.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_ddl()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    PERFORM kith.note_gap(TG_TAG);
   END IF;
-  IF domain LIKE '%:%' AND domain NOT LIKE '%/%' AND pg_input_is_valid(domain, 'inet') THEN
-    RETURN host(domain::inet);
+END $function$;
+
+-- Notes that the run did what cannot be undone.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_gap(what text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE who record;
+BEGIN
+  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
+  IF who.provenance ? 'run_id' THEN
+    INSERT INTO kith.gap AS g (run, what) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what) ON CONFLICT DO NOTHING;
   END IF;
-  domain := regexp_replace(kith.trimmed(domain), '^(\.*www\.+)+$', '');
-  domain := btrim(lower(kith.unicode_domain(domain)), '.');
-  RETURN kith.trimmed(regexp_replace(domain, '^(www\.+)+(?=[^.]+\.)', ''));
+END $function$;
+
+-- The id of the run that the request belongs to. Creates the run, and refuses one that has ended.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_run(actor text, provenance jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE known record;
+BEGIN
+  FOR attempt IN 1 .. 2 LOOP
+    SELECT r.id, r.status, r.undone_by INTO known FROM kith.run r WHERE r.actor = note_run.actor AND r.run_id = provenance ->> 'run_id';
+    EXIT WHEN FOUND;
+    INSERT INTO kith.run AS r (actor, run_id, agent, reason)
+    VALUES (note_run.actor, provenance ->> 'run_id', provenance ->> 'agent', provenance ->> 'reason') ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING;
+  END LOOP;
+  IF known.status <> 'open' OR known.undone_by IS NOT NULL THEN
+    RAISE EXCEPTION 'run "%" has ended', provenance ->> 'run_id' USING ERRCODE = 'KL002', HINT = 'Send another X-Run-Id.';
+  END IF;
+  RETURN known.id;
+END $function$;
+
+-- Writes down the columns of all tables that have changed since the last time.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.note_shapes()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_shape record; known kith.shape;
+BEGIN
+  FOR found_shape IN
+    SELECT c.oid AS relation, c.relname AS name,
+           (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
+              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
+           x.columns, x.generated, x.exact, x.doubtful,
+           (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
+                     'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
+                     'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
+              FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))) AS actions,
+           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgfoid = 'public.record_activity'::regproc) AS feed
+      FROM pg_class c
+      JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+     CROSS JOIN LATERAL (
+           SELECT jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod)) FILTER (WHERE a.attgenerated = '') AS columns,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
+             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+  LOOP
+    SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
+    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.feed)
+                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.feed)
+                    AND known.actions IS NOT DISTINCT FROM found_shape.actions;
+    UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions, feed)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions, found_shape.feed);
+  END LOOP;
+END $function$;
+
+-- Notes TRUNCATE, and writes to a table without a primary key.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.note_statement()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
+      RAISE EXCEPTION 'TRUNCATE is not allowed under X-Max-Affected, because it counts no rows' USING ERRCODE = '42501', HINT = 'DELETE counts them.';
+    END IF;
+    PERFORM kith.note_gap(format('TRUNCATE of %s', TG_TABLE_NAME));
+  ELSE
+    PERFORM kith.note_gap(format('writes to %s, which has no primary key', TG_TABLE_NAME));
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- The changes of a run that are still kept.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.of_run(run text)
+ RETURNS kith.change[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(array_agg(c), '{}') FROM kith.change c WHERE c.run = of_run.run
+$function$;
+
+-- The changes of this transaction.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.of_transaction()
+ RETURNS kith.change[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(array_agg(c), '{}') FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()
+$function$;
+
+-- Opens a run, or returns the same open one. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.open_run(secret text, actor text, run_id text, agent text, reason text)
+ RETURNS TABLE(run jsonb, created boolean)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_run kith.run;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  INSERT INTO kith.run AS r (actor, run_id, agent, reason) VALUES (open_run.actor, open_run.run_id, open_run.agent, open_run.reason)
+  ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING RETURNING r.* INTO found_run;
+  created := found_run.id IS NOT NULL;
+  IF NOT created THEN
+    SELECT r.* INTO found_run FROM kith.run r WHERE (r.actor, r.run_id) = (open_run.actor, open_run.run_id);
+    IF found_run.status <> 'open' OR found_run.undone_by IS NOT NULL THEN
+      RAISE EXCEPTION 'run "%" has ended', open_run.run_id USING ERRCODE = 'KL002', HINT = 'Choose another run_id.';
+    END IF;
+  END IF;
+  run := kith.shown_run(found_run);
+  RETURN NEXT;
 END $function$;
 
 -- Ensures that no two pipelines have the same position.
@@ -1404,7 +2038,26 @@ BEGIN
   RETURN NULL;
 END $function$;
 
--- The subject of entries about a table of the workspace's own: its name, with its schema if that is not public, and never a built-in table's subject.
+-- What this transaction has changed so far. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE made kith.change[];
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(outcome.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can read the log' USING ERRCODE = '28000';
+  END IF;
+  made := kith.of_transaction();
+  affected := kith.affected(made);
+  changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
+END $function$;
+
+-- The subject of entries about a table of the workspace's own: its name, and never a built-in table's subject.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
  RETURNS text
@@ -1412,30 +2065,9 @@ CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT CASE WHEN n.nspname <> 'public' THEN regexp_replace(n.nspname, '^pg_temp_.*', 'pg_temp') || '.'
-              WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
-    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+  SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
+    FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
 $function$;
-
--- A telephone number without separators, and without the zero in brackets after the code of a country.
--- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.phone_digits(phone text)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET standard_conforming_strings TO 'on'
-AS $function$
-BEGIN
-  IF octet_length(phone) <> char_length(phone) THEN
-    phone := translate(normalize(phone, NFKC), '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹‐‑‒–—―−·•', '01234567890123456789---------');
-    phone := regexp_replace(phone, '[\u0080-\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u206f\ufeff]', '', 'g');
-  END IF;
-  IF phone ~ '0[ .-]*[])]' THEN
-    phone := regexp_replace(phone, '((?:^|[^0-9])(?:\+|00)?[1-9][0-9]{0,2}[ .-]*)[[(] *0[ .-]*[])]', '\1', 'g');
-  END IF;
-  RETURN translate(phone, E'+-()[] ./_\t\n\r', '');
-END $function$;
 
 -- Gives a deal a pipeline and a stage, and adds a stage that the pipeline lacks.
 -- Owned by {{system}}.
@@ -1489,10 +2121,6 @@ BEGIN
       USING ERRCODE = 'KP005', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
             HINT = coalesce((SELECT 'It has: ' || left(string_agg(s.key, ', ' ORDER BY s.position), 500) || '.' FROM public.pipeline_stages s
                               WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL), 'Add a stage to the pipeline first.');
-  END IF;
-  IF NEW.stage = '' THEN
-    RAISE EXCEPTION 'a deal must have a stage' USING ERRCODE = '23502', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
-      HINT = 'Leave the stage out for the first one of the pipeline.';
   END IF;
   -- A missing stage is added to the end. If another transaction is adding the same one, this one waits for it and uses it.
   UPDATE public.pipeline_stages s SET deleted_at = NULL, position = NULL WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NOT NULL;
@@ -1663,7 +2291,7 @@ BEGIN
   RETURN k + 36 * delta / (delta + 38);
 END $function$;
 
--- Writes the changes of a built-in table to the feed.
+-- Writes the changes of a built-in table to the change log and to the feed.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.record_change()
  RETURNS trigger
@@ -1678,29 +2306,11 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE
-  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text; changes jsonb;
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
   END IF;
-  IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
-  IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
-  row_now := coalesce(after, before);
-  FOR n IN 1 .. TG_NARGS - 1 LOOP
-    template := string_to_array(translate(TG_ARGV[n], '{', '}'), '}');
-    repr := nullif(btrim(concat(template[1], row_now ->> template[2], template[3], row_now ->> template[4], template[5])), '');
-    EXIT WHEN repr IS NOT NULL;
-  END LOOP;
-  entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', TG_ARGV[0], row_now ->> 'id', repr, NULL)
-                ELSE kith.write_change(TG_ARGV[0], row_now ->> 'id', repr, before, after) END;
-  -- JSON does not show the sign of a zero or the bounds of an array.
-  IF entry IS NULL THEN
-    changes := kith.image_changes(TG_RELID, OLD, NEW);
-    IF changes IS NOT NULL THEN
-      entry := kith.write_entry('updated', TG_ARGV[0], row_now ->> 'id', repr, kith.clip_changes(changes));
-    END IF;
-  END IF;
+  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
   RETURN NULL;
 END $function$;
 
@@ -1767,6 +2377,58 @@ BEGIN
   END IF;
   IF subject IS NOT NULL THEN
     PERFORM kith.write_entry('updated', subject, NULL, 'all rows, by ALTER TABLE', NULL);
+  END IF;
+END $function$;
+
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.refuse_dry()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = NEW.xid AND s.is_dry) THEN
+    RAISE EXCEPTION 'a dry run cannot be committed' USING ERRCODE = 'KL003';
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- Whether rows outside the plan were removed. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.removes_others(secret text, since bigint, relations oid[], keys text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.seq > since AND (c.op = 'D' OR c.via = 'cascade')
+                    AND (c.relation, c.key) NOT IN (SELECT p.relation, p.key FROM unnest(relations, keys) p(relation, key))
+                    AND (c.relation, coalesce(c.was, c.key)) NOT IN (SELECT p.relation, p.key FROM unnest(relations, keys) p(relation, key)));
+END $function$;
+
+-- The changes of a run, oldest first. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.run_changes(secret text, run text, net boolean, after bigint, most integer)
+ RETURNS SETOF jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF net THEN
+    RETURN QUERY SELECT x FROM kith.shown(kith.of_run(run), NULL) x WHERE (x ->> 'seq')::bigint > after LIMIT most;
+  ELSE
+    RETURN QUERY
+      SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
+                                'changes', CASE c.op WHEN 'I' THEN kith.columns_changed(NULL, c.image, NULL, NULL) WHEN 'D' THEN kith.columns_changed(c.image, NULL, NULL, NULL)
+                                                     ELSE (SELECT coalesce(jsonb_object_agg(p.key, jsonb_build_object('from', p.value, 'to', c.image -> p.key)), '{}') FROM jsonb_each(c.previous) p) END,
+                                'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
+        FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after ORDER BY c.seq LIMIT most;
   END IF;
 END $function$;
 
@@ -2003,7 +2665,7 @@ CREATE OR REPLACE FUNCTION kith.search_source(relation text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 RETURN CASE relation WHEN 'contacts'::text THEN '(SELECT t.id, concat_ws('' '', t.first_name, t.last_name) AS title, t.email::text AS address,
-    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, kith.phone_digits(t.phone)]) AS words
+    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, translate(t.phone, ''+-() ./'', '''')]) AS words
     FROM public.contacts t WHERE t.deleted_at IS NULL) r'::text WHEN 'companies'::text THEN '(SELECT t.id, t.name AS title, t.domain AS address, kith.search_text(ARRAY[t.name, t.domain, t.industry]) AS words
     FROM public.companies t WHERE t.deleted_at IS NULL) r'::text WHEN 'deals'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name]) AS words
     FROM public.deals t WHERE t.deleted_at IS NULL) r'::text WHEN 'lists'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name, t.description]) AS words
@@ -2084,13 +2746,11 @@ CREATE OR REPLACE FUNCTION kith.search_terms(query text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE digits text;
 BEGIN
   query := left(query, 200);
-  -- A telephone number is one word, with or without separators. An extension may be written in many ways, so it is not searched for.
-  digits := kith.phone_digits(regexp_replace(query, '^ *tel:|[ ,;]*(ext|extension|x)[.: ]*[0-9]{1,6} *$', '', 'gi'));
-  IF digits ~ '^[0-9]{5,}$' THEN
-    query := ltrim(digits, '0');
+  -- A telephone number is one word, with or without separators.
+  IF query ~ '^[-+()./ 0-9]*$' AND query ~ '([0-9].*){5}' THEN
+    query := ltrim(regexp_replace(query, '[^0-9]', '', 'g'), '0');
   END IF;
   RETURN ARRAY(SELECT left(x.word, 64) FROM string_to_table(kith.search_text(ARRAY[query]), ' ') WITH ORDINALITY x(word, place)
                 WHERE x.word <> '' GROUP BY 1 ORDER BY min(x.place) LIMIT 12);
@@ -2142,6 +2802,52 @@ BEGIN
   RETURN array_to_tsvector(ARRAY(SELECT left(w, 64) FROM string_to_table(kith.search_text(parts), ' ') w WHERE w <> ''));
 END $function$;
 
+-- The net effect of changes in the words of the API.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.shown(changes kith.change[], most integer)
+ RETURNS SETOF jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(n.shape, coalesce(n.after, n.before)), 'verb', n.verb, 'hard', n.hard,
+                            'changes', kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after), 'via', n.via,
+                            'at', n.at, 'request_id', n.request, 'activity_id', n.activity, 'seq', n.seq)
+    FROM kith.net(shown.changes) n JOIN kith.shape s ON s.id = n.shape
+   ORDER BY n.seq LIMIT shown.most
+$function$;
+
+-- The id of a row, as JSON.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.shown_key(shape integer, image jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT CASE WHEN (cardinality(s.key) = 1) THEN (shown_key.image -> (s.key[1])::text) ELSE (SELECT jsonb_object_agg(k.name, (shown_key.image -> (k.name)::text)) AS jsonb_object_agg FROM unnest(s.key) k(name)) END AS jsonb_object_agg FROM kith.shape s WHERE (s.id = shown_key.shape));
+
+-- A run in the words of the API.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.shown_run(r kith.run)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+  made constant kith.change[] := kith.of_run(r.id);
+  facts record; why jsonb;
+BEGIN
+  SELECT count(DISTINCT c.request) AS requests, max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept INTO facts FROM unnest(made) c;
+  why := (SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]') FROM kith.gap g WHERE g.run = r.id);
+  RETURN jsonb_build_object('id', r.id, 'run_id', r.run_id, 'actor', r.actor, 'agent', r.agent, 'reason', r.reason,
+    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected(made), 'requests', facts.requests,
+    'started_at', r.started_at, 'last_at', coalesce(facts.last_at, r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by,
+    'undoable', CASE WHEN facts.standing = 0 THEN 'no' WHEN why <> '[]' THEN 'partly' ELSE 'whole' END,
+    'why', CASE WHEN facts.standing > 0 THEN why WHEN r.undone_by IS NOT NULL THEN '["it is undone"]' WHEN facts.kept > 0 THEN '["all of it is undone"]'
+                WHEN why <> '[]' THEN why ELSE '["no changes are kept"]' END);
+END $function$;
+
 -- The addresses in one text, in order.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.split_addresses(list text)
@@ -2153,24 +2859,26 @@ CREATE OR REPLACE FUNCTION kith.split_addresses(list text)
 AS $function$
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
-  list := kith.trimmed(list);
-  IF list !~ '[,;:]' AND list !~ '@.*@' OR list NOT LIKE '%@%' THEN
-    RETURN CASE WHEN list ~ '[^,;\s]' THEN ARRAY[list] ELSE '{}' END;
-  END IF;
-  IF list !~ '[<>"()]' THEN
-    list := regexp_replace(list, '([^\s@,;:]@[^\s@,;:]+)\s+(?=[^\s@,;:]+@[^\s@,;:]+(?:[\s,;]|$))', '\1, ', 'g');
-  ELSIF list ~ '[\r\n]' THEN
-    list := regexp_replace(list, '>[ \t]*[\r\n]+(?=[^\r\n]*@)', '>, ', 'g');
+  IF list !~ '[,;]' THEN
+    RETURN array_remove(ARRAY[kith.trimmed(list)], NULL);
   END IF;
   FOR piece IN SELECT m[1] FROM regexp_matches(list, '((?:"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^,;])+)', 'g') m LOOP
     pending := concat_ws(', ', pending, kith.trimmed(piece));
     IF pending LIKE '%@%' THEN
-      found_addresses := found_addresses || kith.trimmed(regexp_replace(pending, '^(?:"(?:[^"\\]|\\.)*"|[^"@<>(])*:\s*', ''));
+      found_addresses := found_addresses || kith.trimmed(pending);
       pending := NULL;
     END IF;
   END LOOP;
   RETURN found_addresses || array_remove(ARRAY[kith.trimmed(pending)], NULL);
 END $function$;
+
+-- The values of a row as texts: {column: text or null}.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.texts(image jsonb, exact jsonb, json_columns text[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT COALESCE(jsonb_object_agg(k.name, CASE WHEN (texts.exact ? k.name) THEN (texts.exact -> k.name) WHEN ((texts.image -> k.name) = 'null'::jsonb) THEN 'null'::jsonb WHEN (k.name = ANY (texts.json_columns)) THEN to_jsonb(((texts.image -> k.name))::text) ELSE to_jsonb((texts.image ->> k.name)) END), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys(texts.image) k(name));
 
 -- Sets updated_at if another column changed.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -2182,7 +2890,8 @@ AS $function$
 BEGIN
   NEW.updated_at := OLD.updated_at;
   IF NEW *<> OLD THEN
-    NEW.updated_at := now();
+    -- Two updates in one transaction have different times.
+    NEW.updated_at := greatest(clock_timestamp(), OLD.updated_at + interval '1 microsecond');
   END IF;
   RETURN NEW;
 END $function$;
@@ -2200,6 +2909,258 @@ BEGIN
     E' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f'
     '\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff'), '');
 END $function$;
+
+-- Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undo(secret text, id text, kind text, target text, kept_since timestamp with time zone, skips boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+ SET "IntervalStyle" TO 'postgres'
+ SET extra_float_digits TO '1'
+ SET bytea_output TO 'hex'
+ SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+DECLARE
+  plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
+  conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
+  number integer; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
+  singly boolean := false; moved boolean; waiting boolean; state text;
+  all_relations oid[]; all_keys text[];
+BEGIN
+  plan := kith.undo_plan(secret, kind, target, kept_since);
+  IF plan.status <> 'open' THEN
+    RETURN jsonb_build_object('status', plan.status);
+  END IF;
+  items := plan.items;
+  SET CONSTRAINTS ALL DEFERRED;
+
+  -- Locks the rows in the order of table and key, and compares them.
+  FOR batch IN SELECT i.relation, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation, i.name ORDER BY i.relation LOOP
+    exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
+    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.name, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+      item := items[found_row.n];
+      item.state := 'found';
+      wrong := '{}';
+      IF item.act = 'insert' THEN
+        item.fault := 'row_exists';
+      ELSE
+        FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
+          same := found_row.to_jsonb -> column_name;
+          CONTINUE WHEN jsonb_send(same) = jsonb_send(item.expected -> column_name)
+                    AND (NOT item.expected_exact ? column_name OR found_row.exact_texts -> column_name = item.expected_exact -> column_name);
+          IF item.act = 'update' AND jsonb_send(same) = jsonb_send(item.back_shown -> column_name)
+             AND (NOT coalesce(found_row.exact_texts, '{}') ? column_name OR found_row.exact_texts -> column_name = item.back -> column_name) THEN
+            -- It has its old value already.
+            item.back := item.back - column_name;
+            CONTINUE;
+          END IF;
+          wrong := wrong || jsonb_build_object(column_name, jsonb_build_object('expected', item.expected -> column_name, 'now', same,
+                              'back_to', CASE item.act WHEN 'update' THEN item.back_shown -> column_name END));
+        END LOOP;
+      END IF;
+      IF wrong <> '{}' THEN
+        item.fault := 'changed_since';
+        item.back := item.back - ARRAY(SELECT jsonb_object_keys(wrong));
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'changed_since', 'columns', wrong, 'via', item.via);
+        -- What is left of an update can still go back.
+        IF skips AND item.act = 'update' AND item.back <> '{}' THEN
+          item.fault := NULL;
+        END IF;
+      END IF;
+      items[found_row.n] := item;
+    END LOOP;
+  END LOOP;
+  FOREACH item IN ARRAY items LOOP
+    IF item.fault IS NULL AND item.act = 'update' AND item.state IS NULL THEN
+      item.fault := 'row_gone';
+    ELSIF item.fault IS NULL AND item.act = 'delete' AND item.state IS NOT NULL AND EXISTS (
+            SELECT FROM public.list_members m JOIN public.lists l ON l.id = m.list_id
+             WHERE m.member_id = item.key_text AND l.target_table = item.name
+               AND NOT EXISTS (SELECT FROM unnest(items) i WHERE i.name = 'list_members' AND i.key_text = m.id)) THEN
+      item.fault := 'would_remove_others';
+    END IF;
+    IF item.fault IS NOT NULL AND item.fault <> 'changed_since' THEN
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+    END IF;
+    item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
+    IF item.state = 'pending' THEN
+      undone := undone + 1;
+    END IF;
+    items[item.n] := item;
+  END LOOP;
+
+  -- Writes the rows: together where that works, else one by one, in whatever order their keys and references need.
+  SELECT array_agg(i.relation), array_agg(i.key_text) INTO all_relations, all_keys FROM unnest(items) i;
+  LOOP
+    moved := false;
+    waiting := false;
+    FOR batch IN SELECT i.act, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
+                        array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
+                   FROM unnest(items) i WHERE i.state = 'pending'
+                  GROUP BY i.act, i.name, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
+                  ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
+      state := NULL;
+      BEGIN
+        since := kith.last_change(secret);
+        EXECUTE kith.undo_statement(batch.act, batch.name, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
+          RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
+        ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+        END IF;
+      EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+        -- A deadlock, a limit or a cancelled statement says nothing about the row.
+        IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
+          RAISE;
+        END IF;
+      END;
+      moved := moved OR state IS NULL;
+      waiting := waiting OR state IS NOT NULL;
+      FOREACH number IN ARRAY batch.numbers LOOP
+        IF state IS NULL THEN
+          items[number].state := 'done';
+        ELSE
+          items[number].fault := CASE
+            WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
+            WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
+        END IF;
+      END LOOP;
+    END LOOP;
+    EXIT WHEN NOT waiting;
+    CONTINUE WHEN moved;
+    IF NOT singly THEN
+      singly := true;
+      CONTINUE;
+    END IF;
+    -- Rows that refer to each other, or that exchange unique values: first without what stands in the way, then as they were. A row that
+    -- fails is left, and the others are tried again.
+    BEGIN
+      number := NULL;
+      FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' AND i.act IN ('insert', 'update') ORDER BY i.n LOOP
+        number := item.n;
+        same := item.back;
+        FOR column_name IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = item.relation AND NOT a.attnotnull AND item.back ? a.attname::text
+                              AND EXISTS (SELECT FROM pg_index x WHERE x.indrelid = item.relation AND x.indisunique AND a.attnum = ANY (x.indkey::smallint[])
+                                          UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
+          same := same || jsonb_build_object(column_name, NULL);
+        END LOOP;
+        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+      END LOOP;
+      FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
+        number := item.n;
+        since := kith.last_change(secret);
+        IF item.act <> 'delete' THEN
+          item.act := 'update';
+          item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
+        END IF;
+        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
+        IF kith.removes_others(secret, since, all_relations, all_keys) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+        END IF;
+      END LOOP;
+      items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+      IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
+        RAISE;
+      END IF;
+      item := items[number];
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+      items[number].state := 'left';
+      undone := undone - 1;
+    END;
+  END LOOP;
+  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done');
+
+  -- What triggers wrote goes back if it can.
+  skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
+  conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  IF conflicts <> '{}' THEN
+    RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
+  END IF;
+  PERFORM kith.lift_seal(secret);
+  SET CONSTRAINTS ALL IMMEDIATE;
+  PERFORM kith.end_undo(secret, id, kind, target, seqs);
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped));
+END $function$;
+
+-- What undoing a run, a request or a change would put back. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamp with time zone, OUT status text, OUT items kith.undo_item[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE all_of kith.change[]; standing kith.change[];
+BEGIN
+  PERFORM kith.check_secret(secret);
+  SELECT coalesce(array_agg(c), '{}'), coalesce(array_agg(c) FILTER (WHERE c.undone_by IS NULL), '{}') INTO all_of, standing FROM kith.change c
+   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target ELSE c.activity = target END;
+  items := '{}';
+  IF all_of = '{}' THEN
+    status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)
+                     OR kind = 'request' AND EXISTS (SELECT FROM public.activity a WHERE a.custom ->> 'request_id' = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since)
+                     OR kind = 'activity' AND EXISTS (SELECT FROM public.activity a WHERE a.id = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since) THEN 'expired'
+                   WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target) THEN 'undone' ELSE 'unknown' END;
+    RETURN;
+  ELSIF standing = '{}' THEN
+    status := 'undone';
+    RETURN;
+  ELSIF (SELECT min(c.at) FROM unnest(standing) c) < kept_since THEN
+    status := 'expired';
+    RETURN;
+  END IF;
+  status := 'open';
+  WITH shapes AS MATERIALIZED (
+    SELECT h.*, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns FROM kith.shape h)
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via,
+           (SELECT jsonb_object_agg(k.name, x.found_texts -> k.name::text) FROM unnest(x.key) k(name)), x.back,
+           x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns, NULL)::kith.undo_item ORDER BY x.relation, x.key_text), '{}')
+    INTO items
+    FROM (SELECT row_number() OVER (ORDER BY n.relation, n.key)::integer AS n, n.relation, s.name::text AS name, n.key AS key_text, n.via, n.members, now_shape.key, now_shape.columns,
+                 kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id,
+                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
+                 kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
+                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts,
+                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
+                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
+                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after, '{}') AS expected, coalesce(n.exact_after, '{}') AS expected_exact,
+                 CASE WHEN now_shape.id IS NULL OR now_shape.key <> s.key OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = n.relation)
+                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
+                                    WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND now_shape.columns -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault
+            FROM kith.net(standing) n
+            JOIN shapes s ON s.id = n.shape
+            LEFT JOIN kith.shape now_shape ON now_shape.relation = n.relation AND now_shape.is_current
+           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed OFFSET 0) d OFFSET 0) x;
+END $function$;
+
+-- The SQL that puts rows of a table back, or locks them.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undo_statement(act text, name text, columns jsonb, key jsonb, back jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+  SELECT CASE act
+    WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
+                         (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
+                         (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
+    WHEN 'update' THEN format('UPDATE public.%I "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+                         (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
+    WHEN 'delete' THEN format('DELETE FROM public.%I "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', name, w.is_it) END
+    FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
+$function$;
 
 -- A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -2430,46 +3391,6 @@ UNION ALL
   WHERE (t.tgrelid IN ( SELECT b.relid
            FROM kith_guard.builtin b)) AND NOT t.tgisinternal;
 
--- The schemas of objects through which dropping one drops columns.
--- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
-CREATE VIEW kith_guard.placed AS
- SELECT 'pg_class'::regclass AS classid,
-    c.oid AS objid,
-    c.relnamespace AS namespace
-   FROM pg_class c
-  WHERE c.oid >= 16384::oid AND c.relkind <> 't'::"char"
-UNION ALL
- SELECT 'pg_type'::regclass AS classid,
-    y.oid AS objid,
-    y.typnamespace AS namespace
-   FROM pg_type y
-  WHERE y.oid >= 16384::oid
-UNION ALL
- SELECT 'pg_proc'::regclass AS classid,
-    p.oid AS objid,
-    p.pronamespace AS namespace
-   FROM pg_proc p
-  WHERE p.oid >= 16384::oid
-UNION ALL
- SELECT 'pg_operator'::regclass AS classid,
-    o.oid AS objid,
-    o.oprnamespace AS namespace
-   FROM pg_operator o
-  WHERE o.oid >= 16384::oid
-UNION ALL
- SELECT 'pg_collation'::regclass AS classid,
-    c.oid AS objid,
-    c.collnamespace AS namespace
-   FROM pg_collation c
-  WHERE c.oid >= 16384::oid
-UNION ALL
- SELECT 'pg_attrdef'::regclass AS classid,
-    d.oid AS objid,
-    c.relnamespace AS namespace
-   FROM pg_attrdef d
-     JOIN pg_class c ON c.oid = d.adrelid
-  WHERE d.oid >= 16384::oid;
-
 -- The roles of this database, by the part they play.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
 CREATE TABLE kith_guard.role (
@@ -2575,13 +3496,6 @@ UNION ALL
            FROM pg_enum e
           WHERE e.oid >= 16384::oid) AS used
 UNION ALL
- SELECT 'schemas'::text AS what,
-    100 AS most,
-    ( SELECT count(*) AS count
-           FROM pg_namespace n
-             JOIN kith_guard.role r ON r.role = n.nspowner
-          WHERE r.part = 'workspace'::text) AS used
-UNION ALL
  SELECT 'functions'::text AS what,
     2000 AS most,
     ( SELECT count(*) AS count
@@ -2593,7 +3507,8 @@ UNION ALL
     1000 AS most,
     ( SELECT count(*) AS count
            FROM pg_trigger t
-          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal) AS used
+             JOIN pg_proc p ON p.oid = t.tgfoid
+          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal AND (p.proname <> ALL (ARRAY['capture'::name, 'note_statement'::name]))) AS used
 UNION ALL
  SELECT 'operators, rules, policies, collations, statistics and text search objects'::text AS what,
     1000 AS most,
@@ -2622,22 +3537,6 @@ AS $function$
 DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
-
-  IF TG_TAG = 'CREATE SCHEMA' THEN
-    PERFORM kith_guard.take_over_schemas();
-  END IF;
-  -- The workspace's role may create temporary objects, because PostgreSQL asks for the current role's right. The first one creates the
-  -- session's schema for them, and its end by this error removes it again.
-  IF pg_my_temp_schema() <> 0 AND NOT kith_guard.is_direct('workspace') THEN
-    RAISE EXCEPTION 'temporary objects are available on a direct connection only' USING ERRCODE = '42501';
-  END IF;
-  -- The end of the session drops them with all that depends on them, columns of other tables included, and no event trigger sees it.
-  IF pg_my_temp_schema() <> 0 AND (TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO') AND EXISTS (
-       SELECT FROM pg_depend d JOIN kith_guard.placed r ON r.classid = d.refclassid AND r.objid = d.refobjid
-         JOIN kith_guard.placed o ON o.classid = d.classid AND o.objid = d.objid
-        WHERE r.namespace = pg_my_temp_schema() AND o.namespace <> pg_my_temp_schema()) THEN
-    RAISE EXCEPTION 'an object that stays cannot depend on a temporary one' USING ERRCODE = '42501';
-  END IF;
 
   IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',
                     'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
@@ -2669,8 +3568,8 @@ BEGIN
 
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
   IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
-       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid
-        WHERE NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
     RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
   END IF;
 
@@ -2699,10 +3598,8 @@ BEGIN
     SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
     IF EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) x WHERE c.relacl IS NOT NULL AND c.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
        OR EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
-       OR EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) x WHERE n.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE')
-       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
-       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype = 'n' AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE') THEN
-      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT, and USAGE of schemas' USING ERRCODE = '42501',
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT') THEN
+      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT' USING ERRCODE = '42501',
         HINT = 'Members of the workspace have every right already.';
     END IF;
   END IF;
@@ -2750,6 +3647,56 @@ BEGIN
   END IF;
 END $function$;
 
+-- Creates and keeps the triggers by which tables of the workspace's own are in the change log.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.attach()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+DECLARE x record;
+BEGIN
+  IF TG_TAG NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER', 'DROP FUNCTION', 'DROP TYPE',
+                    'DROP DOMAIN', 'DROP OWNED', 'ALTER INDEX') THEN
+    RETURN;
+  END IF;
+  IF kith_guard.is_exempt() THEN
+    PERFORM kith.note_shapes();
+    RETURN;
+  END IF;
+  IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+              WHERE t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
+                AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
+                     OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('kith_capture', 29, 'kith.capture'::regproc::oid), ('kith_capture_all', 29, 'kith.capture'::regproc::oid),
+                          ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
+                     OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
+    RAISE EXCEPTION 'the triggers that keep the change log cannot be created, changed or disabled' USING ERRCODE = '42501',
+      HINT = 'DISABLE TRIGGER takes the name of one of your own triggers; ALL and USER include Kith''s.';
+  END IF;
+  FOR x IN
+    SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
+      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND pg_get_userbyid(c.relowner) = current_user) c
+     CROSS JOIN LATERAL (VALUES
+            ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
+            ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
+            ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
+            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.relispartition, 'kith.note_statement')) y(name, timing, is_wanted, f)
+      LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0
+     WHERE NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = c.oid) AND y.is_wanted <> (t.tgfoid IS NOT DISTINCT FROM y.f::oid)
+       AND (y.is_wanted OR t.oid IS NOT NULL)
+  LOOP
+    -- The event trigger also fires for these commands, and may have done the rest already.
+    IF x.is_wanted AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f) THEN
+      EXECUTE format('CREATE OR REPLACE TRIGGER %I ' || x.timing || ' EXECUTE FUNCTION %s()', x.name, x.relation, x.f);
+    ELSIF NOT x.is_wanted AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f AND t.tgparentid = 0) THEN
+      EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', x.name, x.relation);
+    END IF;
+  END LOOP;
+  PERFORM kith.note_shapes();
+END $function$;
+
 -- Owned by {{admin}}.
 CREATE OR REPLACE FUNCTION kith_guard.before_ddl()
  RETURNS event_trigger
@@ -2768,13 +3715,9 @@ BEGIN
                 'ALTER EXTENSION', 'DROP EXTENSION', 'SECURITY LABEL') THEN
     RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501';
   END IF;
-  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') AND NOT kith_guard.is_direct('workspace') THEN
-    RAISE EXCEPTION '% is available on a direct connection only', TG_TAG USING ERRCODE = '42501',
-      HINT = 'REST serves the tables of one schema, public.';
-  END IF;
-  -- take_over_schemas() does this as the role that created the schema; only an owner can do it, and that role owns no other schema.
-  IF TG_TAG = 'ALTER SCHEMA' AND current_user = session_user THEN
-    RETURN;
+  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') THEN
+    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501',
+      HINT = 'A workspace has one schema, public; its tables are what REST serves.';
   END IF;
   IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
@@ -2783,10 +3726,6 @@ BEGIN
   -- With an older snapshot after_ddl() would not see what others have created.
   IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') AND TG_TAG NOT IN ('COMMENT', 'REFRESH MATERIALIZED VIEW') THEN
     RAISE EXCEPTION '% is available in READ COMMITTED transactions only', TG_TAG USING ERRCODE = '42501';
-  END IF;
-  IF TG_TAG = 'CREATE SCHEMA' THEN
-    PERFORM set_config('role', 'none', true);
-    RETURN;
   END IF;
 
   -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
@@ -2868,18 +3807,6 @@ AS $function$
                     AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
 $function$;
 
--- Whether a person's role has opened this session: a member's (workspace) or a viewer's (viewer).
--- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith_guard.is_direct(part text)
- RETURNS boolean
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  SELECT EXISTS (SELECT FROM pg_roles u JOIN pg_auth_members m ON m.member = u.oid JOIN kith_guard.role r ON r.role = m.roleid
-                  WHERE u.rolname = session_user AND r.part = is_direct.part)
-$function$;
-
 -- Whether the guards let the current role of this session pass.
 -- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith_guard.is_exempt()
@@ -2894,24 +3821,6 @@ AS $function$
                        WHERE u.rolname = current_user AND (u.rolsuper OR r.part IN ('admin', 'system')))
               OR NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace'))
 $function$;
-
--- Refuses an advisory lock that is not for this session, or one too many.
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.limit_locks(name text, key bigint)
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-BEGIN
-  PERFORM kith_guard.needs_direct(name, false);
-  IF key BETWEEN 7236455900 AND 7236455909 AND NOT EXISTS (SELECT FROM pg_roles u WHERE u.rolname = session_user AND u.rolsuper) THEN
-    RAISE EXCEPTION 'the key % is reserved', key USING ERRCODE = '42501';
-  END IF;
-  IF get_byte(uuid_send(gen_random_uuid()), 0) = 0 AND (
-       SELECT count(*) FROM kith_guard.pg_lock_status() l WHERE l.locktype = 'advisory' AND l.database = kith_guard.own_database()) > 10000 THEN
-    RAISE EXCEPTION 'a workspace holds at most 10000 advisory locks' USING ERRCODE = '53400';
-  END IF;
-END $function$;
 
 -- Drops casts and takes back rights that a workspace cannot have.
 -- Owned by {{admin}}.
@@ -2936,8 +3845,6 @@ BEGIN
     CASE x.classid
       WHEN 'pg_class'::regclass THEN EXECUTE format('REVOKE ALL ON %s FROM %I', x.objid::regclass, x.stranger);
       WHEN 'pg_proc'::regclass THEN EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %I', x.objid::regprocedure, x.stranger);
-      WHEN 'pg_namespace'::regclass THEN
-        EXECUTE (SELECT format('REVOKE ALL ON SCHEMA %I FROM %I', n.nspname, x.stranger) FROM pg_namespace n WHERE n.oid = x.objid);
       WHEN 'pg_type'::regclass THEN EXECUTE format('REVOKE ALL ON TYPE %s FROM %I', format_type(x.objid, NULL), x.stranger);
       WHEN 'pg_policy'::regclass THEN
         EXECUTE (SELECT format('DROP POLICY IF EXISTS %I ON %s', p.polname, p.polrelid::regclass) FROM pg_policy p WHERE p.oid = x.objid);
@@ -2950,543 +3857,6 @@ BEGIN
     RAISE WARNING 'took a right from role %', x.stranger;
   END LOOP;
 END $function$;
-
--- Refuses sessions that are not a person's.
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.needs_direct(what text, is_for_viewers boolean)
- RETURNS void
- LANGUAGE plpgsql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-BEGIN
-  IF NOT (kith_guard.is_direct('workspace') OR is_for_viewers AND kith_guard.is_direct('viewer')
-          OR EXISTS (SELECT FROM pg_roles u WHERE u.rolname = session_user AND u.rolsuper)) THEN
-    RAISE EXCEPTION 'permission denied for function %', what USING ERRCODE = '42501', HINT = 'It is available on a direct connection.';
-  END IF;
-END $function$;
-
--- The oid of this database.
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.own_database()
- RETURNS oid
- LANGUAGE sql
- STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  SELECT b.oid FROM pg_database b WHERE b.datname = current_database()
-$function$;
-
--- obtain exclusive advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock(bigint)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_lock_int8$function$;
-
--- obtain exclusive advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock(integer, integer)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_lock_int4$function$;
-
--- obtain shared advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock_shared(bigint)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_lock_shared_int8$function$;
-
--- obtain shared advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock_shared(integer, integer)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_lock_shared_int4$function$;
-
--- release exclusive advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock(bigint)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_unlock_int8$function$;
-
--- release exclusive advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock(integer, integer)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_unlock_int4$function$;
-
--- release shared advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock_shared(bigint)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_unlock_shared_int8$function$;
-
--- release shared advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock_shared(integer, integer)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_unlock_shared_int4$function$;
-
--- obtain exclusive advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock(bigint)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_xact_lock_int8$function$;
-
--- obtain exclusive advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock(integer, integer)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_xact_lock_int4$function$;
-
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_int8(bigint)
- RETURNS void
- LANGUAGE internal
- STRICT
-AS $function$pg_advisory_xact_lock_int8$function$;
-
--- obtain shared advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_shared(bigint)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_xact_lock_shared_int8$function$;
-
--- obtain shared advisory lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_shared(integer, integer)
- RETURNS void
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_advisory_xact_lock_shared_int4$function$;
-
--- get array of PIDs of sessions blocking specified backend PID from acquiring a heavyweight lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_blocking_pids(integer)
- RETURNS integer[]
- LANGUAGE internal
- PARALLEL SAFE STRICT
-AS $function$pg_blocking_pids$function$;
-
--- export a snapshot
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_export_snapshot()
- RETURNS text
- LANGUAGE internal
- STRICT
-AS $function$pg_export_snapshot$function$;
-
--- information about replication slots currently in use
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_get_replication_slots(OUT slot_name name, OUT plugin name, OUT slot_type text, OUT datoid oid, OUT temporary boolean, OUT active boolean, OUT active_pid integer, OUT xmin xid, OUT catalog_xmin xid, OUT restart_lsn pg_lsn, OUT confirmed_flush_lsn pg_lsn, OUT wal_status text, OUT safe_wal_size bigint, OUT two_phase boolean, OUT two_phase_at pg_lsn, OUT inactive_since timestamp with time zone, OUT conflicting boolean, OUT invalidation_reason text, OUT failover boolean, OUT synced boolean)
- RETURNS SETOF record
- LANGUAGE internal
- STABLE PARALLEL SAFE ROWS 10
-AS $function$pg_get_replication_slots$function$;
-
--- view system lock information
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_lock_status(OUT locktype text, OUT database oid, OUT relation oid, OUT page integer, OUT tuple smallint, OUT virtualxid text, OUT transactionid xid, OUT classid oid, OUT objid oid, OUT objsubid smallint, OUT virtualtransaction text, OUT pid integer, OUT mode text, OUT granted boolean, OUT fastpath boolean, OUT waitstart timestamp with time zone)
- RETURNS SETOF record
- LANGUAGE internal
- PARALLEL SAFE STRICT
-AS $function$pg_lock_status$function$;
-
--- view two-phase transactions
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_prepared_xact(OUT transaction xid, OUT gid text, OUT prepared timestamp with time zone, OUT ownerid oid, OUT dbid oid)
- RETURNS SETOF record
- LANGUAGE internal
- PARALLEL SAFE STRICT
-AS $function$pg_prepared_xact$function$;
-
--- statistics: information about currently active backends
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_activity(pid integer, OUT datid oid, OUT pid integer, OUT usesysid oid, OUT application_name text, OUT state text, OUT query text, OUT wait_event_type text, OUT wait_event text, OUT xact_start timestamp with time zone, OUT query_start timestamp with time zone, OUT backend_start timestamp with time zone, OUT state_change timestamp with time zone, OUT client_addr inet, OUT client_hostname text, OUT client_port integer, OUT backend_xid xid, OUT backend_xmin xid, OUT backend_type text, OUT ssl boolean, OUT sslversion text, OUT sslcipher text, OUT sslbits integer, OUT ssl_client_dn text, OUT ssl_client_serial numeric, OUT ssl_issuer_dn text, OUT gss_auth boolean, OUT gss_princ text, OUT gss_enc boolean, OUT gss_delegation boolean, OUT leader_pid integer, OUT query_id bigint)
- RETURNS SETOF record
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED ROWS 100
-AS $function$pg_stat_get_activity$function$;
-
--- statistics: session active time, in milliseconds
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_active_time(oid)
- RETURNS double precision
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_active_time$function$;
-
--- statistics: block read time, in milliseconds
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blk_read_time(oid)
- RETURNS double precision
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_blk_read_time$function$;
-
--- statistics: block write time, in milliseconds
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blk_write_time(oid)
- RETURNS double precision
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_blk_write_time$function$;
-
--- statistics: blocks fetched for database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blocks_fetched(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_blocks_fetched$function$;
-
--- statistics: blocks found in cache for database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blocks_hit(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_blocks_hit$function$;
-
--- statistics: checksum failures detected in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_checksum_failures(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_checksum_failures$function$;
-
--- statistics: when last checksum failure was detected in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_checksum_last_failure(oid)
- RETURNS timestamp with time zone
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_checksum_last_failure$function$;
-
--- statistics: recovery conflicts in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_all(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_conflict_all$function$;
-
--- statistics: recovery conflicts in database caused by shared buffer pin
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_bufferpin(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_conflict_bufferpin$function$;
-
--- statistics: recovery conflicts in database caused by relation lock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_lock(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_conflict_lock$function$;
-
--- statistics: recovery conflicts in database caused by logical replication slot
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_logicalslot(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_conflict_logicalslot$function$;
-
--- statistics: recovery conflicts in database caused by snapshot expiry
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_snapshot(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_conflict_snapshot$function$;
-
--- statistics: recovery conflicts in database caused by buffer deadlock
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_startup_deadlock(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_conflict_startup_deadlock$function$;
-
--- statistics: recovery conflicts in database caused by drop tablespace
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_tablespace(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_conflict_tablespace$function$;
-
--- statistics: deadlocks detected in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_deadlocks(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_deadlocks$function$;
-
--- statistics: session idle in transaction time, in milliseconds
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_idle_in_transaction_time(oid)
- RETURNS double precision
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_idle_in_transaction_time$function$;
-
--- statistics: number of backends in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_numbackends(oid)
- RETURNS integer
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_numbackends$function$;
-
--- statistics: number of parallel workers effectively launched by queries
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_parallel_workers_launched(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_parallel_workers_launched$function$;
-
--- statistics: number of parallel workers planned to be launched by queries
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_parallel_workers_to_launch(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_parallel_workers_to_launch$function$;
-
--- statistics: session time, in milliseconds
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_session_time(oid)
- RETURNS double precision
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_session_time$function$;
-
--- statistics: total number of sessions
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_sessions$function$;
-
--- statistics: number of sessions disconnected by the client closing the network connection
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_abandoned(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_sessions_abandoned$function$;
-
--- statistics: number of sessions disconnected by fatal errors
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_fatal(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_sessions_fatal$function$;
-
--- statistics: number of sessions killed by administrative action
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_killed(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_sessions_killed$function$;
-
--- statistics: last reset for a database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_stat_reset_time(oid)
- RETURNS timestamp with time zone
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_stat_reset_time$function$;
-
--- statistics: number of bytes in temporary files written
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_temp_bytes(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_temp_bytes$function$;
-
--- statistics: number of temporary files written
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_temp_files(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_temp_files$function$;
-
--- statistics: tuples deleted in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_deleted(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_tuples_deleted$function$;
-
--- statistics: tuples fetched for database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_fetched(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_tuples_fetched$function$;
-
--- statistics: tuples inserted in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_inserted(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_tuples_inserted$function$;
-
--- statistics: tuples returned for database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_returned(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_tuples_returned$function$;
-
--- statistics: tuples updated in database
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_updated(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_tuples_updated$function$;
-
--- statistics: transactions committed
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_xact_commit(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_xact_commit$function$;
-
--- statistics: transactions rolled back
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_xact_rollback(oid)
- RETURNS bigint
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED STRICT
-AS $function$pg_stat_get_db_xact_rollback$function$;
-
--- statistics: information about currently active replication
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_wal_senders(OUT pid integer, OUT state text, OUT sent_lsn pg_lsn, OUT write_lsn pg_lsn, OUT flush_lsn pg_lsn, OUT replay_lsn pg_lsn, OUT write_lag interval, OUT flush_lag interval, OUT replay_lag interval, OUT sync_priority integer, OUT sync_state text, OUT reply_time timestamp with time zone)
- RETURNS SETOF record
- LANGUAGE internal
- STABLE PARALLEL RESTRICTED ROWS 10
-AS $function$pg_stat_get_wal_senders$function$;
-
--- total disk space usage for the specified tablespace
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_tablespace_size(name)
- RETURNS bigint
- LANGUAGE internal
- PARALLEL SAFE STRICT
-AS $function$pg_tablespace_size_name$function$;
-
--- total disk space usage for the specified tablespace
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_tablespace_size(oid)
- RETURNS bigint
- LANGUAGE internal
- PARALLEL SAFE STRICT
-AS $function$pg_tablespace_size_oid$function$;
-
--- obtain exclusive advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock(bigint)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_lock_int8$function$;
-
--- obtain exclusive advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock(integer, integer)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_lock_int4$function$;
-
--- obtain shared advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock_shared(bigint)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_lock_shared_int8$function$;
-
--- obtain shared advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock_shared(integer, integer)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_lock_shared_int4$function$;
-
--- obtain exclusive advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock(bigint)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_xact_lock_int8$function$;
-
--- obtain exclusive advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock(integer, integer)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_xact_lock_int4$function$;
-
--- obtain shared advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock_shared(bigint)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_xact_lock_shared_int8$function$;
-
--- obtain shared advisory lock if available
--- Owned by {{admin}}.
-CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock_shared(integer, integer)
- RETURNS boolean
- LANGUAGE internal
- PARALLEL RESTRICTED STRICT
-AS $function$pg_try_advisory_xact_lock_shared_int4$function$;
 
 -- Makes a new key for contexts. Whoever has seen the old one can sign none any more; transactions that are under way lose their actor.
 -- Owned by {{admin}}.
@@ -3509,38 +3879,6 @@ AS $function$
   INSERT INTO kith_guard.fact SELECT o.relid, o.kind, o.name, o.value FROM kith_guard.observed o;
 $function$;
 
--- Gives the schemas of a CREATE SCHEMA to the workspace, and returns to its role.
--- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith_guard.take_over_schemas()
- RETURNS void
- LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET standard_conforming_strings TO 'on'
-AS $function$
-DECLARE
-  made record;
-  workspace name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
-  viewer name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'viewer');
-  names name[];
-BEGIN
-  IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.command_tag <> 'CREATE SCHEMA') THEN
-    RAISE EXCEPTION 'CREATE SCHEMA creates nothing but the schema' USING ERRCODE = '42501', HINT = 'Create its tables with statements of their own.';
-  END IF;
-  SELECT array_agg(n.nspname) INTO names FROM pg_event_trigger_ddl_commands() c JOIN pg_namespace n ON n.oid = c.objid;
-  FOR made IN SELECT n.nspname, n.nspowner FROM pg_namespace n WHERE n.nspname = ANY (names) LOOP
-    IF made.nspname LIKE 'kith%' THEN
-      RAISE EXCEPTION 'names of schemas that begin with kith are reserved' USING ERRCODE = '42501';
-    END IF;
-    IF pg_get_userbyid(made.nspowner) <> workspace THEN
-      EXECUTE format('ALTER SCHEMA %I OWNER TO %I', made.nspname, workspace);
-    END IF;
-  END LOOP;
-  PERFORM set_config('role', workspace, true);
-  FOR made IN SELECT x.nspname FROM unnest(names) x (nspname) LOOP
-    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', made.nspname, viewer);
-  END LOOP;
-END $function$;
-
 -- Waits until no other transaction of this database has taken its turn and is still open.
 -- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith_guard.take_turn()
@@ -3549,13 +3887,17 @@ CREATE OR REPLACE FUNCTION kith_guard.take_turn()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT kith_guard.pg_advisory_xact_lock_int8(7236455903)
+  SELECT pg_advisory_xact_lock(7236455903)
 $function$;
 
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS
 
+CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.attach(); -- ALWAYS
+
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_dropped_columns ON sql_drop EXECUTE FUNCTION kith.record_dropped_columns(); -- ALWAYS
+
+CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_rewrite ON table_rewrite EXECUTE FUNCTION kith.record_rewrite(); -- ALWAYS
