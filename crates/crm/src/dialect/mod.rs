@@ -14,6 +14,7 @@ pub mod relm;
 pub mod route;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 
 use std::borrow::Cow;
 
