@@ -143,6 +143,21 @@ impl<'a> Envelope<'a> {
 
     /// Renders an answer or a fault in the caller's dialect.
     pub fn show(&self, result: &Result<Answer, Fault>) -> Reply {
+        self.with_meta(|meta| {
+            let mut meta: Meta<'_> = meta;
+            if let Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }) = result {
+                meta.workspace_id = Some(workspace_id);
+                (meta.claim_url, meta.ttl_expires_at) = (claim_url.as_deref(), ttl_expires_at.as_deref());
+            }
+            match result {
+                Ok(answer) => (self.dialect.show)(answer, &meta),
+                Err(fault) => (self.dialect.show_fault)(fault, &meta),
+            }
+        })
+    }
+
+    /// Calls a function with the data that a response has besides the answer.
+    pub fn with_meta<T>(&self, show: impl FnOnce(Meta<'_>) -> T) -> T {
         let expires_at = self.who.as_ref().and_then(|who| match who.phase {
             Phase::Unclaimed { expires_at } | Phase::ReadOnly { expires_at } => Some(expires_at),
             Phase::Claimed | Phase::Revoked => None,
@@ -150,22 +165,14 @@ impl<'a> Envelope<'a> {
         let workspace_id = self.workspace_id();
         let claim_url = expires_at.and(workspace_id).map(|id| format!("{}/claim/{id}", self.app.public_url));
         let expires_at = expires_at.map(iso);
-        let mut meta = Meta {
+        show(Meta {
             request_id: self.request_id,
             workspace_id,
             claim_url: claim_url.as_deref(),
             ttl_expires_at: expires_at.as_deref(),
             public_url: &self.app.public_url,
             table: self.table.as_deref(),
-        };
-        if let Ok(Answer::Workspace { workspace_id, claim_url, ttl_expires_at, .. }) = result {
-            meta.workspace_id = Some(workspace_id);
-            (meta.claim_url, meta.ttl_expires_at) = (claim_url.as_deref(), ttl_expires_at.as_deref());
-        }
-        match result {
-            Ok(answer) => (self.dialect.show)(answer, &meta),
-            Err(fault) => (self.dialect.show_fault)(fault, &meta),
-        }
+        })
     }
 
     /// The response, with the headers that every answer under `/v1` has.

@@ -26,6 +26,7 @@ mod letters;
 mod lifecycle;
 mod limits;
 mod mail;
+mod mcp;
 mod modes;
 mod normal_forms;
 mod oidc;

@@ -3,9 +3,10 @@
 use serde_json::{Map, Value};
 
 use crate::dialect::relm::names::relm_id;
+use crate::dialect::tools::schema::arguments;
 use crate::dialect::tools::{Act, Tool};
 use crate::dialect::{Dialect, Meta};
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, nearest};
 
 /// What to do next, by the code of an error. `{tool}` stands for the tool's name.
 #[rustfmt::skip] // a table
@@ -40,6 +41,7 @@ const NEXT: &[(&str, &str)] = &[
 
 /// The error of a tool as an object.
 pub fn error(fault: &Fault, tool: &Tool, dialect: &Dialect, meta: &Meta<'_>) -> Map<String, Value> {
+    let fault = &with_nearest_argument(fault.clone(), tool, dialect);
     let shown = serde_json::from_slice((dialect.show_fault)(fault, meta).body.as_slice());
     let Ok(Value::Object(mut object)) = shown else { return Map::new() };
     // Relm has the members of an error in `error`, agentCRM beside it.
@@ -58,6 +60,19 @@ pub fn error(fault: &Fault, tool: &Tool, dialect: &Dialect, meta: &Meta<'_>) -> 
     object
 }
 
+/// A name that is no field of a record may be a misspelled argument of the tool.
+fn with_nearest_argument(fault: Fault, tool: &Tool, dialect: &Dialect) -> Fault {
+    match fault {
+        Fault::Unknown { what, name, nearest: field } => {
+            let arguments = arguments(tool, dialect);
+            let names = arguments.iter().map(|it| it.name.as_str()).chain(field.as_deref());
+            let nearest = nearest(&name, names);
+            Fault::Unknown { what, name, nearest }
+        }
+        fault => fault,
+    }
+}
+
 fn next(fault: &Fault, tool: &Tool, dialect: &Dialect) -> String {
     match fault {
         Fault::Conflict { existing_id: Some(id), .. } => {
@@ -67,7 +82,7 @@ fn next(fault: &Fault, tool: &Tool, dialect: &Dialect) -> String {
             };
             return format!("Call update_record with the id {own} instead of creating another.");
         }
-        Fault::Sql(sql) if sql.sqlstate == "25006" && tool.kind.act == Act::Query => {
+        Fault::Sql(sql) if matches!(sql.sqlstate.as_str(), "25006" | "42501") && tool.kind.act == Act::Query => {
             return "query_sql only reads. Use execute_sql, if it is listed, to change something.".into();
         }
         Fault::RateLimited { retry_after, .. } => return format!("Wait {retry_after} s, then call it again."),

@@ -12,7 +12,7 @@ use crate::dialect::tools::names::{column_of, own, table_of_id};
 use crate::dialect::tools::schema::{Argument, arguments as known_arguments, name_argument, takes_columns};
 use crate::dialect::tools::{Act, Tool};
 use crate::model::ask::{Ask, PipelineName, Single};
-use crate::model::entity::{Entity, FieldKind, by_table};
+use crate::model::entity::{ENTITIES, Entity, FieldKind, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::{Filter, Op, Reading, Subject};
 use crate::model::value::name_of;
@@ -112,6 +112,9 @@ fn renamed(
     let mut renamed = Map::with_capacity(arguments.len());
     for (name, value) in arguments {
         let alias = ALIASES.iter().find(|(from, to)| *from == name && is_known(to)).map(|(_, to)| *to);
+        // A model may name the record by its kind: `deal_id`.
+        let is_its_id = |entity: &Entity| name.strip_suffix("_id") == Some(entity.name) && is_known("id");
+        let alias = alias.or(tool.entity.filter(|entity| is_its_id(entity)).map(|_| "id"));
         let own = tool.entity.map_or(name.as_str(), |entity| own(dialect, entity, &name));
         let right = match is_known(&name) {
             true => name,
@@ -162,6 +165,16 @@ impl Said<'_> {
             Some(Value::String(text)) => Ok(Some(text)),
             Some(Value::Number(number)) => Ok(Some(number.to_string())),
             Some(other) => Err(Fault::invalid(format!("\"{name}\" must be a string, not {}.", name_of(&other)))),
+        }
+    }
+
+    /// Takes a number as text, or a text that may be a number.
+    fn number(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        match self.values.get(name) {
+            Some(other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_))) => {
+                Err(Fault::invalid(format!("\"{name}\" must be a number, not {}.", name_of(other))))
+            }
+            _ => self.text(name),
         }
     }
 
@@ -217,14 +230,14 @@ impl Said<'_> {
             limit: if act == Act::Search { DEFAULT_SEARCH_LIMIT } else { DEFAULT_LIMIT },
         };
         if reads("max_tokens")
-            && let Some(text) = self.text("max_tokens")?
+            && let Some(text) = self.number("max_tokens")?
         {
             let tokens = text.parse::<u64>().ok().filter(|tokens| *tokens > 0);
             let refuse = || Fault::invalid(format!("\"max_tokens\" must be a number from 1 to {MAX_TOKENS}."));
             view.max_tokens = tokens.ok_or_else(refuse)?.min(MAX_TOKENS as u64) as usize;
         }
         if reads("limit")
-            && let Some(text) = self.text("limit")?
+            && let Some(text) = self.number("limit")?
         {
             view.limit = crate::model::page::parse_limit(Some(&text))?;
         }
@@ -256,8 +269,8 @@ impl Said<'_> {
             Some(entity) => Ok(entity.table.to_owned()),
             None => {
                 let table = self.required("table")?;
-                // A model may name a table by its records: `contact`.
-                let one = crate::model::entity::ENTITIES.iter().find(|entity| entity.name == table);
+                // A model may name a table by its records: `contact`. The table `activity` is the feed.
+                let one = ENTITIES.iter().find(|entity| entity.name == table && by_table(&table).is_none());
                 Ok(one.map_or(table, |entity| entity.table.to_owned()))
             }
         }
@@ -461,8 +474,14 @@ impl Said<'_> {
 }
 
 /// An argument that does not exist, with the nearest one that does.
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Fault {
-    Fault::Unknown { what: "argument", name: name.to_owned(), nearest: nearest(name, known) }
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Fault {
+    match nearest(name, known.clone()) {
+        Some(near) => Fault::Unknown { what: "argument", name: name.to_owned(), nearest: Some(near) },
+        None => Fault::invalid_with_hint(
+            format!("Unknown argument \"{name}\"."),
+            format!("The arguments are {}.", known.collect::<Vec<_>>().join(", ")),
+        ),
+    }
 }
 
 fn equals(column: &str, value: String) -> Filter {

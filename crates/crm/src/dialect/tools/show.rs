@@ -52,10 +52,14 @@ pub fn show(
     if let (Some(rows), Answer::Page { .. } | Answer::Found(_), None) = (cut.rows, &answer, asked) {
         return Ok(Shown::TooLong { rows });
     }
+    if matches!(answer, Answer::Page { .. } | Answer::Found(_)) {
+        // Its cursor leads on from its last row, so all rows are shown.
+        cut.rows = None;
+    }
     let outcome = outcome(tool, view, &answer);
     let mut object = object(dialect, &mut answer, &mut cut, meta)?;
     match act {
-        Act::Search => add_results(&mut object, &answer, dialect, meta),
+        Act::Search => add_results(&mut object, &answer, meta),
         Act::Fetch => object = document(object, &answer, view, meta),
         Act::Find => {
             choose_fields(&mut object, view, dialect)?;
@@ -168,7 +172,7 @@ fn outcome(tool: &Tool, view: &View, answer: &Answer) -> String {
 }
 
 /// Adds what search clients expect of each hit: its id, its title and its page.
-fn add_results(object: &mut Map<String, Value>, answer: &Answer, dialect: &Dialect, meta: &Meta<'_>) {
+fn add_results(object: &mut Map<String, Value>, answer: &Answer, meta: &Meta<'_>) {
     let Answer::Found(found) = answer else { return };
     let ids = object.get("data").and_then(Value::as_array).into_iter().flatten();
     let ids = ids.map(|hit| hit.get("id").and_then(Value::as_str).unwrap_or_default().to_owned());
@@ -179,7 +183,6 @@ fn add_results(object: &mut Map<String, Value>, answer: &Answer, dialect: &Diale
     });
     let results: Vec<Value> = hits.collect();
     object.insert("results".into(), Value::Array(results));
-    let _ = dialect;
 }
 
 fn result(id: &str, title: String, url: String) -> Value {

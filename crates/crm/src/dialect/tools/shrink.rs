@@ -1,9 +1,9 @@
 //! Makes answers small: chooses the columns of lists, cuts long texts, and then rows, until the answer fits the tokens
 //! that the call allows. It works on the rows of the database, so that a large result never becomes a tree of values.
 
-use crate::dialect::Dialect;
 use crate::dialect::tools::View;
-use crate::dialect::tools::names::{STAMPED, column_of, is_brief};
+use crate::dialect::tools::names::{STAMPED, column_of, is_brief, own};
+use crate::dialect::{Dialect, json};
 use crate::model::answer::Answer;
 use crate::model::entity::{Entity, by_table};
 use crate::model::fault::{Fault, nearest};
@@ -99,7 +99,7 @@ fn chosen(
 }
 
 fn own_name<'a>(dialect: &Dialect, entity: Option<&'static Entity>, column: &'a str) -> &'a str {
-    entity.map_or(column, |entity| crate::dialect::tools::names::own(dialect, entity, column))
+    entity.map_or(column, |entity| own(dialect, entity, column))
 }
 
 /// The columns that lists show by default. Of a custom table that is all but the times of its rows' changes.
@@ -109,8 +109,7 @@ fn brief_columns(entity: Option<&Entity>, rows: &Rows, width: usize) -> Vec<usiz
         // The score of a search.
         Some(_) if matches!(name, "id" | "score") => true,
         Some(entity) => {
-            let shows = |field: &crate::model::entity::Field| field.name == name && is_brief(field);
-            entity.fields.iter().any(|field| shows(field))
+            entity.fields.iter().any(|field| field.name == name && is_brief(field))
         }
     };
     (0..width).filter(|at| is_shown(&rows.columns()[*at].name)).collect()
@@ -189,7 +188,7 @@ fn shortened(rows: &Rows, length: usize, columns: &mut Vec<String>) -> Rows {
         }
     }
     rows.rewritten(&all, |out, _, cell| match is_long(cell) {
-        true => crate::dialect::json::string(out, &beginning(cell, length)),
+        true => json::string(out, &beginning(cell, length)),
         false => out.extend_from_slice(cell),
     })
 }
