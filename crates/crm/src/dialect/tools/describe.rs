@@ -54,8 +54,11 @@ struct Named {
 }
 
 /// Types with a shorter name that PostgreSQL understands too.
-const SHORT_TYPES: &[(&str, &str)] =
-    &[("timestamp with time zone", "timestamptz"), ("timestamp without time zone", "timestamp"), ("character varying", "varchar")];
+const SHORT_TYPES: &[(&str, &str)] = &[
+    ("timestamp with time zone", "timestamptz"),
+    ("timestamp without time zone", "timestamp"),
+    ("character varying", "varchar"),
+];
 
 /// Bytes of the summary a token.
 const BYTES_A_TOKEN: usize = 3;

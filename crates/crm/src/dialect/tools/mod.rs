@@ -161,7 +161,13 @@ impl Act {
     fn is_destructive(self) -> bool {
         matches!(
             self,
-            Act::Update | Act::Delete | Act::Upsert | Act::UpdateStage | Act::DeleteStage | Act::RemoveMember | Act::Execute
+            Act::Update
+                | Act::Delete
+                | Act::Upsert
+                | Act::UpdateStage
+                | Act::DeleteStage
+                | Act::RemoveMember
+                | Act::Execute
         )
     }
 

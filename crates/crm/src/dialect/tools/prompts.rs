@@ -125,7 +125,9 @@ mod tests {
         let message = said(json!({"contact": "Ada {} {x}"})).expect("a message");
         let text = message["messages"][0]["content"]["text"].as_str().expect("a text");
         assert!(text.starts_with("Prepare me for a meeting with Ada {} {x}. Find"), "{text}");
-        assert!(said(json!({})).is_err() && said(json!({"contact": 7})).is_err() && said(json!({"contcat": "A"})).is_err());
+        assert!(
+            said(json!({})).is_err() && said(json!({"contact": 7})).is_err() && said(json!({"contcat": "A"})).is_err()
+        );
         let review = by_name("review_pipeline").expect("a prompt");
         assert!(review.message(&Map::new()).is_ok());
     }

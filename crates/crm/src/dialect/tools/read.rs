@@ -101,12 +101,7 @@ pub fn read(
 }
 
 /// Renames arguments that have the name of the other dialect, or a common other name.
-fn renamed(
-    tool: &Tool,
-    dialect: &Dialect,
-    arguments: Map<String, Value>,
-    known: &[Argument],
-) -> Map<String, Value> {
+fn renamed(tool: &Tool, dialect: &Dialect, arguments: Map<String, Value>, known: &[Argument]) -> Map<String, Value> {
     const ALIASES: &[(&str, &str)] = &[("q", "query"), ("query", "sql"), ("expand[]", "expand")];
     let is_known = |name: &str| known.iter().any(|it| it.name == name);
     let mut renamed = Map::with_capacity(arguments.len());
@@ -414,7 +409,8 @@ impl Said<'_> {
             ("associations", "associations", "to_id"),
         ] {
             let filter = equals(column, id.to_owned());
-            let mut ask = self.arguments(Operation::List(table), [("limit".to_owned(), BESIDE.into())].into_iter().collect())?;
+            let mut ask =
+                self.arguments(Operation::List(table), [("limit".to_owned(), BESIDE.into())].into_iter().collect())?;
             if let Ask::Single(Single::List { filters, .. }) = &mut ask {
                 filters.push(filter);
             }
@@ -427,8 +423,11 @@ impl Said<'_> {
         let table = self.table()?;
         view.table = Some(table.clone());
         let conditions = self.object("filter")?;
-        let filters: Vec<Filter> =
-            conditions.into_iter().map(|(name, value)| filters(&table, &name, value)).collect::<Result<Vec<_>, _>>()?.concat();
+        let filters: Vec<Filter> = conditions
+            .into_iter()
+            .map(|(name, value)| filters(&table, &name, value))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
         let rest = std::mem::take(&mut self.values);
         let rest = self.in_own_names(&table, rest);
         let mut ask = self.arguments(Operation::List(&table), rest)?;

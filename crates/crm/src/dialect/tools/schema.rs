@@ -93,7 +93,10 @@ pub fn arguments(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
             arguments.push(name());
             arguments.push(optional("include_deleted", json!({"type": "boolean"})));
             arguments.extend(dialect.reference.wire.expand.filter(|_| has_relations(tool)).map(|expand| {
-                optional(expand, json!({"type": "array", "items": {"type": "string"}, "description": "Related records."}))
+                optional(
+                    expand,
+                    json!({"type": "array", "items": {"type": "string"}, "description": "Related records."}),
+                )
             }));
         }
         Act::Create => {
@@ -112,7 +115,8 @@ pub fn arguments(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
             arguments.push(name());
             if tool.entity.is_none() {
                 arguments.push(optional("hard", json!({"type": "boolean"})));
-                arguments.push(optional("confirm", json!({"type": "boolean", "description": "true: remove it for good."})));
+                arguments
+                    .push(optional("confirm", json!({"type": "boolean", "description": "true: remove it for good."})));
             }
         }
         Act::Restore => {
@@ -123,10 +127,15 @@ pub fn arguments(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
             let rows = json!({"type": "array", "items": {"type": "object"},
                 "description": "Contacts with the fields of create_contact."});
             arguments.push(required("contacts", rows));
-            arguments.push(optional("dedup_on", json!({"type": "array", "items": {"type": "string"},
-                "description": "Default: [\"email\"]."})));
+            arguments.push(optional(
+                "dedup_on",
+                json!({"type": "array", "items": {"type": "string"},
+                "description": "Default: [\"email\"]."}),
+            ));
         }
-        Act::Move => arguments.extend([name(), required("stage", text("Key of the stage.")), optional("pipeline", text(""))]),
+        Act::Move => {
+            arguments.extend([name(), required("stage", text("Key of the stage.")), optional("pipeline", text(""))])
+        }
         Act::ListStages => arguments.push(pipeline()),
         Act::CreateStage => {
             arguments.push(pipeline());
@@ -201,7 +210,12 @@ fn filter() -> Value {
 /// The schema of a field's value. A value can be null where null clears it.
 fn value(dialect: &Dialect, field: &Field, clears: bool) -> Value {
     let kind = match field.kind {
-        FieldKind::Text | FieldKind::Email | FieldKind::Id(_) | FieldKind::OneOf(_) | FieldKind::Date | FieldKind::Time => "string",
+        FieldKind::Text
+        | FieldKind::Email
+        | FieldKind::Id(_)
+        | FieldKind::OneOf(_)
+        | FieldKind::Date
+        | FieldKind::Time => "string",
         FieldKind::Emails | FieldKind::Ids(_) | FieldKind::JsonArray => "array",
         FieldKind::Integer | FieldKind::SmallInteger => "integer",
         FieldKind::Bool => "boolean",
@@ -272,11 +286,15 @@ const CLEAR: &[&str] = &[
 pub fn output(act: Act) -> Value {
     let string = || json!({"type": "string"});
     let properties = match act {
-        Act::Search => json!({"data": {"type": "array"}, "results": {"type": "array"}, "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}}),
+        Act::Search => {
+            json!({"data": {"type": "array"}, "results": {"type": "array"}, "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}})
+        }
         Act::List | Act::ListRows | Act::ListStages => {
             json!({"data": {"type": "array"}, "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}})
         }
-        Act::Fetch => json!({"id": string(), "title": string(), "text": string(), "url": string(), "metadata": {"type": "object"}}),
+        Act::Fetch => {
+            json!({"id": string(), "title": string(), "text": string(), "url": string(), "metadata": {"type": "object"}})
+        }
         Act::Describe => json!({"tables": {"type": "object"}}),
         Act::Query => json!({"columns": {"type": "array"}, "rows": {"type": "array"}, "rowCount": {"type": "integer"}}),
         Act::Execute => json!({"outcome": string(), "rows": {"type": "array"}, "rowCount": {"type": "integer"}}),

@@ -278,9 +278,10 @@ fn choose_fields(object: &mut Map<String, Value>, view: &View, dialect: &Dialect
 fn keep_brief(record: &mut Value, entity: &'static Entity, dialect: &Dialect) {
     let is_shown = |name: &str| {
         matches!(name, "id" | "object")
-            || entity.fields.iter().any(|field| {
-                is_brief(field) && (dialect.reference.wire.column)(entity, field.name) == name
-            })
+            || entity
+                .fields
+                .iter()
+                .any(|field| is_brief(field) && (dialect.reference.wire.column)(entity, field.name) == name)
     };
     if let Value::Object(members) = record {
         members.retain(|name, value| is_shown(name) && !value.is_null());
@@ -299,7 +300,9 @@ fn add_beside(
         let view = View { table: Some(key.to_owned()), ..view.clone() };
         shrink::choose(&mut answer, &view, dialect)?;
         let mut cut = shrink::fit(&mut answer, &view);
-        let Some(Value::Array(rows)) = self::object(dialect, &mut answer, &mut cut, meta)?.remove("data") else { continue };
+        let Some(Value::Array(rows)) = self::object(dialect, &mut answer, &mut cut, meta)?.remove("data") else {
+            continue;
+        };
         match object.get_mut(key) {
             Some(Value::Array(there)) => there.extend(rows),
             _ => {
@@ -319,10 +322,9 @@ fn said_cut(cut: &Cut, asked: Option<usize>, view: &View, dialect: &Dialect) -> 
         said.push(format!("Long texts are cut: {}.", names.collect::<Vec<_>>().join(", ")));
     }
     match (asked, cut.rows) {
-        (Some(asked), _) => said.push(format!(
-            "The page has {} rows instead of {asked}; next_cursor leads to the others.",
-            view.limit
-        )),
+        (Some(asked), _) => {
+            said.push(format!("The page has {} rows instead of {asked}; next_cursor leads to the others.", view.limit))
+        }
         (None, Some(rows)) => said.push(format!("{rows} of {} rows are shown.", cut.of)),
         (None, None) => {}
     }

@@ -108,9 +108,7 @@ fn brief_columns(entity: Option<&Entity>, rows: &Rows, width: usize) -> Vec<usiz
         None => !STAMPED.contains(&name),
         // The score of a search.
         Some(_) if matches!(name, "id" | "score") => true,
-        Some(entity) => {
-            entity.fields.iter().any(|field| field.name == name && is_brief(field))
-        }
+        Some(entity) => entity.fields.iter().any(|field| field.name == name && is_brief(field)),
     };
     (0..width).filter(|at| is_shown(&rows.columns()[*at].name)).collect()
 }

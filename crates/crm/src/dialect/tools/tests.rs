@@ -126,14 +126,17 @@ fn the_names_that_clients_know_exist() {
 /// The values of an ask that writes.
 fn values(ask: &Ask) -> &Map<String, Value> {
     match ask {
-        Ask::Single(Single::Create { values, .. } | Single::Update { values, .. } | Single::CreateStage { values, .. }) => values,
+        Ask::Single(
+            Single::Create { values, .. } | Single::Update { values, .. } | Single::CreateStage { values, .. },
+        ) => values,
         other => panic!("{other:?}"),
     }
 }
 
 #[test]
 fn fields_are_understood_in_the_names_of_both_dialects() {
-    let expected = json!({"name": "A", "amount_cents": 5, "contact_id": "c_01kaqz3v5t8w9x2y4z6a8b0c1d", "custom": {"a": 1}});
+    let expected =
+        json!({"name": "A", "amount_cents": 5, "contact_id": "c_01kaqz3v5t8w9x2y4z6a8b0c1d", "custom": {"a": 1}});
     let relm = json!({"title": "A", "value_cents": 5, "primary_contact_id": "con_01kaqz3v5t8w9x2y4z6a8b0c1d", "metadata": {"a": 1}});
     for dialect in DIALECTS {
         for fields in [&expected, &relm] {
@@ -150,9 +153,11 @@ fn fields_are_understood_in_the_names_of_both_dialects() {
 
 #[test]
 fn a_filter_is_a_value_or_an_operator_with_one() {
-    let conditions = json!({"title": "A", "value_cents": {"gte": 1, "lt": 9}, "metadata.plan": "pro", "stage": ["won", "lost"]});
+    let conditions =
+        json!({"title": "A", "value_cents": {"gte": 1, "lt": 9}, "metadata.plan": "pro", "stage": ["won", "lost"]});
     for dialect in DIALECTS {
-        let ask = asked(dialect, "list_deals", json!({"filter": conditions, "stage": "won", "limit": 3})).expect("an ask");
+        let ask =
+            asked(dialect, "list_deals", json!({"filter": conditions, "stage": "won", "limit": 3})).expect("an ask");
         let Ask::Single(Single::List { filters, page, .. }) = ask.ask else { panic!() };
         let read: Vec<String> = filters
             .iter()
@@ -193,7 +198,11 @@ fn a_pattern_is_a_pattern_only_with_a_wildcard() {
 #[test]
 fn wrong_arguments_are_refused_with_the_nearest_name() {
     refused("get_contact", json!({"id": "c_1", "respose_format": "detailed"}), "Did you mean \"response_format\"?");
-    refused("delete_record", json!({"table": "contacts", "id": "c_1", "dry_run": true}), "Unknown argument \"dry_run\"");
+    refused(
+        "delete_record",
+        json!({"table": "contacts", "id": "c_1", "dry_run": true}),
+        "Unknown argument \"dry_run\"",
+    );
     refused("get_contact", json!({"email": "a@b.example"}), "The arguments are id, ");
     refused("get_contact", json!({}), "get_contact requires \"id\"");
     refused("get_contact", json!({"id": ["c_1"]}), "\"id\" must be a string, not an array.");
@@ -205,7 +214,11 @@ fn wrong_arguments_are_refused_with_the_nearest_name() {
     refused("search", json!({"query": "a", "max_tokens": 0}), "max_tokens");
     refused("search", json!({"query": "a", "response_format": "full"}), "concise or detailed");
     refused("create_contact", json!({"email": "a@b.example", "run_id": "x".repeat(201)}), "run_id");
-    refused("create_record", json!({"table": "contacts", "values": "x"}), "\"values\" must be an object, not a string.");
+    refused(
+        "create_record",
+        json!({"table": "contacts", "values": "x"}),
+        "\"values\" must be an object, not a string.",
+    );
     refused("fetch", json!({"id": "nothing"}), "not the id of a built-in record");
 }
 
@@ -227,7 +240,9 @@ fn records_are_named_as_their_kind_is() {
     assert_eq!((id.text(), Value::Object(values)), ("d_1", json!({"stage": "won"})));
     let ask = asked(&RELM, "delete_pipeline", json!({"key": "sales"})).expect("an ask").ask;
     assert_eq!(ask, Single::Delete { table: "pipelines".into(), id: "sales".into(), hard: false }.into());
-    let ask = asked(&RELM, "update_pipeline_stage", json!({"pipeline": "sales", "key": "won", "label": "W"})).expect("an ask").ask;
+    let ask = asked(&RELM, "update_pipeline_stage", json!({"pipeline": "sales", "key": "won", "label": "W"}))
+        .expect("an ask")
+        .ask;
     let Ask::Single(Single::Update { id: RecordName::Stage { key, .. }, values, .. }) = ask else { panic!() };
     assert_eq!((key.as_str(), Value::Object(values)), ("won", json!({"label": "W"})));
     let ask = asked(&AGENTCRM, "fetch", json!({"id": "con_01kaqz3v5t8w9x2y4z6a8b0c1d"})).expect("an ask").ask;
@@ -240,7 +255,8 @@ fn records_are_named_as_their_kind_is() {
 
 #[test]
 fn reasons_and_runs_are_no_fields() {
-    let ask = asked(&RELM, "create_contact", json!({"email": "a@b.example", "reason": "asked", "run_id": "r1"})).expect("an ask");
+    let ask = asked(&RELM, "create_contact", json!({"email": "a@b.example", "reason": "asked", "run_id": "r1"}))
+        .expect("an ask");
     assert_eq!((ask.reason.as_deref(), ask.run_id.as_deref()), (Some("asked"), Some("r1")));
     assert_eq!(Value::Object(values(&ask.ask).clone()), json!({"email": "a@b.example"}));
     let query = asked(&RELM, "query_sql", json!({"query": "select 1", "max_tokens": 10})).expect("an ask");
@@ -298,7 +314,8 @@ fn a_list_is_brief_and_says_whether_there_is_more() {
     assert_eq!((&relm["has_more"], &relm["next_cursor"]), (&json!(false), &Value::Null));
     let detailed = whole(shown(&AGENTCRM, json!({"response_format": "detailed"}), page(COLUMNS, &[ROW], None)));
     assert_eq!(detailed["data"][0]["more"], "m");
-    let fault = shown(&RELM, json!({"fields": ["valu_cents"]}), page(COLUMNS, &[ROW], None)).expect_err("no such field");
+    let fault =
+        shown(&RELM, json!({"fields": ["valu_cents"]}), page(COLUMNS, &[ROW], None)).expect_err("no such field");
     assert!(fault.hint().is_some_and(|hint| hint.contains("value_cents")), "{fault:?}");
 }
 

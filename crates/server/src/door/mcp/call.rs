@@ -48,8 +48,11 @@ impl Session<'_, '_> {
             return Err(RpcError::invalid_params("\"name\" must be the name of a tool."));
         };
         let Some(tool) = tools::by_name(name) else {
-            let near = tools::nearest_name(name, self.offer).map_or(String::new(), |it| format!(" Did you mean \"{it}\"?"));
-            return Err(RpcError::invalid_params(format!("There is no tool \"{name}\".{near} tools/list names them all.")));
+            let near =
+                tools::nearest_name(name, self.offer).map_or(String::new(), |it| format!(" Did you mean \"{it}\"?"));
+            return Err(RpcError::invalid_params(format!(
+                "There is no tool \"{name}\".{near} tools/list names them all."
+            )));
         };
         match params.remove("arguments") {
             None | Some(Value::Null) => Ok((tool, Map::new())),
@@ -144,11 +147,7 @@ async fn answer(app: &App, caller: &Caller, ask: &Ask) -> Result<Answer, Fault> 
 }
 
 /// The records beside a record; `None` if the workspace's plan lacks them.
-async fn answer_beside(
-    app: &App,
-    caller: &Caller,
-    beside: &Beside,
-) -> Result<Option<(&'static str, Answer)>, Fault> {
+async fn answer_beside(app: &App, caller: &Caller, beside: &Beside) -> Result<Option<(&'static str, Answer)>, Fault> {
     match answer(app, caller, &beside.ask).await {
         Ok(answer) => Ok(Some((beside.key, answer))),
         Err(fault) if tools::failed_part(&fault) => Ok(None),

@@ -44,7 +44,9 @@ impl Session<'_, '_> {
             (era, "tools/list") => self.page(era, &params, "tools", self.offer.definitions(self.envelope.dialect))?,
             (_, "tools/call") => return self.call(params).await,
             (era, "resources/list") => self.page(era, &params, "resources", resources::list())?,
-            (era, "resources/templates/list") => self.page(era, &params, "resourceTemplates", resources::templates())?,
+            (era, "resources/templates/list") => {
+                self.page(era, &params, "resourceTemplates", resources::templates())?
+            }
             (era, "resources/read") => {
                 let read = self.read(&params).await?;
                 if era == Era::Modern { fresh(read) } else { read }

@@ -108,8 +108,15 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
         Ok(era) => era,
         Err(error) => return Ok(reply(error.status, rpc::error(Some(&id), &error))),
     };
-    let session =
-        methods::Session { app: request.app, id: request.id, head: request.head, envelope, caller: &caller, offer, era };
+    let session = methods::Session {
+        app: request.app,
+        id: request.id,
+        head: request.head,
+        envelope,
+        caller: &caller,
+        offer,
+        era,
+    };
     Ok(match room.around(session.answer(&method, params)).await {
         Ok(result) => reply(200, rpc::result(&id, &result)),
         Err(error) => reply(error.status, rpc::error(Some(&id), &error)),

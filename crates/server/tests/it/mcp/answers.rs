@@ -43,7 +43,10 @@ async fn a_mail_of_any_size_is_an_answer() {
     assert!(listed.get("cut").is_none() && listed["data"][0].get("body_html").is_none(), "{listed}");
     let detailed = json!({"table": "emails", "response_format": "detailed", "max_tokens": 300});
     let detailed = call(&agent, "list_records", detailed).await;
-    assert!(detailed["data"][0]["body_html"].as_str().is_some_and(|text| text.contains("[cut: 600000 characters")), "{detailed}");
+    assert!(
+        detailed["data"][0]["body_html"].as_str().is_some_and(|text| text.contains("[cut: 600000 characters")),
+        "{detailed}"
+    );
     let fetched = call(&agent, "fetch", json!({"id": made, "max_tokens": 200})).await;
     assert!(fetched.to_string().len() < 2_000, "{fetched}");
 }
@@ -79,7 +82,12 @@ async fn errors_say_what_is_wrong_and_what_to_do() {
         ("list_contacts", json!({"emial": "x"}), "invalid_request", "email"),
         ("list_contacts", json!({"respose_format": "detailed"}), "invalid_request", "response_format"),
         ("get_contact", json!({"id": "con_00000000000000000000000000"}), "not_found", "con_0"),
-        ("create_deal", json!({"title": "D", "company_id": "cmp_00000000000000000000000000"}), "invalid_reference", "company_id"),
+        (
+            "create_deal",
+            json!({"title": "D", "company_id": "cmp_00000000000000000000000000"}),
+            "invalid_reference",
+            "company_id",
+        ),
         ("list_deals", json!({"filter": {"value_cents": {"gt": "much"}}}), "invalid_request", "value_cents"),
         ("list_deals", json!({"cursor": "nonsense"}), "invalid_cursor", "cursor"),
         ("list_records", json!({"table": "contcts"}), "not_found", "contacts"),
@@ -96,11 +104,18 @@ async fn errors_say_what_is_wrong_and_what_to_do() {
 #[tokio::test]
 async fn search_and_fetch_are_what_research_tools_expect() {
     let relm = relm().await;
-    let made = call(&relm, "create_contact", json!({"email": "ada@acme.example", "first_name": "Ada", "last_name": "Lovelace"})).await;
+    let made = call(
+        &relm,
+        "create_contact",
+        json!({"email": "ada@acme.example", "first_name": "Ada", "last_name": "Lovelace"}),
+    )
+    .await;
     let found = call(&relm, "search", json!({"query": "lovelace"})).await;
     let hit = &found["results"][0];
     assert_eq!((&hit["id"], &hit["title"]), (&made["id"], &json!("Ada Lovelace")), "{found}");
-    assert!(hit["url"].as_str().is_some_and(|url| url.ends_with(&format!("/contacts/{}", made["id"].as_str().unwrap()))));
+    assert!(
+        hit["url"].as_str().is_some_and(|url| url.ends_with(&format!("/contacts/{}", made["id"].as_str().unwrap())))
+    );
     let document = call(&relm, "fetch", json!({"id": hit["id"]})).await;
     assert_eq!((&document["title"], &document["url"]), (&json!("Ada Lovelace"), &hit["url"]));
     assert!(document["text"].as_str().is_some_and(|text| text.contains("email: ada@acme.example")), "{document}");

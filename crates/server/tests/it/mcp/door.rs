@@ -92,7 +92,10 @@ async fn every_request_counts_once_against_the_rate() {
     let ping = json!({"jsonrpc": "2.0", "id": 1, "method": "ping"});
     let made = json!({"name": "create_contact", "arguments": {"email": "a@b.example"}});
     assert_eq!(left(ping.clone()).await, (200, "4".into()));
-    assert_eq!(left(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": made})).await, (200, "3".into()));
+    assert_eq!(
+        left(json!({"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": made})).await,
+        (200, "3".into())
+    );
     assert_eq!(left(json!({"jsonrpc": "2.0", "method": "notifications/initialized"})).await, (202, "2".into()));
     assert_eq!(left(json!([])).await, (400, "1".into()));
     // The same limit as that of REST.

@@ -13,7 +13,11 @@ use crate::support::{agent, both};
 async fn what_is_no_message_is_refused_as_json_rpc() {
     let agent = agent().await;
     let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
-    let nested = format!(r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}1{}}}"#, "{\"a\":".repeat(500), "}".repeat(500));
+    let nested = format!(
+        r#"{{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{}1{}}}"#,
+        "{\"a\":".repeat(500),
+        "}".repeat(500)
+    );
     for (body, expected) in [
         ("", -32700),
         ("{", -32700),
@@ -81,7 +85,9 @@ async fn calls_that_name_no_tool_are_protocol_errors() {
         (json!({"name": "get_contact", "arguments": []}), "arguments"),
         (json!({"name": "get_contact", "arguments": "id"}), "arguments"),
     ] {
-        let reply = send(&agent, json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})).await.status(200);
+        let reply = send(&agent, json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}))
+            .await
+            .status(200);
         assert_eq!(reply.at("/error/code"), -32602, "{}", reply.story());
         assert!(reply.text("/error/message").contains(part), "{}", reply.story());
     }
@@ -127,14 +133,46 @@ fn part() -> impl Strategy<Value = Value> {
         any::<bool>().prop_map(Value::from),
         any::<i64>().prop_map(Value::from),
         text(12).prop_map(Value::from),
-        prop::sample::select(vec!["contacts", "deals", "id", "c_00000000000000000000000000", "won", "%", "a,b", "select 1", "2026-01-01"])
-            .prop_map(Value::from),
+        prop::sample::select(vec![
+            "contacts",
+            "deals",
+            "id",
+            "c_00000000000000000000000000",
+            "won",
+            "%",
+            "a,b",
+            "select 1",
+            "2026-01-01"
+        ])
+        .prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 16, 4, |inner| {
         let key = prop_oneof![
             prop::sample::select(vec![
-                "id", "table", "values", "filter", "fields", "limit", "cursor", "query", "sql", "params", "contacts", "email", "title",
-                "stage", "gte", "in", "reason", "run_id", "max_tokens", "response_format", "member_ids", "list_id", "pipeline", "key",
+                "id",
+                "table",
+                "values",
+                "filter",
+                "fields",
+                "limit",
+                "cursor",
+                "query",
+                "sql",
+                "params",
+                "contacts",
+                "email",
+                "title",
+                "stage",
+                "gte",
+                "in",
+                "reason",
+                "run_id",
+                "max_tokens",
+                "response_format",
+                "member_ids",
+                "list_id",
+                "pipeline",
+                "key",
             ])
             .prop_map(str::to_owned),
             text(8),

@@ -25,7 +25,8 @@ async fn send(agent: &Agent, message: Value) -> Reply {
 fn request(agent: &Agent, method: &str, params: Value) -> impl Future<Output = Value> {
     let (agent, method) = (agent.clone(), method.to_owned());
     async move {
-        let reply = send(&agent, json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params})).await.status(200);
+        let reply =
+            send(&agent, json!({"jsonrpc": "2.0", "id": 7, "method": method, "params": params})).await.status(200);
         assert_eq!((reply.at("/jsonrpc"), reply.at("/id")), (json!("2.0"), json!(7)), "{}", reply.story());
         reply.at("/result")
     }

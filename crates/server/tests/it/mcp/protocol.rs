@@ -9,7 +9,8 @@ use crate::support::{agent, both};
 #[tokio::test]
 async fn a_client_of_2025_shakes_hands_and_lists_tools() {
     let agent = agent().await;
-    for (asked, answered) in [("2025-06-18", "2025-06-18"), ("2025-11-25", "2025-11-25"), ("2099-01-01", "2025-11-25")] {
+    for (asked, answered) in [("2025-06-18", "2025-06-18"), ("2025-11-25", "2025-11-25"), ("2099-01-01", "2025-11-25")]
+    {
         let client = json!({"name": "c", "version": "1"});
         let params = json!({"protocolVersion": asked, "capabilities": {}, "clientInfo": client});
         let result = request(&agent, "initialize", params).await;
@@ -98,11 +99,16 @@ async fn the_small_set_and_the_order_are_always_the_same() {
         assert!(first.at("/result/tools").as_array().is_some_and(|tools| tools.len() <= 16), "{}", first.story());
         let refused = agent.send(Method::POST, "/mcp?tools=few", &[JSON], list.clone()).await;
         refused.fault(400, "invalid_request");
-        agent.send(Method::POST, "/mcp?tool=core", &[JSON], list.clone()).await.fault(400, "invalid_request").says("tools");
+        agent
+            .send(Method::POST, "/mcp?tool=core", &[JSON], list.clone())
+            .await
+            .fault(400, "invalid_request")
+            .says("tools");
     }
     let fields = async |agent| {
         let tools = request(agent, "tools/list", json!({})).await;
-        let create = tools["tools"].as_array().into_iter().flatten().find(|tool| tool["name"] == "create_deal").cloned();
+        let create =
+            tools["tools"].as_array().into_iter().flatten().find(|tool| tool["name"] == "create_deal").cloned();
         create.expect("a tool")["inputSchema"]["properties"].clone()
     };
     let (relm, agentcrm) = (fields(&relm).await, fields(&agentcrm).await);
@@ -133,7 +139,14 @@ async fn resources_are_the_schema_and_records() {
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let read = relm.send(Method::POST, "/mcp", &headers, body.to_string()).await.status(200);
     assert_eq!((read.at("/result/ttlMs"), read.at("/result/cacheScope")), (json!(0), json!("private")));
-    for uri in ["crm://contact/c_00000000000000000000000000", "crm://contact/", "crm://keys/1", "crm://contact/invoices/7", "file:///etc/passwd", "crm://email/x"] {
+    for uri in [
+        "crm://contact/c_00000000000000000000000000",
+        "crm://contact/",
+        "crm://keys/1",
+        "crm://contact/invoices/7",
+        "file:///etc/passwd",
+        "crm://email/x",
+    ] {
         let message = json!({"jsonrpc": "2.0", "id": 1, "method": "resources/read", "params": {"uri": uri}});
         let refused = send(&relm, message).await.status(200);
         assert_eq!(refused.at("/error/code"), -32002, "{}", refused.story());

@@ -58,15 +58,24 @@ async fn contacts_companies_and_deals_live_in_relms_words() {
 #[tokio::test]
 async fn records_of_any_table_live_in_agentcrms_words() {
     let agent = agent().await;
-    let made = call(&agent, "create_record", json!({"table": "contacts", "values": {"email": "a@b.example", "custom": {"x": 1}}})).await;
+    let made = call(
+        &agent,
+        "create_record",
+        json!({"table": "contacts", "values": {"email": "a@b.example", "custom": {"x": 1}}}),
+    )
+    .await;
     assert_eq!(made["outcome"], "Created 1 contact.");
     let contact = id(&made);
     assert!(contact.starts_with("c_"), "{made}");
-    let changed = json!({"table": "contacts", "id": contact, "values": {"title": "CTO", "custom": {"y": 2}}, "run_id": "run 1"});
+    let changed =
+        json!({"table": "contacts", "id": contact, "values": {"title": "CTO", "custom": {"y": 2}}, "run_id": "run 1"});
     let changed = call(&agent, "update_record", changed).await;
     assert_eq!((&changed["title"], &changed["custom"]), (&json!("CTO"), &json!({"x": 1, "y": 2})));
     let by_either_prefix = format!("con_{}", &contact[2..]);
-    assert_eq!(call(&agent, "get_record", json!({"table": "contacts", "id": by_either_prefix})).await["id"], contact.as_str());
+    assert_eq!(
+        call(&agent, "get_record", json!({"table": "contacts", "id": by_either_prefix})).await["id"],
+        contact.as_str()
+    );
     let gone = call(&agent, "delete_record", json!({"table": "contacts", "id": contact})).await;
     assert_eq!(gone["outcome"], "Deleted 1 contact. restore_record undoes this.");
     assert_eq!(code(&fail(&agent, "get_record", json!({"table": "contacts", "id": contact})).await), "not_found");
@@ -76,7 +85,10 @@ async fn records_of_any_table_live_in_agentcrms_words() {
     assert_eq!(only["data"][0]["id"], contact.as_str(), "{only}");
     let back = call(&agent, "restore_record", json!({"table": "contacts", "id": contact})).await;
     assert_eq!(back["outcome"], "Restored 1 contact.");
-    assert_eq!(code(&fail(&agent, "delete_record", json!({"table": "contacts", "id": contact, "hard": true})).await), "invalid_request");
+    assert_eq!(
+        code(&fail(&agent, "delete_record", json!({"table": "contacts", "id": contact, "hard": true})).await),
+        "invalid_request"
+    );
     agent.get(&format!("/v1/contacts/{contact}")).await.status(200);
     let hard = json!({"table": "contacts", "id": contact, "hard": true, "confirm": true});
     assert_eq!(call(&agent, "delete_record", hard).await["outcome"], "Removed 1 contact for good.");
@@ -88,11 +100,23 @@ async fn records_of_any_table_live_in_agentcrms_words() {
 #[tokio::test]
 async fn tables_of_ones_own_are_served_too() {
     let agent = agent().await;
-    let made = call(&agent, "execute_sql", json!({"sql": "create table invoices (id int primary key, total numeric, note text)"})).await;
+    let made = call(
+        &agent,
+        "execute_sql",
+        json!({"sql": "create table invoices (id int primary key, total numeric, note text)"}),
+    )
+    .await;
     assert_eq!(made["outcome"], "CREATE TABLE: done.");
-    let row = call(&agent, "create_record", json!({"table": "invoices", "values": {"id": 7, "total": 12.5, "note": null}})).await;
+    let row =
+        call(&agent, "create_record", json!({"table": "invoices", "values": {"id": 7, "total": 12.5, "note": null}}))
+            .await;
     assert_eq!((&row["id"], &row["outcome"]), (&json!(7), &json!("Created 1 row of invoices.")));
-    let listed = call(&agent, "list_records", json!({"table": "invoices", "filter": {"total": {"gt": 12}}, "fields": ["total"]})).await;
+    let listed = call(
+        &agent,
+        "list_records",
+        json!({"table": "invoices", "filter": {"total": {"gt": 12}}, "fields": ["total"]}),
+    )
+    .await;
     assert_eq!(listed["data"].to_string(), r#"[{"id":7,"total":12.5}]"#);
     let fetched = call(&agent, "fetch", json!({"id": "invoices/7"})).await;
     assert_eq!((&fetched["text"], &fetched["metadata"]["table"]), (&json!("total: 12.5"), &json!("invoices")));
@@ -177,8 +201,16 @@ async fn sql_reads_with_one_tool_and_writes_with_another() {
         let email = format!("{}@b.example", &agent.key[..4]);
         let made = json!({"sql": "insert into contacts (email) values ($1) returning id, email", "params": [email]});
         let made = call(agent, "execute_sql", made).await;
-        assert_eq!((&made["outcome"], &made["rows"][0]["email"]), (&json!("INSERT: 1 rows were written."), &json!(email)));
-        let read = call(agent, "query_sql", json!({"sql": "select email, 1::numeric / 3 as third from contacts where email = $1", "params": [email]})).await;
+        assert_eq!(
+            (&made["outcome"], &made["rows"][0]["email"]),
+            (&json!("INSERT: 1 rows were written."), &json!(email))
+        );
+        let read = call(
+            agent,
+            "query_sql",
+            json!({"sql": "select email, 1::numeric / 3 as third from contacts where email = $1", "params": [email]}),
+        )
+        .await;
         assert_eq!((&read["rows"][0]["email"], &read["rowCount"]), (&json!(email), &json!(1)));
         for sql in [
             "delete from contacts",
@@ -194,7 +226,8 @@ async fn sql_reads_with_one_tool_and_writes_with_another() {
         }
         let refused = fail(agent, "query_sql", json!({"sql": "delete from contacts"})).await;
         assert!(refused["next"].as_str().is_some_and(|next| next.contains("execute_sql")), "{refused:?}");
-        let none = call(agent, "execute_sql", json!({"sql": "update contacts set title = 'x' where email = 'nobody'"})).await;
+        let none =
+            call(agent, "execute_sql", json!({"sql": "update contacts set title = 'x' where email = 'nobody'"})).await;
         assert_eq!(none["outcome"], "UPDATE: 0 rows were written.");
         let wrong = fail(agent, "query_sql", json!({"sql": "select emial from contacts"})).await;
         assert_eq!(code(&wrong), "sql_error");
