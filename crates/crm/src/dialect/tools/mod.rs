@@ -6,6 +6,7 @@
 
 mod advice;
 mod describe;
+mod filter;
 mod names;
 pub mod prompts;
 mod read;

@@ -26,9 +26,7 @@ impl Session<'_, '_> {
     pub async fn call(&mut self, mut params: Map<String, Value>) -> Result<Vec<u8>, RpcError> {
         let (tool, arguments) = self.named(&mut params)?;
         let caller = self.caller_of(&params);
-        let called = AssertUnwindSafe(self.perform(&tool, arguments, caller)).catch_unwind().await;
-        let called = called.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")));
-        let (object, is_error) = match called {
+        let (object, is_error) = match guarded(self.perform(&tool, arguments, caller)).await {
             Ok(object) => (object, false),
             Err(fault) => {
                 if let Fault::Internal { cause, place } = &fault {
@@ -139,6 +137,12 @@ impl Session<'_, '_> {
     }
 }
 
+/// Does the work of a call. A panic in it is an error of this call only.
+pub async fn guarded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
+}
+
 async fn answer(app: &App, caller: &Caller, ask: &Ask) -> Result<Answer, Fault> {
     match hall::perform(app, caller, ask, &Controls::default()).await? {
         Performed::Done(answer, _) => Ok(answer),
@@ -179,4 +183,21 @@ fn result(object: &Map<String, Value>, is_error: bool, era: Era) -> Vec<u8> {
     }
     out.push(b'}');
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_call() {
+        let panicking = async {
+            if true {
+                panic!("a defect of a tool");
+            }
+            Ok(())
+        };
+        assert_eq!(guarded(panicking).await.map_err(|fault| fault.code()), Err("internal_error"));
+        assert_eq!(guarded(async { Ok(7) }).await, Ok(7));
+    }
 }

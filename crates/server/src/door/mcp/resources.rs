@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use crm::dialect::tools;
 use crm::model::fault::Fault;
 
+use crate::door::mcp::call::guarded;
 use crate::door::mcp::methods::Session;
 use crate::door::mcp::rpc::{INVALID_PARAMS, RpcError};
 use crate::door::mcp::version::Era;
@@ -56,7 +57,7 @@ impl Session<'_, '_> {
         };
         let Some(tool) = tools::by_name(tool) else { return Err(self.no_resource(&uri)) };
         let caller = self.caller_of(params);
-        let read = self.perform(&tool, arguments, caller).await;
+        let read = guarded(self.perform(&tool, arguments, caller)).await;
         let (mime_type, text) = match read {
             Ok(mut object) => match object.remove("text") {
                 Some(Value::String(text)) => ("text/plain", text),
