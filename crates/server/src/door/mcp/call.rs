@@ -16,8 +16,8 @@ use crm::model::who::{Provenance, Role, Who};
 
 use crate::access::Caller;
 use crate::app::App;
-use crate::door::mcp::methods::Session;
 use crate::door::mcp::rpc::RpcError;
+use crate::door::mcp::session::Session;
 use crate::door::mcp::version::{self, Era};
 use crate::hall::{self, Controls, Performed};
 

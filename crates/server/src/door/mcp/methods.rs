@@ -1,38 +1,17 @@
 //! The methods of MCP.
 
-use axum::http::request::Parts;
 use serde_json::{Map, Value, json};
 
+use crm::dialect::tools;
 use crm::dialect::tools::prompts::{self, PROMPTS, Prompt};
-use crm::dialect::tools::{self, Offer};
 
-use crate::access::Caller;
-use crate::app::App;
 use crate::door::mcp::resources;
 use crate::door::mcp::rpc::{METHOD_NOT_FOUND, RpcError};
+use crate::door::mcp::session::Session;
 use crate::door::mcp::version::{self, Era};
-use crate::door::reply::Envelope;
 
 /// How long a client may keep a list, in milliseconds. The lists change with the key's rights and with new versions.
 const KEPT_MS: u64 = 300_000;
-
-/// A request whose caller, tools and version are known.
-pub struct Session<'a, 'e> {
-    /// The state that doors share.
-    pub app: &'a App,
-    /// The id of the request, `req_…`.
-    pub id: &'a str,
-    /// The headers of the HTTP request.
-    pub head: &'a Parts,
-    /// How it is answered.
-    pub envelope: &'a mut Envelope<'e>,
-    /// The caller.
-    pub caller: &'a Caller,
-    /// The tools that the caller may use.
-    pub offer: Offer,
-    /// The kind of version.
-    pub era: Era,
-}
 
 impl Session<'_, '_> {
     /// Answers a request with a result, as JSON.

@@ -9,6 +9,7 @@ mod guard;
 mod methods;
 mod resources;
 mod rpc;
+mod session;
 mod version;
 
 use std::panic::AssertUnwindSafe;
@@ -108,7 +109,7 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
         Ok(era) => era,
         Err(error) => return Ok(reply(error.status, rpc::error(Some(&id), &error))),
     };
-    let session = methods::Session {
+    let session = session::Session {
         app: request.app,
         id: request.id,
         head: request.head,

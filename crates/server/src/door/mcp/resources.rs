@@ -7,8 +7,8 @@ use crm::dialect::tools;
 use crm::model::fault::Fault;
 
 use crate::door::mcp::call::guarded;
-use crate::door::mcp::methods::Session;
 use crate::door::mcp::rpc::{INVALID_PARAMS, RpcError};
+use crate::door::mcp::session::Session;
 use crate::door::mcp::version::Era;
 
 const SCHEMA: &str = "crm://schema";
