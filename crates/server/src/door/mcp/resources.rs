@@ -68,7 +68,7 @@ impl Session<'_, '_> {
                 tracing::error!(request_id, cause, %place, "a resource could not be read");
                 return Err(RpcError { status: 200, code: -32603, message: "Internal error.".into(), data: None });
             }
-            Err(fault) if matches!(fault, Fault::NotFound { .. } | Fault::Invalid { .. }) => {
+            Err(Fault::NotFound { .. } | Fault::Invalid { .. }) => {
                 return Err(self.no_resource(&uri));
             }
             Err(fault) => return Err(RpcError::invalid_params(fault.message())),
