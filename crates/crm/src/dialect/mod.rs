@@ -18,6 +18,7 @@ pub mod route;
 mod runs;
 #[cfg(test)]
 mod tests;
+pub mod tools;
 
 use std::borrow::Cow;
 

@@ -75,6 +75,20 @@ impl Rows {
         }
     }
 
+    /// The same rows with only these columns, in this order. `write` writes each cell: the column's index and the JSON text.
+    pub fn rewritten(&self, columns: &[usize], write: impl Fn(&mut Vec<u8>, usize, &[u8])) -> Rows {
+        let kept: Vec<ResultColumn> = columns.iter().map(|at| self.columns[*at].clone()).collect();
+        let mut data = Vec::new();
+        let mut ends = Vec::with_capacity(columns.len() * self.len);
+        for row in 0..self.len {
+            for at in columns {
+                write(&mut data, *at, self.cell(row, *at));
+                ends.push(data.len() as u32);
+            }
+        }
+        Rows { columns: kept.into(), data, ends, len: self.len, is_cut: self.is_cut }
+    }
+
     /// A cell as text that PostgreSQL can parse: the content of a JSON string, otherwise the JSON text. NULL is `None`.
     pub fn reread(&self, row: usize, column: usize) -> Option<String> {
         let cell = self.cell(row, column);

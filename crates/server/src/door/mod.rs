@@ -7,6 +7,7 @@ mod form;
 mod heads;
 mod health;
 pub mod listener;
+mod mcp;
 mod operations;
 mod pages;
 mod people;
@@ -70,5 +71,8 @@ async fn named(id: String, mut request: Request<Body>, next: Next) -> Response {
 }
 
 async fn fallback(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
-    v1::serve(&app, request).await
+    match request.uri().path() {
+        "/mcp" | "/mcp/" => mcp::serve(&app, request).await,
+        _ => v1::serve(&app, request).await,
+    }
 }

@@ -24,11 +24,7 @@ pub async fn serve(
         return Err(Fault::Unauthorized { message: "This path needs an API key.".into() });
     };
     let caller = admit(request, envelope, token).await?;
-    if let Some(versions) = envelope.dialect.versions {
-        let asked = request.head.headers.get(versions.header);
-        let asked = asked.map(|value| String::from_utf8_lossy(value.as_bytes()));
-        envelope.version = Some(versions.choose(asked.as_deref())?);
-    }
+    choose_version(request, envelope)?;
     let Some(method) = Method::parse(request.head.method.as_str()) else {
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
         let allow = (envelope.dialect.methods)(&segments).into_iter().map(Method::name).collect();
@@ -93,6 +89,16 @@ pub async fn admit(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>, t
         }
         Err(refused) => Err(envelope.refused(*refused)),
     }
+}
+
+/// Chooses the version of the dialect that the request asks for, if the dialect has versions.
+pub fn choose_version(request: &HttpRequest<'_>, envelope: &mut Envelope<'_>) -> Result<(), Fault> {
+    if let Some(versions) = envelope.dialect.versions {
+        let asked = request.head.headers.get(versions.header);
+        let asked = asked.map(|value| String::from_utf8_lossy(value.as_bytes()));
+        envelope.version = Some(versions.choose(asked.as_deref())?);
+    }
+    Ok(())
 }
 
 /// The content of a call besides its body.

@@ -68,7 +68,7 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
 }
 
 /// Logs one line per request. The query string is left out, since it may hold customers' data.
-fn log(request: &HttpRequest<'_>, envelope: &Envelope<'_>, status: u16, failure: Option<&Fault>, started: Instant) {
+pub fn log(request: &HttpRequest<'_>, envelope: &Envelope<'_>, status: u16, failure: Option<&Fault>, started: Instant) {
     let took = started.elapsed();
     metrics::histogram!("kith_request_seconds").record(took.as_secs_f64());
     metrics::counter!("kith_requests_total", "status" => status_class(status)).increment(1);

@@ -28,6 +28,7 @@ mod lifecycle;
 mod limits;
 mod limits_of_requests;
 mod mail;
+mod mcp;
 mod modes;
 mod normal_forms;
 mod oidc;

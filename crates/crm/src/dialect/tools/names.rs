@@ -1,0 +1,62 @@
+//! The names of fields in tools. A tool understands the names of both dialects, and answers with those of the caller's.
+
+use crate::dialect::Dialect;
+use crate::dialect::relm::names::RENAMES;
+use crate::dialect::stored_id;
+use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, WriteRule};
+use crate::model::id::is_id;
+
+/// Returns the column of a field's name, in whichever dialect it is. A name that no dialect has stays as it is.
+pub fn column_of<'a>(entity: &Entity, name: &'a str) -> &'a str {
+    if entity.columns().any(|field| field.name == name) {
+        return name;
+    }
+    let renamed = RENAMES.iter().find(|it| (it.table.is_empty() || it.table == entity.table) && it.name == name);
+    renamed.map_or(name, |rename| rename.column)
+}
+
+/// Returns the caller's name of a field that is named in any dialect.
+pub fn own<'a>(dialect: &Dialect, entity: &Entity, name: &'a str) -> &'a str {
+    let column = column_of(entity, name);
+    let known = entity.columns().map(|field| field.name).find(|it| *it == column);
+    match known {
+        Some(column) => (dialect.reference.wire.column)(entity, column),
+        None => name,
+    }
+}
+
+/// Returns the built-in table of an id.
+pub fn table_of_id(id: &str) -> Option<&'static Entity> {
+    let id = stored_id(id);
+    ENTITIES.iter().find(|entity| is_id(&id, entity.prefix))
+}
+
+/// Whether a field identifies its record or is short enough for a list of many.
+pub fn is_brief(field: &Field) -> bool {
+    match field.kind {
+        FieldKind::Json | FieldKind::JsonArray | FieldKind::JsonObject | FieldKind::Ids(_) => false,
+        FieldKind::Text
+        | FieldKind::Email
+        | FieldKind::Emails
+        | FieldKind::Integer
+        | FieldKind::SmallInteger
+        | FieldKind::Bool
+        | FieldKind::Date
+        | FieldKind::Time
+        | FieldKind::Id(_)
+        | FieldKind::OneOf(_) => !LONG.contains(&field.name) && !STAMPED.contains(&field.name),
+    }
+}
+
+/// Columns with long or rarely needed texts, which lists leave out.
+const LONG: &[&str] = &["body", "body_text", "body_html", "provider_msg_id", "thread_id", "filter_predicate"];
+
+/// Columns that a list of a custom table leaves out.
+pub const STAMPED: &[&str] = &["created_at", "updated_at", "deleted_at"];
+
+/// Whether a tool that lists a table offers a parameter for equality with this column.
+pub fn is_filter(entity: &Entity, field: &Field) -> bool {
+    matches!(field.kind, FieldKind::Id(_) | FieldKind::OneOf(_) | FieldKind::Email)
+        || field.normal_form.is_some()
+        || (entity.write_rule == WriteRule::InPipeline && matches!(field.name, "pipeline" | "stage"))
+}

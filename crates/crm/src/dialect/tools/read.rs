@@ -1,0 +1,484 @@
+//! Reads the arguments of a tool as asks. A tool is one ask; a tool that gets a contact, a company or a deal has further
+//! asks for the records beside it.
+
+use serde_json::{Map, Value};
+
+use crate::dialect::Dialect;
+use crate::dialect::arguments::Arguments;
+use crate::dialect::route::Operation;
+use crate::dialect::stored_id;
+use crate::dialect::tools::filter::{equals, filters};
+use crate::dialect::tools::names::{own, table_of_id};
+use crate::dialect::tools::schema::{Argument, arguments as known_arguments, name_argument, takes_columns};
+use crate::dialect::tools::{Act, Tool};
+use crate::model::ask::{Ask, PipelineName, Single};
+use crate::model::entity::{ENTITIES, Entity, FieldKind, by_table};
+use crate::model::fault::{Fault, nearest};
+use crate::model::filter::Filter;
+use crate::model::value::name_of;
+
+/// Rows of a page if the call has no `limit`. Models pay for each of them.
+const DEFAULT_LIMIT: usize = 25;
+const DEFAULT_SEARCH_LIMIT: usize = 10;
+/// Records of each kind that are shown beside a record.
+const BESIDE: usize = 5;
+
+/// The tokens of an answer, by default and at most. An answer is cut to them.
+const DEFAULT_TOKENS: usize = 8_000;
+const MAX_TOKENS: usize = 50_000;
+
+/// Maximum characters of a `run_id`.
+const MAX_RUN_ID: usize = 200;
+
+/// A tool's arguments, read.
+#[derive(Debug)]
+pub struct ToolAsk {
+    /// The ask.
+    pub ask: Ask,
+    /// Further asks, whose records are shown with the answer.
+    pub beside: Vec<Beside>,
+    /// How the answer is shown.
+    pub view: View,
+    /// The argument `reason`.
+    pub reason: Option<String>,
+    /// The argument `run_id`.
+    pub run_id: Option<String>,
+}
+
+/// An ask whose records are shown with the answer to another one.
+#[derive(Debug)]
+pub struct Beside {
+    /// The key of the records in the answer.
+    pub key: &'static str,
+    /// The ask.
+    pub ask: Ask,
+}
+
+/// How an answer is shown.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct View {
+    /// The table of the records.
+    pub table: Option<String>,
+    /// The fields to show, in the caller's names. If it is empty, the default fields are shown.
+    pub fields: Vec<String>,
+    /// Whether all fields are shown.
+    pub is_detailed: bool,
+    /// The tokens that the answer may have.
+    pub max_tokens: usize,
+    /// The stage, list or statement that the call names, for the outcome in words.
+    pub named: Option<String>,
+    /// Whether a deletion is permanent by the caller's wish.
+    pub is_hard: bool,
+    /// The page that the call asks for.
+    pub limit: usize,
+}
+
+/// Reads the arguments of a tool. `limit` replaces the limit of the call, if there is one.
+pub fn read(
+    tool: &Tool,
+    dialect: &Dialect,
+    arguments: Map<String, Value>,
+    limit: Option<usize>,
+) -> Result<ToolAsk, Fault> {
+    let known = known_arguments(tool, dialect);
+    let mut said = Said { tool, dialect, values: renamed(tool, dialect, arguments, &known) };
+    said.check(&known)?;
+    let (reason, run_id) = match tool.kind.act.writes() {
+        true => (said.text("reason")?, said.run_id()?),
+        false => (None, None),
+    };
+    let mut view = said.view()?;
+    if let Some(limit) = limit {
+        view.limit = limit;
+    }
+    let is_paged = known.iter().any(|it| it.name == "limit");
+    if is_paged {
+        said.values.insert("limit".into(), view.limit.into());
+    }
+    let mut beside = Vec::new();
+    let ask = said.ask(&mut view, &mut beside)?;
+    Ok(ToolAsk { ask, beside, view, reason, run_id })
+}
+
+/// Renames arguments that have the name of the other dialect, or a common other name.
+fn renamed(tool: &Tool, dialect: &Dialect, arguments: Map<String, Value>, known: &[Argument]) -> Map<String, Value> {
+    const ALIASES: &[(&str, &str)] = &[("q", "query"), ("query", "sql"), ("expand[]", "expand")];
+    let is_known = |name: &str| known.iter().any(|it| it.name == name);
+    let mut renamed = Map::with_capacity(arguments.len());
+    for (name, value) in arguments {
+        let alias = ALIASES.iter().find(|(from, to)| *from == name && is_known(to)).map(|(_, to)| *to);
+        // A model may name the record by its kind: `deal_id`.
+        let is_its_id = |entity: &Entity| name.strip_suffix("_id") == Some(entity.name) && is_known("id");
+        let alias = alias.or(tool.entity.filter(|entity| is_its_id(entity)).map(|_| "id"));
+        let own = tool.entity.map_or(name.as_str(), |entity| own(dialect, entity, &name));
+        let right = match is_known(&name) {
+            true => name,
+            false => alias.or(Some(own).filter(|own| is_known(own))).map_or(name.clone(), str::to_owned),
+        };
+        renamed.insert(right, value);
+    }
+    renamed
+}
+
+/// The arguments of a call.
+struct Said<'a> {
+    tool: &'a Tool,
+    dialect: &'a Dialect,
+    values: Map<String, Value>,
+}
+
+impl Said<'_> {
+    /// Refuses a call that lacks an argument or has an unknown one.
+    fn check(&self, known: &[Argument]) -> Result<(), Fault> {
+        let names = || known.iter().map(|it| it.name.as_str());
+        if !takes_columns(self.tool)
+            && let Some(name) = self.values.keys().find(|name| !names().any(|known| known == *name))
+        {
+            return Err(unknown(name, names()));
+        }
+        let missing = known.iter().find(|it| it.is_required && self.values.get(&it.name).is_none_or(Value::is_null));
+        match missing {
+            None => Ok(()),
+            Some(missing) => {
+                // A misspelled name is the likely reason for a missing one.
+                let mut extra = self.values.keys().filter(|name| !names().any(|known| known == *name));
+                match extra.find(|name| nearest(name, [missing.name.as_str()].into_iter()).is_some()) {
+                    Some(name) => Err(unknown(name, [missing.name.as_str()].into_iter())),
+                    None => Err(Fault::invalid_with_hint(
+                        format!("{} requires \"{}\".", self.tool.name(), missing.name),
+                        format!("The arguments are {}.", names().collect::<Vec<_>>().join(", ")),
+                    )),
+                }
+            }
+        }
+    }
+
+    /// Takes a text, or a number as text.
+    fn text(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(Value::Number(number)) => Ok(Some(number.to_string())),
+            Some(other) => Err(Fault::invalid(format!("\"{name}\" must be a string, not {}.", name_of(&other)))),
+        }
+    }
+
+    /// Takes a number as text, or a text that may be a number.
+    fn number(&mut self, name: &str) -> Result<Option<String>, Fault> {
+        match self.values.get(name) {
+            Some(other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_))) => {
+                Err(Fault::invalid(format!("\"{name}\" must be a number, not {}.", name_of(other))))
+            }
+            _ => self.text(name),
+        }
+    }
+
+    /// Takes a text that the schema requires.
+    fn required(&mut self, name: &str) -> Result<String, Fault> {
+        let text = self.text(name)?.unwrap_or_default();
+        match text.is_empty() {
+            true => Err(Fault::invalid(format!("\"{name}\" is empty."))),
+            false => Ok(text),
+        }
+    }
+
+    fn flag(&mut self, name: &str) -> Result<bool, Fault> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => Ok(false),
+            Some(Value::Bool(flag)) => Ok(flag),
+            Some(other) => Err(Fault::invalid(format!("\"{name}\" must be true or false, not {}.", name_of(&other)))),
+        }
+    }
+
+    fn object(&mut self, name: &str) -> Result<Map<String, Value>, Fault> {
+        match self.values.remove(name) {
+            None | Some(Value::Null) => Ok(Map::new()),
+            Some(Value::Object(object)) => Ok(object),
+            Some(other) => Err(Fault::invalid(format!("\"{name}\" must be an object, not {}.", name_of(&other)))),
+        }
+    }
+
+    fn run_id(&mut self) -> Result<Option<String>, Fault> {
+        let run_id = self.text("run_id")?;
+        match &run_id {
+            Some(text) if text.is_empty() || text.chars().count() > MAX_RUN_ID => {
+                Err(Fault::invalid(format!("\"run_id\" must have 1 to {MAX_RUN_ID} characters.")))
+            }
+            _ => Ok(run_id),
+        }
+    }
+
+    fn view(&mut self) -> Result<View, Fault> {
+        let act = self.tool.kind.act;
+        let reads = |name| match act {
+            Act::List | Act::ListRows | Act::ListStages | Act::Search | Act::Find => true,
+            Act::Fetch | Act::Describe | Act::Query | Act::Execute => name == "max_tokens",
+            _ => false,
+        };
+        let mut view = View {
+            table: self.tool.entity.map(|entity| entity.table.to_owned()),
+            fields: Vec::new(),
+            is_detailed: false,
+            max_tokens: DEFAULT_TOKENS,
+            named: None,
+            is_hard: false,
+            limit: if act == Act::Search { DEFAULT_SEARCH_LIMIT } else { DEFAULT_LIMIT },
+        };
+        if reads("max_tokens")
+            && let Some(text) = self.number("max_tokens")?
+        {
+            let tokens = text.parse::<u64>().ok().filter(|tokens| *tokens > 0);
+            let refuse = || Fault::invalid(format!("\"max_tokens\" must be a number from 1 to {MAX_TOKENS}."));
+            view.max_tokens = tokens.ok_or_else(refuse)?.min(MAX_TOKENS as u64) as usize;
+        }
+        if reads("limit")
+            && let Some(text) = self.number("limit")?
+        {
+            view.limit = crate::model::page::parse_limit(Some(&text))?;
+        }
+        if reads("response_format") {
+            view.is_detailed = match self.text("response_format")?.as_deref() {
+                None | Some("concise") => false,
+                Some("detailed") => true,
+                Some(other) => {
+                    let message = format!("\"response_format\" is concise or detailed, not \"{other}\".");
+                    return Err(Fault::invalid(message));
+                }
+            };
+            view.fields = match self.values.remove("fields") {
+                None | Some(Value::Null) => Vec::new(),
+                Some(Value::String(names)) => names.split(',').map(|name| name.trim().to_owned()).collect(),
+                Some(Value::Array(names)) => {
+                    let names: Option<Vec<String>> = names.iter().map(|it| it.as_str().map(str::to_owned)).collect();
+                    names.ok_or_else(|| Fault::invalid("\"fields\" must be an array of field names."))?
+                }
+                Some(_) => return Err(Fault::invalid("\"fields\" must be an array of field names.")),
+            };
+        }
+        Ok(view)
+    }
+
+    /// The table of the call: the tool's own, or the argument.
+    fn table(&mut self) -> Result<String, Fault> {
+        match self.tool.entity {
+            Some(entity) => Ok(entity.table.to_owned()),
+            None => {
+                let table = self.required("table")?;
+                // A model may name a table by its records: `contact`. The table `activity` is the feed.
+                let one = ENTITIES.iter().find(|entity| entity.name == table && by_table(&table).is_none());
+                Ok(one.map_or(table, |entity| entity.table.to_owned()))
+            }
+        }
+    }
+
+    fn pipeline(&mut self) -> Result<PipelineName, Fault> {
+        Ok(self.text("pipeline")?.map_or(PipelineName::Default, PipelineName::Key))
+    }
+
+    /// The record's fields: the arguments that are left, or the argument `values`.
+    fn fields(&mut self, table: &str) -> Result<Map<String, Value>, Fault> {
+        let fields = match self.tool.entity {
+            Some(_) => std::mem::take(&mut self.values),
+            None => self.object("values")?,
+        };
+        Ok(self.in_own_names(table, fields))
+    }
+
+    fn in_own_names(&self, table: &str, fields: Map<String, Value>) -> Map<String, Value> {
+        let Some(entity) = by_table(table) else { return fields };
+        fields.into_iter().map(|(name, value)| (own(self.dialect, entity, &name).to_owned(), value)).collect()
+    }
+
+    fn ask(&mut self, view: &mut View, beside: &mut Vec<Beside>) -> Result<Ask, Fault> {
+        match self.tool.kind.act {
+            Act::Search => {
+                let words = self.required("query")?;
+                self.values.insert("q".into(), words.into());
+                self.rest(Operation::SearchAll)
+            }
+            Act::Fetch => self.fetch(view),
+            Act::Describe => {
+                view.table = self.text("table")?;
+                self.rest(Operation::Schema)
+            }
+            Act::List => self.list(view),
+            Act::Find => self.find(view, beside),
+            Act::Create => {
+                let table = self.table()?;
+                view.table = Some(table.clone());
+                let fields = self.fields(&table)?;
+                self.arguments(Operation::Create(&table), fields)
+            }
+            Act::Update => {
+                let table = self.table()?;
+                view.table = Some(table.clone());
+                let id = self.required(name_argument(self.tool))?;
+                let fields = self.fields(&table)?;
+                self.arguments(Operation::Update(&table, &id), fields)
+            }
+            Act::Delete => self.delete(view),
+            Act::Restore => {
+                let (table, id) = (self.table()?, self.required("id")?);
+                view.table = Some(table.clone());
+                self.rest(Operation::Restore(&table, &id))
+            }
+            Act::Upsert => self.upsert(),
+            Act::Move => {
+                let id = self.required("id")?;
+                view.named = self.values.get("stage").and_then(Value::as_str).map(str::to_owned);
+                self.rest(Operation::Update("deals", &id))
+            }
+            Act::ListStages => {
+                let pipeline = self.pipeline()?;
+                self.rest(Operation::Stages(pipeline))
+            }
+            Act::CreateStage => {
+                let pipeline = self.pipeline()?;
+                let fields = self.fields("pipeline_stages")?;
+                self.arguments(Operation::CreateStage(pipeline), fields)
+            }
+            Act::UpdateStage => {
+                let (pipeline, key) = (self.pipeline()?, self.required("key")?);
+                let fields = self.fields("pipeline_stages")?;
+                self.arguments(Operation::UpdateStage(pipeline, &key), fields)
+            }
+            Act::DeleteStage => {
+                let (pipeline, key) = (self.pipeline()?, self.required("key")?);
+                self.rest(Operation::DeleteStage(pipeline, &key))
+            }
+            Act::ListRows => {
+                let id = self.required("list_id")?;
+                self.rest(Operation::ListRows(&id))
+            }
+            Act::AddMembers => {
+                let id = self.required("list_id")?;
+                self.rest(Operation::AddMembers(&id))
+            }
+            Act::RemoveMember => {
+                let (id, member) = (self.required("list_id")?, self.required("member_id")?);
+                self.rest(Operation::RemoveMember(&id, &member))
+            }
+            Act::Query | Act::Execute => self.rest(Operation::Sql),
+        }
+    }
+
+    /// Reads the arguments that are left as those of an operation.
+    fn rest(&mut self, operation: Operation<'_>) -> Result<Ask, Fault> {
+        let rest = std::mem::take(&mut self.values);
+        self.arguments(operation, rest)
+    }
+
+    fn arguments(&self, operation: Operation<'_>, arguments: Map<String, Value>) -> Result<Ask, Fault> {
+        (self.dialect.read)(Arguments::named(operation, arguments))
+    }
+
+    fn fetch(&mut self, view: &mut View) -> Result<Ask, Fault> {
+        let id = self.required("id")?;
+        let (table, id) = match (table_of_id(&id), id.split_once('/')) {
+            (Some(entity), _) => (entity.table.to_owned(), id),
+            (None, Some((table, id))) => (table.to_owned(), id.to_owned()),
+            (None, None) => {
+                return Err(Fault::invalid_with_hint(
+                    format!("\"{id}\" is not the id of a built-in record."),
+                    "Use an id that search or list_records returned. For a table of your own, write table/id.",
+                ));
+            }
+        };
+        view.table = Some(table.clone());
+        self.arguments(Operation::Find(&table, &id), Map::new())
+    }
+
+    fn find(&mut self, view: &mut View, beside: &mut Vec<Beside>) -> Result<Ask, Fault> {
+        let table = self.table()?;
+        let id = self.required(name_argument(self.tool))?;
+        view.table = Some(table.clone());
+        if let Some(entity) = by_table(&table).filter(|_| view.fields.is_empty()) {
+            self.add_beside(entity, &stored_id(&id), beside)?;
+        }
+        self.rest(Operation::Find(&table, &id))
+    }
+
+    /// The newest activities of a contact, company or deal, and the associations from and to it.
+    fn add_beside(&self, entity: &Entity, id: &str, beside: &mut Vec<Beside>) -> Result<(), Fault> {
+        let activities = by_table("activities").into_iter().flat_map(|it| it.fields);
+        let link = activities.into_iter().find(|field| field.kind == FieldKind::Id(entity.table));
+        let Some(link) = link else { return Ok(()) };
+        for (key, table, column) in [
+            ("activities", "activities", link.name),
+            ("associations", "associations", "from_id"),
+            ("associations", "associations", "to_id"),
+        ] {
+            let filter = equals(column, id.to_owned());
+            let mut ask =
+                self.arguments(Operation::List(table), [("limit".to_owned(), BESIDE.into())].into_iter().collect())?;
+            if let Ask::Single(Single::List { filters, .. }) = &mut ask {
+                filters.push(filter);
+            }
+            beside.push(Beside { key, ask });
+        }
+        Ok(())
+    }
+
+    fn list(&mut self, view: &mut View) -> Result<Ask, Fault> {
+        let table = self.table()?;
+        view.table = Some(table.clone());
+        let conditions = self.object("filter")?;
+        let filters: Vec<Filter> = conditions
+            .into_iter()
+            .map(|(name, value)| filters(&table, &name, value))
+            .collect::<Result<Vec<_>, _>>()?
+            .concat();
+        let rest = std::mem::take(&mut self.values);
+        let rest = self.in_own_names(&table, rest);
+        let mut ask = self.arguments(Operation::List(&table), rest)?;
+        if let Ask::Single(Single::List { filters: own, .. }) = &mut ask {
+            own.extend(filters);
+        }
+        Ok(ask)
+    }
+
+    fn delete(&mut self, view: &mut View) -> Result<Ask, Fault> {
+        let table = self.table()?;
+        let id = self.required(name_argument(self.tool))?;
+        view.table = Some(table.clone());
+        let (hard, confirmed) = (self.flag("hard")?, self.flag("confirm")?);
+        view.is_hard = hard;
+        // The rows of other tables may have no `deleted_at`, so that each deletion is permanent.
+        let is_hidden = by_table(&table).is_some_and(|entity| entity.stamped) && !hard;
+        if !is_hidden && !confirmed {
+            return Err(Fault::invalid_with_hint(
+                format!("This can remove \"{id}\" of {table} permanently, so it must be confirmed."),
+                "If the person agrees, call it again with \"confirm\": true.",
+            ));
+        }
+        let mut rest = std::mem::take(&mut self.values);
+        if hard {
+            rest.insert("hard".into(), true.into());
+        }
+        self.arguments(Operation::Delete(&table, &id), rest)
+    }
+
+    fn upsert(&mut self) -> Result<Ask, Fault> {
+        if let Some(Value::Array(rows)) = self.values.get_mut("contacts") {
+            let rows = std::mem::take(rows);
+            let rows = rows.into_iter().map(|row| match row {
+                Value::Object(fields) => Value::Object(self.in_own_names("contacts", fields)),
+                other => other,
+            });
+            let rows: Vec<Value> = rows.collect();
+            self.values.insert("contacts".into(), Value::Array(rows));
+        }
+        self.rest(Operation::Batch("contacts"))
+    }
+}
+
+/// An argument that does not exist, with the nearest one that does.
+fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str> + Clone) -> Fault {
+    match nearest(name, known.clone()) {
+        Some(near) => Fault::Unknown { what: "argument", name: name.to_owned(), nearest: Some(near) },
+        None => Fault::invalid_with_hint(
+            format!("Unknown argument \"{name}\"."),
+            format!("The arguments are {}.", known.collect::<Vec<_>>().join(", ")),
+        ),
+    }
+}

@@ -1,0 +1,202 @@
+//! Calls of tools: the dialect reads the arguments, the hall performs the asks, and the dialect shows the answer.
+
+use std::panic::AssertUnwindSafe;
+
+use axum::http::header;
+use futures_util::FutureExt;
+use futures_util::future::{try_join, try_join_all};
+use serde_json::{Map, Value};
+
+use crm::dialect::tools::{self, Act, Beside, Shown, Tool, ToolAsk};
+use crm::model::answer::Answer;
+use crm::model::ask::Ask;
+use crm::model::fault::Fault;
+use crm::model::value::name_of;
+use crm::model::who::{Provenance, Role, Who};
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::door::mcp::rpc::RpcError;
+use crate::door::mcp::session::Session;
+use crate::door::mcp::version::{self, Era};
+use crate::hall::{self, Controls, Performed};
+
+impl Session<'_, '_> {
+    /// Calls a tool. What is wrong with the call is its result, so that the model sees it.
+    pub async fn call(&mut self, mut params: Map<String, Value>) -> Result<Vec<u8>, RpcError> {
+        let (tool, arguments) = self.named(&mut params)?;
+        let caller = self.caller_of(&params);
+        let (object, is_error) = match guarded(self.perform(&tool, arguments, caller)).await {
+            Ok(object) => (object, false),
+            Err(fault) => {
+                if let Fault::Internal { cause, place } = &fault {
+                    let (request_id, tool) = (self.id, tool.name());
+                    tracing::error!(request_id, tool, cause, %place, "a tool failed");
+                }
+                (self.envelope.with_meta(None, |dialect, meta| tools::error(&fault, &tool, dialect, meta)), true)
+            }
+        };
+        Ok(result(&object, is_error, self.era))
+    }
+
+    /// The tool that the parameters name, and its arguments.
+    fn named(&self, params: &mut Map<String, Value>) -> Result<(Tool, Map<String, Value>), RpcError> {
+        let Some(name) = params.get("name").and_then(Value::as_str) else {
+            return Err(RpcError::invalid_params("\"name\" must be the name of a tool."));
+        };
+        let Some(tool) = tools::by_name(name) else {
+            let near =
+                tools::nearest_name(name, self.offer).map_or(String::new(), |it| format!(" Did you mean \"{it}\"?"));
+            return Err(RpcError::invalid_params(format!(
+                "There is no tool \"{name}\".{near} tools/list names them all."
+            )));
+        };
+        match params.remove("arguments") {
+            None | Some(Value::Null) => Ok((tool, Map::new())),
+            Some(Value::Object(arguments)) => Ok((tool, arguments)),
+            Some(other) => {
+                Err(RpcError::invalid_params(format!("\"arguments\" must be an object, not {}.", name_of(&other))))
+            }
+        }
+    }
+
+    /// The caller, with the client's name as the agent if the request has no other.
+    pub fn caller_of(&self, params: &Map<String, Value>) -> Caller {
+        let mut caller = self.caller.clone();
+        let user_agent = || {
+            let value = self.head.headers.get(header::USER_AGENT)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        if caller.provenance.agent.is_none() {
+            let agent = version::client(params).or_else(user_agent);
+            let said = Provenance::new(self.id, agent.as_deref().map(str::as_bytes), None, None);
+            caller.provenance.agent = said.agent;
+        }
+        caller
+    }
+
+    /// Performs a tool's call and shows its answer.
+    pub async fn perform(
+        &mut self,
+        tool: &Tool,
+        arguments: Map<String, Value>,
+        mut caller: Caller,
+    ) -> Result<Map<String, Value>, Fault> {
+        if !self.offer.allows(tool) {
+            return Err(Fault::Forbidden { message: format!("This key may not use {}.", tool.name()) });
+        }
+        let dialect = self.envelope.dialect;
+        // A page that turns out too long is read again with a smaller limit.
+        let again = (!tool.kind.act.writes()).then(|| arguments.clone());
+        let mut ask = tools::read(tool, dialect, arguments, None)?;
+        note(&mut caller, &ask);
+        if tool.kind.act == Act::Query {
+            // The session of a viewer is read-only in PostgreSQL itself.
+            caller.who = Who { role: Role::Viewer, ..caller.who };
+        }
+        let mut asked = None;
+        loop {
+            let answers = self.answers(&caller, &ask).await?;
+            let shown = self.show(tool, &ask, answers, asked)?;
+            match (shown, &again) {
+                (Shown::Whole(object), _) => return Ok(object),
+                (Shown::TooLong { rows }, Some(arguments)) => {
+                    asked = Some(ask.view.limit);
+                    ask = tools::read(tool, dialect, arguments.clone(), Some(rows))?;
+                }
+                (Shown::TooLong { .. }, None) => return Err(Fault::internal("a write has no pages")),
+            }
+        }
+    }
+
+    /// The answers to the ask and to those beside it. They are performed at the same time.
+    async fn answers(
+        &mut self,
+        caller: &Caller,
+        ask: &ToolAsk,
+    ) -> Result<(Answer, Vec<(&'static str, Answer)>), Fault> {
+        self.envelope.table = ask.ask.table().map(str::to_owned);
+        let main = answer(self.app, caller, &ask.ask);
+        if ask.beside.is_empty() {
+            return Ok((main.await?, Vec::new()));
+        }
+        let beside = try_join_all(ask.beside.iter().map(|beside| answer_beside(self.app, caller, beside)));
+        let (answer, beside) = try_join(main, beside).await?;
+        Ok((answer, beside.into_iter().flatten().collect()))
+    }
+
+    fn show(
+        &self,
+        tool: &Tool,
+        ask: &ToolAsk,
+        answers: (Answer, Vec<(&'static str, Answer)>),
+        asked: Option<usize>,
+    ) -> Result<Shown, Fault> {
+        self.envelope.with_meta(None, |dialect, meta| tools::show(tool, dialect, &ask.view, answers, asked, meta))
+    }
+}
+
+/// Does the work of a call. A panic in it is an error of this call only.
+pub async fn guarded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
+}
+
+async fn answer(app: &App, caller: &Caller, ask: &Ask) -> Result<Answer, Fault> {
+    match hall::perform(app, caller, ask, &Controls::default()).await? {
+        Performed::Done(answer, _) => Ok(answer),
+        Performed::Stored(_) | Performed::Replayed(_) => Err(Fault::internal("a reply that was not asked for")),
+    }
+}
+
+/// The records beside a record; `None` if the workspace's plan lacks them.
+async fn answer_beside(app: &App, caller: &Caller, beside: &Beside) -> Result<Option<(&'static str, Answer)>, Fault> {
+    match answer(app, caller, &beside.ask).await {
+        Ok(answer) => Ok(Some((beside.key, answer))),
+        Err(fault) if tools::failed_part(&fault) => Ok(None),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Adds the reason and the run that a call names to its provenance.
+fn note(caller: &mut Caller, ask: &ToolAsk) {
+    let bytes = |text: &Option<String>| text.clone().map(String::into_bytes);
+    let (run_id, reason) = (bytes(&ask.run_id), bytes(&ask.reason));
+    let said = Provenance::new("", None, run_id.as_deref(), reason.as_deref());
+    caller.provenance.run_id = said.run_id.or(caller.provenance.run_id.take());
+    caller.provenance.reason = said.reason.or(caller.provenance.reason.take());
+}
+
+/// The result of a call. Some clients show a model only the text, others only the object, so both say the same.
+fn result(object: &Map<String, Value>, is_error: bool, era: Era) -> Vec<u8> {
+    // Maps with text keys are always JSON.
+    let object = serde_json::to_string(object).unwrap_or_default();
+    let mut out = Vec::with_capacity(object.len() * 5 / 2 + 128);
+    out.extend_from_slice(b"{\"content\":[{\"type\":\"text\",\"text\":");
+    let _ = serde_json::to_writer(&mut out, &object);
+    out.extend_from_slice(b"}],\"structuredContent\":");
+    out.extend_from_slice(object.as_bytes());
+    out.extend_from_slice(if is_error { b",\"isError\":true" } else { b",\"isError\":false" });
+    if era == Era::Modern {
+        out.extend_from_slice(b",\"resultType\":\"complete\"");
+    }
+    out.push(b'}');
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_error_of_its_call() {
+        let panicking = async {
+            if true {
+                panic!("a defect of a tool");
+            }
+            Ok(())
+        };
+        assert_eq!(guarded(panicking).await.map_err(|fault| fault.code()), Err("internal_error"));
+        assert_eq!(guarded(async { Ok(7) }).await, Ok(7));
+    }
+}

@@ -1,0 +1,28 @@
+//! A request whose caller, tools and version are known. There are no sessions between requests.
+
+use axum::http::request::Parts;
+
+use crm::dialect::tools::Offer;
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::door::mcp::version::Era;
+use crate::door::reply::Envelope;
+
+/// A request whose caller, tools and version are known.
+pub struct Session<'a, 'e> {
+    /// The state that doors share.
+    pub app: &'a App,
+    /// The id of the request, `req_…`.
+    pub id: &'a str,
+    /// The headers of the HTTP request.
+    pub head: &'a Parts,
+    /// How it is answered.
+    pub envelope: &'a mut Envelope<'e>,
+    /// The caller.
+    pub caller: &'a Caller,
+    /// The tools that the caller may use.
+    pub offer: Offer,
+    /// The kind of version.
+    pub era: Era,
+}

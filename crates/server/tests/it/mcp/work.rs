@@ -1,0 +1,236 @@
+//! Every tool does its work, in both dialects, with the same records as REST.
+
+use serde_json::{Value, json};
+
+use super::{call, code, fail};
+use crate::support::{Agent, agent, both, relm};
+
+fn id(object: &Value) -> String {
+    object["id"].as_str().unwrap_or_else(|| panic!("no id: {object}")).to_owned()
+}
+
+#[tokio::test]
+async fn contacts_companies_and_deals_live_in_relms_words() {
+    let relm = relm().await;
+    let company = call(&relm, "create_company", json!({"name": "Acme", "domain": "acme.example"})).await;
+    assert_eq!(company["outcome"], "Created 1 company.");
+    let person = json!({"email": "ada@acme.example", "first_name": "Ada", "company_id": id(&company), "metadata": {"plan": "pro"}});
+    let contact = call(&relm, "create_contact", person).await;
+    assert_eq!((&contact["object"], &contact["metadata"]["plan"]), (&json!("contact"), &json!("pro")));
+    let deal = json!({"title": "Rollout", "value_cents": 5_000, "primary_contact_id": id(&contact), "company_id": id(&company)});
+    let deal = call(&relm, "create_deal", deal).await;
+    assert_eq!((&deal["stage"], &deal["value_cents"]), (&json!("lead"), &json!(5_000)));
+    call(&relm, "update_deal", json!({"id": id(&deal), "value_cents": 7_000, "metadata": {"a": 1}})).await;
+    let moved = call(&relm, "move_deal_stage", json!({"id": id(&deal), "stage": "won", "reason": "signed"})).await;
+    assert_eq!((&moved["outcome"], &moved["stage"]), (&json!("Moved 1 deal to won."), &json!("won")));
+    let logged = json!({"type": "call", "subject": "Intro", "contact_id": id(&contact), "deal_id": id(&deal)});
+    let logged = call(&relm, "log_activity", logged).await;
+    let joined = json!({"from_type": "contact", "from_id": id(&contact), "to_type": "deal", "to_id": id(&deal), "label": "champion"});
+    let joined = call(&relm, "create_association", joined).await;
+    // A contact comes with its activities and associations.
+    let seen = call(&relm, "get_contact", json!({"id": id(&contact)})).await;
+    assert_eq!(seen["activities"][0]["id"], logged["id"], "{seen}");
+    assert_eq!(seen["associations"][0]["id"], joined["id"], "{seen}");
+    assert_eq!(relm.get(&format!("/v1/contacts/{}", id(&contact))).await.at("/updated_at"), seen["updated_at"]);
+    let seen = call(&relm, "get_deal", json!({"id": id(&deal), "expand": ["company"]})).await;
+    assert_eq!((&seen["company"]["name"], &seen["value_cents"]), (&json!("Acme"), &json!(7_000)));
+    for (tool, filter, found) in [
+        ("list_contacts", json!({"email": "ADA@acme.example"}), &contact),
+        ("list_contacts", json!({"company_id": id(&company), "limit": 1}), &contact),
+        ("list_companies", json!({}), &company),
+        ("list_deals", json!({"stage": "won", "company_id": id(&company)}), &deal),
+        ("list_deals", json!({"filter": {"value_cents": {"gte": 7_000}, "metadata.a": 1}}), &deal),
+        ("list_activities", json!({"contact_id": id(&contact)}), &logged),
+        ("list_activities", json!({"deal_id": id(&deal)}), &logged),
+        ("search", json!({"query": "Rolout"}), &deal),
+    ] {
+        let page = call(&relm, tool, filter.clone()).await;
+        assert_eq!(page["data"][0]["id"], found["id"], "{tool} {filter}: {page}");
+        assert_eq!((&page["has_more"], &page["next_cursor"]), (&json!(false), &Value::Null), "{page}");
+    }
+    assert_eq!(call(&relm, "list_deals", json!({"stage": "lost"})).await["data"], json!([]));
+    // Why the deal was moved is in the feed.
+    let feed = relm.get("/v1/activity").await.status(200);
+    let reasons: Vec<Value> = feed.column("metadata").iter().map(|it| it["reason"].clone()).collect();
+    assert!(reasons.contains(&json!("signed")), "{}", feed.story());
+}
+
+#[tokio::test]
+async fn records_of_any_table_live_in_agentcrms_words() {
+    let agent = agent().await;
+    let made = call(
+        &agent,
+        "create_record",
+        json!({"table": "contacts", "values": {"email": "a@b.example", "custom": {"x": 1}}}),
+    )
+    .await;
+    assert_eq!(made["outcome"], "Created 1 contact.");
+    let contact = id(&made);
+    assert!(contact.starts_with("c_"), "{made}");
+    let changed =
+        json!({"table": "contacts", "id": contact, "values": {"title": "CTO", "custom": {"y": 2}}, "run_id": "run 1"});
+    let changed = call(&agent, "update_record", changed).await;
+    assert_eq!((&changed["title"], &changed["custom"]), (&json!("CTO"), &json!({"x": 1, "y": 2})));
+    let by_either_prefix = format!("con_{}", &contact[2..]);
+    assert_eq!(
+        call(&agent, "get_record", json!({"table": "contacts", "id": by_either_prefix})).await["id"],
+        contact.as_str()
+    );
+    let gone = call(&agent, "delete_record", json!({"table": "contacts", "id": contact})).await;
+    assert_eq!(gone["outcome"], "Deleted 1 contact. restore_record undoes this.");
+    assert_eq!(code(&fail(&agent, "get_record", json!({"table": "contacts", "id": contact})).await), "not_found");
+    let there = json!({"table": "contacts", "id": contact, "include_deleted": true});
+    assert_eq!(call(&agent, "get_record", there).await["id"], contact.as_str());
+    let only = call(&agent, "list_records", json!({"table": "contacts", "only_deleted": true})).await;
+    assert_eq!(only["data"][0]["id"], contact.as_str(), "{only}");
+    let back = call(&agent, "restore_record", json!({"table": "contacts", "id": contact})).await;
+    assert_eq!(back["outcome"], "Restored 1 contact.");
+    assert_eq!(
+        code(&fail(&agent, "delete_record", json!({"table": "contacts", "id": contact, "hard": true})).await),
+        "invalid_request"
+    );
+    agent.get(&format!("/v1/contacts/{contact}")).await.status(200);
+    let hard = json!({"table": "contacts", "id": contact, "hard": true, "confirm": true});
+    assert_eq!(call(&agent, "delete_record", hard).await["outcome"], "Removed 1 contact for good.");
+    let runs = agent.get("/v1/activity").await.status(200);
+    let runs: Vec<Value> = runs.column("custom").iter().map(|it| it["run_id"].clone()).collect();
+    assert!(runs.contains(&json!("run 1")), "{runs:?}");
+}
+
+#[tokio::test]
+async fn tables_of_ones_own_are_served_too() {
+    let agent = agent().await;
+    let made = call(
+        &agent,
+        "execute_sql",
+        json!({"sql": "create table invoices (id int primary key, total numeric, note text)"}),
+    )
+    .await;
+    assert_eq!(made["outcome"], "CREATE TABLE: done.");
+    let row =
+        call(&agent, "create_record", json!({"table": "invoices", "values": {"id": 7, "total": 12.5, "note": null}}))
+            .await;
+    assert_eq!((&row["id"], &row["outcome"]), (&json!(7), &json!("Created 1 row of invoices.")));
+    let listed = call(
+        &agent,
+        "list_records",
+        json!({"table": "invoices", "filter": {"total": {"gt": 12}}, "fields": ["total"]}),
+    )
+    .await;
+    assert_eq!(listed["data"].to_string(), r#"[{"id":7,"total":12.5}]"#);
+    let fetched = call(&agent, "fetch", json!({"id": "invoices/7"})).await;
+    assert_eq!((&fetched["text"], &fetched["metadata"]["table"]), (&json!("total: 12.5"), &json!("invoices")));
+    let schema = call(&agent, "describe_schema", json!({})).await;
+    assert_eq!(schema["tables"]["invoices"], "id* integer, total numeric, note text");
+    let one = call(&agent, "describe_schema", json!({"table": "invoices"})).await;
+    assert_eq!(one["tables"]["invoices"]["primary_key"], json!(["id"]), "{one}");
+    let near = fail(&agent, "describe_schema", json!({"table": "invoces"})).await;
+    assert!(near["hint"].as_str().is_some_and(|hint| hint.contains("invoices")), "{near:?}");
+    assert_eq!(code(&fail(&agent, "delete_record", json!({"table": "invoices", "id": 7})).await), "invalid_request");
+    let gone = call(&agent, "delete_record", json!({"table": "invoices", "id": 7, "confirm": true})).await;
+    assert_eq!(gone["outcome"], "Deleted 1 row of invoices.");
+}
+
+#[tokio::test]
+async fn pipelines_and_stages_are_named_by_their_keys() {
+    let (relm, agentcrm) = both().await;
+    for (agent, key) in [(&relm, "renewals"), (&agentcrm, "partners")] {
+        let made = call(agent, "create_pipeline", json!({"key": key, "label": "R"})).await;
+        assert_eq!(made["key"], key);
+        let changed = call(agent, "update_pipeline", json!({"key": key, "label": "Renewals"})).await;
+        assert_eq!((&changed["label"], &changed["outcome"]), (&json!("Renewals"), &json!("Updated 1 pipeline.")));
+        let keys = call(agent, "list_pipelines", json!({})).await;
+        assert!(keys["data"].as_array().is_some_and(|them| them.iter().any(|it| it["key"] == key)), "{keys}");
+        let stage = json!({"pipeline": key, "key": "legal", "label": "Legal"});
+        assert_eq!(call(agent, "create_pipeline_stage", stage).await["pipeline"], key);
+        let stage = json!({"pipeline": key, "key": "legal", "label": "Legal review", "is_won": true});
+        assert_eq!(call(agent, "update_pipeline_stage", stage).await["is_won"], true);
+        let stages = call(agent, "list_pipeline_stages", json!({"pipeline": key})).await;
+        assert_eq!(stages["data"][0]["label"], "Legal review", "{stages}");
+        call(agent, "delete_pipeline_stage", json!({"pipeline": key, "key": "legal"})).await;
+        call(agent, "delete_pipeline", json!({"key": key})).await;
+    }
+    let default = call(&relm, "list_pipeline_stages", json!({})).await;
+    let keys: Vec<&Value> = default["data"].as_array().into_iter().flatten().map(|stage| &stage["key"]).collect();
+    assert_eq!(keys, ["lead", "qualified", "proposal", "won", "lost"]);
+    assert_eq!(code(&fail(&relm, "delete_pipeline", json!({"key": "sales"})).await), "cannot_delete_default");
+    // A deal in a stage that does not exist is refused with Relm's words and the next call.
+    let refused = fail(&relm, "create_deal", json!({"title": "D", "stage": "wonn"})).await;
+    assert_eq!(code(&refused), "unknown_stage");
+    assert!(refused["next"].as_str().is_some_and(|next| next.contains("list_pipeline_stages")), "{refused:?}");
+}
+
+#[tokio::test]
+async fn lists_have_members_and_rows() {
+    let agent = agent().await;
+    let list = json!({"table": "lists", "values": {"name": "L", "target_table": "contacts", "kind": "static"}});
+    let list = id(&call(&agent, "create_record", list).await);
+    let first = id(&call(&agent, "create_contact", json!({"email": "a@b.example"})).await);
+    let second = id(&call(&agent, "create_contact", json!({"email": "c@d.example"})).await);
+    let added = call(&agent, "add_list_members", json!({"list_id": list, "member_ids": [first, second]})).await;
+    assert_eq!(added["outcome"], "2 records are members of the list now.");
+    let rows = call(&agent, "get_list_rows", json!({"list_id": list, "limit": 1})).await;
+    assert_eq!((rows["data"].as_array().map(Vec::len), &rows["has_more"]), (Some(1), &json!(true)), "{rows}");
+    let rest = call(&agent, "get_list_rows", json!({"list_id": list, "limit": 1, "cursor": rows["next_cursor"]})).await;
+    assert_ne!(rest["data"][0]["id"], rows["data"][0]["id"]);
+    call(&agent, "remove_list_member", json!({"list_id": list, "member_id": first})).await;
+    let rows = call(&agent, "get_list_rows", json!({"list_id": list})).await;
+    assert_eq!(rows["data"][0]["id"], second.as_str(), "{rows}");
+}
+
+async fn upsert(agent: &Agent) -> Value {
+    let rows = json!([{"email": "a@b.example", "first_name": "A"}, {"email": "A@B.example", "first_name": "B"}, {"emial": "x"}, 7]);
+    call(agent, "upsert_contacts", json!({"contacts": rows})).await
+}
+
+#[tokio::test]
+async fn contacts_come_and_change_in_numbers() {
+    let (relm, agentcrm) = both().await;
+    let first = upsert(&relm).await;
+    assert_eq!(first["outcome"], "Created 1, updated 1 and refused 2 contacts.");
+    assert_eq!(first["data"][2]["status"], "error", "{first}");
+    let second = upsert(&agentcrm).await;
+    assert_eq!((&second["updated"], &second["failed"]), (&json!(2), &json!(2)));
+    assert_eq!(second["data"][1]["contact"]["first_name"], "B", "{second}");
+}
+
+#[tokio::test]
+async fn sql_reads_with_one_tool_and_writes_with_another() {
+    let (relm, agentcrm) = both().await;
+    for agent in [&relm, &agentcrm] {
+        let email = format!("{}@b.example", &agent.key[..4]);
+        let made = json!({"sql": "insert into contacts (email) values ($1) returning id, email", "params": [email]});
+        let made = call(agent, "execute_sql", made).await;
+        assert_eq!(
+            (&made["outcome"], &made["rows"][0]["email"]),
+            (&json!("INSERT: 1 rows were written."), &json!(email))
+        );
+        let read = call(
+            agent,
+            "query_sql",
+            json!({"sql": "select email, 1::numeric / 3 as third from contacts where email = $1", "params": [email]}),
+        )
+        .await;
+        assert_eq!((&read["rows"][0]["email"], &read["rowCount"]), (&json!(email), &json!(1)));
+        for sql in [
+            "delete from contacts",
+            "with gone as (delete from contacts returning 1) select * from gone",
+            "create table t (a int)",
+            "select 1; delete from contacts",
+            "do $$ begin delete from contacts; end $$",
+            "set transaction read write; delete from contacts",
+            "select set_config('transaction_read_only', 'off', false); delete from contacts",
+            "set role none; delete from contacts",
+        ] {
+            fail(agent, "query_sql", json!({"sql": sql})).await;
+        }
+        let refused = fail(agent, "query_sql", json!({"sql": "delete from contacts"})).await;
+        assert!(refused["next"].as_str().is_some_and(|next| next.contains("execute_sql")), "{refused:?}");
+        let none =
+            call(agent, "execute_sql", json!({"sql": "update contacts set title = 'x' where email = 'nobody'"})).await;
+        assert_eq!(none["outcome"], "UPDATE: 0 rows were written.");
+        let wrong = fail(agent, "query_sql", json!({"sql": "select emial from contacts"})).await;
+        assert_eq!(code(&wrong), "sql_error");
+    }
+    assert_eq!(relm.sql("select count(*)::int as v from contacts").await.status(200).at("/rows/0/v"), 2);
+}
