@@ -14,6 +14,7 @@ use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::proxies::Proxies;
 use crate::store::Store;
+use crate::targets::Targets;
 
 /// The application: everything that doors and workers need. All clones share the same state.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct App {
     pub clock: Clock,
     /// Sends e-mail.
     pub mailer: Arc<Mailer>,
+    /// Sends to the addresses that callers name.
+    pub targets: Arc<Targets>,
     /// The rate limits.
     pub limits: Arc<Limits>,
     /// The door's bounds, which apply to every client.
@@ -51,4 +54,6 @@ pub struct App {
 pub struct Wakes {
     /// A database was handed out, so that another one must be created ahead of time.
     pub database_taken: Notify,
+    /// Webhook deliveries were queued.
+    pub deliveries: Notify,
 }

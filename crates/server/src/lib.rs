@@ -16,4 +16,5 @@ pub mod people;
 pub mod proxies;
 pub mod serve;
 pub mod store;
+pub mod targets;
 pub mod work;

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
+use crate::dialect::control;
 use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
 use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage};
@@ -16,6 +17,8 @@ use crate::model::value::name_of;
 /// The names of a dialect in requests.
 #[derive(Debug)]
 pub struct Words {
+    /// The dialect's name.
+    pub dialect: &'static str,
     /// Returns the column for a table and a field's name.
     pub column: fn(&str, &str) -> Result<String, UnknownField>,
     /// Returns the filter for a table, a parameter's name and its value.
@@ -108,6 +111,7 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::FindStage(pipeline, key) => find(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::UpdateStage(pipeline, key) => update(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::DeleteStage(pipeline, key) => delete(said, STAGES, stage(pipeline, key))?.into(),
+        Operation::Control(operation) => control::read(said, &operation, words.dialect)?.into(),
     })
 }
 
@@ -238,7 +242,7 @@ fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
     Ok(Steps::AddMembers { list_id: list_id.to_owned(), ids, several })
 }
 
-fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
+pub(super) fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
     let cursor = said.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
     Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
 }

@@ -1,6 +1,7 @@
 //! The routes under `/v1`: the operation for each method and path. Both dialects have all routes. The key decides only
 //! how a request is read and a response is written.
 
+use crate::dialect::control::{self, ControlOperation};
 use crate::model::ask::PipelineName;
 use crate::model::call::Method;
 use crate::model::entity::by_table;
@@ -8,8 +9,10 @@ use crate::model::entity::by_table;
 /// First segments that are never tables, even if the workspace has a table of that name.
 const RESERVED: &[&str] = &[
     "auth",
+    "automations",
     "claim",
     "connection",
+    "events",
     "keys",
     "members",
     "pipeline",
@@ -45,6 +48,7 @@ pub enum Operation<'a> {
     FindStage(PipelineName, &'a str),
     UpdateStage(PipelineName, &'a str),
     DeleteStage(PipelineName, &'a str),
+    Control(ControlOperation<'a>),
 }
 
 impl Operation<'_> {
@@ -71,6 +75,7 @@ impl Operation<'_> {
             | Operation::ListRows(_)
             | Operation::Stages(_)
             | Operation::FindStage(..) => Body::Ignored,
+            Operation::Control(operation) => operation.body(),
         }
     }
 }
@@ -107,7 +112,7 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Get,    ["pipeline", "stages", stage])        => Operation::FindStage(default, stage),
         (Patch,  ["pipeline", "stages", stage])        => Operation::UpdateStage(default, stage),
         (Delete, ["pipeline", "stages", stage])        => Operation::DeleteStage(default, stage),
-        (_,      [first, ..]) if RESERVED.contains(first) => return None,
+        (_,      [first, ..]) if RESERVED.contains(first) => Operation::Control(control::route(method, path)?),
         (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
         (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
         (Get,    ["pipelines", key, "stages", stage])  => Operation::FindStage(of(key), stage),
@@ -169,6 +174,12 @@ mod tests {
         check("pipeline/stages", "GET POST");
         check("pipeline/stages/won", "GET PATCH DELETE");
         check("associations", "GET POST");
+        check("webhooks", "GET POST");
+        check("webhooks/whep_1", "GET PATCH DELETE");
+        check("webhooks/whep_1/deliveries", "GET");
+        check("webhooks/whep_1/replay/whd_1", "POST");
+        check("webhooks/whep_1/nothing", "");
+        check("events/x", "");
         check("keys", "");
         check("a/b/c/d", "");
     }

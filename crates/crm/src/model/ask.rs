@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::model::control::ControlAsk;
 use crate::model::entity::by_table;
 use crate::model::filter::{Deleted, Filter};
 use crate::model::page::PageAsk;
@@ -82,6 +83,8 @@ pub enum Ask {
     Single(Single),
     /// An ask with several steps, each with its own plan.
     Steps(Steps),
+    /// An ask about the control plane.
+    Control(ControlAsk),
 }
 
 /// An ask with a single plan.
@@ -256,12 +259,19 @@ impl From<Steps> for Ask {
     }
 }
 
+impl From<ControlAsk> for Ask {
+    fn from(ask: ControlAsk) -> Ask {
+        Ask::Control(ask)
+    }
+}
+
 impl Ask {
-    /// The table of the ask, if it has exactly one.
+    /// The table of the ask, if it has exactly one. For an ask about the control plane, the kind of its answer.
     pub fn table(&self) -> Option<&str> {
         match self {
             Ask::Single(single) => single.table(),
             Ask::Steps(steps) => steps.table(),
+            Ask::Control(ask) => Some(ask.object()),
         }
     }
 
@@ -270,6 +280,7 @@ impl Ask {
         match self {
             Ask::Single(single) => single.writes(),
             Ask::Steps(steps) => steps.writes(),
+            Ask::Control(ask) => ask.writes(),
         }
     }
 
@@ -277,6 +288,7 @@ impl Ask {
     pub fn changes_catalog(&self) -> bool {
         match self {
             Ask::Steps(Steps::Sql { sql, .. }) => may_change_catalog(sql),
+            Ask::Control(_) => false,
             ask => ask.writes() && ask.table().and_then(by_table).is_some_and(|entity| entity.describes_tables),
         }
     }
@@ -343,6 +355,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::model::control::Resource;
     use crate::model::filter::{MailRelation, Op, Reading, Subject};
 
     /// One ask of every kind.
@@ -389,6 +402,9 @@ mod tests {
             Steps::AddMembers { list_id: "l_1".into(), ids: vec!["c_1".into()], several: true }.into(),
             Steps::RemoveMember { list_id: "l_1".into(), id: "c_1".into() }.into(),
             Steps::Sql { sql: "select $1".into(), params: vec![json!([1, null])] }.into(),
+            ControlAsk::Create { resource: Resource::Webhooks, values: values(), dialect: "relm".into() }.into(),
+            ControlAsk::Deliveries { id: "whep_1".into(), status: Some("failed".into()), page: page() }.into(),
+            ControlAsk::ReplayFailed { id: "whep_1".into(), values: values() }.into(),
         ]
     }
 

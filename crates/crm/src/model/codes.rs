@@ -197,6 +197,12 @@ pub const CODES: &[Code] = &[
         "Use one of the pipeline's stages, or create the stage first.",
     ),
     code(
+        "target_not_allowed",
+        &[422],
+        "The address of a webhook leads to a private network, to this machine, or to no place that events may be sent to.",
+        "Use a public `https://` or `http://` address.",
+    ),
+    code(
         "batch_too_large",
         &[422],
         "The batch has more than 500 records. Nothing of it was kept.",
@@ -279,6 +285,7 @@ mod tests {
             refused("stage_in_use"),
             refused("unknown_stage"),
             refused("batch_too_large"),
+            refused("target_not_allowed"),
             refused("plan_required"),
             Fault::IdempotencyConflict,
             Fault::IdempotencyInProgress,

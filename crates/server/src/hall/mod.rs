@@ -6,6 +6,7 @@
 
 mod batch;
 mod conflict;
+mod control;
 mod execution;
 mod fingerprint;
 mod idempotency;
@@ -67,6 +68,10 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
     // reply to that caller's retry.
     plan::allow(ask, &caller.who)?;
     let _turn = caller.turn(app).await?;
+    if let Ask::Control(ask) = ask {
+        // On the heap, like all that most calls do not need.
+        return Box::pin(control::perform(app, caller, ask, controls)).await;
+    }
     let performed = perform_allowed(app, caller, ask, controls).await;
     performed.map_err(|fault| app.store.excesses.explain(&caller.database.database, fault))
 }
@@ -166,6 +171,7 @@ async fn answer(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Faul
             }
             Steps::SearchAll { words, page } => search::all(execution, words, page).await,
         },
+        Ask::Control(_) => Err(Fault::internal("an ask about the control plane came to a workspace's database")),
     }
 }
 

@@ -1,5 +1,6 @@
 //! Background work: workers under one supervisor. No request waits for anything here.
 
+pub mod deliver;
 pub mod direct;
 pub mod excess;
 pub mod key_last_used;
@@ -7,6 +8,7 @@ pub mod mail;
 pub mod maintain;
 pub mod monthly_usage;
 pub mod reap;
+mod signature;
 mod supervisor;
 pub mod warm;
 pub mod watch;

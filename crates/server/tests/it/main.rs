@@ -62,3 +62,4 @@ mod together;
 mod upgrade;
 mod values;
 mod walks;
+mod webhooks;

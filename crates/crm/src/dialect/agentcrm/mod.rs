@@ -5,19 +5,23 @@ mod read;
 pub mod reference;
 mod show;
 
-use crate::dialect::{Dialect, route};
+use crate::dialect::{Dialect, event, route};
 
 pub use show::{show, show_fault};
 
+/// The dialect's name.
+const NAME: &str = "agentcrm";
+
 /// agentCRM's dialect. Callers without a key get it too.
 pub static AGENTCRM: Dialect = Dialect {
-    name: "agentcrm",
+    name: NAME,
     key_prefixes: &["acrm_dev_", "acrm_live_"],
     versions: None,
     read: read::read,
     methods: route::methods,
     show: show::show,
     show_value: show::show_value,
+    show_event: |event, source| event::body(event, source, |_, row| row.clone(), |_, row| row.clone()),
     show_fault: show::show_fault,
     reference: &reference::REFERENCE,
 };
