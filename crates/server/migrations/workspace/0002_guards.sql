@@ -182,7 +182,8 @@ CREATE VIEW kith_guard.usage AS
   UNION ALL
   SELECT 'functions', 2000, (SELECT count(*) FROM pg_catalog.pg_proc p JOIN kith_guard.role r ON r.role = p.proowner WHERE p.oid >= 16384 AND r.part = 'workspace')
   UNION ALL
-  SELECT 'triggers', 1000, (SELECT count(*) FROM pg_catalog.pg_trigger t WHERE t.oid >= 16384 AND NOT t.tgisinternal)
+  SELECT 'triggers', 1000, (SELECT count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+                              WHERE t.oid >= 16384 AND NOT t.tgisinternal AND p.proname NOT IN ('capture', 'note_statement'))
   UNION ALL
   SELECT 'operators, rules, policies, collations, statistics and text search objects', 1000,
          (SELECT count(*) FROM pg_catalog.pg_operator o WHERE o.oid >= 16384)
@@ -323,8 +324,8 @@ BEGIN
 
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
   IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
-       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid
-        WHERE NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
     RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
   END IF;
 

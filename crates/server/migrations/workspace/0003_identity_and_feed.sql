@@ -216,32 +216,14 @@ CREATE FUNCTION kith.record_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
 SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
-DECLARE
-  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text; changes jsonb;
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
   END IF;
-  IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
-  IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
-  row_now := coalesce(after, before);
-  FOR n IN 1 .. TG_NARGS - 1 LOOP
-    template := string_to_array(translate(TG_ARGV[n], '{', '}'), '}');
-    repr := nullif(btrim(concat(template[1], row_now ->> template[2], template[3], row_now ->> template[4], template[5])), '');
-    EXIT WHEN repr IS NOT NULL;
-  END LOOP;
-  entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', TG_ARGV[0], row_now ->> 'id', repr, NULL)
-                ELSE kith.write_change(TG_ARGV[0], row_now ->> 'id', repr, before, after) END;
-  -- JSON does not show the sign of a zero or the bounds of an array.
-  IF entry IS NULL THEN
-    changes := kith.image_changes(TG_RELID, OLD, NEW);
-    IF changes IS NOT NULL THEN
-      entry := kith.write_entry('updated', TG_ARGV[0], row_now ->> 'id', repr, kith.clip_changes(changes));
-    END IF;
-  END IF;
+  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
   RETURN NULL;
 END $$;
-COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in table to the feed.';
+COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in table to the change log and to the feed.';
 
 CREATE FUNCTION kith.own_subject(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -7,7 +7,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   NEW.updated_at := OLD.updated_at;
   IF NEW *<> OLD THEN
-    NEW.updated_at := now();
+    -- Two updates in one transaction have different times.
+    NEW.updated_at := greatest(clock_timestamp(), OLD.updated_at + interval '1 microsecond');
   END IF;
   RETURN NEW;
 END $$;

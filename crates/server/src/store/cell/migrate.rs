@@ -38,6 +38,8 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0009_addresses.sql"),
     include_str!("../../../migrations/workspace/0010_search.sql"),
     include_str!("../../../migrations/workspace/0011_requests.sql"),
+    include_str!("../../../migrations/workspace/0012_change_log.sql"),
+    include_str!("../../../migrations/workspace/0013_undo.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

@@ -1,0 +1,586 @@
+-- The change log: one row for each change of a row, in every table with a primary key. What undoes changes is in 0013_undo.sql. README.md
+-- describes roles, sections and rules.
+
+-- section: system
+
+-- The columns of the tables, as changes find them. DDL makes a new row; changes refer to the one that they were made under.
+CREATE TABLE kith.shape (
+  id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  relation oid NOT NULL,
+  is_current boolean NOT NULL DEFAULT true,
+  name name NOT NULL,
+  key name[] NOT NULL,
+  columns jsonb NOT NULL,
+  generated name[] NOT NULL,
+  exact name[] NOT NULL,
+  doubtful name[] NOT NULL,
+  actions jsonb,
+  feed boolean NOT NULL
+);
+CREATE UNIQUE INDEX shape_current_key ON kith.shape (relation) WHERE is_current;
+COMMENT ON TABLE kith.shape IS 'What the change log knows of each table: its name, key and columns.';
+COMMENT ON COLUMN kith.shape.columns IS '{name: [number, type, modifier]}, without generated columns.';
+COMMENT ON COLUMN kith.shape.exact IS 'Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.';
+COMMENT ON COLUMN kith.shape.doubtful IS 'Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).';
+COMMENT ON COLUMN kith.shape.actions IS 'The foreign keys by which a change of another row changes rows here.';
+COMMENT ON COLUMN kith.shape.feed IS 'Whether record_activity() writes entries about the table.';
+
+CREATE TABLE kith.change (
+  seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+  position bigint,
+  xid xid8 NOT NULL,
+  at timestamptz NOT NULL,
+  actor text NOT NULL,
+  request text,
+  run text,
+  via text NOT NULL,
+  relation oid NOT NULL,
+  shape integer NOT NULL,
+  key text COLLATE "C" NOT NULL,
+  was text COLLATE "C",
+  op "char" NOT NULL,
+  verb text NOT NULL,
+  image jsonb NOT NULL,
+  previous jsonb,
+  exact jsonb,
+  activity text,
+  undone_by text
+);
+CREATE INDEX change_transaction_idx ON kith.change (xid, relation, key);
+CREATE INDEX change_activity_idx ON kith.change (activity) WHERE activity IS NOT NULL;
+CREATE INDEX change_request_idx ON kith.change (request) WHERE request IS NOT NULL;
+CREATE INDEX change_run_idx ON kith.change (run, seq) WHERE run IS NOT NULL;
+CREATE INDEX change_undone_by_idx ON kith.change (undone_by) WHERE undone_by IS NOT NULL;
+CREATE INDEX change_position_idx ON kith.change (position) WHERE position IS NOT NULL;
+COMMENT ON TABLE kith.change IS 'The change log. Triggers write it; the workspace can neither read nor write it.';
+COMMENT ON COLUMN kith.change.position IS 'The place among the events; null until the change is published.';
+COMMENT ON COLUMN kith.change.key IS 'The value of the primary key, as text; of several columns, a JSON object.';
+COMMENT ON COLUMN kith.change.was IS 'The previous key, if the change gave the row another one.';
+COMMENT ON COLUMN kith.change.op IS 'I, U or D.';
+COMMENT ON COLUMN kith.change.image IS 'The whole row after the change; the row before it, if it was deleted for good.';
+COMMENT ON COLUMN kith.change.previous IS 'The previous values of the columns that an update changed, updated_at excepted.';
+COMMENT ON COLUMN kith.change.exact IS 'Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}.';
+
+CREATE TABLE kith.run (
+  id text PRIMARY KEY DEFAULT kith.new_id('run'),
+  actor text NOT NULL,
+  run_id text NOT NULL,
+  agent text,
+  reason text,
+  status text NOT NULL DEFAULT 'open' CONSTRAINT run_status_check CHECK (status IN ('open', 'complete', 'failed')),
+  summary text,
+  started_at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  undone_by text,
+  undo_of text,
+  caused_by text,
+  CONSTRAINT run_actor_run_id_key UNIQUE (actor, run_id)
+);
+CREATE INDEX run_newest_idx ON kith.run (started_at, id);
+COMMENT ON TABLE kith.run IS 'Runs: all that one actor does under one X-Run-Id.';
+COMMENT ON COLUMN kith.run.undone_by IS 'The run that undid it.';
+COMMENT ON COLUMN kith.run.undo_of IS 'What it undoes: a run, a request or an entry of the feed.';
+
+-- What a run did that no change shows.
+CREATE TABLE kith.gap (
+  run text NOT NULL,
+  what text NOT NULL,
+  at timestamptz NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT gap_key PRIMARY KEY (run, what)
+);
+COMMENT ON TABLE kith.gap IS 'What runs did that cannot be undone: DDL, TRUNCATE, writes to tables without a primary key.';
+
+-- Limits of transactions. A row stays until a later limit removes it.
+CREATE TABLE kith.seal (
+  xid xid8 PRIMARY KEY,
+  most integer,
+  is_dry boolean NOT NULL
+);
+COMMENT ON TABLE kith.seal IS 'Transactions that may change at most so many rows, or that may not be committed.';
+CREATE TABLE kith.judgement (
+  xid xid8 NOT NULL
+);
+COMMENT ON TABLE kith.judgement IS 'Changes under a limit that are still to be counted. Empty outside of transactions.';
+REVOKE ALL ON kith.shape, kith.change, kith.run, kith.gap, kith.seal, kith.judgement FROM PUBLIC;
+
+-- Shapes.
+
+-- Types whose values JSON holds to the letter.
+CREATE FUNCTION kith.is_exact_in_json(type oid) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE t record;
+BEGIN
+  SELECT y.oid, y.typtype, y.typbasetype, n.nspname, y.typname INTO t FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace WHERE y.oid = type;
+  RETURN CASE t.typtype WHEN 'd' THEN kith.is_exact_in_json(t.typbasetype) WHEN 'e' THEN true
+    ELSE t.nspname = 'public' AND t.typname = 'citext' AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
+      OR t.oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'text'::regtype,
+                   'varchar'::regtype, 'name'::regtype, 'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype,
+                   'timetz'::regtype, 'interval'::regtype, 'bytea'::regtype, 'jsonb'::regtype, 'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'oid'::regtype) END;
+END $$;
+COMMENT ON FUNCTION kith.is_exact_in_json IS 'Whether JSON holds all values of a type to the letter, but for nulls of jsonb and zeros of floats.';
+
+-- It takes no argument that matters: all that it writes comes from the catalogs.
+CREATE FUNCTION kith.note_shapes() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found_shape record; known kith.shape;
+BEGIN
+  FOR found_shape IN
+    SELECT c.oid AS relation, c.relname AS name,
+           (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
+              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
+           x.columns, x.generated, x.exact, x.doubtful,
+           (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
+                     'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
+                     'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
+              FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))) AS actions,
+           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgfoid = 'public.record_activity'::regproc) AS feed
+      FROM pg_class c
+      JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+     CROSS JOIN LATERAL (
+           SELECT jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod)) FILTER (WHERE a.attgenerated = '') AS columns,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
+             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+  LOOP
+    SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
+    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.feed)
+                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.feed)
+                    AND known.actions IS NOT DISTINCT FROM found_shape.actions;
+    UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions, feed)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions, found_shape.feed);
+  END LOOP;
+END $$;
+COMMENT ON FUNCTION kith.note_shapes IS 'Writes down the columns of all tables that have changed since the last time.';
+
+CREATE FUNCTION kith.base_type(type oid) RETURNS oid
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE base oid;
+BEGIN
+  SELECT CASE y.typtype WHEN 'd' THEN kith.base_type(y.typbasetype) ELSE y.oid END INTO base FROM pg_type y WHERE y.oid = type;
+  RETURN base;
+END $$;
+COMMENT ON FUNCTION kith.base_type IS 'The type that a domain is of; any other type itself.';
+
+-- Changes.
+
+CREATE FUNCTION kith.key_of(image jsonb, key name[]) RETURNS text
+LANGUAGE sql IMMUTABLE
+RETURN CASE WHEN cardinality(key) = 1 THEN image ->> key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text)::text FROM unnest(key) k(name)) END;
+COMMENT ON FUNCTION kith.key_of IS 'The key of a row as text.';
+
+CREATE FUNCTION kith.exact_texts(columns name[], "row" anyelement) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE texts jsonb := '{}';
+BEGIN
+  IF cardinality(columns) = 0 THEN
+    RETURN texts;
+  END IF;
+  EXECUTE 'SELECT jsonb_build_object(' || (SELECT string_agg(format('%L, CASE WHEN to_jsonb(($1).%I) IS NOT NULL THEN format(''%%s'', ($1).%2$I) END', c.name, c.name), ', ') FROM unnest(columns) c(name)) || ')'
+    INTO texts USING "row";
+  RETURN texts;
+END $$;
+COMMENT ON FUNCTION kith.exact_texts IS 'The texts that the output functions of these columns'' types give, or null.';
+
+-- A referential action runs at the depth of the statement that caused it. What tells it from the statement's own work is that the row it
+-- refers to changed before, in the same transaction.
+CREATE FUNCTION kith.is_cascade(actions jsonb, op text, before jsonb, previous jsonb) RETURNS boolean
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+DECLARE action jsonb; old_values text[]; target text[];
+BEGIN
+  FOR action IN SELECT x.value FROM jsonb_array_elements(actions) x WHERE op = 'DELETE' OR previous ?| ARRAY(SELECT jsonb_array_elements_text(x.value -> 'columns')) LOOP
+    old_values := ARRAY(SELECT before ->> c.name FROM jsonb_array_elements_text(action -> 'columns') WITH ORDINALITY c(name, place) ORDER BY c.place);
+    target := ARRAY(SELECT jsonb_array_elements_text(action -> 'target'));
+    CONTINUE WHEN array_position(old_values, NULL) IS NOT NULL;
+    -- Most foreign keys refer to the primary key, which the index finds.
+    PERFORM FROM kith.change c JOIN kith.shape s ON s.id = c.shape
+      WHERE c.xid = pg_current_xact_id() AND c.relation = (action ->> 'parent')::oid
+        AND (cardinality(target) > 1 OR s.key <> target::name[] OR coalesce(c.was, c.key) = old_values[1])
+        AND (c.op = 'D' AND action ->> 'on_delete' IN ('c', 'n', 'd') OR c.op = 'U' AND action ->> 'on_update' IN ('c', 'n', 'd') AND c.previous ?| target)
+        AND ARRAY(SELECT (c.image || coalesce(c.previous, '{}')) ->> t.name FROM unnest(target) WITH ORDINALITY t(name, place) ORDER BY t.place) = old_values
+      LIMIT 1;
+    IF FOUND THEN
+      RETURN true;
+    END IF;
+  END LOOP;
+  RETURN false;
+END $$;
+COMMENT ON FUNCTION kith.is_cascade IS 'Whether a foreign key''s action made this change.';
+
+CREATE FUNCTION kith.note_run(actor text, provenance jsonb) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE known record;
+BEGIN
+  FOR attempt IN 1 .. 2 LOOP
+    SELECT r.id, r.status, r.undone_by INTO known FROM kith.run r WHERE r.actor = note_run.actor AND r.run_id = provenance ->> 'run_id';
+    EXIT WHEN FOUND;
+    INSERT INTO kith.run AS r (actor, run_id, agent, reason)
+    VALUES (note_run.actor, provenance ->> 'run_id', provenance ->> 'agent', provenance ->> 'reason') ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING;
+  END LOOP;
+  IF known.status <> 'open' OR known.undone_by IS NOT NULL THEN
+    RAISE EXCEPTION 'run "%" has ended', provenance ->> 'run_id' USING ERRCODE = 'KL002', HINT = 'Send another X-Run-Id.';
+  END IF;
+  RETURN known.id;
+END $$;
+COMMENT ON FUNCTION kith.note_run IS 'The id of the run that the request belongs to. Creates the run, and refuses one that has ended.';
+
+-- Writes the change of a row, and its entry in the feed if the table has a subject there. Equal numbers may be written differently, 1.0
+-- and 1.00; and JSON does not show the sign of a zero or the bounds of an array.
+CREATE FUNCTION kith.log_change(relation oid, op text, depth integer, old anyelement, new anyelement, subject text, templates text[]) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+#variable_conflict use_variable
+DECLARE
+  shape kith.shape; who record; before jsonb; after jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[];
+  verb text; repr text; entry text; template text; parts text[]; run text; key text; was text;
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(log_change.relation), log_change.relation) AND s.is_current;
+  IF op <> 'INSERT' THEN before := to_jsonb(old); END IF;
+  IF op <> 'DELETE' THEN after := to_jsonb(new); END IF;
+  IF shape.generated <> '{}' THEN
+    before := before - shape.generated::text[];
+    after := after - shape.generated::text[];
+  END IF;
+  image := coalesce(after, before);
+  IF op = 'INSERT' THEN
+    verb := 'created';
+  ELSIF op = 'DELETE' THEN
+    verb := 'deleted';
+    IF subject IS NOT NULL THEN
+      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+    END IF;
+  ELSE
+    SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
+      FROM jsonb_each(after) a
+     WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
+    IF previous IS NULL THEN
+      changes := kith.image_changes(relation, old, new) - shape.generated::text[];
+      IF changes IS NULL OR changes = '{}' THEN
+        RETURN;
+      END IF;
+      SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
+    END IF;
+    verb := CASE WHEN NOT previous ? 'deleted_at' THEN 'updated' WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+  END IF;
+
+  named := shape.exact;
+  IF shape.doubtful <> '{}' THEN
+    named := named || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+  END IF;
+  IF named <> '{}' THEN
+    exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
+             ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+  END IF;
+
+  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
+  -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+  IF starts_with(who.actor, 'postgres:') AND kith.is_viewer() THEN
+    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  END IF;
+  IF op = 'INSERT' AND depth = 1 AND who.provenance ? 'undo_of' THEN
+    verb := 'restored';
+  END IF;
+  IF who.provenance ? 'run_id' THEN
+    run := kith.note_run(who.actor, who.provenance);
+  END IF;
+  IF subject IS NOT NULL THEN
+    FOREACH template IN ARRAY templates LOOP
+      parts := string_to_array(translate(template, '{', '}'), '}');
+      repr := nullif(btrim(concat(parts[1], image ->> parts[2], parts[3], image ->> parts[4], parts[5])), '');
+      EXIT WHEN repr IS NOT NULL;
+    END LOOP;
+    IF octet_length(changes::text) > 1000000 THEN
+      changes := kith.clip_changes(changes);
+    END IF;
+    INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited}'::text[]) RETURNING a.id INTO entry;
+  END IF;
+  key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
+  IF previous ?| shape.key::text[] THEN
+    was := kith.key_of(before, shape.key);
+  END IF;
+  -- The entry of a table that opted in was written just before, by record_activity().
+  IF shape.feed THEN
+    SELECT a.id INTO entry FROM public.activity a WHERE a.subject_type = kith.own_subject(relation) AND a.subject_id = key AND a.xmin = pg_current_xact_id()::xid
+     ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1;
+  END IF;
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+  VALUES (pg_current_xact_id(), clock_timestamp(), who.actor, who.provenance ->> 'request_id', run,
+          CASE WHEN depth > 1 THEN 'trigger' WHEN shape.actions IS NOT NULL AND op <> 'INSERT' AND kith.is_cascade(shape.actions, op, before, previous) THEN 'cascade' ELSE 'request' END,
+          shape.relation, shape.id, key, was, left(op, 1)::"char", verb, image, previous, exact, entry);
+  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
+  IF (who.provenance ? 'limited' OR starts_with(who.actor, 'postgres:'))
+     AND EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
+    INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.log_change IS 'Writes a change to the log, and to the feed if the table has a subject there.';
+
+-- For the workspace's own tables; kith_guard.attach() creates the triggers. Built-in tables have record_change().
+CREATE FUNCTION kith.capture() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
+    RETURN NULL;
+  END IF;
+  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.capture IS 'Writes the changes of a table of the workspace''s own to the change log.';
+
+-- What the log does not see is noted for the run, so that it can say what it cannot undo.
+CREATE FUNCTION kith.note_gap(what text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE who record;
+BEGIN
+  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
+  IF who.provenance ? 'run_id' THEN
+    INSERT INTO kith.gap AS g (run, what) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what) ON CONFLICT DO NOTHING;
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.note_gap IS 'Notes that the run did what cannot be undone.';
+
+CREATE FUNCTION kith.note_statement() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
+      RAISE EXCEPTION 'TRUNCATE is not allowed under X-Max-Affected, because it counts no rows' USING ERRCODE = '42501', HINT = 'DELETE counts them.';
+    END IF;
+    PERFORM kith.note_gap(format('TRUNCATE of %s', TG_TABLE_NAME));
+  ELSE
+    PERFORM kith.note_gap(format('writes to %s, which has no primary key', TG_TABLE_NAME));
+  END IF;
+  RETURN NULL;
+END $$;
+COMMENT ON FUNCTION kith.note_statement IS 'Notes TRUNCATE, and writes to a table without a primary key.';
+
+CREATE FUNCTION kith.note_ddl() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    PERFORM kith.note_gap(TG_TAG);
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.note_ddl IS 'Notes DDL.';
+
+-- Limits.
+
+CREATE FUNCTION kith.limit_request(secret text, most integer, is_dry boolean) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(limit_request.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can limit a request' USING ERRCODE = '28000';
+  END IF;
+  DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
+  INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
+END $$;
+COMMENT ON FUNCTION kith.limit_request IS 'Limits this transaction: to so many changed rows, or to no commit. For the server, which knows the secret.';
+
+-- The server lifts the seal of a dry transaction to check its deferred constraints; it then rolls the transaction back.
+CREATE FUNCTION kith.refuse_dry() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = NEW.xid AND s.is_dry) THEN
+    RAISE EXCEPTION 'a dry run cannot be committed' USING ERRCODE = 'KL003';
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.is_dry) EXECUTE FUNCTION kith.refuse_dry();
+
+CREATE FUNCTION kith.lift_seal(secret text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(lift_seal.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can lift a seal' USING ERRCODE = '28000';
+  END IF;
+  UPDATE kith.seal s SET is_dry = false WHERE s.xid = pg_current_xact_id();
+END $$;
+COMMENT ON FUNCTION kith.lift_seal IS 'Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.';
+
+-- The net effect of changes: one row for each row that is different from what it was. A row counts by its state before and after.
+CREATE FUNCTION kith.net(changes kith.change[]) RETURNS TABLE (
+  seq bigint, at timestamptz, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean,
+  before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[])
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT y.seq, y.at, y.request, y.activity, y.via, y.relation, y.shape, y.key,
+         CASE WHEN y.before IS NULL THEN y.verb WHEN y.after IS NULL THEN 'deleted'
+              WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
+              WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
+         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members
+    FROM (SELECT x.first_seq AS seq, f.at, f.request, f.activity, f.via, f.verb, x.relation, l.shape, l.key,
+                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN f.image || f.previous ELSE f.image END AS before,
+                 CASE l.op WHEN 'D' THEN NULL ELSE l.image END AS after,
+                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce(f.exact -> 'row', '{}') || coalesce(f.exact -> 'previous', '{}') ELSE coalesce(f.exact -> 'row', '{}') END AS exact_before,
+                 CASE l.op WHEN 'D' THEN NULL ELSE coalesce(l.exact -> 'row', '{}') END AS exact_after, x.members
+            FROM (SELECT c.relation, coalesce(r.root, c.key) AS id, min(c.seq) AS first_seq, max(c.seq) AS last_seq, array_agg(c.seq) AS members
+                    FROM unnest(changes) c
+                    -- A row whose key changed is the same row.
+                    LEFT JOIN LATERAL (
+                         WITH RECURSIVE chain AS (
+                           SELECT coalesce(c.was, c.key) AS key, c.seq
+                           UNION ALL
+                           SELECT e.was, e.seq FROM chain JOIN LATERAL (SELECT e.was, e.seq FROM unnest(changes) e
+                             WHERE e.relation = c.relation AND e.key = chain.key AND e.was IS NOT NULL AND e.seq < chain.seq ORDER BY e.seq DESC LIMIT 1) e ON true)
+                         SELECT (SELECT x.key FROM chain x ORDER BY x.seq LIMIT 1) AS root) r
+                      ON EXISTS (SELECT FROM unnest(changes) e WHERE e.was IS NOT NULL)
+                   GROUP BY c.relation, coalesce(r.root, c.key)) x
+            JOIN unnest(changes) f ON f.seq = x.first_seq
+            JOIN unnest(changes) l ON l.seq = x.last_seq) y
+   WHERE (y.before IS NULL) <> (y.after IS NULL)
+      OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
+      OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
+      OR y.exact_before IS DISTINCT FROM y.exact_after AND y.exact_before <> '{}'
+$$;
+COMMENT ON FUNCTION kith.net IS 'The net effect of changes, one row for each changed row.';
+
+CREATE FUNCTION kith.of_transaction() RETURNS kith.change[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(c), '{}') FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()
+$$;
+COMMENT ON FUNCTION kith.of_transaction IS 'The changes of this transaction.';
+
+CREATE FUNCTION kith.affected(changes kith.change[]) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
+    FROM (SELECT s.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
+                 count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored
+            FROM kith.net(affected.changes) n JOIN kith.shape s ON s.id = n.shape GROUP BY s.name) x
+$$;
+COMMENT ON FUNCTION kith.affected IS 'How many rows of each table were created, updated, deleted and restored.';
+
+-- It runs at the end of the transaction, once for all changes up to then. Changes after it, by deferred triggers of the workspace's, queue it
+-- again.
+CREATE FUNCTION kith.judge() RETURNS trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE limit_of_rows integer; changed bigint; changes kith.change[];
+BEGIN
+  DELETE FROM kith.judgement j WHERE j.xid = pg_current_xact_id();
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  SELECT s.most INTO limit_of_rows FROM kith.seal s WHERE s.xid = pg_current_xact_id();
+  changes := kith.of_transaction();
+  SELECT count(*) INTO changed FROM kith.net(changes);
+  IF changed > limit_of_rows THEN
+    RAISE EXCEPTION 'the request changes % rows, and may change at most %', changed, limit_of_rows
+      USING ERRCODE = 'KL001', DETAIL = kith.affected(changes)::text;
+  END IF;
+  RETURN NULL;
+END $$;
+CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON kith.judgement DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION kith.judge();
+
+-- What changes look like to callers.
+
+CREATE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact_before jsonb, exact_after jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_object_agg(k.name, jsonb_build_object('from', before -> k.name, 'to', after -> k.name)), '{}')
+    FROM jsonb_object_keys(coalesce(after, '{}') || coalesce(before, '{}')) k(name)
+   WHERE k.name <> 'updated_at'
+     AND CASE WHEN before IS NULL THEN after -> k.name <> 'null' WHEN after IS NULL THEN true
+              ELSE before -> k.name IS DISTINCT FROM after -> k.name OR jsonb_send(before -> k.name) <> jsonb_send(after -> k.name)
+                OR exact_before -> k.name <> exact_after -> k.name END
+$$;
+COMMENT ON FUNCTION kith.columns_changed IS 'The columns that differ: {column: {from, to}}. A created row has its values, a deleted one all columns.';
+
+CREATE FUNCTION kith.shown_key(shape integer, image jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN cardinality(s.key) = 1 THEN image -> s.key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text) FROM unnest(s.key) k(name)) END
+    FROM kith.shape s WHERE s.id = shown_key.shape
+$$;
+COMMENT ON FUNCTION kith.shown_key IS 'The id of a row, as JSON.';
+
+CREATE FUNCTION kith.shown(changes kith.change[], most integer) RETURNS SETOF jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(n.shape, coalesce(n.after, n.before)), 'verb', n.verb, 'hard', n.hard,
+                            'changes', kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after), 'via', n.via,
+                            'at', n.at, 'request_id', n.request, 'activity_id', n.activity, 'seq', n.seq)
+    FROM kith.net(shown.changes) n JOIN kith.shape s ON s.id = n.shape
+   ORDER BY n.seq LIMIT shown.most
+$$;
+COMMENT ON FUNCTION kith.shown IS 'The net effect of changes in the words of the API.';
+
+CREATE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb)
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE made kith.change[];
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(outcome.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can read the log' USING ERRCODE = '28000';
+  END IF;
+  made := kith.of_transaction();
+  affected := kith.affected(made);
+  changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
+END $$;
+COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
+
+REVOKE ALL ON FUNCTION kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.is_cascade, kith.note_run, kith.log_change, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+-- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
+GRANT EXECUTE ON FUNCTION kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
+
+-- section: admin
+
+-- It creates the triggers with the rights of the role that runs the DDL. Partitions get the row trigger from their root, under another name:
+-- a table that becomes a partition may have its own until then.
+CREATE FUNCTION kith_guard.attach() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+DECLARE x record;
+BEGIN
+  IF TG_TAG NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER', 'DROP FUNCTION', 'DROP TYPE',
+                    'DROP DOMAIN', 'DROP OWNED', 'ALTER INDEX') THEN
+    RETURN;
+  END IF;
+  IF kith_guard.is_exempt() THEN
+    PERFORM kith.note_shapes();
+    RETURN;
+  END IF;
+  IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+              WHERE t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
+                AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
+                     OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('kith_capture', 29, 'kith.capture'::regproc::oid), ('kith_capture_all', 29, 'kith.capture'::regproc::oid),
+                          ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
+                     OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
+    RAISE EXCEPTION 'the triggers that keep the change log cannot be created, changed or disabled' USING ERRCODE = '42501',
+      HINT = 'DISABLE TRIGGER takes the name of one of your own triggers; ALL and USER include Kith''s.';
+  END IF;
+  FOR x IN
+    SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
+      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND pg_get_userbyid(c.relowner) = current_user) c
+     CROSS JOIN LATERAL (VALUES
+            ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
+            ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
+            ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
+            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.relispartition, 'kith.note_statement')) y(name, timing, is_wanted, f)
+      LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0
+     WHERE NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = c.oid) AND y.is_wanted <> (t.tgfoid IS NOT DISTINCT FROM y.f::oid)
+       AND (y.is_wanted OR t.oid IS NOT NULL)
+  LOOP
+    -- The event trigger also fires for these commands, and may have done the rest already.
+    IF x.is_wanted AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f) THEN
+      EXECUTE format('CREATE OR REPLACE TRIGGER %I ' || x.timing || ' EXECUTE FUNCTION %s()', x.name, x.relation, x.f);
+    ELSIF NOT x.is_wanted AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f AND t.tgparentid = 0) THEN
+      EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', x.name, x.relation);
+    END IF;
+  END LOOP;
+  PERFORM kith.note_shapes();
+END $$;
+COMMENT ON FUNCTION kith_guard.attach IS 'Creates and keeps the triggers by which tables of the workspace''s own are in the change log.';
+REVOKE ALL ON FUNCTION kith_guard.attach() FROM PUBLIC;
+
+CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.attach();
+ALTER EVENT TRIGGER kith_attach ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl();
+ALTER EVENT TRIGGER kith_note_ddl ENABLE ALWAYS;
+
+-- pg_dump leaves members of extensions out. The workspace may dump its database, and may not read these tables.
+ALTER EXTENSION pgcrypto ADD TABLE kith.shape;
+ALTER EXTENSION pgcrypto ADD TABLE kith.change;
+ALTER EXTENSION pgcrypto ADD TABLE kith.run;
+ALTER EXTENSION pgcrypto ADD TABLE kith.gap;
+ALTER EXTENSION pgcrypto ADD TABLE kith.seal;
+ALTER EXTENSION pgcrypto ADD TABLE kith.judgement;
+
+SELECT kith.note_shapes();

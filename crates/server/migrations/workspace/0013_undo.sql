@@ -1,0 +1,419 @@
+-- Runs as callers see them, and undo. README.md describes roles, sections and rules.
+
+-- section: system
+
+CREATE FUNCTION kith.check_secret(secret text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can use the change log' USING ERRCODE = '28000';
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.check_secret IS 'Refuses callers that do not know the secret.';
+
+-- Runs.
+
+CREATE FUNCTION kith.of_run(run text) RETURNS kith.change[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(array_agg(c), '{}') FROM kith.change c WHERE c.run = of_run.run
+$$;
+COMMENT ON FUNCTION kith.of_run IS 'The changes of a run that are still kept.';
+
+CREATE FUNCTION kith.shown_run(r kith.run) RETURNS jsonb
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE
+  made constant kith.change[] := kith.of_run(r.id);
+  facts record; why jsonb;
+BEGIN
+  SELECT count(DISTINCT c.request) AS requests, max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept INTO facts FROM unnest(made) c;
+  why := (SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]') FROM kith.gap g WHERE g.run = r.id);
+  RETURN jsonb_build_object('id', r.id, 'run_id', r.run_id, 'actor', r.actor, 'agent', r.agent, 'reason', r.reason,
+    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected(made), 'requests', facts.requests,
+    'started_at', r.started_at, 'last_at', coalesce(facts.last_at, r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by,
+    'undoable', CASE WHEN facts.standing = 0 THEN 'no' WHEN why <> '[]' THEN 'partly' ELSE 'whole' END,
+    'why', CASE WHEN facts.standing > 0 THEN why WHEN r.undone_by IS NOT NULL THEN '["it is undone"]' WHEN facts.kept > 0 THEN '["all of it is undone"]'
+                WHEN why <> '[]' THEN why ELSE '["no changes are kept"]' END);
+END $$;
+COMMENT ON FUNCTION kith.shown_run IS 'A run in the words of the API.';
+
+CREATE FUNCTION kith.named_run(actor text, name text) RETURNS kith.run
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT r FROM kith.run r WHERE r.id = named_run.name OR (r.actor, r.run_id) = (named_run.actor, named_run.name) ORDER BY r.id = named_run.name DESC LIMIT 1
+$$;
+COMMENT ON FUNCTION kith.named_run IS 'A run by its id, or by the actor''s own name for it.';
+
+CREATE FUNCTION kith.find_run(secret text, actor text, name text) RETURNS jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found_run kith.run;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  found_run := kith.named_run(actor, name);
+  RETURN CASE WHEN found_run.id IS NOT NULL THEN kith.shown_run(found_run) END;
+END $$;
+COMMENT ON FUNCTION kith.find_run IS 'One run. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.list_runs(secret text, filters jsonb, most integer) RETURNS SETOF jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY
+    SELECT kith.shown_run(r) FROM kith.run r
+     WHERE (filters ->> 'actor' IS NULL OR r.actor = filters ->> 'actor') AND (filters ->> 'agent' IS NULL OR r.agent = filters ->> 'agent')
+       AND (filters ->> 'status' IS NULL OR CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END = filters ->> 'status')
+       AND (filters ->> 'since' IS NULL OR r.started_at >= (filters ->> 'since')::timestamptz)
+       AND (filters ->> 'before' IS NULL OR (r.started_at, r.id) < (SELECT b.started_at, b.id FROM kith.run b WHERE b.id = filters ->> 'before'))
+     ORDER BY r.started_at DESC, r.id DESC LIMIT most;
+END $$;
+COMMENT ON FUNCTION kith.list_runs IS 'Runs, newest first. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.open_run(secret text, actor text, run_id text, agent text, reason text) RETURNS TABLE (run jsonb, created boolean)
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found_run kith.run;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  INSERT INTO kith.run AS r (actor, run_id, agent, reason) VALUES (open_run.actor, open_run.run_id, open_run.agent, open_run.reason)
+  ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING RETURNING r.* INTO found_run;
+  created := found_run.id IS NOT NULL;
+  IF NOT created THEN
+    SELECT r.* INTO found_run FROM kith.run r WHERE (r.actor, r.run_id) = (open_run.actor, open_run.run_id);
+    IF found_run.status <> 'open' OR found_run.undone_by IS NOT NULL THEN
+      RAISE EXCEPTION 'run "%" has ended', open_run.run_id USING ERRCODE = 'KL002', HINT = 'Choose another run_id.';
+    END IF;
+  END IF;
+  run := kith.shown_run(found_run);
+  RETURN NEXT;
+END $$;
+COMMENT ON FUNCTION kith.open_run IS 'Opens a run, or returns the same open one. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.finish_run(secret text, actor text, name text, status text, summary text) RETURNS jsonb
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE found_run kith.run := kith.named_run(actor, name);
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF found_run.id IS NULL THEN
+    RETURN NULL;
+  END IF;
+  UPDATE kith.run AS r SET status = finish_run.status, summary = finish_run.summary
+   WHERE r.id = found_run.id AND r.status = 'open' AND r.undone_by IS NULL RETURNING r.* INTO found_run;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'run "%" has ended', name USING ERRCODE = 'KL002';
+  END IF;
+  RETURN kith.shown_run(found_run);
+END $$;
+COMMENT ON FUNCTION kith.finish_run IS 'Ends a run. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.run_changes(secret text, run text, net boolean, after bigint, most integer) RETURNS SETOF jsonb
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF net THEN
+    RETURN QUERY SELECT x FROM kith.shown(kith.of_run(run), NULL) x WHERE (x ->> 'seq')::bigint > after LIMIT most;
+  ELSE
+    RETURN QUERY
+      SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
+                                'changes', CASE c.op WHEN 'I' THEN kith.columns_changed(NULL, c.image, NULL, NULL) WHEN 'D' THEN kith.columns_changed(c.image, NULL, NULL, NULL)
+                                                     ELSE (SELECT coalesce(jsonb_object_agg(p.key, jsonb_build_object('from', p.value, 'to', c.image -> p.key)), '{}') FROM jsonb_each(c.previous) p) END,
+                                'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
+        FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after ORDER BY c.seq LIMIT most;
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.run_changes IS 'The changes of a run, oldest first. For the server, which knows the secret.';
+
+-- Undo.
+
+-- One row that is to be put back. A text is what the type's input function takes.
+CREATE TYPE kith.undo_item AS (
+  n integer,
+  relation oid,
+  name text,
+  id jsonb,
+  key_text text,
+  act text,
+  via text,
+  key jsonb,
+  back jsonb,
+  back_shown jsonb,
+  expected jsonb,
+  expected_exact jsonb,
+  members bigint[],
+  fault text,
+  columns jsonb
+);
+COMMENT ON TYPE kith.undo_item IS 'A row to put back: act is insert, update or delete; back are the texts of the columns to restore.';
+
+-- The texts of columns, as their input functions take them.
+CREATE FUNCTION kith.texts(image jsonb, exact jsonb, columns jsonb) RETURNS jsonb
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT coalesce(jsonb_object_agg(k.name, CASE WHEN exact ? k.name THEN exact -> k.name WHEN image -> k.name = 'null' THEN 'null'::jsonb
+                                                WHEN kith.base_type((columns -> k.name ->> 1)::oid) = 'jsonb'::regtype THEN to_jsonb((image -> k.name)::text)
+                                                ELSE to_jsonb(image ->> k.name) END), '{}')
+    FROM jsonb_object_keys(image) k(name)
+$$;
+COMMENT ON FUNCTION kith.texts IS 'The values of a row as texts: {column: text or null}.';
+
+CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamptz, OUT status text, OUT items kith.undo_item[])
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE all_of kith.change[]; standing kith.change[];
+BEGIN
+  PERFORM kith.check_secret(secret);
+  SELECT coalesce(array_agg(c), '{}'), coalesce(array_agg(c) FILTER (WHERE c.undone_by IS NULL), '{}') INTO all_of, standing FROM kith.change c
+   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target ELSE c.activity = target END;
+  items := '{}';
+  IF all_of = '{}' THEN
+    status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)
+                     OR kind = 'request' AND EXISTS (SELECT FROM public.activity a WHERE a.custom ->> 'request_id' = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since)
+                     OR kind = 'activity' AND EXISTS (SELECT FROM public.activity a WHERE a.id = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since) THEN 'expired'
+                   WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target) THEN 'undone' ELSE 'unknown' END;
+    RETURN;
+  ELSIF standing = '{}' THEN
+    status := 'undone';
+    RETURN;
+  ELSIF (SELECT min(c.at) FROM unnest(standing) c) < kept_since THEN
+    status := 'expired';
+    RETURN;
+  END IF;
+  status := 'open';
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via,
+           (SELECT jsonb_object_agg(k.name, x.found_texts -> k.name::text) FROM unnest(x.key) k(name)), x.back,
+           x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns)::kith.undo_item ORDER BY x.relation, x.key_text), '{}')
+    INTO items
+    FROM (SELECT row_number() OVER (ORDER BY n.relation, n.key)::integer AS n, n.relation, s.name::text AS name, n.key AS key_text, n.via, n.members, now_shape.key, now_shape.columns,
+                 kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id,
+                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
+                 kith.texts(coalesce(n.after, n.before), coalesce(n.exact_after, n.exact_before), s.columns) AS found_texts,
+                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.columns)
+                      ELSE (SELECT coalesce(jsonb_object_agg(t.key, t.value), '{}') FROM jsonb_each(kith.texts(n.before, n.exact_before, s.columns)) t WHERE d.changed ? t.key) END AS back,
+                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after, '{}') AS expected, coalesce(n.exact_after, '{}') AS expected_exact,
+                 CASE WHEN now_shape.id IS NULL OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = n.relation)
+                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
+                                    WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND now_shape.columns -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault
+            FROM kith.net(standing) n
+            JOIN kith.shape s ON s.id = n.shape
+            LEFT JOIN kith.shape now_shape ON now_shape.relation = n.relation AND now_shape.is_current
+           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed) d) x;
+END $$;
+COMMENT ON FUNCTION kith.undo_plan IS 'What undoing a run, a request or a change would put back. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.begin_undo(secret text, id text, actor text, agent text, reason text, undo_of text) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  INSERT INTO kith.run AS r (id, actor, run_id, agent, reason, undo_of) VALUES (begin_undo.id, begin_undo.actor, begin_undo.id, begin_undo.agent, begin_undo.reason, begin_undo.undo_of);
+END $$;
+COMMENT ON FUNCTION kith.begin_undo IS 'Opens the run of an undo. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.last_change(secret text) RETURNS bigint
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN coalesce((SELECT max(c.seq) FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()), 0);
+END $$;
+COMMENT ON FUNCTION kith.last_change IS 'The last change of this transaction. For the server, which knows the secret.';
+
+-- Rows that this transaction removed, or whose references it changed, although they are not part of the plan.
+CREATE FUNCTION kith.removes_others(secret text, since bigint, relations oid[], keys text[]) RETURNS boolean
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.seq > since AND (c.op = 'D' OR c.via = 'cascade')
+                    AND NOT EXISTS (SELECT FROM unnest(relations, keys) p(relation, key) WHERE p.relation = c.relation AND p.key IN (c.key, c.was)));
+END $$;
+COMMENT ON FUNCTION kith.removes_others IS 'Whether rows outside the plan were removed. For the server, which knows the secret.';
+
+CREATE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[]) RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
+  -- What an undone undo had put back is as it was before it.
+  UPDATE kith.change AS c SET undone_by = NULL
+   WHERE c.undone_by IN (SELECT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL)
+     AND EXISTS (SELECT FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run = c.undone_by AND m.relation = c.relation AND (m.key = c.key OR m.was = c.key OR m.key = c.was));
+  IF kind = 'run' THEN
+    UPDATE kith.run AS r SET undone_by = end_undo.id WHERE r.id = target;
+    UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
+  END IF;
+  UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
+END $$;
+COMMENT ON FUNCTION kith.end_undo IS 'Marks changes as undone and ends the run of the undo. For the server, which knows the secret.';
+
+-- The statement that puts rows of a table back. It takes arrays of keys and of texts.
+CREATE FUNCTION kith.undo_statement(act text, name text, columns jsonb, key jsonb, back jsonb) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+  SELECT CASE act
+    WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
+                         (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
+                         (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
+    WHEN 'update' THEN format('UPDATE public.%I t SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+                         (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
+    WHEN 'delete' THEN format('DELETE FROM public.%I t USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb(t), kith.exact_texts($3, t) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I t ON %s ORDER BY v.n FOR UPDATE OF t', name, w.is_it) END
+    FROM (SELECT string_agg(format('t.%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
+$$;
+COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table back, or locks them.';
+
+-- It runs with the rights of the caller and compares before it writes. If it returns conflicts, the server rolls back.
+CREATE FUNCTION kith.undo(secret text, id text, kind text, target text, kept_since timestamptz, skips boolean) RETURNS jsonb
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
+SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
+DECLARE
+  plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
+  conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
+  is_gone boolean[]; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
+  pending integer[] := '{}'; failed integer[]; reasons jsonb := '{}'; singly boolean := false; loosened boolean := false; moved boolean; state text;
+  all_relations oid[]; all_keys text[];
+BEGIN
+  plan := kith.undo_plan(secret, kind, target, kept_since);
+  IF plan.status <> 'open' THEN
+    RETURN jsonb_build_object('status', plan.status);
+  END IF;
+  items := plan.items;
+  SET CONSTRAINTS ALL DEFERRED;
+  is_gone := array_fill(true, ARRAY[cardinality(items)]);
+
+  -- Locks the rows in the order of table and key, and compares them.
+  FOR batch IN SELECT i.relation, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation, i.name ORDER BY i.relation LOOP
+    exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
+    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.name, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+      is_gone[found_row.n] := false;
+      item := items[found_row.n];
+      wrong := '{}';
+      IF item.act = 'insert' THEN
+        item.fault := 'row_exists';
+      ELSE
+        FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
+          same := found_row.to_jsonb -> column_name;
+          CONTINUE WHEN jsonb_send(same) = jsonb_send(item.expected -> column_name)
+                    AND (NOT item.expected_exact ? column_name OR found_row.exact_texts -> column_name = item.expected_exact -> column_name);
+          IF item.act = 'update' AND jsonb_send(same) = jsonb_send(item.back_shown -> column_name)
+             AND (NOT coalesce(found_row.exact_texts, '{}') ? column_name OR found_row.exact_texts -> column_name = item.back -> column_name) THEN
+            -- It has its old value already.
+            item.back := item.back - column_name;
+            CONTINUE;
+          END IF;
+          wrong := wrong || jsonb_build_object(column_name, jsonb_build_object('expected', item.expected -> column_name, 'now', same,
+                              'back_to', CASE item.act WHEN 'update' THEN item.back_shown -> column_name END));
+        END LOOP;
+      END IF;
+      IF wrong <> '{}' THEN
+        item.fault := 'changed_since';
+        item.back := item.back - ARRAY(SELECT jsonb_object_keys(wrong));
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'changed_since', 'columns', wrong, 'via', item.via);
+        -- What is left of an update can still go back.
+        IF skips AND item.act = 'update' AND item.back <> '{}' THEN
+          item.fault := NULL;
+        END IF;
+      END IF;
+      items[found_row.n] := item;
+    END LOOP;
+  END LOOP;
+  FOREACH item IN ARRAY items LOOP
+    IF item.fault IS NULL AND item.act = 'update' AND is_gone[item.n] THEN
+      items[item.n].fault := 'row_gone';
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'row_gone', 'via', item.via);
+    ELSIF item.fault IN ('row_exists', 'schema_changed') THEN
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+    ELSIF item.fault IS NULL AND item.act = 'delete' AND NOT is_gone[item.n] AND EXISTS (
+            SELECT FROM public.list_members m JOIN public.lists l ON l.id = m.list_id
+             WHERE m.member_id = item.key_text AND l.target_table = item.name
+               AND NOT EXISTS (SELECT FROM unnest(items) i WHERE i.name = 'list_members' AND i.key_text = m.id)) THEN
+      items[item.n].fault := 'would_remove_others';
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'would_remove_others', 'via', item.via);
+    ELSIF item.fault IS NULL THEN
+      seqs := seqs || item.members;
+      IF NOT is_gone[item.n] AND item.act = 'delete' OR item.act = 'insert' OR item.act = 'update' AND item.back <> '{}' THEN
+        pending := pending || item.n;
+        undone := undone + 1;
+      END IF;
+    END IF;
+  END LOOP;
+
+  -- Writes the rows: together where that works, else one by one, in whatever order their keys and references need.
+  SELECT array_agg(i.relation), array_agg(i.key_text) INTO all_relations, all_keys FROM unnest(items) i;
+  WHILE pending <> '{}' LOOP
+    moved := false;
+    failed := '{}';
+    FOR batch IN SELECT i.act, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
+                        array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
+                   FROM unnest(items) i WHERE i.n = ANY (pending)
+                  GROUP BY i.act, i.name, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
+                  ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
+      BEGIN
+        since := kith.last_change(secret);
+        EXECUTE kith.undo_statement(batch.act, batch.name, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
+          RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
+        ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+        END IF;
+        moved := true;
+      EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+        -- A deadlock, a limit or a cancelled statement says nothing about the row.
+        IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
+          RAISE;
+        END IF;
+        failed := failed || batch.numbers;
+        reasons := reasons || jsonb_build_object(batch.numbers[1]::text, CASE
+          WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
+          WHEN state = '23505' OR state = '23P01' THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END);
+      END;
+    END LOOP;
+    pending := failed;
+    CONTINUE WHEN moved OR pending = '{}';
+    IF NOT singly THEN
+      singly := true;
+    ELSIF NOT loosened THEN
+      -- Rows that refer to each other, or that exchange unique values: first without what stands in the way.
+      loosened := true;
+      FOR item IN SELECT * FROM unnest(items) i WHERE i.n = ANY (pending) AND i.act IN ('insert', 'update') LOOP
+        same := item.back;
+        FOR column_name IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = item.relation AND NOT a.attnotnull AND item.back ? a.attname::text
+                              AND EXISTS (SELECT FROM pg_index x WHERE x.indrelid = item.relation AND x.indisunique AND a.attnum = ANY (x.indkey::smallint[])
+                                          UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
+          same := same || jsonb_build_object(column_name, NULL);
+        END LOOP;
+        CONTINUE WHEN same = item.back;
+        BEGIN
+          EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+          IF item.act = 'insert' THEN
+            items[item.n].act := 'update';
+            items[item.n].key := (SELECT jsonb_object_agg(k.name, item.back -> k.name) FROM jsonb_object_keys(item.key) k(name));
+          END IF;
+        EXCEPTION WHEN integrity_constraint_violation THEN
+          NULL;
+        END;
+      END LOOP;
+    ELSE
+      FOREACH item IN ARRAY items LOOP
+        IF item.n = ANY (pending) THEN
+          conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', reasons ->> item.n::text, 'via', item.via);
+          seqs := ARRAY(SELECT s FROM unnest(seqs) s WHERE s <> ALL (item.members));
+          undone := undone - 1;
+        END IF;
+      END LOOP;
+      pending := '{}';
+    END IF;
+  END LOOP;
+
+  -- What triggers wrote goes back if it can.
+  skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
+  conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  IF conflicts <> '{}' THEN
+    RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
+  END IF;
+  PERFORM kith.lift_seal(secret);
+  SET CONSTRAINTS ALL IMMEDIATE;
+  PERFORM kith.end_undo(secret, id, kind, target, seqs);
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped));
+END $$;
+COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
+
+REVOKE ALL ON FUNCTION kith.check_secret, kith.of_run, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes,
+  kith.texts, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.end_undo, kith.undo_statement, kith.undo FROM PUBLIC;
+-- undo() and what it calls run with the caller's rights; the others require the secret.
+GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others,
+  kith.end_undo, kith.undo_statement, kith.undo, kith.exact_texts TO PUBLIC;
