@@ -17,4 +17,5 @@ pub mod proxies;
 pub mod serve;
 pub mod store;
 pub mod targets;
+pub mod wakes;
 pub mod work;

@@ -28,6 +28,7 @@ use crate::targets::{SystemLookUp, Targets};
 use crate::work::Supervisor;
 use crate::work::deliver::Deliver;
 use crate::work::direct::HoldDirect;
+use crate::work::drain::Drain;
 use crate::work::excess::EndExcesses;
 use crate::work::key_last_used::NoteKeyUse;
 use crate::work::mail::SendMail;
@@ -197,6 +198,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(Reap);
     workers.start(SendMail);
     workers.start(Deliver);
+    workers.start(Drain::default());
     workers.start(HoldDirect::default());
     workers.start(EndExcesses::default());
     workers.start(NoteKeyUse);

@@ -8,7 +8,10 @@ use crate::dialect::arguments::Arguments;
 use crate::dialect::control;
 use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
-use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage};
+use crate::model::ask::{
+    Ask, BatchRow, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
+};
+use crate::model::event;
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
 use crate::model::page::{PageAsk, parse_limit};
@@ -111,6 +114,7 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::FindStage(pipeline, key) => find(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::UpdateStage(pipeline, key) => update(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::DeleteStage(pipeline, key) => delete(said, STAGES, stage(pipeline, key))?.into(),
+        Operation::Events => events(said)?.into(),
         Operation::Control(operation) => control::read(said, &operation, words.dialect)?.into(),
     })
 }
@@ -245,6 +249,18 @@ fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
 pub(super) fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
     let cursor = said.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
     Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
+}
+
+fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
+    said.only_options(&["after", "cursor", "type", "limit"])?;
+    let given = |name| said.option(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let types = said.options.iter().filter(|(name, _)| name == "type").flat_map(|(_, value)| value.split(','));
+    let types: Vec<String> = types.filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    for pattern in &types {
+        event::check(pattern).map_err(|(message, hint)| Fault::Invalid { message, hint })?;
+    }
+    let after = given("after").or_else(|| given("cursor"));
+    Ok(Steps::Events(EventsAsk { after, types, limit: parse_limit(said.option("limit"))? }))
 }
 
 /// Reads a raw SQL request. Ids in its parameters are converted to their stored form, because the database has only

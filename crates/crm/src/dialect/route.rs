@@ -49,6 +49,7 @@ pub enum Operation<'a> {
     UpdateStage(PipelineName, &'a str),
     DeleteStage(PipelineName, &'a str),
     Control(ControlOperation<'a>),
+    Events,
 }
 
 impl Operation<'_> {
@@ -74,7 +75,8 @@ impl Operation<'_> {
             | Operation::Search(_)
             | Operation::ListRows(_)
             | Operation::Stages(_)
-            | Operation::FindStage(..) => Body::Ignored,
+            | Operation::FindStage(..)
+            | Operation::Events => Body::Ignored,
             Operation::Control(operation) => operation.body(),
         }
     }
@@ -112,6 +114,7 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Get,    ["pipeline", "stages", stage])        => Operation::FindStage(default, stage),
         (Patch,  ["pipeline", "stages", stage])        => Operation::UpdateStage(default, stage),
         (Delete, ["pipeline", "stages", stage])        => Operation::DeleteStage(default, stage),
+        (Get,    ["events"])                           => Operation::Events,
         (_,      [first, ..]) if RESERVED.contains(first) => Operation::Control(control::route(method, path)?),
         (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
         (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
@@ -179,6 +182,7 @@ mod tests {
         check("webhooks/whep_1/deliveries", "GET");
         check("webhooks/whep_1/replay/whd_1", "POST");
         check("webhooks/whep_1/nothing", "");
+        check("events", "GET");
         check("events/x", "");
         check("keys", "");
         check("a/b/c/d", "");

@@ -1,6 +1,7 @@
 //! The results of asks, before a dialect writes them.
 
 use crate::model::entity::Entity;
+use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 
@@ -58,6 +59,8 @@ pub enum Answer {
         /// Whether the object describes something new.
         created: bool,
     },
+    /// A page of events.
+    Events(EventPage),
     /// The result of the caller's own SQL.
     Sql(SqlResult),
     /// A new workspace.
@@ -79,11 +82,38 @@ impl Answer {
         let is_new = match self {
             Answer::Record { created, .. } | Answer::Rows { created, .. } | Answer::Object { created, .. } => *created,
             Answer::Workspace { .. } => true,
-            Answer::Page { .. } | Answer::Deleted { .. } | Answer::Batch(_) | Answer::Found(_) | Answer::Sql(_) => {
-                false
-            }
+            Answer::Page { .. }
+            | Answer::Deleted { .. }
+            | Answer::Batch(_)
+            | Answer::Found(_)
+            | Answer::Events(_)
+            | Answer::Sql(_) => false,
         };
         if is_new { 201 } else { 200 }
+    }
+}
+
+/// A page of events, oldest first.
+#[derive(Debug)]
+pub struct EventPage {
+    /// The events, each with the cursor after it.
+    pub events: Vec<(Event, String)>,
+    /// The cursor for the next page. An empty page has one too.
+    pub cursor: String,
+    /// Whether there is a next page now.
+    pub has_more: bool,
+    /// The limit of the page.
+    pub limit: usize,
+    /// The workspace.
+    pub workspace_id: String,
+    /// `live` or `test`.
+    pub mode: &'static str,
+}
+
+impl EventPage {
+    /// Where the events come from.
+    pub fn source(&self) -> EventSource<'_> {
+        EventSource { workspace_id: &self.workspace_id, mode: self.mode }
     }
 }
 

@@ -219,6 +219,8 @@ pub enum Steps {
         /// The id of the record that is a member.
         id: String,
     },
+    /// Lists a page of events, oldest first.
+    Events(EventsAsk),
     /// Runs the caller's own SQL.
     Sql {
         /// One statement, or several statements without parameters.
@@ -226,6 +228,17 @@ pub enum Steps {
         /// The values of `$1…`.
         params: Vec<Value>,
     },
+}
+
+/// A request for events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsAsk {
+    /// The cursor after which they begin; `None` for the oldest.
+    pub after: Option<String>,
+    /// The patterns of their types. Without any, all events are listed.
+    pub types: Vec<String>,
+    /// Maximum number of events.
+    pub limit: usize,
 }
 
 /// A row of a batch. A row that can't be read is kept as an error.
@@ -333,13 +346,13 @@ impl Steps {
         match self {
             Steps::Batch { table, .. } => Some(table),
             Steps::AddMembers { .. } | Steps::RemoveMember { .. } => Some(MEMBERS),
-            Steps::SearchAll { .. } | Steps::ListRows { .. } | Steps::Sql { .. } => None,
+            Steps::SearchAll { .. } | Steps::ListRows { .. } | Steps::Events(_) | Steps::Sql { .. } => None,
         }
     }
 
     fn writes(&self) -> bool {
         match self {
-            Steps::SearchAll { .. } | Steps::ListRows { .. } => false,
+            Steps::SearchAll { .. } | Steps::ListRows { .. } | Steps::Events(_) => false,
             Steps::Batch { .. } | Steps::AddMembers { .. } | Steps::RemoveMember { .. } | Steps::Sql { .. } => true,
         }
     }
@@ -401,6 +414,7 @@ mod tests {
             Steps::ListRows { list_id: "l_1".into(), page: page() }.into(),
             Steps::AddMembers { list_id: "l_1".into(), ids: vec!["c_1".into()], several: true }.into(),
             Steps::RemoveMember { list_id: "l_1".into(), id: "c_1".into() }.into(),
+            Steps::Events(EventsAsk { after: Some("x".into()), types: vec!["deal.*".into()], limit: 3 }).into(),
             Steps::Sql { sql: "select $1".into(), params: vec![json!([1, null])] }.into(),
             ControlAsk::Create { resource: Resource::Webhooks, values: values(), dialect: "relm".into() }.into(),
             ControlAsk::Deliveries { id: "whep_1".into(), status: Some("failed".into()), page: page() }.into(),

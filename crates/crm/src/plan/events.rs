@@ -183,7 +183,10 @@ mod tests {
         let events = both.events(|at| format!("evt_{at}"));
         assert_eq!(events[2].event_type, "deal.pipeline_changed");
         let moves = events[1].moves.clone().unwrap();
-        assert_eq!(Value::Object(moves), json!({"old_stage": "lead", "new_stage": "won", "old_pipeline": "old", "new_pipeline": "sales"}));
+        assert_eq!(
+            Value::Object(moves),
+            json!({"old_stage": "lead", "new_stage": "won", "old_pipeline": "old", "new_pipeline": "sales"})
+        );
         assert_eq!(events[0].moves, None);
     }
 }

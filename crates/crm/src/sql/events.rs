@@ -23,12 +23,18 @@ pub fn publish(secret: &str, seqs: &[i64]) -> Sql {
     sql
 }
 
-/// Published changes after a position.
-pub fn read(secret: &str, after: i64, most: usize) -> Sql {
+/// Published changes after a position. `reached` is the position in the reader's cursor.
+pub fn read(secret: &str, reached: i64, after: i64, most: usize) -> Sql {
     let mut sql = Sql::new(COLUMNS);
     sql.push("kith.events(").bind(Some(secret.to_owned()), Label::Own);
+    sql.push(", ").bind(Some(reached.to_string()), Label::Own);
     sql.push(", ").bind(Some(after.to_string()), Label::Own).push(", ").number(most).push(")");
     sql
+}
+
+/// Opens a transaction that publishes.
+pub fn begin() -> Sql {
+    Sql::new("SELECT true")
 }
 
 /// The snapshot of this moment: the changes that it sees came before.

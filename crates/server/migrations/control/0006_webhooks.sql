@@ -13,7 +13,7 @@ CREATE TABLE webhook_endpoints (
     secret          bytea NOT NULL,
     old_secret      bytea,
     old_secret_ends timestamptz,
-    since           text,
+    since           text NOT NULL,
     failing_since   timestamptz,
     created_by      text NOT NULL,
     public_url      text NOT NULL,

@@ -23,11 +23,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.check_secret IS 'Refuses all but the server, which knows the secret.';
 
+-- A change of a large row is shown in part: a few rows of 10 MiB would be more than the server takes at once.
+CREATE FUNCTION kith.part_of(image jsonb) RETURNS jsonb
+LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT CASE WHEN pg_column_size(part_of.image) > 4000 AND octet_length(part_of.image::text) > 1000000
+              THEN (SELECT jsonb_object_agg(i.key, i.value) FROM jsonb_each(part_of.image) i WHERE octet_length(i.value::text) <= 10000) ELSE part_of.image END
+$$;
+COMMENT ON FUNCTION kith.part_of IS 'A row without its long values, if it is longer than a million bytes.';
+
 CREATE FUNCTION kith.as_events(changes kith.change[]) RETURNS TABLE (
   seq bigint, "position" bigint, xid text, at timestamptz, actor text, request_id text, run_id text, undo_of text, "table" text, key text, op text,
   verb text, image jsonb, previous jsonb)
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-  SELECT c.seq, c.position, c.xid::text, c.at, c.actor, c.request, r.run_id, r.undo_of, s.name::text, c.key, c.op::text, c.verb, c.image, c.previous
+  SELECT c.seq, c.position, c.xid::text, c.at, c.actor, c.request, r.run_id, r.undo_of, s.name::text, c.key, c.op::text, c.verb, kith.part_of(c.image), kith.part_of(c.previous)
     FROM unnest(as_events.changes) c JOIN kith.shape s ON s.id = c.shape LEFT JOIN kith.run r ON r.id = c.run
 $$;
 COMMENT ON FUNCTION kith.as_events IS 'What events say of changes.';
@@ -72,15 +80,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.publish IS 'Numbers changes as published. For the server, which knows the secret.';
 
--- A position beyond the last one was never given to a reader.
-CREATE FUNCTION kith.events(secret text, after bigint, most integer) RETURNS TABLE (
+-- `reached` is the position in the reader's cursor. One beyond the last was never given to a reader.
+CREATE FUNCTION kith.events(secret text, reached bigint, after bigint, most integer) RETURNS TABLE (
   seq bigint, "position" bigint, xid text, at timestamptz, actor text, request_id text, run_id text, undo_of text, "table" text, key text, op text,
   verb text, image jsonb, previous jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 #variable_conflict use_column
 BEGIN
   PERFORM kith.check_secret(events.secret);
-  IF events.after > (SELECT p.position FROM kith.published p) THEN
+  IF events.reached > (SELECT p.position FROM kith.published p) THEN
     RAISE EXCEPTION 'no event has this position' USING ERRCODE = 'KE001';
   END IF;
   RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position > events.after ORDER BY c.position LIMIT events.most)) e
@@ -88,7 +96,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.events IS 'Published changes after a position, in order. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.check_secret, kith.as_events, kith.unpublished, kith.publish, kith.events FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.check_secret, kith.part_of, kith.as_events, kith.unpublished, kith.publish, kith.events FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.unpublished, kith.publish, kith.events TO PUBLIC;
 
 -- section: admin

@@ -40,7 +40,7 @@ pub fn refuse(app: &App, fault: Fault) -> Response {
     let id = app.clock.id("req");
     let envelope = Envelope::new(app, &id);
     let reply = envelope.show(&Err(fault));
-    envelope.respond(reply)
+    envelope.respond(reply, None)
 }
 
 /// A whole HTTP/1.1 response with the status that the HTTP library sends if it can't parse a request.

@@ -7,9 +7,11 @@
 mod batch;
 mod conflict;
 mod control;
+mod events;
 mod execution;
 mod fingerprint;
 mod idempotency;
+pub mod publish;
 mod record;
 mod saved;
 mod search;
@@ -170,6 +172,7 @@ async fn answer(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Faul
                 execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
             }
             Steps::SearchAll { words, page } => search::all(execution, words, page).await,
+            Steps::Events(ask) => events::page(execution.app, execution.caller, ask).await,
         },
         Ask::Control(_) => Err(Fault::internal("an ask about the control plane came to a workspace's database")),
     }

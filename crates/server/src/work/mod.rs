@@ -2,6 +2,7 @@
 
 pub mod deliver;
 pub mod direct;
+pub mod drain;
 pub mod excess;
 pub mod key_last_used;
 pub mod mail;

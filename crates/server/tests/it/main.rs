@@ -12,6 +12,7 @@ mod custom_tables;
 mod deadlines;
 mod direct;
 mod docs;
+mod events;
 mod feed;
 mod filter_matrix;
 mod filters;

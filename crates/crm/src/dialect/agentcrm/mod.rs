@@ -5,7 +5,7 @@ mod read;
 pub mod reference;
 mod show;
 
-use crate::dialect::{Dialect, event, route};
+use crate::dialect::{Dialect, route};
 
 pub use show::{show, show_fault};
 
@@ -21,7 +21,7 @@ pub static AGENTCRM: Dialect = Dialect {
     methods: route::methods,
     show: show::show,
     show_value: show::show_value,
-    show_event: |event, source| event::body(event, source, |_, row| row.clone(), |_, row| row.clone()),
+    show_event: show::show_event,
     show_fault: show::show_fault,
     reference: &reference::REFERENCE,
 };

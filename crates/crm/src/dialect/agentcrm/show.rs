@@ -1,7 +1,11 @@
 //! Writes answers and faults in agentCRM's format.
 
+use serde_json::Value;
+
+use crate::dialect::event::body;
 use crate::dialect::{Meta, Reply, fault_headers, json};
-use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
+use crate::model::answer::{Answer, Batch, BatchItem, EventPage, Found, Record, SqlResult};
+use crate::model::event::{Event, EventSource};
 use crate::model::fault::{Fault, Instead};
 
 /// Writes an answer as a response: the value in `data` and everything else in `_meta`.
@@ -45,6 +49,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
         }
         Answer::Rows { rows, .. } => json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same)),
         Answer::Object { text, .. } => out.extend_from_slice(text.as_bytes()),
+        Answer::Events(page) => events(out, page),
         Answer::Sql(result) => sql(out, result),
         Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
             out.push(b'{');
@@ -64,6 +69,12 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
     match answer {
         Answer::Page { next_cursor, limit, .. } => page_meta(out, next_cursor.as_deref(), *limit),
         Answer::Found(it) => page_meta(out, it.next_cursor.as_deref(), it.limit),
+        Answer::Events(page) => {
+            json::pair(out, "next_cursor", &page.cursor);
+            json::flag(out, "has_more", page.has_more);
+            json::key(out, "limit");
+            out.extend_from_slice(page.limit.to_string().as_bytes());
+        }
         Answer::Batch(it) => {
             for (name, count) in ["created", "updated", "failed"].into_iter().zip(it.counts()) {
                 json::key(out, name);
@@ -94,6 +105,7 @@ fn size(answer: &Answer) -> usize {
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
         Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
+        Answer::Events(page) => page.events.len() * 1024,
         Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
     }
 }
@@ -173,6 +185,15 @@ fn found(out: &mut Vec<u8>, found: &Found) {
         out.push(b'}');
     }
     out.push(b']');
+}
+
+/// The JSON of an event. Its data has the names of the physical schema.
+pub fn show_event(event: &Event, source: EventSource<'_>) -> Value {
+    body(event, source, |_, row| row.clone(), |_, row| row.clone())
+}
+
+fn events(out: &mut Vec<u8>, page: &EventPage) {
+    json::events(out, page, show_event);
 }
 
 fn sql(out: &mut Vec<u8>, result: &SqlResult) {

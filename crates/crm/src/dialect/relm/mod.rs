@@ -7,7 +7,7 @@ mod record;
 pub mod reference;
 mod show;
 
-use crate::dialect::{Dialect, Versions, event, route};
+use crate::dialect::{Dialect, Versions, route};
 
 /// The dialect's name.
 const NAME: &str = "relm";
@@ -24,7 +24,7 @@ pub static RELM: Dialect = Dialect {
     methods: route::methods,
     show: show::show,
     show_value: show::show_value,
-    show_event: |it, source| event::body(it, source, record::object, record::columns),
+    show_event: show::show_event,
     show_fault: show::show_fault,
     reference: &reference::REFERENCE,
 };

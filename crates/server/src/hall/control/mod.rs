@@ -148,6 +148,7 @@ impl<'a> Act<'a> {
     fn after(&self, ask: &ControlAsk) {
         if ask.writes() {
             self.app.wakes.deliveries.notify_one();
+            self.app.wakes.subscribed();
         }
     }
 

@@ -17,6 +17,7 @@ use crate::hall::control::Act;
 use crate::store::control::deliveries::{DELIVERIES, NewDelivery};
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::{MOST_WEBHOOKS, NewWebhook, WEBHOOKS, record};
+use crate::store::tenant::Access;
 use crate::targets::BadTarget;
 
 /// The prefix of a signing secret. What follows is base64, as Standard Webhooks wants it.
@@ -47,13 +48,15 @@ impl Act<'_> {
         let url = self.target(fields.url.as_deref().unwrap_or_default()).await?;
         let (id, secret, now) = (self.app.clock.id(Resource::Webhooks.prefix()), new_secret(), self.now());
         let sealed = self.app.store.sealer.seal(&id, secret.as_bytes());
+        // It gets the events of all that is committed from here on.
+        let since = self.app.store.tenant(&self.caller.database, Access::Full).await?.snapshot().await?;
         let new = NewWebhook {
             id: &id,
             dialect,
             url: &url,
             fields: &fields,
             secret: &sealed,
-            since: None,
+            since: &since,
             created_by: &self.caller.who.actor,
             public_url: &self.app.public_url,
             now: &now,

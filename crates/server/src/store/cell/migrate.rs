@@ -40,6 +40,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0011_requests.sql"),
     include_str!("../../../migrations/workspace/0012_change_log.sql"),
     include_str!("../../../migrations/workspace/0013_undo.sql"),
+    include_str!("../../../migrations/workspace/0014_events.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

@@ -14,6 +14,7 @@ pub mod idempotency;
 pub mod identities;
 pub mod invitations;
 pub mod keys;
+pub mod listeners;
 pub mod lists;
 pub mod login_failures;
 pub mod mail;

@@ -59,7 +59,7 @@ pub struct NewWebhook<'a> {
     /// The secret, sealed.
     pub secret: &'a [u8],
     /// The snapshot of the workspace's database at this moment.
-    pub since: Option<&'a str>,
+    pub since: &'a str,
     /// The actor who subscribes.
     pub created_by: &'a str,
     /// The address of this Kith.
@@ -128,7 +128,7 @@ impl ControlTransaction<'_> {
             fields.description.as_ref().and_then(Option::as_deref),
             Some(enabled),
             Some(&*sealed),
-            new.since,
+            Some(new.since),
             Some(new.created_by),
             Some(new.public_url),
             Some(new.now),

@@ -2,6 +2,7 @@
 
 mod attempts;
 mod endpoints;
+mod fired;
 mod signatures;
 mod targets;
 
