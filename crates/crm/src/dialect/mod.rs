@@ -6,7 +6,6 @@
 pub mod agentcrm;
 pub mod arguments;
 mod commas;
-pub mod control;
 pub mod event;
 pub mod json;
 pub mod llms;

@@ -5,12 +5,12 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
-use crate::dialect::control;
-use crate::dialect::route::Operation;
+use crate::dialect::route::{ControlOperation, Operation};
 use crate::dialect::stored_id;
 use crate::model::ask::{
     Ask, BatchRow, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
 };
+use crate::model::control::ControlAsk;
 use crate::model::event;
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
@@ -115,7 +115,7 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::UpdateStage(pipeline, key) => update(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::DeleteStage(pipeline, key) => delete(said, STAGES, stage(pipeline, key))?.into(),
         Operation::Events => events(said)?.into(),
-        Operation::Control(operation) => control::read(said, &operation, words.dialect)?.into(),
+        Operation::Control(operation) => control(said, &operation, words.dialect)?.into(),
     })
 }
 
@@ -246,7 +246,7 @@ fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
     Ok(Steps::AddMembers { list_id: list_id.to_owned(), ids, several })
 }
 
-pub(super) fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
+fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
     let cursor = said.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
     Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
 }
@@ -261,6 +261,33 @@ fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
     }
     let after = given("after").or_else(|| given("cursor"));
     Ok(Steps::Events(EventsAsk { after, types, limit: parse_limit(said.option("limit"))? }))
+}
+
+/// Reads an operation's arguments, in a dialect.
+fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: &str) -> Result<ControlAsk, Fault> {
+    said.only_options(match operation {
+        ControlOperation::List(_) => &["limit", "cursor"],
+        ControlOperation::Deliveries(_) => &["status", "limit", "cursor"],
+        _ => &[],
+    })?;
+    let id = |id: &&str| (*id).to_owned();
+    let values = std::mem::take(&mut said.fields);
+    Ok(match operation {
+        ControlOperation::List(resource) => ControlAsk::List { resource: *resource, page: page(said)? },
+        ControlOperation::Deliveries(it) => {
+            ControlAsk::Deliveries { id: id(it), status: said.option("status").map(str::to_owned), page: page(said)? }
+        }
+        ControlOperation::Create(resource) => {
+            ControlAsk::Create { resource: *resource, values, dialect: dialect.to_owned() }
+        }
+        ControlOperation::Find(resource, it) => ControlAsk::Find { resource: *resource, id: id(it) },
+        ControlOperation::Update(resource, it) => ControlAsk::Update { resource: *resource, id: id(it), values },
+        ControlOperation::Delete(resource, it) => ControlAsk::Delete { resource: *resource, id: id(it) },
+        ControlOperation::RotateSecret(it) => ControlAsk::RotateSecret { id: id(it) },
+        ControlOperation::TestWebhook(it) => ControlAsk::TestWebhook { id: id(it) },
+        ControlOperation::Replay(it, delivery) => ControlAsk::Replay { id: id(it), delivery_id: id(delivery) },
+        ControlOperation::ReplayFailed(it) => ControlAsk::ReplayFailed { id: id(it), values },
+    })
 }
 
 /// Reads a raw SQL request. Ids in its parameters are converted to their stored form, because the database has only

@@ -1,9 +1,9 @@
 //! The routes under `/v1`: the operation for each method and path. Both dialects have all routes. The key decides only
 //! how a request is read and a response is written.
 
-use crate::dialect::control::{self, ControlOperation};
 use crate::model::ask::PipelineName;
 use crate::model::call::Method;
+use crate::model::control::Resource;
 use crate::model::entity::by_table;
 
 /// First segments that are never tables, even if the workspace has a table of that name.
@@ -52,6 +52,22 @@ pub enum Operation<'a> {
     Events,
 }
 
+/// An operation on what lives in the control plane, with its path arguments.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // the names are clear
+pub enum ControlOperation<'a> {
+    List(Resource),
+    Create(Resource),
+    Find(Resource, &'a str),
+    Update(Resource, &'a str),
+    Delete(Resource, &'a str),
+    RotateSecret(&'a str),
+    TestWebhook(&'a str),
+    Deliveries(&'a str),
+    Replay(&'a str, &'a str),
+    ReplayFailed(&'a str),
+}
+
 impl Operation<'_> {
     /// The use of the request's body.
     pub fn body(&self) -> Body {
@@ -78,6 +94,22 @@ impl Operation<'_> {
             | Operation::FindStage(..)
             | Operation::Events => Body::Ignored,
             Operation::Control(operation) => operation.body(),
+        }
+    }
+}
+
+impl ControlOperation<'_> {
+    /// The use of the request's body.
+    fn body(&self) -> Body {
+        match self {
+            ControlOperation::Create(_) | ControlOperation::Update(..) | ControlOperation::ReplayFailed(_) => {
+                Body::Fields
+            }
+            ControlOperation::Delete(..)
+            | ControlOperation::RotateSecret(_)
+            | ControlOperation::TestWebhook(_)
+            | ControlOperation::Replay(..) => Body::Empty,
+            ControlOperation::List(_) | ControlOperation::Find(..) | ControlOperation::Deliveries(_) => Body::Ignored,
         }
     }
 }
@@ -115,7 +147,7 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Patch,  ["pipeline", "stages", stage])        => Operation::UpdateStage(default, stage),
         (Delete, ["pipeline", "stages", stage])        => Operation::DeleteStage(default, stage),
         (Get,    ["events"])                           => Operation::Events,
-        (_,      [first, ..]) if RESERVED.contains(first) => Operation::Control(control::route(method, path)?),
+        (_,      [first, ..]) if RESERVED.contains(first) => Operation::Control(control_route(method, path)?),
         (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
         (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
         (Get,    ["pipelines", key, "stages", stage])  => Operation::FindStage(of(key), stage),
@@ -134,6 +166,26 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Patch,  [table, id])                          => Operation::Update(table, id),
         (Delete, [table, id])                          => Operation::Delete(table, id),
         (Post,   [table, id, "restore"])               => Operation::Restore(table, id),
+        _                                              => return None,
+    })
+}
+
+/// The routes of what lives in the control plane.
+#[rustfmt::skip] // the table of routes is aligned in columns
+fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperation<'a>> {
+    use Method::{Delete, Get, Patch, Post};
+    use crate::model::control::Resource::Webhooks;
+    Some(match (method, path) {
+        (Get,    ["webhooks"])                         => ControlOperation::List(Webhooks),
+        (Post,   ["webhooks"])                         => ControlOperation::Create(Webhooks),
+        (Get,    ["webhooks", id])                     => ControlOperation::Find(Webhooks, id),
+        (Patch,  ["webhooks", id])                     => ControlOperation::Update(Webhooks, id),
+        (Delete, ["webhooks", id])                     => ControlOperation::Delete(Webhooks, id),
+        (Post,   ["webhooks", id, "rotate-secret"])    => ControlOperation::RotateSecret(id),
+        (Post,   ["webhooks", id, "test"])             => ControlOperation::TestWebhook(id),
+        (Get,    ["webhooks", id, "deliveries"])       => ControlOperation::Deliveries(id),
+        (Post,   ["webhooks", id, "replay", delivery]) => ControlOperation::Replay(id, delivery),
+        (Post,   ["webhooks", id, "replay-failed"])    => ControlOperation::ReplayFailed(id),
         _                                              => return None,
     })
 }

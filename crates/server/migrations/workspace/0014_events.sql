@@ -4,7 +4,7 @@
 
 -- One row. Its lock lets one session publish at a time.
 CREATE TABLE kith.published (
-  only     boolean PRIMARY KEY DEFAULT true CONSTRAINT published_only_check CHECK (only),
+  id       integer PRIMARY KEY DEFAULT 1 CONSTRAINT published_id_check CHECK (id = 1),
   position bigint NOT NULL
 );
 INSERT INTO kith.published (position) VALUES (0);
@@ -13,15 +13,6 @@ COMMENT ON TABLE kith.published IS 'How far the changes are published as events.
 COMMENT ON COLUMN kith.published.position IS 'The position of the last one.';
 
 CREATE INDEX change_unpublished_idx ON kith.change (seq) WHERE position IS NULL;
-
-CREATE FUNCTION kith.check_secret(secret text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can publish events' USING ERRCODE = '28000';
-  END IF;
-END $$;
-COMMENT ON FUNCTION kith.check_secret IS 'Refuses all but the server, which knows the secret.';
 
 -- A change of a large row is shown in part: a few rows of 10 MiB would be more than the server takes at once.
 CREATE FUNCTION kith.part_of(image jsonb) RETURNS jsonb
@@ -96,7 +87,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.events IS 'Published changes after a position, in order. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.check_secret, kith.part_of, kith.as_events, kith.unpublished, kith.publish, kith.events FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.part_of, kith.as_events, kith.unpublished, kith.publish, kith.events FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.unpublished, kith.publish, kith.events TO PUBLIC;
 
 -- section: admin

@@ -311,7 +311,7 @@ CREATE TRIGGER kith_unlink AFTER DELETE ON public.lists FOR EACH ROW EXECUTE FUN
 
 CREATE EXTENSION pg_trgm SCHEMA public;
 
-CREATE EXTENSION pgcrypto SCHEMA public; -- Has kith.idempotency, kith.secret, which pg_dump leaves out.
+CREATE EXTENSION pgcrypto SCHEMA public; -- Has kith.change, kith.gap, kith.idempotency, kith.judgement, kith.published, kith.run, kith.seal, kith.secret, kith.shape, which pg_dump leaves out.
 
 -- The stages of a pipeline, in order.
 -- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
@@ -427,6 +427,47 @@ END $function$;
 ----------------------------------------------------------------------------------------------------
 -- Schema kith, owned by {{system}}. Granted: USAGE TO PUBLIC.
 
+-- The change log. Triggers write it; the workspace can neither read nor write it.
+-- Owned by {{system}}.
+CREATE TABLE kith.change (
+  seq bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  "position" bigint,  -- The place among the events; null until the change is published.
+  xid xid8 NOT NULL,
+  at timestamp with time zone NOT NULL,
+  actor text NOT NULL,
+  request text,
+  run text,
+  via text NOT NULL,
+  relation oid NOT NULL,
+  shape integer NOT NULL,
+  key text NOT NULL,  -- The value of the primary key, as text; of several columns, a JSON object.
+  was text,  -- The previous key, if the change gave the row another one.
+  op "char" NOT NULL,  -- I, U or D.
+  verb text NOT NULL,
+  image jsonb NOT NULL,  -- The whole row after the change; the row before it, if it was deleted for good.
+  previous jsonb,  -- The previous values of the columns that an update changed, updated_at excepted.
+  exact jsonb,  -- Texts of the values that JSON does not hold to the letter: {row: {column: text}, previous: {column: text}}.
+  activity text,
+  undone_by text,
+  CONSTRAINT change_pkey PRIMARY KEY (seq)
+);
+CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE (activity IS NOT NULL);
+CREATE INDEX change_position_idx ON kith.change USING btree ("position") WHERE ("position" IS NOT NULL);
+CREATE INDEX change_request_idx ON kith.change USING btree (request) WHERE (request IS NOT NULL);
+CREATE INDEX change_run_idx ON kith.change USING btree (run, seq) WHERE (run IS NOT NULL);
+CREATE INDEX change_transaction_idx ON kith.change USING btree (xid, relation, key);
+CREATE INDEX change_undone_by_idx ON kith.change USING btree (undone_by) WHERE (undone_by IS NOT NULL);
+CREATE INDEX change_unpublished_idx ON kith.change USING btree (seq) WHERE ("position" IS NULL);
+
+-- What runs did that cannot be undone: DDL, TRUNCATE, writes to tables without a primary key.
+-- Owned by {{system}}.
+CREATE TABLE kith.gap (
+  run text NOT NULL,
+  what text NOT NULL,
+  at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  CONSTRAINT gap_key PRIMARY KEY (run, what)
+);
+
 -- Answers to requests with an Idempotency-Key, kept for 24 hours. A row without a status belongs to a transaction that has not ended.
 -- Owned by {{system}}.
 CREATE TABLE kith.idempotency (
@@ -439,6 +480,52 @@ CREATE TABLE kith.idempotency (
 );
 CREATE INDEX idempotency_created_at ON kith.idempotency USING btree (created_at);
 
+-- Changes under a limit that are still to be counted. Empty outside of transactions.
+-- Owned by {{system}}.
+CREATE TABLE kith.judgement (
+  xid xid8 NOT NULL
+);
+CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON kith.judgement DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION kith.judge();
+
+-- How far the changes are published as events.
+-- Owned by {{system}}.
+CREATE TABLE kith.published (
+  id integer NOT NULL DEFAULT 1,
+  "position" bigint NOT NULL,  -- The position of the last one.
+  CONSTRAINT published_id_check CHECK ((id = 1)),
+  CONSTRAINT published_pkey PRIMARY KEY (id)
+);
+
+-- Runs: all that one actor does under one X-Run-Id.
+-- Owned by {{system}}.
+CREATE TABLE kith.run (
+  id text NOT NULL DEFAULT kith.new_id('run'::text),
+  actor text NOT NULL,
+  run_id text NOT NULL,
+  agent text,
+  reason text,
+  status text NOT NULL DEFAULT 'open'::text,
+  summary text,
+  started_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
+  undone_by text,  -- The run that undid it.
+  undo_of text,  -- What it undoes: a run, a request or an entry of the feed.
+  caused_by text,
+  CONSTRAINT run_actor_run_id_key UNIQUE (actor, run_id),
+  CONSTRAINT run_pkey PRIMARY KEY (id),
+  CONSTRAINT run_status_check CHECK ((status = ANY (ARRAY['open'::text, 'complete'::text, 'failed'::text])))
+);
+CREATE INDEX run_newest_idx ON kith.run USING btree (started_at, id);
+
+-- Transactions that may change at most so many rows, or that may not be committed.
+-- Owned by {{system}}.
+CREATE TABLE kith.seal (
+  xid xid8 NOT NULL,
+  most integer,
+  is_dry boolean NOT NULL,
+  CONSTRAINT seal_pkey PRIMARY KEY (xid)
+);
+CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.is_dry) EXECUTE FUNCTION kith.refuse_dry();
+
 -- The hash of the secret that the server knows, and the key that signs contexts. One row.
 -- Owned by {{system}}.
 CREATE TABLE kith.secret (
@@ -448,6 +535,51 @@ CREATE TABLE kith.secret (
   CONSTRAINT secret_one_check CHECK (one),
   CONSTRAINT secret_pkey PRIMARY KEY (one)
 );
+
+-- What the change log knows of each table: its name, key and columns.
+-- Owned by {{system}}.
+CREATE TABLE kith.shape (
+  id integer NOT NULL GENERATED ALWAYS AS IDENTITY,
+  relation oid NOT NULL,
+  is_current boolean NOT NULL DEFAULT true,
+  name name NOT NULL,
+  key name[] NOT NULL,
+  columns jsonb NOT NULL,  -- {name: [number, type, modifier]}, without generated columns.
+  generated name[] NOT NULL,
+  exact name[] NOT NULL,  -- Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.
+  doubtful name[] NOT NULL,  -- Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).
+  actions jsonb,  -- The foreign keys by which a change of another row changes rows here.
+  feed boolean NOT NULL,  -- Whether record_activity() writes entries about the table.
+  CONSTRAINT shape_pkey PRIMARY KEY (id)
+);
+CREATE UNIQUE INDEX shape_current_key ON kith.shape USING btree (relation) WHERE is_current;
+
+-- How many rows of each table were created, updated, deleted and restored.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.affected(changes kith.change[])
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
+    FROM (SELECT s.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
+                 count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored
+            FROM kith.net(affected.changes) n JOIN kith.shape s ON s.id = n.shape GROUP BY s.name) x
+$function$;
+
+-- What events say of changes.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.as_events(changes kith.change[])
+ RETURNS TABLE(seq bigint, "position" bigint, xid text, at timestamp with time zone, actor text, request_id text, run_id text, undo_of text, "table" text, key text, op text, verb text, image jsonb, previous jsonb)
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+  SELECT c.seq, c.position, c.xid::text, c.at, c.actor, c.request, r.run_id, r.undo_of, s.name::text, c.key, c.op::text, c.verb, kith.part_of(c.image), kith.part_of(c.previous)
+    FROM unnest(as_events.changes) c JOIN kith.shape s ON s.id = c.shape LEFT JOIN kith.run r ON r.id = c.run
+$function$;
 
 -- A domain with its labels in ASCII: xn--bcher-kva.example for bücher.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -523,6 +655,20 @@ CREATE OR REPLACE FUNCTION kith.bare_address(address text)
  IMMUTABLE PARALLEL SAFE
 RETURN kith.trimmed(CASE WHEN (address ~~ '%<%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) ELSE address END);
 
+-- The type that a domain is of; any other type itself.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.base_type(type oid)
+ RETURNS oid
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE base oid;
+BEGIN
+  SELECT CASE y.typtype WHEN 'd' THEN kith.base_type(y.typbasetype) ELSE y.oid END INTO base FROM pg_type y WHERE y.oid = type;
+  RETURN base;
+END $function$;
+
 -- Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.begin_request(secret text, actor text, provenance text)
@@ -538,6 +684,42 @@ BEGIN
   IF NOT FOUND THEN
     RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
   END IF;
+END $function$;
+
+-- Opens the run of an undo. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.begin_undo(secret text, id text, actor text, agent text, reason text, undo_of text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  INSERT INTO kith.run AS r (id, actor, run_id, agent, reason, undo_of) VALUES (begin_undo.id, begin_undo.actor, begin_undo.id, begin_undo.agent, begin_undo.reason, begin_undo.undo_of);
+END $function$;
+
+-- Writes the changes of a table of the workspace's own to the change log.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.capture()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+ SET "IntervalStyle" TO 'postgres'
+ SET extra_float_digits TO '1'
+ SET bytea_output TO 'hex'
+ SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+BEGIN
+  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
+    RETURN NULL;
+  END IF;
+  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
+  RETURN NULL;
 END $function$;
 
 -- Refuses a company that is soft-deleted.
@@ -704,6 +886,20 @@ AS $function$
         RETURN NULL;
       END $function$;
 
+-- Refuses callers that do not know the secret.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_secret(secret text)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can use the change log' USING ERRCODE = '28000';
+  END IF;
+END $function$;
+
 -- Takes an Idempotency-Key for this transaction, or returns the stored answer. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.claim_key(secret text, key text, fingerprint text, moment timestamp with time zone, OUT outcome text, OUT status integer, OUT body text)
@@ -765,6 +961,22 @@ BEGIN
   END LOOP;
   RETURN changes;
 END $function$;
+
+-- The columns that differ: {column: {from, to}}. A created row has its values, a deleted one all columns.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact_before jsonb, exact_after jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(jsonb_object_agg(k.name, jsonb_build_object('from', before -> k.name, 'to', after -> k.name)), '{}')
+    FROM jsonb_object_keys(coalesce(after, '{}') || coalesce(before, '{}')) k(name)
+   WHERE k.name <> 'updated_at'
+     AND CASE WHEN before IS NULL THEN after -> k.name <> 'null' WHEN after IS NULL THEN true
+              ELSE before -> k.name IS DISTINCT FROM after -> k.name OR jsonb_send(before -> k.name) <> jsonb_send(after -> k.name)
+                OR exact_before -> k.name <> exact_after -> k.name END
+$function$;
 
 -- Signs a context for this backend and this transaction.
 -- Owned by {{system}}.
@@ -859,6 +1071,101 @@ AS $function$
 DECLARE workspace constant text := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
 BEGIN
   RETURN 'postgres:' || CASE WHEN starts_with(session_user, workspace) THEN session_user ELSE coalesce(workspace, session_user) END;
+END $function$;
+
+-- Marks changes as undone and ends the run of the undo. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
+  -- What an undone undo had put back is as it was before it.
+  UPDATE kith.change AS c SET undone_by = NULL
+   WHERE c.undone_by IN (SELECT m.run FROM kith.change m JOIN kith.run r ON r.id = m.run WHERE m.seq = ANY (seqs) AND r.undo_of IS NOT NULL)
+     AND EXISTS (SELECT FROM kith.change m WHERE m.seq = ANY (seqs) AND m.run = c.undone_by AND m.relation = c.relation AND (m.key = c.key OR m.was = c.key OR m.key = c.was));
+  IF kind = 'run' THEN
+    UPDATE kith.run AS r SET undone_by = end_undo.id WHERE r.id = target;
+    UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
+  END IF;
+  UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
+END $function$;
+
+-- Published changes after a position, in order. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.events(secret text, reached bigint, after bigint, most integer)
+ RETURNS TABLE(seq bigint, "position" bigint, xid text, at timestamp with time zone, actor text, request_id text, run_id text, undo_of text, "table" text, key text, op text, verb text, image jsonb, previous jsonb)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+#variable_conflict use_column
+BEGIN
+  PERFORM kith.check_secret(events.secret);
+  IF events.reached > (SELECT p.position FROM kith.published p) THEN
+    RAISE EXCEPTION 'no event has this position' USING ERRCODE = 'KE001';
+  END IF;
+  RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position > events.after ORDER BY c.position LIMIT events.most)) e
+                ORDER BY e.position;
+END $function$;
+
+-- The texts that the output functions of these columns' types give, or null.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.exact_texts(columns name[], "row" anyelement)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE texts jsonb := '{}';
+BEGIN
+  IF cardinality(columns) = 0 THEN
+    RETURN texts;
+  END IF;
+  EXECUTE 'SELECT jsonb_build_object(' || (SELECT string_agg(format('%L, CASE WHEN to_jsonb(($1).%I) IS NOT NULL THEN format(''%%s'', ($1).%2$I) END', c.name, c.name), ', ') FROM unnest(columns) c(name)) || ')'
+    INTO texts USING "row";
+  RETURN texts;
+END $function$;
+
+-- One run. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.find_run(secret text, actor text, name text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_run kith.run;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  found_run := kith.named_run(actor, name);
+  RETURN CASE WHEN found_run.id IS NOT NULL THEN kith.shown_run(found_run) END;
+END $function$;
+
+-- Ends a run. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.finish_run(secret text, actor text, name text, status text, summary text)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_run kith.run := kith.named_run(actor, name);
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF found_run.id IS NULL THEN
+    RETURN NULL;
+  END IF;
+  UPDATE kith.run AS r SET status = finish_run.status, summary = finish_run.summary
+   WHERE r.id = found_run.id AND r.status = 'open' AND r.undone_by IS NULL RETURNING r.* INTO found_run;
+  IF NOT FOUND THEN
+    RAISE EXCEPTION 'run "%" has ended', name USING ERRCODE = 'KL002';
+  END IF;
+  RETURN kith.shown_run(found_run);
 END $function$;
 
 -- The label that punycode() gives this text for, or null: RFC 3492, section 6.2.
@@ -988,6 +1295,34 @@ BEGIN
   RETURN NULL;
 END $function$;
 
+-- Whether a foreign key's action made this change.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.is_cascade(actions jsonb, op text, before jsonb, previous jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE action jsonb; old_values text[]; target text[];
+BEGIN
+  FOR action IN SELECT x.value FROM jsonb_array_elements(actions) x WHERE op = 'DELETE' OR previous ?| ARRAY(SELECT jsonb_array_elements_text(x.value -> 'columns')) LOOP
+    old_values := ARRAY(SELECT before ->> c.name FROM jsonb_array_elements_text(action -> 'columns') WITH ORDINALITY c(name, place) ORDER BY c.place);
+    target := ARRAY(SELECT jsonb_array_elements_text(action -> 'target'));
+    CONTINUE WHEN array_position(old_values, NULL) IS NOT NULL;
+    -- Most foreign keys refer to the primary key, which the index finds.
+    PERFORM FROM kith.change c JOIN kith.shape s ON s.id = c.shape
+      WHERE c.xid = pg_current_xact_id() AND c.relation = (action ->> 'parent')::oid
+        AND (cardinality(target) > 1 OR s.key <> target::name[] OR coalesce(c.was, c.key) = old_values[1])
+        AND (c.op = 'D' AND action ->> 'on_delete' IN ('c', 'n', 'd') OR c.op = 'U' AND action ->> 'on_update' IN ('c', 'n', 'd') AND c.previous ?| target)
+        AND ARRAY(SELECT (c.image || coalesce(c.previous, '{}')) ->> t.name FROM unnest(target) WITH ORDINALITY t(name, place) ORDER BY t.place) = old_values
+      LIMIT 1;
+    IF FOUND THEN
+      RETURN true;
+    END IF;
+  END LOOP;
+  RETURN false;
+END $function$;
+
 -- Whether a text is a date, YYYY-MM-DD or RFC 3339.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.is_date(value text)
@@ -1001,6 +1336,24 @@ BEGIN
   RETURN CASE WHEN value ~ '^\d{4}-\d\d-\d\d$' THEN pg_input_is_valid(value, 'date')
               WHEN value ~* '^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$' THEN pg_input_is_valid(value, 'timestamptz')
               ELSE false END;
+END $function$;
+
+-- Whether JSON holds all values of a type to the letter, but for nulls of jsonb and zeros of floats.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.is_exact_in_json(type oid)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE t record;
+BEGIN
+  SELECT y.oid, y.typtype, y.typbasetype, n.nspname, y.typname INTO t FROM pg_type y JOIN pg_namespace n ON n.oid = y.typnamespace WHERE y.oid = type;
+  RETURN CASE t.typtype WHEN 'd' THEN kith.is_exact_in_json(t.typbasetype) WHEN 'e' THEN true
+    ELSE t.nspname = 'public' AND t.typname = 'citext' AND EXISTS (SELECT FROM pg_depend d WHERE d.classid = 'pg_type'::regclass AND d.objid = t.oid AND d.deptype = 'e')
+      OR t.oid IN ('bool'::regtype, 'int2'::regtype, 'int4'::regtype, 'int8'::regtype, 'numeric'::regtype, 'float4'::regtype, 'float8'::regtype, 'text'::regtype,
+                   'varchar'::regtype, 'name'::regtype, 'uuid'::regtype, 'date'::regtype, 'timestamp'::regtype, 'timestamptz'::regtype, 'time'::regtype,
+                   'timetz'::regtype, 'interval'::regtype, 'bytea'::regtype, 'jsonb'::regtype, 'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'oid'::regtype) END;
 END $function$;
 
 -- Whether the session belongs to a viewer.
@@ -1017,6 +1370,29 @@ BEGIN
   END IF;
   RETURN EXISTS (SELECT FROM kith_guard.role r JOIN pg_roles u ON u.rolname = session_user LEFT JOIN pg_auth_members m ON m.member = u.oid
                   WHERE r.part = 'viewer' AND r.role IN (u.oid, m.roleid));
+END $function$;
+
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.judge()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE limit_of_rows integer; changed bigint; changes kith.change[];
+BEGIN
+  DELETE FROM kith.judgement j WHERE j.xid = pg_current_xact_id();
+  IF NOT FOUND THEN
+    RETURN NULL;
+  END IF;
+  SELECT s.most INTO limit_of_rows FROM kith.seal s WHERE s.xid = pg_current_xact_id();
+  changes := kith.of_transaction();
+  SELECT count(*) INTO changed FROM kith.net(changes);
+  IF changed > limit_of_rows THEN
+    RAISE EXCEPTION 'the request changes % rows, and may change at most %', changed, limit_of_rows
+      USING ERRCODE = 'KL001', DETAIL = kith.affected(changes)::text;
+  END IF;
+  RETURN NULL;
 END $function$;
 
 -- Stores the answer to a request with an Idempotency-Key. For the server, which knows the secret.
@@ -1049,6 +1425,58 @@ BEGIN
   RETURN NULL;
 END $function$;
 
+-- The key of a row as text.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.key_of(image jsonb, key name[])
+ RETURNS text
+ LANGUAGE sql
+ IMMUTABLE
+RETURN CASE WHEN (cardinality(key) = 1) THEN (image ->> ((key)[1])::text) ELSE (SELECT (jsonb_object_agg(k.name, (key_of.image -> (k.name)::text)))::text AS jsonb_object_agg FROM unnest(key_of.key) k(name)) END;
+
+-- The last change of this transaction. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.last_change(secret text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN coalesce((SELECT max(c.seq) FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()), 0);
+END $function$;
+
+-- Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.lift_seal(secret text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(lift_seal.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can lift a seal' USING ERRCODE = '28000';
+  END IF;
+  UPDATE kith.seal s SET is_dry = false WHERE s.xid = pg_current_xact_id();
+END $function$;
+
+-- Limits this transaction: to so many changed rows, or to no commit. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.limit_request(secret text, most integer, is_dry boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(limit_request.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can limit a request' USING ERRCODE = '28000';
+  END IF;
+  DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
+  INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
+END $function$;
+
 -- Ensures that the associations of a record are deleted with it.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.link()
@@ -1072,6 +1500,119 @@ BEGIN
     EXECUTE format('CREATE TRIGGER kith_unlink AFTER DELETE ON public.%I FOR EACH ROW EXECUTE FUNCTION kith.unlink(%L)', found_table.relname, found_table.attname);
   END LOOP;
   RETURN NULL;
+END $function$;
+
+-- Runs, newest first. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.list_runs(secret text, filters jsonb, most integer)
+ RETURNS SETOF jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY
+    SELECT kith.shown_run(r) FROM kith.run r
+     WHERE (filters ->> 'actor' IS NULL OR r.actor = filters ->> 'actor') AND (filters ->> 'agent' IS NULL OR r.agent = filters ->> 'agent')
+       AND (filters ->> 'status' IS NULL OR CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END = filters ->> 'status')
+       AND (filters ->> 'since' IS NULL OR r.started_at >= (filters ->> 'since')::timestamptz)
+       AND (filters ->> 'before' IS NULL OR (r.started_at, r.id) < (SELECT b.started_at, b.id FROM kith.run b WHERE b.id = filters ->> 'before'))
+     ORDER BY r.started_at DESC, r.id DESC LIMIT most;
+END $function$;
+
+-- Writes a change to the log, and to the feed if the table has a subject there.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.log_change(relation oid, op text, depth integer, old anyelement, new anyelement, subject text, templates text[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  shape kith.shape; who record; before jsonb; after jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[];
+  verb text; repr text; entry text; template text; parts text[]; run text; key text; was text;
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(log_change.relation), log_change.relation) AND s.is_current;
+  IF op <> 'INSERT' THEN before := to_jsonb(old); END IF;
+  IF op <> 'DELETE' THEN after := to_jsonb(new); END IF;
+  IF shape.generated <> '{}' THEN
+    before := before - shape.generated::text[];
+    after := after - shape.generated::text[];
+  END IF;
+  image := coalesce(after, before);
+  IF op = 'INSERT' THEN
+    verb := 'created';
+  ELSIF op = 'DELETE' THEN
+    verb := 'deleted';
+    IF subject IS NOT NULL THEN
+      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+    END IF;
+  ELSE
+    SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
+      FROM jsonb_each(after) a
+     WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
+    IF previous IS NULL THEN
+      changes := kith.image_changes(relation, old, new) - shape.generated::text[];
+      IF changes IS NULL OR changes = '{}' THEN
+        RETURN;
+      END IF;
+      SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
+    END IF;
+    verb := CASE WHEN NOT previous ? 'deleted_at' THEN 'updated' WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+  END IF;
+
+  named := shape.exact;
+  IF shape.doubtful <> '{}' THEN
+    named := named || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+  END IF;
+  IF named <> '{}' THEN
+    exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
+             ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+  END IF;
+
+  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
+  -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+  IF starts_with(who.actor, 'postgres:') AND kith.is_viewer() THEN
+    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  END IF;
+  IF op = 'INSERT' AND depth = 1 AND who.provenance ? 'undo_of' THEN
+    verb := 'restored';
+  END IF;
+  IF who.provenance ? 'run_id' THEN
+    run := kith.note_run(who.actor, who.provenance);
+  END IF;
+  IF subject IS NOT NULL THEN
+    FOREACH template IN ARRAY templates LOOP
+      parts := string_to_array(translate(template, '{', '}'), '}');
+      repr := nullif(btrim(concat(parts[1], image ->> parts[2], parts[3], image ->> parts[4], parts[5])), '');
+      EXIT WHEN repr IS NOT NULL;
+    END LOOP;
+    IF octet_length(changes::text) > 1000000 THEN
+      changes := kith.clip_changes(changes);
+    END IF;
+    INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited}'::text[]) RETURNING a.id INTO entry;
+  END IF;
+  key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
+  IF previous ?| shape.key::text[] THEN
+    was := kith.key_of(before, shape.key);
+  END IF;
+  -- The entry of a table that opted in was written just before, by record_activity().
+  IF shape.feed THEN
+    SELECT a.id INTO entry FROM public.activity a WHERE a.subject_type = kith.own_subject(relation) AND a.subject_id = key AND a.xmin = pg_current_xact_id()::xid
+     ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1;
+  END IF;
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+  VALUES (pg_current_xact_id(), clock_timestamp(), who.actor, who.provenance ->> 'request_id', run,
+          CASE WHEN depth > 1 THEN 'trigger' WHEN shape.actions IS NOT NULL AND op <> 'INSERT' AND kith.is_cascade(shape.actions, op, before, previous) THEN 'cascade' ELSE 'request' END,
+          shape.relation, shape.id, key, was, left(op, 1)::"char", verb, image, previous, exact, entry);
+  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
+  IF (who.provenance ? 'limited' OR starts_with(who.actor, 'postgres:'))
+     AND EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
+    INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
+  END IF;
 END $function$;
 
 -- Creates the triggers of a built-in table: the subject of its entries in the feed, templates that describe a row, and the features that it has.
@@ -1168,6 +1709,55 @@ BEGIN
   END LOOP;
 END $function$;
 
+-- A run by its id, or by the actor's own name for it.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.named_run(actor text, name text)
+ RETURNS kith.run
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT r FROM kith.run r WHERE r.id = named_run.name OR (r.actor, r.run_id) = (named_run.actor, named_run.name) ORDER BY r.id = named_run.name DESC LIMIT 1
+$function$;
+
+-- The net effect of changes, one row for each changed row.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.net(changes kith.change[])
+ RETURNS TABLE(seq bigint, at timestamp with time zone, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean, before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[])
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT y.seq, y.at, y.request, y.activity, y.via, y.relation, y.shape, y.key,
+         CASE WHEN y.before IS NULL THEN y.verb WHEN y.after IS NULL THEN 'deleted'
+              WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
+              WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
+         y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members
+    FROM (SELECT x.first_seq AS seq, f.at, f.request, f.activity, f.via, f.verb, x.relation, l.shape, l.key,
+                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN f.image || f.previous ELSE f.image END AS before,
+                 CASE l.op WHEN 'D' THEN NULL ELSE l.image END AS after,
+                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce(f.exact -> 'row', '{}') || coalesce(f.exact -> 'previous', '{}') ELSE coalesce(f.exact -> 'row', '{}') END AS exact_before,
+                 CASE l.op WHEN 'D' THEN NULL ELSE coalesce(l.exact -> 'row', '{}') END AS exact_after, x.members
+            FROM (SELECT c.relation, coalesce(r.root, c.key) AS id, min(c.seq) AS first_seq, max(c.seq) AS last_seq, array_agg(c.seq) AS members
+                    FROM unnest(changes) c
+                    -- A row whose key changed is the same row.
+                    LEFT JOIN LATERAL (
+                         WITH RECURSIVE chain AS (
+                           SELECT coalesce(c.was, c.key) AS key, c.seq
+                           UNION ALL
+                           SELECT e.was, e.seq FROM chain JOIN LATERAL (SELECT e.was, e.seq FROM unnest(changes) e
+                             WHERE e.relation = c.relation AND e.key = chain.key AND e.was IS NOT NULL AND e.seq < chain.seq ORDER BY e.seq DESC LIMIT 1) e ON true)
+                         SELECT (SELECT x.key FROM chain x ORDER BY x.seq LIMIT 1) AS root) r
+                      ON EXISTS (SELECT FROM unnest(changes) e WHERE e.was IS NOT NULL)
+                   GROUP BY c.relation, coalesce(r.root, c.key)) x
+            JOIN unnest(changes) f ON f.seq = x.first_seq
+            JOIN unnest(changes) l ON l.seq = x.last_seq) y
+   WHERE (y.before IS NULL) <> (y.after IS NULL)
+      OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
+      OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
+      OR y.exact_before IS DISTINCT FROM y.exact_after AND y.exact_before <> '{}'
+$function$;
+
 -- A new id: the prefix, an underscore and 26 characters that sort by time.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.new_id(prefix text)
@@ -1258,6 +1848,163 @@ BEGIN
   RETURN regexp_replace(domain, '^(www\.)+(?=[^.]+\.)', '');
 END $function$;
 
+-- Notes DDL.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_ddl()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+    PERFORM kith.note_gap(TG_TAG);
+  END IF;
+END $function$;
+
+-- Notes that the run did what cannot be undone.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_gap(what text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE who record;
+BEGIN
+  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
+  IF who.provenance ? 'run_id' THEN
+    INSERT INTO kith.gap AS g (run, what) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what) ON CONFLICT DO NOTHING;
+  END IF;
+END $function$;
+
+-- The id of the run that the request belongs to. Creates the run, and refuses one that has ended.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_run(actor text, provenance jsonb)
+ RETURNS text
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE known record;
+BEGIN
+  FOR attempt IN 1 .. 2 LOOP
+    SELECT r.id, r.status, r.undone_by INTO known FROM kith.run r WHERE r.actor = note_run.actor AND r.run_id = provenance ->> 'run_id';
+    EXIT WHEN FOUND;
+    INSERT INTO kith.run AS r (actor, run_id, agent, reason)
+    VALUES (note_run.actor, provenance ->> 'run_id', provenance ->> 'agent', provenance ->> 'reason') ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING;
+  END LOOP;
+  IF known.status <> 'open' OR known.undone_by IS NOT NULL THEN
+    RAISE EXCEPTION 'run "%" has ended', provenance ->> 'run_id' USING ERRCODE = 'KL002', HINT = 'Send another X-Run-Id.';
+  END IF;
+  RETURN known.id;
+END $function$;
+
+-- Writes down the columns of all tables that have changed since the last time.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.note_shapes()
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_shape record; known kith.shape;
+BEGIN
+  FOR found_shape IN
+    SELECT c.oid AS relation, c.relname AS name,
+           (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
+              JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
+           x.columns, x.generated, x.exact, x.doubtful,
+           (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
+                     'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
+                     'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
+              FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))) AS actions,
+           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgfoid = 'public.record_activity'::regproc) AS feed
+      FROM pg_class c
+      JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
+     CROSS JOIN LATERAL (
+           SELECT jsonb_object_agg(a.attname, jsonb_build_array(a.attnum, a.atttypid::bigint, a.atttypmod)) FILTER (WHERE a.attgenerated = '') AS columns,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated <> ''), '{}') AS generated,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND NOT kith.is_exact_in_json(a.atttypid)), '{}') AS exact,
+                  coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
+                    AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
+             FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
+     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+  LOOP
+    SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
+    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.feed)
+                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.feed)
+                    AND known.actions IS NOT DISTINCT FROM found_shape.actions;
+    UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions, feed)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions, found_shape.feed);
+  END LOOP;
+END $function$;
+
+-- Notes TRUNCATE, and writes to a table without a primary key.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.note_statement()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF TG_OP = 'TRUNCATE' THEN
+    IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
+      RAISE EXCEPTION 'TRUNCATE is not allowed under X-Max-Affected, because it counts no rows' USING ERRCODE = '42501', HINT = 'DELETE counts them.';
+    END IF;
+    PERFORM kith.note_gap(format('TRUNCATE of %s', TG_TABLE_NAME));
+  ELSE
+    PERFORM kith.note_gap(format('writes to %s, which has no primary key', TG_TABLE_NAME));
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- The changes of a run that are still kept.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.of_run(run text)
+ RETURNS kith.change[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(array_agg(c), '{}') FROM kith.change c WHERE c.run = of_run.run
+$function$;
+
+-- The changes of this transaction.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.of_transaction()
+ RETURNS kith.change[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(array_agg(c), '{}') FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()
+$function$;
+
+-- Opens a run, or returns the same open one. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.open_run(secret text, actor text, run_id text, agent text, reason text)
+ RETURNS TABLE(run jsonb, created boolean)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE found_run kith.run;
+BEGIN
+  PERFORM kith.check_secret(secret);
+  INSERT INTO kith.run AS r (actor, run_id, agent, reason) VALUES (open_run.actor, open_run.run_id, open_run.agent, open_run.reason)
+  ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING RETURNING r.* INTO found_run;
+  created := found_run.id IS NOT NULL;
+  IF NOT created THEN
+    SELECT r.* INTO found_run FROM kith.run r WHERE (r.actor, r.run_id) = (open_run.actor, open_run.run_id);
+    IF found_run.status <> 'open' OR found_run.undone_by IS NOT NULL THEN
+      RAISE EXCEPTION 'run "%" has ended', open_run.run_id USING ERRCODE = 'KL002', HINT = 'Choose another run_id.';
+    END IF;
+  END IF;
+  run := kith.shown_run(found_run);
+  RETURN NEXT;
+END $function$;
+
 -- Ensures that no two pipelines have the same position.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.order_pipelines()
@@ -1334,6 +2081,25 @@ BEGIN
   RETURN NULL;
 END $function$;
 
+-- What this transaction has changed so far. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb)
+ RETURNS record
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE made kith.change[];
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(outcome.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can read the log' USING ERRCODE = '28000';
+  END IF;
+  made := kith.of_transaction();
+  affected := kith.affected(made);
+  changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
+END $function$;
+
 -- The subject of entries about a table of the workspace's own: its name, and never a built-in table's subject.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
@@ -1344,6 +2110,18 @@ CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
 AS $function$
   SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
     FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+$function$;
+
+-- A row without its long values, if it is longer than a million bytes.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.part_of(image jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN pg_column_size(part_of.image) > 4000 AND octet_length(part_of.image::text) > 1000000
+              THEN (SELECT jsonb_object_agg(i.key, i.value) FROM jsonb_each(part_of.image) i WHERE octet_length(i.value::text) <= 10000) ELSE part_of.image END
 $function$;
 
 -- Gives a deal a pipeline and a stage, and adds a stage that the pipeline lacks.
@@ -1505,6 +2283,22 @@ BEGIN
   RETURN NEW;
 END $function$;
 
+-- Numbers changes as published. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.publish(secret text, seqs bigint[])
+ RETURNS void
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE last bigint;
+BEGIN
+  PERFORM kith.check_secret(publish.secret);
+  SELECT p.position INTO last FROM kith.published p FOR UPDATE;
+  UPDATE kith.change c SET position = last + s.number FROM unnest(publish.seqs) WITH ORDINALITY s(seq, number) WHERE c.seq = s.seq AND c.position IS NULL;
+  UPDATE kith.published p SET position = last + cardinality(publish.seqs);
+END $function$;
+
 -- A label of a domain in ASCII, without xn--: RFC 3492, section 6.3.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.punycode(label text)
@@ -1568,7 +2362,7 @@ BEGIN
   RETURN k + 36 * delta / (delta + 38);
 END $function$;
 
--- Writes the changes of a built-in table to the feed.
+-- Writes the changes of a built-in table to the change log and to the feed.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.record_change()
  RETURNS trigger
@@ -1583,29 +2377,11 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE
-  before jsonb; after jsonb; row_now jsonb; template text[]; repr text; entry text; changes jsonb;
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
   END IF;
-  IF TG_OP <> 'INSERT' THEN before := to_jsonb(OLD); END IF;
-  IF TG_OP <> 'DELETE' THEN after := to_jsonb(NEW); END IF;
-  row_now := coalesce(after, before);
-  FOR n IN 1 .. TG_NARGS - 1 LOOP
-    template := string_to_array(translate(TG_ARGV[n], '{', '}'), '}');
-    repr := nullif(btrim(concat(template[1], row_now ->> template[2], template[3], row_now ->> template[4], template[5])), '');
-    EXIT WHEN repr IS NOT NULL;
-  END LOOP;
-  entry := CASE WHEN TG_OP = 'INSERT' THEN kith.write_entry('created', TG_ARGV[0], row_now ->> 'id', repr, NULL)
-                ELSE kith.write_change(TG_ARGV[0], row_now ->> 'id', repr, before, after) END;
-  -- JSON does not show the sign of a zero or the bounds of an array.
-  IF entry IS NULL THEN
-    changes := kith.image_changes(TG_RELID, OLD, NEW);
-    IF changes IS NOT NULL THEN
-      entry := kith.write_entry('updated', TG_ARGV[0], row_now ->> 'id', repr, kith.clip_changes(changes));
-    END IF;
-  END IF;
+  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
   RETURN NULL;
 END $function$;
 
@@ -1672,6 +2448,57 @@ BEGIN
   END IF;
   IF subject IS NOT NULL THEN
     PERFORM kith.write_entry('updated', subject, NULL, 'all rows, by ALTER TABLE', NULL);
+  END IF;
+END $function$;
+
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.refuse_dry()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = NEW.xid AND s.is_dry) THEN
+    RAISE EXCEPTION 'a dry run cannot be committed' USING ERRCODE = 'KL003';
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- Whether rows outside the plan were removed. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.removes_others(secret text, since bigint, relations oid[], keys text[])
+ RETURNS boolean
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.seq > since AND (c.op = 'D' OR c.via = 'cascade')
+                    AND NOT EXISTS (SELECT FROM unnest(relations, keys) p(relation, key) WHERE p.relation = c.relation AND p.key IN (c.key, c.was)));
+END $function$;
+
+-- The changes of a run, oldest first. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.run_changes(secret text, run text, net boolean, after bigint, most integer)
+ RETURNS SETOF jsonb
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  IF net THEN
+    RETURN QUERY SELECT x FROM kith.shown(kith.of_run(run), NULL) x WHERE (x ->> 'seq')::bigint > after LIMIT most;
+  ELSE
+    RETURN QUERY
+      SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
+                                'changes', CASE c.op WHEN 'I' THEN kith.columns_changed(NULL, c.image, NULL, NULL) WHEN 'D' THEN kith.columns_changed(c.image, NULL, NULL, NULL)
+                                                     ELSE (SELECT coalesce(jsonb_object_agg(p.key, jsonb_build_object('from', p.value, 'to', c.image -> p.key)), '{}') FROM jsonb_each(c.previous) p) END,
+                                'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
+        FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after ORDER BY c.seq LIMIT most;
   END IF;
 END $function$;
 
@@ -2045,6 +2872,56 @@ BEGIN
   RETURN array_to_tsvector(ARRAY(SELECT left(w, 64) FROM string_to_table(kith.search_text(parts), ' ') w WHERE w <> ''));
 END $function$;
 
+-- The net effect of changes in the words of the API.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.shown(changes kith.change[], most integer)
+ RETURNS SETOF jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(n.shape, coalesce(n.after, n.before)), 'verb', n.verb, 'hard', n.hard,
+                            'changes', kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after), 'via', n.via,
+                            'at', n.at, 'request_id', n.request, 'activity_id', n.activity, 'seq', n.seq)
+    FROM kith.net(shown.changes) n JOIN kith.shape s ON s.id = n.shape
+   ORDER BY n.seq LIMIT shown.most
+$function$;
+
+-- The id of a row, as JSON.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.shown_key(shape integer, image jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT CASE WHEN cardinality(s.key) = 1 THEN image -> s.key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text) FROM unnest(s.key) k(name)) END
+    FROM kith.shape s WHERE s.id = shown_key.shape
+$function$;
+
+-- A run in the words of the API.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.shown_run(r kith.run)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+AS $function$
+DECLARE
+  made constant kith.change[] := kith.of_run(r.id);
+  facts record; why jsonb;
+BEGIN
+  SELECT count(DISTINCT c.request) AS requests, max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept INTO facts FROM unnest(made) c;
+  why := (SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]') FROM kith.gap g WHERE g.run = r.id);
+  RETURN jsonb_build_object('id', r.id, 'run_id', r.run_id, 'actor', r.actor, 'agent', r.agent, 'reason', r.reason,
+    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected(made), 'requests', facts.requests,
+    'started_at', r.started_at, 'last_at', coalesce(facts.last_at, r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by,
+    'undoable', CASE WHEN facts.standing = 0 THEN 'no' WHEN why <> '[]' THEN 'partly' ELSE 'whole' END,
+    'why', CASE WHEN facts.standing > 0 THEN why WHEN r.undone_by IS NOT NULL THEN '["it is undone"]' WHEN facts.kept > 0 THEN '["all of it is undone"]'
+                WHEN why <> '[]' THEN why ELSE '["no changes are kept"]' END);
+END $function$;
+
 -- The addresses in one text, in order.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.split_addresses(list text)
@@ -2069,6 +2946,20 @@ BEGIN
   RETURN found_addresses || array_remove(ARRAY[kith.trimmed(pending)], NULL);
 END $function$;
 
+-- The values of a row as texts: {column: text or null}.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.texts(image jsonb, exact jsonb, columns jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT coalesce(jsonb_object_agg(k.name, CASE WHEN exact ? k.name THEN exact -> k.name WHEN image -> k.name = 'null' THEN 'null'::jsonb
+                                                WHEN kith.base_type((columns -> k.name ->> 1)::oid) = 'jsonb'::regtype THEN to_jsonb((image -> k.name)::text)
+                                                ELSE to_jsonb(image ->> k.name) END), '{}')
+    FROM jsonb_object_keys(image) k(name)
+$function$;
+
 -- Sets updated_at if another column changed.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.touch()
@@ -2079,7 +2970,8 @@ AS $function$
 BEGIN
   NEW.updated_at := OLD.updated_at;
   IF NEW *<> OLD THEN
-    NEW.updated_at := now();
+    -- Two updates in one transaction have different times.
+    NEW.updated_at := greatest(clock_timestamp(), OLD.updated_at + interval '1 microsecond');
   END IF;
   RETURN NEW;
 END $function$;
@@ -2097,6 +2989,242 @@ BEGIN
     E' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f'
     '\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff'), '');
 END $function$;
+
+-- Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undo(secret text, id text, kind text, target text, kept_since timestamp with time zone, skips boolean)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET "DateStyle" TO 'ISO, MDY'
+ SET "IntervalStyle" TO 'postgres'
+ SET extra_float_digits TO '1'
+ SET bytea_output TO 'hex'
+ SET lc_monetary TO 'C'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+DECLARE
+  plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
+  conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
+  is_gone boolean[]; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
+  pending integer[] := '{}'; failed integer[]; reasons jsonb := '{}'; singly boolean := false; loosened boolean := false; moved boolean; state text;
+  all_relations oid[]; all_keys text[];
+BEGIN
+  plan := kith.undo_plan(secret, kind, target, kept_since);
+  IF plan.status <> 'open' THEN
+    RETURN jsonb_build_object('status', plan.status);
+  END IF;
+  items := plan.items;
+  SET CONSTRAINTS ALL DEFERRED;
+  is_gone := array_fill(true, ARRAY[cardinality(items)]);
+
+  -- Locks the rows in the order of table and key, and compares them.
+  FOR batch IN SELECT i.relation, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation, i.name ORDER BY i.relation LOOP
+    exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
+    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.name, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+      is_gone[found_row.n] := false;
+      item := items[found_row.n];
+      wrong := '{}';
+      IF item.act = 'insert' THEN
+        item.fault := 'row_exists';
+      ELSE
+        FOR column_name IN SELECT c.name FROM jsonb_object_keys(CASE item.act WHEN 'delete' THEN item.expected ELSE item.back END) c(name) WHERE c.name <> 'updated_at' AND item.columns ? c.name LOOP
+          same := found_row.to_jsonb -> column_name;
+          CONTINUE WHEN jsonb_send(same) = jsonb_send(item.expected -> column_name)
+                    AND (NOT item.expected_exact ? column_name OR found_row.exact_texts -> column_name = item.expected_exact -> column_name);
+          IF item.act = 'update' AND jsonb_send(same) = jsonb_send(item.back_shown -> column_name)
+             AND (NOT coalesce(found_row.exact_texts, '{}') ? column_name OR found_row.exact_texts -> column_name = item.back -> column_name) THEN
+            -- It has its old value already.
+            item.back := item.back - column_name;
+            CONTINUE;
+          END IF;
+          wrong := wrong || jsonb_build_object(column_name, jsonb_build_object('expected', item.expected -> column_name, 'now', same,
+                              'back_to', CASE item.act WHEN 'update' THEN item.back_shown -> column_name END));
+        END LOOP;
+      END IF;
+      IF wrong <> '{}' THEN
+        item.fault := 'changed_since';
+        item.back := item.back - ARRAY(SELECT jsonb_object_keys(wrong));
+        conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'changed_since', 'columns', wrong, 'via', item.via);
+        -- What is left of an update can still go back.
+        IF skips AND item.act = 'update' AND item.back <> '{}' THEN
+          item.fault := NULL;
+        END IF;
+      END IF;
+      items[found_row.n] := item;
+    END LOOP;
+  END LOOP;
+  FOREACH item IN ARRAY items LOOP
+    IF item.fault IS NULL AND item.act = 'update' AND is_gone[item.n] THEN
+      items[item.n].fault := 'row_gone';
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'row_gone', 'via', item.via);
+    ELSIF item.fault IN ('row_exists', 'schema_changed') THEN
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+    ELSIF item.fault IS NULL AND item.act = 'delete' AND NOT is_gone[item.n] AND EXISTS (
+            SELECT FROM public.list_members m JOIN public.lists l ON l.id = m.list_id
+             WHERE m.member_id = item.key_text AND l.target_table = item.name
+               AND NOT EXISTS (SELECT FROM unnest(items) i WHERE i.name = 'list_members' AND i.key_text = m.id)) THEN
+      items[item.n].fault := 'would_remove_others';
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'would_remove_others', 'via', item.via);
+    ELSIF item.fault IS NULL THEN
+      seqs := seqs || item.members;
+      IF NOT is_gone[item.n] AND item.act = 'delete' OR item.act = 'insert' OR item.act = 'update' AND item.back <> '{}' THEN
+        pending := pending || item.n;
+        undone := undone + 1;
+      END IF;
+    END IF;
+  END LOOP;
+
+  -- Writes the rows: together where that works, else one by one, in whatever order their keys and references need.
+  SELECT array_agg(i.relation), array_agg(i.key_text) INTO all_relations, all_keys FROM unnest(items) i;
+  WHILE pending <> '{}' LOOP
+    moved := false;
+    failed := '{}';
+    FOR batch IN SELECT i.act, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
+                        array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
+                   FROM unnest(items) i WHERE i.n = ANY (pending)
+                  GROUP BY i.act, i.name, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
+                  ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
+      BEGIN
+        since := kith.last_change(secret);
+        EXECUTE kith.undo_statement(batch.act, batch.name, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+        GET DIAGNOSTICS touched = ROW_COUNT;
+        IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
+          RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
+        ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+        END IF;
+        moved := true;
+      EXCEPTION WHEN OTHERS THEN
+        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+        -- A deadlock, a limit or a cancelled statement says nothing about the row.
+        IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
+          RAISE;
+        END IF;
+        failed := failed || batch.numbers;
+        reasons := reasons || jsonb_build_object(batch.numbers[1]::text, CASE
+          WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
+          WHEN state = '23505' OR state = '23P01' THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END);
+      END;
+    END LOOP;
+    pending := failed;
+    CONTINUE WHEN moved OR pending = '{}';
+    IF NOT singly THEN
+      singly := true;
+    ELSIF NOT loosened THEN
+      -- Rows that refer to each other, or that exchange unique values: first without what stands in the way.
+      loosened := true;
+      FOR item IN SELECT * FROM unnest(items) i WHERE i.n = ANY (pending) AND i.act IN ('insert', 'update') LOOP
+        same := item.back;
+        FOR column_name IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = item.relation AND NOT a.attnotnull AND item.back ? a.attname::text
+                              AND EXISTS (SELECT FROM pg_index x WHERE x.indrelid = item.relation AND x.indisunique AND a.attnum = ANY (x.indkey::smallint[])
+                                          UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
+          same := same || jsonb_build_object(column_name, NULL);
+        END LOOP;
+        CONTINUE WHEN same = item.back;
+        BEGIN
+          EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+          IF item.act = 'insert' THEN
+            items[item.n].act := 'update';
+            items[item.n].key := (SELECT jsonb_object_agg(k.name, item.back -> k.name) FROM jsonb_object_keys(item.key) k(name));
+          END IF;
+        EXCEPTION WHEN integrity_constraint_violation THEN
+          NULL;
+        END;
+      END LOOP;
+    ELSE
+      FOREACH item IN ARRAY items LOOP
+        IF item.n = ANY (pending) THEN
+          conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', reasons ->> item.n::text, 'via', item.via);
+          seqs := ARRAY(SELECT s FROM unnest(seqs) s WHERE s <> ALL (item.members));
+          undone := undone - 1;
+        END IF;
+      END LOOP;
+      pending := '{}';
+    END IF;
+  END LOOP;
+
+  -- What triggers wrote goes back if it can.
+  skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
+  conflicts := ARRAY(SELECT c - 'via' FROM unnest(conflicts) c WHERE NOT skips AND c ->> 'via' <> 'trigger');
+  IF conflicts <> '{}' THEN
+    RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
+  END IF;
+  PERFORM kith.lift_seal(secret);
+  SET CONSTRAINTS ALL IMMEDIATE;
+  PERFORM kith.end_undo(secret, id, kind, target, seqs);
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped));
+END $function$;
+
+-- What undoing a run, a request or a change would put back. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamp with time zone, OUT status text, OUT items kith.undo_item[])
+ RETURNS record
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE all_of kith.change[]; standing kith.change[];
+BEGIN
+  PERFORM kith.check_secret(secret);
+  SELECT coalesce(array_agg(c), '{}'), coalesce(array_agg(c) FILTER (WHERE c.undone_by IS NULL), '{}') INTO all_of, standing FROM kith.change c
+   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target ELSE c.activity = target END;
+  items := '{}';
+  IF all_of = '{}' THEN
+    status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)
+                     OR kind = 'request' AND EXISTS (SELECT FROM public.activity a WHERE a.custom ->> 'request_id' = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since)
+                     OR kind = 'activity' AND EXISTS (SELECT FROM public.activity a WHERE a.id = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since) THEN 'expired'
+                   WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target) THEN 'undone' ELSE 'unknown' END;
+    RETURN;
+  ELSIF standing = '{}' THEN
+    status := 'undone';
+    RETURN;
+  ELSIF (SELECT min(c.at) FROM unnest(standing) c) < kept_since THEN
+    status := 'expired';
+    RETURN;
+  END IF;
+  status := 'open';
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via,
+           (SELECT jsonb_object_agg(k.name, x.found_texts -> k.name::text) FROM unnest(x.key) k(name)), x.back,
+           x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns)::kith.undo_item ORDER BY x.relation, x.key_text), '{}')
+    INTO items
+    FROM (SELECT row_number() OVER (ORDER BY n.relation, n.key)::integer AS n, n.relation, s.name::text AS name, n.key AS key_text, n.via, n.members, now_shape.key, now_shape.columns,
+                 kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id,
+                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
+                 kith.texts(coalesce(n.after, n.before), coalesce(n.exact_after, n.exact_before), s.columns) AS found_texts,
+                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.columns)
+                      ELSE (SELECT coalesce(jsonb_object_agg(t.key, t.value), '{}') FROM jsonb_each(kith.texts(n.before, n.exact_before, s.columns)) t WHERE d.changed ? t.key) END AS back,
+                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after, '{}') AS expected, coalesce(n.exact_after, '{}') AS expected_exact,
+                 CASE WHEN now_shape.id IS NULL OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = n.relation)
+                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
+                                    WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND now_shape.columns -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault
+            FROM kith.net(standing) n
+            JOIN kith.shape s ON s.id = n.shape
+            LEFT JOIN kith.shape now_shape ON now_shape.relation = n.relation AND now_shape.is_current
+           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed) d) x;
+END $function$;
+
+-- The SQL that puts rows of a table back, or locks them.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undo_statement(act text, name text, columns jsonb, key jsonb, back jsonb)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+  SELECT CASE act
+    WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
+                         (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
+                         (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
+    WHEN 'update' THEN format('UPDATE public.%I t SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+                         (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
+    WHEN 'delete' THEN format('DELETE FROM public.%I t USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb(t), kith.exact_texts($3, t) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I t ON %s ORDER BY v.n FOR UPDATE OF t', name, w.is_it) END
+    FROM (SELECT string_agg(format('t.%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
+$function$;
 
 -- A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -2130,6 +3258,38 @@ BEGIN
   DELETE FROM public.associations a WHERE a.from_type = subject AND a.from_id = key;
   DELETE FROM public.associations a WHERE a.to_type = subject AND a.to_id = key;
   RETURN NULL;
+END $function$;
+
+-- The next changes to publish, in order. No other session can publish until the transaction ends. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.unpublished(secret text, since text, most integer)
+ RETURNS TABLE(seq bigint, "position" bigint, xid text, at timestamp with time zone, actor text, request_id text, run_id text, undo_of text, "table" text, key text, op text, verb text, image jsonb, previous jsonb)
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET "TimeZone" TO 'UTC'
+ SET lock_timeout TO '5s'
+AS $function$
+#variable_conflict use_column
+DECLARE last bigint; numbered bigint; most_at_once CONSTANT integer := 10000;
+BEGIN
+  PERFORM kith.check_secret(unpublished.secret);
+  SELECT p.position INTO last FROM kith.published p FOR UPDATE;
+  WITH head AS (SELECT c.seq, c.xid FROM kith.change c WHERE c.position IS NULL ORDER BY c.seq LIMIT most_at_once),
+       old AS (SELECT h.seq, row_number() OVER (ORDER BY h.seq) AS number FROM head h
+                WHERE unpublished.since IS NULL
+                   OR h.seq < coalesce((SELECT min(n.seq) FROM head n WHERE NOT pg_visible_in_snapshot(n.xid, unpublished.since::pg_snapshot)), 9223372036854775807))
+  UPDATE kith.change c SET position = last + old.number FROM old WHERE c.seq = old.seq;
+  GET DIAGNOSTICS numbered = ROW_COUNT;
+  IF numbered > 0 THEN
+    UPDATE kith.published p SET position = last + numbered;
+  END IF;
+  IF numbered = most_at_once THEN
+    RETURN QUERY SELECT NULL::bigint, NULL::bigint, NULL, NULL::timestamptz, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL::jsonb, NULL::jsonb;
+  ELSIF unpublished.since IS NOT NULL THEN
+    RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position IS NULL ORDER BY c.seq LIMIT unpublished.most)) e
+                  ORDER BY e.seq;
+  END IF;
 END $function$;
 
 -- Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}. Returns null if nothing did.
@@ -2443,7 +3603,8 @@ UNION ALL
     1000 AS most,
     ( SELECT count(*) AS count
            FROM pg_trigger t
-          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal) AS used
+             JOIN pg_proc p ON p.oid = t.tgfoid
+          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal AND (p.proname <> ALL (ARRAY['capture'::name, 'note_statement'::name]))) AS used
 UNION ALL
  SELECT 'operators, rules, policies, collations, statistics and text search objects'::text AS what,
     1000 AS most,
@@ -2503,8 +3664,8 @@ BEGIN
 
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
   IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
-       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid
-        WHERE NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+       SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
+        WHERE c.relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
     RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
   END IF;
 
@@ -2580,6 +3741,56 @@ BEGIN
       RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
     END IF;
   END IF;
+END $function$;
+
+-- Creates and keeps the triggers by which tables of the workspace's own are in the change log.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.attach()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+DECLARE x record;
+BEGIN
+  IF TG_TAG NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER', 'DROP FUNCTION', 'DROP TYPE',
+                    'DROP DOMAIN', 'DROP OWNED', 'ALTER INDEX') THEN
+    RETURN;
+  END IF;
+  IF kith_guard.is_exempt() THEN
+    PERFORM kith.note_shapes();
+    RETURN;
+  END IF;
+  IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
+              WHERE t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
+                AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
+                     OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('kith_capture', 29, 'kith.capture'::regproc::oid), ('kith_capture_all', 29, 'kith.capture'::regproc::oid),
+                          ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
+                     OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
+    RAISE EXCEPTION 'the triggers that keep the change log cannot be created, changed or disabled' USING ERRCODE = '42501',
+      HINT = 'DISABLE TRIGGER takes the name of one of your own triggers; ALL and USER include Kith''s.';
+  END IF;
+  FOR x IN
+    SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
+      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND pg_get_userbyid(c.relowner) = current_user) c
+     CROSS JOIN LATERAL (VALUES
+            ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
+            ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
+            ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
+            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.relispartition, 'kith.note_statement')) y(name, timing, is_wanted, f)
+      LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0
+     WHERE NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = c.oid) AND y.is_wanted <> (t.tgfoid IS NOT DISTINCT FROM y.f::oid)
+       AND (y.is_wanted OR t.oid IS NOT NULL)
+  LOOP
+    -- The event trigger also fires for these commands, and may have done the rest already.
+    IF x.is_wanted AND NOT EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f) THEN
+      EXECUTE format('CREATE OR REPLACE TRIGGER %I ' || x.timing || ' EXECUTE FUNCTION %s()', x.name, x.relation, x.f);
+    ELSIF NOT x.is_wanted AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = x.relation AND t.tgname = x.name AND t.tgfoid = x.f AND t.tgparentid = 0) THEN
+      EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', x.name, x.relation);
+    END IF;
+  END LOOP;
+  PERFORM kith.note_shapes();
 END $function$;
 
 -- Owned by {{admin}}.
@@ -2777,8 +3988,12 @@ $function$;
 
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS
 
+CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.attach(); -- ALWAYS
+
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_dropped_columns ON sql_drop EXECUTE FUNCTION kith.record_dropped_columns(); -- ALWAYS
+
+CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_rewrite ON table_rewrite EXECUTE FUNCTION kith.record_rewrite(); -- ALWAYS

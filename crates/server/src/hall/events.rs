@@ -49,19 +49,20 @@ pub(super) async fn page(app: &App, caller: &Caller, ask: &EventsAsk) -> Result<
         for change in changes {
             let at = change.position.unwrap_or_default();
             let done = if at == position { passed } else { 0 };
-            (position, from) = (at, at);
             let of_change = events_of(&place.database, &change)?;
             let all = of_change.len();
             for (number, event) in of_change.into_iter().enumerate().skip(done) {
                 if events.len() == ask.limit {
-                    passed = number;
+                    if number > 0 {
+                        (position, passed) = (at, number);
+                    }
                     break 'pages;
                 }
                 if ask.types.is_empty() || ask.types.iter().any(|it| chooses(it, &event.event_type)) {
                     events.push((event, write_cursor(at, number + 1)));
                 }
             }
-            passed = all;
+            (position, passed, from) = (at, all, at);
         }
         if is_last {
             has_more = false;

@@ -1,4 +1,4 @@
-//! The paths of what lives in the control plane: webhooks and their deliveries. The OpenAPI documents of all dialects,
+//! The paths of events, and of what lives in the control plane: webhooks and their deliveries. The OpenAPI documents of all dialects,
 //! `/llms.txt` and the pages are generated from one table.
 
 use serde_json::{Map, Value, json};
@@ -33,8 +33,9 @@ enum Returns {
     Deleted,
 }
 
-/// The tag of these paths.
-pub const TAG: &str = "webhooks";
+/// The tags of these paths.
+const WEBHOOKS: &str = "webhooks";
+const EVENTS: &str = "events";
 
 /// All methods and paths, in reading order.
 #[rustfmt::skip] // a table
@@ -66,7 +67,12 @@ pub const TASKS: &[Task] = &[
     Task { method: Post, path: "/v1/webhooks/{id}/replay-failed", id: "replayFailedWebhookDeliveries", summary: "Send failed deliveries again", body: "ReplayFailed",
         answer: Returns::One("Replayed"), codes: &["not_found"],
         about: "Sends all deliveries again that failed since a time: `{since}`." },
+    Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: Returns::Page("ChangeEvent"), codes: &["invalid_cursor"],
+        about: "Lists what was created, updated, deleted and restored in any table, oldest first, as webhooks tell it. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
+
+/// The events of a workspace, as a list and as a stream.
+pub const EVENT_LOG: &str = "/v1/events";
 
 /// Adds the paths to those of a document.
 pub fn add(paths: &mut Value, reference: &Reference, responses: &mut Responses) {
@@ -75,9 +81,12 @@ pub fn add(paths: &mut Value, reference: &Reference, responses: &mut Responses) 
     }
 }
 
-/// The tag, with its description.
-pub fn tag() -> Value {
-    json!({"name": TAG, "description": "Addresses to which events are sent, and what was sent to them."})
+/// The tags, with their descriptions.
+pub fn tags() -> [Value; 2] {
+    [
+        json!({"name": WEBHOOKS, "description": "Addresses to which events are sent, and what was sent to them."}),
+        json!({"name": EVENTS, "description": "What was changed, in order."}),
+    ]
 }
 
 fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
@@ -88,6 +97,11 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
     let mut parameters: Vec<Value> = segments.map(path_parameter).collect();
     if task.path.ends_with("/deliveries") {
         parameters.push(json!({"name": "status", "in": "query", "description": "Only deliveries with this status.", "schema": status()}));
+    }
+    if task.path == EVENT_LOG {
+        let query = |name: &str, about: &str| json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}});
+        parameters.push(query("after", "The cursor after which the events begin: `next_cursor`, or the `id` of a streamed event. `cursor` is the same."));
+        parameters.push(query("type", "Types of events, separated by commas: `contact.created`, `deal.*`."));
     }
     if is_paged {
         parameters.extend(["limit", "cursor"].map(shared));
@@ -102,7 +116,7 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
         "operationId": task.id,
         "summary": task.summary,
         "description": task.about,
-        "tags": [TAG],
+        "tags": [if task.path == EVENT_LOG { EVENTS } else { WEBHOOKS }],
     });
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
@@ -196,7 +210,17 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
         }
         schema
     };
+    let text_or_null = |about: &str| or_null(text(about));
+    let mut event = json!({"type": "object", "required": ["id", "type", "created_at", "workspace_id", "mode", "data", "actor", "request_id", "run_id"],
+        "properties": {"id": text("`evt_…`"), "type": text("`contact.created`"), "created_at": time("Time of the change."), "workspace_id": text("`ws_…`"),
+            "mode": {"type": "string", "enum": ["live", "test"]},
+            "data": {"type": "object", "additionalProperties": true, "description": "The record after the change; before it, if it was deleted permanently."},
+            "previous": {"type": "object", "additionalProperties": true, "description": "The previous values of the fields that an update changed."},
+            "actor": text("The actor."), "request_id": text_or_null("The request; null for a direct connection."),
+            "run_id": text_or_null("The `X-Run-Id` of the request."), "undo_of": text("What the change undoes.")}});
+    event["description"] = "Something that happened to a record. Webhooks send it too.".into();
     vec![
+        ("ChangeEvent", event),
         ("Webhook", object("webhook", webhook(), json!({}))),
         ("MadeWebhook", object("webhook", webhook(), json!({"secret": secret()}))),
         (

@@ -230,7 +230,7 @@ fn tags(reference: &Reference) -> Value {
         tags.insert(0, workspace);
     }
     tags.extend(ENTITIES.iter().map(|entity| fixed(entity.table, entity.about)));
-    tags.push(control::tag());
+    tags.extend(control::tags());
     if !reference.errands.is_empty() {
         tags.push(people::tag());
     }

@@ -19,8 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// A request that a receiver got.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Its path.
-    pub path: String,
     /// Its headers.
     pub headers: HeaderMap,
     /// Its body.
@@ -81,7 +79,7 @@ impl Receiver {
                 let (head, body) = request.into_parts();
                 let body = to_bytes(body, usize::MAX).await.expect("a body");
                 let body = String::from_utf8(body.to_vec()).expect("text");
-                let received = Received { path: head.uri.path().to_owned(), headers: head.headers, body };
+                let received = Received { headers: head.headers, body };
                 let number = {
                     let mut requests = kept.requests.lock().expect("the requests");
                     requests.push(received.clone());

@@ -1,5 +1,7 @@
 //! Which writes fire events, what the events say, and that none is lost, repeated or made up.
 
+use pg::conn::Begin;
+use pg::types::TypeCache;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -150,12 +152,14 @@ async fn only_what_was_chosen_and_committed_after_the_subscription_is_sent() {
 async fn a_change_that_was_begun_before_the_subscription_and_committed_after_it_is_sent() {
     let agent = agent().await;
     let mut session = psql(&agent).await;
-    session.script("BEGIN; INSERT INTO contacts (email) VALUES ('early@b.example')").await.expect("a script");
+    let mut open = session.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
+    open.prepare("INSERT INTO contacts (email) VALUES ('early@b.example')", &TypeCache::default()).await.expect("an insert");
+    open.discard().await.expect("a row");
     let receiver = Receiver::start().await;
     subscribe_to(&agent, &receiver, &["contact.created"]).await;
     agent.post("/v1/contacts", json!({"email": "late@b.example"})).await.status(201);
     receiver.wait(1).await;
-    session.script("COMMIT").await.expect("a commit");
+    open.commit().await.expect("a commit");
     receiver.wait(2).await;
     let emails: Vec<Value> = story(&receiver).into_iter().map(|(_, it)| it["data"]["email"].clone()).collect();
     assert_eq!(emails, ["late@b.example", "early@b.example"].map(|it| json!(it)));
