@@ -26,6 +26,7 @@ use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
 use crate::targets::{SystemLookUp, Targets};
 use crate::work::Supervisor;
+use crate::work::automate::Automate;
 use crate::work::deliver::Deliver;
 use crate::work::direct::HoldDirect;
 use crate::work::drain::Drain;
@@ -198,6 +199,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(Reap);
     workers.start(SendMail);
     workers.start(Deliver);
+    workers.start(Automate);
     workers.start(Drain::default());
     workers.start(HoldDirect::default());
     workers.start(EndExcesses::default());

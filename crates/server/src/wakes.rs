@@ -18,6 +18,8 @@ pub struct Wakes {
     pub database_taken: Notify,
     /// Webhook deliveries were queued.
     pub deliveries: Notify,
+    /// Runs of automations were queued.
+    pub runs: Notify,
     /// Changes were committed, or somebody subscribed.
     pub to_publish: Notify,
     changed: Mutex<HashSet<DataSet>>,

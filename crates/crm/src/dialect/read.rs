@@ -267,13 +267,16 @@ fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
 fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: &str) -> Result<ControlAsk, Fault> {
     said.only_options(match operation {
         ControlOperation::List(_) => &["limit", "cursor"],
-        ControlOperation::Deliveries(_) => &["status", "limit", "cursor"],
+        ControlOperation::Deliveries(_) | ControlOperation::Runs(_) => &["status", "limit", "cursor"],
         _ => &[],
     })?;
     let id = |id: &&str| (*id).to_owned();
     let values = std::mem::take(&mut said.fields);
     Ok(match operation {
         ControlOperation::List(resource) => ControlAsk::List { resource: *resource, page: page(said)? },
+        ControlOperation::Runs(it) => {
+            ControlAsk::Runs { id: id(it), status: said.option("status").map(str::to_owned), page: page(said)? }
+        }
         ControlOperation::Deliveries(it) => {
             ControlAsk::Deliveries { id: id(it), status: said.option("status").map(str::to_owned), page: page(said)? }
         }

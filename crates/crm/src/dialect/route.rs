@@ -64,6 +64,7 @@ pub enum ControlOperation<'a> {
     RotateSecret(&'a str),
     TestWebhook(&'a str),
     Deliveries(&'a str),
+    Runs(&'a str),
     Replay(&'a str, &'a str),
     ReplayFailed(&'a str),
 }
@@ -109,7 +110,10 @@ impl ControlOperation<'_> {
             | ControlOperation::RotateSecret(_)
             | ControlOperation::TestWebhook(_)
             | ControlOperation::Replay(..) => Body::Empty,
-            ControlOperation::List(_) | ControlOperation::Find(..) | ControlOperation::Deliveries(_) => Body::Ignored,
+            ControlOperation::List(_)
+            | ControlOperation::Find(..)
+            | ControlOperation::Deliveries(_)
+            | ControlOperation::Runs(_) => Body::Ignored,
         }
     }
 }
@@ -174,8 +178,14 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
 #[rustfmt::skip] // the table of routes is aligned in columns
 fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperation<'a>> {
     use Method::{Delete, Get, Patch, Post};
-    use crate::model::control::Resource::Webhooks;
+    use Resource::{Automations, Webhooks};
     Some(match (method, path) {
+        (Get,    ["automations"])                      => ControlOperation::List(Automations),
+        (Post,   ["automations"])                      => ControlOperation::Create(Automations),
+        (Get,    ["automations", id])                  => ControlOperation::Find(Automations, id),
+        (Patch,  ["automations", id])                  => ControlOperation::Update(Automations, id),
+        (Delete, ["automations", id])                  => ControlOperation::Delete(Automations, id),
+        (Get,    ["automations", id, "runs"])          => ControlOperation::Runs(id),
         (Get,    ["webhooks"])                         => ControlOperation::List(Webhooks),
         (Post,   ["webhooks"])                         => ControlOperation::Create(Webhooks),
         (Get,    ["webhooks", id])                     => ControlOperation::Find(Webhooks, id),

@@ -11,6 +11,8 @@ use crate::model::page::PageAsk;
 pub enum Resource {
     /// Addresses that events are sent to.
     Webhooks,
+    /// Rules that act when events fire.
+    Automations,
 }
 
 impl Resource {
@@ -18,6 +20,7 @@ impl Resource {
     pub fn name(self) -> &'static str {
         match self {
             Resource::Webhooks => "webhooks",
+            Resource::Automations => "automations",
         }
     }
 
@@ -25,6 +28,7 @@ impl Resource {
     pub fn one(self) -> &'static str {
         match self {
             Resource::Webhooks => "webhook",
+            Resource::Automations => "automation",
         }
     }
 
@@ -32,10 +36,13 @@ impl Resource {
     pub fn prefix(self) -> &'static str {
         match self {
             Resource::Webhooks => "whep",
+            Resource::Automations => "auto",
         }
     }
 }
 
+/// The name of one run of an automation.
+pub const RUN: &str = "automation_run";
 /// The name of one delivery.
 pub const DELIVERY: &str = "webhook_delivery";
 
@@ -100,6 +107,15 @@ pub enum ControlAsk {
         /// The limit and the cursor.
         page: PageAsk,
     },
+    /// Lists a page of an automation's runs, newest first.
+    Runs {
+        /// The automation's id.
+        id: String,
+        /// The status of the runs, if only one is wanted.
+        status: Option<String>,
+        /// The limit and the cursor.
+        page: PageAsk,
+    },
     /// Sends a delivery again.
     Replay {
         /// The endpoint's id.
@@ -127,6 +143,7 @@ impl ControlAsk {
             | ControlAsk::Delete { resource, .. } => resource.one(),
             ControlAsk::RotateSecret { .. } => Resource::Webhooks.one(),
             ControlAsk::TestWebhook { .. } | ControlAsk::Deliveries { .. } | ControlAsk::Replay { .. } => DELIVERY,
+            ControlAsk::Runs { .. } => RUN,
             ControlAsk::ReplayFailed { .. } => "replay",
         }
     }
@@ -134,7 +151,10 @@ impl ControlAsk {
     /// Whether the ask changes something.
     pub fn writes(&self) -> bool {
         match self {
-            ControlAsk::List { .. } | ControlAsk::Find { .. } | ControlAsk::Deliveries { .. } => false,
+            ControlAsk::List { .. }
+            | ControlAsk::Find { .. }
+            | ControlAsk::Deliveries { .. }
+            | ControlAsk::Runs { .. } => false,
             ControlAsk::Create { .. }
             | ControlAsk::Update { .. }
             | ControlAsk::Delete { .. }

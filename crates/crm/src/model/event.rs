@@ -94,7 +94,9 @@ pub fn check(pattern: &str) -> Result<(), (String, Option<String>)> {
         nearest(pattern, all.iter().map(String::as_str))
     };
     let Some((subject, verb)) = pattern.rsplit_once('.') else { return unknown(near()) };
-    if let Some(entity) = by_table(subject) {
+    // `activity` is the name of a record, and of the feed's table. Events are named by records.
+    let is_record = ENTITIES.iter().any(|entity| entity.name == subject && !entity.is_feed);
+    if let Some(entity) = by_table(subject).filter(|_| !is_record) {
         return unknown(Some(format!("{}.{verb}", entity.name)).filter(|_| !entity.is_feed));
     }
     let is_event = (VERBS.contains(&verb) || verb == ANY) && !subject.is_empty() && !subject.contains(['.', '*', '\0']);
@@ -128,8 +130,15 @@ mod tests {
 
     #[test]
     fn a_wrong_event_is_refused_with_the_nearest() {
-        for good in ["*", "contact.created", "deal.*", "deal.stage_changed", "invoices.updated", "list_member.deleted"]
-        {
+        for good in [
+            "*",
+            "contact.created",
+            "deal.*",
+            "deal.stage_changed",
+            "activity.created",
+            "invoices.updated",
+            "list_member.deleted",
+        ] {
             assert_eq!(super::check(good), Ok(()), "{good}");
         }
         let hint = |pattern: &str| super::check(pattern).expect_err(pattern).1.unwrap_or_default();

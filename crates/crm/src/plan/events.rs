@@ -129,6 +129,12 @@ impl Snapshot {
         Some(Snapshot { first_running, next, running: running.ok()? })
     }
 
+    /// A number that grows from an older snapshot to a newer one.
+    pub fn order(&self) -> (u64, u64, u64) {
+        // Of two with the same bounds, the one in which more transactions run is older.
+        (self.next, self.first_running, u64::MAX - self.running.len() as u64)
+    }
+
     /// Whether a transaction had ended.
     pub fn sees(&self, xid: u64) -> bool {
         xid < self.first_running || (xid < self.next && !self.running.contains(&xid))

@@ -3,6 +3,7 @@
 //!
 //! This module does not depend on wire formats and does not write SQL.
 
+pub mod automation;
 pub mod batch;
 pub mod control;
 pub mod events;

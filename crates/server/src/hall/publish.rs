@@ -8,11 +8,13 @@ use crm::dialect;
 use crm::model::event::{Event, EventSource, chooses};
 use crm::model::fault::Fault;
 use crm::model::id;
+use crm::plan::automation::{MAX_DEPTH, context_of};
 use crm::plan::events::Change;
 
 use crate::app::App;
 use crate::clock::iso_ms;
 use crate::store::cell::TenantDatabase;
+use crate::store::control::automations::{NewRun, Rule};
 use crate::store::control::deliveries::NewDelivery;
 use crate::store::control::listeners::Listener;
 use crate::store::control::webhooks::Holder;
@@ -48,8 +50,7 @@ async fn publish_some(
     let secret = app.store.secret_of(place);
     // Without listeners, only what this snapshot sees is published for nobody: somebody may subscribe right now.
     let now = tenant.snapshot().await?;
-    let oldest = app.store.control.listeners(holder).await?.into_iter().next();
-    let since = oldest.map_or(now, |listener| listener.since_text);
+    let since = oldest(app, holder).await?.unwrap_or(now);
     let unpublished = tenant.unpublished(secret.expose(), &since, most).await?;
     if unpublished.changes.is_empty() {
         let more = unpublished.more;
@@ -59,9 +60,77 @@ async fn publish_some(
     // Read again: whoever has subscribed before these changes were committed gets them.
     let listeners = app.store.control.listeners(holder).await?;
     queue(app, &place.database, &unpublished.changes, &listeners, source).await?;
+    let rules = app.store.control.rules(holder).await?;
+    queue_runs(app, &place.database, &unpublished.changes, &rules, source).await?;
     let more = unpublished.changes.len() == most;
     unpublished.publish(tenant, secret.expose()).await?;
     Ok(more)
+}
+
+/// The oldest snapshot of all that listen. A later one sees all that an older one sees.
+async fn oldest(app: &App, holder: Holder<'_>) -> Result<Option<String>, Fault> {
+    let listener = app.store.control.listeners(holder).await?.into_iter().next().map(|it| (it.since, it.since_text));
+    let rule = app.store.control.rules(holder).await?.into_iter().next().map(|it| (it.since, it.since_text));
+    let older = listener.into_iter().chain(rule).min_by_key(|(since, _)| since.order());
+    Ok(older.map(|(_, text)| text))
+}
+
+/// Queues the runs of automations that changes fire. Undoing fires none.
+async fn queue_runs(
+    app: &App,
+    database: &str,
+    changes: &[Change],
+    rules: &[Rule],
+    source: EventSource<'_>,
+) -> Result<(), Fault> {
+    let mut queued: Vec<(&Rule, Event, i64, Option<String>)> = Vec::new();
+    for change in changes.iter().filter(|change| change.undo_of.is_none()) {
+        let news: Vec<&Rule> = rules.iter().filter(|rule| !rule.since.sees(change.xid)).collect();
+        if news.is_empty() {
+            continue;
+        }
+        // The writes of a run are one deeper than its event.
+        let cause = match &change.request_id {
+            Some(request) if change.actor.starts_with("automation:") => {
+                app.store.control.run_of_request(request).await?
+            }
+            _ => None,
+        };
+        let depth = cause.as_ref().map_or(0, |(_, depth)| depth + 1);
+        if depth >= MAX_DEPTH {
+            continue;
+        }
+        let caused_by = cause.map(|(run, _)| run).or_else(|| change.request_id.clone());
+        for event in events_of(database, change)? {
+            let chosen = news.iter().filter(|rule| chooses(&rule.trigger_event, &event.event_type));
+            queued.extend(chosen.map(|rule| (*rule, event.clone(), depth, caused_by.clone())));
+        }
+    }
+    if queued.is_empty() {
+        return Ok(());
+    }
+    let runs: Vec<NewRun<'_>> = queued
+        .iter()
+        .map(|(rule, event, depth, caused_by)| {
+            let dialect = dialect::by_name(&rule.dialect).ok_or_else(|| Fault::internal("an unknown dialect"))?;
+            Ok(NewRun {
+                id: app.clock.id("run"),
+                automation_id: &rule.id,
+                event_id: &event.id,
+                event_type: &event.event_type,
+                event: (dialect.show_event)(event, source),
+                context: serde_json::to_value(context_of(event)).map_err(Fault::internal)?,
+                depth: *depth,
+                caused_by: caused_by.as_deref(),
+                request_id: app.clock.id("req"),
+            })
+        })
+        .collect::<Result<_, Fault>>()?;
+    let mut transaction = app.store.control.begin().await?;
+    transaction.queue_runs(&runs, &iso_ms(app.clock.unix_ms())).await?;
+    transaction.commit().await?;
+    app.wakes.runs.notify_one();
+    Ok(())
 }
 
 /// Queues the events of changes for their listeners.

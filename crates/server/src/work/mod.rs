@@ -1,5 +1,6 @@
 //! Background work: workers under one supervisor. No request waits for anything here.
 
+pub mod automate;
 pub mod deliver;
 pub mod direct;
 pub mod drain;

@@ -36,6 +36,7 @@ enum Returns {
 /// The tags of these paths.
 const WEBHOOKS: &str = "webhooks";
 const EVENTS: &str = "events";
+const AUTOMATIONS: &str = "automations";
 
 /// All methods and paths, in reading order.
 #[rustfmt::skip] // a table
@@ -67,6 +68,20 @@ pub const TASKS: &[Task] = &[
     Task { method: Post, path: "/v1/webhooks/{id}/replay-failed", id: "replayFailedWebhookDeliveries", summary: "Send failed deliveries again", body: "ReplayFailed",
         answer: Returns::One("Replayed"), codes: &["not_found"],
         about: "Sends all deliveries again that failed since a time: `{since}`." },
+    Task { method: Post, path: "/v1/automations", id: "createAutomation", summary: "Create an automation", body: "AutomationCreate",
+        answer: Returns::Made("Automation"), codes: &[],
+        about: "A rule: when an event of `trigger_event` fires and all `conditions` hold, the `actions` are done, with a member's rights. What an automation writes can fire another one, at most twice in a row." },
+    Task { method: Get, path: "/v1/automations", id: "listAutomations", summary: "List automations", body: "", answer: Returns::Page("Automation"), codes: &["invalid_cursor"],
+        about: "Lists the automations, newest first." },
+    Task { method: Get, path: "/v1/automations/{id}", id: "getAutomation", summary: "Get an automation", body: "", answer: Returns::One("Automation"), codes: &["not_found"],
+        about: "Gets one automation. `disabled_reason` says why Kith switched it off." },
+    Task { method: Patch, path: "/v1/automations/{id}", id: "updateAutomation", summary: "Change an automation", body: "AutomationPatch",
+        answer: Returns::One("Automation"), codes: &["not_found"], about: "Changes the fields that are named." },
+    Task { method: Delete, path: "/v1/automations/{id}", id: "deleteAutomation", summary: "Delete an automation", body: "", answer: Returns::Deleted, codes: &["not_found"],
+        about: "Deletes an automation and its runs. What it has written stays." },
+    Task { method: Get, path: "/v1/automations/{id}/runs", id: "listAutomationRuns", summary: "List an automation's runs", body: "",
+        answer: Returns::Page("AutomationRun"), codes: &["not_found", "invalid_cursor"],
+        about: "Lists the runs of the last 30 days, newest first: `success`, `error`, or `skipped` if the conditions did not hold. `?status=` chooses." },
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: Returns::Page("ChangeEvent"), codes: &["invalid_cursor"],
         about: "Lists what was created, updated, deleted and restored in any table, oldest first, as webhooks tell it. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
@@ -82,11 +97,20 @@ pub fn add(paths: &mut Value, reference: &Reference, responses: &mut Responses) 
 }
 
 /// The tags, with their descriptions.
-pub fn tags() -> [Value; 2] {
+pub fn tags() -> [Value; 3] {
     [
         json!({"name": WEBHOOKS, "description": "Addresses to which events are sent, and what was sent to them."}),
+        json!({"name": AUTOMATIONS, "description": "Rules that act when events fire."}),
         json!({"name": EVENTS, "description": "What was changed, in order."}),
     ]
+}
+
+fn tag_of(task: &Task) -> &'static str {
+    match task.path.split('/').nth(2) {
+        Some("webhooks") => WEBHOOKS,
+        Some("automations") => AUTOMATIONS,
+        _ => EVENTS,
+    }
 }
 
 fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
@@ -94,7 +118,13 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
     let is_paged = matches!(task.answer, Returns::Page(_));
     let is_keyed = task.method == Post;
     let segments = task.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
-    let mut parameters: Vec<Value> = segments.map(path_parameter).collect();
+    let mut parameters: Vec<Value> = segments.map(|name| path_parameter(task, name)).collect();
+    if task.path.ends_with("/runs") {
+        let schema = json!({"type": "string", "enum": ["success", "error", "skipped"]});
+        parameters.push(
+            json!({"name": "status", "in": "query", "description": "Only runs with this status.", "schema": schema}),
+        );
+    }
     if task.path.ends_with("/deliveries") {
         parameters.push(json!({"name": "status", "in": "query", "description": "Only deliveries with this status.", "schema": status()}));
     }
@@ -116,7 +146,7 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
         "operationId": task.id,
         "summary": task.summary,
         "description": task.about,
-        "tags": [if task.path == EVENT_LOG { EVENTS } else { WEBHOOKS }],
+        "tags": [tag_of(task)],
     });
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
@@ -160,8 +190,12 @@ fn answer(task: &Task, wire: &Wire, status: u16, is_keyed: bool) -> Value {
     json!({"description": words, "headers": headers, "content": {"application/json": {"schema": (wire.answer)(act, row)}}})
 }
 
-fn path_parameter(name: &str) -> Value {
-    let about = if name == "delivery_id" { "The delivery, `whd_…`." } else { "The webhook, `whep_…`." };
+fn path_parameter(task: &Task, name: &str) -> Value {
+    let about = match (name, tag_of(task)) {
+        ("delivery_id", _) => "The delivery, `whd_…`.",
+        (_, AUTOMATIONS) => "The automation, `auto_…`.",
+        _ => "The webhook, `whep_…`.",
+    };
     json!({"name": name, "in": "path", "required": true, "description": about, "schema": {"type": "string"}})
 }
 
@@ -219,7 +253,44 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
             "actor": text("The actor."), "request_id": text_or_null("The request; null for a direct connection."),
             "run_id": text_or_null("The `X-Run-Id` of the request."), "undo_of": text("What the change undoes.")}});
     event["description"] = "Something that happened to a record. Webhooks send it too.".into();
+    let objects = |about: &str| json!({"type": "array", "maxItems": 50, "items": {"type": "object", "additionalProperties": true}, "description": about});
+    let rule = || {
+        json!({"name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Its name."},
+            "trigger_event": text("The events that fire it: `deal.stage_changed`, `contact.*`, `*`."), "enabled": enabled(),
+            "conditions": objects("All must hold: `{field, op, value?}`. `field` is a path into the event's `data`, or into `previous`; `op` is eq, neq, contains, exists or in."),
+            "actions": objects("Done in order: `{type: \"move_deal_stage\", stage, pipeline?}`, `{type: \"create_activity\", activity_type, subject?, body?}`, `{type: \"set_metadata\", target?, key, value}`.")})
+    };
+    let rule_fields = |required: &[&str]| {
+        let mut schema = json!({"type": "object", "additionalProperties": false, "properties": rule()});
+        if !required.is_empty() {
+            schema["required"] = json!(required);
+        }
+        schema
+    };
+    let mut automation = json!({"id": text("`auto_…`")});
+    for (name, schema) in rule().as_object().into_iter().flatten() {
+        automation[name] = schema.clone();
+    }
+    let of_automation = json!({"disabled_reason": or_null(text("Why Kith switched it off.")), "created_by": text("The actor who created it."),
+        "created_at": time("Time of creation."), "updated_at": time("Time of the last change.")});
     vec![
+        ("Automation", object("automation", automation, of_automation)),
+        ("AutomationCreate", rule_fields(&["name", "trigger_event", "actions"])),
+        ("AutomationPatch", rule_fields(&[])),
+        (
+            "AutomationRun",
+            object(
+                "automation_run",
+                json!({"id": text("`run_…`"), "automation_id": text("`auto_…`"), "event_id": text("`evt_…`"), "event_type": text("`deal.updated`"),
+                    "status": {"type": "string", "enum": ["success", "error", "skipped"]},
+                    "depth": {"type": "integer", "description": "0 if a person or key fired it, 1 if an automation did."},
+                    "caused_by": or_null(text("The run or request that fired it.")),
+                    "actions": objects("The outcome of each action: `{type, status, id?, error?}`."),
+                    "error": or_null(text("What went wrong.")), "duration_ms": {"type": ["integer", "null"], "description": "How long it took."},
+                    "request_id": text("The request of its writes."), "created_at": time("Time of its event's arrival in the queue.")}),
+                json!({}),
+            ),
+        ),
         ("ChangeEvent", event),
         ("Webhook", object("webhook", webhook(), json!({}))),
         ("MadeWebhook", object("webhook", webhook(), json!({"secret": secret()}))),

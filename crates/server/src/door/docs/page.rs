@@ -252,7 +252,7 @@ fn endpoints() -> Markup {
                 }
             }
         }
-        h3 { "Webhooks and events" }
+        h3 { "Webhooks, automations and events" }
         ul.endpoints {
             @for task in TASKS {
                 @let (method, rest) = (task.method.name(), control::readable(task));

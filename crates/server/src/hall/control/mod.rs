@@ -1,6 +1,7 @@
 //! Asks about the control plane: webhook endpoints and their deliveries. They have the rights, the idempotency and the pages of
 //! asks about records. The work is done in a transaction of the control database.
 
+mod automations;
 mod webhooks;
 
 use crm::dialect::Reply;
@@ -122,6 +123,9 @@ impl<'a> Act<'a> {
         match ask {
             ControlAsk::List { resource: Resource::Webhooks, page } => self.webhooks(page).await,
             ControlAsk::Find { resource: Resource::Webhooks, id } => self.find_webhook(id).await,
+            ControlAsk::List { resource: Resource::Automations, page } => self.automations(page).await,
+            ControlAsk::Find { resource: Resource::Automations, id } => self.find_automation(id).await,
+            ControlAsk::Runs { id, status, page } => self.runs(id, status.as_deref(), page).await,
             ControlAsk::Deliveries { id, status, page } => self.deliveries(id, status.as_deref(), page).await,
             other => Err(Fault::internal(format!("{other:?} is not a read"))),
         }
@@ -136,6 +140,13 @@ impl<'a> Act<'a> {
                 self.update_webhook(transaction, id, values).await
             }
             ControlAsk::Delete { resource: Resource::Webhooks, id } => self.delete_webhook(transaction, id).await,
+            ControlAsk::Create { resource: Resource::Automations, values, dialect } => {
+                self.create_automation(transaction, values, dialect).await
+            }
+            ControlAsk::Update { resource: Resource::Automations, id, values } => {
+                self.update_automation(transaction, id, values).await
+            }
+            ControlAsk::Delete { resource: Resource::Automations, id } => self.delete_automation(transaction, id).await,
             ControlAsk::RotateSecret { id } => self.rotate_secret(transaction, id).await,
             ControlAsk::TestWebhook { id } => self.test_webhook(transaction, id).await,
             ControlAsk::Replay { id, delivery_id } => self.replay(transaction, id, delivery_id).await,
@@ -148,6 +159,7 @@ impl<'a> Act<'a> {
     fn after(&self, ask: &ControlAsk) {
         if ask.writes() {
             self.app.wakes.deliveries.notify_one();
+            self.app.wakes.runs.notify_one();
             self.app.wakes.subscribed();
         }
     }

@@ -79,7 +79,20 @@ pub const WEBHOOK_DISABLED: Template = Template {
     ),
 };
 
-const TEMPLATES: [&Template; 4] = [&VERIFY_EMAIL, &RESET_PASSWORD, &INVITATION, &WEBHOOK_DISABLED];
+/// Tells an owner that an automation was switched off.
+pub const AUTOMATION_DISABLED: Template = Template {
+    name: "automation_disabled",
+    subject: "An automation was switched off",
+    page: "/automations",
+    lasts_seconds: 0,
+    text: (
+        "An automation of your workspace at Kith is switched off, because ten of its runs in a row have failed. This page has the runs and their errors:",
+        "After you have corrected the automation, enable it again.",
+    ),
+};
+
+const TEMPLATES: [&Template; 5] =
+    [&VERIFY_EMAIL, &RESET_PASSWORD, &INVITATION, &WEBHOOK_DISABLED, &AUTOMATION_DISABLED];
 
 /// An e-mail to be sent. It holds a token, so it is never printed.
 pub struct Email {
@@ -113,8 +126,8 @@ pub async fn queue(
 /// Composes an e-mail that is due, with a token that is valid from now on. Returns `None` if this version has no such template.
 pub async fn compose(store: &Store, clock: &Clock, due: &DueMail) -> Result<Option<Email>, Fault> {
     let Some(template) = TEMPLATES.into_iter().find(|template| template.name == due.kind) else { return Ok(None) };
-    if let Some(webhook_id) = &due.webhook_id {
-        return Ok(Some(template.with(format!("{}{}/{webhook_id}", due.public_url, template.page))));
+    if let Some(disabled) = &due.disabled {
+        return Ok(Some(template.with(format!("{}{}/{disabled}", due.public_url, template.page))));
     }
     let token = format!("{TOKEN_PREFIX}{}", id::token(&random::<TOKEN_CHARACTERS>()));
     let (now, hash) = (clock.unix_seconds(), api_key::hash(&token));

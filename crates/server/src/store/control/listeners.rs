@@ -56,7 +56,9 @@ impl Control {
     pub async fn listened(&self) -> Result<Vec<Listened>, Fault> {
         let sql = "SELECT d.workspace_id, d.mode, d.id, d.cell_id, d.name, d.role, d.version FROM databases AS d
                    WHERE d.state = 'taken' AND EXISTS (
-                       SELECT FROM webhook_endpoints AS e WHERE e.workspace_id = d.workspace_id AND e.mode = d.mode AND e.enabled)";
+                       SELECT FROM webhook_endpoints AS e WHERE e.workspace_id = d.workspace_id AND e.mode = d.mode AND e.enabled
+                       UNION ALL
+                       SELECT FROM automations AS a WHERE a.workspace_id = d.workspace_id AND a.mode = d.mode AND a.enabled)";
         self.query(sql, &[]).await?.all(|row| {
             let (workspace_id, mode) = (row.get("workspace_id")?, row.get("mode")?);
             Ok(Listened { workspace_id, mode, place: tenant_database(row)? })

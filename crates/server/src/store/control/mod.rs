@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod automations;
 pub mod billing;
 pub mod connections;
 pub mod deliveries;

@@ -153,7 +153,9 @@ async fn a_change_that_was_begun_before_the_subscription_and_committed_after_it_
     let agent = agent().await;
     let mut session = psql(&agent).await;
     let mut open = session.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
-    open.prepare("INSERT INTO contacts (email) VALUES ('early@b.example')", &TypeCache::default()).await.expect("an insert");
+    open.prepare("INSERT INTO contacts (email) VALUES ('early@b.example')", &TypeCache::default())
+        .await
+        .expect("an insert");
     open.discard().await.expect("a row");
     let receiver = Receiver::start().await;
     subscribe_to(&agent, &receiver, &["contact.created"]).await;
