@@ -328,7 +328,7 @@ mod tests {
             "previous": {"stage": "lead"}});
         let check = |field: &str, op: &str, value: Value, expected: bool| {
             let condition = json!({"field": field, "op": op, "value": value});
-            assert_eq!(meets(&[condition.clone()], &body), expected, "{condition}");
+            assert_eq!(meets(std::slice::from_ref(&condition), &body), expected, "{condition}");
         };
         check("type", "eq", json!("email"), true);
         check("type", "neq", json!("email"), false);
