@@ -79,7 +79,7 @@ fn sql() -> Result<Value, String> {
         features: Features::default(),
     };
     let provenance = Provenance { request_id: "req_bench".into(), ..Provenance::default() };
-    let context = sql::context::begin_request(":begin_secret", &who, &provenance);
+    let context = sql::context::begin_request(":begin_secret", &who, &provenance.to_json(&[]));
     Ok(json!({
         "get": texts(&catalog, &get, None)?,
         "list": texts(&catalog, &list, None)?,

@@ -37,6 +37,8 @@ pub struct App {
     pub bounds: Arc<Bounds>,
     /// The memory that the door's calls may hold.
     pub memory: Memory,
+    /// How many days the change log is kept.
+    pub undo_days: u32,
     /// `http://…`, without a trailing slash.
     pub public_url: Arc<str>,
     /// Signals that wake workers.

@@ -78,6 +78,10 @@ pub struct Config {
     #[arg(long, env = "KITH_WARM_DATABASES", default_value_t = 8)]
     pub warm_databases: usize,
 
+    /// Days for which the change log is kept, so that changes can be undone; 0 keeps nothing.
+    #[arg(long, env = "KITH_UNDO_DAYS", default_value_t = 30)]
+    pub undo_days: u32,
+
     /// The secret from which database passwords are derived, at least 32 characters. The default is a file in the data dir.
     /// It is required with --database-url, and must be the same for every process.
     #[arg(skip)]

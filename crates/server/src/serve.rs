@@ -27,6 +27,7 @@ use crate::store::cell::server::DatabaseServer;
 use crate::targets::{SystemLookUp, Targets};
 use crate::work::Supervisor;
 use crate::work::automate::Automate;
+use crate::work::change_log::SweepChanges;
 use crate::work::deliver::Deliver;
 use crate::work::direct::HoldDirect;
 use crate::work::drain::Drain;
@@ -117,6 +118,7 @@ impl Kith {
             limits: Arc::new(Limits::new(config.rate_limit)),
             memory: Memory::new(&bounds),
             bounds: Arc::new(bounds),
+            undo_days: config.undo_days,
             public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into(),
             wakes: Arc::default(),
             proxies: Arc::new(config.trusted_proxies.clone()),
@@ -196,6 +198,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(KeepWarm { target: config.warm_databases });
     workers.start(WatchAccess::default());
     workers.start(Maintain);
+    workers.start(SweepChanges);
     workers.start(Reap);
     workers.start(SendMail);
     workers.start(Deliver);

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::dialect::route::{Body, Operation, methods, route};
 use crate::model::call::{Call, Method};
 use crate::model::fault::Fault;
+use crate::model::page::{PageAsk, parse_limit};
 
 /// An operation with named arguments, in a dialect's names.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,6 +69,12 @@ impl<'a> Arguments<'a> {
     /// Returns the value of an option. If it is given several times, the last value counts.
     pub fn option(&self, name: &str) -> Option<&str> {
         self.options.iter().rev().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
+    }
+
+    /// The limit and the cursor.
+    pub fn page(&self) -> Result<PageAsk, Fault> {
+        let cursor = self.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
+        Ok(PageAsk { limit: parse_limit(self.option("limit"))?, cursor })
     }
 
     /// Refuses options that are not in `known`.

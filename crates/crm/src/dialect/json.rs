@@ -12,6 +12,12 @@ pub fn string(out: &mut Vec<u8>, text: &str) {
     let _ = serde_json::to_writer(out, text);
 }
 
+/// Appends a value.
+pub fn write(out: &mut Vec<u8>, value: &impl serde::Serialize) {
+    // Writing to a Vec can't fail.
+    let _ = serde_json::to_writer(out, value);
+}
+
 /// Appends `"key":`. A comma comes before it, except at the start of an object.
 pub fn key(out: &mut Vec<u8>, name: &str) {
     if !matches!(out.last(), Some(b'{')) {

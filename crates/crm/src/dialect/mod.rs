@@ -5,7 +5,9 @@
 
 pub mod agentcrm;
 pub mod arguments;
+mod changes;
 mod commas;
+pub mod controls;
 pub mod event;
 pub mod json;
 pub mod llms;
@@ -13,6 +15,7 @@ pub mod openapi;
 mod read;
 pub mod relm;
 pub mod route;
+mod runs;
 #[cfg(test)]
 mod tests;
 

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
 use crate::dialect::route::{ControlOperation, Operation};
+use crate::dialect::runs;
 use crate::dialect::stored_id;
 use crate::model::ask::{
     Ask, BatchRow, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
@@ -14,7 +15,7 @@ use crate::model::control::ControlAsk;
 use crate::model::event;
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
-use crate::model::page::{PageAsk, parse_limit};
+use crate::model::page::PageAsk;
 use crate::model::value::name_of;
 
 /// The names of a dialect in requests.
@@ -116,6 +117,18 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::DeleteStage(pipeline, key) => delete(said, STAGES, stage(pipeline, key))?.into(),
         Operation::Events => events(said)?.into(),
         Operation::Control(operation) => control(said, &operation, words.dialect)?.into(),
+        Operation::ListRuns => runs::list(said)?.into(),
+        Operation::OpenRun => runs::open(said)?.into(),
+        Operation::FindRun(run) => {
+            said.only_options(&[])?;
+            Steps::FindRun { run: run.to_owned() }.into()
+        }
+        Operation::RunChanges(run) => {
+            said.only_options(&["limit", "cursor", "net"])?;
+            Steps::RunChanges { run: run.to_owned(), net: flag(said, "net")?, page: page(said)? }.into()
+        }
+        Operation::FinishRun(run) => runs::finish(said, run)?.into(),
+        Operation::Undo(what) => runs::undo(said, what)?.into(),
     })
 }
 
@@ -247,8 +260,7 @@ fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
 }
 
 fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
-    let cursor = said.option("cursor").filter(|cursor| !cursor.is_empty()).map(str::to_owned);
-    Ok(PageAsk { limit: parse_limit(said.option("limit"))?, cursor })
+    said.page()
 }
 
 fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
@@ -260,7 +272,7 @@ fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
         event::check(pattern).map_err(|(message, hint)| Fault::Invalid { message, hint })?;
     }
     let after = given("after").or_else(|| given("cursor"));
-    Ok(Steps::Events(EventsAsk { after, types, limit: parse_limit(said.option("limit"))? }))
+    Ok(Steps::Events(EventsAsk { after, types, limit: said.page()?.limit }))
 }
 
 /// Reads an operation's arguments, in a dialect.

@@ -1,25 +1,41 @@
 //! The routes under `/v1`: the operation for each method and path. Both dialects have all routes. The key decides only
 //! how a request is read and a response is written.
 
-use crate::model::ask::PipelineName;
+use crate::model::ask::{PipelineName, Undoable};
 use crate::model::call::Method;
 use crate::model::control::Resource;
 use crate::model::entity::by_table;
 
 /// First segments that are never tables, even if the workspace has a table of that name.
-const RESERVED: &[&str] = &[
+pub const RESERVED: &[&str] = &[
     "auth",
     "automations",
+    "batch",
     "claim",
     "connection",
+    "duplicates",
+    "email",
     "events",
+    "exports",
+    "files",
+    "imports",
+    "integrations",
     "keys",
     "members",
+    "notes",
     "pipeline",
+    "policies",
+    "proposals",
+    "requests",
+    "runs",
     "schema",
     "search",
     "sql",
     "tables",
+    "tags",
+    "tasks",
+    "usage",
+    "views",
     "webhooks",
     "workspaces",
 ];
@@ -50,6 +66,12 @@ pub enum Operation<'a> {
     DeleteStage(PipelineName, &'a str),
     Control(ControlOperation<'a>),
     Events,
+    ListRuns,
+    OpenRun,
+    FindRun(&'a str),
+    RunChanges(&'a str),
+    FinishRun(&'a str),
+    Undo(Undoable),
 }
 
 /// An operation on what lives in the control plane, with its path arguments.
@@ -79,7 +101,10 @@ impl Operation<'_> {
             | Operation::Batch(_)
             | Operation::AddMembers(_)
             | Operation::CreateStage(_)
-            | Operation::UpdateStage(..) => Body::Fields,
+            | Operation::UpdateStage(..)
+            | Operation::OpenRun
+            | Operation::FinishRun(_)
+            | Operation::Undo(_) => Body::Fields,
             Operation::Delete(..)
             | Operation::Restore(..)
             | Operation::RemoveMember(..)
@@ -93,7 +118,10 @@ impl Operation<'_> {
             | Operation::ListRows(_)
             | Operation::Stages(_)
             | Operation::FindStage(..)
-            | Operation::Events => Body::Ignored,
+            | Operation::Events
+            | Operation::ListRuns
+            | Operation::FindRun(_)
+            | Operation::RunChanges(_) => Body::Ignored,
             Operation::Control(operation) => operation.body(),
         }
     }
@@ -151,6 +179,14 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Patch,  ["pipeline", "stages", stage])        => Operation::UpdateStage(default, stage),
         (Delete, ["pipeline", "stages", stage])        => Operation::DeleteStage(default, stage),
         (Get,    ["events"])                           => Operation::Events,
+        (Get,    ["runs"])                             => Operation::ListRuns,
+        (Post,   ["runs"])                             => Operation::OpenRun,
+        (Get,    ["runs", run])                        => Operation::FindRun(run),
+        (Get,    ["runs", run, "changes"])             => Operation::RunChanges(run),
+        (Post,   ["runs", run, "finish"])              => Operation::FinishRun(run),
+        (Post,   ["runs", run, "undo"])                => Operation::Undo(Undoable::Run((*run).to_owned())),
+        (Post,   ["requests", id, "undo"])             => Operation::Undo(Undoable::Request((*id).to_owned())),
+        (Post,   ["activity", id, "undo"])             => Operation::Undo(Undoable::Entry((*id).to_owned())),
         (_,      [first, ..]) if RESERVED.contains(first) => Operation::Control(control_route(method, path)?),
         (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
         (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
@@ -204,7 +240,9 @@ fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperatio
 /// about the table. This function does not list those methods.
 pub fn methods(path: &[&str]) -> Vec<Method> {
     let is_read_only = path.first().is_some_and(|table| by_table(table).is_some_and(|entity| !entity.writable));
-    let offered = |method: &Method| route(*method, path).is_some() && (*method == Method::Get || !is_read_only);
+    let is_undo = path.last() == Some(&"undo");
+    let offered =
+        |method: &Method| route(*method, path).is_some() && (*method == Method::Get || !is_read_only || is_undo);
     Method::ALL.into_iter().filter(offered).collect()
 }
 
@@ -247,6 +285,13 @@ mod tests {
         check("events", "GET");
         check("events/x", "");
         check("keys", "");
+        check("runs", "GET POST");
+        check("runs/r/changes", "GET");
+        check("runs/r/undo", "POST");
+        check("requests/req_1/undo", "POST");
+        check("activity/a_1/undo", "POST");
+        check("requests", "");
+        check("notes/1", "");
         check("a/b/c/d", "");
     }
 }

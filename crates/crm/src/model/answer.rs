@@ -1,5 +1,8 @@
 //! The results of asks, before a dialect writes them.
 
+use serde_json::{Map, Value};
+
+use crate::model::change::{Change, ChangeSet};
 use crate::model::entity::Entity;
 use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
@@ -63,6 +66,42 @@ pub enum Answer {
     Events(EventPage),
     /// The result of the caller's own SQL.
     Sql(SqlResult),
+    /// What a request would have done.
+    DryRun(Box<DryRun>),
+    /// One run.
+    Run {
+        /// The run's fields.
+        run: Map<String, Value>,
+        /// Whether the run is new.
+        created: bool,
+    },
+    /// A page of runs.
+    Runs {
+        /// The runs, newest first.
+        runs: Vec<Map<String, Value>>,
+        /// The cursor of the next page, if there is one.
+        next_cursor: Option<String>,
+        /// The limit of the page.
+        limit: usize,
+    },
+    /// A page of changes.
+    Changes {
+        /// The changes, oldest first.
+        changes: Vec<Change>,
+        /// The cursor of the next page, if there is one.
+        next_cursor: Option<String>,
+        /// The limit of the page.
+        limit: usize,
+    },
+    /// The result of an undo.
+    Undone {
+        /// The run of the undo, `run_…`.
+        run_id: String,
+        /// The number of rows that were put back.
+        undone: u64,
+        /// The rows that were left as they are: `{"table", "id", "reason"}`.
+        skipped: Vec<Value>,
+    },
     /// A new workspace.
     Workspace {
         /// `ws_…`
@@ -80,14 +119,21 @@ impl Answer {
     /// The HTTP status: 201 if something is new, otherwise 200.
     pub fn status(&self) -> u16 {
         let is_new = match self {
-            Answer::Record { created, .. } | Answer::Rows { created, .. } | Answer::Object { created, .. } => *created,
+            Answer::Record { created, .. }
+            | Answer::Rows { created, .. }
+            | Answer::Object { created, .. }
+            | Answer::Run { created, .. } => *created,
             Answer::Workspace { .. } => true,
             Answer::Page { .. }
             | Answer::Deleted { .. }
             | Answer::Batch(_)
             | Answer::Found(_)
             | Answer::Events(_)
-            | Answer::Sql(_) => false,
+            | Answer::Sql(_)
+            | Answer::DryRun(_)
+            | Answer::Runs { .. }
+            | Answer::Changes { .. }
+            | Answer::Undone { .. } => false,
         };
         if is_new { 201 } else { 200 }
     }
@@ -115,6 +161,15 @@ impl EventPage {
     pub fn source(&self) -> EventSource<'_> {
         EventSource { workspace_id: &self.workspace_id, mode: self.mode }
     }
+}
+
+/// The answer to a dry run.
+#[derive(Debug)]
+pub struct DryRun {
+    /// The answer that the request would have had.
+    pub answer: Answer,
+    /// What it would have changed.
+    pub outcome: ChangeSet,
 }
 
 /// The outcomes of a batch's records, in the order of the request.

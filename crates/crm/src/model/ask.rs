@@ -221,6 +221,52 @@ pub enum Steps {
     },
     /// Lists a page of events, oldest first.
     Events(EventsAsk),
+    /// Opens a run.
+    OpenRun {
+        /// The caller's name for it.
+        run_id: String,
+        /// The caller's program.
+        agent: Option<String>,
+        /// The purpose.
+        reason: Option<String>,
+    },
+    /// Finds a run.
+    FindRun {
+        /// The run's id, or the caller's name for it.
+        run: String,
+    },
+    /// Lists runs, newest first.
+    ListRuns {
+        /// The filters, by name: actor, agent, status, since.
+        filters: Map<String, Value>,
+        /// The limit and the cursor.
+        page: PageAsk,
+    },
+    /// Lists the changes of a run, oldest first.
+    RunChanges {
+        /// The run's id, or the caller's name for it.
+        run: String,
+        /// Whether only the net effect on each row is listed.
+        net: bool,
+        /// The limit and the cursor.
+        page: PageAsk,
+    },
+    /// Ends a run.
+    FinishRun {
+        /// The run's id, or the caller's name for it.
+        run: String,
+        /// Whether it was completed; otherwise it failed.
+        is_complete: bool,
+        /// A summary.
+        summary: Option<String>,
+    },
+    /// Puts back what was changed.
+    Undo {
+        /// The changes to undo.
+        what: Undoable,
+        /// Whether rows that conflict are left as they are; otherwise the undo is refused.
+        skips: bool,
+    },
     /// Runs the caller's own SQL.
     Sql {
         /// One statement, or several statements without parameters.
@@ -239,6 +285,17 @@ pub struct EventsAsk {
     pub types: Vec<String>,
     /// Maximum number of events.
     pub limit: usize,
+}
+
+/// Changes that can be undone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Undoable {
+    /// Those of a run, by its id or the caller's name for it.
+    Run(String),
+    /// Those of a request, by its id.
+    Request(String),
+    /// The one of an entry of the activity feed, by its id.
+    Entry(String),
 }
 
 /// A row of a batch. A row that can't be read is kept as an error.
@@ -302,6 +359,8 @@ impl Ask {
         match self {
             Ask::Steps(Steps::Sql { sql, .. }) => may_change_catalog(sql),
             Ask::Control(_) => false,
+            // It may put back definitions of custom fields.
+            Ask::Steps(Steps::Undo { .. }) => true,
             ask => ask.writes() && ask.table().and_then(by_table).is_some_and(|entity| entity.describes_tables),
         }
     }
@@ -346,14 +405,34 @@ impl Steps {
         match self {
             Steps::Batch { table, .. } => Some(table),
             Steps::AddMembers { .. } | Steps::RemoveMember { .. } => Some(MEMBERS),
-            Steps::SearchAll { .. } | Steps::ListRows { .. } | Steps::Events(_) | Steps::Sql { .. } => None,
+            Steps::SearchAll { .. }
+            | Steps::ListRows { .. }
+            | Steps::Events(_)
+            | Steps::Sql { .. }
+            | Steps::OpenRun { .. }
+            | Steps::FindRun { .. }
+            | Steps::ListRuns { .. }
+            | Steps::RunChanges { .. }
+            | Steps::FinishRun { .. }
+            | Steps::Undo { .. } => None,
         }
     }
 
     fn writes(&self) -> bool {
         match self {
-            Steps::SearchAll { .. } | Steps::ListRows { .. } | Steps::Events(_) => false,
-            Steps::Batch { .. } | Steps::AddMembers { .. } | Steps::RemoveMember { .. } | Steps::Sql { .. } => true,
+            Steps::SearchAll { .. }
+            | Steps::ListRows { .. }
+            | Steps::FindRun { .. }
+            | Steps::ListRuns { .. }
+            | Steps::Events(_)
+            | Steps::RunChanges { .. } => false,
+            Steps::Batch { .. }
+            | Steps::AddMembers { .. }
+            | Steps::RemoveMember { .. }
+            | Steps::OpenRun { .. }
+            | Steps::FinishRun { .. }
+            | Steps::Undo { .. }
+            | Steps::Sql { .. } => true,
         }
     }
 }
@@ -415,6 +494,7 @@ mod tests {
             Steps::AddMembers { list_id: "l_1".into(), ids: vec!["c_1".into()], several: true }.into(),
             Steps::RemoveMember { list_id: "l_1".into(), id: "c_1".into() }.into(),
             Steps::Events(EventsAsk { after: Some("x".into()), types: vec!["deal.*".into()], limit: 3 }).into(),
+            Steps::Undo { what: Undoable::Request("req_1".into()), skips: true }.into(),
             Steps::Sql { sql: "select $1".into(), params: vec![json!([1, null])] }.into(),
             ControlAsk::Create { resource: Resource::Webhooks, values: values(), dialect: "relm".into() }.into(),
             ControlAsk::Deliveries { id: "whep_1".into(), status: Some("failed".into()), page: page() }.into(),

@@ -52,6 +52,18 @@ pub const CODES: &[Code] = &[
         "Read `message`, `hint` and `position`, correct the statement and send it again. Nothing of the request was kept.",
     ),
     code(
+        "unknown_control",
+        &[400],
+        "A header is nearly `X-Dry-Run` or `X-Max-Affected`, has a value that they do not take, or contradicts another. Nothing was done: a control is never ignored.",
+        "Correct the header. `hint` names the right one.",
+    ),
+    code(
+        "control_not_supported",
+        &[400],
+        "`X-Dry-Run` and `X-Max-Affected` are for the workspace's data, not for keys, members and claims.",
+        "Leave the header out.",
+    ),
+    code(
         "unauthorized",
         &[401],
         "The request has no key or session, an unknown one, or one that has ended; or a log-in failed.",
@@ -137,6 +149,24 @@ pub const CODES: &[Code] = &[
         "Delete or change those first, or leave out `hard=true`: a soft delete is always possible.",
     ),
     code(
+        "run_finished",
+        &[409],
+        "The run that `X-Run-Id` names was finished or undone. Nothing of the request was kept.",
+        "Send another `X-Run-Id`.",
+    ),
+    code(
+        "undo_conflict",
+        &[409],
+        "Some rows cannot be put back: they have changed since, or others depend on them. Nothing was changed. `conflicts` has each row with its `reason`: changed_since, row_gone, row_exists, unique_taken, parent_gone, would_remove_others, schema_changed or not_permitted.",
+        "Look at `conflicts`. `on_conflict: \"skip\"` leaves these rows and puts back the rest.",
+    ),
+    code(
+        "already_undone",
+        &[409],
+        "Nothing is left to undo.",
+        "`GET /v1/runs/:id` says in `undone_by` which run undid it. Undo that one to make it stand again.",
+    ),
+    code(
         "idempotency_conflict",
         &[409],
         "This Idempotency-Key was used within 24 hours for another path or body.",
@@ -147,6 +177,18 @@ pub const CODES: &[Code] = &[
         &[409],
         "The first request with this Idempotency-Key is still being served.",
         "Send it again in a moment to get that request's answer.",
+    ),
+    code(
+        "undo_expired",
+        &[410],
+        "The changes are older than the change log, which is kept for 30 days unless the operator says otherwise.",
+        "Change the records themselves; the activity feed says what they were.",
+    ),
+    code(
+        "max_affected_exceeded",
+        &[412],
+        "The request would change more rows than `X-Max-Affected` allows. Nothing was kept. `affected` has the numbers by table.",
+        "Narrow the request, or send a larger limit after a dry run.",
     ),
     code(
         "payload_too_large",
@@ -287,6 +329,13 @@ mod tests {
             refused("batch_too_large"),
             refused("target_not_allowed"),
             refused("plan_required"),
+            refused("unknown_control"),
+            refused("control_not_supported"),
+            refused("run_finished"),
+            refused("already_undone"),
+            refused("undo_expired"),
+            Fault::MaxAffectedExceeded { message: text(), affected: serde_json::Value::Null },
+            Fault::UndoConflict { conflicts: Vec::new(), rows: 1 },
             Fault::IdempotencyConflict,
             Fault::IdempotencyInProgress,
             Fault::StillReferenced { message: text(), constraint: text() },
@@ -336,6 +385,8 @@ mod tests {
                 | Fault::Sql(_)
                 | Fault::StatementTimeout { .. }
                 | Fault::GaveWay { .. }
+                | Fault::MaxAffectedExceeded { .. }
+                | Fault::UndoConflict { .. }
                 | Fault::ResultTooLarge { .. }
                 | Fault::RateLimited { .. }
                 | Fault::QuotaExceeded { .. }

@@ -6,6 +6,7 @@ pub mod answer;
 pub mod ask;
 pub mod call;
 pub mod catalog;
+pub mod change;
 pub mod codes;
 pub mod control;
 pub mod entity;

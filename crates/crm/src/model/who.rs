@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::model::fault::Fault;
 use crate::model::lifecycle::Phase;
 
 /// The role of a key or a member in a workspace, from the fewest rights to the most. The sessions of a viewer are
@@ -122,20 +123,21 @@ const MAX_PROVENANCE_BYTES: usize = 500;
 impl Provenance {
     /// Creates the provenance of a request. The texts are cut to 500 bytes. Invalid UTF-8 is replaced, or removed at the end.
     pub fn new(request_id: &str, agent: Option<&[u8]>, run_id: Option<&[u8]>, reason: Option<&[u8]>) -> Provenance {
-        let text = |said: &[u8]| {
-            let text = String::from_utf8_lossy(&said[..said.len().min(MAX_PROVENANCE_BYTES)]);
+        let cut = |said: &[u8], most: usize| {
+            let text = String::from_utf8_lossy(&said[..said.len().min(most)]);
             text.trim_end_matches('\u{fffd}').to_owned()
         };
+        let text = |said: &[u8]| cut(said, MAX_PROVENANCE_BYTES);
         Provenance {
             agent: agent.map(text),
-            run_id: run_id.map(text),
+            run_id: run_id.map(|said| cut(said, MAX_RUN_ID_CHARACTERS * 4)),
             reason: reason.map(text),
             request_id: request_id.to_owned(),
         }
     }
 
-    /// The JSON object for `activity.custom`.
-    pub fn to_json(&self) -> String {
+    /// The JSON object for `activity.custom`, with further members for the database. It stores none of these.
+    pub fn to_json(&self, further: &[(&str, serde_json::Value)]) -> String {
         let mut object = serde_json::Map::new();
         let said = [("agent", &self.agent), ("run_id", &self.run_id), ("reason", &self.reason)];
         for (key, value) in said {
@@ -144,6 +146,18 @@ impl Provenance {
             }
         }
         object.insert("request_id".into(), self.request_id.as_str().into());
+        object.extend(further.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         serde_json::Value::Object(object).to_string()
+    }
+}
+
+/// Maximum length of a run's name, in characters.
+const MAX_RUN_ID_CHARACTERS: usize = 200;
+
+/// Refuses a name of a run that is empty or too long.
+pub fn checked_run_id(name: &[u8]) -> Result<(), Fault> {
+    match String::from_utf8_lossy(name).chars().count() {
+        1..=MAX_RUN_ID_CHARACTERS => Ok(()),
+        _ => Err(Fault::invalid(format!("The id of a run (X-Run-Id) has 1 to {MAX_RUN_ID_CHARACTERS} characters."))),
     }
 }

@@ -1,14 +1,14 @@
 //! The statement that names the caller of a request to the transaction, for the activity feed.
 
-use crate::model::who::{Provenance, Who};
+use crate::model::who::Who;
 use crate::sql::{Label, Sql};
 
-/// Names the actor and the provenance to the transaction. `secret` is the workspace's own; without it nobody can set an
+/// Names the actor and the provenance, a JSON object, to the transaction. `secret` is the workspace's own; without it nobody can set an
 /// actor.
-pub fn begin_request(secret: &str, who: &Who, provenance: &Provenance) -> Sql {
+pub fn begin_request(secret: &str, who: &Who, provenance: &str) -> Sql {
     let mut sql = Sql::new("SELECT kith.begin_request(");
     sql.bind(Some(secret.to_owned()), Label::Own).push(", ");
     sql.bind(Some(who.actor.to_string()), Label::Own).push(", ");
-    sql.bind(Some(provenance.to_json()), Label::Own).push(")");
+    sql.bind(Some(provenance.to_owned()), Label::Own).push(")");
     sql
 }

@@ -13,6 +13,7 @@ pub mod events;
 pub mod filter;
 pub mod idempotency;
 pub mod link;
+pub mod log;
 pub mod read;
 pub mod saved;
 pub mod search;

@@ -401,35 +401,38 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.lift_seal IS 'Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.';
 
+-- A row whose key changed is the same row.
+CREATE FUNCTION kith.first_key(changes kith.change[], relation oid, key text, seq bigint) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  WITH RECURSIVE chain AS (
+    SELECT first_key.key COLLATE "C" AS key, first_key.seq AS seq
+    UNION ALL
+    SELECT e.was, e.seq FROM chain JOIN LATERAL (
+      SELECT x.was, x.seq FROM unnest(changes) x WHERE x.relation = first_key.relation AND x.key = chain.key AND x.was IS NOT NULL AND x.seq < chain.seq
+       ORDER BY x.seq DESC LIMIT 1) e ON true)
+  SELECT c.key FROM chain c ORDER BY c.seq LIMIT 1
+$$;
+COMMENT ON FUNCTION kith.first_key IS 'The key that the row of a change had before these changes.';
+
 -- The net effect of changes: one row for each row that is different from what it was. A row counts by its state before and after.
 CREATE FUNCTION kith.net(changes kith.change[]) RETURNS TABLE (
   seq bigint, at timestamptz, request text, activity text, via text, relation oid, shape integer, key text, verb text, hard boolean,
   before jsonb, after jsonb, exact_before jsonb, exact_after jsonb, members bigint[])
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT y.seq, y.at, y.request, y.activity, y.via, y.relation, y.shape, y.key,
-         CASE WHEN y.before IS NULL THEN y.verb WHEN y.after IS NULL THEN 'deleted'
+  SELECT (y.f).seq, (y.f).at, (y.f).request, (y.f).activity, (y.f).via, y.relation, (y.l).shape, (y.l).key,
+         CASE WHEN y.before IS NULL THEN (y.f).verb WHEN y.after IS NULL THEN 'deleted'
               WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
               WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
          y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members
-    FROM (SELECT x.first_seq AS seq, f.at, f.request, f.activity, f.via, f.verb, x.relation, l.shape, l.key,
-                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN f.image || f.previous ELSE f.image END AS before,
-                 CASE l.op WHEN 'D' THEN NULL ELSE l.image END AS after,
-                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce(f.exact -> 'row', '{}') || coalesce(f.exact -> 'previous', '{}') ELSE coalesce(f.exact -> 'row', '{}') END AS exact_before,
-                 CASE l.op WHEN 'D' THEN NULL ELSE coalesce(l.exact -> 'row', '{}') END AS exact_after, x.members
-            FROM (SELECT c.relation, coalesce(r.root, c.key) AS id, min(c.seq) AS first_seq, max(c.seq) AS last_seq, array_agg(c.seq) AS members
+    FROM (SELECT x.relation, x.members, x.f, x.l,
+                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN (x.f).image || (x.f).previous ELSE (x.f).image END AS before,
+                 CASE (x.l).op WHEN 'D' THEN NULL ELSE (x.l).image END AS after,
+                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce((x.f).exact -> 'row', '{}') || coalesce((x.f).exact -> 'previous', '{}') ELSE coalesce((x.f).exact -> 'row', '{}') END AS exact_before,
+                 CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after
+            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members
                     FROM unnest(changes) c
-                    -- A row whose key changed is the same row.
-                    LEFT JOIN LATERAL (
-                         WITH RECURSIVE chain AS (
-                           SELECT coalesce(c.was, c.key) AS key, c.seq
-                           UNION ALL
-                           SELECT e.was, e.seq FROM chain JOIN LATERAL (SELECT e.was, e.seq FROM unnest(changes) e
-                             WHERE e.relation = c.relation AND e.key = chain.key AND e.was IS NOT NULL AND e.seq < chain.seq ORDER BY e.seq DESC LIMIT 1) e ON true)
-                         SELECT (SELECT x.key FROM chain x ORDER BY x.seq LIMIT 1) AS root) r
-                      ON EXISTS (SELECT FROM unnest(changes) e WHERE e.was IS NOT NULL)
-                   GROUP BY c.relation, coalesce(r.root, c.key)) x
-            JOIN unnest(changes) f ON f.seq = x.first_seq
-            JOIN unnest(changes) l ON l.seq = x.last_seq) y
+                   GROUP BY c.relation, CASE WHEN (SELECT bool_or(e.was IS NOT NULL) FROM unnest(changes) e)
+                                             THEN kith.first_key(changes, c.relation, coalesce(c.was, c.key), c.seq) ELSE c.key END) x) y
    WHERE (y.before IS NULL) <> (y.after IS NULL)
       OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
       OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
@@ -475,22 +478,26 @@ CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON kith.judgement DEFERRABLE INITIA
 
 -- What changes look like to callers.
 
+-- It has an SQL-standard body and no SET clause, so that queries can inline it.
 CREATE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact_before jsonb, exact_after jsonb) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE
+RETURN (
   SELECT coalesce(jsonb_object_agg(k.name, jsonb_build_object('from', before -> k.name, 'to', after -> k.name)), '{}')
     FROM jsonb_object_keys(coalesce(after, '{}') || coalesce(before, '{}')) k(name)
    WHERE k.name <> 'updated_at'
      AND CASE WHEN before IS NULL THEN after -> k.name <> 'null' WHEN after IS NULL THEN true
               ELSE before -> k.name IS DISTINCT FROM after -> k.name OR jsonb_send(before -> k.name) <> jsonb_send(after -> k.name)
                 OR exact_before -> k.name <> exact_after -> k.name END
-$$;
+);
 COMMENT ON FUNCTION kith.columns_changed IS 'The columns that differ: {column: {from, to}}. A created row has its values, a deleted one all columns.';
 
+-- It has an SQL-standard body and no SET clause, so that queries can inline it.
 CREATE FUNCTION kith.shown_key(shape integer, image jsonb) RETURNS jsonb
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+LANGUAGE sql STABLE
+RETURN (
   SELECT CASE WHEN cardinality(s.key) = 1 THEN image -> s.key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text) FROM unnest(s.key) k(name)) END
     FROM kith.shape s WHERE s.id = shown_key.shape
-$$;
+);
 COMMENT ON FUNCTION kith.shown_key IS 'The id of a row, as JSON.';
 
 CREATE FUNCTION kith.shown(changes kith.change[], most integer) RETURNS SETOF jsonb
@@ -516,7 +523,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.is_cascade, kith.note_run, kith.log_change, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.is_cascade, kith.note_run, kith.log_change, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
 GRANT EXECUTE ON FUNCTION kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 

@@ -91,6 +91,8 @@ pub struct Envelope<'a> {
     pub version: Option<&'static str>,
     /// The table that the request is about.
     pub table: Option<String>,
+    /// The preferences of the request that are honoured.
+    pub preferences: Option<String>,
     who: Option<Who>,
     /// The workspace that a person's request was about.
     workspace_id: Option<String>,
@@ -102,8 +104,9 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Creates the envelope of a caller who is not known yet.
     pub fn new(app: &'a App, request_id: &'a str) -> Envelope<'a> {
-        let (dialect, version, table) = (&AGENTCRM, None, None);
-        Envelope { app, request_id, dialect, version, table, who: None, workspace_id: None, rate: None, room: None }
+        let (dialect, version, table, preferences) = (&AGENTCRM, None, None, None);
+        let (who, workspace_id, rate, room) = (None, None, None, None);
+        Envelope { app, request_id, dialect, version, table, preferences, who, workspace_id, rate, room }
     }
 
     /// Records who was admitted, and what is left of their rate.
@@ -195,6 +198,9 @@ impl<'a> Envelope<'a> {
         add("x-request-id", self.request_id);
         for (name, value) in &reply.headers {
             add(name, value);
+        }
+        if let Some(preferences) = &self.preferences {
+            add("preference-applied", preferences);
         }
         if let Some(versions) = self.dialect.versions {
             add(versions.header, self.version.unwrap_or(versions.newest()));

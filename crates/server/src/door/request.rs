@@ -95,6 +95,11 @@ impl<'a> HttpRequest<'a> {
         Ok(Some(token.trim()))
     }
 
+    /// The headers, with their names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.head.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    }
+
     /// The caller's description of the run that the request belongs to.
     pub fn provenance(&self) -> Provenance {
         let said = |name: &str| self.head.headers.get(name).map(|value| value.as_bytes());

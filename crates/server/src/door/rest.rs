@@ -1,15 +1,17 @@
 //! The data plane over HTTP: parses a request in its key's dialect and has the hall perform it.
 
+use crm::dialect::controls;
 use crm::model::answer::Answer;
 use crm::model::ask::{Ask, EventsAsk, Steps};
 use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
+use crm::model::who::checked_run_id;
 
 use crate::access::{self, Caller};
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
 use crate::door::stream::EventStream;
-use crate::hall::{self, Controls, Idempotency, Performed};
+use crate::hall::{self, Controls, Effect, Idempotency, Performed};
 use crate::store::room::Room;
 
 /// Serves a request to a path below `/v1`.
@@ -32,6 +34,10 @@ pub async fn serve(
         let allow = (envelope.dialect.methods)(&segments).into_iter().map(Method::name).collect();
         return Err(Fault::MethodNotAllowed { allow });
     };
+    let limits = controls::read(request.headers())?;
+    if let Some(run_id) = request.head.headers.get("x-run-id") {
+        checked_run_id(run_id.as_bytes())?;
+    }
     let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone(), caller.who.workspace_id.clone());
     envelope.room = Some(room.clone());
     let body = request.body(&caller).await?;
@@ -39,6 +45,9 @@ pub async fn serve(
     let mut ask = envelope.dialect.read_call(&call);
     let streamed = as_stream(&mut ask, request);
     envelope.table = ask.as_ref().ok().and_then(|ask| ask.table()).map(str::to_owned);
+    if !limits.preferences.is_empty() && ask.as_ref().is_ok_and(|ask| ask.writes()) {
+        envelope.preferences = Some(limits.preferences.join(", "));
+    }
     let envelope = &*envelope;
     let render = |result: &Result<Answer, Fault>| envelope.show(result);
     let key = request.head.headers.get("idempotency-key").filter(|_| method == Method::Post);
@@ -52,7 +61,8 @@ pub async fn serve(
     // The ask owns all that it needs from the body.
     drop(call);
     let _values = body.into_values();
-    let controls = Controls { idempotency, ..Controls::default() };
+    let effect = if limits.dry_run == Some(true) { Effect::DryRun } else { Effect::Commit };
+    let controls = Controls { idempotency, effect, max_affected: limits.max_affected };
     let performed = room.around(async {
         match ask {
             Ok(ask) => hall::perform(request.app, &caller, &ask, &controls).await,

@@ -11,6 +11,7 @@ use futures_util::FutureExt;
 
 use crm::dialect;
 use crm::dialect::agentcrm::AGENTCRM;
+use crm::dialect::controls;
 use crm::model::call::parse_path;
 use crm::model::fault::Fault;
 
@@ -56,6 +57,7 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
         }
     };
     if people::is_here(&segments) {
+        controls::none(&controls::read(request.headers())?)?;
         // On the heap, because it is large and would enlarge the future of every other request.
         let served = Box::pin(people::serve(request, envelope, segments)).await;
         // People's paths answer in one shape, even if a key of another dialect is used.

@@ -48,7 +48,7 @@ pub async fn record(
         }
         _ => return Ok(None),
     };
-    let found = run(execution, None, conflict::find(table, table.key()?, index, &attempt)).await?;
+    let found = run(execution, &[], conflict::find(table, table.key()?, index, &attempt)).await?;
     let existing_id = if found.is_empty() { None } else { found.string(0, "existing_id") };
     if execution.effect == Effect::DryRun {
         return Ok(existing_id);
@@ -56,11 +56,11 @@ pub async fn record(
     let secret = execution.app.store.secret_of(&execution.caller.database);
     let json = Value::Object(attempted(ask, values)).to_string();
     let statement = conflict::record(secret.expose(), table.subject(), constraint, existing_id.clone(), json);
-    run(execution, Some(&execution.context()), statement).await?;
+    run(execution, &[execution.named()], statement).await?;
     Ok(existing_id)
 }
 
-async fn run(execution: &Execution<'_>, context: Option<&Sql>, statement: Sql) -> Result<Rows, Fault> {
+async fn run(execution: &Execution<'_>, context: &[Sql], statement: Sql) -> Result<Rows, Fault> {
     let results = execution.tenant.run(&mut Transaction::PerPlan, context, &[statement]).await;
     results.map(|results| results.into_iter().next().unwrap_or_default()).map_err(RunError::into_fault)
 }

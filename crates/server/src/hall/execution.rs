@@ -6,6 +6,7 @@ use std::time::Instant;
 use crm::dialect::Reply;
 use crm::model::ask::Ask;
 use crm::model::catalog::Catalog;
+use crm::model::change::ChangeSet;
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::plan;
@@ -16,7 +17,7 @@ use crate::app::App;
 use crate::clock::iso;
 use crate::hall::Effect;
 use crate::hall::idempotency::Idempotency;
-use crate::store::fault::RunError;
+use crate::store::fault::{self, RunError};
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
 
@@ -29,6 +30,9 @@ pub(super) struct Execution<'a> {
     pub(super) caller: &'a Caller,
     pub(super) tenant: Tenant<'a>,
     pub(super) effect: Effect,
+    max_affected: Option<u32>,
+    /// The run of an undo, and what it undoes.
+    pub(super) undo: Option<UndoRun>,
     transaction: Transaction,
     reserved: Option<&'a Idempotency<'a>>,
 }
@@ -61,6 +65,14 @@ pub(super) struct Planning {
     pub(super) catalog: Arc<Catalog>,
     /// Whether the catalog was read for this call.
     pub(super) is_fresh: bool,
+}
+
+/// The run of an undo.
+pub(super) struct UndoRun {
+    /// `run_…`
+    pub(super) id: String,
+    /// What it undoes: a run, a request or an entry of the feed.
+    pub(super) target: String,
 }
 
 /// The result of reserving an Idempotency-Key.
@@ -104,15 +116,44 @@ impl<'a> Execution<'a> {
     pub(super) async fn per_plan(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
         let tenant = app.store.tenant(&caller.database, access(caller)).await?;
         let (effect, transaction) = (Effect::Commit, Transaction::PerPlan);
-        Ok(Execution { app, caller, tenant, effect, transaction, reserved: None })
+        let (max_affected, undo, reserved) = (None, None, None);
+        Ok(Execution { app, caller, tenant, effect, max_affected, undo, transaction, reserved })
+    }
+
+    /// The same, which may change at most so many rows.
+    pub(super) fn at_most(mut self, rows: Option<u32>) -> Execution<'a> {
+        self.max_affected = rows;
+        self
     }
 
     /// Creates an execution in which all plans run in one transaction that is rolled back.
-    pub(super) async fn dry(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
-        let mut execution = Execution::per_plan(app, caller).await?;
+    pub(super) async fn dry(app: &'a App, caller: &'a Caller, most: Option<u32>) -> Result<Execution<'a>, Fault> {
+        let mut execution = Execution::per_plan(app, caller).await?.at_most(most);
         execution.effect = Effect::DryRun;
-        execution.transaction = Transaction::Open(Box::new(execution.begin().await?));
         Ok(execution)
+    }
+
+    /// Opens a transaction for all plans. If one is open, it gets the present actor and provenance.
+    pub(super) async fn open(&mut self) -> Result<(), Fault> {
+        match &self.transaction {
+            Transaction::PerPlan => self.transaction = Transaction::Open(Box::new(self.begin().await?)),
+            Transaction::Open(_) => {
+                let named = self.named();
+                self.read(&[named]).await.map_err(RunError::into_fault)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks the deferred constraints of a dry run's transaction, and returns what it has changed.
+    pub(super) async fn outcome(&mut self, is_sql: bool) -> Result<ChangeSet, Fault> {
+        let secret = self.app.store.secret_of(&self.caller.database);
+        let Transaction::Open(open) = &mut self.transaction else { return Ok(ChangeSet::empty()) };
+        match open.conclude(&sql::log::dry_outcome(secret.expose())).await {
+            Ok(rows) => ChangeSet::read(&rows).ok_or_else(|| Fault::internal("the change log gave no outcome")),
+            Err(error) if is_sql => Err(fault::of_connection(error)),
+            Err(error) => Err(fault::of_statement(error, None).into_fault()),
+        }
     }
 
     /// Creates an execution in one transaction that holds an Idempotency-Key.
@@ -120,8 +161,9 @@ impl<'a> Execution<'a> {
         app: &'a App,
         caller: &'a Caller,
         idempotency: &'a Idempotency<'a>,
+        most: Option<u32>,
     ) -> Result<Reserved<'a>, Fault> {
-        let mut execution = Execution::per_plan(app, caller).await?;
+        let mut execution = Execution::per_plan(app, caller).await?.at_most(most);
         execution.reserved = Some(idempotency);
         let (open, reservation) = execution.begin_reserved(idempotency).await?;
         match reservation {
@@ -140,15 +182,34 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// The statement that sets the actor for the transaction.
-    pub(super) fn context(&self) -> Sql {
+    /// The statements that set the actor and the limits of the transaction.
+    fn context(&self) -> Vec<Sql> {
+        let mut context = vec![self.named()];
+        let is_dry = self.effect == Effect::DryRun;
+        if is_dry || self.max_affected.is_some() {
+            let secret = self.app.store.secret_of(&self.caller.database);
+            context.push(sql::log::limit_request(secret.expose(), self.max_affected, is_dry));
+        }
+        context
+    }
+
+    /// The statement that sets the actor for a transaction.
+    pub(super) fn named(&self) -> Sql {
         let secret = self.app.store.secret_of(&self.caller.database);
-        sql::context::begin_request(secret.expose(), &self.caller.who, &self.caller.provenance)
+        let mut further = Vec::new();
+        if self.max_affected.is_some() {
+            further.push(("limited", true.into()));
+        }
+        if let Some(undo) = &self.undo {
+            further.extend([("run_id", undo.id.as_str().into()), ("undo_of", undo.target.as_str().into())]);
+        }
+        let provenance = self.caller.provenance.to_json(&further);
+        sql::context::begin_request(secret.expose(), &self.caller.who, &provenance)
     }
 
     /// Runs statements that only read.
     pub(super) async fn read(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
-        self.tenant.run(&mut self.transaction, None, statements).await
+        self.tenant.run(&mut self.transaction, &[], statements).await
     }
 
     /// Runs a quick read. Outside an open transaction it is batched with other reads.
@@ -162,7 +223,7 @@ impl<'a> Execution<'a> {
     /// Runs statements that write, with the caller as the actor.
     pub(super) async fn write(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
         let context = self.context();
-        self.tenant.run(&mut self.transaction, Some(&context), statements).await
+        self.tenant.run(&mut self.transaction, &context, statements).await
     }
 
     /// Runs the caller's own SQL.

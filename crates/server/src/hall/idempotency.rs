@@ -35,5 +35,9 @@ impl<'a> Idempotency<'a> {
 
 /// Whether a refusal is stored under its key. A refusal that a retry may overcome is not stored.
 pub(super) fn is_stored(fault: &Fault) -> bool {
-    !matches!(fault.status(), 401 | 429 | 500..) && !matches!(fault, Fault::GaveWay { .. })
+    !matches!(fault.status(), 401 | 412 | 429 | 500..)
+        && !matches!(
+            fault,
+            Fault::GaveWay { .. } | Fault::UndoConflict { .. } | Fault::Refused { code: "unknown_control", .. }
+        )
 }

@@ -11,6 +11,7 @@ mod events;
 mod execution;
 mod fingerprint;
 mod idempotency;
+mod log;
 pub mod publish;
 mod record;
 mod saved;
@@ -19,8 +20,9 @@ mod search;
 use std::borrow::Cow;
 
 use crm::dialect::Reply;
-use crm::model::answer::Answer;
+use crm::model::answer::{Answer, DryRun};
 use crm::model::ask::{Ask, Steps};
+use crm::model::change::ChangeSet;
 use crm::model::fault::Fault;
 use crm::plan;
 
@@ -41,6 +43,8 @@ pub struct Controls<'a> {
     pub idempotency: Option<Idempotency<'a>>,
     /// Whether the call's changes are kept.
     pub effect: Effect,
+    /// The most rows that the call may change.
+    pub max_affected: Option<u32>,
 }
 
 /// Whether a call's changes are kept.
@@ -79,21 +83,46 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
 }
 
 async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
-    if controls.effect == Effect::DryRun {
-        let mut execution = Execution::dry(app, caller).await?;
-        let answer = answer(&mut execution, ask).await;
-        execution.roll_back().await;
-        return answer.map(|answer| Performed::Done(answer, Committed { changed: Changed::Nothing }));
+    if controls.effect == Effect::DryRun && ask.writes() {
+        // On the heap, because it is large and other calls do not need it.
+        return Box::pin(perform_dry(app, caller, ask, controls.max_affected)).await;
     }
     // A read does not need the key. A caller who can only read must not take a key from callers who write.
     if let Some(idempotency) = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who)) {
         // On the heap, because it is large and reads do not need it.
-        return Box::pin(perform_once(app, caller, ask, idempotency)).await;
+        return Box::pin(perform_once(app, caller, ask, idempotency, controls.max_affected)).await;
     }
-    let mut execution = Execution::per_plan(app, caller).await?;
-    let answer = answer(&mut execution, ask).await?;
-    let committed = execution.commit(Some(ask), None).await?;
-    Ok(Performed::Done(answer, committed))
+    let mut execution = Execution::per_plan(app, caller).await?.at_most(controls.max_affected);
+    match answer(&mut execution, ask).await {
+        Ok(answer) => {
+            let committed = execution.commit(Some(ask), None).await?;
+            Ok(Performed::Done(answer, committed))
+        }
+        Err(fault) => {
+            execution.roll_back().await;
+            Err(fault)
+        }
+    }
+}
+
+/// Performs an ask and rolls it back. The answer says what it would have changed.
+async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, most: Option<u32>) -> Result<Performed, Fault> {
+    let is_sql = matches!(ask, Ask::Steps(Steps::Sql { .. }));
+    let result = if plan::reads_only(&caller.who) {
+        // A session that can only read changes nothing.
+        let mut execution = Execution::per_plan(app, caller).await?;
+        answer(&mut execution, ask).await.map(|answer| DryRun { answer, outcome: ChangeSet::empty() })
+    } else {
+        let mut execution = Execution::dry(app, caller, most).await?;
+        execution.open().await?;
+        let result = match answer(&mut execution, ask).await {
+            Ok(answer) => execution.outcome(is_sql).await.map(|outcome| DryRun { answer, outcome }),
+            Err(fault) => Err(fault),
+        };
+        execution.roll_back().await;
+        result
+    };
+    result.map(|dry| Performed::Done(Answer::DryRun(Box::new(dry)), Committed { changed: Changed::Nothing }))
 }
 
 /// Refuses a call that could not be parsed into an ask. The refusal is stored under the call's key.
@@ -112,8 +141,9 @@ async fn perform_once(
     caller: &Caller,
     ask: &Ask,
     idempotency: &Idempotency<'_>,
+    most: Option<u32>,
 ) -> Result<Performed, Fault> {
-    let mut execution = match Execution::reserve(app, caller, idempotency).await? {
+    let mut execution = match Execution::reserve(app, caller, idempotency, most).await? {
         Reserved::Fresh(execution) => execution,
         Reserved::Stored(reply) => return Ok(Performed::Replayed(reply)),
     };
@@ -148,7 +178,7 @@ async fn store_refusal(
     if !idempotency::is_stored(&fault) {
         return Err(fault);
     }
-    match Execution::reserve(app, caller, idempotency).await? {
+    match Execution::reserve(app, caller, idempotency, None).await? {
         Reserved::Stored(reply) => Ok(Performed::Replayed(reply)),
         Reserved::Fresh(execution) => {
             let reply = (idempotency.render)(&Err(fault));
@@ -173,6 +203,17 @@ async fn answer(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Faul
             }
             Steps::SearchAll { words, page } => search::all(execution, words, page).await,
             Steps::Events(ask) => events::page(execution.app, execution.caller, ask).await,
+            Steps::OpenRun { run_id, agent, reason } => {
+                log::open(execution, run_id, agent.as_deref(), reason.as_deref()).await
+            }
+            Steps::FindRun { run } => log::find(execution, run).await,
+            Steps::ListRuns { filters, page } => log::list(execution, filters, page).await,
+            Steps::RunChanges { run, net, page } => log::changes(execution, run, *net, page).await,
+            Steps::FinishRun { run, is_complete, summary } => {
+                log::finish(execution, run, *is_complete, summary.as_deref()).await
+            }
+            // On the heap, because it is large and other calls do not need it.
+            Steps::Undo { what, skips } => Box::pin(log::undo(execution, what, *skips)).await,
         },
         Ask::Control(_) => Err(Fault::internal("an ask about the control plane came to a workspace's database")),
     }

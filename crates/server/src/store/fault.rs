@@ -165,6 +165,12 @@ pub fn of_sql(error: ServerError) -> Fault {
         // Cancelled by the statement's time limit: Kith cancels statements for no other reason.
         "57014" => Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS },
         "57P01" | "57P02" | "57P03" | "57P05" => unavailable("The database is restarting.", sqlstate(&error)),
+        MAX_AFFECTED_EXCEEDED if let Some(affected) = affected(&error) => {
+            Fault::MaxAffectedExceeded { message: format!("{}.", error.message), affected }
+        }
+        RUN_FINISHED => {
+            Fault::Refused { code: "run_finished", message: format!("{}.", error.message), hint: error.hint.clone() }
+        }
         "53300" => unavailable("The workspace has too many connections open.", sqlstate(&error)),
         // A table that all sessions of the server share is full, mostly of locks. A process that is out of memory has
         // the same code, but that is the statement's own fault.
@@ -231,6 +237,16 @@ pub fn of_own_statement_at(error: Error, place: &'static Location<'static>) -> F
             fault => fault,
         },
     }
+}
+
+/// The SQLSTATEs with which the change log refuses (migrations/workspace).
+const MAX_AFFECTED_EXCEEDED: &str = "KL001";
+const RUN_FINISHED: &str = "KL002";
+
+/// The numbers of rows by table. The workspace's code can raise an error of the same code with any detail.
+fn affected(error: &ServerError) -> Option<serde_json::Value> {
+    let affected: serde_json::Value = serde_json::from_str(error.detail.as_deref()?).ok()?;
+    affected.is_object().then_some(affected)
 }
 
 /// The text to log of an error. PostgreSQL's messages quote tenants' values, and a tenant's own code chooses its messages.

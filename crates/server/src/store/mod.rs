@@ -18,6 +18,7 @@ use std::time::Duration;
 use pg::pool::{Limits, Pool};
 use pg::watchdog::Watchdog;
 
+use crate::store::cell::change_log::Sweeps;
 use crate::store::cell::excess::Excesses;
 use crate::store::cell::maintain::Visits;
 use crate::store::cell::secrets::SecretKey;
@@ -46,6 +47,7 @@ pub struct Store {
     watchdog: Watchdog,
     catalogs: Catalogs,
     visits: Visits,
+    sweeps: Sweeps,
     /// Workspaces that took too many of the shared resources.
     pub excesses: Arc<Excesses>,
     secret: SecretKey,
@@ -71,10 +73,10 @@ impl Store {
         };
         let pool = Pool::new(limits, cells.clone(), watchdog.clone());
         let control = Control::new(cells.clone(), watchdog.clone());
-        let (catalogs, visits, excesses, making) =
-            (Catalogs::default(), Visits::default(), Arc::default(), Arc::default());
+        let (catalogs, visits, sweeps) = (Catalogs::default(), Visits::default(), Sweeps::default());
+        let (excesses, making) = (Arc::default(), Arc::default());
         let sealer = Arc::new(Sealer::new(&secret));
-        Store { pool, control, cells, catalogs, watchdog, visits, excesses, secret, sealer, migrations, making }
+        Store { pool, control, cells, catalogs, watchdog, visits, sweeps, excesses, secret, sealer, migrations, making }
     }
 
     /// The version that workspaces' databases should have.

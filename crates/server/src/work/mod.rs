@@ -1,6 +1,7 @@
 //! Background work: workers under one supervisor. No request waits for anything here.
 
 pub mod automate;
+pub mod change_log;
 pub mod deliver;
 pub mod direct;
 pub mod drain;

@@ -128,11 +128,11 @@ async fn many_at_once_make_one() {
 #[tokio::test]
 async fn a_generated_key_is_never_said_to_be_somebody_elses() {
     let agent = agent().await;
-    let table = "create table tags (id int primary key, name text,
+    let table = "create table labels (id int primary key, name text,
                                    slug text generated always as (lower(name)) stored unique)";
     agent.sql(table).await.status(200);
-    agent.post("/v1/tags", json!({"id": 1, "name": "Other"})).await.status(201);
-    agent.post("/v1/tags", json!({"id": 2, "name": "Same"})).await.status(201);
-    let reply = agent.post("/v1/tags", json!({"id": 3, "name": "SAME"})).await.fault(409, "conflict");
+    agent.post("/v1/labels", json!({"id": 1, "name": "Other"})).await.status(201);
+    agent.post("/v1/labels", json!({"id": 2, "name": "Same"})).await.status(201);
+    let reply = agent.post("/v1/labels", json!({"id": 3, "name": "SAME"})).await.fault(409, "conflict");
     assert_eq!(reply.at("/existing_id"), Value::Null, "{}", reply.story());
 }

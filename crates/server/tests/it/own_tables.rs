@@ -138,7 +138,7 @@ async fn a_key_is_any_text_in_a_path() {
 async fn names_that_sql_or_the_paths_reserve_are_served_or_say_who_has_them() {
     let agent = agent().await;
     for name in
-        ["select", "user", "Table", "order by", "x\"y", "z'z", "$1", "ünïcode", "with.dot", "restore", "rows", "batch"]
+        ["select", "user", "Table", "order by", "x\"y", "z'z", "$1", "ünïcode", "with.dot", "restore", "rows", "undo"]
     {
         let quoted = format!("\"{}\"", name.replace('"', "\"\""));
         agent.sql(&format!("create table {quoted} ({quoted} int primary key, \"from\" text)")).await.status(200);
@@ -184,20 +184,20 @@ async fn names_that_sql_or_the_paths_reserve_are_served_or_say_who_has_them() {
 
 #[tokio::test]
 async fn partitioned_unlogged_and_inheriting_tables_are_tables() {
-    let agent = with("create table events (id int, day date, n int, primary key (id)) partition by range (id);
-                      create table events_1 partition of events for values from (0) to (100);
-                      create table events_2 partition of events for values from (100) to (200);
+    let agent = with("create table happenings (id int, day date, n int, primary key (id)) partition by range (id);
+                      create table happenings_1 partition of happenings for values from (0) to (100);
+                      create table happenings_2 partition of happenings for values from (100) to (200);
                       create unlogged table scratch (id int primary key);
                       create table base (id int primary key); create table derived (extra text, primary key (id)) inherits (base)")
     .await;
     for id in [5, 150] {
-        agent.post("/v1/events", json!({"id": id, "n": id})).await.status(201);
+        agent.post("/v1/happenings", json!({"id": id, "n": id})).await.status(201);
     }
-    assert_eq!(agent.get("/v1/events").await.status(200).column("id"), [5, 150]);
-    assert_eq!(agent.get("/v1/events_2").await.status(200).column("id"), [150]);
-    assert_eq!(agent.patch("/v1/events/5", json!({"id": 105})).await.status(200).data()["id"], 105);
-    agent.delete("/v1/events/105").await.status(200);
-    let reply = agent.post("/v1/events", json!({"id": 500})).await;
+    assert_eq!(agent.get("/v1/happenings").await.status(200).column("id"), [5, 150]);
+    assert_eq!(agent.get("/v1/happenings_2").await.status(200).column("id"), [150]);
+    assert_eq!(agent.patch("/v1/happenings/5", json!({"id": 105})).await.status(200).data()["id"], 105);
+    agent.delete("/v1/happenings/105").await.status(200);
+    let reply = agent.post("/v1/happenings", json!({"id": 500})).await;
     assert!(matches!(reply.code, 400 | 422), "{}", reply.story());
     agent.post("/v1/scratch", json!({"id": 1})).await.status(201);
     agent.post("/v1/derived", json!({"id": 1, "extra": "x"})).await.status(201);

@@ -56,11 +56,11 @@ async fn custom_takes_an_object_alone() {
 async fn jsonb_of_ones_own_merges_and_its_arrays_are_replaced() {
     let agent = agent().await;
     agent
-        .sql("create table notes (id bigint generated always as identity primary key, doc jsonb, raw json)")
+        .sql("create table remarks (id bigint generated always as identity primary key, doc jsonb, raw json)")
         .await
         .status(200);
-    let made = agent.post("/v1/notes", json!({"doc": {"a": 1}, "raw": {"a": 1}})).await.status(201);
-    let path = format!("/v1/notes/{}", made.data()["id"]);
+    let made = agent.post("/v1/remarks", json!({"doc": {"a": 1}, "raw": {"a": 1}})).await.status(201);
+    let path = format!("/v1/remarks/{}", made.data()["id"]);
     let doc = async |patch: Value| agent.patch(&path, json!({"doc": patch})).await.status(200).data()["doc"].clone();
     assert_eq!(doc(json!({"b": 2})).await, json!({"a": 1, "b": 2}));
     assert_eq!(doc(json!([1, 2])).await, json!([1, 2]));

@@ -36,7 +36,7 @@ impl LineDoor {
         let body = line.1.to_string();
         let ask = Single::Create { table, values, unknown_stage: UnknownStage::Add }.into();
         let idempotency = once.map(|key| Idempotency::new(key, said, body.as_bytes(), &render)).transpose()?;
-        match hall::perform(&self.app, &caller, &ask, &Controls { idempotency, effect }).await? {
+        match hall::perform(&self.app, &caller, &ask, &Controls { idempotency, effect, max_affected: None }).await? {
             Performed::Done(answer, _) => Ok(read(&render(&Ok(answer)))),
             Performed::Stored(reply) => Ok(read(&reply)),
             Performed::Replayed(reply) => Ok(json!({"replayed": read(&reply)})),
@@ -46,6 +46,10 @@ impl LineDoor {
 
 fn render(result: &Result<Answer, Fault>) -> Reply {
     let said = match result {
+        Ok(Answer::DryRun(dry)) => match &dry.answer {
+            Answer::Record { record, .. } => json!({"made": record.row.string(0, "id")}),
+            other => json!({"unexpected": format!("{other:?}")}),
+        },
         Ok(Answer::Record { record, .. }) => json!({"made": record.row.string(0, "id")}),
         Ok(other) => json!({"unexpected": format!("{other:?}")}),
         Err(fault) => json!({"refused": fault.code()}),

@@ -45,9 +45,9 @@ async fn an_older_workspace_is_upgraded_with_all_that_is_in_it() {
     owner
         .script(
             "alter table contacts add column score int;
-             create table notes (id int primary key, body text);
+             create table remarks (id int primary key, body text);
              insert into contacts (email, score) values ('old@b.example', 7);
-             insert into notes values (1, 'kept');
+             insert into remarks values (1, 'kept');
              create function shadow() returns trigger language plpgsql as $$ begin new.score = 8; return new; end $$;
              create trigger mine before insert on contacts for each row execute function shadow();",
         )
@@ -63,7 +63,7 @@ async fn an_older_workspace_is_upgraded_with_all_that_is_in_it() {
         assert_eq!(reply.status(200).column("score"), [7]);
     }
     assert_eq!(version(&agent).await, NEWER.len());
-    assert_eq!(agent.get("/v1/notes/1").await.status(200).data()["body"], "kept");
+    assert_eq!(agent.get("/v1/remarks/1").await.status(200).data()["body"], "kept");
     let made = agent.post("/v1/contacts", json!({"email": "new@b.example"})).await.status(201);
     assert_eq!(made.data()["score"], 8, "the owner's trigger goes on");
 

@@ -129,6 +129,10 @@ fn answer(act: Act, row: Value) -> Value {
         Act::List | Act::Stages | Act::Search => wrapped(array(row), "PageMeta"),
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
+        Act::OpenRun | Act::FindRun | Act::FinishRun => wrapped(named("Run"), "Meta"),
+        Act::ListRuns => wrapped(array(named("Run")), "PageMeta"),
+        Act::RunChanges => wrapped(array(named("Change")), "PageMeta"),
+        Act::Undo => wrapped(named("Undone"), "Meta"),
         Act::Delete | Act::RemoveMember => wrapped(named("Deleted"), "Meta"),
         Act::AddMembers => wrapped(json!({"oneOf": [row, array(named("AddedMember"))]}), "Meta"),
     }
@@ -210,6 +214,9 @@ fn schemas() -> Vec<(&'static str, Value)> {
             }),
         ),
         ("SqlResult", shared::sql_result(json!({}))),
+        ("Run", shared::run(json!({}))),
+        ("Change", shared::change(json!({}))),
+        ("Undone", shared::undone(json!({}))),
         (
             "SqlMeta",
             with_meta(

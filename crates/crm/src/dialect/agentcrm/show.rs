@@ -1,12 +1,16 @@
 //! Writes answers and faults in agentCRM's format.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crate::dialect::changes::{self, ChangeWords};
 use crate::dialect::event::body;
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, EventPage, Found, Record, SqlResult};
 use crate::model::event::{Event, EventSource};
 use crate::model::fault::{Fault, Instead};
+
+/// agentCRM's names in changes are those of the physical schema.
+const CHANGE_WORDS: ChangeWords = ChangeWords { column: |_, column| column.to_owned(), ids: |_, _| {} };
 
 /// Writes an answer as a response: the value in `data` and everything else in `_meta`.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
@@ -36,6 +40,16 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
 
 fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
     match answer {
+        Answer::DryRun(dry) => value(out, &dry.answer, meta),
+        Answer::Run { run, .. } => json::write(out, run),
+        Answer::Runs { runs, .. } => json::write(out, runs),
+        Answer::Changes { changes, .. } => {
+            json::write(out, &changes.iter().map(|it| changes::change(it, &CHANGE_WORDS)).collect::<Vec<_>>());
+        }
+        Answer::Undone { run_id, undone, skipped } => {
+            let skipped: Vec<Value> = skipped.iter().map(|it| changes::conflict(it, &CHANGE_WORDS)).collect();
+            json::write(out, &json!({"run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": []}));
+        }
         Answer::Record { record: it, .. } => record(out, it),
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
         Answer::Batch(it) => batch(out, it, meta),
@@ -75,6 +89,20 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
             json::key(out, "limit");
             out.extend_from_slice(page.limit.to_string().as_bytes());
         }
+        Answer::Runs { next_cursor, limit, .. } | Answer::Changes { next_cursor, limit, .. } => {
+            page_meta(out, next_cursor.as_deref(), *limit);
+        }
+        Answer::DryRun(dry) => {
+            about(out, &dry.answer);
+            json::key(out, "dry_run");
+            out.extend_from_slice(b"true");
+            json::key(out, "status");
+            json::write(out, &dry.answer.status());
+            for (name, value) in changes::outcome(&dry.outcome, &CHANGE_WORDS) {
+                json::key(out, name);
+                json::write(out, &value);
+            }
+        }
         Answer::Batch(it) => {
             for (name, count) in ["created", "updated", "failed"].into_iter().zip(it.counts()) {
                 json::key(out, name);
@@ -91,6 +119,8 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
         | Answer::Rows { .. }
         | Answer::Object { .. }
         | Answer::Sql(_)
+        | Answer::Run { .. }
+        | Answer::Undone { .. }
         | Answer::Workspace { .. } => {}
     }
 }
@@ -106,7 +136,13 @@ fn size(answer: &Answer) -> usize {
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
         Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
         Answer::Events(page) => page.events.len() * 1024,
-        Answer::Deleted { .. } | Answer::Workspace { .. } => 0,
+        Answer::DryRun(dry) => size(&dry.answer),
+        Answer::Deleted { .. }
+        | Answer::Workspace { .. }
+        | Answer::Run { .. }
+        | Answer::Runs { .. }
+        | Answer::Changes { .. }
+        | Answer::Undone { .. } => 0,
     }
 }
 
@@ -235,6 +271,14 @@ fn fault_members(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
         | Fault::InvalidReference { field, .. }
         | Fault::InvalidMetadata { field: Some(field), .. } => json::pair(out, "field", field),
         Fault::Unknown { what, name, .. } => json::pair(out, what, name),
+        Fault::MaxAffectedExceeded { affected, .. } => {
+            json::key(out, "affected");
+            json::write(out, affected);
+        }
+        Fault::UndoConflict { conflicts, .. } => {
+            json::key(out, "conflicts");
+            json::write(out, &conflicts.iter().map(|it| changes::conflict(it, &CHANGE_WORDS)).collect::<Vec<_>>());
+        }
         _ => {}
     }
     if let (Some(hint), false) = (hint(fault), matches!(fault, Fault::Sql(_))) {

@@ -11,6 +11,8 @@ use crate::model::entity::Entity;
 /// Codes that every request can return.
 const ALWAYS: &[&str] = &[
     "invalid_request",
+    "unknown_control",
+    "control_not_supported",
     "unauthorized",
     "request_timeout",
     "payload_too_large",
@@ -22,7 +24,14 @@ const ALWAYS: &[&str] = &[
 /// Codes of requests that use a workspace's database.
 const DATABASE: &[&str] = &["sql_error", "statement_timeout", "result_too_large"];
 /// Codes of requests that change records.
-const WRITE: &[&str] = &["forbidden", "workspace_read_only", "validation_failed", "invalid_reference"];
+const WRITE: &[&str] = &[
+    "forbidden",
+    "workspace_read_only",
+    "validation_failed",
+    "invalid_reference",
+    "max_affected_exceeded",
+    "run_finished",
+];
 /// Codes of requests with an Idempotency-Key.
 const KEYED: &[&str] = &["idempotency_conflict", "idempotency_in_progress"];
 /// Codes of paths for any table.
@@ -43,7 +52,7 @@ fn codes_of_table(act: Act, entity: &Entity) -> &'static [&'static str] {
 fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
     let own: &[&[&str]] = match act {
         Act::SignUp       => &[&["unsupported_media_type"]],
-        Act::Sql          => &[DATABASE, KEYED, &["unsupported_media_type", "workspace_read_only"]],
+        Act::Sql          => &[DATABASE, KEYED, &["unsupported_media_type", "workspace_read_only", "max_affected_exceeded", "run_finished"]],
         Act::Tables       => &[DATABASE],
         Act::Schema       => &[DATABASE],
         Act::List         => &[DATABASE, &["invalid_cursor"]],
@@ -60,6 +69,12 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::ListRows     => &[DATABASE, &["invalid_cursor", "not_found", "validation_failed"]],
         Act::AddMembers   => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict"]],
         Act::RemoveMember => &[DATABASE, WRITE, &["unsupported_media_type", "not_found"]],
+        Act::OpenRun      => &[DATABASE, WRITE, KEYED, &["unsupported_media_type"]],
+        Act::ListRuns     => &[DATABASE, &["invalid_cursor"]],
+        Act::FindRun      => &[DATABASE, &["not_found"]],
+        Act::RunChanges   => &[DATABASE, &["invalid_cursor", "not_found"]],
+        Act::FinishRun    => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found"]],
+        Act::Undo         => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "undo_conflict", "already_undone", "undo_expired"]],
     };
     let is_about_a_table =
         matches!(act, Act::List | Act::Create | Act::Find | Act::Update | Act::Delete | Act::Restore);

@@ -96,6 +96,12 @@ pub enum Act {
     ListRows,
     AddMembers,
     RemoveMember,
+    OpenRun,
+    ListRuns,
+    FindRun,
+    RunChanges,
+    FinishRun,
+    Undo,
 }
 
 /// The names and the envelopes of a dialect.
@@ -217,6 +223,7 @@ const SQL_TAG: &str = "sql";
 const OWN_TAG: &str = "your own tables";
 
 const SEARCH_TAG: &str = "search";
+const SAFETY_TAG: &str = "safety";
 
 fn tags(reference: &Reference) -> Value {
     let fixed = |name: &str, about: &str| json!({"name": name, "description": about});
@@ -225,6 +232,7 @@ fn tags(reference: &Reference) -> Value {
     let mut tags = vec![
         fixed(SQL_TAG, "Raw SQL on the workspace's database, and what is in it."),
         fixed(SEARCH_TAG, "Full text over several tables."),
+        fixed(SAFETY_TAG, "Runs and undo. Every write takes `X-Dry-Run` and `X-Max-Affected`."),
     ];
     if signs_up {
         tags.insert(0, workspace);
@@ -279,7 +287,9 @@ fn parameters(wire: &Wire) -> Value {
         "idempotency_key": header("Idempotency-Key", json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}),
             "Makes a retry safe. The same key with the same request within 24 hours gets the stored answer, and the work is done once."),
         "agent": header("X-Agent", said(), "The caller. The first 500 bytes are stored in every activity entry that the request causes."),
-        "run_id": header("X-Run-Id", said(), "The run that the request belongs to, stored likewise."),
+        "run_id": header("X-Run-Id", json!({"type": "string", "minLength": 1, "maxLength": 200}), "The run that the request belongs to: your own name for a piece of work, which can be undone as a whole. Stored likewise."),
+        "dry_run": header("X-Dry-Run", json!({"type": "boolean", "default": false}), "Do everything, answer with what would change, and keep nothing. `Prefer: tx=rollback` is the same."),
+        "max_affected": header("X-Max-Affected", json!({"type": "integer", "minimum": 0, "maximum": 1_000_000}), "The most rows that the request may change, those by cascades and triggers included. More: 412, and nothing is kept. `Prefer: max-affected=N` is the same."),
         "reason": header("X-Reason", said(), "The reason for the request, stored likewise."),
     });
     if let Some(versions) = wire.versions {

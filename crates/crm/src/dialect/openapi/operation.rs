@@ -7,8 +7,8 @@ use crate::dialect::openapi::answers::schema_of;
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
-    Act, Alias, Endpoint, OWN_TAG, Parameter, Reference, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire, header_name,
-    pascal, reference_to,
+    Act, Alias, Endpoint, OWN_TAG, Parameter, Reference, SAFETY_TAG, SEARCH_TAG, SQL_TAG, Style, WORKSPACE_TAG, Wire,
+    header_name, pascal, reference_to,
 };
 use crate::model::entity::{ENTITIES, Entity, NamedBy, Order, RELATED_ROWS, WriteRule, by_table};
 
@@ -55,7 +55,11 @@ pub fn paths(reference: &Reference, responses: &mut Responses) -> Value {
 fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, responses: &mut Responses) -> Value {
     let act = endpoint.act;
     let mut operation = Map::new();
-    operation.insert("operationId".into(), operation_id(act, entity, endpoint.alias).into());
+    let id = match endpoint.path.strip_prefix("/v1/") {
+        Some(path) if act == Act::Undo => format!("undo{}", pascal(path.split('/').next().unwrap_or_default())),
+        _ => operation_id(act, entity, endpoint.alias),
+    };
+    operation.insert("operationId".into(), id.into());
     operation.insert("summary".into(), summary(act, entity, endpoint.alias).into());
     operation.insert("description".into(), description(wire, endpoint, entity).into());
     operation.insert("tags".into(), json!([tag(act, entity)]));
@@ -69,7 +73,7 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
     }
     let mut answers = Map::new();
     answers.insert(status(act).to_string(), answer(wire, endpoint, entity));
-    if act == Act::Create && entity.is_some_and(|entity| entity.write_rule == WriteRule::Edge) {
+    if act == Act::OpenRun || act == Act::Create && entity.is_some_and(|entity| entity.write_rule == WriteRule::Edge) {
         let mut there = answer(wire, endpoint, entity);
         there["description"] = "It existed already; the existing one.".into();
         answers.insert("200".into(), there);
@@ -86,7 +90,7 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
 /// The status of a successful response.
 fn status(act: Act) -> u16 {
     match act {
-        Act::SignUp | Act::Create | Act::CreateStage | Act::AddMembers => 201,
+        Act::SignUp | Act::Create | Act::CreateStage | Act::AddMembers | Act::OpenRun => 201,
         _ => 200,
     }
 }
@@ -121,7 +125,18 @@ fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
 
 /// Whether the operation accepts an Idempotency-Key.
 fn is_keyed(act: Act) -> bool {
-    matches!(act, Act::Sql | Act::Create | Act::CreateStage | Act::Batch | Act::Restore | Act::AddMembers)
+    matches!(
+        act,
+        Act::Sql
+            | Act::Create
+            | Act::CreateStage
+            | Act::Batch
+            | Act::Restore
+            | Act::AddMembers
+            | Act::OpenRun
+            | Act::FinishRun
+            | Act::Undo
+    )
 }
 
 fn writes(act: Act) -> bool {
@@ -140,6 +155,9 @@ fn body(act: Act, entity: Option<&Entity>) -> Option<(Value, bool)> {
         Act::Update => (own("Patch"), true),
         Act::Sql => (reference_to("schemas", "SqlRequest"), true),
         Act::AddMembers => (reference_to("schemas", "NewMembers"), true),
+        Act::OpenRun => (reference_to("schemas", "NewRun"), true),
+        Act::FinishRun => (reference_to("schemas", "RunEnd"), true),
+        Act::Undo => (reference_to("schemas", "UndoRequest"), false),
         Act::SignUp => (reference_to("schemas", "NewWorkspace"), false),
         _ => return None,
     })
@@ -164,6 +182,29 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
             parameters.extend((wire.filters)(entity).into_iter().map(query_parameter));
         }
         Act::ListRows | Act::Stages => parameters.extend(["limit", "cursor"].map(shared)),
+        Act::ListRuns => {
+            parameters.extend(["limit", "cursor"].map(shared));
+            let own = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "schema": schema, "description": about});
+            parameters.extend([
+                own("actor", json!({"type": "string"}), "Only runs of this actor."),
+                own("agent", json!({"type": "string"}), "Only runs of this agent."),
+                own(
+                    "status",
+                    json!({"type": "string", "enum": ["open", "complete", "failed", "undone"]}),
+                    "Only runs with this status.",
+                ),
+                own(
+                    "since",
+                    json!({"type": "string", "format": "date-time"}),
+                    "Only runs that began at this time or later.",
+                ),
+            ]);
+        }
+        Act::RunChanges => {
+            parameters.extend(["limit", "cursor"].map(shared));
+            parameters.push(json!({"name": "net", "in": "query", "schema": {"type": "boolean", "default": false},
+                "description": "List each row once, from its first value to its last."}));
+        }
         Act::Search | Act::SearchAll => {
             let words = json!({"name": "q", "in": "query", "required": true, "schema": {"type": "string", "minLength": 1},
                 "description": "A few words. Case, accents and small typos do not matter; parts of words are found."});
@@ -194,7 +235,7 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
         parameters.push(shared("idempotency_key"));
     }
     if writes(act) {
-        parameters.extend(["agent", "run_id", "reason"].map(shared));
+        parameters.extend(["agent", "run_id", "reason", "dry_run", "max_affected"].map(shared));
     }
     parameters
 }
@@ -211,6 +252,10 @@ fn path_parameter(wire: &Wire, name: &str, entity: Option<&Entity>) -> Value {
             ("The name of a table or view in the workspace, as `GET /v1/tables` lists it.".into(), "projects".into())
         }
         ("key", _) => ("The pipeline's key, or its id.".into(), "sales".to_owned()),
+        ("run", _) => ("The run's id, or your own X-Run-Id.".into(), "import-2026-11-28".to_owned()),
+        ("request_id", _) => {
+            ("The id of a request, as X-Request-Id has it.".into(), "req_01kaqz3v5t8w9x2y4z6a8b0c1d".to_owned())
+        }
         ("stage_key", _) => ("The stage's key, or its id.".into(), "qualified".to_owned()),
         ("id", Some(entity)) if entity.named_by == NamedBy::Key => {
             ("The pipeline's key, or its id.".into(), "sales".to_owned())
@@ -244,6 +289,7 @@ fn tag(act: Act, entity: Option<&Entity>) -> &'static str {
         (Act::SignUp, _) => WORKSPACE_TAG,
         (Act::Sql | Act::Tables | Act::Schema, _) => SQL_TAG,
         (Act::SearchAll, _) => SEARCH_TAG,
+        (Act::OpenRun | Act::ListRuns | Act::FindRun | Act::RunChanges | Act::FinishRun | Act::Undo, _) => SAFETY_TAG,
         (_, Some(entity)) => ENTITIES.iter().find(|it| it.table == entity.table).map_or(OWN_TAG, |it| it.table),
         (_, None) => OWN_TAG,
     }
@@ -273,6 +319,12 @@ fn operation_id(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> Str
         Act::ListRows => "getListRows".into(),
         Act::AddMembers => "addListMembers".into(),
         Act::RemoveMember => "removeListMember".into(),
+        Act::OpenRun => "openRun".into(),
+        Act::ListRuns => "listRuns".into(),
+        Act::FindRun => "getRun".into(),
+        Act::RunChanges => "listRunChanges".into(),
+        Act::FinishRun => "finishRun".into(),
+        Act::Undo => "undo".into(),
     }
 }
 
@@ -300,6 +352,12 @@ fn summary(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
         Act::ListRows => "Get the rows of a saved list".into(),
         Act::AddMembers => "Add members to a static list".into(),
         Act::RemoveMember => "Remove a member from a static list".into(),
+        Act::OpenRun => "Open a run".into(),
+        Act::ListRuns => "List runs".into(),
+        Act::FindRun => "Get a run".into(),
+        Act::RunChanges => "List what a run changed".into(),
+        Act::FinishRun => "End a run".into(),
+        Act::Undo => "Undo what was changed".into(),
     }
 }
 

@@ -48,6 +48,25 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
                 "type": "array", "minItems": 1, "maxItems": 1000, "items": {"type": "string"}, "description": "The ids of several."}}}),
         ),
         (
+            "NewRun",
+            json!({"type": "object", "required": ["run_id"], "additionalProperties": false, "properties": {
+                "run_id": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Your own name for the run."},
+                "agent": {"type": ["string", "null"], "description": "The program that does it."},
+                "reason": {"type": ["string", "null"], "description": "The purpose."}}}),
+        ),
+        (
+            "RunEnd",
+            json!({"type": "object", "required": ["status"], "additionalProperties": false, "properties": {
+                "status": {"type": "string", "enum": ["complete", "failed"]},
+                "summary": {"type": ["string", "null"], "description": "What was done."}}}),
+        ),
+        (
+            "UndoRequest",
+            json!({"type": "object", "additionalProperties": false, "properties": {
+                "on_conflict": {"type": ["string", "null"], "enum": ["refuse", "skip", null],
+                    "description": "Whether a row that has changed since refuses the whole undo, or is left as it is."}}}),
+        ),
+        (
             "NewBatch",
             json!({
                 "type": "object",
@@ -95,6 +114,74 @@ pub fn sql_result(more: Value) -> Value {
 pub fn table_summary(more: Value) -> Value {
     let kind = json!({"type": "string", "enum": ["builtin", "custom"]});
     object(more, json!({"name": {"type": "string"}, "kind": kind, "estimated_rows": {"type": "integer"}}))
+}
+
+fn affected() -> Value {
+    let count = || json!({"type": "integer", "minimum": 0});
+    let counts =
+        object(json!({}), json!({"created": count(), "updated": count(), "deleted": count(), "restored": count()}));
+    json!({"type": "object", "additionalProperties": counts, "description": "The numbers of rows by table."})
+}
+
+/// The schema of a run.
+pub fn run(more: Value) -> Value {
+    let (text, text_or_null) = (json!({"type": "string"}), json!({"type": ["string", "null"]}));
+    let time = json!({"type": "string", "format": "date-time"});
+    object(
+        more,
+        json!({
+            "id": {"type": "string", "description": "`run_…`"},
+            "run_id": {"type": "string", "description": "The caller's name for the run, X-Run-Id."},
+            "actor": text, "agent": text_or_null, "reason": text_or_null,
+            "status": {"type": "string", "enum": ["open", "complete", "failed", "undone"]},
+            "summary": text_or_null,
+            "affected": affected(),
+            "requests": {"type": "integer", "description": "Requests that changed something."},
+            "started_at": time, "last_at": time,
+            "undone_by": {"type": ["string", "null"], "description": "The run that undid it."},
+            "undo_of": {"type": ["string", "null"], "description": "What it undoes: a run, a request or an entry of the feed."},
+            "caused_by": text_or_null,
+            "undoable": {"type": "string", "enum": ["whole", "partly", "no"]},
+            "why": {"type": "array", "items": {"type": "string"}, "description": "What cannot be undone: DDL, TRUNCATE, tables without a primary key."},
+        }),
+    )
+}
+
+/// The schema of a change.
+pub fn change(more: Value) -> Value {
+    let text_or_null = json!({"type": ["string", "null"]});
+    let sides = object(json!({}), json!({"from": {}, "to": {}}));
+    let mut schema = object(
+        more,
+        json!({
+            "table": {"type": "string"},
+            "id": {"description": "The row's key; an object if it has several columns."},
+            "verb": {"type": "string", "enum": ["created", "updated", "deleted", "restored"]},
+            "changes": {"type": "object", "additionalProperties": sides},
+            "via": {"type": "string", "enum": ["request", "cascade", "trigger"], "description": "The request itself, a foreign key, or a trigger."},
+            "at": {"type": "string", "format": "date-time"},
+            "request_id": text_or_null,
+            "activity_id": text_or_null,
+        }),
+    );
+    schema["properties"]["hard"] =
+        json!({"type": "boolean", "description": "True if the row was removed permanently."});
+    schema
+}
+
+/// The schema of the answer to an undo.
+pub fn undone(more: Value) -> Value {
+    let skipped = object(json!({}), json!({"table": {"type": "string"}, "id": {}, "reason": {"type": "string"}}));
+    let effect = object(json!({}), json!({"effect": {"type": "string"}, "id": {"type": "string"}}));
+    object(
+        more,
+        json!({
+            "run_id": {"type": "string", "description": "The run of the undo. Undo it to take the undo back."},
+            "undone": {"type": "integer", "description": "Rows that were put back."},
+            "skipped": array(skipped),
+            "not_undone": array(effect),
+        }),
+    )
 }
 
 /// The schema of a record's outcome in a batch. `error` is the schema of its fault.

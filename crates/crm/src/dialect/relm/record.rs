@@ -169,7 +169,7 @@ pub fn object(table: &str, row: &Map<String, Value>) -> Map<String, Value> {
     record
 }
 
-fn rename_ids(value: &mut Value) {
+pub(super) fn rename_ids(value: &mut Value) {
     match value {
         Value::String(text) => {
             if let Some((prefix, tail)) = relm_id(text) {

@@ -2,12 +2,13 @@
 
 use std::ops::Range;
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
+use crate::dialect::changes::{self, ChangeWords};
 use crate::dialect::event::body;
 use crate::dialect::relm::filter::parts;
-use crate::dialect::relm::names::{column_of, name_of, words};
-use crate::dialect::relm::record::{Shape, columns, ids, object};
+use crate::dialect::relm::names::{OBJECT, column_of, holds_ids, name_of, words};
+use crate::dialect::relm::record::{Shape, columns, ids, object, rename_ids};
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::entity::{Entity, READ_ONLY_COLUMNS, by_table};
@@ -35,6 +36,39 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
             list(&mut out, &Shape::of(*entity, table, rows, 0..*width), rows, next_cursor.as_deref());
         }
         Answer::Found(it) => found(&mut out, it),
+        Answer::DryRun(dry) => {
+            out.extend_from_slice(b"{\"object\":\"dry_run\"");
+            json::key(&mut out, "status");
+            json::write(&mut out, &dry.answer.status());
+            json::key(&mut out, "result");
+            out.extend_from_slice(&show_value(&dry.answer, meta));
+            for (name, value) in changes::outcome(&dry.outcome, &CHANGE_WORDS) {
+                json::key(&mut out, name);
+                json::write(&mut out, &value);
+            }
+            out.push(b'}');
+        }
+        Answer::Run { run: it, .. } => json::write(&mut out, &run(it)),
+        Answer::Runs { runs, next_cursor, .. } => {
+            values(&mut out, &runs.iter().map(run).collect::<Vec<_>>(), next_cursor.as_deref());
+        }
+        Answer::Changes { changes, next_cursor, .. } => {
+            let written: Vec<Value> = changes
+                .iter()
+                .map(|it| {
+                    let mut written = changes::change(it, &CHANGE_WORDS);
+                    written[OBJECT] = "change".into();
+                    written
+                })
+                .collect();
+            values(&mut out, &written, next_cursor.as_deref());
+        }
+        Answer::Undone { run_id, undone, skipped } => {
+            let skipped: Vec<Value> = skipped.iter().map(|it| changes::conflict(it, &CHANGE_WORDS)).collect();
+            let undone =
+                json!({"object": "undo", "run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": []});
+            json::write(&mut out, &undone);
+        }
         Answer::Batch(it) => batch(&mut out, it, meta),
         Answer::Deleted { entity, id, note, .. } => {
             out.extend_from_slice(b"{\"id\":");
@@ -86,6 +120,34 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
 /// The JSON of an event. Its data is a record with Relm's names and ids.
 pub fn show_event(event: &Event, source: EventSource<'_>) -> Value {
     body(event, source, object, columns)
+}
+
+/// Relm's names in changes.
+const CHANGE_WORDS: ChangeWords = ChangeWords {
+    column: |table, column| name_of(by_table(table), column).unwrap_or(column).to_owned(),
+    ids: |column, value| {
+        if holds_ids(column) {
+            rename_ids(value);
+        }
+    },
+};
+
+/// A run, with its kind after its id.
+fn run(run: &Map<String, Value>) -> Map<String, Value> {
+    let mut written = Map::with_capacity(run.len() + 1);
+    for (at, (name, value)) in run.iter().enumerate() {
+        written.insert(name.clone(), value.clone());
+        if at == 0 {
+            written.insert(OBJECT.into(), "run".into());
+        }
+    }
+    written
+}
+
+fn values(out: &mut Vec<u8>, values: &impl serde::Serialize, next_cursor: Option<&str>) {
+    out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
+    json::write(out, values);
+    end_of_list(out, next_cursor);
 }
 
 fn list(out: &mut Vec<u8>, shape: &Shape, rows: &Rows, next_cursor: Option<&str>) {
@@ -229,6 +291,14 @@ fn fault_object(out: &mut Vec<u8>, fault: &Fault, meta: &Meta<'_>) {
         }
         Fault::InvalidMetadata { field: Some(field), .. } => json::pair(out, "field", field),
         Fault::Unknown { what, name, .. } => json::pair(out, what, name),
+        Fault::MaxAffectedExceeded { affected, .. } => {
+            json::key(out, "affected");
+            json::write(out, affected);
+        }
+        Fault::UndoConflict { conflicts, .. } => {
+            json::key(out, "conflicts");
+            json::write(out, &conflicts.iter().map(|it| changes::conflict(it, &CHANGE_WORDS)).collect::<Vec<_>>());
+        }
         _ => {}
     }
     if let (Some(hint), false) = (hint(fault, entity), matches!(fault, Fault::Sql(_))) {

@@ -5,6 +5,7 @@ mod words;
 
 use std::panic::Location;
 
+use serde_json::Value;
 use words::shortened;
 pub use words::{MAX_TEXT_CHARACTERS, nearest};
 
@@ -185,6 +186,20 @@ pub enum Fault {
         /// The time that it had run, in milliseconds.
         after_ms: u64,
     },
+    /// The request changes more rows than it may. Nothing was kept.
+    MaxAffectedExceeded {
+        /// PostgreSQL's message, with the numbers.
+        message: String,
+        /// The numbers of rows by table: `{table: {"created", …}}`.
+        affected: Value,
+    },
+    /// Rows have changed since, so that an undo was refused. Nothing was kept.
+    UndoConflict {
+        /// The rows: `{"table", "id", "reason", "columns"}`, in the names of the physical schema.
+        conflicts: Vec<Value>,
+        /// The number of rows that would have been put back.
+        rows: u64,
+    },
     /// A value or a record of a result is larger than the limit.
     ResultTooLarge {
         /// The limit in bytes.
@@ -316,6 +331,8 @@ impl Fault {
             Fault::NoPrimaryKey { .. } => "no_primary_key",
             Fault::Sql(_) => "sql_error",
             Fault::StatementTimeout { .. } | Fault::GaveWay { .. } => "statement_timeout",
+            Fault::MaxAffectedExceeded { .. } => "max_affected_exceeded",
+            Fault::UndoConflict { .. } => "undo_conflict",
             Fault::ResultTooLarge { .. } => "result_too_large",
             Fault::RateLimited { .. } => "rate_limited",
             Fault::QuotaExceeded { .. } => "quota_exceeded",
@@ -341,7 +358,9 @@ impl Fault {
             Fault::Conflict { .. }
             | Fault::IdempotencyConflict
             | Fault::IdempotencyInProgress
+            | Fault::UndoConflict { .. }
             | Fault::StillReferenced { .. } => 409,
+            Fault::MaxAffectedExceeded { .. } => 412,
             Fault::PayloadTooLarge { .. } | Fault::TooManyValues { .. } | Fault::ResultTooLarge { .. } => 413,
             Fault::HeadTooLarge { part: HeadPart::Address } => 414,
             Fault::HeadTooLarge { part: HeadPart::Headers } => 431,

@@ -12,12 +12,16 @@ impl Fault {
             | Fault::Conflict { message, .. }
             | Fault::StillReferenced { message, .. }
             | Fault::Refused { message, .. }
+            | Fault::MaxAffectedExceeded { message, .. }
             | Fault::ValidationFailed { message, .. }
             | Fault::InvalidReference { message, .. }
             | Fault::InvalidMetadata { message, .. }
             | Fault::RateLimited { message, .. }
             | Fault::QuotaExceeded { message, .. }
             | Fault::Unavailable { message, .. } => message.clone(),
+            Fault::UndoConflict { conflicts, rows } => {
+                format!("{} of {rows} rows cannot be put back as they were; nothing was changed.", conflicts.len())
+            }
             Fault::InvalidJson { reason } => format!("The body is not valid JSON: {reason}."),
             Fault::Unknown { what, name, .. } => format!("Unknown {what} \"{name}\"."),
             Fault::FilterTypeMismatch { parameter, column, type_name, .. } => {
@@ -77,6 +81,12 @@ impl Fault {
             | Fault::Refused { hint, .. } => hint.clone(),
             Fault::Unknown { nearest, .. } | Fault::NoSuchTable { nearest, .. } => {
                 nearest.as_ref().map(|name| format!("Did you mean \"{name}\"?"))
+            }
+            Fault::MaxAffectedExceeded { .. } => {
+                Some("Nothing was kept. Narrow the request, or raise X-Max-Affected after a dry run.".into())
+            }
+            Fault::UndoConflict { .. } => {
+                Some("Look at conflicts; {\"on_conflict\": \"skip\"} leaves these and puts back the rest.".into())
             }
             Fault::IdempotencyConflict => Some("Make a new key for each new request; send the same key only to retry.".into()),
             Fault::IdempotencyInProgress => Some("Send it again in a moment to get its answer.".into()),

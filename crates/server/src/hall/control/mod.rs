@@ -29,8 +29,12 @@ pub(super) async fn perform(
     ask: &ControlAsk,
     controls: &Controls<'_>,
 ) -> Result<Performed, Fault> {
-    if controls.effect == Effect::DryRun {
-        return Err(Fault::invalid("What this path changes can't be tried out."));
+    if ask.writes() && (controls.effect == Effect::DryRun || controls.max_affected.is_some()) {
+        return Err(Fault::Refused {
+            code: "control_not_supported",
+            message: "This path changes no rows of the workspace, so it takes no X-Dry-Run and no X-Max-Affected.".into(),
+            hint: Some("Leave the header out.".into()),
+        });
     }
     let act = Act { app, caller };
     let idempotency = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who));

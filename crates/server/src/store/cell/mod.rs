@@ -3,6 +3,7 @@
 //! Passwords are derived from the installation's secret, so none is stored. A tenant may change the password of its own role;
 //! it is reset at the first log-in that fails.
 
+pub mod change_log;
 pub mod direct;
 pub mod direct_address;
 pub mod examine;

@@ -170,7 +170,7 @@ impl Tenant<'_> {
             return Ok(loaded.catalog);
         }
         let at = Instant::now();
-        let results = self.run(&mut Transaction::PerPlan, None, &[Sql::new(CATALOG)]).await;
+        let results = self.run(&mut Transaction::PerPlan, &[], &[Sql::new(CATALOG)]).await;
         let rows = results.map_err(RunError::into_fault)?.pop().unwrap_or_default();
         let tables: Option<Vec<String>> = (0..rows.len()).map(|row| rows.string(row, "described")).collect();
         let json = format!("[{}]", tables.ok_or_else(|| Fault::internal("no catalog came"))?.join(","));

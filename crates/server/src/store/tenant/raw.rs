@@ -25,15 +25,15 @@ use crm::sql::wrap::rows_as_json;
 use crate::store::fault;
 use crate::store::results::{CAPS, rows};
 use crate::store::tenant::catalogs::TRUSTED_FOR;
-use crate::store::tenant::transaction::{Transaction, borrow};
+use crate::store::tenant::transaction::{Transaction, borrow, preludes};
 use crate::store::tenant::{Access, Tenant};
 
 impl Tenant<'_> {
-    /// Runs the caller's own statements and returns the last one's result. `context` names the actor.
+    /// Runs the caller's own statements and returns the last one's result. `context` names the actor and limits the transaction.
     pub async fn run_raw(
         &self,
         transaction: &mut Transaction,
-        context: &Sql,
+        context: &[Sql],
         raw: &Raw<'_>,
     ) -> Result<SqlResult, Fault> {
         if let Transaction::Open(open) = transaction {
@@ -62,7 +62,7 @@ impl Tenant<'_> {
     ///
     /// Statements stay prepared only in a session that was reset lightly. That is possible only if no code can have prepared
     /// other statements there: plain statements can't, and the workspace has no functions that could.
-    async fn run_kept(&self, lease: &mut Lease, context: &Sql, raw: &Raw<'_>) -> Result<Option<SqlResult>, Fault> {
+    async fn run_kept(&self, lease: &mut Lease, context: &[Sql], raw: &Raw<'_>) -> Result<Option<SqlResult>, Fault> {
         if !raw.is_plain() {
             return Ok(None);
         }
@@ -84,14 +84,12 @@ impl Tenant<'_> {
         }
         count_params(description.params.len(), raw.params.len())?;
         let values = values(raw.params, &description.params, types);
-        let context_params = borrow(context);
-        let batch = [
-            PgStatement { sql: &context.text, params: &context_params, format: Format::Text, want: Want::Nothing },
-            PgStatement { sql: statement.text, params: &values, format: Format::Json, want: Want::Rows },
-        ];
+        let context_params: Vec<_> = context.iter().map(borrow).collect();
+        let mut batch = preludes(context, &context_params);
+        batch.push(PgStatement { sql: statement.text, params: &values, format: Format::Json, want: Want::Rows });
         let (frame, batch) = match self.access {
             Access::Full => (Frame::Implicit, &batch[..]),
-            Access::ReadOnly => (Frame::ReadOnly, &batch[1..]),
+            Access::ReadOnly => (Frame::ReadOnly, &batch[context.len()..]),
         };
         let outcome = match lease.run(frame, batch, types, CAPS).await {
             Ok(mut outcomes) => outcomes.pop().ok_or_else(|| Fault::internal("a statement without an outcome"))?,
@@ -109,10 +107,9 @@ impl Tenant<'_> {
     }
 
     /// Runs the statements one by one in a transaction.
-    async fn run_framed(&self, lease: &mut Lease, context: &Sql, raw: &Raw<'_>) -> Result<SqlResult, Fault> {
-        let context_params = borrow(context);
-        let prelude =
-            [PgStatement { sql: &context.text, params: &context_params, format: Format::Text, want: Want::Nothing }];
+    async fn run_framed(&self, lease: &mut Lease, context: &[Sql], raw: &Raw<'_>) -> Result<SqlResult, Fault> {
+        let context_params: Vec<_> = context.iter().map(borrow).collect();
+        let prelude = preludes(context, &context_params);
         let begin = match self.access {
             Access::ReadOnly => Begin::ReadOnly(&[]),
             Access::Full if raw.bare => Begin::Bare,

@@ -90,14 +90,14 @@ impl Tenant<'_> {
         // If the workspace has its own code, a session is reset after each request. A viewer's request needs several
         // messages. Neither can be batched.
         if self.access == Access::ReadOnly || self.cache.has_own_code() {
-            return self.run(&mut Transaction::PerPlan, None, &statements).await;
+            return self.run(&mut Transaction::PerPlan, &[], &statements).await;
         }
         let statements: Arc<[Sql]> = statements.into();
         match self.cache.reads.route(&statements) {
             Route::Alone => {}
             Route::Counted => {
                 let _running = RunningRead { store: self.store, database: self.database, cache: &self.cache };
-                return self.run(&mut Transaction::PerPlan, None, &statements).await;
+                return self.run(&mut Transaction::PerPlan, &[], &statements).await;
             }
             Route::Batched(answer) => {
                 if let Ok(Ok(outcomes)) = timeout(BATCH_LIMIT, answer).await {
@@ -105,7 +105,7 @@ impl Tenant<'_> {
                 }
             }
         }
-        self.run(&mut Transaction::PerPlan, None, &statements).await
+        self.run(&mut Transaction::PerPlan, &[], &statements).await
     }
 }
 

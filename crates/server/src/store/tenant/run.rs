@@ -19,20 +19,20 @@ use crate::store::{WATCHDOG_LIMIT, fault};
 const STALE_TRIES: usize = 4;
 
 impl Tenant<'_> {
-    /// Runs the statements in one transaction: the open one, or a new one. If `context` is given, it runs before them and names
-    /// the actor.
+    /// Runs the statements in one transaction: the open one, or a new one. Before them it runs `context`, which names the actor and
+    /// limits the transaction; an open one has done so.
     pub async fn run(
         &self,
         transaction: &mut Transaction,
-        context: Option<&Sql>,
+        context: &[Sql],
         statements: &[Sql],
     ) -> Result<Vec<Rows>, RunError> {
         if let Transaction::Open(open) = transaction {
             return open.run(&self.cache.types, statements).await;
         }
-        let params: Vec<Vec<Option<Cow<'_, str>>>> = context.into_iter().chain(statements).map(borrow).collect();
+        let params: Vec<Vec<Option<Cow<'_, str>>>> = context.iter().chain(statements).map(borrow).collect();
         let batch: Vec<Statement<'_>> = context
-            .into_iter()
+            .iter()
             .chain(statements)
             .zip(&params)
             .enumerate()
@@ -40,13 +40,12 @@ impl Tenant<'_> {
                 sql: &sql.text,
                 params,
                 format: Format::Json,
-                want: if at == 0 && context.is_some() { Want::Nothing } else { wanted(sql) },
+                want: if at < context.len() { Want::Nothing } else { wanted(sql) },
             })
             .collect();
         // PostgreSQL does not report which statement failed. Only the main one has the caller's parameters.
         let outcomes = self.run_batch(&batch).await.map_err(|error| fault::of_statement(error, statements.first()))?;
-        let own = usize::from(context.is_some());
-        Ok(outcomes.into_iter().skip(own).map(rows_of).collect())
+        Ok(outcomes.into_iter().skip(context.len()).map(rows_of).collect())
     }
 
     async fn run_batch(&self, batch: &[Statement<'_>]) -> Result<Vec<Outcome>, Error> {

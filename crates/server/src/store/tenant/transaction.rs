@@ -52,11 +52,10 @@ pub enum Reservation {
 impl Tenant<'_> {
     /// Opens a transaction. Its connection is reset afterwards. A request with an open transaction never waits for another
     /// request's, so that open transactions can't starve each other.
-    pub async fn begin(&self, context: &Sql) -> Result<OpenTransaction, Fault> {
+    pub async fn begin(&self, context: &[Sql]) -> Result<OpenTransaction, Fault> {
         let lease = self.lease_for_sql().await?;
-        let params = borrow(context);
-        let prelude = [Statement { sql: &context.text, params: &params, format: Format::Text, want: Want::Nothing }];
-        let tx = Tx::begin(lease, Begin::ReadWrite(&prelude)).map_err(fault::of_connection)?;
+        let params: Vec<_> = context.iter().map(borrow).collect();
+        let tx = Tx::begin(lease, Begin::ReadWrite(&preludes(context, &params))).map_err(fault::of_connection)?;
         Ok(OpenTransaction { tx, is_aborted: false })
     }
 }
@@ -127,6 +126,15 @@ impl OpenTransaction {
         }
     }
 
+    /// Runs Kith's statements that end a dry run. A deferred constraint of the workspace's may fail.
+    pub async fn conclude(&mut self, statements: &[Sql]) -> Result<Rows, Error> {
+        let mut last = Rows::default();
+        for statement in statements {
+            last = rows_of(self.step(statement, &TypeCache::default()).await?);
+        }
+        Ok(last)
+    }
+
     /// Commits the transaction.
     pub async fn commit(self) -> Result<(), Fault> {
         self.tx.commit().await.map_err(fault::of_connection)
@@ -165,6 +173,17 @@ fn read_reservation(found: &Rows) -> Option<Reservation> {
         }
         _ => None,
     }
+}
+
+/// Statements that run before the others.
+pub(super) fn preludes<'a>(context: &'a [Sql], params: &'a [Vec<Option<Cow<'a, str>>>]) -> Vec<Statement<'a>> {
+    let prelude = |(sql, params): (&'a Sql, &'a Vec<Option<Cow<'a, str>>>)| Statement {
+        sql: &sql.text,
+        params,
+        format: Format::Text,
+        want: Want::Nothing,
+    };
+    context.iter().zip(params).map(prelude).collect()
 }
 
 /// A statement's parameters in the driver's form.

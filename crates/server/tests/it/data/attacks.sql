@@ -937,3 +937,42 @@ drop/**/index/* */concurrently if exists nothing, "contacts_email_key";
 alter table contacts alter constraint contacts_company_id_fkey not enforced;
 -- a key that may be broken until commit | sql | 42501
 alter table contacts alter constraint contacts_company_id_fkey deferrable initially deferred;
+-- == the change log
+-- read the log | sql | 42501
+select * from kith.change;
+-- write the log | sql | 42501
+insert into kith.change (xid, at, actor, via, relation, shape, key, op, verb, image) values ('1', now(), 'user:u_FORGED', 'request', 1, 1, 'x', 'I', 'created', '{}');
+-- delete from the log | session | 42501
+delete from kith.change;
+-- forge a run | sql | 42501
+insert into kith.run (actor, run_id) values ('user:u_FORGED', 'x');
+-- name another in a run without the secret | session | 28000
+select kith.begin_undo('guessed', 'run_x', 'user:u_FORGED', null, null, null);
+-- mark changes as undone | session | 28000
+select kith.end_undo('guessed', 'x', 'run', 'x', array[1, 2]);
+-- read runs without the secret | viewer | 28000
+select kith.list_runs('guessed', '{}', 10);
+-- lift a seal | session | 28000
+select kith.lift_seal('guessed');
+-- write a change by the inner function | sql | 42501
+select kith.log_change('contacts'::regclass, 'INSERT', 1, c, c, 'contact', '{}') from contacts c limit 1;
+-- the capture on a built-in table | sql | 42501
+create trigger zz after insert on contacts for each row execute function kith.capture();
+-- set up: a table of its own | sql | ok
+create table captured (id int primary key, v text);
+-- capture twice | sql | 42501
+create trigger again after insert on captured for each row execute function kith.capture();
+-- capture never | sql | 42501
+create or replace trigger kith_capture after insert or update or delete on captured for each row when (false) execute function kith.capture();
+-- disable the capture | sql | 42501
+alter table captured disable trigger kith_capture;
+-- disable all triggers | session | 42501
+alter table captured disable trigger all;
+-- drop the capture | sql | ok
+drop trigger kith_capture on captured;
+-- check: select exists (select from pg_trigger where tgrelid = 'captured'::regclass and tgname = 'kith_capture')
+-- replace the capture by a function of its own | sql | any
+create or replace trigger kith_capture after insert on captured for each row execute function mine();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc)
+-- rename the capture | sql | 42501
+alter trigger kith_capture on captured rename to zz;

@@ -76,13 +76,13 @@ async fn a_member_works_on_the_same_data_under_a_name_of_their_own() {
     assert_eq!(entry.text("/data/0/verb"), "created");
 
     // Objects that they create belong to the workspace and are served immediately.
-    conn.script("create table notes (id serial primary key, body text); insert into notes (body) values ('hello')")
+    conn.script("create table remarks (id serial primary key, body text); insert into remarks (body) values ('hello')")
         .await
         .expect("a table");
-    let owner_of = "select tableowner from pg_tables where tablename = 'notes'";
+    let owner_of = "select tableowner from pg_tables where tablename = 'remarks'";
     assert_eq!(ask(&mut conn, owner_of).await, &*place.role);
-    assert_eq!(live.get("/v1/notes").await.status(200).text("/data/0/body"), "hello");
-    live.post("/v1/notes", json!({"body": "by REST"})).await.status(201);
+    assert_eq!(live.get("/v1/remarks").await.status(200).text("/data/0/body"), "hello");
+    live.post("/v1/remarks", json!({"body": "by REST"})).await.status(201);
     assert_eq!(ask(&mut conn, "alter table contacts add column score integer").await, "");
     assert_eq!(live.get(&format!("/v1/contacts/{id}")).await.status(200).at("/data/score"), json!(null));
 

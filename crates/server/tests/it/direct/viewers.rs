@@ -8,7 +8,7 @@ use crate::support::home;
 
 /// Objects that members may create, intentionally or not, through which a reader could write.
 const LAID_OUT: &str = "
-    create table notes (id serial primary key, body text);
+    create table remarks (id serial primary key, body text);
     create function define_write() returns integer language plpgsql security definer as
         $$ begin insert into contacts (email) values ('w@definer.example'); return 1; end $$;
     create function invoke_write() returns integer language plpgsql as
@@ -19,14 +19,14 @@ const LAID_OUT: &str = "
         $$ begin set local role none; insert into contacts (email) values ('w@role.example'); return 1; end $$;
     create view by_definer as select define_write() as n;
     create view by_invoker as select invoke_write() as n;
-    create view all_notes as select * from notes;
+    create view all_remarks as select * from remarks;
     create domain written as integer check (value > define_write());
     create operator ### (function = invoke_write_2, leftarg = integer, rightarg = integer);
     create materialized view counted as select count(*) from contacts;
-    create policy p on notes using (define_write() = 1);
-    alter table notes enable row level security;
+    create policy p on remarks using (define_write() = 1);
+    alter table remarks enable row level security;
     create table changes (id integer primary key);
-    create rule r as on insert to changes do instead insert into notes (body) values ('by rule');
+    create rule r as on insert to changes do instead insert into remarks (body) values ('by rule');
 ";
 
 #[tokio::test]
@@ -45,7 +45,7 @@ async fn a_viewer_reads_and_does_not_write() {
     for sql in [
         format!("grant insert on contacts to {reader}"),
         "grant insert on contacts to public".to_owned(),
-        format!("grant usage on sequence notes_id_seq to {reader}"),
+        format!("grant usage on sequence remarks_id_seq to {reader}"),
         format!("alter default privileges grant insert on tables to {reader}"),
         format!("grant select on contacts to {role}"),
         format!("grant {workspace} to {role}"),
@@ -60,7 +60,7 @@ async fn a_viewer_reads_and_does_not_write() {
     let mut conn = come(&url).await.expect("a viewer's session");
     assert_eq!(ask(&mut conn, "select current_user").await, &**reader);
     assert_eq!(ask(&mut conn, "select email from contacts").await, "kept@b.example");
-    let state = "select (select count(*) from contacts) || ' ' || (select count(*) from notes) || ' '
+    let state = "select (select count(*) from contacts) || ' ' || (select count(*) from remarks) || ' '
                  || (select count(*) from activity) || ' ' || (select count(*) from pg_class) || ' '
                  || (select count(*) from pg_proc) || ' ' || (select md5(string_agg(c::text, '' order by id)) from contacts c)";
     let before = ask(&mut member, state).await;
@@ -70,12 +70,12 @@ async fn a_viewer_reads_and_does_not_write() {
         "update contacts set first_name = 'x'",
         "delete from contacts",
         "truncate contacts",
-        "insert into notes (body) values ('x')",
-        "insert into all_notes (body) values ('x')",
+        "insert into remarks (body) values ('x')",
+        "insert into all_remarks (body) values ('x')",
         "insert into changes values (1)",
         "merge into contacts c using (select 1) s on false when not matched then insert (email) values ('m@b.example')",
-        "with w as (insert into notes (body) values ('x') returning 1) select * from w",
-        "explain analyze insert into notes (body) values ('x')",
+        "with w as (insert into remarks (body) values ('x') returning 1) select * from w",
+        "explain analyze insert into remarks (body) values ('x')",
         "copy contacts (email) from stdin",
         "copy contacts to program 'true'",
         "select define_write()",
@@ -86,13 +86,13 @@ async fn a_viewer_reads_and_does_not_write() {
         "select * from by_invoker",
         "select 1::written",
         "select 1 ### 2",
-        "select * from notes",
+        "select * from remarks",
         "do $$ begin perform define_write(); end $$",
-        "do $$ begin insert into notes (body) values ('x'); end $$",
-        "do $$ begin commit; insert into notes (body) values ('x'); end $$",
-        "do $$ begin execute 'set transaction read write'; insert into notes (body) values ('x'); end $$",
-        "select nextval('notes_id_seq')",
-        "select setval('notes_id_seq', 100)",
+        "do $$ begin insert into remarks (body) values ('x'); end $$",
+        "do $$ begin commit; insert into remarks (body) values ('x'); end $$",
+        "do $$ begin execute 'set transaction read write'; insert into remarks (body) values ('x'); end $$",
+        "select nextval('remarks_id_seq')",
+        "select setval('remarks_id_seq', 100)",
         "select * from contacts for update",
         "lock table contacts in exclusive mode",
         "create table mine (id integer)",
@@ -102,8 +102,8 @@ async fn a_viewer_reads_and_does_not_write() {
         "create function mine() returns integer language sql as 'select 1'",
         "alter table contacts add column mine text",
         "comment on table contacts is 'mine'",
-        "drop table notes",
-        "drop view all_notes",
+        "drop table remarks",
+        "drop view all_remarks",
         "refresh materialized view counted",
         "create index on contacts (email)",
         "alter default privileges grant insert on tables to public",
@@ -151,7 +151,7 @@ async fn a_viewer_reads_and_does_not_write() {
         assert_eq!(ask(&mut member, state).await, before, "after {mode}");
     }
     // Reading is allowed, and so is the effect of a row security policy.
-    offences.retain(|offence| !offence.contains(": select * from notes:") && !offence.contains("for update"));
+    offences.retain(|offence| !offence.contains(": select * from remarks:") && !offence.contains("for update"));
     assert!(offences.is_empty(), "{}", offences.join("\n"));
 
     // Their own settings do not help them either.
@@ -179,10 +179,10 @@ async fn the_feed_refuses_a_viewer_who_was_lent_rights() {
     live.sql(
         "create function lends() returns integer language plpgsql security definer as
              $$ begin insert into contacts (email) values ('lent@b.example'); return 1; end $$;
-         create table notes (id integer primary key, body text);
-         create trigger activity after insert on notes for each row execute function record_activity();
+         create table remarks (id integer primary key, body text);
+         create trigger activity after insert on remarks for each row execute function record_activity();
          create function lends_own() returns integer language plpgsql security definer as
-             $$ begin insert into notes values (1, 'lent'); return 1; end $$",
+             $$ begin insert into remarks values (1, 'lent'); return 1; end $$",
     )
     .await
     .status(200);
@@ -205,7 +205,7 @@ async fn the_feed_refuses_a_viewer_who_was_lent_rights() {
         }
     }
     assert_eq!(live.get("/v1/contacts").await.status(200).column("id").len(), 0);
-    assert_eq!(live.get("/v1/notes").await.status(200).column("id").len(), 0);
+    assert_eq!(live.get("/v1/remarks").await.status(200).column("id").len(), 0);
     // Reading the actor is not a write.
     assert!(ask(&mut conn, "select kith.current_actor()").await.starts_with("postgres:w_"));
 }

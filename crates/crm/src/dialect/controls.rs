@@ -1,0 +1,192 @@
+//! The controls of a request: whether it is a dry run, and how many rows it may change. They are headers, in a spelling of Kith's
+//! and in PostgREST's (`Prefer`). A header that is nearly a control is refused, so that no control is ignored silently.
+
+use crate::model::fault::Fault;
+
+/// The header of a dry run.
+pub const DRY_RUN: &str = "X-Dry-Run";
+/// The header with the most rows that a request may change.
+pub const MAX_AFFECTED: &str = "X-Max-Affected";
+
+/// The largest value of [`MAX_AFFECTED`].
+const MOST: u32 = 1_000_000;
+
+/// The controls of a request.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Whether it is a dry run; `None` if the request does not say.
+    pub dry_run: Option<bool>,
+    /// The most rows that it may change.
+    pub max_affected: Option<u32>,
+    /// The preferences of `Prefer` that are honoured, for `Preference-Applied`.
+    pub preferences: Vec<String>,
+}
+
+impl Limits {
+    /// Whether the request has a control.
+    pub fn any(&self) -> bool {
+        self.dry_run.is_some() || self.max_affected.is_some()
+    }
+}
+
+/// Reads the controls from a request's headers. Their names are in lower case.
+pub fn read<'a>(headers: impl Iterator<Item = (&'a str, &'a [u8])>) -> Result<Limits, Fault> {
+    let mut limits = Limits::default();
+    for (name, value) in headers {
+        let text = || std::str::from_utf8(value).map(str::trim).map_err(|_| wrong(name, "its value is no text"));
+        match name {
+            "x-dry-run" => set(&mut limits.dry_run, flag(text()?)?)?,
+            "x-max-affected" => set(&mut limits.max_affected, number(MAX_AFFECTED, text()?)?)?,
+            "prefer" => {
+                for (preference, value) in preferences(text()?) {
+                    match (preference.to_ascii_lowercase().as_str(), value) {
+                        ("tx", "rollback") => set(&mut limits.dry_run, true)?,
+                        ("tx", "commit") => set(&mut limits.dry_run, false)?,
+                        ("tx", _) => return Err(wrong("Prefer: tx", "it takes rollback or commit")),
+                        ("max-affected", value) => {
+                            set(&mut limits.max_affected, number("Prefer: max-affected", value)?)?
+                        }
+                        _ => continue,
+                    }
+                    limits.preferences.push(format!("{}={value}", preference.to_ascii_lowercase()));
+                }
+            }
+            name => {
+                if let Some(right) = nearly(name) {
+                    return Err(Fault::Refused {
+                        code: "unknown_control",
+                        message: format!("There is no header \"{name}\"."),
+                        hint: Some(format!("Did you mean {right}? Nothing was done.")),
+                    });
+                }
+            }
+        }
+    }
+    Ok(limits)
+}
+
+/// Refuses controls of a request that can't have any.
+pub fn none(limits: &Limits) -> Result<(), Fault> {
+    if !limits.any() {
+        return Ok(());
+    }
+    Err(Fault::Refused {
+        code: "control_not_supported",
+        message: format!(
+            "{DRY_RUN}, {MAX_AFFECTED} and their Prefer spellings are for the workspace's data, not for this path."
+        ),
+        hint: Some("Leave the header out. Nothing was done.".into()),
+    })
+}
+
+fn set<T: PartialEq>(control: &mut Option<T>, value: T) -> Result<(), Fault> {
+    if control.as_ref().is_some_and(|known| *known != value) {
+        return Err(wrong("Controls", "they contradict each other"));
+    }
+    *control = Some(value);
+    Ok(())
+}
+
+fn flag(text: &str) -> Result<bool, Fault> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(wrong(DRY_RUN, "it takes true or false")),
+    }
+}
+
+fn number(name: &str, text: &str) -> Result<u32, Fault> {
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let number = text.parse().ok().filter(|number| digits && *number <= MOST);
+    number.ok_or_else(|| wrong(name, "it takes a whole number from 0 to 1000000"))
+}
+
+fn wrong(name: &str, why: &str) -> Fault {
+    Fault::Refused {
+        code: "unknown_control",
+        message: format!("{name}: {why}. Nothing was done."),
+        hint: Some(format!("Send {DRY_RUN}: true, or {MAX_AFFECTED}: 20.")),
+    }
+}
+
+/// The preferences of a `Prefer` header, without their parameters (RFC 7240).
+fn preferences(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split(',').filter_map(|preference| {
+        let preference = preference.split(';').next().unwrap_or_default();
+        let (name, value) = preference.split_once('=').unwrap_or((preference, ""));
+        let name = name.trim();
+        (!name.is_empty()).then(|| (name, value.trim().trim_matches('"')))
+    })
+}
+
+/// The control that a header's name nearly is.
+fn nearly(name: &str) -> Option<&'static str> {
+    let bare: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
+    let is_near = |control: &str| strsim::levenshtein(&bare, control) <= 2;
+    if bare.contains("dryrun") || is_near("xdryrun") {
+        return Some(DRY_RUN);
+    }
+    let counts_rows = bare.contains("affected") || bare.contains("maxrows");
+    (counts_rows || is_near("xmaxaffected")).then_some(MAX_AFFECTED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(headers: &[(&str, &str)]) -> Result<Limits, Fault> {
+        read(headers.iter().map(|(name, value)| (*name, value.as_bytes())))
+    }
+
+    #[track_caller]
+    fn check(headers: &[(&str, &str)], dry_run: Option<bool>, max_affected: Option<u32>) {
+        let limits = of(headers).expect("controls");
+        assert_eq!((limits.dry_run, limits.max_affected), (dry_run, max_affected));
+    }
+
+    #[track_caller]
+    fn refused(headers: &[(&str, &str)], says: &str) {
+        let fault = of(headers).expect_err("a refusal");
+        assert_eq!(fault.code(), "unknown_control");
+        let text = format!("{} {}", fault.message(), fault.hint().unwrap_or_default());
+        assert!(text.contains(says), "{text}");
+    }
+
+    #[test]
+    fn controls_have_two_spellings() {
+        check(&[("accept", "application/json"), ("x-agent", "dry run")], None, None);
+        check(&[("x-dry-run", "true"), ("x-max-affected", "0")], Some(true), Some(0));
+        check(&[("x-dry-run", "false")], Some(false), None);
+        check(
+            &[("prefer", "return=representation, tx=rollback; a=b, max-affected=1000000")],
+            Some(true),
+            Some(1_000_000),
+        );
+        check(&[("prefer", "handling=strict, respond-async")], None, None);
+        check(&[("prefer", "tx=rollback"), ("x-dry-run", "true")], Some(true), None);
+        assert_eq!(
+            of(&[("prefer", "a=b, TX=rollback,max-affected=2")]).unwrap().preferences,
+            ["tx=rollback", "max-affected=2"]
+        );
+    }
+
+    #[test]
+    fn no_control_is_ignored_silently() {
+        for name in ["x-dryrun", "x-dry-runs", "dry-run", "x-dry_run", "x-kith-dry-run", "x-dri-run"] {
+            refused(&[(name, "true")], DRY_RUN);
+        }
+        for name in ["x-max-rows-affected", "x-maxaffected", "x-max-affect", "max-affected", "x-max-rows"] {
+            refused(&[(name, "1")], MAX_AFFECTED);
+        }
+        for value in ["yes", "1", "", "truee"] {
+            refused(&[("x-dry-run", value)], "true or false");
+        }
+        for value in ["-1", "", "1.5", "1000001", "ten", "+5"] {
+            refused(&[("x-max-affected", value)], "1000000");
+        }
+        refused(&[("prefer", "tx=maybe")], "rollback");
+        refused(&[("prefer", "max-affected=x")], "1000000");
+        refused(&[("prefer", "tx=commit"), ("x-dry-run", "true")], "contradict");
+        refused(&[("x-max-affected", "1"), ("prefer", "max-affected=2")], "contradict");
+    }
+}

@@ -1,0 +1,227 @@
+//! Controls: `X-Dry-Run` and `X-Max-Affected`, over every door and however the SQL tries to escape them.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Reply, agent, home, psql, relm};
+
+const JSON: (&str, &str) = ("content-type", "application/json");
+const DRY: (&str, &str) = ("x-dry-run", "true");
+
+async fn send(agent: &Agent, method: Method, path: &str, control: (&str, &str), body: Value) -> Reply {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    agent.send(method, path, &[JSON, control], body).await
+}
+
+async fn dry(agent: &Agent, method: Method, path: &str, body: Value) -> Reply {
+    send(agent, method, path, DRY, body).await
+}
+
+async fn sql(agent: &Agent, control: (&str, &str), sql: &str) -> Reply {
+    send(agent, Method::POST, "/v1/sql", control, json!({"sql": sql})).await
+}
+
+async fn count(agent: &Agent, table: &str) -> Value {
+    agent.sql(&format!("select count(*) as v from {table}")).await.status(200).v()
+}
+
+#[tokio::test]
+async fn a_dry_run_says_what_would_change_and_keeps_nothing() {
+    let agent = agent().await;
+    let made = dry(&agent, Method::POST, "/v1/contacts", json!({"email": "a@b.example"})).await.status(200);
+    assert_eq!(made.at("/_meta/dry_run"), true);
+    assert_eq!(made.at("/_meta/status"), 201);
+    assert_eq!(
+        made.at("/_meta/affected"),
+        json!({"contacts": {"created": 1, "updated": 0, "deleted": 0, "restored": 0}})
+    );
+    assert_eq!(made.at("/_meta/changes_truncated"), false);
+    let change = made.at("/_meta/changes/0");
+    assert_eq!(
+        (&change["table"], &change["verb"], &change["via"]),
+        (&json!("contacts"), &json!("created"), &json!("request"))
+    );
+    assert_eq!(change["id"], made.id());
+    assert_eq!(change["changes"]["email"], json!({"from": null, "to": "a@b.example"}));
+    assert!(change["changes"].get("phone").is_none() && change["changes"].get("updated_at").is_none(), "{change}");
+    assert!(change.get("hard").is_none());
+    assert_eq!(count(&agent, "contacts").await, 0);
+    assert_eq!(count(&agent, "activity").await, 0);
+
+    let id = agent.post("/v1/contacts", json!({"email": "a@b.example", "phone": "1"})).await.status(201).id();
+    let path = format!("/v1/contacts/{id}");
+    let patched = dry(&agent, Method::PATCH, &path, json!({"phone": "2"})).await.status(200);
+    assert_eq!(patched.at("/_meta/changes/0/changes"), json!({"phone": {"from": "1", "to": "2"}}));
+    assert_eq!(patched.at("/data/phone"), "2");
+    let hidden = dry(&agent, Method::DELETE, &path, Value::Null).await.status(200);
+    assert_eq!(hidden.at("/_meta/changes/0/verb"), "deleted");
+    assert_eq!(hidden.at("/_meta/changes/0/changes/deleted_at/from"), Value::Null);
+    let gone = dry(&agent, Method::DELETE, &format!("{path}?hard=true"), Value::Null).await.status(200);
+    assert_eq!(gone.at("/_meta/changes/0/hard"), true);
+    assert_eq!(gone.at("/_meta/changes/0/changes/title"), json!({"from": null, "to": null}));
+    assert_eq!(agent.get(&path).await.status(200).at("/data/phone"), "1");
+    assert_eq!(count(&agent, "activity").await, 1);
+    // One that would fail answers with that failure, and leaves no entry.
+    dry(&agent, Method::POST, "/v1/contacts", json!({"email": "a@b.example"})).await.fault(409, "conflict");
+    assert_eq!(count(&agent, "activity").await, 1);
+    // Preferences are another spelling.
+    let preferred =
+        send(&agent, Method::PATCH, &path, ("prefer", "tx=rollback, foo=bar"), json!({"phone": "3"})).await.status(200);
+    assert_eq!(preferred.at("/_meta/dry_run"), true);
+    assert_eq!(preferred.header("preference-applied"), "tx=rollback");
+    // Reads ignore controls; SQL that only reads is a dry run.
+    let read = send(&agent, Method::GET, &path, DRY, Value::Null).await.status(200);
+    assert!(read.json()["_meta"].get("dry_run").is_none());
+    assert_eq!(sql(&agent, DRY, "select 1 as v").await.status(200).at("/_meta/affected"), json!({}));
+}
+
+#[tokio::test]
+async fn relm_has_its_own_shape_names_and_ids() {
+    let relm = relm().await;
+    let contact = relm.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201).text("/id");
+    let body = json!({"title": "T", "value_cents": 5, "primary_contact_id": contact});
+    let made = dry(&relm, Method::POST, "/v1/deals", body).await.status(200);
+    assert_eq!((made.at("/object"), made.at("/status")), (json!("dry_run"), json!(201)));
+    assert_eq!(made.at("/result/object"), "deal");
+    assert_eq!(made.at("/changes/0/id"), made.at("/result/id"));
+    assert_eq!(made.at("/changes/0/changes/title"), json!({"from": null, "to": "T"}));
+    assert_eq!(made.at("/changes/0/changes/value_cents/to"), 5);
+    assert_eq!(made.at("/changes/0/changes/primary_contact_id/to"), contact);
+    assert_eq!(made.at("/affected/deals/created"), 1);
+}
+
+#[tokio::test]
+async fn a_dry_run_checks_deferred_constraints_and_sees_cascades_and_triggers() {
+    let agent = agent().await;
+    agent
+        .sql("create table parts (id int primary key);
+              create table kids (id int primary key, part int references parts on delete cascade deferrable initially deferred);
+              create table log (id int generated always as identity primary key, what text);
+              create function note() returns trigger language plpgsql as $$ begin insert into log (what) values (old.id::text); return null; end $$;
+              create trigger note after delete on parts for each row execute function note();
+              insert into parts values (1), (2); insert into kids values (1, 1), (2, 1)")
+        .await
+        .status(200);
+    sql(&agent, DRY, "insert into kids values (3, 99)").await.fault(400, "sql_error");
+    let gone = sql(&agent, DRY, "delete from parts where id = 1").await.status(200);
+    let vias: Vec<(Value, Value)> = gone
+        .at("/_meta/changes")
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|it| (it["table"].clone(), it["via"].clone()))
+        .collect();
+    let expected = [("parts", "request"), ("log", "trigger"), ("kids", "cascade"), ("kids", "cascade")];
+    for (table, via) in expected {
+        assert!(vias.contains(&(table.into(), via.into())), "{table} {via}: {vias:?}");
+    }
+    assert_eq!(count(&agent, "parts").await, 2);
+    // Rows count once, by their state before and after.
+    let net = "insert into parts values (7); update parts set id = 8 where id = 7; delete from parts where id = 8; insert into parts values (9)";
+    assert_eq!(sql(&agent, DRY, net).await.status(200).at("/_meta/affected/parts/created"), 1);
+    let ddl = "create table made (id int primary key); insert into made select generate_series(1, 201)";
+    let many = sql(&agent, DRY, ddl).await.status(200);
+    assert_eq!(many.at("/_meta/changes").as_array().unwrap().len(), 200);
+    assert_eq!(many.at("/_meta/changes_truncated"), true);
+    agent.get("/v1/made").await.fault(404, "not_found");
+}
+
+#[tokio::test]
+async fn more_rows_than_allowed_are_refused_however_they_are_written() {
+    let agent = agent().await;
+    let at_most = ("x-max-affected", "2");
+    agent
+        .sql("create table parts (id int primary key, v text default 'x');
+              create table kids (id int primary key, part int references parts on delete cascade);
+              insert into parts select generate_series(1, 5); insert into kids select g, 1 from generate_series(1, 3) g")
+        .await
+        .status(200);
+    let refused = sql(&agent, at_most, "update parts set v = 'y'").await.fault(412, "max_affected_exceeded");
+    assert_eq!(refused.at("/affected/parts/updated"), 5);
+    sql(&agent, at_most, "update parts set v = 'y' where id < 3").await.status(200);
+    sql(&agent, at_most, "update parts set v = v").await.status(200);
+    sql(&agent, ("prefer", "max-affected=1"), "update parts set v = 'z' where id < 3")
+        .await
+        .fault(412, "max_affected_exceeded");
+    let escapes = [
+        "delete from parts where id = 1",
+        "do $$ begin for i in 1 .. 5 loop update parts set v = 'do' where id = i; end loop; end $$",
+        "select set_config('kith.context', '', true); update parts set v = 'cleared'",
+        "set constraints all immediate; update parts set v = 'early'",
+        "with x as (update parts set v = 'cte' returning 1) select count(*) from x",
+        "create function f() returns void language sql as $$ update parts set v = 'f' $$; select f()",
+        "create function late() returns trigger language plpgsql as $$ begin
+           set constraints all deferred; if new.id < 50 then insert into parts values (new.id + 50), (new.id + 60); end if; return null; end $$;
+         create constraint trigger late after insert on parts deferrable initially deferred for each row execute function late();
+         insert into parts values (10); set constraints all immediate",
+        "truncate kids",
+    ];
+    for escape in escapes {
+        let reply = sql(&agent, at_most, escape).await;
+        assert!(matches!(reply.code, 412 | 403), "{}", reply.story());
+    }
+    assert_eq!(agent.sql("select string_agg(v, ',' order by id) as v from parts").await.v(), "y,y,x,x,x");
+    assert_eq!(count(&agent, "kids").await, 3);
+    // REST and batches count too; a retry under the same key with another limit is done.
+    let contacts: Vec<Value> = (0..3).map(|n| json!({"email": format!("a{n}@b.example")})).collect();
+    let keyed = |limit: &'static str| [JSON, ("x-max-affected", limit), ("idempotency-key", "k")];
+    let body = json!({"contacts": contacts}).to_string();
+    agent.send(Method::POST, "/v1/contacts/batch", &keyed("2"), body.clone()).await.fault(412, "max_affected_exceeded");
+    assert_eq!(count(&agent, "contacts").await, 0);
+    agent.send(Method::POST, "/v1/contacts/batch", &keyed("3"), body).await.status(200);
+    assert_eq!(count(&agent, "contacts").await, 3);
+    send(&agent, Method::POST, "/v1/deals", ("x-max-affected", "0"), json!({"name": "D"}))
+        .await
+        .fault(412, "max_affected_exceeded");
+    // The deal and the stage that its trigger adds.
+    let staged = json!({"name": "D", "stage": "another"});
+    send(&agent, Method::POST, "/v1/deals", ("x-max-affected", "1"), staged.clone())
+        .await
+        .fault(412, "max_affected_exceeded");
+    send(&agent, Method::POST, "/v1/deals", at_most, staged).await.status(201);
+}
+
+#[tokio::test]
+async fn a_control_is_never_ignored() {
+    let agent = agent().await;
+    for (name, value, right) in [
+        ("X-DryRun", "true", "X-Dry-Run"),
+        ("X-Dry-Runs", "true", "X-Dry-Run"),
+        ("X-Max-Rows-Affected", "1", "X-Max-Affected"),
+        ("X-Dry-Run", "yes", "X-Dry-Run"),
+        ("X-Max-Affected", "-1", "X-Max-Affected"),
+        ("Prefer", "max-affected=many", "Prefer"),
+    ] {
+        let reply = send(&agent, Method::POST, "/v1/contacts", (name, value), json!({"email": "a@b.example"})).await;
+        reply.fault(400, "unknown_control").says(right);
+    }
+    let both = [JSON, DRY, ("prefer", "tx=commit")];
+    agent.send(Method::POST, "/v1/contacts", &both, "{}").await.fault(400, "unknown_control");
+    send(&agent, Method::GET, "/v1/keys", DRY, Value::Null).await.fault(400, "control_not_supported");
+    assert_eq!(count(&agent, "contacts").await, 0);
+}
+
+/// The database refuses to commit a dry transaction, even if the server were made to send the commit.
+#[tokio::test]
+async fn a_sealed_transaction_does_not_commit() {
+    let agent = agent().await;
+    let place = home().place(&agent.workspace_id).await;
+    let secret = home().kith.app.store.secret_of(&place).expose().to_owned();
+    let mut session = psql(&agent).await;
+    let begin = format!(
+        "begin; select kith.begin_request('{secret}', 'api_key:ak_1', null); select kith.limit_request('{secret}', null, true)"
+    );
+    for work in [
+        "insert into contacts (email) values ('sealed@b.example')",
+        "create table sealed (id int)",
+        "select set_config('kith.context', '', true); insert into contacts (email) values ('sealed@b.example')",
+        "set constraints all deferred; insert into contacts (email) values ('sealed@b.example')",
+        "set constraints all immediate",
+    ] {
+        // One message, because a session that is given back ends its transaction.
+        let ended = session.script(&format!("{begin}; {work}; commit")).await.expect_err("a sealed transaction");
+        assert!(format!("{ended:?}").contains("KL003"), "{work}: {ended:?}");
+    }
+    assert_eq!(count(&agent, "contacts").await, 0);
+    assert_eq!(agent.sql("select to_regclass('sealed') as v").await.v(), Value::Null);
+}

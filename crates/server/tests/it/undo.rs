@@ -1,0 +1,268 @@
+//! Runs, and undo of runs, requests and entries of the feed.
+
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Reply, agent, both};
+
+async fn in_run(agent: &Agent, run: &str, method: Method, path: &str, body: Value) -> Reply {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    agent
+        .send(method, path, &[("content-type", "application/json"), ("x-run-id", run), ("x-agent", "tester")], body)
+        .await
+}
+
+async fn sql_in_run(agent: &Agent, run: &str, sql: &str) -> Reply {
+    in_run(agent, run, Method::POST, "/v1/sql", json!({"sql": sql})).await
+}
+
+async fn undo(agent: &Agent, run: &str) -> Reply {
+    agent.post(&format!("/v1/runs/{run}/undo"), json!({})).await
+}
+
+/// All rows of these tables, as PostgreSQL writes them, `updated_at` excepted.
+async fn state(agent: &Agent, tables: &[&str]) -> Value {
+    let each = |table: &&str| {
+        format!(
+            "select '{table}' as t, array(select (to_jsonb(whole) - 'updated_at')::text from {table} whole order by 1) as rows"
+        )
+    };
+    let sql = tables.iter().map(each).collect::<Vec<_>>().join(" union all ");
+    agent.sql(&sql).await.status(200).at("/data/rows")
+}
+
+#[tokio::test]
+async fn a_run_is_all_that_was_done_under_one_name() {
+    let (relm, agent) = both().await;
+    agent.get("/v1/runs/nothing").await.fault(404, "not_found");
+    let id = in_run(&agent, "import 1", Method::POST, "/v1/contacts", json!({"email": "a@b.example"}))
+        .await
+        .status(201)
+        .id();
+    in_run(&agent, "import 1", Method::PATCH, &format!("/v1/contacts/{id}"), json!({"title": "CTO"})).await.status(200);
+    in_run(&agent, "import 1", Method::POST, "/v1/contacts", json!({"email": "a@b.example"}))
+        .await
+        .fault(409, "conflict");
+    in_run(&agent, "reading", Method::POST, "/v1/sql", json!({"sql": "select 1"})).await.status(200);
+    agent.get("/v1/runs/reading").await.fault(404, "not_found");
+    let run = agent.get("/v1/runs/import%201").await.status(200);
+    assert!(run.id().starts_with("run_"));
+    assert_eq!(
+        (run.at("/data/run_id"), run.at("/data/agent"), run.at("/data/status")),
+        (json!("import 1"), json!("tester"), json!("open"))
+    );
+    assert_eq!(
+        run.at("/data/affected"),
+        json!({"contacts": {"created": 1, "updated": 0, "deleted": 0, "restored": 0}})
+    );
+    assert_eq!(
+        (run.at("/data/requests"), run.at("/data/undoable"), run.at("/data/why")),
+        (json!(2), json!("whole"), json!([]))
+    );
+    assert_eq!(agent.get(&format!("/v1/runs/{}", run.id())).await.status(200).data(), run.data());
+    let changes = agent.get("/v1/runs/import%201/changes?limit=1").await.status(200);
+    assert_eq!(changes.column("verb"), ["created"]);
+    assert!(
+        changes.text("/data/0/activity_id").starts_with("a_") && changes.text("/data/0/request_id").starts_with("req_")
+    );
+    let next = agent
+        .get(&format!("/v1/runs/import%201/changes?cursor={}", changes.text("/_meta/next_cursor")))
+        .await
+        .status(200);
+    assert_eq!(next.at("/data/0/changes"), json!({"title": {"from": null, "to": "CTO"}}));
+    let net = agent.get("/v1/runs/import%201/changes?net=true").await.status(200);
+    assert_eq!((net.column("verb"), net.at("/data/0/changes/title/to")), (vec![json!("created")], json!("CTO")));
+
+    agent.post("/v1/runs", json!({"run_id": "planned", "reason": "why"})).await.status(201);
+    agent.post("/v1/runs", json!({"run_id": "planned"})).await.status(200);
+    let listed = agent.get("/v1/runs?status=open").await.status(200);
+    assert_eq!(listed.column("run_id"), ["planned", "import 1"]);
+    let finish = json!({"status": "complete", "summary": "done"});
+    let ended = agent.post("/v1/runs/planned/finish", finish.clone()).await.status(200);
+    assert_eq!((ended.at("/data/status"), ended.at("/data/summary")), (json!("complete"), json!("done")));
+    agent.post("/v1/runs/planned/finish", finish).await.fault(409, "run_finished");
+    agent.post("/v1/runs", json!({"run_id": "planned"})).await.fault(409, "run_finished");
+    in_run(&agent, "planned", Method::POST, "/v1/contacts", json!({"email": "c@b.example"}))
+        .await
+        .fault(409, "run_finished");
+    sql_in_run(&agent, "planned", "delete from contacts").await.fault(409, "run_finished");
+    in_run(&agent, "", Method::POST, "/v1/contacts", json!({})).await.fault(400, "invalid_request");
+    in_run(&agent, &"x".repeat(201), Method::POST, "/v1/contacts", json!({})).await.fault(400, "invalid_request");
+    let run = relm.get(&format!("/v1/runs/{}", run.id())).await.status(200);
+    assert_eq!((run.at("/object"), run.at("/run_id")), (json!("run"), json!("import 1")));
+}
+
+#[tokio::test]
+async fn a_run_of_raw_sql_comes_back_to_the_letter() {
+    let agent = agent().await;
+    agent
+        .sql("create type mood as enum ('sad', 'ok'); create type pair as (a int, b text);
+              create table things (id int generated always as identity primary key, n numeric, f float8, j jsonb, o json, a int[], r int4range, m mood, p pair,
+                b bytea, i interval, t timestamptz, v vector, x bit(3), g int generated always as (1 + 1) stored);
+              create table parts (id int primary key, thing int references things on delete cascade, other int references parts);
+              insert into things (n, f, j, o, a, r, m, p, b, i, t, v, x) values (1.50, '-0', 'null', '{\"a\":  1}', '[0:1]={1,2}', '[1,3)', 'ok', '(1,\"x y\")', '\\x00ff', '1 mon -2 days', 'infinity', '[1,2.5]', B'101'),
+                ('NaN', 'infinity', null, null, '{}', 'empty', null, null, '', '0', null, null, null);
+              insert into parts values (1, 1, null), (2, 1, 1); update parts set other = 2 where id = 1")
+        .await
+        .status(200);
+    agent.post("/v1/companies", json!({"name": "Acme", "domain": "acme.example"})).await.status(201);
+    let tables = [
+        "things",
+        "parts",
+        "contacts",
+        "companies",
+        "deals",
+        "pipeline_stages",
+        "lists",
+        "list_members",
+        "associations",
+    ];
+    let letters = "select array(select things::text from things order by id)::text || array(select parts::text from parts order by id)::text as v";
+    let (before, exact) = (state(&agent, &tables).await, agent.sql(letters).await.status(200).v());
+    let work = "delete from things where id = 1; update things set j = '{}', f = 0, n = 2 where id = 2;
+        insert into contacts (email, company_id) select 'a@acme.example', id from companies;
+        insert into deals (name, stage, contact_id) select 'D', 'quite_new', id from contacts;
+        insert into associations (from_type, from_id, to_type, to_id) select 'contact', c.id, 'company', o.id from contacts c, companies o;
+        insert into lists (name, target_table, kind) values ('L', 'contacts', 'static');
+        insert into list_members (list_id, member_id) select l.id, c.id from lists l, contacts c;
+        update companies set name = 'Acme Inc', deleted_at = now()";
+    sql_in_run(&agent, "r", work).await.status(200);
+    let after = state(&agent, &tables).await;
+    assert_ne!(before, after);
+    let undone = undo(&agent, "r").await.status(200);
+    assert_eq!(undone.at("/data/skipped"), json!([]));
+    assert_eq!(state(&agent, &tables).await, before);
+    assert_eq!(agent.sql(letters).await.v(), exact);
+    let run = agent.get("/v1/runs/r").await.status(200);
+    assert_eq!((run.at("/data/status"), run.at("/data/undone_by")), (json!("undone"), undone.at("/data/run_id")));
+    undo(&agent, "r").await.fault(409, "already_undone");
+    sql_in_run(&agent, "r", "delete from companies").await.fault(409, "run_finished");
+    // An undo is a run, and can be undone.
+    let again = undo(&agent, &undone.text("/data/run_id")).await.status(200);
+    assert_eq!(state(&agent, &tables).await, after);
+    assert_eq!(agent.get("/v1/runs/r").await.at("/data/undone_by"), Value::Null);
+    undo(&agent, &again.text("/data/run_id")).await.status(200);
+    assert_eq!(agent.sql(letters).await.v(), exact);
+}
+
+#[tokio::test]
+async fn what_others_changed_since_is_not_lost() {
+    let (relm, agent) = both().await;
+    let make =
+        async |email: &str| agent.post("/v1/contacts", json!({"email": email, "phone": "1"})).await.status(201).id();
+    let (one, two) = (make("a@b.example").await, make("b@b.example").await);
+    let new = in_run(&agent, "r", Method::POST, "/v1/companies", json!({"name": "New"})).await.status(201).id();
+    sql_in_run(
+        &agent,
+        "r",
+        &format!("update contacts set phone = '2', title = 'T'; delete from contacts where id = '{two}'"),
+    )
+    .await
+    .status(200);
+    let path = format!("/v1/contacts/{one}");
+    agent.patch(&path, json!({"phone": "3", "company_id": new})).await.status(200);
+    agent.post("/v1/contacts", json!({"email": "b@b.example"})).await.status(201);
+    let refused = undo(&agent, "r").await.fault(409, "undo_conflict");
+    let conflicts = refused.at("/conflicts");
+    let reason =
+        |id: &str| conflicts.as_array().unwrap().iter().find(|it| it["id"] == id).map(|it| it["reason"].clone());
+    assert_eq!(reason(&one), Some(json!("changed_since")), "{conflicts}");
+    assert_eq!(reason(&two), Some(json!("unique_taken")), "{conflicts}");
+    assert_eq!(reason(&new), Some(json!("would_remove_others")), "{conflicts}");
+    let changed = conflicts.as_array().unwrap().iter().find(|it| it["id"] == one.as_str()).unwrap();
+    assert_eq!(changed["columns"], json!({"phone": {"expected": "2", "now": "3", "back_to": "1"}}));
+    assert_eq!(agent.get(&path).await.at("/data/title"), "T", "nothing was kept");
+    let id = agent.get("/v1/runs/r").await.id();
+    let told = relm.post(&format!("/v1/runs/{id}/undo"), json!({})).await.fault(409, "undo_conflict");
+    assert!(
+        told.at("/error/conflicts").as_array().unwrap().iter().any(|it| it["id"].as_str().unwrap().starts_with("con_"))
+    );
+    let dry = [("content-type", "application/json"), ("x-dry-run", "true")];
+    let skipping = json!({"on_conflict": "skip"});
+    let would = agent.send(Method::POST, "/v1/runs/r/undo", &dry, skipping.to_string()).await.status(200);
+    assert_eq!(
+        would.at("/_meta/affected"),
+        json!({"contacts": {"created": 0, "updated": 1, "deleted": 0, "restored": 0}})
+    );
+    assert_eq!(agent.get(&path).await.at("/data/title"), "T");
+    let done = agent.post("/v1/runs/r/undo", skipping).await.status(200);
+    assert_eq!(done.at("/data/undone"), 1);
+    assert_eq!(done.at("/data/skipped").as_array().unwrap().len(), 3);
+    let contact = agent.get(&path).await.status(200);
+    assert_eq!((contact.at("/data/title"), contact.at("/data/phone")), (Value::Null, json!("3")));
+}
+
+#[tokio::test]
+async fn a_request_and_an_entry_can_be_undone() {
+    let agent = agent().await;
+    let made = agent.post("/v1/contacts", json!({"email": "a@b.example", "title": "A"})).await.status(201);
+    let path = format!("/v1/contacts/{}", made.id());
+    let patched = agent.patch(&path, json!({"title": "B"})).await.status(200);
+    agent.delete(&format!("{path}?hard=true")).await.status(200);
+    let gone = agent.get("/v1/activity?verb=deleted").await.text("/data/0/id");
+    agent.post(&format!("/v1/activity/{gone}/undo"), json!({})).await.status(200);
+    assert_eq!(agent.get(&path).await.status(200).at("/data/title"), "B");
+    assert_eq!(agent.get("/v1/activity?verb=restored").await.column("id").len(), 1);
+    let request = patched.header("x-request-id");
+    agent.post(&format!("/v1/requests/{request}/undo"), json!({})).await.status(200);
+    assert_eq!(agent.get(&path).await.at("/data/title"), "A");
+    agent.post(&format!("/v1/requests/{request}/undo"), json!({})).await.fault(409, "already_undone");
+    agent.post("/v1/requests/req_nothing/undo", json!({})).await.fault(404, "not_found");
+    agent.post("/v1/activity/a_nothing/undo", json!({})).await.fault(404, "not_found");
+    agent.post("/v1/runs/nothing/undo", json!({})).await.fault(404, "not_found");
+    agent.post(&format!("/v1/requests/{request}/undo"), json!({"force": true})).await.fault(400, "invalid_request");
+}
+
+/// Writes of all kinds in several runs, undone in reverse: everything is as it was.
+#[tokio::test]
+async fn random_runs_undone_in_reverse_leave_everything_as_it_was() {
+    let agent = agent().await;
+    agent
+        .sql("create table nodes (id int primary key, code text unique, parent int references nodes on delete set null, label text not null default 'l', deleted_at timestamptz);
+              create table leaves (id int primary key, node int not null references nodes on delete cascade, tags text[], extra jsonb);
+              insert into nodes select g, 'c' || g, nullif(g / 2, 0), 'l' || g from generate_series(1, 20) g;
+              insert into leaves select g, 1 + g % 20, array['t' || g], case when g % 3 = 0 then 'null' else to_jsonb(g) end from generate_series(1, 60) g")
+        .await
+        .status(200);
+    let tables = ["nodes", "leaves", "contacts", "deals", "pipeline_stages"];
+    let mut seed = 7_u64;
+    let mut next = |below: u64| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) % below
+    };
+    let start = state(&agent, &tables).await;
+    let mut runs = Vec::new();
+    for number in 0..6 {
+        let run = format!("run {number}");
+        for step in 0..4 {
+            let (a, b) = (next(20) + 1, next(60) + 1);
+            let new = 100 + number * 10 + step;
+            let sql = match next(9) {
+                0 => format!("delete from nodes where id = {a}"),
+                1 => format!("update nodes set label = label || '!', parent = null where id % 3 = {}", a % 3),
+                2 => format!(
+                    "insert into nodes values ({new}, 'n{new}', null, 'new', null); insert into leaves values ({new}, {new}, '{{}}', null)"
+                ),
+                3 => format!("update leaves set extra = 'null', tags = '[0:0]={{x}}' where id = {b}"),
+                4 => format!("delete from leaves where id < {}", b / 4),
+                5 => format!(
+                    "insert into contacts (email) values ('r{new}@b.example'); insert into deals (name, stage, contact_id) select 'D{new}', 's{new}', id from contacts where email = 'r{new}@b.example'"
+                ),
+                6 => {
+                    format!("update nodes set deleted_at = case when deleted_at is null then now() end where id = {a}")
+                }
+                7 => format!("delete from nodes where id = {new}; update nodes set code = 'x' || code where id = {a}"),
+                _ => format!(
+                    "update nodes set code = 'tmp' where id = {a} ; update nodes set code = 'c{a}{new}' where id = {a}"
+                ),
+            };
+            sql_in_run(&agent, &run, &sql).await.status(200);
+        }
+        runs.push(run);
+    }
+    for run in runs.iter().rev() {
+        let reply = undo(&agent, &run.replace(' ', "%20")).await;
+        assert!(matches!(reply.code, 200 | 404), "{}", reply.story());
+    }
+    assert_eq!(state(&agent, &tables).await, start);
+}
