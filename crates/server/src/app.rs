@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::sync::Notify;
 
 use crate::access::Keys;
 use crate::access::limits::Limits;
@@ -14,6 +13,8 @@ use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::proxies::Proxies;
 use crate::store::Store;
+use crate::targets::Targets;
+use crate::wakes::Wakes;
 
 /// The application: everything that doors and workers need. All clones share the same state.
 #[derive(Clone)]
@@ -28,6 +29,8 @@ pub struct App {
     pub clock: Clock,
     /// Sends e-mail.
     pub mailer: Arc<Mailer>,
+    /// Sends to the addresses that callers name.
+    pub targets: Arc<Targets>,
     /// The rate limits.
     pub limits: Arc<Limits>,
     /// The door's bounds, which apply to every client.
@@ -46,11 +49,4 @@ pub struct App {
     pub ready: Arc<AtomicBool>,
     /// Renders `/metrics`.
     pub metrics: PrometheusHandle,
-}
-
-/// Signals that wake workers early.
-#[derive(Default)]
-pub struct Wakes {
-    /// A database was handed out, so that another one must be created ahead of time.
-    pub database_taken: Notify,
 }

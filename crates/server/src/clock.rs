@@ -49,3 +49,8 @@ pub fn random<const N: usize>() -> [u8; N] {
 pub fn iso(unix_seconds: i64) -> String {
     jiff::Timestamp::from_second(unix_seconds).map(|time| time.to_string()).unwrap_or_default()
 }
+
+/// Unix milliseconds as ISO 8601, UTC.
+pub fn iso_ms(unix_ms: i64) -> String {
+    jiff::Timestamp::from_millisecond(unix_ms).map(|time| time.to_string()).unwrap_or_default()
+}

@@ -69,6 +69,11 @@ pub struct Config {
     #[arg(long, env = "KITH_PLANS", value_name = "FILE")]
     pub plans: Option<PathBuf>,
 
+    /// Whether webhooks may be sent to private networks and this machine. Set it only if everybody who can create webhooks may
+    /// reach them.
+    #[arg(skip)]
+    pub allow_private_targets: Option<bool>,
+
     /// The number of databases kept ready for new workspaces.
     #[arg(long, env = "KITH_WARM_DATABASES", default_value_t = 8)]
     pub warm_databases: usize,
@@ -229,6 +234,16 @@ impl Config {
             given(&self.clerk_jwks_url, "KITH_CLERK_JWKS_URL"),
             given(&self.clerk_authorized_parties, "KITH_CLERK_AUTHORIZED_PARTIES"),
         ]
+    }
+
+    /// Whether webhooks may be sent to private networks and this machine.
+    pub fn allows_private_targets(&self) -> Result<bool, String> {
+        let set = self.allow_private_targets.map(|allowed| if allowed { "1" } else { "0" }.to_owned());
+        match given(&set, "KITH_ALLOW_PRIVATE_TARGETS").as_deref() {
+            None | Some("0" | "false") => Ok(false),
+            Some("1" | "true") => Ok(true),
+            Some(other) => Err(format!("KITH_ALLOW_PRIVATE_TARGETS is 0 or 1, not {other:?}")),
+        }
     }
 
     /// The configured providers at which people may sign in.

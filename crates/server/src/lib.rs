@@ -16,4 +16,6 @@ pub mod people;
 pub mod proxies;
 pub mod serve;
 pub mod store;
+pub mod targets;
+pub mod wakes;
 pub mod work;

@@ -24,9 +24,13 @@ use crate::people::auth::oidc::{self, Provider, ProviderSettings};
 use crate::store::cell::migrate::WORKSPACE;
 use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
+use crate::targets::{SystemLookUp, Targets};
 use crate::work::Supervisor;
+use crate::work::automate::Automate;
 use crate::work::change_log::SweepChanges;
+use crate::work::deliver::Deliver;
 use crate::work::direct::HoldDirect;
+use crate::work::drain::Drain;
 use crate::work::excess::EndExcesses;
 use crate::work::key_last_used::NoteKeyUse;
 use crate::work::mail::SendMail;
@@ -95,6 +99,7 @@ impl Kith {
         let clerk = ClerkSettings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let providers = oidc::settings(&config.sign_in_given())?;
         let subscriptions = Subscriptions::new(config.plans.as_deref().map(BillingPlans::read).transpose()?);
+        let targets = Targets::new(config.allows_private_targets()?, Arc::new(SystemLookUp))?;
         let server = DatabaseServer::open(config).await?;
         let store = server.store(migrations);
         let set_up = provision::set_up(&store, &server.cells, &server.key_check()).await;
@@ -109,6 +114,7 @@ impl Kith {
             accounts: Accounts::default(),
             clock,
             mailer: Arc::new(mailer),
+            targets: Arc::new(targets),
             limits: Arc::new(Limits::new(config.rate_limit)),
             memory: Memory::new(&bounds),
             bounds: Arc::new(bounds),
@@ -195,6 +201,9 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(SweepChanges);
     workers.start(Reap);
     workers.start(SendMail);
+    workers.start(Deliver);
+    workers.start(Automate);
+    workers.start(Drain::default());
     workers.start(HoldDirect::default());
     workers.start(EndExcesses::default());
     workers.start(NoteKeyUse);

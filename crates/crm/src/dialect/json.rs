@@ -1,7 +1,10 @@
 //! Writes JSON as bytes. The cells of rows are JSON texts already.
 
+use serde_json::Value;
+
 use crate::dialect::route::RESERVED;
-use crate::model::answer::{OperationAnswer, SqlResult};
+use crate::model::answer::{EventPage, OperationAnswer, SqlResult};
+use crate::model::event::{Event, EventSource};
 use crate::model::fault::OperationFault;
 use crate::model::rows::Rows;
 
@@ -39,6 +42,24 @@ pub fn pair_or_null(out: &mut Vec<u8>, name: &str, text: Option<&str>) {
         Some(text) => string(out, text),
         None => out.extend_from_slice(b"null"),
     }
+}
+
+/// Appends `"key":true` or `"key":false`.
+pub fn flag(out: &mut Vec<u8>, name: &str, value: bool) {
+    key(out, name);
+    out.extend_from_slice(if value { b"true" } else { b"false" });
+}
+
+/// Appends events as an array.
+pub fn events(out: &mut Vec<u8>, page: &EventPage, show: impl Fn(&Event, EventSource<'_>) -> Value) {
+    out.push(b'[');
+    for (at, (event, _)) in page.events.iter().enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        let _ = serde_json::to_writer(&mut *out, &show(event, page.source()));
+    }
+    out.push(b']');
 }
 
 /// The keys of some columns, as they are written before each cell: `"email":`.

@@ -4,6 +4,7 @@
 use std::fmt::Write as _;
 
 use crate::dialect::DIALECTS;
+use crate::dialect::openapi::control::{self, TASKS, Task};
 use crate::dialect::openapi::people::{Errand, readable};
 use crate::dialect::openapi::{Endpoint, Reference, in_words_of};
 use crate::model::codes::CODES;
@@ -47,7 +48,9 @@ pub fn readable_path(endpoint: &Endpoint) -> String {
 
 fn endpoints(reference: &Reference) -> String {
     let line = |it: &Endpoint| format!("- `{} {}` — {}", it.method.name(), readable_path(it), it.about);
-    reference.endpoints.iter().map(line).collect::<Vec<_>>().join("\n")
+    let task = |it: &Task| format!("- `{}` — {}", control::readable(it), it.about);
+    let all = reference.endpoints.iter().map(line).chain(TASKS.iter().map(task));
+    all.collect::<Vec<_>>().join("\n")
 }
 
 fn people(reference: &Reference) -> String {

@@ -8,6 +8,7 @@ pub mod arguments;
 mod changes;
 mod commas;
 pub mod controls;
+pub mod event;
 pub mod json;
 pub mod llms;
 pub mod openapi;
@@ -22,10 +23,13 @@ pub mod tools;
 
 use std::borrow::Cow;
 
+use serde_json::Value;
+
 use crate::dialect::arguments::Arguments;
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
+use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
 use crate::model::operation::Operation;
@@ -48,6 +52,8 @@ pub struct Dialect {
     pub show_value: fn(&Answer, &Meta<'_>) -> Vec<u8>,
     /// Writes an answer as an HTTP response.
     pub show: fn(&Answer, &Meta<'_>) -> Reply,
+    /// Writes an event: the payload of a webhook.
+    pub show_event: fn(&Event, EventSource<'_>) -> Value,
     /// Writes a fault as an HTTP response.
     pub show_fault: fn(&Fault, &Meta<'_>) -> Reply,
     /// The data for the dialect's documentation.
@@ -79,6 +85,7 @@ impl Dialect {
             | Answer::Page { .. }
             | Answer::Batch(_)
             | Answer::Operations(_)
+            | Answer::Events(_)
             | Answer::Found(_)
             | Answer::Rows { .. }
             | Answer::Tables { .. }
@@ -135,6 +142,11 @@ impl Versions {
 
 /// All dialects.
 pub const DIALECTS: &[&Dialect] = &[&agentcrm::AGENTCRM, &relm::RELM];
+
+/// Returns the dialect of that name.
+pub fn by_name(name: &str) -> Option<&'static Dialect> {
+    DIALECTS.iter().find(|dialect| dialect.name == name).copied()
+}
 
 /// Returns the dialect of a key, by the key's prefix.
 pub fn of_key(key: &str) -> Option<&'static Dialect> {

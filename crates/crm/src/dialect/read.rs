@@ -5,9 +5,13 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
-use crate::dialect::route::Operation;
+use crate::dialect::route::{ControlOperation, Operation};
 use crate::dialect::{operations, runs, stored_id};
-use crate::model::ask::{Ask, BatchRow, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage};
+use crate::model::ask::{
+    Ask, BatchRow, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
+};
+use crate::model::control::ControlAsk;
+use crate::model::event;
 use crate::model::fault::Fault;
 use crate::model::filter::{Deleted, Filter};
 use crate::model::page::PageAsk;
@@ -16,6 +20,8 @@ use crate::model::value::name_of;
 /// The names of a dialect in requests.
 #[derive(Debug)]
 pub struct Words {
+    /// The dialect's name.
+    pub dialect: &'static str,
     /// Returns the column for a table and a field's name.
     pub column: fn(&str, &str) -> Result<String, UnknownField>,
     /// Returns the filter for a table, a parameter's name and its value.
@@ -109,6 +115,8 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::FindStage(pipeline, key) => find(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::UpdateStage(pipeline, key) => update(said, STAGES, stage(pipeline, key), words)?.into(),
         Operation::DeleteStage(pipeline, key) => delete(said, STAGES, stage(pipeline, key))?.into(),
+        Operation::Events => events(said)?.into(),
+        Operation::Control(operation) => control(said, &operation, words.dialect)?.into(),
         Operation::ListRuns => runs::list(said)?.into(),
         Operation::OpenRun => runs::open(said)?.into(),
         Operation::FindRun(run) => {
@@ -253,6 +261,48 @@ fn add_members(said: &Arguments<'_>, list_id: &str) -> Result<Steps, Fault> {
 
 fn page(said: &Arguments<'_>) -> Result<PageAsk, Fault> {
     said.page()
+}
+
+fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
+    said.only_options(&["after", "cursor", "type", "limit"])?;
+    let given = |name| said.option(name).filter(|text| !text.is_empty()).map(str::to_owned);
+    let types = said.options.iter().filter(|(name, _)| name == "type").flat_map(|(_, value)| value.split(','));
+    let types: Vec<String> = types.filter(|it| !it.is_empty()).map(str::to_owned).collect();
+    for pattern in &types {
+        event::check(pattern).map_err(|(message, hint)| Fault::Invalid { message, hint })?;
+    }
+    let after = given("after").or_else(|| given("cursor"));
+    Ok(Steps::Events(EventsAsk { after, types, limit: said.page()?.limit }))
+}
+
+/// Reads an operation's arguments, in a dialect.
+fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: &str) -> Result<ControlAsk, Fault> {
+    said.only_options(match operation {
+        ControlOperation::List(_) => &["limit", "cursor"],
+        ControlOperation::Deliveries(_) | ControlOperation::Runs(_) => &["status", "limit", "cursor"],
+        _ => &[],
+    })?;
+    let id = |id: &&str| (*id).to_owned();
+    let values = std::mem::take(&mut said.fields);
+    Ok(match operation {
+        ControlOperation::List(resource) => ControlAsk::List { resource: *resource, page: page(said)? },
+        ControlOperation::Runs(it) => {
+            ControlAsk::Runs { id: id(it), status: said.option("status").map(str::to_owned), page: page(said)? }
+        }
+        ControlOperation::Deliveries(it) => {
+            ControlAsk::Deliveries { id: id(it), status: said.option("status").map(str::to_owned), page: page(said)? }
+        }
+        ControlOperation::Create(resource) => {
+            ControlAsk::Create { resource: *resource, values, dialect: dialect.to_owned() }
+        }
+        ControlOperation::Find(resource, it) => ControlAsk::Find { resource: *resource, id: id(it) },
+        ControlOperation::Update(resource, it) => ControlAsk::Update { resource: *resource, id: id(it), values },
+        ControlOperation::Delete(resource, it) => ControlAsk::Delete { resource: *resource, id: id(it) },
+        ControlOperation::RotateSecret(it) => ControlAsk::RotateSecret { id: id(it) },
+        ControlOperation::TestWebhook(it) => ControlAsk::TestWebhook { id: id(it) },
+        ControlOperation::Replay(it, delivery) => ControlAsk::Replay { id: id(it), delivery_id: id(delivery) },
+        ControlOperation::ReplayFailed(it) => ControlAsk::ReplayFailed { id: id(it), values },
+    })
 }
 
 /// Reads a raw SQL request. Ids in its parameters are converted to their stored form, because the database has only

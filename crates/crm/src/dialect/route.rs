@@ -3,6 +3,7 @@
 
 use crate::model::ask::{PipelineName, Undoable};
 use crate::model::call::Method;
+use crate::model::control::Resource;
 use crate::model::entity::by_table;
 
 /// First segments that are never tables, even if the workspace has a table of that name.
@@ -72,12 +73,31 @@ pub enum Operation<'a> {
     FindStage(PipelineName, &'a str),
     UpdateStage(PipelineName, &'a str),
     DeleteStage(PipelineName, &'a str),
+    Control(ControlOperation<'a>),
+    Events,
     ListRuns,
     OpenRun,
     FindRun(&'a str),
     RunChanges(&'a str),
     FinishRun(&'a str),
     Undo(Undoable),
+}
+
+/// An operation on what lives in the control plane, with its path arguments.
+#[derive(Clone, Debug, PartialEq)]
+#[allow(missing_docs)] // the names are clear
+pub enum ControlOperation<'a> {
+    List(Resource),
+    Create(Resource),
+    Find(Resource, &'a str),
+    Update(Resource, &'a str),
+    Delete(Resource, &'a str),
+    RotateSecret(&'a str),
+    TestWebhook(&'a str),
+    Deliveries(&'a str),
+    Runs(&'a str),
+    Replay(&'a str, &'a str),
+    ReplayFailed(&'a str),
 }
 
 impl Operation<'_> {
@@ -108,9 +128,30 @@ impl Operation<'_> {
             | Operation::ListRows(_)
             | Operation::Stages(_)
             | Operation::FindStage(..)
+            | Operation::Events
             | Operation::ListRuns
             | Operation::FindRun(_)
             | Operation::RunChanges(_) => Body::Ignored,
+            Operation::Control(operation) => operation.body(),
+        }
+    }
+}
+
+impl ControlOperation<'_> {
+    /// The use of the request's body.
+    fn body(&self) -> Body {
+        match self {
+            ControlOperation::Create(_) | ControlOperation::Update(..) | ControlOperation::ReplayFailed(_) => {
+                Body::Fields
+            }
+            ControlOperation::Delete(..)
+            | ControlOperation::RotateSecret(_)
+            | ControlOperation::TestWebhook(_)
+            | ControlOperation::Replay(..) => Body::Empty,
+            ControlOperation::List(_)
+            | ControlOperation::Find(..)
+            | ControlOperation::Deliveries(_)
+            | ControlOperation::Runs(_) => Body::Ignored,
         }
     }
 }
@@ -148,6 +189,7 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Get,    ["pipeline", "stages", stage])        => Operation::FindStage(default, stage),
         (Patch,  ["pipeline", "stages", stage])        => Operation::UpdateStage(default, stage),
         (Delete, ["pipeline", "stages", stage])        => Operation::DeleteStage(default, stage),
+        (Get,    ["events"])                           => Operation::Events,
         (Get,    ["runs"])                             => Operation::ListRuns,
         (Post,   ["runs"])                             => Operation::OpenRun,
         (Get,    ["runs", run])                        => Operation::FindRun(run),
@@ -156,7 +198,7 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Post,   ["runs", run, "undo"])                => Operation::Undo(Undoable::Run((*run).to_owned())),
         (Post,   ["requests", id, "undo"])             => Operation::Undo(Undoable::Request((*id).to_owned())),
         (Post,   ["activity", id, "undo"])             => Operation::Undo(Undoable::Entry((*id).to_owned())),
-        (_,      [first, ..]) if RESERVED.contains(first) => return None,
+        (_,      [first, ..]) if RESERVED.contains(first) => Operation::Control(control_route(method, path)?),
         (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
         (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
         (Get,    ["pipelines", key, "stages", stage])  => Operation::FindStage(of(key), stage),
@@ -175,6 +217,32 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Patch,  [table, id])                          => Operation::Update(table, id),
         (Delete, [table, id])                          => Operation::Delete(table, id),
         (Post,   [table, id, "restore"])               => Operation::Restore(table, id),
+        _                                              => return None,
+    })
+}
+
+/// The routes of what lives in the control plane.
+#[rustfmt::skip] // the table of routes is aligned in columns
+fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperation<'a>> {
+    use Method::{Delete, Get, Patch, Post};
+    use Resource::{Automations, Webhooks};
+    Some(match (method, path) {
+        (Get,    ["automations"])                      => ControlOperation::List(Automations),
+        (Post,   ["automations"])                      => ControlOperation::Create(Automations),
+        (Get,    ["automations", id])                  => ControlOperation::Find(Automations, id),
+        (Patch,  ["automations", id])                  => ControlOperation::Update(Automations, id),
+        (Delete, ["automations", id])                  => ControlOperation::Delete(Automations, id),
+        (Get,    ["automations", id, "runs"])          => ControlOperation::Runs(id),
+        (Get,    ["webhooks"])                         => ControlOperation::List(Webhooks),
+        (Post,   ["webhooks"])                         => ControlOperation::Create(Webhooks),
+        (Get,    ["webhooks", id])                     => ControlOperation::Find(Webhooks, id),
+        (Patch,  ["webhooks", id])                     => ControlOperation::Update(Webhooks, id),
+        (Delete, ["webhooks", id])                     => ControlOperation::Delete(Webhooks, id),
+        (Post,   ["webhooks", id, "rotate-secret"])    => ControlOperation::RotateSecret(id),
+        (Post,   ["webhooks", id, "test"])             => ControlOperation::TestWebhook(id),
+        (Get,    ["webhooks", id, "deliveries"])       => ControlOperation::Deliveries(id),
+        (Post,   ["webhooks", id, "replay", delivery]) => ControlOperation::Replay(id, delivery),
+        (Post,   ["webhooks", id, "replay-failed"])    => ControlOperation::ReplayFailed(id),
         _                                              => return None,
     })
 }
@@ -223,6 +291,13 @@ mod tests {
         check("pipeline/stages", "GET POST");
         check("pipeline/stages/won", "GET PATCH DELETE");
         check("associations", "GET POST");
+        check("webhooks", "GET POST");
+        check("webhooks/whep_1", "GET PATCH DELETE");
+        check("webhooks/whep_1/deliveries", "GET");
+        check("webhooks/whep_1/replay/whd_1", "POST");
+        check("webhooks/whep_1/nothing", "");
+        check("events", "GET");
+        check("events/x", "");
         check("keys", "");
         check("runs", "GET POST");
         check("runs/r/changes", "GET");

@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::model::change::{Change, ChangeSet};
 use crate::model::entity::Entity;
+use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 
@@ -68,6 +69,8 @@ pub enum Answer {
         /// Whether the object describes something new.
         created: bool,
     },
+    /// A page of events.
+    Events(EventPage),
     /// The result of the caller's own SQL.
     Sql(SqlResult),
     /// What a request would have done.
@@ -134,6 +137,7 @@ impl Answer {
             | Answer::Operations(_)
             | Answer::Found(_)
             | Answer::Tables { .. }
+            | Answer::Events(_)
             | Answer::Sql(_)
             | Answer::DryRun(_)
             | Answer::Runs { .. }
@@ -141,6 +145,30 @@ impl Answer {
             | Answer::Undone { .. } => false,
         };
         if is_new { 201 } else { 200 }
+    }
+}
+
+/// A page of events, oldest first.
+#[derive(Debug)]
+pub struct EventPage {
+    /// The events, each with the cursor after it.
+    pub events: Vec<(Event, String)>,
+    /// The cursor for the next page. An empty page has one too.
+    pub cursor: String,
+    /// Whether there is a next page now.
+    pub has_more: bool,
+    /// The limit of the page.
+    pub limit: usize,
+    /// The workspace.
+    pub workspace_id: String,
+    /// `live` or `test`.
+    pub mode: &'static str,
+}
+
+impl EventPage {
+    /// Where the events come from.
+    pub fn source(&self) -> EventSource<'_> {
+        EventSource { workspace_id: &self.workspace_id, mode: self.mode }
     }
 }
 

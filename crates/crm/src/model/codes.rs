@@ -239,6 +239,12 @@ pub const CODES: &[Code] = &[
         "Use one of the pipeline's stages, or create the stage first.",
     ),
     code(
+        "target_not_allowed",
+        &[422],
+        "The address of a webhook leads to a private network, to this machine, or to no place that events may be sent to.",
+        "Use a public `https://` or `http://` address.",
+    ),
+    code(
         "batch_too_large",
         &[422],
         "The batch has more than 500 records, or more than 100 operations. Nothing of it was kept.",
@@ -321,6 +327,7 @@ mod tests {
             refused("stage_in_use"),
             refused("unknown_stage"),
             refused("batch_too_large"),
+            refused("target_not_allowed"),
             refused("plan_required"),
             refused("unknown_control"),
             refused("control_not_supported"),

@@ -3,7 +3,10 @@
 //!
 //! This module does not depend on wire formats and does not write SQL.
 
+pub mod automation;
 pub mod batch;
+pub mod control;
+pub mod events;
 pub mod filter;
 pub mod link;
 pub mod list;

@@ -84,6 +84,7 @@ fn faults() -> Vec<Fault> {
         Fault::InvalidReference { message: "There is no live record.".into(), hint: None, field: "company_id".into() },
         refused("unknown_stage"),
         refused("batch_too_large"),
+        refused("target_not_allowed"),
         Fault::NoPrimaryKey { table: "notes".into(), hint: "The hint.".into() },
         Fault::RateLimited { retry_after: 7, message: "Too many requests.".into() },
         Fault::QuotaExceeded { retry_after: 7, message: "Too many requests this month.".into() },

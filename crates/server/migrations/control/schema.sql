@@ -46,6 +46,61 @@ CREATE TABLE public.audit (
 );
 CREATE INDEX audit_workspace ON public.audit USING btree (workspace_id, occurred_at, id);
 
+-- Owned by kith_control.
+CREATE TABLE public.automation_runs (
+  id text NOT NULL,
+  automation_id text NOT NULL,
+  place bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
+  event_id text NOT NULL,
+  event_type text NOT NULL,
+  event jsonb NOT NULL,  -- The event, as the automation's conditions see it.
+  context jsonb NOT NULL,  -- The records that the event is about: {contact, deal, company}, by their ids.
+  depth integer NOT NULL,  -- 0 if a person or key fired the event, and one more for each automation in between.
+  caused_by text,
+  request_id text NOT NULL,  -- The request of the run's writes. By it their events find the run that caused them.
+  status text NOT NULL DEFAULT 'pending'::text,
+  attempts integer NOT NULL DEFAULT 0,
+  next_attempt_at timestamp with time zone,
+  taken_by text,
+  actions jsonb NOT NULL DEFAULT '[]'::jsonb,
+  error text,
+  duration_ms integer,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT automation_runs_automation_id_fkey FOREIGN KEY (automation_id) REFERENCES public.automations(id) ON DELETE CASCADE,
+  CONSTRAINT automation_runs_check CHECK (((status = 'pending'::text) = (next_attempt_at IS NOT NULL))),
+  CONSTRAINT automation_runs_event_key UNIQUE (automation_id, event_id),
+  CONSTRAINT automation_runs_pkey PRIMARY KEY (id),
+  CONSTRAINT automation_runs_request_id_key UNIQUE (request_id),
+  CONSTRAINT automation_runs_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'success'::text, 'error'::text, 'skipped'::text])))
+);
+CREATE INDEX automation_runs_due ON public.automation_runs USING btree (next_attempt_at, place) WHERE (status = 'pending'::text);
+CREATE INDEX automation_runs_newest ON public.automation_runs USING btree (automation_id, created_at, id);
+CREATE INDEX automation_runs_old ON public.automation_runs USING btree (created_at);
+
+-- Owned by kith_control.
+CREATE TABLE public.automations (
+  id text NOT NULL,
+  workspace_id text NOT NULL,
+  mode text NOT NULL,
+  dialect text NOT NULL,  -- The dialect of the key that created it. Its conditions see events in it.
+  name text NOT NULL,
+  trigger_event text NOT NULL,
+  enabled boolean NOT NULL,
+  conditions jsonb NOT NULL,
+  actions jsonb NOT NULL,
+  disabled_reason text,
+  failures integer NOT NULL DEFAULT 0,  -- Runs that failed since the last one that did not.
+  since text NOT NULL,  -- The snapshot of the workspace's database at the creation. Changes that are visible in it fire nothing.
+  created_by text NOT NULL,
+  public_url text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  updated_at timestamp with time zone NOT NULL,
+  CONSTRAINT automations_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+  CONSTRAINT automations_pkey PRIMARY KEY (id),
+  CONSTRAINT automations_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX automations_workspace ON public.automations USING btree (workspace_id, mode, created_at, id);
+
 -- PostgreSQL clusters that hold workspaces.
 -- Owned by kith_control.
 CREATE TABLE public.cells (
@@ -94,6 +149,20 @@ CREATE TABLE public.databases (
   CONSTRAINT databases_workspace_id_mode_key UNIQUE (workspace_id, mode)
 );
 CREATE INDEX databases_warm ON public.databases USING btree (cell_id, version, id) WHERE (state = 'warm'::text);
+
+-- Owned by kith_control.
+CREATE TABLE public.idempotent_replies (
+  workspace_id text NOT NULL,
+  mode text NOT NULL,
+  key text NOT NULL,
+  fingerprint text NOT NULL,
+  status integer NOT NULL,
+  body bytea NOT NULL,  -- Sealed, because it may hold a secret.
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT idempotent_replies_pkey PRIMARY KEY (workspace_id, mode, key),
+  CONSTRAINT idempotent_replies_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX idempotent_replies_created_at ON public.idempotent_replies USING btree (created_at);
 
 -- Accounts elsewhere (OpenID Connect, Clerk) by which a person signs in.
 -- Owned by kith_control.
@@ -201,11 +270,15 @@ CREATE TABLE public.outgoing_mail (
   attempts integer NOT NULL DEFAULT 0,
   next_attempt_at timestamp with time zone NOT NULL DEFAULT '-infinity'::timestamp with time zone,
   invite_id text,
+  webhook_id text,  -- The endpoint that an e-mail to an owner of its workspace is about.
+  automation_id text,  -- The automation that an e-mail to an owner of its workspace is about.
+  CONSTRAINT outgoing_mail_automation_id_fkey FOREIGN KEY (automation_id) REFERENCES public.automations(id) ON DELETE CASCADE,
   CONSTRAINT outgoing_mail_check CHECK ((((user_id IS NULL) = (letter = 'invite'::text)) AND ((invite_id IS NULL) = (letter <> 'invite'::text)))),
   CONSTRAINT outgoing_mail_invite_id_fkey FOREIGN KEY (invite_id) REFERENCES public.invites(id) ON DELETE CASCADE,
-  CONSTRAINT outgoing_mail_letter_check CHECK ((letter = ANY (ARRAY['verify_email'::text, 'reset_password'::text, 'invite'::text]))),
+  CONSTRAINT outgoing_mail_letter_check CHECK ((letter = ANY (ARRAY['verify_email'::text, 'reset_password'::text, 'invite'::text, 'webhook_disabled'::text, 'automation_disabled'::text]))),
   CONSTRAINT outgoing_mail_pkey PRIMARY KEY (id),
-  CONSTRAINT outgoing_mail_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE
+  CONSTRAINT outgoing_mail_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE,
+  CONSTRAINT outgoing_mail_webhook_id_fkey FOREIGN KEY (webhook_id) REFERENCES public.webhook_endpoints(id) ON DELETE CASCADE
 );
 CREATE INDEX outgoing_mail_due ON public.outgoing_mail USING btree (next_attempt_at);
 CREATE INDEX outgoing_mail_user ON public.outgoing_mail USING btree (user_id);
@@ -250,6 +323,63 @@ CREATE TABLE public.users (
   CONSTRAINT users_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email);
+
+-- What is sent to endpoints. A pending delivery waits for earlier ones of the same subject and endpoint.
+-- Owned by kith_control.
+CREATE TABLE public.webhook_deliveries (
+  id text NOT NULL,
+  endpoint_id text NOT NULL,
+  place bigint NOT NULL GENERATED ALWAYS AS IDENTITY,  -- The order of the events.
+  event_id text NOT NULL,
+  event_type text NOT NULL,
+  subject text NOT NULL,  -- The record that the event is about: its table and id.
+  body text NOT NULL,
+  status text NOT NULL DEFAULT 'pending'::text,
+  attempts integer NOT NULL DEFAULT 0,
+  next_attempt_at timestamp with time zone,  -- While a process sends it, the time after which another process may.
+  taken_by text,  -- The attempt that may record its outcome. A repeated attempt has another one.
+  response_status integer,
+  response_body text,
+  duration_ms integer,
+  error text,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT webhook_deliveries_check CHECK (((status = 'pending'::text) = (next_attempt_at IS NOT NULL))),
+  CONSTRAINT webhook_deliveries_endpoint_id_fkey FOREIGN KEY (endpoint_id) REFERENCES public.webhook_endpoints(id) ON DELETE CASCADE,
+  CONSTRAINT webhook_deliveries_event_key UNIQUE (endpoint_id, event_id),
+  CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id),
+  CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])))
+);
+CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (endpoint_id, next_attempt_at) WHERE (status = 'pending'::text);
+CREATE INDEX webhook_deliveries_newest ON public.webhook_deliveries USING btree (endpoint_id, created_at, id);
+CREATE INDEX webhook_deliveries_old ON public.webhook_deliveries USING btree (created_at);
+CREATE INDEX webhook_deliveries_order ON public.webhook_deliveries USING btree (endpoint_id, subject, place) WHERE (status = 'pending'::text);
+
+-- Owned by kith_control.
+CREATE TABLE public.webhook_endpoints (
+  id text NOT NULL,
+  workspace_id text NOT NULL,
+  mode text NOT NULL,
+  dialect text NOT NULL,  -- The dialect of the key that subscribed. Events are written in it.
+  url text NOT NULL,
+  events text[] NOT NULL,
+  description text,
+  enabled boolean NOT NULL,
+  disabled_reason text,
+  secret bytea NOT NULL,  -- Sealed with a key that follows from the installation's secret key.
+  old_secret bytea,  -- The secret before the last rotation, sealed. Payloads are signed with it too until it ends.
+  old_secret_ends timestamp with time zone,
+  since text NOT NULL,  -- The snapshot of the workspace's database at the subscription. Changes that are visible in it came before.
+  failing_since timestamp with time zone,  -- The first failed attempt after the last delivery.
+  created_by text NOT NULL,
+  public_url text NOT NULL,  -- The address of this Kith for the link in an e-mail about the endpoint.
+  created_at timestamp with time zone NOT NULL,
+  updated_at timestamp with time zone NOT NULL,
+  CONSTRAINT webhook_endpoints_check CHECK (((old_secret IS NULL) = (old_secret_ends IS NULL))),
+  CONSTRAINT webhook_endpoints_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+  CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id),
+  CONSTRAINT webhook_endpoints_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX webhook_endpoints_workspace ON public.webhook_endpoints USING btree (workspace_id, mode, created_at, id);
 
 -- Owned by kith_control.
 CREATE TABLE public.workspaces (

@@ -87,6 +87,11 @@ pub async fn admit_key(app: &App, token: &str, provenance: Provenance) -> Result
     admit_key_from(app, token, None, provenance).await
 }
 
+/// Whether a key still gives access. The look is not counted: a call that was admitted goes on.
+pub async fn is_valid(app: &App, token: &str) -> bool {
+    app.keys.find(app, token, None).await.is_ok()
+}
+
 /// Admits a call with an API key from this address.
 pub async fn admit_key_from(
     app: &App,

@@ -52,7 +52,7 @@ pub fn refuse(app: &App, dialect: Option<&'static Dialect>, fault: Fault) -> Res
     let mut envelope = Envelope::new(app, &id);
     envelope.dialect = dialect.unwrap_or(envelope.dialect);
     let reply = envelope.show(&Err(fault));
-    envelope.respond(reply)
+    envelope.respond(reply, None)
 }
 
 /// A whole HTTP/1.1 response with the status that the HTTP library sends if it can't parse a request.

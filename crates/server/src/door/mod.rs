@@ -17,6 +17,7 @@ pub mod request_line;
 mod rest;
 mod session;
 mod sign_in;
+mod stream;
 mod v1;
 
 use std::net::SocketAddr;

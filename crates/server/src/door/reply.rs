@@ -29,6 +29,8 @@ pub enum Served {
     Answer(Answer),
     /// An answer with its HTTP status and headers.
     Person(PersonAnswer),
+    /// Events, without end.
+    Stream(Body),
     /// A reply that was rendered earlier.
     Written {
         /// The reply.
@@ -124,9 +126,14 @@ impl<'a> Envelope<'a> {
         self.who.as_ref().map(|who| &*who.workspace_id).or(self.workspace_id.as_deref())
     }
 
-    /// Renders the result of a request.
-    pub fn write(&mut self, served: Served) -> Reply {
-        match served {
+    /// Renders the result of a request. A stream has a body of its own.
+    pub fn write(&mut self, served: Served) -> (Reply, Option<Body>) {
+        let reply = match served {
+            Served::Stream(body) => {
+                // The room of an answer is for one that ends.
+                self.room = None;
+                return (Reply { status: 200, headers: Vec::new(), body: Vec::new() }, Some(body));
+            }
             Served::Answer(answer) => self.show(&Ok(answer)),
             Served::Person(done) => {
                 self.workspace_id = done.workspace_id;
@@ -141,7 +148,8 @@ impl<'a> Envelope<'a> {
                 }
                 reply
             }
-        }
+        };
+        (reply, None)
     }
 
     /// Renders an answer or a fault in the caller's dialect.
@@ -180,14 +188,15 @@ impl<'a> Envelope<'a> {
     }
 
     /// The response, with the headers that every answer under `/v1` has.
-    pub fn respond(&self, reply: Reply) -> Response {
-        let mut response = Response::new(Body::from(reply.body));
+    pub fn respond(&self, reply: Reply, stream: Option<Body>) -> Response {
+        let content_type = if stream.is_some() { "text/event-stream" } else { "application/json" };
+        let mut response = Response::new(stream.unwrap_or_else(|| Body::from(reply.body)));
         if let Some(room) = &self.room {
             response.extensions_mut().insert(Takes(room.clone()));
         }
         *response.status_mut() = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         let mut add = |name: &'static str, value: &str| {
             if let Ok(value) = HeaderValue::from_str(value) {

@@ -2,7 +2,7 @@
 
 use crm::dialect::controls;
 use crm::model::answer::Answer;
-use crm::model::ask::Ask;
+use crm::model::ask::{Ask, EventsAsk, Steps};
 use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
 use crm::model::who::checked_run_id;
@@ -11,6 +11,7 @@ use crate::access::{self, Caller};
 use crate::door::operations::Operations;
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
+use crate::door::stream::EventStream;
 use crate::hall::{self, Controls, Effect, Idempotency, Performed};
 use crate::store::room::Room;
 
@@ -38,7 +39,8 @@ pub async fn serve(
     envelope.room = Some(room.clone());
     let body = request.body(&caller).await?;
     let call = request.call(method, path, &body)?;
-    let ask = envelope.dialect.read_call(&call);
+    let mut ask = envelope.dialect.read_call(&call);
+    let streamed = as_stream(&mut ask, request);
     envelope.table = ask.as_ref().ok().and_then(|ask| ask.table()).map(str::to_owned);
     if !limits.preferences.is_empty() && ask.as_ref().is_ok_and(|ask| ask.writes()) {
         envelope.preferences = Some(limits.preferences.join(", "));
@@ -73,10 +75,30 @@ pub async fn serve(
         })
         .await?;
     Ok(match performed {
+        Performed::Done(Answer::Events(page), _) => match streamed {
+            Some(ask) => {
+                let (app, token, dialect) = (request.app.clone(), token.to_owned(), envelope.dialect);
+                Served::Stream(EventStream { app, caller, token, dialect, ask }.body(page))
+            }
+            None => Served::Answer(Answer::Events(page)),
+        },
         Performed::Done(answer, _) => Served::Answer(answer),
         Performed::Stored(reply) => Served::Written { reply, is_replay: false },
         Performed::Replayed(reply) => Served::Written { reply, is_replay: true },
     })
+}
+
+/// The ask for events, if the client wants them as a stream. It goes on after the last event that the client got.
+fn as_stream(ask: &mut Result<Ask, Fault>, request: &HttpRequest<'_>) -> Option<EventsAsk> {
+    let Ok(Ask::Steps(Steps::Events(ask))) = ask else { return None };
+    let header = |name: &str| request.head.headers.get(name).and_then(|value| value.to_str().ok());
+    if !header("accept").is_some_and(|accepted| accepted.contains("text/event-stream")) {
+        return None;
+    }
+    if let Some(last) = header("last-event-id").filter(|id| !id.is_empty()) {
+        ask.after = Some(last.to_owned());
+    }
+    Some(ask.clone())
 }
 
 /// Admits a call with a key. From here on the answer is in the key's dialect, even if the key has ended.

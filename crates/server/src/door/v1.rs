@@ -29,18 +29,18 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
     let mut envelope = Envelope::new(app, &id);
     // A panic is handled like any other defect: the caller gets the request id, and other requests are not affected.
     let served = AssertUnwindSafe(dispatch(&mut request, &mut envelope)).catch_unwind().await;
-    let (reply, failure) = match served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above"))) {
+    let ((reply, stream), failure) = match served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above"))) {
         Ok(served) => (envelope.write(served), None),
         Err(fault) => {
             let result = Err(fault);
-            (envelope.show(&result), result.err())
+            ((envelope.show(&result), None), result.err())
         }
     };
     log(&request, &envelope, reply.status, failure.as_ref(), started);
     if let Some(fault) = &failure {
         request.drain(fault).await;
     }
-    envelope.respond(reply)
+    envelope.respond(reply, stream)
 }
 
 async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> Result<Served, Fault> {

@@ -415,7 +415,11 @@ impl<'a> Execution<'a> {
         if together || ask.is_some_and(Ask::changes_catalog) {
             self.tenant.cache().forget();
         }
-        Ok(Committed { changed: ask.map_or(Changed::Nothing, Changed::by) })
+        let changed = ask.map_or(Changed::Nothing, Changed::by);
+        if changed != Changed::Nothing {
+            self.app.wakes.committed(&self.caller.who.workspace_id, self.caller.who.mode);
+        }
+        Ok(Committed { changed })
     }
 
     /// Rolls back the open transaction.

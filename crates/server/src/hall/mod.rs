@@ -6,11 +6,14 @@
 
 mod batch;
 mod conflict;
+mod control;
+mod events;
 mod execution;
 mod fingerprint;
 mod idempotency;
 mod log;
 mod operations;
+pub mod publish;
 mod record;
 mod saved;
 mod search;
@@ -75,6 +78,10 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
     // reply to that caller's retry.
     plan::allow(ask, &caller.who)?;
     let _turn = caller.turn(app).await?;
+    if let Ask::Control(ask) = ask {
+        // On the heap, like all that most calls do not need.
+        return Box::pin(control::perform(app, caller, ask, controls)).await;
+    }
     let performed = perform_allowed(app, caller, ask, controls).await;
     performed.map_err(|fault| app.store.excesses.explain(&caller.database.database, fault))
 }
@@ -210,6 +217,7 @@ async fn answer(execution: &mut Execution<'_>, ask: &Ask, controls: &Controls<'_
 async fn answer_alone(execution: &mut Execution<'_>, ask: &Ask) -> Result<Answer, Fault> {
     match ask {
         Ask::Operations(_) => Err(Fault::internal("a batch in a batch")),
+        Ask::Control(_) => Err(Fault::internal("an ask about the control plane came to a workspace's database")),
         Ask::Single(ask) => execution.with_fresh_catalog(&OnePlan { ask }).await,
         // On the heap, because they are large and most calls have one step.
         Ask::Steps(steps) => Box::pin(answer_steps(execution, steps)).await,
@@ -228,6 +236,7 @@ async fn answer_steps(execution: &mut Execution<'_>, steps: &Steps) -> Result<An
             execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
         }
         Steps::SearchAll { words, page } => search::all(execution, words, page).await,
+        Steps::Events(ask) => events::page(execution.app, execution.caller, ask).await,
         Steps::OpenRun { run_id, agent, reason } => {
             log::open(execution, run_id, agent.as_deref(), reason.as_deref()).await
         }

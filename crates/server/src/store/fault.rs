@@ -98,6 +98,7 @@ pub fn of_statement(error: Error, statement: Option<&Sql>) -> RunError {
         code if let Some(code) = REFUSALS.iter().find(|(sqlstate, _)| *sqlstate == code) => {
             Fault::Refused { code: code.1, message: message(), hint: error.hint.clone() }
         }
+        "KE001" => Fault::InvalidCursor,
         "KP002" => Fault::ValidationFailed { message: message(), hint: error.hint.clone(), field: field() },
         code if code.starts_with("22") => return of_value(&error, labels),
         "42501" => Fault::Forbidden { message: error.message.clone() },

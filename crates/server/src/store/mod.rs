@@ -9,6 +9,7 @@ pub mod control;
 pub mod fault;
 pub mod results;
 pub mod room;
+pub mod seal;
 pub mod tenant;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::store::cell::maintain::Visits;
 use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::{Cells, TenantDatabase};
 use crate::store::control::Control;
+use crate::store::seal::Sealer;
 use crate::store::tenant::catalogs::Catalogs;
 
 /// How long a statement may run, in seconds.
@@ -49,6 +51,8 @@ pub struct Store {
     /// Workspaces that took too many of the shared resources.
     pub excesses: Arc<Excesses>,
     secret: SecretKey,
+    /// Seals the secrets that the control database holds.
+    pub sealer: Arc<Sealer>,
     /// The migrations that create a workspace's database.
     migrations: &'static [&'static str],
     /// Held while a sign-up creates a database for itself.
@@ -71,7 +75,8 @@ impl Store {
         let control = Control::new(cells.clone(), watchdog.clone());
         let (catalogs, visits, sweeps) = (Catalogs::default(), Visits::default(), Sweeps::default());
         let (excesses, making) = (Arc::default(), Arc::default());
-        Store { pool, control, cells, catalogs, watchdog, visits, sweeps, excesses, secret, migrations, making }
+        let sealer = Arc::new(Sealer::new(&secret));
+        Store { pool, control, cells, catalogs, watchdog, visits, sweeps, excesses, secret, sealer, migrations, making }
     }
 
     /// The version that workspaces' databases should have.

@@ -1,13 +1,17 @@
 //! Background work: workers under one supervisor. No request waits for anything here.
 
+pub mod automate;
 pub mod change_log;
+pub mod deliver;
 pub mod direct;
+pub mod drain;
 pub mod excess;
 pub mod key_last_used;
 pub mod mail;
 pub mod maintain;
 pub mod monthly_usage;
 pub mod reap;
+mod signature;
 mod supervisor;
 pub mod warm;
 pub mod watch;

@@ -14,6 +14,9 @@ use crate::work::{Failed, Worker};
 /// How long sessions, failed log-ins and tokens of e-mails are kept after they have ended, in seconds.
 const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 
+/// How long deliveries of webhooks and runs of automations are kept, in seconds.
+const DELIVERIES_KEPT_SECONDS: i64 = 30 * 24 * 60 * 60;
+
 /// Drops expired data.
 pub struct Reap;
 
@@ -28,7 +31,12 @@ impl Worker for Reap {
         let swept = app.store.sweep_databases().await;
         let reaped = reap(&app.store, &app.clock).await;
         let forgotten = app.store.control.sweep_accounts(app.clock.unix_seconds() - KEPT_SECONDS).await;
+        let now = app.clock.unix_seconds();
+        let delivered = app.store.control.sweep_deliveries(now - DELIVERIES_KEPT_SECONDS).await;
+        let ran = app.store.control.sweep_runs(now - DELIVERIES_KEPT_SECONDS).await;
         swept?;
+        delivered?;
+        ran?;
         forgotten?;
         match reaped? {
             0 => {}

@@ -227,7 +227,8 @@ async fn every_documented_parameter_of_a_list_is_taken() {
                 };
                 match parameter["name"].as_str().unwrap() {
                     _ if parameter["in"] != "query" => {}
-                    "cursor" => {}
+                    "cursor" | "after" => {}
+                    "type" if path == "/v1/events" => query.push(("type".to_owned(), "deal.*".to_owned())),
                     "custom" => query.push(("custom.plan".to_owned(), "pro".to_owned())),
                     "metadata" => query.push(("filter[metadata->>plan]".to_owned(), "pro".to_owned())),
                     name => query.push((name.to_owned(), sample(&parameter["schema"]))),

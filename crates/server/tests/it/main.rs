@@ -2,6 +2,7 @@
 
 mod accounts;
 mod associations;
+mod automations;
 mod bad_input;
 mod batch;
 mod belongings;
@@ -12,6 +13,7 @@ mod custom_tables;
 mod deadlines;
 mod direct;
 mod docs;
+mod events;
 mod exports;
 mod feed;
 mod filter_matrix;
@@ -67,3 +69,4 @@ mod undo;
 mod upgrade;
 mod values;
 mod walks;
+mod webhooks;

@@ -9,15 +9,19 @@ use crate::dialect::{Dialect, route};
 
 pub use show::{show, show_fault};
 
+/// The dialect's name.
+const NAME: &str = "agentcrm";
+
 /// agentCRM's dialect. Callers without a key get it too.
 pub static AGENTCRM: Dialect = Dialect {
-    name: "agentcrm",
+    name: NAME,
     key_prefixes: &["acrm_dev_", "acrm_live_"],
     versions: None,
     read: read::read,
     methods: route::methods,
     show: show::show,
     show_value: show::show_value,
+    show_event: show::show_event,
     show_fault: show::show_fault,
     reference: &reference::REFERENCE,
 };

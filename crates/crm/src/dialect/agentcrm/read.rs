@@ -1,5 +1,6 @@
 //! Reads requests of agentCRM's dialect. Its names are those of the physical schema.
 
+use crate::dialect::agentcrm::NAME;
 use crate::dialect::agentcrm::filter::filter;
 use crate::dialect::arguments::Arguments;
 use crate::dialect::read::{self, Words};
@@ -8,6 +9,7 @@ use crate::model::fault::Fault;
 
 /// agentCRM's names in requests.
 const WORDS: Words = Words {
+    dialect: NAME,
     column: |_, field| Ok(field.to_owned()),
     filter: |_, parameter, value| Ok(filter(parameter, value)),
     related: None,

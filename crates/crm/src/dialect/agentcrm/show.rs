@@ -3,8 +3,10 @@
 use serde_json::{Value, json};
 
 use crate::dialect::changes::{self, ChangeWords};
+use crate::dialect::event::body;
 use crate::dialect::{Meta, Reply, fault_headers, json};
-use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
+use crate::model::answer::{Answer, Batch, BatchItem, EventPage, Found, Record, SqlResult};
+use crate::model::event::{Event, EventSource};
 use crate::model::fault::{Fault, Instead};
 use crate::model::operation::MAX_OPERATIONS;
 
@@ -64,6 +66,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
         Answer::Rows { rows, .. } => json::array(out, rows, &json::keys(rows, 0..rows.columns().len(), same)),
         Answer::Tables { rows } => json::tables(out, rows, None),
         Answer::Object { text, .. } => out.extend_from_slice(text.as_bytes()),
+        Answer::Events(page) => events(out, page),
         Answer::Sql(result) => sql(out, result),
         Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
             out.push(b'{');
@@ -83,6 +86,12 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
     match answer {
         Answer::Page { next_cursor, limit, .. } => page_meta(out, next_cursor.as_deref(), *limit),
         Answer::Found(it) => page_meta(out, it.next_cursor.as_deref(), it.limit),
+        Answer::Events(page) => {
+            json::pair(out, "next_cursor", &page.cursor);
+            json::flag(out, "has_more", page.has_more);
+            json::key(out, "limit");
+            out.extend_from_slice(page.limit.to_string().as_bytes());
+        }
         Answer::Runs { next_cursor, limit, .. } | Answer::Changes { next_cursor, limit, .. } => {
             page_meta(out, next_cursor.as_deref(), *limit);
         }
@@ -132,6 +141,7 @@ fn size(answer: &Answer) -> usize {
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,
         Answer::Operations(answers) => json::size_of_operations(answers),
         Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
+        Answer::Events(page) => page.events.len() * 1024,
         Answer::DryRun(dry) => size(&dry.answer),
         Answer::Deleted { .. }
         | Answer::Workspace { .. }
@@ -217,6 +227,15 @@ fn found(out: &mut Vec<u8>, found: &Found) {
         out.push(b'}');
     }
     out.push(b']');
+}
+
+/// The JSON of an event. Its data has the names of the physical schema.
+pub fn show_event(event: &Event, source: EventSource<'_>) -> Value {
+    body(event, source, |_, row| row.clone(), |_, row| row.clone())
+}
+
+fn events(out: &mut Vec<u8>, page: &EventPage) {
+    json::events(out, page, show_event);
 }
 
 fn sql(out: &mut Vec<u8>, result: &SqlResult) {

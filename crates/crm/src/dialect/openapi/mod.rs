@@ -4,6 +4,7 @@
 //! The code here is the same for all dialects. Each dialect provides its differences in a [`Reference`].
 
 mod answers;
+pub mod control;
 mod endpoints;
 mod faults;
 mod operation;
@@ -159,6 +160,7 @@ pub enum Style {
 pub fn document(reference: &Reference, base_url: &str) -> Value {
     let mut responses = faults::Responses::default();
     let mut paths = operation::paths(reference, &mut responses);
+    control::add(&mut paths, reference, &mut responses);
     people::add(&mut paths, reference, &mut responses);
     let mut schemas = schemas(reference, &responses);
     answers::name_all(&mut paths, &mut schemas);
@@ -239,6 +241,7 @@ fn tags(reference: &Reference) -> Value {
         tags.insert(0, workspace);
     }
     tags.extend(ENTITIES.iter().map(|entity| fixed(entity.table, entity.about)));
+    tags.extend(control::tags());
     if !reference.errands.is_empty() {
         tags.push(people::tag());
     }
@@ -256,6 +259,9 @@ fn schemas(reference: &Reference, responses: &faults::Responses) -> Map<String, 
         schema::add_entity(&mut schemas, &reference.wire, entity);
     }
     for (name, schema) in (reference.wire.schemas)() {
+        schemas.insert(name.to_owned(), schema);
+    }
+    for (name, schema) in control::schemas(&reference.wire) {
         schemas.insert(name.to_owned(), schema);
     }
     for (name, schema) in people::schemas().into_iter().filter(|_| !reference.errands.is_empty()) {

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::json;
 use crate::dialect::relm::names::{OBJECT, holds_ids, name_of, relm_id};
-use crate::model::entity::{ENTITIES, Entity};
+use crate::model::entity::{ENTITIES, Entity, by_table};
 use crate::model::rows::Rows;
 
 /// The format of the rows of a result. It is computed once for all rows.
@@ -142,6 +142,31 @@ fn changes(out: &mut Vec<u8>, subject_type: &[u8], cell: &[u8]) {
         renamed.insert(name_of(entity, &column).unwrap_or(&column).to_owned(), value);
     }
     let _ = serde_json::to_writer(out, &renamed);
+}
+
+/// Some columns of a table, in Relm's names and form of ids.
+pub fn columns(table: &str, row: &Map<String, Value>) -> Map<String, Value> {
+    let entity = by_table(table);
+    let named = row.iter().filter_map(|(column, value)| {
+        let mut value = value.clone();
+        if holds_ids(column) {
+            rename_ids(&mut value);
+        }
+        Some((name_of(entity, column)?.to_owned(), value))
+    });
+    named.collect()
+}
+
+/// A row as a record.
+pub fn object(table: &str, row: &Map<String, Value>) -> Map<String, Value> {
+    let mut columns = columns(table, row);
+    let mut record = Map::with_capacity(columns.len() + 1);
+    if let Some(id) = columns.remove("id") {
+        record.insert("id".into(), id);
+    }
+    record.insert(OBJECT.into(), by_table(table).map_or(table, |entity| entity.name).into());
+    record.extend(columns);
+    record
 }
 
 pub(super) fn rename_ids(value: &mut Value) {

@@ -5,12 +5,14 @@ use std::ops::Range;
 use serde_json::{Map, Value, json};
 
 use crate::dialect::changes::{self, ChangeWords};
+use crate::dialect::event::body;
 use crate::dialect::relm::filter::parts;
 use crate::dialect::relm::names::{OBJECT, column_of, holds_ids, name_of, words};
-use crate::dialect::relm::record::{Shape, ids, rename_ids};
+use crate::dialect::relm::record::{Shape, columns, ids, object, rename_ids};
 use crate::dialect::{Meta, Reply, fault_headers, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::entity::{Entity, READ_ONLY_COLUMNS, by_table};
+use crate::model::event::{Event, EventSource};
 use crate::model::fault::{Fault, Instead, nearest};
 use crate::model::rows::Rows;
 
@@ -104,6 +106,13 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
                 _ => out.push(b'}'),
             }
         }
+        Answer::Events(page) => {
+            out.extend_from_slice(b"{\"object\":\"list\",\"data\":");
+            json::events(&mut out, page, show_event);
+            json::flag(&mut out, "has_more", page.has_more);
+            json::pair(&mut out, "next_cursor", &page.cursor);
+            out.push(b'}');
+        }
         Answer::Sql(result) => sql(&mut out, result),
         Answer::Workspace { workspace_id, api_key, claim_url, ttl_expires_at } => {
             out.push(b'{');
@@ -116,6 +125,11 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
         }
     }
     out
+}
+
+/// The JSON of an event. Its data is a record with Relm's names and ids.
+pub fn show_event(event: &Event, source: EventSource<'_>) -> Value {
+    body(event, source, object, columns)
 }
 
 /// Relm's names in changes.

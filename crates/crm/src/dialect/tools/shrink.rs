@@ -149,6 +149,7 @@ fn parts(answer: &Answer) -> Vec<&Rows> {
         Answer::DryRun(dry) => parts(&dry.answer),
         Answer::Object { .. }
         | Answer::Operations(_)
+        | Answer::Events(_)
         | Answer::Run { .. }
         | Answer::Runs { .. }
         | Answer::Changes { .. }
@@ -170,6 +171,7 @@ fn parts_mut(answer: &mut Answer) -> Vec<&mut Rows> {
         Answer::DryRun(dry) => parts_mut(&mut dry.answer),
         Answer::Object { .. }
         | Answer::Operations(_)
+        | Answer::Events(_)
         | Answer::Run { .. }
         | Answer::Runs { .. }
         | Answer::Changes { .. }

@@ -6,6 +6,7 @@ mod names;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::model::control::ControlAsk;
 use crate::model::entity::by_table;
 use crate::model::filter::{Deleted, Filter};
 use crate::model::operation::Operation;
@@ -23,6 +24,8 @@ pub enum Ask {
     Steps(Steps),
     /// Operations that run in order in one transaction. Each is read as an ask when its turn comes.
     Operations(Vec<Operation>),
+    /// An ask about the control plane.
+    Control(ControlAsk),
 }
 
 /// An ask with a single plan.
@@ -157,6 +160,8 @@ pub enum Steps {
         /// The id of the record that is a member.
         id: String,
     },
+    /// Lists a page of events, oldest first.
+    Events(EventsAsk),
     /// Opens a run.
     OpenRun {
         /// The caller's name for it.
@@ -212,6 +217,17 @@ pub enum Steps {
     },
 }
 
+/// A request for events.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EventsAsk {
+    /// The cursor after which they begin; `None` for the oldest.
+    pub after: Option<String>,
+    /// The patterns of their types. Without any, all events are listed.
+    pub types: Vec<String>,
+    /// Maximum number of events.
+    pub limit: usize,
+}
+
 /// Changes that can be undone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Undoable {
@@ -254,13 +270,20 @@ impl From<Steps> for Ask {
     }
 }
 
+impl From<ControlAsk> for Ask {
+    fn from(ask: ControlAsk) -> Ask {
+        Ask::Control(ask)
+    }
+}
+
 impl Ask {
-    /// The table of the ask, if it has exactly one.
+    /// The table of the ask, if it has exactly one. For an ask about the control plane, the kind of its answer.
     pub fn table(&self) -> Option<&str> {
         match self {
             Ask::Single(single) => single.table(),
             Ask::Steps(steps) => steps.table(),
             Ask::Operations(_) => None,
+            Ask::Control(ask) => Some(ask.object()),
         }
     }
 
@@ -270,6 +293,7 @@ impl Ask {
             Ask::Single(single) => single.writes(),
             Ask::Steps(steps) => steps.writes(),
             Ask::Operations(_) => true,
+            Ask::Control(ask) => ask.writes(),
         }
     }
 
@@ -277,6 +301,7 @@ impl Ask {
     pub fn changes_catalog(&self) -> bool {
         match self {
             Ask::Steps(Steps::Sql { sql, .. }) => may_change_catalog(sql),
+            Ask::Control(_) => false,
             // It may put back definitions of custom fields.
             Ask::Steps(Steps::Undo { .. }) => true,
             ask => ask.writes() && ask.table().and_then(by_table).is_some_and(|entity| entity.describes_tables),
@@ -325,6 +350,7 @@ impl Steps {
             Steps::AddMembers { .. } | Steps::RemoveMember { .. } => Some(MEMBERS),
             Steps::SearchAll { .. }
             | Steps::ListRows { .. }
+            | Steps::Events(_)
             | Steps::Sql { .. }
             | Steps::OpenRun { .. }
             | Steps::FindRun { .. }
@@ -341,6 +367,7 @@ impl Steps {
             | Steps::ListRows { .. }
             | Steps::FindRun { .. }
             | Steps::ListRuns { .. }
+            | Steps::Events(_)
             | Steps::RunChanges { .. } => false,
             Steps::Batch { .. }
             | Steps::AddMembers { .. }
@@ -364,6 +391,7 @@ mod tests {
 
     use super::*;
     use crate::model::call::Method;
+    use crate::model::control::Resource;
     use crate::model::filter::{MailRelation, Op, Reading, Subject};
 
     /// One ask of every kind.
@@ -409,6 +437,7 @@ mod tests {
             Steps::ListRows { list_id: "l_1".into(), page: page() }.into(),
             Steps::AddMembers { list_id: "l_1".into(), ids: vec!["c_1".into()], several: true }.into(),
             Steps::RemoveMember { list_id: "l_1".into(), id: "c_1".into() }.into(),
+            Steps::Events(EventsAsk { after: Some("x".into()), types: vec!["deal.*".into()], limit: 3 }).into(),
             Steps::Undo { what: Undoable::Request("req_1".into()), skips: true }.into(),
             Steps::Sql { sql: "select $1".into(), params: vec![json!([1, null])] }.into(),
             Ask::Operations(vec![Operation {
@@ -418,6 +447,9 @@ mod tests {
                 body: Some(Value::Object(values())),
                 name: Some("a".into()),
             }]),
+            ControlAsk::Create { resource: Resource::Webhooks, values: values(), dialect: "relm".into() }.into(),
+            ControlAsk::Deliveries { id: "whep_1".into(), status: Some("failed".into()), page: page() }.into(),
+            ControlAsk::ReplayFailed { id: "whep_1".into(), values: values() }.into(),
         ]
     }
 

@@ -6,6 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crm::dialect::DIALECTS;
 use crm::dialect::agentcrm::AGENTCRM;
 use crm::dialect::llms::{described_type, readable_path};
+use crm::dialect::openapi::control::{self, TASKS};
 use crm::dialect::openapi::people::readable;
 use crm::dialect::openapi::{Act, Endpoint, Reference};
 use crm::dialect::relm::RELM;
@@ -249,6 +250,17 @@ fn endpoints() -> Markup {
                         code.path { (readable_path(endpoint)) }
                         p { (prose(endpoint.about)) }
                     }
+                }
+            }
+        }
+        h3 { "Webhooks, automations and events" }
+        ul.endpoints {
+            @for task in TASKS {
+                @let (method, rest) = (task.method.name(), control::readable(task));
+                li {
+                    span class={ "method " (method.to_lowercase()) } { (method) }
+                    code.path { (rest.trim_start_matches(method).trim_start()) }
+                    p { (prose(task.about)) }
                 }
             }
         }

@@ -59,7 +59,7 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
         request.drain(fault).await;
     }
     let has_body = !reply.body.is_empty();
-    let mut response = envelope.respond(reply);
+    let mut response = envelope.respond(reply, None);
     if !has_body {
         response.headers_mut().remove(header::CONTENT_TYPE);
     }

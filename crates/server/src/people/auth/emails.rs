@@ -67,7 +67,32 @@ pub const INVITATION: Template = Template {
     ),
 };
 
-const TEMPLATES: [&Template; 3] = [&VERIFY_EMAIL, &RESET_PASSWORD, &INVITATION];
+/// Tells an owner that a webhook endpoint was disabled.
+pub const WEBHOOK_DISABLED: Template = Template {
+    name: "webhook_disabled",
+    subject: "A webhook was disabled",
+    page: "/webhooks",
+    lasts_seconds: 0,
+    text: (
+        "A webhook of your workspace at Kith is disabled, because its address did not take events. This page has the reason and the deliveries:",
+        "After you have repaired the receiver, enable the webhook and replay its failed deliveries.",
+    ),
+};
+
+/// Tells an owner that an automation was switched off.
+pub const AUTOMATION_DISABLED: Template = Template {
+    name: "automation_disabled",
+    subject: "An automation was switched off",
+    page: "/automations",
+    lasts_seconds: 0,
+    text: (
+        "An automation of your workspace at Kith is switched off, because ten of its runs in a row have failed. This page has the runs and their errors:",
+        "After you have corrected the automation, enable it again.",
+    ),
+};
+
+const TEMPLATES: [&Template; 5] =
+    [&VERIFY_EMAIL, &RESET_PASSWORD, &INVITATION, &WEBHOOK_DISABLED, &AUTOMATION_DISABLED];
 
 /// An e-mail to be sent. It holds a token, so it is never printed.
 pub struct Email {
@@ -101,6 +126,9 @@ pub async fn queue(
 /// Composes an e-mail that is due, with a token that is valid from now on. Returns `None` if this version has no such template.
 pub async fn compose(store: &Store, clock: &Clock, due: &DueMail) -> Result<Option<Email>, Fault> {
     let Some(template) = TEMPLATES.into_iter().find(|template| template.name == due.kind) else { return Ok(None) };
+    if let Some(disabled) = &due.disabled {
+        return Ok(Some(template.with(format!("{}{}/{disabled}", due.public_url, template.page))));
+    }
     let token = format!("{TOKEN_PREFIX}{}", id::token(&random::<TOKEN_CHARACTERS>()));
     let (now, hash) = (clock.unix_seconds(), api_key::hash(&token));
     let link = if template.name == INVITATION.name {
@@ -111,7 +139,13 @@ pub async fn compose(store: &Store, clock: &Clock, due: &DueMail) -> Result<Opti
         store.control.keep_mail_token(&hash, &due.about, template.name, times).await?;
         format!("{}{}?token={token}", due.public_url, template.page)
     };
-    let (before, after) = template.text;
-    // The account's name is left out. Otherwise anybody could send a text of their choice to any mailbox.
-    Ok(Some(Email { subject: template.subject, text: format!("{before}\n\n{link}\n\n{after}\n"), link }))
+    Ok(Some(template.with(link)))
+}
+
+impl Template {
+    fn with(&self, link: String) -> Email {
+        let (before, after) = self.text;
+        // The account's name is left out. Otherwise anybody could send a text of their choice to any mailbox.
+        Email { subject: self.subject, text: format!("{before}\n\n{link}\n\n{after}\n"), link }
+    }
 }

@@ -21,6 +21,8 @@ const CONTROL: &[&str] = &[
     include_str!("../../../migrations/control/0003_sign_ins.sql"),
     include_str!("../../../migrations/control/0004_invited_addresses.sql"),
     include_str!("../../../migrations/control/0005_plans.sql"),
+    include_str!("../../../migrations/control/0006_webhooks.sql"),
+    include_str!("../../../migrations/control/0007_automations.sql"),
 ];
 
 /// The workspace databases' migrations, in order; the first is version 1.
@@ -39,6 +41,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0012_direct_sessions.sql"),
     include_str!("../../../migrations/workspace/0013_change_log.sql"),
     include_str!("../../../migrations/workspace/0014_undo.sql"),
+    include_str!("../../../migrations/workspace/0015_events.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

@@ -25,10 +25,12 @@ pub struct NewMail<'a> {
 pub struct DueMail {
     /// `mail_…`
     pub id: String,
-    /// `verify_email`, `reset_password` or `invite`
+    /// `verify_email`, `reset_password`, `invite`, `webhook_disabled` or `automation_disabled`
     pub kind: String,
     /// The account, `u_…`, or the invitation, `inv_…`.
     pub about: String,
+    /// What was disabled, if it is about that: `whep_…` or `auto_…`.
+    pub disabled: Option<String>,
     /// The recipient's address.
     pub email: String,
     /// The address of this Kith, for the link.
@@ -63,12 +65,14 @@ impl Control {
                    SET attempts = attempts + 1,
                        next_attempt_at = to_timestamp($1::bigint) + make_interval(secs => $2::float8 * 2 ^ attempts)
                    FROM addressed AS a WHERE m.id = a.id
-                   RETURNING m.id, m.letter, COALESCE(m.user_id, m.invite_id) AS about, a.email, m.public_url, m.attempts";
+                   RETURNING m.id, m.letter, COALESCE(m.user_id, m.invite_id) AS about, COALESCE(m.webhook_id, m.automation_id) AS disabled,
+                       a.email, m.public_url, m.attempts";
         self.query(sql, &[Some(&now.to_string()), Some(&retry_seconds.to_string())]).await?.first(|row| {
             Ok(DueMail {
                 id: row.get("id")?,
                 kind: row.get("letter")?,
                 about: row.get("about")?,
+                disabled: row.optional("disabled")?,
                 email: row.get("email")?,
                 public_url: row.get("public_url")?,
                 attempts: row.get("attempts")?,

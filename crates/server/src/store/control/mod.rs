@@ -6,12 +6,16 @@
 
 pub mod accounts;
 pub mod audit;
+pub mod automations;
 pub mod billing;
 pub mod connections;
+pub mod deliveries;
 pub mod grants;
+pub mod idempotency;
 pub mod identities;
 pub mod invitations;
 pub mod keys;
+pub mod listeners;
 pub mod lists;
 pub mod login_failures;
 pub mod mail;
@@ -20,6 +24,8 @@ pub mod person;
 pub mod rows;
 pub mod sessions;
 pub mod sign_ins;
+pub mod transaction;
+pub mod webhooks;
 pub mod workspaces;
 
 use std::panic::Location;
@@ -29,6 +35,7 @@ use std::time::Duration;
 use pg::Error;
 use pg::pool::{Key, Lane, Limits, Pool};
 use pg::rows::Rows;
+use pg::types::TypeCache;
 use pg::watchdog::Watchdog;
 
 use crm::model::fault::Fault;
@@ -42,6 +49,7 @@ use crate::store::fault;
 pub struct Control {
     pool: Pool,
     key: Key,
+    types: Arc<TypeCache>,
 }
 
 impl Control {
@@ -56,7 +64,7 @@ impl Control {
             max_idle: Duration::from_secs(300),
         };
         let key = Key { cell: 0, database: CONTROL_DATABASE.into(), role: CONTROL_ROLE.into(), lane: Lane::Rest };
-        Control { pool: Pool::new(limits, cells, watchdog), key }
+        Control { pool: Pool::new(limits, cells, watchdog), key, types: Arc::default() }
     }
 
     /// Runs one statement with text parameters and commits it. A fault names the place of the call.

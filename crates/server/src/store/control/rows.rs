@@ -70,3 +70,19 @@ impl ControlRow<'_> {
         self.get::<String>(name).map(|text| text == "t")
     }
 }
+
+/// A column of type `bytea` that is not NULL.
+#[track_caller]
+pub(super) fn bytes(row: ControlRow<'_>, name: &str) -> Result<Vec<u8>, Fault> {
+    optional_bytes(row, name)?.ok_or_else(|| Fault::internal(format!("{name} is NULL")))
+}
+
+/// A column of type `bytea`.
+#[track_caller]
+pub(super) fn optional_bytes(row: ControlRow<'_>, name: &str) -> Result<Option<Vec<u8>>, Fault> {
+    let Some(text) = row.optional::<String>(name)? else { return Ok(None) };
+    let digits = text.strip_prefix("\\x").map(str::as_bytes).unwrap_or_default();
+    let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>();
+    bytes.map(Some).ok_or_else(|| Fault::internal(format!("{name} is not hexadecimal")))
+}

@@ -154,6 +154,7 @@ fn config(dir: &TempDir) -> Config {
         rate_limit: 0,
         trusted_proxies: "192.0.2.0/24".parse().expect("proxies"),
         plans: None,
+        allow_private_targets: Some(true),
         undo_days: 30,
         warm_databases: 4,
         secret_key: Some(SECRET_KEY.into()),

@@ -7,6 +7,7 @@ mod dir;
 mod home;
 mod mailbox;
 mod raw;
+mod receiver;
 mod relm;
 mod reply;
 
@@ -19,6 +20,7 @@ pub use home::{
 };
 pub use mailbox::mailbox;
 pub use raw::{Answer, Raw, Streams};
+pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};
 pub use reply::Reply;
 

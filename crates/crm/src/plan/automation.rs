@@ -1,0 +1,346 @@
+//! Automations: checks a rule when it is saved, decides whether an event meets its conditions, and turns its actions into asks.
+
+use serde_json::{Map, Value, json};
+
+use crate::model::ask::{Ask, Single, UnknownStage};
+use crate::model::event::{self, Event};
+use crate::model::fault::Fault;
+use crate::model::value::name_of;
+use crate::plan::control::{broken, flag, missing, only, text};
+
+/// An automation's writes are one deeper than the event that fired it. Events of this depth fire none.
+pub const MAX_DEPTH: i64 = 2;
+/// Most conditions, and most actions, of an automation.
+const MAX_PARTS: usize = 50;
+const MAX_NAME_CHARACTERS: usize = 200;
+const MAX_TEXT_CHARACTERS: usize = 10_000;
+
+const FIELDS: [&str; 5] = ["name", "trigger_event", "enabled", "conditions", "actions"];
+const OPS: [&str; 5] = ["eq", "neq", "contains", "exists", "in"];
+const KINDS: [&str; 5] = ["note", "email", "call", "meeting", "task"];
+const TARGETS: [&str; 4] = ["auto", "contact", "deal", "company"];
+
+/// The fields of an automation that a request sets.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct AutomationFields {
+    /// Its name.
+    pub name: Option<String>,
+    /// The pattern of the events that fire it.
+    pub trigger_event: Option<String>,
+    /// Whether events fire it.
+    pub enabled: Option<bool>,
+    /// Its conditions. All of them must hold.
+    pub conditions: Option<Vec<Value>>,
+    /// Its actions, in order.
+    pub actions: Option<Vec<Value>>,
+}
+
+/// The ids of the records that an event is about, as the database stores them.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Context {
+    /// The record of the event itself: `contact`, `deal` or `company`; `None` for another one.
+    pub own: Option<String>,
+    /// The contact.
+    pub contact: Option<String>,
+    /// The deal.
+    pub deal: Option<String>,
+    /// The company.
+    pub company: Option<String>,
+}
+
+/// Checks the fields of a new automation.
+pub fn new_automation(values: &Map<String, Value>) -> Result<AutomationFields, Fault> {
+    let fields = automation(values)?;
+    let there = [
+        ("name", fields.name.is_some()),
+        ("trigger_event", fields.trigger_event.is_some()),
+        ("actions", fields.actions.is_some()),
+    ];
+    match there.into_iter().find(|(_, is_there)| !is_there) {
+        Some((name, _)) => Err(missing(name)),
+        None => Ok(fields),
+    }
+}
+
+/// Checks the fields of an automation. Those that the request leaves out are `None`.
+pub fn automation(values: &Map<String, Value>) -> Result<AutomationFields, Fault> {
+    only(values, &FIELDS)?;
+    let required = |name: &'static str, most| {
+        let text =
+            text(values, name, most)?.map(|text| text.filter(|it| !it.trim().is_empty()).ok_or_else(|| missing(name)));
+        text.transpose()
+    };
+    let trigger_event = required("trigger_event", 200)?;
+    if let Some(trigger) = &trigger_event {
+        event::check(trigger).map_err(|(message, hint)| broken("trigger_event", message, hint))?;
+    }
+    let conditions = parts(values, "conditions", condition)?;
+    let actions = parts(values, "actions", action)?;
+    if actions.as_ref().is_some_and(Vec::is_empty) {
+        return Err(broken("actions", "\"actions\" has at least one action.".into(), None));
+    }
+    let name = required("name", MAX_NAME_CHARACTERS)?;
+    Ok(AutomationFields { name, trigger_event, enabled: flag(values, "enabled")?, conditions, actions })
+}
+
+type Part = fn(&Map<String, Value>, &str) -> Result<(), Fault>;
+
+fn parts(values: &Map<String, Value>, name: &str, check: Part) -> Result<Option<Vec<Value>>, Fault> {
+    let items = match values.get(name) {
+        None => return Ok(None),
+        Some(Value::Array(items)) => items,
+        Some(Value::Null) => return Err(missing(name)),
+        Some(other) => return Err(Fault::invalid(format!("\"{name}\" takes an array, not {}.", name_of(other)))),
+    };
+    if items.len() > MAX_PARTS {
+        return Err(broken(name, format!("\"{name}\" has at most {MAX_PARTS} parts."), None));
+    }
+    for (at, item) in items.iter().enumerate() {
+        let path = format!("{name}[{at}]");
+        match item {
+            Value::Object(part) => check(part, &path)?,
+            other => return Err(broken(&path, format!("{path} takes an object, not {}.", name_of(other)), None)),
+        }
+    }
+    Ok(Some(items.clone()))
+}
+
+/// A text of a part. The error names its path.
+fn part_text<'a>(part: &'a Map<String, Value>, path: &str, name: &str) -> Result<Option<&'a str>, Fault> {
+    let path = format!("{path}.{name}");
+    match part.get(name) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) if text.chars().count() > MAX_TEXT_CHARACTERS || text.contains('\0') => {
+            Err(broken(&path, format!("{path} has at most {MAX_TEXT_CHARACTERS} characters, and no NUL."), None))
+        }
+        Some(Value::String(text)) => Ok(Some(text)),
+        Some(other) => Err(broken(&path, format!("{path} takes a string, not {}.", name_of(other)), None)),
+    }
+}
+
+fn one_of(part: &Map<String, Value>, path: &str, name: &str, known: &[&str]) -> Result<Option<String>, Fault> {
+    match part_text(part, path, name)? {
+        Some(text) if !known.contains(&text) => {
+            let message = format!("{path}.{name}: there is no \"{text}\"; there are {}.", known.join(", "));
+            Err(broken(&format!("{path}.{name}"), message, None))
+        }
+        text => Ok(text.map(str::to_owned)),
+    }
+}
+
+fn needed<T>(value: Option<T>, path: &str, name: &str) -> Result<T, Fault> {
+    value.ok_or_else(|| broken(&format!("{path}.{name}"), format!("{path}.{name} must have a value."), None))
+}
+
+fn known(part: &Map<String, Value>, path: &str, names: &[&str]) -> Result<(), Fault> {
+    match part.keys().find(|name| !names.contains(&name.as_str())) {
+        Some(name) => {
+            let message = format!("{path} has no field \"{name}\"; there are {}.", names.join(", "));
+            Err(broken(&format!("{path}.{name}"), message, None))
+        }
+        None => Ok(()),
+    }
+}
+
+fn condition(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
+    known(part, path, &["field", "op", "value"])?;
+    needed(part_text(part, path, "field")?.filter(|it| !it.is_empty()), path, "field")?;
+    let op = needed(one_of(part, path, "op", &OPS)?, path, "op")?;
+    match (op.as_str(), part.get("value")) {
+        ("exists", None | Some(Value::Bool(_))) | ("in", Some(Value::Array(_))) => Ok(()),
+        ("exists", _) => {
+            Err(broken(&format!("{path}.value"), format!("{path}.value is true, false or left out."), None))
+        }
+        ("in", _) => Err(broken(&format!("{path}.value"), format!("{path}.value takes an array."), None)),
+        (_, Some(_)) => Ok(()),
+        (_, None) => needed(None, path, "value"),
+    }
+}
+
+fn action(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
+    const TYPES: [&str; 4] = ["move_deal_stage", "create_activity", "set_metadata", "send_email"];
+    match needed(one_of(part, path, "type", &TYPES)?, path, "type")?.as_str() {
+        "move_deal_stage" => {
+            known(part, path, &["type", "stage", "pipeline"])?;
+            part_text(part, path, "pipeline")?;
+            needed(part_text(part, path, "stage")?, path, "stage").map(drop)
+        }
+        "create_activity" => {
+            known(part, path, &["type", "activity_type", "subject", "body"])?;
+            part_text(part, path, "subject")?;
+            part_text(part, path, "body")?;
+            needed(one_of(part, path, "activity_type", &KINDS)?, path, "activity_type").map(drop)
+        }
+        "set_metadata" => {
+            known(part, path, &["type", "target", "key", "value"])?;
+            one_of(part, path, "target", &TARGETS)?;
+            needed(part_text(part, path, "key")?.filter(|key| !key.is_empty()), path, "key")?;
+            needed(part.get("value"), path, "value").map(drop)
+        }
+        _ => Err(broken(
+            &format!("{path}.type"),
+            format!("{path}: this Kith sends no e-mail yet, so send_email can't be used."),
+            Some("A webhook can have another system send it.".into()),
+        )),
+    }
+}
+
+/// Whether an event's body meets all conditions. A field is a path into `data`; one that begins with `previous` is a path into
+/// the previous values.
+pub fn meets(conditions: &[Value], body: &Value) -> bool {
+    conditions.iter().all(|condition| {
+        let field = condition["field"].as_str().unwrap_or_default();
+        let found = find(body, field).filter(|value| !value.is_null());
+        let (wanted, op) = (&condition["value"], condition["op"].as_str().unwrap_or_default());
+        match op {
+            "exists" => found.is_some() == wanted.as_bool().unwrap_or(true),
+            "eq" => same(found, wanted),
+            "neq" => !same(found, wanted),
+            "in" => wanted.as_array().is_some_and(|wanted| wanted.iter().any(|wanted| same(found, wanted))),
+            "contains" => match (found, wanted) {
+                (Some(Value::String(text)), Value::String(part)) => text.to_lowercase().contains(&part.to_lowercase()),
+                (Some(Value::Array(items)), wanted) => items.iter().any(|item| same(Some(item), wanted)),
+                _ => false,
+            },
+            _ => false,
+        }
+    })
+}
+
+fn find<'a>(body: &'a Value, field: &str) -> Option<&'a Value> {
+    let (start, path) = match field.strip_prefix("previous.") {
+        Some(path) => (&body["previous"], path),
+        None => (&body["data"], field),
+    };
+    path.split('.').try_fold(start, |value, key| value.get(key))
+}
+
+/// Equality of values. Numbers are equal if they mean the same: 1 and 1.0.
+fn same(found: Option<&Value>, wanted: &Value) -> bool {
+    match (found, wanted) {
+        (None, wanted) => wanted.is_null(),
+        (Some(Value::Number(found)), Value::Number(wanted)) => found == wanted || found.as_f64() == wanted.as_f64(),
+        (Some(found), wanted) => found == wanted,
+    }
+}
+
+/// The records that an event is about.
+pub fn context_of(event: &Event) -> Context {
+    let id = |column: &str| event.data.get(column).and_then(Value::as_str).map(str::to_owned);
+    let mut context = Context { own: None, contact: id("contact_id"), deal: id("deal_id"), company: id("company_id") };
+    let own = match event.table.as_str() {
+        "contacts" => Some(("contact", &mut context.contact)),
+        "deals" => Some(("deal", &mut context.deal)),
+        "companies" => Some(("company", &mut context.company)),
+        _ => None,
+    };
+    if let Some((name, place)) = own {
+        *place = id("id");
+        context.own = Some(name.to_owned());
+    }
+    context
+}
+
+/// The ask of an action. The error says what the event lacks.
+pub fn ask(action: &Value, context: &Context) -> Result<Ask, String> {
+    let said = |name: &str| action.get(name).filter(|value| !value.is_null()).cloned();
+    let object = |value: Value| value.as_object().cloned().unwrap_or_default();
+    let update = |table: &str, id: &str, values: Map<String, Value>| {
+        Ask::from(Single::Update { table: table.into(), id: id.into(), values, unknown_stage: UnknownStage::Refuse })
+    };
+    match action["type"].as_str().unwrap_or_default() {
+        "move_deal_stage" => {
+            let deal = context.deal.as_deref().ok_or("The event is about no deal.")?;
+            let mut values = object(json!({"stage": said("stage")}));
+            if let Some(pipeline) = said("pipeline") {
+                values.insert("pipeline".into(), pipeline);
+            }
+            Ok(update("deals", deal, values))
+        }
+        "create_activity" => {
+            let values = json!({"type": said("activity_type"), "subject": said("subject"), "body": said("body"),
+                "contact_id": context.contact, "deal_id": context.deal, "company_id": context.company});
+            let values = object(values).into_iter().filter(|(_, value)| !value.is_null()).collect();
+            Ok(Single::Create { table: "activities".into(), values, unknown_stage: UnknownStage::Refuse }.into())
+        }
+        "set_metadata" => {
+            let target = action["target"].as_str().unwrap_or("auto");
+            let ids = [
+                ("deal", "deals", &context.deal),
+                ("contact", "contacts", &context.contact),
+                ("company", "companies", &context.company),
+            ];
+            let wanted = match target {
+                "auto" => context.own.as_deref(),
+                target => Some(target),
+            };
+            let found =
+                ids.into_iter().find(|(name, _, id)| id.is_some() && wanted.is_none_or(|wanted| wanted == *name));
+            let (_, table, id) =
+                found.ok_or_else(|| format!("The event is about no {}.", wanted.unwrap_or("record")))?;
+            let key = action["key"].as_str().unwrap_or_default();
+            Ok(update(table, id.as_deref().unwrap_or_default(), object(json!({"custom": {key: action["value"]}}))))
+        }
+        other => Err(format!("There is no action \"{other}\".")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_is_checked_and_the_error_names_the_path() {
+        let check = |value: Value, said: &str| {
+            let values = value.as_object().cloned().unwrap_or_default();
+            let fault = new_automation(&values).expect_err("a refusal");
+            assert!(fault.message().contains(said), "{value}: {}", fault.message());
+        };
+        let with = |name: &str, value: Value| {
+            let mut rule = json!({"name": "R", "trigger_event": "deal.*", "actions": [{"type": "move_deal_stage", "stage": "won"}]});
+            rule[name] = value;
+            rule
+        };
+        assert!(new_automation(with("conditions", json!([])).as_object().unwrap()).is_ok());
+        check(json!({"name": "R", "trigger_event": "*"}), "\"actions\"");
+        check(with("trigger_event", json!("deals.created")), "deals.created");
+        check(with("actions", json!([])), "at least one");
+        check(with("actions", json!([{"type": "move_deal_stage"}])), "actions[0].stage must have a value");
+        check(with("actions", json!([{"type": "fly"}])), "there are move_deal_stage");
+        check(
+            with("actions", json!([{"type": "create_activity", "activity_type": "fax"}])),
+            "actions[0].activity_type",
+        );
+        check(
+            with("actions", json!([{"type": "send_email", "to": "a@b.example", "subject": "x"}])),
+            "sends no e-mail yet",
+        );
+        check(with("conditions", json!([{"field": "a", "op": "like", "value": 1}])), "conditions[0].op");
+        check(
+            with("conditions", json!([{"field": "a", "op": "in", "value": 1}])),
+            "conditions[0].value takes an array",
+        );
+    }
+
+    #[test]
+    fn conditions_look_into_data_and_previous_values() {
+        let body = json!({"data": {"type": "email", "n": 1.0, "metadata": {"source": "Web form"}, "tags": ["a"], "gone": null},
+            "previous": {"stage": "lead"}});
+        let check = |field: &str, op: &str, value: Value, expected: bool| {
+            let condition = json!({"field": field, "op": op, "value": value});
+            assert_eq!(meets(std::slice::from_ref(&condition), &body), expected, "{condition}");
+        };
+        check("type", "eq", json!("email"), true);
+        check("type", "neq", json!("email"), false);
+        check("n", "eq", json!(1), true);
+        check("metadata.source", "contains", json!("web"), true);
+        check("tags", "contains", json!("a"), true);
+        check("type", "in", json!(["note", "email"]), true);
+        check("gone", "exists", json!(true), false);
+        check("gone", "exists", json!(false), true);
+        check("gone", "eq", json!(null), true);
+        check("previous.stage", "eq", json!("lead"), true);
+        check("nothing.at.all", "eq", json!("x"), false);
+        assert!(meets(&[], &body));
+    }
+}

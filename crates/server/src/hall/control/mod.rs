@@ -1,0 +1,190 @@
+//! Asks about the control plane: webhook endpoints and their deliveries. They have the rights, the idempotency and the pages of
+//! asks about records. The work is done in a transaction of the control database.
+
+mod automations;
+mod webhooks;
+
+use crm::dialect::Reply;
+use crm::model::answer::Answer;
+use crm::model::control::{ControlAsk, Resource};
+use crm::model::fault::Fault;
+use crm::plan;
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::clock::iso_ms;
+use crate::hall::execution::{Changed, Committed, Execution, Reserved};
+use crate::hall::{Controls, Effect, Idempotency, Performed, store_refusal};
+use crate::store::control::idempotency::KeyedRequest;
+use crate::store::control::transaction::ControlTransaction;
+use crate::store::control::webhooks::Holder;
+
+/// Marks a stored reply that is sealed. The body of any other reply is JSON.
+const SEALED: &str = "sealed:";
+
+/// Performs an ask about the control plane.
+pub(super) async fn perform(
+    app: &App,
+    caller: &Caller,
+    ask: &ControlAsk,
+    controls: &Controls<'_>,
+) -> Result<Performed, Fault> {
+    if ask.writes() && (controls.effect == Effect::DryRun || controls.max_affected.is_some()) {
+        return Err(Fault::Refused {
+            code: "control_not_supported",
+            message: "This path changes no rows of the workspace, so it takes no X-Dry-Run and no X-Max-Affected."
+                .into(),
+            hint: Some("Leave the header out.".into()),
+        });
+    }
+    let act = Act { app, caller };
+    let idempotency = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who));
+    let answer = match idempotency {
+        Some(idempotency) => return perform_once(&act, ask, idempotency).await,
+        None if ask.writes() => {
+            let mut transaction = app.store.control.begin().await?;
+            match act.write(&mut transaction, ask).await {
+                Ok(answer) => {
+                    transaction.commit().await?;
+                    answer
+                }
+                Err(fault) => {
+                    transaction.roll_back().await;
+                    return Err(fault);
+                }
+            }
+        }
+        None => act.read(ask).await?,
+    };
+    act.after(ask);
+    Ok(Performed::Done(answer, Committed { changed: Changed::Nothing }))
+}
+
+/// Performs an ask whose reply is stored. The key is reserved in the workspace's database, so that a key stands for one request
+/// there too. The reply is also stored in the transaction that does the work: after a crash between the two commits, a retry
+/// finds it there.
+async fn perform_once(act: &Act<'_>, ask: &ControlAsk, idempotency: &Idempotency<'_>) -> Result<Performed, Fault> {
+    let Act { app, caller } = *act;
+    let execution = match Execution::reserve(app, caller, idempotency, None).await? {
+        Reserved::Fresh(execution) => execution,
+        Reserved::Stored(reply) => return act.unsealed(reply).map(Performed::Replayed),
+    };
+    let holder = act.holder();
+    let request = KeyedRequest {
+        workspace_id: holder.workspace_id,
+        mode: holder.mode,
+        key: idempotency.key,
+        fingerprint: &idempotency.fingerprint,
+        now: &act.now(),
+    };
+    let mut transaction = app.store.control.begin().await?;
+    if let Some((status, body)) = transaction.reply_to(&request).await? {
+        transaction.roll_back().await;
+        let body = app.store.sealer.open(&act.seal_name(), &body)?;
+        let reply = Reply { status, headers: Vec::new(), body };
+        execution.commit(None, Some(&act.sealed(&reply))).await?;
+        return Ok(Performed::Replayed(reply));
+    }
+    let result = match ask.writes() {
+        true => act.write(&mut transaction, ask).await,
+        false => act.read(ask).await,
+    };
+    match result {
+        Ok(answer) => {
+            let reply = (idempotency.render)(&Ok(answer));
+            let body = app.store.sealer.seal(&act.seal_name(), &reply.body);
+            transaction.keep_reply(&request, reply.status, &body).await?;
+            transaction.commit().await?;
+            act.after(ask);
+            execution.commit(None, Some(&act.sealed(&reply))).await?;
+            Ok(Performed::Stored(reply))
+        }
+        Err(fault) => {
+            transaction.roll_back().await;
+            execution.roll_back().await;
+            store_refusal(app, caller, fault, idempotency).await
+        }
+    }
+}
+
+/// An act of a caller on the control plane.
+#[derive(Clone, Copy)]
+struct Act<'a> {
+    app: &'a App,
+    caller: &'a Caller,
+}
+
+impl<'a> Act<'a> {
+    fn holder(&self) -> Holder<'a> {
+        Holder { workspace_id: &self.caller.who.workspace_id, mode: self.caller.who.mode.name() }
+    }
+
+    /// The current time, ISO 8601.
+    fn now(&self) -> String {
+        iso_ms(self.app.clock.unix_ms())
+    }
+
+    async fn read(&self, ask: &ControlAsk) -> Result<Answer, Fault> {
+        match ask {
+            ControlAsk::List { resource: Resource::Webhooks, page } => self.webhooks(page).await,
+            ControlAsk::Find { resource: Resource::Webhooks, id } => self.find_webhook(id).await,
+            ControlAsk::List { resource: Resource::Automations, page } => self.automations(page).await,
+            ControlAsk::Find { resource: Resource::Automations, id } => self.find_automation(id).await,
+            ControlAsk::Runs { id, status, page } => self.runs(id, status.as_deref(), page).await,
+            ControlAsk::Deliveries { id, status, page } => self.deliveries(id, status.as_deref(), page).await,
+            other => Err(Fault::internal(format!("{other:?} is not a read"))),
+        }
+    }
+
+    async fn write(&self, transaction: &mut ControlTransaction<'_>, ask: &ControlAsk) -> Result<Answer, Fault> {
+        match ask {
+            ControlAsk::Create { resource: Resource::Webhooks, values, dialect } => {
+                self.create_webhook(transaction, values, dialect).await
+            }
+            ControlAsk::Update { resource: Resource::Webhooks, id, values } => {
+                self.update_webhook(transaction, id, values).await
+            }
+            ControlAsk::Delete { resource: Resource::Webhooks, id } => self.delete_webhook(transaction, id).await,
+            ControlAsk::Create { resource: Resource::Automations, values, dialect } => {
+                self.create_automation(transaction, values, dialect).await
+            }
+            ControlAsk::Update { resource: Resource::Automations, id, values } => {
+                self.update_automation(transaction, id, values).await
+            }
+            ControlAsk::Delete { resource: Resource::Automations, id } => self.delete_automation(transaction, id).await,
+            ControlAsk::RotateSecret { id } => self.rotate_secret(transaction, id).await,
+            ControlAsk::TestWebhook { id } => self.test_webhook(transaction, id).await,
+            ControlAsk::Replay { id, delivery_id } => self.replay(transaction, id, delivery_id).await,
+            ControlAsk::ReplayFailed { id, values } => self.replay_failed(transaction, id, values).await,
+            other => Err(Fault::internal(format!("{other:?} is not a write"))),
+        }
+    }
+
+    /// Wakes whoever waits for what was committed.
+    fn after(&self, ask: &ControlAsk) {
+        if ask.writes() {
+            self.app.wakes.deliveries.notify_one();
+            self.app.wakes.runs.notify_one();
+            self.app.wakes.subscribed();
+        }
+    }
+
+    fn seal_name(&self) -> String {
+        format!("reply {} {}", self.caller.who.workspace_id, self.caller.who.mode.name())
+    }
+
+    /// A reply as it is stored in the workspace's database. It may hold a secret.
+    fn sealed(&self, reply: &Reply) -> Reply {
+        let body = self.app.store.sealer.seal(&self.seal_name(), &reply.body);
+        let body = format!("{SEALED}{}", hex::encode(&body)).into_bytes();
+        Reply { status: reply.status, headers: Vec::new(), body }
+    }
+
+    fn unsealed(&self, reply: Reply) -> Result<Reply, Fault> {
+        let Some(digits) = reply.body.strip_prefix(SEALED.as_bytes()) else { return Ok(reply) };
+        let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
+        let sealed = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>();
+        let sealed = sealed.ok_or_else(|| Fault::internal("a stored reply is not hexadecimal"))?;
+        Ok(Reply { body: self.app.store.sealer.open(&self.seal_name(), &sealed)?, ..reply })
+    }
+}

@@ -1,0 +1,387 @@
+//! Automations and their runs. Pending runs are a queue; any number of processes take from it.
+
+use crm::model::fault::Fault;
+use crm::model::rows::Rows;
+use crm::plan::automation::AutomationFields;
+use crm::plan::events::Snapshot;
+
+use crate::store::control::Control;
+use crate::store::control::lists::{First, PagedList, json_columns};
+use crate::store::control::rows::ControlRow;
+use crate::store::control::transaction::ControlTransaction;
+use crate::store::control::webhooks::{Holder, found};
+
+const COLUMNS: &[(&str, &str)] = &[
+    ("id", "a.id"),
+    ("name", "a.name"),
+    ("trigger_event", "a.trigger_event"),
+    ("enabled", "a.enabled"),
+    ("conditions", "a.conditions"),
+    ("actions", "a.actions"),
+    ("disabled_reason", "a.disabled_reason"),
+    ("created_by", "a.created_by"),
+    ("created_at", "a.created_at"),
+    ("updated_at", "a.updated_at"),
+];
+
+/// A workspace's automations of a mode, `$5`.
+pub static AUTOMATIONS: PagedList = PagedList {
+    columns: COLUMNS,
+    from: "automations AS a",
+    conditions: &["a.workspace_id = $1", "a.mode = $5"],
+    order: ["created_at", "id"],
+    first: First::Newest,
+};
+
+/// An automation's runs that have ended. `$5` is their status, or empty for all.
+pub static RUNS: PagedList = PagedList {
+    columns: &[
+        ("id", "r.id"),
+        ("automation_id", "r.automation_id"),
+        ("event_id", "r.event_id"),
+        ("event_type", "r.event_type"),
+        ("status", "r.status"),
+        ("depth", "r.depth"),
+        ("caused_by", "r.caused_by"),
+        ("actions", "r.actions"),
+        ("error", "r.error"),
+        ("duration_ms", "r.duration_ms"),
+        ("request_id", "r.request_id"),
+        ("created_at", "r.created_at"),
+    ],
+    from: "automation_runs AS r",
+    conditions: &["r.automation_id = $1", "r.status <> 'pending'", "($5 = '' OR r.status = $5)"],
+    order: ["created_at", "id"],
+    first: First::Newest,
+};
+
+/// The most automations of a workspace and mode.
+pub const MOST_AUTOMATIONS: i64 = 100;
+/// Runs that fail in a row before an automation is switched off.
+const MOST_FAILURES: i64 = 10;
+
+/// An automation to be created.
+#[derive(Debug)]
+pub struct NewAutomation<'a> {
+    /// `auto_…`
+    pub id: &'a str,
+    /// The dialect in which its conditions see events.
+    pub dialect: &'a str,
+    /// Its fields.
+    pub fields: &'a AutomationFields,
+    /// The snapshot of the workspace's database at this moment.
+    pub since: &'a str,
+    /// The actor who creates it.
+    pub created_by: &'a str,
+    /// The address of this Kith.
+    pub public_url: &'a str,
+    /// The current time, ISO 8601.
+    pub now: &'a str,
+}
+
+/// An automation that is enabled.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// `auto_…`
+    pub id: String,
+    /// The dialect in which its conditions see events.
+    pub dialect: String,
+    /// The pattern of its events.
+    pub trigger_event: String,
+    /// The snapshot of the workspace's database at its creation.
+    pub since: Snapshot,
+    /// The same, as PostgreSQL writes it.
+    pub since_text: String,
+}
+
+/// A run to be queued.
+#[derive(Debug, serde::Serialize)]
+pub struct NewRun<'a> {
+    /// `run_…`
+    pub id: String,
+    /// `auto_…`
+    pub automation_id: &'a str,
+    /// `evt_…`. An automation runs once for each event.
+    pub event_id: &'a str,
+    /// The type of the event.
+    pub event_type: &'a str,
+    /// The event, as the automation's conditions see it.
+    pub event: serde_json::Value,
+    /// The records that the event is about.
+    pub context: serde_json::Value,
+    /// The depth of the event.
+    pub depth: i64,
+    /// The run or request that fired it.
+    pub caused_by: Option<&'a str>,
+    /// `req_…`, the request of its writes.
+    pub request_id: String,
+}
+
+/// A run that this process has taken.
+#[derive(Debug)]
+pub struct TakenRun {
+    /// `run_…`
+    pub id: String,
+    /// Names this attempt.
+    pub taken_by: String,
+    /// `auto_…`
+    pub automation_id: String,
+    /// The automation's name.
+    pub name: String,
+    /// `ws_…`
+    pub workspace_id: String,
+    /// `live` or `test`
+    pub mode: String,
+    /// `req_…`
+    pub request_id: String,
+    /// How often it was tried, this time included.
+    pub attempts: u32,
+    /// The automation's conditions.
+    pub conditions: Vec<serde_json::Value>,
+    /// Its actions.
+    pub actions: Vec<serde_json::Value>,
+    /// The event.
+    pub event: serde_json::Value,
+    /// The records that it is about.
+    pub context: serde_json::Value,
+}
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct RunOutcome {
+    /// `success`, `error` or `skipped`
+    pub status: &'static str,
+    /// The outcome of each action.
+    pub actions: serde_json::Value,
+    /// What went wrong.
+    pub error: Option<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+}
+
+fn flag(flag: bool) -> &'static str {
+    if flag { "t" } else { "f" }
+}
+
+fn json(items: &Option<Vec<serde_json::Value>>) -> Option<String> {
+    items.as_ref().map(|items| serde_json::Value::from(items.clone()).to_string())
+}
+
+impl Control {
+    /// An automation, as JSON.
+    pub async fn find_automation(&self, holder: Holder<'_>, id: &str) -> Result<Option<Rows>, Fault> {
+        let sql = format!(
+            "SELECT {} FROM automations AS a WHERE a.id = $1 AND a.workspace_id = $2 AND a.mode = $3",
+            json_columns(COLUMNS)
+        );
+        Ok(found(self.query(&sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?))
+    }
+
+    /// The enabled automations of a workspace, the oldest first.
+    pub async fn rules(&self, holder: Holder<'_>) -> Result<Vec<Rule>, Fault> {
+        let sql = "SELECT id, dialect, trigger_event, since FROM automations
+                   WHERE workspace_id = $1 AND mode = $2 AND enabled ORDER BY created_at, id";
+        self.query(sql, &[Some(holder.workspace_id), Some(holder.mode)]).await?.all(|row| {
+            let since_text: String = row.get("since")?;
+            Ok(Rule {
+                id: row.get("id")?,
+                dialect: row.get("dialect")?,
+                trigger_event: row.get("trigger_event")?,
+                since: Snapshot::parse(&since_text).ok_or_else(|| Fault::internal("a snapshot that is none"))?,
+                since_text,
+            })
+        })
+    }
+
+    /// The run whose writes belong to a request, and its depth.
+    pub async fn run_of_request(&self, request_id: &str) -> Result<Option<(String, i64)>, Fault> {
+        let sql = "SELECT id, depth FROM automation_runs WHERE request_id = $1";
+        self.query(sql, &[Some(request_id)]).await?.first(|row| Ok((row.get("id")?, row.get("depth")?)))
+    }
+
+    /// Takes a run that is due, if there is one. No other process takes it within `lease_seconds`. Runs of one automation
+    /// are taken one after the other.
+    pub async fn take_run(&self, taken_by: &str, now: &str, lease_seconds: u64) -> Result<Option<TakenRun>, Fault> {
+        let sql = "WITH due AS (
+                       SELECT r.id FROM automation_runs AS r JOIN automations AS a ON a.id = r.automation_id AND a.enabled
+                       WHERE r.status = 'pending' AND r.next_attempt_at <= $1::timestamptz
+                         AND NOT EXISTS (
+                             SELECT FROM automation_runs AS o WHERE o.automation_id = r.automation_id AND o.status = 'pending'
+                               AND o.place < r.place)
+                       ORDER BY r.next_attempt_at, r.place LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
+                   UPDATE automation_runs AS r
+                   SET attempts = attempts + 1, taken_by = $2,
+                       next_attempt_at = $1::timestamptz + make_interval(secs => $3::float8)
+                   FROM due, automations AS a WHERE r.id = due.id AND a.id = r.automation_id
+                   RETURNING r.id, r.automation_id, a.name, a.workspace_id, a.mode, r.request_id, r.attempts,
+                       a.conditions::text AS conditions, a.actions::text AS actions, r.event::text AS event, r.context::text AS context";
+        let lease = lease_seconds.to_string();
+        self.query(sql, &[now, taken_by, &lease].map(Some)).await?.first(|row| taken(row, taken_by))
+    }
+
+    /// Records how a run ended. An automation whose runs have failed ten times in a row is switched off, and its owners get an
+    /// e-mail. Returns whether that happened.
+    pub async fn end_run(&self, run: &TakenRun, outcome: &RunOutcome, now: &str, mail_id: &str) -> Result<bool, Fault> {
+        let sql = "WITH done AS (
+                       UPDATE automation_runs SET status = $3, next_attempt_at = NULL, taken_by = NULL, actions = $4::jsonb, error = $5,
+                           duration_ms = $6::integer
+                       WHERE id = $1 AND taken_by = $2 RETURNING automation_id),
+                   counted AS (
+                       UPDATE automations AS a
+                       SET failures = CASE $3 WHEN 'error' THEN a.failures + 1 WHEN 'success' THEN 0 ELSE a.failures END,
+                           enabled = a.enabled AND ($3 <> 'error' OR a.failures + 1 < $7::integer),
+                           disabled_reason = CASE WHEN $3 = 'error' AND a.failures + 1 >= $7::integer
+                               THEN 'Ten runs in a row have failed.' ELSE a.disabled_reason END
+                       FROM done WHERE a.id = done.automation_id
+                       RETURNING a.id, a.workspace_id, a.public_url, a.enabled, a.failures),
+                   told AS (
+                       INSERT INTO outgoing_mail (id, letter, user_id, automation_id, public_url, created_at)
+                       SELECT $9 || '_' || row_number() OVER (), 'automation_disabled', m.user_id, c.id, c.public_url, $8::timestamptz
+                       FROM counted AS c JOIN members AS m ON m.workspace_id = c.workspace_id AND m.role = 'owner'
+                       WHERE c.failures = $7::integer AND $3 = 'error')
+                   SELECT id FROM counted WHERE failures = $7::integer AND $3 = 'error'";
+        let (actions, duration, most) =
+            (outcome.actions.to_string(), outcome.duration_ms.to_string(), MOST_FAILURES.to_string());
+        let params = [
+            Some(&*run.id),
+            Some(&*run.taken_by),
+            Some(outcome.status),
+            Some(&*actions),
+            outcome.error.as_deref(),
+            Some(&*duration),
+            Some(&*most),
+            Some(now),
+            Some(mail_id),
+        ];
+        Ok(!self.query(sql, &params).await?.is_empty())
+    }
+
+    /// Lets a run be tried again at a time.
+    pub async fn put_off_run(&self, run: &TakenRun, error: &str, at: &str) -> Result<(), Fault> {
+        let sql = "UPDATE automation_runs SET next_attempt_at = $3::timestamptz, error = $4, taken_by = NULL
+                   WHERE id = $1 AND taken_by = $2";
+        self.query(sql, &[&*run.id, &*run.taken_by, at, error].map(Some)).await.map(drop)
+    }
+
+    /// Removes runs that ended before a time (Unix seconds).
+    pub async fn sweep_runs(&self, before: i64) -> Result<(), Fault> {
+        let sql = "DELETE FROM automation_runs WHERE id IN (
+                       SELECT id FROM automation_runs WHERE created_at < to_timestamp($1::bigint) AND status <> 'pending'
+                       ORDER BY created_at LIMIT 10000)";
+        self.query(sql, &[Some(&before.to_string())]).await.map(drop)
+    }
+}
+
+impl ControlTransaction<'_> {
+    /// Creates an automation, or returns nothing if the workspace has as many as it may have.
+    pub async fn create_automation(
+        &mut self,
+        holder: Holder<'_>,
+        new: &NewAutomation<'_>,
+    ) -> Result<Option<Rows>, Fault> {
+        self.query("SELECT FROM workspaces WHERE id = $1 FOR UPDATE", &[Some(holder.workspace_id)]).await?;
+        let sql = format!(
+            "INSERT INTO automations AS a (id, workspace_id, mode, dialect, name, trigger_event, enabled, conditions, actions, since,
+                 created_by, public_url, created_at, updated_at)
+             SELECT $1, $2, $3, $4, $5, $6, $7::boolean, $8::jsonb, $9::jsonb, $10, $11, $12, $13::timestamptz, $13::timestamptz
+             WHERE (SELECT count(*) FROM automations WHERE workspace_id = $2 AND mode = $3) < $14::bigint
+             RETURNING {}",
+            json_columns(COLUMNS)
+        );
+        let fields = new.fields;
+        let (conditions, actions) = (json(&fields.conditions), json(&fields.actions));
+        let most = MOST_AUTOMATIONS.to_string();
+        let params = [
+            Some(new.id),
+            Some(holder.workspace_id),
+            Some(holder.mode),
+            Some(new.dialect),
+            fields.name.as_deref(),
+            fields.trigger_event.as_deref(),
+            Some(flag(fields.enabled.unwrap_or(true))),
+            Some(conditions.as_deref().unwrap_or("[]")),
+            Some(actions.as_deref().unwrap_or("[]")),
+            Some(new.since),
+            Some(new.created_by),
+            Some(new.public_url),
+            Some(new.now),
+            Some(&*most),
+        ];
+        Ok(found(self.query(&sql, &params).await?))
+    }
+
+    /// Changes an automation. Enabling it forgets why it was disabled.
+    pub async fn update_automation(
+        &mut self,
+        holder: Holder<'_>,
+        id: &str,
+        fields: &AutomationFields,
+        now: &str,
+    ) -> Result<Option<Rows>, Fault> {
+        let sql = format!(
+            "UPDATE automations AS a
+             SET name = COALESCE($4, a.name), trigger_event = COALESCE($5, a.trigger_event), enabled = COALESCE($6::boolean, a.enabled),
+                 conditions = COALESCE($7::jsonb, a.conditions), actions = COALESCE($8::jsonb, a.actions),
+                 disabled_reason = CASE WHEN $6::boolean THEN NULL ELSE a.disabled_reason END,
+                 failures = CASE WHEN $6::boolean THEN 0 ELSE a.failures END, updated_at = $9::timestamptz
+             WHERE a.id = $1 AND a.workspace_id = $2 AND a.mode = $3 RETURNING {}",
+            json_columns(COLUMNS)
+        );
+        let (conditions, actions) = (json(&fields.conditions), json(&fields.actions));
+        let params = [
+            Some(id),
+            Some(holder.workspace_id),
+            Some(holder.mode),
+            fields.name.as_deref(),
+            fields.trigger_event.as_deref(),
+            fields.enabled.map(flag),
+            conditions.as_deref(),
+            actions.as_deref(),
+            Some(now),
+        ];
+        Ok(found(self.query(&sql, &params).await?))
+    }
+
+    /// Deletes an automation and its runs. Returns whether there was one.
+    pub async fn delete_automation(&mut self, holder: Holder<'_>, id: &str) -> Result<bool, Fault> {
+        let sql = "DELETE FROM automations WHERE id = $1 AND workspace_id = $2 AND mode = $3 RETURNING id";
+        Ok(!self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
+    }
+
+    /// Queues runs in their order. An event for which an automation runs already is left out.
+    pub async fn queue_runs(&mut self, new: &[NewRun<'_>], now: &str) -> Result<(), Fault> {
+        let sql = "INSERT INTO automation_runs (id, automation_id, event_id, event_type, event, context, depth, caused_by, request_id,
+                       created_at, next_attempt_at)
+                   SELECT n.id, n.automation_id, n.event_id, n.event_type, n.event, n.context, n.depth, n.caused_by, n.request_id,
+                          $2::timestamptz, $2::timestamptz
+                   FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (id text, automation_id text, event_id text, event_type text, event jsonb,
+                            context jsonb, depth integer, caused_by text, request_id text)) WITH ORDINALITY
+                            AS n (id, automation_id, event_id, event_type, event, context, depth, caused_by, request_id, number)
+                   JOIN automations AS a ON a.id = n.automation_id
+                   ORDER BY n.number
+                   ON CONFLICT ON CONSTRAINT automation_runs_event_key DO NOTHING";
+        let new = serde_json::to_string(new).map_err(Fault::internal)?;
+        self.query(sql, &[Some(&new), Some(now)]).await.map(drop)
+    }
+}
+
+fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenRun, Fault> {
+    let parsed = |name: &str| -> Result<serde_json::Value, Fault> {
+        serde_json::from_str(&row.get::<String>(name)?).map_err(Fault::internal)
+    };
+    let list = |name: &str| parsed(name).map(|value| value.as_array().cloned().unwrap_or_default());
+    Ok(TakenRun {
+        id: row.get("id")?,
+        taken_by: taken_by.to_owned(),
+        automation_id: row.get("automation_id")?,
+        name: row.get("name")?,
+        workspace_id: row.get("workspace_id")?,
+        mode: row.get("mode")?,
+        request_id: row.get("request_id")?,
+        attempts: row.get("attempts")?,
+        conditions: list("conditions")?,
+        actions: list("actions")?,
+        event: parsed("event")?,
+        context: parsed("context")?,
+    })
+}

@@ -1,0 +1,317 @@
+//! The queue of webhook deliveries. Any number of processes take from it.
+
+use crm::model::fault::Fault;
+use crm::model::rows::Rows;
+
+use crate::store::control::Control;
+use crate::store::control::lists::{First, PagedList, json_columns};
+use crate::store::control::rows::{ControlRow, bytes, optional_bytes};
+use crate::store::control::transaction::ControlTransaction;
+use crate::store::control::webhooks::{Holder, array, found};
+
+const COLUMNS: &[(&str, &str)] = &[
+    ("id", "d.id"),
+    ("event_id", "d.event_id"),
+    ("event_type", "d.event_type"),
+    ("status", "d.status"),
+    ("attempts", "d.attempts"),
+    ("response_status", "d.response_status"),
+    ("response_body", "d.response_body"),
+    ("duration_ms", "d.duration_ms"),
+    ("error", "d.error"),
+    ("next_attempt_at", "d.next_attempt_at"),
+    ("created_at", "d.created_at"),
+];
+
+/// An endpoint's deliveries. `$5` is their status, or empty for all.
+pub static DELIVERIES: PagedList = PagedList {
+    columns: COLUMNS,
+    from: "webhook_deliveries AS d",
+    conditions: &["d.endpoint_id = $1", "($5 = '' OR d.status = $5)"],
+    order: ["created_at", "id"],
+    first: First::Newest,
+};
+
+/// A delivery to be queued.
+#[derive(Debug, serde::Serialize)]
+pub struct NewDelivery<'a> {
+    /// `whd_…`
+    pub id: String,
+    /// `whep_…`
+    pub endpoint_id: &'a str,
+    /// `evt_…`. An endpoint gets each event once.
+    pub event_id: &'a str,
+    /// The type of the event.
+    pub event_type: &'a str,
+    /// The record that it is about. Deliveries of one subject are sent in order.
+    pub subject: &'a str,
+    /// The JSON that is sent.
+    pub body: &'a str,
+}
+
+/// A delivery that this process has taken, with its endpoint.
+#[derive(Debug)]
+pub struct TakenDelivery {
+    /// `whd_…`
+    pub id: String,
+    /// Names this attempt. Only it may record the outcome.
+    pub taken_by: String,
+    /// `evt_…`
+    pub event_id: String,
+    /// The JSON to send.
+    pub body: String,
+    /// How often it was tried, this time included.
+    pub attempts: u32,
+    /// `whep_…`
+    pub endpoint_id: String,
+    /// The address.
+    pub url: String,
+    /// The endpoint's secret, sealed.
+    pub secret: Vec<u8>,
+    /// Its previous secret, sealed, while it is valid.
+    pub old_secret: Option<Vec<u8>>,
+    /// Whether the endpoint was failing before this attempt.
+    pub is_failing: bool,
+}
+
+/// The deliveries that a process may take.
+#[derive(Debug)]
+pub struct Capacity<'a> {
+    /// The most deliveries of all endpoints.
+    pub total: usize,
+    /// The most deliveries of one endpoint.
+    pub per_endpoint: usize,
+    /// How many deliveries of an endpoint this process is sending.
+    pub busy: &'a [(String, usize)],
+    /// Whether they are of endpoints that are failing, or of all others.
+    pub failing: bool,
+}
+
+/// What an attempt recorded about the answer.
+#[derive(Clone, Debug, Default)]
+pub struct Recorded {
+    /// The status of the answer.
+    pub response_status: Option<u16>,
+    /// The beginning of its body.
+    pub response_body: Option<String>,
+    /// How long it took.
+    pub duration_ms: u64,
+    /// Why there was no answer, or why it is a failure.
+    pub error: Option<String>,
+}
+
+/// What follows after a failed attempt.
+#[derive(Clone, Copy, Debug)]
+pub enum Next<'a> {
+    /// It is tried again at this time, ISO 8601.
+    RetryAt(&'a str),
+    /// It is not tried again.
+    GiveUp,
+}
+
+impl Control {
+    /// Whether a workspace has this endpoint.
+    pub async fn has_webhook(&self, holder: Holder<'_>, id: &str) -> Result<bool, Fault> {
+        let sql = "SELECT FROM webhook_endpoints WHERE id = $1 AND workspace_id = $2 AND mode = $3";
+        Ok(!self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
+    }
+
+    /// Takes deliveries that are due. Other processes do not take them within `lease_seconds`. A delivery is not due while an
+    /// earlier one of the same subject and endpoint is pending. The oldest come first.
+    pub async fn take_deliveries(
+        &self,
+        capacity: &Capacity<'_>,
+        taken_by: &str,
+        now: &str,
+        lease_seconds: u64,
+    ) -> Result<Vec<TakenDelivery>, Fault> {
+        let sql = "WITH RECURSIVE waiting (endpoint_id) AS (
+                       (SELECT endpoint_id FROM webhook_deliveries WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
+                       UNION ALL
+                       SELECT (SELECT d.endpoint_id FROM webhook_deliveries AS d
+                               WHERE d.status = 'pending' AND d.endpoint_id > w.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
+                       FROM waiting AS w WHERE w.endpoint_id IS NOT NULL),
+                   due AS (
+                       SELECT d.id FROM waiting AS w
+                       JOIN webhook_endpoints AS e ON e.id = w.endpoint_id AND e.enabled
+                           AND (e.failing_since IS NOT NULL) = $7::boolean
+                       LEFT JOIN unnest($5::text[], $6::bigint[]) AS b (id, busy) ON b.id = e.id
+                       CROSS JOIN LATERAL (
+                           SELECT d.id, d.next_attempt_at, d.place FROM webhook_deliveries AS d
+                           WHERE d.endpoint_id = e.id AND d.status = 'pending' AND d.next_attempt_at <= $1::timestamptz
+                             AND NOT EXISTS (
+                                 SELECT FROM webhook_deliveries AS o
+                                 WHERE o.endpoint_id = d.endpoint_id AND o.subject = d.subject AND o.status = 'pending'
+                                   AND o.place < d.place)
+                           ORDER BY d.next_attempt_at, d.place
+                           LIMIT GREATEST($4::bigint - COALESCE(b.busy, 0), 0) FOR UPDATE SKIP LOCKED) AS d
+                       ORDER BY d.next_attempt_at, d.place LIMIT $3::bigint)
+                   UPDATE webhook_deliveries AS d
+                   SET attempts = attempts + 1, taken_by = $2,
+                       next_attempt_at = $1::timestamptz + make_interval(secs => $8::float8)
+                   FROM due, webhook_endpoints AS e WHERE d.id = due.id AND e.id = d.endpoint_id
+                   RETURNING d.id, d.event_id, d.body, d.attempts, d.endpoint_id, e.url, e.secret,
+                       CASE WHEN e.old_secret_ends > $1::timestamptz THEN e.old_secret END AS old_secret,
+                       e.failing_since IS NOT NULL AS is_failing";
+        let ids = array(capacity.busy.iter().map(|(id, _)| id.as_str()));
+        let counts: Vec<String> = capacity.busy.iter().map(|(_, count)| count.to_string()).collect();
+        let counts = format!("{{{}}}", counts.join(","));
+        let (total, per_endpoint) = (capacity.total.to_string(), capacity.per_endpoint.to_string());
+        let (failing, lease) = (if capacity.failing { "t" } else { "f" }, lease_seconds.to_string());
+        let params = [now, taken_by, &total, &per_endpoint, &ids, &counts, failing, &lease].map(Some);
+        self.query(sql, &params).await?.all(|row| taken(row, taken_by))
+    }
+
+    /// Records that a delivery arrived.
+    pub async fn record_delivered(&self, taken: &TakenDelivery, recorded: &Recorded) -> Result<(), Fault> {
+        let sql = "WITH done AS (
+                       UPDATE webhook_deliveries
+                       SET status = 'delivered', next_attempt_at = NULL, taken_by = NULL, response_status = $3::integer,
+                           response_body = $4, duration_ms = $5::integer, error = NULL
+                       WHERE id = $1 AND taken_by = $2 RETURNING endpoint_id)
+                   UPDATE webhook_endpoints AS e SET failing_since = NULL
+                   FROM done WHERE e.id = done.endpoint_id AND e.failing_since IS NOT NULL";
+        let status = recorded.response_status.map(|status| status.to_string());
+        let duration = recorded.duration_ms.to_string();
+        let params = [
+            Some(&*taken.id),
+            Some(&*taken.taken_by),
+            status.as_deref(),
+            recorded.response_body.as_deref(),
+            Some(&*duration),
+        ];
+        self.query(sql, &params).await.map(drop)
+    }
+
+    /// Records a failed attempt. Later deliveries of the same subject wait for the next one. Returns since when the endpoint
+    /// has been failing, in Unix seconds; nothing if another attempt has taken over.
+    pub async fn record_failed(
+        &self,
+        taken: &TakenDelivery,
+        recorded: &Recorded,
+        next: Next<'_>,
+        now: &str,
+    ) -> Result<Option<i64>, Fault> {
+        let sql = "WITH done AS (
+                       UPDATE webhook_deliveries
+                       SET status = CASE WHEN $8::timestamptz IS NULL THEN 'failed' ELSE 'pending' END,
+                           next_attempt_at = $8::timestamptz, taken_by = NULL, response_status = $3::integer,
+                           response_body = $4, duration_ms = $5::integer, error = $6
+                       WHERE id = $1 AND taken_by = $2 RETURNING endpoint_id, subject, place),
+                   later AS (
+                       UPDATE webhook_deliveries AS l SET next_attempt_at = $8::timestamptz
+                       FROM done WHERE l.endpoint_id = done.endpoint_id AND l.subject = done.subject AND l.status = 'pending'
+                         AND l.place > done.place AND $8::timestamptz IS NOT NULL)
+                   UPDATE webhook_endpoints AS e SET failing_since = COALESCE(e.failing_since, $7::timestamptz)
+                   FROM done WHERE e.id = done.endpoint_id RETURNING extract(epoch FROM e.failing_since)::bigint AS failing_since";
+        let status = recorded.response_status.map(|status| status.to_string());
+        let (duration, retry_at) = (
+            recorded.duration_ms.to_string(),
+            match next {
+                Next::RetryAt(at) => Some(at),
+                Next::GiveUp => None,
+            },
+        );
+        let params = [
+            Some(&*taken.id),
+            Some(&*taken.taken_by),
+            status.as_deref(),
+            recorded.response_body.as_deref(),
+            Some(&*duration),
+            recorded.error.as_deref(),
+            Some(now),
+            retry_at,
+        ];
+        self.query(sql, &params).await?.first(|row| row.get("failing_since"))
+    }
+
+    /// Disables an endpoint, gives its pending deliveries up, and queues an e-mail to each owner of its workspace. Returns
+    /// whether it was enabled before.
+    pub async fn disable_webhook(&self, id: &str, reason: &str, now: &str, mail_id: &str) -> Result<bool, Fault> {
+        let sql = "WITH disabled AS (
+                       UPDATE webhook_endpoints SET enabled = false, disabled_reason = $2, updated_at = $3::timestamptz
+                       WHERE id = $1 AND enabled RETURNING id, workspace_id, public_url),
+                   given_up AS (
+                       UPDATE webhook_deliveries AS d SET status = 'failed', next_attempt_at = NULL, taken_by = NULL, error = $2
+                       FROM disabled WHERE d.endpoint_id = disabled.id AND d.status = 'pending'),
+                   told AS (
+                       INSERT INTO outgoing_mail (id, letter, user_id, webhook_id, public_url, created_at)
+                       SELECT $4 || '_' || row_number() OVER (), 'webhook_disabled', m.user_id, disabled.id, disabled.public_url,
+                              $3::timestamptz
+                       FROM disabled JOIN members AS m ON m.workspace_id = disabled.workspace_id AND m.role = 'owner')
+                   SELECT id FROM disabled";
+        Ok(!self.query(sql, &[id, reason, now, mail_id].map(Some)).await?.is_empty())
+    }
+
+    /// Removes deliveries that ended before a time (Unix seconds).
+    pub async fn sweep_deliveries(&self, before: i64) -> Result<(), Fault> {
+        let sql = "DELETE FROM webhook_deliveries WHERE id IN (
+                       SELECT id FROM webhook_deliveries WHERE created_at < to_timestamp($1::bigint) AND status <> 'pending'
+                       ORDER BY created_at LIMIT 10000)";
+        self.query(sql, &[Some(&before.to_string())]).await.map(drop)
+    }
+}
+
+impl ControlTransaction<'_> {
+    /// Queues deliveries in their order. An event that an endpoint has got already is left out.
+    pub async fn queue_deliveries(&mut self, new: &[NewDelivery<'_>], now: &str) -> Result<(), Fault> {
+        let sql = "INSERT INTO webhook_deliveries (id, endpoint_id, event_id, event_type, subject, body, created_at, next_attempt_at)
+                   SELECT n.id, n.endpoint_id, n.event_id, n.event_type, n.subject, n.body, $2::timestamptz,
+                          COALESCE((SELECT max(o.next_attempt_at) FROM webhook_deliveries AS o
+                                    WHERE o.endpoint_id = n.endpoint_id AND o.subject = n.subject AND o.status = 'pending'
+                                      AND o.taken_by IS NULL),
+                                   $2::timestamptz)
+                   FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (id text, endpoint_id text, event_id text, event_type text,
+                            subject text, body text)) WITH ORDINALITY
+                            AS n (id, endpoint_id, event_id, event_type, subject, body, number)
+                   JOIN webhook_endpoints AS e ON e.id = n.endpoint_id
+                   ORDER BY n.number
+                   ON CONFLICT ON CONSTRAINT webhook_deliveries_event_key DO NOTHING";
+        let new = serde_json::to_string(new).map_err(Fault::internal)?;
+        self.query(sql, &[Some(&new), Some(now)]).await.map(drop)
+    }
+
+    /// A delivery of an endpoint, as JSON.
+    pub async fn delivery(&mut self, endpoint_id: &str, id: &str) -> Result<Option<Rows>, Fault> {
+        let sql = format!(
+            "SELECT {} FROM webhook_deliveries AS d WHERE d.id = $1 AND d.endpoint_id = $2",
+            json_columns(COLUMNS)
+        );
+        Ok(found(self.query(&sql, &[Some(id), Some(endpoint_id)]).await?))
+    }
+
+    /// Makes a delivery pending again, as if it had never been tried.
+    pub async fn replay_delivery(&mut self, endpoint_id: &str, id: &str, now: &str) -> Result<Option<Rows>, Fault> {
+        let sql = format!(
+            "UPDATE webhook_deliveries AS d
+             SET status = 'pending', attempts = 0, next_attempt_at = $3::timestamptz, taken_by = NULL
+             WHERE d.id = $1 AND d.endpoint_id = $2 RETURNING {}",
+            json_columns(COLUMNS)
+        );
+        Ok(found(self.query(&sql, &[id, endpoint_id, now].map(Some)).await?))
+    }
+
+    /// Makes an endpoint's failed deliveries since a time pending again. Returns their number.
+    pub async fn replay_failed(&mut self, endpoint_id: &str, since: &str, now: &str) -> Result<u64, Fault> {
+        let sql = "WITH again AS (
+                       UPDATE webhook_deliveries SET status = 'pending', attempts = 0, next_attempt_at = $3::timestamptz
+                       WHERE endpoint_id = $1 AND status = 'failed' AND created_at >= $2::timestamptz RETURNING id)
+                   SELECT count(*) AS replayed FROM again";
+        self.query(sql, &[endpoint_id, since, now].map(Some)).await?.only()?.get("replayed")
+    }
+}
+
+fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenDelivery, Fault> {
+    Ok(TakenDelivery {
+        id: row.get("id")?,
+        taken_by: taken_by.to_owned(),
+        event_id: row.get("event_id")?,
+        body: row.get("body")?,
+        attempts: row.get("attempts")?,
+        endpoint_id: row.get("endpoint_id")?,
+        url: row.get("url")?,
+        secret: bytes(row, "secret")?,
+        old_secret: optional_bytes(row, "old_secret")?,
+        is_failing: row.is("is_failing")?,
+    })
+}

@@ -1,0 +1,379 @@
+//! The addresses that events are sent to. They come from callers, so this is where requests to private networks are refused:
+//! in the look-up of names that the HTTP client itself uses, so that what was checked is what is connected to.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ipnet::{Ipv4Net, Ipv6Net};
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Url};
+
+use crate::http_client::{use_ring, with_causes};
+
+/// The longest time for a whole attempt.
+const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
+/// The longest time for connecting.
+const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The longest time for reading the body of an answer whose status is known.
+const BODY_LIMIT: Duration = Duration::from_secs(2);
+/// How much of an answer's body is read.
+const MOST_BODY_BYTES: usize = 4096;
+/// The longest `Retry-After` that is honoured, in seconds.
+const LONGEST_RETRY_AFTER: u64 = 24 * 60 * 60;
+
+/// IPv4 networks that are not the public internet (IANA's registry of special purposes).
+const PRIVATE_V4: &[(Ipv4Addr, u8)] = &[
+    (Ipv4Addr::new(0, 0, 0, 0), 8),
+    (Ipv4Addr::new(10, 0, 0, 0), 8),
+    (Ipv4Addr::new(100, 64, 0, 0), 10),
+    (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(169, 254, 0, 0), 16),
+    (Ipv4Addr::new(172, 16, 0, 0), 12),
+    (Ipv4Addr::new(192, 0, 0, 0), 24),
+    (Ipv4Addr::new(192, 0, 2, 0), 24),
+    (Ipv4Addr::new(192, 88, 99, 0), 24),
+    (Ipv4Addr::new(192, 168, 0, 0), 16),
+    (Ipv4Addr::new(198, 18, 0, 0), 15),
+    (Ipv4Addr::new(198, 51, 100, 0), 24),
+    (Ipv4Addr::new(203, 0, 113, 0), 24),
+    (Ipv4Addr::new(224, 0, 0, 0), 4),
+    (Ipv4Addr::new(240, 0, 0, 0), 4),
+];
+
+/// All public IPv6 addresses are in this network.
+const PUBLIC_V6: (Ipv6Addr, u8) = (Ipv6Addr::new(0x2000, 0, 0, 0, 0, 0, 0, 0), 3);
+/// Parts of it that are not public, or that lead to an IPv4 address: protocol assignments with Teredo, documentation, 6to4.
+const PRIVATE_V6: &[(Ipv6Addr, u8)] = &[
+    (Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0), 23),
+    (Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 0), 32),
+    (Ipv6Addr::new(0x2002, 0, 0, 0, 0, 0, 0, 0), 16),
+    (Ipv6Addr::new(0x3fff, 0, 0, 0, 0, 0, 0, 0), 20),
+];
+
+/// Names that belong to private networks, however they are resolved.
+const PRIVATE_NAMES: &[&str] = &["localhost", "local", "internal", "home.arpa"];
+
+/// Whether an address is on the public internet.
+fn is_public(address: IpAddr) -> bool {
+    match address.to_canonical() {
+        IpAddr::V4(address) => !PRIVATE_V4
+            .iter()
+            .any(|(network, bits)| Ipv4Net::new(*network, *bits).is_ok_and(|network| network.contains(&address))),
+        IpAddr::V6(address) => {
+            let is_in = |(network, bits): &(Ipv6Addr, u8)| {
+                Ipv6Net::new(*network, *bits).is_ok_and(|network| network.contains(&address))
+            };
+            is_in(&PUBLIC_V6) && !PRIVATE_V6.iter().any(is_in)
+        }
+    }
+}
+
+/// The addresses of a name.
+pub type Found = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send>>;
+
+/// Looks names up. Tests supply their own.
+pub trait LookUp: Send + Sync + 'static {
+    /// The addresses of a name.
+    fn addresses(&self, name: &str) -> Found;
+}
+
+/// The operating system's resolver.
+pub struct SystemLookUp;
+
+impl LookUp for SystemLookUp {
+    fn addresses(&self, name: &str) -> Found {
+        let name = name.to_owned();
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            Ok(found.map(|address| address.ip()).collect())
+        })
+    }
+}
+
+/// Which addresses are allowed, and how names are looked up.
+#[derive(Clone)]
+struct Guard {
+    allows_private: bool,
+    look_up: Arc<dyn LookUp>,
+}
+
+impl Guard {
+    fn allows(&self, address: IpAddr) -> bool {
+        self.allows_private || is_public(address)
+    }
+
+    fn allows_name(&self, name: &str) -> bool {
+        let name = name.trim_end_matches('.').to_ascii_lowercase();
+        let is_private =
+            |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|it| it.is_empty() || it.ends_with('.'));
+        self.allows_private || !PRIVATE_NAMES.iter().any(|suffix| is_private(&suffix))
+    }
+}
+
+/// An error that says that an address is not allowed, passed through the HTTP client.
+#[derive(Debug, thiserror::Error)]
+#[error("the address is in a private network, or on this machine")]
+struct NotPublic;
+
+impl Resolve for Guard {
+    fn resolve(&self, name: Name) -> Resolving {
+        let guard = self.clone();
+        Box::pin(async move {
+            if !guard.allows_name(name.as_str()) {
+                return Err(NotPublic.into());
+            }
+            let found = guard.look_up.addresses(name.as_str()).await?;
+            // One private address among public ones is reason enough to refuse: somebody tries something.
+            if found.iter().any(|address| !guard.allows(*address)) {
+                return Err(NotPublic.into());
+            }
+            // The client puts the URL's port in place of 0.
+            Ok(Box::new(found.into_iter().map(|address| SocketAddr::new(address, 0))) as Addrs)
+        })
+    }
+}
+
+/// Sends to the addresses that callers name.
+pub struct Targets {
+    guard: Guard,
+    client: Client,
+}
+
+/// Why an address can't be used.
+#[derive(Debug, PartialEq, Eq)]
+pub enum BadTarget {
+    /// It is not an address of a web server. The text completes "The address …".
+    Malformed(String),
+    /// It is in a private network, or on this machine.
+    NotAllowed,
+}
+
+/// A request to a target.
+pub struct Outgoing<'a> {
+    /// The address.
+    pub url: &'a str,
+    /// Headers besides `Content-Type`.
+    pub headers: Vec<(&'static str, String)>,
+    /// The JSON body.
+    pub body: String,
+}
+
+/// A target's answer.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The status.
+    pub status: u16,
+    /// The beginning of the body.
+    pub body: String,
+    /// Seconds of `Retry-After`.
+    pub retry_after: Option<u64>,
+}
+
+/// The outcome of a request to a target.
+#[derive(Debug)]
+pub struct Attempted {
+    /// The answer, or the words for why there is none.
+    pub answer: Result<Answered, String>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}
+
+impl Targets {
+    /// Creates the client. With `allows_private`, addresses in private networks are allowed too.
+    pub fn new(allows_private: bool, look_up: Arc<dyn LookUp>) -> Result<Targets, String> {
+        use_ring();
+        let guard = Guard { allows_private, look_up };
+        let client = Client::builder()
+            .user_agent(concat!("Kith/", env!("CARGO_PKG_VERSION")))
+            .dns_resolver(Arc::new(guard.clone()))
+            // A proxy of the environment would resolve names by itself, past the guard.
+            .no_proxy()
+            // The target of a redirect was not checked.
+            .redirect(Policy::none())
+            .referer(false)
+            .connect_timeout(CONNECT_LIMIT)
+            .timeout(ATTEMPT_LIMIT)
+            .pool_max_idle_per_host(4)
+            .pool_idle_timeout(Duration::from_secs(30))
+            .build()
+            .map_err(|error| format!("can't make an HTTP client: {error}"))?;
+        Ok(Targets { guard, client })
+    }
+
+    /// Checks an address that a caller wants to save, and returns its normal form. A name that can't be resolved now is
+    /// allowed, because it is checked again at each use.
+    pub async fn check(&self, text: &str) -> Result<String, BadTarget> {
+        let url = self.parse(text)?;
+        if let Some(url::Host::Domain(name)) = url.host()
+            && let Ok(found) = self.guard.look_up.addresses(name).await
+            && found.iter().any(|address| !self.guard.allows(*address))
+        {
+            return Err(BadTarget::NotAllowed);
+        }
+        Ok(url.into())
+    }
+
+    /// Parses an address and refuses one that names a private address literally. The client does not look such a host up.
+    fn parse(&self, text: &str) -> Result<Url, BadTarget> {
+        let malformed = |what: &str| BadTarget::Malformed(what.to_owned());
+        let url = Url::parse(text.trim()).map_err(|error| BadTarget::Malformed(format!("is no URL: {error}")))?;
+        if !matches!(url.scheme(), "https" | "http") {
+            return Err(malformed("must begin with https:// or http://"));
+        }
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(malformed("may not contain a user name or password"));
+        }
+        if url.fragment().is_some() {
+            return Err(malformed("may not contain a fragment (#…)"));
+        }
+        let is_allowed = match url.host() {
+            None => return Err(malformed("has no host")),
+            Some(url::Host::Ipv4(address)) => self.guard.allows(address.into()),
+            Some(url::Host::Ipv6(address)) => self.guard.allows(address.into()),
+            Some(url::Host::Domain(name)) => self.guard.allows_name(name),
+        };
+        if is_allowed { Ok(url) } else { Err(BadTarget::NotAllowed) }
+    }
+
+    /// Sends a request and reads the beginning of the answer.
+    pub async fn send(&self, outgoing: Outgoing<'_>) -> Attempted {
+        let started = Instant::now();
+        let answer = self.attempt(outgoing).await;
+        Attempted { answer, duration_ms: started.elapsed().as_millis() as u64 }
+    }
+
+    async fn attempt(&self, outgoing: Outgoing<'_>) -> Result<Answered, String> {
+        let url = self.parse(outgoing.url).map_err(|bad| bad.to_string())?;
+        let mut request = self.client.post(url).header("content-type", "application/json").body(outgoing.body);
+        for (name, value) in outgoing.headers {
+            request = request.header(name, value);
+        }
+        let response = request.send().await.map_err(in_words)?;
+        let status = response.status().as_u16();
+        let retry_after =
+            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let body = tokio::time::timeout(BODY_LIMIT, beginning(response)).await.unwrap_or_default();
+        Ok(Answered { status, body, retry_after: retry_after.map(|seconds: u64| seconds.min(LONGEST_RETRY_AFTER)) })
+    }
+}
+
+impl std::fmt::Display for BadTarget {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            BadTarget::Malformed(what) => write!(f, "The address {what}."),
+            BadTarget::NotAllowed => f.write_str("The address leads to a private network, or to this machine."),
+        }
+    }
+}
+
+/// The beginning of a body, as text that PostgreSQL can hold. What can't be read is left out.
+async fn beginning(mut response: reqwest::Response) -> String {
+    let mut body = Vec::new();
+    while body.len() < MOST_BODY_BYTES {
+        match response.chunk().await {
+            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_BODY_BYTES - body.len())]),
+            Ok(None) | Err(_) => break,
+        }
+    }
+    String::from_utf8_lossy(&body).replace('\0', "\u{fffd}")
+}
+
+/// Why there is no answer. The address is left out: it may contain a token.
+fn in_words(error: reqwest::Error) -> String {
+    if error.is_timeout() {
+        return format!("No answer within {} seconds.", ATTEMPT_LIMIT.as_secs());
+    }
+    let words = with_causes(&error.without_url());
+    if words.contains(&NotPublic.to_string()) { BadTarget::NotAllowed.to_string() } else { format!("{words}.") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn private_addresses_are_known_in_every_form() {
+        for private in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.255.255.254",
+            "169.254.169.254",
+            "172.16.0.1",
+            "172.31.255.255",
+            "192.168.1.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:127.0.0.1",
+            "::ffff:10.0.0.1",
+            "::127.0.0.1",
+            "64:ff9b::a00:1",
+            "fc00::1",
+            "fd12::1",
+            "fe80::1",
+            "fec0::1",
+            "ff02::1",
+            "2002:7f00:1::",
+            "2001:0:4136:e378::1",
+            "2001:db8::1",
+            "100::1",
+        ] {
+            assert!(!is_public(private.parse().expect(private)), "{private}");
+        }
+        for public in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "192.169.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+            assert!(is_public(public.parse().expect(public)), "{public}");
+        }
+    }
+
+    struct Says(&'static [&'static str]);
+
+    impl LookUp for Says {
+        fn addresses(&self, _name: &str) -> Found {
+            let found = self.0.iter().map(|it| it.parse().expect("an address")).collect();
+            Box::pin(async move { Ok(found) })
+        }
+    }
+
+    fn targets(allows_private: bool, addresses: &'static [&'static str]) -> Targets {
+        Targets::new(allows_private, Arc::new(Says(addresses))).expect("a client")
+    }
+
+    #[tokio::test]
+    async fn addresses_are_checked_when_they_are_saved() {
+        let public = targets(false, &["1.1.1.1"]);
+        assert_eq!(public.check("HTTPS://Hooks.Example:443/a?b=c").await, Ok("https://hooks.example/a?b=c".into()));
+        for literal in [
+            "http://127.0.0.1/",
+            "http://2130706433/",
+            "http://0x7f.1/",
+            "http://127.1/",
+            "http://[::1]:80/",
+            "http://0/",
+            "http://[::ffff:169.254.169.254]/",
+            "http://localhost/",
+            "http://a.localhost./",
+            "http://metadata.google.internal/",
+        ] {
+            assert_eq!(public.check(literal).await, Err(BadTarget::NotAllowed), "{literal}");
+        }
+        for malformed in
+            ["", "hooks.example", "ftp://a.example/", "http://u:p@a.example/", "http://a.example/#x", "http://"]
+        {
+            let refused = public.check(malformed).await;
+            assert!(matches!(refused, Err(BadTarget::Malformed(_))), "{malformed}: {refused:?}");
+        }
+        for mixed in [&["10.0.0.1"][..], &["1.1.1.1", "fd00::1"]] {
+            let refused = targets(false, mixed).check("https://hooks.example/").await;
+            assert_eq!(refused, Err(BadTarget::NotAllowed), "{mixed:?}");
+        }
+        assert!(targets(true, &["10.0.0.1"]).check("http://localhost:80/").await.is_ok());
+    }
+}

@@ -1,0 +1,68 @@
+//! Signals that wake workers early, and what they are about. They are hints: whoever misses one looks again soon.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crm::model::who::Mode;
+
+/// A workspace's data set.
+pub type DataSet = (Arc<str>, Mode);
+
+/// Signals that wake workers early.
+#[derive(Default)]
+pub struct Wakes {
+    /// A database was handed out, so that another one must be created ahead of time.
+    pub database_taken: Notify,
+    /// Webhook deliveries were queued.
+    pub deliveries: Notify,
+    /// Runs of automations were queued.
+    pub runs: Notify,
+    /// Changes were committed, or somebody subscribed.
+    pub to_publish: Notify,
+    changed: Mutex<HashSet<DataSet>>,
+    subscribed: AtomicBool,
+    watchers: Mutex<HashMap<DataSet, Arc<Notify>>>,
+}
+
+impl Wakes {
+    /// Notes that a request has committed changes.
+    pub fn committed(&self, workspace_id: &Arc<str>, mode: Mode) {
+        let set = (workspace_id.clone(), mode);
+        if let Some(watcher) = lock(&self.watchers).get(&set) {
+            watcher.notify_waiters();
+        }
+        if lock(&self.changed).insert(set) {
+            self.to_publish.notify_one();
+        }
+    }
+
+    /// Notes that the list of those who listen has changed.
+    pub fn subscribed(&self) {
+        self.subscribed.store(true, Ordering::Relaxed);
+        self.to_publish.notify_one();
+    }
+
+    /// Takes the data sets in which changes were committed.
+    pub fn take_changed(&self) -> HashSet<DataSet> {
+        std::mem::take(&mut lock(&self.changed))
+    }
+
+    /// Whether the list of those who listen has changed since the last call.
+    pub fn take_subscribed(&self) -> bool {
+        self.subscribed.swap(false, Ordering::Relaxed)
+    }
+
+    /// A signal that comes when this process commits changes of a data set.
+    pub fn watch(&self, workspace_id: &Arc<str>, mode: Mode) -> Arc<Notify> {
+        let mut watchers = lock(&self.watchers);
+        watchers.retain(|_, watcher| Arc::strong_count(watcher) > 1);
+        watchers.entry((workspace_id.clone(), mode)).or_default().clone()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

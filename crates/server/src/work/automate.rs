@@ -1,0 +1,138 @@
+//! Runs automations whose event has fired. Each action is an ask by the automation, with a member's rights, through the hall. The
+//! reply to each action is stored with its work, so that a run that is repeated after a crash does nothing twice.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use crm::dialect::Reply;
+use crm::model::answer::Answer;
+use crm::model::fault::Fault;
+use crm::model::who::{Mode, Provenance};
+use crm::plan::automation::{Context, ask, meets};
+
+use crate::access;
+use crate::app::App;
+use crate::clock::iso_ms;
+use crate::hall::{self, Controls, Idempotency, Performed};
+use crate::store::control::automations::{RunOutcome, TakenRun};
+use crate::work::{Failed, Worker};
+
+/// After this time another process may take a run over. Its actions end before: each has a limit of its own.
+const LEASE_SECONDS: u64 = 120;
+/// The most attempts of a run whose workspace can't be reached.
+const ATTEMPTS: u32 = 6;
+/// The wait before a run is tried again, in milliseconds, times the square of its attempts.
+const WAIT_MS: i64 = 2000;
+
+/// Runs automations.
+pub struct Automate;
+
+impl Worker for Automate {
+    const NAME: &'static str = "automate";
+
+    fn every(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
+    async fn woken(&self, app: &App) {
+        app.wakes.runs.notified().await;
+    }
+
+    async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
+        loop {
+            let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
+            match app.store.control.take_run(&taken_by, &now, LEASE_SECONDS).await? {
+                Some(taken) => run(app, taken).await?,
+                None => return Ok(()),
+            }
+        }
+    }
+}
+
+/// Why an action has no result yet.
+enum Unfinished {
+    /// It failed for good.
+    Failed(String),
+    /// It may succeed later.
+    Later(String),
+}
+
+async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
+    let started = Instant::now();
+    let (mut outcomes, mut error) = (Vec::new(), None);
+    let status = if !meets(&taken.conditions, &taken.event) {
+        "skipped"
+    } else {
+        for (number, action) in taken.actions.iter().enumerate() {
+            let kind = action["type"].clone();
+            match act(app, &taken, number, action).await {
+                Ok(id) => outcomes.push(json!({"type": kind, "status": "success", "id": id})),
+                Err(Unfinished::Later(why)) if taken.attempts < ATTEMPTS => {
+                    let wait_ms = WAIT_MS * i64::from(taken.attempts) * i64::from(taken.attempts);
+                    let at = iso_ms(app.clock.unix_ms() + wait_ms);
+                    return app.store.control.put_off_run(&taken, &why, &at).await;
+                }
+                Err(Unfinished::Failed(why) | Unfinished::Later(why)) => {
+                    outcomes.push(json!({"type": kind, "status": "error", "error": why}));
+                    error = Some(format!("actions[{number}]: {why}"));
+                    break;
+                }
+            }
+        }
+        if error.is_some() { "error" } else { "success" }
+    };
+    metrics::counter!("kith_automation_runs_total", "status" => status).increment(1);
+    let outcome =
+        RunOutcome { status, actions: outcomes.into(), error, duration_ms: started.elapsed().as_millis() as u64 };
+    let now = iso_ms(app.clock.unix_ms());
+    if app.store.control.end_run(&taken, &outcome, &now, &app.clock.id("mail")).await? {
+        tracing::info!(automation_id = taken.automation_id, "switched an automation off");
+        app.accounts.mail_queued.notify_one();
+    }
+    Ok(())
+}
+
+/// Performs one action. Returns the id of the record that it wrote.
+async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Result<Value, Unfinished> {
+    let context: Context =
+        serde_json::from_value(taken.context.clone()).map_err(|it| Unfinished::Failed(it.to_string()))?;
+    let ask = ask(action, &context).map_err(Unfinished::Failed)?;
+    let mode = Mode::parse(&taken.mode).ok_or_else(|| Unfinished::Failed("an unknown mode".into()))?;
+    let (agent, run_id) = (Some(taken.name.as_bytes()), Some(taken.id.as_bytes()));
+    let provenance = Provenance::new(&taken.request_id, agent, run_id, None);
+    let admitted = access::admit_automation(app, &taken.automation_id, &taken.workspace_id, mode, provenance).await;
+    let caller = admitted.map_err(|refused| unfinished(&refused.fault))?;
+    let key = format!("{} {number}", taken.id);
+    let body = action.to_string();
+    let idempotency = Idempotency::new(&key, [taken.id.as_str()], body.as_bytes(), &render);
+    let controls =
+        Controls { idempotency: Some(idempotency.map_err(|fault| unfinished(&fault))?), ..Controls::default() };
+    let reply = match hall::perform(app, &caller, &ask, &controls).await {
+        Ok(Performed::Stored(reply) | Performed::Replayed(reply)) => reply,
+        Ok(Performed::Done(answer, _)) => render(&Ok(answer)),
+        Err(fault) => return Err(unfinished(&fault)),
+    };
+    let said: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    match reply.status {
+        200..300 => Ok(said["id"].clone()),
+        _ => Err(Unfinished::Failed(said["error"].as_str().unwrap_or_default().to_owned())),
+    }
+}
+
+fn unfinished(fault: &Fault) -> Unfinished {
+    match fault.status() {
+        429 | 500.. => Unfinished::Later(fault.message()),
+        _ => Unfinished::Failed(fault.message()),
+    }
+}
+
+/// What is stored about an action: the id of the record, or the words of the refusal.
+fn render(result: &Result<Answer, Fault>) -> Reply {
+    let (status, said) = match result {
+        Ok(Answer::Record { record, .. }) => (200, json!({"id": record.row.string(0, "id")})),
+        Ok(_) => (200, json!({})),
+        Err(fault) => (fault.status(), json!({"error": fault.message()})),
+    };
+    Reply { status, headers: Vec::new(), body: said.to_string().into_bytes() }
+}

@@ -1,0 +1,301 @@
+//! Sends queued events to webhook endpoints. An attempt has three stages, each a type: a taken delivery is prepared, sent and
+//! recorded. A crash between two stages repeats the attempt; the receiver knows the event by its `webhook-id`.
+//!
+//! A slow endpoint delays no other one: an endpoint has few places, one while it fails, and failing endpoints together have at
+//! most half of all places.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+
+use crm::model::fault::Fault;
+
+use crate::app::App;
+use crate::clock::{iso_ms, random};
+use crate::store::control::deliveries::{Capacity, Next, Recorded, TakenDelivery};
+use crate::targets::{Answered, Attempted, Outgoing};
+use crate::work::{Failed, Worker, signature};
+
+/// The most deliveries that a process sends at once.
+const PLACES: usize = 128;
+/// How many of them failing endpoints may take.
+const PLACES_OF_FAILING: usize = PLACES / 2;
+/// The most deliveries of one endpoint, and of one that is failing.
+const PLACES_OF_ENDPOINT: usize = 8;
+const PLACES_OF_FAILING_ENDPOINT: usize = 1;
+/// After this time another process may send a taken delivery. It is longer than an attempt takes.
+const LEASE_SECONDS: u64 = 25;
+/// How often the queue is looked at when nothing wakes the worker.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// The most attempts for a delivery.
+const ATTEMPTS: u32 = 8;
+/// The longest wait after each attempt, in seconds. The wait is a random part of it.
+const WAITS_SECONDS: [u64; ATTEMPTS as usize - 1] = [5, 30, 2 * 60, 10 * 60, 30 * 60, 2 * 3600, 8 * 3600];
+/// An endpoint that has failed for so long is disabled, in seconds.
+const DISABLED_AFTER_SECONDS: i64 = 5 * 24 * 3600;
+
+/// Sends queued events.
+pub struct Deliver;
+
+impl Worker for Deliver {
+    const NAME: &'static str = "deliver";
+
+    fn every(&self) -> Duration {
+        LOOK_EVERY
+    }
+
+    async fn woken(&self, app: &App) {
+        app.wakes.deliveries.notified().await;
+    }
+
+    async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
+        deliver_due(app).await.map_err(Failed::from)
+    }
+}
+
+/// The deliveries that are being sent.
+#[derive(Default)]
+struct Places {
+    sending: JoinSet<Freed>,
+    busy: HashMap<String, usize>,
+    failing: usize,
+}
+
+/// The place that an attempt held.
+struct Freed {
+    endpoint_id: String,
+    was_failing: bool,
+}
+
+/// Sends all deliveries that are due, and those that become due meanwhile. Returns when there is nothing to send.
+pub async fn deliver_due(app: &App) -> Result<(), Fault> {
+    let mut places = Places::default();
+    loop {
+        places.fill(app).await?;
+        if places.sending.is_empty() {
+            return Ok(());
+        }
+        tokio::select! {
+            freed = places.sending.join_next() => places.free(freed),
+            () = app.wakes.deliveries.notified() => {}
+            () = tokio::time::sleep(LOOK_EVERY) => {}
+        }
+        while let Some(freed) = places.sending.try_join_next() {
+            places.free(Some(freed));
+        }
+    }
+}
+
+impl Places {
+    /// Takes as many deliveries as there are places, and begins to send them.
+    async fn fill(&mut self, app: &App) -> Result<(), Fault> {
+        let busy: Vec<(String, usize)> = self.busy.iter().map(|(id, count)| (id.clone(), *count)).collect();
+        for failing in [false, true] {
+            let free = PLACES - self.sending.len();
+            let capacity = Capacity {
+                total: if failing { free.min(PLACES_OF_FAILING.saturating_sub(self.failing)) } else { free },
+                per_endpoint: if failing { PLACES_OF_FAILING_ENDPOINT } else { PLACES_OF_ENDPOINT },
+                busy: &busy,
+                failing,
+            };
+            if capacity.total == 0 {
+                continue;
+            }
+            let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
+            for taken in app.store.control.take_deliveries(&capacity, &taken_by, &now, LEASE_SECONDS).await? {
+                *self.busy.entry(taken.endpoint_id.clone()).or_default() += 1;
+                self.failing += usize::from(taken.is_failing);
+                self.sending.spawn(attempt(app.clone(), taken));
+            }
+        }
+        Ok(())
+    }
+
+    fn free(&mut self, freed: Option<Result<Freed, tokio::task::JoinError>>) {
+        match freed {
+            Some(Ok(Freed { endpoint_id, was_failing })) => {
+                self.failing -= usize::from(was_failing);
+                if let Some(count) = self.busy.get_mut(&endpoint_id) {
+                    *count -= 1;
+                    if *count == 0 {
+                        self.busy.remove(&endpoint_id);
+                    }
+                }
+            }
+            // The place of an attempt that panicked stays taken until nothing is being sent.
+            Some(Err(error)) => tracing::error!(%error, "an attempt to deliver an event panicked"),
+            None => {}
+        }
+    }
+}
+
+/// Makes one attempt. An outcome that can't be recorded leads to another attempt when the lease has ended.
+async fn attempt(app: App, taken: TakenDelivery) -> Freed {
+    let freed = Freed { endpoint_id: taken.endpoint_id.clone(), was_failing: taken.is_failing };
+    let recorded = match Prepared::new(&app, taken) {
+        Ok(prepared) => prepared.send(&app).await.record(&app).await,
+        Err(fault) => Err(fault),
+    };
+    if let Err(fault) = recorded {
+        tracing::error!(?fault, endpoint_id = freed.endpoint_id, "a delivery could not be prepared or recorded");
+    }
+    freed
+}
+
+/// A delivery that is ready to be sent.
+struct Prepared {
+    taken: TakenDelivery,
+    headers: Vec<(&'static str, String)>,
+}
+
+/// A delivery that was sent, and what came back.
+struct Sent {
+    taken: TakenDelivery,
+    attempted: Attempted,
+}
+
+impl Prepared {
+    fn new(app: &App, taken: TakenDelivery) -> Result<Prepared, Fault> {
+        let sealed = [Some(&taken.secret), taken.old_secret.as_ref()];
+        let opened = sealed.into_iter().flatten().map(|sealed| {
+            let secret = app.store.sealer.open(&taken.endpoint_id, sealed)?;
+            String::from_utf8(secret).map_err(Fault::internal)
+        });
+        let secrets: Vec<String> = opened.collect::<Result<_, Fault>>()?;
+        let headers = signature::headers(&secrets, &taken.event_id, app.clock.unix_seconds(), &taken.body);
+        Ok(Prepared { taken, headers })
+    }
+
+    async fn send(mut self, app: &App) -> Sent {
+        let body = std::mem::take(&mut self.taken.body);
+        let attempted = app.targets.send(Outgoing { url: &self.taken.url, headers: self.headers, body }).await;
+        Sent { taken: self.taken, attempted }
+    }
+}
+
+impl Sent {
+    async fn record(self, app: &App) -> Result<(), Fault> {
+        let Sent { taken, attempted } = self;
+        let verdict = Verdict::of(taken.attempts, &attempted.answer, u64::from_be_bytes(random()));
+        metrics::counter!("kith_webhook_attempts_total", "outcome" => verdict.name()).increment(1);
+        metrics::histogram!("kith_webhook_attempt_seconds").record(attempted.duration_ms as f64 / 1000.0);
+        let recorded = recorded(attempted, &verdict);
+        let (control, now_ms) = (&app.store.control, app.clock.unix_ms());
+        let now = iso_ms(now_ms);
+        let failing_since = match verdict {
+            Verdict::Delivered => return control.record_delivered(&taken, &recorded).await,
+            Verdict::Retry { wait_ms } => {
+                let at = iso_ms(now_ms + wait_ms as i64);
+                control.record_failed(&taken, &recorded, Next::RetryAt(&at), &now).await?
+            }
+            Verdict::GiveUp | Verdict::Gone => control.record_failed(&taken, &recorded, Next::GiveUp, &now).await?,
+        };
+        let Some(failing_since) = failing_since else { return Ok(()) };
+        let reason = if verdict == Verdict::Gone {
+            "The endpoint answered 410 Gone."
+        } else if now_ms / 1000 - failing_since >= DISABLED_AFTER_SECONDS {
+            "No event could be delivered for five days."
+        } else {
+            return Ok(());
+        };
+        if control.disable_webhook(&taken.endpoint_id, reason, &now, &app.clock.id("mail")).await? {
+            tracing::info!(endpoint_id = taken.endpoint_id, reason, "disabled a webhook");
+            app.accounts.mail_queued.notify_one();
+        }
+        Ok(())
+    }
+}
+
+/// What follows from an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The event arrived.
+    Delivered,
+    /// It is tried again after this time.
+    Retry { wait_ms: u64 },
+    /// It is not tried again.
+    GiveUp,
+    /// The endpoint wants no more events.
+    Gone,
+}
+
+impl Verdict {
+    /// `random` decides on the wait: a random part of the longest one for this attempt, so that the events of a receiver that
+    /// comes back do not all arrive at once.
+    fn of(attempts: u32, answer: &Result<Answered, String>, random: u64) -> Verdict {
+        let asked = match answer {
+            Ok(answer) if (200..300).contains(&answer.status) => return Verdict::Delivered,
+            Ok(answer) if answer.status == 410 => return Verdict::Gone,
+            Ok(answer) => answer.retry_after.unwrap_or_default(),
+            Err(_) => 0,
+        };
+        match WAITS_SECONDS.get(attempts.saturating_sub(1) as usize) {
+            Some(longest) => Verdict::Retry { wait_ms: (random % (longest * 1000 + 1)).max(asked * 1000) },
+            None => Verdict::GiveUp,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Verdict::Delivered => "delivered",
+            Verdict::Retry { .. } => "retried",
+            Verdict::GiveUp => "given_up",
+            Verdict::Gone => "gone",
+        }
+    }
+}
+
+fn recorded(attempted: Attempted, verdict: &Verdict) -> Recorded {
+    let duration_ms = attempted.duration_ms;
+    match attempted.answer {
+        Ok(Answered { status, body, .. }) => {
+            let error = (*verdict != Verdict::Delivered).then(|| match status {
+                300..400 => format!("The endpoint answered {status}. Redirects are not followed."),
+                _ => format!("The endpoint answered {status}."),
+            });
+            Recorded { response_status: Some(status), response_body: Some(body), duration_ms, error }
+        }
+        Err(words) => Recorded { duration_ms, error: Some(words), ..Recorded::default() },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answered(status: u16, retry_after: Option<u64>) -> Result<Answered, String> {
+        Ok(Answered { status, body: String::new(), retry_after })
+    }
+
+    #[test]
+    fn the_wait_is_a_random_part_of_a_bound_that_grows_from_seconds_to_hours() {
+        let mut longest = 0;
+        for attempt in 1..ATTEMPTS {
+            let Verdict::Retry { wait_ms } =
+                Verdict::of(attempt, &Err("no".into()), WAITS_SECONDS[attempt as usize - 1] * 1000)
+            else {
+                panic!("{attempt} is the last")
+            };
+            assert!(wait_ms > longest, "{attempt}");
+            longest = wait_ms;
+            assert_eq!(Verdict::of(attempt, &answered(500, None), 0), Verdict::Retry { wait_ms: 0 });
+        }
+        assert_eq!(longest, 8 * 3600 * 1000);
+        assert_eq!(Verdict::of(ATTEMPTS, &answered(503, Some(9)), 0), Verdict::GiveUp);
+    }
+
+    #[test]
+    fn the_answer_decides() {
+        for status in [200, 201, 204, 299] {
+            assert_eq!(Verdict::of(1, &answered(status, None), 0), Verdict::Delivered, "{status}");
+        }
+        for status in [301, 302, 307, 400, 404, 429, 500] {
+            assert_eq!(Verdict::of(1, &answered(status, None), 0), Verdict::Retry { wait_ms: 0 }, "{status}");
+        }
+        assert_eq!(Verdict::of(1, &answered(410, None), 0), Verdict::Gone);
+        assert_eq!(Verdict::of(1, &answered(429, Some(60)), 3000), Verdict::Retry { wait_ms: 60_000 });
+        assert_eq!(Verdict::of(2, &answered(429, Some(1)), 3000), Verdict::Retry { wait_ms: 3000 });
+    }
+}

@@ -1,0 +1,251 @@
+//! Automations: rules, what fires them, what they do, and where they stop.
+
+use serde_json::{Value, json};
+
+use crate::belongings::{joined, owned};
+use crate::support::{Agent, Reply, agent, both, home, mailbox, relm};
+
+/// The record in an answer of either dialect.
+fn record(reply: &Reply) -> Value {
+    let json = reply.json();
+    if json.get("object").is_some() { json } else { json["data"].clone() }
+}
+
+/// Creates an automation. Returns its id.
+async fn rule(agent: &Agent, trigger: &str, conditions: Value, actions: Value) -> String {
+    let body = json!({"name": "R", "trigger_event": trigger, "conditions": conditions, "actions": actions});
+    let made = record(&agent.post("/v1/automations", body).await.status(201));
+    made["id"].as_str().expect("an id").to_owned()
+}
+
+/// Waits until an automation has this many runs that ended. The newest comes first.
+async fn runs(agent: &Agent, id: &str, count: usize) -> Vec<Value> {
+    let start = std::time::Instant::now();
+    loop {
+        let page = agent.get(&format!("/v1/automations/{id}/runs?limit=100")).await.status(200).json();
+        let found = page["data"].as_array().expect("runs").clone();
+        if found.len() >= count {
+            return found;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{count} runs are expected: {page}");
+    }
+}
+
+async fn create(agent: &Agent, path: &str, body: Value) -> String {
+    record(&agent.post(path, body).await.status(201))["id"].as_str().expect("an id").to_owned()
+}
+
+#[tokio::test]
+async fn an_automation_is_created_read_changed_and_deleted_in_both_dialects() {
+    let (relm, agentcrm) = both().await;
+    for agent in [&relm, &agentcrm] {
+        let body = json!({
+            "name": "Move to Replied on inbound email", "trigger_event": "activity.created", "enabled": true,
+            "conditions": [{"field": "type", "op": "eq", "value": "email"}],
+            "actions": [{"type": "move_deal_stage", "stage": "replied"}],
+        });
+        let made = record(&agent.post("/v1/automations", body.clone()).await.status(201));
+        let id = made["id"].as_str().expect("an id");
+        assert!(id.starts_with("auto_"), "{id}");
+        for name in ["name", "trigger_event", "enabled", "conditions", "actions"] {
+            assert_eq!(made[name], body[name], "{name}");
+        }
+        let path = format!("/v1/automations/{id}");
+        assert_eq!(record(&agent.get(&path).await.status(200)), made);
+        assert_eq!(agent.get("/v1/automations").await.status(200).json()["data"], json!([made]));
+        let changed = record(&agent.patch(&path, json!({"enabled": false, "trigger_event": "*"})).await.status(200));
+        assert_eq!(
+            (&changed["enabled"], &changed["trigger_event"], &changed["name"]),
+            (&json!(false), &json!("*"), &made["name"])
+        );
+        assert_eq!(agent.get(&format!("{path}/runs")).await.status(200).json()["data"], json!([]));
+        agent.delete(&path).await.status(200);
+        for reply in [agent.get(&path).await, agent.delete(&path).await, agent.get(&format!("{path}/runs")).await] {
+            reply.fault(404, "not_found");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rule_that_could_not_work_is_refused_with_its_path() {
+    let agent = relm().await;
+    let with = |name: &str, value: Value| {
+        let mut rule =
+            json!({"name": "R", "trigger_event": "deal.*", "actions": [{"type": "move_deal_stage", "stage": "won"}]});
+        rule[name] = value;
+        rule
+    };
+    for (body, status, said) in [
+        (json!({"name": "R", "trigger_event": "*"}), 422, "actions"),
+        (with("trigger_event", json!("deals.created")), 422, "deal.created"),
+        (with("conditions", json!([{"field": "a", "op": "like", "value": 1}])), 422, "conditions[0].op"),
+        (
+            with("actions", json!([{"type": "create_activity", "activity_type": "note"}, {"type": "fly"}])),
+            422,
+            "actions[1].type",
+        ),
+        (with("actions", json!([{"type": "send_email", "to": "a@b.example", "subject": "x"}])), 422, "no e-mail"),
+        (with("colour", json!("red")), 400, "colour"),
+    ] {
+        let code = if status == 400 { "invalid_request" } else { "validation_failed" };
+        agent.post("/v1/automations", body).await.fault(status, code).says(said);
+    }
+    let (owner, live) = owned().await;
+    let (_, viewer, _) = joined(&owner, "viewer").await;
+    let id = rule(&live, "*", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    viewer.get(&format!("/v1/automations/{id}")).await.status(200);
+    viewer.post("/v1/automations", with("enabled", json!(true))).await.fault(403, "forbidden");
+    viewer.delete(&format!("/v1/automations/{id}")).await.fault(403, "forbidden");
+    agent.get(&format!("/v1/automations/{id}")).await.fault(404, "not_found");
+}
+
+#[tokio::test]
+async fn an_inbound_email_moves_its_deal() {
+    let agent = relm().await;
+    agent.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
+    let id = rule(
+        &agent,
+        "activity.created",
+        json!([{"field": "type", "op": "eq", "value": "email"}]),
+        json!([{"type": "move_deal_stage", "stage": "replied"}]),
+    )
+    .await;
+    let deal = create(&agent, "/v1/deals", json!({"title": "T"})).await;
+    create(&agent, "/v1/activities", json!({"type": "note", "deal_id": deal})).await;
+    let skipped = runs(&agent, &id, 1).await.remove(0);
+    assert_eq!((&skipped["status"], &skipped["object"]), (&json!("skipped"), &json!("automation_run")));
+    create(&agent, "/v1/activities", json!({"type": "email", "deal_id": deal})).await;
+    let run = runs(&agent, &id, 2).await.remove(0);
+    assert_eq!(
+        (&run["status"], &run["event_type"], &run["depth"]),
+        (&json!("success"), &json!("activity.created"), &json!(0))
+    );
+    assert_eq!(
+        run["actions"],
+        json!([{"type": "move_deal_stage", "status": "success", "id": deal.replace("deal_", "d_")}])
+    );
+    assert!(run["id"].as_str().is_some_and(|id| id.starts_with("run_")), "{run}");
+    assert_eq!(agent.get(&format!("/v1/deals/{deal}")).await.status(200).json()["stage"], "replied");
+    // The feed names the automation and its run.
+    let feed = agent.get("/v1/activity?subject_type=deal&verb=updated").await.status(200).json();
+    let entry = &feed["data"][0];
+    assert_eq!(entry["actor"], json!(format!("automation:{id}")));
+    let custom = if entry["metadata"].is_null() { &entry["custom"] } else { &entry["metadata"] };
+    assert_eq!((&custom["run_id"], &custom["request_id"]), (&run["id"], &run["request_id"]));
+}
+
+#[tokio::test]
+async fn activities_and_metadata_are_written_with_the_context() {
+    let agent = relm().await;
+    let company = create(&agent, "/v1/companies", json!({"name": "Acme"})).await;
+    let contact = create(&agent, "/v1/contacts", json!({"email": "a@b.example", "company_id": company})).await;
+    let id = rule(
+        &agent,
+        "deal.stage_changed",
+        json!([{"field": "new_stage", "op": "in", "value": ["won"]}, {"field": "previous.stage", "op": "exists"}]),
+        json!([
+            {"type": "create_activity", "activity_type": "task", "subject": "Send the contract"},
+            {"type": "set_metadata", "key": "celebrate", "value": true},
+            {"type": "set_metadata", "target": "company", "key": "tier", "value": "gold"},
+        ]),
+    )
+    .await;
+    let body = json!({"title": "T", "primary_contact_id": contact, "company_id": company, "metadata": {"kept": 1}});
+    let deal = create(&agent, "/v1/deals", body).await;
+    agent.patch(&format!("/v1/deals/{deal}"), json!({"stage": "won"})).await.status(200);
+    let run = runs(&agent, &id, 1).await.remove(0);
+    assert_eq!((&run["status"], run["actions"].as_array().map(Vec::len)), (&json!("success"), Some(3)));
+    let activity = agent.get("/v1/activities").await.status(200).json()["data"][0].clone();
+    assert_eq!((&activity["type"], &activity["subject"]), (&json!("task"), &json!("Send the contract")));
+    assert_eq!(
+        (&activity["deal_id"], &activity["contact_id"], &activity["company_id"]),
+        (&json!(deal), &json!(contact), &json!(company))
+    );
+    let deal = agent.get(&format!("/v1/deals/{deal}")).await.status(200).json();
+    assert_eq!(deal["metadata"], json!({"kept": 1, "celebrate": true}));
+    assert_eq!(
+        agent.get(&format!("/v1/companies/{company}")).await.status(200).json()["metadata"],
+        json!({"tier": "gold"})
+    );
+}
+
+#[tokio::test]
+async fn automations_fire_each_other_twice_and_no_more() {
+    let agent = agent().await;
+    // Each note leads to another note.
+    let id = rule(&agent, "activity.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}]))
+        .await;
+    create(&agent, "/v1/activities", json!({"type": "call"})).await;
+    let found = runs(&agent, &id, 2).await;
+    assert_eq!([&found[0]["depth"], &found[1]["depth"]], [&json!(1), &json!(0)]);
+    assert_eq!(found[0]["caused_by"], found[1]["id"]);
+    // A later event of a person shows that nothing else was queued: runs of a rule keep their order.
+    create(&agent, "/v1/activities", json!({"type": "meeting"})).await;
+    let found = runs(&agent, &id, 4).await;
+    let depths: Vec<&Value> = found.iter().map(|run| &run["depth"]).collect();
+    assert_eq!(depths, [&json!(1), &json!(0), &json!(1), &json!(0)]);
+    let count = agent.sql("select count(*)::int as v from activities").await.status(200).v();
+    assert_eq!(count, json!(6));
+}
+
+#[tokio::test]
+async fn a_failed_run_says_why_and_ten_in_a_row_switch_the_rule_off() {
+    let (owner, live) = owned().await;
+    let email = owner.get("/v1/auth/me").await.status(200).text("/data/user/email");
+    let id = rule(&live, "contact.created", json!([]), json!([{"type": "move_deal_stage", "stage": "won"}])).await;
+    for n in 0..10 {
+        create(&live, "/v1/contacts", json!({"email": format!("{n}@b.example")})).await;
+    }
+    let found = runs(&live, &id, 10).await;
+    assert!(found.iter().all(|run| run["status"] == "error"), "{found:?}");
+    assert_eq!(found[0]["error"], "actions[0]: The event is about no deal.");
+    let path = format!("/v1/automations/{id}");
+    let off = live.get(&path).await.status(200).data();
+    assert_eq!((&off["enabled"], &off["disabled_reason"]), (&json!(false), &json!("Ten runs in a row have failed.")));
+    let mails = mailbox().wait(&email, 2).await;
+    let mail = mails.iter().find(|mail| mail.text.contains("switched off")).expect("an e-mail about it");
+    assert_eq!(mail.link(), format!("{}/automations/{id}", live.base));
+    let on = live.patch(&path, json!({"enabled": true})).await.status(200).data();
+    assert_eq!((&on["enabled"], &on["disabled_reason"]), (&json!(true), &Value::Null));
+}
+
+#[tokio::test]
+async fn a_run_that_is_repeated_after_a_crash_does_nothing_twice() {
+    let agent = agent().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    let first = runs(&agent, &id, 1).await.remove(0);
+    // The crash came after the work and before its outcome was recorded.
+    let again = "UPDATE automation_runs SET status = 'pending', next_attempt_at = now(), actions = '[]' WHERE automation_id = $1";
+    home().control(again, &[&id]).await;
+    home().kith.app.wakes.runs.notify_one();
+    let second = runs(&agent, &id, 1).await.remove(0);
+    assert_eq!((&second["status"], &second["actions"]), (&json!("success"), &first["actions"]));
+    assert_eq!(agent.sql("select count(*)::int as v from activities").await.status(200).v(), json!(1));
+}
+
+#[tokio::test]
+async fn a_rule_acts_in_its_own_mode_and_only_while_it_is_enabled() {
+    let (owner, live) = owned().await;
+    let path = format!("/v1/keys?ws={}", owner.workspace_id);
+    let key = owner.post(&path, json!({"mode": "test"})).await.status(201).text("/data/api_key");
+    let test = live.clone().with_key(key, live.workspace_id.clone());
+    let actions = json!([{"type": "set_metadata", "key": "seen", "value": true}]);
+    let id = rule(&test, "contact.created", json!([]), actions).await;
+    live.get(&format!("/v1/automations/{id}")).await.fault(404, "not_found");
+    let in_live = create(&live, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    let in_test = create(&test, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    runs(&test, &id, 1).await;
+    assert_eq!(
+        test.get(&format!("/v1/contacts/{in_test}")).await.status(200).json()["metadata"],
+        json!({"seen": true})
+    );
+    assert_eq!(live.get(&format!("/v1/contacts/{in_live}")).await.status(200).data()["custom"], json!({}));
+    test.patch(&format!("/v1/automations/{id}"), json!({"enabled": false})).await.status(200);
+    let other =
+        rule(&test, "contact.created", json!([]), json!([{"type": "set_metadata", "key": "later", "value": 1}])).await;
+    create(&test, "/v1/contacts", json!({"email": "b@b.example"})).await;
+    runs(&test, &other, 1).await;
+    assert_eq!(runs(&test, &id, 1).await.len(), 1);
+}

@@ -1,0 +1,238 @@
+//! Which writes fire events, what the events say, and that none is lost, repeated or made up.
+
+use pg::conn::Begin;
+use pg::types::TypeCache;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{field, subscribe};
+use crate::support::{Agent, Receiver, agent, both, home, psql, relm};
+
+/// Creates a webhook for these events. Returns its id.
+async fn subscribe_to(agent: &Agent, receiver: &Receiver, events: &[&str]) -> String {
+    let made = agent.post("/v1/webhooks", json!({"url": receiver.url(), "events": events})).await.status(201);
+    field(&made, "id")
+}
+
+/// The types and records of what a receiver has got, in order.
+fn story(receiver: &Receiver) -> Vec<(String, Value)> {
+    let told = receiver.received();
+    told.iter().map(|it| it.json()).map(|it| (it["type"].as_str().expect("a type").to_owned(), it)).collect()
+}
+
+#[tokio::test]
+async fn every_kind_of_write_fires_alike() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    subscribe(&agent, &receiver.url()).await;
+    let mut told = 0;
+    let mut expect = async |types: &[&str]| {
+        told += types.len();
+        receiver.wait(told).await;
+        let all = story(&receiver);
+        let mut last: Vec<&str> = all[told - types.len()..].iter().map(|(it, _)| it.as_str()).collect();
+        last.sort_unstable();
+        assert_eq!(last, types);
+        all.last().expect("an event").1.clone()
+    };
+    let id = agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201).id();
+    let created = expect(&["contact.created"]).await;
+    assert_eq!((&created["data"]["id"], &created["data"]["email"]), (&json!(id), &json!("a@b.example")));
+    assert_eq!(created.get("previous"), None);
+    let path = format!("/v1/contacts/{id}");
+    agent.patch(&path, json!({"title": "CTO"})).await.status(200);
+    let updated = expect(&["contact.updated"]).await;
+    assert_eq!((&updated["data"]["title"], &updated["previous"]), (&json!("CTO"), &json!({"title": null})));
+    agent.delete(&path).await.status(200);
+    let deleted = expect(&["contact.deleted"]).await;
+    assert!(deleted["data"]["deleted_at"].is_string(), "{deleted}");
+    agent.post(&format!("{path}/restore"), json!({})).await.status(200);
+    expect(&["contact.restored"]).await;
+    agent.sql("update contacts set title = 'CEO'").await.status(200);
+    assert_eq!(expect(&["contact.updated"]).await["previous"], json!({"title": "CTO"}));
+    psql(&agent).await.query("UPDATE contacts SET title = 'CFO'", &[]).await.expect("an update");
+    let by_psql = expect(&["contact.updated"]).await;
+    assert_eq!((&by_psql["request_id"], &by_psql["run_id"]), (&Value::Null, &Value::Null));
+    assert!(by_psql["actor"].as_str().is_some_and(|actor| actor.starts_with("postgres:")), "{by_psql}");
+    let batch = json!({"contacts": [{"email": "a@b.example", "title": "x"}, {"email": "new@b.example"}]});
+    agent.post("/v1/contacts/batch", batch).await.status(200);
+    expect(&["contact.created", "contact.updated"]).await;
+    agent.delete(&format!("{path}?hard=true")).await.status(200);
+    assert_eq!(expect(&["contact.deleted"]).await["data"]["id"], json!(id));
+    agent.sql("create table invoices (id int primary key, total numeric)").await.status(200);
+    agent.post("/v1/invoices", json!({"id": 1, "total": 12.50})).await.status(201);
+    let invoice = expect(&["invoices.created"]).await;
+    assert_eq!(invoice["data"], json!({"id": 1, "total": 12.50}));
+    let run = [("content-type", "application/json"), ("x-run-id", "my run")];
+    agent.send(Method::POST, "/v1/companies", &run, json!({"name": "Acme"}).to_string()).await.status(201);
+    assert_eq!(expect(&["company.created"]).await["run_id"], "my run");
+}
+
+#[tokio::test]
+async fn an_event_is_written_in_the_dialect_of_the_subscriber() {
+    let (relm, agentcrm) = both().await;
+    let (of_relm, of_agentcrm) = (Receiver::start().await, Receiver::start().await);
+    subscribe_to(&relm, &of_relm, &["deal.*"]).await;
+    subscribe_to(&agentcrm, &of_agentcrm, &["deal.*"]).await;
+    let contact = relm.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
+    let contact = contact.json()["id"].as_str().expect("an id").to_owned();
+    let deal = json!({"title": "T", "value_cents": 5, "primary_contact_id": contact, "metadata": {"a": 1}});
+    let made = relm.post("/v1/deals", deal).await.status(201).json();
+    let id = made["id"].as_str().expect("an id");
+    relm.patch(&format!("/v1/deals/{id}"), json!({"value_cents": 7})).await.status(200);
+    let requests = of_relm.wait(2).await;
+    let body = requests[0].json();
+    assert_eq!(
+        (&body["type"], &body["data"]["object"], &body["data"]["id"]),
+        (&json!("deal.created"), &json!("deal"), &json!(id))
+    );
+    for name in ["title", "value_cents", "primary_contact_id", "metadata", "stage", "created_at"] {
+        assert_eq!(body["data"][name], made[name], "{name}");
+    }
+    assert_eq!(requests[1].json()["previous"], json!({"value_cents": 5}));
+    let requests = of_agentcrm.wait(2).await;
+    let body = requests[0].json();
+    let stored = id.replace("deal_", "d_");
+    assert_eq!((&body["data"]["id"], &body["data"]["name"]), (&json!(stored), &json!("T")));
+    assert_eq!((&body["data"]["amount_cents"], &body["data"]["custom"]), (&json!(5), &json!({"a": 1})));
+    assert_eq!(body["data"]["contact_id"], json!(contact.replace("con_", "c_")));
+    assert_eq!(requests[1].json()["previous"], json!({"amount_cents": 5}));
+    assert_eq!((&body["workspace_id"], &body["mode"]), (&json!(relm.workspace_id), &json!("live")));
+}
+
+#[tokio::test]
+async fn a_deal_that_moves_fires_old_and_new_values() {
+    let agent = relm().await;
+    let receiver = Receiver::start().await;
+    subscribe_to(&agent, &receiver, &["deal.stage_changed", "deal.pipeline_changed"]).await;
+    agent.post("/v1/pipelines", json!({"key": "other", "label": "Other"})).await.status(201);
+    agent.post("/v1/pipelines/other/stages", json!({"key": "begun", "label": "Begun"})).await.status(201);
+    let id = agent.post("/v1/deals", json!({"title": "T"})).await.status(201).json()["id"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    let path = format!("/v1/deals/{id}");
+    agent.patch(&path, json!({"title": "U"})).await.status(200);
+    agent.patch(&path, json!({"stage": "won"})).await.status(200);
+    receiver.wait(1).await;
+    agent.patch(&path, json!({"pipeline": "other", "stage": "begun"})).await.status(200);
+    receiver.wait(3).await;
+    let told = story(&receiver);
+    let types: Vec<&str> = told.iter().map(|(it, _)| it.as_str()).collect();
+    assert_eq!(types, ["deal.stage_changed", "deal.stage_changed", "deal.pipeline_changed"]);
+    let moves = |at: usize| {
+        ["old_stage", "new_stage", "old_pipeline", "new_pipeline"].map(|name| told[at].1["data"][name].clone())
+    };
+    assert_eq!(moves(0), ["lead", "won", "sales", "sales"].map(|it| json!(it)));
+    assert_eq!(moves(2), ["won", "begun", "sales", "other"].map(|it| json!(it)));
+    assert_eq!((&told[0].1["data"]["title"], &told[0].1["data"]["object"]), (&json!("U"), &json!("deal")));
+}
+
+#[tokio::test]
+async fn only_what_was_chosen_and_committed_after_the_subscription_is_sent() {
+    let agent = agent().await;
+    agent.post("/v1/contacts", json!({"email": "before@b.example"})).await.status(201);
+    let receiver = Receiver::start().await;
+    subscribe_to(&agent, &receiver, &["contact.created"]).await;
+    agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+    // What is rolled back never happened.
+    agent.sql("insert into contacts (email) values ('gone@b.example'); select 1 / 0").await.fault(400, "sql_error");
+    let mut session = psql(&agent).await;
+    session.script("BEGIN; INSERT INTO contacts (email) VALUES ('gone2@b.example'); ROLLBACK").await.expect("a script");
+    agent.sql("update contacts set title = 'x'").await.status(200);
+    agent.post("/v1/contacts", json!({"email": "after@b.example"})).await.status(201);
+    receiver.wait(1).await;
+    agent.post("/v1/contacts", json!({"email": "last@b.example"})).await.status(201);
+    receiver.wait(2).await;
+    let emails: Vec<Value> = story(&receiver).into_iter().map(|(_, it)| it["data"]["email"].clone()).collect();
+    assert_eq!(emails, ["after@b.example", "last@b.example"].map(|it| json!(it)));
+}
+
+#[tokio::test]
+async fn a_change_that_was_begun_before_the_subscription_and_committed_after_it_is_sent() {
+    let agent = agent().await;
+    let mut session = psql(&agent).await;
+    let mut open = session.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
+    open.prepare("INSERT INTO contacts (email) VALUES ('early@b.example')", &TypeCache::default())
+        .await
+        .expect("an insert");
+    open.discard().await.expect("a row");
+    let receiver = Receiver::start().await;
+    subscribe_to(&agent, &receiver, &["contact.created"]).await;
+    agent.post("/v1/contacts", json!({"email": "late@b.example"})).await.status(201);
+    receiver.wait(1).await;
+    open.commit().await.expect("a commit");
+    receiver.wait(2).await;
+    let emails: Vec<Value> = story(&receiver).into_iter().map(|(_, it)| it["data"]["email"].clone()).collect();
+    assert_eq!(emails, ["late@b.example", "early@b.example"].map(|it| json!(it)));
+}
+
+#[tokio::test]
+async fn the_events_of_a_record_arrive_in_the_order_of_its_changes() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    subscribe_to(&agent, &receiver, &["contact.updated"]).await;
+    agent
+        .sql("insert into contacts (id, email) values ('c_1', 'a@b.example'), ('c_2', 'c@d.example')")
+        .await
+        .status(200);
+    let updates = (1..=30).map(|n| format!("update contacts set title = '{n}'"));
+    for chunk in updates.collect::<Vec<_>>().chunks(10) {
+        agent.sql(&chunk.join("; ")).await.status(200);
+    }
+    receiver.wait(60).await;
+    for id in ["c_1", "c_2"] {
+        let titles: Vec<String> = story(&receiver)
+            .into_iter()
+            .filter(|(_, it)| it["data"]["id"] == id)
+            .map(|(_, it)| it["data"]["title"].as_str().expect("a title").to_owned())
+            .collect();
+        assert_eq!(titles, (1..=30).map(|n| n.to_string()).collect::<Vec<_>>(), "{id}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_queued_and_not_numbered_is_not_sent_again() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    let webhook = subscribe_to(&agent, &receiver, &["*"]).await;
+    for n in 0..5 {
+        agent.post("/v1/contacts", json!({"email": format!("{n}@b.example")})).await.status(201);
+    }
+    receiver.wait(5).await;
+    // As after a crash between the two steps: the queue has the events, the log has no positions.
+    let place = home().place(&agent.workspace_id).await;
+    let mut admin = home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session");
+    admin
+        .script("UPDATE kith.change SET position = NULL; UPDATE kith.published SET position = 0")
+        .await
+        .expect("a script");
+    agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+    receiver.wait(6).await;
+    let types: Vec<String> = story(&receiver).into_iter().map(|(it, _)| it).collect();
+    assert_eq!(types[5], "company.created");
+    let listed = agent.get(&format!("/v1/webhooks/{webhook}/deliveries")).await.status(200).data();
+    assert_eq!(listed.as_array().map(Vec::len), Some(6));
+    assert_eq!(receiver.received().len(), 6);
+}
+
+#[tokio::test]
+async fn only_the_server_publishes() {
+    let agent = agent().await;
+    agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
+    for attack in [
+        "select * from kith.unpublished('x', null, 1)",
+        "select kith.publish('x', '{1}')",
+        "select * from kith.events('x', 0, 0, 10)",
+        "select * from kith.published",
+        "update kith.published set position = 0",
+        "select * from kith.change",
+        "update kith.change set position = 1",
+        "select * from kith.as_events('{}')",
+        "select kith.check_secret('x')",
+    ] {
+        let refused = agent.sql(attack).await;
+        assert!(matches!(refused.code, 400 | 403), "{attack}: {}", refused.story());
+        assert!(refused.text("/code").starts_with("42501") || refused.text("/code") == "28000", "{}", refused.story());
+    }
+}

@@ -1,0 +1,106 @@
+//! The signatures of payloads, verified by the programs that receivers use: the snippet of Relm's documentation in Node, and
+//! the packages `standardwebhooks` of npm and PyPI.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use serde_json::{Value, json};
+
+use super::{field, send_test, subscribe};
+use crate::support::{Received, Receiver, agent, home, relm};
+
+/// The directory where bin/setup has installed the packages.
+fn installed() -> PathBuf {
+    let set = |name: &str| std::env::var_os(name).filter(|it| !it.is_empty()).map(PathBuf::from);
+    let cache = set("KITH_CACHE_DIR")
+        .or_else(|| set("XDG_CACHE_HOME").map(|cache| cache.join("kith")))
+        .or_else(|| set("HOME").map(|home| home.join(".cache/kith")))
+        .expect("a HOME");
+    let dir = cache.join("webhook-verifiers");
+    assert!(dir.join("requirements.txt").is_file(), "{} has no standardwebhooks: run bin/setup", dir.display());
+    dir
+}
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/webhooks").join(name)
+}
+
+/// Runs a verifier on a request, with the secrets for Relm's signature and for the standard's.
+fn verify(mut command: Command, request: &Received, relm: &[&str], standard: &[&str]) -> Result<(), String> {
+    let headers: Value = ["relm-signature", "webhook-id", "webhook-timestamp", "webhook-signature"]
+        .into_iter()
+        .map(|name| (name.to_owned(), json!(request.header(name))))
+        .collect();
+    let given = json!({"headers": headers, "body": request.body, "relm": relm, "standard": standard}).to_string();
+    let piped = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut process = piped.spawn().expect("node or python");
+    process.stdin.take().expect("its input").write_all(given.as_bytes()).expect("a pipe");
+    let output = process.wait_with_output().expect("its end");
+    match String::from_utf8_lossy(&output.stdout).trim() {
+        "verified" => Ok(()),
+        _ => Err(String::from_utf8_lossy(&output.stderr).into_owned()),
+    }
+}
+
+fn node() -> Command {
+    let mut node = Command::new("node");
+    node.arg(script("verify.mjs")).arg(installed());
+    node
+}
+
+fn python() -> Command {
+    let mut python = Command::new(installed().join("python/bin/python"));
+    python.arg(script("verify.py"));
+    python
+}
+
+#[tokio::test]
+async fn receivers_verify_payloads_with_what_they_use() {
+    for agent in [relm().await, agent().await] {
+        let receiver = Receiver::start().await;
+        let (id, secret) = subscribe(&agent, &receiver.url()).await;
+        send_test(&agent, &id).await;
+        let request = receiver.wait(1).await.remove(0);
+        verify(node(), &request, &[&secret], &[&secret]).expect("a signature that Node verifies");
+        verify(python(), &request, &[], &[&secret]).expect("a signature that Python verifies");
+        let other = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
+        verify(node(), &request, &[other], &[]).expect_err("another secret");
+        verify(node(), &request, &[], &[other]).expect_err("another secret");
+        verify(python(), &request, &[], &[other]).expect_err("another secret");
+
+        let body = request.json();
+        assert_eq!(body["type"], "webhook.test");
+        assert_eq!(body["id"], json!(request.header("webhook-id")));
+        assert!(request.header("webhook-id").starts_with("evt_"), "{}", request.body);
+        assert_eq!((&body["workspace_id"], &body["mode"]), (&json!(agent.workspace_id), &json!("live")));
+        assert_eq!(request.header("content-type"), "application/json");
+        assert!(request.header("user-agent").starts_with("Kith/"));
+        assert_eq!(request.header("authorization"), "");
+    }
+}
+
+#[tokio::test]
+async fn for_a_day_after_a_rotation_both_secrets_verify() {
+    let agent = relm().await;
+    let receiver = Receiver::start().await;
+    let (id, old) = subscribe(&agent, &receiver.url()).await;
+    let rotated = agent.post(&format!("/v1/webhooks/{id}/rotate-secret"), json!({})).await.status(200);
+    let new = field(&rotated, "secret");
+    assert_ne!(old, new);
+    let ends: jiff::Timestamp = field(&rotated, "previous_secret_expires_at").parse().expect("a time");
+    let hours = (ends.as_second() - jiff::Timestamp::now().as_second()) as f64 / 3600.0;
+    assert!((23.9..=24.1).contains(&hours), "{hours}");
+    send_test(&agent, &id).await;
+    let request = receiver.wait(1).await.remove(0);
+    verify(node(), &request, &[&new], &[&new, &old]).expect("both secrets");
+    verify(python(), &request, &[], &[&new, &old]).expect("both secrets");
+    assert_eq!(request.header("relm-signature").matches("v1=").count(), 2);
+
+    home().control("UPDATE webhook_endpoints SET old_secret_ends = now() WHERE id = $1", &[&id]).await;
+    send_test(&agent, &id).await;
+    let request = receiver.wait(2).await.remove(1);
+    verify(node(), &request, &[&new], &[&new]).expect("the new secret");
+    verify(python(), &request, &[], &[&old]).expect_err("a secret that has ended");
+    assert_eq!(request.header("relm-signature").matches("v1=").count(), 1);
+}
