@@ -1967,9 +1967,9 @@ BEGIN
   RETURN known.id;
 END $function$;
 
--- Writes down the columns of all tables that have changed since the last time.
+-- Writes down the columns of all tables, or of these, that have changed since the last time.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.note_shapes()
+CREATE OR REPLACE FUNCTION kith.note_shapes(relations oid[] DEFAULT NULL::oid[])
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1997,6 +1997,7 @@ BEGIN
                     AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
      WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+       AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
     SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
     CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.feed)
@@ -3925,7 +3926,7 @@ CREATE OR REPLACE FUNCTION kith_guard.attach()
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE x record;
+DECLARE x record; relations oid[];
 BEGIN
   IF TG_TAG NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER', 'DROP FUNCTION', 'DROP TYPE',
                     'DROP DOMAIN', 'DROP OWNED', 'ALTER INDEX') THEN
@@ -3935,8 +3936,13 @@ BEGIN
     PERFORM kith.note_shapes();
     RETURN;
   END IF;
+  -- These commands concern their own tables only. A workspace may have thousands.
+  IF TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER') THEN
+    relations := ARRAY(SELECT coalesce(t.tgrelid, d.objid) FROM pg_event_trigger_ddl_commands() d LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+                        WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass));
+  END IF;
   IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-              WHERE t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
+              WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
                 AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
                      OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('kith_capture', 29, 'kith.capture'::regproc::oid), ('kith_capture_all', 29, 'kith.capture'::regproc::oid),
                           ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
@@ -3947,7 +3953,7 @@ BEGIN
   FOR x IN
     SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
       FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
-             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND pg_get_userbyid(c.relowner) = current_user) c
+             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
             ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
@@ -3964,7 +3970,7 @@ BEGIN
       EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', x.name, x.relation);
     END IF;
   END LOOP;
-  PERFORM kith.note_shapes();
+  PERFORM kith.note_shapes(relations);
 END $function$;
 
 -- Owned by {{admin}}.

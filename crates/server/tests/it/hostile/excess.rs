@@ -5,14 +5,13 @@ use std::time::{Duration, Instant};
 use super::{Scene, is_true, outcome};
 use crate::support::arena;
 
-/// Uses a transaction id in each round, until it is ended.
-const BURN: &str =
-    "do $$ begin loop begin insert into burnt default values; exception when others then null; end; end loop; end $$";
+/// Uses a transaction id in each round, until it is ended. A lock calls no trigger, so it is the quickest way.
+const BURN: &str = "do $$ begin loop begin perform from burnt for update; raise exception ''; exception when others then null; end; end loop; end $$";
 
 #[tokio::test]
 async fn a_workspace_that_burns_transaction_ids_is_refused() {
     let scene = Scene::new(arena()).await;
-    scene.prepare("create unlogged table burnt ()").await;
+    scene.prepare("create unlogged table burnt as select 1 as n").await;
     let begun = Instant::now();
     let refused = loop {
         let reply = scene.attacker.sql(BURN).await;
@@ -20,7 +19,7 @@ async fn a_workspace_that_burns_transaction_ids_is_refused() {
         if reply.code == 429 {
             break reply;
         }
-        assert!(begun.elapsed() < Duration::from_secs(150), "{}", reply.story());
+        assert!(begun.elapsed() < Duration::from_secs(300), "{}", reply.story());
     };
     assert_eq!(outcome(&refused), "rate_limited", "{}", refused.story());
     for path in ["/v1/contacts", "/v1/lists"] {
