@@ -23,6 +23,7 @@ pub mod tools;
 use std::borrow::Cow;
 
 use crate::dialect::arguments::Arguments;
+use crate::dialect::changes::ChangeWords;
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
@@ -50,6 +51,8 @@ pub struct Dialect {
     pub show: fn(&Answer, &Meta<'_>) -> Reply,
     /// Writes a fault as an HTTP response.
     pub show_fault: fn(&Fault, &Meta<'_>) -> Reply,
+    /// The names in changes of rows.
+    pub change_words: &'static ChangeWords,
     /// The data for the dialect's documentation.
     pub reference: &'static openapi::Reference,
 }

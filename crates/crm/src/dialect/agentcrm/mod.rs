@@ -19,5 +19,6 @@ pub static AGENTCRM: Dialect = Dialect {
     show: show::show,
     show_value: show::show_value,
     show_fault: show::show_fault,
+    change_words: &show::CHANGE_WORDS,
     reference: &reference::REFERENCE,
 };

@@ -22,5 +22,6 @@ pub static RELM: Dialect = Dialect {
     show: show::show,
     show_value: show::show_value,
     show_fault: show::show_fault,
+    change_words: &show::CHANGE_WORDS,
     reference: &reference::REFERENCE,
 };
