@@ -26,6 +26,7 @@ use std::borrow::Cow;
 use serde_json::Value;
 
 use crate::dialect::arguments::Arguments;
+use crate::dialect::changes::ChangeWords;
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
@@ -56,6 +57,8 @@ pub struct Dialect {
     pub show_event: fn(&Event, EventSource<'_>) -> Value,
     /// Writes a fault as an HTTP response.
     pub show_fault: fn(&Fault, &Meta<'_>) -> Reply,
+    /// The names in changes of rows.
+    pub change_words: &'static ChangeWords,
     /// The data for the dialect's documentation.
     pub reference: &'static openapi::Reference,
 }

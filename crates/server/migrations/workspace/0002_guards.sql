@@ -161,6 +161,19 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kith_guard.is_exempt IS 'Whether the guards let the current role of this session pass.';
 
+-- The triggers of the change log on the workspace's own tables. kith_guard.attach() creates them and refuses any others that call these functions.
+CREATE VIEW kith_guard.log_trigger AS
+  SELECT t.oid FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
+   WHERE p.pronamespace = 'kith'::regnamespace AND p.proname IN ('capture', 'note_statement') AND t.tgrelid NOT IN (SELECT b.relid FROM kith_guard.builtin b);
+GRANT SELECT ON kith_guard.log_trigger TO PUBLIC;
+
+CREATE FUNCTION kith_guard.creates_log_triggers(tag text) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT tag = 'CREATE TRIGGER' AND NOT EXISTS (
+    SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.classid <> 'pg_trigger'::regclass OR c.objid NOT IN (SELECT l.oid FROM kith_guard.log_trigger l))
+$$;
+COMMENT ON FUNCTION kith_guard.creates_log_triggers IS 'Whether all that a command has created is triggers of the change log. For event triggers at the end of a command.';
+
 -- Each object that one command drops takes a lock in a table that the whole cluster shares. Columns make the catalog that REST reads.
 CREATE VIEW kith_guard.usage AS
   SELECT 'tables, indexes, views and sequences' AS what, 2000 AS most,
@@ -184,8 +197,8 @@ CREATE VIEW kith_guard.usage AS
   UNION ALL
   SELECT 'functions', 2000, (SELECT count(*) FROM pg_catalog.pg_proc p JOIN kith_guard.role r ON r.role = p.proowner WHERE p.oid >= 16384 AND r.part = 'workspace')
   UNION ALL
-  SELECT 'triggers', 1000, (SELECT count(*) FROM pg_catalog.pg_trigger t JOIN pg_catalog.pg_proc p ON p.oid = t.tgfoid
-                              WHERE t.oid >= 16384 AND NOT t.tgisinternal AND p.proname NOT IN ('capture', 'note_statement'))
+  SELECT 'triggers', 1000, (SELECT count(*) FROM pg_catalog.pg_trigger t
+                              WHERE t.oid >= 16384 AND NOT t.tgisinternal AND t.oid NOT IN (SELECT l.oid FROM kith_guard.log_trigger l))
   UNION ALL
   SELECT 'operators, rules, policies, collations, statistics and text search objects', 1000,
          (SELECT count(*) FROM pg_catalog.pg_operator o WHERE o.oid >= 16384)
@@ -355,6 +368,8 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_s
 DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
+  -- They concern neither built-in tables nor limits, and every table has some.
+  IF kith_guard.creates_log_triggers(TG_TAG) THEN RETURN; END IF;
 
   IF TG_TAG = 'CREATE SCHEMA' THEN
     PERFORM kith_guard.take_over_schemas();
@@ -403,7 +418,7 @@ BEGIN
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
   IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
        SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE c.relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+        WHERE c.relnamespace <> 'kith'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
     RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
   END IF;
 
@@ -484,7 +499,7 @@ BEGIN
 END $$;
 
 REVOKE ALL ON ALL FUNCTIONS IN SCHEMA kith_guard FROM PUBLIC;
-GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.is_direct(text), kith_guard.has_strangers(), kith_guard.take_turn(),
+GRANT EXECUTE ON FUNCTION kith_guard.is_exempt(), kith_guard.is_direct(text), kith_guard.has_strangers(), kith_guard.creates_log_triggers(text), kith_guard.take_turn(),
   kith_guard.take_over_schemas() TO PUBLIC;
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl();
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl();

@@ -64,6 +64,16 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.begin_request IS 'Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.';
 
+CREATE FUNCTION kith.check_secret(secret text) RETURNS void
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
+    RAISE EXCEPTION 'only the server can do this' USING ERRCODE = '28000';
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.check_secret IS 'Refuses callers that do not know the secret.';
+REVOKE ALL ON FUNCTION kith.check_secret FROM PUBLIC;
+
 -- Code of the workspace's may run in a session of the administrator's (see kith_guard.is_exempt()): it acts for the workspace. The names
 -- of all roles of a workspace begin with that of its own role.
 CREATE FUNCTION kith.direct_actor() RETURNS text
@@ -274,9 +284,7 @@ COMMENT ON FUNCTION public.record_activity IS 'Puts a table of your own into the
 CREATE FUNCTION kith.record_conflict(secret text, subject_type text, constraint_name text, existing_id text, attempted jsonb) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(record_conflict.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can record a conflict' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   IF octet_length(attempted::text) > 1000000 THEN
     SELECT jsonb_object_agg(a.key, CASE WHEN octet_length(a.value::text) <= 512 THEN a.value ELSE to_jsonb(left(attempted ->> a.key, 60)) END)
            || jsonb_build_object('clipped', jsonb_object_agg(a.key, octet_length(attempted ->> a.key)) FILTER (WHERE octet_length(a.value::text) > 512))

@@ -22,9 +22,7 @@ CREATE FUNCTION kith.claim_key(secret text, key text, fingerprint text, moment t
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' AS $$
 DECLARE found_row kith.idempotency;
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(claim_key.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   DELETE FROM kith.idempotency i WHERE i.key IN (
     SELECT o.key FROM kith.idempotency o WHERE o.created_at < moment - interval '24 hours' ORDER BY o.created_at LIMIT 20 FOR UPDATE SKIP LOCKED);
   INSERT INTO kith.idempotency AS i (key, fingerprint, created_at) VALUES (claim_key.key, claim_key.fingerprint, moment)
@@ -51,9 +49,7 @@ COMMENT ON FUNCTION kith.claim_key IS 'Takes an Idempotency-Key for this transac
 CREATE FUNCTION kith.keep_answer(secret text, key text, status integer, body text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(keep_answer.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   UPDATE kith.idempotency i SET status = keep_answer.status, body = keep_answer.body WHERE i.key = keep_answer.key;
 END $$;
 COMMENT ON FUNCTION kith.keep_answer IS 'Stores the answer to a request with an Idempotency-Key. For the server, which knows the secret.';

@@ -8,7 +8,7 @@ CREATE TABLE kith.shape (
   id integer GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   relation oid NOT NULL,
   is_current boolean NOT NULL DEFAULT true,
-  name name NOT NULL,
+  name text NOT NULL,
   key name[] NOT NULL,
   columns jsonb NOT NULL,
   generated name[] NOT NULL,
@@ -118,13 +118,19 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.is_exact_in_json IS 'Whether JSON holds all values of a type to the letter, but for nulls of jsonb and zeros of floats.';
 
+-- A table outside public has its schema in its name, as in the feed.
+CREATE FUNCTION kith.is_logged(schema oid) RETURNS boolean
+LANGUAGE sql STABLE
+RETURN (SELECT n.nspname <> 'information_schema' AND n.nspname !~ '^(kith|pg_)' FROM pg_catalog.pg_namespace n WHERE n.oid = is_logged.schema);
+COMMENT ON FUNCTION kith.is_logged IS 'Whether the tables of a schema are in the change log: all but Kith''s, PostgreSQL''s and temporary ones.';
+
 -- Its argument only says where to look: all that it writes comes from the catalogs.
 CREATE FUNCTION kith.note_shapes(relations oid[] DEFAULT NULL) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 DECLARE found_shape record; known kith.shape;
 BEGIN
   FOR found_shape IN
-    SELECT c.oid AS relation, c.relname AS name,
+    SELECT c.oid AS relation, CASE WHEN c.relnamespace = 'public'::regnamespace THEN c.relname ELSE kith.own_subject(c.oid) END AS name,
            (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
            x.columns, x.generated, x.exact, x.doubtful,
@@ -142,7 +148,7 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
                     AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+     WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
     SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
@@ -351,9 +357,9 @@ BEGIN
     IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
       RAISE EXCEPTION 'TRUNCATE is not allowed under X-Max-Affected, because it counts no rows' USING ERRCODE = '42501', HINT = 'DELETE counts them.';
     END IF;
-    PERFORM kith.note_gap(format('TRUNCATE of %s', TG_TABLE_NAME));
+    PERFORM kith.note_gap(format('TRUNCATE of %s', kith.own_subject(TG_RELID)));
   ELSE
-    PERFORM kith.note_gap(format('writes to %s, which has no primary key', TG_TABLE_NAME));
+    PERFORM kith.note_gap(format('writes to %s, which has no primary key', kith.own_subject(TG_RELID)));
   END IF;
   RETURN NULL;
 END $$;
@@ -362,7 +368,7 @@ COMMENT ON FUNCTION kith.note_statement IS 'Notes TRUNCATE, and writes to a tabl
 CREATE FUNCTION kith.note_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
     PERFORM kith.note_gap(TG_TAG);
   END IF;
 END $$;
@@ -373,9 +379,7 @@ COMMENT ON FUNCTION kith.note_ddl IS 'Notes DDL.';
 CREATE FUNCTION kith.limit_request(secret text, most integer, is_dry boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(limit_request.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can limit a request' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
   INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
 END $$;
@@ -395,9 +399,7 @@ CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT ON kith.seal DEFERRABLE INITIA
 CREATE FUNCTION kith.lift_seal(secret text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(lift_seal.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can lift a seal' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   UPDATE kith.seal s SET is_dry = false WHERE s.xid = pg_current_xact_id();
 END $$;
 COMMENT ON FUNCTION kith.lift_seal IS 'Lets the deferred constraints of a dry transaction be checked. For the server, which knows the secret.';
@@ -515,18 +517,16 @@ CREATE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT 
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 DECLARE made kith.change[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(outcome.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can read the log' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   made := kith.of_transaction();
   affected := kith.affected(made);
   changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.is_cascade, kith.note_run, kith.log_change, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.is_cascade, kith.note_run, kith.log_change, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
-GRANT EXECUTE ON FUNCTION kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
+GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 
 -- section: admin
 
@@ -536,8 +536,8 @@ CREATE FUNCTION kith_guard.attach() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
 DECLARE x record; relations oid[];
 BEGIN
-  IF TG_TAG NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER', 'DROP FUNCTION', 'DROP TYPE',
-                    'DROP DOMAIN', 'DROP OWNED', 'ALTER INDEX') THEN
+  -- Commands that are named after one kind of object change others too: ALTER VIEW renames the columns of a table, DROP TYPE drops them.
+  IF NOT (TG_TAG LIKE 'ALTER %' OR TG_TAG LIKE 'DROP %' OR TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER')) THEN
     RETURN;
   END IF;
   IF kith_guard.is_exempt() THEN
@@ -561,7 +561,7 @@ BEGIN
   FOR x IN
     SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
       FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
-             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
+             WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
             ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),

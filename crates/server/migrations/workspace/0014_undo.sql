@@ -2,15 +2,6 @@
 
 -- section: system
 
-CREATE FUNCTION kith.check_secret(secret text) RETURNS void
-LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
-BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can use the change log' USING ERRCODE = '28000';
-  END IF;
-END $$;
-COMMENT ON FUNCTION kith.check_secret IS 'Refuses callers that do not know the secret.';
-
 -- Runs.
 
 CREATE FUNCTION kith.of_run(run text) RETURNS kith.change[]
@@ -245,16 +236,16 @@ END $$;
 COMMENT ON FUNCTION kith.end_undo IS 'Marks changes as undone and ends the run of the undo. For the server, which knows the secret.';
 
 -- The statement that puts rows of a table back. It takes arrays of keys and of texts. The alias is no name of a column: a bare alias is read as the column of that name.
-CREATE FUNCTION kith.undo_statement(act text, name text, columns jsonb, key jsonb, back jsonb) RETURNS text
+CREATE FUNCTION kith.undo_statement(act text, relation regclass, columns jsonb, key jsonb, back jsonb) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
   SELECT CASE act
-    WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
+    WHEN 'insert' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', relation,
                          (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
                          (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
-    WHEN 'update' THEN format('UPDATE public.%I "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+    WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'delete' THEN format('DELETE FROM public.%I "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', name, w.is_it) END
+    WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
     FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $$;
 COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table back, or locks them.';
@@ -267,7 +258,7 @@ SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
 DECLARE
   plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
-  number integer; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
+  number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
   all_relations oid[]; all_keys text[];
 BEGIN
@@ -279,10 +270,10 @@ BEGIN
   SET CONSTRAINTS ALL DEFERRED;
 
   -- Locks the rows in the order of table and key, and compares them.
-  FOR batch IN SELECT i.relation, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
-                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation, i.name ORDER BY i.relation LOOP
+  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
-    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.name, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
       item := items[found_row.n];
       item.state := 'found';
       wrong := '{}';
@@ -339,15 +330,15 @@ BEGIN
   LOOP
     moved := false;
     waiting := false;
-    FOR batch IN SELECT i.act, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
+    FOR batch IN SELECT i.act, i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
                         array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
                    FROM unnest(items) i WHERE i.state = 'pending'
-                  GROUP BY i.act, i.name, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
+                  GROUP BY i.act, i.relation, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
                   ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
       state := NULL;
       BEGIN
         since := kith.last_change(secret);
-        EXECUTE kith.undo_statement(batch.act, batch.name, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+        EXECUTE kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
         GET DIAGNOSTICS touched = ROW_COUNT;
         IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
           RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
@@ -391,7 +382,7 @@ BEGIN
                                           UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
           same := same || jsonb_build_object(column_name, NULL);
         END LOOP;
-        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
       END LOOP;
       FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
         number := item.n;
@@ -400,7 +391,7 @@ BEGIN
           item.act := 'update';
           item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
         END IF;
-        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
+        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
         IF kith.removes_others(secret, since, all_relations, all_keys) THEN
           RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
         END IF;
@@ -432,7 +423,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.check_secret, kith.of_run, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes,
+REVOKE ALL ON FUNCTION kith.of_run, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes,
   kith.texts, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.end_undo, kith.undo_statement, kith.undo FROM PUBLIC;
 -- undo() and what it calls run with the caller's rights; the others require the secret.
 GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others,

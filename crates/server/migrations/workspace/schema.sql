@@ -543,7 +543,7 @@ CREATE TABLE kith.shape (
   id integer NOT NULL GENERATED ALWAYS AS IDENTITY,
   relation oid NOT NULL,
   is_current boolean NOT NULL DEFAULT true,
-  name name NOT NULL,
+  name text NOT NULL,
   key name[] NOT NULL,
   columns jsonb NOT NULL,  -- {name: [number, type, modifier]}, without generated columns.
   generated name[] NOT NULL,
@@ -952,7 +952,7 @@ CREATE OR REPLACE FUNCTION kith.check_secret(secret text)
 AS $function$
 BEGIN
   IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can use the change log' USING ERRCODE = '28000';
+    RAISE EXCEPTION 'only the server can do this' USING ERRCODE = '28000';
   END IF;
 END $function$;
 
@@ -967,9 +967,7 @@ CREATE OR REPLACE FUNCTION kith.claim_key(secret text, key text, fingerprint tex
 AS $function$
 DECLARE found_row kith.idempotency;
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(claim_key.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   DELETE FROM kith.idempotency i WHERE i.key IN (
     SELECT o.key FROM kith.idempotency o WHERE o.created_at < moment - interval '24 hours' ORDER BY o.created_at LIMIT 20 FOR UPDATE SKIP LOCKED);
   INSERT INTO kith.idempotency AS i (key, fingerprint, created_at) VALUES (claim_key.key, claim_key.fingerprint, moment)
@@ -1421,6 +1419,14 @@ BEGIN
                    'timetz'::regtype, 'interval'::regtype, 'bytea'::regtype, 'jsonb'::regtype, 'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'oid'::regtype) END;
 END $function$;
 
+-- Whether the tables of a schema are in the change log: all but Kith's, PostgreSQL's and temporary ones.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.is_logged(schema oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT ((n.nspname <> 'information_schema'::name) AND (n.nspname !~ '^(kith|pg_)'::text)) FROM pg_namespace n WHERE (n.oid = is_logged.schema));
+
 -- Whether the session belongs to a viewer.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.is_viewer()
@@ -1469,9 +1475,7 @@ CREATE OR REPLACE FUNCTION kith.keep_answer(secret text, key text, status intege
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(keep_answer.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   UPDATE kith.idempotency i SET status = keep_answer.status, body = keep_answer.body WHERE i.key = keep_answer.key;
 END $function$;
 
@@ -1520,9 +1524,7 @@ CREATE OR REPLACE FUNCTION kith.lift_seal(secret text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(lift_seal.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can lift a seal' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   UPDATE kith.seal s SET is_dry = false WHERE s.xid = pg_current_xact_id();
 END $function$;
 
@@ -1535,9 +1537,7 @@ CREATE OR REPLACE FUNCTION kith.limit_request(secret text, most integer, is_dry 
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(limit_request.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can limit a request' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
   INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
 END $function$;
@@ -1926,7 +1926,7 @@ CREATE OR REPLACE FUNCTION kith.note_ddl()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
     PERFORM kith.note_gap(TG_TAG);
   END IF;
 END $function$;
@@ -1978,7 +1978,7 @@ AS $function$
 DECLARE found_shape record; known kith.shape;
 BEGIN
   FOR found_shape IN
-    SELECT c.oid AS relation, c.relname AS name,
+    SELECT c.oid AS relation, CASE WHEN c.relnamespace = 'public'::regnamespace THEN c.relname ELSE kith.own_subject(c.oid) END AS name,
            (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
            x.columns, x.generated, x.exact, x.doubtful,
@@ -1996,7 +1996,7 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
                     AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+     WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
     SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
@@ -2022,9 +2022,9 @@ BEGIN
     IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
       RAISE EXCEPTION 'TRUNCATE is not allowed under X-Max-Affected, because it counts no rows' USING ERRCODE = '42501', HINT = 'DELETE counts them.';
     END IF;
-    PERFORM kith.note_gap(format('TRUNCATE of %s', TG_TABLE_NAME));
+    PERFORM kith.note_gap(format('TRUNCATE of %s', kith.own_subject(TG_RELID)));
   ELSE
-    PERFORM kith.note_gap(format('writes to %s, which has no primary key', TG_TABLE_NAME));
+    PERFORM kith.note_gap(format('writes to %s, which has no primary key', kith.own_subject(TG_RELID)));
   END IF;
   RETURN NULL;
 END $function$;
@@ -2162,9 +2162,7 @@ CREATE OR REPLACE FUNCTION kith.outcome(secret text, most integer, OUT affected 
 AS $function$
 DECLARE made kith.change[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(outcome.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can read the log' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   made := kith.of_transaction();
   affected := kith.affected(made);
   changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
@@ -2489,9 +2487,7 @@ CREATE OR REPLACE FUNCTION kith.record_conflict(secret text, subject_type text, 
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(record_conflict.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can record a conflict' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   IF octet_length(attempted::text) > 1000000 THEN
     SELECT jsonb_object_agg(a.key, CASE WHEN octet_length(a.value::text) <= 512 THEN a.value ELSE to_jsonb(left(attempted ->> a.key, 60)) END)
            || jsonb_build_object('clipped', jsonb_object_agg(a.key, octet_length(attempted ->> a.key)) FILTER (WHERE octet_length(a.value::text) > 512))
@@ -3101,7 +3097,7 @@ AS $function$
 DECLARE
   plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
-  number integer; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
+  number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
   all_relations oid[]; all_keys text[];
 BEGIN
@@ -3113,10 +3109,10 @@ BEGIN
   SET CONSTRAINTS ALL DEFERRED;
 
   -- Locks the rows in the order of table and key, and compares them.
-  FOR batch IN SELECT i.relation, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
-                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation, i.name ORDER BY i.relation LOOP
+  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
-    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.name, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
       item := items[found_row.n];
       item.state := 'found';
       wrong := '{}';
@@ -3173,15 +3169,15 @@ BEGIN
   LOOP
     moved := false;
     waiting := false;
-    FOR batch IN SELECT i.act, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
+    FOR batch IN SELECT i.act, i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
                         array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
                    FROM unnest(items) i WHERE i.state = 'pending'
-                  GROUP BY i.act, i.name, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
+                  GROUP BY i.act, i.relation, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
                   ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
       state := NULL;
       BEGIN
         since := kith.last_change(secret);
-        EXECUTE kith.undo_statement(batch.act, batch.name, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+        EXECUTE kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
         GET DIAGNOSTICS touched = ROW_COUNT;
         IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
           RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
@@ -3225,7 +3221,7 @@ BEGIN
                                           UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
           same := same || jsonb_build_object(column_name, NULL);
         END LOOP;
-        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
       END LOOP;
       FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
         number := item.n;
@@ -3234,7 +3230,7 @@ BEGIN
           item.act := 'update';
           item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
         END IF;
-        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
+        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
         IF kith.removes_others(secret, since, all_relations, all_keys) THEN
           RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
         END IF;
@@ -3318,7 +3314,7 @@ END $function$;
 
 -- The SQL that puts rows of a table back, or locks them.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.undo_statement(act text, name text, columns jsonb, key jsonb, back jsonb)
+CREATE OR REPLACE FUNCTION kith.undo_statement(act text, relation regclass, columns jsonb, key jsonb, back jsonb)
  RETURNS text
  LANGUAGE sql
  STABLE
@@ -3326,13 +3322,13 @@ CREATE OR REPLACE FUNCTION kith.undo_statement(act text, name text, columns json
  SET quote_all_identifiers TO 'off'
 AS $function$
   SELECT CASE act
-    WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
+    WHEN 'insert' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', relation,
                          (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
                          (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
-    WHEN 'update' THEN format('UPDATE public.%I "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+    WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'delete' THEN format('DELETE FROM public.%I "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', name, w.is_it) END
+    WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
     FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $function$;
 
@@ -3523,6 +3519,14 @@ CREATE TABLE kith_guard.fact (
   value text NOT NULL,
   CONSTRAINT fact_pkey PRIMARY KEY (relid, kind, name)
 );
+
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.log_trigger AS
+ SELECT t.oid
+   FROM pg_trigger t
+     JOIN pg_proc p ON p.oid = t.tgfoid
+  WHERE p.pronamespace = 'kith'::regnamespace::oid AND (p.proname = ANY (ARRAY['capture'::name, 'note_statement'::name])) AND NOT (t.tgrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b));
 
 -- Backends that run a workspace section of a migration. The guards let them pass. After a restart of the server another session may have the same pid, so older rows do not count.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
@@ -3760,8 +3764,8 @@ UNION ALL
     1000 AS most,
     ( SELECT count(*) AS count
            FROM pg_trigger t
-             JOIN pg_proc p ON p.oid = t.tgfoid
-          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal AND (p.proname <> ALL (ARRAY['capture'::name, 'note_statement'::name]))) AS used
+          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal AND NOT (t.oid IN ( SELECT l.oid
+                   FROM kith_guard.log_trigger l))) AS used
 UNION ALL
  SELECT 'operators, rules, policies, collations, statistics and text search objects'::text AS what,
     1000 AS most,
@@ -3790,6 +3794,8 @@ AS $function$
 DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
+  -- They concern neither built-in tables nor limits, and every table has some.
+  IF kith_guard.creates_log_triggers(TG_TAG) THEN RETURN; END IF;
 
   IF TG_TAG = 'CREATE SCHEMA' THEN
     PERFORM kith_guard.take_over_schemas();
@@ -3838,7 +3844,7 @@ BEGIN
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
   IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
        SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE c.relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+        WHERE c.relnamespace <> 'kith'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
     RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
   END IF;
 
@@ -3928,8 +3934,8 @@ CREATE OR REPLACE FUNCTION kith_guard.attach()
 AS $function$
 DECLARE x record; relations oid[];
 BEGIN
-  IF TG_TAG NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER', 'DROP FUNCTION', 'DROP TYPE',
-                    'DROP DOMAIN', 'DROP OWNED', 'ALTER INDEX') THEN
+  -- Commands that are named after one kind of object change others too: ALTER VIEW renames the columns of a table, DROP TYPE drops them.
+  IF NOT (TG_TAG LIKE 'ALTER %' OR TG_TAG LIKE 'DROP %' OR TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER')) THEN
     RETURN;
   END IF;
   IF kith_guard.is_exempt() THEN
@@ -3953,7 +3959,7 @@ BEGIN
   FOR x IN
     SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
       FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
-             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
+             WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
             ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
@@ -4044,6 +4050,18 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, workspace);
   END LOOP;
 END $function$;
+
+-- Whether all that a command has created is triggers of the change log. For event triggers at the end of a command.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.creates_log_triggers(tag text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT tag = 'CREATE TRIGGER' AND NOT EXISTS (
+    SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.classid <> 'pg_trigger'::regclass OR c.objid NOT IN (SELECT l.oid FROM kith_guard.log_trigger l))
+$function$;
 
 -- Puts a table under the guards.
 -- Owned by {{admin}}.

@@ -12,10 +12,11 @@ use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
+use crm::dialect::controls::{self, Limits};
 use crm::model::call::{Call, Method, parse_query};
 use crm::model::fault::Fault;
 use crm::model::json;
-use crm::model::who::Provenance;
+use crm::model::who::{Provenance, checked_run_id};
 
 use crate::access::Caller;
 use crate::app::App;
@@ -103,6 +104,14 @@ impl<'a> HttpRequest<'a> {
             return Err(refuse());
         }
         Ok(Some(token.trim()))
+    }
+
+    /// What the headers say about how the call is performed. They are checked before anything is done.
+    pub fn limits(&self) -> Result<Limits, Fault> {
+        if let Some(run_id) = self.head.headers.get("x-run-id") {
+            checked_run_id(run_id.as_bytes())?;
+        }
+        controls::read(self.headers())
     }
 
     /// The headers, with their names in lower case.

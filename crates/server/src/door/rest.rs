@@ -1,18 +1,16 @@
 //! The data plane over HTTP: parses a request in its key's dialect and has the hall perform it.
 
-use crm::dialect::controls;
 use crm::model::answer::Answer;
 use crm::model::ask::{Ask, EventsAsk, Steps};
 use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
-use crm::model::who::checked_run_id;
 
 use crate::access::{self, Caller};
 use crate::door::operations::Operations;
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
 use crate::door::stream::EventStream;
-use crate::hall::{self, Controls, Effect, Idempotency, Performed};
+use crate::hall::{self, Controls, Idempotency, Performed};
 use crate::store::room::Room;
 
 /// Serves a request to a path below `/v1`.
@@ -31,10 +29,7 @@ pub async fn serve(
         let allow = (envelope.dialect.methods)(&segments).into_iter().map(Method::name).collect();
         return Err(Fault::MethodNotAllowed { allow });
     };
-    let limits = controls::read(request.headers())?;
-    if let Some(run_id) = request.head.headers.get("x-run-id") {
-        checked_run_id(run_id.as_bytes())?;
-    }
+    let limits = request.limits()?;
     let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone(), caller.who.workspace_id.clone());
     envelope.room = Some(room.clone());
     let body = request.body(&caller).await?;
@@ -62,9 +57,8 @@ pub async fn serve(
         body.hold_copy().await?;
     }
     let _values = body.into_values();
-    let effect = if limits.dry_run == Some(true) { Effect::DryRun } else { Effect::Commit };
     let operations = Operations { envelope };
-    let controls = Controls { idempotency, effect, max_affected: limits.max_affected, wire: Some(&operations) };
+    let controls = Controls { idempotency, wire: Some(&operations), ..Controls::of(&limits) };
     // Awaited where it is made: in a variable it would be held twice, there and while it runs.
     let performed = room
         .around(async {

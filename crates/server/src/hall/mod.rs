@@ -21,6 +21,7 @@ mod search;
 use std::borrow::Cow;
 
 use crm::dialect::Reply;
+use crm::dialect::controls::Limits;
 use crm::model::answer::{Answer, DryRun};
 use crm::model::ask::{Ask, Steps};
 use crm::model::change::ChangeSet;
@@ -49,6 +50,14 @@ pub struct Controls<'a> {
     pub max_affected: Option<u32>,
     /// How the operations of a batch are read and their answers written; `None` if the door has no batches.
     pub wire: Option<&'a dyn Wire>,
+}
+
+impl Controls<'_> {
+    /// The controls that a caller has given.
+    pub fn of(limits: &Limits) -> Controls<'static> {
+        let effect = if limits.dry_run == Some(true) { Effect::DryRun } else { Effect::Commit };
+        Controls { effect, max_affected: limits.max_affected, ..Controls::default() }
+    }
 }
 
 /// Whether a call's changes are kept.

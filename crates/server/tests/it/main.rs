@@ -66,6 +66,7 @@ mod support;
 mod tidy;
 mod together;
 mod undo;
+mod undo_bounds;
 mod upgrade;
 mod values;
 mod walks;

@@ -23,5 +23,6 @@ pub static AGENTCRM: Dialect = Dialect {
     show_value: show::show_value,
     show_event: show::show_event,
     show_fault: show::show_fault,
+    change_words: &show::CHANGE_WORDS,
     reference: &reference::REFERENCE,
 };

@@ -27,6 +27,7 @@ pub static REFERENCE: Reference = Reference {
         prefix: |entity| entity.prefix,
         filters,
         answer,
+        dry_run: None,
         schemas,
         fault,
         never: &["unknown_stage"],
@@ -165,6 +166,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
     };
     let mut list_page = page();
     list_page["truncated"] = json!({"type": "boolean", "description": "True if the page was cut at 10 MiB."});
+    let [status, affected, changes, changes_truncated] = shared::dry_run();
     let mut schemas = shared::schemas();
     schemas.extend([
         (
@@ -177,9 +179,15 @@ fn schemas() -> Vec<(&'static str, Value)> {
                     "workspace_id": text("`ws_…`"),
                     "claim_url": {"type": "string", "format": "uri", "description": "The page for claiming the workspace, until somebody claims it."},
                     "ttl_expires_at": {"type": "string", "format": "date-time", "description": "The time at which the unclaimed workspace becomes read-only."},
+                    "dry_run": {"type": "boolean", "description": "True if nothing was kept. The following fields come with it."},
+                    "status": status,
+                    "affected": affected,
+                    "changes": changes,
+                    "changes_truncated": changes_truncated,
                 },
             }),
         ),
+        ("PlannedChange", shared::planned_change()),
         ("PageMeta", with_meta(page(), json!(["next_cursor", "has_more", "limit"]))),
         ("ListRowsMeta", with_meta(list_page, json!(["next_cursor", "has_more", "limit"]))),
         (

@@ -11,7 +11,7 @@ use crate::model::fault::{Fault, Instead};
 use crate::model::operation::MAX_OPERATIONS;
 
 /// agentCRM's names in changes are those of the physical schema.
-const CHANGE_WORDS: ChangeWords = ChangeWords { column: |_, column| column.to_owned(), ids: |_, _| {} };
+pub const CHANGE_WORDS: ChangeWords = ChangeWords { column: |_, column| column.to_owned(), ids: |_, _| {} };
 
 /// Writes an answer as a response: the value in `data` and everything else in `_meta`.
 pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {

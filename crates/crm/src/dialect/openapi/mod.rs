@@ -116,6 +116,8 @@ pub struct Wire {
     pub filters: fn(Option<&Entity>) -> Vec<Parameter>,
     /// Returns the schema of a response, given the schema of its record.
     pub answer: fn(Act, Value) -> Value,
+    /// The schema of the answer to a dry run; `None` if it is that of the usual answer.
+    pub dry_run: Option<&'static str>,
     /// The schemas that responses refer to.
     pub schemas: fn() -> Vec<(&'static str, Value)>,
     /// Returns the schema of the error with this code.

@@ -77,6 +77,15 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
         let mut there = answer(wire, endpoint, entity);
         there["description"] = "It existed already; the existing one.".into();
         answers.insert("200".into(), there);
+    } else if status(act) == 201 && writes(act) {
+        let mut dry = answer(wire, endpoint, entity);
+        dry["description"] = "A dry run: nothing was kept.".into();
+        // The record that they lead to does not exist.
+        dry.as_object_mut().and_then(|dry| dry.remove("links"));
+        if let Some(schema) = wire.dry_run {
+            dry["content"]["application/json"]["schema"] = reference_to("schemas", schema);
+        }
+        answers.insert("200".into(), dry);
     }
     responses.add_of_act(&mut answers, wire, act, entity);
     operation.insert("responses".into(), Value::Object(answers));
@@ -112,7 +121,11 @@ fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
     }
     let schema = (wire.answer)(act, row_schema(wire, act, entity));
     let mut answer = json!({
-        "description": if status(act) == 201 { "Created." } else { "Done." },
+        "description": match (status(act), wire.dry_run) {
+            (201, _) => "Created.".to_owned(),
+            (_, Some(schema)) if writes(act) => format!("Done. A dry run is answered with a `{schema}` instead."),
+            _ => "Done.".to_owned(),
+        },
         "headers": headers,
         "content": {"application/json": {"schema": schema}},
     });

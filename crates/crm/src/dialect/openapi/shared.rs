@@ -211,23 +211,43 @@ pub fn run(more: Value) -> Value {
 /// The schema of a change.
 pub fn change(more: Value) -> Value {
     let text_or_null = json!({"type": ["string", "null"]});
+    let mut properties = planned();
+    properties["at"] = json!({"type": "string", "format": "date-time"});
+    properties["request_id"] = text_or_null.clone();
+    properties["activity_id"] = text_or_null;
+    may_be_hard(object(more, properties))
+}
+
+/// The schema of a change that a dry run would make.
+pub fn planned_change() -> Value {
+    may_be_hard(object(json!({}), planned()))
+}
+
+fn planned() -> Value {
     let sides = object(json!({}), json!({"from": {}, "to": {}}));
-    let mut schema = object(
-        more,
-        json!({
-            "table": {"type": "string"},
-            "id": {"description": "The row's key; an object if it has several columns."},
-            "verb": {"type": "string", "enum": ["created", "updated", "deleted", "restored"]},
-            "changes": {"type": "object", "additionalProperties": sides},
-            "via": {"type": "string", "enum": ["request", "cascade", "trigger"], "description": "The request itself, a foreign key, or a trigger."},
-            "at": {"type": "string", "format": "date-time"},
-            "request_id": text_or_null,
-            "activity_id": text_or_null,
-        }),
-    );
-    schema["properties"]["hard"] =
+    json!({
+        "table": {"type": "string"},
+        "id": {"description": "The row's key; an object if it has several columns."},
+        "verb": {"type": "string", "enum": ["created", "updated", "deleted", "restored"]},
+        "changes": {"type": "object", "additionalProperties": sides},
+        "via": {"type": "string", "enum": ["request", "cascade", "trigger"], "description": "The request itself, a foreign key, or a trigger."},
+    })
+}
+
+fn may_be_hard(mut change: Value) -> Value {
+    change["properties"]["hard"] =
         json!({"type": "boolean", "description": "True if the row was removed permanently."});
-    schema
+    change
+}
+
+/// What the answer to a dry run says: the schemas of `status`, `affected`, `changes` and `changes_truncated`.
+pub fn dry_run() -> [Value; 4] {
+    [
+        json!({"type": "integer", "description": "The status that the request would have had."}),
+        affected(),
+        json!({"type": "array", "items": reference_to("schemas", "PlannedChange"), "description": "The first changes that it would have made."}),
+        json!({"type": "boolean", "description": "Whether it would have made more."}),
+    ]
 }
 
 /// The schema of the answer to an undo.

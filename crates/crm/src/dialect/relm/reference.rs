@@ -31,6 +31,7 @@ pub static REFERENCE: Reference = Reference {
         prefix: prefix_of,
         filters,
         answer,
+        dry_run: Some("DryRun"),
         schemas,
         fault,
         never: &[],
@@ -121,6 +122,22 @@ fn named(name: &str) -> Value {
     json!({"$ref": format!("#/components/schemas/{name}")})
 }
 
+fn dry_run() -> Value {
+    let [status, affected, changes, changes_truncated] = shared::dry_run();
+    json!({
+        "type": "object",
+        "required": [OBJECT, "status", "result", "affected", "changes", "changes_truncated"],
+        "properties": {
+            OBJECT: {"type": "string", "const": "dry_run"},
+            "status": status,
+            "result": {"type": "object", "additionalProperties": true, "description": "The usual answer."},
+            "affected": affected,
+            "changes": changes,
+            "changes_truncated": changes_truncated,
+        },
+    })
+}
+
 /// The property `object` with the kind of the value.
 fn object(name: &str) -> Value {
     json!({OBJECT: {"type": "string", "const": name}})
@@ -185,6 +202,8 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("Run", shared::run(object("run"))),
         ("Change", shared::change(object("change"))),
         ("Undone", shared::undone(object("undo"))),
+        ("DryRun", dry_run()),
+        ("PlannedChange", shared::planned_change()),
         ("TableSummary", shared::table_summary(object("table"))),
         ("DatabaseSchema", shared::database_schema(object("schema"))),
         ("BatchItem", shared::batch_item(error_object(json!({"type": "string"}), Vec::new()))),

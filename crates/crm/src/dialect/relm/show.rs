@@ -133,7 +133,7 @@ pub fn show_event(event: &Event, source: EventSource<'_>) -> Value {
 }
 
 /// Relm's names in changes.
-const CHANGE_WORDS: ChangeWords = ChangeWords {
+pub const CHANGE_WORDS: ChangeWords = ChangeWords {
     column: |table, column| name_of(by_table(table), column).unwrap_or(column).to_owned(),
     ids: |column, value| {
         if holds_ids(column) {

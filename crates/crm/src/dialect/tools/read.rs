@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::Dialect;
 use crate::dialect::arguments::Arguments;
+use crate::dialect::controls::{self, Limits};
 use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
 use crate::dialect::tools::filter::{equals, filters};
@@ -43,6 +44,8 @@ pub struct ToolAsk {
     pub reason: Option<String>,
     /// The argument `run_id`.
     pub run_id: Option<String>,
+    /// The arguments `dry_run` and `max_affected`.
+    pub limits: Limits,
 }
 
 /// An ask whose records are shown with the answer to another one.
@@ -83,9 +86,9 @@ pub fn read(
     let known = known_arguments(tool, dialect);
     let mut said = Said { tool, dialect, values: renamed(tool, dialect, arguments, &known) };
     said.check(&known)?;
-    let (reason, run_id) = match tool.kind.act.writes() {
-        true => (said.text("reason")?, said.run_id()?),
-        false => (None, None),
+    let (reason, run_id, limits) = match tool.kind.act.writes() {
+        true => (said.text("reason")?, said.run_id()?, controls::of_arguments(&mut said.values)?),
+        false => (None, None, Limits::default()),
     };
     let mut view = said.view()?;
     if let Some(limit) = limit {
@@ -97,7 +100,7 @@ pub fn read(
     }
     let mut beside = Vec::new();
     let ask = said.ask(&mut view, &mut beside)?;
-    Ok(ToolAsk { ask, beside, view, reason, run_id })
+    Ok(ToolAsk { ask, beside, view, reason, run_id, limits })
 }
 
 /// Renames arguments that have the name of the other dialect, or a common other name.

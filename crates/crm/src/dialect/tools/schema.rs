@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::dialect::Dialect;
+use crate::dialect::controls::{DRY_RUN_ARGUMENT, MAX_AFFECTED_ARGUMENT};
 use crate::dialect::openapi::in_words_of;
 use crate::dialect::relm::filter::OPERATORS;
 use crate::dialect::tools::names::is_filter;
@@ -175,6 +176,12 @@ fn common(act: Act) -> Vec<Argument> {
     if act.writes() {
         arguments.push(optional("reason", text("Why; kept in the activity feed.")));
         arguments.push(optional("run_id", text("")));
+        let about = "true: show what would change, and keep nothing.";
+        arguments.push(optional(DRY_RUN_ARGUMENT, json!({"type": "boolean", "description": about})));
+        arguments.push(optional(
+            MAX_AFFECTED_ARGUMENT,
+            json!({"type": "integer", "description": "Refused if more rows change."}),
+        ));
     }
     arguments
 }

@@ -3,13 +3,15 @@
 
 use serde_json::{Map, Value};
 
+use crate::dialect::changes;
 use crate::dialect::tools::describe::describe;
 use crate::dialect::tools::names::{is_brief, own, table_of_id};
 use crate::dialect::tools::read::View;
-use crate::dialect::tools::shrink::{self, Cut};
+use crate::dialect::tools::shrink::{self, BYTES_A_TOKEN, Cut};
 use crate::dialect::tools::{Act, Tool};
 use crate::dialect::{Dialect, Meta};
 use crate::model::answer::Answer;
+use crate::model::change::ChangeSet;
 use crate::model::entity::{Entity, STAMPS, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::json;
@@ -39,11 +41,15 @@ pub fn show(
     tool: &Tool,
     dialect: &Dialect,
     view: &View,
-    (mut answer, beside): (Answer, Vec<(&'static str, Answer)>),
+    (answer, beside): (Answer, Vec<(&'static str, Answer)>),
     asked: Option<usize>,
     meta: &Meta<'_>,
 ) -> Result<Shown, Fault> {
     let act = tool.kind.act;
+    let (mut answer, would_change) = match answer {
+        Answer::DryRun(dry) => (dry.answer, Some(dry.outcome)),
+        answer => (answer, None),
+    };
     if let (Act::Describe, Answer::Object { text, .. }) = (act, &answer) {
         return describe(text, view, dialect).map(Shown::Whole);
     }
@@ -69,7 +75,10 @@ pub fn show(
     }
     if act.writes() {
         let rest = std::mem::take(&mut object);
-        object.insert(OUTCOME.into(), outcome.into());
+        match &would_change {
+            Some(changes) => add_dry_run(&mut object, &outcome, changes, view, dialect),
+            None => drop(object.insert(OUTCOME.into(), outcome.into())),
+        }
         // A column of that name has the first right to it.
         object.extend(rest);
     }
@@ -80,6 +89,28 @@ pub fn show(
         object.entry(NOTE).or_insert_with(|| NOTE_TEXT.into());
     }
     Ok(Shown::Whole(object))
+}
+
+/// Says that nothing was written, and what would be. The changes are cut to half of the answer's size.
+fn add_dry_run(object: &mut Map<String, Value>, outcome: &str, set: &ChangeSet, view: &View, dialect: &Dialect) {
+    object.insert(OUTCOME.into(), format!("Nothing was written (dry run). It would be: {outcome}").into());
+    object.insert("dry_run".into(), true.into());
+    let mut left = view.max_tokens * BYTES_A_TOKEN / 2;
+    let [affected, (name, mut changes), (truncated, is_truncated)] = changes::outcome(set, dialect.change_words);
+    let all = changes.as_array().map_or(0, Vec::len);
+    if let Value::Array(changes) = &mut changes {
+        changes.retain(|change| {
+            let size = change.to_string().len();
+            let fits = size <= left;
+            left = if fits { left - size } else { 0 };
+            fits
+        });
+    }
+    let is_cut = changes.as_array().map_or(0, Vec::len) < all;
+    object.extend(
+        [(affected.0, affected.1), (name, changes), (truncated, (is_truncated == true || is_cut).into())]
+            .map(|(name, value)| (name.to_owned(), value)),
+    );
 }
 
 /// The dialect's value of an answer, as an object.

@@ -10,7 +10,7 @@ use crate::model::fault::{Fault, nearest};
 use crate::model::rows::Rows;
 
 /// Bytes of JSON a token, at least. Text in most languages has more.
-const BYTES_A_TOKEN: usize = 3;
+pub(super) const BYTES_A_TOKEN: usize = 3;
 /// Bytes of an answer beside its cells, and of a row beside its cells.
 const ENVELOPE: usize = 200;
 const ROW: usize = 40;

@@ -198,11 +198,7 @@ fn a_pattern_is_a_pattern_only_with_a_wildcard() {
 #[test]
 fn wrong_arguments_are_refused_with_the_nearest_name() {
     refused("get_contact", json!({"id": "c_1", "respose_format": "detailed"}), "Did you mean \"response_format\"?");
-    refused(
-        "delete_record",
-        json!({"table": "contacts", "id": "c_1", "dry_run": true}),
-        "Unknown argument \"dry_run\"",
-    );
+    refused("delete_record", json!({"table": "contacts", "id": "c_1", "dryrun": true}), "Unknown argument \"dryrun\"");
     refused("get_contact", json!({"email": "a@b.example"}), "The arguments are id, ");
     refused("get_contact", json!({}), "get_contact requires \"id\"");
     refused("get_contact", json!({"id": ["c_1"]}), "\"id\" must be a string, not an array.");

@@ -7,6 +7,7 @@ use futures_util::FutureExt;
 use futures_util::future::{try_join, try_join_all};
 use serde_json::{Map, Value};
 
+use crm::dialect::controls::Limits;
 use crm::dialect::tools::{self, Act, Beside, Shown, Tool, ToolAsk};
 use crm::model::answer::Answer;
 use crm::model::ask::Ask;
@@ -90,13 +91,14 @@ impl Session<'_, '_> {
         let again = (!tool.kind.act.writes()).then(|| arguments.clone());
         let mut ask = tools::read(tool, dialect, arguments, None)?;
         note(&mut caller, &ask);
+        let limits = self.limits.clone().and(&ask.limits)?;
         if tool.kind.act == Act::Query {
             // The session of a viewer is read-only in PostgreSQL itself.
             caller.who = Who { role: Role::Viewer, ..caller.who };
         }
         let mut asked = None;
         loop {
-            let answers = self.answers(&caller, &ask).await?;
+            let answers = self.answers(&caller, &ask, &limits).await?;
             let shown = self.show(tool, &ask, answers, asked)?;
             match (shown, &again) {
                 (Shown::Whole(object), _) => return Ok(object),
@@ -114,9 +116,10 @@ impl Session<'_, '_> {
         &mut self,
         caller: &Caller,
         ask: &ToolAsk,
+        limits: &Limits,
     ) -> Result<(Answer, Vec<(&'static str, Answer)>), Fault> {
         self.envelope.table = ask.ask.table().map(str::to_owned);
-        let main = answer(self.app, caller, &ask.ask);
+        let main = answer(self.app, caller, &ask.ask, limits);
         if ask.beside.is_empty() {
             return Ok((main.await?, Vec::new()));
         }
@@ -142,8 +145,8 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<
     done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
 }
 
-async fn answer(app: &App, caller: &Caller, ask: &Ask) -> Result<Answer, Fault> {
-    match hall::perform(app, caller, ask, &Controls::default()).await? {
+async fn answer(app: &App, caller: &Caller, ask: &Ask, limits: &Limits) -> Result<Answer, Fault> {
+    match hall::perform(app, caller, ask, &Controls::of(limits)).await? {
         Performed::Done(answer, _) => Ok(answer),
         Performed::Stored(_) | Performed::Replayed(_) => Err(Fault::internal("a reply that was not asked for")),
     }
@@ -151,7 +154,7 @@ async fn answer(app: &App, caller: &Caller, ask: &Ask) -> Result<Answer, Fault> 
 
 /// The records beside a record; `None` if the workspace's plan lacks them.
 async fn answer_beside(app: &App, caller: &Caller, beside: &Beside) -> Result<Option<(&'static str, Answer)>, Fault> {
-    match answer(app, caller, &beside.ask).await {
+    match answer(app, caller, &beside.ask, &Limits::default()).await {
         Ok(answer) => Ok(Some((beside.key, answer))),
         Err(fault) if tools::failed_part(&fault) => Ok(None),
         Err(fault) => Err(fault),

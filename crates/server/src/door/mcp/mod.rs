@@ -91,6 +91,7 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
     };
     let caller = rest::admit(request, envelope, token).await?;
     rest::choose_version(request, envelope)?;
+    let limits = request.limits()?;
     let offer = offer(request, &caller)?;
     let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone(), caller.who.workspace_id.clone());
     envelope.room = Some(room.clone());
@@ -117,6 +118,7 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
         caller: &caller,
         offer,
         era,
+        limits,
     };
     Ok(match room.around(session.answer(&method, params)).await {
         Ok(result) => reply(200, rpc::result(&id, &result)),

@@ -2,6 +2,7 @@
 
 use axum::http::request::Parts;
 
+use crm::dialect::controls::Limits;
 use crm::dialect::tools::Offer;
 
 use crate::access::Caller;
@@ -25,4 +26,6 @@ pub struct Session<'a, 'e> {
     pub offer: Offer,
     /// The kind of version.
     pub era: Era,
+    /// The controls in the headers. They hold for each tool that writes.
+    pub limits: Limits,
 }

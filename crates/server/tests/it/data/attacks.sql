@@ -1183,6 +1183,9 @@ select kith.begin_undo('guessed', 'run_x', 'user:u_FORGED', null, null, null);
 select kith.end_undo('guessed', 'x', 'run', 'x', array[1, 2]);
 -- read runs without the secret | viewer | 28000
 select kith.list_runs('guessed', '{}', 10);
+-- more triggers than are allowed, of a function that is named as the log's is | sql | 53400
+create function capture() returns trigger language plpgsql as $$ begin return null; end $$; create table trapped (id int primary key);
+do $$ begin for i in 1..1100 loop execute format('create trigger t%s after insert on trapped for each row execute function public.capture()', i); end loop; end $$;
 -- lift a seal | session | 28000
 select kith.lift_seal('guessed');
 -- write a change by the inner function | sql | 42501

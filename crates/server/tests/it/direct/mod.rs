@@ -17,14 +17,14 @@ use crate::belongings::{joined, owned};
 use crate::support::{Agent, Child, TempDir, home, other_process};
 
 /// Requests a connection. Returns its URL and role.
-async fn connection(member: &Agent) -> (String, String) {
+pub async fn connection(member: &Agent) -> (String, String) {
     let path = format!("/v1/connection?ws={}", member.workspace_id);
     let reply = member.post(&path, json!({})).await.status(200);
     (reply.text("/data/url"), reply.text("/data/role"))
 }
 
 /// A session over the network with the URL's parameters and no other settings.
-async fn come(url: &str) -> Result<Conn, Error> {
+pub async fn come(url: &str) -> Result<Conn, Error> {
     let url = Url::parse(url).expect("a URL");
     let password = url.password.as_ref().expect("a password").expose();
     let login = Login { user: &url.user, password, database: &url.database, settings: &[] };

@@ -78,7 +78,7 @@ async fn errors_say_what_is_wrong_and_what_to_do() {
     for (tool, arguments, expected, part) in [
         ("create_contact", json!({"emial": "x"}), "invalid_request", "email"),
         ("create_contact", json!({"email": "x", "resaon": "y"}), "invalid_request", "reason"),
-        ("create_contact", json!({"email": "x", "dry_run": true}), "invalid_request", "dry_run"),
+        ("create_contact", json!({"email": "x", "dryrun": true}), "invalid_request", "dryrun"),
         ("list_contacts", json!({"emial": "x"}), "invalid_request", "email"),
         ("list_contacts", json!({"respose_format": "detailed"}), "invalid_request", "response_format"),
         ("get_contact", json!({"id": "con_00000000000000000000000000"}), "not_found", "con_0"),

@@ -1,6 +1,7 @@
 //! MCP over HTTP: `POST /mcp`.
 
 mod answers;
+mod controls;
 mod day;
 mod door;
 mod hostile;
