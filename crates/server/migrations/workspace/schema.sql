@@ -968,15 +968,7 @@ CREATE OR REPLACE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact
  RETURNS jsonb
  LANGUAGE sql
  STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  SELECT coalesce(jsonb_object_agg(k.name, jsonb_build_object('from', before -> k.name, 'to', after -> k.name)), '{}')
-    FROM jsonb_object_keys(coalesce(after, '{}') || coalesce(before, '{}')) k(name)
-   WHERE k.name <> 'updated_at'
-     AND CASE WHEN before IS NULL THEN after -> k.name <> 'null' WHEN after IS NULL THEN true
-              ELSE before -> k.name IS DISTINCT FROM after -> k.name OR jsonb_send(before -> k.name) <> jsonb_send(after -> k.name)
-                OR exact_before -> k.name <> exact_after -> k.name END
-$function$;
+RETURN (SELECT COALESCE(jsonb_object_agg(k.name, jsonb_build_object('from', (columns_changed.before -> k.name), 'to', (columns_changed.after -> k.name))), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys((COALESCE(columns_changed.after, '{}'::jsonb) || COALESCE(columns_changed.before, '{}'::jsonb))) k(name) WHERE ((k.name <> 'updated_at'::text) AND CASE WHEN (columns_changed.before IS NULL) THEN ((columns_changed.after -> k.name) <> 'null'::jsonb) WHEN (columns_changed.after IS NULL) THEN true ELSE (((columns_changed.before -> k.name) IS DISTINCT FROM (columns_changed.after -> k.name)) OR (jsonb_send((columns_changed.before -> k.name)) <> jsonb_send((columns_changed.after -> k.name))) OR ((columns_changed.exact_before -> k.name) <> (columns_changed.exact_after -> k.name))) END));
 
 -- Signs a context for this backend and this transaction.
 -- Owned by {{system}}.
@@ -1167,6 +1159,23 @@ BEGIN
   END IF;
   RETURN kith.shown_run(found_run);
 END $function$;
+
+-- The key that the row of a change had before these changes.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.first_key(changes kith.change[], relation oid, key text, seq bigint)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH RECURSIVE chain AS (
+    SELECT first_key.key COLLATE "C" AS key, first_key.seq AS seq
+    UNION ALL
+    SELECT e.was, e.seq FROM chain JOIN LATERAL (
+      SELECT x.was, x.seq FROM unnest(changes) x WHERE x.relation = first_key.relation AND x.key = chain.key AND x.was IS NOT NULL AND x.seq < chain.seq
+       ORDER BY x.seq DESC LIMIT 1) e ON true)
+  SELECT c.key FROM chain c ORDER BY c.seq LIMIT 1
+$function$;
 
 -- The label that punycode() gives this text for, or null: RFC 3492, section 6.2.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -1728,30 +1737,20 @@ CREATE OR REPLACE FUNCTION kith.net(changes kith.change[])
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT y.seq, y.at, y.request, y.activity, y.via, y.relation, y.shape, y.key,
-         CASE WHEN y.before IS NULL THEN y.verb WHEN y.after IS NULL THEN 'deleted'
+  SELECT (y.f).seq, (y.f).at, (y.f).request, (y.f).activity, (y.f).via, y.relation, (y.l).shape, (y.l).key,
+         CASE WHEN y.before IS NULL THEN (y.f).verb WHEN y.after IS NULL THEN 'deleted'
               WHEN y.before -> 'deleted_at' = 'null' AND y.after -> 'deleted_at' <> 'null' THEN 'deleted'
               WHEN y.before -> 'deleted_at' <> 'null' AND y.after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END,
          y.before IS NOT NULL AND y.after IS NULL, y.before, y.after, y.exact_before, y.exact_after, y.members
-    FROM (SELECT x.first_seq AS seq, f.at, f.request, f.activity, f.via, f.verb, x.relation, l.shape, l.key,
-                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN f.image || f.previous ELSE f.image END AS before,
-                 CASE l.op WHEN 'D' THEN NULL ELSE l.image END AS after,
-                 CASE f.op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce(f.exact -> 'row', '{}') || coalesce(f.exact -> 'previous', '{}') ELSE coalesce(f.exact -> 'row', '{}') END AS exact_before,
-                 CASE l.op WHEN 'D' THEN NULL ELSE coalesce(l.exact -> 'row', '{}') END AS exact_after, x.members
-            FROM (SELECT c.relation, coalesce(r.root, c.key) AS id, min(c.seq) AS first_seq, max(c.seq) AS last_seq, array_agg(c.seq) AS members
+    FROM (SELECT x.relation, x.members, x.f, x.l,
+                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN (x.f).image || (x.f).previous ELSE (x.f).image END AS before,
+                 CASE (x.l).op WHEN 'D' THEN NULL ELSE (x.l).image END AS after,
+                 CASE (x.f).op WHEN 'I' THEN NULL WHEN 'U' THEN coalesce((x.f).exact -> 'row', '{}') || coalesce((x.f).exact -> 'previous', '{}') ELSE coalesce((x.f).exact -> 'row', '{}') END AS exact_before,
+                 CASE (x.l).op WHEN 'D' THEN NULL ELSE coalesce((x.l).exact -> 'row', '{}') END AS exact_after
+            FROM (SELECT c.relation, (array_agg(c ORDER BY c.seq))[1] AS f, (array_agg(c ORDER BY c.seq DESC))[1] AS l, array_agg(c.seq ORDER BY c.seq) AS members
                     FROM unnest(changes) c
-                    -- A row whose key changed is the same row.
-                    LEFT JOIN LATERAL (
-                         WITH RECURSIVE chain AS (
-                           SELECT coalesce(c.was, c.key) AS key, c.seq
-                           UNION ALL
-                           SELECT e.was, e.seq FROM chain JOIN LATERAL (SELECT e.was, e.seq FROM unnest(changes) e
-                             WHERE e.relation = c.relation AND e.key = chain.key AND e.was IS NOT NULL AND e.seq < chain.seq ORDER BY e.seq DESC LIMIT 1) e ON true)
-                         SELECT (SELECT x.key FROM chain x ORDER BY x.seq LIMIT 1) AS root) r
-                      ON EXISTS (SELECT FROM unnest(changes) e WHERE e.was IS NOT NULL)
-                   GROUP BY c.relation, coalesce(r.root, c.key)) x
-            JOIN unnest(changes) f ON f.seq = x.first_seq
-            JOIN unnest(changes) l ON l.seq = x.last_seq) y
+                   GROUP BY c.relation, CASE WHEN (SELECT bool_or(e.was IS NOT NULL) FROM unnest(changes) e)
+                                             THEN kith.first_key(changes, c.relation, coalesce(c.was, c.key), c.seq) ELSE c.key END) x) y
    WHERE (y.before IS NULL) <> (y.after IS NULL)
       OR y.before - 'updated_at' IS DISTINCT FROM y.after - 'updated_at'
       OR jsonb_send(y.before - 'updated_at') <> jsonb_send(y.after - 'updated_at')
@@ -2476,7 +2475,8 @@ AS $function$
 BEGIN
   PERFORM kith.check_secret(secret);
   RETURN EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() AND c.seq > since AND (c.op = 'D' OR c.via = 'cascade')
-                    AND NOT EXISTS (SELECT FROM unnest(relations, keys) p(relation, key) WHERE p.relation = c.relation AND p.key IN (c.key, c.was)));
+                    AND (c.relation, c.key) NOT IN (SELECT p.relation, p.key FROM unnest(relations, keys) p(relation, key))
+                    AND (c.relation, coalesce(c.was, c.key)) NOT IN (SELECT p.relation, p.key FROM unnest(relations, keys) p(relation, key)));
 END $function$;
 
 -- The changes of a run, oldest first. For the server, which knows the secret.
@@ -2893,11 +2893,7 @@ CREATE OR REPLACE FUNCTION kith.shown_key(shape integer, image jsonb)
  RETURNS jsonb
  LANGUAGE sql
  STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  SELECT CASE WHEN cardinality(s.key) = 1 THEN image -> s.key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text) FROM unnest(s.key) k(name)) END
-    FROM kith.shape s WHERE s.id = shown_key.shape
-$function$;
+RETURN (SELECT CASE WHEN (cardinality(s.key) = 1) THEN (shown_key.image -> (s.key[1])::text) ELSE (SELECT jsonb_object_agg(k.name, (shown_key.image -> (k.name)::text)) AS jsonb_object_agg FROM unnest(s.key) k(name)) END AS jsonb_object_agg FROM kith.shape s WHERE (s.id = shown_key.shape));
 
 -- A run in the words of the API.
 -- Owned by {{system}}.
@@ -2948,17 +2944,11 @@ END $function$;
 
 -- The values of a row as texts: {column: text or null}.
 -- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.texts(image jsonb, exact jsonb, columns jsonb)
+CREATE OR REPLACE FUNCTION kith.texts(image jsonb, exact jsonb, json_columns text[])
  RETURNS jsonb
  LANGUAGE sql
  STABLE
- SET search_path TO 'pg_catalog', 'pg_temp'
-AS $function$
-  SELECT coalesce(jsonb_object_agg(k.name, CASE WHEN exact ? k.name THEN exact -> k.name WHEN image -> k.name = 'null' THEN 'null'::jsonb
-                                                WHEN kith.base_type((columns -> k.name ->> 1)::oid) = 'jsonb'::regtype THEN to_jsonb((image -> k.name)::text)
-                                                ELSE to_jsonb(image ->> k.name) END), '{}')
-    FROM jsonb_object_keys(image) k(name)
-$function$;
+RETURN (SELECT COALESCE(jsonb_object_agg(k.name, CASE WHEN (texts.exact ? k.name) THEN (texts.exact -> k.name) WHEN ((texts.image -> k.name) = 'null'::jsonb) THEN 'null'::jsonb WHEN (k.name = ANY (texts.json_columns)) THEN to_jsonb(((texts.image -> k.name))::text) ELSE to_jsonb((texts.image ->> k.name)) END), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys(texts.image) k(name));
 
 -- Sets updated_at if another column changed.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -3007,8 +2997,8 @@ AS $function$
 DECLARE
   plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
-  is_gone boolean[]; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
-  pending integer[] := '{}'; failed integer[]; reasons jsonb := '{}'; singly boolean := false; loosened boolean := false; moved boolean; state text;
+  number integer; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
+  singly boolean := false; moved boolean; waiting boolean; state text;
   all_relations oid[]; all_keys text[];
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
@@ -3017,15 +3007,14 @@ BEGIN
   END IF;
   items := plan.items;
   SET CONSTRAINTS ALL DEFERRED;
-  is_gone := array_fill(true, ARRAY[cardinality(items)]);
 
   -- Locks the rows in the order of table and key, and compares them.
   FOR batch IN SELECT i.relation, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
                  FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation, i.name ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
     FOR found_row IN EXECUTE kith.undo_statement('lock', batch.name, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
-      is_gone[found_row.n] := false;
       item := items[found_row.n];
+      item.state := 'found';
       wrong := '{}';
       IF item.act = 'insert' THEN
         item.fault := 'row_exists';
@@ -3057,36 +3046,35 @@ BEGIN
     END LOOP;
   END LOOP;
   FOREACH item IN ARRAY items LOOP
-    IF item.fault IS NULL AND item.act = 'update' AND is_gone[item.n] THEN
-      items[item.n].fault := 'row_gone';
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'row_gone', 'via', item.via);
-    ELSIF item.fault IN ('row_exists', 'schema_changed') THEN
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
-    ELSIF item.fault IS NULL AND item.act = 'delete' AND NOT is_gone[item.n] AND EXISTS (
+    IF item.fault IS NULL AND item.act = 'update' AND item.state IS NULL THEN
+      item.fault := 'row_gone';
+    ELSIF item.fault IS NULL AND item.act = 'delete' AND item.state IS NOT NULL AND EXISTS (
             SELECT FROM public.list_members m JOIN public.lists l ON l.id = m.list_id
              WHERE m.member_id = item.key_text AND l.target_table = item.name
                AND NOT EXISTS (SELECT FROM unnest(items) i WHERE i.name = 'list_members' AND i.key_text = m.id)) THEN
-      items[item.n].fault := 'would_remove_others';
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', 'would_remove_others', 'via', item.via);
-    ELSIF item.fault IS NULL THEN
-      seqs := seqs || item.members;
-      IF NOT is_gone[item.n] AND item.act = 'delete' OR item.act = 'insert' OR item.act = 'update' AND item.back <> '{}' THEN
-        pending := pending || item.n;
-        undone := undone + 1;
-      END IF;
+      item.fault := 'would_remove_others';
     END IF;
+    IF item.fault IS NOT NULL AND item.fault <> 'changed_since' THEN
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+    END IF;
+    item.state := CASE WHEN item.fault IS NOT NULL THEN 'left' WHEN item.act = 'delete' AND item.state IS NULL OR item.act = 'update' AND item.back = '{}' THEN 'done' ELSE 'pending' END;
+    IF item.state = 'pending' THEN
+      undone := undone + 1;
+    END IF;
+    items[item.n] := item;
   END LOOP;
 
   -- Writes the rows: together where that works, else one by one, in whatever order their keys and references need.
   SELECT array_agg(i.relation), array_agg(i.key_text) INTO all_relations, all_keys FROM unnest(items) i;
-  WHILE pending <> '{}' LOOP
+  LOOP
     moved := false;
-    failed := '{}';
+    waiting := false;
     FOR batch IN SELECT i.act, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
                         array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
-                   FROM unnest(items) i WHERE i.n = ANY (pending)
+                   FROM unnest(items) i WHERE i.state = 'pending'
                   GROUP BY i.act, i.name, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
                   ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
+      state := NULL;
       BEGIN
         since := kith.last_change(secret);
         EXECUTE kith.undo_statement(batch.act, batch.name, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
@@ -3096,55 +3084,70 @@ BEGIN
         ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
           RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
         END IF;
-        moved := true;
       EXCEPTION WHEN OTHERS THEN
         GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
         -- A deadlock, a limit or a cancelled statement says nothing about the row.
         IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
           RAISE;
         END IF;
-        failed := failed || batch.numbers;
-        reasons := reasons || jsonb_build_object(batch.numbers[1]::text, CASE
-          WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
-          WHEN state = '23505' OR state = '23P01' THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END);
       END;
+      moved := moved OR state IS NULL;
+      waiting := waiting OR state IS NOT NULL;
+      FOREACH number IN ARRAY batch.numbers LOOP
+        IF state IS NULL THEN
+          items[number].state := 'done';
+        ELSE
+          items[number].fault := CASE
+            WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
+            WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
+        END IF;
+      END LOOP;
     END LOOP;
-    pending := failed;
-    CONTINUE WHEN moved OR pending = '{}';
+    EXIT WHEN NOT waiting;
+    CONTINUE WHEN moved;
     IF NOT singly THEN
       singly := true;
-    ELSIF NOT loosened THEN
-      -- Rows that refer to each other, or that exchange unique values: first without what stands in the way.
-      loosened := true;
-      FOR item IN SELECT * FROM unnest(items) i WHERE i.n = ANY (pending) AND i.act IN ('insert', 'update') LOOP
+      CONTINUE;
+    END IF;
+    -- Rows that refer to each other, or that exchange unique values: first without what stands in the way, then as they were. A row that
+    -- fails is left, and the others are tried again.
+    BEGIN
+      number := NULL;
+      FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' AND i.act IN ('insert', 'update') ORDER BY i.n LOOP
+        number := item.n;
         same := item.back;
         FOR column_name IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = item.relation AND NOT a.attnotnull AND item.back ? a.attname::text
                               AND EXISTS (SELECT FROM pg_index x WHERE x.indrelid = item.relation AND x.indisunique AND a.attnum = ANY (x.indkey::smallint[])
                                           UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
           same := same || jsonb_build_object(column_name, NULL);
         END LOOP;
-        CONTINUE WHEN same = item.back;
-        BEGIN
-          EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
-          IF item.act = 'insert' THEN
-            items[item.n].act := 'update';
-            items[item.n].key := (SELECT jsonb_object_agg(k.name, item.back -> k.name) FROM jsonb_object_keys(item.key) k(name));
-          END IF;
-        EXCEPTION WHEN integrity_constraint_violation THEN
-          NULL;
-        END;
+        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
       END LOOP;
-    ELSE
-      FOREACH item IN ARRAY items LOOP
-        IF item.n = ANY (pending) THEN
-          conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', reasons ->> item.n::text, 'via', item.via);
-          seqs := ARRAY(SELECT s FROM unnest(seqs) s WHERE s <> ALL (item.members));
-          undone := undone - 1;
+      FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
+        number := item.n;
+        since := kith.last_change(secret);
+        IF item.act <> 'delete' THEN
+          item.act := 'update';
+          item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
+        END IF;
+        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
+        IF kith.removes_others(secret, since, all_relations, all_keys) THEN
+          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
         END IF;
       END LOOP;
-      pending := '{}';
-    END IF;
+      items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
+    EXCEPTION WHEN OTHERS THEN
+      GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+      IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
+        RAISE;
+      END IF;
+      item := items[number];
+      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+      items[number].state := 'left';
+      undone := undone - 1;
+    END;
   END LOOP;
+  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done');
 
   -- What triggers wrote goes back if it can.
   skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
@@ -3186,24 +3189,27 @@ BEGIN
     RETURN;
   END IF;
   status := 'open';
+  WITH shapes AS MATERIALIZED (
+    SELECT h.*, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns FROM kith.shape h)
   SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via,
            (SELECT jsonb_object_agg(k.name, x.found_texts -> k.name::text) FROM unnest(x.key) k(name)), x.back,
-           x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns)::kith.undo_item ORDER BY x.relation, x.key_text), '{}')
+           x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns, NULL)::kith.undo_item ORDER BY x.relation, x.key_text), '{}')
     INTO items
     FROM (SELECT row_number() OVER (ORDER BY n.relation, n.key)::integer AS n, n.relation, s.name::text AS name, n.key AS key_text, n.via, n.members, now_shape.key, now_shape.columns,
                  kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id,
                  CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
-                 kith.texts(coalesce(n.after, n.before), coalesce(n.exact_after, n.exact_before), s.columns) AS found_texts,
-                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.columns)
-                      ELSE (SELECT coalesce(jsonb_object_agg(t.key, t.value), '{}') FROM jsonb_each(kith.texts(n.before, n.exact_before, s.columns)) t WHERE d.changed ? t.key) END AS back,
+                 kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
+                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts,
+                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
+                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
                  coalesce(n.before, '{}') AS back_shown, coalesce(n.after, '{}') AS expected, coalesce(n.exact_after, '{}') AS expected_exact,
-                 CASE WHEN now_shape.id IS NULL OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = n.relation)
+                 CASE WHEN now_shape.id IS NULL OR now_shape.key <> s.key OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = n.relation)
                         OR EXISTS (SELECT FROM jsonb_each(s.columns) c
                                     WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND now_shape.columns -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault
             FROM kith.net(standing) n
-            JOIN kith.shape s ON s.id = n.shape
+            JOIN shapes s ON s.id = n.shape
             LEFT JOIN kith.shape now_shape ON now_shape.relation = n.relation AND now_shape.is_current
-           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed) d) x;
+           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed OFFSET 0) d OFFSET 0) x;
 END $function$;
 
 -- The SQL that puts rows of a table back, or locks them.
@@ -3219,11 +3225,11 @@ AS $function$
     WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
                          (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
                          (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
-    WHEN 'update' THEN format('UPDATE public.%I t SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+    WHEN 'update' THEN format('UPDATE public.%I "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'delete' THEN format('DELETE FROM public.%I t USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb(t), kith.exact_texts($3, t) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I t ON %s ORDER BY v.n FOR UPDATE OF t', name, w.is_it) END
-    FROM (SELECT string_agg(format('t.%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
+    WHEN 'delete' THEN format('DELETE FROM public.%I "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', name, w.is_it) END
+    FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $function$;
 
 -- A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.

@@ -334,11 +334,10 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The method and path in the form for readers: `POST /v1/webhooks/:id/test`.
-pub fn readable(task: &Task) -> String {
-    let segments = task
-        .path
-        .split('/')
-        .map(|it| it.strip_prefix('{').map_or(it.into(), |it| format!(":{}", it.trim_end_matches('}'))));
-    format!("{} {}", task.method.name(), segments.collect::<Vec<_>>().join("/"))
+/// The path in the form for readers: `/v1/webhooks/:id/test`.
+pub fn readable_path(task: &Task) -> String {
+    let segments = task.path.split('/');
+    let segments =
+        segments.map(|it| it.strip_prefix('{').map_or(it.into(), |it| format!(":{}", it.trim_end_matches('}'))));
+    segments.collect::<Vec<_>>().join("/")
 }

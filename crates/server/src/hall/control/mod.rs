@@ -32,7 +32,8 @@ pub(super) async fn perform(
     if ask.writes() && (controls.effect == Effect::DryRun || controls.max_affected.is_some()) {
         return Err(Fault::Refused {
             code: "control_not_supported",
-            message: "This path changes no rows of the workspace, so it takes no X-Dry-Run and no X-Max-Affected.".into(),
+            message: "This path changes no rows of the workspace, so it takes no X-Dry-Run and no X-Max-Affected."
+                .into(),
             hint: Some("Leave the header out.".into()),
         });
     }
@@ -64,7 +65,7 @@ pub(super) async fn perform(
 /// finds it there.
 async fn perform_once(act: &Act<'_>, ask: &ControlAsk, idempotency: &Idempotency<'_>) -> Result<Performed, Fault> {
     let Act { app, caller } = *act;
-    let execution = match Execution::reserve(app, caller, idempotency).await? {
+    let execution = match Execution::reserve(app, caller, idempotency, None).await? {
         Reserved::Fresh(execution) => execution,
         Reserved::Stored(reply) => return act.unsealed(reply).map(Performed::Replayed),
     };

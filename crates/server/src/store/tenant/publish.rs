@@ -28,7 +28,7 @@ impl Tenant<'_> {
 
     /// The next changes to publish, at most `most`. Changes that the snapshot `since` sees are published at once, for nobody.
     pub async fn unpublished(&self, secret: &str, since: &str, most: usize) -> Result<Unpublished, Fault> {
-        let mut open = self.begin(&sql::events::begin()).await?;
+        let mut open = self.begin(&[]).await?;
         let statement = sql::events::unpublished(secret, Some(since), most);
         match open.run(&self.cache.types, &[statement]).await {
             Ok(results) => {
@@ -55,7 +55,7 @@ impl Tenant<'_> {
         most: usize,
     ) -> Result<Vec<Change>, Fault> {
         let statement = sql::events::read(secret, reached, after, most);
-        let results = self.run(&mut Transaction::PerPlan, None, &[statement]).await.map_err(RunError::into_fault)?;
+        let results = self.run(&mut Transaction::PerPlan, &[], &[statement]).await.map_err(RunError::into_fault)?;
         let rows = &results[0];
         let read = |row| Change::read(rows, row).ok_or_else(|| Fault::internal("a change of the log can't be read"));
         (0..rows.len()).map(read).collect()
