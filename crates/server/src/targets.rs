@@ -110,7 +110,7 @@ impl Guard {
         let name = name.trim_end_matches('.').to_ascii_lowercase();
         let is_private =
             |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|it| it.is_empty() || it.ends_with('.'));
-        self.allows_private || !PRIVATE_NAMES.iter().any(|suffix| is_private(&suffix))
+        self.allows_private || !PRIVATE_NAMES.iter().any(is_private)
     }
 }
 

@@ -48,9 +48,26 @@ pub fn readable_path(endpoint: &Endpoint) -> String {
 
 fn endpoints(reference: &Reference) -> String {
     let line = |it: &Endpoint| format!("- `{} {}` — {}", it.method.name(), readable_path(it), it.about);
-    let task = |it: &Task| format!("- `{}` — {}", control::readable(it), it.about);
-    let all = reference.endpoints.iter().map(line).chain(TASKS.iter().map(task));
+    let all = reference.endpoints.iter().map(line).chain(tasks());
     all.collect::<Vec<_>>().join("\n")
+}
+
+/// A line for each subject, with all its paths and the first sentence about the first one. The OpenAPI document has the rest.
+fn tasks() -> Vec<String> {
+    let subject = |task: &Task| task.path.split('/').nth(2);
+    let groups = TASKS.chunk_by(|one, next| subject(one) == subject(next));
+    let line = |tasks: &[Task]| {
+        let paths: Vec<String> = tasks
+            .chunk_by(|one, next| one.path == next.path)
+            .map(|tasks| {
+                let methods: Vec<&str> = tasks.iter().map(|task| task.method.name()).collect();
+                format!("`{} {}`", methods.join(" "), control::readable_path(&tasks[0]))
+            })
+            .collect();
+        let sentence = tasks[0].about.split_inclusive(". ").next().unwrap_or_default().trim_end();
+        format!("- {} — {sentence}", paths.join(", "))
+    };
+    groups.map(line).collect()
 }
 
 fn people(reference: &Reference) -> String {

@@ -32,11 +32,6 @@ pub fn read(secret: &str, reached: i64, after: i64, most: usize) -> Sql {
     sql
 }
 
-/// Opens a transaction that publishes.
-pub fn begin() -> Sql {
-    Sql::new("SELECT true")
-}
-
 /// The snapshot of this moment: the changes that it sees came before.
 pub fn snapshot() -> Sql {
     Sql::new("SELECT pg_catalog.pg_current_snapshot()::text AS snapshot")

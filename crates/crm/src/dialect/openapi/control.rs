@@ -70,7 +70,7 @@ pub const TASKS: &[Task] = &[
         about: "Sends all deliveries again that failed since a time: `{since}`." },
     Task { method: Post, path: "/v1/automations", id: "createAutomation", summary: "Create an automation", body: "AutomationCreate",
         answer: Returns::Made("Automation"), codes: &[],
-        about: "A rule: when an event of `trigger_event` fires and all `conditions` hold, the `actions` are done, with a member's rights. What an automation writes can fire another one, at most twice in a row." },
+        about: "A rule: when a `trigger_event` fires and all `conditions` hold, its `actions` are done. They have a member's rights. What an automation writes can fire another one, at most twice in a row." },
     Task { method: Get, path: "/v1/automations", id: "listAutomations", summary: "List automations", body: "", answer: Returns::Page("Automation"), codes: &["invalid_cursor"],
         about: "Lists the automations, newest first." },
     Task { method: Get, path: "/v1/automations/{id}", id: "getAutomation", summary: "Get an automation", body: "", answer: Returns::One("Automation"), codes: &["not_found"],
@@ -83,7 +83,7 @@ pub const TASKS: &[Task] = &[
         answer: Returns::Page("AutomationRun"), codes: &["not_found", "invalid_cursor"],
         about: "Lists the runs of the last 30 days, newest first: `success`, `error`, or `skipped` if the conditions did not hold. `?status=` chooses." },
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: Returns::Page("ChangeEvent"), codes: &["invalid_cursor"],
-        about: "Lists what was created, updated, deleted and restored in any table, oldest first, as webhooks tell it. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
+        about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
 
 /// The events of a workspace, as a list and as a stream.
@@ -334,11 +334,10 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
     ]
 }
 
-/// The method and path in the form for readers: `POST /v1/webhooks/:id/test`.
-pub fn readable(task: &Task) -> String {
-    let segments = task
-        .path
-        .split('/')
-        .map(|it| it.strip_prefix('{').map_or(it.into(), |it| format!(":{}", it.trim_end_matches('}'))));
-    format!("{} {}", task.method.name(), segments.collect::<Vec<_>>().join("/"))
+/// The path in the form for readers: `/v1/webhooks/:id/test`.
+pub fn readable_path(task: &Task) -> String {
+    let segments = task.path.split('/');
+    let segments =
+        segments.map(|it| it.strip_prefix('{').map_or(it.into(), |it| format!(":{}", it.trim_end_matches('}'))));
+    segments.collect::<Vec<_>>().join("/")
 }

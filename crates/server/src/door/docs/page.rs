@@ -256,10 +256,10 @@ fn endpoints() -> Markup {
         h3 { "Webhooks, automations and events" }
         ul.endpoints {
             @for task in TASKS {
-                @let (method, rest) = (task.method.name(), control::readable(task));
+                @let method = task.method.name();
                 li {
                     span class={ "method " (method.to_lowercase()) } { (method) }
-                    code.path { (rest.trim_start_matches(method).trim_start()) }
+                    code.path { (control::readable_path(task)) }
                     p { (prose(task.about)) }
                 }
             }

@@ -28,7 +28,7 @@ impl Tenant<'_> {
 
     /// The next changes to publish, at most `most`. Changes that the snapshot `since` sees are published at once, for nobody.
     pub async fn unpublished(&self, secret: &str, since: &str, most: usize) -> Result<Unpublished, Fault> {
-        let mut open = self.begin(&[sql::events::begin()]).await?;
+        let mut open = self.begin(&[]).await?;
         let statement = sql::events::unpublished(secret, Some(since), most);
         match open.run(&self.cache.types, &[statement]).await {
             Ok(results) => {

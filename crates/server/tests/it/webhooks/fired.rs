@@ -236,3 +236,49 @@ async fn only_the_server_publishes() {
         assert!(refused.text("/code").starts_with("42501") || refused.text("/code") == "28000", "{}", refused.story());
     }
 }
+
+#[tokio::test]
+async fn a_dry_run_sends_nothing_and_definitions_take_no_controls() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    subscribe(&agent, &receiver.url()).await;
+    let dry = [("content-type", "application/json"), ("x-dry-run", "true")];
+    agent.send(Method::POST, "/v1/contacts", &dry, json!({"email": "dry@b.example"}).to_string()).await.status(200);
+    agent.post("/v1/contacts", json!({"email": "real@b.example"})).await.status(201);
+    let first = receiver.wait(1).await.remove(0).json();
+    assert_eq!(first["data"]["email"], "real@b.example");
+    let body = json!({"url": receiver.url(), "events": ["*"]}).to_string();
+    agent.send(Method::POST, "/v1/webhooks", &dry, body.clone()).await.fault(400, "control_not_supported");
+    let capped = [("content-type", "application/json"), ("x-max-affected", "1")];
+    agent.send(Method::POST, "/v1/webhooks", &capped, body).await.fault(400, "control_not_supported");
+    assert_eq!(agent.get("/v1/webhooks").await.status(200).data().as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
+async fn undoing_is_told_and_fires_no_automation() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    let rule =
+        json!({"name": "R", "trigger_event": "contact.*", "actions": [{"type": "move_deal_stage", "stage": "won"}]});
+    // Its runs fail, because a contact is no deal. They are recorded all the same.
+    let rule = agent.post("/v1/automations", rule).await.status(201).id();
+    subscribe_to(&agent, &receiver, &["contact.*"]).await;
+    let run = [("content-type", "application/json"), ("x-run-id", "r1")];
+    agent.send(Method::POST, "/v1/contacts", &run, json!({"email": "a@b.example"}).to_string()).await.status(201);
+    receiver.wait(1).await;
+    agent.post("/v1/runs/r1/undo", json!({})).await.status(200);
+    let undone = receiver.wait(2).await.remove(1).json();
+    assert_eq!(undone["type"], "contact.deleted");
+    assert!(undone["undo_of"].is_string(), "{undone}");
+    agent.post("/v1/contacts", json!({"email": "b@b.example"})).await.status(201);
+    let start = std::time::Instant::now();
+    let runs = loop {
+        let runs = agent.get(&format!("/v1/automations/{rule}/runs")).await.status(200).data();
+        if runs.as_array().is_some_and(|runs| runs.len() >= 2) {
+            break runs;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{runs}");
+    };
+    let types: Vec<&Value> = runs.as_array().expect("runs").iter().map(|run| &run["event_type"]).collect();
+    assert_eq!(types, ["contact.created", "contact.created"], "the runs keep the order of the events");
+}
