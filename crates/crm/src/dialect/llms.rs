@@ -12,21 +12,31 @@ use crate::model::entity::{ENTITIES, Entity, Field, FieldKind, Need};
 
 /// The text of `/llms.txt`, for all dialects. `base_url` has no slash at its end.
 pub fn short(base_url: &str) -> String {
-    let texts: Vec<String> = DIALECTS.iter().map(|it| fill(it.reference.llms, it.reference, base_url)).collect();
-    texts.join("\n")
+    texts(base_url, first_sentence).join("\n")
 }
 
 /// The text of `/llms-full.txt`: the short text and the details.
 pub fn full(base_url: &str) -> String {
-    let beyond = DIALECTS.iter().map(|it| fill(it.reference.llms_full, it.reference, base_url));
-    [short(base_url)].into_iter().chain(beyond).collect::<Vec<_>>().join("\n")
+    let beyond = DIALECTS.iter().map(|it| fill(it.reference.llms_full, it.reference, base_url, str::to_owned));
+    texts(base_url, str::to_owned).into_iter().chain(beyond).collect::<Vec<_>>().join("\n")
 }
 
-fn fill(template: &str, reference: &Reference, base_url: &str) -> String {
+/// The texts of all dialects. `cut` shortens what a line says.
+fn texts(base_url: &str, cut: Cut) -> Vec<String> {
+    DIALECTS.iter().map(|it| fill(it.reference.llms, it.reference, base_url, cut)).collect()
+}
+
+type Cut = fn(&str) -> String;
+
+fn first_sentence(text: &str) -> String {
+    text.split_inclusive(". ").next().unwrap_or_default().trim_end().to_owned()
+}
+
+fn fill(template: &str, reference: &Reference, base_url: &str, cut: Cut) -> String {
     [
         ("{{base}}", base_url.to_owned()),
-        ("{{endpoints}}", endpoints(reference)),
-        ("{{people}}", people(reference)),
+        ("{{endpoints}}", endpoints(reference, cut)),
+        ("{{people}}", people(reference, cut)),
         ("{{tables}}", tables()),
         ("{{prefixes}}", prefixes(reference)),
         ("{{filters}}", filters(reference)),
@@ -46,14 +56,14 @@ pub fn readable_path(endpoint: &Endpoint) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-fn endpoints(reference: &Reference) -> String {
+fn endpoints(reference: &Reference, cut: Cut) -> String {
     let line = |it: &Endpoint| format!("- `{} {}` — {}", it.method.name(), readable_path(it), it.about);
-    let all = reference.endpoints.iter().map(line).chain(tasks());
+    let all = reference.endpoints.iter().map(line).chain(tasks(cut));
     all.collect::<Vec<_>>().join("\n")
 }
 
-/// A line for each subject, with all its paths and the first sentence about the first one. The OpenAPI document has the rest.
-fn tasks() -> Vec<String> {
+/// A line for each subject, with all its paths and what is said about the first one. The OpenAPI document has the rest.
+fn tasks(cut: Cut) -> Vec<String> {
     let subject = |task: &Task| task.path.split('/').nth(2);
     let groups = TASKS.chunk_by(|one, next| subject(one) == subject(next));
     let line = |tasks: &[Task]| {
@@ -64,14 +74,13 @@ fn tasks() -> Vec<String> {
                 format!("`{} {}`", methods.join(" "), control::readable_path(&tasks[0]))
             })
             .collect();
-        let sentence = tasks[0].about.split_inclusive(". ").next().unwrap_or_default().trim_end();
-        format!("- {} — {sentence}", paths.join(", "))
+        format!("- {} — {}", paths.join(", "), cut(tasks[0].about))
     };
     groups.map(line).collect()
 }
 
-fn people(reference: &Reference) -> String {
-    let line = |it: &Errand| format!("- `{}` — {}", readable(it), it.about);
+fn people(reference: &Reference, cut: Cut) -> String {
+    let line = |it: &Errand| format!("- `{}` — {}", readable(it), cut(it.about));
     reference.errands.iter().map(line).collect::<Vec<_>>().join("\n")
 }
 

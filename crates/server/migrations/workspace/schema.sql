@@ -51,7 +51,7 @@ CREATE TABLE public.activity (
   occurred_at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),  -- When the change was made.
   actor text NOT NULL,  -- Who made it: api_key:…, user:…, automation:… or postgres:<role> for a direct connection.
   verb text NOT NULL,  -- created, updated, deleted, restored, or conflict: a create refused because the record exists.
-  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name.
+  subject_type text NOT NULL,  -- contact, company, deal, email, activity, list, …; for a table of your own its name, with its schema if that is not public.
   subject_id text,  -- The id of the record.
   subject_repr text,  -- A few words that say which record it is.
   changes jsonb,  -- What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.
@@ -138,7 +138,7 @@ CREATE TABLE public.contacts (
 );
 CREATE INDEX contacts_company_id_idx ON public.contacts USING btree (company_id);
 CREATE UNIQUE INDEX contacts_email_key ON public.contacts USING btree (email) WHERE (deleted_at IS NULL);
-CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, translate(phone, '+-() ./'::text, ''::text)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, kith.phone_digits(phone)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_newest_idx ON public.contacts USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_custom('contact');
@@ -258,6 +258,7 @@ CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (pro
 CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.emails FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{subject}', '{snippet}', '{from_addr}'); -- ALWAYS
+CREATE TRIGGER kith_references AFTER INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.check_mail_references();
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -542,7 +543,7 @@ CREATE TABLE kith.shape (
   id integer NOT NULL GENERATED ALWAYS AS IDENTITY,
   relation oid NOT NULL,
   is_current boolean NOT NULL DEFAULT true,
-  name name NOT NULL,
+  name text NOT NULL,
   key name[] NOT NULL,
   columns jsonb NOT NULL,  -- {name: [number, type, modifier]}, without generated columns.
   generated name[] NOT NULL,
@@ -553,6 +554,30 @@ CREATE TABLE kith.shape (
   CONSTRAINT shape_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape USING btree (relation) WHERE is_current;
+
+-- The addresses in one text as contacts may have them: alone, and with the domain in Unicode and in ASCII.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.address_forms(list text)
+ RETURNS public.citext[]
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE address text; place text; domain text; forms text[] := '{}';
+BEGIN
+  FOREACH address IN ARRAY kith.split_addresses(list) LOOP
+    address := kith.bare_address(address);
+    IF address LIKE '%@%' THEN
+      forms := forms || address;
+      IF octet_length(address) <> char_length(address) OR address ILIKE '%xn--%' THEN
+        domain := split_part(address, '@', -1);
+        place := left(address, -length(domain));
+        forms := forms || ARRAY[place || kith.unicode_domain(domain), place || kith.ascii_domain(domain)];
+      END IF;
+    END IF;
+  END LOOP;
+  RETURN forms;
+END $function$;
 
 -- How many rows of each table were created, updated, deleted and restored.
 -- Owned by {{system}}.
@@ -612,6 +637,9 @@ BEGIN
   NEW.company_ids := coalesce(NEW.company_ids, '{}');
   NEW.deal_ids := coalesce(NEW.deal_ids, '{}');
   NEW.from_addr := kith.trimmed(NEW.from_addr::text);
+  -- An empty id is none. As a value it would be unique, and a second message without an id would be refused.
+  NEW.provider := nullif(NEW.provider, '');
+  NEW.provider_msg_id := nullif(NEW.provider_msg_id, '');
   IF TG_OP = 'INSERT' OR NEW.to_addrs IS DISTINCT FROM OLD.to_addrs THEN
     NEW.to_addrs := kith.normal_addresses(NEW.to_addrs);
   END IF;
@@ -621,11 +649,8 @@ BEGIN
   IF TG_OP = 'UPDATE' THEN
     RETURN NEW;
   END IF;
-  SELECT array_agg(y.form), array_agg(kith.normal_domain(x.domain)) INTO addresses, domains
-    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a,
-         LATERAL (SELECT kith.bare_address(a::text) AS bare, split_part(kith.bare_address(a::text), '@', -1) AS domain) x,
-         LATERAL unnest(ARRAY[x.bare, left(x.bare, -length(x.domain)) || kith.unicode_domain(x.domain), left(x.bare, -length(x.domain)) || kith.ascii_domain(x.domain)]) y(form)
-   WHERE x.bare LIKE '%@%';
+  SELECT array_agg(f), array_agg(DISTINCT kith.normal_domain(split_part(f::text, '@', -1))) INTO addresses, domains
+    FROM unnest(NEW.from_addr || NEW.to_addrs || NEW.cc_addrs) a, LATERAL unnest(kith.address_forms(a::text)) f;
   SELECT NEW.contact_ids || array_agg(c.id ORDER BY c.id) INTO NEW.contact_ids FROM public.contacts c
    WHERE c.email = ANY (addresses) AND c.deleted_at IS NULL AND c.id <> ALL (NEW.contact_ids);
   SELECT NEW.company_ids || array_agg(c.id ORDER BY c.id) INTO NEW.company_ids FROM public.companies c
@@ -647,13 +672,13 @@ BEGIN
   RETURN NULL;
 END $function$;
 
--- The address alone, without the name before it.
+-- The address alone, without names and comments.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.bare_address(address text)
  RETURNS text
  LANGUAGE sql
  IMMUTABLE PARALLEL SAFE
-RETURN kith.trimmed(CASE WHEN (address ~~ '%<%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) ELSE address END);
+RETURN kith.trimmed(CASE WHEN (address ~~ '%<%@%>%'::text) THEN "substring"(address, '<([^<>]*)>[^<>]*$'::text) WHEN (address ~ '[(:<]'::text) THEN regexp_replace(regexp_replace(address, '("(?:[^"\\]|\\.)*")|\((?:[^()]|\([^()]*\))*\)|<[^<>]*>'::text, '\1'::text, 'g'::text), '^(?:"(?:[^"\\]|\\.)*"|[^"@])*:\s*'::text, ''::text) ELSE address END);
 
 -- The type that a domain is of; any other type itself.
 -- Owned by {{system}}.
@@ -734,7 +759,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.companies r WHERE r.id = NEW.company_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'company', NEW.company_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'company_id', CONSTRAINT = TG_TABLE_NAME || '_company_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -754,7 +779,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.contacts r WHERE r.id = NEW.contact_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'contact', NEW.contact_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'contact_id', CONSTRAINT = TG_TABLE_NAME || '_contact_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -814,7 +839,7 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.deals r WHERE r.id = NEW.deal_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.created_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'deal', NEW.deal_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'deal_id', CONSTRAINT = TG_TABLE_NAME || '_deal_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
@@ -878,13 +903,44 @@ AS $function$
           RETURN NULL;
         END IF;
         PERFORM FROM public.lists r WHERE r.id = NEW.list_id AND r.deleted_at IS NOT NULL;
-        IF FOUND THEN
+        IF FOUND AND (TG_OP = 'UPDATE' OR NEW.added_at >= now()) THEN
           RAISE EXCEPTION '% "%" is deleted', 'list', NEW.list_id
             USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = 'list_id', CONSTRAINT = TG_TABLE_NAME || '_list_id_fkey',
                   HINT = 'Restore it first, or refer to another.';
         END IF;
         RETURN NULL;
       END $function$;
+
+-- Refuses ids in an email that name no live record.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.check_mail_references()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE place text; noun text; missing text;
+BEGIN
+  IF TG_OP = 'INSERT' AND NEW.created_at < now()
+     OR TG_OP = 'UPDATE' AND NEW.contact_ids = OLD.contact_ids AND NEW.company_ids = OLD.company_ids AND NEW.deal_ids = OLD.deal_ids THEN
+    RETURN NULL;
+  END IF;
+  SELECT x.place, x.noun, x.id INTO place, noun, missing FROM (
+    SELECT 'contact_ids', 'contact', i.id FROM unnest(NEW.contact_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.contact_ids, '{}')) AND NOT EXISTS (SELECT FROM public.contacts r WHERE r.id = i.id AND r.deleted_at IS NULL)
+    UNION ALL
+    SELECT 'company_ids', 'company', i.id FROM unnest(NEW.company_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.company_ids, '{}')) AND NOT EXISTS (SELECT FROM public.companies r WHERE r.id = i.id AND r.deleted_at IS NULL)
+    UNION ALL
+    SELECT 'deal_ids', 'deal', i.id FROM unnest(NEW.deal_ids) i(id)
+     WHERE i.id <> ALL (coalesce(OLD.deal_ids, '{}')) AND NOT EXISTS (SELECT FROM public.deals r WHERE r.id = i.id AND r.deleted_at IS NULL)
+  ) x(place, noun, id) LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION 'there is no live % "%"', noun, missing
+      USING ERRCODE = '23503', SCHEMA = TG_TABLE_SCHEMA, TABLE = TG_TABLE_NAME, COLUMN = place, CONSTRAINT = TG_TABLE_NAME || '_' || place || '_fkey',
+            HINT = 'Refer to a record that exists and is not deleted.';
+  END IF;
+  RETURN NULL;
+END $function$;
 
 -- Refuses callers that do not know the secret.
 -- Owned by {{system}}.
@@ -896,7 +952,7 @@ CREATE OR REPLACE FUNCTION kith.check_secret(secret text)
 AS $function$
 BEGIN
   IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(check_secret.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can use the change log' USING ERRCODE = '28000';
+    RAISE EXCEPTION 'only the server can do this' USING ERRCODE = '28000';
   END IF;
 END $function$;
 
@@ -911,9 +967,7 @@ CREATE OR REPLACE FUNCTION kith.claim_key(secret text, key text, fingerprint tex
 AS $function$
 DECLARE found_row kith.idempotency;
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(claim_key.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   DELETE FROM kith.idempotency i WHERE i.key IN (
     SELECT o.key FROM kith.idempotency o WHERE o.created_at < moment - interval '24 hours' ORDER BY o.created_at LIMIT 20 FOR UPDATE SKIP LOCKED);
   INSERT INTO kith.idempotency AS i (key, fingerprint, created_at) VALUES (claim_key.key, claim_key.fingerprint, moment)
@@ -1365,6 +1419,14 @@ BEGIN
                    'timetz'::regtype, 'interval'::regtype, 'bytea'::regtype, 'jsonb'::regtype, 'inet'::regtype, 'cidr'::regtype, 'macaddr'::regtype, 'oid'::regtype) END;
 END $function$;
 
+-- Whether the tables of a schema are in the change log: all but Kith's, PostgreSQL's and temporary ones.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.is_logged(schema oid)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT ((n.nspname <> 'information_schema'::name) AND (n.nspname !~ '^(kith|pg_)'::text)) FROM pg_namespace n WHERE (n.oid = is_logged.schema));
+
 -- Whether the session belongs to a viewer.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.is_viewer()
@@ -1413,9 +1475,7 @@ CREATE OR REPLACE FUNCTION kith.keep_answer(secret text, key text, status intege
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(keep_answer.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can claim keys' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   UPDATE kith.idempotency i SET status = keep_answer.status, body = keep_answer.body WHERE i.key = keep_answer.key;
 END $function$;
 
@@ -1464,9 +1524,7 @@ CREATE OR REPLACE FUNCTION kith.lift_seal(secret text)
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(lift_seal.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can lift a seal' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   UPDATE kith.seal s SET is_dry = false WHERE s.xid = pg_current_xact_id();
 END $function$;
 
@@ -1479,9 +1537,7 @@ CREATE OR REPLACE FUNCTION kith.limit_request(secret text, most integer, is_dry 
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(limit_request.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can limit a request' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
   INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
 END $function$;
@@ -1786,7 +1842,8 @@ CREATE OR REPLACE FUNCTION kith.no_truncate()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME USING ERRCODE = '42501', HINT = 'DELETE keeps the activity feed true.';
+  RAISE EXCEPTION 'TRUNCATE is not allowed on built-in table "%"', TG_TABLE_NAME
+    USING ERRCODE = '42501', HINT = format('DELETE FROM %I removes the rows, and the activity feed shows it.', TG_TABLE_NAME);
 END $function$;
 
 -- Addresses as they are stored, one in each element.
@@ -1838,13 +1895,26 @@ BEGIN
   IF domain ~ '^[a-z0-9-]+(\.[a-z0-9-]+)+$' AND domain !~ '(^|\.)(www\.|xn--)' THEN
     RETURN domain;
   END IF;
-  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:)?//', '');
+  IF octet_length(domain) <> char_length(domain) THEN
+    -- Characters that IDNA ignores. The joiners have a meaning in some scripts, so they stay.
+    domain := regexp_replace(domain, '[\u00ad\u034f\u180b-\u180d\u200b\u200e\u200f\u202a-\u202e\u2060-\u2064\u2066-\u2069\ufe00-\ufe0f\ufeff]', '', 'g');
+    domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
+  END IF;
+  -- Schemes as people write them: https://, http:, //, http//.
+  domain := regexp_replace(domain, '^([a-z][a-z0-9+.-]*:[/\\]{2,}|https?[/\\]{2,}:?|(https?|wss?|ftps?|mailto):[/\\]?(?![0-9]+([/?#.]|$))|[/\\])+', '');
   domain := regexp_replace(domain, '[/?#\\].*$', '');
-  domain := regexp_replace(domain, '^.*@|:[0-9]*$', '', 'g');
-  domain := lower(normalize(translate(domain, '。．｡', '...'), NFKC));
-  domain := lower(kith.unicode_domain(domain));
-  domain := kith.trimmed(btrim(kith.trimmed(domain), '.'));
-  RETURN regexp_replace(domain, '^(www\.)+(?=[^.]+\.)', '');
+  domain := regexp_replace(domain, '^.*@|>$', '', 'g');
+  IF domain ~ '^\[.*\]' THEN
+    domain := substring(domain FROM '^\[(?:ipv6:)?([^\]]*)\]');
+  ELSIF domain !~ '^[0-9a-f.]*:[0-9a-f.]*:[0-9a-f.:]*$' THEN
+    domain := regexp_replace(domain, '(:[0-9]*[.]*)*$', '');
+  END IF;
+  IF domain LIKE '%:%' AND domain NOT LIKE '%/%' AND pg_input_is_valid(domain, 'inet') THEN
+    RETURN host(domain::inet);
+  END IF;
+  domain := regexp_replace(kith.trimmed(domain), '^(\.*www\.+)+$', '');
+  domain := btrim(lower(kith.unicode_domain(domain)), '.');
+  RETURN kith.trimmed(regexp_replace(domain, '^(www\.+)+(?=[^.]+\.)', ''));
 END $function$;
 
 -- Notes DDL.
@@ -1856,7 +1926,7 @@ CREATE OR REPLACE FUNCTION kith.note_ddl()
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) THEN
+  IF NOT EXISTS (SELECT FROM kith_guard.migration m WHERE m.pid = pg_backend_pid()) AND NOT kith_guard.creates_log_triggers(TG_TAG) THEN
     PERFORM kith.note_gap(TG_TAG);
   END IF;
 END $function$;
@@ -1897,9 +1967,9 @@ BEGIN
   RETURN known.id;
 END $function$;
 
--- Writes down the columns of all tables that have changed since the last time.
+-- Writes down the columns of all tables, or of these, that have changed since the last time.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.note_shapes()
+CREATE OR REPLACE FUNCTION kith.note_shapes(relations oid[] DEFAULT NULL::oid[])
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1908,7 +1978,7 @@ AS $function$
 DECLARE found_shape record; known kith.shape;
 BEGIN
   FOR found_shape IN
-    SELECT c.oid AS relation, c.relname AS name,
+    SELECT c.oid AS relation, CASE WHEN c.relnamespace = 'public'::regnamespace THEN c.relname ELSE kith.own_subject(c.oid) END AS name,
            (SELECT array_agg(a.attname ORDER BY k.place) FROM unnest(i.indkey::smallint[]) WITH ORDINALITY k(number, place)
               JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number WHERE k.place <= i.indnkeyatts) AS key,
            x.columns, x.generated, x.exact, x.doubtful,
@@ -1926,7 +1996,8 @@ BEGIN
                   coalesce(array_agg(a.attname ORDER BY a.attnum) FILTER (WHERE a.attgenerated = '' AND kith.base_type(a.atttypid) IN ('jsonb'::regtype, 'float4'::regtype, 'float8'::regtype)
                     AND NOT (kith.base_type(a.atttypid) = 'jsonb'::regtype AND a.attnotnull)), '{}') AS doubtful
              FROM pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped) x
-     WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+     WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.oid <> 'public.activity'::regclass
+       AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
     SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
     CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.feed)
@@ -1951,9 +2022,9 @@ BEGIN
     IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
       RAISE EXCEPTION 'TRUNCATE is not allowed under X-Max-Affected, because it counts no rows' USING ERRCODE = '42501', HINT = 'DELETE counts them.';
     END IF;
-    PERFORM kith.note_gap(format('TRUNCATE of %s', TG_TABLE_NAME));
+    PERFORM kith.note_gap(format('TRUNCATE of %s', kith.own_subject(TG_RELID)));
   ELSE
-    PERFORM kith.note_gap(format('writes to %s, which has no primary key', TG_TABLE_NAME));
+    PERFORM kith.note_gap(format('writes to %s, which has no primary key', kith.own_subject(TG_RELID)));
   END IF;
   RETURN NULL;
 END $function$;
@@ -2091,15 +2162,13 @@ CREATE OR REPLACE FUNCTION kith.outcome(secret text, most integer, OUT affected 
 AS $function$
 DECLARE made kith.change[];
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(outcome.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can read the log' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   made := kith.of_transaction();
   affected := kith.affected(made);
   changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
 END $function$;
 
--- The subject of entries about a table of the workspace's own: its name, and never a built-in table's subject.
+-- The subject of entries about a table of the workspace's own: its name, with its schema if that is not public, and never a built-in table's subject.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
  RETURNS text
@@ -2107,8 +2176,9 @@ CREATE OR REPLACE FUNCTION kith.own_subject(relation oid)
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT CASE WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
-    FROM pg_class c WHERE c.oid = coalesce(pg_partition_root(relation), relation)
+  SELECT CASE WHEN n.nspname <> 'public' THEN regexp_replace(n.nspname, '^pg_temp_.*', 'pg_temp') || '.'
+              WHEN EXISTS (SELECT FROM kith_guard.builtin b WHERE b.subject = c.relname) THEN 'custom:' ELSE '' END || c.relname
+    FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = coalesce(pg_partition_root(relation), relation)
 $function$;
 
 -- A row without its long values, if it is longer than a million bytes.
@@ -2122,6 +2192,26 @@ AS $function$
   SELECT CASE WHEN pg_column_size(part_of.image) > 4000 AND octet_length(part_of.image::text) > 1000000
               THEN (SELECT jsonb_object_agg(i.key, i.value) FROM jsonb_each(part_of.image) i WHERE octet_length(i.value::text) <= 10000) ELSE part_of.image END
 $function$;
+
+-- A telephone number without separators, and without the zero in brackets after the code of a country.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.phone_digits(phone text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
+AS $function$
+BEGIN
+  IF octet_length(phone) <> char_length(phone) THEN
+    phone := translate(normalize(phone, NFKC), '٠١٢٣٤٥٦٧٨٩۰۱۲۳۴۵۶۷۸۹‐‑‒–—―−·•', '01234567890123456789---------');
+    phone := regexp_replace(phone, '[\u0080-\u00a0\u00ad\u2000-\u200f\u2028-\u202f\u205f-\u206f\ufeff]', '', 'g');
+  END IF;
+  IF phone ~ '0[ .-]*[])]' THEN
+    phone := regexp_replace(phone, '((?:^|[^0-9])(?:\+|00)?[1-9][0-9]{0,2}[ .-]*)[[(] *0[ .-]*[])]', '\1', 'g');
+  END IF;
+  RETURN translate(phone, E'+-()[] ./_\t\n\r', '');
+END $function$;
 
 -- Gives a deal a pipeline and a stage, and adds a stage that the pipeline lacks.
 -- Owned by {{system}}.
@@ -2175,6 +2265,10 @@ BEGIN
       USING ERRCODE = 'KP005', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
             HINT = coalesce((SELECT 'It has: ' || left(string_agg(s.key, ', ' ORDER BY s.position), 500) || '.' FROM public.pipeline_stages s
                               WHERE s.pipeline = NEW.pipeline AND s.deleted_at IS NULL), 'Add a stage to the pipeline first.');
+  END IF;
+  IF NEW.stage = '' THEN
+    RAISE EXCEPTION 'a deal must have a stage' USING ERRCODE = '23502', SCHEMA = 'public', TABLE = 'deals', COLUMN = 'stage',
+      HINT = 'Leave the stage out for the first one of the pipeline.';
   END IF;
   -- A missing stage is added to the end. If another transaction is adding the same one, this one waits for it and uses it.
   UPDATE public.pipeline_stages s SET deleted_at = NULL, position = NULL WHERE s.pipeline = NEW.pipeline AND s.key = NEW.stage AND s.deleted_at IS NOT NULL;
@@ -2393,9 +2487,7 @@ CREATE OR REPLACE FUNCTION kith.record_conflict(secret text, subject_type text, 
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 BEGIN
-  IF NOT EXISTS (SELECT FROM kith.secret s WHERE s.token_hash = sha256(convert_to(record_conflict.secret, 'UTF8'))) THEN
-    RAISE EXCEPTION 'only the server can record a conflict' USING ERRCODE = '28000';
-  END IF;
+  PERFORM kith.check_secret(secret);
   IF octet_length(attempted::text) > 1000000 THEN
     SELECT jsonb_object_agg(a.key, CASE WHEN octet_length(a.value::text) <= 512 THEN a.value ELSE to_jsonb(left(attempted ->> a.key, 60)) END)
            || jsonb_build_object('clipped', jsonb_object_agg(a.key, octet_length(attempted ->> a.key)) FILTER (WHERE octet_length(a.value::text) > 512))
@@ -2735,7 +2827,7 @@ CREATE OR REPLACE FUNCTION kith.search_source(relation text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 RETURN CASE relation WHEN 'contacts'::text THEN '(SELECT t.id, concat_ws('' '', t.first_name, t.last_name) AS title, t.email::text AS address,
-    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, translate(t.phone, ''+-() ./'', '''')]) AS words
+    kith.search_text(ARRAY[t.first_name, t.last_name, t.email::text, t.title, kith.phone_digits(t.phone)]) AS words
     FROM public.contacts t WHERE t.deleted_at IS NULL) r'::text WHEN 'companies'::text THEN '(SELECT t.id, t.name AS title, t.domain AS address, kith.search_text(ARRAY[t.name, t.domain, t.industry]) AS words
     FROM public.companies t WHERE t.deleted_at IS NULL) r'::text WHEN 'deals'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name]) AS words
     FROM public.deals t WHERE t.deleted_at IS NULL) r'::text WHEN 'lists'::text THEN '(SELECT t.id, t.name AS title, NULL::text AS address, kith.search_text(ARRAY[t.name, t.description]) AS words
@@ -2816,11 +2908,13 @@ CREATE OR REPLACE FUNCTION kith.search_terms(query text)
  IMMUTABLE PARALLEL SAFE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE digits text;
 BEGIN
   query := left(query, 200);
-  -- A telephone number is one word, with or without separators.
-  IF query ~ '^[-+()./ 0-9]*$' AND query ~ '([0-9].*){5}' THEN
-    query := ltrim(regexp_replace(query, '[^0-9]', '', 'g'), '0');
+  -- A telephone number is one word, with or without separators. An extension may be written in many ways, so it is not searched for.
+  digits := kith.phone_digits(regexp_replace(query, '^ *tel:|[ ,;]*(ext|extension|x)[.: ]*[0-9]{1,6} *$', '', 'gi'));
+  IF digits ~ '^[0-9]{5,}$' THEN
+    query := ltrim(digits, '0');
   END IF;
   RETURN ARRAY(SELECT left(x.word, 64) FROM string_to_table(kith.search_text(ARRAY[query]), ' ') WITH ORDINALITY x(word, place)
                 WHERE x.word <> '' GROUP BY 1 ORDER BY min(x.place) LIMIT 12);
@@ -2929,13 +3023,19 @@ CREATE OR REPLACE FUNCTION kith.split_addresses(list text)
 AS $function$
 DECLARE piece text; pending text; found_addresses text[] := '{}';
 BEGIN
-  IF list !~ '[,;]' THEN
-    RETURN array_remove(ARRAY[kith.trimmed(list)], NULL);
+  list := kith.trimmed(list);
+  IF list !~ '[,;:]' AND list !~ '@.*@' OR list NOT LIKE '%@%' THEN
+    RETURN CASE WHEN list ~ '[^,;\s]' THEN ARRAY[list] ELSE '{}' END;
+  END IF;
+  IF list !~ '[<>"()]' THEN
+    list := regexp_replace(list, '([^\s@,;:]@[^\s@,;:]+)\s+(?=[^\s@,;:]+@[^\s@,;:]+(?:[\s,;]|$))', '\1, ', 'g');
+  ELSIF list ~ '[\r\n]' THEN
+    list := regexp_replace(list, '>[ \t]*[\r\n]+(?=[^\r\n]*@)', '>, ', 'g');
   END IF;
   FOR piece IN SELECT m[1] FROM regexp_matches(list, '((?:"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^,;])+)', 'g') m LOOP
     pending := concat_ws(', ', pending, kith.trimmed(piece));
     IF pending LIKE '%@%' THEN
-      found_addresses := found_addresses || kith.trimmed(pending);
+      found_addresses := found_addresses || kith.trimmed(regexp_replace(pending, '^(?:"(?:[^"\\]|\\.)*"|[^"@<>(])*:\s*', ''));
       pending := NULL;
     END IF;
   END LOOP;
@@ -2997,7 +3097,7 @@ AS $function$
 DECLARE
   plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
-  number integer; wrong jsonb; same jsonb; exact name[]; statement text; since bigint; touched bigint;
+  number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
   all_relations oid[]; all_keys text[];
 BEGIN
@@ -3009,10 +3109,10 @@ BEGIN
   SET CONSTRAINTS ALL DEFERRED;
 
   -- Locks the rows in the order of table and key, and compares them.
-  FOR batch IN SELECT i.relation, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
-                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation, i.name ORDER BY i.relation LOOP
+  FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
+                 FROM unnest(items) i WHERE i.fault IS NULL GROUP BY i.relation ORDER BY i.relation LOOP
     exact := ARRAY(SELECT DISTINCT e.name::name FROM unnest(items) i, jsonb_object_keys(i.expected_exact) e(name) WHERE i.relation = batch.relation AND batch.columns ? e.name);
-    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.name, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
+    FOR found_row IN EXECUTE kith.undo_statement('lock', batch.relation, batch.columns, batch.key, NULL) USING batch.keys, batch.numbers, exact LOOP
       item := items[found_row.n];
       item.state := 'found';
       wrong := '{}';
@@ -3069,15 +3169,15 @@ BEGIN
   LOOP
     moved := false;
     waiting := false;
-    FOR batch IN SELECT i.act, i.name, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
+    FOR batch IN SELECT i.act, i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
                         array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
                    FROM unnest(items) i WHERE i.state = 'pending'
-                  GROUP BY i.act, i.name, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
+                  GROUP BY i.act, i.relation, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
                   ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
       state := NULL;
       BEGIN
         since := kith.last_change(secret);
-        EXECUTE kith.undo_statement(batch.act, batch.name, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+        EXECUTE kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
         GET DIAGNOSTICS touched = ROW_COUNT;
         IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
           RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
@@ -3121,7 +3221,7 @@ BEGIN
                                           UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
           same := same || jsonb_build_object(column_name, NULL);
         END LOOP;
-        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
       END LOOP;
       FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
         number := item.n;
@@ -3130,7 +3230,7 @@ BEGIN
           item.act := 'update';
           item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
         END IF;
-        EXECUTE kith.undo_statement(item.act, item.name, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
+        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
         IF kith.removes_others(secret, since, all_relations, all_keys) THEN
           RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
         END IF;
@@ -3214,7 +3314,7 @@ END $function$;
 
 -- The SQL that puts rows of a table back, or locks them.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.undo_statement(act text, name text, columns jsonb, key jsonb, back jsonb)
+CREATE OR REPLACE FUNCTION kith.undo_statement(act text, relation regclass, columns jsonb, key jsonb, back jsonb)
  RETURNS text
  LANGUAGE sql
  STABLE
@@ -3222,13 +3322,13 @@ CREATE OR REPLACE FUNCTION kith.undo_statement(act text, name text, columns json
  SET quote_all_identifiers TO 'off'
 AS $function$
   SELECT CASE act
-    WHEN 'insert' THEN format('INSERT INTO public.%I (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', name,
+    WHEN 'insert' THEN format('INSERT INTO %s (%s) OVERRIDING SYSTEM VALUE SELECT %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x)', relation,
                          (SELECT string_agg(quote_ident(b.name), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)),
                          (SELECT string_agg(format('(v.x ->> %L)::%s', b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)))
-    WHEN 'update' THEN format('UPDATE public.%I "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name,
+    WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
-    WHEN 'delete' THEN format('DELETE FROM public.%I "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', name, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN public.%I "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', name, w.is_it) END
+    WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
     FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $function$;
 
@@ -3420,6 +3520,14 @@ CREATE TABLE kith_guard.fact (
   CONSTRAINT fact_pkey PRIMARY KEY (relid, kind, name)
 );
 
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.log_trigger AS
+ SELECT t.oid
+   FROM pg_trigger t
+     JOIN pg_proc p ON p.oid = t.tgfoid
+  WHERE p.pronamespace = 'kith'::regnamespace::oid AND (p.proname = ANY (ARRAY['capture'::name, 'note_statement'::name])) AND NOT (t.tgrelid IN ( SELECT b.relid
+           FROM kith_guard.builtin b));
+
 -- Backends that run a workspace section of a migration. The guards let them pass. After a restart of the server another session may have the same pid, so older rows do not count.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
 CREATE TABLE kith_guard.migration (
@@ -3492,6 +3600,46 @@ UNION ALL
    FROM pg_trigger t
   WHERE (t.tgrelid IN ( SELECT b.relid
            FROM kith_guard.builtin b)) AND NOT t.tgisinternal;
+
+-- The schemas of objects through which dropping one drops columns.
+-- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
+CREATE VIEW kith_guard.placed AS
+ SELECT 'pg_class'::regclass AS classid,
+    c.oid AS objid,
+    c.relnamespace AS namespace
+   FROM pg_class c
+  WHERE c.oid >= 16384::oid AND c.relkind <> 't'::"char"
+UNION ALL
+ SELECT 'pg_type'::regclass AS classid,
+    y.oid AS objid,
+    y.typnamespace AS namespace
+   FROM pg_type y
+  WHERE y.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_proc'::regclass AS classid,
+    p.oid AS objid,
+    p.pronamespace AS namespace
+   FROM pg_proc p
+  WHERE p.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_operator'::regclass AS classid,
+    o.oid AS objid,
+    o.oprnamespace AS namespace
+   FROM pg_operator o
+  WHERE o.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_collation'::regclass AS classid,
+    c.oid AS objid,
+    c.collnamespace AS namespace
+   FROM pg_collation c
+  WHERE c.oid >= 16384::oid
+UNION ALL
+ SELECT 'pg_attrdef'::regclass AS classid,
+    d.oid AS objid,
+    c.relnamespace AS namespace
+   FROM pg_attrdef d
+     JOIN pg_class c ON c.oid = d.adrelid
+  WHERE d.oid >= 16384::oid;
 
 -- The roles of this database, by the part they play.
 -- Owned by {{admin}}. Granted: SELECT TO PUBLIC.
@@ -3598,6 +3746,13 @@ UNION ALL
            FROM pg_enum e
           WHERE e.oid >= 16384::oid) AS used
 UNION ALL
+ SELECT 'schemas'::text AS what,
+    100 AS most,
+    ( SELECT count(*) AS count
+           FROM pg_namespace n
+             JOIN kith_guard.role r ON r.role = n.nspowner
+          WHERE r.part = 'workspace'::text) AS used
+UNION ALL
  SELECT 'functions'::text AS what,
     2000 AS most,
     ( SELECT count(*) AS count
@@ -3609,8 +3764,8 @@ UNION ALL
     1000 AS most,
     ( SELECT count(*) AS count
            FROM pg_trigger t
-             JOIN pg_proc p ON p.oid = t.tgfoid
-          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal AND (p.proname <> ALL (ARRAY['capture'::name, 'note_statement'::name]))) AS used
+          WHERE t.oid >= 16384::oid AND NOT t.tgisinternal AND NOT (t.oid IN ( SELECT l.oid
+                   FROM kith_guard.log_trigger l))) AS used
 UNION ALL
  SELECT 'operators, rules, policies, collations, statistics and text search objects'::text AS what,
     1000 AS most,
@@ -3639,6 +3794,24 @@ AS $function$
 DECLARE broken record; viewer oid; full_kind record;
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
+  -- They concern neither built-in tables nor limits, and every table has some.
+  IF kith_guard.creates_log_triggers(TG_TAG) THEN RETURN; END IF;
+
+  IF TG_TAG = 'CREATE SCHEMA' THEN
+    PERFORM kith_guard.take_over_schemas();
+  END IF;
+  -- The workspace's role may create temporary objects, because PostgreSQL asks for the current role's right. The first one creates the
+  -- session's schema for them, and its end by this error removes it again.
+  IF pg_my_temp_schema() <> 0 AND NOT kith_guard.is_direct('workspace') THEN
+    RAISE EXCEPTION 'temporary objects are available on a direct connection only' USING ERRCODE = '42501';
+  END IF;
+  -- The end of the session drops them with all that depends on them, columns of other tables included, and no event trigger sees it.
+  IF pg_my_temp_schema() <> 0 AND (TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO') AND EXISTS (
+       SELECT FROM pg_depend d JOIN kith_guard.placed r ON r.classid = d.refclassid AND r.objid = d.refobjid
+         JOIN kith_guard.placed o ON o.classid = d.classid AND o.objid = d.objid
+        WHERE r.namespace = pg_my_temp_schema() AND o.namespace <> pg_my_temp_schema()) THEN
+    RAISE EXCEPTION 'an object that stays cannot depend on a temporary one' USING ERRCODE = '42501';
+  END IF;
 
   IF TG_TAG NOT IN ('COMMENT', 'CREATE FUNCTION', 'CREATE PROCEDURE', 'CREATE AGGREGATE', 'CREATE OPERATOR', 'CREATE VIEW', 'CREATE SEQUENCE',
                     'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
@@ -3671,7 +3844,7 @@ BEGIN
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
   IF TG_TAG = 'CREATE TRIGGER' AND EXISTS (
        SELECT FROM pg_trigger t JOIN kith_guard.section_function s ON s.f = t.tgfoid JOIN pg_class c ON c.oid = t.tgrelid
-        WHERE c.relnamespace = 'public'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
+        WHERE c.relnamespace <> 'kith'::regnamespace AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
     RAISE EXCEPTION 'this function is for the triggers of built-in tables' USING ERRCODE = '42501', HINT = 'Use record_activity().';
   END IF;
 
@@ -3700,8 +3873,10 @@ BEGIN
     SELECT r.role INTO viewer FROM kith_guard.role r WHERE r.part = 'viewer';
     IF EXISTS (SELECT FROM pg_class c, aclexplode(c.relacl) x WHERE c.relacl IS NOT NULL AND c.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
        OR EXISTS (SELECT FROM pg_attribute a, aclexplode(a.attacl) x WHERE a.attacl IS NOT NULL AND a.attrelid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
-       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT') THEN
-      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT' USING ERRCODE = '42501',
+       OR EXISTS (SELECT FROM pg_namespace n, aclexplode(n.nspacl) x WHERE n.oid >= 16384 AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype IN ('r', 'S') AND x.grantee IN (0, viewer) AND x.privilege_type <> 'SELECT')
+       OR EXISTS (SELECT FROM pg_default_acl d, aclexplode(d.defaclacl) x WHERE d.defaclobjtype = 'n' AND x.grantee IN (0, viewer) AND x.privilege_type <> 'USAGE') THEN
+      RAISE EXCEPTION 'PUBLIC and viewers can be granted no more than SELECT, and USAGE of schemas' USING ERRCODE = '42501',
         HINT = 'Members of the workspace have every right already.';
     END IF;
   END IF;
@@ -3757,18 +3932,23 @@ CREATE OR REPLACE FUNCTION kith_guard.attach()
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE x record;
+DECLARE x record; relations oid[];
 BEGIN
-  IF TG_TAG NOT IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'ALTER TABLE', 'CREATE TRIGGER', 'ALTER TRIGGER', 'DROP TRIGGER', 'DROP FUNCTION', 'DROP TYPE',
-                    'DROP DOMAIN', 'DROP OWNED', 'ALTER INDEX') THEN
+  -- Commands that are named after one kind of object change others too: ALTER VIEW renames the columns of a table, DROP TYPE drops them.
+  IF NOT (TG_TAG LIKE 'ALTER %' OR TG_TAG LIKE 'DROP %' OR TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER')) THEN
     RETURN;
   END IF;
   IF kith_guard.is_exempt() THEN
     PERFORM kith.note_shapes();
     RETURN;
   END IF;
+  -- These commands concern their own tables only. A workspace may have thousands.
+  IF TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER') THEN
+    relations := ARRAY(SELECT coalesce(t.tgrelid, d.objid) FROM pg_event_trigger_ddl_commands() d LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
+                        WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass));
+  END IF;
   IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
-              WHERE t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
+              WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
                 AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
                      OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('kith_capture', 29, 'kith.capture'::regproc::oid), ('kith_capture_all', 29, 'kith.capture'::regproc::oid),
                           ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
@@ -3779,7 +3959,7 @@ BEGIN
   FOR x IN
     SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
       FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
-             WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND pg_get_userbyid(c.relowner) = current_user) c
+             WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
             ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
@@ -3796,7 +3976,7 @@ BEGIN
       EXECUTE format('DROP TRIGGER IF EXISTS %I ON %s', x.name, x.relation);
     END IF;
   END LOOP;
-  PERFORM kith.note_shapes();
+  PERFORM kith.note_shapes(relations);
 END $function$;
 
 -- Owned by {{admin}}.
@@ -3817,9 +3997,13 @@ BEGIN
                 'ALTER EXTENSION', 'DROP EXTENSION', 'SECURITY LABEL') THEN
     RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501';
   END IF;
-  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') THEN
-    RAISE EXCEPTION '% is not available in a workspace', TG_TAG USING ERRCODE = '42501',
-      HINT = 'A workspace has one schema, public; its tables are what REST serves.';
+  IF TG_TAG IN ('CREATE SCHEMA', 'ALTER SCHEMA', 'DROP SCHEMA') AND NOT kith_guard.is_direct('workspace') THEN
+    RAISE EXCEPTION '% is available on a direct connection only', TG_TAG USING ERRCODE = '42501',
+      HINT = 'REST serves the tables of one schema, public.';
+  END IF;
+  -- take_over_schemas() does this as the role that created the schema; only an owner can do it, and that role owns no other schema.
+  IF TG_TAG = 'ALTER SCHEMA' AND current_user = session_user THEN
+    RETURN;
   END IF;
   IF NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace' AND pg_get_userbyid(r.role) = current_user) THEN
     RAISE EXCEPTION '% is for the workspace''s own role', TG_TAG USING ERRCODE = '42501',
@@ -3828,6 +4012,10 @@ BEGIN
   -- With an older snapshot after_ddl() would not see what others have created.
   IF current_setting('transaction_isolation') NOT IN ('read committed', 'read uncommitted') AND TG_TAG NOT IN ('COMMENT', 'REFRESH MATERIALIZED VIEW') THEN
     RAISE EXCEPTION '% is available in READ COMMITTED transactions only', TG_TAG USING ERRCODE = '42501';
+  END IF;
+  IF TG_TAG = 'CREATE SCHEMA' THEN
+    PERFORM set_config('role', 'none', true);
+    RETURN;
   END IF;
 
   -- CONCURRENTLY commits in phases. What after_ddl() would refuse has to be refused before the first one. Only the text of the command
@@ -3862,6 +4050,18 @@ BEGIN
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', f, workspace);
   END LOOP;
 END $function$;
+
+-- Whether all that a command has created is triggers of the change log. For event triggers at the end of a command.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.creates_log_triggers(tag text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT tag = 'CREATE TRIGGER' AND NOT EXISTS (
+    SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.classid <> 'pg_trigger'::regclass OR c.objid NOT IN (SELECT l.oid FROM kith_guard.log_trigger l))
+$function$;
 
 -- Puts a table under the guards.
 -- Owned by {{admin}}.
@@ -3909,6 +4109,18 @@ AS $function$
                     AND d.refclassid = 'pg_authid'::regclass AND d.refobjid NOT IN (SELECT r.role FROM kith_guard.role r))
 $function$;
 
+-- Whether a person's role has opened this session: a member's (workspace) or a viewer's (viewer).
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.is_direct(part text)
+ RETURNS boolean
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT EXISTS (SELECT FROM pg_roles u JOIN pg_auth_members m ON m.member = u.oid JOIN kith_guard.role r ON r.role = m.roleid
+                  WHERE u.rolname = session_user AND r.part = is_direct.part)
+$function$;
+
 -- Whether the guards let the current role of this session pass.
 -- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith_guard.is_exempt()
@@ -3923,6 +4135,24 @@ AS $function$
                        WHERE u.rolname = current_user AND (u.rolsuper OR r.part IN ('admin', 'system')))
               OR NOT EXISTS (SELECT FROM kith_guard.role r WHERE r.part = 'workspace'))
 $function$;
+
+-- Refuses an advisory lock that is not for this session, or one too many.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.limit_locks(name text, key bigint)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith_guard.needs_direct(name, false);
+  IF key BETWEEN 7236455900 AND 7236455909 AND NOT EXISTS (SELECT FROM pg_roles u WHERE u.rolname = session_user AND u.rolsuper) THEN
+    RAISE EXCEPTION 'the key % is reserved', key USING ERRCODE = '42501';
+  END IF;
+  IF get_byte(uuid_send(gen_random_uuid()), 0) = 0 AND (
+       SELECT count(*) FROM kith_guard.pg_lock_status() l WHERE l.locktype = 'advisory' AND l.database = kith_guard.own_database()) > 10000 THEN
+    RAISE EXCEPTION 'a workspace holds at most 10000 advisory locks' USING ERRCODE = '53400';
+  END IF;
+END $function$;
 
 -- Drops casts and takes back rights that a workspace cannot have.
 -- Owned by {{admin}}.
@@ -3947,6 +4177,8 @@ BEGIN
     CASE x.classid
       WHEN 'pg_class'::regclass THEN EXECUTE format('REVOKE ALL ON %s FROM %I', x.objid::regclass, x.stranger);
       WHEN 'pg_proc'::regclass THEN EXECUTE format('REVOKE ALL ON ROUTINE %s FROM %I', x.objid::regprocedure, x.stranger);
+      WHEN 'pg_namespace'::regclass THEN
+        EXECUTE (SELECT format('REVOKE ALL ON SCHEMA %I FROM %I', n.nspname, x.stranger) FROM pg_namespace n WHERE n.oid = x.objid);
       WHEN 'pg_type'::regclass THEN EXECUTE format('REVOKE ALL ON TYPE %s FROM %I', format_type(x.objid, NULL), x.stranger);
       WHEN 'pg_policy'::regclass THEN
         EXECUTE (SELECT format('DROP POLICY IF EXISTS %I ON %s', p.polname, p.polrelid::regclass) FROM pg_policy p WHERE p.oid = x.objid);
@@ -3959,6 +4191,543 @@ BEGIN
     RAISE WARNING 'took a right from role %', x.stranger;
   END LOOP;
 END $function$;
+
+-- Refuses sessions that are not a person's.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.needs_direct(what text, is_for_viewers boolean)
+ RETURNS void
+ LANGUAGE plpgsql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF NOT (kith_guard.is_direct('workspace') OR is_for_viewers AND kith_guard.is_direct('viewer')
+          OR EXISTS (SELECT FROM pg_roles u WHERE u.rolname = session_user AND u.rolsuper)) THEN
+    RAISE EXCEPTION 'permission denied for function %', what USING ERRCODE = '42501', HINT = 'It is available on a direct connection.';
+  END IF;
+END $function$;
+
+-- The oid of this database.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.own_database()
+ RETURNS oid
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT b.oid FROM pg_database b WHERE b.datname = current_database()
+$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_int8$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_int4$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock_shared(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_shared_int8$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_lock_shared(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_lock_shared_int4$function$;
+
+-- release exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_int8$function$;
+
+-- release exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_int4$function$;
+
+-- release shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock_shared(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_shared_int8$function$;
+
+-- release shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_unlock_shared(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_unlock_shared_int4$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_int8$function$;
+
+-- obtain exclusive advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_int4$function$;
+
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_int8(bigint)
+ RETURNS void
+ LANGUAGE internal
+ STRICT
+AS $function$pg_advisory_xact_lock_int8$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_shared(bigint)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_shared_int8$function$;
+
+-- obtain shared advisory lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_advisory_xact_lock_shared(integer, integer)
+ RETURNS void
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_advisory_xact_lock_shared_int4$function$;
+
+-- get array of PIDs of sessions blocking specified backend PID from acquiring a heavyweight lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_blocking_pids(integer)
+ RETURNS integer[]
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_blocking_pids$function$;
+
+-- export a snapshot
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_export_snapshot()
+ RETURNS text
+ LANGUAGE internal
+ STRICT
+AS $function$pg_export_snapshot$function$;
+
+-- information about replication slots currently in use
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_get_replication_slots(OUT slot_name name, OUT plugin name, OUT slot_type text, OUT datoid oid, OUT temporary boolean, OUT active boolean, OUT active_pid integer, OUT xmin xid, OUT catalog_xmin xid, OUT restart_lsn pg_lsn, OUT confirmed_flush_lsn pg_lsn, OUT wal_status text, OUT safe_wal_size bigint, OUT two_phase boolean, OUT two_phase_at pg_lsn, OUT inactive_since timestamp with time zone, OUT conflicting boolean, OUT invalidation_reason text, OUT failover boolean, OUT synced boolean)
+ RETURNS SETOF record
+ LANGUAGE internal
+ STABLE PARALLEL SAFE ROWS 10
+AS $function$pg_get_replication_slots$function$;
+
+-- view system lock information
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_lock_status(OUT locktype text, OUT database oid, OUT relation oid, OUT page integer, OUT tuple smallint, OUT virtualxid text, OUT transactionid xid, OUT classid oid, OUT objid oid, OUT objsubid smallint, OUT virtualtransaction text, OUT pid integer, OUT mode text, OUT granted boolean, OUT fastpath boolean, OUT waitstart timestamp with time zone)
+ RETURNS SETOF record
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_lock_status$function$;
+
+-- view two-phase transactions
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_prepared_xact(OUT transaction xid, OUT gid text, OUT prepared timestamp with time zone, OUT ownerid oid, OUT dbid oid)
+ RETURNS SETOF record
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_prepared_xact$function$;
+
+-- statistics: information about currently active backends
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_activity(pid integer, OUT datid oid, OUT pid integer, OUT usesysid oid, OUT application_name text, OUT state text, OUT query text, OUT wait_event_type text, OUT wait_event text, OUT xact_start timestamp with time zone, OUT query_start timestamp with time zone, OUT backend_start timestamp with time zone, OUT state_change timestamp with time zone, OUT client_addr inet, OUT client_hostname text, OUT client_port integer, OUT backend_xid xid, OUT backend_xmin xid, OUT backend_type text, OUT ssl boolean, OUT sslversion text, OUT sslcipher text, OUT sslbits integer, OUT ssl_client_dn text, OUT ssl_client_serial numeric, OUT ssl_issuer_dn text, OUT gss_auth boolean, OUT gss_princ text, OUT gss_enc boolean, OUT gss_delegation boolean, OUT leader_pid integer, OUT query_id bigint)
+ RETURNS SETOF record
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED ROWS 100
+AS $function$pg_stat_get_activity$function$;
+
+-- statistics: session active time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_active_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_active_time$function$;
+
+-- statistics: block read time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blk_read_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blk_read_time$function$;
+
+-- statistics: block write time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blk_write_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blk_write_time$function$;
+
+-- statistics: blocks fetched for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blocks_fetched(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blocks_fetched$function$;
+
+-- statistics: blocks found in cache for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_blocks_hit(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_blocks_hit$function$;
+
+-- statistics: checksum failures detected in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_checksum_failures(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_checksum_failures$function$;
+
+-- statistics: when last checksum failure was detected in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_checksum_last_failure(oid)
+ RETURNS timestamp with time zone
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_checksum_last_failure$function$;
+
+-- statistics: recovery conflicts in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_all(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_all$function$;
+
+-- statistics: recovery conflicts in database caused by shared buffer pin
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_bufferpin(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_bufferpin$function$;
+
+-- statistics: recovery conflicts in database caused by relation lock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_lock(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_lock$function$;
+
+-- statistics: recovery conflicts in database caused by logical replication slot
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_logicalslot(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_logicalslot$function$;
+
+-- statistics: recovery conflicts in database caused by snapshot expiry
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_snapshot(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_snapshot$function$;
+
+-- statistics: recovery conflicts in database caused by buffer deadlock
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_startup_deadlock(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_startup_deadlock$function$;
+
+-- statistics: recovery conflicts in database caused by drop tablespace
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_conflict_tablespace(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_conflict_tablespace$function$;
+
+-- statistics: deadlocks detected in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_deadlocks(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_deadlocks$function$;
+
+-- statistics: session idle in transaction time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_idle_in_transaction_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_idle_in_transaction_time$function$;
+
+-- statistics: number of backends in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_numbackends(oid)
+ RETURNS integer
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_numbackends$function$;
+
+-- statistics: number of parallel workers effectively launched by queries
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_parallel_workers_launched(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_parallel_workers_launched$function$;
+
+-- statistics: number of parallel workers planned to be launched by queries
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_parallel_workers_to_launch(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_parallel_workers_to_launch$function$;
+
+-- statistics: session time, in milliseconds
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_session_time(oid)
+ RETURNS double precision
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_session_time$function$;
+
+-- statistics: total number of sessions
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions$function$;
+
+-- statistics: number of sessions disconnected by the client closing the network connection
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_abandoned(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions_abandoned$function$;
+
+-- statistics: number of sessions disconnected by fatal errors
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_fatal(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions_fatal$function$;
+
+-- statistics: number of sessions killed by administrative action
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_sessions_killed(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_sessions_killed$function$;
+
+-- statistics: last reset for a database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_stat_reset_time(oid)
+ RETURNS timestamp with time zone
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_stat_reset_time$function$;
+
+-- statistics: number of bytes in temporary files written
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_temp_bytes(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_temp_bytes$function$;
+
+-- statistics: number of temporary files written
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_temp_files(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_temp_files$function$;
+
+-- statistics: tuples deleted in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_deleted(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_deleted$function$;
+
+-- statistics: tuples fetched for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_fetched(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_fetched$function$;
+
+-- statistics: tuples inserted in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_inserted(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_inserted$function$;
+
+-- statistics: tuples returned for database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_returned(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_returned$function$;
+
+-- statistics: tuples updated in database
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_tuples_updated(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_tuples_updated$function$;
+
+-- statistics: transactions committed
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_xact_commit(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_xact_commit$function$;
+
+-- statistics: transactions rolled back
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_db_xact_rollback(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED STRICT
+AS $function$pg_stat_get_db_xact_rollback$function$;
+
+-- statistics: information about currently active replication
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_stat_get_wal_senders(OUT pid integer, OUT state text, OUT sent_lsn pg_lsn, OUT write_lsn pg_lsn, OUT flush_lsn pg_lsn, OUT replay_lsn pg_lsn, OUT write_lag interval, OUT flush_lag interval, OUT replay_lag interval, OUT sync_priority integer, OUT sync_state text, OUT reply_time timestamp with time zone)
+ RETURNS SETOF record
+ LANGUAGE internal
+ STABLE PARALLEL RESTRICTED ROWS 10
+AS $function$pg_stat_get_wal_senders$function$;
+
+-- total disk space usage for the specified tablespace
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_tablespace_size(name)
+ RETURNS bigint
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_tablespace_size_name$function$;
+
+-- total disk space usage for the specified tablespace
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_tablespace_size(oid)
+ RETURNS bigint
+ LANGUAGE internal
+ PARALLEL SAFE STRICT
+AS $function$pg_tablespace_size_oid$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_int8$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_int4$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock_shared(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_shared_int8$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_lock_shared(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_lock_shared_int4$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_int8$function$;
+
+-- obtain exclusive advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_int4$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock_shared(bigint)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_shared_int8$function$;
+
+-- obtain shared advisory lock if available
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.pg_try_advisory_xact_lock_shared(integer, integer)
+ RETURNS boolean
+ LANGUAGE internal
+ PARALLEL RESTRICTED STRICT
+AS $function$pg_try_advisory_xact_lock_shared_int4$function$;
 
 -- Makes a new key for contexts. Whoever has seen the old one can sign none any more; transactions that are under way lose their actor.
 -- Owned by {{admin}}.
@@ -3981,6 +4750,38 @@ AS $function$
   INSERT INTO kith_guard.fact SELECT o.relid, o.kind, o.name, o.value FROM kith_guard.observed o;
 $function$;
 
+-- Gives the schemas of a CREATE SCHEMA to the workspace, and returns to its role.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.take_over_schemas()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
+AS $function$
+DECLARE
+  made record;
+  workspace name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
+  viewer name := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'viewer');
+  names name[];
+BEGIN
+  IF EXISTS (SELECT FROM pg_event_trigger_ddl_commands() c WHERE c.command_tag <> 'CREATE SCHEMA') THEN
+    RAISE EXCEPTION 'CREATE SCHEMA creates nothing but the schema' USING ERRCODE = '42501', HINT = 'Create its tables with statements of their own.';
+  END IF;
+  SELECT array_agg(n.nspname) INTO names FROM pg_event_trigger_ddl_commands() c JOIN pg_namespace n ON n.oid = c.objid;
+  FOR made IN SELECT n.nspname, n.nspowner FROM pg_namespace n WHERE n.nspname = ANY (names) LOOP
+    IF made.nspname LIKE 'kith%' THEN
+      RAISE EXCEPTION 'names of schemas that begin with kith are reserved' USING ERRCODE = '42501';
+    END IF;
+    IF pg_get_userbyid(made.nspowner) <> workspace THEN
+      EXECUTE format('ALTER SCHEMA %I OWNER TO %I', made.nspname, workspace);
+    END IF;
+  END LOOP;
+  PERFORM set_config('role', workspace, true);
+  FOR made IN SELECT x.nspname FROM unnest(names) x (nspname) LOOP
+    EXECUTE format('GRANT USAGE ON SCHEMA %I TO %I', made.nspname, viewer);
+  END LOOP;
+END $function$;
+
 -- Waits until no other transaction of this database has taken its turn and is still open.
 -- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith_guard.take_turn()
@@ -3989,7 +4790,7 @@ CREATE OR REPLACE FUNCTION kith_guard.take_turn()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT pg_advisory_xact_lock(7236455903)
+  SELECT kith_guard.pg_advisory_xact_lock_int8(7236455903)
 $function$;
 
 CREATE EVENT TRIGGER kith_after_ddl ON ddl_command_end EXECUTE FUNCTION kith_guard.after_ddl(); -- ALWAYS
