@@ -1,9 +1,13 @@
 //! Runs automations whose event has fired. Each action is an ask by the automation, with a member's rights, through the hall. The
 //! reply to each action is stored with its work, so that a run that is repeated after a crash does nothing twice.
+//!
+//! A workspace has few places, so that one with slow triggers delays no other one.
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
@@ -18,8 +22,11 @@ use crate::hall::{self, Controls, Idempotency, Performed};
 use crate::store::control::automations::{RunOutcome, TakenRun};
 use crate::work::{Failed, Worker};
 
-/// After this time another process may take a run over. Its actions end before: each has a limit of its own.
-const LEASE_SECONDS: u64 = 120;
+/// The most runs of a process at once, and of a workspace.
+const PLACES: usize = 16;
+const PLACES_OF_WORKSPACE: usize = 2;
+/// After this time without a new action another process may take a run over. No action takes so long.
+const LEASE_SECONDS: u64 = 60;
 /// The most attempts of a run whose workspace can't be reached.
 const ATTEMPTS: u32 = 6;
 /// The wait before a run is tried again, in milliseconds, times the square of its attempts.
@@ -40,12 +47,42 @@ impl Worker for Automate {
     }
 
     async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
-        loop {
+        run_due(app).await.map_err(Failed::from)
+    }
+}
+
+/// Makes all runs that are due, and those that become due meanwhile.
+async fn run_due(app: &App) -> Result<(), Fault> {
+    let (mut running, mut places) = (JoinSet::new(), HashMap::new());
+    loop {
+        while running.len() < PLACES {
+            let full = |(id, count): (&String, &usize)| (*count >= PLACES_OF_WORKSPACE).then(|| id.clone());
+            let busy: Vec<String> = places.iter().filter_map(full).collect();
             let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            match app.store.control.take_run(&taken_by, &now, LEASE_SECONDS).await? {
-                Some(taken) => run(app, taken).await?,
-                None => return Ok(()),
+            let Some(taken) = app.store.control.take_run(&taken_by, &now, LEASE_SECONDS, &busy).await? else { break };
+            let (app, workspace_id) = (app.clone(), taken.workspace_id.clone());
+            *places.entry(workspace_id.clone()).or_default() += 1;
+            running.spawn(async move {
+                if let Err(fault) = run(&app, taken).await {
+                    tracing::error!(?fault, "the outcome of an automation's run could not be recorded; it is repeated");
+                }
+                workspace_id
+            });
+        }
+        let ended = tokio::select! {
+            ended = running.join_next() => ended,
+            () = app.wakes.runs.notified(), if !running.is_empty() => continue,
+        };
+        match ended {
+            None => return Ok(()),
+            Some(Ok(workspace_id)) => {
+                if let Some(count) = places.get_mut(&workspace_id) {
+                    *count -= 1;
+                }
+                places.retain(|_, count| *count > 0);
             }
+            // Its place stays taken until nothing runs.
+            Some(Err(error)) => tracing::error!(%error, "an automation's run panicked"),
         }
     }
 }
@@ -65,6 +102,10 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
         "skipped"
     } else {
         for (number, action) in taken.actions.iter().enumerate() {
+            let now = iso_ms(app.clock.unix_ms());
+            if number > 0 && !app.store.control.keep_run(&taken, &now, LEASE_SECONDS).await? {
+                return Ok(());
+            }
             let kind = action["type"].clone();
             match act(app, &taken, number, action).await {
                 Ok(id) => outcomes.push(json!({"type": kind, "status": "success", "id": id})),

@@ -249,3 +249,35 @@ async fn a_rule_acts_in_its_own_mode_and_only_while_it_is_enabled() {
     runs(&test, &other, 1).await;
     assert_eq!(runs(&test, &id, 1).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_workspace_with_slow_triggers_delays_no_other_one() {
+    let (slow, other) = (relm().await, relm().await);
+    slow.sql(
+        "create function rests() returns trigger language plpgsql as 'begin perform pg_sleep(28); return new; end';
+         create trigger rests before insert on activities for each row execute function rests()",
+    )
+    .await
+    .status(200);
+    let note = || json!([{"type": "create_activity", "activity_type": "note"}]);
+    let mut rests = Vec::new();
+    for _ in 0..3 {
+        rests.push(rule(&slow, "contact.created", json!([]), note()).await);
+    }
+    let quick = rule(&other, "contact.created", json!([]), note()).await;
+    create(&slow, "/v1/contacts", json!({"email": "a@slow.example"})).await;
+    // Its runs have begun, or are before the other workspace's.
+    create(&other, "/v1/contacts", json!({"email": "a@other.example"})).await;
+    assert_eq!(runs(&other, &quick, 1).await[0]["status"], "success");
+    let ended = ended_runs(&slow, &rests).await;
+    assert!(ended < 3, "the other workspace waited for all of them");
+}
+
+/// How many runs of these automations have ended.
+async fn ended_runs(agent: &Agent, ids: &[String]) -> usize {
+    let mut count = 0;
+    for id in ids {
+        count += runs(agent, id, 0).await.len();
+    }
+    count
+}

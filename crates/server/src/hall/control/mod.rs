@@ -182,9 +182,7 @@ impl<'a> Act<'a> {
 
     fn unsealed(&self, reply: Reply) -> Result<Reply, Fault> {
         let Some(digits) = reply.body.strip_prefix(SEALED.as_bytes()) else { return Ok(reply) };
-        let byte = |pair: &[u8]| std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok());
-        let sealed = digits.chunks(2).map(byte).collect::<Option<Vec<u8>>>();
-        let sealed = sealed.ok_or_else(|| Fault::internal("a stored reply is not hexadecimal"))?;
+        let sealed = hex::decode(digits).map_err(Fault::internal)?;
         Ok(Reply { body: self.app.store.sealer.open(&self.seal_name(), &sealed)?, ..reply })
     }
 }

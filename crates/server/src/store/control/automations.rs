@@ -2,6 +2,7 @@
 
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
+use crm::model::value::array_of_texts;
 use crm::plan::automation::AutomationFields;
 use crm::plan::events::Snapshot;
 
@@ -199,12 +200,18 @@ impl Control {
         self.query(sql, &[Some(request_id)]).await?.first(|row| Ok((row.get("id")?, row.get("depth")?)))
     }
 
-    /// Takes a run that is due, if there is one. No other process takes it within `lease_seconds`. Runs of one automation
-    /// are taken one after the other.
-    pub async fn take_run(&self, taken_by: &str, now: &str, lease_seconds: u64) -> Result<Option<TakenRun>, Fault> {
+    /// Takes a run that is due, if there is one, of a workspace that is not among the `busy` ones. No other process takes it
+    /// within `lease_seconds`. Runs of one automation are taken one after the other.
+    pub async fn take_run(
+        &self,
+        taken_by: &str,
+        now: &str,
+        lease_seconds: u64,
+        busy: &[String],
+    ) -> Result<Option<TakenRun>, Fault> {
         let sql = "WITH due AS (
                        SELECT r.id FROM automation_runs AS r JOIN automations AS a ON a.id = r.automation_id AND a.enabled
-                       WHERE r.status = 'pending' AND r.next_attempt_at <= $1::timestamptz
+                       WHERE r.status = 'pending' AND r.next_attempt_at <= $1::timestamptz AND a.workspace_id <> ALL ($4::text[])
                          AND NOT EXISTS (
                              SELECT FROM automation_runs AS o WHERE o.automation_id = r.automation_id AND o.status = 'pending'
                                AND o.place < r.place)
@@ -215,8 +222,17 @@ impl Control {
                    FROM due, automations AS a WHERE r.id = due.id AND a.id = r.automation_id
                    RETURNING r.id, r.automation_id, a.name, a.workspace_id, a.mode, r.request_id, r.attempts,
                        a.conditions::text AS conditions, a.actions::text AS actions, r.event::text AS event, r.context::text AS context";
+        let (lease, busy) = (lease_seconds.to_string(), array_of_texts(busy));
+        self.query(sql, &[now, taken_by, &lease, &busy].map(Some)).await?.first(|row| taken(row, taken_by))
+    }
+
+    /// Keeps a run for another `lease_seconds`. Returns whether it was still this attempt's.
+    pub async fn keep_run(&self, run: &TakenRun, now: &str, lease_seconds: u64) -> Result<bool, Fault> {
+        let sql = "UPDATE automation_runs SET next_attempt_at = $3::timestamptz + make_interval(secs => $4::float8)
+                   WHERE id = $1 AND taken_by = $2 RETURNING id";
         let lease = lease_seconds.to_string();
-        self.query(sql, &[now, taken_by, &lease].map(Some)).await?.first(|row| taken(row, taken_by))
+        let rows = self.query(sql, &[&*run.id, &*run.taken_by, now, &lease].map(Some)).await?;
+        Ok(rows.first(|row| row.get::<String>("id"))?.is_some())
     }
 
     /// Records how a run ended. An automation whose runs have failed ten times in a row is switched off, and its owners get an
