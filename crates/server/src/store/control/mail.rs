@@ -40,11 +40,12 @@ pub struct DueMail {
 }
 
 impl Control {
-    /// Queues an e-mail to an account, unless the account got several of this kind after `since`.
+    /// Queues an e-mail to an account, unless the account got several of this kind after `since`. One that was tried has a
+    /// token, and is counted by it.
     pub async fn queue_mail(&self, user_id: &str, new: &NewMail<'_>, since: i64) -> Result<(), Fault> {
         let sql = "INSERT INTO outgoing_mail (id, letter, user_id, public_url, created_at)
                    SELECT $1, $2, $3, $4, to_timestamp($5::bigint)
-                   WHERE (SELECT count(*) FROM outgoing_mail WHERE user_id = $3 AND letter = $2)
+                   WHERE (SELECT count(*) FROM outgoing_mail WHERE user_id = $3 AND letter = $2 AND attempts = 0)
                        + (SELECT count(*) FROM mail_tokens
                           WHERE user_id = $3 AND purpose = $2 AND created_at > to_timestamp($6::bigint)) < $7::bigint";
         let (now, since, most) = (new.now.to_string(), since.to_string(), MOST_OF_A_KIND.to_string());
