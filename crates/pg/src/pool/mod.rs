@@ -23,6 +23,11 @@ use crate::watchdog::{Doing, Ender, Watchdog};
 
 /// How long a log-in may take. If it takes longer, the server is stuck.
 const LOG_IN_LIMIT: Duration = Duration::from_secs(10);
+/// SQLSTATE of a log-in beyond `max_connections`, or beyond a role's limit.
+const TOO_MANY_CONNECTIONS: &str = "53300";
+/// How long to ask again then, and how often.
+const CROWD_LIMIT: Duration = Duration::from_secs(5);
+const CROWD_PAUSE: Duration = Duration::from_millis(50);
 /// How often long-held places are checked while others wait.
 const RELIEF: Duration = Duration::from_millis(25);
 
@@ -166,7 +171,7 @@ impl Pool {
             }
         };
         if !is_ready {
-            let opening = timeout(LOG_IN_LIMIT, self.inner.connect.open(key)).await;
+            let opening = timeout(LOG_IN_LIMIT, self.inner.open(key)).await;
             let conn =
                 opening.map_err(|_| Error::Busy(format!("no log-in to the database within {LOG_IN_LIMIT:?}")))??;
             self.inner.opened.fetch_add(1, Ordering::Relaxed);
@@ -216,6 +221,20 @@ impl Pool {
 }
 
 impl Inner {
+    /// Opens a connection. Closed connections have given their places back, but on a busy machine their backends still count
+    /// for a moment: PostgreSQL then refuses one more.
+    async fn open(&self, key: &Key) -> Result<Conn, Error> {
+        let begun = Instant::now();
+        loop {
+            match self.connect.open(key).await {
+                Err(Error::Server(error)) if error.code == TOO_MANY_CONNECTIONS && begun.elapsed() < CROWD_LIMIT => {
+                    tokio::time::sleep(CROWD_PAUSE).await;
+                }
+                opened => return opened,
+            }
+        }
+    }
+
     fn books(&self) -> MutexGuard<'_, PoolBooks> {
         self.books.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -10,6 +10,8 @@ use tokio::sync::watch;
 use crate::support::{Agent, agent, home, psql};
 
 const ROWS: usize = 100_000;
+/// How many of them one statement inserts.
+const PART: usize = 10_000;
 /// Far more than the median may take, because the machine may have other load.
 const MOST: Duration = Duration::from_secs(2);
 
@@ -50,14 +52,16 @@ async fn every_row_that_was_there_all_the_time_is_met_once() {
         .sql("create table visits (id int primary key, created_at timestamptz default now(), n int, deleted_at timestamptz)")
         .await
         .status(200);
-    agent
-        .sql_with(
-            "insert into visits select g, case when g % 50000 > 1000 then '2026-01-01'::timestamptz + (g / 1000) * interval '1 second' end, 0
-               from generate_series(1, $1::int) g",
-            json!([ROWS]),
-        )
-        .await
-        .status(200);
+    for first in (1..=ROWS).step_by(PART) {
+        agent
+            .sql_with(
+                "insert into visits select g, case when g % 50000 > 1000 then '2026-01-01'::timestamptz + (g / 1000) * interval '1 second' end, 0
+                   from generate_series($1::int, $2::int) g",
+                json!([first, first + PART - 1]),
+            )
+            .await
+            .status(200);
+    }
     let writes = AtomicU32::new(0);
     let (page, pages_read) = watch::channel(0);
     // A few writes for each page that is read. They end with the walk.

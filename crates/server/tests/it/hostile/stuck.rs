@@ -36,6 +36,13 @@ async fn backends(place: &TenantDatabase) -> usize {
     admin.query(sql, &[Some(&place.database)]).await.expect("an answer").len()
 }
 
+/// How many of them run a statement.
+async fn active(place: &TenantDatabase) -> usize {
+    let mut admin = arena().kith.app.store.cells.administer_cell(0).await.expect("an administrator");
+    let sql = "select pid from pg_stat_activity where datname = $1 and state = 'active'";
+    admin.query(sql, &[Some(&place.database)]).await.expect("an answer").len()
+}
+
 fn niceness(pid: i32) -> Option<i32> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     let (_, rest) = stat.rsplit_once(')')?;
@@ -57,7 +64,17 @@ async fn a_workspace_is_suspended_until_its_statement_has_ended() {
     let scene = Scene::new(arena()).await;
     // More than it has places for, and every caller disconnects.
     let statement = uninterruptible(60_000);
-    join_all((0..12).map(|_| timeout(Duration::from_secs(1), scene.attacker.sql(&statement)))).await;
+    let calls = join_all((0..12).map(|_| scene.attacker.sql(&statement)));
+    let begun = Instant::now();
+    let all_places_are_taken = async {
+        while active(&scene.place).await < 8 && begun.elapsed() < HANG {
+            sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::select! {
+        _ = calls => panic!("the statements end"),
+        () = all_places_are_taken => {}
+    }
     let mut suspended = None;
     let begun = Instant::now();
     while suspended.is_none() && begun.elapsed() < HANG {
