@@ -20,11 +20,20 @@ pub struct Wakes {
     pub deliveries: Notify,
     /// Runs of automations were queued.
     pub runs: Notify,
-    /// Changes were committed, or somebody subscribed.
+    /// Changes that somebody listens to were committed, or somebody subscribed.
     pub to_publish: Notify,
-    changed: Mutex<HashSet<DataSet>>,
+    published: Mutex<Published>,
     subscribed: AtomicBool,
     watchers: Mutex<HashMap<DataSet, Arc<Notify>>>,
+}
+
+/// Data sets whose changes are published.
+#[derive(Default)]
+struct Published {
+    /// Those that somebody listens to, as far as this process knows.
+    listened: HashSet<DataSet>,
+    /// Those of them in which changes were committed.
+    changed: HashSet<DataSet>,
 }
 
 impl Wakes {
@@ -34,9 +43,16 @@ impl Wakes {
         if let Some(watcher) = lock(&self.watchers).get(&set) {
             watcher.notify_waiters();
         }
-        if lock(&self.changed).insert(set) {
+        // Most commits are of nobody's interest, and wake nobody.
+        let mut published = lock(&self.published);
+        if published.listened.contains(&set) && published.changed.insert(set) {
             self.to_publish.notify_one();
         }
+    }
+
+    /// Notes which data sets somebody listens to.
+    pub fn listened(&self, sets: impl Iterator<Item = DataSet>) {
+        lock(&self.published).listened = sets.collect();
     }
 
     /// Notes that the list of those who listen has changed.
@@ -45,9 +61,9 @@ impl Wakes {
         self.to_publish.notify_one();
     }
 
-    /// Takes the data sets in which changes were committed.
+    /// Takes the data sets that somebody listens to in which changes were committed.
     pub fn take_changed(&self) -> HashSet<DataSet> {
-        std::mem::take(&mut lock(&self.changed))
+        std::mem::take(&mut lock(&self.published).changed)
     }
 
     /// Whether the list of those who listen has changed since the last call.

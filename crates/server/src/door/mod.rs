@@ -73,7 +73,8 @@ async fn named(id: String, mut request: Request<Body>, next: Next) -> Response {
 
 async fn fallback(State(app): State<Arc<App>>, request: Request<Body>) -> Response {
     match request.uri().path() {
-        "/mcp" | "/mcp/" => mcp::serve(&app, request).await,
+        // On the heap, because it is large and would enlarge the future of every other request.
+        "/mcp" | "/mcp/" => Box::pin(mcp::serve(&app, request)).await,
         _ => v1::serve(&app, request).await,
     }
 }

@@ -339,9 +339,10 @@ impl<'a> Execution<'a> {
             };
             if matches!(&self.transaction, Transaction::Open(open) if open.is_aborted()) {
                 if self.together.is_some() {
-                    return Err(self.undone(&planning.catalog, fault, asked_at).await);
+                    return Err(Box::pin(self.undone(&planning.catalog, fault, asked_at)).await);
                 }
-                self.restart().await?;
+                // On the heap, like all that most calls do not need.
+                Box::pin(self.restart()).await?;
             }
             not_before = Some(asked_at);
         }

@@ -49,7 +49,8 @@ async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) ->
         },
         Err(RunError::Fault(fault)) => Err(PlanError::Final(named(fault, &plan, ask))),
         Err(RunError::Taken { message, constraint }) => {
-            let existing_id = conflict::record(execution, &plan, ask, &constraint).await.unwrap_or_else(|fault| {
+            let recorded = Box::pin(conflict::record(execution, &plan, ask, &constraint)).await;
+            let existing_id = recorded.unwrap_or_else(|fault| {
                 tracing::warn!(?fault, "a conflict could not be recorded");
                 None
             });

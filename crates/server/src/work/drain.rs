@@ -65,6 +65,8 @@ impl Drain {
         if app.wakes.take_subscribed() || is_over(self.listed, LIST_EVERY) {
             let listened = app.store.control.listened().await?;
             self.listened = listened.into_iter().filter_map(|it| Some((data_set(&it)?, it))).collect();
+            // A data set that is new here is published at the next look at the statistics, whatever was committed until now.
+            app.wakes.listened(self.listened.keys().cloned());
             self.listed = Some(Instant::now());
         }
         self.due.extend(app.wakes.take_changed());

@@ -289,6 +289,11 @@ impl Store {
         if database.version >= self.workspace_version() {
             return Ok(());
         }
+        // On the heap, like all that most calls do not need.
+        Box::pin(self.bring_up_to_date(database)).await
+    }
+
+    async fn bring_up_to_date(&self, database: &TenantDatabase) -> Result<(), Fault> {
         let cache = self.catalogs.of(database);
         let upgrade = async || {
             let upgraded = workspace(&self.cells, &self.control, database, self.migrations).await;
