@@ -7,6 +7,7 @@
 mod call;
 mod guard;
 mod methods;
+mod operations;
 mod resources;
 mod rpc;
 mod session;
