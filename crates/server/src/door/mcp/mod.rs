@@ -5,6 +5,7 @@
 //! size. What concerns the message is refused as JSON-RPC. What concerns a tool is the result of its call.
 
 mod call;
+mod completions;
 mod guard;
 mod methods;
 mod operations;
