@@ -1,6 +1,7 @@
 //! MCP over HTTP: `POST /mcp`.
 
 mod answers;
+mod bridge;
 mod control;
 mod controls;
 mod day;
