@@ -53,7 +53,7 @@ pub fn show(
         return describe(text, view, dialect).map(Shown::Whole);
     }
     shrink::choose(&mut answer, view, dialect)?;
-    let mut cut = shrink::fit(&mut answer, view);
+    let mut cut = shrink::fit(&mut answer, view.max_tokens);
     if let (Some(rows), Answer::Page { .. } | Answer::Found(_), None) = (cut.rows, &answer, asked) {
         return Ok(Shown::TooLong { rows });
     }
@@ -62,7 +62,7 @@ pub fn show(
         cut.rows = None;
     }
     let outcome = outcome(view, &answer);
-    cut_sql(&mut answer, &cut);
+    cut_rows(&mut answer, &cut);
     let mut object = object(dialect, &answer, &cut, meta)?;
     let mut trimmed = trim::Trimmed::default();
     if trim::is_here(&answer) {
@@ -124,18 +124,52 @@ fn add_dry_run(object: &mut Map<String, Value>, outcome: &str, set: &ChangeSet, 
     );
 }
 
-/// Writes the answer to an operation of a batch, as a tool would show it without cutting it.
-pub fn operation(dialect: &Dialect, answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
-    match object(dialect, answer, &Cut::default(), meta) {
-        Ok(object) => Value::Object(object).to_string().into_bytes(),
-        Err(_) => (dialect.show_value)(answer, meta),
+/// The answers of a batch may have this many times the bytes that are shown in the end. All of the largest are cut, not the last.
+const SPARE: usize = 4;
+
+/// Writes the answer to an operation of a batch. It is cut to the tokens of the whole batch. `bytes` have been written for earlier
+/// operations; if they are too many, only the id is left.
+pub fn operation(
+    dialect: &Dialect,
+    mut answer: Answer,
+    (max_tokens, bytes): (usize, usize),
+    meta: &Meta<'_>,
+) -> Vec<u8> {
+    let most = max_tokens * BYTES_A_TOKEN;
+    let cut = shrink::fit(&mut answer, max_tokens);
+    cut_rows(&mut answer, &cut);
+    let is_too_long = matches!(&answer, Answer::Object { text, .. } if text.len() > most);
+    let mut object = match is_too_long {
+        true => Map::new(),
+        false => object(dialect, &answer, &cut, meta).unwrap_or_default(),
+    };
+    if let Some(rows) = cut.rows {
+        object.insert(CUT.into(), format!("{rows} of {} rows are shown.", cut.of).into());
     }
+    let body = Value::Object(object).to_string().into_bytes();
+    if !is_too_long && body.len() <= most && bytes + body.len() <= most * SPARE {
+        return body;
+    }
+    let mut short = Map::new();
+    if let Ok(Value::Object(mut object)) = parsed(&body)
+        && let Some(id) = object.remove("id")
+    {
+        short.insert("id".into(), id);
+    }
+    short.insert(CUT.into(), "The rest is too long.".into());
+    Value::Object(short).to_string().into_bytes()
 }
 
-fn cut_sql(answer: &mut Answer, cut: &Cut) {
-    if let (Answer::Sql(result), Some(rows)) = (answer, cut.rows) {
-        result.rows.truncate(rows);
-        result.truncated = true;
+fn cut_rows(answer: &mut Answer, cut: &Cut) {
+    let Some(most) = cut.rows else { return };
+    match answer {
+        Answer::Sql(result) => {
+            result.rows.truncate(most);
+            result.truncated = true;
+        }
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.truncate(most),
+        Answer::Found(found) => found.order.truncate(most),
+        _ => {}
     }
 }
 
@@ -348,7 +382,7 @@ fn add_beside(
     for (key, mut answer) in beside {
         let view = View { table: Some(key.to_owned()), ..view.clone() };
         shrink::choose(&mut answer, &view, dialect)?;
-        let cut = shrink::fit(&mut answer, &view);
+        let cut = shrink::fit(&mut answer, view.max_tokens);
         let Some(Value::Array(rows)) = self::object(dialect, &answer, &cut, meta)?.remove("data") else {
             continue;
         };

@@ -114,8 +114,8 @@ fn brief_columns(entity: Option<&Entity>, rows: &Rows, width: usize) -> Vec<usiz
 }
 
 /// Cuts texts, and counts the rows that fit.
-pub fn fit(answer: &mut Answer, view: &View) -> Cut {
-    let budget = view.max_tokens * BYTES_A_TOKEN;
+pub fn fit(answer: &mut Answer, max_tokens: usize) -> Cut {
+    let budget = max_tokens * BYTES_A_TOKEN;
     let parts = parts(answer);
     let whole: usize = parts.iter().map(|rows| size(rows, usize::MAX)).sum();
     let of: usize = parts.iter().map(|rows| rows.len()).sum();

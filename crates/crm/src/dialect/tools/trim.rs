@@ -46,15 +46,11 @@ pub fn fit(object: &mut Map<String, Value>, answer: &Answer, max_tokens: usize) 
         return trimmed;
     }
     // The longest length with which it fits, or the shortest.
-    let whole = std::mem::take(object);
-    for length in LENGTHS {
-        *object = whole.clone();
-        object.values_mut().for_each(|value| shorten(value, length));
-        if size(object) <= budget {
-            break;
-        }
-    }
-    let texts = (*object != whole).then_some("Long texts are cut.");
+    let shortest = LENGTHS[LENGTHS.len() - 1];
+    let length = LENGTHS.into_iter().find(|length| size_at(object, *length) <= budget).unwrap_or(shortest);
+    let whole = size(object);
+    object.values_mut().for_each(|value| shorten(value, length));
+    let texts = (size(object) != whole).then_some("Long texts are cut.");
     trimmed.said = texts.map(str::to_owned);
     if size(object) <= budget {
         return trimmed;
@@ -83,11 +79,25 @@ pub fn fit(object: &mut Map<String, Value>, answer: &Answer, max_tokens: usize) 
 }
 
 fn size(object: &Map<String, Value>) -> usize {
-    object.iter().map(|(name, value)| name.len() + 4 + written(value)).sum()
+    size_at(object, usize::MAX)
+}
+
+/// The bytes of an object as JSON, with texts of at most this length.
+fn size_at(object: &Map<String, Value>, length: usize) -> usize {
+    object.iter().map(|(name, value)| name.len() + 4 + written_at(value, length)).sum::<usize>() + 2
 }
 
 fn written(value: &Value) -> usize {
-    value.to_string().len()
+    written_at(value, usize::MAX)
+}
+
+fn written_at(value: &Value, length: usize) -> usize {
+    match value {
+        Value::String(text) => text.len().min(length.saturating_add(60)) + 2,
+        Value::Array(items) => items.iter().map(|item| written_at(item, length) + 1).sum::<usize>() + 2,
+        Value::Object(members) => size_at(members, length),
+        Value::Null | Value::Bool(_) | Value::Number(_) => value.to_string().len(),
+    }
 }
 
 /// How many of the first rows have at most this many bytes.

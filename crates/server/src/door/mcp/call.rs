@@ -120,7 +120,7 @@ impl Session<'_, '_> {
         limits: &Limits,
     ) -> Result<(Answer, Vec<(&'static str, Answer)>), Fault> {
         self.envelope.table = ask.ask.table().map(str::to_owned);
-        let operations = Operations { envelope: &*self.envelope };
+        let operations = Operations::new(self.envelope, ask.view.max_tokens);
         let main = answer(self.app, caller, &ask.ask, limits, Some(&operations));
         if ask.beside.is_empty() {
             return Ok((main.await?, Vec::new()));

@@ -100,6 +100,12 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
     is_json(request)?;
     let body = request.body(&caller).await?;
     let incoming = rpc::read(&body);
+    if let Ok(Incoming::Request(message)) = &incoming
+        && message.calls("batch")
+    {
+        // Each operation is copied when its turn comes.
+        body.hold_copy().await?;
+    }
     let _values = body.into_values();
     let message = match incoming {
         Ok(Incoming::Request(message)) => message,

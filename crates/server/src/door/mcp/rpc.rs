@@ -36,6 +36,13 @@ pub struct Message {
     pub params: Map<String, Value>,
 }
 
+impl Message {
+    /// Whether it calls this tool.
+    pub fn calls(&self, tool: &str) -> bool {
+        self.method == "tools/call" && self.params.get("name").and_then(Value::as_str) == Some(tool)
+    }
+}
+
 /// An error of a message.
 #[derive(Debug)]
 pub struct RpcError {

@@ -76,6 +76,29 @@ async fn the_answers_of_a_batch_are_cut_to_the_tokens() {
 }
 
 #[tokio::test]
+async fn a_large_answer_in_a_batch_is_cut_and_the_work_is_kept() {
+    let agent = agent().await;
+    let wide = "select repeat('x', 1000) as a from generate_series(1, 20000)";
+    let mut operations: Vec<Value> =
+        (0..10).map(|_| json!({"method": "POST", "path": "/v1/sql", "body": {"sql": wide}})).collect();
+    operations.push(json!({"method": "GET", "path": "/v1/schema"}));
+    operations.push(json!({"method": "POST", "path": "/v1/contacts", "body": {"email": "a@b.example"}}));
+    let done = call(&agent, "batch", json!({"operations": operations, "max_tokens": 1_000})).await;
+    assert!(done.to_string().len() < 2 * 3_000, "{}", done.to_string().len());
+    assert_eq!(done["data"][11]["status"], 201, "{done}");
+    assert_eq!(contacts(&agent).await, 1);
+    // References read the whole record, whatever is shown of it.
+    let long = "x".repeat(5_000);
+    let operations = json!([
+        {"method": "POST", "path": "/v1/contacts", "body": {"email": "c@d.example", "title": long}, "ref": "c"},
+        {"method": "POST", "path": "/v1/companies", "body": {"name": "$c.title"}},
+    ]);
+    let done = call(&agent, "batch", json!({"operations": operations, "max_tokens": 300})).await;
+    let id = done["data"][1]["body"]["id"].as_str().unwrap_or_else(|| panic!("{done}")).to_owned();
+    assert_eq!(agent.get(&format!("/v1/companies/{id}")).await.status(200).text("/data/name").len(), 5_000);
+}
+
+#[tokio::test]
 async fn a_run_is_listed_with_its_changes_and_undone() {
     for agent in [&relm().await, &agent().await] {
         for at in 0..3 {
