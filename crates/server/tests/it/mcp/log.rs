@@ -198,3 +198,18 @@ async fn events_are_read_on_from_their_cursor() {
         assert_eq!(code(&fail(agent, "list_events", json!({"cursor": "nothing"})).await), "invalid_cursor");
     }
 }
+
+#[tokio::test]
+async fn a_table_of_the_workspace_does_not_shadow_kiths_own() {
+    let agent = agent().await;
+    for table in ["runs", "events", "webhooks"] {
+        agent.sql(&format!("create table {table} (id text primary key, url text)")).await.status(200);
+        agent.sql(&format!("insert into {table} values ('mine', 'https://a.example')")).await.status(200);
+        let listed = call(&agent, "list_records", json!({"table": table, "limit": 50})).await;
+        let ids: Vec<&Value> = listed["data"].as_array().into_iter().flatten().map(|row| &row["id"]).collect();
+        assert!(!ids.contains(&&json!("mine")), "{listed}");
+    }
+    assert_eq!(code(&fail(&agent, "get_record", json!({"table": "webhooks", "id": "mine"})).await), "not_found");
+    let rows = call(&agent, "query_sql", json!({"sql": "select id from webhooks"})).await;
+    assert_eq!(rows["rows"], json!([{"id": "mine"}]), "SQL reaches it");
+}
