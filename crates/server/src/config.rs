@@ -27,6 +27,41 @@ pub enum Command {
     Doctor(Config),
     /// Give a workspace a plan.
     Plan(SetPlan),
+    /// Serve MCP on standard input and output, for clients that start their servers as programs. The API key is that of the
+    /// environment variable KITH_KEY.
+    Mcp(Bridge),
+}
+
+/// The settings of `kith mcp`.
+#[derive(Clone, Debug, Args)]
+pub struct Bridge {
+    /// The address of the Kith.
+    #[arg(long, env = "KITH_URL", default_value = "http://127.0.0.1:8484")]
+    pub url: String,
+
+    /// The tools that are listed: all, or the small set that covers everything.
+    #[arg(long, value_enum, default_value_t = Tools::All)]
+    pub tools: Tools,
+
+    /// The API key. It is not a flag, because flags are visible in the process list.
+    #[arg(skip)]
+    pub key: Option<String>,
+}
+
+impl Bridge {
+    /// The API key, if the environment sets it.
+    pub fn key_text(&self) -> Option<String> {
+        given(&self.key, "KITH_KEY")
+    }
+}
+
+/// The tools that MCP lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Tools {
+    /// All tools.
+    All,
+    /// The small set.
+    Core,
 }
 
 /// The settings of a server.

@@ -15,8 +15,13 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 
 /// Creates a client. It follows no redirects, because the servers are configured.
 pub fn client() -> Result<Client, String> {
+    client_within(ANSWER_LIMIT)
+}
+
+/// Creates a client like [`client`] that waits this long for a whole response.
+pub fn client_within(limit: Duration) -> Result<Client, String> {
     use_ring();
-    let builder = Client::builder().connect_timeout(CONNECT_LIMIT).timeout(ANSWER_LIMIT).redirect(Policy::none());
+    let builder = Client::builder().connect_timeout(CONNECT_LIMIT).timeout(limit).redirect(Policy::none());
     builder.build().map_err(|error| format!("can't make an HTTP client: {error}"))
 }
 

@@ -3,6 +3,7 @@
 pub mod access;
 pub mod app;
 pub mod bounds;
+pub mod bridge;
 pub mod budget;
 pub mod cache;
 pub mod clock;

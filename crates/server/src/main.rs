@@ -18,6 +18,7 @@ fn main() -> ExitCode {
     let done = match line.command {
         Command::Serve(config) => runtime.block_on(kith::serve::run(config)),
         Command::Doctor(config) => runtime.block_on(kith::doctor::run(config)),
+        Command::Mcp(bridge) => runtime.block_on(kith::bridge::run(bridge)),
         Command::Plan(ask) => runtime.block_on(kith::access::billing::set(ask)),
     };
     match done {

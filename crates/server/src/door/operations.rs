@@ -19,8 +19,8 @@ impl Wire for Operations<'_> {
         self.envelope.dialect.read_operation(operation)
     }
 
-    fn show(&self, answer: &Answer, table: Option<&str>) -> OperationAnswer {
-        let reply = self.envelope.with_meta(table, |dialect, meta| (dialect.show)(answer, meta));
+    fn show(&self, answer: Answer, table: Option<&str>) -> OperationAnswer {
+        let reply = self.envelope.with_meta(table, |dialect, meta| (dialect.show)(&answer, meta));
         OperationAnswer { name: None, status: reply.status, body: reply.body }
     }
 

@@ -24,7 +24,7 @@ pub trait Wire: Sync {
     fn read(&self, operation: Operation) -> Result<Ask, Fault>;
 
     /// Writes the answer that the operation alone would have. `table` is the operation's.
-    fn show(&self, answer: &Answer, table: Option<&str>) -> OperationAnswer;
+    fn show(&self, answer: Answer, table: Option<&str>) -> OperationAnswer;
 
     /// Writes the record to which references to the operation refer; `None` if the answer has none.
     fn record(&self, answer: &Answer, table: Option<&str>) -> Option<Vec<u8>>;
@@ -97,8 +97,7 @@ impl Run<'_> {
         if ask.changes_catalog() {
             execution.forget_catalog();
         }
-        self.keep(operation, &answer, table.as_deref())?;
-        drop(answer);
+        self.keep(operation, answer, table.as_deref())?;
         self.wire.holds(self.bytes + self.records.bytes());
         if Instant::now() > self.deadline {
             return Err(Fault::StatementTimeout { limit_seconds: STATEMENT_LIMIT_SECONDS });
@@ -107,9 +106,9 @@ impl Run<'_> {
     }
 
     /// Keeps an answer, and those of its fields to which later operations refer.
-    fn keep(&mut self, operation: &Operation, answer: &Answer, table: Option<&str>) -> Result<(), Fault> {
+    fn keep(&mut self, operation: &Operation, answer: Answer, table: Option<&str>) -> Result<(), Fault> {
         if let Some(name) = operation.name.as_deref().filter(|name| self.records.want(name)) {
-            self.records.keep(name, self.wire.record(answer, table).as_deref())?;
+            self.records.keep(name, self.wire.record(&answer, table).as_deref())?;
         }
         let shown = OperationAnswer { name: operation.name.clone(), ..self.wire.show(answer, table) };
         self.bytes += shown.body.len();

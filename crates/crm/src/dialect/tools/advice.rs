@@ -33,6 +33,14 @@ const NEXT: &[(&str, &str)] = &[
     ("batch_too_large",         "Send at most 500 records at a time."),
     ("payload_too_large",       "Send less at a time."),
     ("result_too_large",        "Select less of it, for example with left() or substring()."),
+    ("max_affected_exceeded",   "Nothing was kept. Narrow the call, or ask the person whether so many rows may change, then raise max_affected."),
+    ("unknown_control",         "Nothing was done. Correct dry_run or max_affected, and call {tool} again."),
+    ("control_not_supported",   "Leave out dry_run and max_affected; this changes no records."),
+    ("run_finished",            "Use another run_id."),
+    ("undo_conflict",           "Nothing was undone. Show the person the conflicts; on_conflict: skip undoes the rest."),
+    ("already_undone",          "Nothing is left to undo. To take back an undo, undo its run."),
+    ("undo_expired",            "It is too old to be undone. Correct the records with update_record."),
+    ("target_not_allowed",      "Ask the person for a public https address."),
     ("rate_limited",            "Wait, then call it again."),
     ("quota_exceeded",          "Stop, and tell the person that the workspace's monthly quota is used up."),
     ("unavailable",             "Wait a few seconds, then call it again."),
@@ -52,7 +60,10 @@ pub fn error(fault: &Fault, tool: &Tool, dialect: &Dialect, meta: &Meta<'_>) -> 
     if let Some(members) = members {
         members.remove("docs_url");
         // These hints name HTTP methods and paths; the next step below says it in tools.
-        if matches!(fault, Fault::Conflict { .. } | Fault::StillReferenced { .. } | Fault::InvalidMetadata { .. }) {
+        if matches!(
+            fault.apart().0,
+            Fault::Conflict { .. } | Fault::StillReferenced { .. } | Fault::InvalidMetadata { .. }
+        ) {
             members.remove("hint");
         }
         members.insert("next".into(), next(fault, tool, dialect).into());
@@ -74,13 +85,18 @@ fn with_nearest_argument(fault: Fault, tool: &Tool, dialect: &Dialect) -> Fault 
 }
 
 fn next(fault: &Fault, tool: &Tool, dialect: &Dialect) -> String {
+    // Of a batch, the fault of the operation counts.
+    let (fault, operation) = fault.apart();
     match fault {
         Fault::Conflict { existing_id: Some(id), .. } => {
             let own = match (dialect.reference.wire.object, relm_id(id)) {
                 (Some(_), Some((prefix, tail))) => format!("{prefix}{tail}"),
                 _ => id.clone(),
             };
-            return format!("Call update_record with the id {own} instead of creating another.");
+            return match operation {
+                Some(_) => format!("PATCH the record {own} in this batch instead of creating another."),
+                None => format!("Call update_record with the id {own} instead of creating another."),
+            };
         }
         Fault::Sql(sql) if matches!(sql.sqlstate.as_str(), "25006" | "42501") && tool.kind.act == Act::Query => {
             return "query_sql only reads. Use execute_sql, if it is listed, to change something.".into();

@@ -4,19 +4,19 @@
 use serde_json::{Map, Value};
 
 use crate::dialect::Dialect;
-use crate::dialect::arguments::Arguments;
 use crate::dialect::controls::{self, Limits};
 use crate::dialect::route::Operation;
 use crate::dialect::stored_id;
+use crate::dialect::tools::argument::Argument;
 use crate::dialect::tools::filter::{equals, filters};
 use crate::dialect::tools::names::{own, table_of_id};
-use crate::dialect::tools::schema::{Argument, arguments as known_arguments, name_argument, takes_columns};
-use crate::dialect::tools::{Act, Tool};
+use crate::dialect::tools::said::{Said, View};
+use crate::dialect::tools::schema::{arguments as known_arguments, name_argument, takes_columns};
+use crate::dialect::tools::{Act, ControlAct, Tool, log};
 use crate::model::ask::{Ask, PipelineName, Single};
 use crate::model::entity::{ENTITIES, Entity, FieldKind, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Filter;
-use crate::model::value::name_of;
 
 /// Rows of a page if the call has no `limit`. Models pay for each of them.
 const DEFAULT_LIMIT: usize = 25;
@@ -57,25 +57,6 @@ pub struct Beside {
     pub ask: Ask,
 }
 
-/// How an answer is shown.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct View {
-    /// The table of the records.
-    pub table: Option<String>,
-    /// The fields to show, in the caller's names. If it is empty, the default fields are shown.
-    pub fields: Vec<String>,
-    /// Whether all fields are shown.
-    pub is_detailed: bool,
-    /// The tokens that the answer may have.
-    pub max_tokens: usize,
-    /// The stage, list or statement that the call names, for the outcome in words.
-    pub named: Option<String>,
-    /// Whether a deletion is permanent by the caller's wish.
-    pub is_hard: bool,
-    /// The page that the call asks for.
-    pub limit: usize,
-}
-
 /// Reads the arguments of a tool. `limit` replaces the limit of the call, if there is one.
 pub fn read(
     tool: &Tool,
@@ -86,7 +67,7 @@ pub fn read(
     let known = known_arguments(tool, dialect);
     let mut said = Said { tool, dialect, values: renamed(tool, dialect, arguments, &known) };
     said.check(&known)?;
-    let (reason, run_id, limits) = match tool.kind.act.writes() {
+    let (reason, run_id, limits) = match tool.kind.act.changes_records() {
         true => (said.text("reason")?, said.run_id()?, controls::of_arguments(&mut said.values)?),
         false => (None, None, Limits::default()),
     };
@@ -109,11 +90,13 @@ fn renamed(tool: &Tool, dialect: &Dialect, arguments: Map<String, Value>, known:
     let is_known = |name: &str| known.iter().any(|it| it.name == name);
     let mut renamed = Map::with_capacity(arguments.len());
     for (name, value) in arguments {
+        let by_act = log::alias(tool.kind.act, &name);
         let alias = ALIASES.iter().find(|(from, to)| *from == name && is_known(to)).map(|(_, to)| *to);
         // A model may name the record by its kind: `deal_id`.
         let is_its_id = |entity: &Entity| name.strip_suffix("_id") == Some(entity.name) && is_known("id");
         let alias = alias.or(tool.entity.filter(|entity| is_its_id(entity)).map(|_| "id"));
         let own = tool.entity.map_or(name.as_str(), |entity| own(dialect, entity, &name));
+        let alias = by_act.or(alias);
         let right = match is_known(&name) {
             true => name,
             false => alias.or(Some(own).filter(|own| is_known(own))).map_or(name.clone(), str::to_owned),
@@ -121,13 +104,6 @@ fn renamed(tool: &Tool, dialect: &Dialect, arguments: Map<String, Value>, known:
         renamed.insert(right, value);
     }
     renamed
-}
-
-/// The arguments of a call.
-struct Said<'a> {
-    tool: &'a Tool,
-    dialect: &'a Dialect,
-    values: Map<String, Value>,
 }
 
 impl Said<'_> {
@@ -156,51 +132,6 @@ impl Said<'_> {
         }
     }
 
-    /// Takes a text, or a number as text.
-    fn text(&mut self, name: &str) -> Result<Option<String>, Fault> {
-        match self.values.remove(name) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text)),
-            Some(Value::Number(number)) => Ok(Some(number.to_string())),
-            Some(other) => Err(Fault::invalid(format!("\"{name}\" must be a string, not {}.", name_of(&other)))),
-        }
-    }
-
-    /// Takes a number as text, or a text that may be a number.
-    fn number(&mut self, name: &str) -> Result<Option<String>, Fault> {
-        match self.values.get(name) {
-            Some(other @ (Value::Bool(_) | Value::Array(_) | Value::Object(_))) => {
-                Err(Fault::invalid(format!("\"{name}\" must be a number, not {}.", name_of(other))))
-            }
-            _ => self.text(name),
-        }
-    }
-
-    /// Takes a text that the schema requires.
-    fn required(&mut self, name: &str) -> Result<String, Fault> {
-        let text = self.text(name)?.unwrap_or_default();
-        match text.is_empty() {
-            true => Err(Fault::invalid(format!("\"{name}\" is empty."))),
-            false => Ok(text),
-        }
-    }
-
-    fn flag(&mut self, name: &str) -> Result<bool, Fault> {
-        match self.values.remove(name) {
-            None | Some(Value::Null) => Ok(false),
-            Some(Value::Bool(flag)) => Ok(flag),
-            Some(other) => Err(Fault::invalid(format!("\"{name}\" must be true or false, not {}.", name_of(&other)))),
-        }
-    }
-
-    fn object(&mut self, name: &str) -> Result<Map<String, Value>, Fault> {
-        match self.values.remove(name) {
-            None | Some(Value::Null) => Ok(Map::new()),
-            Some(Value::Object(object)) => Ok(object),
-            Some(other) => Err(Fault::invalid(format!("\"{name}\" must be an object, not {}.", name_of(&other)))),
-        }
-    }
-
     fn run_id(&mut self) -> Result<Option<String>, Fault> {
         let run_id = self.text("run_id")?;
         match &run_id {
@@ -215,10 +146,17 @@ impl Said<'_> {
         let act = self.tool.kind.act;
         let reads = |name| match act {
             Act::List | Act::ListRows | Act::ListStages | Act::Search | Act::Find => true,
-            Act::Fetch | Act::Describe | Act::Query | Act::Execute => name == "max_tokens",
+            Act::ListRuns
+            | Act::ListChanges
+            | Act::ListEvents
+            | Act::Control(ControlAct::List | ControlAct::History, _) => matches!(name, "limit" | "max_tokens"),
+            Act::Fetch | Act::Describe | Act::Query | Act::Execute | Act::Operations | Act::Undo => {
+                name == "max_tokens"
+            }
             _ => false,
         };
         let mut view = View {
+            act,
             table: self.tool.entity.map(|entity| entity.table.to_owned()),
             fields: Vec::new(),
             is_detailed: false,
@@ -293,7 +231,13 @@ impl Said<'_> {
     }
 
     fn ask(&mut self, view: &mut View, beside: &mut Vec<Beside>) -> Result<Ask, Fault> {
-        match self.tool.kind.act {
+        let act = self.tool.kind.act;
+        if self.tool.entity.is_none()
+            && let Some(ask) = self.elsewhere(act, view)
+        {
+            return ask;
+        }
+        match act {
             Act::Search => {
                 let words = self.required("query")?;
                 self.values.insert("q".into(), words.into());
@@ -362,17 +306,15 @@ impl Said<'_> {
                 self.rest(Operation::RemoveMember(&id, &member))
             }
             Act::Query | Act::Execute => self.rest(Operation::Sql),
+            Act::Control(act, resource) => self.control(act, resource, view),
+            Act::Operations
+            | Act::ListRuns
+            | Act::FindRun
+            | Act::ListChanges
+            | Act::FinishRun
+            | Act::Undo
+            | Act::ListEvents => self.log(act, view),
         }
-    }
-
-    /// Reads the arguments that are left as those of an operation.
-    fn rest(&mut self, operation: Operation<'_>) -> Result<Ask, Fault> {
-        let rest = std::mem::take(&mut self.values);
-        self.arguments(operation, rest)
-    }
-
-    fn arguments(&self, operation: Operation<'_>, arguments: Map<String, Value>) -> Result<Ask, Fault> {
-        (self.dialect.read)(Arguments::named(operation, arguments))
     }
 
     fn fetch(&mut self, view: &mut View) -> Result<Ask, Fault> {

@@ -6,35 +6,10 @@ use crate::dialect::Dialect;
 use crate::dialect::controls::{DRY_RUN_ARGUMENT, MAX_AFFECTED_ARGUMENT};
 use crate::dialect::openapi::in_words_of;
 use crate::dialect::relm::filter::OPERATORS;
+use crate::dialect::tools::argument::{Argument, optional, required, text};
 use crate::dialect::tools::names::is_filter;
-use crate::dialect::tools::{Act, Tool};
+use crate::dialect::tools::{Act, ControlAct, Tool, control, log};
 use crate::model::entity::{Entity, Field, FieldKind, NamedBy, Need, READ_ONLY_COLUMNS};
-
-/// An argument of a tool.
-#[derive(Debug)]
-pub struct Argument {
-    /// The name.
-    pub name: String,
-    /// The schema of its value.
-    pub schema: Value,
-    /// Whether a call must have it.
-    pub is_required: bool,
-}
-
-fn optional(name: impl Into<String>, schema: Value) -> Argument {
-    Argument { name: name.into(), schema, is_required: false }
-}
-
-fn required(name: impl Into<String>, schema: Value) -> Argument {
-    Argument { name: name.into(), schema, is_required: true }
-}
-
-fn text(about: &str) -> Value {
-    match about.is_empty() {
-        true => json!({"type": "string"}),
-        false => json!({"type": "string", "description": about}),
-    }
-}
 
 /// The schema of a tool's arguments.
 pub fn input(tool: &Tool, dialect: &Dialect) -> Value {
@@ -154,6 +129,14 @@ pub fn arguments(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
         }
         Act::RemoveMember => arguments.extend([list_id(), required("member_id", text(""))]),
         Act::Query | Act::Execute => arguments.extend(sql()),
+        Act::Control(act, resource) => arguments.extend(control::arguments(act, resource)),
+        act @ (Act::Operations
+        | Act::ListRuns
+        | Act::FindRun
+        | Act::ListChanges
+        | Act::FinishRun
+        | Act::Undo
+        | Act::ListEvents) => arguments.extend(log::arguments(act)),
     }
     arguments.extend(common(tool.kind.act));
     arguments
@@ -170,12 +153,19 @@ fn common(act: Act) -> Vec<Argument> {
         Act::List | Act::ListRows | Act::ListStages => vec![limit(), cursor(), fields(), format(), max_tokens()],
         Act::Search => vec![limit(), cursor(), format(), max_tokens()],
         Act::Find => vec![fields(), format(), max_tokens()],
-        Act::Fetch | Act::Describe | Act::Query | Act::Execute => vec![max_tokens()],
+        Act::ListRuns
+        | Act::ListChanges
+        | Act::ListEvents
+        | Act::Control(ControlAct::List | ControlAct::History, _) => vec![limit(), cursor(), max_tokens()],
+        Act::Fetch | Act::Describe | Act::Query | Act::Execute | Act::Operations | Act::Undo => vec![max_tokens()],
         _ => Vec::new(),
     };
-    if act.writes() {
-        arguments.push(optional("reason", text("Why; kept in the activity feed.")));
-        arguments.push(optional("run_id", text("")));
+    if act.changes_records() {
+        // A run is ended under its own name.
+        if act != Act::FinishRun {
+            arguments.push(optional("reason", text("Why; kept in the activity feed.")));
+            arguments.push(optional("run_id", text("")));
+        }
         let about = "true: show what would change, and keep nothing.";
         arguments.push(optional(DRY_RUN_ARGUMENT, json!({"type": "boolean", "description": about})));
         arguments.push(optional(
@@ -296,7 +286,13 @@ pub fn output(act: Act) -> Value {
         Act::Search => {
             json!({"data": {"type": "array"}, "results": {"type": "array"}, "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}})
         }
-        Act::List | Act::ListRows | Act::ListStages => {
+        Act::List
+        | Act::ListRows
+        | Act::ListStages
+        | Act::ListRuns
+        | Act::ListChanges
+        | Act::ListEvents
+        | Act::Control(ControlAct::List | ControlAct::History, _) => {
             json!({"data": {"type": "array"}, "has_more": {"type": "boolean"}, "next_cursor": {"type": ["string", "null"]}})
         }
         Act::Fetch => {
@@ -305,8 +301,9 @@ pub fn output(act: Act) -> Value {
         Act::Describe => json!({"tables": {"type": "object"}}),
         Act::Query => json!({"columns": {"type": "array"}, "rows": {"type": "array"}, "rowCount": {"type": "integer"}}),
         Act::Execute => json!({"outcome": string(), "rows": {"type": "array"}, "rowCount": {"type": "integer"}}),
-        Act::Upsert => json!({"outcome": string(), "data": {"type": "array"}}),
-        Act::Find => json!({"id": {}}),
+        Act::Upsert | Act::Operations => json!({"outcome": string(), "data": {"type": "array"}}),
+        Act::Undo => json!({"outcome": string(), "run_id": string(), "undone": {"type": "integer"}}),
+        Act::Find | Act::FindRun | Act::Control(ControlAct::Find, _) => json!({"id": {}}),
         _ => json!({"outcome": string(), "id": {}}),
     };
     json!({"type": "object", "properties": properties})

@@ -6,9 +6,9 @@ use serde_json::{Map, Value};
 use crate::dialect::changes;
 use crate::dialect::tools::describe::describe;
 use crate::dialect::tools::names::{is_brief, own, table_of_id};
-use crate::dialect::tools::read::View;
+use crate::dialect::tools::said::View;
 use crate::dialect::tools::shrink::{self, BYTES_A_TOKEN, Cut};
-use crate::dialect::tools::{Act, Tool};
+use crate::dialect::tools::{Act, control, log, trim};
 use crate::dialect::{Dialect, Meta};
 use crate::model::answer::Answer;
 use crate::model::change::ChangeSet;
@@ -38,14 +38,13 @@ pub enum Shown {
 
 /// Writes an answer. `asked` is the limit of the call, if the answer is one to a smaller limit.
 pub fn show(
-    tool: &Tool,
     dialect: &Dialect,
     view: &View,
     (answer, beside): (Answer, Vec<(&'static str, Answer)>),
     asked: Option<usize>,
     meta: &Meta<'_>,
 ) -> Result<Shown, Fault> {
-    let act = tool.kind.act;
+    let act = view.act;
     let (mut answer, would_change) = match answer {
         Answer::DryRun(dry) => (dry.answer, Some(dry.outcome)),
         answer => (answer, None),
@@ -54,7 +53,7 @@ pub fn show(
         return describe(text, view, dialect).map(Shown::Whole);
     }
     shrink::choose(&mut answer, view, dialect)?;
-    let mut cut = shrink::fit(&mut answer, view);
+    let mut cut = shrink::fit(&mut answer, view.max_tokens);
     if let (Some(rows), Answer::Page { .. } | Answer::Found(_), None) = (cut.rows, &answer, asked) {
         return Ok(Shown::TooLong { rows });
     }
@@ -62,8 +61,16 @@ pub fn show(
         // Its cursor leads on from its last row, so all rows are shown.
         cut.rows = None;
     }
-    let outcome = outcome(tool, view, &answer);
-    let mut object = object(dialect, &mut answer, &mut cut, meta)?;
+    let outcome = outcome(view, &answer);
+    cut_rows(&mut answer, &cut);
+    let mut object = object(dialect, &answer, &cut, meta)?;
+    let mut trimmed = trim::Trimmed::default();
+    if trim::is_here(&answer) {
+        trimmed = trim::fit(&mut object, &answer, view.max_tokens);
+        if let (Some(rows), None) = (trimmed.rows, asked) {
+            return Ok(Shown::TooLong { rows });
+        }
+    }
     match act {
         Act::Search => add_results(&mut object, &answer, meta),
         Act::Fetch => object = document(object, &answer, view, meta),
@@ -79,10 +86,14 @@ pub fn show(
             Some(changes) => add_dry_run(&mut object, &outcome, changes, view, dialect),
             None => drop(object.insert(OUTCOME.into(), outcome.into())),
         }
+        if would_change.is_none() && act.changes_records() {
+            // It is what undo takes.
+            object.insert("request_id".into(), meta.request_id.into());
+        }
         // A column of that name has the first right to it.
         object.extend(rest);
     }
-    if let Some(text) = said_cut(&cut, asked, view, dialect) {
+    if let Some(text) = said_cut(&cut, trimmed.said, asked, view, dialect) {
         object.insert(CUT.into(), text.into());
     }
     if !act.writes() {
@@ -113,19 +124,63 @@ fn add_dry_run(object: &mut Map<String, Value>, outcome: &str, set: &ChangeSet, 
     );
 }
 
-/// The dialect's value of an answer, as an object.
-fn object(dialect: &Dialect, answer: &mut Answer, cut: &mut Cut, meta: &Meta<'_>) -> Result<Map<String, Value>, Fault> {
-    if let (Answer::Sql(result), Some(rows)) = (&mut *answer, cut.rows) {
-        result.rows.truncate(rows);
-        result.truncated = true;
+/// The answers of a batch may have this many times the bytes that are shown in the end. All of the largest are cut, not the last.
+const SPARE: usize = 4;
+
+/// Writes the answer to an operation of a batch. It is cut to the tokens of the whole batch. `bytes` have been written for earlier
+/// operations; if they are too many, only the id is left.
+pub fn operation(
+    dialect: &Dialect,
+    mut answer: Answer,
+    (max_tokens, bytes): (usize, usize),
+    meta: &Meta<'_>,
+) -> Vec<u8> {
+    let most = max_tokens * BYTES_A_TOKEN;
+    let cut = shrink::fit(&mut answer, max_tokens);
+    cut_rows(&mut answer, &cut);
+    let is_too_long = matches!(&answer, Answer::Object { text, .. } if text.len() > most);
+    let mut object = match is_too_long {
+        true => Map::new(),
+        false => object(dialect, &answer, &cut, meta).unwrap_or_default(),
+    };
+    if let Some(rows) = cut.rows {
+        object.insert(CUT.into(), format!("{rows} of {} rows are shown.", cut.of).into());
     }
+    let body = Value::Object(object).to_string().into_bytes();
+    if !is_too_long && body.len() <= most && bytes + body.len() <= most * SPARE {
+        return body;
+    }
+    let mut short = Map::new();
+    if let Ok(Value::Object(mut object)) = parsed(&body)
+        && let Some(id) = object.remove("id")
+    {
+        short.insert("id".into(), id);
+    }
+    short.insert(CUT.into(), "The rest is too long.".into());
+    Value::Object(short).to_string().into_bytes()
+}
+
+fn cut_rows(answer: &mut Answer, cut: &Cut) {
+    let Some(most) = cut.rows else { return };
+    match answer {
+        Answer::Sql(result) => {
+            result.rows.truncate(most);
+            result.truncated = true;
+        }
+        Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.truncate(most),
+        Answer::Found(found) => found.order.truncate(most),
+        _ => {}
+    }
+}
+
+/// The dialect's value of an answer, as an object.
+fn object(dialect: &Dialect, answer: &Answer, cut: &Cut, meta: &Meta<'_>) -> Result<Map<String, Value>, Fault> {
     let mut object = match parsed(&(dialect.show_value)(answer, meta))? {
         Value::Object(object) => object,
         other => [("data".to_owned(), other)].into_iter().collect(),
     };
+    object.extend(log::page_of(answer).unwrap_or_default());
     match answer {
-        Answer::Page { next_cursor, .. } => end_of_page(&mut object, next_cursor.as_deref()),
-        Answer::Found(found) => end_of_page(&mut object, found.next_cursor.as_deref()),
         Answer::Batch(batch) => {
             for (name, count) in ["created", "updated", "failed"].into_iter().zip(batch.counts()) {
                 object.insert(name.into(), count.into());
@@ -152,11 +207,6 @@ fn parsed(text: &[u8]) -> Result<Value, Fault> {
     json::parse(text).map_err(Fault::internal)
 }
 
-fn end_of_page(object: &mut Map<String, Value>, next_cursor: Option<&str>) {
-    object.insert("has_more".into(), next_cursor.is_some().into());
-    object.insert("next_cursor".into(), next_cursor.into());
-}
-
 fn without_nulls(row: &mut Value) {
     if let Value::Object(members) = row {
         members.retain(|_, value| !value.is_null());
@@ -164,14 +214,16 @@ fn without_nulls(row: &mut Value) {
 }
 
 /// What a writing tool did, with a count.
-fn outcome(tool: &Tool, view: &View, answer: &Answer) -> String {
+fn outcome(view: &View, answer: &Answer) -> String {
     let entity = view.table.as_deref().and_then(by_table);
     let one = match (entity, &view.table) {
         (Some(entity), _) => entity.name.replace('_', " "),
         (None, Some(table)) => format!("row of {table}"),
         (None, None) => "record".into(),
     };
-    match (tool.kind.act, answer) {
+    match (view.act, answer) {
+        (Act::Control(act, resource), answer) => control::outcome(act, resource, answer),
+        (Act::Operations | Act::FinishRun | Act::Undo, answer) => log::outcome(answer),
         (Act::Create, Answer::Record { created: false, .. }) => {
             format!("Nothing was created: this {one} existed already.")
         }
@@ -330,8 +382,8 @@ fn add_beside(
     for (key, mut answer) in beside {
         let view = View { table: Some(key.to_owned()), ..view.clone() };
         shrink::choose(&mut answer, &view, dialect)?;
-        let mut cut = shrink::fit(&mut answer, &view);
-        let Some(Value::Array(rows)) = self::object(dialect, &mut answer, &mut cut, meta)?.remove("data") else {
+        let cut = shrink::fit(&mut answer, view.max_tokens);
+        let Some(Value::Array(rows)) = self::object(dialect, &answer, &cut, meta)?.remove("data") else {
             continue;
         };
         match object.get_mut(key) {
@@ -345,8 +397,14 @@ fn add_beside(
 }
 
 /// What was cut, and how to get it.
-fn said_cut(cut: &Cut, asked: Option<usize>, view: &View, dialect: &Dialect) -> Option<String> {
-    let mut said = Vec::new();
+fn said_cut(
+    cut: &Cut,
+    trimmed: Option<String>,
+    asked: Option<usize>,
+    view: &View,
+    dialect: &Dialect,
+) -> Option<String> {
+    let mut said: Vec<String> = trimmed.into_iter().collect();
     if !cut.columns.is_empty() {
         let entity = view.table.as_deref().and_then(by_table);
         let names = cut.columns.iter().map(|name| entity.map_or(name.as_str(), |entity| own(dialect, entity, name)));

@@ -12,12 +12,12 @@ use crate::model::rows::Rows;
 /// Bytes of JSON a token, at least. Text in most languages has more.
 pub(super) const BYTES_A_TOKEN: usize = 3;
 /// Bytes of an answer beside its cells, and of a row beside its cells.
-const ENVELOPE: usize = 200;
+pub(super) const ENVELOPE: usize = 200;
 const ROW: usize = 40;
 /// Bytes of a key with its quotes, colon and comma.
 const KEY: usize = 4;
 /// The lengths to which texts are cut, in bytes of JSON, until the answer fits.
-const LENGTHS: [usize; 4] = [4_000, 1_000, 300, 100];
+pub(super) const LENGTHS: [usize; 4] = [4_000, 1_000, 300, 100];
 
 /// What was cut of an answer.
 #[derive(Debug, Default)]
@@ -114,8 +114,8 @@ fn brief_columns(entity: Option<&Entity>, rows: &Rows, width: usize) -> Vec<usiz
 }
 
 /// Cuts texts, and counts the rows that fit.
-pub fn fit(answer: &mut Answer, view: &View) -> Cut {
-    let budget = view.max_tokens * BYTES_A_TOKEN;
+pub fn fit(answer: &mut Answer, max_tokens: usize) -> Cut {
+    let budget = max_tokens * BYTES_A_TOKEN;
     let parts = parts(answer);
     let whole: usize = parts.iter().map(|rows| size(rows, usize::MAX)).sum();
     let of: usize = parts.iter().map(|rows| rows.len()).sum();

@@ -1,6 +1,7 @@
 //! The table of tools.
 
-use crate::dialect::tools::{Act, Kind};
+use crate::dialect::tools::{Act, ControlAct, Kind};
+use crate::model::control::Resource::{Automations, Webhooks};
 
 const TOOL: Kind = Kind { name: "", title: "", about: "", act: Act::Search, tables: &[], is_core: false };
 const CORE: Kind = Kind { is_core: true, ..TOOL };
@@ -33,7 +34,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "list_records",
         title: "List records",
-        about: "Lists a page of any table, newest first. `filter` selects rows, for example {\"stage\": \"won\", \"close_date\": {\"gte\": \"2026-01-01\"}}.",
+        about: "Lists a page of any table, newest first, also of `runs`, `events` (oldest first), `webhooks`, `automations`, `runs/{id}/changes`, `webhooks/{id}/deliveries` and `automations/{id}/runs`. `filter` selects rows, for example {\"stage\": \"won\", \"close_date\": {\"gte\": \"2026-01-01\"}}.",
         act: Act::List,
         ..CORE
     },
@@ -107,6 +108,20 @@ pub const KINDS: &[Kind] = &[
         title: "Execute SQL",
         about: "Runs PostgreSQL statements that may change data or tables, in one transaction: up to 50, or one with `params`.",
         act: Act::Execute,
+        ..CORE
+    },
+    Kind {
+        name: "batch",
+        title: "Do several things at once",
+        about: "Runs 1 to 100 operations of the REST API in one transaction, in order: all are kept, or none. \"$ref.id\" as a whole text of a body or part of a path is the id of an earlier operation's record.",
+        act: Act::Operations,
+        ..CORE
+    },
+    Kind {
+        name: "undo",
+        title: "Undo changes",
+        about: "Puts back what a run, a request or one entry of the activity feed changed. Records that were changed since are conflicts.",
+        act: Act::Undo,
         ..CORE
     },
     Kind {
@@ -235,6 +250,146 @@ pub const KINDS: &[Kind] = &[
         about: "Removes a record from a static list. The record itself stays.",
         act: Act::RemoveMember,
         tables: &["list_members"],
+        ..TOOL
+    },
+    Kind {
+        name: "list_runs",
+        title: "List runs",
+        about: "Lists runs, newest first: what a key or person changed under one run_id.",
+        act: Act::ListRuns,
+        ..TOOL
+    },
+    Kind {
+        name: "get_run",
+        title: "Get a run",
+        about: "Gets a run with the counts of the rows it changed and whether it can be undone.",
+        act: Act::FindRun,
+        ..TOOL
+    },
+    Kind {
+        name: "list_run_changes",
+        title: "List the changes of a run",
+        about: "Lists the changed rows of a run, oldest first, with the old and new values.",
+        act: Act::ListChanges,
+        ..TOOL
+    },
+    Kind {
+        name: "finish_run",
+        title: "Finish a run",
+        about: "Ends a run. Later writes under its run_id are refused.",
+        act: Act::FinishRun,
+        ..TOOL
+    },
+    Kind {
+        name: "list_events",
+        title: "List events",
+        about: "Lists what was changed in the workspace, oldest first. next_cursor is there on an empty page too; it leads to later events.",
+        act: Act::ListEvents,
+        ..TOOL
+    },
+    Kind {
+        name: "list_webhooks",
+        title: "List webhooks",
+        about: "Lists the webhooks, newest first.",
+        act: Act::Control(ControlAct::List, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "get_webhook",
+        title: "Get a webhook",
+        about: "Gets a webhook. `disabled_reason` says why Kith disabled it.",
+        act: Act::Control(ControlAct::Find, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "create_webhook",
+        title: "Create a webhook",
+        about: "Subscribes a public address to events. Only this answer has the `secret` that signs them.",
+        act: Act::Control(ControlAct::Create, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "update_webhook",
+        title: "Update a webhook",
+        about: "Changes the named fields of a webhook. `enabled: true` enables one that was disabled.",
+        act: Act::Control(ControlAct::Update, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "delete_webhook",
+        title: "Delete a webhook",
+        about: "Deletes a webhook and its deliveries for good.",
+        act: Act::Control(ControlAct::Delete, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "rotate_webhook_secret",
+        title: "Replace a webhook's secret",
+        about: "Creates another secret, which the answer has. For 24 hours both sign.",
+        act: Act::Control(ControlAct::RotateSecret, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "test_webhook",
+        title: "Test a webhook",
+        about: "Sends a test event to the webhook's address.",
+        act: Act::Control(ControlAct::Test, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "list_webhook_deliveries",
+        title: "List a webhook's deliveries",
+        about: "Lists what was sent to a webhook in the last 30 days, newest first, with the responses.",
+        act: Act::Control(ControlAct::History, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "replay_webhook_deliveries",
+        title: "Send deliveries again",
+        about: "Sends one delivery again (`delivery_id`), or all that failed since a time (`since`).",
+        act: Act::Control(ControlAct::Replay, Webhooks),
+        ..TOOL
+    },
+    Kind {
+        name: "list_automations",
+        title: "List automations",
+        about: "Lists the automations, newest first.",
+        act: Act::Control(ControlAct::List, Automations),
+        ..TOOL
+    },
+    Kind {
+        name: "get_automation",
+        title: "Get an automation",
+        about: "Gets an automation. `disabled_reason` says why Kith switched it off.",
+        act: Act::Control(ControlAct::Find, Automations),
+        ..TOOL
+    },
+    Kind {
+        name: "create_automation",
+        title: "Create an automation",
+        about: "Creates a rule: when the trigger event fires and all conditions hold, its actions are done.",
+        act: Act::Control(ControlAct::Create, Automations),
+        ..TOOL
+    },
+    Kind {
+        name: "update_automation",
+        title: "Update an automation",
+        about: "Changes the named fields of an automation.",
+        act: Act::Control(ControlAct::Update, Automations),
+        ..TOOL
+    },
+    Kind {
+        name: "delete_automation",
+        title: "Delete an automation",
+        about: "Deletes an automation and its runs for good. What it has written stays.",
+        act: Act::Control(ControlAct::Delete, Automations),
+        ..TOOL
+    },
+    Kind {
+        name: "list_automation_runs",
+        title: "List an automation's runs",
+        about: "Lists how often an automation ran in the last 30 days, newest first, and what came of it.",
+        act: Act::Control(ControlAct::History, Automations),
         ..TOOL
     },
 ];

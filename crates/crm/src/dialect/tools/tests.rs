@@ -10,9 +10,11 @@ use crate::dialect::tools::{Act, Offer, Shown, ToolAsk, by_name, error, read, sh
 use crate::dialect::{DIALECTS, Dialect, Meta};
 use crate::model::answer::{Answer, SqlResult};
 use crate::model::ask::{Ask, RecordName, Single, Steps};
+use crate::model::control::{ControlAsk, Resource};
 use crate::model::entity::by_table;
 use crate::model::fault::Fault;
 use crate::model::filter::{Op, Subject};
+use crate::model::page::PageAsk;
 use crate::model::rows::{ResultColumn, Rows};
 use crate::model::who::{Features, Role};
 
@@ -110,6 +112,9 @@ fn the_names_that_clients_know_exist() {
         "create_association list_pipelines create_pipeline update_pipeline delete_pipeline list_pipeline_stages",
         "create_pipeline_stage update_pipeline_stage delete_pipeline_stage fetch query_sql execute_sql",
         "list_records get_record create_record update_record delete_record restore_record describe_schema",
+        "create_automation list_automations get_automation update_automation delete_automation list_automation_runs",
+        "create_webhook list_webhooks get_webhook update_webhook delete_webhook test_webhook list_webhook_deliveries",
+        "replay_webhook_deliveries rotate_webhook_secret batch undo list_runs get_run list_run_changes list_events",
     ]
     .join(" ")
     .split(' ')
@@ -121,6 +126,61 @@ fn the_names_that_clients_know_exist() {
         assert!(core.iter().any(|it| it == name), "{name}");
     }
     assert_eq!(core, names(offer(true, Role::Member)), "the order is always the same");
+}
+
+#[test]
+fn what_is_in_the_control_plane_takes_no_controls() {
+    for tool in tools().filter(|tool| matches!(tool.kind.act, Act::Control(..))) {
+        let definition = tool.definition(&RELM);
+        for argument in ["dry_run", "max_affected", "reason", "run_id"] {
+            assert!(definition["inputSchema"]["properties"].get(argument).is_none(), "{}", tool.name());
+        }
+    }
+    for name in ["batch", "undo", "finish_run"] {
+        let definition = by_name(name).expect("a tool").definition(&RELM);
+        assert!(definition["inputSchema"]["properties"].get("dry_run").is_some(), "{name}");
+    }
+    refused("delete_webhook", json!({"id": "whep_1", "dry_run": true}), "Unknown argument \"dry_run\"");
+}
+
+#[test]
+fn the_tools_for_any_table_serve_kiths_own_too() {
+    let control = |tool: &str, arguments: Value| match asked(&RELM, tool, arguments).expect("an ask").ask {
+        Ask::Control(ask) => ask,
+        other => panic!("{other:?}"),
+    };
+    let page = |limit| PageAsk { limit, cursor: None };
+    assert_eq!(
+        control("list_records", json!({"table": "webhooks", "limit": 3})),
+        ControlAsk::List { resource: Resource::Webhooks, page: page(3) }
+    );
+    assert_eq!(
+        control("get_record", json!({"table": "automation", "id": "auto_1"})),
+        ControlAsk::Find { resource: Resource::Automations, id: "auto_1".into() }
+    );
+    let values = json!({"enabled": false});
+    let ControlAsk::Update { values: read, .. } =
+        control("update_record", json!({"table": "webhooks", "id": "whep_1", "values": values}))
+    else {
+        panic!()
+    };
+    assert_eq!(Value::Object(read), values);
+    let deliveries = json!({"table": "webhooks/whep_1/deliveries", "filter": {"status": "failed"}});
+    assert_eq!(
+        control("list_records", deliveries),
+        ControlAsk::Deliveries { id: "whep_1".into(), status: Some("failed".into()), page: page(25) }
+    );
+    let runs = asked(&RELM, "list_records", json!({"table": "runs", "filter": {"status": "open"}})).expect("an ask");
+    assert!(matches!(&runs.ask, Ask::Steps(Steps::ListRuns { filters, .. }) if filters["status"] == "open"));
+    let changes = asked(&RELM, "list_records", json!({"table": "runs/my run/changes"})).expect("an ask");
+    assert!(matches!(&changes.ask, Ask::Steps(Steps::RunChanges { run, .. }) if run == "my run"));
+    refused("delete_record", json!({"table": "webhooks", "id": "whep_1"}), "must be confirmed");
+    refused("update_record", json!({"table": "runs", "id": "run_1", "values": {}}), "has no runs");
+    refused("list_records", json!({"table": "runs", "filter": {"status": {"eq": "open"}}}), "takes a text");
+    refused("list_records", json!({"table": "events", "filter": {"limit": 1}}), "given twice");
+    refused("undo", json!({"run_id": "run_1"}), "undo takes one of run");
+    refused("undo", json!({"run": "a", "request_id": "req_1"}), "undo takes one of run");
+    refused("replay_webhook_deliveries", json!({"id": "whep_1"}), "either \"delivery_id\" or \"since\"");
 }
 
 /// The values of an ask that writes.
@@ -284,9 +344,8 @@ fn page(names: &[&str], cells: &[&[&str]], next: Option<&str>) -> Answer {
 }
 
 fn shown(dialect: &'static Dialect, arguments: Value, answer: Answer) -> Result<Shown, Fault> {
-    let tool = by_name("list_deals").expect("a tool");
     let ask = asked(dialect, "list_deals", arguments)?;
-    show(&tool, dialect, &ask.view, (answer, Vec::new()), None, &Meta { table: Some("deals"), ..Meta::default() })
+    show(dialect, &ask.view, (answer, Vec::new()), None, &Meta { table: Some("deals"), ..Meta::default() })
 }
 
 #[track_caller]
@@ -332,12 +391,11 @@ fn long_texts_are_cut_before_rows_and_named() {
 
 #[test]
 fn a_result_of_sql_is_cut_to_the_tokens() {
-    let tool = by_name("query_sql").expect("a tool");
     let ask = asked(&AGENTCRM, "query_sql", json!({"sql": "select 1", "max_tokens": 100})).expect("an ask");
     let row: &[&str] = &["\"0123456789\""];
     let many: Vec<&[&str]> = vec![row; 500];
     let result = SqlResult { rows: rows(&["a"], &many), row_count: 500, command: "SELECT".into(), truncated: false };
-    let shown = show(&tool, &AGENTCRM, &ask.view, (Answer::Sql(result), Vec::new()), None, &Meta::default());
+    let shown = show(&AGENTCRM, &ask.view, (Answer::Sql(result), Vec::new()), None, &Meta::default());
     let value = whole(shown);
     assert!(value["rows"].as_array().is_some_and(|rows| (1..20).contains(&rows.len())), "{value}");
     assert_eq!((&value["truncated"], &value["rowCount"]), (&json!(true), &json!(500)));

@@ -17,10 +17,11 @@ use crm::model::who::{Provenance, Role, Who};
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::door::mcp::operations::Operations;
 use crate::door::mcp::rpc::RpcError;
 use crate::door::mcp::session::Session;
 use crate::door::mcp::version::{self, Era};
-use crate::hall::{self, Controls, Performed};
+use crate::hall::{self, Controls, Performed, Wire};
 
 impl Session<'_, '_> {
     /// Calls a tool. What is wrong with the call is its result, so that the model sees it.
@@ -99,7 +100,7 @@ impl Session<'_, '_> {
         let mut asked = None;
         loop {
             let answers = self.answers(&caller, &ask, &limits).await?;
-            let shown = self.show(tool, &ask, answers, asked)?;
+            let shown = self.show(&ask, answers, asked)?;
             match (shown, &again) {
                 (Shown::Whole(object), _) => return Ok(object),
                 (Shown::TooLong { rows }, Some(arguments)) => {
@@ -119,7 +120,8 @@ impl Session<'_, '_> {
         limits: &Limits,
     ) -> Result<(Answer, Vec<(&'static str, Answer)>), Fault> {
         self.envelope.table = ask.ask.table().map(str::to_owned);
-        let main = answer(self.app, caller, &ask.ask, limits);
+        let operations = Operations::new(self.envelope, ask.view.max_tokens);
+        let main = answer(self.app, caller, &ask.ask, limits, Some(&operations));
         if ask.beside.is_empty() {
             return Ok((main.await?, Vec::new()));
         }
@@ -130,12 +132,11 @@ impl Session<'_, '_> {
 
     fn show(
         &self,
-        tool: &Tool,
         ask: &ToolAsk,
         answers: (Answer, Vec<(&'static str, Answer)>),
         asked: Option<usize>,
     ) -> Result<Shown, Fault> {
-        self.envelope.with_meta(None, |dialect, meta| tools::show(tool, dialect, &ask.view, answers, asked, meta))
+        self.envelope.with_meta(None, |dialect, meta| tools::show(dialect, &ask.view, answers, asked, meta))
     }
 }
 
@@ -145,8 +146,15 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<
     done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
 }
 
-async fn answer(app: &App, caller: &Caller, ask: &Ask, limits: &Limits) -> Result<Answer, Fault> {
-    match hall::perform(app, caller, ask, &Controls::of(limits)).await? {
+async fn answer(
+    app: &App,
+    caller: &Caller,
+    ask: &Ask,
+    limits: &Limits,
+    operations: Option<&Operations<'_>>,
+) -> Result<Answer, Fault> {
+    let wire = operations.map(|operations| operations as &dyn Wire);
+    match hall::perform(app, caller, ask, &Controls { wire, ..Controls::of(limits) }).await? {
         Performed::Done(answer, _) => Ok(answer),
         Performed::Stored(_) | Performed::Replayed(_) => Err(Fault::internal("a reply that was not asked for")),
     }
@@ -154,7 +162,7 @@ async fn answer(app: &App, caller: &Caller, ask: &Ask, limits: &Limits) -> Resul
 
 /// The records beside a record; `None` if the workspace's plan lacks them.
 async fn answer_beside(app: &App, caller: &Caller, beside: &Beside) -> Result<Option<(&'static str, Answer)>, Fault> {
-    match answer(app, caller, &beside.ask, &Limits::default()).await {
+    match answer(app, caller, &beside.ask, &Limits::default(), None).await {
         Ok(answer) => Ok(Some((beside.key, answer))),
         Err(fault) if tools::failed_part(&fault) => Ok(None),
         Err(fault) => Err(fault),

@@ -35,6 +35,7 @@ impl Session<'_, '_> {
                 self.page(era, &params, "prompts", prompts)?
             }
             (_, "prompts/get") => prompt(&params)?,
+            (_, "completion/complete") => self.completion(&params).await?,
             (era, method) => return Err(unknown(era, method)),
         };
         Ok(complete(self.era, result).to_string().into_bytes())
@@ -92,7 +93,7 @@ fn server() -> Value {
 }
 
 fn capabilities() -> Value {
-    json!({"tools": {}, "resources": {}, "prompts": {}})
+    json!({"tools": {}, "resources": {}, "prompts": {}, "completions": {}})
 }
 
 fn initialize(params: &Map<String, Value>) -> Value {

@@ -5,8 +5,10 @@
 //! size. What concerns the message is refused as JSON-RPC. What concerns a tool is the result of its call.
 
 mod call;
+mod completions;
 mod guard;
 mod methods;
+mod operations;
 mod resources;
 mod rpc;
 mod session;
@@ -98,6 +100,12 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
     is_json(request)?;
     let body = request.body(&caller).await?;
     let incoming = rpc::read(&body);
+    if let Ok(Incoming::Request(message)) = &incoming
+        && message.calls("batch")
+    {
+        // Each operation is copied when its turn comes.
+        body.hold_copy().await?;
+    }
     let _values = body.into_values();
     let message = match incoming {
         Ok(Incoming::Request(message)) => message,

@@ -42,6 +42,11 @@ pub fn templates() -> Vec<Value> {
     KINDS.iter().map(template).collect()
 }
 
+/// The kind of the records that a template of addresses is for.
+pub fn kind_of_template(uri: &str) -> Option<&'static str> {
+    KINDS.iter().copied().find(|kind| uri == format!("crm://{kind}/{{id}}"))
+}
+
 impl Session<'_, '_> {
     /// Reads a resource.
     pub async fn read(&mut self, params: &Map<String, Value>) -> Result<Value, RpcError> {
@@ -66,7 +71,7 @@ impl Session<'_, '_> {
             Err(Fault::Internal { cause, place }) => {
                 let request_id = self.id;
                 tracing::error!(request_id, cause, %place, "a resource could not be read");
-                return Err(RpcError { status: 200, code: -32603, message: "Internal error.".into(), data: None });
+                return Err(RpcError::internal());
             }
             Err(Fault::NotFound { .. } | Fault::Invalid { .. }) => {
                 return Err(self.no_resource(&uri));

@@ -9,6 +9,7 @@ pub const PARSE_ERROR: i64 = -32700;
 pub const INVALID_REQUEST: i64 = -32600;
 pub const METHOD_NOT_FOUND: i64 = -32601;
 pub const INVALID_PARAMS: i64 = -32602;
+pub const INTERNAL_ERROR: i64 = -32603;
 
 /// The most bytes of a request's id.
 const MAX_ID_BYTES: usize = 1024;
@@ -35,6 +36,13 @@ pub struct Message {
     pub params: Map<String, Value>,
 }
 
+impl Message {
+    /// Whether it calls this tool.
+    pub fn calls(&self, tool: &str) -> bool {
+        self.method == "tools/call" && self.params.get("name").and_then(Value::as_str) == Some(tool)
+    }
+}
+
 /// An error of a message.
 #[derive(Debug)]
 pub struct RpcError {
@@ -52,6 +60,11 @@ impl RpcError {
     /// An error with HTTP status 400.
     pub fn bad_request(code: i64, message: impl Into<String>) -> RpcError {
         RpcError { status: 400, code, message: message.into(), data: None }
+    }
+
+    /// A defect of Kith. Its cause is in the log.
+    pub fn internal() -> RpcError {
+        RpcError { status: 200, code: INTERNAL_ERROR, message: "Internal error.".into(), data: None }
     }
 
     /// Wrong parameters of a request that is otherwise well-formed.

@@ -1,10 +1,13 @@
 //! MCP over HTTP: `POST /mcp`.
 
 mod answers;
+mod bridge;
+mod control;
 mod controls;
 mod day;
 mod door;
 mod hostile;
+mod log;
 mod protocol;
 mod rights;
 mod work;

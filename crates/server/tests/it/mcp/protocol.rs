@@ -165,3 +165,48 @@ async fn prompts_take_their_argument() {
         assert_eq!(refused.status(200).at("/error/code"), -32602);
     }
 }
+
+#[tokio::test]
+async fn arguments_of_prompts_and_ids_of_records_are_completed() {
+    let (first, other) = (agent().await, agent().await);
+    let contact = call(&first, "create_contact", json!({"email": "ada@acme.example", "first_name": "Ada"})).await;
+    let company = call(&first, "create_company", json!({"name": "Ada Works"})).await;
+    let complete = async |agent: &crate::support::Agent, reference: serde_json::Value, argument: (&str, &str)| {
+        let params = json!({"ref": reference, "argument": {"name": argument.0, "value": argument.1}});
+        request(agent, "completion/complete", params).await["completion"].clone()
+    };
+    let prompt = |name: &str| json!({"type": "ref/prompt", "name": name});
+    let resource = |uri: &str| json!({"type": "ref/resource", "uri": uri});
+    for (reference, argument, values) in [
+        (prompt("prepare_meeting"), ("contact", "Ada"), json!(["ada@acme.example"])),
+        (prompt("prepare_meeting"), ("contact", ""), json!(["ada@acme.example"])),
+        (prompt("review_pipeline"), ("pipeline", "sa"), json!(["sales"])),
+        (prompt("review_pipeline"), ("pipeline", "x"), json!([])),
+        (prompt("find_duplicates"), ("table", "con"), json!(["contacts"])),
+        (prompt("log_conversation"), ("notes", "We"), json!([])),
+        (resource("crm://contact/{id}"), ("id", "Ada"), json!([contact["id"]])),
+        (resource("crm://company/{id}"), ("id", ""), json!([company["id"]])),
+        (resource("crm://email/{id}"), ("id", ""), json!([])),
+    ] {
+        let found = complete(&first, reference.clone(), argument).await;
+        assert_eq!((&found["values"], &found["hasMore"]), (&values, &json!(false)), "{reference} {argument:?}");
+    }
+    assert_eq!(complete(&other, prompt("prepare_meeting"), ("contact", "Ada")).await["values"], json!([]));
+    let wrong = [
+        json!({}),
+        json!({"ref": prompt("prepare_meeting"), "argument": {"name": "contact", "value": 7}}),
+        json!({"ref": prompt("prepare_meeting"), "argument": {"name": "contcat", "value": ""}}),
+        json!({"ref": prompt("nothing"), "argument": {"name": "x", "value": ""}}),
+        json!({"ref": resource("crm://secret/{id}"), "argument": {"name": "id", "value": ""}}),
+        json!({"ref": {"type": "ref/else"}, "argument": {"name": "id", "value": ""}}),
+    ];
+    for params in wrong {
+        let message = json!({"jsonrpc": "2.0", "id": 1, "method": "completion/complete", "params": params});
+        let refused = send(&first, message).await.status(200);
+        assert_eq!(refused.at("/error/code"), -32602, "{}", refused.story());
+    }
+    let params = json!({"ref": prompt("find_duplicates"), "argument": {"name": "table", "value": ""}});
+    let modern = send_modern(&first, "completion/complete", params).await.status(200);
+    assert_eq!(modern.at("/result/completion/values"), json!(["contacts", "companies"]));
+    assert_eq!(modern.at("/result/resultType"), "complete");
+}

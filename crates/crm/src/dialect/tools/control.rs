@@ -1,0 +1,132 @@
+//! Tools for what lives in the control plane: webhooks, their deliveries, automations and their runs.
+
+use serde_json::{Value, json};
+
+use crate::dialect::route::{ControlOperation, Operation};
+use crate::dialect::tools::argument::{Argument, optional, required, text};
+use crate::dialect::tools::said::{Said, View};
+use crate::dialect::tools::{Act, ControlAct};
+use crate::model::answer::Answer;
+use crate::model::ask::Ask;
+use crate::model::control::Resource;
+use crate::model::fault::Fault;
+
+/// The arguments of a tool, without those that many tools have.
+pub fn arguments(act: ControlAct, resource: Resource) -> Vec<Argument> {
+    let id = || required("id", text(""));
+    match act {
+        ControlAct::List => Vec::new(),
+        ControlAct::Find | ControlAct::Delete | ControlAct::RotateSecret | ControlAct::Test => vec![id()],
+        ControlAct::Create => fields(resource, true),
+        ControlAct::Update => [id()].into_iter().chain(fields(resource, false)).collect(),
+        ControlAct::History => {
+            let statuses = match resource {
+                Resource::Webhooks => json!(["pending", "delivered", "failed"]),
+                Resource::Automations => json!(["success", "error", "skipped"]),
+            };
+            vec![id(), optional("status", json!({"type": "string", "enum": statuses}))]
+        }
+        ControlAct::Replay => vec![id(), optional("delivery_id", text("")), optional("since", text("RFC 3339"))],
+    }
+}
+
+fn fields(resource: Resource, is_new: bool) -> Vec<Argument> {
+    let needed = |name: &str, schema: Value| Argument { name: name.into(), schema, is_required: is_new };
+    let enabled = optional("enabled", json!({"type": "boolean"}));
+    let list = |of: &str, about: &str| json!({"type": "array", "items": {"type": of}, "description": about});
+    match resource {
+        Resource::Webhooks => vec![
+            needed("url", text("")),
+            needed("events", list("string", "For example deal.updated, contact.*, *.")),
+            enabled,
+            optional("description", json!({"type": ["string", "null"]})),
+        ],
+        Resource::Automations => vec![
+            needed("name", text("")),
+            needed("trigger_event", text("For example deal.stage_changed, contact.*, *.")),
+            optional(
+                "conditions",
+                list(
+                    "object",
+                    "{field, op, value}: a path into the event's data such as new_stage; op is eq, neq, contains, exists or in.",
+                ),
+            ),
+            needed(
+                "actions",
+                list(
+                    "object",
+                    "{type: move_deal_stage, stage, pipeline?}, {type: create_activity, activity_type, subject?, body?} or {type: set_metadata, target?, key, value}.",
+                ),
+            ),
+            enabled,
+        ],
+    }
+}
+
+/// The resource of a table's name, for the tools that take any table.
+pub fn resource_of(table: &str) -> Option<Resource> {
+    [Resource::Webhooks, Resource::Automations].into_iter().find(|it| it.name() == table || it.one() == table)
+}
+
+impl Said<'_> {
+    /// Reads the call of a tool for something in the control plane. The arguments that are left are its fields or options.
+    pub(super) fn control(&mut self, act: ControlAct, resource: Resource, view: &mut View) -> Result<Ask, Fault> {
+        view.act = Act::Control(act, resource);
+        view.is_detailed = true;
+        let id = match act {
+            ControlAct::List | ControlAct::Create => String::new(),
+            _ => self.required("id")?,
+        };
+        let operation = match act {
+            ControlAct::List => ControlOperation::List(resource),
+            ControlAct::Find => ControlOperation::Find(resource, &id),
+            ControlAct::Create => ControlOperation::Create(resource),
+            ControlAct::Update => ControlOperation::Update(resource, &id),
+            ControlAct::Delete => ControlOperation::Delete(resource, &id),
+            ControlAct::RotateSecret => ControlOperation::RotateSecret(&id),
+            ControlAct::Test => ControlOperation::TestWebhook(&id),
+            ControlAct::History => match resource {
+                Resource::Webhooks => ControlOperation::Deliveries(&id),
+                Resource::Automations => ControlOperation::Runs(&id),
+            },
+            ControlAct::Replay => return self.replay(&id),
+        };
+        self.rest(Operation::Control(operation))
+    }
+
+    fn replay(&mut self, id: &str) -> Result<Ask, Fault> {
+        match (self.text("delivery_id")?, self.values.contains_key("since")) {
+            (Some(delivery), false) => self.rest(Operation::Control(ControlOperation::Replay(id, &delivery))),
+            (None, true) => self.rest(Operation::Control(ControlOperation::ReplayFailed(id))),
+            _ => Err(Fault::invalid_with_hint(
+                "Name either \"delivery_id\" or \"since\".",
+                "list_webhook_deliveries has the ids of deliveries.",
+            )),
+        }
+    }
+}
+
+/// What a writing tool did, with a count.
+pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer) -> String {
+    let one = resource.one();
+    match act {
+        ControlAct::Create => format!("Created 1 {one}."),
+        ControlAct::Update => format!("Updated 1 {one}."),
+        ControlAct::Delete => format!("Deleted 1 {one} for good."),
+        ControlAct::RotateSecret => format!("Replaced the secret of 1 {one}."),
+        ControlAct::Test => "Queued 1 test event.".into(),
+        ControlAct::Replay => match replayed(answer) {
+            Some(count) => format!("Queued {count} deliveries again."),
+            None => "Queued 1 delivery again.".into(),
+        },
+        ControlAct::List | ControlAct::Find | ControlAct::History => String::new(),
+    }
+}
+
+/// The number of deliveries that are sent again, if the call did not name one.
+fn replayed(answer: &Answer) -> Option<String> {
+    let Answer::Record { record, .. } = answer else { return None };
+    let row = &record.row;
+    let at = row.columns().iter().position(|column| &*column.name == "replayed")?;
+    Some(String::from_utf8_lossy(row.cell(0, at)).into_owned())
+}
