@@ -108,6 +108,8 @@ pub enum Answer {
         undone: u64,
         /// The rows that were left as they are: `{"table", "id", "reason"}`.
         skipped: Vec<Value>,
+        /// What has left and stays: `{"effect", "id"}`.
+        not_undone: Vec<Value>,
     },
     /// A new workspace.
     Workspace {

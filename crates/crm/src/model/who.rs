@@ -115,6 +115,8 @@ pub struct Provenance {
     pub reason: Option<String>,
     /// The id of the request.
     pub request_id: String,
+    /// The run or request that fired an automation. Only the run records it.
+    pub caused_by: Option<String>,
 }
 
 /// Maximum length of a text of the provenance, in bytes. Longer texts are cut.
@@ -133,6 +135,7 @@ impl Provenance {
             run_id: run_id.map(|said| cut(said, MAX_RUN_ID_CHARACTERS * 4)),
             reason: reason.map(text),
             request_id: request_id.to_owned(),
+            caused_by: None,
         }
     }
 
@@ -146,6 +149,9 @@ impl Provenance {
             }
         }
         object.insert("request_id".into(), self.request_id.as_str().into());
+        if let Some(cause) = &self.caused_by {
+            object.insert("caused_by".into(), cause.as_str().into());
+        }
         object.extend(further.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
         serde_json::Value::Object(object).to_string()
     }

@@ -108,6 +108,9 @@ impl Change {
     }
 }
 
+/// The most events of one change: an update of a deal, its new stage and its new pipeline.
+pub const MOST_EVENTS: usize = 3;
+
 const DEALS: &str = "deals";
 const STAGE: &str = "stage";
 const PIPELINE: &str = "pipeline";

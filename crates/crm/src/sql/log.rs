@@ -93,6 +93,13 @@ pub fn undo(secret: &str, actor: &str, said: [Option<&str>; 2], undo: &Undo<'_>)
     [begin, run]
 }
 
+/// Returns the changes that an undo has put back: `seq`, and the time in `milliseconds`.
+pub fn undone_changes(secret: &str, undo: &str) -> Sql {
+    let mut sql = Sql::new("SELECT seq::text, milliseconds::text FROM kith.undone_changes(");
+    bind_all(&mut sql, &[Some(secret), Some(undo)]);
+    sql
+}
+
 fn bind_all(sql: &mut Sql, values: &[Option<&str>]) {
     for (at, value) in values.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" }).bind(value.map(str::to_owned), Label::Own);

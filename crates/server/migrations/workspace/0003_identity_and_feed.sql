@@ -167,7 +167,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE entry text; writer text;
 BEGIN
   INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-  SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance
+  SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance - '{undo_of,limited,caused_by}'::text[]
     FROM kith.current_context() c
   RETURNING a.id, a.actor INTO entry, writer;
   -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.

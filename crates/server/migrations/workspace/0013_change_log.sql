@@ -93,9 +93,11 @@ COMMENT ON TABLE kith.gap IS 'What runs did that cannot be undone: DDL, TRUNCATE
 CREATE TABLE kith.seal (
   xid xid8 PRIMARY KEY,
   most integer,
-  is_dry boolean NOT NULL
+  is_dry boolean NOT NULL,
+  passed timestamptz
 );
 COMMENT ON TABLE kith.seal IS 'Transactions that may change at most so many rows, or that may not be committed.';
+COMMENT ON COLUMN kith.seal.passed IS 'The start of the statement in which SET CONSTRAINTS last ran the trigger that refuses to commit.';
 CREATE TABLE kith.judgement (
   xid xid8 NOT NULL
 );
@@ -223,8 +225,10 @@ BEGIN
   FOR attempt IN 1 .. 2 LOOP
     SELECT r.id, r.status, r.undone_by INTO known FROM kith.run r WHERE r.actor = note_run.actor AND r.run_id = provenance ->> 'run_id';
     EXIT WHEN FOUND;
-    INSERT INTO kith.run AS r (actor, run_id, agent, reason)
-    VALUES (note_run.actor, provenance ->> 'run_id', provenance ->> 'agent', provenance ->> 'reason') ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING;
+    -- An automation's run has the id that the automation's own list shows, so that what it caused leads to it.
+    INSERT INTO kith.run AS r (id, actor, run_id, agent, reason, caused_by)
+    VALUES (CASE WHEN starts_with(note_run.actor, 'automation:') THEN provenance ->> 'run_id' ELSE kith.new_id('run') END, note_run.actor, provenance ->> 'run_id',
+            provenance ->> 'agent', provenance ->> 'reason', provenance ->> 'caused_by') ON CONFLICT DO NOTHING;
   END LOOP;
   IF known.status <> 'open' OR known.undone_by IS NOT NULL THEN
     RAISE EXCEPTION 'run "%" has ended', provenance ->> 'run_id' USING ERRCODE = 'KL002', HINT = 'Send another X-Run-Id.';
@@ -301,7 +305,7 @@ BEGIN
       changes := kith.clip_changes(changes);
     END IF;
     INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited}'::text[]) RETURNING a.id INTO entry;
+    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited,caused_by}'::text[]) RETURNING a.id INTO entry;
   END IF;
   key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
   IF previous ?| shape.key::text[] THEN
@@ -385,16 +389,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.limit_request IS 'Limits this transaction: to so many changed rows, or to no commit. For the server, which knows the secret.';
 
--- The server lifts the seal of a dry transaction to check its deferred constraints; it then rolls the transaction back.
+-- SET CONSTRAINTS, which the workspace's SQL may use, runs this trigger before its time. It then queues itself again. It cannot tell this
+-- from a commit, but nothing runs twice in one statement except at a commit, or if the statement sets constraints twice. So there is never
+-- a moment in which it is not queued. The server lifts the seal to check deferred constraints; it then rolls the transaction back.
 CREATE FUNCTION kith.refuse_dry() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE sealed kith.seal;
 BEGIN
-  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = NEW.xid AND s.is_dry) THEN
-    RAISE EXCEPTION 'a dry run cannot be committed' USING ERRCODE = 'KL003';
+  SELECT s.* INTO sealed FROM kith.seal s WHERE s.xid = NEW.xid;
+  IF sealed.is_dry THEN
+    IF sealed.passed = statement_timestamp() THEN
+      RAISE EXCEPTION 'a dry run cannot be committed' USING ERRCODE = 'KL003', HINT = 'A statement of a dry run can set constraints once.';
+    END IF;
+    SET CONSTRAINTS kith.refuse_dry DEFERRED;
+    UPDATE kith.seal AS s SET passed = statement_timestamp() WHERE s.xid = NEW.xid;
   END IF;
   RETURN NULL;
 END $$;
-CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.is_dry) EXECUTE FUNCTION kith.refuse_dry();
+CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT OR UPDATE OF passed ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (NEW.is_dry) EXECUTE FUNCTION kith.refuse_dry();
 
 CREATE FUNCTION kith.lift_seal(secret text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$

@@ -523,9 +523,10 @@ CREATE TABLE kith.seal (
   xid xid8 NOT NULL,
   most integer,
   is_dry boolean NOT NULL,
+  passed timestamp with time zone,  -- The start of the statement in which SET CONSTRAINTS last ran the trigger that refuses to commit.
   CONSTRAINT seal_pkey PRIMARY KEY (xid)
 );
-CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.is_dry) EXECUTE FUNCTION kith.refuse_dry();
+CREATE CONSTRAINT TRIGGER refuse_dry AFTER INSERT OR UPDATE OF passed ON kith.seal DEFERRABLE INITIALLY DEFERRED FOR EACH ROW WHEN (new.is_dry) EXECUTE FUNCTION kith.refuse_dry();
 
 -- The hash of the secret that the server knows, and the key that signs contexts. One row.
 -- Owned by {{system}}.
@@ -591,6 +592,27 @@ AS $function$
     FROM (SELECT s.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
                  count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored
             FROM kith.net(affected.changes) n JOIN kith.shape s ON s.id = n.shape GROUP BY s.name) x
+$function$;
+
+-- How many rows of each table a run created, updated, deleted and restored.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.affected_by(run text)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  WITH noted AS MATERIALIZED (
+         SELECT c.seq, c.shape, c.verb, count(*) OVER (PARTITION BY c.relation, c.key) AS times, bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS moved
+           FROM kith.change c WHERE c.run = affected_by.run),
+       each_row AS (
+         SELECT n.shape, n.verb FROM noted n WHERE n.times = 1 AND NOT n.moved
+          UNION ALL
+         SELECT m.shape, m.verb FROM kith.net(ARRAY(SELECT c FROM kith.change c WHERE c.seq IN (SELECT n.seq FROM noted n WHERE n.times > 1 OR n.moved))) m)
+  SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
+    FROM (SELECT s.name, count(*) FILTER (WHERE e.verb = 'created') AS created, count(*) FILTER (WHERE e.verb = 'updated') AS updated,
+                 count(*) FILTER (WHERE e.verb = 'deleted') AS deleted, count(*) FILTER (WHERE e.verb = 'restored') AS restored
+            FROM each_row e JOIN kith.shape s ON s.id = e.shape GROUP BY s.name) x
 $function$;
 
 -- What events say of changes.
@@ -1427,6 +1449,14 @@ CREATE OR REPLACE FUNCTION kith.is_logged(schema oid)
  STABLE
 RETURN (SELECT ((n.nspname <> 'information_schema'::name) AND (n.nspname !~ '^(kith|pg_)'::text)) FROM pg_namespace n WHERE (n.oid = is_logged.schema));
 
+-- Whether an error ends an undo instead of being a conflict of a row.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.is_passing(state text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+RETURN ((state ~~ '40%'::text) OR (state ~~ '53%'::text) OR (state = '55P03'::text) OR (state ~~ '57%'::text) OR (state ~~ 'KL00_'::text));
+
 -- Whether the session belongs to a viewer.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.is_viewer()
@@ -1658,7 +1688,7 @@ BEGIN
       changes := kith.clip_changes(changes);
     END IF;
     INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited}'::text[]) RETURNING a.id INTO entry;
+    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited,caused_by}'::text[]) RETURNING a.id INTO entry;
   END IF;
   key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
   IF previous ?| shape.key::text[] THEN
@@ -1958,8 +1988,10 @@ BEGIN
   FOR attempt IN 1 .. 2 LOOP
     SELECT r.id, r.status, r.undone_by INTO known FROM kith.run r WHERE r.actor = note_run.actor AND r.run_id = provenance ->> 'run_id';
     EXIT WHEN FOUND;
-    INSERT INTO kith.run AS r (actor, run_id, agent, reason)
-    VALUES (note_run.actor, provenance ->> 'run_id', provenance ->> 'agent', provenance ->> 'reason') ON CONFLICT ON CONSTRAINT run_actor_run_id_key DO NOTHING;
+    -- An automation's run has the id that the automation's own list shows, so that what it caused leads to it.
+    INSERT INTO kith.run AS r (id, actor, run_id, agent, reason, caused_by)
+    VALUES (CASE WHEN starts_with(note_run.actor, 'automation:') THEN provenance ->> 'run_id' ELSE kith.new_id('run') END, note_run.actor, provenance ->> 'run_id',
+            provenance ->> 'agent', provenance ->> 'reason', provenance ->> 'caused_by') ON CONFLICT DO NOTHING;
   END LOOP;
   IF known.status <> 'open' OR known.undone_by IS NOT NULL THEN
     RAISE EXCEPTION 'run "%" has ended', provenance ->> 'run_id' USING ERRCODE = 'KL002', HINT = 'Send another X-Run-Id.';
@@ -2549,9 +2581,15 @@ CREATE OR REPLACE FUNCTION kith.refuse_dry()
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE sealed kith.seal;
 BEGIN
-  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = NEW.xid AND s.is_dry) THEN
-    RAISE EXCEPTION 'a dry run cannot be committed' USING ERRCODE = 'KL003';
+  SELECT s.* INTO sealed FROM kith.seal s WHERE s.xid = NEW.xid;
+  IF sealed.is_dry THEN
+    IF sealed.passed = statement_timestamp() THEN
+      RAISE EXCEPTION 'a dry run cannot be committed' USING ERRCODE = 'KL003', HINT = 'A statement of a dry run can set constraints once.';
+    END IF;
+    SET CONSTRAINTS kith.refuse_dry DEFERRED;
+    UPDATE kith.seal AS s SET passed = statement_timestamp() WHERE s.xid = NEW.xid;
   END IF;
   RETURN NULL;
 END $function$;
@@ -2998,15 +3036,14 @@ CREATE OR REPLACE FUNCTION kith.shown_run(r kith.run)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
 AS $function$
-DECLARE
-  made constant kith.change[] := kith.of_run(r.id);
-  facts record; why jsonb;
+DECLARE facts record; why jsonb;
 BEGIN
-  SELECT count(DISTINCT c.request) AS requests, max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept INTO facts FROM unnest(made) c;
+  SELECT count(DISTINCT c.request) AS requests, max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept,
+         floor(date_part('epoch', min(c.at) FILTER (WHERE c.undone_by IS NULL)))::bigint AS oldest INTO facts FROM kith.change c WHERE c.run = r.id;
   why := (SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]') FROM kith.gap g WHERE g.run = r.id);
   RETURN jsonb_build_object('id', r.id, 'run_id', r.run_id, 'actor', r.actor, 'agent', r.agent, 'reason', r.reason,
-    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected(made), 'requests', facts.requests,
-    'started_at', r.started_at, 'last_at', coalesce(facts.last_at, r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by,
+    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected_by(r.id), 'requests', facts.requests,
+    'started_at', r.started_at, 'last_at', coalesce(facts.last_at, r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by, 'oldest', facts.oldest,
     'undoable', CASE WHEN facts.standing = 0 THEN 'no' WHEN why <> '[]' THEN 'partly' ELSE 'whole' END,
     'why', CASE WHEN facts.standing > 0 THEN why WHEN r.undone_by IS NOT NULL THEN '["it is undone"]' WHEN facts.kept > 0 THEN '["all of it is undone"]'
                 WHEN why <> '[]' THEN why ELSE '["no changes are kept"]' END);
@@ -3093,20 +3130,20 @@ CREATE OR REPLACE FUNCTION kith.undo(secret text, id text, kind text, target tex
  SET bytea_output TO 'hex'
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
+ SET lock_timeout TO '100ms'
 AS $function$
 DECLARE
   plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
   number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
-  all_relations oid[]; all_keys text[];
+  all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
   IF plan.status <> 'open' THEN
     RETURN jsonb_build_object('status', plan.status);
   END IF;
   items := plan.items;
-  SET CONSTRAINTS ALL DEFERRED;
 
   -- Locks the rows in the order of table and key, and compares them.
   FOR batch IN SELECT i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.n ORDER BY i.n) AS numbers
@@ -3165,86 +3202,128 @@ BEGIN
   END LOOP;
 
   -- Writes the rows: together where that works, else one by one, in whatever order their keys and references need.
+  -- Deferred constraints are checked at the end. If one does not hold then, all is written again with the constraints checked at once, which
+  -- shows whose row it is.
   SELECT array_agg(i.relation), array_agg(i.key_text) INTO all_relations, all_keys FROM unnest(items) i;
-  LOOP
-    moved := false;
-    waiting := false;
-    FOR batch IN SELECT i.act, i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
-                        array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
-                   FROM unnest(items) i WHERE i.state = 'pending'
-                  GROUP BY i.act, i.relation, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
-                  ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
-      state := NULL;
-      BEGIN
-        since := kith.last_change(secret);
-        EXECUTE kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
-        GET DIAGNOSTICS touched = ROW_COUNT;
-        IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
-          RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
-        ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
-          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
-        END IF;
-      EXCEPTION WHEN OTHERS THEN
-        GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
-        -- A deadlock, a limit or a cancelled statement says nothing about the row.
-        IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
-          RAISE;
-        END IF;
-      END;
-      moved := moved OR state IS NULL;
-      waiting := waiting OR state IS NOT NULL;
-      FOREACH number IN ARRAY batch.numbers LOOP
-        IF state IS NULL THEN
-          items[number].state := 'done';
-        ELSE
-          items[number].fault := CASE
-            WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
-            WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
-        END IF;
-      END LOOP;
-    END LOOP;
-    EXIT WHEN NOT waiting;
-    CONTINUE WHEN moved;
-    IF NOT singly THEN
-      singly := true;
-      CONTINUE;
-    END IF;
-    -- Rows that refer to each other, or that exchange unique values: first without what stands in the way, then as they were. A row that
-    -- fails is left, and the others are tried again.
+  PERFORM kith.lift_seal(secret);
+  compared := items;
+  compared_conflicts := conflicts;
+  to_undo := undone;
+  FOREACH at_once IN ARRAY ARRAY[false, true] LOOP
+    items := compared;
+    conflicts := compared_conflicts;
+    undone := to_undo;
+    singly := false;
     BEGIN
-      number := NULL;
-      FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' AND i.act IN ('insert', 'update') ORDER BY i.n LOOP
-        number := item.n;
-        same := item.back;
-        FOR column_name IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = item.relation AND NOT a.attnotnull AND item.back ? a.attname::text
-                              AND EXISTS (SELECT FROM pg_index x WHERE x.indrelid = item.relation AND x.indisunique AND a.attnum = ANY (x.indkey::smallint[])
-                                          UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
-          same := same || jsonb_build_object(column_name, NULL);
+      IF at_once THEN
+        SET CONSTRAINTS ALL IMMEDIATE;
+      ELSE
+        SET CONSTRAINTS ALL DEFERRED;
+      END IF;
+      LOOP
+        moved := false;
+        waiting := false;
+        FOR batch IN SELECT i.act, i.relation, (array_agg(i.columns))[1] AS columns, (array_agg(i.key))[1] AS key, (array_agg(i.back))[1] AS back,
+                            array_agg(i.key ORDER BY i.n) AS keys, array_agg(i.back ORDER BY i.n) AS backs, array_agg(i.n ORDER BY i.n) AS numbers
+                       FROM unnest(items) i WHERE i.state = 'pending'
+                      GROUP BY i.act, i.relation, ARRAY(SELECT jsonb_object_keys(i.back) ORDER BY 1), CASE WHEN singly THEN i.n END
+                      ORDER BY array_position(ARRAY['insert', 'update', 'delete'], i.act), min(i.n) LOOP
+          state := NULL;
+          BEGIN
+            since := kith.last_change(secret);
+            EXECUTE kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+            GET DIAGNOSTICS touched = ROW_COUNT;
+            IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
+              RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
+            ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
+              RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+            END IF;
+          EXCEPTION WHEN OTHERS THEN
+            GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
+            IF kith.is_passing(state) THEN
+              RAISE;
+            END IF;
+          END;
+          moved := moved OR state IS NULL;
+          waiting := waiting OR state IS NOT NULL;
+          FOREACH number IN ARRAY batch.numbers LOOP
+            IF state IS NULL THEN
+              items[number].state := 'done';
+            ELSE
+              items[number].fault := CASE
+                WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
+                WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
+            END IF;
+          END LOOP;
         END LOOP;
-        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
-      END LOOP;
-      FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
-        number := item.n;
-        since := kith.last_change(secret);
-        IF item.act <> 'delete' THEN
-          item.act := 'update';
-          item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
+        EXIT WHEN NOT waiting;
+        CONTINUE WHEN moved;
+        IF NOT singly THEN
+          singly := true;
+          CONTINUE;
         END IF;
-        EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
-        IF kith.removes_others(secret, since, all_relations, all_keys) THEN
-          RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
-        END IF;
+        -- Rows that refer to each other, or that exchange unique values: first without what stands in the way, then as they were. A row that
+        -- fails is left, and the others are tried again.
+        BEGIN
+          number := NULL;
+          checked := false;
+          SET CONSTRAINTS ALL DEFERRED;
+          FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' AND i.act IN ('insert', 'update') ORDER BY i.n LOOP
+            number := item.n;
+            same := item.back;
+            FOR column_name IN SELECT a.attname FROM pg_attribute a WHERE a.attrelid = item.relation AND NOT a.attnotnull AND item.back ? a.attname::text
+                                  AND EXISTS (SELECT FROM pg_index x WHERE x.indrelid = item.relation AND x.indisunique AND a.attnum = ANY (x.indkey::smallint[])
+                                              UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
+              same := same || jsonb_build_object(column_name, NULL);
+            END LOOP;
+            EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+          END LOOP;
+          FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
+            number := item.n;
+            since := kith.last_change(secret);
+            IF item.act <> 'delete' THEN
+              item.act := 'update';
+              item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
+            END IF;
+            EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
+            IF kith.removes_others(secret, since, all_relations, all_keys) THEN
+              RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+            END IF;
+          END LOOP;
+          IF at_once THEN
+            checked := true;
+            SET CONSTRAINTS ALL IMMEDIATE;
+            IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
+              RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+            END IF;
+          END IF;
+          items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
+        EXCEPTION WHEN OTHERS THEN
+          GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE, failed_table = TABLE_NAME;
+          IF kith.is_passing(state) THEN
+            RAISE;
+          END IF;
+          IF checked THEN
+            -- PostgreSQL names the table whose constraint does not hold, not the row. Each pending row has failed alone too.
+            number := (SELECT i.n FROM unnest(items) i JOIN pg_class c ON c.oid = i.relation WHERE i.state = 'pending' ORDER BY c.relname = failed_table DESC, i.n LIMIT 1);
+          END IF;
+          item := items[number];
+          conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
+          items[number].state := 'left';
+          undone := undone - 1;
+        END;
       END LOOP;
-      items := ARRAY(SELECT jsonb_populate_record(i, CASE WHEN i.state = 'pending' THEN '{"state": "done"}' ELSE '{}' END::jsonb) FROM unnest(items) i ORDER BY i.n);
+      -- Deferred triggers of the workspace's may remove rows as well.
+      SET CONSTRAINTS ALL IMMEDIATE;
+      IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
+        RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
+      END IF;
+      EXIT;
     EXCEPTION WHEN OTHERS THEN
       GET STACKED DIAGNOSTICS state = RETURNED_SQLSTATE;
-      IF state LIKE '40%' OR state LIKE '53%' OR state LIKE '57%' OR state = 'KL002' THEN
+      IF at_once OR kith.is_passing(state) THEN
         RAISE;
       END IF;
-      item := items[number];
-      conflicts := conflicts || jsonb_build_object('table', item.name, 'id', item.id, 'reason', item.fault, 'via', item.via);
-      items[number].state := 'left';
-      undone := undone - 1;
     END;
   END LOOP;
   seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done');
@@ -3255,8 +3334,6 @@ BEGIN
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
-  PERFORM kith.lift_seal(secret);
-  SET CONSTRAINTS ALL IMMEDIATE;
   PERFORM kith.end_undo(secret, id, kind, target, seqs);
   RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped));
 END $function$;
@@ -3280,6 +3357,9 @@ BEGIN
                      OR kind = 'request' AND EXISTS (SELECT FROM public.activity a WHERE a.custom ->> 'request_id' = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since)
                      OR kind = 'activity' AND EXISTS (SELECT FROM public.activity a WHERE a.id = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since) THEN 'expired'
                    WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target) THEN 'undone' ELSE 'unknown' END;
+    RETURN;
+  ELSIF kept_since = 'infinity' THEN
+    status := 'expired';
     RETURN;
   ELSIF standing = '{}' THEN
     status := 'undone';
@@ -3331,6 +3411,20 @@ AS $function$
     WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
     FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $function$;
+
+-- The changes that an undo put back. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undone_changes(secret text, id text)
+ RETURNS TABLE(seq bigint, milliseconds bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY SELECT c.seq, floor(extract(epoch FROM c.at) * 1000)::bigint FROM kith.change c WHERE c.undone_by = undone_changes.id ORDER BY c.seq;
+END $function$;
 
 -- A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -3486,7 +3580,7 @@ AS $function$
 DECLARE entry text; writer text;
 BEGIN
   INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-  SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance
+  SELECT c.actor, write_entry.verb, write_entry.subject_type, left(write_entry.subject_id, 500), left(write_entry.subject_repr, 200), write_entry.changes, c.provenance - '{undo_of,limited,caused_by}'::text[]
     FROM kith.current_context() c
   RETURNING a.id, a.actor INTO entry, writer;
   -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.

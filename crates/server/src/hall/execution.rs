@@ -301,6 +301,11 @@ impl<'a> Execution<'a> {
         }
     }
 
+    /// Whether a failure has aborted the open transaction.
+    pub(super) fn is_aborted(&self) -> bool {
+        matches!(&self.transaction, Transaction::Open(open) if open.is_aborted())
+    }
+
     /// Whether this is a batch whose transaction was rolled back.
     pub(super) fn is_ended_batch(&self) -> bool {
         self.together.is_some() && matches!(self.transaction, Transaction::PerPlan)
@@ -337,7 +342,7 @@ impl<'a> Execution<'a> {
                 Err(PlanError::PerhapsStale(fault)) => Some(fault),
                 Err(PlanError::Stale) => None,
             };
-            if matches!(&self.transaction, Transaction::Open(open) if open.is_aborted()) {
+            if self.is_aborted() {
                 if self.together.is_some() {
                     return Err(Box::pin(self.undone(&planning.catalog, fault, asked_at)).await);
                 }
@@ -366,7 +371,7 @@ impl<'a> Execution<'a> {
     }
 
     /// Rolls the transaction back and opens another one, which holds the same Idempotency-Key.
-    async fn restart(&mut self) -> Result<(), Fault> {
+    pub(super) async fn restart(&mut self) -> Result<(), Fault> {
         if let Transaction::Open(open) = std::mem::replace(&mut self.transaction, Transaction::PerPlan) {
             open.roll_back().await;
         }

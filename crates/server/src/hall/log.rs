@@ -1,19 +1,28 @@
 //! Runs, and undo.
 
+use std::time::Duration;
+
 use crm::model::answer::Answer;
 use crm::model::ask::Undoable;
 use crm::model::change::Change;
 use crm::model::fault::Fault;
 use crm::model::page::{Cursor, PageAsk, scope};
 use crm::model::rows::Rows;
+use crm::plan::events::MOST_EVENTS;
 use crm::sql;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::clock::iso;
 use crate::hall::execution::{Execution, UndoRun};
+use crate::hall::publish::event_id;
+use crate::store::control::webhooks::Holder;
 use crate::store::fault::RunError;
 
 const SECONDS_A_DAY: i64 = 86_400;
+/// How often an undo is tried while others hold its rows, and the wait before the second time, which doubles. It waits for a lock for a tenth of a
+/// second (`kith.undo()`).
+const TRIES_OF_UNDO: u32 = 6;
+const WAIT_OF_UNDO: Duration = Duration::from_millis(50);
 
 /// Opens a run.
 pub async fn open(
@@ -28,7 +37,7 @@ pub async fn open(
     let statement = sql::log::open_run(&secret, &who.actor, run_id, agent, reason);
     let rows = write(execution, statement).await?;
     let created = rows.named(0, "created") == Some(b"true");
-    run(&rows).map(|run| Answer::Run { run, created }).ok_or_else(|| Fault::internal("no run came"))
+    run(execution, &rows).map(|run| Answer::Run { run, created }).ok_or_else(|| Fault::internal("no run came"))
 }
 
 /// Finds a run.
@@ -46,7 +55,7 @@ pub async fn finish(
     let (secret, actor) = (secret(execution), execution.caller.who.actor.clone());
     let status = if is_complete { "complete" } else { "failed" };
     let rows = write(execution, sql::log::finish_run(&secret, &actor, name, status, summary)).await?;
-    run(&rows).map(|run| Answer::Run { run, created: false }).ok_or_else(|| unknown("runs", name))
+    run(execution, &rows).map(|run| Answer::Run { run, created: false }).ok_or_else(|| unknown("runs", name))
 }
 
 /// Lists a page of runs.
@@ -64,7 +73,8 @@ pub async fn list(
         filters.insert("before".into(), before.into());
     }
     let rows = read(execution, sql::log::list_runs(&secret, &filters, page.limit + 1)).await?;
-    let mut runs: Vec<Map<String, Value>> = (0..rows.len()).filter_map(|row| object(&rows, row, "run")).collect();
+    let mut runs: Vec<Map<String, Value>> =
+        (0..rows.len()).filter_map(|row| object(&rows, row, "run")).map(|run| shown(execution, run)).collect();
     let has_more = runs.len() > page.limit;
     runs.truncate(page.limit);
     let last = runs.last().filter(|_| has_more).and_then(|run| run.get("id")?.as_str().map(str::to_owned));
@@ -100,17 +110,13 @@ pub async fn undo(execution: &mut Execution<'_>, what: &Undoable, skips: bool) -
     };
     let (secret, caller) = (secret(execution), execution.caller);
     let id = execution.app.clock.id("run");
-    let days = execution.app.undo_days;
-    let kept_since = match days {
-        0 => "infinity".to_owned(),
-        days => iso(execution.app.clock.unix_seconds() - i64::from(days) * SECONDS_A_DAY),
-    };
+    let kept_since = kept_since(execution).map_or_else(|| "infinity".to_owned(), iso);
     execution.undo = Some(UndoRun { id: id.clone(), target: target.clone() });
     execution.open().await?;
     let plan = sql::log::Undo { id: &id, kind, target: &target, kept_since: &kept_since, skips };
     let said = [caller.provenance.agent.as_deref(), caller.provenance.reason.as_deref()];
     let statements = sql::log::undo(&secret, &caller.who.actor, said, &plan);
-    let results = execution.write(&statements).await.map_err(RunError::into_fault)?;
+    let results = write_patiently(execution, &statements).await?;
     let mut outcome = results.last().and_then(|rows| object(rows, 0, "outcome")).unwrap_or_default();
     let mut list = |name: &str| match outcome.remove(name) {
         Some(Value::Array(items)) => items,
@@ -120,13 +126,60 @@ pub async fn undo(execution: &mut Execution<'_>, what: &Undoable, skips: bool) -
     let number = |name: &str| outcome.get(name).and_then(Value::as_u64).unwrap_or_default();
     let refused = |code: &'static str, message: &str| Fault::Refused { code, message: message.into(), hint: None };
     match outcome.get("status").and_then(Value::as_str) {
-        Some("done") => Ok(Answer::Undone { run_id: id, undone: number("undone"), skipped }),
+        Some("done") => {
+            let not_undone = sent(execution, &id).await?;
+            Ok(Answer::Undone { run_id: id, undone: number("undone"), skipped, not_undone })
+        }
         Some("conflict") => Err(Fault::UndoConflict { conflicts, rows: number("rows") }),
         Some("undone") => Err(refused("already_undone", "Nothing is left to undo.")),
         Some("expired") => Err(refused("undo_expired", "These changes are older than the change log.")),
         Some("unknown") => Err(unknown(table, &target)),
         _ => Err(Fault::internal("an undo without an outcome")),
     }
+}
+
+/// Runs the statements of an undo, again if others hold its rows: they end first, and it compares with what they have written.
+async fn write_patiently(execution: &mut Execution<'_>, statements: &[sql::Sql]) -> Result<Vec<Rows>, Fault> {
+    let mut tries = 1;
+    loop {
+        match execution.write(statements).await.map_err(RunError::into_fault) {
+            Err(Fault::Unavailable { .. }) if tries < TRIES_OF_UNDO && execution.is_aborted() => {}
+            result => return result,
+        }
+        // Without its locks, which others may wait for.
+        execution.restart().await?;
+        tokio::time::sleep(WAIT_OF_UNDO * 2_u32.pow(tries - 1)).await;
+        tries += 1;
+    }
+}
+
+/// What an undo cannot take back: the webhooks of the changes that were sent, or may have been.
+async fn sent(execution: &mut Execution<'_>, id: &str) -> Result<Vec<Value>, Fault> {
+    let (app, who) = (execution.app, &execution.caller.who);
+    let holder = Holder { workspace_id: &who.workspace_id, mode: who.mode.name() };
+    if !app.store.control.has_sent(holder).await? {
+        return Ok(Vec::new());
+    }
+    let database = &execution.caller.database.database;
+    let undone = sql::log::undone_changes(&secret(execution), id);
+    let rows = read(execution, undone).await?;
+    let mut events = Vec::with_capacity(rows.len() * MOST_EVENTS);
+    for row in 0..rows.len() {
+        let (Some(seq), Some(Ok(at))) =
+            (rows.string(row, "seq"), rows.string(row, "milliseconds").map(|it| it.parse()))
+        else {
+            return Err(Fault::internal("a change without a number"));
+        };
+        events.extend((0..MOST_EVENTS).map(|number| event_id(database, &seq, at, number)));
+    }
+    let deliveries = app.store.control.sent_for(holder, &events).await?;
+    Ok(deliveries.into_iter().map(|id| json!({"effect": "webhook_sent", "id": id})).collect())
+}
+
+/// The time since which changes can be undone, Unix seconds; `None` if none can.
+fn kept_since(execution: &Execution<'_>) -> Option<i64> {
+    let days = i64::from(execution.app.undo_days);
+    (days > 0).then(|| execution.app.clock.unix_seconds() - days * SECONDS_A_DAY)
 }
 
 fn secret(execution: &Execution<'_>) -> String {
@@ -136,7 +189,7 @@ fn secret(execution: &Execution<'_>) -> String {
 async fn found(execution: &mut Execution<'_>, name: &str) -> Result<Map<String, Value>, Fault> {
     let (secret, actor) = (secret(execution), execution.caller.who.actor.clone());
     let rows = read(execution, sql::log::find_run(&secret, &actor, name)).await?;
-    run(&rows).ok_or_else(|| unknown("runs", name))
+    run(execution, &rows).ok_or_else(|| unknown("runs", name))
 }
 
 fn unknown(table: &str, id: &str) -> Fault {
@@ -170,7 +223,18 @@ fn object(rows: &Rows, row: usize, column: &str) -> Option<Map<String, Value>> {
     }
 }
 
-/// A run, in the order in which its fields are shown.
-fn run(rows: &Rows) -> Option<Map<String, Value>> {
-    if rows.is_empty() { None } else { object(rows, 0, "run") }
+/// A run, as callers see it.
+fn run(execution: &Execution<'_>, rows: &Rows) -> Option<Map<String, Value>> {
+    if rows.is_empty() { None } else { object(rows, 0, "run").map(|run| shown(execution, run)) }
+}
+
+/// The same run, without the age of its oldest change. One that is too old makes the run one that cannot be undone.
+fn shown(execution: &Execution<'_>, mut run: Map<String, Value>) -> Map<String, Value> {
+    if let Some(oldest) = run.remove("oldest").and_then(|it| it.as_i64())
+        && kept_since(execution).is_none_or(|since| oldest < since)
+    {
+        run.insert("undoable".into(), "no".into());
+        run.insert("why".into(), json!(["it is older than changes are kept"]));
+    }
+    run
 }

@@ -141,7 +141,8 @@ async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Resu
     let ask = ask(action, &context).map_err(Unfinished::Failed)?;
     let mode = Mode::parse(&taken.mode).ok_or_else(|| Unfinished::Failed("an unknown mode".into()))?;
     let (agent, run_id) = (Some(taken.name.as_bytes()), Some(taken.id.as_bytes()));
-    let provenance = Provenance::new(&taken.request_id, agent, run_id, None);
+    let mut provenance = Provenance::new(&taken.request_id, agent, run_id, None);
+    provenance.caused_by.clone_from(&taken.caused_by);
     let admitted = access::admit_automation(app, &taken.automation_id, &taken.workspace_id, mode, provenance).await;
     let caller = admitted.map_err(|refused| unfinished(&refused.fault))?;
     let key = format!("{} {number}", taken.id);

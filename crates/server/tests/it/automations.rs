@@ -175,10 +175,35 @@ async fn automations_fire_each_other_twice_and_no_more() {
     // Each note leads to another note.
     let id = rule(&agent, "activity.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}]))
         .await;
+    let automation = id.clone();
     create(&agent, "/v1/activities", json!({"type": "call"})).await;
     let found = runs(&agent, &id, 2).await;
     assert_eq!([&found[0]["depth"], &found[1]["depth"]], [&json!(1), &json!(0)]);
     assert_eq!(found[0]["caused_by"], found[1]["id"]);
+    // The same runs are among the workspace's, with the same causes.
+    for run in &found {
+        let id = run["id"].as_str().expect("an id");
+        let same = agent.get(&format!("/v1/runs/{id}")).await.status(200);
+        assert_eq!(same.at("/data/caused_by"), run["caused_by"]);
+        assert_eq!(
+            (same.text("/data/id"), same.text("/data/actor")),
+            (id.to_owned(), format!("automation:{}", run["automation_id"].as_str().unwrap_or(&automation)))
+        );
+    }
+    let fired = found[1]["caused_by"].as_str().expect("a request");
+    assert!(fired.starts_with("req_"), "{fired}");
+    let listed = agent.get(&format!("/v1/runs?actor=automation:{automation}")).await.status(200);
+    assert_eq!(listed.column("id"), [found[0]["id"].clone(), found[1]["id"].clone()]);
+    assert!(
+        agent
+            .get("/v1/activity")
+            .await
+            .data()
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|it| it["custom"].get("caused_by").is_none())
+    );
     // A later event of a person shows that nothing else was queued: runs of a rule keep their order.
     create(&agent, "/v1/activities", json!({"type": "meeting"})).await;
     let found = runs(&agent, &id, 4).await;

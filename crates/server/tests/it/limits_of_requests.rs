@@ -116,6 +116,21 @@ async fn a_dry_run_checks_deferred_constraints_and_sees_cascades_and_triggers() 
         assert!(vias.contains(&(table.into(), via.into())), "{table} {via}: {vias:?}");
     }
     assert_eq!(count(&agent, "parts").await, 2);
+    // SQL may check its constraints earlier, as often as it likes.
+    let early = "insert into parts values (3); set constraints all immediate; insert into kids values (4, 3); set constraints all deferred; delete from parts where id = 2; set constraints all immediate";
+    let early = sql(&agent, DRY, early).await.status(200);
+    assert_eq!(
+        (early.at("/_meta/affected/parts/created"), early.at("/_meta/affected/parts/deleted")),
+        (json!(1), json!(1))
+    );
+    sql(&agent, DRY, "insert into kids values (3, 99); set constraints all immediate")
+        .await
+        .fault(400, "sql_error")
+        .says("kids_part_fkey");
+    sql(&agent, DRY, "do $$ begin insert into parts values (3); set constraints all immediate; end $$")
+        .await
+        .status(200);
+    assert_eq!(count(&agent, "parts").await, 2);
     // Rows count once, by their state before and after.
     let net = "insert into parts values (7); update parts set id = 8 where id = 7; delete from parts where id = 8; insert into parts values (9)";
     assert_eq!(sql(&agent, DRY, net).await.status(200).at("/_meta/affected/parts/created"), 1);
@@ -217,6 +232,10 @@ async fn a_sealed_transaction_does_not_commit() {
         "select set_config('kith.context', '', true); insert into contacts (email) values ('sealed@b.example')",
         "set constraints all deferred; insert into contacts (email) values ('sealed@b.example')",
         "set constraints all immediate",
+        "set constraints all immediate; set constraints all deferred",
+        "savepoint a; set constraints all immediate; insert into contacts (email) values ('sealed@b.example'); rollback to a",
+        "savepoint a; insert into contacts (email) values ('sealed@b.example'); set constraints all immediate; release a",
+        "set constraints kith.refuse_dry immediate",
     ] {
         // One message, because a session that is given back ends its transaction.
         let ended = session.script(&format!("{begin}; {work}; commit")).await.expect_err("a sealed transaction");

@@ -67,6 +67,8 @@ mod tidy;
 mod together;
 mod undo;
 mod undo_bounds;
+mod undo_effects;
+mod undo_together;
 mod upgrade;
 mod values;
 mod walks;

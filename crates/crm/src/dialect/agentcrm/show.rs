@@ -47,9 +47,12 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
         Answer::Changes { changes, .. } => {
             json::write(out, &changes.iter().map(|it| changes::change(it, &CHANGE_WORDS)).collect::<Vec<_>>());
         }
-        Answer::Undone { run_id, undone, skipped } => {
+        Answer::Undone { run_id, undone, skipped, not_undone } => {
             let skipped: Vec<Value> = skipped.iter().map(|it| changes::conflict(it, &CHANGE_WORDS)).collect();
-            json::write(out, &json!({"run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": []}));
+            json::write(
+                out,
+                &json!({"run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": not_undone}),
+            );
         }
         Answer::Record { record: it, .. } => record(out, it),
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),

@@ -63,10 +63,9 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
                 .collect();
             values(&mut out, &written, next_cursor.as_deref());
         }
-        Answer::Undone { run_id, undone, skipped } => {
+        Answer::Undone { run_id, undone, skipped, not_undone } => {
             let skipped: Vec<Value> = skipped.iter().map(|it| changes::conflict(it, &CHANGE_WORDS)).collect();
-            let undone =
-                json!({"object": "undo", "run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": []});
+            let undone = json!({"object": "undo", "run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": not_undone});
             json::write(&mut out, &undone);
         }
         Answer::Batch(it) => batch(&mut out, it, meta),

@@ -13,20 +13,21 @@ use crate::store::Store;
 use crate::store::cell::TenantDatabase;
 
 /// The changes that one statement removes.
-const BATCH: &str = "10000";
+const BATCH: i64 = 10_000;
 
-const SECONDS_A_DAY: u64 = 86_400;
+const SECONDS_AN_HOUR: u64 = 3600;
 
 /// The databases of workspaces, and how many rows were ever written in each.
 const WRITES: &str = "
     SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes
       FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name WHERE d.state = 'taken'";
 
-/// Removes changes that are older than `$1` days, oldest first.
+/// Removes changes that are older than `$1` hours, oldest first. It looks at no more than it may remove: the log is in the order of time.
 const SWEEP: &str = "
-    WITH old AS (SELECT c.seq FROM kith.change AS c WHERE c.at < pg_catalog.now() - pg_catalog.make_interval(days => $1::integer)
-                  ORDER BY c.seq LIMIT $2::integer)
-    DELETE FROM kith.change AS c USING old WHERE c.seq = old.seq RETURNING 1";
+    WITH head AS (SELECT c.seq, c.at FROM kith.change AS c ORDER BY c.seq LIMIT $2::integer),
+         gone AS (DELETE FROM kith.change AS c USING head
+                   WHERE c.seq = head.seq AND head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $1::integer) RETURNING 1)
+    SELECT pg_catalog.count(*) AS removed FROM gone";
 
 /// The age of the oldest change, in seconds.
 const OLDEST: &str = "
@@ -81,24 +82,30 @@ impl Store {
 
     async fn sweep(&self, place: &TenantDatabase, days: u32) -> Result<(usize, Option<Instant>), Error> {
         let mut admin = self.cells.administer(place.cell, &place.database).await?;
-        let days_text = days.to_string();
+        let hours = hours_kept(days);
+        let (hours_text, batch) = (hours.to_string(), BATCH.to_string());
         let mut removed = 0;
         loop {
-            let swept = admin.query(SWEEP, &[Some(&days_text), Some(BATCH)]).await?.len();
-            removed += swept;
-            if swept == 0 {
-                return Ok((removed, due(&mut admin, days).await?));
+            let swept: i64 = admin.query(SWEEP, &[Some(&hours_text), Some(&batch)]).await?.get(0, "removed")?;
+            removed += usize::try_from(swept).unwrap_or_default();
+            if swept < BATCH {
+                return Ok((removed, due(&mut admin, hours).await?));
             }
         }
     }
 }
 
-async fn due(admin: &mut Conn, days: u32) -> Result<Option<Instant>, Error> {
+/// How long changes stay. What is not kept for undo stays until it is published.
+fn hours_kept(days: u32) -> u32 {
+    (days * 24).max(1)
+}
+
+async fn due(admin: &mut Conn, hours: u32) -> Result<Option<Instant>, Error> {
     let oldest = admin.query(OLDEST, &[]).await?;
     if oldest.is_empty() {
         return Ok(None);
     }
     let age: i64 = oldest.get(0, "age")?;
-    let left = (u64::from(days) * SECONDS_A_DAY).saturating_sub(u64::try_from(age).unwrap_or_default());
+    let left = (u64::from(hours) * SECONDS_AN_HOUR).saturating_sub(u64::try_from(age).unwrap_or_default());
     Ok(Some(Instant::now() + Duration::from_secs(left)))
 }

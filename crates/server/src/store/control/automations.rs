@@ -135,6 +135,8 @@ pub struct TakenRun {
     pub mode: String,
     /// `req_…`
     pub request_id: String,
+    /// The run or request that fired it.
+    pub caused_by: Option<String>,
     /// How often it was tried, this time included.
     pub attempts: u32,
     /// The automation's conditions.
@@ -220,7 +222,7 @@ impl Control {
                    SET attempts = attempts + 1, taken_by = $2,
                        next_attempt_at = $1::timestamptz + make_interval(secs => $3::float8)
                    FROM due, automations AS a WHERE r.id = due.id AND a.id = r.automation_id
-                   RETURNING r.id, r.automation_id, a.name, a.workspace_id, a.mode, r.request_id, r.attempts,
+                   RETURNING r.id, r.automation_id, a.name, a.workspace_id, a.mode, r.request_id, r.caused_by, r.attempts,
                        a.conditions::text AS conditions, a.actions::text AS actions, r.event::text AS event, r.context::text AS context";
         let (lease, busy) = (lease_seconds.to_string(), array_of_texts(busy));
         self.query(sql, &[now, taken_by, &lease, &busy].map(Some)).await?.first(|row| taken(row, taken_by))
@@ -394,6 +396,7 @@ fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenRun, Fault> {
         workspace_id: row.get("workspace_id")?,
         mode: row.get("mode")?,
         request_id: row.get("request_id")?,
+        caused_by: row.optional("caused_by")?,
         attempts: row.get("attempts")?,
         conditions: list("conditions")?,
         actions: list("actions")?,

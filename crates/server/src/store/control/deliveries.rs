@@ -2,6 +2,7 @@
 
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
+use crm::model::value::array_of_texts;
 
 use crate::store::control::Control;
 use crate::store::control::lists::{First, PagedList, json_columns};
@@ -114,6 +115,21 @@ impl Control {
     pub async fn has_webhook(&self, holder: Holder<'_>, id: &str) -> Result<bool, Fault> {
         let sql = "SELECT FROM webhook_endpoints WHERE id = $1 AND workspace_id = $2 AND mode = $3";
         Ok(!self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
+    }
+
+    /// Whether a workspace has an endpoint that anything was sent to.
+    pub async fn has_sent(&self, holder: Holder<'_>) -> Result<bool, Fault> {
+        let sql = "SELECT FROM webhook_endpoints AS e WHERE e.workspace_id = $1 AND e.mode = $2
+                     AND EXISTS (SELECT FROM webhook_deliveries AS d WHERE d.endpoint_id = e.id) LIMIT 1";
+        Ok(!self.query(sql, &[holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
+    }
+
+    /// The deliveries of these events that were sent, or may have been.
+    pub async fn sent_for(&self, holder: Holder<'_>, events: &[String]) -> Result<Vec<String>, Fault> {
+        let sql = "SELECT d.id FROM webhook_endpoints AS e JOIN webhook_deliveries AS d ON d.endpoint_id = e.id
+                   WHERE e.workspace_id = $1 AND e.mode = $2 AND d.event_id = ANY ($3::text[]) AND d.attempts > 0 ORDER BY d.place";
+        let events = array_of_texts(events);
+        self.query(sql, &[holder.workspace_id, holder.mode, &events].map(Some)).await?.all(|row| row.get("id"))
     }
 
     /// Takes deliveries that are due. Other processes do not take them within `lease_seconds`. A delivery is not due while an

@@ -1,0 +1,138 @@
+//! What surrounds an undo: constraints that are checked late, what has left already, causes of runs, and a log that keeps nothing.
+
+use kith::clock::Clock;
+use kith::serve::Kith;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Agent, Receiver, agent, both, config_of_another, door_of, home};
+
+async fn sql_in_run(agent: &Agent, run: &str, sql: &str) {
+    let headers = [("content-type", "application/json"), ("x-run-id", run)];
+    agent.send(Method::POST, "/v1/sql", &headers, json!({"sql": sql}).to_string()).await.status(200);
+}
+
+/// The conflicts of an undo of this run: table, id and reason.
+async fn conflicts(agent: &Agent, run: &str) -> Vec<(Value, Value, Value)> {
+    let refused = agent.post(&format!("/v1/runs/{run}/undo"), json!({})).await.fault(409, "undo_conflict");
+    let all = refused.at("/conflicts").as_array().unwrap().clone();
+    all.iter().map(|it| (it["table"].clone(), it["id"].clone(), it["reason"].clone())).collect()
+}
+
+fn conflict(table: &str, id: i32, reason: &str) -> (Value, Value, Value) {
+    (json!(table), json!(id), json!(reason))
+}
+
+#[tokio::test]
+async fn a_constraint_that_is_checked_late_is_a_conflict_too() {
+    let agent = agent().await;
+    agent
+        .sql("create table parents (id int primary key, code text unique deferrable initially deferred);
+              create table children (id int primary key, parent int references parents deferrable initially deferred);
+              insert into parents select g, 'p' || g from generate_series(1, 9) g; insert into children select g, g from generate_series(1, 9) g")
+        .await
+        .status(200);
+    sql_in_run(&agent, "parent", "delete from children where id in (1, 2)").await;
+    agent.sql("delete from parents where id = 1").await.status(200);
+    assert_eq!(conflicts(&agent, "parent").await, [conflict("children", 1, "parent_gone")]);
+    sql_in_run(&agent, "unique", "update parents set code = 'new' || id where id in (3, 4)").await;
+    agent.sql("update parents set code = 'p3' where id = 5").await.status(200);
+    assert_eq!(conflicts(&agent, "unique").await, [conflict("parents", 3, "unique_taken")]);
+    sql_in_run(&agent, "others", "insert into parents values (20, 'a'), (21, 'b')").await;
+    agent.sql("insert into children values (20, 20)").await.status(200);
+    assert_eq!(conflicts(&agent, "others").await, [conflict("parents", 20, "would_remove_others")]);
+    // The rest goes back where that is asked for.
+    let done = agent.post("/v1/runs/others/undo", json!({"on_conflict": "skip"})).await.status(200);
+    assert_eq!(done.at("/data/undone"), 1);
+    assert_eq!(done.at("/data/skipped"), json!([{"table": "parents", "id": 20, "reason": "would_remove_others"}]));
+    assert_eq!(agent.sql("select string_agg(code, ',' order by id) as v from parents where id >= 20").await.v(), "a");
+}
+
+#[tokio::test]
+async fn a_late_trigger_that_removes_others_is_a_conflict() {
+    let agent = agent().await;
+    agent
+        .sql("create table kept (id int primary key); create table cause (id int primary key); insert into kept values (1);
+              create function clear() returns trigger language plpgsql as $$ begin delete from public.kept; return null; end $$;
+              create constraint trigger clear after delete on cause deferrable initially deferred for each row execute function clear()")
+        .await
+        .status(200);
+    sql_in_run(&agent, "r", "insert into cause values (7)").await;
+    assert_eq!(conflicts(&agent, "r").await, [conflict("cause", 7, "would_remove_others")]);
+    assert_eq!(agent.sql("select count(*) as v from kept").await.v(), 1);
+}
+
+/// Rows that need each other are only right together.
+#[tokio::test]
+async fn rows_that_need_each_other_come_back_together() {
+    let agent = agent().await;
+    agent
+        .sql("create table eggs (id int primary key, hen int not null);
+              create table hens (id int primary key, egg int not null references eggs deferrable initially deferred);
+              alter table eggs add foreign key (hen) references hens deferrable initially deferred;
+              insert into eggs select g, g from generate_series(1, 3) g; insert into hens select g, g from generate_series(1, 3) g")
+        .await
+        .status(200);
+    sql_in_run(&agent, "r", "delete from eggs; delete from hens").await;
+    let undone = agent.post("/v1/runs/r/undo", json!({})).await.status(200);
+    assert_eq!(undone.at("/data/undone"), 6);
+    // One pair can't come back; the others do.
+    sql_in_run(&agent, "s", "delete from eggs; delete from hens").await;
+    agent.sql("insert into eggs values (2, 1), (9, 9); insert into hens values (9, 9), (1, 9)").await.status(200);
+    let done = agent.post("/v1/runs/s/undo", json!({"on_conflict": "skip"})).await.status(200);
+    let left = agent.sql("select string_agg(id::text, ',' order by id) as v from eggs").await.v();
+    assert_eq!((left, done.at("/data/undone")), (json!("1,2,3,9"), json!(4)), "{}", done.story());
+}
+
+#[tokio::test]
+async fn an_undo_names_the_webhooks_that_have_left() {
+    let (relm, agent) = both().await;
+    let receiver = Receiver::start().await;
+    let hook = json!({"url": receiver.url(), "events": ["deal.*"]});
+    let hook = agent.post("/v1/webhooks", hook).await.status(201).id();
+    let deal = agent.post("/v1/deals", json!({"name": "D"})).await.status(201).id();
+    receiver.wait(1).await;
+    sql_in_run(&agent, "r", &format!("update deals set stage = 'elsewhere' where id = '{deal}'")).await;
+    sql_in_run(&agent, "quiet", "insert into contacts (email) values ('a@b.example')").await;
+    receiver.wait(3).await;
+    let of_run = |page: &Value| -> Vec<Value> {
+        let all = page["data"].as_array().expect("deliveries").iter();
+        all.filter(|it| it["event_type"] != "deal.created").map(|it| it["id"].clone()).collect()
+    };
+    let mut sent = of_run(&agent.get(&format!("/v1/webhooks/{hook}/deliveries")).await.status(200).json());
+    let dry = [("content-type", "application/json"), ("x-dry-run", "true")];
+    let would = agent.send(Method::POST, "/v1/runs/r/undo", &dry, "{}").await.status(200);
+    let id = agent.get("/v1/runs/r").await.id();
+    let done = relm.post(&format!("/v1/runs/{id}/undo"), json!({})).await.status(200);
+    for not_undone in [would.at("/data/not_undone"), done.at("/not_undone")] {
+        let all = not_undone.as_array().expect("effects").clone();
+        assert!(all.iter().all(|it| it["effect"] == "webhook_sent"), "{not_undone}");
+        let mut ids: Vec<Value> = all.iter().map(|it| it["id"].clone()).collect();
+        ids.sort_by_key(Value::to_string);
+        sent.sort_by_key(Value::to_string);
+        assert_eq!(ids, sent, "{not_undone}");
+        assert_eq!(ids.len(), 2);
+    }
+    let quiet = agent.post("/v1/runs/quiet/undo", json!({})).await.status(200);
+    assert_eq!(quiet.at("/data/not_undone"), json!([]));
+}
+
+#[tokio::test]
+async fn a_log_that_keeps_nothing_undoes_nothing() {
+    let agent = agent().await;
+    let kith = home().run(async {
+        let mut kith = Kith::start(&config_of_another(), Clock::System).await.expect("another Kith");
+        kith.app.undo_days = 0;
+        Box::leak(Box::new(kith))
+    });
+    let there = agent.at(&door_of(kith.await, Clock::System).await);
+    sql_in_run(&there, "r", "insert into contacts (email) values ('a@b.example')").await;
+    let run = there.get("/v1/runs/r").await.status(200);
+    assert_eq!((run.at("/data/undoable"), run.at("/data/requests")), (json!("no"), json!(1)));
+    let entry = there.get("/v1/activity").await.text("/data/0/id");
+    let request = there.get("/v1/runs/r/changes").await.text("/data/0/request_id");
+    for what in ["runs/r".to_owned(), format!("requests/{request}"), format!("activity/{entry}")] {
+        there.post(&format!("/v1/{what}/undo"), json!({})).await.fault(410, "undo_expired");
+    }
+    assert_eq!(there.get("/v1/contacts").await.column("id").len(), 1);
+}
