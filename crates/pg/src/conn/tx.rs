@@ -223,6 +223,11 @@ impl<C: DerefMut<Target = Conn>> Tx<C> {
         Ok(())
     }
 
+    /// What holds the connection.
+    pub fn holder(&mut self) -> &mut C {
+        &mut self.conn
+    }
+
     /// Commits. A deferred constraint can still fail; this is returned as the server's error.
     pub async fn commit(mut self) -> Result<(), Error> {
         if self.failed {

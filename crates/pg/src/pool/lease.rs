@@ -149,6 +149,11 @@ impl Lease {
         fired
     }
 
+    /// Closes the connection when the lease is dropped, instead of returning it to the pool.
+    pub fn close_at_end(&mut self) {
+        self.discarded = true;
+    }
+
     /// Closes the connection instead of returning it to the pool.
     pub fn discard(mut self) {
         self.discarded = true;

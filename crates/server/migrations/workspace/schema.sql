@@ -3137,7 +3137,7 @@ DECLARE
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
   number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
-  all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
+  all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint; statement text;
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
   IF plan.status <> 'open' THEN
@@ -3231,8 +3231,11 @@ BEGIN
           state := NULL;
           BEGIN
             since := kith.last_change(secret);
-            EXECUTE kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back) USING batch.keys, batch.backs;
+            statement := kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back);
+            PERFORM pg_catalog.set_config('search_path', 'public', true);
+            EXECUTE statement USING batch.keys, batch.backs;
             GET DIAGNOSTICS touched = ROW_COUNT;
+            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
             IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
               RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
             ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
@@ -3276,7 +3279,10 @@ BEGIN
                                               UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
               same := same || jsonb_build_object(column_name, NULL);
             END LOOP;
-            EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, same) USING ARRAY[item.key], ARRAY[same];
+            statement := kith.undo_statement(item.act, item.relation, item.columns, item.key, same);
+            PERFORM pg_catalog.set_config('search_path', 'public', true);
+            EXECUTE statement USING ARRAY[item.key], ARRAY[same];
+            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
           END LOOP;
           FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
             number := item.n;
@@ -3285,14 +3291,19 @@ BEGIN
               item.act := 'update';
               item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
             END IF;
-            EXECUTE kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back) USING ARRAY[item.key], ARRAY[item.back];
+            statement := kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back);
+            PERFORM pg_catalog.set_config('search_path', 'public', true);
+            EXECUTE statement USING ARRAY[item.key], ARRAY[item.back];
+            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
             IF kith.removes_others(secret, since, all_relations, all_keys) THEN
               RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
             END IF;
           END LOOP;
           IF at_once THEN
             checked := true;
+            PERFORM pg_catalog.set_config('search_path', 'public', true);
             SET CONSTRAINTS ALL IMMEDIATE;
+            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
             IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
               RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
             END IF;
@@ -3314,7 +3325,9 @@ BEGIN
         END;
       END LOOP;
       -- Deferred triggers of the workspace's may remove rows as well.
+      PERFORM pg_catalog.set_config('search_path', 'public', true);
       SET CONSTRAINTS ALL IMMEDIATE;
+      PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
       IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
         RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
       END IF;

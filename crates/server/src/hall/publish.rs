@@ -48,12 +48,21 @@ async fn publish_some(
 ) -> Result<bool, Fault> {
     let holder = Holder { workspace_id: source.workspace_id, mode: source.mode };
     let secret = app.store.secret_of(place);
-    // Without listeners, only what this snapshot sees is published for nobody: somebody may subscribe right now.
-    let now = tenant.snapshot().await?;
-    let since = oldest(app, holder).await?.unwrap_or(now);
-    let unpublished = tenant.unpublished(secret.expose(), &since, most).await?;
+    let since = match oldest(app, holder).await? {
+        Some(since) => since,
+        None => {
+            // Only what this snapshot sees is published for nobody: somebody may subscribe right now.
+            let now = tenant.snapshot().await?;
+            oldest(app, holder).await?.unwrap_or(now)
+        }
+    };
+    let mut unpublished = tenant.unpublished(secret.expose(), &since, most).await?;
     if unpublished.changes.is_empty() {
         let more = unpublished.more;
+        if !more {
+            // Other processes look at the same databases, and would each keep a connection to all of them.
+            unpublished.close_at_end();
+        }
         unpublished.publish(tenant, secret.expose()).await?;
         return Ok(more);
     }

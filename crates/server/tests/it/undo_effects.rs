@@ -53,7 +53,7 @@ async fn a_late_trigger_that_removes_others_is_a_conflict() {
     let agent = agent().await;
     agent
         .sql("create table kept (id int primary key); create table cause (id int primary key); insert into kept values (1);
-              create function clear() returns trigger language plpgsql as $$ begin delete from public.kept; return null; end $$;
+              create function clear() returns trigger language plpgsql as $$ begin delete from kept; return null; end $$;
               create constraint trigger clear after delete on cause deferrable initially deferred for each row execute function clear()")
         .await
         .status(200);

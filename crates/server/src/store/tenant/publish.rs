@@ -63,6 +63,11 @@ impl Tenant<'_> {
 }
 
 impl Unpublished {
+    /// Closes the connection at the end, instead of keeping it for others.
+    pub fn close_at_end(&mut self) {
+        self.open.close_at_end();
+    }
+
     /// Numbers the changes and commits.
     pub async fn publish(mut self, tenant: &Tenant<'_>, secret: &str) -> Result<(), Fault> {
         if !self.changes.is_empty() {

@@ -152,6 +152,11 @@ impl OpenTransaction {
         Ok(last)
     }
 
+    /// Closes the connection at the end of the transaction, instead of keeping it for others.
+    pub(super) fn close_at_end(&mut self) {
+        self.tx.holder().close_at_end();
+    }
+
     /// Commits the transaction.
     pub async fn commit(self) -> Result<(), Fault> {
         self.tx.commit().await.map_err(fault::of_connection)
