@@ -164,10 +164,10 @@ fn nearly(name: &str) -> Option<&'static str> {
     }
     let bare: String = name.chars().filter(char::is_ascii_alphanumeric).collect();
     let is_near = |control: &str| strsim::levenshtein(&bare, control) <= 2;
-    if bare.contains("dryrun") || is_near("xdryrun") {
+    if bare.starts_with("xdry") || bare.contains("dryrun") || is_near("xdryrun") {
         return Some(DRY_RUN);
     }
-    let counts_rows = bare.contains("affected") || bare.contains("maxrows");
+    let counts_rows = bare == "xmax" || bare.contains("affected") || bare.contains("maxrows");
     (counts_rows || is_near("xmaxaffected")).then_some(MAX_AFFECTED)
 }
 
@@ -213,10 +213,12 @@ mod tests {
 
     #[test]
     fn no_control_is_ignored_silently() {
-        for name in ["x-dryrun", "x-dry-runs", "dry-run", "x-dry_run", "x-kith-dry-run", "x-dri-run"] {
+        for name in
+            ["x-dryrun", "x-dry-runs", "dry-run", "x-dry_run", "x-kith-dry-run", "x-dri-run", "x-dry", "x-dry-mode"]
+        {
             refused(&[(name, "true")], DRY_RUN);
         }
-        for name in ["x-max-rows-affected", "x-maxaffected", "x-max-affect", "max-affected", "x-max-rows"] {
+        for name in ["x-max-rows-affected", "x-maxaffected", "x-max-affect", "max-affected", "x-max-rows", "x-max"] {
             refused(&[(name, "1")], MAX_AFFECTED);
         }
         for value in ["yes", "1", "", "truee"] {

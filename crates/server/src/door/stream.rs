@@ -20,8 +20,8 @@ use crate::access::{self, Caller};
 use crate::app::App;
 use crate::hall::{self, Controls, Performed};
 
-/// A comment is sent when nothing else was for so long, so that the connection stays open.
-const COMMENT_EVERY: Duration = Duration::from_secs(15);
+/// A comment is sent when nothing else was for so long, so that the connection stays open. With the look before it that is 15 s.
+const COMMENT_EVERY: Duration = Duration::from_secs(14);
 /// How often events are looked for. The commits of this process are noticed at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// The most events of a look.

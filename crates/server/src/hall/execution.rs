@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crm::dialect::Reply;
-use crm::model::ask::Ask;
+use crm::model::ask::{Ask, Steps};
 use crm::model::catalog::Catalog;
 use crm::model::change::ChangeSet;
 use crm::model::fault::Fault;
@@ -120,6 +120,8 @@ impl Changed {
     fn by(ask: &Ask) -> Changed {
         match (ask.writes(), ask.table()) {
             (false, _) => Changed::Nothing,
+            // They change no rows.
+            _ if matches!(ask, Ask::Steps(Steps::OpenRun { .. } | Steps::FinishRun { .. })) => Changed::Nothing,
             (true, Some(table)) => Changed::Table(table.to_owned()),
             (true, None) => Changed::Anything,
         }

@@ -11,11 +11,12 @@ use tokio::task::JoinSet;
 
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
+use crm::model::ask::{Ask, Steps};
 use crm::model::fault::Fault;
 use crm::model::who::{Mode, Provenance};
 use crm::plan::automation::{Context, ask, meets};
 
-use crate::access;
+use crate::access::{self, Caller};
 use crate::app::App;
 use crate::clock::iso_ms;
 use crate::hall::{self, Controls, Idempotency, Performed};
@@ -123,6 +124,9 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
         }
         if error.is_some() { "error" } else { "success" }
     };
+    if !outcomes.is_empty() {
+        finish(app, &taken, error.is_none()).await;
+    }
     metrics::counter!("kith_automation_runs_total", "status" => status).increment(1);
     let outcome =
         RunOutcome { status, actions: outcomes.into(), error, duration_ms: started.elapsed().as_millis() as u64 };
@@ -139,12 +143,7 @@ async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Resu
     let context: Context =
         serde_json::from_value(taken.context.clone()).map_err(|it| Unfinished::Failed(it.to_string()))?;
     let ask = ask(action, &context).map_err(Unfinished::Failed)?;
-    let mode = Mode::parse(&taken.mode).ok_or_else(|| Unfinished::Failed("an unknown mode".into()))?;
-    let (agent, run_id) = (Some(taken.name.as_bytes()), Some(taken.id.as_bytes()));
-    let mut provenance = Provenance::new(&taken.request_id, agent, run_id, None);
-    provenance.caused_by.clone_from(&taken.caused_by);
-    let admitted = access::admit_automation(app, &taken.automation_id, &taken.workspace_id, mode, provenance).await;
-    let caller = admitted.map_err(|refused| unfinished(&refused.fault))?;
+    let caller = caller_of(app, taken).await?;
     let key = format!("{} {number}", taken.id);
     let body = action.to_string();
     let idempotency = Idempotency::new(&key, [taken.id.as_str()], body.as_bytes(), &render);
@@ -159,6 +158,27 @@ async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Resu
     match reply.status {
         200..300 => Ok(said["id"].clone()),
         _ => Err(Unfinished::Failed(said["error"].as_str().unwrap_or_default().to_owned())),
+    }
+}
+
+async fn caller_of(app: &App, taken: &TakenRun) -> Result<Caller, Unfinished> {
+    let mode = Mode::parse(&taken.mode).ok_or_else(|| Unfinished::Failed("an unknown mode".into()))?;
+    let (agent, run_id) = (Some(taken.name.as_bytes()), Some(taken.id.as_bytes()));
+    let mut provenance = Provenance::new(&taken.request_id, agent, run_id, None);
+    provenance.caused_by.clone_from(&taken.caused_by);
+    let admitted = access::admit_automation(app, &taken.automation_id, &taken.workspace_id, mode, provenance).await;
+    admitted.map_err(|refused| unfinished(&refused.fault))
+}
+
+/// Ends the run in the workspace's list of runs, where what it wrote can be undone. One that wrote nothing is not in it.
+async fn finish(app: &App, taken: &TakenRun, is_complete: bool) {
+    let Ok(caller) = caller_of(app, taken).await else { return };
+    let ask = Ask::Steps(Steps::FinishRun { run: taken.id.clone(), is_complete, summary: None });
+    match hall::perform(app, &caller, &ask, &Controls::default()).await {
+        Ok(_) => {}
+        // It is not in the list, or an earlier attempt has ended it.
+        Err(fault) if matches!(fault.status(), 404 | 409) => {}
+        Err(fault) => tracing::warn!(?fault, run_id = taken.id, "an automation's run could not be ended"),
     }
 }
 

@@ -185,6 +185,7 @@ async fn automations_fire_each_other_twice_and_no_more() {
         let id = run["id"].as_str().expect("an id");
         let same = agent.get(&format!("/v1/runs/{id}")).await.status(200);
         assert_eq!(same.at("/data/caused_by"), run["caused_by"]);
+        assert_eq!(same.text("/data/status"), "complete");
         assert_eq!(
             (same.text("/data/id"), same.text("/data/actor")),
             (id.to_owned(), format!("automation:{}", run["automation_id"].as_str().unwrap_or(&automation)))
