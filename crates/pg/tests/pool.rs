@@ -25,11 +25,14 @@ const LONG: Duration = Duration::from_secs(30);
 struct Door {
     target: Target,
     passwords: HashMap<Arc<str>, String>,
+    /// The log-ins so far.
+    log_ins: Arc<AtomicUsize>,
 }
 
 impl Connect for Door {
     fn open<'a>(&'a self, key: &'a Key) -> Pin<Box<dyn Future<Output = Result<Conn, Error>> + Send + 'a>> {
         Box::pin(async move {
+            self.log_ins.fetch_add(1, Ordering::Relaxed);
             let password = self.passwords.get(&key.role).map_or("", String::as_str);
             let login = Login { user: &key.role, password, database: &key.database, settings: &[] };
             Conn::open(&self.target, &login).await
@@ -54,13 +57,17 @@ const LIMITS: Limits = Limits {
 
 /// A pool over this many tenants of its own.
 async fn pool(tenants: usize, limits: Limits) -> (Pool, Vec<Key>) {
+    counting_pool(tenants, limits, Arc::default()).await
+}
+
+async fn counting_pool(tenants: usize, limits: Limits, log_ins: Arc<AtomicUsize>) -> (Pool, Vec<Key>) {
     let server = server().await;
     let mut made: Vec<Tenant> = Vec::new();
     for _ in 0..tenants {
         made.push(server.tenant().await);
     }
     let passwords = made.iter().map(|tenant| (tenant.role.as_str().into(), tenant.password.clone())).collect();
-    let door = Arc::new(Door { target: server.target(), passwords });
+    let door = Arc::new(Door { target: server.target(), passwords, log_ins });
     let keys = made.iter().map(|tenant| key(tenant, Lane::Rest)).collect();
     (Pool::new(limits, door.clone(), Watchdog::new(door)), keys)
 }
@@ -84,6 +91,23 @@ async fn backends(keys: &[Key]) -> usize {
     let names: Vec<String> = keys.iter().map(|key| format!("'{}'", key.database)).collect();
     let sql = format!("select count(*) from pg_stat_activity where datname in ({})", names.join(","));
     one(&mut server().await.admin().await, &sql).await.parse().unwrap()
+}
+
+#[tokio::test]
+async fn a_log_in_that_a_full_server_refuses_is_tried_again() {
+    let log_ins = Arc::new(AtomicUsize::new(0));
+    let (pool, keys) = counting_pool(1, LIMITS, log_ins.clone()).await;
+    let mut admin = server().await.admin().await;
+    admin.script(&format!("alter role \"{}\" connection limit 1", keys[0].role)).await.unwrap();
+    let (first, second) = (pool.lease(&keys[0]).await.unwrap(), sql(&keys[0]));
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { pool.lease(&second).await.map(drop) }
+    });
+    until("the second log-in was refused once", LONG, || async { log_ins.load(Ordering::Relaxed) > 2 }).await;
+    first.discard();
+    waiting.await.unwrap().unwrap();
+    at_rest(&pool).await;
 }
 
 #[tokio::test]

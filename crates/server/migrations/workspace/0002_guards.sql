@@ -365,7 +365,7 @@ END $$;
 
 CREATE FUNCTION kith_guard.after_ddl() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on SET quote_all_identifiers = off AS $$
-DECLARE broken record; viewer oid; full_kind record; concerned text[];
+DECLARE broken record; viewer oid; full_kind record; kinds text[]; counted text[];
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
   -- They concern neither built-in tables nor limits, and every table has some.
@@ -391,11 +391,11 @@ BEGIN
                     'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
                     'REFRESH MATERIALIZED VIEW', 'GRANT', 'REVOKE', 'ALTER DEFAULT PRIVILEGES', 'CREATE STATISTICS', 'CREATE POLICY') THEN
     -- A new table can only inherit from a built-in one. A new trigger can only take the place of one of its own table.
-    concerned := CASE TG_TAG WHEN 'CREATE TABLE' THEN ARRAY['table'] WHEN 'CREATE TRIGGER' THEN ARRAY['trigger'] END;
+    kinds := CASE TG_TAG WHEN 'CREATE TABLE' THEN ARRAY['table'] WHEN 'CREATE TRIGGER' THEN ARRAY['trigger'] END;
     SELECT b.name AS relation, f.kind, f.name INTO broken
       FROM kith_guard.fact f JOIN kith_guard.builtin b USING (relid)
-      LEFT JOIN kith_guard.observed o ON o.relid = f.relid AND o.kind = f.kind AND o.name = f.name AND (concerned IS NULL OR o.kind = ANY (concerned))
-     WHERE o.value IS DISTINCT FROM f.value AND (concerned IS NULL OR f.kind = ANY (concerned))
+      LEFT JOIN kith_guard.observed o ON o.relid = f.relid AND o.kind = f.kind AND o.name = f.name AND (kinds IS NULL OR o.kind = ANY (kinds))
+     WHERE o.value IS DISTINCT FROM f.value AND (kinds IS NULL OR f.kind = ANY (kinds))
      ORDER BY array_position(ARRAY['table', 'column', 'not null', 'default', 'constraint', 'index', 'trigger'], f.kind) LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION '%', CASE broken.kind
@@ -490,11 +490,12 @@ BEGIN
 
   -- Below an eighth of each limit transactions do not wait for each other: there are too few sessions to go far beyond it together.
   IF TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO' THEN
-    concerned := CASE TG_TAG WHEN 'CREATE TRIGGER' THEN ARRAY['triggers', 'constraints'] WHEN 'CREATE FUNCTION' THEN ARRAY['functions']
+    -- Only these can have become more.
+    counted := CASE TG_TAG WHEN 'CREATE TRIGGER' THEN ARRAY['triggers', 'constraints'] WHEN 'CREATE FUNCTION' THEN ARRAY['functions']
                              WHEN 'CREATE PROCEDURE' THEN ARRAY['functions'] END;
-    IF EXISTS (SELECT FROM kith_guard.usage u WHERE (concerned IS NULL OR u.what = ANY (concerned)) AND u.used > u.most / 8) THEN
+    IF EXISTS (SELECT FROM kith_guard.usage u WHERE (counted IS NULL OR u.what = ANY (counted)) AND u.used > u.most / 8) THEN
       PERFORM kith_guard.take_turn();
-      SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE (concerned IS NULL OR u.what = ANY (concerned)) AND u.used > u.most LIMIT 1;
+      SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE (counted IS NULL OR u.what = ANY (counted)) AND u.used > u.most LIMIT 1;
       IF FOUND THEN
         RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
       END IF;

@@ -285,10 +285,27 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifi
 $$;
 COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table back, or locks them.';
 
+-- The workspace's triggers find their tables as in any other session: search_path is public while they run. It is not public for undo() itself,
+-- because the workspace could put functions of its own in the place of PostgreSQL's.
+CREATE FUNCTION kith.write_back(statement text, keys jsonb[], backs jsonb[]) RETURNS bigint
+LANGUAGE plpgsql SET search_path = public AS $$
+DECLARE touched bigint;
+BEGIN
+  EXECUTE statement USING keys, backs;
+  GET DIAGNOSTICS touched = ROW_COUNT;
+  RETURN touched;
+END $$;
+COMMENT ON FUNCTION kith.write_back IS 'Runs a statement of undo_statement() and returns the number of its rows.';
+CREATE FUNCTION kith.check_constraints() RETURNS void
+LANGUAGE plpgsql SET search_path = public AS $$
+BEGIN
+  SET CONSTRAINTS ALL IMMEDIATE;
+END $$;
+COMMENT ON FUNCTION kith.check_constraints IS 'Checks deferred constraints, and runs deferred triggers.';
+
 -- It runs with the rights of the caller and compares before it writes. If it returns conflicts, the server rolls back. It waits for locks for
 -- less than the time after which PostgreSQL looks for deadlocks, and the server repeats it, so that others' transactions are not the ones that
--- end. The workspace's triggers find their tables as in any other session: search_path is public while they run, and only then, because
--- the workspace could put functions of its own in the place of PostgreSQL's.
+-- end.
 CREATE FUNCTION kith.undo(secret text, id text, kind text, target text, kept_since timestamptz, skips boolean) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
@@ -298,7 +315,7 @@ DECLARE
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
   number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
-  all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint; statement text;
+  all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
   IF plan.status <> 'open' THEN
@@ -392,11 +409,7 @@ BEGIN
           state := NULL;
           BEGIN
             since := kith.last_change(secret);
-            statement := kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back);
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            EXECUTE statement USING batch.keys, batch.backs;
-            GET DIAGNOSTICS touched = ROW_COUNT;
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            touched := kith.write_back(kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back), batch.keys, batch.backs);
             IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
               RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
             ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
@@ -440,10 +453,7 @@ BEGIN
                                               UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
               same := same || jsonb_build_object(column_name, NULL);
             END LOOP;
-            statement := kith.undo_statement(item.act, item.relation, item.columns, item.key, same);
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            EXECUTE statement USING ARRAY[item.key], ARRAY[same];
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            PERFORM kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, same), ARRAY[item.key], ARRAY[same]);
           END LOOP;
           FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
             number := item.n;
@@ -452,19 +462,14 @@ BEGIN
               item.act := 'update';
               item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
             END IF;
-            statement := kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back);
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            EXECUTE statement USING ARRAY[item.key], ARRAY[item.back];
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            PERFORM kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]);
             IF kith.removes_others(secret, since, all_relations, all_keys) THEN
               RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
             END IF;
           END LOOP;
           IF at_once THEN
             checked := true;
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            SET CONSTRAINTS ALL IMMEDIATE;
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            PERFORM kith.check_constraints();
             IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
               RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
             END IF;
@@ -486,9 +491,7 @@ BEGIN
         END;
       END LOOP;
       -- Deferred triggers of the workspace's may remove rows as well.
-      PERFORM pg_catalog.set_config('search_path', 'public', true);
-      SET CONSTRAINTS ALL IMMEDIATE;
-      PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+      PERFORM kith.check_constraints();
       IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
         RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
       END IF;
@@ -514,7 +517,7 @@ END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.of_run, kith.shown_run, kith.named_run, kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes,
-  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.end_undo, kith.undo_statement, kith.undo FROM PUBLIC;
+  kith.texts, kith.affected_by, kith.undone_changes, kith.is_passing, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others, kith.end_undo, kith.undo_statement, kith.write_back, kith.check_constraints, kith.undo FROM PUBLIC;
 -- undo() and what it calls run with the caller's rights; the others require the secret.
 GRANT EXECUTE ON FUNCTION kith.find_run, kith.list_runs, kith.open_run, kith.finish_run, kith.run_changes, kith.undo_plan, kith.begin_undo, kith.last_change, kith.removes_others,
-  kith.end_undo, kith.undo_statement, kith.undo, kith.exact_texts, kith.undone_changes, kith.is_passing TO PUBLIC;
+  kith.end_undo, kith.undo_statement, kith.write_back, kith.check_constraints, kith.undo, kith.exact_texts, kith.undone_changes, kith.is_passing TO PUBLIC;

@@ -789,6 +789,17 @@ AS $function$
         RETURN NULL;
       END $function$;
 
+-- Checks deferred constraints, and runs deferred triggers.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.check_constraints()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'public'
+AS $function$
+BEGIN
+  SET CONSTRAINTS ALL IMMEDIATE;
+END $function$;
+
 -- Refuses a contact that is soft-deleted.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.check_contact_id()
@@ -3137,7 +3148,7 @@ DECLARE
   conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
   number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
-  all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint; statement text;
+  all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
 BEGIN
   plan := kith.undo_plan(secret, kind, target, kept_since);
   IF plan.status <> 'open' THEN
@@ -3231,11 +3242,7 @@ BEGIN
           state := NULL;
           BEGIN
             since := kith.last_change(secret);
-            statement := kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back);
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            EXECUTE statement USING batch.keys, batch.backs;
-            GET DIAGNOSTICS touched = ROW_COUNT;
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            touched := kith.write_back(kith.undo_statement(batch.act, batch.relation, batch.columns, batch.key, batch.back), batch.keys, batch.backs);
             IF batch.act <> 'delete' AND touched <> cardinality(batch.numbers) THEN
               RAISE EXCEPTION 'a trigger left rows out' USING ERRCODE = 'KL011';
             ELSIF kith.removes_others(secret, since, all_relations, all_keys) THEN
@@ -3279,10 +3286,7 @@ BEGIN
                                               UNION ALL SELECT FROM pg_constraint f WHERE f.conrelid = item.relation AND f.contype = 'f' AND a.attnum = ANY (f.conkey)) LOOP
               same := same || jsonb_build_object(column_name, NULL);
             END LOOP;
-            statement := kith.undo_statement(item.act, item.relation, item.columns, item.key, same);
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            EXECUTE statement USING ARRAY[item.key], ARRAY[same];
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            PERFORM kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, same), ARRAY[item.key], ARRAY[same]);
           END LOOP;
           FOR item IN SELECT i.* FROM unnest(items) i WHERE i.state = 'pending' ORDER BY i.act DESC, i.n LOOP
             number := item.n;
@@ -3291,19 +3295,14 @@ BEGIN
               item.act := 'update';
               item.key := (SELECT jsonb_object_agg(k.key, coalesce(item.back -> k.key, k.value)) FROM jsonb_each(item.key) k);
             END IF;
-            statement := kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back);
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            EXECUTE statement USING ARRAY[item.key], ARRAY[item.back];
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            PERFORM kith.write_back(kith.undo_statement(item.act, item.relation, item.columns, item.key, item.back), ARRAY[item.key], ARRAY[item.back]);
             IF kith.removes_others(secret, since, all_relations, all_keys) THEN
               RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
             END IF;
           END LOOP;
           IF at_once THEN
             checked := true;
-            PERFORM pg_catalog.set_config('search_path', 'public', true);
-            SET CONSTRAINTS ALL IMMEDIATE;
-            PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+            PERFORM kith.check_constraints();
             IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
               RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
             END IF;
@@ -3325,9 +3324,7 @@ BEGIN
         END;
       END LOOP;
       -- Deferred triggers of the workspace's may remove rows as well.
-      PERFORM pg_catalog.set_config('search_path', 'public', true);
-      SET CONSTRAINTS ALL IMMEDIATE;
-      PERFORM pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+      PERFORM kith.check_constraints();
       IF kith.removes_others(secret, 0, all_relations, all_keys) THEN
         RAISE EXCEPTION 'others would be removed' USING ERRCODE = 'KL010';
       END IF;
@@ -3503,6 +3500,20 @@ BEGIN
     RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position IS NULL ORDER BY c.seq LIMIT unpublished.most)) e
                   ORDER BY e.seq;
   END IF;
+END $function$;
+
+-- Runs a statement of undo_statement() and returns the number of its rows.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.write_back(statement text, keys jsonb[], backs jsonb[])
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SET search_path TO 'public'
+AS $function$
+DECLARE touched bigint;
+BEGIN
+  EXECUTE statement USING keys, backs;
+  GET DIAGNOSTICS touched = ROW_COUNT;
+  RETURN touched;
 END $function$;
 
 -- Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}. Returns null if nothing did.
@@ -3898,7 +3909,7 @@ CREATE OR REPLACE FUNCTION kith_guard.after_ddl()
  SET standard_conforming_strings TO 'on'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE broken record; viewer oid; full_kind record; concerned text[];
+DECLARE broken record; viewer oid; full_kind record; kinds text[]; counted text[];
 BEGIN
   IF kith_guard.is_exempt() THEN RETURN; END IF;
   -- They concern neither built-in tables nor limits, and every table has some.
@@ -3924,11 +3935,11 @@ BEGIN
                     'CREATE INDEX', 'CREATE TYPE', 'CREATE DOMAIN', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE MATERIALIZED VIEW',
                     'REFRESH MATERIALIZED VIEW', 'GRANT', 'REVOKE', 'ALTER DEFAULT PRIVILEGES', 'CREATE STATISTICS', 'CREATE POLICY') THEN
     -- A new table can only inherit from a built-in one. A new trigger can only take the place of one of its own table.
-    concerned := CASE TG_TAG WHEN 'CREATE TABLE' THEN ARRAY['table'] WHEN 'CREATE TRIGGER' THEN ARRAY['trigger'] END;
+    kinds := CASE TG_TAG WHEN 'CREATE TABLE' THEN ARRAY['table'] WHEN 'CREATE TRIGGER' THEN ARRAY['trigger'] END;
     SELECT b.name AS relation, f.kind, f.name INTO broken
       FROM kith_guard.fact f JOIN kith_guard.builtin b USING (relid)
-      LEFT JOIN kith_guard.observed o ON o.relid = f.relid AND o.kind = f.kind AND o.name = f.name AND (concerned IS NULL OR o.kind = ANY (concerned))
-     WHERE o.value IS DISTINCT FROM f.value AND (concerned IS NULL OR f.kind = ANY (concerned))
+      LEFT JOIN kith_guard.observed o ON o.relid = f.relid AND o.kind = f.kind AND o.name = f.name AND (kinds IS NULL OR o.kind = ANY (kinds))
+     WHERE o.value IS DISTINCT FROM f.value AND (kinds IS NULL OR f.kind = ANY (kinds))
      ORDER BY array_position(ARRAY['table', 'column', 'not null', 'default', 'constraint', 'index', 'trigger'], f.kind) LIMIT 1;
     IF FOUND THEN
       RAISE EXCEPTION '%', CASE broken.kind
@@ -4023,11 +4034,12 @@ BEGIN
 
   -- Below an eighth of each limit transactions do not wait for each other: there are too few sessions to go far beyond it together.
   IF TG_TAG LIKE 'CREATE %' OR TG_TAG LIKE 'ALTER %' OR TG_TAG = 'SELECT INTO' THEN
-    concerned := CASE TG_TAG WHEN 'CREATE TRIGGER' THEN ARRAY['triggers', 'constraints'] WHEN 'CREATE FUNCTION' THEN ARRAY['functions']
+    -- Only these can have become more.
+    counted := CASE TG_TAG WHEN 'CREATE TRIGGER' THEN ARRAY['triggers', 'constraints'] WHEN 'CREATE FUNCTION' THEN ARRAY['functions']
                              WHEN 'CREATE PROCEDURE' THEN ARRAY['functions'] END;
-    IF EXISTS (SELECT FROM kith_guard.usage u WHERE (concerned IS NULL OR u.what = ANY (concerned)) AND u.used > u.most / 8) THEN
+    IF EXISTS (SELECT FROM kith_guard.usage u WHERE (counted IS NULL OR u.what = ANY (counted)) AND u.used > u.most / 8) THEN
       PERFORM kith_guard.take_turn();
-      SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE (concerned IS NULL OR u.what = ANY (concerned)) AND u.used > u.most LIMIT 1;
+      SELECT u.most, u.what INTO full_kind FROM kith_guard.usage u WHERE (counted IS NULL OR u.what = ANY (counted)) AND u.used > u.most LIMIT 1;
       IF FOUND THEN
         RAISE EXCEPTION 'a workspace holds at most % %', full_kind.most, full_kind.what USING ERRCODE = '53400';
       END IF;

@@ -20,7 +20,8 @@ use crate::access::{self, Caller};
 use crate::app::App;
 use crate::hall::{self, Controls, Performed};
 
-/// A comment is sent when nothing else was for so long, so that the connection stays open. With the look before it that is 15 s.
+/// A comment is sent when nothing else was for so long, so that the connection stays open. It may wait for the
+/// next look, so that at most 15 s pass.
 const COMMENT_EVERY: Duration = Duration::from_secs(14);
 /// How often events are looked for. The commits of this process are noticed at once.
 const LOOK_EVERY: Duration = Duration::from_secs(1);

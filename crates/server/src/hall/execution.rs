@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use crm::dialect::Reply;
-use crm::model::ask::{Ask, Steps};
+use crm::model::ask::Ask;
 use crm::model::catalog::Catalog;
 use crm::model::change::ChangeSet;
 use crm::model::fault::Fault;
@@ -118,10 +118,8 @@ pub enum Changed {
 
 impl Changed {
     fn by(ask: &Ask) -> Changed {
-        match (ask.writes(), ask.table()) {
+        match (ask.changes_rows(), ask.table()) {
             (false, _) => Changed::Nothing,
-            // They change no rows.
-            _ if matches!(ask, Ask::Steps(Steps::OpenRun { .. } | Steps::FinishRun { .. })) => Changed::Nothing,
             (true, Some(table)) => Changed::Table(table.to_owned()),
             (true, None) => Changed::Anything,
         }

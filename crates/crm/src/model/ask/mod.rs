@@ -297,6 +297,11 @@ impl Ask {
         }
     }
 
+    /// Whether it may change rows. What begins or ends a run is a write that changes none.
+    pub fn changes_rows(&self) -> bool {
+        self.writes() && !matches!(self, Ask::Steps(Steps::OpenRun { .. } | Steps::FinishRun { .. }))
+    }
+
     /// Whether the cached catalog may be out of date after this ask. For operations, each of their asks says so.
     pub fn changes_catalog(&self) -> bool {
         match self {
