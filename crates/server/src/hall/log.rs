@@ -19,10 +19,11 @@ use crate::store::control::webhooks::Holder;
 use crate::store::fault::RunError;
 
 const SECONDS_A_DAY: i64 = 86_400;
-/// How often an undo is tried while others hold its rows, and the wait before the second time, which doubles. It waits for a lock for a tenth of a
-/// second (`kith.undo()`).
-const TRIES_OF_UNDO: u32 = 6;
+/// How often an undo is tried while others hold its rows, and the wait before the second time, which doubles up to the longest. It
+/// waits for a lock for a tenth of a second (`kith.undo()`).
+const TRIES_OF_UNDO: u32 = 12;
 const WAIT_OF_UNDO: Duration = Duration::from_millis(50);
+const LONGEST_WAIT_OF_UNDO: Duration = Duration::from_secs(1);
 
 /// Opens a run.
 pub async fn open(
@@ -148,7 +149,7 @@ async fn write_patiently(execution: &mut Execution<'_>, statements: &[sql::Sql])
         }
         // Without its locks, which others may wait for.
         execution.restart().await?;
-        tokio::time::sleep(WAIT_OF_UNDO * 2_u32.pow(tries - 1)).await;
+        tokio::time::sleep((WAIT_OF_UNDO * 2_u32.pow(tries - 1)).min(LONGEST_WAIT_OF_UNDO)).await;
         tries += 1;
     }
 }
