@@ -102,8 +102,8 @@ pub enum Answer {
     },
     /// The result of an undo.
     Undone {
-        /// The run of the undo, `run_…`.
-        run_id: String,
+        /// The run of the undo, `run_…`; `None` if nothing was undone.
+        run_id: Option<String>,
         /// The number of rows that were put back.
         undone: u64,
         /// The rows that were left as they are: `{"table", "id", "reason"}`.

@@ -84,9 +84,11 @@ COMMENT ON COLUMN kith.run.undo_of IS 'What it undoes: a run, a request or an en
 CREATE TABLE kith.gap (
   run text NOT NULL,
   what text NOT NULL,
+  request text NOT NULL,
   at timestamptz NOT NULL DEFAULT clock_timestamp(),
-  CONSTRAINT gap_key PRIMARY KEY (run, what)
+  CONSTRAINT gap_key PRIMARY KEY (run, what, request)
 );
+COMMENT ON COLUMN kith.gap.request IS 'The request that did it; empty if there was none.';
 COMMENT ON TABLE kith.gap IS 'What runs did that cannot be undone: DDL, TRUNCATE, writes to tables without a primary key.';
 
 -- Limits of transactions. A row stays until a later limit removes it.
@@ -349,7 +351,7 @@ DECLARE who record;
 BEGIN
   SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
   IF who.provenance ? 'run_id' THEN
-    INSERT INTO kith.gap AS g (run, what) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what) ON CONFLICT DO NOTHING;
+    INSERT INTO kith.gap AS g (run, what, request) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what, coalesce(who.provenance ->> 'request_id', '')) ON CONFLICT DO NOTHING;
   END IF;
 END $$;
 COMMENT ON FUNCTION kith.note_gap IS 'Notes that the run did what cannot be undone.';
@@ -542,12 +544,39 @@ GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kit
 
 -- section: admin
 
+-- pg_dump writes these triggers down, and attach() has created them before pg_restore comes to them. The name and the table of such a command, if
+-- the whole text that the client sent is one.
+CREATE FUNCTION kith_guard.dumped_trigger() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER (kith_capture|kith_capture_all|kith_truncate|kith_statement) (?:AFTER|BEFORE) [A-Z ]+ ON '
+         || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
+$$;
+COMMENT ON FUNCTION kith_guard.dumped_trigger IS 'The name and the table of a trigger of the change log that a dump creates.';
+REVOKE ALL ON FUNCTION kith_guard.dumped_trigger() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION kith_guard.dumped_trigger() TO PUBLIC;
+
+-- Otherwise the command would fail, because the trigger is there. If the command fails for another reason, this is rolled back with it.
+CREATE FUNCTION kith_guard.give_way_to_dump() RETURNS event_trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE dumped text[] := kith_guard.dumped_trigger();
+BEGIN
+  IF dumped IS NOT NULL AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass(dumped[2]) AND t.tgname = dumped[1] AND t.oid IN (SELECT l.oid FROM kith_guard.log_trigger l)) THEN
+    EXECUTE format('DROP TRIGGER %I ON %s', dumped[1], dumped[2]);
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith_guard.give_way_to_dump IS 'Lets a trigger of the change log that a dump creates take the place of the one that is there.';
+REVOKE ALL ON FUNCTION kith_guard.give_way_to_dump() FROM PUBLIC;
+
 -- It creates the triggers with the rights of the role that runs the DDL. Partitions get the row trigger from their root, under another name:
 -- a table that becomes a partition may have its own until then.
 CREATE FUNCTION kith_guard.attach() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-DECLARE x record; relations oid[];
+DECLARE x record; relations oid[]; dumped boolean := kith_guard.dumped_trigger() IS NOT NULL;
 BEGIN
+  -- The command of the dump is still to come.
+  IF dumped AND TG_TAG = 'DROP TRIGGER' THEN
+    RETURN;
+  END IF;
   -- Commands that are named after one kind of object change others too: ALTER VIEW renames the columns of a table, DROP TYPE drops them.
   IF NOT (TG_TAG LIKE 'ALTER %' OR TG_TAG LIKE 'DROP %' OR TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER')) THEN
     RETURN;
@@ -556,8 +585,9 @@ BEGIN
     PERFORM kith.note_shapes();
     RETURN;
   END IF;
-  -- These commands concern their own tables only. A workspace may have thousands.
-  IF TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER') THEN
+  -- These commands concern their own tables only. A workspace may have thousands. But the name in a dump's command may have become another
+  -- table's after give_way_to_dump().
+  IF NOT dumped AND TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER') THEN
     relations := ARRAY(SELECT coalesce(t.tgrelid, d.objid) FROM pg_event_trigger_ddl_commands() d LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
                         WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass));
   END IF;
@@ -595,6 +625,8 @@ END $$;
 COMMENT ON FUNCTION kith_guard.attach IS 'Creates and keeps the triggers by which tables of the workspace''s own are in the change log.';
 REVOKE ALL ON FUNCTION kith_guard.attach() FROM PUBLIC;
 
+CREATE EVENT TRIGGER kith_give_way_to_dump ON ddl_command_start WHEN TAG IN ('CREATE TRIGGER') EXECUTE FUNCTION kith_guard.give_way_to_dump();
+ALTER EVENT TRIGGER kith_give_way_to_dump ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.attach();
 ALTER EVENT TRIGGER kith_attach ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl();

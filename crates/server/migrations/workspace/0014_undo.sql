@@ -30,14 +30,16 @@ COMMENT ON FUNCTION kith.affected_by IS 'How many rows of each table a run creat
 -- `oldest` is for the server, which knows how long changes can be undone.
 CREATE FUNCTION kith.shown_run(r kith.run) RETURNS jsonb
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-DECLARE facts record; why jsonb;
+DECLARE facts record; why jsonb; gap_at timestamptz; requests bigint;
 BEGIN
-  SELECT count(DISTINCT c.request) AS requests, max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept,
+  SELECT max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept,
          floor(date_part('epoch', min(c.at) FILTER (WHERE c.undone_by IS NULL)))::bigint AS oldest INTO facts FROM kith.change c WHERE c.run = r.id;
-  why := (SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]') FROM kith.gap g WHERE g.run = r.id);
+  SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]'), max(g.last_at) INTO why, gap_at
+    FROM (SELECT g.what, min(g.at) AS at, max(g.at) AS last_at FROM kith.gap g WHERE g.run = r.id GROUP BY g.what) g;
+  requests := (SELECT count(*) FROM (SELECT c.request FROM kith.change c WHERE c.run = r.id AND c.request IS NOT NULL UNION SELECT g.request FROM kith.gap g WHERE g.run = r.id AND g.request <> '') x);
   RETURN jsonb_build_object('id', r.id, 'run_id', r.run_id, 'actor', r.actor, 'agent', r.agent, 'reason', r.reason,
-    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected_by(r.id), 'requests', facts.requests,
-    'started_at', r.started_at, 'last_at', coalesce(facts.last_at, r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by, 'oldest', facts.oldest,
+    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected_by(r.id), 'requests', requests,
+    'started_at', r.started_at, 'last_at', coalesce(greatest(facts.last_at, gap_at), r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by, 'oldest', facts.oldest,
     'undoable', CASE WHEN facts.standing = 0 THEN 'no' WHEN why <> '[]' THEN 'partly' ELSE 'whole' END,
     'why', CASE WHEN facts.standing > 0 THEN why WHEN r.undone_by IS NOT NULL THEN '["it is undone"]' WHEN facts.kept > 0 THEN '["all of it is undone"]'
                 WHEN why <> '[]' THEN why ELSE '["no changes are kept"]' END);
@@ -238,10 +240,15 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.removes_others IS 'Whether rows outside the plan were removed. For the server, which knows the secret.';
 
-CREATE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[]) RETURNS void
+CREATE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[], wrote boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM kith.check_secret(secret);
+  -- What undoes nothing is no run.
+  IF seqs = '{}' AND NOT wrote THEN
+    DELETE FROM kith.run r WHERE r.id = end_undo.id;
+    RETURN;
+  END IF;
   UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
   -- What an undone undo had put back is as it was before it.
   UPDATE kith.change AS c SET undone_by = NULL
@@ -288,7 +295,7 @@ COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table ba
 -- The workspace's triggers find their tables as in any other session: search_path is public while they run. It is not public for undo() itself,
 -- because the workspace could put functions of its own in the place of PostgreSQL's.
 CREATE FUNCTION kith.write_back(statement text, keys jsonb[], backs jsonb[]) RETURNS bigint
-LANGUAGE plpgsql SET search_path = public AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 DECLARE touched bigint;
 BEGIN
   EXECUTE statement USING keys, backs;
@@ -297,7 +304,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.write_back IS 'Runs a statement of undo_statement() and returns the number of its rows.';
 CREATE FUNCTION kith.check_constraints() RETURNS void
-LANGUAGE plpgsql SET search_path = public AS $$
+LANGUAGE plpgsql SET search_path = public, pg_temp AS $$
 BEGIN
   SET CONSTRAINTS ALL IMMEDIATE;
 END $$;
@@ -312,7 +319,7 @@ SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' S
 SET lc_monetary = 'C' SET quote_all_identifiers = off SET lock_timeout = '100ms' AS $$
 DECLARE
   plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
-  conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
+  conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; partly integer[] := '{}'; undone bigint := 0;
   number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
   all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
@@ -355,6 +362,7 @@ BEGIN
         -- What is left of an update can still go back.
         IF skips AND item.act = 'update' AND item.back <> '{}' THEN
           item.fault := NULL;
+          partly := partly || item.n;
         END IF;
       END IF;
       items[found_row.n] := item;
@@ -503,7 +511,8 @@ BEGIN
       END IF;
     END;
   END LOOP;
-  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done');
+  -- The rest of a row of which columns were left can be undone later.
+  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly));
 
   -- What triggers wrote goes back if it can.
   skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
@@ -511,8 +520,8 @@ BEGIN
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
-  PERFORM kith.end_undo(secret, id, kind, target, seqs);
-  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped));
+  PERFORM kith.end_undo(secret, id, kind, target, seqs, undone > 0);
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', seqs <> '{}' OR undone > 0);
 END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 

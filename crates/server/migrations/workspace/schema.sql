@@ -465,8 +465,9 @@ CREATE INDEX change_unpublished_idx ON kith.change USING btree (seq) WHERE ("pos
 CREATE TABLE kith.gap (
   run text NOT NULL,
   what text NOT NULL,
+  request text NOT NULL,  -- The request that did it; empty if there was none.
   at timestamp with time zone NOT NULL DEFAULT clock_timestamp(),
-  CONSTRAINT gap_key PRIMARY KEY (run, what)
+  CONSTRAINT gap_key PRIMARY KEY (run, what, request)
 );
 
 -- Answers to requests with an Idempotency-Key, kept for 24 hours. A row without a status belongs to a transaction that has not ended.
@@ -794,7 +795,7 @@ AS $function$
 CREATE OR REPLACE FUNCTION kith.check_constraints()
  RETURNS void
  LANGUAGE plpgsql
- SET search_path TO 'public'
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 BEGIN
   SET CONSTRAINTS ALL IMMEDIATE;
@@ -1154,7 +1155,7 @@ END $function$;
 
 -- Marks changes as undone and ends the run of the undo. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[])
+CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[], wrote boolean)
  RETURNS void
  LANGUAGE plpgsql
  SECURITY DEFINER
@@ -1162,6 +1163,11 @@ CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target
 AS $function$
 BEGIN
   PERFORM kith.check_secret(secret);
+  -- What undoes nothing is no run.
+  IF seqs = '{}' AND NOT wrote THEN
+    DELETE FROM kith.run r WHERE r.id = end_undo.id;
+    RETURN;
+  END IF;
   UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
   -- What an undone undo had put back is as it was before it.
   UPDATE kith.change AS c SET undone_by = NULL
@@ -1983,7 +1989,7 @@ DECLARE who record;
 BEGIN
   SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
   IF who.provenance ? 'run_id' THEN
-    INSERT INTO kith.gap AS g (run, what) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what) ON CONFLICT DO NOTHING;
+    INSERT INTO kith.gap AS g (run, what, request) VALUES (kith.note_run(who.actor, who.provenance), note_gap.what, coalesce(who.provenance ->> 'request_id', '')) ON CONFLICT DO NOTHING;
   END IF;
 END $function$;
 
@@ -3047,14 +3053,16 @@ CREATE OR REPLACE FUNCTION kith.shown_run(r kith.run)
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
 AS $function$
-DECLARE facts record; why jsonb;
+DECLARE facts record; why jsonb; gap_at timestamptz; requests bigint;
 BEGIN
-  SELECT count(DISTINCT c.request) AS requests, max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept,
+  SELECT max(c.at) AS last_at, count(*) FILTER (WHERE c.undone_by IS NULL) AS standing, count(*) AS kept,
          floor(date_part('epoch', min(c.at) FILTER (WHERE c.undone_by IS NULL)))::bigint AS oldest INTO facts FROM kith.change c WHERE c.run = r.id;
-  why := (SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]') FROM kith.gap g WHERE g.run = r.id);
+  SELECT coalesce(jsonb_agg(g.what ORDER BY g.at, g.what), '[]'), max(g.last_at) INTO why, gap_at
+    FROM (SELECT g.what, min(g.at) AS at, max(g.at) AS last_at FROM kith.gap g WHERE g.run = r.id GROUP BY g.what) g;
+  requests := (SELECT count(*) FROM (SELECT c.request FROM kith.change c WHERE c.run = r.id AND c.request IS NOT NULL UNION SELECT g.request FROM kith.gap g WHERE g.run = r.id AND g.request <> '') x);
   RETURN jsonb_build_object('id', r.id, 'run_id', r.run_id, 'actor', r.actor, 'agent', r.agent, 'reason', r.reason,
-    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected_by(r.id), 'requests', facts.requests,
-    'started_at', r.started_at, 'last_at', coalesce(facts.last_at, r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by, 'oldest', facts.oldest,
+    'status', CASE WHEN r.undone_by IS NULL THEN r.status ELSE 'undone' END, 'summary', r.summary, 'affected', kith.affected_by(r.id), 'requests', requests,
+    'started_at', r.started_at, 'last_at', coalesce(greatest(facts.last_at, gap_at), r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by, 'oldest', facts.oldest,
     'undoable', CASE WHEN facts.standing = 0 THEN 'no' WHEN why <> '[]' THEN 'partly' ELSE 'whole' END,
     'why', CASE WHEN facts.standing > 0 THEN why WHEN r.undone_by IS NOT NULL THEN '["it is undone"]' WHEN facts.kept > 0 THEN '["all of it is undone"]'
                 WHEN why <> '[]' THEN why ELSE '["no changes are kept"]' END);
@@ -3145,7 +3153,7 @@ CREATE OR REPLACE FUNCTION kith.undo(secret text, id text, kind text, target tex
 AS $function$
 DECLARE
   plan record; item kith.undo_item; items kith.undo_item[]; found_row record; batch record; column_name text;
-  conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; undone bigint := 0;
+  conflicts jsonb[] := '{}'; skipped jsonb[] := '{}'; seqs bigint[] := '{}'; partly integer[] := '{}'; undone bigint := 0;
   number integer; wrong jsonb; same jsonb; exact name[]; since bigint; touched bigint;
   singly boolean := false; moved boolean; waiting boolean; state text;
   all_relations oid[]; all_keys text[]; at_once boolean; checked boolean; failed_table text; compared kith.undo_item[]; compared_conflicts jsonb[]; to_undo bigint;
@@ -3188,6 +3196,7 @@ BEGIN
         -- What is left of an update can still go back.
         IF skips AND item.act = 'update' AND item.back <> '{}' THEN
           item.fault := NULL;
+          partly := partly || item.n;
         END IF;
       END IF;
       items[found_row.n] := item;
@@ -3336,7 +3345,8 @@ BEGIN
       END IF;
     END;
   END LOOP;
-  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done');
+  -- The rest of a row of which columns were left can be undone later.
+  seqs := ARRAY(SELECT m.seq FROM unnest(items) i, unnest(i.members) m(seq) WHERE i.state = 'done' AND i.n <> ALL (partly));
 
   -- What triggers wrote goes back if it can.
   skipped := ARRAY(SELECT c - '{via,columns}'::text[] FROM unnest(conflicts) c WHERE skips OR c ->> 'via' = 'trigger');
@@ -3344,8 +3354,8 @@ BEGIN
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
-  PERFORM kith.end_undo(secret, id, kind, target, seqs);
-  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped));
+  PERFORM kith.end_undo(secret, id, kind, target, seqs, undone > 0);
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', seqs <> '{}' OR undone > 0);
 END $function$;
 
 -- What undoing a run, a request or a change would put back. For the server, which knows the secret.
@@ -3507,7 +3517,7 @@ END $function$;
 CREATE OR REPLACE FUNCTION kith.write_back(statement text, keys jsonb[], backs jsonb[])
  RETURNS bigint
  LANGUAGE plpgsql
- SET search_path TO 'public'
+ SET search_path TO 'public', 'pg_temp'
 AS $function$
 DECLARE touched bigint;
 BEGIN
@@ -4055,8 +4065,12 @@ CREATE OR REPLACE FUNCTION kith_guard.attach()
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE x record; relations oid[];
+DECLARE x record; relations oid[]; dumped boolean := kith_guard.dumped_trigger() IS NOT NULL;
 BEGIN
+  -- The command of the dump is still to come.
+  IF dumped AND TG_TAG = 'DROP TRIGGER' THEN
+    RETURN;
+  END IF;
   -- Commands that are named after one kind of object change others too: ALTER VIEW renames the columns of a table, DROP TYPE drops them.
   IF NOT (TG_TAG LIKE 'ALTER %' OR TG_TAG LIKE 'DROP %' OR TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER')) THEN
     RETURN;
@@ -4065,8 +4079,9 @@ BEGIN
     PERFORM kith.note_shapes();
     RETURN;
   END IF;
-  -- These commands concern their own tables only. A workspace may have thousands.
-  IF TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER') THEN
+  -- These commands concern their own tables only. A workspace may have thousands. But the name in a dump's command may have become another
+  -- table's after give_way_to_dump().
+  IF NOT dumped AND TG_TAG IN ('CREATE TABLE', 'CREATE TABLE AS', 'SELECT INTO', 'CREATE TRIGGER') THEN
     relations := ARRAY(SELECT coalesce(t.tgrelid, d.objid) FROM pg_event_trigger_ddl_commands() d LEFT JOIN pg_trigger t ON d.classid = 'pg_trigger'::regclass AND t.oid = d.objid
                         WHERE d.classid IN ('pg_class'::regclass, 'pg_trigger'::regclass));
   END IF;
@@ -4204,6 +4219,18 @@ BEGIN
   END IF;
 END $function$;
 
+-- The name and the table of a trigger of the change log that a dump creates.
+-- Owned by {{admin}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith_guard.dumped_trigger()
+ RETURNS text[]
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER (kith_capture|kith_capture_all|kith_truncate|kith_statement) (?:AFTER|BEFORE) [A-Z ]+ ON '
+         || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
+$function$;
+
 -- Takes back what begin_section() has granted.
 -- Owned by {{admin}}.
 CREATE OR REPLACE FUNCTION kith_guard.end_section(workspace regrole)
@@ -4217,6 +4244,20 @@ BEGIN
   FOR f IN SELECT s.f FROM kith_guard.section_function s LOOP
     EXECUTE format('REVOKE ALL ON FUNCTION %s FROM %s', f, workspace);
   END LOOP;
+END $function$;
+
+-- Lets a trigger of the change log that a dump creates take the place of the one that is there.
+-- Owned by {{admin}}.
+CREATE OR REPLACE FUNCTION kith_guard.give_way_to_dump()
+ RETURNS event_trigger
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE dumped text[] := kith_guard.dumped_trigger();
+BEGIN
+  IF dumped IS NOT NULL AND EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = to_regclass(dumped[2]) AND t.tgname = dumped[1] AND t.oid IN (SELECT l.oid FROM kith_guard.log_trigger l)) THEN
+    EXECUTE format('DROP TRIGGER %I ON %s', dumped[1], dumped[2]);
+  END IF;
 END $function$;
 
 -- Whether a role of another workspace owns something here or has a right to it.
@@ -4923,6 +4964,8 @@ CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.
 CREATE EVENT TRIGGER kith_before_ddl ON ddl_command_start EXECUTE FUNCTION kith_guard.before_ddl(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_dropped_columns ON sql_drop EXECUTE FUNCTION kith.record_dropped_columns(); -- ALWAYS
+
+CREATE EVENT TRIGGER kith_give_way_to_dump ON ddl_command_start EXECUTE FUNCTION kith_guard.give_way_to_dump(); -- ALWAYS
 
 CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl(); -- ALWAYS
 

@@ -129,7 +129,8 @@ pub async fn undo(execution: &mut Execution<'_>, what: &Undoable, skips: bool) -
     match outcome.get("status").and_then(Value::as_str) {
         Some("done") => {
             let not_undone = sent(execution, &id).await?;
-            Ok(Answer::Undone { run_id: id, undone: number("undone"), skipped, not_undone })
+            let run_id = Some(id).filter(|_| outcome.get("is_run") == Some(&Value::Bool(true)));
+            Ok(Answer::Undone { run_id, undone: number("undone"), skipped, not_undone })
         }
         Some("conflict") => Err(Fault::UndoConflict { conflicts, rows: number("rows") }),
         Some("undone") => Err(refused("already_undone", "Nothing is left to undo.")),

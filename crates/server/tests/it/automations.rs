@@ -122,7 +122,7 @@ async fn an_inbound_email_moves_its_deal() {
     );
     assert_eq!(
         run["actions"],
-        json!([{"type": "move_deal_stage", "status": "success", "id": deal.replace("deal_", "d_")}])
+        json!([{"type": "move_deal_stage", "status": "success", "id": deal}])
     );
     assert!(run["id"].as_str().is_some_and(|id| id.starts_with("run_")), "{run}");
     assert_eq!(agent.get(&format!("/v1/deals/{deal}")).await.status(200).json()["stage"], "replied");

@@ -190,6 +190,21 @@ async fn what_others_changed_since_is_not_lost() {
     assert_eq!(done.at("/data/skipped").as_array().unwrap().len(), 3);
     let contact = agent.get(&path).await.status(200);
     assert_eq!((contact.at("/data/title"), contact.at("/data/phone")), (Value::Null, json!("3")));
+    // What was left can be undone once nothing is in its way.
+    agent.patch(&path, json!({"phone": "2", "company_id": null})).await.status(200);
+    let rest = agent.post("/v1/runs/r/undo", json!({"on_conflict": "skip"})).await.status(200);
+    assert_eq!((rest.at("/data/undone"), agent.get(&path).await.at("/data/phone")), (json!(2), json!("1")));
+    agent.get(&format!("/v1/companies/{new}")).await.status(404);
+    // An undo that can undo nothing is no run.
+    let runs = agent.get("/v1/runs").await.column("id");
+    let nothing = agent.post("/v1/runs/r/undo", json!({"on_conflict": "skip"})).await.status(200);
+    assert_eq!((nothing.at("/data/undone"), nothing.at("/data/run_id")), (json!(0), Value::Null));
+    assert_eq!(nothing.at("/data/skipped/0/reason"), "unique_taken");
+    assert_eq!(agent.get("/v1/runs").await.column("id"), runs);
+    // Undoing the first undo leaves what the second has put back.
+    undo(&agent, &done.text("/data/run_id")).await.status(200);
+    let contact = agent.get(&path).await.status(200);
+    assert_eq!((contact.at("/data/title"), contact.at("/data/phone")), (json!("T"), json!("1")));
 }
 
 #[tokio::test]

@@ -78,6 +78,13 @@ async fn a_run_says_what_it_cannot_undo() {
     sql_in_run(&agent, "ddl", "create table more (id int primary key)").await;
     let run = agent.get("/v1/runs/ddl").await.status(200);
     assert_eq!((run.at("/data/undoable"), run.at("/data/why")), (json!("no"), json!(["CREATE TABLE"])));
+    // What no change shows was kept all the same, so its requests count.
+    for _ in 0..2 {
+        sql_in_run(&agent, "ddl", "insert into plain values (2)").await;
+    }
+    let run = agent.get("/v1/runs/ddl").await.status(200);
+    let why = json!(["CREATE TABLE", "writes to plain, which has no primary key"]);
+    assert_eq!((run.at("/data/requests"), run.at("/data/why")), (json!(3), why));
 }
 
 #[tokio::test]

@@ -257,7 +257,7 @@ pub fn undone(more: Value) -> Value {
     object(
         more,
         json!({
-            "run_id": {"type": "string", "description": "The run of the undo. Undo it to take the undo back."},
+            "run_id": {"type": ["string", "null"], "description": "The run of the undo. Undo it to take the undo back. Null if nothing was undone."},
             "undone": {"type": "integer", "description": "Rows that were put back."},
             "skipped": array(skipped),
             "not_undone": array(effect),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::json;
 use crate::dialect::relm::names::{OBJECT, holds_ids, name_of, relm_id};
+use crate::model::control::RUN;
 use crate::model::entity::{ENTITIES, Entity, by_table};
 use crate::model::rows::Rows;
 
@@ -54,6 +55,8 @@ impl Shape {
             let kind = match (column, subject_type) {
                 ("changes", Some(subject)) if entity.is_some_and(|it| it.is_feed) => CellKind::Changes(subject),
                 _ if holds_ids(own) => CellKind::Ids,
+                // The records that an automation's run made.
+                ("actions", _) if table == RUN => CellKind::Ids,
                 _ => CellKind::Plain,
             };
             // The score of a search comes after the table's columns and replaces a column of the same name.

@@ -155,9 +155,9 @@ impl Excesses {
         if ended { too_many_locks() } else { fault }
     }
 
-    /// Cancels the debt of a workspace.
-    pub fn forgive(&self, database: &str) {
-        self.accounts().remove(database);
+    /// Sets the ids that a workspace took and has not earned back. With 0 it is within its budget again.
+    pub fn set_spent(&self, database: &str, spent: f64) {
+        self.accounts().insert(database.into(), Account { spent, at: Instant::now() });
     }
 
     fn charge(&self, shares: &HashMap<Arc<str>, f64>, ids: f64, now: Instant) {

@@ -1180,7 +1180,7 @@ insert into kith.run (actor, run_id) values ('user:u_FORGED', 'x');
 -- name another in a run without the secret | session | 28000
 select kith.begin_undo('guessed', 'run_x', 'user:u_FORGED', null, null, null);
 -- mark changes as undone | session | 28000
-select kith.end_undo('guessed', 'x', 'run', 'x', array[1, 2]);
+select kith.end_undo('guessed', 'x', 'run', 'x', array[1, 2], true);
 -- read runs without the secret | viewer | 28000
 select kith.list_runs('guessed', '{}', 10);
 -- more triggers than are allowed, of a function that is named as the log's is | sql | 53400
@@ -1210,3 +1210,23 @@ create or replace trigger kith_capture after insert on captured for each row exe
 -- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc)
 -- rename the capture | sql | 42501
 alter trigger kith_capture on captured rename to zz;
+-- the command of a dump, which takes the place of what is there | session | ok
+CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
+-- with less than the log needs | session | 42501
+CREATE TRIGGER kith_capture AFTER INSERT ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgtype = 29)
+-- under the name of another of them | session | 42501
+CREATE TRIGGER kith_truncate AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
+-- with another function behind the same words | session | any
+CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.note_statement();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
+-- the command of a dump from inside a block | sql | 42710
+do $$ begin execute 'CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture()'; end $$;
+-- the command of a dump, rolled back | session | any
+begin; savepoint s; CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture(); rollback to s; commit;
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
+-- the command of a dump on a built-in table | session | 42710
+CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.capture();
+-- the command of a dump on a built-in table under a free name | session | 42501
+CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.capture();

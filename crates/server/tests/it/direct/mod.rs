@@ -1,6 +1,6 @@
 //! Direct connections: psql and similar tools on a workspace's own database.
 
-mod budget;
+pub mod budget;
 mod floods;
 mod own_objects;
 mod refusals;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use pg::cluster::Binaries;
+use reqwest::Method;
 use serde_json::json;
 
 use super::{ask, come, connection, person_at};
@@ -95,6 +96,68 @@ async fn psql_and_pg_dump_take_the_url_as_it_stands() {
     assert!(dump.contains(&format!("OWNER TO {}", place.role)));
     for secret in ["COPY kith.", "TABLE kith.secret ("] {
         assert!(!dump.contains(secret), "the dump has {secret}");
+    }
+}
+
+#[tokio::test]
+async fn pg_restore_takes_a_dump_of_ones_own_tables() {
+    let (owner, live) = owned().await;
+    let (url, _) = connection(&owner).await;
+    let mut conn = come(&url).await.expect("a session");
+    assert_eq!(ask(&mut conn, "create schema app").await, "");
+    conn.script(
+        r#"create table app."Odd ""name"" $" (id integer primary key, body text);
+           create table app.keyless (body text);
+           create table app.months (id integer, month integer, primary key (id, month)) partition by list (month);
+           create table app.january partition of app.months for values in (1);
+           create table things (id serial primary key, body text);
+           insert into app."Odd ""name"" $" values (1, 'odd'); insert into app.keyless values ('none');
+           insert into app.months values (1, 1); insert into things (body) values ('thing')"#,
+    )
+    .await
+    .expect("tables");
+    let dir = TempDir::new();
+    let dump = dir.path.join("dump").to_string_lossy().into_owned();
+    let tables = ["-t", "app.*", "-t", "public.things", "-t", "public.things_id_seq"];
+    run("pg_dump", &[&["-Fc", "-f", &dump], &tables[..], &[&url]].concat()).expect("a dump");
+    let text = run("pg_dump", &[&tables[..], &["--no-owner", "--no-privileges", &url]].concat()).expect("a dump as text");
+    let script = dir.path.join("script").to_string_lossy().into_owned();
+    std::fs::write(&script, text).expect("a file");
+
+    let restore: [&[&str]; 2] = [
+        &["pg_restore", "--exit-on-error", "--no-owner", "--no-privileges", "-j", "4", &dump, "-d"],
+        &["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-f", &script],
+    ];
+    for command in restore {
+        let (other, other_live) = owned().await;
+        let (other_url, _) = connection(&other).await;
+        let mut conn = come(&other_url).await.expect("a session");
+        assert_eq!(ask(&mut conn, "create schema app").await, "");
+        let told = run(command[0], &[&command[1..], &[&other_url]].concat());
+        told.unwrap_or_else(|complaint| panic!("{command:?}: {complaint}"));
+        let triggers = "select string_agg(concat_ws(' ', c.relname, t.tgname), ', ' order by c.relname, t.tgname)
+                          from pg_trigger t join pg_class c on c.oid = t.tgrelid
+                         where t.tgname like 'kith%' and (c.relnamespace = 'app'::regnamespace or c.relname = 'things')";
+        assert_eq!(
+            ask(&mut conn, triggers).await,
+            "Odd \"name\" $ kith_capture, Odd \"name\" $ kith_truncate, january kith_capture_all, january kith_truncate, \
+             keyless kith_statement, keyless kith_truncate, months kith_capture_all, months kith_truncate, \
+             things kith_capture, things kith_truncate"
+        );
+        // What is written into a restored table can be undone, and the log knows all its columns.
+        let run_id = [("x-run-id", "after"), ("content-type", "application/json")];
+        for sql in [
+            r#"update app."Odd ""name"" $" set body = 'other'"#,
+            "update app.months set id = 2",
+            "delete from things",
+        ] {
+            let body = json!({"sql": sql}).to_string();
+            other_live.send(Method::POST, "/v1/sql", &run_id, body).await.status(200);
+        }
+        let runs = other_live.get("/v1/runs").await.status(200);
+        other_live.post(&format!("/v1/runs/{}/undo", runs.text("/data/0/id")), json!({})).await.status(200);
+        let state = r#"select concat_ws(' ', (select body from app."Odd ""name"" $"), (select id from app.months), (select body from things))"#;
+        assert_eq!(ask(&mut conn, state).await, "odd 1 thing");
     }
 }
 

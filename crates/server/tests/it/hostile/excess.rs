@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{Scene, is_true, outcome};
+use crate::direct::budget::NEARLY_ALL;
 use crate::support::arena;
 
 /// Uses a transaction id in each round, until it is ended. A lock calls no trigger, so it is the quickest way.
@@ -12,6 +13,7 @@ const BURN: &str = "do $$ begin loop begin perform from burnt for update; raise 
 async fn a_workspace_that_burns_transaction_ids_is_refused() {
     let scene = Scene::new(arena()).await;
     scene.prepare("create unlogged table burnt as select 1 as n").await;
+    scene.home.kith.app.store.excesses.set_spent(&scene.place.database, NEARLY_ALL);
     let begun = Instant::now();
     let refused = loop {
         let reply = scene.attacker.sql(BURN).await;
@@ -30,7 +32,7 @@ async fn a_workspace_that_burns_transaction_ids_is_refused() {
     let path = format!("/v1/contacts/{}", scene.neighbour_contact);
     scene.neighbour.get(&path).await.status(200);
     scene.neighbour.sql("select 1").await.status(200);
-    scene.home.kith.app.store.excesses.forgive(&scene.place.database);
+    scene.home.kith.app.store.excesses.set_spent(&scene.place.database, 0.0);
     scene.stands("a burnt budget").await;
 }
 

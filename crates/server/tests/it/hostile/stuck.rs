@@ -13,7 +13,7 @@ use super::{Scene, outcome};
 use crate::support::{Child, TempDir, arena, home, other_process};
 
 /// A wait that long means that nothing happens any more.
-const HANG: Duration = Duration::from_secs(60);
+const HANG: Duration = Duration::from_secs(300);
 
 /// Compares every element with every other one, which takes about 5 ns times the square of `size`.
 fn uninterruptible(size: u32) -> String {

@@ -170,6 +170,9 @@ impl Drop for Child {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+        if std::thread::panicking() {
+            println!("{}", self.log());
+        }
         let _ = fs::remove_file(&self.stderr);
     }
 }
