@@ -5,10 +5,11 @@
 //! so its result is returned to its caller but not stored.
 
 use std::borrow::Borrow;
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::mem;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use foldhash::{HashMap, HashMapExt};
 
 /// Values by key. `V` is cloned for each reader, so it must be cheap to clone, such as an `Arc`.
 #[derive(Debug)]

@@ -3,8 +3,7 @@
 //! The store loads it from one JSON text (`sql::catalog`) and caches it. If the columns of a result differ from it, the
 //! cache is out of date.
 
-use std::collections::HashMap;
-
+use foldhash::HashMap;
 use serde::Deserialize;
 
 use crate::model::entity::{self, Entity, WriteRule};

@@ -1,6 +1,6 @@
 //! The statements that a connection has prepared on the server, by their SQL text.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::{BuildHasher, RandomState};
 use std::io;
 use std::sync::Arc;
@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::BytesMut;
+use foldhash::{HashMap, HashMapExt};
 use postgres_protocol::IsNull;
 use postgres_protocol::message::frontend::{self, BindError};
 use ring::rand::{SecureRandom, SystemRandom};

@@ -10,12 +10,12 @@ mod book;
 mod signaller;
 mod suspensions;
 
-use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use tokio::runtime::Handle;
 use tokio::time::Instant;
 

@@ -2,11 +2,12 @@
 //! address can be counted. Further calls wait. The workspace with the fewest running calls is served next, so that a busy
 //! workspace does not delay the others behind the same address.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use foldhash::HashMap;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
 

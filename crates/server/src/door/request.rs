@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::header;
+use axum::http::{HeaderName, header};
 use axum::http::request::Parts;
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
@@ -23,6 +23,12 @@ use crate::app::App;
 use crate::budget::{self, Budget, Held, NoRoom, Owner};
 use crate::door::Peer;
 use crate::door::body_buffer::BodyBuffer;
+
+// Names that every request is searched for. As constants they need no parsing.
+const X_AGENT: HeaderName = HeaderName::from_static("x-agent");
+const X_REASON: HeaderName = HeaderName::from_static("x-reason");
+const X_RUN_ID: HeaderName = HeaderName::from_static("x-run-id");
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
 /// The most bytes of a body.
 pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
@@ -108,7 +114,7 @@ impl<'a> HttpRequest<'a> {
 
     /// What the headers say about how the call is performed. They are checked before anything is done.
     pub fn limits(&self) -> Result<Limits, Fault> {
-        if let Some(run_id) = self.head.headers.get("x-run-id") {
+        if let Some(run_id) = self.head.headers.get(X_RUN_ID) {
             checked_run_id(run_id.as_bytes())?;
         }
         controls::read(self.headers())
@@ -121,8 +127,8 @@ impl<'a> HttpRequest<'a> {
 
     /// The caller's description of the run that the request belongs to.
     pub fn provenance(&self) -> Provenance {
-        let said = |name: &str| self.head.headers.get(name).map(|value| value.as_bytes());
-        Provenance::new(self.id, said("x-agent"), said("x-run-id"), said("x-reason"))
+        let said = |name: HeaderName| self.head.headers.get(name).map(|value| value.as_bytes());
+        Provenance::new(self.id, said(X_AGENT), said(X_RUN_ID), said(X_REASON))
     }
 
     /// Reads the whole body of a call. The memory of the body and its values is charged to the caller's owner.
@@ -328,6 +334,6 @@ impl BodyPace<'_> {
 fn peer(app: &App, head: &Parts) -> Option<IpAddr> {
     let peer = head.extensions.get::<Peer>()?.0.ip();
     // A header line that is not text holds no address.
-    let lines = head.headers.get_all("x-forwarded-for").iter().map(|line| line.to_str().unwrap_or("?"));
+    let lines = head.headers.get_all(X_FORWARDED_FOR).iter().map(|line| line.to_str().unwrap_or("?"));
     Some(app.proxies.client(peer, lines))
 }

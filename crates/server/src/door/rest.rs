@@ -42,8 +42,8 @@ pub async fn serve(
     }
     let envelope = &*envelope;
     let render = |result: &Result<Answer, Fault>| envelope.show(result);
-    let key = request.head.headers.get("idempotency-key").filter(|_| method == Method::Post);
-    let idempotency = match key {
+    let key = (method == Method::Post).then(|| request.head.headers.get("idempotency-key"));
+    let idempotency = match key.flatten() {
         Some(key) => {
             let key = key.to_str().map_err(|_| Fault::invalid("The Idempotency-Key must be plain ASCII."))?;
             Some(Idempotency::new(key, said(&call, envelope.dialect.name), call.body, &render)?)

@@ -1,10 +1,10 @@
 //! The cached catalogs of workspaces' tables. A catalog is kept until there is a sign that it is stale.
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use foldhash::HashMap;
 use pg::types::TypeCache;
 use pg::{Conn, Error};
 

@@ -101,7 +101,7 @@ async fn psql_and_pg_dump_take_the_url_as_it_stands() {
 
 #[tokio::test]
 async fn pg_restore_takes_a_dump_of_ones_own_tables() {
-    let (owner, live) = owned().await;
+    let (owner, _) = owned().await;
     let (url, _) = connection(&owner).await;
     let mut conn = come(&url).await.expect("a session");
     assert_eq!(ask(&mut conn, "create schema app").await, "");
