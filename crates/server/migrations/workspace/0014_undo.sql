@@ -166,11 +166,14 @@ COMMENT ON FUNCTION kith.texts IS 'The values of a row as texts: {column: text o
 
 CREATE FUNCTION kith.undo_plan(secret text, kind text, target text, kept_since timestamptz, OUT status text, OUT items kith.undo_item[])
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
-DECLARE all_of kith.change[]; standing kith.change[];
+DECLARE
+  all_of kith.change[]; standing kith.change[];
+  request_of_entry text := (SELECT a.custom ->> 'request_id' FROM public.activity a WHERE kind = 'activity' AND a.id = target);
 BEGIN
   PERFORM kith.check_secret(secret);
   SELECT coalesce(array_agg(c), '{}'), coalesce(array_agg(c) FILTER (WHERE c.undone_by IS NULL), '{}') INTO all_of, standing FROM kith.change c
-   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target ELSE c.activity = target END;
+   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target
+                     ELSE c.activity = target AND CASE WHEN request_of_entry IS NULL THEN c.request IS NULL ELSE c.request = request_of_entry END END;
   items := '{}';
   IF all_of = '{}' THEN
     status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)

@@ -56,8 +56,7 @@ CREATE TABLE public.activity (
   subject_repr text,  -- A few words that say which record it is.
   changes jsonb,  -- What changed, {column: {from, to}}; long values are cut, and "clipped" gives their full length in bytes.
   custom jsonb NOT NULL DEFAULT '{}'::jsonb,  -- Where the change came from: agent, run_id, reason, request_id.
-  CONSTRAINT activity_pkey PRIMARY KEY (id),
-  CONSTRAINT activity_verb_check CHECK ((verb = ANY (ARRAY['created'::text, 'updated'::text, 'deleted'::text, 'restored'::text, 'conflict'::text])))
+  CONSTRAINT activity_pkey PRIMARY KEY (id)
 );
 CREATE INDEX activity_actor_idx ON public.activity USING btree (actor, occurred_at);
 CREATE INDEX activity_newest_idx ON public.activity USING btree (occurred_at, id);
@@ -452,7 +451,7 @@ CREATE TABLE kith.change (
   undone_by text,
   CONSTRAINT change_pkey PRIMARY KEY (seq)
 );
-CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE (activity IS NOT NULL);
+CREATE INDEX change_activity_idx ON kith.change USING btree (activity) WHERE ((activity IS NOT NULL) AND (request IS NULL));
 CREATE INDEX change_position_idx ON kith.change USING btree ("position") WHERE ("position" IS NOT NULL);
 CREATE INDEX change_request_idx ON kith.change USING btree (request) WHERE (request IS NOT NULL);
 CREATE INDEX change_run_idx ON kith.change USING btree (run, seq) WHERE (run IS NOT NULL);
@@ -762,11 +761,12 @@ CREATE OR REPLACE FUNCTION kith.capture()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
+DECLARE is_logged boolean;
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
   END IF;
-  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
+  is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
   RETURN NULL;
 END $function$;
 
@@ -1634,66 +1634,74 @@ BEGIN
      ORDER BY r.started_at DESC, r.id DESC LIMIT most;
 END $function$;
 
--- Writes a change to the log, and to the feed if the table has a subject there.
+-- Writes a change to the log, and to the feed if the table has a subject there. Returns whether there was one.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.log_change(relation oid, op text, depth integer, old anyelement, new anyelement, subject text, templates text[])
- RETURNS void
+ RETURNS boolean
  LANGUAGE plpgsql
- SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 #variable_conflict use_variable
 DECLARE
-  shape kith.shape; who record; before jsonb; after jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[];
+  shape record; who record; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[];
   verb text; repr text; entry text; template text; parts text[]; run text; key text; was text;
 BEGIN
-  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(log_change.relation), log_change.relation) AND s.is_current;
-  IF op <> 'INSERT' THEN before := to_jsonb(old); END IF;
-  IF op <> 'DELETE' THEN after := to_jsonb(new); END IF;
-  IF shape.generated <> '{}' THEN
-    before := before - shape.generated::text[];
-    after := after - shape.generated::text[];
-  END IF;
-  image := coalesce(after, before);
+  SELECT s.id, s.relation, s.key, s.generated, s.exact, s.doubtful, s.actions, s.feed,
+         s.generated <> '{}' AS has_generated, s.exact <> '{}' OR s.doubtful <> '{}' AS is_inexact
+    INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(log_change.relation), log_change.relation) AND s.is_current;
   IF op = 'INSERT' THEN
+    image := to_jsonb(new);
     verb := 'created';
   ELSIF op = 'DELETE' THEN
+    image := to_jsonb(old);
+    before := image;
     verb := 'deleted';
-    IF subject IS NOT NULL THEN
-      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
-    END IF;
   ELSE
+    image := to_jsonb(new);
+    before := to_jsonb(old);
+  END IF;
+  IF shape.has_generated THEN
+    image := image - shape.generated::text[];
+    before := before - shape.generated::text[];
+  END IF;
+  IF op = 'DELETE' AND subject IS NOT NULL THEN
+    SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+  ELSIF op = 'UPDATE' THEN
     SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
-      FROM jsonb_each(after) a
+      FROM jsonb_each(image) a
      WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
     IF previous IS NULL THEN
       changes := kith.image_changes(relation, old, new) - shape.generated::text[];
       IF changes IS NULL OR changes = '{}' THEN
-        RETURN;
+        RETURN false;
       END IF;
       SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
     END IF;
-    verb := CASE WHEN NOT previous ? 'deleted_at' THEN 'updated' WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN after -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+    was := CASE WHEN previous ?| shape.key::text[] THEN kith.key_of(before, shape.key) END;
+    verb := CASE WHEN NOT previous ? 'deleted_at' THEN 'updated' WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
   END IF;
 
-  named := shape.exact;
-  IF shape.doubtful <> '{}' THEN
-    named := named || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
-  END IF;
-  IF named <> '{}' THEN
-    exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
-             ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+  IF shape.is_inexact THEN
+    named := shape.exact || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+    IF named <> '{}' THEN
+      exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
+               ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+    END IF;
   END IF;
 
   SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
   -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
-  IF starts_with(who.actor, 'postgres:') AND kith.is_viewer() THEN
-    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  IF starts_with(who.actor, 'postgres:') THEN
+    IF kith.is_viewer() THEN
+      RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+    END IF;
   END IF;
-  IF op = 'INSERT' AND depth = 1 AND who.provenance ? 'undo_of' THEN
-    verb := 'restored';
-  END IF;
-  IF who.provenance ? 'run_id' THEN
-    run := kith.note_run(who.actor, who.provenance);
+  IF who.provenance ?| '{run_id,undo_of}' THEN
+    IF op = 'INSERT' AND depth = 1 AND who.provenance ? 'undo_of' THEN
+      verb := 'restored';
+    END IF;
+    IF who.provenance ? 'run_id' THEN
+      run := kith.note_run(who.actor, who.provenance);
+    END IF;
   END IF;
   IF subject IS NOT NULL THEN
     FOREACH template IN ARRAY templates LOOP
@@ -1708,9 +1716,6 @@ BEGIN
     VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited,caused_by}'::text[]) RETURNING a.id INTO entry;
   END IF;
   key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
-  IF previous ?| shape.key::text[] THEN
-    was := kith.key_of(before, shape.key);
-  END IF;
   -- The entry of a table that opted in was written just before, by record_activity().
   IF shape.feed THEN
     SELECT a.id INTO entry FROM public.activity a WHERE a.subject_type = kith.own_subject(relation) AND a.subject_id = key AND a.xmin = pg_current_xact_id()::xid
@@ -1721,10 +1726,12 @@ BEGIN
           CASE WHEN depth > 1 THEN 'trigger' WHEN shape.actions IS NOT NULL AND op <> 'INSERT' AND kith.is_cascade(shape.actions, op, before, previous) THEN 'cascade' ELSE 'request' END,
           shape.relation, shape.id, key, was, left(op, 1)::"char", verb, image, previous, exact, entry);
   -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
-  IF (who.provenance ? 'limited' OR starts_with(who.actor, 'postgres:'))
-     AND EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
-    INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
+  IF who.provenance ? 'limited' OR starts_with(who.actor, 'postgres:') THEN
+    IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
+      INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
+    END IF;
   END IF;
+  RETURN true;
 END $function$;
 
 -- Creates the triggers of a built-in table: the subject of its entries in the feed, templates that describe a row, and the features that it has.
@@ -2519,11 +2526,12 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
+DECLARE is_logged boolean;
 BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
   END IF;
-  PERFORM kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
+  is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
   RETURN NULL;
 END $function$;
 
@@ -3366,11 +3374,14 @@ CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, k
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-DECLARE all_of kith.change[]; standing kith.change[];
+DECLARE
+  all_of kith.change[]; standing kith.change[];
+  request_of_entry text := (SELECT a.custom ->> 'request_id' FROM public.activity a WHERE kind = 'activity' AND a.id = target);
 BEGIN
   PERFORM kith.check_secret(secret);
   SELECT coalesce(array_agg(c), '{}'), coalesce(array_agg(c) FILTER (WHERE c.undone_by IS NULL), '{}') INTO all_of, standing FROM kith.change c
-   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target ELSE c.activity = target END;
+   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target
+                     ELSE c.activity = target AND CASE WHEN request_of_entry IS NULL THEN c.request IS NULL ELSE c.request = request_of_entry END END;
   items := '{}';
   IF all_of = '{}' THEN
     status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)
