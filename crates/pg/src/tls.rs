@@ -63,9 +63,9 @@ fn config(tls: &Tls) -> Result<ClientConfig, Error> {
         .with_safe_default_protocol_versions()
         .map_err(|error| Error::Tls(error.to_string()))?;
     let (roots, name) = match tls {
-        Tls::VerifyFull { root } => (Some(Roots::read(root.as_deref())?), Name::Same),
-        Tls::VerifyCa { root } => (Some(Roots::read(root.as_deref())?), Name::Any),
-        Tls::Off | Tls::Prefer | Tls::Require => (None, Name::Any),
+        Tls::VerifyFull { root } => (Some(Roots::read(root.as_deref())?), CertificateName::Same),
+        Tls::VerifyCa { root } => (Some(Roots::read(root.as_deref())?), CertificateName::Any),
+        Tls::Off | Tls::Prefer | Tls::Require => (None, CertificateName::Any),
     };
     let verifier = Arc::new(Verifier { roots, name, provider });
     Ok(builder.dangerous().with_custom_certificate_verifier(verifier).with_no_client_auth())
@@ -108,7 +108,7 @@ impl Roots {
 
 /// Which name the certificate must have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Name {
+enum CertificateName {
     /// The requested name.
     Same,
     /// Any name.
@@ -120,7 +120,7 @@ enum Name {
 #[derive(Debug)]
 struct Verifier {
     roots: Option<Roots>,
-    name: Name,
+    name: CertificateName,
     provider: Arc<CryptoProvider>,
 }
 
@@ -141,7 +141,7 @@ impl ServerCertVerifier for Verifier {
             let algorithms = self.provider.signature_verification_algorithms.all;
             verify_server_cert_signed_by_trust_anchor(&certificate, &roots.anchors, intermediates, now, algorithms)?;
         }
-        if self.name == Name::Same {
+        if self.name == CertificateName::Same {
             verify_server_name(&certificate, server_name)?;
         }
         Ok(ServerCertVerified::assertion())

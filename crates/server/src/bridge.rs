@@ -39,24 +39,24 @@ pub async fn run(bridge: Bridge) -> Result<(), String> {
     let mut key = header::HeaderValue::try_from(format!("Bearer {key}"))
         .map_err(|_| "KITH_KEY has characters that an API key has not.".to_owned())?;
     key.set_sensitive(true);
-    let kith = Arc::new(Kith { client: client_within(ANSWER_LIMIT)?, url, key, agent: Mutex::default() });
+    let kith = Arc::new(RemoteKith { client: client_within(ANSWER_LIMIT)?, url, key, agent: Mutex::default() });
     serve(&kith, lines()).await
 }
 
-async fn serve(kith: &Arc<Kith>, mut lines: mpsc::Receiver<io::Result<Line>>) -> Result<(), String> {
+async fn serve(kith: &Arc<RemoteKith>, mut lines: mpsc::Receiver<io::Result<InputLine>>) -> Result<(), String> {
     let (places, mut tasks) = (Arc::new(Semaphore::new(MOST_AT_ONCE)), JoinSet::new());
     let mut running: HashMap<String, AbortHandle> = HashMap::new();
     while let Some(line) = lines.recv().await {
         let message = match line.map_err(|error| format!("can't read standard input: {error}"))? {
-            Line::Whole(bytes) if bytes.trim_ascii().is_empty() => continue,
-            Line::Whole(bytes) => match serde_json::from_slice::<Value>(&bytes) {
+            InputLine::Whole(bytes) if bytes.trim_ascii().is_empty() => continue,
+            InputLine::Whole(bytes) => match serde_json::from_slice::<Value>(&bytes) {
                 Ok(message) => message,
                 Err(error) => {
                     write(&error_of(&Value::Null, PARSE_ERROR, &format!("The line is not valid JSON: {error}.")))?;
                     continue;
                 }
             },
-            Line::TooLong => {
+            InputLine::TooLong => {
                 let message = format!("A message has at most {MOST_BYTES} bytes.");
                 write(&error_of(&Value::Null, INVALID_REQUEST, &message))?;
                 continue;
@@ -90,7 +90,7 @@ async fn serve(kith: &Arc<Kith>, mut lines: mpsc::Receiver<io::Result<Line>>) ->
 }
 
 /// A line of standard input.
-enum Line {
+enum InputLine {
     /// The line, with or without its end.
     Whole(Vec<u8>),
     /// A line that is longer than a message can be.
@@ -98,7 +98,7 @@ enum Line {
 }
 
 /// Reads standard input in a thread of its own, because reading blocks.
-fn lines() -> mpsc::Receiver<io::Result<Line>> {
+fn lines() -> mpsc::Receiver<io::Result<InputLine>> {
     let (sender, receiver) = mpsc::channel(1);
     std::thread::spawn(move || {
         let mut input = io::stdin().lock();
@@ -111,21 +111,21 @@ fn lines() -> mpsc::Receiver<io::Result<Line>> {
     receiver
 }
 
-fn next_line(input: &mut impl BufRead) -> io::Result<Option<Line>> {
+fn next_line(input: &mut impl BufRead) -> io::Result<Option<InputLine>> {
     let mut line = Vec::new();
     let read = input.by_ref().take(MOST_BYTES as u64 + 1).read_until(b'\n', &mut line)?;
     if read == 0 {
         return Ok(None);
     }
     if line.len() <= MOST_BYTES || line.ends_with(b"\n") {
-        return Ok(Some(Line::Whole(line)));
+        return Ok(Some(InputLine::Whole(line)));
     }
     input.skip_until(b'\n')?;
-    Ok(Some(Line::TooLong))
+    Ok(Some(InputLine::TooLong))
 }
 
 /// The Kith to which messages are sent.
-struct Kith {
+struct RemoteKith {
     client: Client,
     url: Url,
     key: header::HeaderValue,
@@ -133,7 +133,7 @@ struct Kith {
     agent: Mutex<Option<String>>,
 }
 
-impl Kith {
+impl RemoteKith {
     /// Sends a message. Returns the answer; `None` if the message needs none.
     async fn answer(&self, message: &Value) -> Option<Vec<u8>> {
         if message["method"] == "initialize" {
@@ -178,7 +178,7 @@ impl Kith {
                 let said = [&fault["error"]["message"], &fault["message"]].into_iter().find_map(Value::as_str);
                 Err(format!("{status}: {}", said.unwrap_or("no reason is given")))
             }
-            Err(_) => Err(format!("{status}: {} does not answer as a Kith does", self.url)),
+            Err(_) => Err(format!("{status}: {} does not answer as a RemoteKith does", self.url)),
         }
     }
 }
@@ -226,9 +226,9 @@ mod tests {
         input.extend(b"\n[]");
         let mut input = &input[..];
         let mut next = || next_line(&mut input).expect("a read");
-        assert!(matches!(next(), Some(Line::Whole(line)) if line == b"{}\n"));
-        assert!(matches!(next(), Some(Line::TooLong)));
-        assert!(matches!(next(), Some(Line::Whole(line)) if line == b"[]"));
+        assert!(matches!(next(), Some(InputLine::Whole(line)) if line == b"{}\n"));
+        assert!(matches!(next(), Some(InputLine::TooLong)));
+        assert!(matches!(next(), Some(InputLine::Whole(line)) if line == b"[]"));
         assert!(next().is_none());
     }
 

@@ -44,23 +44,23 @@ pub struct Size {
 #[derive(Debug)]
 pub struct Budget {
     bounds: Size,
-    state: Mutex<State>,
+    state: Mutex<BudgetState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct BudgetState {
     held: usize,
     owners: HashMap<Owner, usize>,
     /// The bytes that each workspace of a network holds, without those that hold nothing.
     workspaces: HashMap<Arc<str>, usize>,
     /// Ordered by age.
-    holders: BTreeMap<u64, Holder>,
+    holders: BTreeMap<u64, Holding>,
     next: u64,
     waiting: VecDeque<WaitingHolder>,
 }
 
 #[derive(Debug)]
-struct Holder {
+struct Holding {
     owner: Owner,
     workspace_id: Arc<str>,
     bytes: usize,
@@ -105,7 +105,7 @@ impl Budget {
         let mut state = self.state();
         let holder = state.next;
         state.next += 1;
-        state.holders.insert(holder, Holder { owner, workspace_id, bytes: 0 });
+        state.holders.insert(holder, Holding { owner, workspace_id, bytes: 0 });
         drop(state);
         Held { budget: self.clone(), holder }
     }
@@ -136,19 +136,19 @@ impl Budget {
         owners
     }
 
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, BudgetState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What prevents a holder from getting this many more bytes.
-    fn obstacle(&self, state: &State, holder: u64, bytes: usize) -> Option<Obstacle> {
+    fn obstacle(&self, state: &BudgetState, holder: u64, bytes: usize) -> Option<Obstacle> {
         if state.holders.first_key_value().is_none_or(|(oldest, _)| *oldest == holder) {
             return None;
         }
         if state.held + bytes > self.bounds.whole {
             return Some(Obstacle::Whole);
         }
-        let Holder { owner, workspace_id, .. } = state.holders.get(&holder)?;
+        let Holding { owner, workspace_id, .. } = state.holders.get(&holder)?;
         let fits = state.owners.get(owner).copied().unwrap_or_default() + bytes <= self.bounds.share;
         let is_oldest = || state.holders.iter().find(|(_, it)| it.owner == *owner).is_some_and(|(id, _)| *id == holder);
         let is_first_part = || bytes <= FIRST_PART && !state.workspaces.contains_key(workspace_id);
@@ -157,7 +157,7 @@ impl Budget {
 
     /// Serves the waiting calls in order. A call that exceeds its owner's share is skipped. A call that exceeds the total blocks
     /// those behind it.
-    fn serve_waiting(&self, state: &mut State) {
+    fn serve_waiting(&self, state: &mut BudgetState) {
         state.forget_who_gave_up();
         let mut at = 0;
         while let Some(next) = state.waiting.get(at) {
@@ -175,7 +175,7 @@ impl Budget {
     }
 }
 
-impl State {
+impl BudgetState {
     fn forget_who_gave_up(&mut self) {
         self.waiting.retain(|it| !it.granted.is_closed());
     }
@@ -254,7 +254,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         let mut state = self.budget.state();
-        if let Some(Holder { owner, workspace_id, bytes }) = state.holders.remove(&self.holder) {
+        if let Some(Holding { owner, workspace_id, bytes }) = state.holders.remove(&self.holder) {
             state.take_back(&owner, &workspace_id, bytes);
         }
         self.budget.serve_waiting(&mut state);

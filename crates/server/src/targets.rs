@@ -96,12 +96,12 @@ impl LookUp for SystemLookUp {
 
 /// Which addresses are allowed, and how names are looked up.
 #[derive(Clone)]
-struct Guard {
+struct TargetGuard {
     allows_private: bool,
     look_up: Arc<dyn LookUp>,
 }
 
-impl Guard {
+impl TargetGuard {
     fn allows(&self, address: IpAddr) -> bool {
         self.allows_private || is_public(address)
     }
@@ -119,7 +119,7 @@ impl Guard {
 #[error("the address is in a private network, or on this machine")]
 struct NotPublic;
 
-impl Resolve for Guard {
+impl Resolve for TargetGuard {
     fn resolve(&self, name: Name) -> Resolving {
         let guard = self.clone();
         Box::pin(async move {
@@ -139,7 +139,7 @@ impl Resolve for Guard {
 
 /// Sends to the addresses that callers name.
 pub struct Targets {
-    guard: Guard,
+    guard: TargetGuard,
     client: Client,
 }
 
@@ -186,7 +186,7 @@ impl Targets {
     /// Creates the client. With `allows_private`, addresses in private networks are allowed too.
     pub fn new(allows_private: bool, look_up: Arc<dyn LookUp>) -> Result<Targets, String> {
         use_ring();
-        let guard = Guard { allows_private, look_up };
+        let guard = TargetGuard { allows_private, look_up };
         let client = Client::builder()
             .user_agent(concat!("Kith/", env!("CARGO_PKG_VERSION")))
             .dns_resolver(Arc::new(guard.clone()))

@@ -22,17 +22,17 @@ pub fn full(base_url: &str) -> String {
 }
 
 /// The texts of all dialects. `cut` shortens what a line says.
-fn texts(base_url: &str, cut: Cut) -> Vec<String> {
+fn texts(base_url: &str, cut: Shortening) -> Vec<String> {
     DIALECTS.iter().map(|it| fill(it.reference.llms, it.reference, base_url, cut)).collect()
 }
 
-type Cut = fn(&str) -> String;
+type Shortening = fn(&str) -> String;
 
 fn first_sentence(text: &str) -> String {
     text.split_inclusive(". ").next().unwrap_or_default().trim_end().to_owned()
 }
 
-fn fill(template: &str, reference: &Reference, base_url: &str, cut: Cut) -> String {
+fn fill(template: &str, reference: &Reference, base_url: &str, cut: Shortening) -> String {
     [
         ("{{base}}", base_url.to_owned()),
         ("{{endpoints}}", endpoints(reference, cut)),
@@ -56,14 +56,14 @@ pub fn readable_path(endpoint: &Endpoint) -> String {
     segments.collect::<Vec<_>>().join("/")
 }
 
-fn endpoints(reference: &Reference, cut: Cut) -> String {
+fn endpoints(reference: &Reference, cut: Shortening) -> String {
     let line = |it: &Endpoint| format!("- `{} {}` — {}", it.method.name(), readable_path(it), it.about);
     let all = reference.endpoints.iter().map(line).chain(tasks(cut));
     all.collect::<Vec<_>>().join("\n")
 }
 
 /// A line for each subject, with all its paths and what is said about the first one. The OpenAPI document has the rest.
-fn tasks(cut: Cut) -> Vec<String> {
+fn tasks(cut: Shortening) -> Vec<String> {
     let subject = |task: &Task| task.path.split('/').nth(2);
     let groups = TASKS.chunk_by(|one, next| subject(one) == subject(next));
     let line = |tasks: &[Task]| {
@@ -79,7 +79,7 @@ fn tasks(cut: Cut) -> Vec<String> {
     groups.map(line).collect()
 }
 
-fn people(reference: &Reference, cut: Cut) -> String {
+fn people(reference: &Reference, cut: Shortening) -> String {
     let line = |it: &Errand| format!("- `{}` — {}", readable(it), cut(it.about));
     reference.errands.iter().map(line).collect::<Vec<_>>().join("\n")
 }

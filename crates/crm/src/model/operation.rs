@@ -37,7 +37,7 @@ pub struct Operation {
 
 /// The meaning of a whole string in an operation.
 #[derive(Debug, PartialEq, Eq)]
-enum Text<'a> {
+enum OperationText<'a> {
     /// The string itself.
     Plain,
     /// The string without its first `$`: `$$5.00` is `$5.00`.
@@ -62,16 +62,16 @@ pub fn is_ref(text: &str) -> bool {
 }
 
 /// A reference is one word, so that prose that begins with a price stays as it is.
-fn parse(text: &str) -> Text<'_> {
-    let Some(rest) = text.strip_prefix('$') else { return Text::Plain };
+fn parse(text: &str) -> OperationText<'_> {
+    let Some(rest) = text.strip_prefix('$') else { return OperationText::Plain };
     if rest.starts_with('$') {
-        return Text::Escaped(rest);
+        return OperationText::Escaped(rest);
     }
     match rest.split_once('.') {
         Some((name, field)) if is_ref(name) && !field.is_empty() && !field.contains(char::is_whitespace) => {
-            Text::Reference(Reference { name, field })
+            OperationText::Reference(Reference { name, field })
         }
-        _ => Text::Plain,
+        _ => OperationText::Plain,
     }
 }
 
@@ -79,7 +79,7 @@ impl Operation {
     /// Calls a function with each reference in the path and the body, in order.
     pub fn references<'a>(&'a self, each: &mut impl FnMut(Reference<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
         for segment in &self.path {
-            if let Text::Reference(reference) = parse(segment) {
+            if let OperationText::Reference(reference) = parse(segment) {
                 each(reference)?;
             }
         }
@@ -92,9 +92,9 @@ impl Operation {
         let mut room = MAX_INSERTED_BYTES;
         for segment in &mut filled.path {
             *segment = match parse(segment) {
-                Text::Plain => continue,
-                Text::Escaped(text) => text.to_owned(),
-                Text::Reference(reference) => segment_of(records.value(reference, &mut room)?, reference)?,
+                OperationText::Plain => continue,
+                OperationText::Escaped(text) => text.to_owned(),
+                OperationText::Reference(reference) => segment_of(records.value(reference, &mut room)?, reference)?,
             };
         }
         if let Some(body) = &mut filled.body {
@@ -107,8 +107,8 @@ impl Operation {
 fn references<'a>(value: &'a Value, each: &mut impl FnMut(Reference<'a>) -> Result<(), Fault>) -> Result<(), Fault> {
     match value {
         Value::String(text) => match parse(text) {
-            Text::Reference(reference) => each(reference),
-            Text::Plain | Text::Escaped(_) => Ok(()),
+            OperationText::Reference(reference) => each(reference),
+            OperationText::Plain | OperationText::Escaped(_) => Ok(()),
         },
         Value::Array(items) => items.iter().try_for_each(|item| references(item, each)),
         Value::Object(members) => members.values().try_for_each(|member| references(member, each)),
@@ -120,9 +120,9 @@ fn fill(value: &mut Value, records: &Records, room: &mut usize) -> Result<(), Fa
     match value {
         Value::String(text) => {
             let found = match parse(text) {
-                Text::Plain => return Ok(()),
-                Text::Escaped(text) => Value::String(text.to_owned()),
-                Text::Reference(reference) => records.value(reference, room)?,
+                OperationText::Plain => return Ok(()),
+                OperationText::Escaped(text) => Value::String(text.to_owned()),
+                OperationText::Reference(reference) => records.value(reference, room)?,
             };
             *value = found;
             Ok(())
@@ -158,14 +158,14 @@ fn written(reference: Reference<'_>) -> String {
 #[derive(Debug, Default)]
 pub struct Records {
     /// For each ref, its fields.
-    wanted: HashMap<String, HashMap<String, Field>>,
+    wanted: HashMap<String, HashMap<String, ReferencedField>>,
     /// The number of bytes of the fields that are kept.
     bytes: usize,
 }
 
 /// A field to which a reference refers.
 #[derive(Debug, Default)]
-enum Field {
+enum ReferencedField {
     /// The operation has not run.
     #[default]
     Open,
@@ -208,7 +208,7 @@ impl Records {
     pub fn keep(&mut self, name: &str, record: Option<&[u8]>) -> Result<(), Fault> {
         let Some(fields) = self.wanted.get_mut(name) else { return Ok(()) };
         let Some(record) = record else {
-            fields.values_mut().for_each(|field| *field = Field::NoRecord);
+            fields.values_mut().for_each(|field| *field = ReferencedField::NoRecord);
             return Ok(());
         };
         let found: HashMap<String, &serde_json::value::RawValue> =
@@ -216,17 +216,17 @@ impl Records {
         let mut names: Vec<String> = Vec::new();
         for (field, kept) in fields {
             *kept = match found.get(field) {
-                Some(value) if value.get().len() > MAX_INSERTED_BYTES => Field::TooLong,
+                Some(value) if value.get().len() > MAX_INSERTED_BYTES => ReferencedField::TooLong,
                 Some(value) => {
                     self.bytes += value.get().len();
-                    Field::Found(value.get().to_owned())
+                    ReferencedField::Found(value.get().to_owned())
                 }
                 None => {
                     if names.is_empty() {
                         names = found.keys().cloned().collect();
                         names.sort_unstable();
                     }
-                    Field::Missing(names.clone())
+                    ReferencedField::Missing(names.clone())
                 }
             };
         }
@@ -235,13 +235,13 @@ impl Records {
 
     fn value(&self, reference: Reference<'_>, room: &mut usize) -> Result<Value, Fault> {
         let field = self.wanted.get(reference.name).and_then(|fields| fields.get(reference.field));
-        match field.unwrap_or(&Field::Open) {
-            Field::Found(text) => {
+        match field.unwrap_or(&ReferencedField::Open) {
+            ReferencedField::Found(text) => {
                 *room = room.checked_sub(text.len()).ok_or_else(too_long)?;
                 json::parse(text.as_bytes()).map_err(|error| Fault::internal(format!("a field's JSON: {error}")))
             }
-            Field::TooLong => Err(too_long()),
-            Field::Missing(names) => {
+            ReferencedField::TooLong => Err(too_long()),
+            ReferencedField::Missing(names) => {
                 let message = format!(
                     "{}: the record of \"{}\" has no field \"{}\".",
                     written(reference),
@@ -252,11 +252,11 @@ impl Records {
                 let near = near.map(|name| format!("Did you mean \"${}.{name}\"?", reference.name));
                 Err(Fault::Invalid { message, hint: near.or_else(|| Some(ESCAPE.into())) })
             }
-            Field::NoRecord => Err(Fault::invalid_with_hint(
+            ReferencedField::NoRecord => Err(Fault::invalid_with_hint(
                 format!("{}: the answer to \"{}\" has no single record.", written(reference), reference.name),
                 "Refer to an operation that answers with one record, or to one of POST /v1/sql with at least one row.",
             )),
-            Field::Open => Err(Fault::internal("a reference to an operation that has not run")),
+            ReferencedField::Open => Err(Fault::internal("a reference to an operation that has not run")),
         }
     }
 }
@@ -281,27 +281,27 @@ mod tests {
 
     #[test]
     fn a_reference_is_a_whole_word() {
-        let reference = |name, field| Text::Reference(Reference { name, field });
+        let reference = |name, field| OperationText::Reference(Reference { name, field });
         for (text, expected) in [
             ("$co.id", reference("co", "id")),
             ("$会社-1.first.name", reference("会社-1", "first.name")),
             ("$5.00", reference("5", "00")),
             ("$q.?column?", reference("q", "?column?")),
-            ("$co", Text::Plain),
-            ("$", Text::Plain),
-            ("", Text::Plain),
-            ("$100", Text::Plain),
-            ("$.store", Text::Plain),
-            ("$co.", Text::Plain),
-            ("a $co.id", Text::Plain),
-            ("$co.id ", Text::Plain),
-            ("$5.00 off, today only", Text::Plain),
-            ("$a b.c", Text::Plain),
-            ("$1$a.b", Text::Plain),
-            ("$$", Text::Escaped("$")),
-            ("$$5.00", Text::Escaped("$5.00")),
-            ("$$$co.id", Text::Escaped("$$co.id")),
-            ("DO $$ begin end $$", Text::Plain),
+            ("$co", OperationText::Plain),
+            ("$", OperationText::Plain),
+            ("", OperationText::Plain),
+            ("$100", OperationText::Plain),
+            ("$.store", OperationText::Plain),
+            ("$co.", OperationText::Plain),
+            ("a $co.id", OperationText::Plain),
+            ("$co.id ", OperationText::Plain),
+            ("$5.00 off, today only", OperationText::Plain),
+            ("$a b.c", OperationText::Plain),
+            ("$1$a.b", OperationText::Plain),
+            ("$$", OperationText::Escaped("$")),
+            ("$$5.00", OperationText::Escaped("$5.00")),
+            ("$$$co.id", OperationText::Escaped("$$co.id")),
+            ("DO $$ begin end $$", OperationText::Plain),
         ] {
             assert_eq!(parse(text), expected, "{text}");
         }

@@ -83,9 +83,9 @@ pub fn automation(values: &Map<String, Value>) -> Result<AutomationFields, Fault
     Ok(AutomationFields { name, trigger_event, enabled: flag(values, "enabled")?, conditions, actions })
 }
 
-type Part = fn(&Map<String, Value>, &str) -> Result<(), Fault>;
+type RulePart = fn(&Map<String, Value>, &str) -> Result<(), Fault>;
 
-fn parts(values: &Map<String, Value>, name: &str, check: Part) -> Result<Option<Vec<Value>>, Fault> {
+fn parts(values: &Map<String, Value>, name: &str, check: RulePart) -> Result<Option<Vec<Value>>, Fault> {
     let items = match values.get(name) {
         None => return Ok(None),
         Some(Value::Array(items)) => items,

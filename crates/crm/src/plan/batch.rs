@@ -37,7 +37,7 @@ pub struct Batch<'a> {
 type Columns<'a> = Vec<(&'a str, Meeting)>;
 
 /// Values in the order of the columns.
-type Cells = Vec<Option<String>>;
+type RowValues = Vec<Option<String>>;
 
 /// Rows with the same columns. No two of them mean the same record.
 #[derive(Debug)]
@@ -47,7 +47,7 @@ pub struct Group<'a> {
     /// Whether a row can match an existing record: the rows have all columns of the index.
     pub can_meet: bool,
     /// The index of each row in the batch, and its values.
-    pub rows: Vec<(usize, Cells)>,
+    pub rows: Vec<(usize, RowValues)>,
 }
 
 /// The treatment of a column if the record exists.
@@ -90,7 +90,7 @@ pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Res
     let mut batch = Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), len: rows.len() };
     // `meant` counts the rows that mean each record. `found` has a group for each wave and set of columns.
     let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
-    let mut found: HashMap<(usize, Columns<'a>), Vec<(usize, Cells)>> = HashMap::new();
+    let mut found: HashMap<(usize, Columns<'a>), Vec<(usize, RowValues)>> = HashMap::new();
     for (place, row) in rows.iter().enumerate() {
         match values_of(row).and_then(|row| read(table, row)) {
             Ok((columns, values)) => {
@@ -150,7 +150,7 @@ fn index<'a>(table: &'a Table, dedup_on: &[String]) -> Result<&'a UniqueIndex, F
 }
 
 /// The columns and values of a row, sorted by column.
-fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<(Columns<'a>, Cells), Fault> {
+fn read<'a>(table: &'a Table, row: &Map<String, Value>) -> Result<(Columns<'a>, RowValues), Fault> {
     let mut read = row.iter().map(|(name, value)| cell(table, name, value)).collect::<Result<Vec<_>, Fault>>()?;
     read.sort_by_key(|((column, _), _)| *column);
     Ok(read.into_iter().unzip())

@@ -32,7 +32,7 @@ pub struct Binaries {
 }
 
 /// Why a candidate was not chosen.
-enum Refused {
+enum RefusedTree {
     /// It does not exist. This is not reported.
     Absent,
     /// It exists but is not usable.
@@ -47,14 +47,14 @@ impl Binaries {
     /// # Errors
     /// One line that says what to install, and which candidates exist but are not usable.
     pub fn find(data_dir: &Path) -> Result<Binaries, Error> {
-        let search = Search::new(data_dir)?;
+        let search = TreeSearch::new(data_dir)?;
         if let Some(bin) = env::var_os("KITH_PG_BIN") {
             return search.inspect(Path::new(&bin)).map_err(|refused| {
                 Error::Config(match refused {
-                    Refused::Absent => {
+                    RefusedTree::Absent => {
                         format!("KITH_PG_BIN is {bin:?}, where there is no postgres and initdb")
                     }
-                    Refused::Unusable(why) => format!("KITH_PG_BIN: {why}"),
+                    RefusedTree::Unusable(why) => format!("KITH_PG_BIN: {why}"),
                 })
             });
         }
@@ -62,8 +62,8 @@ impl Binaries {
         for bin in search.candidates() {
             match search.inspect(&bin) {
                 Ok(found) => usable.push(found),
-                Err(Refused::Absent) => {}
-                Err(Refused::Unusable(why)) => notes.push(why),
+                Err(RefusedTree::Absent) => {}
+                Err(RefusedTree::Unusable(why)) => notes.push(why),
             }
         }
         if let Some(soundest) = soundest(usable) {
@@ -79,18 +79,18 @@ impl Binaries {
     }
 }
 
-struct Search<'a> {
+struct TreeSearch<'a> {
     data_dir: &'a Path,
     identity: Identity,
     /// The major version that created the data directory, if it exists.
     made_by: Option<u32>,
 }
 
-impl Search<'_> {
-    fn new(data_dir: &Path) -> Result<Search<'_>, Error> {
+impl TreeSearch<'_> {
+    fn new(data_dir: &Path) -> Result<TreeSearch<'_>, Error> {
         let identity = Identity::for_data_dir(data_dir)?;
         let made_by = data_dir::major_version(data_dir)?;
-        Ok(Search { data_dir, identity, made_by })
+        Ok(TreeSearch { data_dir, identity, made_by })
     }
 
     fn candidates(&self) -> Vec<PathBuf> {
@@ -103,14 +103,14 @@ impl Search<'_> {
         bins
     }
 
-    fn inspect(&self, bin: &Path) -> Result<Binaries, Refused> {
-        let unusable = |why: String| Refused::Unusable(format!("{} {why}", bin.display()));
+    fn inspect(&self, bin: &Path) -> Result<Binaries, RefusedTree> {
+        let unusable = |why: String| RefusedTree::Unusable(format!("{} {why}", bin.display()));
         // Runs under Kith's own identity: as root, Kith can report more about a directory that the server cannot reach.
         if !["postgres", "initdb"].iter().all(|program| bin.join(program).is_file()) {
-            return Err(Refused::Absent);
+            return Err(RefusedTree::Absent);
         }
         let bin = &fs::canonicalize(bin).map_err(|error| unusable(error.to_string()))?;
-        self.identity.check_reach(bin, "postgres").map_err(|error| Refused::Unusable(error.to_string()))?;
+        self.identity.check_reach(bin, "postgres").map_err(|error| RefusedTree::Unusable(error.to_string()))?;
         let lib = bundled_lib(bin);
         let version = self.version(bin, lib.as_deref()).map_err(unusable)?;
         if version.0 < OLDEST {

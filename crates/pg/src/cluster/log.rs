@@ -45,11 +45,11 @@ impl Complaint {
 /// Reads until the server's last process has closed its end.
 pub(crate) fn relay(stderr: impl Read, complaint: &Complaint) {
     let mut reader = BufReader::with_capacity(64 * 1024, stderr);
-    let (mut own, mut sessions) = (Allowance::new(OWN_LINES), Allowance::new(SESSION_LINES));
+    let (mut own, mut sessions) = (LineAllowance::new(OWN_LINES), LineAllowance::new(SESSION_LINES));
     let mut line = Vec::new();
     let mut early = true;
     while let Ok(true) = read_line(&mut reader, &mut line) {
-        let line = Line::parse(&line);
+        let line = LogLine::parse(&line);
         // Lines before the log is set up have no prefix, and always come from the server.
         early &= line.bare;
         if early {
@@ -102,7 +102,7 @@ enum Severity {
     Note,
 }
 
-struct Line {
+struct LogLine {
     /// Without a prefix.
     bare: bool,
     from_session: bool,
@@ -111,16 +111,16 @@ struct Line {
     text: String,
 }
 
-impl Line {
+impl LogLine {
     /// The other lines of a message begin with a tab, so no session can forge a prefix. Other lines without a prefix come
     /// from before the server has started.
-    fn parse(line: &[u8]) -> Line {
+    fn parse(line: &[u8]) -> LogLine {
         let line = String::from_utf8_lossy(line);
         // Control characters could overwrite parts of the operator's terminal.
         let clean = |text: &str| text.trim().chars().map(|c| if c.is_control() { ' ' } else { c }).collect::<String>();
         let parts: Vec<&str> = line.splitn(4, '|').collect();
         let [kind, database, sqlstate, rest] = parts[..] else {
-            return Line {
+            return LogLine {
                 bare: true,
                 from_session: line.starts_with('\t'),
                 severity: Severity::Note,
@@ -135,7 +135,7 @@ impl Line {
             "ERROR" => Severity::Error,
             _ => Severity::Note,
         };
-        Line {
+        LogLine {
             bare: false,
             from_session: line.starts_with('\t') || !database.is_empty() || SESSION_KINDS.contains(&kind),
             severity,
@@ -170,16 +170,16 @@ impl Line {
 }
 
 /// A limit of lines per second. Lines beyond it are counted and reported once.
-struct Allowance {
+struct LineAllowance {
     lines: u32,
     left: u32,
     dropped: u64,
     since: Instant,
 }
 
-impl Allowance {
-    fn new(lines: u32) -> Allowance {
-        Allowance { lines, left: lines, dropped: 0, since: Instant::now() }
+impl LineAllowance {
+    fn new(lines: u32) -> LineAllowance {
+        LineAllowance { lines, left: lines, dropped: 0, since: Instant::now() }
     }
 
     fn spend(&mut self, whose: &str) -> bool {
@@ -187,7 +187,7 @@ impl Allowance {
             if self.dropped > 0 {
                 tracing::warn!(target: "postgres", lines = self.dropped, "log lines of {whose} left out");
             }
-            *self = Allowance::new(self.lines);
+            *self = LineAllowance::new(self.lines);
         }
         let may = self.left > 0;
         self.left = self.left.saturating_sub(1);
@@ -203,7 +203,7 @@ mod tests {
     #[test]
     fn lines_say_whose_they_are_and_how_bad() {
         let check = |line: &str, session, severity, text: &str| {
-            let read = Line::parse(line.as_bytes());
+            let read = LogLine::parse(line.as_bytes());
             assert_eq!((read.from_session, read.severity, read.text.as_str()), (session, severity, text), "{line}");
         };
         check("postmaster||00000|LOG:  ready", false, Severity::Note, "ready");
@@ -228,7 +228,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_cut() {
-        let mut allowance = Allowance::new(3);
+        let mut allowance = LineAllowance::new(3);
         let passed = (0..100).filter(|_| allowance.spend("x")).count();
         assert_eq!((passed, allowance.dropped), (3, 97));
     }

@@ -48,13 +48,13 @@ impl State {
 /// State that the thread shares with the handle.
 pub(crate) struct Shared {
     state: watch::Sender<State>,
-    control: Mutex<Control>,
+    control: Mutex<SupervisorHandle>,
     /// Notified when `control` changes.
     changed: Condvar,
 }
 
 #[derive(Default)]
-struct Control {
+struct SupervisorHandle {
     stopping: bool,
     /// The running (or unreaped) postmaster. A signal sent under this lock can't reach another process.
     pid: Option<Pid>,
@@ -111,7 +111,7 @@ impl Shared {
         self.changed.notify_all();
     }
 
-    fn control(&self) -> MutexGuard<'_, Control> {
+    fn control(&self) -> MutexGuard<'_, SupervisorHandle> {
         self.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -209,7 +209,7 @@ fn supervise(options: &ClusterOptions, shared: &Shared) -> Result<(), Error> {
 }
 
 /// The result of a run of the postmaster.
-struct Run {
+struct PostmasterRun {
     was_up: bool,
     settled: bool,
     /// The cause resolves itself: processes of the last run hold its shared memory.
@@ -217,7 +217,7 @@ struct Run {
     why: String,
 }
 
-fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<Run, Error> {
+fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<PostmasterRun, Error> {
     let place = ServerPaths { pgdata: &dir.pgdata(), socket_dir: &dir.socket_dir, port: PORT };
     let arguments = settings::arguments(&place, options.binaries.version.0, &options.settings);
     let postmaster = Postmaster::spawn(&options.binaries, &dir.identity, &arguments, options.memory_limit_bytes)
@@ -238,7 +238,7 @@ fn run_once(options: &ClusterOptions, dir: &DataDir, shared: &Shared) -> Result<
     let (status, complaint) = postmaster.reap();
     let ended = status.map_or_else(|error| error.to_string(), |status| status.to_string());
     let complaint = complaint.unwrap_or_default();
-    Ok(Run {
+    Ok(PostmasterRun {
         was_up,
         settled: was_up && start.elapsed() >= SETTLED,
         may_pass: complaint.contains("shared memory block") || complaint.contains("lock file"),

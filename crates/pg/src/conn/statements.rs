@@ -28,7 +28,7 @@ const MAX_BYTES: usize = 2 * 1024 * 1024;
 const REMEMBERED: usize = 64;
 
 pub(super) struct Statements {
-    by_sql: HashMap<Box<str>, Prepared>,
+    by_sql: HashMap<Box<str>, PreparedStatement>,
     /// The prefix of their names. A tenant's code runs in the same session. If it could guess a name, it could prepare a
     /// statement of its own under it and receive the parameters that are meant for Kith's.
     prefix: String,
@@ -47,7 +47,7 @@ pub(super) struct Statements {
     hashes: RandomState,
 }
 
-struct Prepared {
+struct PreparedStatement {
     name: Arc<str>,
     /// Its number among all that were ever prepared.
     number: u64,
@@ -65,7 +65,7 @@ struct Prepared {
     last_used: u64,
 }
 
-impl Prepared {
+impl PreparedStatement {
     /// Roughly the bytes that it uses.
     fn bytes(&self, sql: &str) -> usize {
         let columns = self.description.iter().flat_map(|(_, description)| description.columns.iter());
@@ -75,7 +75,7 @@ impl Prepared {
         });
         let fields = self.fields.iter().map(|field| size_of::<Field>() + field.name.len());
         // The numbers of the parameters' types are stored twice, like the names of the columns.
-        let own = size_of::<Prepared>() + sql.len() + self.name.len() + 8 * self.params.len();
+        let own = size_of::<PreparedStatement>() + sql.len() + self.name.len() + 8 * self.params.len();
         columns.chain(fields).fold(own, usize::saturating_add)
     }
 }
@@ -241,7 +241,7 @@ impl Conn {
         self.prepare(sqls.clone(), generation).await?;
         self.describe_anew(sqls.clone(), types).await?;
         let known = sqls.map(|sql| match self.statements.by_sql.get(sql) {
-            Some(Prepared { name, description: Some((_, description)), number, .. }) => {
+            Some(PreparedStatement { name, description: Some((_, description)), number, .. }) => {
                 Ok(Plan { name: name.clone(), description: description.clone(), is_old: *number <= made })
             }
             _ => Err(Error::Protocol("a statement was not described".into())),
@@ -300,7 +300,7 @@ impl Conn {
             };
             let params = std::mem::take(&mut params);
             let mut oids = params.iter().copied().chain(fields.iter().map(|field| field.type_oid));
-            let prepared = Prepared {
+            let prepared = PreparedStatement {
                 has_lasting_types: oids.all(is_builtin),
                 has_composites: false,
                 description: None,
@@ -434,13 +434,13 @@ pub(super) fn bind<P: AsRef<str>>(outbox: &mut BytesMut, name: &str, params: &[O
 mod tests {
     use super::*;
 
-    fn wide(statements: &mut Statements, columns: usize) -> Prepared {
+    fn wide(statements: &mut Statements, columns: usize) -> PreparedStatement {
         statements.made += 1;
         statements.clock += 1;
         let field = |n| Field { name: format!("column_{n}"), table_oid: 1, attnum: 1, type_oid: 25 };
         let fields: Vec<Field> = (0..columns).map(field).collect();
         let description = describe(vec![25; columns], &fields, &TypeCache::default());
-        Prepared {
+        PreparedStatement {
             name: format!("s{}", statements.made).into(),
             number: statements.made,
             made_at: Instant::now(),

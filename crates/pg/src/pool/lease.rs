@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::{Instant, timeout};
 
 use super::books::Grant;
-use super::{Inner, Key, Lane};
+use super::{Key, Lane, PoolState};
 use crate::conn::{Conn, Reset};
 use crate::watchdog::{Backend, Guard};
 
@@ -17,16 +17,16 @@ const RESET_LIMIT: Duration = Duration::from_secs(3);
 /// A place under the cap, with or without a connection. It is returned when it is dropped, so that neither a panic nor a
 /// cancelled future leaks one.
 pub(super) struct Place {
-    inner: Arc<Inner>,
+    inner: Arc<PoolState>,
     /// `None` after it was returned.
-    grant: Option<Held>,
+    grant: Option<HeldPlace>,
     conn: Option<Conn>,
     opened: Instant,
     resetting: bool,
 }
 
 /// What a place stores for the books.
-struct Held {
+struct HeldPlace {
     key: Key,
     turn: Instant,
     epoch: u64,
@@ -34,9 +34,9 @@ struct Held {
 }
 
 impl Place {
-    pub(super) fn new(inner: &Arc<Inner>, grant: Grant<Conn>) -> Place {
+    pub(super) fn new(inner: &Arc<PoolState>, grant: Grant<Conn>) -> Place {
         let Grant { key, connection, opened, turn, epoch, number } = grant;
-        let grant = Some(Held { key, turn, epoch, number });
+        let grant = Some(HeldPlace { key, turn, epoch, number });
         Place { inner: inner.clone(), grant, conn: connection, opened, resetting: false }
     }
 
@@ -73,7 +73,7 @@ impl Place {
     }
 
     pub(super) fn disarm(&mut self) -> Option<Grant<Conn>> {
-        let Held { key, turn, epoch, number } = self.grant.take()?;
+        let HeldPlace { key, turn, epoch, number } = self.grant.take()?;
         Some(Grant { key, connection: self.conn.take(), opened: self.opened, turn, epoch, number })
     }
 
@@ -82,7 +82,7 @@ impl Place {
         self.conn = Some(conn);
     }
 
-    fn held(&self) -> &Held {
+    fn held(&self) -> &HeldPlace {
         self.grant.as_ref().expect("held until dropped")
     }
 
@@ -130,7 +130,7 @@ impl Lease {
     pub fn watch(&mut self, limit: Duration) {
         self.unwatch();
         let (place, pid) = (self.place(), self.pid());
-        let Held { key, number, .. } = place.held();
+        let HeldPlace { key, number, .. } = place.held();
         let guard = place.inner.watchdog.watch(key.cell, pid, key.role.clone(), key.database.clone(), limit);
         place.inner.books().begin(*number, guard.ender(), Instant::now());
         self.set_alarm(Some(guard.alarm()));

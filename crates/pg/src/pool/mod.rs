@@ -106,12 +106,12 @@ pub struct Stats {
 /// The pool. Clones are the same pool.
 #[derive(Clone)]
 pub struct Pool {
-    inner: Arc<Inner>,
+    inner: Arc<PoolState>,
 }
 
 type PoolBooks = Books<Conn, oneshot::Sender<Place>, Ender>;
 
-struct Inner {
+struct PoolState {
     books: Mutex<PoolBooks>,
     limits: Limits,
     connect: Arc<dyn Connect>,
@@ -131,7 +131,7 @@ impl Pool {
     /// # Panics
     /// If called outside of a tokio runtime.
     pub fn new(limits: Limits, connect: Arc<dyn Connect>, watchdog: Watchdog) -> Pool {
-        let inner = Arc::new(Inner {
+        let inner = Arc::new(PoolState {
             books: Mutex::new(Books::new(limits)),
             limits,
             connect,
@@ -220,7 +220,7 @@ impl Pool {
     }
 }
 
-impl Inner {
+impl PoolState {
     /// Opens a connection. Closed connections have given their places back, but on a busy machine their backends still count
     /// for a moment: PostgreSQL then refuses one more.
     async fn open(&self, key: &Key) -> Result<Conn, Error> {
@@ -302,7 +302,7 @@ impl Inner {
 
 /// A request in the queue. Dropping it removes it from the queue.
 struct Waiting<'a> {
-    inner: &'a Arc<Inner>,
+    inner: &'a Arc<PoolState>,
     key: &'a Key,
     number: u64,
     /// A place that was sent but not received is returned when this is dropped.
@@ -317,7 +317,7 @@ impl Drop for Waiting<'_> {
 }
 
 /// While requests wait, ends work in places that are held too long.
-async fn relieve(pool: Weak<Inner>, crowded: Arc<Notify>) {
+async fn relieve(pool: Weak<PoolState>, crowded: Arc<Notify>) {
     loop {
         crowded.notified().await;
         loop {
@@ -337,7 +337,7 @@ async fn relieve(pool: Weak<Inner>, crowded: Arc<Notify>) {
 }
 
 /// Closes connections that have been idle or open for too long, until the pool is dropped.
-async fn reap(pool: Weak<Inner>, limits: Limits) {
+async fn reap(pool: Weak<PoolState>, limits: Limits) {
     let shortest = limits.max_idle.min(limits.max_age);
     let pause = (shortest / 4).clamp(Duration::from_millis(20), Duration::from_secs(5));
     loop {

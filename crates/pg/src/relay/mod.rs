@@ -136,14 +136,14 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// A running relay. Dropping it closes its listeners; sessions continue until the server ends them.
 pub struct Relay {
-    shared: Arc<Shared>,
+    shared: Arc<RelayState>,
     accepting: JoinSet<()>,
     /// Closed when the last connection has ended.
     connections: mpsc::Receiver<Infallible>,
 }
 
 /// State that all connections share.
-struct Shared {
+struct RelayState {
     socket: PathBuf,
     acceptor: Option<TlsAcceptor>,
     options: RelayOptions,
@@ -159,7 +159,7 @@ impl Relay {
     /// The server has no Unix socket.
     pub fn start(listeners: Listeners, options: RelayOptions) -> Result<Relay, Error> {
         let socket = options.server.socket().ok_or_else(|| Error::Config("the server has no Unix socket".into()))?;
-        let shared = Arc::new(Shared {
+        let shared = Arc::new(RelayState {
             socket,
             acceptor: listeners.acceptor,
             pending: PendingConnections::new(options.pending),
@@ -188,7 +188,7 @@ impl Relay {
     }
 }
 
-async fn accept(listener: TcpListener, shared: Arc<Shared>, open: mpsc::Sender<Infallible>) {
+async fn accept(listener: TcpListener, shared: Arc<RelayState>, open: mpsc::Sender<Infallible>) {
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -210,7 +210,7 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>, open: mpsc::Sender<I
 }
 
 /// Serves a connection until it ends.
-async fn serve(shared: &Shared, stream: TcpStream, peer: SocketAddr, pending: PendingConnection) {
+async fn serve(shared: &RelayState, stream: TcpStream, peer: SocketAddr, pending: PendingConnection) {
     if let Err(error) = set_options(&stream) {
         tracing::debug!(%error, "a direct connection has ended already");
         return;
@@ -246,7 +246,7 @@ fn set_options(stream: &TcpStream) -> io::Result<()> {
     Ok(())
 }
 
-impl Shared {
+impl RelayState {
     /// Lets a client log in, and forwards bytes until its session has ended.
     async fn run_session(&self, mut client: Client, startup: &Startup, peer: SocketAddr, pending: PendingConnection) {
         let group = startup.role().and_then(self.options.group_of).filter(|_| !startup.is_replication());

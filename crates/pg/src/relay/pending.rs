@@ -56,11 +56,11 @@ pub(super) struct PendingConnections {
 struct PendingTable {
     next_id: u64,
     /// Ordered by their time of arrival.
-    entries: BTreeMap<u64, Entry>,
+    entries: BTreeMap<u64, PendingLogIn>,
     warned_at: Option<Instant>,
 }
 
-struct Entry {
+struct PendingLogIn {
     network: Network,
     stage: Stage,
     /// Notified when the connection is to be closed.
@@ -92,19 +92,19 @@ impl PendingConnections {
         let mut table = self.table();
         let id = table.next_id;
         table.next_id += 1;
-        table.entries.insert(id, Entry { network, stage: Stage::Greeting, close: Arc::clone(&close) });
+        table.entries.insert(id, PendingLogIn { network, stage: Stage::Greeting, close: Arc::clone(&close) });
         PendingConnection { all: Arc::clone(self), id, close, _permit: permit }
     }
 
     /// Closes all connections.
     pub(super) fn close_all(&self) {
-        self.table().entries.values_mut().for_each(Entry::close);
+        self.table().entries.values_mut().for_each(PendingLogIn::close);
     }
 
     /// Closes the oldest connection of the network that has the most.
     pub(super) fn close_one(&self) {
         let mut table = self.table();
-        if let Some(network) = table.largest_network(Entry::is_open) {
+        if let Some(network) = table.largest_network(PendingLogIn::is_open) {
             table.close_oldest(network);
         }
     }
@@ -114,8 +114,8 @@ impl PendingConnections {
         let of_newcomer = table.count(|entry| entry.is_open() && entry.network == newcomer);
         let crowded = if of_newcomer >= self.limits.max_per_network {
             Some(newcomer)
-        } else if table.count(Entry::is_open) >= self.limits.max {
-            table.largest_network(Entry::is_open)
+        } else if table.count(PendingLogIn::is_open) >= self.limits.max {
+            table.largest_network(PendingLogIn::is_open)
         } else {
             None
         };
@@ -135,9 +135,9 @@ impl PendingConnections {
             let of_network = table.count(|entry| entry.is_at_server() && entry.network == network);
             if of_network >= self.limits.max_at_server_per_network {
                 table.close_at_server(network, self.limits.grace);
-            } else if table.count(Entry::is_at_server) < self.limits.max_at_server {
-                table.entries.entry(id).and_modify(Entry::assign_place);
-            } else if let Some(largest) = table.largest_network(Entry::is_at_server) {
+            } else if table.count(PendingLogIn::is_at_server) < self.limits.max_at_server {
+                table.entries.entry(id).and_modify(PendingLogIn::assign_place);
+            } else if let Some(largest) = table.largest_network(PendingLogIn::is_at_server) {
                 let of_largest = table.count(|entry| entry.is_at_server() && entry.network == largest);
                 let grace = if of_largest > of_network + 1 { Duration::ZERO } else { self.limits.grace };
                 table.close_at_server(largest, grace);
@@ -151,12 +151,12 @@ impl PendingConnections {
 }
 
 impl PendingTable {
-    fn count(&self, predicate: impl Fn(&Entry) -> bool) -> usize {
+    fn count(&self, predicate: impl Fn(&PendingLogIn) -> bool) -> usize {
         self.entries.values().filter(|entry| predicate(entry)).count()
     }
 
     /// The network that has the most connections for which the predicate is true.
-    fn largest_network(&self, predicate: impl Fn(&Entry) -> bool) -> Option<Network> {
+    fn largest_network(&self, predicate: impl Fn(&PendingLogIn) -> bool) -> Option<Network> {
         let mut counts: BTreeMap<Network, usize> = BTreeMap::new();
         for entry in self.entries.values().filter(|entry| predicate(entry)) {
             *counts.entry(entry.network).or_default() += 1;
@@ -198,7 +198,7 @@ impl PendingTable {
     }
 }
 
-impl Entry {
+impl PendingLogIn {
     fn is_open(&self) -> bool {
         !matches!(self.stage, Stage::Closing { .. })
     }

@@ -52,7 +52,7 @@ order by t.oid, a.attnum";
 const MAX_DEPTH: usize = 64;
 
 /// A type as the catalog describes it.
-struct Entry<'r> {
+struct CatalogType<'r> {
     name: &'r str,
     typname: &'r str,
     class: Class,
@@ -65,11 +65,11 @@ struct Entry<'r> {
 
 /// Builds the types from [`QUERY`]'s rows.
 pub(crate) fn read(rows: &Rows, known: &TypeCache) -> Vec<Arc<Type>> {
-    let mut entries: HashMap<u32, Entry<'_>> = HashMap::new();
+    let mut entries: HashMap<u32, CatalogType<'_>> = HashMap::new();
     for row in 0..rows.len() {
         let text = |col| rows.text(row, col).unwrap_or_default();
         let oid = |col| text(col).parse::<u32>().unwrap_or(0);
-        let entry = entries.entry(oid(0)).or_insert_with(|| Entry {
+        let entry = entries.entry(oid(0)).or_insert_with(|| CatalogType {
             name: text(1),
             typname: text(2),
             class: class(text(3)),
@@ -104,7 +104,7 @@ fn class(typtype: &str) -> Class {
 
 fn build(
     oid: u32,
-    entries: &HashMap<u32, Entry<'_>>,
+    entries: &HashMap<u32, CatalogType<'_>>,
     known: &TypeCache,
     built: &mut HashMap<u32, Arc<Type>>,
     depth: usize,
@@ -128,7 +128,7 @@ fn build(
 }
 
 /// Checks in the order of `json_categorize_type`.
-fn kind(entry: &Entry<'_>, part: &mut dyn FnMut(u32) -> Arc<Type>) -> Kind {
+fn kind(entry: &CatalogType<'_>, part: &mut dyn FnMut(u32) -> Arc<Type>) -> Kind {
     if entry.element != 0 {
         return Kind::Array { element: part(entry.element), delimiter: entry.delimiter };
     }

@@ -18,7 +18,7 @@ struct Outline {
     /// Objects in the order of their opening braces.
     objects: Vec<Object>,
     /// Members to be written. Those of one object are together and in order.
-    members: Vec<Member>,
+    members: Vec<ObjectMember>,
     /// Keys with their escapes resolved.
     keys: Vec<u8>,
     /// True while jsonb would write the tokens unchanged.
@@ -35,7 +35,7 @@ struct Object {
 }
 
 #[derive(Clone)]
-struct Member {
+struct ObjectMember {
     key: Range<u32>,
     value: Range<u32>,
     /// The number of the first object that begins in the value or after it.
@@ -44,7 +44,7 @@ struct Member {
     key_is_resolved: bool,
 }
 
-impl Member {
+impl ObjectMember {
     fn key<'k>(&self, text: &'k [u8], keys: &'k [u8]) -> &'k [u8] {
         let from = if self.key_is_resolved { keys } else { text };
         &from[wide(&self.key)]
@@ -143,7 +143,7 @@ impl Writer<'_> {
 }
 
 /// A container that the first pass is inside.
-enum Inside {
+enum Container {
     Array,
     Object {
         number: usize,
@@ -156,9 +156,9 @@ struct Scan<'t> {
     text: &'t [u8],
     at: usize,
     outline: Outline,
-    inside: Vec<Inside>,
+    inside: Vec<Container>,
     /// Members of the objects that are still open.
-    pending: Vec<Member>,
+    pending: Vec<ObjectMember>,
 }
 
 impl<'t> Scan<'t> {
@@ -174,7 +174,7 @@ impl<'t> Scan<'t> {
                 b'[' => {
                     self.at += 1;
                     if self.peek()? != b']' {
-                        self.inside.push(Inside::Array);
+                        self.inside.push(Container::Array);
                         continue;
                     }
                     self.at += 1;
@@ -183,7 +183,7 @@ impl<'t> Scan<'t> {
                     self.at += 1;
                     let number = self.outline.objects.len();
                     self.outline.objects.push(Object::default());
-                    self.inside.push(Inside::Object { number, members: self.pending.len() });
+                    self.inside.push(Container::Object { number, members: self.pending.len() });
                     if self.peek()? != b'}' {
                         self.key()?;
                         continue;
@@ -200,7 +200,7 @@ impl<'t> Scan<'t> {
                     let whole = self.at == self.text.len();
                     return if whole { Ok(self.outline) } else { Err(Stop::Malformed) };
                 };
-                let is_object = matches!(inside, Inside::Object { .. });
+                let is_object = matches!(inside, Container::Object { .. });
                 if let Some(member) = self.pending.last_mut().filter(|_| is_object) {
                     member.value.end = self.at as u32;
                 }
@@ -263,7 +263,7 @@ impl<'t> Scan<'t> {
         self.at += 1;
         let first_object = self.outline.objects.len() as u32;
         let value = narrow(self.at..self.at);
-        self.pending.push(Member { key, value, first_object, key_is_resolved });
+        self.pending.push(ObjectMember { key, value, first_object, key_is_resolved });
         Ok(())
     }
 
@@ -289,10 +289,10 @@ impl<'t> Scan<'t> {
 
     /// Sorts the members of the innermost object and keeps only the last of equal keys.
     fn close_object(&mut self) {
-        let Some(Inside::Object { number, members }) = self.inside.pop() else { return };
+        let Some(Container::Object { number, members }) = self.inside.pop() else { return };
         let (text, outline) = (self.text, &mut self.outline);
         let keys = &outline.keys;
-        let order = |a: &Member, b: &Member| {
+        let order = |a: &ObjectMember, b: &ObjectMember| {
             let (a, b) = (a.key(text, keys), b.key(text, keys));
             a.len().cmp(&b.len()).then_with(|| a.cmp(b))
         };

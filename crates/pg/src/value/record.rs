@@ -6,7 +6,7 @@ use super::{Stop, Writer, quote};
 use crate::types::Fields;
 
 /// A parsed record.
-struct Record {
+struct ParsedRecord {
     /// The fields' texts, one after the other, without quotes.
     text: Vec<u8>,
     /// The range of each field's text. `None` for NULL.
@@ -16,7 +16,7 @@ struct Record {
 impl Writer<'_> {
     /// An object with the type's field names as keys, in jsonb's order.
     pub(super) fn composite(&mut self, fields: &Fields, text: &[u8], depth: usize) -> Result<(), Stop> {
-        let mut record = Record::read(text)?;
+        let mut record = ParsedRecord::read(text)?;
         // `()` is a record without fields as well as a record of one NULL.
         if fields.fields.is_empty() && matches!(record.fields[..], [None]) {
             record.fields.clear();
@@ -43,7 +43,7 @@ impl Writer<'_> {
 
     /// The JSON of a record whose type is not known: keys are numbers, values are strings.
     pub(super) fn anonymous_record(&mut self, text: &[u8]) -> Result<(), Stop> {
-        let mut record = Record::read(text)?;
+        let mut record = ParsedRecord::read(text)?;
         if matches!(record.fields[..], [None]) {
             record.fields.clear();
         }
@@ -55,7 +55,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    fn nameless(&mut self, separator: &mut u8, record: &Record, index: usize) -> Result<(), Stop> {
+    fn nameless(&mut self, separator: &mut u8, record: &ParsedRecord, index: usize) -> Result<(), Stop> {
         self.key(separator, format!("f{}", index + 1).as_bytes());
         match &record.fields[index] {
             None => self.verbatim(b"null"),
@@ -78,11 +78,11 @@ impl Writer<'_> {
     }
 }
 
-impl Record {
-    fn read(text: &[u8]) -> Result<Record, Stop> {
+impl ParsedRecord {
+    fn read(text: &[u8]) -> Result<ParsedRecord, Stop> {
         let inside = text.strip_prefix(b"(").and_then(|text| text.strip_suffix(b")"));
         let inside = inside.ok_or(Stop::Malformed)?;
-        let mut record = Record { text: Vec::with_capacity(inside.len()), fields: Vec::new() };
+        let mut record = ParsedRecord { text: Vec::with_capacity(inside.len()), fields: Vec::new() };
         let mut bytes = inside.iter().copied().peekable();
         // A field is NULL if it is empty and has no quotes.
         let (mut start, mut is_null, mut in_quotes) = (0, true, false);

@@ -75,10 +75,10 @@ pub struct Backend {
 /// The watchdog. Clones are the same one. It has two tasks and a connection for each cell that it is used with.
 #[derive(Clone)]
 pub struct Watchdog {
-    inner: Arc<Inner>,
+    inner: Arc<WatchdogState>,
 }
 
-struct Inner {
+struct WatchdogState {
     admin: Arc<dyn Admin>,
     runtime: Handle,
     cells: Mutex<HashMap<u32, Arc<Cell>>>,
@@ -143,7 +143,7 @@ impl Watchdog {
     pub fn new(admin: Arc<dyn Admin>) -> Watchdog {
         let runtime = Handle::current();
         let suspensions = Arc::new(Suspensions::new(admin.clone(), runtime.clone()));
-        Watchdog { inner: Arc::new(Inner { admin, runtime, cells: Mutex::default(), suspensions }) }
+        Watchdog { inner: Arc::new(WatchdogState { admin, runtime, cells: Mutex::default(), suspensions }) }
     }
 
     /// From now until the guard is dropped, the backend may run for `limit`. Then it is ended.
@@ -192,7 +192,7 @@ impl Watchdog {
     }
 }
 
-impl Drop for Inner {
+impl Drop for WatchdogState {
     fn drop(&mut self) {
         let cells = self.cells.get_mut().unwrap_or_else(PoisonError::into_inner);
         cells.values().for_each(|cell| cell.close());

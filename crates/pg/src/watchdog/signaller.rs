@@ -47,7 +47,7 @@ pub(super) struct Signaller {
 }
 
 /// The next step for a backend that is being ended.
-enum Next {
+enum NextSignal {
     /// Nothing: it has ended.
     Gone,
     /// Nothing can be done.
@@ -88,11 +88,11 @@ impl Signaller {
         loop {
             while let Some(mut ending) = self.cell.take_ending() {
                 match end(&mut conn, &mut ending).await {
-                    Ok(Next::Look(pause)) => {
+                    Ok(NextSignal::Look(pause)) => {
                         self.judge(&mut ending);
                         self.cell.enter(Instant::now() + pause, ending);
                     }
-                    Ok(Next::Gone | Next::Hopeless) => self.let_go(ending),
+                    Ok(NextSignal::Gone | NextSignal::Hopeless) => self.let_go(ending),
                     Err(error) => {
                         self.cell.enter(Instant::now(), ending);
                         return Err(error);
@@ -143,7 +143,7 @@ async fn in_time<T>(work: impl Future<Output = Result<T, Error>>) -> Result<T, E
 }
 
 /// Sends the signal if it is due, or checks whether the backend has ended. An error is one of the connection.
-async fn end(conn: &mut Conn, ending: &mut Ending) -> Result<Next, Error> {
+async fn end(conn: &mut Conn, ending: &mut Ending) -> Result<NextSignal, Error> {
     let now = Instant::now();
     let Backend { pid, role, database, .. } = &ending.backend;
     let signals = ending.attempts == 0 || now.saturating_duration_since(ending.signalled) >= AGAIN;
@@ -154,12 +154,12 @@ async fn end(conn: &mut Conn, ending: &mut Ending) -> Result<Next, Error> {
         // The cause is the role's rights, not the connection: a retry would change nothing.
         Err(Error::Server(error)) if !error.is_fatal() => {
             tracing::error!(pid, role = &**role, %error, "the watchdog may not end a backend");
-            return Ok(Next::Hopeless);
+            return Ok(NextSignal::Hopeless);
         }
         Err(error) => return Err(error),
     };
     if found.is_empty() {
-        return Ok(Next::Gone);
+        return Ok(NextSignal::Gone);
     }
     if signals {
         ending.signalled = now;
@@ -168,5 +168,5 @@ async fn end(conn: &mut Conn, ending: &mut Ending) -> Result<Next, Error> {
         ending.started = found.text(0, 0).map(str::to_owned);
     }
     ending.attempts = ending.attempts.saturating_add(1);
-    Ok(Next::Look(FIRST_LOOKS.get(ending.attempts as usize - 1).copied().unwrap_or(AGAIN)))
+    Ok(NextSignal::Look(FIRST_LOOKS.get(ending.attempts as usize - 1).copied().unwrap_or(AGAIN)))
 }

@@ -26,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Lanes {
     patience: Duration,
-    lanes: Mutex<HashMap<IpAddr, Lane>>,
+    lanes: Mutex<HashMap<IpAddr, AddressLane>>,
 }
 
 impl Default for Lanes {
@@ -37,7 +37,7 @@ impl Default for Lanes {
 
 /// The calls of an address.
 #[derive(Debug, Default)]
-struct Lane {
+struct AddressLane {
     running: usize,
     workspaces: HashMap<Arc<str>, usize>,
     waiting: VecDeque<WaitingCall>,
@@ -85,7 +85,7 @@ impl Lanes {
         timeout(self.patience, waiting).await.ok().and_then(Result::ok).ok_or_else(too_many)
     }
 
-    fn lanes(&self) -> MutexGuard<'_, HashMap<IpAddr, Lane>> {
+    fn lanes(&self) -> MutexGuard<'_, HashMap<IpAddr, AddressLane>> {
         self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -95,7 +95,7 @@ fn too_many() -> Fault {
     Fault::Unavailable { retry_after: 1, message }
 }
 
-impl Lane {
+impl AddressLane {
     fn runs(&self, workspace_id: &str) -> usize {
         self.workspaces.get(workspace_id).copied().unwrap_or_default()
     }

@@ -32,7 +32,7 @@ const COUNTED: usize = 100_000;
 #[derive(Debug)]
 pub struct LookUps {
     pace: Duration,
-    networks: Mutex<HashMap<IpAddr, Arc<Network>>>,
+    networks: Mutex<HashMap<IpAddr, Arc<NetworkLookUps>>>,
     unknown: Cache<[u8; 32], ()>,
     /// The tokens that are being looked up.
     asked: Mutex<HashMap<[u8; 32], Arc<tokio::sync::Mutex<()>>>>,
@@ -69,7 +69,7 @@ impl Default for LookUps {
 }
 
 #[derive(Debug, Default)]
-struct Network {
+struct NetworkLookUps {
     /// The minute, and the look-ups in it.
     count: Mutex<(i64, u32)>,
     waiting: AtomicUsize,
@@ -134,7 +134,7 @@ impl LookUps {
         self.unknown.forget_all();
     }
 
-    fn network(&self, network: IpAddr, now_ms: i64) -> Arc<Network> {
+    fn network(&self, network: IpAddr, now_ms: i64) -> Arc<NetworkLookUps> {
         let mut networks = self.networks.lock().unwrap_or_else(PoisonError::into_inner);
         if networks.len() >= COUNTED {
             networks.retain(|_, it| Arc::strong_count(it) > 1 || it.is_of(minute(now_ms)));
@@ -147,7 +147,7 @@ fn minute(now_ms: i64) -> i64 {
     now_ms.div_euclid(1000 * WINDOW_SECONDS)
 }
 
-impl Network {
+impl NetworkLookUps {
     /// Counts a look-up, unless this minute's allowance is used up.
     fn take(&self, now_ms: i64) -> bool {
         let mut count = self.count.lock().unwrap_or_else(PoisonError::into_inner);
@@ -175,10 +175,10 @@ impl Network {
 }
 
 /// A look-up that waits.
-struct WaitingLookUp<'a>(&'a Network);
+struct WaitingLookUp<'a>(&'a NetworkLookUps);
 
 impl<'a> WaitingLookUp<'a> {
-    fn begin(network: &'a Network) -> Result<WaitingLookUp<'a>, Fault> {
+    fn begin(network: &'a NetworkLookUps) -> Result<WaitingLookUp<'a>, Fault> {
         let waiting = WaitingLookUp(network);
         if network.waiting.fetch_add(1, Ordering::Relaxed) < WAITING {
             return Ok(waiting);

@@ -29,7 +29,7 @@ pub fn is_here(path: &[String]) -> bool {
 
 /// The resource that a path names.
 #[derive(Clone, Copy)]
-enum Route<'a> {
+enum PeopleRoute<'a> {
     SignUp,
     LogIn,
     LogOut,
@@ -62,39 +62,39 @@ enum Route<'a> {
 }
 
 #[rustfmt::skip] // the table of routes is read in columns
-fn route<'a>(method: Method, path: &[&'a str]) -> Option<Route<'a>> {
+fn route<'a>(method: Method, path: &[&'a str]) -> Option<PeopleRoute<'a>> {
     use Method::{Delete, Get, Patch, Post};
     Some(match (method, path) {
-        (Post,   ["auth", "signup"])                 => Route::SignUp,
-        (Post,   ["auth", "login"])                  => Route::LogIn,
-        (Post,   ["auth", "logout"])                 => Route::LogOut,
-        (Get,    ["auth", "me"])                     => Route::Me,
-        (Get,    ["auth", "sessions"])               => Route::Sessions,
-        (Delete, ["auth", "sessions", id])           => Route::EndSession(id),
-        (Post,   ["auth", "verify-email"])           => Route::VerifyEmail,
-        (Post,   ["auth", "request-verification"])   => Route::RequestVerification,
-        (Post,   ["auth", "request-password-reset"]) => Route::RequestReset,
-        (Post,   ["auth", "reset-password"])         => Route::ResetPassword,
-        (Post,   ["auth", "change-password"])        => Route::ChangePassword,
-        (Get,    ["auth", "oidc", key, "start"])     => Route::StartSignIn(key),
-        (Get,    ["auth", "oidc", key, "callback"])  => Route::SignInCallback(key),
-        (Get,    ["workspaces"])                     => Route::Workspaces,
-        (Post,   ["workspaces"])                     => Route::CreateWorkspace,
-        (Post,   ["claim", id])                      => Route::Claim(id),
-        (Get,    ["keys"])                           => Route::Keys,
-        (Post,   ["keys"])                           => Route::CreateKey,
-        (Post,   ["keys", "rotate"])                 => Route::RotateKeys,
+        (Post,   ["auth", "signup"])                 => PeopleRoute::SignUp,
+        (Post,   ["auth", "login"])                  => PeopleRoute::LogIn,
+        (Post,   ["auth", "logout"])                 => PeopleRoute::LogOut,
+        (Get,    ["auth", "me"])                     => PeopleRoute::Me,
+        (Get,    ["auth", "sessions"])               => PeopleRoute::Sessions,
+        (Delete, ["auth", "sessions", id])           => PeopleRoute::EndSession(id),
+        (Post,   ["auth", "verify-email"])           => PeopleRoute::VerifyEmail,
+        (Post,   ["auth", "request-verification"])   => PeopleRoute::RequestVerification,
+        (Post,   ["auth", "request-password-reset"]) => PeopleRoute::RequestReset,
+        (Post,   ["auth", "reset-password"])         => PeopleRoute::ResetPassword,
+        (Post,   ["auth", "change-password"])        => PeopleRoute::ChangePassword,
+        (Get,    ["auth", "oidc", key, "start"])     => PeopleRoute::StartSignIn(key),
+        (Get,    ["auth", "oidc", key, "callback"])  => PeopleRoute::SignInCallback(key),
+        (Get,    ["workspaces"])                     => PeopleRoute::Workspaces,
+        (Post,   ["workspaces"])                     => PeopleRoute::CreateWorkspace,
+        (Post,   ["claim", id])                      => PeopleRoute::Claim(id),
+        (Get,    ["keys"])                           => PeopleRoute::Keys,
+        (Post,   ["keys"])                           => PeopleRoute::CreateKey,
+        (Post,   ["keys", "rotate"])                 => PeopleRoute::RotateKeys,
         (_,      ["keys", "rotate"])                 => return None,
-        (Delete, ["keys", id])                       => Route::RevokeKey(id),
-        (Get,    ["members"])                        => Route::Members,
-        (Patch,  ["members"])                        => Route::ChangeRole,
-        (Delete, ["members"])                        => Route::RemoveMember,
-        (Post,   ["members", "invite"])              => Route::Invite,
-        (Get,    ["members", "invites"])             => Route::Invites,
-        (Delete, ["members", "invites", id])         => Route::Withdraw(id),
-        (Post,   ["members", "accept", token])       => Route::Accept(token),
-        (Get,    ["workspaces", "audit"])            => Route::Audit,
-        (Post,   ["connection"])                     => Route::Connection,
+        (Delete, ["keys", id])                       => PeopleRoute::RevokeKey(id),
+        (Get,    ["members"])                        => PeopleRoute::Members,
+        (Patch,  ["members"])                        => PeopleRoute::ChangeRole,
+        (Delete, ["members"])                        => PeopleRoute::RemoveMember,
+        (Post,   ["members", "invite"])              => PeopleRoute::Invite,
+        (Get,    ["members", "invites"])             => PeopleRoute::Invites,
+        (Delete, ["members", "invites", id])         => PeopleRoute::Withdraw(id),
+        (Post,   ["members", "accept", token])       => PeopleRoute::Accept(token),
+        (Get,    ["workspaces", "audit"])            => PeopleRoute::Audit,
+        (Post,   ["connection"])                     => PeopleRoute::Connection,
         _                                            => return None,
     })
 }
@@ -110,8 +110,8 @@ pub async fn serve(
     let method = Method::parse(request.head.method.as_str());
     let routed = method.and_then(|method| Some((method, route(method, &segments)?)));
     let purpose = match routed {
-        Some((_, Route::SignUp | Route::LogIn)) => Purpose::BeginsSession,
-        Some((_, Route::CreateWorkspace)) => Purpose::MakesWorkspace,
+        Some((_, PeopleRoute::SignUp | PeopleRoute::LogIn)) => Purpose::BeginsSession,
+        Some((_, PeopleRoute::CreateWorkspace)) => Purpose::MakesWorkspace,
         _ => Purpose::Other,
     };
     let AtDoor { visitor, has_key, renewed } = at_door(request, envelope, purpose).await?;
@@ -148,7 +148,7 @@ async fn act(
     context: &PersonContext<'_>,
     call: &Call<'_>,
     headers: &HeaderMap,
-    route: Route<'_>,
+    route: PeopleRoute<'_>,
 ) -> Result<PersonAnswer, Fault> {
     let (limits, now) = (&app.limits, context.app.clock.unix_seconds());
     let plain = || call.only_parameters(&[]);
@@ -156,7 +156,7 @@ async fn act(
         call.no_fields()?;
     }
     match route {
-        Route::SignUp => {
+        PeopleRoute::SignUp => {
             if let Some(address) = context.visitor.address {
                 let network = limits::network(address);
                 limits.take(&limits.new_accounts, network, now, "sign-ups an hour from this address")?;
@@ -164,48 +164,48 @@ async fn act(
             let (credentials, name) = form::sign_up(call)?;
             accounts::sign_up(context, &credentials, name.as_deref()).await.map(|signed_in| welcome(app, signed_in))
         }
-        Route::LogIn => {
+        PeopleRoute::LogIn => {
             let credentials = form::log_in(call)?;
             accounts::log_in(context, &credentials).await.map(|signed_in| welcome(app, signed_in))
         }
-        Route::LogOut => {
+        PeopleRoute::LogOut => {
             plain()?;
             let answer = sessions::log_out(context).await?;
             Ok(PersonAnswer::from(answer).with_cookies(cookie::clear(&app.public_url)))
         }
-        Route::Me => plain().and_then(|()| accounts::me(context)).map(PersonAnswer::from),
-        Route::Sessions => {
+        PeopleRoute::Me => plain().and_then(|()| accounts::me(context)).map(PersonAnswer::from),
+        PeopleRoute::Sessions => {
             call.only_parameters(&["limit", "cursor"])?;
             sessions::list(context, form::page(call)?).await.map(PersonAnswer::from)
         }
-        Route::EndSession(id) => {
+        PeopleRoute::EndSession(id) => {
             plain()?;
             let answer = sessions::end(context, id).await?;
             let own = context.visitor.session_id.as_deref() == Some(id);
             let done = PersonAnswer::from(answer);
             Ok(if own { done.with_cookies(cookie::clear(&app.public_url)) } else { done })
         }
-        Route::VerifyEmail => {
+        PeopleRoute::VerifyEmail => {
             accounts::verify_email(context, &form::only_field(call, "token")?).await.map(PersonAnswer::from)
         }
-        Route::RequestVerification => {
+        PeopleRoute::RequestVerification => {
             form::empty(call)?;
             accounts::request_verification(context).await.map(accepted)
         }
-        Route::RequestReset => {
+        PeopleRoute::RequestReset => {
             accounts::request_password_reset(context, &form::only_field(call, "email")?).map(accepted)
         }
-        Route::ResetPassword => {
+        PeopleRoute::ResetPassword => {
             accounts::reset_password(context, &form::password_reset(call)?).await.map(PersonAnswer::from)
         }
-        Route::ChangePassword => {
+        PeopleRoute::ChangePassword => {
             accounts::change_password(context, &form::password_change(call)?).await.map(PersonAnswer::from)
         }
-        Route::Workspaces => {
+        PeopleRoute::Workspaces => {
             call.only_parameters(&["limit", "cursor"])?;
             workspaces::list(context, form::page(call)?).await.map(PersonAnswer::from)
         }
-        Route::CreateWorkspace => {
+        PeopleRoute::CreateWorkspace => {
             match (&context.visitor.person, context.visitor.address) {
                 (Some(person), _) => {
                     let who = person.id.clone();
@@ -219,30 +219,30 @@ async fn act(
             }
             workspaces::create(context, form::workspace_name(call)?.as_deref()).await.map(PersonAnswer::from)
         }
-        Route::Claim(id) => {
+        PeopleRoute::Claim(id) => {
             plain()?;
             claims::claim(context, id).await.map(|answer| PersonAnswer::of(answer, id))
         }
-        Route::Keys => page_in_workspace(call, |ws, page| keys::list(context, ws, page)).await,
-        Route::CreateKey => {
+        PeopleRoute::Keys => page_in_workspace(call, |ws, page| keys::list(context, ws, page)).await,
+        PeopleRoute::CreateKey => {
             call.only_parameters(&["ws"])?;
             let ws = named(call, "ws")?;
             keys::create(context, ws, &form::key(call)?).await.map(|answer| PersonAnswer::of(answer, ws))
         }
-        Route::RevokeKey(id) => in_workspace(call, |ws| keys::revoke(context, ws, id)).await,
-        Route::RotateKeys => in_workspace(call, |ws| keys::rotate(context, ws)).await,
-        Route::Members => page_in_workspace(call, |ws, page| members::list(context, ws, page)).await,
-        Route::ChangeRole => {
+        PeopleRoute::RevokeKey(id) => in_workspace(call, |ws| keys::revoke(context, ws, id)).await,
+        PeopleRoute::RotateKeys => in_workspace(call, |ws| keys::rotate(context, ws)).await,
+        PeopleRoute::Members => page_in_workspace(call, |ws, page| members::list(context, ws, page)).await,
+        PeopleRoute::ChangeRole => {
             let (ws, user_id) = ws_and_user(call)?;
             members::change_role(context, ws, user_id, form::role(call)?)
                 .await
                 .map(|answer| PersonAnswer::of(answer, ws))
         }
-        Route::RemoveMember => {
+        PeopleRoute::RemoveMember => {
             let (ws, user_id) = ws_and_user(call)?;
             members::remove(context, ws, user_id).await.map(|answer| PersonAnswer::of(answer, ws))
         }
-        Route::Invite => {
+        PeopleRoute::Invite => {
             plain()?;
             let person = context.visitor.person()?;
             limits.take(&limits.invitations, person.id.clone(), now, "invitations an hour by one person")?;
@@ -250,23 +250,23 @@ async fn act(
             let answer = invitations::create(context, &form.workspace_id, &form.email, form.role).await?;
             Ok(PersonAnswer::of(answer, &form.workspace_id))
         }
-        Route::Invites => page_in_workspace(call, |ws, page| invitations::list(context, ws, page)).await,
-        Route::Withdraw(id) => in_workspace(call, |ws| invitations::withdraw(context, ws, id)).await,
-        Route::Accept(token) => {
+        PeopleRoute::Invites => page_in_workspace(call, |ws, page| invitations::list(context, ws, page)).await,
+        PeopleRoute::Withdraw(id) => in_workspace(call, |ws| invitations::withdraw(context, ws, id)).await,
+        PeopleRoute::Accept(token) => {
             plain()?;
             let (answer, workspace_id) = invitations::accept(context, token).await?;
             Ok(PersonAnswer::of(answer, &workspace_id))
         }
-        Route::Audit => page_in_workspace(call, |ws, page| members::audit(context, ws, page)).await,
-        Route::Connection => in_workspace(call, |ws| connections::open(context, ws)).await,
-        Route::StartSignIn(key) => sign_in::start(app, context, call, headers, key).await,
-        Route::SignInCallback(key) => sign_in::callback(context, call, headers, key).await,
+        PeopleRoute::Audit => page_in_workspace(call, |ws, page| members::audit(context, ws, page)).await,
+        PeopleRoute::Connection => in_workspace(call, |ws| connections::open(context, ws)).await,
+        PeopleRoute::StartSignIn(key) => sign_in::start(app, context, call, headers, key).await,
+        PeopleRoute::SignInCallback(key) => sign_in::callback(context, call, headers, key).await,
     }
 }
 
 /// Whether a route requires a session.
-fn needs_person(route: Route<'_>) -> bool {
-    use Route::{
+fn needs_person(route: PeopleRoute<'_>) -> bool {
+    use PeopleRoute::{
         CreateWorkspace, LogIn, RequestReset, ResetPassword, SignInCallback, SignUp, StartSignIn, VerifyEmail,
     };
     let is_for_all = matches!(
@@ -284,9 +284,9 @@ fn needs_person(route: Route<'_>) -> bool {
 }
 
 /// Whether a route takes no body: the path alone says what to change.
-fn takes_nothing(method: Method, route: Route<'_>) -> bool {
-    use Route::{ChangePassword, ChangeRole, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset};
-    use Route::{RequestVerification, ResetPassword, SignUp, VerifyEmail};
+fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
+    use PeopleRoute::{ChangePassword, ChangeRole, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset};
+    use PeopleRoute::{RequestVerification, ResetPassword, SignUp, VerifyEmail};
     let by_its_fields = matches!(
         route,
         SignUp

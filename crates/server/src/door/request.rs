@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
-use axum::http::{HeaderName, header};
 use axum::http::request::Parts;
+use axum::http::{HeaderName, header};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 

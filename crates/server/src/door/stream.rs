@@ -42,7 +42,7 @@ pub struct EventStream {
     pub ask: EventsAsk,
 }
 
-struct State {
+struct StreamState {
     stream: EventStream,
     /// A page that was read and not sent.
     page: Option<EventPage>,
@@ -54,7 +54,7 @@ impl EventStream {
     /// The body of the response, which begins with this page.
     pub fn body(self, first: EventPage) -> Body {
         let committed = self.app.wakes.watch(&self.caller.who.workspace_id, self.caller.who.mode);
-        let state = State { stream: self, page: Some(first), committed, silent_since: Instant::now() };
+        let state = StreamState { stream: self, page: Some(first), committed, silent_since: Instant::now() };
         Body::from_stream(stream::unfold(state, |mut state| async move {
             let text = state.next().await?;
             Some((Ok::<Bytes, Infallible>(text.into()), state))
@@ -80,7 +80,7 @@ impl EventStream {
     }
 }
 
-impl State {
+impl StreamState {
     /// The next text to send.
     async fn next(&mut self) -> Option<String> {
         loop {

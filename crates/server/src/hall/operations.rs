@@ -44,7 +44,7 @@ pub(super) async fn run(
     let mut runs = 1;
     loop {
         let records = Records::wanted(operations);
-        let mut run = Run { wire, deadline, records, answers: Vec::new(), bytes: 0, ran_sql: false };
+        let mut run = OperationsRun { wire, deadline, records, answers: Vec::new(), bytes: 0, ran_sql: false };
         match run.all(execution, operations).await {
             Ok(()) => return Ok(Answer::Operations(run.answers)),
             Err(_) if runs < PLANS && execution.begin_again().await? => runs += 1,
@@ -54,7 +54,7 @@ pub(super) async fn run(
 }
 
 /// A run of a batch.
-struct Run<'a> {
+struct OperationsRun<'a> {
     wire: &'a dyn Wire,
     deadline: Instant,
     records: Records,
@@ -65,7 +65,7 @@ struct Run<'a> {
     ran_sql: bool,
 }
 
-impl Run<'_> {
+impl OperationsRun<'_> {
     async fn all(&mut self, execution: &mut Execution<'_>, operations: &[Operation]) -> Result<(), Fault> {
         for (index, operation) in operations.iter().enumerate() {
             let mut table = None;

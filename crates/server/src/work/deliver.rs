@@ -134,7 +134,7 @@ impl Places {
 /// Makes one attempt. An outcome that can't be recorded leads to another attempt when the lease has ended.
 async fn attempt(app: App, taken: TakenDelivery) -> Freed {
     let freed = Freed { endpoint_id: taken.endpoint_id.clone(), was_failing: taken.is_failing };
-    let recorded = match Prepared::new(&app, taken) {
+    let recorded = match PreparedDelivery::new(&app, taken) {
         Ok(prepared) => prepared.send(&app).await.record(&app).await,
         Err(fault) => Err(fault),
     };
@@ -145,7 +145,7 @@ async fn attempt(app: App, taken: TakenDelivery) -> Freed {
 }
 
 /// A delivery that is ready to be sent.
-struct Prepared {
+struct PreparedDelivery {
     taken: TakenDelivery,
     headers: Vec<(&'static str, String)>,
 }
@@ -156,8 +156,8 @@ struct Sent {
     attempted: Attempted,
 }
 
-impl Prepared {
-    fn new(app: &App, taken: TakenDelivery) -> Result<Prepared, Fault> {
+impl PreparedDelivery {
+    fn new(app: &App, taken: TakenDelivery) -> Result<PreparedDelivery, Fault> {
         let sealed = [Some(&taken.secret), taken.old_secret.as_ref()];
         let opened = sealed.into_iter().flatten().map(|sealed| {
             let secret = app.store.sealer.open(&taken.endpoint_id, sealed)?;
@@ -165,7 +165,7 @@ impl Prepared {
         });
         let secrets: Vec<String> = opened.collect::<Result<_, Fault>>()?;
         let headers = signature::headers(&secrets, &taken.event_id, app.clock.unix_seconds(), &taken.body);
-        Ok(Prepared { taken, headers })
+        Ok(PreparedDelivery { taken, headers })
     }
 
     async fn send(mut self, app: &App) -> Sent {
@@ -178,22 +178,24 @@ impl Prepared {
 impl Sent {
     async fn record(self, app: &App) -> Result<(), Fault> {
         let Sent { taken, attempted } = self;
-        let verdict = Verdict::of(taken.attempts, &attempted.answer, u64::from_be_bytes(random()));
+        let verdict = DeliveryVerdict::of(taken.attempts, &attempted.answer, u64::from_be_bytes(random()));
         metrics::counter!("kith_webhook_attempts_total", "outcome" => verdict.name()).increment(1);
         metrics::histogram!("kith_webhook_attempt_seconds").record(attempted.duration_ms as f64 / 1000.0);
         let recorded = recorded(attempted, &verdict);
         let (control, now_ms) = (&app.store.control, app.clock.unix_ms());
         let now = iso_ms(now_ms);
         let failing_since = match verdict {
-            Verdict::Delivered => return control.record_delivered(&taken, &recorded).await,
-            Verdict::Retry { wait_ms } => {
+            DeliveryVerdict::Delivered => return control.record_delivered(&taken, &recorded).await,
+            DeliveryVerdict::Retry { wait_ms } => {
                 let at = iso_ms(now_ms + wait_ms as i64);
                 control.record_failed(&taken, &recorded, Next::RetryAt(&at), &now).await?
             }
-            Verdict::GiveUp | Verdict::Gone => control.record_failed(&taken, &recorded, Next::GiveUp, &now).await?,
+            DeliveryVerdict::GiveUp | DeliveryVerdict::Gone => {
+                control.record_failed(&taken, &recorded, Next::GiveUp, &now).await?
+            }
         };
         let Some(failing_since) = failing_since else { return Ok(()) };
-        let reason = if verdict == Verdict::Gone {
+        let reason = if verdict == DeliveryVerdict::Gone {
             "The endpoint answered 410 Gone."
         } else if now_ms / 1000 - failing_since >= DISABLED_AFTER_SECONDS {
             "No event could be delivered for five days."
@@ -210,7 +212,7 @@ impl Sent {
 
 /// What follows from an attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
+enum DeliveryVerdict {
     /// The event arrived.
     Delivered,
     /// It is tried again after this time.
@@ -221,37 +223,37 @@ enum Verdict {
     Gone,
 }
 
-impl Verdict {
+impl DeliveryVerdict {
     /// `random` decides on the wait: a random part of the longest one for this attempt, so that the events of a receiver that
     /// comes back do not all arrive at once.
-    fn of(attempts: u32, answer: &Result<Answered, String>, random: u64) -> Verdict {
+    fn of(attempts: u32, answer: &Result<Answered, String>, random: u64) -> DeliveryVerdict {
         let asked = match answer {
-            Ok(answer) if (200..300).contains(&answer.status) => return Verdict::Delivered,
-            Ok(answer) if answer.status == 410 => return Verdict::Gone,
+            Ok(answer) if (200..300).contains(&answer.status) => return DeliveryVerdict::Delivered,
+            Ok(answer) if answer.status == 410 => return DeliveryVerdict::Gone,
             Ok(answer) => answer.retry_after.unwrap_or_default(),
             Err(_) => 0,
         };
         match WAITS_SECONDS.get(attempts.saturating_sub(1) as usize) {
-            Some(longest) => Verdict::Retry { wait_ms: (random % (longest * 1000 + 1)).max(asked * 1000) },
-            None => Verdict::GiveUp,
+            Some(longest) => DeliveryVerdict::Retry { wait_ms: (random % (longest * 1000 + 1)).max(asked * 1000) },
+            None => DeliveryVerdict::GiveUp,
         }
     }
 
     fn name(self) -> &'static str {
         match self {
-            Verdict::Delivered => "delivered",
-            Verdict::Retry { .. } => "retried",
-            Verdict::GiveUp => "given_up",
-            Verdict::Gone => "gone",
+            DeliveryVerdict::Delivered => "delivered",
+            DeliveryVerdict::Retry { .. } => "retried",
+            DeliveryVerdict::GiveUp => "given_up",
+            DeliveryVerdict::Gone => "gone",
         }
     }
 }
 
-fn recorded(attempted: Attempted, verdict: &Verdict) -> Recorded {
+fn recorded(attempted: Attempted, verdict: &DeliveryVerdict) -> Recorded {
     let duration_ms = attempted.duration_ms;
     match attempted.answer {
         Ok(Answered { status, body, .. }) => {
-            let error = (*verdict != Verdict::Delivered).then(|| match status {
+            let error = (*verdict != DeliveryVerdict::Delivered).then(|| match status {
                 300..400 => format!("The endpoint answered {status}. Redirects are not followed."),
                 _ => format!("The endpoint answered {status}."),
             });
@@ -273,29 +275,33 @@ mod tests {
     fn the_wait_is_a_random_part_of_a_bound_that_grows_from_seconds_to_hours() {
         let mut longest = 0;
         for attempt in 1..ATTEMPTS {
-            let Verdict::Retry { wait_ms } =
-                Verdict::of(attempt, &Err("no".into()), WAITS_SECONDS[attempt as usize - 1] * 1000)
+            let DeliveryVerdict::Retry { wait_ms } =
+                DeliveryVerdict::of(attempt, &Err("no".into()), WAITS_SECONDS[attempt as usize - 1] * 1000)
             else {
                 panic!("{attempt} is the last")
             };
             assert!(wait_ms > longest, "{attempt}");
             longest = wait_ms;
-            assert_eq!(Verdict::of(attempt, &answered(500, None), 0), Verdict::Retry { wait_ms: 0 });
+            assert_eq!(DeliveryVerdict::of(attempt, &answered(500, None), 0), DeliveryVerdict::Retry { wait_ms: 0 });
         }
         assert_eq!(longest, 8 * 3600 * 1000);
-        assert_eq!(Verdict::of(ATTEMPTS, &answered(503, Some(9)), 0), Verdict::GiveUp);
+        assert_eq!(DeliveryVerdict::of(ATTEMPTS, &answered(503, Some(9)), 0), DeliveryVerdict::GiveUp);
     }
 
     #[test]
     fn the_answer_decides() {
         for status in [200, 201, 204, 299] {
-            assert_eq!(Verdict::of(1, &answered(status, None), 0), Verdict::Delivered, "{status}");
+            assert_eq!(DeliveryVerdict::of(1, &answered(status, None), 0), DeliveryVerdict::Delivered, "{status}");
         }
         for status in [301, 302, 307, 400, 404, 429, 500] {
-            assert_eq!(Verdict::of(1, &answered(status, None), 0), Verdict::Retry { wait_ms: 0 }, "{status}");
+            assert_eq!(
+                DeliveryVerdict::of(1, &answered(status, None), 0),
+                DeliveryVerdict::Retry { wait_ms: 0 },
+                "{status}"
+            );
         }
-        assert_eq!(Verdict::of(1, &answered(410, None), 0), Verdict::Gone);
-        assert_eq!(Verdict::of(1, &answered(429, Some(60)), 3000), Verdict::Retry { wait_ms: 60_000 });
-        assert_eq!(Verdict::of(2, &answered(429, Some(1)), 3000), Verdict::Retry { wait_ms: 3000 });
+        assert_eq!(DeliveryVerdict::of(1, &answered(410, None), 0), DeliveryVerdict::Gone);
+        assert_eq!(DeliveryVerdict::of(1, &answered(429, Some(60)), 3000), DeliveryVerdict::Retry { wait_ms: 60_000 });
+        assert_eq!(DeliveryVerdict::of(2, &answered(429, Some(1)), 3000), DeliveryVerdict::Retry { wait_ms: 3000 });
     }
 }

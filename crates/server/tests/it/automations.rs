@@ -120,10 +120,7 @@ async fn an_inbound_email_moves_its_deal() {
         (&run["status"], &run["event_type"], &run["depth"]),
         (&json!("success"), &json!("activity.created"), &json!(0))
     );
-    assert_eq!(
-        run["actions"],
-        json!([{"type": "move_deal_stage", "status": "success", "id": deal}])
-    );
+    assert_eq!(run["actions"], json!([{"type": "move_deal_stage", "status": "success", "id": deal}]));
     assert!(run["id"].as_str().is_some_and(|id| id.starts_with("run_")), "{run}");
     assert_eq!(agent.get(&format!("/v1/deals/{deal}")).await.status(200).json()["stage"], "replied");
     // The feed names the automation and its run.

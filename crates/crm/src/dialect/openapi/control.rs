@@ -20,13 +20,13 @@ pub struct Task {
     summary: &'static str,
     /// The schema of the body; empty if there is none.
     body: &'static str,
-    answer: Returns,
+    answer: ControlReturns,
     codes: &'static [&'static str],
 }
 
 /// The successful response of a path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Returns {
+enum ControlReturns {
     One(&'static str),
     Made(&'static str),
     Page(&'static str),
@@ -42,47 +42,47 @@ const AUTOMATIONS: &str = "automations";
 #[rustfmt::skip] // a table
 pub const TASKS: &[Task] = &[
     Task { method: Post, path: "/v1/webhooks", id: "createWebhook", summary: "Create a webhook", body: "WebhookCreate",
-        answer: Returns::Made("MadeWebhook"), codes: &["target_not_allowed"],
+        answer: ControlReturns::Made("MadeWebhook"), codes: &["target_not_allowed"],
         about: "Subscribes an address to events: `{url, events, enabled?, description?}`. Only this answer and that of a rotation have `secret`, which signs the payloads. Addresses in private networks are refused." },
-    Task { method: Get, path: "/v1/webhooks", id: "listWebhooks", summary: "List webhooks", body: "", answer: Returns::Page("Webhook"), codes: &["invalid_cursor"],
+    Task { method: Get, path: "/v1/webhooks", id: "listWebhooks", summary: "List webhooks", body: "", answer: ControlReturns::Page("Webhook"), codes: &["invalid_cursor"],
         about: "Lists the webhooks, newest first." },
-    Task { method: Get, path: "/v1/webhooks/{id}", id: "getWebhook", summary: "Get a webhook", body: "", answer: Returns::One("Webhook"), codes: &["not_found"],
+    Task { method: Get, path: "/v1/webhooks/{id}", id: "getWebhook", summary: "Get a webhook", body: "", answer: ControlReturns::One("Webhook"), codes: &["not_found"],
         about: "Gets one webhook. `disabled_reason` says why Kith disabled it." },
     Task { method: Patch, path: "/v1/webhooks/{id}", id: "updateWebhook", summary: "Change a webhook", body: "WebhookPatch",
-        answer: Returns::One("Webhook"), codes: &["not_found", "target_not_allowed"],
+        answer: ControlReturns::One("Webhook"), codes: &["not_found", "target_not_allowed"],
         about: "Changes the fields that are named. `{\"enabled\": true}` enables a webhook that was disabled." },
-    Task { method: Delete, path: "/v1/webhooks/{id}", id: "deleteWebhook", summary: "Delete a webhook", body: "", answer: Returns::Deleted, codes: &["not_found"],
+    Task { method: Delete, path: "/v1/webhooks/{id}", id: "deleteWebhook", summary: "Delete a webhook", body: "", answer: ControlReturns::Deleted, codes: &["not_found"],
         about: "Deletes a webhook and its deliveries." },
     Task { method: Post, path: "/v1/webhooks/{id}/rotate-secret", id: "rotateWebhookSecret", summary: "Replace a webhook's secret", body: "",
-        answer: Returns::One("RotatedWebhook"), codes: &["not_found"],
+        answer: ControlReturns::One("RotatedWebhook"), codes: &["not_found"],
         about: "Creates another secret. For 24 hours payloads are signed with both, the new one first." },
     Task { method: Post, path: "/v1/webhooks/{id}/test", id: "testWebhook", summary: "Send a test event", body: "",
-        answer: Returns::Made("WebhookDelivery"), codes: &["not_found"],
+        answer: ControlReturns::Made("WebhookDelivery"), codes: &["not_found"],
         about: "Sends an event of type `webhook.test`, whatever events the webhook chooses." },
     Task { method: Get, path: "/v1/webhooks/{id}/deliveries", id: "listWebhookDeliveries", summary: "List a webhook's deliveries", body: "",
-        answer: Returns::Page("WebhookDelivery"), codes: &["not_found", "invalid_cursor"],
+        answer: ControlReturns::Page("WebhookDelivery"), codes: &["not_found", "invalid_cursor"],
         about: "Lists the deliveries of the last 30 days, newest first. `?status=` chooses `pending`, `delivered` or `failed`." },
     Task { method: Post, path: "/v1/webhooks/{id}/replay/{delivery_id}", id: "replayWebhookDelivery", summary: "Send a delivery again", body: "",
-        answer: Returns::One("WebhookDelivery"), codes: &["not_found"],
+        answer: ControlReturns::One("WebhookDelivery"), codes: &["not_found"],
         about: "Sends a delivery again, with the same `webhook-id` and body." },
     Task { method: Post, path: "/v1/webhooks/{id}/replay-failed", id: "replayFailedWebhookDeliveries", summary: "Send failed deliveries again", body: "ReplayFailed",
-        answer: Returns::One("Replayed"), codes: &["not_found"],
+        answer: ControlReturns::One("Replayed"), codes: &["not_found"],
         about: "Sends all deliveries again that failed since a time: `{since}`." },
     Task { method: Post, path: "/v1/automations", id: "createAutomation", summary: "Create an automation", body: "AutomationCreate",
-        answer: Returns::Made("Automation"), codes: &[],
+        answer: ControlReturns::Made("Automation"), codes: &[],
         about: "A rule: when a `trigger_event` fires and all `conditions` hold, its `actions` are done. They have a member's rights. What an automation writes can fire another one, at most twice in a row." },
-    Task { method: Get, path: "/v1/automations", id: "listAutomations", summary: "List automations", body: "", answer: Returns::Page("Automation"), codes: &["invalid_cursor"],
+    Task { method: Get, path: "/v1/automations", id: "listAutomations", summary: "List automations", body: "", answer: ControlReturns::Page("Automation"), codes: &["invalid_cursor"],
         about: "Lists the automations, newest first." },
-    Task { method: Get, path: "/v1/automations/{id}", id: "getAutomation", summary: "Get an automation", body: "", answer: Returns::One("Automation"), codes: &["not_found"],
+    Task { method: Get, path: "/v1/automations/{id}", id: "getAutomation", summary: "Get an automation", body: "", answer: ControlReturns::One("Automation"), codes: &["not_found"],
         about: "Gets one automation. `disabled_reason` says why Kith switched it off." },
     Task { method: Patch, path: "/v1/automations/{id}", id: "updateAutomation", summary: "Change an automation", body: "AutomationPatch",
-        answer: Returns::One("Automation"), codes: &["not_found"], about: "Changes the fields that are named." },
-    Task { method: Delete, path: "/v1/automations/{id}", id: "deleteAutomation", summary: "Delete an automation", body: "", answer: Returns::Deleted, codes: &["not_found"],
+        answer: ControlReturns::One("Automation"), codes: &["not_found"], about: "Changes the fields that are named." },
+    Task { method: Delete, path: "/v1/automations/{id}", id: "deleteAutomation", summary: "Delete an automation", body: "", answer: ControlReturns::Deleted, codes: &["not_found"],
         about: "Deletes an automation and its runs. What it has written stays." },
     Task { method: Get, path: "/v1/automations/{id}/runs", id: "listAutomationRuns", summary: "List an automation's runs", body: "",
-        answer: Returns::Page("AutomationRun"), codes: &["not_found", "invalid_cursor"],
+        answer: ControlReturns::Page("AutomationRun"), codes: &["not_found", "invalid_cursor"],
         about: "Lists the runs of the last 30 days, newest first: `success`, `error`, or `skipped` if the conditions did not hold. `?status=` chooses." },
-    Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: Returns::Page("ChangeEvent"), codes: &["invalid_cursor"],
+    Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: ControlReturns::Page("ChangeEvent"), codes: &["invalid_cursor"],
         about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
 
@@ -115,7 +115,7 @@ fn tag_of(task: &Task) -> &'static str {
 
 fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
     let shared = |name: &str| reference_to("parameters", name);
-    let is_paged = matches!(task.answer, Returns::Page(_));
+    let is_paged = matches!(task.answer, ControlReturns::Page(_));
     let is_keyed = task.method == Post;
     let segments = task.path.split('/').filter_map(|segment| segment.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = segments.map(|name| path_parameter(task, name)).collect();
@@ -156,7 +156,7 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
         operation["requestBody"] = json!({"required": true, "content": {"application/json": {"schema": schema}}});
     }
     let mut answers = Map::new();
-    let status = if matches!(task.answer, Returns::Made(_)) { 201 } else { 200 };
+    let status = if matches!(task.answer, ControlReturns::Made(_)) { 201 } else { 200 };
     answers.insert(status.to_string(), answer(task, wire, status, is_keyed));
     responses.add(&mut answers, wire, |code| match code {
         "quota_exceeded" => true,
@@ -172,9 +172,9 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
 fn answer(task: &Task, wire: &Wire, status: u16, is_keyed: bool) -> Value {
     let named = |name: &str| reference_to("schemas", name);
     let (act, row) = match task.answer {
-        Returns::One(name) | Returns::Made(name) => (Act::Find, named(name)),
-        Returns::Page(name) => (Act::List, named(name)),
-        Returns::Deleted => (Act::Delete, Value::Null),
+        ControlReturns::One(name) | ControlReturns::Made(name) => (Act::Find, named(name)),
+        ControlReturns::Page(name) => (Act::List, named(name)),
+        ControlReturns::Deleted => (Act::Delete, Value::Null),
     };
     let mut headers = json!({"X-Request-Id": reference_to("headers", "request_id")});
     for (name, header) in [("Limit", "rate_limit"), ("Remaining", "rate_remaining"), ("Reset", "rate_reset")] {

@@ -31,7 +31,7 @@ pub struct Errand {
     /// The fields of the body. If it is empty, the request has no body.
     pub body: &'static [BodyField],
     /// The successful response.
-    answer: Returns,
+    answer: PeopleReturns,
     /// The error codes, beyond those of every request.
     codes: &'static [&'static str],
 }
@@ -70,7 +70,7 @@ enum BodyKind {
 
 /// The successful response of a path.
 #[derive(Clone, Copy, Debug)]
-enum Returns {
+enum PeopleReturns {
     /// 200 with an object of this schema.
     One(&'static str),
     /// 200 with a page of this schema.
@@ -103,81 +103,81 @@ const TAG: &str = "people";
 #[rustfmt::skip] // a table
 pub const ERRANDS: &[Errand] = &[
     Errand { method: Post, path: "/v1/auth/signup", id: "signUp", summary: "Create an account", caller: Credentials::Anybody, query: &[],
-        body: &[EMAIL, NEW_PASSWORD, optional("name", BodyKind::Name, "Your name.")], answer: Returns::Made("OpenedSession"),
+        body: &[EMAIL, NEW_PASSWORD, optional("name", BodyKind::Name, "Your name.")], answer: PeopleReturns::Made("OpenedSession"),
         codes: &["conflict"],
         about: "Creates an account and begins its first session: `{user, session_token}`. An e-mail is sent that verifies the address. 409 if the address has an account." },
     Errand { method: Post, path: "/v1/auth/login", id: "logIn", summary: "Begin a session", caller: Credentials::Anybody, query: &[],
-        body: &[EMAIL, field("password", BodyKind::Text, "The password.")], answer: Returns::One("OpenedSession"), codes: &[],
+        body: &[EMAIL, field("password", BodyKind::Text, "The password.")], answer: PeopleReturns::One("OpenedSession"), codes: &[],
         about: "Begins a session: `{user, session_token}`. After ten failures of an account or an address within 15 minutes: 429 with `Retry-After`." },
     Errand { method: Get, path: "/v1/auth/oidc/{provider}/start", id: "startSignIn", summary: "Sign in with a provider", caller: Credentials::Anybody,
-        query: &[optional("next", BodyKind::Text, "The path of this Kith that is opened after the sign-in.")], body: &[], answer: Returns::Away, codes: &["not_found"],
+        query: &[optional("next", BodyKind::Text, "The path of this Kith that is opened after the sign-in.")], body: &[], answer: PeopleReturns::Away, codes: &["not_found"],
         about: "For a browser: redirects to an OpenID Connect provider, `google` or `oidc`, if one is configured. The sign-in there begins a session." },
     Errand { method: Get, path: "/v1/auth/oidc/{provider}/callback", id: "finishSignIn", summary: "Finish a sign-in with a provider", caller: Credentials::Anybody,
         query: &[optional("code", BodyKind::Text, "The code from the provider."), optional("state", BodyKind::Text, "The state that was sent to the provider.")],
-        body: &[], answer: Returns::Away, codes: &["not_found"],
+        body: &[], answer: PeopleReturns::Away, codes: &["not_found"],
         about: "The provider redirects the browser to this path. It sets the session's cookie and redirects to `next`, or to `/login?error=…` with the reason." },
     Errand { method: Post, path: "/v1/auth/logout", id: "logOut", summary: "End this session", caller: Credentials::Person, query: &[],
-        body: &[], answer: Returns::One("Ended"), codes: &[],
+        body: &[], answer: PeopleReturns::One("Ended"), codes: &[],
         about: "Ends the session of the request. Clerk's sessions end at Clerk." },
     Errand { method: Get, path: "/v1/auth/me", id: "getMe", summary: "Get my account", caller: Credentials::Person, query: &[], body: &[],
-        answer: Returns::One("Me"), codes: &[], about: "Returns the account of the session." },
+        answer: PeopleReturns::One("Me"), codes: &[], about: "Returns the account of the session." },
     Errand { method: Get, path: "/v1/auth/sessions", id: "listSessions", summary: "List my sessions", caller: Credentials::Person, query: &[], body: &[],
-        answer: Returns::Page("Session"), codes: &[], about: "The active sessions, newest first." },
+        answer: PeopleReturns::Page("Session"), codes: &[], about: "The active sessions, newest first." },
     Errand { method: Delete, path: "/v1/auth/sessions/{id}", id: "endSession", summary: "End a session of mine", caller: Credentials::Person, query: &[], body: &[],
-        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends one of the caller's sessions." },
+        answer: PeopleReturns::One("Ended"), codes: &["not_found"], about: "Ends one of the caller's sessions." },
     Errand { method: Post, path: "/v1/auth/verify-email", id: "verifyEmail", summary: "Verify an address", caller: Credentials::Anybody, query: &[],
-        body: &[TOKEN], answer: Returns::One("Me"), codes: &[], about: "Verifies the address that the e-mail was sent to." },
+        body: &[TOKEN], answer: PeopleReturns::One("Me"), codes: &[], about: "Verifies the address that the e-mail was sent to." },
     Errand { method: Post, path: "/v1/auth/request-verification", id: "requestVerification", summary: "Send the verification e-mail again", caller: Credentials::Person, query: &[],
-        body: &[], answer: Returns::Accepted("Me"), codes: &[], about: "Sends the e-mail that verifies the caller's address again." },
+        body: &[], answer: PeopleReturns::Accepted("Me"), codes: &[], about: "Sends the e-mail that verifies the caller's address again." },
     Errand { method: Post, path: "/v1/auth/request-password-reset", id: "requestPasswordReset", summary: "Send a link for a new password", caller: Credentials::Anybody, query: &[],
-        body: &[EMAIL], answer: Returns::Accepted("Requested"), codes: &[], about: "Sends a link for choosing a new password, if the address has an account. Always 202." },
+        body: &[EMAIL], answer: PeopleReturns::Accepted("Requested"), codes: &[], about: "Sends a link for choosing a new password, if the address has an account. Always 202." },
     Errand { method: Post, path: "/v1/auth/reset-password", id: "resetPassword", summary: "Choose a new password", caller: Credentials::Anybody, query: &[],
-        body: &[TOKEN, NEW_PASSWORD], answer: Returns::One("Me"), codes: &[],
+        body: &[TOKEN, NEW_PASSWORD], answer: PeopleReturns::One("Me"), codes: &[],
         about: "Ends all other sessions. If the address was never verified before, the account's keys and connections end too." },
     Errand { method: Post, path: "/v1/auth/change-password", id: "changePassword", summary: "Change my password", caller: Credentials::Person, query: &[],
-        body: &[field("current_password", BodyKind::Text, "The current password."), NEW_PASSWORD], answer: Returns::One("Me"),
+        body: &[field("current_password", BodyKind::Text, "The current password."), NEW_PASSWORD], answer: PeopleReturns::One("Me"),
         codes: &["forbidden"], about: "Ends all other sessions." },
     Errand { method: Get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List my workspaces", caller: Credentials::Person, query: &[], body: &[],
-        answer: Returns::Page("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
+        answer: PeopleReturns::Page("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
     Errand { method: Post, path: "/v1/claim/{ws_id}", id: "claimWorkspace", summary: "Claim a workspace", caller: Credentials::Person, query: &[],
-        body: &[], answer: Returns::One("Claimed"), codes: &["not_found", "conflict"],
+        body: &[], answer: PeopleReturns::One("Claimed"), codes: &["not_found", "conflict"],
         about: "Makes the caller the owner of an anonymous workspace. Its dev key ends; `api_key` is a live key. 409 if it has an owner. `claim_url` is the page for this." },
     Errand { method: Get, path: "/v1/keys", id: "listKeys", summary: "List a workspace's keys", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::Page("Key"), codes: &["not_found"], about: "The active keys with the time of their last use, without the keys themselves." },
+        answer: PeopleReturns::Page("Key"), codes: &["not_found"], about: "The active keys with the time of their last use, without the keys themselves." },
     Errand { method: Post, path: "/v1/keys", id: "createKey", summary: "Create a key", caller: Credentials::Person, query: &[WS],
         body: &[optional("name", BodyKind::Name, "The key's name."), optional("dialect", BodyKind::Dialect, "The dialect of the key."),
             optional("mode", BodyKind::Mode, "The data that the key sees. Test data is separate from live data and only for Relm's keys."),
             optional("role", BodyKind::Role, "The key's role, at most that of its creator. A viewer's key is read-only.")],
-        answer: Returns::Made("MadeKey"), codes: &["forbidden", "not_found"],
+        answer: PeopleReturns::Made("MadeKey"), codes: &["forbidden", "not_found"],
         about: "`acrm_live_…`, or with dialect `relm` `sk_live_…` and `sk_test_…`. Only this answer has `api_key`." },
     Errand { method: Post, path: "/v1/keys/rotate", id: "rotateKeys", summary: "Replace my live keys", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and creates a new one. Relm's keys stay." },
+        answer: PeopleReturns::One("Rotated"), codes: &["not_found"], about: "Ends the caller's live agentCRM keys and creates a new one. Relm's keys stay." },
     Errand { method: Delete, path: "/v1/keys/{id}", id: "deleteKey", summary: "End a key", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners can end any key, others only their own." },
+        answer: PeopleReturns::One("Ended"), codes: &["not_found"], about: "Ends a key within a second. Owners can end any key, others only their own." },
     Errand { method: Get, path: "/v1/members", id: "listMembers", summary: "List a workspace's members", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
+        answer: PeopleReturns::Page("Member"), codes: &["not_found"], about: "The members and their roles: `owner`, `member`, `viewer`." },
     Errand { method: Patch, path: "/v1/members", id: "changeRole", summary: "Change a member's role", caller: Credentials::Person, query: &[WS, USER],
-        body: &[field("role", BodyKind::Role, "The new role.")], answer: Returns::One("Changed"),
+        body: &[field("role", BodyKind::Role, "The new role.")], answer: PeopleReturns::One("Changed"),
         codes: &["forbidden", "not_found", "last_owner"],
         about: "Keys above the new role and all direct connections end. For owners." },
     Errand { method: Delete, path: "/v1/members", id: "removeMember", summary: "Remove a member", caller: Credentials::Person, query: &[WS, USER], body: &[],
-        answer: Returns::One("Ended"), codes: &["forbidden", "not_found", "last_owner"],
+        answer: PeopleReturns::One("Ended"), codes: &["forbidden", "not_found", "last_owner"],
         about: "The member's keys and connections end at once. Owners can remove anybody, and anybody can leave, except the last owner: 409 `last_owner`." },
     Errand { method: Post, path: "/v1/members/invite", id: "inviteMember", summary: "Invite by e-mail", caller: Credentials::Person, query: &[],
         body: &[field("workspace_id", BodyKind::Text, "The workspace, `ws_…`."), EMAIL, optional("role", BodyKind::Invited, "The new member's role.")],
-        answer: Returns::Made("Invited"), codes: &["forbidden", "not_found", "already_member"],
+        answer: PeopleReturns::Made("Invited"), codes: &["forbidden", "not_found", "already_member"],
         about: "Sends an e-mail. The answer has `token` and `accept_url`, which are valid for a week. For owners." },
     Errand { method: Get, path: "/v1/members/invites", id: "listInvites", summary: "List open invitations", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::Page("Invitation"), codes: &["forbidden", "not_found"], about: "The invitations that nobody has accepted yet. For owners." },
+        answer: PeopleReturns::Page("Invitation"), codes: &["forbidden", "not_found"], about: "The invitations that nobody has accepted yet. For owners." },
     Errand { method: Delete, path: "/v1/members/invites/{id}", id: "withdrawInvite", summary: "Take an invitation back", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::One("Ended"), codes: &["forbidden", "not_found"], about: "Its token becomes invalid. For owners." },
+        answer: PeopleReturns::One("Ended"), codes: &["forbidden", "not_found"], about: "Its token becomes invalid. For owners." },
     Errand { method: Post, path: "/v1/members/accept/{token}", id: "acceptInvite", summary: "Accept an invitation", caller: Credentials::Person, query: &[],
-        body: &[], answer: Returns::One("Joined"), codes: &["forbidden", "not_found"], about: "Makes the caller a member: `{workspace_id, role, api_key}`. Only for the invited address: 403 for others." },
+        body: &[], answer: PeopleReturns::One("Joined"), codes: &["forbidden", "not_found"], about: "Makes the caller a member: `{workspace_id, role, api_key}`. Only for the invited address: 403 for others." },
     Errand { method: Post, path: "/v1/connection", id: "openConnection", summary: "Connect to PostgreSQL", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::One("Connection"), codes: &["forbidden", "not_found"],
+        answer: PeopleReturns::One("Connection"), codes: &["forbidden", "not_found"],
         about: "`{url, role}`: a postgres:// URL for psql and similar programs. It opens the live data under a role of the caller's own. A new request replaces the password." },
     Errand { method: Get, path: "/v1/workspaces/audit", id: "listAudit", summary: "List the audit log", caller: Credentials::Person, query: &[WS], body: &[],
-        answer: Returns::Page("AuditEntry"), codes: &["forbidden", "not_found"],
+        answer: PeopleReturns::Page("AuditEntry"), codes: &["forbidden", "not_found"],
         about: "The log of keys, members, invitations and claims, newest first. For owners." },
 ];
 
@@ -212,7 +212,7 @@ fn operation(errand: &Errand, reference: &Reference, responses: &mut Responses) 
     parameters.extend(errand.query.iter().map(|field| {
         json!({"name": field.name, "in": "query", "required": field.required, "description": field.about, "schema": schema_of(field.kind)})
     }));
-    let is_paged = matches!(errand.answer, Returns::Page(_));
+    let is_paged = matches!(errand.answer, PeopleReturns::Page(_));
     if is_paged {
         parameters.extend(["limit", "cursor"].map(|name| reference_to("parameters", name)));
     }
@@ -297,17 +297,17 @@ fn answer(errand: &Errand, reference: &Reference) -> (u16, Value) {
         }
     }
     let (status, words, data) = match errand.answer {
-        Returns::One(name) => (200, "Done.", named(name)),
-        Returns::Page(name) => (200, "Done.", named(name)),
-        Returns::Made(name) => (201, "Created.", named(name)),
-        Returns::Accepted(name) => (202, "Accepted; the work is done later.", named(name)),
-        Returns::Away => {
+        PeopleReturns::One(name) => (200, "Done.", named(name)),
+        PeopleReturns::Page(name) => (200, "Done.", named(name)),
+        PeopleReturns::Made(name) => (201, "Created.", named(name)),
+        PeopleReturns::Accepted(name) => (202, "Accepted; the work is done later.", named(name)),
+        PeopleReturns::Away => {
             headers["Location"] =
                 json!({"required": true, "description": "The address for the browser.", "schema": {"type": "string"}});
             (302, "A redirect to another address.", named("Away"))
         }
     };
-    let act = if matches!(errand.answer, Returns::Page(_)) { Act::List } else { Act::Find };
+    let act = if matches!(errand.answer, PeopleReturns::Page(_)) { Act::List } else { Act::Find };
     let schema = (reference.wire.answer)(act, data);
     (status, json!({"description": words, "headers": headers, "content": {"application/json": {"schema": schema}}}))
 }

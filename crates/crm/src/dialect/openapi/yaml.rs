@@ -8,14 +8,14 @@ use serde_json::Value;
 pub fn write(value: &Value) -> String {
     let options = serde_saphyr::ser_options! { compact_list_indent: false, folded_wrap_chars: 120 };
     // The crate has a limit of nesting. JSON is valid YAML and replaces it in that case.
-    serde_saphyr::to_string_with_options(&Node(value), options).unwrap_or_else(|_| value.to_string())
+    serde_saphyr::to_string_with_options(&YamlNode(value), options).unwrap_or_else(|_| value.to_string())
 }
 
 /// A value that serializes its numbers as numbers. With the feature `arbitrary_precision`, serde_json serializes them
 /// as structs for other formats.
-struct Node<'a>(&'a Value);
+struct YamlNode<'a>(&'a Value);
 
-impl Serialize for Node<'_> {
+impl Serialize for YamlNode<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Number(number) => match (number.as_i64(), number.as_f64()) {
@@ -23,11 +23,11 @@ impl Serialize for Node<'_> {
                 (None, Some(float)) => serializer.serialize_f64(float),
                 (None, None) => serializer.serialize_str(number.as_str()),
             },
-            Value::Array(items) => serializer.collect_seq(items.iter().map(Node)),
+            Value::Array(items) => serializer.collect_seq(items.iter().map(YamlNode)),
             Value::Object(object) => {
                 let mut map = serializer.serialize_map(Some(object.len()))?;
                 for (key, value) in object {
-                    map.serialize_entry(key, &Node(value))?;
+                    map.serialize_entry(key, &YamlNode(value))?;
                 }
                 map.end()
             }

@@ -16,11 +16,11 @@ pub struct Shape {
     id: Option<(usize, Vec<u8>)>,
     /// The bytes of `"object":"contact"`.
     object: Vec<u8>,
-    cells: Vec<Cell>,
+    cells: Vec<CellFormat>,
 }
 
 /// The format of a column's cells.
-struct Cell {
+struct CellFormat {
     at: usize,
     /// The bytes of `"title":`.
     key: Vec<u8>,
@@ -62,7 +62,7 @@ impl Shape {
             // The score of a search comes after the table's columns and replaces a column of the same name.
             let key = key_of(name);
             shape.cells.retain(|cell| cell.key != key);
-            shape.cells.push(Cell { at, key, kind });
+            shape.cells.push(CellFormat { at, key, kind });
         }
         shape
     }
@@ -75,7 +75,7 @@ impl Shape {
             out.push(b',');
         }
         out.extend_from_slice(&self.object);
-        for Cell { at, key, kind } in &self.cells {
+        for CellFormat { at, key, kind } in &self.cells {
             out.push(b',');
             out.extend_from_slice(key);
             let cell = rows.cell(row, *at);

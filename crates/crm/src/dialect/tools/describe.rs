@@ -21,10 +21,10 @@ struct Schema<'a> {
 }
 
 #[derive(Deserialize)]
-struct Table {
+struct DescribedTable {
     name: String,
     #[serde(default)]
-    columns: Vec<Column>,
+    columns: Vec<DescribedColumn>,
     #[serde(default)]
     primary_key: Vec<String>,
     #[serde(default)]
@@ -32,7 +32,7 @@ struct Table {
 }
 
 #[derive(Deserialize)]
-struct Column {
+struct DescribedColumn {
     name: String,
     r#type: String,
 }
@@ -112,7 +112,7 @@ fn all(schema: &Schema<'_>, view: &View, dialect: &Dialect) -> Result<Map<String
     let (mut tables, mut names) = (Map::new(), Vec::new());
     let mut left = view.max_tokens * BYTES_A_TOKEN;
     for table in &schema.tables {
-        let table: Table = serde_json::from_str(table.get()).map_err(Fault::internal)?;
+        let table: DescribedTable = serde_json::from_str(table.get()).map_err(Fault::internal)?;
         let line = line(&table, dialect);
         if names.is_empty() && line.len() <= left {
             left -= line.len();
@@ -136,10 +136,10 @@ fn all(schema: &Schema<'_>, view: &View, dialect: &Dialect) -> Result<Map<String
 }
 
 /// The columns of a table: `id* text, company_id text → companies`.
-fn line(table: &Table, dialect: &Dialect) -> String {
+fn line(table: &DescribedTable, dialect: &Dialect) -> String {
     let entity = by_table(&table.name);
     let mut line = String::new();
-    for Column { name, r#type } in &table.columns {
+    for DescribedColumn { name, r#type } in &table.columns {
         let short = SHORT_TYPES.iter().find(|(long, _)| long == r#type).map_or(r#type.as_str(), |(_, short)| short);
         let key = if table.primary_key.contains(name) { "*" } else { "" };
         let comma = if line.is_empty() { "" } else { ", " };

@@ -302,7 +302,9 @@ pub fn output(act: Act) -> Value {
         Act::Query => json!({"columns": {"type": "array"}, "rows": {"type": "array"}, "rowCount": {"type": "integer"}}),
         Act::Execute => json!({"outcome": string(), "rows": {"type": "array"}, "rowCount": {"type": "integer"}}),
         Act::Upsert | Act::Operations => json!({"outcome": string(), "data": {"type": "array"}}),
-        Act::Undo => json!({"outcome": string(), "run_id": {"type": ["string", "null"]}, "undone": {"type": "integer"}}),
+        Act::Undo => {
+            json!({"outcome": string(), "run_id": {"type": ["string", "null"]}, "undone": {"type": "integer"}})
+        }
         Act::Find | Act::FindRun | Act::Control(ControlAct::Find, _) => json!({"id": {}}),
         _ => json!({"outcome": string(), "id": {}}),
     };

@@ -17,17 +17,17 @@ pub(super) const SPARE: usize = 16;
 /// Parses a body. The errors are those of `serde_json`.
 pub fn parse(text: &[u8]) -> Result<Value, Error> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
-    let Node(value) = Node::deserialize(&mut deserializer)?;
+    let TreeNode(value) = TreeNode::deserialize(&mut deserializer)?;
     deserializer.end()?;
     Ok(value)
 }
 
 /// A value of the tree. [`Builder`] deserializes it.
-struct Node(Value);
+struct TreeNode(Value);
 
-impl<'de> Deserialize<'de> for Node {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Node, D::Error> {
-        deserializer.deserialize_any(Builder).map(Node)
+impl<'de> Deserialize<'de> for TreeNode {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<TreeNode, D::Error> {
+        deserializer.deserialize_any(Builder).map(TreeNode)
     }
 }
 
@@ -66,7 +66,7 @@ impl<'de> Visitor<'de> for Builder {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut array = Vec::new();
-        while let Some(Node(item)) = items.next_element()? {
+        while let Some(TreeNode(item)) = items.next_element()? {
             array.push(item);
         }
         if array.capacity() - array.len() > SPARE {
@@ -82,7 +82,7 @@ impl<'de> Visitor<'de> for Builder {
                 let text: String = members.next_value()?;
                 return text.parse::<Number>().map(Value::Number).map_err(A::Error::custom);
             }
-            let Node(value) = members.next_value()?;
+            let TreeNode(value) = members.next_value()?;
             object.insert(key, value);
         }
         Ok(Value::Object(object))

@@ -68,7 +68,7 @@ impl<'a> Iterator for Tokens<'a> {
 
 /// The escape rules of a string.
 #[derive(Clone, Copy, PartialEq)]
-enum Inside {
+enum EscapeRules {
     /// Two quotes in a row are one quote.
     Quotes,
     /// The same, and a backslash escapes the next byte.
@@ -132,11 +132,11 @@ impl Tokens<'_> {
     /// Returns the kind and the end of the token that begins at `start` with the byte `first`.
     fn token(&self, start: usize, first: u8) -> Result<(Kind, usize), SplitError> {
         match first {
-            b'\'' => self.string(start, 1, Inside::Quotes),
+            b'\'' => self.string(start, 1, EscapeRules::Quotes),
             b'"' => self.quoted_identifier(start, 1),
-            b'e' | b'E' if self.has(start + 1, b"'") => self.string(start, 2, Inside::QuotesAndBackslashes),
-            b'b' | b'B' | b'x' | b'X' if self.has(start + 1, b"'") => self.string(start, 2, Inside::Digits),
-            b'u' | b'U' if self.has(start + 1, b"&'") => self.string(start, 3, Inside::Quotes),
+            b'e' | b'E' if self.has(start + 1, b"'") => self.string(start, 2, EscapeRules::QuotesAndBackslashes),
+            b'b' | b'B' | b'x' | b'X' if self.has(start + 1, b"'") => self.string(start, 2, EscapeRules::Digits),
+            b'u' | b'U' if self.has(start + 1, b"&'") => self.string(start, 3, EscapeRules::Quotes),
             b'u' | b'U' if self.has(start + 1, b"&\"") => self.quoted_identifier(start, 3),
             b'$' => self.dollar(start),
             b'0'..=b'9' => Ok((Kind::Number, self.number(start))),
@@ -146,12 +146,12 @@ impl Tokens<'_> {
     }
 
     /// The N of `N'…'` is a separate word, as in the server.
-    fn string(&self, start: usize, prefix: usize, inside: Inside) -> Result<(Kind, usize), SplitError> {
+    fn string(&self, start: usize, prefix: usize, inside: EscapeRules) -> Result<(Kind, usize), SplitError> {
         let mut at = start + prefix;
         while let Some(byte) = self.byte(at) {
             at += match byte {
-                b'\\' if inside == Inside::QuotesAndBackslashes => 2,
-                b'\'' if inside != Inside::Digits && self.has(at + 1, b"'") => 2,
+                b'\\' if inside == EscapeRules::QuotesAndBackslashes => 2,
+                b'\'' if inside != EscapeRules::Digits && self.has(at + 1, b"'") => 2,
                 b'\'' => match self.continuation(at + 1) {
                     Some(resumed) => resumed - at,
                     None => return Ok((Kind::Quoted, at + 1)),

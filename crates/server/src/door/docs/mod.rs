@@ -33,11 +33,11 @@ const YAML: &str = "application/yaml";
 struct ServedDocument {
     path: &'static str,
     content_type: &'static str,
-    text: Text,
+    text: DocumentText,
 }
 
 /// How a document's text is rendered for a public address.
-enum Text {
+enum DocumentText {
     /// One text for all callers.
     One(fn(&str) -> String),
     /// One text per dialect, chosen with `?dialect=`. The default is this dialect.
@@ -45,13 +45,13 @@ enum Text {
 }
 
 const DOCUMENTS: &[ServedDocument] = &[
-    ServedDocument { path: "/", content_type: HTML, text: Text::One(page::landing) },
-    ServedDocument { path: "/docs", content_type: HTML, text: Text::One(page::docs) },
-    ServedDocument { path: "/docs/errors", content_type: HTML, text: Text::One(page::errors) },
-    ServedDocument { path: "/openapi.json", content_type: JSON, text: Text::Each(&AGENTCRM, openapi_json) },
-    ServedDocument { path: "/openapi.yaml", content_type: YAML, text: Text::Each(&RELM, openapi_yaml) },
-    ServedDocument { path: "/llms.txt", content_type: TEXT, text: Text::One(llms::short) },
-    ServedDocument { path: "/llms-full.txt", content_type: TEXT, text: Text::One(llms::full) },
+    ServedDocument { path: "/", content_type: HTML, text: DocumentText::One(page::landing) },
+    ServedDocument { path: "/docs", content_type: HTML, text: DocumentText::One(page::docs) },
+    ServedDocument { path: "/docs/errors", content_type: HTML, text: DocumentText::One(page::errors) },
+    ServedDocument { path: "/openapi.json", content_type: JSON, text: DocumentText::Each(&AGENTCRM, openapi_json) },
+    ServedDocument { path: "/openapi.yaml", content_type: YAML, text: DocumentText::Each(&RELM, openapi_yaml) },
+    ServedDocument { path: "/llms.txt", content_type: TEXT, text: DocumentText::One(llms::short) },
+    ServedDocument { path: "/llms-full.txt", content_type: TEXT, text: DocumentText::One(llms::full) },
 ];
 
 fn openapi_json(dialect: &Dialect, public_url: &str) -> String {
@@ -90,8 +90,8 @@ pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>) -> Router
 /// The edition of a document that the query asks for: its index among all editions, and the function that renders it.
 fn edition(document: &'static ServedDocument, query: &str) -> Result<(usize, impl Fn(&str) -> String), Fault> {
     let (at, dialect) = match &document.text {
-        Text::One(_) => (0, DIALECTS[0]),
-        Text::Each(usual, _) => {
+        DocumentText::One(_) => (0, DIALECTS[0]),
+        DocumentText::Each(usual, _) => {
             let query = parse_query(query)?;
             let name = query.iter().rev().find(|(name, _)| name == "dialect").map_or(usual.name, |(_, value)| value);
             let found = DIALECTS.iter().enumerate().find(|(_, dialect)| dialect.name == name);
@@ -104,8 +104,8 @@ fn edition(document: &'static ServedDocument, query: &str) -> Result<(usize, imp
         }
     };
     Ok((at, move |public_url: &str| match document.text {
-        Text::One(make) => make(public_url),
-        Text::Each(_, make) => make(dialect, public_url),
+        DocumentText::One(make) => make(public_url),
+        DocumentText::Each(_, make) => make(dialect, public_url),
     }))
 }
 

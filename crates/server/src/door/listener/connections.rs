@@ -17,11 +17,11 @@ pub struct Connections {
     /// The most connections at once.
     most: usize,
     proxies: Arc<Proxies>,
-    table: Mutex<Table>,
+    table: Mutex<ConnectionTable>,
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct ConnectionTable {
     next: u64,
     all: HashMap<u64, Arc<Connection>>,
     networks: HashMap<IpAddr, Vec<u64>>,
@@ -103,12 +103,12 @@ impl Connections {
         }
     }
 
-    fn table(&self) -> MutexGuard<'_, Table> {
+    fn table(&self) -> MutexGuard<'_, ConnectionTable> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Table {
+impl ConnectionTable {
     fn of(&self, network: IpAddr) -> &[u64] {
         self.networks.get(&network).map_or(&[], Vec::as_slice)
     }

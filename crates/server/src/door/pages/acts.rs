@@ -15,7 +15,7 @@ use crate::door::pages::{Offer, elsewhere, respond};
 pub const SCRIPT: &str = include_str!("act.js");
 
 /// A page with a button.
-struct Act {
+struct PageAct {
     path: &'static str,
     title: &'static str,
     lead: &'static str,
@@ -25,8 +25,8 @@ struct Act {
     done: &'static str,
 }
 
-const ACTS: &[Act] = &[
-    Act {
+const ACTS: &[PageAct] = &[
+    PageAct {
         path: "/claim/{workspace_id}",
         title: "Claim this workspace",
         lead: "An agent has made it without an account. Claimed, it is yours and stays: the agent's first key ends, you get a \
@@ -36,7 +36,7 @@ const ACTS: &[Act] = &[
         button: "Claim the workspace",
         done: "The workspace is yours.",
     },
-    Act {
+    PageAct {
         path: "/invite/{token}",
         title: "You are invited",
         lead: "Somebody wants to work with you in their workspace. The invitation is for the e-mail address that it was sent \
@@ -55,7 +55,7 @@ pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &
     })
 }
 
-fn write(act: &Act, base: &str, offers: &[Offer]) -> Markup {
+fn write(act: &PageAct, base: &str, offers: &[Offer]) -> Markup {
     let body = html! {
         main.narrow.account {
             h1 { (act.title) }

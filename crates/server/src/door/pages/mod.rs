@@ -31,7 +31,7 @@ struct Page {
     post: &'static str,
     done: &'static str,
     next: Option<&'static str>,
-    fields: &'static [Field],
+    fields: &'static [InputField],
     button: &'static str,
     /// Whether the form sends the token in the page's address.
     token: bool,
@@ -50,7 +50,7 @@ pub struct Offer {
 }
 
 /// A field of a form.
-struct Field {
+struct InputField {
     name: &'static str,
     label: &'static str,
     kind: &'static str,
@@ -59,9 +59,15 @@ struct Field {
     note: &'static str,
 }
 
-const EMAIL: Field =
-    Field { name: "email", label: "E-mail address", kind: "email", autocomplete: "username", required: true, note: "" };
-const NEW_PASSWORD: Field = Field {
+const EMAIL: InputField = InputField {
+    name: "email",
+    label: "E-mail address",
+    kind: "email",
+    autocomplete: "username",
+    required: true,
+    note: "",
+};
+const NEW_PASSWORD: InputField = InputField {
     name: "password",
     label: "Password",
     kind: "password",
@@ -78,7 +84,7 @@ const PAGES: &[Page] = &[
         post: "/v1/auth/login",
         done: "You are signed in.",
         next: Some("/"),
-        fields: &[EMAIL, Field { autocomplete: "current-password", note: "", ..NEW_PASSWORD }],
+        fields: &[EMAIL, InputField { autocomplete: "current-password", note: "", ..NEW_PASSWORD }],
         button: "Sign in",
         token: false,
         elsewhere: true,
@@ -92,7 +98,7 @@ const PAGES: &[Page] = &[
         done: "Your account is made, and you are signed in.",
         next: Some("/"),
         fields: &[
-            Field { name: "name", label: "Name", kind: "text", autocomplete: "name", required: false, note: "" },
+            InputField { name: "name", label: "Name", kind: "text", autocomplete: "name", required: false, note: "" },
             EMAIL,
             NEW_PASSWORD,
         ],
@@ -121,7 +127,7 @@ const PAGES: &[Page] = &[
         post: "/v1/auth/reset-password",
         done: "Your password is changed. Sign in with it.",
         next: None,
-        fields: &[Field { label: "New password", ..NEW_PASSWORD }],
+        fields: &[InputField { label: "New password", ..NEW_PASSWORD }],
         button: "Change the password",
         token: true,
         elsewhere: false,

@@ -8,7 +8,7 @@ use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::plan::automation as fields;
 
-use crate::hall::control::Act;
+use crate::hall::control::ControlCall;
 use crate::store::control::automations::{AUTOMATIONS, MOST_AUTOMATIONS, NewAutomation, RUNS};
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::record;
@@ -17,7 +17,7 @@ use crate::store::tenant::Access;
 /// What a run's status can be.
 const STATUSES: [&str; 3] = ["success", "error", "skipped"];
 
-impl Act<'_> {
+impl ControlCall<'_> {
     pub(super) async fn automations(&self, page: &PageAsk) -> Result<Answer, Fault> {
         let holder = self.holder();
         self.app.store.control.page(&AUTOMATIONS, holder.workspace_id, &[holder.mode], page).await

@@ -37,7 +37,7 @@ pub(super) async fn perform(
             hint: Some("Leave the header out.".into()),
         });
     }
-    let act = Act { app, caller };
+    let act = ControlCall { app, caller };
     let idempotency = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who));
     let answer = match idempotency {
         Some(idempotency) => return perform_once(&act, ask, idempotency).await,
@@ -63,8 +63,12 @@ pub(super) async fn perform(
 /// Performs an ask whose reply is stored. The key is reserved in the workspace's database, so that a key stands for one request
 /// there too. The reply is also stored in the transaction that does the work: after a crash between the two commits, a retry
 /// finds it there.
-async fn perform_once(act: &Act<'_>, ask: &ControlAsk, idempotency: &Idempotency<'_>) -> Result<Performed, Fault> {
-    let Act { app, caller } = *act;
+async fn perform_once(
+    act: &ControlCall<'_>,
+    ask: &ControlAsk,
+    idempotency: &Idempotency<'_>,
+) -> Result<Performed, Fault> {
+    let ControlCall { app, caller } = *act;
     let execution = match Execution::reserve(app, caller, idempotency, None).await? {
         Reserved::Fresh(execution) => execution,
         Reserved::Stored(reply) => return act.unsealed(reply).map(Performed::Replayed),
@@ -109,12 +113,12 @@ async fn perform_once(act: &Act<'_>, ask: &ControlAsk, idempotency: &Idempotency
 
 /// An act of a caller on the control plane.
 #[derive(Clone, Copy)]
-struct Act<'a> {
+struct ControlCall<'a> {
     app: &'a App,
     caller: &'a Caller,
 }
 
-impl<'a> Act<'a> {
+impl<'a> ControlCall<'a> {
     fn holder(&self) -> Holder<'a> {
         Holder { workspace_id: &self.caller.who.workspace_id, mode: self.caller.who.mode.name() }
     }

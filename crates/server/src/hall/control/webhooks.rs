@@ -13,7 +13,7 @@ use crm::model::rows::Rows;
 use crm::plan::control as fields;
 
 use crate::clock::{iso_ms, random};
-use crate::hall::control::Act;
+use crate::hall::control::ControlCall;
 use crate::store::control::deliveries::{DELIVERIES, NewDelivery};
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::{MOST_WEBHOOKS, NewWebhook, WEBHOOKS, record};
@@ -27,7 +27,7 @@ const OVERLAP_MS: i64 = 24 * 60 * 60 * 1000;
 /// What a delivery's status can be.
 const STATUSES: [&str; 3] = ["pending", "delivered", "failed"];
 
-impl Act<'_> {
+impl ControlCall<'_> {
     pub(super) async fn webhooks(&self, page: &PageAsk) -> Result<Answer, Fault> {
         let holder = self.holder();
         self.app.store.control.page(&WEBHOOKS, holder.workspace_id, &[holder.mode], page).await

@@ -111,7 +111,7 @@ pub enum SignInError {
     Refused(String),
 }
 
-type Client =
+type OidcClient =
     CoreClient<EndpointSet, EndpointNotSet, EndpointNotSet, EndpointNotSet, EndpointMaybeSet, EndpointMaybeSet>;
 
 impl From<KeysUnavailable> for SignInError {
@@ -206,7 +206,7 @@ impl Provider {
             .ok_or_else(|| SignInError::Refused("it names no person".into()))
     }
 
-    fn client(&self, metadata: &CoreProviderMetadata, redirect_uri: &str) -> Result<Client, SignInError> {
+    fn client(&self, metadata: &CoreProviderMetadata, redirect_uri: &str) -> Result<OidcClient, SignInError> {
         let settings = &self.settings;
         let redirect_uri = RedirectUrl::new(redirect_uri.to_owned()).map_err(refused)?;
         let secret = Some(settings.client_secret.clone());
@@ -221,7 +221,7 @@ impl Provider {
 
 /// The claims of the ID token, if its issuer, audience, signature, nonce, expiry and access token hash are right.
 fn verify(
-    client: &Client,
+    client: &OidcClient,
     tokens: &CoreTokenResponse,
     secrets: &SignInSecrets,
     now_ms: i64,

@@ -88,7 +88,7 @@ const MEMBERS_ROLES: &str = "
 /// The workspaces that took too much, by the names of their databases.
 #[derive(Default)]
 pub struct Excesses {
-    accounts: Mutex<HashMap<Arc<str>, Account>>,
+    accounts: Mutex<HashMap<Arc<str>, SpentIds>>,
     /// Whether any workspace is over its budget. Most requests check nothing else.
     any_over: AtomicBool,
     ended_for_locks: Mutex<HashMap<Arc<str>, Instant>>,
@@ -96,12 +96,12 @@ pub struct Excesses {
 
 /// The ids that a workspace took and that its rate has not covered yet.
 #[derive(Clone, Copy, Debug)]
-struct Account {
+struct SpentIds {
     spent: f64,
     at: Instant,
 }
 
-impl Account {
+impl SpentIds {
     fn spent_by(&self, now: Instant) -> f64 {
         (self.spent - now.saturating_duration_since(self.at).as_secs_f64() * IDS_A_SECOND).max(0.0)
     }
@@ -124,7 +124,7 @@ pub struct LastLook {
 }
 
 impl Excesses {
-    fn accounts(&self) -> MutexGuard<'_, HashMap<Arc<str>, Account>> {
+    fn accounts(&self) -> MutexGuard<'_, HashMap<Arc<str>, SpentIds>> {
         self.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -157,15 +157,15 @@ impl Excesses {
 
     /// Sets the ids that a workspace took and has not earned back. With 0 it is within its budget again.
     pub fn set_spent(&self, database: &str, spent: f64) {
-        self.accounts().insert(database.into(), Account { spent, at: Instant::now() });
+        self.accounts().insert(database.into(), SpentIds { spent, at: Instant::now() });
     }
 
     fn charge(&self, shares: &HashMap<Arc<str>, f64>, ids: f64, now: Instant) {
         let whole: f64 = shares.values().sum();
         let mut accounts = self.accounts();
         for (database, share) in shares {
-            let account = accounts.entry(database.clone()).or_insert(Account { spent: 0.0, at: now });
-            *account = Account { spent: account.spent_by(now) + ids * share / whole, at: now };
+            let account = accounts.entry(database.clone()).or_insert(SpentIds { spent: 0.0, at: now });
+            *account = SpentIds { spent: account.spent_by(now) + ids * share / whole, at: now };
         }
     }
 

@@ -98,7 +98,7 @@ impl Visits {
 }
 
 /// A table that needs maintenance.
-struct Due {
+struct DueTable {
     /// Its qualified name, quoted.
     name: String,
     /// Whether the workspace owns it.
@@ -109,7 +109,7 @@ struct Due {
     analyze: bool,
 }
 
-impl Due {
+impl DueTable {
     /// A table that another session has locked is skipped, so that no session has to wait behind the maintenance's lock.
     fn statement(&self) -> String {
         match (self.vacuum, self.analyze) {
@@ -199,7 +199,7 @@ impl Store {
 
     async fn maintain_place(&self, place: &TenantDatabase, limit: Duration, old: &str) -> Result<usize, Error> {
         let mut admin = self.cells.administer(place.cell, &place.database).await?;
-        let (own, others): (Vec<Due>, Vec<Due>) =
+        let (own, others): (Vec<DueTable>, Vec<DueTable>) =
             due(&mut admin, &place.role, false, old).await?.into_iter().partition(|table| table.is_own);
         for table in others {
             admin.script(&table.statement()).await?;
@@ -253,11 +253,11 @@ async fn end_old_temporary(admin: &mut Conn, old: &str) -> Result<(), Error> {
     Ok(())
 }
 
-async fn due(admin: &mut Conn, role: &str, with_shared: bool, old: &str) -> Result<Vec<Due>, Error> {
+async fn due(admin: &mut Conn, role: &str, with_shared: bool, old: &str) -> Result<Vec<DueTable>, Error> {
     let rows = admin.query(DUE, &[Some(role), Some(if with_shared { "t" } else { "f" }), Some(old)]).await?;
     let is = |row, name| rows.get::<String>(row, name).map(|it| it == "t");
     let table = |row| {
-        Ok(Due {
+        Ok(DueTable {
             name: rows.get(row, "name")?,
             is_own: is(row, "is_own")?,
             is_old: is(row, "is_old")?,

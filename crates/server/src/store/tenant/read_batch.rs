@@ -55,7 +55,7 @@ struct WaitingRead {
 }
 
 /// How a read is sent to the database.
-enum Route {
+enum BatchedRead {
     /// At once. It counts as running.
     Counted,
     /// In a batch.
@@ -69,18 +69,18 @@ impl ReadBatcher {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn route(&self, statements: &Arc<[Sql]>) -> Route {
+    fn route(&self, statements: &Arc<[Sql]>) -> BatchedRead {
         let mut state = self.state();
         if state.alone_until.is_some_and(|until| Instant::now() < until) {
-            return Route::Alone;
+            return BatchedRead::Alone;
         }
         if state.running < *RUNNING_AT_ONCE {
             state.running += 1;
-            return Route::Counted;
+            return BatchedRead::Counted;
         }
         let (answer, receiver) = oneshot::channel();
         state.waiting.push(WaitingRead { statements: statements.clone(), answer });
-        Route::Batched(receiver)
+        BatchedRead::Batched(receiver)
     }
 }
 
@@ -94,12 +94,12 @@ impl Tenant<'_> {
         }
         let statements: Arc<[Sql]> = statements.into();
         match self.cache.reads.route(&statements) {
-            Route::Alone => {}
-            Route::Counted => {
+            BatchedRead::Alone => {}
+            BatchedRead::Counted => {
                 let _running = RunningRead { store: self.store, database: self.database, cache: &self.cache };
                 return self.run(&mut Transaction::PerPlan, &[], &statements).await;
             }
-            Route::Batched(answer) => {
+            BatchedRead::Batched(answer) => {
                 if let Ok(Ok(outcomes)) = timeout(BATCH_LIMIT, answer).await {
                     return Ok(outcomes.into_iter().map(rows_of).collect());
                 }

@@ -120,7 +120,8 @@ async fn pg_restore_takes_a_dump_of_ones_own_tables() {
     let dump = dir.path.join("dump").to_string_lossy().into_owned();
     let tables = ["-t", "app.*", "-t", "public.things", "-t", "public.things_id_seq"];
     run("pg_dump", &[&["-Fc", "-f", &dump], &tables[..], &[&url]].concat()).expect("a dump");
-    let text = run("pg_dump", &[&tables[..], &["--no-owner", "--no-privileges", &url]].concat()).expect("a dump as text");
+    let text =
+        run("pg_dump", &[&tables[..], &["--no-owner", "--no-privileges", &url]].concat()).expect("a dump as text");
     let script = dir.path.join("script").to_string_lossy().into_owned();
     std::fs::write(&script, text).expect("a file");
 
@@ -146,11 +147,9 @@ async fn pg_restore_takes_a_dump_of_ones_own_tables() {
         );
         // What is written into a restored table can be undone, and the log knows all its columns.
         let run_id = [("x-run-id", "after"), ("content-type", "application/json")];
-        for sql in [
-            r#"update app."Odd ""name"" $" set body = 'other'"#,
-            "update app.months set id = 2",
-            "delete from things",
-        ] {
+        for sql in
+            [r#"update app."Odd ""name"" $" set body = 'other'"#, "update app.months set id = 2", "delete from things"]
+        {
             let body = json!({"sql": sql}).to_string();
             other_live.send(Method::POST, "/v1/sql", &run_id, body).await.status(200);
         }
