@@ -182,8 +182,10 @@ fn identity(dedup_on: &[String], columns: &[(&str, Meeting)], values: &[Option<S
 /// White space and invisible characters: those that `kith.trimmed()` removes from both ends of an address.
 fn is_blank(character: char) -> bool {
     character.is_whitespace()
-        || matches!(character, '\u{ad}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{2064}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+        || matches!(character, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}' | '\u{e007f}')
 }
 
 /// Whether a row was refused because of the catalog, which may be out of date.

@@ -21,9 +21,13 @@ pub struct Condition<'a> {
 }
 
 impl Condition<'_> {
-    /// A relation of e-mails does not count as an equality, because an e-mail can involve several contacts.
+    /// An e-mail has one sender. The other relations of e-mails are no equality, because an e-mail can involve several contacts.
     fn is_equality(&self) -> bool {
-        matches!(self.op, Op::Eq | Op::In) && !matches!(self.operand, Operand::Mail(_))
+        let may_be = match self.operand {
+            Operand::Mail(relation) => relation == MailRelation::FromContact,
+            Operand::Column(_) | Operand::Key { .. } => true,
+        };
+        may_be && matches!(self.op, Op::Eq | Op::In)
     }
 
     /// A text that is the same for conditions with the same meaning.
@@ -104,6 +108,9 @@ fn condition<'a>(table: &'a Table, filter: &Filter, own: &[&str]) -> Result<Cond
 fn meant(operand: &Operand<'_>, value: &str) -> String {
     match operand {
         Operand::Column(Column { kind: TypeKind::Integer, .. }) => integer(value.to_owned()),
+        Operand::Column(Column { kind: TypeKind::Array(item), .. }) if **item == TypeKind::Integer => {
+            integer(value.to_owned())
+        }
         Operand::Column(Column { kind: TypeKind::Time, .. })
         | Operand::Key { declared: Some(CustomKind::Date), .. } => with_offset_sign(value).into_owned(),
         Operand::Column(_) | Operand::Key { .. } | Operand::Mail(_) => value.to_owned(),

@@ -139,10 +139,21 @@ fn escape(text: &str) -> String {
     out
 }
 
+/// Only a sender can be any of several contacts.
+fn sent_by_any(sql: &mut Sql, condition: &Condition<'_>) {
+    let ids = || Some(array_of_texts(&condition.values));
+    sql.column("t", "contact_ids").push(" && ").bind(ids(), label(condition)).push("::text[]");
+    sql.push(" AND EXISTS (SELECT FROM public.contacts AS c WHERE c.id = ANY (").bind(ids(), label(condition));
+    sql.push("::text[]) AND c.email = ANY (kith.address_forms(t.from_addr::text)))");
+}
+
 /// Compares the array columns of an e-mail, which have indexes. The addresses tell the sender from the recipients.
 fn mail(sql: &mut Sql, relation: MailRelation, condition: &Condition<'_>) {
     let id = || condition.values.first().cloned();
     let label = || label(condition);
+    if let [_, _, ..] = condition.values.as_slice() {
+        return sent_by_any(sql, condition);
+    }
     let column = match relation {
         MailRelation::FromContact | MailRelation::ToContact | MailRelation::Contact => "contact_ids",
         MailRelation::Company => "company_ids",

@@ -3,13 +3,16 @@
 
 -- section: system
 
--- All of Unicode's white space, and the characters of no width that come along with copied addresses.
+-- All of Unicode's white space, and the invisible characters that come along with copied addresses: those that Unicode says to ignore where they
+-- are not supported (Default_Ignorable_Code_Point), most tags excepted, and interlinear annotations.
 CREATE FUNCTION kith.trimmed(value text) RETURNS text
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   RETURN nullif(btrim(value,
-    E' \t\n\x0b\f\r\u0085\u00a0\u00ad\u1680\u180e\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f'
-    '\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2066\u2067\u2068\u2069\u3000\ufeff'), '');
+    E' \t\n\x0b\f\r\u0085\u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u2000\u2001\u2002\u2003\u2004\u2005\u2006\u2007\u2008\u2009\u200a\u200b\u200c\u200d\u200e\u200f'
+    '\u2028\u2029\u202a\u202b\u202c\u202d\u202e\u202f\u205f\u2060\u2061\u2062\u2063\u2064\u2065\u2066\u2067\u2068\u2069\u206a\u206b\u206c\u206d\u206e\u206f\u3000\u3164'
+    '\ufe00\ufe01\ufe02\ufe03\ufe04\ufe05\ufe06\ufe07\ufe08\ufe09\ufe0a\ufe0b\ufe0c\ufe0d\ufe0e\ufe0f\ufeff\uffa0\ufff9\ufffa\ufffb'
+    '\U0001d173\U0001d174\U0001d175\U0001d176\U0001d177\U0001d178\U0001d179\U0001d17a\U000e0001\U000e0020\U000e007f'), '');
 END $$;
 COMMENT ON FUNCTION kith.trimmed IS 'The text without surrounding white space and characters of no width; null if nothing is left.';
 
@@ -220,6 +223,8 @@ BEGIN
     list := regexp_replace(list, '>[ \t]*[\r\n]+(?=[^\r\n]*@)', '>, ', 'g');
   END IF;
   FOR piece IN SELECT m[1] FROM regexp_matches(list, '((?:"(?:[^"\\]|\\.)*"|<[^<>]*>|\([^()]*\)|[^,;])+)', 'g') m LOOP
+    -- Between two separators there may be nothing but space.
+    CONTINUE WHEN kith.trimmed(piece) IS NULL;
     pending := concat_ws(', ', pending, kith.trimmed(piece));
     IF pending LIKE '%@%' THEN
       found_addresses := found_addresses || kith.trimmed(regexp_replace(pending, '^(?:"(?:[^"\\]|\\.)*"|[^"@<>(])*:\s*', ''));

@@ -166,6 +166,7 @@ async fn arrays_have_their_values() {
     check(&agent, "a_has", "NULL", &[]).await;
     check(&agent, "a_has", "{}\"\\", &[]).await;
     check(&agent, "ai_has", "3", &[3]).await;
+    check(&agent, "ai_has", "3.0", &[3]).await;
     check(&agent, "ac_has", "a3", &[3]).await;
     refused(&agent, "ai_has", "x", &["ai_has", "integer"]).await;
 }
@@ -262,6 +263,13 @@ async fn mails_are_found_by_whom_they_concern() {
     check("involves_company", &company, &["2", "1"]).await;
     check("involves_deal", &deal, &["3"]).await;
     check("from_contact", "c_none", &[]).await;
+    // A mail has one sender, so several are any of them. It can have several recipients.
+    let several = async |filter: &str| {
+        list(&agent, "emails", &[(filter, &ann), (filter, &bob)]).await.status(200).column("subject")
+    };
+    assert_eq!(several("from_contact").await, ["2", "1"]);
+    assert_eq!(several("to_contact").await, Vec::<Value>::new());
+    assert_eq!(several("involves_contact").await, ["2", "1"]);
     check("contact_ids_has", &ann, &["2", "1"]).await;
     let last = list(&agent, "emails", &[("involves_contact", &ann), ("limit", "1")]).await.status(200);
     assert_eq!(last.column("subject"), ["2"]);

@@ -24,6 +24,12 @@ async fn an_address_loses_what_surrounds_it() {
         ("\"a da\"@acme.example\r\n", json!("\"a da\"@acme.example")),
         ("", Value::Null),
         (" \u{200b} ", Value::Null),
+        ("\u{61c} ada@acme.example\u{61c}\u{206f}", json!("ada@acme.example")),
+        (
+            "\u{34f}\u{17b4}\u{180f}ada@acme.example\u{3164}\u{fe0f}\u{fffb}\u{1d173}\u{e007f}",
+            json!("ada@acme.example"),
+        ),
+        ("\u{61c}", Value::Null),
     ] {
         assert_eq!(stored(&agent, "contacts", "email", sent).await, expected, "{sent:?}");
         assert_eq!(stored(&agent, "emails", "from_addr", sent).await, expected, "{sent:?}");
@@ -173,6 +179,11 @@ async fn each_recipient_is_an_element() {
         ),
         (json!(["Lovelace, Ada <ada@x.example>"]), json!(["Lovelace, Ada <ada@x.example>"])),
         (json!(["", " ", "a@x.example,", "\u{200b}", " , ;"]), json!(["a@x.example"])),
+        (json!(["a@x.example, ;b@x.example"]), json!(["a@x.example", "b@x.example"])),
+        (
+            json!(["a@x.example,,, ;b@x.example,", " ; ,c@x.example"]),
+            json!(["a@x.example", "b@x.example", "c@x.example"]),
+        ),
         (json!(["a@x.example b@x.example\tc@x.example"]), json!(["a@x.example", "b@x.example", "c@x.example"])),
         (json!(["a@x.example\r\nb@x.example\n"]), json!(["a@x.example", "b@x.example"])),
         (json!(["A <a@x.example>\r\nB <b@x.example>"]), json!(["A <a@x.example>", "B <b@x.example>"])),
