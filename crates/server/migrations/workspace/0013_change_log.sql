@@ -584,7 +584,7 @@ REVOKE ALL ON FUNCTION kith_guard.give_way_to_dump() FROM PUBLIC;
 -- a table that becomes a partition may have its own until then.
 CREATE FUNCTION kith_guard.attach() RETURNS event_trigger
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
-DECLARE x record; relations oid[]; dumped boolean := kith_guard.dumped_trigger() IS NOT NULL;
+DECLARE x record; relations oid[]; dumped boolean := TG_TAG IN ('CREATE TRIGGER', 'DROP TRIGGER') AND kith_guard.dumped_trigger() IS NOT NULL;
 BEGIN
   -- The command of the dump is still to come.
   IF dumped AND TG_TAG = 'DROP TRIGGER' THEN

@@ -243,14 +243,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.removes_others IS 'Whether rows outside the plan were removed. For the server, which knows the secret.';
 
-CREATE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[], wrote boolean) RETURNS void
+CREATE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[], wrote boolean) RETURNS boolean
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM kith.check_secret(secret);
   -- What undoes nothing is no run.
   IF seqs = '{}' AND NOT wrote THEN
     DELETE FROM kith.run r WHERE r.id = end_undo.id;
-    RETURN;
+    RETURN false;
   END IF;
   UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
   -- What an undone undo had put back is as it was before it.
@@ -262,8 +262,9 @@ BEGIN
     UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
   END IF;
   UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
+  RETURN true;
 END $$;
-COMMENT ON FUNCTION kith.end_undo IS 'Marks changes as undone and ends the run of the undo. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.end_undo IS 'Marks changes as undone and ends the run of the undo. Returns whether there is one. For the server, which knows the secret.';
 
 CREATE FUNCTION kith.undone_changes(secret text, id text) RETURNS TABLE (seq bigint, milliseconds bigint)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
@@ -523,8 +524,7 @@ BEGIN
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
-  PERFORM kith.end_undo(secret, id, kind, target, seqs, undone > 0);
-  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', seqs <> '{}' OR undone > 0);
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', kith.end_undo(secret, id, kind, target, seqs, undone > 0));
 END $$;
 COMMENT ON FUNCTION kith.undo IS 'Puts back what a run, a request or a change changed, as far as nothing else has changed since. For the server, which knows the secret.';
 

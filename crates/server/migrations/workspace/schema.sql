@@ -1153,10 +1153,10 @@ BEGIN
   RETURN 'postgres:' || CASE WHEN starts_with(session_user, workspace) THEN session_user ELSE coalesce(workspace, session_user) END;
 END $function$;
 
--- Marks changes as undone and ends the run of the undo. For the server, which knows the secret.
+-- Marks changes as undone and ends the run of the undo. Returns whether there is one. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.end_undo(secret text, id text, kind text, target text, seqs bigint[], wrote boolean)
- RETURNS void
+ RETURNS boolean
  LANGUAGE plpgsql
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -1166,7 +1166,7 @@ BEGIN
   -- What undoes nothing is no run.
   IF seqs = '{}' AND NOT wrote THEN
     DELETE FROM kith.run r WHERE r.id = end_undo.id;
-    RETURN;
+    RETURN false;
   END IF;
   UPDATE kith.change AS c SET undone_by = end_undo.id WHERE c.seq = ANY (seqs);
   -- What an undone undo had put back is as it was before it.
@@ -1178,6 +1178,7 @@ BEGIN
     UPDATE kith.run AS r SET undone_by = NULL WHERE r.undone_by = target;
   END IF;
   UPDATE kith.run AS r SET status = 'complete' WHERE r.id = end_undo.id;
+  RETURN true;
 END $function$;
 
 -- Published changes after a position, in order. For the server, which knows the secret.
@@ -3366,8 +3367,7 @@ BEGIN
   IF conflicts <> '{}' THEN
     RETURN jsonb_build_object('status', 'conflict', 'conflicts', to_jsonb(conflicts), 'rows', cardinality(items));
   END IF;
-  PERFORM kith.end_undo(secret, id, kind, target, seqs, undone > 0);
-  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', seqs <> '{}' OR undone > 0);
+  RETURN jsonb_build_object('status', 'done', 'undone', undone, 'skipped', to_jsonb(skipped), 'is_run', kith.end_undo(secret, id, kind, target, seqs, undone > 0));
 END $function$;
 
 -- What undoing a run, a request or a change would put back. For the server, which knows the secret.
@@ -4080,7 +4080,7 @@ CREATE OR REPLACE FUNCTION kith_guard.attach()
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE x record; relations oid[]; dumped boolean := kith_guard.dumped_trigger() IS NOT NULL;
+DECLARE x record; relations oid[]; dumped boolean := TG_TAG IN ('CREATE TRIGGER', 'DROP TRIGGER') AND kith_guard.dumped_trigger() IS NOT NULL;
 BEGIN
   -- The command of the dump is still to come.
   IF dumped AND TG_TAG = 'DROP TRIGGER' THEN

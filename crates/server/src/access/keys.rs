@@ -88,14 +88,11 @@ impl Keys {
     /// Finds the key of this Bearer token, used from this address. A token that is not a Kith key is 401, never anonymous.
     pub(super) async fn find(&self, app: &App, token: &str, address: Option<IpAddr>) -> Result<Arc<CachedKey>, Fault> {
         let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
-        if let Some(known) = self.known.get(&hash, now_ms) {
-            return Ok(known);
-        }
-        let dialect = dialect::of_key(token).ok_or_else(unknown_key)?;
-        if !dialect.key_prefixes.iter().any(|prefix| api_key::is_well_formed(token, prefix)) {
-            return Err(unknown_key());
-        }
         let look_up = async || {
+            let mut prefixes = dialect::of_key(token).into_iter().flat_map(|dialect| dialect.key_prefixes);
+            if !prefixes.any(|prefix| api_key::is_well_formed(token, prefix)) {
+                return Ok(None);
+            }
             // If many calls use a new key at the same time, one of them looks it up.
             let ask = self.look_ups.ask(hash);
             let _alone = ask.alone().await;

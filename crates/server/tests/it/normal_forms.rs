@@ -47,6 +47,21 @@ async fn an_address_loses_what_surrounds_it() {
     assert_eq!(changed.data()["email"], Value::Null);
 }
 
+/// A batch compares addresses in Kith before PostgreSQL trims them.
+#[tokio::test]
+async fn a_batch_knows_every_character_that_an_address_loses() {
+    let agent = agent().await;
+    let sql = "select chr(n) as c from generate_series(1, 920000) n
+                where (n < 55296 or n > 57343) and (n < 131072 or n > 917503) and kith.trimmed(chr(n)) is null";
+    let blanks = agent.sql(sql).await.status(200).at("/data/rows");
+    let blanks: Vec<&str> = blanks.as_array().unwrap().iter().map(|row| row["c"].as_str().unwrap()).collect();
+    assert!(blanks.len() > 90, "{} characters", blanks.len());
+    let rows: Vec<Value> = blanks.iter().map(|blank| json!({"email": format!("{blank}a@b.example{blank}")})).collect();
+    let outcomes = agent.post("/v1/contacts/batch", json!({"contacts": rows})).await.status(200);
+    assert!(!outcomes.column("status").contains(&json!("error")), "{}", outcomes.story());
+    assert_eq!(agent.get("/v1/contacts").await.column("email"), ["a@b.example"]);
+}
+
 #[tokio::test]
 async fn a_domain_is_stored_bare_and_in_unicode() {
     let agent = agent().await;
