@@ -87,9 +87,25 @@ pub async fn admit_key(app: &App, token: &str, provenance: Provenance) -> Result
     admit_key_from(app, token, None, provenance).await
 }
 
-/// Whether a key still gives access. The look is not counted: a call that was admitted goes on.
-pub async fn is_valid(app: &App, token: &str) -> bool {
-    app.keys.find(app, token, None).await.is_ok()
+/// What a caller was admitted with.
+#[derive(Clone)]
+pub enum Credential {
+    /// An API key.
+    Key(String),
+    /// The token of a person's session.
+    Session(String),
+}
+
+/// Whether a credential still gives access to the caller's workspace. The look is not counted: a call that was admitted goes
+/// on.
+pub async fn is_valid(app: &App, caller: &Caller, credential: &Credential) -> bool {
+    let token = match credential {
+        Credential::Key(token) => return app.keys.find(app, token, None).await.is_ok(),
+        Credential::Session(token) => token,
+    };
+    let Ok(Some(session)) = known_session(app, token, None).await else { return false };
+    let grant = app.store.control.member_grant(&caller.who.workspace_id, &session.person.id, caller.who.mode).await;
+    matches!(grant, Ok(Some(_)))
 }
 
 /// Admits a call with an API key from this address.

@@ -9,6 +9,9 @@ use crm::model::fault::Fault;
 use crate::people::auth::sessions::SESSION_SECONDS;
 use crate::people::auth::sign_in::LASTS_SECONDS;
 
+/// How long choices are remembered: a year.
+const PREFERENCE_SECONDS: i64 = 365 * 24 * 60 * 60;
+
 /// The session's cookie without TLS. Earlier versions used this name with TLS too, so it is still read there.
 const NAME: &str = "kith_session";
 /// The session's cookie with TLS. Browsers accept a name with this prefix only from this host itself.
@@ -74,7 +77,13 @@ pub fn session<'a>(headers: &'a HeaderMap, public_url: &str) -> Option<SessionCo
     found(name).or_else(|| found(NAME))
 }
 
-fn found<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+/// A cookie that remembers a choice which is no secret. The session's cookie decides what the person may see.
+pub fn preference(name: &str, value: &str, public_url: &str) -> String {
+    written(name, value, PREFERENCE_SECONDS, public_url)
+}
+
+/// The value of a cookie, if the request has it.
+pub fn found<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
     let lines = headers.get_all(header::COOKIE).iter().filter_map(|line| line.to_str().ok());
     let mut pairs = lines.flat_map(|line| line.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, token)| *name == wanted && !token.is_empty()).map(|(_, token)| token)

@@ -75,6 +75,11 @@ async fn fallback(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     match request.uri().path() {
         // On the heap, because it is large and would enlarge the future of every other request.
         "/mcp" | "/mcp/" => Box::pin(mcp::serve(&app, request)).await,
-        _ => v1::serve(&app, request).await,
+        path if path.starts_with("/v1/") => v1::serve(&app, request).await,
+        // On the heap, like all that is no call of the API.
+        _ => match Box::pin(pages::serve(&app, request)).await {
+            Ok(response) => response,
+            Err(request) => v1::serve(&app, request).await,
+        },
     }
 }

@@ -5,7 +5,7 @@ use crm::model::ask::{Ask, EventsAsk, Steps};
 use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
 
-use crate::access::{self, Caller};
+use crate::access::{self, Caller, Credential};
 use crate::door::operations::Operations;
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
@@ -23,6 +23,16 @@ pub async fn serve(
         return Err(Fault::Unauthorized { message: "This path needs an API key.".into() });
     };
     let caller = admit(request, envelope, token).await?;
+    answer(request, envelope, path, (caller, Credential::Key(token.to_owned()))).await
+}
+
+/// Performs the call of a caller who was admitted with this credential.
+pub async fn answer(
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
+    path: Vec<String>,
+    (caller, credential): (Caller, Credential),
+) -> Result<Served, Fault> {
     choose_version(request, envelope)?;
     let Some(method) = Method::parse(request.head.method.as_str()) else {
         let segments: Vec<&str> = path.iter().map(String::as_str).collect();
@@ -71,8 +81,8 @@ pub async fn serve(
     Ok(match performed {
         Performed::Done(Answer::Events(page), _) => match streamed {
             Some(ask) => {
-                let (app, token, dialect) = (request.app.clone(), token.to_owned(), envelope.dialect);
-                Served::Stream(EventStream { app, caller, token, dialect, ask }.body(page))
+                let (app, dialect) = (request.app.clone(), envelope.dialect);
+                Served::Stream(EventStream { app, caller, credential, dialect, ask }.body(page))
             }
             None => Served::Answer(Answer::Events(page)),
         },

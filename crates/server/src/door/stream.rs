@@ -16,7 +16,7 @@ use crm::model::answer::{Answer, EventPage};
 use crm::model::ask::{Ask, EventsAsk, Steps};
 use crm::model::fault::Fault;
 
-use crate::access::{self, Caller};
+use crate::access::{self, Caller, Credential};
 use crate::app::App;
 use crate::hall::{self, Controls, Performed};
 
@@ -34,8 +34,8 @@ pub struct EventStream {
     pub app: Arc<App>,
     /// The caller.
     pub caller: Caller,
-    /// The caller's key. The stream ends when the key does.
-    pub token: String,
+    /// What the caller was admitted with. The stream ends when it does.
+    pub credential: Credential,
     /// The dialect of the events.
     pub dialect: &'static Dialect,
     /// The request.
@@ -63,7 +63,8 @@ impl EventStream {
 
     /// The next page. `None` ends the stream; the client comes back with the last id.
     async fn read(&self) -> Option<EventPage> {
-        if !self.app.ready.load(Ordering::Relaxed) || !access::is_valid(&self.app, &self.token).await {
+        if !self.app.ready.load(Ordering::Relaxed) || !access::is_valid(&self.app, &self.caller, &self.credential).await
+        {
             return None;
         }
         let ask = Ask::Steps(Steps::Events(self.ask.clone()));

@@ -45,7 +45,6 @@ enum DocumentText {
 }
 
 const DOCUMENTS: &[ServedDocument] = &[
-    ServedDocument { path: "/", content_type: HTML, text: DocumentText::One(page::landing) },
     ServedDocument { path: "/docs", content_type: HTML, text: DocumentText::One(page::docs) },
     ServedDocument { path: "/docs/errors", content_type: HTML, text: DocumentText::One(page::errors) },
     ServedDocument { path: "/openapi.json", content_type: JSON, text: DocumentText::Each(&AGENTCRM, openapi_json) },

@@ -9,7 +9,7 @@ use axum::routing::get;
 use maud::{Markup, html};
 
 use crate::door::docs::page::page;
-use crate::door::pages::{Offer, elsewhere, respond};
+use crate::door::pages::account::{Offer, elsewhere, respond};
 
 /// The script that calls the API and shows the result.
 pub const SCRIPT: &str = include_str!("act.js");

@@ -1,0 +1,294 @@
+// What every page does: calls to the API, toasts, dialogs, menus, the switches of the sidebar, times, keys.
+// There is no inline handler, no eval and no style attribute, so that it runs under script-src 'self'; style-src 'self'.
+
+export const $ = (query, at = document) => at.querySelector(query);
+export const $$ = (query, at = document) => [...at.querySelectorAll(query)];
+/** Listens on the document for events of elements that a query names, those too that come later. */
+export const on = (type, query, act) => document.addEventListener(type, (event) => {
+  const it = event.target.closest?.(query);
+  if (it) act(it, event);
+});
+/** Makes an element: el("a", { href: "/", class: "btn" }, "Home", other). Text is never read as HTML. */
+export const el = (name, attributes = {}, ...children) => {
+  const it = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === true) it.setAttribute(key, "");
+    else if (value !== false && value !== null && value !== undefined) it.setAttribute(key, value);
+  }
+  it.append(...children.filter((child) => child !== null && child !== undefined));
+  return it;
+};
+/** An icon of the sprite, for elements that scripts make. */
+export const icon = (name) => {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg"), use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  svg.setAttribute("class", "icon");
+  svg.setAttribute("aria-hidden", "true");
+  use.setAttribute("href", new URL("icons.svg", import.meta.url).pathname + "#" + name);
+  svg.append(use);
+  return svg;
+};
+export const page = document.body.dataset;
+export const mayWrite = "mayWrite" in page;
+
+/** A refusal by the API: its status, code, message, hint and whole body. */
+export class ApiError extends Error {
+  constructor(status, body) {
+    super(body?.message || "This did not work. Try again in a while.");
+    Object.assign(this, { status, code: body?.error, hint: body?.hint, body: body || {} });
+  }
+}
+
+/** Calls the API as the person, in the workspace and mode that this page shows. `path` begins behind /v1/. Answers
+ *  { data, meta, status, requestId }, or throws an ApiError. */
+export const api = async (method, path, body, headers = {}) => {
+  let reply;
+  try {
+    reply = await fetch("/app/v1/" + path, {
+      method, credentials: "same-origin",
+      headers: {
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }), "X-CSRF-Token": page.csrf,
+        "X-Kith-Workspace": page.workspace || "", "X-Kith-Mode": page.mode, ...headers,
+      },
+      body: body === undefined ? undefined : typeof body === "string" || body instanceof Blob ? body : JSON.stringify(body),
+    });
+  } catch {
+    throw new ApiError(0, { message: "The server can't be reached just now." });
+  }
+  const answer = await reply.json().catch(() => null);
+  if (reply.status === 401) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+  if (!reply.ok) throw new ApiError(reply.status, answer);
+  return { data: answer?.data, meta: answer?._meta ?? {}, status: reply.status, requestId: reply.headers.get("x-request-id") };
+};
+
+// -- Toasts and alerts --
+
+let timer, lastUndo;
+/** Says something for six seconds. With `undo`, a request id, it offers the way back. */
+export const toast = (text, { undo } = {}) => {
+  const it = $("#toast");
+  it.replaceChildren(el("span", {}, text));
+  if (undo) {
+    lastUndo = undo;
+    const button = el("button", { type: "button", class: "btn mini" }, "Undo");
+    button.addEventListener("click", () => undoRequest(undo));
+    it.append(button);
+  }
+  it.showPopover?.();
+  clearTimeout(timer);
+  timer = setTimeout(() => { it.hidePopover?.(); it.replaceChildren(el("span")); }, undo ? 10000 : 6000);
+};
+/** Says what went wrong, until it is closed or something else is said. */
+export const alarm = (error) => {
+  const text = error instanceof Error ? error.message : String(error), hint = error?.hint ? " " + error.hint : "";
+  const close = el("button", { type: "button", class: "btn mini bare", "aria-label": "Close" }, icon("x"));
+  const note = el("p", { class: "note bad" }, icon("circle-alert"), el("span", {}, text + hint), close);
+  close.addEventListener("click", () => note.remove());
+  $("#alerts").replaceChildren(note);
+};
+/** Runs something and says what went wrong, if anything did. */
+export const attempt = async (act) => {
+  try { return await act(); } catch (error) { alarm(error); return undefined; }
+};
+/** Takes back what a request did. */
+export const undoRequest = (requestId) => attempt(async () => {
+  await api("POST", `requests/${encodeURIComponent(requestId)}/undo`, {});
+  lastUndo = undefined;
+  await refresh();
+  toast("Undone.");
+});
+
+// -- The page in place --
+
+/** Loads the page again and puts its content in the place of the old one, without a jump. */
+export const refresh = async (address = location.href) => {
+  const reply = await fetch(address, { credentials: "same-origin", headers: { Accept: "text/html" } });
+  if (reply.redirected && new URL(reply.url).pathname === "/login") return location.assign(reply.url);
+  const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
+  const scrolled = $$("main, main .scroller, main .board").map((it) => [it.scrollLeft, it.scrollTop]);
+  $("#main").replaceChildren(...fresh.querySelector("#main").childNodes);
+  $(".page > .top").replaceWith(fresh.querySelector(".page > .top"));
+  $("aside nav").replaceWith(fresh.querySelector("aside nav"));
+  document.title = fresh.title;
+  $$("main, main .scroller, main .board").forEach((it, at) => { if (scrolled[at]) [it.scrollLeft, it.scrollTop] = scrolled[at]; });
+  ready();
+};
+const starters = [];
+/** Runs something now, and again each time the page's content has been replaced. */
+export const whenShown = (act) => { starters.push(act); act(); };
+const ready = () => { for (const act of starters) act(); };
+
+// -- Dialogs and menus --
+
+on("click", "[data-open]", (it) => {
+  it.closest("dialog")?.close();
+  it.closest("[popover]:popover-open")?.hidePopover();
+  document.getElementById(it.dataset.open)?.showModal();
+});
+on("click", "[data-close]", (it) => it.closest("dialog").close());
+on("click", "dialog", (it, event) => { if (event.target === it) it.close(); });
+document.addEventListener("toggle", (event) => {
+  const menu = event.target;
+  if (!menu.matches?.(".menu") || event.newState !== "open") return;
+  const opener = document.querySelector(`[popovertarget="${menu.id}"]`);
+  if (opener) {
+    const at = opener.getBoundingClientRect(), size = menu.getBoundingClientRect();
+    menu.style.inset = "auto";
+    menu.style.left = Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + "px";
+    menu.style.top = (at.bottom + size.height + 8 > innerHeight ? Math.max(8, at.top - size.height - 4) : at.bottom + 4) + "px";
+  }
+  $("a, button, input, select", menu)?.focus({ focusVisible: false });
+}, true);
+on("keydown", ".menu", (menu, event) => {
+  if (event.key !== "ArrowDown" && event.key !== "ArrowUp") return;
+  const all = $$("a, button, input", menu), next = all.indexOf(document.activeElement) + (event.key === "ArrowDown" ? 1 : -1);
+  all.at(next % all.length).focus();
+  event.preventDefault();
+});
+/** Asks before something is destroyed. Answers whether the person agrees. */
+export const confirmed = (title, text, button) => new Promise((answer) => {
+  const dialog = el("dialog", { "aria-labelledby": "confirm-heading" },
+    el("form", { method: "dialog", class: "form" }, el("h2", { id: "confirm-heading" }, title), el("p", { class: "soft" }, text),
+      el("p", { class: "btns" }, el("button", { class: "btn danger main", value: "yes" }, button), el("button", { class: "btn bare", value: "no" }, "Cancel"))));
+  dialog.addEventListener("close", () => { answer(dialog.returnValue === "yes"); dialog.remove(); });
+  document.body.append(dialog);
+  dialog.showModal();
+});
+
+// -- Forms --
+
+/** Marks a field as refused: aria-invalid, and the message as its description. What was typed stays. */
+export const refuse = (input, message) => {
+  const id = (input.id || input.name) + "-error", field = input.closest(".field") ?? input.parentElement;
+  document.getElementById(id)?.remove();
+  input.setAttribute("aria-invalid", "true");
+  field.append(el("p", { class: "error", id }, icon("circle-alert"), el("span", {}, message)));
+  const known = (input.getAttribute("aria-describedby") || "").split(" ").filter((it) => it && it !== id);
+  input.setAttribute("aria-describedby", [...known, id].join(" "));
+};
+/** Takes back what `refuse` and a failed sending said. */
+export const unrefuse = (form) => {
+  for (const input of $$("[aria-invalid]", form)) {
+    input.removeAttribute("aria-invalid");
+    const rest = (input.getAttribute("aria-describedby") || "").split(" ").filter((id) => id && !id.endsWith("-error"));
+    if (rest.length) input.setAttribute("aria-describedby", rest.join(" ")); else input.removeAttribute("aria-describedby");
+  }
+  for (const note of $$(".error, [data-form-error]", form)) note.remove();
+};
+/** Shows why a form was refused: at the field that the error names (its column or field, or a name in quotes), else above the
+ *  buttons, as an alert. */
+export const showRefusal = (form, error) => {
+  const named = [error.body?.field, error.body?.column, ...(error.message.match(/"([^"]+)"/g) ?? []).map((it) => it.slice(1, -1))];
+  const input = named.map((name) => name && form.elements.namedItem(name)).find((it) => it instanceof HTMLElement && it.type !== "hidden");
+  const text = error.message + (error.hint ? " " + error.hint : "");
+  if (input) {
+    refuse(input, text);
+    input.focus();
+  } else {
+    const buttons = $$(".btns", form).at(-1);
+    const note = el("p", { class: "note bad", role: "alert", "data-form-error": true }, icon("circle-alert"), el("span", {}, text));
+    if (buttons) buttons.before(note); else form.append(note);
+  }
+};
+/** Sends a form: `send(form)` does it and may throw. The button waits meanwhile. */
+export const onSubmit = (query, send) => on("submit", query, async (form, event) => {
+  event.preventDefault();
+  const button = event.submitter ?? $("[type=submit]", form);
+  unrefuse(form);
+  const missing = [...form.elements].find((it) => it.required && !it.disabled && !String(it.value).trim());
+  if (missing) { refuse(missing, "This is needed."); missing.focus(); return; }
+  if (button) button.disabled = true;
+  try { await send(form); } catch (error) { showRefusal(form, error); } finally { if (button) button.disabled = false; }
+});
+
+// -- Copying --
+
+on("click", "[data-copy]", async (it) => {
+  const from = it.dataset.copy ? document.getElementById(it.dataset.copy) : $("pre, code, .grow", it.closest(".code, .secret"));
+  const word = $("span", it) ?? it;
+  try { await navigator.clipboard.writeText(from.textContent); word.textContent = "Copied"; } catch { getSelection().selectAllChildren(from); word.textContent = "Selected"; }
+  setTimeout(() => { word.textContent = "Copy"; }, 1600);
+});
+
+// -- The sidebar --
+
+const remember = (name, value) => {
+  document.cookie = `${name}=${encodeURIComponent(value)}; Path=/; Max-Age=31536000; SameSite=Lax${location.protocol === "https:" ? "; Secure" : ""}`;
+};
+export { remember };
+on("click", "[data-theme-toggle]", () => {
+  const root = document.documentElement;
+  const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+  root.dataset.theme = dark ? "light" : "dark";
+  remember("kith_theme", root.dataset.theme);
+});
+const choosePlace = (workspaceId, mode) => attempt(async () => {
+  const reply = await fetch("/app/place", {
+    method: "POST", headers: { "Content-Type": "application/json", "X-CSRF-Token": page.csrf }, credentials: "same-origin",
+    body: JSON.stringify({ workspace_id: workspaceId, mode }),
+  });
+  if (!reply.ok) throw new ApiError(reply.status, await reply.json().catch(() => null));
+  // A record is of one workspace and mode; its list is everywhere.
+  const [, first, second] = location.pathname.split("/");
+  location.assign(first === "tables" ? "/" : second ? "/" + first : location.pathname);
+});
+on("change", "[data-switch-workspace]", (it) => {
+  if (it.value !== "new") return choosePlace(it.value, "live");
+  it.value = page.workspace;
+  $("#new-workspace").showModal();
+});
+on("change", "[data-switch-mode]", (it) => choosePlace(page.workspace, it.checked ? "test" : "live"));
+onSubmit("[data-new-workspace]", async (form) => {
+  const name = form.elements.name.value.trim();
+  const { data } = await api("POST", "workspaces", name ? { name } : {});
+  await choosePlace(data.workspace_id, "live");
+  location.assign("/");
+});
+on("click", "[data-log-out]", () => attempt(async () => {
+  await api("POST", "auth/logout", {});
+  location.assign("/login");
+}));
+
+// -- Times --
+
+const relative = (then, now) => {
+  const seconds = (now - then) / 1000;
+  if (seconds < 45) return "now";
+  if (seconds < 3600) return Math.round(seconds / 60) + " min";
+  if (seconds < 86400) return Math.round(seconds / 3600) + " h";
+  if (seconds < 7 * 86400) return Math.round(seconds / 86400) + " d";
+  const date = new Date(then), thisYear = date.getFullYear() === new Date(now).getFullYear();
+  return date.toLocaleDateString("en-GB", { day: "numeric", month: "short", ...(thisYear ? {} : { year: "numeric" }) });
+};
+const tell = () => {
+  const now = Date.now();
+  for (const it of $$("time[data-when]")) {
+    const then = Date.parse(it.dateTime);
+    if (Number.isNaN(then)) continue;
+    it.title = new Date(then).toLocaleString("en-GB", { dateStyle: "full", timeStyle: "long" });
+    it.textContent = then > now + 60000 ? new Date(then).toLocaleDateString("en-GB", { day: "numeric", month: "short", year: "numeric" }) : relative(then, now);
+  }
+};
+whenShown(tell);
+setInterval(tell, 30000);
+
+// -- Keys --
+
+const typing = (event) => event.target.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
+const places = { h: "/", a: "/activity", r: "/runs", c: "/contacts", d: "/deals", s: "/sql" };
+let wentAt = 0;
+addEventListener("keydown", (event) => {
+  if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
+    event.preventDefault();
+    const palette = $("#palette");
+    if (palette && !palette.open) palette.showModal();
+    $("input", palette)?.select();
+    return;
+  }
+  if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
+  if (places[event.key] && Date.now() - wentAt < 900) location.assign(places[event.key]);
+  else if (event.key === "g") wentAt = Date.now();
+  else if (event.key === "?") $("#keys").showModal();
+  else if (event.key === "u" && lastUndo) undoRequest(lastUndo);
+  else if (event.key === "c") $("[data-new]")?.click();
+  else if (event.key === "/" && $("#palette")) { event.preventDefault(); $("#palette").showModal(); }
+});

@@ -1,0 +1,1 @@
+// See core.js for what it offers.

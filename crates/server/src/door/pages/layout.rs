@@ -1,0 +1,289 @@
+//! The frame of all pages of a signed-in person: the sidebar with the navigation, the bar with the page's name, the search, and
+//! the dialogs that every page has. PAGES in docs/pages.md names what tests and screen readers find.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crm::model::who::{Mode, Role};
+
+use crate::door::pages::assets;
+use crate::door::pages::parts::{Hand, icon};
+use crate::door::pages::visit::{Place, Visit};
+
+/// A page without its frame.
+pub struct Page {
+    /// The page's name: its heading, and the beginning of its title.
+    pub title: String,
+    /// The path of the entry of the navigation that is open: `/contacts`.
+    pub nav: String,
+    /// What stands beside the heading: a count, a link.
+    pub beside: Markup,
+    /// The buttons of the bar.
+    pub actions: Markup,
+    /// The content.
+    pub body: Markup,
+    /// Whether the content fills the window and scrolls by itself.
+    pub is_full: bool,
+    /// The page's scripts, modules of the assets. `core.js` is always there.
+    pub scripts: &'static [&'static str],
+}
+
+impl Page {
+    /// A page with a name, an open entry of the navigation and a content.
+    pub fn new(title: impl Into<String>, nav: impl Into<String>, body: Markup) -> Page {
+        let (beside, actions) = (html! {}, html! {});
+        Page { title: title.into(), nav: nav.into(), beside, actions, body, is_full: false, scripts: &[] }
+    }
+}
+
+struct Entry {
+    path: &'static str,
+    label: &'static str,
+    icon: &'static str,
+}
+
+const fn entry(path: &'static str, label: &'static str, icon: &'static str) -> Entry {
+    Entry { path, label, icon }
+}
+
+const FIRST: &[Entry] =
+    &[entry("/", "Home", "house"), entry("/activity", "Activity", "activity"), entry("/runs", "Runs", "history")];
+const RECORDS: &[Entry] = &[
+    entry("/contacts", "Contacts", "contact-round"),
+    entry("/companies", "Companies", "building-2"),
+    entry("/deals", "Deals", "square-kanban"),
+    entry("/activities", "Activities", "notebook-pen"),
+    entry("/emails", "Emails", "mail"),
+    entry("/lists", "Lists", "list"),
+];
+const CONTROL: &[Entry] = &[
+    entry("/webhooks", "Webhooks", "webhook"),
+    entry("/automations", "Automations", "workflow"),
+    entry("/schema", "Schema", "table-properties"),
+    entry("/sql", "SQL", "square-terminal"),
+    entry("/logs", "Logs", "scroll-text"),
+    entry("/api-keys", "API keys", "key-round"),
+    entry("/members", "Members", "users-round"),
+    entry("/settings", "Settings", "settings-2"),
+];
+/// The bar at the bottom of a phone's screen.
+const PHONE: &[Entry] = &[
+    entry("/", "Home", "house"),
+    entry("/activity", "Activity", "activity"),
+    entry("/contacts", "Contacts", "contact-round"),
+    entry("/deals", "Deals", "square-kanban"),
+];
+
+/// The head of every page: the pages of people who are not signed in have it too.
+pub fn head(title: &str, description: Option<&str>) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            title { (title) " · Kith" }
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            @if let Some(description) = description { meta name="description" content=(description); }
+            link rel="preload" href=(assets::address("fonts/hanken-grotesk-latin.woff2")) as="font" type="font/woff2" crossorigin;
+            link rel="stylesheet" href=(assets::address("kith.css"));
+            link rel="stylesheet" href=(assets::address("pages.css"));
+            link rel="icon" href=(ICON);
+        }
+    }
+}
+
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 22 22'%3E\
+    %3Cpath fill='%23808680' d='M3 1.5h2v19H3z'/%3E%3Ccircle fill='%23808680' cx='13' cy='6.25' r='4.25'/%3E\
+    %3Crect fill='%23129c8f' x='9' y='12.5' width='8' height='8' rx='1.6'/%3E%3C/svg%3E";
+
+/// The logo: the margin of a ledger with a person and an agent on it.
+pub fn logo() -> Markup {
+    PreEscaped(
+        "<svg class=\"logo\" viewBox=\"0 0 22 22\" aria-hidden=\"true\"><path d=\"M3 1.5h2v19H3z\"/>\
+         <circle cx=\"13\" cy=\"6.25\" r=\"4.25\"/><rect x=\"9\" y=\"12.5\" width=\"8\" height=\"8\" rx=\"1.6\"/></svg>"
+            .to_owned(),
+    )
+}
+
+/// The whole document of a page.
+pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
+    let mode = visit.place.as_ref().map_or(Mode::Live, |place| place.mode);
+    let theme = visit.cookie("kith_theme").filter(|theme| matches!(*theme, "light" | "dark"));
+    html! {
+        (DOCTYPE)
+        html lang="en" data-theme=[theme] {
+            (head(&page.title, None))
+            body.app data-mode=(mode.name()) data-workspace=[visit.place.as_ref().map(|it| it.workspace.id.as_str())]
+                data-csrf=(visit.session.csrf()) data-may-write[visit.may_write()]
+            {
+                a.skip.btn.main href="#main" { "Skip to the content" }
+                (sidebar(visit, page, tables))
+                div.page {
+                    header.top {
+                        button.btn.bare.square.only-phone type="button" popovertarget="side" aria-label="Menu" { (icon("menu")) }
+                        h1.cut { (page.title) }
+                        (page.beside)
+                        @if mode == Mode::Test { span.chip.wait { "Test data" } }
+                        @if visit.place.is_some() {
+                            button.search type="button" data-open="palette" aria-label="Search" aria-keyshortcuts="Control+K" {
+                                (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" { "Ctrl K" }
+                            }
+                        }
+                        div.btns { (page.actions) }
+                    }
+                    main #main tabindex="-1" class=[page.is_full.then_some("fill")] { (page.body) }
+                }
+                (phone_bar(page))
+                (account_menu(visit))
+                (palette())
+                (new_workspace())
+                div #toast .toast popover="manual" role="status" aria-live="polite" { span {} }
+                div #alerts .alerts role="alert" {}
+                script type="module" src=(assets::address("core.js")) {}
+                @if visit.place.is_some() { script type="module" src=(assets::address("palette.js")) {} }
+                @for script in page.scripts { script type="module" src=(assets::address(script)) {} }
+            }
+        }
+    }
+}
+
+fn sidebar(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
+    html! {
+        aside.side #side popover aria-label="Sidebar" {
+            div.switcher {
+                (logo())
+                @if let Some(place) = &visit.place { (switcher(visit, place)) } @else { span.cut { "Kith" } }
+            }
+            nav aria-label="Main" {
+                (links(FIRST, page))
+                @if visit.place.is_some() {
+                    h2 { "Records" }
+                    (links(RECORDS, page))
+                    @for table in tables {
+                        (link(&format!("/tables/{table}"), table, "table-2", page))
+                    }
+                    h2 { "Control room" }
+                    (links(CONTROL, page))
+                }
+            }
+            div.shift {
+                @if let Some(place) = &visit.place {
+                    @if place.workspace.role == Role::Viewer { p.note { (icon("eye")) span { "You may look at everything and change nothing." } } }
+                }
+                button.nav type="button" popovertarget="account" aria-label="Account" aria-haspopup="menu" {
+                    @let person = &visit.session.person.person;
+                    (Hand::person(&person.id, person.name.as_deref().unwrap_or(&person.email)))
+                    span.cut { (person.name.as_deref().unwrap_or(&person.email)) }
+                    svg.icon.push aria-hidden="true" { (use_icon("chevrons-up-down")) }
+                }
+            }
+        }
+    }
+}
+
+/// The reference of an icon, for an element that has classes of its own.
+fn use_icon(name: &str) -> Markup {
+    html! { use href={ (assets::address("icons.svg")) "#" (name) } {} }
+}
+
+fn switcher(visit: &Visit<'_>, place: &Place) -> Markup {
+    html! {
+        select.pick.bare aria-label="Workspace" data-switch-workspace autocomplete="off" {
+            @for workspace in &visit.workspaces {
+                option value=(workspace.id) selected[workspace.id == place.workspace.id] { (workspace.name) }
+            }
+            option value="new" { "New workspace…" }
+        }
+        label.mode-switch {
+            input.switch type="checkbox" role="switch" data-switch-mode checked[place.mode == Mode::Test] autocomplete="off";
+            " Test mode"
+        }
+    }
+}
+
+fn links(entries: &[Entry], page: &Page) -> Markup {
+    html! { @for it in entries { (link(it.path, it.label, it.icon, page)) } }
+}
+
+fn link(path: &str, label: &str, name: &str, page: &Page) -> Markup {
+    let current = (page.nav == path).then_some("page");
+    html! { a.nav href=(path) title=(label) aria-current=[current] { (icon(name)) span { (label) } } }
+}
+
+fn phone_bar(page: &Page) -> Markup {
+    html! {
+        nav.tabbar aria-label="On a phone" {
+            @for it in PHONE {
+                a href=(it.path) aria-current=[(page.nav == it.path).then_some("page")] { (icon(it.icon)) (it.label) }
+            }
+        }
+    }
+}
+
+fn account_menu(visit: &Visit<'_>) -> Markup {
+    html! {
+        div.menu.up #account popover role="menu" aria-label="Account" {
+            h3 role="presentation" { (visit.session.person.person.email) }
+            button type="button" role="menuitem" data-theme-toggle { (icon("moon")) "Light or dark" }
+            button type="button" role="menuitem" data-open="keys" { (icon("keyboard")) "Keyboard" }
+            a href="/docs" role="menuitem" { (icon("book-open")) "Documentation" }
+            hr;
+            button type="button" role="menuitem" data-log-out { (icon("log-out")) "Log out" }
+        }
+        dialog #keys aria-labelledby="keys-heading" {
+            div {
+                h2 #keys-heading { "Keyboard" }
+                dl.facts {
+                    @for (key, does) in KEYS { dt { kbd { (key) } } dd { (does) } }
+                }
+                p.btns { button.btn type="button" data-close { "Close" } }
+            }
+        }
+    }
+}
+
+const KEYS: &[(&str, &str)] = &[
+    ("Ctrl K", "Search and jump"),
+    ("G then H A R C D S", "Home, activity, runs, contacts, deals, SQL"),
+    ("C", "New record of this page"),
+    ("J K", "Next row, row before"),
+    ("Enter", "Edit the cell; open the record"),
+    ("X", "Select the row"),
+    ("Shift ← →", "Move a card on the board"),
+    ("U", "Undo the last thing you did"),
+    ("Ctrl Enter", "Run the SQL"),
+    ("?", "This list"),
+];
+
+fn palette() -> Markup {
+    html! {
+        dialog.palette #palette aria-label="Search" {
+            div {
+                label {
+                    (icon("search"))
+                    span.sr { "Search" }
+                    input type="search" name="q" placeholder="Search records, or a page" aria-controls="found" autocomplete="off" spellcheck="false";
+                    kbd aria-hidden="true" { "Esc" }
+                }
+                ul #found role="listbox" aria-label="Results" {}
+                p.sr #found-count role="status" {}
+            }
+        }
+    }
+}
+
+fn new_workspace() -> Markup {
+    html! {
+        dialog #new-workspace aria-labelledby="new-workspace-heading" {
+            form.form data-new-workspace novalidate {
+                h2 #new-workspace-heading { "New workspace" }
+                div.field {
+                    label for="workspace-name" { "Name" }
+                    input.input #workspace-name name="name" maxlength="200" autocomplete="off";
+                }
+                p.btns {
+                    button.btn.main type="submit" { "Create" }
+                    button.btn.bare type="button" data-close { "Cancel" }
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,137 @@
+//! The parts that pages are made of: icons, hands, times, amounts, changes, empty states, fields.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use crate::door::pages::assets;
+
+/// An icon of the sprite. The word stands beside it.
+pub fn icon(name: &str) -> Markup {
+    html! { svg.icon aria-hidden="true" { use href={ (assets::address("icons.svg")) "#" (name) } {} } }
+}
+
+/// Whose hand made a change. The shape says it: a person is round, an agent square, an automation a diamond, psql a slab.
+pub enum Hand {}
+
+impl Hand {
+    /// A person's hand, with initials. The hue follows from the id.
+    pub fn person(id: &str, name: &str) -> Markup {
+        let hue = id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 6 + 1;
+        html! { span class={ "hand person h" (hue) } aria-hidden="true" { (initials(name)) } }
+    }
+
+    /// An agent's hand, with the first two letters of its name.
+    pub fn agent(name: &str) -> Markup {
+        let letters: String = name.chars().filter(|it| it.is_alphanumeric()).take(2).collect();
+        html! { span.hand.agent aria-hidden="true" { (if letters.is_empty() { "ag".to_owned() } else { letters.to_lowercase() }) } }
+    }
+
+    /// The hand of an actor of the feed, `user:u_…`, `api_key:ak_…`, `automation:auto_…` or `postgres:role`, with the agent's
+    /// name if there is one.
+    pub fn of(actor: &str, agent: Option<&str>) -> Markup {
+        match actor.split_once(':') {
+            Some(("user", id)) => Hand::person(id, id.trim_start_matches("u_")),
+            Some(("automation", _)) => html! { span.hand.auto aria-hidden="true" { (icon("zap")) } },
+            Some(("postgres", _)) => html! { span.hand.psql aria-hidden="true" { ">_" } },
+            _ => Hand::agent(agent.unwrap_or("agent")),
+        }
+    }
+}
+
+/// The first letters of a name's first and last word.
+pub fn initials(name: &str) -> String {
+    let mut words = name.split(|it: char| !it.is_alphanumeric()).filter(|word| !word.is_empty());
+    let first = words.next().and_then(|word| word.chars().next());
+    let last = words.next_back().and_then(|word| word.chars().next());
+    first.into_iter().chain(last).flat_map(char::to_uppercase).collect()
+}
+
+/// A moment: short in the text, exact in the title. The script makes it relative.
+pub fn time(moment: &str) -> Markup {
+    let short = moment.get(..16).unwrap_or(moment).replace('T', " ");
+    html! { time datetime=(moment) title=(moment) data-when { (short) } }
+}
+
+/// An amount in a currency's smallest unit, written in its main unit: 123450 and EUR are "1,234.50 EUR".
+pub fn amount(cents: i64, currency: &str) -> String {
+    let (whole, rest) = ((cents / 100).unsigned_abs(), (cents % 100).unsigned_abs());
+    let sign = if cents < 0 { "-" } else { "" };
+    format!("{sign}{}.{rest:02} {currency}", grouped(whole)).trim_end().to_owned()
+}
+
+/// A number with commas between groups of three digits.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::with_capacity(digits.len() * 4 / 3);
+    for (at, digit) in digits.char_indices() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// A value of a record as text: what a person reads in a cell. NULL is empty.
+pub fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        Value::Bool(true) => "yes".to_owned(),
+        Value::Bool(false) => "no".to_owned(),
+        Value::Array(items) => items.iter().map(text).collect::<Vec<_>>().join(", "),
+        other => other.to_string(),
+    }
+}
+
+/// A field with its label, and its note as the field's description.
+pub fn field(id: &str, label: &str, note: &str, input: Markup) -> Markup {
+    html! {
+        div.field data-field=(id) {
+            label for=(id) { (label) }
+            (input)
+            @if !note.is_empty() { p.soft.small id={ (id) "-note" } { (note) } }
+        }
+    }
+}
+
+/// An empty state: what goes here, and what to do.
+pub fn blank(title: &str, text: &str, more: Markup) -> Markup {
+    html! { div.blank { h3 { (title) } p { (text) } (more) } }
+}
+
+/// The old and new values of a changed column.
+pub fn diff(column: &str, from: &Value, to: &Value) -> Markup {
+    html! {
+        div {
+            dt { (column) }
+            dd {
+                @if !from.is_null() { del { (text(from)) } }
+                @if !to.is_null() { ins { (text(to)) } }
+                @else if from.is_null() { span.null { "nothing" } }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{amount, grouped, initials};
+
+    #[test]
+    fn amounts_are_in_the_main_unit() {
+        assert_eq!(amount(123_450, "EUR"), "1,234.50 EUR");
+        assert_eq!(amount(-5, "USD"), "-0.05 USD");
+        assert_eq!(amount(i64::MIN, ""), "-92,233,720,368,547,758.08");
+        assert_eq!(grouped(1_000_000), "1,000,000");
+        assert_eq!(grouped(999), "999");
+    }
+
+    #[test]
+    fn initials_are_of_the_first_and_last_word() {
+        assert_eq!(initials("Ada Moreau"), "AM");
+        assert_eq!(initials("ada@x.example"), "AE");
+        assert_eq!(initials("Tomáš"), "T");
+        assert_eq!(initials(""), "");
+    }
+}

@@ -1,0 +1,13 @@
+//! The page /table.
+
+use crm::model::fault::Fault;
+
+use crate::door::pages::layout::Page;
+use crate::door::pages::visit::Visit;
+
+/// The page.
+pub async fn page(visit: &Visit<'_>, table: &str) -> Result<Option<Page>, Fault> {
+    let _ = visit;
+    let _ = table;
+    Ok(None)
+}
