@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use crm::model::who::{Mode, Role};
 
 use crate::door::pages::assets;
-use crate::door::pages::parts::{Hand, icon};
+use crate::door::pages::parts::{self, Hand, icon};
 use crate::door::pages::visit::{Place, Visit};
 
 /// A page without its frame.
@@ -123,7 +123,7 @@ pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
                         (page.beside)
                         @if mode == Mode::Test { span.chip.wait { "Test data" } }
                         @if visit.place.is_some() {
-                            button.search type="button" data-open="palette" aria-label="Search" aria-keyshortcuts="Control+K" {
+                            button.search type="button" data-open="palette" aria-keyshortcuts="Control+K" {
                                 (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" { "Ctrl K" }
                             }
                         }
@@ -168,10 +168,12 @@ fn sidebar(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
                 @if let Some(place) = &visit.place {
                     @if place.workspace.role == Role::Viewer { p.note { (icon("eye")) span { "You may look at everything and change nothing." } } }
                 }
-                button.nav type="button" popovertarget="account" aria-label="Account" aria-haspopup="menu" {
-                    @let person = &visit.session.person.person;
-                    (Hand::person(&person.id, person.name.as_deref().unwrap_or(&person.email)))
-                    span.cut { (person.name.as_deref().unwrap_or(&person.email)) }
+                @let person = &visit.session.person.person;
+                @let name = person.name.as_deref().unwrap_or(&person.email);
+                button.nav type="button" popovertarget="account" aria-haspopup="menu" {
+                    span.sr { "Account: " }
+                    (Hand::person(&person.id, name))
+                    span.cut { (name) }
                     svg.icon.push aria-hidden="true" { (use_icon("chevrons-up-down")) }
                 }
             }
@@ -220,7 +222,7 @@ fn phone_bar(page: &Page) -> Markup {
 
 fn account_menu(visit: &Visit<'_>) -> Markup {
     html! {
-        div.menu.up #account popover role="menu" aria-label="Account" {
+        div.menu.up #account popover role="menu" {
             h3 role="presentation" { (visit.session.person.person.email) }
             button type="button" role="menuitem" data-theme-toggle { (icon("moon")) "Light or dark" }
             button type="button" role="menuitem" data-open="keys" { (icon("keyboard")) "Keyboard" }
@@ -228,15 +230,12 @@ fn account_menu(visit: &Visit<'_>) -> Markup {
             hr;
             button type="button" role="menuitem" data-log-out { (icon("log-out")) "Log out" }
         }
-        dialog #keys aria-labelledby="keys-heading" {
-            div {
-                h2 #keys-heading { "Keyboard" }
-                dl.facts {
-                    @for (key, does) in KEYS { dt { kbd { (key) } } dd { (does) } }
-                }
-                p.btns { button.btn type="button" data-close { "Close" } }
+        (dialog("keys", "Keyboard", html! {
+            dl.facts {
+                @for (key, does) in KEYS { dt { kbd { (key) } } dd { (does) } }
             }
-        }
+            p.btns { button.btn type="button" data-close { "Close" } }
+        }))
     }
 }
 
@@ -253,18 +252,30 @@ const KEYS: &[(&str, &str)] = &[
     ("?", "This list"),
 ];
 
+/// A dialog that a button with `data-open="ID"` opens. It is a template, so that the labels in it are in the page only while it
+/// is open: what finds a field by its label finds one.
+pub fn dialog(id: &str, title: &str, content: Markup) -> Markup {
+    let heading = format!("{id}-heading");
+    html! {
+        template id=(id) {
+            dialog aria-labelledby=(heading) { div { h2 id=(heading) { (title) } (content) } }
+        }
+    }
+}
+
 fn palette() -> Markup {
     html! {
-        dialog.palette #palette aria-label="Search" {
-            div {
-                label {
-                    (icon("search"))
-                    span.sr { "Search" }
-                    input type="search" name="q" placeholder="Search records, or a page" aria-controls="found" autocomplete="off" spellcheck="false";
-                    kbd aria-hidden="true" { "Esc" }
+        template #palette {
+            dialog.palette aria-label="Search" {
+                div {
+                    div.search-line {
+                        (icon("search"))
+                        input type="search" name="q" aria-label="Search" placeholder="Search records, or a page" aria-controls="found" autocomplete="off" spellcheck="false";
+                        kbd aria-hidden="true" { "Esc" }
+                    }
+                    ul #found role="listbox" aria-label="Results" {}
+                    p.sr #found-count role="status" {}
                 }
-                ul #found role="listbox" aria-label="Results" {}
-                p.sr #found-count role="status" {}
             }
         }
     }
@@ -272,18 +283,16 @@ fn palette() -> Markup {
 
 fn new_workspace() -> Markup {
     html! {
-        dialog #new-workspace aria-labelledby="new-workspace-heading" {
+        (dialog("new-workspace", "New workspace", html! {
             form.form data-new-workspace novalidate {
-                h2 #new-workspace-heading { "New workspace" }
-                div.field {
-                    label for="workspace-name" { "Name" }
+                (parts::field("workspace-name", "Name", "", html! {
                     input.input #workspace-name name="name" maxlength="200" autocomplete="off";
-                }
+                }))
                 p.btns {
                     button.btn.main type="submit" { "Create" }
                     button.btn.bare type="button" data-close { "Cancel" }
                 }
             }
-        }
+        }))
     }
 }

@@ -119,10 +119,22 @@ const ready = () => { for (const act of starters) act(); };
 
 // -- Dialogs and menus --
 
+/** Opens a dialog of the page: its template is copied, and the copy goes when it is closed. Answers the dialog. */
+export const openDialog = (id) => {
+  const open = $(`dialog[data-of="${id}"]`), template = document.getElementById(id);
+  if (open || !template) return open;
+  const dialog = template.content.cloneNode(true).firstElementChild;
+  dialog.dataset.of = id;
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  dialog.dispatchEvent(new CustomEvent("opened", { bubbles: true }));
+  return dialog;
+};
 on("click", "[data-open]", (it) => {
   it.closest("dialog")?.close();
   it.closest("[popover]:popover-open")?.hidePopover();
-  document.getElementById(it.dataset.open)?.showModal();
+  openDialog(it.dataset.open);
 });
 on("click", "[data-close]", (it) => it.closest("dialog").close());
 on("click", "dialog", (it, event) => { if (event.target === it) it.close(); });
@@ -234,7 +246,7 @@ const choosePlace = (workspaceId, mode) => attempt(async () => {
 on("change", "[data-switch-workspace]", (it) => {
   if (it.value !== "new") return choosePlace(it.value, "live");
   it.value = page.workspace;
-  $("#new-workspace").showModal();
+  openDialog("new-workspace");
 });
 on("change", "[data-switch-mode]", (it) => choosePlace(page.workspace, it.checked ? "test" : "live"));
 onSubmit("[data-new-workspace]", async (form) => {
@@ -279,16 +291,15 @@ let wentAt = 0;
 addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
     event.preventDefault();
-    const palette = $("#palette");
-    if (palette && !palette.open) palette.showModal();
-    $("input", palette)?.select();
+    const palette = openDialog("palette");
+    if (palette) $("input", palette).select();
     return;
   }
   if (typing(event) || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
   if (places[event.key] && Date.now() - wentAt < 900) location.assign(places[event.key]);
   else if (event.key === "g") wentAt = Date.now();
-  else if (event.key === "?") $("#keys").showModal();
+  else if (event.key === "?") openDialog("keys");
   else if (event.key === "u" && lastUndo) undoRequest(lastUndo);
   else if (event.key === "c") $("[data-new]")?.click();
-  else if (event.key === "/" && $("#palette")) { event.preventDefault(); $("#palette").showModal(); }
+  else if (event.key === "/") { event.preventDefault(); openDialog("palette"); }
 });
