@@ -63,11 +63,12 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Result<Response, R
     if path == "/app/place" && request.method() == Method::POST {
         return Ok(place::choose(app, request).await);
     }
-    let is_page = matches!(*request.method(), Method::GET | Method::HEAD);
-    if !is_page || path.starts_with("/v1") || !(is_known(path) || takes_html(&request)) {
-        return Err(request);
+    let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
+    match is_known(path) {
+        true if !is_read => Ok(only_read(&app.clock.id("req"))),
+        false if !is_read || path.starts_with("/v1") || !takes_html(&request) => Err(request),
+        _ => Ok(page(app, request).await),
     }
-    Ok(page(app, request).await)
 }
 
 /// Whether pages may exist at this address.
@@ -94,6 +95,18 @@ fn is_known(path: &str) -> bool {
         "import",
     ];
     FIRST.contains(&path.trim_start_matches('/').split('/').next().unwrap_or(""))
+}
+
+/// A page is only read. What changes something goes to the API.
+fn only_read(request_id: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
+    let headers = response.headers_mut();
+    headers.insert(header::ALLOW, HeaderValue::from_static("GET,HEAD"));
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", value);
+    }
+    response
 }
 
 fn takes_html(request: &Request<Body>) -> bool {
