@@ -246,6 +246,23 @@ impl Targets {
         Attempted { answer, duration_ms: started.elapsed().as_millis() as u64 }
     }
 
+    /// Fetches a JSON document of at most this many bytes. The text of the error completes a sentence.
+    pub async fn fetch_json(&self, url: &str, most_bytes: usize) -> Result<String, String> {
+        let url = self.parse(url).map_err(|bad| bad.to_string())?;
+        let mut response = self.client.get(url).header("accept", "application/json").send().await.map_err(in_words)?;
+        if response.status() != 200 {
+            return Err(format!("it answers {}.", response.status().as_u16()));
+        }
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(in_words)? {
+            if body.len() + chunk.len() > most_bytes {
+                return Err(format!("it is longer than {most_bytes} bytes."));
+            }
+            body.extend_from_slice(&chunk);
+        }
+        String::from_utf8(body).map_err(|_| "it is not UTF-8 text.".to_owned())
+    }
+
     async fn attempt(&self, outgoing: Outgoing<'_>) -> Result<Answered, String> {
         let url = self.parse(outgoing.url).map_err(|bad| bad.to_string())?;
         let mut request = self.client.post(url).header("content-type", "application/json").body(outgoing.body);

@@ -72,6 +72,8 @@ pub struct Who {
     pub phase: Phase,
     /// The features of the workspace's plan.
     pub features: Features,
+    /// Whether the caller may run SQL of their own. A person may connect an app without that right.
+    pub may_run_sql: bool,
 }
 
 /// A feature that a billing plan can lack.

@@ -111,6 +111,9 @@ pub fn allow(ask: &Ask, who: &Who) -> Result<(), Fault> {
     if let Some(feature) = feature.filter(|feature| !who.features.has(*feature)) {
         return Err(lacking(feature));
     }
+    if !who.may_run_sql && matches!(ask, Ask::Steps(Steps::Sql { .. })) {
+        return Err(Fault::Forbidden { message: "This app was connected without the right to run SQL.".into() });
+    }
     if !ask.writes() || matches!(ask, Ask::Steps(Steps::Sql { .. }) | Ask::Operations(_)) {
         return Ok(());
     }

@@ -31,6 +31,68 @@ CREATE TABLE public.api_keys (
 CREATE INDEX api_keys_user ON public.api_keys USING btree (user_id);
 CREATE INDEX api_keys_workspace ON public.api_keys USING btree (workspace_id);
 
+-- Programs that registered themselves (RFC 7591). A program whose id is the address of its metadata is not stored.
+-- Owned by kith_control.
+CREATE TABLE public.app_clients (
+  id text NOT NULL,
+  name text NOT NULL,
+  redirect_uris text[] NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT app_clients_pkey PRIMARY KEY (id)
+);
+CREATE INDEX app_clients_created ON public.app_clients USING btree (created_at);
+
+-- Owned by kith_control.
+CREATE TABLE public.app_codes (
+  hash bytea NOT NULL,  -- SHA-256 of the code; the code itself is stored nowhere.
+  grant_id text NOT NULL,
+  redirect_uri text NOT NULL,
+  challenge text NOT NULL,  -- SHA-256 of the verifier, in base64url (RFC 7636).
+  expires_at timestamp with time zone NOT NULL,
+  used_at timestamp with time zone,
+  CONSTRAINT app_codes_grant_id_fkey FOREIGN KEY (grant_id) REFERENCES public.app_grants(id) ON DELETE CASCADE,
+  CONSTRAINT app_codes_pkey PRIMARY KEY (hash)
+);
+CREATE INDEX app_codes_grant ON public.app_codes USING btree (grant_id);
+
+-- Owned by kith_control.
+CREATE TABLE public.app_grants (
+  id text NOT NULL,
+  client_id text NOT NULL,
+  client_name text NOT NULL,
+  user_id text NOT NULL,
+  workspace_id text NOT NULL,
+  mode text NOT NULL,
+  scopes text NOT NULL,  -- Rights, with spaces between them: crm:read crm:write crm:sql.
+  resource text NOT NULL,  -- The address that tokens are good for (RFC 8707).
+  created_at timestamp with time zone NOT NULL,
+  begun_at timestamp with time zone,  -- When the program fetched its first token.
+  last_used_at timestamp with time zone,
+  revoked_at timestamp with time zone,
+  revoked_why text,
+  CONSTRAINT app_grants_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+  CONSTRAINT app_grants_pkey PRIMARY KEY (id),
+  CONSTRAINT app_grants_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE,
+  CONSTRAINT app_grants_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX app_grants_user ON public.app_grants USING btree (user_id, workspace_id);
+CREATE INDEX app_grants_workspace ON public.app_grants USING btree (workspace_id, created_at, id);
+
+-- Owned by kith_control.
+CREATE TABLE public.app_tokens (
+  hash bytea NOT NULL,
+  grant_id text NOT NULL,
+  kind text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  expires_at timestamp with time zone NOT NULL,
+  used_at timestamp with time zone,  -- When a refresh token was exchanged. Used a second time, it ends the grant.
+  CONSTRAINT app_tokens_grant_id_fkey FOREIGN KEY (grant_id) REFERENCES public.app_grants(id) ON DELETE CASCADE,
+  CONSTRAINT app_tokens_kind_check CHECK ((kind = ANY (ARRAY['access'::text, 'refresh'::text]))),
+  CONSTRAINT app_tokens_pkey PRIMARY KEY (hash)
+);
+CREATE INDEX app_tokens_expires ON public.app_tokens USING btree (expires_at);
+CREATE INDEX app_tokens_grant ON public.app_tokens USING btree (grant_id);
+
 -- Who made, rotated, revoked, invited, removed and claimed what, and when.
 -- Owned by kith_control.
 CREATE TABLE public.audit (

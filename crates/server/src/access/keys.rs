@@ -23,6 +23,11 @@ use crate::store::control::grants::GrantedWorkspace;
 /// The most keys that are cached.
 const REMEMBERED: usize = 100_000;
 
+/// The prefix of a connected app's access token.
+pub const APP_TOKEN_PREFIX: &str = "kat_";
+/// The right to run SQL.
+pub const SQL_SCOPE: &str = "crm:sql";
+
 /// The cached keys.
 #[derive(Clone)]
 pub struct Keys {
@@ -42,6 +47,19 @@ pub(super) struct CachedKey {
     pub(super) who: Who,
     pub(super) uses: Arc<KeyUse>,
     pub(super) entitlements: Entitlements,
+    /// The connected app, if the token is not an API key but an app's.
+    pub(super) app: Option<ConnectedApp>,
+}
+
+/// A connected app whose access token was looked up.
+#[derive(Debug)]
+pub(super) struct ConnectedApp {
+    /// Its name.
+    pub(super) name: String,
+    /// The address that the token is good for.
+    pub(super) resource: String,
+    /// When the token expires, in Unix seconds.
+    expires_at: i64,
 }
 
 /// The use of a key. It is kept when the cached key is forgotten.
@@ -102,7 +120,49 @@ impl Keys {
             self.look_ups.run(address, hash, now_ms, self.look_up(&app.store, &app.clock, hash)).await
         };
         let found = self.known.get_or_look_up(hash, now_ms, look_up).await?;
-        found.ok_or_else(unknown_key)
+        // An app's token is in the same cache, and is no API key.
+        found.filter(|key| key.app.is_none()).ok_or_else(unknown_key)
+    }
+
+    /// Finds the access token of a connected app.
+    pub(super) async fn find_app(
+        &self,
+        app: &App,
+        token: &str,
+        address: Option<IpAddr>,
+    ) -> Result<Arc<CachedKey>, Fault> {
+        let (hash, now_ms) = (api_key::hash(token), app.clock.unix_ms());
+        let look_up = async || {
+            if !api_key::is_well_formed(token, APP_TOKEN_PREFIX) {
+                return Ok(None);
+            }
+            self.look_ups.run(address, hash, now_ms, self.look_up_app(&app.store, &app.clock, hash)).await
+        };
+        let found = self.known.get_or_look_up(hash, now_ms, look_up).await?;
+        let is_valid = |found: &Arc<CachedKey>| {
+            found.app.as_ref().is_some_and(|connected| connected.expires_at > now_ms.div_euclid(1000))
+        };
+        found.filter(is_valid).ok_or_else(|| Fault::Unauthorized {
+            message: "This token is not known. It has expired, or the app was disconnected.".into(),
+        })
+    }
+
+    async fn look_up_app(&self, store: &Store, clock: &Clock, hash: [u8; 32]) -> Result<Option<Arc<CachedKey>>, Fault> {
+        let Some(access) = store.control.app_access(&hash).await? else { return Ok(None) };
+        let workspace = access.grant.workspace;
+        let entitlements = self.subscriptions.entitlements(store, &workspace, clock.unix_seconds()).await?;
+        let who = Who {
+            workspace_id: workspace.id.as_str().into(),
+            actor: format!("user:{}", access.user_id).into(),
+            role: access.grant.role,
+            mode: workspace.mode,
+            phase: Phase::Claimed,
+            features: entitlements.features,
+            may_run_sql: access.scopes.split(' ').any(|scope| scope == SQL_SCOPE),
+        };
+        let uses = self.uses_of(hash, &workspace.id);
+        let app = ConnectedApp { name: access.client_name, resource: access.resource, expires_at: access.expires_at };
+        Ok(Some(Arc::new(CachedKey { workspace, who, uses, entitlements, app: Some(app) })))
     }
 
     async fn look_up(&self, store: &Store, clock: &Clock, hash: [u8; 32]) -> Result<Option<Arc<CachedKey>>, Fault> {
@@ -116,9 +176,10 @@ impl Keys {
             mode: workspace.mode,
             phase: Phase::Claimed,
             features: entitlements.features,
+            may_run_sql: true,
         };
         let uses = self.uses_of(hash, &workspace.id);
-        Ok(Some(Arc::new(CachedKey { workspace, who, uses, entitlements })))
+        Ok(Some(Arc::new(CachedKey { workspace, who, uses, entitlements, app: None })))
     }
 
     fn uses_of(&self, hash: [u8; 32], workspace_id: &str) -> Arc<KeyUse> {

@@ -41,6 +41,8 @@ pub struct Limits {
     pub made_workspaces: Hourly<String>,
     /// Invitations per person who invites.
     pub invitations: Hourly<String>,
+    /// Apps that register themselves, per address.
+    pub registrations: Hourly<IpAddr>,
     /// The calls that run at once, per address. They are bounded even if the rates are off.
     pub lanes: Arc<Lanes>,
 }
@@ -55,6 +57,7 @@ impl Limits {
             sign_ins: Hourly::at_most(SIGN_INS_AN_HOUR),
             made_workspaces: Hourly::default(),
             invitations: Hourly::default(),
+            registrations: Hourly::default(),
             lanes: Arc::default(),
         }
     }

@@ -24,6 +24,7 @@ use crate::people::auth::{clerk, sessions};
 use crate::store::cell::TenantDatabase;
 use crate::store::control::grants::{Grant, GrantedWorkspace};
 
+use keys::CachedKey;
 pub use keys::Keys;
 
 /// A caller: their identity, their database, and their description of the current run.
@@ -116,6 +117,37 @@ pub async fn admit_key_from(
     provenance: Provenance,
 ) -> Result<Caller, Box<Refused>> {
     let key = app.keys.find(app, token, address).await?;
+    admit_found(app, &key, address, provenance)
+}
+
+/// Whether a token is one of a connected app, not an API key.
+pub fn is_app_token(token: &str) -> bool {
+    token.starts_with(keys::APP_TOKEN_PREFIX)
+}
+
+/// Admits a call with the access token of a connected app, which is good for this resource alone.
+pub async fn admit_app(
+    app: &App,
+    token: &str,
+    resource: &str,
+    address: Option<IpAddr>,
+    provenance: Provenance,
+) -> Result<Caller, Box<Refused>> {
+    let found = app.keys.find_app(app, token, address).await?;
+    let connected = found.app.as_ref().filter(|it| it.resource == resource);
+    let connected = connected.ok_or_else(|| Fault::Unauthorized {
+        message: "This token is good for another address than this one.".into(),
+    })?;
+    let agent = provenance.agent.or_else(|| Some(connected.name.clone()));
+    admit_found(app, &found, address, Provenance { agent, ..provenance })
+}
+
+fn admit_found(
+    app: &App,
+    key: &CachedKey,
+    address: Option<IpAddr>,
+    provenance: Provenance,
+) -> Result<Caller, Box<Refused>> {
     let now = app.clock.unix_seconds();
     let who = Who { phase: phase(&key.workspace, now)?, ..key.who.clone() };
     key.uses.used(now);
@@ -217,6 +249,7 @@ async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> 
         mode: workspace.mode,
         phase: phase(&workspace, now)?,
         features: entitlements.features,
+        may_run_sql: true,
     };
     if let Err(fault) = entitlements.take(now) {
         return Err(Box::new(Refused { fault, who: Some(who), rate: None }));

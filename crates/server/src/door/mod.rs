@@ -8,6 +8,7 @@ mod heads;
 mod health;
 pub mod listener;
 mod mcp;
+mod oauth;
 mod operations;
 mod pages;
 mod people;
@@ -75,6 +76,7 @@ async fn fallback(State(app): State<Arc<App>>, request: Request<Body>) -> Respon
     match request.uri().path() {
         // On the heap, because it is large and would enlarge the future of every other request.
         "/mcp" | "/mcp/" => Box::pin(mcp::serve(&app, request)).await,
+        path if oauth::is_here(path) => Box::pin(oauth::serve(&app, request)).await,
         path if path.starts_with("/v1/") => v1::serve(&app, request).await,
         // On the heap, like all that is no call of the API.
         _ => match Box::pin(pages::serve(&app, request)).await {

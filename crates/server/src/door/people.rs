@@ -14,6 +14,7 @@ use crate::door::reply::{Envelope, PersonAnswer};
 use crate::door::request::HttpRequest;
 use crate::door::session::{AtDoor, Purpose, at_door};
 use crate::door::{cookie, form, sign_in};
+use crate::people::apps::grants;
 use crate::people::auth::accounts::{self, SignedIn};
 use crate::people::auth::sessions;
 use crate::people::context::PersonContext;
@@ -57,6 +58,8 @@ enum PeopleRoute<'a> {
     Accept(&'a str),
     Audit,
     Connection,
+    Apps,
+    DisconnectApp(&'a str),
     StartSignIn(&'a str),
     SignInCallback(&'a str),
 }
@@ -76,6 +79,8 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<PeopleRoute<'a>> {
         (Post,   ["auth", "request-password-reset"]) => PeopleRoute::RequestReset,
         (Post,   ["auth", "reset-password"])         => PeopleRoute::ResetPassword,
         (Post,   ["auth", "change-password"])        => PeopleRoute::ChangePassword,
+        (Get,    ["auth", "apps"])                   => PeopleRoute::Apps,
+        (Delete, ["auth", "apps", id])               => PeopleRoute::DisconnectApp(id),
         (Get,    ["auth", "oidc", key, "start"])     => PeopleRoute::StartSignIn(key),
         (Get,    ["auth", "oidc", key, "callback"])  => PeopleRoute::SignInCallback(key),
         (Get,    ["workspaces"])                     => PeopleRoute::Workspaces,
@@ -259,6 +264,8 @@ async fn act(
         }
         PeopleRoute::Audit => page_in_workspace(call, |ws, page| members::audit(context, ws, page)).await,
         PeopleRoute::Connection => in_workspace(call, |ws| connections::open(context, ws)).await,
+        PeopleRoute::Apps => page_in_workspace(call, |ws, page| grants::list(context, ws, page)).await,
+        PeopleRoute::DisconnectApp(id) => in_workspace(call, |ws| grants::disconnect(context, ws, id)).await,
         PeopleRoute::StartSignIn(key) => sign_in::start(app, context, call, headers, key).await,
         PeopleRoute::SignInCallback(key) => sign_in::callback(context, call, headers, key).await,
     }

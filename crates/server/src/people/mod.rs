@@ -2,6 +2,7 @@
 //! (`workspace`). A function here takes the visitor's context and typed arguments, and returns an answer. It knows neither HTTP
 //! nor a wire format.
 
+pub mod apps;
 pub mod auth;
 pub mod context;
 pub mod paging;

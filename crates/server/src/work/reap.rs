@@ -7,7 +7,7 @@ use crm::model::fault::Fault;
 use crm::model::lifecycle::REVOKED_AFTER_SECONDS;
 
 use crate::app::App;
-use crate::clock::Clock;
+use crate::clock::{Clock, iso};
 use crate::store::Store;
 use crate::work::{Failed, Worker};
 
@@ -16,6 +16,9 @@ const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// How long deliveries of webhooks and runs of automations are kept, in seconds.
 const DELIVERIES_KEPT_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+/// How long an app that registered itself, but that nobody connected, is kept, in seconds.
+const UNUSED_APPS_SECONDS: i64 = 24 * 60 * 60;
 
 /// Drops expired data.
 pub struct Reap;
@@ -33,9 +36,12 @@ impl Worker for Reap {
         let forgotten = app.store.control.sweep_accounts(app.clock.unix_seconds() - KEPT_SECONDS).await;
         let now = app.clock.unix_seconds();
         let delivered = app.store.control.sweep_deliveries(now - DELIVERIES_KEPT_SECONDS).await;
+        let (expired, unused) = (iso(now - KEPT_SECONDS), iso(now - UNUSED_APPS_SECONDS));
+        let disconnected = app.store.control.sweep_apps(&expired, &unused).await;
         let ran = app.store.control.sweep_runs(now - DELIVERIES_KEPT_SECONDS).await;
         swept?;
         delivered?;
+        disconnected?;
         ran?;
         forgotten?;
         match reaped? {

@@ -125,6 +125,10 @@ pub const ERRANDS: &[Errand] = &[
         answer: PeopleReturns::Page("Session"), codes: &[], about: "The active sessions, newest first." },
     Errand { method: Delete, path: "/v1/auth/sessions/{id}", id: "endSession", summary: "End a session of mine", caller: Credentials::Person, query: &[], body: &[],
         answer: PeopleReturns::One("Ended"), codes: &["not_found"], about: "Ends one of the caller's sessions." },
+    Errand { method: Get, path: "/v1/auth/apps", id: "listApps", summary: "List connected apps", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: PeopleReturns::Page("App"), codes: &["not_found"], about: "The apps connected to a workspace by OAuth. Owners see all, others their own." },
+    Errand { method: Delete, path: "/v1/auth/apps/{id}", id: "disconnectApp", summary: "Disconnect an app", caller: Credentials::Person, query: &[WS], body: &[],
+        answer: PeopleReturns::One("Ended"), codes: &["not_found"], about: "Ends all tokens of an app within a second. Owners can disconnect any app, others only their own." },
     Errand { method: Post, path: "/v1/auth/verify-email", id: "verifyEmail", summary: "Verify an address", caller: Credentials::Anybody, query: &[],
         body: &[TOKEN], answer: PeopleReturns::One("Me"), codes: &[], about: "Verifies the address that the e-mail was sent to." },
     Errand { method: Post, path: "/v1/auth/request-verification", id: "requestVerification", summary: "Send the verification e-mail again", caller: Credentials::Person, query: &[],
@@ -367,6 +371,15 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
             object(
                 json!({"id": text("`ses_…`"), "created_at": time("Time of creation."), "last_used_at": time("Time of the last use."),
             "user_agent": or_null(text("The program that began the session.")), "current": {"type": "boolean", "description": "Whether it is the session of this request."}}),
+            ),
+        ),
+        (
+            "App",
+            object(
+                json!({"id": text("`og_…`"), "client_id": text("The app's id, or the address of its metadata."), "name": text("The app's name."),
+            "user_id": text("The person who connected it, `u_…`."), "mode": text("`live` or `test`."),
+            "scopes": {"type": "array", "items": {"type": "string"}, "description": "Its rights: `crm:read`, `crm:write`, `crm:sql`."},
+            "created_at": time("Time of the consent."), "last_used_at": or_null(time("Time of the last new token."))}),
             ),
         ),
         ("Ended", {

@@ -28,7 +28,8 @@ use crate::dialect::Dialect;
 use crate::model::control::Resource;
 use crate::model::entity::{Entity, by_table};
 use crate::model::fault::nearest;
-use crate::model::who::{Features, Role};
+use crate::model::lifecycle::Phase;
+use crate::model::who::{Features, Role, Who};
 
 pub use advice::error;
 pub use read::{Beside, ToolAsk, read};
@@ -121,18 +122,25 @@ pub struct Offer {
     pub writes: bool,
     /// The features of the workspace's plan.
     pub features: Features,
+    /// Whether the caller may run SQL.
+    pub may_run_sql: bool,
 }
 
 impl Offer {
-    /// The offer for a caller's role and plan.
-    pub fn of(is_core: bool, role: Role, is_read_only: bool, features: Features) -> Offer {
-        Offer { is_core, writes: role > Role::Viewer && !is_read_only, features }
+    /// The offer for a caller's rights.
+    pub fn of(is_core: bool, who: &Who) -> Offer {
+        let is_read_only = matches!(who.phase, Phase::ReadOnly { .. });
+        let writes = who.role > Role::Viewer && !is_read_only;
+        Offer { is_core, writes, features: who.features, may_run_sql: who.may_run_sql }
     }
 
     /// Whether the caller may use the tool. Every tool can be called, also outside the small set.
     pub fn allows(self, tool: &Tool) -> bool {
         let feature = tool.entity.and_then(|entity| entity.feature);
-        (self.writes || !tool.kind.act.writes()) && feature.is_none_or(|feature| self.features.has(feature))
+        let needs_sql = matches!(tool.kind.act, Act::Query | Act::Execute);
+        (self.writes || !tool.kind.act.writes())
+            && (self.may_run_sql || !needs_sql)
+            && feature.is_none_or(|feature| self.features.has(feature))
     }
 
     /// The definitions of the tools, always in the same order.

@@ -14,16 +14,22 @@ use crate::model::control::{ControlAsk, Resource};
 use crate::model::entity::by_table;
 use crate::model::fault::Fault;
 use crate::model::filter::{Op, Subject};
+use crate::model::lifecycle::Phase;
 use crate::model::page::PageAsk;
 use crate::model::rows::{ResultColumn, Rows};
-use crate::model::who::{Features, Role};
+use crate::model::who::{Features, Mode, Role, Who};
 
 /// The tokens that the definitions may have, of the small set and of all tools.
 const CORE_TOKENS: usize = 5_000;
 const ALL_TOKENS: usize = 17_000;
 
 fn offer(is_core: bool, role: Role) -> Offer {
-    Offer::of(is_core, role, false, Features::default())
+    Offer::of(is_core, &who(role, Phase::Claimed))
+}
+
+fn who(role: Role, phase: Phase) -> Who {
+    let (workspace_id, actor) = ("ws_1".into(), "api_key:ak_1".into());
+    Who { workspace_id, actor, role, mode: Mode::Live, phase, features: Features::default(), may_run_sql: true }
 }
 
 fn names(offer: Offer) -> Vec<String> {
@@ -99,8 +105,10 @@ fn who_can_only_read_is_offered_only_what_reads() {
     let without = Offer { features: Features { associations: false }, ..offer(false, Role::Owner) };
     assert!(names(offer(false, Role::Owner)).contains(&"create_association".to_owned()));
     assert!(!names(without).contains(&"create_association".to_owned()));
-    let read_only = Offer::of(false, Role::Owner, true, Features::default());
+    let read_only = Offer::of(false, &who(Role::Owner, Phase::ReadOnly { expires_at: 0 }));
     assert_eq!(names(read_only), viewer);
+    let without_sql = Offer { may_run_sql: false, ..offer(false, Role::Owner) };
+    assert!(!names(without_sql).iter().any(|name| name.ends_with("_sql")));
 }
 
 #[test]

@@ -24,23 +24,20 @@ use axum::response::Response;
 use futures_util::FutureExt;
 
 use crm::dialect::Reply;
+use crm::dialect::relm::RELM;
 use crm::dialect::tools::Offer;
 use crm::model::call::parse_query;
 use crm::model::fault::Fault;
-use crm::model::lifecycle::Phase;
 
-use crate::access::Caller;
+use crate::access::{self, Caller};
 use crate::app::App;
 use crate::door::reply::Envelope;
 use crate::door::request::HttpRequest;
-use crate::door::{rest, v1};
+use crate::door::{oauth, rest, v1};
+use crate::people::apps::scopes::Scopes;
 use crate::store::room::Room;
 
 use rpc::Incoming;
-
-/// The challenge of a refusal without a valid key (RFC 6750).
-const CHALLENGE: &str = "Bearer realm=\"Kith\"";
-const CHALLENGE_OF_TOKEN: &str = "Bearer realm=\"Kith\", error=\"invalid_token\"";
 
 /// Serves a request to `/mcp`.
 pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
@@ -71,16 +68,35 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
 /// The reply to a request that is refused before its message counts.
 fn refusal(request: &HttpRequest<'_>, envelope: &Envelope<'_>, fault: &Fault) -> Reply {
     let mut reply = envelope.show(&Err(fault.clone()));
-    let challenge = match request.head.headers.contains_key(header::AUTHORIZATION) {
-        true => CHALLENGE_OF_TOKEN,
-        false => CHALLENGE,
-    };
     for (name, value) in &mut reply.headers {
         if *name == "www-authenticate" {
-            *value = challenge.to_owned();
+            *value = challenge(&request.app.public_url, request.head.headers.contains_key(header::AUTHORIZATION));
         }
     }
     reply
+}
+
+/// The challenge of a refusal without a valid key or token (RFC 6750). It says where clients learn how to get one (RFC 9728).
+fn challenge(public_url: &str, had_token: bool) -> String {
+    let error = if had_token { ", error=\"invalid_token\"" } else { "" };
+    let (metadata, scopes) = (oauth::resource_metadata(public_url), Scopes::ALL);
+    format!("Bearer realm=\"Kith\"{error}, resource_metadata=\"{metadata}\", scope=\"{scopes}\"")
+}
+
+/// Admits a caller with an API key or with the token of a connected app, which speaks Relm.
+async fn admit(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>, token: &str) -> Result<Caller, Fault> {
+    if !access::is_app_token(token) {
+        return rest::admit(request, envelope, token).await;
+    }
+    envelope.dialect = &RELM;
+    let resource = oauth::resource(&request.app.public_url);
+    match access::admit_app(request.app, token, &resource, request.peer, request.provenance()).await {
+        Ok(caller) => {
+            envelope.admitted(Some(&caller.who), caller.rate);
+            Ok(caller)
+        }
+        Err(refused) => Err(envelope.refused(*refused)),
+    }
 }
 
 async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> Result<Reply, Fault> {
@@ -89,9 +105,11 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
         return Err(Fault::MethodNotAllowed { allow: vec!["POST"] });
     }
     let Some(token) = request.bearer()? else {
-        return Err(Fault::Unauthorized { message: "MCP needs an API key.".into() });
+        return Err(Fault::Unauthorized {
+            message: "MCP needs an API key, or an app that a person has connected.".into(),
+        });
     };
-    let caller = rest::admit(request, envelope, token).await?;
+    let caller = admit(request, envelope, token).await?;
     rest::choose_version(request, envelope)?;
     let limits = request.limits()?;
     let offer = offer(request, &caller)?;
@@ -150,8 +168,7 @@ fn offer(request: &HttpRequest<'_>, caller: &Caller) -> Result<Offer, Fault> {
             (name, _) => return Err(Fault::unknown_parameter(name, ["tools"].into_iter())),
         }
     }
-    let is_read_only = matches!(caller.who.phase, Phase::ReadOnly { .. });
-    Ok(Offer::of(is_core, caller.who.role, is_read_only, caller.who.features))
+    Ok(Offer::of(is_core, &caller.who))
 }
 
 fn is_json(request: &HttpRequest<'_>) -> Result<(), Fault> {

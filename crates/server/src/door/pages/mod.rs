@@ -8,6 +8,7 @@ mod api;
 mod api_keys;
 mod assets;
 mod automations;
+mod consent;
 mod deals;
 mod home;
 mod import;
@@ -30,6 +31,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, Method, Request, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
@@ -59,6 +61,9 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Result<Response, R
     }
     if path.starts_with("/app/v1/") {
         return Ok(api::serve(app, request).await);
+    }
+    if path == consent::PATH {
+        return Ok(consent::serve(app, request).await);
     }
     if path == "/app/place" && request.method() == Method::POST {
         return Ok(place::choose(app, request).await);
@@ -141,8 +146,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
         if !is_known(head.uri.path()) {
             return Ok(respond(StatusCode::NOT_FOUND, account::nothing_here()));
         }
-        let wanted = head.uri.path_and_query().map_or("/", |it| it.as_str());
-        return Ok(lead_to(&format!("/login?next={}", utf8_percent_encode(wanted, IN_QUERY))));
+        return Ok(lead_to_login(head));
     };
     let (token, prolonged) = (session.token, session.person.prolonged);
     let visit = Visit::begin(request, session).await?;
@@ -257,11 +261,14 @@ fn apart(request: PageRequest<'_>, fault: &Fault) -> Response {
     respond(status, account::simple("This page did not come", &message))
 }
 
-fn lead_to(address: &str) -> Response {
+/// Leads to the sign-in, and from there back.
+fn lead_to_login(head: &Parts) -> Response {
+    let wanted = head.uri.path_and_query().map_or("/", |it| it.as_str());
+    let address = format!("/login?next={}", utf8_percent_encode(wanted, IN_QUERY));
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SEE_OTHER;
     let headers = response.headers_mut();
-    headers.insert(header::LOCATION, HeaderValue::from_str(address).unwrap_or(HeaderValue::from_static("/login")));
+    headers.insert(header::LOCATION, HeaderValue::from_str(&address).unwrap_or(HeaderValue::from_static("/login")));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }

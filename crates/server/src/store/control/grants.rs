@@ -42,7 +42,8 @@ pub struct GrantedWorkspace {
 }
 
 /// The columns of a granted workspace, from the tables `w` (workspaces) and `d` (databases).
-const WORKSPACE: &str = "w.id AS workspace_id, d.mode, extract(epoch FROM w.created_at)::bigint AS created_at,
+pub(super) const WORKSPACE: &str =
+    "w.id AS workspace_id, d.mode, extract(epoch FROM w.created_at)::bigint AS created_at,
     w.claimed_at IS NOT NULL AS claimed, w.plan,
     d.id, d.cell_id, d.name, d.role, d.version";
 
@@ -87,7 +88,7 @@ impl Control {
     }
 }
 
-fn grant(row: ControlRow<'_>) -> Result<Grant, Fault> {
+pub(super) fn grant(row: ControlRow<'_>) -> Result<Grant, Fault> {
     let (role, mode): (String, String) = (row.get("granted")?, row.get("mode")?);
     let claimed = row.is("claimed")?;
     let share = if claimed { Share::Whole } else { UNCLAIMED };

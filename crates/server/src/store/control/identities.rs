@@ -34,6 +34,9 @@ pub(super) fn end_access_of_unproven(moment: &str) -> String {
              DELETE FROM invites WHERE invited_by IN (SELECT id FROM unproven) AND accepted_at IS NULL),
          cut AS (
              DELETE FROM connections WHERE user_id IN (SELECT id FROM unproven)),
+         disconnected AS (
+             UPDATE app_grants SET revoked_at = {moment}, revoked_why = 'address_proven'
+             WHERE user_id IN (SELECT id FROM unproven) AND revoked_at IS NULL),
          revoked AS (
              UPDATE api_keys SET revoked_at = {moment}
              WHERE user_id IN (SELECT id FROM unproven) AND revoked_at IS NULL RETURNING id, workspace_id, user_id),

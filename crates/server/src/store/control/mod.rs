@@ -5,6 +5,7 @@
 //! requests. Every method returns a [`Fault`], created in `store::fault`.
 
 pub mod accounts;
+pub mod apps;
 pub mod audit;
 pub mod automations;
 pub mod billing;

@@ -29,11 +29,16 @@ async fn only_post_is_taken() {
 #[tokio::test]
 async fn a_call_without_a_valid_key_is_challenged() {
     let none = stranger().send(Method::POST, "/mcp", &[JSON], ping()).await.fault(401, "unauthorized");
-    assert_eq!(none.header("www-authenticate"), "Bearer realm=\"Kith\"");
+    let rest = format!(
+        ", resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\", scope=\"crm:read crm:write crm:sql\"",
+        stranger().base
+    );
+    assert_eq!(none.header("www-authenticate"), format!("Bearer realm=\"Kith\"{rest}"));
     for key in ["Bearer sk_live_nothing", "Bearer acrm_dev_nothing", "Bearer x", "Basic YTpi"] {
         let reply = stranger().send(Method::POST, "/mcp", &[JSON, ("authorization", key)], ping()).await;
         let reply = reply.fault(401, "unauthorized");
-        assert_eq!(reply.header("www-authenticate"), "Bearer realm=\"Kith\", error=\"invalid_token\"", "{key}");
+        let expected = format!("Bearer realm=\"Kith\", error=\"invalid_token\"{rest}");
+        assert_eq!(reply.header("www-authenticate"), expected, "{key}");
     }
 }
 

@@ -8,6 +8,7 @@ mod day;
 mod door;
 mod hostile;
 mod log;
+mod oauth;
 mod protocol;
 mod rights;
 mod work;

@@ -1,0 +1,423 @@
+//! Apps that a person connects by OAuth: what clients discover, the way to a token, and everything that ends it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use kith::http_client;
+use reqwest::Method;
+use ring::digest::{SHA256, digest};
+use serde_json::{Value, json};
+use url::Url;
+
+use super::{call, request, send};
+use crate::accounts::{newcomer, newcomer_at, person, sign_up, with_session};
+use crate::support::{Agent, Receiver, Reply};
+
+const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
+const CALLBACK: &str = "https://app.example/callback";
+const VERIFIER: &str = "a-verifier-of-forty-three-characters-or-more-0123456789";
+
+/// A person with a workspace, and the app that they connect.
+struct Scene {
+    ada: Agent,
+    workspace_id: String,
+    client_id: String,
+}
+
+fn challenge() -> String {
+    URL_SAFE_NO_PAD.encode(digest(&SHA256, VERIFIER.as_bytes()))
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    url::form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+async fn scene_of(ada: Agent) -> Scene {
+    let workspace_id =
+        ada.post("/v1/workspaces", json!({"name": "Fernhill"})).await.status(201).text("/data/workspace_id");
+    let registered = json!({"client_name": "Scout", "redirect_uris": [CALLBACK], "token_endpoint_auth_method": "client_secret_post"});
+    let client = newcomer().at(&ada.base).post("/oauth/register", registered).await.status(201);
+    assert_eq!(client.at("/token_endpoint_auth_method"), "none");
+    assert_eq!(client.header("cache-control"), "no-store");
+    Scene { client_id: client.text("/client_id"), workspace_id, ada }
+}
+
+async fn scene() -> Scene {
+    scene_of(person("oauth").await.0).await
+}
+
+impl Scene {
+    fn asked(&self, scope: &str) -> String {
+        let resource = format!("{}/mcp", self.ada.base);
+        form(&[
+            ("response_type", "code"),
+            ("client_id", &self.client_id),
+            ("redirect_uri", CALLBACK),
+            ("code_challenge", &challenge()),
+            ("code_challenge_method", "S256"),
+            ("state", "a state & more"),
+            ("scope", scope),
+            ("resource", &resource),
+        ])
+    }
+
+    fn cookie(&self) -> String {
+        format!("kith_session={}", self.ada.key)
+    }
+
+    /// The page of consent, for this query. The answer is not followed.
+    async fn page(&self, query: &str) -> reqwest::Response {
+        let client = http_client::client().unwrap();
+        let url = format!("{}/oauth/authorize?{query}", self.ada.base);
+        client.get(url).header("cookie", self.cookie()).send().await.unwrap()
+    }
+
+    /// Sends the page's form. Returns the address to which it leads.
+    async fn decide(&self, query: &str, fields: &[(&str, &str)]) -> Url {
+        let page = self.page(query).await.text().await.unwrap();
+        let csrf = page.split("name=\"csrf\" value=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a form");
+        let mut all = vec![("request", query), ("csrf", csrf), ("workspace", &*self.workspace_id)];
+        all.extend(fields);
+        let client = http_client::client().unwrap();
+        let sent = client.post(format!("{}/oauth/authorize", self.ada.base)).header("cookie", self.cookie());
+        let reply = sent.header("content-type", FORM.1).body(form(&all)).send().await.unwrap();
+        assert_eq!(reply.status(), 303, "{reply:?}");
+        Url::parse(reply.headers()["location"].to_str().unwrap()).unwrap()
+    }
+
+    /// Agrees to these rights. Returns the code.
+    async fn code(&self, scopes: &[&str]) -> String {
+        let mut fields = vec![("decision", "allow")];
+        fields.extend(scopes.iter().map(|scope| (*scope, "yes")));
+        let url = self.decide(&self.asked(&scopes.join(" ")), &fields).await;
+        assert!(url.as_str().starts_with(CALLBACK), "{url}");
+        let get = |name: &str| url.query_pairs().find(|(it, _)| it == name).map(|(_, value)| value.into_owned());
+        assert_eq!((get("state").as_deref(), get("iss")), (Some("a state & more"), Some(self.ada.base.clone())));
+        get("code").expect("a code")
+    }
+
+    async fn token(&self, fields: &[(&str, &str)]) -> Reply {
+        let mut all = vec![("client_id", &*self.client_id)];
+        all.extend(fields);
+        newcomer().at(&self.ada.base).send(Method::POST, "/oauth/token", &[FORM], form(&all)).await
+    }
+
+    async fn exchange(&self, code: &str) -> Reply {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("code_verifier", VERIFIER),
+            ("redirect_uri", CALLBACK),
+        ];
+        self.token(&fields).await
+    }
+
+    async fn refresh(&self, token: &str) -> Reply {
+        self.token(&[("grant_type", "refresh_token"), ("refresh_token", token)]).await
+    }
+
+    fn with(&self, tokens: &Reply) -> Agent {
+        self.ada.clone().with_key(tokens.text("/access_token"), String::new())
+    }
+
+    /// An app with these rights.
+    async fn connected(&self, scopes: &[&str]) -> (Agent, Reply) {
+        let tokens = self.exchange(&self.code(scopes).await).await.status(200);
+        (self.with(&tokens), tokens)
+    }
+}
+
+async fn is_refused(app: &Agent) {
+    send(app, json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await.fault(401, "unauthorized");
+}
+
+async fn names(app: &Agent) -> Vec<String> {
+    let tools = request(app, "tools/list", json!({})).await["tools"].clone();
+    tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test]
+async fn clients_discover_all_they_need() {
+    let stranger = newcomer();
+    let base = &stranger.base;
+    for path in ["/.well-known/oauth-protected-resource/mcp", "/.well-known/oauth-protected-resource"] {
+        let resource = stranger.get(path).await.status(200);
+        assert_eq!(resource.at("/resource"), format!("{base}/mcp"));
+        assert_eq!(resource.at("/authorization_servers"), json!([base]));
+        assert_eq!(resource.header("access-control-allow-origin"), "*");
+    }
+    let server = stranger.get("/.well-known/oauth-authorization-server").await.status(200);
+    assert_eq!(server.at("/issuer"), *base);
+    assert_eq!(server.at("/code_challenge_methods_supported"), json!(["S256"]));
+    assert_eq!(server.at("/client_id_metadata_document_supported"), true);
+    assert_eq!(server.at("/authorization_response_iss_parameter_supported"), true);
+    assert!(server.at("/token_endpoint_auth_methods_supported").as_array().unwrap().contains(&json!("none")));
+    for name in ["authorization_endpoint", "token_endpoint", "registration_endpoint", "revocation_endpoint"] {
+        assert!(server.text(&format!("/{name}")).starts_with(base), "{name}");
+    }
+    stranger.send(Method::OPTIONS, "/oauth/token", &[("origin", "https://a.example")], "").await.status(204);
+    stranger.get("/oauth/token").await.status(405);
+}
+
+#[tokio::test]
+async fn an_app_gets_what_was_agreed_to_and_no_more() {
+    let scene = scene().await;
+    let (app, tokens) = scene.connected(&["crm:read", "crm:write"]).await;
+    assert_eq!((tokens.text("/scope"), tokens.text("/token_type")), ("crm:read crm:write".into(), "Bearer".into()));
+    let made = call(&app, "create_contact", json!({"email": "ada@fernhill.example"})).await;
+    let all = names(&app).await;
+    assert!(all.contains(&"create_contact".into()) && !all.iter().any(|name| name.ends_with("_sql")), "{all:?}");
+    for sql in ["execute_sql", "query_sql"] {
+        let refused = request(&app, "tools/call", json!({"name": sql, "arguments": {"sql": "select 1"}})).await;
+        assert_eq!(refused["isError"], true);
+    }
+    let batch = json!({"operations": [{"method": "POST", "path": "/v1/sql", "body": {"sql": "select 1"}}]});
+    let refused = request(&app, "tools/call", json!({"name": "batch", "arguments": batch})).await;
+    assert_eq!(refused["isError"], true, "{refused}");
+    // What it does is the person's, by the app.
+    let key = scene
+        .ada
+        .post(&format!("/v1/keys?ws={}", scene.workspace_id), json!({}))
+        .await
+        .status(201)
+        .text("/data/api_key");
+    let feed = scene.ada.clone().with_key(key, String::new()).get("/v1/activity?verb=created").await.status(200);
+    let entry = feed.at("/data/0");
+    assert_eq!(entry["actor"], format!("user:{}", scene.ada.get("/v1/auth/me").await.text("/data/user/id")));
+    assert_eq!(entry["custom"]["agent"], "Scout", "{entry}");
+    assert!(made.to_string().contains("ada@fernhill.example"), "{made}");
+
+    let (reader, _) = scene.connected(&["crm:read", "crm:sql"]).await;
+    assert!(!names(&reader).await.contains(&"create_contact".into()));
+    let wrote = json!({"name": "query_sql", "arguments": {"sql": "delete from contacts"}});
+    assert_eq!(request(&reader, "tools/call", wrote).await["isError"], true);
+    // A token is good for /mcp alone.
+    app.get("/v1/contacts").await.fault(401, "unauthorized");
+    app.get("/v1/auth/me").await.status(401);
+}
+
+#[tokio::test]
+async fn a_code_works_once_for_who_began_and_soon() {
+    let ahead = Arc::new(AtomicI64::new(0));
+    let base = newcomer_at(&ahead).await;
+    let opened = sign_up(&base, &crate::accounts::email("code")).await.status(201);
+    let scene = scene_of(with_session(&base, &opened)).await;
+    let invalid = |reply: Reply| {
+        assert_eq!((reply.code, reply.text("/error")), (400, "invalid_grant".into()), "{}", reply.story())
+    };
+    let code = scene.code(&["crm:read"]).await;
+    let grant = ("grant_type", "authorization_code");
+    let right = [("code_verifier", VERIFIER), ("redirect_uri", CALLBACK)];
+    invalid(scene.token(&[grant, ("code", "kac_unknown"), right[0], right[1]]).await);
+    let missing = scene.token(&[grant, ("code", &code), right[1]]).await;
+    assert_eq!((missing.code, missing.text("/error")), (400, "invalid_request".into()));
+    // Another verifier uses the code up.
+    let other = "x".repeat(50);
+    invalid(scene.token(&[grant, ("code", &code), ("code_verifier", &other), right[1]]).await);
+    invalid(scene.exchange(&code).await);
+    let code = scene.code(&["crm:read"]).await;
+    invalid(scene.token(&[grant, ("code", &code), right[0], ("redirect_uri", "https://app.example/other")]).await);
+    let late = scene.code(&["crm:read"]).await;
+    ahead.fetch_add(3 * 60 * 1000, Ordering::Relaxed);
+    invalid(scene.exchange(&late).await);
+    // A code that comes a second time ends what the first has given.
+    let code = scene.code(&["crm:read"]).await;
+    let app = scene.with(&scene.exchange(&code).await.status(200));
+    names(&app).await;
+    invalid(scene.exchange(&code).await);
+    is_refused(&app).await;
+}
+
+#[tokio::test]
+async fn tokens_expire_and_are_renewed_one_by_one() {
+    let ahead = Arc::new(AtomicI64::new(0));
+    let base = newcomer_at(&ahead).await;
+    let opened = sign_up(&base, &crate::accounts::email("tokens")).await.status(201);
+    let scene = scene_of(with_session(&base, &opened)).await;
+    let (app, first) = scene.connected(&["crm:read"]).await;
+    ahead.fetch_add(61 * 60 * 1000, Ordering::Relaxed);
+    is_refused(&app).await;
+    let second = scene.refresh(&first.text("/refresh_token")).await.status(200);
+    assert_eq!(second.text("/scope"), "crm:read");
+    let app = scene.with(&second);
+    names(&app).await;
+    // A refresh token that comes again was stolen: neither thief nor owner goes on.
+    let reused = scene.refresh(&first.text("/refresh_token")).await;
+    assert_eq!((reused.code, reused.text("/error")), (400, "invalid_grant".into()));
+    is_refused(&app).await;
+    assert_eq!(scene.refresh(&second.text("/refresh_token")).await.code, 400);
+}
+
+#[tokio::test]
+async fn an_app_ends_with_the_person_the_membership_or_its_own_word() {
+    let scene = scene().await;
+    let ws = &scene.workspace_id;
+    let (one, _) = scene.connected(&["crm:read"]).await;
+    let apps = scene.ada.get(&format!("/v1/auth/apps?ws={ws}")).await.status(200);
+    assert_eq!((apps.text("/data/0/name"), apps.at("/data/0/scopes")), ("Scout".into(), json!(["crm:read"])));
+    assert!(!apps.body.windows(4).any(|part| part == b"kat_"));
+    scene.ada.delete(&format!("/v1/auth/apps/{}?ws={ws}", apps.text("/data/0/id"))).await.status(200);
+    is_refused(&one).await;
+    assert_eq!(scene.ada.get(&format!("/v1/auth/apps?ws={ws}")).await.at("/data"), json!([]));
+
+    let (two, tokens) = scene.connected(&["crm:read"]).await;
+    let revoke = async |client: &str, token: &str| {
+        let fields = form(&[("client_id", client), ("token", token)]);
+        newcomer().send(Method::POST, "/oauth/revoke", &[FORM], fields).await.status(200);
+    };
+    revoke(&scene.client_id, "krt_nothing").await;
+    revoke("app_other", &tokens.text("/refresh_token")).await;
+    names(&two).await;
+    revoke(&scene.client_id, &tokens.text("/refresh_token")).await;
+    is_refused(&two).await;
+
+    // A member's app ends with the membership, and a viewer's never writes.
+    let (bob, email) = person("member").await;
+    let invited = json!({"workspace_id": ws, "email": email, "role": "viewer"});
+    let token = scene.ada.post("/v1/members/invite", invited).await.status(201).text("/data/token");
+    bob.post(&format!("/v1/members/accept/{token}"), json!({})).await.status(200);
+    let his = Scene { ada: bob.clone(), workspace_id: ws.clone(), client_id: scene.client_id.clone() };
+    let (app, tokens) = his.connected(&["crm:read", "crm:write"]).await;
+    assert_eq!(tokens.text("/scope"), "crm:read");
+    assert!(!names(&app).await.contains(&"create_contact".into()));
+    let bob_id = bob.get("/v1/auth/me").await.text("/data/user/id");
+    scene.ada.delete(&format!("/v1/members?ws={ws}&user_id={bob_id}")).await.status(200);
+    is_refused(&app).await;
+}
+
+#[tokio::test]
+async fn what_is_wrong_is_told_to_the_person_or_the_app() {
+    let scene = scene().await;
+    let right = scene.asked("crm:read");
+    // Nobody is sent to an address that the app did not name.
+    let foreign = CALLBACK.replace("app.example", "evil.example");
+    let encode = |text: &str| url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    for (query, words) in [
+        (right.replace(&encode(CALLBACK), &encode(&foreign)), "did not name"),
+        (right.replace(&scene.client_id, "app_00000000000000000000000000"), "not known"),
+        (String::new(), "client_id"),
+    ] {
+        let page = scene.page(&query).await;
+        assert_eq!(page.status(), 400, "{query}");
+        assert!(page.headers().get("location").is_none());
+        let text = page.text().await.unwrap();
+        assert!(text.contains("role=\"alert\"") && text.contains(words), "{text}");
+    }
+    for (query, code) in [
+        (right.replace("response_type=code", "response_type=token"), "unsupported_response_type"),
+        (right.replace("S256", "plain"), "invalid_request"),
+        (right.replace(&challenge(), "short"), "invalid_request"),
+        (right.replace("crm%3Aread", "admin"), "invalid_scope"),
+        (right.replace(&encode(&format!("{}/mcp", scene.ada.base)), "https%3A%2F%2Fother.example"), "invalid_target"),
+    ] {
+        let reply = scene.page(&query).await;
+        assert_eq!(reply.status(), 303, "{query}");
+        let location = reply.headers()["location"].to_str().unwrap();
+        assert!(location.starts_with(CALLBACK) && location.contains(&format!("error={code}")), "{location}");
+        assert!(location.contains("iss="), "{location}");
+    }
+    let denied = scene.decide(&right, &[("decision", "deny")]).await;
+    assert!(denied.as_str().contains("error=access_denied"), "{denied}");
+
+    // The form needs the page's token, and the page a session.
+    let forged = form(&[("request", &right), ("csrf", ""), ("workspace", &scene.workspace_id), ("decision", "allow")]);
+    let client = http_client::client().unwrap();
+    let url = format!("{}/oauth/authorize", scene.ada.base);
+    let sent = client.post(&url).header("cookie", scene.cookie()).header("content-type", FORM.1).body(forged.clone());
+    assert_eq!(sent.send().await.unwrap().status(), 400);
+    let sent = client.post(&url).header("cookie", scene.cookie()).header("origin", "https://evil.example").body(forged);
+    assert_eq!(sent.send().await.unwrap().status(), 403);
+    let away = client.get(format!("{url}?{right}")).send().await.unwrap();
+    assert!(away.headers()["location"].to_str().unwrap().starts_with("/login?next=/oauth/authorize"), "{away:?}");
+}
+
+#[tokio::test]
+async fn a_page_asks_for_nothing_that_the_app_did_not_ask_for() {
+    let scene = scene().await;
+    let reply = scene.page(&scene.asked("crm:read")).await;
+    let policy = reply.headers()["content-security-policy"].to_str().unwrap().to_owned();
+    assert!(
+        policy.contains("form-action 'self' https://app.example;") && policy.contains("frame-ancestors 'none'"),
+        "{policy}"
+    );
+    let page = reply.text().await.unwrap();
+    assert!(
+        page.contains("<b>Scout</b>") && page.contains("nobody has checked") && page.contains("app.example"),
+        "{page}"
+    );
+    let ticked = |name: &str| {
+        let input = page.split("<input").find(|it| it.contains(&format!("name=\"{name}\""))).expect(name);
+        input.split('>').next().unwrap().contains("checked")
+    };
+    assert_eq!([ticked("crm:read"), ticked("crm:write"), ticked("crm:sql")], [true, false, false]);
+}
+
+#[tokio::test]
+async fn only_sound_clients_are_registered() {
+    let stranger = newcomer();
+    for (body, code) in [
+        (json!({"redirect_uris": ["http://app.example/cb"]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": ["javascript:alert(1)"]}), "invalid_redirect_uri"),
+        (json!({"redirect_uris": []}), "invalid_redirect_uri"),
+        (json!({}), "invalid_redirect_uri"),
+        (json!([1]), "invalid_client_metadata"),
+    ] {
+        let reply = stranger.post("/oauth/register", body).await.status(400);
+        assert_eq!(reply.text("/error"), code);
+    }
+    let huge: Value = json!({"redirect_uris": [format!("https://app.example/{}", "x".repeat(20_000))]});
+    stranger.post("/oauth/register", huge).await.status(413);
+    let twice = "grant_type=refresh_token&client_id=a&client_id=b";
+    let reply = stranger.send(Method::POST, "/oauth/token", &[FORM], twice).await.status(400);
+    assert_eq!(reply.text("/error"), "invalid_request");
+}
+
+/// An app's document about itself, where this client_id leads.
+async fn documented(change: impl Fn(&mut Value) + Send + Sync + 'static) -> String {
+    let own = Arc::new(std::sync::OnceLock::<String>::new());
+    let address = own.clone();
+    let change = Arc::new(change);
+    let receiver = Receiver::answering(move |_, _| {
+        let (own, change) = (own.clone(), change.clone());
+        async move {
+            let mut document = json!({"client_id": own.get(), "client_name": "Chat", "redirect_uris": [CALLBACK]});
+            change(&mut document);
+            axum::response::IntoResponse::into_response(document.to_string())
+        }
+    })
+    .await;
+    let client_id = format!("{}/app.json", receiver.base);
+    address.set(client_id.clone()).expect("set once");
+    client_id
+}
+
+#[tokio::test]
+async fn an_app_may_be_named_by_a_document_about_itself() {
+    let mut scene = scene().await;
+    scene.client_id = documented(|_| {}).await;
+    let page = scene.page(&scene.asked("crm:read")).await.text().await.unwrap();
+    assert!(page.contains("<b>Chat</b>") && page.contains("It is an app of <b>127.0.0.1</b>"), "{page}");
+    let (app, _) = scene.connected(&["crm:read"]).await;
+    names(&app).await;
+    for (change, words) in [
+        (json!({"client_id": "https://other.example/app.json"}), "is not the client_id"),
+        (json!({"redirect_uris": ["https://other.example/cb"]}), "did not name"),
+        (json!({"redirect_uris": ["javascript:alert(1)"]}), "javascript"),
+        (json!({"client_name": "x".repeat(20_000)}), "longer than"),
+    ] {
+        let fields = change.as_object().unwrap().clone();
+        scene.client_id = documented(move |document| document.as_object_mut().unwrap().extend(fields.clone())).await;
+        let page = scene.page(&scene.asked("crm:read")).await;
+        assert_eq!(page.status(), 400, "{change}");
+        let text = page.text().await.unwrap();
+        assert!(text.contains(words), "{change}: {text}");
+    }
+    for wrong in
+        ["https://app.example", "https://app.example/", "https://app.example/a.json?x=1", "http://app.example/a.json"]
+    {
+        scene.client_id = wrong.to_owned();
+        assert_eq!(scene.page(&scene.asked("crm:read")).await.status(), 400, "{wrong}");
+    }
+}
