@@ -79,7 +79,7 @@ fn refusal(request: &HttpRequest<'_>, envelope: &Envelope<'_>, fault: &Fault) ->
 /// The challenge of a refusal without a valid key or token (RFC 6750). It says where clients learn how to get one (RFC 9728).
 fn challenge(public_url: &str, had_token: bool) -> String {
     let error = if had_token { ", error=\"invalid_token\"" } else { "" };
-    let (metadata, scopes) = (oauth::resource_metadata(public_url), Scopes::ALL);
+    let (metadata, scopes) = (oauth::resource_metadata(public_url), Scopes::USUAL);
     format!("Bearer realm=\"Kith\"{error}, resource_metadata=\"{metadata}\", scope=\"{scopes}\"")
 }
 

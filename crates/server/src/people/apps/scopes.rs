@@ -29,12 +29,15 @@ pub struct Scopes {
 impl Scopes {
     /// All rights.
     pub const ALL: Scopes = Scopes { has: [true; 3] };
+    /// What clients ask for that do not choose: they take it from the challenge. SQL is for those that name it, or whose person
+    /// adds it.
+    pub const USUAL: Scopes = Scopes { has: [true, true, false] };
 
     /// Parses a list with spaces. Without one, a client asks for reading and writing: those that connect again often leave it
     /// out.
     pub fn parse(text: Option<&str>) -> Result<Scopes, OauthError> {
         let Some(text) = text.map(str::trim).filter(|text| !text.is_empty()) else {
-            return Ok(Scopes { has: [true, true, false] });
+            return Ok(Scopes::USUAL);
         };
         let mut scopes = Scopes::default();
         for name in text.split_ascii_whitespace() {

@@ -30,7 +30,7 @@ async fn only_post_is_taken() {
 async fn a_call_without_a_valid_key_is_challenged() {
     let none = stranger().send(Method::POST, "/mcp", &[JSON], ping()).await.fault(401, "unauthorized");
     let rest = format!(
-        ", resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\", scope=\"crm:read crm:write crm:sql\"",
+        ", resource_metadata=\"{}/.well-known/oauth-protected-resource/mcp\", scope=\"crm:read crm:write\"",
         stranger().base
     );
     assert_eq!(none.header("www-authenticate"), format!("Bearer realm=\"Kith\"{rest}"));
