@@ -43,6 +43,10 @@ pub struct Bridge {
     #[arg(long, value_enum, default_value_t = Tools::All)]
     pub tools: Tools,
 
+    /// What to do instead of serving.
+    #[command(subcommand)]
+    pub instead: Option<BridgeCommand>,
+
     /// The API key. It is not a flag, because flags are visible in the process list.
     #[arg(skip)]
     pub key: Option<String>,
@@ -53,6 +57,38 @@ impl Bridge {
     pub fn key_text(&self) -> Option<String> {
         given(&self.key, "KITH_KEY")
     }
+}
+
+/// What `kith mcp` does instead of serving.
+#[derive(Clone, Debug, Subcommand)]
+pub enum BridgeCommand {
+    /// Add Kith to the configuration of an MCP client, after showing the change.
+    Install(Install),
+}
+
+/// The settings of `kith mcp install`.
+#[derive(Clone, Debug, Args)]
+pub struct Install {
+    /// The client.
+    #[arg(value_enum)]
+    pub client: McpClient,
+
+    /// Write without asking.
+    #[arg(long)]
+    pub yes: bool,
+}
+
+/// A client whose configuration is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum McpClient {
+    /// Claude Code.
+    Claude,
+    /// Cursor.
+    Cursor,
+    /// Codex.
+    Codex,
+    /// VS Code.
+    Vscode,
 }
 
 /// The tools that MCP lists.

@@ -12,6 +12,7 @@ pub mod doctor;
 pub mod door;
 pub mod hall;
 pub mod http_client;
+pub mod install;
 pub mod mailer;
 pub mod people;
 pub mod proxies;

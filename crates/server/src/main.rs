@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use kith::config::{Command, Line};
+use kith::config::{BridgeCommand, Command, Line};
 
 /// Requests allocate many small objects and free them soon. The system's allocator takes a sixth of the time for that.
 #[global_allocator]
@@ -18,7 +18,10 @@ fn main() -> ExitCode {
     let done = match line.command {
         Command::Serve(config) => runtime.block_on(kith::serve::run(config)),
         Command::Doctor(config) => runtime.block_on(kith::doctor::run(config)),
-        Command::Mcp(bridge) => runtime.block_on(kith::bridge::run(bridge)),
+        Command::Mcp(bridge) => match &bridge.instead {
+            Some(BridgeCommand::Install(install)) => kith::install::run(&bridge, install),
+            None => runtime.block_on(kith::bridge::run(bridge)),
+        },
         Command::Plan(ask) => runtime.block_on(kith::access::billing::set(ask)),
     };
     match done {
