@@ -36,7 +36,7 @@ pub enum Command {
 #[derive(Clone, Debug, Args)]
 pub struct Bridge {
     /// The address of the Kith.
-    #[arg(long, env = "KITH_URL", default_value = "http://127.0.0.1:8484")]
+    #[arg(long, env = "KITH_URL", default_value = "http://127.0.0.1:8484", global = true)]
     pub url: String,
 
     /// The tools that are listed: all, or the small set that covers everything.

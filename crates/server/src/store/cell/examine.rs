@@ -2,6 +2,7 @@
 
 use pg::{Conn, Error, advisories};
 
+use crate::store::cell::CONTROL_DATABASE;
 use crate::store::cell::maintain::{ALARMING, OLDEST};
 use crate::store::cell::server::DatabaseServer;
 
@@ -34,7 +35,15 @@ impl DatabaseServer {
     /// Checks everything that Kith needs. Fails if nobody can log in.
     pub async fn examine(&self) -> Result<Vec<Finding>, String> {
         let mut conn = self.administer().await?;
-        look(&mut conn).await.map_err(|error| error.to_string())
+        let mut findings = look(&mut conn).await.map_err(|error| error.to_string())?;
+        let has_control = "SELECT FROM pg_database WHERE datname = $1";
+        let found = conn.query(has_control, &[Some(CONTROL_DATABASE)]).await.map_err(|error| error.to_string())?;
+        if !found.is_empty() {
+            let control = self.cells.administer(0, CONTROL_DATABASE).await;
+            let mut control = control.map_err(|error| format!("can't log in to the control database: {error}"))?;
+            findings.extend(queues(&mut control).await.map_err(|error| error.to_string())?);
+        }
+        Ok(findings)
     }
 
     /// Logs a warning if the server's release has known holes.
@@ -133,6 +142,62 @@ async fn look(conn: &mut Conn) -> Result<Vec<Finding>, Error> {
     }
     let oldest = conn.query(OLDEST, &[]).await?;
     findings.push(age(&oldest.get::<String>(0, "datname")?, oldest.get(0, "age")?));
+    Ok(findings)
+}
+
+/// A queue that workers empty, and its due entries: the number, and the seconds since the oldest of them was due.
+struct Queue {
+    name: &'static str,
+    table: &'static str,
+    due: &'static str,
+}
+
+const QUEUES: &[Queue] = &[
+    Queue {
+        name: "deliveries of webhooks",
+        table: "webhook_deliveries",
+        due: "SELECT next_attempt_at FROM webhook_deliveries AS d JOIN webhook_endpoints AS e ON e.id = d.endpoint_id AND e.enabled
+              WHERE d.status = 'pending' AND next_attempt_at < now()",
+    },
+    Queue {
+        name: "runs of automations",
+        table: "automation_runs",
+        due: "SELECT next_attempt_at FROM automation_runs WHERE status = 'pending' AND next_attempt_at < now()",
+    },
+    Queue {
+        name: "letters to people",
+        table: "outgoing_mail",
+        due: "SELECT next_attempt_at FROM outgoing_mail WHERE next_attempt_at < now() AND next_attempt_at > '-infinity'",
+    },
+];
+
+/// How late the oldest entry of a queue may be, in seconds. Workers look at their queues every second.
+const LATE_SECONDS: i64 = 10 * 60;
+
+/// The findings for the queues. A table that does not exist yet comes with the next start of `kith serve`.
+async fn queues(control: &mut Conn) -> Result<Vec<Finding>, Error> {
+    let mut findings = Vec::new();
+    for queue in QUEUES {
+        let exists = control.query("SELECT FROM pg_class WHERE oid = to_regclass($1)", &[Some(queue.table)]).await?;
+        if exists.is_empty() {
+            continue;
+        }
+        let sql = format!(
+            "SELECT count(*) AS due, COALESCE(extract(epoch FROM now() - min(next_attempt_at))::bigint, 0) AS late FROM ({}) AS due",
+            queue.due
+        );
+        let found = control.query(&sql, &[]).await?;
+        let (due, late): (i64, i64) = (found.get(0, "due")?, found.get(0, "late")?);
+        let is_stuck = late > LATE_SECONDS;
+        let advice = match is_stuck {
+            true => {
+                format!(", the oldest for {} minutes: is `kith serve` running? Its log names what fails", late / 60)
+            }
+            false => String::new(),
+        };
+        let verdict = if is_stuck { Verdict::Warning } else { Verdict::Good };
+        findings.push(Finding { verdict, text: format!("{}: {due} are due{advice}", queue.name) });
+    }
     Ok(findings)
 }
 
