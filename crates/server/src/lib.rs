@@ -14,6 +14,7 @@ pub mod hall;
 pub mod http_client;
 pub mod mailer;
 pub mod people;
+pub mod providers;
 pub mod proxies;
 pub mod serve;
 pub mod store;

@@ -82,7 +82,7 @@ impl Dialect {
     /// or the first row of an SQL result. `None` if the answer has none.
     pub fn record(&self, answer: &Answer, meta: &Meta<'_>) -> Option<Vec<u8>> {
         match answer {
-            Answer::Record { .. } | Answer::Deleted { .. } => Some((self.show_value)(answer, meta)),
+            Answer::Record { .. } | Answer::Email { .. } | Answer::Deleted { .. } => Some((self.show_value)(answer, meta)),
             Answer::Sql(result) if !result.rows.is_empty() => Some(json::row(&result.rows, 0)),
             Answer::Sql(_)
             | Answer::Page { .. }

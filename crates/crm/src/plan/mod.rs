@@ -6,6 +6,7 @@
 pub mod automation;
 pub mod batch;
 pub mod control;
+pub mod email;
 pub mod events;
 pub mod filter;
 pub mod link;

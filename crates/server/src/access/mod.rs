@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crm::model::fault::Fault;
 use crm::model::lifecycle::{self, Phase};
-use crm::model::who::{Mode, Provenance, Who};
+use crm::model::who::{Features, Mode, Provenance, Who};
 
 use crate::access::lanes::Turn;
 use crate::access::limits::{Rate, Window};
@@ -189,6 +189,27 @@ pub async fn admit_automation(
     let unknown = || Fault::NotFound { table: "the workspaces".into(), id: workspace_id.to_owned() };
     let actor = format!("automation:{automation_id}");
     admit(app, grant.ok_or_else(unknown)?, &actor, provenance).await
+}
+
+/// Admits the recording of what became of an e-mail, by the actor who sends it. It is part of a call that was counted. `None` if the
+/// workspace is gone.
+pub async fn admit_sender(
+    app: &App,
+    workspace_id: &str,
+    actor: &str,
+    provenance: Provenance,
+) -> Result<Option<Caller>, Fault> {
+    let Some(grant) = app.store.control.automation_grant(workspace_id, Mode::Live).await? else { return Ok(None) };
+    let who = Who {
+        workspace_id: workspace_id.into(),
+        actor: actor.into(),
+        role: grant.role,
+        mode: Mode::Live,
+        phase: Phase::Claimed,
+        features: Features::default(),
+    };
+    let owner = Owner::Workspace(who.workspace_id.clone());
+    Ok(Some(Caller { who, database: grant.workspace.database, provenance, rate: None, owner }))
 }
 
 async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> Result<Caller, Box<Refused>> {

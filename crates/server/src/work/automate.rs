@@ -193,6 +193,9 @@ fn unfinished(fault: &Fault) -> Unfinished {
 fn render(result: &Result<Answer, Fault>) -> Reply {
     let (status, said) = match result {
         Ok(Answer::Record { record, .. }) => (200, json!({"id": record.row.string(0, "id")})),
+        Ok(Answer::Email { record, status }) => {
+            (200, json!({"id": record.row.string(0, "id"), "email_status": status.name()}))
+        }
         Ok(_) => (200, json!({})),
         Err(fault) => (fault.status(), json!({"error": fault.message()})),
     };

@@ -1,7 +1,9 @@
-//! Asks about the control plane: webhook endpoints and their deliveries. They have the rights, the idempotency and the pages of
+//! Asks about the control plane: webhook endpoints, automations, the e-mail integration, and the sending domains at its provider. They
+//! have the rights, the idempotency and the pages of
 //! asks about records. The work is done in a transaction of the control database.
 
 mod automations;
+mod email;
 mod webhooks;
 
 use crm::dialect::Reply;
@@ -135,6 +137,9 @@ impl<'a> ControlCall<'a> {
             ControlAsk::List { resource: Resource::Automations, page } => self.automations(page).await,
             ControlAsk::Find { resource: Resource::Automations, id } => self.find_automation(id).await,
             ControlAsk::Runs { id, status, page } => self.runs(id, status.as_deref(), page).await,
+            ControlAsk::Integration => self.integration().await,
+            ControlAsk::List { resource: Resource::Domains, page } => self.domains(page).await,
+            ControlAsk::Find { resource: Resource::Domains, id } => self.find_domain(id).await,
             ControlAsk::Deliveries { id, status, page } => self.deliveries(id, status.as_deref(), page).await,
             other => Err(Fault::internal(format!("{other:?} is not a read"))),
         }
@@ -156,6 +161,10 @@ impl<'a> ControlCall<'a> {
                 self.update_automation(transaction, id, values).await
             }
             ControlAsk::Delete { resource: Resource::Automations, id } => self.delete_automation(transaction, id).await,
+            ControlAsk::SetIntegration { values } => self.set_integration(transaction, values).await,
+            ControlAsk::RemoveIntegration => self.remove_integration(transaction).await,
+            ControlAsk::Create { resource: Resource::Domains, values, .. } => self.create_domain(values).await,
+            ControlAsk::VerifyDomain { id } => self.verify_domain(id).await,
             ControlAsk::RotateSecret { id } => self.rotate_secret(transaction, id).await,
             ControlAsk::TestWebhook { id } => self.test_webhook(transaction, id).await,
             ControlAsk::Replay { id, delivery_id } => self.replay(transaction, id, delivery_id).await,

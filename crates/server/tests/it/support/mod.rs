@@ -9,6 +9,7 @@ mod mailbox;
 mod raw;
 mod receiver;
 mod relm;
+mod resend;
 mod reply;
 
 pub use agent::{Agent, stranger_at};
@@ -22,6 +23,7 @@ pub use mailbox::mailbox;
 pub use raw::{Answer, Raw, Streams};
 pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};
+pub use resend::resend;
 pub use reply::Reply;
 
 use serde_json::Value;
