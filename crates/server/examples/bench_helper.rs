@@ -77,6 +77,7 @@ fn sql() -> Result<Value, String> {
         mode: Mode::Live,
         phase: Phase::Claimed,
         features: Features::default(),
+        sends: true,
     };
     let provenance = Provenance { request_id: "req_bench".into(), ..Provenance::default() };
     let context = sql::context::begin_request(":begin_secret", &who, &provenance.to_json(&[]));

@@ -30,6 +30,7 @@ use crate::dialect::changes::ChangeWords;
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
+use crate::model::entity::Entity;
 use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
@@ -156,6 +157,12 @@ pub fn of_key(key: &str) -> Option<&'static Dialect> {
     DIALECTS.iter().find(|dialect| dialect.key_prefixes.iter().any(|prefix| key.starts_with(prefix))).copied()
 }
 
+/// The column of a built-in table that has this name in any dialect.
+pub fn column_of_any(entity: &Entity, name: &str) -> Option<&'static str> {
+    let is_named = |column: &str| DIALECTS.iter().any(|dialect| (dialect.change_words.column)(entity.table, column) == name);
+    entity.columns().find(|field| is_named(field.name)).map(|field| field.name)
+}
+
 /// The data that a response has besides the answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meta<'a> {
@@ -171,6 +178,8 @@ pub struct Meta<'a> {
     pub public_url: &'a str,
     /// The table of the request, if the request could be read.
     pub table: Option<&'a str>,
+    /// Whether the workspace's e-mail and webhooks wait, because sending is switched off.
+    pub holds: bool,
 }
 
 /// An HTTP response.

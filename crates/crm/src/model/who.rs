@@ -72,6 +72,8 @@ pub struct Who {
     pub phase: Phase,
     /// The features of the workspace's plan.
     pub features: Features,
+    /// Whether the workspace's e-mail and webhooks leave. If not, they wait.
+    pub sends: bool,
 }
 
 /// A feature that a billing plan can lack.

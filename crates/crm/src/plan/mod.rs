@@ -11,6 +11,7 @@ pub mod events;
 pub mod filter;
 pub mod link;
 pub mod list;
+pub mod placeholder;
 pub mod raw;
 pub mod record;
 pub mod saved;

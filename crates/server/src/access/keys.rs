@@ -116,6 +116,7 @@ impl Keys {
             mode: workspace.mode,
             phase: Phase::Claimed,
             features: entitlements.features,
+            sends: workspace.sends,
         };
         let uses = self.uses_of(hash, &workspace.id);
         Ok(Some(Arc::new(CachedKey { workspace, who, uses, entitlements })))

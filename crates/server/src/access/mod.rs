@@ -207,6 +207,7 @@ pub async fn admit_sender(
         mode: Mode::Live,
         phase: Phase::Claimed,
         features: Features::default(),
+        sends: grant.workspace.sends,
     };
     let owner = Owner::Workspace(who.workspace_id.clone());
     Ok(Some(Caller { who, database: grant.workspace.database, provenance, rate: None, owner }))
@@ -222,6 +223,7 @@ async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> 
         mode: workspace.mode,
         phase: phase(&workspace, now)?,
         features: entitlements.features,
+        sends: workspace.sends,
     };
     if let Err(fault) = entitlements.take(now) {
         return Err(Box::new(Refused { fault, who: Some(who), rate: None }));

@@ -27,6 +27,9 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
         json::pair(&mut out, "claim_url", claim_url);
         json::pair(&mut out, "ttl_expires_at", expires);
     }
+    if meta.holds {
+        json::flag(&mut out, "sending", false);
+    }
     about(&mut out, answer);
     out.extend_from_slice(b"}}");
     Reply { status: answer.status(), headers: Vec::new(), body: out }

@@ -37,13 +37,15 @@ pub struct GrantedWorkspace {
     pub claimed: bool,
     /// The database that holds the workspace's data of this mode.
     pub database: Arc<TenantDatabase>,
+    /// Whether e-mail and webhooks leave.
+    pub sends: bool,
     /// The workspace's billing plan, if it has one of its own.
     pub plan: Option<String>,
 }
 
 /// The columns of a granted workspace, from the tables `w` (workspaces) and `d` (databases).
 const WORKSPACE: &str = "w.id AS workspace_id, d.mode, extract(epoch FROM w.created_at)::bigint AS created_at,
-    w.claimed_at IS NOT NULL AS claimed, w.plan,
+    w.claimed_at IS NOT NULL AS claimed, w.sending, w.plan,
     d.id, d.cell_id, d.name, d.role, d.version";
 
 impl Control {
@@ -101,6 +103,7 @@ fn grant(row: ControlRow<'_>) -> Result<Grant, Fault> {
             created_at: row.get("created_at")?,
             claimed,
             database: Arc::new(tenant_database(row)?.with_share(share)),
+            sends: row.is("sending")?,
             plan: row.optional("plan")?,
         },
     })

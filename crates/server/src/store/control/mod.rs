@@ -26,6 +26,7 @@ pub mod person;
 pub mod rows;
 pub mod sessions;
 pub mod sign_ins;
+pub mod switch;
 pub mod transaction;
 pub mod webhooks;
 pub mod workspaces;
