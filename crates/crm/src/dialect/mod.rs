@@ -83,7 +83,9 @@ impl Dialect {
     /// or the first row of an SQL result. `None` if the answer has none.
     pub fn record(&self, answer: &Answer, meta: &Meta<'_>) -> Option<Vec<u8>> {
         match answer {
-            Answer::Record { .. } | Answer::Email { .. } | Answer::Deleted { .. } => Some((self.show_value)(answer, meta)),
+            Answer::Record { .. } | Answer::Email { .. } | Answer::Deleted { .. } => {
+                Some((self.show_value)(answer, meta))
+            }
             Answer::Sql(result) if !result.rows.is_empty() => Some(json::row(&result.rows, 0)),
             Answer::Sql(_)
             | Answer::Page { .. }
@@ -159,7 +161,8 @@ pub fn of_key(key: &str) -> Option<&'static Dialect> {
 
 /// The column of a built-in table that has this name in any dialect.
 pub fn column_of_any(entity: &Entity, name: &str) -> Option<&'static str> {
-    let is_named = |column: &str| DIALECTS.iter().any(|dialect| (dialect.change_words.column)(entity.table, column) == name);
+    let is_named =
+        |column: &str| DIALECTS.iter().any(|dialect| (dialect.change_words.column)(entity.table, column) == name);
     entity.columns().find(|field| is_named(field.name)).map(|field| field.name)
 }
 

@@ -57,9 +57,8 @@ pub struct RelatedWords {
 }
 
 /// The fields of an e-mail to send.
-const MESSAGE: &[&str] = &[
-    "from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers", "attachments", "in_reply_to",
-];
+const MESSAGE: &[&str] =
+    &["from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers", "attachments", "in_reply_to"];
 /// The columns of its record that a request can set.
 const RECORDED: &[&str] = &["custom", "deal_ids"];
 

@@ -247,13 +247,13 @@ pub const CODES: &[Code] = &[
     code(
         "email_not_configured",
         &[422],
-        "The workspace has no e-mail provider, or not the one that this requires. Nothing was sent or recorded.",
+        "The workspace has no e-mail provider, or not the one that this needs.",
         "Connect one: `PUT /v1/integrations/email {api_key, from_email}`.",
     ),
     code(
         "email_rejected",
         &[422],
-        "The e-mail provider refused it; `message` has its words. An e-mail is recorded with the status `failed`.",
+        "The e-mail provider refused it, in the words of `message`. The e-mail is recorded as `failed`.",
         "Correct what the provider's words name, and send it again with another Idempotency-Key.",
     ),
     code(

@@ -200,17 +200,42 @@ mod tests {
         check("Ada <ada@example.com>", Some("Ada"), "ada@example.com", "Ada <ada@example.com>");
         check("<a.b+c@x-y.example>", None, "a.b+c@x-y.example", "a.b+c@x-y.example");
         check(r#""Ada, \"L\"" <a@b.co>"#, Some("Ada, \"L\""), "a@b.co", r#""Ada, \"L\"" <a@b.co>"#);
-        check("Zoë Müller <zoë@müller.example>", Some("Zoë Müller"), "zoë@müller.example", "Zoë Müller <zoë@müller.example>");
+        check(
+            "Zoë Müller <zoë@müller.example>",
+            Some("Zoë Müller"),
+            "zoë@müller.example",
+            "Zoë Müller <zoë@müller.example>",
+        );
         check("Dr. X <x@y.zz>", Some("Dr. X"), "x@y.zz", "\"Dr. X\" <x@y.zz>");
     }
 
     #[test]
     fn what_is_no_address_is_refused() {
         for text in [
-            "", "ada", "ada@", "@example.com", "ada@example", "a b@example.com", "ada@@example.com", "ada@exa mple.com",
-            ".ada@example.com", "ada.@example.com", "a..b@example.com", "ada@-x.com", "ada@x-.com", "ada@.com", "ada@x..com",
-            "Ada <ada@example.com", "Ada ada@example.com>", "\"Ada <ada@example.com>", "ada@example.com\r\nBcc: x@y.zz",
-            "A\nB <ada@example.com>", "<<ada@example.com>>", "ada@exam_ple.com", "\"a b\"@example.com", "ada@[1.2.3.4]",
+            "",
+            "ada",
+            "ada@",
+            "@example.com",
+            "ada@example",
+            "a b@example.com",
+            "ada@@example.com",
+            "ada@exa mple.com",
+            ".ada@example.com",
+            "ada.@example.com",
+            "a..b@example.com",
+            "ada@-x.com",
+            "ada@x-.com",
+            "ada@.com",
+            "ada@x..com",
+            "Ada <ada@example.com",
+            "Ada ada@example.com>",
+            "\"Ada <ada@example.com>",
+            "ada@example.com\r\nBcc: x@y.zz",
+            "A\nB <ada@example.com>",
+            "<<ada@example.com>>",
+            "ada@exam_ple.com",
+            "\"a b\"@example.com",
+            "ada@[1.2.3.4]",
         ] {
             assert_eq!(Mailbox::parse(text), None, "{text:?}");
         }
@@ -220,7 +245,8 @@ mod tests {
 
     #[test]
     fn a_text_may_hold_several() {
-        let addresses = |text| Mailbox::parse_list(text).map(|all| all.into_iter().map(|it| it.address).collect::<Vec<_>>());
+        let addresses =
+            |text| Mailbox::parse_list(text).map(|all| all.into_iter().map(|it| it.address).collect::<Vec<_>>());
         assert_eq!(addresses("a@b.co, \"X, Y\" <c@d.co>; e@f.co,").unwrap(), ["a@b.co", "c@d.co", "e@f.co"]);
         assert_eq!(addresses("a@b.co, nobody").unwrap_err(), " nobody");
         assert!(addresses("  ").unwrap().is_empty());

@@ -394,7 +394,11 @@ mod tests {
             action[name] = value;
             with("actions", json!([action]))
         };
-        for (name, value) in [("to", json!("{{contact.email}}")), ("html", json!("<p>{{deal.name}}")), ("from", json!("A <a@b.example>"))] {
+        for (name, value) in [
+            ("to", json!("{{contact.email}}")),
+            ("html", json!("<p>{{deal.name}}")),
+            ("from", json!("A <a@b.example>")),
+        ] {
             assert!(new_automation(email(name, value).as_object().unwrap(), column).is_ok(), "{name}");
         }
         check(email("subject", json!("{{contact.nmae}}")), "actions[0].subject: There is no {{contact.nmae}}");

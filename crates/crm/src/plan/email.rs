@@ -2,7 +2,7 @@
 
 use base64::Engine;
 use base64::alphabet::STANDARD as ALPHABET;
-use base64::engine::general_purpose::{STANDARD, GeneralPurpose};
+use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
@@ -24,15 +24,42 @@ const MAX_BODY_CHARACTERS: usize = 10 * 1024 * 1024;
 
 /// The fields of a message to be sent.
 pub const FIELDS: [&str; 13] = [
-    "from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers", "attachments", "in_reply_to", "custom",
+    "from",
+    "to",
+    "cc",
+    "bcc",
+    "reply_to",
+    "subject",
+    "html",
+    "text",
+    "headers",
+    "attachments",
+    "in_reply_to",
+    "custom",
     "deal_ids",
 ];
 
 /// Headers that follow from other fields, or that the provider sets.
 const RESERVED_HEADERS: [&str; 19] = [
-    "bcc", "cc", "content-disposition", "content-id", "content-transfer-encoding", "content-type", "date", "dkim-signature",
-    "from", "in-reply-to", "message-id", "mime-version", "received", "references", "reply-to", "return-path", "sender",
-    "subject", "to",
+    "bcc",
+    "cc",
+    "content-disposition",
+    "content-id",
+    "content-transfer-encoding",
+    "content-type",
+    "date",
+    "dkim-signature",
+    "from",
+    "in-reply-to",
+    "message-id",
+    "mime-version",
+    "received",
+    "references",
+    "reply-to",
+    "return-path",
+    "sender",
+    "subject",
+    "to",
 ];
 
 /// Base64 with or without padding.
@@ -99,7 +126,10 @@ fn mailboxes(values: &Map<String, Value>, name: &str) -> Result<Vec<Mailbox>, Fa
             items.iter().filter_map(Value::as_str).collect()
         }
         Some(other) => {
-            return Err(Fault::invalid(format!("\"{name}\" takes an address or an array of them, not {}.", name_of(other))));
+            return Err(Fault::invalid(format!(
+                "\"{name}\" takes an address or an array of them, not {}.",
+                name_of(other)
+            )));
         }
     };
     let mut mailboxes = Vec::with_capacity(texts.len());
@@ -132,7 +162,9 @@ fn line(values: &Map<String, Value>, name: &str) -> Result<Option<String>, Fault
 fn checked_line(field: &str, line: &str) -> Result<(), Fault> {
     match line.chars().any(|it| it.is_control() || matches!(it, '\u{2028}' | '\u{2029}')) {
         false => Ok(()),
-        true => Err(broken(field, format!("\"{field}\" is one line: it has no line breaks and control characters."), None)),
+        true => {
+            Err(broken(field, format!("\"{field}\" is one line: it has no line breaks and control characters."), None))
+        }
     }
 }
 
@@ -145,7 +177,10 @@ fn headers(values: &Map<String, Value>) -> Result<Vec<(String, String)>, Fault> 
         None | Some(Value::Null) => return Ok(Vec::new()),
         Some(Value::Object(headers)) => headers,
         Some(other) => {
-            return Err(Fault::invalid(format!("\"headers\" takes an object of names and values, not {}.", name_of(other))));
+            return Err(Fault::invalid(format!(
+                "\"headers\" takes an object of names and values, not {}.",
+                name_of(other)
+            )));
         }
     };
     if given.len() > MAX_PARTS {
@@ -161,7 +196,11 @@ fn headers(values: &Map<String, Value>) -> Result<Vec<(String, String)>, Fault> 
         }
         if RESERVED_HEADERS.contains(&name.to_ascii_lowercase().as_str()) {
             let hint = "Use the message's own fields: from, to, cc, bcc, reply_to, subject, in_reply_to.";
-            return Err(broken(&path, format!("The header {name} is set by Kith or by the provider."), Some(hint.into())));
+            return Err(broken(
+                &path,
+                format!("The header {name} is set by Kith or by the provider."),
+                Some(hint.into()),
+            ));
         }
         if headers.iter().any(|(other, _)| other.eq_ignore_ascii_case(name)) {
             return Err(broken(&path, format!("The header {name} is given twice."), None));
@@ -209,9 +248,9 @@ fn attachments(values: &Map<String, Value>) -> Result<Vec<Attachment>, Fault> {
         }
         let encoded = text(item, "content", usize::MAX)?.flatten().ok_or_else(|| missing(&path("content")))?;
         let encoded: String = encoded.split_ascii_whitespace().collect();
-        let content = BASE64.decode(encoded).map_err(|_| {
-            broken(&path("content"), format!("{} is no base64.", path("content")), None)
-        })?;
+        let content = BASE64
+            .decode(encoded)
+            .map_err(|_| broken(&path("content"), format!("{} is no base64.", path("content")), None))?;
         bytes += content.len();
         if bytes > MAX_ATTACHMENT_BYTES {
             let said = format!("All files together have at most {} MiB.", MAX_ATTACHMENT_BYTES >> 20);
@@ -223,8 +262,14 @@ fn attachments(values: &Map<String, Value>) -> Result<Vec<Attachment>, Fault> {
 }
 
 fn is_media_type(text: &str) -> bool {
-    let part = |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&it));
-    text.split(';').next().unwrap_or_default().trim().split_once('/').is_some_and(|(kind, name)| part(kind) && part(name))
+    let part =
+        |it: &str| !it.is_empty() && it.bytes().all(|it| it.is_ascii_alphanumeric() || b"!#$&-^_.+".contains(&it));
+    text.split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .split_once('/')
+        .is_some_and(|(kind, name)| part(kind) && part(name))
 }
 
 /// The id of a recorded message, or a Message-ID with its brackets.
@@ -249,9 +294,7 @@ fn ids(values: &Map<String, Value>, name: &str) -> Result<Vec<String>, Fault> {
     let wrong = || Fault::invalid(format!("\"{name}\" takes an array of ids."));
     match values.get(name) {
         None | Some(Value::Null) => Ok(Vec::new()),
-        Some(Value::Array(items)) => {
-            items.iter().map(|it| it.as_str().map(str::to_owned).ok_or_else(wrong)).collect()
-        }
+        Some(Value::Array(items)) => items.iter().map(|it| it.as_str().map(str::to_owned).ok_or_else(wrong)).collect(),
         Some(_) => Err(wrong()),
     }
 }
@@ -362,16 +405,17 @@ fn smtp(values: &Map<String, Value>) -> Result<SmtpServer, Fault> {
         _ => None,
     };
     if let Some(url) = word(values, "url")? {
-        if let Some(other) = ["host", "port", "username", "password", "tls"].into_iter().find(|it| values.contains_key(*it)) {
+        if let Some(other) =
+            ["host", "port", "username", "password", "tls"].into_iter().find(|it| values.contains_key(*it))
+        {
             return Err(broken(other, format!("\"url\" says what \"{other}\" says; send one of them."), None));
         }
         // The address is not repeated, because it may contain the password.
         let said = "\"url\" is an address like smtp://user:password@mail.example.com:587 or smtps://….";
         return server_of(&url, tls).ok_or_else(|| broken("url", said.into(), Some(TLS.replace("\"tls\"", "?tls="))));
     }
-    let host = word(values, "host")?.ok_or_else(|| {
-        broken("host", "\"host\" must have a value, or \"url\" in its place.".into(), None)
-    })?;
+    let host = word(values, "host")?
+        .ok_or_else(|| broken("host", "\"host\" must have a value, or \"url\" in its place.".into(), None))?;
     if !is_host(&host) {
         return Err(broken("host", "\"host\" is the name or the address of a mail server.".into(), None));
     }
@@ -405,7 +449,9 @@ fn server_of(url: &str, tls: impl Fn(&str) -> Option<SmtpTls>) -> Option<SmtpSer
     let authority = rest.split('/').next().unwrap_or_default();
     let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
     let (host, port) = match place.rsplit_once(':') {
-        Some((host, port)) if !host.contains(':') || host.ends_with(']') => (host, Some(port.parse().ok().filter(|it| *it > 0)?)),
+        Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
+            (host, Some(port.parse().ok().filter(|it| *it > 0)?))
+        }
         _ => (place, None),
     };
     let decoded = |text: &str| percent_encoding::percent_decode_str(text).decode_utf8().ok().map(|it| it.into_owned());
@@ -506,7 +552,11 @@ mod tests {
         refused(with("headers", json!({"X-A": 1})), 400, None);
         refused(with("attachments", json!([{"filename": "a", "content": "%"}])), 422, Some("attachments[0].content"));
         refused(with("attachments", json!([{"content": "aGk="}])), 422, Some("attachments[0].filename"));
-        refused(with("attachments", json!([{"filename": "a\r\nX: y", "content": ""}])), 422, Some("attachments[0].filename"));
+        refused(
+            with("attachments", json!([{"filename": "a\r\nX: y", "content": ""}])),
+            422,
+            Some("attachments[0].filename"),
+        );
         refused(with("attachments", json!([{"filename": "a", "content": "", "content_type": "a\r\nb/c"}])), 422, None);
         refused(with("attachments", json!([{"filename": "a", "content": "", "path": "/etc/passwd"}])), 400, None);
         refused(with("in_reply_to", json!("nothing")), 422, Some("in_reply_to"));
@@ -535,7 +585,14 @@ mod tests {
         assert_eq!(smtp("smtps://u:p@mail.example").unwrap().tls, SmtpTls::Implicit);
         assert_eq!(smtp("smtp://[::1]:25").unwrap().host, "::1");
         assert_eq!(smtp("smtp://127.0.0.1:2525?tls=none").unwrap().tls, SmtpTls::None);
-        for wrong in ["mail.example", "http://mail.example", "smtp://", "smtp://u@mail.example", "smtp://h:99999", "smtp://h?x=1"] {
+        for wrong in [
+            "mail.example",
+            "http://mail.example",
+            "smtp://",
+            "smtp://u@mail.example",
+            "smtp://h:99999",
+            "smtp://h?x=1",
+        ] {
             assert_eq!(smtp(wrong), None, "{wrong}");
         }
         for (wrong, field) in [

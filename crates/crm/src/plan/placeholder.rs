@@ -88,7 +88,9 @@ fn parse(name: &str, columns: Columns) -> Result<Placeholder, String> {
     let mut keys = name.split('.');
     let (subject, field) = (keys.next().unwrap_or_default(), keys.next().unwrap_or_default());
     let Some((subject, table)) = SUBJECTS.into_iter().find(|(known, _)| *known == subject) else {
-        return Err(format!("There is no {{{{{shown}}}}}; a placeholder is one of a contact, company or deal, such as {{{{contact.first_name}}}}."));
+        return Err(format!(
+            "There is no {{{{{shown}}}}}; a placeholder is one of a contact, company or deal, such as {{{{contact.first_name}}}}."
+        ));
     };
     let entity = by_table(table).ok_or("a built-in table is missing")?;
     let keys: Vec<String> = keys.map(str::to_owned).collect();
@@ -140,7 +142,11 @@ mod tests {
         };
         check("Hi {{contact.first_name}}!", Written::Html, "Hi &lt;Ada&gt;\r\nBcc: x!");
         check("Hi {{ contact.first_name }}", Written::Line, "Hi <Ada>  Bcc: x");
-        check("{{contact.custom.plan}} {{contact.custom.n}}{{contact.custom.none}}{{contact.last_name}}", Written::Text, "pro 2");
+        check(
+            "{{contact.custom.plan}} {{contact.custom.n}}{{contact.custom.none}}{{contact.last_name}}",
+            Written::Text,
+            "pro 2",
+        );
         check("{ } }} no", Written::Text, "{ } }} no");
         assert!(fill("{{deal.name}}", Written::Text, column, |_| None).unwrap_err().contains("about no deal"));
     }

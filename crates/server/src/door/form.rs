@@ -117,9 +117,10 @@ pub fn switch(call: &Call<'_>) -> Result<SendingSwitch, Fault> {
         (Some(Value::Bool(false)), Some(_)) => {
             Err(Fault::invalid("\"held\" says what happens to what has waited, so it goes with \"sending\": true."))
         }
-        (Some(Value::Bool(true)), Some(other)) => {
-            Err(Fault::invalid_with_hint(format!("\"held\" is release or drop, not \"{other}\"."), "Leave it out to release."))
-        }
+        (Some(Value::Bool(true)), Some(other)) => Err(Fault::invalid_with_hint(
+            format!("\"held\" is release or drop, not \"{other}\"."),
+            "Leave it out to release.",
+        )),
         (None | Some(Value::Null), _) => Err(Fault::invalid("\"sending\" is missing.")),
         (Some(other), _) => Err(Fault::invalid(format!("\"sending\" takes true or false, not {}.", name_of(other)))),
     }

@@ -291,7 +291,9 @@ fn needs_person(route: PeopleRoute<'_>) -> bool {
 
 /// Whether a route takes no body: the path alone says what to change.
 fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
-    use PeopleRoute::{ChangePassword, ChangeRole, ChangeWorkspace, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset};
+    use PeopleRoute::{
+        ChangePassword, ChangeRole, ChangeWorkspace, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset,
+    };
     use PeopleRoute::{RequestVerification, ResetPassword, SignUp, VerifyEmail};
     let by_its_fields = matches!(
         route,

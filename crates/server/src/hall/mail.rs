@@ -130,7 +130,11 @@ pub(super) async fn perform(
                 performed
             }
             Err(fault) => {
-                tracing::error!(?fault, id = mail.id, "the outcome of an e-mail could not be recorded; the queue does it");
+                tracing::error!(
+                    ?fault,
+                    id = mail.id,
+                    "the outcome of an e-mail could not be recorded; the queue does it"
+                );
                 recorded.performed()
             }
         },
@@ -195,7 +199,10 @@ pub(super) fn not_configured() -> Fault {
     Fault::Refused {
         code: "email_not_configured",
         message: "This workspace has no e-mail provider.".into(),
-        hint: Some("Connect one: PUT /v1/integrations/email {\"api_key\": \"re_…\", \"from_email\": \"you@example.com\"}.".into()),
+        hint: Some(
+            "Connect one: PUT /v1/integrations/email {\"api_key\": \"re_…\", \"from_email\": \"you@example.com\"}."
+                .into(),
+        ),
     }
 }
 
@@ -230,7 +237,8 @@ async fn threaded(execution: &mut Execution<'_>, message: &mut Message, id: &str
 
 /// The columns of a new record.
 fn cells(message: &Message, status: EmailStatus) -> Vec<sql::email::Cell> {
-    let addresses = |all: &[Mailbox]| Some(array_of_texts(&all.iter().map(|it| it.address.clone()).collect::<Vec<_>>()));
+    let addresses =
+        |all: &[Mailbox]| Some(array_of_texts(&all.iter().map(|it| it.address.clone()).collect::<Vec<_>>()));
     let mut custom = message.custom.clone();
     let files = message.attachments.iter().map(|file| json!({"filename": file.filename, "content_type": file.content_type, "bytes": file.content.len() / 4 * 3}));
     let listed = |all: &[Mailbox]| Value::from(all.iter().map(ToString::to_string).collect::<Vec<_>>());
@@ -342,7 +350,8 @@ async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Attempt, Fa
     let (provider_msg_id, error) = match handed {
         Handed::Accepted { message_id } => (Some(message_id), None),
         Handed::Refused(words) => failed(words),
-        Handed::Down { words, retry_after } => match wait_ms(taken.attempts, retry_after, u64::from_be_bytes(random())) {
+        Handed::Down { words, retry_after } => match wait_ms(taken.attempts, retry_after, u64::from_be_bytes(random()))
+        {
             Some(wait) => {
                 let at = iso_ms(app.clock.unix_ms() + wait as i64);
                 app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), &words, &at).await?;
@@ -450,7 +459,8 @@ async fn end(app: &App, workspace_id: &str, id: &str) {
 pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
     let (workspace_id, id) = (taken.workspace_id.as_str(), taken.id.as_str());
     let place = Taken { workspace_id, id, taken_by: &taken.taken_by, attempts: taken.attempts };
-    let Some(caller) = access::admit_sender(app, workspace_id, &taken.actor, provenance(&taken.provenance)).await? else {
+    let Some(caller) = access::admit_sender(app, workspace_id, &taken.actor, provenance(&taken.provenance)).await?
+    else {
         return app.store.control.forget_email(workspace_id, id).await;
     };
     let outcome = match (&taken.outcome, &taken.message) {
@@ -468,7 +478,14 @@ pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
                 RecordState::Deleted => note(app, place, failed(app, "It was deleted before it was sent.")).await?,
                 RecordState::Live => match opened(app, place, sealed) {
                     Ok(mail) => attempt(app, place, &mail).await?,
-                    Err(_) => note(app, place, failed(app, "It can't be decrypted: it was queued with another KITH_SECRET_KEY.")).await?,
+                    Err(_) => {
+                        note(
+                            app,
+                            place,
+                            failed(app, "It can't be decrypted: it was queued with another KITH_SECRET_KEY."),
+                        )
+                        .await?
+                    }
                 },
             };
             match attempt {

@@ -119,7 +119,8 @@ fn with_ascii(mailbox: &Mailbox) -> Mailbox {
 
 /// A provider's words, as they are shown and stored: on one line, and not too long.
 fn tidy(words: &str) -> String {
-    let line: Vec<&str> = words.split(|it: char| it.is_control() || it.is_whitespace()).filter(|it| !it.is_empty()).collect();
+    let line: Vec<&str> =
+        words.split(|it: char| it.is_control() || it.is_whitespace()).filter(|it| !it.is_empty()).collect();
     let line = line.join(" ");
     match line.char_indices().nth(1000) {
         Some((at, _)) => format!("{}…", &line[..at]),

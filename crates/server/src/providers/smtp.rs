@@ -121,7 +121,8 @@ fn message(mail: &Mail) -> Result<Message, String> {
         builder = builder.in_reply_to(answered.clone()).references(answered.clone());
     }
     for (name, value) in &said.headers {
-        let name = HeaderName::new_from_ascii(name.clone()).map_err(|_| format!("The header {name} can't be written."))?;
+        let name =
+            HeaderName::new_from_ascii(name.clone()).map_err(|_| format!("The header {name} can't be written."))?;
         builder = builder.raw_header(HeaderValue::new(name, value.clone()));
     }
     let part = |kind: ContentType, text: &str| SinglePart::builder().header(kind).body(text.to_owned());
@@ -194,7 +195,14 @@ mod tests {
         let message = message(&Mail { id: "e_1".into(), message: said }).unwrap();
         assert_eq!(message.envelope().to().len(), 2);
         let text = String::from_utf8(message.formatted()).unwrap();
-        for part in ["Message-ID: <e_1@a.example>", "In-Reply-To: <x@y>", "X-Ref: 1", "multipart/mixed", "multipart/alternative", "text/html"] {
+        for part in [
+            "Message-ID: <e_1@a.example>",
+            "In-Reply-To: <x@y>",
+            "X-Ref: 1",
+            "multipart/mixed",
+            "multipart/alternative",
+            "text/html",
+        ] {
             assert!(text.contains(part), "{part}\n{text}");
         }
         assert!(!text.contains("secret@"), "{text}");

@@ -142,7 +142,9 @@ fn size(answer: &Answer) -> usize {
         Answer::Page { rows, .. } | Answer::Sql(SqlResult { rows, .. }) => {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
-        Answer::Record { record, .. } | Answer::Email { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
+        Answer::Record { record, .. } | Answer::Email { record, .. } => {
+            record.row.data_len() + record.row.columns().len() * 16
+        }
         Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,

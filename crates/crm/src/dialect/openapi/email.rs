@@ -18,9 +18,7 @@ pub const LATER: &str = "It has not left yet: `status` is `queued` or `held`.";
 pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
     let text = |about: &str| json!({"type": "string", "description": about});
     let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
-    let addresses = |about: &str| {
-        json!({"description": about, "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 50}, {"type": "null"}]})
-    };
+    let addresses = |about: &str| json!({"description": about, "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 50}, {"type": "null"}]});
     let custom = by_table("emails").map_or("custom", |entity| (wire.column)(entity, "custom"));
     let mut message = json!({
         "from": text_or_null("The sender, `ada@example.com` or `Ada <ada@example.com>`; by default the integration's `from_email`."),

@@ -70,7 +70,8 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
     }
     let sends = act == Act::Create && entity.is_some_and(|entity| entity.is_mail);
     if sends {
-        operation.insert("description".into(), format!("{} {}", description(wire, endpoint, entity), email::ABOUT).into());
+        operation
+            .insert("description".into(), format!("{} {}", description(wire, endpoint, entity), email::ABOUT).into());
     }
     if let Some((mut schema, required)) = body(act, entity) {
         if sends {

@@ -144,7 +144,7 @@ pub const ERRANDS: &[Errand] = &[
     Errand { method: Patch, path: "/v1/workspaces/{ws_id}", id: "changeWorkspace", summary: "Stop or release what leaves", caller: Credentials::Person, query: &[],
         body: &[field("sending", BodyKind::Flag, "Whether e-mail and webhooks leave."), optional("held", BodyKind::Held, "With `sending: true`: what happens to what has waited.")],
         answer: PeopleReturns::One("Switched"), codes: &["forbidden", "not_found"],
-        about: "`{sending: false}` stops everything outgoing: e-mail and webhooks wait, and each answer says so (`_meta.sending`, the header `X-Sending: held`). `{sending: true}` releases them, or drops them with `held: \"drop\"`. For owners." },
+        about: "`{sending: false}` holds all e-mail and webhooks. Each answer then says so (`_meta.sending`, the header `X-Sending: held`). `{sending: true}` releases them, or drops them with `held: \"drop\"`. For owners." },
     Errand { method: Post, path: "/v1/claim/{ws_id}", id: "claimWorkspace", summary: "Claim a workspace", caller: Credentials::Person, query: &[],
         body: &[], answer: PeopleReturns::One("Claimed"), codes: &["not_found", "conflict"],
         about: "Makes the caller the owner of an anonymous workspace. Its dev key ends; `api_key` is a live key. 409 if it has an owner. `claim_url` is the page for this." },
@@ -411,16 +411,18 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ),
         (
             "Belonging",
-            object(
-                json!({"id": ws(), "name": or_null(text("The name.")), "role": role(),
-                "sending": {"type": "boolean", "description": "Whether e-mail and webhooks leave."}, "created_at": time("Time of creation.")}),
-            ),
+            object(json!({"id": ws(), "name": or_null(text("The name.")), "role": role(),
+                "sending": {"type": "boolean", "description": "Whether e-mail and webhooks leave."}, "created_at": time("Time of creation.")})),
         ),
         ("Switched", {
-            let counts = |about: &str| json!({"type": "object", "description": about, "required": ["emails", "deliveries"],
-                "properties": {"emails": {"type": "integer"}, "deliveries": {"type": "integer"}}});
-            object(json!({"id": ws(), "sending": {"type": "boolean", "description": "Whether e-mail and webhooks leave."},
-                "held": counts("What waits."), "released": counts("What has waited and leaves now."), "dropped": counts("What has waited and never leaves.")}))
+            let counts = |about: &str| {
+                json!({"type": "object", "description": about, "required": ["emails", "deliveries"],
+                "properties": {"emails": {"type": "integer"}, "deliveries": {"type": "integer"}}})
+            };
+            object(
+                json!({"id": ws(), "sending": {"type": "boolean", "description": "Whether e-mail and webhooks leave."},
+                "held": counts("What waits."), "released": counts("What has waited and leaves now."), "dropped": counts("What has waited and never leaves.")}),
+            )
         }),
         (
             "Invitation",

@@ -90,7 +90,9 @@ impl Said<'_> {
         view.act = Act::Control(act, resource);
         view.is_detailed = true;
         let id = match act {
-            ControlAct::List | ControlAct::Create | ControlAct::Integration | ControlAct::SetIntegration => String::new(),
+            ControlAct::List | ControlAct::Create | ControlAct::Integration | ControlAct::SetIntegration => {
+                String::new()
+            }
             _ => self.required("id")?,
         };
         let operation = match act {

@@ -183,10 +183,7 @@ impl Act {
             | Act::FindRun
             | Act::ListChanges
             | Act::ListEvents
-            | Act::Control(
-                ControlAct::List | ControlAct::Find | ControlAct::History | ControlAct::Integration,
-                _,
-            )
+            | Act::Control(ControlAct::List | ControlAct::Find | ControlAct::History | ControlAct::Integration, _)
             | Act::Query => false,
             Act::Create
             | Act::Update
@@ -236,10 +233,7 @@ impl Act {
                 | Act::Operations
                 | Act::Undo
                 | Act::Control(
-                    ControlAct::Update
-                        | ControlAct::Delete
-                        | ControlAct::RotateSecret
-                        | ControlAct::SetIntegration,
+                    ControlAct::Update | ControlAct::Delete | ControlAct::RotateSecret | ControlAct::SetIntegration,
                     _
                 )
                 | Act::Execute
@@ -268,7 +262,10 @@ impl Act {
         matches!(
             self,
             Act::SendEmail
-                | Act::Control(ControlAct::Test | ControlAct::Replay | ControlAct::SetIntegration | ControlAct::Verify, _)
+                | Act::Control(
+                    ControlAct::Test | ControlAct::Replay | ControlAct::SetIntegration | ControlAct::Verify,
+                    _
+                )
                 | Act::Control(ControlAct::List | ControlAct::Find | ControlAct::Create, Resource::Domains)
         )
     }

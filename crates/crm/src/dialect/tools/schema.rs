@@ -190,8 +190,11 @@ fn message() -> Vec<Argument> {
         optional("html", text("")),
         optional("text", text("")),
         optional("headers", json!({"type": "object"})),
-        optional("attachments", json!({"type": "array", "items": {"type": "object"},
-            "description": "{filename, content, content_type?}; content in base64."})),
+        optional(
+            "attachments",
+            json!({"type": "array", "items": {"type": "object"},
+            "description": "{filename, content, content_type?}; content in base64."}),
+        ),
         optional("in_reply_to", text("Id of a recorded e-mail, or a Message-ID.")),
         several("deal_ids"),
     ]

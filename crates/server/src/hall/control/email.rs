@@ -46,16 +46,18 @@ impl ControlCall<'_> {
         }
         let verified = self.app.providers.accepts(&settings).await;
         let (actor, now) = (&self.caller.who.actor, self.now());
-        let new =
-            NewIntegration { workspace_id: self.holder().workspace_id, settings: &settings, verified, actor, now: &now };
+        let new = NewIntegration {
+            workspace_id: self.holder().workspace_id,
+            settings: &settings,
+            verified,
+            actor,
+            now: &now,
+        };
         let set = transaction.set_integration(&new, &self.app.store.sealer).await?;
         set.map(|row| record(row, false)).ok_or_else(|| Fault::internal("an integration was not set"))
     }
 
-    pub(super) async fn remove_integration(
-        &self,
-        transaction: &mut ControlTransaction<'_>,
-    ) -> Result<Answer, Fault> {
+    pub(super) async fn remove_integration(&self, transaction: &mut ControlTransaction<'_>) -> Result<Answer, Fault> {
         if !transaction.remove_integration(self.holder().workspace_id).await? {
             return Err(Fault::NotFound { table: "integrations".into(), id: "email".into() });
         }

@@ -43,16 +43,24 @@ impl Integration {
     /// Opens the settings.
     pub fn open(&self, sealer: &Sealer) -> Result<EmailSettings, Fault> {
         let unusable = |fault: Fault| {
-            tracing::error!(?fault, workspace_id = self.workspace_id, "the settings of an e-mail integration can't be opened");
+            tracing::error!(
+                ?fault,
+                workspace_id = self.workspace_id,
+                "the settings of an e-mail integration can't be opened"
+            );
             Fault::Refused {
                 code: "email_not_configured",
-                message: "The stored e-mail settings can't be decrypted: they were encrypted with another KITH_SECRET_KEY.".into(),
+                message:
+                    "The stored e-mail settings can't be decrypted: they were encrypted with another KITH_SECRET_KEY."
+                        .into(),
                 hint: Some("Set them again: PUT /v1/integrations/email.".into()),
             }
         };
         let opened = sealer.open(&seal_name(&self.workspace_id), &self.settings).map_err(unusable)?;
-        let provider: Provider = serde_json::from_slice(&opened).map_err(|_| Fault::internal("unknown e-mail settings"))?;
-        let from_email = Mailbox::parse(&self.from_email).ok_or_else(|| Fault::internal("a from_email that is none"))?;
+        let provider: Provider =
+            serde_json::from_slice(&opened).map_err(|_| Fault::internal("unknown e-mail settings"))?;
+        let from_email =
+            Mailbox::parse(&self.from_email).ok_or_else(|| Fault::internal("a from_email that is none"))?;
         Ok(EmailSettings { provider, from_email })
     }
 }
@@ -92,7 +100,8 @@ impl Control {
 
     /// Notes whether the provider accepts the sender.
     pub async fn note_verified(&self, workspace_id: &str, verified: bool) -> Result<(), Fault> {
-        let sql = "UPDATE email_integrations SET verified = $2::boolean WHERE workspace_id = $1 AND verified <> $2::boolean";
+        let sql =
+            "UPDATE email_integrations SET verified = $2::boolean WHERE workspace_id = $1 AND verified <> $2::boolean";
         self.query(sql, &[Some(workspace_id), Some(if verified { "t" } else { "f" })]).await.map(drop)
     }
 }

@@ -149,7 +149,8 @@ impl Control {
         outcome: &EmailOutcome,
         due_at: &str,
     ) -> Result<bool, Fault> {
-        let sql = "UPDATE outgoing_emails SET outcome = $4, message = NULL, provider = $5, provider_msg_id = $6, error = $7,
+        let sql =
+            "UPDATE outgoing_emails SET outcome = $4, message = NULL, provider = $5, provider_msg_id = $6, error = $7,
                        ended_at = $8::timestamptz, next_attempt_at = $9::timestamptz
                    WHERE workspace_id = $1 AND id = $2 AND taken_by = $3 AND outcome IS NULL RETURNING id";
         let params = [

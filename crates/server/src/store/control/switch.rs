@@ -62,8 +62,8 @@ impl Control {
             SendingSwitch::Release => "release",
             SendingSwitch::Drop => "drop",
         };
-        self.query(&sql, &entry.params([Some(said), Some(DROPPED)])).await?.first(|row| {
-            Ok(Waiting { emails: row.get("emails")?, deliveries: row.get("deliveries")? })
-        })
+        self.query(&sql, &entry.params([Some(said), Some(DROPPED)]))
+            .await?
+            .first(|row| Ok(Waiting { emails: row.get("emails")?, deliveries: row.get("deliveries")? }))
     }
 }

@@ -9,8 +9,8 @@ mod mailbox;
 mod raw;
 mod receiver;
 mod relm;
-mod resend;
 mod reply;
+mod resend;
 
 pub use agent::{Agent, stranger_at};
 pub use child::Child;
@@ -23,8 +23,8 @@ pub use mailbox::mailbox;
 pub use raw::{Answer, Raw, Streams};
 pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};
-pub use resend::resend;
 pub use reply::Reply;
+pub use resend::resend;
 
 use serde_json::Value;
 

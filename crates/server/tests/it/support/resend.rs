@@ -149,9 +149,14 @@ fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8]) -> Result
             Ok(json!({"data": account.domains.iter().map(brief).collect::<Vec<_>>()}))
         }
         ("POST", ["domains"]) => {
-            let name = body["name"].as_str().ok_or_else(|| refusal(422, "missing_required_field", "Missing `name` field."))?;
+            let name =
+                body["name"].as_str().ok_or_else(|| refusal(422, "missing_required_field", "Missing `name` field."))?;
             if account.domains.iter().any(|it| it["name"] == name) {
-                return Err(refusal(403, "validation_error", &format!("The {name} domain has been registered already.")));
+                return Err(refusal(
+                    403,
+                    "validation_error",
+                    &format!("The {name} domain has been registered already."),
+                ));
             }
             if let Some(region) = body.get("region").filter(|it| *it != "us-east-1" && *it != "eu-west-1") {
                 return Err(refusal(422, "invalid_region", &format!("Invalid region {region}.")));
@@ -180,7 +185,13 @@ fn send(account: &mut ResendAccount, key: Option<&str>, body: Value) -> Result<V
     let key = key.ok_or_else(|| refusal(400, "invalid_idempotency_key", "The key must be between 1-256 chars."))?;
     match account.keys.get(key) {
         Some((known, id)) if *known == body => return Ok(json!({"id": id})),
-        Some(_) => return Err(refusal(409, "invalid_idempotent_request", "Same idempotency key used with a different request payload.")),
+        Some(_) => {
+            return Err(refusal(
+                409,
+                "invalid_idempotent_request",
+                "Same idempotency key used with a different request payload.",
+            ));
+        }
         None => {}
     }
     let id = format!("49a3999c-0ce1-4ea6-ab68-{:012}", account.emails.len());
@@ -191,21 +202,39 @@ fn send(account: &mut ResendAccount, key: Option<&str>, body: Value) -> Result<V
 
 /// Checks the fields of an e-mail.
 fn check(body: &Value) -> Result<(), Refusal> {
-    const FIELDS: &[&str] =
-        &["from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers", "attachments", "tags", "scheduled_at"];
+    const FIELDS: &[&str] = &[
+        "from",
+        "to",
+        "cc",
+        "bcc",
+        "reply_to",
+        "subject",
+        "html",
+        "text",
+        "headers",
+        "attachments",
+        "tags",
+        "scheduled_at",
+    ];
     let invalid = |message: String| refusal(422, "validation_error", &message);
     let fields = body.as_object().ok_or_else(|| invalid("The body is no object.".into()))?;
     if let Some(unknown) = fields.keys().find(|name| !FIELDS.contains(&name.as_str())) {
         return Err(invalid(format!("Unknown field `{unknown}`.")));
     }
-    let from = body["from"].as_str().filter(|it| it.contains('@')).ok_or_else(|| invalid("Invalid `from` field.".into()))?;
+    let from =
+        body["from"].as_str().filter(|it| it.contains('@')).ok_or_else(|| invalid("Invalid `from` field.".into()))?;
     if from.contains("unverified") {
-        return Err(refusal(403, "validation_error", "The unverified.example domain is not verified. Please, add and verify your domain on https://resend.com/domains"));
+        return Err(refusal(
+            403,
+            "validation_error",
+            "The unverified.example domain is not verified. Please, add and verify your domain on https://resend.com/domains",
+        ));
     }
     for name in ["to", "cc", "bcc", "reply_to"] {
         let Some(list) = fields.get(name) else { continue };
         let list = list.as_array().filter(|it| (1..=50).contains(&it.len()));
-        let is_fine = |it: &Value| it.as_str().is_some_and(|it| it.contains('@') && it.is_ascii() && !it.starts_with("refused"));
+        let is_fine =
+            |it: &Value| it.as_str().is_some_and(|it| it.contains('@') && it.is_ascii() && !it.starts_with("refused"));
         if !list.is_some_and(|list| list.iter().all(is_fine)) {
             return Err(invalid(format!("Invalid `{name}` field.")));
         }
