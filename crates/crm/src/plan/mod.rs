@@ -7,6 +7,7 @@ pub mod automation;
 pub mod batch;
 pub mod control;
 pub mod email;
+pub mod email_settings;
 pub mod events;
 pub mod filter;
 pub mod link;

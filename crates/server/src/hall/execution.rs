@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::clock::iso;
 use crate::hall::Effect;
 use crate::hall::idempotency::Idempotency;
-use crate::hall::mail::{self, Outgoing};
+use crate::hall::outgoing::{self, Outgoing};
 use crate::store::fault::{self, RunError};
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
@@ -447,7 +447,7 @@ impl<'a> Execution<'a> {
     async fn end(self, changed: Changed, forgets_catalog: bool, reply: Option<&Reply>) -> Result<Committed, Fault> {
         if !self.outgoing.is_empty() {
             // On the heap, like all that most calls do not need.
-            if let Err(fault) = Box::pin(mail::queue(self.app, self.caller, &self.outgoing, &self.attempt)).await {
+            if let Err(fault) = Box::pin(outgoing::queue(self.app, self.caller, &self.outgoing, &self.attempt)).await {
                 self.roll_back().await;
                 return Err(fault);
             }
@@ -468,7 +468,7 @@ impl<'a> Execution<'a> {
         }
         if !self.outgoing.is_empty() {
             let is_batch = self.together.is_some();
-            Box::pin(mail::release(self.app, self.caller, &self.outgoing, is_batch)).await;
+            Box::pin(outgoing::release(self.app, self.caller, &self.outgoing, is_batch)).await;
         }
         Ok(Committed { changed })
     }

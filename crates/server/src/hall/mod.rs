@@ -14,6 +14,7 @@ mod idempotency;
 mod log;
 pub mod mail;
 mod operations;
+pub mod outgoing;
 pub mod publish;
 mod record;
 mod saved;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use reqwest::{Client, Url};
 
 use crm::model::email::{Mailbox, Message};
-use crm::plan::email::{EmailSettings, Provider};
+use crm::plan::email_settings::{EmailSettings, Provider};
 
 use crate::http_client;
 use crate::targets::Targets;

@@ -14,7 +14,7 @@ use lettre::transport::smtp::client::{Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 use crm::model::email;
-use crm::plan::email::{SmtpServer, SmtpTls};
+use crm::plan::email_settings::{SmtpServer, SmtpTls};
 
 use crate::providers::{Handed, Mail, tidy, with_ascii};
 use crate::targets::{BadTarget, Targets};

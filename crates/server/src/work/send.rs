@@ -13,6 +13,7 @@ use crm::model::fault::Fault;
 use crate::app::App;
 use crate::clock::iso_ms;
 use crate::hall::mail;
+use crate::hall::outgoing::LEASE_SECONDS;
 use crate::work::{Failed, Worker};
 
 /// The most e-mails that a process sends at once, and of a workspace.
@@ -59,7 +60,7 @@ pub async fn send_due(app: &App) -> Result<(), Fault> {
             let full = |(id, count): (&String, &usize)| (*count >= PLACES_OF_WORKSPACE).then(|| id.clone());
             let busy: Vec<String> = places.iter().filter_map(full).collect();
             let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            let taken = app.store.control.take_email(&taken_by, &now, mail::LEASE_SECONDS, &busy).await?;
+            let taken = app.store.control.take_email(&taken_by, &now, LEASE_SECONDS, &busy).await?;
             let Some(taken) = taken else { break };
             let (app, workspace_id) = (app.clone(), taken.workspace_id.clone());
             *places.entry(workspace_id.clone()).or_default() += 1;

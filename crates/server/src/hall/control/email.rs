@@ -5,12 +5,12 @@ use crm::model::control::Resource;
 use crm::model::fault::Fault;
 use crm::model::page::{Cursor, PageAsk, scope};
 use crm::model::rows::{ResultColumn, Rows};
-use crm::plan::email as fields;
-use crm::plan::email::{Provider, SmtpServer};
+use crm::plan::email_settings as fields;
+use crm::plan::email_settings::{Provider, SmtpServer};
 use serde_json::{Map, Value, json};
 
 use crate::hall::control::ControlCall;
-use crate::hall::mail::not_configured;
+use crate::hall::outgoing::{not_configured, opened_settings, sealed_provider};
 use crate::providers::{Domain, ResendError};
 use crate::store::control::integrations::NewIntegration;
 use crate::store::control::transaction::ControlTransaction;
@@ -26,7 +26,7 @@ impl ControlCall<'_> {
         let (control, workspace_id) = (&self.app.store.control, self.holder().workspace_id);
         if let Some(integration) = control.sending(workspace_id).await?.integration
             && !integration.verified
-            && let Ok(settings) = integration.open(&self.app.store.sealer)
+            && let Ok(settings) = opened_settings(self.app, self.holder().workspace_id, &integration)
             && self.app.providers.accepts(&settings).await
         {
             control.note_verified(workspace_id, true).await?;
@@ -46,14 +46,19 @@ impl ControlCall<'_> {
         }
         let verified = self.app.providers.accepts(&settings).await;
         let (actor, now) = (&self.caller.who.actor, self.now());
+        let workspace_id = self.holder().workspace_id;
+        let sealed = sealed_provider(self.app, workspace_id, &settings.provider)?;
+        let (provider, from_email) = (settings.provider.name(), settings.from_email.to_string());
         let new = NewIntegration {
-            workspace_id: self.holder().workspace_id,
-            settings: &settings,
+            workspace_id,
+            provider,
+            settings: &sealed,
+            from_email: &from_email,
             verified,
             actor,
             now: &now,
         };
-        let set = transaction.set_integration(&new, &self.app.store.sealer).await?;
+        let set = transaction.set_integration(&new).await?;
         set.map(|row| record(row, false)).ok_or_else(|| Fault::internal("an integration was not set"))
     }
 
@@ -124,7 +129,7 @@ impl ControlCall<'_> {
     async fn resend_key(&self) -> Result<String, Fault> {
         let sending = self.app.store.control.sending(self.holder().workspace_id).await?;
         let integration = sending.integration.ok_or_else(not_configured)?;
-        match integration.open(&self.app.store.sealer)?.provider {
+        match opened_settings(self.app, self.holder().workspace_id, &integration)?.provider {
             Provider::Resend { api_key } => Ok(api_key),
             Provider::Smtp(_) => Err(Fault::Refused {
                 code: "email_not_configured",

@@ -1,16 +1,13 @@
 //! The e-mail integrations of workspaces, and the switch that stops everything outgoing.
 
-use crm::model::email::Mailbox;
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
-use crm::plan::email::{EmailSettings, Provider};
 
 use crate::store::control::lists::json_columns;
 use crate::store::control::rows::optional_bytes;
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::found;
 use crate::store::control::{Control, bytea};
-use crate::store::seal::Sealer;
 
 /// What callers see of an integration.
 const COLUMNS: &[(&str, &str)] = &[
@@ -32,41 +29,12 @@ pub struct Sending {
 /// A stored integration. Its secrets are sealed.
 #[derive(Clone, Debug)]
 pub struct Integration {
-    workspace_id: String,
-    settings: Vec<u8>,
-    from_email: String,
+    /// The provider with its secrets, sealed.
+    pub settings: Vec<u8>,
+    /// The sender of mail that names none.
+    pub from_email: String,
     /// Whether the provider accepted the sender when it was last asked.
     pub verified: bool,
-}
-
-impl Integration {
-    /// Opens the settings.
-    pub fn open(&self, sealer: &Sealer) -> Result<EmailSettings, Fault> {
-        let unusable = |fault: Fault| {
-            tracing::error!(
-                ?fault,
-                workspace_id = self.workspace_id,
-                "the settings of an e-mail integration can't be opened"
-            );
-            Fault::Refused {
-                code: "email_not_configured",
-                message:
-                    "The stored e-mail settings can't be decrypted: they were encrypted with another KITH_SECRET_KEY."
-                        .into(),
-                hint: Some("Set them again: PUT /v1/integrations/email.".into()),
-            }
-        };
-        let opened = sealer.open(&seal_name(&self.workspace_id), &self.settings).map_err(unusable)?;
-        let provider: Provider =
-            serde_json::from_slice(&opened).map_err(|_| Fault::internal("unknown e-mail settings"))?;
-        let from_email =
-            Mailbox::parse(&self.from_email).ok_or_else(|| Fault::internal("a from_email that is none"))?;
-        Ok(EmailSettings { provider, from_email })
-    }
-}
-
-fn seal_name(workspace_id: &str) -> String {
-    format!("email integration {workspace_id}")
 }
 
 impl Control {
@@ -85,12 +53,9 @@ impl Control {
                    FROM workspaces AS w LEFT JOIN email_integrations AS i ON i.workspace_id = w.id WHERE w.id = $1";
         let found = self.query(sql, &[Some(workspace_id)]).await?.first(|row| {
             let integration = match optional_bytes(row, "settings")? {
-                Some(settings) => Some(Integration {
-                    workspace_id: workspace_id.to_owned(),
-                    settings,
-                    from_email: row.get("from_email")?,
-                    verified: row.is("verified")?,
-                }),
+                Some(settings) => {
+                    Some(Integration { settings, from_email: row.get("from_email")?, verified: row.is("verified")? })
+                }
                 None => None,
             };
             Ok(Sending { is_on: row.is("sending")?, integration })
@@ -111,8 +76,12 @@ impl Control {
 pub struct NewIntegration<'a> {
     /// `ws_…`
     pub workspace_id: &'a str,
-    /// The checked settings.
-    pub settings: &'a EmailSettings,
+    /// The provider's name.
+    pub provider: &'a str,
+    /// The provider with its secrets, sealed.
+    pub settings: &'a [u8],
+    /// The sender of mail that names none.
+    pub from_email: &'a str,
     /// Whether the provider accepts the sender.
     pub verified: bool,
     /// The actor who sets it.
@@ -123,7 +92,7 @@ pub struct NewIntegration<'a> {
 
 impl ControlTransaction<'_> {
     /// Sets the integration of a workspace, in the place of a previous one.
-    pub async fn set_integration(&mut self, new: &NewIntegration<'_>, sealer: &Sealer) -> Result<Option<Rows>, Fault> {
+    pub async fn set_integration(&mut self, new: &NewIntegration<'_>) -> Result<Option<Rows>, Fault> {
         let sql = format!(
             "INSERT INTO email_integrations AS i (workspace_id, provider, settings, from_email, verified, created_by, created_at, updated_at)
              VALUES ($1, $2, $3::bytea, $4, $5::boolean, $6, $7::timestamptz, $7::timestamptz)
@@ -133,12 +102,8 @@ impl ControlTransaction<'_> {
              RETURNING {}",
             json_columns(COLUMNS)
         );
-        let provider = serde_json::to_vec(&new.settings.provider).map_err(Fault::internal)?;
-        let sealed = bytea(&sealer.seal(&seal_name(new.workspace_id), &provider));
-        let from_email = new.settings.from_email.to_string();
-        let verified = if new.verified { "t" } else { "f" };
-        let name = new.settings.provider.name();
-        let params = [new.workspace_id, name, &sealed, &from_email, verified, new.actor, new.now].map(Some);
+        let (sealed, verified) = (bytea(new.settings), if new.verified { "t" } else { "f" });
+        let params = [new.workspace_id, new.provider, &sealed, new.from_email, verified, new.actor, new.now].map(Some);
         Ok(found(self.query(&sql, &params).await?))
     }
 
