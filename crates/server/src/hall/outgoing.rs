@@ -147,7 +147,13 @@ fn seal_name(workspace_id: &str, id: &str) -> String {
 /// Makes one attempt, and notes the outcome in the queue.
 pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Attempt, Fault> {
     let (provider, handed) = match hand(app, taken.workspace_id, mail).await {
-        Ok((provider, handed)) => (Some(provider), handed),
+        Ok(Some((provider, handed))) => (Some(provider), handed),
+        // Sending was switched off in the meantime. It is due, but not taken until that is lifted.
+        Ok(None) => {
+            let now = iso_ms(app.clock.unix_ms());
+            app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), "", &now).await?;
+            return Ok(Attempt::Later);
+        }
         Err(fault @ Fault::Refused { .. }) => (None, Handed::Refused(fault.message())),
         Err(fault) => return Err(fault),
     };
@@ -185,9 +191,12 @@ pub(super) async fn note(app: &App, taken: Taken<'_>, outcome: EmailOutcome) -> 
     }
 }
 
-/// Hands a message to the workspace's provider. Returns the provider's name and what it said.
-async fn hand(app: &App, workspace_id: &str, mail: &Mail) -> Result<(String, Handed), Fault> {
+/// Hands a message to the workspace's provider. Returns the provider's name and what it said; `None` if sending is switched off.
+async fn hand(app: &App, workspace_id: &str, mail: &Mail) -> Result<Option<(String, Handed)>, Fault> {
     let sending = app.store.control.sending(workspace_id).await?;
+    if !sending.is_on {
+        return Ok(None);
+    }
     let integration = sending.integration.ok_or_else(not_configured)?;
     let settings = opened_settings(app, workspace_id, &integration)?;
     let handed = app.providers.hand(&settings.provider, mail).await;
@@ -200,7 +209,7 @@ async fn hand(app: &App, workspace_id: &str, mail: &Mail) -> Result<(String, Han
     if let (Provider::Smtp(_), Handed::Down { words, .. }) = (&settings.provider, &handed) {
         tracing::debug!(workspace_id, words, "a mail server is down");
     }
-    Ok((name, handed))
+    Ok(Some((name, handed)))
 }
 
 /// The wait before the next attempt, in milliseconds; `None` if that was the last.

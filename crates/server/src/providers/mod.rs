@@ -5,6 +5,7 @@ mod resend;
 mod smtp;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::{Client, Url};
 
@@ -18,6 +19,9 @@ pub use resend::{Domain, ResendError};
 
 /// The address of Resend's API.
 const RESEND: &str = "https://api.resend.com";
+
+/// The longest time for asking whether a provider accepts a sender.
+const ACCEPTS_LIMIT: Duration = Duration::from_secs(4);
 
 /// Hands e-mail over.
 pub struct Providers {
@@ -83,19 +87,22 @@ impl Providers {
         }
     }
 
-    /// Whether the provider accepts mail with this sender, as far as it says.
+    /// Whether the provider accepts mail with this sender, as far as it says so in time.
     pub async fn accepts(&self, settings: &EmailSettings) -> bool {
-        match &settings.provider {
-            Provider::Resend { api_key } => match self.domains(api_key).await {
-                Ok(domains) => {
-                    let own = ascii(settings.from_email.domain()).to_lowercase();
-                    domains.iter().any(|domain| domain.is_verified() && domain.name() == own)
-                }
-                // A key that may only send can't list the domains.
-                Err(_) => false,
-            },
-            Provider::Smtp(server) => smtp::accepts(&self.targets, server).await,
-        }
+        let answer = async {
+            match &settings.provider {
+                Provider::Resend { api_key } => match self.domains(api_key).await {
+                    Ok(domains) => {
+                        let own = ascii(settings.from_email.domain()).to_lowercase();
+                        domains.iter().any(|domain| domain.is_verified() && domain.name() == own)
+                    }
+                    // A key that may only send can't list the domains.
+                    Err(_) => false,
+                },
+                Provider::Smtp(server) => smtp::accepts(&self.targets, server).await,
+            }
+        };
+        tokio::time::timeout(ACCEPTS_LIMIT, answer).await.unwrap_or(false)
     }
 }
 

@@ -44,8 +44,10 @@ pub async fn hand(targets: &Targets, server: &SmtpServer, mail: &Mail) -> Handed
 
 /// Whether the server can be reached and accepts the log-in.
 pub async fn accepts(targets: &Targets, server: &SmtpServer) -> bool {
-    let work = async { transport(targets, server).await.ok()?.test_connection().await.ok() };
-    matches!(tokio::time::timeout(STEP_LIMIT, work).await, Ok(Some(true)))
+    match transport(targets, server).await {
+        Ok(transport) => transport.test_connection().await.unwrap_or(false),
+        Err(_) => false,
+    }
 }
 
 fn down(words: &str) -> Handed {
@@ -56,6 +58,7 @@ fn down(words: &str) -> Handed {
 fn verdict(error: lettre::transport::smtp::Error) -> Handed {
     let words = match (error.status(), std::error::Error::source(&error)) {
         (Some(code), Some(words)) => format!("{code} {words}"),
+        (None, Some(words)) if error.is_client() => format!("The mail server can't be used: {words}."),
         _ => error.to_string(),
     };
     // An error of the client is one of its settings: the server offers no way to log in.

@@ -35,16 +35,22 @@ impl ControlCall<'_> {
         found.map(|row| record(row, false)).ok_or_else(|| Fault::internal("a workspace that is none"))
     }
 
-    pub(super) async fn set_integration(
-        &self,
-        transaction: &mut ControlTransaction<'_>,
-        values: &Map<String, Value>,
-    ) -> Result<Answer, Fault> {
+    /// Checks new settings. Returns whether the provider accepts their sender.
+    pub(super) async fn check_settings(&self, values: &Map<String, Value>) -> Result<bool, Fault> {
         let settings = fields::settings(values)?;
         if let Provider::Smtp(server) = &settings.provider {
             self.allowed(server).await?;
         }
-        let verified = self.app.providers.accepts(&settings).await;
+        Ok(self.app.providers.accepts(&settings).await)
+    }
+
+    pub(super) async fn set_integration(
+        &self,
+        transaction: &mut ControlTransaction<'_>,
+        values: &Map<String, Value>,
+        verified: bool,
+    ) -> Result<Answer, Fault> {
+        let settings = fields::settings(values)?;
         let (actor, now) = (&self.caller.who.actor, self.now());
         let workspace_id = self.holder().workspace_id;
         let sealed = sealed_provider(self.app, workspace_id, &settings.provider)?;

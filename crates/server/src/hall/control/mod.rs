@@ -44,8 +44,9 @@ pub(super) async fn perform(
     let answer = match idempotency {
         Some(idempotency) => return perform_once(&act, ask, idempotency).await,
         None if ask.writes() => {
+            let ahead = act.ahead(ask).await?;
             let mut transaction = app.store.control.begin().await?;
-            match act.write(&mut transaction, ask).await {
+            match act.write(&mut transaction, ask, ahead).await {
                 Ok(answer) => {
                     transaction.commit().await?;
                     answer
@@ -83,6 +84,13 @@ async fn perform_once(
         fingerprint: &idempotency.fingerprint,
         now: &act.now(),
     };
+    let ahead = match act.ahead(ask).await {
+        Ok(ahead) => ahead,
+        Err(fault) => {
+            execution.roll_back().await;
+            return store_refusal(app, caller, fault, idempotency).await;
+        }
+    };
     let mut transaction = app.store.control.begin().await?;
     if let Some((status, body)) = transaction.reply_to(&request).await? {
         transaction.roll_back().await;
@@ -92,7 +100,7 @@ async fn perform_once(
         return Ok(Performed::Replayed(reply));
     }
     let result = match ask.writes() {
-        true => act.write(&mut transaction, ask).await,
+        true => act.write(&mut transaction, ask, ahead).await,
         false => act.read(ask).await,
     };
     match result {
@@ -111,6 +119,17 @@ async fn perform_once(
             store_refusal(app, caller, fault, idempotency).await
         }
     }
+}
+
+/// What an ask gets from the e-mail provider. It is fetched before a connection to the control database is held, because a provider
+/// can be slow.
+enum Ahead {
+    /// It needs no provider.
+    Nothing,
+    /// Whether the provider of the new settings accepts their sender.
+    Verified(bool),
+    /// The provider has done all of it.
+    Done(Answer),
 }
 
 /// An act of a caller on the control plane.
@@ -145,7 +164,28 @@ impl<'a> ControlCall<'a> {
         }
     }
 
-    async fn write(&self, transaction: &mut ControlTransaction<'_>, ask: &ControlAsk) -> Result<Answer, Fault> {
+    async fn ahead(&self, ask: &ControlAsk) -> Result<Ahead, Fault> {
+        match ask {
+            ControlAsk::SetIntegration { values } => self.check_settings(values).await.map(Ahead::Verified),
+            ControlAsk::Create { resource: Resource::Domains, values, .. } => {
+                self.create_domain(values).await.map(Ahead::Done)
+            }
+            ControlAsk::VerifyDomain { id } => self.verify_domain(id).await.map(Ahead::Done),
+            _ => Ok(Ahead::Nothing),
+        }
+    }
+
+    async fn write(
+        &self,
+        transaction: &mut ControlTransaction<'_>,
+        ask: &ControlAsk,
+        ahead: Ahead,
+    ) -> Result<Answer, Fault> {
+        let verified = match ahead {
+            Ahead::Done(answer) => return Ok(answer),
+            Ahead::Verified(verified) => verified,
+            Ahead::Nothing => false,
+        };
         match ask {
             ControlAsk::Create { resource: Resource::Webhooks, values, dialect } => {
                 self.create_webhook(transaction, values, dialect).await
@@ -161,10 +201,8 @@ impl<'a> ControlCall<'a> {
                 self.update_automation(transaction, id, values).await
             }
             ControlAsk::Delete { resource: Resource::Automations, id } => self.delete_automation(transaction, id).await,
-            ControlAsk::SetIntegration { values } => self.set_integration(transaction, values).await,
+            ControlAsk::SetIntegration { values } => self.set_integration(transaction, values, verified).await,
             ControlAsk::RemoveIntegration => self.remove_integration(transaction).await,
-            ControlAsk::Create { resource: Resource::Domains, values, .. } => self.create_domain(values).await,
-            ControlAsk::VerifyDomain { id } => self.verify_domain(id).await,
             ControlAsk::RotateSecret { id } => self.rotate_secret(transaction, id).await,
             ControlAsk::TestWebhook { id } => self.test_webhook(transaction, id).await,
             ControlAsk::Replay { id, delivery_id } => self.replay(transaction, id, delivery_id).await,
