@@ -78,6 +78,7 @@ fn sql() -> Result<Value, String> {
         phase: Phase::Claimed,
         features: Features::default(),
         may_run_sql: true,
+        sends: true,
     };
     let provenance = Provenance { request_id: "req_bench".into(), ..Provenance::default() };
     let context = sql::context::begin_request(":begin_secret", &who, &provenance.to_json(&[]));

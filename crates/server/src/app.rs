@@ -11,6 +11,7 @@ use crate::bounds::{Bounds, Memory};
 use crate::clock::Clock;
 use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
+use crate::providers::Providers;
 use crate::proxies::Proxies;
 use crate::store::Store;
 use crate::targets::Targets;
@@ -27,8 +28,10 @@ pub struct App {
     pub accounts: Accounts,
     /// The source of the time.
     pub clock: Clock,
-    /// Sends e-mail.
+    /// Sends Kith's own e-mail.
     pub mailer: Arc<Mailer>,
+    /// Hands workspaces' e-mail to their providers.
+    pub providers: Arc<Providers>,
     /// Sends to the addresses that callers name.
     pub targets: Arc<Targets>,
     /// The rate limits.

@@ -167,6 +167,10 @@ pub struct Config {
     #[arg(skip)]
     pub mail_from: Option<String>,
 
+    /// The address of Resend's API, through which workspaces send e-mail. The default is https://api.resend.com.
+    #[arg(skip)]
+    pub resend_base_url: Option<String>,
+
     /// The issuer of the Clerk sessions that are accepted: https://clerk.example.com. Without it, none are accepted.
     #[arg(skip)]
     pub clerk_issuer: Option<String>,
@@ -315,6 +319,11 @@ impl Config {
             Some("1" | "true") => Ok(true),
             Some(other) => Err(format!("KITH_ALLOW_PRIVATE_TARGETS is 0 or 1, not {other:?}")),
         }
+    }
+
+    /// The address of Resend's API, if it is set.
+    pub fn resend_base_url_text(&self) -> Option<String> {
+        given(&self.resend_base_url, "KITH_RESEND_BASE_URL")
     }
 
     /// The configured providers at which people may sign in.

@@ -15,6 +15,7 @@ pub mod http_client;
 pub mod install;
 pub mod mailer;
 pub mod people;
+pub mod providers;
 pub mod proxies;
 pub mod serve;
 pub mod store;

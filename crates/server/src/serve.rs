@@ -21,6 +21,7 @@ use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::people::auth::clerk::{Clerk, ClerkSettings};
 use crate::people::auth::oidc::{self, Provider, ProviderSettings};
+use crate::providers::Providers;
 use crate::store::cell::migrate::WORKSPACE;
 use crate::store::cell::provision;
 use crate::store::cell::server::DatabaseServer;
@@ -37,6 +38,7 @@ use crate::work::mail::SendMail;
 use crate::work::maintain::Maintain;
 use crate::work::monthly_usage::NoteMonthlyUsage;
 use crate::work::reap::Reap;
+use crate::work::send::SendEmails;
 use crate::work::warm::KeepWarm;
 use crate::work::watch::WatchAccess;
 
@@ -99,7 +101,10 @@ impl Kith {
         let clerk = ClerkSettings::new(clerk_issuer.as_deref(), clerk_jwks_url.as_deref(), &clerk_parties)?;
         let providers = oidc::settings(&config.sign_in_given())?;
         let subscriptions = Subscriptions::new(config.plans.as_deref().map(BillingPlans::read).transpose()?);
-        let targets = Targets::new(config.allows_private_targets()?, Arc::new(SystemLookUp))?;
+        let allows_private = config.allows_private_targets()?;
+        let targets = Arc::new(Targets::new(allows_private, Arc::new(SystemLookUp))?);
+        let resend = config.resend_base_url_text();
+        let senders = Providers::new(resend.as_deref(), allows_private, targets.clone())?;
         let server = DatabaseServer::open(config).await?;
         let store = server.store(migrations);
         let set_up = provision::set_up(&store, &server.cells, &server.key_check()).await;
@@ -114,7 +119,8 @@ impl Kith {
             accounts: Accounts::default(),
             clock,
             mailer: Arc::new(mailer),
-            targets: Arc::new(targets),
+            providers: Arc::new(senders),
+            targets,
             limits: Arc::new(Limits::new(config.rate_limit)),
             memory: Memory::new(&bounds),
             bounds: Arc::new(bounds),
@@ -203,6 +209,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(SendMail);
     workers.start(Deliver);
     workers.start(Automate);
+    workers.start(SendEmails::default());
     workers.start(Drain::default());
     workers.start(HoldDirect::default());
     workers.start(EndExcesses::default());

@@ -239,6 +239,19 @@ impl Targets {
         if is_allowed { Ok(url) } else { Err(BadTarget::NotAllowed) }
     }
 
+    /// The address of a host that a caller names, if it may be connected to. `None` if it has none now.
+    pub async fn address_of(&self, host: &str) -> Result<Option<IpAddr>, BadTarget> {
+        let found = match host.parse::<IpAddr>() {
+            Ok(address) => vec![address],
+            Err(_) if !self.guard.allows_name(host) => return Err(BadTarget::NotAllowed),
+            Err(_) => self.guard.look_up.addresses(host).await.unwrap_or_default(),
+        };
+        match found.iter().any(|address| !self.guard.allows(*address)) {
+            true => Err(BadTarget::NotAllowed),
+            false => Ok(found.first().copied()),
+        }
+    }
+
     /// Sends a request and reads the beginning of the answer.
     pub async fn send(&self, outgoing: Outgoing<'_>) -> Attempted {
         let started = Instant::now();

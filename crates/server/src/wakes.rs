@@ -18,6 +18,8 @@ pub struct Wakes {
     pub database_taken: Notify,
     /// Webhook deliveries were queued.
     pub deliveries: Notify,
+    /// E-mails were queued.
+    pub emails: Notify,
     /// Runs of automations were queued.
     pub runs: Notify,
     /// Changes that somebody listens to were committed, or somebody subscribed.

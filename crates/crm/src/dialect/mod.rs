@@ -30,6 +30,7 @@ use crate::dialect::changes::ChangeWords;
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
+use crate::model::entity::Entity;
 use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
@@ -82,7 +83,9 @@ impl Dialect {
     /// or the first row of an SQL result. `None` if the answer has none.
     pub fn record(&self, answer: &Answer, meta: &Meta<'_>) -> Option<Vec<u8>> {
         match answer {
-            Answer::Record { .. } | Answer::Deleted { .. } => Some((self.show_value)(answer, meta)),
+            Answer::Record { .. } | Answer::Email { .. } | Answer::Deleted { .. } => {
+                Some((self.show_value)(answer, meta))
+            }
             Answer::Sql(result) if !result.rows.is_empty() => Some(json::row(&result.rows, 0)),
             Answer::Sql(_)
             | Answer::Page { .. }
@@ -156,6 +159,13 @@ pub fn of_key(key: &str) -> Option<&'static Dialect> {
     DIALECTS.iter().find(|dialect| dialect.key_prefixes.iter().any(|prefix| key.starts_with(prefix))).copied()
 }
 
+/// The column of a built-in table that has this name in any dialect.
+pub fn column_of_any(entity: &Entity, name: &str) -> Option<&'static str> {
+    let is_named =
+        |column: &str| DIALECTS.iter().any(|dialect| (dialect.change_words.column)(entity.table, column) == name);
+    entity.columns().find(|field| is_named(field.name)).map(|field| field.name)
+}
+
 /// The data that a response has besides the answer.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Meta<'a> {
@@ -171,6 +181,8 @@ pub struct Meta<'a> {
     pub public_url: &'a str,
     /// The table of the request, if the request could be read.
     pub table: Option<&'a str>,
+    /// Whether the workspace's e-mail and webhooks wait, because sending is switched off.
+    pub holds: bool,
 }
 
 /// An HTTP response.

@@ -8,7 +8,7 @@ use crate::dialect::arguments::Arguments;
 use crate::dialect::route::{ControlOperation, Operation};
 use crate::dialect::{operations, runs, stored_id};
 use crate::model::ask::{
-    Ask, BatchRow, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
+    Ask, BatchRow, EMAILS, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
 };
 use crate::model::control::ControlAsk;
 use crate::model::event;
@@ -56,6 +56,12 @@ pub struct RelatedWords {
     pub relation: fn(&str, &str) -> Result<String, Fault>,
 }
 
+/// The fields of an e-mail to send.
+const MESSAGE: &[&str] =
+    &["from", "to", "cc", "bcc", "reply_to", "subject", "html", "text", "headers", "attachments", "in_reply_to"];
+/// The columns of its record that a request can set.
+const RECORDED: &[&str] = &["custom", "deal_ids"];
+
 /// Maximum number of members that one request can add.
 const MAX_MEMBERS: usize = 1000;
 
@@ -83,6 +89,8 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         }
         Operation::List(table) => list(said, table, words)?.into(),
         Operation::Find(table, id) => find(said, table, stored_id(id).into(), words)?.into(),
+        Operation::SendEmail => send_email(said, words)?.into(),
+        Operation::Create(EMAILS) if is_sent(said) => send_email(said, words)?.into(),
         Operation::Create(table) => {
             said.only_options(&[])?;
             let (values, unknown_stage) = (record(said, table, words)?, words.unknown_stage);
@@ -130,6 +138,31 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::FinishRun(run) => runs::finish(said, run)?.into(),
         Operation::Undo(what) => runs::undo(said, what)?.into(),
     })
+}
+
+/// Whether a new e-mail is one to send. One with a `from_addr`, or without sender and recipients, is only recorded.
+fn is_sent(said: &Arguments<'_>) -> bool {
+    let has = |name| said.fields.contains_key(name);
+    !has("from_addr") && (has("from") || has("to"))
+}
+
+/// Reads an e-mail to send. Besides the message's own fields it has two columns of its record.
+fn send_email(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
+    said.only_options(&[])?;
+    let mut values = Map::with_capacity(said.fields.len());
+    for (name, mut value) in std::mem::take(&mut said.fields) {
+        if MESSAGE.contains(&name.as_str()) {
+            values.insert(name, value);
+            continue;
+        }
+        let own = (words.column)(EMAILS, &name).ok().filter(|column| RECORDED.contains(&column.as_str()));
+        let Some(column) = own else {
+            return Err(Fault::unknown_field(&name, MESSAGE.iter().chain(RECORDED).copied()));
+        };
+        store_ids(&column, &mut value);
+        values.insert(column, value);
+    }
+    Ok(Steps::SendEmail { values })
 }
 
 fn stage(pipeline: PipelineName, key: &str) -> RecordName {
@@ -301,6 +334,10 @@ fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: 
         ControlOperation::RotateSecret(it) => ControlAsk::RotateSecret { id: id(it) },
         ControlOperation::TestWebhook(it) => ControlAsk::TestWebhook { id: id(it) },
         ControlOperation::Replay(it, delivery) => ControlAsk::Replay { id: id(it), delivery_id: id(delivery) },
+        ControlOperation::Integration => ControlAsk::Integration,
+        ControlOperation::SetIntegration => ControlAsk::SetIntegration { values },
+        ControlOperation::RemoveIntegration => ControlAsk::RemoveIntegration,
+        ControlOperation::VerifyDomain(it) => ControlAsk::VerifyDomain { id: id(it) },
         ControlOperation::ReplayFailed(it) => ControlAsk::ReplayFailed { id: id(it), values },
     })
 }

@@ -65,6 +65,8 @@ pub enum Operation<'a> {
     Restore(&'a str, &'a str),
     Search(&'a str),
     Batch(&'a str),
+    /// Sends an e-mail. Over HTTP it is `Create("emails")`, and the fields decide.
+    SendEmail,
     ListRows(&'a str),
     AddMembers(&'a str),
     RemoveMember(&'a str, &'a str),
@@ -98,6 +100,10 @@ pub enum ControlOperation<'a> {
     Runs(&'a str),
     Replay(&'a str, &'a str),
     ReplayFailed(&'a str),
+    Integration,
+    SetIntegration,
+    RemoveIntegration,
+    VerifyDomain(&'a str),
 }
 
 impl Operation<'_> {
@@ -109,6 +115,7 @@ impl Operation<'_> {
             | Operation::Create(_)
             | Operation::Update(..)
             | Operation::Batch(_)
+            | Operation::SendEmail
             | Operation::AddMembers(_)
             | Operation::CreateStage(_)
             | Operation::UpdateStage(..)
@@ -141,16 +148,20 @@ impl ControlOperation<'_> {
     /// The use of the request's body.
     fn body(&self) -> Body {
         match self {
-            ControlOperation::Create(_) | ControlOperation::Update(..) | ControlOperation::ReplayFailed(_) => {
-                Body::Fields
-            }
+            ControlOperation::Create(_)
+            | ControlOperation::Update(..)
+            | ControlOperation::ReplayFailed(_)
+            | ControlOperation::SetIntegration => Body::Fields,
             ControlOperation::Delete(..)
+            | ControlOperation::RemoveIntegration
+            | ControlOperation::VerifyDomain(_)
             | ControlOperation::RotateSecret(_)
             | ControlOperation::TestWebhook(_)
             | ControlOperation::Replay(..) => Body::Empty,
             ControlOperation::List(_)
             | ControlOperation::Find(..)
             | ControlOperation::Deliveries(_)
+            | ControlOperation::Integration
             | ControlOperation::Runs(_) => Body::Ignored,
         }
     }
@@ -224,9 +235,16 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
 /// The routes of what lives in the control plane.
 #[rustfmt::skip] // the table of routes is aligned in columns
 fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperation<'a>> {
-    use Method::{Delete, Get, Patch, Post};
-    use Resource::{Automations, Webhooks};
+    use Method::{Delete, Get, Patch, Post, Put};
+    use Resource::{Automations, Domains, Webhooks};
     Some(match (method, path) {
+        (Get,    ["integrations", "email"])            => ControlOperation::Integration,
+        (Put,    ["integrations", "email"])            => ControlOperation::SetIntegration,
+        (Delete, ["integrations", "email"])            => ControlOperation::RemoveIntegration,
+        (Get,    ["email", "domains"])                 => ControlOperation::List(Domains),
+        (Post,   ["email", "domains"])                 => ControlOperation::Create(Domains),
+        (Get,    ["email", "domains", id])             => ControlOperation::Find(Domains, id),
+        (Post,   ["email", "domains", id, "verify"])   => ControlOperation::VerifyDomain(id),
         (Get,    ["automations"])                      => ControlOperation::List(Automations),
         (Post,   ["automations"])                      => ControlOperation::Create(Automations),
         (Get,    ["automations", id])                  => ControlOperation::Find(Automations, id),
@@ -296,6 +314,11 @@ mod tests {
         check("webhooks/whep_1/deliveries", "GET");
         check("webhooks/whep_1/replay/whd_1", "POST");
         check("webhooks/whep_1/nothing", "");
+        check("integrations/email", "GET PUT DELETE");
+        check("integrations", "");
+        check("email/domains", "GET POST");
+        check("email/domains/d", "GET");
+        check("email/domains/d/verify", "POST");
         check("events", "GET");
         check("events/x", "");
         check("keys", "");

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::model::change::{Change, ChangeSet};
+use crate::model::email::EmailStatus;
 use crate::model::entity::Entity;
 use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
@@ -17,6 +18,13 @@ pub enum Answer {
         record: Record,
         /// Whether the record is new.
         created: bool,
+    },
+    /// The record of an e-mail that is sent.
+    Email {
+        /// The record.
+        record: Record,
+        /// What became of the e-mail so far.
+        status: EmailStatus,
     },
     /// A page of records.
     Page {
@@ -125,14 +133,17 @@ pub enum Answer {
 }
 
 impl Answer {
-    /// The HTTP status: 201 if something is new, otherwise 200.
+    /// The HTTP status: 201 if something is new, 202 if it is still to be done, otherwise 200.
     pub fn status(&self) -> u16 {
+        if let Answer::Email { status: EmailStatus::Queued | EmailStatus::Held, .. } = self {
+            return 202;
+        }
         let is_new = match self {
             Answer::Record { created, .. }
             | Answer::Rows { created, .. }
             | Answer::Object { created, .. }
             | Answer::Run { created, .. } => *created,
-            Answer::Workspace { .. } => true,
+            Answer::Workspace { .. } | Answer::Email { .. } => true,
             Answer::Page { .. }
             | Answer::Deleted { .. }
             | Answer::Batch(_)

@@ -245,6 +245,18 @@ pub const CODES: &[Code] = &[
         "Use a public `https://` or `http://` address.",
     ),
     code(
+        "email_not_configured",
+        &[422],
+        "The workspace has no e-mail provider, or not the one that this needs.",
+        "Connect one: `PUT /v1/integrations/email {api_key, from_email}`.",
+    ),
+    code(
+        "email_rejected",
+        &[422],
+        "The e-mail provider refused it, in the words of `message`. The e-mail is recorded as `failed`.",
+        "Correct what the provider's words name, and send it again with another Idempotency-Key.",
+    ),
+    code(
         "batch_too_large",
         &[422],
         "The batch has more than 500 records, or more than 100 operations. Nothing of it was kept.",
@@ -328,6 +340,8 @@ mod tests {
             refused("unknown_stage"),
             refused("batch_too_large"),
             refused("target_not_allowed"),
+            refused("email_not_configured"),
+            refused("email_rejected"),
             refused("plan_required"),
             refused("unknown_control"),
             refused("control_not_supported"),

@@ -1,5 +1,5 @@
-//! Asks about what lives in the control plane: webhook endpoints and their deliveries. They pass the same hall as asks about
-//! records.
+//! Asks about what lives in the control plane: webhook endpoints and their deliveries, automations, the e-mail integration and the
+//! sending domains at its provider. They pass the same hall as asks about records.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -13,6 +13,8 @@ pub enum Resource {
     Webhooks,
     /// Rules that act when events fire.
     Automations,
+    /// Sending domains at the e-mail provider.
+    Domains,
 }
 
 impl Resource {
@@ -21,6 +23,7 @@ impl Resource {
         match self {
             Resource::Webhooks => "webhooks",
             Resource::Automations => "automations",
+            Resource::Domains => "email/domains",
         }
     }
 
@@ -29,6 +32,7 @@ impl Resource {
         match self {
             Resource::Webhooks => "webhook",
             Resource::Automations => "automation",
+            Resource::Domains => "email_domain",
         }
     }
 
@@ -37,12 +41,16 @@ impl Resource {
         match self {
             Resource::Webhooks => "whep",
             Resource::Automations => "auto",
+            // The provider makes them.
+            Resource::Domains => "",
         }
     }
 }
 
 /// The name of one run of an automation.
 pub const RUN: &str = "automation_run";
+/// The name of the e-mail integration.
+pub const INTEGRATION: &str = "email_integration";
 /// The name of one delivery.
 pub const DELIVERY: &str = "webhook_delivery";
 
@@ -116,6 +124,20 @@ pub enum ControlAsk {
         /// The limit and the cursor.
         page: PageAsk,
     },
+    /// Finds the e-mail integration.
+    Integration,
+    /// Sets the e-mail integration.
+    SetIntegration {
+        /// The fields of the request.
+        values: Map<String, Value>,
+    },
+    /// Removes the e-mail integration.
+    RemoveIntegration,
+    /// Has the provider check the DNS records of a sending domain.
+    VerifyDomain {
+        /// The domain's id at the provider.
+        id: String,
+    },
     /// Sends a delivery again.
     Replay {
         /// The endpoint's id.
@@ -144,6 +166,8 @@ impl ControlAsk {
             ControlAsk::RotateSecret { .. } => Resource::Webhooks.one(),
             ControlAsk::TestWebhook { .. } | ControlAsk::Deliveries { .. } | ControlAsk::Replay { .. } => DELIVERY,
             ControlAsk::Runs { .. } => RUN,
+            ControlAsk::Integration | ControlAsk::SetIntegration { .. } | ControlAsk::RemoveIntegration => INTEGRATION,
+            ControlAsk::VerifyDomain { .. } => Resource::Domains.one(),
             ControlAsk::ReplayFailed { .. } => "replay",
         }
     }
@@ -154,12 +178,16 @@ impl ControlAsk {
             ControlAsk::List { .. }
             | ControlAsk::Find { .. }
             | ControlAsk::Deliveries { .. }
-            | ControlAsk::Runs { .. } => false,
+            | ControlAsk::Runs { .. }
+            | ControlAsk::Integration => false,
             ControlAsk::Create { .. }
             | ControlAsk::Update { .. }
             | ControlAsk::Delete { .. }
             | ControlAsk::RotateSecret { .. }
             | ControlAsk::TestWebhook { .. }
+            | ControlAsk::SetIntegration { .. }
+            | ControlAsk::RemoveIntegration
+            | ControlAsk::VerifyDomain { .. }
             | ControlAsk::Replay { .. }
             | ControlAsk::ReplayFailed { .. } => true,
         }

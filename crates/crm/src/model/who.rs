@@ -74,6 +74,8 @@ pub struct Who {
     pub features: Features,
     /// Whether the caller may run SQL of their own. A person may connect an app without that right.
     pub may_run_sql: bool,
+    /// Whether the workspace's e-mail and webhooks leave. If not, they wait.
+    pub sends: bool,
 }
 
 /// A feature that a billing plan can lack.

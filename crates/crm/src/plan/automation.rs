@@ -2,11 +2,13 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::model::ask::{Ask, Single, UnknownStage};
+use crate::model::ask::{Ask, Single, Steps, UnknownStage};
+use crate::model::email::Mailbox;
 use crate::model::event::{self, Event};
 use crate::model::fault::Fault;
 use crate::model::value::name_of;
 use crate::plan::control::{broken, flag, missing, only, text};
+use crate::plan::placeholder::{Columns, Written, fill, placeholders};
 
 /// An automation's writes are one deeper than the event that fired it. Events of this depth fire none.
 pub const MAX_DEPTH: i64 = 2;
@@ -49,8 +51,8 @@ pub struct Context {
 }
 
 /// Checks the fields of a new automation.
-pub fn new_automation(values: &Map<String, Value>) -> Result<AutomationFields, Fault> {
-    let fields = automation(values)?;
+pub fn new_automation(values: &Map<String, Value>, columns: Columns) -> Result<AutomationFields, Fault> {
+    let fields = automation(values, columns)?;
     let there = [
         ("name", fields.name.is_some()),
         ("trigger_event", fields.trigger_event.is_some()),
@@ -62,8 +64,8 @@ pub fn new_automation(values: &Map<String, Value>) -> Result<AutomationFields, F
     }
 }
 
-/// Checks the fields of an automation. Those that the request leaves out are `None`.
-pub fn automation(values: &Map<String, Value>) -> Result<AutomationFields, Fault> {
+/// Checks the fields of an automation. Those that the request leaves out are `None`. `columns` knows the names in placeholders.
+pub fn automation(values: &Map<String, Value>, columns: Columns) -> Result<AutomationFields, Fault> {
     only(values, &FIELDS)?;
     let required = |name: &'static str, most| {
         let text =
@@ -74,8 +76,8 @@ pub fn automation(values: &Map<String, Value>) -> Result<AutomationFields, Fault
     if let Some(trigger) = &trigger_event {
         event::check(trigger).map_err(|(message, hint)| broken("trigger_event", message, hint))?;
     }
-    let conditions = parts(values, "conditions", condition)?;
-    let actions = parts(values, "actions", action)?;
+    let conditions = parts(values, "conditions", &condition)?;
+    let actions = parts(values, "actions", &|part, path| action(part, path, columns))?;
     if actions.as_ref().is_some_and(Vec::is_empty) {
         return Err(broken("actions", "\"actions\" has at least one action.".into(), None));
     }
@@ -83,9 +85,9 @@ pub fn automation(values: &Map<String, Value>) -> Result<AutomationFields, Fault
     Ok(AutomationFields { name, trigger_event, enabled: flag(values, "enabled")?, conditions, actions })
 }
 
-type RulePart = fn(&Map<String, Value>, &str) -> Result<(), Fault>;
+type RulePart<'a> = &'a dyn Fn(&Map<String, Value>, &str) -> Result<(), Fault>;
 
-fn parts(values: &Map<String, Value>, name: &str, check: RulePart) -> Result<Option<Vec<Value>>, Fault> {
+fn parts(values: &Map<String, Value>, name: &str, check: RulePart<'_>) -> Result<Option<Vec<Value>>, Fault> {
     let items = match values.get(name) {
         None => return Ok(None),
         Some(Value::Array(items)) => items,
@@ -157,7 +159,7 @@ fn condition(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
     }
 }
 
-fn action(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
+fn action(part: &Map<String, Value>, path: &str, columns: Columns) -> Result<(), Fault> {
     const TYPES: [&str; 4] = ["move_deal_stage", "create_activity", "set_metadata", "send_email"];
     match needed(one_of(part, path, "type", &TYPES)?, path, "type")?.as_str() {
         "move_deal_stage" => {
@@ -177,12 +179,62 @@ fn action(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
             needed(part_text(part, path, "key")?.filter(|key| !key.is_empty()), path, "key")?;
             needed(part.get("value"), path, "value").map(drop)
         }
-        _ => Err(broken(
-            &format!("{path}.type"),
-            format!("{path}: this Kith sends no e-mail yet, so send_email can't be used."),
-            Some("A webhook can have another system send it.".into()),
-        )),
+        _ => email(part, path, columns),
     }
+}
+
+/// The texts of an e-mail that can have placeholders, and how their values are written.
+const TEXTS: [(&str, Written); 4] =
+    [("to", Written::Line), ("subject", Written::Line), ("html", Written::Html), ("text", Written::Text)];
+
+fn email(part: &Map<String, Value>, path: &str, columns: Columns) -> Result<(), Fault> {
+    known(part, path, &["type", "to", "subject", "html", "text", "from"])?;
+    let refused = |name: &str, said: String| broken(&format!("{path}.{name}"), format!("{path}.{name}: {said}"), None);
+    for (name, written) in TEXTS {
+        let Some(text) = part_text(part, path, name)? else { continue };
+        placeholders(text, columns).map_err(|said| refused(name, said))?;
+        if written == Written::Line && text.chars().any(char::is_control) {
+            return Err(refused(name, "It is one line, without line breaks and control characters.".into()));
+        }
+    }
+    let to = needed(part_text(part, path, "to")?.filter(|it| !it.trim().is_empty()), path, "to")?;
+    needed(part_text(part, path, "subject")?.filter(|it| !it.trim().is_empty()), path, "subject")?;
+    let from = part_text(part, path, "from")?;
+    for (name, text) in [("to", Some(to).filter(|it| !it.contains("{{"))), ("from", from)] {
+        let Some(text) = text else { continue };
+        let is_fine = match Mailbox::parse_list(text) {
+            Ok(found) => !found.is_empty() && (name == "to" || found.len() == 1),
+            Err(_) => false,
+        };
+        if !is_fine {
+            return Err(refused(name, "It is no e-mail address such as ada@example.com.".into()));
+        }
+    }
+    Ok(())
+}
+
+/// The records that the placeholders of an action name: `contact`, `company`, `deal`.
+pub fn subjects(action: &Value, columns: Columns) -> Vec<&'static str> {
+    let texts = TEXTS.iter().filter_map(|(name, _)| action[*name].as_str());
+    let all = texts.flat_map(|text| placeholders(text, columns).unwrap_or_default());
+    let mut subjects: Vec<&'static str> = all.map(|it| it.subject).collect();
+    subjects.sort_unstable();
+    subjects.dedup();
+    subjects
+}
+
+/// An action with its placeholders filled. `records` has the columns of each subject that the event is about.
+pub fn filled(action: &Value, columns: Columns, records: &Map<String, Value>) -> Result<Value, String> {
+    let mut filled = action.clone();
+    if action["type"] != "send_email" {
+        return Ok(filled);
+    }
+    for (name, written) in TEXTS {
+        if let Some(text) = action[name].as_str() {
+            filled[name] = fill(text, written, columns, |subject| records.get(subject)?.as_object())?.into();
+        }
+    }
+    Ok(filled)
 }
 
 /// Whether an event's body meets all conditions. A field is a path into `data`; one that begins with `previous` is a path into
@@ -281,19 +333,45 @@ pub fn ask(action: &Value, context: &Context) -> Result<Ask, String> {
             let key = action["key"].as_str().unwrap_or_default();
             Ok(update(table, id.as_deref().unwrap_or_default(), object(json!({"custom": {key: action["value"]}}))))
         }
+        "send_email" => {
+            let text = match (said("html"), said("text")) {
+                // A message has a body.
+                (None, None) => said("subject"),
+                (_, text) => text,
+            };
+            let values = json!({"from": said("from"), "to": said("to"), "subject": said("subject"), "html": said("html"), "text": text});
+            Ok(Steps::SendEmail { values: object(values) }.into())
+        }
         other => Err(format!("There is no action \"{other}\".")),
+    }
+}
+
+impl Context {
+    /// The id of a subject of placeholders.
+    pub fn id_of(&self, subject: &str) -> Option<&str> {
+        match subject {
+            "contact" => self.contact.as_deref(),
+            "company" => self.company.as_deref(),
+            "deal" => self.deal.as_deref(),
+            _ => None,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::entity::Entity;
+
+    fn column(entity: &Entity, name: &str) -> Option<&'static str> {
+        entity.columns().find(|field| field.name == name).map(|field| field.name)
+    }
 
     #[test]
     fn a_rule_is_checked_and_the_error_names_the_path() {
         let check = |value: Value, said: &str| {
             let values = value.as_object().cloned().unwrap_or_default();
-            let fault = new_automation(&values).expect_err("a refusal");
+            let fault = new_automation(&values, column).expect_err("a refusal");
             assert!(fault.message().contains(said), "{value}: {}", fault.message());
         };
         let with = |name: &str, value: Value| {
@@ -301,7 +379,7 @@ mod tests {
             rule[name] = value;
             rule
         };
-        assert!(new_automation(with("conditions", json!([])).as_object().unwrap()).is_ok());
+        assert!(new_automation(with("conditions", json!([])).as_object().unwrap(), column).is_ok());
         check(json!({"name": "R", "trigger_event": "*"}), "\"actions\"");
         check(with("trigger_event", json!("deals.created")), "deals.created");
         check(with("actions", json!([])), "at least one");
@@ -311,10 +389,24 @@ mod tests {
             with("actions", json!([{"type": "create_activity", "activity_type": "fax"}])),
             "actions[0].activity_type",
         );
-        check(
-            with("actions", json!([{"type": "send_email", "to": "a@b.example", "subject": "x"}])),
-            "sends no e-mail yet",
-        );
+        let email = |name: &str, value: Value| {
+            let mut action = json!({"type": "send_email", "to": "a@b.example", "subject": "x"});
+            action[name] = value;
+            with("actions", json!([action]))
+        };
+        for (name, value) in [
+            ("to", json!("{{contact.email}}")),
+            ("html", json!("<p>{{deal.name}}")),
+            ("from", json!("A <a@b.example>")),
+        ] {
+            assert!(new_automation(email(name, value).as_object().unwrap(), column).is_ok(), "{name}");
+        }
+        check(email("subject", json!("{{contact.nmae}}")), "actions[0].subject: There is no {{contact.nmae}}");
+        check(email("to", json!("nobody")), "actions[0].to");
+        check(email("to", Value::Null), "actions[0].to must have a value");
+        check(email("subject", json!("a\r\nBcc: x@y.example")), "actions[0].subject");
+        check(email("from", json!("{{contact.email}}")), "actions[0].from");
+        check(email("cc", json!("a@b.example")), "actions[0] has no field \"cc\"");
         check(with("conditions", json!([{"field": "a", "op": "like", "value": 1}])), "conditions[0].op");
         check(
             with("conditions", json!([{"field": "a", "op": "in", "value": 1}])),

@@ -6,10 +6,13 @@
 pub mod automation;
 pub mod batch;
 pub mod control;
+pub mod email;
+pub mod email_settings;
 pub mod events;
 pub mod filter;
 pub mod link;
 pub mod list;
+pub mod placeholder;
 pub mod raw;
 pub mod record;
 pub mod saved;

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod conflict;
 pub mod context;
 pub mod describe;
+pub mod email;
 pub mod events;
 pub mod filter;
 pub mod idempotency;

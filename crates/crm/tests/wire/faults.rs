@@ -85,6 +85,8 @@ fn faults() -> Vec<Fault> {
         refused("unknown_stage"),
         refused("batch_too_large"),
         refused("target_not_allowed"),
+        refused("email_not_configured"),
+        refused("email_rejected"),
         Fault::NoPrimaryKey { table: "notes".into(), hint: "The hint.".into() },
         Fault::RateLimited { retry_after: 7, message: "Too many requests.".into() },
         Fault::QuotaExceeded { retry_after: 7, message: "Too many requests this month.".into() },

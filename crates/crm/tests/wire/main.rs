@@ -33,6 +33,7 @@ fn check(name: &str, text: &str) {
 
 fn meta(table: Option<&str>) -> Meta<'_> {
     Meta {
+        holds: false,
         request_id: "req_~",
         workspace_id: Some("ws_~"),
         claim_url: Some("https://kith.example/claim/ws_~"),

@@ -213,6 +213,21 @@ CREATE TABLE public.databases (
 CREATE INDEX databases_warm ON public.databases USING btree (cell_id, version, id) WHERE (state = 'warm'::text);
 
 -- Owned by kith_control.
+CREATE TABLE public.email_integrations (
+  workspace_id text NOT NULL,
+  provider text NOT NULL,
+  settings bytea NOT NULL,  -- The provider with its secrets, sealed with a key that follows from the installation's secret key.
+  from_email text NOT NULL,
+  verified boolean NOT NULL,  -- Whether the provider accepted the sender when it was last asked.
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  updated_at timestamp with time zone NOT NULL,
+  CONSTRAINT email_integrations_pkey PRIMARY KEY (workspace_id),
+  CONSTRAINT email_integrations_provider_check CHECK ((provider = ANY (ARRAY['resend'::text, 'smtp'::text]))),
+  CONSTRAINT email_integrations_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+
+-- Owned by kith_control.
 CREATE TABLE public.idempotent_replies (
   workspace_id text NOT NULL,
   mode text NOT NULL,
@@ -320,6 +335,32 @@ CREATE TABLE public.monthly_requests (
   CONSTRAINT monthly_requests_pkey PRIMARY KEY (workspace_id, month),
   CONSTRAINT monthly_requests_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
 );
+
+-- E-mail that is sent. A row is there before its record in the workspace's database is committed. If the record never comes, nothing is sent.
+-- Owned by kith_control.
+CREATE TABLE public.outgoing_emails (
+  workspace_id text NOT NULL,
+  id text NOT NULL,  -- The id of the record.
+  actor text NOT NULL,
+  provenance text NOT NULL,  -- Where the request came from, so that the record of the outcome belongs to it.
+  message bytea,  -- The message, sealed. It is forgotten once the outcome is known.
+  attempts integer NOT NULL DEFAULT 0,
+  next_attempt_at timestamp with time zone,  -- When it is sent, or its outcome recorded. While a process does that, the time after which another process may.
+  taken_by text,  -- The attempt that may note its outcome. A repeated attempt has another one.
+  outcome text,  -- What became of it. It is in the record too once next_attempt_at is null.
+  provider text,
+  provider_msg_id text,
+  error text,
+  created_at timestamp with time zone NOT NULL,
+  ended_at timestamp with time zone,
+  CONSTRAINT outgoing_emails_check CHECK (((outcome IS NULL) = (message IS NOT NULL))),
+  CONSTRAINT outgoing_emails_check1 CHECK (((outcome IS NULL) = (ended_at IS NULL))),
+  CONSTRAINT outgoing_emails_outcome_check CHECK ((outcome = ANY (ARRAY['sent'::text, 'failed'::text]))),
+  CONSTRAINT outgoing_emails_pkey PRIMARY KEY (workspace_id, id),
+  CONSTRAINT outgoing_emails_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX outgoing_emails_due ON public.outgoing_emails USING btree (next_attempt_at) WHERE (next_attempt_at IS NOT NULL);
+CREATE INDEX outgoing_emails_old ON public.outgoing_emails USING btree (ended_at);
 
 -- Letters that are to be sent. The token in a letter is made when it is sent, so none stands here.
 -- Owned by kith_control.
@@ -450,5 +491,6 @@ CREATE TABLE public.workspaces (
   created_at timestamp with time zone NOT NULL,
   claimed_at timestamp with time zone,
   plan text,  -- The name of its plan among those that the operator set; null for the default one.
+  sending boolean NOT NULL DEFAULT true,  -- Whether e-mail and webhooks leave. While it is false they wait.
   CONSTRAINT workspaces_pkey PRIMARY KEY (id)
 );

@@ -244,14 +244,18 @@ CREATE TABLE public.emails (
   created_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was created.
   updated_at timestamp with time zone NOT NULL DEFAULT now(),  -- When the row was last changed.
   deleted_at timestamp with time zone,  -- When the row was soft-deleted; null while it is live.
+  status text,  -- What became of a message that Kith sends: queued, held, sent, failed or simulated.
+  status_reason text,  -- The provider's words, if it was refused or has to wait.
   CONSTRAINT emails_custom_check CHECK ((jsonb_typeof(custom) = 'object'::text)),
   CONSTRAINT emails_direction_check CHECK ((direction = ANY (ARRAY['inbound'::text, 'outbound'::text]))),
-  CONSTRAINT emails_pkey PRIMARY KEY (id)
+  CONSTRAINT emails_pkey PRIMARY KEY (id),
+  CONSTRAINT emails_status_check CHECK ((status = ANY (ARRAY['queued'::text, 'held'::text, 'sent'::text, 'failed'::text, 'simulated'::text])))
 );
 CREATE INDEX emails_company_ids_idx ON public.emails USING gin (company_ids);
 CREATE INDEX emails_contact_ids_idx ON public.emails USING gin (contact_ids);
 CREATE INDEX emails_deal_ids_idx ON public.emails USING gin (deal_ids);
 CREATE INDEX emails_kith_search_idx ON public.emails USING gin (kith.search_words((((ARRAY[subject, (from_addr)::text] || (to_addrs)::text[]) || (cc_addrs)::text[]) || ARRAY[snippet, body_text]))) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
+CREATE INDEX emails_message_idx ON public.emails USING btree (provider_msg_id) WHERE (provider_msg_id IS NOT NULL);
 CREATE INDEX emails_newest_idx ON public.emails USING btree (COALESCE(received_at, sent_at, created_at), id) WHERE (deleted_at IS NULL);
 CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (provider, provider_msg_id) WHERE ((provider IS NOT NULL) AND (provider_msg_id IS NOT NULL) AND (deleted_at IS NULL));
 CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
@@ -3459,6 +3463,20 @@ AS $function$
 BEGIN
   PERFORM kith.check_secret(secret);
   RETURN QUERY SELECT c.seq, floor(extract(epoch FROM c.at) * 1000)::bigint FROM kith.change c WHERE c.undone_by = undone_changes.id ORDER BY c.seq;
+END $function$;
+
+-- The ids of the e-mails that an undo put back. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.undone_emails(secret text, id text)
+ RETURNS SETOF text
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY SELECT DISTINCT c.key FROM kith.change c
+    WHERE c.undone_by = undone_emails.id AND c.relation = 'public.emails'::regclass;
 END $function$;
 
 -- A domain with its labels in Unicode: bücher.example for xn--bcher-kva.example.

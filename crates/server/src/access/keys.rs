@@ -158,6 +158,7 @@ impl Keys {
             mode: workspace.mode,
             phase: Phase::Claimed,
             features: entitlements.features,
+            sends: workspace.sends,
             may_run_sql: access.scopes.split(' ').any(|scope| scope == SQL_SCOPE),
         };
         let uses = self.uses_of(hash, &workspace.id);
@@ -177,6 +178,7 @@ impl Keys {
             phase: Phase::Claimed,
             features: entitlements.features,
             may_run_sql: true,
+            sends: workspace.sends,
         };
         let uses = self.uses_of(hash, &workspace.id);
         Ok(Some(Arc::new(CachedKey { workspace, who, uses, entitlements, app: None })))

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crm::model::fault::Fault;
 use crm::model::lifecycle::{self, Phase};
-use crm::model::who::{Mode, Provenance, Who};
+use crm::model::who::{Features, Mode, Provenance, Who};
 
 use crate::access::lanes::Turn;
 use crate::access::limits::{Rate, Window};
@@ -239,6 +239,28 @@ pub async fn admit_automation(
     admit(app, grant.ok_or_else(unknown)?, &actor, provenance).await
 }
 
+/// Admits the recording of what became of an e-mail, by the actor who sends it. It is part of a call that was counted. `None` if the
+/// workspace is gone.
+pub async fn admit_sender(
+    app: &App,
+    workspace_id: &str,
+    actor: &str,
+    provenance: Provenance,
+) -> Result<Option<Caller>, Fault> {
+    let Some(grant) = app.store.control.automation_grant(workspace_id, Mode::Live).await? else { return Ok(None) };
+    let who = Who {
+        workspace_id: workspace_id.into(),
+        actor: actor.into(),
+        role: grant.role,
+        mode: Mode::Live,
+        phase: Phase::Claimed,
+        features: Features::default(),
+        sends: grant.workspace.sends,
+    };
+    let owner = Owner::Workspace(who.workspace_id.clone());
+    Ok(Some(Caller { who, database: grant.workspace.database, provenance, rate: None, owner }))
+}
+
 async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> Result<Caller, Box<Refused>> {
     let (workspace, now) = (grant.workspace, app.clock.unix_seconds());
     let entitlements = app.keys.subscriptions().entitlements(&app.store, &workspace, now).await?;
@@ -250,6 +272,7 @@ async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> 
         phase: phase(&workspace, now)?,
         features: entitlements.features,
         may_run_sql: true,
+        sends: workspace.sends,
     };
     if let Err(fault) = entitlements.take(now) {
         return Err(Box::new(Refused { fault, who: Some(who), rate: None }));

@@ -11,6 +11,7 @@ use crm::model::who::Role;
 
 use crate::people::auth::accounts::{Credentials, PasswordChange, PasswordReset};
 use crate::people::workspace::keys::KeyRequest;
+use crate::people::workspace::workspaces::SendingSwitch;
 
 /// The fields of a body.
 pub struct Form(Map<String, Value>);
@@ -102,6 +103,27 @@ pub fn password_change(call: &Call<'_>) -> Result<PasswordChange, Fault> {
 pub fn workspace_name(call: &Call<'_>) -> Result<Option<String>, Fault> {
     call.only_parameters(&[])?;
     Form::read(call, &["name"])?.owned("name")
+}
+
+/// Parses the body `{sending, held?}`.
+pub fn switch(call: &Call<'_>) -> Result<SendingSwitch, Fault> {
+    call.only_parameters(&[])?;
+    let form = Form::read(call, &["sending", "held"])?;
+    let held = form.text("held")?;
+    match (form.0.get("sending"), held) {
+        (Some(Value::Bool(false)), None) => Ok(SendingSwitch::Off),
+        (Some(Value::Bool(true)), None | Some("release")) => Ok(SendingSwitch::Release),
+        (Some(Value::Bool(true)), Some("drop")) => Ok(SendingSwitch::Drop),
+        (Some(Value::Bool(false)), Some(_)) => {
+            Err(Fault::invalid("\"held\" says what happens to what has waited, so it goes with \"sending\": true."))
+        }
+        (Some(Value::Bool(true)), Some(other)) => Err(Fault::invalid_with_hint(
+            format!("\"held\" is release or drop, not \"{other}\"."),
+            "Leave it out to release.",
+        )),
+        (None | Some(Value::Null), _) => Err(Fault::invalid("\"sending\" is missing.")),
+        (Some(other), _) => Err(Fault::invalid(format!("\"sending\" takes true or false, not {}.", name_of(other)))),
+    }
 }
 
 /// Parses the body `{name?, dialect?, mode?, role?}`.

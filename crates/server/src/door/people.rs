@@ -60,6 +60,7 @@ enum PeopleRoute<'a> {
     Connection,
     Apps,
     DisconnectApp(&'a str),
+    ChangeWorkspace(&'a str),
     StartSignIn(&'a str),
     SignInCallback(&'a str),
 }
@@ -85,6 +86,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<PeopleRoute<'a>> {
         (Get,    ["auth", "oidc", key, "callback"])  => PeopleRoute::SignInCallback(key),
         (Get,    ["workspaces"])                     => PeopleRoute::Workspaces,
         (Post,   ["workspaces"])                     => PeopleRoute::CreateWorkspace,
+        (Patch,  ["workspaces", id])                 => PeopleRoute::ChangeWorkspace(id),
         (Post,   ["claim", id])                      => PeopleRoute::Claim(id),
         (Get,    ["keys"])                           => PeopleRoute::Keys,
         (Post,   ["keys"])                           => PeopleRoute::CreateKey,
@@ -224,6 +226,10 @@ async fn act(
             }
             workspaces::create(context, form::workspace_name(call)?.as_deref()).await.map(PersonAnswer::from)
         }
+        PeopleRoute::ChangeWorkspace(id) => {
+            let switch = form::switch(call)?;
+            workspaces::set_sending(context, id, switch).await.map(|answer| PersonAnswer::of(answer, id))
+        }
         PeopleRoute::Claim(id) => {
             plain()?;
             claims::claim(context, id).await.map(|answer| PersonAnswer::of(answer, id))
@@ -292,7 +298,9 @@ fn needs_person(route: PeopleRoute<'_>) -> bool {
 
 /// Whether a route takes no body: the path alone says what to change.
 fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
-    use PeopleRoute::{ChangePassword, ChangeRole, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset};
+    use PeopleRoute::{
+        ChangePassword, ChangeRole, ChangeWorkspace, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset,
+    };
     use PeopleRoute::{RequestVerification, ResetPassword, SignUp, VerifyEmail};
     let by_its_fields = matches!(
         route,
@@ -304,6 +312,7 @@ fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
             | ResetPassword
             | ChangePassword
             | CreateWorkspace
+            | ChangeWorkspace(_)
             | CreateKey
             | ChangeRole
             | Invite

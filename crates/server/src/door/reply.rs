@@ -126,6 +126,11 @@ impl<'a> Envelope<'a> {
         self.who.as_ref().map(|who| &*who.workspace_id).or(self.workspace_id.as_deref())
     }
 
+    /// Whether the workspace's e-mail and webhooks wait.
+    fn holds(&self) -> bool {
+        self.who.as_ref().is_some_and(|who| !who.sends)
+    }
+
     /// Renders the result of a request. A stream has a body of its own.
     pub fn write(&mut self, served: Served) -> (Reply, Option<Body>) {
         let reply = match served {
@@ -183,6 +188,7 @@ impl<'a> Envelope<'a> {
             ttl_expires_at: expires_at.as_deref(),
             public_url: &self.app.public_url,
             table,
+            holds: self.holds(),
         };
         write(self.dialect, &meta)
     }
@@ -204,6 +210,10 @@ impl<'a> Envelope<'a> {
             }
         };
         add("x-request-id", self.request_id);
+        if self.holds() {
+            // Relm has no envelope that could say it.
+            add("x-sending", "held");
+        }
         for (name, value) in &reply.headers {
             add(name, value);
         }

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::clock::iso;
 use crate::hall::Effect;
 use crate::hall::idempotency::Idempotency;
+use crate::hall::outgoing::{self, Outgoing};
 use crate::store::fault::{self, RunError};
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
@@ -35,6 +36,10 @@ pub(super) struct Execution<'a> {
     pub(super) undo: Option<UndoRun>,
     transaction: Transaction,
     reserved: Option<&'a Idempotency<'a>>,
+    /// The e-mails that leave once the transaction is committed.
+    pub(super) outgoing: Vec<Outgoing>,
+    /// The attempt that may send such an e-mail.
+    pub(super) attempt: String,
     /// The state of a transaction in which several operations run; `None` if there is only one ask.
     pub(super) together: Option<Together>,
 }
@@ -132,7 +137,20 @@ impl<'a> Execution<'a> {
         let tenant = app.store.tenant(&caller.database, access(caller)).await?;
         let (effect, transaction) = (Effect::Commit, Transaction::PerPlan);
         let (max_affected, undo, reserved, together) = (None, None, None, None);
-        Ok(Execution { app, caller, tenant, effect, max_affected, undo, transaction, reserved, together })
+        let (outgoing, attempt) = (Vec::new(), String::new());
+        Ok(Execution {
+            app,
+            caller,
+            tenant,
+            effect,
+            max_affected,
+            undo,
+            transaction,
+            reserved,
+            outgoing,
+            attempt,
+            together,
+        })
     }
 
     /// The same, which may change at most so many rows.
@@ -153,6 +171,12 @@ impl<'a> Execution<'a> {
         let mut execution = Execution::per_plan(app, caller).await?.at_most(most);
         execution.effect = Effect::DryRun;
         Ok(execution)
+    }
+
+    /// The same, whose reply takes the place of the one that is stored under a key.
+    pub(super) fn keeping(mut self, idempotency: &'a Idempotency<'a>) -> Execution<'a> {
+        self.reserved = Some(idempotency);
+        self
     }
 
     /// Opens a transaction for all plans. If one is open, it gets the present actor and provenance.
@@ -372,6 +396,7 @@ impl<'a> Execution<'a> {
 
     /// Rolls the transaction back and opens another one, which holds the same Idempotency-Key.
     pub(super) async fn restart(&mut self) -> Result<(), Fault> {
+        self.outgoing.clear();
         if let Transaction::Open(open) = std::mem::replace(&mut self.transaction, Transaction::PerPlan) {
             open.roll_back().await;
         }
@@ -409,6 +434,24 @@ impl<'a> Execution<'a> {
     /// Commits the ask's changes, together with the reply that is stored under its Idempotency-Key. This is the only place
     /// that commits an open transaction. It returns what changed.
     pub(super) async fn commit(self, ask: Option<&Ask>, reply: Option<&Reply>) -> Result<Committed, Fault> {
+        let together = self.together.as_ref().is_some_and(|it| it.has_changed_catalog);
+        let forgets_catalog = together || ask.is_some_and(Ask::changes_catalog);
+        self.end(ask.map_or(Changed::Nothing, Changed::by), forgets_catalog, reply).await
+    }
+
+    /// The same, for changes that are no ask's.
+    pub(super) async fn commit_changed(self, changed: Changed, reply: Option<&Reply>) -> Result<Committed, Fault> {
+        self.end(changed, false, reply).await
+    }
+
+    async fn end(self, changed: Changed, forgets_catalog: bool, reply: Option<&Reply>) -> Result<Committed, Fault> {
+        if !self.outgoing.is_empty() {
+            // On the heap, like all that most calls do not need.
+            if let Err(fault) = Box::pin(outgoing::queue(self.app, self.caller, &self.outgoing, &self.attempt)).await {
+                self.roll_back().await;
+                return Err(fault);
+            }
+        }
         if let Transaction::Open(mut open) = self.transaction {
             if let (Some(idempotency), Some(reply)) = (self.reserved, reply) {
                 let secret = self.app.store.secret_of(&self.caller.database);
@@ -417,13 +460,15 @@ impl<'a> Execution<'a> {
             }
             open.commit().await?;
         }
-        let together = self.together.is_some_and(|it| it.has_changed_catalog);
-        if together || ask.is_some_and(Ask::changes_catalog) {
+        if forgets_catalog {
             self.tenant.cache().forget();
         }
-        let changed = ask.map_or(Changed::Nothing, Changed::by);
         if changed != Changed::Nothing {
             self.app.wakes.committed(&self.caller.who.workspace_id, self.caller.who.mode);
+        }
+        if !self.outgoing.is_empty() {
+            let is_batch = self.together.is_some();
+            Box::pin(outgoing::release(self.app, self.caller, &self.outgoing, is_batch)).await;
         }
         Ok(Committed { changed })
     }

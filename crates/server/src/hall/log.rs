@@ -14,6 +14,7 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::iso;
 use crate::hall::execution::{Execution, UndoRun};
+use crate::hall::mail;
 use crate::hall::publish::event_id;
 use crate::store::control::webhooks::Holder;
 use crate::store::fault::RunError;
@@ -128,7 +129,8 @@ pub async fn undo(execution: &mut Execution<'_>, what: &Undoable, skips: bool) -
     let refused = |code: &'static str, message: &str| Fault::Refused { code, message: message.into(), hint: None };
     match outcome.get("status").and_then(Value::as_str) {
         Some("done") => {
-            let not_undone = sent(execution, &id).await?;
+            let mut not_undone = sent(execution, &id).await?;
+            not_undone.extend(mail::left(execution, &id).await?);
             let run_id = Some(id).filter(|_| outcome.get("is_run") == Some(&Value::Bool(true)));
             Ok(Answer::Undone { run_id, undone: number("undone"), skipped, not_undone })
         }

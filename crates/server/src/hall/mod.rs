@@ -12,7 +12,9 @@ mod execution;
 mod fingerprint;
 mod idempotency;
 mod log;
+pub mod mail;
 mod operations;
+pub mod outgoing;
 pub mod publish;
 mod record;
 mod saved;
@@ -91,7 +93,12 @@ pub async fn perform(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
         // On the heap, like all that most calls do not need.
         return Box::pin(control::perform(app, caller, ask, controls)).await;
     }
-    let performed = perform_allowed(app, caller, ask, controls).await;
+    let performed = match ask {
+        Ask::Steps(Steps::SendEmail { .. }) if controls.effect == Effect::Commit => {
+            Box::pin(mail::perform(app, caller, ask, controls)).await
+        }
+        ask => perform_allowed(app, caller, ask, controls).await,
+    };
     performed.map_err(|fault| app.store.excesses.explain(&caller.database.database, fault))
 }
 
@@ -245,6 +252,7 @@ async fn answer_steps(execution: &mut Execution<'_>, steps: &Steps) -> Result<An
             execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
         }
         Steps::SearchAll { words, page } => search::all(execution, words, page).await,
+        Steps::SendEmail { values } => mail::record(execution, values).await,
         Steps::Events(ask) => events::page(execution.app, execution.caller, ask).await,
         Steps::OpenRun { run_id, agent, reason } => {
             log::open(execution, run_id, agent.as_deref(), reason.as_deref()).await

@@ -6,15 +6,17 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 use tokio::task::JoinSet;
 
-use crm::dialect::Reply;
+use crm::dialect::{Reply, column_of_any};
 use crm::model::answer::Answer;
-use crm::model::ask::{Ask, Steps};
+use crm::model::ask::{Ask, Related, Single, Steps};
 use crm::model::fault::Fault;
+use crm::model::filter::Deleted;
 use crm::model::who::{Mode, Provenance};
-use crm::plan::automation::{Context, ask, meets};
+use crm::plan::automation::{Context, ask, filled, meets, subjects};
+use crm::plan::placeholder::SUBJECTS;
 
 use crate::access::{self, Caller};
 use crate::app::App;
@@ -109,7 +111,13 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
             }
             let kind = action["type"].clone();
             match act(app, &taken, number, action).await {
-                Ok(id) => outcomes.push(json!({"type": kind, "status": "success", "id": id})),
+                Ok(said) => {
+                    let mut outcome = json!({"type": kind, "status": "success", "id": said["id"]});
+                    if let Some(status) = said.get("email_status") {
+                        outcome["email_status"] = status.clone();
+                    }
+                    outcomes.push(outcome);
+                }
                 Err(Unfinished::Later(why)) if taken.attempts < ATTEMPTS => {
                     let wait_ms = WAIT_MS * i64::from(taken.attempts) * i64::from(taken.attempts);
                     let at = iso_ms(app.clock.unix_ms() + wait_ms);
@@ -138,12 +146,14 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Performs one action. Returns the id of the record that it wrote.
+/// Performs one action. Returns the id of the record that it wrote, and the status of an e-mail.
 async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Result<Value, Unfinished> {
     let context: Context =
         serde_json::from_value(taken.context.clone()).map_err(|it| Unfinished::Failed(it.to_string()))?;
-    let ask = ask(action, &context).map_err(Unfinished::Failed)?;
     let caller = caller_of(app, taken).await?;
+    let records = records(app, &caller, action, &context).await?;
+    let action_filled = filled(action, column_of_any, &records).map_err(Unfinished::Failed)?;
+    let ask = ask(&action_filled, &context).map_err(Unfinished::Failed)?;
     let key = format!("{} {number}", taken.id);
     let body = action.to_string();
     let idempotency = Idempotency::new(&key, [taken.id.as_str()], body.as_bytes(), &render);
@@ -156,9 +166,39 @@ async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Resu
     };
     let said: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     match reply.status {
-        200..300 => Ok(said["id"].clone()),
+        200..300 => Ok(said),
         _ => Err(Unfinished::Failed(said["error"].as_str().unwrap_or_default().to_owned())),
     }
+}
+
+/// The records that the placeholders of an action name, by their columns.
+async fn records(
+    app: &App,
+    caller: &Caller,
+    action: &Value,
+    context: &Context,
+) -> Result<Map<String, Value>, Unfinished> {
+    let mut records = Map::new();
+    for (subject, table) in SUBJECTS {
+        let Some(id) = context.id_of(subject).filter(|_| subjects(action, column_of_any).contains(&subject)) else {
+            continue;
+        };
+        let (deleted, related) = (Deleted::Include, Related::Named(Vec::new()));
+        let find = Ask::from(Single::Find { table: table.into(), id: id.into(), deleted, related });
+        match hall::perform(app, caller, &find, &Controls::default()).await {
+            Ok(Performed::Done(Answer::Record { record, .. }, _)) => {
+                let columns = record.row.columns().iter().take(record.width).enumerate();
+                let cell = |at| serde_json::from_slice(record.row.cell(0, at)).unwrap_or_default();
+                let row: Map<String, Value> = columns.map(|(at, it)| (it.name.to_string(), cell(at))).collect();
+                records.insert(subject.to_owned(), row.into());
+            }
+            Ok(_) => {}
+            // It was removed for good. The action says what it lacks.
+            Err(fault) if fault.status() == 404 => {}
+            Err(fault) => return Err(unfinished(&fault)),
+        }
+    }
+    Ok(records)
 }
 
 async fn caller_of(app: &App, taken: &TakenRun) -> Result<Caller, Unfinished> {
@@ -193,6 +233,9 @@ fn unfinished(fault: &Fault) -> Unfinished {
 fn render(result: &Result<Answer, Fault>) -> Reply {
     let (status, said) = match result {
         Ok(Answer::Record { record, .. }) => (200, json!({"id": record.row.string(0, "id")})),
+        Ok(Answer::Email { record, status }) => {
+            (200, json!({"id": record.row.string(0, "id"), "email_status": status.name()}))
+        }
         Ok(_) => (200, json!({})),
         Err(fault) => (fault.status(), json!({"error": fault.message()})),
     };

@@ -84,7 +84,7 @@ async fn a_rule_that_could_not_work_is_refused_with_its_path() {
             422,
             "actions[1].type",
         ),
-        (with("actions", json!([{"type": "send_email", "to": "a@b.example", "subject": "x"}])), 422, "no e-mail"),
+        (with("actions", json!([{"type": "send_email", "to": "a@b.example", "subject": "{{x.y}}"}])), 422, "{{x.y}}"),
         (with("colour", json!("red")), 400, "colour"),
     ] {
         let code = if status == 400 { "invalid_request" } else { "validation_failed" };

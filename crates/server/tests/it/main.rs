@@ -13,6 +13,7 @@ mod custom_tables;
 mod deadlines;
 mod direct;
 mod docs;
+mod emails;
 mod events;
 mod exports;
 mod feed;

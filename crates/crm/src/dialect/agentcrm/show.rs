@@ -27,6 +27,9 @@ pub fn show(answer: &Answer, meta: &Meta<'_>) -> Reply {
         json::pair(&mut out, "claim_url", claim_url);
         json::pair(&mut out, "ttl_expires_at", expires);
     }
+    if meta.holds {
+        json::flag(&mut out, "sending", false);
+    }
     about(&mut out, answer);
     out.extend_from_slice(b"}}");
     Reply { status: answer.status(), headers: Vec::new(), body: out }
@@ -54,7 +57,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
                 &json!({"run_id": run_id, "undone": undone, "skipped": skipped, "not_undone": not_undone}),
             );
         }
-        Answer::Record { record: it, .. } => record(out, it),
+        Answer::Record { record: it, .. } | Answer::Email { record: it, .. } => record(out, it),
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
         Answer::Batch(it) => batch(out, it, meta),
         Answer::Operations(answers) => json::operations(out, answers),
@@ -122,6 +125,7 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
             out.extend_from_slice(b"true");
         }
         Answer::Record { .. }
+        | Answer::Email { .. }
         | Answer::Deleted { note: None, .. }
         | Answer::Rows { .. }
         | Answer::Tables { .. }
@@ -138,7 +142,9 @@ fn size(answer: &Answer) -> usize {
         Answer::Page { rows, .. } | Answer::Sql(SqlResult { rows, .. }) => {
             rows.data_len() + rows.len() * rows.columns().len() * 16
         }
-        Answer::Record { record, .. } => record.row.data_len() + record.row.columns().len() * 16,
+        Answer::Record { record, .. } | Answer::Email { record, .. } => {
+            record.row.data_len() + record.row.columns().len() * 16
+        }
         Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.data_len() + rows.len() * 64,
         Answer::Object { text, .. } => text.len(),
         Answer::Batch(batch) => batch.rows.data_len() + batch.items.len() * 256,

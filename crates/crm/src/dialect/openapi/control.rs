@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::{Act, Reference, Wire, header_name, reference_to};
-use crate::model::call::Method::{self, Delete, Get, Patch, Post};
+use crate::model::call::Method::{self, Delete, Get, Patch, Post, Put};
 
 /// A method and a path.
 #[derive(Debug)]
@@ -36,6 +36,7 @@ enum ControlReturns {
 /// The tags of these paths.
 const WEBHOOKS: &str = "webhooks";
 const EVENTS: &str = "events";
+const SENDING: &str = "sending";
 const AUTOMATIONS: &str = "automations";
 
 /// All methods and paths, in reading order.
@@ -82,6 +83,27 @@ pub const TASKS: &[Task] = &[
     Task { method: Get, path: "/v1/automations/{id}/runs", id: "listAutomationRuns", summary: "List an automation's runs", body: "",
         answer: ControlReturns::Page("AutomationRun"), codes: &["not_found", "invalid_cursor"],
         about: "Lists the runs of the last 30 days, newest first: `success`, `error`, or `skipped` if the conditions did not hold. `?status=` chooses." },
+    Task { method: Get, path: "/v1/integrations/email", id: "getEmailIntegration", summary: "Get the e-mail integration", body: "",
+        answer: ControlReturns::One("EmailIntegration"), codes: &[],
+        about: "How the workspace sends e-mail: `{configured, from_email, verified}`. `PUT {api_key: \"re_…\", from_email}` connects a Resend account, `PUT {provider: \"smtp\", url, from_email}` a mail server. Secrets are stored encrypted and never shown." },
+    Task { method: Put, path: "/v1/integrations/email", id: "setEmailIntegration", summary: "Set the e-mail integration", body: "EmailIntegrationSet",
+        answer: ControlReturns::One("EmailIntegration"), codes: &["target_not_allowed"],
+        about: "Connects a Resend account, `{api_key, from_email}`, or a mail server, `{provider: \"smtp\", url, from_email}`. It replaces the previous integration." },
+    Task { method: Delete, path: "/v1/integrations/email", id: "deleteEmailIntegration", summary: "Remove the e-mail integration", body: "",
+        answer: ControlReturns::One("RemovedEmailIntegration"), codes: &["not_found"],
+        about: "Disconnects the provider and forgets its secrets. Queued e-mail fails." },
+    Task { method: Get, path: "/v1/email/domains", id: "listEmailDomains", summary: "List sending domains", body: "",
+        answer: ControlReturns::Page("EmailDomain"), codes: &["email_not_configured", "email_rejected", "invalid_cursor"],
+        about: "The sending domains of the connected Resend account. Resend answers; its refusals are `email_rejected`." },
+    Task { method: Post, path: "/v1/email/domains", id: "createEmailDomain", summary: "Add a sending domain", body: "EmailDomainCreate",
+        answer: ControlReturns::Made("EmailDomain"), codes: &["email_not_configured", "email_rejected"],
+        about: "Adds a sending domain at Resend: `{name, region?}`. The answer has the DNS records to publish." },
+    Task { method: Get, path: "/v1/email/domains/{id}", id: "getEmailDomain", summary: "Get a sending domain", body: "",
+        answer: ControlReturns::One("EmailDomain"), codes: &["email_not_configured", "email_rejected", "not_found"],
+        about: "Gets one sending domain with the status of its DNS records." },
+    Task { method: Post, path: "/v1/email/domains/{id}/verify", id: "verifyEmailDomain", summary: "Verify a sending domain", body: "",
+        answer: ControlReturns::One("EmailDomain"), codes: &["email_not_configured", "email_rejected", "not_found"],
+        about: "Has Resend check the DNS records again." },
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: ControlReturns::Page("ChangeEvent"), codes: &["invalid_cursor"],
         about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
@@ -97,10 +119,11 @@ pub fn add(paths: &mut Value, reference: &Reference, responses: &mut Responses) 
 }
 
 /// The tags, with their descriptions.
-pub fn tags() -> [Value; 3] {
+pub fn tags() -> [Value; 4] {
     [
         json!({"name": WEBHOOKS, "description": "Addresses to which events are sent, and what was sent to them."}),
         json!({"name": AUTOMATIONS, "description": "Rules that act when events fire."}),
+        json!({"name": SENDING, "description": "How e-mail is sent."}),
         json!({"name": EVENTS, "description": "What was changed, in order."}),
     ]
 }
@@ -109,6 +132,7 @@ fn tag_of(task: &Task) -> &'static str {
     match task.path.split('/').nth(2) {
         Some("webhooks") => WEBHOOKS,
         Some("automations") => AUTOMATIONS,
+        Some("integrations" | "email") => SENDING,
         _ => EVENTS,
     }
 }
@@ -194,6 +218,7 @@ fn path_parameter(task: &Task, name: &str) -> Value {
     let about = match (name, tag_of(task)) {
         ("delivery_id", _) => "The delivery, `whd_…`.",
         (_, AUTOMATIONS) => "The automation, `auto_…`.",
+        (_, SENDING) => "The domain's id at Resend.",
         _ => "The webhook, `whep_…`.",
     };
     json!({"name": name, "in": "path", "required": true, "description": about, "schema": {"type": "string"}})

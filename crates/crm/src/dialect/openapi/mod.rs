@@ -5,6 +5,7 @@
 
 mod answers;
 pub mod control;
+pub mod email;
 mod endpoints;
 mod faults;
 mod operation;
@@ -263,7 +264,7 @@ fn schemas(reference: &Reference, responses: &faults::Responses) -> Map<String, 
     for (name, schema) in (reference.wire.schemas)() {
         schemas.insert(name.to_owned(), schema);
     }
-    for (name, schema) in control::schemas(&reference.wire) {
+    for (name, schema) in control::schemas(&reference.wire).into_iter().chain(email::schemas(&reference.wire)) {
         schemas.insert(name.to_owned(), schema);
     }
     for (name, schema) in people::schemas().into_iter().filter(|_| !reference.errands.is_empty()) {

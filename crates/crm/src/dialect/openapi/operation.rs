@@ -4,6 +4,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::dialect::openapi::answers::schema_of;
+use crate::dialect::openapi::email;
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
@@ -67,7 +68,15 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
     if !parameters.is_empty() {
         operation.insert("parameters".into(), Value::Array(parameters));
     }
-    if let Some((schema, required)) = body(act, entity) {
+    let sends = act == Act::Create && entity.is_some_and(|entity| entity.is_mail);
+    if sends {
+        operation
+            .insert("description".into(), format!("{} {}", description(wire, endpoint, entity), email::ABOUT).into());
+    }
+    if let Some((mut schema, required)) = body(act, entity) {
+        if sends {
+            schema = json!({"anyOf": [schema, reference_to("schemas", email::BODY)]});
+        }
         let body = json!({"required": required, "content": {"application/json": {"schema": schema}}});
         operation.insert("requestBody".into(), body);
     }
@@ -84,6 +93,11 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
         // The record that they lead to does not exist.
         dry.as_object_mut().and_then(|dry| dry.remove("links"));
         answers.insert("200".into(), dry);
+    }
+    if sends {
+        let mut later = answer(wire, endpoint, entity);
+        later["description"] = email::LATER.into();
+        answers.insert("202".into(), later);
     }
     responses.add_of_act(&mut answers, wire, act, entity);
     operation.insert("responses".into(), Value::Object(answers));

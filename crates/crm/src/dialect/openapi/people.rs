@@ -66,6 +66,8 @@ enum BodyKind {
     Mode,
     Role,
     Invited,
+    Flag,
+    Held,
 }
 
 /// The successful response of a path.
@@ -143,6 +145,10 @@ pub const ERRANDS: &[Errand] = &[
         codes: &["forbidden"], about: "Ends all other sessions." },
     Errand { method: Get, path: "/v1/workspaces", id: "listWorkspaces", summary: "List my workspaces", caller: Credentials::Person, query: &[], body: &[],
         answer: PeopleReturns::Page("Belonging"), codes: &[], about: "The workspaces that the caller belongs to, and the caller's role in each." },
+    Errand { method: Patch, path: "/v1/workspaces/{ws_id}", id: "changeWorkspace", summary: "Stop or release what leaves", caller: Credentials::Person, query: &[],
+        body: &[field("sending", BodyKind::Flag, "Whether e-mail and webhooks leave."), optional("held", BodyKind::Held, "With `sending: true`: what happens to what has waited.")],
+        answer: PeopleReturns::One("Switched"), codes: &["forbidden", "not_found"],
+        about: "`{sending: false}` holds all e-mail and webhooks. Each answer then says so (`_meta.sending`, the header `X-Sending: held`). `{sending: true}` releases them, or drops them with `held: \"drop\"`. For owners." },
     Errand { method: Post, path: "/v1/claim/{ws_id}", id: "claimWorkspace", summary: "Claim a workspace", caller: Credentials::Person, query: &[],
         body: &[], answer: PeopleReturns::One("Claimed"), codes: &["not_found", "conflict"],
         about: "Makes the caller the owner of an anonymous workspace. Its dev key ends; `api_key` is a live key. 409 if it has an owner. `claim_url` is the page for this." },
@@ -273,6 +279,8 @@ fn schema_of(kind: BodyKind) -> Value {
         BodyKind::Mode => names(&[Mode::Live.name(), Mode::Test.name()]),
         BodyKind::Role => names(&[Role::Owner, Role::Member, Role::Viewer].map(Role::name)),
         BodyKind::Invited => names(&[Role::Member, Role::Viewer].map(Role::name)),
+        BodyKind::Flag => json!({"type": "boolean"}),
+        BodyKind::Held => names(&["release", "drop"]),
     }
 }
 
@@ -416,10 +424,19 @@ pub fn schemas() -> Vec<(&'static str, Value)> {
         ),
         (
             "Belonging",
-            object(
-                json!({"id": ws(), "name": or_null(text("The name.")), "role": role(), "created_at": time("Time of creation.")}),
-            ),
+            object(json!({"id": ws(), "name": or_null(text("The name.")), "role": role(),
+                "sending": {"type": "boolean", "description": "Whether e-mail and webhooks leave."}, "created_at": time("Time of creation.")})),
         ),
+        ("Switched", {
+            let counts = |about: &str| {
+                json!({"type": "object", "description": about, "required": ["emails", "deliveries"],
+                "properties": {"emails": {"type": "integer"}, "deliveries": {"type": "integer"}}})
+            };
+            object(
+                json!({"id": ws(), "sending": {"type": "boolean", "description": "Whether e-mail and webhooks leave."},
+                "held": counts("What waits."), "released": counts("What has waited and leaves now."), "dropped": counts("What has waited and never leaves.")}),
+            )
+        }),
         (
             "Invitation",
             object(

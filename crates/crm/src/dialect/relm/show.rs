@@ -29,7 +29,7 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     let table = meta.table.unwrap_or(ROW);
     match answer {
-        Answer::Record { record: it, .. } => record(&mut out, it, table),
+        Answer::Record { record: it, .. } | Answer::Email { record: it, .. } => record(&mut out, it, table),
         Answer::Page { entity, table: of, rows, width, next_cursor, .. } => {
             let table = of.as_deref().unwrap_or(table);
             out.reserve(rows.data_len() + rows.len() * rows.columns().len() * 16);

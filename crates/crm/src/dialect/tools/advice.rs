@@ -41,6 +41,8 @@ const NEXT: &[(&str, &str)] = &[
     ("already_undone",          "Nothing is left to undo. To take back an undo, undo its run."),
     ("undo_expired",            "It is too old to be undone. Correct the records with update_record."),
     ("target_not_allowed",      "Ask the person for a public https address."),
+    ("email_not_configured",    "Ask the person to connect an e-mail provider, or call set_email_integration."),
+    ("email_rejected",          "The provider refused it. Correct what its words name."),
     ("rate_limited",            "Wait, then call it again."),
     ("quota_exceeded",          "Stop, and tell the person that the workspace's monthly quota is used up."),
     ("unavailable",             "Wait a few seconds, then call it again."),

@@ -16,13 +16,15 @@ pub fn arguments(act: ControlAct, resource: Resource) -> Vec<Argument> {
     let id = || required("id", text(""));
     match act {
         ControlAct::List => Vec::new(),
+        ControlAct::Integration | ControlAct::SetIntegration => integration(act),
+        ControlAct::Verify => vec![id()],
         ControlAct::Find | ControlAct::Delete | ControlAct::RotateSecret | ControlAct::Test => vec![id()],
         ControlAct::Create => fields(resource, true),
         ControlAct::Update => [id()].into_iter().chain(fields(resource, false)).collect(),
         ControlAct::History => {
             let statuses = match resource {
                 Resource::Webhooks => json!(["pending", "delivered", "failed"]),
-                Resource::Automations => json!(["success", "error", "skipped"]),
+                Resource::Automations | Resource::Domains => json!(["success", "error", "skipped"]),
             };
             vec![id(), optional("status", json!({"type": "string", "enum": statuses}))]
         }
@@ -41,6 +43,7 @@ fn fields(resource: Resource, is_new: bool) -> Vec<Argument> {
             enabled,
             optional("description", json!({"type": ["string", "null"]})),
         ],
+        Resource::Domains => vec![needed("name", text("")), optional("region", text(""))],
         Resource::Automations => vec![
             needed("name", text("")),
             needed("trigger_event", text("For example deal.stage_changed, contact.*, *.")),
@@ -55,11 +58,24 @@ fn fields(resource: Resource, is_new: bool) -> Vec<Argument> {
                 "actions",
                 list(
                     "object",
-                    "{type: move_deal_stage, stage, pipeline?}, {type: create_activity, activity_type, subject?, body?} or {type: set_metadata, target?, key, value}.",
+                    "{type: move_deal_stage, stage, pipeline?}, {type: create_activity, activity_type, subject?, body?}, {type: set_metadata, target?, key, value} or {type: send_email, to, subject, html?, text?, from?} with {{contact.first_name}} and the like.",
                 ),
             ),
             enabled,
         ],
+    }
+}
+
+/// The arguments of the tools of the e-mail integration.
+fn integration(act: ControlAct) -> Vec<Argument> {
+    match act {
+        ControlAct::SetIntegration => vec![
+            optional("provider", json!({"type": "string", "enum": ["resend", "smtp"]})),
+            optional("api_key", text("Resend's, re_….")),
+            optional("url", text("smtp://user:password@host:587")),
+            required("from_email", text("")),
+        ],
+        _ => Vec::new(),
     }
 }
 
@@ -74,7 +90,9 @@ impl Said<'_> {
         view.act = Act::Control(act, resource);
         view.is_detailed = true;
         let id = match act {
-            ControlAct::List | ControlAct::Create => String::new(),
+            ControlAct::List | ControlAct::Create | ControlAct::Integration | ControlAct::SetIntegration => {
+                String::new()
+            }
             _ => self.required("id")?,
         };
         let operation = match act {
@@ -87,8 +105,11 @@ impl Said<'_> {
             ControlAct::Test => ControlOperation::TestWebhook(&id),
             ControlAct::History => match resource {
                 Resource::Webhooks => ControlOperation::Deliveries(&id),
-                Resource::Automations => ControlOperation::Runs(&id),
+                Resource::Automations | Resource::Domains => ControlOperation::Runs(&id),
             },
+            ControlAct::Integration => ControlOperation::Integration,
+            ControlAct::SetIntegration => ControlOperation::SetIntegration,
+            ControlAct::Verify => ControlOperation::VerifyDomain(&id),
             ControlAct::Replay => return self.replay(&id),
         };
         self.rest(Operation::Control(operation))
@@ -108,8 +129,11 @@ impl Said<'_> {
 
 /// What a writing tool did, with a count.
 pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer) -> String {
-    let one = resource.one();
+    let one = resource.one().replace('_', " ");
     match act {
+        ControlAct::SetIntegration => "Set the e-mail integration.".into(),
+        ControlAct::Verify => "Asked the provider to check the DNS records of 1 domain.".into(),
+        ControlAct::Integration => String::new(),
         ControlAct::Create => format!("Created 1 {one}."),
         ControlAct::Update => format!("Updated 1 {one}."),
         ControlAct::Delete => format!("Deleted 1 {one} for good."),

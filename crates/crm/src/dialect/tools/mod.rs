@@ -68,6 +68,7 @@ pub enum Act {
     Delete,
     Restore,
     Upsert,
+    SendEmail,
     Move,
     ListStages,
     CreateStage,
@@ -102,6 +103,11 @@ pub enum ControlAct {
     RotateSecret,
     Test,
     Replay,
+    /// Finds the e-mail integration.
+    Integration,
+    SetIntegration,
+    /// Has the provider check a sending domain.
+    Verify,
 }
 
 /// A tool: a row of the table, for one built-in table or for none.
@@ -185,13 +191,14 @@ impl Act {
             | Act::FindRun
             | Act::ListChanges
             | Act::ListEvents
-            | Act::Control(ControlAct::List | ControlAct::Find | ControlAct::History, _)
+            | Act::Control(ControlAct::List | ControlAct::Find | ControlAct::History | ControlAct::Integration, _)
             | Act::Query => false,
             Act::Create
             | Act::Update
             | Act::Delete
             | Act::Restore
             | Act::Upsert
+            | Act::SendEmail
             | Act::Move
             | Act::CreateStage
             | Act::UpdateStage
@@ -207,7 +214,9 @@ impl Act {
                 | ControlAct::Delete
                 | ControlAct::RotateSecret
                 | ControlAct::Test
-                | ControlAct::Replay,
+                | ControlAct::Replay
+                | ControlAct::SetIntegration
+                | ControlAct::Verify,
                 _,
             )
             | Act::Execute => true,
@@ -231,7 +240,10 @@ impl Act {
                 | Act::RemoveMember
                 | Act::Operations
                 | Act::Undo
-                | Act::Control(ControlAct::Update | ControlAct::Delete | ControlAct::RotateSecret, _)
+                | Act::Control(
+                    ControlAct::Update | ControlAct::Delete | ControlAct::RotateSecret | ControlAct::SetIntegration,
+                    _
+                )
                 | Act::Execute
         )
     }
@@ -242,6 +254,7 @@ impl Act {
             self,
             Act::Create
                 | Act::CreateStage
+                | Act::SendEmail
                 | Act::Execute
                 | Act::Operations
                 | Act::Undo
@@ -252,9 +265,17 @@ impl Act {
         )
     }
 
-    /// Whether the tool reaches beyond Kith: it makes Kith call an address that the caller chose.
+    /// Whether the tool reaches beyond Kith: it makes Kith call an address that the caller chose, or the e-mail provider.
     fn is_open_world(self) -> bool {
-        matches!(self, Act::Control(ControlAct::Test | ControlAct::Replay, _))
+        matches!(
+            self,
+            Act::SendEmail
+                | Act::Control(
+                    ControlAct::Test | ControlAct::Replay | ControlAct::SetIntegration | ControlAct::Verify,
+                    _
+                )
+                | Act::Control(ControlAct::List | ControlAct::Find | ControlAct::Create, Resource::Domains)
+        )
     }
 }
 

@@ -13,7 +13,7 @@ use crate::dialect::tools::names::{own, table_of_id};
 use crate::dialect::tools::said::{Said, View};
 use crate::dialect::tools::schema::{arguments as known_arguments, name_argument, takes_columns};
 use crate::dialect::tools::{Act, ControlAct, Tool, log};
-use crate::model::ask::{Ask, PipelineName, Single};
+use crate::model::ask::{Ask, EMAILS, PipelineName, Single};
 use crate::model::entity::{ENTITIES, Entity, FieldKind, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Filter;
@@ -268,6 +268,10 @@ impl Said<'_> {
                 let (table, id) = (self.table()?, self.required("id")?);
                 view.table = Some(table.clone());
                 self.rest(Operation::Restore(&table, &id))
+            }
+            Act::SendEmail => {
+                view.table = Some(EMAILS.to_owned());
+                self.rest(Operation::SendEmail)
             }
             Act::Upsert => self.upsert(),
             Act::Move => {

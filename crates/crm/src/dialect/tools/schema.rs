@@ -99,6 +99,7 @@ pub fn arguments(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
             arguments.extend(table());
             arguments.push(name());
         }
+        Act::SendEmail => arguments.extend(message()),
         Act::Upsert => {
             let rows = json!({"type": "array", "items": {"type": "object"},
                 "description": "Contacts with the fields of create_contact."});
@@ -174,6 +175,29 @@ fn common(act: Act) -> Vec<Argument> {
         ));
     }
     arguments
+}
+
+/// The arguments of an e-mail.
+fn message() -> Vec<Argument> {
+    let several = |name: &str| optional(name, json!({"type": "array", "items": {"type": "string"}}));
+    vec![
+        optional("from", text("By default the workspace's from_email.")),
+        required("to", json!({"type": "array", "items": {"type": "string"}})),
+        several("cc"),
+        several("bcc"),
+        several("reply_to"),
+        required("subject", text("")),
+        optional("html", text("")),
+        optional("text", text("")),
+        optional("headers", json!({"type": "object"})),
+        optional(
+            "attachments",
+            json!({"type": "array", "items": {"type": "object"},
+            "description": "{filename, content, content_type?}; content in base64."}),
+        ),
+        optional("in_reply_to", text("Id of a recorded e-mail, or a Message-ID.")),
+        several("deal_ids"),
+    ]
 }
 
 fn has_relations(tool: &Tool) -> bool {

@@ -12,6 +12,7 @@ use crate::dialect::tools::{Act, control, log, trim};
 use crate::dialect::{Dialect, Meta};
 use crate::model::answer::Answer;
 use crate::model::change::ChangeSet;
+use crate::model::email::EmailStatus;
 use crate::model::entity::{Entity, STAMPS, by_table};
 use crate::model::fault::{Fault, nearest};
 use crate::model::json;
@@ -224,6 +225,13 @@ fn outcome(view: &View, answer: &Answer) -> String {
     match (view.act, answer) {
         (Act::Control(act, resource), answer) => control::outcome(act, resource, answer),
         (Act::Operations | Act::FinishRun | Act::Undo, answer) => log::outcome(answer),
+        (Act::SendEmail, Answer::Email { status, .. }) => match status {
+            EmailStatus::Sent => "Sent 1 e-mail.".into(),
+            EmailStatus::Queued => "Queued 1 e-mail: it is sent as soon as the provider accepts it.".into(),
+            EmailStatus::Held => "Held 1 e-mail: sending is switched off in this workspace.".into(),
+            EmailStatus::Simulated => "Simulated 1 e-mail: test keys send none.".into(),
+            EmailStatus::Failed => "1 e-mail failed.".into(),
+        },
         (Act::Create, Answer::Record { created: false, .. }) => {
             format!("Nothing was created: this {one} existed already.")
         }

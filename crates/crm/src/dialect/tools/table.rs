@@ -1,7 +1,7 @@
 //! The table of tools.
 
 use crate::dialect::tools::{Act, ControlAct, Kind};
-use crate::model::control::Resource::{Automations, Webhooks};
+use crate::model::control::Resource::{Automations, Domains, Webhooks};
 
 const TOOL: Kind = Kind { name: "", title: "", about: "", act: Act::Search, tables: &[], is_core: false };
 const CORE: Kind = Kind { is_core: true, ..TOOL };
@@ -390,6 +390,55 @@ pub const KINDS: &[Kind] = &[
         title: "List an automation's runs",
         about: "Lists how often an automation ran in the last 30 days, newest first, and what came of it.",
         act: Act::Control(ControlAct::History, Automations),
+        ..TOOL
+    },
+    Kind {
+        name: "send_email",
+        title: "Send an e-mail",
+        about: "Sends an e-mail through the workspace's provider and records it. A test key only simulates it. `status` is sent, queued (tried again), held (sending is switched off) or simulated.",
+        act: Act::SendEmail,
+        ..TOOL
+    },
+    Kind {
+        name: "get_email_integration",
+        title: "Get the e-mail integration",
+        about: "Says whether the workspace can send e-mail, by which provider and as whom.",
+        act: Act::Control(ControlAct::Integration, Domains),
+        ..TOOL
+    },
+    Kind {
+        name: "set_email_integration",
+        title: "Set the e-mail integration",
+        about: "Connects the workspace's Resend account (`api_key`) or mail server (`provider: smtp`, `url`). The secrets are never shown again.",
+        act: Act::Control(ControlAct::SetIntegration, Domains),
+        ..TOOL
+    },
+    Kind {
+        name: "list_email_domains",
+        title: "List sending domains",
+        about: "Lists the sending domains of the connected Resend account.",
+        act: Act::Control(ControlAct::List, Domains),
+        ..TOOL
+    },
+    Kind {
+        name: "add_email_domain",
+        title: "Add a sending domain",
+        about: "Adds a sending domain at Resend. The answer has the DNS records to publish.",
+        act: Act::Control(ControlAct::Create, Domains),
+        ..TOOL
+    },
+    Kind {
+        name: "get_email_domain",
+        title: "Get a sending domain",
+        about: "Gets a sending domain with its DNS records and their status.",
+        act: Act::Control(ControlAct::Find, Domains),
+        ..TOOL
+    },
+    Kind {
+        name: "verify_email_domain",
+        title: "Verify a sending domain",
+        about: "Has Resend check the DNS records of a sending domain again.",
+        act: Act::Control(ControlAct::Verify, Domains),
         ..TOOL
     },
 ];

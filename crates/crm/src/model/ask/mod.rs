@@ -162,6 +162,11 @@ pub enum Steps {
     },
     /// Lists a page of events, oldest first.
     Events(EventsAsk),
+    /// Sends an e-mail and records it.
+    SendEmail {
+        /// The fields of the request. `custom` and `deal_ids` have the names of the physical schema.
+        values: Map<String, Value>,
+    },
     /// Opens a run.
     OpenRun {
         /// The caller's name for it.
@@ -352,6 +357,7 @@ impl Steps {
     fn table(&self) -> Option<&str> {
         match self {
             Steps::Batch { table, .. } => Some(table),
+            Steps::SendEmail { .. } => Some(EMAILS),
             Steps::AddMembers { .. } | Steps::RemoveMember { .. } => Some(MEMBERS),
             Steps::SearchAll { .. }
             | Steps::ListRows { .. }
@@ -375,6 +381,7 @@ impl Steps {
             | Steps::Events(_)
             | Steps::RunChanges { .. } => false,
             Steps::Batch { .. }
+            | Steps::SendEmail { .. }
             | Steps::AddMembers { .. }
             | Steps::RemoveMember { .. }
             | Steps::OpenRun { .. }
@@ -387,6 +394,8 @@ impl Steps {
 
 /// The table of the stages of pipelines.
 pub const STAGES: &str = "pipeline_stages";
+/// The table of e-mails.
+pub const EMAILS: &str = "emails";
 /// The table of the members of static lists.
 pub const MEMBERS: &str = "list_members";
 

@@ -1,6 +1,7 @@
 //! The list of built-in tables.
 
 use super::*;
+use crate::model::email::EmailStatus;
 
 /// The defaults of the built-in tables.
 const RECORD: Entity = Entity {
@@ -139,6 +140,9 @@ pub const ENTITIES: &[Entity] = &[
                 .example(r#""18c2f9a""#),
             field("direction", FieldKind::OneOf(&["inbound", "outbound"]), "Whether it was received or sent.")
                 .example(r#""inbound""#),
+            field("status", FieldKind::OneOf(EmailStatus::NAMES), "What became of a message that Kith sends.")
+                .example(r#""sent""#),
+            field("status_reason", FieldKind::Text, "The provider's words, if it was refused or has to wait."),
             field("from_addr", FieldKind::Email, "Sender.")
                 .example(r#""sarah@acme.com""#)
                 .normal_form("kith.trimmed"),
@@ -162,6 +166,7 @@ pub const ENTITIES: &[Entity] = &[
         order: Order::Mail,
         searchable: true,
         is_mail: true,
+        refusals: Refusals { create: &["email_not_configured", "email_rejected"], update: &[], delete: &[] },
         ..RECORD
     },
     Entity {

@@ -253,7 +253,7 @@ fn endpoints() -> Markup {
                 }
             }
         }
-        h3 { "Webhooks, automations and events" }
+        h3 { "Webhooks, automations, e-mail and events" }
         ul.endpoints {
             @for task in TASKS {
                 @let method = task.method.name();

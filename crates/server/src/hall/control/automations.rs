@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use crm::dialect::column_of_any;
 use crm::model::answer::Answer;
 use crm::model::control::Resource;
 use crm::model::fault::Fault;
@@ -34,7 +35,7 @@ impl ControlCall<'_> {
         values: &Map<String, Value>,
         dialect: &str,
     ) -> Result<Answer, Fault> {
-        let fields = fields::new_automation(values)?;
+        let fields = fields::new_automation(values, column_of_any)?;
         let since = self.app.store.tenant(&self.caller.database, Access::Full).await?.snapshot().await?;
         let new = NewAutomation {
             id: &self.app.clock.id(Resource::Automations.prefix()),
@@ -59,7 +60,7 @@ impl ControlCall<'_> {
         id: &str,
         values: &Map<String, Value>,
     ) -> Result<Answer, Fault> {
-        let fields = fields::automation(values)?;
+        let fields = fields::automation(values, column_of_any)?;
         let changed = transaction.update_automation(self.holder(), id, &fields, &self.now()).await?;
         changed.map(|row| record(row, false)).ok_or_else(|| unknown(id))
     }

@@ -1,7 +1,9 @@
-//! Asks about the control plane: webhook endpoints and their deliveries. They have the rights, the idempotency and the pages of
+//! Asks about the control plane: webhook endpoints, automations, the e-mail integration, and the sending domains at its provider. They
+//! have the rights, the idempotency and the pages of
 //! asks about records. The work is done in a transaction of the control database.
 
 mod automations;
+mod email;
 mod webhooks;
 
 use crm::dialect::Reply;
@@ -42,8 +44,9 @@ pub(super) async fn perform(
     let answer = match idempotency {
         Some(idempotency) => return perform_once(&act, ask, idempotency).await,
         None if ask.writes() => {
+            let ahead = act.ahead(ask).await?;
             let mut transaction = app.store.control.begin().await?;
-            match act.write(&mut transaction, ask).await {
+            match act.write(&mut transaction, ask, ahead).await {
                 Ok(answer) => {
                     transaction.commit().await?;
                     answer
@@ -81,6 +84,13 @@ async fn perform_once(
         fingerprint: &idempotency.fingerprint,
         now: &act.now(),
     };
+    let ahead = match act.ahead(ask).await {
+        Ok(ahead) => ahead,
+        Err(fault) => {
+            execution.roll_back().await;
+            return store_refusal(app, caller, fault, idempotency).await;
+        }
+    };
     let mut transaction = app.store.control.begin().await?;
     if let Some((status, body)) = transaction.reply_to(&request).await? {
         transaction.roll_back().await;
@@ -90,7 +100,7 @@ async fn perform_once(
         return Ok(Performed::Replayed(reply));
     }
     let result = match ask.writes() {
-        true => act.write(&mut transaction, ask).await,
+        true => act.write(&mut transaction, ask, ahead).await,
         false => act.read(ask).await,
     };
     match result {
@@ -109,6 +119,17 @@ async fn perform_once(
             store_refusal(app, caller, fault, idempotency).await
         }
     }
+}
+
+/// What an ask gets from the e-mail provider. It is fetched before a connection to the control database is held, because a provider
+/// can be slow.
+enum Ahead {
+    /// It needs no provider.
+    Nothing,
+    /// Whether the provider of the new settings accepts their sender.
+    Verified(bool),
+    /// The provider has done all of it.
+    Done(Answer),
 }
 
 /// An act of a caller on the control plane.
@@ -135,12 +156,36 @@ impl<'a> ControlCall<'a> {
             ControlAsk::List { resource: Resource::Automations, page } => self.automations(page).await,
             ControlAsk::Find { resource: Resource::Automations, id } => self.find_automation(id).await,
             ControlAsk::Runs { id, status, page } => self.runs(id, status.as_deref(), page).await,
+            ControlAsk::Integration => self.integration().await,
+            ControlAsk::List { resource: Resource::Domains, page } => self.domains(page).await,
+            ControlAsk::Find { resource: Resource::Domains, id } => self.find_domain(id).await,
             ControlAsk::Deliveries { id, status, page } => self.deliveries(id, status.as_deref(), page).await,
             other => Err(Fault::internal(format!("{other:?} is not a read"))),
         }
     }
 
-    async fn write(&self, transaction: &mut ControlTransaction<'_>, ask: &ControlAsk) -> Result<Answer, Fault> {
+    async fn ahead(&self, ask: &ControlAsk) -> Result<Ahead, Fault> {
+        match ask {
+            ControlAsk::SetIntegration { values } => self.check_settings(values).await.map(Ahead::Verified),
+            ControlAsk::Create { resource: Resource::Domains, values, .. } => {
+                self.create_domain(values).await.map(Ahead::Done)
+            }
+            ControlAsk::VerifyDomain { id } => self.verify_domain(id).await.map(Ahead::Done),
+            _ => Ok(Ahead::Nothing),
+        }
+    }
+
+    async fn write(
+        &self,
+        transaction: &mut ControlTransaction<'_>,
+        ask: &ControlAsk,
+        ahead: Ahead,
+    ) -> Result<Answer, Fault> {
+        let verified = match ahead {
+            Ahead::Done(answer) => return Ok(answer),
+            Ahead::Verified(verified) => verified,
+            Ahead::Nothing => false,
+        };
         match ask {
             ControlAsk::Create { resource: Resource::Webhooks, values, dialect } => {
                 self.create_webhook(transaction, values, dialect).await
@@ -156,6 +201,8 @@ impl<'a> ControlCall<'a> {
                 self.update_automation(transaction, id, values).await
             }
             ControlAsk::Delete { resource: Resource::Automations, id } => self.delete_automation(transaction, id).await,
+            ControlAsk::SetIntegration { values } => self.set_integration(transaction, values, verified).await,
+            ControlAsk::RemoveIntegration => self.remove_integration(transaction).await,
             ControlAsk::RotateSecret { id } => self.rotate_secret(transaction, id).await,
             ControlAsk::TestWebhook { id } => self.test_webhook(transaction, id).await,
             ControlAsk::Replay { id, delivery_id } => self.replay(transaction, id, delivery_id).await,

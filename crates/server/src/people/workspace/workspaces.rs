@@ -1,5 +1,7 @@
 //! Workspaces: creates them, for a person or without an account, and lists them.
 
+use serde_json::json;
+
 use crm::model::answer::Answer;
 use crm::model::fault::Fault;
 use crm::model::lifecycle::READ_ONLY_AFTER_SECONDS;
@@ -10,7 +12,10 @@ use crate::clock::iso;
 use crate::people::context::PersonContext;
 use crate::people::paging;
 use crate::people::workspace::keys::IssuedKey;
+use crate::store::control::switch::Waiting;
 use crate::store::control::workspaces::{NewWorkspace, WORKSPACES};
+
+pub use crate::store::control::switch::SendingSwitch;
 
 /// The longest name of a workspace, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
@@ -51,4 +56,30 @@ pub async fn create(context: &PersonContext<'_>, name: Option<&str>) -> Result<A
 pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     paging::page(context, &WORKSPACES, &person.id, &[], ask).await
+}
+
+/// Sets the switch that stops everything outgoing: e-mail and webhooks. The answer has the number of those that waited. For owners.
+pub async fn set_sending(
+    context: &PersonContext<'_>,
+    workspace_id: &str,
+    switch: SendingSwitch,
+) -> Result<Answer, Fault> {
+    let member = context.owner(workspace_id).await?;
+    let entry = member.audit_entry(&context.app.clock);
+    let Some(Waiting { emails, deliveries }) = context.app.store.control.set_sending(&entry, switch).await? else {
+        return Err(Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() });
+    };
+    // Answers say whether it sends.
+    context.app.keys.forget();
+    context.app.wakes.emails.notify_one();
+    context.app.wakes.deliveries.notify_one();
+    let none = json!({"emails": 0, "deliveries": 0});
+    let waited = json!({"emails": emails, "deliveries": deliveries});
+    let (held, released, dropped) = match switch {
+        SendingSwitch::Off => (waited, none.clone(), none),
+        SendingSwitch::Release => (none.clone(), waited, none),
+        SendingSwitch::Drop => (none.clone(), none, waited),
+    };
+    let said = json!({"id": workspace_id, "sending": switch != SendingSwitch::Off, "held": held, "released": released, "dropped": dropped});
+    Ok(Answer::Object { text: said.to_string(), created: false })
 }

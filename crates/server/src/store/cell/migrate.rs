@@ -23,6 +23,7 @@ const CONTROL: &[&str] = &[
     include_str!("../../../migrations/control/0005_plans.sql"),
     include_str!("../../../migrations/control/0006_webhooks.sql"),
     include_str!("../../../migrations/control/0007_automations.sql"),
+    include_str!("../../../migrations/control/0008_email.sql"),
     include_str!("../../../migrations/control/0012_connected_apps.sql"),
 ];
 
@@ -43,6 +44,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0013_change_log.sql"),
     include_str!("../../../migrations/workspace/0014_undo.sql"),
     include_str!("../../../migrations/workspace/0015_events.sql"),
+    include_str!("../../../migrations/workspace/0016_email.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

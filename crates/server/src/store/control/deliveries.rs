@@ -150,6 +150,7 @@ impl Control {
                    due AS (
                        SELECT d.id FROM waiting AS w
                        JOIN webhook_endpoints AS e ON e.id = w.endpoint_id AND e.enabled
+                           AND (SELECT s.sending FROM workspaces AS s WHERE s.id = e.workspace_id)
                            AND (e.failing_since IS NOT NULL) = $7::boolean
                        LEFT JOIN unnest($5::text[], $6::bigint[]) AS b (id, busy) ON b.id = e.id
                        CROSS JOIN LATERAL (

@@ -37,6 +37,8 @@ pub struct GrantedWorkspace {
     pub claimed: bool,
     /// The database that holds the workspace's data of this mode.
     pub database: Arc<TenantDatabase>,
+    /// Whether e-mail and webhooks leave.
+    pub sends: bool,
     /// The workspace's billing plan, if it has one of its own.
     pub plan: Option<String>,
 }
@@ -44,7 +46,7 @@ pub struct GrantedWorkspace {
 /// The columns of a granted workspace, from the tables `w` (workspaces) and `d` (databases).
 pub(super) const WORKSPACE: &str =
     "w.id AS workspace_id, d.mode, extract(epoch FROM w.created_at)::bigint AS created_at,
-    w.claimed_at IS NOT NULL AS claimed, w.plan,
+    w.claimed_at IS NOT NULL AS claimed, w.sending, w.plan,
     d.id, d.cell_id, d.name, d.role, d.version";
 
 impl Control {
@@ -102,6 +104,7 @@ pub(super) fn grant(row: ControlRow<'_>) -> Result<Grant, Fault> {
             created_at: row.get("created_at")?,
             claimed,
             database: Arc::new(tenant_database(row)?.with_share(share)),
+            sends: row.is("sending")?,
             plan: row.optional("plan")?,
         },
     })

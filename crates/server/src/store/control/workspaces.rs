@@ -13,7 +13,13 @@ use crate::store::fault;
 
 /// The workspaces that a person belongs to.
 pub static WORKSPACES: PagedList = PagedList {
-    columns: &[("id", "w.id"), ("name", "w.name"), ("role", "m.role"), ("created_at", "w.created_at")],
+    columns: &[
+        ("id", "w.id"),
+        ("name", "w.name"),
+        ("role", "m.role"),
+        ("sending", "w.sending"),
+        ("created_at", "w.created_at"),
+    ],
     from: "members AS m JOIN workspaces AS w ON w.id = m.workspace_id",
     conditions: &["m.user_id = $1"],
     order: ["created_at", "id"],

@@ -6,6 +6,7 @@ mod control;
 mod controls;
 mod day;
 mod door;
+mod email;
 mod hostile;
 mod log;
 mod oauth;

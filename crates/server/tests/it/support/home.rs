@@ -17,7 +17,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::OnceCell;
 
-use super::{Agent, TempDir, mailbox, stranger_at};
+use super::{Agent, TempDir, mailbox, resend, stranger_at};
 
 const SECRET_KEY: &str = "the secret key of the integration tests";
 
@@ -159,6 +159,7 @@ fn config(dir: &TempDir) -> Config {
         warm_databases: 4,
         secret_key: Some(SECRET_KEY.into()),
         smtp_url: Some(mailbox().url.clone()),
+        resend_base_url: Some(resend().url.clone()),
         mail_from: Some("Kith <kith@kith.example>".into()),
         clerk_issuer: Some(crate::clerk::issuer().base.clone()),
         clerk_jwks_url: None,

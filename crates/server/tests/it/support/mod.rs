@@ -10,6 +10,7 @@ mod raw;
 mod receiver;
 mod relm;
 mod reply;
+mod resend;
 
 pub use agent::{Agent, stranger_at};
 pub use child::Child;
@@ -23,6 +24,7 @@ pub use raw::{Answer, Raw, Streams};
 pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};
 pub use reply::Reply;
+pub use resend::resend;
 
 use serde_json::Value;
 

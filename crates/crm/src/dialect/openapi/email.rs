@@ -1,0 +1,94 @@
+//! The schemas of e-mail that is sent, of the integration that sends it, and of sending domains.
+
+use serde_json::{Map, Value, json};
+
+use crate::dialect::openapi::Wire;
+use crate::model::entity::by_table;
+
+/// What the description of `POST /v1/emails` says about sending.
+pub const ABOUT: &str = "A body with `from_addr` (or neither `from` nor `to`) records an e-mail. A body with `to` sends one and records it: `status` is `sent`, \
+`queued` (202: the provider can't be reached, and it is tried again), `held` (202: sending is switched off) or `simulated` (with a test key). \
+A batch sends after its commit.";
+/// The schema of the body that sends one.
+pub const BODY: &str = "EmailSend";
+/// The description of the response to an e-mail that has not left yet.
+pub const LATER: &str = "It has not left yet: `status` is `queued` or `held`.";
+
+/// The schemas of bodies and responses.
+pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
+    let text = |about: &str| json!({"type": "string", "description": about});
+    let text_or_null = |about: &str| json!({"type": ["string", "null"], "description": about});
+    let addresses = |about: &str| json!({"description": about, "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}, "maxItems": 50}, {"type": "null"}]});
+    let custom = by_table("emails").map_or("custom", |entity| (wire.column)(entity, "custom"));
+    let mut message = json!({
+        "from": text_or_null("The sender, `ada@example.com` or `Ada <ada@example.com>`; by default the integration's `from_email`."),
+        "to": addresses("The recipients. To, cc and bcc have at most 50 together."),
+        "cc": addresses("The recipients of copies."),
+        "bcc": addresses("Recipients whom the others do not see."),
+        "reply_to": addresses("Where answers go."),
+        "subject": text("One line."),
+        "html": text_or_null("The HTML part. It requires this or `text`."),
+        "text": text_or_null("The text part."),
+        "headers": {"type": ["object", "null"], "additionalProperties": {"type": "string"}, "maxProperties": 50, "description": "Additional headers."},
+        "attachments": {"type": ["array", "null"], "maxItems": 50, "description": "Files, at most 10 MiB in all. The body's limit holds too.", "items": {
+            "type": "object", "required": ["filename", "content"], "additionalProperties": false, "properties": {
+                "filename": text("The file's name."), "content": text("The content in base64."),
+                "content_type": text_or_null("The media type."), "content_id": text_or_null("The id by which `html` shows it: `cid:…`.")}}},
+        "in_reply_to": text_or_null("The message that it answers: the id of a recorded e-mail, or a Message-ID."),
+        "deal_ids": {"type": ["array", "null"], "items": {"type": "string"}, "description": "Deals that it concerns."},
+    });
+    message[custom] = json!({"type": ["object", "null"], "additionalProperties": true, "description": "Free-form fields of the record."});
+    let object = |kind: &str, properties: Value| {
+        let mut all = Map::new();
+        if let Some(name) = wire.object {
+            all.insert(name.to_owned(), json!({"type": "string", "const": kind}));
+        }
+        all.extend(properties.as_object().cloned().unwrap_or_default());
+        let names: Vec<&String> = all.keys().collect();
+        json!({"type": "object", "required": names, "properties": all})
+    };
+    let integration = || {
+        json!({
+            "configured": {"type": "boolean", "description": "Whether the workspace can send."},
+            "provider": {"type": ["string", "null"], "enum": ["resend", "smtp", null]},
+            "from_email": text_or_null("The sender of e-mail that names none."),
+            "verified": {"type": "boolean", "description": "Whether the provider accepts e-mail from `from_email`: its domain is verified, or the mail server accepts the log-in."},
+        })
+    };
+    let mut removed = integration();
+    removed["deleted"] = json!({"type": "boolean", "const": true});
+    let domain = json!({
+        "id": text("The domain's id at Resend."), "name": text("`mail.example.com`"), "status": text("`not_started`, `pending`, `verified` …"),
+    });
+    let mut domain = object("email_domain", domain);
+    domain["additionalProperties"] = true.into();
+    vec![
+        (
+            BODY,
+            json!({"type": "object", "required": ["to", "subject"], "additionalProperties": false, "properties": message,
+                "examples": [{"from": "Ada <ada@example.com>", "to": "sarah@acme.com", "subject": "Pricing", "text": "Hello Sarah …"}]}),
+        ),
+        ("EmailIntegration", object("email_integration", integration())),
+        ("RemovedEmailIntegration", object("email_integration", removed)),
+        (
+            "EmailIntegrationSet",
+            json!({"type": "object", "required": ["from_email"], "additionalProperties": false, "properties": {
+                "provider": {"type": ["string", "null"], "enum": ["resend", "smtp", null], "description": "By default `resend`."},
+                "api_key": text_or_null("Resend: the account's key, `re_…`."),
+                "url": text_or_null("SMTP: `smtp://user:password@host:587` or `smtps://…`; or the four fields that follow."),
+                "host": text_or_null("SMTP: the server."),
+                "port": {"type": ["integer", "null"], "minimum": 1, "maximum": 65535, "description": "SMTP: its port."},
+                "username": text_or_null("SMTP: the user."), "password": text_or_null("SMTP: the password."),
+                "tls": {"type": ["string", "null"], "enum": ["implicit", "required", "opportunistic", "none", null],
+                    "description": "SMTP: how the connection is encrypted. With a password by default `required`."},
+                "from_email": text("The sender of e-mail that names none."),
+            }, "examples": [{"api_key": "re_123", "from_email": "Ada <ada@example.com>"}]}),
+        ),
+        ("EmailDomain", domain),
+        (
+            "EmailDomainCreate",
+            json!({"type": "object", "required": ["name"], "additionalProperties": false, "properties": {
+                "name": text("The domain, `mail.example.com`."), "region": text_or_null("Where Resend sends from: `us-east-1`, `eu-west-1` …")}}),
+        ),
+    ]
+}

@@ -1,0 +1,62 @@
+//! Statements about the records of e-mails that are sent.
+
+use crate::sql::{Label, Sql};
+
+/// A column and its new value.
+pub type Cell = (&'static str, Option<String>);
+
+/// Records an e-mail and returns its record.
+pub fn record(cells: &[Cell]) -> Sql {
+    let mut sql = Sql::new("INSERT INTO public.emails AS t (");
+    for (at, (column, _)) in cells.iter().enumerate() {
+        sql.push(if at > 0 { ", " } else { "" }).name(column);
+    }
+    sql.push(") VALUES (");
+    for (at, (column, value)) in cells.iter().enumerate() {
+        sql.push(if at > 0 { ", " } else { "" }).bind(value.clone(), Label::Column((*column).to_owned()));
+    }
+    sql.push(") RETURNING t.*");
+    sql
+}
+
+/// Records what became of an e-mail, and returns its record. A deleted record learns it too.
+pub fn outcome(id: &str, cells: &[Cell]) -> Sql {
+    let mut sql = Sql::new("UPDATE public.emails AS t SET ");
+    for (at, (column, value)) in cells.iter().enumerate() {
+        sql.push(if at > 0 { ", " } else { "" }).name(column).push(" = ");
+        sql.bind(value.clone(), Label::Column((*column).to_owned()));
+    }
+    sql.push(" WHERE t.id = ").bind(Some(id.to_owned()), Label::Id).push(" RETURNING t.*");
+    sql
+}
+
+/// Finds whether the record of an e-mail is there: a row with `is_deleted`.
+pub fn state(id: &str) -> Sql {
+    let mut sql = Sql::new("SELECT t.deleted_at IS NOT NULL AS is_deleted FROM public.emails AS t WHERE t.id = ");
+    sql.bind(Some(id.to_owned()), Label::Id);
+    sql
+}
+
+/// Finds the e-mail that another one answers, by its id.
+pub fn answered(id: &str) -> Sql {
+    found("t.id", id)
+}
+
+/// Finds the e-mail that another one answers, by its Message-ID.
+pub fn answered_by_message_id(message_id: &str) -> Sql {
+    found("t.provider_msg_id", message_id)
+}
+
+fn found(column: &'static str, value: &str) -> Sql {
+    let mut sql = Sql::new("SELECT t.id, t.thread_id, t.provider_msg_id FROM public.emails AS t WHERE ");
+    sql.push(column).push(" = ").bind(Some(value.to_owned()), Label::Own);
+    sql.push(" AND t.deleted_at IS NULL ORDER BY t.created_at, t.id LIMIT 1");
+    sql
+}
+
+/// Returns the ids of the e-mails whose records an undo has changed.
+pub fn undone(secret: &str, undo: &str) -> Sql {
+    let mut sql = Sql::new("SELECT id FROM kith.undone_emails(");
+    sql.bind(Some(secret.to_owned()), Label::Own).push(", ").bind(Some(undo.to_owned()), Label::Own).push(") AS id");
+    sql
+}

@@ -1,0 +1,418 @@
+//! E-mail that is sent. Its order is what makes it safe:
+//!
+//! 1. The message is put into the queue (`store/control/outgoing.rs`), due only later.
+//! 2. The transaction that records it as `queued` is committed. A rollback leaves a row in the queue whose record never comes.
+//! 3. It is sent, under its id as idempotency key, and the outcome is noted in the queue.
+//! 4. The outcome is recorded, together with the reply to the request's Idempotency-Key.
+//!
+//! After a crash the queue goes on where the work ended. Between 3 and its note it may send again, and only a provider without
+//! idempotency keys (a mail server) then sends twice.
+
+use std::sync::Arc;
+
+use crm::dialect::Reply;
+use crm::model::answer::{Answer, Record};
+use crm::model::ask::{Ask, EMAILS};
+use crm::model::email::{EmailStatus, Mailbox, Message};
+use crm::model::entity::by_table;
+use crm::model::fault::Fault;
+use crm::model::id::is_id;
+use crm::model::rows::Rows;
+use crm::model::value::array_of_texts;
+use crm::model::who::{Mode, Provenance};
+use crm::plan::email as fields;
+use crm::sql::{self, Sql};
+use serde_json::{Map, Value, json};
+
+use crate::access::{self, Caller};
+use crate::app::App;
+use crate::clock::iso_ms;
+use crate::hall::execution::{Changed, Committed, Execution, Reserved};
+use crate::hall::outgoing::{
+    Attempt, Outgoing, Taken, attempt, attempt_now, failed, not_configured, note, opened, opened_settings,
+};
+use crate::hall::{Controls, Effect, Idempotency, Performed, answer_alone, store_refusal};
+use crate::providers::Mail;
+use crate::store::control::outgoing::{EmailOutcome, TakenEmail};
+use crate::store::fault::RunError;
+
+/// A transaction that has not committed after so many seconds never will.
+const UNRECORDED_SECONDS: i64 = 120;
+/// How much of the text is the snippet, in characters.
+const SNIPPET_CHARACTERS: usize = 200;
+
+/// What is known once the e-mail is recorded and before it is sent.
+struct Recorded {
+    result: Result<Answer, Fault>,
+    reply: Option<Reply>,
+    committed: Committed,
+}
+
+impl Recorded {
+    fn performed(self) -> Result<Performed, Fault> {
+        match self.reply {
+            Some(reply) => Ok(Performed::Stored(reply)),
+            None => Ok(Performed::Done(self.result?, self.committed)),
+        }
+    }
+}
+
+/// Performs an ask to send one e-mail: records it, sends it at once, and answers with what became of it.
+pub(super) async fn perform(
+    app: &App,
+    caller: &Caller,
+    ask: &Ask,
+    controls: &Controls<'_>,
+) -> Result<Performed, Fault> {
+    let idempotency = controls.idempotency.as_ref();
+    let refused = async |fault| match idempotency {
+        Some(idempotency) => store_refusal(app, caller, fault, idempotency).await,
+        None => Err(fault),
+    };
+    let mut execution = match idempotency {
+        Some(idempotency) => match Execution::reserve(app, caller, idempotency, controls.max_affected).await? {
+            Reserved::Fresh(execution) => *execution,
+            Reserved::Stored(reply) => return Ok(Performed::Replayed(reply)),
+        },
+        None => Execution::in_one(app, caller, controls.max_affected).await?,
+    };
+    let result = answer_alone(&mut execution, ask).await;
+    if let Err(fault) = result {
+        execution.roll_back().await;
+        return refused(fault).await;
+    }
+    let reply = idempotency.map(|idempotency| (idempotency.render)(&result));
+    let mail = execution.outgoing.first().filter(|it| !it.is_held).map(|it| it.mail.clone());
+    let taken_by = execution.attempt.clone();
+    let committed = match execution.commit(Some(ask), reply.as_ref()).await {
+        Ok(committed) => committed,
+        Err(fault) => return refused(fault).await,
+    };
+    let recorded = Recorded { result, reply, committed };
+    let Some(mail) = mail else { return recorded.performed() };
+    match attempt_now(app, caller, &mail, taken_by).await {
+        Ok(Attempt::Later) => recorded.performed(),
+        Ok(Attempt::Over(outcome)) => match record_outcome(app, caller, &mail.id, &outcome, idempotency).await {
+            Ok(performed) => {
+                end(app, &caller.who.workspace_id, &mail.id).await;
+                performed
+            }
+            Err(fault) => {
+                tracing::error!(
+                    ?fault,
+                    id = mail.id,
+                    "the outcome of an e-mail could not be recorded; the queue does it"
+                );
+                recorded.performed()
+            }
+        },
+        Err(fault) => {
+            tracing::error!(?fault, id = mail.id, "the outcome of an e-mail could not be noted; it is sent again");
+            recorded.performed()
+        }
+    }
+}
+
+/// Records an e-mail in the open transaction. It leaves once that is committed.
+pub(super) async fn record(execution: &mut Execution<'_>, values: &Map<String, Value>) -> Result<Answer, Fault> {
+    let mut message = fields::message(values)?;
+    let (app, who) = (execution.app, &execution.caller.who);
+    let status = match who.mode {
+        Mode::Test => EmailStatus::Simulated,
+        Mode::Live => {
+            let sending = app.store.control.sending(&who.workspace_id).await?;
+            let integration = sending.integration.ok_or_else(not_configured)?;
+            let settings = opened_settings(app, &who.workspace_id, &integration)?;
+            message.from.get_or_insert(settings.from_email);
+            if sending.is_on { EmailStatus::Queued } else { EmailStatus::Held }
+        }
+    };
+    let id = app.clock.id(by_table(EMAILS).map_or("e", |entity| entity.prefix));
+    let thread_id = threaded(execution, &mut message, &id).await?;
+    let mut cells = cells(&message, status);
+    cells.push(("id", Some(id.clone())));
+    cells.push(("thread_id", Some(thread_id)));
+    if status == EmailStatus::Simulated {
+        cells.push(("sent_at", Some(iso_ms(app.clock.unix_ms()))));
+    }
+    let rows = run(execution, sql::email::record(&cells)).await?;
+    if rows.string(0, "id").as_deref() != Some(&*id) {
+        return Err(Fault::ValidationFailed {
+            message: "A trigger of the workspace's own left the e-mail's record out, or gave it another id.".into(),
+            hint: None,
+            field: None,
+        });
+    }
+    let leaves = matches!(status, EmailStatus::Queued | EmailStatus::Held) && execution.effect == Effect::Commit;
+    if leaves {
+        execution.attempt = app.clock.id("try");
+        let mail = Arc::new(Mail { id, message });
+        execution.outgoing.push(Outgoing { mail, is_held: status == EmailStatus::Held });
+    }
+    Ok(Answer::Email { record: shown(rows), status })
+}
+
+/// The conversation of a message. If it answers a recorded one, both are in the same, and `in_reply_to` becomes a Message-ID.
+async fn threaded(execution: &mut Execution<'_>, message: &mut Message, id: &str) -> Result<String, Fault> {
+    let Some(named) = message.in_reply_to.take() else { return Ok(id.to_owned()) };
+    let is_record = is_id(&named, "e");
+    let statement = if is_record { sql::email::answered(&named) } else { sql::email::answered_by_message_id(&named) };
+    let found = run(execution, statement).await?;
+    let Some(answered) = found.string(0, "id") else {
+        if is_record {
+            return Err(Fault::InvalidReference {
+                message: format!("There is no live e-mail \"{named}\"."),
+                hint: Some("GET /v1/emails lists them.".into()),
+                field: "in_reply_to".into(),
+            });
+        }
+        // Its record may come later, and is then in the same conversation.
+        message.in_reply_to = Some(named.clone());
+        return Ok(named);
+    };
+    let provider_msg_id = found.string(0, "provider_msg_id");
+    let message_id = provider_msg_id.clone().filter(|it| it.starts_with('<') && it.ends_with('>'));
+    message.in_reply_to = message_id.or((!is_record).then_some(named));
+    match found.string(0, "thread_id").filter(|thread| !thread.is_empty()) {
+        Some(thread) => Ok(thread),
+        None => {
+            // It begins the conversation.
+            let thread = provider_msg_id.unwrap_or_else(|| answered.clone());
+            run(execution, sql::email::outcome(&answered, &[("thread_id", Some(thread.clone()))])).await?;
+            Ok(thread)
+        }
+    }
+}
+
+/// The columns of a new record.
+fn cells(message: &Message, status: EmailStatus) -> Vec<sql::email::Cell> {
+    let addresses =
+        |all: &[Mailbox]| Some(array_of_texts(&all.iter().map(|it| it.address.clone()).collect::<Vec<_>>()));
+    let mut custom = message.custom.clone();
+    let files = message.attachments.iter().map(|file| json!({"filename": file.filename, "content_type": file.content_type, "bytes": file.content.len() / 4 * 3}));
+    let listed = |all: &[Mailbox]| Value::from(all.iter().map(ToString::to_string).collect::<Vec<_>>());
+    // What has no column of its own.
+    let more = [
+        ("bcc", !message.bcc.is_empty(), listed(&message.bcc)),
+        ("reply_to", !message.reply_to.is_empty(), listed(&message.reply_to)),
+        ("attachments", !message.attachments.is_empty(), files.collect()),
+    ];
+    for (name, is_there, value) in more {
+        if is_there && !custom.contains_key(name) {
+            custom.insert(name.to_owned(), value);
+        }
+    }
+    vec![
+        ("direction", Some("outbound".into())),
+        ("status", Some(status.name().into())),
+        ("from_addr", message.from.as_ref().map(|from| from.address.clone())),
+        ("to_addrs", addresses(&message.to)),
+        ("cc_addrs", addresses(&message.cc)),
+        ("subject", Some(message.subject.clone())),
+        ("snippet", snippet(message)),
+        ("body_text", message.text.clone()),
+        ("body_html", message.html.clone()),
+        ("deal_ids", Some(array_of_texts(&message.deal_ids))),
+        ("custom", Some(Value::Object(custom).to_string())),
+    ]
+}
+
+/// The first words of a message.
+fn snippet(message: &Message) -> Option<String> {
+    let bare = |html: &String| {
+        let (mut text, mut in_tag) = (String::with_capacity(html.len().min(4096)), false);
+        for character in html.chars().take(20_000) {
+            match character {
+                '<' => in_tag = true,
+                '>' => {
+                    in_tag = false;
+                    text.push(' ');
+                }
+                character if !in_tag => text.push(character),
+                _ => {}
+            }
+        }
+        text
+    };
+    let text = message.text.clone().or_else(|| message.html.as_ref().map(bare))?;
+    let words: Vec<&str> = text.split_whitespace().take(SNIPPET_CHARACTERS).collect();
+    Some(words.join(" ").chars().take(SNIPPET_CHARACTERS).collect())
+}
+
+async fn run(execution: &mut Execution<'_>, statement: Sql) -> Result<Rows, Fault> {
+    let rows = execution.write(&[statement]).await.map_err(RunError::into_fault)?;
+    Ok(rows.into_iter().next().unwrap_or_default())
+}
+
+fn shown(row: Rows) -> Record {
+    let width = row.columns().len();
+    Record { entity: by_table(EMAILS), row, width, parts: Vec::new(), related: Vec::new() }
+}
+
+/// Records what became of an e-mail, with the reply to its request if that has an Idempotency-Key.
+async fn record_outcome(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    outcome: &EmailOutcome,
+    idempotency: Option<&Idempotency<'_>>,
+) -> Result<Result<Performed, Fault>, Fault> {
+    let status = if outcome.is_sent { EmailStatus::Sent } else { EmailStatus::Failed };
+    let mut cells: Vec<sql::email::Cell> =
+        vec![("status", Some(status.name().into())), ("status_reason", outcome.error.clone())];
+    if outcome.is_sent {
+        cells.push(("provider", outcome.provider.clone()));
+        cells.push(("provider_msg_id", outcome.provider_msg_id.clone()));
+        cells.push(("sent_at", Some(outcome.at.clone())));
+    }
+    let mut execution = Execution::in_one(app, caller, None).await?;
+    if let Some(idempotency) = idempotency {
+        execution = execution.keeping(idempotency);
+    }
+    let row = match run(&mut execution, sql::email::outcome(id, &cells)).await {
+        Ok(row) => row,
+        Err(fault) => {
+            execution.roll_back().await;
+            return Err(fault);
+        }
+    };
+    let result = match &outcome.error {
+        None => Ok(Answer::Email { record: shown(row), status }),
+        Some(words) => Err(rejected(words, outcome.provider.is_none())),
+    };
+    let reply = idempotency.map(|idempotency| (idempotency.render)(&result));
+    let changed = Changed::Table(EMAILS.to_owned());
+    let committed = execution.commit_changed(changed, reply.as_ref()).await?;
+    Ok(match reply {
+        Some(reply) => Ok(Performed::Stored(reply)),
+        None => result.map(|answer| Performed::Done(answer, committed)),
+    })
+}
+
+/// The fault of an e-mail that the provider refuses. It is recorded.
+fn rejected(words: &str, is_unconfigured: bool) -> Fault {
+    Fault::Refused {
+        code: if is_unconfigured { "email_not_configured" } else { "email_rejected" },
+        message: words.to_owned(),
+        hint: Some("The e-mail is recorded with the status failed.".into()),
+    }
+}
+
+async fn end(app: &App, workspace_id: &str, id: &str) {
+    if let Err(fault) = app.store.control.end_email(workspace_id, id).await {
+        // The outcome is recorded again.
+        tracing::warn!(?fault, id, "the work on an e-mail could not be ended");
+    }
+}
+
+/// Works on an e-mail that was taken from the queue: sends it, if it has a record, and records the outcome.
+pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
+    let (workspace_id, id) = (taken.workspace_id.as_str(), taken.id.as_str());
+    let place = Taken { workspace_id, id, taken_by: &taken.taken_by, attempts: taken.attempts };
+    let Some(caller) = access::admit_sender(app, workspace_id, &taken.actor, provenance(&taken.provenance)).await?
+    else {
+        return app.store.control.forget_email(workspace_id, id).await;
+    };
+    let outcome = match (&taken.outcome, &taken.message) {
+        (Some(outcome), _) => outcome.clone(),
+        (None, None) => return Err(Fault::internal("an e-mail without message and outcome")),
+        (None, Some(sealed)) => {
+            let state = record_of(app, &caller, id).await?;
+            let attempt = match state {
+                RecordState::Absent if taken.age_seconds < UNRECORDED_SECONDS => {
+                    let at = iso_ms(app.clock.unix_ms() + 15_000);
+                    return app.store.control.put_email_off((workspace_id, id, &taken.taken_by), "", &at).await;
+                }
+                // Its transaction was rolled back, or it was undone.
+                RecordState::Absent => return app.store.control.forget_email(workspace_id, id).await,
+                RecordState::Deleted => note(app, place, failed(app, "It was deleted before it was sent.")).await?,
+                RecordState::Live => match opened(app, place, sealed) {
+                    Ok(mail) => attempt(app, place, &mail).await?,
+                    Err(_) => {
+                        note(
+                            app,
+                            place,
+                            failed(app, "It can't be decrypted: it was queued with another KITH_SECRET_KEY."),
+                        )
+                        .await?
+                    }
+                },
+            };
+            match attempt {
+                Attempt::Over(outcome) => outcome,
+                Attempt::Later => return Ok(()),
+            }
+        }
+    };
+    let mut recorded = record_outcome(app, &caller, id, &outcome, None).await;
+    if let Err(Fault::Refused { code: "run_finished", .. }) = &recorded {
+        // The run of the request has ended in the meantime.
+        let provenance = Provenance { run_id: None, ..caller.provenance.clone() };
+        recorded = record_outcome(app, &Caller { provenance, ..caller }, id, &outcome, None).await;
+    }
+    recorded.map(drop)?;
+    app.store.control.end_email(workspace_id, id).await
+}
+
+/// Whether an e-mail has a record.
+enum RecordState {
+    Live,
+    Deleted,
+    Absent,
+}
+
+async fn record_of(app: &App, caller: &Caller, id: &str) -> Result<RecordState, Fault> {
+    let mut execution = Execution::per_plan(app, caller).await?;
+    let rows = execution.read(&[sql::email::state(id)]).await.map_err(RunError::into_fault)?;
+    let found = rows.first().and_then(|rows| rows.named(0, "is_deleted"));
+    Ok(match found {
+        Some(b"true") => RecordState::Deleted,
+        Some(_) => RecordState::Live,
+        None => RecordState::Absent,
+    })
+}
+
+/// Where the request of an e-mail came from.
+fn provenance(text: &str) -> Provenance {
+    let said: Value = serde_json::from_str(text).unwrap_or_default();
+    let text = |name: &str| said[name].as_str().map(str::to_owned);
+    Provenance {
+        agent: text("agent"),
+        run_id: text("run_id"),
+        reason: text("reason"),
+        request_id: text("request_id").unwrap_or_default(),
+        caused_by: text("caused_by"),
+    }
+}
+
+/// The e-mails that an undo can't take back: those whose records it has put back and that have left.
+pub(super) async fn left(execution: &mut Execution<'_>, undo: &str) -> Result<Vec<Value>, Fault> {
+    let (app, who) = (execution.app, execution.caller.who.clone());
+    if who.mode == Mode::Test {
+        return Ok(Vec::new());
+    }
+    let secret = app.store.secret_of(&execution.caller.database);
+    let statement = sql::email::undone(secret.expose(), undo);
+    let rows = execution.read(&[statement]).await.map_err(RunError::into_fault)?.into_iter().next().unwrap_or_default();
+    let ids: Vec<String> = (0..rows.len()).filter_map(|row| rows.string(row, "id")).collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let left = app.store.control.emails_that_left(&who.workspace_id, &ids).await?;
+    Ok(left.into_iter().map(|id| json!({"effect": "email_sent", "id": id})).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snippet_is_the_first_words() {
+        let of = |text: Option<&str>, html: Option<&str>| {
+            snippet(&Message { text: text.map(str::to_owned), html: html.map(str::to_owned), ..Message::default() })
+        };
+        assert_eq!(of(Some("a\n  b"), Some("<p>c")).as_deref(), Some("a b"));
+        assert_eq!(of(None, Some("<p>Hello</p><b>you</b>")).as_deref(), Some("Hello you"));
+        assert_eq!(of(Some(&"x".repeat(500)), None).map(|it| it.len()), Some(SNIPPET_CHARACTERS));
+    }
+}

@@ -1,0 +1,247 @@
+//! The queue of e-mails that leave, as the hall uses it: what is put into it, and one attempt to send. Records are `mail.rs`' affair.
+
+use std::sync::Arc;
+
+use crm::model::email::Mailbox;
+use crm::model::fault::Fault;
+use crm::plan::email_settings::{EmailSettings, Provider};
+
+use crate::access::Caller;
+use crate::app::App;
+use crate::clock::{iso_ms, random};
+use crate::providers::{Handed, Mail};
+use crate::store::control::integrations::Integration;
+use crate::store::control::outgoing::{EmailOutcome, NewOutgoing, SentBy};
+
+/// After this time another process may send a taken e-mail. No attempt takes so long.
+pub const LEASE_SECONDS: u64 = 90;
+/// The most attempts for an e-mail. The last one is within the 24 hours for which a provider knows its idempotency key.
+const ATTEMPTS: u32 = 8;
+/// The longest wait after each attempt, in seconds. The wait is a random part of its second half.
+const WAITS_SECONDS: [u64; ATTEMPTS as usize - 1] = [5, 30, 2 * 60, 10 * 60, 30 * 60, 2 * 3600, 8 * 3600];
+/// The longest wait that a provider can ask for, in seconds.
+const LONGEST_WAIT_SECONDS: u64 = 8 * 3600;
+/// An e-mail that leaves once the transaction that records it is committed.
+#[derive(Clone, Debug)]
+pub(super) struct Outgoing {
+    /// The message, with the id of its record.
+    pub(super) mail: Arc<Mail>,
+    /// Whether it waits until the workspace may send again.
+    pub(super) is_held: bool,
+}
+
+/// The outcome of an attempt.
+pub(super) enum Attempt {
+    /// It is over.
+    Over(EmailOutcome),
+    /// It is tried again later.
+    Later,
+}
+
+/// A taken row of the queue.
+#[derive(Clone, Copy)]
+pub(super) struct Taken<'a> {
+    /// `ws_…`
+    pub(super) workspace_id: &'a str,
+    /// `e_…`
+    pub(super) id: &'a str,
+    /// Names the attempt.
+    pub(super) taken_by: &'a str,
+    /// How often it was tried, this time included.
+    pub(super) attempts: u32,
+}
+
+/// Sends an e-mail at once. A client that goes away does not end the attempt.
+pub(super) async fn attempt_now(
+    app: &App,
+    caller: &Caller,
+    mail: &Arc<Mail>,
+    taken_by: String,
+) -> Result<Attempt, Fault> {
+    let (app, workspace_id, mail) = (app.clone(), caller.who.workspace_id.clone(), mail.clone());
+    let sending = tokio::spawn(async move {
+        let taken = Taken { workspace_id: &workspace_id, id: &mail.id, taken_by: &taken_by, attempts: 1 };
+        attempt(&app, taken, &mail).await
+    });
+    sending.await.map_err(Fault::internal)?
+}
+
+/// The fault of a workspace that has no provider.
+pub(super) fn not_configured() -> Fault {
+    Fault::Refused {
+        code: "email_not_configured",
+        message: "This workspace has no e-mail provider.".into(),
+        hint: Some(
+            "Connect one: PUT /v1/integrations/email {\"api_key\": \"re_…\", \"from_email\": \"you@example.com\"}."
+                .into(),
+        ),
+    }
+}
+
+/// Opens the settings of an integration.
+pub(super) fn opened_settings(
+    app: &App,
+    workspace_id: &str,
+    integration: &Integration,
+) -> Result<EmailSettings, Fault> {
+    let unusable = |fault: Fault| {
+        tracing::error!(?fault, workspace_id, "the settings of an e-mail integration can't be opened");
+        Fault::Refused {
+            code: "email_not_configured",
+            message: "The stored e-mail settings can't be decrypted: they were encrypted with another KITH_SECRET_KEY."
+                .into(),
+            hint: Some("Set them again: PUT /v1/integrations/email.".into()),
+        }
+    };
+    let opened =
+        app.store.sealer.open(&integration_seal_name(workspace_id), &integration.settings).map_err(unusable)?;
+    let provider: Provider = serde_json::from_slice(&opened).map_err(|_| Fault::internal("unknown e-mail settings"))?;
+    let from_email =
+        Mailbox::parse(&integration.from_email).ok_or_else(|| Fault::internal("a from_email that is none"))?;
+    Ok(EmailSettings { provider, from_email })
+}
+
+/// The provider of some settings with its secrets, sealed.
+pub(super) fn sealed_provider(app: &App, workspace_id: &str, provider: &Provider) -> Result<Vec<u8>, Fault> {
+    let text = serde_json::to_vec(provider).map_err(Fault::internal)?;
+    Ok(app.store.sealer.seal(&integration_seal_name(workspace_id), &text))
+}
+
+fn integration_seal_name(workspace_id: &str) -> String {
+    format!("email integration {workspace_id}")
+}
+
+/// Puts the e-mails of a transaction into the queue, before it is committed.
+pub(super) async fn queue(app: &App, caller: &Caller, outgoing: &[Outgoing], attempt: &str) -> Result<(), Fault> {
+    let now_ms = app.clock.unix_ms();
+    let (now, due_at) = (iso_ms(now_ms), iso_ms(now_ms + LEASE_SECONDS as i64 * 1000));
+    let provenance = caller.provenance.to_json(&[]);
+    let by = SentBy { workspace_id: &caller.who.workspace_id, actor: &caller.who.actor, provenance: &provenance };
+    for Outgoing { mail, .. } in outgoing {
+        let text = serde_json::to_vec(&**mail).map_err(Fault::internal)?;
+        let sealed = app.store.sealer.seal(&seal_name(by.workspace_id, &mail.id), &text);
+        let new = NewOutgoing { id: &mail.id, message: &sealed };
+        app.store.control.queue_email(by, &new, (attempt, &now, &due_at)).await?;
+    }
+    Ok(())
+}
+
+/// Makes the e-mails of a committed transaction due, except one that its request sends itself.
+pub(super) async fn release(app: &App, caller: &Caller, outgoing: &[Outgoing], is_batch: bool) {
+    let waiting = outgoing.iter().filter(|it| is_batch || it.is_held).map(|it| it.mail.id.clone());
+    let ids: Vec<String> = waiting.collect();
+    if ids.is_empty() {
+        return;
+    }
+    let now = iso_ms(app.clock.unix_ms());
+    if let Err(fault) = app.store.control.release_emails(&caller.who.workspace_id, &ids, &now).await {
+        tracing::warn!(?fault, "e-mails leave only after their lease");
+    }
+    app.wakes.emails.notify_one();
+}
+
+fn seal_name(workspace_id: &str, id: &str) -> String {
+    format!("email {workspace_id} {id}")
+}
+
+/// Makes one attempt, and notes the outcome in the queue.
+pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Attempt, Fault> {
+    let (provider, handed) = match hand(app, taken.workspace_id, mail).await {
+        Ok(Some((provider, handed))) => (Some(provider), handed),
+        // Sending was switched off in the meantime. It is due, but not taken until that is lifted.
+        Ok(None) => {
+            let now = iso_ms(app.clock.unix_ms());
+            app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), "", &now).await?;
+            return Ok(Attempt::Later);
+        }
+        Err(fault @ Fault::Refused { .. }) => (None, Handed::Refused(fault.message())),
+        Err(fault) => return Err(fault),
+    };
+    let name = match &handed {
+        Handed::Accepted { .. } => "accepted",
+        Handed::Refused(_) => "refused",
+        Handed::Down { .. } => "down",
+    };
+    metrics::counter!("kith_email_attempts_total", "outcome" => name).increment(1);
+    let failed = |words: String| (None, Some(words));
+    let (provider_msg_id, error) = match handed {
+        Handed::Accepted { message_id } => (Some(message_id), None),
+        Handed::Refused(words) => failed(words),
+        Handed::Down { words, retry_after } => match wait_ms(taken.attempts, retry_after, u64::from_be_bytes(random()))
+        {
+            Some(wait) => {
+                let at = iso_ms(app.clock.unix_ms() + wait as i64);
+                app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), &words, &at).await?;
+                return Ok(Attempt::Later);
+            }
+            None => failed(words),
+        },
+    };
+    let is_sent = error.is_none();
+    note(app, taken, EmailOutcome { is_sent, provider, provider_msg_id, error, at: iso_ms(app.clock.unix_ms()) }).await
+}
+
+/// Notes an outcome. If another attempt has taken over, that one records it.
+pub(super) async fn note(app: &App, taken: Taken<'_>, outcome: EmailOutcome) -> Result<Attempt, Fault> {
+    let due_at = iso_ms(app.clock.unix_ms() + LEASE_SECONDS as i64 * 1000);
+    let place = (taken.workspace_id, taken.id, taken.taken_by);
+    match app.store.control.note_email(place, &outcome, &due_at).await? {
+        true => Ok(Attempt::Over(outcome)),
+        false => Ok(Attempt::Later),
+    }
+}
+
+/// Hands a message to the workspace's provider. Returns the provider's name and what it said; `None` if sending is switched off.
+async fn hand(app: &App, workspace_id: &str, mail: &Mail) -> Result<Option<(String, Handed)>, Fault> {
+    let sending = app.store.control.sending(workspace_id).await?;
+    if !sending.is_on {
+        return Ok(None);
+    }
+    let integration = sending.integration.ok_or_else(not_configured)?;
+    let settings = opened_settings(app, workspace_id, &integration)?;
+    let handed = app.providers.hand(&settings.provider, mail).await;
+    let is_own = mail.message.from.as_ref().map(|it| it.address.as_str()) == Some(&settings.from_email.address);
+    if is_own && !integration.verified && matches!(handed, Handed::Accepted { .. }) {
+        // What the provider accepts, it has verified.
+        app.store.control.note_verified(workspace_id, true).await?;
+    }
+    let name = settings.provider.name().to_owned();
+    if let (Provider::Smtp(_), Handed::Down { words, .. }) = (&settings.provider, &handed) {
+        tracing::debug!(workspace_id, words, "a mail server is down");
+    }
+    Ok(Some((name, handed)))
+}
+
+/// The wait before the next attempt, in milliseconds; `None` if that was the last.
+fn wait_ms(attempts: u32, retry_after: Option<u64>, random: u64) -> Option<u64> {
+    let longest = WAITS_SECONDS.get(attempts.saturating_sub(1) as usize)? * 1000;
+    let asked = retry_after.unwrap_or_default().min(LONGEST_WAIT_SECONDS) * 1000;
+    Some((longest / 2 + random % (longest / 2 + 1)).max(asked))
+}
+
+/// The outcome of an e-mail that is not sent for a reason of Kith's own.
+pub(super) fn failed(app: &App, words: &str) -> EmailOutcome {
+    let at = iso_ms(app.clock.unix_ms());
+    EmailOutcome { is_sent: false, provider: None, provider_msg_id: None, error: Some(words.to_owned()), at }
+}
+
+/// Opens a sealed message of the queue.
+pub(super) fn opened(app: &App, taken: Taken<'_>, sealed: &[u8]) -> Result<Mail, Fault> {
+    let text = app.store.sealer.open(&seal_name(taken.workspace_id, taken.id), sealed)?;
+    serde_json::from_slice(&text).map_err(Fault::internal)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_attempt_is_within_the_day_of_an_idempotency_key() {
+        let waits = (1..ATTEMPTS).map(|attempts| wait_ms(attempts, Some(u64::MAX), u64::MAX).expect("a wait"));
+        assert!(WAITS_SECONDS.iter().sum::<u64>() < 24 * 3600);
+        assert!(waits.into_iter().all(|wait| wait <= LONGEST_WAIT_SECONDS * 1000));
+        assert_eq!(wait_ms(ATTEMPTS, None, 0), None);
+        assert_eq!(wait_ms(1, None, 0), Some(2500));
+        assert_eq!(wait_ms(1, Some(60), 0), Some(60_000));
+    }
+}

@@ -1,0 +1,136 @@
+//! The providers to which workspaces' e-mail is handed over: Resend's API, and mail servers. This room knows their protocols, and
+//! nothing of queues and records.
+
+mod resend;
+mod smtp;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use reqwest::{Client, Url};
+
+use crm::model::email::{Mailbox, Message};
+use crm::plan::email_settings::{EmailSettings, Provider};
+
+use crate::http_client;
+use crate::targets::Targets;
+
+pub use resend::{Domain, ResendError};
+
+/// The address of Resend's API.
+const RESEND: &str = "https://api.resend.com";
+
+/// The longest time for asking whether a provider accepts a sender.
+const ACCEPTS_LIMIT: Duration = Duration::from_secs(4);
+
+/// Hands e-mail over.
+pub struct Providers {
+    resend: Url,
+    client: Client,
+    targets: Arc<Targets>,
+}
+
+/// A message with what Kith adds to it.
+#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct Mail {
+    /// The id of its record, `e_…`. A provider that knows idempotency keys sends it once.
+    pub id: String,
+    /// The message. `in_reply_to` is a Message-ID.
+    pub message: Message,
+}
+
+impl Mail {
+    /// The Message-ID, for a provider that takes one.
+    fn message_id(&self) -> String {
+        let domain = self.message.from.as_ref().map_or("localhost", Mailbox::domain);
+        format!("<{}@{}>", self.id, ascii(domain))
+    }
+}
+
+/// What a provider said to an e-mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handed {
+    /// It sends it.
+    Accepted {
+        /// Its id of the message.
+        message_id: String,
+    },
+    /// It will not send it. These are its words.
+    Refused(String),
+    /// It can't be reached, or has no time. It may be tried again.
+    Down {
+        /// Why.
+        words: String,
+        /// Seconds that it asks to wait.
+        retry_after: Option<u64>,
+    },
+}
+
+impl Providers {
+    /// Creates the clients. `resend` replaces the address of Resend's API. Over plain HTTP it must be on this machine, unless
+    /// private targets are allowed.
+    pub fn new(resend: Option<&str>, allows_private: bool, targets: Arc<Targets>) -> Result<Providers, String> {
+        let text = resend.unwrap_or(RESEND).trim_end_matches('/');
+        let url = match (http_client::trusted_url(text), Url::parse(text)) {
+            (Ok(url), _) => url,
+            (Err(_), Ok(url)) if allows_private && url.scheme() == "http" && url.has_host() => url,
+            (Err(error), _) => return Err(format!("KITH_RESEND_BASE_URL: {error}")),
+        };
+        Ok(Providers { resend: url, client: http_client::client_within(resend::LIMIT)?, targets })
+    }
+
+    /// Hands a message over.
+    pub async fn hand(&self, provider: &Provider, mail: &Mail) -> Handed {
+        match provider {
+            Provider::Resend { api_key } => self.hand_to_resend(api_key, mail).await,
+            Provider::Smtp(server) => smtp::hand(&self.targets, server, mail).await,
+        }
+    }
+
+    /// Whether the provider accepts mail with this sender, as far as it says so in time.
+    pub async fn accepts(&self, settings: &EmailSettings) -> bool {
+        let answer = async {
+            match &settings.provider {
+                Provider::Resend { api_key } => match self.domains(api_key).await {
+                    Ok(domains) => {
+                        let own = ascii(settings.from_email.domain()).to_lowercase();
+                        domains.iter().any(|domain| domain.is_verified() && domain.name() == own)
+                    }
+                    // A key that may only send can't list the domains.
+                    Err(_) => false,
+                },
+                Provider::Smtp(server) => smtp::accepts(&self.targets, server).await,
+            }
+        };
+        tokio::time::timeout(ACCEPTS_LIMIT, answer).await.unwrap_or(false)
+    }
+}
+
+/// A domain in its ASCII form.
+fn ascii(domain: &str) -> String {
+    match url::Host::parse(domain) {
+        Ok(url::Host::Domain(domain)) => domain,
+        _ => domain.to_owned(),
+    }
+}
+
+/// A mailbox whose domain is in its ASCII form.
+fn written(mailbox: &Mailbox) -> String {
+    with_ascii(mailbox).to_string()
+}
+
+fn with_ascii(mailbox: &Mailbox) -> Mailbox {
+    let local = mailbox.address.rsplit_once('@').map_or("", |(local, _)| local);
+    Mailbox { name: mailbox.name.clone(), address: format!("{local}@{}", ascii(mailbox.domain())) }
+}
+
+/// A provider's words, as they are shown and stored: on one line, and not too long.
+fn tidy(words: &str) -> String {
+    let line: Vec<&str> =
+        words.split(|it: char| it.is_control() || it.is_whitespace()).filter(|it| !it.is_empty()).collect();
+    let line = line.join(" ");
+    match line.char_indices().nth(1000) {
+        Some((at, _)) => format!("{}…", &line[..at]),
+        None => line,
+    }
+}

@@ -1,0 +1,232 @@
+//! Resend's API: <https://resend.com/docs/api-reference>.
+
+use std::time::Duration;
+
+use reqwest::Method;
+use serde_json::{Map, Value, json};
+
+use crm::model::email::{Mailbox, Message};
+
+use crate::http_client::with_causes;
+use crate::providers::{Handed, Mail, Providers, tidy, written};
+
+/// The longest time for a whole answer.
+pub(super) const LIMIT: Duration = Duration::from_secs(15);
+/// The longest answer that is read.
+const MOST_BYTES: usize = 4 * 1024 * 1024;
+
+/// A sending domain, as Resend describes it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Domain(pub Map<String, Value>);
+
+impl Domain {
+    /// Its name.
+    pub fn name(&self) -> &str {
+        self.0.get("name").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    /// Whether its DNS records are verified.
+    pub fn is_verified(&self) -> bool {
+        self.0.get("status").and_then(Value::as_str) == Some("verified")
+    }
+}
+
+/// Why Resend did not do what it was asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ResendError {
+    /// It knows no such domain.
+    NotFound,
+    /// It refused. These are its words.
+    Refused(String),
+    /// It can't be reached, or has no time.
+    Down {
+        /// Why.
+        words: String,
+        /// Seconds that it asks to wait.
+        retry_after: Option<u64>,
+    },
+}
+
+/// A request to Resend.
+struct Request<'a> {
+    method: Method,
+    path: &'a [&'a str],
+    body: Option<Value>,
+    /// Its answer to the same key within 24 hours is the same.
+    idempotency_key: Option<&'a str>,
+}
+
+impl Providers {
+    pub(super) async fn hand_to_resend(&self, api_key: &str, mail: &Mail) -> Handed {
+        let request = Request {
+            method: Method::POST,
+            path: &["emails"],
+            body: Some(body(&mail.message)),
+            idempotency_key: Some(&mail.id),
+        };
+        match self.ask(api_key, request).await {
+            Ok(answer) => match answer["id"].as_str() {
+                Some(id) => Handed::Accepted { message_id: id.to_owned() },
+                None => Handed::Down { words: "Resend's answer has no id.".into(), retry_after: None },
+            },
+            Err(ResendError::NotFound) => Handed::Refused("Resend knows no such path.".into()),
+            Err(ResendError::Refused(words)) => Handed::Refused(words),
+            Err(ResendError::Down { words, retry_after }) => Handed::Down { words, retry_after },
+        }
+    }
+
+    /// The sending domains of an account.
+    pub async fn domains(&self, api_key: &str) -> Result<Vec<Domain>, ResendError> {
+        let request = Request { method: Method::GET, path: &["domains"], body: None, idempotency_key: None };
+        let mut answer = self.ask(api_key, request).await?;
+        match answer["data"].take() {
+            Value::Array(items) => items.into_iter().map(domain).collect(),
+            _ => Err(no_domain()),
+        }
+    }
+
+    /// Creates a sending domain.
+    pub async fn create_domain(&self, api_key: &str, name: &str, region: Option<&str>) -> Result<Domain, ResendError> {
+        let mut body = json!({"name": name});
+        if let Some(region) = region {
+            body["region"] = region.into();
+        }
+        let request = Request { method: Method::POST, path: &["domains"], body: Some(body), idempotency_key: None };
+        self.ask(api_key, request).await.and_then(domain)
+    }
+
+    /// Finds a sending domain.
+    pub async fn find_domain(&self, api_key: &str, id: &str) -> Result<Domain, ResendError> {
+        let request = Request { method: Method::GET, path: &["domains", id], body: None, idempotency_key: None };
+        self.ask(api_key, request).await.and_then(domain)
+    }
+
+    /// Has Resend check the DNS records of a sending domain, and finds it.
+    pub async fn verify_domain(&self, api_key: &str, id: &str) -> Result<Domain, ResendError> {
+        let request =
+            Request { method: Method::POST, path: &["domains", id, "verify"], body: None, idempotency_key: None };
+        self.ask(api_key, request).await?;
+        self.find_domain(api_key, id).await
+    }
+
+    async fn ask(&self, api_key: &str, request: Request<'_>) -> Result<Value, ResendError> {
+        let down = |words: String, retry_after| ResendError::Down { words: tidy(&words), retry_after };
+        let mut url = self.resend.clone();
+        // An id in a path is one segment, whatever it contains.
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop_if_empty().extend(request.path);
+        }
+        let mut sent = self.client.request(request.method, url).bearer_auth(api_key);
+        sent = sent.header("user-agent", concat!("Kith/", env!("CARGO_PKG_VERSION")));
+        if let Some(key) = request.idempotency_key {
+            sent = sent.header("idempotency-key", key);
+        }
+        if let Some(body) = &request.body {
+            sent = sent.json(body);
+        }
+        let unreachable = |error: reqwest::Error| {
+            let words = if error.is_timeout() { "no answer in time".into() } else { with_causes(&error.without_url()) };
+            down(format!("Resend can't be reached: {words}."), None)
+        };
+        let mut response = sent.send().await.map_err(unreachable)?;
+        let status = response.status().as_u16();
+        let retry_after = response.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());
+        let mut text = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            if text.len() + chunk.len() > MOST_BYTES {
+                return Err(down("Resend's answer is too long.".into(), None));
+            }
+            text.extend_from_slice(&chunk);
+        }
+        let answer: Value = serde_json::from_slice(&text).unwrap_or_default();
+        let words = match answer["message"].as_str() {
+            Some(message) => tidy(message),
+            None => format!("Resend answered {status}."),
+        };
+        match status {
+            200..300 if answer.is_object() => Ok(answer),
+            // A request with the same key is being served.
+            409 if answer["name"] == "concurrent_idempotent_requests" => Err(down(words, retry_after)),
+            408 | 425 | 429 | 500.. => Err(down(words, retry_after)),
+            404 => Err(ResendError::NotFound),
+            400..500 => Err(ResendError::Refused(words)),
+            _ => Err(down(words, retry_after)),
+        }
+    }
+}
+
+fn domain(value: Value) -> Result<Domain, ResendError> {
+    match value {
+        Value::Object(fields) => Ok(Domain(fields)),
+        _ => Err(no_domain()),
+    }
+}
+
+fn no_domain() -> ResendError {
+    ResendError::Down { words: "Resend's answer is not what its documentation says.".into(), retry_after: None }
+}
+
+/// The body of `POST /emails`.
+fn body(message: &Message) -> Value {
+    let all = |mailboxes: &[Mailbox]| Value::from(mailboxes.iter().map(written).collect::<Vec<_>>());
+    let mut body = json!({
+        "from": message.from.as_ref().map(written),
+        "to": all(&message.to),
+        "subject": message.subject,
+    });
+    for (name, mailboxes) in [("cc", &message.cc), ("bcc", &message.bcc), ("reply_to", &message.reply_to)] {
+        if !mailboxes.is_empty() {
+            body[name] = all(mailboxes);
+        }
+    }
+    for (name, text) in [("html", &message.html), ("text", &message.text)] {
+        if let Some(text) = text {
+            body[name] = text.as_str().into();
+        }
+    }
+    let mut headers: Map<String, Value> =
+        message.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    if let Some(answered) = &message.in_reply_to {
+        headers.insert("In-Reply-To".into(), answered.as_str().into());
+        headers.insert("References".into(), answered.as_str().into());
+    }
+    if !headers.is_empty() {
+        body["headers"] = headers.into();
+    }
+    if !message.attachments.is_empty() {
+        let attachments = message.attachments.iter().map(|it| {
+            let mut file = json!({"filename": it.filename, "content": it.content});
+            for (name, value) in [("content_type", &it.content_type), ("content_id", &it.content_id)] {
+                if let Some(value) = value {
+                    file[name] = value.as_str().into();
+                }
+            }
+            file
+        });
+        body["attachments"] = attachments.collect();
+    }
+    body
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_is_written_as_resend_wants_it() {
+        let mailbox = |text: &str| Mailbox::parse(text).unwrap();
+        let message = Message {
+            from: Some(mailbox("Ada, L <ada@müller.example>")),
+            to: vec![mailbox("b@c.co")],
+            bcc: vec![mailbox("d@e.co")],
+            subject: "S".into(),
+            html: Some("<p>".into()),
+            headers: vec![("X-A".into(), "1".into())],
+            in_reply_to: Some("<x@y>".into()),
+            ..Message::default()
+        };
+        let expected = json!({"from": "\"Ada, L\" <ada@xn--mller-kva.example>", "to": ["b@c.co"], "bcc": ["d@e.co"], "subject": "S", "html": "<p>",
+            "headers": {"X-A": "1", "In-Reply-To": "<x@y>", "References": "<x@y>"}});
+        assert_eq!(body(&message), expected);
+    }
+}

@@ -1,0 +1,213 @@
+//! Mail servers. The address comes from a caller, so it is looked up under the guard of `targets.rs`, and the connection goes to the
+//! address that was checked.
+//!
+//! A mail server knows no idempotency keys. A message whose acceptance was not heard of is sent again, with the same Message-ID.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lettre::message::header::{ContentType, HeaderName, HeaderValue};
+use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
+use lettre::transport::smtp::authentication::Credentials;
+use lettre::transport::smtp::client::{Tls, TlsParameters};
+use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+
+use crm::model::email;
+use crm::plan::email_settings::{SmtpServer, SmtpTls};
+
+use crate::providers::{Handed, Mail, tidy, with_ascii};
+use crate::targets::{BadTarget, Targets};
+
+/// The longest time for each step of the mail server, and for all of them.
+const STEP_LIMIT: Duration = Duration::from_secs(15);
+const LIMIT: Duration = Duration::from_secs(40);
+
+type Transport = AsyncSmtpTransport<Tokio1Executor>;
+
+/// Hands a message over.
+pub async fn hand(targets: &Targets, server: &SmtpServer, mail: &Mail) -> Handed {
+    let message = match message(mail) {
+        Ok(message) => message,
+        Err(words) => return Handed::Refused(tidy(&words)),
+    };
+    let work = async {
+        let transport = transport(targets, server).await?;
+        transport.send(message).await.map(drop).map_err(verdict)
+    };
+    match tokio::time::timeout(LIMIT, work).await {
+        Ok(Ok(())) => Handed::Accepted { message_id: mail.message_id() },
+        Ok(Err(handed)) => handed,
+        Err(_) => down("The mail server gave no answer in time."),
+    }
+}
+
+/// Whether the server can be reached and accepts the log-in.
+pub async fn accepts(targets: &Targets, server: &SmtpServer) -> bool {
+    match transport(targets, server).await {
+        Ok(transport) => transport.test_connection().await.unwrap_or(false),
+        Err(_) => false,
+    }
+}
+
+fn down(words: &str) -> Handed {
+    Handed::Down { words: tidy(words), retry_after: None }
+}
+
+/// What follows from an error of the transport.
+fn verdict(error: lettre::transport::smtp::Error) -> Handed {
+    let words = match (error.status(), std::error::Error::source(&error)) {
+        (Some(code), Some(words)) => format!("{code} {words}"),
+        (None, Some(words)) if error.is_client() => format!("The mail server can't be used: {words}."),
+        _ => error.to_string(),
+    };
+    // An error of the client is one of its settings: the server offers no way to log in.
+    match error.is_permanent() || error.is_client() {
+        true => Handed::Refused(tidy(&words)),
+        false => down(&format!("The mail server can't take it now: {words}")),
+    }
+}
+
+/// A connection to the address that the server's name has now, if that may be used.
+async fn transport(targets: &Targets, server: &SmtpServer) -> Result<Transport, Handed> {
+    let address = match targets.address_of(&server.host).await {
+        Ok(Some(address)) => address,
+        Ok(None) => return Err(down("The mail server's name has no address.")),
+        Err(BadTarget::NotAllowed) => {
+            return Err(Handed::Refused("The mail server is in a private network, or on this machine.".into()));
+        }
+        Err(bad) => return Err(Handed::Refused(bad.to_string())),
+    };
+    let parameters = || {
+        TlsParameters::new(server.host.clone())
+            .map_err(|_| Handed::Refused("The mail server's name can't be that of a certificate.".into()))
+    };
+    let (tls, port) = match server.tls {
+        SmtpTls::Implicit => (Tls::Wrapper(parameters()?), 465),
+        SmtpTls::Required => (Tls::Required(parameters()?), 587),
+        SmtpTls::Opportunistic => (Tls::Opportunistic(parameters()?), 25),
+        SmtpTls::None => (Tls::None, 25),
+    };
+    let builder = Transport::builder_dangerous(address.to_string())
+        .port(server.port.unwrap_or(port))
+        .tls(tls)
+        .timeout(Some(STEP_LIMIT));
+    Ok(match &server.login {
+        Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.clone())).build(),
+        None => builder.build(),
+    })
+}
+
+/// The message in the form of mail servers. The error says what can't be written.
+fn message(mail: &Mail) -> Result<Message, String> {
+    let said = &mail.message;
+    let from = said.from.as_ref().ok_or("The message has no sender.")?;
+    let mut builder = Message::builder()
+        .from(mailbox(from)?)
+        .subject(said.subject.clone())
+        .message_id(Some(mail.message_id()))
+        .date_now();
+    for to in &said.to {
+        builder = builder.to(mailbox(to)?);
+    }
+    for cc in &said.cc {
+        builder = builder.cc(mailbox(cc)?);
+    }
+    // Only the envelope has them.
+    for bcc in &said.bcc {
+        builder = builder.bcc(mailbox(bcc)?);
+    }
+    for reply_to in &said.reply_to {
+        builder = builder.reply_to(mailbox(reply_to)?);
+    }
+    if let Some(answered) = &said.in_reply_to {
+        builder = builder.in_reply_to(answered.clone()).references(answered.clone());
+    }
+    for (name, value) in &said.headers {
+        let name =
+            HeaderName::new_from_ascii(name.clone()).map_err(|_| format!("The header {name} can't be written."))?;
+        builder = builder.raw_header(HeaderValue::new(name, value.clone()));
+    }
+    let part = |kind: ContentType, text: &str| SinglePart::builder().header(kind).body(text.to_owned());
+    let text = said.text.as_deref().map(|text| part(ContentType::TEXT_PLAIN, text));
+    let html = said.html.as_deref().map(|html| part(ContentType::TEXT_HTML, html));
+    let body = match (text, html) {
+        (Some(text), Some(html)) => MultiPart::alternative().singlepart(text).singlepart(html),
+        (Some(one), None) | (None, Some(one)) if said.attachments.is_empty() => {
+            return builder.singlepart(one).map_err(|error| error.to_string());
+        }
+        (Some(one), None) | (None, Some(one)) => MultiPart::mixed().singlepart(one),
+        (None, None) => return Err("The message is empty.".into()),
+    };
+    if said.attachments.is_empty() {
+        return builder.multipart(body).map_err(|error| error.to_string());
+    }
+    let mut whole = match (&said.text, &said.html) {
+        (Some(_), Some(_)) => MultiPart::mixed().multipart(body),
+        _ => body,
+    };
+    for file in &said.attachments {
+        whole = whole.singlepart(attachment(file)?);
+    }
+    builder.multipart(whole).map_err(|error| error.to_string())
+}
+
+fn attachment(file: &email::Attachment) -> Result<SinglePart, String> {
+    let content = STANDARD.decode(&file.content).map_err(|_| format!("{} is no base64.", file.filename))?;
+    let kind = file.content_type.as_deref().unwrap_or("application/octet-stream");
+    let kind = ContentType::parse(kind).map_err(|_| format!("{kind} is no media type."))?;
+    let part = match &file.content_id {
+        Some(id) => Attachment::new_inline_with_name(id.clone(), file.filename.clone()),
+        None => Attachment::new(file.filename.clone()),
+    };
+    Ok(part.body(content, kind))
+}
+
+fn mailbox(mailbox: &email::Mailbox) -> Result<Mailbox, String> {
+    let ascii = with_ascii(mailbox);
+    let address: Address =
+        ascii.address.parse().map_err(|_| format!("{} is no address for a mail server.", mailbox.address))?;
+    Ok(Mailbox::new(ascii.name, address))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn copies_are_blind_and_files_are_parts() {
+        let of = |text: &str| email::Mailbox::parse(text).unwrap();
+        let file = email::Attachment {
+            filename: "Zoë.txt".into(),
+            content_type: Some("text/plain".into()),
+            content_id: None,
+            content: "aGk=".into(),
+        };
+        let said = email::Message {
+            from: Some(of("Ada <ada@a.example>")),
+            to: vec![of("b@c.example")],
+            bcc: vec![of("secret@d.example")],
+            subject: "Grüße".into(),
+            text: Some("T".into()),
+            html: Some("<p>T</p>".into()),
+            headers: vec![("X-Ref".into(), "1".into())],
+            attachments: vec![file],
+            in_reply_to: Some("<x@y>".into()),
+            ..email::Message::default()
+        };
+        let message = message(&Mail { id: "e_1".into(), message: said }).unwrap();
+        assert_eq!(message.envelope().to().len(), 2);
+        let text = String::from_utf8(message.formatted()).unwrap();
+        for part in [
+            "Message-ID: <e_1@a.example>",
+            "In-Reply-To: <x@y>",
+            "X-Ref: 1",
+            "multipart/mixed",
+            "multipart/alternative",
+            "text/html",
+        ] {
+            assert!(text.contains(part), "{part}\n{text}");
+        }
+        assert!(!text.contains("secret@"), "{text}");
+    }
+}

@@ -1,0 +1,206 @@
+//! The queue of e-mails that workspaces send. Any number of processes take from it.
+//!
+//! A row is inserted before the transaction that records the e-mail in the workspace's database is committed, and is due only later.
+//! So the e-mail is not lost by a crash after the commit, and is not sent if the commit never comes: whoever takes the row looks for
+//! the record first.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crm::model::fault::Fault;
+use crm::model::value::array_of_texts;
+
+use crate::store::control::Control;
+
+/// An e-mail to be queued.
+#[derive(Debug)]
+pub struct NewOutgoing<'a> {
+    /// `e_…`, the id of its record.
+    pub id: &'a str,
+    /// The message, sealed.
+    pub message: &'a [u8],
+}
+
+/// The request that sends e-mails.
+#[derive(Clone, Copy, Debug)]
+pub struct SentBy<'a> {
+    /// `ws_…`
+    pub workspace_id: &'a str,
+    /// The actor.
+    pub actor: &'a str,
+    /// Where the request came from, as JSON.
+    pub provenance: &'a str,
+}
+
+/// An e-mail that this process has taken.
+#[derive(Debug)]
+pub struct TakenEmail {
+    /// `ws_…`
+    pub workspace_id: String,
+    /// `e_…`
+    pub id: String,
+    /// Names this attempt. Only it may note the outcome.
+    pub taken_by: String,
+    /// The actor of the request.
+    pub actor: String,
+    /// Where the request came from, as JSON.
+    pub provenance: String,
+    /// The message, sealed; `None` if the outcome is known.
+    pub message: Option<Vec<u8>>,
+    /// How often it was tried, this time included.
+    pub attempts: u32,
+    /// What became of it, if it is known and only has to be recorded.
+    pub outcome: Option<EmailOutcome>,
+    /// Seconds since it was queued.
+    pub age_seconds: i64,
+}
+
+/// What became of an e-mail.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmailOutcome {
+    /// Whether the provider accepted it.
+    pub is_sent: bool,
+    /// The provider; `None` if it was not asked.
+    pub provider: Option<String>,
+    /// The message's id at the provider.
+    pub provider_msg_id: Option<String>,
+    /// Why it was not sent.
+    pub error: Option<String>,
+    /// The time, ISO 8601.
+    pub at: String,
+}
+
+impl Control {
+    /// Queues an e-mail. It is due at `due_at`, ISO 8601. Until then the attempt `taken_by` may send it.
+    pub async fn queue_email(
+        &self,
+        by: SentBy<'_>,
+        new: &NewOutgoing<'_>,
+        (taken_by, now, due_at): (&str, &str, &str),
+    ) -> Result<(), Fault> {
+        let sql = "INSERT INTO outgoing_emails (workspace_id, id, actor, provenance, message, attempts, next_attempt_at, taken_by, created_at)
+                   VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6::timestamptz, $7, $8::timestamptz)";
+        let message = STANDARD.encode(new.message);
+        let params = [by.workspace_id, new.id, by.actor, by.provenance, &message, due_at, taken_by, now].map(Some);
+        self.query(sql, &params).await.map(drop)
+    }
+
+    /// Makes queued e-mails due now. The attempt that queued them does not send them.
+    pub async fn release_emails(&self, workspace_id: &str, ids: &[String], now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET next_attempt_at = $3::timestamptz, attempts = 0, taken_by = NULL
+                   WHERE workspace_id = $1 AND id = ANY ($2::text[]) AND outcome IS NULL";
+        self.query(sql, &[workspace_id, &array_of_texts(ids), now].map(Some)).await.map(drop)
+    }
+
+    /// Takes an e-mail that is due, if there is one, of a workspace that is not busy and may send. Other processes do not take it
+    /// within `lease_seconds`.
+    pub async fn take_email(
+        &self,
+        taken_by: &str,
+        now: &str,
+        lease_seconds: u64,
+        busy: &[String],
+    ) -> Result<Option<TakenEmail>, Fault> {
+        let sql = "WITH due AS (
+                       SELECT o.workspace_id, o.id FROM outgoing_emails AS o JOIN workspaces AS w ON w.id = o.workspace_id
+                       WHERE o.next_attempt_at <= $1::timestamptz AND (w.sending OR o.outcome IS NOT NULL)
+                         AND o.workspace_id <> ALL ($4::text[])
+                       ORDER BY o.next_attempt_at LIMIT 1 FOR UPDATE OF o SKIP LOCKED)
+                   UPDATE outgoing_emails AS o
+                   SET attempts = o.attempts + CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, taken_by = $2,
+                       next_attempt_at = $1::timestamptz + make_interval(secs => $3::float8)
+                   FROM due WHERE o.workspace_id = due.workspace_id AND o.id = due.id
+                   RETURNING o.workspace_id, o.id, o.actor, o.provenance, encode(o.message, 'base64') AS message, o.attempts, o.outcome,
+                       o.provider, o.provider_msg_id, o.error, to_json(o.ended_at AT TIME ZONE 'UTC') #>> '{}' AS ended_at,
+                       floor(extract(epoch FROM $1::timestamptz - o.created_at))::bigint AS age_seconds";
+        let (lease, busy) = (lease_seconds.to_string(), array_of_texts(busy));
+        self.query(sql, &[now, taken_by, &lease, &busy].map(Some)).await?.first(|row| {
+            let outcome = match row.optional::<String>("outcome")? {
+                Some(outcome) => Some(EmailOutcome {
+                    is_sent: outcome == "sent",
+                    provider: row.optional("provider")?,
+                    provider_msg_id: row.optional("provider_msg_id")?,
+                    error: row.optional("error")?,
+                    at: format!("{}Z", row.get::<String>("ended_at")?),
+                }),
+                None => None,
+            };
+            let message: Option<String> = row.optional("message")?;
+            let message = message.map(|text| STANDARD.decode(text.replace('\n', ""))).transpose();
+            Ok(TakenEmail {
+                workspace_id: row.get("workspace_id")?,
+                id: row.get("id")?,
+                taken_by: taken_by.to_owned(),
+                actor: row.get("actor")?,
+                provenance: row.get("provenance")?,
+                message: message.map_err(Fault::internal)?,
+                attempts: row.get("attempts")?,
+                outcome,
+                age_seconds: row.get("age_seconds")?,
+            })
+        })
+    }
+
+    /// Notes what became of an e-mail, and forgets its message. Its record has still to be written: it is due for that at `due_at`.
+    /// Returns false if another attempt has taken over.
+    pub async fn note_email(
+        &self,
+        (workspace_id, id, taken_by): (&str, &str, &str),
+        outcome: &EmailOutcome,
+        due_at: &str,
+    ) -> Result<bool, Fault> {
+        let sql =
+            "UPDATE outgoing_emails SET outcome = $4, message = NULL, provider = $5, provider_msg_id = $6, error = $7,
+                       ended_at = $8::timestamptz, next_attempt_at = $9::timestamptz
+                   WHERE workspace_id = $1 AND id = $2 AND taken_by = $3 AND outcome IS NULL RETURNING id";
+        let params = [
+            Some(workspace_id),
+            Some(id),
+            Some(taken_by),
+            Some(if outcome.is_sent { "sent" } else { "failed" }),
+            outcome.provider.as_deref(),
+            outcome.provider_msg_id.as_deref(),
+            outcome.error.as_deref(),
+            Some(outcome.at.as_str()),
+            Some(due_at),
+        ];
+        Ok(!self.query(sql, &params).await?.is_empty())
+    }
+
+    /// Puts an e-mail off until `at`, ISO 8601.
+    pub async fn put_email_off(
+        &self,
+        (workspace_id, id, taken_by): (&str, &str, &str),
+        why: &str,
+        at: &str,
+    ) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET next_attempt_at = $5::timestamptz, taken_by = NULL, error = $4
+                   WHERE workspace_id = $1 AND id = $2 AND taken_by = $3 AND outcome IS NULL";
+        self.query(sql, &[workspace_id, id, taken_by, why, at].map(Some)).await.map(drop)
+    }
+
+    /// Ends the work on an e-mail whose record has its outcome.
+    pub async fn end_email(&self, workspace_id: &str, id: &str) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET next_attempt_at = NULL, taken_by = NULL
+                   WHERE workspace_id = $1 AND id = $2 AND outcome IS NOT NULL";
+        self.query(sql, &[Some(workspace_id), Some(id)]).await.map(drop)
+    }
+
+    /// Removes an e-mail from the queue that was never recorded.
+    pub async fn forget_email(&self, workspace_id: &str, id: &str) -> Result<(), Fault> {
+        let sql = "DELETE FROM outgoing_emails WHERE workspace_id = $1 AND id = $2";
+        self.query(sql, &[Some(workspace_id), Some(id)]).await.map(drop)
+    }
+
+    /// Those of these e-mails that have left.
+    pub async fn emails_that_left(&self, workspace_id: &str, ids: &[String]) -> Result<Vec<String>, Fault> {
+        let sql = "SELECT id FROM outgoing_emails WHERE workspace_id = $1 AND id = ANY ($2::text[]) AND outcome = 'sent' ORDER BY ended_at, id";
+        self.query(sql, &[workspace_id, &array_of_texts(ids)].map(Some)).await?.all(|row| row.get("id"))
+    }
+
+    /// Forgets e-mails that ended before a time, Unix seconds.
+    pub async fn sweep_emails(&self, before: i64) -> Result<(), Fault> {
+        let sql = "DELETE FROM outgoing_emails WHERE ended_at < to_timestamp($1::bigint) AND next_attempt_at IS NULL";
+        self.query(sql, &[Some(&before.to_string())]).await.map(drop)
+    }
+}
