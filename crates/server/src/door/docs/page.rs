@@ -20,36 +20,6 @@ const ICON: &str = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' v
     <rect width='32' height='32' rx='8' fill='%230f766e'/>\
     <path d='M11 8v16M22 8l-9 8 9 8' stroke='white' stroke-width='3.4' stroke-linecap='round' stroke-linejoin='round' fill='none'/></svg>";
 
-/// The landing page, `/`.
-pub fn landing(base: &str) -> String {
-    let body = html! {
-        main.landing {
-            p.eyebrow { "One request, no sign-up" }
-            h1 { "The CRM that AI agents run on" }
-            p.lead {
-                "Contacts, companies, deals, e-mails and lists in a PostgreSQL database of the agent's own, reached through \
-                 typed REST and raw SQL alike. Every change stands in an activity feed with who made it."
-            }
-            (shell(&quickstart(base)))
-            p.actions {
-                a.button href="/docs" { "Read the docs" }
-                a.button.quiet href="/llms.txt" { "llms.txt" }
-                a.button.quiet href="/openapi.json" { "OpenAPI" }
-            }
-            div.cards {
-                (card("A workspace in one call", "POST /v1/workspaces gives a key that works at once. A person claims it later, or it goes by itself."))
-                (card("Tables of your own", "CREATE TABLE by SQL, and REST serves it the same second, with the same filters, pages and errors."))
-                (card("Mistakes that explain themselves", "Every error has a code, a hint and a page. A unique collision names the record that is there."))
-            }
-        }
-    };
-    page("Kith: the CRM that AI agents run on", base, body, None).into_string()
-}
-
-fn card(title: &str, text: &str) -> Markup {
-    html! { section.card { h2 { (title) } p { (text) } } }
-}
-
 /// The documentation, `/docs`.
 pub fn docs(base: &str) -> String {
     let sections = [
