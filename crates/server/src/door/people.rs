@@ -43,6 +43,7 @@ enum PeopleRoute<'a> {
     ChangePassword,
     Workspaces,
     CreateWorkspace,
+    DeleteWorkspace(&'a str),
     Claim(&'a str),
     Keys,
     CreateKey,
@@ -80,6 +81,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<PeopleRoute<'a>> {
         (Get,    ["auth", "oidc", key, "callback"])  => PeopleRoute::SignInCallback(key),
         (Get,    ["workspaces"])                     => PeopleRoute::Workspaces,
         (Post,   ["workspaces"])                     => PeopleRoute::CreateWorkspace,
+        (Delete, ["workspaces", id])                 => PeopleRoute::DeleteWorkspace(id),
         (Post,   ["claim", id])                      => PeopleRoute::Claim(id),
         (Get,    ["keys"])                           => PeopleRoute::Keys,
         (Post,   ["keys"])                           => PeopleRoute::CreateKey,
@@ -219,6 +221,10 @@ async fn act(
             }
             workspaces::create(context, form::workspace_name(call)?.as_deref()).await.map(PersonAnswer::from)
         }
+        PeopleRoute::DeleteWorkspace(id) => {
+            let name = form::only_field(call, "name")?;
+            workspaces::delete(context, id, &name).await.map(PersonAnswer::from)
+        }
         PeopleRoute::Claim(id) => {
             plain()?;
             claims::claim(context, id).await.map(|answer| PersonAnswer::of(answer, id))
@@ -285,7 +291,8 @@ fn needs_person(route: PeopleRoute<'_>) -> bool {
 
 /// Whether a route takes no body: the path alone says what to change.
 fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
-    use PeopleRoute::{ChangePassword, ChangeRole, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset};
+    use PeopleRoute::{ChangePassword, ChangeRole, CreateKey, CreateWorkspace, DeleteWorkspace};
+    use PeopleRoute::{Invite, LogIn, RequestReset};
     use PeopleRoute::{RequestVerification, ResetPassword, SignUp, VerifyEmail};
     let by_its_fields = matches!(
         route,
@@ -297,6 +304,7 @@ fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
             | ResetPassword
             | ChangePassword
             | CreateWorkspace
+            | DeleteWorkspace(_)
             | CreateKey
             | ChangeRole
             | Invite

@@ -208,23 +208,23 @@ fn night() -> Markup {
             ol.ledger {
                 li.day { b.ink { "Example: while you were away" } }
                 li.entry.run {
-                    span.faint { "00:12" } (Hand::agent("scout"))
+                    time { "00:12" } (Hand::agent("scout"))
                     div { p.say { b { "scout" } " read 88 contacts, changed 31" } p.why { "Weekly check of titles and phones." } }
                 }
                 li.entry {
-                    span.faint { "23:30" } (Hand::agent("porter"))
+                    time { "23:30" } (Hand::agent("porter"))
                     div { p.say { b { "porter" } " made 3 leads" } }
                 }
                 li.entry.run {
-                    span.faint { "22:01" } (Hand::agent("ledger"))
+                    time { "22:01" } (Hand::agent("ledger"))
                     div { p.say { b { "ledger" } " matched 41 invoices" } p.why { "Nightly export, 39 clean, 2 left for a person." } }
                 }
                 li.entry {
-                    span.faint { "21:22" } span.hand.auto aria-hidden="true" { (icon("zap")) }
+                    time { "21:22" } span.hand.auto aria-hidden="true" { (icon("zap")) }
                     div { p.say { b { "Won, hand over to delivery" } " made 2 tasks" } }
                 }
                 li.entry {
-                    span.faint { "18:48" } (Hand::person("u_5", "Tomás Rey"))
+                    time { "18:48" } (Hand::person("u_5", "Tomás Rey"))
                     div {
                         p.say { b { "Tomás Rey" } " moved Clinic kits, renewal" }
                         dl.diff { div { dt { "stage" } dd { del { "proposal" } ins { "won" } } } }

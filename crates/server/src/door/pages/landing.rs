@@ -16,13 +16,16 @@ pub fn landing(base: &str) -> Markup {
             (made())
         }
     };
-    document(base, &PublicPage {
-        title: "The CRM that AI agents run on",
-        description: "Contacts, companies, deals and e-mails in a PostgreSQL database of the agent's own, over REST, SQL and MCP. \
+    document(
+        base,
+        &PublicPage {
+            title: "The CRM that AI agents run on",
+            description: "Contacts, companies, deals and e-mails in a PostgreSQL database of the agent's own, over REST, SQL and MCP. \
             People see who changed what and why, and take it back.",
-        nav: "/",
-        body,
-    })
+            nav: "/",
+            body,
+        },
+    )
 }
 
 fn hero() -> Markup {
@@ -52,7 +55,7 @@ fn sheet() -> Markup {
             header { (Hand::person("u_3", "Ingrid Halvorsen")) b { "Ingrid Halvorsen" } span.soft.cut { "Halden Freight" } span.push.faint { "Example" } }
             ol.ledger {
                 li.entry.run {
-                    span.faint { "14:28" } (Hand::agent("scout"))
+                    time { "14:28" } (Hand::agent("scout"))
                     div {
                         p.say { b { "scout" } " changed 3 fields" }
                         p.why { "Her profile says Head of Operations since October; the phone is from the new signature." }
@@ -67,18 +70,18 @@ fn sheet() -> Markup {
                     }
                 }
                 li.entry {
-                    span.faint { "13:21" } span.hand.auto aria-hidden="true" { (icon("zap")) }
+                    time { "13:21" } span.hand.auto aria-hidden="true" { (icon("zap")) }
                     div { p.say { b { "Proposal out, then chase" } " made a task" } p.soft { "Call about the revised quote" } }
                 }
                 li.entry {
-                    span.faint { "13:19" } (Hand::person("u_5", "Tomás Rey"))
+                    time { "13:19" } (Hand::person("u_5", "Tomás Rey"))
                     div {
                         p.say { b { "Tomás Rey" } " moved Reefer liners 2027" }
                         dl.diff { div { dt { "stage" } dd { del { "qualified" } ins { "proposal" } } } }
                     }
                 }
                 li.entry {
-                    span.faint { "11:02" } span.hand.psql aria-hidden="true" { ">_" }
+                    time { "11:02" } span.hand.psql aria-hidden="true" { ">_" }
                     div {
                         p.say { b { "priya over psql" } " changed 1 field" }
                         dl.diff { div { dt { "segment" } dd { del { "lead" } ins { "customer" } } } }
@@ -94,7 +97,11 @@ fn signed() -> Markup {
         (Hand::person("u_1", "Ada Moreau"), "A person", "in the pages, with a session"),
         (Hand::agent("scout"), "An agent", "with its key, its run and its reason"),
         (html! { span.hand.auto aria-hidden="true" { (icon("zap")) } }, "An automation", "when, if, then"),
-        (html! { span.hand.psql aria-hidden="true" { ">_" } }, "A psql session", "straight to PostgreSQL, under the same triggers"),
+        (
+            html! { span.hand.psql aria-hidden="true" { ">_" } },
+            "A psql session",
+            "straight to PostgreSQL, under the same triggers",
+        ),
     ];
     html! {
         section.point {
@@ -197,16 +204,20 @@ fn one_binary() -> Markup {
 
 /// The dialog that shows a new workspace.
 fn made() -> Markup {
-    layout::dialog("made", "Your workspace is made", html! {
-        p.soft {
-            "This key is shown this once: give it to your agent. Claim the workspace within 7 days to keep on writing; unclaimed, it is \
-             deleted after 14."
-        }
-        p.secret.mono { span.grow #made-key {} }
-        p.btns {
-            a.btn.main #made-claim href="/login" { "Claim it" }
-            button.btn type="button" data-to-clipboard="made-key" { (icon("copy")) span { "To the clipboard" } }
-            button.btn.bare type="button" data-close { "I have it" }
-        }
-    })
+    layout::dialog(
+        "made",
+        "Your workspace is made",
+        html! {
+            p.soft {
+                "This key is shown this once: give it to your agent. Claim the workspace within 7 days to keep on writing; unclaimed, it is \
+                 deleted after 14."
+            }
+            p.secret.mono { span.grow #made-key {} }
+            p.btns {
+                a.btn.main #made-claim href="/login" { "Claim it" }
+                button.btn type="button" data-to-clipboard="made-key" { (icon("copy")) span { "To the clipboard" } }
+                button.btn.bare type="button" data-close { "I have it" }
+            }
+        },
+    )
 }

@@ -62,6 +62,34 @@ pub fn quickstart(base: &str) -> [Sample<'static>; 4] {
     ]
 }
 
+/// How a key is used.
+pub fn with_a_key(base: &str) -> [Sample<'static>; 4] {
+    let curl = format!(
+        "curl -s {base}/v1/contacts \\\n\
+         \x20 -H \"Authorization: Bearer $KITH_KEY\" \\\n\
+         \x20 -H \"X-Agent: scout\" -H \"X-Run-Id: enrich-1\" \\\n\
+         \x20 -H \"X-Reason: the signature has a new phone\""
+    );
+    let javascript = format!(
+        "const headers = {{ Authorization: `Bearer ${{process.env.KITH_KEY}}`, \"X-Agent\": \"scout\" }};\n\
+         const contacts = await (await fetch(\"{base}/v1/contacts\", {{ headers }})).json();"
+    );
+    let python = format!(
+        "import os, requests\n\
+         kith = requests.Session()\n\
+         kith.headers[\"Authorization\"] = \"Bearer \" + os.environ[\"KITH_KEY\"]\n\
+         kith.headers[\"X-Agent\"] = \"scout\"\n\
+         contacts = kith.get(\"{base}/v1/contacts\").json()"
+    );
+    let mcp = claude_code(base).replace("$KEY", "$KITH_KEY");
+    [
+        Sample { name: "curl", text: curl },
+        Sample { name: "JavaScript", text: javascript },
+        Sample { name: "Python", text: python },
+        Sample { name: "MCP", text: mcp },
+    ]
+}
+
 fn claude_code(base: &str) -> String {
     format!("claude mcp add --transport http kith {base}/mcp \\\n  --header \"Authorization: Bearer $KEY\"")
 }
