@@ -83,8 +83,8 @@ async fn a_workspace_whose_time_is_over_leaves_nothing_behind() {
     home().control("UPDATE workspaces SET claimed_at = now() WHERE id = $1", &[&claimed.workspace_id]).await;
     home().control(age, &[&young.workspace_id, "13 days 23 hours"]).await;
     let reaped = home().run(async { reap(&home().kith.app.store, &Clock::System).await }).await.expect("no error");
-    // The reaper of the shared Kith may have run first.
-    assert!(reaped <= 1, "{reaped}");
+    // The reaper of the shared Kith may have run first, and another test deletes a workspace.
+    assert!(reaped <= 2, "{reaped}");
 
     // Another process, which has no cached keys.
     let base = other_process().await;

@@ -62,6 +62,131 @@ pub fn quickstart(base: &str) -> [Sample<'static>; 4] {
     ]
 }
 
+/// The same with a Relm key.
+pub fn relm(base: &str) -> [Sample<'static>; 3] {
+    let curl = format!(
+        "curl -X POST {base}/v1/deals \\\n\
+         \x20 -H \"Authorization: Bearer $RELM_KEY\" \\\n\
+         \x20 -H \"Idempotency-Key: rollout-1\" \\\n\
+         \x20 -H \"Content-Type: application/json\" \\\n\
+         \x20 -d '{{\"title\":\"Rollout\",\"stage\":\"lead\",\"value_cents\":1250000}}'"
+    );
+    let javascript = format!(
+        "const reply = await fetch(\"{base}/v1/deals\", {{\n\
+         \x20 method: \"POST\",\n\
+         \x20 headers: {{ Authorization: `Bearer ${{process.env.RELM_KEY}}`, \"Content-Type\": \"application/json\", \"Idempotency-Key\": \"rollout-1\" }},\n\
+         \x20 body: JSON.stringify({{ title: \"Rollout\", stage: \"lead\", value_cents: 1250000 }}),\n\
+         }});\n\
+         const deal = await reply.json();"
+    );
+    let python = format!(
+        "import os, requests\n\
+         deal = requests.post(\n\
+         \x20   \"{base}/v1/deals\",\n\
+         \x20   headers={{\"Authorization\": \"Bearer \" + os.environ[\"RELM_KEY\"], \"Idempotency-Key\": \"rollout-1\"}},\n\
+         \x20   json={{\"title\": \"Rollout\", \"stage\": \"lead\", \"value_cents\": 1250000}},\n\
+         ).json()"
+    );
+    [
+        Sample { name: "curl", text: curl },
+        Sample { name: "JavaScript", text: javascript },
+        Sample { name: "Python", text: python },
+    ]
+}
+
+/// A filtered list.
+pub fn filters(base: &str) -> [Sample<'static>; 3] {
+    let curl = format!(
+        "curl -s \"{base}/v1/deals?stage=qualified&amount_cents_gte=1000000&limit=20\" \\\n\
+         \x20 -H \"Authorization: Bearer $KEY\""
+    );
+    let javascript = format!(
+        "const query = new URLSearchParams({{ stage: \"qualified\", amount_cents_gte: 1000000, limit: 20 }});\n\
+         const deals = await (await fetch(`{base}/v1/deals?${{query}}`, {{ headers }})).json();"
+    );
+    let python = format!(
+        "deals = kith.get(\n\
+         \x20   \"{base}/v1/deals\",\n\
+         \x20   params={{\"stage\": \"qualified\", \"amount_cents_gte\": 1000000, \"limit\": 20}},\n\
+         ).json()"
+    );
+    [
+        Sample { name: "curl", text: curl },
+        Sample { name: "JavaScript", text: javascript },
+        Sample { name: "Python", text: python },
+    ]
+}
+
+/// A dry run, a run and its undo.
+pub fn safety(base: &str) -> [Sample<'static>; 3] {
+    let curl = format!(
+        "# What would this change? Nothing is kept.\n\
+         curl -s -X PATCH {base}/v1/deals/d_… -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20 -H \"Content-Type: application/json\" -H \"X-Dry-Run: true\" -d '{{\"stage\":\"won\"}}'\n\
+         \n\
+         # Do it in a run, and take the run back\n\
+         curl -s -X PATCH {base}/v1/deals/d_… -H \"Authorization: Bearer $KEY\" \\\n\
+         \x20 -H \"Content-Type: application/json\" -H \"X-Run-Id: tidy-up\" -d '{{\"stage\":\"won\"}}'\n\
+         curl -s -X POST {base}/v1/runs/tidy-up/undo -H \"Authorization: Bearer $KEY\""
+    );
+    let javascript = format!(
+        "const patch = (more) => fetch(\"{base}/v1/deals/d_…\", {{\n\
+         \x20 method: \"PATCH\", headers: {{ ...headers, ...more }}, body: JSON.stringify({{ stage: \"won\" }}),\n\
+         }});\n\
+         await patch({{ \"X-Dry-Run\": \"true\" }});\n\
+         await patch({{ \"X-Run-Id\": \"tidy-up\" }});\n\
+         await fetch(\"{base}/v1/runs/tidy-up/undo\", {{ method: \"POST\", headers }});"
+    );
+    let python = format!(
+        "deal = \"{base}/v1/deals/d_…\"\n\
+         kith.patch(deal, json={{\"stage\": \"won\"}}, headers={{\"X-Dry-Run\": \"true\"}})\n\
+         kith.patch(deal, json={{\"stage\": \"won\"}}, headers={{\"X-Run-Id\": \"tidy-up\"}})\n\
+         kith.post(\"{base}/v1/runs/tidy-up/undo\")"
+    );
+    [
+        Sample { name: "curl", text: curl },
+        Sample { name: "JavaScript", text: javascript },
+        Sample { name: "Python", text: python },
+    ]
+}
+
+/// How programs that speak MCP are set up.
+pub fn mcp(base: &str) -> [Sample<'static>; 5] {
+    let codex = format!(
+        "# ~/.codex/config.toml\n\
+         [mcp_servers.kith]\n\
+         url = \"{base}/mcp\"\n\
+         bearer_token_env_var = \"KITH_KEY\""
+    );
+    let cursor = format!(
+        "// ~/.cursor/mcp.json\n\
+         {{\"mcpServers\": {{\"kith\": {{\n\
+         \x20 \"url\": \"{base}/mcp\",\n\
+         \x20 \"headers\": {{\"Authorization\": \"Bearer ${{env:KITH_KEY}}\"}}\n\
+         }}}}}}"
+    );
+    let vs_code = format!(
+        "// .vscode/mcp.json; it asks for the key and keeps it\n\
+         {{\n\
+         \x20 \"inputs\": [{{\"type\": \"promptString\", \"id\": \"kith\", \"description\": \"Kith API key\", \"password\": true}}],\n\
+         \x20 \"servers\": {{\"kith\": {{\"type\": \"http\", \"url\": \"{base}/mcp\",\n\
+         \x20   \"headers\": {{\"Authorization\": \"Bearer ${{input:kith}}\"}}}}}}\n\
+         }}"
+    );
+    let chatgpt = format!(
+        "# ChatGPT and Claude's apps: settings, connectors, add one with this address.\n\
+         # They sign in by OAuth and need no key.\n\
+         {base}/mcp"
+    );
+    [
+        Sample { name: "Claude Code", text: claude_code(base).replace("$KEY", "$KITH_KEY") },
+        Sample { name: "ChatGPT", text: chatgpt },
+        Sample { name: "Cursor", text: cursor },
+        Sample { name: "Codex", text: codex },
+        Sample { name: "VS Code", text: vs_code },
+    ]
+}
+
 /// How a key is used.
 pub fn with_a_key(base: &str) -> [Sample<'static>; 4] {
     let curl = format!(
