@@ -388,5 +388,7 @@ CREATE TABLE public.workspaces (
   created_at timestamp with time zone NOT NULL,
   claimed_at timestamp with time zone,
   plan text,  -- The name of its plan among those that the operator set; null for the default one.
+  deleted_at timestamp with time zone,  -- When an owner deleted it. It has no members, keys or connections since then.
   CONSTRAINT workspaces_pkey PRIMARY KEY (id)
 );
+CREATE INDEX workspaces_deleted ON public.workspaces USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);

@@ -175,7 +175,7 @@ fn spoken() -> Markup {
                 @for (name, how) in [
                     ("agentCRM", "{\"data\": {\"name\": \"Reefer liners\", \"amount_cents\": 4820000}}"),
                     ("Relm", "{\"object\": \"deal\", \"title\": \"Reefer liners\", \"value_cents\": 4820000}"),
-                    ("SQL", "select name, amount_cents from deals"),
+                    ("SQL", "kith=> select name, amount_cents from deals"),
                     ("MCP", "tools/call get_deal {\"id\": \"deal_…\"}"),
                 ] {
                     div { dt { b { (name) } } dd { code.soft { (how) } } }
