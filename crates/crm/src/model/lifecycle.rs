@@ -8,6 +8,9 @@ pub const READ_ONLY_AFTER_SECONDS: i64 = 7 * DAY_SECONDS;
 /// Seconds from the creation of an unclaimed workspace until its keys end.
 pub const REVOKED_AFTER_SECONDS: i64 = 14 * DAY_SECONDS;
 
+/// The data of a deleted workspace is dropped after this time.
+pub const DROPPED_AFTER_SECONDS: i64 = 7 * 24 * 60 * 60;
+
 /// The phase of a workspace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {

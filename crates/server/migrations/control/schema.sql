@@ -492,5 +492,7 @@ CREATE TABLE public.workspaces (
   claimed_at timestamp with time zone,
   plan text,  -- The name of its plan among those that the operator set; null for the default one.
   sending boolean NOT NULL DEFAULT true,  -- Whether e-mail and webhooks leave. While it is false they wait.
+  deleted_at timestamp with time zone,  -- When an owner deleted it. It has no members, keys or connections since then.
   CONSTRAINT workspaces_pkey PRIMARY KEY (id)
 );
+CREATE INDEX workspaces_deleted ON public.workspaces USING btree (deleted_at) WHERE (deleted_at IS NOT NULL);

@@ -103,6 +103,28 @@ fn described(fault: &Fault) -> String {
     }
 }
 
+/// A plan as people read it.
+#[derive(Debug)]
+pub struct PlanTerms {
+    /// The plan's name.
+    pub name: String,
+    /// Requests per month; `None` if there is no limit.
+    pub monthly_requests: Option<u64>,
+    /// Whether associations are open.
+    pub associations: bool,
+}
+
+impl Subscriptions {
+    /// The terms of the plan with this name, or of the default one; `None` if this Kith has no plans.
+    pub fn terms(&self, name: Option<&str>) -> Option<PlanTerms> {
+        let plans = self.plans.as_ref()?;
+        let (plan, default) = (plans.of(name), &plans.default);
+        let name = name.filter(|name| plans.plans.contains_key(*name)).unwrap_or(default);
+        let associations = plan.features.associations.unwrap_or(true);
+        Some(PlanTerms { name: name.to_owned(), monthly_requests: plan.monthly_requests, associations })
+    }
+}
+
 /// What a workspace's plan allows.
 #[derive(Clone, Debug, Default)]
 pub struct Entitlements {

@@ -255,6 +255,7 @@ pub async fn admit_sender(
         mode: Mode::Live,
         phase: Phase::Claimed,
         features: Features::default(),
+        may_run_sql: true,
         sends: grant.workspace.sends,
     };
     let owner = Owner::Workspace(who.workspace_id.clone());

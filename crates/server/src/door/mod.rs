@@ -51,7 +51,7 @@ pub fn router(app: App) -> Router {
         .route("/readyz", get(health::ready))
         .route("/metrics", get(health::metrics))
         .merge(docs::router(&app.public_url))
-        .merge(pages::router(&app.public_url, &offers))
+        .merge(pages::router(&offers))
         .layer(from_fn(move |request, next| named(clock.id("req"), request, next)))
         .fallback(fallback)
         .with_state(Arc::new(app))

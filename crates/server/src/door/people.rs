@@ -44,6 +44,7 @@ enum PeopleRoute<'a> {
     ChangePassword,
     Workspaces,
     CreateWorkspace,
+    DeleteWorkspace(&'a str),
     Claim(&'a str),
     Keys,
     CreateKey,
@@ -87,6 +88,7 @@ fn route<'a>(method: Method, path: &[&'a str]) -> Option<PeopleRoute<'a>> {
         (Get,    ["workspaces"])                     => PeopleRoute::Workspaces,
         (Post,   ["workspaces"])                     => PeopleRoute::CreateWorkspace,
         (Patch,  ["workspaces", id])                 => PeopleRoute::ChangeWorkspace(id),
+        (Delete, ["workspaces", id])                 => PeopleRoute::DeleteWorkspace(id),
         (Post,   ["claim", id])                      => PeopleRoute::Claim(id),
         (Get,    ["keys"])                           => PeopleRoute::Keys,
         (Post,   ["keys"])                           => PeopleRoute::CreateKey,
@@ -230,6 +232,10 @@ async fn act(
             let switch = form::switch(call)?;
             workspaces::set_sending(context, id, switch).await.map(|answer| PersonAnswer::of(answer, id))
         }
+        PeopleRoute::DeleteWorkspace(id) => {
+            let name = form::only_field(call, "name")?;
+            workspaces::delete(context, id, &name).await.map(PersonAnswer::from)
+        }
         PeopleRoute::Claim(id) => {
             plain()?;
             claims::claim(context, id).await.map(|answer| PersonAnswer::of(answer, id))
@@ -298,6 +304,7 @@ fn needs_person(route: PeopleRoute<'_>) -> bool {
 
 /// Whether a route takes no body: the path alone says what to change.
 fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
+    use PeopleRoute::DeleteWorkspace;
     use PeopleRoute::{
         ChangePassword, ChangeRole, ChangeWorkspace, CreateKey, CreateWorkspace, Invite, LogIn, RequestReset,
     };
@@ -313,6 +320,7 @@ fn takes_nothing(method: Method, route: PeopleRoute<'_>) -> bool {
             | ChangePassword
             | CreateWorkspace
             | ChangeWorkspace(_)
+            | DeleteWorkspace(_)
             | CreateKey
             | ChangeRole
             | Invite

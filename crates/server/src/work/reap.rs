@@ -1,10 +1,10 @@
-//! Removes workspaces that nobody claimed within 14 days: their keys stop working on time (`crm::model::lifecycle`), and their
-//! data is dropped here. Also deletes old sessions and log-ins that have ended.
+//! Removes workspaces that nobody claimed within 14 days, and those that their owners deleted 7 days ago: their keys stop working on
+//! time (`crm::model::lifecycle`), and their data is dropped here. Also deletes old sessions and log-ins that have ended.
 
 use std::time::Duration;
 
 use crm::model::fault::Fault;
-use crm::model::lifecycle::REVOKED_AFTER_SECONDS;
+use crm::model::lifecycle::{DROPPED_AFTER_SECONDS, REVOKED_AFTER_SECONDS};
 
 use crate::app::App;
 use crate::clock::{Clock, iso};
@@ -46,7 +46,7 @@ impl Worker for Reap {
         forgotten?;
         match reaped? {
             0 => {}
-            reaped => tracing::info!(reaped, "dropped workspaces that nobody claimed"),
+            reaped => tracing::info!(reaped, "dropped workspaces that nobody claimed or that were deleted"),
         }
         Ok(())
     }
@@ -54,9 +54,10 @@ impl Worker for Reap {
 
 /// Drops the workspaces that have expired by this clock. Returns their number.
 pub async fn reap(store: &Store, clock: &Clock) -> Result<usize, Fault> {
-    let before = clock.unix_seconds() - REVOKED_AFTER_SECONDS;
+    let now = clock.unix_seconds();
+    let (created_before, deleted_before) = (now - REVOKED_AFTER_SECONDS, now - DROPPED_AFTER_SECONDS);
     let mut reaped = 0;
-    while let Some(workspace_id) = store.control.find_expired(before).await? {
+    while let Some(workspace_id) = store.control.find_expired(created_before, deleted_before).await? {
         for place in store.control.databases(&workspace_id).await? {
             store.drop_database(&place).await?;
         }

@@ -14,9 +14,10 @@ use serde_json::{Value, json};
 use crate::support::{Agent, Reply, agent, both, stranger};
 
 const DOCUMENTS: &[(&str, &str)] = &[
-    ("/", "text/html; charset=utf-8"),
     ("/docs", "text/html; charset=utf-8"),
     ("/docs/errors", "text/html; charset=utf-8"),
+    ("/changelog", "text/html; charset=utf-8"),
+    ("/changelog.rss", "application/rss+xml; charset=utf-8"),
     ("/openapi.json", "application/json"),
     ("/openapi.json?dialect=relm", "application/json"),
     ("/openapi.yaml", "application/yaml"),
@@ -64,15 +65,19 @@ async fn a_document_that_is_known_is_not_sent_again() {
 }
 
 #[tokio::test]
-async fn pages_load_nothing_and_run_nothing() {
-    for path in ["/", "/docs", "/docs/errors"] {
+async fn pages_load_and_run_only_what_this_kith_serves() {
+    for path in ["/", "/docs", "/docs/errors", "/changelog"] {
         let reply = stranger().get(path).await.status(200);
         let policy = reply.header("content-security-policy");
-        assert!(policy.starts_with("default-src 'none'; style-src 'sha256-"), "{policy}");
+        assert!(policy.starts_with("default-src 'none'; style-src 'self'; script-src 'self'; "), "{policy}");
         assert!(!policy.contains("unsafe"), "{policy}");
+        assert!(policy.contains("frame-ancestors 'none'"), "{policy}");
         let text = String::from_utf8(reply.body).unwrap();
-        for never in ["<script", "src=", "@import", "url(", " style=", " onclick="] {
+        for never in ["<style", "@import", "url(", " style=", " onclick=", "<script>"] {
             assert!(!text.contains(never), "{path} has {never}");
+        }
+        for source in text.split(" src=\"").skip(1) {
+            assert!(source.starts_with("/assets/"), "{path} loads {}", &source[..40]);
         }
     }
 }
@@ -91,12 +96,12 @@ async fn every_docs_url_leads_to_its_error() {
 async fn links_on_the_pages_lead_somewhere() {
     let stranger = stranger();
     let mut pages = BTreeMap::new();
-    for path in ["/", "/docs", "/docs/errors"] {
+    for path in ["/", "/docs", "/docs/errors", "/changelog"] {
         pages.insert(path, String::from_utf8(stranger.get(path).await.status(200).body).unwrap());
     }
     for (path, text) in &pages {
         for link in text.split("href=\"").skip(1).map(|rest| rest.split('"').next().unwrap_or_default()) {
-            if link.starts_with("data:") || link == stranger.base {
+            if link.starts_with("data:") || link.starts_with("https://") || link == stranger.base {
                 continue;
             }
             let (target, anchor) = link.split_once('#').unwrap_or((link, ""));

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use kith::clock::Clock;
 use kith::mailer::Mailer;
 use kith::work::mail::send_due;
@@ -209,7 +207,7 @@ async fn without_a_mail_server_the_link_is_logged_and_nothing_secret_else() {
 }
 
 #[tokio::test]
-async fn pages_lead_through_all_of_it_and_load_nothing() {
+async fn pages_lead_through_all_of_it_and_load_only_their_own() {
     let agent = newcomer();
     for (path, post) in [
         ("/login", "/v1/auth/login"),
@@ -228,14 +226,11 @@ async fn pages_lead_through_all_of_it_and_load_nothing() {
         assert!(!text.contains("kmt_x"), "nothing of the address is written into a page");
         let policy = page.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'; ") && !policy.contains("unsafe"), "{policy}");
-        for (open, close) in [("<script>", "</script>"), ("<style>", "</style>")] {
-            let inside = text.split_once(open).and_then(|(_, rest)| rest.split_once(close)).expect("one of each").0;
-            let hash = STANDARD.encode(ring::digest::digest(&ring::digest::SHA256, inside.as_bytes()));
-            assert!(policy.contains(&format!("'sha256-{hash}'")), "{open} {policy}");
-            assert_eq!(text.matches(open.trim_end_matches('>')).count(), 1, "{text}");
+        for never in ["<script>", "<style", "@import", "url(", " onclick", " onsubmit", " style=\""] {
+            assert!(!text.contains(never), "{never} in {text}");
         }
-        for outside in ["src=", "@import", "url(", " onclick", " onsubmit", "style=\""] {
-            assert!(!text.contains(outside), "{outside} in {text}");
+        for source in text.split(" src=\"").skip(1) {
+            assert!(source.starts_with("/assets/"), "{source}");
         }
         let wrong: Value = agent.post(path, json!({})).await.code.into();
         assert_eq!(wrong, 405);

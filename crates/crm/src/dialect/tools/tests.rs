@@ -29,7 +29,16 @@ fn offer(is_core: bool, role: Role) -> Offer {
 
 fn who(role: Role, phase: Phase) -> Who {
     let (workspace_id, actor) = ("ws_1".into(), "api_key:ak_1".into());
-    Who { workspace_id, actor, role, mode: Mode::Live, phase, features: Features::default(), may_run_sql: true, sends: true }
+    Who {
+        workspace_id,
+        actor,
+        role,
+        mode: Mode::Live,
+        phase,
+        features: Features::default(),
+        may_run_sql: true,
+        sends: true,
+    }
 }
 
 fn names(offer: Offer) -> Vec<String> {

@@ -1,8 +1,10 @@
-//! The documents that tell people and models how to use Kith: `/`, `/docs`, `/docs/errors`, `/openapi.json`, `/openapi.yaml`,
-//! `/llms.txt`, `/llms-full.txt`.
+//! The documents that tell people and models how to use Kith: `/docs`, `/docs/errors`, `/openapi.json`, `/openapi.yaml`,
+//! `/llms.txt`, `/llms-full.txt`, `/changelog`, `/changelog.rss`.
 //!
 //! Each is rendered once for the door's public address, on the first request, from the tables that the code itself reads.
 
+mod changelog;
+mod guides;
 pub mod page;
 
 use std::sync::{Arc, OnceLock};
@@ -13,7 +15,7 @@ use axum::response::Response;
 use axum::routing::get;
 use axum::{Extension, Router};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::digest::{SHA256, digest};
 
 use crm::dialect::agentcrm::AGENTCRM;
@@ -25,6 +27,7 @@ use crm::model::fault::Fault;
 use crate::door::RequestId;
 
 const HTML: &str = "text/html; charset=utf-8";
+const RSS: &str = "application/rss+xml; charset=utf-8";
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const YAML: &str = "application/yaml";
@@ -47,6 +50,8 @@ enum DocumentText {
 const DOCUMENTS: &[ServedDocument] = &[
     ServedDocument { path: "/docs", content_type: HTML, text: DocumentText::One(page::docs) },
     ServedDocument { path: "/docs/errors", content_type: HTML, text: DocumentText::One(page::errors) },
+    ServedDocument { path: "/changelog", content_type: HTML, text: DocumentText::One(changelog::page) },
+    ServedDocument { path: "/changelog.rss", content_type: RSS, text: DocumentText::One(changelog::rss) },
     ServedDocument { path: "/openapi.json", content_type: JSON, text: DocumentText::Each(&AGENTCRM, openapi_json) },
     ServedDocument { path: "/openapi.yaml", content_type: YAML, text: DocumentText::Each(&RELM, openapi_yaml) },
     ServedDocument { path: "/llms.txt", content_type: TEXT, text: DocumentText::One(llms::short) },
@@ -142,7 +147,7 @@ fn respond(document: &ServedDocument, made: &Made, asked: &HeaderMap) -> Respons
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     if document.content_type == HTML {
-        headers.insert(header::CONTENT_SECURITY_POLICY, page_policy());
+        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     } else {
         // Tools that run in a browser read the documents too. They hold nothing private.
         headers.insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
@@ -150,15 +155,6 @@ fn respond(document: &ServedDocument, made: &Made, asked: &HeaderMap) -> Respons
     response
 }
 
-/// A page runs no script and loads nothing. Its one style sheet is inline and is allowed by its hash.
-fn page_policy() -> HeaderValue {
-    static POLICY: OnceLock<HeaderValue> = OnceLock::new();
-    let policy = POLICY.get_or_init(|| {
-        let style = STANDARD.encode(digest(&SHA256, page::STYLE.as_bytes()));
-        let policy = format!(
-            "default-src 'none'; style-src 'sha256-{style}'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-        );
-        HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
-    });
-    policy.clone()
-}
+/// A page loads only what this Kith serves, and no page of others may frame it.
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self'; img-src 'self' data:; \
+    connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";

@@ -1,7 +1,7 @@
-//! The pages for people: the landing page, the documentation, the error codes, and the frame of all pages. They have one inline
-//! style sheet and load nothing.
+//! The documentation for people: the guides and the reference, and the error codes. The reference is written from the tables that the
+//! code itself reads.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, html};
 
 use crm::dialect::DIALECTS;
 use crm::dialect::agentcrm::AGENTCRM;
@@ -13,212 +13,159 @@ use crm::dialect::relm::RELM;
 use crm::model::codes::CODES;
 use crm::model::entity::{ENTITIES, Entity, Need};
 
-/// The style sheet that is included in every page.
-pub const STYLE: &str = include_str!("style.css");
+use crate::door::docs::guides;
+use crate::door::pages::parts::icon;
+use crate::door::pages::public::{PublicPage, document, plain, samples};
+use crate::door::pages::samples as code;
 
-const ICON: &str = "data:image/svg+xml,<svg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 32 32'>\
-    <rect width='32' height='32' rx='8' fill='%230f766e'/>\
-    <path d='M11 8v16M22 8l-9 8 9 8' stroke='white' stroke-width='3.4' stroke-linecap='round' stroke-linejoin='round' fill='none'/></svg>";
+/// The sections of the documentation, by group.
+const SECTIONS: &[(&str, &[(&str, &str)])] = &[
+    ("Begin", &[("quickstart", "Quickstart"), ("conventions", "Conventions"), ("safety", "Dry runs and undo")]),
+    ("Connect", &[("mcp", "MCP: Claude, ChatGPT, Cursor …"), ("psql", "psql"), ("relm", "Relm’s dialect")]),
+    (
+        "Look up",
+        &[
+            ("endpoints", "Endpoints"),
+            ("people", "People"),
+            ("filters", "Filters"),
+            ("tables", "Tables"),
+            ("errors", "Errors"),
+        ],
+    ),
+];
 
-/// The landing page, `/`.
-pub fn landing(base: &str) -> String {
-    let body = html! {
-        main.landing {
-            p.eyebrow { "One request, no sign-up" }
-            h1 { "The CRM that AI agents run on" }
-            p.lead {
-                "Contacts, companies, deals, e-mails and lists in a PostgreSQL database of the agent's own, reached through \
-                 typed REST and raw SQL alike. Every change stands in an activity feed with who made it."
-            }
-            (shell(&quickstart(base)))
-            p.actions {
-                a.button href="/docs" { "Read the docs" }
-                a.button.quiet href="/llms.txt" { "llms.txt" }
-                a.button.quiet href="/openapi.json" { "OpenAPI" }
-            }
-            div.cards {
-                (card("A workspace in one call", "POST /v1/workspaces gives a key that works at once. A person claims it later, or it goes by itself."))
-                (card("Tables of your own", "CREATE TABLE by SQL, and REST serves it the same second, with the same filters, pages and errors."))
-                (card("Mistakes that explain themselves", "Every error has a code, a hint and a page. A unique collision names the record that is there."))
-            }
-        }
-    };
-    page("Kith: the CRM that AI agents run on", base, body, None).into_string()
-}
-
-fn card(title: &str, text: &str) -> Markup {
-    html! { section.card { h2 { (title) } p { (text) } } }
-}
+/// Documents for programs.
+const FOR_PROGRAMS: &[(&str, &str)] = &[
+    ("/openapi.json", "OpenAPI 3.1"),
+    ("/openapi.yaml", "OpenAPI, Relm"),
+    ("/llms.txt", "llms.txt"),
+    ("/llms-full.txt", "llms-full.txt"),
+];
 
 /// The documentation, `/docs`.
 pub fn docs(base: &str) -> String {
-    let sections = [
-        ("quickstart", "Quickstart"),
-        ("conventions", "Conventions"),
-        ("relm", "Relm's dialect"),
-        ("endpoints", "Endpoints"),
-        ("people", "People"),
-        ("filters", "Filters"),
-        ("tables", "Tables"),
-        ("errors", "Errors"),
-    ];
     let body = html! {
-        div.columns {
-            nav.contents aria-label="On this page" {
-                @for (anchor, title) in sections { a href={ "#" (anchor) } { (title) } }
-                hr;
-                a href="/openapi.json" { "OpenAPI 3.1" }
-                a href="/openapi.yaml" { "OpenAPI, Relm" }
-                a href="/llms.txt" { "llms.txt" }
-                a href="/llms-full.txt" { "llms-full.txt" }
-            }
-            main {
+        div.wrap.docs {
+            nav aria-label="Documentation" { (contents()) }
+            main.prose #main {
+                p.only-narrow { button.btn type="button" popovertarget="contents" { (icon("list")) "Contents" } }
+                div.menu #contents popover { (contents()) }
                 h1 { "Documentation" }
                 p.lead {
                     "Everything below is also in " a href="/llms-full.txt" { "llms-full.txt" } " for models and in "
                     a href="/openapi.json" { "openapi.json" } " for tools. Give your agent this address and let it read."
                 }
-                section id="quickstart" {
-                    (heading("quickstart", "Quickstart"))
-                    p { "No account is needed. The first request gives a key; it is the Bearer token of every other one." }
-                    (shell(&quickstart(base)))
-                }
-                section id="conventions" { (heading("conventions", "Conventions")) (conventions()) }
-                section id="relm" { (heading("relm", "Relm's dialect")) (relm(base)) }
-                section id="endpoints" { (heading("endpoints", "Endpoints")) (endpoints()) }
-                section id="people" { (heading("people", "People")) (people()) }
-                section id="filters" {
-                    (heading("filters", "Filters"))
-                    p { "On " code { "GET /v1/{table}" } ", for every column of a built-in table or of your own. All conditions must hold; what does not fit a column's type is refused with a hint." }
-                    (filters(AGENTCRM.reference))
-                    p { "A value with a comma in it is written in double quotes. E-mails also filter by " code { "from_contact" } ", "
-                        code { "to_contact" } ", " code { "involves_contact" } ", " code { "involves_company" } " and " code { "involves_deal" }
-                        "; the activity feed by " code { "since" } "." }
-                    (shell(&format!("curl -s \"{base}/v1/deals?stage=qualified&amount_cents_gte=1000000&limit=20\" \\\n  -H \"Authorization: Bearer $KEY\"")))
-                    h3 { "With a Relm key" }
-                    (filters(RELM.reference))
-                    (shell(&format!("curl -g \"{base}/v1/deals?filter[stage]=won&filter[value_cents][gte]=1000000\" \\\n  -H \"Authorization: Bearer $RELM_KEY\"")))
-                }
-                section id="tables" {
-                    (heading("tables", "Tables"))
-                    p { "Each record also has " code { "id" } " and " code { "custom" } ", a JSON object of your own keys; most have "
-                        code { "created_at" } ", " code { "updated_at" } " and " code { "deleted_at" } ". Relm's names stand beside those of the database where they differ." }
-                    (tables())
-                }
-                section id="errors" {
-                    (heading("errors", "Errors"))
-                    p { "An error is " code { "{\"error\", \"message\", \"hint\"?, \"request_id\", \"docs_url\"}" }
-                        " with a status that fits; with a Relm key the same stands under " code { "error" } ", its code as " code { "code" } ". " code { "docs_url" } " leads to its entry among the " a href="/docs/errors" { "error codes" } "." }
-                    (error_table())
-                }
+                (heading("quickstart", "Quickstart"))
+                p { "No account is needed. The first request gives a key; it is the Bearer token of every other one." }
+                (samples("start", "Quickstart", &code::quickstart(base)))
+                p { "The same with a Relm key, which an owner of the workspace makes:" }
+                (samples("relm-start", "With a Relm key", &code::relm(base)))
+                (heading("conventions", "Conventions"))
+                (conventions())
+                (guides::safety(base))
+                (guides::mcp(base))
+                (guides::psql())
+                (heading("relm", "Relm’s dialect"))
+                (relm(base))
+                (heading("endpoints", "Endpoints"))
+                (endpoints())
+                (heading("people", "People"))
+                (people())
+                (heading("filters", "Filters"))
+                p { "On " code.inline { "GET /v1/{table}" } ", for every column of a built-in table or of your own. All conditions must hold; what does not fit a column's type is refused with a hint." }
+                (filters("Filters", AGENTCRM.reference))
+                p { "A value with a comma in it is written in double quotes. E-mails also filter by " code.inline { "from_contact" } ", "
+                    code.inline { "to_contact" } ", " code.inline { "involves_contact" } ", " code.inline { "involves_company" } " and " code.inline { "involves_deal" }
+                    "; the activity feed by " code.inline { "since" } "." }
+                (samples("filter", "A filtered list", &code::filters(base)))
+                h3 { "With a Relm key" }
+                (filters("Filters with a Relm key", RELM.reference))
+                (plain(&format!("curl -g \"{base}/v1/deals?filter[stage]=won&filter[value_cents][gte]=1000000\" \\\n  -H \"Authorization: Bearer $RELM_KEY\"")))
+                (heading("tables", "Tables"))
+                p { "Each record also has " code.inline { "id" } " and " code.inline { "custom" } ", a JSON object of your own keys; most have "
+                    code.inline { "created_at" } ", " code.inline { "updated_at" } " and " code.inline { "deleted_at" } ". Relm's names stand beside those of the database where they differ." }
+                (tables())
+                (heading("errors", "Errors"))
+                p { "An error is " code.inline { "{\"error\", \"message\", \"hint\"?, \"request_id\", \"docs_url\"}" }
+                    " with a status that fits; with a Relm key the same stands under " code.inline { "error" } ", its code as " code.inline { "code" } ". " code.inline { "docs_url" } " leads to its entry among the " a href="/docs/errors" { "error codes" } "." }
+                (error_table())
             }
         }
     };
-    page("Kith documentation", base, body, None).into_string()
+    document(
+        base,
+        &PublicPage {
+            title: "Documentation",
+            description: "How agents and people use Kith: quickstart, MCP, psql, endpoints, filters, tables, errors.",
+            nav: "/docs",
+            body,
+        },
+    )
+    .into_string()
+}
+
+fn contents() -> Markup {
+    html! {
+        @for (group, sections) in SECTIONS {
+            h2 { (group) }
+            @for (anchor, title) in *sections { a href={ "#" (anchor) } { (title) } }
+        }
+        h2 { "For programs" }
+        @for (path, title) in FOR_PROGRAMS { a href=(path) { (title) } }
+    }
 }
 
 /// The error codes, `/docs/errors`.
 pub fn errors(base: &str) -> String {
     let body = html! {
-        main.narrow {
-            p.eyebrow { a href="/docs" { "Documentation" } }
-            h1 { "Error codes" }
-            p.lead { "What " code { "error" } " may say in an answer (with a Relm key " code { "error.code" } "), what it means, and what to do about it." }
-            @for code in CODES {
-                section.error id=(code.code) {
-                    h2 {
-                        a.anchor href={ "#" (code.code) } { code { (code.code) } }
-                        @for status in code.statuses { " " (status_badge(*status)) }
+        div.wrap.docs {
+            nav aria-label="Error codes" {
+                h2 { "Error codes" }
+                @for code in CODES { a href={ "#" (code.code) } { (code.code) } }
+            }
+            main.prose #main {
+                h1 { "Error codes" }
+                p.lead { "What " code.inline { "error" } " may say in an answer (with a Relm key " code.inline { "error.code" } "), what it means, and what to do about it. They belong to the " a href="/docs" { "documentation" } "." }
+                @for code in CODES {
+                    section.code-entry id=(code.code) {
+                        h2 {
+                            a href={ "#" (code.code) } { code { (code.code) } }
+                            @for status in code.statuses { " " (status_badge(*status)) }
+                        }
+                        p { (prose(code.about)) }
+                        p.soft { (prose(code.remedy)) }
                     }
-                    p { (prose(code.about)) }
-                    p.remedy { (prose(code.remedy)) }
                 }
             }
         }
     };
-    page("Kith error codes", base, body, None).into_string()
-}
-
-/// A page of Kith: its head, a body and its foot. A script is inline, because pages load nothing.
-pub fn page(title: &str, base: &str, body: Markup, script: Option<&str>) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                title { (title) }
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="description" content="A CRM for AI agents: typed REST and raw SQL over a PostgreSQL database of your own.";
-                meta name="color-scheme" content="light dark";
-                link rel="icon" href=(ICON);
-                link rel="canonical" href=(base);
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    a.brand href="/" { span.mark aria-hidden="true" { "K" } "Kith" }
-                    nav aria-label="Kith" {
-                        a href="/docs" { "Docs" }
-                        a href="/docs/errors" { "Errors" }
-                        a href="/openapi.json" { "OpenAPI" }
-                        a href="/llms.txt" { "llms.txt" }
-                        a href="/login" { "Sign in" }
-                    }
-                }
-                (body)
-                footer { "Kith " (env!("CARGO_PKG_VERSION")) " at " code { (base) } }
-                @if let Some(script) = script { script { (PreEscaped(script)) } }
-            }
-        }
-    }
-}
-
-fn quickstart(base: &str) -> String {
-    format!(
-        "# 1. Create an anonymous workspace (no auth needed)\n\
-         KEY=$(curl -sX POST {base}/v1/workspaces | jq -r .data.api_key)\n\
-         \n\
-         # 2. Create a contact via the typed REST endpoint\n\
-         curl -sX POST {base}/v1/contacts \\\n\
-         \x20 -H \"Authorization: Bearer $KEY\" \\\n\
-         \x20 -H \"Content-Type: application/json\" \\\n\
-         \x20 --data '{{\"email\":\"sarah@acme.com\",\"first_name\":\"Sarah\"}}'\n\
-         \n\
-         # 3. Or drop to SQL for joins / aggregates\n\
-         curl -sX POST {base}/v1/sql \\\n\
-         \x20 -H \"Authorization: Bearer $KEY\" \\\n\
-         \x20 -H \"Content-Type: application/json\" \\\n\
-         \x20 --data '{{\"sql\":\"select count(*) from contacts\"}}'"
+    document(
+        base,
+        &PublicPage {
+            title: "Error codes",
+            description: "Every error that Kith's API returns: its status, what it means and what to do.",
+            nav: "/docs/errors",
+            body,
+        },
     )
-}
-
-/// Shell lines, with the comments marked.
-fn shell(text: &str) -> Markup {
-    html! {
-        pre tabindex="0" { code {
-            @for line in text.lines() {
-                @if line.starts_with('#') { span.comment { (line) } } @else { (line) }
-                "\n"
-            }
-        } }
-    }
+    .into_string()
 }
 
 fn heading(anchor: &str, title: &str) -> Markup {
-    html! { h2 { a.anchor href={ "#" (anchor) } { (title) } } }
+    html! { h2 id=(anchor) { a href={ "#" (anchor) } { (title) } } }
 }
 
 fn conventions() -> Markup {
     html! {
-        ul.plain {
-            li { "Requests and answers are JSON. A success is " code { "{\"data\": …, \"_meta\": {…}}" } "." }
-            li { "While nobody has claimed the workspace, " code { "_meta" } " has " code { "claim_url" } " and " code { "ttl_expires_at" } "." }
+        ul.bullets {
+            li { "Requests and answers are JSON. A success is " code.inline { "{\"data\": …, \"_meta\": {…}}" } "." }
+            li { "While nobody has claimed the workspace, " code.inline { "_meta" } " has " code.inline { "claim_url" } " and " code.inline { "ttl_expires_at" } "." }
             li { "Unknown fields and parameters are refused, with the nearest known name as a hint." }
-            li { "A list has 50 rows a page, 200 at most; send " code { "_meta.next_cursor" } " back as " code { "cursor" } " while " code { "has_more" } " is true." }
-            li { code { "Idempotency-Key" } " on a POST makes a retry safe for 24 hours." }
-            li { code { "X-Agent" } ", " code { "X-Run-Id" } " and " code { "X-Reason" } " are kept with every activity entry that a request causes." }
+            li { "A list has 50 rows a page, 200 at most; send " code.inline { "_meta.next_cursor" } " back as " code.inline { "cursor" } " while " code.inline { "has_more" } " is true." }
+            li { code.inline { "Idempotency-Key" } " on a POST makes a retry safe for 24 hours." }
+            li { code.inline { "X-Agent" } ", " code.inline { "X-Run-Id" } " and " code.inline { "X-Reason" } " are kept with every activity entry that a request causes." }
             li { "PATCH merges JSON objects one level deep; a key set to null is removed." }
-            li { code { "X-RateLimit-Limit" } ", " code { "-Remaining" } " and " code { "-Reset" } " are on every answer; 429 has " code { "Retry-After" } "." }
+            li { code.inline { "X-RateLimit-Limit" } ", " code.inline { "-Remaining" } " and " code.inline { "-Reset" } " are on every answer; 429 has " code.inline { "Retry-After" } "." }
         }
     }
 }
@@ -244,25 +191,23 @@ fn endpoints() -> Markup {
         @for (at, (title, acts)) in groups.into_iter().enumerate() {
             h3 { (title) }
             ul.endpoints {
-                @for endpoint in of(at, acts) {
-                    li {
-                        span class={ "method " (endpoint.method.name().to_lowercase()) } { (endpoint.method.name()) }
-                        code.path { (readable_path(endpoint)) }
-                        p { (prose(endpoint.about)) }
-                    }
-                }
+                @for endpoint in of(at, acts) { (row(endpoint.method.name(), &readable_path(endpoint), endpoint.about)) }
             }
         }
         h3 { "Webhooks, automations, e-mail and events" }
         ul.endpoints {
-            @for task in TASKS {
-                @let method = task.method.name();
-                li {
-                    span class={ "method " (method.to_lowercase()) } { (method) }
-                    code.path { (control::readable_path(task)) }
-                    p { (prose(task.about)) }
-                }
-            }
+            @for task in TASKS { (row(task.method.name(), &control::readable_path(task), task.about)) }
+        }
+    }
+}
+
+/// A method, a path and what they do.
+fn row(method: &str, path: &str, about: &str) -> Markup {
+    html! {
+        li {
+            span class={ "verb mono " (method.to_lowercase()) } { (method) }
+            code class="path" { (path) }
+            p.soft { (prose(about)) }
         }
     }
 }
@@ -270,17 +215,13 @@ fn endpoints() -> Markup {
 /// The section about requests that need a person's session.
 fn people() -> Markup {
     html! {
-        p { "A person has an account and sessions. A session comes as " code { "Authorization: Bearer <session_token>" } " or as the cookie "
-            code { "kith_session" } " (" code { "__Host-kith_session" } " over TLS). It opens what follows, not the workspace's data: that is what keys are for. The cookie does not speak for pages of other sites. Lists take "
-            code { "limit" } " and " code { "cursor" } " like those of records." }
+        p { "A person has an account and sessions. A session comes as " code.inline { "Authorization: Bearer <session_token>" } " or as the cookie "
+            code.inline { "kith_session" } " (" code.inline { "__Host-kith_session" } " over TLS). It opens what follows, not the workspace's data: that is what keys are for. The cookie does not speak for pages of other sites. Lists take "
+            code.inline { "limit" } " and " code.inline { "cursor" } " like those of records." }
         ul.endpoints {
             @for errand in AGENTCRM.reference.errands {
                 @let (method, rest) = (errand.method.name(), readable(errand));
-                li {
-                    span class={ "method " (method.to_lowercase()) } { (method) }
-                    code.path { (rest.trim_start_matches(method).trim_start()) }
-                    p { (prose(errand.about)) }
-                }
+                (row(method, rest.trim_start_matches(method).trim_start(), errand.about))
             }
         }
     }
@@ -289,29 +230,30 @@ fn people() -> Markup {
 /// The section on how Relm's names differ, for callers with a Relm key.
 fn relm(base: &str) -> Markup {
     html! {
-        p { "A key that begins with " code { "sk_live_" } " or " code { "sk_test_" } " speaks Relm: the same paths on the same data, in other words. \
+        p { "A key that begins with " code.inline { "sk_live_" } " or " code.inline { "sk_test_" } " speaks Relm: the same paths on the same data, in other words. \
              A workspace may have keys of both kinds. Its owner makes them with a session by "
-            code { "POST /v1/keys" } " with " code { "{\"dialect\": \"relm\"}" } "." }
-        ul.plain {
-            li { "A record is " code { "{\"id\": \"con_…\", \"object\": \"contact\", …}" } ", a page " code { "{\"object\": \"list\", \"data\", \"has_more\", \"next_cursor\"}" } "." }
-            li { "An error is " code { "{\"error\": {\"code\", \"message\", …}}" } ", with the same codes and statuses." }
-            li { code { "custom" } " is " code { "metadata" } "; a deal's " code { "name" } ", " code { "amount_cents" } " and " code { "contact_id" } " are "
-                code { "title" } ", " code { "value_cents" } " and " code { "primary_contact_id" } "." }
-            li { "A delete answers " code { "{\"id\", \"object\", \"deleted\": true}" } "." }
-            li { "Records come bare; " code { "?expand=company" } " shows what they refer to." }
-            li { code { "Relm-Version" } " is on every answer." }
+            code.inline { "POST /v1/keys" } " with " code.inline { "{\"dialect\": \"relm\"}" } "." }
+        ul.bullets {
+            li { "A record is " code.inline { "{\"id\": \"con_…\", \"object\": \"contact\", …}" } ", a page " code.inline { "{\"object\": \"list\", \"data\", \"has_more\", \"next_cursor\"}" } "." }
+            li { "An error is " code.inline { "{\"error\": {\"code\", \"message\", …}}" } ", with the same codes and statuses." }
+            li { code.inline { "custom" } " is " code.inline { "metadata" } "; a deal's " code.inline { "name" } ", " code.inline { "amount_cents" } " and " code.inline { "contact_id" } " are "
+                code.inline { "title" } ", " code.inline { "value_cents" } " and " code.inline { "primary_contact_id" } "." }
+            li { "A delete answers " code.inline { "{\"id\", \"object\", \"deleted\": true}" } "." }
+            li { "Records come bare; " code.inline { "?expand=company" } " shows what they refer to." }
+            li { code.inline { "Relm-Version" } " is on every answer." }
         }
-        (shell(&format!(
+        (plain(&format!(
             "curl -X POST {base}/v1/contacts \\\n  -A \"relm-client\" \\\n  -H \"Authorization: Bearer $RELM_KEY\" \\\n  -H \"Idempotency-Key: create-ada-1\" \\\n  \
              -H \"Content-Type: application/json\" \\\n  -d '{{\"email\":\"ada@example.com\",\"first_name\":\"Ada\"}}'"
         )))
     }
 }
 
-fn filters(reference: &Reference) -> Markup {
+fn filters(name: &str, reference: &Reference) -> Markup {
     html! {
-        div.scroll { table {
-            thead { tr { th { "Parameter" } th { "Means" } } }
+        div.scroller tabindex="0" role="region" aria-label=(name) { table.grid.plain {
+            colgroup { col width="260"; col; }
+            thead { tr { th scope="col" { "Parameter" } th scope="col" { "Means" } } }
             tbody {
                 @for (shape, meaning) in (reference.filter_forms)() {
                     tr { td { code { (shape) } } td { (prose(meaning)) } }
@@ -326,13 +268,14 @@ fn tables() -> Markup {
         @for entity in ENTITIES {
             details.table id=(entity.table) {
                 summary { code { (entity.table) } span { (prose(entity.about)) } }
-                div.scroll { table {
+                div.scroller tabindex="0" role="region" aria-label={ "Columns of " (entity.table) } { table.grid.plain {
+                    colgroup { col width="190"; col width="150"; col; }
                     tbody {
                         @for field in entity.fields {
                             tr {
                                 td { code { (field.name) }
                                     @for name in other_names(entity, field.name) { " " code { (name) } }
-                                    @if field.need == Need::Required { " " span.required { "required" } } }
+                                    @if field.need == Need::Required { " " span.chip.wait { "required" } } }
                                 td.type { (described_type(field.kind)) }
                                 td { (prose(field.about)) }
                             }
@@ -352,8 +295,9 @@ fn other_names(entity: &Entity, column: &'static str) -> Vec<&'static str> {
 
 fn error_table() -> Markup {
     html! {
-        div.scroll { table {
-            thead { tr { th { "Status" } th { "Code" } th { "Means" } } }
+        div.scroller tabindex="0" role="region" aria-label="Error codes" { table.grid.plain {
+            colgroup { col width="90"; col width="220"; col; }
+            thead { tr { th scope="col" { "Status" } th scope="col" { "Code" } th scope="col" { "Means" } } }
             tbody {
                 @for code in CODES {
                     tr {
@@ -368,15 +312,14 @@ fn error_table() -> Markup {
 }
 
 fn status_badge(status: u16) -> Markup {
-    let kind = if status >= 500 { "server" } else { "client" };
-    html! { span class={ "status " (kind) } { (status) } }
+    html! { span.chip.bad { (status) } }
 }
 
 /// Text in which backticks mark `code`.
 fn prose(text: &str) -> Markup {
     html! {
         @for (at, part) in text.split('`').enumerate() {
-            @if at % 2 == 1 { code { (part) } } @else { (part) }
+            @if at % 2 == 1 { code.inline { (part) } } @else { (part) }
         }
     }
 }
@@ -387,7 +330,7 @@ mod tests {
 
     #[test]
     fn backticks_set_code_and_all_else_is_escaped() {
-        assert_eq!(prose("a `b<c>` & d").into_string(), "a <code>b&lt;c&gt;</code> &amp; d");
+        assert_eq!(prose("a `b<c>` & d").into_string(), "a <code class=\"inline\">b&lt;c&gt;</code> &amp; d");
     }
 
     #[test]

@@ -1,26 +1,16 @@
-//! Pages on which people sign up, sign in and follow the links of e-mails. They are forms that a small inline script sends to
-//! the API. Only the script reads a token in the address, and opening a page changes nothing, because mail scanners open links
-//! too.
-
-use std::sync::Arc;
+//! Pages on which people sign up, sign in and follow the links of e-mails. They are forms that a script sends to the API. Only
+//! the script reads a token in the address, and opening a page changes nothing, because mail scanners open links too.
 
 use axum::Router;
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::get;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
-use ring::digest::{SHA256, digest};
+use maud::{DOCTYPE, Markup, html};
 
-use crate::door::docs::page::{self, STYLE, page};
-use crate::door::pages::acts;
-use crate::door::pages::layout;
+use crate::door::pages::parts::{Hand, icon};
+use crate::door::pages::{assets, layout};
 use crate::people::auth::sign_in::PROBLEMS;
-
-/// The script that sends a page's form and shows the result.
-const SCRIPT: &str = include_str!("form.js");
 
 /// A page with a form.
 struct Page {
@@ -92,17 +82,24 @@ const PAGES: &[Page] = &[
     },
     Page {
         path: "/signup",
-        title: "Make an account",
+        title: "Sign up",
         lead: "With an account you own workspaces: claim those that your agents have made, and invite others.",
         post: "/v1/auth/signup",
         done: "Your account is made, and you are signed in.",
         next: Some("/"),
         fields: &[
-            InputField { name: "name", label: "Name", kind: "text", autocomplete: "name", required: false, note: "" },
+            InputField {
+                name: "name",
+                label: "Name",
+                kind: "text",
+                autocomplete: "name",
+                required: false,
+                note: "As others see you. It may be left out.",
+            },
             EMAIL,
             NEW_PASSWORD,
         ],
-        button: "Make the account",
+        button: "Sign up",
         token: false,
         elsewhere: true,
         others: &[("/login", "I have an account")],
@@ -148,17 +145,12 @@ const PAGES: &[Page] = &[
     },
 ];
 
-/// The routes of all pages, for a public address and the sign-in methods besides passwords.
-pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &[Offer]) -> Router<S> {
-    PAGES.iter().fold(acts::router(public_url, offers), |router, it| {
-        let made = Bytes::from(write(it, public_url, offers).into_string());
-        router.route(it.path, get(move || std::future::ready(respond(made.clone(), SCRIPT))))
+/// The routes of all pages, for the sign-in methods besides passwords.
+pub fn router<S: Clone + Send + Sync + 'static>(offers: &[Offer]) -> Router<S> {
+    PAGES.iter().fold(Router::new(), |router, it| {
+        let made = Bytes::from(write(it, offers).into_string());
+        router.route(it.path, get(move || std::future::ready(respond(made.clone()))))
     })
-}
-
-/// The landing page.
-pub fn landing(public_url: &str) -> Markup {
-    PreEscaped(page::landing(public_url))
 }
 
 /// The page for an unknown address.
@@ -184,15 +176,72 @@ pub fn simple(title: &str, text: &str) -> Markup {
     }
 }
 
+/// The frame of a page with a form: the form, and beside it an example of the feed.
+pub fn door(title: &str, csrf: Option<&str>, content: Markup) -> Markup {
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            (layout::head(title, None))
+            body.public.door data-csrf=[csrf] data-mode="live" {
+                main #main {
+                    (content)
+                }
+                (night())
+                div #toast .toast popover="manual" role="status" aria-live="polite" { span {} }
+                div #alerts .alerts role="alert" {}
+                script type="module" src=(assets::address("core.js")) {}
+                script type="module" src=(assets::address("account.js")) {}
+            }
+        }
+    }
+}
+
+/// The logo above a form, which leads to the landing page.
+pub fn brand() -> Markup {
+    html! { a.brand href="/" aria-label="Kith" { (layout::logo()) } }
+}
+
+/// An example of what agents do overnight.
+fn night() -> Markup {
+    html! {
+        aside aria-label="Example" {
+            ol.ledger {
+                li.day { b.ink { "Example: while you were away" } }
+                li.entry.run {
+                    time { "00:12" } (Hand::agent("scout"))
+                    div { p.say { b { "scout" } " read 88 contacts, changed 31" } p.why { "Weekly check of titles and phones." } }
+                }
+                li.entry {
+                    time { "23:30" } (Hand::agent("porter"))
+                    div { p.say { b { "porter" } " made 3 leads" } }
+                }
+                li.entry.run {
+                    time { "22:01" } (Hand::agent("ledger"))
+                    div { p.say { b { "ledger" } " matched 41 invoices" } p.why { "Nightly export, 39 clean, 2 left for a person." } }
+                }
+                li.entry {
+                    time { "21:22" } span.hand.auto aria-hidden="true" { (icon("zap")) }
+                    div { p.say { b { "Won, hand over to delivery" } " made 2 tasks" } }
+                }
+                li.entry {
+                    time { "18:48" } (Hand::person("u_5", "Tomás Rey"))
+                    div {
+                        p.say { b { "Tomás Rey" } " moved Clinic kits, renewal" }
+                        dl.diff { div { dt { "stage" } dd { del { "proposal" } ins { "won" } } } }
+                    }
+                }
+            }
+        }
+    }
+}
+
 /// Links to sign in at providers. The script adds the page to which the person wanted to go.
-pub fn elsewhere(offers: &[Offer]) -> Markup {
+fn elsewhere(offers: &[Offer]) -> Markup {
     html! {
         @if !offers.is_empty() {
-            div.elsewhere {
-                span.or { "or" }
-                @for offer in offers {
-                    a.button.quiet href={ "/v1/auth/oidc/" (offer.key) "/start" } data-along { "Continue with " (offer.name) }
-                }
+            p.center.faint { "or" }
+            @for offer in offers {
+                a.btn.tall href={ "/v1/auth/oidc/" (offer.key) "/start" } data-along { "Continue with " (offer.name) }
             }
         }
     }
@@ -204,57 +253,56 @@ fn problems() -> String {
     serde_json::Value::Object(words.collect()).to_string()
 }
 
-fn write(it: &Page, base: &str, offers: &[Offer]) -> Markup {
-    let body = html! {
-        main.narrow.account {
+fn write(it: &Page, offers: &[Offer]) -> Markup {
+    let form = html! {
+        form.form method="post" novalidate data-account data-post=(it.post) data-done=(it.done) data-next=[it.next] data-token[it.token]
+            data-problems=[it.elsewhere.then(problems)]
+        {
+            (brand())
             h1 { (it.title) }
-            p.lead { (it.lead) }
-            form.account method="post" data-post=(it.post) data-done=(it.done) data-next=[it.next] data-token[it.token] {
-                @for field in it.fields {
-                    label {
-                        (field.label)
-                        @if !field.required { span.type { " (may be left out)" } }
-                        input name=(field.name) type=(field.kind) autocomplete=(field.autocomplete) required[field.required];
-                        @if !field.note.is_empty() { span.note { (field.note) } }
-                    }
-                }
-                button.button type="submit" { (it.button) }
-            }
+            p.soft { (it.lead) }
+            p.note.wait #on-the-way hidden { (icon("info")) span {} }
+            @for field in it.fields { (input(field)) }
+            button.btn.main.tall type="submit" { (it.button) }
+            p.soft #said role="status" {}
             @if it.elsewhere { (elsewhere(offers)) }
-            p.said #said role="status" aria-live="polite" data-problems=[it.elsewhere.then(problems)] {}
-            noscript { p { "This form needs JavaScript; the same is done by " code { "POST " (it.post) } "." } }
-            p.others {
+            noscript { p { "This form needs JavaScript; the same is done by " code.inline { "POST " (it.post) } "." } }
+            p.soft.center {
                 @for (at, (path, words)) in it.others.iter().enumerate() {
                     @if at > 0 { " · " }
-                    a href=(path) data-along { (words) }
+                    a.link href=(path) data-along { (words) }
                 }
             }
         }
     };
-    page(&format!("{} · Kith", it.title), base, body, Some(SCRIPT))
+    door(it.title, None, form)
 }
 
-/// A page as a response. `script` is the page's inline script.
-pub fn respond(page: Bytes, script: &str) -> Response {
+fn input(field: &InputField) -> Markup {
+    let note = format!("{}-note", field.name);
+    html! {
+        div.field {
+            label for=(field.name) { (field.label) }
+            input.input.tall id=(field.name) name=(field.name) type=(field.kind) autocomplete=(field.autocomplete)
+                required[field.required] aria-describedby=[(!field.note.is_empty()).then_some(&note)];
+            @if !field.note.is_empty() { p.soft.small id=(note) { (field.note) } }
+        }
+    }
+}
+
+/// A page of an account as a response. The browser itself never submits a form, so that no password gets into an address, and
+/// nobody is told an address, because it may hold a token.
+pub fn respond(page: Bytes) -> Response {
+    const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self'; img-src 'self' data:; \
+        connect-src 'self'; form-action 'none'; base-uri 'none'; frame-ancestors 'none'";
     let mut response = Response::new(Body::from(page));
+    *response.status_mut() = StatusCode::OK;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, policy(script));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
     response
-}
-
-/// A page loads nothing and connects only to this Kith. Its style sheet and its script are inline and are allowed by their
-/// hashes. The browser itself never submits a form, so that no password gets into an address.
-fn policy(script: &str) -> HeaderValue {
-    let hash = |text: &str| STANDARD.encode(digest(&SHA256, text.as_bytes()));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; connect-src 'self'; img-src data:; \
-         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-        hash(STYLE),
-        hash(script)
-    );
-    HeaderValue::from_str(&policy).unwrap_or(HeaderValue::from_static("default-src 'none'"))
 }

@@ -1,25 +1,21 @@
-//! Pages on which a person accepts something with one click: an anonymous workspace or an invitation. A page's content does not
-//! depend on its address, so that it reveals nothing before the person has signed in. The script calls the API.
+//! Pages on which a signed-in person accepts something with one click: an anonymous workspace or an invitation. Without a
+//! session they lead to the sign-in and back. The script calls the API.
 
-use std::sync::Arc;
-
-use axum::Router;
 use axum::body::Bytes;
-use axum::routing::get;
+use axum::response::Response;
 use maud::{Markup, html};
 
-use crate::door::docs::page::page;
-use crate::door::pages::account::{Offer, elsewhere, respond};
-
-/// The script that calls the API and shows the result.
-pub const SCRIPT: &str = include_str!("act.js");
+use crate::door::pages::account::{brand, door, respond};
+use crate::door::pages::parts::icon;
+use crate::door::pages::visit::Session;
 
 /// A page with a button.
 struct PageAct {
-    path: &'static str,
+    /// The first segment of its address. The second one names what is accepted.
+    first: &'static str,
     title: &'static str,
     lead: &'static str,
-    /// The path to which the last segment of the page's address is appended.
+    /// The path below `/v1` to which the second segment of the address is appended.
     post: &'static str,
     button: &'static str,
     done: &'static str,
@@ -27,62 +23,56 @@ struct PageAct {
 
 const ACTS: &[PageAct] = &[
     PageAct {
-        path: "/claim/{workspace_id}",
+        first: "claim",
         title: "Claim this workspace",
         lead: "An agent has made it without an account. Claimed, it is yours and stays: the agent's first key ends, you get a \
                live one to hand on, and the data is kept as it is. Claim only what an agent of yours has made: whatever else was \
                set up there is kept too.",
-        post: "/v1/claim/",
-        button: "Claim the workspace",
+        post: "claim/",
+        button: "Claim",
         done: "The workspace is yours.",
     },
     PageAct {
-        path: "/invite/{token}",
+        first: "invite",
         title: "You are invited",
         lead: "Somebody wants to work with you in their workspace. The invitation is for the e-mail address that it was sent \
                to; sign in with that one.",
-        post: "/v1/members/accept/",
-        button: "Accept the invitation",
+        post: "members/accept/",
+        button: "Accept",
         done: "You are a member now.",
     },
 ];
 
-/// The routes of these pages, for a public address and the sign-in methods besides passwords.
-pub fn router<S: Clone + Send + Sync + 'static>(public_url: &Arc<str>, offers: &[Offer]) -> Router<S> {
-    ACTS.iter().fold(Router::new(), |router, act| {
-        let made = Bytes::from(write(act, public_url, offers).into_string());
-        router.route(act.path, get(move || std::future::ready(respond(made.clone(), SCRIPT))))
-    })
+/// The page at an address, if it is one of these.
+pub fn page(session: &Session<'_>, segments: &[String]) -> Option<Response> {
+    let [first, subject] = segments else { return None };
+    let act = ACTS.iter().find(|act| act.first == first && !subject.is_empty())?;
+    let csrf = session.csrf();
+    let page = door(act.title, Some(&csrf), write(act, subject, &session.person.person.email));
+    Some(respond(Bytes::from(page.into_string())))
 }
 
-fn write(act: &PageAct, base: &str, offers: &[Offer]) -> Markup {
-    let body = html! {
-        main.narrow.account {
+fn write(act: &PageAct, subject: &str, email: &str) -> Markup {
+    html! {
+        div.form {
+            (brand())
             h1 { (act.title) }
-            p.lead { (act.lead) }
-            div #stranger hidden {
-                p {
-                    a.button href="/login" data-along { "Sign in" }
-                    " or "
-                    a href="/signup" data-along { "make an account" }
-                    ", and you come back here."
+            div.form #act data-post={ (act.post) (subject) } {
+                p.soft { (act.lead) }
+                p { "You are signed in as " b { (email) } "." }
+                div.btns {
+                    button.btn.main.tall type="button" data-act { (act.button) }
+                    button.btn.bare.tall type="button" data-log-out-here { "Use another account" }
                 }
-                (elsewhere(offers))
+                noscript { p { "This page needs JavaScript; the same is done by " code.inline { "POST /v1/" (act.post) "…" } " with a session." } }
             }
-            div #act data-post=(act.post) hidden {
-                p { "You are signed in as " strong #who {} "." }
-                p { button.button type="button" { (act.button) } }
+            p #said role="status" {}
+            div.form #done hidden {
+                p { b { (act.done) } }
+                p.soft { "This is its live API key. It is shown this once; keep it where your agents find it." }
+                p.secret.mono { span.grow #key {} button.btn.bare.mini type="button" data-copy="key" { (icon("copy")) span { "Copy" } } }
+                div.btns { a.btn.main.tall href="/" { "Open the workspace" } }
             }
-            p.said #said role="status" aria-live="polite" {}
-            div #done hidden {
-                p { strong { (act.done) } }
-                p { "Workspace " code #workspace {} }
-                p { "This is its live API key. It is shown this once; keep it where your agents find it." }
-                pre { code #key {} }
-                p { button.button #copy type="button" { "Copy the key" } }
-            }
-            noscript { p { "This page needs JavaScript; the same is done by " code { "POST " (act.post) "…" } " with a session." } }
         }
-    };
-    page(&format!("{} · Kith", act.title), base, body, Some(SCRIPT))
+    }
 }

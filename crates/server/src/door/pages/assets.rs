@@ -53,6 +53,7 @@ const ASSETS: &[Asset] = &[
     asset!("import.js", JS),
     asset!("settings.js", JS),
     asset!("account.js", JS),
+    asset!("public.js", JS),
     asset!("icons.svg", "image/svg+xml"),
     asset!("fonts/hanken-grotesk-latin.woff2", FONT),
     asset!("fonts/hanken-grotesk-latin-ext.woff2", FONT),

@@ -6,19 +6,22 @@ mod activity;
 mod acts;
 mod api;
 mod api_keys;
-mod assets;
+pub mod assets;
 mod automations;
 mod consent;
 mod deals;
 mod home;
 mod import;
-mod layout;
+mod landing;
+pub mod layout;
 mod logs;
 mod members;
-mod parts;
+pub mod parts;
 mod place;
+pub mod public;
 mod record;
 mod runs;
+pub mod samples;
 mod schema;
 mod settings;
 mod sql;
@@ -98,6 +101,8 @@ fn is_known(path: &str) -> bool {
         "members",
         "settings",
         "import",
+        "claim",
+        "invite",
     ];
     FIRST.contains(&path.trim_start_matches('/').split('/').next().unwrap_or(""))
 }
@@ -141,13 +146,16 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
     let segments = parse_path(head.uri.path().trim_start_matches('/'))?;
     let Some(session) = visit::session(request).await? else {
         if head.uri.path() == "/" {
-            return Ok(respond(StatusCode::OK, account::landing(&app.public_url)));
+            return Ok(respond(StatusCode::OK, landing::landing(&app.public_url)));
         }
         if !is_known(head.uri.path()) {
             return Ok(respond(StatusCode::NOT_FOUND, account::nothing_here()));
         }
         return Ok(lead_to_login(head));
     };
+    if let Some(response) = acts::page(&session, &segments) {
+        return Ok(response);
+    }
     let (token, prolonged) = (session.token, session.person.prolonged);
     let visit = Visit::begin(request, session).await?;
     let segments: Vec<&str> = segments.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();

@@ -1,12 +1,153 @@
-//! The page /settings.
+//! The page /settings: the workspace's e-mail, what leaves it, direct connections, its plan, and its deletion.
+
+use maud::{Markup, html};
+use serde_json::Value;
 
 use crm::model::fault::Fault;
+use crm::model::page::PageAsk;
 
 use crate::door::pages::layout::Page;
+use crate::door::pages::members;
+use crate::door::pages::parts::{field, grouped, icon};
 use crate::door::pages::visit::Visit;
+use crate::people::context::PersonContext;
+use crate::people::workspace::{usage, workspaces};
 
 /// The page.
 pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
-    let _ = visit;
-    Ok(None)
+    let workspace = &visit.place()?.workspace;
+    let visitor = visit.session.visitor();
+    let context = PersonContext { app: visit.app, visitor: &visitor };
+    let ask = PageAsk { limit: members::MOST, ..PageAsk::default() };
+    let own = members::rows(visit, &workspaces::list(&context, ask).await?)?;
+    let row = own.into_iter().find(|row| row["id"] == workspace.id.as_str()).unwrap_or_default();
+    let integration = visit.find("integrations/email").await?.map(|found| found["data"].clone());
+    let usage = usage::of(&context, &workspace.id).await?;
+    let tables = visit.get("tables").await?;
+    let body = html! {
+        div.cols {
+            (section("workspace", "Workspace", html! {
+                dl.facts {
+                    dt { "Name" } dd { (workspace.name) }
+                    dt { "Id" } dd { code { (workspace.id) } }
+                    dt { "Your role" } dd { (workspace.role.name()) }
+                }
+            }))
+            (section("email", "E-mail", email(visit, integration.as_ref())))
+            @if let Some(sends) = row["sending"].as_bool() { (section("sending", "What leaves", sending(visit, sends))) }
+            (section("connection", "Direct connection", connection()))
+            (section("usage", "Usage and plan", plan(&usage, &tables)))
+            @if visit.is_owner() { (section("danger", "Danger zone", danger(&workspace.name, &workspace.id))) }
+        }
+    };
+    Ok(Some(Page { scripts: &["settings.js"], ..Page::new("Settings", "/settings", body) }))
+}
+
+fn section(id: &str, title: &str, content: Markup) -> Markup {
+    let heading = format!("{id}-heading");
+    html! {
+        section.sect.c12.setting id=(id) aria-labelledby=(heading) {
+            header { h2 id=(heading) { (title) } }
+            (content)
+        }
+    }
+}
+
+/// The integration that sends e-mail. Its key is never shown again.
+fn email(visit: &Visit<'_>, integration: Option<&Value>) -> Markup {
+    let is_configured = integration.is_some_and(|it| it["configured"] == true);
+    let from = integration.and_then(|it| it["from_email"].as_str()).unwrap_or_default();
+    let is_verified = integration.is_some_and(|it| it["verified"] == true);
+    let note = if is_configured {
+        "A key is stored, encrypted, and is not shown again. A new one replaces it."
+    } else {
+        "Of your account at Resend: re_…. It is stored encrypted and never shown again."
+    };
+    html! {
+        p.soft { "Agents and automations send e-mail through your own account. Each one is recorded with its contact." }
+        @if is_configured {
+            p {
+                span.chip.calm { (icon("check")) "Sends as " (from) }
+                @if !is_verified { " " span.chip.wait { "the provider has not verified this sender yet" } }
+            }
+        }
+        @if visit.may_write() {
+            form.form.narrow-form data-email novalidate {
+                (field("email-key", "API key", note, html! {
+                    input.input #email-key name="api_key" type="password" required autocomplete="off" spellcheck="false" aria-describedby="email-key-note";
+                }))
+                (field("email-from", "From", "Ada <ada@example.com>, at a domain that the account may send from.", html! {
+                    input.input #email-from name="from_email" value=(from) required autocomplete="off" aria-describedby="email-from-note";
+                }))
+                p.btns {
+                    button.btn.main type="submit" { "Save" }
+                    @if is_configured { button.btn type="button" data-disconnect-email { "Disconnect" } }
+                }
+            }
+        } @else if !is_configured { p.soft { "Nothing is set up." } }
+    }
+}
+
+/// The switch that stops everything outgoing.
+fn sending(visit: &Visit<'_>, sends: bool) -> Markup {
+    html! {
+        p.soft { "Switched off, all e-mail and webhooks wait: nothing leaves until it is switched on again." }
+        label.who {
+            input.switch type="checkbox" role="switch" data-sending checked[sends] disabled[!visit.is_owner()] autocomplete="off";
+            " Send e-mail and webhooks"
+        }
+    }
+}
+
+fn connection() -> Markup {
+    html! {
+        p.soft {
+            "psql, an ORM or a BI tool works on the live data, under the same triggers and with your role. The URL holds a password of \
+             its own; a new URL ends the former one."
+        }
+        p.btns { button.btn type="button" data-connect { (icon("key-round")) "Show a connection URL" } }
+        div.form #connection-result hidden {
+            p.secret.mono { span.grow #connection-url {} button.btn.bare.mini type="button" data-copy="connection-url" { (icon("copy")) span { "Copy" } } }
+            p.soft.small { "It is shown this once. Its changes are signed " code.inline #connection-role {} "." }
+        }
+    }
+}
+
+fn plan(usage: &Value, tables: &Value) -> Markup {
+    let rows = tables["data"].as_array().into_iter().flatten();
+    let estimated = |kind: fn(&Value) -> bool| {
+        let counts = rows.clone().filter(|row| kind(row)).filter_map(|row| row["estimated_rows"].as_u64());
+        grouped(counts.sum())
+    };
+    html! {
+        dl.facts {
+            dt { "Plan" }
+            dd { @match usage["plan"].as_str() { Some(name) => (name), None => "Everything is open; this Kith has no plans" } }
+            dt { "Requests this month" }
+            dd.num {
+                @match (usage["requests"].as_u64(), usage["monthly_requests"].as_u64()) {
+                    (Some(used), Some(most)) => { (grouped(used)) " of " (grouped(most)) },
+                    _ => "not counted, there is no limit",
+                }
+            }
+            @if usage["associations"] == false { dt { "Associations" } dd { "not in this plan" } }
+            dt { "Rows, estimated" }
+            dd.num { (estimated(|row| row["kind"] == "builtin")) " in built-in tables, " (estimated(|row| row["kind"] != "builtin")) " in your own" }
+        }
+    }
+}
+
+fn danger(name: &str, id: &str) -> Markup {
+    html! {
+        p.soft {
+            "Deleting ends all keys, memberships and connections at once, and nobody sees the workspace any more. Its data is dropped after \
+             7 days."
+        }
+        form.form.narrow-form data-delete-workspace=(id) data-name=(name) novalidate {
+            (field("delete-name", "Workspace name", &format!("Type {name} to confirm."), html! {
+                input.input #delete-name name="name" autocomplete="off" spellcheck="false" aria-describedby="delete-name-note";
+            }))
+            p.btns { button.btn.danger.main type="submit" disabled { (icon("trash-2")) "Delete workspace" } }
+        }
+    }
 }

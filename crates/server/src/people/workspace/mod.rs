@@ -6,4 +6,5 @@ pub mod connections;
 pub mod invitations;
 pub mod keys;
 pub mod members;
+pub mod usage;
 pub mod workspaces;

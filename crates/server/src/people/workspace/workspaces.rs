@@ -1,4 +1,4 @@
-//! Workspaces: creates them, for a person or without an account, and lists them.
+//! Workspaces: creates them, for a person or without an account, lists and deletes them.
 
 use serde_json::json;
 
@@ -11,6 +11,7 @@ use crm::model::who::Role;
 use crate::clock::iso;
 use crate::people::context::PersonContext;
 use crate::people::paging;
+use crate::people::workspace::connections;
 use crate::people::workspace::keys::IssuedKey;
 use crate::store::control::switch::Waiting;
 use crate::store::control::workspaces::{NewWorkspace, WORKSPACES};
@@ -82,4 +83,21 @@ pub async fn set_sending(
     };
     let said = json!({"id": workspace_id, "sending": switch != SendingSwitch::Off, "held": held, "released": released, "dropped": dropped});
     Ok(Answer::Object { text: said.to_string(), created: false })
+}
+
+/// Deletes a workspace, whose name must be given. Its keys, members and connections end at once; its data is dropped after a
+/// week. For owners.
+pub async fn delete(context: &PersonContext<'_>, workspace_id: &str, name: &str) -> Result<Answer, Fault> {
+    let member = context.owner(workspace_id).await?;
+    let entry = member.audit_entry(&context.app.clock);
+    if !context.app.store.control.delete_workspace(&entry, name).await? {
+        return Err(Fault::ValidationFailed {
+            message: "\"name\" is not the workspace's name.".into(),
+            hint: Some("Send its name as GET /v1/workspaces shows it, or its id if it has no name.".into()),
+            field: Some("name".into()),
+        });
+    }
+    context.app.keys.forget();
+    connections::end_former(context, workspace_id).await;
+    Ok(Answer::Object { text: json!({"id": workspace_id, "deleted_at": entry.now}).to_string(), created: false })
 }

@@ -147,16 +147,41 @@ impl Control {
         self.query(sql, &[Some(workspace_id)]).await?.first(tenant_database)
     }
 
-    /// An unclaimed workspace that was created before a time (Unix seconds), if there is one.
-    pub async fn find_expired(&self, before: i64) -> Result<Option<String>, Fault> {
-        let sql =
-            "SELECT id FROM workspaces WHERE claimed_at IS NULL AND created_at < to_timestamp($1::bigint) LIMIT 1";
-        self.query(sql, &[Some(&before.to_string())]).await?.first(|row| row.get("id"))
+    /// Deletes a workspace, if this is its name, or its id if it has no name: ends its members, keys, invitations and
+    /// connections, and stops its webhooks and automations. Its data stays until it is dropped. Returns whether it was deleted.
+    pub async fn delete_workspace(&self, entry: &AuditEntry<'_>, name: &str) -> Result<bool, Fault> {
+        let insert_entry = insert_entry("workspace.deleted", "id", NO_DETAILS, "FROM deleted");
+        let sql = format!(
+            "WITH deleted AS (
+                 UPDATE workspaces SET deleted_at = $4::timestamptz
+                 WHERE id = $2 AND deleted_at IS NULL AND COALESCE(NULLIF(btrim(name), ''), id) = btrim($5) RETURNING id),
+             ended AS (
+                 UPDATE api_keys SET revoked_at = $4::timestamptz
+                 WHERE workspace_id = (SELECT id FROM deleted) AND revoked_at IS NULL),
+             left_by AS (DELETE FROM members WHERE workspace_id = (SELECT id FROM deleted)),
+             uninvited AS (DELETE FROM invites WHERE workspace_id = (SELECT id FROM deleted)),
+             cut AS (DELETE FROM connections WHERE workspace_id = (SELECT id FROM deleted)),
+             silenced AS (UPDATE webhook_endpoints SET enabled = false WHERE workspace_id = (SELECT id FROM deleted)),
+             stopped AS (UPDATE automations SET enabled = false WHERE workspace_id = (SELECT id FROM deleted)),
+             entry AS ({insert_entry})
+             SELECT id, {COUNT_CHANGE} FROM deleted"
+        );
+        Ok(!self.query(&sql, &entry.params([Some(name)])).await?.is_empty())
     }
 
-    /// Deletes an unclaimed workspace and its keys after its databases were dropped.
+    /// A workspace to be dropped, if there is one: unclaimed and created before a time, or deleted before another one (Unix
+    /// seconds).
+    pub async fn find_expired(&self, created_before: i64, deleted_before: i64) -> Result<Option<String>, Fault> {
+        let sql = "SELECT id FROM workspaces
+                   WHERE claimed_at IS NULL AND created_at < to_timestamp($1::bigint) OR deleted_at < to_timestamp($2::bigint)
+                   LIMIT 1";
+        let params = [created_before.to_string(), deleted_before.to_string()];
+        self.query(sql, &[Some(&params[0]), Some(&params[1])]).await?.first(|row| row.get("id"))
+    }
+
+    /// Removes an unclaimed or deleted workspace and its keys after its databases were dropped.
     pub async fn forget_workspace(&self, workspace_id: &str) -> Result<(), Fault> {
-        let sql = "DELETE FROM workspaces WHERE id = $1 AND claimed_at IS NULL";
+        let sql = "DELETE FROM workspaces WHERE id = $1 AND (claimed_at IS NULL OR deleted_at IS NOT NULL)";
         self.query(sql, &[Some(workspace_id)]).await.map(drop)
     }
 }

@@ -288,7 +288,7 @@ setInterval(tell, 30000);
 const typing = (event) => event.target.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
 const places = { h: "/", a: "/activity", r: "/runs", c: "/contacts", d: "/deals", s: "/sql" };
 let wentAt = 0;
-addEventListener("keydown", (event) => {
+if (document.body.classList.contains("app")) addEventListener("keydown", (event) => {
   if ((event.ctrlKey || event.metaKey) && event.key.toLowerCase() === "k") {
     event.preventDefault();
     const palette = openDialog("palette");

@@ -1,1 +1,106 @@
-// See core.js for what it offers.
+// Members, keys and settings of a workspace.
+import { $, alarm, api, attempt, confirmed, on, onSubmit, page, refresh, toast } from "./core.js";
+
+const ws = "ws=" + encodeURIComponent(page.workspace);
+const id = encodeURIComponent;
+
+/** Shows a dialog's result in the place of its form. */
+const showResult = (form) => {
+  const result = $("[data-result]", form.closest("dialog"));
+  form.hidden = true;
+  result.hidden = false;
+  $("[data-close]", result).focus();
+};
+
+// -- Members --
+
+onSubmit("[data-invite]", async (form) => {
+  const { data } = await api("POST", "members/invite", { workspace_id: page.workspace, email: form.elements.email.value.trim(), role: form.elements.role.value });
+  const link = $("#invite-link");
+  link.href = link.textContent = data.accept_url;
+  showResult(form);
+  await refresh();
+});
+on("click", "[data-withdraw]", (it) => attempt(async () => {
+  await api("DELETE", `members/invites/${id(it.dataset.withdraw)}?${ws}`);
+  await refresh();
+  toast("The invitation is withdrawn.");
+}));
+on("change", "[data-member]", async (it) => {
+  try {
+    await api("PATCH", `members?${ws}&user_id=${id(it.dataset.member)}`, { role: it.value });
+    await refresh();
+    toast("The role is changed.");
+  } catch (error) {
+    it.value = it.dataset.was;
+    alarm(error);
+  }
+});
+on("click", "[data-remove]", (it) => attempt(async () => {
+  const own = "own" in it.dataset;
+  const agreed = own
+    ? await confirmed("Leave the workspace", "Your keys and connections end at once.", "Leave")
+    : await confirmed(`Remove ${it.dataset.name}`, "Their keys and connections end at once. What they did stays.", "Remove");
+  if (!agreed) return;
+  await api("DELETE", `members?${ws}&user_id=${id(it.dataset.remove)}`);
+  if (own) return location.assign("/");
+  await refresh();
+  toast(`${it.dataset.name} is no member any more.`);
+}));
+
+// -- Keys --
+
+onSubmit("[data-new-key]", async (form) => {
+  const { name, dialect, mode, role } = form.elements;
+  const body = { dialect: dialect.value, mode: mode.value, role: role.value, ...(name.value.trim() ? { name: name.value.trim() } : {}) };
+  const { data } = await api("POST", `keys?${ws}`, body);
+  $("#new-key-value").textContent = data.api_key;
+  showResult(form);
+  await refresh();
+});
+on("click", "[data-revoke]", (it) => attempt(async () => {
+  if (!await confirmed(`Revoke ${it.dataset.name}`, "Whatever uses this key is refused within a second. This can't be undone.", "Revoke")) return;
+  await api("DELETE", `keys/${id(it.dataset.revoke)}?${ws}`);
+  await refresh();
+  toast(`${it.dataset.name} is revoked.`);
+}));
+
+// -- Settings --
+
+onSubmit("[data-email]", async (form) => {
+  await api("PUT", "integrations/email", { api_key: form.elements.api_key.value.trim(), from_email: form.elements.from_email.value.trim() });
+  await refresh();
+  toast("E-mail is set up.");
+});
+on("click", "[data-disconnect-email]", () => attempt(async () => {
+  if (!await confirmed("Disconnect e-mail", "The stored key is forgotten, and nothing is sent any more.", "Disconnect")) return;
+  await api("DELETE", "integrations/email");
+  await refresh();
+  toast("E-mail is disconnected.");
+}));
+on("change", "[data-sending]", async (it) => {
+  try {
+    const { data } = await api("PATCH", `workspaces/${id(page.workspace)}`, { sending: it.checked });
+    const count = it.checked ? data.released : data.held;
+    const waiting = (count?.emails ?? 0) + (count?.deliveries ?? 0);
+    toast(it.checked ? (waiting ? `${waiting} that waited leave now.` : "E-mail and webhooks leave again.") : "Nothing leaves any more.");
+  } catch (error) {
+    it.checked = !it.checked;
+    alarm(error);
+  }
+});
+on("click", "[data-connect]", (it) => attempt(async () => {
+  const { data } = await api("POST", `connection?${ws}`, {});
+  $("#connection-url").textContent = data.url;
+  $("#connection-role").textContent = "postgres:" + data.role;
+  $("#connection-result").hidden = false;
+  it.textContent = "Replace it by a new one";
+}));
+on("input", "[data-delete-workspace] [name=name]", (it) => {
+  const form = it.form;
+  $("[type=submit]", form).disabled = it.value.trim() !== form.dataset.name.trim();
+});
+onSubmit("[data-delete-workspace]", async (form) => {
+  await api("DELETE", `workspaces/${id(form.dataset.deleteWorkspace)}`, { name: form.elements.name.value });
+  location.assign("/");
+});

@@ -1,0 +1,46 @@
+"""Settings of a workspace."""
+
+import subprocess
+
+import pytest
+from conftest import Refused, no_serious_fault
+from playwright.sync_api import expect
+
+
+def test_a_connection_url_works_and_is_shown_once(ada):
+    page = ada.page
+    page.goto("/settings")
+    page.get_by_role("button", name="Show a connection URL").click()
+    url = page.get_by_text("postgres://").inner_text()
+    done = subprocess.run(["psql", url, "-Atc", "select 41 + 1"], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "42", done.stderr
+    page.reload()
+    assert "postgres://" not in page.content()
+
+
+def test_a_workspace_is_deleted_only_once_its_name_is_typed(ada):
+    page = ada.page
+    page.goto("/settings")
+    zone = page.get_by_role("region", name="Danger zone")
+    button = zone.get_by_role("button", name="Delete workspace")
+    expect(button).to_be_disabled()
+    zone.get_by_role("textbox").fill("Fernhill")
+    expect(button).to_be_disabled()
+    zone.get_by_role("textbox").fill("Fernhill Supply")
+    button.click()
+    expect(page.get_by_role("button", name="New workspace")).to_be_visible()
+    with pytest.raises(Refused) as refused:
+        ada.api("GET", "/v1/contacts")
+    assert refused.value.status == 401
+
+
+def test_settings_are_accessible(ada):
+    for scheme in ["light", "dark"]:
+        page = ada.open(color_scheme=scheme)
+        page.goto("/settings")
+        for name in ["E-mail", "Direct connection", "Usage and plan", "Danger zone"]:
+            expect(page.get_by_role("region", name=name)).to_be_visible()
+        for name in ["API key", "From"]:
+            expect(page.get_by_label(name, exact=True)).to_have_count(1)
+        expect(page.get_by_role("button", name="Save")).to_have_count(1)
+        no_serious_fault(page)
