@@ -9,17 +9,21 @@ mod api_keys;
 mod assets;
 mod automations;
 mod deals;
+mod form;
 mod home;
 mod import;
 mod layout;
 mod logs;
+mod mail_html;
 mod members;
+mod names;
 mod parts;
 mod place;
 mod record;
 mod runs;
 mod schema;
 mod settings;
+mod shape;
 mod sql;
 mod table;
 mod visit;
@@ -59,6 +63,9 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Result<Response, R
     }
     if path.starts_with("/app/v1/") {
         return Ok(api::serve(app, request).await);
+    }
+    if path.starts_with("/app/mail/") && request.method() == Method::GET {
+        return Ok(record::mail_frame(app, request).await);
     }
     if path == "/app/place" && request.method() == Method::POST {
         return Ok(place::choose(app, request).await);
