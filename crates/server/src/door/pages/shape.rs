@@ -128,8 +128,6 @@ pub struct Shape {
     pub table: String,
     /// The built-in table, if it is one.
     pub entity: Option<&'static Entity>,
-    /// The column that names a record.
-    pub key: String,
     /// The columns, then the defined keys of `custom`.
     pub columns: Vec<Column>,
     /// The workspace's own tables that refer to it.
@@ -185,7 +183,7 @@ pub async fn of(visit: &Visit<'_>, table: &str) -> Result<Option<Shape>, Fault> 
     }
     columns.extend(fields);
     let referrers = tables.iter().filter(|it| it["kind"] != "builtin").flat_map(|it| referrers(it, table)).collect();
-    Ok(Some(Shape { table: table.to_owned(), entity, key, columns, referrers }))
+    Ok(Some(Shape { table: table.to_owned(), entity, columns, referrers }))
 }
 
 fn built_in(name: &str, kind: FieldKind, stages: &[Vec<Choice>; 2]) -> Column {

@@ -31,6 +31,8 @@ pub async fn page(visit: &Visit<'_>, table: &str, id: &str) -> Result<Option<Pag
     let record = &found["data"];
     let (names, related) =
         join(relations::names(visit, &shape, record), relations::read(visit, &shape, id, record)).await;
+    // A table may name its records by another column than id.
+    let name = Some(name_of(table, record)).filter(|name| !name.is_empty()).unwrap_or_else(|| id.to_owned());
     let rows = if table == "lists" {
         rows::read(visit, id, record).await
     } else {
@@ -39,9 +41,9 @@ pub async fn page(visit: &Visit<'_>, table: &str, id: &str) -> Result<Option<Pag
     let may_write = visit.may_write();
     let is_live = record["deleted_at"].is_null();
     let body = html! {
-        div.record data-record data-table=(table) data-id=(id) data-name=(name_of(table, record)) data-soft[shape.is_soft()] {
+        div.record data-record data-table=(table) data-id=(id) data-name=(name) data-soft[shape.is_soft()] {
             aside aria-label="Fields" {
-                (lede(&shape, record, &names))
+                (lede(&shape, record, &names, &name))
                 @if may_write { (acts(is_live)) }
                 (facts(&shape, record, &names))
                 (relations::shown(&related))
@@ -67,7 +69,6 @@ pub async fn page(visit: &Visit<'_>, table: &str, id: &str) -> Result<Option<Pag
             }
         }
     };
-    let name = name_of(table, record);
     let mut page = Page::new(name, shape::table_address(table), body);
     let title = if table == "emails" { "Emails".to_owned() } else { shape::title(table) };
     page.crumb = html! { a.crumb href=(shape::table_address(table)) { (title) } };
@@ -76,8 +77,7 @@ pub async fn page(visit: &Visit<'_>, table: &str, id: &str) -> Result<Option<Pag
 }
 
 /// Who or what it is, in a line. The name is the page's heading, so it is here for the eye only.
-fn lede(shape: &Shape, record: &Value, names: &RecordNames) -> Markup {
-    let name = name_of(&shape.table, record);
+fn lede(shape: &Shape, record: &Value, names: &RecordNames, name: &str) -> Markup {
     let id = parts::text(&record["id"]);
     let icon_name = match shape.table.as_str() {
         "companies" => "building-2",
@@ -89,7 +89,7 @@ fn lede(shape: &Shape, record: &Value, names: &RecordNames) -> Markup {
     };
     html! {
         div.lede.bar {
-            @if shape.table == "contacts" { (Hand::person(&id, &name)) } @else { span.mark { (icon(icon_name)) } }
+            @if shape.table == "contacts" { (Hand::person(&id, name)) } @else { span.mark { (icon(icon_name)) } }
             div {
                 p.shown-name data-text=(name) aria-hidden="true" {}
                 (about(shape, record, names))

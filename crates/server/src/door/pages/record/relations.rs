@@ -191,7 +191,7 @@ pub fn shown(relations: &[Relation]) -> Markup {
                 ul.rows {
                     @for row in &relation.rows {
                         li {
-                            @if has_page(&row.table) { a.link.cut href=(address(&row.table, &row.id)) { (row.name) } }
+                            @if has_page(&row.table) && !row.id.is_empty() { a.link.cut href=(address(&row.table, &row.id)) { (row.name) } }
                             @else { span.cut { (row.name) } }
                             @if !row.beside.is_empty() { span.soft.push.cut { (row.beside) } }
                         }

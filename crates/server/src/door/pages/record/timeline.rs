@@ -278,7 +278,7 @@ impl Told<'_> {
         let can_be = matches!(item["entry"]["verb"].as_str(), Some("updated" | "deleted" | "restored"));
         html! {
             @if self.may_write && can_be {
-                p.undo { button.btn.bare.mini type="button" data-undo-entry=(parts::text(&item["id"])) { (icon("undo-2")) "Undo" } }
+                p.undo { button.btn.bare.mini type="button" data-undo-entry=(parts::text(&item["id"])) aria-label="Undo change" { (icon("undo-2")) "Undo" } }
             }
         }
     }
