@@ -96,7 +96,7 @@ fn reference(id: &str, column: &Column, table: &str, value: &str, names: &Record
         input.input type="text" role="combobox" aria-expanded="false" aria-autocomplete="list" aria-controls={ (id) "-list" } id=(id)
             name=(column.field()) data-kind="record" data-table=(table) data-id=(value) data-named=(known) value=(known) autocomplete="off"
             spellcheck="false" required[column.required] placeholder="Type a name";
-        ul.found id={ (id) "-list" } role="listbox" aria-label={ "Records for " (column.label) } hidden {}
+        ul.found id={ (id) "-list" } role="listbox" aria-label="Suggestions" hidden {}
     }
 }
 

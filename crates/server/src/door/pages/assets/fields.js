@@ -171,7 +171,7 @@ on("keydown", "[data-kind=record]", (input, event) => {
     options.forEach((it) => it.setAttribute("aria-selected", String(it === next)));
     input.setAttribute("aria-activedescendant", next.id);
   } else if (event.key === "Enter" && at >= 0) choose(input, options[at]);
-  else if (event.key === "Escape") { close(input); event.stopPropagation(); }
+  else if (event.key === "Escape") { close(input); event.stopImmediatePropagation(); }
   else return;
   event.preventDefault();
 });

@@ -50,7 +50,7 @@ pub async fn page(visit: &Visit<'_>, table: &str, id: &str) -> Result<Option<Pag
                 p.meta.origin { "ID " code { (id) } }
                 @if may_write && is_live {
                     template data-form {
-                        form.form data-record-form novalidate aria-label="Edit" {
+                        form.form data-record-form novalidate {
                             (form::fields(&shape, record, &names))
                             (form::buttons("Save"))
                         }
