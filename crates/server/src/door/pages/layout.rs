@@ -126,7 +126,7 @@ pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
                         (page.beside)
                         @if mode == Mode::Test { span.chip.wait { "Test data" } }
                         @if visit.place.is_some() {
-                            button.search type="button" data-open="palette" aria-keyshortcuts="Control+K" {
+                            button.search type="button" data-open="palette" aria-label="Search or jump to" aria-keyshortcuts="Control+K" {
                                 (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" { "Ctrl K" }
                             }
                         }
@@ -276,7 +276,7 @@ fn palette() -> Markup {
                         input type="search" name="q" aria-label="Search" placeholder="Search records, or a page" aria-controls="found" autocomplete="off" spellcheck="false";
                         kbd aria-hidden="true" { "Esc" }
                     }
-                    ul #found role="listbox" aria-label="Results" {}
+                    ul #found role="listbox" aria-label="Results" tabindex="0" {}
                     p.sr #found-count role="status" {}
                 }
             }

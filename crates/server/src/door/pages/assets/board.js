@@ -7,7 +7,7 @@ on("change", "[data-pipeline]", (it) => it.form.requestSubmit());
 
 const lanes = () => $$("[data-board] > .lane");
 const laneOf = (card) => card.closest(".lane");
-const label = (lane) => lane.getAttribute("aria-label");
+const label = (lane) => lane.dataset.label;
 const cardOf = (id) => $(`.card[data-id="${CSS.escape(id)}"]`);
 const focus = (id) => {
   const card = cardOf(id);

@@ -84,6 +84,10 @@ on("keydown", "dialog.palette", (dialog, event) => {
   if (step && options.length) {
     select(options.at((at + step) % options.length));
     event.preventDefault();
+  } else if (event.key === "Escape") {
+    // A search field would only be emptied by it.
+    event.preventDefault();
+    dialog.close();
   } else if (event.key === "Enter") {
     event.preventDefault();
     // The results of what was typed last may be on their way.

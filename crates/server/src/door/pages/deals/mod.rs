@@ -140,7 +140,8 @@ impl Board<'_> {
         }
     }
 
-    /// A stage. The whole column is the list, so that its sum belongs to it.
+    /// A stage. The whole column is the list, so that its sum belongs to it. A list without items may have no other content
+    /// either; then only the place of the cards is the list.
     fn lane(&self, at: usize, stage: &Value) -> Markup {
         let (key, label) = (parts::text(&stage["key"]), parts::text(&stage["label"]));
         let sums: Vec<&Value> = self.sums.iter().filter(|row| row["stage"] == stage["key"]).collect();
@@ -149,14 +150,14 @@ impl Board<'_> {
         let listed: Vec<(String, i128)> = sums.iter().map(|row| (parts::text(&row["currency"]), cents(row))).collect();
         let more = count.saturating_sub(cards.len() as u64);
         html! {
-            div.lane role="list" aria-label=(label) data-stage=(key) {
+            div.lane role=[(count > 0).then_some("list")] aria-label=[(count > 0).then_some(&label)] data-stage=(key) data-label=(label) {
                 div.head {
                     (rail(at, self.stages))
                     span.stage-name.cut { (label) }
                     span.count { (parts::grouped(count)) }
                     span.push.sums { @for sum in told(listed) { span.num.sum { (sum) } } }
                 }
-                div.cards {
+                div.cards role=[(count == 0).then_some("list")] aria-label=[(count == 0).then_some(&label)] {
                     @for card in &cards { (self.card(card)) }
                     @if more > 0 {
                         div.more role="listitem" { a.link href={ "/deals?view=table&pipeline=" (encoded(self.key)) "&stage=" (encoded(&key)) } { (parts::grouped(more)) " more in the table" } }
