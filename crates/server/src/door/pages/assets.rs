@@ -41,6 +41,7 @@ const ASSETS: &[Asset] = &[
     },
     asset!("core.js", JS),
     asset!("table.js", JS),
+    asset!("fields.js", JS),
     asset!("record.js", JS),
     asset!("board.js", JS),
     asset!("palette.js", JS),

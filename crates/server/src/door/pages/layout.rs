@@ -15,6 +15,8 @@ pub struct Page {
     pub title: String,
     /// The path of the entry of the navigation that is open: `/contacts`.
     pub nav: String,
+    /// What leads to the heading: a link to the table of a record.
+    pub crumb: Markup,
     /// What stands beside the heading: a count, a link.
     pub beside: Markup,
     /// The buttons of the bar.
@@ -30,8 +32,8 @@ pub struct Page {
 impl Page {
     /// A page with a name, an open entry of the navigation and a content.
     pub fn new(title: impl Into<String>, nav: impl Into<String>, body: Markup) -> Page {
-        let (beside, actions) = (html! {}, html! {});
-        Page { title: title.into(), nav: nav.into(), beside, actions, body, is_full: false, scripts: &[] }
+        let (crumb, beside, actions) = (html! {}, html! {}, html! {});
+        Page { title: title.into(), nav: nav.into(), crumb, beside, actions, body, is_full: false, scripts: &[] }
     }
 }
 
@@ -119,11 +121,12 @@ pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
                 div.page {
                     header.top {
                         button.btn.bare.square.only-phone type="button" popovertarget="side" aria-label="Menu" { (icon("menu")) }
+                        (page.crumb)
                         h1.cut { (page.title) }
                         (page.beside)
                         @if mode == Mode::Test { span.chip.wait { "Test data" } }
                         @if visit.place.is_some() {
-                            button.search type="button" data-open="palette" aria-keyshortcuts="Control+K" {
+                            button.search type="button" data-open="palette" aria-label="Search or jump to" aria-keyshortcuts="Control+K" {
                                 (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" { "Ctrl K" }
                             }
                         }
@@ -273,7 +276,7 @@ fn palette() -> Markup {
                         input type="search" name="q" aria-label="Search" placeholder="Search records, or a page" aria-controls="found" autocomplete="off" spellcheck="false";
                         kbd aria-hidden="true" { "Esc" }
                     }
-                    ul #found role="listbox" aria-label="Results" {}
+                    ul #found role="listbox" aria-label="Results" tabindex="0" {}
                     p.sr #found-count role="status" {}
                 }
             }

@@ -10,12 +10,15 @@ pub mod assets;
 mod automations;
 mod consent;
 mod deals;
+mod form;
 mod home;
 mod import;
 mod landing;
 pub mod layout;
 mod logs;
+mod mail_html;
 mod members;
+mod names;
 pub mod parts;
 mod place;
 pub mod public;
@@ -24,6 +27,7 @@ mod runs;
 pub mod samples;
 mod schema;
 mod settings;
+mod shape;
 mod sql;
 mod table;
 mod visit;
@@ -67,6 +71,9 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Result<Response, R
     }
     if path == consent::PATH {
         return Ok(consent::serve(app, request).await);
+    }
+    if path.starts_with("/app/mail/") && request.method() == Method::GET {
+        return Ok(record::mail_frame(app, request).await);
     }
     if path == "/app/place" && request.method() == Method::POST {
         return Ok(place::choose(app, request).await);

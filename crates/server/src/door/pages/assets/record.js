@@ -1,1 +1,144 @@
-// See core.js for what it offers.
+// A record's page: its form, deleting and restoring, the note, the undoing of changes and runs, the images of a message.
+import { $, ApiError, alarm, api, attempt, confirmed, el, icon, on, onSubmit, refresh, toast } from "./core.js";
+import { prepare, sent } from "./fields.js";
+
+const encoded = encodeURIComponent;
+const record = () => {
+  const { table, id, name, soft } = $("[data-record]").dataset;
+  return { path: `${encoded(table)}/${encoded(id)}`, table, name, isSoft: soft !== undefined };
+};
+const listAddress = () => $(".crumb")?.getAttribute("href") ?? "/";
+
+// -- The form --
+
+on("click", "[data-edit-record]", (button) => {
+  const form = $("template[data-form]").content.cloneNode(true).firstElementChild, facts = $("[data-facts]");
+  facts.before(form);
+  facts.hidden = true;
+  button.closest(".btns").hidden = true;
+  prepare(form);
+  $("input, select, textarea", form)?.focus();
+});
+const leave = (form) => {
+  form.remove();
+  $("[data-facts]").hidden = false;
+  $(".record .btns").hidden = false;
+  $("[data-edit-record]").focus();
+};
+on("click", "[data-record-form] [data-cancel]", (it) => leave(it.form));
+on("keydown", "[data-record-form]", (form, event) => { if (event.key === "Escape") leave(form); });
+onSubmit("[data-record-form]", (form) => sent(form, { onlyChanges: true }, async (body) => {
+  if (!Object.keys(body).length) return leave(form);
+  const { requestId } = await api("PATCH", record().path, body);
+  await refresh();
+  $("[data-edit-record]")?.focus();
+  toast("Saved.", { undo: requestId });
+}));
+
+// -- Deleting and restoring --
+
+on("click", "[data-delete-record]", () => attempt(async () => {
+  const { path, name, isSoft } = record();
+  if (!isSoft && !(await confirmed("Delete this record", `Rows of this table are deleted for good. “${name}” can be put back from the page Runs for some days.`, "Delete"))) return;
+  const { requestId } = await api("DELETE", path);
+  if (!isSoft) return location.assign(listAddress());
+  await refresh();
+  $("[data-restore-record]")?.focus();
+  toast(`“${name}” was deleted.`, { undo: requestId });
+}));
+on("click", "[data-restore-record]", () => attempt(async () => {
+  const { path, name } = record();
+  const { requestId } = await api("POST", path + "/restore");
+  await refresh();
+  $("[data-edit-record]")?.focus();
+  toast(`“${name}” was restored.`, { undo: requestId });
+}));
+
+// -- The note --
+
+onSubmit("[data-log]", async (form) => {
+  const [subject, ...rest] = form.elements.text.value.trim().split("\n"), isShort = subject.length <= 200;
+  const text = isShort ? { subject, ...(rest.length ? { body: rest.join("\n").trim() } : {}) } : { body: form.elements.text.value.trim() };
+  const { requestId } = await api("POST", "activities", { type: form.elements.type.value, [form.dataset.log]: form.dataset.id, ...text });
+  await refresh();
+  $("[data-log] [name=text]")?.focus();
+  toast("Logged.", { undo: requestId });
+});
+on("keydown", "[data-log] textarea", (it, event) => {
+  if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) it.form.requestSubmit();
+});
+
+// -- Undoing --
+
+const inWords = (error) => {
+  const conflicts = error.body?.conflicts;
+  if (!conflicts) return error;
+  const told = conflicts.slice(0, 3).map((it) => `${it.table} ${it.id}: ${it.reason.replaceAll("_", " ")}`).join("; ");
+  return new ApiError(error.status, { message: `${error.message} (${told}${conflicts.length > 3 ? " …" : ""})` });
+};
+on("click", "[data-undo-entry]", (button) => attempt(async () => {
+  button.disabled = true;
+  try {
+    const { requestId } = await api("POST", `activity/${encoded(button.dataset.undoEntry)}/undo`, {});
+    await refresh();
+    toast("Undone.", { undo: requestId });
+  } catch (error) {
+    button.disabled = false;
+    throw inWords(error);
+  }
+}));
+
+/** The id of a run that an actor named. */
+const runId = async (name, actor) => {
+  if (/^run_[0-9a-z]{26}$/.test(name)) return name;
+  for (let cursor = ""; ;) {
+    const { data, meta } = await api("GET", `runs?limit=200&actor=${encoded(actor)}${cursor && "&cursor=" + encoded(cursor)}`);
+    const found = data.find((it) => it.run_id === name);
+    if (found) return found.id;
+    if (!meta.has_more) throw new Error("This run is no longer kept.");
+    cursor = meta.next_cursor;
+  }
+};
+const value = (it) => it === null ? el("span", { class: "null" }, "nothing") : typeof it === "string" ? it : JSON.stringify(it);
+const change = (it) => el("li", {}, el("p", {}, el("b", {}, it.verb), ` ${it.table} `, el("code", {}, typeof it.id === "string" ? it.id : JSON.stringify(it.id))),
+  el("dl", { class: "diff" }, ...(it.verb === "updated" ? Object.entries(it.changes) : []).map(([column, { from, to }]) =>
+    el("div", {}, el("dt", {}, column), el("dd", {}, el("del", {}, value(from)), el("ins", {}, value(to)))))));
+on("click", "[data-undo-run]", (button) => attempt(async () => {
+  button.disabled = true;
+  try {
+    const path = `runs/${await runId(button.dataset.undoRun, button.dataset.actor)}/undo`;
+    const { data, meta } = await api("POST", path, {}, { "X-Dry-Run": "true" });
+    const send = el("button", { class: "btn main", type: "button" }, icon("undo-2"), "Undo run");
+    const dialog = el("dialog", { "aria-labelledby": "undo-heading" }, el("div", {},
+      el("h2", { id: "undo-heading" }, "Undo run"), el("p", { class: "soft" }, `${data.undone} ${data.undone === 1 ? "change goes" : "changes go"} back to what was there before.`),
+      el("ul", { class: "going-back" }, ...meta.changes.map(change)), meta.changes_truncated ? el("p", { class: "soft" }, "There are more.") : null,
+      el("p", { class: "btns" }, send, el("button", { class: "btn bare", type: "button", "data-close": true }, "Cancel"))));
+    dialog.addEventListener("close", () => dialog.remove());
+    send.addEventListener("click", async () => {
+      send.disabled = true;
+      try {
+        const { requestId } = await api("POST", path, {});
+        dialog.close();
+        await refresh();
+        toast("The run is undone.", { undo: requestId });
+      } catch (error) {
+        dialog.close();
+        alarm(inWords(error));
+      }
+    });
+    document.body.append(dialog);
+    dialog.showModal();
+  } catch (error) {
+    throw inWords(error);
+  } finally {
+    button.disabled = false;
+  }
+}));
+
+// -- A message --
+
+on("click", "[data-show-images]", (button) => {
+  const frame = $(".mail iframe");
+  frame.src = frame.getAttribute("src") + "?images=shown";
+  button.closest(".note").remove();
+});

@@ -1,0 +1,177 @@
+// The form of a record, as form.rs writes it: reads what people typed as the API takes it, finds references by name, and shows
+// refusals at their fields. The stages follow the pipeline.
+import { $, $$, api, el, on, refuse, showRefusal } from "./core.js";
+
+/** A value that can't be read: it is refused at its field. */
+class Refusal extends Error {
+  constructor(input, message) {
+    super(message);
+    this.input = input;
+  }
+}
+
+/** "1,234.50" in cents, as text. Commas stand between groups of three digits only, so that no amount is a hundred times too large. */
+const cents = (input) => {
+  const text = input.value.trim().replace(/^([+-]?)\s+/, "$1");
+  const parts = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text);
+  if (!parts) throw new Refusal(input, "An amount is written like 1,234.50.");
+  const digits = (parts[2].replaceAll(",", "") + (parts[3] ?? "").padEnd(2, "0")).replace(/^0+(?=\d)/, "");
+  return (parts[1] === "-" && digits !== "0" ? "-" : "") + digits;
+};
+const isAddress = (text) => /^[^\s@<>(),;:"]+@[^\s@<>(),;:"]+\.[^\s@<>(),;:".]+$/.test(text);
+const isNumber = (text) => /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text);
+
+/** The record that a reference names. A name must name exactly one. */
+const referred = async (input) => {
+  const text = input.value.trim();
+  if (text === input.dataset.named && input.dataset.id) return input.dataset.id;
+  if (/^[a-z]{1,8}_[0-9a-z]{26}$/.test(text)) return text;
+  const found = (await candidates(input.dataset.table, text)).filter((it) => it.name.toLowerCase() === text.toLowerCase());
+  if (found.length === 1) return found[0].id;
+  throw new Refusal(input, found.length ? "Several records have this name. Choose one of them." : "No record has this name.");
+};
+
+const readers = {
+  text: (input) => input.value,
+  choice: (input) => input.value,
+  date: (input) => input.value,
+  bool: (input) => input.checked,
+  email: (input) => {
+    const text = input.value.trim();
+    if (!isAddress(text)) throw new Refusal(input, "This is not an e-mail address.");
+    return text;
+  },
+  number: (input) => {
+    const text = input.value.trim().replaceAll(/,(?=\d{3}(\D|$))/g, "");
+    if (!isNumber(text)) throw new Refusal(input, "This is not a number.");
+    return input.name.startsWith("custom.") ? Number(text) : text;
+  },
+  amount: cents,
+  texts: (input) => input.value.split("\n").map((line) => line.trim()).filter(Boolean),
+  time: (input) => new Date(input.value).toISOString(),
+  json: (input) => {
+    try { return JSON.parse(input.value); } catch { throw new Refusal(input, "This is not JSON."); }
+  },
+  record: referred,
+};
+
+const changed = (input) => input.dataset.kind === "bool" ? input.checked !== input.defaultChecked
+  : input instanceof HTMLSelectElement ? input.value !== (input.dataset.before ?? "") : input.value !== (input.dataset.before ?? input.defaultValue);
+
+/** What a form says, as the body of a request. With `only_changes`, without the fields that were left as they were. */
+export const said = async (form, { onlyChanges }) => {
+  const body = {};
+  for (const input of $$("[data-kind]", form)) {
+    if (onlyChanges && !changed(input)) continue;
+    const isEmpty = input.dataset.kind !== "bool" && !input.value.trim();
+    if (isEmpty && !onlyChanges) continue;
+    if (input.dataset.kind === "bool" && !onlyChanges && !input.checked) continue;
+    const value = isEmpty ? (input.dataset.kind === "texts" ? [] : null) : await readers[input.dataset.kind](input);
+    const key = input.name.startsWith("custom.") ? input.name.slice(7) : null;
+    if (key === null) body[input.name] = value; else (body.custom ??= {})[key] = value;
+  }
+  return body;
+};
+
+/** Sends a form by `send(body)`, and shows a refusal at its field. */
+export const sent = async (form, options, send) => {
+  try {
+    return await send(await said(form, options));
+  } catch (error) {
+    if (error instanceof Refusal) {
+      refuse(error.input, error.message);
+      error.input.focus();
+      return undefined;
+    }
+    const own = "custom." + error.body?.field;
+    if (form.elements.namedItem(own)) error.body.field = own;
+    if (error.code === "conflict") {
+      const column = /Key \((?:lower\()?"?(\w+)/.exec(error.message)?.[1];
+      if (column) error.body.field = column;
+      error.message = "Another record has this already.";
+      error.hint = undefined;
+    }
+    showRefusal(form, error);
+    return undefined;
+  }
+};
+
+/** Makes a form ready: times in the person's zone, the stages of the pipeline, and what the fields begin with. */
+export const prepare = (form) => {
+  for (const input of $$("[data-moment]", form)) {
+    const at = new Date(input.dataset.moment);
+    if (!Number.isNaN(at.getTime())) input.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+    input.dataset.before = input.value;
+  }
+  chooseStages(form);
+  for (const input of $$("select[data-kind]", form)) input.dataset.before = input.value;
+};
+const chooseStages = (form) => {
+  const { pipeline, stage } = form.elements;
+  if (!(pipeline instanceof HTMLSelectElement) || !(stage instanceof HTMLSelectElement)) return;
+  form.stages ??= [...stage.options];
+  const was = stage.value, own = form.stages.filter((it) => !it.dataset.pipeline || it.dataset.pipeline === pipeline.value);
+  stage.replaceChildren(...own);
+  stage.value = own.some((it) => it.value === was) ? was : own[0]?.value ?? "";
+};
+on("change", "select[name=pipeline][data-kind]", (it) => chooseStages(it.form));
+
+// -- References --
+
+const nameOf = (table, it) => {
+  if (table === "contacts") return [it.first_name, it.last_name].filter(Boolean).join(" ") || it.email || it.id;
+  if (table === "companies") return it.name || it.domain || it.id;
+  return it.name ?? it.title ?? it.subject ?? it.label ?? it.code ?? String(it.id);
+};
+const searched = ["contacts", "companies", "deals", "activities", "emails", "lists"];
+const candidates = async (table, text) => {
+  const path = searched.includes(table) && text ? `${table}/search?limit=8&q=${encodeURIComponent(text)}` : `${encodeURIComponent(table)}?limit=8`;
+  const { data } = await api("GET", path);
+  const beside = (it) => it.email ?? it.domain ?? "";
+  return data.map((it) => ({ id: String(it.id), name: nameOf(table, it), beside: beside(it) }));
+};
+let asked = 0, timer;
+const close = (input) => {
+  const list = document.getElementById(input.getAttribute("aria-controls"));
+  if (list) list.hidden = true;
+  input.setAttribute("aria-expanded", "false");
+  input.removeAttribute("aria-activedescendant");
+};
+const choose = (input, option) => {
+  Object.assign(input.dataset, { id: option.dataset.id, named: option.dataset.named });
+  input.value = option.dataset.named;
+  close(input);
+};
+const offer = async (input) => {
+  const number = ++asked, list = document.getElementById(input.getAttribute("aria-controls"));
+  const found = await candidates(input.dataset.table, input.value.trim()).catch(() => []);
+  if (number !== asked || !list || document.activeElement !== input) return;
+  list.replaceChildren(...found.map((it, at) => el("li", { role: "option", id: `${list.id}-${at}`, "aria-selected": "false", "data-id": it.id, "data-named": it.name },
+    el("span", {}, it.name), el("span", { class: "faint cut" }, it.beside))));
+  list.hidden = found.length === 0;
+  input.setAttribute("aria-expanded", String(found.length > 0));
+};
+on("input", "[data-kind=record]", (input) => {
+  clearTimeout(timer);
+  timer = setTimeout(() => offer(input), 150);
+});
+on("focusout", "[data-kind=record]", close);
+// The option is chosen before the field loses the focus.
+on("mousedown", ".found [role=option]", (option, event) => {
+  event.preventDefault();
+  choose($(`[aria-controls="${option.parentNode.id}"]`), option);
+});
+on("keydown", "[data-kind=record]", (input, event) => {
+  const list = document.getElementById(input.getAttribute("aria-controls"));
+  if (!list || list.hidden) return;
+  const options = $$("[role=option]", list), at = options.findIndex((it) => it.getAttribute("aria-selected") === "true");
+  const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  if (step) {
+    const next = options.at((at + step) % options.length) ?? options[0];
+    options.forEach((it) => it.setAttribute("aria-selected", String(it === next)));
+    input.setAttribute("aria-activedescendant", next.id);
+  } else if (event.key === "Enter" && at >= 0) choose(input, options[at]);
+  else if (event.key === "Escape") { close(input); event.stopImmediatePropagation(); }
+  else return;
+  event.preventDefault();
+});

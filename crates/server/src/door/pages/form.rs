@@ -1,0 +1,116 @@
+//! The form of a record: a field per column by its label. `fields.js` reads it, so that amounts, references and JSON are typed as
+//! people write them.
+
+use maud::{Markup, html};
+use serde_json::Value;
+
+use crate::door::pages::parts::{self, icon};
+use crate::door::pages::shape::{Choice, Column, Kind, RecordNames, Shape};
+
+/// The fields of a form. `record` has the values that they begin with.
+pub fn fields(shape: &Shape, record: &Value, names: &RecordNames) -> Markup {
+    html! {
+        @for column in shape.columns.iter().filter(|column| column.is_typed()) { (field(&shape.table, column, record, names)) }
+        @for (key, value) in free(shape, record) {
+            (field(&shape.table, &undefined(key, value), record, names))
+        }
+    }
+}
+
+/// The keys of a record's `custom` that have no definition.
+pub fn free<'a>(shape: &Shape, record: &'a Value) -> Vec<(&'a String, &'a Value)> {
+    let is_defined = |key: &str| shape.columns.iter().any(|column| column.in_custom && column.name == key);
+    let custom = if shape.entity.is_some() { record["custom"].as_object() } else { None };
+    custom.into_iter().flatten().filter(|(key, _)| !is_defined(key)).collect()
+}
+
+/// A key of `custom` without a definition, by the value that it has.
+pub fn undefined(key: &str, value: &Value) -> Column {
+    let kind = match value {
+        Value::Bool(_) => Kind::Bool,
+        Value::Number(_) => Kind::Number,
+        Value::Array(_) | Value::Object(_) => Kind::Json,
+        Value::Null | Value::String(_) => Kind::Text,
+    };
+    Column { name: key.to_owned(), label: key.to_owned(), kind, required: false, in_custom: true, read_only: false }
+}
+
+fn field(table: &str, column: &Column, record: &Value, names: &RecordNames) -> Markup {
+    let id = format!("f-{}", column.field());
+    html! {
+        div.field {
+            label for=(id) { (column.label) }
+            (input(&id, column, record, names))
+            @if column.kind == Kind::Texts { p.soft.small id={ (id) "-note" } { "One a line." } }
+            @if table == "deals" && column.kind == Kind::Amount { p.soft.small id={ (id) "-note" } { "In the currency’s main unit, for example 1,234.50." } }
+        }
+    }
+}
+
+fn input(id: &str, column: &Column, record: &Value, names: &RecordNames) -> Markup {
+    let (value, name) = (column.value(record), column.field());
+    let text = parts::text(value);
+    let noted = matches!(column.kind, Kind::Texts | Kind::Amount).then(|| format!("{id}-note"));
+    html! {
+        @match &column.kind {
+            Kind::Long => textarea.input.tall id=(id) name=(name) data-kind="text" rows="4" required[column.required] { (text) },
+            Kind::Json => textarea.input.tall.mono id=(id) name=(name) data-kind="json" rows="3" spellcheck="false" required[column.required] {
+                @if !value.is_null() { (serde_json::to_string_pretty(value).unwrap_or_default()) }
+            },
+            Kind::Texts => textarea.input.tall id=(id) name=(name) data-kind="texts" rows="2" aria-describedby=[noted] {
+                @for (at, it) in value.as_array().into_iter().flatten().enumerate() { @if at > 0 { "\n" } (parts::text(it)) }
+            },
+            Kind::Bool => span { input.tick type="checkbox" id=(id) name=(name) data-kind="bool" checked[value == true]; },
+            Kind::Choice(choices) => (select(id, column, choices, &text)),
+            Kind::Date => input.input type="date" id=(id) name=(name) data-kind="date" value=(text.get(..10).unwrap_or(&text)) required[column.required];,
+            Kind::Time => input.input type="datetime-local" step="1" id=(id) name=(name) data-kind="time" data-moment=(text) required[column.required];,
+            Kind::Amount => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="amount" autocomplete="off" required[column.required]
+                value=(value.as_i64().map_or_else(String::new, |cents| parts::amount(cents, ""))) aria-describedby=[noted];,
+            Kind::Number => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="number" value=(text) autocomplete="off" required[column.required];,
+            Kind::Email => input.input type="text" inputmode="email" id=(id) name=(name) data-kind="email" value=(text) autocomplete="off" spellcheck="false" required[column.required];,
+            Kind::Record(table) => (reference(id, column, table, &text, names)),
+            _ => input.input type="text" id=(id) name=(name) data-kind="text" value=(text) autocomplete="off" required[column.required];,
+        }
+    }
+}
+
+fn select(id: &str, column: &Column, choices: &[Choice], value: &str) -> Markup {
+    let is_known = value.is_empty() || choices.iter().any(|choice| choice.value == value);
+    // A stage and a pipeline always have a value.
+    let has_blank = !column.required && !matches!(column.name.as_str(), "pipeline" | "stage") || column.in_custom;
+    html! {
+        select.input.pick id=(id) name=(column.field()) data-kind="choice" required[column.required] autocomplete="off" {
+            @if has_blank || value.is_empty() { option value="" selected[value.is_empty()] {} }
+            @for choice in choices {
+                option value=(choice.value) selected[choice.value == value] data-pipeline=[choice.pipeline.as_deref()] { (choice.label) }
+            }
+            @if !is_known { option value=(value) selected { (value) } }
+        }
+    }
+}
+
+/// A field that finds a record by its name. The listbox below it comes while somebody types.
+fn reference(id: &str, column: &Column, table: &str, value: &str, names: &RecordNames) -> Markup {
+    let known = names.get(&(table.to_owned(), value.to_owned())).map_or(value, String::as_str);
+    html! {
+        input.input type="text" role="combobox" aria-expanded="false" aria-autocomplete="list" aria-controls={ (id) "-list" } id=(id)
+            name=(column.field()) data-kind="record" data-table=(table) data-id=(value) data-named=(known) value=(known) autocomplete="off"
+            spellcheck="false" required[column.required] placeholder="Type a name";
+        ul.found id={ (id) "-list" } role="listbox" aria-label="Suggestions" hidden {}
+    }
+}
+
+/// The buttons at a form's end.
+pub fn buttons(main: &str) -> Markup {
+    html! {
+        p.btns {
+            button.btn.main type="submit" { (main) }
+            button.btn.bare type="button" data-cancel { "Cancel" }
+        }
+    }
+}
+
+/// A note in a tone, with an icon.
+pub fn note(tone: &str, name: &str, text: Markup) -> Markup {
+    html! { div class={ "note " (tone) } { (icon(name)) (text) } }
+}

@@ -1,0 +1,208 @@
+//! What a record is related to: the records that it refers to, those that refer to it, associations, and lists.
+
+use futures_util::future::{join, join_all, join4};
+use maud::{Markup, html};
+use serde_json::Value;
+
+use crm::model::entity::{ENTITIES, by_table};
+
+use crate::door::pages::parts;
+use crate::door::pages::shape::{self, Kind, RecordNames, Shape, address, encoded, name_of};
+use crate::door::pages::visit::Visit;
+
+/// The records of a relation that are shown.
+const MOST: usize = 8;
+
+/// A relation: its name, and the records.
+pub struct Relation {
+    title: String,
+    rows: Vec<Related>,
+    has_more: bool,
+}
+
+struct Related {
+    table: String,
+    id: String,
+    name: String,
+    beside: String,
+}
+
+/// Reads the relations of a record. What can't be read, for example because the plan lacks associations, is left out.
+pub async fn read(visit: &Visit<'_>, shape: &Shape, id: &str, record: &Value) -> Vec<Relation> {
+    let referring = referring(shape);
+    let reads = referring.iter().map(|(table, filter)| rows(visit, table, filter, id));
+    let (listed, associated, lists, mail) =
+        join4(join_all(reads), associations(visit, id), lists(visit, id), of_mail(visit, shape, record)).await;
+    let mut relations: Vec<Relation> = listed.into_iter().flatten().collect();
+    relations.extend(mail);
+    relations.extend(associated);
+    relations.extend(lists);
+    relations.retain(|relation| !relation.rows.is_empty());
+    relations
+}
+
+/// The tables whose records refer to this one, with the parameter that finds them.
+fn referring(shape: &Shape) -> Vec<(String, String)> {
+    let built_in: &[(&str, &str)] = match shape.table.as_str() {
+        "contacts" => &[("deals", "contact_id"), ("activities", "contact_id"), ("emails", "involves_contact")],
+        "companies" => &[
+            ("contacts", "company_id"),
+            ("deals", "company_id"),
+            ("activities", "company_id"),
+            ("emails", "involves_company"),
+        ],
+        "deals" => &[("activities", "deal_id"), ("emails", "involves_deal")],
+        _ => &[],
+    };
+    let own = shape.referrers.iter().map(|it| (it.table.clone(), it.column.clone()));
+    built_in.iter().map(|(table, filter)| ((*table).to_owned(), (*filter).to_owned())).chain(own).collect()
+}
+
+async fn rows(visit: &Visit<'_>, table: &str, filter: &str, id: &str) -> Option<Relation> {
+    let path = format!("{}?{}={}&limit={MOST}", encoded(table), encoded(filter), quoted(id));
+    let read = visit.get(&path).await.ok()?;
+    let rows = read["data"].as_array()?.iter().map(|row| related(table, row)).collect();
+    Some(Relation { title: title(table), rows, has_more: read["_meta"]["has_more"] == true })
+}
+
+fn title(table: &str) -> String {
+    if table == "emails" { "E-mails".to_owned() } else { shape::title(table) }
+}
+
+/// A value of a filter that may have a comma.
+fn quoted(value: &str) -> String {
+    if value.contains([',', '"']) { encoded(&format!("\"{}\"", value.replace('"', "\"\""))) } else { encoded(value) }
+}
+
+fn related(table: &str, row: &Value) -> Related {
+    let beside = match table {
+        "deals" => match &row["amount_cents"] {
+            Value::Null => parts::text(&row["stage"]),
+            cents => shape::amount(cents, row),
+        },
+        "contacts" => parts::text(&row["title"]),
+        "activities" => parts::text(&row["type"]),
+        "companies" => parts::text(&row["domain"]),
+        "emails" => parts::text(&row["from_addr"]),
+        _ => String::new(),
+    };
+    Related { table: table.to_owned(), id: parts::text(&row["id"]), name: name_of(table, row), beside }
+}
+
+/// The contacts, companies and deals of an e-mail.
+async fn of_mail(visit: &Visit<'_>, shape: &Shape, record: &Value) -> Vec<Relation> {
+    let mut relations = Vec::new();
+    for column in &shape.columns {
+        let Kind::Records(table) = &column.kind else { continue };
+        let ids: Vec<&str> = record[&column.name].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let rows = by_ids(visit, table, &ids).await;
+        relations.push(Relation { title: title(table), rows, has_more: ids.len() > MOST });
+    }
+    relations
+}
+
+async fn by_ids(visit: &Visit<'_>, table: &str, ids: &[&str]) -> Vec<Related> {
+    if ids.is_empty() {
+        return Vec::new();
+    }
+    let ids: Vec<String> = ids.iter().take(MOST).map(|id| encoded(id)).collect();
+    let read = visit.get(&format!("{}?id={}&limit={MOST}", encoded(table), ids.join(","))).await.unwrap_or_default();
+    read["data"].as_array().into_iter().flatten().map(|row| related(table, row)).collect()
+}
+
+/// The records that are associated with this one, by either end.
+async fn associations(visit: &Visit<'_>, id: &str) -> Option<Relation> {
+    let (from, to) = (
+        format!("associations?from_id={}&limit={MOST}", quoted(id)),
+        format!("associations?to_id={}&limit={MOST}", quoted(id)),
+    );
+    let (from, to) = join(visit.get(&from), visit.get(&to)).await;
+    let (from, to) = (from.ok()?, to.ok()?);
+    let has_more = [&from, &to].iter().any(|read| read["_meta"]["has_more"] == true);
+    let ends = |read: &Value, end: &str| -> Vec<(String, String, String)> {
+        let one = |row: &Value| {
+            let (kind, id) = (parts::text(&row[format!("{end}_type")]), parts::text(&row[format!("{end}_id")]));
+            let table =
+                ENTITIES.iter().find(|entity| entity.name == kind).map_or(kind, |entity| entity.table.to_owned());
+            (table, id, parts::text(&row["label"]))
+        };
+        read["data"].as_array().into_iter().flatten().map(one).collect()
+    };
+    let ends: Vec<(String, String, String)> = ends(&from, "to").into_iter().chain(ends(&to, "from")).collect();
+    let mut names = RecordNames::new();
+    for (table, id, _) in &ends {
+        name(visit, &mut names, table, id).await;
+    }
+    let rows = ends.into_iter().map(|(table, id, beside)| {
+        let name = names.get(&(table.clone(), id.clone())).cloned().unwrap_or_else(|| id.clone());
+        Related { name, table, id, beside }
+    });
+    Some(Relation { title: "Associations".to_owned(), rows: rows.collect(), has_more })
+}
+
+/// The lists that a record was put into.
+async fn lists(visit: &Visit<'_>, id: &str) -> Option<Relation> {
+    let read = visit.get(&format!("list_members?member_id={}&limit={MOST}", quoted(id))).await.ok()?;
+    let ids: Vec<&str> = read["data"].as_array()?.iter().filter_map(|row| row["list_id"].as_str()).collect();
+    let rows = by_ids(visit, "lists", &ids).await;
+    Some(Relation { title: "Lists".to_owned(), rows, has_more: read["_meta"]["has_more"] == true })
+}
+
+/// Reads a record's name, once.
+async fn name(visit: &Visit<'_>, names: &mut RecordNames, table: &str, id: &str) {
+    let key = (table.to_owned(), id.to_owned());
+    if names.contains_key(&key) {
+        return;
+    }
+    if let Ok(read) = visit.get(&format!("{}/{}?include_deleted=true", encoded(table), encoded(id))).await {
+        names.insert(key, name_of(table, &read["data"]));
+    }
+}
+
+/// The names of the records that a record refers to.
+pub async fn names(visit: &Visit<'_>, shape: &Shape, record: &Value) -> RecordNames {
+    let mut names = RecordNames::new();
+    for relation in shape.entity.map(|entity| entity.to_one).unwrap_or_default() {
+        if let Some(id) = record[relation.key]["id"].as_str() {
+            names.insert((relation.table.to_owned(), id.to_owned()), name_of(relation.table, &record[relation.key]));
+        }
+    }
+    for column in &shape.columns {
+        match (&column.kind, column.value(record)) {
+            (Kind::Record(_), Value::Null) => {}
+            (Kind::Record(table), value) => name(visit, &mut names, table, &parts::text(value)).await,
+            (Kind::Records(table), Value::Array(ids)) => {
+                for related in by_ids(visit, table, &ids.iter().filter_map(Value::as_str).collect::<Vec<_>>()).await {
+                    names.insert((related.table, related.id), related.name);
+                }
+            }
+            _ => {}
+        }
+    }
+    names
+}
+
+/// The relations as sections with links.
+pub fn shown(relations: &[Relation]) -> Markup {
+    html! {
+        @for relation in relations {
+            section.sect {
+                header { h2 { (relation.title) } span.count { (relation.rows.len()) @if relation.has_more { "+" } } }
+                ul.rows {
+                    @for row in &relation.rows {
+                        li {
+                            @if has_page(&row.table) && !row.id.is_empty() { a.link.cut href=(address(&row.table, &row.id)) { (row.name) } }
+                            @else { span.cut { (row.name) } }
+                            @if !row.beside.is_empty() { span.soft.push.cut { (row.beside) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether the records of a table have pages. Those that only describe others have none.
+pub fn has_page(table: &str) -> bool {
+    by_table(table).is_none_or(|entity| entity.searchable)
+}
