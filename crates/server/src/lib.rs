@@ -15,6 +15,7 @@ pub mod http_client;
 pub mod mailer;
 pub mod people;
 pub mod proxies;
+pub mod request_log;
 pub mod serve;
 pub mod store;
 pub mod targets;

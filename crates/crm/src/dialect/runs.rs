@@ -9,7 +9,7 @@ use crate::model::value::has_nul;
 use crate::model::who::checked_run_id;
 
 /// The filters of a list of runs.
-const FILTERS: &[&str] = &["actor", "agent", "status", "since"];
+const FILTERS: &[&str] = &["actor", "agent", "run_id", "status", "since"];
 /// The statuses of runs.
 const STATUSES: &[&str] = &["open", "complete", "failed", "undone"];
 
@@ -28,6 +28,9 @@ pub fn list(said: &Arguments<'_>) -> Result<Steps, Fault> {
         && !STATUSES.contains(&status.as_str())
     {
         return Err(Fault::invalid(format!("status must be one of {}, not \"{status}\".", STATUSES.join(", "))));
+    }
+    if filters.contains_key("run_id") && filters.contains_key("since") {
+        return Err(Fault::invalid("run_id names one run, so it can't be combined with since."));
     }
     Ok(Steps::ListRuns { filters, page: said.page()? })
 }

@@ -43,6 +43,8 @@ impl Resource {
 
 /// The name of one run of an automation.
 pub const RUN: &str = "automation_run";
+/// The name of one request in the log.
+pub const REQUEST: &str = "request";
 /// The name of one delivery.
 pub const DELIVERY: &str = "webhook_delivery";
 
@@ -116,6 +118,13 @@ pub enum ControlAsk {
         /// The limit and the cursor.
         page: PageAsk,
     },
+    /// Lists a page of the requests that the workspace has got, newest first.
+    Logs {
+        /// The filters, by name: status, method, since.
+        filters: Map<String, Value>,
+        /// The limit and the cursor.
+        page: PageAsk,
+    },
     /// Sends a delivery again.
     Replay {
         /// The endpoint's id.
@@ -144,6 +153,7 @@ impl ControlAsk {
             ControlAsk::RotateSecret { .. } => Resource::Webhooks.one(),
             ControlAsk::TestWebhook { .. } | ControlAsk::Deliveries { .. } | ControlAsk::Replay { .. } => DELIVERY,
             ControlAsk::Runs { .. } => RUN,
+            ControlAsk::Logs { .. } => REQUEST,
             ControlAsk::ReplayFailed { .. } => "replay",
         }
     }
@@ -154,6 +164,7 @@ impl ControlAsk {
             ControlAsk::List { .. }
             | ControlAsk::Find { .. }
             | ControlAsk::Deliveries { .. }
+            | ControlAsk::Logs { .. }
             | ControlAsk::Runs { .. } => false,
             ControlAsk::Create { .. }
             | ControlAsk::Update { .. }

@@ -11,6 +11,7 @@ pub mod mail;
 pub mod maintain;
 pub mod monthly_usage;
 pub mod reap;
+pub mod request_log;
 mod signature;
 mod supervisor;
 pub mod warm;

@@ -17,6 +17,9 @@ const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 /// How long deliveries of webhooks and runs of automations are kept, in seconds.
 const DELIVERIES_KEPT_SECONDS: i64 = 30 * 24 * 60 * 60;
 
+/// How long the log of requests is kept, in seconds.
+const REQUESTS_KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
+
 /// Drops expired data.
 pub struct Reap;
 
@@ -34,9 +37,11 @@ impl Worker for Reap {
         let now = app.clock.unix_seconds();
         let delivered = app.store.control.sweep_deliveries(now - DELIVERIES_KEPT_SECONDS).await;
         let ran = app.store.control.sweep_runs(now - DELIVERIES_KEPT_SECONDS).await;
+        let logged = app.store.control.sweep_request_log(now - REQUESTS_KEPT_SECONDS).await;
         swept?;
         delivered?;
         ran?;
+        logged?;
         forgotten?;
         match reaped? {
             0 => {}

@@ -37,6 +37,7 @@ enum ControlReturns {
 const WEBHOOKS: &str = "webhooks";
 const EVENTS: &str = "events";
 const AUTOMATIONS: &str = "automations";
+const LOGS: &str = "logs";
 
 /// All methods and paths, in reading order.
 #[rustfmt::skip] // a table
@@ -82,9 +83,14 @@ pub const TASKS: &[Task] = &[
     Task { method: Get, path: "/v1/automations/{id}/runs", id: "listAutomationRuns", summary: "List an automation's runs", body: "",
         answer: ControlReturns::Page("AutomationRun"), codes: &["not_found", "invalid_cursor"],
         about: "Lists the runs of the last 30 days, newest first: `success`, `error`, or `skipped` if the conditions did not hold. `?status=` chooses." },
+    Task { method: Get, path: REQUEST_LOG, id: "listLogs", summary: "List requests", body: "", answer: ControlReturns::Page("LoggedRequest"), codes: &["invalid_cursor"],
+        about: "Lists the requests of the last 7 days, newest first: at most the newest 100,000. An entry is there some seconds after its request. `?status=404` or `?status=4xx`, `?method=POST` and `?since=` choose." },
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: ControlReturns::Page("ChangeEvent"), codes: &["invalid_cursor"],
         about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
+
+/// The log of requests.
+const REQUEST_LOG: &str = "/v1/logs";
 
 /// The events of a workspace, as a list and as a stream.
 pub const EVENT_LOG: &str = "/v1/events";
@@ -97,10 +103,11 @@ pub fn add(paths: &mut Value, reference: &Reference, responses: &mut Responses) 
 }
 
 /// The tags, with their descriptions.
-pub fn tags() -> [Value; 3] {
+pub fn tags() -> [Value; 4] {
     [
         json!({"name": WEBHOOKS, "description": "Addresses to which events are sent, and what was sent to them."}),
         json!({"name": AUTOMATIONS, "description": "Rules that act when events fire."}),
+        json!({"name": LOGS, "description": "The requests that the workspace has got."}),
         json!({"name": EVENTS, "description": "What was changed, in order."}),
     ]
 }
@@ -109,6 +116,7 @@ fn tag_of(task: &Task) -> &'static str {
     match task.path.split('/').nth(2) {
         Some("webhooks") => WEBHOOKS,
         Some("automations") => AUTOMATIONS,
+        Some("logs") => LOGS,
         _ => EVENTS,
     }
 }
@@ -128,8 +136,13 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
     if task.path.ends_with("/deliveries") {
         parameters.push(json!({"name": "status", "in": "query", "description": "Only deliveries with this status.", "schema": status()}));
     }
+    let query = |name: &str, about: &str| json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}});
+    if task.path == REQUEST_LOG {
+        parameters.push(query("status", "Only answers with this status: `404`, or `4xx` for all from 400 to 499."));
+        parameters.push(query("method", "Only requests with this method: `POST`."));
+        parameters.push(query("since", "Only requests since this time, in ISO 8601."));
+    }
     if task.path == EVENT_LOG {
-        let query = |name: &str, about: &str| json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}});
         parameters.push(query("after", "The cursor after which the events begin: `next_cursor`, or the `id` of a streamed event. `cursor` is the same."));
         parameters.push(query("type", "Types of events, separated by commas: `contact.created`, `deal.*`."));
     }
@@ -292,6 +305,19 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
             ),
         ),
         ("ChangeEvent", event),
+        (
+            "LoggedRequest",
+            object(
+                "request",
+                json!({"id": text("`req_…`, the header `X-Request-Id`."), "created_at": time("When it came."), "method": text("`POST`"),
+                    "path": text("The path without its query; tokens in it are masked."), "tool": or_null(text("The tool of MCP that was called.")),
+                    "status": {"type": "integer", "description": "The status of the answer."}, "code": or_null(text("The code of the error.")),
+                    "duration_ms": {"type": "number", "description": "How long it took, in milliseconds."},
+                    "actor": or_null(text("`api_key:ak_…` or `user:u_…`")), "actor_name": or_null(text("The name of the key or the person.")),
+                    "key_hint": or_null(text("The first and last characters of the key.")), "agent": or_null(text("The header `X-Agent`."))}),
+                json!({}),
+            ),
+        ),
         ("Webhook", object("webhook", webhook(), json!({}))),
         ("MadeWebhook", object("webhook", webhook(), json!({"secret": secret()}))),
         (

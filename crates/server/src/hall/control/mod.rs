@@ -2,6 +2,7 @@
 //! asks about records. The work is done in a transaction of the control database.
 
 mod automations;
+mod logs;
 mod webhooks;
 
 use crm::dialect::Reply;
@@ -135,6 +136,7 @@ impl<'a> ControlCall<'a> {
             ControlAsk::List { resource: Resource::Automations, page } => self.automations(page).await,
             ControlAsk::Find { resource: Resource::Automations, id } => self.find_automation(id).await,
             ControlAsk::Runs { id, status, page } => self.runs(id, status.as_deref(), page).await,
+            ControlAsk::Logs { filters, page } => self.logs(filters, page).await,
             ControlAsk::Deliveries { id, status, page } => self.deliveries(id, status.as_deref(), page).await,
             other => Err(Fault::internal(format!("{other:?} is not a read"))),
         }

@@ -23,6 +23,7 @@ const CONTROL: &[&str] = &[
     include_str!("../../../migrations/control/0005_plans.sql"),
     include_str!("../../../migrations/control/0006_webhooks.sql"),
     include_str!("../../../migrations/control/0007_automations.sql"),
+    include_str!("../../../migrations/control/0010_request_log.sql"),
 ];
 
 /// The workspace databases' migrations, in order; the first is version 1.

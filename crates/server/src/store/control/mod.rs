@@ -21,6 +21,7 @@ pub mod login_failures;
 pub mod mail;
 pub mod members;
 pub mod person;
+pub mod request_log;
 pub mod rows;
 pub mod sessions;
 pub mod sign_ins;
