@@ -86,8 +86,14 @@ pub async fn list(
     let rows = read(execution, statement).await?;
     let mut runs: Vec<Map<String, Value>> =
         (0..rows.len()).filter_map(|row| object(&rows, row, "run")).map(|run| shown(execution, run)).collect();
-    if let Some(own) = own {
-        runs.retain(|run| run.get("run_id").and_then(Value::as_str) == Some(&own) && fits(run, &filters));
+    if own.is_some() {
+        let mut fitting = Vec::new();
+        for run in runs {
+            if run.get("run_id").and_then(Value::as_str) == own.as_deref() && fits(&run, &filters)? {
+                fitting.push(run);
+            }
+        }
+        runs = fitting;
     }
     let has_more = runs.len() > page.limit;
     runs.truncate(page.limit);
@@ -96,12 +102,13 @@ pub async fn list(
     Ok(Answer::Runs { runs, next_cursor, limit: page.limit })
 }
 
-/// Whether a run fits the filters that compare its fields with a text.
-fn fits(run: &Map<String, Value>, filters: &Map<String, Value>) -> bool {
-    ["actor", "agent", "status"]
-        .iter()
-        .all(|name| filters.get(*name).is_none_or(|wanted| run.get(*name) == Some(wanted)))
-        && filters.get("before").is_none()
+/// Whether a run fits the filters besides its name.
+fn fits(run: &Map<String, Value>, filters: &Map<String, Value>) -> Result<bool, Fault> {
+    let is_same = |name: &&str| filters.get(*name).is_none_or(|wanted| run.get(*name) == Some(wanted));
+    let moment = |at: Option<&Value>| at.and_then(Value::as_str).map(str::parse::<jiff::Timestamp>).transpose();
+    let since = moment(filters.get("since")).map_err(|_| Fault::invalid("since takes a time in ISO 8601."))?;
+    let started_at = moment(run.get("started_at")).map_err(Fault::internal)?;
+    Ok(["actor", "agent", "status"].iter().all(is_same) && started_at >= since && !filters.contains_key("before"))
 }
 
 /// Lists a page of a run's changes.

@@ -30,7 +30,7 @@ fn lines(logs: &[Value]) -> Vec<String> {
 async fn requests_are_listed_with_who_made_them_in_both_dialects() {
     let (relm, agentcrm) = both().await;
     agentcrm.post("/v1/contacts", json!({"email": "log@x.example"})).await.status(201);
-    agentcrm.get("/v1/contacts/c_none?secret=customer").await.status(404);
+    agentcrm.get("/v1/contacts/c_none?include_deleted=true").await.status(404);
     let headers = [("x-agent", "scout"), ("content-type", "application/json")];
     relm.send(Method::POST, "/v1/deals", &headers, json!({"title": "A"}).to_string()).await.status(201);
     for agent in [&relm, &agentcrm] {

@@ -45,7 +45,8 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     let runs = runs.map(|runs| rows(&runs)).unwrap_or_default();
     let writes = writes.unwrap_or_default();
     let names = Names::of(visit, &[&entries[..], &runs, &writes].concat()).await;
-    let options = LedgerOptions { may_undo: visit.may_write(), has_days: true };
+    let options =
+        LedgerOptions { may_undo: visit.may_write(), has_days: true, has_more: listed["_meta"]["has_more"] == true };
     let live = pager::is_first(visit).then_some(path);
     let body = html! {
         (tools(visit, live.is_some()))
@@ -119,7 +120,7 @@ fn tools(visit: &Visit<'_>, is_live: bool) -> Markup {
             }
             @if is_live {
                 span.push.who.soft data-live-state hidden { span.live {} span.hide-s { "Live" } }
-                span.sr role="status" data-fresh-count {}
+                span.sr aria-live="polite" data-fresh-count {}
                 button.btn.main.mini type="button" data-fresh hidden {}
                 button.btn.bare type="button" data-pause aria-pressed="false" hidden { (parts::icon("pause")) "Pause" }
             }

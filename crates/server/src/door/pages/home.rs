@@ -46,7 +46,7 @@ pub async fn home(visit: &Visit<'_>) -> Result<Page, Fault> {
     let list = |name: &str| figures.as_ref().and_then(|it| it[name].as_array().cloned()).unwrap_or_default();
     let (days, agents, soon) = (list("days"), list("agents"), list("soon"));
     let names = Names::of(visit, &[&entries[..], &agents].concat()).await;
-    let options = LedgerOptions { may_undo: visit.may_write(), has_days: false };
+    let options = LedgerOptions { may_undo: visit.may_write(), has_days: false, has_more: true };
     let place = visit.place()?;
     let body = html! {
         div.cols data-live="activity?limit=1" data-live-every="5" {
@@ -55,7 +55,7 @@ pub async fn home(visit: &Visit<'_>) -> Result<Page, Fault> {
                 None => p.note.wait.c12 { (icon("circle-alert")) span { "The figures did not come in time. " a.link href="/" { "Try again" } } },
             }
             section.sect.c8 aria-labelledby="latest-heading" {
-                header { h2 #latest-heading { "Latest activity" } button.btn.main.mini type="button" data-fresh hidden {} span.sr role="status" data-fresh-count {} a.link.push href="/activity" { "All activity" } }
+                header { h2 #latest-heading { "Latest activity" } button.btn.main.mini type="button" data-fresh hidden {} span.sr aria-live="polite" data-fresh-count {} a.link.push href="/activity" { "All activity" } }
                 @if entries.is_empty() { (begin(visit)) } @else { (ledger("Latest activity, newest first", &entries, &names, options)) }
             }
             div.c4 {

@@ -24,6 +24,8 @@ pub struct LedgerOptions {
     pub may_undo: bool,
     /// Whether days have headings.
     pub has_days: bool,
+    /// Whether older entries follow on another page. They may be of the last run that is shown.
+    pub has_more: bool,
 }
 
 /// The entries of a page of `GET /v1/activity`.
@@ -38,7 +40,7 @@ pub fn ledger(label: &str, entries: &[Value], names: &Names, options: LedgerOpti
                 }
                 @match block {
                     [entry] if run_of(entry).is_none() => (single(entry, names, options)),
-                    block => (run(block, names, options)),
+                    block => (run(block, names, LedgerOptions { has_more: options.has_more && at + 1 == blocks.len(), ..options })),
                 }
             }
         }
@@ -96,7 +98,7 @@ fn run(block: &[Value], names: &Names, options: LedgerOptions) -> Markup {
                     b { (names.who(actor, agent_of(first))) }
                     @if block.len() == 1 && !is_undo { " " (did(first)) }
                     @else if is_undo { " put back " (counted(block)) }
-                    @else { " " (summed(block)) }
+                    @else { " " (summed(block)) @if options.has_more { " and more" } }
                     " "
                     a.meta.link href=(run_address(run, actor)) { @if is_undo { "undo" } @else { "run " code { (parts::text(&run.into())) } } }
                 }
@@ -113,7 +115,7 @@ fn run(block: &[Value], names: &Names, options: LedgerOptions) -> Markup {
                             }
                         }
                         @if block.len() > MOST_IN_BLOCK {
-                            li { a.link href=(run_address(run, actor)) { "See all " (block.len()) " or more" } }
+                            li { a.link href=(run_address(run, actor)) { "See the whole run" } }
                         }
                     }
                 }

@@ -61,7 +61,7 @@ fn tools(visit: &Visit<'_>, is_filtered: bool) -> Markup {
             @if let Some(since) = visit.parameter("since") { input type="hidden" name="since" value=(since); }
             noscript { button.btn type="submit" { "Show" } }
             @if is_filtered { a.btn.bare href="/logs" { "Clear" } }
-            span.sr role="status" data-fresh-count {}
+            span.sr aria-live="polite" data-fresh-count {}
             button.btn.main.mini.push type="button" data-fresh hidden {}
         }
     }

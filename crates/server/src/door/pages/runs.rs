@@ -60,7 +60,7 @@ fn tools(visit: &Visit<'_>, is_filtered: bool) -> Markup {
             }
             button.btn type="submit" { "Show" }
             @if is_filtered { a.btn.bare href="/runs" { "Clear" } }
-            span.sr role="status" data-fresh-count {}
+            span.sr aria-live="polite" data-fresh-count {}
             button.btn.main.mini.push type="button" data-fresh hidden {}
         }
     }
