@@ -20,7 +20,7 @@ def test_a_request_appears_with_method_path_status_and_duration(ada):
     for text in ["201", "ms", "scout"]:
         expect(row).to_contain_text(text)
     failed = table.get_by_role("row").filter(has_text="/v1/contacts/c_none")
-    expect(failed).to_contain_text("404", timeout=10000)
+    expect(failed).to_contain_text("400", timeout=10000)
     expect(table.get_by_text("/v1/nothing/***")).to_be_visible(timeout=10000)
     source = page.content()
     assert "secret-in-the-query" not in source and ada.key not in source

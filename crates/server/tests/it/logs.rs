@@ -47,10 +47,8 @@ async fn requests_are_listed_with_who_made_them_in_both_dialects() {
     let failed = logs(&agentcrm, "?status=4xx").await;
     assert_eq!(lines(&failed), ["GET /v1/contacts/c_none 404"]);
     assert_eq!(failed[0]["code"], "not_found");
-    assert_eq!(
-        lines(&logs(&agentcrm, "?status=201&method=post").await),
-        ["POST /v1/deals 201", "POST /v1/contacts 201"]
-    );
+    let created = lines(&logs(&agentcrm, "?status=201&method=post").await);
+    assert_eq!(created[..2], ["POST /v1/deals 201", "POST /v1/contacts 201"]);
     assert_eq!(logs(&agentcrm, "?since=2100-01-01T00:00:00Z").await.len(), 0);
     for (bad, said) in
         [("status=ok", "status"), ("method=FETCH", "method"), ("since=yesterday", "since"), ("path=/v1", "path")]

@@ -138,9 +138,14 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
     }
     let query = |name: &str, about: &str| json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}});
     if task.path == REQUEST_LOG {
-        parameters.push(query("status", "Only answers with this status: `404`, or `4xx` for all from 400 to 499."));
-        parameters.push(query("method", "Only requests with this method: `POST`."));
-        parameters.push(query("since", "Only requests since this time, in ISO 8601."));
+        let of = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "description": about, "schema": schema});
+        let status = json!({"type": "string", "pattern": "^[1-5]([0-9][0-9]|xx)$", "examples": ["4xx"]});
+        let methods = Method::ALL.map(Method::name);
+        parameters.extend([
+            of("status", status, "Only answers with this status: `404`, or `4xx` for all from 400 to 499."),
+            of("method", json!({"type": "string", "enum": methods}), "Only requests with this method."),
+            of("since", json!({"type": "string", "format": "date-time"}), "Only requests since this time."),
+        ]);
     }
     if task.path == EVENT_LOG {
         parameters.push(query("after", "The cursor after which the events begin: `next_cursor`, or the `id` of a streamed event. `cursor` is the same."));

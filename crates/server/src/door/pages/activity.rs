@@ -70,12 +70,9 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
 /// The filters of the address, in the words of the API.
 fn filters(visit: &Visit<'_>) -> Vec<(&'static str, String)> {
     let mut filters = Vec::new();
-    match visit.parameter("actor") {
-        Some(actor) => match ACTORS.iter().find(|(name, _, _)| *name == actor) {
-            Some((_, _, prefix)) => filters.push(("actor_starts", (*prefix).to_owned())),
-            None => filters.push(("actor", actor.to_owned())),
-        },
-        None => {}
+    if let Some(actor) = visit.parameter("actor") {
+        let kind = ACTORS.iter().find(|(name, _, _)| *name == actor);
+        filters.push(kind.map_or(("actor", actor.to_owned()), |(_, _, prefix)| ("actor_starts", (*prefix).to_owned())));
     }
     let same = [("verb", "verb"), ("kind", "subject_type"), ("agent", "custom.agent"), ("record", "subject_id")];
     for (parameter, filter) in same {

@@ -88,7 +88,7 @@ impl Names {
             (Some(("user", id)), None) => Hand::person(id, &self.who(actor, None)),
             (Some(("user", _)), Some(agent)) => Hand::agent(agent),
             (Some(("automation" | "postgres", _)), _) => Hand::of(actor, agent),
-            _ => Hand::agent(&self.who(actor, agent).trim_start_matches("key ").to_owned()),
+            _ => Hand::agent(self.who(actor, agent).trim_start_matches("key ")),
         }
     }
 

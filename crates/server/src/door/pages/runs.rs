@@ -277,8 +277,8 @@ fn net(change: &Value, records: &Records) -> Markup {
 fn told(columns: &serde_json::Map<String, Value>) -> serde_json::Map<String, Value> {
     let is_empty = |value: &Value| value.is_null() || value.as_object().is_some_and(serde_json::Map::is_empty);
     let tells = |(name, sides): &(&String, &Value)| {
-        !matches!(name.as_str(), "id" | "created_at" | "updated_at" | "deleted_at")
-            && !(is_empty(&sides["from"]) && is_empty(&sides["to"]))
+        let is_quiet = matches!(name.as_str(), "id" | "created_at" | "updated_at" | "deleted_at");
+        !is_quiet && [&sides["from"], &sides["to"]].into_iter().any(|side| !is_empty(side))
     };
     columns.iter().filter(tells).map(|(name, sides)| (name.clone(), sides.clone())).collect()
 }
