@@ -123,7 +123,7 @@ pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
                         (page.beside)
                         @if mode == Mode::Test { span.chip.wait { "Test data" } }
                         @if visit.place.is_some() {
-                            button.search type="button" data-open="palette" aria-label="Search or jump to" aria-keyshortcuts="Control+K" {
+                            button.search type="button" data-open="palette" aria-keyshortcuts="Control+K" {
                                 (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" { "Ctrl K" }
                             }
                         }

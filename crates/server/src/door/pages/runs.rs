@@ -168,8 +168,8 @@ async fn found(visit: &Visit<'_>, id: &str) -> Result<Option<Value>, Fault> {
     }
     let Some(actor) = visit.parameter("actor") else { return Ok(None) };
     let encoded = |text| utf8_percent_encode(text, IN_QUERY);
-    let mut listed = visit.get(&format!("runs?actor={}&run_id={}&limit=1", encoded(actor), encoded(id))).await?;
-    Ok(Some(listed["data"][0].take()).filter(Value::is_object))
+    let listed = visit.get(&format!("runs?actor={}&run_id={}&limit=1", encoded(actor), encoded(id))).await?;
+    Ok(listed["data"].get(0).cloned())
 }
 
 fn facts(run: &Value, names: &Names) -> Markup {
