@@ -13,6 +13,7 @@ use crate::mailer::Mailer;
 use crate::people::auth::accounts::Accounts;
 use crate::providers::Providers;
 use crate::proxies::Proxies;
+use crate::request_log::RequestLog;
 use crate::store::Store;
 use crate::targets::Targets;
 use crate::wakes::Wakes;
@@ -46,6 +47,8 @@ pub struct App {
     pub public_url: Arc<str>,
     /// Signals that wake workers.
     pub wakes: Arc<Wakes>,
+    /// The requests that are not in the log yet.
+    pub request_log: Arc<RequestLog>,
     /// The proxies that are trusted to report a client's address.
     pub proxies: Arc<Proxies>,
     /// Set while requests can be served.

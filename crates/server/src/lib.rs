@@ -17,6 +17,7 @@ pub mod mailer;
 pub mod people;
 pub mod providers;
 pub mod proxies;
+pub mod request_log;
 pub mod serve;
 pub mod store;
 pub mod targets;

@@ -38,6 +38,7 @@ use crate::work::mail::SendMail;
 use crate::work::maintain::Maintain;
 use crate::work::monthly_usage::NoteMonthlyUsage;
 use crate::work::reap::Reap;
+use crate::work::request_log::LogRequests;
 use crate::work::send::SendEmails;
 use crate::work::warm::KeepWarm;
 use crate::work::watch::WatchAccess;
@@ -127,6 +128,7 @@ impl Kith {
             undo_days: config.undo_days,
             public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into(),
             wakes: Arc::default(),
+            request_log: Arc::default(),
             proxies: Arc::new(config.trusted_proxies.clone()),
             ready: Arc::new(AtomicBool::new(true)),
             metrics: metrics_handle(),
@@ -155,6 +157,9 @@ impl Kith {
         }
         if let Err(fault) = self.app.keys.note_uses(&self.app.store, None).await {
             tracing::warn!(?fault, "can't note when keys were last used");
+        }
+        if let Err(fault) = self.app.request_log.write(&self.app.store).await {
+            tracing::warn!(?fault, "can't write the last requests to the log");
         }
         self.app.store.close().await;
         self.server.close().await;
@@ -214,6 +219,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(HoldDirect::default());
     workers.start(EndExcesses::default());
     workers.start(NoteKeyUse);
+    workers.start(LogRequests);
     if config.plans.is_some() {
         workers.start(NoteMonthlyUsage);
     }

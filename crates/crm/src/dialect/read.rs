@@ -312,6 +312,7 @@ fn events(said: &Arguments<'_>) -> Result<Steps, Fault> {
 fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: &str) -> Result<ControlAsk, Fault> {
     said.only_options(match operation {
         ControlOperation::List(_) => &["limit", "cursor"],
+        ControlOperation::Logs => &["status", "method", "since", "limit", "cursor"],
         ControlOperation::Deliveries(_) | ControlOperation::Runs(_) => &["status", "limit", "cursor"],
         _ => &[],
     })?;
@@ -324,6 +325,14 @@ fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: 
         }
         ControlOperation::Deliveries(it) => {
             ControlAsk::Deliveries { id: id(it), status: said.option("status").map(str::to_owned), page: page(said)? }
+        }
+        ControlOperation::Logs => {
+            let given = |name: &&str| {
+                let value = said.option(name).filter(|value| !value.is_empty())?;
+                Some(((*name).to_owned(), Value::from(value)))
+            };
+            let filters = ["status", "method", "since"].iter().filter_map(given).collect();
+            ControlAsk::Logs { filters, page: page(said)? }
         }
         ControlOperation::Create(resource) => {
             ControlAsk::Create { resource: *resource, values, dialect: dialect.to_owned() }

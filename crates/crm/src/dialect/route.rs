@@ -21,6 +21,7 @@ pub const RESERVED: &[&str] = &[
     "imports",
     "integrations",
     "keys",
+    "logs",
     "members",
     "notes",
     "pipeline",
@@ -98,6 +99,7 @@ pub enum ControlOperation<'a> {
     TestWebhook(&'a str),
     Deliveries(&'a str),
     Runs(&'a str),
+    Logs,
     Replay(&'a str, &'a str),
     ReplayFailed(&'a str),
     Integration,
@@ -162,6 +164,7 @@ impl ControlOperation<'_> {
             | ControlOperation::Find(..)
             | ControlOperation::Deliveries(_)
             | ControlOperation::Integration
+            | ControlOperation::Logs
             | ControlOperation::Runs(_) => Body::Ignored,
         }
     }
@@ -251,6 +254,7 @@ fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperatio
         (Patch,  ["automations", id])                  => ControlOperation::Update(Automations, id),
         (Delete, ["automations", id])                  => ControlOperation::Delete(Automations, id),
         (Get,    ["automations", id, "runs"])          => ControlOperation::Runs(id),
+        (Get,    ["logs"])                             => ControlOperation::Logs,
         (Get,    ["webhooks"])                         => ControlOperation::List(Webhooks),
         (Post,   ["webhooks"])                         => ControlOperation::Create(Webhooks),
         (Get,    ["webhooks", id])                     => ControlOperation::Find(Webhooks, id),
@@ -322,6 +326,8 @@ mod tests {
         check("events", "GET");
         check("events/x", "");
         check("keys", "");
+        check("logs", "GET");
+        check("logs/1", "");
         check("runs", "GET POST");
         check("runs/r/changes", "GET");
         check("runs/r/undo", "POST");

@@ -9,7 +9,7 @@ use crate::model::value::has_nul;
 use crate::model::who::checked_run_id;
 
 /// The filters of a list of runs.
-const FILTERS: &[&str] = &["actor", "agent", "status", "since"];
+const FILTERS: &[&str] = &["actor", "agent", "run_id", "status", "since"];
 /// The statuses of runs.
 const STATUSES: &[&str] = &["open", "complete", "failed", "undone"];
 

@@ -51,6 +51,8 @@ impl Resource {
 pub const RUN: &str = "automation_run";
 /// The name of the e-mail integration.
 pub const INTEGRATION: &str = "email_integration";
+/// The name of one request in the log.
+pub const REQUEST: &str = "request";
 /// The name of one delivery.
 pub const DELIVERY: &str = "webhook_delivery";
 
@@ -138,6 +140,13 @@ pub enum ControlAsk {
         /// The domain's id at the provider.
         id: String,
     },
+    /// Lists a page of the requests that the workspace has got, newest first.
+    Logs {
+        /// The filters, by name: status, method, since.
+        filters: Map<String, Value>,
+        /// The limit and the cursor.
+        page: PageAsk,
+    },
     /// Sends a delivery again.
     Replay {
         /// The endpoint's id.
@@ -168,6 +177,7 @@ impl ControlAsk {
             ControlAsk::Runs { .. } => RUN,
             ControlAsk::Integration | ControlAsk::SetIntegration { .. } | ControlAsk::RemoveIntegration => INTEGRATION,
             ControlAsk::VerifyDomain { .. } => Resource::Domains.one(),
+            ControlAsk::Logs { .. } => REQUEST,
             ControlAsk::ReplayFailed { .. } => "replay",
         }
     }
@@ -179,6 +189,7 @@ impl ControlAsk {
             | ControlAsk::Find { .. }
             | ControlAsk::Deliveries { .. }
             | ControlAsk::Runs { .. }
+            | ControlAsk::Logs { .. }
             | ControlAsk::Integration => false,
             ControlAsk::Create { .. }
             | ControlAsk::Update { .. }

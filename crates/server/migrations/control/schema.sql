@@ -386,6 +386,27 @@ CREATE TABLE public.outgoing_mail (
 CREATE INDEX outgoing_mail_due ON public.outgoing_mail USING btree (next_attempt_at);
 CREATE INDEX outgoing_mail_user ON public.outgoing_mail USING btree (user_id);
 
+-- Requests of the last 7 days, the newest 100,000 of a workspace and mode. Written in batches, after the requests.
+-- Owned by kith_control.
+CREATE TABLE public.request_log (
+  workspace_id text NOT NULL,
+  mode text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  id text NOT NULL,  -- req_…, the header X-Request-Id.
+  method text NOT NULL,
+  path text NOT NULL,  -- The path without its query; tokens in it are masked.
+  status smallint NOT NULL,
+  duration_us bigint NOT NULL,
+  actor text,  -- api_key:ak_… or user:u_…; null if nobody was signed in.
+  agent text,
+  tool text,  -- The tool of MCP that was called.
+  code text,  -- The code of the error.
+  CONSTRAINT request_log_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
+  CONSTRAINT request_log_pkey PRIMARY KEY (workspace_id, mode, created_at, id),
+  CONSTRAINT request_log_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX request_log_old ON public.request_log USING brin (created_at);
+
 -- Owned by kith_control.
 CREATE TABLE public.sessions (
   id text NOT NULL,

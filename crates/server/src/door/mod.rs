@@ -7,6 +7,7 @@ mod form;
 mod heads;
 mod health;
 pub mod listener;
+mod logged_path;
 mod mcp;
 mod oauth;
 mod operations;

@@ -93,6 +93,12 @@ pub struct Envelope<'a> {
     pub table: Option<String>,
     /// The preferences of the request that are honoured.
     pub preferences: Option<String>,
+    /// The person of a request without a workspace, `user:u_…`.
+    pub actor: Option<Arc<str>>,
+    /// The tool of MCP that is called.
+    pub tool: Option<String>,
+    /// The code of the tool's error, which is not one of HTTP.
+    pub tool_code: Option<&'static str>,
     who: Option<Who>,
     /// The workspace that a person's request was about.
     workspace_id: Option<String>,
@@ -104,9 +110,21 @@ pub struct Envelope<'a> {
 impl<'a> Envelope<'a> {
     /// Creates the envelope of a caller who is not known yet.
     pub fn new(app: &'a App, request_id: &'a str) -> Envelope<'a> {
-        let (dialect, version, table, preferences) = (&AGENTCRM, None, None, None);
-        let (who, workspace_id, rate, room) = (None, None, None, None);
-        Envelope { app, request_id, dialect, version, table, preferences, who, workspace_id, rate, room }
+        Envelope {
+            app,
+            request_id,
+            dialect: &AGENTCRM,
+            version: None,
+            table: None,
+            preferences: None,
+            actor: None,
+            tool: None,
+            tool_code: None,
+            who: None,
+            workspace_id: None,
+            rate: None,
+            room: None,
+        }
     }
 
     /// Records who was admitted, and what is left of their rate.
@@ -129,6 +147,11 @@ impl<'a> Envelope<'a> {
     /// Whether the workspace's e-mail and webhooks wait.
     fn holds(&self) -> bool {
         self.who.as_ref().is_some_and(|who| !who.sends)
+    }
+
+    /// Who was admitted to a workspace.
+    pub fn who(&self) -> Option<&Who> {
+        self.who.as_ref()
     }
 
     /// Renders the result of a request. A stream has a body of its own.

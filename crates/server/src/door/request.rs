@@ -131,6 +131,12 @@ impl<'a> HttpRequest<'a> {
         Provenance::new(self.id, said(X_AGENT), said(X_RUN_ID), said(X_REASON))
     }
 
+    /// The caller's program, as it names itself.
+    pub fn agent(&self) -> Option<String> {
+        let said = self.head.headers.get(X_AGENT).map(|value| value.as_bytes());
+        said.and_then(|said| Provenance::new("", Some(said), None, None).agent)
+    }
+
     /// Reads the whole body of a call. The memory of the body and its values is charged to the caller's owner.
     pub async fn body(&mut self, caller: &Caller) -> Result<ReadBody, Fault> {
         let (bytes, held) = self.read(MAX_BODY_BYTES, Some(caller)).await?;

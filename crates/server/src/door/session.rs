@@ -102,6 +102,7 @@ fn admit(
 ) -> Result<AdmittedPerson, Fault> {
     let person = access::admit_person(request.app, session).map_err(|refused| envelope.refused(*refused))?;
     envelope.admitted(None, Some(person.rate));
+    envelope.actor = Some(format!("user:{}", person.person.id).into());
     Ok(person)
 }
 

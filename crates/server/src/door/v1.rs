@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use axum::response::Response;
 use futures_util::FutureExt;
 
@@ -14,11 +14,13 @@ use crm::dialect::agentcrm::AGENTCRM;
 use crm::dialect::controls;
 use crm::model::call::parse_path;
 use crm::model::fault::Fault;
+use crm::model::who::Mode;
 
 use crate::app::App;
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
-use crate::door::{people, rest};
+use crate::door::{logged_path, people, rest};
+use crate::store::control::request_log::LoggedRequest;
 
 /// Serves a request.
 pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
@@ -67,26 +69,45 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
     rest::serve(request, envelope, segments).await
 }
 
-/// Logs one line per request. The query string is left out, since it may hold customers' data.
+/// Logs a request: one line for the operator, and an entry for the workspace. The query string is left out, since it may hold
+/// customers' data.
 pub fn log(request: &HttpRequest<'_>, envelope: &Envelope<'_>, status: u16, failure: Option<&Fault>, started: Instant) {
     let took = started.elapsed();
     metrics::histogram!("kith_request_seconds").record(took.as_secs_f64());
     metrics::counter!("kith_requests_total", "status" => status_class(status)).increment(1);
     let workspace_id = envelope.workspace_id().unwrap_or_default();
     let (request_id, method, took_us) = (request.id, &request.head.method, took.as_micros() as u64);
-    let path = without_secret(request.head.uri.path());
+    let path = logged_path::shown(request.head.uri.path());
+    if !workspace_id.is_empty() && !is_own_read(request) {
+        request.app.request_log.note(workspace_id, || {
+            let who = envelope.who();
+            LoggedRequest {
+                id: request_id.to_owned(),
+                workspace_id: who.map_or_else(|| workspace_id.into(), |who| who.workspace_id.clone()),
+                mode: who.map_or(Mode::Live, |who| who.mode),
+                at_ms: request.app.clock.unix_ms() - (took_us / 1000) as i64,
+                method: method.as_str().to_owned(),
+                path: path.clone().into_owned(),
+                status,
+                duration_us: took_us,
+                actor: who.map(|who| who.actor.clone()).or_else(|| envelope.actor.clone()),
+                agent: request.agent(),
+                tool: envelope.tool.clone(),
+                code: failure.map(Fault::code).or(envelope.tool_code),
+            }
+        });
+    }
     match failure.map(|fault| fault.apart().0) {
         Some(Fault::Internal { cause, place }) => {
-            tracing::error!(request_id, workspace_id, %method, path, status, took_us, cause, %place, "request failed");
+            tracing::error!(request_id, workspace_id, %method, path = &*path, status, took_us, cause, %place, "request failed");
         }
-        _ => tracing::debug!(request_id, workspace_id, %method, path, status, took_us, "request"),
+        _ => tracing::debug!(request_id, workspace_id, %method, path = &*path, status, took_us, "request"),
     }
 }
 
-/// A path as it may be logged, without the token of an invitation.
-fn without_secret(path: &str) -> &str {
-    const ACCEPT: &str = "/v1/members/accept/";
-    if path.starts_with(ACCEPT) { ACCEPT } else { path }
+/// Whether a page of Kith reads. Otherwise the page of the log would fill the log.
+fn is_own_read(request: &HttpRequest<'_>) -> bool {
+    request.head.uri.path().starts_with("/app/") && matches!(request.head.method, Method::GET | Method::HEAD)
 }
 
 fn status_class(status: u16) -> &'static str {
@@ -95,16 +116,5 @@ fn status_class(status: u16) -> &'static str {
         300..=399 => "3xx",
         400..=499 => "4xx",
         _ => "5xx",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::without_secret;
-
-    #[test]
-    fn an_invitations_token_is_not_logged() {
-        assert_eq!(without_secret("/v1/members/accept/kin_0123456789"), "/v1/members/accept/");
-        assert_eq!(without_secret("/v1/contacts/c_1"), "/v1/contacts/c_1");
     }
 }

@@ -74,14 +74,42 @@ pub async fn list(
         let before = Cursor::decode(cursor, scope, 1)?.keys.pop().flatten();
         filters.insert("before".into(), before.into());
     }
-    let rows = read(execution, sql::log::list_runs(&secret, &filters, page.limit + 1)).await?;
+    // An actor's own name for a run names one run at most.
+    let own = filters.remove("run_id").and_then(|own| own.as_str().map(str::to_owned));
+    let statement = match &own {
+        Some(own) => {
+            let actor = filters.get("actor").and_then(Value::as_str).unwrap_or(&execution.caller.who.actor).to_owned();
+            filters.insert("actor".into(), actor.as_str().into());
+            sql::log::find_run(&secret, &actor, own)
+        }
+        None => sql::log::list_runs(&secret, &filters, page.limit + 1),
+    };
+    let rows = read(execution, statement).await?;
     let mut runs: Vec<Map<String, Value>> =
         (0..rows.len()).filter_map(|row| object(&rows, row, "run")).map(|run| shown(execution, run)).collect();
+    if own.is_some() {
+        let mut fitting = Vec::new();
+        for run in runs {
+            if run.get("run_id").and_then(Value::as_str) == own.as_deref() && fits(&run, &filters)? {
+                fitting.push(run);
+            }
+        }
+        runs = fitting;
+    }
     let has_more = runs.len() > page.limit;
     runs.truncate(page.limit);
     let last = runs.last().filter(|_| has_more).and_then(|run| run.get("id")?.as_str().map(str::to_owned));
     let next_cursor = last.map(|id| Cursor { scope, keys: vec![Some(id)] }.encode());
     Ok(Answer::Runs { runs, next_cursor, limit: page.limit })
+}
+
+/// Whether a run fits the filters besides its name.
+fn fits(run: &Map<String, Value>, filters: &Map<String, Value>) -> Result<bool, Fault> {
+    let is_same = |name: &&str| filters.get(*name).is_none_or(|wanted| run.get(*name) == Some(wanted));
+    let moment = |at: Option<&Value>| at.and_then(Value::as_str).map(str::parse::<jiff::Timestamp>).transpose();
+    let since = moment(filters.get("since")).map_err(|_| Fault::invalid("since takes a time in ISO 8601."))?;
+    let started_at = moment(run.get("started_at")).map_err(Fault::internal)?;
+    Ok(["actor", "agent", "status"].iter().all(is_same) && started_at >= since && !filters.contains_key("before"))
 }
 
 /// Lists a page of a run's changes.

@@ -11,6 +11,7 @@ pub mod mail;
 pub mod maintain;
 pub mod monthly_usage;
 pub mod reap;
+pub mod request_log;
 pub mod send;
 mod signature;
 mod supervisor;

@@ -19,6 +19,8 @@ const DELIVERIES_KEPT_SECONDS: i64 = 30 * 24 * 60 * 60;
 
 /// How long an app that registered itself, but that nobody connected, is kept, in seconds.
 const UNUSED_APPS_SECONDS: i64 = 24 * 60 * 60;
+/// How long the log of requests is kept, in seconds.
+const REQUESTS_KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// Drops expired data.
 pub struct Reap;
@@ -39,10 +41,12 @@ impl Worker for Reap {
         let (expired, unused) = (iso(now - KEPT_SECONDS), iso(now - UNUSED_APPS_SECONDS));
         let disconnected = app.store.control.sweep_apps(&expired, &unused).await;
         let ran = app.store.control.sweep_runs(now - DELIVERIES_KEPT_SECONDS).await;
+        let logged = app.store.control.sweep_request_log(now - REQUESTS_KEPT_SECONDS).await;
         swept?;
         delivered?;
         disconnected?;
         ran?;
+        logged?;
         forgotten?;
         match reaped? {
             0 => {}

@@ -204,7 +204,7 @@ fn sample(schema: &Value) -> String {
         (Some("integer"), ..) => "7".into(),
         (_, Some("date"), _) => "2026-11-22".into(),
         (_, Some("date-time"), _) => "2026-11-22T12:00:00Z".into(),
-        _ => "some words".into(),
+        _ => schema["examples"][0].as_str().unwrap_or("some words").into(),
     }
 }
 

@@ -30,6 +30,7 @@ mod letters;
 mod lifecycle;
 mod limits;
 mod limits_of_requests;
+mod logs;
 mod mail;
 mod mcp;
 mod modes;

@@ -628,6 +628,7 @@ async fn a_table_under_a_reserved_name_says_so() {
         "files",
         "imports",
         "integrations",
+        "logs",
         "notes",
         "policies",
         "proposals",

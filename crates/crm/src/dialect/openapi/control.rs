@@ -38,6 +38,7 @@ const WEBHOOKS: &str = "webhooks";
 const EVENTS: &str = "events";
 const SENDING: &str = "sending";
 const AUTOMATIONS: &str = "automations";
+const LOGS: &str = "logs";
 
 /// All methods and paths, in reading order.
 #[rustfmt::skip] // a table
@@ -104,9 +105,14 @@ pub const TASKS: &[Task] = &[
     Task { method: Post, path: "/v1/email/domains/{id}/verify", id: "verifyEmailDomain", summary: "Verify a sending domain", body: "",
         answer: ControlReturns::One("EmailDomain"), codes: &["email_not_configured", "email_rejected", "not_found"],
         about: "Has Resend check the DNS records again." },
+    Task { method: Get, path: REQUEST_LOG, id: "listLogs", summary: "List requests", body: "", answer: ControlReturns::Page("LoggedRequest"), codes: &["invalid_cursor"],
+        about: "Lists the requests of the last 7 days, newest first: at most the newest 100,000. An entry is there some seconds after its request. `?status=404` or `?status=4xx`, `?method=POST` and `?since=` choose." },
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: ControlReturns::Page("ChangeEvent"), codes: &["invalid_cursor"],
         about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
+
+/// The log of requests.
+const REQUEST_LOG: &str = "/v1/logs";
 
 /// The events of a workspace, as a list and as a stream.
 pub const EVENT_LOG: &str = "/v1/events";
@@ -119,11 +125,12 @@ pub fn add(paths: &mut Value, reference: &Reference, responses: &mut Responses) 
 }
 
 /// The tags, with their descriptions.
-pub fn tags() -> [Value; 4] {
+pub fn tags() -> [Value; 5] {
     [
         json!({"name": WEBHOOKS, "description": "Addresses to which events are sent, and what was sent to them."}),
         json!({"name": AUTOMATIONS, "description": "Rules that act when events fire."}),
         json!({"name": SENDING, "description": "How e-mail is sent."}),
+        json!({"name": LOGS, "description": "The requests that the workspace has got."}),
         json!({"name": EVENTS, "description": "What was changed, in order."}),
     ]
 }
@@ -133,6 +140,7 @@ fn tag_of(task: &Task) -> &'static str {
         Some("webhooks") => WEBHOOKS,
         Some("automations") => AUTOMATIONS,
         Some("integrations" | "email") => SENDING,
+        Some("logs") => LOGS,
         _ => EVENTS,
     }
 }
@@ -152,8 +160,18 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
     if task.path.ends_with("/deliveries") {
         parameters.push(json!({"name": "status", "in": "query", "description": "Only deliveries with this status.", "schema": status()}));
     }
+    let query = |name: &str, about: &str| json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}});
+    if task.path == REQUEST_LOG {
+        let of = |name: &str, schema: Value, about: &str| json!({"name": name, "in": "query", "description": about, "schema": schema});
+        let status = json!({"type": "string", "pattern": "^[1-5]([0-9][0-9]|xx)$", "examples": ["4xx"]});
+        let methods = Method::ALL.map(Method::name);
+        parameters.extend([
+            of("status", status, "Only answers with this status: `404`, or `4xx` for all from 400 to 499."),
+            of("method", json!({"type": "string", "enum": methods}), "Only requests with this method."),
+            of("since", json!({"type": "string", "format": "date-time"}), "Only requests since this time."),
+        ]);
+    }
     if task.path == EVENT_LOG {
-        let query = |name: &str, about: &str| json!({"name": name, "in": "query", "description": about, "schema": {"type": "string"}});
         parameters.push(query("after", "The cursor after which the events begin: `next_cursor`, or the `id` of a streamed event. `cursor` is the same."));
         parameters.push(query("type", "Types of events, separated by commas: `contact.created`, `deal.*`."));
     }
@@ -317,6 +335,19 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
             ),
         ),
         ("ChangeEvent", event),
+        (
+            "LoggedRequest",
+            object(
+                "request",
+                json!({"id": text("`req_…`, the header `X-Request-Id`."), "created_at": time("When it came."), "method": text("`POST`"),
+                    "path": text("The path without its query; tokens in it are masked."), "tool": or_null(text("The tool of MCP that was called.")),
+                    "status": {"type": "integer", "description": "The status of the answer."}, "code": or_null(text("The code of the error.")),
+                    "duration_ms": {"type": "number", "description": "How long it took, in milliseconds."},
+                    "actor": or_null(text("`api_key:ak_…` or `user:u_…`")), "actor_name": or_null(text("The name of the key or the person.")),
+                    "key_hint": or_null(text("The first and last characters of the key.")), "agent": or_null(text("The header `X-Agent`."))}),
+                json!({}),
+            ),
+        ),
         ("Webhook", object("webhook", webhook(), json!({}))),
         ("MadeWebhook", object("webhook", webhook(), json!({"secret": secret()}))),
         (

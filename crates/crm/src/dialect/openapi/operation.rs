@@ -217,6 +217,11 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
                 own("actor", json!({"type": "string"}), "Only runs of this actor."),
                 own("agent", json!({"type": "string"}), "Only runs of this agent."),
                 own(
+                    "run_id",
+                    json!({"type": "string"}),
+                    "The run that the actor calls so; without `actor`, that you call so.",
+                ),
+                own(
                     "status",
                     json!({"type": "string", "enum": ["open", "complete", "failed", "undone"]}),
                     "Only runs with this status.",

@@ -57,6 +57,7 @@ fn samples() -> Vec<Ask> {
         }]),
         ControlAsk::Create { resource: Resource::Webhooks, values: values(), dialect: "relm".into() }.into(),
         ControlAsk::Deliveries { id: "whep_1".into(), status: Some("failed".into()), page: page() }.into(),
+        ControlAsk::Logs { filters: values(), page: page() }.into(),
         ControlAsk::ReplayFailed { id: "whep_1".into(), values: values() }.into(),
     ]
 }

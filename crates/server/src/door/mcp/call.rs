@@ -28,9 +28,11 @@ impl Session<'_, '_> {
     pub async fn call(&mut self, mut params: Map<String, Value>) -> Result<Vec<u8>, RpcError> {
         let (tool, arguments) = self.named(&mut params)?;
         let caller = self.caller_of(&params);
+        self.envelope.tool = Some(tool.name());
         let (object, is_error) = match guarded(self.perform(&tool, arguments, caller)).await {
             Ok(object) => (object, false),
             Err(fault) => {
+                self.envelope.tool_code = Some(fault.code());
                 if let Fault::Internal { cause, place } = &fault {
                     let (request_id, tool) = (self.id, tool.name());
                     tracing::error!(request_id, tool, cause, %place, "a tool failed");

@@ -15,10 +15,12 @@ mod home;
 mod import;
 mod landing;
 pub mod layout;
+mod ledger;
 mod logs;
 mod mail_html;
 mod members;
 mod names;
+mod pager;
 pub mod parts;
 mod place;
 pub mod public;
@@ -58,6 +60,9 @@ pub use account::{Offer, router};
 
 /// What is encoded in a query's value.
 const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'+').add(b'<').add(b'>').add(b'%');
+
+/// What is encoded in a segment of a path.
+const IN_SEGMENT: &AsciiSet = &IN_QUERY.add(b'/').add(b'?').add(b'\\');
 
 /// Serves a request to an address that is no path of the API: a page, or what pages need. `None` if there is no such page and
 /// the client is no browser.

@@ -35,7 +35,7 @@ impl Names {
         let context = PersonContext { app: visit.app, visitor: &visitor };
         let Ok(place) = visit.place() else { return Names::default() };
         let ask = || PageAsk { limit: MOST, ..PageAsk::default() };
-        if needs("user:") {
+        if needs("user:") || needs("api_key:") {
             let listed = members::list(&context, &place.workspace.id, ask()).await;
             for row in rows(visit, listed) {
                 let name = said(&row, "name").or_else(|| said(&row, "email"));
@@ -45,7 +45,11 @@ impl Names {
         if needs("api_key:") {
             let listed = keys::list(&context, &place.workspace.id, ask()).await;
             for row in rows(visit, listed) {
-                let name = said(&row, "name").or_else(|| said(&row, "hint").map(|hint| format!("key {hint}")));
+                // A key without a name is told by its person.
+                let owner = said(&row, "user_id").and_then(|id| names.get(&format!("user:{id}")).cloned());
+                let name = said(&row, "name").map(|name| format!("{name} (key)"));
+                let name = name.or_else(|| owner.map(|owner| format!("{owner}’s key")));
+                let name = name.or_else(|| said(&row, "hint").map(|hint| format!("key {hint}")));
                 add(&mut names, "api_key", said(&row, "id"), name);
             }
         }
@@ -84,7 +88,7 @@ impl Names {
             (Some(("user", id)), None) => Hand::person(id, &self.who(actor, None)),
             (Some(("user", _)), Some(agent)) => Hand::agent(agent),
             (Some(("automation" | "postgres", _)), _) => Hand::of(actor, agent),
-            _ => Hand::agent(&self.who(actor, agent).trim_start_matches("key ").to_owned()),
+            _ => Hand::agent(self.who(actor, agent).trim_start_matches("key ")),
         }
     }
 

@@ -198,6 +198,16 @@ impl<'a> Visit<'a> {
         }
     }
 
+    /// The rows of a statement that reads, with the person's rights.
+    pub async fn sql(&self, statement: &str) -> Result<Vec<Value>, Fault> {
+        let body = serde_json::json!({"sql": statement}).to_string();
+        let mut answer = self.call(Method::Post, "sql", body.as_bytes()).await?;
+        match answer["data"]["rows"].take() {
+            Value::Array(rows) => Ok(rows),
+            _ => Err(Fault::internal("an SQL answer without rows")),
+        }
+    }
+
     /// Sends a call to the API as this member, and returns the body of the response.
     pub async fn call(&self, method: Method, path: &str, body: &[u8]) -> Result<Value, Fault> {
         let caller = &self.place()?.caller;

@@ -4,6 +4,7 @@
 
 mod automations;
 mod email;
+mod logs;
 mod webhooks;
 
 use crm::dialect::Reply;
@@ -159,6 +160,7 @@ impl<'a> ControlCall<'a> {
             ControlAsk::Integration => self.integration().await,
             ControlAsk::List { resource: Resource::Domains, page } => self.domains(page).await,
             ControlAsk::Find { resource: Resource::Domains, id } => self.find_domain(id).await,
+            ControlAsk::Logs { filters, page } => self.logs(filters, page).await,
             ControlAsk::Deliveries { id, status, page } => self.deliveries(id, status.as_deref(), page).await,
             other => Err(Fault::internal(format!("{other:?} is not a read"))),
         }

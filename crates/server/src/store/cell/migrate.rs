@@ -24,6 +24,7 @@ const CONTROL: &[&str] = &[
     include_str!("../../../migrations/control/0006_webhooks.sql"),
     include_str!("../../../migrations/control/0007_automations.sql"),
     include_str!("../../../migrations/control/0008_email.sql"),
+    include_str!("../../../migrations/control/0010_request_log.sql"),
     include_str!("../../../migrations/control/0011_deleted_workspaces.sql"),
     include_str!("../../../migrations/control/0012_connected_apps.sql"),
 ];

@@ -24,6 +24,7 @@ pub mod mail;
 pub mod members;
 pub mod outgoing;
 pub mod person;
+pub mod request_log;
 pub mod rows;
 pub mod sessions;
 pub mod sign_ins;

@@ -1,1 +1,140 @@
-// See core.js for what it offers.
+// "Undo run": a dialog that shows by a dry run what each change goes back to. A conflict is reported, and nothing is undone
+// unless the person chooses to leave the conflicting records as they are.
+
+import { $, $$, on, el, icon, api, attempt, refresh, toast } from "./core.js";
+
+const MOST_CHARACTERS = 200;
+const REASONS = {
+  changed_since: "was changed since", row_gone: "is gone", row_exists: "exists again", unique_taken: "would repeat a value that must be unique",
+  parent_gone: "refers to a record that is gone", would_remove_others: "cannot go, because others refer to it", schema_changed: "its table has changed since",
+  not_permitted: "is protected",
+};
+const VERBS = { created: "create", updated: "change", deleted: "remove", restored: "restore" };
+
+const text = (value) => {
+  if (value === null || value === undefined) return "nothing";
+  const all = typeof value === "object" ? JSON.stringify(value) : String(value);
+  return all.length > MOST_CHARACTERS ? all.slice(0, MOST_CHARACTERS) + "…" : all;
+};
+const amount = (cents) => typeof cents === "number" ? (cents / 100).toLocaleString("en-US", { minimumFractionDigits: 2 }) : cents;
+const shown = (column, value) => text(column === "amount_cents" ? amount(value) : value);
+const label = (column) => column === "amount_cents" ? "amount" : column;
+/** The name of a record: as the page says it, or from its own columns. */
+const nameOf = (table, id, columns = {}) => {
+  const onPage = $$("main [data-record]").find((it) => it.dataset.record === String(id));
+  if (onPage) return onPage.textContent;
+  const value = (column) => columns[column]?.to ?? columns[column]?.from;
+  const full = [value("first_name"), value("last_name")].filter(Boolean).join(" ");
+  return full || value("name") || value("title") || value("subject") || value("email") || (typeof id === "object" ? JSON.stringify(id) : String(id));
+};
+
+const QUIET = new Set(["id", "created_at", "updated_at", "deleted_at"]);
+const diffOf = (change) => {
+  const lines = el("dl", { class: "diff" });
+  const is = (value) => value !== null && value !== undefined && !(typeof value === "object" && Object.keys(value).length === 0);
+  for (const [column, { from, to }] of Object.entries(change.changes ?? {})) {
+    const inside = column === "custom" && [from, to].some((it) => it && typeof it === "object");
+    const pairs = inside
+      ? [...new Set([...Object.keys(from ?? {}), ...Object.keys(to ?? {})])].map((key) => [key, from?.[key], to?.[key]])
+      : [[column, from, to]];
+    for (const [name, was, back] of pairs) {
+      if (QUIET.has(name) || JSON.stringify(was ?? null) === JSON.stringify(back ?? null) || (!is(was) && !is(back))) continue;
+      lines.append(el("div", {}, el("dt", {}, label(name)),
+        el("dd", {}, is(was) ? el("del", {}, shown(name, was)) : null, el("ins", {}, is(back) ? shown(name, back) : "nothing"))));
+    }
+  }
+  return lines.childElementCount ? lines : null;
+};
+const changeItem = (change) => el("li", {},
+  el("p", {}, el("span", { class: "soft" }, VERBS[change.verb] ?? change.verb), " ", el("b", {}, nameOf(change.table, change.id, change.changes)), " ",
+    el("span", { class: "meta" }, change.table)),
+  change.verb === "deleted" && change.hard ? null : diffOf(change));
+const conflictItem = (conflict) => {
+  const columns = el("ul", {});
+  for (const [column, sides] of Object.entries(conflict.columns ?? {})) {
+    columns.append(el("li", {}, el("code", {}, label(column)), ": expected ", el("q", {}, shown(column, sides.expected)), ", now ", el("q", {}, shown(column, sides.now)),
+      ", would go back to ", el("q", {}, shown(column, sides.back_to))));
+  }
+  return el("li", {}, el("b", {}, nameOf(conflict.table, conflict.id)), " ", el("span", { class: "meta" }, conflict.table), " " + (REASONS[conflict.reason] ?? conflict.reason),
+    columns.childElementCount ? columns : null);
+};
+
+/** The id of the run that a button names. A caller's own name for a run names it only together with the actor. */
+const runId = async (button) => {
+  const { undoRun: run, actor } = button.dataset;
+  if (run.startsWith("run_") || !actor) return run;
+  const { data } = await api("GET", `runs?limit=1&actor=${encodeURIComponent(actor)}&run_id=${encodeURIComponent(run)}`);
+  if (!data.length) throw new Error("This run is not kept any more.");
+  return data[0].id;
+};
+const undoPath = (run) => `runs/${encodeURIComponent(run)}/undo`;
+const dry = (run, body) => api("POST", undoPath(run), body, { "X-Dry-Run": "true" });
+
+const open = async (button) => {
+  const run = await runId(button);
+  const title = button.dataset.title ?? "Undo run";
+  const content = el("div", { class: "form" });
+  const undo = el("button", { type: "button", class: "btn main", "data-undo-now": true }, "Undo");
+  const skip = el("button", { type: "button", class: "btn", hidden: true }, "Skip conflicts and undo the rest");
+  const close = el("button", { type: "button", class: "btn bare", "data-close": true }, "Cancel");
+  const dialog = el("dialog", { class: "undo-run", "aria-labelledby": "undo-heading" },
+    el("div", {}, el("h2", { id: "undo-heading" }, title), content, el("p", { class: "btns" }, undo, skip, close)));
+  dialog.addEventListener("close", () => dialog.remove());
+
+  const report = (error) => {
+    const conflicts = error.body.conflicts ?? [];
+    const note = el("div", { class: "note bad", role: "alert" }, icon("circle-alert"),
+      el("div", {}, el("p", {}, el("b", {}, "Conflict: nothing is undone. "), error.message), el("ul", { class: "conflicts" }, ...conflicts.map(conflictItem))));
+    $("[role=alert]", content)?.remove();
+    content.prepend(note);
+    skip.hidden = conflicts.length === 0;
+  };
+  const list = ({ data, meta }) => {
+    const changes = meta.changes ?? [];
+    const rest = data.undone - changes.length;
+    content.append(
+      el("p", { class: "soft" }, `${data.undone} ${data.undone === 1 ? "record" : "records"} would go back to what stood there before:`),
+      el("ol", { class: "net", tabindex: "0", "aria-label": "What goes back" }, ...changes.map(changeItem),
+        meta.changes_truncated || rest > 0 ? el("li", { class: "soft" }, "And more: only the first are listed.") : null));
+    for (const effect of data.not_undone ?? []) content.append(el("p", { class: "note wait" }, icon("circle-alert"), el("span", {}, `Cannot be taken back: ${effect.effect.replaceAll("_", " ")}`)));
+  };
+  const perform = async (body) => {
+    undo.disabled = skip.disabled = true;
+    try {
+      const { data, requestId } = await api("POST", undoPath(run), body);
+      dialog.close();
+      await refresh();
+      const skipped = data.skipped?.length ? `, ${data.skipped.length} left as they are` : "";
+      toast(`Undone: ${data.undone} ${data.undone === 1 ? "record" : "records"} put back${skipped}.`, { undo: requestId });
+    } catch (error) {
+      if (error.code === "undo_conflict") report(error);
+      else say(error);
+    } finally {
+      undo.disabled = skip.disabled = false;
+    }
+  };
+  const say = (error) => {
+    $("[role=alert]", content)?.remove();
+    content.prepend(el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, error.message + (error.hint ? " " + error.hint : ""))));
+  };
+  undo.addEventListener("click", () => perform({}));
+  skip.addEventListener("click", () => perform({ on_conflict: "skip" }));
+  document.body.append(dialog);
+  dialog.showModal();
+  try {
+    list(await dry(run, {}));
+  } catch (error) {
+    if (error.code !== "undo_conflict") return say(error);
+    report(error);
+    try {
+      const rest = await dry(run, { on_conflict: "skip" });
+      if (rest.data.undone > 0) list(rest); else skip.hidden = true;
+    } catch { skip.hidden = true; }
+  }
+};
+
+on("click", "[data-undo-run]", (button) => attempt(async () => {
+  if ($("dialog.undo-run")) return;
+  button.disabled = true;
+  try { await open(button); } finally { button.disabled = false; }
+}));
