@@ -136,7 +136,7 @@ pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
                 (palette())
                 (new_workspace())
                 div #toast .toast popover="manual" role="status" aria-live="polite" { span {} }
-                div #alerts .alerts role="alert" {}
+                div #alerts .alerts {}
                 script type="module" src=(assets::address("core.js")) {}
                 @if visit.place.is_some() { script type="module" src=(assets::address("palette.js")) {} }
                 @for script in page.scripts { script type="module" src=(assets::address(script)) {} }

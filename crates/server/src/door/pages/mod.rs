@@ -8,6 +8,7 @@ mod api;
 mod api_keys;
 mod assets;
 mod automations;
+mod control;
 mod deals;
 mod home;
 mod import;
