@@ -94,6 +94,7 @@ pub enum ControlOperation<'a> {
     Delete(Resource, &'a str),
     RotateSecret(&'a str),
     TestWebhook(&'a str),
+    TestAutomation(&'a str),
     Deliveries(&'a str),
     Runs(&'a str),
     Replay(&'a str, &'a str),
@@ -141,9 +142,10 @@ impl ControlOperation<'_> {
     /// The use of the request's body.
     fn body(&self) -> Body {
         match self {
-            ControlOperation::Create(_) | ControlOperation::Update(..) | ControlOperation::ReplayFailed(_) => {
-                Body::Fields
-            }
+            ControlOperation::Create(_)
+            | ControlOperation::Update(..)
+            | ControlOperation::TestAutomation(_)
+            | ControlOperation::ReplayFailed(_) => Body::Fields,
             ControlOperation::Delete(..)
             | ControlOperation::RotateSecret(_)
             | ControlOperation::TestWebhook(_)
@@ -233,6 +235,7 @@ fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperatio
         (Patch,  ["automations", id])                  => ControlOperation::Update(Automations, id),
         (Delete, ["automations", id])                  => ControlOperation::Delete(Automations, id),
         (Get,    ["automations", id, "runs"])          => ControlOperation::Runs(id),
+        (Post,   ["automations", id, "test"])          => ControlOperation::TestAutomation(id),
         (Get,    ["webhooks"])                         => ControlOperation::List(Webhooks),
         (Post,   ["webhooks"])                         => ControlOperation::Create(Webhooks),
         (Get,    ["webhooks", id])                     => ControlOperation::Find(Webhooks, id),

@@ -43,6 +43,8 @@ impl Resource {
 
 /// The name of one run of an automation.
 pub const RUN: &str = "automation_run";
+/// The name of what an automation would do.
+pub const TRIAL: &str = "automation_test";
 /// The name of one delivery.
 pub const DELIVERY: &str = "webhook_delivery";
 
@@ -116,6 +118,15 @@ pub enum ControlAsk {
         /// The limit and the cursor.
         page: PageAsk,
     },
+    /// Says what an automation would do with an event. Nothing is kept.
+    TestAutomation {
+        /// The automation's id.
+        id: String,
+        /// The fields of the request.
+        values: Map<String, Value>,
+        /// The dialect of the request, in which the event is written.
+        dialect: String,
+    },
     /// Sends a delivery again.
     Replay {
         /// The endpoint's id.
@@ -144,6 +155,7 @@ impl ControlAsk {
             ControlAsk::RotateSecret { .. } => Resource::Webhooks.one(),
             ControlAsk::TestWebhook { .. } | ControlAsk::Deliveries { .. } | ControlAsk::Replay { .. } => DELIVERY,
             ControlAsk::Runs { .. } => RUN,
+            ControlAsk::TestAutomation { .. } => TRIAL,
             ControlAsk::ReplayFailed { .. } => "replay",
         }
     }
@@ -160,6 +172,8 @@ impl ControlAsk {
             | ControlAsk::Delete { .. }
             | ControlAsk::RotateSecret { .. }
             | ControlAsk::TestWebhook { .. }
+            // It does the work of writes, although it keeps nothing.
+            | ControlAsk::TestAutomation { .. }
             | ControlAsk::Replay { .. }
             | ControlAsk::ReplayFailed { .. } => true,
         }

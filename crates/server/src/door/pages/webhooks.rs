@@ -226,10 +226,12 @@ fn facts(visit: &Visit<'_>, it: &Value) -> Markup {
 fn deliveries(visit: &Visit<'_>, it: &Value, listed: &Value, wanted: Option<&str>) -> Markup {
     let (id, found) = (word(it, "id"), rows(listed));
     let tab = |name: &str, status: Option<&str>| {
-        let address = status.map_or_else(|| format!("/webhooks/{id}"), |status| format!("/webhooks/{id}?status={status}"));
+        let address =
+            status.map_or_else(|| format!("/webhooks/{id}"), |status| format!("/webhooks/{id}?status={status}"));
         html! { a href=(address) aria-current=[(wanted == status).then_some("true")] { (name) } }
     };
-    let signature: String = found.iter().map(|it| format!("{}{}{} ", word(it, "id"), word(it, "status"), it["attempts"])).collect();
+    let signature: String =
+        found.iter().map(|it| format!("{}{}{} ", word(it, "id"), word(it, "status"), it["attempts"])).collect();
     html! {
         div.tools {
             h2 #deliveries-heading { "Deliveries" }
