@@ -13,33 +13,32 @@ const MEMBERS: [&str; 10] =
 
 /// Reads an event that a caller writes in a dialect, in the form that the list of events has.
 pub fn read(dialect: &Dialect, written: Option<&Value>) -> Result<Event, Fault> {
-    let broken = |message: String, hint: Option<String>| {
-        Err(Fault::ValidationFailed { message, hint, field: Some("event".into()) })
-    };
+    let broken =
+        |message: String, hint: Option<String>| Fault::ValidationFailed { message, hint, field: Some("event".into()) };
     let form = || {
         Some("Send {\"event\": {\"type\": \"deal.updated\", \"data\": {…}, \"previous\": {…}}}, as GET /v1/events shows one.".into())
     };
     let Some(Value::Object(members)) = written else {
-        return broken("\"event\" takes an object: an event.".into(), form());
+        return Err(broken("\"event\" takes an object: an event.".into(), form()));
     };
     if let Some(name) = members.keys().find(|name| !MEMBERS.contains(&name.as_str()) && *name != "undo_of") {
-        return broken(format!("An event has no \"{name}\"."), form());
+        return Err(broken(format!("An event has no \"{name}\"."), form()));
     }
     let Some(event_type) = members.get("type").and_then(Value::as_str) else {
-        return broken("\"event.type\" must be the type of an event.".into(), form());
+        return Err(broken("\"event.type\" must be the type of an event.".into(), form()));
     };
     if let Err((message, hint)) = event::check(event_type) {
-        return broken(message, hint);
+        return Err(broken(message, hint));
     }
     let Some((subject, _)) = event_type.rsplit_once('.').filter(|(_, verb)| *verb != "*") else {
-        return broken(format!("\"{event_type}\" stands for several events; \"event.type\" is one."), None);
+        return Err(broken(format!("\"{event_type}\" stands for several events; \"event.type\" is one."), None));
     };
     let entity = ENTITIES.iter().find(|it| it.name == subject && !it.is_feed);
     let table = entity.map_or(subject, |entity| entity.table);
     let rows = ["data", "previous"].map(|name| match members.get(name) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::Object(row)) => Ok(Some(columns(dialect, table, row))),
-        Some(_) => broken(format!("\"event.{name}\" takes an object."), form()),
+        Some(_) => Err(broken(format!("\"event.{name}\" takes an object."), form())),
     });
     let [data, previous] = rows;
     let text = |name: &str| members.get(name).and_then(Value::as_str).map(str::to_owned);
@@ -64,7 +63,7 @@ fn columns(dialect: &Dialect, table: &str, row: &Map<String, Value>) -> Map<Stri
     let known: Vec<&str> = own.chain(["custom"]).collect();
     let column_of = |name: &str| {
         let found = known.iter().find(|column| (dialect.change_words.column)(table, column) == name);
-        found.filter(|_| by_table(table).is_some()).map_or(name, |column| column).to_owned()
+        found.filter(|_| by_table(table).is_some()).map_or(name, |column| *column).to_owned()
     };
     let stored = row.iter().filter(|(name, _)| *name != "object").map(|(name, value)| {
         let column = column_of(name);

@@ -376,7 +376,7 @@ mod tests {
         let pair = |pipeline: &str, stage: &str| (pipeline.to_owned(), stage.to_owned());
         let stages = [pair("sales", "lead"), pair("sales", "won"), pair("renewals", "won"), pair("renewals", "due")];
         let check = |action: Value| check_stages(&[json!({"type": "set_metadata"}), action], &stages);
-        let said = |action: Value| check(action).expect_err("a refusal").message().into_owned();
+        let said = |action: Value| check(action).expect_err("a refusal").message().to_string();
         assert_eq!(check(json!({"type": "move_deal_stage", "stage": "due"})), Ok(()));
         assert_eq!(check(json!({"type": "move_deal_stage", "stage": "won", "pipeline": "renewals"})), Ok(()));
         assert_eq!(

@@ -32,6 +32,7 @@ async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
     let rules = rows(&listed);
     let newest = join_all(rules.iter().map(|it| last_run(visit, it))).await;
     let newest = newest.into_iter().collect::<Result<Vec<_>, Fault>>()?;
+    let form = if visit.may_write() { Some(form(visit, None).await?) } else { None };
     let body = html! {
         @if rules.is_empty() {
             div.cols { div.c8 { (parts::blank(
@@ -59,7 +60,7 @@ async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
                 }
             }
         }
-        @if visit.may_write() { (dialog("new-automation", "New automation", form(visit, None).await?)) }
+        @if let Some(form) = form { (dialog("new-automation", "New automation", form)) }
     };
     let mut page = Page::new("Automations", "/automations", body);
     page.beside = html! { @if !rules.is_empty() { span.count { (rules.len()) } } };
@@ -199,6 +200,7 @@ async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
     }
     let listed = visit.get(&listed).await?;
     let may_write = visit.may_write();
+    let form = if may_write { Some(form(visit, Some(it)).await?) } else { None };
     let body = html! {
         div.cols data-automation=(word(it, "id")) data-trigger=(word(it, "trigger_event")) { div.c12 {
             div.btns {
@@ -217,8 +219,8 @@ async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
             p.soft { "Made " (time(word(it, "created_at"))) " by " (actor(word(it, "created_by"))) ". It acts with a member's rights. " code { (word(it, "id")) } }
             (runs(it, &listed))
         } }
-        @if may_write {
-            (dialog("edit-automation", "Edit automation", form(visit, Some(it)).await?))
+        @if let Some(form) = form {
+            (dialog("edit-automation", "Edit automation", form))
             (dialog("try-automation", "Test the rule", html! {
                 form.form.parts data-try-form novalidate {
                     p.soft { "This says what the rule would do. Nothing is kept, and nothing is sent." }

@@ -135,7 +135,7 @@ impl ControlCall<'_> {
         dialect: &str,
     ) -> Result<Answer, Fault> {
         if let Some(name) = values.keys().find(|name| *name != "event") {
-            return Err(Fault::unknown_field(name, ["event"]));
+            return Err(Fault::unknown_field(name, ["event"].into_iter()));
         }
         let trial = self.app.store.control.trial_of(self.holder(), id).await?.ok_or_else(|| unknown(id))?;
         let of = |name: &str| dialect::by_name(name).ok_or_else(|| Fault::internal("an unknown dialect"));
