@@ -216,7 +216,7 @@ async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
             }
             @if let Some(why) = it["disabled_reason"].as_str() { p.note.bad { (icon("circle-alert")) span { "Kith has switched it off: " (why) } } }
             (sentences(it))
-            p.soft { "Made " (time(word(it, "created_at"))) " by " (actor(word(it, "created_by"))) ". It acts with a member's rights. " code { (word(it, "id")) } }
+            p.soft { "Made by " (actor(word(it, "created_by"))) ", " (time(word(it, "created_at"))) ". It acts with a member's rights. " code { (word(it, "id")) } }
             (runs(it, &listed))
         } }
         @if let Some(form) = form {

@@ -205,7 +205,7 @@ fn facts(visit: &Visit<'_>, it: &Value) -> Markup {
             dt { "Description" } dd { @if word(it, "description").is_empty() { span.faint { "none" } } @else { (word(it, "description")) } }
             dt { "Events" } dd.chips { (patterns(events, 100)) }
             @if let Some(since) = it["failing_since"].as_str() { dt { "Failing" } dd { "since " (time(since)) } }
-            dt { "Created" } dd { (time(word(it, "created_at"))) " by " (actor(word(it, "created_by"))) }
+            dt { "Created" } dd { "by " (actor(word(it, "created_by"))) ", " (time(word(it, "created_at"))) }
             dt { "Id" } dd { code { (word(it, "id")) } }
         }
         @if may_write {
