@@ -1,5 +1,7 @@
 """The pages of automations: a rule is made, tested, fired and switched off."""
 
+import re
+
 from conftest import no_serious_fault
 from playwright.sync_api import expect
 
@@ -44,7 +46,7 @@ def test_a_rule_is_tested_and_edited(ada):
     page.goto(f"/automations/{id}")
     page.get_by_role("button", name="Test", exact=True).click()
     dialog = page.get_by_role("dialog")
-    expect(dialog.get_by_label("Event")).to_have_value(__import__("re").compile("Liners"))
+    expect(dialog.get_by_label("Event")).to_have_value(re.compile("Liners"))
     dialog.get_by_role("button", name="Try it").click()
     expect(dialog).to_contain_text("The rule would act")
     expect(dialog.locator("ins")).to_contain_text(["won"])

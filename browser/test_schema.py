@@ -22,6 +22,7 @@ def test_a_field_is_made_and_deleted(ada):
     made = ada.api("GET", "/v1/schema/fields")["data"][0]
     assert (made["options"], made["required"]) == (["lead", "customer"], True)
     page.get_by_role("button", name="New field").click()
+    dialog.get_by_label("Object").select_option("contact")
     dialog.get_by_label("Key").fill("segment")
     dialog.get_by_role("button", name="Create").click()
     expect(dialog.get_by_role("alert").or_(dialog.locator("[aria-invalid]")).first).to_be_visible()

@@ -1,6 +1,7 @@
 """The pages of webhooks: an endpoint is made, its secret is shown once, deliveries arrive and are replayed."""
 
 import http.server
+import re
 import threading
 
 import pytest
@@ -111,7 +112,8 @@ def test_a_viewer_sees_no_control_that_writes(ada, people, receiver):
         assert page.goto(path).status == 200
         main = page.locator("main, .page > .top")
         for name in ["New", "Delete", "Rename", "Replay", "Rotate", "Send", "Edit", "Test", "Move"]:
-            expect(main.get_by_role("button", name=name)).to_have_count(0)
+            # Not the button that inserts `deleted_at` into the editor.
+            expect(main.get_by_role("button", name=re.compile(rf"^{name}\b"))).to_have_count(0)
         expect(main.get_by_role("switch")).to_have_count(0)
     page.goto("/sql")
     expect(page.get_by_text("Read-only")).to_be_visible()
