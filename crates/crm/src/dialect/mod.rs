@@ -30,6 +30,7 @@ use crate::dialect::changes::ChangeWords;
 use crate::model::answer::Answer;
 use crate::model::ask::Ask;
 use crate::model::call::{Call, Method};
+use crate::model::change::ChangeSet;
 use crate::model::entity::Entity;
 use crate::model::event::{Event, EventSource};
 use crate::model::fault::Fault;
@@ -103,6 +104,11 @@ impl Dialect {
             | Answer::Undone { .. }
             | Answer::Workspace { .. } => None,
         }
+    }
+
+    /// What a dry run would have changed: `affected`, `changes` and `changes_truncated`, in the dialect's names.
+    pub fn show_outcome(&self, outcome: &ChangeSet) -> [(&'static str, Value); 3] {
+        changes::outcome(outcome, self.change_words)
     }
 
     /// The prefix of its keys for a mode. `None` if the dialect has no such keys.

@@ -341,6 +341,9 @@ fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: 
         ControlOperation::Update(resource, it) => ControlAsk::Update { resource: *resource, id: id(it), values },
         ControlOperation::Delete(resource, it) => ControlAsk::Delete { resource: *resource, id: id(it) },
         ControlOperation::RotateSecret(it) => ControlAsk::RotateSecret { id: id(it) },
+        ControlOperation::TestAutomation(it) => {
+            ControlAsk::TestAutomation { id: id(it), values, dialect: dialect.to_owned() }
+        }
         ControlOperation::TestWebhook(it) => ControlAsk::TestWebhook { id: id(it) },
         ControlOperation::Replay(it, delivery) => ControlAsk::Replay { id: id(it), delivery_id: id(delivery) },
         ControlOperation::Integration => ControlAsk::Integration,

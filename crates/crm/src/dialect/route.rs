@@ -97,6 +97,7 @@ pub enum ControlOperation<'a> {
     Delete(Resource, &'a str),
     RotateSecret(&'a str),
     TestWebhook(&'a str),
+    TestAutomation(&'a str),
     Deliveries(&'a str),
     Runs(&'a str),
     Logs,
@@ -153,6 +154,7 @@ impl ControlOperation<'_> {
             ControlOperation::Create(_)
             | ControlOperation::Update(..)
             | ControlOperation::ReplayFailed(_)
+            | ControlOperation::TestAutomation(_)
             | ControlOperation::SetIntegration => Body::Fields,
             ControlOperation::Delete(..)
             | ControlOperation::RemoveIntegration
@@ -255,6 +257,7 @@ fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperatio
         (Delete, ["automations", id])                  => ControlOperation::Delete(Automations, id),
         (Get,    ["automations", id, "runs"])          => ControlOperation::Runs(id),
         (Get,    ["logs"])                             => ControlOperation::Logs,
+        (Post,   ["automations", id, "test"])          => ControlOperation::TestAutomation(id),
         (Get,    ["webhooks"])                         => ControlOperation::List(Webhooks),
         (Post,   ["webhooks"])                         => ControlOperation::Create(Webhooks),
         (Get,    ["webhooks", id])                     => ControlOperation::Find(Webhooks, id),

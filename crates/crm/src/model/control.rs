@@ -53,6 +53,8 @@ pub const RUN: &str = "automation_run";
 pub const INTEGRATION: &str = "email_integration";
 /// The name of one request in the log.
 pub const REQUEST: &str = "request";
+/// The name of what an automation would do.
+pub const TRIAL: &str = "automation_test";
 /// The name of one delivery.
 pub const DELIVERY: &str = "webhook_delivery";
 
@@ -147,6 +149,15 @@ pub enum ControlAsk {
         /// The limit and the cursor.
         page: PageAsk,
     },
+    /// Says what an automation would do with an event. Nothing is kept.
+    TestAutomation {
+        /// The automation's id.
+        id: String,
+        /// The fields of the request.
+        values: Map<String, Value>,
+        /// The dialect of the request, in which the event is written.
+        dialect: String,
+    },
     /// Sends a delivery again.
     Replay {
         /// The endpoint's id.
@@ -178,6 +189,7 @@ impl ControlAsk {
             ControlAsk::Integration | ControlAsk::SetIntegration { .. } | ControlAsk::RemoveIntegration => INTEGRATION,
             ControlAsk::VerifyDomain { .. } => Resource::Domains.one(),
             ControlAsk::Logs { .. } => REQUEST,
+            ControlAsk::TestAutomation { .. } => TRIAL,
             ControlAsk::ReplayFailed { .. } => "replay",
         }
     }
@@ -199,6 +211,8 @@ impl ControlAsk {
             | ControlAsk::SetIntegration { .. }
             | ControlAsk::RemoveIntegration
             | ControlAsk::VerifyDomain { .. }
+            // It does the work of writes, although it keeps nothing.
+            | ControlAsk::TestAutomation { .. }
             | ControlAsk::Replay { .. }
             | ControlAsk::ReplayFailed { .. } => true,
         }

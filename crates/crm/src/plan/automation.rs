@@ -18,9 +18,14 @@ const MAX_NAME_CHARACTERS: usize = 200;
 const MAX_TEXT_CHARACTERS: usize = 10_000;
 
 const FIELDS: [&str; 5] = ["name", "trigger_event", "enabled", "conditions", "actions"];
-const OPS: [&str; 5] = ["eq", "neq", "contains", "exists", "in"];
-const KINDS: [&str; 5] = ["note", "email", "call", "meeting", "task"];
-const TARGETS: [&str; 4] = ["auto", "contact", "deal", "company"];
+/// The types of actions.
+pub const ACTION_TYPES: [&str; 4] = ["move_deal_stage", "create_activity", "set_metadata", "send_email"];
+/// The operators of conditions.
+pub const OPS: [&str; 5] = ["eq", "neq", "contains", "exists", "in"];
+/// The types of the activities that actions log.
+pub const KINDS: [&str; 5] = ["note", "email", "call", "meeting", "task"];
+/// The records on which an action can set metadata.
+pub const TARGETS: [&str; 4] = ["auto", "contact", "deal", "company"];
 
 /// The fields of an automation that a request sets.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -160,8 +165,7 @@ fn condition(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
 }
 
 fn action(part: &Map<String, Value>, path: &str, columns: Columns) -> Result<(), Fault> {
-    const TYPES: [&str; 4] = ["move_deal_stage", "create_activity", "set_metadata", "send_email"];
-    match needed(one_of(part, path, "type", &TYPES)?, path, "type")?.as_str() {
+    match needed(one_of(part, path, "type", &ACTION_TYPES)?, path, "type")?.as_str() {
         "move_deal_stage" => {
             known(part, path, &["type", "stage", "pipeline"])?;
             part_text(part, path, "pipeline")?;
@@ -237,26 +241,71 @@ pub fn filled(action: &Value, columns: Columns, records: &Map<String, Value>) ->
     Ok(filled)
 }
 
+/// Refuses actions that move deals to a stage that no pipeline has. `stages` are all pairs of a pipeline's key and a stage's key,
+/// in order.
+pub fn check_stages(actions: &[Value], stages: &[(String, String)]) -> Result<(), Fault> {
+    for (at, action) in actions.iter().enumerate().filter(|(_, action)| action["type"] == "move_deal_stage") {
+        let (stage, pipeline) = (action["stage"].as_str().unwrap_or_default(), action["pipeline"].as_str());
+        let of = stages.iter().filter(|(key, _)| pipeline.is_none_or(|it| it == key)).map(|(_, stage)| stage.as_str());
+        let found: Vec<&str> = distinct(of);
+        if let Some(pipeline) = pipeline.filter(|_| found.is_empty()) {
+            let known = distinct(stages.iter().map(|(key, _)| key.as_str())).join(", ");
+            let path = format!("actions[{at}].pipeline");
+            let message = format!("{path}: no such pipeline \"{pipeline}\" with stages; there are {known}.");
+            return Err(broken(&path, message, None));
+        }
+        if !found.contains(&stage) {
+            let path = format!("actions[{at}].stage");
+            let message = format!("{path}: no such stage \"{stage}\"; there are {}.", found.join(", "));
+            return Err(broken(&path, message, Some("POST /v1/pipelines/:key/stages adds a stage.".into())));
+        }
+    }
+    Ok(())
+}
+
+fn distinct<'a>(names: impl Iterator<Item = &'a str>) -> Vec<&'a str> {
+    names.fold(Vec::new(), |mut all, name| {
+        if !all.contains(&name) {
+            all.push(name);
+        }
+        all
+    })
+}
+
 /// Whether an event's body meets all conditions. A field is a path into `data`; one that begins with `previous` is a path into
 /// the previous values.
 pub fn meets(conditions: &[Value], body: &Value) -> bool {
-    conditions.iter().all(|condition| {
-        let field = condition["field"].as_str().unwrap_or_default();
-        let found = find(body, field).filter(|value| !value.is_null());
-        let (wanted, op) = (&condition["value"], condition["op"].as_str().unwrap_or_default());
-        match op {
-            "exists" => found.is_some() == wanted.as_bool().unwrap_or(true),
-            "eq" => same(found, wanted),
-            "neq" => !same(found, wanted),
-            "in" => wanted.as_array().is_some_and(|wanted| wanted.iter().any(|wanted| same(found, wanted))),
-            "contains" => match (found, wanted) {
-                (Some(Value::String(text)), Value::String(part)) => text.to_lowercase().contains(&part.to_lowercase()),
-                (Some(Value::Array(items)), wanted) => items.iter().any(|item| same(Some(item), wanted)),
-                _ => false,
-            },
+    conditions.iter().all(|condition| holds(condition, body))
+}
+
+/// Each condition with the value that was `found`, and whether it `holds`.
+pub fn explain(conditions: &[Value], body: &Value) -> Vec<Value> {
+    let explained = conditions.iter().map(|condition| {
+        let mut explained = condition.clone();
+        let found = find(body, condition["field"].as_str().unwrap_or_default());
+        explained["found"] = found.cloned().unwrap_or_default();
+        explained["holds"] = holds(condition, body).into();
+        explained
+    });
+    explained.collect()
+}
+
+fn holds(condition: &Value, body: &Value) -> bool {
+    let field = condition["field"].as_str().unwrap_or_default();
+    let found = find(body, field).filter(|value| !value.is_null());
+    let (wanted, op) = (&condition["value"], condition["op"].as_str().unwrap_or_default());
+    match op {
+        "exists" => found.is_some() == wanted.as_bool().unwrap_or(true),
+        "eq" => same(found, wanted),
+        "neq" => !same(found, wanted),
+        "in" => wanted.as_array().is_some_and(|wanted| wanted.iter().any(|wanted| same(found, wanted))),
+        "contains" => match (found, wanted) {
+            (Some(Value::String(text)), Value::String(part)) => text.to_lowercase().contains(&part.to_lowercase()),
+            (Some(Value::Array(items)), wanted) => items.iter().any(|item| same(Some(item), wanted)),
             _ => false,
-        }
-    })
+        },
+        _ => false,
+    }
 }
 
 fn find<'a>(body: &'a Value, field: &str) -> Option<&'a Value> {
@@ -411,6 +460,27 @@ mod tests {
         check(
             with("conditions", json!([{"field": "a", "op": "in", "value": 1}])),
             "conditions[0].value takes an array",
+        );
+    }
+
+    #[test]
+    fn a_stage_must_exist_in_the_pipeline_or_in_any() {
+        let pair = |pipeline: &str, stage: &str| (pipeline.to_owned(), stage.to_owned());
+        let stages = [pair("sales", "lead"), pair("sales", "won"), pair("renewals", "won"), pair("renewals", "due")];
+        let check = |action: Value| check_stages(&[json!({"type": "set_metadata"}), action], &stages);
+        let said = |action: Value| check(action).expect_err("a refusal").message().to_string();
+        assert_eq!(check(json!({"type": "move_deal_stage", "stage": "due"})), Ok(()));
+        assert_eq!(check(json!({"type": "move_deal_stage", "stage": "won", "pipeline": "renewals"})), Ok(()));
+        assert_eq!(
+            said(json!({"type": "move_deal_stage", "stage": "won2"})),
+            "actions[1].stage: no such stage \"won2\"; there are lead, won, due."
+        );
+        assert_eq!(
+            said(json!({"type": "move_deal_stage", "stage": "lead", "pipeline": "renewals"})),
+            "actions[1].stage: no such stage \"lead\"; there are won, due."
+        );
+        assert!(
+            said(json!({"type": "move_deal_stage", "stage": "won", "pipeline": "x"})).contains("actions[1].pipeline")
         );
     }
 

@@ -38,6 +38,7 @@ async fn create(agent: &Agent, path: &str, body: Value) -> String {
 #[tokio::test]
 async fn an_automation_is_created_read_changed_and_deleted_in_both_dialects() {
     let (relm, agentcrm) = both().await;
+    relm.post("/v1/pipeline/stages", json!({"key": "replied", "label": "Replied"})).await.status(201);
     for agent in [&relm, &agentcrm] {
         let body = json!({
             "name": "Move to Replied on inbound email", "trigger_event": "activity.created", "enabled": true,
@@ -85,6 +86,19 @@ async fn a_rule_that_could_not_work_is_refused_with_its_path() {
             "actions[1].type",
         ),
         (with("actions", json!([{"type": "send_email", "to": "a@b.example", "subject": "{{x.y}}"}])), 422, "{{x.y}}"),
+        (
+            with(
+                "actions",
+                json!([{"type": "create_activity", "activity_type": "note"}, {"type": "move_deal_stage", "stage": "won2"}]),
+            ),
+            422,
+            "actions[1].stage: no such stage \"won2\"; there are lead, qualified, proposal, won, lost.",
+        ),
+        (
+            with("actions", json!([{"type": "move_deal_stage", "stage": "won", "pipeline": "renewals"}])),
+            422,
+            "actions[0].pipeline: no such pipeline",
+        ),
         (with("colour", json!("red")), 400, "colour"),
     ] {
         let code = if status == 400 { "invalid_request" } else { "validation_failed" };
@@ -303,4 +317,63 @@ async fn ended_runs(agent: &Agent, ids: &[String]) -> usize {
         count += runs(agent, id, 0).await.len();
     }
     count
+}
+
+#[tokio::test]
+async fn a_test_says_what_a_rule_would_do_and_keeps_nothing() {
+    let (relm, agentcrm) = both().await;
+    let made = create(&relm, "/v1/deals", json!({"title": "T", "value_cents": 5})).await;
+    let id = rule(
+        &relm,
+        "deal.stage_changed",
+        json!([{"field": "new_stage", "op": "eq", "value": "won"}, {"field": "value_cents", "op": "exists"}]),
+        json!([{"type": "create_activity", "activity_type": "task", "subject": "Send it"}, {"type": "set_metadata", "key": "done", "value": true}]),
+    )
+    .await;
+    let path = format!("/v1/automations/{id}/test");
+    for agent in [&relm, &agentcrm] {
+        // The event is in the words of its caller; the rule sees it in its own.
+        let mut deal = record(&agent.get(&format!("/v1/deals/{made}")).await.status(200));
+        deal["new_stage"] = json!("won");
+        let event = json!({"type": "deal.stage_changed", "data": deal});
+        let said = record(&agent.post(&path, json!({"event": event})).await.status(200));
+        assert_eq!(
+            (&said["status"], &said["fires"], &said["error"]),
+            (&json!("success"), &json!(true), &Value::Null),
+            "{said}"
+        );
+        assert_eq!(
+            said["conditions"][0],
+            json!({"field": "new_stage", "op": "eq", "value": "won", "found": "won", "holds": true})
+        );
+        assert_eq!(said["conditions"][1]["found"], json!(5));
+        assert_eq!(said["actions"][0]["affected"]["activities"]["created"], 1, "{said}");
+        assert_eq!(said["actions"][1]["changes"][0]["id"], event["data"]["id"]);
+        assert_eq!(agent.get("/v1/activities").await.status(200).json()["data"], json!([]));
+
+        let skipped = json!({"event": {"type": "deal.stage_changed", "data": {"new_stage": "lost"}}});
+        let said = record(&agent.post(&path, skipped).await.status(200));
+        assert_eq!((&said["status"], &said["actions"]), (&json!("skipped"), &json!([])));
+        let said = record(&agent.post(&path, json!({"event": {"type": "contact.created"}})).await.status(200));
+        assert_eq!((&said["status"], &said["fires"]), (&json!("skipped"), &json!(false)));
+        for body in [
+            json!({}),
+            json!({"event": "x"}),
+            json!({"event": {"data": {}}}),
+            json!({"event": {"type": "deals.updated"}}),
+        ] {
+            agent.post(&path, body).await.fault(422, "validation_failed");
+        }
+        agent.post(&path, json!({"events": {}})).await.fault(400, "invalid_request");
+        assert_eq!(agent.get(&format!("/v1/automations/{id}/runs")).await.status(200).json()["data"], json!([]));
+    }
+    // An action that would fail says why.
+    let broken = rule(&relm, "contact.created", json!([]), json!([{"type": "move_deal_stage", "stage": "won"}])).await;
+    let contact = json!({"event": {"type": "contact.created", "data": {}}});
+    let said = record(&relm.post(&format!("/v1/automations/{broken}/test"), contact).await.status(200));
+    assert_eq!(said["status"], "error");
+    assert!(said["error"].as_str().is_some_and(|it| it.starts_with("actions[0]: ")), "{said}");
+    relm.post("/v1/automations/auto_01m8j8s1e4ctf0qbkv1eg5rwfv/test", json!({"event": {"type": "deal.updated"}}))
+        .await
+        .fault(404, "not_found");
 }

@@ -107,6 +107,9 @@ pub const TASKS: &[Task] = &[
         about: "Has Resend check the DNS records again." },
     Task { method: Get, path: REQUEST_LOG, id: "listLogs", summary: "List requests", body: "", answer: ControlReturns::Page("LoggedRequest"), codes: &["invalid_cursor"],
         about: "Lists the requests of the last 7 days, newest first: at most the newest 100,000. An entry is there some seconds after its request. `?status=404` or `?status=4xx`, `?method=POST` and `?since=` choose." },
+    Task { method: Post, path: "/v1/automations/{id}/test", id: "testAutomation", summary: "Test an automation", body: "AutomationTest",
+        answer: ControlReturns::One("AutomationTrial"), codes: &["not_found"],
+        about: "Says what an automation would do with an event, `{event}` in the form of `GET /v1/events`: whether the event fires it, which conditions hold, and what each action would change. The actions are dry runs, each by itself: nothing is kept and nothing is sent." },
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: ControlReturns::Page("ChangeEvent"), codes: &["invalid_cursor"],
         about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
@@ -331,6 +334,25 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
                     "actions": objects("The outcome of each action: `{type, status, id?, error?}`."),
                     "error": or_null(text("What went wrong.")), "duration_ms": {"type": ["integer", "null"], "description": "How long it took."},
                     "request_id": text("The request of its writes."), "created_at": time("Time of its event's arrival in the queue.")}),
+                json!({}),
+            ),
+        ),
+        (
+            "AutomationTest",
+            json!({"type": "object", "required": ["event"], "additionalProperties": false, "properties": {"event": {
+                "type": "object", "required": ["type"], "additionalProperties": true, "description": "An event: `type`, `data`, and `previous` of an update.",
+                "properties": {"type": text("`deal.stage_changed`"), "data": {"type": "object", "additionalProperties": true}, "previous": {"type": "object", "additionalProperties": true}}}}}),
+        ),
+        (
+            "AutomationTrial",
+            object(
+                "automation_test",
+                json!({"automation_id": text("`auto_…`"), "event_type": text("`deal.stage_changed`"),
+                    "fires": {"type": "boolean", "description": "Whether the trigger chooses the event."},
+                    "status": {"type": "string", "enum": ["success", "error", "skipped"], "description": "What its run would be recorded as."},
+                    "conditions": objects("Each condition with the value that was `found`, and whether it `holds`."),
+                    "actions": objects("What each action would do: `{type, status, error?, affected?, changes?, changes_truncated?}`. Empty if the run would be skipped."),
+                    "error": or_null(text("What would go wrong."))}),
                 json!({}),
             ),
         ),

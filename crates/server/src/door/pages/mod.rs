@@ -9,6 +9,7 @@ mod api_keys;
 pub mod assets;
 mod automations;
 mod consent;
+mod control;
 mod deals;
 mod form;
 mod home;

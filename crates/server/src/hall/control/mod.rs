@@ -7,10 +7,13 @@ mod email;
 mod logs;
 mod webhooks;
 
+use serde_json::Value;
+
 use crm::dialect::Reply;
 use crm::model::answer::Answer;
 use crm::model::control::{ControlAsk, Resource};
 use crm::model::fault::Fault;
+use crm::model::rows::Rows;
 use crm::plan;
 
 use crate::access::Caller;
@@ -41,10 +44,16 @@ pub(super) async fn perform(
         });
     }
     let act = ControlCall { app, caller };
+    // Its dry runs have sessions of their own, so it is done before the transactions that store a reply.
+    let trial = match ask {
+        ControlAsk::TestAutomation { id, values, dialect } => Some(act.test_automation(id, values, dialect).await),
+        _ => None,
+    };
     let idempotency = controls.idempotency.as_ref().filter(|_| !plan::reads_only(&caller.who));
-    let answer = match idempotency {
-        Some(idempotency) => return perform_once(&act, ask, idempotency).await,
-        None if ask.writes() => {
+    let answer = match (idempotency, trial) {
+        (Some(idempotency), trial) => return perform_once(&act, ask, trial, idempotency).await,
+        (None, Some(trial)) => return Ok(Performed::Done(trial?, Committed { changed: Changed::Nothing })),
+        (None, None) if ask.writes() => {
             let ahead = act.ahead(ask).await?;
             let mut transaction = app.store.control.begin().await?;
             match act.write(&mut transaction, ask, ahead).await {
@@ -58,7 +67,7 @@ pub(super) async fn perform(
                 }
             }
         }
-        None => act.read(ask).await?,
+        (None, None) => act.read(ask).await?,
     };
     act.after(ask);
     Ok(Performed::Done(answer, Committed { changed: Changed::Nothing }))
@@ -70,6 +79,7 @@ pub(super) async fn perform(
 async fn perform_once(
     act: &ControlCall<'_>,
     ask: &ControlAsk,
+    trial: Option<Result<Answer, Fault>>,
     idempotency: &Idempotency<'_>,
 ) -> Result<Performed, Fault> {
     let ControlCall { app, caller } = *act;
@@ -100,9 +110,10 @@ async fn perform_once(
         execution.commit(None, Some(&act.sealed(&reply))).await?;
         return Ok(Performed::Replayed(reply));
     }
-    let result = match ask.writes() {
-        true => act.write(&mut transaction, ask, ahead).await,
-        false => act.read(ask).await,
+    let result = match trial {
+        Some(trial) => trial,
+        None if ask.writes() => act.write(&mut transaction, ask, ahead).await,
+        None => act.read(ask).await,
     };
     match result {
         Ok(answer) => {
@@ -238,4 +249,15 @@ impl<'a> ControlCall<'a> {
         let sealed = hex::decode(digits).map_err(Fault::internal)?;
         Ok(Reply { body: self.app.store.sealer.open(&self.seal_name(), &sealed)?, ..reply })
     }
+}
+
+/// A row with these cells.
+fn one_row(cells: &[(&str, Value)]) -> Rows {
+    let column = |name: &str| crm::model::rows::ResultColumn { name: name.into(), type_name: "jsonb".into() };
+    let (mut data, mut ends) = (Vec::new(), Vec::with_capacity(cells.len()));
+    for (_, value) in cells {
+        data.extend_from_slice(value.to_string().as_bytes());
+        ends.push(data.len() as u32);
+    }
+    Rows::new(cells.iter().map(|(name, _)| column(name)).collect(), data, ends, 1)
 }

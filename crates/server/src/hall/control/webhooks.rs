@@ -13,7 +13,7 @@ use crm::model::rows::Rows;
 use crm::plan::control as fields;
 
 use crate::clock::{iso_ms, random};
-use crate::hall::control::ControlCall;
+use crate::hall::control::{ControlCall, one_row};
 use crate::store::control::deliveries::{DELIVERIES, NewDelivery};
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::{MOST_WEBHOOKS, NewWebhook, WEBHOOKS, record};
@@ -201,15 +201,4 @@ fn unknown(id: &str) -> Fault {
 fn shown(delivery: Option<Rows>, id: &str, created: bool) -> Result<Answer, Fault> {
     let unknown = || Fault::NotFound { table: "this webhook's deliveries".into(), id: id.to_owned() };
     delivery.map(|row| record(row, created)).ok_or_else(unknown)
-}
-
-/// A row with these cells.
-fn one_row(cells: &[(&str, Value)]) -> Rows {
-    let column = |name: &str| crm::model::rows::ResultColumn { name: name.into(), type_name: "jsonb".into() };
-    let (mut data, mut ends) = (Vec::new(), Vec::with_capacity(cells.len()));
-    for (_, value) in cells {
-        data.extend_from_slice(value.to_string().as_bytes());
-        ends.push(data.len() as u32);
-    }
-    Rows::new(cells.iter().map(|(name, _)| column(name)).collect(), data, ends, 1)
 }

@@ -95,6 +95,21 @@ pub struct Rule {
     pub since_text: String,
 }
 
+/// An automation that is tested.
+#[derive(Debug)]
+pub struct Trial {
+    /// Its name.
+    pub name: String,
+    /// The dialect in which its conditions see events.
+    pub dialect: String,
+    /// The pattern of its events.
+    pub trigger_event: String,
+    /// Its conditions.
+    pub conditions: Vec<serde_json::Value>,
+    /// Its actions.
+    pub actions: Vec<serde_json::Value>,
+}
+
 /// A run to be queued.
 #[derive(Debug, serde::Serialize)]
 pub struct NewRun<'a> {
@@ -178,6 +193,24 @@ impl Control {
             json_columns(COLUMNS)
         );
         Ok(found(self.query(&sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?))
+    }
+
+    /// What a test of an automation needs.
+    pub async fn trial_of(&self, holder: Holder<'_>, id: &str) -> Result<Option<Trial>, Fault> {
+        let sql = "SELECT name, dialect, trigger_event, conditions::text AS conditions, actions::text AS actions FROM automations
+                   WHERE id = $1 AND workspace_id = $2 AND mode = $3";
+        self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.first(|row| {
+            let list = |name: &str| -> Result<Vec<serde_json::Value>, Fault> {
+                serde_json::from_str(&row.get::<String>(name)?).map_err(Fault::internal)
+            };
+            Ok(Trial {
+                name: row.get("name")?,
+                dialect: row.get("dialect")?,
+                trigger_event: row.get("trigger_event")?,
+                conditions: list("conditions")?,
+                actions: list("actions")?,
+            })
+        })
     }
 
     /// The enabled automations of a workspace, the oldest first.

@@ -81,6 +81,7 @@ export const toast = (text, { undo } = {}) => {
 export const alarm = (error) => {
   const text = error instanceof Error ? error.message : String(error), hint = error?.hint ? " " + error.hint : "";
   const close = el("button", { type: "button", class: "btn mini bare", "aria-label": "Close" }, icon("x"));
+  // The note has the role, not its place: an empty alert would be one more that is found.
   const note = el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, text + hint), close);
   close.addEventListener("click", () => note.remove());
   $("#alerts").replaceChildren(note);

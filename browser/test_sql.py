@@ -1,0 +1,66 @@
+"""The SQL console."""
+
+from conftest import no_serious_fault
+from playwright.sync_api import expect
+
+
+def run(page, sql):
+    page.get_by_label("SQL", exact=True).fill(sql)
+    page.get_by_label("SQL", exact=True).press("Control+Enter")
+
+
+def test_sql_runs_and_null_looks_unlike_the_empty_text(ada):
+    page = ada.page
+    page.goto("/sql")
+    page.get_by_label("SQL").fill("select 1 as one, null as nothing, '' as empty, 'x' as one")
+    page.get_by_role("button", name="Run").click()
+    table = page.get_by_role("table", name="Result")
+    expect(table.get_by_role("columnheader")).to_have_text(["oneinteger", "nothingtext", "emptytext", "one_2text"])
+    expect(table.get_by_role("cell")).to_have_text(["1", "NULL", "", "x"])
+    run(page, "select 2 as two")
+    expect(table.get_by_role("cell")).to_have_text(["2"])
+    page.get_by_role("button", name="History").click()
+    page.get_by_role("button", name="select 1 as one").click()
+    expect(page.get_by_label("SQL")).to_have_value("select 1 as one, null as nothing, '' as empty, 'x' as one")
+
+
+def test_an_error_names_its_place(ada):
+    page = ada.page
+    page.goto("/sql")
+    run(page, "select id,\n  nope\nfrom contacts")
+    expect(page.get_by_role("alert")).to_contain_text('column "nope" does not exist')
+    expect(page.get_by_role("alert")).to_contain_text("Line 2, column 3")
+    expect(page.get_by_role("alert")).to_contain_text("42703")
+
+
+def test_a_cut_result_says_so(ada):
+    page = ada.page
+    page.goto("/sql")
+    run(page, "select g from generate_series(1, 600) g")
+    expect(page.get_by_text("The result is cut")).to_contain_text("500")
+    expect(page.get_by_role("table", name="Result").get_by_role("row")).to_have_count(501)
+    run(page, "select g from generate_series(1, 20000) g")
+    expect(page.get_by_text("The result is cut")).to_contain_text("10,000")
+
+
+def test_a_dry_run_keeps_nothing(ada):
+    ada.api("POST", "/v1/contacts", {"first_name": "Ingrid"})
+    page = ada.page
+    page.goto("/sql")
+    page.get_by_label("Dry run").check()
+    run(page, "update contacts set title = 'Boss'")
+    expect(page.get_by_text("nothing was kept")).to_contain_text("contacts: 1 updated")
+    assert ada.api("GET", "/v1/contacts")["data"][0]["title"] is None
+    page.get_by_label("Dry run").uncheck()
+    run(page, "update contacts set title = 'Boss'")
+    expect(page.get_by_text("UPDATE: 1 row.")).to_be_visible()
+    assert ada.api("GET", "/v1/contacts")["data"][0]["title"] == "Boss"
+
+
+def test_the_console_is_accessible(ada):
+    for scheme in ["light", "dark"]:
+        page = ada.open(color_scheme=scheme)
+        page.goto("/sql")
+        run(page, "select null as nothing, id from pipelines")
+        expect(page.get_by_role("table", name="Result")).to_be_visible()
+        no_serious_fault(page)
