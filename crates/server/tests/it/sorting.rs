@@ -99,7 +99,7 @@ async fn a_cursor_belongs_to_its_order() {
 
 #[tokio::test]
 async fn custom_fields_sort_as_their_type_in_both_dialects() {
-    let (agent, relm) = both().await;
+    let (relm, agent) = both().await;
     for (key, kind) in [("seats", "number"), ("since", "date"), ("plan", "text"), ("paid", "bool")] {
         let field = json!({"object_type": "deal", "key": key, "type": kind});
         relm.post("/v1/schema/fields", field).await.status(201);
