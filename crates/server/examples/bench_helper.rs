@@ -64,6 +64,7 @@ fn sql() -> Result<Value, String> {
         table: contacts(),
         filters: Vec::new(),
         deleted: Deleted::Exclude,
+        sort: None,
         page: PageAsk { limit: 50, cursor: None },
     };
     let mut values = Map::new();

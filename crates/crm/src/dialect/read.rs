@@ -13,7 +13,7 @@ use crate::model::ask::{
 use crate::model::control::ControlAsk;
 use crate::model::event;
 use crate::model::fault::Fault;
-use crate::model::filter::{Deleted, Filter};
+use crate::model::filter::{Deleted, Filter, Sort, Subject};
 use crate::model::page::PageAsk;
 use crate::model::value::name_of;
 
@@ -26,6 +26,8 @@ pub struct Words {
     pub column: fn(&str, &str) -> Result<String, UnknownField>,
     /// Returns the filter for a table, a parameter's name and its value.
     pub filter: fn(&str, &str, &str) -> Result<Filter, Fault>,
+    /// Returns the possible meanings of a name to sort by, for a table.
+    pub sort: fn(&str, &str) -> Result<Vec<Subject>, Fault>,
     /// The parameters that select the related rows of a record. If it is `None`, all related rows are shown.
     pub related: Option<RelatedWords>,
     /// The handling of a deal's stage that does not exist in its pipeline.
@@ -66,7 +68,7 @@ const RECORDED: &[&str] = &["custom", "deal_ids"];
 const MAX_MEMBERS: usize = 1000;
 
 /// Parameters of a list that are not filters.
-const LIST_PARAMETERS: &[&str] = &["limit", "cursor", "include_deleted", "only_deleted"];
+const LIST_PARAMETERS: &[&str] = &["limit", "cursor", "sort", "include_deleted", "only_deleted"];
 
 /// The default of `dedup_on`.
 const DEDUP_ON: &[&str] = &["email"];
@@ -78,7 +80,10 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::Sql => sql(said)?.into(),
         Operation::Operations => operations::read(said)?,
         Operation::Tables => said.only_options(&[]).map(|()| Single::Tables)?.into(),
-        Operation::Schema => said.only_options(&[]).map(|()| Single::Schema)?.into(),
+        Operation::Schema => {
+            said.only_options(&["table"])?;
+            Single::Schema { table: said.option("table").map(str::to_owned) }.into()
+        }
         Operation::SearchAll => {
             let (words, page) = search(said)?;
             Steps::SearchAll { words, page }.into()
@@ -384,7 +389,15 @@ fn list(said: &Arguments<'_>, table: &str, words: &Words) -> Result<Single, Faul
     let page = page(said)?;
     let filters = said.options.iter().filter(|(name, _)| !LIST_PARAMETERS.contains(&name.as_str()));
     let filters = filters.map(|(name, value)| (words.filter)(table, name, value)).collect::<Result<_, _>>()?;
-    Ok(Single::List { table: table.into(), filters, deleted: deleted(said)?, page })
+    let sort = said.option("sort").filter(|name| !name.is_empty());
+    let sort = sort.map(|name| sorted(table, name, words)).transpose()?;
+    Ok(Single::List { table: table.into(), filters, deleted: deleted(said)?, sort, page })
+}
+
+/// Reads the column to sort by. A `-` before its name means the largest value first.
+fn sorted(table: &str, said: &str, words: &Words) -> Result<Sort, Fault> {
+    let (name, descending) = said.strip_prefix('-').map_or((said, false), |name| (name, true));
+    Ok(Sort { said: name.to_owned(), subjects: (words.sort)(table, name)?, descending })
 }
 
 fn deleted(said: &Arguments<'_>) -> Result<Deleted, Fault> {

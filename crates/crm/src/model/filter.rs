@@ -83,6 +83,17 @@ pub struct Reading {
     pub values: Vec<String>,
 }
 
+/// The column by which a list is sorted, as the caller writes it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sort {
+    /// The name on the wire, for error messages.
+    pub said: String,
+    /// The possible meanings of the name, in order of preference.
+    pub subjects: Vec<Subject>,
+    /// Whether the largest value comes first.
+    pub descending: bool,
+}
+
 /// Whether soft-deleted rows are included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub enum Deleted {

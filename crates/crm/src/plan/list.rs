@@ -2,10 +2,10 @@
 
 use crate::model::answer::Answer;
 use crate::model::ask::PipelineName;
-use crate::model::catalog::{Column, Table};
+use crate::model::catalog::{Column, CustomKind, Table};
 use crate::model::entity::Order;
-use crate::model::fault::Fault;
-use crate::model::filter::{Deleted, Filter};
+use crate::model::fault::{Fault, nearest};
+use crate::model::filter::{Deleted, Filter, Sort, Subject};
 use crate::model::page::{Cursor, PageAsk, scope};
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
@@ -13,7 +13,20 @@ use crate::plan::filter::{self, Condition};
 use crate::plan::{Outcome, has_columns, one, record};
 
 /// The parameters of a list that are not filters.
-const OWN_PARAMETERS: &[&str] = &["limit", "cursor", "include_deleted", "only_deleted"];
+const OWN_PARAMETERS: &[&str] = &["limit", "cursor", "sort", "include_deleted", "only_deleted"];
+
+/// A page of a table, as the caller asks for it.
+#[derive(Debug)]
+pub struct Asked<'a> {
+    /// The filters. A row must match all of them.
+    pub filters: &'a [Filter],
+    /// Whether soft-deleted rows are listed.
+    pub deleted: Deleted,
+    /// The column to sort by; `None` for the table's own order.
+    pub sort: Option<&'a Sort>,
+    /// The limit and the cursor.
+    pub page: &'a PageAsk,
+}
 
 /// A page of a table.
 #[derive(Debug)]
@@ -41,8 +54,12 @@ pub struct List<'a> {
 pub struct Sorting<'a> {
     /// The keys, the most significant one first.
     pub keys: Vec<OrderKey<'a>>,
-    /// Whether all keys descend. NULLs then come first.
+    /// Whether all keys descend. NULLs then come first, unless `nulls_last` is set.
     pub descending: bool,
+    /// Whether rows without a value of the first key come last, in either direction.
+    pub nulls_last: bool,
+    /// Whether the caller chose the order.
+    pub is_asked: bool,
 }
 
 /// A key of a sort order.
@@ -60,6 +77,15 @@ pub enum OrderKey<'a> {
         /// The column's type, as `format_type` writes it.
         type_name: &'a str,
     },
+    /// A key of a JSON column.
+    Key {
+        /// The JSON column's name.
+        column: &'a str,
+        /// The key in that column.
+        key: String,
+        /// The declared type of the key. A key without one is text.
+        declared: Option<CustomKind>,
+    },
     /// The time at which an e-mail was received; if null, the time at which it was sent, then that of its creation.
     MailTime,
 }
@@ -67,18 +93,27 @@ pub enum OrderKey<'a> {
 impl OrderKey<'_> {
     /// Whether the result has an additional column, after those of the table, with the text for the cursor.
     pub fn is_computed(&self) -> bool {
-        matches!(self, OrderKey::Reread { .. } | OrderKey::MailTime)
+        match self {
+            OrderKey::Reread { .. } | OrderKey::Key { .. } | OrderKey::MailTime => true,
+            OrderKey::Column { .. } => false,
+        }
     }
 }
 
 /// Plans a page of a table.
-pub fn plan<'a>(table: &'a Table, filters: &[Filter], deleted: Deleted, page: &PageAsk) -> Result<List<'a>, Fault> {
+pub fn plan<'a>(table: &'a Table, asked: &Asked<'_>) -> Result<List<'a>, Fault> {
+    let Asked { filters, deleted, sort, page } = *asked;
     let conditions = filter::plan(table, filters, OWN_PARAMETERS)?;
-    let order = sorting(table)?;
+    let (order, order_name) = match sort {
+        Some(sort) => sorted_by(table, sort)?,
+        None => (sorting(table)?, String::new()),
+    };
     // The order and the spelling of the filters do not matter.
     let mut said: Vec<String> = conditions.iter().map(Condition::identity).collect();
     said.sort_unstable();
-    let scope = scope([table.name.as_str(), deleted_name(deleted)].into_iter().chain(said.iter().map(String::as_str)));
+    let of_order = Some(order_name.as_str()).filter(|name| !name.is_empty());
+    let parts = [table.name.as_str(), deleted_name(deleted)].into_iter().chain(of_order);
+    let scope = scope(parts.chain(said.iter().map(String::as_str)));
     let cursor = match &page.cursor {
         Some(text) => Some(Cursor::decode(text, scope, order.keys.len())?.keys),
         None => None,
@@ -122,32 +157,74 @@ fn deleted_name(deleted: Deleted) -> &'static str {
 /// The order of a built-in table. A custom table is sorted by `created_at`, newest first, or else by its key.
 fn sorting(table: &Table) -> Result<Sorting<'_>, Fault> {
     let key = key_of(table)?;
-    let by = |name| Ok(Sorting { keys: vec![OrderKey::Column { name }, key_of(table)?], descending: true });
+    let sorted = |keys, descending| Ok(Sorting { keys, descending, nulls_last: false, is_asked: false });
+    let by = |name| sorted(vec![OrderKey::Column { name }, key_of(table)?], true);
     match table.entity().map(|entity| entity.order) {
         Some(Order::Newest) => by("created_at"),
         Some(Order::NewestBy(column)) => by(column),
-        Some(Order::Mail) => Ok(Sorting { keys: vec![OrderKey::MailTime, key], descending: true }),
+        Some(Order::Mail) => sorted(vec![OrderKey::MailTime, key], true),
         Some(Order::Position) => {
             let pipeline = table.has("pipeline").then_some(OrderKey::Column { name: "pipeline" });
             let position = OrderKey::Column { name: "position" };
-            Ok(Sorting { keys: pipeline.into_iter().chain([position, key]).collect(), descending: false })
+            sorted(pipeline.into_iter().chain([position, key]).collect(), false)
         }
         None if table.column("created_at").is_some_and(|column| column.kind == TypeKind::Time) => by("created_at"),
-        None => Ok(Sorting { keys: vec![key], descending: false }),
+        None => sorted(vec![key], false),
     }
 }
 
 fn key_of(table: &Table) -> Result<OrderKey<'_>, Fault> {
     let name = table.key()?;
-    let reads_again = |column: &Column| match column.kind {
+    Ok(table.column(name).map_or(OrderKey::Column { name }, by_column))
+}
+
+fn by_column(column: &Column) -> OrderKey<'_> {
+    let reads_again = match column.kind {
         TypeKind::Text | TypeKind::Integer | TypeKind::Number | TypeKind::Bool | TypeKind::Time => true,
         TypeKind::Other => column.type_name == "uuid",
         TypeKind::Json | TypeKind::Vector | TypeKind::Array(_) => false,
     };
-    Ok(match table.column(name) {
-        Some(column) if !reads_again(column) => OrderKey::Reread { name, type_name: &column.type_name },
-        _ => OrderKey::Column { name },
-    })
+    match reads_again {
+        true => OrderKey::Column { name: &column.name },
+        false => OrderKey::Reread { name: &column.name, type_name: &column.type_name },
+    }
+}
+
+/// The order that the caller chose, and a text that is the same for the same order. The table's key comes after the column,
+/// so that the order is total.
+fn sorted_by<'a>(table: &'a Table, sort: &Sort) -> Result<(Sorting<'a>, String), Fault> {
+    let key = key_of(table)?;
+    let found = sort.subjects.iter().find_map(|subject| match subject {
+        Subject::Column(name) => table.column(name).map(|column| (column, None)),
+        Subject::Key { column, key } => {
+            let column = table.column(column).filter(|column| column.kind == TypeKind::Json)?;
+            Some((column, Some(key)))
+        }
+        Subject::Mail(_) => None,
+    });
+    let Some((column, of_key)) = found else {
+        let near = nearest(&sort.said, table.columns.iter().map(|column| column.name.as_str()));
+        return Err(Fault::Invalid {
+            message: format!("sort: there is no column \"{}\".", sort.said),
+            hint: near.map(|near| format!("Did you mean \"{near}\"?")),
+        });
+    };
+    let first = match (of_key, &column.kind) {
+        (Some(key), _) => {
+            let declared = table.custom_kind(&column.name, key);
+            OrderKey::Key { column: &column.name, key: key.clone(), declared }
+        }
+        (None, TypeKind::Json | TypeKind::Vector | TypeKind::Array(_)) => {
+            let (said, type_name) = (&sort.said, &column.type_name);
+            return Err(Fault::invalid(format!("sort: rows can't be sorted by \"{said}\", which is {type_name}.")));
+        }
+        (None, _) => by_column(column),
+    };
+    let nulls_last = column.nullable || of_key.is_some();
+    let direction = if sort.descending { "descending" } else { "ascending" };
+    let name = format!("sorted {direction} {}\n{}", column.name, of_key.map_or("", String::as_str));
+    let keys = if first == key { vec![first] } else { vec![first, key] };
+    Ok((Sorting { keys, descending: sort.descending, nulls_last, is_asked: true }, name))
 }
 
 impl List<'_> {
@@ -169,7 +246,7 @@ impl List<'_> {
         rows.truncate(self.limit);
         let next_cursor = more.then(|| {
             let last = rows.len() - 1;
-            let keys = self.order.keys.iter().map(|key| cursor_key(&rows, last, key)).collect();
+            let keys = self.order.keys.iter().enumerate().map(|(at, key)| cursor_key(&rows, last, at, key)).collect();
             Cursor { scope: self.scope, keys }.encode()
         });
         let (entity, width, limit) = (self.table.entity(), self.table.columns.len(), self.limit);
@@ -180,13 +257,15 @@ impl List<'_> {
 /// Maximum bytes of a page's rows, as for a result of SQL. A larger page is cut to fewer rows and has `has_more`.
 pub(super) const MAX_PAGE_BYTES: usize = 10 * 1024 * 1024;
 
-/// The name of the column with a computed sort key.
-pub const ORDER_COLUMN: &str = "kith:order";
+/// The name of the column with a computed sort key, by the key's place in the order.
+pub fn order_column(at: usize) -> &'static str {
+    if at == 0 { "kith:order" } else { "kith:key" }
+}
 
-fn cursor_key(rows: &Rows, row: usize, key: &OrderKey<'_>) -> Option<String> {
+fn cursor_key(rows: &Rows, row: usize, at: usize, key: &OrderKey<'_>) -> Option<String> {
     let name = match key {
         OrderKey::Column { name } => name,
-        OrderKey::Reread { .. } | OrderKey::MailTime => ORDER_COLUMN,
+        OrderKey::Reread { .. } | OrderKey::Key { .. } | OrderKey::MailTime => order_column(at),
     };
     rows.reread(row, rows.columns().iter().position(|column| *column.name == *name)?)
 }

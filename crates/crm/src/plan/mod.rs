@@ -50,8 +50,8 @@ pub enum Plan<'a> {
     Search(search::Search<'a>),
     /// List the tables.
     Tables,
-    /// Describe the tables in full.
-    Schema,
+    /// Describe the tables in full, or one of them.
+    Schema(Option<&'a Table>),
 }
 
 /// The outcome of a plan's statements.
@@ -66,8 +66,9 @@ pub enum Outcome {
 /// Resolves an ask. Asks of several steps have their own plans: [`raw`], [`saved`], [`batch`], [`search_all`].
 pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
     match ask {
-        Single::List { table, filters, deleted, page } => {
-            list::plan(catalog.table(table)?, filters, *deleted, page).map(Plan::List)
+        Single::List { table, filters, deleted, sort, page } => {
+            let asked = list::Asked { filters, deleted: *deleted, sort: sort.as_ref(), page };
+            list::plan(catalog.table(table)?, &asked).map(Plan::List)
         }
         Single::Find { table, id, deleted, related } => {
             record::find(catalog, catalog.table(table)?, id, *deleted, related).map(Plan::Find)
@@ -98,7 +99,10 @@ pub fn plan<'a>(ask: &Single, catalog: &'a Catalog) -> Result<Plan<'a>, Fault> {
         Single::Restore { table, id } => record::restore(writable(catalog.table(table)?)?, id).map(Plan::Restore),
         Single::Search { table, words, page } => search::plan(catalog.table(table)?, words, page).map(Plan::Search),
         Single::Tables => Ok(Plan::Tables),
-        Single::Schema => Ok(Plan::Schema),
+        Single::Schema { table } => {
+            let table = table.as_deref().map(|name| catalog.table(name)).transpose()?;
+            Ok(Plan::Schema(table))
+        }
     }
 }
 
@@ -164,7 +168,8 @@ impl<'a> Plan<'a> {
         match self {
             Plan::Find(_) => true,
             Plan::List(list) => {
-                list.table.entity().is_some() && list.conditions.is_empty() && list.deleted == Deleted::Exclude
+                let is_plain = list.conditions.is_empty() && list.deleted == Deleted::Exclude;
+                is_plain && !list.order.is_asked && list.table.entity().is_some()
             }
             Plan::Create(_)
             | Plan::Link(_)
@@ -173,7 +178,7 @@ impl<'a> Plan<'a> {
             | Plan::Restore(_)
             | Plan::Search(_)
             | Plan::Tables
-            | Plan::Schema => false,
+            | Plan::Schema(_) => false,
         }
     }
 
@@ -188,7 +193,7 @@ impl<'a> Plan<'a> {
             Plan::Delete(delete) => delete.table,
             Plan::Restore(restore) => restore.table,
             Plan::Search(search) => search.table,
-            Plan::Tables | Plan::Schema => return None,
+            Plan::Tables | Plan::Schema(_) => return None,
         })
     }
 
@@ -204,7 +209,7 @@ impl<'a> Plan<'a> {
             Plan::Restore(restore) => restore.answer(results),
             Plan::Search(search) => search.answer(results),
             Plan::Tables => Ok(Outcome::Answer(Answer::Tables { rows: one(results)? })),
-            Plan::Schema => {
+            Plan::Schema(_) => {
                 let rows = one(results)?;
                 let text = rows.named(0, "schema").map(|json| String::from_utf8_lossy(json).into_owned());
                 Ok(Outcome::Answer(Answer::Object { text: text.unwrap_or_default(), created: false }))

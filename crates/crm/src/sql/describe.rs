@@ -26,8 +26,8 @@ pub fn tables() -> Sql {
 }
 
 /// Selects one JSON object with everything that is needed to write joins. A column has its comment twice, as `comment`
-/// and as `description`, because clients read either (docs/wire.md, "Schema").
-pub fn schema() -> Sql {
+/// and as `description`, because clients read either (docs/wire.md, "Schema"). With a table, the others are left out.
+pub fn schema(table: Option<&str>) -> Sql {
     let mut sql = Sql::new(
         r#"
 SELECT pg_catalog.jsonb_build_object('tables', (
@@ -78,7 +78,13 @@ SELECT pg_catalog.jsonb_build_object('tables', (
       FROM pg_catalog.pg_index AS i JOIN pg_catalog.pg_class AS n ON n.oid = i.indexrelid
       WHERE i.indrelid = c.oid)) ORDER BY c.relname), '[]')
   FROM pg_catalog.pg_class AS c
-  WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')),
+  WHERE c.relnamespace = 'public'::pg_catalog.regnamespace AND c.relkind IN ('r', 'p', 'v', 'm', 'f')"#,
+    );
+    if let Some(table) = table {
+        sql.push(" AND c.relname = ").bind(Some(table.to_owned()), Label::Own).push("::pg_catalog.name");
+    }
+    sql.push(
+        r#"),
 'enums', (
   SELECT COALESCE(pg_catalog.jsonb_agg(pg_catalog.jsonb_build_object(
     'name', t.typname,

@@ -32,12 +32,17 @@ fn operand(sql: &mut Sql, condition: &Condition<'_>) {
     match &condition.operand {
         Operand::Column(column) => sql.column("t", &column.name),
         // The key is a literal, so that an index on the expression can be used.
-        Operand::Key { column, key, declared } => match declared.and_then(typed) {
-            Some(value) => sql.push(value).column("t", &column.name).push(", ").literal(key).push(")"),
-            None => sql.push("(").column("t", &column.name).push(" ->> ").literal(key).push(")"),
-        },
+        Operand::Key { column, key, declared } => value_of_key(sql, &column.name, key, *declared),
         Operand::Mail(_) => sql,
     };
+}
+
+/// Appends the value of a key of a JSON column, as the key's declared type.
+pub fn value_of_key<'s>(sql: &'s mut Sql, column: &str, key: &str, declared: Option<CustomKind>) -> &'s mut Sql {
+    match declared.and_then(typed) {
+        Some(value) => sql.push(value).column("t", column).push(", ").literal(key).push(")"),
+        None => sql.push("(").column("t", column).push(" ->> ").literal(key).push(")"),
+    }
 }
 
 /// The start of the function call that converts a key's value to its type. Texts need no conversion.

@@ -164,7 +164,7 @@ fn own_statements(plan: &Plan<'_>) -> Vec<Sql> {
         Plan::Restore(restore) => vec![write::restore(restore)],
         Plan::Search(search) => vec![search::search(search)],
         Plan::Tables => vec![describe::tables()],
-        Plan::Schema => vec![describe::schema()],
+        Plan::Schema(table) => vec![describe::schema(table.map(|table| table.name.as_str()))],
     }
 }
 

@@ -4,19 +4,19 @@ use crate::model::ask::PipelineName;
 use crate::model::entity::{Link, RELATED_ROWS};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
-use crate::plan::list::{List, ORDER_COLUMN, OrderKey};
+use crate::plan::list::{List, OrderKey, order_column};
 use crate::plan::record::{Find, Name};
 use crate::sql::{Label, Sql, filter};
 
 /// Selects a page and one more row. The additional row tells whether there is a next page.
 pub fn list(list: &List<'_>) -> Sql {
     let mut sql = Sql::new("SELECT t.*").cuttable();
-    for key in &list.order.keys {
+    for (at, key) in list.order.keys.iter().enumerate() {
         if key.is_computed() {
             sql.push(", ");
             order_key(&mut sql, key);
             let as_text = if let OrderKey::Reread { .. } = key { "::pg_catalog.text" } else { "" };
-            sql.push(as_text).push(" AS ").name(ORDER_COLUMN);
+            sql.push(as_text).push(" AS ").name(order_column(at));
         }
     }
     sql.push(" FROM ").table(&list.table.name).push(" AS t WHERE true");
@@ -36,6 +36,7 @@ pub fn list(list: &List<'_>) -> Sql {
         }
         order_key(&mut sql, key);
         sql.push(if list.order.descending { " DESC" } else { "" });
+        sql.push(if at == 0 && list.order.nulls_last && list.order.descending { " NULLS LAST" } else { "" });
     }
     sql.push(" LIMIT ").number(list.limit + 1);
     sql
@@ -77,16 +78,36 @@ pub fn pipeline(name: &PipelineName) -> Sql {
 fn order_key(sql: &mut Sql, key: &OrderKey<'_>) {
     match key {
         OrderKey::Column { name } | OrderKey::Reread { name, .. } => sql.column("t", name),
+        OrderKey::Key { column, key, declared } => filter::value_of_key(sql, column, key, *declared),
         OrderKey::MailTime => sql.push("COALESCE(t.received_at, t.sent_at, t.created_at)"),
     };
 }
 
-/// Appends the condition that a row comes after the cursor. A descending order has NULLs first, so the remaining NULLs
+/// Appends the condition that a row comes after the cursor. With NULLs last, the rows without a value come after all values;
+/// among themselves they are sorted by the remaining keys. Otherwise a descending order has NULLs first, so the remaining NULLs
 /// and then all other values come after a NULL. A row comparison with a NULL is never true, which is correct after a
 /// value.
 fn after(sql: &mut Sql, list: &List<'_>, cursor: &[Option<String>]) {
     let keys = &list.order.keys;
-    if let (Some(None), [first, rest @ ..]) = (cursor.first(), keys.as_slice()) {
+    if list.order.nulls_last
+        && let [first, rest @ ..] = keys.as_slice()
+    {
+        match cursor.first() {
+            Some(None) => {
+                sql.push(" AND ");
+                order_key(sql, first);
+                sql.push(" IS NULL AND ");
+                compare(sql, rest, &cursor[1..], list.order.descending);
+            }
+            _ => {
+                sql.push(" AND (");
+                compare(sql, keys, cursor, list.order.descending);
+                sql.push(" OR ");
+                order_key(sql, first);
+                sql.push(" IS NULL)");
+            }
+        }
+    } else if let (Some(None), [first, rest @ ..]) = (cursor.first(), keys.as_slice()) {
         sql.push(" AND (");
         order_key(sql, first);
         sql.push(" IS NOT NULL OR (");

@@ -6,6 +6,7 @@
 use crate::model::catalog::Table;
 use crate::plan::Plan;
 use crate::plan::filter::{Condition, Operand};
+use crate::plan::list::OrderKey;
 use crate::sql::{Label, Sql};
 
 /// The prefix of the relation name that the statement fails to find (SQLSTATE 42P01).
@@ -19,19 +20,28 @@ pub fn unchanged(plan: &Plan<'_>) -> Option<Sql> {
         None => true,
     };
     match plan {
-        Plan::List(list) if list.conditions.iter().any(by_declared_key) => Some(statement(table, true)),
+        Plan::List(list)
+            if list.conditions.iter().any(by_declared_key) || list.order.keys.iter().any(is_declared_key) =>
+        {
+            Some(statement(table, true))
+        }
         Plan::Create(create) => create.values.iter().any(|(name, _)| is_own(name)).then(|| statement(table, false)),
         Plan::Update(update) => update.changes.iter().any(|(name, _)| is_own(name)).then(|| statement(table, false)),
         Plan::List(_) | Plan::Find(_) | Plan::Delete(_) | Plan::Restore(_) => {
             (table.entity().is_none() && table.writable).then(|| statement(table, false))
         }
-        Plan::Link(_) | Plan::Search(_) | Plan::Tables | Plan::Schema => None,
+        Plan::Link(_) | Plan::Search(_) | Plan::Tables | Plan::Schema(_) => None,
     }
 }
 
 /// Whether the condition compares a key of `custom`. Such a key is compared as its declared type.
 fn by_declared_key(condition: &Condition<'_>) -> bool {
     matches!(&condition.operand, Operand::Key { column, .. } if column.name == "custom")
+}
+
+/// Whether the rows are sorted by a key of `custom`.
+fn is_declared_key(key: &OrderKey<'_>) -> bool {
+    matches!(key, OrderKey::Key { column, .. } if *column == "custom")
 }
 
 fn statement(table: &Table, with_fields: bool) -> Sql {

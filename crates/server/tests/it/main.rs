@@ -60,6 +60,7 @@ mod search_all;
 mod second_door;
 mod sessions;
 mod sizes;
+mod sorting;
 mod splitting;
 mod sql;
 mod sql_limits;

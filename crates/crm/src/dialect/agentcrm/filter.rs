@@ -71,9 +71,7 @@ pub fn filter(name: &str, value: &str) -> Filter {
             readings.push(Reading { subject: Subject::Column(column.to_owned()), op: *op, values });
         }
     }
-    if let Some((column, key)) = name.split_once('.') {
-        readings.push(equals(Subject::Key { column: column.to_owned(), key: key.to_owned() }, value));
-    }
+    readings.extend(key_of(name).map(|key| equals(key, value)));
     if let Some((_, relation, _)) = MAIL_RELATIONS.iter().find(|(parameter, ..)| *parameter == name) {
         readings.push(Reading { subject: Subject::Mail(*relation), op: Op::Eq, values: whole() });
     }
@@ -81,6 +79,17 @@ pub fn filter(name: &str, value: &str) -> Filter {
         readings.push(Reading { subject: Subject::Column("occurred_at".into()), op: Op::Gte, values: whole() });
     }
     Filter { parameter: name.to_owned(), readings }
+}
+
+/// The possible meanings of a name to sort by: a column, or a key of a JSON column.
+pub fn subjects(name: &str) -> Vec<Subject> {
+    [Subject::Column(name.to_owned())].into_iter().chain(key_of(name)).collect()
+}
+
+/// The key in a name such as `custom.plan`.
+fn key_of(name: &str) -> Option<Subject> {
+    let (column, key) = name.split_once('.')?;
+    Some(Subject::Key { column: column.to_owned(), key: key.to_owned() })
 }
 
 fn equals(subject: Subject, value: &str) -> Reading {

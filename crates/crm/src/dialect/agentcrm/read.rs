@@ -1,7 +1,7 @@
 //! Reads requests of agentCRM's dialect. Its names are those of the physical schema.
 
 use crate::dialect::agentcrm::NAME;
-use crate::dialect::agentcrm::filter::filter;
+use crate::dialect::agentcrm::filter::{filter, subjects};
 use crate::dialect::arguments::Arguments;
 use crate::dialect::read::{self, Words};
 use crate::model::ask::{Ask, UnknownStage};
@@ -12,6 +12,7 @@ const WORDS: Words = Words {
     dialect: NAME,
     column: |_, field| Ok(field.to_owned()),
     filter: |_, parameter, value| Ok(filter(parameter, value)),
+    sort: |_, name| Ok(subjects(name)),
     related: None,
     unknown_stage: UnknownStage::Add,
 };

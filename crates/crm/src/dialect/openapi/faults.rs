@@ -69,7 +69,7 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::Sql          => &[DATABASE, KEYED, &["unsupported_media_type", "workspace_read_only", "max_affected_exceeded", "run_finished"]],
         Act::Operations   => &[DATABASE, WRITE, KEYED, ANY_TABLE, OPERATIONS],
         Act::Tables       => &[DATABASE],
-        Act::Schema       => &[DATABASE],
+        Act::Schema       => &[DATABASE, &["not_found"]],
         Act::List         => &[DATABASE, &["invalid_cursor"]],
         Act::Stages       => &[DATABASE, &["invalid_cursor", "not_found"]],
         Act::Search       => &[DATABASE, &["invalid_cursor"]],

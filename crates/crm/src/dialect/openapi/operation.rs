@@ -203,12 +203,14 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
         .collect();
     match act {
         Act::List => {
-            parameters.extend(["limit", "cursor"].map(shared));
+            parameters.extend(["limit", "cursor", "sort"].map(shared));
             if entity.is_none_or(|entity| entity.stamped) {
                 parameters.extend(["include_deleted", "only_deleted"].map(shared));
             }
             parameters.extend((wire.filters)(entity).into_iter().map(query_parameter));
         }
+        Act::Schema => parameters.push(json!({"name": "table", "in": "query", "schema": {"type": "string"},
+            "description": "Describe only this table."})),
         Act::ListRows | Act::Stages => parameters.extend(["limit", "cursor"].map(shared)),
         Act::ListRuns => {
             parameters.extend(["limit", "cursor"].map(shared));

@@ -106,6 +106,19 @@ fn has_wildcard(value: &str) -> bool {
     })
 }
 
+/// The possible meanings of a name to sort by: a field, or a key of `metadata`.
+pub fn subjects_to_sort_by(table: &str, name: &str) -> Result<Vec<Subject>, Fault> {
+    let unknown = |near: Option<&str>| Fault::Invalid {
+        message: format!("sort: there is no field \"{name}\"."),
+        hint: near.map(|near| format!("Did you mean \"{near}\"?")),
+    };
+    let column = |name: &str| column_of(by_table(table), name).map(str::to_owned).map_err(unknown);
+    Ok(vec![match name.split_once("->>") {
+        Some((field, key)) => Subject::Key { column: column(field)?, key: key.to_owned() },
+        None => Subject::Column(column(name)?),
+    }])
+}
+
 /// The possible meanings of a field. Some of them have an operator of their own.
 fn subjects(table: &str, parameter: &str, field: &str) -> Result<Vec<(Subject, Option<Op>)>, Fault> {
     let unknown = |near: Option<&str>| Fault::Unknown {

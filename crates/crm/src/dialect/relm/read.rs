@@ -3,15 +3,21 @@
 use crate::dialect::arguments::Arguments;
 use crate::dialect::read::{self, RelatedWords, UnknownField, Words};
 use crate::dialect::relm::NAME;
-use crate::dialect::relm::filter::filter;
+use crate::dialect::relm::filter::{filter, subjects_to_sort_by};
 use crate::dialect::relm::names::column_of;
 use crate::model::ask::{Ask, UnknownStage};
 use crate::model::entity::by_table;
 use crate::model::fault::Fault;
 
 /// Relm's names in requests.
-const WORDS: Words =
-    Words { dialect: NAME, column, filter, related: Some(RELATED), unknown_stage: UnknownStage::Refuse };
+const WORDS: Words = Words {
+    dialect: NAME,
+    column,
+    filter,
+    sort: subjects_to_sort_by,
+    related: Some(RELATED),
+    unknown_stage: UnknownStage::Refuse,
+};
 
 /// A record has related rows only if `?expand=company` names them. `expand[]` is accepted too, and both can be
 /// repeated.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use crate::model::control::ControlAsk;
 use crate::model::entity::by_table;
-use crate::model::filter::{Deleted, Filter};
+use crate::model::filter::{Deleted, Filter, Sort};
 use crate::model::operation::Operation;
 use crate::model::page::PageAsk;
 use crate::model::split::may_change_catalog;
@@ -39,6 +39,9 @@ pub enum Single {
         filters: Vec<Filter>,
         /// Whether soft-deleted rows are listed.
         deleted: Deleted,
+        /// The column to sort by; `None` for the table's own order.
+        #[serde(default)]
+        sort: Option<Sort>,
         /// The limit and the cursor.
         page: PageAsk,
     },
@@ -115,7 +118,11 @@ pub enum Single {
     /// Lists the workspace's tables.
     Tables,
     /// Describes the workspace's tables in full, for writing joins.
-    Schema,
+    Schema {
+        /// The only table to describe; `None` for all of them.
+        #[serde(default)]
+        table: Option<String>,
+    },
 }
 
 /// An ask with several steps.
@@ -331,7 +338,7 @@ impl Single {
             | Single::Restore { table, .. }
             | Single::Search { table, .. } => Some(table),
             Single::CreateStage { .. } | Single::Stages { .. } => Some(STAGES),
-            Single::Tables | Single::Schema => None,
+            Single::Tables | Single::Schema { .. } => None,
         }
     }
 
@@ -343,7 +350,7 @@ impl Single {
             | Single::Find { .. }
             | Single::Search { .. }
             | Single::Tables
-            | Single::Schema => false,
+            | Single::Schema { .. } => false,
             Single::Create { .. }
             | Single::CreateStage { .. }
             | Single::Update { .. }

@@ -27,8 +27,9 @@ fn samples() -> Vec<Ask> {
         BatchRow::NotAnObject { found: "null".into() },
     ];
     let unknown_stage = UnknownStage::Refuse;
+    let sort = Sort { said: "n".into(), subjects: vec![Subject::Column("n".into())], descending: true };
     vec![
-        Single::List { table: table(), filters, deleted: Deleted::Only, page: page() }.into(),
+        Single::List { table: table(), filters, deleted: Deleted::Only, sort: Some(sort), page: page() }.into(),
         Single::Find { table: table(), id: stage, deleted: Deleted::Include, related: Related::Named(vec![table()]) }
             .into(),
         Single::Create { table: table(), values: values(), unknown_stage }.into(),
@@ -39,7 +40,7 @@ fn samples() -> Vec<Ask> {
         Single::Restore { table: table(), id: id() }.into(),
         Single::Search { table: table(), words: "w".into(), page: page() }.into(),
         Single::Tables.into(),
-        Single::Schema.into(),
+        Single::Schema { table: Some(table()) }.into(),
         Steps::Batch { table: table(), rows, dedup_on: vec!["email".into()] }.into(),
         Steps::SearchAll { words: "w".into(), page: page() }.into(),
         Steps::ListRows { list_id: "l_1".into(), page: page() }.into(),
