@@ -1,13 +1,338 @@
-//! The page /table.
+//! The records of a table, newest first: `/contacts` and its like, `/deals?view=table`, `/tables/:name`. The filters and the order
+//! in the address are the API's own parameters.
+
+use maud::{Markup, html};
+use percent_encoding::utf8_percent_encode;
+use serde_json::{Value, json};
 
 use crm::model::fault::Fault;
 
-use crate::door::pages::layout::Page;
+use crate::door::pages::layout::{self, Page};
+use crate::door::pages::parts::{self, icon};
+use crate::door::pages::shape::{self, Column, Kind, RecordNames, Shape, encoded, name_of};
 use crate::door::pages::visit::Visit;
+use crate::door::pages::{IN_QUERY, form, pager};
+
+/// The rows of a page.
+const ROWS: usize = 50;
+/// The columns that are shown before somebody chooses, besides the name and the time of creation.
+const USUAL: usize = 6;
+/// Parameters of the page that are no filters.
+const OWN: &[&str] = &["cursor", "back", "view", "sort", "limit"];
+/// The conditions of a filter: what is added to the column's name, and the words.
+const CONDITIONS: &[(&str, &str)] = &[
+    ("", "is"),
+    ("_contains", "contains"),
+    ("_starts", "starts with"),
+    ("_gte", "is at least"),
+    ("_lte", "is at most"),
+    ("_after", "is after"),
+    ("_before", "is before"),
+    ("_present", "is filled (true or false)"),
+];
+
+/// A table as it is shown.
+struct Listed<'a> {
+    visit: &'a Visit<'a>,
+    shape: &'a Shape,
+    /// The column whose value is the record's name, if one is.
+    lead: Option<&'a Column>,
+    columns: Vec<&'a Column>,
+}
 
 /// The page.
 pub async fn page(visit: &Visit<'_>, table: &str) -> Result<Option<Page>, Fault> {
-    let _ = visit;
-    let _ = table;
-    Ok(None)
+    let Some(shape) = shape::of(visit, table).await? else { return Ok(None) };
+    let filters: Vec<(&str, &str)> = filters(visit).collect();
+    let sort = visit.parameter("sort").map(|sort| ("sort", sort));
+    let asked: Vec<(&str, &str)> = filters.iter().copied().chain(sort).collect();
+    let listed = visit.get(&format!("{}?{}", encoded(table), pager::query(visit, &asked, ROWS))).await?;
+    let rows = listed["data"].as_array().cloned().unwrap_or_default();
+    let of = Listed { visit, shape: &shape, lead: lead(&shape), columns: columns(visit, &shape) };
+    let names = of.names(&rows).await;
+    let title = shape::title(table);
+    let body = html! {
+        (of.tools(&filters))
+        @if rows.is_empty() { (of.blank(filters.is_empty())) } @else { (of.grid(&title, &rows, &names)) }
+        (pager::links(visit, &listed))
+    };
+    let mut page = Page::new(title, shape::table_address(table), body);
+    page.scripts = &["table.js"];
+    page.is_full = true;
+    if visit.may_write() {
+        page.actions = of.new_record();
+    }
+    Ok(Some(page))
+}
+
+fn filters<'a>(visit: &'a Visit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    let given = visit.query.iter().filter(|(name, value)| !value.is_empty() && !OWN.contains(&name.as_str()));
+    given.map(|(name, value)| (name.as_str(), value.as_str()))
+}
+
+/// What people call one record of a table.
+fn one(table: &str) -> &str {
+    match table {
+        "contacts" => "contact",
+        "companies" => "company",
+        "deals" => "deal",
+        "activities" => "activity",
+        "emails" => "email",
+        "lists" => "list",
+        other => other,
+    }
+}
+
+fn lead(shape: &Shape) -> Option<&Column> {
+    const NAMES: &[&str] = &["name", "title", "subject", "label", "code", "number", "key"];
+    let names = if shape.table == "contacts" { &["first_name"] } else { NAMES };
+    names.iter().find_map(|name| shape.column(name)).or_else(|| shape.column("id"))
+}
+
+/// The cookie that remembers a table's columns.
+fn cookie_name(table: &str) -> String {
+    format!("kith_columns_{table}")
+}
+
+/// The columns that are shown: those that the person has chosen, or else the first ones that fit a cell.
+fn columns<'a>(visit: &Visit<'_>, shape: &'a Shape) -> Vec<&'a Column> {
+    let others = || shape.columns.iter().filter(|column| is_offered(shape, column));
+    if let Some(chosen) = visit.cookie(&cookie_name(&shape.table)) {
+        return others().filter(|column| chosen.split('~').any(|name| name == column.field())).collect();
+    }
+    let fits = |column: &&Column| {
+        let is_quiet = matches!(column.kind, Kind::Long | Kind::Json | Kind::Records(_) | Kind::Texts);
+        !is_quiet && !column.read_only && !(shape.table == "contacts" && column.name == "last_name")
+    };
+    let created = shape.columns.iter().filter(|column| column.name == "created_at" && !column.in_custom);
+    others().filter(fits).take(USUAL).chain(created).collect()
+}
+
+/// Whether a column can be shown beside the name.
+fn is_offered(shape: &Shape, column: &Column) -> bool {
+    !lead(shape).is_some_and(|lead| lead.name == column.name && lead.in_custom == column.in_custom)
+        && (column.in_custom || !matches!(column.name.as_str(), "id" | "custom" | "deleted_at"))
+}
+
+/// The address of this page with other parameters.
+fn address(visit: &Visit<'_>, parameters: &[(&str, &str)]) -> String {
+    let view = visit.parameter("view").map(|view| ("view", view));
+    let pairs = view.iter().chain(parameters).map(|(name, value)| {
+        format!("{}={}", utf8_percent_encode(name, IN_QUERY), utf8_percent_encode(value, IN_QUERY))
+    });
+    format!("?{}", pairs.collect::<Vec<_>>().join("&"))
+}
+
+impl Listed<'_> {
+    /// The names of the records that the rows refer to, one read for each column.
+    async fn names(&self, rows: &[Value]) -> RecordNames {
+        let mut names = RecordNames::new();
+        for column in &self.columns {
+            let Kind::Record(table) = &column.kind else { continue };
+            let mut ids: Vec<&str> = rows.iter().filter_map(|row| column.value(row).as_str()).collect();
+            ids.sort_unstable();
+            ids.dedup();
+            if ids.is_empty() {
+                continue;
+            }
+            let path = format!("{}?id={}&include_deleted=true&limit=200", encoded(table), encoded(&ids.join(",")));
+            let Ok(found) = self.visit.get(&path).await else { continue };
+            for record in found["data"].as_array().into_iter().flatten() {
+                names.insert((table.clone(), parts::text(&record["id"])), name_of(table, record));
+            }
+        }
+        names
+    }
+
+    fn tools(&self, filters: &[(&str, &str)]) -> Markup {
+        let sort = self.visit.parameter("sort").map(|sort| ("sort", sort));
+        html! {
+            div.tools {
+                @for (at, (name, value)) in filters.iter().enumerate() {
+                    @let rest: Vec<_> = filters.iter().enumerate().filter(|(it, _)| *it != at).map(|(_, it)| *it).chain(sort).collect();
+                    a.btn.filter.on href=(address(self.visit, &rest)) {
+                        span { (self.said(name)) " " b { (value) } } (icon("x")) span.sr { "Remove this filter" }
+                    }
+                }
+                button.btn.filter type="button" data-open="filter" { (icon("plus")) "Filter" }
+                span.push {}
+                @if self.shape.table == "deals" {
+                    div.seg { a href="/deals" { (icon("square-kanban")) "Board" } a href="/deals?view=table" aria-current="page" { (icon("table-2")) "Table" } }
+                }
+                button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
+                div.bulk hidden {
+                    b data-picked {}
+                    button.btn type="button" data-delete-picked { (icon("trash-2")) "Delete" }
+                    button.btn.push type="button" data-unpick { "Let go" }
+                }
+            }
+            (self.filter_dialog())
+            (self.columns_dialog())
+        }
+    }
+
+    /// A filter's parameter in words.
+    fn said(&self, parameter: &str) -> String {
+        let condition = CONDITIONS.iter().rev().find(|(suffix, _)| !suffix.is_empty() && parameter.ends_with(suffix));
+        let (suffix, words) = condition.unwrap_or(&("", "is"));
+        let column = &parameter[..parameter.len() - suffix.len()];
+        format!("{} {words}", self.shape.label(column.strip_prefix("custom.").unwrap_or(column)))
+    }
+
+    fn filter_dialog(&self) -> Markup {
+        layout::dialog(
+            "filter",
+            "Rows to show",
+            html! {
+                form.form data-filter novalidate {
+                    (parts::field("filter-column", "Column", "", html! {
+                        select.pick #filter-column name="column" {
+                            @for column in self.shape.columns.iter().filter(|it| !matches!(it.kind, Kind::Json)) {
+                                option value=(column.field()) { (column.label) }
+                            }
+                        }
+                    }))
+                    (parts::field("filter-condition", "Condition", "", html! {
+                        select.pick #filter-condition name="condition" {
+                            @for (suffix, words) in CONDITIONS { option value=(suffix) { (words) } }
+                        }
+                    }))
+                    (parts::field("filter-value", "Value", "", html! { input.input #filter-value name="value" autocomplete="off" required; }))
+                    p.btns {
+                        button.btn.main type="submit" { "Apply" }
+                        button.btn.bare type="button" data-close { "Cancel" }
+                    }
+                }
+            },
+        )
+    }
+
+    fn columns_dialog(&self) -> Markup {
+        let is_shown = |column: &Column| self.columns.iter().any(|it| it.field() == column.field());
+        layout::dialog(
+            "columns",
+            "Shown beside the name",
+            html! {
+                form.form data-columns=(cookie_name(&self.shape.table)) {
+                    @for column in self.shape.columns.iter().filter(|column| is_offered(self.shape, column)) {
+                        label.who { input.tick type="checkbox" name=(column.field()) checked[is_shown(column)]; " " (column.label) }
+                    }
+                    p.btns { button.btn type="button" data-close { "Close" } }
+                }
+            },
+        )
+    }
+
+    fn grid(&self, title: &str, rows: &[Value], names: &RecordNames) -> Markup {
+        let may_write = self.visit.may_write();
+        let lead = self.lead.map(|lead| if self.shape.table == "contacts" { "Name" } else { &lead.label });
+        html! {
+            form #sort method="get" {
+                @if let Some(view) = self.visit.parameter("view") { input type="hidden" name="view" value=(view); }
+                @for (name, value) in filters(self.visit) { input type="hidden" name=(name) value=(value); }
+            }
+            div.scroller tabindex="0" role="region" aria-label="Rows" {
+                table.grid.stack aria-label=(title) data-pickable data-table=(self.shape.table) {
+                    colgroup { @if may_write { col width="40"; } col width="240"; @for _ in &self.columns { col width="170"; } }
+                    thead { tr {
+                        @if may_write { th.sel scope="col" { input.tick type="checkbox" aria-label="Select all" data-all; } }
+                        (self.head(lead.unwrap_or("ID"), self.lead.map(Column::field).as_deref(), false))
+                        @for column in &self.columns {
+                            @let is_sorted = !matches!(column.kind, Kind::Json | Kind::Texts | Kind::Records(_));
+                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), column.kind == Kind::Amount))
+                        }
+                    } }
+                    tbody { @for row in rows { (self.row(row, names, may_write)) } }
+                }
+            }
+        }
+    }
+
+    /// A head with the button that sorts: first upwards, then downwards.
+    fn head(&self, label: &str, column: Option<&str>, is_number: bool) -> Markup {
+        let Some(column) = column else { return html! { th scope="col" { (label) } } };
+        let current = self.visit.parameter("sort").unwrap_or("");
+        let is_up = current == column;
+        let is_down = current.strip_prefix('-') == Some(column);
+        let next = if is_up { format!("-{column}") } else { column.to_owned() };
+        let said = if is_up { Some("ascending") } else { is_down.then_some("descending") };
+        html! {
+            th.num[is_number] scope="col" aria-sort=[said] {
+                button type="submit" form="sort" name="sort" value=(next) {
+                    (label) @if is_up { (icon("arrow-up")) } @if is_down { (icon("arrow-down")) }
+                }
+            }
+        }
+    }
+
+    fn row(&self, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
+        let (id, name) = (parts::text(&row["id"]), name_of(&self.shape.table, row));
+        html! {
+            tr data-id=(id) {
+                @if may_write { td.sel { input.tick type="checkbox" aria-label={ "Select " (name) } data-pick; } }
+                td data-m="title" { a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) } }
+                @for column in &self.columns { (cell(column, row, names, may_write)) }
+            }
+        }
+    }
+
+    fn new_record(&self) -> Markup {
+        let (table, one) = (&self.shape.table, one(&self.shape.table));
+        let title = format!("New {one}");
+        let begins = if table == "deals" { json!({"currency": "USD", "custom": {}}) } else { json!({"custom": {}}) };
+        html! {
+            button.btn.main type="button" data-new data-open="new-record" { (icon("plus")) (title) }
+            (layout::dialog("new-record", &title, html! {
+                form.form data-new-record data-table=(table) novalidate {
+                    (form::fields(self.shape, &begins, &RecordNames::new()))
+                    (form::buttons("Create"))
+                }
+            }))
+        }
+    }
+
+    fn blank(&self, is_whole: bool) -> Markup {
+        let base = &self.visit.app.public_url;
+        html! {
+            div.cols { div.c8 {
+                @if is_whole {
+                    (parts::blank(
+                        &format!("No {} yet", shape::title(&self.shape.table).to_lowercase()),
+                        "Let an agent bring the first ones, or make one by hand.",
+                        html! { div.code { pre tabindex="0" { code {
+                            "curl -sX POST " (base) "/v1/" (self.shape.table) " \\\n  -H \"Authorization: Bearer $KEY\" -H \"Content-Type: application/json\" --data '{…}'"
+                        } } } },
+                    ))
+                } @else {
+                    (parts::blank("No rows fit these filters", "Take one away to see more.", html! {}))
+                }
+            } }
+        }
+    }
+}
+
+/// A cell. One that people may type holds what they would type.
+fn cell(column: &Column, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
+    let value = column.value(row);
+    let kind = match column.kind {
+        Kind::Text => Some("text"),
+        Kind::Email => Some("email"),
+        Kind::Number => Some("number"),
+        Kind::Amount => Some("amount"),
+        Kind::Date => Some("date"),
+        _ => None,
+    };
+    let kind = kind.filter(|_| may_write && column.is_typed());
+    let before = match column.kind {
+        Kind::Amount => parts::amount(value.as_i64().unwrap_or_default(), "").trim().to_owned(),
+        _ => parts::text(value),
+    };
+    let before = if value.is_null() { String::new() } else { before };
+    html! {
+        td.num[column.kind == Kind::Amount] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
+            data-before=[kind.map(|_| before)] tabindex=[kind.map(|_| "-1")]
+        {
+            @if !value.is_null() && value != "" { (shape::shown(column, row, names)) }
+        }
+    }
 }

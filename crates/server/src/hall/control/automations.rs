@@ -106,7 +106,7 @@ impl ControlCall<'_> {
         loop {
             let page = PageAsk { limit: MAX_LIMIT, cursor };
             let (filters, deleted) = (Vec::new(), Deleted::Exclude);
-            let ask = Ask::from(Single::List { table: STAGES.to_owned(), filters, deleted, page });
+            let ask = Ask::from(Single::List { table: STAGES.to_owned(), filters, sort: None, deleted, page });
             let performed = Box::pin(perform_allowed(self.app, self.caller, &ask, &Controls::default())).await?;
             let Performed::Done(Answer::Page { rows, next_cursor, .. }, _) = performed else {
                 return Err(Fault::internal("a list of stages that is no page"));

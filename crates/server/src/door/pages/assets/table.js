@@ -1,1 +1,132 @@
-// See core.js for what it offers.
+// Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
+import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, remember, toast, whenShown } from "./core.js";
+import { prepare, sent } from "./fields.js";
+
+const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
+
+// -- Filters and columns --
+
+onSubmit("[data-filter]", async (form) => {
+  const { column, condition, value } = form.elements, to = new URL(location.href);
+  for (const name of ["cursor", "back"]) to.searchParams.delete(name);
+  to.searchParams.set(column.value + condition.value, value.value.trim());
+  location.assign(to);
+});
+on("change", "[data-columns] input", async (it) => {
+  const form = it.closest("form");
+  remember(form.dataset.columns, $$("input:checked", form).map((input) => input.name).join("~"));
+  await refresh();
+});
+
+// -- New records --
+
+document.addEventListener("opened", (event) => {
+  const form = $("[data-new-record]", event.target);
+  if (form) prepare(form);
+});
+on("click", "[data-new-record] [data-cancel]", (it) => it.closest("dialog").close());
+onSubmit("[data-new-record]", (form) => sent(form, { onlyChanges: false }, async (body) => {
+  const { requestId } = await api("POST", encodeURIComponent(form.dataset.table), body);
+  form.closest("dialog").close();
+  await refresh();
+  toast("Created.", { undo: requestId });
+}));
+
+// -- Picked rows --
+
+let last = 0;
+const ticks = () => $$("[data-pick]");
+const count = () => {
+  const all = $("[data-all]"), table = $("[data-pickable]"), bar = $(".bulk"), picked = ticks().filter((it) => it.checked).length;
+  if (!all || !bar) return;
+  all.checked = picked > 0 && picked === ticks().length;
+  all.indeterminate = picked > 0 && !all.checked;
+  table.classList.toggle("any", picked > 0);
+  bar.hidden = picked === 0;
+  $("[data-picked]", bar).textContent = picked + " selected";
+};
+whenShown(count);
+on("click", "[data-pick]", (it, event) => {
+  const all = ticks(), at = all.indexOf(it);
+  if (event.shiftKey) for (let row = Math.min(at, last); row <= Math.max(at, last); row++) all[row].checked = it.checked;
+  last = at;
+  count();
+});
+on("change", "[data-all]", (it) => { for (const tick of ticks()) tick.checked = it.checked; count(); });
+const letGo = () => { for (const tick of ticks()) tick.checked = false; count(); };
+on("click", "[data-unpick]", letGo);
+on("click", "[data-delete-picked]", (it) => attempt(async () => {
+  const table = encodeURIComponent($("[data-pickable]").dataset.table);
+  const ids = ticks().filter((tick) => tick.checked).map((tick) => tick.closest("tr").dataset.id);
+  it.disabled = true;
+  try {
+    const operations = ids.map((id) => ({ method: "DELETE", path: `/v1/${table}/${encodeURIComponent(id)}` }));
+    const { requestId } = await api("POST", "batch", { operations });
+    await refresh();
+    toast(`${many(ids.length)} deleted.`, { undo: requestId });
+  } finally { it.disabled = false; }
+}));
+
+// -- Cells --
+
+const cents = (text) => {
+  const parts = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text);
+  if (!parts) throw new Error("An amount is written like 1,234.50.");
+  return (parts[1] === "-" ? "-" : "") + (parts[2].replaceAll(",", "") + (parts[3] ?? "").padEnd(2, "0")).replace(/^0+(?=\d)/, "");
+};
+const typed = (cell, text) => {
+  if (!text) return null;
+  if (cell.dataset.edit === "amount") return cents(text);
+  if (cell.dataset.edit === "email" && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(text)) throw new Error("This is not an e-mail address.");
+  if (cell.dataset.edit === "number" && cell.dataset.column.startsWith("custom.")) return Number(text);
+  return text;
+};
+const edit = (cell) => {
+  if ($("input", cell)) return;
+  const kept = [...cell.childNodes], input = el("input", { "aria-label": cell.dataset.label, type: cell.dataset.edit === "date" ? "date" : "text" });
+  input.value = cell.dataset.before;
+  cell.classList.add("edit");
+  cell.replaceChildren(input);
+  input.select();
+  let isDone = false;
+  const leave = () => { isDone = true; cell.classList.remove("edit"); cell.replaceChildren(...kept); cell.focus(); };
+  const save = async () => {
+    const text = input.value.trim();
+    if (text === cell.dataset.before) return leave();
+    try {
+      const value = typed(cell, text), column = cell.dataset.column, id = cell.closest("tr").dataset.id;
+      const body = column.startsWith("custom.") ? { custom: { [column.slice(7)]: value } } : { [column]: value };
+      isDone = true;
+      const { requestId } = await api("PATCH", `${encodeURIComponent($("[data-pickable]").dataset.table)}/${encodeURIComponent(id)}`, body);
+      await refresh();
+      toast("Saved.", { undo: requestId });
+    } catch (error) {
+      isDone = false;
+      input.setAttribute("aria-invalid", "true");
+      alarm(error);
+      input.focus();
+    }
+  };
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") { event.preventDefault(); save(); }
+    if (event.key === "Escape") { event.stopPropagation(); leave(); }
+  });
+  input.addEventListener("blur", () => setTimeout(() => { if (!isDone && document.activeElement !== input) leave(); }, 0));
+};
+on("dblclick", "[data-edit]", edit);
+on("keydown", "[data-edit]", (it, event) => { if (event.key === "Enter" && event.target === it) { event.preventDefault(); edit(it); } });
+
+// -- Keys --
+
+let at = -1;
+addEventListener("keydown", (event) => {
+  if (event.target.matches?.("input:not([type=checkbox]), textarea, select") || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
+  const rows = $$("[data-pickable] tbody tr"), step = { j: 1, k: -1 }[event.key];
+  if (step && rows.length) {
+    rows[at]?.classList.remove("at");
+    at = Math.max(0, Math.min(rows.length - 1, at + step));
+    rows[at].classList.add("at");
+    $("a", rows[at]).focus();
+  } else if (event.key === "x" && rows[at]) $("[data-pick]", rows[at])?.click();
+  else if (event.key === "Escape") letGo();
+});
