@@ -193,7 +193,7 @@ mod tests {
             text.lines().filter(|line| line.starts_with("# ") && !line[2..].starts_with(char::is_numeric)).count(),
             1
         );
-        assert!(text.len() < 20_000, "{} bytes", text.len());
+        assert!(text.len() < 22_000, "{} bytes", text.len());
         assert!(text.contains("curl -sX POST https://kith.example/v1/workspaces"), "{text}");
     }
 }

@@ -127,7 +127,7 @@ pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
                         @if mode == Mode::Test { span.chip.wait { "Test data" } }
                         @if visit.place.is_some() {
                             button.search type="button" data-open="palette" aria-label="Search or jump to" aria-keyshortcuts="Control+K" {
-                                (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" { "Ctrl K" }
+                                (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" data-keys="Ctrl K" {}
                             }
                         }
                         div.btns { (page.actions) }
@@ -215,7 +215,7 @@ fn link(path: &str, label: &str, name: &str, page: &Page) -> Markup {
 
 fn phone_bar(page: &Page) -> Markup {
     html! {
-        nav.tabbar aria-label="On a phone" {
+        nav.tabbar aria-label="Bottom bar" {
             @for it in PHONE {
                 a href=(it.path) aria-current=[(page.nav == it.path).then_some("page")] { (icon(it.icon)) (it.label) }
             }

@@ -1,0 +1,129 @@
+"""Tables of records: order, filters, pages, columns, cells, picked rows, new records."""
+
+import re
+
+from conftest import no_serious_fault
+from playwright.sync_api import expect
+
+
+def table(page, name="Contacts"):
+    return page.get_by_role("table", name=name)
+
+
+def test_rows_are_the_newest_first_and_lead_to_their_records(ada):
+    for name in ["Ada", "Bob"]:
+        ada.api("POST", "/v1/contacts", {"first_name": name, "email": f"{name.lower()}@a.example"})
+    ada.page.goto("/contacts")
+    rows = table(ada.page).locator("tbody tr")
+    expect(rows.first).to_contain_text("Bob")
+    rows.first.get_by_role("link").first.click()
+    expect(ada.page.get_by_role("heading", level=1, name="Bob")).to_be_visible()
+
+
+def test_heads_sort_and_filters_are_kept_in_the_address(ada):
+    for name in ["Carl", "Ada", "Bob"]:
+        ada.api("POST", "/v1/contacts", {"first_name": name, "email": f"{name.lower()}@a.example"})
+    page = ada.page
+    page.goto("/contacts")
+    page.get_by_role("button", name="E-mail", exact=True).click()
+    expect(page).to_have_url(re.compile("sort=email"))
+    expect(page.get_by_role("columnheader", name="E-mail")).to_have_attribute("aria-sort", "ascending")
+    expect(table(page).locator("tbody tr").first).to_contain_text("Ada")
+    page.get_by_role("button", name="Filter", exact=True).click()
+    page.get_by_label("Column", exact=True).select_option(label="E-mail")
+    page.get_by_label("Condition").select_option(label="contains")
+    page.get_by_label("Value").fill("bob")
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("email_contains=bob"))
+    expect(table(page).locator("tbody tr")).to_have_count(1)
+    page.reload()
+    expect(table(page).locator("tbody tr")).to_have_count(1)
+
+
+def test_pages_lead_forth_and_back(ada):
+    ada.api("POST", "/v1/sql", {"sql": "insert into contacts (first_name) select 'n' || g from generate_series(1, 60) g"})
+    page = ada.page
+    page.goto("/contacts")
+    first = table(page).locator("tbody tr a").first.inner_text()
+    page.get_by_role("link", name="Next").click()
+    expect(table(page).locator("tbody tr")).to_have_count(10)
+    page.get_by_role("link", name="Previous").click()
+    expect(table(page).locator("tbody tr a").first).to_have_text(first)
+
+
+def test_a_cell_is_edited_and_left(ada):
+    ada.api("POST", "/v1/contacts", {"first_name": "Ada", "title": "Engineer"})
+    page = ada.page
+    page.goto("/contacts")
+    page.get_by_role("cell", name="Engineer").dblclick()
+    page.keyboard.type("Ignored")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("cell", name="Engineer")).to_be_visible()
+    page.get_by_role("cell", name="Engineer").dblclick()
+    page.keyboard.type("Director")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    expect(page.get_by_role("cell", name="Director")).to_be_visible()
+    assert ada.api("GET", "/v1/contacts")["data"][0]["title"] == "Director"
+
+
+def test_picked_rows_are_deleted_and_come_back(ada):
+    for name in ["Ada", "Bob", "Carl"]:
+        ada.api("POST", "/v1/contacts", {"first_name": name})
+    page = ada.page
+    page.goto("/contacts")
+    page.get_by_label("Select Ada").check()
+    page.get_by_label("Select Bob").check()
+    expect(page.get_by_text("2 selected")).to_be_visible()
+    page.get_by_role("button", name="Delete").click()
+    expect(page.get_by_role("status").filter(has_text="2 rows deleted")).to_be_visible()
+    expect(table(page).locator("tbody tr")).to_have_count(1)
+    page.get_by_role("button", name="Undo").click()
+    expect(table(page).locator("tbody tr")).to_have_count(3)
+
+
+def test_new_records_of_every_kind(ada):
+    ada.api("POST", "/v1/sql", {"sql": "create table shipments (id text primary key default gen_random_uuid()::text, code text not null)"})
+    page = ada.page
+    page.goto("/contacts")
+    page.get_by_role("button", name="New contact").click()
+    page.get_by_label("First name").fill("Ada")
+    page.get_by_label("E-mail").fill("not an address")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_label("E-mail")).to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_label("First name")).to_have_value("Ada")
+    page.get_by_label("E-mail").fill("ada@a.example")
+    page.get_by_role("button", name="Create").click()
+    expect(table(page).get_by_role("link", name="Ada", exact=True)).to_be_visible()
+    page.goto("/deals?view=table")
+    page.get_by_role("button", name="New deal").click()
+    page.get_by_label("Name").fill("Pallets")
+    page.get_by_label("Amount").fill("1,234.50")
+    page.get_by_role("button", name="Create").click()
+    expect(table(page, "Deals").get_by_text("1,234.50")).to_be_visible()
+    page.goto("/tables/shipments")
+    page.get_by_role("button", name="New shipments").click()
+    page.get_by_label("code").fill("SH-1")
+    page.get_by_role("button", name="Create").click()
+    expect(table(page, "shipments").get_by_text("SH-1")).to_be_visible()
+
+
+def test_columns_are_chosen_and_remembered(ada):
+    ada.api("POST", "/v1/contacts", {"first_name": "Ada", "phone": "+47 22"})
+    page = ada.page
+    page.goto("/contacts")
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_label("Phone").uncheck()
+    expect(page.get_by_role("columnheader", name="Phone")).to_have_count(0)
+    page.reload()
+    expect(page.get_by_role("columnheader", name="Title")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Phone")).to_have_count(0)
+
+
+def test_tables_are_accessible(ada):
+    ada.api("POST", "/v1/contacts", {"first_name": "Ada", "email": "ada@a.example"})
+    for scheme in ["light", "dark"]:
+        page = ada.open(color_scheme=scheme)
+        for path in ["/contacts", "/companies"]:
+            page.goto(path)
+            no_serious_fault(page)
