@@ -4,6 +4,7 @@
 //! This module does not depend on wire formats and does not write SQL.
 
 pub mod automation;
+pub mod automation_stages;
 pub mod batch;
 pub mod control;
 pub mod email;

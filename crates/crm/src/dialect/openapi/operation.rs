@@ -209,7 +209,8 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
             }
             parameters.extend((wire.filters)(entity).into_iter().map(query_parameter));
         }
-        Act::Schema => parameters.push(json!({"name": "table", "in": "query", "schema": {"type": "string"},
+        Act::Schema => parameters
+            .push(json!({"name": "table", "in": "query", "schema": {"type": "string", "examples": ["contacts"]},
             "description": "Describe only this table."})),
         Act::ListRows | Act::Stages => parameters.extend(["limit", "cursor"].map(shared)),
         Act::ListRuns => {

@@ -11,13 +11,13 @@ use crate::door::pages::parts::icon;
 use crate::door::pages::visit::Visit;
 
 /// What the editor shows first.
-const FIRST: &str = "select stage, count(*) as deals, sum(amount_cents) as cents\nfrom deals\nwhere deleted_at is null\ngroup by stage\norder by cents desc nulls last";
+const FIRST: &str = include_str!("first.sql");
 
 /// The page.
 pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     let schema = visit.get("schema").await?;
     let tables = schema["data"]["tables"].as_array().map_or(&[][..], Vec::as_slice);
-    let text = visit.parameter("q").unwrap_or(FIRST);
+    let text = visit.parameter("q").unwrap_or(FIRST.trim_end());
     let body = html! {
         div.sql {
             nav.tree aria-label="Tables" {

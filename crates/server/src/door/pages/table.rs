@@ -102,7 +102,8 @@ fn columns<'a>(visit: &Visit<'_>, shape: &'a Shape) -> Vec<&'a Column> {
     }
     let fits = |column: &&Column| {
         let is_quiet = matches!(column.kind, Kind::Long | Kind::Json | Kind::Records(_) | Kind::Texts);
-        !is_quiet && !column.read_only && !(shape.table == "contacts" && column.name == "last_name")
+        let is_in_name = shape.table == "contacts" && column.name == "last_name";
+        !is_quiet && !column.read_only && !is_in_name
     };
     let created = shape.columns.iter().filter(|column| column.name == "created_at" && !column.in_custom);
     others().filter(fits).take(USUAL).chain(created).collect()

@@ -124,7 +124,7 @@ impl ControlCall<'_> {
         }
         stages.sort();
         let stages: Vec<(String, String)> = stages.into_iter().map(|(pipeline, _, key)| (pipeline, key)).collect();
-        fields::check_stages(actions, &stages)
+        crm::plan::automation_stages::check_stages(actions, &stages)
     }
 
     /// Says what an automation would do with an event. Its actions are dry runs as the automation, each by itself.

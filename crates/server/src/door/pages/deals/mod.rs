@@ -18,14 +18,9 @@ use crate::door::pages::visit::Visit;
 const MOST_CARDS: usize = 100;
 
 /// The newest deals of each stage of a pipeline.
-const CARDS: &str = "SELECT d.id, d.name, d.stage, d.amount_cents, d.currency, d.close_date, d.company, d.contact FROM (\
-     SELECT d.*, co.name AS company, nullif(concat_ws(' ', c.first_name, c.last_name), '') AS contact, \
-     row_number() OVER (PARTITION BY d.stage ORDER BY d.created_at DESC, d.id DESC) AS place FROM public.deals AS d \
-     LEFT JOIN public.companies AS co ON co.id = d.company_id LEFT JOIN public.contacts AS c ON c.id = d.contact_id \
-     WHERE d.pipeline = $1::text AND d.deleted_at IS NULL) AS d WHERE d.place <= $2::integer ORDER BY d.stage, d.place";
+const CARDS: &str = include_str!("cards.sql");
 /// The number of deals of each stage, and their sum by currency. The sums are texts, because they can exceed a bigint.
-const SUMS: &str = "SELECT d.stage, coalesce(d.currency, '') AS currency, count(*) AS deals, sum(d.amount_cents)::text AS sum FROM public.deals AS d \
-     WHERE d.pipeline = $1::text AND d.deleted_at IS NULL GROUP BY 1, 2 ORDER BY 1, 3 DESC";
+const SUMS: &str = include_str!("sums.sql");
 
 /// The page.
 pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {

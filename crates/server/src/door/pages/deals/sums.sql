@@ -1,0 +1,1 @@
+SELECT d.stage, coalesce(d.currency, '') AS currency, count(*) AS deals, sum(d.amount_cents)::text AS sum FROM public.deals AS d WHERE d.pipeline = $1::text AND d.deleted_at IS NULL GROUP BY 1, 2 ORDER BY 1, 3 DESC

@@ -1,0 +1,1 @@
+select * from {name} limit 50
