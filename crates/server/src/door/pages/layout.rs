@@ -1,5 +1,5 @@
 //! The frame of all pages of a signed-in person: the sidebar with the navigation, the bar with the page's name, the search, and
-//! the dialogs that every page has. PAGES in docs/pages.md names what tests and screen readers find.
+//! the dialogs that every page has. docs/pages.md says what tests and screen readers rely on.
 
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
