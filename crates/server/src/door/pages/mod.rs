@@ -9,6 +9,7 @@ mod api_keys;
 pub mod assets;
 mod automations;
 mod deals;
+mod export;
 mod home;
 mod import;
 mod landing;
@@ -97,6 +98,7 @@ fn is_known(path: &str) -> bool {
         "import",
         "claim",
         "invite",
+        "export",
     ];
     FIRST.contains(&path.trim_start_matches('/').split('/').next().unwrap_or(""))
 }
@@ -141,6 +143,14 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
     }
     let (token, prolonged) = (session.token, session.person.prolonged);
     let visit = Visit::begin(request, session).await?;
+    match export::file(&visit, &segments).await {
+        Ok(None) => {}
+        Ok(Some(file)) => return Ok(file),
+        Err(fault) => {
+            let (status, page) = failed(&visit, &fault);
+            return Ok(respond(status, framed(&visit, &page).await?));
+        }
+    }
     let segments: Vec<&str> = segments.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
     let mut response = match made(&visit, &segments).await {
         Ok(Some(page)) => respond(StatusCode::OK, framed(&visit, &page).await?),
