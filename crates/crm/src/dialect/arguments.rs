@@ -6,6 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
+use crate::dialect::import;
 use crate::dialect::route::{Body, Operation, methods, route};
 use crate::model::call::{Call, Method, no_fields, object};
 use crate::model::fault::Fault;
@@ -33,6 +34,7 @@ impl<'a> Arguments<'a> {
                 Map::new()
             }
             Body::Ignored => Map::new(),
+            Body::Csv => import::body(call)?,
         };
         Ok(Arguments { operation, options: Cow::Borrowed(&call.query), fields })
     }
@@ -47,7 +49,7 @@ impl<'a> Arguments<'a> {
         let operation = routed(method, path)?;
         let fields = match (operation.body(), body) {
             (Body::Ignored, _) | (_, None) | (Body::Empty, Some(Value::Null)) => Map::new(),
-            (Body::Fields, Some(body)) => object(body)?,
+            (Body::Fields | Body::Csv, Some(body)) => object(body)?,
             (Body::Empty, Some(body)) => {
                 no_fields(&object(body)?)?;
                 Map::new()

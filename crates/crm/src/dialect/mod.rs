@@ -8,7 +8,9 @@ pub mod arguments;
 mod changes;
 mod commas;
 pub mod controls;
+pub mod csv;
 pub mod event;
+mod import;
 pub mod json;
 pub mod llms;
 pub mod openapi;
@@ -91,6 +93,7 @@ impl Dialect {
             Answer::Sql(_)
             | Answer::Page { .. }
             | Answer::Batch(_)
+            | Answer::Imported(_)
             | Answer::Operations(_)
             | Answer::Events(_)
             | Answer::Found(_)

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
 use crate::dialect::route::{ControlOperation, Operation};
-use crate::dialect::{operations, runs, stored_id};
+use crate::dialect::{import, operations, runs, stored_id};
 use crate::model::ask::{
     Ask, BatchRow, EMAILS, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
 };
@@ -44,7 +44,7 @@ pub struct UnknownField {
 }
 
 impl UnknownField {
-    fn into_fault(self) -> Fault {
+    pub(super) fn into_fault(self) -> Fault {
         Fault::Unknown { what: "field", name: self.name, nearest: self.nearest }
     }
 }
@@ -102,6 +102,7 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
             Single::Create { table: table.into(), values, unknown_stage }.into()
         }
         Operation::Batch(table) => batch(said, table, words)?.into(),
+        Operation::Import => import::read(said, words)?.into(),
         Operation::Update(table, id) => update(said, table, stored_id(id).into(), words)?.into(),
         Operation::Delete(table, id) => delete(said, table, stored_id(id).into())?.into(),
         Operation::Restore(table, id) => {
@@ -223,7 +224,7 @@ fn values(fields: Map<String, Value>, table: &str, words: &Words) -> Result<Map<
 }
 
 /// Converts ids to their stored form, in `…_id` and `…_ids` columns and in the parameters of a saved list's predicate.
-fn store_ids(column: &str, value: &mut Value) {
+pub(super) fn store_ids(column: &str, value: &mut Value) {
     match value {
         Value::String(_) if column.ends_with("_id") => store(value),
         Value::Array(items) if column.ends_with("_ids") || column == "filter_params" => {

@@ -68,6 +68,7 @@ pub enum Operation<'a> {
     Batch(&'a str),
     /// Sends an e-mail. Over HTTP it is `Create("emails")`, and the fields decide.
     SendEmail,
+    Import,
     ListRows(&'a str),
     AddMembers(&'a str),
     RemoveMember(&'a str, &'a str),
@@ -142,6 +143,7 @@ impl Operation<'_> {
             | Operation::ListRuns
             | Operation::FindRun(_)
             | Operation::RunChanges(_) => Body::Ignored,
+            Operation::Import => Body::Csv,
             Operation::Control(operation) => operation.body(),
         }
     }
@@ -181,6 +183,8 @@ pub enum Body {
     Empty,
     /// The operation ignores the body.
     Ignored,
+    /// The operation reads the body as a table: comma-separated values.
+    Csv,
 }
 
 /// Returns the operation of a method and a path below `/v1`, if there is one.
@@ -214,6 +218,7 @@ pub fn route<'a>(method: Method, path: &[&'a str]) -> Option<Operation<'a>> {
         (Post,   ["runs", run, "undo"])                => Operation::Undo(Undoable::Run((*run).to_owned())),
         (Post,   ["requests", id, "undo"])             => Operation::Undo(Undoable::Request((*id).to_owned())),
         (Post,   ["activity", id, "undo"])             => Operation::Undo(Undoable::Entry((*id).to_owned())),
+        (Post,   ["imports"])                          => Operation::Import,
         (_,      [first, ..]) if RESERVED.contains(first) => Operation::Control(control_route(method, path)?),
         (Get,    ["pipelines", key, "stages"])         => Operation::Stages(of(key)),
         (Post,   ["pipelines", key, "stages"])         => Operation::CreateStage(of(key)),
@@ -304,6 +309,8 @@ mod tests {
         check("sql", "POST");
         check("batch", "POST");
         check("batch/1", "");
+        check("imports", "POST");
+        check("imports/1", "");
         check("notes", "");
         check("schema", "GET");
         check("schema/fields", "GET POST");

@@ -54,6 +54,8 @@ pub enum Answer {
     },
     /// The outcomes of a batch of records.
     Batch(Batch),
+    /// The outcome of an import.
+    Imported(Imported),
     /// The answers of a batch of operations, in order.
     Operations(Vec<OperationAnswer>),
     /// Search results from several tables.
@@ -147,6 +149,7 @@ impl Answer {
             Answer::Page { .. }
             | Answer::Deleted { .. }
             | Answer::Batch(_)
+            | Answer::Imported(_)
             | Answer::Operations(_)
             | Answer::Found(_)
             | Answer::Tables { .. }
@@ -216,6 +219,21 @@ pub struct Batch {
     pub width: usize,
     /// The outcome of each record.
     pub items: Vec<BatchItem>,
+}
+
+/// The outcome of an import.
+#[derive(Debug, PartialEq)]
+pub struct Imported {
+    /// The table.
+    pub table: String,
+    /// The number of records that are new.
+    pub created: usize,
+    /// The number of records that existed and have the file's values now.
+    pub updated: usize,
+    /// The number of rows without a value.
+    pub skipped: usize,
+    /// The rows that were refused, by their numbers in the file.
+    pub refused: Vec<(u64, Fault)>,
 }
 
 /// The outcome of one record of a batch.

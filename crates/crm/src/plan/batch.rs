@@ -23,8 +23,8 @@ pub struct Batch<'a> {
     pub table: &'a Table,
     /// The column that identifies a row.
     pub key: &'a str,
-    /// The unique index that identifies an existing record.
-    pub index: &'a UniqueIndex,
+    /// The unique index that identifies an existing record; `None` if all records are new.
+    pub index: Option<&'a UniqueIndex>,
     /// Groups of rows, each for one statement, in the order of writing.
     pub groups: Vec<Group<'a>>,
     /// The rows that can't be written, with their index in the batch.
@@ -75,7 +75,6 @@ pub enum Fate {
 
 /// Plans a batch. The error concerns the whole batch; the errors of single rows are in `refused`.
 pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Result<Batch<'a>, Fault> {
-    let key = table.key()?;
     if rows.is_empty() {
         return Err(Fault::invalid_with_hint("The batch is empty.", format!("Send 1 to {MAX_ROWS} records.")));
     }
@@ -86,7 +85,27 @@ pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Res
             hint: Some(format!("Send at most {MAX_ROWS} records at a time.")),
         });
     }
-    let index = index(table, dedup_on)?;
+    planned(table, rows, dedup_on, Some(index(table, dedup_on)?))
+}
+
+/// Plans a part of an import. Without `dedup_on` all records are new.
+pub fn plan_import<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Result<Batch<'a>, Fault> {
+    let index = if dedup_on.is_empty() { None } else { Some(index(table, dedup_on)?) };
+    planned(table, rows, dedup_on, index)
+}
+
+/// Refuses columns that don't exist or can't be written.
+pub fn check_columns(table: &Table, columns: &[String]) -> Result<(), Fault> {
+    columns.iter().try_for_each(|name| writable_column(table, name).map(drop))
+}
+
+fn planned<'a>(
+    table: &'a Table,
+    rows: &[BatchRow],
+    dedup_on: &[String],
+    index: Option<&'a UniqueIndex>,
+) -> Result<Batch<'a>, Fault> {
+    let key = table.key()?;
     let mut batch = Batch { table, key, index, groups: Vec::new(), refused: Vec::new(), len: rows.len() };
     // `meant` counts the rows that mean each record. `found` has a group for each wave and set of columns.
     let mut meant: HashMap<Vec<String>, usize> = HashMap::new();
@@ -111,7 +130,8 @@ pub fn plan<'a>(table: &'a Table, rows: &[BatchRow], dedup_on: &[String]) -> Res
         .map(|((_, columns), mut rows)| {
             // All batches have the same order of rows. So two batches never wait for each other's row locks.
             rows.sort_by_cached_key(|(place, values)| (identity(dedup_on, &columns, values), *place));
-            let can_meet = dedup_on.iter().all(|name| columns.iter().any(|(column, _)| column == name));
+            let can_meet =
+                index.is_some() && dedup_on.iter().all(|name| columns.iter().any(|(column, _)| column == name));
             Group { columns, can_meet, rows }
         })
         .collect();
@@ -169,6 +189,9 @@ fn cell<'a>(table: &'a Table, name: &str, value: &Value) -> Result<((&'a str, Me
 /// The values that identify the record of a row. Returns `None` if one of them is missing or null. Two spellings of one address are the
 /// same: the database removes the characters around it, compares without case, and takes an empty text as null.
 fn identity(dedup_on: &[String], columns: &[(&str, Meeting)], values: &[Option<String>]) -> Option<Vec<String>> {
+    if dedup_on.is_empty() {
+        return None;
+    }
     dedup_on
         .iter()
         .map(|name| {

@@ -47,13 +47,13 @@ fn statement(batch: &Batch<'_>, group: &Group<'_>) -> Sql {
         sql.workspace_text(&bare_type(batch.table, column));
     }
     sql.push(" FROM pg_catalog.jsonb_array_elements($1) WITH ORDINALITY AS r(value, place) ORDER BY r.place");
-    if group.can_meet {
+    if let Some(index) = batch.index.filter(|_| group.can_meet) {
         sql.push(" ON CONFLICT (");
-        for (at, key) in batch.index.keys.iter().enumerate() {
+        for (at, key) in index.keys.iter().enumerate() {
             sql.push(if at == 0 { "(" } else { ", (" }).workspace_text(key).push(")");
         }
         sql.push(")");
-        if let Some(predicate) = &batch.index.predicate {
+        if let Some(predicate) = &index.predicate {
             sql.push(" WHERE ").workspace_text(predicate);
         }
         sql.push(" DO UPDATE SET ");

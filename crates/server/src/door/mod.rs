@@ -2,6 +2,7 @@
 
 mod body_buffer;
 mod cookie;
+mod csv;
 mod docs;
 mod form;
 mod heads;

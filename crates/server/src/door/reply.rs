@@ -29,8 +29,8 @@ pub enum Served {
     Answer(Answer),
     /// An answer with its HTTP status and headers.
     Person(PersonAnswer),
-    /// Events, without end.
-    Stream(Body),
+    /// A body that is sent bit by bit: events without end, or a file.
+    Stream(StreamedBody),
     /// A reply that was rendered earlier.
     Written {
         /// The reply.
@@ -38,6 +38,16 @@ pub enum Served {
         /// Whether it was the reply to an earlier request.
         is_replay: bool,
     },
+}
+
+/// A body that is sent bit by bit.
+pub struct StreamedBody {
+    /// Its content type.
+    pub content_type: &'static str,
+    /// The body.
+    pub body: Body,
+    /// The name under which browsers save it, if it is a file.
+    pub file_name: Option<String>,
 }
 
 /// An answer with its HTTP status and headers.
@@ -155,7 +165,7 @@ impl<'a> Envelope<'a> {
     }
 
     /// Renders the result of a request. A stream has a body of its own.
-    pub fn write(&mut self, served: Served) -> (Reply, Option<Body>) {
+    pub fn write(&mut self, served: Served) -> (Reply, Option<StreamedBody>) {
         let reply = match served {
             Served::Stream(body) => {
                 // The room of an answer is for one that ends.
@@ -217,9 +227,12 @@ impl<'a> Envelope<'a> {
     }
 
     /// The response, with the headers that every answer under `/v1` has.
-    pub fn respond(&self, reply: Reply, stream: Option<Body>) -> Response {
-        let content_type = if stream.is_some() { "text/event-stream" } else { "application/json" };
-        let mut response = Response::new(stream.unwrap_or_else(|| Body::from(reply.body)));
+    pub fn respond(&self, reply: Reply, stream: Option<StreamedBody>) -> Response {
+        let (content_type, file_name, body) = match stream {
+            Some(StreamedBody { content_type, body, file_name }) => (content_type, file_name, body),
+            None => ("application/json", None, Body::from(reply.body)),
+        };
+        let mut response = Response::new(body);
         if let Some(room) = &self.room {
             response.extensions_mut().insert(Takes(room.clone()));
         }
@@ -236,6 +249,9 @@ impl<'a> Envelope<'a> {
         if self.holds() {
             // Relm has no envelope that could say it.
             add("x-sending", "held");
+        }
+        if let Some(name) = file_name {
+            add("content-disposition", &format!("attachment; filename=\"{name}\""));
         }
         for (name, value) in &reply.headers {
             add(name, value);

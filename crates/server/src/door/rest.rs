@@ -6,8 +6,9 @@ use crm::model::call::{Call, Method};
 use crm::model::fault::Fault;
 
 use crate::access::{self, Caller, Credential};
+use crate::door::csv::{self, CsvFile};
 use crate::door::operations::Operations;
-use crate::door::reply::{Envelope, Served};
+use crate::door::reply::{Envelope, Served, StreamedBody};
 use crate::door::request::HttpRequest;
 use crate::door::stream::EventStream;
 use crate::hall::{self, Controls, Idempotency, Performed};
@@ -47,6 +48,14 @@ pub async fn answer(
     let mut ask = envelope.dialect.read_call(&call);
     let streamed = as_stream(&mut ask, request);
     envelope.table = ask.as_ref().ok().and_then(|ask| ask.table()).map(str::to_owned);
+    let is_file = method == Method::Get && csv::is_wanted(header(request, "accept"));
+    if let Some(list) = ask.as_ref().ok().filter(|_| is_file).and_then(csv::of_list) {
+        let file = CsvFile::new(request.app.clone(), caller, credential, envelope.dialect, list);
+        let file_name = envelope.table.as_deref().map(file_name);
+        // On the heap, like all that most calls do not need.
+        let body = Box::pin(file.body()).await?;
+        return Ok(Served::Stream(StreamedBody { content_type: csv::CONTENT_TYPE, body, file_name }));
+    }
     if !limits.preferences.is_empty() && ask.as_ref().is_ok_and(|ask| ask.writes()) {
         envelope.preferences = Some(limits.preferences.join(", "));
     }
@@ -82,7 +91,8 @@ pub async fn answer(
         Performed::Done(Answer::Events(page), _) => match streamed {
             Some(ask) => {
                 let (app, dialect) = (request.app.clone(), envelope.dialect);
-                Served::Stream(EventStream { app, caller, credential, dialect, ask }.body(page))
+                let body = EventStream { app, caller, credential, dialect, ask }.body(page);
+                Served::Stream(StreamedBody { content_type: "text/event-stream", body, file_name: None })
             }
             None => Served::Answer(Answer::Events(page)),
         },
@@ -92,14 +102,23 @@ pub async fn answer(
     })
 }
 
+fn header<'a>(request: &HttpRequest<'a>, name: &str) -> Option<&'a str> {
+    request.head.headers.get(name).and_then(|value| value.to_str().ok())
+}
+
+/// The name of a table's file. A table may have any name, a file's header may not.
+pub fn file_name(table: &str) -> String {
+    let kept = |it: char| if it.is_ascii_alphanumeric() || "-_.".contains(it) { it } else { '_' };
+    format!("{}.csv", table.chars().map(kept).collect::<String>())
+}
+
 /// The ask for events, if the client wants them as a stream. It goes on after the last event that the client got.
 fn as_stream(ask: &mut Result<Ask, Fault>, request: &HttpRequest<'_>) -> Option<EventsAsk> {
     let Ok(Ask::Steps(Steps::Events(ask))) = ask else { return None };
-    let header = |name: &str| request.head.headers.get(name).and_then(|value| value.to_str().ok());
-    if !header("accept").is_some_and(|accepted| accepted.contains("text/event-stream")) {
+    if !header(request, "accept").is_some_and(|accepted| accepted.contains("text/event-stream")) {
         return None;
     }
-    if let Some(last) = header("last-event-id").filter(|id| !id.is_empty()) {
+    if let Some(last) = header(request, "last-event-id").filter(|id| !id.is_empty()) {
         ask.after = Some(last.to_owned());
     }
     Some(ask.clone())

@@ -68,7 +68,7 @@ async fn run(execution: &mut Execution<'_>, batch: &Batch<'_>, rows: &[BatchRow]
 }
 
 /// The result of one statement. No unique key can conflict here: `kith.write_each()` reports each row's refusal itself.
-fn one(results: Result<Vec<Rows>, RunError>) -> Result<Rows, PlanError> {
+pub(super) fn one(results: Result<Vec<Rows>, RunError>) -> Result<Rows, PlanError> {
     match results {
         Ok(results) => Ok(results.into_iter().next().unwrap_or_default()),
         Err(RunError::Taken { message, .. }) => Err(PlanError::Final(Fault::internal(message))),
@@ -98,7 +98,7 @@ async fn record_conflict(
 }
 
 /// The database's result for a row, with the row's number.
-fn fate(batch: &Batch<'_>, told: &Rows, row: usize) -> Option<(usize, Fate)> {
+pub(super) fn fate(batch: &Batch<'_>, told: &Rows, row: usize) -> Option<(usize, Fate)> {
     let text = |name| told.string(row, name).filter(|text| !text.is_empty());
     let place = std::str::from_utf8(told.named(row, "place")?).ok()?.parse().ok()?;
     let fate = match text("id") {

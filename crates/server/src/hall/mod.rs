@@ -11,6 +11,7 @@ mod events;
 mod execution;
 mod fingerprint;
 mod idempotency;
+mod import;
 mod log;
 pub mod mail;
 mod operations;
@@ -34,6 +35,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::hall::batch::BatchWrite;
 use crate::hall::execution::{Execution, Reserved};
+use crate::hall::import::Import;
 use crate::hall::record::OnePlan;
 use crate::hall::saved::NewMembers;
 
@@ -112,7 +114,7 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
         // On the heap, because it is large and reads do not need it.
         return Box::pin(perform_once(app, caller, ask, controls, idempotency)).await;
     }
-    if let Ask::Operations(_) = ask {
+    if let Ask::Operations(_) | Ask::Steps(Steps::Import { .. }) = ask {
         return Box::pin(perform_together(app, caller, ask, controls)).await;
     }
     let mut execution = Execution::per_plan(app, caller).await?.at_most(controls.max_affected);
@@ -250,6 +252,10 @@ async fn answer_steps(execution: &mut Execution<'_>, steps: &Steps) -> Result<An
         Steps::RemoveMember { list_id, id } => saved::remove_member(execution, list_id, id).await,
         Steps::Batch { table, rows, dedup_on } => {
             execution.with_fresh_catalog(&BatchWrite { table, rows, dedup_on }).await
+        }
+        Steps::Import { table, columns, rows, skipped, dedup_on } => {
+            // On the heap, because it is large and other calls do not need it.
+            Box::pin(Import { table, columns, rows, skipped: *skipped, dedup_on }.run(execution)).await
         }
         Steps::SearchAll { words, page } => search::all(execution, words, page).await,
         Steps::SendEmail { values } => mail::record(execution, values).await,

@@ -23,6 +23,7 @@ mod foreign_ddl;
 mod health;
 mod hostile;
 mod idempotency;
+mod imports;
 mod intruders;
 mod keyed;
 mod last_used;

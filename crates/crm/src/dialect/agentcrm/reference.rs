@@ -129,6 +129,7 @@ fn answer(act: Act, row: Value) -> Value {
         Act::Schema => wrapped(named("DatabaseSchema"), "Meta"),
         Act::SearchAll => wrapped(array(named("FoundRecord")), "PageMeta"),
         Act::Batch => wrapped(array(named("BatchItem")), "BatchMeta"),
+        Act::Import => wrapped(named("Import"), "Meta"),
         Act::List | Act::Stages | Act::Search => wrapped(array(row), "PageMeta"),
         Act::ListRows => wrapped(array(row), "ListRowsMeta"),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => wrapped(row, "Meta"),
@@ -243,6 +244,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
                 json!(["created", "updated", "failed"]),
             ),
         ),
+        ("Import", shared::import(json!({}))),
         ("BatchItem", shared::batch_item(json!({"type": "object", "required": ["error", "message"], "properties": {
             "error": text("The error's code."), "message": text("The error message."), "hint": text("Advice for the caller."),
         }}))),

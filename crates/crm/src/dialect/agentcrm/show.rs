@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::dialect::changes::{self, ChangeWords};
 use crate::dialect::event::body;
-use crate::dialect::{Meta, Reply, fault_headers, json};
+use crate::dialect::{Meta, Reply, fault_headers, import, json};
 use crate::model::answer::{Answer, Batch, BatchItem, EventPage, Found, Record, SqlResult};
 use crate::model::event::{Event, EventSource};
 use crate::model::fault::{Fault, Instead};
@@ -60,6 +60,7 @@ fn value(out: &mut Vec<u8>, answer: &Answer, meta: &Meta<'_>) {
         Answer::Record { record: it, .. } | Answer::Email { record: it, .. } => record(out, it),
         Answer::Page { rows, width, .. } => json::array(out, rows, &json::keys(rows, 0..*width, same)),
         Answer::Batch(it) => batch(out, it, meta),
+        Answer::Imported(it) => json::write(out, &import::outcome(it)),
         Answer::Operations(answers) => json::operations(out, answers),
         Answer::Found(it) => found(out, it),
         Answer::Deleted { id, deleted_at, .. } => {
@@ -126,6 +127,7 @@ fn about(out: &mut Vec<u8>, answer: &Answer) {
         }
         Answer::Record { .. }
         | Answer::Email { .. }
+        | Answer::Imported(_)
         | Answer::Deleted { note: None, .. }
         | Answer::Rows { .. }
         | Answer::Tables { .. }
@@ -152,6 +154,7 @@ fn size(answer: &Answer) -> usize {
         Answer::Found(found) => found.tables.iter().map(|(_, rows)| rows.data_len() + rows.len() * 256).sum(),
         Answer::Events(page) => page.events.len() * 1024,
         Answer::DryRun(dry) => size(&dry.answer),
+        Answer::Imported(it) => it.refused.len() * 256,
         Answer::Deleted { .. }
         | Answer::Workspace { .. }
         | Answer::Run { .. }

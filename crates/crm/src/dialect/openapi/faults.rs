@@ -75,6 +75,7 @@ fn codes(act: Act, entity: Option<&Entity>) -> impl Fn(&str) -> bool {
         Act::Search       => &[DATABASE, &["invalid_cursor"]],
         Act::SearchAll    => &[DATABASE, &["invalid_cursor"]],
         Act::Batch        => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "batch_too_large"]],
+        Act::Import       => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "batch_too_large", "not_found", "no_primary_key", "plan_required"]],
         Act::CreateStage  => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "not_found", "conflict"]],
         Act::Create       => &[DATABASE, WRITE, KEYED, &["unsupported_media_type", "conflict", "invalid_metadata"]],
         Act::Find         => &[DATABASE, &["not_found"]],

@@ -86,6 +86,7 @@ pub enum Act {
     Schema,
     SearchAll,
     Batch,
+    Import,
     List,
     Search,
     Stages,
@@ -229,6 +230,7 @@ const OWN_TAG: &str = "your own tables";
 
 const SEARCH_TAG: &str = "search";
 const SAFETY_TAG: &str = "safety";
+const IMPORT_TAG: &str = "imports";
 
 fn tags(reference: &Reference) -> Value {
     let fixed = |name: &str, about: &str| json!({"name": name, "description": about});
@@ -238,6 +240,7 @@ fn tags(reference: &Reference) -> Value {
         fixed(SQL_TAG, "Raw SQL on the workspace's database, and what is in it."),
         fixed(OPERATIONS_TAG, "Several requests in one transaction, all or none."),
         fixed(SEARCH_TAG, "Full text over several tables."),
+        fixed(IMPORT_TAG, "CSV files into any table. `GET /v1/{table}` with `Accept: text/csv` is the way out."),
         fixed(SAFETY_TAG, "Runs and undo. Every write takes `X-Dry-Run` and `X-Max-Affected`."),
     ];
     if signs_up {

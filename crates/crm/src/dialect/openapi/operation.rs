@@ -8,8 +8,8 @@ use crate::dialect::openapi::email;
 use crate::dialect::openapi::faults::Responses;
 use crate::dialect::openapi::schema::{self, row_schema};
 use crate::dialect::openapi::{
-    Act, Alias, Endpoint, OPERATIONS_TAG, OWN_TAG, Parameter, Reference, SAFETY_TAG, SEARCH_TAG, SQL_TAG, Style,
-    WORKSPACE_TAG, Wire, header_name, pascal, reference_to,
+    Act, Alias, Endpoint, IMPORT_TAG, OPERATIONS_TAG, OWN_TAG, Parameter, Reference, SAFETY_TAG, SEARCH_TAG, SQL_TAG,
+    Style, WORKSPACE_TAG, Wire, header_name, pascal, reference_to,
 };
 use crate::model::entity::{ENTITIES, Entity, NamedBy, Order, RELATED_ROWS, WriteRule, by_table};
 
@@ -80,6 +80,12 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
         let body = json!({"required": required, "content": {"application/json": {"schema": schema}}});
         operation.insert("requestBody".into(), body);
     }
+    if act == Act::Import {
+        let file = json!({"type": "string", "examples": ["email,first_name\nann@example.com,Ann\n"]});
+        let body = json!({"required": true, "content": {"text/csv": {"schema": file}},
+            "description": "UTF-8, UTF-16 or Windows-1252; cells are divided by commas, semicolons, tabs or bars."});
+        operation.insert("requestBody".into(), body);
+    }
     let mut answers = Map::new();
     answers.insert(status(act).to_string(), answer(wire, endpoint, entity));
     if act == Act::OpenRun || act == Act::Create && entity.is_some_and(|entity| entity.write_rule == WriteRule::Edge) {
@@ -142,6 +148,9 @@ fn answer(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Value {
         "headers": headers,
         "content": {"application/json": {"schema": schema}},
     });
+    if act == Act::List && endpoint.alias.is_none() {
+        answer["content"]["text/csv"] = json!({"schema": {"type": "string"}});
+    }
     if act == Act::Create {
         let one = |act| json!({"operationId": operation_id(act, entity, endpoint.alias), "parameters": {"id": format!("$response.body#{}", wire.new_id)}});
         answer["links"] = json!({"get": one(Act::Find), "update": one(Act::Update), "delete": one(Act::Delete)});
@@ -158,6 +167,7 @@ fn is_keyed(act: Act) -> bool {
             | Act::Create
             | Act::CreateStage
             | Act::Batch
+            | Act::Import
             | Act::Restore
             | Act::AddMembers
             | Act::OpenRun
@@ -234,6 +244,24 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
                     json!({"type": "string", "format": "date-time"}),
                     "Only runs that began at this time or later.",
                 ),
+            ]);
+        }
+        Act::Import => {
+            let own = |name: &str, required: bool, schema: Value, about: &str| json!({"name": name, "in": "query", "required": required, "schema": schema, "description": about});
+            let text = || json!({"type": "string"});
+            let mut map = own(
+                "map",
+                false,
+                json!({"type": "object", "additionalProperties": {"type": "string"}}),
+                "Which column of the file is which field: `map[E-mail]=email`, `map[Plan]=custom.plan`. Columns that are not named are left out. Without any, a column is the field of its name. A field that counts cents is also taken in the main unit, under its name without `_cents`.",
+            );
+            map["style"] = "deepObject".into();
+            map["explode"] = true.into();
+            parameters.extend([
+                own("table", true, text(), "The table."),
+                map,
+                own("dedup_on", false, text(), "The fields, separated by commas, that identify an existing record: those of a unique index. By default `email` for contacts and `domain` for companies, if the file has them. Empty: all records are new."),
+                own("delimiter", false, json!({"type": "string", "enum": [",", ";", "tab", "|"]}), "Found out by default."),
             ]);
         }
         Act::RunChanges => {
@@ -326,6 +354,7 @@ fn tag(act: Act, entity: Option<&Entity>) -> &'static str {
         (Act::Sql | Act::Tables | Act::Schema, _) => SQL_TAG,
         (Act::Operations, _) => OPERATIONS_TAG,
         (Act::SearchAll, _) => SEARCH_TAG,
+        (Act::Import, _) => IMPORT_TAG,
         (Act::OpenRun | Act::ListRuns | Act::FindRun | Act::RunChanges | Act::FinishRun | Act::Undo, _) => SAFETY_TAG,
         (_, Some(entity)) => ENTITIES.iter().find(|it| it.table == entity.table).map_or(OWN_TAG, |it| it.table),
         (_, None) => OWN_TAG,
@@ -347,6 +376,7 @@ fn operation_id(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> Str
         Act::Schema => "getSchema".into(),
         Act::SearchAll => "search".into(),
         Act::Batch => format!("batch{many}"),
+        Act::Import => "importFile".into(),
         Act::List | Act::Stages => format!("list{many}"),
         Act::Search => format!("search{many}"),
         Act::Create | Act::CreateStage => format!("create{one}"),
@@ -381,6 +411,7 @@ fn summary(act: Act, entity: Option<&Entity>, alias: Option<&Alias>) -> String {
         Act::Schema => "Describe every table: columns, keys, indexes".into(),
         Act::SearchAll => "Search contacts, companies, deals and activities".into(),
         Act::Batch => format!("Create or update many {many}"),
+        Act::Import => "Import a CSV file".into(),
         Act::List | Act::Stages => format!("List {many}"),
         Act::Search => format!("Search {many}"),
         Act::Create | Act::CreateStage => format!("Create {article} {one}"),

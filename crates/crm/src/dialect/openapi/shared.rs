@@ -151,6 +151,31 @@ pub fn operation_of_fault() -> [(&'static str, Value); 2] {
     ]
 }
 
+/// The schema of the outcome of an import.
+pub fn import(more: Value) -> Value {
+    let count = |about: &str| json!({"type": "integer", "minimum": 0, "description": about});
+    let refused = json!({
+        "type": "object",
+        "required": ["row", "code", "reason", "hint"],
+        "properties": {
+            "row": {"type": "integer", "description": "The row's number in the file. The row of names is number 1."},
+            "code": {"type": "string", "description": "An error code."},
+            "reason": {"type": "string"},
+            "hint": {"type": ["string", "null"]},
+        },
+    });
+    object(
+        more,
+        json!({
+            "table": {"type": "string"},
+            "created": count("Records that are new."),
+            "updated": count("Records that existed and have the file's values now."),
+            "skipped": count("Rows without a value."),
+            "refused": {"type": "array", "items": refused, "description": "Rows of which nothing was kept."},
+        }),
+    )
+}
+
 /// The schema of a raw SQL result.
 pub fn sql_result(more: Value) -> Value {
     let kind = "As PostgreSQL writes it: `timestamp with time zone`, `citext`, `integer[]`.";

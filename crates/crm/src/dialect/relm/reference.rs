@@ -167,6 +167,7 @@ fn answer(act: Act, row: Value) -> Value {
         Act::Schema => named("DatabaseSchema"),
         Act::SearchAll => list(named("FoundRecord")),
         Act::Batch => named("Batch"),
+        Act::Import => named("Import"),
         Act::List | Act::Stages | Act::Search | Act::ListRows => list(row),
         Act::Create | Act::CreateStage | Act::Find | Act::Update | Act::Restore => row,
         Act::OpenRun | Act::FindRun | Act::FinishRun => named("Run"),
@@ -207,6 +208,7 @@ fn schemas() -> Vec<(&'static str, Value)> {
         ("PlannedChange", shared::planned_change()),
         ("TableSummary", shared::table_summary(object("table"))),
         ("DatabaseSchema", shared::database_schema(object("schema"))),
+        ("Import", shared::import(json!({"object": {"type": "string", "const": "import"}}))),
         ("BatchItem", shared::batch_item(error_object(json!({"type": "string"}), Vec::new()))),
         (
             "Batch",

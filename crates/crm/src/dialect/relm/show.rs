@@ -9,7 +9,7 @@ use crate::dialect::event::body;
 use crate::dialect::relm::filter::parts;
 use crate::dialect::relm::names::{OBJECT, column_of, holds_ids, name_of, words};
 use crate::dialect::relm::record::{Shape, columns, ids, object, rename_ids};
-use crate::dialect::{Meta, Reply, fault_headers, json};
+use crate::dialect::{Meta, Reply, fault_headers, import, json};
 use crate::model::answer::{Answer, Batch, BatchItem, Found, Record, SqlResult};
 use crate::model::entity::{Entity, READ_ONLY_COLUMNS, by_table};
 use crate::model::event::{Event, EventSource};
@@ -69,6 +69,11 @@ pub fn show_value(answer: &Answer, meta: &Meta<'_>) -> Vec<u8> {
             json::write(&mut out, &undone);
         }
         Answer::Batch(it) => batch(&mut out, it, meta),
+        Answer::Imported(it) => {
+            let mut outcome = import::outcome(it);
+            outcome.insert(OBJECT.into(), "import".into());
+            json::write(&mut out, &outcome);
+        }
         Answer::Operations(answers) => {
             out.reserve(json::size_of_operations(answers));
             out.extend_from_slice(b"{\"object\":\"list\",\"data\":");

@@ -148,6 +148,7 @@ fn parts(answer: &Answer) -> Vec<&Rows> {
         Answer::Sql(result) => vec![&result.rows],
         Answer::DryRun(dry) => parts(&dry.answer),
         Answer::Object { .. }
+        | Answer::Imported(_)
         | Answer::Operations(_)
         | Answer::Events(_)
         | Answer::Run { .. }
@@ -170,6 +171,7 @@ fn parts_mut(answer: &mut Answer) -> Vec<&mut Rows> {
         Answer::Sql(result) => vec![&mut result.rows],
         Answer::DryRun(dry) => parts_mut(&mut dry.answer),
         Answer::Object { .. }
+        | Answer::Imported(_)
         | Answer::Operations(_)
         | Answer::Events(_)
         | Answer::Run { .. }

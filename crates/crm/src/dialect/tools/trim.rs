@@ -29,6 +29,7 @@ pub fn is_here(answer: &Answer) -> bool {
         | Answer::Page { .. }
         | Answer::Deleted { .. }
         | Answer::Batch(_)
+        | Answer::Imported(_)
         | Answer::Found(_)
         | Answer::Rows { .. }
         | Answer::Tables { .. }

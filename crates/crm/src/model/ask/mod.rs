@@ -137,6 +137,19 @@ pub enum Steps {
         /// The columns that identify an existing record.
         dedup_on: Vec<String>,
     },
+    /// Creates records from a file, or updates those with the same unique values. All that are not refused are kept together.
+    Import {
+        /// The table's name.
+        table: String,
+        /// The columns that the file has.
+        columns: Vec<String>,
+        /// The rows.
+        rows: Vec<ImportRow>,
+        /// The number of empty rows.
+        skipped: usize,
+        /// The columns that identify an existing record. If it is empty, all records are new.
+        dedup_on: Vec<String>,
+    },
     /// Searches all tables that are searched together.
     SearchAll {
         /// The search words.
@@ -251,6 +264,15 @@ pub enum Undoable {
     Entry(String),
 }
 
+/// A row of a file. All its values are text.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ImportRow {
+    /// Its number in the file. The row with the names of the columns is number 1.
+    pub number: u64,
+    /// The values, by column, or why the row can't be read.
+    pub values: Result<Map<String, Value>, String>,
+}
+
 /// A row of a batch. A row that can't be read is kept as an error.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum BatchRow {
@@ -363,7 +385,7 @@ impl Single {
 impl Steps {
     fn table(&self) -> Option<&str> {
         match self {
-            Steps::Batch { table, .. } => Some(table),
+            Steps::Batch { table, .. } | Steps::Import { table, .. } => Some(table),
             Steps::SendEmail { .. } => Some(EMAILS),
             Steps::AddMembers { .. } | Steps::RemoveMember { .. } => Some(MEMBERS),
             Steps::SearchAll { .. }
@@ -389,6 +411,7 @@ impl Steps {
             | Steps::RunChanges { .. } => false,
             Steps::Batch { .. }
             | Steps::SendEmail { .. }
+            | Steps::Import { .. }
             | Steps::AddMembers { .. }
             | Steps::RemoveMember { .. }
             | Steps::OpenRun { .. }

@@ -173,7 +173,10 @@ fn conventions() -> Markup {
 fn endpoints() -> Markup {
     let groups: [(&str, &[Act]); 6] = [
         ("Workspace and SQL", &[Act::SignUp, Act::Sql, Act::Operations, Act::Tables, Act::Schema]),
-        ("Records of any table", &[Act::List, Act::Search, Act::SearchAll, Act::Create, Act::Batch, Act::Find]),
+        (
+            "Records of any table",
+            &[Act::List, Act::Search, Act::SearchAll, Act::Create, Act::Batch, Act::Import, Act::Find],
+        ),
         ("Changes", &[Act::Update, Act::Delete, Act::Restore]),
         ("Runs and undo", &[Act::OpenRun, Act::ListRuns, Act::FindRun, Act::RunChanges, Act::FinishRun, Act::Undo]),
         ("Saved lists", &[Act::ListRows, Act::AddMembers, Act::RemoveMember]),

@@ -11,6 +11,7 @@ mod automations;
 mod consent;
 mod control;
 mod deals;
+mod export;
 mod form;
 mod home;
 mod import;
@@ -116,6 +117,7 @@ fn is_known(path: &str) -> bool {
         "import",
         "claim",
         "invite",
+        "export",
     ];
     FIRST.contains(&path.trim_start_matches('/').split('/').next().unwrap_or(""))
 }
@@ -171,6 +173,14 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
     }
     let (token, prolonged) = (session.token, session.person.prolonged);
     let visit = Visit::begin(request, session).await?;
+    match export::file(&visit, &segments).await {
+        Ok(None) => {}
+        Ok(Some(file)) => return Ok(file),
+        Err(fault) => {
+            let (status, page) = failed(&visit, &fault);
+            return Ok(respond(status, framed(&visit, &page).await?));
+        }
+    }
     let segments: Vec<&str> = segments.iter().map(String::as_str).filter(|it| !it.is_empty()).collect();
     let mut response = match made(&visit, &segments).await {
         Ok(Some(page)) => respond(StatusCode::OK, framed(&visit, &page).await?),

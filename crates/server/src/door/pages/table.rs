@@ -160,6 +160,9 @@ impl Listed<'_> {
                 @if self.shape.table == "deals" {
                     div.seg { a href="/deals" { (icon("square-kanban")) "Board" } a href="/deals?view=table" aria-current="page" { (icon("table-2")) "Table" } }
                 }
+                @let table = encoded(&self.shape.table);
+                @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
+                a.btn.bare href={ "/export/" (table) ".csv" (address(self.visit, filters)) } { (icon("download")) "Export" }
                 button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
                 div.bulk hidden {
                     b data-picked {}

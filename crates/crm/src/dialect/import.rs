@@ -1,0 +1,418 @@
+//! Reads a file of comma-separated values as an import. The parameters name the table, and which column of the file is which field.
+
+use std::borrow::Cow;
+
+use serde_json::{Map, Value, json};
+
+use crate::dialect::arguments::Arguments;
+use crate::dialect::read::{UnknownField, Words, store_ids};
+use crate::model::answer::Imported;
+use crate::model::ask::{ImportRow, Steps};
+use crate::model::call::Call;
+use crate::model::entity::{CUSTOM, by_table};
+use crate::model::fault::Fault;
+
+/// The most rows of an import.
+pub const MAX_ROWS: usize = 5000;
+
+/// The columns that identify an existing record if the caller names none.
+const DEDUP_ON: &[(&str, &str)] = &[("contacts", "email"), ("companies", "domain")];
+
+/// The argument that holds the file's text.
+const FILE: &str = "csv";
+
+/// Reads the body of a call as the text of a file.
+pub fn body(call: &Call<'_>) -> Result<Map<String, Value>, Fault> {
+    let media_type = call.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    if !media_type.eq_ignore_ascii_case("text/csv") {
+        return Err(Fault::UnsupportedMediaType { sent: media_type.to_owned() });
+    }
+    Ok([(FILE.to_owned(), Value::String(decoded(call.body)))].into_iter().collect())
+}
+
+/// The text of a file: UTF-8, UTF-16 with a mark at its beginning, or else Windows-1252, which spreadsheets write.
+fn decoded(bytes: &[u8]) -> String {
+    let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let units: Vec<u16> = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
+        String::from_utf16_lossy(&units)
+    };
+    match bytes {
+        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
+        bytes => {
+            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+            match std::str::from_utf8(bytes) {
+                Ok(text) => text.to_owned(),
+                Err(_) => bytes.iter().map(|byte| windows_1252(*byte)).collect(),
+            }
+        }
+    }
+}
+
+/// A byte of the encoding Windows-1252.
+fn windows_1252(byte: u8) -> char {
+    const UPPER: [char; 32] = [
+        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
+        '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
+    ];
+    match byte {
+        0x80..=0x9f => UPPER[usize::from(byte - 0x80)],
+        byte => char::from(byte),
+    }
+}
+
+/// What a column of the file is.
+#[derive(Clone, Debug, PartialEq)]
+enum Target {
+    /// A column of the table.
+    Column(String),
+    /// An amount in a currency's main unit, for a column that counts the smallest one.
+    Amount(String),
+    /// A key of the free-form column.
+    Key(String),
+}
+
+/// Reads the arguments: `table`, `map[HEADER]=FIELD`, `dedup_on`, `delimiter`.
+pub fn read(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
+    let is_own = |name: &str| ["table", "dedup_on", "delimiter"].contains(&name) || header_of(name).is_some();
+    if let Some((name, _)) = said.options.iter().find(|(name, _)| !is_own(name)) {
+        return Err(Fault::unknown_parameter(name, ["table", "map[…]", "dedup_on", "delimiter"].into_iter()));
+    }
+    let table = said.option("table").filter(|table| !table.is_empty()).map(str::to_owned);
+    let table =
+        table.ok_or_else(|| Fault::invalid_with_hint("The parameter \"table\" is needed.", "Send ?table=contacts."))?;
+    let text = match said.fields.remove(FILE) {
+        Some(Value::String(text)) => text,
+        _ => String::new(),
+    };
+    let delimiter = delimiter(said.option("delimiter"), &text)?;
+    let mut reader =
+        csv::ReaderBuilder::new().delimiter(delimiter).has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut records = reader.records();
+    let headers = match records.next() {
+        Some(Ok(record)) => record.iter().map(|header| header.trim().to_owned()).collect::<Vec<_>>(),
+        Some(Err(error)) => return Err(Fault::invalid(format!("The file can't be read: {error}."))),
+        None => {
+            return Err(Fault::invalid_with_hint(
+                "The file is empty.",
+                "Its first row names the columns, each further row is a record.",
+            ));
+        }
+    };
+    let targets = targets(said, words, &table, &headers)?;
+    let (mut rows, mut skipped) = (Vec::new(), 0);
+    for (at, record) in records.enumerate() {
+        let number = at as u64 + 2;
+        if rows.len() == MAX_ROWS {
+            return Err(Fault::Refused {
+                code: "batch_too_large",
+                message: format!("The file has more than {MAX_ROWS} records."),
+                hint: Some("Send it in parts, each with the row of names, under one X-Run-Id.".into()),
+            });
+        }
+        let record = record.map_err(|error| Fault::invalid(format!("Row {number} can't be read: {error}.")))?;
+        if record.iter().all(|cell| cell.trim().is_empty()) {
+            skipped += 1;
+        } else if record.iter().skip(headers.len()).any(|cell| !cell.trim().is_empty()) {
+            let why = format!("The row has {} cells, and the file has {} columns.", record.len(), headers.len());
+            rows.push(ImportRow { number, values: Err(why) });
+        } else {
+            rows.push(ImportRow { number, values: Ok(values(&record, &targets)) });
+        }
+    }
+    let mut columns: Vec<String> = targets.iter().flatten().map(column_of).collect();
+    columns.dedup();
+    let dedup_on = dedup_on(said, words, &table, &columns)?;
+    Ok(Steps::Import { table, columns, rows, skipped, dedup_on })
+}
+
+/// The header in a parameter `map[HEADER]`.
+fn header_of(name: &str) -> Option<&str> {
+    name.strip_prefix("map[")?.strip_suffix(']')
+}
+
+/// The character between the cells: the one that is given, or the most frequent candidate in the first row.
+fn delimiter(given: Option<&str>, text: &str) -> Result<u8, Fault> {
+    const CANDIDATES: [u8; 4] = [b',', b';', b'\t', b'|'];
+    match given {
+        Some("tab" | "\t") => return Ok(b'\t'),
+        Some(given) if given.len() == 1 && CANDIDATES.contains(&given.as_bytes()[0]) => return Ok(given.as_bytes()[0]),
+        Some(other) => {
+            let message = format!("delimiter is one of , ; | and tab, not \"{other}\".");
+            return Err(Fault::invalid_with_hint(message, "Leave it out, and it is found out."));
+        }
+        None => {}
+    }
+    let mut counts = [0_usize; 4];
+    let mut is_quoted = false;
+    for byte in text.bytes() {
+        match byte {
+            b'"' => is_quoted = !is_quoted,
+            b'\n' | b'\r' if !is_quoted => break,
+            byte if !is_quoted => {
+                if let Some(at) = CANDIDATES.iter().position(|candidate| *candidate == byte) {
+                    counts[at] += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    let best = (0..4).rev().max_by_key(|at| counts[*at]).unwrap_or(0);
+    Ok(CANDIDATES[best])
+}
+
+/// What each column of the file is; `None` for one that is left out. Without a mapping, a column is the field of its name.
+fn targets(said: &Arguments<'_>, words: &Words, table: &str, headers: &[String]) -> Result<Vec<Option<Target>>, Fault> {
+    let mapped: Vec<(&str, &str)> =
+        said.options.iter().filter_map(|(name, value)| Some((header_of(name)?, value.as_str()))).collect();
+    if mapped.is_empty() {
+        let own = |header: &String| target_by_name(words, table, header);
+        let targets: Vec<Option<Target>> = headers.iter().map(own).collect();
+        if targets.iter().all(Option::is_none) {
+            return Err(Fault::invalid_with_hint(
+                "No column of the file has the name of a field.",
+                "Say what each is: ?map[E-mail]=email&map[Given name]=first_name.",
+            ));
+        }
+        return Ok(targets);
+    }
+    let mut targets: Vec<Option<Target>> = vec![None; headers.len()];
+    for (header, field) in mapped {
+        let at = headers.iter().position(|it| it == header.trim()).ok_or_else(|| {
+            let known = headers.iter().map(String::as_str).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
+            Fault::invalid_with_hint(
+                format!("The file has no column \"{header}\"."),
+                format!("Its columns are {known}."),
+            )
+        })?;
+        targets[at] = match field {
+            "" => None,
+            field => Some(target(words, table, field)?),
+        };
+    }
+    Ok(targets)
+}
+
+/// The field that a header names, whatever its case.
+fn target_by_name(words: &Words, table: &str, header: &str) -> Option<Target> {
+    let name = header.trim().to_lowercase().replace([' ', '-'], "_");
+    if name.is_empty() || ["id", "created_at", "updated_at", "deleted_at"].contains(&name.as_str()) {
+        return None;
+    }
+    let target = match header.split_once('.') {
+        Some((prefix, key)) => target(words, table, &format!("{}.{key}", prefix.trim().to_lowercase())),
+        None => target(words, table, &name),
+    };
+    let target = target.ok()?;
+    // A custom table's columns are known to the workspace alone, which refuses unknown ones by name.
+    let is_there = by_table(table).is_none_or(|entity| match &target {
+        Target::Column(column) | Target::Amount(column) => entity.columns().any(|it| it.name == column.as_str()),
+        Target::Key(_) => true,
+    });
+    is_there.then_some(target)
+}
+
+fn target(words: &Words, table: &str, field: &str) -> Result<Target, Fault> {
+    if let Some((prefix, key)) = field.split_once('.')
+        && !key.is_empty()
+        && (words.column)(table, prefix).is_ok_and(|column| column == CUSTOM.name)
+    {
+        return Ok(Target::Key(key.to_owned()));
+    }
+    let has = |column: &str| by_table(table).is_some_and(|entity| entity.columns().any(|it| it.name == column));
+    let in_cents = (words.column)(table, &format!("{field}_cents"));
+    if let Ok(column) = in_cents.as_ref()
+        && has(column)
+    {
+        return Ok(Target::Amount(column.clone()));
+    }
+    (words.column)(table, field).map(Target::Column).map_err(UnknownField::into_fault)
+}
+
+fn column_of(target: &Target) -> String {
+    match target {
+        Target::Column(column) | Target::Amount(column) => column.clone(),
+        Target::Key(_) => CUSTOM.name.to_owned(),
+    }
+}
+
+/// The values of a row. An empty cell is left out, so that an update keeps what is there.
+fn values(record: &csv::StringRecord, targets: &[Option<Target>]) -> Map<String, Value> {
+    let mut values = Map::new();
+    let mut custom = Map::new();
+    for (cell, target) in record.iter().zip(targets) {
+        let (cell, Some(target)) = (cell.trim(), target) else { continue };
+        if cell.is_empty() {
+            continue;
+        }
+        match target {
+            Target::Key(key) => {
+                custom.insert(key.clone(), cell.into());
+            }
+            Target::Amount(column) => {
+                values.insert(column.clone(), Value::String(in_cents(cell).into_owned()));
+            }
+            Target::Column(column) => {
+                let mut value = Value::from(cell);
+                store_ids(column, &mut value);
+                values.insert(column.clone(), value);
+            }
+        }
+    }
+    if !custom.is_empty() {
+        values.insert(CUSTOM.name.to_owned(), Value::Object(custom));
+    }
+    values
+}
+
+/// An amount in the smallest unit: "1,234.50", "1.234,50 €" and "1234.5" are 123450. Any other text stays, and the database refuses it.
+fn in_cents(text: &str) -> Cow<'_, str> {
+    let is_sign = |it: char| it.is_ascii_digit() || matches!(it, '.' | ',' | '-');
+    let plain: String = text.chars().filter(|it| is_sign(*it)).collect();
+    let other = |it: char| !is_sign(it) && !it.is_whitespace() && !it.is_alphabetic() && !"€$£¥'’".contains(it);
+    let (digits, is_negative) = match plain.strip_prefix('-') {
+        Some(rest) => (rest, true),
+        None => (plain.as_str(), false),
+    };
+    if text.contains(other) || digits.contains('-') || !digits.contains(|it: char| it.is_ascii_digit()) {
+        return Cow::Borrowed(text);
+    }
+    let (whole, part) = match digits.rfind(['.', ',']) {
+        Some(at) if digits.len() - at <= 3 => (&digits[..at], &digits[at + 1..]),
+        _ => (digits, ""),
+    };
+    let whole: String = whole.chars().filter(char::is_ascii_digit).collect();
+    let cents = format!("{whole}{part:0<2}");
+    let cents = cents.trim_start_matches('0');
+    let sign = if is_negative && !cents.is_empty() { "-" } else { "" };
+    Cow::Owned(format!("{sign}{}", if cents.is_empty() { "0" } else { cents }))
+}
+
+/// The columns that identify an existing record.
+fn dedup_on(said: &Arguments<'_>, words: &Words, table: &str, columns: &[String]) -> Result<Vec<String>, Fault> {
+    let Some(given) = said.option("dedup_on") else {
+        let usual = DEDUP_ON.iter().filter(|(of, column)| *of == table && columns.iter().any(|it| it == column));
+        return Ok(usual.map(|(_, column)| (*column).to_owned()).collect());
+    };
+    let names = given.split(',').map(str::trim).filter(|name| !name.is_empty());
+    names.map(|name| (words.column)(table, name).map_err(UnknownField::into_fault)).collect()
+}
+
+/// The outcome of an import, in every dialect.
+pub fn outcome(imported: &Imported) -> Map<String, Value> {
+    let refused: Vec<Value> = imported
+        .refused
+        .iter()
+        .map(|(row, fault)| json!({"row": row, "code": fault.code(), "reason": fault.message(), "hint": fault.hint()}))
+        .collect();
+    let outcome = json!({"table": imported.table, "created": imported.created, "updated": imported.updated,
+        "skipped": imported.skipped, "refused": refused});
+    outcome.as_object().cloned().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dialect::agentcrm::AGENTCRM;
+    use crate::dialect::relm::RELM;
+    use crate::dialect::{Dialect, arguments};
+    use crate::model::ask::Ask;
+    use crate::model::call::{Method, parse_query};
+
+    fn import(dialect: &Dialect, query: &str, body: &[u8]) -> Result<Steps, Fault> {
+        let call = Call {
+            method: Method::Post,
+            path: vec!["imports".into()],
+            query: parse_query(query).unwrap(),
+            content_type: Some("text/csv; charset=utf-8"),
+            body,
+        };
+        let arguments = arguments::Arguments::of_call(&call, &["imports"])?;
+        match (dialect.read)(arguments)? {
+            Ask::Steps(steps) => Ok(steps),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[track_caller]
+    fn check(dialect: &Dialect, query: &str, body: &[u8], expected: Value) {
+        let Steps::Import { rows, .. } = import(dialect, query, body).unwrap() else { panic!() };
+        let rows: Vec<Value> = rows.into_iter().map(|row| json!([row.number, row.values.unwrap()])).collect();
+        assert_eq!(Value::from(rows), expected);
+    }
+
+    #[test]
+    fn columns_are_the_fields_of_their_names() {
+        let file = "E-mail,first name,Nothing,id\nann@b.example,Ann,x,c_1\n,,,\n,Bob,,\n";
+        check(
+            &AGENTCRM,
+            "table=contacts&map[E-mail]=email",
+            file.as_bytes(),
+            json!([[2, {"email": "ann@b.example"}], [4, {}]]),
+        );
+        check(
+            &AGENTCRM,
+            "table=contacts",
+            b"Email,first name,Nothing,id\nann@b.example,Ann,x,c_1\n",
+            json!([[2, {"email": "ann@b.example", "first_name": "Ann"}]]),
+        );
+        check(
+            &AGENTCRM,
+            "table=contacts",
+            b"custom.Segment;email\nlead;a@b.example",
+            json!([[2, {"email": "a@b.example", "custom": {"Segment": "lead"}}]]),
+        );
+        check(
+            &RELM,
+            "table=deals",
+            b"title\tvalue\tprimary_contact_id\tmetadata.plan\nA \"b\"\t1,234.50 EUR\tcon_01m8j8s1e4ctf0qbkv1eg5rwfv\tpro",
+            json!([[2, {"name": "A \"b\"", "amount_cents": "123450", "contact_id": "c_01m8j8s1e4ctf0qbkv1eg5rwfv", "custom": {"plan": "pro"}}]]),
+        );
+    }
+
+    #[test]
+    fn files_come_in_many_encodings() {
+        let expected = json!([[2, {"first_name": "Tomáš, \"T\"\nX"}]]);
+        let text = "first_name\n\"Tomáš, \"\"T\"\"\nX\"\n";
+        check(&AGENTCRM, "table=contacts", text.as_bytes(), expected.clone());
+        check(&AGENTCRM, "table=contacts", format!("\u{feff}{text}").as_bytes(), expected.clone());
+        let wide: Vec<u8> = [0xff, 0xfe].into_iter().chain(text.encode_utf16().flat_map(u16::to_le_bytes)).collect();
+        check(&AGENTCRM, "table=contacts", &wide, expected);
+        check(&AGENTCRM, "table=contacts", b"first_name\nJos\xe9 \x80", json!([[2, {"first_name": "José €"}]]));
+    }
+
+    #[test]
+    fn amounts_are_read_in_their_main_unit() {
+        let amount = |text: &str| in_cents(text).into_owned();
+        for (text, cents) in [
+            ("1,234.50", "123450"),
+            ("1.234,50 €", "123450"),
+            ("$1234.5", "123450"),
+            ("1234", "123400"),
+            ("1,234", "123400"),
+            ("1 234 567,8", "123456780"),
+            ("-0.05", "-5"),
+            ("0", "0"),
+            ("many", "many"),
+            ("1-2", "1-2"),
+            ("3%", "3%"),
+        ] {
+            assert_eq!(amount(text), cents, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_cant_be_read_is_refused() {
+        let fault = |query: &str, body: &str| import(&AGENTCRM, query, body.as_bytes()).unwrap_err().message();
+        assert!(fault("", "email\n").contains("table"));
+        assert!(fault("table=contacts", "").contains("empty"));
+        assert!(fault("table=contacts", "x,y\n1,2").contains("No column"));
+        assert!(fault("table=contacts&map[Mail]=email", "email\n").contains("no column \"Mail\""));
+        assert!(fault("table=contacts&tabel=x", "email\n").contains("tabel"));
+        assert!(fault("table=contacts&delimiter=x", "email\n").contains("delimiter"));
+        let many = format!("email\n{}", "a@b.example\n".repeat(MAX_ROWS + 1));
+        assert!(fault("table=contacts", &many).contains("5000"));
+        let Steps::Import { rows, .. } = import(&AGENTCRM, "table=contacts", b"email\na,b").unwrap() else { panic!() };
+        assert!(rows[0].values.is_err());
+    }
+}
