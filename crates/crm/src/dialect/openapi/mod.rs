@@ -289,7 +289,7 @@ fn parameters(wire: &Wire) -> Value {
             "Maximum rows of a page. A value above 200 becomes 200."),
         "cursor": query("cursor", json!({"type": "string"}),
             "`next_cursor` of the previous page. Send the same filters and the same `sort` with it."),
-        "sort": query("sort", json!({"type": "string"}),
+        "sort": query("sort", json!({"type": "string", "examples": ["-id"]}),
             "The field to sort by, ascending; with `-` before its name, descending. Rows without a value come last. By default a list has the newest first."),
         "include_deleted": query("include_deleted", json!({"type": "boolean", "default": false}),
             "Show soft-deleted rows too."),
