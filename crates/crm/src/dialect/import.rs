@@ -9,7 +9,7 @@ use crate::dialect::read::{UnknownField, Words, store_ids};
 use crate::model::answer::Imported;
 use crate::model::ask::{ImportRow, Steps};
 use crate::model::call::Call;
-use crate::model::entity::{CUSTOM, by_table};
+use crate::model::entity::{CUSTOM, FieldKind, by_table};
 use crate::model::fault::Fault;
 
 /// The most rows of an import.
@@ -100,6 +100,7 @@ pub fn read(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
         }
     };
     let targets = targets(said, words, &table, &headers)?;
+    let emails = emails(&table);
     let (mut rows, mut skipped) = (Vec::new(), 0);
     for (at, record) in records.enumerate() {
         let number = at as u64 + 2;
@@ -117,7 +118,7 @@ pub fn read(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
             let why = format!("The row has {} cells, and the file has {} columns.", record.len(), headers.len());
             rows.push(ImportRow { number, values: Err(why) });
         } else {
-            rows.push(ImportRow { number, values: Ok(values(&record, &targets)) });
+            rows.push(ImportRow { number, values: values(&record, &targets, &emails) });
         }
     }
     let mut columns: Vec<String> = targets.iter().flatten().map(column_of).collect();
@@ -236,8 +237,19 @@ fn column_of(target: &Target) -> String {
     }
 }
 
-/// The values of a row. An empty cell is left out, so that an update keeps what is there.
-fn values(record: &csv::StringRecord, targets: &[Option<Target>]) -> Map<String, Value> {
+/// The columns of a table that hold an e-mail address.
+fn emails(table: &str) -> Vec<&'static str> {
+    let columns = by_table(table).into_iter().flat_map(|entity| entity.columns());
+    columns.filter(|column| matches!(column.kind, FieldKind::Email)).map(|column| column.name).collect()
+}
+
+/// The values of a row, or why it is refused. An empty cell is left out, so that an update keeps what is there. A file often has other
+/// things where addresses belong, so that they are checked here.
+fn values(
+    record: &csv::StringRecord,
+    targets: &[Option<Target>],
+    emails: &[&str],
+) -> Result<Map<String, Value>, String> {
     let mut values = Map::new();
     let mut custom = Map::new();
     for (cell, target) in record.iter().zip(targets) {
@@ -253,6 +265,9 @@ fn values(record: &csv::StringRecord, targets: &[Option<Target>]) -> Map<String,
                 values.insert(column.clone(), Value::String(in_cents(cell).into_owned()));
             }
             Target::Column(column) => {
+                if emails.contains(&column.as_str()) && !is_email(cell) {
+                    return Err(format!("\"{cell}\" is not an e-mail address."));
+                }
                 let mut value = Value::from(cell);
                 store_ids(column, &mut value);
                 values.insert(column.clone(), value);
@@ -262,7 +277,14 @@ fn values(record: &csv::StringRecord, targets: &[Option<Target>]) -> Map<String,
     if !custom.is_empty() {
         values.insert(CUSTOM.name.to_owned(), Value::Object(custom));
     }
-    values
+    Ok(values)
+}
+
+/// Whether a text may be an e-mail address: one @ with something on both sides, and no white space.
+fn is_email(text: &str) -> bool {
+    let parts = text.split_once('@');
+    parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+        && !text.contains(char::is_whitespace)
 }
 
 /// An amount in the smallest unit: "1,234.50", "1.234,50 €" and "1234.5" are 123450. Any other text stays, and the database refuses it.
@@ -414,5 +436,11 @@ mod tests {
         assert!(fault("table=contacts", &many).contains("5000"));
         let Steps::Import { rows, .. } = import(&AGENTCRM, "table=contacts", b"email\na,b").unwrap() else { panic!() };
         assert!(rows[0].values.is_err());
+        let Steps::Import { rows, .. } =
+            import(&AGENTCRM, "table=contacts", b"email\nann\n@b\na@\na b@c\na@b@c").unwrap()
+        else {
+            panic!()
+        };
+        assert!(rows.iter().all(|row| row.values.is_err()), "{rows:?}");
     }
 }

@@ -88,16 +88,6 @@ pub fn samples(id: &str, label: &str, samples: &[Sample<'_>]) -> Markup {
     }
 }
 
-/// One sample with a button that copies it.
-pub fn sample(text: &str) -> Markup {
-    html! {
-        div.code {
-            button.btn.bare.mini type="button" data-copy { (icon("copy")) span { "Copy" } }
-            pre tabindex="0" { code { (lines(text)) } }
-        }
-    }
-}
-
 /// One sample without a button.
 pub fn plain(text: &str) -> Markup {
     html! { div.code { pre tabindex="0" { code { (lines(text)) } } } }
