@@ -16,7 +16,7 @@ def test_5000_rows_are_imported_with_progress_errors_and_undo(ada):
     page.goto("/import?table=contacts")
     expect(page.get_by_role("heading", level=1, name="Import contacts")).to_be_visible()
     rows = [f"p{at}@many.example,Person {at},{'2026-01-01' if at else ''}" for at in range(4998)]
-    rows += ["p1@many.example,Again,", '=bad,"x","y",too,many']
+    rows += ["p1@many.example,Again,", '=bad,"x","y"']
     choose(page, "people.csv", "E-mail,First name,Since\n" + "\n".join(rows) + "\n")
     expect(page.get_by_role("combobox", name="E-mail")).to_have_value("email")
     expect(page.get_by_role("combobox", name="First name")).to_have_value("first_name")

@@ -6,7 +6,7 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use crate::dialect::import;
+use crate::dialect::encoding;
 use crate::dialect::route::{Body, Operation, methods, route};
 use crate::model::call::{Call, Method, no_fields, object};
 use crate::model::fault::Fault;
@@ -34,7 +34,7 @@ impl<'a> Arguments<'a> {
                 Map::new()
             }
             Body::Ignored => Map::new(),
-            Body::Csv => import::body(call)?,
+            Body::Csv => encoding::body(call)?,
         };
         Ok(Arguments { operation, options: Cow::Borrowed(&call.query), fields })
     }

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use serde_json::{Map, Value, json};
 
 use crate::dialect::arguments::Arguments;
-use crate::dialect::read::{UnknownField, Words, store_ids};
+use crate::dialect::encoding::FILE;
+use crate::dialect::words::{UnknownField, Words, store_ids};
 use crate::model::answer::Imported;
 use crate::model::ask::{ImportRow, Steps};
-use crate::model::call::Call;
-use crate::model::entity::{CUSTOM, by_table};
+use crate::model::entity::{CUSTOM, FieldKind, by_table};
 use crate::model::fault::Fault;
 
 /// The most rows of an import.
@@ -17,49 +17,6 @@ pub const MAX_ROWS: usize = 5000;
 
 /// The columns that identify an existing record if the caller names none.
 const DEDUP_ON: &[(&str, &str)] = &[("contacts", "email"), ("companies", "domain")];
-
-/// The argument that holds the file's text.
-const FILE: &str = "csv";
-
-/// Reads the body of a call as the text of a file.
-pub fn body(call: &Call<'_>) -> Result<Map<String, Value>, Fault> {
-    let media_type = call.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
-    if !media_type.eq_ignore_ascii_case("text/csv") {
-        return Err(Fault::UnsupportedMediaType { sent: media_type.to_owned() });
-    }
-    Ok([(FILE.to_owned(), Value::String(decoded(call.body)))].into_iter().collect())
-}
-
-/// The text of a file: UTF-8, UTF-16 with a mark at its beginning, or else Windows-1252, which spreadsheets write.
-fn decoded(bytes: &[u8]) -> String {
-    let wide = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
-        let units: Vec<u16> = rest.chunks_exact(2).map(|pair| unit([pair[0], pair[1]])).collect();
-        String::from_utf16_lossy(&units)
-    };
-    match bytes {
-        [0xff, 0xfe, rest @ ..] => wide(rest, u16::from_le_bytes),
-        [0xfe, 0xff, rest @ ..] => wide(rest, u16::from_be_bytes),
-        bytes => {
-            let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-            match std::str::from_utf8(bytes) {
-                Ok(text) => text.to_owned(),
-                Err(_) => bytes.iter().map(|byte| windows_1252(*byte)).collect(),
-            }
-        }
-    }
-}
-
-/// A byte of the encoding Windows-1252.
-fn windows_1252(byte: u8) -> char {
-    const UPPER: [char; 32] = [
-        '€', '\u{81}', '‚', 'ƒ', '„', '…', '†', '‡', 'ˆ', '‰', 'Š', '‹', 'Œ', '\u{8d}', 'Ž', '\u{8f}', '\u{90}', '‘',
-        '’', '“', '”', '•', '–', '—', '˜', '™', 'š', '›', 'œ', '\u{9d}', 'ž', 'Ÿ',
-    ];
-    match byte {
-        0x80..=0x9f => UPPER[usize::from(byte - 0x80)],
-        byte => char::from(byte),
-    }
-}
 
 /// What a column of the file is.
 #[derive(Clone, Debug, PartialEq)]
@@ -100,6 +57,7 @@ pub fn read(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
         }
     };
     let targets = targets(said, words, &table, &headers)?;
+    let emails = emails(&table);
     let (mut rows, mut skipped) = (Vec::new(), 0);
     for (at, record) in records.enumerate() {
         let number = at as u64 + 2;
@@ -117,7 +75,7 @@ pub fn read(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
             let why = format!("The row has {} cells, and the file has {} columns.", record.len(), headers.len());
             rows.push(ImportRow { number, values: Err(why) });
         } else {
-            rows.push(ImportRow { number, values: Ok(values(&record, &targets)) });
+            rows.push(ImportRow { number, values: values(&record, &targets, &emails) });
         }
     }
     let mut columns: Vec<String> = targets.iter().flatten().map(column_of).collect();
@@ -236,8 +194,19 @@ fn column_of(target: &Target) -> String {
     }
 }
 
-/// The values of a row. An empty cell is left out, so that an update keeps what is there.
-fn values(record: &csv::StringRecord, targets: &[Option<Target>]) -> Map<String, Value> {
+/// The columns of a table that hold an e-mail address.
+fn emails(table: &str) -> Vec<&'static str> {
+    let columns = by_table(table).into_iter().flat_map(|entity| entity.columns());
+    columns.filter(|column| matches!(column.kind, FieldKind::Email)).map(|column| column.name).collect()
+}
+
+/// The values of a row, or why it is refused. An empty cell is left out, so that an update keeps what is there. A file often has other
+/// things where addresses belong, so that they are checked here.
+fn values(
+    record: &csv::StringRecord,
+    targets: &[Option<Target>],
+    emails: &[&str],
+) -> Result<Map<String, Value>, String> {
     let mut values = Map::new();
     let mut custom = Map::new();
     for (cell, target) in record.iter().zip(targets) {
@@ -253,6 +222,9 @@ fn values(record: &csv::StringRecord, targets: &[Option<Target>]) -> Map<String,
                 values.insert(column.clone(), Value::String(in_cents(cell).into_owned()));
             }
             Target::Column(column) => {
+                if emails.contains(&column.as_str()) && !is_email(cell) {
+                    return Err(format!("\"{cell}\" is not an e-mail address."));
+                }
                 let mut value = Value::from(cell);
                 store_ids(column, &mut value);
                 values.insert(column.clone(), value);
@@ -262,7 +234,14 @@ fn values(record: &csv::StringRecord, targets: &[Option<Target>]) -> Map<String,
     if !custom.is_empty() {
         values.insert(CUSTOM.name.to_owned(), Value::Object(custom));
     }
-    values
+    Ok(values)
+}
+
+/// Whether a text may be an e-mail address: one @ with something on both sides, and no white space.
+fn is_email(text: &str) -> bool {
+    let parts = text.split_once('@');
+    parts.is_some_and(|(name, host)| !name.is_empty() && !host.is_empty() && !host.contains('@'))
+        && !text.contains(char::is_whitespace)
 }
 
 /// An amount in the smallest unit: "1,234.50", "1.234,50 €" and "1234.5" are 123450. Any other text stays, and the database refuses it.
@@ -317,7 +296,7 @@ mod tests {
     use crate::dialect::relm::RELM;
     use crate::dialect::{Dialect, arguments};
     use crate::model::ask::Ask;
-    use crate::model::call::{Method, parse_query};
+    use crate::model::call::{Call, Method, parse_query};
 
     fn import(dialect: &Dialect, query: &str, body: &[u8]) -> Result<Steps, Fault> {
         let call = Call {
@@ -414,5 +393,11 @@ mod tests {
         assert!(fault("table=contacts", &many).contains("5000"));
         let Steps::Import { rows, .. } = import(&AGENTCRM, "table=contacts", b"email\na,b").unwrap() else { panic!() };
         assert!(rows[0].values.is_err());
+        let Steps::Import { rows, .. } =
+            import(&AGENTCRM, "table=contacts", b"email\nann\n@b\na@\na b@c\na@b@c").unwrap()
+        else {
+            panic!()
+        };
+        assert!(rows.iter().all(|row| row.values.is_err()), "{rows:?}");
     }
 }

@@ -9,6 +9,7 @@ mod changes;
 mod commas;
 pub mod controls;
 pub mod csv;
+mod encoding;
 pub mod event;
 mod import;
 pub mod json;
@@ -22,6 +23,7 @@ mod runs;
 #[cfg(test)]
 mod tests;
 pub mod tools;
+mod words;
 
 use std::borrow::Cow;
 

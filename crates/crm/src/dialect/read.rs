@@ -1,62 +1,18 @@
 //! Reads arguments as asks: the part that is common to all dialects. The names of a dialect are its [`Words`].
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value};
 
 use crate::dialect::arguments::Arguments;
 use crate::dialect::route::{ControlOperation, Operation};
+use crate::dialect::words::{RelatedWords, UnknownField, Words, store, store_ids};
 use crate::dialect::{import, operations, runs, stored_id};
-use crate::model::ask::{
-    Ask, BatchRow, EMAILS, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps, UnknownStage,
-};
+use crate::model::ask::{Ask, BatchRow, EMAILS, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps};
 use crate::model::control::ControlAsk;
 use crate::model::event;
 use crate::model::fault::Fault;
-use crate::model::filter::{Deleted, Filter, Sort, Subject};
+use crate::model::filter::{Deleted, Sort};
 use crate::model::page::PageAsk;
 use crate::model::value::name_of;
-
-/// The names of a dialect in requests.
-#[derive(Debug)]
-pub struct Words {
-    /// The dialect's name.
-    pub dialect: &'static str,
-    /// Returns the column for a table and a field's name.
-    pub column: fn(&str, &str) -> Result<String, UnknownField>,
-    /// Returns the filter for a table, a parameter's name and its value.
-    pub filter: fn(&str, &str, &str) -> Result<Filter, Fault>,
-    /// Returns the possible meanings of a name to sort by, for a table.
-    pub sort: fn(&str, &str) -> Result<Vec<Subject>, Fault>,
-    /// The parameters that select the related rows of a record. If it is `None`, all related rows are shown.
-    pub related: Option<RelatedWords>,
-    /// The handling of a deal's stage that does not exist in its pipeline.
-    pub unknown_stage: UnknownStage,
-}
-
-/// A field that does not exist.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UnknownField {
-    /// The field's name in the request.
-    pub name: String,
-    /// The most similar known name.
-    pub nearest: Option<String>,
-}
-
-impl UnknownField {
-    pub(super) fn into_fault(self) -> Fault {
-        Fault::Unknown { what: "field", name: self.name, nearest: self.nearest }
-    }
-}
-
-/// The query parameters that select related rows.
-#[derive(Debug)]
-pub struct RelatedWords {
-    /// The names of the parameters.
-    pub parameters: &'static [&'static str],
-    /// Returns the relation for a table and a name.
-    pub relation: fn(&str, &str) -> Result<String, Fault>,
-}
 
 /// The fields of an e-mail to send.
 const MESSAGE: &[&str] =
@@ -221,25 +177,6 @@ fn values(fields: Map<String, Value>, table: &str, words: &Words) -> Result<Map<
         values.insert(column, value);
     }
     Ok(values)
-}
-
-/// Converts ids to their stored form, in `…_id` and `…_ids` columns and in the parameters of a saved list's predicate.
-pub(super) fn store_ids(column: &str, value: &mut Value) {
-    match value {
-        Value::String(_) if column.ends_with("_id") => store(value),
-        Value::Array(items) if column.ends_with("_ids") || column == "filter_params" => {
-            items.iter_mut().for_each(store)
-        }
-        _ => {}
-    }
-}
-
-fn store(value: &mut Value) {
-    if let Value::String(text) = value
-        && let Cow::Owned(stored) = stored_id(text)
-    {
-        *text = stored;
-    }
 }
 
 fn batch(said: &mut Arguments<'_>, table: &str, words: &Words) -> Result<Steps, Fault> {

@@ -3,7 +3,8 @@
 use crate::dialect::agentcrm::NAME;
 use crate::dialect::agentcrm::filter::{filter, subjects};
 use crate::dialect::arguments::Arguments;
-use crate::dialect::read::{self, Words};
+use crate::dialect::read;
+use crate::dialect::words::Words;
 use crate::model::ask::{Ask, UnknownStage};
 use crate::model::fault::Fault;
 

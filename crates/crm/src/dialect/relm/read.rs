@@ -1,10 +1,11 @@
 //! Reads requests of Relm's dialect.
 
 use crate::dialect::arguments::Arguments;
-use crate::dialect::read::{self, RelatedWords, UnknownField, Words};
+use crate::dialect::read;
 use crate::dialect::relm::NAME;
 use crate::dialect::relm::filter::{filter, subjects_to_sort_by};
 use crate::dialect::relm::names::column_of;
+use crate::dialect::words::{RelatedWords, UnknownField, Words};
 use crate::model::ask::{Ask, UnknownStage};
 use crate::model::entity::by_table;
 use crate::model::fault::Fault;

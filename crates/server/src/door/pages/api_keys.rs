@@ -77,7 +77,7 @@ fn table(visit: &Visit<'_>, keys: &[Value], people: &[Value]) -> Markup {
                         td { (if text(key, "dialect") == "relm" { "Relm" } else { "agentCRM" }) }
                         td data-m="end" { @if text(key, "mode") == "test" { span.chip.wait { "test" } } @else { "live" } }
                         td { (text(key, "role")) }
-                        td.num data-m="end2" {
+                        td.num {
                             @if let Some(used) = key["last_used_at"].as_str() { (parts::time(used)) } @else { span.faint { "never" } }
                         }
                         td {

@@ -88,7 +88,7 @@ fn member_table(visit: &Visit<'_>, members: &[Value]) -> Markup {
                             @if visit.is_owner() { (roles(id, name, member["role"].as_str().unwrap_or_default())) }
                             @else { (member["role"].as_str().unwrap_or_default()) }
                         }
-                        td.num data-m="end2" { (parts::time(member["created_at"].as_str().unwrap_or_default())) }
+                        td.num { (parts::time(member["created_at"].as_str().unwrap_or_default())) }
                         td.acts data-m="end2" {
                             @if visit.is_owner() || is_own {
                                 button.btn.mini.bare type="button" data-remove=(id) data-name=(name) data-own[is_own] {

@@ -61,7 +61,7 @@ fn email(visit: &Visit<'_>, integration: Option<&Value>) -> Markup {
     let note = if is_configured {
         "A key is stored, encrypted, and is not shown again. A new one replaces it."
     } else {
-        "Of your account at Resend: re_…. It is stored encrypted and never shown again."
+        "It begins with re_ and is of your account at Resend. It is stored encrypted and never shown again."
     };
     html! {
         p.soft { "Agents and automations send e-mail through your own account. Each one is recorded with its contact." }

@@ -81,7 +81,7 @@ const query = () => {
   return parameters;
 };
 /** Rows as a file in which the columns are numbered, because headers may be empty or the same. */
-const part = (rows) => new Blob([line(file.headers.map((_, at) => String(at))) + rows.map(({ cells }) => line(file.headers.map((_, at) => cells[at] ?? ""))).join("")]);
+const part = (rows) => new Blob([line(file.headers.map((_, at) => String(at))) + rows.map(({ cells }) => line(cells.length < file.headers.length ? file.headers.map((_, at) => cells[at] ?? "") : cells)).join("")]);
 const send = async (rows, headers) => {
   const { data, meta } = await api("POST", "imports?" + query(), part(rows), { "Content-Type": "text/csv", ...headers });
   // The rows of a part are numbered from 2 on, below the names.
