@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use crate::door::pages::account::{brand, door, respond};
 use crate::door::pages::parts::icon;
+use crate::door::pages::shape::encoded;
 use crate::door::pages::visit::Session;
 
 /// A page with a button.
@@ -57,7 +58,7 @@ fn write(act: &PageAct, subject: &str, email: &str) -> Markup {
         div.form {
             (brand())
             h1 { (act.title) }
-            div.form #act data-post={ (act.post) (subject) } {
+            div.form #act data-post={ (act.post) (encoded(subject)) } {
                 p.soft { (act.lead) }
                 p { "You are signed in as " b { (email) } "." }
                 div.btns {

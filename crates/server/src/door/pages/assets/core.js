@@ -41,6 +41,8 @@ export class ApiError extends Error {
 /** Calls the API as the person, in the workspace and mode that this page shows. `path` begins behind /v1/. Answers
  *  { data, meta, status, requestId }, or throws an ApiError. */
 export const api = async (method, path, body, headers = {}) => {
+  // A browser would resolve such a segment, so that a text in a path could lead to another path.
+  if (path.split("?")[0].split("/").some((segment) => /^(\.|%2e){1,2}$/i.test(segment))) throw new ApiError(0, { message: "This address leads nowhere." });
   let reply;
   try {
     reply = await fetch("/app/v1/" + path, {
