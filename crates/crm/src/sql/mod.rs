@@ -15,6 +15,7 @@ pub mod filter;
 pub mod idempotency;
 pub mod link;
 pub mod log;
+pub mod pages;
 pub mod read;
 pub mod saved;
 pub mod search;

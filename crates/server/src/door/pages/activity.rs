@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use crm::model::entity::ENTITIES;
 use crm::model::fault::Fault;
+use crm::sql::pages::WRITES_OF_A_DAY;
 
 use crate::door::pages::layout::Page;
 use crate::door::pages::ledger::{LedgerOptions, joined, ledger, many, run_address};
@@ -29,8 +30,6 @@ const VERBS: &[(&str, &str)] = &[
     ("restored", "Restored"),
     ("conflict", "Conflicts"),
 ];
-/// How many writes each actor has made in a day, of the latest.
-const WRITES_OF_A_DAY: &str = include_str!("writes.sql");
 
 /// The page.
 pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {

@@ -5,6 +5,7 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use crm::model::fault::Fault;
+use crm::sql::pages::FIGURES;
 
 use crate::door::pages::IN_QUERY;
 use crate::door::pages::layout::Page;
@@ -15,8 +16,6 @@ use crate::door::pages::visit::Visit;
 
 /// The entries of the latest activity.
 const LATEST: usize = 12;
-/// The statement that reads all figures. It runs with the rights of the person.
-const FIGURES: &str = include_str!("home.sql");
 
 /// Home of a person who has no workspace yet.
 pub fn without_workspace(visit: &Visit<'_>) -> Result<Page, Fault> {

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crm::model::entity::ENTITIES;
 use crm::model::fault::Fault;
+use crm::sql::pages::first_rows;
 
 use crate::door::pages::control::{rows, word};
 use crate::door::pages::layout::{Page, dialog};
@@ -158,7 +159,7 @@ fn table(it: &Value) -> Markup {
                 h2.mono { (name) }
                 @if it["kind"] == "custom" { span.chip { "yours" } }
                 span.soft.cut { (word(it, "comment")) }
-                a.btn.mini.push href={ "/sql?q=" (utf8_percent_encode(include_str!("first_rows.sql").trim().replace("{name}", name).as_str(), NON_ALPHANUMERIC)) } { (icon("square-terminal")) "Open in SQL" }
+                a.btn.mini.push href={ "/sql?q=" (utf8_percent_encode(&first_rows(name), NON_ALPHANUMERIC)) } { (icon("square-terminal")) "Open in SQL" }
             }
             table.grid.plain.stack aria-label={ "Columns of " (name) } {
                 colgroup { col width="200"; col width="150"; col width="220"; col; }

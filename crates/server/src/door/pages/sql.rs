@@ -4,20 +4,18 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crm::model::fault::Fault;
+use crm::sql::pages::EXAMPLE;
 
 use crate::door::pages::control::word;
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::icon;
 use crate::door::pages::visit::Visit;
 
-/// What the editor shows first.
-const FIRST: &str = include_str!("first.sql");
-
 /// The page.
 pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     let schema = visit.get("schema").await?;
     let tables = schema["data"]["tables"].as_array().map_or(&[][..], Vec::as_slice);
-    let text = visit.parameter("q").unwrap_or(FIRST.trim_end());
+    let text = visit.parameter("q").unwrap_or(EXAMPLE.trim_end());
     let body = html! {
         div.sql {
             nav.tree aria-label="Tables" {

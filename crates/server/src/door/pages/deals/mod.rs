@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use crm::model::call::Method;
 use crm::model::fault::Fault;
+use crm::sql::pages::{CARDS, SUMS};
 
 use crate::door::pages::form;
 use crate::door::pages::layout::{self, Page};
@@ -16,11 +17,6 @@ use crate::door::pages::visit::Visit;
 
 /// The most cards of a stage.
 const MOST_CARDS: usize = 100;
-
-/// The newest deals of each stage of a pipeline.
-const CARDS: &str = include_str!("cards.sql");
-/// The number of deals of each stage, and their sum by currency. The sums are texts, because they can exceed a bigint.
-const SUMS: &str = include_str!("sums.sql");
 
 /// The page.
 pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crm::model::call::Method;
 use crm::model::fault::Fault;
+use crm::sql::pages::TIMELINE;
 
 use crate::door::pages::names::Names;
 use crate::door::pages::parts::{self, icon};
@@ -38,7 +39,7 @@ pub async fn read(visit: &Visit<'_>, table: &str, id: &str) -> Result<Timeline, 
     let kind = crm::model::entity::by_table(table).map_or(table, |entity| entity.name);
     let after = visit.parameter("older").and_then(|older| older.split_once('~'));
     let (at, last) = (after.map(|(at, _)| at), after.map(|(_, last)| last));
-    let statement = json!({"sql": include_str!("timeline.sql"), "params": [kind, id, concerned(table), at, last]});
+    let statement = json!({"sql": TIMELINE, "params": [kind, id, concerned(table), at, last]});
     let read = visit.call(Method::Post, "sql", statement.to_string().as_bytes()).await?;
     let mut items = read["data"]["rows"].as_array().cloned().unwrap_or_default();
     let has_more = items.len() > MOST;

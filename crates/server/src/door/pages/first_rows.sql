@@ -1,1 +1,0 @@
-select * from {name} limit 50
