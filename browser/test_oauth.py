@@ -107,6 +107,13 @@ def test_a_stock_client_connects_and_is_disconnected(ada):
     assert "ingrid@halden.example" in str(contacts)
     apps = ada.kith.call("GET", f"/v1/auth/apps?ws={ada.workspace}", token=ada.token)["data"]
     assert [it["name"] for it in apps] == ["Stock client"]
+    page.goto("/settings")
+    table = page.get_by_role("table", name="Connected apps")
+    expect(table).to_contain_text("Stock client")
+    table.get_by_role("button", name="Disconnect").click()
+    page.get_by_role("dialog").get_by_role("button", name="Disconnect").click()
+    expect(table).to_have_count(0)
+    assert ada.kith.call("GET", f"/v1/auth/apps?ws={ada.workspace}", token=ada.token)["data"] == []
 
 
 def test_a_person_who_is_not_signed_in_signs_in_first_and_may_refuse(ada):

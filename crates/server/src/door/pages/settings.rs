@@ -1,4 +1,4 @@
-//! The page /settings: the workspace's e-mail, what leaves it, direct connections, its plan, and its deletion.
+//! The page /settings: the workspace's e-mail, what leaves it, direct connections, connected apps, its plan, and its deletion.
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -8,8 +8,10 @@ use crm::model::page::PageAsk;
 
 use crate::door::pages::layout::Page;
 use crate::door::pages::members;
-use crate::door::pages::parts::{field, grouped, icon};
+use crate::door::pages::parts::{field, grouped, icon, text, time};
 use crate::door::pages::visit::Visit;
+use crate::people::apps::grants;
+use crate::people::apps::scopes::SCOPES;
 use crate::people::context::PersonContext;
 use crate::people::workspace::{usage, workspaces};
 
@@ -19,11 +21,12 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     let visitor = visit.session.visitor();
     let context = PersonContext { app: visit.app, visitor: &visitor };
     let ask = PageAsk { limit: members::MOST, ..PageAsk::default() };
-    let own = members::rows(visit, &workspaces::list(&context, ask).await?)?;
+    let own = members::rows(visit, &workspaces::list(&context, ask.clone()).await?)?;
     let row = own.into_iter().find(|row| row["id"] == workspace.id.as_str()).unwrap_or_default();
     let integration = visit.find("integrations/email").await?.map(|found| found["data"].clone());
     let usage = usage::of(&context, &workspace.id).await?;
     let tables = visit.get("tables").await?;
+    let apps = members::rows(visit, &grants::list(&context, &workspace.id, ask.clone()).await?)?;
     let body = html! {
         div.cols {
             (section("workspace", "Workspace", html! {
@@ -36,6 +39,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
             (section("email", "E-mail", email(visit, integration.as_ref())))
             @if let Some(sends) = row["sending"].as_bool() { (section("sending", "What leaves", sending(visit, sends))) }
             (section("connection", "Direct connection", connection()))
+            (section("apps", "Connected apps", connected(&apps)))
             (section("usage", "Usage and plan", plan(&usage, &tables)))
             @if visit.is_owner() { (section("danger", "Danger zone", danger(&workspace.name, &workspace.id))) }
         }
@@ -109,6 +113,30 @@ fn connection() -> Markup {
         div.form #connection-result hidden {
             p.secret.mono { span.grow #connection-url {} button.btn.bare.mini type="button" data-copy="connection-url" { (icon("copy")) span { "Copy" } } }
             p.soft.small { "It is shown this once. Its changes are signed " code.inline #connection-role {} "." }
+        }
+    }
+}
+
+/// The apps that act in the workspace by OAuth: for an owner all of them, for others their own.
+fn connected(apps: &[Value]) -> Markup {
+    html! {
+        @if apps.is_empty() {
+            p.soft { "No app is connected. Give the address of MCP to an app that can hold no key, such as Claude or ChatGPT: it asks you here." }
+        } @else {
+            table.grid.plain aria-label="Connected apps" {
+                thead { tr { th scope="col" { "App" } th scope="col" { "It may" } th scope="col" { "Last used" } th scope="col" { span.sr { "Disconnect" } } } }
+                tbody {
+                    @for app in apps {
+                        @let name = text(&app["name"]);
+                        tr {
+                            td { b.name { (name) } }
+                            td { @for scope in SCOPES.iter().filter(|it| app["scopes"].as_array().is_some_and(|all| all.contains(&it.name.into()))) { div { (scope.words) } } }
+                            td { @if let Some(at) = app["last_used_at"].as_str() { (time(at)) } }
+                            td.acts { button.btn.mini type="button" data-disconnect-app=(text(&app["id"])) data-name=(name) { "Disconnect" } }
+                        }
+                    }
+                }
+            }
         }
     }
 }

@@ -89,6 +89,12 @@ on("change", "[data-sending]", async (it) => {
     alarm(error);
   }
 });
+on("click", "[data-disconnect-app]", (it) => attempt(async () => {
+  if (!await confirmed(`Disconnect ${it.dataset.name}`, "Its tokens end within a second. What it did stays.", "Disconnect")) return;
+  await api("DELETE", `auth/apps/${id(it.dataset.disconnectApp)}?${ws}`);
+  await refresh();
+  toast(`${it.dataset.name} is disconnected.`);
+}));
 on("click", "[data-connect]", (it) => attempt(async () => {
   const { data } = await api("POST", `connection?${ws}`, {});
   $("#connection-url").textContent = data.url;
