@@ -31,6 +31,16 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
     let mut envelope = Envelope::new(app, &id);
     // A panic is handled like any other defect: the caller gets the request id, and other requests are not affected.
     let served = AssertUnwindSafe(dispatch(&mut request, &mut envelope)).catch_unwind().await;
+    finish(&mut request, &mut envelope, served, started).await
+}
+
+/// Writes the answer to a request, and logs it. `served` is an error if there was a panic.
+pub async fn finish(
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
+    served: std::thread::Result<Result<Served, Fault>>,
+    started: Instant,
+) -> Response {
     let ((reply, stream), failure) = match served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above"))) {
         Ok(served) => (envelope.write(served), None),
         Err(fault) => {
@@ -38,7 +48,7 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
             ((envelope.show(&result), None), result.err())
         }
     };
-    log(&request, &envelope, reply.status, failure.as_ref(), started);
+    log(request, envelope, reply.status, failure.as_ref(), started);
     if let Some(fault) = &failure {
         request.drain(fault).await;
     }

@@ -326,6 +326,15 @@ impl Fault {
         }
     }
 
+    /// What a log may say of it: the code, or the cause and the place of a defect. The message is left out, because it can hold a
+    /// workspace's values.
+    pub fn in_log(&self) -> String {
+        match self.apart().0 {
+            Fault::Internal { cause, place } => format!("{cause}, at {place}"),
+            fault => fault.code().to_owned(),
+        }
+    }
+
     /// The stable code. Clients may branch on it.
     pub fn code(&self) -> &'static str {
         match self {

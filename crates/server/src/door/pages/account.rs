@@ -155,11 +155,16 @@ pub fn router<S: Clone + Send + Sync + 'static>(offers: &[Offer]) -> Router<S> {
 
 /// The page for an unknown address.
 pub fn nothing_here() -> Markup {
-    simple("Nothing is at this address", "The address may have a mistake, or what it named is gone.")
+    simple("Nothing is at this address", html! { p { "The address may have a mistake, or what it named is gone." } })
 }
 
-/// A page with a heading, a sentence and a way back.
-pub fn simple(title: &str, text: &str) -> Markup {
+/// A page that says what went wrong.
+pub fn problem(title: &str, words: &str) -> Markup {
+    simple(title, html! { p role="alert" { (words) } })
+}
+
+/// A page with a heading, a text and a way back.
+fn simple(title: &str, text: Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -168,7 +173,7 @@ pub fn simple(title: &str, text: &str) -> Markup {
                 main.narrow {
                     p { a href="/" { (layout::logo()) span.sr { "Kith" } } }
                     h1 { (title) }
-                    p { (text) }
+                    (text)
                     p.btns { a.btn.main href="/" { "Go to Home" } a.btn href="/login" { "Sign in" } }
                 }
             }

@@ -31,28 +31,19 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
     let mut request = HttpRequest::new(app, &id, &head, body);
     let mut envelope = Envelope::new(app, &id);
     let served = AssertUnwindSafe(dispatch(&mut request, &mut envelope)).catch_unwind().await;
-    let ((reply, stream), failure) = match served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above"))) {
-        Ok(served) => (envelope.write(served), None),
-        Err(fault) => {
-            let result = Err(fault);
-            ((envelope.show(&result), None), result.err())
-        }
-    };
-    v1::log(&request, &envelope, reply.status, failure.as_ref(), started);
-    if let Some(fault) = &failure {
-        request.drain(fault).await;
-    }
-    envelope.respond(reply, stream)
+    v1::finish(&mut request, &mut envelope, served, started).await
 }
 
 async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> Result<Served, Fault> {
     let path = request.head.uri.path();
     let below = path.strip_prefix("/app/v1/").ok_or_else(|| Fault::NoSuchPath { path: path.to_owned() })?;
     let segments = parse_path(below)?;
-    let session = guarded(PageRequest::of(request)).await?;
     if people::is_here(&segments) {
+        // The session is found, and the call counted, where people's paths are served.
+        check(PageRequest::of(request))?;
         return Box::pin(people::serve(request, envelope, segments)).await.map(Served::Person);
     }
+    let session = guarded(PageRequest::of(request)).await?;
     let said = |name: &str| request.head.headers.get(name).and_then(|value| value.to_str().ok());
     let workspace_id = said("x-kith-workspace").unwrap_or_default();
     let mode = said("x-kith-mode").map_or(Some(Mode::Live), Mode::parse);
@@ -64,21 +55,28 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
     Box::pin(rest::answer(request, envelope, segments, (caller, credential))).await
 }
 
-/// The session of a request that a page of Kith made, with that page's token if it changes something.
+/// The session of a request that a page of Kith made.
 pub async fn guarded(request: PageRequest<'_>) -> Result<Session<'_>, Fault> {
-    let session = visit::session(request).await?.ok_or_else(|| Fault::NotSignedIn {
+    check(request)?;
+    visit::session(request).await?.ok_or_else(|| Fault::NotSignedIn {
         message: "You are not signed in any more.".into(),
         hint: "Sign in again at /login.".into(),
-    })?;
+    })
+}
+
+/// Refuses a request that changes something and does not come from a page of this session, which sends the page's token.
+fn check(request: PageRequest<'_>) -> Result<(), Fault> {
     if matches!(request.head.method, Method::GET | Method::HEAD) {
-        return Ok(session);
+        return Ok(());
     }
     cookie::keep_to_own_pages(request.head, &request.app.public_url)?;
+    let session = cookie::session(&request.head.headers, &request.app.public_url);
+    let expected = session.map(|session| visit::csrf(session.token)).unwrap_or_default();
     let sent = request.head.headers.get("x-csrf-token").map(|value| value.as_bytes()).unwrap_or_default();
-    if !bool::from(sent.ct_eq(session.csrf().as_bytes())) {
+    if expected.is_empty() || !bool::from(sent.ct_eq(expected.as_bytes())) {
         return Err(Fault::Forbidden {
             message: "This page is out of date, or the request is not its own. Load the page again.".into(),
         });
     }
-    Ok(session)
+    Ok(())
 }

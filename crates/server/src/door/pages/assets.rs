@@ -4,7 +4,7 @@
 use std::sync::OnceLock;
 
 use axum::body::{Body, Bytes};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use ring::digest::{Context, SHA256};
 
@@ -82,12 +82,15 @@ pub fn address(name: &str) -> String {
 pub fn serve(below: &str) -> Option<Response> {
     let (asked, name) = below.split_once('/')?;
     let asset = ASSETS.iter().find(|asset| asset.name == name)?;
-    let mut response = Response::new(Body::from(Bytes::from(asset.parts.concat())));
+    let bytes = match asset.parts {
+        [whole] => Bytes::from_static(whole),
+        parts => Bytes::from(parts.concat()),
+    };
+    let mut response = Response::new(Body::from(bytes));
     let kept = if asked == version() { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static(kept));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    *response.status_mut() = StatusCode::OK;
     Some(response)
 }

@@ -15,6 +15,7 @@ use crm::model::fault::Fault;
 use crm::model::who::Role;
 
 use crate::app::App;
+use crate::door::pages::account::problem;
 use crate::door::pages::visit::{PageRequest, Visit};
 use crate::door::pages::{layout, lead_to_login, parts, respond, said};
 use crate::door::request::HttpRequest;
@@ -66,17 +67,14 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
 
 fn refusal(app: &App, id: &str, refused: Refused) -> Response {
     match refused {
-        Refused::Here(words) => respond(StatusCode::BAD_REQUEST, apart("This app can't be connected", &words)),
+        Refused::Here(words) => respond(StatusCode::BAD_REQUEST, problem("This app can't be connected", &words)),
         Refused::There { redirect_uri, state, error } => {
             let fields = [("error", error.code), ("error_description", &*error.description)];
             leads_back(app, &redirect_uri, state.as_deref(), &fields)
         }
         Refused::Fault(fault) => {
-            if let Fault::Internal { cause, place } = &fault {
-                tracing::error!(request_id = id, cause, %place, "the page of consent failed");
-            }
             let (status, words, _) = said(app, id, &fault);
-            respond(status, apart("This app can't be connected", &words))
+            respond(status, problem("This app can't be connected", &words))
         }
     }
 }
@@ -278,21 +276,4 @@ fn leads_back(app: &App, redirect_uri: &str, state: Option<&str>, fields: &[(&st
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     response
-}
-
-fn apart(title: &str, words: &str) -> Markup {
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            (layout::head(title, None))
-            body.apart {
-                main.narrow {
-                    p { a href="/" { (layout::logo()) span.sr { "Kith" } } }
-                    h1 { (title) }
-                    p role="alert" { (words) }
-                    p.btns { a.btn.main href="/" { "Go to Home" } }
-                }
-            }
-        }
-    }
 }

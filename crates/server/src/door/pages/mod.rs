@@ -53,10 +53,10 @@ use crm::model::call::parse_path;
 use crm::model::fault::Fault;
 
 use crate::app::App;
-use crate::door::cookie;
 use crate::door::pages::layout::Page;
 use crate::door::pages::visit::{PageRequest, Visit};
 use crate::door::request::HttpRequest;
+use crate::door::{cookie, logged_path};
 
 pub use account::{Offer, router};
 
@@ -151,7 +151,7 @@ async fn page(app: &Arc<App>, request: Request<Body>) -> Response {
         response.headers_mut().insert("x-request-id", value);
     }
     let (status, took_us) = (response.status().as_u16(), started.elapsed().as_micros() as u64);
-    tracing::debug!(request_id = id, path = request.head.uri.path(), status, took_us, "page");
+    tracing::debug!(request_id = id, path = &*logged_path::shown(request.head.uri.path()), status, took_us, "page");
     response
 }
 
@@ -273,8 +273,11 @@ fn failed(visit: &Visit<'_>, fault: &Fault) -> (StatusCode, Page) {
     (status, Page::new("This page did not come", "", body))
 }
 
-/// A fault's status, message and hint.
+/// A fault's status, message and hint, for a person. A defect is logged.
 fn said(app: &App, id: &str, fault: &Fault) -> (StatusCode, String, Option<String>) {
+    if matches!(fault, Fault::Internal { .. }) {
+        tracing::error!(request_id = id, fault = fault.in_log(), "a page failed");
+    }
     let meta = crm::dialect::Meta { request_id: id, public_url: &app.public_url, ..crm::dialect::Meta::default() };
     let reply = (crm::dialect::agentcrm::AGENTCRM.show_fault)(fault, &meta);
     let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
@@ -285,11 +288,8 @@ fn said(app: &App, id: &str, fault: &Fault) -> (StatusCode, String, Option<Strin
 
 /// A page without a frame, for a failure before the person is known.
 fn apart(request: PageRequest<'_>, fault: &Fault) -> Response {
-    if let Fault::Internal { cause, place } = fault {
-        tracing::error!(request_id = request.id, cause, %place, "a page failed");
-    }
     let (status, message, _) = said(request.app, request.id, fault);
-    respond(status, account::simple("This page did not come", &message))
+    respond(status, account::problem("This page did not come", &message))
 }
 
 /// Leads to the sign-in, and from there back.

@@ -59,9 +59,9 @@ pub struct Session<'a> {
 }
 
 impl Session<'_> {
-    /// The token that a page's requests must send. It follows from the session's token, which pages of other sites don't know.
+    /// The token that the requests of this session's pages must send.
     pub fn csrf(&self) -> String {
-        hex::encode(api_key::hash(&format!("kith csrf {}", self.token)))
+        csrf(self.token)
     }
 
     /// The person as people's requests know them.
@@ -69,6 +69,12 @@ impl Session<'_> {
         let (person, session_id) = (Some(self.person.person.clone()), self.person.session_id.clone());
         Visitor { person, session_id, ..Visitor::default() }
     }
+}
+
+/// The token that the requests of a session's pages must send. It follows from the session's token, which pages of other sites
+/// don't know.
+pub fn csrf(session_token: &str) -> String {
+    hex::encode(api_key::hash(&format!("kith csrf {session_token}")))
 }
 
 /// The session of a request's cookie, if it is valid. The request is counted against the session's rate.

@@ -58,7 +58,10 @@ pub async fn frame(app: &Arc<App>, request: Request<Body>) -> Response {
     match found(request).await {
         Ok(Some(text)) => document(StatusCode::OK, &mail_html::clean(&text, images).html, images),
         Ok(None) => document(StatusCode::NOT_FOUND, "<p>There is no such message.</p>", images),
-        Err(_) => document(StatusCode::SERVICE_UNAVAILABLE, "<p>The message can’t be shown just now.</p>", images),
+        Err(fault) => {
+            tracing::warn!(request_id = id, fault = fault.in_log(), "the body of a message could not be shown");
+            document(StatusCode::SERVICE_UNAVAILABLE, "<p>The message can’t be shown just now.</p>", images)
+        }
     }
 }
 
