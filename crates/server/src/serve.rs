@@ -156,10 +156,10 @@ impl Kith {
             workers.stop().await;
         }
         if let Err(fault) = self.app.keys.note_uses(&self.app.store, None).await {
-            tracing::warn!(?fault, "can't note when keys were last used");
+            tracing::warn!(fault = fault.in_log(), "can't note when keys were last used");
         }
         if let Err(fault) = self.app.request_log.write(&self.app.store).await {
-            tracing::warn!(?fault, "can't write the last requests to the log");
+            tracing::warn!(fault = fault.in_log(), "can't write the last requests to the log");
         }
         self.app.store.close().await;
         self.server.close().await;

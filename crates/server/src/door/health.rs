@@ -22,7 +22,7 @@ pub async fn ready(State(app): State<Arc<App>>) -> Response {
     match app.store.control.ping().await {
         Ok(()) => "ready\n".into_response(),
         Err(fault) => {
-            tracing::warn!(?fault, "not ready");
+            tracing::warn!(fault = fault.in_log(), "not ready");
             (StatusCode::SERVICE_UNAVAILABLE, "the database does not answer\n").into_response()
         }
     }

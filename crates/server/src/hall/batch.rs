@@ -93,7 +93,7 @@ async fn record_conflict(
     let ask = Single::Create { table, values: values.clone(), unknown_stage: UnknownStage::Add };
     match conflict::record(execution, &Plan::Create(create), &ask, constraint).await {
         Ok(found) => *existing_id = found,
-        Err(fault) => tracing::warn!(?fault, "a conflict could not be recorded"),
+        Err(fault) => tracing::warn!(fault = fault.in_log(), "a conflict could not be recorded"),
     }
 }
 

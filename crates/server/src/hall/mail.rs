@@ -99,7 +99,7 @@ pub(super) async fn perform(
             }
             Err(fault) => {
                 tracing::error!(
-                    ?fault,
+                    fault = fault.in_log(),
                     id = mail.id,
                     "the outcome of an e-mail could not be recorded; the queue does it"
                 );
@@ -107,7 +107,11 @@ pub(super) async fn perform(
             }
         },
         Err(fault) => {
-            tracing::error!(?fault, id = mail.id, "the outcome of an e-mail could not be noted; it is sent again");
+            tracing::error!(
+                fault = fault.in_log(),
+                id = mail.id,
+                "the outcome of an e-mail could not be noted; it is sent again"
+            );
             recorded.performed()
         }
     }
@@ -301,7 +305,7 @@ fn rejected(words: &str, is_unconfigured: bool) -> Fault {
 async fn end(app: &App, workspace_id: &str, id: &str) {
     if let Err(fault) = app.store.control.end_email(workspace_id, id).await {
         // The outcome is recorded again.
-        tracing::warn!(?fault, id, "the work on an e-mail could not be ended");
+        tracing::warn!(fault = fault.in_log(), id, "the work on an e-mail could not be ended");
     }
 }
 

@@ -85,7 +85,7 @@ pub(super) fn opened_settings(
     integration: &Integration,
 ) -> Result<EmailSettings, Fault> {
     let unusable = |fault: Fault| {
-        tracing::error!(?fault, workspace_id, "the settings of an e-mail integration can't be opened");
+        tracing::error!(fault = fault.in_log(), workspace_id, "the settings of an e-mail integration can't be opened");
         Fault::Refused {
             code: "email_not_configured",
             message: "The stored e-mail settings can't be decrypted: they were encrypted with another KITH_SECRET_KEY."
@@ -135,7 +135,7 @@ pub(super) async fn release(app: &App, caller: &Caller, outgoing: &[Outgoing], i
     }
     let now = iso_ms(app.clock.unix_ms());
     if let Err(fault) = app.store.control.release_emails(&caller.who.workspace_id, &ids, &now).await {
-        tracing::warn!(?fault, "e-mails leave only after their lease");
+        tracing::warn!(fault = fault.in_log(), "e-mails leave only after their lease");
     }
     app.wakes.emails.notify_one();
 }

@@ -51,7 +51,7 @@ async fn once(execution: &mut Execution<'_>, catalog: &Catalog, ask: &Single) ->
         Err(RunError::Taken { message, constraint }) => {
             let recorded = Box::pin(conflict::record(execution, &plan, ask, &constraint)).await;
             let existing_id = recorded.unwrap_or_else(|fault| {
-                tracing::warn!(?fault, "a conflict could not be recorded");
+                tracing::warn!(fault = fault.in_log(), "a conflict could not be recorded");
                 None
             });
             Err(PlanError::Final(Fault::Conflict { message, constraint, existing_id }))

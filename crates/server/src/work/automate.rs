@@ -67,7 +67,10 @@ async fn run_due(app: &App) -> Result<(), Fault> {
             *places.entry(workspace_id.clone()).or_default() += 1;
             running.spawn(async move {
                 if let Err(fault) = run(&app, taken).await {
-                    tracing::error!(?fault, "the outcome of an automation's run could not be recorded; it is repeated");
+                    tracing::error!(
+                        fault = fault.in_log(),
+                        "the outcome of an automation's run could not be recorded; it is repeated"
+                    );
                 }
                 workspace_id
             });
@@ -218,7 +221,9 @@ async fn finish(app: &App, taken: &TakenRun, is_complete: bool) {
         Ok(_) => {}
         // It is not in the list, or an earlier attempt has ended it.
         Err(fault) if matches!(fault.status(), 404 | 409) => {}
-        Err(fault) => tracing::warn!(?fault, run_id = taken.id, "an automation's run could not be ended"),
+        Err(fault) => {
+            tracing::warn!(fault = fault.in_log(), run_id = taken.id, "an automation's run could not be ended")
+        }
     }
 }
 

@@ -139,7 +139,11 @@ async fn attempt(app: App, taken: TakenDelivery) -> Freed {
         Err(fault) => Err(fault),
     };
     if let Err(fault) = recorded {
-        tracing::error!(?fault, endpoint_id = freed.endpoint_id, "a delivery could not be prepared or recorded");
+        tracing::error!(
+            fault = fault.in_log(),
+            endpoint_id = freed.endpoint_id,
+            "a delivery could not be prepared or recorded"
+        );
     }
     freed
 }

@@ -132,7 +132,11 @@ impl Drain {
                 Ok((set, published)) => {
                     self.running.remove(&set);
                     if let Err(fault) = published {
-                        tracing::warn!(?fault, workspace_id = &*set.0, "changes could not be published; trying again");
+                        tracing::warn!(
+                            fault = fault.in_log(),
+                            workspace_id = &*set.0,
+                            "changes could not be published; trying again"
+                        );
                         self.due.insert(set);
                     }
                 }

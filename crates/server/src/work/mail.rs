@@ -40,7 +40,12 @@ impl Worker for SendMail {
 pub async fn send_due(store: &Store, clock: &Clock, mailer: &Mailer) -> Result<(), Fault> {
     while let Some(due) = store.control.take_mail(clock.unix_seconds(), RETRY_SECONDS).await? {
         if let Err(fault) = send(store, clock, mailer, &due).await {
-            tracing::error!(?fault, kind = due.kind, about = due.about, "can't send an e-mail; trying again");
+            tracing::error!(
+                fault = fault.in_log(),
+                kind = due.kind,
+                about = due.about,
+                "can't send an e-mail; trying again"
+            );
         }
     }
     Ok(())

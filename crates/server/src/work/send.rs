@@ -67,7 +67,11 @@ pub async fn send_due(app: &App) -> Result<(), Fault> {
             sending.spawn(async move {
                 let id = taken.id.clone();
                 if let Err(fault) = mail::work(&app, taken).await {
-                    tracing::error!(?fault, id, "an e-mail could not be sent or recorded; it is tried again");
+                    tracing::error!(
+                        fault = fault.in_log(),
+                        id,
+                        "an e-mail could not be sent or recorded; it is tried again"
+                    );
                 }
                 workspace_id
             });

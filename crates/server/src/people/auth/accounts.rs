@@ -197,7 +197,7 @@ pub fn request_password_reset(context: &PersonContext<'_>, email: &str) -> Resul
         };
         let queued: Result<(), Fault> = queued.await;
         if let Err(fault) = queued {
-            tracing::error!(?fault, "can't queue an e-mail");
+            tracing::error!(fault = fault.in_log(), "can't queue an e-mail");
         }
     });
     Ok(Answer::Object { text: answer, created: false })

@@ -94,7 +94,7 @@ pub async fn recognise(
             let (user_id, issuer, taken_over) = (&added.user_id, &claims.issuer, added.taken_over);
             tracing::info!(user_id, issuer, taken_over, "added an identity");
             if taken_over && let Err(fault) = store.sweep_direct(None).await {
-                tracing::error!(?fault, user_id, "can't end direct connections at once");
+                tracing::error!(fault = fault.in_log(), user_id, "can't end direct connections at once");
             }
         }
     }

@@ -216,7 +216,7 @@ fn problem_of(error: SignInError) -> &'static Problem {
 }
 
 fn failed(fault: Fault) -> &'static Problem {
-    tracing::error!(?fault, "a sign-in failed");
+    tracing::error!(fault = fault.in_log(), "a sign-in failed");
     &UNAVAILABLE
 }
 

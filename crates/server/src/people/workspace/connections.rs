@@ -31,7 +31,7 @@ pub async fn open(context: &PersonContext<'_>, workspace_id: &str) -> Result<Ans
 /// Ends the connections of people whose membership has just ended or changed. If this fails, a worker ends them soon.
 pub async fn end_former(context: &PersonContext<'_>, workspace_id: &str) {
     if let Err(fault) = context.app.store.sweep_direct(Some(workspace_id)).await {
-        tracing::error!(?fault, workspace_id, "can't end a former member's direct connection at once");
+        tracing::error!(fault = fault.in_log(), workspace_id, "can't end a former member's direct connection at once");
     }
 }
 
