@@ -1,13 +1,9 @@
 //! Runs automations whose event has fired. Each action is an ask by the automation, with a member's rights, through the hall. The
 //! reply to each action is stored with its work, so that a run that is repeated after a crash does nothing twice.
-//!
-//! A workspace has few places, so that one with slow triggers delays no other one.
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
-use tokio::task::JoinSet;
 
 use crm::dialect::{Reply, column_of_any};
 use crm::model::answer::Answer;
@@ -23,6 +19,7 @@ use crate::app::App;
 use crate::clock::iso_ms;
 use crate::hall::{self, Controls, Idempotency, Performed};
 use crate::store::control::automations::{RunOutcome, TakenRun};
+use crate::work::shares::Shares;
 use crate::work::{Failed, Worker};
 
 /// The most runs of a process at once, and of a workspace.
@@ -56,39 +53,22 @@ impl Worker for Automate {
 
 /// Makes all runs that are due, and those that become due meanwhile.
 async fn run_due(app: &App) -> Result<(), Fault> {
-    let (mut running, mut places) = (JoinSet::new(), HashMap::new());
+    let mut shares = Shares::new(PLACES, PLACES_OF_WORKSPACE);
     loop {
-        while running.len() < PLACES {
-            let full = |(id, count): (&String, &usize)| (*count >= PLACES_OF_WORKSPACE).then(|| id.clone());
-            let busy: Vec<String> = places.iter().filter_map(full).collect();
+        while shares.has_room() {
             let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            let Some(taken) = app.store.control.take_run(&taken_by, &now, LEASE_SECONDS, &busy).await? else { break };
-            let (app, workspace_id) = (app.clone(), taken.workspace_id.clone());
-            *places.entry(workspace_id.clone()).or_default() += 1;
-            running.spawn(async move {
+            let taken = app.store.control.take_run(&taken_by, &now, LEASE_SECONDS, &shares.full()).await?;
+            let Some(taken) = taken else { break };
+            let app = app.clone();
+            shares.begin(taken.workspace_id.clone(), async move {
                 if let Err(fault) = run(&app, taken).await {
-                    tracing::error!(
-                        fault = fault.in_log(),
-                        "the outcome of an automation's run could not be recorded; it is repeated"
-                    );
+                    let fault = fault.in_log();
+                    tracing::error!(fault, "the outcome of an automation's run could not be recorded; it is repeated");
                 }
-                workspace_id
             });
         }
-        let ended = tokio::select! {
-            ended = running.join_next() => ended,
-            () = app.wakes.runs.notified(), if !running.is_empty() => continue,
-        };
-        match ended {
-            None => return Ok(()),
-            Some(Ok(workspace_id)) => {
-                if let Some(count) = places.get_mut(&workspace_id) {
-                    *count -= 1;
-                }
-                places.retain(|_, count| *count > 0);
-            }
-            // Its place stays taken until nothing runs.
-            Some(Err(error)) => tracing::error!(%error, "an automation's run panicked"),
+        if !shares.next(&app.wakes.runs).await {
+            return Ok(());
         }
     }
 }

@@ -13,6 +13,7 @@ pub mod monthly_usage;
 pub mod reap;
 pub mod request_log;
 pub mod send;
+mod shares;
 mod signature;
 mod supervisor;
 pub mod warm;
