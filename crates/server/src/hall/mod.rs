@@ -4,6 +4,7 @@
 //! A caller's ask becomes a plan, the plan becomes SQL, the store runs it, and the rows become an answer. The hall knows no
 //! protocol.
 
+pub mod action;
 mod batch;
 mod conflict;
 mod control;

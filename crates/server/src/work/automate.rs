@@ -3,20 +3,19 @@
 
 use std::time::{Duration, Instant};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crm::dialect::{Reply, column_of_any};
+use crm::dialect::Reply;
 use crm::model::answer::Answer;
-use crm::model::ask::{Ask, Related, Single, Steps};
+use crm::model::ask::{Ask, Steps};
 use crm::model::fault::Fault;
-use crm::model::filter::Deleted;
 use crm::model::who::{Mode, Provenance};
-use crm::plan::automation::{Context, ask, filled, meets, subjects};
-use crm::plan::placeholder::SUBJECTS;
+use crm::plan::automation::{Context, meets};
 
 use crate::access::{self, Caller};
 use crate::app::App;
 use crate::clock::iso_ms;
+use crate::hall::action::ask_of;
 use crate::hall::{self, Controls, Idempotency, Performed};
 use crate::store::control::automations::{RunOutcome, TakenRun};
 use crate::work::shares::Shares;
@@ -134,9 +133,7 @@ async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Resu
     let context: Context =
         serde_json::from_value(taken.context.clone()).map_err(|it| Unfinished::Failed(it.to_string()))?;
     let caller = caller_of(app, taken).await?;
-    let records = records(app, &caller, action, &context).await?;
-    let action_filled = filled(action, column_of_any, &records).map_err(Unfinished::Failed)?;
-    let ask = ask(&action_filled, &context).map_err(Unfinished::Failed)?;
+    let ask = ask_of(app, &caller, action, &context).await.map_err(|fault| unfinished(&fault))?;
     let key = format!("{} {number}", taken.id);
     let body = action.to_string();
     let idempotency = Idempotency::new(&key, [taken.id.as_str()], body.as_bytes(), &render);
@@ -152,36 +149,6 @@ async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Resu
         200..300 => Ok(said),
         _ => Err(Unfinished::Failed(said["error"].as_str().unwrap_or_default().to_owned())),
     }
-}
-
-/// The records that the placeholders of an action name, by their columns.
-async fn records(
-    app: &App,
-    caller: &Caller,
-    action: &Value,
-    context: &Context,
-) -> Result<Map<String, Value>, Unfinished> {
-    let mut records = Map::new();
-    for (subject, table) in SUBJECTS {
-        let Some(id) = context.id_of(subject).filter(|_| subjects(action, column_of_any).contains(&subject)) else {
-            continue;
-        };
-        let (deleted, related) = (Deleted::Include, Related::Named(Vec::new()));
-        let find = Ask::from(Single::Find { table: table.into(), id: id.into(), deleted, related });
-        match hall::perform(app, caller, &find, &Controls::default()).await {
-            Ok(Performed::Done(Answer::Record { record, .. }, _)) => {
-                let columns = record.row.columns().iter().take(record.width).enumerate();
-                let cell = |at| serde_json::from_slice(record.row.cell(0, at)).unwrap_or_default();
-                let row: Map<String, Value> = columns.map(|(at, it)| (it.name.to_string(), cell(at))).collect();
-                records.insert(subject.to_owned(), row.into());
-            }
-            Ok(_) => {}
-            // It was removed for good. The action says what it lacks.
-            Err(fault) if fault.status() == 404 => {}
-            Err(fault) => return Err(unfinished(&fault)),
-        }
-    }
-    Ok(records)
 }
 
 async fn caller_of(app: &App, taken: &TakenRun) -> Result<Caller, Unfinished> {

@@ -15,6 +15,7 @@ use crm::plan;
 use crm::plan::automation as fields;
 
 use crate::access;
+use crate::hall::action::ask_of;
 use crate::hall::control::{ControlCall, one_row};
 use crate::hall::{Controls, Effect, Performed, perform_allowed, perform_dry};
 use crate::store::control::automations::{AUTOMATIONS, MOST_AUTOMATIONS, NewAutomation, RUNS};
@@ -195,12 +196,12 @@ impl ControlCall<'_> {
         action: &Value,
         context: &fields::Context,
     ) -> Result<Box<DryRun>, Fault> {
-        let ask = fields::ask(action, context).map_err(Fault::invalid)?;
         let Provenance { request_id, .. } = &self.caller.provenance;
         let provenance = Provenance::new(request_id, Some(name.as_bytes()), None, None);
         let (workspace_id, mode) = (&self.caller.who.workspace_id, self.caller.who.mode);
         let caller = access::admit_automation(self.app, id, workspace_id, mode, provenance).await;
         let caller = caller.map_err(|refused| refused.fault)?;
+        let ask = ask_of(self.app, &caller, action, context).await?;
         plan::allow(&ask, &caller.who)?;
         let controls = Controls { effect: Effect::DryRun, ..Controls::default() };
         match Box::pin(perform_dry(self.app, &caller, &ask, &controls)).await? {

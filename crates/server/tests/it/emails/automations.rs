@@ -59,6 +59,15 @@ async fn a_rule_sends_with_its_placeholders_filled() {
         );
         assert_eq!(sent["status"], "sent");
         assert_eq!(sent["contact_ids"].as_array().unwrap().len(), 1);
+
+        // A test of the rule fills them too, and sends nothing.
+        let deals = agent.get("/v1/deals").await.status(200).json();
+        let event = json!({"event": {"type": "deal.created", "data": deals["data"][0]}});
+        let trial = record(&agent.post(&format!("/v1/automations/{id}/test"), event).await.status(200));
+        assert_eq!(trial["status"], "success", "{trial}");
+        let would = trial["actions"][0].to_string();
+        assert!(would.contains("About Big") && would.contains("sarah@acme.example"), "{would}");
+        assert_eq!(resend().account(&key).emails.len(), 1);
     }
 }
 
