@@ -15,7 +15,7 @@ use crate::http_client::trusted_url;
 const NAME: &str = "kith";
 
 /// What will be written.
-struct Change {
+struct ConfigChange {
     path: PathBuf,
     /// The part that is added, to show it.
     added: String,
@@ -59,7 +59,7 @@ fn agreed() -> Result<bool, String> {
     Ok(matches!(line.trim(), "y" | "Y" | "yes"))
 }
 
-fn change(client: McpClient, home: &Path, url: &str, key: Option<&str>) -> Result<Change, String> {
+fn change(client: McpClient, home: &Path, url: &str, key: Option<&str>) -> Result<ConfigChange, String> {
     match client {
         McpClient::Claude => {
             let key = key.ok_or("KITH_KEY is not set. Claude Code keeps the API key in its configuration.")?;
@@ -92,7 +92,7 @@ fn change(client: McpClient, home: &Path, url: &str, key: Option<&str>) -> Resul
 }
 
 /// Adds a server to an object of a JSON file.
-fn in_json(path: PathBuf, object: &str, server: Value, then: &'static str) -> Result<Change, String> {
+fn in_json(path: PathBuf, object: &str, server: Value, then: &'static str) -> Result<ConfigChange, String> {
     let text = read(&path)?;
     let mut whole: Value = match text.trim() {
         "" => Value::Object(Map::new()),
@@ -106,15 +106,15 @@ fn in_json(path: PathBuf, object: &str, server: Value, then: &'static str) -> Re
     };
     servers.insert(NAME.into(), server.clone());
     let added = pretty(&json!({object: {NAME: server}}));
-    Ok(Change { path, added, whole: pretty(&whole), then })
+    Ok(ConfigChange { path, added, whole: pretty(&whole), then })
 }
 
 /// Adds a server to a TOML file. A section of a table may stand anywhere, so it is put at the end, and the rest stays as it is.
-fn in_toml(path: PathBuf, url: &str) -> Result<Change, String> {
+fn in_toml(path: PathBuf, url: &str) -> Result<ConfigChange, String> {
     let text = read(&path)?;
     let section = format!("[mcp_servers.{NAME}]");
     if text.lines().any(|line| line.trim() == section) {
-        return Err(format!("{} has {section} already. Change its url there.", path.display()));
+        return Err(format!("{} has {section} already. ConfigChange its url there.", path.display()));
     }
     let added = format!("{section}\nurl = {}\nbearer_token_env_var = \"KITH_KEY\"\n", Value::from(url));
     let between = if text.is_empty() || text.ends_with("\n\n") {
@@ -125,7 +125,7 @@ fn in_toml(path: PathBuf, url: &str) -> Result<Change, String> {
         "\n\n"
     };
     let whole = format!("{text}{between}{added}");
-    Ok(Change { path, added, whole, then: "Start Codex with the API key in the environment variable KITH_KEY." })
+    Ok(ConfigChange { path, added, whole, then: "Start Codex with the API key in the environment variable KITH_KEY." })
 }
 
 fn pretty(value: &Value) -> String {

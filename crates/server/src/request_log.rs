@@ -32,11 +32,11 @@ pub struct RequestLog {
     /// How many requests of a workspace were noted since the last writing. Workspaces with the same hash share a counter.
     noted: Box<[AtomicU32]>,
     hasher: RandomState,
-    written: Mutex<Written>,
+    written: Mutex<LogWriter>,
 }
 
 /// What the writer holds.
-struct Written {
+struct LogWriter {
     receiver: Receiver<LoggedRequest>,
     /// What was taken and not written, because the database failed.
     unwritten: Vec<LoggedRequest>,
@@ -47,7 +47,7 @@ struct Written {
 impl Default for RequestLog {
     fn default() -> RequestLog {
         let (sender, receiver) = mpsc::channel(MOST_WAITING);
-        let written = Written { receiver, unwritten: Vec::new(), added: HashMap::new() };
+        let written = LogWriter { receiver, unwritten: Vec::new(), added: HashMap::new() };
         RequestLog {
             sender,
             noted: (0..COUNTERS).map(|_| AtomicU32::new(0)).collect(),
@@ -70,7 +70,7 @@ impl RequestLog {
     /// Writes what was noted. If that fails, the next call writes it.
     pub async fn write(&self, store: &Store) -> Result<(), Fault> {
         let mut written = self.written.lock().await;
-        let Written { receiver, unwritten, added } = &mut *written;
+        let LogWriter { receiver, unwritten, added } = &mut *written;
         self.noted.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
         loop {
             while unwritten.len() < BATCH

@@ -8,7 +8,7 @@ use crate::model::rows::Rows;
 
 /// How cells are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cells {
+pub enum CsvCells {
     /// As they are.
     Plain,
     /// For spreadsheets: a text that they would take for a formula gets an apostrophe in front of it.
@@ -25,7 +25,7 @@ pub fn header(dialect: &Dialect, entity: Option<&Entity>, rows: &Rows, width: us
 }
 
 /// The rows of a page.
-pub fn page(dialect: &Dialect, rows: &Rows, width: usize, cells: Cells) -> Vec<u8> {
+pub fn page(dialect: &Dialect, rows: &Rows, width: usize, cells: CsvCells) -> Vec<u8> {
     let mut out = csv::WriterBuilder::new().flexible(true).from_writer(Vec::with_capacity(rows.data_len() + 64));
     for row in 0..rows.len() {
         let _ =
@@ -35,14 +35,14 @@ pub fn page(dialect: &Dialect, rows: &Rows, width: usize, cells: Cells) -> Vec<u
 }
 
 /// A cell's text: the content of a JSON string, nothing for null, and the JSON text of any other value.
-fn cell(dialect: &Dialect, column: &str, json: &[u8], cells: Cells) -> String {
+fn cell(dialect: &Dialect, column: &str, json: &[u8], cells: CsvCells) -> String {
     let Ok(mut value) = serde_json::from_slice::<Value>(json) else {
         return String::from_utf8_lossy(json).into_owned();
     };
     (dialect.change_words.ids)(column, &mut value);
     match value {
         Value::Null => String::new(),
-        Value::String(text) if cells == Cells::ForSpreadsheets && is_formula(&text) => format!("'{text}"),
+        Value::String(text) if cells == CsvCells::ForSpreadsheets && is_formula(&text) => format!("'{text}"),
         Value::String(text) => text,
         other => other.to_string(),
     }
@@ -78,7 +78,8 @@ mod tests {
             &[r#""d_01m8j8s1e4ctf0qbkv1eg5rwfv""#, r#""a, \"b\"""#, "9007199254740993", r#"{"k": 1.10}"#, "1"],
         );
         let written = |dialect: &Dialect| {
-            let text = [header(dialect, by_table("deals"), &rows, 4), page(dialect, &rows, 4, Cells::Plain)].concat();
+            let text =
+                [header(dialect, by_table("deals"), &rows, 4), page(dialect, &rows, 4, CsvCells::Plain)].concat();
             String::from_utf8(text).unwrap()
         };
         let cells = "\"a, \"\"b\"\"\",9007199254740993,\"{\"\"k\"\":1.10}\"\n";
@@ -90,7 +91,7 @@ mod tests {
     fn spreadsheets_get_no_formulas() {
         let texts = [r#""=1+1""#, r#""+47""#, r#""-1""#, r#""@a""#, r#""\tx""#, "-5", "null", r#""a=b""#];
         let rows = rows(&["a"], &texts);
-        let text = String::from_utf8(page(&AGENTCRM, &rows, 1, Cells::ForSpreadsheets)).unwrap();
+        let text = String::from_utf8(page(&AGENTCRM, &rows, 1, CsvCells::ForSpreadsheets)).unwrap();
         assert_eq!(text, "'=1+1\n'+47\n'-1\n'@a\n'\tx\n-5\n\"\"\na=b\n");
     }
 }

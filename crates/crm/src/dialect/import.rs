@@ -20,7 +20,7 @@ const DEDUP_ON: &[(&str, &str)] = &[("contacts", "email"), ("companies", "domain
 
 /// What a column of the file is.
 #[derive(Clone, Debug, PartialEq)]
-enum Target {
+enum ImportTarget {
     /// A column of the table.
     Column(String),
     /// An amount in a currency's main unit, for a column that counts the smallest one.
@@ -120,12 +120,17 @@ fn delimiter(given: Option<&str>, text: &str) -> Result<u8, Fault> {
 }
 
 /// What each column of the file is; `None` for one that is left out. Without a mapping, a column is the field of its name.
-fn targets(said: &Arguments<'_>, words: &Words, table: &str, headers: &[String]) -> Result<Vec<Option<Target>>, Fault> {
+fn targets(
+    said: &Arguments<'_>,
+    words: &Words,
+    table: &str,
+    headers: &[String],
+) -> Result<Vec<Option<ImportTarget>>, Fault> {
     let mapped: Vec<(&str, &str)> =
         said.options.iter().filter_map(|(name, value)| Some((header_of(name)?, value.as_str()))).collect();
     if mapped.is_empty() {
         let own = |header: &String| target_by_name(words, table, header);
-        let targets: Vec<Option<Target>> = headers.iter().map(own).collect();
+        let targets: Vec<Option<ImportTarget>> = headers.iter().map(own).collect();
         if targets.iter().all(Option::is_none) {
             return Err(Fault::invalid_with_hint(
                 "No column of the file has the name of a field.",
@@ -134,7 +139,7 @@ fn targets(said: &Arguments<'_>, words: &Words, table: &str, headers: &[String])
         }
         return Ok(targets);
     }
-    let mut targets: Vec<Option<Target>> = vec![None; headers.len()];
+    let mut targets: Vec<Option<ImportTarget>> = vec![None; headers.len()];
     for (header, field) in mapped {
         let at = headers.iter().position(|it| it == header.trim()).ok_or_else(|| {
             let known = headers.iter().map(String::as_str).filter(|it| !it.is_empty()).collect::<Vec<_>>().join(", ");
@@ -152,7 +157,7 @@ fn targets(said: &Arguments<'_>, words: &Words, table: &str, headers: &[String])
 }
 
 /// The field that a header names, whatever its case.
-fn target_by_name(words: &Words, table: &str, header: &str) -> Option<Target> {
+fn target_by_name(words: &Words, table: &str, header: &str) -> Option<ImportTarget> {
     let name = header.trim().to_lowercase().replace([' ', '-'], "_");
     if name.is_empty() || ["id", "created_at", "updated_at", "deleted_at"].contains(&name.as_str()) {
         return None;
@@ -164,33 +169,35 @@ fn target_by_name(words: &Words, table: &str, header: &str) -> Option<Target> {
     let target = target.ok()?;
     // A custom table's columns are known to the workspace alone, which refuses unknown ones by name.
     let is_there = by_table(table).is_none_or(|entity| match &target {
-        Target::Column(column) | Target::Amount(column) => entity.columns().any(|it| it.name == column.as_str()),
-        Target::Key(_) => true,
+        ImportTarget::Column(column) | ImportTarget::Amount(column) => {
+            entity.columns().any(|it| it.name == column.as_str())
+        }
+        ImportTarget::Key(_) => true,
     });
     is_there.then_some(target)
 }
 
-fn target(words: &Words, table: &str, field: &str) -> Result<Target, Fault> {
+fn target(words: &Words, table: &str, field: &str) -> Result<ImportTarget, Fault> {
     if let Some((prefix, key)) = field.split_once('.')
         && !key.is_empty()
         && (words.column)(table, prefix).is_ok_and(|column| column == CUSTOM.name)
     {
-        return Ok(Target::Key(key.to_owned()));
+        return Ok(ImportTarget::Key(key.to_owned()));
     }
     let has = |column: &str| by_table(table).is_some_and(|entity| entity.columns().any(|it| it.name == column));
     let in_cents = (words.column)(table, &format!("{field}_cents"));
     if let Ok(column) = in_cents.as_ref()
         && has(column)
     {
-        return Ok(Target::Amount(column.clone()));
+        return Ok(ImportTarget::Amount(column.clone()));
     }
-    (words.column)(table, field).map(Target::Column).map_err(UnknownField::into_fault)
+    (words.column)(table, field).map(ImportTarget::Column).map_err(UnknownField::into_fault)
 }
 
-fn column_of(target: &Target) -> String {
+fn column_of(target: &ImportTarget) -> String {
     match target {
-        Target::Column(column) | Target::Amount(column) => column.clone(),
-        Target::Key(_) => CUSTOM.name.to_owned(),
+        ImportTarget::Column(column) | ImportTarget::Amount(column) => column.clone(),
+        ImportTarget::Key(_) => CUSTOM.name.to_owned(),
     }
 }
 
@@ -204,7 +211,7 @@ fn emails(table: &str) -> Vec<&'static str> {
 /// things where addresses belong, so that they are checked here.
 fn values(
     record: &csv::StringRecord,
-    targets: &[Option<Target>],
+    targets: &[Option<ImportTarget>],
     emails: &[&str],
 ) -> Result<Map<String, Value>, String> {
     let mut values = Map::new();
@@ -215,13 +222,13 @@ fn values(
             continue;
         }
         match target {
-            Target::Key(key) => {
+            ImportTarget::Key(key) => {
                 custom.insert(key.clone(), cell.into());
             }
-            Target::Amount(column) => {
+            ImportTarget::Amount(column) => {
                 values.insert(column.clone(), Value::String(in_cents(cell).into_owned()));
             }
-            Target::Column(column) => {
+            ImportTarget::Column(column) => {
                 if emails.contains(&column.as_str()) && !is_email(cell) {
                     return Err(format!("\"{cell}\" is not an e-mail address."));
                 }

@@ -27,7 +27,7 @@ pub struct Attachment {
 
 /// A message to be sent.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Message {
+pub struct EmailMessage {
     /// The sender; `None` until the workspace's own address is put in its place.
     pub from: Option<Mailbox>,
     /// The recipients.

@@ -8,7 +8,7 @@ use crate::model::event::{self, Event};
 use crate::model::fault::Fault;
 use crate::model::value::name_of;
 use crate::plan::control::{broken, flag, missing, only, text};
-use crate::plan::placeholder::{Columns, Written, fill, placeholders};
+use crate::plan::placeholder::{ColumnLookUp, TextForm, fill, placeholders};
 
 /// An automation's writes are one deeper than the event that fired it. Events of this depth fire none.
 pub const MAX_DEPTH: i64 = 2;
@@ -56,7 +56,7 @@ pub struct Context {
 }
 
 /// Checks the fields of a new automation.
-pub fn new_automation(values: &Map<String, Value>, columns: Columns) -> Result<AutomationFields, Fault> {
+pub fn new_automation(values: &Map<String, Value>, columns: ColumnLookUp) -> Result<AutomationFields, Fault> {
     let fields = automation(values, columns)?;
     let there = [
         ("name", fields.name.is_some()),
@@ -70,7 +70,7 @@ pub fn new_automation(values: &Map<String, Value>, columns: Columns) -> Result<A
 }
 
 /// Checks the fields of an automation. Those that the request leaves out are `None`. `columns` knows the names in placeholders.
-pub fn automation(values: &Map<String, Value>, columns: Columns) -> Result<AutomationFields, Fault> {
+pub fn automation(values: &Map<String, Value>, columns: ColumnLookUp) -> Result<AutomationFields, Fault> {
     only(values, &FIELDS)?;
     let required = |name: &'static str, most| {
         let text =
@@ -164,7 +164,7 @@ fn condition(part: &Map<String, Value>, path: &str) -> Result<(), Fault> {
     }
 }
 
-fn action(part: &Map<String, Value>, path: &str, columns: Columns) -> Result<(), Fault> {
+fn action(part: &Map<String, Value>, path: &str, columns: ColumnLookUp) -> Result<(), Fault> {
     match needed(one_of(part, path, "type", &ACTION_TYPES)?, path, "type")?.as_str() {
         "move_deal_stage" => {
             known(part, path, &["type", "stage", "pipeline"])?;
@@ -188,16 +188,16 @@ fn action(part: &Map<String, Value>, path: &str, columns: Columns) -> Result<(),
 }
 
 /// The texts of an e-mail that can have placeholders, and how their values are written.
-const TEXTS: [(&str, Written); 4] =
-    [("to", Written::Line), ("subject", Written::Line), ("html", Written::Html), ("text", Written::Text)];
+const TEXTS: [(&str, TextForm); 4] =
+    [("to", TextForm::Line), ("subject", TextForm::Line), ("html", TextForm::Html), ("text", TextForm::Text)];
 
-fn email(part: &Map<String, Value>, path: &str, columns: Columns) -> Result<(), Fault> {
+fn email(part: &Map<String, Value>, path: &str, columns: ColumnLookUp) -> Result<(), Fault> {
     known(part, path, &["type", "to", "subject", "html", "text", "from"])?;
     let refused = |name: &str, said: String| broken(&format!("{path}.{name}"), format!("{path}.{name}: {said}"), None);
     for (name, written) in TEXTS {
         let Some(text) = part_text(part, path, name)? else { continue };
         placeholders(text, columns).map_err(|said| refused(name, said))?;
-        if written == Written::Line && text.chars().any(char::is_control) {
+        if written == TextForm::Line && text.chars().any(char::is_control) {
             return Err(refused(name, "It is one line, without line breaks and control characters.".into()));
         }
     }
@@ -218,7 +218,7 @@ fn email(part: &Map<String, Value>, path: &str, columns: Columns) -> Result<(), 
 }
 
 /// The records that the placeholders of an action name: `contact`, `company`, `deal`.
-pub fn subjects(action: &Value, columns: Columns) -> Vec<&'static str> {
+pub fn subjects(action: &Value, columns: ColumnLookUp) -> Vec<&'static str> {
     let texts = TEXTS.iter().filter_map(|(name, _)| action[*name].as_str());
     let all = texts.flat_map(|text| placeholders(text, columns).unwrap_or_default());
     let mut subjects: Vec<&'static str> = all.map(|it| it.subject).collect();
@@ -228,7 +228,7 @@ pub fn subjects(action: &Value, columns: Columns) -> Vec<&'static str> {
 }
 
 /// An action with its placeholders filled. `records` has the columns of each subject that the event is about.
-pub fn filled(action: &Value, columns: Columns, records: &Map<String, Value>) -> Result<Value, String> {
+pub fn filled(action: &Value, columns: ColumnLookUp, records: &Map<String, Value>) -> Result<Value, String> {
     let mut filled = action.clone();
     if action["type"] != "send_email" {
         return Ok(filled);

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-use crate::model::email::{Attachment, Mailbox, Message};
+use crate::model::email::{Attachment, EmailMessage, Mailbox};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
 use crate::model::value::name_of;
@@ -69,13 +69,13 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Checks the fields of a message.
-pub fn message(values: &Map<String, Value>) -> Result<Message, Fault> {
+pub fn message(values: &Map<String, Value>) -> Result<EmailMessage, Fault> {
     only(values, &FIELDS)?;
     let from = match mailboxes(values, "from")? {
         from if from.len() > 1 => return Err(broken("from", "\"from\" has one address.".into(), None)),
         mut from => from.pop(),
     };
-    let message = Message {
+    let message = EmailMessage {
         from,
         to: mailboxes(values, "to")?,
         cc: mailboxes(values, "cc")?,

@@ -6,7 +6,7 @@ use crate::model::entity::{Entity, by_table};
 use crate::model::fault::nearest;
 
 /// The column of a built-in table that has this name in any dialect.
-pub type Columns = fn(&Entity, &str) -> Option<&'static str>;
+pub type ColumnLookUp = fn(&Entity, &str) -> Option<&'static str>;
 
 /// The records that placeholders can name, and their tables.
 pub const SUBJECTS: [(&str, &str); 3] = [("contact", "contacts"), ("company", "companies"), ("deal", "deals")];
@@ -30,7 +30,7 @@ enum TextPart<'a> {
 
 /// How a value is written into a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Written {
+pub enum TextForm {
     /// As it is.
     Text,
     /// On one line.
@@ -40,7 +40,7 @@ pub enum Written {
 }
 
 /// The placeholders of a text. The error says which one is unknown.
-pub fn placeholders(text: &str, columns: Columns) -> Result<Vec<Placeholder>, String> {
+pub fn placeholders(text: &str, columns: ColumnLookUp) -> Result<Vec<Placeholder>, String> {
     let filled = |part| match part {
         TextPart::Plain(_) => None,
         TextPart::Filled(placeholder) => Some(placeholder),
@@ -51,8 +51,8 @@ pub fn placeholders(text: &str, columns: Columns) -> Result<Vec<Placeholder>, St
 /// Fills a text. `records` has the columns of each subject; `None` if the event is about none.
 pub fn fill<'r>(
     text: &str,
-    written: Written,
-    columns: Columns,
+    written: TextForm,
+    columns: ColumnLookUp,
     records: impl Fn(&str) -> Option<&'r Map<String, Value>>,
 ) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
@@ -69,7 +69,7 @@ pub fn fill<'r>(
     Ok(out)
 }
 
-fn split(text: &str, columns: Columns) -> Result<Vec<TextPart<'_>>, String> {
+fn split(text: &str, columns: ColumnLookUp) -> Result<Vec<TextPart<'_>>, String> {
     let (mut parts, mut rest) = (Vec::new(), text);
     while let Some((plain, after)) = rest.split_once("{{") {
         let Some((name, after)) = after.split_once("}}") else {
@@ -83,7 +83,7 @@ fn split(text: &str, columns: Columns) -> Result<Vec<TextPart<'_>>, String> {
     Ok(parts)
 }
 
-fn parse(name: &str, columns: Columns) -> Result<Placeholder, String> {
+fn parse(name: &str, columns: ColumnLookUp) -> Result<Placeholder, String> {
     let shown: String = name.chars().take(100).flat_map(char::escape_debug).collect();
     let mut keys = name.split('.');
     let (subject, field) = (keys.next().unwrap_or_default(), keys.next().unwrap_or_default());
@@ -104,7 +104,7 @@ fn parse(name: &str, columns: Columns) -> Result<Placeholder, String> {
     Ok(Placeholder { subject, column, keys })
 }
 
-fn push(out: &mut String, value: &Value, written: Written) {
+fn push(out: &mut String, value: &Value, written: TextForm) {
     let text = match value {
         Value::Null => return,
         Value::String(text) => text.clone(),
@@ -112,12 +112,12 @@ fn push(out: &mut String, value: &Value, written: Written) {
     };
     for character in text.chars() {
         match (written, character) {
-            (Written::Line, it) if it.is_control() || matches!(it, '\u{2028}' | '\u{2029}') => out.push(' '),
-            (Written::Html, '&') => out.push_str("&amp;"),
-            (Written::Html, '<') => out.push_str("&lt;"),
-            (Written::Html, '>') => out.push_str("&gt;"),
-            (Written::Html, '"') => out.push_str("&quot;"),
-            (Written::Html, '\'') => out.push_str("&#39;"),
+            (TextForm::Line, it) if it.is_control() || matches!(it, '\u{2028}' | '\u{2029}') => out.push(' '),
+            (TextForm::Html, '&') => out.push_str("&amp;"),
+            (TextForm::Html, '<') => out.push_str("&lt;"),
+            (TextForm::Html, '>') => out.push_str("&gt;"),
+            (TextForm::Html, '"') => out.push_str("&quot;"),
+            (TextForm::Html, '\'') => out.push_str("&#39;"),
             (_, it) => out.push(it),
         }
     }
@@ -140,15 +140,15 @@ mod tests {
             let filled = fill(text, written, column, |it| contact.as_object().filter(|_| it == "contact"));
             assert_eq!(filled.as_deref(), Ok(expected), "{text}");
         };
-        check("Hi {{contact.first_name}}!", Written::Html, "Hi &lt;Ada&gt;\r\nBcc: x!");
-        check("Hi {{ contact.first_name }}", Written::Line, "Hi <Ada>  Bcc: x");
+        check("Hi {{contact.first_name}}!", TextForm::Html, "Hi &lt;Ada&gt;\r\nBcc: x!");
+        check("Hi {{ contact.first_name }}", TextForm::Line, "Hi <Ada>  Bcc: x");
         check(
             "{{contact.custom.plan}} {{contact.custom.n}}{{contact.custom.none}}{{contact.last_name}}",
-            Written::Text,
+            TextForm::Text,
             "pro 2",
         );
-        check("{ } }} no", Written::Text, "{ } }} no");
-        assert!(fill("{{deal.name}}", Written::Text, column, |_| None).unwrap_err().contains("about no deal"));
+        check("{ } }} no", TextForm::Text, "{ } }} no");
+        assert!(fill("{{deal.name}}", TextForm::Text, column, |_| None).unwrap_err().contains("about no deal"));
     }
 
     #[test]

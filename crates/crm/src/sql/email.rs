@@ -3,10 +3,10 @@
 use crate::sql::{Label, Sql};
 
 /// A column and its new value.
-pub type Cell = (&'static str, Option<String>);
+pub type EmailCell = (&'static str, Option<String>);
 
 /// Records an e-mail and returns its record.
-pub fn record(cells: &[Cell]) -> Sql {
+pub fn record(cells: &[EmailCell]) -> Sql {
     let mut sql = Sql::new("INSERT INTO public.emails AS t (");
     for (at, (column, _)) in cells.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" }).name(column);
@@ -20,7 +20,7 @@ pub fn record(cells: &[Cell]) -> Sql {
 }
 
 /// Records what became of an e-mail, and returns its record. A deleted record learns it too.
-pub fn outcome(id: &str, cells: &[Cell]) -> Sql {
+pub fn outcome(id: &str, cells: &[EmailCell]) -> Sql {
     let mut sql = Sql::new("UPDATE public.emails AS t SET ");
     for (at, (column, value)) in cells.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" }).name(column).push(" = ");

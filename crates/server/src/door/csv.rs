@@ -8,7 +8,7 @@ use axum::body::{Body, Bytes};
 use futures_util::stream;
 
 use crm::dialect::Dialect;
-use crm::dialect::csv::{self, Cells};
+use crm::dialect::csv::{self, CsvCells};
 use crm::model::answer::Answer;
 use crm::model::ask::{Ask, Single};
 use crm::model::fault::Fault;
@@ -35,7 +35,7 @@ pub struct CsvFile {
     /// The dialect of the names.
     pub dialect: &'static Dialect,
     /// How cells are written.
-    pub cells: Cells,
+    pub cells: CsvCells,
     /// The list.
     ask: Ask,
 }
@@ -59,12 +59,12 @@ pub fn of_list(ask: &Ask) -> Option<Ask> {
 impl CsvFile {
     /// Creates a file for a list of [`of_list`].
     pub fn new(app: Arc<App>, caller: Caller, credential: Credential, dialect: &'static Dialect, ask: Ask) -> CsvFile {
-        CsvFile { app, caller, credential, dialect, cells: Cells::Plain, ask }
+        CsvFile { app, caller, credential, dialect, cells: CsvCells::Plain, ask }
     }
 
     /// The same file, with cells that are safe in spreadsheets.
     pub fn for_spreadsheets(mut self) -> CsvFile {
-        self.cells = Cells::ForSpreadsheets;
+        self.cells = CsvCells::ForSpreadsheets;
         self
     }
 

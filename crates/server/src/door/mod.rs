@@ -45,7 +45,7 @@ pub struct Peer(pub SocketAddr);
 /// The routes of all paths that Kith serves.
 pub fn router(app: App) -> Router {
     let providers = app.accounts.providers.iter().map(|provider| &provider.settings);
-    let offers: Vec<_> = providers.map(|it| pages::Offer { key: it.key, name: it.name.clone() }).collect();
+    let offers: Vec<_> = providers.map(|it| pages::SignInOffer { key: it.key, name: it.name.clone() }).collect();
     let clock = app.clock.clone();
     // Requests that fall through to `/v1` assign their own id, because it is in the body too.
     Router::new()

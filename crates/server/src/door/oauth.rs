@@ -15,7 +15,7 @@ use crm::model::fault::Fault;
 
 use crate::app::App;
 use crate::door::request::HttpRequest;
-use crate::people::apps::grants::{self, Exchange, Tokens};
+use crate::people::apps::grants::{self, AppTokens, CodeExchange};
 use crate::people::apps::scopes::{SCOPES, Scopes};
 use crate::people::apps::{Failure, OauthError, clients};
 
@@ -121,7 +121,7 @@ async fn posted(request: &mut HttpRequest<'_>, path: &str) -> Result<Response, F
         return Ok(answer(StatusCode::CREATED, &Value::Object(shown)));
     }
     let body = request.form().await?;
-    let form = Form::read(&body, &request.head.headers)?;
+    let form = OauthForm::read(&body, &request.head.headers)?;
     let client_id = form.needed("client_id")?;
     if path == REVOKE {
         grants::revoke(app, client_id, form.needed("token")?).await?;
@@ -129,7 +129,7 @@ async fn posted(request: &mut HttpRequest<'_>, path: &str) -> Result<Response, F
     }
     let tokens = match form.needed("grant_type")? {
         "authorization_code" => {
-            let exchange = Exchange {
+            let exchange = CodeExchange {
                 client_id,
                 code: form.needed("code")?,
                 verifier: form.needed("code_verifier")?,
@@ -147,7 +147,7 @@ async fn posted(request: &mut HttpRequest<'_>, path: &str) -> Result<Response, F
     Ok(answer(StatusCode::OK, &shown(&tokens)))
 }
 
-fn shown(tokens: &Tokens) -> Value {
+fn shown(tokens: &AppTokens) -> Value {
     json!({
         "access_token": tokens.access,
         "token_type": "Bearer",
@@ -158,10 +158,10 @@ fn shown(tokens: &Tokens) -> Value {
 }
 
 /// The fields of a form. A field that is given twice is refused (RFC 6749).
-struct Form(Vec<(String, String)>);
+struct OauthForm(Vec<(String, String)>);
 
-impl Form {
-    fn read(body: &[u8], headers: &HeaderMap) -> Result<Form, OauthError> {
+impl OauthForm {
+    fn read(body: &[u8], headers: &HeaderMap) -> Result<OauthForm, OauthError> {
         let text = std::str::from_utf8(body).map_err(|_| OauthError::invalid_request("The body is not UTF-8."))?;
         let sent = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
         if !sent.trim_start().to_ascii_lowercase().starts_with("application/x-www-form-urlencoded") {
@@ -179,7 +179,7 @@ impl Form {
                 return Err(OauthError::invalid_request(format!("{name:?} is given twice.")));
             }
         }
-        Ok(Form(fields))
+        Ok(OauthForm(fields))
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -206,11 +206,11 @@ fn refusal(failure: &Failure, request_id: &str, headers: &HeaderMap) -> Response
         Failure::Oauth(error) if error.code == "invalid_client" => (StatusCode::UNAUTHORIZED, error.clone()),
         Failure::Oauth(error) => (StatusCode::BAD_REQUEST, error.clone()),
         Failure::Fault(fault) => {
-            if let Fault::Internal { cause, place } = fault {
-                tracing::error!(request_id, cause, %place, "a request of OAuth failed");
+            if matches!(fault, Fault::Internal { .. }) {
+                tracing::error!(request_id, fault = fault.in_log(), "a request of OAuth failed");
             }
             let status = StatusCode::from_u16(fault.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            (status, clients::in_words(fault))
+            (status, OauthError::of(fault))
         }
     };
     // People who set up a client see only that it could not connect.

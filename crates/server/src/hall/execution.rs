@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::clock::iso;
 use crate::hall::Effect;
 use crate::hall::idempotency::Idempotency;
-use crate::hall::outgoing::{self, Outgoing};
+use crate::hall::outgoing::{self, OutgoingEmail};
 use crate::store::fault::{self, RunError};
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
@@ -37,7 +37,7 @@ pub(super) struct Execution<'a> {
     transaction: Transaction,
     reserved: Option<&'a Idempotency<'a>>,
     /// The e-mails that leave once the transaction is committed.
-    pub(super) outgoing: Vec<Outgoing>,
+    pub(super) outgoing: Vec<OutgoingEmail>,
     /// The attempt that may send such an e-mail.
     pub(super) attempt: String,
     /// The state of a transaction in which several operations run; `None` if there is only one ask.

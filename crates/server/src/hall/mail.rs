@@ -13,7 +13,7 @@ use std::sync::Arc;
 use crm::dialect::Reply;
 use crm::model::answer::{Answer, Record};
 use crm::model::ask::{Ask, EMAILS};
-use crm::model::email::{EmailStatus, Mailbox, Message};
+use crm::model::email::{EmailMessage, EmailStatus, Mailbox};
 use crm::model::entity::by_table;
 use crm::model::fault::Fault;
 use crm::model::id::is_id;
@@ -29,7 +29,7 @@ use crate::app::App;
 use crate::clock::iso_ms;
 use crate::hall::execution::{Changed, Committed, Execution, Reserved};
 use crate::hall::outgoing::{
-    Attempt, Outgoing, Taken, attempt, attempt_now, failed, not_configured, note, opened, opened_settings,
+    OutgoingEmail, SendAttempt, Taken, attempt, attempt_now, failed, not_configured, note, opened, opened_settings,
 };
 use crate::hall::{Controls, Effect, Idempotency, Performed, answer_alone, store_refusal};
 use crate::providers::Mail;
@@ -42,13 +42,13 @@ const UNRECORDED_SECONDS: i64 = 120;
 const SNIPPET_CHARACTERS: usize = 200;
 
 /// What is known once the e-mail is recorded and before it is sent.
-struct Recorded {
+struct RecordedEmail {
     result: Result<Answer, Fault>,
     reply: Option<Reply>,
     committed: Committed,
 }
 
-impl Recorded {
+impl RecordedEmail {
     fn performed(self) -> Result<Performed, Fault> {
         match self.reply {
             Some(reply) => Ok(Performed::Stored(reply)),
@@ -88,11 +88,11 @@ pub(super) async fn perform(
         Ok(committed) => committed,
         Err(fault) => return refused(fault).await,
     };
-    let recorded = Recorded { result, reply, committed };
+    let recorded = RecordedEmail { result, reply, committed };
     let Some(mail) = mail else { return recorded.performed() };
     match attempt_now(app, caller, &mail, taken_by).await {
-        Ok(Attempt::Later) => recorded.performed(),
-        Ok(Attempt::Over(outcome)) => match record_outcome(app, caller, &mail.id, &outcome, idempotency).await {
+        Ok(SendAttempt::Later) => recorded.performed(),
+        Ok(SendAttempt::Over(outcome)) => match record_outcome(app, caller, &mail.id, &outcome, idempotency).await {
             Ok(performed) => {
                 end(app, &caller.who.workspace_id, &mail.id).await;
                 performed
@@ -151,13 +151,13 @@ pub(super) async fn record(execution: &mut Execution<'_>, values: &Map<String, V
     if leaves {
         execution.attempt = app.clock.id("try");
         let mail = Arc::new(Mail { id, message });
-        execution.outgoing.push(Outgoing { mail, is_held: status == EmailStatus::Held });
+        execution.outgoing.push(OutgoingEmail { mail, is_held: status == EmailStatus::Held });
     }
     Ok(Answer::Email { record: shown(rows), status })
 }
 
 /// The conversation of a message. If it answers a recorded one, both are in the same, and `in_reply_to` becomes a Message-ID.
-async fn threaded(execution: &mut Execution<'_>, message: &mut Message, id: &str) -> Result<String, Fault> {
+async fn threaded(execution: &mut Execution<'_>, message: &mut EmailMessage, id: &str) -> Result<String, Fault> {
     let Some(named) = message.in_reply_to.take() else { return Ok(id.to_owned()) };
     let is_record = is_id(&named, "e");
     let statement = if is_record { sql::email::answered(&named) } else { sql::email::answered_by_message_id(&named) };
@@ -189,7 +189,7 @@ async fn threaded(execution: &mut Execution<'_>, message: &mut Message, id: &str
 }
 
 /// The columns of a new record.
-fn cells(message: &Message, status: EmailStatus) -> Vec<sql::email::Cell> {
+fn cells(message: &EmailMessage, status: EmailStatus) -> Vec<sql::email::EmailCell> {
     let addresses =
         |all: &[Mailbox]| Some(array_of_texts(&all.iter().map(|it| it.address.clone()).collect::<Vec<_>>()));
     let mut custom = message.custom.clone();
@@ -222,7 +222,7 @@ fn cells(message: &Message, status: EmailStatus) -> Vec<sql::email::Cell> {
 }
 
 /// The first words of a message.
-fn snippet(message: &Message) -> Option<String> {
+fn snippet(message: &EmailMessage) -> Option<String> {
     let bare = |html: &String| {
         let (mut text, mut in_tag) = (String::with_capacity(html.len().min(4096)), false);
         for character in html.chars().take(20_000) {
@@ -262,7 +262,7 @@ async fn record_outcome(
     idempotency: Option<&Idempotency<'_>>,
 ) -> Result<Result<Performed, Fault>, Fault> {
     let status = if outcome.is_sent { EmailStatus::Sent } else { EmailStatus::Failed };
-    let mut cells: Vec<sql::email::Cell> =
+    let mut cells: Vec<sql::email::EmailCell> =
         vec![("status", Some(status.name().into())), ("status_reason", outcome.error.clone())];
     if outcome.is_sent {
         cells.push(("provider", outcome.provider.clone()));
@@ -343,8 +343,8 @@ pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
                 },
             };
             match attempt {
-                Attempt::Over(outcome) => outcome,
-                Attempt::Later => return Ok(()),
+                SendAttempt::Over(outcome) => outcome,
+                SendAttempt::Later => return Ok(()),
             }
         }
     };
@@ -413,7 +413,11 @@ mod tests {
     #[test]
     fn a_snippet_is_the_first_words() {
         let of = |text: Option<&str>, html: Option<&str>| {
-            snippet(&Message { text: text.map(str::to_owned), html: html.map(str::to_owned), ..Message::default() })
+            snippet(&EmailMessage {
+                text: text.map(str::to_owned),
+                html: html.map(str::to_owned),
+                ..EmailMessage::default()
+            })
         };
         assert_eq!(of(Some("a\n  b"), Some("<p>c")).as_deref(), Some("a b"));
         assert_eq!(of(None, Some("<p>Hello</p><b>you</b>")).as_deref(), Some("Hello you"));

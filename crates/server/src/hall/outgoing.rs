@@ -23,7 +23,7 @@ const WAITS_SECONDS: [u64; ATTEMPTS as usize - 1] = [5, 30, 2 * 60, 10 * 60, 30 
 const LONGEST_WAIT_SECONDS: u64 = 8 * 3600;
 /// An e-mail that leaves once the transaction that records it is committed.
 #[derive(Clone, Debug)]
-pub(super) struct Outgoing {
+pub(super) struct OutgoingEmail {
     /// The message, with the id of its record.
     pub(super) mail: Arc<Mail>,
     /// Whether it waits until the workspace may send again.
@@ -31,7 +31,7 @@ pub(super) struct Outgoing {
 }
 
 /// The outcome of an attempt.
-pub(super) enum Attempt {
+pub(super) enum SendAttempt {
     /// It is over.
     Over(EmailOutcome),
     /// It is tried again later.
@@ -57,7 +57,7 @@ pub(super) async fn attempt_now(
     caller: &Caller,
     mail: &Arc<Mail>,
     taken_by: String,
-) -> Result<Attempt, Fault> {
+) -> Result<SendAttempt, Fault> {
     let (app, workspace_id, mail) = (app.clone(), caller.who.workspace_id.clone(), mail.clone());
     let sending = tokio::spawn(async move {
         let taken = Taken { workspace_id: &workspace_id, id: &mail.id, taken_by: &taken_by, attempts: 1 };
@@ -112,12 +112,12 @@ fn integration_seal_name(workspace_id: &str) -> String {
 }
 
 /// Puts the e-mails of a transaction into the queue, before it is committed.
-pub(super) async fn queue(app: &App, caller: &Caller, outgoing: &[Outgoing], attempt: &str) -> Result<(), Fault> {
+pub(super) async fn queue(app: &App, caller: &Caller, outgoing: &[OutgoingEmail], attempt: &str) -> Result<(), Fault> {
     let now_ms = app.clock.unix_ms();
     let (now, due_at) = (iso_ms(now_ms), iso_ms(now_ms + LEASE_SECONDS as i64 * 1000));
     let provenance = caller.provenance.to_json(&[]);
     let by = SentBy { workspace_id: &caller.who.workspace_id, actor: &caller.who.actor, provenance: &provenance };
-    for Outgoing { mail, .. } in outgoing {
+    for OutgoingEmail { mail, .. } in outgoing {
         let text = serde_json::to_vec(&**mail).map_err(Fault::internal)?;
         let sealed = app.store.sealer.seal(&seal_name(by.workspace_id, &mail.id), &text);
         let new = NewOutgoing { id: &mail.id, message: &sealed };
@@ -127,7 +127,7 @@ pub(super) async fn queue(app: &App, caller: &Caller, outgoing: &[Outgoing], att
 }
 
 /// Makes the e-mails of a committed transaction due, except one that its request sends itself.
-pub(super) async fn release(app: &App, caller: &Caller, outgoing: &[Outgoing], is_batch: bool) {
+pub(super) async fn release(app: &App, caller: &Caller, outgoing: &[OutgoingEmail], is_batch: bool) {
     let waiting = outgoing.iter().filter(|it| is_batch || it.is_held).map(|it| it.mail.id.clone());
     let ids: Vec<String> = waiting.collect();
     if ids.is_empty() {
@@ -145,14 +145,14 @@ fn seal_name(workspace_id: &str, id: &str) -> String {
 }
 
 /// Makes one attempt, and notes the outcome in the queue.
-pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Attempt, Fault> {
+pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<SendAttempt, Fault> {
     let (provider, handed) = match hand(app, taken.workspace_id, mail).await {
         Ok(Some((provider, handed))) => (Some(provider), handed),
         // Sending was switched off in the meantime. It is due, but not taken until that is lifted.
         Ok(None) => {
             let now = iso_ms(app.clock.unix_ms());
             app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), "", &now).await?;
-            return Ok(Attempt::Later);
+            return Ok(SendAttempt::Later);
         }
         Err(fault @ Fault::Refused { .. }) => (None, Handed::Refused(fault.message())),
         Err(fault) => return Err(fault),
@@ -172,7 +172,7 @@ pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<
             Some(wait) => {
                 let at = iso_ms(app.clock.unix_ms() + wait as i64);
                 app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), &words, &at).await?;
-                return Ok(Attempt::Later);
+                return Ok(SendAttempt::Later);
             }
             None => failed(words),
         },
@@ -182,12 +182,12 @@ pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<
 }
 
 /// Notes an outcome. If another attempt has taken over, that one records it.
-pub(super) async fn note(app: &App, taken: Taken<'_>, outcome: EmailOutcome) -> Result<Attempt, Fault> {
+pub(super) async fn note(app: &App, taken: Taken<'_>, outcome: EmailOutcome) -> Result<SendAttempt, Fault> {
     let due_at = iso_ms(app.clock.unix_ms() + LEASE_SECONDS as i64 * 1000);
     let place = (taken.workspace_id, taken.id, taken.taken_by);
     match app.store.control.note_email(place, &outcome, &due_at).await? {
-        true => Ok(Attempt::Over(outcome)),
-        false => Ok(Attempt::Later),
+        true => Ok(SendAttempt::Over(outcome)),
+        false => Ok(SendAttempt::Later),
     }
 }
 

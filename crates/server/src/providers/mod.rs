@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use reqwest::{Client, Url};
 
-use crm::model::email::{Mailbox, Message};
+use crm::model::email::{EmailMessage, Mailbox};
 use crm::plan::email_settings::{EmailSettings, Provider};
 
 use crate::http_client;
@@ -36,7 +36,7 @@ pub struct Mail {
     /// The id of its record, `e_…`. A provider that knows idempotency keys sends it once.
     pub id: String,
     /// The message. `in_reply_to` is a Message-ID.
-    pub message: Message,
+    pub message: EmailMessage,
 }
 
 impl Mail {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crm::model::email::{Mailbox, Message};
+use crm::model::email::{EmailMessage, Mailbox};
 
 use crate::http_client::with_causes;
 use crate::providers::{Handed, Mail, Providers, tidy, written};
@@ -167,7 +167,7 @@ fn no_domain() -> ResendError {
 }
 
 /// The body of `POST /emails`.
-fn body(message: &Message) -> Value {
+fn body(message: &EmailMessage) -> Value {
     let all = |mailboxes: &[Mailbox]| Value::from(mailboxes.iter().map(written).collect::<Vec<_>>());
     let mut body = json!({
         "from": message.from.as_ref().map(written),
@@ -215,7 +215,7 @@ mod tests {
     #[test]
     fn a_message_is_written_as_resend_wants_it() {
         let mailbox = |text: &str| Mailbox::parse(text).unwrap();
-        let message = Message {
+        let message = EmailMessage {
             from: Some(mailbox("Ada, L <ada@müller.example>")),
             to: vec![mailbox("b@c.co")],
             bcc: vec![mailbox("d@e.co")],
@@ -223,7 +223,7 @@ mod tests {
             html: Some("<p>".into()),
             headers: vec![("X-A".into(), "1".into())],
             in_reply_to: Some("<x@y>".into()),
-            ..Message::default()
+            ..EmailMessage::default()
         };
         let expected = json!({"from": "\"Ada, L\" <ada@xn--mller-kva.example>", "to": ["b@c.co"], "bcc": ["d@e.co"], "subject": "S", "html": "<p>",
             "headers": {"X-A": "1", "In-Reply-To": "<x@y>", "References": "<x@y>"}});

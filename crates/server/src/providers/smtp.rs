@@ -183,7 +183,7 @@ mod tests {
             content_id: None,
             content: "aGk=".into(),
         };
-        let said = email::Message {
+        let said = email::EmailMessage {
             from: Some(of("Ada <ada@a.example>")),
             to: vec![of("b@c.example")],
             bcc: vec![of("secret@d.example")],
@@ -193,7 +193,7 @@ mod tests {
             headers: vec![("X-Ref".into(), "1".into())],
             attachments: vec![file],
             in_reply_to: Some("<x@y>".into()),
-            ..email::Message::default()
+            ..email::EmailMessage::default()
         };
         let message = message(&Mail { id: "e_1".into(), message: said }).unwrap();
         assert_eq!(message.envelope().to().len(), 2);

@@ -13,12 +13,12 @@ struct Release<'a> {
     name: &'a str,
     /// `2026-11-28`, if it is released.
     date: Option<&'a str>,
-    groups: Vec<Group<'a>>,
+    groups: Vec<EntryGroup<'a>>,
 }
 
 /// `Added`, `Changed` and so on.
 #[derive(Debug, Default, PartialEq)]
-struct Group<'a> {
+struct EntryGroup<'a> {
     name: &'a str,
     /// Each entry on one line.
     entries: Vec<String>,
@@ -32,7 +32,7 @@ fn read(text: &str) -> Vec<Release<'_>> {
             let (name, date) = title.split_once(" - ").map_or((title, None), |(name, date)| (name, Some(date.trim())));
             releases.push(Release { name: name.trim_matches(['[', ']']), date, groups: Vec::new() });
         } else if let (Some(release), Some(name)) = (releases.last_mut(), line.strip_prefix("### ")) {
-            release.groups.push(Group { name, entries: Vec::new() });
+            release.groups.push(EntryGroup { name, entries: Vec::new() });
         } else if let Some(group) = releases.last_mut().and_then(|release| release.groups.last_mut()) {
             match (line.strip_prefix("- "), group.entries.last_mut()) {
                 (Some(entry), _) => group.entries.push(entry.to_owned()),

@@ -13,7 +13,7 @@ use crate::door::pages::{assets, layout};
 use crate::people::auth::sign_in::PROBLEMS;
 
 /// A page with a form.
-struct Page {
+struct AccountPage {
     path: &'static str,
     title: &'static str,
     lead: &'static str,
@@ -32,7 +32,7 @@ struct Page {
 }
 
 /// A provider at which people may sign in.
-pub struct Offer {
+pub struct SignInOffer {
     /// The provider's name in paths.
     pub key: &'static str,
     /// The provider's display name.
@@ -66,8 +66,8 @@ const NEW_PASSWORD: InputField = InputField {
     note: "10 characters or more. A few words that nobody would put together make a good one.",
 };
 
-const PAGES: &[Page] = &[
-    Page {
+const PAGES: &[AccountPage] = &[
+    AccountPage {
         path: "/login",
         title: "Sign in",
         lead: "Welcome back.",
@@ -80,7 +80,7 @@ const PAGES: &[Page] = &[
         elsewhere: true,
         others: &[("/signup", "Make an account"), ("/forgot-password", "I have lost my password")],
     },
-    Page {
+    AccountPage {
         path: "/signup",
         title: "Sign up",
         lead: "With an account you own workspaces: claim those that your agents have made, and invite others.",
@@ -104,7 +104,7 @@ const PAGES: &[Page] = &[
         elsewhere: true,
         others: &[("/login", "I have an account")],
     },
-    Page {
+    AccountPage {
         path: "/forgot-password",
         title: "Lost password",
         lead: "We send you a link by which to choose a new one.",
@@ -117,7 +117,7 @@ const PAGES: &[Page] = &[
         elsewhere: false,
         others: &[("/login", "Sign in")],
     },
-    Page {
+    AccountPage {
         path: "/reset-password",
         title: "Choose a new password",
         lead: "It holds from now on; wherever else you are signed in, you are signed out.",
@@ -130,7 +130,7 @@ const PAGES: &[Page] = &[
         elsewhere: false,
         others: &[("/login", "Sign in"), ("/forgot-password", "Send me another link")],
     },
-    Page {
+    AccountPage {
         path: "/verify-email",
         title: "Confirm your e-mail address",
         lead: "One click, and the address is yours.",
@@ -146,7 +146,7 @@ const PAGES: &[Page] = &[
 ];
 
 /// The routes of all pages, for the sign-in methods besides passwords.
-pub fn router<S: Clone + Send + Sync + 'static>(offers: &[Offer]) -> Router<S> {
+pub fn router<S: Clone + Send + Sync + 'static>(offers: &[SignInOffer]) -> Router<S> {
     PAGES.iter().fold(Router::new(), |router, it| {
         let made = Bytes::from(write(it, offers).into_string());
         router.route(it.path, get(move || std::future::ready(respond(made.clone()))))
@@ -241,7 +241,7 @@ fn night() -> Markup {
 }
 
 /// Links to sign in at providers. The script adds the page to which the person wanted to go.
-fn elsewhere(offers: &[Offer]) -> Markup {
+fn elsewhere(offers: &[SignInOffer]) -> Markup {
     html! {
         @if !offers.is_empty() {
             p.center.faint { "or" }
@@ -258,7 +258,7 @@ fn problems() -> String {
     serde_json::Value::Object(words.collect()).to_string()
 }
 
-fn write(it: &Page, offers: &[Offer]) -> Markup {
+fn write(it: &AccountPage, offers: &[SignInOffer]) -> Markup {
     let form = html! {
         form.form method="post" novalidate data-account data-post=(it.post) data-done=(it.done) data-next=[it.next] data-token[it.token]
             data-problems=[it.elsewhere.then(problems)]

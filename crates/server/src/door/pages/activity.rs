@@ -12,7 +12,7 @@ use crate::door::pages::ledger::{LedgerOptions, joined, ledger, many, run_addres
 use crate::door::pages::names::Names;
 use crate::door::pages::pager;
 use crate::door::pages::parts::{self, blank};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// The entries of a page.
 const LIMIT: usize = 50;
@@ -32,7 +32,7 @@ const VERBS: &[(&str, &str)] = &[
 ];
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let filters = filters(visit);
     let filters: Vec<(&str, &str)> = filters.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let query = pager::query(visit, &filters, LIMIT);
@@ -67,7 +67,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
 }
 
 /// The filters of the address, in the words of the API.
-fn filters(visit: &Visit<'_>) -> Vec<(&'static str, String)> {
+fn filters(visit: &PageVisit<'_>) -> Vec<(&'static str, String)> {
     let mut filters = Vec::new();
     if let Some(actor) = visit.parameter("actor") {
         let kind = ACTORS.iter().find(|(name, _, _)| *name == actor);
@@ -82,7 +82,7 @@ fn filters(visit: &Visit<'_>) -> Vec<(&'static str, String)> {
     filters
 }
 
-fn tools(visit: &Visit<'_>, is_live: bool) -> Markup {
+fn tools(visit: &PageVisit<'_>, is_live: bool) -> Markup {
     let chosen = |name: &str, value: &str| visit.parameter(name).unwrap_or_default() == value;
     let kinds = ENTITIES.iter().filter(|entity| !entity.is_feed).map(|entity| entity.name);
     // What the address names and no list has.
@@ -124,7 +124,7 @@ fn tools(visit: &Visit<'_>, is_live: bool) -> Markup {
     }
 }
 
-fn nothing(visit: &Visit<'_>, is_unfiltered: bool) -> Markup {
+fn nothing(visit: &PageVisit<'_>, is_unfiltered: bool) -> Markup {
     let command = format!(
         "curl -X POST {}/v1/contacts \\\n  -H \"Authorization: Bearer $KEY\" -H \"Content-Type: application/json\" \\\n  -H \"X-Agent: scout\" -H \"X-Run-Id: first\" -H \"X-Reason: Try it\" \\\n  -d '{{\"email\": \"sarah@acme.example\"}}'",
         visit.app.public_url

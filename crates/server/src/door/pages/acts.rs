@@ -8,7 +8,7 @@ use maud::{Markup, html};
 use crate::door::pages::account::{brand, door, respond};
 use crate::door::pages::parts::icon;
 use crate::door::pages::shape::encoded;
-use crate::door::pages::visit::Session;
+use crate::door::pages::visit::BrowserSession;
 
 /// A page with a button.
 struct PageAct {
@@ -45,7 +45,7 @@ const ACTS: &[PageAct] = &[
 ];
 
 /// The page at an address, if it is one of these.
-pub fn page(session: &Session<'_>, segments: &[String]) -> Option<Response> {
+pub fn page(session: &BrowserSession<'_>, segments: &[String]) -> Option<Response> {
     let [first, subject] = segments else { return None };
     let act = ACTS.iter().find(|act| act.first == first && !subject.is_empty())?;
     let csrf = session.csrf();

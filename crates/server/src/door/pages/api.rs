@@ -18,7 +18,7 @@ use crm::model::who::Mode;
 
 use crate::access::{self, Credential};
 use crate::app::App;
-use crate::door::pages::visit::{self, PageRequest, Session};
+use crate::door::pages::visit::{self, BrowserSession, PageRequest};
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
 use crate::door::{cookie, people, rest, v1};
@@ -56,7 +56,7 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
 }
 
 /// The session of a request that a page of Kith made.
-pub async fn guarded(request: PageRequest<'_>) -> Result<Session<'_>, Fault> {
+pub async fn guarded(request: PageRequest<'_>) -> Result<BrowserSession<'_>, Fault> {
     check(request)?;
     visit::session(request).await?.ok_or_else(|| Fault::NotSignedIn {
         message: "You are not signed in any more.".into(),

@@ -12,12 +12,12 @@ use crate::door::pages::members;
 use crate::door::pages::parts::{self, Hand, blank, field, icon};
 use crate::door::pages::public::{Sample, samples};
 use crate::door::pages::samples as code;
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::people::context::PersonContext;
 use crate::people::workspace::keys;
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let place = visit.place()?;
     let visitor = visit.session.visitor();
     let context = PersonContext { app: visit.app, visitor: &visitor };
@@ -57,7 +57,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     }))
 }
 
-fn table(visit: &Visit<'_>, keys: &[Value], people: &[Value]) -> Markup {
+fn table(visit: &PageVisit<'_>, keys: &[Value], people: &[Value]) -> Markup {
     let own = &visit.session.person.person.id;
     let text = |key: &Value, name: &str| key[name].as_str().unwrap_or_default().to_owned();
     html! {

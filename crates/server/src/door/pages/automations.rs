@@ -13,11 +13,11 @@ use crm::plan::automation::{ACTION_TYPES, KINDS, OPS, TARGETS};
 use crate::door::pages::control::{actor, back, chip, rows, took, word};
 use crate::door::pages::layout::{Page, dialog};
 use crate::door::pages::parts::{self, icon, time};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::door::pages::{IN_QUERY, own_tables};
 
 /// The page.
-pub async fn page(visit: &Visit<'_>, rest: &[&str]) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>, rest: &[&str]) -> Result<Option<Page>, Fault> {
     match rest {
         [] => list(visit).await.map(Some),
         [id] => one(visit, id).await,
@@ -27,7 +27,7 @@ pub async fn page(visit: &Visit<'_>, rest: &[&str]) -> Result<Option<Page>, Faul
 
 // -- The rules --
 
-async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
+async fn list(visit: &PageVisit<'_>) -> Result<Page, Fault> {
     let listed = visit.get("automations?limit=200").await?;
     let rules = rows(&listed);
     let newest = join_all(rules.iter().map(|it| last_run(visit, it))).await;
@@ -71,7 +71,7 @@ async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
     Ok(page)
 }
 
-async fn last_run(visit: &Visit<'_>, rule: &Value) -> Result<Option<Value>, Fault> {
+async fn last_run(visit: &PageVisit<'_>, rule: &Value) -> Result<Option<Value>, Fault> {
     let found = visit.get(&format!("automations/{}/runs?limit=1", word(rule, "id"))).await?;
     Ok(rows(&found).first().cloned())
 }
@@ -110,7 +110,7 @@ fn triggers(tables: &[String]) -> Vec<String> {
     all
 }
 
-async fn form(visit: &Visit<'_>, rule: Option<&Value>) -> Result<Markup, Fault> {
+async fn form(visit: &PageVisit<'_>, rule: Option<&Value>) -> Result<Markup, Fault> {
     let tables = own_tables(visit).await?;
     let stages = visit.get("pipeline_stages?limit=200").await?;
     let mut stages: Vec<&Value> = rows(&stages).iter().collect();
@@ -190,7 +190,7 @@ async fn form(visit: &Visit<'_>, rule: Option<&Value>) -> Result<Markup, Fault> 
 
 // -- One rule --
 
-async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
+async fn one(visit: &PageVisit<'_>, id: &str) -> Result<Option<Page>, Fault> {
     let path = format!("automations/{}", utf8_percent_encode(id, NON_ALPHANUMERIC));
     let Some(found) = visit.find(&path).await? else { return Ok(None) };
     let it = &found["data"];

@@ -16,11 +16,11 @@ use crm::model::who::Role;
 
 use crate::app::App;
 use crate::door::pages::account::problem;
-use crate::door::pages::visit::{PageRequest, Visit};
+use crate::door::pages::visit::{PageRequest, PageVisit};
 use crate::door::pages::{layout, lead_to_login, parts, respond, said};
 use crate::door::request::HttpRequest;
 use crate::door::{cookie, oauth};
-use crate::people::apps::clients::{self, Client};
+use crate::people::apps::clients::{self, AppClient};
 use crate::people::apps::grants::{self, Consent};
 use crate::people::apps::scopes::{SCOPES, Scopes};
 use crate::people::apps::{Failure, OauthError};
@@ -30,8 +30,8 @@ use crate::people::context::PersonContext;
 pub const PATH: &str = "/oauth/authorize";
 
 /// A program's request, checked.
-struct Asked {
-    client: Client,
+struct AppRequest {
+    client: AppClient,
     redirect_uri: String,
     state: Option<String>,
     scopes: Scopes,
@@ -39,7 +39,7 @@ struct Asked {
 }
 
 /// Why a request can't be shown to a person.
-enum Refused {
+enum ConsentRefused {
     /// The person is told, because nobody may be sent to the address in the request.
     Here(String),
     /// The program is told.
@@ -56,7 +56,7 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
     let served = match head.method {
         Method::GET | Method::HEAD => shown(PageRequest::of(&request)).await,
         Method::POST => decided(&mut request).await,
-        _ => Err(Refused::Fault(Fault::MethodNotAllowed { allow: vec!["GET", "HEAD", "POST"] })),
+        _ => Err(ConsentRefused::Fault(Fault::MethodNotAllowed { allow: vec!["GET", "HEAD", "POST"] })),
     };
     let mut response = served.unwrap_or_else(|refused| refusal(app, &id, refused));
     if let Ok(value) = HeaderValue::from_str(&id) {
@@ -65,47 +65,48 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
     response
 }
 
-fn refusal(app: &App, id: &str, refused: Refused) -> Response {
+fn refusal(app: &App, id: &str, refused: ConsentRefused) -> Response {
     match refused {
-        Refused::Here(words) => respond(StatusCode::BAD_REQUEST, problem("This app can't be connected", &words)),
-        Refused::There { redirect_uri, state, error } => {
+        ConsentRefused::Here(words) => respond(StatusCode::BAD_REQUEST, problem("This app can't be connected", &words)),
+        ConsentRefused::There { redirect_uri, state, error } => {
             let fields = [("error", error.code), ("error_description", &*error.description)];
             leads_back(app, &redirect_uri, state.as_deref(), &fields)
         }
-        Refused::Fault(fault) => {
+        ConsentRefused::Fault(fault) => {
             let (status, words, _) = said(app, id, &fault);
             respond(status, problem("This app can't be connected", &words))
         }
     }
 }
 
-impl From<Fault> for Refused {
-    fn from(fault: Fault) -> Refused {
-        Refused::Fault(fault)
+impl From<Fault> for ConsentRefused {
+    fn from(fault: Fault) -> ConsentRefused {
+        ConsentRefused::Fault(fault)
     }
 }
 
 /// Reads and checks a program's request.
-async fn read(app: &App, query: &str) -> Result<Asked, Refused> {
+async fn read(app: &App, query: &str) -> Result<AppRequest, ConsentRefused> {
     let fields = parse_query(query)?;
     let get = |name: &str| {
         let mut found = fields.iter().filter(|(it, _)| it == name).map(|(_, value)| value.as_str());
         let first = found.next().filter(|value| !value.is_empty());
         if found.next().is_some() { None } else { first }
     };
-    let client_id = get("client_id").ok_or_else(|| Refused::Here("The request names no client_id.".into()))?;
+    let client_id = get("client_id").ok_or_else(|| ConsentRefused::Here("The request names no client_id.".into()))?;
     let client = clients::find(app, client_id).await.map_err(|failure| match failure {
-        Failure::Oauth(error) => Refused::Here(error.description),
-        Failure::Fault(fault) => Refused::Fault(fault),
+        Failure::Oauth(error) => ConsentRefused::Here(error.description),
+        Failure::Fault(fault) => ConsentRefused::Fault(fault),
     })?;
     let redirect_uri = get("redirect_uri").unwrap_or_default();
     if !client.allows(redirect_uri) {
         let words =
             format!("{} wants the answer sent to an address that it did not name before: {redirect_uri}", client.name);
-        return Err(Refused::Here(words));
+        return Err(ConsentRefused::Here(words));
     }
     let state = get("state").map(str::to_owned);
-    let there = |error: OauthError| Refused::There { redirect_uri: redirect_uri.into(), state: state.clone(), error };
+    let there =
+        |error: OauthError| ConsentRefused::There { redirect_uri: redirect_uri.into(), state: state.clone(), error };
     if get("response_type") != Some("code") {
         return Err(there(OauthError::new("unsupported_response_type", "response_type is code.")));
     }
@@ -121,16 +122,16 @@ async fn read(app: &App, query: &str) -> Result<Asked, Refused> {
     }
     let scopes = Scopes::parse(get("scope")).map_err(there)?;
     let (redirect_uri, challenge) = (redirect_uri.to_owned(), challenge.to_owned());
-    Ok(Asked { client, redirect_uri, state, scopes, challenge })
+    Ok(AppRequest { client, redirect_uri, state, scopes, challenge })
 }
 
-async fn shown(request: PageRequest<'_>) -> Result<Response, Refused> {
+async fn shown(request: PageRequest<'_>) -> Result<Response, ConsentRefused> {
     let query = request.head.uri.query().unwrap_or_default();
     let asked = read(request.app, query).await?;
     let Some(session) = super::visit::session(request).await? else {
         return Ok(lead_to_login(request.head));
     };
-    let visit = Visit::begin(request, session).await?;
+    let visit = PageVisit::begin(request, session).await?;
     let mut response = respond(StatusCode::OK, page(&visit, &asked, query));
     // The form's answer leads to the program, which the policy of other pages does not allow.
     if let Some(policy) = policy(&asked.redirect_uri) {
@@ -156,7 +157,7 @@ fn policy(redirect_uri: &str) -> Option<HeaderValue> {
     .ok()
 }
 
-fn page(visit: &Visit<'_>, asked: &Asked, query: &str) -> Markup {
+fn page(visit: &PageVisit<'_>, asked: &AppRequest, query: &str) -> Markup {
     let name = &asked.client.name;
     let person = &visit.session.person.person;
     let chosen = visit.place.as_ref().map(|place| place.workspace.id.as_str());
@@ -217,19 +218,20 @@ fn page(visit: &Visit<'_>, asked: &Asked, query: &str) -> Markup {
     }
 }
 
-async fn decided(request: &mut HttpRequest<'_>) -> Result<Response, Refused> {
+async fn decided(request: &mut HttpRequest<'_>) -> Result<Response, ConsentRefused> {
     let app = request.app;
     cookie::keep_to_own_pages(request.head, &app.public_url)?;
     let session = super::visit::session(PageRequest::of(request)).await?;
-    let session = session
-        .ok_or_else(|| Refused::Here("You are not signed in any more. Go back to the app and try again.".into()))?;
+    let session = session.ok_or_else(|| {
+        ConsentRefused::Here("You are not signed in any more. Go back to the app and try again.".into())
+    })?;
     let body = request.form().await?;
     let text = String::from_utf8_lossy(&body);
     let fields = parse_query(&text)?;
     let get =
         |name: &str| fields.iter().find(|(it, _)| it == name).map(|(_, value)| value.as_str()).unwrap_or_default();
     if !bool::from(get("csrf").as_bytes().ct_eq(session.csrf().as_bytes())) {
-        return Err(Refused::Here("This page is out of date. Go back to the app and try again.".into()));
+        return Err(ConsentRefused::Here("This page is out of date. Go back to the app and try again.".into()));
     }
     let asked = read(app, get("request")).await?;
     let state = asked.state.as_deref();

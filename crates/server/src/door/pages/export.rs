@@ -9,14 +9,14 @@ use crm::model::fault::Fault;
 
 use crate::access::Credential;
 use crate::door::csv::{self, CsvFile};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::door::rest;
 
 /// Parameters that would add rows that are deleted.
 const NOT_LIVE: &[&str] = &["include_deleted", "only_deleted"];
 
 /// The file at an address; `None` if the address is of none.
-pub async fn file(visit: &Visit<'_>, segments: &[String]) -> Result<Option<Response>, Fault> {
+pub async fn file(visit: &PageVisit<'_>, segments: &[String]) -> Result<Option<Response>, Fault> {
     let [first, name] = segments else { return Ok(None) };
     let Some(table) = name.strip_suffix(".csv").filter(|table| first == "export" && !table.is_empty()) else {
         return Ok(None);

@@ -5,10 +5,10 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{Choice, Column, Kind, RecordNames, Shape};
+use crate::door::pages::shape::{Choice, RecordNames, ShownColumn, TableShape, ValueKind};
 
 /// The fields of a form. `record` has the values that they begin with.
-pub fn fields(shape: &Shape, record: &Value, names: &RecordNames) -> Markup {
+pub fn fields(shape: &TableShape, record: &Value, names: &RecordNames) -> Markup {
     html! {
         @for column in shape.columns.iter().filter(|column| column.is_typed()) { (field(&shape.table, column, record, names)) }
         @for (key, value) in free(shape, record) {
@@ -18,63 +18,70 @@ pub fn fields(shape: &Shape, record: &Value, names: &RecordNames) -> Markup {
 }
 
 /// The keys of a record's `custom` that have no definition.
-pub fn free<'a>(shape: &Shape, record: &'a Value) -> Vec<(&'a String, &'a Value)> {
+pub fn free<'a>(shape: &TableShape, record: &'a Value) -> Vec<(&'a String, &'a Value)> {
     let is_defined = |key: &str| shape.columns.iter().any(|column| column.in_custom && column.name == key);
     let custom = if shape.entity.is_some() { record["custom"].as_object() } else { None };
     custom.into_iter().flatten().filter(|(key, _)| !is_defined(key)).collect()
 }
 
 /// A key of `custom` without a definition, by the value that it has.
-pub fn undefined(key: &str, value: &Value) -> Column {
+pub fn undefined(key: &str, value: &Value) -> ShownColumn {
     let kind = match value {
-        Value::Bool(_) => Kind::Bool,
-        Value::Number(_) => Kind::Number,
-        Value::Array(_) | Value::Object(_) => Kind::Json,
-        Value::Null | Value::String(_) => Kind::Text,
+        Value::Bool(_) => ValueKind::Bool,
+        Value::Number(_) => ValueKind::Number,
+        Value::Array(_) | Value::Object(_) => ValueKind::Json,
+        Value::Null | Value::String(_) => ValueKind::Text,
     };
-    Column { name: key.to_owned(), label: key.to_owned(), kind, required: false, in_custom: true, read_only: false }
+    ShownColumn {
+        name: key.to_owned(),
+        label: key.to_owned(),
+        kind,
+        required: false,
+        in_custom: true,
+        read_only: false,
+    }
 }
 
-fn field(table: &str, column: &Column, record: &Value, names: &RecordNames) -> Markup {
+fn field(table: &str, column: &ShownColumn, record: &Value, names: &RecordNames) -> Markup {
     let id = format!("f-{}", column.field());
     html! {
         div.field {
             label for=(id) { (column.label) }
             (input(&id, column, record, names))
-            @if column.kind == Kind::Texts { p.soft.small id={ (id) "-note" } { "One a line." } }
-            @if table == "deals" && column.kind == Kind::Amount { p.soft.small id={ (id) "-note" } { "In the currency’s main unit, for example 1,234.50." } }
+            @if column.kind == ValueKind::Texts { p.soft.small id={ (id) "-note" } { "One a line." } }
+            @if table == "deals" && column.kind == ValueKind::Amount { p.soft.small id={ (id) "-note" } { "In the currency’s main unit, for example 1,234.50." } }
         }
     }
 }
 
-fn input(id: &str, column: &Column, record: &Value, names: &RecordNames) -> Markup {
+fn input(id: &str, column: &ShownColumn, record: &Value, names: &RecordNames) -> Markup {
     let (value, name) = (column.value(record), column.field());
     let text = parts::text(value);
-    let noted = matches!(column.kind, Kind::Texts | Kind::Amount).then(|| format!("{id}-note"));
+    let noted = matches!(column.kind, ValueKind::Texts | ValueKind::Amount).then(|| format!("{id}-note"));
     html! {
         @match &column.kind {
-            Kind::Long => textarea.input.tall id=(id) name=(name) data-kind="text" rows="4" required[column.required] { (text) },
-            Kind::Json => textarea.input.tall.mono id=(id) name=(name) data-kind="json" rows="3" spellcheck="false" required[column.required] {
+            ValueKind::Long => textarea.input.tall id=(id) name=(name) data-kind="text" rows="4" required[column.required] { (text) },
+            ValueKind::Json => textarea.input.tall.mono id=(id) name=(name) data-kind="json" rows="3" spellcheck="false" required[column.required] {
                 @if !value.is_null() { (serde_json::to_string_pretty(value).unwrap_or_default()) }
             },
-            Kind::Texts => textarea.input.tall id=(id) name=(name) data-kind="texts" rows="2" aria-describedby=[noted] {
+            ValueKind::Texts => textarea.input.tall id=(id) name=(name) data-kind="texts" rows="2" aria-describedby=[noted] {
                 @for (at, it) in value.as_array().into_iter().flatten().enumerate() { @if at > 0 { "\n" } (parts::text(it)) }
             },
-            Kind::Bool => span { input.tick type="checkbox" id=(id) name=(name) data-kind="bool" checked[value == true]; },
-            Kind::Choice(choices) => (select(id, column, choices, &text)),
-            Kind::Date => input.input type="date" id=(id) name=(name) data-kind="date" value=(text.get(..10).unwrap_or(&text)) required[column.required];,
-            Kind::Time => input.input type="datetime-local" step="1" id=(id) name=(name) data-kind="time" data-moment=(text) required[column.required];,
-            Kind::Amount => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="amount" autocomplete="off" required[column.required]
+            ValueKind::Bool => span { input.tick type="checkbox" id=(id) name=(name) data-kind="bool" checked[value == true]; },
+            ValueKind::Choice(choices) => (select(id, column, choices, &text)),
+            ValueKind::Date => input.input type="date" id=(id) name=(name) data-kind="date" value=(text.get(..10).unwrap_or(&text)) required[column.required];,
+            ValueKind::Time => input.input type="datetime-local" step="1" id=(id) name=(name) data-kind="time" data-moment=(text) required[column.required];,
+            ValueKind::Amount => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="amount" autocomplete="off" required[column.required]
                 value=(value.as_i64().map_or_else(String::new, |cents| parts::amount(cents, ""))) aria-describedby=[noted];,
-            Kind::Number => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="number" value=(text) autocomplete="off" required[column.required];,
-            Kind::Email => input.input type="text" inputmode="email" id=(id) name=(name) data-kind="email" value=(text) autocomplete="off" spellcheck="false" required[column.required];,
-            Kind::Record(table) => (reference(id, column, table, &text, names)),
+            ValueKind::Number => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="number" value=(text) autocomplete="off" required[column.required];,
+            ValueKind::Email => input.input type="text" inputmode="email" id=(id) name=(name) data-kind="email" value=(text) autocomplete="off" spellcheck="false" required[column.required];,
+            ValueKind::Record(table) => (reference(id, column, table, &text, names)),
             _ => input.input type="text" id=(id) name=(name) data-kind="text" value=(text) autocomplete="off" required[column.required];,
         }
     }
 }
 
-fn select(id: &str, column: &Column, choices: &[Choice], value: &str) -> Markup {
+fn select(id: &str, column: &ShownColumn, choices: &[Choice], value: &str) -> Markup {
     let is_known = value.is_empty() || choices.iter().any(|choice| choice.value == value);
     // A stage and a pipeline always have a value.
     let has_blank = !column.required && !matches!(column.name.as_str(), "pipeline" | "stage") || column.in_custom;
@@ -90,7 +97,7 @@ fn select(id: &str, column: &Column, choices: &[Choice], value: &str) -> Markup 
 }
 
 /// A field that finds a record by its name. The listbox below it comes while somebody types.
-fn reference(id: &str, column: &Column, table: &str, value: &str, names: &RecordNames) -> Markup {
+fn reference(id: &str, column: &ShownColumn, table: &str, value: &str, names: &RecordNames) -> Markup {
     let known = names.get(&(table.to_owned(), value.to_owned())).map_or(value, String::as_str);
     html! {
         input.input type="text" role="combobox" aria-expanded="false" aria-autocomplete="list" aria-controls={ (id) "-list" } id=(id)

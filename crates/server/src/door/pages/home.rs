@@ -12,13 +12,13 @@ use crate::door::pages::layout::Page;
 use crate::door::pages::ledger::{LedgerOptions, ledger};
 use crate::door::pages::names::Names;
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// The entries of the latest activity.
 const LATEST: usize = 12;
 
 /// Home of a person who has no workspace yet.
-pub fn without_workspace(visit: &Visit<'_>) -> Result<Page, Fault> {
+pub fn without_workspace(visit: &PageVisit<'_>) -> Result<Page, Fault> {
     let claim = format!("{}/claim/ws_…", visit.app.public_url);
     let body = html! {
         div.cols { div.c8 {
@@ -36,7 +36,7 @@ pub fn without_workspace(visit: &Visit<'_>) -> Result<Page, Fault> {
 }
 
 /// Home of a workspace.
-pub async fn home(visit: &Visit<'_>) -> Result<Page, Fault> {
+pub async fn home(visit: &PageVisit<'_>) -> Result<Page, Fault> {
     let path = format!("activity?limit={LATEST}");
     let (listed, figures) = tokio::join!(visit.get(&path), visit.sql(FIGURES));
     let entries = listed?["data"].as_array().cloned().unwrap_or_default();
@@ -96,7 +96,7 @@ fn sums(figures: &Value, open: &[Value]) -> Markup {
     }
 }
 
-fn begin(visit: &Visit<'_>) -> Markup {
+fn begin(visit: &PageVisit<'_>) -> Markup {
     parts::blank(
         "Nothing has happened yet",
         "Give an agent a key, and what it does appears here as it does it. You can take each change back.",

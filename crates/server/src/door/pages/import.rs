@@ -9,17 +9,17 @@ use crm::model::fault::Fault;
 
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::{blank, field};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// A field into which a column of a file can go.
-struct Target {
+struct ImportTable {
     /// Its name for the API: `email`, `custom.segment`.
     name: String,
     label: String,
 }
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let table = visit.parameter("table").unwrap_or("contacts");
     if by_table(table).is_some_and(|entity| !entity.writable) {
         return Ok(None);
@@ -37,7 +37,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
 }
 
 /// The fields of a table: its columns, and its custom fields. `None` if there is no such table.
-async fn targets(visit: &Visit<'_>, table: &str) -> Result<Option<Vec<Target>>, Fault> {
+async fn targets(visit: &PageVisit<'_>, table: &str) -> Result<Option<Vec<ImportTable>>, Fault> {
     let schema = visit.get("schema").await?;
     let tables = schema["data"]["tables"].as_array().cloned().unwrap_or_default();
     let Some(found) = tables.iter().find(|it| it["name"] == table) else { return Ok(None) };
@@ -52,14 +52,14 @@ async fn targets(visit: &Visit<'_>, table: &str) -> Result<Option<Vec<Target>>, 
         }
         // An amount is in the main unit of its currency, as people write it.
         let name = name.strip_suffix("_cents").filter(|_| entity.is_some()).unwrap_or(name);
-        targets.push(Target { name: name.to_owned(), label: label(name) });
+        targets.push(ImportTable { name: name.to_owned(), label: label(name) });
     }
     if let Some(entity) = entity.filter(|entity| entity.custom_fields) {
         let fields = visit.get("schema/fields?limit=200").await?;
         for field in fields["data"].as_array().into_iter().flatten().filter(|it| it["object_type"] == entity.name) {
             let key = field["key"].as_str().unwrap_or_default();
             let label = field["label"].as_str().filter(|it| !it.is_empty()).unwrap_or(key);
-            targets.push(Target { name: format!("custom.{key}"), label: label.to_owned() });
+            targets.push(ImportTable { name: format!("custom.{key}"), label: label.to_owned() });
         }
     }
     Ok(Some(targets))
@@ -72,7 +72,7 @@ fn label(name: &str) -> String {
     letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
-fn content(table: &str, back: &str, targets: &[Target]) -> Markup {
+fn content(table: &str, back: &str, targets: &[ImportTable]) -> Markup {
     let fields: Vec<Value> = targets.iter().map(|it| json!({"name": it.name, "label": it.label})).collect();
     html! {
         div.cols {

@@ -7,7 +7,7 @@ use crm::model::who::{Mode, Role};
 
 use crate::door::pages::assets;
 use crate::door::pages::parts::{self, Hand, icon};
-use crate::door::pages::visit::{Place, Visit};
+use crate::door::pages::visit::{MemberPlace, PageVisit};
 
 /// A page without its frame.
 pub struct Page {
@@ -106,7 +106,7 @@ pub fn logo() -> Markup {
 }
 
 /// The whole document of a page.
-pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
+pub fn document(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
     let mode = visit.place.as_ref().map_or(Mode::Live, |place| place.mode);
     let theme = visit.cookie("kith_theme").filter(|theme| matches!(*theme, "light" | "dark"));
     html! {
@@ -148,7 +148,7 @@ pub fn document(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
     }
 }
 
-fn sidebar(visit: &Visit<'_>, page: &Page, tables: &[String]) -> Markup {
+fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
     html! {
         aside.side #side popover aria-label="Sidebar" {
             div.switcher {
@@ -189,7 +189,7 @@ fn use_icon(name: &str) -> Markup {
     html! { use href={ (assets::address("icons.svg")) "#" (name) } {} }
 }
 
-fn switcher(visit: &Visit<'_>, place: &Place) -> Markup {
+fn switcher(visit: &PageVisit<'_>, place: &MemberPlace) -> Markup {
     html! {
         select.pick.bare aria-label="Workspace" data-switch-workspace autocomplete="off" {
             @for workspace in &visit.workspaces {
@@ -223,7 +223,7 @@ fn phone_bar(page: &Page) -> Markup {
     }
 }
 
-fn account_menu(visit: &Visit<'_>) -> Markup {
+fn account_menu(visit: &PageVisit<'_>) -> Markup {
     html! {
         div.menu.up #account popover role="menu" {
             h3 role="presentation" { (visit.session.person.person.email) }

@@ -8,7 +8,7 @@ use crm::model::fault::Fault;
 use crate::door::pages::layout::Page;
 use crate::door::pages::pager;
 use crate::door::pages::parts::{Hand, blank};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// The requests of a page.
 const LIMIT: usize = 50;
@@ -26,7 +26,7 @@ const STATUSES: &[(&str, &str)] = &[
 const METHODS: &[&str] = &["GET", "POST", "PATCH", "DELETE"];
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let given = ["status", "method", "since"].into_iter().filter_map(|name| Some((name, visit.parameter(name)?)));
     let filters: Vec<(&str, &str)> = given.collect();
     let query = pager::query(visit, &filters, LIMIT);
@@ -44,7 +44,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     Ok(Some(Page { is_full: true, beside, scripts: &["feed.js"], ..Page::new("Logs", "/logs", body) }))
 }
 
-fn tools(visit: &Visit<'_>, is_filtered: bool) -> Markup {
+fn tools(visit: &PageVisit<'_>, is_filtered: bool) -> Markup {
     let chosen = |name: &str, value: &str| visit.parameter(name).unwrap_or_default() == value;
     let status = visit.parameter("status").filter(|status| !STATUSES.iter().any(|(it, _)| it == status));
     html! {
@@ -67,7 +67,7 @@ fn tools(visit: &Visit<'_>, is_filtered: bool) -> Markup {
     }
 }
 
-fn nothing(visit: &Visit<'_>, is_filtered: bool) -> Markup {
+fn nothing(visit: &PageVisit<'_>, is_filtered: bool) -> Markup {
     match is_filtered {
         true => blank(
             "No request fits these filters",

@@ -9,7 +9,7 @@ use crm::model::who::Role;
 
 use crate::door::pages::layout::{Page, dialog};
 use crate::door::pages::parts::{self, Hand, field, icon};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::people::context::PersonContext;
 use crate::people::workspace::{invitations, members};
 
@@ -17,7 +17,7 @@ use crate::people::workspace::{invitations, members};
 pub const MOST: usize = 200;
 
 /// The workspace's members, each with `user_id`, `email`, `name`, `role` and `created_at`.
-pub async fn all(visit: &Visit<'_>) -> Result<Vec<Value>, Fault> {
+pub async fn all(visit: &PageVisit<'_>) -> Result<Vec<Value>, Fault> {
     let visitor = visit.session.visitor();
     let context = PersonContext { app: visit.app, visitor: &visitor };
     let ask = PageAsk { limit: MOST, ..PageAsk::default() };
@@ -25,7 +25,7 @@ pub async fn all(visit: &Visit<'_>) -> Result<Vec<Value>, Fault> {
 }
 
 /// The rows of a list's answer.
-pub fn rows(visit: &Visit<'_>, answer: &crm::model::answer::Answer) -> Result<Vec<Value>, Fault> {
+pub fn rows(visit: &PageVisit<'_>, answer: &crm::model::answer::Answer) -> Result<Vec<Value>, Fault> {
     Ok(visit.shown(answer)?["data"].as_array().cloned().unwrap_or_default())
 }
 
@@ -36,7 +36,7 @@ pub fn name_of(member: &Value) -> &str {
 }
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let members = all(visit).await?;
     let invited = if visit.is_owner() { open_invitations(visit).await? } else { Vec::new() };
     let body = html! {
@@ -62,14 +62,14 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     Ok(Some(Page { beside, actions, scripts: &["settings.js"], ..Page::new("Members", "/members", body) }))
 }
 
-async fn open_invitations(visit: &Visit<'_>) -> Result<Vec<Value>, Fault> {
+async fn open_invitations(visit: &PageVisit<'_>) -> Result<Vec<Value>, Fault> {
     let visitor = visit.session.visitor();
     let context = PersonContext { app: visit.app, visitor: &visitor };
     let ask = PageAsk { limit: MOST, ..PageAsk::default() };
     rows(visit, &invitations::list(&context, &visit.place()?.workspace.id, ask).await?)
 }
 
-fn member_table(visit: &Visit<'_>, members: &[Value]) -> Markup {
+fn member_table(visit: &PageVisit<'_>, members: &[Value]) -> Markup {
     let own = &visit.session.person.person.id;
     html! {
         table.grid.plain.stack aria-label="Members" {

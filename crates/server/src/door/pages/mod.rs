@@ -1,4 +1,4 @@
-//! The pages: what people see. Each is made of calls to the API as the signed-in member (see [`visit::Visit`]), so that a page
+//! The pages: what people see. Each is made of calls to the API as the signed-in member (see [`visit::PageVisit`]), so that a page
 //! shows nothing that the person may not read. A page is rendered here; its scripts send changes to `/app/v1/…` (see [`api`]).
 
 mod account;
@@ -54,11 +54,11 @@ use crm::model::fault::Fault;
 
 use crate::app::App;
 use crate::door::pages::layout::Page;
-use crate::door::pages::visit::{PageRequest, Visit};
+use crate::door::pages::visit::{PageRequest, PageVisit};
 use crate::door::request::HttpRequest;
 use crate::door::{cookie, logged_path};
 
-pub use account::{Offer, router};
+pub use account::{SignInOffer, router};
 
 /// What is encoded in a query's value.
 const IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'&').add(b'+').add(b'<').add(b'>').add(b'%');
@@ -172,7 +172,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
         return Ok(response);
     }
     let (token, prolonged) = (session.token, session.person.prolonged);
-    let visit = Visit::begin(request, session).await?;
+    let visit = PageVisit::begin(request, session).await?;
     match export::file(&visit, &segments).await {
         Ok(None) => {}
         Ok(Some(file)) => return Ok(file),
@@ -200,7 +200,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
 }
 
 /// The page at an address; `None` if there is none.
-async fn made(visit: &Visit<'_>, segments: &[&str]) -> Result<Option<Page>, Fault> {
+async fn made(visit: &PageVisit<'_>, segments: &[&str]) -> Result<Option<Page>, Fault> {
     if visit.place.is_none() {
         return home::without_workspace(visit).map(Some);
     }
@@ -229,7 +229,7 @@ async fn made(visit: &Visit<'_>, segments: &[&str]) -> Result<Option<Page>, Faul
 }
 
 /// A page in its frame.
-async fn framed(visit: &Visit<'_>, page: &Page) -> Result<Markup, Fault> {
+async fn framed(visit: &PageVisit<'_>, page: &Page) -> Result<Markup, Fault> {
     let tables = match &visit.place {
         Some(_) => own_tables(visit).await.unwrap_or_default(),
         None => Vec::new(),
@@ -238,7 +238,7 @@ async fn framed(visit: &Visit<'_>, page: &Page) -> Result<Markup, Fault> {
 }
 
 /// The names of the workspace's custom tables, which the API serves.
-async fn own_tables(visit: &Visit<'_>) -> Result<Vec<String>, Fault> {
+async fn own_tables(visit: &PageVisit<'_>) -> Result<Vec<String>, Fault> {
     let listed = visit.get("tables").await?;
     let rows = listed["data"].as_array().cloned().unwrap_or_default();
     let own = rows.iter().filter(|row| row["kind"] != "builtin" && row["reserved"] != true);
@@ -258,7 +258,7 @@ fn not_found() -> Page {
     Page::new("Not found", "", body)
 }
 
-fn failed(visit: &Visit<'_>, fault: &Fault) -> (StatusCode, Page) {
+fn failed(visit: &PageVisit<'_>, fault: &Fault) -> (StatusCode, Page) {
     let (status, message, hint) = said(visit.app, visit.id, fault);
     let body = html! {
         div.cols { div.c12 {

@@ -10,7 +10,7 @@ use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 
 use crate::door::pages::parts::Hand;
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::people::context::PersonContext;
 use crate::people::workspace::{keys, members};
 
@@ -24,7 +24,7 @@ pub struct Names(HashMap<String, String>);
 impl Names {
     /// The names of the actors of some entries or runs. Only the lists that are needed are read, and what can't be read is left
     /// without names. An entry with an agent needs no name of its key.
-    pub async fn of(visit: &Visit<'_>, entries: &[Value]) -> Names {
+    pub async fn of(visit: &PageVisit<'_>, entries: &[Value]) -> Names {
         let needs = |kind: &str| {
             let is_nameless = |it: &Value| it["agent"].is_null() && it["custom"]["agent"].is_null();
             let acts = |it: &&Value| it["actor"].as_str().is_some_and(|actor| actor.starts_with(kind));
@@ -98,7 +98,7 @@ impl Names {
     }
 }
 
-fn rows(visit: &Visit<'_>, listed: Result<Answer, Fault>) -> Vec<Value> {
+fn rows(visit: &PageVisit<'_>, listed: Result<Answer, Fault>) -> Vec<Value> {
     let shown = listed.and_then(|listed| visit.shown(&listed)).unwrap_or_default();
     shown["data"].as_array().cloned().unwrap_or_default()
 }

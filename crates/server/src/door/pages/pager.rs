@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::door::pages::{IN_QUERY, parts};
 
 /// The first page, which has no cursor.
@@ -14,7 +14,7 @@ const FIRST: &str = "-";
 const MOST_BACK: usize = 30;
 
 /// The query of a call to the API for the page that the address names: these parameters, the limit and the cursor.
-pub fn query(visit: &Visit<'_>, filters: &[(&str, &str)], limit: usize) -> String {
+pub fn query(visit: &PageVisit<'_>, filters: &[(&str, &str)], limit: usize) -> String {
     let mut query = format!("limit={limit}");
     let cursor = visit.parameter("cursor").map(|cursor| ("cursor", cursor));
     for (name, value) in filters.iter().copied().chain(cursor) {
@@ -24,7 +24,7 @@ pub fn query(visit: &Visit<'_>, filters: &[(&str, &str)], limit: usize) -> Strin
 }
 
 /// "Previous" and "Next" below a list. `listed` is the answer of the API.
-pub fn links(visit: &Visit<'_>, listed: &Value) -> Markup {
+pub fn links(visit: &PageVisit<'_>, listed: &Value) -> Markup {
     let current = visit.parameter("cursor").unwrap_or(FIRST);
     let back: Vec<&str> = visit.parameter("back").map(|back| back.split('.').collect()).unwrap_or_default();
     let next = listed["_meta"]["next_cursor"].as_str();
@@ -48,12 +48,12 @@ pub fn links(visit: &Visit<'_>, listed: &Value) -> Markup {
 }
 
 /// Whether the address names the first page.
-pub fn is_first(visit: &Visit<'_>) -> bool {
+pub fn is_first(visit: &PageVisit<'_>) -> bool {
     visit.parameter("cursor").is_none()
 }
 
 /// This address, at another page.
-fn address(visit: &Visit<'_>, cursor: &str, back: &[&str]) -> String {
+fn address(visit: &PageVisit<'_>, cursor: &str, back: &[&str]) -> String {
     let others = visit.query.iter().filter(|(name, value)| !value.is_empty() && name != "cursor" && name != "back");
     let mut parameters: Vec<(&str, String)> = others.map(|(name, value)| (name.as_str(), value.clone())).collect();
     if cursor != FIRST {

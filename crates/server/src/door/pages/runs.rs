@@ -11,7 +11,7 @@ use crate::door::pages::layout::Page;
 use crate::door::pages::ledger::{address_of, diff};
 use crate::door::pages::names::Names;
 use crate::door::pages::parts::{self, blank, icon};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::door::pages::{IN_QUERY, IN_SEGMENT, pager};
 
 /// The runs or changes of a page.
@@ -19,7 +19,7 @@ const LIMIT: usize = 50;
 const STATUSES: &[&str] = &["open", "complete", "failed", "undone"];
 
 /// The page.
-pub async fn page(visit: &Visit<'_>, rest: &[&str]) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>, rest: &[&str]) -> Result<Option<Page>, Fault> {
     match rest {
         [] => list(visit).await.map(Some),
         [run] => one(visit, run).await,
@@ -27,7 +27,7 @@ pub async fn page(visit: &Visit<'_>, rest: &[&str]) -> Result<Option<Page>, Faul
     }
 }
 
-async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
+async fn list(visit: &PageVisit<'_>) -> Result<Page, Fault> {
     let given =
         ["status", "agent", "actor", "since"].into_iter().filter_map(|name| Some((name, visit.parameter(name)?)));
     let filters: Vec<(&str, &str)> = given.collect();
@@ -46,7 +46,7 @@ async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
     Ok(Page { is_full: true, scripts: &["feed.js"], ..Page::new("Runs", "/runs", body) })
 }
 
-fn tools(visit: &Visit<'_>, is_filtered: bool) -> Markup {
+fn tools(visit: &PageVisit<'_>, is_filtered: bool) -> Markup {
     let chosen = visit.parameter("status").unwrap_or_default();
     html! {
         form.tools method="get" action="/runs" data-filters {
@@ -129,13 +129,13 @@ fn status(run: &Value) -> Markup {
     }
 }
 
-async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
+async fn one(visit: &PageVisit<'_>, id: &str) -> Result<Option<Page>, Fault> {
     let Some(run) = found(visit, id).await? else { return Ok(None) };
     let id = parts::text(&run["id"]);
     let query = pager::query(visit, &[], LIMIT);
     let changes = visit.get(&format!("runs/{id}/changes?net=true&{query}")).await?;
     let rows = changes["data"].as_array().cloned().unwrap_or_default();
-    let records = Records::of(visit, &rows).await;
+    let records = ChangedRecords::of(visit, &rows).await;
     let names = Names::of(visit, std::slice::from_ref(&run)).await;
     let can_undo = visit.may_write() && run["undoable"] != "no";
     let body = html! {
@@ -162,7 +162,7 @@ async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
 }
 
 /// A run by its id, or by the name that an actor has given it (`?actor=`).
-async fn found(visit: &Visit<'_>, id: &str) -> Result<Option<Value>, Fault> {
+async fn found(visit: &PageVisit<'_>, id: &str) -> Result<Option<Value>, Fault> {
     if let Some(mut found) = visit.find(&format!("runs/{}", utf8_percent_encode(id, IN_SEGMENT))).await? {
         return Ok(Some(found["data"].take()));
     }
@@ -213,7 +213,7 @@ fn link_to_undone(target: &str) -> Markup {
     }
 }
 
-fn undone(visit: &Visit<'_>, run: &Value) -> Markup {
+fn undone(visit: &PageVisit<'_>, run: &Value) -> Markup {
     let by = parts::text(&run["undone_by"]);
     html! {
         div.c12.undone-note {
@@ -229,20 +229,20 @@ fn undone(visit: &Visit<'_>, run: &Value) -> Markup {
 }
 
 /// The names of records, from the entries of the feed about them.
-struct Records(Vec<(String, String)>);
+struct ChangedRecords(Vec<(String, String)>);
 
-impl Records {
-    async fn of(visit: &Visit<'_>, changes: &[Value]) -> Records {
+impl ChangedRecords {
+    async fn of(visit: &PageVisit<'_>, changes: &[Value]) -> ChangedRecords {
         let ids: Vec<&str> = changes.iter().filter_map(|change| change["activity_id"].as_str()).collect();
         if ids.is_empty() {
-            return Records(Vec::new());
+            return ChangedRecords(Vec::new());
         }
         let found = visit.get(&format!("activity?limit={}&id={}", ids.len(), ids.join(","))).await.unwrap_or_default();
         let named = found["data"].as_array().into_iter().flatten().filter_map(|entry| {
             let name = entry["subject_repr"].as_str().map(str::trim).filter(|name| !name.is_empty())?;
             Some((entry["subject_id"].as_str()?.to_owned(), name.to_owned()))
         });
-        Records(named.collect())
+        ChangedRecords(named.collect())
     }
 
     fn name<'a>(&'a self, id: &'a str) -> &'a str {
@@ -251,7 +251,7 @@ impl Records {
 }
 
 /// The net change of a record.
-fn net(change: &Value, records: &Records) -> Markup {
+fn net(change: &Value, records: &ChangedRecords) -> Markup {
     let (table, id) = (parts::text(&change["table"]), parts::text(&change["id"]));
     let verb = change["verb"].as_str().unwrap_or_default();
     let word = if verb == "updated" { "changed" } else { verb };

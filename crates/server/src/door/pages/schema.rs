@@ -13,12 +13,12 @@ use crate::door::pages::control::{rows, word};
 use crate::door::pages::layout::{Page, dialog};
 use crate::door::pages::parts::{self, icon};
 use crate::door::pages::sql::short;
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 const TYPES: [&str; 5] = ["text", "number", "date", "bool", "select"];
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let fields = visit.get("schema/fields?limit=200").await?;
     let pipelines = visit.get("pipelines?limit=200").await?;
     let pipelines = rows(&pipelines);
@@ -56,7 +56,7 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     Ok(Some(page))
 }
 
-async fn stages_of(visit: &Visit<'_>, key: &str) -> Result<Value, Fault> {
+async fn stages_of(visit: &PageVisit<'_>, key: &str) -> Result<Value, Fault> {
     visit.get(&format!("pipelines/{}/stages?limit=200", utf8_percent_encode(key, NON_ALPHANUMERIC))).await
 }
 
@@ -64,7 +64,7 @@ fn link(table: &Value) -> Markup {
     html! { a.nav href={ "#table-" (word(table, "name")) } { (icon("table-2")) span.mono { (word(table, "name")) } } }
 }
 
-fn fields_section(visit: &Visit<'_>, fields: &[Value]) -> Markup {
+fn fields_section(visit: &PageVisit<'_>, fields: &[Value]) -> Markup {
     html! {
         section.sect.first #fields {
             header { h2 { "Custom fields" } @if !fields.is_empty() { span.count { (fields.len()) } } }
@@ -100,7 +100,7 @@ fn icon_and(name: &str, said: &str) -> Markup {
     html! { span.chip.calm { (icon(name)) (said) } }
 }
 
-fn pipeline(visit: &Visit<'_>, it: &Value, stages: &[Value]) -> Markup {
+fn pipeline(visit: &PageVisit<'_>, it: &Value, stages: &[Value]) -> Markup {
     let (key, label) = (word(it, "key"), word(it, "label"));
     html! {
         div.pipeline data-pipeline=(key) {

@@ -9,14 +9,14 @@ use crm::model::page::PageAsk;
 use crate::door::pages::layout::Page;
 use crate::door::pages::members;
 use crate::door::pages::parts::{field, grouped, icon, text, time};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::people::apps::grants;
 use crate::people::apps::scopes::SCOPES;
 use crate::people::context::PersonContext;
 use crate::people::workspace::{usage, workspaces};
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let workspace = &visit.place()?.workspace;
     let visitor = visit.session.visitor();
     let context = PersonContext { app: visit.app, visitor: &visitor };
@@ -58,7 +58,7 @@ fn section(id: &str, title: &str, content: Markup) -> Markup {
 }
 
 /// The integration that sends e-mail. Its key is never shown again.
-fn email(visit: &Visit<'_>, integration: Option<&Value>) -> Markup {
+fn email(visit: &PageVisit<'_>, integration: Option<&Value>) -> Markup {
     let is_configured = integration.is_some_and(|it| it["configured"] == true);
     let from = integration.and_then(|it| it["from_email"].as_str()).unwrap_or_default();
     let is_verified = integration.is_some_and(|it| it["verified"] == true);
@@ -93,7 +93,7 @@ fn email(visit: &Visit<'_>, integration: Option<&Value>) -> Markup {
 }
 
 /// The switch that stops everything outgoing.
-fn sending(visit: &Visit<'_>, sends: bool) -> Markup {
+fn sending(visit: &PageVisit<'_>, sends: bool) -> Markup {
     html! {
         p.soft { "Switched off, all e-mail and webhooks wait: nothing leaves until it is switched on again." }
         label.who {

@@ -12,7 +12,7 @@ use crm::model::entity::{CUSTOM, Entity, FieldKind, Need, READ_ONLY_COLUMNS, by_
 use crm::model::fault::Fault;
 
 use crate::door::pages::parts;
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// What is encoded in a segment of a path, and in a value of a query.
 pub const IN_ADDRESS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -54,7 +54,7 @@ pub struct Choice {
 /// The kind of a column's values, as far as people see a difference.
 #[derive(Clone, Debug, PartialEq)]
 #[allow(missing_docs)]
-pub enum Kind {
+pub enum ValueKind {
     Text,
     /// A text of several lines.
     Long,
@@ -77,13 +77,13 @@ pub enum Kind {
 
 /// A column, or a key of `custom`.
 #[derive(Clone, Debug)]
-pub struct Column {
+pub struct ShownColumn {
     /// The column's name, or the key.
     pub name: String,
     /// What people read.
     pub label: String,
     /// The kind of its values.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// Whether a new record must have a value.
     pub required: bool,
     /// Whether it is a key of `custom`.
@@ -92,9 +92,9 @@ pub struct Column {
     pub read_only: bool,
 }
 
-impl Column {
-    fn new(name: &str, label: String, kind: Kind) -> Column {
-        Column { name: name.to_owned(), label, kind, required: false, in_custom: false, read_only: false }
+impl ShownColumn {
+    fn new(name: &str, label: String, kind: ValueKind) -> ShownColumn {
+        ShownColumn { name: name.to_owned(), label, kind, required: false, in_custom: false, read_only: false }
     }
 
     /// The name of its field in a form: the keys of `custom` are below it.
@@ -109,7 +109,7 @@ impl Column {
 
     /// Whether people type it.
     pub fn is_typed(&self) -> bool {
-        !self.read_only && !matches!(self.kind, Kind::Records(_))
+        !self.read_only && !matches!(self.kind, ValueKind::Records(_))
     }
 }
 
@@ -123,25 +123,25 @@ pub struct Referrer {
 }
 
 /// A table.
-pub struct Shape {
+pub struct TableShape {
     /// Its name.
     pub table: String,
     /// The built-in table, if it is one.
     pub entity: Option<&'static Entity>,
     /// The columns, then the defined keys of `custom`.
-    pub columns: Vec<Column>,
+    pub columns: Vec<ShownColumn>,
     /// The workspace's own tables that refer to it.
     pub referrers: Vec<Referrer>,
 }
 
-impl Shape {
+impl TableShape {
     /// Whether a deleted record can come back.
     pub fn is_soft(&self) -> bool {
         self.columns.iter().any(|column| column.name == "deleted_at" && !column.in_custom)
     }
 
     /// The column of that name.
-    pub fn column(&self, name: &str) -> Option<&Column> {
+    pub fn column(&self, name: &str) -> Option<&ShownColumn> {
         self.columns.iter().find(|column| column.name == name && !column.in_custom)
     }
 
@@ -152,7 +152,7 @@ impl Shape {
 }
 
 /// Reads the shape of a table; `None` if the workspace has no such table.
-pub async fn of(visit: &Visit<'_>, table: &str) -> Result<Option<Shape>, Fault> {
+pub async fn of(visit: &PageVisit<'_>, table: &str) -> Result<Option<TableShape>, Fault> {
     let entity = by_table(table);
     let (schema, fields, stages) =
         try_join3(visit.get("schema"), own_fields(visit, entity), stages(visit, table)).await?;
@@ -183,53 +183,53 @@ pub async fn of(visit: &Visit<'_>, table: &str) -> Result<Option<Shape>, Fault> 
     }
     columns.extend(fields);
     let referrers = tables.iter().filter(|it| it["kind"] != "builtin").flat_map(|it| referrers(it, table)).collect();
-    Ok(Some(Shape { table: table.to_owned(), entity, columns, referrers }))
+    Ok(Some(TableShape { table: table.to_owned(), entity, columns, referrers }))
 }
 
-fn built_in(name: &str, kind: FieldKind, stages: &[Vec<Choice>; 2]) -> Column {
+fn built_in(name: &str, kind: FieldKind, stages: &[Vec<Choice>; 2]) -> ShownColumn {
     let kind = match kind {
-        _ if name == "pipeline" && !stages[0].is_empty() => Kind::Choice(stages[0].clone()),
-        _ if name == "stage" && !stages[1].is_empty() => Kind::Choice(stages[1].clone()),
-        FieldKind::Text if LONG.contains(&name) => Kind::Long,
-        FieldKind::Text => Kind::Text,
-        FieldKind::Email => Kind::Email,
-        FieldKind::Emails => Kind::Texts,
-        FieldKind::Integer | FieldKind::SmallInteger if name.ends_with("_cents") => Kind::Amount,
-        FieldKind::Integer | FieldKind::SmallInteger => Kind::Number,
-        FieldKind::Bool => Kind::Bool,
-        FieldKind::Date => Kind::Date,
-        FieldKind::Time => Kind::Time,
-        FieldKind::Json | FieldKind::JsonArray | FieldKind::JsonObject => Kind::Json,
-        FieldKind::Id(_) if name == "id" => Kind::Text,
-        FieldKind::Id(table) => Kind::Record(table.to_owned()),
-        FieldKind::Ids(table) => Kind::Records(table.to_owned()),
-        FieldKind::OneOf(values) => Kind::Choice(values.iter().map(|it| choice(it, &in_words(it))).collect()),
+        _ if name == "pipeline" && !stages[0].is_empty() => ValueKind::Choice(stages[0].clone()),
+        _ if name == "stage" && !stages[1].is_empty() => ValueKind::Choice(stages[1].clone()),
+        FieldKind::Text if LONG.contains(&name) => ValueKind::Long,
+        FieldKind::Text => ValueKind::Text,
+        FieldKind::Email => ValueKind::Email,
+        FieldKind::Emails => ValueKind::Texts,
+        FieldKind::Integer | FieldKind::SmallInteger if name.ends_with("_cents") => ValueKind::Amount,
+        FieldKind::Integer | FieldKind::SmallInteger => ValueKind::Number,
+        FieldKind::Bool => ValueKind::Bool,
+        FieldKind::Date => ValueKind::Date,
+        FieldKind::Time => ValueKind::Time,
+        FieldKind::Json | FieldKind::JsonArray | FieldKind::JsonObject => ValueKind::Json,
+        FieldKind::Id(_) if name == "id" => ValueKind::Text,
+        FieldKind::Id(table) => ValueKind::Record(table.to_owned()),
+        FieldKind::Ids(table) => ValueKind::Records(table.to_owned()),
+        FieldKind::OneOf(values) => ValueKind::Choice(values.iter().map(|it| choice(it, &in_words(it))).collect()),
     };
-    Column::new(name, label(name), kind)
+    ShownColumn::new(name, label(name), kind)
 }
 
-fn own(name: &str, stored: &Value, table: &Value, enums: &[Value]) -> Column {
+fn own(name: &str, stored: &Value, table: &Value, enums: &[Value]) -> ShownColumn {
     let sql = stored["type"].as_str().unwrap_or_default();
     let listed = enums.iter().find(|it| it["name"] == sql);
     let kind = match sql {
         _ if listed.is_some() => {
             let values = listed.and_then(|it| it["values"].as_array()).into_iter().flatten();
-            Kind::Choice(values.filter_map(Value::as_str).map(|it| choice(it, it)).collect())
+            ValueKind::Choice(values.filter_map(Value::as_str).map(|it| choice(it, it)).collect())
         }
-        _ if referred(table, name).is_some() => Kind::Record(referred(table, name).unwrap_or_default()),
-        "smallint" | "integer" | "bigint" if name.ends_with("_cents") => Kind::Amount,
-        "smallint" | "integer" | "bigint" | "real" | "double precision" => Kind::Number,
-        _ if sql.starts_with("numeric") => Kind::Number,
-        "boolean" => Kind::Bool,
-        "date" => Kind::Date,
-        "timestamp with time zone" => Kind::Time,
-        "json" | "jsonb" => Kind::Json,
-        "text[]" | "citext[]" => Kind::Texts,
-        "text" if LONG.contains(&name) => Kind::Long,
-        _ => Kind::Text,
+        _ if referred(table, name).is_some() => ValueKind::Record(referred(table, name).unwrap_or_default()),
+        "smallint" | "integer" | "bigint" if name.ends_with("_cents") => ValueKind::Amount,
+        "smallint" | "integer" | "bigint" | "real" | "double precision" => ValueKind::Number,
+        _ if sql.starts_with("numeric") => ValueKind::Number,
+        "boolean" => ValueKind::Bool,
+        "date" => ValueKind::Date,
+        "timestamp with time zone" => ValueKind::Time,
+        "json" | "jsonb" => ValueKind::Json,
+        "text[]" | "citext[]" => ValueKind::Texts,
+        "text" if LONG.contains(&name) => ValueKind::Long,
+        _ => ValueKind::Text,
     };
-    let label = if kind == Kind::Amount { name.trim_end_matches("_cents").to_owned() } else { name.to_owned() };
-    Column::new(name, label, kind)
+    let label = if kind == ValueKind::Amount { name.trim_end_matches("_cents").to_owned() } else { name.to_owned() };
+    ShownColumn::new(name, label, kind)
 }
 
 /// The table that a column refers to by a foreign key of its own.
@@ -250,34 +250,34 @@ fn referrers(table: &Value, to: &str) -> Vec<Referrer> {
 }
 
 /// The defined keys of `custom`.
-async fn own_fields(visit: &Visit<'_>, entity: Option<&'static Entity>) -> Result<Vec<Column>, Fault> {
+async fn own_fields(visit: &PageVisit<'_>, entity: Option<&'static Entity>) -> Result<Vec<ShownColumn>, Fault> {
     let Some(entity) = entity.filter(|entity| entity.custom_fields) else { return Ok(Vec::new()) };
     let listed = visit.get(&format!("schema/fields?object_type={}&limit=200", entity.name)).await?;
-    let mut columns: Vec<Column> = listed["data"].as_array().into_iter().flatten().filter_map(own_field).collect();
+    let mut columns: Vec<ShownColumn> = listed["data"].as_array().into_iter().flatten().filter_map(own_field).collect();
     // The API lists the newest first.
     columns.reverse();
     Ok(columns)
 }
 
-fn own_field(row: &Value) -> Option<Column> {
+fn own_field(row: &Value) -> Option<ShownColumn> {
     let key = row["key"].as_str()?;
     let label = row["label"].as_str().filter(|label| !label.trim().is_empty()).unwrap_or(key);
     let kind = match row["type"].as_str()? {
-        "number" => Kind::Number,
-        "date" => Kind::Date,
-        "bool" => Kind::Bool,
+        "number" => ValueKind::Number,
+        "date" => ValueKind::Date,
+        "bool" => ValueKind::Bool,
         "select" => {
             let options = row["options"].as_array().into_iter().flatten();
-            Kind::Choice(options.filter_map(Value::as_str).map(|it| choice(it, it)).collect())
+            ValueKind::Choice(options.filter_map(Value::as_str).map(|it| choice(it, it)).collect())
         }
-        _ => Kind::Text,
+        _ => ValueKind::Text,
     };
     let required = row["required"] == true;
-    Some(Column { required, in_custom: true, ..Column::new(key, label.to_owned(), kind) })
+    Some(ShownColumn { required, in_custom: true, ..ShownColumn::new(key, label.to_owned(), kind) })
 }
 
 /// The pipelines and the stages, for a table of deals.
-async fn stages(visit: &Visit<'_>, table: &str) -> Result<[Vec<Choice>; 2], Fault> {
+async fn stages(visit: &PageVisit<'_>, table: &str) -> Result<[Vec<Choice>; 2], Fault> {
     if table != "deals" {
         return Ok([Vec::new(), Vec::new()]);
     }
@@ -360,35 +360,35 @@ pub fn title(table: &str) -> String {
 pub type RecordNames = HashMap<(String, String), String>;
 
 /// A value as people read it.
-pub fn shown(column: &Column, record: &Value, names: &RecordNames) -> Markup {
+pub fn shown(column: &ShownColumn, record: &Value, names: &RecordNames) -> Markup {
     let value = column.value(record);
     let text = parts::text(value);
     html! {
         @if value.is_null() || value == "" || value.as_array().is_some_and(Vec::is_empty) { span.faint { "Empty" } }
         @else {
             @match &column.kind {
-                Kind::Amount => span.num { (amount(value, record)) },
-                Kind::Time => (parts::time(&text)),
-                Kind::Date => time datetime=(text) { (text) },
-                Kind::Email => a.link href={ "mailto:" (encoded(&text)) } { (text) },
-                Kind::Long => div.lines { (text) },
-                Kind::Json => code { (value.to_string()) },
-                Kind::Choice(choices) => {
+                ValueKind::Amount => span.num { (amount(value, record)) },
+                ValueKind::Time => (parts::time(&text)),
+                ValueKind::Date => time datetime=(text) { (text) },
+                ValueKind::Email => a.link href={ "mailto:" (encoded(&text)) } { (text) },
+                ValueKind::Long => div.lines { (text) },
+                ValueKind::Json => code { (value.to_string()) },
+                ValueKind::Choice(choices) => {
                     @match choices.iter().find(|choice| choice.value == text) {
                         Some(choice) => (choice.label),
                         None => (text),
                     }
                 },
-                Kind::Record(table) => (link(table, &text, names)),
-                Kind::Records(table) => {
+                ValueKind::Record(table) => (link(table, &text, names)),
+                ValueKind::Records(table) => {
                     @for id in value.as_array().into_iter().flatten().filter_map(Value::as_str) {
                         div { (link(table, id, names)) }
                     }
                 },
-                Kind::Texts => @for it in value.as_array().into_iter().flatten() { div { (parts::text(it)) } },
-                Kind::Text if is_web(&text) => a.link href=(text) rel="noopener noreferrer" target="_blank" { (text) },
-                Kind::Text if column.name == "phone" => a.link href={ "tel:" (encoded(&text)) } { (text) },
-                Kind::Text if value.is_object() => code { (text) },
+                ValueKind::Texts => @for it in value.as_array().into_iter().flatten() { div { (parts::text(it)) } },
+                ValueKind::Text if is_web(&text) => a.link href=(text) rel="noopener noreferrer" target="_blank" { (text) },
+                ValueKind::Text if column.name == "phone" => a.link href={ "tel:" (encoded(&text)) } { (text) },
+                ValueKind::Text if value.is_object() => code { (text) },
                 _ => (text),
             }
         }

@@ -9,10 +9,10 @@ use crm::sql::pages::EXAMPLE;
 use crate::door::pages::control::word;
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::icon;
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let schema = visit.get("schema").await?;
     let tables = schema["data"]["tables"].as_array().map_or(&[][..], Vec::as_slice);
     let text = visit.parameter("q").unwrap_or(EXAMPLE.trim_end());

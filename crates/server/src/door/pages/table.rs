@@ -9,8 +9,8 @@ use crm::model::fault::Fault;
 
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{self, Column, Kind, RecordNames, Shape, encoded, name_of};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, encoded, name_of};
+use crate::door::pages::visit::PageVisit;
 use crate::door::pages::{IN_QUERY, form, pager};
 
 /// The rows of a page.
@@ -33,15 +33,15 @@ const CONDITIONS: &[(&str, &str)] = &[
 
 /// A table as it is shown.
 struct Listed<'a> {
-    visit: &'a Visit<'a>,
-    shape: &'a Shape,
+    visit: &'a PageVisit<'a>,
+    shape: &'a TableShape,
     /// The column whose value is the record's name, if one is.
-    lead: Option<&'a Column>,
-    columns: Vec<&'a Column>,
+    lead: Option<&'a ShownColumn>,
+    columns: Vec<&'a ShownColumn>,
 }
 
 /// The page.
-pub async fn page(visit: &Visit<'_>, table: &str) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fault> {
     let Some(shape) = shape::of(visit, table).await? else { return Ok(None) };
     let filters: Vec<(&str, &str)> = filters(visit).collect();
     let sort = visit.parameter("sort").map(|sort| ("sort", sort));
@@ -65,7 +65,7 @@ pub async fn page(visit: &Visit<'_>, table: &str) -> Result<Option<Page>, Fault>
     Ok(Some(page))
 }
 
-fn filters<'a>(visit: &'a Visit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
+fn filters<'a>(visit: &'a PageVisit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
     let given = visit.query.iter().filter(|(name, value)| !value.is_empty() && !OWN.contains(&name.as_str()));
     given.map(|(name, value)| (name.as_str(), value.as_str()))
 }
@@ -83,7 +83,7 @@ fn one(table: &str) -> &str {
     }
 }
 
-fn lead(shape: &Shape) -> Option<&Column> {
+fn lead(shape: &TableShape) -> Option<&ShownColumn> {
     const NAMES: &[&str] = &["name", "title", "subject", "label", "code", "number", "key"];
     let names = if shape.table == "contacts" { &["first_name"] } else { NAMES };
     names.iter().find_map(|name| shape.column(name)).or_else(|| shape.column("id"))
@@ -95,13 +95,14 @@ fn cookie_name(table: &str) -> String {
 }
 
 /// The columns that are shown: those that the person has chosen, or else the first ones that fit a cell.
-fn columns<'a>(visit: &Visit<'_>, shape: &'a Shape) -> Vec<&'a Column> {
+fn columns<'a>(visit: &PageVisit<'_>, shape: &'a TableShape) -> Vec<&'a ShownColumn> {
     let others = || shape.columns.iter().filter(|column| is_offered(shape, column));
     if let Some(chosen) = visit.cookie(&cookie_name(&shape.table)) {
         return others().filter(|column| chosen.split('~').any(|name| name == column.field())).collect();
     }
-    let fits = |column: &&Column| {
-        let is_quiet = matches!(column.kind, Kind::Long | Kind::Json | Kind::Records(_) | Kind::Texts);
+    let fits = |column: &&ShownColumn| {
+        let is_quiet =
+            matches!(column.kind, ValueKind::Long | ValueKind::Json | ValueKind::Records(_) | ValueKind::Texts);
         let is_in_name = shape.table == "contacts" && column.name == "last_name";
         !is_quiet && !column.read_only && !is_in_name
     };
@@ -110,13 +111,13 @@ fn columns<'a>(visit: &Visit<'_>, shape: &'a Shape) -> Vec<&'a Column> {
 }
 
 /// Whether a column can be shown beside the name.
-fn is_offered(shape: &Shape, column: &Column) -> bool {
+fn is_offered(shape: &TableShape, column: &ShownColumn) -> bool {
     !lead(shape).is_some_and(|lead| lead.name == column.name && lead.in_custom == column.in_custom)
         && (column.in_custom || !matches!(column.name.as_str(), "id" | "custom" | "deleted_at"))
 }
 
 /// The address of this page with other parameters.
-fn address(visit: &Visit<'_>, parameters: &[(&str, &str)]) -> String {
+fn address(visit: &PageVisit<'_>, parameters: &[(&str, &str)]) -> String {
     let view = visit.parameter("view").map(|view| ("view", view));
     let pairs = view.iter().chain(parameters).map(|(name, value)| {
         format!("{}={}", utf8_percent_encode(name, IN_QUERY), utf8_percent_encode(value, IN_QUERY))
@@ -129,7 +130,7 @@ impl Listed<'_> {
     async fn names(&self, rows: &[Value]) -> RecordNames {
         let mut names = RecordNames::new();
         for column in &self.columns {
-            let Kind::Record(table) = &column.kind else { continue };
+            let ValueKind::Record(table) = &column.kind else { continue };
             let mut ids: Vec<&str> = rows.iter().filter_map(|row| column.value(row).as_str()).collect();
             ids.sort_unstable();
             ids.dedup();
@@ -191,7 +192,7 @@ impl Listed<'_> {
                 form.form data-filter novalidate {
                     (parts::field("filter-column", "Column", "", html! {
                         select.pick #filter-column name="column" {
-                            @for column in self.shape.columns.iter().filter(|it| !matches!(it.kind, Kind::Json)) {
+                            @for column in self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)) {
                                 option value=(column.field()) { (column.label) }
                             }
                         }
@@ -212,7 +213,7 @@ impl Listed<'_> {
     }
 
     fn columns_dialog(&self) -> Markup {
-        let is_shown = |column: &Column| self.columns.iter().any(|it| it.field() == column.field());
+        let is_shown = |column: &ShownColumn| self.columns.iter().any(|it| it.field() == column.field());
         layout::dialog(
             "columns",
             "Shown beside the name",
@@ -240,10 +241,10 @@ impl Listed<'_> {
                     colgroup { @if may_write { col width="40"; } col width="240"; @for _ in &self.columns { col width="170"; } }
                     thead { tr {
                         @if may_write { th.sel scope="col" { input.tick type="checkbox" aria-label="Select all" data-all; } }
-                        (self.head(lead.unwrap_or("ID"), self.lead.map(Column::field).as_deref(), false))
+                        (self.head(lead.unwrap_or("ID"), self.lead.map(ShownColumn::field).as_deref(), false))
                         @for column in &self.columns {
-                            @let is_sorted = !matches!(column.kind, Kind::Json | Kind::Texts | Kind::Records(_));
-                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), column.kind == Kind::Amount))
+                            @let is_sorted = !matches!(column.kind, ValueKind::Json | ValueKind::Texts | ValueKind::Records(_));
+                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), column.kind == ValueKind::Amount))
                         }
                     } }
                     tbody { @for row in rows { (self.row(row, names, may_write)) } }
@@ -316,24 +317,24 @@ impl Listed<'_> {
 }
 
 /// A cell. One that people may type holds what they would type.
-fn cell(column: &Column, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
+fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
     let value = column.value(row);
     let kind = match column.kind {
-        Kind::Text => Some("text"),
-        Kind::Email => Some("email"),
-        Kind::Number => Some("number"),
-        Kind::Amount => Some("amount"),
-        Kind::Date => Some("date"),
+        ValueKind::Text => Some("text"),
+        ValueKind::Email => Some("email"),
+        ValueKind::Number => Some("number"),
+        ValueKind::Amount => Some("amount"),
+        ValueKind::Date => Some("date"),
         _ => None,
     };
     let kind = kind.filter(|_| may_write && column.is_typed());
     let before = match column.kind {
-        Kind::Amount => parts::amount(value.as_i64().unwrap_or_default(), "").trim().to_owned(),
+        ValueKind::Amount => parts::amount(value.as_i64().unwrap_or_default(), "").trim().to_owned(),
         _ => parts::text(value),
     };
     let before = if value.is_null() { String::new() } else { before };
     html! {
-        td.num[column.kind == Kind::Amount] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
+        td.num[column.kind == ValueKind::Amount] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
             data-before=[kind.map(|_| before)] tabindex=[kind.map(|_| "-1")]
         {
             @if !value.is_null() && value != "" { (shape::shown(column, row, names)) }

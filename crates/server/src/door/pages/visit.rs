@@ -51,14 +51,14 @@ impl<'a> PageRequest<'a> {
 }
 
 /// A session that a browser sent.
-pub struct Session<'a> {
+pub struct BrowserSession<'a> {
     /// The session's token.
     pub token: &'a str,
     /// The person.
     pub person: AdmittedPerson,
 }
 
-impl Session<'_> {
+impl BrowserSession<'_> {
     /// The token that the requests of this session's pages must send.
     pub fn csrf(&self) -> String {
         csrf(self.token)
@@ -78,13 +78,13 @@ pub fn csrf(session_token: &str) -> String {
 }
 
 /// The session of a request's cookie, if it is valid. The request is counted against the session's rate.
-pub async fn session(request: PageRequest<'_>) -> Result<Option<Session<'_>>, Fault> {
+pub async fn session(request: PageRequest<'_>) -> Result<Option<BrowserSession<'_>>, Fault> {
     let app = request.app;
     let found = cookie::session(&request.head.headers, &app.public_url);
     let Some(found) = found.filter(|it| it.token.starts_with(sessions::TOKEN_PREFIX)) else { return Ok(None) };
     let Some(session) = access::known_session(app, found.token, request.peer).await? else { return Ok(None) };
     let person = access::admit_person(app, session).map_err(|refused| refused.fault)?;
-    Ok(Some(Session { token: found.token, person }))
+    Ok(Some(BrowserSession { token: found.token, person }))
 }
 
 /// A workspace that the person belongs to.
@@ -99,7 +99,7 @@ pub struct OwnWorkspace {
 }
 
 /// The workspace and the data that a page shows.
-pub struct Place {
+pub struct MemberPlace {
     /// The workspace.
     pub workspace: OwnWorkspace,
     /// Live or test data.
@@ -109,7 +109,7 @@ pub struct Place {
 }
 
 /// A signed-in person's request for a page.
-pub struct Visit<'a> {
+pub struct PageVisit<'a> {
     /// The state that doors share.
     pub app: &'a Arc<App>,
     /// The request's headers and address.
@@ -117,21 +117,21 @@ pub struct Visit<'a> {
     /// `req_…`
     pub id: &'a str,
     /// The session.
-    pub session: Session<'a>,
+    pub session: BrowserSession<'a>,
     /// The person's workspaces, newest first.
     pub workspaces: Vec<OwnWorkspace>,
     /// What the page shows; `None` if the person has no workspace.
-    pub place: Option<Place>,
+    pub place: Option<MemberPlace>,
     /// The parameters in the address.
     pub query: Vec<(String, String)>,
 }
 
-impl<'a> Visit<'a> {
+impl<'a> PageVisit<'a> {
     /// Begins a visit: finds the person's workspaces and the one that they look at.
-    pub async fn begin(request: PageRequest<'a>, session: Session<'a>) -> Result<Visit<'a>, Fault> {
+    pub async fn begin(request: PageRequest<'a>, session: BrowserSession<'a>) -> Result<PageVisit<'a>, Fault> {
         let (app, head) = (request.app, request.head);
         let query = parse_query(head.uri.query().unwrap_or(""))?;
-        let mut visit = Visit { app, head, id: request.id, session, workspaces: Vec::new(), place: None, query };
+        let mut visit = PageVisit { app, head, id: request.id, session, workspaces: Vec::new(), place: None, query };
         visit.workspaces = visit.own_workspaces().await?;
         let (wanted, mode) = chosen(&head.headers).unwrap_or(("", Mode::Live));
         let all = &visit.workspaces;
@@ -147,10 +147,10 @@ impl<'a> Visit<'a> {
     }
 
     /// The person as a caller in one of their workspaces.
-    async fn enter(&self, workspace: OwnWorkspace, mode: Mode) -> Result<Place, Fault> {
+    async fn enter(&self, workspace: OwnWorkspace, mode: Mode) -> Result<MemberPlace, Fault> {
         let provenance = Provenance::new(self.id, None, None, None);
         let caller = access::admit_member(self.app, &self.session.person, &workspace.id, mode, provenance).await;
-        Ok(Place { workspace, mode, caller: caller.map_err(|refused| refused.fault)? })
+        Ok(MemberPlace { workspace, mode, caller: caller.map_err(|refused| refused.fault)? })
     }
 
     async fn own_workspaces(&self) -> Result<Vec<OwnWorkspace>, Fault> {
@@ -163,7 +163,7 @@ impl<'a> Visit<'a> {
     }
 
     /// The workspace and the data that the page shows. A page that needs them leads elsewhere if there is none.
-    pub fn place(&self) -> Result<&Place, Fault> {
+    pub fn place(&self) -> Result<&MemberPlace, Fault> {
         let missing = || Fault::NotFound { table: "your workspaces".into(), id: "any".into() };
         self.place.as_ref().ok_or_else(missing)
     }
@@ -195,7 +195,7 @@ impl<'a> Visit<'a> {
         self.call(Method::Get, path, &[]).await
     }
 
-    /// Like [`Visit::get`]; `None` for what does not exist.
+    /// Like [`PageVisit::get`]; `None` for what does not exist.
     pub async fn find(&self, path: &str) -> Result<Option<Value>, Fault> {
         match self.get(path).await {
             Ok(found) => Ok(Some(found)),

@@ -12,7 +12,7 @@ use crm::model::fault::Fault;
 use crate::door::pages::control::{actor, back, chip, rows, took, until, word};
 use crate::door::pages::layout::{Page, dialog};
 use crate::door::pages::parts::{self, icon, time};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 use crate::door::pages::{IN_QUERY, own_tables};
 
 /// The records whose events most subscribers want.
@@ -21,7 +21,7 @@ const MAIN: [&str; 4] = ["contact", "company", "deal", "activity"];
 const ATTEMPTS: u64 = 8;
 
 /// The page.
-pub async fn page(visit: &Visit<'_>, rest: &[&str]) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>, rest: &[&str]) -> Result<Option<Page>, Fault> {
     match rest {
         [] => list(visit).await.map(Some),
         [id] => one(visit, id).await,
@@ -31,7 +31,7 @@ pub async fn page(visit: &Visit<'_>, rest: &[&str]) -> Result<Option<Page>, Faul
 
 // -- The endpoints --
 
-async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
+async fn list(visit: &PageVisit<'_>) -> Result<Page, Fault> {
     let listed = visit.get("webhooks?limit=200").await?;
     let endpoints = rows(&listed);
     let newest = endpoints.iter().map(|it| last_delivery(visit, it));
@@ -64,7 +64,7 @@ async fn list(visit: &Visit<'_>) -> Result<Page, Fault> {
     Ok(page)
 }
 
-async fn last_delivery(visit: &Visit<'_>, endpoint: &Value) -> Result<Option<Value>, Fault> {
+async fn last_delivery(visit: &PageVisit<'_>, endpoint: &Value) -> Result<Option<Value>, Fault> {
     let found = visit.get(&format!("webhooks/{}/deliveries?limit=1", word(endpoint, "id"))).await?;
     Ok(rows(&found).first().cloned())
 }
@@ -107,7 +107,7 @@ fn state(it: &Value) -> Markup {
     }
 }
 
-fn nothing_yet(visit: &Visit<'_>) -> Markup {
+fn nothing_yet(visit: &PageVisit<'_>) -> Markup {
     let url = &visit.app.public_url;
     let command = format!(
         "curl {url}/v1/webhooks \\\n  -H \"Authorization: Bearer $KEY\" \\\n  -H \"Content-Type: application/json\" \\\n  \
@@ -164,7 +164,7 @@ fn new_dialog(tables: &[String]) -> Markup {
 
 // -- One endpoint --
 
-async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
+async fn one(visit: &PageVisit<'_>, id: &str) -> Result<Option<Page>, Fault> {
     let path = format!("webhooks/{}", utf8_percent_encode(id, percent_encoding::NON_ALPHANUMERIC));
     let Some(found) = visit.find(&path).await? else { return Ok(None) };
     let it = &found["data"];
@@ -188,7 +188,7 @@ async fn one(visit: &Visit<'_>, id: &str) -> Result<Option<Page>, Fault> {
     Ok(Some(page))
 }
 
-fn facts(visit: &Visit<'_>, it: &Value) -> Markup {
+fn facts(visit: &PageVisit<'_>, it: &Value) -> Markup {
     let events = it["events"].as_array().map_or(&[][..], Vec::as_slice);
     let may_write = visit.may_write();
     html! {
@@ -223,7 +223,7 @@ fn facts(visit: &Visit<'_>, it: &Value) -> Markup {
     }
 }
 
-fn deliveries(visit: &Visit<'_>, it: &Value, listed: &Value, wanted: Option<&str>) -> Markup {
+fn deliveries(visit: &PageVisit<'_>, it: &Value, listed: &Value, wanted: Option<&str>) -> Markup {
     let (id, found) = (word(it, "id"), rows(listed));
     let tab = |name: &str, status: Option<&str>| {
         let address =
@@ -268,7 +268,7 @@ fn deliveries(visit: &Visit<'_>, it: &Value, listed: &Value, wanted: Option<&str
     }
 }
 
-fn delivery(visit: &Visit<'_>, it: &Value) -> Markup {
+fn delivery(visit: &PageVisit<'_>, it: &Value) -> Markup {
     let attempts = it["attempts"].as_u64().unwrap_or(0);
     let answer = it["response_status"].as_u64();
     let came = it["error"].as_str().or(it["response_body"].as_str()).unwrap_or("");

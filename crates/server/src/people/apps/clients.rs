@@ -6,8 +6,6 @@ use std::net::IpAddr;
 use serde_json::{Map, Value};
 use url::{Host, Url};
 
-use crm::model::fault::Fault;
-
 use crate::app::App;
 use crate::clock::iso;
 use crate::people::apps::{Failure, OauthError};
@@ -38,7 +36,7 @@ const FORBIDDEN_SCHEMES: &[&str] = &[
 
 /// A program that asks for rights.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client {
+pub struct AppClient {
     /// Its id: `app_…`, or the address of its document.
     pub id: String,
     /// Its name, as it says.
@@ -46,7 +44,7 @@ pub struct Client {
     redirect_uris: Vec<String>,
 }
 
-impl Client {
+impl AppClient {
     /// The host that vouches for the program: that of its document. One that registered itself is vouched for by nobody.
     pub fn host(&self) -> Option<String> {
         Url::parse(&self.id).ok()?.host_str().map(str::to_owned)
@@ -77,7 +75,7 @@ fn is_loopback(url: &Url) -> bool {
 }
 
 /// Registers a program with the fields of RFC 7591. All programs are public: they have no secret.
-pub async fn register(app: &App, address: Option<IpAddr>, fields: &Map<String, Value>) -> Result<Client, Failure> {
+pub async fn register(app: &App, address: Option<IpAddr>, fields: &Map<String, Value>) -> Result<AppClient, Failure> {
     if let Some(address) = address {
         let (limits, now) = (&app.limits, app.clock.unix_seconds());
         let network = crate::access::limits::network(address);
@@ -89,12 +87,12 @@ pub async fn register(app: &App, address: Option<IpAddr>, fields: &Map<String, V
     Ok(client(registered))
 }
 
-fn client(registered: RegisteredApp) -> Client {
-    Client { id: registered.id, name: registered.name, redirect_uris: registered.redirect_uris }
+fn client(registered: RegisteredApp) -> AppClient {
+    AppClient { id: registered.id, name: registered.name, redirect_uris: registered.redirect_uris }
 }
 
 /// Finds a program by its id.
-pub async fn find(app: &App, id: &str) -> Result<Client, Failure> {
+pub async fn find(app: &App, id: &str) -> Result<AppClient, Failure> {
     let unknown = || OauthError::new("invalid_client", "This client_id is not known. Register again.");
     if id.starts_with("https://") || id.starts_with("http://") {
         return documented(app, id).await;
@@ -104,7 +102,7 @@ pub async fn find(app: &App, id: &str) -> Result<Client, Failure> {
 }
 
 /// The program that a document describes.
-async fn documented(app: &App, id: &str) -> Result<Client, Failure> {
+async fn documented(app: &App, id: &str) -> Result<AppClient, Failure> {
     let wrong = |what: &str| OauthError::new("invalid_client", format!("The client_id {what}"));
     let url = Url::parse(id).map_err(|_| wrong("is no address."))?;
     let is_plain = url.as_str() == id && url.path().len() > 1 && url.query().is_none() && id.len() <= MAX_URI_BYTES;
@@ -118,7 +116,7 @@ async fn documented(app: &App, id: &str) -> Result<Client, Failure> {
         return Err(wrong("is not the client_id in the document that it leads to.").into());
     }
     let (name, redirect_uris) = described(&document)?;
-    Ok(Client { id: id.to_owned(), name, redirect_uris })
+    Ok(AppClient { id: id.to_owned(), name, redirect_uris })
 }
 
 /// The name and the addresses in a description of a program.
@@ -161,9 +159,9 @@ fn checked_redirect(uri: &Value) -> Result<String, String> {
     }
 }
 
-impl From<Client> for Map<String, Value> {
+impl From<AppClient> for Map<String, Value> {
     /// The answer to a registration.
-    fn from(client: Client) -> Map<String, Value> {
+    fn from(client: AppClient) -> Map<String, Value> {
         let Value::Object(fields) = serde_json::json!({
             "client_id": client.id,
             "client_name": client.name,
@@ -178,21 +176,15 @@ impl From<Client> for Map<String, Value> {
     }
 }
 
-/// A fault in the words of the protocol, for a door that shows errors of both kinds.
-pub fn in_words(fault: &Fault) -> OauthError {
-    let code = if fault.retry_after().is_some() { "temporarily_unavailable" } else { "server_error" };
-    OauthError::new(code, fault.message())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
     use super::*;
 
-    fn with(uris: &[&str]) -> Client {
+    fn with(uris: &[&str]) -> AppClient {
         let redirect_uris = uris.iter().map(|it| (*it).to_owned()).collect();
-        Client { id: "app_1".into(), name: "x".into(), redirect_uris }
+        AppClient { id: "app_1".into(), name: "x".into(), redirect_uris }
     }
 
     #[test]

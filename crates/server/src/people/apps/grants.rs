@@ -54,7 +54,7 @@ pub struct Consent<'a> {
 }
 
 /// Tokens for a program. They are secrets and are never printed.
-pub struct Tokens {
+pub struct AppTokens {
     /// The access token.
     pub access: String,
     /// The refresh token.
@@ -66,7 +66,7 @@ pub struct Tokens {
 }
 
 /// A program's request for its first tokens.
-pub struct Exchange<'a> {
+pub struct CodeExchange<'a> {
     /// The program's id.
     pub client_id: &'a str,
     /// The code.
@@ -111,7 +111,7 @@ pub async fn agree(context: &PersonContext<'_>, consent: &Consent<'_>) -> Result
 }
 
 /// Exchanges a code for tokens. A code that comes twice was stolen by somebody, so the grant ends.
-pub async fn exchange(app: &App, exchange: &Exchange<'_>) -> Result<Tokens, Failure> {
+pub async fn exchange(app: &App, exchange: &CodeExchange<'_>) -> Result<AppTokens, Failure> {
     let refused = |what: &str| Failure::from(OauthError::new("invalid_grant", what));
     let now = iso(app.clock.unix_seconds());
     let used = app.store.control.use_app_code(&api_key::hash(exchange.code), &now).await?;
@@ -139,7 +139,7 @@ pub async fn exchange(app: &App, exchange: &Exchange<'_>) -> Result<Tokens, Fail
 }
 
 /// Exchanges a refresh token for new tokens. Each works once; one that comes twice was stolen, so the grant ends.
-pub async fn refresh(app: &App, client_id: &str, token: &str, resource: Option<&str>) -> Result<Tokens, Failure> {
+pub async fn refresh(app: &App, client_id: &str, token: &str, resource: Option<&str>) -> Result<AppTokens, Failure> {
     let refused = |what: &str| Failure::from(OauthError::new("invalid_grant", what));
     if !api_key::is_well_formed(token, REFRESH_PREFIX) {
         return Err(refused("This refresh token is not known to this client."));
@@ -160,7 +160,7 @@ pub async fn refresh(app: &App, client_id: &str, token: &str, resource: Option<&
     issue(app, &used.grant_id, used.scopes).await
 }
 
-async fn issue(app: &App, grant_id: &str, scopes: String) -> Result<Tokens, Failure> {
+async fn issue(app: &App, grant_id: &str, scopes: String) -> Result<AppTokens, Failure> {
     let now = app.clock.unix_seconds();
     let (access, refresh) = (api_key::make(APP_TOKEN_PREFIX), api_key::make(REFRESH_PREFIX));
     let (access_until, refresh_until) = (iso(now + ACCESS_SECONDS), iso(now + REFRESH_SECONDS));
@@ -170,7 +170,7 @@ async fn issue(app: &App, grant_id: &str, scopes: String) -> Result<Tokens, Fail
     ];
     app.store.control.issue_app_tokens(grant_id, &tokens, &iso(now)).await?;
     app.keys.made();
-    Ok(Tokens { access, refresh, scopes, expires_in: ACCESS_SECONDS })
+    Ok(AppTokens { access, refresh, scopes, expires_in: ACCESS_SECONDS })
 }
 
 /// Revokes a token of a program, and the grant with it. A token that is not known is no error (RFC 7009).

@@ -10,6 +10,8 @@ pub mod scopes;
 
 use std::fmt;
 
+use crm::model::fault::Fault;
+
 /// An error of the protocol, in its words.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OauthError {
@@ -23,6 +25,12 @@ impl OauthError {
     /// Creates an error.
     pub fn new(code: &'static str, description: impl Into<String>) -> OauthError {
         OauthError { code, description: description.into() }
+    }
+
+    /// A fault of Kith's in the words of the protocol.
+    pub fn of(fault: &Fault) -> OauthError {
+        let code = if fault.retry_after().is_some() { "temporarily_unavailable" } else { "server_error" };
+        OauthError::new(code, fault.message())
     }
 
     /// A request that lacks something, or has it wrong.
@@ -43,7 +51,7 @@ pub enum Failure {
     /// It is answered in the protocol's words.
     Oauth(OauthError),
     /// Kith itself fails, or the caller asks too often.
-    Fault(crm::model::fault::Fault),
+    Fault(Fault),
 }
 
 impl From<OauthError> for Failure {
@@ -52,8 +60,8 @@ impl From<OauthError> for Failure {
     }
 }
 
-impl From<crm::model::fault::Fault> for Failure {
-    fn from(fault: crm::model::fault::Fault) -> Failure {
+impl From<Fault> for Failure {
+    fn from(fault: Fault) -> Failure {
         Failure::Fault(fault)
     }
 }

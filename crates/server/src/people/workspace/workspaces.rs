@@ -13,7 +13,7 @@ use crate::people::context::PersonContext;
 use crate::people::paging;
 use crate::people::workspace::connections;
 use crate::people::workspace::keys::IssuedKey;
-use crate::store::control::switch::Waiting;
+use crate::store::control::switch::HeldCounts;
 use crate::store::control::workspaces::{NewWorkspace, WORKSPACES};
 
 pub use crate::store::control::switch::SendingSwitch;
@@ -67,7 +67,7 @@ pub async fn set_sending(
 ) -> Result<Answer, Fault> {
     let member = context.owner(workspace_id).await?;
     let entry = member.audit_entry(&context.app.clock);
-    let Some(Waiting { emails, deliveries }) = context.app.store.control.set_sending(&entry, switch).await? else {
+    let Some(HeldCounts { emails, deliveries }) = context.app.store.control.set_sending(&entry, switch).await? else {
         return Err(Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() });
     };
     // Answers say whether it sends.

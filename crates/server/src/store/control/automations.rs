@@ -97,7 +97,7 @@ pub struct Rule {
 
 /// An automation that is tested.
 #[derive(Debug)]
-pub struct Trial {
+pub struct AutomationTrial {
     /// Its name.
     pub name: String,
     /// The dialect in which its conditions see events.
@@ -196,14 +196,14 @@ impl Control {
     }
 
     /// What a test of an automation needs.
-    pub async fn trial_of(&self, holder: Holder<'_>, id: &str) -> Result<Option<Trial>, Fault> {
+    pub async fn trial_of(&self, holder: Holder<'_>, id: &str) -> Result<Option<AutomationTrial>, Fault> {
         let sql = "SELECT name, dialect, trigger_event, conditions::text AS conditions, actions::text AS actions FROM automations
                    WHERE id = $1 AND workspace_id = $2 AND mode = $3";
         self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.first(|row| {
             let list = |name: &str| -> Result<Vec<serde_json::Value>, Fault> {
                 serde_json::from_str(&row.get::<String>(name)?).map_err(Fault::internal)
             };
-            Ok(Trial {
+            Ok(AutomationTrial {
                 name: row.get("name")?,
                 dialect: row.get("dialect")?,
                 trigger_event: row.get("trigger_event")?,

@@ -19,7 +19,7 @@ pub enum SendingSwitch {
 
 /// What waited when the switch was set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct HeldCounts {
     /// The e-mails.
     pub emails: i64,
     /// The webhook deliveries.
@@ -31,7 +31,11 @@ const DROPPED: &str = "It was dropped while sending was switched off.";
 
 impl Control {
     /// Sets the switch. Returns what waited; `None` if there is no such workspace. An e-mail that is being sent right now is not dropped.
-    pub async fn set_sending(&self, entry: &AuditEntry<'_>, switch: SendingSwitch) -> Result<Option<Waiting>, Fault> {
+    pub async fn set_sending(
+        &self,
+        entry: &AuditEntry<'_>,
+        switch: SendingSwitch,
+    ) -> Result<Option<HeldCounts>, Fault> {
         let details = "jsonb_build_object('sending', $5 <> 'off', 'held', $5)";
         let insert_entry = insert_entry("workspace.sending_changed", "id", details, "FROM changed");
         let sql = format!(
@@ -64,6 +68,6 @@ impl Control {
         };
         self.query(&sql, &entry.params([Some(said), Some(DROPPED)]))
             .await?
-            .first(|row| Ok(Waiting { emails: row.get("emails")?, deliveries: row.get("deliveries")? }))
+            .first(|row| Ok(HeldCounts { emails: row.get("emails")?, deliveries: row.get("deliveries")? }))
     }
 }

@@ -11,15 +11,15 @@ use crm::sql::pages::{CARDS, SUMS};
 use crate::door::pages::form;
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{self, RecordNames, Shape, address, encoded, name_of};
+use crate::door::pages::shape::{self, RecordNames, TableShape, address, encoded, name_of};
 use crate::door::pages::table;
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// The most cards of a stage.
 const MOST_CARDS: usize = 100;
 
 /// The page.
-pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     if visit.parameter("view") == Some("table") {
         return table::page(visit, "deals").await;
     }
@@ -58,13 +58,13 @@ pub async fn page(visit: &Visit<'_>) -> Result<Option<Page>, Fault> {
     Ok(Some(page))
 }
 
-async fn rows(visit: &Visit<'_>, statement: Value) -> Result<Vec<Value>, Fault> {
+async fn rows(visit: &PageVisit<'_>, statement: Value) -> Result<Vec<Value>, Fault> {
     let read = visit.call(Method::Post, "sql", statement.to_string().as_bytes()).await?;
     Ok(read["data"]["rows"].as_array().cloned().unwrap_or_default())
 }
 
 /// The button and the dialog that make a deal.
-fn new_deal(shape: &Shape, pipeline: &str, stages: &[Value]) -> Markup {
+fn new_deal(shape: &TableShape, pipeline: &str, stages: &[Value]) -> Markup {
     let stage = stages.first().map_or(&Value::Null, |stage| &stage["key"]);
     let begins = json!({"pipeline": pipeline, "stage": stage, "currency": "USD", "custom": {}});
     html! {

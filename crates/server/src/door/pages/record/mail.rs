@@ -15,7 +15,7 @@ use crate::app::App;
 use crate::door::pages::mail_html;
 use crate::door::pages::parts::{self, icon};
 use crate::door::pages::shape::encoded;
-use crate::door::pages::visit::{self, PageRequest, Visit};
+use crate::door::pages::visit::{self, PageRequest, PageVisit};
 use crate::door::request::HttpRequest;
 
 /// What a frame may do: open links elsewhere. It may not run scripts, send forms or reach this page.
@@ -67,7 +67,7 @@ pub async fn frame(app: &Arc<App>, request: Request<Body>) -> Response {
 
 async fn found(request: PageRequest<'_>) -> Result<Option<String>, Fault> {
     let Some(session) = visit::session(request).await? else { return Ok(None) };
-    let visit = Visit::begin(request, session).await?;
+    let visit = PageVisit::begin(request, session).await?;
     let id = request.head.uri.path().trim_start_matches("/app/mail/");
     let found = visit.find(&format!("emails/{id}?include_deleted=true")).await?;
     Ok(found.and_then(|it| it["data"]["body_html"].as_str().map(str::to_owned)))

@@ -16,11 +16,11 @@ use crm::model::fault::Fault;
 use crate::door::pages::form;
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::{self, Hand, icon};
-use crate::door::pages::shape::{self, RecordNames, Shape, encoded, name_of};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::shape::{self, RecordNames, TableShape, encoded, name_of};
+use crate::door::pages::visit::PageVisit;
 
 /// The page of a record; `None` if there is no such record. A deleted record is shown, with the way back.
-pub async fn page(visit: &Visit<'_>, table: &str, id: &str) -> Result<Option<Page>, Fault> {
+pub async fn page(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Option<Page>, Fault> {
     if !relations::has_page(table) {
         return Ok(None);
     }
@@ -77,7 +77,7 @@ pub async fn page(visit: &Visit<'_>, table: &str, id: &str) -> Result<Option<Pag
 }
 
 /// Who or what it is, in a line. The name is the page's heading, so it is here for the eye only.
-fn lede(shape: &Shape, record: &Value, names: &RecordNames, name: &str) -> Markup {
+fn lede(shape: &TableShape, record: &Value, names: &RecordNames, name: &str) -> Markup {
     let id = parts::text(&record["id"]);
     let icon_name = match shape.table.as_str() {
         "companies" => "building-2",
@@ -98,7 +98,7 @@ fn lede(shape: &Shape, record: &Value, names: &RecordNames, name: &str) -> Marku
     }
 }
 
-fn about(shape: &Shape, record: &Value, names: &RecordNames) -> Markup {
+fn about(shape: &TableShape, record: &Value, names: &RecordNames) -> Markup {
     let said = |column: &str| record[column].as_str().filter(|text| !text.is_empty());
     match shape.table.as_str() {
         "contacts" => html! {
@@ -135,7 +135,7 @@ fn acts(is_live: bool) -> Markup {
 }
 
 /// The fields and their values.
-fn facts(shape: &Shape, record: &Value, names: &RecordNames) -> Markup {
+fn facts(shape: &TableShape, record: &Value, names: &RecordNames) -> Markup {
     /// What is shown elsewhere on the page.
     const ELSEWHERE: &[&str] = &["id", "deleted_at", "body_html", "body_text", "custom"];
     let is_shown = |name: &str| shape.entity.is_none() || !ELSEWHERE.contains(&name);

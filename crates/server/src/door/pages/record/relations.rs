@@ -7,8 +7,8 @@ use serde_json::Value;
 use crm::model::entity::{ENTITIES, by_table};
 
 use crate::door::pages::parts;
-use crate::door::pages::shape::{self, Kind, RecordNames, Shape, address, encoded, name_of};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::shape::{self, RecordNames, TableShape, ValueKind, address, encoded, name_of};
+use crate::door::pages::visit::PageVisit;
 
 /// The records of a relation that are shown.
 const MOST: usize = 8;
@@ -16,11 +16,11 @@ const MOST: usize = 8;
 /// A relation: its name, and the records.
 pub struct Relation {
     title: String,
-    rows: Vec<Related>,
+    rows: Vec<RelatedRecord>,
     has_more: bool,
 }
 
-struct Related {
+struct RelatedRecord {
     table: String,
     id: String,
     name: String,
@@ -28,7 +28,7 @@ struct Related {
 }
 
 /// Reads the relations of a record. What can't be read, for example because the plan lacks associations, is left out.
-pub async fn read(visit: &Visit<'_>, shape: &Shape, id: &str, record: &Value) -> Vec<Relation> {
+pub async fn read(visit: &PageVisit<'_>, shape: &TableShape, id: &str, record: &Value) -> Vec<Relation> {
     let referring = referring(shape);
     let reads = referring.iter().map(|(table, filter)| rows(visit, table, filter, id));
     let (listed, associated, lists, mail) =
@@ -42,7 +42,7 @@ pub async fn read(visit: &Visit<'_>, shape: &Shape, id: &str, record: &Value) ->
 }
 
 /// The tables whose records refer to this one, with the parameter that finds them.
-fn referring(shape: &Shape) -> Vec<(String, String)> {
+fn referring(shape: &TableShape) -> Vec<(String, String)> {
     let built_in: &[(&str, &str)] = match shape.table.as_str() {
         "contacts" => &[("deals", "contact_id"), ("activities", "contact_id"), ("emails", "involves_contact")],
         "companies" => &[
@@ -58,7 +58,7 @@ fn referring(shape: &Shape) -> Vec<(String, String)> {
     built_in.iter().map(|(table, filter)| ((*table).to_owned(), (*filter).to_owned())).chain(own).collect()
 }
 
-async fn rows(visit: &Visit<'_>, table: &str, filter: &str, id: &str) -> Option<Relation> {
+async fn rows(visit: &PageVisit<'_>, table: &str, filter: &str, id: &str) -> Option<Relation> {
     let path = format!("{}?{}={}&limit={MOST}", encoded(table), encoded(filter), quoted(id));
     let read = visit.get(&path).await.ok()?;
     let rows = read["data"].as_array()?.iter().map(|row| related(table, row)).collect();
@@ -74,7 +74,7 @@ fn quoted(value: &str) -> String {
     if value.contains([',', '"']) { encoded(&format!("\"{}\"", value.replace('"', "\"\""))) } else { encoded(value) }
 }
 
-fn related(table: &str, row: &Value) -> Related {
+fn related(table: &str, row: &Value) -> RelatedRecord {
     let beside = match table {
         "deals" => match &row["amount_cents"] {
             Value::Null => parts::text(&row["stage"]),
@@ -86,14 +86,14 @@ fn related(table: &str, row: &Value) -> Related {
         "emails" => parts::text(&row["from_addr"]),
         _ => String::new(),
     };
-    Related { table: table.to_owned(), id: parts::text(&row["id"]), name: name_of(table, row), beside }
+    RelatedRecord { table: table.to_owned(), id: parts::text(&row["id"]), name: name_of(table, row), beside }
 }
 
 /// The contacts, companies and deals of an e-mail.
-async fn of_mail(visit: &Visit<'_>, shape: &Shape, record: &Value) -> Vec<Relation> {
+async fn of_mail(visit: &PageVisit<'_>, shape: &TableShape, record: &Value) -> Vec<Relation> {
     let mut relations = Vec::new();
     for column in &shape.columns {
-        let Kind::Records(table) = &column.kind else { continue };
+        let ValueKind::Records(table) = &column.kind else { continue };
         let ids: Vec<&str> = record[&column.name].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
         let rows = by_ids(visit, table, &ids).await;
         relations.push(Relation { title: title(table), rows, has_more: ids.len() > MOST });
@@ -101,7 +101,7 @@ async fn of_mail(visit: &Visit<'_>, shape: &Shape, record: &Value) -> Vec<Relati
     relations
 }
 
-async fn by_ids(visit: &Visit<'_>, table: &str, ids: &[&str]) -> Vec<Related> {
+async fn by_ids(visit: &PageVisit<'_>, table: &str, ids: &[&str]) -> Vec<RelatedRecord> {
     if ids.is_empty() {
         return Vec::new();
     }
@@ -111,7 +111,7 @@ async fn by_ids(visit: &Visit<'_>, table: &str, ids: &[&str]) -> Vec<Related> {
 }
 
 /// The records that are associated with this one, by either end.
-async fn associations(visit: &Visit<'_>, id: &str) -> Option<Relation> {
+async fn associations(visit: &PageVisit<'_>, id: &str) -> Option<Relation> {
     let (from, to) = (
         format!("associations?from_id={}&limit={MOST}", quoted(id)),
         format!("associations?to_id={}&limit={MOST}", quoted(id)),
@@ -135,13 +135,13 @@ async fn associations(visit: &Visit<'_>, id: &str) -> Option<Relation> {
     }
     let rows = ends.into_iter().map(|(table, id, beside)| {
         let name = names.get(&(table.clone(), id.clone())).cloned().unwrap_or_else(|| id.clone());
-        Related { name, table, id, beside }
+        RelatedRecord { name, table, id, beside }
     });
     Some(Relation { title: "Associations".to_owned(), rows: rows.collect(), has_more })
 }
 
 /// The lists that a record was put into.
-async fn lists(visit: &Visit<'_>, id: &str) -> Option<Relation> {
+async fn lists(visit: &PageVisit<'_>, id: &str) -> Option<Relation> {
     let read = visit.get(&format!("list_members?member_id={}&limit={MOST}", quoted(id))).await.ok()?;
     let ids: Vec<&str> = read["data"].as_array()?.iter().filter_map(|row| row["list_id"].as_str()).collect();
     let rows = by_ids(visit, "lists", &ids).await;
@@ -149,7 +149,7 @@ async fn lists(visit: &Visit<'_>, id: &str) -> Option<Relation> {
 }
 
 /// Reads a record's name, once.
-async fn name(visit: &Visit<'_>, names: &mut RecordNames, table: &str, id: &str) {
+async fn name(visit: &PageVisit<'_>, names: &mut RecordNames, table: &str, id: &str) {
     let key = (table.to_owned(), id.to_owned());
     if names.contains_key(&key) {
         return;
@@ -160,7 +160,7 @@ async fn name(visit: &Visit<'_>, names: &mut RecordNames, table: &str, id: &str)
 }
 
 /// The names of the records that a record refers to.
-pub async fn names(visit: &Visit<'_>, shape: &Shape, record: &Value) -> RecordNames {
+pub async fn names(visit: &PageVisit<'_>, shape: &TableShape, record: &Value) -> RecordNames {
     let mut names = RecordNames::new();
     for relation in shape.entity.map(|entity| entity.to_one).unwrap_or_default() {
         if let Some(id) = record[relation.key]["id"].as_str() {
@@ -169,9 +169,9 @@ pub async fn names(visit: &Visit<'_>, shape: &Shape, record: &Value) -> RecordNa
     }
     for column in &shape.columns {
         match (&column.kind, column.value(record)) {
-            (Kind::Record(_), Value::Null) => {}
-            (Kind::Record(table), value) => name(visit, &mut names, table, &parts::text(value)).await,
-            (Kind::Records(table), Value::Array(ids)) => {
+            (ValueKind::Record(_), Value::Null) => {}
+            (ValueKind::Record(table), value) => name(visit, &mut names, table, &parts::text(value)).await,
+            (ValueKind::Records(table), Value::Array(ids)) => {
                 for related in by_ids(visit, table, &ids.iter().filter_map(Value::as_str).collect::<Vec<_>>()).await {
                     names.insert((related.table, related.id), related.name);
                 }

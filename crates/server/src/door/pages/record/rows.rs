@@ -7,7 +7,7 @@ use crm::model::entity::by_table;
 
 use crate::door::pages::parts;
 use crate::door::pages::shape::{self, address, encoded, name_of};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::visit::PageVisit;
 
 /// The columns that are shown if a list names none.
 const COLUMNS: &[(&str, &[&str])] = &[
@@ -21,7 +21,7 @@ const COLUMNS: &[(&str, &[&str])] = &[
 const MOST_COLUMNS: usize = 5;
 
 /// A page of a list's rows, or why they can't be read.
-pub async fn read(visit: &Visit<'_>, id: &str, list: &Value) -> Markup {
+pub async fn read(visit: &PageVisit<'_>, id: &str, list: &Value) -> Markup {
     if !list["deleted_at"].is_null() {
         return html! {};
     }

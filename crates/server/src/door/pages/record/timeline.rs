@@ -10,8 +10,8 @@ use crm::sql::pages::TIMELINE;
 
 use crate::door::pages::names::Names;
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{self, Column, Kind, RecordNames, Shape, address};
-use crate::door::pages::visit::Visit;
+use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, address};
+use crate::door::pages::visit::PageVisit;
 
 /// The items of a page.
 const MOST: usize = 50;
@@ -35,7 +35,7 @@ pub struct Timeline {
 }
 
 /// Reads the timeline of a record. `older` of the address says where the page begins.
-pub async fn read(visit: &Visit<'_>, table: &str, id: &str) -> Result<Timeline, Fault> {
+pub async fn read(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Timeline, Fault> {
     let kind = crm::model::entity::by_table(table).map_or(table, |entity| entity.name);
     let after = visit.parameter("older").and_then(|older| older.split_once('~'));
     let (at, last) = (after.map(|(at, _)| at), after.map(|(_, last)| last));
@@ -74,7 +74,7 @@ fn is_same_run(one: &Value, next: &Value) -> bool {
 }
 
 /// The timeline as a region with that name.
-pub fn shown(timeline: &Timeline, shape: &Shape, record: &Value, names: &RecordNames, may_write: bool) -> Markup {
+pub fn shown(timeline: &Timeline, shape: &TableShape, record: &Value, names: &RecordNames, may_write: bool) -> Markup {
     let told = Told { timeline, shape, record, names, may_write };
     html! {
         section.timeline aria-label="Timeline" {
@@ -100,7 +100,7 @@ pub fn shown(timeline: &Timeline, shape: &Shape, record: &Value, names: &RecordN
 }
 
 /// The form that logs a note or a call.
-fn note_form(shape: &Shape, record: &Value) -> Markup {
+fn note_form(shape: &TableShape, record: &Value) -> Markup {
     let Some(column) = concerned(&shape.table) else { return html! {} };
     html! {
         form.log data-log=(column) data-id=(parts::text(&record["id"])) novalidate {
@@ -115,7 +115,7 @@ fn note_form(shape: &Shape, record: &Value) -> Markup {
 
 struct Told<'a> {
     timeline: &'a Timeline,
-    shape: &'a Shape,
+    shape: &'a TableShape,
     record: &'a Value,
     names: &'a RecordNames,
     may_write: bool,
@@ -258,16 +258,16 @@ impl Told<'_> {
         keys.into_iter().filter(|key| from[*key] != to[*key]).map(line).collect()
     }
 
-    fn read(&self, column: Option<&Column>, value: &Value) -> Value {
+    fn read(&self, column: Option<&ShownColumn>, value: &Value) -> Value {
         let text = value.as_str().unwrap_or_default();
         match column.map(|column| &column.kind) {
             _ if value.is_null() => Value::Null,
-            Some(Kind::Amount) => shape::amount(value, self.record).into(),
-            Some(Kind::Choice(choices)) => choices
+            Some(ValueKind::Amount) => shape::amount(value, self.record).into(),
+            Some(ValueKind::Choice(choices)) => choices
                 .iter()
                 .find(|choice| choice.value == text)
                 .map_or_else(|| value.clone(), |it| it.label.clone().into()),
-            Some(Kind::Record(table)) => self
+            Some(ValueKind::Record(table)) => self
                 .names
                 .get(&(table.clone(), text.to_owned()))
                 .map_or_else(|| value.clone(), |name| name.clone().into()),
