@@ -126,8 +126,8 @@ pub fn document(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup
                         (page.beside)
                         @if mode == Mode::Test { span.chip.wait { "Test data" } }
                         @if visit.place.is_some() {
-                            button.search type="button" data-open="palette" aria-label="Search or jump to" aria-keyshortcuts="Control+K" {
-                                (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" data-keys="Ctrl K" {}
+                            button.search type="button" data-open="palette" aria-label="Search" aria-keyshortcuts="Control+K" {
+                                (icon("search")) span { "Search" } kbd.push aria-hidden="true" data-keys="Ctrl K" {}
                             }
                         }
                         div.btns { (page.actions) }
@@ -173,8 +173,7 @@ fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
                 }
                 @let person = &visit.session.person.person;
                 @let name = person.name.as_deref().unwrap_or(&person.email);
-                button.nav type="button" popovertarget="account" aria-haspopup="menu" {
-                    span.sr { "Account: " }
+                button.nav type="button" popovertarget="account" aria-haspopup="menu" aria-label="Account" aria-description=(name) {
                     (Hand::person(&person.id, name))
                     span.cut { (name) }
                     svg.icon.push aria-hidden="true" { (use_icon("chevrons-up-down")) }

@@ -15,8 +15,14 @@ use crate::door::pages::{IN_QUERY, form, pager};
 
 /// The rows of a page.
 const ROWS: usize = 50;
-/// The columns that are shown before somebody chooses, besides the name and the time of creation.
+/// The columns that are shown before somebody chooses, besides the name and the time of creation: the first ones that fit.
 const USUAL: usize = 6;
+/// Where the first columns say too little, the ones that are shown instead. The workspace's own fields follow.
+const CHOSEN: &[(&str, &[&str])] = &[
+    ("deals", &["stage", "amount_cents", "close_date", "contact_id", "company_id"]),
+    ("activities", &["type", "contact_id", "company_id", "deal_id", "occurred_at"]),
+    ("emails", &["direction", "from_addr", "to_addrs", "contact_id", "status"]),
+];
 /// Parameters of the page that are no filters.
 const OWN: &[&str] = &["cursor", "back", "view", "sort", "limit"];
 /// The conditions of a filter: what is added to the column's name, and the words.
@@ -107,6 +113,10 @@ fn columns<'a>(visit: &PageVisit<'_>, shape: &'a TableShape) -> Vec<&'a ShownCol
         !is_quiet && !column.read_only && !is_in_name
     };
     let created = shape.columns.iter().filter(|column| column.name == "created_at" && !column.in_custom);
+    if let Some((_, names)) = CHOSEN.iter().find(|(table, _)| *table == shape.table) {
+        let own = || others().filter(|column| column.in_custom && fits(column));
+        return names.iter().filter_map(|name| shape.column(name)).chain(own().take(2)).chain(created).collect();
+    }
     others().filter(fits).take(USUAL).chain(created).collect()
 }
 
@@ -238,13 +248,17 @@ impl Listed<'_> {
             }
             div.scroller tabindex="0" role="region" aria-label="Rows" {
                 table.grid.stack aria-label=(title) data-pickable data-table=(self.shape.table) {
-                    colgroup { @if may_write { col width="40"; } col width="240"; @for _ in &self.columns { col width="170"; } }
+                    colgroup {
+                        @if may_write { col width="40"; }
+                        col width="220";
+                        @for column in &self.columns { col width=(width(column)); }
+                    }
                     thead { tr {
                         @if may_write { th.sel scope="col" { input.tick type="checkbox" aria-label="Select all" data-all; } }
                         (self.head(lead.unwrap_or("ID"), self.lead.map(ShownColumn::field).as_deref(), false))
                         @for column in &self.columns {
                             @let is_sorted = !matches!(column.kind, ValueKind::Json | ValueKind::Texts | ValueKind::Records(_));
-                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), column.kind == ValueKind::Amount))
+                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), is_right(column)))
                         }
                     } }
                     tbody { @for row in rows { (self.row(row, names, may_write)) } }
@@ -255,7 +269,7 @@ impl Listed<'_> {
 
     /// A head with the button that sorts: first upwards, then downwards.
     fn head(&self, label: &str, column: Option<&str>, is_number: bool) -> Markup {
-        let Some(column) = column else { return html! { th scope="col" { (label) } } };
+        let Some(column) = column else { return html! { th.num[is_number] scope="col" { (label) } } };
         let current = self.visit.parameter("sort").unwrap_or("");
         let is_up = current == column;
         let is_down = current.strip_prefix('-') == Some(column);
@@ -275,8 +289,13 @@ impl Listed<'_> {
         html! {
             tr data-id=(id) {
                 @if may_write { td.sel { input.tick type="checkbox" aria-label={ "Select " (name) } data-pick; } }
-                td data-m="title" { a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) } }
-                @for column in &self.columns { (cell(column, row, names, may_write)) }
+                td data-m="title" {
+                    span.who {
+                        @if self.shape.table == "contacts" { (parts::Hand::person(&id, &name)) }
+                        a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) }
+                    }
+                }
+                @for (at, column) in self.columns.iter().enumerate() { (cell(column, row, names, may_write, PHONE_PLACES.get(at).copied())) }
             }
         }
     }
@@ -316,8 +335,30 @@ impl Listed<'_> {
     }
 }
 
+/// The places of the first columns on a phone's screen, where a row is a small block.
+const PHONE_PLACES: [&str; 2] = ["sub", "end"];
+
+/// Whether the values of a column stand at the right.
+fn is_right(column: &ShownColumn) -> bool {
+    matches!(column.kind, ValueKind::Amount | ValueKind::Number | ValueKind::Time)
+}
+
+/// The width of a column, by the kind of its values.
+fn width(column: &ShownColumn) -> &'static str {
+    match &column.kind {
+        ValueKind::Email | ValueKind::Json => "200",
+        ValueKind::Amount | ValueKind::Texts | ValueKind::Record(_) | ValueKind::Records(_) => "150",
+        ValueKind::Long => "240",
+        ValueKind::Number | ValueKind::Bool => "90",
+        ValueKind::Time => "100",
+        ValueKind::Date | ValueKind::Choice(_) => "115",
+        ValueKind::Text if column.name == "phone" => "140",
+        ValueKind::Text => "160",
+    }
+}
+
 /// A cell. One that people may type holds what they would type.
-fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
+fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool, place: Option<&str>) -> Markup {
     let value = column.value(row);
     let kind = match column.kind {
         ValueKind::Text => Some("text"),
@@ -334,10 +375,10 @@ fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool)
     };
     let before = if value.is_null() { String::new() } else { before };
     html! {
-        td.num[column.kind == ValueKind::Amount] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
+        td.num[is_right(column)] data-m=[place] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
             data-before=[kind.map(|_| before)] tabindex=[kind.map(|_| "-1")]
         {
-            @if !value.is_null() && value != "" { (shape::shown(column, row, names)) }
+            @if !value.is_null() && value != "" { (shape::in_cell(column, row, names)) }
         }
     }
 }
