@@ -52,7 +52,7 @@ def test_a_person_without_a_workspace_makes_one_and_switches(people):
 
 def test_logging_out_ends_the_session(ada):
     ada.page.goto("/")
-    ada.page.get_by_role("button", name="Account").click()
+    ada.page.get_by_role("button", name="Account", exact=True).click()
     ada.page.get_by_role("menuitem", name="Log out").click()
     ada.page.wait_for_url("**/login")
     ada.page.goto("/members")

@@ -34,6 +34,21 @@ def test_a_workspace_is_deleted_only_once_its_name_is_typed(ada):
     assert refused.value.status == 401
 
 
+def test_an_owner_renames_the_workspace(ada):
+    page = ada.page
+    page.goto("/settings")
+    page.get_by_role("button", name="Rename").click()
+    dialog = page.get_by_role("dialog", name="Rename")
+    dialog.get_by_label("Name").fill("")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Name").fill("Fernhill & Sons")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Workspace").locator("option:checked")).to_have_text("Fernhill & Sons")
+    page.reload()
+    expect(page.get_by_label("Workspace").locator("option:checked")).to_have_text("Fernhill & Sons")
+
+
 def test_settings_are_accessible(ada):
     for scheme in ["light", "dark"]:
         page = ada.open(color_scheme=scheme)

@@ -73,6 +73,7 @@ const PHONE: &[Entry] = &[
     entry("/activity", "Activity", "activity"),
     entry("/contacts", "Contacts", "contact-round"),
     entry("/deals", "Deals", "square-kanban"),
+    entry("/runs", "Runs", "history"),
 ];
 
 /// The head of every page: the pages of people who are not signed in have it too.
@@ -173,10 +174,11 @@ fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
                 }
                 @let person = &visit.session.person.person;
                 @let name = person.name.as_deref().unwrap_or(&person.email);
-                button.nav type="button" popovertarget="account" aria-haspopup="menu" aria-label="Account" aria-description=(name) {
+                button.nav type="button" popovertarget="account" aria-haspopup="menu" title=(name) {
                     (Hand::person(&person.id, name))
-                    span.cut { (name) }
-                    svg.icon.push aria-hidden="true" { (use_icon("chevrons-up-down")) }
+                    span.cut.signed-in data-text=(name) aria-hidden="true" {}
+                    span.push.meta { "Account" }
+                    svg.icon aria-hidden="true" { (use_icon("chevrons-up-down")) }
                 }
             }
         }

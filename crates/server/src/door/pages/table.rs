@@ -175,10 +175,12 @@ impl Listed<'_> {
                 @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
                 a.btn.bare href={ "/export/" (table) ".csv" (address(self.visit, filters)) } { (icon("download")) "Export" }
                 button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
-                div.bulk hidden {
-                    b data-picked {}
-                    button.btn type="button" data-delete-picked { (icon("trash-2")) "Delete" }
-                    button.btn.push type="button" data-unpick { "Let go" }
+                @if self.visit.may_write() {
+                    div.bulk hidden {
+                        b data-picked {}
+                        button.btn type="button" data-delete-picked { (icon("trash-2")) "Delete" }
+                        button.btn.push type="button" data-unpick { "Let go" }
+                    }
                 }
             }
             (self.filter_dialog())

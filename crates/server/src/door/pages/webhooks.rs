@@ -73,7 +73,7 @@ fn endpoint(it: &Value, last: Option<&Value>) -> Markup {
     let events = it["events"].as_array().map_or(&[][..], Vec::as_slice);
     html! {
         tr.gone[it["enabled"] != true] {
-            td data-m="title" { a.mono.name href={ "/webhooks/" (word(it, "id")) } title=(word(it, "description")) { (word(it, "url")) } }
+            td data-m="title" { a.mono.name href={ "/webhooks/" (word(it, "id")) } { (word(it, "url")) } @if !word(it, "description").is_empty() { " " span.soft { (word(it, "description")) } } }
             td data-m="sub" { (patterns(events, 2)) }
             td data-m="end" { (state(it)) }
             td data-m="end2" {

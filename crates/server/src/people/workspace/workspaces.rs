@@ -75,11 +75,7 @@ pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, F
 
 /// Renames a workspace, sets the switch that stops everything outgoing, or both. The answer has the number of the e-mails and
 /// deliveries that waited. For owners.
-pub async fn change(
-    context: &PersonContext<'_>,
-    workspace_id: &str,
-    change: WorkspaceChange,
-) -> Result<Answer, Fault> {
+pub async fn change(context: &PersonContext<'_>, workspace_id: &str, change: WorkspaceChange) -> Result<Answer, Fault> {
     let member = context.owner(workspace_id).await?;
     let missing = || Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() };
     let entry = member.audit_entry(&context.app.clock);

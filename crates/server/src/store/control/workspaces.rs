@@ -149,7 +149,8 @@ impl Control {
 
     /// Renames a workspace. Returns whether e-mail and webhooks leave it; `None` if there is no such workspace.
     pub async fn rename_workspace(&self, entry: &AuditEntry<'_>, name: &str) -> Result<Option<bool>, Fault> {
-        let insert_entry = insert_entry("workspace.renamed", "id", "jsonb_build_object('name', $5::text)", "FROM renamed");
+        let insert_entry =
+            insert_entry("workspace.renamed", "id", "jsonb_build_object('name', $5::text)", "FROM renamed");
         let sql = format!(
             "WITH renamed AS (UPDATE workspaces SET name = $5 WHERE id = $2 AND deleted_at IS NULL RETURNING id, sending),
              entry AS ({insert_entry})

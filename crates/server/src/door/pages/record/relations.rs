@@ -102,7 +102,13 @@ fn related(table: &str, row: &Value) -> RelatedRecord {
         "emails" => parts::text(&row["from_addr"]),
         _ => String::new(),
     };
-    RelatedRecord { table: table.to_owned(), id: parts::text(&row["id"]), name: name_of(table, row), beside, association: None }
+    RelatedRecord {
+        table: table.to_owned(),
+        id: parts::text(&row["id"]),
+        name: name_of(table, row),
+        beside,
+        association: None,
+    }
 }
 
 /// The contacts, companies and deals of an e-mail.
