@@ -35,7 +35,7 @@ def whole(ada):
         f"/activities/{activity}": "Asked about lead times", "/emails": "Re: liners", f"/emails/{email}": "Re: liners", "/lists": "Everybody", f"/lists/{listed}": "Ingrid",
         "/tables/shipments": "SH-1", "/tables/shipments/s1": "SH-1", "/activity": "scout", "/runs": "enrich", f"/runs/{run}": "Her profile says so",
         "/webhooks": "Warehouse", f"/webhooks/{webhook}": "Warehouse", "/automations": "Chase", f"/automations/{rule}": "create_activity", "/schema": "Segment",
-        "/sql": "contacts", "/logs": "Logs", "/api-keys": "owner", "/members": "Ada Moreau", "/settings": "Danger zone", "/import?table=contacts": "CSV",
+        "/sql": "contacts", "/logs": "All methods", "/api-keys": "owner", "/members": "Ada Moreau", "/settings": "Danger zone", "/import?table=contacts": "CSV",
         "/nowhere": "Nothing is at this address",
     }
     return ada

@@ -46,6 +46,7 @@ def test_a_webhook_is_made_and_its_secret_is_shown_once(ada, receiver):
     dialog.get_by_role("button", name="Create").click()
     expect(dialog).to_contain_text("whsec_")
     dialog.get_by_role("button", name="Done").click()
+    expect(dialog).to_have_count(0)
     expect(page.get_by_role("table", name="Webhooks")).to_contain_text("contact.created")
     assert "whsec_" not in page.content()
     page.get_by_role("link", name=receiver.url).click()

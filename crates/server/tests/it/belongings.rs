@@ -440,7 +440,8 @@ async fn an_owner_renames_a_workspace() {
     assert_eq!(both["sending"], false);
     assert_eq!(names().await, [(json!("Fernhill"), json!(false))]);
     let audit = owner.get(&format!("/v1/workspaces/audit?ws={}", owner.workspace_id)).await.status(200).data();
-    let noted: Vec<&Value> = audit.as_array().unwrap().iter().filter(|it| it["action"] == "workspace.renamed").collect();
+    let noted: Vec<&Value> =
+        audit.as_array().unwrap().iter().filter(|it| it["action"] == "workspace.renamed").collect();
     assert_eq!(noted.len(), 2);
     assert_eq!(noted[0]["details"], json!({"name": "Fernhill"}));
 }

@@ -157,7 +157,7 @@ fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
                 @if let Some(place) = &visit.place { (switcher(visit, place)) } @else { span.cut { "Kith" } }
             }
             nav aria-label="Main" {
-                (links(FIRST, page))
+                (links(if visit.place.is_some() { FIRST } else { &FIRST[..1] }, page))
                 @if visit.place.is_some() {
                     h2 { "Records" }
                     (links(RECORDS, page))

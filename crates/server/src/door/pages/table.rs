@@ -37,6 +37,19 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("_present", "is filled (true or false)"),
 ];
 
+/// Examples of new records of built-in tables.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("contacts", r#"{"first_name": "Sarah", "email": "sarah@acme.com"}"#),
+    ("companies", r#"{"name": "Acme", "domain": "acme.com"}"#),
+    ("deals", r#"{"name": "Rollout", "amount_cents": 1250000, "currency": "EUR"}"#),
+    ("activities", r#"{"type": "note", "subject": "Asked about lead times"}"#),
+    (
+        "emails",
+        r#"{"direction": "inbound", "from_addr": "sarah@acme.com", "to_addrs": ["you@example.com"], "subject": "Hello"}"#,
+    ),
+    ("lists", r#"{"name": "Customers", "target_table": "contacts", "kind": "static"}"#),
+];
+
 /// A table as it is shown.
 struct Listed<'a> {
     visit: &'a PageVisit<'a>,
@@ -204,7 +217,8 @@ impl Listed<'_> {
                 form.form data-filter novalidate {
                     (parts::field("filter-column", "Column", "", html! {
                         select.pick #filter-column name="column" {
-                            @for column in self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)) {
+                            @let (ids, others): (Vec<_>, Vec<_>) = self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)).partition(|it| it.name == "id" && !it.in_custom);
+                            @for column in others.into_iter().chain(ids) {
                                 option value=(column.field()) { (column.label) }
                             }
                         }
@@ -317,17 +331,37 @@ impl Listed<'_> {
         }
     }
 
+    /// An example of a row of an own table: the columns that a new one must have, or else the first one.
+    fn example(&self) -> String {
+        let typed = || self.shape.columns.iter().filter(|column| column.is_typed() && !column.in_custom);
+        let needed: Vec<&ShownColumn> = typed().filter(|column| column.required).collect();
+        let chosen = if needed.is_empty() { typed().take(1).collect() } else { needed };
+        let row: serde_json::Map<String, Value> =
+            chosen.iter().map(|column| (column.name.clone(), json!("…"))).collect();
+        Value::from(row).to_string()
+    }
+
     fn blank(&self, is_whole: bool) -> Markup {
-        let base = &self.visit.app.public_url;
+        let (base, table) = (&self.visit.app.public_url, &self.shape.table);
+        let body = EXAMPLES
+            .iter()
+            .find(|(name, _)| name == table)
+            .map_or_else(|| self.example(), |(_, body)| (*body).to_owned());
         html! {
             div.cols { div.c8 {
                 @if is_whole {
                     (parts::blank(
-                        &format!("No {} yet", shape::title(&self.shape.table).to_lowercase()),
-                        "Let an agent bring the first ones, or make one by hand.",
-                        html! { div.code { pre tabindex="0" { code {
-                            "curl -sX POST " (base) "/v1/" (self.shape.table) " \\\n  -H \"Authorization: Bearer $KEY\" -H \"Content-Type: application/json\" --data '{…}'"
-                        } } } },
+                        &format!("No {} yet", shape::title(table).to_lowercase()),
+                        "Let an agent bring the first ones, import a CSV file, or make one by hand.",
+                        html! {
+                            div.code {
+                                button.btn.bare.mini type="button" data-copy { (icon("copy")) span { "Copy" } }
+                                pre tabindex="0" { code {
+                                    "curl -X POST " (base) "/v1/" (encoded(table)) " \\\n  -H \"Authorization: Bearer $KEY\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '" (body) "'"
+                                } }
+                            }
+                            @if self.visit.may_write() { p.btns.after { a.btn href={ "/import?table=" (encoded(table)) } { (icon("upload")) "Import a CSV file" } } }
+                        },
                     ))
                 } @else {
                     (parts::blank("No rows fit these filters", "Take one away to see more.", html! {}))

@@ -101,7 +101,8 @@ impl Board<'_> {
                     a href={ "/deals?pipeline=" (encoded(self.key)) } aria-current="page" { (icon("square-kanban")) "Board" }
                     a href=(table) { (icon("table-2")) "Table" }
                 }
-                span.push.soft { "Open " @for (at, sum) in self.open().iter().enumerate() { @if at > 0 { ", " } span.num.sum { (sum) } } }
+                @if self.sums.is_empty() { span.push.soft { "No deal is in this pipeline yet." } }
+                @else { span.push.soft { "Open " @for (at, sum) in self.open().iter().enumerate() { @if at > 0 { ", " } span.num.sum { (sum) } } } }
             }
         }
     }
