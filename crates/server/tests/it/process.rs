@@ -131,7 +131,7 @@ async fn sigterm_lets_requests_finish_and_stops_the_database() {
     let said = String::from_utf8_lossy(&doctor.stdout).into_owned() + &String::from_utf8_lossy(&doctor.stderr);
     assert!(doctor.status.success() && said.contains("ok") && !said.contains("LACK"), "{said}");
     assert!(said.contains("PostgreSQL") && said.contains("extension vector"), "{said}");
-    for queue in ["deliveries of webhooks", "runs of automations", "letters to people"] {
+    for queue in ["deliveries of webhooks", "e-mails of workspaces", "runs of automations", "letters to people"] {
         assert!(said.contains(&format!("{queue}: 0 are due")), "{said}");
     }
 

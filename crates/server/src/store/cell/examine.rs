@@ -156,8 +156,16 @@ const QUEUES: &[Queue] = &[
     Queue {
         name: "deliveries of webhooks",
         table: "webhook_deliveries",
-        due: "SELECT next_attempt_at FROM webhook_deliveries AS d JOIN webhook_endpoints AS e ON e.id = d.endpoint_id AND e.enabled
-              WHERE d.status = 'pending' AND next_attempt_at < now()",
+        due: "SELECT d.next_attempt_at FROM webhook_deliveries AS d JOIN webhook_endpoints AS e ON e.id = d.endpoint_id AND e.enabled
+              JOIN workspaces AS w ON w.id = e.workspace_id AND w.sending
+              WHERE d.status = 'pending' AND d.next_attempt_at < now()",
+    },
+    Queue {
+        name: "e-mails of workspaces",
+        table: "outgoing_emails",
+        due: "SELECT o.next_attempt_at FROM outgoing_emails AS o
+              JOIN workspaces AS w ON w.id = o.workspace_id AND (w.sending OR o.outcome IS NOT NULL)
+              WHERE o.next_attempt_at < now()",
     },
     Queue {
         name: "runs of automations",
@@ -176,6 +184,8 @@ const LATE_SECONDS: i64 = 10 * 60;
 
 /// The findings for the queues. A table that does not exist yet comes with the next start of `kith serve`.
 async fn queues(control: &mut Conn) -> Result<Vec<Finding>, Error> {
+    // The administrator's sessions look nowhere but in `pg_catalog`.
+    control.script("SET search_path = public").await?;
     let mut findings = Vec::new();
     for queue in QUEUES {
         let exists = control.query("SELECT FROM pg_class WHERE oid = to_regclass($1)", &[Some(queue.table)]).await?;
