@@ -2,12 +2,16 @@
 
 A test that names `ada` gets a person who owns a new workspace: `ada.page` is their page in Chromium, `ada.api(...)` calls the
 API with the workspace's key, as an agent would. A test fails if a page logged an error or was refused something by its
-Content-Security-Policy."""
+Content-Security-Policy.
+
+One Kith serves all tests, those too that run in another process (`-n 2`)."""
 
 import itertools
 import json
 import os
+import pathlib
 import shutil
+import signal
 import subprocess
 import tempfile
 import time
@@ -20,6 +24,7 @@ from playwright.sync_api import expect, sync_playwright
 AXE = os.environ["AXE"]
 PASSWORD = "correct horse battery"
 numbers = itertools.count(1)
+worker = os.environ.get("PYTEST_XDIST_WORKER", "one")
 expect.set_options(timeout=15_000)
 
 
@@ -61,7 +66,7 @@ class Person:
 
     def __init__(self, kith, browser, name="Ada Moreau", workspace="Fernhill Supply"):
         self.kith, self.browser, self.name = kith, browser, name
-        self.email = f"person{next(numbers)}@fernhill.example"
+        self.email = f"person{next(numbers)}.{worker}@fernhill.example"
         signed_up = kith.call("POST", "/v1/auth/signup", {"email": self.email, "password": PASSWORD, "name": name})
         self.token, self.id = signed_up["data"]["session_token"], signed_up["data"]["user"]["id"]
         self.workspace = self.key = None
@@ -114,8 +119,18 @@ def no_serious_fault(page):
     assert not told, f"{page.url}\n" + "\n".join(told)
 
 
-@pytest.fixture(scope="session")
-def kith():
+def eventually(read, expected, seconds=15):
+    """Waits until `read()` is what is expected."""
+    until = time.monotonic() + seconds
+    while (found := read()) != expected and time.monotonic() < until:
+        time.sleep(0.05)
+    assert found == expected
+
+
+def pytest_configure(config):
+    """Starts Kith, once: the processes of pytest-xdist begin afterwards and inherit its address."""
+    if hasattr(config, "workerinput") or config.option.collectonly:
+        return
     work = tempfile.mkdtemp()
     # If root runs it, PostgreSQL runs as another user, which must be able to reach the data directory.
     os.chmod(work, 0o711)
@@ -125,10 +140,28 @@ def kith():
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, env=environment, text=True)
     first = server.stdout.readline()
     assert first.startswith("kith listening on "), open(f"{work}/log").read()
-    yield Kith(first.split()[-1])
-    server.terminate()
+    os.environ["KITH_URL"] = first.split()[-1]
+    config.kith_process = (server, work)
+
+
+def pytest_unconfigure(config):
+    if not hasattr(config, "kith_process"):
+        return
+    server, work = config.kith_process
+    # The data is thrown away, so PostgreSQL need not write hundreds of databases to the disk first.
+    postmaster = int(pathlib.Path(f"{work}/data/pg/postmaster.pid").read_text().split()[0])
+    server.kill()
+    os.kill(postmaster, signal.SIGQUIT)
     server.wait(60)
+    until = time.monotonic() + 10
+    while pathlib.Path(f"/proc/{postmaster}").exists() and time.monotonic() < until:
+        time.sleep(0.05)
     shutil.rmtree(work, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def kith():
+    return Kith(os.environ["KITH_URL"])
 
 
 @pytest.fixture(scope="session")

@@ -33,9 +33,12 @@ def test_a_rule_is_made_and_runs(ada):
     page.get_by_role("switch", name="Enabled").uncheck()
     expect(page.get_by_role("status")).to_contain_text("off")
     page.get_by_role("button", name="Delete").click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.wait_for_url("**/automations")
     expect(page.get_by_text("No rule yet")).to_be_visible()
+    page.get_by_role("status").get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("link", name="Follow up")).to_be_visible()
+    made = ada.api("GET", "/v1/automations")["data"][0]
+    assert (made["enabled"], made["actions"][0]["subject"]) == (False, "Send the contract")
 
 
 def test_a_rule_is_tested_and_edited(ada):

@@ -1,6 +1,6 @@
 """Home and /activity: who did what, live, with a way back."""
 
-from conftest import no_serious_fault
+from conftest import eventually
 from playwright.sync_api import expect
 
 
@@ -69,10 +69,7 @@ def test_an_entry_can_be_undone_and_that_too(ada):
     assert title() == "Manager"
     toast.get_by_role("button", name="Undo").click()
     expect(page.get_by_role("listitem").filter(has_text="put back").first).to_be_visible()
-    page.wait_for_function("() => true")
-    expect(toast).to_contain_text("Undone.")
-    page.wait_for_timeout(300)
-    assert title() == "Boss"
+    eventually(title, "Boss")
 
 
 def test_a_run_is_one_block_whose_undo_shows_a_preview(ada):
@@ -86,7 +83,7 @@ def test_a_run_is_one_block_whose_undo_shows_a_preview(ada):
     block.get_by_role("button", name="Undo run").click()
     dialog = page.get_by_role("dialog", name="Undo run")
     expect(dialog.get_by_role("listitem")).to_have_count(3)
-    dialog.get_by_role("button", name="Undo", exact=True).click()
+    dialog.get_by_role("button", name="Undo run").click()
     expect(page.get_by_role("status")).to_contain_text("3 records put back")
     assert ada.api("GET", "/v1/companies")["data"] == []
     page.goto("/activity")
@@ -165,15 +162,3 @@ def test_names_are_never_read_as_html(ada):
         ada.page.goto(path)
         expect(ada.page.get_by_role("link", name="<img src=x onerror=alert(1)>")).to_be_visible()
         expect(ada.page.get_by_text("<b>bold</b>")).to_be_visible()
-
-
-def test_the_feed_is_accessible(ada):
-    for name in ["A", "B"]:
-        scout(ada, "POST", "/v1/companies", {"name": name}, run="import", reason="From the fair")
-    ada.api("POST", "/v1/deals", {"name": "Deal", "amount_cents": 100, "currency": "EUR", "close_date": "2099-01-01"})
-    for options in [{"color_scheme": "light"}, {"color_scheme": "dark"}, {"viewport": {"width": 375, "height": 812}}]:
-        page = ada.open(**options)
-        for path in ["/", "/activity"]:
-            page.goto(path)
-            expect(page.get_by_role("heading", level=1)).to_be_visible()
-            no_serious_fault(page)

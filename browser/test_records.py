@@ -48,6 +48,31 @@ def test_a_record_has_its_name_as_heading_its_fields_and_relations(ada):
     page.wait_for_url(f"**/contacts/{contact}")
 
 
+def test_a_relation_is_added_and_removed(ada):
+    contact = made(ada, "contacts", first_name="Ingrid")
+    made(ada, "companies", name="Halden Freight")
+    page = ada.page
+    page.goto(f"/contacts/{contact}")
+    page.get_by_role("button", name="Add relation").click()
+    dialog = page.get_by_role("dialog", name="Add relation")
+    dialog.get_by_label("Kind").select_option(label="Company")
+    dialog.get_by_label("Record").fill("Nobody Ltd")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(dialog.get_by_label("Record")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Record").fill("halden")
+    dialog.get_by_role("option", name="Halden Freight").click()
+    dialog.get_by_label("Label").fill("adviser")
+    dialog.get_by_role("button", name="Add", exact=True).click()
+    expect(page.get_by_role("link", name="Halden Freight")).to_be_visible()
+    relation = ada.api("GET", "/v1/associations")["data"][0]
+    assert (relation["from_type"], relation["to_type"], relation["label"]) == ("contact", "company", "adviser")
+    no_serious_fault(page)
+    page.get_by_role("button", name="Unrelate Halden Freight").click()
+    expect(page.get_by_role("link", name="Halden Freight")).to_have_count(0)
+    toast(page).get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("link", name="Halden Freight")).to_be_visible()
+
+
 def test_editing_saves_what_was_changed(ada):
     company = made(ada, "companies", name="Halden Freight")
     ada.api("POST", "/v1/schema/fields", {"object_type": "contact", "key": "score", "label": "Score", "type": "number"})
@@ -137,7 +162,7 @@ def test_a_record_is_deleted_and_restored(ada):
         expect(timeline(page).get_by_text(words).first).to_be_visible()
 
 
-def test_a_row_that_is_deleted_for_good_is_asked_about(ada):
+def test_a_row_of_an_own_table_is_edited_and_its_deletion_is_undone(ada):
     ada.api("POST", "/v1/sql", {"sql": "create table shipments (id text primary key, code text, weight_kg numeric, urgent boolean); insert into shipments values ('s1', 'SH-1', 1.50)"})
     page = ada.page
     page.goto("/tables/shipments/s1")
@@ -148,9 +173,10 @@ def test_a_row_that_is_deleted_for_good_is_asked_about(ada):
     expect(toast(page)).to_contain_text("Saved")
     assert ada.api("GET", "/v1/shipments/s1")["data"] == {"id": "s1", "code": "SH-1", "weight_kg": 2.5, "urgent": True}
     page.get_by_role("button", name="Delete", exact=True).click()
-    page.get_by_role("dialog").get_by_role("button", name="Delete").click()
     page.wait_for_url("**/tables/shipments")
     assert ada.api("GET", "/v1/shipments")["data"] == []
+    toast(page).get_by_role("button", name="Undo").click()
+    expect(page.get_by_role("link", name="SH-1")).to_be_visible()
 
 
 def test_the_timeline_tells_who_did_what_and_why(ada):
@@ -263,7 +289,7 @@ def test_a_viewer_sees_the_page_and_no_control_that_writes(ada, people):
     page.goto(f"/contacts/{contact}")
     expect(page.get_by_role("heading", level=1)).to_have_text("Ingrid")
     expect(timeline(page)).to_contain_text("scout")
-    for name in ["Edit", "Delete", "Undo", "Log it"]:
+    for name in ["Edit", "Delete", "Undo", "Log it", "Add relation"]:
         expect(page.get_by_role("button", name=name)).to_have_count(0)
     ada.api("DELETE", f"/v1/contacts/{contact}")
     page.reload()

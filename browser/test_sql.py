@@ -54,6 +54,7 @@ def test_a_dry_run_keeps_nothing(ada):
     page.get_by_label("Dry run").uncheck()
     run(page, "update contacts set title = 'Boss'")
     expect(page.get_by_text("UPDATE: 1 row.")).to_be_visible()
+    expect(page.get_by_text("nothing was kept")).to_have_count(0)
     assert ada.api("GET", "/v1/contacts")["data"][0]["title"] == "Boss"
 
 

@@ -11,7 +11,7 @@ use crm::model::who::Role;
 
 use crate::people::auth::accounts::{Credentials, PasswordChange, PasswordReset};
 use crate::people::workspace::keys::KeyRequest;
-use crate::people::workspace::workspaces::SendingSwitch;
+use crate::people::workspace::workspaces::{SendingSwitch, WorkspaceChange};
 
 /// The fields of a body.
 pub struct Form(Map<String, Value>);
@@ -105,10 +105,17 @@ pub fn workspace_name(call: &Call<'_>) -> Result<Option<String>, Fault> {
     Form::read(call, &["name"])?.owned("name")
 }
 
-/// Parses the body `{sending, held?}`.
-pub fn switch(call: &Call<'_>) -> Result<SendingSwitch, Fault> {
+/// Parses the body `{name?, sending?, held?}` with a name, a position of the switch, or both.
+pub fn workspace_change(call: &Call<'_>) -> Result<WorkspaceChange, Fault> {
     call.only_parameters(&[])?;
-    let form = Form::read(call, &["sending", "held"])?;
+    let form = Form::read(call, &["name", "sending", "held"])?;
+    let name = form.owned("name")?;
+    let only_name = name.is_some() && !form.0.contains_key("sending") && !form.0.contains_key("held");
+    let switch = if only_name { None } else { Some(switch(&form)?) };
+    Ok(WorkspaceChange { name, switch })
+}
+
+fn switch(form: &Form) -> Result<SendingSwitch, Fault> {
     let held = form.text("held")?;
     match (form.0.get("sending"), held) {
         (Some(Value::Bool(false)), None) => Ok(SendingSwitch::Off),
@@ -121,7 +128,10 @@ pub fn switch(call: &Call<'_>) -> Result<SendingSwitch, Fault> {
             format!("\"held\" is release or drop, not \"{other}\"."),
             "Leave it out to release.",
         )),
-        (None | Some(Value::Null), _) => Err(Fault::invalid("\"sending\" is missing.")),
+        (None | Some(Value::Null), _) => Err(Fault::invalid_with_hint(
+            "\"sending\" is missing.",
+            "Send \"name\" to rename the workspace, or \"sending\" to hold or release what leaves it.",
+        )),
         (Some(other), _) => Err(Fault::invalid(format!("\"sending\" takes true or false, not {}.", name_of(other)))),
     }
 }

@@ -229,8 +229,8 @@ async fn act(
             workspaces::create(context, form::workspace_name(call)?.as_deref()).await.map(PersonAnswer::from)
         }
         PeopleRoute::ChangeWorkspace(id) => {
-            let switch = form::switch(call)?;
-            workspaces::set_sending(context, id, switch).await.map(|answer| PersonAnswer::of(answer, id))
+            let change = form::workspace_change(call)?;
+            workspaces::change(context, id, change).await.map(|answer| PersonAnswer::of(answer, id))
         }
         PeopleRoute::DeleteWorkspace(id) => {
             let name = form::only_field(call, "name")?;

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use reqwest::Method;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::{Agent, Reply, agent, home, mailbox, other_process, stranger};
 
@@ -415,4 +415,33 @@ async fn what_was_made_and_what_is_listed_say_the_same_times() {
     let invited = owner.post("/v1/members/invite", invite).await.status(201);
     let open = owner.get(&ws(&owner, "/v1/members/invites")).await.status(200).data();
     assert_eq!(open[0]["expires_at"], invited.data()["expires_at"]);
+}
+
+#[tokio::test]
+async fn an_owner_renames_a_workspace() {
+    let (owner, agent) = owned().await;
+    let (member, _, _) = joined(&owner, "member").await;
+    let path = format!("/v1/workspaces/{}", owner.workspace_id);
+    let names = async || {
+        let listed = owner.get("/v1/workspaces").await.status(200).data();
+        listed.as_array().unwrap().iter().map(|it| (it["name"].clone(), it["sending"].clone())).collect::<Vec<_>>()
+    };
+    member.patch(&path, json!({"name": "Theirs"})).await.fault(403, "forbidden");
+    agent.patch(&path, json!({"name": "Theirs"})).await.status(401);
+    for body in [json!({"name": "x".repeat(201)}), json!({"name": "Two", "held": "drop"}), json!({"name": 5})] {
+        owner.patch(&path, body).await.fault(400, "invalid_request");
+    }
+    owner.patch(&path, json!({"name": "  "})).await.fault(422, "validation_failed").says("name");
+    assert_eq!(names().await, [(json!("Ours"), json!(true))]);
+    let renamed = owner.patch(&path, json!({"name": " Fernhill & Sons "})).await.status(200).data();
+    assert_eq!((&renamed["id"], &renamed["sending"]), (&json!(owner.workspace_id), &json!(true)));
+    assert_eq!(names().await, [(json!("Fernhill & Sons"), json!(true))]);
+    let both = owner.patch(&path, json!({"name": "Fernhill", "sending": false})).await.status(200).data();
+    assert_eq!(both["sending"], false);
+    assert_eq!(names().await, [(json!("Fernhill"), json!(false))]);
+    let audit = owner.get(&format!("/v1/workspaces/audit?ws={}", owner.workspace_id)).await.status(200).data();
+    let noted: Vec<&Value> =
+        audit.as_array().unwrap().iter().filter(|it| it["action"] == "workspace.renamed").collect();
+    assert_eq!(noted.len(), 2);
+    assert_eq!(noted[0]["details"], json!({"name": "Fernhill"}));
 }

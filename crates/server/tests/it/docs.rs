@@ -96,7 +96,7 @@ async fn every_docs_url_leads_to_its_error() {
 async fn links_on_the_pages_lead_somewhere() {
     let stranger = stranger();
     let mut pages = BTreeMap::new();
-    for path in ["/", "/docs", "/docs/errors", "/changelog"] {
+    for path in ["/", "/docs", "/docs/api", "/docs/errors", "/changelog"] {
         pages.insert(path, String::from_utf8(stranger.get(path).await.status(200).body).unwrap());
     }
     for (path, text) in &pages {

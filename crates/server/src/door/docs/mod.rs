@@ -1,9 +1,10 @@
-//! The documents that tell people and models how to use Kith: `/docs`, `/docs/errors`, `/openapi.json`, `/openapi.yaml`,
+//! The documents that tell people and models how to use Kith: `/docs`, `/docs/errors`, `/docs/api`, `/openapi.json`, `/openapi.yaml`,
 //! `/llms.txt`, `/llms-full.txt`, `/changelog`, `/changelog.rss`.
 //!
 //! Each is rendered once for the door's public address, on the first request, from the tables that the code itself reads.
 
 mod changelog;
+mod explorer;
 mod guides;
 pub mod page;
 
@@ -50,6 +51,7 @@ enum DocumentText {
 const DOCUMENTS: &[ServedDocument] = &[
     ServedDocument { path: "/docs", content_type: HTML, text: DocumentText::One(page::docs) },
     ServedDocument { path: "/docs/errors", content_type: HTML, text: DocumentText::One(page::errors) },
+    ServedDocument { path: "/docs/api", content_type: HTML, text: DocumentText::One(explorer::page) },
     ServedDocument { path: "/changelog", content_type: HTML, text: DocumentText::One(changelog::page) },
     ServedDocument { path: "/changelog.rss", content_type: RSS, text: DocumentText::One(changelog::rss) },
     ServedDocument { path: "/openapi.json", content_type: JSON, text: DocumentText::Each(&AGENTCRM, openapi_json) },

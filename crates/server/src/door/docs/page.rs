@@ -34,8 +34,9 @@ const SECTIONS: &[(&str, &[(&str, &str)])] = &[
     ),
 ];
 
-/// Documents for programs.
+/// The explorer, and documents for programs.
 const FOR_PROGRAMS: &[(&str, &str)] = &[
+    ("/docs/api", "API explorer"),
     ("/openapi.json", "OpenAPI 3.1"),
     ("/openapi.yaml", "OpenAPI, Relm"),
     ("/llms.txt", "llms.txt"),

@@ -193,7 +193,7 @@ pub fn door(title: &str, csrf: Option<&str>, content: Markup) -> Markup {
                 }
                 (night())
                 div #toast .toast popover="manual" role="status" aria-live="polite" { span {} }
-                div #alerts .alerts role="alert" {}
+                div #alerts .alerts {}
                 script type="module" src=(assets::address("core.js")) {}
                 script type="module" src=(assets::address("account.js")) {}
             }

@@ -37,8 +37,12 @@ async fn list(visit: &PageVisit<'_>) -> Result<Page, Fault> {
         @if rules.is_empty() {
             div.cols { div.c8 { (parts::blank(
                 "No rule yet",
-                "A rule waits for an event, checks its conditions, and acts: it moves the deal, logs an activity, sets a field or sends an e-mail. What it writes can be undone like any run.",
-                html! {},
+                "A rule waits for an event, checks its conditions, and acts: it moves the deal, logs an activity, sets a field or sends an e-mail. What it writes can be undone like any run. For example:",
+                html! { div.rule {
+                    h3 { "When" } div { p.clause { code.inline { "deal.stage_changed" } } }
+                    h3 { "If" } div { p.clause { code.inline { "new_stage" } span.soft { "eq" } code.inline { "won" } } }
+                    h3 { "Then" } div { p.clause { b.mono { "create_activity" } span.soft { "subject" } code.inline { "Send the contract" } } }
+                } },
             )) } }
         } @else {
             div.scroller tabindex="0" role="region" aria-label="Rules" {

@@ -135,7 +135,7 @@ fn closing_soon(soon: &[Value]) -> Markup {
         @if !soon.is_empty() {
             section.sect aria-labelledby="soon-heading" {
                 header { h2 #soon-heading { "Closing soon" } a.link.push href="/deals" { "Board" } }
-                div.rows {
+                div.rows.soon {
                     @for deal in soon {
                         a href=(format!("/deals/{}", parts::text(&deal["id"]))) {
                             time.num.soft datetime=(parts::text(&deal["close_date"])) data-date { (parts::text(&deal["close_date"])) }

@@ -81,7 +81,7 @@ fn sheet() -> Markup {
                     }
                 }
                 li.entry {
-                    time { "11:02" } span.hand.psql aria-hidden="true" { ">_" }
+                    time { "11:02" } span.hand.psql aria-hidden="true" data-letters=">_" {}
                     div {
                         p.say { b { "priya over psql" } " changed 1 field" }
                         dl.diff { div { dt { "segment" } dd { del { "lead" } ins { "customer" } } } }
@@ -98,7 +98,7 @@ fn signed() -> Markup {
         (Hand::agent("scout"), "An agent", "with its key, its run and its reason"),
         (html! { span.hand.auto aria-hidden="true" { (icon("zap")) } }, "An automation", "when, if, then"),
         (
-            html! { span.hand.psql aria-hidden="true" { ">_" } },
+            html! { span.hand.psql aria-hidden="true" data-letters=">_" {} },
             "A psql session",
             "straight to PostgreSQL, under the same triggers",
         ),
@@ -163,7 +163,7 @@ fn rules() -> Markup {
 fn spoken() -> Markup {
     html! {
         section.point {
-            span.hand.psql aria-hidden="true" { ">_" }
+            span.hand.psql aria-hidden="true" data-letters=">_" {}
             div {
                 h2 { "It speaks what your agent speaks." }
                 p {
@@ -196,7 +196,7 @@ fn one_binary() -> Markup {
             dl.rows {
                 div { dt { b { "Self-hosted" } } dd.soft { "one binary, MIT or Apache 2.0" } }
                 div { dt { b { "Yours" } } dd.soft { "pg_dump, psql and any ORM work on it" } }
-                div { dt { b { "Open" } } dd { a.link href="/openapi.json" { "OpenAPI 3.1" } ", " a.link href="/llms.txt" { "llms.txt" } ", " a.link href="/docs" { "documentation" } } }
+                div { dt { b { "Open" } } dd { a.link href="/docs/api" { "API explorer" } ", " a.link href="/openapi.json" { "OpenAPI 3.1" } ", " a.link href="/llms.txt" { "llms.txt" } ", " a.link href="/docs" { "documentation" } } }
             }
         }
     }

@@ -73,6 +73,7 @@ const PHONE: &[Entry] = &[
     entry("/activity", "Activity", "activity"),
     entry("/contacts", "Contacts", "contact-round"),
     entry("/deals", "Deals", "square-kanban"),
+    entry("/runs", "Runs", "history"),
 ];
 
 /// The head of every page: the pages of people who are not signed in have it too.
@@ -126,8 +127,8 @@ pub fn document(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup
                         (page.beside)
                         @if mode == Mode::Test { span.chip.wait { "Test data" } }
                         @if visit.place.is_some() {
-                            button.search type="button" data-open="palette" aria-label="Search or jump to" aria-keyshortcuts="Control+K" {
-                                (icon("search")) span { "Search or jump to" } kbd.push aria-hidden="true" data-keys="Ctrl K" {}
+                            button.search type="button" data-open="palette" aria-label="Search" aria-keyshortcuts="Control+K" {
+                                (icon("search")) span { "Search" } kbd.push aria-hidden="true" data-keys="Ctrl K" {}
                             }
                         }
                         div.btns { (page.actions) }
@@ -156,7 +157,7 @@ fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
                 @if let Some(place) = &visit.place { (switcher(visit, place)) } @else { span.cut { "Kith" } }
             }
             nav aria-label="Main" {
-                (links(FIRST, page))
+                (links(if visit.place.is_some() { FIRST } else { &FIRST[..1] }, page))
                 @if visit.place.is_some() {
                     h2 { "Records" }
                     (links(RECORDS, page))
@@ -173,11 +174,11 @@ fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
                 }
                 @let person = &visit.session.person.person;
                 @let name = person.name.as_deref().unwrap_or(&person.email);
-                button.nav type="button" popovertarget="account" aria-haspopup="menu" {
-                    span.sr { "Account: " }
+                button.nav type="button" popovertarget="account" aria-haspopup="menu" title=(name) {
                     (Hand::person(&person.id, name))
-                    span.cut { (name) }
-                    svg.icon.push aria-hidden="true" { (use_icon("chevrons-up-down")) }
+                    span.cut.signed-in data-text=(name) aria-hidden="true" {}
+                    span.push.meta { "Account" }
+                    svg.icon aria-hidden="true" { (use_icon("chevrons-up-down")) }
                 }
             }
         }

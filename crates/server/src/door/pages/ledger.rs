@@ -100,7 +100,7 @@ fn run(block: &[Value], names: &Names, options: LedgerOptions) -> Markup {
                     @else if is_undo { " put back " (counted(block)) }
                     @else { " " (summed(block)) @if options.has_more { " and more" } }
                     " "
-                    a.meta.link href=(run_address(run, actor)) { @if is_undo { "undo" } @else { "run " code { (parts::text(&run.into())) } } }
+                    a.meta.link href=(run_address(run, actor)) { @if is_undo { "undo" } @else { "run " code { (parts::short_run(run)) } } }
                 }
                 (why(first))
                 @if block.len() == 1 && !is_undo {

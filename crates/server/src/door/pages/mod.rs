@@ -88,7 +88,7 @@ pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Result<Response, R
     let is_read = matches!(*request.method(), Method::GET | Method::HEAD);
     match is_known(path) {
         true if !is_read => Ok(only_read(&app.clock.id("req"))),
-        false if !is_read || path.starts_with("/v1") || !takes_html(&request) => Err(request),
+        false if !is_read || path == "/v1" || path.starts_with("/v1/") || !takes_html(&request) => Err(request),
         _ => Ok(page(app, request).await),
     }
 }

@@ -10,20 +10,22 @@ pub fn icon(name: &str) -> Markup {
     html! { svg.icon aria-hidden="true" { use href={ (assets::address("icons.svg")) "#" (name) } {} } }
 }
 
-/// Whose hand made a change. The shape says it: a person is round, an agent square, an automation a diamond, psql a slab.
+/// Whose hand made a change. The shape says it: a person is round, an agent square, an automation a diamond, psql a slab. The style
+/// sheet draws the letters, so that they are not part of the text that is read, copied or searched.
 pub enum Hand {}
 
 impl Hand {
     /// A person's hand, with initials. The hue follows from the id.
     pub fn person(id: &str, name: &str) -> Markup {
         let hue = id.bytes().fold(0_u32, |sum, byte| sum.wrapping_mul(31).wrapping_add(u32::from(byte))) % 6 + 1;
-        html! { span class={ "hand person h" (hue) } aria-hidden="true" { (initials(name)) } }
+        html! { span class={ "hand person h" (hue) } aria-hidden="true" data-letters=(initials(name)) {} }
     }
 
     /// An agent's hand, with the first two letters of its name.
     pub fn agent(name: &str) -> Markup {
         let letters: String = name.chars().filter(|it| it.is_alphanumeric()).take(2).collect();
-        html! { span.hand.agent aria-hidden="true" { (if letters.is_empty() { "ag".to_owned() } else { letters.to_lowercase() }) } }
+        let letters = if letters.is_empty() { "ag".to_owned() } else { letters.to_lowercase() };
+        html! { span.hand.agent aria-hidden="true" data-letters=(letters) {} }
     }
 
     /// The hand of an actor of the feed, `user:u_…`, `api_key:ak_…`, `automation:auto_…` or `postgres:role`, with the agent's
@@ -32,7 +34,7 @@ impl Hand {
         match actor.split_once(':') {
             Some(("user", id)) => Hand::person(id, id.trim_start_matches("u_")),
             Some(("automation", _)) => html! { span.hand.auto aria-hidden="true" { (icon("zap")) } },
-            Some(("postgres", _)) => html! { span.hand.psql aria-hidden="true" { ">_" } },
+            Some(("postgres", _)) => html! { span.hand.psql aria-hidden="true" data-letters=">_" {} },
             _ => Hand::agent(agent.unwrap_or("agent")),
         }
     }
@@ -70,6 +72,23 @@ pub fn grouped(number: u64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// `2026-12-31` as "31 Dec 2026".
+pub fn day(date: &str) -> String {
+    const MONTHS: [&str; 12] = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let parts: Vec<&str> = date.splitn(3, '-').collect();
+    let [year, month, day] = parts[..] else { return date.to_owned() };
+    let month = month.parse().ok().and_then(|month: usize| MONTHS.get(month.wrapping_sub(1)));
+    month.map_or_else(|| date.to_owned(), |month| format!("{} {month} {year}", day.trim_start_matches('0')))
+}
+
+/// The name of a run, as short as it tells runs apart: the one that Kith gave it is long.
+pub fn short_run(run: &str) -> String {
+    match run.strip_prefix("run_").filter(|rest| rest.len() == 26 && rest.is_ascii()) {
+        Some(rest) => format!("…{}", &rest[20..]),
+        None => run.to_owned(),
+    }
 }
 
 /// A value of a record as text: what a person reads in a cell. NULL is empty.
@@ -116,7 +135,7 @@ pub fn diff(column: &str, from: &Value, to: &Value) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use super::{amount, grouped, initials};
+    use super::{amount, day, grouped, initials};
 
     #[test]
     fn amounts_are_in_the_main_unit() {
@@ -133,5 +152,12 @@ mod tests {
         assert_eq!(initials("ada@x.example"), "AE");
         assert_eq!(initials("Tomáš"), "T");
         assert_eq!(initials(""), "");
+    }
+
+    #[test]
+    fn dates_are_short() {
+        assert_eq!(day("2026-12-05"), "5 Dec 2026");
+        assert_eq!(day("infinity"), "infinity");
+        assert_eq!(day("2026-13-01"), "2026-13-01");
     }
 }

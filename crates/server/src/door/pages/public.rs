@@ -18,7 +18,8 @@ pub struct PublicPage<'a> {
     pub body: Markup,
 }
 
-const LINKS: &[(&str, &str)] = &[("/docs", "Docs"), ("/docs/errors", "Errors"), ("/changelog", "Changelog")];
+const LINKS: &[(&str, &str)] =
+    &[("/docs", "Docs"), ("/docs/api", "API"), ("/docs/errors", "Errors"), ("/changelog", "Changelog")];
 
 /// The whole document of a public page, for Kith's public address.
 pub fn document(base: &str, page: &PublicPage<'_>) -> Markup {
@@ -50,7 +51,7 @@ pub fn document(base: &str, page: &PublicPage<'_>) -> Markup {
                     span.push { "MIT or Apache 2.0" }
                 }
                 div #toast .toast popover="manual" role="status" aria-live="polite" { span {} }
-                div #alerts .alerts role="alert" {}
+                div #alerts .alerts {}
                 script type="module" src=(assets::address("core.js")) {}
                 script type="module" src=(assets::address("public.js")) {}
             }

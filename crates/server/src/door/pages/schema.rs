@@ -86,7 +86,7 @@ fn fields_section(visit: &PageVisit<'_>, fields: &[Value]) -> Markup {
                             td { @for option in it["options"].as_array().map_or(&[][..], Vec::as_slice) { span.chip { (parts::text(option)) } " " } }
                             td { @if it["required"] == true { (icon_and("check", "required")) } @else { span.faint { "optional" } } }
                             @if visit.may_write() {
-                                td.acts { button.btn.mini.danger type="button" data-delete-field=(word(it, "id")) data-name=(word(it, "key")) { "Delete" span.sr { " " (word(it, "key")) } } }
+                                td.acts { button.btn.mini.bare.danger type="button" data-delete-field=(word(it, "id")) data-name=(word(it, "key")) { "Delete" span.sr { " " (word(it, "key")) } } }
                             }
                         }
                     } }

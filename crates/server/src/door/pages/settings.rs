@@ -6,10 +6,10 @@ use serde_json::Value;
 use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 
-use crate::door::pages::layout::Page;
+use crate::door::pages::layout::{Page, dialog};
 use crate::door::pages::members;
 use crate::door::pages::parts::{field, grouped, icon, text, time};
-use crate::door::pages::visit::PageVisit;
+use crate::door::pages::visit::{OwnWorkspace, PageVisit};
 use crate::people::apps::grants;
 use crate::people::apps::scopes::SCOPES;
 use crate::people::context::PersonContext;
@@ -29,13 +29,7 @@ pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let apps = members::rows(visit, &grants::list(&context, &workspace.id, ask.clone()).await?)?;
     let body = html! {
         div.cols {
-            (section("workspace", "Workspace", html! {
-                dl.facts {
-                    dt { "Name" } dd { (workspace.name) }
-                    dt { "Id" } dd { code { (workspace.id) } }
-                    dt { "Your role" } dd { (workspace.role.name()) }
-                }
-            }))
+            (section("general", "General", general(visit, workspace)))
             (section("email", "E-mail", email(visit, integration.as_ref())))
             @if let Some(sends) = row["sending"].as_bool() { (section("sending", "What leaves", sending(visit, sends))) }
             (section("connection", "Direct connection", connection()))
@@ -53,6 +47,30 @@ fn section(id: &str, title: &str, content: Markup) -> Markup {
         section.sect.c12.setting id=(id) aria-labelledby=(heading) {
             header { h2 id=(heading) { (title) } }
             (content)
+        }
+    }
+}
+
+fn general(visit: &PageVisit<'_>, workspace: &OwnWorkspace) -> Markup {
+    html! {
+        dl.facts {
+            dt { "Name" } dd { (workspace.name) }
+            dt { "Id" } dd { code { (workspace.id) } }
+            dt { "Your role" } dd { (workspace.role.name()) }
+        }
+        @if visit.is_owner() {
+            p.btns { button.btn type="button" data-open="rename" { (icon("pencil")) "Rename" } }
+            (dialog("rename", "Rename", html! {
+                form.form data-rename-workspace=(workspace.id) novalidate {
+                    (field("rename-name", "Name", "Everybody sees it in the list of workspaces.", html! {
+                        input.input #rename-name name="name" value=(workspace.name) maxlength="200" required autocomplete="off" aria-describedby="rename-name-note";
+                    }))
+                    p.btns {
+                        button.btn.main type="submit" { "Save" }
+                        button.btn.bare type="button" data-close { "Cancel" }
+                    }
+                }
+            }))
         }
     }
 }
@@ -172,7 +190,7 @@ fn danger(name: &str, id: &str) -> Markup {
              7 days."
         }
         form.form.narrow-form data-delete-workspace=(id) data-name=(name) novalidate {
-            (field("delete-name", "Workspace name", &format!("Type {name} to confirm."), html! {
+            (field("delete-name", "Name to confirm", &format!("Type {name} to confirm."), html! {
                 input.input #delete-name name="name" autocomplete="off" spellcheck="false" aria-describedby="delete-name-note";
             }))
             p.btns { button.btn.danger.main type="submit" disabled { (icon("trash-2")) "Delete workspace" } }

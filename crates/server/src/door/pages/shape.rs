@@ -369,7 +369,7 @@ pub fn shown(column: &ShownColumn, record: &Value, names: &RecordNames) -> Marku
             @match &column.kind {
                 ValueKind::Amount => span.num { (amount(value, record)) },
                 ValueKind::Time => (parts::time(&text)),
-                ValueKind::Date => time datetime=(text) { (text) },
+                ValueKind::Date => time datetime=(text) title=(text) { (parts::day(&text)) },
                 ValueKind::Email => a.link href={ "mailto:" (encoded(&text)) } { (text) },
                 ValueKind::Long => div.lines { (text) },
                 ValueKind::Json => code { (value.to_string()) },
@@ -392,6 +392,22 @@ pub fn shown(column: &ShownColumn, record: &Value, names: &RecordNames) -> Marku
                 _ => (text),
             }
         }
+    }
+}
+
+/// A value in a cell of a table, on one line. An address is text there, because a double click edits it.
+pub fn in_cell(column: &ShownColumn, record: &Value, names: &RecordNames) -> Markup {
+    let value = column.value(record);
+    let text = parts::text(value);
+    match &column.kind {
+        ValueKind::Email | ValueKind::Text | ValueKind::Texts => html! { (text) },
+        ValueKind::Long => html! { (text.lines().next().unwrap_or_default()) },
+        ValueKind::Choice(choices) if column.in_custom => {
+            let at = choices.iter().position(|choice| choice.value == text);
+            let label = at.map_or(&text, |at| &choices[at].label);
+            html! { span class={ "chip dot h" (at.unwrap_or_default() % 6 + 1) } { (label) } }
+        }
+        _ => shown(column, record, names),
     }
 }
 

@@ -15,8 +15,14 @@ use crate::door::pages::{IN_QUERY, form, pager};
 
 /// The rows of a page.
 const ROWS: usize = 50;
-/// The columns that are shown before somebody chooses, besides the name and the time of creation.
+/// The columns that are shown before somebody chooses, besides the name and the time of creation: the first ones that fit.
 const USUAL: usize = 6;
+/// Where the first columns say too little, the ones that are shown instead. The workspace's own fields follow.
+const CHOSEN: &[(&str, &[&str])] = &[
+    ("deals", &["stage", "amount_cents", "close_date", "contact_id", "company_id"]),
+    ("activities", &["type", "contact_id", "company_id", "deal_id", "occurred_at"]),
+    ("emails", &["direction", "from_addr", "to_addrs", "contact_id", "status"]),
+];
 /// Parameters of the page that are no filters.
 const OWN: &[&str] = &["cursor", "back", "view", "sort", "limit"];
 /// The conditions of a filter: what is added to the column's name, and the words.
@@ -29,6 +35,19 @@ const CONDITIONS: &[(&str, &str)] = &[
     ("_after", "is after"),
     ("_before", "is before"),
     ("_present", "is filled (true or false)"),
+];
+
+/// Examples of new records of built-in tables.
+const EXAMPLES: &[(&str, &str)] = &[
+    ("contacts", r#"{"first_name": "Sarah", "email": "sarah@acme.com"}"#),
+    ("companies", r#"{"name": "Acme", "domain": "acme.com"}"#),
+    ("deals", r#"{"name": "Rollout", "amount_cents": 1250000, "currency": "EUR"}"#),
+    ("activities", r#"{"type": "note", "subject": "Asked about lead times"}"#),
+    (
+        "emails",
+        r#"{"direction": "inbound", "from_addr": "sarah@acme.com", "to_addrs": ["you@example.com"], "subject": "Hello"}"#,
+    ),
+    ("lists", r#"{"name": "Customers", "target_table": "contacts", "kind": "static"}"#),
 ];
 
 /// A table as it is shown.
@@ -107,6 +126,10 @@ fn columns<'a>(visit: &PageVisit<'_>, shape: &'a TableShape) -> Vec<&'a ShownCol
         !is_quiet && !column.read_only && !is_in_name
     };
     let created = shape.columns.iter().filter(|column| column.name == "created_at" && !column.in_custom);
+    if let Some((_, names)) = CHOSEN.iter().find(|(table, _)| *table == shape.table) {
+        let own = || others().filter(|column| column.in_custom && fits(column));
+        return names.iter().filter_map(|name| shape.column(name)).chain(own().take(2)).chain(created).collect();
+    }
     others().filter(fits).take(USUAL).chain(created).collect()
 }
 
@@ -165,10 +188,12 @@ impl Listed<'_> {
                 @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
                 a.btn.bare href={ "/export/" (table) ".csv" (address(self.visit, filters)) } { (icon("download")) "Export" }
                 button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
-                div.bulk hidden {
-                    b data-picked {}
-                    button.btn type="button" data-delete-picked { (icon("trash-2")) "Delete" }
-                    button.btn.push type="button" data-unpick { "Let go" }
+                @if self.visit.may_write() {
+                    div.bulk hidden {
+                        b data-picked {}
+                        button.btn type="button" data-delete-picked { (icon("trash-2")) "Delete" }
+                        button.btn.push type="button" data-unpick { "Let go" }
+                    }
                 }
             }
             (self.filter_dialog())
@@ -192,7 +217,8 @@ impl Listed<'_> {
                 form.form data-filter novalidate {
                     (parts::field("filter-column", "Column", "", html! {
                         select.pick #filter-column name="column" {
-                            @for column in self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)) {
+                            @let (ids, others): (Vec<_>, Vec<_>) = self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)).partition(|it| it.name == "id" && !it.in_custom);
+                            @for column in others.into_iter().chain(ids) {
                                 option value=(column.field()) { (column.label) }
                             }
                         }
@@ -238,13 +264,17 @@ impl Listed<'_> {
             }
             div.scroller tabindex="0" role="region" aria-label="Rows" {
                 table.grid.stack aria-label=(title) data-pickable data-table=(self.shape.table) {
-                    colgroup { @if may_write { col width="40"; } col width="240"; @for _ in &self.columns { col width="170"; } }
+                    colgroup {
+                        @if may_write { col width="40"; }
+                        col width="220";
+                        @for column in &self.columns { col width=(width(column)); }
+                    }
                     thead { tr {
                         @if may_write { th.sel scope="col" { input.tick type="checkbox" aria-label="Select all" data-all; } }
                         (self.head(lead.unwrap_or("ID"), self.lead.map(ShownColumn::field).as_deref(), false))
                         @for column in &self.columns {
                             @let is_sorted = !matches!(column.kind, ValueKind::Json | ValueKind::Texts | ValueKind::Records(_));
-                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), column.kind == ValueKind::Amount))
+                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), is_right(column)))
                         }
                     } }
                     tbody { @for row in rows { (self.row(row, names, may_write)) } }
@@ -255,7 +285,7 @@ impl Listed<'_> {
 
     /// A head with the button that sorts: first upwards, then downwards.
     fn head(&self, label: &str, column: Option<&str>, is_number: bool) -> Markup {
-        let Some(column) = column else { return html! { th scope="col" { (label) } } };
+        let Some(column) = column else { return html! { th.num[is_number] scope="col" { (label) } } };
         let current = self.visit.parameter("sort").unwrap_or("");
         let is_up = current == column;
         let is_down = current.strip_prefix('-') == Some(column);
@@ -275,8 +305,13 @@ impl Listed<'_> {
         html! {
             tr data-id=(id) {
                 @if may_write { td.sel { input.tick type="checkbox" aria-label={ "Select " (name) } data-pick; } }
-                td data-m="title" { a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) } }
-                @for column in &self.columns { (cell(column, row, names, may_write)) }
+                td data-m="title" {
+                    span.who {
+                        @if self.shape.table == "contacts" { (parts::Hand::person(&id, &name)) }
+                        a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) }
+                    }
+                }
+                @for (at, column) in self.columns.iter().enumerate() { (cell(column, row, names, may_write, PHONE_PLACES.get(at).copied())) }
             }
         }
     }
@@ -296,17 +331,37 @@ impl Listed<'_> {
         }
     }
 
+    /// An example of a row of an own table: the columns that a new one must have, or else the first one.
+    fn example(&self) -> String {
+        let typed = || self.shape.columns.iter().filter(|column| column.is_typed() && !column.in_custom);
+        let needed: Vec<&ShownColumn> = typed().filter(|column| column.required).collect();
+        let chosen = if needed.is_empty() { typed().take(1).collect() } else { needed };
+        let row: serde_json::Map<String, Value> =
+            chosen.iter().map(|column| (column.name.clone(), json!("…"))).collect();
+        Value::from(row).to_string()
+    }
+
     fn blank(&self, is_whole: bool) -> Markup {
-        let base = &self.visit.app.public_url;
+        let (base, table) = (&self.visit.app.public_url, &self.shape.table);
+        let body = EXAMPLES
+            .iter()
+            .find(|(name, _)| name == table)
+            .map_or_else(|| self.example(), |(_, body)| (*body).to_owned());
         html! {
             div.cols { div.c8 {
                 @if is_whole {
                     (parts::blank(
-                        &format!("No {} yet", shape::title(&self.shape.table).to_lowercase()),
-                        "Let an agent bring the first ones, or make one by hand.",
-                        html! { div.code { pre tabindex="0" { code {
-                            "curl -sX POST " (base) "/v1/" (self.shape.table) " \\\n  -H \"Authorization: Bearer $KEY\" -H \"Content-Type: application/json\" --data '{…}'"
-                        } } } },
+                        &format!("No {} yet", shape::title(table).to_lowercase()),
+                        "Let an agent bring the first ones, import a CSV file, or make one by hand.",
+                        html! {
+                            div.code {
+                                button.btn.bare.mini type="button" data-copy { (icon("copy")) span { "Copy" } }
+                                pre tabindex="0" { code {
+                                    "curl -X POST " (base) "/v1/" (encoded(table)) " \\\n  -H \"Authorization: Bearer $KEY\" \\\n  -H \"Content-Type: application/json\" \\\n  -d '" (body) "'"
+                                } }
+                            }
+                            @if self.visit.may_write() { p.btns.after { a.btn href={ "/import?table=" (encoded(table)) } { (icon("upload")) "Import a CSV file" } } }
+                        },
                     ))
                 } @else {
                     (parts::blank("No rows fit these filters", "Take one away to see more.", html! {}))
@@ -316,8 +371,30 @@ impl Listed<'_> {
     }
 }
 
+/// The places of the first columns on a phone's screen, where a row is a small block.
+const PHONE_PLACES: [&str; 2] = ["sub", "end"];
+
+/// Whether the values of a column stand at the right.
+fn is_right(column: &ShownColumn) -> bool {
+    matches!(column.kind, ValueKind::Amount | ValueKind::Number | ValueKind::Time)
+}
+
+/// The width of a column, by the kind of its values.
+fn width(column: &ShownColumn) -> &'static str {
+    match &column.kind {
+        ValueKind::Email | ValueKind::Json => "200",
+        ValueKind::Amount | ValueKind::Texts | ValueKind::Record(_) | ValueKind::Records(_) => "150",
+        ValueKind::Long => "240",
+        ValueKind::Number | ValueKind::Bool => "90",
+        ValueKind::Time => "100",
+        ValueKind::Date | ValueKind::Choice(_) => "115",
+        ValueKind::Text if column.name == "phone" => "140",
+        ValueKind::Text => "160",
+    }
+}
+
 /// A cell. One that people may type holds what they would type.
-fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
+fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool, place: Option<&str>) -> Markup {
     let value = column.value(row);
     let kind = match column.kind {
         ValueKind::Text => Some("text"),
@@ -334,10 +411,10 @@ fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool)
     };
     let before = if value.is_null() { String::new() } else { before };
     html! {
-        td.num[column.kind == ValueKind::Amount] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
+        td.num[is_right(column)] data-m=[place] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
             data-before=[kind.map(|_| before)] tabindex=[kind.map(|_| "-1")]
         {
-            @if !value.is_null() && value != "" { (shape::shown(column, row, names)) }
+            @if !value.is_null() && value != "" { (shape::in_cell(column, row, names)) }
         }
     }
 }

@@ -73,7 +73,7 @@ fn endpoint(it: &Value, last: Option<&Value>) -> Markup {
     let events = it["events"].as_array().map_or(&[][..], Vec::as_slice);
     html! {
         tr.gone[it["enabled"] != true] {
-            td data-m="title" { a.mono.name href={ "/webhooks/" (word(it, "id")) } title=(word(it, "description")) { (word(it, "url")) } }
+            td data-m="title" { a.mono.name href={ "/webhooks/" (word(it, "id")) } { (word(it, "url")) } @if !word(it, "description").is_empty() { " " span.soft { (word(it, "description")) } } }
             td data-m="sub" { (patterns(events, 2)) }
             td data-m="end" { (state(it)) }
             td data-m="end2" {
@@ -247,7 +247,7 @@ fn deliveries(visit: &PageVisit<'_>, it: &Value, listed: &Value, wanted: Option<
                 }
             } @else {
                 table.grid.stack aria-label="Deliveries" {
-                    colgroup { col width="190"; col width="130"; col width="84"; col width="78"; col width="80"; col; col width="92"; col width="80"; @if visit.may_write() { col width="100"; } }
+                    colgroup { col width="180"; col width="110"; col width="76"; col width="66"; col width="72"; col; col width="84"; col width="76"; @if visit.may_write() { col width="100"; } }
                     thead { tr {
                         th scope="col" { "Event" } th scope="col" { "Status" } th.num scope="col" { "Answer" } th.num scope="col" { "Tries" }
                         th.num scope="col" { "Took" } th scope="col" { "What came back" } th.num scope="col" { "Next try" } th.num scope="col" { "When" }
@@ -263,7 +263,7 @@ fn deliveries(visit: &PageVisit<'_>, it: &Value, listed: &Value, wanted: Option<
                 a.btn href={ "/webhooks/" (id) "?cursor=" (utf8_percent_encode(cursor, IN_QUERY)) @if let Some(status) = wanted { "&status=" (status) } } { "Next" }
             }
             span { "Deliveries are kept for 30 days." }
-            @if visit.may_write() { button.btn.push type="button" data-replay-failed { (icon("rotate-ccw")) "Replay failed" } }
+            @if visit.may_write() { button.btn.push type="button" data-replay-failed { (icon("rotate-ccw")) "Send the failed ones again" } }
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Workspaces: creates them, for a person or without an account, lists and deletes them.
+//! Workspaces: creates them, for a person or without an account, lists, renames and deletes them, and holds what leaves them.
 
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use crate::people::context::PersonContext;
 use crate::people::paging;
 use crate::people::workspace::connections;
 use crate::people::workspace::keys::IssuedKey;
+use crate::store::control::audit::AuditEntry;
 use crate::store::control::switch::HeldCounts;
 use crate::store::control::workspaces::{NewWorkspace, WORKSPACES};
 
@@ -21,12 +22,18 @@ pub use crate::store::control::switch::SendingSwitch;
 /// The longest name of a workspace, in characters.
 const MAX_NAME_CHARACTERS: usize = 200;
 
+/// What an owner changes of a workspace. At least one member is given.
+pub struct WorkspaceChange {
+    /// The new name.
+    pub name: Option<String>,
+    /// A position of the switch that stops everything outgoing: e-mail and webhooks.
+    pub switch: Option<SendingSwitch>,
+}
+
 /// Creates a workspace with a key that works at once. A visitor who is signed in owns it. Any other visitor gets an anonymous
 /// workspace, which is dropped unless somebody claims it.
 pub async fn create(context: &PersonContext<'_>, name: Option<&str>) -> Result<Answer, Fault> {
-    if name.is_some_and(|name| name.contains('\0') || name.chars().count() > MAX_NAME_CHARACTERS) {
-        return Err(Fault::invalid(format!("A workspace's name has up to {MAX_NAME_CHARACTERS} characters.")));
-    }
+    check_name(name.unwrap_or_default())?;
     let clock = &context.app.clock;
     let (id, now) = (clock.id("ws"), clock.unix_seconds());
     let owner = context.visitor.person.as_ref();
@@ -53,21 +60,49 @@ pub async fn create(context: &PersonContext<'_>, name: Option<&str>) -> Result<A
     })
 }
 
+fn check_name(name: &str) -> Result<(), Fault> {
+    if name.contains('\0') || name.chars().count() > MAX_NAME_CHARACTERS {
+        return Err(Fault::invalid(format!("A workspace's name has up to {MAX_NAME_CHARACTERS} characters.")));
+    }
+    Ok(())
+}
+
 /// Lists the workspaces that the visitor belongs to, the newest first.
 pub async fn list(context: &PersonContext<'_>, ask: PageAsk) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;
     paging::page(context, &WORKSPACES, &person.id, &[], ask).await
 }
 
-/// Sets the switch that stops everything outgoing: e-mail and webhooks. The answer has the number of those that waited. For owners.
-pub async fn set_sending(
+/// Renames a workspace, sets the switch that stops everything outgoing, or both. The answer has the number of the e-mails and
+/// deliveries that waited. For owners.
+pub async fn change(context: &PersonContext<'_>, workspace_id: &str, change: WorkspaceChange) -> Result<Answer, Fault> {
+    let member = context.owner(workspace_id).await?;
+    let missing = || Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() };
+    let entry = member.audit_entry(&context.app.clock);
+    let mut sends = true;
+    if let Some(name) = change.name.as_deref().map(str::trim) {
+        check_name(name)?;
+        if name.is_empty() {
+            let (message, field) = ("\"name\" is empty.".into(), Some("name".into()));
+            return Err(Fault::ValidationFailed { message, hint: None, field });
+        }
+        sends = context.app.store.control.rename_workspace(&entry, name).await?.ok_or_else(missing)?;
+    }
+    if let Some(switch) = change.switch {
+        return set_sending(context, &member.audit_entry(&context.app.clock), switch).await;
+    }
+    let none = json!({"emails": 0, "deliveries": 0});
+    let said = json!({"id": workspace_id, "sending": sends, "held": none, "released": none, "dropped": none});
+    Ok(Answer::Object { text: said.to_string(), created: false })
+}
+
+async fn set_sending(
     context: &PersonContext<'_>,
-    workspace_id: &str,
+    entry: &AuditEntry<'_>,
     switch: SendingSwitch,
 ) -> Result<Answer, Fault> {
-    let member = context.owner(workspace_id).await?;
-    let entry = member.audit_entry(&context.app.clock);
-    let Some(HeldCounts { emails, deliveries }) = context.app.store.control.set_sending(&entry, switch).await? else {
+    let workspace_id = entry.workspace_id;
+    let Some(HeldCounts { emails, deliveries }) = context.app.store.control.set_sending(entry, switch).await? else {
         return Err(Fault::NotFound { table: "your workspaces".into(), id: workspace_id.to_owned() });
     };
     // Answers say whether it sends.

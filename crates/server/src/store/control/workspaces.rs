@@ -147,6 +147,18 @@ impl Control {
         self.query(sql, &[Some(workspace_id)]).await?.first(tenant_database)
     }
 
+    /// Renames a workspace. Returns whether e-mail and webhooks leave it; `None` if there is no such workspace.
+    pub async fn rename_workspace(&self, entry: &AuditEntry<'_>, name: &str) -> Result<Option<bool>, Fault> {
+        let insert_entry =
+            insert_entry("workspace.renamed", "id", "jsonb_build_object('name', $5::text)", "FROM renamed");
+        let sql = format!(
+            "WITH renamed AS (UPDATE workspaces SET name = $5 WHERE id = $2 AND deleted_at IS NULL RETURNING id, sending),
+             entry AS ({insert_entry})
+             SELECT sending FROM renamed"
+        );
+        self.query(&sql, &entry.params([Some(name)])).await?.first(|row| row.is("sending"))
+    }
+
     /// Deletes a workspace, if this is its name, or its id if it has no name: ends its members, keys, invitations and
     /// connections, and stops its webhooks and automations. Its data stays until it is dropped. Returns whether it was deleted.
     pub async fn delete_workspace(&self, entry: &AuditEntry<'_>, name: &str) -> Result<bool, Fault> {

@@ -250,7 +250,9 @@ fn nothing_is_left_half_done() {
     ];
     let mut offences = Vec::new();
     for folder in ["crates", "bin", ".ci", "bench"] {
-        for path in files_under(&root().join(folder)) {
+        // What others have written is brought here as it is.
+        let own = |path: &PathBuf| !relative(path, &root()).contains("/assets/swagger-ui/");
+        for path in files_under(&root().join(folder)).into_iter().filter(own) {
             let Ok(text) = fs::read_to_string(&path) else {
                 continue;
             };

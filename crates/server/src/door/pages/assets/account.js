@@ -9,7 +9,8 @@ const within = (path) => {
   if (!path || !path.startsWith("/")) return null;
   try {
     const to = new URL(path, location.origin);
-    return to.origin === location.origin ? to.pathname + to.search + to.hash : null;
+    // A path that begins with two slashes would name a host.
+    return to.origin === location.origin && !to.pathname.startsWith("//") ? to.pathname + to.search + to.hash : null;
   } catch { return null; }
 };
 const asked = within(query.get("next"));

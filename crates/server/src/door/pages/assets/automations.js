@@ -1,5 +1,5 @@
 // /automations and /automations/:id. See core.js for what it offers.
-import { $, $$, on, el, icon, api, toast, attempt, refresh, openDialog, confirmed, onSubmit } from "./core.js";
+import { $, $$, on, el, icon, api, toast, attempt, refresh, openDialog, leaveWithToast, onSubmit } from "./core.js";
 
 // -- The form --
 
@@ -92,10 +92,14 @@ on("change", "[data-enabled]", (it) => attempt(async () => {
   $("[data-enabled]")?.focus();
   toast(enabled ? "The rule is on." : "The rule is off.");
 }));
-on("click", "[data-delete]", () => attempt(async () => {
-  if (!await confirmed("Delete this rule?", "Its runs go too. What it has written stays.", "Delete")) return;
-  await api("DELETE", "automations/" + shown());
-  location.assign("/automations");
+on("click", "[data-delete]", (it) => attempt(async () => {
+  it.disabled = true;
+  try {
+    const { data } = await api("GET", "automations/" + shown());
+    await api("DELETE", "automations/" + shown());
+    const { name, trigger_event, conditions, actions, enabled } = data;
+    leaveWithToast("/automations", `The rule “${name}” is deleted. What it has written stays.`, { undo: ["POST", "automations", { name, trigger_event, conditions, actions, enabled }] });
+  } catch (error) { it.disabled = false; throw error; }
 }));
 
 // -- Test --

@@ -65,14 +65,15 @@ export const api = async (method, path, body, headers = {}) => {
 // -- Toasts and alerts --
 
 let timer, lastUndo;
-/** Says something for six seconds. With `undo`, a request id, it offers the way back. */
+/** Says something for six seconds. With `undo`, the id of a request, or a call [method, path, body] that takes it back, it
+ *  offers the way back. */
 export const toast = (text, { undo } = {}) => {
   const it = $("#toast");
   it.replaceChildren(el("span", {}, text));
   if (undo) {
     lastUndo = undo;
     const button = el("button", { type: "button", class: "btn mini" }, "Undo");
-    button.addEventListener("click", () => undoRequest(undo));
+    button.addEventListener("click", () => takeBack(undo));
     it.append(button);
   }
   it.showPopover?.();
@@ -92,13 +93,17 @@ export const alarm = (error) => {
 export const attempt = async (act) => {
   try { return await act(); } catch (error) { alarm(error); return undefined; }
 };
-/** Takes back what a request did. */
-export const undoRequest = (requestId) => attempt(async () => {
-  await api("POST", `requests/${encodeURIComponent(requestId)}/undo`, {});
+const takeBack = (undo) => attempt(async () => {
+  await (typeof undo === "string" ? api("POST", `requests/${encodeURIComponent(undo)}/undo`, {}) : api(...undo));
   lastUndo = undefined;
   await refresh();
   toast("Undone.");
 });
+/** Leads to another page, which then says something. */
+export const leaveWithToast = (address, text, options) => {
+  try { sessionStorage.setItem("kith_toast", JSON.stringify([text, options])); } catch { /* It is only a word less. */ }
+  location.assign(address);
+};
 
 // -- The page in place --
 
@@ -286,6 +291,33 @@ const tell = () => {
 whenShown(tell);
 setInterval(tell, 30000);
 
+const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
+const toTheSecond = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
+const dayName = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", timeZone: "UTC" });
+const shortDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
+whenShown(() => {
+  for (const it of $$("time[data-clock], time[data-moment]")) {
+    const moment = new Date(it.dateTime);
+    if (Number.isNaN(moment.getTime())) continue;
+    it.textContent = ("clock" in it.dataset ? clock : toTheSecond).format(moment);
+    it.title = exact.format(moment);
+  }
+  const today = new Date().toISOString().slice(0, 10);
+  for (const it of $$("time[data-day]")) {
+    const name = dayName.format(new Date(it.dateTime + "T00:00:00Z"));
+    it.textContent = it.dateTime === today ? "Today, " + name.replace(/^\w+,? /, "") : name;
+  }
+  for (const it of $$("time[data-date]")) it.textContent = shortDay.format(new Date(it.dateTime + "T00:00:00Z"));
+});
+
+// What the page before has to say.
+try {
+  const left = sessionStorage.getItem("kith_toast");
+  sessionStorage.removeItem("kith_toast");
+  if (left && page.csrf) toast(...JSON.parse(left));
+} catch { /* There is nothing to say. */ }
+
 // -- Keys --
 
 const typing = (event) => event.target.matches?.("input:not([type=checkbox]), textarea, select, [contenteditable]");
@@ -302,7 +334,7 @@ if (document.body.classList.contains("app")) addEventListener("keydown", (event)
   if (places[event.key] && Date.now() - wentAt < 900) location.assign(places[event.key]);
   else if (event.key === "g") wentAt = Date.now();
   else if (event.key === "?") openDialog("keys");
-  else if (event.key === "u" && lastUndo) undoRequest(lastUndo);
+  else if (event.key === "u" && lastUndo) takeBack(lastUndo);
   else if (event.key === "c") $("[data-new]")?.click();
   else if (event.key === "/") { event.preventDefault(); openDialog("palette"); }
 });

@@ -1,4 +1,4 @@
-// The ledger and what comes while a page is open: new entries, Undo of an entry, clock times, filters that apply at once.
+// The ledger and what comes while a page is open: new entries, Undo of an entry, filters that apply at once.
 
 import { $, $$, on, api, attempt, refresh, toast, whenShown } from "./core.js";
 
@@ -11,28 +11,6 @@ on("submit", "[data-filters]", (form) => {
 });
 addEventListener("pageshow", () => {
   for (const field of $$("[data-filters] :disabled")) field.disabled = false;
-});
-
-// -- Times --
-
-const clock = new Intl.DateTimeFormat("en-GB", { hour: "2-digit", minute: "2-digit" });
-const seconds = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
-const exact = new Intl.DateTimeFormat("en-GB", { dateStyle: "full", timeStyle: "long" });
-const dayName = new Intl.DateTimeFormat("en-GB", { weekday: "long", day: "numeric", month: "long", timeZone: "UTC" });
-const shortDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
-whenShown(() => {
-  for (const it of $$("time[data-clock], time[data-moment]")) {
-    const moment = new Date(it.dateTime);
-    if (Number.isNaN(moment.getTime())) continue;
-    it.textContent = ("clock" in it.dataset ? clock : seconds).format(moment);
-    it.title = exact.format(moment);
-  }
-  const today = new Date().toISOString().slice(0, 10);
-  for (const it of $$("time[data-day]")) {
-    const name = dayName.format(new Date(it.dateTime + "T00:00:00Z"));
-    it.textContent = it.dateTime === today ? "Today, " + name.replace(/^\w+,? /, "") : name;
-  }
-  for (const it of $$("time[data-date]")) it.textContent = shortDay.format(new Date(it.dateTime + "T00:00:00Z"));
 });
 
 // -- Undo of an entry --

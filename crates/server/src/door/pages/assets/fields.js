@@ -3,7 +3,7 @@
 import { $, $$, api, el, on, refuse, showRefusal } from "./core.js";
 
 /** A value that can't be read: it is refused at its field. */
-class Refusal extends Error {
+export class Refusal extends Error {
   constructor(input, message) {
     super(message);
     this.input = input;
@@ -22,7 +22,7 @@ const isAddress = (text) => /^[^\s@<>(),;:"]+@[^\s@<>(),;:"]+\.[^\s@<>(),;:".]+$
 const isNumber = (text) => /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text);
 
 /** The record that a reference names. A name must name exactly one. */
-const referred = async (input) => {
+export const referred = async (input) => {
   const text = input.value.trim();
   if (text === input.dataset.named && input.dataset.id) return input.dataset.id;
   if (/^[a-z]{1,8}_[0-9a-z]{26}$/.test(text)) return text;

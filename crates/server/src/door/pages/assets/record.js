@@ -1,6 +1,6 @@
 // A record's page: its form, deleting and restoring, the note, the undoing of changes and runs, the images of a message.
-import { $, ApiError, alarm, api, attempt, confirmed, el, icon, on, onSubmit, refresh, toast } from "./core.js";
-import { prepare, sent } from "./fields.js";
+import { $, ApiError, alarm, api, attempt, el, icon, leaveWithToast, on, onSubmit, refresh, refuse, toast } from "./core.js";
+import { Refusal, prepare, referred, sent } from "./fields.js";
 
 const encoded = encodeURIComponent;
 const record = () => {
@@ -35,13 +35,39 @@ onSubmit("[data-record-form]", (form) => sent(form, { onlyChanges: true }, async
   toast("Saved.", { undo: requestId });
 }));
 
+// -- Relations --
+
+on("change", "[data-relate] [name=kind]", (it) => {
+  const record = it.form.elements.record;
+  Object.assign(record.dataset, { table: it.selectedOptions[0].dataset.table, id: "", named: "" });
+  record.value = "";
+});
+onSubmit("[data-relate]", async (form) => {
+  const { kind, record, label } = form.elements;
+  try {
+    const body = { from_type: form.dataset.type, from_id: form.dataset.id, to_type: kind.value, to_id: await referred(record) };
+    const { requestId } = await api("POST", "associations", { ...body, ...(label.value.trim() ? { label: label.value.trim() } : {}) });
+    form.closest("dialog").close();
+    await refresh();
+    toast("Related.", { undo: requestId });
+  } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    refuse(error.input, error.message);
+    error.input.focus();
+  }
+});
+on("click", "[data-unrelate]", (it) => attempt(async () => {
+  const { requestId } = await api("DELETE", "associations/" + encoded(it.dataset.unrelate));
+  await refresh();
+  toast("The relation is removed.", { undo: requestId });
+}));
+
 // -- Deleting and restoring --
 
 on("click", "[data-delete-record]", () => attempt(async () => {
   const { path, name, isSoft } = record();
-  if (!isSoft && !(await confirmed("Delete this record", `Rows of this table are deleted for good. “${name}” can be put back from the page Runs for some days.`, "Delete"))) return;
   const { requestId } = await api("DELETE", path);
-  if (!isSoft) return location.assign(listAddress());
+  if (!isSoft) return leaveWithToast(listAddress(), `“${name}” was deleted.`, { undo: requestId });
   await refresh();
   $("[data-restore-record]")?.focus();
   toast(`“${name}” was deleted.`, { undo: requestId });

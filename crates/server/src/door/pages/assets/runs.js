@@ -74,8 +74,8 @@ const open = async (button) => {
   const run = await runId(button);
   const title = button.dataset.title ?? "Undo run";
   const content = el("div", { class: "form" });
-  const undo = el("button", { type: "button", class: "btn main", "data-undo-now": true }, "Undo");
-  const skip = el("button", { type: "button", class: "btn", hidden: true }, "Skip conflicts and undo the rest");
+  const undo = el("button", { type: "button", class: "btn main", "data-undo-now": true }, title);
+  const skip = el("button", { type: "button", class: "btn", hidden: true }, "Leave those, put back the rest");
   const close = el("button", { type: "button", class: "btn bare", "data-close": true }, "Cancel");
   const dialog = el("dialog", { class: "undo-run", "aria-labelledby": "undo-heading" },
     el("div", {}, el("h2", { id: "undo-heading" }, title), content, el("p", { class: "btns" }, undo, skip, close)));

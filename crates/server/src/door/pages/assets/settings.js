@@ -59,13 +59,22 @@ onSubmit("[data-new-key]", async (form) => {
   await refresh();
 });
 on("click", "[data-revoke]", (it) => attempt(async () => {
-  if (!await confirmed(`Revoke ${it.dataset.name}`, "Whatever uses this key is refused within a second. This can't be undone.", "Revoke")) return;
-  await api("DELETE", `keys/${id(it.dataset.revoke)}?${ws}`);
+  it.disabled = true;
+  try { await api("DELETE", `keys/${id(it.dataset.revoke)}?${ws}`); } catch (error) { it.disabled = false; throw error; }
   await refresh();
-  toast(`${it.dataset.name} is revoked.`);
+  toast(`${it.dataset.name} is revoked: whatever used it is refused from now on.`);
 }));
 
 // -- Settings --
+
+onSubmit("[data-rename-workspace]", async (form) => {
+  const name = form.elements.name.value.trim();
+  await api("PATCH", `workspaces/${id(form.dataset.renameWorkspace)}`, { name });
+  form.closest("dialog").close();
+  await refresh();
+  $("[data-switch-workspace] option:checked").textContent = name;
+  toast(`The workspace is called ${name} now.`);
+});
 
 onSubmit("[data-email]", async (form) => {
   await api("PUT", "integrations/email", { api_key: form.elements.api_key.value.trim(), from_email: form.elements.from_email.value.trim() });

@@ -106,6 +106,8 @@ const send = async () => {
   busy = true;
   $("[data-run]").disabled = true;
   said.textContent = "Running…";
+  // An old result beside a new statement would be read as its own.
+  output.replaceChildren();
   const started = performance.now();
   try {
     const { data, meta } = await api("POST", "sql", { sql }, mayWrite && dry?.checked ? { "X-Dry-Run": "true" } : {});

@@ -46,8 +46,12 @@ pub async fn page(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Option
                 (lede(&shape, record, &names, &name))
                 @if may_write { (acts(is_live)) }
                 (facts(&shape, record, &names))
-                (relations::shown(&related))
-                p.meta.origin { "ID " code { (id) } }
+                (relations::shown(&related, relations::Adding { shape: &shape, id, is_offered: may_write && is_live }))
+                p.meta.origin {
+                    @if shape.entity.is_some() && !record["created_at"].is_null() { "Created " (parts::time(&parts::text(&record["created_at"]))) }
+                    @if shape.entity.is_some() && !record["updated_at"].is_null() { ", updated " (parts::time(&parts::text(&record["updated_at"]))) }
+                    " " code { (id) }
+                }
                 @if may_write && is_live {
                     template data-form {
                         form.form data-record-form novalidate {
@@ -137,7 +141,8 @@ fn acts(is_live: bool) -> Markup {
 /// The fields and their values.
 fn facts(shape: &TableShape, record: &Value, names: &RecordNames) -> Markup {
     /// What is shown elsewhere on the page.
-    const ELSEWHERE: &[&str] = &["id", "deleted_at", "body_html", "body_text", "custom"];
+    const ELSEWHERE: &[&str] =
+        &["id", "created_at", "updated_at", "deleted_at", "body_html", "body_text", "custom", "provider_msg_id"];
     let is_shown = |name: &str| shape.entity.is_none() || !ELSEWHERE.contains(&name);
     html! {
         section.sect data-facts {

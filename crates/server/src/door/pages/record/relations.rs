@@ -6,10 +6,13 @@ use serde_json::Value;
 
 use crm::model::entity::{ENTITIES, by_table};
 
-use crate::door::pages::parts;
+use crate::door::pages::layout;
+use crate::door::pages::parts::{self, icon};
 use crate::door::pages::shape::{self, RecordNames, TableShape, ValueKind, address, encoded, name_of};
 use crate::door::pages::visit::PageVisit;
 
+/// The title of the associations.
+const RELATIONS: &str = "Relations";
 /// The records of a relation that are shown.
 const MOST: usize = 8;
 
@@ -25,6 +28,19 @@ struct RelatedRecord {
     id: String,
     name: String,
     beside: String,
+    /// The association, if it is one.
+    association: Option<String>,
+}
+
+/// What is needed to relate a record to others.
+#[derive(Clone, Copy)]
+pub struct Adding<'a> {
+    /// The record's table.
+    pub shape: &'a TableShape,
+    /// The record.
+    pub id: &'a str,
+    /// Whether the person may.
+    pub is_offered: bool,
 }
 
 /// Reads the relations of a record. What can't be read, for example because the plan lacks associations, is left out.
@@ -86,7 +102,13 @@ fn related(table: &str, row: &Value) -> RelatedRecord {
         "emails" => parts::text(&row["from_addr"]),
         _ => String::new(),
     };
-    RelatedRecord { table: table.to_owned(), id: parts::text(&row["id"]), name: name_of(table, row), beside }
+    RelatedRecord {
+        table: table.to_owned(),
+        id: parts::text(&row["id"]),
+        name: name_of(table, row),
+        beside,
+        association: None,
+    }
 }
 
 /// The contacts, companies and deals of an e-mail.
@@ -119,25 +141,25 @@ async fn associations(visit: &PageVisit<'_>, id: &str) -> Option<Relation> {
     let (from, to) = join(visit.get(&from), visit.get(&to)).await;
     let (from, to) = (from.ok()?, to.ok()?);
     let has_more = [&from, &to].iter().any(|read| read["_meta"]["has_more"] == true);
-    let ends = |read: &Value, end: &str| -> Vec<(String, String, String)> {
+    let ends = |read: &Value, end: &str| -> Vec<[String; 4]> {
         let one = |row: &Value| {
             let (kind, id) = (parts::text(&row[format!("{end}_type")]), parts::text(&row[format!("{end}_id")]));
             let table =
                 ENTITIES.iter().find(|entity| entity.name == kind).map_or(kind, |entity| entity.table.to_owned());
-            (table, id, parts::text(&row["label"]))
+            [table, id, parts::text(&row["label"]), parts::text(&row["id"])]
         };
         read["data"].as_array().into_iter().flatten().map(one).collect()
     };
-    let ends: Vec<(String, String, String)> = ends(&from, "to").into_iter().chain(ends(&to, "from")).collect();
+    let ends: Vec<[String; 4]> = ends(&from, "to").into_iter().chain(ends(&to, "from")).collect();
     let mut names = RecordNames::new();
-    for (table, id, _) in &ends {
+    for [table, id, ..] in &ends {
         name(visit, &mut names, table, id).await;
     }
-    let rows = ends.into_iter().map(|(table, id, beside)| {
+    let rows = ends.into_iter().map(|[table, id, beside, association]| {
         let name = names.get(&(table.clone(), id.clone())).cloned().unwrap_or_else(|| id.clone());
-        RelatedRecord { name, table, id, beside }
+        RelatedRecord { name, table, id, beside, association: Some(association) }
     });
-    Some(Relation { title: "Associations".to_owned(), rows: rows.collect(), has_more })
+    Some(Relation { title: RELATIONS.to_owned(), rows: rows.collect(), has_more })
 }
 
 /// The lists that a record was put into.
@@ -183,22 +205,76 @@ pub async fn names(visit: &PageVisit<'_>, shape: &TableShape, record: &Value) ->
 }
 
 /// The relations as sections with links.
-pub fn shown(relations: &[Relation]) -> Markup {
+pub fn shown(relations: &[Relation], adding: Adding<'_>) -> Markup {
+    let may_add = adding.is_offered && adding.shape.entity.is_some_and(|entity| entity.associable);
+    let has_own = relations.iter().any(|relation| relation.title == RELATIONS);
     html! {
         @for relation in relations {
             section.sect {
-                header { h2 { (relation.title) } span.count { (relation.rows.len()) @if relation.has_more { "+" } } }
-                ul.rows {
-                    @for row in &relation.rows {
-                        li {
-                            @if has_page(&row.table) && !row.id.is_empty() { a.link.cut href=(address(&row.table, &row.id)) { (row.name) } }
-                            @else { span.cut { (row.name) } }
-                            @if !row.beside.is_empty() { span.soft.push.cut { (row.beside) } }
-                        }
-                    }
+                header {
+                    h2 { (relation.title) } span.count { (relation.rows.len()) @if relation.has_more { "+" } }
+                    @if may_add && relation.title == RELATIONS { (add_button()) }
                 }
+                ul.rows { @for row in &relation.rows { (related_row(row, may_add)) } }
             }
         }
+        @if may_add {
+            @if !has_own {
+                section.sect {
+                    header { h2 { (RELATIONS) } (add_button()) }
+                    p.soft { "Relate this to any other record, in words of your own: “reports to”, “introduced by”." }
+                }
+            }
+            (add_dialog(adding))
+        }
+    }
+}
+
+fn related_row(row: &RelatedRecord, may_remove: bool) -> Markup {
+    html! {
+        li {
+            @if has_page(&row.table) && !row.id.is_empty() { a.link.cut href=(address(&row.table, &row.id)) { (row.name) } }
+            @else { span.cut { (row.name) } }
+            @if !row.beside.is_empty() { span.soft.push.cut { (row.beside) } }
+            @if let Some(association) = row.association.as_deref().filter(|_| may_remove) {
+                button.btn.bare.mini.square.push[row.beside.is_empty()] type="button" data-unrelate=(association) aria-label={ "Unrelate " (row.name) } { (icon("x")) }
+            }
+        }
+    }
+}
+
+fn add_button() -> Markup {
+    html! { button.btn.bare.mini.push type="button" data-open="relate" { (icon("plus")) "Add relation" } }
+}
+
+/// The dialog that relates the record to another one.
+fn add_dialog(adding: Adding<'_>) -> Markup {
+    let kinds = || ENTITIES.iter().filter(|entity| entity.associable && entity.searchable);
+    let own = adding.shape.entity.map_or("", |entity| entity.name);
+    html! {
+        (layout::dialog("relate", "Add relation", html! {
+            form.form data-relate data-type=(own) data-id=(adding.id) novalidate {
+                (parts::field("relate-kind", "Kind", "", html! {
+                    select.input.pick #relate-kind name="kind" autocomplete="off" {
+                        @for kind in kinds() { option value=(kind.name) data-table=(kind.table) { (shape::in_words(kind.name)) } }
+                    }
+                }))
+                div.field {
+                    label for="relate-record" { "Record" }
+                    input.input #relate-record type="text" role="combobox" aria-expanded="false" aria-autocomplete="list" aria-controls="relate-record-list"
+                        name="record" data-kind="record" data-table=[kinds().next().map(|kind| kind.table)] data-id="" data-named="" autocomplete="off"
+                        spellcheck="false" required placeholder="Type a name";
+                    ul.found #relate-record-list role="listbox" aria-label="Suggestions" hidden {}
+                }
+                (parts::field("relate-label", "Label", "How they are related, for example: reports to.", html! {
+                    input.input #relate-label name="label" maxlength="200" autocomplete="off" aria-describedby="relate-label-note";
+                }))
+                p.btns {
+                    button.btn.main type="submit" { "Add" }
+                    button.btn.bare type="button" data-close { "Cancel" }
+                }
+            }
+        }))
     }
 }
 

@@ -86,9 +86,13 @@ pub fn shown(timeline: &Timeline, shape: &TableShape, record: &Value, names: &Re
                     html! {},
                 ))
             }
+            @let blocks: Vec<&[Value]> = timeline.items.chunk_by(is_same_run).collect();
             ol.ledger {
-                @for block in timeline.items.chunk_by(is_same_run) {
-                    @match block {
+                @for (at, block) in blocks.iter().enumerate() {
+                    @if at == 0 || day(blocks[at - 1]) != day(block) {
+                        li.day { time datetime=(day(block)) data-day { (day(block)) } }
+                    }
+                    @match *block {
                         [item] if run(item).is_none() => (told.single(item)),
                         block => (told.run(block)),
                     }
@@ -161,7 +165,7 @@ impl Told<'_> {
                         @if let [only] = block { @if is_undo { "took a change back" } @else { (self.did(only)) } }
                         @else { (summed(block)) }
                         " "
-                        a.meta.link href=(address) { @if is_undo { "undo" } @else { "run " code { (run) } } }
+                        a.meta.link href=(address) { @if is_undo { "undo" } @else { "run " code { (parts::short_run(run)) } } }
                     }
                     (why(first))
                     @if let [only] = block { (self.about(only)) }
@@ -286,7 +290,13 @@ impl Told<'_> {
 }
 
 fn when(item: &Value) -> Markup {
-    parts::time(item["at"].as_str().unwrap_or_default())
+    let at = item["at"].as_str().unwrap_or_default();
+    html! { time datetime=(at) title=(at) data-clock { (at.get(11..16).unwrap_or_default()) } }
+}
+
+/// The day of a block's newest item.
+fn day(block: &[Value]) -> &str {
+    block[0]["at"].as_str().and_then(|at| at.get(..10)).unwrap_or_default()
 }
 
 fn why(item: &Value) -> Markup {
