@@ -4,6 +4,7 @@
 mod head;
 mod parts;
 
+use mail_parser::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -128,6 +129,21 @@ impl InboundEmail {
         self.references = references(std::mem::take(&mut self.references), Vec::new());
         self
     }
+}
+
+/// The Message-IDs in the text of a header.
+pub fn message_ids(text: &str) -> Vec<String> {
+    let parts = text.split(|it: char| it.is_whitespace() || matches!(it, '<' | '>' | ','));
+    parts.filter(|part| part.contains('@')).filter_map(message_id).collect()
+}
+
+/// The time of a text, as e-mail or ISO 8601 writes it, in Unix milliseconds.
+pub fn time_ms(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let iso = text.replacen(' ', "T", 1);
+    let time = DateTime::parse_rfc3339(&iso).filter(DateTime::is_valid);
+    let time = time.or_else(|| DateTime::parse_rfc822(text).filter(DateTime::is_valid))?;
+    believable_ms(time.to_timestamp())
 }
 
 /// A Message-ID in angle brackets; `None` if the text is none.

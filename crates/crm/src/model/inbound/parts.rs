@@ -61,7 +61,11 @@ fn part(head: &ReadHead<'_>, body: &[u8], depth: usize, finds: &mut Finds) -> Pa
                 finds.truncated.push("attachments");
             }
             if !pieces.is_empty() {
-                return if depth < MAX_DEPTH { parts(&pieces, sub == "alternative", depth, finds) } else { PartText::default() };
+                return if depth < MAX_DEPTH {
+                    parts(&pieces, sub == "alternative", depth, finds)
+                } else {
+                    PartText::default()
+                };
             }
         }
     }
@@ -177,9 +181,7 @@ fn split<'a>(body: &'a [u8], boundary: &[u8], most: usize) -> Vec<&'a [u8]> {
 fn decoded<'a>(body: &'a [u8], encoding: &str) -> Cow<'a, [u8]> {
     match encoding {
         "base64" => base64_decode(body).unwrap_or_else(|| lenient_base64(body)).into(),
-        "quoted-printable" => {
-            quoted_printable_decode(body).unwrap_or_else(|| lenient_quoted_printable(body)).into()
-        }
+        "quoted-printable" => quoted_printable_decode(body).unwrap_or_else(|| lenient_quoted_printable(body)).into(),
         _ => body.into(),
     }
 }
@@ -245,14 +247,17 @@ fn size(body: &[u8], encoding: &str) -> usize {
 /// it is Windows-1252, which mail programs of old write without saying so.
 fn characters(bytes: &[u8], charset: Option<&str>) -> String {
     let named = charset.map(|it| it.trim().to_ascii_lowercase()).unwrap_or_default();
-    let is_vague = matches!(named.as_str(), "" | "us-ascii" | "ascii" | "utf-8" | "utf8" | "unknown-8bit" | "x-unknown");
+    let is_vague =
+        matches!(named.as_str(), "" | "us-ascii" | "ascii" | "utf-8" | "utf8" | "unknown-8bit" | "x-unknown");
     let decoder = charset_decoder(named.as_bytes()).filter(|_| !is_vague);
     if let Some(decode) = decoder {
         return decode(bytes);
     }
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     match std::str::from_utf8(bytes) {
-        Ok(text) if text.contains("\u{1b}$") => encoding_rs::ISO_2022_JP.decode_without_bom_handling(bytes).0.into_owned(),
+        Ok(text) if text.contains("\u{1b}$") => {
+            encoding_rs::ISO_2022_JP.decode_without_bom_handling(bytes).0.into_owned()
+        }
         Ok(text) => text.to_owned(),
         // A text that was cut, or that has a wrong byte here and there, stays UTF-8.
         Err(_) if is_mostly_utf8(bytes) => String::from_utf8_lossy(bytes).into_owned(),

@@ -44,7 +44,9 @@ fn the_text_is_that_of_the_parts() {
     let inner = alternative.replace("boundary=b", "boundary=c").replace("--b", "--c");
     let email = read(&format!("Content-Type: multipart/mixed; boundary=\"b\"\n\n--b\n{inner}--b\n\nfooter\n--b--\n"));
     assert_eq!(email.text.as_deref(), Some("plain\nfooter"));
-    let email = read("Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<style>x{}</style><p>One<br>two &amp; three</p>\n--b\n\nfooter");
+    let email = read(
+        "Content-Type: multipart/mixed; boundary=b\n\n--b\nContent-Type: text/html\n\n<style>x{}</style><p>One<br>two &amp; three</p>\n--b\n\nfooter",
+    );
     assert_eq!(email.text.as_deref(), Some("One\ntwo & three\nfooter"));
     let email = read("Content-Type: text/html; charset=utf-8\nContent-Transfer-Encoding: base64\n\nPGI+SGVsbG88L2I+\n");
     assert_eq!((email.text.as_deref(), email.html.as_deref()), (Some("Hello"), Some("<b>Hello</b>")));
@@ -57,7 +59,8 @@ fn files_are_listed() {
          Content-Disposition: attachment; filename*=utf-8''Angebot%20%C3%BC.pdf\nContent-Transfer-Encoding: base64\n\nAAAAAAAA\nAAAA\n--b\n\
          Content-Type: message/rfc822\n\nSubject: inner\nFrom: evil@x.example\n\ninner\n--b\nContent-Type: text/csv\n\na,b\n--b--",
     );
-    let listed: Vec<_> = email.files.iter().map(|it| (it.filename.as_str(), it.content_type.as_str(), it.bytes)).collect();
+    let listed: Vec<_> =
+        email.files.iter().map(|it| (it.filename.as_str(), it.content_type.as_str(), it.bytes)).collect();
     assert_eq!(
         listed,
         [("Angebot ü.pdf", "application/pdf", 9), ("message.eml", "message/rfc822", 45), ("attachment", "text/csv", 3)]
@@ -81,7 +84,10 @@ fn charsets_and_encodings_are_decoded() {
     check_text(&of("", "8bit", b"caf\xe9"), Some("café"));
     check_text(&of("; charset=us-ascii", "8bit", "café".as_bytes()), Some("café"));
     check_text(&of("; charset=utf-8", "8bit", b"caf\xe9"), Some("café"));
-    check_text(&of("; charset=utf-8", "8bit", "Grüße, süße \u{fffd}".as_bytes().split_last().unwrap().1), Some("Grüße, süße \u{fffd}"));
+    check_text(
+        &of("; charset=utf-8", "8bit", "Grüße, süße \u{fffd}".as_bytes().split_last().unwrap().1),
+        Some("Grüße, süße \u{fffd}"),
+    );
     check_text(&of("; charset=no-such-charset", "8bit", b"caf\xe9"), Some("café"));
     check_text(&of("; charset=utf-8", "quoted-printable", b"a=C3=A4=\r\nb=ZZ=3"), Some("aäb=ZZ=3"));
     check_text(&of("", "base64", b"SGVs!b\r\nG8"), Some("Hello"));
@@ -104,7 +110,9 @@ fn what_is_malformed_is_read_as_far_as_it_can_be() {
     check_text(b"Content-Type: multipart/mixed; boundary=b\r\n\r\nnever begun", Some("never begun"));
     check_text(b"Content-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n\r\nnever ended", Some("never ended"));
     check_text(b"Content-Type: ;;;\r\n\r\nx", Some("x"));
-    for date in ["", "yesterday", "Tue, 99 Nov 2023 99:99:99", "Mon, 1 Jan 1901 00:00:00 +0000", "1 Jan 99999 00:00:00 +0000"] {
+    for date in
+        ["", "yesterday", "Tue, 99 Nov 2023 99:99:99", "Mon, 1 Jan 1901 00:00:00 +0000", "1 Jan 99999 00:00:00 +0000"]
+    {
         assert_eq!(read(&format!("Date: {date}\n\n")).sent_ms, None, "{date}");
     }
     let email = read("From: nobody\nTo: undisclosed-recipients:;\nMessage-ID: no brackets@x\nSubject:\n\n");
@@ -123,18 +131,25 @@ fn a_bomb_is_cut() {
     assert_eq!(email.truncated, ["to", "cc"]);
     assert_eq!(email.to[999], "p999@many.example");
     // Heads: one field of megabytes, and a million fields.
-    let email = read(&format!("Subject: {}\nX: {}\n{}\nbody", "s".repeat(3_000_000), "x".repeat(1_000_000), "a: b\n".repeat(500_000)));
+    let email = read(&format!(
+        "Subject: {}\nX: {}\n{}\nbody",
+        "s".repeat(3_000_000),
+        "x".repeat(1_000_000),
+        "a: b\n".repeat(500_000)
+    ));
     assert_eq!(email.subject.map(|it| it.len()), Some(998));
     assert_eq!(email.text.as_deref(), Some("body"));
     let email = read(&format!("References: {}\nMessage-ID: <{}>\n\n", "<a@b> <c@d> ".repeat(50_000), "m".repeat(5000)));
     assert_eq!(email.references, ["<a@b>", "<c@d>"]);
     assert!(email.message_id.starts_with("sha256:"));
     // Parts: deep, many, and messages within messages.
-    let deep: String = (0..50_000).map(|it| format!("Content-Type: multipart/mixed; boundary=b{it}\n\n--b{it}\n")).collect();
+    let deep: String =
+        (0..50_000).map(|it| format!("Content-Type: multipart/mixed; boundary=b{it}\n\n--b{it}\n")).collect();
     assert_eq!(read(&deep).truncated, ["attachments"]);
     let email = read(&format!("Content-Type: multipart/mixed; boundary=b\n\n{}", "--b\n\nx\n".repeat(500_000)));
     assert!(email.text.is_some_and(|text| text.len() < 1000) && email.truncated == ["attachments"]);
-    let email = read(&format!("Content-Type: multipart/mixed; boundary=b\n\n{}", "--b\nContent-Type: a/b\n\n\n".repeat(300)));
+    let email =
+        read(&format!("Content-Type: multipart/mixed; boundary=b\n\n{}", "--b\nContent-Type: a/b\n\n\n".repeat(300)));
     assert_eq!((email.files.len(), email.truncated), (MAX_FILES, vec!["attachments".to_owned()]));
     let nested = "Content-Type: message/rfc822\n\n".repeat(200_000);
     assert_eq!(read(&nested).files.len(), 1);
@@ -162,14 +177,54 @@ fn what_a_caller_fills_in_fits_too() {
     assert_eq!(email.truncated, ["to", "html"]);
 }
 
+#[test]
+fn times_and_ids_of_a_providers_answer_are_read() {
+    let at = Some(1_700_000_000_000);
+    for text in [
+        "2023-11-14T22:13:20.674981+00:00",
+        "2023-11-14T22:13:20Z",
+        "2023-11-14 23:13:20+01:00",
+        "Tue, 14 Nov 2023 22:13:20 +0000",
+    ] {
+        assert_eq!(time_ms(text), at, "{text}");
+    }
+    for text in ["", "x", "2023-99-99T99:99:99Z", "9999-01-01T00:00:00Z"] {
+        assert_eq!(time_ms(text), None, "{text}");
+    }
+    assert_eq!(message_ids("<a@b> <c@d>\r\n\t<e@f><g@h> junk"), ["<a@b>", "<c@d>", "<e@f>", "<g@h>"]);
+}
+
 /// Pieces of messages, in any order.
 fn piece() -> impl Strategy<Value = Vec<u8>> {
     const PIECES: &[&str] = &[
-        "Content-Type: multipart/mixed; boundary=b\r\n", "Content-Type: multipart/alternative; boundary=\"c\"\r\n", "--b\r\n", "--b--\r\n", "--c\n",
-        "Content-Type: text/html; charset=gbk\r\n", "Content-Type: message/rfc822\n", "Content-Transfer-Encoding: base64\r\n",
-        "Content-Transfer-Encoding: quoted-printable\n", "\r\n", "\n", "=C3=", "<p>&#x110000;&amp", "<!--", "To: a@b, \"c", "From: =?utf-8?b?w", "Subject: =?x?q?=?=",
-        "Date: Tue, 31 Feb 2023 25:61:61 +9999\r\n", "Received: from x by y; \r\n", "References: <a@b> <", "Message-ID: <\r\n", " folded\r\n",
-        "Content-Disposition: attachment; filename*0*=utf-8''%e2%; filename*1=x\r\n", "Content-Type: multipart/digest; boundary=b\r\n", "\0", "\u{1b}$B", "(((", "From ",
+        "Content-Type: multipart/mixed; boundary=b\r\n",
+        "Content-Type: multipart/alternative; boundary=\"c\"\r\n",
+        "--b\r\n",
+        "--b--\r\n",
+        "--c\n",
+        "Content-Type: text/html; charset=gbk\r\n",
+        "Content-Type: message/rfc822\n",
+        "Content-Transfer-Encoding: base64\r\n",
+        "Content-Transfer-Encoding: quoted-printable\n",
+        "\r\n",
+        "\n",
+        "=C3=",
+        "<p>&#x110000;&amp",
+        "<!--",
+        "To: a@b, \"c",
+        "From: =?utf-8?b?w",
+        "Subject: =?x?q?=?=",
+        "Date: Tue, 31 Feb 2023 25:61:61 +9999\r\n",
+        "Received: from x by y; \r\n",
+        "References: <a@b> <",
+        "Message-ID: <\r\n",
+        " folded\r\n",
+        "Content-Disposition: attachment; filename*0*=utf-8''%e2%; filename*1=x\r\n",
+        "Content-Type: multipart/digest; boundary=b\r\n",
+        "\0",
+        "\u{1b}$B",
+        "(((",
+        "From ",
     ];
     prop_oneof![
         proptest::sample::select(PIECES).prop_map(|it| it.as_bytes().to_vec()),
