@@ -224,7 +224,7 @@ fn cells(message: &EmailMessage, status: EmailStatus) -> Vec<sql::email::EmailCe
 
 /// The first words of a message.
 fn snippet(message: &EmailMessage) -> Option<String> {
-    let text = message.text.clone().or_else(|| message.html.as_ref().map(bare))?;
+    let text = message.text.clone().or_else(|| message.html.as_deref().map(bare))?;
     Some(first_words(&text))
 }
 
@@ -235,7 +235,7 @@ pub(super) fn first_words(text: &str) -> String {
 }
 
 /// HTML without its tags.
-fn bare(html: &String) -> String {
+fn bare(html: &str) -> String {
     let (mut text, mut in_tag) = (String::with_capacity(html.len().min(4096)), false);
     for character in html.chars().take(20_000) {
         match character {

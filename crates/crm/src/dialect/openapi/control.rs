@@ -86,7 +86,7 @@ pub const TASKS: &[Task] = &[
         about: "Lists the runs of the last 30 days, newest first: `success`, `error`, or `skipped` if the conditions did not hold. `?status=` chooses." },
     Task { method: Get, path: "/v1/integrations/email", id: "getEmailIntegration", summary: "Get the e-mail integration", body: "",
         answer: ControlReturns::One("EmailIntegration"), codes: &[],
-        about: "How the workspace sends e-mail: `{configured, from_email, verified}`. `PUT {api_key: \"re_…\", from_email}` connects a Resend account, `PUT {provider: \"smtp\", url, from_email}` a mail server. Secrets are stored encrypted and never shown." },
+        about: "How the workspace sends and receives e-mail: `{configured, from_email, verified}`. `PUT {api_key: \"re_…\", from_email}` connects a Resend account, `PUT {provider: \"smtp\", url, from_email}` a mail server. Secrets are stored encrypted and never shown." },
     Task { method: Put, path: "/v1/integrations/email", id: "setEmailIntegration", summary: "Set the e-mail integration", body: "EmailIntegrationSet",
         answer: ControlReturns::One("EmailIntegration"), codes: &["target_not_allowed"],
         about: "Connects a Resend account, `{api_key, from_email}`, or a mail server, `{provider: \"smtp\", url, from_email}`. It replaces the previous integration. `webhook_secret` lets Resend bring received e-mail to `inbound_url`." },
