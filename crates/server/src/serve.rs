@@ -35,6 +35,7 @@ use crate::work::drain::Drain;
 use crate::work::excess::EndExcesses;
 use crate::work::key_last_used::NoteKeyUse;
 use crate::work::mail::SendMail;
+use crate::work::mailboxes::ReadMailboxes;
 use crate::work::maintain::Maintain;
 use crate::work::monthly_usage::NoteMonthlyUsage;
 use crate::work::reap::Reap;
@@ -215,6 +216,7 @@ fn workers(app: &App, config: &Config) -> Supervisor {
     workers.start(Deliver);
     workers.start(Automate);
     workers.start(SendEmails::default());
+    workers.start(ReadMailboxes::default());
     workers.start(Drain::default());
     workers.start(HoldDirect::default());
     workers.start(EndExcesses::default());

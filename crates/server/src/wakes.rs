@@ -20,10 +20,13 @@ pub struct Wakes {
     pub deliveries: Notify,
     /// E-mails were queued.
     pub emails: Notify,
+    /// A mailbox was connected.
+    pub mailboxes: Notify,
     /// Runs of automations were queued.
     pub runs: Notify,
     /// Changes that somebody listens to were committed, or somebody subscribed.
     pub to_publish: Notify,
+    mailbox_watchers: Mutex<HashMap<String, Arc<Notify>>>,
     published: Mutex<Published>,
     subscribed: AtomicBool,
     watchers: Mutex<HashMap<DataSet, Arc<Notify>>>,
@@ -71,6 +74,21 @@ impl Wakes {
     /// Whether the list of those who listen has changed since the last call.
     pub fn take_subscribed(&self) -> bool {
         self.subscribed.swap(false, Ordering::Relaxed)
+    }
+
+    /// A signal that comes when this process connects another mailbox of a workspace, or disconnects it.
+    pub fn watch_mailbox(&self, workspace_id: &str) -> Arc<Notify> {
+        let mut watchers = lock(&self.mailbox_watchers);
+        watchers.retain(|_, watcher| Arc::strong_count(watcher) > 1);
+        watchers.entry(workspace_id.to_owned()).or_default().clone()
+    }
+
+    /// Notes that a workspace has another mailbox, or none.
+    pub fn mailbox_changed(&self, workspace_id: &str) {
+        if let Some(watcher) = lock(&self.mailbox_watchers).get(workspace_id) {
+            watcher.notify_waiters();
+        }
+        self.mailboxes.notify_one();
     }
 
     /// A signal that comes when this process commits changes of a data set.

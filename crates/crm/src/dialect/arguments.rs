@@ -8,8 +8,10 @@ use serde_json::{Map, Value};
 
 use crate::dialect::encoding;
 use crate::dialect::route::{Body, Operation, methods, route};
+use crate::model::ask::EMAILS;
 use crate::model::call::{Call, Method, no_fields, object};
 use crate::model::fault::Fault;
+use crate::model::inbound::InboundEmail;
 use crate::model::page::{PageAsk, parse_limit};
 
 /// An operation with named arguments, in a dialect's names.
@@ -21,12 +23,18 @@ pub struct Arguments<'a> {
     pub options: Cow<'a, [(String, String)]>,
     /// The fields of the body: the values of a record, or the members of another body.
     pub fields: Map<String, Value>,
+    /// The message in the body of [`Operation::ReceiveEmail`].
+    pub message: Option<Box<InboundEmail>>,
 }
 
 impl<'a> Arguments<'a> {
     /// Reads the arguments of an HTTP call. `path` has the segments of its path.
     pub fn of_call(call: &'a Call<'_>, path: &[&'a str]) -> Result<Arguments<'a>, Fault> {
-        let operation = routed(call.method, path)?;
+        let mut operation = routed(call.method, path)?;
+        if operation == Operation::Create(EMAILS) && call.is_message() {
+            operation = Operation::ReceiveEmail;
+        }
+        let mut message = None;
         let fields = match operation.body() {
             Body::Fields => call.object()?,
             Body::Empty => {
@@ -35,8 +43,12 @@ impl<'a> Arguments<'a> {
             }
             Body::Ignored => Map::new(),
             Body::Csv => encoding::body(call)?,
+            Body::Message => {
+                message = Some(Box::new(InboundEmail::parse(call.body)));
+                Map::new()
+            }
         };
-        Ok(Arguments { operation, options: Cow::Borrowed(&call.query), fields })
+        Ok(Arguments { operation, options: Cow::Borrowed(&call.query), fields, message })
     }
 
     /// Reads the arguments of an operation of a batch. `path` has the segments of its path.
@@ -49,20 +61,20 @@ impl<'a> Arguments<'a> {
         let operation = routed(method, path)?;
         let fields = match (operation.body(), body) {
             (Body::Ignored, _) | (_, None) | (Body::Empty, Some(Value::Null)) => Map::new(),
-            (Body::Fields | Body::Csv, Some(body)) => object(body)?,
+            (Body::Fields | Body::Csv | Body::Message, Some(body)) => object(body)?,
             (Body::Empty, Some(body)) => {
                 no_fields(&object(body)?)?;
                 Map::new()
             }
         };
-        Ok(Arguments { operation, options: Cow::Borrowed(query), fields })
+        Ok(Arguments { operation, options: Cow::Borrowed(query), fields, message: None })
     }
 
     /// Reads the arguments of a tool call from one JSON object. They are fields if the operation has a body, and
     /// options otherwise. An array becomes several options of that name. A null is left out.
     pub fn named(operation: Operation<'a>, arguments: Map<String, Value>) -> Arguments<'a> {
         if operation.body() == Body::Fields {
-            return Arguments { operation, options: Cow::Borrowed(&[]), fields: arguments };
+            return Arguments { operation, options: Cow::Borrowed(&[]), fields: arguments, message: None };
         }
         let mut options = Vec::with_capacity(arguments.len());
         for (name, value) in arguments {
@@ -78,7 +90,7 @@ impl<'a> Arguments<'a> {
                 }
             }
         }
-        Arguments { operation, options: Cow::Owned(options), fields: Map::new() }
+        Arguments { operation, options: Cow::Owned(options), fields: Map::new(), message: None }
     }
 
     /// Returns the value of an option. If it is given several times, the last value counts.

@@ -10,7 +10,7 @@ pub const FILE: &str = "csv";
 
 /// Reads the body of a call as the text of a file.
 pub fn body(call: &Call<'_>) -> Result<Map<String, Value>, Fault> {
-    let media_type = call.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    let media_type = call.media_type();
     if !media_type.eq_ignore_ascii_case("text/csv") {
         return Err(Fault::UnsupportedMediaType { sent: media_type.to_owned() });
     }

@@ -6,7 +6,9 @@ use crate::dialect::arguments::Arguments;
 use crate::dialect::route::{ControlOperation, Operation};
 use crate::dialect::words::{RelatedWords, UnknownField, Words, store, store_ids};
 use crate::dialect::{import, operations, runs, stored_id};
-use crate::model::ask::{Ask, BatchRow, EMAILS, EventsAsk, PipelineName, RecordName, Related, STAGES, Single, Steps};
+use crate::model::ask::{
+    Ask, BatchRow, EMAILS, EventsAsk, InboundOrigin, PipelineName, RecordName, Related, STAGES, Single, Steps,
+};
 use crate::model::control::ControlAsk;
 use crate::model::event;
 use crate::model::fault::Fault;
@@ -51,6 +53,11 @@ pub fn read(mut arguments: Arguments<'_>, words: &Words) -> Result<Ask, Fault> {
         Operation::List(table) => list(said, table, words)?.into(),
         Operation::Find(table, id) => find(said, table, stored_id(id).into(), words)?.into(),
         Operation::SendEmail => send_email(said, words)?.into(),
+        Operation::ReceiveEmail => {
+            said.only_options(&[])?;
+            let email = said.message.take().unwrap_or_default();
+            Steps::ReceiveEmail { email, origin: InboundOrigin::Request }.into()
+        }
         Operation::Create(EMAILS) if is_sent(said) => send_email(said, words)?.into(),
         Operation::Create(table) => {
             said.only_options(&[])?;
@@ -292,6 +299,9 @@ fn control(said: &mut Arguments<'_>, operation: &ControlOperation<'_>, dialect: 
         ControlOperation::Integration => ControlAsk::Integration,
         ControlOperation::SetIntegration => ControlAsk::SetIntegration { values },
         ControlOperation::RemoveIntegration => ControlAsk::RemoveIntegration,
+        ControlOperation::Mailbox => ControlAsk::Mailbox,
+        ControlOperation::ConnectMailbox => ControlAsk::ConnectMailbox { values },
+        ControlOperation::DisconnectMailbox => ControlAsk::DisconnectMailbox,
         ControlOperation::VerifyDomain(it) => ControlAsk::VerifyDomain { id: id(it) },
         ControlOperation::ReplayFailed(it) => ControlAsk::ReplayFailed { id: id(it), values },
     })

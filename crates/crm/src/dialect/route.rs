@@ -19,6 +19,7 @@ pub const RESERVED: &[&str] = &[
     "exports",
     "files",
     "imports",
+    "inbound",
     "integrations",
     "keys",
     "logs",
@@ -68,6 +69,8 @@ pub enum Operation<'a> {
     Batch(&'a str),
     /// Sends an e-mail. Over HTTP it is `Create("emails")`, and the fields decide.
     SendEmail,
+    /// Records a received e-mail. Over HTTP it is `Create("emails")`, and the content type decides.
+    ReceiveEmail,
     Import,
     ListRows(&'a str),
     AddMembers(&'a str),
@@ -108,6 +111,9 @@ pub enum ControlOperation<'a> {
     SetIntegration,
     RemoveIntegration,
     VerifyDomain(&'a str),
+    Mailbox,
+    ConnectMailbox,
+    DisconnectMailbox,
 }
 
 impl Operation<'_> {
@@ -144,6 +150,7 @@ impl Operation<'_> {
             | Operation::FindRun(_)
             | Operation::RunChanges(_) => Body::Ignored,
             Operation::Import => Body::Csv,
+            Operation::ReceiveEmail => Body::Message,
             Operation::Control(operation) => operation.body(),
         }
     }
@@ -157,9 +164,11 @@ impl ControlOperation<'_> {
             | ControlOperation::Update(..)
             | ControlOperation::ReplayFailed(_)
             | ControlOperation::TestAutomation(_)
+            | ControlOperation::ConnectMailbox
             | ControlOperation::SetIntegration => Body::Fields,
             ControlOperation::Delete(..)
             | ControlOperation::RemoveIntegration
+            | ControlOperation::DisconnectMailbox
             | ControlOperation::VerifyDomain(_)
             | ControlOperation::RotateSecret(_)
             | ControlOperation::TestWebhook(_)
@@ -168,6 +177,7 @@ impl ControlOperation<'_> {
             | ControlOperation::Find(..)
             | ControlOperation::Deliveries(_)
             | ControlOperation::Integration
+            | ControlOperation::Mailbox
             | ControlOperation::Logs
             | ControlOperation::Runs(_) => Body::Ignored,
         }
@@ -185,6 +195,8 @@ pub enum Body {
     Ignored,
     /// The operation reads the body as a table: comma-separated values.
     Csv,
+    /// The operation reads the body as an e-mail message.
+    Message,
 }
 
 /// Returns the operation of a method and a path below `/v1`, if there is one.
@@ -251,6 +263,9 @@ fn control_route<'a>(method: Method, path: &[&'a str]) -> Option<ControlOperatio
         (Get,    ["integrations", "email"])            => ControlOperation::Integration,
         (Put,    ["integrations", "email"])            => ControlOperation::SetIntegration,
         (Delete, ["integrations", "email"])            => ControlOperation::RemoveIntegration,
+        (Get,    ["integrations", "mailbox"])          => ControlOperation::Mailbox,
+        (Post,   ["integrations", "mailbox"])          => ControlOperation::ConnectMailbox,
+        (Delete, ["integrations", "mailbox"])          => ControlOperation::DisconnectMailbox,
         (Get,    ["email", "domains"])                 => ControlOperation::List(Domains),
         (Post,   ["email", "domains"])                 => ControlOperation::Create(Domains),
         (Get,    ["email", "domains", id])             => ControlOperation::Find(Domains, id),
@@ -329,6 +344,8 @@ mod tests {
         check("webhooks/whep_1/replay/whd_1", "POST");
         check("webhooks/whep_1/nothing", "");
         check("integrations/email", "GET PUT DELETE");
+        check("integrations/mailbox", "GET POST DELETE");
+        check("inbound/resend", "");
         check("integrations", "");
         check("email/domains", "GET POST");
         check("email/domains/d", "GET");

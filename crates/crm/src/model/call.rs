@@ -55,12 +55,22 @@ pub struct Call<'a> {
 }
 
 impl Call<'_> {
+    /// The media type of the body, without parameters.
+    pub fn media_type(&self) -> &str {
+        self.content_type.unwrap_or("").split(';').next().unwrap_or("").trim()
+    }
+
+    /// Whether the body is an e-mail message (RFC 5322).
+    pub fn is_message(&self) -> bool {
+        is_message(self.content_type)
+    }
+
     /// Parses the body as a JSON object. An empty body is an empty object.
     pub fn object(&self) -> Result<Map<String, Value>, Fault> {
         if self.body.is_empty() {
             return Ok(Map::new());
         }
-        let media_type = self.content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+        let media_type = self.media_type();
         let is_json = media_type.eq_ignore_ascii_case("application/json")
             || (media_type.len() > 5 && media_type[media_type.len() - 5..].eq_ignore_ascii_case("+json"));
         if !is_json {
@@ -89,6 +99,12 @@ impl Call<'_> {
             Some((name, _)) => Err(Fault::unknown_parameter(name, known.iter().copied())),
         }
     }
+}
+
+/// Whether a content type is that of an e-mail message.
+pub fn is_message(content_type: Option<&str>) -> bool {
+    let media_type = content_type.unwrap_or("").split(';').next().unwrap_or("").trim();
+    media_type.eq_ignore_ascii_case("message/rfc822") || media_type.eq_ignore_ascii_case("message/global")
 }
 
 /// Returns the fields of a body, which must be an object.

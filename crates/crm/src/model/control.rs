@@ -51,6 +51,8 @@ impl Resource {
 pub const RUN: &str = "automation_run";
 /// The name of the e-mail integration.
 pub const INTEGRATION: &str = "email_integration";
+/// The name of the mailbox that is read.
+pub const MAILBOX: &str = "mailbox";
 /// The name of one request in the log.
 pub const REQUEST: &str = "request";
 /// The name of what an automation would do.
@@ -137,6 +139,15 @@ pub enum ControlAsk {
     },
     /// Removes the e-mail integration.
     RemoveIntegration,
+    /// Finds the mailbox that is read.
+    Mailbox,
+    /// Connects a mailbox, in the place of a previous one.
+    ConnectMailbox {
+        /// The fields of the request.
+        values: Map<String, Value>,
+    },
+    /// Disconnects the mailbox.
+    DisconnectMailbox,
     /// Has the provider check the DNS records of a sending domain.
     VerifyDomain {
         /// The domain's id at the provider.
@@ -187,6 +198,7 @@ impl ControlAsk {
             ControlAsk::TestWebhook { .. } | ControlAsk::Deliveries { .. } | ControlAsk::Replay { .. } => DELIVERY,
             ControlAsk::Runs { .. } => RUN,
             ControlAsk::Integration | ControlAsk::SetIntegration { .. } | ControlAsk::RemoveIntegration => INTEGRATION,
+            ControlAsk::Mailbox | ControlAsk::ConnectMailbox { .. } | ControlAsk::DisconnectMailbox => MAILBOX,
             ControlAsk::VerifyDomain { .. } => Resource::Domains.one(),
             ControlAsk::Logs { .. } => REQUEST,
             ControlAsk::TestAutomation { .. } => TRIAL,
@@ -202,6 +214,7 @@ impl ControlAsk {
             | ControlAsk::Deliveries { .. }
             | ControlAsk::Runs { .. }
             | ControlAsk::Logs { .. }
+            | ControlAsk::Mailbox
             | ControlAsk::Integration => false,
             ControlAsk::Create { .. }
             | ControlAsk::Update { .. }
@@ -210,6 +223,8 @@ impl ControlAsk {
             | ControlAsk::TestWebhook { .. }
             | ControlAsk::SetIntegration { .. }
             | ControlAsk::RemoveIntegration
+            | ControlAsk::ConnectMailbox { .. }
+            | ControlAsk::DisconnectMailbox
             | ControlAsk::VerifyDomain { .. }
             // It does the work of writes, although it keeps nothing.
             | ControlAsk::TestAutomation { .. }

@@ -15,6 +15,7 @@ pub mod event;
 pub mod fault;
 pub mod filter;
 pub mod id;
+pub mod inbound;
 pub mod json;
 pub mod lifecycle;
 pub mod operation;

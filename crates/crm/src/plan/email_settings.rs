@@ -1,5 +1,7 @@
 //! Checks how a workspace sends e-mail: its provider, its sender, and sending domains.
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::model::email::Mailbox;
@@ -64,11 +66,13 @@ pub struct EmailSettings {
     pub provider: Provider,
     /// The sender of mail that names none.
     pub from_email: Mailbox,
+    /// The secret with which Resend signs its webhook about received mail. `None` leaves the present one, `Some(None)` removes it.
+    pub webhook_secret: Option<Option<String>>,
 }
 
 /// Checks the settings of a request.
 pub fn settings(values: &Map<String, Value>) -> Result<EmailSettings, Fault> {
-    const RESEND: &[&str] = &["provider", "api_key", "from_email"];
+    const RESEND: &[&str] = &["provider", "api_key", "from_email", "webhook_secret"];
     const SMTP: &[&str] = &["provider", "url", "host", "port", "username", "password", "tls", "from_email"];
     let provider = text(values, "provider", 50)?.flatten();
     let is_smtp = match provider.as_deref() {
@@ -95,7 +99,26 @@ pub fn settings(values: &Map<String, Value>) -> Result<EmailSettings, Fault> {
         return Err(broken("from_email", "\"from_email\" has one address.".into(), None));
     }
     let from_email = from.pop().ok_or_else(|| missing("from_email"))?;
-    Ok(EmailSettings { provider, from_email })
+    let webhook_secret = match (is_smtp, values.get("webhook_secret")) {
+        // Another provider sends no webhook.
+        (true, _) => Some(None),
+        (false, None) => None,
+        (false, Some(_)) => Some(word(values, "webhook_secret")?.map(secret).transpose()?),
+    };
+    Ok(EmailSettings { provider, from_email, webhook_secret })
+}
+
+fn secret(text: String) -> Result<String, Fault> {
+    let is_fine =
+        text.strip_prefix("whsec_").is_some_and(|rest| STANDARD.decode(rest).is_ok_and(|key| key.len() >= 16));
+    match is_fine {
+        true => Ok(text),
+        false => Err(broken(
+            "webhook_secret",
+            "\"webhook_secret\" is the signing secret of a webhook at Resend, which begins with whsec_.".into(),
+            Some("Resend shows it on the webhook's page.".into()),
+        )),
+    }
 }
 
 /// A text without control characters that is not empty.
@@ -187,7 +210,8 @@ fn server_of(url: &str, tls: impl Fn(&str) -> Option<SmtpTls>) -> Option<SmtpSer
     is_host(host).then(|| SmtpServer { host: host.to_owned(), port, login, tls })
 }
 
-fn is_host(text: &str) -> bool {
+/// Whether a text can be the name or the address of a server.
+pub(super) fn is_host(text: &str) -> bool {
     (1..=253).contains(&text.len()) && text.chars().all(|it| it.is_alphanumeric() || "-.:".contains(it))
 }
 
@@ -241,6 +265,8 @@ mod tests {
             (json!({"api_key": "re_1\r\nX: y", "from_email": "a@b.co"}), "api_key"),
             (json!({"api_key": "re_1"}), "from_email"),
             (json!({"api_key": "re_1", "from_email": "nobody"}), "from_email"),
+            (json!({"api_key": "re_1", "from_email": "a@b.co", "webhook_secret": "whsec_short"}), "webhook_secret"),
+            (json!({"api_key": "re_1", "from_email": "a@b.co", "webhook_secret": "secret"}), "webhook_secret"),
             (json!({"provider": "gmail", "from_email": "a@b.co"}), "provider"),
             (json!({"provider": "smtp", "from_email": "a@b.co"}), "host"),
             (json!({"provider": "smtp", "host": "a b", "from_email": "a@b.co"}), "host"),

@@ -13,6 +13,7 @@ pub mod events;
 pub mod filter;
 pub mod link;
 pub mod list;
+pub mod mailbox;
 pub mod placeholder;
 pub mod raw;
 pub mod record;

@@ -13,6 +13,7 @@ pub mod email;
 pub mod events;
 pub mod filter;
 pub mod idempotency;
+pub mod inbound;
 pub mod link;
 pub mod log;
 pub mod pages;

@@ -222,6 +222,7 @@ CREATE TABLE public.email_integrations (
   created_by text NOT NULL,
   created_at timestamp with time zone NOT NULL,
   updated_at timestamp with time zone NOT NULL,
+  webhook_secret bytea,  -- Signs the provider's webhook about received e-mail. Sealed.
   CONSTRAINT email_integrations_pkey PRIMARY KEY (workspace_id),
   CONSTRAINT email_integrations_provider_check CHECK ((provider = ANY (ARRAY['resend'::text, 'smtp'::text]))),
   CONSTRAINT email_integrations_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
@@ -297,6 +298,33 @@ CREATE TABLE public.mail_tokens (
   CONSTRAINT mail_tokens_user_id_fkey FOREIGN KEY (user_id) REFERENCES public.users(id) ON DELETE CASCADE
 );
 CREATE INDEX mail_tokens_user ON public.mail_tokens USING btree (user_id);
+
+-- Mailboxes that are read by IMAP. Messages up to last_uid are recorded, as long as the server has the same uid_validity.
+-- Owned by kith_control.
+CREATE TABLE public.mailboxes (
+  workspace_id text NOT NULL,
+  host text NOT NULL,
+  port integer NOT NULL,
+  username text NOT NULL,
+  password bytea NOT NULL,  -- Sealed with a key that follows from the installation's secret key.
+  tls text NOT NULL,
+  folder text NOT NULL,
+  address text,  -- The address whose e-mail it has, if the user's name is none.
+  uid_validity bigint NOT NULL,
+  last_uid bigint NOT NULL,
+  received bigint NOT NULL DEFAULT 0,  -- How many messages were new.
+  failures integer NOT NULL DEFAULT 0,  -- Attempts that failed since the last one that did not.
+  last_error text,
+  last_checked_at timestamp with time zone,
+  next_attempt_at timestamp with time zone NOT NULL,  -- When it is looked at. While a process reads it, the time after which another one may.
+  taken_by text,  -- The attempt that may note progress.
+  created_by text NOT NULL,
+  created_at timestamp with time zone NOT NULL,
+  CONSTRAINT mailboxes_pkey PRIMARY KEY (workspace_id),
+  CONSTRAINT mailboxes_tls_check CHECK ((tls = ANY (ARRAY['implicit'::text, 'required'::text, 'none'::text]))),
+  CONSTRAINT mailboxes_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
+);
+CREATE INDEX mailboxes_due ON public.mailboxes USING btree (next_attempt_at);
 
 -- Owned by kith_control.
 CREATE TABLE public.members (

@@ -7,6 +7,7 @@ mod docs;
 mod form;
 mod heads;
 mod health;
+mod inbound;
 pub mod listener;
 mod logged_path;
 mod mcp;

@@ -13,9 +13,9 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, timeout_at};
 
 use crm::dialect::controls::{self, Limits};
-use crm::model::call::{Call, Method, parse_query};
+use crm::model::call::{Call, Method, is_message, parse_query};
 use crm::model::fault::Fault;
-use crm::model::json;
+use crm::model::json::{self, Weight};
 use crm::model::who::{Provenance, checked_run_id};
 
 use crate::access::Caller;
@@ -35,6 +35,9 @@ pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// The most bytes of a person's body, which is a form with a few fields.
 pub const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// The most bytes of a provider's webhook, which has the heads of a message and no content.
+const MAX_WEBHOOK_BYTES: usize = 256 * 1024;
 
 /// A body and its values take at most this many times the largest body.
 const MOST_TIMES: usize = 4;
@@ -142,7 +145,12 @@ impl<'a> HttpRequest<'a> {
         let (bytes, held) = self.read(MAX_BODY_BYTES, Some(caller)).await?;
         let (mut values, mut tree_bytes) = (None, 0);
         if bytes.len() > SMALL {
-            let weight = json::weigh(&bytes);
+            let content_type = self.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+            let weight = match is_message(content_type) {
+                // Its texts are decoded one after the other, each at most this many times as long.
+                true => Weight { tree_bytes: bytes.len() * (MOST_TIMES - 1), ..Weight::default() },
+                false => json::weigh(&bytes),
+            };
             if bytes.len() + weight.tree_bytes > MOST_TIMES * MAX_BODY_BYTES {
                 return Err(Fault::TooManyValues { values: weight.values });
             }
@@ -151,6 +159,11 @@ impl<'a> HttpRequest<'a> {
             (values, tree_bytes) = (Some(holder), weight.tree_bytes);
         }
         Ok(ReadBody { bytes, _held: held, values, tree_bytes })
+    }
+
+    /// Reads the whole body of a provider's webhook.
+    pub async fn webhook(&mut self) -> Result<Bytes, Fault> {
+        Ok(self.read(MAX_WEBHOOK_BYTES, None).await?.0)
     }
 
     /// Reads the whole body of a form that a person sends.

@@ -19,7 +19,7 @@ use crm::model::who::Mode;
 use crate::app::App;
 use crate::door::reply::{Envelope, Served};
 use crate::door::request::HttpRequest;
-use crate::door::{logged_path, people, rest};
+use crate::door::{inbound, logged_path, people, rest};
 use crate::store::control::request_log::LoggedRequest;
 
 /// Serves a request.
@@ -68,6 +68,10 @@ async fn dispatch(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) ->
             return Err(fault);
         }
     };
+    if segments[0] == inbound::FIRST {
+        controls::none(&controls::read(request.headers())?)?;
+        return Box::pin(inbound::serve(request, &segments)).await.map(Served::Person);
+    }
     if people::is_here(&segments) {
         controls::none(&controls::read(request.headers())?)?;
         // On the heap, because it is large and would enlarge the future of every other request.

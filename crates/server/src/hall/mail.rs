@@ -174,18 +174,19 @@ async fn threaded(execution: &mut Execution<'_>, message: &mut EmailMessage, id:
         message.in_reply_to = Some(named.clone());
         return Ok(named);
     };
-    let provider_msg_id = found.string(0, "provider_msg_id");
-    let message_id = provider_msg_id.clone().filter(|it| it.starts_with('<') && it.ends_with('>'));
+    let message_id = found.string(0, "provider_msg_id").filter(|it| it.starts_with('<') && it.ends_with('>'));
     message.in_reply_to = message_id.or((!is_record).then_some(named));
-    match found.string(0, "thread_id").filter(|thread| !thread.is_empty()) {
-        Some(thread) => Ok(thread),
-        None => {
-            // It begins the conversation.
-            let thread = provider_msg_id.unwrap_or_else(|| answered.clone());
-            run(execution, sql::email::outcome(&answered, &[("thread_id", Some(thread.clone()))])).await?;
-            Ok(thread)
-        }
+    conversation(execution, &found, answered).await
+}
+
+/// The conversation of a recorded message, of which `found` has the id and names. If it is in none, it begins one.
+pub(super) async fn conversation(execution: &mut Execution<'_>, found: &Rows, id: String) -> Result<String, Fault> {
+    if let Some(thread) = found.string(0, "thread_id").filter(|thread| !thread.is_empty()) {
+        return Ok(thread);
     }
+    let thread = found.string(0, "provider_msg_id").unwrap_or_else(|| id.clone());
+    run(execution, sql::email::outcome(&id, &[("thread_id", Some(thread.clone()))])).await?;
+    Ok(thread)
 }
 
 /// The columns of a new record.
@@ -223,32 +224,39 @@ fn cells(message: &EmailMessage, status: EmailStatus) -> Vec<sql::email::EmailCe
 
 /// The first words of a message.
 fn snippet(message: &EmailMessage) -> Option<String> {
-    let bare = |html: &String| {
-        let (mut text, mut in_tag) = (String::with_capacity(html.len().min(4096)), false);
-        for character in html.chars().take(20_000) {
-            match character {
-                '<' => in_tag = true,
-                '>' => {
-                    in_tag = false;
-                    text.push(' ');
-                }
-                character if !in_tag => text.push(character),
-                _ => {}
-            }
-        }
-        text
-    };
-    let text = message.text.clone().or_else(|| message.html.as_ref().map(bare))?;
-    let words: Vec<&str> = text.split_whitespace().take(SNIPPET_CHARACTERS).collect();
-    Some(words.join(" ").chars().take(SNIPPET_CHARACTERS).collect())
+    let text = message.text.clone().or_else(|| message.html.as_deref().map(bare))?;
+    Some(first_words(&text))
 }
 
-async fn run(execution: &mut Execution<'_>, statement: Sql) -> Result<Rows, Fault> {
+/// The first words of a text, on one line.
+pub(super) fn first_words(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().take(SNIPPET_CHARACTERS).collect();
+    words.join(" ").chars().take(SNIPPET_CHARACTERS).collect()
+}
+
+/// HTML without its tags.
+fn bare(html: &str) -> String {
+    let (mut text, mut in_tag) = (String::with_capacity(html.len().min(4096)), false);
+    for character in html.chars().take(20_000) {
+        match character {
+            '<' => in_tag = true,
+            '>' => {
+                in_tag = false;
+                text.push(' ');
+            }
+            character if !in_tag => text.push(character),
+            _ => {}
+        }
+    }
+    text
+}
+
+pub(super) async fn run(execution: &mut Execution<'_>, statement: Sql) -> Result<Rows, Fault> {
     let rows = execution.write(&[statement]).await.map_err(RunError::into_fault)?;
     Ok(rows.into_iter().next().unwrap_or_default())
 }
 
-fn shown(row: Rows) -> Record {
+pub(super) fn shown(row: Rows) -> Record {
     let width = row.columns().len();
     Record { entity: by_table(EMAILS), row, width, parts: Vec::new(), related: Vec::new() }
 }

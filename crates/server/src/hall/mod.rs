@@ -13,11 +13,13 @@ mod execution;
 mod fingerprint;
 mod idempotency;
 mod import;
+pub mod inbound;
 mod log;
 pub mod mail;
 mod operations;
 pub mod outgoing;
 pub mod publish;
+mod receive;
 mod record;
 mod saved;
 mod search;
@@ -115,7 +117,7 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
         // On the heap, because it is large and reads do not need it.
         return Box::pin(perform_once(app, caller, ask, controls, idempotency)).await;
     }
-    if let Ask::Operations(_) | Ask::Steps(Steps::Import { .. }) = ask {
+    if let Ask::Operations(_) | Ask::Steps(Steps::Import { .. } | Steps::ReceiveEmail { .. }) = ask {
         return Box::pin(perform_together(app, caller, ask, controls)).await;
     }
     let mut execution = Execution::per_plan(app, caller).await?.at_most(controls.max_affected);
@@ -260,6 +262,7 @@ async fn answer_steps(execution: &mut Execution<'_>, steps: &Steps) -> Result<An
         }
         Steps::SearchAll { words, page } => search::all(execution, words, page).await,
         Steps::SendEmail { values } => mail::record(execution, values).await,
+        Steps::ReceiveEmail { email, origin } => receive::record(execution, email, *origin).await,
         Steps::Events(ask) => events::page(execution.app, execution.caller, ask).await,
         Steps::OpenRun { run_id, agent, reason } => {
             log::open(execution, run_id, agent.as_deref(), reason.as_deref()).await

@@ -98,13 +98,28 @@ pub(super) fn opened_settings(
     let provider: Provider = serde_json::from_slice(&opened).map_err(|_| Fault::internal("unknown e-mail settings"))?;
     let from_email =
         Mailbox::parse(&integration.from_email).ok_or_else(|| Fault::internal("a from_email that is none"))?;
-    Ok(EmailSettings { provider, from_email })
+    Ok(EmailSettings { provider, from_email, webhook_secret: None })
 }
 
 /// The provider of some settings with its secrets, sealed.
 pub(super) fn sealed_provider(app: &App, workspace_id: &str, provider: &Provider) -> Result<Vec<u8>, Fault> {
     let text = serde_json::to_vec(provider).map_err(Fault::internal)?;
     Ok(app.store.sealer.seal(&integration_seal_name(workspace_id), &text))
+}
+
+/// The secret of a workspace's webhook at its provider, sealed.
+pub(super) fn sealed_webhook_secret(app: &App, workspace_id: &str, secret: &str) -> Vec<u8> {
+    app.store.sealer.seal(&webhook_seal_name(workspace_id), secret.as_bytes())
+}
+
+/// Opens a sealed secret of a webhook.
+pub(super) fn opened_webhook_secret(app: &App, workspace_id: &str, sealed: &[u8]) -> Result<String, Fault> {
+    let opened = app.store.sealer.open(&webhook_seal_name(workspace_id), sealed)?;
+    String::from_utf8(opened).map_err(Fault::internal)
+}
+
+fn webhook_seal_name(workspace_id: &str) -> String {
+    format!("inbound webhook {workspace_id}")
 }
 
 fn integration_seal_name(workspace_id: &str) -> String {

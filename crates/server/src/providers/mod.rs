@@ -1,8 +1,10 @@
-//! The providers to which workspaces' e-mail is handed over: Resend's API, and mail servers. This room knows their protocols, and
-//! nothing of queues and records.
+//! The providers to which workspaces' e-mail is handed over, and from which it comes: Resend's API, mail servers, mailboxes. This room knows their
+//! protocols, and nothing of queues and records.
 
+mod imap;
 mod resend;
 mod smtp;
+mod webhook;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,11 +13,14 @@ use reqwest::{Client, Url};
 
 use crm::model::email::{EmailMessage, Mailbox};
 use crm::plan::email_settings::{EmailSettings, Provider};
+use crm::plan::mailbox::MailboxSettings;
 
 use crate::http_client;
 use crate::targets::Targets;
 
+pub use imap::{FetchedMessage, ImapError, ImapFolder};
 pub use resend::{Domain, ResendError};
+pub use webhook::{WebhookCall, is_signed};
 
 /// The address of Resend's API.
 const RESEND: &str = "https://api.resend.com";
@@ -77,6 +82,11 @@ impl Providers {
             (Err(error), _) => return Err(format!("KITH_RESEND_BASE_URL: {error}")),
         };
         Ok(Providers { resend: url, client: http_client::client_within(resend::LIMIT)?, targets })
+    }
+
+    /// Logs in to an IMAP server and opens the folder of a mailbox.
+    pub async fn open_mailbox(&self, settings: &MailboxSettings) -> Result<ImapFolder, ImapError> {
+        ImapFolder::open(&self.targets, settings).await
     }
 
     /// Hands a message over.

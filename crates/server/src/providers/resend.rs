@@ -6,6 +6,7 @@ use reqwest::Method;
 use serde_json::{Map, Value, json};
 
 use crm::model::email::{EmailMessage, Mailbox};
+use crm::model::inbound::{self, InboundEmail, InboundFile};
 
 use crate::http_client::with_causes;
 use crate::providers::{Handed, Mail, Providers, tidy, written};
@@ -73,6 +74,13 @@ impl Providers {
             Err(ResendError::Refused(words)) => Handed::Refused(words),
             Err(ResendError::Down { words, retry_after }) => Handed::Down { words, retry_after },
         }
+    }
+
+    /// A message that the account has received.
+    pub async fn received(&self, api_key: &str, id: &str) -> Result<InboundEmail, ResendError> {
+        let request =
+            Request { method: Method::GET, path: &["emails", "receiving", id], body: None, idempotency_key: None };
+        Ok(received(&self.ask(api_key, request).await?, id))
     }
 
     /// The sending domains of an account.
@@ -166,6 +174,50 @@ fn no_domain() -> ResendError {
     ResendError::Down { words: "Resend's answer is not what its documentation says.".into(), retry_after: None }
 }
 
+/// A received message in Resend's form: <https://resend.com/docs/api-reference/emails/retrieve-received-email>.
+fn received(answer: &Value, id: &str) -> InboundEmail {
+    let text = |value: &Value| value.as_str().filter(|text| !text.trim().is_empty()).map(str::to_owned);
+    let header = |name: &str| {
+        let headers = answer["headers"].as_object();
+        let found = headers.and_then(|all| all.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)));
+        found.and_then(|(_, value)| text(value))
+    };
+    let addresses = |name: &str| -> Vec<String> {
+        let all = match &answer[name] {
+            Value::Array(items) => items.iter().filter_map(Value::as_str).collect(),
+            Value::String(one) => vec![one.as_str()],
+            _ => Vec::new(),
+        };
+        all.into_iter().map(|it| Mailbox::parse(it).map_or_else(|| it.to_owned(), |mailbox| mailbox.address)).collect()
+    };
+    let file = |file: &Value| InboundFile {
+        filename: text(&file["filename"]).unwrap_or_else(|| "attachment".into()),
+        content_type: text(&file["content_type"]).unwrap_or_else(|| "application/octet-stream".into()),
+        bytes: file["size"].as_u64().unwrap_or_default() as usize,
+    };
+    let ids = |name: &str| header(name).map(|text| inbound::message_ids(&text)).unwrap_or_default();
+    let from = text(&answer["from"]);
+    InboundEmail {
+        message_id: text(&answer["message_id"])
+            .and_then(|it| inbound::message_id(&it))
+            .unwrap_or_else(|| format!("resend:{id}")),
+        references: [ids("references"), ids("in-reply-to")].concat(),
+        from: from.map(|it| Mailbox::parse(&it).unwrap_or(Mailbox { name: None, address: it })),
+        to: addresses("to"),
+        cc: addresses("cc"),
+        reply_to: addresses("reply_to"),
+        subject: text(&answer["subject"]),
+        sent_ms: header("date").and_then(|text| inbound::time_ms(&text)),
+        received_ms: text(&answer["created_at"]).and_then(|text| inbound::time_ms(&text)),
+        text: text(&answer["text"]),
+        html: text(&answer["html"]),
+        files: answer["attachments"].as_array().into_iter().flatten().map(file).collect(),
+        is_automatic: header("auto-submitted").is_some_and(|it| !it.to_lowercase().starts_with("no")),
+        truncated: Vec::new(),
+    }
+    .within_limits()
+}
+
 /// The body of `POST /emails`.
 fn body(message: &EmailMessage) -> Value {
     let all = |mailboxes: &[Mailbox]| Value::from(mailboxes.iter().map(written).collect::<Vec<_>>());
@@ -211,6 +263,22 @@ fn body(message: &EmailMessage) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_received_message_is_read() {
+        let answer = json!({"from": "Acme <a@b.co>", "to": ["c@d.co"], "cc": [], "subject": "S", "html": "<p>Hi</p>", "text": null,
+            "created_at": "2023-11-14T22:13:20.1+00:00", "message_id": "<m@b.co>", "headers": {"In-Reply-To": "<r@d.co>", "Date": "junk"},
+            "attachments": [{"filename": "a.png", "content_type": "image/png", "size": 5}]});
+        let email = received(&answer, "id");
+        assert_eq!(
+            (email.message_id.as_str(), email.references.as_slice()),
+            ("<m@b.co>", &["<r@d.co>".to_owned()][..])
+        );
+        assert_eq!((email.text.as_deref(), email.html.as_deref()), (Some("Hi"), Some("<p>Hi</p>")));
+        assert_eq!((email.received_ms, email.sent_ms), (Some(1_700_000_000_000), None));
+        assert_eq!(email.files[0].bytes, 5);
+        assert_eq!(received(&json!({}), "id").message_id, "resend:id");
+    }
 
     #[test]
     fn a_message_is_written_as_resend_wants_it() {

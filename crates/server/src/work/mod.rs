@@ -8,6 +8,7 @@ pub mod drain;
 pub mod excess;
 pub mod key_last_used;
 pub mod mail;
+pub mod mailboxes;
 pub mod maintain;
 pub mod monthly_usage;
 pub mod reap;

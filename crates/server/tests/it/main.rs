@@ -24,6 +24,7 @@ mod health;
 mod hostile;
 mod idempotency;
 mod imports;
+mod inbound;
 mod intruders;
 mod keyed;
 mod last_used;

@@ -8,9 +8,14 @@ use crate::model::entity::by_table;
 /// What the description of `POST /v1/emails` says about sending.
 pub const ABOUT: &str = "A body with `from_addr` (or neither `from` nor `to`) records an e-mail. A body with `to` sends one and records it: `status` is `sent`, \
 `queued` (202: the provider can't be reached, and it is tried again), `held` (202: sending is switched off) or `simulated` (with a test key). \
-A batch sends after its commit.";
+A batch sends after its commit. With the content type `message/rfc822` the body is a raw message that was received: it is recorded, put into its conversation, and \
+logged as an activity of type `email` if others sent it. A message that is there already, by its Message-ID, is answered with 200 and its record.";
 /// The schema of the body that sends one.
 pub const BODY: &str = "EmailSend";
+/// The description of the response to a message that is there already.
+pub const KNOWN: &str = "A dry run: nothing was kept. Or the message was recorded before.";
+/// The content type of a raw message.
+pub const RAW: &str = "message/rfc822";
 /// The description of the response to an e-mail that has not left yet.
 pub const LATER: &str = "It has not left yet: `status` is `queued` or `held`.";
 
@@ -52,11 +57,29 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
             "configured": {"type": "boolean", "description": "Whether the workspace can send."},
             "provider": {"type": ["string", "null"], "enum": ["resend", "smtp", null]},
             "from_email": text_or_null("The sender of e-mail that names none."),
+            "inbound_url": text_or_null("Resend: the address for a webhook at Resend with the event `email.received`."),
+            "receives": {"type": "boolean", "description": "Whether that webhook's secret is set."},
             "verified": {"type": "boolean", "description": "Whether the provider accepts e-mail from `from_email`: its domain is verified, or the mail server accepts the log-in."},
         })
     };
     let mut removed = integration();
     removed["deleted"] = json!({"type": "boolean", "const": true});
+    let mailbox = json!({
+        "configured": {"type": "boolean", "description": "Whether a mailbox is connected."},
+        "host": text_or_null("The IMAP server."),
+        "port": {"type": ["integer", "null"], "description": "Its port."},
+        "username": text_or_null("The user."),
+        "tls": {"type": ["string", "null"], "enum": ["implicit", "required", "none", null]},
+        "folder": text_or_null("The folder that is read."),
+        "address": text_or_null("The address whose e-mail it has, if the user's name is none."),
+        "status": {"type": ["string", "null"], "enum": ["connecting", "connected", "failing", null]},
+        "last_error": text_or_null("Why it can't be read, or why a message was refused."),
+        "last_checked_at": {"type": ["string", "null"], "format": "date-time", "description": "When it was last read up to its end."},
+        "received": {"type": "integer", "description": "How many messages were new."},
+        "created_at": {"type": ["string", "null"], "format": "date-time", "description": "When it was connected."},
+    });
+    let gone =
+        json!({"configured": {"type": "boolean", "const": false}, "deleted": {"type": "boolean", "const": true}});
     let domain = json!({
         "id": text("The domain's id at Resend."), "name": text("`mail.example.com`"), "status": text("`not_started`, `pending`, `verified` …"),
     });
@@ -82,7 +105,23 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
                 "tls": {"type": ["string", "null"], "enum": ["implicit", "required", "opportunistic", "none", null],
                     "description": "SMTP: how the connection is encrypted. With a password by default `required`."},
                 "from_email": text("The sender of e-mail that names none."),
+                "webhook_secret": text_or_null("Resend: the signing secret of a webhook for `inbound_url`, `whsec_…`. If it is left out, the present one stays; null removes it."),
             }, "examples": [{"api_key": "re_123", "from_email": "Ada <ada@example.com>"}]}),
+        ),
+        ("MailboxIntegration", object("mailbox", mailbox)),
+        ("RemovedMailbox", object("mailbox", gone)),
+        (
+            "MailboxConnect",
+            json!({"type": "object", "required": ["host", "username", "password"], "additionalProperties": false, "properties": {
+                "host": text("The IMAP server, `imap.example.com`."),
+                "port": {"type": ["integer", "null"], "minimum": 1, "maximum": 65535, "description": "By default 993, or 143 without `implicit`."},
+                "username": text("The user."), "password": text("The password, or an app password. It is stored encrypted and never shown."),
+                "tls": {"type": ["string", "null"], "enum": ["implicit", "required", "none", null],
+                    "description": "How the connection is encrypted: from the start, by STARTTLS, or never. By default `implicit`; on port 143 `required`."},
+                "folder": text_or_null("The folder that is read, by default `INBOX`."),
+                "address": text_or_null("The address whose e-mail it has, if `username` is none. Messages from it are outbound."),
+                "since": text_or_null("A day, `2026-11-01`. Messages that came on that day or later are recorded too."),
+            }, "examples": [{"host": "imap.example.com", "username": "ada@example.com", "password": "app-password"}]}),
         ),
         ("EmailDomain", domain),
         (

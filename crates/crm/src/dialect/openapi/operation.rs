@@ -77,7 +77,10 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
         if sends {
             schema = json!({"anyOf": [schema, reference_to("schemas", email::BODY)]});
         }
-        let body = json!({"required": required, "content": {"application/json": {"schema": schema}}});
+        let mut body = json!({"required": required, "content": {"application/json": {"schema": schema}}});
+        if sends {
+            body["content"][email::RAW] = json!({"schema": {"type": "string"}});
+        }
         operation.insert("requestBody".into(), body);
     }
     if act == Act::Import {
@@ -104,6 +107,9 @@ fn operation(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>, response
         let mut later = answer(wire, endpoint, entity);
         later["description"] = email::LATER.into();
         answers.insert("202".into(), later);
+        let mut known = answers.get("200").cloned().unwrap_or_else(|| answer(wire, endpoint, entity));
+        known["description"] = email::KNOWN.into();
+        answers.insert("200".into(), known);
     }
     responses.add_of_act(&mut answers, wire, act, entity);
     operation.insert("responses".into(), Value::Object(answers));

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::model::control::ControlAsk;
 use crate::model::entity::by_table;
 use crate::model::filter::{Deleted, Filter, Sort};
+use crate::model::inbound::InboundEmail;
 use crate::model::operation::Operation;
 use crate::model::page::PageAsk;
 use crate::model::split::may_change_catalog;
@@ -187,6 +188,13 @@ pub enum Steps {
         /// The fields of the request. `custom` and `deal_ids` have the names of the physical schema.
         values: Map<String, Value>,
     },
+    /// Records an e-mail that was received, and logs it as an activity.
+    ReceiveEmail {
+        /// The message.
+        email: Box<InboundEmail>,
+        /// The way in which it came.
+        origin: InboundOrigin,
+    },
     /// Opens a run.
     OpenRun {
         /// The caller's name for it.
@@ -240,6 +248,15 @@ pub enum Steps {
         /// The values of `$1…`.
         params: Vec<Value>,
     },
+}
+
+/// The way in which an e-mail came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InboundOrigin {
+    /// A request has it. One that was deleted is recorded again.
+    Request,
+    /// A mailbox or a provider hands it over, perhaps several times. One that was deleted stays so.
+    Delivery,
 }
 
 /// A request for events.
@@ -386,7 +403,7 @@ impl Steps {
     fn table(&self) -> Option<&str> {
         match self {
             Steps::Batch { table, .. } | Steps::Import { table, .. } => Some(table),
-            Steps::SendEmail { .. } => Some(EMAILS),
+            Steps::SendEmail { .. } | Steps::ReceiveEmail { .. } => Some(EMAILS),
             Steps::AddMembers { .. } | Steps::RemoveMember { .. } => Some(MEMBERS),
             Steps::SearchAll { .. }
             | Steps::ListRows { .. }
@@ -411,6 +428,7 @@ impl Steps {
             | Steps::RunChanges { .. } => false,
             Steps::Batch { .. }
             | Steps::SendEmail { .. }
+            | Steps::ReceiveEmail { .. }
             | Steps::Import { .. }
             | Steps::AddMembers { .. }
             | Steps::RemoveMember { .. }

@@ -24,6 +24,7 @@ pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
     let own = members::rows(visit, &workspaces::list(&context, ask.clone()).await?)?;
     let row = own.into_iter().find(|row| row["id"] == workspace.id.as_str()).unwrap_or_default();
     let integration = visit.find("integrations/email").await?.map(|found| found["data"].clone());
+    let mailbox = visit.find("integrations/mailbox").await?.map(|found| found["data"].clone());
     let usage = usage::of(&context, &workspace.id).await?;
     let tables = visit.get("tables").await?;
     let apps = members::rows(visit, &grants::list(&context, &workspace.id, ask.clone()).await?)?;
@@ -31,6 +32,7 @@ pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
         div.cols {
             (section("general", "General", general(visit, workspace)))
             (section("email", "E-mail", email(visit, integration.as_ref())))
+            (section("mailbox", "Mailbox", self::mailbox(visit, mailbox.as_ref())))
             @if let Some(sends) = row["sending"].as_bool() { (section("sending", "What leaves", sending(visit, sends))) }
             (section("connection", "Direct connection", connection()))
             (section("apps", "Connected apps", connected(&apps)))
@@ -85,6 +87,16 @@ fn email(visit: &PageVisit<'_>, integration: Option<&Value>) -> Markup {
     } else {
         "It begins with re_ and is of your account at Resend. It is stored encrypted and never shown again."
     };
+    let url = integration.and_then(|it| it["inbound_url"].as_str());
+    let received = match (url, integration.is_some_and(|it| it["receives"] == true)) {
+        (_, true) => "Resend brings received e-mail. A new secret replaces the stored one.".to_owned(),
+        (Some(url), false) => format!(
+            "To receive e-mail, add a webhook at Resend for {url} with the event email.received. Its signing secret begins with whsec_."
+        ),
+        (None, false) => {
+            "To receive e-mail, save the key first. Then this says which webhook to add at Resend.".to_owned()
+        }
+    };
     html! {
         p.soft { "Agents and automations send e-mail through your own account. Each one is recorded with its contact." }
         @if is_configured {
@@ -101,12 +113,59 @@ fn email(visit: &PageVisit<'_>, integration: Option<&Value>) -> Markup {
                 (field("email-from", "From", "Ada <ada@example.com>, at a domain that the account may send from.", html! {
                     input.input #email-from name="from_email" value=(from) required autocomplete="off" aria-describedby="email-from-note";
                 }))
+                (field("email-webhook", "Webhook secret", &received, html! {
+                    input.input #email-webhook name="webhook_secret" type="password" autocomplete="off" spellcheck="false" aria-describedby="email-webhook-note";
+                }))
                 p.btns {
                     button.btn.main type="submit" { "Save" }
                     @if is_configured { button.btn type="button" data-disconnect-email { "Disconnect" } }
                 }
             }
         } @else if !is_configured { p.soft { "Nothing is set up." } }
+    }
+}
+
+/// The mailbox that is read. Its password is never shown again.
+fn mailbox(visit: &PageVisit<'_>, mailbox: Option<&Value>) -> Markup {
+    let shown = |name: &str| mailbox.and_then(|it| it[name].as_str()).unwrap_or_default();
+    let is_configured = mailbox.is_some_and(|it| it["configured"] == true);
+    let port = mailbox.and_then(|it| it["port"].as_u64()).map(|port| port.to_string()).unwrap_or_default();
+    html! {
+        p.soft { "Kith reads new e-mail from it by IMAP, and changes nothing in it. Each message is recorded with its contact and logged as an activity." }
+        @if is_configured {
+            p {
+                @match shown("status") {
+                    "failing" => { span.chip.wait { "Can't be read" } }
+                    "connecting" => { span.chip.wait { "Connecting" } }
+                    _ => { span.chip.calm { (icon("check")) "Reads " (shown("folder")) " of " (shown("username")) } }
+                }
+                @if !shown("last_checked_at").is_empty() { " " span.soft.small { "Last read " (time(shown("last_checked_at"))) } }
+            }
+            @if !shown("last_error").is_empty() { p role="note" { (shown("last_error")) } }
+        }
+        @if visit.may_write() {
+            form.form.narrow-form data-mailbox novalidate {
+                (field("mailbox-host", "IMAP server", "Such as imap.example.com.", html! {
+                    input.input #mailbox-host name="host" value=(shown("host")) required autocomplete="off" spellcheck="false" aria-describedby="mailbox-host-note";
+                }))
+                (field("mailbox-port", "Port", "993 if it is empty.", html! {
+                    input.input #mailbox-port name="port" value=(port) inputmode="numeric" autocomplete="off" aria-describedby="mailbox-port-note";
+                }))
+                (field("mailbox-username", "User name", "Mostly the e-mail address.", html! {
+                    input.input #mailbox-username name="username" value=(shown("username")) required autocomplete="off" spellcheck="false" aria-describedby="mailbox-username-note";
+                }))
+                (field("mailbox-password", "Mailbox password", "An app password, if the provider has them. It is stored encrypted and never shown again.", html! {
+                    input.input #mailbox-password name="password" type="password" required autocomplete="off" aria-describedby="mailbox-password-note";
+                }))
+                (field("mailbox-folder", "Folder", "INBOX if it is empty.", html! {
+                    input.input #mailbox-folder name="folder" value=(shown("folder")) autocomplete="off" spellcheck="false" aria-describedby="mailbox-folder-note";
+                }))
+                p.btns {
+                    button.btn.main type="submit" { "Connect mailbox" }
+                    @if is_configured { button.btn type="button" data-disconnect-mailbox { "Disconnect mailbox" } }
+                }
+            }
+        } @else if !is_configured { p.soft { "No mailbox is connected." } }
     }
 }
 

@@ -10,7 +10,7 @@ use crm::plan::email_settings::{Provider, SmtpServer};
 use serde_json::{Map, Value, json};
 
 use crate::hall::control::ControlCall;
-use crate::hall::outgoing::{not_configured, opened_settings, sealed_provider};
+use crate::hall::outgoing::{not_configured, opened_settings, sealed_provider, sealed_webhook_secret};
 use crate::providers::{Domain, ResendError};
 use crate::store::control::integrations::NewIntegration;
 use crate::store::control::transaction::ControlTransaction;
@@ -31,7 +31,7 @@ impl ControlCall<'_> {
         {
             control.note_verified(workspace_id, true).await?;
         }
-        let found = control.integration(workspace_id).await?;
+        let found = control.integration(workspace_id, &self.inbound_url()).await?;
         found.map(|row| record(row, false)).ok_or_else(|| Fault::internal("a workspace that is none"))
     }
 
@@ -55,12 +55,19 @@ impl ControlCall<'_> {
         let workspace_id = self.holder().workspace_id;
         let sealed = sealed_provider(self.app, workspace_id, &settings.provider)?;
         let (provider, from_email) = (settings.provider.name(), settings.from_email.to_string());
+        let secret = settings
+            .webhook_secret
+            .as_ref()
+            .map(|secret| secret.as_ref().map(|secret| sealed_webhook_secret(self.app, workspace_id, secret)));
+        let inbound_url = self.inbound_url();
         let new = NewIntegration {
             workspace_id,
             provider,
             settings: &sealed,
             from_email: &from_email,
             verified,
+            webhook_secret: secret.as_ref().map(|secret| secret.as_deref()),
+            inbound_url: &inbound_url,
             actor,
             now: &now,
         };
@@ -77,9 +84,16 @@ impl ControlCall<'_> {
             ("provider", Value::Null),
             ("from_email", Value::Null),
             ("verified", json!(false)),
+            ("inbound_url", Value::Null),
+            ("receives", json!(false)),
             ("deleted", json!(true)),
         ];
         Ok(record(rows_of(&[cells.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()]), false))
+    }
+
+    /// The beginning of the address of the provider's webhook. The workspace's id follows.
+    fn inbound_url(&self) -> String {
+        format!("{}/v1/inbound/resend?ws=", self.app.public_url)
     }
 
     /// Refuses a mail server in a private network.
@@ -173,7 +187,7 @@ fn fault(error: ResendError, id: &str) -> Fault {
 }
 
 /// Objects as rows. A field that a row lacks is null.
-fn rows_of(objects: &[Map<String, Value>]) -> Rows {
+pub(super) fn rows_of(objects: &[Map<String, Value>]) -> Rows {
     let mut names: Vec<&String> = Vec::new();
     for name in objects.iter().flat_map(Map::keys) {
         if !names.contains(&name) {

@@ -5,6 +5,7 @@
 mod automations;
 mod email;
 mod logs;
+mod mailbox;
 mod webhooks;
 
 use serde_json::Value;
@@ -22,6 +23,7 @@ use crate::clock::iso_ms;
 use crate::hall::execution::{Changed, Committed, Execution, Reserved};
 use crate::hall::{Controls, Effect, Idempotency, Performed, store_refusal};
 use crate::store::control::idempotency::KeyedRequest;
+use crate::store::control::mailboxes::MailboxPosition;
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::Holder;
 
@@ -140,6 +142,8 @@ enum Ahead {
     Nothing,
     /// Whether the provider of the new settings accepts their sender.
     Verified(bool),
+    /// The mailbox can be read. Reading begins after this message.
+    Reached(MailboxPosition),
     /// The provider has done all of it.
     Done(Answer),
 }
@@ -169,6 +173,7 @@ impl<'a> ControlCall<'a> {
             ControlAsk::Find { resource: Resource::Automations, id } => self.find_automation(id).await,
             ControlAsk::Runs { id, status, page } => self.runs(id, status.as_deref(), page).await,
             ControlAsk::Integration => self.integration().await,
+            ControlAsk::Mailbox => self.mailbox().await,
             ControlAsk::List { resource: Resource::Domains, page } => self.domains(page).await,
             ControlAsk::Find { resource: Resource::Domains, id } => self.find_domain(id).await,
             ControlAsk::Logs { filters, page } => self.logs(filters, page).await,
@@ -180,6 +185,7 @@ impl<'a> ControlCall<'a> {
     async fn ahead(&self, ask: &ControlAsk) -> Result<Ahead, Fault> {
         match ask {
             ControlAsk::SetIntegration { values } => self.check_settings(values).await.map(Ahead::Verified),
+            ControlAsk::ConnectMailbox { values } => self.reach_mailbox(values).await.map(Ahead::Reached),
             ControlAsk::Create { resource: Resource::Domains, values, .. } => {
                 self.create_domain(values).await.map(Ahead::Done)
             }
@@ -194,11 +200,16 @@ impl<'a> ControlCall<'a> {
         ask: &ControlAsk,
         ahead: Ahead,
     ) -> Result<Answer, Fault> {
-        let verified = match ahead {
-            Ahead::Done(answer) => return Ok(answer),
-            Ahead::Verified(verified) => verified,
-            Ahead::Nothing => false,
-        };
+        match (ask, ahead) {
+            (_, Ahead::Done(answer)) => return Ok(answer),
+            (ControlAsk::SetIntegration { values }, Ahead::Verified(verified)) => {
+                return self.set_integration(transaction, values, verified).await;
+            }
+            (ControlAsk::ConnectMailbox { values }, Ahead::Reached(position)) => {
+                return self.set_mailbox(transaction, values, position).await;
+            }
+            (_, Ahead::Nothing | Ahead::Verified(_) | Ahead::Reached(_)) => {}
+        }
         match ask {
             ControlAsk::Create { resource: Resource::Webhooks, values, dialect } => {
                 self.create_webhook(transaction, values, dialect).await
@@ -214,7 +225,7 @@ impl<'a> ControlCall<'a> {
                 self.update_automation(transaction, id, values).await
             }
             ControlAsk::Delete { resource: Resource::Automations, id } => self.delete_automation(transaction, id).await,
-            ControlAsk::SetIntegration { values } => self.set_integration(transaction, values, verified).await,
+            ControlAsk::DisconnectMailbox => self.remove_mailbox(transaction).await,
             ControlAsk::RemoveIntegration => self.remove_integration(transaction).await,
             ControlAsk::RotateSecret { id } => self.rotate_secret(transaction, id).await,
             ControlAsk::TestWebhook { id } => self.test_webhook(transaction, id).await,
@@ -229,6 +240,9 @@ impl<'a> ControlCall<'a> {
         if ask.writes() {
             self.app.wakes.deliveries.notify_one();
             self.app.wakes.runs.notify_one();
+            if let ControlAsk::ConnectMailbox { .. } | ControlAsk::DisconnectMailbox = ask {
+                self.app.wakes.mailbox_changed(self.holder().workspace_id);
+            }
             self.app.wakes.subscribed();
         }
     }

@@ -27,6 +27,7 @@ const CONTROL: &[&str] = &[
     include_str!("../../../migrations/control/0010_request_log.sql"),
     include_str!("../../../migrations/control/0011_deleted_workspaces.sql"),
     include_str!("../../../migrations/control/0012_connected_apps.sql"),
+    include_str!("../../../migrations/control/0013_inbound.sql"),
 ];
 
 /// The workspace databases' migrations, in order; the first is version 1.
@@ -47,6 +48,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0014_undo.sql"),
     include_str!("../../../migrations/workspace/0015_events.sql"),
     include_str!("../../../migrations/workspace/0016_email.sql"),
+    include_str!("../../../migrations/workspace/0017_inbound.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

@@ -21,6 +21,7 @@ pub mod listeners;
 pub mod lists;
 pub mod login_failures;
 pub mod mail;
+pub mod mailboxes;
 pub mod members;
 pub mod outgoing;
 pub mod person;

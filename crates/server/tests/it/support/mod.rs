@@ -5,6 +5,7 @@ mod agent;
 mod child;
 mod dir;
 mod home;
+mod imap;
 mod mailbox;
 mod raw;
 mod receiver;
@@ -19,6 +20,7 @@ pub use home::{
     Home, agent, agent_at, arena, bounded_door, config_of_another, door, door_of, home, house_with_plans,
     newer_process, other_process, psql, stranger,
 };
+pub use imap::{Dovecot, PASSWORD, dovecot};
 pub use mailbox::mailbox;
 pub use raw::{Answer, Raw, Streams};
 pub use receiver::{Received, Receiver};

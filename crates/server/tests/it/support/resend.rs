@@ -36,6 +36,8 @@ pub struct ResendAccount {
     /// The attempts to send.
     pub attempts: usize,
     domains: Vec<Value>,
+    /// The messages that it has received, by id.
+    received: HashMap<String, Value>,
 }
 
 /// The stand-in of this process. An account is made by its first request.
@@ -69,6 +71,11 @@ impl Resend {
     /// Scripts an answer to `POST /emails`.
     pub fn will_answer(&self, key: &str, status: u16, body: Value) {
         self.accounts().entry(key.to_owned()).or_default().script.push_back((status, body));
+    }
+
+    /// Gives an account a message that it has received.
+    pub fn has_received(&self, key: &str, id: &str, message: Value) {
+        self.accounts().entry(key.to_owned()).or_default().received.insert(id.to_owned(), message);
     }
 
     /// Makes a domain verified.
@@ -140,6 +147,9 @@ fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8]) -> Result
     let not_found = || refusal(404, "not_found", "Domain not found");
     match (method, &segments[..]) {
         ("POST", ["emails"]) => send(account, text("idempotency-key"), body),
+        ("GET", ["emails", "receiving", id]) => {
+            account.received.get(*id).cloned().ok_or_else(|| refusal(404, "not_found", "Email not found"))
+        }
         ("GET", ["domains"]) => {
             let brief = |it: &Value| {
                 let mut it = it.clone();

@@ -77,7 +77,7 @@ onSubmit("[data-rename-workspace]", async (form) => {
 });
 
 onSubmit("[data-email]", async (form) => {
-  await api("PUT", "integrations/email", { api_key: form.elements.api_key.value.trim(), from_email: form.elements.from_email.value.trim() });
+  await api("PUT", "integrations/email", { api_key: form.elements.api_key.value.trim(), from_email: form.elements.from_email.value.trim(), ...(form.elements.webhook_secret.value.trim() ? { webhook_secret: form.elements.webhook_secret.value.trim() } : {}) });
   await refresh();
   toast("E-mail is set up.");
 });
@@ -86,6 +86,22 @@ on("click", "[data-disconnect-email]", () => attempt(async () => {
   await api("DELETE", "integrations/email");
   await refresh();
   toast("E-mail is disconnected.");
+}));
+onSubmit("[data-mailbox]", async (form) => {
+  const { host, port, username, password, folder } = form.elements;
+  const body = { host: host.value.trim(), username: username.value.trim(), password: password.value };
+  // What is no number is refused at its field.
+  if (port.value.trim()) body.port = /^\d+$/.test(port.value.trim()) ? Number(port.value) : port.value;
+  if (folder.value.trim()) body.folder = folder.value.trim();
+  await api("POST", "integrations/mailbox", body);
+  await refresh();
+  toast("The mailbox is connected.");
+});
+on("click", "[data-disconnect-mailbox]", () => attempt(async () => {
+  if (!await confirmed("Disconnect the mailbox", "The stored password is forgotten, and no more e-mail is read. What was recorded stays.", "Disconnect")) return;
+  await api("DELETE", "integrations/mailbox");
+  await refresh();
+  toast("The mailbox is disconnected.");
 }));
 on("change", "[data-sending]", async (it) => {
   try {
