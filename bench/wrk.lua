@@ -1,4 +1,4 @@
--- One of the four requests, by its name: wrk … -s wrk.lua URL -- get|list|create|sql KEY FILE-OF-IDS STAMP
+-- One of these requests, by its name: wrk … -s wrk.lua URL -- get|list|create|sql|mcp KEY FILE-OF-IDS STAMP
 
 local threads = 0
 
@@ -30,6 +30,10 @@ local requests = {
   end,
   sql = function()
     return wrk.format("POST", "/v1/sql", nil, string.format('{"sql":"select * from contacts where id = $1","params":["%s"]}', any_id()))
+  end,
+  mcp = function()
+    local call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_contact","arguments":{"id":"%s"}}}'
+    return wrk.format("POST", "/mcp", nil, string.format(call, any_id()))
   end,
 }
 
