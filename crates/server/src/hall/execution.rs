@@ -16,6 +16,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::clock::iso;
 use crate::hall::idempotency::Idempotency;
+use crate::hall::log::UndoRun;
 use crate::hall::outgoing::{self, OutgoingEmail};
 use crate::hall::{Effect, Progress};
 use crate::store::fault::{self, RunError};
@@ -87,14 +88,6 @@ pub(super) struct Planning {
     pub(super) catalog: Arc<Catalog>,
     /// Whether the catalog was read for this call.
     pub(super) is_fresh: bool,
-}
-
-/// The run of an undo.
-pub(super) struct UndoRun {
-    /// `run_…`
-    pub(super) id: String,
-    /// What it undoes: a run, a request or an entry of the feed.
-    pub(super) target: String,
 }
 
 /// The result of reserving an Idempotency-Key.

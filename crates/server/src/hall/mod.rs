@@ -21,6 +21,7 @@ pub mod publish;
 mod record;
 mod saved;
 mod search;
+mod together;
 
 use std::borrow::Cow;
 
@@ -43,6 +44,7 @@ use crate::hall::saved::NewMembers;
 pub use execution::{Changed, Committed};
 pub use idempotency::Idempotency;
 pub use operations::Wire;
+pub use together::read_together;
 
 /// How a call is performed.
 #[derive(Default)]

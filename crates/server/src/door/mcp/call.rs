@@ -122,6 +122,16 @@ impl Session<'_, '_> {
         limits: &Limits,
     ) -> Result<(Answer, Vec<(&'static str, Answer)>), Fault> {
         self.envelope.table = ask.ask.table().map(str::to_owned);
+        if !ask.beside.is_empty() {
+            let asks: Vec<&Ask> = [&ask.ask].into_iter().chain(ask.beside.iter().map(|it| &it.ask)).collect();
+            let answers = hall::read_together(self.app, caller, &asks).await.map(Vec::into_iter);
+            if let Some(mut answers) = answers
+                && let Some(main) = answers.next().flatten()
+            {
+                let beside = ask.beside.iter().zip(answers);
+                return Ok((main, beside.filter_map(|(it, answer)| Some((it.key, answer?))).collect()));
+            }
+        }
         let operations = Operations::new(self.envelope, ask.view.max_tokens);
         let controls = Controls { wire: Some(&operations), progress: self.progress, ..Controls::of(limits) };
         let main = answer(self.app, caller, &ask.ask, &controls);
