@@ -15,8 +15,8 @@ use crm::sql::{self, Sql};
 use crate::access::Caller;
 use crate::app::App;
 use crate::clock::iso;
+use crate::hall::committed::{Changed, Committed};
 use crate::hall::idempotency::Idempotency;
-use crate::hall::log::UndoRun;
 use crate::hall::outgoing::{self, OutgoingEmail};
 use crate::hall::{Effect, Progress};
 use crate::store::fault::{self, RunError};
@@ -90,40 +90,20 @@ pub(super) struct Planning {
     pub(super) is_fresh: bool,
 }
 
+/// The run of an undo.
+pub(super) struct UndoRun {
+    /// `run_…`
+    pub(super) id: String,
+    /// What it undoes: a run, a request or an entry of the feed.
+    pub(super) target: String,
+}
+
 /// The result of reserving an Idempotency-Key.
 pub(super) enum Reserved<'a> {
     /// The key is new. The transaction that holds it is open.
     Fresh(Box<Execution<'a>>),
     /// The call was performed before. This was its reply.
     Stored(Reply),
-}
-
-/// Proof that a transaction was committed.
-#[derive(Debug)]
-pub struct Committed {
-    /// What the transaction may have changed.
-    pub changed: Changed,
-}
-
-/// What a transaction may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// It changed nothing.
-    Nothing,
-    /// Rows of this table, and the rows that its triggers write.
-    Table(String),
-    /// Anything: the caller's own SQL ran.
-    Anything,
-}
-
-impl Changed {
-    fn by(ask: &Ask) -> Changed {
-        match (ask.changes_rows(), ask.table()) {
-            (false, _) => Changed::Nothing,
-            (true, Some(table)) => Changed::Table(table.to_owned()),
-            (true, None) => Changed::Anything,
-        }
-    }
 }
 
 impl<'a> Execution<'a> {

@@ -13,7 +13,7 @@ use crm::sql;
 use serde_json::{Map, Value, json};
 
 use crate::clock::iso;
-use crate::hall::execution::Execution;
+use crate::hall::execution::{Execution, UndoRun};
 use crate::hall::mail;
 use crate::hall::publish::event_id;
 use crate::store::control::webhooks::Holder;
@@ -25,14 +25,6 @@ const SECONDS_A_DAY: i64 = 86_400;
 const TRIES_OF_UNDO: u32 = 12;
 const WAIT_OF_UNDO: Duration = Duration::from_millis(50);
 const LONGEST_WAIT_OF_UNDO: Duration = Duration::from_secs(1);
-
-/// The run of an undo.
-pub(super) struct UndoRun {
-    /// `run_…`
-    pub(super) id: String,
-    /// What it undoes: a run, a request or an entry of the feed.
-    pub(super) target: String,
-}
 
 /// Opens a run.
 pub async fn open(

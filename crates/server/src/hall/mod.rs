@@ -6,6 +6,7 @@
 
 pub mod action;
 mod batch;
+mod committed;
 mod conflict;
 mod control;
 mod events;
@@ -41,7 +42,7 @@ use crate::hall::import::Import;
 use crate::hall::record::OnePlan;
 use crate::hall::saved::NewMembers;
 
-pub use execution::{Changed, Committed};
+pub use committed::{Changed, Committed};
 pub use idempotency::Idempotency;
 pub use operations::Wire;
 pub use together::read_together;
