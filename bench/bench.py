@@ -36,6 +36,12 @@ IDS_A_PAGE = 50  # as load.sql makes them
 CONTACTS = 100_000
 TICKS_A_SECOND = os.sysconf("SC_CLK_TCK")
 
+# The p50 of get_contact over MCP may be this many times that of a GET over REST, if both return the same fields. By itself,
+# get_contact also reads the contact's activities and associations.
+MOST_TIMES_REST = 1.5
+# The calls over which Kith's memory must not grow, and by how many MB it may vary.
+MCP_CALLS, MOST_GROWTH_MB = 100_000, 8
+
 # The measurements, and the minimum share of pgbench's rate that Kith must reach.
 CASES = {"get": ("GET by id", 0.40), "list": ("list of 50", 0.45), "create": ("create", 0.70), "sql": ("SQL point select", None)}
 
@@ -56,6 +62,7 @@ def main():
         bench = Bench(options, kith, workspace["workspace_id"], work, ids)
         results = bench.run()
         print_results(results)
+        print_mcp(bench, kith)
         print(f"RSS of kith after the benchmark: {kith.rss_mb():.1f} MB")
         print_workspaces(kith, options.workspaces)
         print_cold_starts(kith, 5)
@@ -245,9 +252,9 @@ class Bench:
         rate = float(re.search(r"^tps = ([\d.]+)", done.stdout, re.M)[1])
         return {"rate": rate * script.repeats, "postgres_us": 1e6 * (after - before) / (transactions * script.repeats)}
 
-    def wrk(self, name, seconds):
+    def wrk(self, name, seconds, load=("-t2", "-c32")):
         stamp = f"{time.time_ns():x}"
-        command = ["wrk", "-t2", "-c32", f"-d{seconds}s", "-s", HERE / "wrk.lua", f"http://127.0.0.1:{self.kith.port}"]
+        command = ["wrk", *load, f"-d{seconds}s", "-s", HERE / "wrk.lua", f"http://127.0.0.1:{self.kith.port}"]
         command += ["--", name, self.kith.key, self.ids, stamp]
         before = self.kith.cpu()
         done = subprocess.run(command, capture_output=True, text=True)
@@ -354,6 +361,30 @@ def print_results(results):
         print(f"{title:18}" + "".join(f"{cell:>{width}}" for cell, (_, width, _) in zip(cells, COLUMNS)))
     rounds = len(next(iter(results.values())))
     print(f"medians of {rounds} rounds; µs are CPU per request; pgbench: 8 clients, prepared; kith: wrk -t2 -c32")
+
+
+def print_mcp(bench, kith):
+    """Compares one caller's calls over MCP and REST, in turn, and looks at the memory over many calls."""
+    one, p50 = ("-t1", "-c1"), {"get": [], "mcp_alone": [], "mcp": []}
+    for name in p50:
+        bench.wrk(name, 2, one)
+    for round in range(1, bench.options.rounds + 1):
+        say(f"round {round}: MCP and REST")
+        for name, measured in p50.items():
+            measured.append(bench.wrk(name, bench.options.seconds, one)["p50_ms"])
+    for name, what in {"mcp_alone": f"the same fields (wanted at most {MOST_TIMES_REST})", "mcp": "and activities and associations"}.items():
+        ratio = statistics.median(mcp / rest for mcp, rest in zip(p50[name], p50["get"]))
+        rest, mcp = statistics.median(p50["get"]), statistics.median(p50[name])
+        print(f"get_contact over MCP: p50 {mcp:.3f} ms, GET over REST {rest:.3f} ms, ratio {ratio:.2f}: {what}")
+    say(f"{MCP_CALLS} calls of MCP")
+    before, calls = None, 0
+    while calls < MCP_CALLS:
+        calls += bench.wrk("mcp", bench.options.seconds)["requests"]
+        if before is None:
+            # The first calls fill pools and buffers.
+            before, calls = kith.rss_mb(), 0
+    growth = kith.rss_mb() - before
+    print(f"RSS of kith over {calls:.0f} calls of MCP: {before:.1f} MB and then {growth:+.1f}, wanted at most +{MOST_GROWTH_MB}")
 
 
 def print_workspaces(kith, count):

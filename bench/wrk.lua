@@ -1,4 +1,4 @@
--- One of the four requests, by its name: wrk … -s wrk.lua URL -- get|list|create|sql KEY FILE-OF-IDS STAMP
+-- One of these requests, by its name: wrk … -s wrk.lua URL -- get|list|create|sql|mcp|mcp_alone KEY FILE-OF-IDS STAMP
 
 local threads = 0
 
@@ -32,6 +32,17 @@ local requests = {
     return wrk.format("POST", "/v1/sql", nil, string.format('{"sql":"select * from contacts where id = $1","params":["%s"]}', any_id()))
   end,
 }
+
+local function get_contact(more)
+  local call = '{"jsonrpc":"2.0","id":1,"method":"tools/call","params":{"name":"get_contact","arguments":{"id":"%s"%s}}}'
+  return wrk.format("POST", "/mcp", nil, string.format(call, any_id(), more))
+end
+
+-- With what belongs beside the contact, and with its own fields alone, as REST returns it.
+requests.mcp = function() return get_contact("") end
+requests.mcp_alone = function()
+  return get_contact(',"fields":["email","first_name","last_name","phone","title","company_id","custom","created_at","updated_at","deleted_at"]')
+end
 
 function request()
   return requests[name]()

@@ -34,6 +34,18 @@ for (const dialect of ["agentcrm", "relm"]) {
   const refused = await call("update_deal", { id: made.id, nmae: "x" });
   assert.equal(refused.isError, true);
   await assert.rejects(client.callTool({ name: "move_deal", arguments: {} }), /move_deal_stage/);
+  const told = [];
+  const operations = Array(4).fill({ method: "GET", path: `/v1/deals/${made.id}` });
+  const four = { name: "batch", arguments: { operations } };
+  const batch = await client.callTool(four, undefined, { onprogress: ({ progress, total }) => told.push([progress, total]) });
+  assert.equal(batch.structuredContent.data.length, 4);
+  assert(told.length > 0 && told.every(([progress, total], at) => total === 4 && progress > (told[at - 1]?.[0] ?? 0)), JSON.stringify(told));
+  // A call that the client gives up ends, so that the next one is not kept waiting.
+  const slow = { name: "query_sql", arguments: { sql: "select pg_sleep(25)" } };
+  const began = Date.now();
+  await assert.rejects(client.callTool(slow, undefined, { timeout: 500 }), /timed out/i);
+  assert.equal((await call("query_sql", { sql: "select 7 as n" })).structuredContent.rows[0].n, 7);
+  assert(Date.now() - began < 20_000);
   await client.close();
 
   const small = await connect(key, "?tools=core");

@@ -36,6 +36,15 @@ async def use(mode: str, dialect: str, key: str) -> None:
         assert [row["id"] for row in listed["data"]] == [made["id"]], listed
         counted = (await call("query_sql", sql="select count(*)::int as n from contacts where email = $1", params=[email])).structured_content
         assert counted["rows"] == [{"n": 1}], counted
+        told = []
+
+        async def tell(progress, total, message):
+            told.append((progress, total))
+
+        operations = [{"method": "GET", "path": f"/v1/contacts/{made['id']}"}] * 4
+        batch = await client.call_tool("batch", {"operations": operations}, progress_callback=tell)
+        assert len(batch.structured_content["data"]) == 4, batch
+        assert told and told == sorted(told) and all(total == 4 for _, total in told), told
         await call("search", query=email)
         await call("describe_schema")
         refused = await call("create_contact", email=email)

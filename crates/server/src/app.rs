@@ -14,6 +14,7 @@ use crate::people::auth::accounts::Accounts;
 use crate::providers::Providers;
 use crate::proxies::Proxies;
 use crate::request_log::RequestLog;
+use crate::running::RunningCalls;
 use crate::store::Store;
 use crate::targets::Targets;
 use crate::wakes::Wakes;
@@ -45,6 +46,8 @@ pub struct App {
     pub undo_days: u32,
     /// `http://…`, without a trailing slash.
     pub public_url: Arc<str>,
+    /// The calls that their clients can cancel.
+    pub running: Arc<RunningCalls>,
     /// Signals that wake workers.
     pub wakes: Arc<Wakes>,
     /// The requests that are not in the log yet.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::{Client, Url, header};
+use reqwest::{Client, Response, Url, header};
 use serde_json::{Value, json};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{AbortHandle, JoinSet};
@@ -160,6 +160,7 @@ impl RemoteKith {
             .post(self.url.clone())
             .header(header::AUTHORIZATION, self.key.clone())
             .header(header::CONTENT_TYPE, "application/json")
+            .header(header::ACCEPT, "application/json, text/event-stream")
             .header(header::USER_AGENT, agent.unwrap_or(header::HeaderValue::from_static("kith-mcp")));
         for (name, value) in repeated(message) {
             request = request.header(name, value);
@@ -167,6 +168,10 @@ impl RemoteKith {
         let failed = |error: reqwest::Error| format!("Kith at {} did not answer: {}", self.url, with_causes(&error));
         let response = request.body(message.to_string()).send().await.map_err(failed)?;
         let status = response.status();
+        let media_type = response.headers().get(header::CONTENT_TYPE);
+        if media_type.is_some_and(|it| it == "text/event-stream") {
+            return events(response).await.map_err(|why| format!("Kith at {} stopped answering: {why}", self.url));
+        }
         let body = response.bytes().await.map_err(failed)?;
         if body.is_empty() && status.is_success() {
             return Ok(None);
@@ -181,6 +186,25 @@ impl RemoteKith {
             Err(_) => Err(format!("{status}: {} does not answer as a RemoteKith does", self.url)),
         }
     }
+}
+
+/// Reads events. Writes what Kith says about the call while it works, and returns the answer.
+async fn events(mut response: Response) -> Result<Option<Vec<u8>>, String> {
+    let (mut unread, mut answer) = (Vec::new(), None);
+    while let Some(part) = response.chunk().await.map_err(|error| with_causes(&error))? {
+        unread.extend_from_slice(&part);
+        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=end).collect();
+            // A message is one line.
+            let Some(data) = line.strip_prefix(b"data:") else { continue };
+            let message: Value = serde_json::from_slice(data).map_err(|error| error.to_string())?;
+            match message.get("method") {
+                Some(_) => write(&message.to_string().into_bytes())?,
+                None => answer = Some(message.to_string().into_bytes()),
+            }
+        }
+    }
+    answer.map(Some).ok_or_else(|| "the answer is missing".to_owned())
 }
 
 /// The headers that repeat parts of a message, from version 2026-07-28 on.

@@ -18,6 +18,7 @@ pub mod people;
 pub mod providers;
 pub mod proxies;
 pub mod request_log;
+pub mod running;
 pub mod serve;
 pub mod store;
 pub mod targets;

@@ -128,6 +128,7 @@ impl Kith {
             bounds: Arc::new(bounds),
             undo_days: config.undo_days,
             public_url: config.public_url.clone().unwrap_or_else(|| format!("http://{}", config.listen)).into(),
+            running: Arc::default(),
             wakes: Arc::default(),
             request_log: Arc::default(),
             proxies: Arc::new(config.trusted_proxies.clone()),

@@ -52,10 +52,14 @@ pub(super) struct CachedKey {
 }
 
 /// A connected app whose access token was looked up.
-#[derive(Debug)]
-pub(super) struct ConnectedApp {
+#[derive(Clone, Debug)]
+pub struct ConnectedApp {
     /// Its name.
-    pub(super) name: String,
+    pub name: String,
+    /// Its rights, with spaces between them.
+    pub scopes: String,
+    /// Whether its person may write, and so could let it write.
+    pub person_writes: bool,
     /// The address that the token is good for.
     pub(super) resource: String,
     /// When the token expires, in Unix seconds.
@@ -162,7 +166,13 @@ impl Keys {
             may_run_sql: access.scopes.split(' ').any(|scope| scope == SQL_SCOPE),
         };
         let uses = self.uses_of(hash, &workspace.id);
-        let app = ConnectedApp { name: access.client_name, resource: access.resource, expires_at: access.expires_at };
+        let app = ConnectedApp {
+            name: access.client_name,
+            scopes: access.scopes,
+            person_writes: access.person_writes,
+            resource: access.resource,
+            expires_at: access.expires_at,
+        };
         Ok(Some(Arc::new(CachedKey { workspace, who, uses, entitlements, app: Some(app) })))
     }
 

@@ -25,7 +25,7 @@ use crate::store::cell::TenantDatabase;
 use crate::store::control::grants::{Grant, GrantedWorkspace};
 
 use keys::CachedKey;
-pub use keys::Keys;
+pub use keys::{ConnectedApp, Keys, SQL_SCOPE};
 
 /// A caller: their identity, their database, and their description of the current run.
 #[derive(Clone, Debug)]
@@ -132,14 +132,15 @@ pub async fn admit_app(
     resource: &str,
     address: Option<IpAddr>,
     provenance: Provenance,
-) -> Result<Caller, Box<Refused>> {
+) -> Result<(Caller, ConnectedApp), Box<Refused>> {
     let found = app.keys.find_app(app, token, address).await?;
-    let connected = found.app.as_ref().filter(|it| it.resource == resource);
+    let connected = found.app.clone().filter(|it| it.resource == resource);
     let connected = connected.ok_or_else(|| Fault::Unauthorized {
         message: "This token is good for another address than this one.".into(),
     })?;
     let agent = provenance.agent.or_else(|| Some(connected.name.clone()));
-    admit_found(app, &found, address, Provenance { agent, ..provenance })
+    let caller = admit_found(app, &found, address, Provenance { agent, ..provenance })?;
+    Ok((caller, connected))
 }
 
 fn admit_found(

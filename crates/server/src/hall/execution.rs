@@ -15,9 +15,10 @@ use crm::sql::{self, Sql};
 use crate::access::Caller;
 use crate::app::App;
 use crate::clock::iso;
-use crate::hall::Effect;
+use crate::hall::committed::{Changed, Committed};
 use crate::hall::idempotency::Idempotency;
 use crate::hall::outgoing::{self, OutgoingEmail};
+use crate::hall::{Effect, Progress};
 use crate::store::fault::{self, RunError};
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
@@ -42,6 +43,8 @@ pub(super) struct Execution<'a> {
     pub(super) attempt: String,
     /// The state of a transaction in which several operations run; `None` if there is only one ask.
     pub(super) together: Option<Together>,
+    /// Is told how far the call is.
+    pub(super) progress: Option<&'a dyn Progress>,
 }
 
 /// The state of a transaction in which several operations run.
@@ -103,41 +106,13 @@ pub(super) enum Reserved<'a> {
     Stored(Reply),
 }
 
-/// Proof that a transaction was committed.
-#[derive(Debug)]
-pub struct Committed {
-    /// What the transaction may have changed.
-    pub changed: Changed,
-}
-
-/// What a transaction may have changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Changed {
-    /// It changed nothing.
-    Nothing,
-    /// Rows of this table, and the rows that its triggers write.
-    Table(String),
-    /// Anything: the caller's own SQL ran.
-    Anything,
-}
-
-impl Changed {
-    fn by(ask: &Ask) -> Changed {
-        match (ask.changes_rows(), ask.table()) {
-            (false, _) => Changed::Nothing,
-            (true, Some(table)) => Changed::Table(table.to_owned()),
-            (true, None) => Changed::Anything,
-        }
-    }
-}
-
 impl<'a> Execution<'a> {
     /// Creates an execution in which each plan runs in its own transaction.
     pub(super) async fn per_plan(app: &'a App, caller: &'a Caller) -> Result<Execution<'a>, Fault> {
         let tenant = app.store.tenant(&caller.database, access(caller)).await?;
         let (effect, transaction) = (Effect::Commit, Transaction::PerPlan);
         let (max_affected, undo, reserved, together) = (None, None, None, None);
-        let (outgoing, attempt) = (Vec::new(), String::new());
+        let (outgoing, attempt, progress) = (Vec::new(), String::new(), None);
         Ok(Execution {
             app,
             caller,
@@ -150,6 +125,7 @@ impl<'a> Execution<'a> {
             outgoing,
             attempt,
             together,
+            progress,
         })
     }
 
@@ -275,7 +251,9 @@ impl<'a> Execution<'a> {
     /// Runs the caller's own SQL.
     pub(super) async fn run_raw(&mut self, raw: &plan::raw::Raw<'_>) -> Result<crm::model::answer::SqlResult, Fault> {
         let context = self.context();
-        self.tenant.run_raw(&mut self.transaction, &context, raw).await
+        let (progress, of) = (self.progress, raw.statements.len());
+        let done = move |statements| progress.into_iter().for_each(|it| it.done(statements, of));
+        self.tenant.run_raw(&mut self.transaction, &context, raw, &done).await
     }
 
     /// Runs one read-only query that contains SQL from the workspace.

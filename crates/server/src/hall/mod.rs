@@ -6,6 +6,7 @@
 
 pub mod action;
 mod batch;
+mod committed;
 mod conflict;
 mod control;
 mod events;
@@ -23,6 +24,7 @@ mod receive;
 mod record;
 mod saved;
 mod search;
+mod together;
 
 use std::borrow::Cow;
 
@@ -42,9 +44,10 @@ use crate::hall::import::Import;
 use crate::hall::record::OnePlan;
 use crate::hall::saved::NewMembers;
 
-pub use execution::{Changed, Committed};
+pub use committed::{Changed, Committed};
 pub use idempotency::Idempotency;
 pub use operations::Wire;
+pub use together::read_together;
 
 /// How a call is performed.
 #[derive(Default)]
@@ -57,6 +60,14 @@ pub struct Controls<'a> {
     pub max_affected: Option<u32>,
     /// How the operations of a batch are read and their answers written; `None` if the door has no batches.
     pub wire: Option<&'a dyn Wire>,
+    /// Is told how far the call is, if its caller wants to know.
+    pub progress: Option<&'a dyn Progress>,
+}
+
+/// Is told how far a call with several steps is: the operations of a batch, the statements of SQL.
+pub trait Progress: Sync {
+    /// This many of so many steps are done. If a batch runs again, it counts from the beginning again.
+    fn done(&self, steps: usize, of: usize);
 }
 
 impl Controls<'_> {
@@ -121,6 +132,7 @@ async fn perform_allowed(app: &App, caller: &Caller, ask: &Ask, controls: &Contr
         return Box::pin(perform_together(app, caller, ask, controls)).await;
     }
     let mut execution = Execution::per_plan(app, caller).await?.at_most(controls.max_affected);
+    execution.progress = controls.progress;
     match answer_alone(&mut execution, ask).await {
         Ok(answer) => {
             let committed = execution.commit(Some(ask), None).await?;
@@ -142,6 +154,7 @@ async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
         answer(&mut execution, ask, controls).await.map(|answer| DryRun { answer, outcome: ChangeSet::empty() })
     } else {
         let mut execution = Execution::dry(app, caller, controls.max_affected).await?;
+        execution.progress = controls.progress;
         execution.open().await?;
         let result = match answer(&mut execution, ask, controls).await {
             Ok(answer) => execution.outcome(is_sql).await.map(|outcome| DryRun { answer, outcome }),
@@ -155,6 +168,7 @@ async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
 
 async fn perform_together(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Performed, Fault> {
     let mut execution = Execution::in_one(app, caller, controls.max_affected).await?;
+    execution.progress = controls.progress;
     match answer(&mut execution, ask, controls).await {
         Ok(answer) => Ok(Performed::Done(answer, execution.commit(Some(ask), None).await?)),
         Err(fault) => {

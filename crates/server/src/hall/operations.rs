@@ -9,6 +9,7 @@ use crm::model::fault::{Fault, OperationFault};
 use crm::model::operation::{Operation, Records};
 use crm::plan;
 
+use crate::hall::Progress;
 use crate::hall::execution::{Execution, PLANS};
 use crate::store::STATEMENT_LIMIT_SECONDS;
 
@@ -40,11 +41,14 @@ pub(super) async fn run(
     wire: &dyn Wire,
 ) -> Result<Answer, Fault> {
     execution.together.get_or_insert_default();
+    // The statements of an operation are no steps of the batch.
+    let progress = execution.progress.take();
     let deadline = Instant::now() + TIME_LIMIT;
     let mut runs = 1;
     loop {
         let records = Records::wanted(operations);
-        let mut run = OperationsRun { wire, deadline, records, answers: Vec::new(), bytes: 0, ran_sql: false };
+        let (answers, bytes, ran_sql) = (Vec::new(), 0, false);
+        let mut run = OperationsRun { wire, progress, deadline, records, answers, bytes, ran_sql };
         match run.all(execution, operations).await {
             Ok(()) => return Ok(Answer::Operations(run.answers)),
             Err(_) if runs < PLANS && execution.begin_again().await? => runs += 1,
@@ -56,6 +60,7 @@ pub(super) async fn run(
 /// A run of a batch.
 struct OperationsRun<'a> {
     wire: &'a dyn Wire,
+    progress: Option<&'a dyn Progress>,
     deadline: Instant,
     records: Records,
     answers: Vec<OperationAnswer>,
@@ -67,6 +72,9 @@ struct OperationsRun<'a> {
 
 impl OperationsRun<'_> {
     async fn all(&mut self, execution: &mut Execution<'_>, operations: &[Operation]) -> Result<(), Fault> {
+        let progress = self.progress;
+        let tell = |done| progress.into_iter().for_each(|it| it.done(done, operations.len()));
+        tell(0);
         for (index, operation) in operations.iter().enumerate() {
             let mut table = None;
             let done = self.one(execution, operation, &mut table).await;
@@ -74,6 +82,7 @@ impl OperationsRun<'_> {
                 let name = operation.name.clone();
                 Fault::InOperation(Box::new(OperationFault { index, name, table, fault }))
             })?;
+            tell(index + 1);
         }
         Ok(())
     }

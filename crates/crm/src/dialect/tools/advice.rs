@@ -4,6 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::relm::names::relm_id;
 use crate::dialect::tools::schema::arguments;
+use crate::dialect::tools::show::{NOTE, NOTE_TEXT};
 use crate::dialect::tools::{Act, Tool};
 use crate::dialect::{Dialect, Meta};
 use crate::model::fault::{Fault, nearest};
@@ -69,6 +70,10 @@ pub fn error(fault: &Fault, tool: &Tool, dialect: &Dialect, meta: &Meta<'_>) -> 
             members.remove("hint");
         }
         members.insert("next".into(), next(fault, tool, dialect).into());
+        if matches!(fault.apart().0, Fault::Sql(_) | Fault::UndoConflict { .. }) {
+            // Their texts have values of records.
+            members.insert(NOTE.into(), NOTE_TEXT.into());
+        }
     }
     object
 }

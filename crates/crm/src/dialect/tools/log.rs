@@ -173,6 +173,7 @@ impl Said<'_> {
 /// What a writing tool did, with a count.
 pub fn outcome(answer: &Answer) -> String {
     match answer {
+        Answer::Operations(answers) if answers.len() == 1 => "Performed 1 operation.".into(),
         Answer::Operations(answers) => format!("Performed {} operations in one transaction.", answers.len()),
         Answer::Undone { undone, skipped, .. } if skipped.is_empty() => format!("Undid the changes of {undone} rows."),
         Answer::Undone { undone, skipped, .. } => {

@@ -22,6 +22,9 @@ mod table;
 mod tests;
 mod trim;
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
 use crate::dialect::Dialect;
@@ -34,7 +37,7 @@ use crate::model::who::{Features, Role, Who};
 pub use advice::error;
 pub use read::{Beside, ToolAsk, read};
 pub use said::View;
-pub use show::{Shown, failed_part, operation, show};
+pub use show::{NOTE_TEXT, Shown, failed_part, operation, show};
 pub use table::KINDS;
 
 /// A row of the table of tools. It is one tool, or a tool for each of some tables.
@@ -143,16 +146,15 @@ impl Offer {
     /// Whether the caller may use the tool. Every tool can be called, also outside the small set.
     pub fn allows(self, tool: &Tool) -> bool {
         let feature = tool.entity.and_then(|entity| entity.feature);
-        let needs_sql = matches!(tool.kind.act, Act::Query | Act::Execute);
-        (self.writes || !tool.kind.act.writes())
-            && (self.may_run_sql || !needs_sql)
+        (self.writes || !tool.kind.act.writes() || tool.kind.act.reads_for_readers())
+            && (self.may_run_sql || !tool.kind.act.runs_sql())
             && feature.is_none_or(|feature| self.features.has(feature))
     }
 
     /// The definitions of the tools, always in the same order.
     pub fn definitions(self, dialect: &Dialect) -> Vec<Value> {
         let listed = tools().filter(|tool| self.allows(tool) && (!self.is_core || tool.kind.is_core));
-        listed.map(|tool| tool.definition(dialect)).collect()
+        listed.map(|tool| tool.definition(dialect, self.writes)).collect()
     }
 }
 
@@ -167,7 +169,9 @@ pub fn tools() -> impl Iterator<Item = Tool> {
 
 /// Returns the tool of that name.
 pub fn by_name(name: &str) -> Option<Tool> {
-    tools().find(|tool| tool.name() == name)
+    static NAMED: LazyLock<BTreeMap<String, Tool>> =
+        LazyLock::new(|| tools().map(|tool| (tool.name(), tool)).collect());
+    NAMED.get(name).copied()
 }
 
 /// Returns the name of the most similar tool that is offered.
@@ -223,9 +227,80 @@ impl Act {
         }
     }
 
+    /// Whether the answer shows what records hold. Outsiders wrote some of it.
+    fn shows_stored_text(self) -> bool {
+        match self {
+            Act::Search
+            | Act::Fetch
+            | Act::List
+            | Act::Find
+            | Act::Create
+            | Act::Update
+            | Act::Restore
+            | Act::Upsert
+            | Act::SendEmail
+            | Act::Move
+            | Act::ListStages
+            | Act::CreateStage
+            | Act::UpdateStage
+            | Act::ListRows
+            | Act::AddMembers
+            | Act::Query
+            | Act::Execute
+            | Act::Operations
+            | Act::ListRuns
+            | Act::FindRun
+            | Act::ListChanges
+            | Act::FinishRun
+            | Act::Undo
+            | Act::ListEvents
+            | Act::Control(
+                ControlAct::List
+                | ControlAct::Find
+                | ControlAct::History
+                | ControlAct::Integration
+                | ControlAct::Create
+                | ControlAct::Update
+                | ControlAct::Verify,
+                _,
+            ) => true,
+            Act::Describe
+            | Act::Delete
+            | Act::DeleteStage
+            | Act::RemoveMember
+            | Act::Control(
+                ControlAct::Delete
+                | ControlAct::RotateSecret
+                | ControlAct::Test
+                | ControlAct::Replay
+                | ControlAct::SetIntegration,
+                _,
+            ) => false,
+        }
+    }
+
+    /// Whether the tool is for callers too who can only read. It refuses what would write.
+    fn reads_for_readers(self) -> bool {
+        matches!(self, Act::Operations)
+    }
+
     /// Whether the tool may change the workspace's data. Such tools can be tried out and limited.
     fn changes_records(self) -> bool {
         self.writes() && !matches!(self, Act::Control(..))
+    }
+
+    /// Whether the tool runs SQL.
+    pub fn runs_sql(self) -> bool {
+        matches!(self, Act::Query | Act::Execute)
+    }
+
+    /// What the steps of a call are, if it may take long.
+    pub fn steps(self) -> Option<&'static str> {
+        match self {
+            Act::Operations => Some("operations"),
+            Act::Query | Act::Execute => Some("statements"),
+            _ => None,
+        }
     }
 
     /// Whether the tool may remove or overwrite something.
@@ -296,13 +371,14 @@ impl Tool {
         text.replace("{one}", &spell(entity.name)).replace("{many}", &spell(entity.table)).replace("{a}", article)
     }
 
-    /// The definition of the tool, as MCP lists it.
-    pub fn definition(&self, dialect: &Dialect) -> Value {
+    /// The definition of the tool, as MCP lists it to a caller who may write or not.
+    pub fn definition(&self, dialect: &Dialect, writes: bool) -> Value {
         let about = self.fill(self.kind.about, |name| name.replace('_', " "));
         let mut annotations = Map::new();
         let act = self.kind.act;
-        annotations.insert("readOnlyHint".into(), (!act.writes()).into());
-        if act.writes() {
+        let writes = writes && act.writes();
+        annotations.insert("readOnlyHint".into(), (!writes).into());
+        if writes {
             annotations.insert("destructiveHint".into(), act.is_destructive().into());
             annotations.insert("idempotentHint".into(), act.is_idempotent().into());
         }

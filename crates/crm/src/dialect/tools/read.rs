@@ -65,8 +65,8 @@ pub fn read(
     limit: Option<usize>,
 ) -> Result<ToolAsk, Fault> {
     let known = known_arguments(tool, dialect);
-    let mut said = Said { tool, dialect, values: renamed(tool, dialect, arguments, &known) };
-    said.check(&known)?;
+    let mut said = Said { tool, dialect, values: renamed(tool, dialect, arguments, known) };
+    said.check(known)?;
     let (reason, run_id, limits) = match tool.kind.act.changes_records() {
         true => (said.text("reason")?, said.run_id()?, controls::of_arguments(&mut said.values)?),
         false => (None, None, Limits::default()),

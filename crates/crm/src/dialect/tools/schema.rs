@@ -1,14 +1,17 @@
 //! The input and output schemas of tools. They are short, because a model reads all of them.
 
+use std::collections::BTreeMap;
+use std::sync::LazyLock;
+
 use serde_json::{Map, Value, json};
 
-use crate::dialect::Dialect;
 use crate::dialect::controls::{DRY_RUN_ARGUMENT, MAX_AFFECTED_ARGUMENT};
 use crate::dialect::openapi::in_words_of;
 use crate::dialect::relm::filter::OPERATORS;
 use crate::dialect::tools::argument::{Argument, optional, required, text};
 use crate::dialect::tools::names::is_filter;
-use crate::dialect::tools::{Act, ControlAct, Tool, control, log};
+use crate::dialect::tools::{Act, ControlAct, Tool, control, log, tools};
+use crate::dialect::{DIALECTS, Dialect};
 use crate::model::entity::{Entity, Field, FieldKind, NamedBy, Need, READ_ONLY_COLUMNS};
 
 /// The schema of a tool's arguments.
@@ -19,7 +22,7 @@ pub fn input(tool: &Tool, dialect: &Dialect) -> Value {
     if !names.is_empty() {
         schema["required"] = json!(names);
     }
-    let properties: Map<String, Value> = arguments.into_iter().map(|it| (it.name, it.schema)).collect();
+    let properties: Map<String, Value> = arguments.iter().map(|it| (it.name.clone(), it.schema.clone())).collect();
     schema["properties"] = Value::Object(properties);
     // Columns that the workspace added are fields too.
     schema["additionalProperties"] = takes_columns(tool).into();
@@ -43,8 +46,20 @@ pub fn name_argument(tool: &Tool) -> &'static str {
     }
 }
 
-/// The arguments of a tool, in the order of its schema.
-pub fn arguments(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
+/// The arguments of a tool, in the order of its schema. They are made once, because each call is checked against them.
+pub fn arguments(tool: &Tool, dialect: &Dialect) -> &'static [Argument] {
+    type Key = (&'static str, &'static str, &'static str);
+    static MADE: LazyLock<BTreeMap<Key, Vec<Argument>>> = LazyLock::new(|| {
+        let of = |dialect: &'static Dialect| tools().map(move |tool| (key(&tool, dialect), made(&tool, dialect)));
+        DIALECTS.iter().flat_map(|dialect| of(dialect)).collect()
+    });
+    fn key(tool: &Tool, dialect: &Dialect) -> Key {
+        (dialect.name, tool.kind.name, tool.entity.map_or("", |entity| entity.name))
+    }
+    MADE.get(&key(tool, dialect)).map_or(&[], Vec::as_slice)
+}
+
+fn made(tool: &Tool, dialect: &Dialect) -> Vec<Argument> {
     let name = || required(name_argument(tool), text(""));
     let table = || tool.entity.is_none().then(|| required("table", text("")));
     let values = || tool.entity.is_none().then(|| required("values", json!({"type": "object"})));

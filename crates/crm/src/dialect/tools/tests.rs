@@ -108,9 +108,14 @@ fn every_tool_has_a_name_of_its_own_and_a_whole_definition() {
 fn who_can_only_read_is_offered_only_what_reads() {
     let viewer = names(offer(false, Role::Viewer));
     assert!(viewer.contains(&"get_contact".to_owned()) && viewer.contains(&"query_sql".to_owned()), "{viewer:?}");
-    for name in &viewer {
+    for name in viewer.iter().filter(|name| *name != "batch") {
         assert!(!by_name(name).expect("a tool").kind.act.writes(), "{name}");
     }
+    // All that a viewer's batch can do is read.
+    for tool in offer(false, Role::Viewer).definitions(&RELM) {
+        assert_eq!(tool["annotations"]["readOnlyHint"], true, "{tool}");
+    }
+    assert!(viewer.contains(&"batch".to_owned()));
     let without = Offer { features: Features { associations: false }, ..offer(false, Role::Owner) };
     assert!(names(offer(false, Role::Owner)).contains(&"create_association".to_owned()));
     assert!(!names(without).contains(&"create_association".to_owned()));
@@ -148,13 +153,13 @@ fn the_names_that_clients_know_exist() {
 #[test]
 fn what_is_in_the_control_plane_takes_no_controls() {
     for tool in tools().filter(|tool| matches!(tool.kind.act, Act::Control(..))) {
-        let definition = tool.definition(&RELM);
+        let definition = tool.definition(&RELM, true);
         for argument in ["dry_run", "max_affected", "reason", "run_id"] {
             assert!(definition["inputSchema"]["properties"].get(argument).is_none(), "{}", tool.name());
         }
     }
     for name in ["batch", "undo", "finish_run"] {
-        let definition = by_name(name).expect("a tool").definition(&RELM);
+        let definition = by_name(name).expect("a tool").definition(&RELM, true);
         assert!(definition["inputSchema"]["properties"].get("dry_run").is_some(), "{name}");
     }
     refused("delete_webhook", json!({"id": "whep_1", "dry_run": true}), "Unknown argument \"dry_run\"");

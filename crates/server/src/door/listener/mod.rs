@@ -221,10 +221,14 @@ async fn answer(
         Err(fault) => heads::refuse(&serving.app, heads::dialect_of(&request), fault),
     };
     if let Some(Takes(room)) = response.extensions_mut().remove::<Takes>() {
-        let bytes = response.body().size_hint().exact().unwrap_or_default() as usize;
-        if bytes > SMALL_ANSWER || exchange.connection.is_http2() {
-            room.keep(bytes);
-            exchange.takes(room);
+        match response.body().size_hint().exact().map(|bytes| bytes as usize) {
+            Some(bytes) if bytes > SMALL_ANSWER || exchange.connection.is_http2() => {
+                room.keep(bytes);
+                exchange.takes(room);
+            }
+            Some(_) => {}
+            // Its call is still in progress, and says itself how much room it holds.
+            None => exchange.takes(room),
         }
     }
     Ok(response.map(|body| AnswerBody::new(body, exchange)))

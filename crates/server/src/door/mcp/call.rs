@@ -21,7 +21,7 @@ use crate::door::mcp::operations::Operations;
 use crate::door::mcp::rpc::RpcError;
 use crate::door::mcp::session::Session;
 use crate::door::mcp::version::{self, Era};
-use crate::hall::{self, Controls, Performed, Wire};
+use crate::hall::{self, Controls, Performed};
 
 impl Session<'_, '_> {
     /// Calls a tool. What is wrong with the call is its result, so that the model sees it.
@@ -122,8 +122,19 @@ impl Session<'_, '_> {
         limits: &Limits,
     ) -> Result<(Answer, Vec<(&'static str, Answer)>), Fault> {
         self.envelope.table = ask.ask.table().map(str::to_owned);
+        if !ask.beside.is_empty() {
+            let asks: Vec<&Ask> = [&ask.ask].into_iter().chain(ask.beside.iter().map(|it| &it.ask)).collect();
+            let answers = hall::read_together(self.app, caller, &asks).await.map(Vec::into_iter);
+            if let Some(mut answers) = answers
+                && let Some(main) = answers.next().flatten()
+            {
+                let beside = ask.beside.iter().zip(answers);
+                return Ok((main, beside.filter_map(|(it, answer)| Some((it.key, answer?))).collect()));
+            }
+        }
         let operations = Operations::new(self.envelope, ask.view.max_tokens);
-        let main = answer(self.app, caller, &ask.ask, limits, Some(&operations));
+        let controls = Controls { wire: Some(&operations), progress: self.progress, ..Controls::of(limits) };
+        let main = answer(self.app, caller, &ask.ask, &controls);
         if ask.beside.is_empty() {
             return Ok((main.await?, Vec::new()));
         }
@@ -148,15 +159,8 @@ pub async fn guarded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<
     done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
 }
 
-async fn answer(
-    app: &App,
-    caller: &Caller,
-    ask: &Ask,
-    limits: &Limits,
-    operations: Option<&Operations<'_>>,
-) -> Result<Answer, Fault> {
-    let wire = operations.map(|operations| operations as &dyn Wire);
-    match hall::perform(app, caller, ask, &Controls { wire, ..Controls::of(limits) }).await? {
+async fn answer(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<'_>) -> Result<Answer, Fault> {
+    match hall::perform(app, caller, ask, controls).await? {
         Performed::Done(answer, _) => Ok(answer),
         Performed::Stored(_) | Performed::Replayed(_) => Err(Fault::internal("a reply that was not asked for")),
     }
@@ -164,7 +168,7 @@ async fn answer(
 
 /// The records beside a record; `None` if the workspace's plan lacks them.
 async fn answer_beside(app: &App, caller: &Caller, beside: &Beside) -> Result<Option<(&'static str, Answer)>, Fault> {
-    match answer(app, caller, &beside.ask, &Limits::default(), None).await {
+    match answer(app, caller, &beside.ask, &Controls::default()).await {
         Ok(answer) => Ok(Some((beside.key, answer))),
         Err(fault) if tools::failed_part(&fault) => Ok(None),
         Err(fault) => Err(fault),

@@ -1,5 +1,6 @@
 //! `POST /mcp`: the Model Context Protocol over stateless Streamable HTTP. Each request is one JSON-RPC message, and each
-//! answer one JSON object. A call of a tool is read and shown by the caller's dialect and performed by the hall.
+//! answer one JSON object, or a stream of events if the client wants to know how far a long call is. A call of a tool is read
+//! and shown by the caller's dialect and performed by the hall.
 //!
 //! What concerns HTTP is refused as under `/v1`, in the dialect's shape: the origin, the method, the key, the rate and the
 //! size. What concerns the message is refused as JSON-RPC. What concerns a tool is the result of its call.
@@ -9,6 +10,7 @@ mod completions;
 mod guard;
 mod methods;
 mod operations;
+mod progress;
 mod resources;
 mod rpc;
 mod session;
@@ -22,31 +24,45 @@ use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
 use axum::response::Response;
 use futures_util::FutureExt;
+use serde_json::{Map, Value};
 
 use crm::dialect::Reply;
 use crm::dialect::relm::RELM;
-use crm::dialect::tools::Offer;
+use crm::dialect::tools::{self, Offer};
 use crm::model::call::parse_query;
 use crm::model::fault::Fault;
 
-use crate::access::{self, Caller};
+use crate::access::{self, Caller, ConnectedApp, SQL_SCOPE};
 use crate::app::App;
 use crate::door::reply::Envelope;
 use crate::door::request::HttpRequest;
 use crate::door::{oauth, rest, v1};
+use crate::hall::Progress;
 use crate::people::apps::scopes::Scopes;
+use crate::running::CallName;
 use crate::store::room::Room;
 
-use rpc::Incoming;
+use progress::CallProgress;
+use rpc::{Incoming, RpcError};
 
 /// Serves a request to `/mcp`.
 pub async fn serve(app: &Arc<App>, request: Request<Body>) -> Response {
+    if !progress::may_be_sent(request.headers()) {
+        return served(app.clone(), request, None).await;
+    }
+    let (progress, observer) = CallProgress::new();
+    // On the heap, because it may go on while the answer is being sent.
+    let call = Box::pin(served(app.clone(), request, Some(progress.clone())));
+    progress::answered(call, progress, observer).await
+}
+
+async fn served(app: Arc<App>, request: Request<Body>, progress: Option<Arc<CallProgress>>) -> Response {
     let started = Instant::now();
     let id = app.clock.id("req");
     let (head, body) = request.into_parts();
-    let mut request = HttpRequest::new(app, &id, &head, body);
-    let mut envelope = Envelope::new(app, &id);
-    let served = AssertUnwindSafe(answer(&mut request, &mut envelope)).catch_unwind().await;
+    let mut request = HttpRequest::new(&app, &id, &head, body);
+    let mut envelope = Envelope::new(&app, &id);
+    let served = AssertUnwindSafe(answer(&mut request, &mut envelope, progress.as_deref())).catch_unwind().await;
     let (reply, failure) = match served.unwrap_or_else(|_| Err(Fault::internal("a panic, see above"))) {
         Ok(reply) => (reply, None),
         Err(fault) => (refusal(&request, &envelope, &fault), Some(fault)),
@@ -84,22 +100,30 @@ fn challenge(public_url: &str, had_token: bool) -> String {
 }
 
 /// Admits a caller with an API key or with the token of a connected app, which speaks Relm.
-async fn admit(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>, token: &str) -> Result<Caller, Fault> {
+async fn admit(
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
+    token: &str,
+) -> Result<(Caller, Option<ConnectedApp>), Fault> {
     if !access::is_app_token(token) {
-        return rest::admit(request, envelope, token).await;
+        return Ok((rest::admit(request, envelope, token).await?, None));
     }
     envelope.dialect = &RELM;
     let resource = oauth::resource(&request.app.public_url);
     match access::admit_app(request.app, token, &resource, request.peer, request.provenance()).await {
-        Ok(caller) => {
+        Ok((caller, connected)) => {
             envelope.admitted(Some(&caller.who), caller.rate);
-            Ok(caller)
+            Ok((caller, Some(connected)))
         }
         Err(refused) => Err(envelope.refused(*refused)),
     }
 }
 
-async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> Result<Reply, Fault> {
+async fn answer(
+    request: &mut HttpRequest<'_>,
+    envelope: &mut Envelope<'_>,
+    progress: Option<&CallProgress>,
+) -> Result<Reply, Fault> {
     guard::check(request.head, &request.app.public_url)?;
     if request.head.method != Method::POST {
         return Err(Fault::MethodNotAllowed { allow: vec!["POST"] });
@@ -109,7 +133,7 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
             message: "MCP needs an API key, or an app that a person has connected.".into(),
         });
     };
-    let caller = admit(request, envelope, token).await?;
+    let (caller, connected) = admit(request, envelope, token).await?;
     rest::choose_version(request, envelope)?;
     let limits = request.limits()?;
     let offer = offer(request, &caller)?;
@@ -127,6 +151,10 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
     let _values = body.into_values();
     let message = match incoming {
         Ok(Incoming::Request(message)) => message,
+        Ok(Incoming::Cancellation(id)) => {
+            request.app.running.cancel(&name(request, &caller, &id));
+            return Ok(reply(202, Vec::new()));
+        }
         // Nothing is sent to clients that they could answer, and nothing depends on their notifications.
         Ok(Incoming::Notification | Incoming::Response) => return Ok(reply(202, Vec::new())),
         Err(error) => return Ok(reply(error.status, rpc::error(None, &error))),
@@ -136,6 +164,16 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
         Ok(era) => era,
         Err(error) => return Ok(reply(error.status, rpc::error(Some(&id), &error))),
     };
+    if let Some(connected) = connected
+        && let Some(scopes) = lacking(&connected, offer, &method, &params)
+    {
+        return Ok(step_up(request, envelope, scopes));
+    }
+    let wanted = progress.filter(|progress| {
+        let steps = steps_of(&method, &params);
+        steps.is_some_and(|steps| progress.is_wanted(&id, &params, steps, envelope))
+    });
+    let running = (method == "tools/call").then(|| request.app.running.begin(name(request, &caller, &id)));
     let session = session::Session {
         app: request.app,
         id: request.id,
@@ -145,11 +183,70 @@ async fn answer(request: &mut HttpRequest<'_>, envelope: &mut Envelope<'_>) -> R
         offer,
         era,
         limits,
+        progress: wanted.map(|progress| progress as &dyn Progress),
     };
-    Ok(match room.around(session.answer(&method, params)).await {
+    let work = room.around(session.answer(&method, params));
+    let answered = match &running {
+        None => work.await,
+        Some(running) => tokio::select! {
+            biased;
+            answered = work => answered,
+            () = running.cancelled() => Err(RpcError::cancelled()),
+        },
+    };
+    Ok(match answered {
         Ok(result) => reply(200, rpc::result(&id, &result)),
-        Err(error) => reply(error.status, rpc::error(Some(&id), &error)),
+        Err(error) => {
+            if error.code == rpc::CANCELLED {
+                envelope.tool_code = Some("cancelled");
+            }
+            reply(error.status, rpc::error(Some(&id), &error))
+        }
     })
+}
+
+/// The rights with which a connected app could call the tool that it calls, if it lacks some that its person could give.
+fn lacking(app: &ConnectedApp, offer: Offer, method: &str, params: &Map<String, Value>) -> Option<Scopes> {
+    let name = params.get("name").and_then(Value::as_str).filter(|_| method == "tools/call")?;
+    let tool = tools::by_name(name).filter(|tool| !offer.allows(tool))?;
+    let widest = Offer { writes: app.person_writes, may_run_sql: true, ..offer };
+    if !widest.allows(&tool) {
+        return None;
+    }
+    let needed = [("crm:write", tool.kind.act.writes()), (SQL_SCOPE, tool.kind.act.runs_sql())];
+    let needed = needed.into_iter().filter(|(_, is_needed)| *is_needed).map(|(scope, _)| scope);
+    let has = app.scopes.split(' ');
+    Scopes::parse(Some(&has.chain(needed).collect::<Vec<_>>().join(" "))).ok()
+}
+
+/// Refuses a call for which an app lacks rights, and names all that it must ask the person for (RFC 6750).
+fn step_up(request: &HttpRequest<'_>, envelope: &mut Envelope<'_>, scopes: Scopes) -> Reply {
+    let message = format!("This app was connected without the rights that this tool needs: {scopes}.");
+    let mut reply = envelope.show(&Err(Fault::Forbidden { message }));
+    envelope.tool_code = Some("forbidden");
+    let metadata = oauth::resource_metadata(&request.app.public_url);
+    let challenge = format!(
+        "Bearer realm=\"Kith\", error=\"insufficient_scope\", scope=\"{scopes}\", resource_metadata=\"{metadata}\""
+    );
+    reply.headers.push(("www-authenticate", challenge));
+    reply
+}
+
+/// What a call's steps are, if it has steps that take their time.
+fn steps_of(method: &str, params: &Map<String, Value>) -> Option<&'static str> {
+    let name = params.get("name").and_then(Value::as_str).filter(|_| method == "tools/call")?;
+    tools::by_name(name)?.kind.act.steps()
+}
+
+/// The name of a caller's call.
+fn name(request: &HttpRequest<'_>, caller: &Caller, id: &Value) -> CallName {
+    let program = request.head.headers.get(header::USER_AGENT);
+    CallName {
+        workspace_id: caller.who.workspace_id.clone(),
+        actor: caller.who.actor.clone(),
+        program: program.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()),
+        id: id.to_string(),
+    }
 }
 
 fn reply(status: u16, body: Vec<u8>) -> Reply {

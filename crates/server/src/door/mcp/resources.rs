@@ -65,7 +65,8 @@ impl Session<'_, '_> {
         let read = guarded(self.perform(&tool, arguments, caller)).await;
         let (mime_type, text) = match read {
             Ok(mut object) => match object.remove("text") {
-                Some(Value::String(text)) => ("text/plain", text),
+                // Clients show a model only the text.
+                Some(Value::String(text)) => ("text/plain", format!("{text}\n\n{}", tools::NOTE_TEXT)),
                 _ => ("application/json", Value::Object(object).to_string()),
             },
             Err(Fault::Internal { cause, place }) => {

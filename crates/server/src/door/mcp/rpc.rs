@@ -10,6 +10,8 @@ pub const INVALID_REQUEST: i64 = -32600;
 pub const METHOD_NOT_FOUND: i64 = -32601;
 pub const INVALID_PARAMS: i64 = -32602;
 pub const INTERNAL_ERROR: i64 = -32603;
+/// The code of the Language Server Protocol, as MCP has none. Clients do not read the answer to what they have cancelled.
+pub const CANCELLED: i64 = -32800;
 
 /// The most bytes of a request's id.
 const MAX_ID_BYTES: usize = 1024;
@@ -21,6 +23,8 @@ pub enum Incoming {
     Request(Message),
     /// A notification.
     Notification,
+    /// The client cancels the request with this id.
+    Cancellation(Value),
     /// A response to a request that the server never made.
     Response,
 }
@@ -67,6 +71,12 @@ impl RpcError {
         RpcError { status: 200, code: INTERNAL_ERROR, message: "Internal error.".into(), data: None }
     }
 
+    /// The client does not want the answer any more.
+    pub fn cancelled() -> RpcError {
+        let message = "The client cancelled this request. Nothing of it was kept, unless it was about to end.".into();
+        RpcError { status: 200, code: CANCELLED, message, data: None }
+    }
+
     /// Wrong parameters of a request that is otherwise well-formed.
     pub fn invalid_params(message: impl Into<String>) -> RpcError {
         RpcError { status: 200, code: INVALID_PARAMS, message: message.into(), data: None }
@@ -92,6 +102,10 @@ pub fn read(body: &[u8]) -> Result<Incoming, RpcError> {
         Some(_) | None => return Err(invalid("\"method\" must be a string.".into())),
     };
     let id = match object.remove("id") {
+        None if method == "notifications/cancelled" => {
+            let id = object.get("params").and_then(|params| params.get("requestId"));
+            return Ok(id.map_or(Incoming::Notification, |id| Incoming::Cancellation(id.clone())));
+        }
         None => return Ok(Incoming::Notification),
         Some(id @ (Value::String(_) | Value::Number(_))) if id.to_string().len() <= MAX_ID_BYTES => id,
         Some(Value::String(_) | Value::Number(_)) => {
@@ -143,6 +157,10 @@ mod tests {
         assert_eq!((message.id, message.method.as_str()), (json!("a"), "ping"));
         assert!(matches!(read(br#"{"jsonrpc":"2.0","method":"x"}"#), Ok(Incoming::Notification)));
         assert!(matches!(read(br#"{"jsonrpc":"2.0","id":1,"result":{}}"#), Ok(Incoming::Response)));
+        let cancelled = br#"{"jsonrpc":"2.0","method":"notifications/cancelled","params":{"requestId":"a"}}"#;
+        assert!(matches!(read(cancelled), Ok(Incoming::Cancellation(id)) if id == "a"));
+        let of_nothing = br#"{"jsonrpc":"2.0","method":"notifications/cancelled"}"#;
+        assert!(matches!(read(of_nothing), Ok(Incoming::Notification)));
     }
 
     #[test]

@@ -9,6 +9,7 @@ use crate::access::Caller;
 use crate::app::App;
 use crate::door::mcp::version::Era;
 use crate::door::reply::Envelope;
+use crate::hall::Progress;
 
 /// A request whose caller, tools and version are known.
 pub struct Session<'a, 'e> {
@@ -28,4 +29,6 @@ pub struct Session<'a, 'e> {
     pub era: Era,
     /// The controls in the headers. They hold for each tool that writes.
     pub limits: Limits,
+    /// Is told how far the call is, if the client wants to know.
+    pub progress: Option<&'a dyn Progress>,
 }

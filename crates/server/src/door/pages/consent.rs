@@ -115,9 +115,7 @@ async fn read(app: &App, query: &str) -> Result<AppRequest, ConsentRefused> {
         there(OauthError::invalid_request("code_challenge with code_challenge_method=S256 is needed (PKCE)."))
     })?;
     let resource = oauth::resource(&app.public_url);
-    if get("resource")
-        .is_some_and(|it| it.trim_end_matches('/') != resource && it.trim_end_matches('/') != &*app.public_url)
-    {
+    if get("resource").is_some_and(|said| !grants::names_resource(app, said, &resource)) {
         return Err(there(OauthError::new("invalid_target", format!("resource is {resource}."))));
     }
     let scopes = Scopes::parse(get("scope")).map_err(there)?;
@@ -127,10 +125,11 @@ async fn read(app: &App, query: &str) -> Result<AppRequest, ConsentRefused> {
 
 async fn shown(request: PageRequest<'_>) -> Result<Response, ConsentRefused> {
     let query = request.head.uri.query().unwrap_or_default();
-    let asked = read(request.app, query).await?;
+    // A stranger could have Kith fetch any document, and be led to any address.
     let Some(session) = super::visit::session(request).await? else {
         return Ok(lead_to_login(request.head));
     };
+    let asked = read(request.app, query).await?;
     let visit = PageVisit::begin(request, session).await?;
     let mut response = respond(StatusCode::OK, page(&visit, &asked, query));
     // The form's answer leads to the program, which the policy of other pages does not allow.

@@ -150,6 +150,11 @@ fn checked_redirect(uri: &Value) -> Result<String, String> {
     {
         return Err(format!("The redirect URI {text:?} is too long, or has a fragment, a user or a password."));
     }
+    let is_plain = |it: char| it.is_ascii_alphanumeric() || matches!(it, '.' | '-' | '_' | ':' | '[' | ']');
+    if !url.host_str().unwrap_or_default().chars().all(is_plain) {
+        // It will be in the policy of the page, where some signs have a meaning.
+        return Err(format!("The redirect URI {text:?} has a host with unusual signs."));
+    }
     match url.scheme() {
         "https" => Ok(text.to_owned()),
         "http" if is_loopback(&url) => Ok(text.to_owned()),
@@ -219,6 +224,8 @@ mod tests {
             "data:text/html,x",
             "https://a.example/#x",
             "https://u:p@a.example/",
+            "https://a;script-src/",
+            "https://a,b.example/",
             "x",
             "",
         ] {

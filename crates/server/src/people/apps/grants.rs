@@ -84,6 +84,12 @@ pub fn is_challenge(text: &str) -> bool {
     text.len() == 43 && URL_SAFE_NO_PAD.decode(text).is_ok_and(|bytes| bytes.len() == 32)
 }
 
+/// Whether a program's `resource` is this one. Some programs name the whole server.
+pub fn names_resource(app: &App, said: &str, resource: &str) -> bool {
+    let said = said.trim_end_matches('/');
+    said == resource || said == &*app.public_url
+}
+
 /// Grants rights to a program in the name of a member. Returns the code that the program exchanges for tokens.
 pub async fn agree(context: &PersonContext<'_>, consent: &Consent<'_>) -> Result<String, Fault> {
     let member = context.member(consent.workspace_id).await?;
@@ -132,7 +138,7 @@ pub async fn exchange(app: &App, exchange: &CodeExchange<'_>) -> Result<AppToken
     if !fits || !VERIFIER_BYTES.contains(&exchange.verifier.len()) {
         return Err(refused("code_verifier does not fit the code_challenge."));
     }
-    if exchange.resource.is_some_and(|resource| resource.trim_end_matches('/') != used.resource) {
+    if exchange.resource.is_some_and(|said| !names_resource(app, said, &used.resource)) {
         return Err(OauthError::new("invalid_target", "resource is not the one that was agreed to.").into());
     }
     issue(app, &used.grant_id, used.scopes).await
@@ -154,7 +160,7 @@ pub async fn refresh(app: &App, client_id: &str, token: &str, resource: Option<&
     if !used.is_valid {
         return Err(refused("This refresh token has expired, or the app was disconnected."));
     }
-    if resource.is_some_and(|resource| resource.trim_end_matches('/') != used.resource) {
+    if resource.is_some_and(|said| !names_resource(app, said, &used.resource)) {
         return Err(OauthError::new("invalid_target", "resource is not the one that was agreed to.").into());
     }
     issue(app, &used.grant_id, used.scopes).await

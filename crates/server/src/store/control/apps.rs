@@ -128,6 +128,8 @@ pub struct AppAccess {
     pub client_name: String,
     /// The rights, with spaces between them.
     pub scopes: String,
+    /// Whether the person may write, and so could let the program write.
+    pub person_writes: bool,
     /// The address that the token is good for.
     pub resource: String,
     /// When the token expires, in Unix seconds.
@@ -282,7 +284,7 @@ impl Control {
     pub async fn app_access(&self, hash: &[u8; 32]) -> Result<Option<AppAccess>, Fault> {
         let sql = format!(
             "SELECT g.id AS key_id, {WORKSPACE}, g.user_id, g.client_name, g.scopes, g.resource,
-                    extract(epoch FROM t.expires_at)::bigint AS expires_at,
+                    extract(epoch FROM t.expires_at)::bigint AS expires_at, m.role <> 'viewer' AS person_writes,
                     ({RANKS})[least(array_position({RANKS}, m.role),
                         array_position({RANKS}, CASE WHEN ' ' || g.scopes || ' ' LIKE '% crm:write %' THEN 'member' ELSE 'viewer' END))]
                         AS granted
@@ -298,6 +300,7 @@ impl Control {
                 user_id: row.get("user_id")?,
                 client_name: row.get("client_name")?,
                 scopes: row.get("scopes")?,
+                person_writes: row.is("person_writes")?,
                 resource: row.get("resource")?,
                 expires_at: row.get("expires_at")?,
                 grant: grant(row)?,

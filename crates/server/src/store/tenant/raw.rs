@@ -28,16 +28,22 @@ use crate::store::tenant::catalogs::TRUSTED_FOR;
 use crate::store::tenant::transaction::{Transaction, borrow, preludes};
 use crate::store::tenant::{Access, Tenant};
 
+/// Is told how many statements have run.
+pub type Done<'a> = dyn Fn(usize) + Sync + 'a;
+
 impl Tenant<'_> {
     /// Runs the caller's own statements and returns the last one's result. `context` names the actor and limits the transaction.
+    /// `done` is told how many statements have run.
     pub async fn run_raw(
         &self,
         transaction: &mut Transaction,
         context: &[Sql],
         raw: &Raw<'_>,
+        done: &Done<'_>,
     ) -> Result<SqlResult, Fault> {
+        done(0);
         if let Transaction::Open(open) = transaction {
-            let result = run_all(&mut open.tx, &self.cache.types, raw).await;
+            let result = run_all(&mut open.tx, &self.cache.types, raw, done).await;
             if result.is_err() {
                 open.aborted();
             }
@@ -46,7 +52,7 @@ impl Tenant<'_> {
         let mut lease = self.lease_for_sql().await?;
         let result = match self.run_kept(&mut lease, context, raw).await {
             Ok(Some(result)) => Ok(result),
-            Ok(None) => self.run_framed(&mut lease, context, raw).await,
+            Ok(None) => self.run_framed(&mut lease, context, raw, done).await,
             Err(fault) => Err(fault),
         };
         if let (Ok(SqlResult { truncated: true, .. }), [only]) = (&result, &raw.statements[..]) {
@@ -107,7 +113,13 @@ impl Tenant<'_> {
     }
 
     /// Runs the statements one by one in a transaction.
-    async fn run_framed(&self, lease: &mut Lease, context: &[Sql], raw: &Raw<'_>) -> Result<SqlResult, Fault> {
+    async fn run_framed(
+        &self,
+        lease: &mut Lease,
+        context: &[Sql],
+        raw: &Raw<'_>,
+        done: &Done<'_>,
+    ) -> Result<SqlResult, Fault> {
         let context_params: Vec<_> = context.iter().map(borrow).collect();
         let prelude = preludes(context, &context_params);
         let begin = match self.access {
@@ -116,7 +128,7 @@ impl Tenant<'_> {
             Access::Full => Begin::ReadWrite(&prelude),
         };
         let mut tx = lease.begin(begin).await.map_err(fault::of_connection)?;
-        match run_all(&mut tx, &self.cache.types, raw).await {
+        match run_all(&mut tx, &self.cache.types, raw, done).await {
             Ok(result) => tx.commit().await.map_err(fault::of_connection).map(|()| result),
             Err(fault) => {
                 // The statement's error is returned. The pool drops a connection that can't roll back.
@@ -207,13 +219,15 @@ async fn run_all<C: DerefMut<Target = Conn>>(
     tx: &mut Tx<C>,
     types: &TypeCache,
     raw: &Raw<'_>,
+    done: &Done<'_>,
 ) -> Result<SqlResult, Fault> {
     let (body, params) = (raw.body, raw.params);
     let (last, before) = raw.statements.split_last().ok_or_else(|| Fault::internal("no statement to run"))?;
-    for statement in before {
+    for (index, statement) in before.iter().enumerate() {
         let description = tx.prepare(statement.text, types).await.map_err(|error| at(error, statement, body))?;
         count_params(description.params.len(), 0)?;
         tx.discard().await.map_err(|error| at(error, statement, body))?;
+        done(index + 1);
     }
     let description = tx.prepare(last.text, types).await.map_err(|error| at(error, last, body))?;
     count_params(description.params.len(), params.len())?;

@@ -83,6 +83,20 @@ async fn a_client_speaks_over_standard_input_and_output() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn progress_comes_before_the_answer() {
+    let agent = agent().await;
+    let mut bridge = Bridge::of(&agent);
+    let operations = json!([{"method": "GET", "path": "/v1/deals"}, {"method": "GET", "path": "/v1/deals"}]);
+    let call = json!({"name": "batch", "arguments": {"operations": operations}, "_meta": {"progressToken": 4}});
+    bridge.say(&json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": call}).to_string());
+    let told = bridge.hear();
+    assert_eq!((&told["method"], &told["params"]["progressToken"]), (&json!("notifications/progress"), &json!(4)));
+    let answer = std::iter::repeat_with(|| bridge.hear()).find(|message| message["id"] == 1).expect("an answer");
+    assert_eq!(answer["result"]["structuredContent"]["data"].as_array().map(Vec::len), Some(2), "{answer}");
+    bridge.end();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_cancelled_request_has_no_answer() {
     let agent = agent().await;
     let mut bridge = Bridge::of(&agent);

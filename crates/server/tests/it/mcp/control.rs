@@ -140,7 +140,7 @@ async fn a_viewer_reads_definitions_and_the_log_and_changes_none() {
     for (tool, arguments) in [
         ("create_record", json!({"table": "webhooks", "values": {"url": "https://a.example", "events": ["*"]}})),
         ("create_webhook", json!({"url": "https://a.example", "events": ["*"]})),
-        ("batch", json!({"operations": [{"method": "GET", "path": "/v1/contacts"}]})),
+        ("batch", json!({"operations": [{"method": "POST", "path": "/v1/contacts", "body": {}}]})),
         ("undo", json!({"run": "r"})),
     ] {
         assert_eq!(code(&fail(&viewer, tool, arguments).await), "forbidden", "{tool}");

@@ -184,6 +184,89 @@ fn part() -> impl Strategy<Value = Value> {
     })
 }
 
+/// Random messages with the methods and members of the protocol.
+fn message() -> impl Strategy<Value = Value> {
+    let methods = vec![
+        "initialize",
+        "ping",
+        "server/discover",
+        "tools/list",
+        "tools/call",
+        "resources/list",
+        "resources/templates/list",
+        "resources/read",
+        "prompts/list",
+        "prompts/get",
+        "completion/complete",
+        "notifications/cancelled",
+        "notifications/initialized",
+        "logging/setLevel",
+    ];
+    let names = vec!["name", "arguments", "uri", "ref", "argument", "cursor", "_meta", "requestId", "protocolVersion"];
+    let known = vec![
+        json!("batch"),
+        json!("query_sql"),
+        json!("crm://schema"),
+        json!("crm://contact/c_00000000000000000000000000"),
+        json!("prepare_meeting"),
+        json!({"type": "ref/prompt", "name": "prepare_meeting"}),
+        json!({"type": "ref/resource", "uri": "crm://contact/{id}"}),
+        json!({"name": "contact", "value": "a"}),
+        json!({"progressToken": 1}),
+        json!({"progressToken": {}, "io.modelcontextprotocol/protocolVersion": VERSION}),
+        json!({"operations": [{"method": "GET", "path": "/v1/contacts"}, {"method": "GET", "path": "/v1/x"}]}),
+        json!({"sql": "select 1; select 2"}),
+    ];
+    let value = prop_oneof![2 => prop::sample::select(known), 1 => part()];
+    let params = prop::collection::vec((prop::sample::select(names), value), 0..6)
+        .prop_map(|members| Value::Object(members.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()));
+    let params = prop_oneof![5 => params, 1 => part()];
+    let id = prop_oneof![3 => any::<u32>().prop_map(Value::from), 1 => part()];
+    let method = prop_oneof![6 => prop::sample::select(methods).prop_map(Value::from), 1 => part()];
+    (id, method, params)
+        .prop_map(|(id, method, params)| json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params}))
+}
+
+/// The same bytes with some of them changed, left out or repeated.
+fn damaged(bytes: &[u8], runner: &mut TestRunner) -> Vec<u8> {
+    let mut damaged = bytes.to_vec();
+    let draw = |runner: &mut TestRunner, most: usize| (0..most.max(1)).new_tree(runner).expect("a number").current();
+    for _ in 0..=draw(runner, 3) {
+        let (at, byte) = (draw(runner, damaged.len()), draw(runner, 256) as u8);
+        match draw(runner, 4) {
+            0 => damaged.truncate(at),
+            1 => damaged.insert(at.min(damaged.len()), byte),
+            2 => damaged.extend_from_within(..at.min(damaged.len())),
+            _ => damaged.iter_mut().skip(at).take(1).for_each(|it| *it = byte),
+        }
+    }
+    damaged
+}
+
+#[tokio::test]
+async fn random_messages_are_answered_without_a_defect() {
+    let (relm, agentcrm) = both().await;
+    let mut runner = TestRunner::deterministic();
+    let messages = message();
+    for turn in 0..600 {
+        let text = messages.new_tree(&mut runner).expect("a message").current().to_string();
+        let body = if turn % 3 == 0 { damaged(text.as_bytes(), &mut runner) } else { text.into_bytes() };
+        let agent = if turn % 2 == 0 { &relm } else { &agentcrm };
+        let accept = ("accept", if turn % 4 < 2 { "application/json, text/event-stream" } else { "*/*" });
+        let mut headers = vec![JSON, accept];
+        if turn % 5 == 0 {
+            headers.extend([("mcp-protocol-version", VERSION), ("mcp-method", "tools/call"), ("mcp-name", "batch")]);
+        }
+        let sent = String::from_utf8_lossy(&body).into_owned();
+        let reply = agent.send(Method::POST, "/mcp", &headers, body).await;
+        assert!(reply.code < 500, "{sent}: {}", reply.story());
+        let said = String::from_utf8_lossy(&reply.body);
+        assert!(!said.contains("internal_error") && !said.contains("-32603"), "{sent}: {said}");
+        assert!(matches!(reply.code, 200 | 202 | 400 | 404), "{sent}: {}", reply.story());
+        assert_eq!(reply.body.is_empty(), reply.code == 202, "{sent}: {}", reply.story());
+    }
+}
+
 #[tokio::test]
 async fn random_calls_are_answered_without_a_defect() {
     let (relm, agentcrm) = both().await;

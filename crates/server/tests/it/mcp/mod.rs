@@ -10,6 +10,7 @@ mod email;
 mod hostile;
 mod log;
 mod oauth;
+mod progress;
 mod protocol;
 mod rights;
 mod work;

@@ -133,6 +133,18 @@ async fn is_refused(app: &Agent) {
     send(app, json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await.fault(401, "unauthorized");
 }
 
+/// Calls a tool for which the app lacks a right. Returns the rights that it should ask for.
+async fn step_up(app: &Agent, tool: &str, arguments: Value) -> String {
+    let params = json!({"name": tool, "arguments": arguments});
+    let call = json!({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params});
+    let challenge = send(app, call).await.fault(403, "forbidden").header("www-authenticate");
+    assert!(
+        challenge.contains("error=\"insufficient_scope\"") && challenge.contains("resource_metadata="),
+        "{challenge}"
+    );
+    challenge.split("scope=\"").nth(1).and_then(|rest| rest.split('"').next()).expect("a scope").to_owned()
+}
+
 async fn names(app: &Agent) -> Vec<String> {
     let tools = request(app, "tools/list", json!({})).await["tools"].clone();
     tools.as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
@@ -170,8 +182,8 @@ async fn an_app_gets_what_was_agreed_to_and_no_more() {
     let all = names(&app).await;
     assert!(all.contains(&"create_contact".into()) && !all.iter().any(|name| name.ends_with("_sql")), "{all:?}");
     for sql in ["execute_sql", "query_sql"] {
-        let refused = request(&app, "tools/call", json!({"name": sql, "arguments": {"sql": "select 1"}})).await;
-        assert_eq!(refused["isError"], true);
+        let refused = step_up(&app, sql, json!({"sql": "select 1"})).await;
+        assert_eq!(refused, "crm:read crm:write crm:sql", "{sql}");
     }
     let batch = json!({"operations": [{"method": "POST", "path": "/v1/sql", "body": {"sql": "select 1"}}]});
     let refused = request(&app, "tools/call", json!({"name": "batch", "arguments": batch})).await;
@@ -193,6 +205,8 @@ async fn an_app_gets_what_was_agreed_to_and_no_more() {
     assert!(!names(&reader).await.contains(&"create_contact".into()));
     let wrote = json!({"name": "query_sql", "arguments": {"sql": "delete from contacts"}});
     assert_eq!(request(&reader, "tools/call", wrote).await["isError"], true);
+    let asked = step_up(&reader, "create_contact", json!({"email": "x@fernhill.example"})).await;
+    assert_eq!(asked, "crm:read crm:write crm:sql");
     // A token is good for /mcp alone.
     app.get("/v1/contacts").await.fault(401, "unauthorized");
     app.get("/v1/auth/me").await.status(401);
@@ -282,6 +296,10 @@ async fn an_app_ends_with_the_person_the_membership_or_its_own_word() {
     let (app, tokens) = his.connected(&["crm:read", "crm:write"]).await;
     assert_eq!(tokens.text("/scope"), "crm:read");
     assert!(!names(&app).await.contains(&"create_contact".into()));
+    // No right that he could give would let it write.
+    let wrote = json!({"name": "create_contact", "arguments": {"email": "x@fernhill.example"}});
+    assert_eq!(request(&app, "tools/call", wrote).await["isError"], true);
+    assert_eq!(step_up(&app, "query_sql", json!({"sql": "select 1"})).await, "crm:read crm:sql");
     let bob_id = bob.get("/v1/auth/me").await.text("/data/user/id");
     scene.ada.delete(&format!("/v1/members?ws={ws}&user_id={bob_id}")).await.status(200);
     is_refused(&app).await;
@@ -329,8 +347,19 @@ async fn what_is_wrong_is_told_to_the_person_or_the_app() {
     assert_eq!(sent.send().await.unwrap().status(), 400);
     let sent = client.post(&url).header("cookie", scene.cookie()).header("origin", "https://evil.example").body(forged);
     assert_eq!(sent.send().await.unwrap().status(), 403);
-    let away = client.get(format!("{url}?{right}")).send().await.unwrap();
-    assert!(away.headers()["location"].to_str().unwrap().starts_with("/login?next=/oauth/authorize"), "{away:?}");
+    // A stranger signs in first, whatever is asked: they are led nowhere else, and nothing is fetched for them.
+    for query in [right.clone(), right.replace("S256", "plain"), "client_id=https%3A%2F%2Fapp.example%2Fa.json".into()]
+    {
+        let away = client.get(format!("{url}?{query}")).send().await.unwrap();
+        assert!(away.headers()["location"].to_str().unwrap().starts_with("/login?next=/oauth/authorize"), "{away:?}");
+    }
+    // What is said twice counts as not said.
+    for twice in
+        ["code_challenge_method=S256", "response_type=code", "redirect_uri=https%3A%2F%2Fapp.example%2Fcallback"]
+    {
+        let reply = scene.page(&format!("{right}&{twice}")).await;
+        assert!(!reply.status().is_success(), "{twice}: {}", reply.status());
+    }
 }
 
 #[tokio::test]
@@ -352,6 +381,11 @@ async fn a_page_asks_for_nothing_that_the_app_did_not_ask_for() {
         input.split('>').next().unwrap().contains("checked")
     };
     assert_eq!([ticked("crm:read"), ticked("crm:write"), ticked("crm:sql")], [true, false, false]);
+    assert_eq!(reply_header(&scene, "x-frame-options").await, "DENY");
+}
+
+async fn reply_header(scene: &Scene, name: &str) -> String {
+    scene.page(&scene.asked("crm:read")).await.headers()[name].to_str().unwrap().to_owned()
 }
 
 #[tokio::test]
@@ -414,10 +448,57 @@ async fn an_app_may_be_named_by_a_document_about_itself() {
         let text = page.text().await.unwrap();
         assert!(text.contains(words), "{change}: {text}");
     }
+    // A document that is elsewhere, or fails, or is no JSON.
+    for status in [301, 302, 404, 500] {
+        let receiver = Receiver::answering(move |_, _| async move {
+            let headers = [("location", "http://127.0.0.1:9/app.json")];
+            let status = axum::http::StatusCode::from_u16(status).unwrap();
+            axum::response::IntoResponse::into_response((status, headers, "{}"))
+        })
+        .await;
+        scene.client_id = format!("{}/app.json", receiver.base);
+        let page = scene.page(&scene.asked("crm:read")).await;
+        assert_eq!(page.status(), 400, "{status}");
+        assert!(page.text().await.unwrap().contains(&format!("it answers {status}")), "{status}");
+    }
     for wrong in
         ["https://app.example", "https://app.example/", "https://app.example/a.json?x=1", "http://app.example/a.json"]
     {
         scene.client_id = wrong.to_owned();
         assert_eq!(scene.page(&scene.asked("crm:read")).await.status(), 400, "{wrong}");
     }
+}
+
+#[tokio::test]
+async fn tokens_are_for_the_resource_that_was_agreed_to() {
+    let scene = scene().await;
+    let base = scene.ada.base.clone();
+    let exchange = async |code: &str, resource: &str| {
+        let fields = [
+            ("grant_type", "authorization_code"),
+            ("code", code),
+            ("code_verifier", VERIFIER),
+            ("redirect_uri", CALLBACK),
+            ("resource", resource),
+        ];
+        scene.token(&fields).await
+    };
+    let other = exchange(&scene.code(&["crm:read"]).await, "https://other.example/mcp").await;
+    assert_eq!((other.code, other.text("/error")), (400, "invalid_target".into()));
+    // The address of the tools, or that of the whole server.
+    for own in [format!("{base}/mcp"), format!("{base}/mcp/"), base.clone()] {
+        let tokens = exchange(&scene.code(&["crm:read"]).await, &own).await.status(200);
+        let refresh = tokens.text("/refresh_token");
+        let fields = [("grant_type", "refresh_token"), ("refresh_token", &*refresh), ("resource", &*own)];
+        names(&scene.with(&scene.token(&fields).await.status(200))).await;
+    }
+    // Of two programs, none can use the other's code or refresh token.
+    let tokens = exchange(&scene.code(&["crm:read"]).await, &base).await.status(200);
+    let (code, refresh) = (scene.code(&["crm:read"]).await, tokens.text("/refresh_token"));
+    let thief = newcomer().at(&base).post("/oauth/register", json!({"redirect_uris": [CALLBACK]})).await.status(201);
+    let thief = Scene { client_id: thief.text("/client_id"), ada: scene.ada.clone(), workspace_id: String::new() };
+    for reply in [thief.exchange(&code).await, thief.refresh(&refresh).await] {
+        assert_eq!((reply.code, reply.text("/error")), (400, "invalid_grant".into()));
+    }
+    names(&scene.with(&scene.refresh(&refresh).await.status(200))).await;
 }

@@ -40,6 +40,28 @@ async fn a_viewer_is_offered_reads_and_can_do_no_more() {
 }
 
 #[tokio::test]
+async fn a_viewer_batches_reads() {
+    let (owner, _) = owned().await;
+    let (viewer, member) = (key_of(&owner, "viewer").await, key_of(&owner, "member").await);
+    let made = call(&member, "create_contact", json!({"email": "a@b.example"})).await;
+    assert!(names(&viewer).await.contains(&"batch".to_owned()));
+    let get = json!({"method": "GET", "path": format!("/v1/contacts/{}", made["id"].as_str().expect("an id"))});
+    let select = json!({"method": "POST", "path": "/v1/sql", "body": {"sql": "select 7 as n"}});
+    let read = call(&viewer, "batch", json!({"operations": [get.clone(), select]})).await;
+    assert_eq!(read["data"][0]["body"]["email"], "a@b.example", "{read}");
+    assert_eq!(read["data"][1]["body"]["rows"][0]["n"], 7, "{read}");
+    for write in [
+        json!({"method": "POST", "path": "/v1/contacts", "body": {"email": "b@b.example"}}),
+        json!({"method": "DELETE", "path": get["path"]}),
+        json!({"method": "POST", "path": "/v1/sql", "body": {"sql": "delete from contacts"}}),
+    ] {
+        let refused = fail(&viewer, "batch", json!({"operations": [get, write]})).await;
+        assert_eq!(refused["operation"], 1, "{refused:?}");
+    }
+    assert_eq!(call(&viewer, "list_contacts", json!({})).await["data"].as_array().map(Vec::len), Some(1));
+}
+
+#[tokio::test]
 async fn a_workspace_sees_only_its_own() {
     let (first, second) = (crate::support::relm().await, crate::support::relm().await);
     let made = call(&first, "create_contact", json!({"email": "a@b.example"})).await;

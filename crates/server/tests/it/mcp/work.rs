@@ -203,7 +203,7 @@ async fn sql_reads_with_one_tool_and_writes_with_another() {
         let made = call(agent, "execute_sql", made).await;
         assert_eq!(
             (&made["outcome"], &made["rows"][0]["email"]),
-            (&json!("INSERT: 1 rows were written."), &json!(email))
+            (&json!("INSERT: 1 row was written."), &json!(email))
         );
         let read = call(
             agent,
