@@ -197,7 +197,7 @@ impl Targets {
             .referer(false)
             .connect_timeout(CONNECT_LIMIT)
             .timeout(ATTEMPT_LIMIT)
-            .pool_max_idle_per_host(4)
+            .pool_max_idle_per_host(32)
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .map_err(|error| format!("can't make an HTTP client: {error}"))?;

@@ -18,6 +18,7 @@ use crate::clock::iso_ms;
 use crate::hall::action::ask_of;
 use crate::hall::{self, Controls, Idempotency, Performed};
 use crate::store::control::automations::{RunOutcome, TakenRun};
+use crate::work::insist::insist;
 use crate::work::shares::Shares;
 use crate::work::{Failed, Worker};
 
@@ -103,7 +104,7 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
                 Err(Unfinished::Later(why)) if taken.attempts < ATTEMPTS => {
                     let wait_ms = WAIT_MS * i64::from(taken.attempts) * i64::from(taken.attempts);
                     let at = iso_ms(app.clock.unix_ms() + wait_ms);
-                    return app.store.control.put_off_run(&taken, &why, &at).await;
+                    return insist(|| app.store.control.put_off_run(&taken, &why, &at)).await;
                 }
                 Err(Unfinished::Failed(why) | Unfinished::Later(why)) => {
                     outcomes.push(json!({"type": kind, "status": "error", "error": why}));
@@ -121,7 +122,8 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
     let outcome =
         RunOutcome { status, actions: outcomes.into(), error, duration_ms: started.elapsed().as_millis() as u64 };
     let now = iso_ms(app.clock.unix_ms());
-    if app.store.control.end_run(&taken, &outcome, &now, &app.clock.id("mail")).await? {
+    let mail_id = app.clock.id("mail");
+    if insist(|| app.store.control.end_run(&taken, &outcome, &now, &mail_id)).await? {
         tracing::info!(automation_id = taken.automation_id, "switched an automation off");
         app.accounts.mail_queued.notify_one();
     }

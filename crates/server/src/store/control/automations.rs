@@ -270,6 +270,13 @@ impl Control {
         Ok(rows.first(|row| row.get::<String>("id"))?.is_some())
     }
 
+    /// Lets all runs that are taken be made again. For a process that knows that no other one makes them.
+    pub async fn free_runs(&self, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE automation_runs SET taken_by = NULL, next_attempt_at = $1::timestamptz
+                   WHERE status = 'pending' AND taken_by IS NOT NULL";
+        self.query(sql, &[Some(now)]).await.map(drop)
+    }
+
     /// Records how a run ended. An automation whose runs have failed ten times in a row is switched off, and its owners get an
     /// e-mail. Returns whether that happened.
     pub async fn end_run(&self, run: &TakenRun, outcome: &RunOutcome, now: &str, mail_id: &str) -> Result<bool, Fault> {

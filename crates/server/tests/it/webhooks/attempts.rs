@@ -155,7 +155,7 @@ async fn a_disabled_webhook_gets_nothing_until_it_is_enabled() {
 }
 
 /// Queues deliveries of one endpoint: subjects in their order.
-async fn queue(webhook: &str, subjects: &[&str]) -> Vec<String> {
+pub(super) async fn queue(webhook: &str, subjects: &[&str]) -> Vec<String> {
     let ids: Vec<String> = subjects.iter().map(|_| Clock::System.id("whd")).collect();
     let (webhook, subjects, made) =
         (webhook.to_owned(), subjects.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>(), ids.clone());
