@@ -137,8 +137,8 @@ impl Kith {
             // The data directory belongs to this process. What another one was doing when it was killed need not wait.
             let now = iso_ms(app.clock.unix_ms());
             let freed = async {
-                app.store.control.free_deliveries(&now).await?;
-                app.store.control.free_runs(&now).await
+                app.store.control.free_deliveries(None, &now).await?;
+                app.store.control.free_runs(None, &now).await
             };
             if let Err(fault) = freed.await {
                 tracing::warn!(fault = fault.in_log(), "can't free what a killed process was doing; it waits");

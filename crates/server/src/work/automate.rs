@@ -55,10 +55,17 @@ impl Worker for Automate {
 async fn run_due(app: &App) -> Result<(), Fault> {
     let mut shares = Shares::new(PLACES, PLACES_OF_WORKSPACE);
     loop {
+        let mut failed = Ok(());
         while shares.has_room() {
-            let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            let taken = app.store.control.take_run(&taken_by, &now, LEASE_SECONDS, &shares.full()).await?;
-            let Some(taken) = taken else { break };
+            let taken = match take(app, &shares).await {
+                Ok(Some(taken)) => taken,
+                Ok(None) => break,
+                // What is running goes on.
+                Err(fault) => {
+                    failed = Err(fault);
+                    break;
+                }
+            };
             let app = app.clone();
             shares.begin(taken.workspace_id.clone(), async move {
                 if let Err(fault) = run(&app, taken).await {
@@ -68,9 +75,19 @@ async fn run_due(app: &App) -> Result<(), Fault> {
             });
         }
         if !shares.next(&app.wakes.runs).await {
-            return Ok(());
+            return failed;
         }
     }
+}
+
+/// Takes a run that is due. If the answer is lost, it is let go.
+async fn take(app: &App, shares: &Shares) -> Result<Option<TakenRun>, Fault> {
+    let (control, taken_by, now) = (&app.store.control, app.clock.id("try"), iso_ms(app.clock.unix_ms()));
+    let taken = control.take_run(&taken_by, &now, LEASE_SECONDS, &shares.full()).await;
+    if taken.is_err() {
+        insist(|| control.free_runs(Some(&taken_by), &now)).await?;
+    }
+    taken
 }
 
 /// Why an action has no result yet.

@@ -11,7 +11,7 @@ use crm::model::fault::Fault;
 
 use crate::app::App;
 use crate::clock::{iso_ms, random};
-use crate::store::control::deliveries::{Next, Recorded, TakenDelivery};
+use crate::store::control::deliveries::{Capacity, Next, Recorded, TakenDelivery};
 use crate::targets::{Answered, Attempted, Outgoing};
 use crate::work::insist::insist;
 use crate::work::places::{Places, RunningAttempt};
@@ -52,18 +52,17 @@ impl Worker for Deliver {
 async fn deliver_due(app: &App) -> Result<(), Fault> {
     let (mut places, mut sending) = (Places::default(), JoinSet::new());
     loop {
-        let capacity = places.capacity(Instant::now());
-        if capacity.total > 0 {
-            let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            for taken in app.store.control.take_deliveries(&capacity, &taken_by, &now, LEASE_SECONDS).await? {
-                let running = RunningAttempt::new(&taken, Instant::now());
-                places.begin(sending.spawn(attempt(app.clone(), taken)).id(), running);
-            }
+        let taken = take(app, &places.capacity(Instant::now())).await;
+        // After a failure, what is being sent is still sent and recorded.
+        let (taken, failed) = taken.map_or_else(|fault| (Vec::new(), Err(fault)), |taken| (taken, Ok(())));
+        for taken in taken {
+            let running = RunningAttempt::new(&taken, Instant::now());
+            places.begin(sending.spawn(attempt(app.clone(), taken)).id(), running);
         }
         let ended = tokio::select! {
             ended = sending.join_next_with_id() => match ended {
                 Some(ended) => Some(ended),
-                None => return Ok(()),
+                None => return failed,
             },
             () = app.wakes.deliveries.notified() => None,
             () = tokio::time::sleep(LOOK_EVERY) => None,
@@ -84,6 +83,19 @@ async fn deliver_due(app: &App) -> Result<(), Fault> {
         }
         record(app, sent).await;
     }
+}
+
+/// Takes deliveries that are due. If the answer is lost, those that were taken are let go.
+async fn take(app: &App, capacity: &Capacity) -> Result<Vec<TakenDelivery>, Fault> {
+    if capacity.total == 0 {
+        return Ok(Vec::new());
+    }
+    let (control, taken_by, now) = (&app.store.control, app.clock.id("try"), iso_ms(app.clock.unix_ms()));
+    let taken = control.take_deliveries(capacity, &taken_by, &now, LEASE_SECONDS).await;
+    if taken.is_err() {
+        insist(|| control.free_deliveries(Some(&taken_by), &now)).await?;
+    }
+    taken
 }
 
 /// Makes one attempt.

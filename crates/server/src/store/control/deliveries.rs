@@ -225,11 +225,12 @@ impl Control {
         self.query(sql, &params).await?.all(|row| taken(row, taken_by))
     }
 
-    /// Lets all deliveries that are taken be sent again. For a process that knows that no other one sends them.
-    pub async fn free_deliveries(&self, now: &str) -> Result<(), Fault> {
-        let sql = "UPDATE webhook_deliveries SET taken_by = NULL, next_attempt_at = $1::timestamptz
-                   WHERE status = 'pending' AND taken_by IS NOT NULL";
-        self.query(sql, &[Some(now)]).await.map(drop)
+    /// Lets the deliveries that were taken by `taken_by` be sent, or all that are taken. For a process that knows that nobody sends
+    /// them.
+    pub async fn free_deliveries(&self, taken_by: Option<&str>, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE webhook_deliveries SET taken_by = NULL, next_attempt_at = $2::timestamptz
+                   WHERE status = 'pending' AND ($1::text IS NULL AND taken_by IS NOT NULL OR taken_by = $1)";
+        self.query(sql, &[taken_by, Some(now)]).await.map(drop)
     }
 
     /// Records that deliveries arrived.

@@ -299,9 +299,13 @@ async fn a_process_that_is_killed_while_it_sends_loses_nothing() {
     let test = send_test(&agent, &id).await;
     receiver.wait(1).await;
     // It is taken and sent, and its outcome is not recorded.
+    let lease = delivery(&agent, &id, &test).await["next_attempt_at"].as_str().expect("a time").to_owned();
     child.kill();
     let again = serve(&dir);
     let agent = agent.at(&again.base);
+    receiver.wait(2).await;
+    let lease: jiff::Timestamp = lease.parse().expect("a time");
+    assert!(jiff::Timestamp::now() < lease, "nobody waits for the end of a lease that nobody holds");
     let done = until(&agent, &id, &test, |it| it["status"] == "delivered").await;
     assert_eq!(done["attempts"], 2);
     let requests = receiver.wait(2).await;
