@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use kith::store::cell::migrate::WORKSPACE;
+use kith::store::cell::migrate::{WORKSPACE, ensure_template, template_name};
 use serde_json::json;
 use tokio::sync::OnceCell;
 
@@ -202,4 +202,23 @@ async fn an_upgrade_mends_what_came_through_a_hole() {
     assert!(told.column("actor")[0].as_str().is_some_and(|actor| actor.starts_with("api_key:")), "{}", told.story());
     agent.sql("alter table deals add column x int").await.status(200);
     neighbour.sql("select 1 as v").await.status(200);
+}
+
+#[tokio::test]
+async fn clones_of_a_new_template_have_nothing_in_common() {
+    // With one more migration it is another template, of which no clone has been made yet.
+    const ONE_MORE: &str = "-- section: admin\nSELECT 'another template';";
+    let migrations: Vec<&'static str> = [WORKSPACE, &[ONE_MORE]].concat();
+    let rights = home()
+        .run(async move {
+            let store = &home().kith.app.store;
+            ensure_template(&store.cells, &store.control, 0, &migrations).await.expect("a template");
+            let mut admin = store.cells.administer_cell(0).await.expect("an administrator");
+            let sql = "SELECT datacl::text AS rights FROM pg_database WHERE datname = $1";
+            let rows = admin.query(sql, &[Some(&template_name(&migrations))]).await.expect("an answer");
+            rows.get::<String>(0, "rights").expect("the rights on the template")
+        })
+        .await;
+    // A right of a role of the template would be revoked by each clone, and two at a time would get in each other's way.
+    assert!(!rights.contains("kith_tpl"), "{rights}");
 }

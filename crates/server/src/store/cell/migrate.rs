@@ -175,6 +175,10 @@ pub async fn ensure_template(cells: &Cells, control: &Control, cell: u32, migrat
     freeze_catalogs(&mut inside).await?;
     drop(inside);
     wait_until_left(&mut admin, &part).await?;
+    // Databases belong to the whole server. If the template's roles had rights on this one, the first clones would revoke them
+    // (adopt.sql), and of two at a time one would fail: "tuple concurrently updated".
+    let all = [workspace, system, viewer].map(name).join(", ");
+    admin.script(&format!("REVOKE ALL ON DATABASE {} FROM {all}", name(&part))).await?;
     admin.script(&format!("ALTER DATABASE {} RENAME TO {}", name(&part), name(&template))).await?;
     admin.script(&format!("ALTER DATABASE {} IS_TEMPLATE true ALLOW_CONNECTIONS false", name(&template))).await?;
     tracing::info!(template, "built the template database");
