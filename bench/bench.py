@@ -92,14 +92,14 @@ def parse_options():
 class Kith:
     """A `kith serve` on a free port."""
 
-    def __init__(self, program, work):
-        self.program, self.work, self.data_dir = program, work, work / "data"
+    def __init__(self, program, work, settings={}):
+        self.program, self.work, self.data_dir, self.settings = program, work, work / "data", settings
         self.port, self.key, self.process = free_port(), None, None
 
     def start(self):
         """Starts it and returns the seconds until it is ready."""
         environment = {name: value for name, value in os.environ.items() if not name.startswith("KITH_") or name == "KITH_PG_BIN"}
-        environment |= {"KITH_RATE_LIMIT": "0", "KITH_POSTGRES_LISTEN": "off"}
+        environment |= {"KITH_RATE_LIMIT": "0", "KITH_POSTGRES_LISTEN": "off"} | self.settings
         arguments = [self.program, "serve", "--listen", f"127.0.0.1:{self.port}", "--data-dir", self.data_dir]
         with open(self.work / "kith.log", "ab") as log:
             started = time.monotonic()

@@ -49,16 +49,14 @@ def test_an_owner_renames_the_workspace(ada):
     expect(page.get_by_label("Workspace").locator("option:checked")).to_have_text("Fernhill & Sons")
 
 
-def test_settings_are_accessible(ada):
-    for scheme in ["light", "dark"]:
-        page = ada.open(color_scheme=scheme)
-        page.goto("/settings")
-        for name in ["General", "E-mail", "Mailbox", "Direct connection", "Usage and plan", "Danger zone"]:
-            expect(page.get_by_role("region", name=name)).to_be_visible()
-        for name in ["API key", "From", "Webhook secret", "IMAP server", "Port", "User name", "Mailbox password", "Folder", "Workspace"]:
-            expect(page.get_by_label(name, exact=True)).to_have_count(1)
-        expect(page.get_by_role("button", name="Save")).to_have_count(1)
-        no_serious_fault(page)
+def test_settings_are_found_by_their_names(ada):
+    page = ada.page
+    page.goto("/settings")
+    for name in ["General", "E-mail", "Mailbox", "Direct connection", "Usage and plan", "Danger zone"]:
+        expect(page.get_by_role("region", name=name)).to_be_visible()
+    for name in ["API key", "From", "Webhook secret", "IMAP server", "Port", "User name", "Mailbox password", "Folder", "Workspace"]:
+        expect(page.get_by_label(name, exact=True)).to_have_count(1)
+    expect(page.get_by_role("button", name="Save")).to_have_count(1)
 
 
 def test_a_mailbox_that_cannot_be_reached_is_refused_at_its_field(ada):

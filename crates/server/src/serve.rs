@@ -14,7 +14,7 @@ use crate::access::billing::{BillingPlans, Subscriptions};
 use crate::access::limits::Limits;
 use crate::app::App;
 use crate::bounds::{Bounds, Memory};
-use crate::clock::Clock;
+use crate::clock::{Clock, iso_ms};
 use crate::config::{Config, LogFormat};
 use crate::door::listener;
 use crate::mailer::Mailer;
@@ -135,6 +135,17 @@ impl Kith {
             ready: Arc::new(AtomicBool::new(true)),
             metrics: metrics_handle(),
         };
+        if config.database_url.is_none() {
+            // The data directory belongs to this process. What another one was doing when it was killed need not wait.
+            let now = iso_ms(app.clock.unix_ms());
+            let freed = async {
+                app.store.control.free_deliveries(None, &now).await?;
+                app.store.control.free_runs(None, &now).await
+            };
+            if let Err(fault) = freed.await {
+                tracing::warn!(fault = fault.in_log(), "can't free what a killed process was doing; it waits");
+            }
+        }
         let workers = Mutex::new(Some(workers(&app, config)));
         Ok(Kith { app, server, clerk, providers, workers })
     }

@@ -197,7 +197,7 @@ impl Targets {
             .referer(false)
             .connect_timeout(CONNECT_LIMIT)
             .timeout(ATTEMPT_LIMIT)
-            .pool_max_idle_per_host(4)
+            .pool_max_idle_per_host(32)
             .pool_idle_timeout(Duration::from_secs(30))
             .build()
             .map_err(|error| format!("can't make an HTTP client: {error}"))?;
@@ -286,7 +286,7 @@ impl Targets {
         let status = response.status().as_u16();
         let retry_after =
             response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let body = tokio::time::timeout(BODY_LIMIT, beginning(response)).await.unwrap_or_default();
+        let body = beginning(response).await;
         Ok(Answered { status, body, retry_after: retry_after.map(|seconds: u64| seconds.min(LONGEST_RETRY_AFTER)) })
     }
 }
@@ -300,13 +300,13 @@ impl std::fmt::Display for BadTarget {
     }
 }
 
-/// The beginning of a body, as text that PostgreSQL can hold. What can't be read is left out.
+/// The beginning of a body, as text that PostgreSQL can hold. What can't be read in time is left out.
 async fn beginning(mut response: reqwest::Response) -> String {
-    let mut body = Vec::new();
+    let (mut body, end) = (Vec::new(), tokio::time::Instant::now() + BODY_LIMIT);
     while body.len() < MOST_BODY_BYTES {
-        match response.chunk().await {
-            Ok(Some(chunk)) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_BODY_BYTES - body.len())]),
-            Ok(None) | Err(_) => break,
+        match tokio::time::timeout_at(end, response.chunk()).await {
+            Ok(Ok(Some(chunk))) => body.extend_from_slice(&chunk[..chunk.len().min(MOST_BODY_BYTES - body.len())]),
+            Ok(Ok(None) | Err(_)) | Err(_) => break,
         }
     }
     String::from_utf8_lossy(&body).replace('\0', "\u{fffd}")

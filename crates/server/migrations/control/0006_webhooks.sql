@@ -50,7 +50,7 @@ CREATE TABLE webhook_deliveries (
     CHECK ((status = 'pending') = (next_attempt_at IS NOT NULL))
 );
 CREATE INDEX webhook_deliveries_newest ON webhook_deliveries (endpoint_id, created_at, id);
-CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, next_attempt_at) WHERE status = 'pending';
+CREATE INDEX webhook_deliveries_due ON webhook_deliveries (endpoint_id, next_attempt_at, place) WHERE status = 'pending';
 CREATE INDEX webhook_deliveries_order ON webhook_deliveries (endpoint_id, subject, place) WHERE status = 'pending';
 CREATE INDEX webhook_deliveries_old ON webhook_deliveries (created_at);
 COMMENT ON TABLE webhook_deliveries IS 'What is sent to endpoints. A pending delivery waits for earlier ones of the same subject and endpoint.';

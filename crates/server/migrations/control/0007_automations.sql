@@ -47,6 +47,7 @@ CREATE TABLE automation_runs (
 );
 CREATE INDEX automation_runs_newest ON automation_runs (automation_id, created_at, id);
 CREATE INDEX automation_runs_due ON automation_runs (next_attempt_at, place) WHERE status = 'pending';
+CREATE INDEX automation_runs_order ON automation_runs (automation_id, place) WHERE status = 'pending';
 CREATE INDEX automation_runs_old ON automation_runs (created_at);
 COMMENT ON COLUMN automation_runs.event IS 'The event, as the automation''s conditions see it.';
 COMMENT ON COLUMN automation_runs.context IS 'The records that the event is about: {contact, deal, company}, by their ids.';

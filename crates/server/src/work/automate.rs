@@ -18,6 +18,7 @@ use crate::clock::iso_ms;
 use crate::hall::action::ask_of;
 use crate::hall::{self, Controls, Idempotency, Performed};
 use crate::store::control::automations::{RunOutcome, TakenRun};
+use crate::work::insist::insist;
 use crate::work::shares::Shares;
 use crate::work::{Failed, Worker};
 
@@ -54,10 +55,17 @@ impl Worker for Automate {
 async fn run_due(app: &App) -> Result<(), Fault> {
     let mut shares = Shares::new(PLACES, PLACES_OF_WORKSPACE);
     loop {
+        let mut failed = Ok(());
         while shares.has_room() {
-            let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            let taken = app.store.control.take_run(&taken_by, &now, LEASE_SECONDS, &shares.full()).await?;
-            let Some(taken) = taken else { break };
+            let taken = match take(app, &shares).await {
+                Ok(Some(taken)) => taken,
+                Ok(None) => break,
+                // What is running goes on.
+                Err(fault) => {
+                    failed = Err(fault);
+                    break;
+                }
+            };
             let app = app.clone();
             shares.begin(taken.workspace_id.clone(), async move {
                 if let Err(fault) = run(&app, taken).await {
@@ -67,9 +75,19 @@ async fn run_due(app: &App) -> Result<(), Fault> {
             });
         }
         if !shares.next(&app.wakes.runs).await {
-            return Ok(());
+            return failed;
         }
     }
+}
+
+/// Takes a run that is due. If the answer is lost, it is let go.
+async fn take(app: &App, shares: &Shares) -> Result<Option<TakenRun>, Fault> {
+    let (control, taken_by, now) = (&app.store.control, app.clock.id("try"), iso_ms(app.clock.unix_ms()));
+    let taken = control.take_run(&taken_by, &now, LEASE_SECONDS, &shares.full()).await;
+    if taken.is_err() {
+        insist(|| control.free_runs(Some(&taken_by), &now)).await?;
+    }
+    taken
 }
 
 /// Why an action has no result yet.
@@ -103,7 +121,7 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
                 Err(Unfinished::Later(why)) if taken.attempts < ATTEMPTS => {
                     let wait_ms = WAIT_MS * i64::from(taken.attempts) * i64::from(taken.attempts);
                     let at = iso_ms(app.clock.unix_ms() + wait_ms);
-                    return app.store.control.put_off_run(&taken, &why, &at).await;
+                    return insist(|| app.store.control.put_off_run(&taken, &why, &at)).await;
                 }
                 Err(Unfinished::Failed(why) | Unfinished::Later(why)) => {
                     outcomes.push(json!({"type": kind, "status": "error", "error": why}));
@@ -121,7 +139,8 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
     let outcome =
         RunOutcome { status, actions: outcomes.into(), error, duration_ms: started.elapsed().as_millis() as u64 };
     let now = iso_ms(app.clock.unix_ms());
-    if app.store.control.end_run(&taken, &outcome, &now, &app.clock.id("mail")).await? {
+    let mail_id = app.clock.id("mail");
+    if insist(|| app.store.control.end_run(&taken, &outcome, &now, &mail_id)).await? {
         tracing::info!(automation_id = taken.automation_id, "switched an automation off");
         app.accounts.mail_queued.notify_one();
     }

@@ -1,11 +1,9 @@
 //! Sends queued events to webhook endpoints. An attempt has three stages, each a type: a taken delivery is prepared, sent and
 //! recorded. A crash between two stages repeats the attempt; the receiver knows the event by its `webhook-id`.
 //!
-//! A slow endpoint delays no other one: an endpoint has few places, one while it fails, and failing endpoints together have at
-//! most half of all places.
+//! Outcomes are recorded together, so that many deliveries cost few commits. `places.rs` decides how many are sent at once.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
@@ -15,19 +13,14 @@ use crate::app::App;
 use crate::clock::{iso_ms, random};
 use crate::store::control::deliveries::{Capacity, Next, Recorded, TakenDelivery};
 use crate::targets::{Answered, Attempted, Outgoing};
+use crate::work::insist::insist;
+use crate::work::places::{Places, RunningAttempt};
 use crate::work::{Failed, Worker, signature};
 
-/// The most deliveries that a process sends at once.
-const PLACES: usize = 128;
-/// How many of them failing endpoints may take.
-const PLACES_OF_FAILING: usize = PLACES / 2;
-/// The most deliveries of one endpoint, and of one that is failing.
-const PLACES_OF_ENDPOINT: usize = 8;
-const PLACES_OF_FAILING_ENDPOINT: usize = 1;
 /// After this time another process may send a taken delivery. It is longer than an attempt takes.
 const LEASE_SECONDS: u64 = 25;
 /// How often the queue is looked at when nothing wakes the worker.
-const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// The most attempts for a delivery.
 const ATTEMPTS: u32 = 8;
@@ -55,97 +48,101 @@ impl Worker for Deliver {
     }
 }
 
-/// The deliveries that are being sent.
-#[derive(Default)]
-struct Places {
-    sending: JoinSet<Freed>,
-    busy: HashMap<String, usize>,
-    failing: usize,
-}
-
-/// The place that an attempt held.
-struct Freed {
-    endpoint_id: String,
-    was_failing: bool,
-}
-
 /// Sends all deliveries that are due, and those that become due meanwhile. Returns when there is nothing to send.
-pub async fn deliver_due(app: &App) -> Result<(), Fault> {
-    let mut places = Places::default();
+async fn deliver_due(app: &App) -> Result<(), Fault> {
+    let (mut places, mut sending) = (Places::default(), JoinSet::new());
     loop {
-        places.fill(app).await?;
-        if places.sending.is_empty() {
-            return Ok(());
+        let taken = take(app, &places.capacity(Instant::now())).await;
+        // After a failure, what is being sent is still sent and recorded.
+        let (taken, failed) = taken.map_or_else(|fault| (Vec::new(), Err(fault)), |taken| (taken, Ok(())));
+        for taken in taken {
+            let running = RunningAttempt::new(&taken, Instant::now());
+            places.begin(sending.spawn(attempt(app.clone(), taken)).id(), running);
         }
-        tokio::select! {
-            freed = places.sending.join_next() => places.free(freed),
-            () = app.wakes.deliveries.notified() => {}
-            () = tokio::time::sleep(LOOK_EVERY) => {}
-        }
-        while let Some(freed) = places.sending.try_join_next() {
-            places.free(Some(freed));
-        }
-    }
-}
-
-impl Places {
-    /// Takes as many deliveries as there are places, and begins to send them.
-    async fn fill(&mut self, app: &App) -> Result<(), Fault> {
-        let busy: Vec<(String, usize)> = self.busy.iter().map(|(id, count)| (id.clone(), *count)).collect();
-        for failing in [false, true] {
-            let free = PLACES - self.sending.len();
-            let capacity = Capacity {
-                total: if failing { free.min(PLACES_OF_FAILING.saturating_sub(self.failing)) } else { free },
-                per_endpoint: if failing { PLACES_OF_FAILING_ENDPOINT } else { PLACES_OF_ENDPOINT },
-                busy: &busy,
-                failing,
-            };
-            if capacity.total == 0 {
-                continue;
-            }
-            let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            for taken in app.store.control.take_deliveries(&capacity, &taken_by, &now, LEASE_SECONDS).await? {
-                *self.busy.entry(taken.endpoint_id.clone()).or_default() += 1;
-                self.failing += usize::from(taken.is_failing);
-                self.sending.spawn(attempt(app.clone(), taken));
-            }
-        }
-        Ok(())
-    }
-
-    fn free(&mut self, freed: Option<Result<Freed, tokio::task::JoinError>>) {
-        match freed {
-            Some(Ok(Freed { endpoint_id, was_failing })) => {
-                self.failing -= usize::from(was_failing);
-                if let Some(count) = self.busy.get_mut(&endpoint_id) {
-                    *count -= 1;
-                    if *count == 0 {
-                        self.busy.remove(&endpoint_id);
-                    }
+        let ended = tokio::select! {
+            ended = sending.join_next_with_id() => match ended {
+                Some(ended) => Some(ended),
+                None => return failed,
+            },
+            () = app.wakes.deliveries.notified() => None,
+            () = tokio::time::sleep(LOOK_EVERY) => None,
+        };
+        let mut sent = Vec::new();
+        let more = std::iter::from_fn(|| sending.try_join_next_with_id());
+        for ended in ended.into_iter().chain(more) {
+            match ended {
+                Ok((id, one)) => {
+                    places.end(id, Instant::now());
+                    sent.extend(one);
+                }
+                Err(error) => {
+                    tracing::error!(%error, "an attempt to deliver an event panicked");
+                    places.end(error.id(), Instant::now());
                 }
             }
-            // The place of an attempt that panicked stays taken until nothing is being sent.
-            Some(Err(error)) => tracing::error!(%error, "an attempt to deliver an event panicked"),
-            None => {}
+        }
+        record(app, sent).await;
+    }
+}
+
+/// Takes deliveries that are due. If the answer is lost, those that were taken are let go.
+async fn take(app: &App, capacity: &Capacity) -> Result<Vec<TakenDelivery>, Fault> {
+    if capacity.total == 0 {
+        return Ok(Vec::new());
+    }
+    let (control, taken_by, now) = (&app.store.control, app.clock.id("try"), iso_ms(app.clock.unix_ms()));
+    let taken = control.take_deliveries(capacity, &taken_by, &now, LEASE_SECONDS).await;
+    if taken.is_err() {
+        insist(|| control.free_deliveries(Some(&taken_by), &now)).await?;
+    }
+    taken
+}
+
+/// Makes one attempt.
+async fn attempt(app: App, taken: TakenDelivery) -> Option<Sent> {
+    let endpoint_id = taken.endpoint_id.clone();
+    match PreparedDelivery::new(&app, taken) {
+        Ok(prepared) => Some(prepared.send(&app).await),
+        Err(fault) => {
+            tracing::error!(fault = fault.in_log(), endpoint_id, "a delivery could not be prepared");
+            None
         }
     }
 }
 
-/// Makes one attempt. An outcome that can't be recorded leads to another attempt when the lease has ended.
-async fn attempt(app: App, taken: TakenDelivery) -> Freed {
-    let freed = Freed { endpoint_id: taken.endpoint_id.clone(), was_failing: taken.is_failing };
-    let recorded = match PreparedDelivery::new(&app, taken) {
-        Ok(prepared) => prepared.send(&app).await.record(&app).await,
-        Err(fault) => Err(fault),
+/// Records attempts. One whose outcome can't be recorded is repeated when its lease has ended.
+async fn record(app: &App, sent: Vec<Sent>) {
+    let (mut delivered, mut failed) = (Vec::new(), Vec::new());
+    for Sent { taken, attempted } in sent {
+        let verdict = DeliveryVerdict::of(taken.attempts, &attempted.answer, u64::from_be_bytes(random()));
+        metrics::counter!("kith_webhook_attempts_total", "outcome" => verdict.name()).increment(1);
+        metrics::histogram!("kith_webhook_attempt_seconds").record(attempted.duration_ms as f64 / 1000.0);
+        let recorded = recorded(attempted, &verdict);
+        match verdict {
+            DeliveryVerdict::Delivered => delivered.push((taken, recorded)),
+            verdict => failed.push((taken, recorded, verdict)),
+        }
+    }
+    let control = &app.store.control;
+    let all_delivered = async {
+        if !delivered.is_empty() {
+            note(&delivered[0].0, insist(|| control.record_delivered(&delivered)).await);
+        }
     };
+    let each_failed = futures_util::future::join_all(failed.iter().map(|(taken, recorded, verdict)| async move {
+        note(taken, record_failed(app, taken, recorded, *verdict).await);
+    }));
+    tokio::join!(all_delivered, each_failed);
+}
+
+fn note(taken: &TakenDelivery, recorded: Result<(), Fault>) {
     if let Err(fault) = recorded {
         tracing::error!(
             fault = fault.in_log(),
-            endpoint_id = freed.endpoint_id,
-            "a delivery could not be prepared or recorded"
+            endpoint_id = taken.endpoint_id,
+            "the outcome of a delivery could not be recorded; it is repeated"
         );
     }
-    freed
 }
 
 /// A delivery that is ready to be sent.
@@ -179,39 +176,35 @@ impl PreparedDelivery {
     }
 }
 
-impl Sent {
-    async fn record(self, app: &App) -> Result<(), Fault> {
-        let Sent { taken, attempted } = self;
-        let verdict = DeliveryVerdict::of(taken.attempts, &attempted.answer, u64::from_be_bytes(random()));
-        metrics::counter!("kith_webhook_attempts_total", "outcome" => verdict.name()).increment(1);
-        metrics::histogram!("kith_webhook_attempt_seconds").record(attempted.duration_ms as f64 / 1000.0);
-        let recorded = recorded(attempted, &verdict);
-        let (control, now_ms) = (&app.store.control, app.clock.unix_ms());
-        let now = iso_ms(now_ms);
-        let failing_since = match verdict {
-            DeliveryVerdict::Delivered => return control.record_delivered(&taken, &recorded).await,
-            DeliveryVerdict::Retry { wait_ms } => {
-                let at = iso_ms(now_ms + wait_ms as i64);
-                control.record_failed(&taken, &recorded, Next::RetryAt(&at), &now).await?
-            }
-            DeliveryVerdict::GiveUp | DeliveryVerdict::Gone => {
-                control.record_failed(&taken, &recorded, Next::GiveUp, &now).await?
-            }
-        };
-        let Some(failing_since) = failing_since else { return Ok(()) };
-        let reason = if verdict == DeliveryVerdict::Gone {
-            "The endpoint answered 410 Gone."
-        } else if now_ms / 1000 - failing_since >= DISABLED_AFTER_SECONDS {
-            "No event could be delivered for five days."
-        } else {
-            return Ok(());
-        };
-        if control.disable_webhook(&taken.endpoint_id, reason, &now, &app.clock.id("mail")).await? {
-            tracing::info!(endpoint_id = taken.endpoint_id, reason, "disabled a webhook");
-            app.accounts.mail_queued.notify_one();
-        }
-        Ok(())
+/// Records a failed attempt, and disables an endpoint that is gone or has failed for too long.
+async fn record_failed(
+    app: &App,
+    taken: &TakenDelivery,
+    recorded: &Recorded,
+    verdict: DeliveryVerdict,
+) -> Result<(), Fault> {
+    let (control, now_ms) = (&app.store.control, app.clock.unix_ms());
+    let now = iso_ms(now_ms);
+    let retry_at = match verdict {
+        DeliveryVerdict::Retry { wait_ms } => Some(iso_ms(now_ms + wait_ms as i64)),
+        DeliveryVerdict::Delivered | DeliveryVerdict::GiveUp | DeliveryVerdict::Gone => None,
+    };
+    let next = retry_at.as_deref().map_or(Next::GiveUp, Next::RetryAt);
+    let Some(failing_since) = insist(|| control.record_failed(taken, recorded, next, &now)).await? else {
+        return Ok(());
+    };
+    let reason = if verdict == DeliveryVerdict::Gone {
+        "The endpoint answered 410 Gone."
+    } else if now_ms / 1000 - failing_since >= DISABLED_AFTER_SECONDS {
+        "No event could be delivered for five days."
+    } else {
+        return Ok(());
+    };
+    if control.disable_webhook(&taken.endpoint_id, reason, &now, &app.clock.id("mail")).await? {
+        tracing::info!(endpoint_id = taken.endpoint_id, reason, "disabled a webhook");
+        app.accounts.mail_queued.notify_one();
     }
+    Ok(())
 }
 
 /// What follows from an attempt.

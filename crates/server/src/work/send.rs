@@ -52,10 +52,18 @@ impl Worker for SendEmails {
 pub async fn send_due(app: &App) -> Result<(), Fault> {
     let mut shares = Shares::new(PLACES, PLACES_OF_WORKSPACE);
     loop {
+        let mut failed = Ok(());
         while shares.has_room() {
             let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            let taken = app.store.control.take_email(&taken_by, &now, LEASE_SECONDS, &shares.full()).await?;
-            let Some(taken) = taken else { break };
+            let taken = match app.store.control.take_email(&taken_by, &now, LEASE_SECONDS, &shares.full()).await {
+                Ok(Some(taken)) => taken,
+                Ok(None) => break,
+                // What is being sent goes on.
+                Err(fault) => {
+                    failed = Err(fault);
+                    break;
+                }
+            };
             let app = app.clone();
             shares.begin(taken.workspace_id.clone(), async move {
                 let id = taken.id.clone();
@@ -66,7 +74,7 @@ pub async fn send_due(app: &App) -> Result<(), Fault> {
             });
         }
         if !shares.next(&app.wakes.emails).await {
-            return Ok(());
+            return failed;
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The list of events: pages, cursors, types, and the stream that resumes.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::belongings::{joined, owned};
-use crate::support::{Agent, agent, both, other_process, psql};
+use crate::support::{Agent, StreamReader, StreamedEvent, agent, both, other_process, psql};
 
 /// The events of a page of either dialect.
 fn events(page: &Value) -> Vec<Value> {
@@ -138,59 +136,14 @@ async fn readers_at_the_same_time_see_one_order() {
     assert_eq!(unique.len(), 40);
 }
 
-/// A stream of events.
-struct Stream {
-    response: reqwest::Response,
-    text: String,
-}
-
-impl Stream {
-    async fn open(agent: &Agent, base: &str, query: &str, last: Option<&str>) -> Stream {
-        let client = reqwest::Client::builder().no_proxy().tls_certs_only([]).build().expect("a client");
-        let mut request = client
-            .get(format!("{base}/v1/events{query}"))
-            .bearer_auth(&agent.key)
-            .header("accept", "text/event-stream");
-        if let Some(last) = last {
-            request = request.header("last-event-id", last);
-        }
-        let response = request.send().await.expect("a response");
-        assert_eq!(response.status(), 200);
-        assert_eq!(response.headers()["content-type"], "text/event-stream");
-        Stream { response, text: String::new() }
-    }
-
-    /// The next event: its id, its name and its data. `None` for a comment.
-    async fn next(&mut self) -> Option<(String, String, Value)> {
-        let block = loop {
-            if let Some((block, rest)) = self.text.split_once("\n\n") {
-                let block = block.to_owned();
-                self.text = rest.to_owned();
-                break block;
-            }
-            let chunk =
-                tokio::time::timeout(Duration::from_secs(60), self.response.chunk()).await.expect("something in time");
-            self.text.push_str(std::str::from_utf8(&chunk.expect("a chunk").expect("no end")).expect("text"));
-        };
-        if block.starts_with(':') {
-            return None;
-        }
-        let field = |name: &str| {
-            let line = block.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
-            line.unwrap_or_else(|| panic!("no {name} in {block}")).to_owned()
-        };
-        Some((field("id"), field("event"), crate::support::parse(&field("data"))))
-    }
-}
-
 #[tokio::test]
 async fn a_stream_tells_what_happens_and_resumes_where_it_was() {
     let agent = agent().await;
     agent.post("/v1/contacts", json!({"email": "0@b.example"})).await.status(201);
-    let mut stream = Stream::open(&agent, &agent.base, "?type=contact.*", None).await;
-    let email = |event: &(String, String, Value)| event.2["data"]["email"].as_str().expect("an address").to_owned();
+    let mut stream = StreamReader::open(&agent, &agent.base, "?type=contact.*", None).await;
+    let email = |event: &StreamedEvent| event.data["data"]["email"].as_str().expect("an address").to_owned();
     let first = stream.next().await.expect("an event");
-    assert_eq!((email(&first).as_str(), first.1.as_str()), ("0@b.example", "contact.created"));
+    assert_eq!((email(&first).as_str(), first.event.as_str()), ("0@b.example", "contact.created"));
     agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
     for n in 1..4 {
         agent.post("/v1/contacts", json!({"email": format!("{n}@b.example")})).await.status(201);
@@ -199,22 +152,22 @@ async fn a_stream_tells_what_happens_and_resumes_where_it_was() {
     assert_eq!(email(&second), "1@b.example");
     // The connection is lost. Another process goes on after the last event.
     drop(stream);
-    let mut stream = Stream::open(&agent, other_process().await, "?type=contact.*", Some(&second.0)).await;
+    let mut stream = StreamReader::open(&agent, other_process().await, "?type=contact.*", Some(&second.id)).await;
     for n in 2..4 {
         assert_eq!(email(&stream.next().await.expect("an event")), format!("{n}@b.example"));
     }
     psql(&agent).await.query("INSERT INTO contacts (email) VALUES ('4@b.example')", &[]).await.expect("an insert");
     assert_eq!(email(&stream.next().await.expect("an event")), "4@b.example");
     // The list and the stream have the same cursors.
-    let page = agent.get(&format!("/v1/events?type=contact.*&after={}", second.0)).await.status(200).json();
+    let page = agent.get(&format!("/v1/events?type=contact.*&after={}", second.id)).await.status(200).json();
     assert_eq!(events(&page).len(), 3);
 }
 
 #[tokio::test]
 async fn a_stream_in_which_nothing_happens_stays_open_with_comments() {
     let agent = agent().await;
-    let mut stream = Stream::open(&agent, &agent.base, "?type=contact.*", None).await;
-    assert_eq!(stream.next().await, None, "a comment");
+    let mut stream = StreamReader::open(&agent, &agent.base, "?type=contact.*", None).await;
+    assert!(stream.next().await.is_none(), "a comment");
     agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
-    assert_eq!(stream.next().await.expect("an event").1, "contact.created");
+    assert_eq!(stream.next().await.expect("an event").event, "contact.created");
 }

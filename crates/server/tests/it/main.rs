@@ -8,6 +8,7 @@ mod batch;
 mod belongings;
 mod clerk;
 mod conflicts;
+mod crashes;
 mod custom_fields;
 mod custom_tables;
 mod deadlines;

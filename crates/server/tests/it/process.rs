@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Child, TempDir};
+use crate::support::{Child, TempDir, postmaster};
 
 const KITH: &str = env!("CARGO_BIN_EXE_kith");
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
@@ -81,11 +81,11 @@ async fn a_killed_postgres_is_started_again() {
     let child = Child::serve(&dir);
     let agent = child.agent().await;
     agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
-    let killed = postmaster(&dir.path).expect("a server");
+    let killed = postmaster(&dir).expect("a server");
     rustix::process::kill_process(killed, rustix::process::Signal::KILL).expect("its end");
     let start = Instant::now();
     // Its backends continue for a moment. They have ended when another server runs in their place.
-    let is_another = || postmaster(&dir.path).is_some_and(|server| server != killed);
+    let is_another = || postmaster(&dir).is_some_and(|server| server != killed);
     while !is_another()
         || child.stranger().get("/readyz").await.code != 200
         || agent.get("/v1/contacts").await.code != 200
@@ -118,7 +118,7 @@ async fn sigterm_lets_requests_finish_and_stops_the_database() {
         assert!(start.elapsed() < Duration::from_secs(10), "no statement runs");
         tokio::task::yield_now().await;
     }
-    let server = postmaster(&dir.path).expect("a server");
+    let server = postmaster(&dir).expect("a server");
     child.terminate();
     let reply = slow.await.expect("an answer").status(200);
     assert_eq!(reply.v(), 1);
@@ -255,12 +255,6 @@ fn plain_user() -> u32 {
     let users = fs::read_to_string("/etc/passwd").expect("the users");
     let mut uids = users.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok());
     if me.is_root() { uids.find(|uid| *uid != 0).expect("a plain user") } else { me.as_raw() }
-}
-
-/// The server's postmaster.
-fn postmaster(dir: &Path) -> Option<rustix::process::Pid> {
-    let lock = fs::read_to_string(dir.join("pg/postmaster.pid")).ok()?;
-    rustix::process::Pid::from_raw(lock.lines().next()?.parse().ok()?)
 }
 
 /// Whether a process is a backend of this database that runs a SELECT.

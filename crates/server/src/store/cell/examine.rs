@@ -170,7 +170,8 @@ const QUEUES: &[Queue] = &[
     Queue {
         name: "runs of automations",
         table: "automation_runs",
-        due: "SELECT next_attempt_at FROM automation_runs WHERE status = 'pending' AND next_attempt_at < now()",
+        due: "SELECT r.next_attempt_at FROM automation_runs AS r JOIN automations AS a ON a.id = r.automation_id AND a.enabled
+              WHERE r.status = 'pending' AND r.next_attempt_at < now()",
     },
     Queue {
         name: "letters to people",

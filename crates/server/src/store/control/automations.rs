@@ -244,13 +244,21 @@ impl Control {
         lease_seconds: u64,
         busy: &[String],
     ) -> Result<Option<TakenRun>, Fault> {
-        let sql = "WITH due AS (
-                       SELECT r.id FROM automation_runs AS r JOIN automations AS a ON a.id = r.automation_id AND a.enabled
-                       WHERE r.status = 'pending' AND r.next_attempt_at <= $1::timestamptz AND a.workspace_id <> ALL ($4::text[])
-                         AND NOT EXISTS (
-                             SELECT FROM automation_runs AS o WHERE o.automation_id = r.automation_id AND o.status = 'pending'
-                               AND o.place < r.place)
-                       ORDER BY r.next_attempt_at, r.place LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
+        // Only the first pending run of an automation may be due, however many wait behind it.
+        let sql = "WITH RECURSIVE head AS (
+                       (SELECT automation_id, id, next_attempt_at, place FROM automation_runs WHERE status = 'pending'
+                        ORDER BY automation_id, place LIMIT 1)
+                       UNION ALL
+                       SELECT n.* FROM head AS h CROSS JOIN LATERAL (
+                           SELECT r.automation_id, r.id, r.next_attempt_at, r.place FROM automation_runs AS r
+                           WHERE r.status = 'pending' AND r.automation_id > h.automation_id
+                           ORDER BY r.automation_id, r.place LIMIT 1) AS n),
+                   due AS (
+                       SELECT r.id FROM head AS h JOIN automations AS a ON a.id = h.automation_id AND a.enabled
+                       JOIN automation_runs AS r ON r.id = h.id
+                       WHERE h.next_attempt_at <= $1::timestamptz AND a.workspace_id <> ALL ($4::text[])
+                         AND r.status = 'pending' AND r.next_attempt_at <= $1::timestamptz
+                       ORDER BY h.next_attempt_at, h.place LIMIT 1 FOR UPDATE OF r SKIP LOCKED)
                    UPDATE automation_runs AS r
                    SET attempts = attempts + 1, taken_by = $2,
                        next_attempt_at = $1::timestamptz + make_interval(secs => $3::float8)
@@ -268,6 +276,13 @@ impl Control {
         let lease = lease_seconds.to_string();
         let rows = self.query(sql, &[&*run.id, &*run.taken_by, now, &lease].map(Some)).await?;
         Ok(rows.first(|row| row.get::<String>("id"))?.is_some())
+    }
+
+    /// Lets the run that was taken by `taken_by` be made, or all that are taken. For a process that knows that nobody makes them.
+    pub async fn free_runs(&self, taken_by: Option<&str>, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE automation_runs SET taken_by = NULL, next_attempt_at = $2::timestamptz
+                   WHERE status = 'pending' AND ($1::text IS NULL AND taken_by IS NOT NULL OR taken_by = $1)";
+        self.query(sql, &[taken_by, Some(now)]).await.map(drop)
     }
 
     /// Records how a run ended. An automation whose runs have failed ten times in a row is switched off, and its owners get an

@@ -8,7 +8,7 @@ use crate::store::control::Control;
 use crate::store::control::lists::{First, PagedList, json_columns};
 use crate::store::control::rows::{ControlRow, bytes, optional_bytes};
 use crate::store::control::transaction::ControlTransaction;
-use crate::store::control::webhooks::{Holder, array, found};
+use crate::store::control::webhooks::{Holder, array, array_of_numbers, found};
 
 const COLUMNS: &[(&str, &str)] = &[
     ("id", "d.id"),
@@ -65,6 +65,8 @@ pub struct TakenDelivery {
     pub attempts: u32,
     /// `whep_…`
     pub endpoint_id: String,
+    /// `ws_…`
+    pub workspace_id: String,
     /// The address.
     pub url: String,
     /// The endpoint's secret, sealed.
@@ -77,15 +79,30 @@ pub struct TakenDelivery {
 
 /// The deliveries that a process may take.
 #[derive(Debug)]
-pub struct Capacity<'a> {
+pub struct Capacity {
     /// The most deliveries of all endpoints.
     pub total: usize,
-    /// The most deliveries of one endpoint.
+    /// The most of endpoints that are failing, together.
+    pub of_failing: usize,
+    /// The most of an endpoint that is not in `endpoints`.
     pub per_endpoint: usize,
-    /// How many deliveries of an endpoint this process is sending.
-    pub busy: &'a [(String, usize)],
-    /// Whether they are of endpoints that are failing, or of all others.
-    pub failing: bool,
+    /// The most of an endpoint that is failing, those included that are being sent.
+    pub per_failing_endpoint: usize,
+    /// The most of a workspace, those included that are being sent.
+    pub per_workspace: usize,
+    /// Endpoints that this process knows.
+    pub endpoints: Vec<(String, EndpointRoom)>,
+    /// How many deliveries of a workspace this process is sending.
+    pub workspaces: Vec<(String, usize)>,
+}
+
+/// How many deliveries of an endpoint a process may send at once, and how many it is sending.
+#[derive(Clone, Copy, Debug)]
+pub struct EndpointRoom {
+    /// The most.
+    pub limit: usize,
+    /// Those that are being sent.
+    pub busy: usize,
 }
 
 /// What an attempt recorded about the answer.
@@ -136,68 +153,109 @@ impl Control {
     /// earlier one of the same subject and endpoint is pending. The oldest come first.
     pub async fn take_deliveries(
         &self,
-        capacity: &Capacity<'_>,
+        capacity: &Capacity,
         taken_by: &str,
         now: &str,
         lease_seconds: u64,
     ) -> Result<Vec<TakenDelivery>, Fault> {
-        let sql = "WITH RECURSIVE waiting (endpoint_id) AS (
-                       (SELECT endpoint_id FROM webhook_deliveries WHERE status = 'pending' ORDER BY endpoint_id LIMIT 1)
+        // Of an endpoint the oldest due deliveries are looked at, because all of them may be about one record.
+        let sql = "WITH RECURSIVE waiting (endpoint_id, due_at) AS (
+                       (SELECT endpoint_id, next_attempt_at FROM webhook_deliveries WHERE status = 'pending'
+                        ORDER BY endpoint_id, next_attempt_at LIMIT 1)
                        UNION ALL
-                       SELECT (SELECT d.endpoint_id FROM webhook_deliveries AS d
-                               WHERE d.status = 'pending' AND d.endpoint_id > w.endpoint_id ORDER BY d.endpoint_id LIMIT 1)
-                       FROM waiting AS w WHERE w.endpoint_id IS NOT NULL),
-                   due AS (
-                       SELECT d.id FROM waiting AS w
-                       JOIN webhook_endpoints AS e ON e.id = w.endpoint_id AND e.enabled
+                       SELECT n.endpoint_id, n.next_attempt_at FROM waiting AS w CROSS JOIN LATERAL (
+                           SELECT d.endpoint_id, d.next_attempt_at FROM webhook_deliveries AS d
+                           WHERE d.status = 'pending' AND d.endpoint_id > w.endpoint_id
+                           ORDER BY d.endpoint_id, d.next_attempt_at LIMIT 1) AS n),
+                   known AS (SELECT * FROM unnest($7::text[], $8::bigint[], $9::bigint[]) AS k (id, most, busy)),
+                   found AS (
+                       SELECT d.id, d.next_attempt_at, d.place, e.failing_since IS NOT NULL AS failing,
+                           $6::bigint - COALESCE(b.busy, 0) AS most_of_workspace,
+                           row_number() OVER (PARTITION BY e.failing_since IS NOT NULL ORDER BY d.next_attempt_at, d.place) AS of_kind,
+                           row_number() OVER (PARTITION BY e.workspace_id ORDER BY d.next_attempt_at, d.place) AS of_workspace
+                       FROM waiting AS w
+                       JOIN webhook_endpoints AS e ON e.id = w.endpoint_id AND w.due_at <= $1::timestamptz AND e.enabled
                            AND (SELECT s.sending FROM workspaces AS s WHERE s.id = e.workspace_id)
-                           AND (e.failing_since IS NOT NULL) = $7::boolean
-                       LEFT JOIN unnest($5::text[], $6::bigint[]) AS b (id, busy) ON b.id = e.id
+                       LEFT JOIN known AS k ON k.id = e.id
+                       LEFT JOIN unnest($10::text[], $11::bigint[]) AS b (id, busy) ON b.id = e.workspace_id
                        CROSS JOIN LATERAL (
-                           SELECT d.id, d.next_attempt_at, d.place FROM webhook_deliveries AS d
-                           WHERE d.endpoint_id = e.id AND d.status = 'pending' AND d.next_attempt_at <= $1::timestamptz
-                             AND NOT EXISTS (
-                                 SELECT FROM webhook_deliveries AS o
-                                 WHERE o.endpoint_id = d.endpoint_id AND o.subject = d.subject AND o.status = 'pending'
-                                   AND o.place < d.place)
+                           SELECT d.id, d.next_attempt_at, d.place FROM (
+                               SELECT o.* FROM webhook_deliveries AS o
+                               WHERE o.endpoint_id = e.id AND o.status = 'pending' AND o.next_attempt_at <= $1::timestamptz
+                               ORDER BY o.next_attempt_at, o.place LIMIT 500) AS d
+                           WHERE NOT EXISTS (
+                               SELECT FROM webhook_deliveries AS o
+                               WHERE o.endpoint_id = d.endpoint_id AND o.subject = d.subject AND o.status = 'pending'
+                                 AND o.place < d.place)
                            ORDER BY d.next_attempt_at, d.place
-                           LIMIT GREATEST($4::bigint - COALESCE(b.busy, 0), 0) FOR UPDATE SKIP LOCKED) AS d
-                       ORDER BY d.next_attempt_at, d.place LIMIT $3::bigint)
+                           LIMIT GREATEST(LEAST(COALESCE(k.most, $4::bigint), CASE WHEN e.failing_since IS NOT NULL THEN $5::bigint END)
+                                          - COALESCE(k.busy, 0), 0)) AS d),
+                   chosen AS (
+                       SELECT id FROM found
+                       WHERE of_workspace <= most_of_workspace AND (NOT failing OR of_kind <= $12::bigint)
+                       ORDER BY next_attempt_at, place LIMIT $3::bigint),
+                   due AS MATERIALIZED (
+                       SELECT d.id FROM chosen JOIN webhook_deliveries AS d ON d.id = chosen.id
+                       WHERE d.status = 'pending' AND d.next_attempt_at <= $1::timestamptz FOR UPDATE OF d SKIP LOCKED)
                    UPDATE webhook_deliveries AS d
                    SET attempts = attempts + 1, taken_by = $2,
-                       next_attempt_at = $1::timestamptz + make_interval(secs => $8::float8)
+                       next_attempt_at = $1::timestamptz + make_interval(secs => $13::float8)
                    FROM due, webhook_endpoints AS e WHERE d.id = due.id AND e.id = d.endpoint_id
-                   RETURNING d.id, d.event_id, d.body, d.attempts, d.endpoint_id, e.url, e.secret,
+                   RETURNING d.id, d.event_id, d.body, d.attempts, d.endpoint_id, e.workspace_id, e.url, e.secret,
                        CASE WHEN e.old_secret_ends > $1::timestamptz THEN e.old_secret END AS old_secret,
                        e.failing_since IS NOT NULL AS is_failing";
-        let ids = array(capacity.busy.iter().map(|(id, _)| id.as_str()));
-        let counts: Vec<String> = capacity.busy.iter().map(|(_, count)| count.to_string()).collect();
-        let counts = format!("{{{}}}", counts.join(","));
-        let (total, per_endpoint) = (capacity.total.to_string(), capacity.per_endpoint.to_string());
-        let (failing, lease) = (if capacity.failing { "t" } else { "f" }, lease_seconds.to_string());
-        let params = [now, taken_by, &total, &per_endpoint, &ids, &counts, failing, &lease].map(Some);
+        let Capacity { endpoints, workspaces, .. } = capacity;
+        let number = |number: usize| number.to_string();
+        let params = [
+            now.to_owned(),
+            taken_by.to_owned(),
+            number(capacity.total),
+            number(capacity.per_endpoint),
+            number(capacity.per_failing_endpoint),
+            number(capacity.per_workspace),
+            array(endpoints.iter().map(|(id, _)| id.as_str())),
+            array_of_numbers(endpoints.iter().map(|(_, room)| room.limit)),
+            array_of_numbers(endpoints.iter().map(|(_, room)| room.busy)),
+            array(workspaces.iter().map(|(id, _)| id.as_str())),
+            array_of_numbers(workspaces.iter().map(|(_, busy)| *busy)),
+            number(capacity.of_failing),
+            lease_seconds.to_string(),
+        ];
+        let params: Vec<Option<&str>> = params.iter().map(|it| Some(it.as_str())).collect();
         self.query(sql, &params).await?.all(|row| taken(row, taken_by))
     }
 
-    /// Records that a delivery arrived.
-    pub async fn record_delivered(&self, taken: &TakenDelivery, recorded: &Recorded) -> Result<(), Fault> {
+    /// Lets the deliveries that were taken by `taken_by` be sent, or all that are taken. For a process that knows that nobody sends
+    /// them.
+    pub async fn free_deliveries(&self, taken_by: Option<&str>, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE webhook_deliveries SET taken_by = NULL, next_attempt_at = $2::timestamptz
+                   WHERE status = 'pending' AND ($1::text IS NULL AND taken_by IS NOT NULL OR taken_by = $1)";
+        self.query(sql, &[taken_by, Some(now)]).await.map(drop)
+    }
+
+    /// Records that deliveries arrived.
+    pub async fn record_delivered(&self, delivered: &[(TakenDelivery, Recorded)]) -> Result<(), Fault> {
         let sql = "WITH done AS (
-                       UPDATE webhook_deliveries
-                       SET status = 'delivered', next_attempt_at = NULL, taken_by = NULL, response_status = $3::integer,
-                           response_body = $4, duration_ms = $5::integer, error = NULL
-                       WHERE id = $1 AND taken_by = $2 RETURNING endpoint_id)
+                       UPDATE webhook_deliveries AS d
+                       SET status = 'delivered', next_attempt_at = NULL, taken_by = NULL, response_status = n.response_status,
+                           response_body = n.response_body, duration_ms = n.duration_ms, error = NULL
+                       FROM jsonb_to_recordset($1::jsonb)
+                           AS n (id text, taken_by text, response_status integer, response_body text, duration_ms integer)
+                       WHERE d.id = n.id AND d.taken_by = n.taken_by RETURNING d.endpoint_id)
                    UPDATE webhook_endpoints AS e SET failing_since = NULL
-                   FROM done WHERE e.id = done.endpoint_id AND e.failing_since IS NOT NULL";
-        let status = recorded.response_status.map(|status| status.to_string());
-        let duration = recorded.duration_ms.to_string();
-        let params = [
-            Some(&*taken.id),
-            Some(&*taken.taken_by),
-            status.as_deref(),
-            recorded.response_body.as_deref(),
-            Some(&*duration),
-        ];
-        self.query(sql, &params).await.map(drop)
+                   FROM (SELECT DISTINCT endpoint_id FROM done) AS done
+                   WHERE e.id = done.endpoint_id AND e.failing_since IS NOT NULL";
+        let one = |(taken, recorded): &(TakenDelivery, Recorded)| {
+            serde_json::json!({
+                "id": taken.id,
+                "taken_by": taken.taken_by,
+                "response_status": recorded.response_status,
+                "response_body": recorded.response_body,
+                "duration_ms": recorded.duration_ms,
+            })
+        };
+        let delivered = serde_json::Value::from(delivered.iter().map(one).collect::<Vec<_>>()).to_string();
+        self.query(sql, &[Some(&delivered)]).await.map(drop)
     }
 
     /// Records a failed attempt. Later deliveries of the same subject wait for the next one. Returns since when the endpoint
@@ -274,9 +332,10 @@ impl ControlTransaction<'_> {
     pub async fn queue_deliveries(&mut self, new: &[NewDelivery<'_>], now: &str) -> Result<(), Fault> {
         let sql = "INSERT INTO webhook_deliveries (id, endpoint_id, event_id, event_type, subject, body, created_at, next_attempt_at)
                    SELECT n.id, n.endpoint_id, n.event_id, n.event_type, n.subject, n.body, $2::timestamptz,
-                          COALESCE((SELECT max(o.next_attempt_at) FROM webhook_deliveries AS o
+                          COALESCE((SELECT o.next_attempt_at FROM webhook_deliveries AS o
                                     WHERE o.endpoint_id = n.endpoint_id AND o.subject = n.subject AND o.status = 'pending'
-                                      AND o.taken_by IS NULL),
+                                      AND o.taken_by IS NULL
+                                    ORDER BY o.place DESC LIMIT 1),
                                    $2::timestamptz)
                    FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (id text, endpoint_id text, event_id text, event_type text,
                             subject text, body text)) WITH ORDINALITY
@@ -326,6 +385,7 @@ fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenDelivery, Fault> {
         body: row.get("body")?,
         attempts: row.get("attempts")?,
         endpoint_id: row.get("endpoint_id")?,
+        workspace_id: row.get("workspace_id")?,
         url: row.get("url")?,
         secret: bytes(row, "secret")?,
         old_secret: optional_bytes(row, "old_secret")?,

@@ -85,6 +85,11 @@ pub(super) fn array<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     format!("{{{}}}", texts.into_iter().map(quoted).collect::<Vec<_>>().join(","))
 }
 
+/// An array of numbers in PostgreSQL's text form.
+pub(super) fn array_of_numbers(numbers: impl IntoIterator<Item = usize>) -> String {
+    format!("{{{}}}", numbers.into_iter().map(|it| it.to_string()).collect::<Vec<_>>().join(","))
+}
+
 impl Control {
     /// An endpoint, as JSON.
     pub async fn find_webhook(&self, holder: Holder<'_>, id: &str) -> Result<Option<Rows>, Fault> {

@@ -176,3 +176,9 @@ impl Drop for Child {
         let _ = fs::remove_file(&self.stderr);
     }
 }
+
+/// The postmaster of the PostgreSQL in a data directory.
+pub fn postmaster(dir: &TempDir) -> Option<rustix::process::Pid> {
+    let lock = fs::read_to_string(dir.path.join("pg/postmaster.pid")).ok()?;
+    rustix::process::Pid::from_raw(lock.lines().next()?.parse().ok()?)
+}

@@ -12,9 +12,10 @@ mod receiver;
 mod relm;
 mod reply;
 mod resend;
+mod stream;
 
 pub use agent::{Agent, stranger_at};
-pub use child::Child;
+pub use child::{Child, postmaster};
 pub use dir::TempDir;
 pub use home::{
     Home, agent, agent_at, arena, bounded_door, config_of_another, door, door_of, home, house_with_plans,
@@ -27,6 +28,7 @@ pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};
 pub use reply::Reply;
 pub use resend::resend;
+pub use stream::{StreamReader, StreamedEvent};
 
 use serde_json::Value;
 

@@ -155,7 +155,7 @@ async fn a_disabled_webhook_gets_nothing_until_it_is_enabled() {
 }
 
 /// Queues deliveries of one endpoint: subjects in their order.
-async fn queue(webhook: &str, subjects: &[&str]) -> Vec<String> {
+pub(super) async fn queue(webhook: &str, subjects: &[&str]) -> Vec<String> {
     let ids: Vec<String> = subjects.iter().map(|_| Clock::System.id("whd")).collect();
     let (webhook, subjects, made) =
         (webhook.to_owned(), subjects.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>(), ids.clone());
@@ -299,9 +299,13 @@ async fn a_process_that_is_killed_while_it_sends_loses_nothing() {
     let test = send_test(&agent, &id).await;
     receiver.wait(1).await;
     // It is taken and sent, and its outcome is not recorded.
+    let lease = delivery(&agent, &id, &test).await["next_attempt_at"].as_str().expect("a time").to_owned();
     child.kill();
     let again = serve(&dir);
     let agent = agent.at(&again.base);
+    receiver.wait(2).await;
+    let lease: jiff::Timestamp = lease.parse().expect("a time");
+    assert!(jiff::Timestamp::now() < lease, "nobody waits for the end of a lease that nobody holds");
     let done = until(&agent, &id, &test, |it| it["status"] == "delivered").await;
     assert_eq!(done["attempts"], 2);
     let requests = receiver.wait(2).await;

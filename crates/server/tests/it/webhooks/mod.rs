@@ -3,6 +3,7 @@
 mod attempts;
 mod endpoints;
 mod fired;
+mod receivers;
 mod signatures;
 mod targets;
 
