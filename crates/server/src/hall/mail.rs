@@ -27,7 +27,8 @@ use serde_json::{Map, Value, json};
 use crate::access::{self, Caller};
 use crate::app::App;
 use crate::clock::iso_ms;
-use crate::hall::execution::{Changed, Committed, Execution, Reserved};
+use crate::hall::committed::{Changed, Committed};
+use crate::hall::execution::{Execution, Reserved};
 use crate::hall::outgoing::{
     OutgoingEmail, SendAttempt, Taken, attempt, attempt_now, failed, not_configured, note, opened, opened_settings,
 };

@@ -6,8 +6,10 @@
 
 pub mod action;
 mod batch;
+mod committed;
 mod conflict;
 mod control;
+mod dry;
 mod events;
 mod execution;
 mod fingerprint;
@@ -40,7 +42,7 @@ use crate::hall::import::Import;
 use crate::hall::record::OnePlan;
 use crate::hall::saved::NewMembers;
 
-pub use execution::{Changed, Committed};
+pub use committed::{Changed, Committed};
 pub use idempotency::Idempotency;
 pub use operations::Wire;
 
@@ -140,7 +142,7 @@ async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
         answer(&mut execution, ask, controls).await.map(|answer| DryRun { answer, outcome: ChangeSet::empty() })
     } else {
         let mut execution = Execution::dry(app, caller, controls.max_affected).await?;
-        execution.open().await?;
+        execution.begin_dry(ask).await?;
         let result = match answer(&mut execution, ask, controls).await {
             Ok(answer) => execution.outcome(is_sql).await.map(|outcome| DryRun { answer, outcome }),
             Err(fault) => Err(fault),
