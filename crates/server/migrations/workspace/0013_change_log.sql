@@ -696,20 +696,20 @@ RETURN (
 );
 COMMENT ON FUNCTION kith.columns_of IS 'The columns that one change changed: {column: {from, to}}. A created row has its values, a deleted one all columns.';
 
--- Most requests change each row once, and the changes say it all. Otherwise they are compared, once for both.
+-- Most requests change one row, and its change says it all. Otherwise changes are compared, once for both.
 CREATE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 BEGIN
   PERFORM kith.check_secret(secret);
-  IF (SELECT count(*) = count(DISTINCT (c.relation::text || c.key)) AND count(c.was) + count(c.exact) = 0 FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned()) THEN
-    WITH n AS MATERIALIZED (SELECT c.seq, c.op, c.verb, c.via, c.image, c.previous, s.name, s.only_key, s.id FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.xid = pg_current_xact_id_if_assigned())
-    SELECT (SELECT coalesce(jsonb_object_agg(x.name, '{"created": 0, "updated": 0, "deleted": 0, "restored": 0}' || x.verbs), '{}')
-              FROM (SELECT y.name, jsonb_object_agg(y.verb, y.times) AS verbs FROM (SELECT n.name, n.verb, count(*) AS times FROM n GROUP BY n.name, n.verb) y GROUP BY y.name) x),
-           (SELECT coalesce(jsonb_agg(jsonb_build_object('table', x.name, 'id', CASE WHEN x.only_key IS NULL THEN kith.shown_key(x.id, x.image) ELSE x.image -> x.only_key END, 'verb', x.verb, 'hard', x.op = 'D',
-                              'changes', kith.columns_of(x.op, x.image, x.previous), 'via', x.via) ORDER BY x.seq), '[]')
-              FROM (SELECT n.* FROM n ORDER BY n.seq LIMIT outcome.most) x)
-      INTO affected, changes;
-    RETURN;
+  IF NOT EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() OFFSET 1) THEN
+    SELECT jsonb_build_object(s.name, '{"created": 0, "updated": 0, "deleted": 0, "restored": 0}' || jsonb_build_object(c.verb, 1)),
+           jsonb_build_array(jsonb_build_object('table', s.name, 'id', CASE WHEN s.only_key IS NULL THEN kith.shown_key(s.id, c.image) ELSE c.image -> s.only_key END, 'verb', c.verb,
+                                                'hard', c.op = 'D', 'changes', kith.columns_of(c.op, c.image, c.previous), 'via', c.via))
+      INTO affected, changes
+      FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op <> 'U' OR c.exact IS NULL);
+    IF FOUND THEN
+      RETURN;
+    END IF;
   END IF;
   WITH n AS MATERIALIZED (SELECT n.*, s.name FROM kith.net(kith.of_transaction()) n JOIN kith.shape s ON s.id = n.shape)
   SELECT (SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')

@@ -17,8 +17,14 @@ use crate::store::tenant::transaction::Transaction;
 impl Execution<'_> {
     /// Prepares the dry run of an ask.
     pub(super) async fn begin_dry(&mut self, ask: &Ask) -> Result<(), Fault> {
-        let is_plain = matches!(ask, Ask::Single(_)) && self.max_affected.is_none();
-        if is_plain && !self.tenant.cache().has_own_code() { Ok(()) } else { self.open().await }
+        if matches!(ask, Ask::Single(_)) && self.max_affected.is_none() {
+            // It says whether there is such code.
+            self.tenant.catalog(None).await?;
+            if !self.tenant.cache().has_own_code() {
+                return Ok(());
+            }
+        }
+        self.open().await
     }
 
     /// Whether each plan is rolled back at its end.
