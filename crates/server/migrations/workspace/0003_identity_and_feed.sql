@@ -241,7 +241,7 @@ CREATE FUNCTION kith.record_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
 SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
-DECLARE is_logged boolean; statement kith.statement; logged bigint;
+DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
   IF TG_OP = 'DELETE' THEN
     IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
@@ -266,8 +266,17 @@ BEGIN
     RETURN NULL;
   END IF;
   statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
-  EXECUTE statement.query USING statement.actor, statement.provenance;
-  GET DIAGNOSTICS logged = ROW_COUNT;
+  -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
+  IF TG_OP = 'DELETE' THEN
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+  ELSE
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+  END IF;
+  FOR part IN 1 .. cardinality(starts) LOOP
+    EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    logged := logged + touched;
+  END LOOP;
   IF logged > 0 AND statement.is_limited THEN
     PERFORM kith.await_judgement();
   END IF;

@@ -397,7 +397,8 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.await_judgement IS 'Has the changes of this transaction counted at its end, if it has a limit.';
 
--- The same for all rows of a statement. The query reads the transition tables kith_old and kith_new. It takes the actor and the provenance.
+-- The same for rows of a statement. The query reads the transition tables kith_old and kith_new. It takes the actor, the provenance, how many rows it
+-- passes over, and how many it takes, or null.
 CREATE FUNCTION kith.begin_statement(relation oid, op text, depth integer, subject text, templates text[]) RETURNS kith.statement
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_variable
@@ -426,8 +427,8 @@ BEGIN
     -- Equal images of rows that differ are rare.
     rows := format('
       SELECT o.n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM kith_old k) o
-        JOIN (SELECT row_number() OVER () AS n, k FROM kith_new k) w ON w.n = o.n
+        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
+        JOIN (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.n = o.n
        CROSS JOIN LATERAL (SELECT to_jsonb(o.k)%3$s AS before, to_jsonb(w.k)%3$s AS image OFFSET 0) i
        CROSS JOIN LATERAL (
              SELECT jsonb_object_agg(a.key, i.before -> a.key) AS previous, jsonb_object_agg(a.key, jsonb_build_object(''from'', i.before -> a.key, ''to'', a.value)) AS changes
@@ -442,7 +443,7 @@ BEGIN
   ELSE
     rows := format('
       SELECT k.n, %s AS before, i.image, %s AS changes, NULL::jsonb AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM %s k) k
+        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM %s OFFSET $3 LIMIT $4) k) k
        CROSS JOIN LATERAL (SELECT to_jsonb(k.k)%s AS image OFFSET 0) i',
       CASE op WHEN 'DELETE' THEN 'i.image' ELSE 'NULL::jsonb' END,
       CASE op WHEN 'DELETE' THEN '(SELECT jsonb_object_agg(b.key, jsonb_build_object(''from'', b.value, ''to'', NULL)) FROM jsonb_each(i.image) b WHERE b.value <> ''null'' AND b.key <> ''updated_at'')'
