@@ -236,3 +236,24 @@ async fn statements_that_insert_and_update_log_each_row_once() {
     let names = agent.sql("select array_agg(name order by name)::text as v from companies").await.v();
     assert_eq!(names, "{C1,C2,C3}");
 }
+
+#[tokio::test]
+async fn a_statement_of_large_rows_is_logged_in_parts_and_whole() {
+    let agent = agent().await;
+    agent
+        .sql(
+            "insert into companies (name, custom) select 'C' || n, jsonb_build_object('text', (select string_agg(md5((n * 1000 + i)::text), '') from generate_series(1, 900) i))
+               from generate_series(1, 400) n",
+        )
+        .await
+        .status(200);
+    sql_in_run(&agent, "r", "update companies set size = name").await.status(200);
+    let feed = "select count(*) = 400 and count(distinct subject_id) = 400 and bool_and(changes = jsonb_build_object('size', jsonb_build_object('from', null, 'to', subject_repr))) as v
+                  from activity where verb = 'updated'";
+    assert_eq!(agent.sql(feed).await.status(200).v(), true);
+    let run = agent.get("/v1/runs/r").await.status(200);
+    assert_eq!(run.at("/data/affected/companies/updated"), 400);
+    let undone = agent.post("/v1/runs/r/undo", json!({})).await.status(200);
+    assert_eq!(undone.at("/data/undone"), 400);
+    assert_eq!(agent.sql("select count(size) as v from companies").await.v(), 0);
+}
