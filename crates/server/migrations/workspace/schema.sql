@@ -585,8 +585,8 @@ CASE
     WHEN (cardinality(key) = 1) THEN (key[1])::text
     ELSE NULL::text
 END,  -- The column of the key, if it has one column.
-  has_generated boolean DEFAULT (generated <> '{}'::name[]),
   is_inexact boolean DEFAULT ((exact <> '{}'::name[]) OR (doubtful <> '{}'::name[])),
+  is_plain boolean DEFAULT ((generated = '{}'::name[]) AND (exact = '{}'::name[]) AND (doubtful = '{}'::name[]) AND (cardinality(key) = 1)),  -- Whether JSON holds all rows to the letter, no column is generated, and the key has one column.
   CONSTRAINT shape_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape USING btree (relation) WHERE is_current;
@@ -800,7 +800,7 @@ BEGIN
   IF starts_with(made.actor, 'postgres:') AND kith.is_viewer() THEN
     RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
   END IF;
-  own := CASE WHEN NOT shape.has_generated THEN '' ELSE format(' - %L::text[]', shape.generated) END;
+  own := CASE WHEN shape.generated = '{}' THEN '' ELSE format(' - %L::text[]', shape.generated) END;
   key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
   -- {row} is the expression for a row.
   texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
@@ -815,8 +815,8 @@ BEGIN
     -- Equal images of rows that differ are rare.
     rows := format('
       SELECT o.n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM kith_old k) o
-        JOIN (SELECT row_number() OVER () AS n, k FROM kith_new k) w ON w.n = o.n
+        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
+        JOIN (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.n = o.n
        CROSS JOIN LATERAL (SELECT to_jsonb(o.k)%3$s AS before, to_jsonb(w.k)%3$s AS image OFFSET 0) i
        CROSS JOIN LATERAL (
              SELECT jsonb_object_agg(a.key, i.before -> a.key) AS previous, jsonb_object_agg(a.key, jsonb_build_object(''from'', i.before -> a.key, ''to'', a.value)) AS changes
@@ -831,7 +831,7 @@ BEGIN
   ELSE
     rows := format('
       SELECT k.n, %s AS before, i.image, %s AS changes, NULL::jsonb AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM %s k) k
+        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM %s OFFSET $3 LIMIT $4) k) k
        CROSS JOIN LATERAL (SELECT to_jsonb(k.k)%s AS image OFFSET 0) i',
       CASE op WHEN 'DELETE' THEN 'i.image' ELSE 'NULL::jsonb' END,
       CASE op WHEN 'DELETE' THEN '(SELECT jsonb_object_agg(b.key, jsonb_build_object(''from'', b.value, ''to'', NULL)) FROM jsonb_each(i.image) b WHERE b.value <> ''null'' AND b.key <> ''updated_at'')'
@@ -1188,6 +1188,14 @@ CREATE OR REPLACE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact
  STABLE
 RETURN (SELECT COALESCE(jsonb_object_agg(k.name, jsonb_build_object('from', (columns_changed.before -> k.name), 'to', (columns_changed.after -> k.name))), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys((COALESCE(columns_changed.after, '{}'::jsonb) || COALESCE(columns_changed.before, '{}'::jsonb))) k(name) WHERE ((k.name <> 'updated_at'::text) AND CASE WHEN (columns_changed.before IS NULL) THEN ((columns_changed.after -> k.name) <> 'null'::jsonb) WHEN (columns_changed.after IS NULL) THEN true ELSE (((columns_changed.before -> k.name) IS DISTINCT FROM (columns_changed.after -> k.name)) OR (jsonb_send((columns_changed.before -> k.name)) <> jsonb_send((columns_changed.after -> k.name))) OR ((columns_changed.exact_before -> k.name) <> (columns_changed.exact_after -> k.name))) END));
 
+-- The columns that one change changed: {column: {from, to}}. A created row has its values, a deleted one all columns.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.columns_of(op "char", image jsonb, previous jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT COALESCE(jsonb_object_agg(x.key, CASE columns_of.op WHEN 'I'::"char" THEN jsonb_build_object('from', NULL::unknown, 'to', x.value) WHEN 'D'::"char" THEN jsonb_build_object('from', x.value, 'to', NULL::unknown) ELSE jsonb_build_object('from', x.value, 'to', (columns_of.image -> x.key)) END), '{}'::jsonb) AS "coalesce" FROM jsonb_each(CASE columns_of.op WHEN 'U'::"char" THEN columns_of.previous ELSE columns_of.image END) x(key, value) WHERE ((x.key <> 'updated_at'::text) AND ((columns_of.op <> 'I'::"char") OR (x.value <> 'null'::jsonb))));
+
 -- Signs a context for this backend and this transaction.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.context_mac(mac_key bytea, payload text)
@@ -1217,17 +1225,21 @@ CREATE OR REPLACE FUNCTION kith.current_context()
 BEGIN ATOMIC
  SELECT
          CASE
-             WHEN s.one THEN substr(split_part(c.signed, '
-'::text, 1), 65)
+             WHEN s.one THEN split_part(c.payload, '
+'::text, 1)
              ELSE kith.direct_actor()
          END AS direct_actor,
          CASE
-             WHEN s.one THEN (substr(c.signed, (POSITION(('
-'::text) IN (c.signed)) + 1)))::jsonb
+             WHEN s.one THEN (substr(c.payload, (POSITION(('
+'::text) IN (c.payload)) + 1)))::jsonb
              ELSE '{}'::jsonb
          END AS "case"
-    FROM (( SELECT current_setting('kith.context'::text, true) AS current_setting) c(signed)
-      LEFT JOIN kith.secret s ON (("left"(c.signed, 64) = kith.context_mac(s.mac_key, substr(c.signed, 65)))));
+    FROM (( SELECT "left"(x.signed, 64) AS "left",
+             substr(x.signed, 65) AS substr
+            FROM ( SELECT current_setting('kith.context'::text, true) AS current_setting
+                  OFFSET 0) x(signed)
+          OFFSET 0) c(mac, payload)
+      LEFT JOIN kith.secret s ON ((c.mac = kith.context_mac(s.mac_key, c.payload))));
 END;
 
 -- The value of a key, if it is a boolean.
@@ -1347,7 +1359,7 @@ BEGIN
 END $function$;
 
 -- The expression for the texts of columns. The row is named by an expression.
--- Owned by {{system}}.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.exact_texts_query(columns name[], "row" text)
  RETURNS text
  LANGUAGE sql
@@ -1797,24 +1809,27 @@ CREATE OR REPLACE FUNCTION kith.log_change(relation oid, op text, depth integer,
 AS $function$
 #variable_conflict use_variable
 DECLARE
-  known record; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; custom jsonb; is_limited boolean;
+  known record; shape kith.shape; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; custom jsonb; is_limited boolean;
   letter "char"; verb text; via text := 'request'; repr text; entry text; template text; parts text[]; run text; key text; was text;
 BEGIN
-  SELECT s.id, s.relation, s.key, s.only_key, s.generated, s.exact, s.doubtful, s.actions, s.has_generated, s.is_inexact, c.actor, c.provenance, starts_with(c.actor, 'postgres:') AS is_direct
+  SELECT s.id, s.only_key, s.actions, s.is_plain, c.actor, c.provenance, starts_with(c.actor, 'postgres:') AS is_direct
     INTO known FROM kith.shape s, kith.current_context() c WHERE s.relation = log_change.relation AND s.is_current;
+  IF NOT known.is_plain THEN
+    SELECT s.* INTO shape FROM kith.shape s WHERE s.id = known.id;
+  END IF;
   IF op = 'INSERT' THEN
     letter := 'I';
     verb := 'created';
     image := to_jsonb(new);
-    IF known.has_generated THEN
-      image := image - known.generated::text[];
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
     END IF;
   ELSIF op = 'DELETE' THEN
     letter := 'D';
     verb := 'deleted';
     image := to_jsonb(old);
-    IF known.has_generated THEN
-      image := image - known.generated::text[];
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
     END IF;
     before := image;
     IF subject IS NOT NULL THEN
@@ -1824,39 +1839,40 @@ BEGIN
     letter := 'U';
     image := to_jsonb(new);
     before := to_jsonb(old);
-    IF known.has_generated THEN
-      image := image - known.generated::text[];
-      before := before - known.generated::text[];
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
+      before := before - shape.generated::text[];
     END IF;
     SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
       FROM jsonb_each(image) a
      WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
     IF previous IS NULL THEN
-      changes := kith.image_changes(relation, old, new) - known.generated::text[];
+      changes := kith.image_changes(relation, old, new) - coalesce(shape.generated::text[], '{}');
       IF changes IS NULL OR changes = '{}' THEN
         RETURN false;
       END IF;
       SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
     END IF;
-    IF previous ?| known.key::text[] THEN
-      was := kith.key_of(before, known.key);
+    IF known.is_plain THEN
+      IF previous ? known.only_key THEN
+        was := before ->> known.only_key;
+      END IF;
+    ELSIF previous ?| shape.key::text[] THEN
+      was := kith.key_of(before, shape.key);
     END IF;
     verb := 'updated';
     IF previous ? 'deleted_at' THEN
       verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
     END IF;
   END IF;
-  IF known.is_inexact THEN
-    named := known.exact || ARRAY(SELECT d.name FROM unnest(known.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+  key := image ->> known.only_key;
+  IF NOT known.is_plain THEN
+    key := kith.key_of(image, shape.key);
+    named := shape.exact || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
     IF named <> '{}' THEN
       exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
                ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
     END IF;
-  END IF;
-  IF known.only_key IS NULL THEN
-    key := kith.key_of(image, known.key);
-  ELSE
-    key := image ->> known.only_key;
   END IF;
 
   -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
@@ -1900,12 +1916,12 @@ BEGIN
     VALUES (known.actor, verb, subject, left(key, 500), left(repr, 200), changes, custom) RETURNING a.id INTO entry;
   END IF;
   INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), known.actor, custom ->> 'request_id', run, via, known.relation, known.id, key, was, letter, verb, image, previous, exact, entry);
+  VALUES (pg_current_xact_id(), clock_timestamp(), known.actor, custom ->> 'request_id', run, via, relation, known.id, key, was, letter, verb, image, previous, exact, entry);
   IF is_limited THEN
     PERFORM kith.await_judgement();
   END IF;
   IF via = 'cascade' AND op = 'UPDATE' THEN
-    PERFORM kith.place_deletes(known.relation);
+    PERFORM kith.place_deletes(relation);
   END IF;
   RETURN true;
 END $function$;
@@ -2415,12 +2431,26 @@ CREATE OR REPLACE FUNCTION kith.outcome(secret text, most integer, OUT affected 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
 AS $function$
-DECLARE made kith.change[];
 BEGIN
   PERFORM kith.check_secret(secret);
-  made := kith.of_transaction();
-  affected := kith.affected(made);
-  changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
+  IF NOT EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() OFFSET 1) THEN
+    SELECT jsonb_build_object(s.name, '{"created": 0, "updated": 0, "deleted": 0, "restored": 0}' || jsonb_build_object(c.verb, 1)),
+           jsonb_build_array(jsonb_build_object('table', s.name, 'id', CASE WHEN s.only_key IS NULL THEN kith.shown_key(s.id, c.image) ELSE c.image -> s.only_key END, 'verb', c.verb,
+                                                'hard', c.op = 'D', 'changes', kith.columns_of(c.op, c.image, c.previous), 'via', c.via))
+      INTO affected, changes
+      FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op <> 'U' OR c.exact IS NULL);
+    IF FOUND THEN
+      RETURN;
+    END IF;
+  END IF;
+  WITH n AS MATERIALIZED (SELECT n.*, s.name FROM kith.net(kith.of_transaction()) n JOIN kith.shape s ON s.id = n.shape)
+  SELECT (SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
+            FROM (SELECT n.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
+                         count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored FROM n GROUP BY n.name) x),
+         (SELECT coalesce(jsonb_agg(jsonb_build_object('table', x.name, 'id', kith.shown_key(x.shape, coalesce(x.after, x.before)), 'verb', x.verb, 'hard', x.hard,
+                            'changes', kith.columns_changed(x.before, x.after, x.exact_before, x.exact_after), 'via', x.via) ORDER BY x.seq), '[]')
+            FROM (SELECT n.* FROM n ORDER BY n.seq LIMIT outcome.most) x)
+    INTO affected, changes;
 END $function$;
 
 -- The subject of entries about a table of the workspace's own: its name, with its schema if that is not public, and never a built-in table's subject.
@@ -2739,7 +2769,7 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE is_logged boolean; statement kith.statement; logged bigint;
+DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
   IF TG_OP = 'DELETE' THEN
     IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
@@ -2764,8 +2794,17 @@ BEGIN
     RETURN NULL;
   END IF;
   statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
-  EXECUTE statement.query USING statement.actor, statement.provenance;
-  GET DIAGNOSTICS logged = ROW_COUNT;
+  -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
+  IF TG_OP = 'DELETE' THEN
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+  ELSE
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+  END IF;
+  FOR part IN 1 .. cardinality(starts) LOOP
+    EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    logged := logged + touched;
+  END LOOP;
   IF logged > 0 AND statement.is_limited THEN
     PERFORM kith.await_judgement();
   END IF;
@@ -2890,8 +2929,7 @@ BEGIN
   ELSE
     RETURN QUERY
       SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
-                                'changes', CASE c.op WHEN 'I' THEN kith.columns_changed(NULL, c.image, NULL, NULL) WHEN 'D' THEN kith.columns_changed(c.image, NULL, NULL, NULL)
-                                                     ELSE (SELECT coalesce(jsonb_object_agg(p.key, jsonb_build_object('from', p.value, 'to', c.image -> p.key)), '{}') FROM jsonb_each(c.previous) p) END,
+                                'changes', kith.columns_of(c.op, c.image, c.previous),
                                 'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
         FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after ORDER BY c.seq LIMIT most;
   END IF;

@@ -173,6 +173,8 @@ pub async fn ensure_template(cells: &Cells, control: &Control, cell: u32, migrat
     let keep = "INSERT INTO meta (key, value) VALUES ($1, $2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
     control.try_query(keep, &[Some(&key), Some(&shape)]).await?;
     freeze_catalogs(&mut inside).await?;
+    // DROP OWNED in each clone would take this right back, and two at once fail.
+    inside.script(&format!("REVOKE ALL ON DATABASE {} FROM {}", name(&part), name(workspace))).await?;
     drop(inside);
     wait_until_left(&mut admin, &part).await?;
     admin.script(&format!("ALTER DATABASE {} RENAME TO {}", name(&part), name(&template))).await?;
