@@ -184,7 +184,7 @@ COMMENT ON FUNCTION kith.write_entry IS 'Adds an entry to the feed in the name o
 CREATE FUNCTION kith.image_changes_query(relation oid, before text, after text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
   SELECT 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
-      || string_agg(format('(%L, format(''%%s'', %2$s.%3$I), format(''%%s'', %4$s.%3$I), (SELECT v FROM (SELECT %2$s.%3$I) v) *<> (SELECT v FROM (SELECT %4$s.%3$I) v))',
+      || string_agg(format('(%L, format(''%%s'', %2$s.%3$I), format(''%%s'', %4$s.%3$I), coalesce(ROW(%2$s.%3$I)) *<> coalesce(ROW(%4$s.%3$I)))',
                            a.attname, before, a.attname, after), ', ' ORDER BY a.attnum)
       || ') x(name, old, new, differs) WHERE x.differs'
     FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at'
@@ -236,16 +236,17 @@ COMMENT ON TYPE kith.statement IS 'A statement that changes several rows: the qu
 --
 -- The trigger of a statement's first row writes the changes of all its rows, before any other trigger can write. That of a statement would run
 -- after the triggers of its rows, and what those change would be in the log before it. The transition table has the rows in the order in which
--- their triggers run.
+-- their triggers run. A row is written k.*, because a bare k may be a column.
 CREATE FUNCTION kith.record_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
 SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
+#variable_conflict use_variable
 DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
   IF TG_OP = 'DELETE' THEN
     IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
-      IF NOT (SELECT k *= OLD FROM kith_old k LIMIT 1) THEN
+      IF NOT (SELECT (k.* *= OLD) FROM kith_old k LIMIT 1) THEN
         RETURN NULL;
       END IF;
     ELSE
@@ -253,7 +254,7 @@ BEGIN
       RETURN NULL;
     END IF;
   ELSIF EXISTS (SELECT FROM kith_new OFFSET 1) THEN
-    IF NOT (SELECT k *= NEW FROM kith_new k LIMIT 1) THEN
+    IF NOT (SELECT (k.* *= NEW) FROM kith_new k LIMIT 1) THEN
       RETURN NULL;
     END IF;
   ELSE
@@ -268,9 +269,9 @@ BEGIN
   statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
   -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
   IF TG_OP = 'DELETE' THEN
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
   ELSE
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
   END IF;
   FOR part IN 1 .. cardinality(starts) LOOP
     EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];

@@ -403,7 +403,7 @@ CREATE FUNCTION kith.begin_statement(relation oid, op text, depth integer, subje
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_variable
 DECLARE
-  shape kith.shape; made kith.statement; own text; key text; texts text; label text; rows text;
+  shape kith.shape; made kith.statement; own text[]; number text; key text; texts text; label text; rows text;
 BEGIN
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = begin_statement.relation AND s.is_current;
   SELECT c.actor, c.provenance INTO made.actor, made.provenance FROM kith.current_context() c;
@@ -412,7 +412,9 @@ BEGIN
   IF starts_with(made.actor, 'postgres:') AND kith.is_viewer() THEN
     RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
   END IF;
-  own := CASE WHEN shape.generated = '{}' THEN '' ELSE format(' - %L::text[]', shape.generated) END;
+  -- No column has this name.
+  number := 'kith:' || gen_random_uuid();
+  own := number || shape.generated::text[];
   key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
   -- {row} is the expression for a row.
   texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
@@ -426,31 +428,31 @@ BEGIN
   IF op = 'UPDATE' THEN
     -- Equal images of rows that differ are rare.
     rows := format('
-      SELECT o.n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
-        JOIN (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.n = o.n
-       CROSS JOIN LATERAL (SELECT to_jsonb(o.k)%3$s AS before, to_jsonb(w.k)%3$s AS image OFFSET 0) i
+      SELECT o.%4$I AS n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %1$s AS exact
+        FROM (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
+        JOIN (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.%4$I = o.%4$I
+       CROSS JOIN LATERAL (SELECT to_jsonb(o.*) - %3$L::text[] AS before, to_jsonb(w.*) - %3$L::text[] AS image OFFSET 0) i
        CROSS JOIN LATERAL (
              SELECT jsonb_object_agg(a.key, i.before -> a.key) AS previous, jsonb_object_agg(a.key, jsonb_build_object(''from'', i.before -> a.key, ''to'', a.value)) AS changes
                FROM jsonb_each(i.image) a
               WHERE (a.value <> (i.before -> a.key) OR jsonb_typeof(a.value) <> ''string'' AND jsonb_send(a.value) <> jsonb_send(i.before -> a.key)) AND a.key <> ''updated_at'') d
-       CROSS JOIN LATERAL (SELECT coalesce(d.changes, (%2$s)%3$s) AS changes OFFSET 0) c
-       WHERE o.k *<> w.k AND c.changes <> ''{}''',
+       CROSS JOIN LATERAL (SELECT coalesce(d.changes, (%2$s) - %3$L::text[]) AS changes OFFSET 0) c
+       WHERE o.* *<> w.* AND c.changes <> ''{}''',
       CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
            ELSE format('nullif(jsonb_build_object(''row'', %s, ''previous'', %s), ''{"row": {}, "previous": {}}'')',
-                       replace(texts, '{row}', '(w.k)'), replace(texts, '{row}', '(o.k)')) END,
-      kith.image_changes_query(relation, '(o.k)', '(w.k)'), own);
+                       replace(texts, '{row}', 'w'), replace(texts, '{row}', 'o')) END,
+      kith.image_changes_query(relation, 'o', 'w'), own, number);
   ELSE
     rows := format('
-      SELECT k.n, %s AS before, i.image, %s AS changes, NULL::jsonb AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM %s OFFSET $3 LIMIT $4) k) k
-       CROSS JOIN LATERAL (SELECT to_jsonb(k.k)%s AS image OFFSET 0) i',
+      SELECT k.%6$I AS n, %1$s AS before, i.image, %2$s AS changes, NULL::jsonb AS previous, %3$s AS exact
+        FROM (SELECT row_number() OVER () AS %6$I, k.* FROM (SELECT * FROM %4$s OFFSET $3 LIMIT $4) k) k
+       CROSS JOIN LATERAL (SELECT to_jsonb(k.*) - %5$L::text[] AS image OFFSET 0) i',
       CASE op WHEN 'DELETE' THEN 'i.image' ELSE 'NULL::jsonb' END,
       CASE op WHEN 'DELETE' THEN '(SELECT jsonb_object_agg(b.key, jsonb_build_object(''from'', b.value, ''to'', NULL)) FROM jsonb_each(i.image) b WHERE b.value <> ''null'' AND b.key <> ''updated_at'')'
                             ELSE 'NULL::jsonb' END,
       CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
-           ELSE format('nullif(jsonb_build_object(''row'', %s), ''{"row": {}}'')', replace(texts, '{row}', '(k.k)')) END,
-      CASE op WHEN 'DELETE' THEN 'kith_old' ELSE 'kith_new' END, own);
+           ELSE format('nullif(jsonb_build_object(''row'', %s), ''{"row": {}}'')', replace(texts, '{row}', 'k')) END,
+      CASE op WHEN 'DELETE' THEN 'kith_old' ELSE 'kith_new' END, own, number);
   END IF;
   made.query := format('
     WITH r AS MATERIALIZED (

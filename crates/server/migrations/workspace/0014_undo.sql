@@ -315,7 +315,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifi
     WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
     WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row".*), kith.exact_texts($3, "kith:row".*) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
     FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $$;
 COMMENT ON FUNCTION kith.undo_statement IS 'The SQL that puts rows of a table back, or locks them.';

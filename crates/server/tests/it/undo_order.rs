@@ -126,7 +126,10 @@ async fn statements_of_many_rows_are_logged_to_the_letter() {
     let agent = agent().await;
     agent
         .sql(
-            "alter table contacts add column ratio float8, add column notes json, add column tags text[], add column twice text generated always as (title || title) stored;
+            "alter table contacts add column ratio float8, add column notes json, add column tags text[], add column twice text generated always as (title || title) stored,
+               add column k text default 'k', add column n int, add column v text, add column x text, add column new text, add column old text, add column o text, add column w text,
+               add column gone text default 'g';
+             alter table contacts drop column gone;
              insert into contacts (email, title, ratio, notes, tags) select 'n' || n || '@b.example', nullif('t' || n, 't3'), case n when 1 then '-0' else n end,
                case when n < 4 then '{\"a\":  1}'::json end, case when n < 3 then '[0:1]={x,y}'::text[] end from generate_series(1, 5) n",
         )
