@@ -791,7 +791,7 @@ CREATE OR REPLACE FUNCTION kith.begin_statement(relation oid, op text, depth int
 AS $function$
 #variable_conflict use_variable
 DECLARE
-  shape kith.shape; made kith.statement; own text; key text; texts text; label text; rows text;
+  shape kith.shape; made kith.statement; own text[]; number text; key text; texts text; label text; rows text;
 BEGIN
   SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = begin_statement.relation AND s.is_current;
   SELECT c.actor, c.provenance INTO made.actor, made.provenance FROM kith.current_context() c;
@@ -800,7 +800,9 @@ BEGIN
   IF starts_with(made.actor, 'postgres:') AND kith.is_viewer() THEN
     RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
   END IF;
-  own := CASE WHEN shape.generated = '{}' THEN '' ELSE format(' - %L::text[]', shape.generated) END;
+  -- No column has this name.
+  number := 'kith:' || gen_random_uuid();
+  own := number || shape.generated::text[];
   key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
   -- {row} is the expression for a row.
   texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
@@ -814,31 +816,31 @@ BEGIN
   IF op = 'UPDATE' THEN
     -- Equal images of rows that differ are rare.
     rows := format('
-      SELECT o.n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
-        JOIN (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.n = o.n
-       CROSS JOIN LATERAL (SELECT to_jsonb(o.k)%3$s AS before, to_jsonb(w.k)%3$s AS image OFFSET 0) i
+      SELECT o.%4$I AS n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %1$s AS exact
+        FROM (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
+        JOIN (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.%4$I = o.%4$I
+       CROSS JOIN LATERAL (SELECT to_jsonb(o.*) - %3$L::text[] AS before, to_jsonb(w.*) - %3$L::text[] AS image OFFSET 0) i
        CROSS JOIN LATERAL (
              SELECT jsonb_object_agg(a.key, i.before -> a.key) AS previous, jsonb_object_agg(a.key, jsonb_build_object(''from'', i.before -> a.key, ''to'', a.value)) AS changes
                FROM jsonb_each(i.image) a
               WHERE (a.value <> (i.before -> a.key) OR jsonb_typeof(a.value) <> ''string'' AND jsonb_send(a.value) <> jsonb_send(i.before -> a.key)) AND a.key <> ''updated_at'') d
-       CROSS JOIN LATERAL (SELECT coalesce(d.changes, (%2$s)%3$s) AS changes OFFSET 0) c
-       WHERE o.k *<> w.k AND c.changes <> ''{}''',
+       CROSS JOIN LATERAL (SELECT coalesce(d.changes, (%2$s) - %3$L::text[]) AS changes OFFSET 0) c
+       WHERE o.* *<> w.* AND c.changes <> ''{}''',
       CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
            ELSE format('nullif(jsonb_build_object(''row'', %s, ''previous'', %s), ''{"row": {}, "previous": {}}'')',
-                       replace(texts, '{row}', '(w.k)'), replace(texts, '{row}', '(o.k)')) END,
-      kith.image_changes_query(relation, '(o.k)', '(w.k)'), own);
+                       replace(texts, '{row}', 'w'), replace(texts, '{row}', 'o')) END,
+      kith.image_changes_query(relation, 'o', 'w'), own, number);
   ELSE
     rows := format('
-      SELECT k.n, %s AS before, i.image, %s AS changes, NULL::jsonb AS previous, %s AS exact
-        FROM (SELECT row_number() OVER () AS n, k FROM (SELECT * FROM %s OFFSET $3 LIMIT $4) k) k
-       CROSS JOIN LATERAL (SELECT to_jsonb(k.k)%s AS image OFFSET 0) i',
+      SELECT k.%6$I AS n, %1$s AS before, i.image, %2$s AS changes, NULL::jsonb AS previous, %3$s AS exact
+        FROM (SELECT row_number() OVER () AS %6$I, k.* FROM (SELECT * FROM %4$s OFFSET $3 LIMIT $4) k) k
+       CROSS JOIN LATERAL (SELECT to_jsonb(k.*) - %5$L::text[] AS image OFFSET 0) i',
       CASE op WHEN 'DELETE' THEN 'i.image' ELSE 'NULL::jsonb' END,
       CASE op WHEN 'DELETE' THEN '(SELECT jsonb_object_agg(b.key, jsonb_build_object(''from'', b.value, ''to'', NULL)) FROM jsonb_each(i.image) b WHERE b.value <> ''null'' AND b.key <> ''updated_at'')'
                             ELSE 'NULL::jsonb' END,
       CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
-           ELSE format('nullif(jsonb_build_object(''row'', %s), ''{"row": {}}'')', replace(texts, '{row}', '(k.k)')) END,
-      CASE op WHEN 'DELETE' THEN 'kith_old' ELSE 'kith_new' END, own);
+           ELSE format('nullif(jsonb_build_object(''row'', %s), ''{"row": {}}'')', replace(texts, '{row}', 'k')) END,
+      CASE op WHEN 'DELETE' THEN 'kith_old' ELSE 'kith_new' END, own, number);
   END IF;
   made.query := format('
     WITH r AS MATERIALIZED (
@@ -1526,7 +1528,7 @@ CREATE OR REPLACE FUNCTION kith.image_changes_query(relation oid, before text, a
  SET quote_all_identifiers TO 'off'
 AS $function$
   SELECT 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
-      || string_agg(format('(%L, format(''%%s'', %2$s.%3$I), format(''%%s'', %4$s.%3$I), (SELECT v FROM (SELECT %2$s.%3$I) v) *<> (SELECT v FROM (SELECT %4$s.%3$I) v))',
+      || string_agg(format('(%L, format(''%%s'', %2$s.%3$I), format(''%%s'', %4$s.%3$I), coalesce(ROW(%2$s.%3$I)) *<> coalesce(ROW(%4$s.%3$I)))',
                            a.attname, before, a.attname, after), ', ' ORDER BY a.attnum)
       || ') x(name, old, new, differs) WHERE x.differs'
     FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at'
@@ -2769,11 +2771,12 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
+#variable_conflict use_variable
 DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
   IF TG_OP = 'DELETE' THEN
     IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
-      IF NOT (SELECT k *= OLD FROM kith_old k LIMIT 1) THEN
+      IF NOT (SELECT (k.* *= OLD) FROM kith_old k LIMIT 1) THEN
         RETURN NULL;
       END IF;
     ELSE
@@ -2781,7 +2784,7 @@ BEGIN
       RETURN NULL;
     END IF;
   ELSIF EXISTS (SELECT FROM kith_new OFFSET 1) THEN
-    IF NOT (SELECT k *= NEW FROM kith_new k LIMIT 1) THEN
+    IF NOT (SELECT (k.* *= NEW) FROM kith_new k LIMIT 1) THEN
       RETURN NULL;
     END IF;
   ELSE
@@ -2796,9 +2799,9 @@ BEGIN
   statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
   -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
   IF TG_OP = 'DELETE' THEN
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
   ELSE
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
   END IF;
   FOR part IN 1 .. cardinality(starts) LOOP
     EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
@@ -3743,7 +3746,7 @@ AS $function$
     WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
     WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row".*), kith.exact_texts($3, "kith:row".*) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
     FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $function$;
 
