@@ -19,9 +19,15 @@ pub fn limit_request(secret: &str, most: Option<u32>, is_dry: bool) -> Sql {
 pub fn dry_outcome(secret: &str) -> [Sql; 3] {
     let mut lift = Sql::new("SELECT kith.lift_seal(");
     lift.bind(Some(secret.to_owned()), Label::Own).push(")");
+    let [constraints, outcome] = outcome(secret);
+    [lift, constraints, outcome]
+}
+
+/// The same for a transaction without a seal, which is rolled back in the same round trip.
+pub fn outcome(secret: &str) -> [Sql; 2] {
     let mut outcome = Sql::new("SELECT affected, changes FROM kith.outcome(");
     outcome.bind(Some(secret.to_owned()), Label::Own).push(", ").number(MAX_SHOWN + 1).push(")");
-    [lift, Sql::new("SET CONSTRAINTS ALL IMMEDIATE"), outcome]
+    [Sql::new("SET CONSTRAINTS ALL IMMEDIATE"), outcome]
 }
 
 /// Opens a run. Returns `run` and `created`.

@@ -56,6 +56,8 @@ pub enum Frame {
     Implicit,
     /// BEGIN READ ONLY, SELECT 1 (after which the transaction can't become a writing one), the statements, ROLLBACK.
     ReadOnly,
+    /// BEGIN, the statements, ROLLBACK.
+    RolledBack,
 }
 
 /// A statement of a request.

@@ -11,6 +11,7 @@ use crate::error::{Error, ServerError};
 use crate::types::TypeCache;
 
 const BEGIN: &[&str] = &["BEGIN READ ONLY", "SELECT 1"];
+const BEGIN_WRITE: &[&str] = &["BEGIN"];
 const ROLLBACK: &[&str] = &["ROLLBACK"];
 
 impl Frame {
@@ -19,6 +20,7 @@ impl Frame {
         match self {
             Frame::Implicit => (&[], &[]),
             Frame::ReadOnly => (BEGIN, ROLLBACK),
+            Frame::RolledBack => (BEGIN_WRITE, ROLLBACK),
         }
     }
 }

@@ -47,6 +47,20 @@ async fn a_read_only_frame_cannot_be_made_to_write() {
 }
 
 #[tokio::test]
+async fn a_frame_that_is_rolled_back_keeps_nothing() {
+    let (_tenant, mut conn) = tenant().await;
+    let outcomes = run(&mut conn, Frame::RolledBack, &["delete from t", "select a from t"]).await.unwrap();
+    assert_eq!((outcomes[0].affected(), outcomes[1].rows.len()), (Some(3), 0));
+    assert_eq!(code(run(&mut conn, Frame::RolledBack, &["delete from t", "select 1/0"]).await), "22012");
+    // What a statement leaves of the transaction.
+    for end in ["deallocate all", "savepoint s", "set constraints all immediate"] {
+        run(&mut conn, Frame::RolledBack, &["delete from t", end]).await.unwrap();
+        assert!(conn.is_clean());
+    }
+    assert_eq!(one(&mut conn, "select count(*) from t").await, "3");
+}
+
+#[tokio::test]
 async fn errors_tell_where_and_leave_the_connection_usable() {
     let (_tenant, mut conn) = tenant().await;
     let types = TypeCache::default();

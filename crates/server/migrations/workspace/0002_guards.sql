@@ -95,16 +95,16 @@ CREATE VIEW kith_guard.shape AS
   SELECT b.name, 'trigger', t.tgname, concat_ws(' ', t.tgenabled, pg_get_triggerdef(t.oid))
     FROM kith_guard.builtin b JOIN pg_catalog.pg_trigger t ON t.tgrelid = b.relid AND NOT t.tgisinternal;
 
--- kith.make_builtin() has put the subject into the arguments of the trigger kith_record.
+-- kith.make_builtin() has put the subject into the arguments of the trigger !kith_record.
 CREATE FUNCTION kith_guard.declare_builtin(relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 BEGIN
   INSERT INTO kith_guard.builtin (relid, name, subject)
   SELECT c.oid, c.relname, split_part(encode(t.tgargs, 'escape'), '\000', 1)
-    FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'kith_record' WHERE c.oid = relation
+    FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = '!kith_record' WHERE c.oid = relation
   ON CONFLICT (relid) DO UPDATE SET subject = excluded.subject;
   IF NOT FOUND THEN
-    RAISE EXCEPTION '% has no trigger kith_record: call kith.make_builtin() first', relation;
+    RAISE EXCEPTION '% has no trigger !kith_record: call kith.make_builtin() first', relation;
   END IF;
 END $$;
 COMMENT ON FUNCTION kith_guard.declare_builtin IS 'Puts a table under the guards.';
@@ -410,11 +410,13 @@ BEGIN
     END IF;
   END IF;
 
+  -- The triggers of the change log come first: what other triggers of a row change is in the log after it.
   IF TG_TAG IN ('CREATE TRIGGER', 'ALTER TRIGGER') AND EXISTS (
-       SELECT FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
-        WHERE NOT t.tgisinternal AND t.tgname LIKE 'kith\_%'
-          AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
-    RAISE EXCEPTION 'trigger names that begin with kith_ are reserved on built-in tables' USING ERRCODE = '42501';
+       SELECT FROM pg_trigger t
+        WHERE NOT t.tgisinternal AND (t.tgname < '!l' OR t.tgname LIKE 'kith\_%' AND t.tgrelid IN (SELECT b.relid FROM kith_guard.builtin b))
+          AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)
+          AND t.oid NOT IN (SELECT l.oid FROM kith_guard.log_trigger l)) THEN
+    RAISE EXCEPTION 'trigger names that begin with kith_ are reserved on built-in tables, and names up to !kith on all tables' USING ERRCODE = '42501';
   END IF;
 
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.

@@ -95,13 +95,14 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.is_viewer IS 'Whether the session belongs to a viewer.';
 
+-- OFFSET 0 has the setting read once.
 CREATE FUNCTION kith.current_context() RETURNS TABLE (actor text, provenance jsonb)
 LANGUAGE sql STABLE
 BEGIN ATOMIC
-  SELECT CASE WHEN s.one THEN substr(split_part(c.signed, E'\n', 1), 65) ELSE kith.direct_actor() END,
-         CASE WHEN s.one THEN substr(c.signed, position(E'\n' IN c.signed) + 1)::jsonb ELSE '{}' END
-    FROM (SELECT current_setting('kith.context', true)) c (signed)
-    LEFT JOIN kith.secret s ON left(c.signed, 64) = kith.context_mac(s.mac_key, substr(c.signed, 65));
+  SELECT CASE WHEN s.one THEN split_part(c.payload, E'\n', 1) ELSE kith.direct_actor() END,
+         CASE WHEN s.one THEN substr(c.payload, position(E'\n' IN c.payload) + 1)::jsonb ELSE '{}' END
+    FROM (SELECT left(x.signed, 64), substr(x.signed, 65) FROM (SELECT current_setting('kith.context', true) OFFSET 0) x (signed) OFFSET 0) c (mac, payload)
+    LEFT JOIN kith.secret s ON c.mac = kith.context_mac(s.mac_key, c.payload);
 END;
 COMMENT ON FUNCTION kith.current_context IS 'The actor and provenance of this transaction, or the database role where the server has not said.';
 
@@ -180,16 +181,22 @@ END $$;
 COMMENT ON FUNCTION kith.write_entry IS 'Adds an entry to the feed in the name of the actor and returns its id.';
 
 -- The texts are made by the types' output functions. A cast could run a function of the workspace's.
+CREATE FUNCTION kith.image_changes_query(relation oid, before text, after text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+  SELECT 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
+      || string_agg(format('(%L, format(''%%s'', %2$s.%3$I), format(''%%s'', %4$s.%3$I), coalesce(ROW(%2$s.%3$I)) *<> coalesce(ROW(%4$s.%3$I)))',
+                           a.attname, before, a.attname, after), ', ' ORDER BY a.attnum)
+      || ') x(name, old, new, differs) WHERE x.differs'
+    FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at'
+$$;
+COMMENT ON FUNCTION kith.image_changes_query IS 'The query for the columns whose stored values differ, as texts, updated_at excepted: {column: {from, to}} or null. The rows are named by expressions.';
+
 CREATE FUNCTION kith.image_changes(relation oid, before anyelement, after anyelement) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE
   changes jsonb;
 BEGIN
-  EXECUTE 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
-       || (SELECT string_agg(format('(%L, format(''%%s'', ($1).%I), format(''%%s'', ($2).%2$I), (SELECT v FROM (SELECT ($1).%2$I) v) *<> (SELECT v FROM (SELECT ($2).%2$I) v))', a.attname, a.attname), ', ')
-             FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at')
-       || ') x(name, old, new, differs) WHERE x.differs'
-    INTO changes USING before, after;
+  EXECUTE kith.image_changes_query(relation, '($1)', '($2)') INTO changes USING before, after;
   RETURN changes;
 END $$;
 COMMENT ON FUNCTION kith.image_changes IS 'The columns whose stored values differ, as texts, updated_at excepted: {column: {from, to}} or null.';
@@ -220,19 +227,63 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.write_change IS 'Adds an entry for an updated or (after: null) deleted row: what changed, {column: {from, to}}. Returns null if nothing did.';
 
--- For the built-in tables. kith.make_builtin() creates the trigger with its arguments: the subject, then templates of one or two columns
--- such as "{first_name} {last_name}". The first template that gives a text describes the row. The guards keep the triggers and let no
+CREATE TYPE kith.statement AS (query text, actor text, provenance jsonb, is_limited boolean, has_cascades boolean);
+COMMENT ON TYPE kith.statement IS 'A statement that changes several rows: the query that logs them, and who acts.';
+
+-- For the built-in tables. kith.make_builtin() creates the triggers with their arguments: the subject, then templates of one or two columns:
+-- arrays of texts and, between them, names of columns. The first template that gives a text describes the row. The guards keep the triggers and let no
 -- other trigger use this function, so it trusts its arguments. All settings that change how values are written are pinned.
+--
+-- The trigger of a statement's first row writes the changes of all its rows, before any other trigger can write. That of a statement would run
+-- after the triggers of its rows, and what those change would be in the log before it. The transition table has the rows in the order in which
+-- their triggers run. A row is written k.*, because a bare k may be a column.
 CREATE FUNCTION kith.record_change() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
 SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
-DECLARE is_logged boolean;
+#variable_conflict use_variable
+DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
-  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
+  IF TG_OP = 'DELETE' THEN
+    IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
+      IF NOT (SELECT (k.* *= OLD) FROM kith_old k LIMIT 1) THEN
+        RETURN NULL;
+      END IF;
+    ELSE
+      is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
+      RETURN NULL;
+    END IF;
+  ELSIF EXISTS (SELECT FROM kith_new OFFSET 1) THEN
+    IF NOT (SELECT (k.* *= NEW) FROM kith_new k LIMIT 1) THEN
+      RETURN NULL;
+    END IF;
+  ELSE
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW *= OLD THEN
+        RETURN NULL;
+      END IF;
+    END IF;
+    is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
     RETURN NULL;
   END IF;
-  is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
+  statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
+  -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
+  IF TG_OP = 'DELETE' THEN
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+  ELSE
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+  END IF;
+  FOR part IN 1 .. cardinality(starts) LOOP
+    EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    logged := logged + touched;
+  END LOOP;
+  IF logged > 0 AND statement.is_limited THEN
+    PERFORM kith.await_judgement();
+  END IF;
+  IF logged > 0 AND statement.has_cascades THEN
+    PERFORM kith.place_deletes(TG_RELID);
+  END IF;
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in table to the change log and to the feed.';
@@ -278,6 +329,9 @@ BEGIN
     IF changes IS NOT NULL THEN
       entry := kith.write_entry('updated', own_name, key, repr, kith.clip_changes(changes));
     END IF;
+  END IF;
+  IF entry IS NOT NULL THEN
+    PERFORM kith.note_entry(TG_RELID, row_now, entry);
   END IF;
   RETURN NULL;
 END $$;

@@ -117,7 +117,7 @@ COMMENT ON FUNCTION kith.unlink IS 'Deletes the associations of a record that is
 
 -- The triggers of a built-in table.
 
--- Triggers fire in the order of their names: kith_custom_… before kith_record. The two that keep the feed complete are ALWAYS
+-- Triggers fire in the order of their names: !kith_record before those of the workspace. Those that keep the feed complete are ALWAYS
 -- triggers, which session_replication_role does not turn off.
 CREATE FUNCTION kith.make_builtin(relation regclass, subject text, labels text[], VARIADIC features text[] DEFAULT '{}') RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
@@ -125,6 +125,9 @@ DECLARE
   reference name;
   remark record;
   viewer name;
+  part text;
+  -- As record_change() takes them: {"",first_name," ",last_name,""}
+  templates constant text[] := ARRAY(SELECT string_to_array(translate(l.label, '{', '}'), '}')::text FROM unnest(labels) WITH ORDINALITY l(label, place) ORDER BY l.place);
 BEGIN
   IF NOT features <@ ARRAY['custom_fields', 'associations'] THEN
     RAISE EXCEPTION 'a built-in table has the features custom_fields and associations, not %', features;
@@ -150,10 +153,13 @@ BEGIN
   IF 'associations' = ANY (features) THEN
     EXECUTE format('CREATE OR REPLACE TRIGGER kith_unlink AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION kith.unlink()', relation);
   END IF;
-  EXECUTE format('CREATE OR REPLACE TRIGGER kith_record AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION kith.record_change(%s)',
-    relation, (SELECT string_agg(quote_literal(x.argument), ', ' ORDER BY x.place) FROM unnest(array_prepend(subject, labels)) WITH ORDINALITY x(argument, place)));
+  FOREACH part IN ARRAY ARRAY['"!kith_record" AFTER INSERT ON %s REFERENCING NEW TABLE AS kith_new', '"!kith_record_update" AFTER UPDATE ON %s REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new',
+                              '"!kith_record_delete" AFTER DELETE ON %s REFERENCING OLD TABLE AS kith_old'] LOOP
+    EXECUTE format('CREATE OR REPLACE TRIGGER ' || part || ' FOR EACH ROW EXECUTE FUNCTION kith.record_change(%s)',
+      relation, (SELECT string_agg(quote_literal(x.argument), ', ' ORDER BY x.place) FROM unnest(array_prepend(subject, templates)) WITH ORDINALITY x(argument, place)));
+  END LOOP;
   EXECUTE format('CREATE OR REPLACE TRIGGER kith_no_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate()', relation);
-  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER kith_record, ENABLE ALWAYS TRIGGER kith_no_truncate', relation);
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!kith_record", ENABLE ALWAYS TRIGGER "!kith_record_update", ENABLE ALWAYS TRIGGER "!kith_record_delete", ENABLE ALWAYS TRIGGER kith_no_truncate', relation);
   FOR remark IN
     SELECT a.attname, replace(x.words, '%', coalesce((SELECT substring(pg_get_expr(d.adbin, d.adrelid) FROM '''([a-z]+)''') FROM pg_attrdef d
                                               WHERE d.adrelid = relation AND d.adnum = a.attnum), '')) AS words
@@ -191,9 +197,10 @@ BEGIN
             WHERE i.inhparent IN (SELECT b.relid FROM kith_guard.builtin b) OR i.inhrelid IN (SELECT b.relid FROM kith_guard.builtin b) LOOP
     EXECUTE format('ALTER TABLE %s NO INHERIT %s', x.child, x.parent);
   END LOOP;
-  FOR x IN SELECT t.tgname, t.tgrelid::regclass AS relation, CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'ALWAYS ' ELSE '' END AS always
+  FOR x IN SELECT t.tgname, t.tgrelid::regclass AS relation, CASE WHEN a.is_always THEN 'ALWAYS ' ELSE '' END AS always
              FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
-            WHERE t.tgname LIKE 'kith\_%' AND t.tgenabled <> CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'A' ELSE 'O' END LOOP
+            CROSS JOIN LATERAL (SELECT t.tgname LIKE '!kith\_%' OR t.tgname = 'kith_no_truncate' AS is_always) a
+            WHERE t.tgname ~ '^!?kith_' AND t.tgenabled <> CASE WHEN a.is_always THEN 'A' ELSE 'O' END LOOP
     EXECUTE format('ALTER TABLE %s ENABLE %sTRIGGER %I', x.relation, x.always, x.tgname);
   END LOOP;
   -- The expressions of built-in indexes call no function of the workspace's.

@@ -15,15 +15,18 @@ CREATE TABLE kith.shape (
   exact name[] NOT NULL,
   doubtful name[] NOT NULL,
   actions jsonb,
-  feed boolean NOT NULL
+  only_key text GENERATED ALWAYS AS (CASE WHEN cardinality(key) = 1 THEN key[1]::text END) STORED,
+  is_inexact boolean GENERATED ALWAYS AS (exact <> '{}' OR doubtful <> '{}') STORED,
+  is_plain boolean GENERATED ALWAYS AS (generated = '{}' AND exact = '{}' AND doubtful = '{}' AND cardinality(key) = 1) STORED
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape (relation) WHERE is_current;
 COMMENT ON TABLE kith.shape IS 'What the change log knows of each table: its name, key and columns.';
 COMMENT ON COLUMN kith.shape.columns IS '{name: [number, type, modifier]}, without generated columns.';
 COMMENT ON COLUMN kith.shape.exact IS 'Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.';
 COMMENT ON COLUMN kith.shape.doubtful IS 'Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).';
+COMMENT ON COLUMN kith.shape.only_key IS 'The column of the key, if it has one column.';
+COMMENT ON COLUMN kith.shape.is_plain IS 'Whether JSON holds all rows to the letter, no column is generated, and the key has one column.';
 COMMENT ON COLUMN kith.shape.actions IS 'The foreign keys by which a change of another row changes rows here.';
-COMMENT ON COLUMN kith.shape.feed IS 'Whether record_activity() writes entries about the table.';
 
 CREATE TABLE kith.change (
   seq bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
@@ -142,8 +145,7 @@ BEGIN
            (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
                      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
                      'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
-              FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))) AS actions,
-           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgfoid = 'public.record_activity'::regproc) AS feed
+              FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))) AS actions
       FROM pg_class c
       JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
      CROSS JOIN LATERAL (
@@ -157,12 +159,12 @@ BEGIN
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
     SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
-    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.feed)
-                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.feed)
+    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful)
+                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful)
                     AND known.actions IS NOT DISTINCT FROM found_shape.actions;
     UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
-    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions, feed)
-    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions, found_shape.feed);
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions);
   END LOOP;
 END $$;
 COMMENT ON FUNCTION kith.note_shapes IS 'Writes down the columns of all tables, or of these, that have changed since the last time.';
@@ -183,6 +185,13 @@ LANGUAGE sql IMMUTABLE
 RETURN CASE WHEN cardinality(key) = 1 THEN image ->> key[1]::text ELSE (SELECT jsonb_object_agg(k.name, image -> k.name::text)::text FROM unnest(key) k(name)) END;
 COMMENT ON FUNCTION kith.key_of IS 'The key of a row as text.';
 
+CREATE FUNCTION kith.exact_texts_query(columns name[], "row" text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $$
+  SELECT 'jsonb_build_object(' || coalesce(string_agg(format('%L, CASE WHEN to_jsonb(%s.%I) IS NOT NULL THEN format(''%%s'', %2$s.%3$I) END', c.name, "row", c.name), ', '), '') || ')'
+    FROM unnest(columns) c(name)
+$$;
+COMMENT ON FUNCTION kith.exact_texts_query IS 'The expression for the texts of columns. The row is named by an expression.';
+
 CREATE FUNCTION kith.exact_texts(columns name[], "row" anyelement) RETURNS jsonb
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
 DECLARE texts jsonb := '{}';
@@ -190,8 +199,7 @@ BEGIN
   IF cardinality(columns) = 0 THEN
     RETURN texts;
   END IF;
-  EXECUTE 'SELECT jsonb_build_object(' || (SELECT string_agg(format('%L, CASE WHEN to_jsonb(($1).%I) IS NOT NULL THEN format(''%%s'', ($1).%2$I) END', c.name, c.name), ', ') FROM unnest(columns) c(name)) || ')'
-    INTO texts USING "row";
+  EXECUTE 'SELECT ' || kith.exact_texts_query(columns, '($1)') INTO texts USING "row";
   RETURN texts;
 END $$;
 COMMENT ON FUNCTION kith.exact_texts IS 'The texts that the output functions of these columns'' types give, or null.';
@@ -241,53 +249,74 @@ END $$;
 COMMENT ON FUNCTION kith.note_run IS 'The id of the run that the request belongs to. Creates the run, and refuses one that has ended.';
 
 -- Writes the change of a row, and its entry in the feed if the table has a subject there. Equal numbers may be written differently, 1.0
--- and 1.00; and JSON does not show the sign of a zero or the bounds of an array.
+-- and 1.00; and JSON does not show the sign of a zero or the bounds of an array. Each template is a list of texts and, between them, columns.
 --
--- PL/pgSQL prepares each expression anew in every transaction, and one with a subquery costs as much as a statement. So what is rare stands
--- behind a condition. The trigger functions that call this set its search_path, and assign its result because that is no query.
+-- PL/pgSQL prepares each expression anew in every transaction, and looks up the rights to each function and operator in it. One with a
+-- subquery costs as much as a statement. So what is rare stands behind a condition. The trigger functions that call this set its search_path, and
+-- assign its result because that is no query.
 CREATE FUNCTION kith.log_change(relation oid, op text, depth integer, old anyelement, new anyelement, subject text, templates text[]) RETURNS boolean
 LANGUAGE plpgsql AS $$
 #variable_conflict use_variable
 DECLARE
-  shape record; who record; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[];
-  verb text; repr text; entry text; template text; parts text[]; run text; key text; was text;
+  known record; shape kith.shape; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; custom jsonb; is_limited boolean;
+  letter "char"; verb text; via text := 'request'; repr text; entry text; template text; parts text[]; run text; key text; was text;
 BEGIN
-  SELECT s.id, s.relation, s.key, s.generated, s.exact, s.doubtful, s.actions, s.feed,
-         s.generated <> '{}' AS has_generated, s.exact <> '{}' OR s.doubtful <> '{}' AS is_inexact
-    INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(log_change.relation), log_change.relation) AND s.is_current;
+  SELECT s.id, s.only_key, s.actions, s.is_plain, c.actor, c.provenance, starts_with(c.actor, 'postgres:') AS is_direct
+    INTO known FROM kith.shape s, kith.current_context() c WHERE s.relation = log_change.relation AND s.is_current;
+  IF NOT known.is_plain THEN
+    SELECT s.* INTO shape FROM kith.shape s WHERE s.id = known.id;
+  END IF;
   IF op = 'INSERT' THEN
-    image := to_jsonb(new);
+    letter := 'I';
     verb := 'created';
+    image := to_jsonb(new);
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
+    END IF;
   ELSIF op = 'DELETE' THEN
-    image := to_jsonb(old);
-    before := image;
+    letter := 'D';
     verb := 'deleted';
+    image := to_jsonb(old);
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
+    END IF;
+    before := image;
+    IF subject IS NOT NULL THEN
+      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+    END IF;
   ELSE
+    letter := 'U';
     image := to_jsonb(new);
     before := to_jsonb(old);
-  END IF;
-  IF shape.has_generated THEN
-    image := image - shape.generated::text[];
-    before := before - shape.generated::text[];
-  END IF;
-  IF op = 'DELETE' AND subject IS NOT NULL THEN
-    SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
-  ELSIF op = 'UPDATE' THEN
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
+      before := before - shape.generated::text[];
+    END IF;
     SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
       FROM jsonb_each(image) a
      WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
     IF previous IS NULL THEN
-      changes := kith.image_changes(relation, old, new) - shape.generated::text[];
+      changes := kith.image_changes(relation, old, new) - coalesce(shape.generated::text[], '{}');
       IF changes IS NULL OR changes = '{}' THEN
         RETURN false;
       END IF;
       SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
     END IF;
-    was := CASE WHEN previous ?| shape.key::text[] THEN kith.key_of(before, shape.key) END;
-    verb := CASE WHEN NOT previous ? 'deleted_at' THEN 'updated' WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+    IF known.is_plain THEN
+      IF previous ? known.only_key THEN
+        was := before ->> known.only_key;
+      END IF;
+    ELSIF previous ?| shape.key::text[] THEN
+      was := kith.key_of(before, shape.key);
+    END IF;
+    verb := 'updated';
+    IF previous ? 'deleted_at' THEN
+      verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+    END IF;
   END IF;
-
-  IF shape.is_inexact THEN
+  key := image ->> known.only_key;
+  IF NOT known.is_plain THEN
+    key := kith.key_of(image, shape.key);
     named := shape.exact || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
     IF named <> '{}' THEN
       exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
@@ -295,52 +324,172 @@ BEGIN
     END IF;
   END IF;
 
-  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
   -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
-  IF starts_with(who.actor, 'postgres:') THEN
+  IF known.is_direct THEN
     IF kith.is_viewer() THEN
       RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
     END IF;
   END IF;
-  IF who.provenance ?| '{run_id,undo_of}' THEN
-    IF op = 'INSERT' AND depth = 1 AND who.provenance ? 'undo_of' THEN
+  custom := known.provenance;
+  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
+  is_limited := known.is_direct;
+  IF custom ?| '{run_id,undo_of,limited,caused_by}' THEN
+    IF op = 'INSERT' AND depth = 1 AND custom ? 'undo_of' THEN
       verb := 'restored';
     END IF;
-    IF who.provenance ? 'run_id' THEN
-      run := kith.note_run(who.actor, who.provenance);
+    IF custom ? 'run_id' THEN
+      run := kith.note_run(known.actor, custom);
+    END IF;
+    is_limited := custom ? 'limited';
+    custom := custom - '{undo_of,limited,caused_by}'::text[];
+  END IF;
+  IF depth > 1 THEN
+    via := 'trigger';
+  ELSIF known.actions IS NOT NULL THEN
+    IF op <> 'INSERT' AND kith.is_cascade(known.actions, op, before, previous) THEN
+      via := 'cascade';
     END IF;
   END IF;
   IF subject IS NOT NULL THEN
     FOREACH template IN ARRAY templates LOOP
-      parts := string_to_array(translate(template, '{', '}'), '}');
+      parts := template::text[];
       repr := nullif(btrim(concat(parts[1], image ->> parts[2], parts[3], image ->> parts[4], parts[5])), '');
       EXIT WHEN repr IS NOT NULL;
     END LOOP;
-    IF octet_length(changes::text) > 1000000 THEN
-      changes := kith.clip_changes(changes);
+    IF changes IS NOT NULL THEN
+      IF octet_length(changes::text) > 1000000 THEN
+        changes := kith.clip_changes(changes);
+      END IF;
     END IF;
     INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited,caused_by}'::text[]) RETURNING a.id INTO entry;
-  END IF;
-  key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
-  -- The entry of a table that opted in was written just before, by record_activity().
-  IF shape.feed THEN
-    SELECT a.id INTO entry FROM public.activity a WHERE a.subject_type = kith.own_subject(relation) AND a.subject_id = key AND a.xmin = pg_current_xact_id()::xid
-     ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1;
+    VALUES (known.actor, verb, subject, left(key, 500), left(repr, 200), changes, custom) RETURNING a.id INTO entry;
   END IF;
   INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), who.actor, who.provenance ->> 'request_id', run,
-          CASE WHEN depth > 1 THEN 'trigger' WHEN shape.actions IS NOT NULL AND op <> 'INSERT' AND kith.is_cascade(shape.actions, op, before, previous) THEN 'cascade' ELSE 'request' END,
-          shape.relation, shape.id, key, was, left(op, 1)::"char", verb, image, previous, exact, entry);
-  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
-  IF who.provenance ? 'limited' OR starts_with(who.actor, 'postgres:') THEN
-    IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
-      INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
-    END IF;
+  VALUES (pg_current_xact_id(), clock_timestamp(), known.actor, custom ->> 'request_id', run, via, relation, known.id, key, was, letter, verb, image, previous, exact, entry);
+  IF is_limited THEN
+    PERFORM kith.await_judgement();
+  END IF;
+  IF via = 'cascade' AND op = 'UPDATE' THEN
+    PERFORM kith.place_deletes(relation);
   END IF;
   RETURN true;
 END $$;
 COMMENT ON FUNCTION kith.log_change IS 'Writes a change to the log, and to the feed if the table has a subject there. Returns whether there was one.';
+
+-- The foreign keys of a row may change it and then delete it, for two rows that they refer to. The first deleted row of a table has all of them
+-- logged, before the changed ones.
+CREATE FUNCTION kith.place_deletes(relation oid) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  UPDATE kith.change AS d SET seq = DEFAULT
+   WHERE d.xid = pg_current_xact_id() AND d.relation = place_deletes.relation AND d.op = 'D'
+     AND EXISTS (SELECT FROM kith.change u WHERE u.xid = d.xid AND u.relation = d.relation AND u.key = d.key AND u.op = 'U' AND u.was IS NULL AND u.seq > d.seq
+                    AND NOT EXISTS (SELECT FROM kith.change i WHERE i.xid = d.xid AND i.relation = d.relation AND i.key = d.key AND (i.op = 'I' OR i.was IS NOT NULL) AND i.seq > d.seq));
+END $$;
+COMMENT ON FUNCTION kith.place_deletes IS 'Puts the deletes of rows after the updates that were logged after them.';
+
+CREATE FUNCTION kith.await_judgement() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
+    INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.await_judgement IS 'Has the changes of this transaction counted at its end, if it has a limit.';
+
+-- The same for rows of a statement. The query reads the transition tables kith_old and kith_new. It takes the actor, the provenance, how many rows it
+-- passes over, and how many it takes, or null.
+CREATE FUNCTION kith.begin_statement(relation oid, op text, depth integer, subject text, templates text[]) RETURNS kith.statement
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
+#variable_conflict use_variable
+DECLARE
+  shape kith.shape; made kith.statement; own text[]; number text; key text; texts text; label text; rows text;
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = begin_statement.relation AND s.is_current;
+  SELECT c.actor, c.provenance INTO made.actor, made.provenance FROM kith.current_context() c;
+  made.has_cascades := shape.actions IS NOT NULL AND op = 'UPDATE';
+  made.is_limited := made.provenance ? 'limited' OR starts_with(made.actor, 'postgres:');
+  IF starts_with(made.actor, 'postgres:') AND kith.is_viewer() THEN
+    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  END IF;
+  -- No column has this name.
+  number := 'kith:' || gen_random_uuid();
+  own := number || shape.generated::text[];
+  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
+  -- {row} is the expression for a row.
+  texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
+    SELECT string_agg(format(' || CASE WHEN i.image -> %1$L IN (''null'', ''0'')' || CASE op WHEN 'UPDATE' THEN ' OR i.before -> %1$L IN (''null'', ''0'')' ELSE '' END || ' THEN %2$s ELSE ''{}'' END',
+                             d.name, kith.exact_texts_query(ARRAY[d.name], '{row}')), '')
+      FROM unnest(shape.doubtful) d(name)), '');
+  label := (SELECT 'coalesce(' || string_agg(format('nullif(btrim(concat(%s)), '''')', (
+              SELECT string_agg(CASE WHEN x.place % 2 = 1 THEN quote_literal(x.part) ELSE format('r.image ->> %L', x.part) END, ', ' ORDER BY x.place)
+                FROM unnest(t.template::text[]) WITH ORDINALITY x(part, place))), ', ' ORDER BY t.place) || ')'
+              FROM unnest(templates) WITH ORDINALITY t(template, place));
+  IF op = 'UPDATE' THEN
+    -- Equal images of rows that differ are rare.
+    rows := format('
+      SELECT o.%4$I AS n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %1$s AS exact
+        FROM (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
+        JOIN (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.%4$I = o.%4$I
+       CROSS JOIN LATERAL (SELECT to_jsonb(o.*) - %3$L::text[] AS before, to_jsonb(w.*) - %3$L::text[] AS image OFFSET 0) i
+       CROSS JOIN LATERAL (
+             SELECT jsonb_object_agg(a.key, i.before -> a.key) AS previous, jsonb_object_agg(a.key, jsonb_build_object(''from'', i.before -> a.key, ''to'', a.value)) AS changes
+               FROM jsonb_each(i.image) a
+              WHERE (a.value <> (i.before -> a.key) OR jsonb_typeof(a.value) <> ''string'' AND jsonb_send(a.value) <> jsonb_send(i.before -> a.key)) AND a.key <> ''updated_at'') d
+       CROSS JOIN LATERAL (SELECT coalesce(d.changes, (%2$s) - %3$L::text[]) AS changes OFFSET 0) c
+       WHERE o.* *<> w.* AND c.changes <> ''{}''',
+      CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
+           ELSE format('nullif(jsonb_build_object(''row'', %s, ''previous'', %s), ''{"row": {}, "previous": {}}'')',
+                       replace(texts, '{row}', 'w'), replace(texts, '{row}', 'o')) END,
+      kith.image_changes_query(relation, 'o', 'w'), own, number);
+  ELSE
+    rows := format('
+      SELECT k.%6$I AS n, %1$s AS before, i.image, %2$s AS changes, NULL::jsonb AS previous, %3$s AS exact
+        FROM (SELECT row_number() OVER () AS %6$I, k.* FROM (SELECT * FROM %4$s OFFSET $3 LIMIT $4) k) k
+       CROSS JOIN LATERAL (SELECT to_jsonb(k.*) - %5$L::text[] AS image OFFSET 0) i',
+      CASE op WHEN 'DELETE' THEN 'i.image' ELSE 'NULL::jsonb' END,
+      CASE op WHEN 'DELETE' THEN '(SELECT jsonb_object_agg(b.key, jsonb_build_object(''from'', b.value, ''to'', NULL)) FROM jsonb_each(i.image) b WHERE b.value <> ''null'' AND b.key <> ''updated_at'')'
+                            ELSE 'NULL::jsonb' END,
+      CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
+           ELSE format('nullif(jsonb_build_object(''row'', %s), ''{"row": {}}'')', replace(texts, '{row}', 'k')) END,
+      CASE op WHEN 'DELETE' THEN 'kith_old' ELSE 'kith_new' END, own, number);
+  END IF;
+  made.query := format('
+    WITH r AS MATERIALIZED (
+      SELECT x.*, %s AS verb, kith.new_id(''a'') AS entry FROM (%s) x),
+    feed AS (
+      INSERT INTO public.activity (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+      SELECT r.entry, $1, r.verb, %L, left(r.image ->> ''id'', 500), left(%s, 200), CASE WHEN octet_length(r.changes::text) > 1000000 THEN kith.clip_changes(r.changes) ELSE r.changes END,
+             $2 - ''{undo_of,limited,caused_by}''::text[]
+        FROM r ORDER BY r.n)
+    INSERT INTO kith.change (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+    SELECT pg_current_xact_id(), clock_timestamp(), $1, $2 ->> ''request_id'', (SELECT CASE WHEN $2 ? ''run_id'' THEN kith.note_run($1, $2) END), %s, %s, %s, %s,
+           CASE WHEN r.previous ?| %L THEN %s END, %L, r.verb, r.image, r.previous, r.exact, r.entry
+      FROM r ORDER BY r.n',
+    CASE op WHEN 'DELETE' THEN '''deleted'''
+            WHEN 'INSERT' THEN quote_literal(CASE WHEN depth = 1 AND made.provenance ? 'undo_of' THEN 'restored' ELSE 'created' END)
+            ELSE 'CASE WHEN NOT x.previous ? ''deleted_at'' THEN ''updated'' WHEN x.previous -> ''deleted_at'' = ''null'' THEN ''deleted''
+                       WHEN x.image -> ''deleted_at'' = ''null'' THEN ''restored'' ELSE ''updated'' END' END,
+    rows, subject, coalesce(label, 'NULL'),
+    CASE WHEN depth > 1 THEN '''trigger''' WHEN shape.actions IS NULL OR op = 'INSERT' THEN '''request'''
+         ELSE format('CASE WHEN kith.is_cascade(%L, %L, r.before, r.previous) THEN ''cascade'' ELSE ''request'' END', shape.actions, op) END,
+    shape.relation, shape.id, format(key, 'image'), shape.key, format(key, 'before'), left(op, 1));
+  RETURN made;
+END $$;
+COMMENT ON FUNCTION kith.begin_statement IS 'The query that writes the changes of all rows of a statement to the log and to the feed. Refuses viewers.';
+
+CREATE FUNCTION kith.note_entry(relation oid, image jsonb, entry text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $$
+DECLARE shape kith.shape;
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(note_entry.relation), note_entry.relation) AND s.is_current;
+  IF FOUND THEN
+    UPDATE kith.change AS c SET activity = note_entry.entry
+     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key) AND x.activity IS NULL
+                     ORDER BY x.seq DESC LIMIT 1);
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.note_entry IS 'Notes which entry of the feed is about the last change of a row.';
 
 -- For the workspace's own tables; kith_guard.attach() creates the triggers. Built-in tables have record_change().
 CREATE FUNCTION kith.capture() RETURNS trigger
@@ -352,7 +501,7 @@ BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
   END IF;
-  is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
+  is_logged := kith.log_change(coalesce(pg_partition_root(TG_RELID), TG_RELID), TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
   RETURN NULL;
 END $$;
 COMMENT ON FUNCTION kith.capture IS 'Writes the changes of a table of the workspace''s own to the change log.';
@@ -540,18 +689,43 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
 $$;
 COMMENT ON FUNCTION kith.shown IS 'The net effect of changes in the words of the API.';
 
+-- It has an SQL-standard body and no SET clause, so that queries can inline it.
+CREATE FUNCTION kith.columns_of(op "char", image jsonb, previous jsonb) RETURNS jsonb
+LANGUAGE sql STABLE
+RETURN (
+  SELECT coalesce(jsonb_object_agg(x.key, CASE op WHEN 'I' THEN jsonb_build_object('from', NULL, 'to', x.value) WHEN 'D' THEN jsonb_build_object('from', x.value, 'to', NULL)
+                                                  ELSE jsonb_build_object('from', x.value, 'to', image -> x.key) END), '{}')
+    FROM jsonb_each(CASE op WHEN 'U' THEN previous ELSE image END) x WHERE x.key <> 'updated_at' AND (op <> 'I' OR x.value <> 'null')
+);
+COMMENT ON FUNCTION kith.columns_of IS 'The columns that one change changed: {column: {from, to}}. A created row has its values, a deleted one all columns.';
+
+-- Most requests change one row, and its change says it all. Otherwise changes are compared, once for both.
 CREATE FUNCTION kith.outcome(secret text, most integer, OUT affected jsonb, OUT changes jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
-DECLARE made kith.change[];
 BEGIN
   PERFORM kith.check_secret(secret);
-  made := kith.of_transaction();
-  affected := kith.affected(made);
-  changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
+  IF NOT EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() OFFSET 1) THEN
+    SELECT jsonb_build_object(s.name, '{"created": 0, "updated": 0, "deleted": 0, "restored": 0}' || jsonb_build_object(c.verb, 1)),
+           jsonb_build_array(jsonb_build_object('table', s.name, 'id', CASE WHEN s.only_key IS NULL THEN kith.shown_key(s.id, c.image) ELSE c.image -> s.only_key END, 'verb', c.verb,
+                                                'hard', c.op = 'D', 'changes', kith.columns_of(c.op, c.image, c.previous), 'via', c.via))
+      INTO affected, changes
+      FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op <> 'U' OR c.exact IS NULL);
+    IF FOUND THEN
+      RETURN;
+    END IF;
+  END IF;
+  WITH n AS MATERIALIZED (SELECT n.*, s.name FROM kith.net(kith.of_transaction()) n JOIN kith.shape s ON s.id = n.shape)
+  SELECT (SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
+            FROM (SELECT n.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
+                         count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored FROM n GROUP BY n.name) x),
+         (SELECT coalesce(jsonb_agg(jsonb_build_object('table', x.name, 'id', kith.shown_key(x.shape, coalesce(x.after, x.before)), 'verb', x.verb, 'hard', x.hard,
+                            'changes', kith.columns_changed(x.before, x.after, x.exact_before, x.exact_after), 'via', x.via) ORDER BY x.seq), '[]')
+            FROM (SELECT n.* FROM n ORDER BY n.seq LIMIT outcome.most) x)
+    INTO affected, changes;
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.is_cascade, kith.note_run, kith.log_change, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.log_change, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
 GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 
@@ -561,7 +735,7 @@ GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kit
 -- the whole text that the client sent is one.
 CREATE FUNCTION kith_guard.dumped_trigger() RETURNS text[]
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER (kith_capture|kith_capture_all|kith_truncate|kith_statement) (?:AFTER|BEFORE) [A-Z ]+ ON '
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
          || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
 $$;
 COMMENT ON FUNCTION kith_guard.dumped_trigger IS 'The name and the table of a trigger of the change log that a dump creates.';
@@ -607,7 +781,7 @@ BEGIN
   IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
               WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
                 AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
-                     OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('kith_capture', 29, 'kith.capture'::regproc::oid), ('kith_capture_all', 29, 'kith.capture'::regproc::oid),
+                     OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('!kith_capture', 29, 'kith.capture'::regproc::oid), ('!kith_capture_all', 29, 'kith.capture'::regproc::oid),
                           ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
                      OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
     RAISE EXCEPTION 'the triggers that keep the change log cannot be created, changed or disabled' USING ERRCODE = '42501',
@@ -618,8 +792,8 @@ BEGIN
       FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
              WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
-            ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
-            ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
+            ('!kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
+            ('!kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
             ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
             ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.relispartition, 'kith.note_statement')) y(name, timing, is_wanted, f)
       LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0

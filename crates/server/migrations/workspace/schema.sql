@@ -34,13 +34,15 @@ CREATE INDEX activities_contact_id_idx ON public.activities USING btree (contact
 CREATE INDEX activities_deal_id_idx ON public.activities USING btree (deal_id);
 CREATE INDEX activities_kith_search_idx ON public.activities USING gin (kith.search_words(ARRAY[subject, body])) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX activities_newest_idx ON public.activities USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.activities REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{"",subject,""}', '{"",type,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.activities REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{"",subject,""}', '{"",type,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.activities REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{"",subject,""}', '{"",type,""}'); -- ALWAYS
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_contact_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_contact_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_custom('activity');
 CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.activities FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('activity');
 CREATE TRIGGER kith_deal_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_deal_id();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.activities FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{subject}', '{type}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -84,9 +86,11 @@ CREATE INDEX associations_from_idx ON public.associations USING btree (from_type
 CREATE INDEX associations_newest_idx ON public.associations USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE INDEX associations_to_idx ON public.associations USING btree (to_type, to_id);
 CREATE UNIQUE INDEX associations_together_key ON public.associations USING btree (from_type, from_id, to_type, to_id, label) NULLS NOT DISTINCT WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.associations REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{"",from_id," – ",to_id,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.associations REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{"",from_id," – ",to_id,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.associations REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{"",from_id," – ",to_id,""}'); -- ALWAYS
 CREATE TRIGGER kith_link AFTER INSERT ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.link();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.associations FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{from_id} – {to_id}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.touch();
 
 CREATE EXTENSION citext SCHEMA public;
@@ -109,11 +113,13 @@ CREATE TABLE public.companies (
 CREATE UNIQUE INDEX companies_domain_key ON public.companies USING btree (lower(domain)) WHERE (deleted_at IS NULL);
 CREATE INDEX companies_kith_search_idx ON public.companies USING gin (kith.search_text(ARRAY[name, domain, industry]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX companies_newest_idx ON public.companies USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.companies REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{"",name,""}', '{"",domain,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.companies REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{"",name,""}', '{"",domain,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.companies REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{"",name,""}', '{"",domain,""}'); -- ALWAYS
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.check_custom('company');
 CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.companies FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('company');
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.companies FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.normal_company();
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{name}', '{domain}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -139,12 +145,14 @@ CREATE INDEX contacts_company_id_idx ON public.contacts USING btree (company_id)
 CREATE UNIQUE INDEX contacts_email_key ON public.contacts USING btree (email) WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, kith.phone_digits(phone)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_newest_idx ON public.contacts USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.contacts REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{"",first_name," ",last_name,""}', '{"",email,""}', '{"",phone,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.contacts REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{"",first_name," ",last_name,""}', '{"",email,""}', '{"",phone,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.contacts REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{"",first_name," ",last_name,""}', '{"",email,""}', '{"",phone,""}'); -- ALWAYS
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_custom('contact');
 CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.contacts FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('contact');
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.contacts FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_normal BEFORE INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.normal_contact();
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{first_name} {last_name}', '{email}', '{phone}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -175,10 +183,12 @@ END),
 );
 CREATE INDEX custom_fields_newest_idx ON public.custom_fields USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE UNIQUE INDEX custom_fields_object_type_key_key ON public.custom_fields USING btree (object_type, key) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.custom_fields REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{"",object_type,.,key,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.custom_fields REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{"",object_type,.,key,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.custom_fields REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{"",object_type,.,key,""}'); -- ALWAYS
 CREATE TRIGGER kith_definition BEFORE INSERT OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.check_definition();
 CREATE TRIGGER kith_index AFTER INSERT OR DELETE OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.index_field();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.custom_fields FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{object_type}.{key}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.touch();
 
 -- Opportunities.
@@ -208,6 +218,9 @@ CREATE INDEX deals_contact_id_idx ON public.deals USING btree (contact_id);
 CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX deals_newest_idx ON public.deals USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE INDEX deals_stage_idx ON public.deals USING btree (pipeline, stage);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.deals REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{"",name,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.deals REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{"",name,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.deals REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{"",name,""}'); -- ALWAYS
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_contact_id AFTER INSERT OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_contact_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_custom('deal');
@@ -216,7 +229,6 @@ CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.deals FOR EACH STATEME
 CREATE TRIGGER kith_place_insert BEFORE INSERT ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.place_deal();
 CREATE TRIGGER kith_place_named BEFORE UPDATE OF stage ON public.deals FOR EACH ROW WHEN (((old.stage = new.stage) AND (old.pipeline IS DISTINCT FROM new.pipeline))) EXECUTE FUNCTION kith.place_deal('named');
 CREATE TRIGGER kith_place_update BEFORE UPDATE ON public.deals FOR EACH ROW WHEN (((old.pipeline IS DISTINCT FROM new.pipeline) OR (old.stage IS DISTINCT FROM new.stage) OR ((old.deleted_at IS NOT NULL) AND (new.deleted_at IS NULL)))) EXECUTE FUNCTION kith.place_deal();
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{name}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -258,10 +270,11 @@ CREATE INDEX emails_kith_search_idx ON public.emails USING gin (kith.search_word
 CREATE INDEX emails_message_idx ON public.emails USING btree (provider_msg_id) WHERE (provider_msg_id IS NOT NULL);
 CREATE INDEX emails_newest_idx ON public.emails USING btree (COALESCE(received_at, sent_at, created_at), id) WHERE (deleted_at IS NULL);
 CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (provider, provider_msg_id) WHERE ((provider IS NOT NULL) AND (provider_msg_id IS NOT NULL) AND (deleted_at IS NULL));
-CREATE INDEX emails_thread_idx ON public.emails USING btree (kith.thread_subject(subject), COALESCE(received_at, sent_at, created_at)) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.emails REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.emails REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.emails REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
 CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.emails FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{subject}', '{snippet}', '{from_addr}'); -- ALWAYS
 CREATE TRIGGER kith_references AFTER INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.check_mail_references();
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.unlink();
@@ -282,9 +295,11 @@ CREATE TABLE public.list_members (
 );
 CREATE INDEX list_members_member_id_idx ON public.list_members USING btree (member_id);
 CREATE INDEX list_members_newest_idx ON public.list_members USING btree (added_at, id);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.list_members REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{"",member_id,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.list_members REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{"",member_id,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.list_members REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{"",member_id,""}'); -- ALWAYS
 CREATE TRIGGER kith_list_id AFTER INSERT OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.check_list_id();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.list_members FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{member_id}'); -- ALWAYS
 
 -- Saved lists of records. A dynamic list has a condition, a static one has members.
 -- Owned by {{workspace}}. Granted: SELECT TO {{viewer}}.
@@ -309,8 +324,10 @@ CREATE TABLE public.lists (
 );
 CREATE INDEX lists_kith_search_idx ON public.lists USING gin (kith.search_text(ARRAY[name, description]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX lists_newest_idx ON public.lists USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.lists REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{"",name,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.lists REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{"",name,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.lists REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{"",name,""}'); -- ALWAYS
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.lists FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{name}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -340,12 +357,14 @@ CREATE TABLE public.pipeline_stages (
   CONSTRAINT pipeline_stages_pkey PRIMARY KEY (id)
 );
 CREATE INDEX pipeline_stages_newest_idx ON public.pipeline_stages USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{"",label,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{"",label,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{"",label,""}'); -- ALWAYS
 CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
 CREATE TRIGGER kith_order_update AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
 CREATE TRIGGER kith_place BEFORE INSERT OR DELETE OR UPDATE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.place_stage();
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{label}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.pipeline_stages FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -368,13 +387,15 @@ CREATE TABLE public.pipelines (
 );
 CREATE UNIQUE INDEX pipelines_default_key ON public.pipelines USING btree (is_default) WHERE (is_default AND (deleted_at IS NULL));
 CREATE INDEX pipelines_newest_idx ON public.pipelines USING btree (created_at, id) WHERE (deleted_at IS NULL);
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{"",label,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.pipelines REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{"",label,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{"",label,""}'); -- ALWAYS
 CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
 CREATE TRIGGER kith_keep_default AFTER INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.keep_default();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_order_insert AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
 CREATE TRIGGER kith_order_update AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_pipelines();
 CREATE TRIGGER kith_place BEFORE INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.place_pipeline();
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{label}'); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.pipelines FOR EACH ROW EXECUTE FUNCTION kith.unlink();
 
@@ -425,6 +446,9 @@ BEGIN
     IF changes IS NOT NULL THEN
       entry := kith.write_entry('updated', own_name, key, repr, kith.clip_changes(changes));
     END IF;
+  END IF;
+  IF entry IS NOT NULL THEN
+    PERFORM kith.note_entry(TG_RELID, row_now, entry);
   END IF;
   RETURN NULL;
 END $function$;
@@ -556,7 +580,13 @@ CREATE TABLE kith.shape (
   exact name[] NOT NULL,  -- Columns whose values JSON does not hold to the letter: arrays (their bounds), json (its spaces), and all types that are not known to be safe.
   doubtful name[] NOT NULL,  -- Columns whose value JSON loses if it is shown as null (of jsonb) or 0 (of a float, which has a sign).
   actions jsonb,  -- The foreign keys by which a change of another row changes rows here.
-  feed boolean NOT NULL,  -- Whether record_activity() writes entries about the table.
+  only_key text DEFAULT 
+CASE
+    WHEN (cardinality(key) = 1) THEN (key[1])::text
+    ELSE NULL::text
+END,  -- The column of the key, if it has one column.
+  is_inexact boolean DEFAULT ((exact <> '{}'::name[]) OR (doubtful <> '{}'::name[])),
+  is_plain boolean DEFAULT ((generated = '{}'::name[]) AND (exact = '{}'::name[]) AND (doubtful = '{}'::name[]) AND (cardinality(key) = 1)),  -- Whether JSON holds all rows to the letter, no column is generated, and the key has one column.
   CONSTRAINT shape_pkey PRIMARY KEY (id)
 );
 CREATE UNIQUE INDEX shape_current_key ON kith.shape USING btree (relation) WHERE is_current;
@@ -685,6 +715,19 @@ BEGIN
   RETURN NEW;
 END $function$;
 
+-- Has the changes of this transaction counted at its end, if it has a limit.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.await_judgement()
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
+    INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
+  END IF;
+END $function$;
+
 -- Makes changes of pipelines and stages wait for each other.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.await_order()
@@ -738,6 +781,90 @@ BEGIN
   END IF;
 END $function$;
 
+-- The query that writes the changes of all rows of a statement to the log and to the feed. Refuses viewers.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.begin_statement(relation oid, op text, depth integer, subject text, templates text[])
+ RETURNS kith.statement
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
+AS $function$
+#variable_conflict use_variable
+DECLARE
+  shape kith.shape; made kith.statement; own text[]; number text; key text; texts text; label text; rows text;
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = begin_statement.relation AND s.is_current;
+  SELECT c.actor, c.provenance INTO made.actor, made.provenance FROM kith.current_context() c;
+  made.has_cascades := shape.actions IS NOT NULL AND op = 'UPDATE';
+  made.is_limited := made.provenance ? 'limited' OR starts_with(made.actor, 'postgres:');
+  IF starts_with(made.actor, 'postgres:') AND kith.is_viewer() THEN
+    RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+  END IF;
+  -- No column has this name.
+  number := 'kith:' || gen_random_uuid();
+  own := number || shape.generated::text[];
+  key := CASE WHEN shape.only_key IS NOT NULL THEN format('(r.%%s ->> %L)', shape.only_key) ELSE format('kith.key_of(r.%%s, %L)', shape.key) END;
+  -- {row} is the expression for a row.
+  texts := kith.exact_texts_query(shape.exact, '{row}') || coalesce((
+    SELECT string_agg(format(' || CASE WHEN i.image -> %1$L IN (''null'', ''0'')' || CASE op WHEN 'UPDATE' THEN ' OR i.before -> %1$L IN (''null'', ''0'')' ELSE '' END || ' THEN %2$s ELSE ''{}'' END',
+                             d.name, kith.exact_texts_query(ARRAY[d.name], '{row}')), '')
+      FROM unnest(shape.doubtful) d(name)), '');
+  label := (SELECT 'coalesce(' || string_agg(format('nullif(btrim(concat(%s)), '''')', (
+              SELECT string_agg(CASE WHEN x.place % 2 = 1 THEN quote_literal(x.part) ELSE format('r.image ->> %L', x.part) END, ', ' ORDER BY x.place)
+                FROM unnest(t.template::text[]) WITH ORDINALITY x(part, place))), ', ' ORDER BY t.place) || ')'
+              FROM unnest(templates) WITH ORDINALITY t(template, place));
+  IF op = 'UPDATE' THEN
+    -- Equal images of rows that differ are rare.
+    rows := format('
+      SELECT o.%4$I AS n, i.before, i.image, c.changes, coalesce(d.previous, (SELECT jsonb_object_agg(x.name, i.before -> x.name) FROM jsonb_object_keys(c.changes) x(name))) AS previous, %1$s AS exact
+        FROM (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_old OFFSET $3 LIMIT $4) k) o
+        JOIN (SELECT row_number() OVER () AS %4$I, k.* FROM (SELECT * FROM kith_new OFFSET $3 LIMIT $4) k) w ON w.%4$I = o.%4$I
+       CROSS JOIN LATERAL (SELECT to_jsonb(o.*) - %3$L::text[] AS before, to_jsonb(w.*) - %3$L::text[] AS image OFFSET 0) i
+       CROSS JOIN LATERAL (
+             SELECT jsonb_object_agg(a.key, i.before -> a.key) AS previous, jsonb_object_agg(a.key, jsonb_build_object(''from'', i.before -> a.key, ''to'', a.value)) AS changes
+               FROM jsonb_each(i.image) a
+              WHERE (a.value <> (i.before -> a.key) OR jsonb_typeof(a.value) <> ''string'' AND jsonb_send(a.value) <> jsonb_send(i.before -> a.key)) AND a.key <> ''updated_at'') d
+       CROSS JOIN LATERAL (SELECT coalesce(d.changes, (%2$s) - %3$L::text[]) AS changes OFFSET 0) c
+       WHERE o.* *<> w.* AND c.changes <> ''{}''',
+      CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
+           ELSE format('nullif(jsonb_build_object(''row'', %s, ''previous'', %s), ''{"row": {}, "previous": {}}'')',
+                       replace(texts, '{row}', 'w'), replace(texts, '{row}', 'o')) END,
+      kith.image_changes_query(relation, 'o', 'w'), own, number);
+  ELSE
+    rows := format('
+      SELECT k.%6$I AS n, %1$s AS before, i.image, %2$s AS changes, NULL::jsonb AS previous, %3$s AS exact
+        FROM (SELECT row_number() OVER () AS %6$I, k.* FROM (SELECT * FROM %4$s OFFSET $3 LIMIT $4) k) k
+       CROSS JOIN LATERAL (SELECT to_jsonb(k.*) - %5$L::text[] AS image OFFSET 0) i',
+      CASE op WHEN 'DELETE' THEN 'i.image' ELSE 'NULL::jsonb' END,
+      CASE op WHEN 'DELETE' THEN '(SELECT jsonb_object_agg(b.key, jsonb_build_object(''from'', b.value, ''to'', NULL)) FROM jsonb_each(i.image) b WHERE b.value <> ''null'' AND b.key <> ''updated_at'')'
+                            ELSE 'NULL::jsonb' END,
+      CASE WHEN NOT shape.is_inexact THEN 'NULL::jsonb'
+           ELSE format('nullif(jsonb_build_object(''row'', %s), ''{"row": {}}'')', replace(texts, '{row}', 'k')) END,
+      CASE op WHEN 'DELETE' THEN 'kith_old' ELSE 'kith_new' END, own, number);
+  END IF;
+  made.query := format('
+    WITH r AS MATERIALIZED (
+      SELECT x.*, %s AS verb, kith.new_id(''a'') AS entry FROM (%s) x),
+    feed AS (
+      INSERT INTO public.activity (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+      SELECT r.entry, $1, r.verb, %L, left(r.image ->> ''id'', 500), left(%s, 200), CASE WHEN octet_length(r.changes::text) > 1000000 THEN kith.clip_changes(r.changes) ELSE r.changes END,
+             $2 - ''{undo_of,limited,caused_by}''::text[]
+        FROM r ORDER BY r.n)
+    INSERT INTO kith.change (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+    SELECT pg_current_xact_id(), clock_timestamp(), $1, $2 ->> ''request_id'', (SELECT CASE WHEN $2 ? ''run_id'' THEN kith.note_run($1, $2) END), %s, %s, %s, %s,
+           CASE WHEN r.previous ?| %L THEN %s END, %L, r.verb, r.image, r.previous, r.exact, r.entry
+      FROM r ORDER BY r.n',
+    CASE op WHEN 'DELETE' THEN '''deleted'''
+            WHEN 'INSERT' THEN quote_literal(CASE WHEN depth = 1 AND made.provenance ? 'undo_of' THEN 'restored' ELSE 'created' END)
+            ELSE 'CASE WHEN NOT x.previous ? ''deleted_at'' THEN ''updated'' WHEN x.previous -> ''deleted_at'' = ''null'' THEN ''deleted''
+                       WHEN x.image -> ''deleted_at'' = ''null'' THEN ''restored'' ELSE ''updated'' END' END,
+    rows, subject, coalesce(label, 'NULL'),
+    CASE WHEN depth > 1 THEN '''trigger''' WHEN shape.actions IS NULL OR op = 'INSERT' THEN '''request'''
+         ELSE format('CASE WHEN kith.is_cascade(%L, %L, r.before, r.previous) THEN ''cascade'' ELSE ''request'' END', shape.actions, op) END,
+    shape.relation, shape.id, format(key, 'image'), shape.key, format(key, 'before'), left(op, 1));
+  RETURN made;
+END $function$;
+
 -- Opens the run of an undo. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.begin_undo(secret text, id text, actor text, agent text, reason text, undo_of text)
@@ -771,7 +898,7 @@ BEGIN
   IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
     RETURN NULL;
   END IF;
-  is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
+  is_logged := kith.log_change(coalesce(pg_partition_root(TG_RELID), TG_RELID), TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
   RETURN NULL;
 END $function$;
 
@@ -1063,6 +1190,14 @@ CREATE OR REPLACE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact
  STABLE
 RETURN (SELECT COALESCE(jsonb_object_agg(k.name, jsonb_build_object('from', (columns_changed.before -> k.name), 'to', (columns_changed.after -> k.name))), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys((COALESCE(columns_changed.after, '{}'::jsonb) || COALESCE(columns_changed.before, '{}'::jsonb))) k(name) WHERE ((k.name <> 'updated_at'::text) AND CASE WHEN (columns_changed.before IS NULL) THEN ((columns_changed.after -> k.name) <> 'null'::jsonb) WHEN (columns_changed.after IS NULL) THEN true ELSE (((columns_changed.before -> k.name) IS DISTINCT FROM (columns_changed.after -> k.name)) OR (jsonb_send((columns_changed.before -> k.name)) <> jsonb_send((columns_changed.after -> k.name))) OR ((columns_changed.exact_before -> k.name) <> (columns_changed.exact_after -> k.name))) END));
 
+-- The columns that one change changed: {column: {from, to}}. A created row has its values, a deleted one all columns.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.columns_of(op "char", image jsonb, previous jsonb)
+ RETURNS jsonb
+ LANGUAGE sql
+ STABLE
+RETURN (SELECT COALESCE(jsonb_object_agg(x.key, CASE columns_of.op WHEN 'I'::"char" THEN jsonb_build_object('from', NULL::unknown, 'to', x.value) WHEN 'D'::"char" THEN jsonb_build_object('from', x.value, 'to', NULL::unknown) ELSE jsonb_build_object('from', x.value, 'to', (columns_of.image -> x.key)) END), '{}'::jsonb) AS "coalesce" FROM jsonb_each(CASE columns_of.op WHEN 'U'::"char" THEN columns_of.previous ELSE columns_of.image END) x(key, value) WHERE ((x.key <> 'updated_at'::text) AND ((columns_of.op <> 'I'::"char") OR (x.value <> 'null'::jsonb))));
+
 -- Signs a context for this backend and this transaction.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.context_mac(mac_key bytea, payload text)
@@ -1092,17 +1227,21 @@ CREATE OR REPLACE FUNCTION kith.current_context()
 BEGIN ATOMIC
  SELECT
          CASE
-             WHEN s.one THEN substr(split_part(c.signed, '
-'::text, 1), 65)
+             WHEN s.one THEN split_part(c.payload, '
+'::text, 1)
              ELSE kith.direct_actor()
          END AS direct_actor,
          CASE
-             WHEN s.one THEN (substr(c.signed, (POSITION(('
-'::text) IN (c.signed)) + 1)))::jsonb
+             WHEN s.one THEN (substr(c.payload, (POSITION(('
+'::text) IN (c.payload)) + 1)))::jsonb
              ELSE '{}'::jsonb
          END AS "case"
-    FROM (( SELECT current_setting('kith.context'::text, true) AS current_setting) c(signed)
-      LEFT JOIN kith.secret s ON (("left"(c.signed, 64) = kith.context_mac(s.mac_key, substr(c.signed, 65)))));
+    FROM (( SELECT "left"(x.signed, 64) AS "left",
+             substr(x.signed, 65) AS substr
+            FROM ( SELECT current_setting('kith.context'::text, true) AS current_setting
+                  OFFSET 0) x(signed)
+          OFFSET 0) c(mac, payload)
+      LEFT JOIN kith.secret s ON ((c.mac = kith.context_mac(s.mac_key, c.payload))));
 END;
 
 -- The value of a key, if it is a boolean.
@@ -1217,10 +1356,22 @@ BEGIN
   IF cardinality(columns) = 0 THEN
     RETURN texts;
   END IF;
-  EXECUTE 'SELECT jsonb_build_object(' || (SELECT string_agg(format('%L, CASE WHEN to_jsonb(($1).%I) IS NOT NULL THEN format(''%%s'', ($1).%2$I) END', c.name, c.name), ', ') FROM unnest(columns) c(name)) || ')'
-    INTO texts USING "row";
+  EXECUTE 'SELECT ' || kith.exact_texts_query(columns, '($1)') INTO texts USING "row";
   RETURN texts;
 END $function$;
+
+-- The expression for the texts of columns. The row is named by an expression.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.exact_texts_query(columns name[], "row" text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+  SELECT 'jsonb_build_object(' || coalesce(string_agg(format('%L, CASE WHEN to_jsonb(%s.%I) IS NOT NULL THEN format(''%%s'', %2$s.%3$I) END', c.name, "row", c.name), ', '), '') || ')'
+    FROM unnest(columns) c(name)
+$function$;
 
 -- One run. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -1363,13 +1514,25 @@ AS $function$
 DECLARE
   changes jsonb;
 BEGIN
-  EXECUTE 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
-       || (SELECT string_agg(format('(%L, format(''%%s'', ($1).%I), format(''%%s'', ($2).%2$I), (SELECT v FROM (SELECT ($1).%2$I) v) *<> (SELECT v FROM (SELECT ($2).%2$I) v))', a.attname, a.attname), ', ')
-             FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at')
-       || ') x(name, old, new, differs) WHERE x.differs'
-    INTO changes USING before, after;
+  EXECUTE kith.image_changes_query(relation, '($1)', '($2)') INTO changes USING before, after;
   RETURN changes;
 END $function$;
+
+-- The query for the columns whose stored values differ, as texts, updated_at excepted: {column: {from, to}} or null. The rows are named by expressions.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.image_changes_query(relation oid, before text, after text)
+ RETURNS text
+ LANGUAGE sql
+ STABLE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET quote_all_identifiers TO 'off'
+AS $function$
+  SELECT 'SELECT jsonb_object_agg(x.name, jsonb_build_object(''from'', x.old, ''to'', x.new)) FROM (VALUES '
+      || string_agg(format('(%L, format(''%%s'', %2$s.%3$I), format(''%%s'', %4$s.%3$I), coalesce(ROW(%2$s.%3$I)) *<> coalesce(ROW(%4$s.%3$I)))',
+                           a.attname, before, a.attname, after), ', ' ORDER BY a.attnum)
+      || ') x(name, old, new, differs) WHERE x.differs'
+    FROM pg_attribute a WHERE a.attrelid = relation AND a.attnum > 0 AND NOT a.attisdropped AND a.attname <> 'updated_at'
+$function$;
 
 -- Creates the index of a custom field, and drops it with the definition.
 -- Owned by {{system}}.
@@ -1648,45 +1811,65 @@ CREATE OR REPLACE FUNCTION kith.log_change(relation oid, op text, depth integer,
 AS $function$
 #variable_conflict use_variable
 DECLARE
-  shape record; who record; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[];
-  verb text; repr text; entry text; template text; parts text[]; run text; key text; was text;
+  known record; shape kith.shape; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; custom jsonb; is_limited boolean;
+  letter "char"; verb text; via text := 'request'; repr text; entry text; template text; parts text[]; run text; key text; was text;
 BEGIN
-  SELECT s.id, s.relation, s.key, s.generated, s.exact, s.doubtful, s.actions, s.feed,
-         s.generated <> '{}' AS has_generated, s.exact <> '{}' OR s.doubtful <> '{}' AS is_inexact
-    INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(log_change.relation), log_change.relation) AND s.is_current;
+  SELECT s.id, s.only_key, s.actions, s.is_plain, c.actor, c.provenance, starts_with(c.actor, 'postgres:') AS is_direct
+    INTO known FROM kith.shape s, kith.current_context() c WHERE s.relation = log_change.relation AND s.is_current;
+  IF NOT known.is_plain THEN
+    SELECT s.* INTO shape FROM kith.shape s WHERE s.id = known.id;
+  END IF;
   IF op = 'INSERT' THEN
-    image := to_jsonb(new);
+    letter := 'I';
     verb := 'created';
+    image := to_jsonb(new);
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
+    END IF;
   ELSIF op = 'DELETE' THEN
-    image := to_jsonb(old);
-    before := image;
+    letter := 'D';
     verb := 'deleted';
+    image := to_jsonb(old);
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
+    END IF;
+    before := image;
+    IF subject IS NOT NULL THEN
+      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+    END IF;
   ELSE
+    letter := 'U';
     image := to_jsonb(new);
     before := to_jsonb(old);
-  END IF;
-  IF shape.has_generated THEN
-    image := image - shape.generated::text[];
-    before := before - shape.generated::text[];
-  END IF;
-  IF op = 'DELETE' AND subject IS NOT NULL THEN
-    SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
-  ELSIF op = 'UPDATE' THEN
+    IF NOT known.is_plain THEN
+      image := image - shape.generated::text[];
+      before := before - shape.generated::text[];
+    END IF;
     SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
       FROM jsonb_each(image) a
      WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
     IF previous IS NULL THEN
-      changes := kith.image_changes(relation, old, new) - shape.generated::text[];
+      changes := kith.image_changes(relation, old, new) - coalesce(shape.generated::text[], '{}');
       IF changes IS NULL OR changes = '{}' THEN
         RETURN false;
       END IF;
       SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
     END IF;
-    was := CASE WHEN previous ?| shape.key::text[] THEN kith.key_of(before, shape.key) END;
-    verb := CASE WHEN NOT previous ? 'deleted_at' THEN 'updated' WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+    IF known.is_plain THEN
+      IF previous ? known.only_key THEN
+        was := before ->> known.only_key;
+      END IF;
+    ELSIF previous ?| shape.key::text[] THEN
+      was := kith.key_of(before, shape.key);
+    END IF;
+    verb := 'updated';
+    IF previous ? 'deleted_at' THEN
+      verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+    END IF;
   END IF;
-
-  IF shape.is_inexact THEN
+  key := image ->> known.only_key;
+  IF NOT known.is_plain THEN
+    key := kith.key_of(image, shape.key);
     named := shape.exact || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
     IF named <> '{}' THEN
       exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
@@ -1694,48 +1877,53 @@ BEGIN
     END IF;
   END IF;
 
-  SELECT c.actor, c.provenance INTO who FROM kith.current_context() c;
   -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
-  IF starts_with(who.actor, 'postgres:') THEN
+  IF known.is_direct THEN
     IF kith.is_viewer() THEN
       RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
     END IF;
   END IF;
-  IF who.provenance ?| '{run_id,undo_of}' THEN
-    IF op = 'INSERT' AND depth = 1 AND who.provenance ? 'undo_of' THEN
+  custom := known.provenance;
+  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
+  is_limited := known.is_direct;
+  IF custom ?| '{run_id,undo_of,limited,caused_by}' THEN
+    IF op = 'INSERT' AND depth = 1 AND custom ? 'undo_of' THEN
       verb := 'restored';
     END IF;
-    IF who.provenance ? 'run_id' THEN
-      run := kith.note_run(who.actor, who.provenance);
+    IF custom ? 'run_id' THEN
+      run := kith.note_run(known.actor, custom);
+    END IF;
+    is_limited := custom ? 'limited';
+    custom := custom - '{undo_of,limited,caused_by}'::text[];
+  END IF;
+  IF depth > 1 THEN
+    via := 'trigger';
+  ELSIF known.actions IS NOT NULL THEN
+    IF op <> 'INSERT' AND kith.is_cascade(known.actions, op, before, previous) THEN
+      via := 'cascade';
     END IF;
   END IF;
   IF subject IS NOT NULL THEN
     FOREACH template IN ARRAY templates LOOP
-      parts := string_to_array(translate(template, '{', '}'), '}');
+      parts := template::text[];
       repr := nullif(btrim(concat(parts[1], image ->> parts[2], parts[3], image ->> parts[4], parts[5])), '');
       EXIT WHEN repr IS NOT NULL;
     END LOOP;
-    IF octet_length(changes::text) > 1000000 THEN
-      changes := kith.clip_changes(changes);
+    IF changes IS NOT NULL THEN
+      IF octet_length(changes::text) > 1000000 THEN
+        changes := kith.clip_changes(changes);
+      END IF;
     END IF;
     INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-    VALUES (who.actor, verb, subject, left(image ->> 'id', 500), left(repr, 200), changes, who.provenance - '{undo_of,limited,caused_by}'::text[]) RETURNING a.id INTO entry;
-  END IF;
-  key := CASE WHEN cardinality(shape.key) = 1 THEN image ->> shape.key[1]::text ELSE kith.key_of(image, shape.key) END;
-  -- The entry of a table that opted in was written just before, by record_activity().
-  IF shape.feed THEN
-    SELECT a.id INTO entry FROM public.activity a WHERE a.subject_type = kith.own_subject(relation) AND a.subject_id = key AND a.xmin = pg_current_xact_id()::xid
-     ORDER BY a.occurred_at DESC, a.id DESC LIMIT 1;
+    VALUES (known.actor, verb, subject, left(key, 500), left(repr, 200), changes, custom) RETURNING a.id INTO entry;
   END IF;
   INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), who.actor, who.provenance ->> 'request_id', run,
-          CASE WHEN depth > 1 THEN 'trigger' WHEN shape.actions IS NOT NULL AND op <> 'INSERT' AND kith.is_cascade(shape.actions, op, before, previous) THEN 'cascade' ELSE 'request' END,
-          shape.relation, shape.id, key, was, left(op, 1)::"char", verb, image, previous, exact, entry);
-  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
-  IF who.provenance ? 'limited' OR starts_with(who.actor, 'postgres:') THEN
-    IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id() AND s.most IS NOT NULL) THEN
-      INSERT INTO kith.judgement AS j (xid) VALUES (pg_current_xact_id());
-    END IF;
+  VALUES (pg_current_xact_id(), clock_timestamp(), known.actor, custom ->> 'request_id', run, via, relation, known.id, key, was, letter, verb, image, previous, exact, entry);
+  IF is_limited THEN
+    PERFORM kith.await_judgement();
+  END IF;
+  IF via = 'cascade' AND op = 'UPDATE' THEN
+    PERFORM kith.place_deletes(relation);
   END IF;
   RETURN true;
 END $function$;
@@ -1751,6 +1939,9 @@ DECLARE
   reference name;
   remark record;
   viewer name;
+  part text;
+  -- As record_change() takes them: {"",first_name," ",last_name,""}
+  templates constant text[] := ARRAY(SELECT string_to_array(translate(l.label, '{', '}'), '}')::text FROM unnest(labels) WITH ORDINALITY l(label, place) ORDER BY l.place);
 BEGIN
   IF NOT features <@ ARRAY['custom_fields', 'associations'] THEN
     RAISE EXCEPTION 'a built-in table has the features custom_fields and associations, not %', features;
@@ -1776,10 +1967,13 @@ BEGIN
   IF 'associations' = ANY (features) THEN
     EXECUTE format('CREATE OR REPLACE TRIGGER kith_unlink AFTER DELETE ON %s FOR EACH ROW EXECUTE FUNCTION kith.unlink()', relation);
   END IF;
-  EXECUTE format('CREATE OR REPLACE TRIGGER kith_record AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW EXECUTE FUNCTION kith.record_change(%s)',
-    relation, (SELECT string_agg(quote_literal(x.argument), ', ' ORDER BY x.place) FROM unnest(array_prepend(subject, labels)) WITH ORDINALITY x(argument, place)));
+  FOREACH part IN ARRAY ARRAY['"!kith_record" AFTER INSERT ON %s REFERENCING NEW TABLE AS kith_new', '"!kith_record_update" AFTER UPDATE ON %s REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new',
+                              '"!kith_record_delete" AFTER DELETE ON %s REFERENCING OLD TABLE AS kith_old'] LOOP
+    EXECUTE format('CREATE OR REPLACE TRIGGER ' || part || ' FOR EACH ROW EXECUTE FUNCTION kith.record_change(%s)',
+      relation, (SELECT string_agg(quote_literal(x.argument), ', ' ORDER BY x.place) FROM unnest(array_prepend(subject, templates)) WITH ORDINALITY x(argument, place)));
+  END LOOP;
   EXECUTE format('CREATE OR REPLACE TRIGGER kith_no_truncate BEFORE TRUNCATE ON %s FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate()', relation);
-  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER kith_record, ENABLE ALWAYS TRIGGER kith_no_truncate', relation);
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER "!kith_record", ENABLE ALWAYS TRIGGER "!kith_record_update", ENABLE ALWAYS TRIGGER "!kith_record_delete", ENABLE ALWAYS TRIGGER kith_no_truncate', relation);
   FOR remark IN
     SELECT a.attname, replace(x.words, '%', coalesce((SELECT substring(pg_get_expr(d.adbin, d.adrelid) FROM '''([a-z]+)''') FROM pg_attrdef d
                                               WHERE d.adrelid = relation AND d.adnum = a.attnum), '')) AS words
@@ -1821,9 +2015,10 @@ BEGIN
             WHERE i.inhparent IN (SELECT b.relid FROM kith_guard.builtin b) OR i.inhrelid IN (SELECT b.relid FROM kith_guard.builtin b) LOOP
     EXECUTE format('ALTER TABLE %s NO INHERIT %s', x.child, x.parent);
   END LOOP;
-  FOR x IN SELECT t.tgname, t.tgrelid::regclass AS relation, CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'ALWAYS ' ELSE '' END AS always
+  FOR x IN SELECT t.tgname, t.tgrelid::regclass AS relation, CASE WHEN a.is_always THEN 'ALWAYS ' ELSE '' END AS always
              FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
-            WHERE t.tgname LIKE 'kith\_%' AND t.tgenabled <> CASE WHEN t.tgname IN ('kith_record', 'kith_no_truncate') THEN 'A' ELSE 'O' END LOOP
+            CROSS JOIN LATERAL (SELECT t.tgname LIKE '!kith\_%' OR t.tgname = 'kith_no_truncate' AS is_always) a
+            WHERE t.tgname ~ '^!?kith_' AND t.tgenabled <> CASE WHEN a.is_always THEN 'A' ELSE 'O' END LOOP
     EXECUTE format('ALTER TABLE %s ENABLE %sTRIGGER %I', x.relation, x.always, x.tgname);
   END LOOP;
   -- The expressions of built-in indexes call no function of the workspace's.
@@ -1991,6 +2186,23 @@ BEGIN
   END IF;
 END $function$;
 
+-- Notes which entry of the feed is about the last change of a row.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.note_entry(relation oid, image jsonb, entry text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+DECLARE shape kith.shape;
+BEGIN
+  SELECT s.* INTO shape FROM kith.shape s WHERE s.relation = coalesce(pg_partition_root(note_entry.relation), note_entry.relation) AND s.is_current;
+  IF FOUND THEN
+    UPDATE kith.change AS c SET activity = note_entry.entry
+     WHERE c.seq = (SELECT x.seq FROM kith.change x WHERE x.xid = pg_current_xact_id() AND x.relation = shape.relation AND x.key = kith.key_of(note_entry.image, shape.key) AND x.activity IS NULL
+                     ORDER BY x.seq DESC LIMIT 1);
+  END IF;
+END $function$;
+
 -- Notes that the run did what cannot be undone.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.note_gap(what text)
@@ -2047,8 +2259,7 @@ BEGIN
            (SELECT jsonb_agg(jsonb_build_object('parent', coalesce(pg_partition_root(f.confrelid), f.confrelid)::bigint, 'on_delete', f.confdeltype, 'on_update', f.confupdtype,
                      'columns', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.conkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = c.oid AND a.attnum = k.number),
                      'target', (SELECT jsonb_agg(a.attname ORDER BY k.place) FROM unnest(f.confkey) WITH ORDINALITY k(number, place) JOIN pg_attribute a ON a.attrelid = f.confrelid AND a.attnum = k.number)) ORDER BY f.oid)
-              FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))) AS actions,
-           EXISTS (SELECT FROM pg_trigger t WHERE t.tgrelid = c.oid AND t.tgfoid = 'public.record_activity'::regproc) AS feed
+              FROM pg_constraint f WHERE f.conrelid = c.oid AND f.contype = 'f' AND f.conparentid = 0 AND (f.confdeltype IN ('c', 'n', 'd') OR f.confupdtype IN ('c', 'n', 'd'))) AS actions
       FROM pg_class c
       JOIN pg_index i ON i.indrelid = c.oid AND i.indisprimary
      CROSS JOIN LATERAL (
@@ -2062,12 +2273,12 @@ BEGIN
        AND (note_shapes.relations IS NULL OR c.oid = ANY (note_shapes.relations))
   LOOP
     SELECT s.* INTO known FROM kith.shape s WHERE s.relation = found_shape.relation AND s.is_current;
-    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful, known.feed)
-                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.feed)
+    CONTINUE WHEN FOUND AND (known.name, known.key, known.columns, known.generated, known.exact, known.doubtful)
+                          = (found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful)
                     AND known.actions IS NOT DISTINCT FROM found_shape.actions;
     UPDATE kith.shape s SET is_current = false WHERE s.relation = found_shape.relation AND s.is_current;
-    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions, feed)
-    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions, found_shape.feed);
+    INSERT INTO kith.shape AS s (relation, name, key, columns, generated, exact, doubtful, actions)
+    VALUES (found_shape.relation, found_shape.name, found_shape.key, found_shape.columns, found_shape.generated, found_shape.exact, found_shape.doubtful, found_shape.actions);
   END LOOP;
 END $function$;
 
@@ -2222,12 +2433,26 @@ CREATE OR REPLACE FUNCTION kith.outcome(secret text, most integer, OUT affected 
  SET search_path TO 'pg_catalog', 'pg_temp'
  SET "TimeZone" TO 'UTC'
 AS $function$
-DECLARE made kith.change[];
 BEGIN
   PERFORM kith.check_secret(secret);
-  made := kith.of_transaction();
-  affected := kith.affected(made);
-  changes := (SELECT coalesce(jsonb_agg(x), '[]') FROM kith.shown(made, outcome.most) x);
+  IF NOT EXISTS (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id_if_assigned() OFFSET 1) THEN
+    SELECT jsonb_build_object(s.name, '{"created": 0, "updated": 0, "deleted": 0, "restored": 0}' || jsonb_build_object(c.verb, 1)),
+           jsonb_build_array(jsonb_build_object('table', s.name, 'id', CASE WHEN s.only_key IS NULL THEN kith.shown_key(s.id, c.image) ELSE c.image -> s.only_key END, 'verb', c.verb,
+                                                'hard', c.op = 'D', 'changes', kith.columns_of(c.op, c.image, c.previous), 'via', c.via))
+      INTO affected, changes
+      FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.xid = pg_current_xact_id_if_assigned() AND (c.op <> 'U' OR c.exact IS NULL);
+    IF FOUND THEN
+      RETURN;
+    END IF;
+  END IF;
+  WITH n AS MATERIALIZED (SELECT n.*, s.name FROM kith.net(kith.of_transaction()) n JOIN kith.shape s ON s.id = n.shape)
+  SELECT (SELECT coalesce(jsonb_object_agg(x.name, jsonb_build_object('created', x.created, 'updated', x.updated, 'deleted', x.deleted, 'restored', x.restored)), '{}')
+            FROM (SELECT n.name, count(*) FILTER (WHERE n.verb = 'created') AS created, count(*) FILTER (WHERE n.verb = 'updated') AS updated,
+                         count(*) FILTER (WHERE n.verb = 'deleted') AS deleted, count(*) FILTER (WHERE n.verb = 'restored') AS restored FROM n GROUP BY n.name) x),
+         (SELECT coalesce(jsonb_agg(jsonb_build_object('table', x.name, 'id', kith.shown_key(x.shape, coalesce(x.after, x.before)), 'verb', x.verb, 'hard', x.hard,
+                            'changes', kith.columns_changed(x.before, x.after, x.exact_before, x.exact_after), 'via', x.via) ORDER BY x.seq), '[]')
+            FROM (SELECT n.* FROM n ORDER BY n.seq LIMIT outcome.most) x)
+    INTO affected, changes;
 END $function$;
 
 -- The subject of entries about a table of the workspace's own: its name, with its schema if that is not public, and never a built-in table's subject.
@@ -2340,6 +2565,20 @@ BEGIN
     ON CONFLICT (pipeline, key) DO NOTHING;
   END IF;
   RETURN NEW;
+END $function$;
+
+-- Puts the deletes of rows after the updates that were logged after them.
+-- Owned by {{system}}.
+CREATE OR REPLACE FUNCTION kith.place_deletes(relation oid)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+BEGIN
+  UPDATE kith.change AS d SET seq = DEFAULT
+   WHERE d.xid = pg_current_xact_id() AND d.relation = place_deletes.relation AND d.op = 'D'
+     AND EXISTS (SELECT FROM kith.change u WHERE u.xid = d.xid AND u.relation = d.relation AND u.key = d.key AND u.op = 'U' AND u.was IS NULL AND u.seq > d.seq
+                    AND NOT EXISTS (SELECT FROM kith.change i WHERE i.xid = d.xid AND i.relation = d.relation AND i.key = d.key AND (i.op = 'I' OR i.was IS NOT NULL) AND i.seq > d.seq));
 END $function$;
 
 -- Gives a pipeline its position, unsets the previous default, and refuses to delete a pipeline that has deals.
@@ -2532,12 +2771,49 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE is_logged boolean;
+#variable_conflict use_variable
+DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
-  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
+  IF TG_OP = 'DELETE' THEN
+    IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
+      IF NOT (SELECT (k.* *= OLD) FROM kith_old k LIMIT 1) THEN
+        RETURN NULL;
+      END IF;
+    ELSE
+      is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
+      RETURN NULL;
+    END IF;
+  ELSIF EXISTS (SELECT FROM kith_new OFFSET 1) THEN
+    IF NOT (SELECT (k.* *= NEW) FROM kith_new k LIMIT 1) THEN
+      RETURN NULL;
+    END IF;
+  ELSE
+    IF TG_OP = 'UPDATE' THEN
+      IF NEW *= OLD THEN
+        RETURN NULL;
+      END IF;
+    END IF;
+    is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
     RETURN NULL;
   END IF;
-  is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
+  statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
+  -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
+  IF TG_OP = 'DELETE' THEN
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+  ELSE
+    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+  END IF;
+  FOR part IN 1 .. cardinality(starts) LOOP
+    EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
+    GET DIAGNOSTICS touched = ROW_COUNT;
+    logged := logged + touched;
+  END LOOP;
+  IF logged > 0 AND statement.is_limited THEN
+    PERFORM kith.await_judgement();
+  END IF;
+  IF logged > 0 AND statement.has_cascades THEN
+    PERFORM kith.place_deletes(TG_RELID);
+  END IF;
   RETURN NULL;
 END $function$;
 
@@ -2656,8 +2932,7 @@ BEGIN
   ELSE
     RETURN QUERY
       SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
-                                'changes', CASE c.op WHEN 'I' THEN kith.columns_changed(NULL, c.image, NULL, NULL) WHEN 'D' THEN kith.columns_changed(c.image, NULL, NULL, NULL)
-                                                     ELSE (SELECT coalesce(jsonb_object_agg(p.key, jsonb_build_object('from', p.value, 'to', c.image -> p.key)), '{}') FROM jsonb_each(c.previous) p) END,
+                                'changes', kith.columns_of(c.op, c.image, c.previous),
                                 'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
         FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after ORDER BY c.seq LIMIT most;
   END IF;
@@ -3122,29 +3397,6 @@ CREATE OR REPLACE FUNCTION kith.texts(image jsonb, exact jsonb, json_columns tex
  STABLE
 RETURN (SELECT COALESCE(jsonb_object_agg(k.name, CASE WHEN (texts.exact ? k.name) THEN (texts.exact -> k.name) WHEN ((texts.image -> k.name) = 'null'::jsonb) THEN 'null'::jsonb WHEN (k.name = ANY (texts.json_columns)) THEN to_jsonb(((texts.image -> k.name))::text) ELSE to_jsonb((texts.image ->> k.name)) END), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys(texts.image) k(name));
 
--- A subject without "Re:", "Fwd:" and tags of mailing lists, in lower case: answers have the same. Null if nothing is left.
--- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
-CREATE OR REPLACE FUNCTION kith.thread_subject(subject text)
- RETURNS text
- LANGUAGE plpgsql
- IMMUTABLE PARALLEL SAFE
- SET search_path TO 'pg_catalog', 'pg_temp'
- SET standard_conforming_strings TO 'on'
-AS $function$
-DECLARE bare text := btrim(regexp_replace(lower(left(subject, 1000)), '\s+', ' ', 'g')); before text;
-BEGIN
-  FOR round IN 1 .. 20 LOOP
-    before := bare;
-    -- "Re:" and "Fwd:" in the languages whose mail programs translate them, "Re[2]:" included.
-    bare := regexp_replace(bare, '^(re|r|aw|antw|antwort|sv|vs|res|rif|odp|ynt|回复|答复|fw|fwd|wg|tr|rv|enc|i|vb|doorst|转发)( ?[[(][0-9]+[])])? ?[:：] ?', '');
-    -- The tag of a mailing list or of a mail gateway. One with a number names a ticket.
-    bare := regexp_replace(bare, '^\[[^][0-9]{1,40}\] ?', '');
-    bare := regexp_replace(bare, ' ?\(fwd\)$', '');
-    EXIT WHEN bare = before;
-  END LOOP;
-  RETURN nullif(left(btrim(bare), 200), '');
-END $function$;
-
 -- Sets updated_at if another column changed.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.touch()
@@ -3407,15 +3659,23 @@ CREATE OR REPLACE FUNCTION kith.undo_plan(secret text, kind text, target text, k
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
 DECLARE
-  all_of kith.change[]; standing kith.change[];
+  seqs bigint[]; facts record;
   request_of_entry text := (SELECT a.custom ->> 'request_id' FROM public.activity a WHERE kind = 'activity' AND a.id = target);
 BEGIN
   PERFORM kith.check_secret(secret);
-  SELECT coalesce(array_agg(c), '{}'), coalesce(array_agg(c) FILTER (WHERE c.undone_by IS NULL), '{}') INTO all_of, standing FROM kith.change c
-   WHERE CASE kind WHEN 'run' THEN c.run = target WHEN 'request' THEN c.request = target
-                     ELSE c.activity = target AND CASE WHEN request_of_entry IS NULL THEN c.request IS NULL ELSE c.request = request_of_entry END END;
+  -- A statement for each index.
+  IF kind = 'run' THEN
+    seqs := ARRAY(SELECT c.seq FROM kith.change c WHERE c.run = target);
+  ELSIF kind = 'request' THEN
+    seqs := ARRAY(SELECT c.seq FROM kith.change c WHERE c.request = target);
+  ELSIF request_of_entry IS NULL THEN
+    seqs := ARRAY(SELECT c.seq FROM kith.change c WHERE c.activity = target AND c.request IS NULL);
+  ELSE
+    seqs := ARRAY(SELECT c.seq FROM kith.change c WHERE c.activity = target AND c.request = request_of_entry);
+  END IF;
   items := '{}';
-  IF all_of = '{}' THEN
+  SELECT count(*) AS standing, min(c.at) AS oldest INTO facts FROM kith.change c WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL;
+  IF seqs = '{}' THEN
     status := CASE WHEN kind = 'run' AND EXISTS (SELECT FROM kith.run r WHERE r.id = target AND r.started_at < kept_since)
                      OR kind = 'request' AND EXISTS (SELECT FROM public.activity a WHERE a.custom ->> 'request_id' = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since)
                      OR kind = 'activity' AND EXISTS (SELECT FROM public.activity a WHERE a.id = target AND a.verb <> 'conflict' AND a.occurred_at < kept_since) THEN 'expired'
@@ -3424,35 +3684,50 @@ BEGIN
   ELSIF kept_since = 'infinity' THEN
     status := 'expired';
     RETURN;
-  ELSIF standing = '{}' THEN
+  ELSIF facts.standing = 0 THEN
     status := 'undone';
     RETURN;
-  ELSIF (SELECT min(c.at) FROM unnest(standing) c) < kept_since THEN
+  ELSIF facts.oldest < kept_since THEN
     status := 'expired';
     RETURN;
   END IF;
   status := 'open';
   WITH shapes AS MATERIALIZED (
-    SELECT h.*, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns FROM kith.shape h)
-  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via,
-           (SELECT jsonb_object_agg(k.name, x.found_texts -> k.name::text) FROM unnest(x.key) k(name)), x.back,
-           x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns, NULL)::kith.undo_item ORDER BY x.relation, x.key_text), '{}')
+         SELECT h.id, h.name::text AS name, h.key, h.only_key, h.columns, ARRAY(SELECT c.key FROM jsonb_each(h.columns) c WHERE kith.base_type((c.value ->> 1)::oid) = 'jsonb'::regtype) AS json_columns,
+                m.id IS NOT NULL AND m.key = h.key AND r.oid IS NOT NULL AS is_there, m.key AS key_now, m.columns AS columns_now,
+                m.id = h.id AND r.oid IS NOT NULL AND h.only_key IS NOT NULL AS is_same
+           FROM kith.shape h LEFT JOIN kith.shape m ON m.relation = h.relation AND m.is_current LEFT JOIN pg_class r ON r.oid = h.relation),
+       noted AS MATERIALIZED (
+         SELECT c.seq, s.is_same AND c.exact IS NULL AND count(*) OVER (PARTITION BY c.relation, c.key) = 1 AND NOT bool_or(c.was IS NOT NULL) OVER (PARTITION BY c.relation) AS is_only
+           FROM kith.change c JOIN shapes s ON s.id = c.shape WHERE c.seq = ANY (seqs) AND c.undone_by IS NULL),
+       only_changes AS (
+         SELECT c.relation, s.name, c.image -> s.only_key AS id, c.key AS key_text, CASE c.op WHEN 'I' THEN 'delete' WHEN 'D' THEN 'insert' ELSE 'update' END AS act, c.via,
+                kith.texts(jsonb_build_object(s.only_key, c.image -> s.only_key), NULL, s.json_columns) AS key,
+                CASE c.op WHEN 'I' THEN '{}' ELSE kith.texts(CASE c.op WHEN 'U' THEN c.previous ELSE c.image END, NULL, s.json_columns) END AS back,
+                CASE c.op WHEN 'I' THEN '{}' WHEN 'U' THEN c.previous ELSE c.image END AS back_shown, CASE c.op WHEN 'D' THEN '{}' ELSE c.image END AS expected, '{}'::jsonb AS expected_exact,
+                ARRAY[c.seq] AS members, NULL AS fault, s.columns_now
+           FROM noted o JOIN kith.change c ON c.seq = o.seq JOIN shapes s ON s.id = c.shape WHERE o.is_only),
+       compared AS (
+         SELECT n.relation, s.name, kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id, n.key AS key_text,
+                CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act, n.via,
+                (SELECT jsonb_object_agg(k.name, f.found_texts -> k.name::text) FROM unnest(s.key_now) k(name)) AS key,
+                CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
+                     ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
+                coalesce(n.before, '{}') AS back_shown, coalesce(n.after, '{}') AS expected, coalesce(n.exact_after, '{}') AS expected_exact, n.members,
+                CASE WHEN NOT s.is_there
+                       OR EXISTS (SELECT FROM jsonb_each(s.columns) c
+                                   WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND s.columns_now -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault,
+                s.columns_now
+           FROM kith.net(ARRAY(SELECT c FROM noted o JOIN kith.change c ON c.seq = o.seq WHERE NOT o.is_only)) n
+           JOIN shapes s ON s.id = n.shape
+          CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed OFFSET 0) d
+          CROSS JOIN LATERAL (
+                SELECT kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
+                                  coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts OFFSET 0) f)
+  SELECT coalesce(array_agg(ROW(x.n, x.relation, x.name, x.id, x.key_text, x.act, x.via, x.key, x.back, x.back_shown, x.expected, x.expected_exact, x.members, x.fault, x.columns_now, NULL)::kith.undo_item
+                            ORDER BY x.n), '{}')
     INTO items
-    FROM (SELECT row_number() OVER (ORDER BY n.relation, n.key)::integer AS n, n.relation, s.name::text AS name, n.key AS key_text, n.via, n.members, now_shape.key, now_shape.columns,
-                 kith.shown_key(n.shape, coalesce(n.after, n.before)) AS id,
-                 CASE WHEN n.before IS NULL THEN 'delete' WHEN n.after IS NULL THEN 'insert' ELSE 'update' END AS act,
-                 kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(coalesce(n.after, n.before)) b WHERE b.key = ANY (s.key::text[])),
-                   coalesce(n.exact_after, n.exact_before), s.json_columns) AS found_texts,
-                 CASE WHEN n.before IS NULL THEN '{}' WHEN n.after IS NULL THEN kith.texts(n.before, n.exact_before, s.json_columns)
-                      ELSE kith.texts((SELECT coalesce(jsonb_object_agg(b.key, b.value), '{}') FROM jsonb_each(n.before) b WHERE d.changed ? b.key), n.exact_before, s.json_columns) END AS back,
-                 coalesce(n.before, '{}') AS back_shown, coalesce(n.after, '{}') AS expected, coalesce(n.exact_after, '{}') AS expected_exact,
-                 CASE WHEN now_shape.id IS NULL OR now_shape.key <> s.key OR NOT EXISTS (SELECT FROM pg_class c WHERE c.oid = n.relation)
-                        OR EXISTS (SELECT FROM jsonb_each(s.columns) c
-                                    WHERE (d.changed ? c.key OR n.before IS NULL OR n.after IS NULL OR c.key = ANY (s.key::text[])) AND now_shape.columns -> c.key IS DISTINCT FROM c.value) THEN 'schema_changed' END AS fault
-            FROM kith.net(standing) n
-            JOIN shapes s ON s.id = n.shape
-            LEFT JOIN kith.shape now_shape ON now_shape.relation = n.relation AND now_shape.is_current
-           CROSS JOIN LATERAL (SELECT kith.columns_changed(n.before, n.after, n.exact_before, n.exact_after) AS changed OFFSET 0) d OFFSET 0) x;
+    FROM (SELECT row_number() OVER (ORDER BY y.relation, y.key_text)::integer AS n, y.* FROM (SELECT * FROM only_changes UNION ALL SELECT * FROM compared) y) x;
 END $function$;
 
 -- The SQL that puts rows of a table back, or locks them.
@@ -3471,7 +3746,7 @@ AS $function$
     WHEN 'update' THEN format('UPDATE %s "kith:row" SET %s FROM unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation,
                          (SELECT string_agg(format('%I = (v.x ->> %L)::%s', b.name, b.name, format_type((columns -> b.name ->> 1)::oid, (columns -> b.name ->> 2)::integer)), ', ' ORDER BY b.name) FROM jsonb_object_keys(back) b(name)), w.is_it)
     WHEN 'delete' THEN format('DELETE FROM %s "kith:row" USING unnest($1::jsonb[], $2::jsonb[]) v(k, x) WHERE %s', relation, w.is_it)
-    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row"), kith.exact_texts($3, "kith:row") FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
+    WHEN 'lock' THEN format('SELECT v.n, to_jsonb("kith:row".*), kith.exact_texts($3, "kith:row".*) FROM unnest($1::jsonb[], $2::integer[]) v(k, n) JOIN %s "kith:row" ON %s ORDER BY v.n FOR UPDATE OF "kith:row"', relation, w.is_it) END
     FROM (SELECT string_agg(format('"kith:row".%I = (v.k ->> %L)::%s', k.name, k.name, format_type((columns -> k.name ->> 1)::oid, (columns -> k.name ->> 2)::integer)), ' AND ') AS is_it FROM jsonb_object_keys(key) k(name)) w
 $function$;
 
@@ -4021,11 +4296,13 @@ BEGIN
     END IF;
   END IF;
 
+  -- The triggers of the change log come first: what other triggers of a row change is in the log after it.
   IF TG_TAG IN ('CREATE TRIGGER', 'ALTER TRIGGER') AND EXISTS (
-       SELECT FROM pg_trigger t JOIN kith_guard.builtin b ON b.relid = t.tgrelid
-        WHERE NOT t.tgisinternal AND t.tgname LIKE 'kith\_%'
-          AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)) THEN
-    RAISE EXCEPTION 'trigger names that begin with kith_ are reserved on built-in tables' USING ERRCODE = '42501';
+       SELECT FROM pg_trigger t
+        WHERE NOT t.tgisinternal AND (t.tgname < '!l' OR t.tgname LIKE 'kith\_%' AND t.tgrelid IN (SELECT b.relid FROM kith_guard.builtin b))
+          AND NOT EXISTS (SELECT FROM kith_guard.fact f WHERE f.relid = t.tgrelid AND f.kind = 'trigger' AND f.name = t.tgname)
+          AND t.oid NOT IN (SELECT l.oid FROM kith_guard.log_trigger l)) THEN
+    RAISE EXCEPTION 'trigger names that begin with kith_ are reserved on built-in tables, and names up to !kith on all tables' USING ERRCODE = '42501';
   END IF;
 
   -- The workspace has no EXECUTE on these functions, but for the moment in which another of its sessions runs a migration.
@@ -4145,7 +4422,7 @@ BEGIN
   IF EXISTS (SELECT FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid
               WHERE (relations IS NULL OR t.tgrelid = ANY (relations)) AND t.tgfoid IN ('kith.capture'::regproc, 'kith.note_statement'::regproc) AND NOT t.tgisinternal
                 AND (t.tgqual IS NOT NULL OR t.tgnargs > 0 OR t.tgdeferrable OR t.tgattr::text <> '' OR t.tgoldtable IS NOT NULL OR t.tgnewtable IS NOT NULL OR t.tgenabled NOT IN ('O', 'A')
-                     OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('kith_capture', 29, 'kith.capture'::regproc::oid), ('kith_capture_all', 29, 'kith.capture'::regproc::oid),
+                     OR (t.tgname::text, t.tgtype, t.tgfoid::oid) NOT IN (('!kith_capture', 29, 'kith.capture'::regproc::oid), ('!kith_capture_all', 29, 'kith.capture'::regproc::oid),
                           ('kith_truncate', 34, 'kith.note_statement'::regproc::oid), ('kith_statement', 28, 'kith.note_statement'::regproc::oid))
                      OR EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = t.tgrelid))) THEN
     RAISE EXCEPTION 'the triggers that keep the change log cannot be created, changed or disabled' USING ERRCODE = '42501',
@@ -4156,8 +4433,8 @@ BEGIN
       FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
              WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
-            ('kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
-            ('kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
+            ('!kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
+            ('!kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
             ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
             ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.relispartition, 'kith.note_statement')) y(name, timing, is_wanted, f)
       LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0
@@ -4269,10 +4546,10 @@ AS $function$
 BEGIN
   INSERT INTO kith_guard.builtin (relid, name, subject)
   SELECT c.oid, c.relname, split_part(encode(t.tgargs, 'escape'), '\000', 1)
-    FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = 'kith_record' WHERE c.oid = relation
+    FROM pg_class c JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = '!kith_record' WHERE c.oid = relation
   ON CONFLICT (relid) DO UPDATE SET subject = excluded.subject;
   IF NOT FOUND THEN
-    RAISE EXCEPTION '% has no trigger kith_record: call kith.make_builtin() first', relation;
+    RAISE EXCEPTION '% has no trigger !kith_record: call kith.make_builtin() first', relation;
   END IF;
 END $function$;
 
@@ -4284,7 +4561,7 @@ CREATE OR REPLACE FUNCTION kith_guard.dumped_trigger()
  STABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER (kith_capture|kith_capture_all|kith_truncate|kith_statement) (?:AFTER|BEFORE) [A-Z ]+ ON '
+  SELECT regexp_match(current_query(), '^[[:space:]]*CREATE TRIGGER "?(!kith_capture|!kith_capture_all|kith_truncate|kith_statement)"? (?:AFTER|BEFORE) [A-Z ]+ ON '
          || '((?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")[.](?:[a-z_][a-z0-9_]*|"(?:[^"]|"")+")) FOR EACH (?:ROW|STATEMENT) EXECUTE FUNCTION kith[.](?:capture|note_statement)[(][)];?[[:space:]]*$')
 $function$;
 

@@ -1,4 +1,4 @@
-//! What a committed transaction has changed.
+//! What a committed transaction may have changed, for those who wait for changes.
 
 use crm::model::ask::Ask;
 

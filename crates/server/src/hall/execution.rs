@@ -19,7 +19,7 @@ use crate::hall::committed::{Changed, Committed};
 use crate::hall::idempotency::Idempotency;
 use crate::hall::outgoing::{self, OutgoingEmail};
 use crate::hall::{Effect, Progress};
-use crate::store::fault::{self, RunError};
+use crate::store::fault::RunError;
 use crate::store::tenant::transaction::{OpenTransaction, Reservation, Transaction};
 use crate::store::tenant::{Access, Tenant};
 
@@ -32,10 +32,12 @@ pub(super) struct Execution<'a> {
     pub(super) caller: &'a Caller,
     pub(super) tenant: Tenant<'a>,
     pub(super) effect: Effect,
-    max_affected: Option<u32>,
+    pub(super) max_affected: Option<u32>,
     /// The run of an undo, and what it undoes.
     pub(super) undo: Option<UndoRun>,
-    transaction: Transaction,
+    pub(super) transaction: Transaction,
+    /// What a dry run without an open transaction has changed.
+    pub(super) rehearsed: Option<ChangeSet>,
     reserved: Option<&'a Idempotency<'a>>,
     /// The e-mails that leave once the transaction is committed.
     pub(super) outgoing: Vec<OutgoingEmail>,
@@ -121,6 +123,7 @@ impl<'a> Execution<'a> {
             max_affected,
             undo,
             transaction,
+            rehearsed: None,
             reserved,
             outgoing,
             attempt,
@@ -165,17 +168,6 @@ impl<'a> Execution<'a> {
             }
         }
         Ok(())
-    }
-
-    /// Checks the deferred constraints of a dry run's transaction, and returns what it has changed.
-    pub(super) async fn outcome(&mut self, is_sql: bool) -> Result<ChangeSet, Fault> {
-        let secret = self.app.store.secret_of(&self.caller.database);
-        let Transaction::Open(open) = &mut self.transaction else { return Ok(ChangeSet::empty()) };
-        match open.conclude(&sql::log::dry_outcome(secret.expose())).await {
-            Ok(rows) => ChangeSet::read(&rows).ok_or_else(|| Fault::internal("the change log gave no outcome")),
-            Err(error) if is_sql => Err(fault::of_connection(error)),
-            Err(error) => Err(fault::of_statement(error, None).into_fault()),
-        }
     }
 
     /// Creates an execution in one transaction that holds an Idempotency-Key.
@@ -244,6 +236,10 @@ impl<'a> Execution<'a> {
 
     /// Runs statements that write, with the caller as the actor.
     pub(super) async fn write(&mut self, statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
+        if self.is_rehearsal() {
+            // On the heap, like all that most calls do not need.
+            return Box::pin(self.rehearse(statements)).await;
+        }
         let context = self.context();
         self.tenant.run(&mut self.transaction, &context, statements).await
     }

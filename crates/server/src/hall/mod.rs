@@ -9,6 +9,7 @@ mod batch;
 mod committed;
 mod conflict;
 mod control;
+mod dry;
 mod events;
 mod execution;
 mod fingerprint;
@@ -155,7 +156,7 @@ async fn perform_dry(app: &App, caller: &Caller, ask: &Ask, controls: &Controls<
     } else {
         let mut execution = Execution::dry(app, caller, controls.max_affected).await?;
         execution.progress = controls.progress;
-        execution.open().await?;
+        execution.begin_dry(ask).await?;
         let result = match answer(&mut execution, ask, controls).await {
             Ok(answer) => execution.outcome(is_sql).await.map(|outcome| DryRun { answer, outcome }),
             Err(fault) => Err(fault),

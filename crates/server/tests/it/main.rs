@@ -74,6 +74,7 @@ mod together;
 mod undo;
 mod undo_bounds;
 mod undo_effects;
+mod undo_order;
 mod undo_together;
 mod upgrade;
 mod values;

@@ -96,7 +96,7 @@ async fn a_migration_adds_a_built_in_table() {
         assert_eq!(told.column("subject_type"), ["ticket", "ticket"]);
         assert_eq!(told.column("subject_repr"), ["Help!", "Help"]);
         agent.sql("alter table tickets drop column title").await.fault(403, "sql_error");
-        agent.sql("alter table tickets disable trigger kith_record").await.fault(403, "sql_error");
+        agent.sql("alter table tickets disable trigger \"!kith_record\"").await.fault(403, "sql_error");
         agent.sql("truncate tickets").await.fault(403, "sql_error");
         let viewer = agent.sql("select has_table_privilege(rolname, 'tickets', 'SELECT') as v from pg_roles where rolname = current_user || '_r'");
         assert_eq!(viewer.await.status(200).column("v"), [true]);
@@ -127,10 +127,10 @@ async fn another_session_gains_nothing_while_a_migration_runs() {
     admin.script(&begin).await.expect("a section that begins");
     for sql in [
         "create table forged (id text, name text);
-         create trigger kith_record after insert on forged for each row execute function kith.record_change('contact', '{name}')",
+         create trigger \"!kith_record\" after insert on forged for each row execute function kith.record_change('contact', '{name}')",
         "create trigger zz after insert on contacts for each row execute function kith.record_change('contact')",
         "create table forged (id text); select kith.make_builtin('forged', 'contact', array['{id}'])",
-        "alter table contacts disable trigger kith_record",
+        "alter table contacts disable trigger \"!kith_record\"",
     ] {
         agent.sql(sql).await.fault(403, "sql_error");
     }
@@ -141,7 +141,7 @@ async fn another_session_gains_nothing_while_a_migration_runs() {
 const BREAKS: &str = "
     alter event trigger kith_before_ddl disable;
     alter event trigger kith_after_ddl disable;
-    alter table public.contacts disable trigger kith_record, disable trigger kith_touch;
+    alter table public.contacts disable trigger \"!kith_record\", disable trigger kith_touch;
     alter table public.deals enable row level security, force row level security;
     create rule r as on delete to public.lists do instead nothing;
     create table public.child () inherits (public.associations);

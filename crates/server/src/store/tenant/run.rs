@@ -30,6 +30,19 @@ impl Tenant<'_> {
         if let Transaction::Open(open) = transaction {
             return open.run(&self.cache.types, statements).await;
         }
+        let frame = match self.access {
+            Access::Full => Frame::Implicit,
+            Access::ReadOnly => Frame::ReadOnly,
+        };
+        self.run_in(frame, context, statements).await
+    }
+
+    /// Runs the statements after `context`, and rolls them back.
+    pub async fn run_and_roll_back(&self, context: &[Sql], statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
+        self.run_in(Frame::RolledBack, context, statements).await
+    }
+
+    async fn run_in(&self, frame: Frame, context: &[Sql], statements: &[Sql]) -> Result<Vec<Rows>, RunError> {
         let params: Vec<Vec<Option<Cow<'_, str>>>> = context.iter().chain(statements).map(borrow).collect();
         let batch: Vec<Statement<'_>> = context
             .iter()
@@ -44,15 +57,12 @@ impl Tenant<'_> {
             })
             .collect();
         // PostgreSQL does not report which statement failed. Only the main one has the caller's parameters.
-        let outcomes = self.run_batch(&batch).await.map_err(|error| fault::of_statement(error, statements.first()))?;
+        let outcomes =
+            self.run_batch(frame, &batch).await.map_err(|error| fault::of_statement(error, statements.first()))?;
         Ok(outcomes.into_iter().skip(context.len()).map(rows_of).collect())
     }
 
-    async fn run_batch(&self, batch: &[Statement<'_>]) -> Result<Vec<Outcome>, Error> {
-        let frame = match self.access {
-            Access::Full => Frame::Implicit,
-            Access::ReadOnly => Frame::ReadOnly,
-        };
+    async fn run_batch(&self, frame: Frame, batch: &[Statement<'_>]) -> Result<Vec<Outcome>, Error> {
         let types = &self.cache.types;
         let mut lease = self.lease(Lane::Rest).await?;
         lease.watch(WATCHDOG_LIMIT);

@@ -30,9 +30,9 @@ alter table contacts enable row level security;
 alter table contacts force row level security;
 -- inherit from built-in | sql | 42501
 create table x() inherits (contacts);
--- built-in inherits | sql | 42501
+-- built-in inherits | sql | 0A000
 create table p1(id text not null); alter table contacts inherit p1;
--- attach as partition | sql | 42501
+-- attach as partition | sql | 0A000
 create table p2 (like contacts) partition by list (id); alter table p2 attach partition contacts default;
 -- replica identity | sql | 42501
 alter table contacts replica identity nothing;
@@ -71,25 +71,37 @@ alter table contacts rename constraint contacts_custom_check to z;
 -- drop check | sql | 42501
 alter table contacts drop constraint contacts_custom_check;
 -- disable trigger | sql | 42501
-alter table contacts disable trigger kith_record;
+alter table contacts disable trigger "!kith_record";
 -- disable trigger user | sql | 42501
 alter table contacts disable trigger user;
 -- disable trigger all | sql | 42501
 alter table contacts disable trigger all;
 -- enable replica trigger | sql | 42501
-alter table contacts enable replica trigger kith_record;
+alter table contacts enable replica trigger "!kith_record";
 -- enable (origin) trigger | sql | 42501
-alter table contacts enable trigger kith_record;
+alter table contacts enable trigger "!kith_record";
 -- drop trigger | sql | 42501
-drop trigger kith_record on contacts;
+drop trigger "!kith_record" on contacts;
 -- rename trigger | sql | 42501
-alter trigger kith_record on contacts rename to zz;
+alter trigger "!kith_record" on contacts rename to zz;
 -- replace trigger | sql | 42501
-create or replace trigger kith_record after insert on contacts for each row execute function mine();
+create or replace trigger "!kith_record" after insert on contacts for each row execute function mine();
 -- replace trigger with when false, same function | sql | 42501
-create or replace trigger kith_record after insert or update or delete on contacts for each row when (false) execute function kith.record_change('contact');
+create or replace trigger "!kith_record" after insert or update or delete on contacts for each row when (false) execute function kith.record_change('contact');
 -- trigger with reserved name | sql | 42501
 create trigger kith_zz before insert on contacts for each row execute function mine();
+-- trigger that fires before those of the log | sql | 42501
+create trigger " a" after update on contacts for each row execute function mine();
+-- trigger with the name of the log's | sql | 42501
+create trigger "!kith_record_insert" after insert on contacts for each row execute function mine();
+-- trigger renamed so that it fires before those of the log | sql | 42501
+create trigger zz9 after update on contacts for each row execute function mine(); alter trigger zz9 on contacts rename to "!kith";
+-- trigger of an own table that fires before that of the log | sql | 42501
+create table early (id int primary key); create trigger "!a" after update on early for each row execute function mine();
+-- use the transition tables of the log's triggers | sql | 42501
+create trigger zz9 after update on contacts referencing old table as kith_old new table as kith_new for each row execute function kith.record_change('contact');
+-- make all triggers wait in the name of a table that the log's function reads | sql | ok
+create table kith_old (id text); create table kith_new (id text); update contacts set title = title || '!'; delete from kith_old; drop table kith_old, kith_new;
 -- rule on built-in | sql | 42501
 create rule r as on delete to contacts do instead nothing;
 -- rule do also on built-in | sql | 42501
@@ -446,11 +458,11 @@ create temp table custom_fields (like public.custom_fields including defaults); 
 -- temporary catalogs that guards read | direct | 42501
 create temp table pg_trigger as select * from pg_catalog.pg_trigger limit 0; create temp table pg_class as select oid, relname, relkind, relowner, relnamespace from pg_catalog.pg_class limit 0;
 create temp table pg_attribute as select attrelid, attname, attnum, attisdropped, atttypid, attnotnull from pg_catalog.pg_attribute limit 0; create temp table pg_index as select * from pg_catalog.pg_index limit 0;
-alter table public.contacts disable trigger kith_record;
+alter table public.contacts disable trigger "!kith_record";
 -- a temporary pg_roles that exempts | direct | 42501
-create temp table pg_roles as select 10::oid as oid, current_user as rolname, true as rolsuper union select 11::oid, session_user, true; drop trigger kith_record on contacts;
+create temp table pg_roles as select 10::oid as oid, current_user as rolname, true as rolsuper union select 11::oid, session_user, true; drop trigger "!kith_record" on contacts;
 -- a temporary table of roles | direct | 42501
-create temp table role as select 'admin'::text as part, oid as role from pg_catalog.pg_roles where rolname in (current_user, session_user); drop trigger kith_record on contacts;
+create temp table role as select 'admin'::text as part, oid as role from pg_catalog.pg_roles where rolname in (current_user, session_user); drop trigger "!kith_record" on contacts;
 -- a temporary view of what is observed | direct | 42501
 create temp view observed as select * from kith_guard.fact; create temp view fact as select * from kith_guard.fact where false; drop index contacts_email_key;
 -- temporary types | direct | ok
@@ -736,7 +748,7 @@ create table after_re(a int);
 reindex table contacts; vacuum full contacts; cluster contacts using contacts_pkey; create table after_re2(a int);
 -- == nested statements
 -- set up: a function with nested ddl | sql | ok
-create function nd() returns int language plpgsql as $$begin execute 'alter table public.contacts disable trigger kith_record'; return 1; end$$;
+create function nd() returns int language plpgsql as $$begin execute 'alter table public.contacts disable trigger "!kith_record"'; return 1; end$$;
 -- skip-listed command with nested ddl | sql | 42501
 create materialized view mv as select nd();
 -- nested ddl in view select | sql | 42501
@@ -744,7 +756,7 @@ create table as1 as select nd();
 -- nested ddl in comment-like: refresh | sql | 42501
 create materialized view mv2 as select 1 where false; refresh materialized view mv2; select nd();
 -- ddl then exception rollback | sql | ok
-do $$ begin begin execute 'alter table contacts disable trigger kith_record'; exception when insufficient_privilege then null; end; end $$;
+do $$ begin begin execute 'alter table contacts disable trigger "!kith_record"'; exception when insufficient_privilege then null; end; end $$;
 -- drop type cascade hits built-in column | sql | 42501
 drop extension vector cascade;
 -- own type cascade on own column | sql | ok
@@ -752,7 +764,7 @@ create type tt as enum('a'); alter table contacts add column ttc tt; drop type t
 -- index depends on extension | sql | 42501
 alter index contacts_email_key depends on extension citext;
 -- trigger depends on extension | sql | 42501
-alter trigger kith_record on contacts depends on extension citext;
+alter trigger "!kith_record" on contacts depends on extension citext;
 -- lists cascade records deletions | sql | ok
 insert into lists(name,target_table) values('casc','contacts'); insert into list_members(list_id,member_id) select id,'m1' from lists where name='casc'; delete from lists where name='casc';
 -- check: select count(*)=1 from activity where subject_type='list_member' and verb='deleted'
@@ -784,7 +796,7 @@ select count(*) from kith_guard.migration;
 -- set quote_all_identifiers does not trip guard | sql | ok
 set quote_all_identifiers=on; set standard_conforming_strings=off; set timezone='Asia/Tokyo'; create table qai(a int); set transform_null_equals=on; alter table qai add b int;
 -- and does not open it | sql | 42501
-set quote_all_identifiers=on; set standard_conforming_strings=off; set transform_null_equals=on; alter table contacts disable trigger kith_record;
+set quote_all_identifiers=on; set standard_conforming_strings=off; set transform_null_equals=on; alter table contacts disable trigger "!kith_record";
 -- prepared transaction | session | 55000 42501
 begin; prepare transaction 'x';
 -- alter role set config is self only | sql | ok
@@ -860,14 +872,14 @@ select kith_guard.has_strangers();
 -- disable RI trigger | sql | 42501 42704
 do $$ declare n text; begin select tgname into n from pg_trigger where tgrelid='contacts'::regclass and tgisinternal limit 1; execute format('alter table contacts disable trigger %I', n); end $$;
 -- alter table all in one with valid part | sql | 42501
-alter table contacts add column zz int, disable trigger kith_record;
+alter table contacts add column zz int, disable trigger "!kith_record";
 -- own trigger function in kith's place by search_path at fire time | sql | ok
 create function write_entry(text,text,text,text,jsonb) returns text language plpgsql as $$begin raise exception 'hijack'; end$$; set search_path=public; insert into contacts(email) values('hij@x.y'); drop function write_entry(text,text,text,text,jsonb);
 -- shadow pg_catalog functions by search_path | session | ok
 create function to_jsonb(anyelement) returns jsonb language sql as $$select '{"id":"FORGED"}'::jsonb$$; create function sha256(bytea) returns bytea language sql as $$select 'x'::bytea$$; create function left(text,int) returns text language sql as $$select 'FORGED'$$; set search_path=public,pg_catalog; begin; select kith.begin_request('{{secret}}','api_key:ak_ok','{}'); insert into contacts(email) values('shadow@x.y'); update contacts set phone='1' where email::text='shadow@x.y'; commit; drop function to_jsonb(anyelement); drop function sha256(bytea); drop function left(text,int);
 -- check: select count(*)=2 and bool_and(actor='api_key:ak_ok') from activity where subject_repr='shadow@x.y'
 -- shadowed functions and the guard | sql | 42501
-create function pg_get_userbyid(oid) returns name language sql as $$select current_user$$; create function pg_backend_pid() returns int language sql as 'select 1'; set search_path=public,pg_catalog; alter table contacts disable trigger kith_record;
+create function pg_get_userbyid(oid) returns name language sql as $$select current_user$$; create function pg_backend_pid() returns int language sql as 'select 1'; set search_path=public,pg_catalog; alter table contacts disable trigger "!kith_record";
 -- wide row entry | sql | ok
 do $$ begin for i in 1..300 loop execute format('alter table lists add column %I text', 'w'||i||repeat('_',50)); end loop; end $$; insert into lists(name,target_table) values('wide','x'); do $$ declare s text; begin select string_agg(format('%I = repeat(chr(2), 1500)', 'w'||i||repeat('_',50)), ',') into s from generate_series(1,300) i; execute 'update lists set '||s||' where name=''wide'''; end $$;
 -- check: select max(octet_length(changes::text)) < 1048576 from activity
@@ -885,7 +897,7 @@ set standard_conforming_strings = off; drop index concurrently contacts_email_ke
 set standard_conforming_strings = off; drop index concurrently companies_domain_key;
 -- check: select indisvalid and indisready and indislive from pg_index where indexrelid = 'companies_domain_key'::regclass
 -- a disabled trigger with backslashes as escapes | sql | 42501
-set standard_conforming_strings = off; alter table contacts disable trigger kith_record;
+set standard_conforming_strings = off; alter table contacts disable trigger "!kith_record";
 -- an address in normal form with backslashes as escapes | sql | ok
 set standard_conforming_strings = off; insert into contacts (email) values (E'\u200b norm@x.y '); insert into companies (name, domain) values ('Norm', 'https://www.Norm.example/x');
 -- check: select (select count(*) from contacts where email = 'norm@x.y') = 1 and (select count(*) from companies where domain = 'norm.example') = 1
@@ -1197,36 +1209,36 @@ create table captured (id int primary key, v text);
 -- capture twice | sql | 42501
 create trigger again after insert on captured for each row execute function kith.capture();
 -- capture never | sql | 42501
-create or replace trigger kith_capture after insert or update or delete on captured for each row when (false) execute function kith.capture();
+create or replace trigger "!kith_capture" after insert or update or delete on captured for each row when (false) execute function kith.capture();
 -- disable the capture | sql | 42501
-alter table captured disable trigger kith_capture;
+alter table captured disable trigger "!kith_capture";
 -- disable all triggers | session | 42501
 alter table captured disable trigger all;
 -- drop the capture | sql | ok
-drop trigger kith_capture on captured;
--- check: select exists (select from pg_trigger where tgrelid = 'captured'::regclass and tgname = 'kith_capture')
+drop trigger "!kith_capture" on captured;
+-- check: select exists (select from pg_trigger where tgrelid = 'captured'::regclass and tgname = '!kith_capture')
 -- replace the capture by a function of its own | sql | any
-create or replace trigger kith_capture after insert on captured for each row execute function mine();
--- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc)
+create or replace trigger "!kith_capture" after insert on captured for each row execute function mine();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = '!kith_capture' and tgfoid = 'kith.capture'::regproc)
 -- rename the capture | sql | 42501
-alter trigger kith_capture on captured rename to zz;
+alter trigger "!kith_capture" on captured rename to zz;
 -- the command of a dump, which takes the place of what is there | session | ok
-CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
--- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
+CREATE TRIGGER "!kith_capture" AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = '!kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
 -- with less than the log needs | session | 42501
-CREATE TRIGGER kith_capture AFTER INSERT ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
--- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgtype = 29)
+CREATE TRIGGER "!kith_capture" AFTER INSERT ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = '!kith_capture' and tgtype = 29)
 -- under the name of another of them | session | 42501
 CREATE TRIGGER kith_truncate AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture();
 -- with another function behind the same words | session | any
-CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.note_statement();
--- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
+CREATE TRIGGER "!kith_capture" AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.note_statement();
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = '!kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
 -- the command of a dump from inside a block | sql | 42710
-do $$ begin execute 'CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture()'; end $$;
+do $$ begin execute 'CREATE TRIGGER "!kith_capture" AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture()'; end $$;
 -- the command of a dump, rolled back | session | any
-begin; savepoint s; CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture(); rollback to s; commit;
--- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = 'kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
+begin; savepoint s; CREATE TRIGGER "!kith_capture" AFTER INSERT OR DELETE OR UPDATE ON public.captured FOR EACH ROW EXECUTE FUNCTION kith.capture(); rollback to s; commit;
+-- check: select exists (select from pg_trigger t where tgrelid = 'captured'::regclass and tgname = '!kith_capture' and tgfoid = 'kith.capture'::regproc and tgtype = 29)
 -- the command of a dump on a built-in table | session | 42710
-CREATE TRIGGER kith_record AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.capture();
+CREATE TRIGGER "!kith_record" AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.capture();
 -- the command of a dump on a built-in table under a free name | session | 42501
-CREATE TRIGGER kith_capture AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.capture();
+CREATE TRIGGER "!kith_capture" AFTER INSERT OR DELETE OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.capture();

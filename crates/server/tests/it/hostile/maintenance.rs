@@ -35,11 +35,11 @@ const TRAP: &str = "
 fn attacks(scene: &Scene) -> Vec<String> {
     let (system, other) = (&scene.place.system, &scene.neighbour_place.role);
     [
-        "alter table public.contacts disable trigger kith_record",
+        "alter table public.contacts disable trigger \"!kith_record\"",
         "alter table public.contacts disable trigger all",
         "alter table public.contacts enable row level security",
         "alter table public.contacts drop column phone",
-        "drop trigger kith_record on public.contacts",
+        "drop trigger \"!kith_record\" on public.contacts",
         "drop index public.contacts_email_key",
         "create rule r as on insert to public.contacts do instead nothing",
         "create cast (public.mood as json) with function public.mood_json(public.mood)",
