@@ -270,6 +270,7 @@ CREATE INDEX emails_kith_search_idx ON public.emails USING gin (kith.search_word
 CREATE INDEX emails_message_idx ON public.emails USING btree (provider_msg_id) WHERE (provider_msg_id IS NOT NULL);
 CREATE INDEX emails_newest_idx ON public.emails USING btree (COALESCE(received_at, sent_at, created_at), id) WHERE (deleted_at IS NULL);
 CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (provider, provider_msg_id) WHERE ((provider IS NOT NULL) AND (provider_msg_id IS NOT NULL) AND (deleted_at IS NULL));
+CREATE INDEX emails_thread_idx ON public.emails USING btree (kith.thread_subject(subject), COALESCE(received_at, sent_at, created_at)) WHERE (deleted_at IS NULL);
 CREATE TRIGGER "!kith_record" AFTER INSERT ON public.emails REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
 CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.emails REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
 CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.emails REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
@@ -3396,6 +3397,29 @@ CREATE OR REPLACE FUNCTION kith.texts(image jsonb, exact jsonb, json_columns tex
  LANGUAGE sql
  STABLE
 RETURN (SELECT COALESCE(jsonb_object_agg(k.name, CASE WHEN (texts.exact ? k.name) THEN (texts.exact -> k.name) WHEN ((texts.image -> k.name) = 'null'::jsonb) THEN 'null'::jsonb WHEN (k.name = ANY (texts.json_columns)) THEN to_jsonb(((texts.image -> k.name))::text) ELSE to_jsonb((texts.image ->> k.name)) END), '{}'::jsonb) AS "coalesce" FROM jsonb_object_keys(texts.image) k(name));
+
+-- A subject without "Re:", "Fwd:" and tags of mailing lists, in lower case: answers have the same. Null if nothing is left.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.thread_subject(subject text)
+ RETURNS text
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET standard_conforming_strings TO 'on'
+AS $function$
+DECLARE bare text := btrim(regexp_replace(lower(left(subject, 1000)), '\s+', ' ', 'g')); before text;
+BEGIN
+  FOR round IN 1 .. 20 LOOP
+    before := bare;
+    -- "Re:" and "Fwd:" in the languages whose mail programs translate them, "Re[2]:" included.
+    bare := regexp_replace(bare, '^(re|r|aw|antw|antwort|sv|vs|res|rif|odp|ynt|回复|答复|fw|fwd|wg|tr|rv|enc|i|vb|doorst|转发)( ?[[(][0-9]+[])])? ?[:：] ?', '');
+    -- The tag of a mailing list or of a mail gateway. One with a number names a ticket.
+    bare := regexp_replace(bare, '^\[[^][0-9]{1,40}\] ?', '');
+    bare := regexp_replace(bare, ' ?\(fwd\)$', '');
+    EXIT WHEN bare = before;
+  END LOOP;
+  RETURN nullif(left(btrim(bare), 200), '');
+END $function$;
 
 -- Sets updated_at if another column changed.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
