@@ -25,6 +25,7 @@ from bench import Kith, free_port, say
 
 EMAIL = re.compile(rb'"email":"([^"]+)"')
 LENGTH = re.compile(rb"content-length: (\d+)", re.I)
+ROUNDS = 3
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"
 
 
@@ -54,7 +55,7 @@ def parse_options():
     parser.add_argument("--only", choices=CASES, nargs="+", default=list(CASES), help="these measurements only")
     parser.add_argument("--seconds", type=int, default=20, help="how long the measurements of time and of idle CPU take (default 20)")
     parser.add_argument("--events", type=int, default=20_000, help="how many events the measurement of the rate sends (default 20000)")
-    parser.add_argument("--writes", type=int, default=4000, help="how many writes the measurement of their cost makes (default 4000)")
+    parser.add_argument("--writes", type=int, default=2000, help="how many writes each measurement of their cost makes (default 2000)")
     parser.add_argument("--workspaces", type=int, default=1000, help="how many workspaces are idle (default 1000)")
     parser.add_argument("--dir", default="/var/tmp", help="where the data directory is made (default /var/tmp, which is on a disk)")
     parser.add_argument("--keep", action="store_true", help="keep the data directory and the log")
@@ -211,25 +212,31 @@ def measure_rate(kith, receiver, options):
 def measure_writes(kith, receiver, options):
     """The CPU of a write: where nobody listens anywhere, where somebody listens in another workspace, and where somebody listens."""
     key, other = workspace(kith), workspace(kith)
-    tell = lambda what, cpu: print(f"CPU of a create, {what}: kith {cpu[0]:.0f} µs, PostgreSQL {cpu[1]:.0f} µs")
-    alone = [cost_of_writes(kith, key, options, "warm"), cost_of_writes(kith, key, options, "alone")][1]
-    tell("no webhooks anywhere" if "latency" not in options.only else "webhooks elsewhere", alone)
-    webhook = subscribe(kith, other, receiver)
-    tell("a webhook in another workspace", cost_of_writes(kith, key, options, "other"))
-    tell("no webhooks again", cost_of_writes(kith, key, options, "again", lambda: disable(kith, other, webhook)))
-    subscribe(kith, key, receiver)
-    tell("a webhook here, its delivery included", cost_of_writes(kith, key, options, "here", wait=lambda: receiver.wait(options.writes, 120)))
+    cost_of_writes(kith, key, options, "warm")
+    measured = {"nobody listens": [], "somebody listens in another workspace": [], "somebody listens here, the delivery included": []}
+    for turn in range(ROUNDS):
+        # Each round has all three, because the tables grow.
+        nobody, elsewhere, here = measured.values()
+        nobody.append(cost_of_writes(kith, key, options, f"nobody{turn}"))
+        webhook = subscribe(kith, other, receiver)
+        elsewhere.append(cost_of_writes(kith, key, options, f"other{turn}"))
+        unsubscribe(kith, other, webhook)
+        webhook = subscribe(kith, key, receiver)
+        here.append(cost_of_writes(kith, key, options, f"here{turn}", lambda: receiver.wait(options.writes, 120)))
+        unsubscribe(kith, key, webhook)
+    for what, costs in measured.items():
+        kith_us, postgres_us = (statistics.median(side) for side in zip(*costs))
+        print(f"CPU of a create, {what}: kith {kith_us:.0f} µs, PostgreSQL {postgres_us:.0f} µs (medians of {ROUNDS})")
 
 
-def disable(kith, key, webhook):
+def unsubscribe(kith, key, webhook):
     kith.key = key
     kith.request("DELETE", f"/v1/webhooks/{webhook['id']}")
 
 
-def cost_of_writes(kith, key, options, name, first=None, wait=None):
-    if first:
-        first()
-        time.sleep(1)
+def cost_of_writes(kith, key, options, name, wait=None):
+    # What the last step has caused in the background ends first.
+    time.sleep(2)
     before, writers = kith.cpu(), 4
 
     def write(writer):

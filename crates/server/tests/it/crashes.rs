@@ -206,6 +206,8 @@ async fn runs(agent: &Agent, id: &str) -> Vec<Value> {
 async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load() {
     let seed = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).expect("a time").subsec_nanos();
     println!("the moments follow from {seed}");
+    let start = Instant::now();
+    let phase = |what: &str| println!("{:>6} ms: {what}", start.elapsed().as_millis());
     let dir = TempDir::new();
     let mut child = serve(&dir);
     let body = json!({"email": "one@people.example", "password": "correct horse battery"});
@@ -251,6 +253,7 @@ async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load
         // Some writes, so that the server works again, and some more, so that the moment differs.
         more(15 + (seed as usize >> (2 * round)) % 20).await;
         let last = round + 1 == 2 * KILLS;
+        phase(&format!("round {round}"));
         if round % 2 == 1 {
             let killed = postmaster(&dir);
             kill_postgres(&dir);
@@ -264,12 +267,14 @@ async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load
             writers.base.send_replace(child.base.clone());
         }
     }
+    phase("the last start");
     more(20).await;
     writers.over.store(true, Ordering::SeqCst);
     for writer in working {
         tokio::time::timeout(PATIENCE, writer).await.expect("its end").expect("a writer");
     }
 
+    phase("the writers have ended");
     let agent = writers.agent();
     let mut contacts: Vec<Value> = Vec::new();
     until("the contacts", async || {
@@ -301,12 +306,14 @@ async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load
     let known: BTreeSet<&str> = contacts.iter().map(|it| it["id"].as_str().expect("an id")).collect();
     assert_eq!(created.keys().copied().collect::<BTreeSet<_>>(), known, "one event for each contact");
 
+    phase("the events are listed");
     // The stream told the same, in the same order.
     let all = streamed.wait_for(|seen| seen.len() >= events.len());
     let told = tokio::time::timeout(PATIENCE, all).await.expect("the stream tells all").expect("a reader").clone();
     assert_eq!(told, events.iter().map(|(id, _)| id.clone()).collect::<Vec<_>>(), "no gap and no repetition");
     reading.abort();
 
+    phase("the stream has told all");
     // The receiver got the same events. One that came twice came with the same id and body.
     let mut received = receiver.received();
     until("all events arrive", async || {
@@ -314,6 +321,7 @@ async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load
         received.iter().map(|it| it.header("webhook-id")).collect::<BTreeSet<_>>().len() >= events.len()
     })
     .await;
+    phase("all events have arrived");
     let mut first: BTreeMap<String, &str> = BTreeMap::new();
     let mut stories: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for request in &received {
@@ -348,6 +356,7 @@ async fn nothing_is_lost_or_made_up_when_kith_and_postgres_are_killed_under_load
     let sql = "select coalesce(jsonb_agg(contact_id order by contact_id), '[]') as v from activities";
     let acted: Vec<Value> = agent.sql(sql).await.status(200).v().as_array().expect("activities").clone();
     assert_eq!(acted, known.iter().map(|id| json!(id)).collect::<Vec<_>>(), "each acted once");
+    phase("all runs have ended");
     println!(
         "{} acknowledged writes, {} events, {} requests, {} runs",
         acknowledged.len(),
