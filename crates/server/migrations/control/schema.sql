@@ -138,6 +138,7 @@ CREATE TABLE public.automation_runs (
 CREATE INDEX automation_runs_due ON public.automation_runs USING btree (next_attempt_at, place) WHERE (status = 'pending'::text);
 CREATE INDEX automation_runs_newest ON public.automation_runs USING btree (automation_id, created_at, id);
 CREATE INDEX automation_runs_old ON public.automation_runs USING btree (created_at);
+CREATE INDEX automation_runs_order ON public.automation_runs USING btree (automation_id, place) WHERE (status = 'pending'::text);
 
 -- Owned by kith_control.
 CREATE TABLE public.automations (
@@ -473,7 +474,7 @@ CREATE TABLE public.webhook_deliveries (
   CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id),
   CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])))
 );
-CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (endpoint_id, next_attempt_at) WHERE (status = 'pending'::text);
+CREATE INDEX webhook_deliveries_due ON public.webhook_deliveries USING btree (endpoint_id, next_attempt_at, place) WHERE (status = 'pending'::text);
 CREATE INDEX webhook_deliveries_newest ON public.webhook_deliveries USING btree (endpoint_id, created_at, id);
 CREATE INDEX webhook_deliveries_old ON public.webhook_deliveries USING btree (created_at);
 CREATE INDEX webhook_deliveries_order ON public.webhook_deliveries USING btree (endpoint_id, subject, place) WHERE (status = 'pending'::text);
