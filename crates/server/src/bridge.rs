@@ -192,9 +192,12 @@ impl RemoteKith {
 async fn events(mut response: Response) -> Result<Option<Vec<u8>>, String> {
     let (mut unread, mut answer) = (Vec::new(), None);
     while let Some(part) = response.chunk().await.map_err(|error| with_causes(&error))? {
+        // What was unread before has no end of a line.
+        let mut searched = unread.len();
         unread.extend_from_slice(&part);
-        while let Some(end) = unread.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = unread.drain(..=end).collect();
+        while let Some(end) = unread[searched..].iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = unread.drain(..=searched + end).collect();
+            searched = 0;
             // A message is one line.
             let Some(data) = line.strip_prefix(b"data:") else { continue };
             let message: Value = serde_json::from_slice(data).map_err(|error| error.to_string())?;

@@ -7,6 +7,13 @@ pub type EmailCell = (&'static str, Option<String>);
 
 /// Records an e-mail and returns its record.
 pub fn record(cells: &[EmailCell]) -> Sql {
+    let mut sql = insert(cells);
+    sql.push(" RETURNING t.*");
+    sql
+}
+
+/// `INSERT INTO public.emails AS t (…) VALUES (…)`
+pub(super) fn insert(cells: &[EmailCell]) -> Sql {
     let mut sql = Sql::new("INSERT INTO public.emails AS t (");
     for (at, (column, _)) in cells.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" }).name(column);
@@ -15,7 +22,7 @@ pub fn record(cells: &[EmailCell]) -> Sql {
     for (at, (column, value)) in cells.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" }).bind(value.clone(), Label::Column((*column).to_owned()));
     }
-    sql.push(") RETURNING t.*");
+    sql.push(")");
     sql
 }
 

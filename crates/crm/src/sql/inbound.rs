@@ -1,6 +1,6 @@
 //! Statements about e-mails that are received: those that are there already, the conversation that one belongs to, and its record.
 
-use crate::sql::email::EmailCell;
+use crate::sql::email::{EmailCell, insert};
 use crate::sql::{Label, Sql};
 
 /// What the conversation and the people of a message are found by.
@@ -106,15 +106,8 @@ pub fn place(place: &InboundPlace) -> Sql {
 
 /// Records an e-mail and returns its record; no row if another transaction has just recorded it.
 pub fn record(cells: &[EmailCell]) -> Sql {
-    let mut sql = Sql::new("INSERT INTO public.emails AS t (");
-    for (at, (column, _)) in cells.iter().enumerate() {
-        sql.push(if at > 0 { ", " } else { "" }).name(column);
-    }
-    sql.push(") VALUES (");
-    for (at, (column, value)) in cells.iter().enumerate() {
-        sql.push(if at > 0 { ", " } else { "" }).bind(value.clone(), Label::Column((*column).to_owned()));
-    }
-    sql.push(") ON CONFLICT (provider, provider_msg_id) WHERE provider IS NOT NULL AND provider_msg_id IS NOT NULL AND deleted_at IS NULL");
+    let mut sql = insert(cells);
+    sql.push(" ON CONFLICT (provider, provider_msg_id) WHERE provider IS NOT NULL AND provider_msg_id IS NOT NULL AND deleted_at IS NULL");
     sql.push(" DO NOTHING RETURNING t.*");
     sql
 }

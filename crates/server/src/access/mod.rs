@@ -120,6 +120,17 @@ pub async fn admit_key_from(
     admit_found(app, &key, address, provenance)
 }
 
+/// Looks up what a caller without a key says of itself; `None` if that is not true. An address may say little that is not true,
+/// as it may send few unknown keys.
+pub async fn believe<T>(
+    app: &App,
+    said: &str,
+    address: Option<IpAddr>,
+    look_up: impl Future<Output = Result<Option<T>, Fault>>,
+) -> Result<Option<T>, Fault> {
+    app.keys.look_ups.run(address, api_key::hash(said), app.clock.unix_ms(), look_up).await
+}
+
 /// Whether a token is one of a connected app, not an API key.
 pub fn is_app_token(token: &str) -> bool {
     token.starts_with(keys::APP_TOKEN_PREFIX)

@@ -9,7 +9,7 @@ use crm::model::fault::Fault;
 
 use crate::door::reply::PersonAnswer;
 use crate::door::request::HttpRequest;
-use crate::hall::inbound::take_resend_webhook;
+use crate::hall::inbound::{check_head, take_resend_webhook};
 use crate::providers::WebhookCall;
 
 /// The first segment of the paths that this module serves.
@@ -25,7 +25,6 @@ pub async fn serve(request: &mut HttpRequest<'_>, path: &[String]) -> Result<Per
     }
     let query = parse_query(request.head.uri.query().unwrap_or_default())?;
     let workspace_id = query.into_iter().find(|(name, _)| name == "ws").map(|(_, id)| id).unwrap_or_default();
-    let body = request.webhook().await?;
     let head = request.head;
     // Svix sends its own names, and those of Standard Webhooks are usual too.
     let header = |name: &str| {
@@ -33,8 +32,11 @@ pub async fn serve(request: &mut HttpRequest<'_>, path: &[String]) -> Result<Per
         found.and_then(|value| value.to_str().ok()).unwrap_or_default()
     };
     let call =
-        WebhookCall { id: header("id"), timestamp: header("timestamp"), signatures: header("signature"), body: &body };
-    let taken = take_resend_webhook(request.app, &workspace_id, &call, request.id).await?;
+        WebhookCall { id: header("id"), timestamp: header("timestamp"), signatures: header("signature"), body: b"" };
+    check_head(request.app, &call)?;
+    let body = request.webhook().await?;
+    let call = WebhookCall { body: &body, ..call };
+    let taken = take_resend_webhook(request.app, &workspace_id, &call, request.peer, request.id).await?;
     let said = match taken {
         Some(email) => json!({"received": true, "id": email.id, "created": email.is_new}),
         None => json!({"received": true}),

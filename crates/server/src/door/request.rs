@@ -35,9 +35,8 @@ pub const MAX_BODY_BYTES: usize = 10 * 1024 * 1024;
 
 /// The most bytes of a person's body, which is a form with a few fields.
 pub const MAX_FORM_BYTES: usize = 16 * 1024;
-
 /// The most bytes of a provider's webhook, which has the heads of a message and no content.
-const MAX_WEBHOOK_BYTES: usize = 256 * 1024;
+const MAX_WEBHOOK_BYTES: usize = 64 * 1024;
 
 /// A body and its values take at most this many times the largest body.
 const MOST_TIMES: usize = 4;

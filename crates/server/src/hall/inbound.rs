@@ -1,6 +1,8 @@
 //! E-mail that is brought from outside, by the provider's webhook or from a mailbox. It is recorded as an ask of the actor who has connected the
 //! provider or the mailbox.
 
+use std::net::IpAddr;
+
 use crm::model::answer::Answer;
 use crm::model::ask::{Ask, InboundOrigin, Steps};
 use crm::model::fault::Fault;
@@ -14,6 +16,7 @@ use crate::app::App;
 use crate::hall::outgoing::{opened_settings, opened_webhook_secret};
 use crate::hall::{Controls, Performed, perform};
 use crate::providers::{ResendError, WebhookCall, is_signed};
+use crate::store::control::integrations::Receiving;
 
 /// The event of a received message.
 const RECEIVED: &str = "email.received";
@@ -60,27 +63,22 @@ pub async fn bring(app: &App, source: InboundSource<'_>, email: InboundEmail) ->
     }
 }
 
-/// Takes a call of Resend's webhook. Returns the record of the message; `None` if the event is another one.
+/// Refuses a call of a webhook that can't be signed, before its body is read.
+pub fn check_head(app: &App, call: &WebhookCall<'_>) -> Result<(), Fault> {
+    if call.may_be_signed(app.clock.unix_seconds()) { Ok(()) } else { Err(not_signed()) }
+}
+
+/// Takes a call of Resend's webhook from this address. Returns the record of the message; `None` if the event is another one.
 pub async fn take_resend_webhook(
     app: &App,
     workspace_id: &str,
     call: &WebhookCall<'_>,
+    address: Option<IpAddr>,
     request_id: &str,
 ) -> Result<Option<BroughtEmail>, Fault> {
-    let refused = || Fault::Unauthorized { message: "The webhook's signature is missing, wrong or too old.".into() };
-    let now = app.clock.unix_seconds();
-    // A call that can't be signed is refused without a look at the database.
-    if !call.may_be_signed(now) {
-        return Err(refused());
-    }
-    let receiving = app.store.control.receiving(workspace_id).await?.ok_or_else(refused)?;
-    let secret = opened_webhook_secret(app, workspace_id, &receiving.webhook_secret).map_err(|fault| {
-        tracing::error!(fault = fault.in_log(), workspace_id, "the secret of a webhook can't be opened");
-        refused()
-    })?;
-    if !is_signed(call, &secret, now) {
-        return Err(refused());
-    }
+    let said = format!("{workspace_id} {} {}", call.id, call.signatures);
+    let receiving = access::believe(app, &said, address, signer(app, workspace_id, call)).await?;
+    let receiving = receiving.ok_or_else(not_signed)?;
     let event: Value =
         serde_json::from_slice(call.body).map_err(|error| Fault::InvalidJson { reason: error.to_string() })?;
     if event["type"] != RECEIVED {
@@ -90,7 +88,7 @@ pub async fn take_resend_webhook(
         return Err(Fault::invalid("The event has no data.email_id."));
     };
     let Provider::Resend { api_key } = opened_settings(app, workspace_id, &receiving.integration)?.provider else {
-        return Err(refused());
+        return Err(not_signed());
     };
     // The event has no content.
     let email = app.providers.received(&api_key, id).await.map_err(|error| match error {
@@ -101,6 +99,22 @@ pub async fn take_resend_webhook(
     })?;
     let source = InboundSource { workspace_id, actor: &receiving.actor, agent: "resend", request_id };
     bring(app, source, email).await
+}
+
+/// How the workspace receives e-mail that has signed a call.
+async fn signer(app: &App, workspace_id: &str, call: &WebhookCall<'_>) -> Result<Option<Receiving>, Fault> {
+    let Some(receiving) = app.store.control.receiving(workspace_id).await? else { return Ok(None) };
+    match opened_webhook_secret(app, workspace_id, &receiving.webhook_secret) {
+        Ok(secret) => Ok(is_signed(call, &secret, app.clock.unix_seconds()).then_some(receiving)),
+        Err(fault) => {
+            tracing::error!(fault = fault.in_log(), workspace_id, "the secret of a webhook can't be opened");
+            Ok(None)
+        }
+    }
+}
+
+fn not_signed() -> Fault {
+    Fault::Unauthorized { message: "The webhook's signature is missing, wrong or too old.".into() }
 }
 
 fn unavailable(message: String, retry_after: Option<u64>) -> Fault {

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use async_imap::error::Error;
 use async_imap::extensions::idle::IdleResponse;
+use async_imap::types::Fetch;
 use async_imap::{Authenticator, Client, Session};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -18,6 +19,7 @@ use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{self, AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
@@ -32,8 +34,13 @@ const STEP_LIMIT: Duration = Duration::from_secs(30);
 const MESSAGE_LIMIT: Duration = Duration::from_secs(60);
 /// The most bytes of a message that are fetched. What is beyond is left out.
 const MOST_MESSAGE_BYTES: usize = 10 * 1024 * 1024;
-/// The most bytes of the answers to one command.
-const MOST_ANSWER_BYTES: usize = MOST_MESSAGE_BYTES + 1024 * 1024;
+/// The most bytes of a message that is fetched at any time. Of larger ones a process has few at once, because each takes several times its
+/// size in memory.
+const SMALL_MESSAGE_BYTES: usize = 512 * 1024;
+/// How many messages larger than that a process has at once.
+pub(super) const LARGE_AT_ONCE: usize = 2;
+/// The most bytes of the answers to one command, the text of a message not counted.
+const MOST_ANSWER_BYTES: usize = 1024 * 1024;
 
 /// Why a mailbox can't be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +70,8 @@ pub struct FetchedMessage {
     pub raw: Vec<u8>,
     /// When the server received it, in Unix milliseconds.
     pub received_ms: Option<i64>,
+    /// The place of a large message.
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 /// An open folder.
@@ -73,11 +82,17 @@ pub struct ImapFolder {
     /// The number that the next message gets, if the server says so.
     uid_next: Option<u32>,
     can_idle: bool,
+    /// The places of large messages.
+    large: Arc<Semaphore>,
 }
 
 impl ImapFolder {
     /// Logs in and opens the folder of a mailbox.
-    pub async fn open(targets: &Targets, settings: &MailboxSettings) -> Result<ImapFolder, ImapError> {
+    pub async fn open(
+        targets: &Targets,
+        settings: &MailboxSettings,
+        large: Arc<Semaphore>,
+    ) -> Result<ImapFolder, ImapError> {
         let client = step(connect(targets, settings)).await??;
         let mut session = step(log_in(client, settings)).await??;
         session.as_mut().refill();
@@ -91,7 +106,7 @@ impl ImapFolder {
             error => broken(error),
         })?;
         let uid_validity = folder.uid_validity.ok_or_else(|| down("The server does not number its messages."))?;
-        Ok(ImapFolder { session, uid_validity, uid_next: folder.uid_next, can_idle })
+        Ok(ImapFolder { session, uid_validity, uid_next: folder.uid_next, can_idle, large })
     }
 
     /// The last message that is not wanted: the one before the first that came on a day, `14-Nov-2023`, or later. Without a day, the last one.
@@ -126,19 +141,39 @@ impl ImapFolder {
     /// Fetches a message. `None` if it is gone.
     pub async fn fetch(&mut self, uid: u32) -> Result<Option<FetchedMessage>, ImapError> {
         self.session.as_mut().refill();
-        let work = async {
-            let items = format!("(UID INTERNALDATE BODY.PEEK[]<0.{MOST_MESSAGE_BYTES}>)");
-            let mut answers = self.session.uid_fetch(uid.to_string(), items).await?;
-            let mut message = None;
-            while let Some(answer) = answers.try_next().await? {
-                if let (Some(raw), true) = (answer.body(), answer.uid.is_none_or(|it| it == uid)) {
-                    let received_ms = answer.internal_date().map(|date| date.timestamp_millis());
-                    message = Some(FetchedMessage { raw: raw.to_vec(), received_ms });
-                }
-            }
-            Ok::<_, Error>(message)
+        // A server that does not say the size may have a large one.
+        let size = self.first(uid, "(UID RFC822.SIZE)", |answer| Some(answer.size.unwrap_or(u32::MAX)));
+        let Some(size) = step(size).await?? else { return Ok(None) };
+        let (most, place) = match size as usize > SMALL_MESSAGE_BYTES {
+            true => (MOST_MESSAGE_BYTES, Some(place(self.large.clone()).await?)),
+            false => (SMALL_MESSAGE_BYTES, None),
         };
-        timeout(MESSAGE_LIMIT, work).await.map_err(|_| down("The server gave no message in time."))?.map_err(broken)
+        self.session.as_mut().left += most;
+        let items = format!("(UID INTERNALDATE BODY.PEEK[]<0.{most}>)");
+        let message = self.first(uid, &items, |answer| {
+            let received_ms = answer.internal_date().map(|date| date.timestamp_millis());
+            answer.body().map(|raw| (raw.to_vec(), received_ms))
+        });
+        let message = timeout(MESSAGE_LIMIT, message).await;
+        let message = message.map_err(|_| down("The server gave no message in time."))??;
+        Ok(message.map(|(raw, received_ms)| FetchedMessage { raw, received_ms, _place: place }))
+    }
+
+    /// What is wanted of the answer about a message.
+    async fn first<T>(
+        &mut self,
+        uid: u32,
+        items: &str,
+        wanted: impl Fn(&Fetch) -> Option<T>,
+    ) -> Result<Option<T>, ImapError> {
+        let mut answers = self.session.uid_fetch(uid.to_string(), items).await.map_err(broken)?;
+        let mut found = None;
+        while let Some(answer) = answers.try_next().await.map_err(broken)? {
+            if answer.uid.is_none_or(|it| it == uid) {
+                found = wanted(&answer).or(found);
+            }
+        }
+        Ok(found)
     }
 
     /// Whether the server tells when messages come.
@@ -149,7 +184,7 @@ impl ImapFolder {
     /// Waits until the server tells of a change, or for so long.
     pub async fn wait(mut self, longest: Duration) -> Result<ImapFolder, ImapError> {
         self.session.as_mut().refill();
-        let ImapFolder { session, uid_validity, can_idle, .. } = self;
+        let ImapFolder { session, uid_validity, can_idle, large, .. } = self;
         let mut idle = session.idle();
         step(idle.init()).await?.map_err(broken)?;
         let (told, _stop) = idle.wait_with_timeout(longest);
@@ -160,13 +195,19 @@ impl ImapFolder {
             Ok(Err(error)) => return Err(broken(error)),
         }
         let session = step(idle.done()).await?.map_err(broken)?;
-        Ok(ImapFolder { session, uid_validity, uid_next: None, can_idle })
+        Ok(ImapFolder { session, uid_validity, uid_next: None, can_idle, large })
     }
 
     /// Says good-bye.
     pub async fn close(mut self) {
         let _ = timeout(Duration::from_secs(2), self.session.logout()).await;
     }
+}
+
+/// A place for a large message.
+async fn place(large: Arc<Semaphore>) -> Result<OwnedSemaphorePermit, ImapError> {
+    let place = timeout(STEP_LIMIT, large.acquire_owned()).await;
+    place.ok().and_then(Result::ok).ok_or_else(|| down("Kith has no room for a large message now; it is tried again."))
 }
 
 /// A step within its time.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::{Client, Url};
+use tokio::sync::Semaphore;
 
 use crm::model::email::{EmailMessage, Mailbox};
 use crm::plan::email_settings::{EmailSettings, Provider};
@@ -33,6 +34,8 @@ pub struct Providers {
     resend: Url,
     client: Client,
     targets: Arc<Targets>,
+    /// The places of large messages that are received.
+    large_mail: Arc<Semaphore>,
 }
 
 /// A message with what Kith adds to it.
@@ -81,12 +84,13 @@ impl Providers {
             (Err(_), Ok(url)) if allows_private && url.scheme() == "http" && url.has_host() => url,
             (Err(error), _) => return Err(format!("KITH_RESEND_BASE_URL: {error}")),
         };
-        Ok(Providers { resend: url, client: http_client::client_within(resend::LIMIT)?, targets })
+        let large_mail = Arc::new(Semaphore::new(imap::LARGE_AT_ONCE));
+        Ok(Providers { resend: url, client: http_client::client_within(resend::LIMIT)?, targets, large_mail })
     }
 
     /// Logs in to an IMAP server and opens the folder of a mailbox.
     pub async fn open_mailbox(&self, settings: &MailboxSettings) -> Result<ImapFolder, ImapError> {
-        ImapFolder::open(&self.targets, settings).await
+        ImapFolder::open(&self.targets, settings, self.large_mail.clone()).await
     }
 
     /// Hands a message over.

@@ -22,7 +22,7 @@ use crate::work::{Failed, Worker};
 /// The most mailboxes that a process reads at once.
 const PLACES: usize = 64;
 /// After this time without a sign another process may take a mailbox. No step takes so long.
-const LEASE_SECONDS: u64 = 90;
+const LEASE_SECONDS: u64 = 150;
 /// How long a server is asked to tell of messages at a time, and how often in a row. Then others have their turn.
 const WAIT: Duration = Duration::from_secs(45);
 const WAITS: u32 = 10;

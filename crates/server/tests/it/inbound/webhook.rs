@@ -158,3 +158,24 @@ async fn the_secret_stays_until_it_is_replaced_or_removed_and_is_never_shown() {
     let none = record(&agent.get("/v1/integrations/email").await.status(200));
     assert_eq!((&none["inbound_url"], &none["receives"]), (&Value::Null, &json!(false)));
 }
+
+#[tokio::test]
+async fn calls_that_are_not_signed_are_slowed_down_and_do_not_keep_signed_ones_out() {
+    let [agent, _] = &apart().await;
+    let (key, path) = connect(agent).await;
+    let (at, here) = (now().to_string(), stranger().from([127, 0, 0, 77].into()));
+    let forged = (0..120).map(|number| {
+        let (signed, at) =
+            (signature("whsec_Zm9yZ2VkIGZvcmdlZCBmb3JnZWQ=", &format!("msg_{number}"), now(), "{}"), &at);
+        let (here, path) = (&here, &path);
+        async move {
+            let id = format!("msg_{number}");
+            let headers = [("svix-id", &*id), ("svix-timestamp", at), ("svix-signature", &*signed)];
+            here.send(Method::POST, path, &headers, "{}".to_owned()).await.code
+        }
+    });
+    let codes = futures_util::future::join_all(forged).await;
+    assert!(codes.iter().all(|code| matches!(code, 401 | 429)) && codes.contains(&429), "{codes:?}");
+    resend().has_received(&key, "elsewhere", message("elsewhere"));
+    call(&path, SECRET, now(), &event("elsewhere")).await.status(200);
+}
