@@ -513,8 +513,8 @@ create type pg_temp.m as enum ('a'); create function ended(pg_temp.m) returns te
 -- what is temporary itself may | direct | ok
 create type pg_temp.m as enum ('a'); create temp table t (id serial primary key, m pg_temp.m, k pg_temp.m[], n text default 'x'); create temp view v as select * from t; create function pg_temp.f(pg_temp.m) returns setof t language sql as 'select * from pg_temp.t'; create temp table u (id integer references t);
 -- the API has none, caught or not | sql | ok
-do $$ begin execute 'create temp table t(a int)'; exception when others then null; end $$;
--- check: select not exists (select from pg_class where relpersistence='t' and relname='t')
+do $$ begin execute 'create temp table of_the_api(a int)'; exception when others then null; end $$;
+-- check: select not exists (select from pg_class where relpersistence='t' and relname='of_the_api')
 -- the API, by SELECT INTO | sql | 42501
 select 1 as a into temp t;
 -- the API, as a view | sql | 42501
