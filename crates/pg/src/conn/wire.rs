@@ -24,6 +24,8 @@ const READ_CHUNK: usize = 32 * 1024;
 const KEPT_CAPACITY: usize = 64 * 1024;
 /// A buffer that grew larger than this is freed as soon as it is empty.
 const LARGE_CAPACITY: usize = 1024 * 1024;
+/// How often the socket is read for what the server sent unrequested.
+const GLANCES: usize = 8;
 
 pub(super) struct Wire {
     stream: Stream,
@@ -126,10 +128,14 @@ impl Wire {
     pub(super) fn glance(&mut self) -> Option<impl Iterator<Item = u8>> {
         self.leave_current();
         let mut cx = Context::from_waker(Waker::noop());
-        self.inbox.reserve(READ_CHUNK);
-        match pin!(self.stream.read_buf(&mut self.inbox)).poll(&mut cx) {
-            Poll::Ready(Ok(0) | Err(_)) => return None,
-            Poll::Ready(Ok(_)) | Poll::Pending => {}
+        // The end comes after what was sent before: the result of a reset, or the notice of a crash.
+        for _ in 0..GLANCES {
+            self.inbox.reserve(READ_CHUNK);
+            match pin!(self.stream.read_buf(&mut self.inbox)).poll(&mut cx) {
+                Poll::Ready(Ok(0) | Err(_)) => return None,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Pending => break,
+            }
         }
         let mut rest = &self.inbox[..];
         Some(std::iter::from_fn(move || {

@@ -185,6 +185,7 @@ async fn memory_stays_flat_whatever_is_asked() {
             .fault(413, "payload_too_large");
     }
     let most = child.memory_kb("VmHWM");
+    println!("at most {most} kB");
     assert!(most < MOST_MEMORY_KB, "{most} kB");
 }
 

@@ -2,13 +2,21 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use crate::access::limits;
 use crate::bounds::Bounds;
 use crate::budget::Budget;
 use crate::door::listener::connection::{Connection, Ending, Exchange, now_ms};
 use crate::proxies::Proxies;
+
+/// How long the next connection waits for those that end. Some say goodbye first, which must not keep others out.
+const TURNOVER: Duration = Duration::from_millis(100);
 
 /// All connections of a door.
 #[derive(Debug)]
@@ -18,6 +26,9 @@ pub struct Connections {
     most: usize,
     proxies: Arc<Proxies>,
     table: Mutex<ConnectionTable>,
+    /// The sockets that are open: more than there are places, because a connection frees its place before it has ended.
+    open: AtomicUsize,
+    has_closed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -41,7 +52,8 @@ pub struct Admitted {
 impl Connections {
     /// Creates the set of a door's connections, at most `most` of them.
     pub fn new(bounds: Arc<Bounds>, most: usize, proxies: Arc<Proxies>) -> Arc<Connections> {
-        Arc::new(Connections { bounds, most, proxies, table: Mutex::default() })
+        let (table, has_closed) = (Mutex::default(), Notify::new());
+        Arc::new(Connections { bounds, most, proxies, table, open: AtomicUsize::new(0), has_closed })
     }
 
     /// Returns a place for a connection from this address. If all places, or all places of its network, are taken, it closes
@@ -67,7 +79,20 @@ impl Connections {
             table.networks.entry(network).or_default().push(number);
         }
         drop(table);
+        self.open.fetch_add(1, Ordering::Relaxed);
         Some(Admitted { connections: self.clone(), number, connection })
+    }
+
+    /// Waits, for a short time, until few of the connections that were ended for others are still open. Without it, a flood
+    /// would be accepted faster than the ended ones close, and take all file descriptors.
+    pub async fn turnover(&self) {
+        let too_many = || self.open.load(Ordering::Relaxed) > self.most + self.bounds.files_in_reserve / 4;
+        let closed = async {
+            while too_many() {
+                self.has_closed.notified().await;
+            }
+        };
+        let _ = timeout(TURNOVER, closed).await;
     }
 
     /// Closes the connection that has been idle longest, for example if there are no file descriptors left.
@@ -164,6 +189,8 @@ impl ConnectionTable {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.connections.table().remove(self.number);
+        self.connections.open.fetch_sub(1, Ordering::Relaxed);
+        self.connections.has_closed.notify_one();
     }
 }
 

@@ -156,6 +156,7 @@ async fn accept(
             Some(place) => drop(tokio::spawn(serve_one(serving.clone(), stream, peer, place, told.clone()))),
             None => turn_away(serving, &stream),
         }
+        connections.turnover().await;
     }
 }
 
