@@ -17,8 +17,8 @@ const KITH: &str = env!("CARGO_BIN_EXE_kith");
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
 
 /// The limit for a debug build, in kB: about 40 MB when idle, 97 MB with a result of the maximum size in its several forms
-/// (rows, answer, data being sent), and once 124 MB on a busy machine.
-const MOST_MEMORY_KB: u64 = 140 * 1024;
+/// (rows, answer, data being sent), 116 to 139 MB on a busy machine. The smallest result that is asked for and not kept has 200 MB.
+const MOST_MEMORY_KB: u64 = 190 * 1024;
 
 #[tokio::test]
 async fn every_acknowledged_row_survives_a_kill() {
