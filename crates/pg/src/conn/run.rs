@@ -40,7 +40,9 @@ impl Conn {
         types: &TypeCache,
         caps: Caps,
     ) -> Result<Vec<Outcome>, Error> {
-        self.ready().await?;
+        if self.is_in_light_reset() {
+            self.ready().await?;
+        }
         self.begin_request()?;
         let (before, after) = frame.around();
         let own = statements.iter().map(|statement| statement.sql);
@@ -58,7 +60,7 @@ impl Conn {
         let result = self.outcomes(frame, statements, &plans, types, caps).await?;
         self.settle().await?;
         if matches!(result, Err(Error::Stale)) && self.statements.outdated() == outdated {
-            self.drop_statements().await?;
+            Box::pin(self.drop_statements()).await?;
         }
         self.statements.forget_excess();
         self.end_request();

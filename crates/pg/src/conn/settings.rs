@@ -18,6 +18,7 @@ const WATCHED: &[&str] = &[
 pub(super) struct Settings {
     watched: Vec<Setting>,
     logged_in: bool,
+    are_altered: bool,
 }
 
 struct Setting {
@@ -40,6 +41,7 @@ impl Settings {
                 self.watched.push(Setting { name, at_login, now: value });
             }
         }
+        self.are_altered = self.watched.iter().any(|setting| setting.now != setting.at_login);
     }
 
     /// Every later report is a change.
@@ -48,7 +50,7 @@ impl Settings {
     }
 
     pub(super) fn are_altered(&self) -> bool {
-        self.watched.iter().any(|setting| setting.now != setting.at_login)
+        self.are_altered
     }
 }
 

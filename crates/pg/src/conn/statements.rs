@@ -237,6 +237,17 @@ impl Conn {
         if known.iter().all(Option::is_some) {
             return Ok(known.into_iter().flatten().collect());
         }
+        drop(known);
+        // On the heap, because it is large and rare.
+        Box::pin(self.new_plans(sqls, types, generation)).await
+    }
+
+    async fn new_plans<'s>(
+        &mut self,
+        sqls: impl Iterator<Item = &'s str> + Clone,
+        types: &TypeCache,
+        generation: u64,
+    ) -> Result<Vec<Plan>, Error> {
         let made = self.statements.made;
         self.prepare(sqls.clone(), generation).await?;
         self.describe_anew(sqls.clone(), types).await?;

@@ -54,16 +54,30 @@ impl Place {
         if !self.has_connection() {
             return Ok(false);
         }
+        if self.conn.as_ref().is_some_and(|conn| !conn.is_in_light_reset()) {
+            return Ok(self.drop_altered());
+        }
+        // On the heap, because it is large and most sessions are not reset.
+        Box::pin(self.end_reset()).await
+    }
+
+    async fn end_reset(&mut self) -> Result<bool, i32> {
         // The connection is taken out meanwhile: if the wait is cancelled, it is closed.
         let Some(mut conn) = self.conn.take() else { return Ok(false) };
         let is_ready = matches!(timeout(RESET_LIMIT, conn.ready()).await, Ok(Ok(())));
         if !is_ready {
             return Err(conn.pid());
         }
-        if !conn.is_altered() {
-            self.conn = Some(conn);
+        self.conn = Some(conn);
+        Ok(self.drop_altered())
+    }
+
+    /// Whether its connection can be used.
+    fn drop_altered(&mut self) -> bool {
+        if self.conn.as_ref().is_some_and(Conn::is_altered) {
+            self.conn = None;
         }
-        Ok(self.conn.is_some())
+        self.conn.is_some()
     }
 
     /// Stores a new connection.

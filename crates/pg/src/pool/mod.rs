@@ -171,11 +171,8 @@ impl Pool {
             }
         };
         if !is_ready {
-            let opening = timeout(LOG_IN_LIMIT, self.inner.open(key)).await;
-            let conn =
-                opening.map_err(|_| Error::Busy(format!("no log-in to the database within {LOG_IN_LIMIT:?}")))??;
-            self.inner.opened.fetch_add(1, Ordering::Relaxed);
-            place.fill(conn);
+            // On the heap, because it is large and rare.
+            place.fill(Box::pin(self.inner.open(key)).await?);
         }
         Ok(Lease::new(place))
     }
@@ -225,14 +222,22 @@ impl PoolState {
     /// for a moment: PostgreSQL then refuses one more.
     async fn open(&self, key: &Key) -> Result<Conn, Error> {
         let begun = Instant::now();
-        loop {
-            match self.connect.open(key).await {
-                Err(Error::Server(error)) if error.code == TOO_MANY_CONNECTIONS && begun.elapsed() < CROWD_LIMIT => {
-                    tokio::time::sleep(CROWD_PAUSE).await;
+        let opening = async {
+            loop {
+                match self.connect.open(key).await {
+                    Err(Error::Server(error))
+                        if error.code == TOO_MANY_CONNECTIONS && begun.elapsed() < CROWD_LIMIT =>
+                    {
+                        tokio::time::sleep(CROWD_PAUSE).await;
+                    }
+                    opened => return opened,
                 }
-                opened => return opened,
             }
-        }
+        };
+        let opened = timeout(LOG_IN_LIMIT, opening).await;
+        let conn = opened.map_err(|_| Error::Busy(format!("no log-in to the database within {LOG_IN_LIMIT:?}")))??;
+        self.opened.fetch_add(1, Ordering::Relaxed);
+        Ok(conn)
     }
 
     fn books(&self) -> MutexGuard<'_, PoolBooks> {

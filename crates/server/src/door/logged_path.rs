@@ -39,20 +39,32 @@ pub fn shown(path: &str) -> Cow<'_, str> {
 
 /// Whether a segment holds a token, an API key for example.
 fn is_token(segment: &str) -> bool {
-    let holds = |text: &str| {
-        let keys = DIALECTS.iter().flat_map(|dialect| dialect.key_prefixes);
-        keys.chain(TOKENS).any(|prefix| text.contains(prefix))
-    };
-    // Paths without an underscore hold no token; most segments are a table's name.
     match segment.contains('%') {
-        true => holds(&percent_decode_str(segment).decode_utf8_lossy()),
-        false => segment.contains('_') && holds(segment),
+        true => holds_token(&percent_decode_str(segment).decode_utf8_lossy()),
+        false => holds_token(segment),
     }
+}
+
+/// Every token begins with a word and an underscore, so only underscores are looked at: every request comes here.
+fn holds_token(text: &str) -> bool {
+    let ends_in_prefix = |head: &[u8]| beginnings().any(|prefix| head.ends_with(prefix.as_bytes()));
+    let bytes = text.as_bytes();
+    bytes.iter().enumerate().any(|(at, byte)| *byte == b'_' && ends_in_prefix(&bytes[..=at]))
+}
+
+/// The beginnings of all tokens.
+fn beginnings() -> impl Iterator<Item = &'static str> {
+    DIALECTS.iter().flat_map(|dialect| dialect.key_prefixes).chain(TOKENS).copied()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::shown;
+    use super::{beginnings, shown};
+
+    #[test]
+    fn every_beginning_ends_with_an_underscore() {
+        assert!(beginnings().all(|prefix| prefix.ends_with('_')));
+    }
 
     #[test]
     fn tokens_are_not_logged() {
@@ -63,6 +75,7 @@ mod tests {
         check("/app/v1/contacts/c_1", "/app/v1/contacts/c_1");
         check("/v1/keys/acrm_live_abc/x", "/v1/keys/***/x");
         check("/v1/contacts/sk%5Flive_abc", "/v1/contacts/***");
+        check("/v1/contacts/a_b_acrm_dev_c", "/v1/contacts/***");
         check("/v1/auth/sessions/kst_abc", "/v1/auth/sessions/***");
         check("/mcp", "/mcp");
         let long = shown(&format!("/v1/{}", "ä".repeat(1000))).into_owned();

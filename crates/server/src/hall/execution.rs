@@ -418,21 +418,10 @@ impl<'a> Execution<'a> {
         self.end(changed, false, reply).await
     }
 
-    async fn end(self, changed: Changed, forgets_catalog: bool, reply: Option<&Reply>) -> Result<Committed, Fault> {
-        if !self.outgoing.is_empty() {
+    async fn end(mut self, changed: Changed, forgets_catalog: bool, reply: Option<&Reply>) -> Result<Committed, Fault> {
+        if matches!(self.transaction, Transaction::Open(_)) || !self.outgoing.is_empty() {
             // On the heap, like all that most calls do not need.
-            if let Err(fault) = Box::pin(outgoing::queue(self.app, self.caller, &self.outgoing, &self.attempt)).await {
-                self.roll_back().await;
-                return Err(fault);
-            }
-        }
-        if let Transaction::Open(mut open) = self.transaction {
-            if let (Some(idempotency), Some(reply)) = (self.reserved, reply) {
-                let secret = self.app.store.secret_of(&self.caller.database);
-                let body = String::from_utf8_lossy(&reply.body);
-                open.keep(secret.expose(), idempotency.key, reply.status, &body).await?;
-            }
-            open.commit().await?;
+            Box::pin(self.end_open(reply)).await?;
         }
         if forgets_catalog {
             self.tenant.cache().forget();
@@ -447,10 +436,30 @@ impl<'a> Execution<'a> {
         Ok(Committed { changed })
     }
 
+    /// Queues the e-mails that leave, and commits the open transaction.
+    async fn end_open(&mut self, reply: Option<&Reply>) -> Result<(), Fault> {
+        if !self.outgoing.is_empty()
+            && let Err(fault) = outgoing::queue(self.app, self.caller, &self.outgoing, &self.attempt).await
+        {
+            self.roll_back().await;
+            return Err(fault);
+        }
+        let Transaction::Open(mut open) = std::mem::replace(&mut self.transaction, Transaction::PerPlan) else {
+            return Ok(());
+        };
+        if let (Some(idempotency), Some(reply)) = (self.reserved, reply) {
+            let secret = self.app.store.secret_of(&self.caller.database);
+            let body = String::from_utf8_lossy(&reply.body);
+            open.keep(secret.expose(), idempotency.key, reply.status, &body).await?;
+        }
+        open.commit().await
+    }
+
     /// Rolls back the open transaction.
-    pub(super) async fn roll_back(self) {
-        if let Transaction::Open(open) = self.transaction {
-            open.roll_back().await;
+    pub(super) async fn roll_back(&mut self) {
+        if let Transaction::Open(open) = std::mem::replace(&mut self.transaction, Transaction::PerPlan) {
+            // On the heap, like all that most calls do not need.
+            Box::pin(open.roll_back()).await;
         }
     }
 }

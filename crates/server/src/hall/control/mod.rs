@@ -86,7 +86,7 @@ async fn perform_once(
     idempotency: &Idempotency<'_>,
 ) -> Result<Performed, Fault> {
     let ControlCall { app, caller } = *act;
-    let execution = match Execution::reserve(app, caller, idempotency, None).await? {
+    let mut execution = match Execution::reserve(app, caller, idempotency, None).await? {
         Reserved::Fresh(execution) => execution,
         Reserved::Stored(reply) => return act.unsealed(reply).map(Performed::Replayed),
     };
