@@ -1,6 +1,7 @@
 //! Calls of tools: the dialect reads the arguments, the hall performs the asks, and the dialect shows the answer.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
 
 use axum::http::header;
 use futures_util::FutureExt;
@@ -29,7 +30,7 @@ impl Session<'_, '_> {
         let (tool, arguments) = self.named(&mut params)?;
         let caller = self.caller_of(&params);
         self.envelope.tool = Some(tool.name());
-        let (object, is_error) = match guarded(self.perform(&tool, arguments, caller)).await {
+        let (object, is_error) = match guarded(Box::pin(self.perform(&tool, arguments, caller))).await {
             Ok(object) => (object, false),
             Err(fault) => {
                 self.envelope.tool_code = Some(fault.code());
@@ -134,12 +135,12 @@ impl Session<'_, '_> {
         }
         let operations = Operations::new(self.envelope, ask.view.max_tokens);
         let controls = Controls { wire: Some(&operations), progress: self.progress, ..Controls::of(limits) };
-        let main = answer(self.app, caller, &ask.ask, &controls);
         if ask.beside.is_empty() {
-            return Ok((main.await?, Vec::new()));
+            return Ok((answer(self.app, caller, &ask.ask, &controls).await?, Vec::new()));
         }
         let beside = try_join_all(ask.beside.iter().map(|beside| answer_beside(self.app, caller, beside)));
-        let (answer, beside) = try_join(main, beside).await?;
+        // On the heap, because it is large and rare.
+        let (answer, beside) = Box::pin(try_join(answer(self.app, caller, &ask.ask, &controls), beside)).await?;
         Ok((answer, beside.into_iter().flatten().collect()))
     }
 
@@ -153,8 +154,9 @@ impl Session<'_, '_> {
     }
 }
 
-/// Does the work of a call. A panic in it is an error of this call only.
-pub async fn guarded<T>(work: impl Future<Output = Result<T, Fault>>) -> Result<T, Fault> {
+/// Does the work of a call. A panic in it is an error of this call only. The work is on the heap: it is large, and would be moved
+/// with the future of every request.
+pub async fn guarded<T>(work: Pin<Box<impl Future<Output = Result<T, Fault>>>>) -> Result<T, Fault> {
     let done = AssertUnwindSafe(work).catch_unwind().await;
     done.unwrap_or_else(|_| Err(Fault::internal("a panic in a tool, see above")))
 }
@@ -213,7 +215,7 @@ mod tests {
             }
             Ok(())
         };
-        assert_eq!(guarded(panicking).await.map_err(|fault| fault.code()), Err("internal_error"));
-        assert_eq!(guarded(async { Ok(7) }).await, Ok(7));
+        assert_eq!(guarded(Box::pin(panicking)).await.map_err(|fault| fault.code()), Err("internal_error"));
+        assert_eq!(guarded(Box::pin(async { Ok(7) })).await, Ok(7));
     }
 }

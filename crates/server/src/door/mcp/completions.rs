@@ -41,7 +41,7 @@ impl Session<'_, '_> {
         let source = source(params.get("ref"), name)?;
         let found = match source {
             Source::Words(words) => Ok(words.iter().map(|word| (*word).to_owned()).collect()),
-            source => guarded(self.candidates(&source, value, params)).await,
+            source => guarded(Box::pin(self.candidates(&source, value, params))).await,
         };
         let mut values: Vec<String> = found.map_err(|fault| self.failed(fault))?;
         if matches!(source, Source::Words(_) | Source::Pipelines) {

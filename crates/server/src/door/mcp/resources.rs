@@ -62,7 +62,7 @@ impl Session<'_, '_> {
         };
         let Some(tool) = tools::by_name(tool) else { return Err(self.no_resource(&uri)) };
         let caller = self.caller_of(params);
-        let read = guarded(self.perform(&tool, arguments, caller)).await;
+        let read = guarded(Box::pin(self.perform(&tool, arguments, caller))).await;
         let (mime_type, text) = match read {
             Ok(mut object) => match object.remove("text") {
                 // Clients show a model only the text.
