@@ -18,6 +18,8 @@ use crate::http_client::{use_ring, with_causes};
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
 /// The longest time for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The longest time for a look-up of a name outside of an attempt: somebody waits for the answer.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
 /// The longest time for reading the body of an answer whose status is known.
 const BODY_LIMIT: Duration = Duration::from_secs(2);
 /// How much of an answer's body is read.
@@ -111,6 +113,12 @@ impl TargetGuard {
         let is_private =
             |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|it| it.is_empty() || it.ends_with('.'));
         self.allows_private || !PRIVATE_NAMES.iter().any(is_private)
+    }
+
+    /// The addresses of a name. There are none if the look-up fails or takes too long.
+    async fn addresses_in_time(&self, name: &str) -> Vec<IpAddr> {
+        let found = tokio::time::timeout(LOOK_UP_LIMIT, self.look_up.addresses(name)).await;
+        found.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 
@@ -209,8 +217,7 @@ impl Targets {
     pub async fn check(&self, text: &str) -> Result<String, BadTarget> {
         let url = self.parse(text)?;
         if let Some(url::Host::Domain(name)) = url.host()
-            && let Ok(found) = self.guard.look_up.addresses(name).await
-            && found.iter().any(|address| !self.guard.allows(*address))
+            && self.guard.addresses_in_time(name).await.iter().any(|address| !self.guard.allows(*address))
         {
             return Err(BadTarget::NotAllowed);
         }
@@ -244,7 +251,7 @@ impl Targets {
         let found = match host.parse::<IpAddr>() {
             Ok(address) => vec![address],
             Err(_) if !self.guard.allows_name(host) => return Err(BadTarget::NotAllowed),
-            Err(_) => self.guard.look_up.addresses(host).await.unwrap_or_default(),
+            Err(_) => self.guard.addresses_in_time(host).await,
         };
         match found.iter().any(|address| !self.guard.allows(*address)) {
             true => Err(BadTarget::NotAllowed),
