@@ -8,6 +8,7 @@ mod batch;
 mod belongings;
 mod clerk;
 mod conflicts;
+mod control_pool;
 mod crashes;
 mod custom_fields;
 mod custom_tables;

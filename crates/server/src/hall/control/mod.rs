@@ -212,9 +212,9 @@ impl<'a> ControlCall<'a> {
             ControlAsk::Update { resource: Resource::Automations, values, .. } => {
                 self.check_automation(values).await.map(Ahead::Automation)
             }
-            ControlAsk::TestWebhook { id }
-            | ControlAsk::Replay { id, .. }
-            | ControlAsk::ReplayFailed { id, .. } => self.known(id).await.map(|()| Ahead::Nothing),
+            ControlAsk::TestWebhook { id } | ControlAsk::Replay { id, .. } | ControlAsk::ReplayFailed { id, .. } => {
+                self.known(id).await.map(|()| Ahead::Nothing)
+            }
             _ => Ok(Ahead::Nothing),
         }
     }

@@ -5,7 +5,7 @@ mod endpoints;
 mod fired;
 mod receivers;
 mod signatures;
-mod targets;
+pub mod targets;
 
 use serde_json::{Value, json};
 

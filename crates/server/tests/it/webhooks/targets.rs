@@ -16,7 +16,7 @@ use super::{answering, send_test, subscribe, until};
 use crate::support::{Agent, Receiver, Reply, home, relm};
 
 /// A client of the same Kith at a listener that refuses private addresses and looks names up like this.
-async fn at_strict_door(agent: &Agent, look_up: Arc<dyn LookUp>) -> Agent {
+pub async fn at_strict_door(agent: &Agent, look_up: Arc<dyn LookUp>) -> Agent {
     let targets = Arc::new(Targets::new(false, look_up).expect("a client"));
     let base = home().run(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
