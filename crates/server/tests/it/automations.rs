@@ -377,3 +377,38 @@ async fn a_test_says_what_a_rule_would_do_and_keeps_nothing() {
         .await
         .fault(404, "not_found");
 }
+
+/// `depth` objects in one another.
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!({"a": inner}))
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_fails_its_run_and_no_worker() {
+    let agent = relm().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    // A body may be nested 127 deep. Its event is one deeper.
+    create(&agent, "/v1/contacts", json!({"email": "deep@b.example", "metadata": nested(126)})).await;
+    create(&agent, "/v1/contacts", json!({"email": "flat@b.example"})).await;
+    let found = runs(&agent, &id, 2).await;
+    assert_eq!([&found[0]["status"], &found[1]["status"]], [&json!("success"), &json!("error")]);
+    let why = found[1]["error"].as_str().expect("words");
+    assert!(why.starts_with("The event can't be read: "), "{why}");
+}
+
+#[tokio::test]
+async fn a_run_that_never_ends_is_given_up() {
+    let agent = agent().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    runs(&agent, &id, 1).await;
+    // As if ten processes had ended in the middle of it.
+    let again = "UPDATE automation_runs SET status = 'pending', next_attempt_at = now(), attempts = 10 WHERE automation_id = $1";
+    home().control(again, &[&id]).await;
+    home().kith.app.wakes.runs.notify_one();
+    let run = runs(&agent, &id, 1).await.remove(0);
+    assert_eq!(run["status"], "error");
+    assert_eq!(run["error"], "It was begun 10 times, and no attempt came to an end.");
+}

@@ -154,6 +154,13 @@ pub struct TakenRun {
     pub caused_by: Option<String>,
     /// How often it was tried, this time included.
     pub attempts: u32,
+    /// What there is to do, or the words for why it can't be read.
+    pub work: Result<RunWork, String>,
+}
+
+/// What there is to do in a run.
+#[derive(Debug)]
+pub struct RunWork {
     /// The automation's conditions.
     pub conditions: Vec<serde_json::Value>,
     /// Its actions.
@@ -431,11 +438,10 @@ impl ControlTransaction<'_> {
     }
 }
 
+/// The run is taken already, so what a workspace has written fails the run and not the worker.
 fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenRun, Fault> {
-    let parsed = |name: &str| -> Result<serde_json::Value, Fault> {
-        serde_json::from_str(&row.get::<String>(name)?).map_err(Fault::internal)
-    };
-    let list = |name: &str| parsed(name).map(|value| value.as_array().cloned().unwrap_or_default());
+    let (conditions, actions): (String, String) = (row.get("conditions")?, row.get("actions")?);
+    let (event, context): (String, String) = (row.get("event")?, row.get("context")?);
     Ok(TakenRun {
         id: row.get("id")?,
         taken_by: taken_by.to_owned(),
@@ -446,9 +452,20 @@ fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenRun, Fault> {
         request_id: row.get("request_id")?,
         caused_by: row.optional("caused_by")?,
         attempts: row.get("attempts")?,
-        conditions: list("conditions")?,
-        actions: list("actions")?,
-        event: parsed("event")?,
-        context: parsed("context")?,
+        work: work(&conditions, &actions, &event, &context),
     })
+}
+
+fn work(conditions: &str, actions: &str, event: &str, context: &str) -> Result<RunWork, String> {
+    Ok(RunWork {
+        conditions: parsed("conditions", conditions)?,
+        actions: parsed("actions", actions)?,
+        event: parsed("event", event)?,
+        context: parsed("context", context)?,
+    })
+}
+
+/// JSON in which values are nested deeper than a request may nest them can't be read.
+fn parsed<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| format!("The {name} can't be read: {error}."))
 }
