@@ -227,8 +227,9 @@ async fn finish(app: &App, taken: &TakenRun, is_complete: bool) {
 }
 
 fn unfinished(fault: &Fault) -> Unfinished {
-    match fault.status() {
-        429 | 500.. => Unfinished::Later(fault.message()),
+    match (fault, fault.status()) {
+        // Another attempt is at the same action: the one of a process that was slow, or whose connection outlived it.
+        (Fault::IdempotencyInProgress, _) | (_, 429 | 500..) => Unfinished::Later(fault.message()),
         _ => Unfinished::Failed(fault.message()),
     }
 }

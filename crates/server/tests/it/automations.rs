@@ -1,9 +1,11 @@
 //! Automations: rules, what fires them, what they do, and where they stop.
 
+use pg::conn::Begin;
+use pg::types::TypeCache;
 use serde_json::{Value, json};
 
 use crate::belongings::{joined, owned};
-use crate::support::{Agent, Reply, agent, both, home, mailbox, relm};
+use crate::support::{Agent, Reply, agent, both, home, mailbox, psql, relm};
 
 /// The record in an answer of either dialect.
 fn record(reply: &Reply) -> Value {
@@ -411,4 +413,65 @@ async fn a_run_that_never_ends_is_given_up() {
     let run = runs(&agent, &id, 1).await.remove(0);
     assert_eq!(run["status"], "error");
     assert_eq!(run["error"], "It was begun 10 times, and no attempt came to an end.");
+}
+
+/// Reads a number from the control database until it is this one.
+async fn until_control_says(sql: &'static str, id: &str, wanted: i64) {
+    let start = std::time::Instant::now();
+    loop {
+        let id = id.to_owned();
+        let said = home().run(async move {
+            let rows = home().kith.app.store.control.query(sql, &[Some(&id)]).await.expect("an answer");
+            rows.only().expect("a row").get::<i64>("count").expect("a number")
+        });
+        let said = said.await;
+        if said == wanted {
+            return;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{said} is not {wanted}: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_action_that_another_attempt_is_at_is_tried_again() {
+    let agent = agent().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    let mut session = psql(&agent).await;
+    let mut open = session.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
+    open.prepare("LOCK TABLE activities IN SHARE MODE", &TypeCache::default()).await.expect("a statement");
+    open.discard().await.expect("a lock");
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    let taken = "SELECT count(*) FROM automation_runs WHERE automation_id = $1 AND attempts = 1 AND taken_by IS NOT NULL";
+    until_control_says(taken, &id, 1).await;
+    // The first attempt holds the key of its action in a session that waits.
+    let place = home().place(&agent.workspace_id).await;
+    let mut observer = home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session");
+    let waiting = "SELECT FROM pg_locks WHERE relation = 'public.activities'::regclass AND NOT granted";
+    while observer.query(waiting, &[]).await.expect("locks").is_empty() {}
+    // Its lease ends.
+    let due = "UPDATE automation_runs SET next_attempt_at = now() WHERE automation_id = $1";
+    home().control(due, &[&id]).await;
+    home().kith.app.wakes.runs.notify_one();
+    let later = "SELECT count(*) FROM automation_runs WHERE automation_id = $1 AND attempts = 2 AND taken_by IS NULL";
+    until_control_says(later, &id, 1).await;
+    open.rollback().await.expect("an end of the lock");
+    until_rows(&agent, "activities", 1).await;
+    home().control(due, &[&id]).await;
+    home().kith.app.wakes.runs.notify_one();
+    assert_eq!(runs(&agent, &id, 1).await[0]["status"], "success");
+    until_rows(&agent, "activities", 1).await;
+}
+
+/// Waits until a table has this many rows.
+async fn until_rows(agent: &Agent, table: &str, wanted: i64) {
+    let start = std::time::Instant::now();
+    let sql = format!("select count(*)::int as v from {table}");
+    loop {
+        let said = agent.sql(&sql).await.status(200).v();
+        if said == json!(wanted) {
+            return;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{table}: {said}");
+    }
 }
