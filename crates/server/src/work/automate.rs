@@ -140,6 +140,8 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
     if insist(|| app.store.control.end_run(&taken, &outcome, &now, &mail_id)).await? {
         tracing::info!(automation_id = taken.automation_id, "switched an automation off");
         app.accounts.mail_queued.notify_one();
+        // If this fails, the next sweep ends them.
+        app.store.control.end_stopped_runs(&now).await?;
     }
     Ok(())
 }

@@ -1,5 +1,6 @@
 //! Automations: rules, what fires them, what they do, and where they stop.
 
+use kith::clock::Clock;
 use pg::conn::Begin;
 use pg::types::TypeCache;
 use serde_json::{Value, json};
@@ -14,14 +15,14 @@ fn record(reply: &Reply) -> Value {
 }
 
 /// Creates an automation. Returns its id.
-async fn rule(agent: &Agent, trigger: &str, conditions: Value, actions: Value) -> String {
+pub async fn rule(agent: &Agent, trigger: &str, conditions: Value, actions: Value) -> String {
     let body = json!({"name": "R", "trigger_event": trigger, "conditions": conditions, "actions": actions});
     let made = record(&agent.post("/v1/automations", body).await.status(201));
     made["id"].as_str().expect("an id").to_owned()
 }
 
 /// Waits until an automation has this many runs that ended. The newest comes first.
-async fn runs(agent: &Agent, id: &str, count: usize) -> Vec<Value> {
+pub async fn runs(agent: &Agent, id: &str, count: usize) -> Vec<Value> {
     let start = std::time::Instant::now();
     loop {
         let page = agent.get(&format!("/v1/automations/{id}/runs?limit=100")).await.status(200).json();
@@ -33,7 +34,8 @@ async fn runs(agent: &Agent, id: &str, count: usize) -> Vec<Value> {
     }
 }
 
-async fn create(agent: &Agent, path: &str, body: Value) -> String {
+/// Creates a record. Returns its id.
+pub async fn create(agent: &Agent, path: &str, body: Value) -> String {
     record(&agent.post(path, body).await.status(201))["id"].as_str().expect("an id").to_owned()
 }
 
@@ -442,7 +444,8 @@ async fn an_action_that_another_attempt_is_at_is_tried_again() {
     open.prepare("LOCK TABLE activities IN SHARE MODE", &TypeCache::default()).await.expect("a statement");
     open.discard().await.expect("a lock");
     create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
-    let taken = "SELECT count(*) FROM automation_runs WHERE automation_id = $1 AND attempts = 1 AND taken_by IS NOT NULL";
+    let taken =
+        "SELECT count(*) FROM automation_runs WHERE automation_id = $1 AND attempts = 1 AND taken_by IS NOT NULL";
     until_control_says(taken, &id, 1).await;
     // The first attempt holds the key of its action in a session that waits.
     let place = home().place(&agent.workspace_id).await;
@@ -474,4 +477,55 @@ async fn until_rows(agent: &Agent, table: &str, wanted: i64) {
         }
         assert!(start.elapsed().as_secs() < 60, "{table}: {said}");
     }
+}
+
+#[tokio::test]
+async fn runs_that_wait_for_a_rule_that_is_switched_off_are_skipped() {
+    let agent = agent().await;
+    let note = || json!([{"type": "create_activity", "activity_type": "note"}]);
+    let (first, second) = (
+        rule(&agent, "contact.created", json!([]), note()).await,
+        rule(&agent, "contact.created", json!([]), note()).await,
+    );
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    runs(&agent, &first, 1).await;
+    runs(&agent, &second, 1).await;
+    // The runs wait for a time that does not come in this test.
+    let wait = "UPDATE automation_runs SET status = 'pending', next_attempt_at = now() + interval '1 hour' WHERE automation_id = $1";
+    home().control(wait, &[&first]).await;
+    home().control(wait, &[&second]).await;
+    assert_eq!(ended_runs(&agent, &[first.clone(), second.clone()]).await, 0);
+    agent.patch(&format!("/v1/automations/{first}"), json!({"enabled": false})).await.status(200);
+    let run = runs(&agent, &first, 1).await.remove(0);
+    assert_eq!(
+        (&run["status"], &run["error"]),
+        (&json!("skipped"), &json!("The automation was switched off before this run."))
+    );
+    assert_eq!(ended_runs(&agent, &[second.clone()]).await, 0, "the other rule's run still waits");
+    // A run that was being made is left to its end. If its process has ended, the sweep finds it.
+    let taken = "UPDATE automation_runs SET taken_by = 'try_of_nobody' WHERE automation_id = $1";
+    home().control(taken, &[&second]).await;
+    agent.patch(&format!("/v1/automations/{second}"), json!({"enabled": false})).await.status(200);
+    let sweep = async || {
+        let now = kith::clock::iso(Clock::System.unix_seconds());
+        let ended = home().run(async move { home().kith.app.store.control.end_stopped_runs(&now).await });
+        ended.await.expect("a sweep");
+    };
+    sweep().await;
+    assert_eq!(ended_runs(&agent, &[second.clone()]).await, 0);
+    let lease_ended = "UPDATE automation_runs SET next_attempt_at = now() - interval '1 minute' WHERE automation_id = $1 AND status = 'pending'";
+    home().control(lease_ended, &[&second]).await;
+    sweep().await;
+    assert_eq!(runs(&agent, &second, 1).await[0]["status"], "skipped");
+}
+
+#[tokio::test]
+async fn runs_behind_ten_failed_ones_are_skipped() {
+    let agent = agent().await;
+    let id = rule(&agent, "contact.created", json!([]), json!([{"type": "move_deal_stage", "stage": "won"}])).await;
+    let rows: Vec<String> = (0..12).map(|n| format!("('{n}@b.example')")).collect();
+    agent.sql(&format!("insert into contacts (email) values {}", rows.join(", "))).await.status(200);
+    let found = runs(&agent, &id, 12).await;
+    let count = |status: &str| found.iter().filter(|run| run["status"] == status).count();
+    assert_eq!((count("error"), count("skipped")), (10, 2), "{found:?}");
 }
