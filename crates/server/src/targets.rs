@@ -12,7 +12,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-use crate::http_client::{use_ring, with_causes};
+use crate::http_client::{retry_after, use_ring, with_causes};
 
 /// The longest time for a whole attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
@@ -291,10 +291,9 @@ impl Targets {
         }
         let response = request.send().await.map_err(in_words)?;
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers()).map(|seconds| seconds.min(LONGEST_RETRY_AFTER));
         let body = beginning(response).await;
-        Ok(Answered { status, body, retry_after: retry_after.map(|seconds: u64| seconds.min(LONGEST_RETRY_AFTER)) })
+        Ok(Answered { status, body, retry_after })
     }
 }
 
@@ -365,7 +364,15 @@ mod tests {
         ] {
             assert!(!is_public(private.parse().expect(private)), "{private}");
         }
-        for public in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "192.169.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+        for public in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "168.63.129.17",
+            "172.32.0.1",
+            "192.169.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(is_public(public.parse().expect(public)), "{public}");
         }
     }
