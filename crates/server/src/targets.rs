@@ -27,12 +27,14 @@ const MOST_BODY_BYTES: usize = 4096;
 /// The longest `Retry-After` that is honoured, in seconds.
 const LONGEST_RETRY_AFTER: u64 = 24 * 60 * 60;
 
-/// IPv4 networks that are not the public internet (IANA's registry of special purposes).
+/// IPv4 networks that are not the public internet (IANA's registry of special purposes), and one public address at which each
+/// machine of Azure reaches the platform that runs it, as others do at 169.254.169.254.
 const PRIVATE_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 0, 0, 0), 24),
@@ -339,6 +341,8 @@ mod tests {
             "100.64.0.1",
             "127.0.0.1",
             "127.255.255.254",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
