@@ -2,6 +2,7 @@
 
 mod accounts;
 mod associations;
+mod automation_effects;
 mod automations;
 mod bad_input;
 mod batch;
