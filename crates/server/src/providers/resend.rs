@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 use crm::model::email::{EmailMessage, Mailbox};
 use crm::model::inbound::{self, InboundEmail, InboundFile};
 
-use crate::http_client::with_causes;
+use crate::http_client::{retry_after, with_causes};
 use crate::providers::strike::struck;
 use crate::providers::{Handed, Mail, Providers, tidy, written};
 
@@ -142,7 +142,7 @@ impl Providers {
         };
         let mut response = sent.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers());
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if text.len() + chunk.len() > MOST_BYTES {
