@@ -42,7 +42,7 @@ BEGIN
     'started_at', r.started_at, 'last_at', coalesce(greatest(facts.last_at, gap_at), r.started_at), 'undone_by', r.undone_by, 'undo_of', r.undo_of, 'caused_by', r.caused_by, 'oldest', facts.oldest,
     'undoable', CASE WHEN facts.standing = 0 THEN 'no' WHEN why <> '[]' THEN 'partly' ELSE 'whole' END,
     'why', CASE WHEN facts.standing > 0 THEN why WHEN r.undone_by IS NOT NULL THEN '["it is undone"]' WHEN facts.kept > 0 THEN '["all of it is undone"]'
-                WHEN why <> '[]' THEN why ELSE '["no changes are kept"]' END);
+                WHEN why - 'changes that are no longer kept' <> '[]' THEN why ELSE '["no changes are kept"]' END);
 END $$;
 COMMENT ON FUNCTION kith.shown_run IS 'A run in the words of the API.';
 
