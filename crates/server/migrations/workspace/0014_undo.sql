@@ -456,6 +456,15 @@ BEGIN
       items[found_row.n] := item;
     END LOOP;
   END LOOP;
+  -- E-mails name their records without a foreign key.
+  emails := ARRAY(SELECT i.key_text FROM unnest(items) i WHERE i.name = 'emails');
+  FOR number IN SELECT i.n FROM unnest(items) i
+                 WHERE i.fault IS NULL AND i.act = 'delete' AND i.state IS NOT NULL
+                   AND CASE i.name WHEN 'contacts' THEN EXISTS (SELECT FROM public.emails e WHERE e.contact_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
+                                   WHEN 'companies' THEN EXISTS (SELECT FROM public.emails e WHERE e.company_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails))
+                                   WHEN 'deals' THEN EXISTS (SELECT FROM public.emails e WHERE e.deal_ids @> ARRAY[i.key_text] AND e.id <> ALL (emails)) ELSE false END LOOP
+    items[number].fault := 'would_remove_others';
+  END LOOP;
   FOREACH item IN ARRAY items LOOP
     IF item.fault IS NULL AND item.act = 'update' AND item.state IS NULL THEN
       item.fault := 'row_gone';
@@ -528,7 +537,7 @@ BEGIN
               items[number].state := 'done';
             ELSE
               items[number].fault := CASE
-                WHEN state = 'KL010' OR state IN ('23503', '23001') AND batch.act = 'delete' THEN 'would_remove_others'
+                WHEN state = 'KL010' OR state IN ('23503', '23001', 'KP003', 'KP004') AND batch.act = 'delete' THEN 'would_remove_others'
                 WHEN state IN ('23505', '23P01') THEN 'unique_taken' WHEN state = '23503' THEN 'parent_gone' ELSE 'not_permitted' END;
             END IF;
           END LOOP;

@@ -126,6 +126,55 @@ async fn what_triggers_do_not_let_go_back_is_a_conflict() {
     assert_eq!(agent.sql("select count(*) as v from rows").await.v(), 0);
 }
 
+/// E-mails, lists and associations name records without a foreign key.
+#[tokio::test]
+async fn records_that_others_name_are_left() {
+    let agent = agent().await;
+    sql_in_run(
+        &agent,
+        "r",
+        "insert into contacts (id, email) values ('c_mail', 'm@b.example'), ('c_list', 'l@b.example'), ('c_assoc', 'a@b.example'), ('c_free', 'f@b.example');
+         insert into companies (id, domain) values ('co_mail', 'b.example');
+         insert into deals (id, name) values ('d_mail', 'D');
+         insert into emails (id, from_addr, contact_ids) values ('e_own', 'f@b.example', '{c_free}')",
+    )
+    .await;
+    agent
+        .sql("insert into emails (id, contact_ids, company_ids, deal_ids) values ('e_1', '{c_mail}', '{}', '{}'), ('e_2', '{}', '{co_mail}', '{}'), ('e_3', '{}', '{}', '{d_mail}');
+              insert into lists (id, name, target_table, kind) values ('l_1', 'L', 'contacts', 'static');
+              insert into list_members (list_id, member_id) values ('l_1', 'c_list');
+              insert into associations (from_type, from_id, to_type, to_id, label) values ('contact', 'c_assoc', 'list', 'l_1', 'knows')")
+        .await
+        .status(200);
+    let mut left: Vec<String> =
+        conflicts(&agent, "r").await.iter().map(|(_, id, reason)| format!("{id} {reason}").replace('"', "")).collect();
+    left.sort();
+    let expected = ["c_assoc", "c_list", "c_mail", "co_mail", "d_mail"].map(|id| format!("{id} would_remove_others"));
+    assert_eq!(left, expected);
+    let done = agent.post("/v1/runs/r/undo", json!({"on_conflict": "skip"})).await.status(200);
+    assert_eq!(done.at("/data/skipped").as_array().map(Vec::len), Some(5), "{}", done.story());
+    let kept = "select string_agg(id, ' ' order by id) as v from contacts";
+    assert_eq!(agent.sql(kept).await.v(), "c_assoc c_list c_mail");
+    assert_eq!(
+        agent.sql("select array_to_string(contact_ids, ' ') as v from emails where id = 'e_1'").await.v(),
+        "c_mail"
+    );
+    assert_eq!(agent.sql("select count(*) as v from list_members, associations").await.v(), 1);
+}
+
+#[tokio::test]
+async fn an_added_stage_that_another_deal_uses_is_left() {
+    let agent = agent().await;
+    sql_in_run(&agent, "r", "insert into deals (id, name, stage) values ('d_1', 'D', 'tasting')").await;
+    agent.post("/v1/deals", json!({"name": "Other", "stage": "tasting"})).await.status(201);
+    let stage = agent.sql("select id as v from pipeline_stages where key = 'tasting'").await.v();
+    let done = agent.post("/v1/runs/r/undo", json!({})).await.status(200);
+    assert_eq!(done.at("/data/undone"), 1);
+    let left = json!([{"table": "pipeline_stages", "id": stage, "reason": "would_remove_others"}]);
+    assert_eq!(done.at("/data/skipped"), left);
+    assert_eq!(agent.sql("select string_agg(name || ' ' || stage, ',') as v from deals").await.v(), "Other tasting");
+}
+
 /// Rows that need each other are only right together.
 #[tokio::test]
 async fn rows_that_need_each_other_come_back_together() {
