@@ -657,6 +657,18 @@ CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON kith.judgement DEFERRABLE INITIA
 
 -- What changes look like to callers.
 
+-- The log knows no policies of row security, so a table that has some is hidden as a whole. A table that is gone can be read by nobody.
+CREATE FUNCTION kith.hidden_relations() RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT kith.is_viewer() THEN
+    RETURN '{}';
+  END IF;
+  RETURN ARRAY(SELECT DISTINCT s.relation FROM kith.shape s LEFT JOIN pg_class c ON c.oid = s.relation LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.oid IS NULL OR c.relrowsecurity OR NOT has_schema_privilege(session_user, n.oid, 'USAGE') OR NOT has_table_privilege(session_user, c.oid, 'SELECT'));
+END $$;
+COMMENT ON FUNCTION kith.hidden_relations IS 'The tables whose changes the session may not see: for a viewer, those that it cannot read.';
+
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
 CREATE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact_before jsonb, exact_after jsonb) RETURNS jsonb
 LANGUAGE sql STABLE

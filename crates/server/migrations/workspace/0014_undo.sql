@@ -4,12 +4,6 @@
 
 -- Runs.
 
-CREATE FUNCTION kith.of_run(run text) RETURNS kith.change[]
-LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT coalesce(array_agg(c), '{}') FROM kith.change c WHERE c.run = of_run.run
-$$;
-COMMENT ON FUNCTION kith.of_run IS 'The changes of a run that are still kept.';
-
 -- A list of runs counts many changes. What a row's only change says of it needs no images; the rows that changed several times are compared.
 CREATE FUNCTION kith.affected_by(run text) RETURNS jsonb
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -114,19 +108,20 @@ COMMENT ON FUNCTION kith.finish_run IS 'Ends a run. For the server, which knows 
 
 CREATE FUNCTION kith.run_changes(secret text, run text, net boolean, after bigint, most integer) RETURNS SETOF jsonb
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
+DECLARE hidden oid[] := kith.hidden_relations();
 BEGIN
   PERFORM kith.check_secret(secret);
   IF net THEN
-    RETURN QUERY SELECT x FROM kith.shown(kith.of_run(run), NULL) x WHERE (x ->> 'seq')::bigint > after LIMIT most;
+    RETURN QUERY SELECT x FROM kith.shown(ARRAY(SELECT c FROM kith.change c WHERE c.run = run_changes.run AND c.relation <> ALL (hidden)), NULL) x WHERE (x ->> 'seq')::bigint > after LIMIT most;
   ELSE
     RETURN QUERY
       SELECT jsonb_build_object('table', s.name, 'id', kith.shown_key(c.shape, c.image), 'verb', c.verb, 'hard', c.op = 'D',
                                 'changes', kith.columns_of(c.op, c.image, c.previous),
                                 'via', c.via, 'at', c.at, 'request_id', c.request, 'activity_id', c.activity, 'seq', c.seq)
-        FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after ORDER BY c.seq LIMIT most;
+        FROM kith.change c JOIN kith.shape s ON s.id = c.shape WHERE c.run = run_changes.run AND c.seq > after AND c.relation <> ALL (hidden) ORDER BY c.seq LIMIT most;
   END IF;
 END $$;
-COMMENT ON FUNCTION kith.run_changes IS 'The changes of a run, oldest first. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.run_changes IS 'The changes of a run that the session may see, oldest first. For the server, which knows the secret.';
 
 -- Undo.
 

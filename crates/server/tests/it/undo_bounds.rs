@@ -92,6 +92,40 @@ async fn a_viewer_reads_runs_and_undoes_none() {
     assert_eq!(agent.get("/v1/contacts").await.column("id").len(), 1);
 }
 
+/// A viewer's role decides what the log shows it.
+#[tokio::test]
+async fn a_viewer_sees_no_changes_of_what_it_cannot_read() {
+    let agent = agent().await;
+    agent
+        .sql("create table shown (id int primary key); create table hidden (id int primary key); create table policed (id int primary key);
+              create table gone (id int primary key)")
+        .await
+        .status(200);
+    let role = home().place(&agent.workspace_id).await.role;
+    let revoke = format!("revoke select on hidden from {role}_r; alter table policed enable row level security");
+    agent.sql(&revoke).await.status(200);
+    let tables = ["hidden", "policed", "gone", "shown"];
+    let insert = tables.map(|table| format!("insert into {table} values (7)")).join(";");
+    sql_in_run(&agent, "r", &insert).await;
+    agent.sql("drop table gone").await.status(200);
+    let id = agent.get("/v1/runs/r").await.id();
+    let viewer = with_role(&agent, "viewer").await;
+    for (path, column) in [
+        (format!("/v1/runs/{id}/changes"), "table"),
+        (format!("/v1/runs/{id}/changes?net=true"), "table"),
+        ("/v1/events".into(), "type"),
+    ] {
+        let seen = async |by: &Agent| {
+            let all = by.get(&path).await.status(200).column(column).into_iter();
+            all.filter_map(|it| it.as_str().map(|it| it.trim_end_matches(".created").to_owned()))
+                .filter(|it| !it.starts_with("pipeline"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seen(&agent).await, tables, "{path}");
+        assert_eq!(seen(&viewer).await, ["shown"], "{path}");
+    }
+}
+
 #[tokio::test]
 async fn a_run_says_what_it_cannot_undo() {
     let agent = agent().await;
