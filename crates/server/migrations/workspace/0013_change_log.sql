@@ -593,7 +593,8 @@ CREATE FUNCTION kith.limit_request(secret text, most integer, is_dry boolean) RE
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM kith.check_secret(secret);
-  DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
+  -- Another limited transaction may be removing the same rows, and may take long to end.
+  DELETE FROM kith.seal s WHERE s.xid IN (SELECT o.xid FROM kith.seal o WHERE o.xid < pg_snapshot_xmin(pg_current_snapshot()) FOR UPDATE SKIP LOCKED);
   INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
 END $$;
 COMMENT ON FUNCTION kith.limit_request IS 'Limits this transaction: to so many changed rows, or to no commit. For the server, which knows the secret.';

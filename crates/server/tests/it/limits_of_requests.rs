@@ -221,6 +221,40 @@ async fn more_rows_than_allowed_are_refused_however_they_are_written() {
 }
 
 #[tokio::test]
+async fn limited_requests_do_not_wait_for_each_other() {
+    let agent = agent().await;
+    let place = home().place(&agent.workspace_id).await;
+    let store = &home().kith.app.store;
+    let secret = store.secret_of(&place).expose().to_owned();
+    let session = async || store.cells.administer(place.cell, &place.database).await.expect("the administrator");
+    let begin = format!("set lock_timeout = '5s'; begin; select kith.limit_request('{secret}', 1, false)");
+    let (mut holder, mut first, mut second) = (session().await, session().await, session().await);
+    // An old limit, which the first removes and does not commit before the second has begun.
+    holder
+        .script(
+            "insert into kith.seal (xid, most, is_dry) values ('3', 1, false); select kith_guard.pg_advisory_lock(42)",
+        )
+        .await
+        .expect("a lock");
+    let pid = first.pid();
+    let begun = begin.replace("'5s'", "0");
+    let waiting = tokio::spawn(async move {
+        first.script(&format!("{begun}; select kith_guard.pg_advisory_xact_lock(42); commit")).await
+    });
+    let is_waiting = format!(
+        "select exists (select from kith_guard.pg_lock_status() l where l.pid = {pid} and not l.granted)::text"
+    );
+    while holder.query(&is_waiting, &[]).await.expect("locks").text(0, 0) != Some("true") {
+        assert!(!waiting.is_finished(), "the first does not wait");
+    }
+    second.script(&format!("{begin}; commit")).await.expect("the second does not wait");
+    holder.script("select kith_guard.pg_advisory_unlock(42)").await.expect("an end");
+    waiting.await.expect("an end").expect("a commit");
+    let kept = holder.query("select count(*)::text from kith.seal where xid = '3'", &[]).await.expect("a count");
+    assert_eq!(kept.text(0, 0), Some("0"));
+}
+
+#[tokio::test]
 async fn a_control_is_never_ignored() {
     let agent = agent().await;
     for (name, value, right) in [
