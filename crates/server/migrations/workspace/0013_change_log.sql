@@ -691,6 +691,10 @@ BEGIN
     RETURN NULL;
   END IF;
   SELECT s.most INTO limit_of_rows FROM kith.seal s WHERE s.xid = pg_current_xact_id();
+  -- So few changes are no more rows. Otherwise they are compared, because a row may have changed several times.
+  IF (SELECT count(*) FROM (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id() LIMIT limit_of_rows::bigint + 1) x) <= limit_of_rows THEN
+    RETURN NULL;
+  END IF;
   changes := kith.of_transaction();
   SELECT count(*) INTO changed FROM kith.net(changes);
   IF changed > limit_of_rows THEN

@@ -254,6 +254,30 @@ async fn limited_requests_do_not_wait_for_each_other() {
     assert_eq!(kept.text(0, 0), Some("0"));
 }
 
+/// Comparing rows costs more than counting changes.
+#[tokio::test]
+async fn changes_within_the_limit_are_not_compared() {
+    let agent = agent().await;
+    let place = home().place(&agent.workspace_id).await;
+    let store = &home().kith.app.store;
+    let secret = store.secret_of(&place).expose().to_owned();
+    let mut admin = store.cells.administer(place.cell, &place.database).await.expect("the administrator");
+    let role = &place.role;
+    let mut compares = async |most: u32| {
+        let script = format!(
+            "set track_functions = 'all'; set session authorization \"{role}\"; begin;
+             select kith.begin_request('{secret}', 'api_key:ak_1', '{{\"limited\": true}}'), kith.limit_request('{secret}', {most}, false);
+             insert into public.contacts (id) values ('c_1'), ('c_2'); update public.contacts set phone = '1' where id = 'c_1'; set constraints all immediate; reset session authorization;
+             do $$ begin assert coalesce((select pg_stat_get_xact_function_calls(p.oid) from pg_proc p where p.proname = 'net' and p.pronamespace = 'kith'::regnamespace), 0) = 0, 'compared'; end $$"
+        );
+        admin.script(&script).await.err().map(|error| format!("{error:?}"))
+    };
+    assert_eq!(compares(3).await, None);
+    // A row that changed twice is one row, which only images show.
+    let compared = compares(2).await.expect("a comparison");
+    assert!(compared.contains("compared"), "{compared}");
+}
+
 #[tokio::test]
 async fn a_control_is_never_ignored() {
     let agent = agent().await;
