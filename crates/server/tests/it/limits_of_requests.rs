@@ -279,6 +279,15 @@ async fn changes_within_the_limit_are_not_compared() {
 }
 
 #[tokio::test]
+async fn two_updates_of_one_request_have_different_times() {
+    let agent = agent().await;
+    agent.sql("insert into contacts (id) values ('c_1'), ('c_2')").await.status(200);
+    let update = "update contacts set phone = '1' where id = 'c_1'; update contacts set phone = '1' where id = 'c_2'";
+    agent.sql(update).await.status(200);
+    assert_eq!(agent.sql("select count(distinct updated_at) as v from contacts").await.v(), 2);
+}
+
+#[tokio::test]
 async fn a_control_is_never_ignored() {
     let agent = agent().await;
     for (name, value, right) in [
