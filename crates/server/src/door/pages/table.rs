@@ -142,7 +142,12 @@ fn is_offered(shape: &TableShape, column: &ShownColumn) -> bool {
 /// The address of this page with other parameters.
 fn address(visit: &PageVisit<'_>, parameters: &[(&str, &str)]) -> String {
     let view = visit.parameter("view").map(|view| ("view", view));
-    let pairs = view.iter().chain(parameters).map(|(name, value)| {
+    query(&view.iter().chain(parameters).copied().collect::<Vec<_>>())
+}
+
+/// Parameters as the query of an address.
+fn query(parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters.iter().map(|(name, value)| {
         format!("{}={}", utf8_percent_encode(name, IN_QUERY), utf8_percent_encode(value, IN_QUERY))
     });
     format!("?{}", pairs.collect::<Vec<_>>().join("&"))
@@ -186,7 +191,7 @@ impl Listed<'_> {
                 }
                 @let table = encoded(&self.shape.table);
                 @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
-                a.btn.bare href={ "/export/" (table) ".csv" (address(self.visit, filters)) } { (icon("download")) "Export" }
+                a.btn.bare href={ "/export/" (table) ".csv" (query(filters)) } { (icon("download")) "Export" }
                 button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
                 @if self.visit.may_write() {
                     div.bulk hidden {
