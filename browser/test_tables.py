@@ -139,3 +139,25 @@ def test_every_table_is_exported_as_it_is_filtered(ada, name):
             assert sorted(row["id"] for row in csv.DictReader(file)) == sorted(expected)
     # Addresses of earlier versions had the page's own parameters.
     assert ada.page.request.get(f"/export/{name}.csv?view=table&back=-&limit=1&columns=id").ok
+
+
+def test_names_of_tables_are_encoded_in_addresses(ada):
+    names = ["a/b", "x#y", "50%", "?q=1", "Ünïcode table"]
+    for name in names:
+        ada.api("POST", "/v1/sql", {"sql": f'create table "{name}" (id text primary key); insert into "{name}" values (\'one\')'})
+    page = ada.page
+    for name in names:
+        page.goto("/")
+        page.get_by_role("navigation", name="Main").get_by_role("link", name=name, exact=True).click()
+        expect(page.get_by_role("heading", level=1, name=name, exact=True)).to_be_visible()
+        current = page.locator("nav[aria-label=Main] [aria-current=page]")
+        expect(current).to_have_text(name)
+        page.get_by_role("link", name="Import").click()
+        expect(page.get_by_role("heading", level=1, name=f"Import {name}", exact=True)).to_be_visible()
+        expect(current).to_have_text(name)
+        page.go_back()
+        with page.expect_download():
+            page.get_by_role("link", name="Export").click()
+        page.get_by_role("link", name="one", exact=True).click()
+        expect(page.get_by_role("heading", level=1, name="one")).to_be_visible()
+        expect(current).to_have_text(name)
