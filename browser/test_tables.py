@@ -161,3 +161,21 @@ def test_names_of_tables_are_encoded_in_addresses(ada):
         page.get_by_role("link", name="one", exact=True).click()
         expect(page.get_by_role("heading", level=1, name="one")).to_be_visible()
         expect(current).to_have_text(name)
+
+
+def test_an_amount_in_a_cell_has_the_decimals_of_its_currency(ada):
+    deals = {code: ada.api("POST", "/v1/deals", {"name": code, "amount_cents": 1234500, "currency": code})["data"]["id"] for code in ["EUR", "JPY", "KWD"]}
+    page = ada.page
+    page.goto("/deals?view=table")
+    for code, shown, refused, typed, saved in [("EUR", "12,345.00", "1.005", "0.5", 50), ("JPY", "1,234,500", "7.5", "2,000", 2000), ("KWD", "1,234.500", "1.0005", "7.25", 7250)]:
+        cell = page.get_by_role("cell", name=f"{shown} {code}", exact=True)
+        cell.dblclick()
+        field = page.get_by_role("textbox", name="Amount")
+        expect(field).to_have_value(shown)
+        field.fill(refused)
+        field.press("Enter")
+        expect(page.get_by_role("alert")).to_contain_text("An amount")
+        field.fill(typed)
+        field.press("Enter")
+        expect(field).to_have_count(0)
+        assert ada.api("GET", f"/v1/deals/{deals[code]}")["data"]["amount_cents"] == saved

@@ -139,7 +139,7 @@ fn is_offered(shape: &TableShape, column: &ShownColumn) -> bool {
         && (column.in_custom || !matches!(column.name.as_str(), "id" | "custom" | "deleted_at"))
 }
 
-/// The address of this page with other parameters.
+/// The address of this page with other filters and another order.
 fn address(visit: &PageVisit<'_>, parameters: &[(&str, &str)]) -> String {
     let view = visit.parameter("view").map(|view| ("view", view));
     query(&view.iter().chain(parameters).copied().collect::<Vec<_>>())
@@ -411,13 +411,14 @@ fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool,
     };
     let kind = kind.filter(|_| may_write && column.is_typed());
     let before = match column.kind {
-        ValueKind::Amount => parts::amount(value.as_i64().unwrap_or_default(), "").trim().to_owned(),
+        ValueKind::Amount => shape::typed_amount(value, row),
         _ => parts::text(value),
     };
     let before = if value.is_null() { String::new() } else { before };
+    let currency = (kind == Some("amount")).then(|| shape::currency(row));
     html! {
         td.num[is_right(column)] data-m=[place] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
-            data-before=[kind.map(|_| before)] tabindex=[kind.map(|_| "-1")]
+            data-before=[kind.map(|_| before)] data-currency=[currency] tabindex=[kind.map(|_| "-1")]
         {
             @if !value.is_null() && value != "" { (shape::in_cell(column, row, names)) }
         }

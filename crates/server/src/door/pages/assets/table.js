@@ -1,4 +1,5 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
+import { typedAmount } from "./amounts.js";
 import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, remember, toast, whenShown } from "./core.js";
 import { prepare, sent } from "./fields.js";
 
@@ -69,14 +70,9 @@ on("click", "[data-delete-picked]", (it) => attempt(async () => {
 
 // -- Cells --
 
-const cents = (text) => {
-  const parts = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text);
-  if (!parts) throw new Error("An amount is written like 1,234.50.");
-  return (parts[1] === "-" ? "-" : "") + (parts[2].replaceAll(",", "") + (parts[3] ?? "").padEnd(2, "0")).replace(/^0+(?=\d)/, "");
-};
 const typed = (cell, text) => {
   if (!text) return null;
-  if (cell.dataset.edit === "amount") return cents(text);
+  if (cell.dataset.edit === "amount") return typedAmount(text, cell.dataset.currency);
   if (cell.dataset.edit === "email" && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(text)) throw new Error("This is not an e-mail address.");
   if (cell.dataset.edit === "number" && cell.dataset.column.startsWith("custom.")) return Number(text);
   return text;
