@@ -179,3 +179,46 @@ def test_an_amount_in_a_cell_has_the_decimals_of_its_currency(ada):
         field.press("Enter")
         expect(field).to_have_count(0)
         assert ada.api("GET", f"/v1/deals/{deals[code]}")["data"]["amount_cents"] == saved
+
+
+def test_cells_are_reached_and_edited_by_key(ada):
+    for name in ["Bob", "Ada"]:
+        ada.api("POST", "/v1/contacts", {"first_name": name, "email": f"{name.lower()}@a.example", "title": "Engineer"})
+    page = ada.page
+    page.goto("/contacts")
+    press = page.keyboard.press
+    press("j")
+    expect(page.get_by_role("link", name="Ada", exact=True)).to_be_focused()
+    press("ArrowRight")
+    cell = page.get_by_role("cell", name="ada@a.example")
+    expect(cell).to_be_focused()
+    press("Enter")
+    page.keyboard.type("ignored@a.example")
+    press("Escape")
+    expect(cell).to_be_focused()
+    press("Enter")
+    page.keyboard.type("new@a.example")
+    press("Enter")
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    saved = page.get_by_role("cell", name="new@a.example")
+    expect(saved).to_be_focused()
+    assert [it["email"] for it in ada.api("GET", "/v1/contacts")["data"]] == ["new@a.example", "bob@a.example"]
+    # The keys go on from there.
+    press("ArrowDown")
+    expect(page.get_by_role("cell", name="bob@a.example")).to_be_focused()
+    press("ArrowDown")
+    expect(page.get_by_role("cell", name="bob@a.example")).to_be_focused()
+    press("ArrowLeft")
+    expect(page.get_by_role("link", name="Bob", exact=True)).to_be_focused()
+    press("ArrowUp")
+    press("ArrowRight")
+    expect(saved).to_be_focused()
+    # Tab leads to one cell, whichever had the focus last.
+    expect(page.locator("td[tabindex='0']")).to_have_count(1)
+    press("Shift+Tab")
+    press("Tab")
+    expect(saved).to_be_focused()
+    press("k")
+    expect(page.get_by_role("link", name="Ada", exact=True)).to_be_focused()
+    press("x")
+    expect(page.get_by_label("Select Ada")).to_be_checked()

@@ -249,6 +249,7 @@ const KEYS: &[(&str, &str)] = &[
     ("G then H A R C D S", "Home, activity, runs, contacts, deals, SQL"),
     ("C", "New record of this page"),
     ("J K", "Next row, row before"),
+    ("← → ↑ ↓", "The cells beside, above and below"),
     ("Enter", "Edit the cell; open the record"),
     ("X", "Select the row"),
     ("Shift ← →", "Move a card on the board"),
