@@ -14,8 +14,10 @@ onSubmit("[data-filter]", async (form) => {
   location.assign(to);
 });
 on("change", "[data-columns] input", async (it) => {
-  const form = it.closest("form");
-  remember(form.dataset.columns, $$("input:checked", form).map((input) => input.name).join("~"));
+  const form = it.closest("form"), chosen = $$("input:checked", form).map((input) => input.name).join("~") || "~", to = new URL(location.href);
+  remember(form.dataset.columns, chosen);
+  to.searchParams.set("columns", chosen);
+  history.replaceState(null, "", to);
   await refresh();
 });
 
