@@ -9,6 +9,7 @@ use crate::dialect::encoding::FILE;
 use crate::dialect::words::{UnknownField, Words, store_ids};
 use crate::model::answer::Imported;
 use crate::model::ask::{ImportRow, Steps};
+use crate::model::currency::decimals;
 use crate::model::entity::{CUSTOM, FieldKind, by_table};
 use crate::model::fault::Fault;
 
@@ -216,6 +217,8 @@ fn values(
 ) -> Result<Map<String, Value>, String> {
     let mut values = Map::new();
     let mut custom = Map::new();
+    let currency = |it: &Option<ImportTarget>| matches!(it, Some(ImportTarget::Column(column)) if column == "currency");
+    let currency = targets.iter().position(currency).and_then(|at| record.get(at)).unwrap_or_default();
     for (cell, target) in record.iter().zip(targets) {
         let (cell, Some(target)) = (cell.trim(), target) else { continue };
         if cell.is_empty() {
@@ -226,7 +229,7 @@ fn values(
                 custom.insert(key.clone(), cell.into());
             }
             ImportTarget::Amount(column) => {
-                values.insert(column.clone(), Value::String(in_cents(cell).into_owned()));
+                values.insert(column.clone(), Value::String(in_smallest_unit(cell, currency).into_owned()));
             }
             ImportTarget::Column(column) => {
                 if emails.contains(&column.as_str()) && !is_email(cell) {
@@ -251,8 +254,10 @@ fn is_email(text: &str) -> bool {
         && !text.contains(char::is_whitespace)
 }
 
-/// An amount in the smallest unit: "1,234.50", "1.234,50 €" and "1234.5" are 123450. Any other text stays, and the database refuses it.
-fn in_cents(text: &str) -> Cow<'_, str> {
+/// An amount in the currency's smallest unit: "1,234.50", "1.234,50 €" and "1234.5" are 123450, with two decimals. Any other text stays,
+/// and the database refuses it.
+fn in_smallest_unit<'a>(text: &'a str, currency: &str) -> Cow<'a, str> {
+    let decimals = decimals(currency);
     let is_sign = |it: char| it.is_ascii_digit() || matches!(it, '.' | ',' | '-');
     let plain: String = text.chars().filter(|it| is_sign(*it)).collect();
     let other = |it: char| !is_sign(it) && !it.is_whitespace() && !it.is_alphabetic() && !"€$£¥'’".contains(it);
@@ -263,15 +268,31 @@ fn in_cents(text: &str) -> Cow<'_, str> {
     if text.contains(other) || digits.contains('-') || !digits.contains(|it: char| it.is_ascii_digit()) {
         return Cow::Borrowed(text);
     }
-    let (whole, part) = match digits.rfind(['.', ',']) {
-        Some(at) if digits.len() - at <= 3 => (&digits[..at], &digits[at + 1..]),
-        _ => (digits, ""),
-    };
+    let (whole, part) = parted(digits, decimals);
+    // Where there are fewer decimals, ".00" says nothing more.
+    let part = if part.len() > decimals { part.trim_end_matches('0') } else { part };
+    if part.len() > decimals {
+        return Cow::Borrowed(text);
+    }
     let whole: String = whole.chars().filter(char::is_ascii_digit).collect();
-    let cents = format!("{whole}{part:0<2}");
-    let cents = cents.trim_start_matches('0');
-    let sign = if is_negative && !cents.is_empty() { "-" } else { "" };
-    Cow::Owned(format!("{sign}{}", if cents.is_empty() { "0" } else { cents }))
+    let smallest = format!("{whole}{part:0<decimals$}");
+    let smallest = smallest.trim_start_matches('0');
+    let sign = if is_negative && !smallest.is_empty() { "-" } else { "" };
+    Cow::Owned(format!("{sign}{}", if smallest.is_empty() { "0" } else { smallest }))
+}
+
+/// The digits before and after the decimal point or comma. Three digits after the last of them are a group of thousands, unless the
+/// currency has three decimals and the text can't mean a group.
+fn parted(digits: &str, decimals: usize) -> (&str, &str) {
+    let Some(at) = digits.rfind(['.', ',']) else { return (digits, "") };
+    let (whole, part) = (&digits[..at], &digits[at + 1..]);
+    let is_group = match &digits[at..=at] {
+        _ if part.len() != 3 => false,
+        _ if decimals < 3 => true,
+        "." => whole.contains('.'),
+        _ => !whole.contains('.'),
+    };
+    if is_group { (digits, "") } else { (whole, part) }
 }
 
 /// The columns that identify an existing record.
@@ -369,7 +390,7 @@ mod tests {
 
     #[test]
     fn amounts_are_read_in_their_main_unit() {
-        let amount = |text: &str| in_cents(text).into_owned();
+        let amount = |text: &str| in_smallest_unit(text, "EUR").into_owned();
         for (text, cents) in [
             ("1,234.50", "123450"),
             ("1.234,50 €", "123450"),
@@ -385,6 +406,36 @@ mod tests {
         ] {
             assert_eq!(amount(text), cents, "{text}");
         }
+    }
+
+    #[test]
+    fn amounts_have_the_decimals_of_their_currency() {
+        for (text, currency, expected) in [
+            ("1,234", "JPY", "1234"),
+            ("¥1234.00", "jpy", "1234"),
+            ("1,234.5", "JPY", "1,234.5"),
+            ("1,234.500", "KWD", "1234500"),
+            ("1.234", "KWD", "1234"),
+            ("1,234", "KWD", "1234000"),
+            ("1.234,5", "KWD", "1234500"),
+            ("1.234,567", "KWD", "1234567"),
+            ("1.2345", "EUR", "1.2345"),
+            ("1.2345", "CLF", "12345"),
+        ] {
+            assert_eq!(in_smallest_unit(text, currency), expected, "{text} {currency}");
+        }
+        let file = b"name,amount,currency\nA,1200,JPY\nB,1.5,KWD\nC,1.5,\n";
+        let row = |name: &str, amount: &str, currency: &str| json!({"name": name, "amount_cents": amount, "currency": currency});
+        check(
+            &AGENTCRM,
+            "table=deals",
+            file,
+            json!([
+                [2, row("A", "1200", "JPY")],
+                [3, row("B", "1500", "KWD")],
+                [4, {"name": "C", "amount_cents": "150"}]
+            ]),
+        );
     }
 
     #[test]

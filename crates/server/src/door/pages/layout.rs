@@ -7,6 +7,7 @@ use crm::model::who::{Mode, Role};
 
 use crate::door::pages::assets;
 use crate::door::pages::parts::{self, Hand, icon};
+use crate::door::pages::shape;
 use crate::door::pages::visit::{MemberPlace, PageVisit};
 
 /// A page without its frame.
@@ -115,7 +116,7 @@ pub fn document(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup
         html lang="en" data-theme=[theme] {
             (head(&page.title, None))
             body.app data-mode=(mode.name()) data-workspace=[visit.place.as_ref().map(|it| it.workspace.id.as_str())]
-                data-csrf=(visit.session.csrf()) data-may-write[visit.may_write()]
+                data-person=(visit.session.person.person.id) data-csrf=(visit.session.csrf()) data-may-write[visit.may_write()]
             {
                 a.skip.btn.main href="#main" { "Skip to the content" }
                 (sidebar(visit, page, tables))
@@ -162,7 +163,7 @@ fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
                     h2 { "Records" }
                     (links(RECORDS, page))
                     @for table in tables {
-                        (link(&format!("/tables/{table}"), table, "table-2", page))
+                        (link(&shape::table_address(table), table, "table-2", page))
                     }
                     h2 { "Control room" }
                     (links(CONTROL, page))
@@ -248,6 +249,7 @@ const KEYS: &[(&str, &str)] = &[
     ("G then H A R C D S", "Home, activity, runs, contacts, deals, SQL"),
     ("C", "New record of this page"),
     ("J K", "Next row, row before"),
+    ("← → ↑ ↓", "The cells beside, above and below"),
     ("Enter", "Edit the cell; open the record"),
     ("X", "Select the row"),
     ("Shift ← →", "Move a card on the board"),

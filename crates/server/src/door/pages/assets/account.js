@@ -1,5 +1,5 @@
 // The forms of accounts, and the pages that accept a workspace or an invitation.
-import { $, $$, api, el, icon, page, refuse, unrefuse } from "./core.js";
+import { $, $$, api, el, forgetWork, icon, page, refuse, unrefuse } from "./core.js";
 
 const query = new URLSearchParams(location.search);
 const said = $("#said");
@@ -104,6 +104,6 @@ if (panel) {
     }
   });
   $("[data-log-out-here]").addEventListener("click", async () => {
-    try { await api("POST", "auth/logout", {}); } finally { location.assign("/login?" + new URLSearchParams({ next: location.pathname })); }
+    try { await api("POST", "auth/logout", {}); forgetWork(); } finally { location.assign("/login?" + new URLSearchParams({ next: location.pathname })); }
   });
 }

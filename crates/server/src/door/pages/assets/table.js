@@ -1,4 +1,5 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
+import { typedAmount } from "./amounts.js";
 import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, remember, toast, whenShown } from "./core.js";
 import { prepare, sent } from "./fields.js";
 
@@ -13,8 +14,10 @@ onSubmit("[data-filter]", async (form) => {
   location.assign(to);
 });
 on("change", "[data-columns] input", async (it) => {
-  const form = it.closest("form");
-  remember(form.dataset.columns, $$("input:checked", form).map((input) => input.name).join("~"));
+  const form = it.closest("form"), chosen = $$("input:checked", form).map((input) => input.name).join("~") || "~", to = new URL(location.href);
+  remember(form.dataset.columns, chosen);
+  to.searchParams.set("columns", chosen);
+  history.replaceState(null, "", to);
   await refresh();
 });
 
@@ -69,14 +72,9 @@ on("click", "[data-delete-picked]", (it) => attempt(async () => {
 
 // -- Cells --
 
-const cents = (text) => {
-  const parts = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text);
-  if (!parts) throw new Error("An amount is written like 1,234.50.");
-  return (parts[1] === "-" ? "-" : "") + (parts[2].replaceAll(",", "") + (parts[3] ?? "").padEnd(2, "0")).replace(/^0+(?=\d)/, "");
-};
 const typed = (cell, text) => {
   if (!text) return null;
-  if (cell.dataset.edit === "amount") return cents(text);
+  if (cell.dataset.edit === "amount") return typedAmount(text, cell.dataset.currency);
   if (cell.dataset.edit === "email" && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(text)) throw new Error("This is not an e-mail address.");
   if (cell.dataset.edit === "number" && cell.dataset.column.startsWith("custom.")) return Number(text);
   return text;
@@ -99,6 +97,7 @@ const edit = (cell) => {
       isDone = true;
       const { requestId } = await api("PATCH", `${encodeURIComponent($("[data-pickable]").dataset.table)}/${encodeURIComponent(id)}`, body);
       await refresh();
+      [...(rows().find((row) => row.dataset.id === id)?.cells ?? [])].find((it) => it.dataset.column === column)?.focus();
       toast("Saved.", { undo: requestId });
     } catch (error) {
       isDone = false;
@@ -118,15 +117,46 @@ on("keydown", "[data-edit]", (it, event) => { if (event.key === "Enter" && event
 
 // -- Keys --
 
-let at = -1;
+const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+/** The row that was chosen last: its place, and its record. */
+let at = -1, chosen;
+const rows = () => $$("[data-pickable] tbody tr");
+/** What the keys stop at in a cell: the cell, if it can be edited, or else its link. */
+const stopIn = (cell) => cell.matches("[data-edit]") ? cell : $("a", cell);
+/** The cells of a row with a stop; a narrow window leaves some out. */
+const cellsOf = (row) => [...row.cells].filter((cell) => cell.offsetWidth && stopIn(cell));
+/** Tab leads to one cell, and the arrow keys to the others. */
+const leadTo = (cell) => {
+  for (const other of $$("[data-edit][tabindex='0']")) other.tabIndex = -1;
+  cell.tabIndex = 0;
+};
+whenShown(() => {
+  const all = rows(), row = all.find((it) => it.dataset.id === chosen), cell = $("[data-edit]", row ?? all[0]);
+  row?.classList.add("at");
+  if (row) at = all.indexOf(row);
+  if (cell) leadTo(cell);
+});
+on("focusin", "[data-pickable] tbody tr", (row, event) => {
+  for (const other of rows()) other.classList.toggle("at", other === row);
+  at = rows().indexOf(row);
+  chosen = row.dataset.id;
+  if (event.target.matches("[data-edit]")) leadTo(event.target);
+});
+/** Moves by an arrow key from the cell that has the focus, or from the name of the chosen row. Answers whether it did. */
+const moved = ([down, along]) => {
+  const all = rows(), active = document.activeElement, row = active.closest("[data-pickable] tbody tr") ?? (active === document.body ? all[at] : null);
+  if (!row) return false;
+  const own = active.closest("td") ?? cellsOf(row)[0], place = own.cellIndex;
+  const beside = cellsOf(row).filter((cell) => along * (cell.cellIndex - place) > 0), nextRow = all[all.indexOf(row) + down];
+  const cell = along ? beside.at(along > 0 ? 0 : -1) : nextRow && (cellsOf(nextRow).find((it) => it.cellIndex === place) ?? cellsOf(nextRow)[0]);
+  if (cell) stopIn(cell).focus();
+  return Boolean(cell);
+};
 addEventListener("keydown", (event) => {
   if (event.target.matches?.("input:not([type=checkbox]), textarea, select") || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
-  const rows = $$("[data-pickable] tbody tr"), step = { j: 1, k: -1 }[event.key];
-  if (step && rows.length) {
-    rows[at]?.classList.remove("at");
-    at = Math.max(0, Math.min(rows.length - 1, at + step));
-    rows[at].classList.add("at");
-    $("a", rows[at]).focus();
-  } else if (event.key === "x" && rows[at]) $("[data-pick]", rows[at])?.click();
+  const all = rows(), step = { j: 1, k: -1 }[event.key], arrow = ARROWS[event.key];
+  if (step && all.length) $("a", all[Math.max(0, Math.min(all.length - 1, at + step))]).focus();
+  else if (arrow && !event.shiftKey && moved(arrow)) event.preventDefault();
+  else if (event.key === "x" && all[at]) $("[data-pick]", all[at])?.click();
   else if (event.key === "Escape") letGo();
 });
