@@ -151,10 +151,12 @@ document.addEventListener("toggle", (event) => {
   if (!menu.matches?.(".menu") || event.newState !== "open") return;
   const opener = document.querySelector(`[popovertarget="${menu.id}"]`);
   if (opener) {
+    // The style sheet's own place goes first: under it, left and top would be counted from the button.
+    Object.assign(menu.style, { positionArea: "none", positionTryFallbacks: "none", margin: "0", inset: "0 auto auto 0" });
     const at = opener.getBoundingClientRect(), size = menu.getBoundingClientRect();
-    menu.style.inset = "auto";
-    menu.style.left = Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + "px";
-    menu.style.top = (at.bottom + size.height + 8 > innerHeight ? Math.max(8, at.top - size.height - 4) : at.bottom + 4) + "px";
+    const left = menu.matches(".end") ? at.right - size.width : at.left, isLow = menu.matches(".up") || at.bottom + size.height + 8 > innerHeight;
+    menu.style.left = Math.max(8, Math.min(left, innerWidth - size.width - 8)) + "px";
+    menu.style.top = Math.max(8, isLow && at.top - size.height - 4 >= 8 ? at.top - size.height - 4 : Math.min(at.bottom + 4, innerHeight - size.height - 8)) + "px";
   }
   $("a, button, input, select", menu)?.focus({ focusVisible: false });
 }, true);
