@@ -51,6 +51,7 @@ const ASSETS: &[Asset] = &[
     asset!("automations.js", JS),
     asset!("schema.js", JS),
     asset!("sql.js", JS),
+    asset!("exact.js", JS),
     asset!("import.js", JS),
     asset!("settings.js", JS),
     asset!("account.js", JS),

@@ -38,9 +38,9 @@ export class ApiError extends Error {
   }
 }
 
-/** Calls the API as the person, in the workspace and mode that this page shows. `path` begins behind /v1/. Answers
- *  { data, meta, status, requestId }, or throws an ApiError. */
-export const api = async (method, path, body, headers = {}) => {
+/** Calls the API as the person, in the workspace and mode that this page shows. `path` begins behind /v1/, `read` reads the text
+ *  of the answer. Answers { data, meta, status, requestId }, or throws an ApiError. */
+export const api = async (method, path, body, headers = {}, read = JSON.parse) => {
   // A browser would resolve such a segment, so that a text in a path could lead to another path.
   if (path.split("?")[0].split("/").some((segment) => /^(\.|%2e){1,2}$/i.test(segment))) throw new ApiError(0, { message: "This address leads nowhere." });
   let reply;
@@ -56,7 +56,7 @@ export const api = async (method, path, body, headers = {}) => {
   } catch {
     throw new ApiError(0, { message: "The server can't be reached just now." });
   }
-  const answer = await reply.json().catch(() => null);
+  const answer = await reply.text().then((text) => read(text)).catch(() => null);
   if (reply.status === 401) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
   if (!reply.ok) throw new ApiError(reply.status, answer);
   return { data: answer?.data, meta: answer?._meta ?? {}, status: reply.status, requestId: reply.headers.get("x-request-id") };
