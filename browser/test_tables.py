@@ -39,6 +39,26 @@ def test_heads_sort_and_filters_are_kept_in_the_address(ada):
     expect(table(page).locator("tbody tr")).to_have_count(1)
 
 
+def test_an_amount_is_sought_in_the_main_unit(ada):
+    for name, cents in [("Small", 1234), ("Exact", 123450), ("Large", 500000)]:
+        ada.api("POST", "/v1/deals", {"name": name, "amount_cents": cents})
+    page = ada.page
+    page.goto("/deals?view=table")
+    page.get_by_role("button", name="Filter", exact=True).click()
+    page.get_by_label("Column", exact=True).select_option(label="Amount")
+    page.get_by_label("Condition").select_option(label="is at least")
+    value = page.get_by_label("Value")
+    value.fill("12.345")
+    page.get_by_role("button", name="Apply").click()
+    expect(value).to_have_attribute("aria-invalid", "true")
+    expect(value).to_have_accessible_description("An amount is written like 1,234.50.")
+    value.fill("1,234.50")
+    page.get_by_role("button", name="Apply").click()
+    expect(page).to_have_url(re.compile("amount_cents_gte=123450"))
+    expect(table(page, "Deals").locator("tbody tr")).to_have_count(2)
+    expect(page.get_by_role("link", name="Amount is at least 1,234.50")).to_be_visible()
+
+
 def test_pages_lead_forth_and_back(ada):
     ada.api("POST", "/v1/sql", {"sql": "insert into contacts (first_name) select 'n' || g from generate_series(1, 60) g"})
     page = ada.page

@@ -102,6 +102,13 @@ fn one(table: &str) -> &str {
     }
 }
 
+/// A filter's parameter as the column, what is added to its name, and the words for that.
+fn condition(parameter: &str) -> (&str, &'static str, &'static str) {
+    let added = CONDITIONS.iter().rev().find(|(suffix, _)| !suffix.is_empty() && parameter.ends_with(suffix));
+    let (suffix, words) = added.copied().unwrap_or(("", "is"));
+    (&parameter[..parameter.len() - suffix.len()], suffix, words)
+}
+
 fn lead(shape: &TableShape) -> Option<&ShownColumn> {
     const NAMES: &[&str] = &["name", "title", "subject", "label", "code", "number", "key"];
     let names = if shape.table == "contacts" { &["first_name"] } else { NAMES };
@@ -176,7 +183,7 @@ impl Listed<'_> {
                 @for (at, (name, value)) in filters.iter().enumerate() {
                     @let rest: Vec<_> = filters.iter().enumerate().filter(|(it, _)| *it != at).map(|(_, it)| *it).chain(sort).collect();
                     a.btn.filter.on href=(address(self.visit, &rest)) {
-                        span { (self.said(name)) " " b { (value) } } (icon("x")) span.sr { "Remove this filter" }
+                        span { (self.said(name)) " " b { (self.sought(name, value)) } } (icon("x")) span.sr { "Remove this filter" }
                     }
                 }
                 button.btn.filter type="button" data-open="filter" { (icon("plus")) "Filter" }
@@ -203,10 +210,18 @@ impl Listed<'_> {
 
     /// A filter's parameter in words.
     fn said(&self, parameter: &str) -> String {
-        let condition = CONDITIONS.iter().rev().find(|(suffix, _)| !suffix.is_empty() && parameter.ends_with(suffix));
-        let (suffix, words) = condition.unwrap_or(&("", "is"));
-        let column = &parameter[..parameter.len() - suffix.len()];
+        let (column, _, words) = condition(parameter);
         format!("{} {words}", self.shape.label(column.strip_prefix("custom.").unwrap_or(column)))
+    }
+
+    /// The value of a filter as people type it.
+    fn sought(&self, parameter: &str, value: &str) -> String {
+        let (column, suffix, _) = condition(parameter);
+        let is_amount = self.shape.columns.iter().any(|it| it.field() == column && it.kind == ValueKind::Amount);
+        match value.parse() {
+            Ok(cents) if is_amount && suffix != "_present" => parts::amount(cents, ""),
+            _ => value.to_owned(),
+        }
     }
 
     fn filter_dialog(&self) -> Markup {
@@ -219,7 +234,7 @@ impl Listed<'_> {
                         select.pick #filter-column name="column" {
                             @let (ids, others): (Vec<_>, Vec<_>) = self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)).partition(|it| it.name == "id" && !it.in_custom);
                             @for column in others.into_iter().chain(ids) {
-                                option value=(column.field()) { (column.label) }
+                                option value=(column.field()) data-amount[column.kind == ValueKind::Amount] { (column.label) }
                             }
                         }
                     }))

@@ -11,7 +11,7 @@ export class Refusal extends Error {
 }
 
 /** "1,234.50" in cents, as text. Commas stand between groups of three digits only, so that no amount is a hundred times too large. */
-const cents = (input) => {
+export const cents = (input) => {
   const text = input.value.trim().replace(/^([+-]?)\s+/, "$1");
   const parts = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text);
   if (!parts) throw new Refusal(input, "An amount is written like 1,234.50.");

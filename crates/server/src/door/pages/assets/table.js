@@ -1,6 +1,6 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
-import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, remember, toast, whenShown } from "./core.js";
-import { prepare, sent } from "./fields.js";
+import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
+import { Refusal, cents, prepare, sent } from "./fields.js";
 
 const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
 
@@ -8,8 +8,16 @@ const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
 
 onSubmit("[data-filter]", async (form) => {
   const { column, condition, value } = form.elements, to = new URL(location.href);
+  // An amount is typed in the main unit; the API counts cents.
+  const isAmount = "amount" in column.selectedOptions[0].dataset && condition.value !== "_present";
+  let sought = value.value.trim();
+  try { if (isAmount) sought = cents(value); } catch (error) {
+    if (!(error instanceof Refusal)) throw error;
+    refuse(value, error.message);
+    return value.focus();
+  }
   for (const name of ["cursor", "back"]) to.searchParams.delete(name);
-  to.searchParams.set(column.value + condition.value, value.value.trim());
+  to.searchParams.set(column.value + condition.value, sought);
   location.assign(to);
 });
 on("change", "[data-columns] input", async (it) => {
@@ -69,14 +77,9 @@ on("click", "[data-delete-picked]", (it) => attempt(async () => {
 
 // -- Cells --
 
-const cents = (text) => {
-  const parts = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text);
-  if (!parts) throw new Error("An amount is written like 1,234.50.");
-  return (parts[1] === "-" ? "-" : "") + (parts[2].replaceAll(",", "") + (parts[3] ?? "").padEnd(2, "0")).replace(/^0+(?=\d)/, "");
-};
 const typed = (cell, text) => {
   if (!text) return null;
-  if (cell.dataset.edit === "amount") return cents(text);
+  if (cell.dataset.edit === "amount") return cents({ value: text });
   if (cell.dataset.edit === "email" && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(text)) throw new Error("This is not an e-mail address.");
   if (cell.dataset.edit === "number" && cell.dataset.column.startsWith("custom.")) return Number(text);
   return text;
