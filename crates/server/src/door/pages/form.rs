@@ -67,7 +67,7 @@ fn input(id: &str, column: &ShownColumn, record: &Value, names: &RecordNames) ->
             ValueKind::Texts => textarea.input.tall id=(id) name=(name) data-kind="texts" rows="2" aria-describedby=[noted] {
                 @for (at, it) in value.as_array().into_iter().flatten().enumerate() { @if at > 0 { "\n" } (parts::text(it)) }
             },
-            ValueKind::Bool => span { input.tick type="checkbox" id=(id) name=(name) data-kind="bool" checked[value == true]; },
+            ValueKind::Bool => span { input.tick type="checkbox" id=(id) name=(name) data-kind="bool" data-always[column.required] checked[value == true]; },
             ValueKind::Choice(choices) => (select(id, column, choices, &text)),
             ValueKind::Date => input.input type="date" id=(id) name=(name) data-kind="date" value=(text.get(..10).unwrap_or(&text)) required[column.required];,
             ValueKind::Time => input.input type="datetime-local" step="1" id=(id) name=(name) data-kind="time" data-moment=(text) required[column.required];,

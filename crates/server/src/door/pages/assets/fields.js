@@ -65,7 +65,8 @@ export const said = async (form, { onlyChanges }) => {
     if (onlyChanges && !changed(input)) continue;
     const isEmpty = input.dataset.kind !== "bool" && !input.value.trim();
     if (isEmpty && !onlyChanges) continue;
-    if (input.dataset.kind === "bool" && !onlyChanges && !input.checked) continue;
+    // A column that must have a value gets false; others keep their default.
+    if (input.dataset.kind === "bool" && !onlyChanges && !input.checked && !("always" in input.dataset)) continue;
     const value = isEmpty ? (input.dataset.kind === "texts" ? [] : null) : await readers[input.dataset.kind](input);
     const key = input.name.startsWith("custom.") ? input.name.slice(7) : null;
     if (key === null) body[input.name] = value; else (body.custom ??= {})[key] = value;
