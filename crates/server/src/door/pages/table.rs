@@ -6,6 +6,7 @@ use percent_encoding::utf8_percent_encode;
 use serde_json::{Value, json};
 
 use crm::model::fault::Fault;
+use crm::sql::pages::first_rows;
 
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
@@ -65,7 +66,10 @@ pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fa
     let filters: Vec<(&str, &str)> = filters(visit).collect();
     let sort = visit.parameter("sort").map(|sort| ("sort", sort));
     let asked: Vec<(&str, &str)> = filters.iter().copied().chain(sort).collect();
-    let listed = visit.get(&format!("{}?{}", encoded(table), pager::query(visit, &asked, ROWS))).await?;
+    let listed = match visit.get(&format!("{}?{}", encoded(table), pager::query(visit, &asked, ROWS))).await {
+        Err(Fault::NoPrimaryKey { .. }) => return Ok(Some(without_key(&shape))),
+        listed => listed?,
+    };
     let rows = listed["data"].as_array().cloned().unwrap_or_default();
     let of = Listed { visit, shape: &shape, lead: lead(&shape), columns: columns(visit, &shape) };
     let names = of.names(&rows).await;
@@ -82,6 +86,22 @@ pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fa
         page.actions = of.new_record();
     }
     Ok(Some(page))
+}
+
+/// The page of a table whose rows have no address.
+fn without_key(shape: &TableShape) -> Page {
+    let title = shape::title(&shape.table);
+    let body = html! {
+        div.cols { div.c8 {
+            (parts::blank(
+                "The rows can’t be shown here",
+                "Each row needs a name of its own, so a table needs a primary key of one column, and a view a column named id. This one has none. \
+                 SQL reads and writes its rows all the same.",
+                html! { p.btns { a.btn.main href={ "/sql?q=" (encoded(&first_rows(&shape.table))) } { "Open it in SQL" } a.btn.bare href="/schema" { "Schema" } } },
+            ))
+        } }
+    };
+    Page::new(title, shape::table_address(&shape.table), body)
 }
 
 fn filters<'a>(visit: &'a PageVisit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -316,7 +336,9 @@ impl Listed<'_> {
     }
 
     fn row(&self, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
-        let (id, name) = (parts::text(&row["id"]), name_of(&self.shape.table, row));
+        let key = &row[&self.shape.key];
+        let id = parts::text(if key.is_null() { &row["id"] } else { key });
+        let name = Some(name_of(&self.shape.table, row)).filter(|name| !name.is_empty()).unwrap_or_else(|| id.clone());
         html! {
             tr data-id=(id) {
                 @if may_write { td.sel { input.tick type="checkbox" aria-label={ "Select " (name) } data-pick; } }
