@@ -144,6 +144,55 @@ def test_amounts_are_typed_and_shown_in_the_main_unit(ada):
             expect(diff.locator(mark).filter(has_text=text)).to_be_visible()
 
 
+def test_an_amount_has_the_decimals_of_its_currency(ada):
+    deal = made(ada, "deals", name="Liners", amount_cents=123400, currency="EUR")
+    page = ada.page
+    page.goto(f"/deals/{deal}")
+    for currency, amount, saved, shown in [("JPY", "1,234.00", 1234, "1,234 JPY"), ("KWD", "1,234.567", 1234567, "1,234.567 KWD")]:
+        page.get_by_role("button", name="Edit", exact=True).click()
+        page.get_by_label("Currency").fill(currency)
+        if page.get_by_label("Amount").input_value() != amount:
+            page.get_by_label("Amount").fill(amount + "9")
+            page.get_by_role("button", name="Save", exact=True).click()
+            expect(page.get_by_label("Amount")).to_have_attribute("aria-invalid", "true")
+            page.get_by_label("Amount").fill(amount)
+        page.get_by_role("button", name="Save", exact=True).click()
+        expect(page.get_by_role("complementary", name="Fields").get_by_text(shown).first).to_be_visible()
+        assert ada.api("GET", f"/v1/deals/{deal}")["data"]["amount_cents"] == saved
+    newest, oldest = timeline(page).locator(".diff").first, timeline(page).locator(".diff").last
+    expect(newest.locator("del").filter(has_text="1,234 JPY")).to_be_visible()
+    expect(newest.locator("ins").filter(has_text="1,234.567 KWD")).to_be_visible()
+    expect(oldest.locator("del").filter(has_text="1,234.00 EUR")).to_be_visible()
+    page.get_by_role("button", name="Search").click()
+    page.get_by_role("searchbox").fill("Liners")
+    expect(page.get_by_role("option", name="Liners")).to_contain_text("1,234.567 KWD")
+
+
+def test_undoing_a_run_shows_amounts_in_the_main_unit(ada):
+    yen = made(ada, "deals", name="Liners", amount_cents=1200, currency="JPY")
+    page = ada.page
+    ada.api("PATCH", f"/v1/deals/{yen}", {"amount_cents": 345000}, x_agent="scout", x_run_id="price")
+    page.goto(f"/deals/{yen}")
+    page.get_by_role("button", name="Undo run").click()
+    dialog = page.get_by_role("dialog", name="Undo run")
+    expect(dialog.get_by_role("listitem")).to_contain_text("Liners")
+    expect(dialog.locator("dt")).to_have_text("amount")
+    expect(dialog.locator("del")).to_have_text("345,000 JPY")
+    expect(dialog.locator("ins")).to_have_text("1,200 JPY")
+    dialog.get_by_role("button", name="Cancel").click()
+    ada.api("PATCH", f"/v1/deals/{yen}", {"amount_cents": 7})
+    page.get_by_role("button", name="Undo run").click()
+    for text in ["345,000 JPY", "7 JPY", "1,200 JPY"]:
+        expect(page.get_by_role("alert")).to_contain_text(text)
+    for address in ["/runs", "/activity"]:
+        page.goto(address)
+        page.get_by_role("link", name="price").first.click()
+        diff = page.get_by_role("region", name="Changes").locator("dl.diff")
+        expect(diff.locator("ins")).to_have_text("345,000 JPY")
+    page.goto("/activity")
+    expect(page.locator("ins").filter(has_text="345,000 JPY")).to_be_visible()
+
+
 def test_a_record_is_deleted_and_restored(ada):
     company = made(ada, "companies", name="Halden Freight")
     page = ada.page
@@ -211,13 +260,14 @@ def test_undo_run_lists_the_changes_first_and_reports_a_conflict(ada):
     expect(dialog.locator("ins")).to_have_text("Clerk")
     assert ada.api("GET", f"/v1/contacts/{contact}")["data"]["title"] == "Head"
     dialog.get_by_role("button", name="Undo run").click()
-    expect(toast(page)).to_contain_text("undone")
+    expect(toast(page)).to_contain_text("Undone")
     assert ada.api("GET", f"/v1/contacts/{contact}")["data"]["title"] == "Clerk"
     ada.api("PATCH", f"/v1/contacts/{contact}", {"title": "Other"}, x_agent="scout", x_run_id="again")
     ada.api("PATCH", f"/v1/contacts/{contact}", {"title": "Chief"})
     page.reload()
     timeline(page).locator(".run").filter(has_text="again").get_by_role("button", name="Undo run").click()
     expect(page.get_by_role("alert").filter(has_text="changed since")).to_be_visible()
+    dialog.get_by_role("button", name="Cancel").click()
     assert ada.api("GET", f"/v1/contacts/{contact}")["data"]["title"] == "Chief"
     timeline(page).get_by_role("button", name="Undo change").first.click()
     expect(toast(page)).to_contain_text("Undone")

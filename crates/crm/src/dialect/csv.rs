@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::dialect::Dialect;
 use crate::model::entity::Entity;
-use crate::model::rows::Rows;
+use crate::model::rows::{ResultColumn, Rows};
 
 /// How cells are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,9 +16,10 @@ pub enum CsvCells {
 }
 
 /// The row of names. `width` is the number of columns that belong to the records.
-pub fn header(dialect: &Dialect, entity: Option<&Entity>, rows: &Rows, width: usize) -> Vec<u8> {
+pub fn header(dialect: &Dialect, entity: Option<&Entity>, rows: &Rows, width: usize, cells: CsvCells) -> Vec<u8> {
     let table = entity.map_or("", |entity| entity.table);
-    let names = rows.columns()[..width].iter().map(|column| (dialect.change_words.column)(table, &column.name));
+    let name = |column: &ResultColumn| written((dialect.change_words.column)(table, &column.name), cells);
+    let names = rows.columns()[..width].iter().map(name);
     let mut out = csv::Writer::from_writer(Vec::new());
     let _ = out.write_record(names);
     out.into_inner().unwrap_or_default()
@@ -42,10 +43,14 @@ fn cell(dialect: &Dialect, column: &str, json: &[u8], cells: CsvCells) -> String
     (dialect.change_words.ids)(column, &mut value);
     match value {
         Value::Null => String::new(),
-        Value::String(text) if cells == CsvCells::ForSpreadsheets && is_formula(&text) => format!("'{text}"),
-        Value::String(text) => text,
+        Value::String(text) => written(text, cells),
         other => other.to_string(),
     }
+}
+
+/// A text as a cell, or as the name of a column: the caller chooses both.
+fn written(text: String, cells: CsvCells) -> String {
+    if cells == CsvCells::ForSpreadsheets && is_formula(&text) { format!("'{text}") } else { text }
 }
 
 fn is_formula(text: &str) -> bool {
@@ -58,7 +63,6 @@ mod tests {
     use crate::dialect::agentcrm::AGENTCRM;
     use crate::dialect::relm::RELM;
     use crate::model::entity::by_table;
-    use crate::model::rows::ResultColumn;
 
     fn rows(columns: &[&str], cells: &[&str]) -> Rows {
         let column = |name: &&str| ResultColumn { name: (*name).into(), type_name: "text".into() };
@@ -78,13 +82,24 @@ mod tests {
             &[r#""d_01m8j8s1e4ctf0qbkv1eg5rwfv""#, r#""a, \"b\"""#, "9007199254740993", r#"{"k": 1.10}"#, "1"],
         );
         let written = |dialect: &Dialect| {
-            let text =
-                [header(dialect, by_table("deals"), &rows, 4), page(dialect, &rows, 4, CsvCells::Plain)].concat();
+            let text = [
+                header(dialect, by_table("deals"), &rows, 4, CsvCells::Plain),
+                page(dialect, &rows, 4, CsvCells::Plain),
+            ]
+            .concat();
             String::from_utf8(text).unwrap()
         };
         let cells = "\"a, \"\"b\"\"\",9007199254740993,\"{\"\"k\"\":1.10}\"\n";
         assert_eq!(written(&AGENTCRM), format!("id,name,amount_cents,custom\nd_01m8j8s1e4ctf0qbkv1eg5rwfv,{cells}"));
         assert_eq!(written(&RELM), format!("id,title,value_cents,metadata\ndeal_01m8j8s1e4ctf0qbkv1eg5rwfv,{cells}"));
+    }
+
+    #[test]
+    fn names_of_columns_are_no_formulas_either() {
+        let rows = rows(&["id", "=HYPERLINK(1)", "+a", "-b", "@c", "\td"], &["1", "2", "3", "4", "5", "6"]);
+        let written = |cells| String::from_utf8(header(&AGENTCRM, None, &rows, 6, cells)).unwrap();
+        assert_eq!(written(CsvCells::ForSpreadsheets), "id,'=HYPERLINK(1),'+a,'-b,'@c,'\td\n");
+        assert_eq!(written(CsvCells::Plain), "id,=HYPERLINK(1),+a,-b,@c,\td\n");
     }
 
     #[test]

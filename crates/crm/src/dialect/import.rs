@@ -7,6 +7,7 @@ use crate::dialect::encoding::FILE;
 use crate::dialect::words::{UnknownField, Words, store_ids};
 use crate::model::answer::Imported;
 use crate::model::ask::{ImportRow, Steps};
+use crate::model::currency::decimals;
 use crate::model::entity::{CUSTOM, FieldKind, by_table};
 use crate::model::fault::Fault;
 
@@ -214,6 +215,8 @@ fn values(
 ) -> Result<Map<String, Value>, String> {
     let mut values = Map::new();
     let mut custom = Map::new();
+    let currency = |it: &Option<ImportTarget>| matches!(it, Some(ImportTarget::Column(column)) if column == "currency");
+    let currency = targets.iter().position(currency).and_then(|at| record.get(at)).unwrap_or_default();
     for (cell, target) in record.iter().zip(targets) {
         let (cell, Some(target)) = (cell.trim(), target) else { continue };
         if cell.is_empty() {
@@ -224,9 +227,8 @@ fn values(
                 custom.insert(key.clone(), cell.into());
             }
             ImportTarget::Amount(column) => {
-                let cents = in_cents(cell)
-                    .ok_or_else(|| format!("\"{cell}\" is not an amount. An amount is written like 1,234.50."))?;
-                values.insert(column.clone(), Value::String(cents));
+                let amount = in_smallest_unit(cell, currency).ok_or_else(|| no_amount(cell, currency))?;
+                values.insert(column.clone(), Value::String(amount));
             }
             ImportTarget::Column(column) => {
                 if emails.contains(&column.as_str()) && !is_email(cell) {
@@ -251,28 +253,38 @@ fn is_email(text: &str) -> bool {
         && !text.contains(char::is_whitespace)
 }
 
-/// An amount in the smallest unit, or `None` for a text that may mean another amount: "1,234.50" and "1234.5" are 123450, "1.005" and
-/// "1,5" are refused. The forms of the pages have the same rule.
-fn in_cents(text: &str) -> Option<String> {
+/// An amount in the currency's smallest unit, or `None` for a text that may mean another amount. With two decimals, "1,234.50" and
+/// "1234.5" are 123450; "1.005" and "1,5" are refused. The forms of the pages have the same rule (`amounts.js`).
+fn in_smallest_unit(text: &str, currency: &str) -> Option<String> {
+    let decimals = decimals(currency);
     let (is_negative, digits) = match text.strip_prefix('-') {
         Some(rest) => (true, rest.trim_start()),
         None => (false, text.strip_prefix('+').map_or(text, str::trim_start)),
     };
-    let (whole, part) = digits.split_once('.').map_or((digits, None), |(whole, part)| (whole, Some(part)));
     let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
-    if part.is_some_and(|part| !is_digits(part) || part.len() > 2) {
+    let (whole, part) = match digits.split_once('.') {
+        Some((whole, part)) if is_digits(part) && part.len() <= decimals.max(2) => (whole, part),
+        Some(_) => return None,
+        None => (digits, ""),
+    };
+    // Where there are fewer decimals, ".00" says nothing more.
+    let (part, beyond) = part.split_at(part.len().min(decimals));
+    let (first, groups) = whole.split_once(',').map_or((whole, None), |(first, groups)| (first, Some(groups)));
+    let is_grouped = |groups: &str| first.len() <= 3 && groups.split(',').all(|it| it.len() == 3 && is_digits(it));
+    if !is_digits(first) || !groups.is_none_or(is_grouped) || beyond.bytes().any(|it| it != b'0') {
         return None;
     }
-    let mut groups = whole.split(',');
-    let first = groups.next().filter(|first| is_digits(first))?;
-    let rest: Vec<&str> = groups.collect();
-    if !rest.is_empty() && (first.len() > 3 || rest.iter().any(|group| group.len() != 3 || !is_digits(group))) {
-        return None;
-    }
-    let cents = format!("{first}{}{:0<2}", rest.concat(), part.unwrap_or_default());
-    let cents = cents.trim_start_matches('0');
-    let sign = if is_negative && !cents.is_empty() { "-" } else { "" };
-    Some(format!("{sign}{}", if cents.is_empty() { "0" } else { cents }))
+    let smallest = format!("{first}{}{part:0<decimals$}", groups.unwrap_or_default().replace(',', ""));
+    let smallest = smallest.trim_start_matches('0');
+    let sign = if is_negative && !smallest.is_empty() { "-" } else { "" };
+    Some(format!("{sign}{}", if smallest.is_empty() { "0" } else { smallest }))
+}
+
+fn no_amount(cell: &str, currency: &str) -> String {
+    let (decimals, currency) = (decimals(currency), currency.trim());
+    let example = format!("1,234{}{:0<decimals$}", if decimals > 0 { "." } else { "" }, if decimals > 0 { "5" } else { "" });
+    let of = if decimals == 2 { String::new() } else { format!(" in {currency}") };
+    format!("\"{cell}\" is not an amount. An amount{of} is written like {example}.")
 }
 
 /// The columns that identify an existing record.
@@ -381,14 +393,47 @@ mod tests {
             ("-0", "0"),
             ("0", "0"),
         ] {
-            assert_eq!(in_cents(text).as_deref(), Some(cents), "{text}");
+            assert_eq!(in_smallest_unit(text, "EUR").as_deref(), Some(cents), "{text}");
         }
         for text in [
             "1.005", "12.345", "1e3", "1,5", "1,2345", "1234,567", "1.234,50", "1.", ".5", "$5", "5 EUR", "1 234", "many",
             "1-2", "3%", "--1", "", "-", "१",
         ] {
-            assert_eq!(in_cents(text), None, "{text}");
+            assert_eq!(in_smallest_unit(text, "EUR"), None, "{text}");
         }
+    }
+
+    #[test]
+    fn amounts_have_the_decimals_of_their_currency() {
+        for (text, currency, expected) in [
+            ("1,234", "JPY", Some("1234")),
+            ("1234.00", "jpy", Some("1234")),
+            ("1,234.5", "JPY", None),
+            ("1,234.500", "KWD", Some("1234500")),
+            ("1.234", "KWD", Some("1234")),
+            ("1,234", "KWD", Some("1234000")),
+            ("1.234,5", "KWD", None),
+            ("1.2345", "EUR", None),
+            ("1.2345", "CLF", Some("12345")),
+            ("0.0000", "CLF", Some("0")),
+        ] {
+            assert_eq!(in_smallest_unit(text, currency).as_deref(), expected, "{text} {currency}");
+        }
+        assert!(no_amount("1,5", "EUR").ends_with("like 1,234.50."));
+        assert!(no_amount("1.5", "JPY").ends_with("An amount in JPY is written like 1,234."));
+        assert!(no_amount("1,5", "KWD").ends_with("like 1,234.500."));
+        let file = b"name,amount,currency\nA,1200,JPY\nB,1.5,KWD\nC,1.5,\n";
+        let row = |name: &str, amount: &str, currency: &str| json!({"name": name, "amount_cents": amount, "currency": currency});
+        check(
+            &AGENTCRM,
+            "table=deals",
+            file,
+            json!([
+                [2, row("A", "1200", "JPY")],
+                [3, row("B", "1500", "KWD")],
+                [4, {"name": "C", "amount_cents": "150"}]
+            ]),
+        );
     }
 
     #[test]

@@ -9,6 +9,7 @@ pub mod catalog;
 pub mod change;
 pub mod codes;
 pub mod control;
+pub mod currency;
 pub mod email;
 pub mod entity;
 pub mod event;

@@ -104,7 +104,7 @@ impl CsvFile {
             return Err(Fault::internal("a list that is no page"));
         };
         let mut text = match is_first {
-            true => csv::header(self.dialect, entity, &rows, width),
+            true => csv::header(self.dialect, entity, &rows, width, self.cells),
             false => Vec::new(),
         };
         text.extend_from_slice(&csv::page(self.dialect, &rows, width, self.cells));

@@ -40,6 +40,7 @@ const ASSETS: &[Asset] = &[
         ],
     },
     asset!("core.js", JS),
+    asset!("amounts.js", JS),
     asset!("table.js", JS),
     asset!("fields.js", JS),
     asset!("record.js", JS),

@@ -12,8 +12,8 @@ use crate::door::csv::{self, CsvFile};
 use crate::door::pages::visit::PageVisit;
 use crate::door::rest;
 
-/// Parameters that would add rows that are deleted.
-const NOT_LIVE: &[&str] = &["include_deleted", "only_deleted"];
+/// Parameters that would add rows that are deleted, and those of the page of a table that are no filters.
+const LEFT_OUT: &[&str] = &["include_deleted", "only_deleted", "view", "cursor", "back", "limit", "columns"];
 
 /// The file at an address; `None` if the address is of none.
 pub async fn file(visit: &PageVisit<'_>, segments: &[String]) -> Result<Option<Response>, Fault> {
@@ -22,7 +22,7 @@ pub async fn file(visit: &PageVisit<'_>, segments: &[String]) -> Result<Option<R
         return Ok(None);
     };
     let place = visit.place()?;
-    let query = visit.query.iter().filter(|(name, _)| !NOT_LIVE.contains(&name.as_str())).cloned().collect();
+    let query = visit.query.iter().filter(|(name, _)| !LEFT_OUT.contains(&name.as_str())).cloned().collect();
     let path = vec![table.to_owned()];
     let call = Call { method: Method::Get, path, query, content_type: None, body: &[] };
     let ask = AGENTCRM.read_call(&call)?;

@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use serde_json::Value;
 
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{Choice, RecordNames, ShownColumn, TableShape, ValueKind};
+use crate::door::pages::shape::{self, Choice, RecordNames, ShownColumn, TableShape, ValueKind};
 
 /// The fields of a form. `record` has the values that they begin with.
 pub fn fields(shape: &TableShape, record: &Value, names: &RecordNames) -> Markup {
@@ -72,7 +72,7 @@ fn input(id: &str, column: &ShownColumn, record: &Value, names: &RecordNames) ->
             ValueKind::Date => input.input type="date" id=(id) name=(name) data-kind="date" value=(text.get(..10).unwrap_or(&text)) required[column.required];,
             ValueKind::Time => input.input type="datetime-local" step="1" id=(id) name=(name) data-kind="time" data-moment=(text) required[column.required];,
             ValueKind::Amount => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="amount" autocomplete="off" required[column.required]
-                value=(value.as_i64().map_or_else(String::new, |cents| parts::amount(cents, ""))) aria-describedby=[noted];,
+                value=(shape::typed_amount(value, record)) aria-describedby=[noted];,
             ValueKind::Number => input.input.num type="text" inputmode="decimal" id=(id) name=(name) data-kind="number" value=(text) autocomplete="off" required[column.required];,
             ValueKind::Email => input.input type="text" inputmode="email" id=(id) name=(name) data-kind="email" value=(text) autocomplete="off" spellcheck="false" required[column.required];,
             ValueKind::Record(table) => (reference(id, column, table, &text, names)),

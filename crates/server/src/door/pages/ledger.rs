@@ -76,7 +76,7 @@ fn single(entry: &Value, names: &Names, options: LedgerOptions) -> Markup {
             div {
                 p.say { b { (names.who(actor_of(entry), agent_of(entry))) } " " (did(entry)) }
                 (why(entry))
-                (changes(entry))
+                (changes(entry, names))
                 @if options.may_undo { (undo(entry)) }
             }
         }
@@ -104,13 +104,13 @@ fn run(block: &[Value], names: &Names, options: LedgerOptions) -> Markup {
                 }
                 (why(first))
                 @if block.len() == 1 && !is_undo {
-                    div.do { (changes(first)) }
+                    div.do { (changes(first, names)) }
                 } @else {
                     ul.do.changes {
                         @for entry in block.iter().take(MOST_IN_BLOCK) {
                             li data-entry=(parts::text(&entry["id"])) {
                                 p { (icon(verb_icon(entry))) (did(entry)) }
-                                (changes(entry))
+                                (changes(entry, names))
                                 @if options.may_undo && !is_undo { (undo(entry)) }
                             }
                         }
@@ -208,16 +208,18 @@ pub fn address_of(subject: &str, id: &str) -> Option<String> {
     }
 }
 
-fn changes(entry: &Value) -> Markup {
+fn changes(entry: &Value, names: &Names) -> Markup {
     let verb = entry["verb"].as_str().unwrap_or_default();
     match entry["changes"].as_object() {
-        Some(columns) if verb == "updated" => diff(columns),
+        Some(columns) if verb == "updated" => diff(columns, names.currency(&parts::text(&entry["subject_id"]))),
         _ => html! {},
     }
 }
 
-/// The old and new values of changed columns. The members of `custom` stand for themselves.
-pub fn diff(columns: &Map<String, Value>) -> Markup {
+/// The old and new values of changed columns. The members of `custom` stand for themselves. An amount is in the currency, unless that
+/// changed too.
+pub fn diff(columns: &Map<String, Value>, currency: &str) -> Markup {
+    let currency_on = |side: &str| columns.get("currency").and_then(|it| it[side].as_str()).unwrap_or(currency);
     let mut lines: Vec<(String, Value, Value)> = Vec::new();
     for (column, sides) in columns {
         let (from, to) = (&sides["from"], &sides["to"]);
@@ -230,7 +232,9 @@ pub fn diff(columns: &Map<String, Value>) -> Markup {
                 names.dedup();
                 lines.extend(names.into_iter().map(|name| (name.clone(), from[name].clone(), to[name].clone())));
             }
-            "amount_cents" => lines.push(("amount".to_owned(), main_unit(from), main_unit(to))),
+            "amount_cents" => {
+                lines.push(("amount".to_owned(), amount(from, currency_on("from")), amount(to, currency_on("to"))));
+            }
             _ => lines.push((column.clone(), from.clone(), to.clone())),
         }
     }
@@ -241,8 +245,8 @@ pub fn diff(columns: &Map<String, Value>) -> Markup {
     }
 }
 
-fn main_unit(cents: &Value) -> Value {
-    cents.as_i64().map_or_else(|| cents.clone(), |cents| parts::amount(cents, "").into())
+fn amount(value: &Value, currency: &str) -> Value {
+    value.as_i64().map_or_else(|| value.clone(), |amount| parts::amount(amount, currency).into())
 }
 
 fn short(value: &Value) -> Value {
@@ -341,11 +345,16 @@ mod tests {
     fn a_diff_shows_members_of_custom_and_amounts_in_the_main_unit() {
         let columns = json!({"custom": {"from": {"a": 1, "b": 2}, "to": {"a": 1, "b": 3}},
             "amount_cents": {"from": 100, "to": 123450}, "updated_at": {"from": "x", "to": "y"}});
-        let shown = diff(columns.as_object().unwrap()).into_string();
+        let shown = diff(columns.as_object().unwrap(), "").into_string();
         assert!(
             shown.contains("<dt>b</dt>") && !shown.contains("<dt>a</dt>") && !shown.contains("updated_at"),
             "{shown}"
         );
         assert!(shown.contains("<ins>1,234.50</ins>") && shown.contains("<dt>amount</dt>"), "{shown}");
+        let shown = diff(columns.as_object().unwrap(), "JPY").into_string();
+        assert!(shown.contains("<ins>123,450 JPY</ins>"), "{shown}");
+        let columns = json!({"amount_cents": {"from": 100, "to": 123450}, "currency": {"from": "EUR", "to": "KWD"}});
+        let shown = diff(columns.as_object().unwrap(), "KWD").into_string();
+        assert!(shown.contains("<del>1.00 EUR</del>") && shown.contains("<ins>123.450 KWD</ins>"), "{shown}");
     }
 }

@@ -166,8 +166,7 @@ impl Cleaner {
         let name = name(&rest[1..]);
         let (attributes, rest) = attributes(&rest[1 + name.len()..]);
         if WITH_CONTENT.contains(&name.as_str()) {
-            let end = format!("</{name}");
-            return rest.to_ascii_lowercase().find(&end).map_or("", |at| after(&rest[at..], '>'));
+            return end_tag(rest, &name).map_or("", |at| after(&rest[at..], '>'));
         }
         if ELEMENTS.contains(&name.as_str()) {
             self.out.extend(["<", &name]);
@@ -210,6 +209,16 @@ fn is_plain(style: &str) -> bool {
 /// The lower-case name of an element at the beginning of a text.
 fn name(text: &str) -> String {
     text.chars().take_while(|it| it.is_ascii_alphanumeric()).collect::<String>().to_ascii_lowercase()
+}
+
+/// Where the first end tag of an element begins. The search copies nothing and stops there, so that a message of many short elements
+/// is read once.
+fn end_tag(text: &str, name: &str) -> Option<usize> {
+    let is_named = |at: &usize| {
+        let found = text.as_bytes().get(at + 2..at + 2 + name.len());
+        found.is_some_and(|it| it.eq_ignore_ascii_case(name.as_bytes()))
+    };
+    text.match_indices("</").map(|(at, _)| at).find(is_named)
 }
 
 /// What stands behind the first of a character.
@@ -273,6 +282,16 @@ mod tests {
         check("<svg><a href=https://x.example>y</a></svg>z", "z");
         check("<style>@import url(x)</style><p>a", "<p>a");
         check("<é>ü</é>", "&lt;é>ü&lt;/é>");
+    }
+
+    #[test]
+    fn a_message_of_many_short_elements_is_read_once() {
+        // Copying the rest of the message at each element would copy 50 GB here.
+        for element in ["<svg></svg>", "<xmp></XMP >", "<title></é></title>"] {
+            let many = format!("{}<p>Hello</p>", element.repeat((1 << 20) / element.len()));
+            assert_eq!(clean(&many, Images::Hidden).html, "<p>Hello</p>");
+        }
+        assert_eq!(clean(&"<svg>".repeat(200_000), Images::Hidden).html, "");
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! The names of those who act: people, keys, automations. Entries of the feed and runs have only ids.
+//! What entries of the feed and runs name only by ids: those who act, which are people, keys and automations, and the currencies of
+//! changed amounts.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use maud::{Markup, html};
 use serde_json::Value;
@@ -17,9 +18,14 @@ use crate::people::workspace::{keys, members};
 /// The most people, keys and automations whose names are read.
 const MOST: usize = 200;
 
-/// The names of actors: `user:u_…`, `api_key:ak_…`, `automation:auto_…`.
+/// The names of actors, and the currencies of deals.
 #[derive(Default)]
-pub struct Names(HashMap<String, String>);
+pub struct Names {
+    /// By `user:u_…`, `api_key:ak_…`, `automation:auto_…`.
+    actors: HashMap<String, String>,
+    /// By the deal's id.
+    currencies: HashMap<String, String>,
+}
 
 impl Names {
     /// The names of the actors of some entries or runs. Only the lists that are needed are read, and what can't be read is left
@@ -60,7 +66,12 @@ impl Names {
                 add(&mut names, "automation", said(row, "id"), said(row, "name"));
             }
         }
-        Names(names)
+        Names { actors: names, currencies: currencies(visit, entries).await }
+    }
+
+    /// The currency of a deal whose amount an entry changed; empty if it is not known.
+    pub fn currency(&self, deal: &str) -> &str {
+        self.currencies.get(deal).map_or("", String::as_str)
     }
 
     /// The name of an actor: the agent's, or that of the person, key or automation.
@@ -68,7 +79,7 @@ impl Names {
         if let Some(agent) = agent.filter(|agent| !agent.is_empty()) {
             return agent.to_owned();
         }
-        if let Some(name) = self.0.get(actor) {
+        if let Some(name) = self.actors.get(actor) {
             return name.clone();
         }
         match actor.split_once(':') {
@@ -96,6 +107,20 @@ impl Names {
     pub fn shown(&self, actor: &str, agent: Option<&str>) -> Markup {
         html! { span.who { (self.hand(actor, agent)) span.cut { (self.who(actor, agent)) } } }
     }
+}
+
+/// The currencies of the deals whose amounts the entries changed.
+async fn currencies(visit: &PageVisit<'_>, entries: &[Value]) -> HashMap<String, String> {
+    let changed = entries.iter().filter(|it| it["changes"]["amount_cents"].is_object());
+    let ids = changed.filter_map(|it| it["subject_id"].as_str().or(it["id"].as_str()));
+    let ids: BTreeSet<&str> = ids.filter(|id| id.starts_with("d_")).take(MOST).collect();
+    if ids.is_empty() {
+        return HashMap::new();
+    }
+    let path = format!("deals?id={}&include_deleted=true&limit={MOST}", Vec::from_iter(ids).join(","));
+    let listed = visit.get(&path).await.unwrap_or_default();
+    let deals = listed["data"].as_array().into_iter().flatten();
+    deals.filter_map(|deal| Some((said(deal, "id")?, said(deal, "currency")?))).collect()
 }
 
 fn rows(visit: &PageVisit<'_>, listed: Result<Answer, Fault>) -> Vec<Value> {

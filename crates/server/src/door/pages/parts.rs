@@ -3,6 +3,8 @@
 use maud::{Markup, html};
 use serde_json::Value;
 
+use crm::model::currency::decimals;
+
 use crate::door::pages::assets;
 
 /// An icon of the sprite. The word stands beside it.
@@ -55,10 +57,18 @@ pub fn time(moment: &str) -> Markup {
 }
 
 /// An amount in a currency's smallest unit, written in its main unit: 123450 and EUR are "1,234.50 EUR".
-pub fn amount(cents: i64, currency: &str) -> String {
-    let (whole, rest) = ((cents / 100).unsigned_abs(), (cents % 100).unsigned_abs());
-    let sign = if cents < 0 { "-" } else { "" };
-    format!("{sign}{}.{rest:02} {currency}", grouped(whole)).trim_end().to_owned()
+pub fn amount(smallest: i64, currency: &str) -> String {
+    format!("{} {currency}", main_unit(smallest, currency)).trim_end().to_owned()
+}
+
+/// An amount without its currency, as people type it: 123450 and EUR are "1,234.50".
+pub fn main_unit(smallest: i64, currency: &str) -> String {
+    let decimals = decimals(currency);
+    let digits = format!("{:0>width$}", smallest.unsigned_abs(), width = decimals + 1);
+    let (whole, part) = digits.split_at(digits.len() - decimals);
+    let sign = if smallest < 0 { "-" } else { "" };
+    let point = if part.is_empty() { "" } else { "." };
+    format!("{sign}{}{point}{part}", grouped(whole.parse().unwrap_or_default()))
 }
 
 /// A number with commas between groups of three digits.
@@ -135,15 +145,31 @@ pub fn diff(column: &str, from: &Value, to: &Value) -> Markup {
 
 #[cfg(test)]
 mod tests {
-    use super::{amount, day, grouped, initials};
+    use crm::model::currency::DECIMALS;
+
+    use super::{amount, day, grouped, initials, main_unit};
 
     #[test]
     fn amounts_are_in_the_main_unit() {
         assert_eq!(amount(123_450, "EUR"), "1,234.50 EUR");
         assert_eq!(amount(-5, "USD"), "-0.05 USD");
         assert_eq!(amount(i64::MIN, ""), "-92,233,720,368,547,758.08");
+        assert_eq!(amount(123_450, "JPY"), "123,450 JPY");
+        assert_eq!(amount(1_234_500, "KWD"), "1,234.500 KWD");
+        assert_eq!(amount(-5, "kwd"), "-0.005 kwd");
+        assert_eq!(main_unit(0, "JPY"), "0");
         assert_eq!(grouped(1_000_000), "1,000,000");
         assert_eq!(grouped(999), "999");
+    }
+
+    #[test]
+    fn the_script_has_the_same_decimals() {
+        let script = include_str!("assets/amounts.js");
+        let (_, table) = script.split_once("const DECIMALS = {").unwrap();
+        let (table, _) = table.split_once('}').unwrap();
+        let entries = table.split(',').map(str::trim).filter(|entry| !entry.is_empty());
+        let own: Vec<String> = DECIMALS.iter().map(|(code, decimals)| format!("{code}: {decimals}")).collect();
+        assert_eq!(entries.collect::<Vec<_>>(), own);
     }
 
     #[test]

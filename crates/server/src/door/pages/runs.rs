@@ -136,7 +136,7 @@ async fn one(visit: &PageVisit<'_>, id: &str) -> Result<Option<Page>, Fault> {
     let changes = visit.get(&format!("runs/{id}/changes?net=true&{query}")).await?;
     let rows = changes["data"].as_array().cloned().unwrap_or_default();
     let records = ChangedRecords::of(visit, &rows).await;
-    let names = Names::of(visit, std::slice::from_ref(&run)).await;
+    let names = Names::of(visit, &[std::slice::from_ref(&run), &rows[..]].concat()).await;
     let can_undo = visit.may_write() && run["undoable"] != "no";
     let body = html! {
         div.cols {
@@ -145,7 +145,7 @@ async fn one(visit: &PageVisit<'_>, id: &str) -> Result<Option<Page>, Fault> {
             section.sect.first.c8 aria-labelledby="changes-heading" {
                 header { h2 #changes-heading { "Changes" } span.push { (affected(&run)) } }
                 @if rows.is_empty() { p.soft { "No change of this run stands, or none is kept." } }
-                @else { ol.net { @for change in &rows { (net(change, &records)) } } }
+                @else { ol.net { @for change in &rows { (net(change, &records, &names)) } } }
                 (pager::links(visit, &changes))
             }
         }
@@ -251,7 +251,7 @@ impl ChangedRecords {
 }
 
 /// The net change of a record.
-fn net(change: &Value, records: &ChangedRecords) -> Markup {
+fn net(change: &Value, records: &ChangedRecords, names: &Names) -> Markup {
     let (table, id) = (parts::text(&change["table"]), parts::text(&change["id"]));
     let verb = change["verb"].as_str().unwrap_or_default();
     let word = if verb == "updated" { "changed" } else { verb };
@@ -267,7 +267,7 @@ fn net(change: &Value, records: &ChangedRecords) -> Markup {
             }
             @if let Some(columns) = change["changes"].as_object() {
                 @let shown = told(columns);
-                @if !shown.is_empty() && verb != "restored" { (diff(&shown)) }
+                @if !shown.is_empty() && verb != "restored" { (diff(&shown, names.currency(&id))) }
             }
         }
     }

@@ -63,7 +63,7 @@ pub enum ValueKind {
     Email,
     /// Texts, one a line.
     Texts,
-    /// A number of cents, typed and shown in the main unit.
+    /// A number of a currency's smallest unit, typed and shown in the main unit.
     Amount,
     Number,
     Bool,
@@ -437,9 +437,23 @@ fn is_web(text: &str) -> bool {
 }
 
 /// A record's amount with its currency.
-pub fn amount(cents: &Value, record: &Value) -> String {
-    let currency = record["currency"].as_str().unwrap_or_default();
-    cents.as_i64().map_or_else(|| parts::text(cents), |cents| parts::amount(cents, currency))
+pub fn amount(amount: &Value, record: &Value) -> String {
+    amount_in(amount, currency(record))
+}
+
+/// An amount with its currency.
+pub fn amount_in(amount: &Value, currency: &str) -> String {
+    amount.as_i64().map_or_else(|| parts::text(amount), |amount| parts::amount(amount, currency))
+}
+
+/// A record's amount as people type it.
+pub fn typed_amount(amount: &Value, record: &Value) -> String {
+    amount.as_i64().map_or_else(|| parts::text(amount), |amount| parts::main_unit(amount, currency(record)))
+}
+
+/// The currency of a record's amounts; empty if it has none.
+pub fn currency(record: &Value) -> &str {
+    record["currency"].as_str().unwrap_or_default()
 }
 
 #[cfg(test)]

@@ -166,10 +166,15 @@ fn is_offered(shape: &TableShape, column: &ShownColumn) -> bool {
         && (column.in_custom || !matches!(column.name.as_str(), "id" | "custom" | "deleted_at"))
 }
 
-/// The address of this page with other parameters.
+/// The address of this page with other filters and another order.
 fn address(visit: &PageVisit<'_>, parameters: &[(&str, &str)]) -> String {
     let view = visit.parameter("view").map(|view| ("view", view));
-    let pairs = view.iter().chain(parameters).map(|(name, value)| {
+    query(&view.iter().chain(parameters).copied().collect::<Vec<_>>())
+}
+
+/// Parameters as the query of an address.
+fn query(parameters: &[(&str, &str)]) -> String {
+    let pairs = parameters.iter().map(|(name, value)| {
         format!("{}={}", utf8_percent_encode(name, IN_QUERY), utf8_percent_encode(value, IN_QUERY))
     });
     format!("?{}", pairs.collect::<Vec<_>>().join("&"))
@@ -213,7 +218,7 @@ impl Listed<'_> {
                 }
                 @let table = encoded(&self.shape.table);
                 @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
-                a.btn.bare href={ "/export/" (table) ".csv" (address(self.visit, filters)) } { (icon("download")) "Export" }
+                a.btn.bare href={ "/export/" (table) ".csv" (query(filters)) } { (icon("download")) "Export" }
                 button.btn.bare type="button" data-open="columns" { (icon("columns-3")) "Columns" }
                 @if self.visit.may_write() {
                     div.bulk hidden {
@@ -239,7 +244,9 @@ impl Listed<'_> {
         let (column, suffix, _) = condition(parameter);
         let is_amount = self.shape.columns.iter().any(|it| it.field() == column && it.kind == ValueKind::Amount);
         match value.parse() {
-            Ok(cents) if is_amount && suffix != "_present" => parts::amount(cents, ""),
+            Ok(amount) if is_amount && suffix != "_present" => {
+                parts::main_unit(amount, self.visit.parameter("currency").unwrap_or_default())
+            }
             _ => value.to_owned(),
         }
     }
@@ -443,13 +450,14 @@ fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool,
     };
     let kind = kind.filter(|_| may_write && column.is_typed());
     let before = match column.kind {
-        ValueKind::Amount => parts::amount(value.as_i64().unwrap_or_default(), "").trim().to_owned(),
+        ValueKind::Amount => shape::typed_amount(value, row),
         _ => parts::text(value),
     };
     let before = if value.is_null() { String::new() } else { before };
+    let currency = (kind == Some("amount")).then(|| shape::currency(row));
     html! {
         td.num[is_right(column)] data-m=[place] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
-            data-before=[kind.map(|_| before)] tabindex=[kind.map(|_| "-1")]
+            data-before=[kind.map(|_| before)] data-currency=[currency] tabindex=[kind.map(|_| "-1")]
         {
             @if !value.is_null() && value != "" { (shape::in_cell(column, row, names)) }
         }

@@ -1,5 +1,6 @@
 // The form of a record, as form.rs writes it: reads what people typed as the API takes it, finds references by name, and shows
 // refusals at their fields. The stages follow the pipeline.
+import { decimalsOf, typedAmount } from "./amounts.js";
 import { $, $$, api, el, on, refuse, showRefusal } from "./core.js";
 
 /** A value that can't be read: it is refused at its field. */
@@ -10,13 +11,13 @@ export class Refusal extends Error {
   }
 }
 
-/** "1,234.50" in cents, as text. Commas stand between groups of three digits only, so that no amount is a hundred times too large. */
-export const cents = (input) => {
-  const text = input.value.trim().replace(/^([+-]?)\s+/, "$1");
-  const parts = /^([+-]?)(\d{1,3}(?:,\d{3})+|\d+)(?:\.(\d{1,2}))?$/.exec(text);
-  if (!parts) throw new Refusal(input, "An amount is written like 1,234.50.");
-  const digits = (parts[2].replaceAll(",", "") + (parts[3] ?? "").padEnd(2, "0")).replace(/^0+(?=\d)/, "");
-  return (parts[1] === "-" && digits !== "0" ? "-" : "") + digits;
+const currencyOf = (form) => form.elements.namedItem("currency");
+const amount = (input) => {
+  try {
+    return typedAmount(input.value, currencyOf(input.form)?.value);
+  } catch (error) {
+    throw new Refusal(input, error.message);
+  }
 };
 const isAddress = (text) => /^[^\s@<>(),;:"]+@[^\s@<>(),;:"]+\.[^\s@<>(),;:".]+$/.test(text);
 const isNumber = (text) => /^[+-]?(\d+\.?\d*|\.\d+)(e[+-]?\d+)?$/i.test(text);
@@ -46,7 +47,7 @@ const readers = {
     if (!isNumber(text)) throw new Refusal(input, "This is not a number.");
     return input.name.startsWith("custom.") ? Number(text) : text;
   },
-  amount: cents,
+  amount,
   texts: (input) => input.value.split("\n").map((line) => line.trim()).filter(Boolean),
   time: (input) => new Date(input.value).toISOString(),
   json: (input) => {
@@ -55,8 +56,13 @@ const readers = {
   record: referred,
 };
 
-const changed = (input) => input.dataset.kind === "bool" ? input.checked !== input.defaultChecked
-  : input instanceof HTMLSelectElement ? input.value !== (input.dataset.before ?? "") : input.value !== (input.dataset.before ?? input.defaultValue);
+/** Whether the text of an amount means another number than before, because the currency has other decimals now. */
+const meansOther = (input) => {
+  const currency = input.dataset.kind === "amount" && currencyOf(input.form);
+  return currency && decimalsOf(currency.value) !== decimalsOf(currency.dataset.before ?? currency.defaultValue);
+};
+const changed = (input) => meansOther(input) || (input.dataset.kind === "bool" ? input.checked !== input.defaultChecked
+  : input instanceof HTMLSelectElement ? input.value !== (input.dataset.before ?? "") : input.value !== (input.dataset.before ?? input.defaultValue));
 
 /** What a form says, as the body of a request. With `only_changes`, without the fields that were left as they were. */
 export const said = async (form, { onlyChanges }) => {

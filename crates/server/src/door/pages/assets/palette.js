@@ -1,18 +1,15 @@
 // The search: records of all kinds and the pages, by a few letters. Answers that come too late are dropped.
+import { shownAmount } from "./amounts.js";
 import { $, $$, api, el, icon, on } from "./core.js";
 
 const KINDS = {
   contact: ["Contacts", "contact-round", "contacts"], company: ["Companies", "building-2", "companies"], deal: ["Deals", "square-kanban", "deals"],
   activity: ["Activities", "notebook-pen", "activities"], email: ["E-mails", "mail", "emails"], list: ["Lists", "list", "lists"],
 };
-const amount = (cents, currency) => {
-  const text = (Math.abs(cents) / 100).toLocaleString("en-US", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
-  return (cents < 0 ? "-" : "") + text + " " + (currency ?? "");
-};
 const name = (it) => [it.first_name, it.last_name].filter(Boolean).join(" ") || it.name || it.subject || it.domain || it.email
   || it.body?.split("\n")[0] || it.type || it.id;
 const beside = (it) => ({
-  contact: it.title || it.email, company: it.domain, deal: it.amount_cents === null ? it.stage : amount(it.amount_cents, it.currency),
+  contact: it.title || it.email, company: it.domain, deal: it.amount_cents === null ? it.stage : shownAmount(it.amount_cents, it.currency),
   activity: it.type, email: it.from_addr, list: it.target_table,
 })[it.object] ?? "";
 

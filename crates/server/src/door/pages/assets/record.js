@@ -1,5 +1,5 @@
-// A record's page: its form, deleting and restoring, the note, the undoing of changes and runs, the images of a message.
-import { $, ApiError, alarm, api, attempt, el, icon, leaveWithToast, on, onSubmit, refresh, refuse, toast } from "./core.js";
+// A record's page: its form, deleting and restoring, the note, the undoing of changes, the images of a message. runs.js undoes runs.
+import { $, ApiError, api, attempt, leaveWithToast, on, onSubmit, refresh, refuse, toast } from "./core.js";
 import { Refusal, prepare, referred, sent } from "./fields.js";
 
 const encoded = encodeURIComponent;
@@ -111,53 +111,6 @@ on("click", "[data-undo-entry]", (button) => attempt(async () => {
   } catch (error) {
     button.disabled = false;
     throw inWords(error);
-  }
-}));
-
-/** The id of a run that an actor named. */
-const runId = async (name, actor) => {
-  if (/^run_[0-9a-z]{26}$/.test(name)) return name;
-  for (let cursor = ""; ;) {
-    const { data, meta } = await api("GET", `runs?limit=200&actor=${encoded(actor)}${cursor && "&cursor=" + encoded(cursor)}`);
-    const found = data.find((it) => it.run_id === name);
-    if (found) return found.id;
-    if (!meta.has_more) throw new Error("This run is no longer kept.");
-    cursor = meta.next_cursor;
-  }
-};
-const value = (it) => it === null ? el("span", { class: "null" }, "nothing") : typeof it === "string" ? it : JSON.stringify(it);
-const change = (it) => el("li", {}, el("p", {}, el("b", {}, it.verb), ` ${it.table} `, el("code", {}, typeof it.id === "string" ? it.id : JSON.stringify(it.id))),
-  el("dl", { class: "diff" }, ...(it.verb === "updated" ? Object.entries(it.changes) : []).map(([column, { from, to }]) =>
-    el("div", {}, el("dt", {}, column), el("dd", {}, el("del", {}, value(from)), el("ins", {}, value(to)))))));
-on("click", "[data-undo-run]", (button) => attempt(async () => {
-  button.disabled = true;
-  try {
-    const path = `runs/${await runId(button.dataset.undoRun, button.dataset.actor)}/undo`;
-    const { data, meta } = await api("POST", path, {}, { "X-Dry-Run": "true" });
-    const send = el("button", { class: "btn main", type: "button" }, icon("undo-2"), "Undo run");
-    const dialog = el("dialog", { "aria-labelledby": "undo-heading" }, el("div", {},
-      el("h2", { id: "undo-heading" }, "Undo run"), el("p", { class: "soft" }, `${data.undone} ${data.undone === 1 ? "change goes" : "changes go"} back to what was there before.`),
-      el("ul", { class: "going-back" }, ...meta.changes.map(change)), meta.changes_truncated ? el("p", { class: "soft" }, "There are more.") : null,
-      el("p", { class: "btns" }, send, el("button", { class: "btn bare", type: "button", "data-close": true }, "Cancel"))));
-    dialog.addEventListener("close", () => dialog.remove());
-    send.addEventListener("click", async () => {
-      send.disabled = true;
-      try {
-        const { requestId } = await api("POST", path, {});
-        dialog.close();
-        await refresh();
-        toast("The run is undone.", { undo: requestId });
-      } catch (error) {
-        dialog.close();
-        alarm(inWords(error));
-      }
-    });
-    document.body.append(dialog);
-    dialog.showModal();
-  } catch (error) {
-    throw inWords(error);
-  } finally {
-    button.disabled = false;
   }
 }));
 

@@ -1,6 +1,7 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
+import { typedAmount } from "./amounts.js";
 import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
-import { Refusal, cents, prepare, sent } from "./fields.js";
+import { prepare, sent } from "./fields.js";
 
 const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
 
@@ -8,11 +9,10 @@ const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
 
 onSubmit("[data-filter]", async (form) => {
   const { column, condition, value } = form.elements, to = new URL(location.href);
-  // An amount is typed in the main unit; the API counts cents.
+  // An amount is typed in the main unit; the API counts the smallest one.
   const isAmount = "amount" in column.selectedOptions[0].dataset && condition.value !== "_present";
   let sought = value.value.trim();
-  try { if (isAmount) sought = cents(value); } catch (error) {
-    if (!(error instanceof Refusal)) throw error;
+  try { if (isAmount) sought = typedAmount(sought, to.searchParams.get("currency")); } catch (error) {
     refuse(value, error.message);
     return value.focus();
   }
@@ -79,7 +79,7 @@ on("click", "[data-delete-picked]", (it) => attempt(async () => {
 
 const typed = (cell, text) => {
   if (!text) return null;
-  if (cell.dataset.edit === "amount") return cents({ value: text });
+  if (cell.dataset.edit === "amount") return typedAmount(text, cell.dataset.currency);
   if (cell.dataset.edit === "email" && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(text)) throw new Error("This is not an e-mail address.");
   if (cell.dataset.edit === "number" && cell.dataset.column.startsWith("custom.")) return Number(text);
   return text;

@@ -76,7 +76,7 @@ pub async fn page(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Option
     let mut page = Page::new(name, shape::table_address(table), body);
     let title = if table == "emails" { "Emails".to_owned() } else { shape::title(table) };
     page.crumb = html! { a.crumb href=(shape::table_address(table)) { (title) } };
-    page.scripts = &["record.js"];
+    page.scripts = &["record.js", "runs.js"];
     Ok(Some(page))
 }
 

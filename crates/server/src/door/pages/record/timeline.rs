@@ -239,6 +239,8 @@ impl Told<'_> {
         let Some(columns) = entry["changes"].as_object().filter(|_| entry["verb"] == "updated") else {
             return Vec::new();
         };
+        let own = shape::currency(self.record);
+        let currency_on = |side: &str| columns.get("currency").and_then(|it| it[side].as_str()).unwrap_or(own);
         let mut lines = Vec::new();
         for (name, sides) in columns {
             let (from, to) = (&sides["from"], &sides["to"]);
@@ -246,8 +248,8 @@ impl Told<'_> {
                 "updated_at" => {}
                 "custom" if from.is_object() || to.is_object() => lines.extend(self.custom(from, to)),
                 name => {
-                    let column = self.shape.column(name);
-                    lines.push((self.shape.label(name), self.read(column, from), self.read(column, to)));
+                    let read = |side: &str| self.read(self.shape.column(name), &sides[side], currency_on(side));
+                    lines.push((self.shape.label(name), read("from"), read("to")));
                 }
             }
         }
@@ -262,11 +264,11 @@ impl Told<'_> {
         keys.into_iter().filter(|key| from[*key] != to[*key]).map(line).collect()
     }
 
-    fn read(&self, column: Option<&ShownColumn>, value: &Value) -> Value {
+    fn read(&self, column: Option<&ShownColumn>, value: &Value, currency: &str) -> Value {
         let text = value.as_str().unwrap_or_default();
         match column.map(|column| &column.kind) {
             _ if value.is_null() => Value::Null,
-            Some(ValueKind::Amount) => shape::amount(value, self.record).into(),
+            Some(ValueKind::Amount) => shape::amount_in(value, currency).into(),
             Some(ValueKind::Choice(choices)) => choices
                 .iter()
                 .find(|choice| choice.value == text)
