@@ -43,6 +43,7 @@ const ASSETS: &[Asset] = &[
     asset!("amounts.js", JS),
     asset!("table.js", JS),
     asset!("fields.js", JS),
+    asset!("cells.js", JS),
     asset!("record.js", JS),
     asset!("board.js", JS),
     asset!("palette.js", JS),

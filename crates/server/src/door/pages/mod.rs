@@ -8,6 +8,7 @@ mod api;
 mod api_keys;
 pub mod assets;
 mod automations;
+mod cells;
 mod consent;
 mod control;
 mod deals;

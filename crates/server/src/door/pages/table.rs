@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 use crm::model::fault::Fault;
 use crm::sql::pages::first_rows;
 
+use crate::door::pages::cells::CellPlace;
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
 use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, encoded, name_of};
 use crate::door::pages::visit::PageVisit;
-use crate::door::pages::{IN_QUERY, form, pager};
+use crate::door::pages::{IN_QUERY, cells, form, pager};
 
 /// The rows of a page.
 const ROWS: usize = 50;
@@ -309,19 +310,20 @@ impl Listed<'_> {
                     colgroup {
                         @if may_write { col width="40"; }
                         col width="220";
-                        @for column in &self.columns { col width=(width(column)); }
+                        @for column in &self.columns { col width=(cells::width(column)); }
                     }
                     thead { tr {
                         @if may_write { th.sel scope="col" { input.tick type="checkbox" aria-label="Select all" data-all; } }
                         (self.head(lead.unwrap_or("ID"), self.lead.map(ShownColumn::field).as_deref(), false))
                         @for column in &self.columns {
                             @let is_sorted = !matches!(column.kind, ValueKind::Json | ValueKind::Texts | ValueKind::Records(_));
-                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), is_right(column)))
+                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), cells::is_right(column)))
                         }
                     } }
                     tbody { @for row in rows { (self.row(row, names, may_write)) } }
                 }
             }
+            @for column in self.edited() { (form::editor(column)) }
         }
     }
 
@@ -347,17 +349,39 @@ impl Listed<'_> {
         let id = parts::text(if key.is_null() { &row["id"] } else { key });
         let name = Some(name_of(&self.shape.table, row)).filter(|name| !name.is_empty()).unwrap_or_else(|| id.clone());
         html! {
-            tr data-id=(id) {
+            tr data-id=(id) data-pipeline=[row["pipeline"].as_str().filter(|_| self.shape.table == "deals")] {
                 @if may_write { td.sel { input.tick type="checkbox" aria-label={ "Select " (name) } data-pick; } }
-                td data-m="title" {
+                @let lead = self.lead.filter(|lead| self.is_edited(lead));
+                @let also = self.last_name().filter(|_| lead.is_some());
+                td data-m="title" data-edit=[lead.map(|_| "name")] data-column=[lead.map(ShownColumn::field)] data-label=[lead.map(|lead| &lead.label)]
+                    data-before=[lead.map(|lead| form::before(lead, row, names))] tabindex=[lead.map(|_| "-1")]
+                    data-also=[also.map(ShownColumn::field)] data-also-label=[also.map(|it| &it.label)] data-also-before=[also.map(|it| form::before(it, row, names))]
+                {
                     span.who {
                         @if self.shape.table == "contacts" { (parts::Hand::person(&id, &name)) }
                         a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) }
                     }
                 }
-                @for (at, column) in self.columns.iter().enumerate() { (cell(column, row, names, may_write, PHONE_PLACES.get(at).copied())) }
+                @for (at, column) in self.columns.iter().enumerate() { (cells::cell(column, row, names, CellPlace { at, is_edited: self.is_edited(column) })) }
             }
         }
+    }
+
+    /// Whether the cells of a column are edited. A record keeps its key.
+    fn is_edited(&self, column: &ShownColumn) -> bool {
+        self.visit.may_write() && column.is_typed() && (column.in_custom || column.name != self.shape.key)
+    }
+
+    /// The columns that are edited, each once.
+    fn edited(&self) -> impl Iterator<Item = &ShownColumn> {
+        let is_shown = |it: &ShownColumn| self.columns.iter().any(|shown| shown.field() == it.field());
+        let others = self.lead.into_iter().chain(self.last_name()).filter(move |it| !is_shown(it));
+        self.columns.iter().copied().chain(others).filter(|column| self.is_edited(column))
+    }
+
+    /// The second column of a contact's name.
+    fn last_name(&self) -> Option<&ShownColumn> {
+        self.shape.column("last_name").filter(|_| self.shape.table == "contacts")
     }
 
     fn new_record(&self) -> Markup {
@@ -411,55 +435,6 @@ impl Listed<'_> {
                     (parts::blank("No rows fit these filters", "Take one away to see more.", html! {}))
                 }
             } }
-        }
-    }
-}
-
-/// The places of the first columns on a phone's screen, where a row is a small block.
-const PHONE_PLACES: [&str; 2] = ["sub", "end"];
-
-/// Whether the values of a column stand at the right.
-fn is_right(column: &ShownColumn) -> bool {
-    matches!(column.kind, ValueKind::Amount | ValueKind::Number | ValueKind::Time)
-}
-
-/// The width of a column, by the kind of its values.
-fn width(column: &ShownColumn) -> &'static str {
-    match &column.kind {
-        ValueKind::Email | ValueKind::Json => "200",
-        ValueKind::Amount | ValueKind::Texts | ValueKind::Record(_) | ValueKind::Records(_) => "150",
-        ValueKind::Long => "240",
-        ValueKind::Number | ValueKind::Bool => "90",
-        ValueKind::Time => "100",
-        ValueKind::Date | ValueKind::Choice(_) => "115",
-        ValueKind::Text if column.name == "phone" => "140",
-        ValueKind::Text => "160",
-    }
-}
-
-/// A cell. One that people may type holds what they would type.
-fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool, place: Option<&str>) -> Markup {
-    let value = column.value(row);
-    let kind = match column.kind {
-        ValueKind::Text => Some("text"),
-        ValueKind::Email => Some("email"),
-        ValueKind::Number => Some("number"),
-        ValueKind::Amount => Some("amount"),
-        ValueKind::Date => Some("date"),
-        _ => None,
-    };
-    let kind = kind.filter(|_| may_write && column.is_typed());
-    let before = match column.kind {
-        ValueKind::Amount => shape::typed_amount(value, row),
-        _ => parts::text(value),
-    };
-    let before = if value.is_null() { String::new() } else { before };
-    let currency = (kind == Some("amount")).then(|| shape::currency(row));
-    html! {
-        td.num[is_right(column)] data-m=[place] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
-            data-before=[kind.map(|_| before)] data-currency=[currency] tabindex=[kind.map(|_| "-1")]
-        {
-            @if !value.is_null() && value != "" { (shape::in_cell(column, row, names)) }
         }
     }
 }

@@ -80,7 +80,7 @@ export const toast = (text, { undo } = {}) => {
   clearTimeout(timer);
   timer = setTimeout(() => { it.hidePopover?.(); it.replaceChildren(el("span")); }, undo ? 10000 : 6000);
 };
-/** Says what went wrong, until it is closed or something else is said. */
+/** Says what went wrong, until it is closed or something else is said. Answers the note. */
 export const alarm = (error) => {
   const text = error instanceof Error ? error.message : String(error), hint = error?.hint ? " " + error.hint : "";
   const close = el("button", { type: "button", class: "btn mini bare", "aria-label": "Close" }, icon("x"));
@@ -88,6 +88,7 @@ export const alarm = (error) => {
   const note = el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, text + hint), close);
   close.addEventListener("click", () => note.remove());
   $("#alerts").replaceChildren(note);
+  return note;
 };
 /** Runs something and says what went wrong, if anything did. */
 export const attempt = async (act) => {

@@ -1,6 +1,7 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
 import { typedAmount } from "./amounts.js";
-import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
+import { edit } from "./cells.js";
+import { $, $$, api, attempt, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
 import { prepare, sent } from "./fields.js";
 
 const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
@@ -77,46 +78,7 @@ on("click", "[data-delete-picked]", (it) => attempt(async () => {
 
 // -- Cells --
 
-const typed = (cell, text) => {
-  if (!text) return null;
-  if (cell.dataset.edit === "amount") return typedAmount(text, cell.dataset.currency);
-  if (cell.dataset.edit === "email" && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(text)) throw new Error("This is not an e-mail address.");
-  if (cell.dataset.edit === "number" && cell.dataset.column.startsWith("custom.")) return Number(text);
-  return text;
-};
-const edit = (cell) => {
-  if ($("input", cell)) return;
-  const kept = [...cell.childNodes], input = el("input", { "aria-label": cell.dataset.label, type: cell.dataset.edit === "date" ? "date" : "text" });
-  input.value = cell.dataset.before;
-  cell.classList.add("edit");
-  cell.replaceChildren(input);
-  input.select();
-  let isDone = false;
-  const leave = () => { isDone = true; cell.classList.remove("edit"); cell.replaceChildren(...kept); cell.focus(); };
-  const save = async () => {
-    const text = input.value.trim();
-    if (text === cell.dataset.before) return leave();
-    try {
-      const value = typed(cell, text), column = cell.dataset.column, id = cell.closest("tr").dataset.id;
-      const body = column.startsWith("custom.") ? { custom: { [column.slice(7)]: value } } : { [column]: value };
-      isDone = true;
-      const { requestId } = await api("PATCH", `${encodeURIComponent($("[data-pickable]").dataset.table)}/${encodeURIComponent(id)}`, body);
-      await refresh();
-      toast("Saved.", { undo: requestId });
-    } catch (error) {
-      isDone = false;
-      input.setAttribute("aria-invalid", "true");
-      alarm(error);
-      input.focus();
-    }
-  };
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") { event.preventDefault(); save(); }
-    if (event.key === "Escape") { event.stopPropagation(); leave(); }
-  });
-  input.addEventListener("blur", () => setTimeout(() => { if (!isDone && document.activeElement !== input) leave(); }, 0));
-};
-on("dblclick", "[data-edit]", edit);
+on("dblclick", "[data-edit]", (cell, event) => { if (!event.target.closest("a")) edit(cell); });
 on("keydown", "[data-edit]", (it, event) => { if (event.key === "Enter" && event.target === it) { event.preventDefault(); edit(it); } });
 
 // -- Keys --
