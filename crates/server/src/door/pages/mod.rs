@@ -169,7 +169,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
         }
         return Ok(lead_to_login(head));
     };
-    if let Some(response) = acts::page(&session, &segments) {
+    if let Some(response) = acts::page(app, &session, &segments).await? {
         return Ok(response);
     }
     let (token, prolonged) = (session.token, session.person.prolonged);
