@@ -215,7 +215,9 @@ impl Listed<'_> {
                 button.btn.filter type="button" data-open="filter" { (icon("plus")) "Filter" }
                 span.push {}
                 @if self.shape.table == "deals" {
-                    div.seg { a href="/deals" { (icon("square-kanban")) "Board" } a href="/deals?view=table" aria-current="page" { (icon("table-2")) "Table" } }
+                    @let pipeline: Vec<_> = filters.iter().copied().filter(|(name, _)| *name == "pipeline").collect();
+                    @let board = if pipeline.is_empty() { "/deals".to_owned() } else { format!("/deals{}", query(&pipeline)) };
+                    div.seg { a href=(board) { (icon("square-kanban")) "Board" } a href=(address(self.visit, &pipeline)) aria-current="page" { (icon("table-2")) "Table" } }
                 }
                 @let table = encoded(&self.shape.table);
                 @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
