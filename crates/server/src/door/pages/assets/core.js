@@ -30,13 +30,21 @@ export const icon = (name) => {
 export const page = document.body.dataset;
 export const mayWrite = "mayWrite" in page;
 
-/** A refusal by the API: its status, code, message, hint and whole body. */
+/** What a hint says to people: nothing, if it speaks of the API to a program. */
+export const hintForPeople = (hint) => (/\b(GET|POST|PUT|PATCH|DELETE) |\/v1\b|[a-z]_[a-z]|[[\]{}`]|\bX-[A-Z]/.test(hint ?? "") ? undefined : hint);
+/** A refusal by the API: its status, code, message, hint for people and whole body. */
 export class ApiError extends Error {
   constructor(status, body) {
     super(body?.message || "This did not work. Try again in a while.");
-    Object.assign(this, { status, code: body?.error, hint: body?.hint, body: body || {} });
+    Object.assign(this, { status, code: body?.error, hint: hintForPeople(body?.hint), body: body || {} });
   }
 }
+/** What went wrong, as nodes: the message and its hint, or the way to the sign-in if the session has ended. */
+export const told = (error) => {
+  if (error?.status !== 401) return [(error instanceof Error ? error.message : String(error)) + (error?.hint ? " " + error.hint : "")];
+  const next = encodeURIComponent(location.pathname + location.search);
+  return ["You are signed out, and nothing was saved. ", el("a", { class: "link", href: "/login?next=" + next }, "Sign in"), " to go on."];
+};
 
 /** Calls the API as the person, in the workspace and mode that this page shows. `path` begins behind /v1/, `read` reads the text
  *  of the answer. Answers { data, meta, status, requestId }, or throws an ApiError. */
@@ -57,7 +65,6 @@ export const api = async (method, path, body, headers = {}, read = JSON.parse) =
     throw new ApiError(0, { message: "The server can't be reached just now." });
   }
   const answer = await reply.text().then((text) => read(text)).catch(() => null);
-  if (reply.status === 401) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
   if (!reply.ok) throw new ApiError(reply.status, answer);
   return { data: answer?.data, meta: answer?._meta ?? {}, status: reply.status, requestId: reply.headers.get("x-request-id") };
 };
@@ -82,10 +89,9 @@ export const toast = (text, { undo } = {}) => {
 };
 /** Says what went wrong, until it is closed or something else is said. Answers the note. */
 export const alarm = (error) => {
-  const text = error instanceof Error ? error.message : String(error), hint = error?.hint ? " " + error.hint : "";
   const close = el("button", { type: "button", class: "btn mini bare", "aria-label": "Close" }, icon("x"));
   // The note has the role, not its place: an empty alert would be one more that is found.
-  const note = el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, text + hint), close);
+  const note = el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, ...told(error)), close);
   close.addEventListener("click", () => note.remove());
   $("#alerts").replaceChildren(note);
   return note;
@@ -188,27 +194,33 @@ export const refuse = (input, message) => {
   const known = (input.getAttribute("aria-describedby") || "").split(" ").filter((it) => it && it !== id);
   input.setAttribute("aria-describedby", [...known, id].join(" "));
 };
+/** Takes back what `refuse` said of a field. */
+const unrefuseField = (input) => {
+  input.removeAttribute("aria-invalid");
+  const ids = (input.getAttribute("aria-describedby") || "").split(" "), rest = ids.filter((id) => id && !id.endsWith("-error"));
+  if (rest.length) input.setAttribute("aria-describedby", rest.join(" ")); else input.removeAttribute("aria-describedby");
+  for (const note of $$(":scope > .error", input.closest(".field") ?? input.parentElement)) if (ids.includes(note.id)) note.remove();
+};
 /** Takes back what `refuse` and a failed sending said. */
 export const unrefuse = (form) => {
-  for (const input of $$("[aria-invalid]", form)) {
-    input.removeAttribute("aria-invalid");
-    const rest = (input.getAttribute("aria-describedby") || "").split(" ").filter((id) => id && !id.endsWith("-error"));
-    if (rest.length) input.setAttribute("aria-describedby", rest.join(" ")); else input.removeAttribute("aria-describedby");
-  }
+  for (const input of $$("[aria-invalid]", form)) unrefuseField(input);
   for (const note of $$(".error, [data-form-error]", form)) note.remove();
 };
+// What was refused is no longer there once somebody types another value.
+for (const type of ["input", "change"]) on(type, "form [aria-invalid]", unrefuseField);
 /** Shows why a form was refused: at the field that the error names (its column or field, or a name in quotes), else above the
  *  buttons, as an alert. */
 export const showRefusal = (form, error) => {
   const named = [error.body?.field, error.body?.column, ...(error.message.match(/"([^"]+)"/g) ?? []).map((it) => it.slice(1, -1))];
   const input = named.map((name) => name && form.elements.namedItem(name)).find((it) => it instanceof HTMLElement && it.type !== "hidden");
-  const text = error.message + (error.hint ? " " + error.hint : "");
   if (input) {
-    refuse(input, text);
+    // The field is the one that the message names.
+    const words = error.message.replace(new RegExp(`^"${input.name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}"( \\([^)]*\\))?`), "This");
+    refuse(input, words + (error.hint ? " " + error.hint : ""));
     input.focus();
   } else {
     const buttons = $$(".btns", form).at(-1);
-    const note = el("p", { class: "note bad", role: "alert", "data-form-error": true }, icon("circle-alert"), el("span", {}, text));
+    const note = el("p", { class: "note bad", role: "alert", "data-form-error": true }, icon("circle-alert"), el("span", {}, ...told(error)));
     if (buttons) buttons.before(note); else form.append(note);
   }
 };
