@@ -56,6 +56,31 @@ def test_the_pipeline_is_chosen_and_kept_in_the_address(ada):
     assert page.goto("/deals?pipeline=nothing").status == 404
 
 
+def test_the_table_and_the_board_keep_the_pipeline(ada):
+    ada.api("POST", "/v1/pipelines", {"key": "partners", "label": "Partners"})
+    ada.api("POST", "/v1/pipelines/partners/stages", {"key": "due", "label": "Due"})
+    page = ada.page
+    page.goto("/deals?view=table&pipeline=partners")
+    page.get_by_role("link", name="Board", exact=True).click()
+    page.wait_for_url("**/deals?pipeline=partners")
+    expect(page.get_by_label("Pipeline")).to_have_value("partners")
+    page.get_by_role("link", name="Table", exact=True).click()
+    page.wait_for_url("**/deals?view=table&pipeline=partners")
+
+
+@pytest.mark.parametrize("width", [1440, 800, 390])
+def test_the_sums_of_a_stage_stand_in_its_head(ada, width):
+    for at in range(12):
+        made(ada, name=f"Deal {at}", stage="lead", amount_cents=123456789, currency=["EUR", "USD", "NOK", "CHF"][at % 4])
+    page = ada.open(viewport={"width": width, "height": 800})
+    page.goto("/deals")
+    head = page.locator(".lane .head").first.bounding_box()
+    for sum in page.locator(".lane").first.locator(".sums .sum").all():
+        box = sum.bounding_box()
+        assert box["y"] >= head["y"] and box["y"] + box["height"] <= head["y"] + head["height"] + 1, (box, head)
+        assert box["x"] + box["width"] <= head["x"] + head["width"], (box, head)
+
+
 def test_a_card_is_moved_by_the_menu_and_keeps_the_focus(ada):
     deal = made(ada, name="Liners", stage="lead", amount_cents=123450)
     page = ada.page

@@ -72,6 +72,21 @@ def test_pages_lead_forth_and_back(ada):
     expect(table(page).locator("tbody tr a").first).to_have_text(first)
 
 
+def test_the_way_back_is_whole_however_long_it_is(ada):
+    ada.api("POST", "/v1/sql", {"sql": "insert into contacts (first_name, created_at) select 'n' || g, now() - g * interval '1 minute' from generate_series(1, 2000) g"})
+    page = ada.page
+    page.goto("/contacts")
+    firsts = []
+    for at in range(36):
+        firsts.append(table(page).locator("tbody tr a").first.inner_text())
+        page.get_by_role("link", name="Next").click()
+        expect(table(page).locator("tbody tr a").first).not_to_have_text(firsts[-1])
+    for first in reversed(firsts):
+        page.get_by_role("link", name="Previous").click()
+        expect(table(page).locator("tbody tr a").first).to_have_text(first)
+    expect(page.get_by_role("link", name="Previous")).to_have_count(0)
+
+
 def test_a_cell_is_edited_and_left(ada):
     ada.api("POST", "/v1/contacts", {"first_name": "Ada", "title": "Engineer"})
     page = ada.page

@@ -326,6 +326,30 @@ whenShown(() => {
   for (const it of $$("time[data-date]")) it.textContent = shortDay.format(new Date(it.dateTime + "T00:00:00Z"));
 });
 
+// -- Pages of a list --
+
+// The address keeps the way back of some pages only; the rest of it is kept for this tab.
+whenShown(() => {
+  const pager = $("nav.pager"), here = new URL(location.href), cursor = here.searchParams.get("cursor") ?? "";
+  if (!pager) return;
+  for (const name of ["cursor", "back"]) here.searchParams.delete(name);
+  const place = "kith_pages " + here.pathname + here.search, next = $("[rel=next]", pager), previous = $("[rel=prev]", pager);
+  try {
+    const before = JSON.parse(sessionStorage.getItem(place)) ?? {};
+    if (next) {
+      before[new URL(next.href).searchParams.get("cursor")] = cursor;
+      sessionStorage.setItem(place, JSON.stringify(before));
+    }
+    if (!previous || !Object.hasOwn(before, cursor)) return;
+    const trail = [];
+    for (let at = before[cursor]; trail.length < 30 && Object.hasOwn(before, at); at = before[at]) trail.unshift(before[at] || "-");
+    if (before[cursor]) here.searchParams.set("cursor", before[cursor]);
+    if (trail.length) here.searchParams.set("back", trail.join("."));
+    previous.href = here.href;
+    previous.lastChild.data = "Previous";
+  } catch { /* Nothing can be kept. */ }
+});
+
 // What the page before has to say.
 try {
   const left = sessionStorage.getItem("kith_toast");
