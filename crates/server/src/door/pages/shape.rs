@@ -366,6 +366,13 @@ pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, IN_ADDRESS).to_string()
 }
 
+/// An address that an e-mail program or a telephone opens.
+fn contact_address(scheme: &str, text: &str) -> String {
+    const PLAIN: &AsciiSet = &IN_ADDRESS.remove(b'@').remove(b'+').remove(b'(').remove(b')');
+    let text: String = text.split_whitespace().collect();
+    format!("{scheme}:{}", utf8_percent_encode(&text, PLAIN))
+}
+
 /// What people call a table: "Contacts", or its own name.
 pub fn title(table: &str) -> String {
     if by_table(table).is_some() { in_words(table) } else { table.to_owned() }
@@ -385,7 +392,7 @@ pub fn shown(column: &ShownColumn, record: &Value, names: &RecordNames) -> Marku
                 ValueKind::Amount => span.num { (amount(value, record)) },
                 ValueKind::Time => (parts::time(&text)),
                 ValueKind::Date => time datetime=(text) title=(text) { (parts::day(&text)) },
-                ValueKind::Email => a.link href={ "mailto:" (encoded(&text)) } { (text) },
+                ValueKind::Email => a.link href=(contact_address("mailto", &text)) { (text) },
                 ValueKind::Long => div.lines { (text) },
                 ValueKind::Json => code { (value.to_string()) },
                 ValueKind::Choice(choices) => {
@@ -402,7 +409,7 @@ pub fn shown(column: &ShownColumn, record: &Value, names: &RecordNames) -> Marku
                 },
                 ValueKind::Texts => @for it in value.as_array().into_iter().flatten() { div { (parts::text(it)) } },
                 ValueKind::Text if is_web(&text) => a.link href=(text) rel="noopener noreferrer" target="_blank" { (text) },
-                ValueKind::Text if column.name == "phone" => a.link href={ "tel:" (encoded(&text)) } { (text) },
+                ValueKind::Text if column.name == "phone" => a.link href=(contact_address("tel", &text)) { (text) },
                 ValueKind::Text if value.is_object() => code { (text) },
                 _ => (text),
             }
@@ -460,7 +467,7 @@ pub fn currency(record: &Value) -> &str {
 mod tests {
     use serde_json::json;
 
-    use super::{address, label, name_of};
+    use super::{address, contact_address, label, name_of};
 
     #[test]
     fn columns_have_labels_in_words() {
@@ -496,5 +503,8 @@ mod tests {
     fn records_have_addresses() {
         assert_eq!(address("deals", "d_1"), "/deals/d_1");
         assert_eq!(address("my table", "a/b"), "/tables/my%20table/a%2Fb");
+        assert_eq!(contact_address("mailto", "ada+crm@x.example"), "mailto:ada+crm@x.example");
+        assert_eq!(contact_address("mailto", "a?subject=x@y.example"), "mailto:a%3Fsubject%3Dx@y.example");
+        assert_eq!(contact_address("tel", "+47 22 (0) 5"), "tel:+4722(0)5");
     }
 }
