@@ -86,6 +86,35 @@ def test_a_dry_run_keeps_nothing(ada):
     assert ada.api("GET", "/v1/contacts")["data"][0]["title"] == "Boss"
 
 
+def test_the_history_is_a_persons_own_and_goes_when_they_log_out(ada, people):
+    bob = people(name="Bob", workspace=None)
+    invited = ada.kith.call("POST", "/v1/members/invite", {"workspace_id": ada.workspace, "email": bob.email, "role": "member"}, ada.token)["data"]
+    ada.kith.call("POST", f"/v1/members/accept/{invited['token']}", {}, bob.token)
+    page = ada.page
+    history = lambda: page.evaluate("() => Object.values(localStorage).join()")
+
+    def sign_in(person):
+        page.context.add_cookies([{"name": "kith_session", "value": person.token, "url": ada.kith.base}])
+        page.goto("/sql")
+
+    page.goto("/sql")
+    run(page, "select 'of Ada'")
+    expect(page.get_by_role("table", name="Result")).to_be_visible()
+    assert "of Ada" in history()
+    # The same browser and workspace, another person, as after a session that ran out.
+    sign_in(bob)
+    page.get_by_role("button", name="History").click()
+    expect(page.get_by_text("Nothing yet.")).to_be_visible()
+    sign_in(ada)
+    page.get_by_role("button", name="History").click()
+    expect(page.get_by_role("button", name="select 'of Ada'")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.get_by_role("button", name="Account").click()
+    page.get_by_role("menuitem", name="Log out").click()
+    page.wait_for_url("**/login")
+    assert "of Ada" not in history()
+
+
 def test_the_console_is_accessible(ada):
     for scheme in ["light", "dark"]:
         page = ada.open(color_scheme=scheme)

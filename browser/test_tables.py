@@ -334,3 +334,93 @@ def test_an_amount_in_a_cell_has_the_decimals_of_its_currency(ada):
         field.press("Enter")
         expect(field).to_have_count(0)
         assert ada.api("GET", f"/v1/deals/{deals[code]}")["data"]["amount_cents"] == saved
+
+
+def test_cells_are_reached_and_edited_by_key(ada):
+    for name in ["Bob", "Ada"]:
+        ada.api("POST", "/v1/contacts", {"first_name": name, "email": f"{name.lower()}@a.example", "title": "Engineer"})
+    page = ada.page
+    page.goto("/contacts")
+    press = page.keyboard.press
+    press("j")
+    expect(page.get_by_role("link", name="Ada", exact=True)).to_be_focused()
+    press("ArrowRight")
+    cell = page.get_by_role("cell", name="ada@a.example")
+    expect(cell).to_be_focused()
+    press("Enter")
+    page.keyboard.type("ignored@a.example")
+    press("Escape")
+    expect(cell).to_be_focused()
+    press("Enter")
+    page.keyboard.type("new@a.example")
+    press("Enter")
+    expect(page.get_by_text("Saved.")).to_be_visible()
+    saved = page.get_by_role("cell", name="new@a.example")
+    expect(saved).to_be_focused()
+    assert [it["email"] for it in ada.api("GET", "/v1/contacts")["data"]] == ["new@a.example", "bob@a.example"]
+    # The keys go on from there.
+    press("ArrowDown")
+    expect(page.get_by_role("cell", name="bob@a.example")).to_be_focused()
+    press("ArrowDown")
+    expect(page.get_by_role("cell", name="bob@a.example")).to_be_focused()
+    press("ArrowLeft")
+    expect(page.get_by_role("link", name="Bob", exact=True)).to_be_focused()
+    press("ArrowUp")
+    press("ArrowRight")
+    expect(saved).to_be_focused()
+    # Tab leads to one cell, whichever had the focus last.
+    expect(page.locator("td[tabindex='0']")).to_have_count(1)
+    press("Shift+Tab")
+    press("Tab")
+    expect(saved).to_be_focused()
+    press("k")
+    expect(page.get_by_role("link", name="Ada", exact=True)).to_be_focused()
+    press("x")
+    expect(page.get_by_label("Select Ada")).to_be_checked()
+
+
+def test_chosen_columns_are_in_the_address_and_of_the_workspace(ada):
+    ada.api("POST", "/v1/contacts", {"first_name": "Ada", "phone": "+47 22"})
+    page, headers = ada.page, ada.page.get_by_role("columnheader")
+    page.goto("/contacts")
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_label("Phone").uncheck()
+    expect(page).to_have_url(re.compile("columns="))
+    chosen = page.url
+    page.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="E-mail", exact=True).click()
+    expect(page).to_have_url(re.compile("columns=.*sort=email|sort=email.*columns="))
+    expect(page.get_by_role("columnheader", name="Phone")).to_have_count(0)
+    # The address wins over what the browser remembers, and another browser shows the same.
+    page.goto("/contacts?columns=phone~created_at")
+    expect(headers).to_have_text(["", "Name", "Phone", "Created"])
+    page.goto("/contacts")
+    expect(page.get_by_role("columnheader", name="Title")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="Phone")).to_have_count(0)
+    other = ada.open()
+    other.goto(chosen)
+    expect(other.get_by_role("columnheader", name="Title")).to_be_visible()
+    expect(other.get_by_role("columnheader", name="Phone")).to_have_count(0)
+    page.goto("/contacts?columns=~")
+    expect(headers).to_have_text(["", "Name"])
+    # Another workspace has its own.
+    ada.kith.call("POST", "/v1/workspaces", {"name": "Second"}, ada.token)
+    page.goto("/contacts")
+    page.get_by_label("Workspace").select_option(label="Second")
+    page.wait_for_url("**/contacts")
+    page.get_by_role("button", name="New contact").click()
+    page.get_by_label("First name").fill("Bob")
+    page.get_by_role("button", name="Create").click()
+    expect(page.get_by_role("columnheader", name="Phone")).to_be_visible()
+
+
+def test_columns_of_a_table_of_any_name_are_remembered(ada):
+    ada.api("POST", "/v1/sql", {"sql": 'create table "a;b=c" (id text primary key, "my column" text, other text); insert into "a;b=c" values (\'one\')'})
+    page = ada.page
+    page.goto("/tables/a%3Bb%3Dc")
+    page.get_by_role("button", name="Columns").click()
+    page.get_by_label("other").uncheck()
+    expect(page.get_by_role("columnheader", name="other")).to_have_count(0)
+    page.goto("/tables/a%3Bb%3Dc")
+    expect(page.get_by_role("columnheader", name="my column")).to_be_visible()
+    expect(page.get_by_role("columnheader", name="other")).to_have_count(0)

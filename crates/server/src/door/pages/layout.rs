@@ -116,7 +116,7 @@ pub fn document(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup
         html lang="en" data-theme=[theme] {
             (head(&page.title, None))
             body.app data-mode=(mode.name()) data-workspace=[visit.place.as_ref().map(|it| it.workspace.id.as_str())]
-                data-csrf=(visit.session.csrf()) data-may-write[visit.may_write()]
+                data-person=(visit.session.person.person.id) data-csrf=(visit.session.csrf()) data-may-write[visit.may_write()]
             {
                 a.skip.btn.main href="#main" { "Skip to the content" }
                 (sidebar(visit, page, tables))
@@ -249,6 +249,7 @@ const KEYS: &[(&str, &str)] = &[
     ("G then H A R C D S", "Home, activity, runs, contacts, deals, SQL"),
     ("C", "New record of this page"),
     ("J K", "Next row, row before"),
+    ("← → ↑ ↓", "The cells beside, above and below"),
     ("Enter", "Edit the cell; open the record"),
     ("X", "Select the row"),
     ("Shift ← →", "Move a card on the board"),

@@ -1,8 +1,10 @@
 //! The records of a table, newest first: `/contacts` and its like, `/deals?view=table`, `/tables/:name`. The filters and the order
 //! in the address are the API's own parameters.
 
+use std::borrow::Cow;
+
 use maud::{Markup, html};
-use percent_encoding::utf8_percent_encode;
+use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crm::model::fault::Fault;
@@ -26,7 +28,9 @@ const CHOSEN: &[(&str, &[&str])] = &[
     ("emails", &["direction", "from_addr", "to_addrs", "contact_id", "status"]),
 ];
 /// Parameters of the page that are no filters.
-const OWN: &[&str] = &["cursor", "back", "view", "sort", "limit"];
+const OWN: &[&str] = &["cursor", "back", "view", "sort", "limit", COLUMNS];
+/// The parameter of the chosen columns: their names with "~" between them, or "~" alone for none.
+const COLUMNS: &str = "columns";
 /// The conditions of a filter: what is added to the column's name, and the words.
 const CONDITIONS: &[(&str, &str)] = &[
     ("", "is"),
@@ -136,15 +140,22 @@ fn lead(shape: &TableShape) -> Option<&ShownColumn> {
     names.iter().find_map(|name| shape.column(name)).or_else(|| shape.column("id"))
 }
 
-/// The cookie that remembers a table's columns.
-fn cookie_name(table: &str) -> String {
-    format!("kith_columns_{table}")
+/// The cookie that remembers the columns of a table of the workspace. Names of tables may have letters that a cookie's name can't.
+fn cookie_name(visit: &PageVisit<'_>, table: &str) -> String {
+    let workspace = visit.place.as_ref().map_or("", |place| place.workspace.id.as_str());
+    format!("kith_columns_{workspace}_{}", encoded(table))
+}
+
+/// The columns that the person has chosen: those of the address, or else those that the browser remembers.
+fn chosen<'a>(visit: &'a PageVisit<'_>, table: &str) -> Option<Cow<'a, str>> {
+    let remembered = || visit.cookie(&cookie_name(visit, table)).map(|it| percent_decode_str(it).decode_utf8_lossy());
+    visit.parameter(COLUMNS).map(Cow::Borrowed).or_else(remembered)
 }
 
 /// The columns that are shown: those that the person has chosen, or else the first ones that fit a cell.
 fn columns<'a>(visit: &PageVisit<'_>, shape: &'a TableShape) -> Vec<&'a ShownColumn> {
     let others = || shape.columns.iter().filter(|column| is_offered(shape, column));
-    if let Some(chosen) = visit.cookie(&cookie_name(&shape.table)) {
+    if let Some(chosen) = chosen(visit, &shape.table) {
         return others().filter(|column| chosen.split('~').any(|name| name == column.field())).collect();
     }
     let fits = |column: &&ShownColumn| {
@@ -167,10 +178,14 @@ fn is_offered(shape: &TableShape, column: &ShownColumn) -> bool {
         && (column.in_custom || !matches!(column.name.as_str(), "id" | "custom" | "deleted_at"))
 }
 
+/// The parameters of the address that say how the table is shown, whatever its filters and order.
+fn look<'a>(visit: &'a PageVisit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
+    ["view", COLUMNS].into_iter().filter_map(|name| Some((name, visit.parameter(name)?)))
+}
+
 /// The address of this page with other filters and another order.
 fn address(visit: &PageVisit<'_>, parameters: &[(&str, &str)]) -> String {
-    let view = visit.parameter("view").map(|view| ("view", view));
-    query(&view.iter().chain(parameters).copied().collect::<Vec<_>>())
+    query(&look(visit).chain(parameters.iter().copied()).collect::<Vec<_>>())
 }
 
 /// Parameters as the query of an address.
@@ -289,7 +304,7 @@ impl Listed<'_> {
             "columns",
             "Shown beside the name",
             html! {
-                form.form data-columns=(cookie_name(&self.shape.table)) {
+                form.form data-columns=(cookie_name(self.visit, &self.shape.table)) {
                     @for column in self.shape.columns.iter().filter(|column| is_offered(self.shape, column)) {
                         label.who { input.tick type="checkbox" name=(column.field()) checked[is_shown(column)]; " " (column.label) }
                     }
@@ -304,8 +319,7 @@ impl Listed<'_> {
         let lead = self.lead.map(|lead| if self.shape.table == "contacts" { "Name" } else { &lead.label });
         html! {
             form #sort method="get" {
-                @if let Some(view) = self.visit.parameter("view") { input type="hidden" name="view" value=(view); }
-                @for (name, value) in filters(self.visit) { input type="hidden" name=(name) value=(value); }
+                @for (name, value) in look(self.visit).chain(filters(self.visit)) { input type="hidden" name=(name) value=(value); }
             }
             div.scroller tabindex="0" role="region" aria-label="Rows" {
                 table.grid.stack aria-label=(title) data-pickable data-table=(self.shape.table) {

@@ -1,5 +1,5 @@
 // The forms of accounts, and the pages that accept a workspace or an invitation.
-import { $, $$, ApiError, api, el, icon, page, refuse, told, unrefuse } from "./core.js";
+import { $, $$, ApiError, api, el, forgetWork, icon, page, refuse, told, unrefuse } from "./core.js";
 
 const query = new URLSearchParams(location.search);
 const said = $("#said");
@@ -122,6 +122,6 @@ if (panel) {
     }
   });
   $("[data-log-out-here]").addEventListener("click", async () => {
-    try { await api("POST", "auth/logout", {}); } finally { location.assign("/login?" + new URLSearchParams({ next: location.pathname })); }
+    try { await api("POST", "auth/logout", {}); forgetWork(); } finally { location.assign("/login?" + new URLSearchParams({ next: location.pathname })); }
   });
 }

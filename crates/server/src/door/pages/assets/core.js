@@ -278,8 +278,13 @@ onSubmit("[data-new-workspace]", async (form) => {
   await choosePlace(data.workspace_id, "live");
   location.assign("/");
 });
+/** Forgets what this browser keeps of a person's work: statements of the console, which may hold customers' data. */
+export const forgetWork = () => {
+  try { for (const name of Object.keys(localStorage)) if (name.startsWith("kith_sql_")) localStorage.removeItem(name); } catch { /* Nothing is kept. */ }
+};
 on("click", "[data-log-out]", () => attempt(async () => {
   await api("POST", "auth/logout", {});
+  forgetWork();
   location.assign("/login");
 }));
 

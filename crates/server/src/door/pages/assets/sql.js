@@ -31,9 +31,9 @@ on("click", "[data-insert]", (it) => {
   paint();
 });
 
-// -- The history, in this browser, for each workspace --
+// -- The history, in this browser, for each person and workspace, until they log out --
 
-const place = `kith_sql_${page.workspace}_${page.mode}`;
+const place = `kith_sql_${page.person}_${page.workspace}_${page.mode}`;
 const past = () => { try { return JSON.parse(localStorage.getItem(place)) || []; } catch { return []; } };
 const keep = (sql, note) => {
   try { localStorage.setItem(place, JSON.stringify([{ sql, note }, ...past().filter((it) => it.sql !== sql)].slice(0, 50))); } catch { /* It is full or switched off. */ }

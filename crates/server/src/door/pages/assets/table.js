@@ -22,8 +22,10 @@ onSubmit("[data-filter]", async (form) => {
   location.assign(to);
 });
 on("change", "[data-columns] input", async (it) => {
-  const form = it.closest("form");
-  remember(form.dataset.columns, $$("input:checked", form).map((input) => input.name).join("~"));
+  const form = it.closest("form"), chosen = $$("input:checked", form).map((input) => input.name).join("~") || "~", to = new URL(location.href);
+  remember(form.dataset.columns, chosen);
+  to.searchParams.set("columns", chosen);
+  history.replaceState(null, "", to);
   await refresh();
 });
 
@@ -83,15 +85,45 @@ on("keydown", "[data-edit]", (it, event) => { if (event.key === "Enter" && event
 
 // -- Keys --
 
-let at = -1;
+const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+/** The row that was chosen last: its place, and its record. */
+let at = -1, chosen;
+const rows = () => $$("[data-pickable] tbody tr");
+/** What the keys stop at in a cell: the cell, if it can be edited, or else its link. */
+const stopIn = (cell) => cell.matches("[data-edit]") ? cell : $("a", cell);
+const cellsOf = (row) => [...row.cells].filter(stopIn);
+/** Tab leads to one cell, and the arrow keys to the others. */
+const leadTo = (cell) => {
+  for (const other of $$("[data-edit][tabindex='0']")) other.tabIndex = -1;
+  cell.tabIndex = 0;
+};
+whenShown(() => {
+  const all = rows(), row = all.find((it) => it.dataset.id === chosen), cell = $("[data-edit]", row ?? all[0]);
+  row?.classList.add("at");
+  if (row) at = all.indexOf(row);
+  if (cell) leadTo(cell);
+});
+on("focusin", "[data-pickable] tbody tr", (row, event) => {
+  for (const other of rows()) other.classList.toggle("at", other === row);
+  at = rows().indexOf(row);
+  chosen = row.dataset.id;
+  if (event.target.matches("[data-edit]")) leadTo(event.target);
+});
+/** Moves by an arrow key from the cell that has the focus, or from the name of the chosen row. Answers whether it did. */
+const moved = ([down, along]) => {
+  const all = rows(), active = document.activeElement, row = active.closest("[data-pickable] tbody tr") ?? (active === document.body ? all[at] : null);
+  if (!row) return false;
+  const own = active.closest("td") ?? cellsOf(row)[0], place = own.cellIndex;
+  const beside = cellsOf(row).filter((cell) => along * (cell.cellIndex - place) > 0), nextRow = all[all.indexOf(row) + down];
+  const cell = along ? beside.at(along > 0 ? 0 : -1) : nextRow && (cellsOf(nextRow).find((it) => it.cellIndex === place) ?? cellsOf(nextRow)[0]);
+  if (cell) stopIn(cell).focus();
+  return Boolean(cell);
+};
 addEventListener("keydown", (event) => {
   if (event.target.matches?.("input:not([type=checkbox]), textarea, select") || event.ctrlKey || event.metaKey || event.altKey || $("dialog[open]")) return;
-  const rows = $$("[data-pickable] tbody tr"), step = { j: 1, k: -1 }[event.key];
-  if (step && rows.length) {
-    rows[at]?.classList.remove("at");
-    at = Math.max(0, Math.min(rows.length - 1, at + step));
-    rows[at].classList.add("at");
-    $("a", rows[at]).focus();
-  } else if (event.key === "x" && rows[at]) $("[data-pick]", rows[at])?.click();
+  const all = rows(), step = { j: 1, k: -1 }[event.key], arrow = ARROWS[event.key];
+  if (step && all.length) $("a", all[Math.max(0, Math.min(all.length - 1, at + step))]).focus();
+  else if (arrow && !event.shiftKey && moved(arrow)) event.preventDefault();
+  else if (event.key === "x" && all[at]) $("[data-pick]", all[at])?.click();
   else if (event.key === "Escape") letGo();
 });
