@@ -1,5 +1,7 @@
 """The landing page, the forms of accounts, claims and invitations."""
 
+import re
+
 from conftest import PASSWORD, no_serious_fault
 from playwright.sync_api import expect
 
@@ -94,6 +96,60 @@ def test_a_claimed_workspace_is_refused_in_words(ada, people):
     ada.page.goto(f"/claim/{bob.workspace}")
     ada.page.get_by_role("button", name="Claim").click()
     expect(ada.page.get_by_role("alert").filter(has_text="owner already")).to_be_visible()
+
+
+def test_a_refused_field_of_the_sign_up_names_its_message(ada):
+    page = ada.open(signed_in=False)
+    page.goto("/signup")
+    email, password = page.get_by_label("E-mail address"), page.get_by_label("Password", exact=True)
+    page.get_by_role("button", name="Sign up").click()
+    for field in [email, password]:
+        expect(field).to_have_accessible_description(re.compile("This is needed."))
+    email.fill("new@fernhill.example")
+    expect(email).not_to_have_attribute("aria-invalid", "true")
+    expect(page.get_by_text("This is needed.")).to_have_count(1)
+    password.fill("short")
+    page.get_by_role("button", name="Sign up").click()
+    expect(password).to_have_attribute("aria-invalid", "true")
+    expect(password).to_have_accessible_description(re.compile("10 characters or more.*password", re.S))
+    expect(email).not_to_have_attribute("aria-invalid", "true")
+    email.fill(ada.email)
+    password.fill(PASSWORD)
+    page.get_by_role("button", name="Sign up").click()
+    expect(email).to_have_attribute("aria-invalid", "true")
+    expect(email).to_have_accessible_description(re.compile("There is an account with this e-mail address already."))
+    expect(page.get_by_text("/v1/")).to_have_count(0)
+    expect(page.get_by_role("alert")).to_have_count(1)
+
+
+def test_what_can_not_be_accepted_is_said_at_once(ada, people):
+    for path in ["/invite/nonsense", "/invite/inv_nonsense", "/claim/ws_nonsense", "/claim/ws_01m8kax9d8z0j37x9yfdcd9cam"]:
+        assert ada.page.goto(path).status == 404, path
+        expect(ada.page.get_by_role("heading", level=1)).to_have_text("Not found")
+        expect(ada.page.get_by_role("alert")).to_be_visible()
+        expect(ada.page.get_by_role("link", name="Go to Home")).to_be_visible()
+    bob, eve = people(name="Bob", workspace=None), people(name="Eve", workspace=None)
+    invited = ada.kith.call("POST", "/v1/members/invite", {"workspace_id": ada.workspace, "email": bob.email, "role": "viewer"}, ada.token)["data"]
+    bob.page.goto(f"/invite/{invited['token']}")
+    expect(bob.page.get_by_text("You are invited to the workspace Fernhill Supply as a viewer.")).to_be_visible()
+    eve.page.goto(f"/invite/{invited['token']}")
+    expect(eve.page.get_by_role("alert")).to_contain_text("another e-mail address")
+    expect(eve.page.get_by_text("Fernhill Supply")).to_have_count(0)
+    eve.page.goto(f"/claim/{ada.workspace}")
+    expect(eve.page.get_by_role("alert")).to_contain_text("owner already")
+
+
+def test_a_session_that_has_ended_is_said_with_the_way_to_the_sign_in(ada):
+    ada.api("POST", "/v1/contacts", {"first_name": "Ada", "title": "Engineer"})
+    page = ada.page
+    page.goto("/contacts")
+    ada.kith.call("POST", "/v1/auth/logout", {}, ada.token)
+    page.get_by_role("cell", name="Engineer").dblclick()
+    page.keyboard.type("Director")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("You are signed out")
+    page.get_by_role("alert").get_by_role("link", name="Sign in").click()
+    page.wait_for_url("**/login?next=%2Fcontacts")
 
 
 def test_a_token_leaves_the_address_and_a_form_without_one_waits(ada):

@@ -56,6 +56,31 @@ def test_the_pipeline_is_chosen_and_kept_in_the_address(ada):
     assert page.goto("/deals?pipeline=nothing").status == 404
 
 
+def test_the_table_and_the_board_keep_the_pipeline(ada):
+    ada.api("POST", "/v1/pipelines", {"key": "partners", "label": "Partners"})
+    ada.api("POST", "/v1/pipelines/partners/stages", {"key": "due", "label": "Due"})
+    page = ada.page
+    page.goto("/deals?view=table&pipeline=partners")
+    page.get_by_role("link", name="Board", exact=True).click()
+    page.wait_for_url("**/deals?pipeline=partners")
+    expect(page.get_by_label("Pipeline")).to_have_value("partners")
+    page.get_by_role("link", name="Table", exact=True).click()
+    page.wait_for_url("**/deals?view=table&pipeline=partners")
+
+
+@pytest.mark.parametrize("width", [1440, 800, 390])
+def test_the_sums_of_a_stage_stand_in_its_head(ada, width):
+    for at in range(12):
+        made(ada, name=f"Deal {at}", stage="lead", amount_cents=123456789, currency=["EUR", "USD", "NOK", "CHF"][at % 4])
+    page = ada.open(viewport={"width": width, "height": 800})
+    page.goto("/deals")
+    head = page.locator(".lane .head").first.bounding_box()
+    for sum in page.locator(".lane").first.locator(".sums .sum").all():
+        box = sum.bounding_box()
+        assert box["y"] >= head["y"] and box["y"] + box["height"] <= head["y"] + head["height"] + 1, (box, head)
+        assert box["x"] + box["width"] <= head["x"] + head["width"], (box, head)
+
+
 def test_a_card_is_moved_by_the_menu_and_keeps_the_focus(ada):
     deal = made(ada, name="Liners", stage="lead", amount_cents=123450)
     page = ada.page
@@ -71,6 +96,31 @@ def test_a_card_is_moved_by_the_menu_and_keeps_the_focus(ada):
     page.get_by_role("status").get_by_role("button", name="Undo").click()
     expect(card(page, "Lead", "Liners")).to_be_visible()
     assert stage(ada, deal) == "lead"
+
+
+@pytest.mark.parametrize("width", [1440, 800, 390])
+def test_the_menu_of_a_card_opens_at_its_button_and_inside_the_window(ada, width):
+    for at in range(9):
+        made(ada, name=f"Deal {at}", stage="lost", amount_cents=100, close_date="2026-12-31")
+    first = made(ada, name="Liners", stage="lead")
+    page = ada.open(viewport={"width": width, "height": 900})
+    page.goto("/deals")
+    for label, name in [("Lead", "Liners"), ("Lost", "Deal 8"), ("Lost", "Deal 0")]:
+        button = card(page, label, name).get_by_role("button", name="Move to", exact=True)
+        button.click()
+        expect(page.get_by_role("menuitem").first).to_be_focused()
+        at, menu = button.bounding_box(), page.get_by_role("menu").bounding_box()
+        assert 0 <= menu["x"] and menu["x"] + menu["width"] <= width, (label, name, menu)
+        assert 0 <= menu["y"] and menu["y"] + menu["height"] <= 900, (label, name, menu)
+        below, above = menu["y"] - at["y"] - at["height"], at["y"] - menu["y"] - menu["height"]
+        assert 0 <= below <= 12 or 0 <= above <= 12, (label, name, at, menu)
+        assert menu["x"] <= at["x"] + at["width"] and at["x"] <= menu["x"] + menu["width"], (label, name, at, menu)
+        page.keyboard.press("Escape")
+    card(page, "Lost", "Deal 0").get_by_role("button", name="Move to", exact=True).click()
+    box = page.get_by_role("menuitem", name="Won", exact=True).bounding_box()
+    page.mouse.click(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    expect(card(page, "Won", "Deal 0")).to_be_focused()
+    assert stage(ada, first) == "lead"
 
 
 def test_a_card_is_moved_by_the_keyboard(ada):

@@ -55,6 +55,27 @@ def test_every_page_is_accessible_and_fits(whole, options):
                 no_serious_fault(page)
 
 
+@pytest.mark.parametrize("width", [1440, 800, 390])
+def test_long_words_widen_no_page(people, width):
+    ada = people(workspace="w" * 60)
+    company = ada.api("POST", "/v1/companies", {"name": "W" * 180})["data"]["id"]
+    contact = ada.api("POST", "/v1/contacts", {"first_name": "I" * 90, "title": "M" * 180, "company_id": company, "custom": {"k" * 60: "V" * 180}})["data"]["id"]
+    for at, currency in enumerate(["EUR", "USD", "KWD", "JPY"]):
+        ada.api("POST", "/v1/deals", {"name": "D" * 120, "amount_cents": 123456789012, "currency": currency, "company_id": company, "stage": "lead"})
+    page = ada.open(viewport={"width": width, "height": 844})
+    for path in ["/", "/settings", "/contacts", f"/contacts/{contact}", f"/companies/{company}", "/deals", "/members", "/activity"]:
+        page.goto(path)
+        expect(page.get_by_role("heading", level=1)).to_be_visible()
+        wide = page.evaluate("Math.max(...[document.documentElement, document.querySelector('main')].map((it) => it.scrollWidth - it.clientWidth))")
+        assert wide <= 0, f"{path} scrolls {wide} pixels sideways on a screen of {width}"
+    page.goto("/")
+    boxes = [it.bounding_box() for it in page.locator(".figures dd a").all()]
+    for at, one in enumerate(boxes):
+        for other in boxes[at + 1:]:
+            apart = one["x"] + one["width"] + 4 <= other["x"] or other["x"] + other["width"] + 4 <= one["x"]
+            assert apart or one["y"] + one["height"] <= other["y"] or other["y"] + other["height"] <= one["y"], (one, other)
+
+
 def test_every_page_is_read_without_javascript(whole):
     page = whole.open(java_script_enabled=False)
     for path, text in whole.pages.items():

@@ -67,6 +67,22 @@ def test_custom_tables_and_fields_are_imported(ada):
     assert (deal["amount_cents"], deal["custom"]) == (123450, {"seats": 12})
 
 
+def test_an_amount_that_may_mean_another_one_is_refused(ada):
+    page = ada.page
+    page.goto("/import?table=deals")
+    good, bad = ["1,234.50", "1234.5", "1234"], ["1.005", "12.345", "1e3", "1,5", "$7", "7 EUR"]
+    choose(page, "deals.csv", "Name,Amount\n" + "".join(f'D{at},"{text}"\n' for at, text in enumerate([*bad, *good])))
+    expect(page.get_by_role("status").filter(has_text="3 are new")).to_contain_text("6 would be refused")
+    expect(page.get_by_role("status").filter(has_text="3 are new")).to_contain_text('"1.005" is not an amount. An amount is written like 1,234.50.')
+    page.get_by_role("button", name="Import", exact=True).click()
+    reasons = page.get_by_role("table", name="Refused rows").get_by_role("row")
+    expect(reasons).to_have_count(len(bad) + 1)
+    for text in bad:
+        expect(reasons.filter(has_text=f'"{text}" is not an amount')).to_have_count(1)
+    expect(page.get_by_text("amount_cents")).to_have_count(0)
+    assert sorted(it["amount_cents"] for it in ada.api("GET", "/v1/deals")["data"]) == [123400, 123450, 123450]
+
+
 def test_the_export_has_the_live_rows_and_no_formulas(ada):
     for name in ["=1+1", "+47", "-x", "@me", "\tt", "plain"]:
         ada.api("POST", "/v1/contacts", {"first_name": "'" + name if name == "never" else name, "last_name": "L"})

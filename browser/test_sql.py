@@ -24,6 +24,34 @@ def test_sql_runs_and_null_looks_unlike_the_empty_text(ada):
     expect(page.get_by_label("SQL")).to_have_value("select 1 as one, null as nothing, '' as empty, 'x' as one")
 
 
+def test_numbers_are_shown_digit_for_digit(ada):
+    page = ada.page
+    page.goto("/sql")
+    run(page, """select 9007199254740993 as big, 1.50 as money, 12345678901234567890.12345678901234567890 as wide, 1e400::numeric::text as far,
+        '{"2": 9007199254740993, "1": [1.50, 1e2, "a\\"b"]}'::jsonb as doc, array[9007199254740993, 2] as list, array[1.10, 2.00] as sums,
+        7 as small, 0.1::float8 as half, null as nothing, '' as empty, true as yes, '{}'::jsonb as blank""")
+    cells = page.get_by_role("table", name="Result").get_by_role("cell")
+    expect(cells.nth(0)).to_have_text("9007199254740993")
+    expect(cells.nth(1)).to_have_text("1.50")
+    expect(cells.nth(2)).to_have_text("12345678901234567890.12345678901234567890")
+    for part in ['"2"', "9007199254740993", "1.50", "100", 'a\\"b']:
+        expect(cells.nth(4)).to_contain_text(part)
+    expect(cells.nth(5)).to_contain_text("9007199254740993")
+    expect(cells.nth(6)).to_contain_text("1.10")
+    expect(cells.nth(6)).to_contain_text("2.00")
+    expect(cells.nth(7)).to_have_text("7")
+    expect(cells.nth(8)).to_have_text("0.1")
+    expect(cells.nth(9)).to_have_text("NULL")
+    expect(cells.nth(10)).to_have_text("")
+    expect(cells.nth(11)).to_have_text("true")
+    expect(cells.nth(12)).to_have_text("{}")
+    ada.api("POST", "/v1/contacts", {"first_name": "Ingrid", "custom": {"n": 1}})
+    page.get_by_label("Dry run").check()
+    run(page, """update contacts set custom = '{"n": 9007199254740993}'""")
+    expect(page.get_by_role("main")).to_contain_text("9007199254740993")
+    expect(page.get_by_text("nothing was kept")).to_be_visible()
+
+
 def test_an_error_names_its_place(ada):
     page = ada.page
     page.goto("/sql")

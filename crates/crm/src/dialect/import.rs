@@ -1,7 +1,5 @@
 //! Reads a file of comma-separated values as an import. The parameters name the table, and which column of the file is which field.
 
-use std::borrow::Cow;
-
 use serde_json::{Map, Value, json};
 
 use crate::dialect::arguments::Arguments;
@@ -229,7 +227,8 @@ fn values(
                 custom.insert(key.clone(), cell.into());
             }
             ImportTarget::Amount(column) => {
-                values.insert(column.clone(), Value::String(in_smallest_unit(cell, currency).into_owned()));
+                let amount = in_smallest_unit(cell, currency).ok_or_else(|| no_amount(cell, currency))?;
+                values.insert(column.clone(), Value::String(amount));
             }
             ImportTarget::Column(column) => {
                 if emails.contains(&column.as_str()) && !is_email(cell) {
@@ -254,45 +253,38 @@ fn is_email(text: &str) -> bool {
         && !text.contains(char::is_whitespace)
 }
 
-/// An amount in the currency's smallest unit: "1,234.50", "1.234,50 €" and "1234.5" are 123450, with two decimals. Any other text stays,
-/// and the database refuses it.
-fn in_smallest_unit<'a>(text: &'a str, currency: &str) -> Cow<'a, str> {
+/// An amount in the currency's smallest unit, or `None` for a text that may mean another amount. With two decimals, "1,234.50" and
+/// "1234.5" are 123450; "1.005" and "1,5" are refused. The forms of the pages have the same rule (`amounts.js`).
+fn in_smallest_unit(text: &str, currency: &str) -> Option<String> {
     let decimals = decimals(currency);
-    let is_sign = |it: char| it.is_ascii_digit() || matches!(it, '.' | ',' | '-');
-    let plain: String = text.chars().filter(|it| is_sign(*it)).collect();
-    let other = |it: char| !is_sign(it) && !it.is_whitespace() && !it.is_alphabetic() && !"€$£¥'’".contains(it);
-    let (digits, is_negative) = match plain.strip_prefix('-') {
-        Some(rest) => (rest, true),
-        None => (plain.as_str(), false),
+    let (is_negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest.trim_start()),
+        None => (false, text.strip_prefix('+').map_or(text, str::trim_start)),
     };
-    if text.contains(other) || digits.contains('-') || !digits.contains(|it: char| it.is_ascii_digit()) {
-        return Cow::Borrowed(text);
-    }
-    let (whole, part) = parted(digits, decimals);
+    let is_digits = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    let (whole, part) = match digits.split_once('.') {
+        Some((whole, part)) if is_digits(part) && part.len() <= decimals.max(2) => (whole, part),
+        Some(_) => return None,
+        None => (digits, ""),
+    };
     // Where there are fewer decimals, ".00" says nothing more.
-    let part = if part.len() > decimals { part.trim_end_matches('0') } else { part };
-    if part.len() > decimals {
-        return Cow::Borrowed(text);
+    let (part, beyond) = part.split_at(part.len().min(decimals));
+    let (first, groups) = whole.split_once(',').map_or((whole, None), |(first, groups)| (first, Some(groups)));
+    let is_grouped = |groups: &str| first.len() <= 3 && groups.split(',').all(|it| it.len() == 3 && is_digits(it));
+    if !is_digits(first) || !groups.is_none_or(is_grouped) || beyond.bytes().any(|it| it != b'0') {
+        return None;
     }
-    let whole: String = whole.chars().filter(char::is_ascii_digit).collect();
-    let smallest = format!("{whole}{part:0<decimals$}");
+    let smallest = format!("{first}{}{part:0<decimals$}", groups.unwrap_or_default().replace(',', ""));
     let smallest = smallest.trim_start_matches('0');
     let sign = if is_negative && !smallest.is_empty() { "-" } else { "" };
-    Cow::Owned(format!("{sign}{}", if smallest.is_empty() { "0" } else { smallest }))
+    Some(format!("{sign}{}", if smallest.is_empty() { "0" } else { smallest }))
 }
 
-/// The digits before and after the decimal point or comma. Three digits after the last of them are a group of thousands, unless the
-/// currency has three decimals and the text can't mean a group.
-fn parted(digits: &str, decimals: usize) -> (&str, &str) {
-    let Some(at) = digits.rfind(['.', ',']) else { return (digits, "") };
-    let (whole, part) = (&digits[..at], &digits[at + 1..]);
-    let is_group = match &digits[at..=at] {
-        _ if part.len() != 3 => false,
-        _ if decimals < 3 => true,
-        "." => whole.contains('.'),
-        _ => !whole.contains('.'),
-    };
-    if is_group { (digits, "") } else { (whole, part) }
+fn no_amount(cell: &str, currency: &str) -> String {
+    let (decimals, currency) = (decimals(currency), currency.trim());
+    let example = format!("1,234{}{:0<decimals$}", if decimals > 0 { "." } else { "" }, if decimals > 0 { "5" } else { "" });
+    let of = if decimals == 2 { String::new() } else { format!(" in {currency}") };
+    format!("\"{cell}\" is not an amount. An amount{of} is written like {example}.")
 }
 
 /// The columns that identify an existing record.
@@ -372,7 +364,7 @@ mod tests {
         check(
             &RELM,
             "table=deals",
-            b"title\tvalue\tprimary_contact_id\tmetadata.plan\nA \"b\"\t1,234.50 EUR\tcon_01m8j8s1e4ctf0qbkv1eg5rwfv\tpro",
+            b"title\tvalue\tprimary_contact_id\tmetadata.plan\nA \"b\"\t1,234.50\tcon_01m8j8s1e4ctf0qbkv1eg5rwfv\tpro",
             json!([[2, {"name": "A \"b\"", "amount_cents": "123450", "contact_id": "c_01m8j8s1e4ctf0qbkv1eg5rwfv", "custom": {"plan": "pro"}}]]),
         );
     }
@@ -390,40 +382,46 @@ mod tests {
 
     #[test]
     fn amounts_are_read_in_their_main_unit() {
-        let amount = |text: &str| in_smallest_unit(text, "EUR").into_owned();
         for (text, cents) in [
             ("1,234.50", "123450"),
-            ("1.234,50 €", "123450"),
-            ("$1234.5", "123450"),
+            ("1234.5", "123450"),
             ("1234", "123400"),
             ("1,234", "123400"),
-            ("1 234 567,8", "123456780"),
+            ("1,234,567.8", "123456780"),
             ("-0.05", "-5"),
+            ("+ 7", "700"),
+            ("-0", "0"),
             ("0", "0"),
-            ("many", "many"),
-            ("1-2", "1-2"),
-            ("3%", "3%"),
         ] {
-            assert_eq!(amount(text), cents, "{text}");
+            assert_eq!(in_smallest_unit(text, "EUR").as_deref(), Some(cents), "{text}");
+        }
+        for text in [
+            "1.005", "12.345", "1e3", "1,5", "1,2345", "1234,567", "1.234,50", "1.", ".5", "$5", "5 EUR", "1 234", "many",
+            "1-2", "3%", "--1", "", "-", "१",
+        ] {
+            assert_eq!(in_smallest_unit(text, "EUR"), None, "{text}");
         }
     }
 
     #[test]
     fn amounts_have_the_decimals_of_their_currency() {
         for (text, currency, expected) in [
-            ("1,234", "JPY", "1234"),
-            ("¥1234.00", "jpy", "1234"),
-            ("1,234.5", "JPY", "1,234.5"),
-            ("1,234.500", "KWD", "1234500"),
-            ("1.234", "KWD", "1234"),
-            ("1,234", "KWD", "1234000"),
-            ("1.234,5", "KWD", "1234500"),
-            ("1.234,567", "KWD", "1234567"),
-            ("1.2345", "EUR", "1.2345"),
-            ("1.2345", "CLF", "12345"),
+            ("1,234", "JPY", Some("1234")),
+            ("1234.00", "jpy", Some("1234")),
+            ("1,234.5", "JPY", None),
+            ("1,234.500", "KWD", Some("1234500")),
+            ("1.234", "KWD", Some("1234")),
+            ("1,234", "KWD", Some("1234000")),
+            ("1.234,5", "KWD", None),
+            ("1.2345", "EUR", None),
+            ("1.2345", "CLF", Some("12345")),
+            ("0.0000", "CLF", Some("0")),
         ] {
-            assert_eq!(in_smallest_unit(text, currency), expected, "{text} {currency}");
+            assert_eq!(in_smallest_unit(text, currency).as_deref(), expected, "{text} {currency}");
         }
+        assert!(no_amount("1,5", "EUR").ends_with("like 1,234.50."));
+        assert!(no_amount("1.5", "JPY").ends_with("An amount in JPY is written like 1,234."));
+        assert!(no_amount("1,5", "KWD").ends_with("like 1,234.500."));
         let file = b"name,amount,currency\nA,1200,JPY\nB,1.5,KWD\nC,1.5,\n";
         let row = |name: &str, amount: &str, currency: &str| json!({"name": name, "amount_cents": amount, "currency": currency});
         check(

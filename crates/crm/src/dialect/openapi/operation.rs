@@ -260,7 +260,7 @@ fn parameters(wire: &Wire, endpoint: &Endpoint, entity: Option<&Entity>) -> Vec<
                 "map",
                 false,
                 json!({"type": "object", "additionalProperties": {"type": "string"}}),
-                "Which column of the file is which field: `map[E-mail]=email`, `map[Plan]=custom.plan`. Columns that are not named are left out. Without any, a column is the field of its name. A field that counts cents is also taken in the main unit, under its name without `_cents`.",
+                "Which column of the file is which field: `map[E-mail]=email`, `map[Plan]=custom.plan`. Columns that are not named are left out. Without any, a column is the field of its name. A field that counts cents is also taken in the main unit, under its name without `_cents`, written like 1,234.50, 1234.5 or 1234.",
             );
             map["style"] = "deepObject".into();
             map["explode"] = true.into();

@@ -17,6 +17,27 @@ pub fn fields(shape: &TableShape, record: &Value, names: &RecordNames) -> Markup
     }
 }
 
+/// The field that edits a cell of a column, as a template. The cell holds what the field begins with.
+pub fn editor(column: &ShownColumn) -> Markup {
+    let id = format!("cell-{}", column.field());
+    html! { template data-editor=(column.field()) { (input(&id, column, &Value::Null, &RecordNames::new())) } }
+}
+
+/// What a field of a column begins with in a record, where that is one text: the name of a record that it refers to, lines of texts.
+pub fn before(column: &ShownColumn, record: &Value, names: &RecordNames) -> String {
+    let value = column.value(record);
+    let text = parts::text(value);
+    match &column.kind {
+        _ if value.is_null() => String::new(),
+        ValueKind::Amount => shape::typed_amount(value, record),
+        ValueKind::Bool => (value == true).to_string(),
+        ValueKind::Json => serde_json::to_string_pretty(value).unwrap_or_default(),
+        ValueKind::Record(table) => names.get(&(table.clone(), text.clone())).cloned().unwrap_or(text),
+        ValueKind::Texts => value.as_array().into_iter().flatten().map(parts::text).collect::<Vec<_>>().join("\n"),
+        _ => text,
+    }
+}
+
 /// The keys of a record's `custom` that have no definition.
 pub fn free<'a>(shape: &TableShape, record: &'a Value) -> Vec<(&'a String, &'a Value)> {
     let is_defined = |key: &str| shape.columns.iter().any(|column| column.in_custom && column.name == key);
@@ -67,7 +88,7 @@ fn input(id: &str, column: &ShownColumn, record: &Value, names: &RecordNames) ->
             ValueKind::Texts => textarea.input.tall id=(id) name=(name) data-kind="texts" rows="2" aria-describedby=[noted] {
                 @for (at, it) in value.as_array().into_iter().flatten().enumerate() { @if at > 0 { "\n" } (parts::text(it)) }
             },
-            ValueKind::Bool => span { input.tick type="checkbox" id=(id) name=(name) data-kind="bool" checked[value == true]; },
+            ValueKind::Bool => span { input.tick type="checkbox" id=(id) name=(name) data-kind="bool" data-always[column.required] checked[value == true]; },
             ValueKind::Choice(choices) => (select(id, column, choices, &text)),
             ValueKind::Date => input.input type="date" id=(id) name=(name) data-kind="date" value=(text.get(..10).unwrap_or(&text)) required[column.required];,
             ValueKind::Time => input.input type="datetime-local" step="1" id=(id) name=(name) data-kind="time" data-moment=(text) required[column.required];,

@@ -8,6 +8,7 @@ mod api;
 mod api_keys;
 pub mod assets;
 mod automations;
+mod cells;
 mod consent;
 mod control;
 mod deals;
@@ -168,7 +169,7 @@ async fn shown(request: PageRequest<'_>) -> Result<Response, Fault> {
         }
         return Ok(lead_to_login(head));
     };
-    if let Some(response) = acts::page(&session, &segments) {
+    if let Some(response) = acts::page(app, &session, &segments).await? {
         return Ok(response);
     }
     let (token, prolonged) = (session.token, session.person.prolonged);
@@ -283,7 +284,15 @@ fn said(app: &App, id: &str, fault: &Fault) -> (StatusCode, String, Option<Strin
     let body: serde_json::Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     let status = StatusCode::from_u16(reply.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let word = |name: &str| body[name].as_str().filter(|text| !text.is_empty()).map(str::to_owned);
-    (status, word("message").unwrap_or_else(|| "This did not work.".to_owned()), word("hint"))
+    let hint = word("hint").filter(|hint| is_for_people(hint));
+    (status, word("message").unwrap_or_else(|| "This did not work.".to_owned()), hint)
+}
+
+/// Whether a hint is for people. Many speak of the API to a program (`core.js` has the same rule).
+fn is_for_people(hint: &str) -> bool {
+    let has_method = ["GET ", "POST ", "PUT ", "PATCH ", "DELETE ", "/v1"].iter().any(|it| hint.contains(it));
+    let is_joined = |it: &[u8]| it[0].is_ascii_lowercase() && it[1] == b'_' && it[2].is_ascii_lowercase();
+    !has_method && !hint.contains(['[', ']', '{', '}', '`']) && !hint.as_bytes().windows(3).any(is_joined)
 }
 
 /// A page without a frame, for a failure before the person is known.

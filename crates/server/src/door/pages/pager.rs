@@ -35,8 +35,9 @@ pub fn links(visit: &PageVisit<'_>, listed: &Value) -> Markup {
     html! {
         nav.pager.btns aria-label="Pages" {
             @if !is_first {
+                // Beyond the pages that are kept, the script knows the way back, or else only the first page is known.
                 @let (last, rest) = back.split_last().map_or((FIRST, &[][..]), |(last, rest)| (*last, rest));
-                a.btn href=(address(visit, last, rest)) rel="prev" { (parts::icon("chevron-left")) "Previous" }
+                a.btn href=(address(visit, last, rest)) rel="prev" { (parts::icon("chevron-left")) @if back.is_empty() { "First page" } @else { "Previous" } }
             }
             @if let Some(next) = next {
                 @let all: Vec<&str> = back.iter().copied().chain([current]).collect();

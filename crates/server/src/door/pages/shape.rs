@@ -3,13 +3,15 @@
 
 use std::collections::HashMap;
 
-use futures_util::future::try_join3;
+use futures_util::future::try_join4;
 use maud::{Markup, html};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
+use crm::model::call::Method;
 use crm::model::entity::{CUSTOM, Entity, FieldKind, Need, READ_ONLY_COLUMNS, by_table};
 use crm::model::fault::Fault;
+use crm::sql::pages::MADE_COLUMNS;
 
 use crate::door::pages::parts;
 use crate::door::pages::visit::PageVisit;
@@ -128,6 +130,8 @@ pub struct TableShape {
     pub table: String,
     /// The built-in table, if it is one.
     pub entity: Option<&'static Entity>,
+    /// The column that names a record.
+    pub key: String,
     /// The columns, then the defined keys of `custom`.
     pub columns: Vec<ShownColumn>,
     /// The workspace's own tables that refer to it.
@@ -154,8 +158,8 @@ impl TableShape {
 /// Reads the shape of a table; `None` if the workspace has no such table.
 pub async fn of(visit: &PageVisit<'_>, table: &str) -> Result<Option<TableShape>, Fault> {
     let entity = by_table(table);
-    let (schema, fields, stages) =
-        try_join3(visit.get("schema"), own_fields(visit, entity), stages(visit, table)).await?;
+    let (schema, fields, stages, made) =
+        try_join4(visit.get("schema"), own_fields(visit, entity), stages(visit, table), made(visit, table)).await?;
     let tables = schema["data"]["tables"].as_array().map(Vec::as_slice).unwrap_or_default();
     let Some(found) = tables.iter().find(|it| it["name"] == table) else { return Ok(None) };
     let key = found["primary_key"][0].as_str().unwrap_or("id").to_owned();
@@ -172,18 +176,29 @@ pub async fn of(visit: &PageVisit<'_>, table: &str) -> Result<Option<TableShape>
             None => own(name, stored, found, enums),
         };
         column.read_only = READ_ONLY_COLUMNS.contains(&name) && (known.is_some() || name != key);
-        let has_default = !stored["default"].is_null() || stored["nullable"] == true;
+        let made = made.iter().find(|it| it["name"] == name);
+        let has_default = made.is_some() || !stored["default"].is_null() || stored["nullable"] == true;
         column.required = match known {
             Some(field) => field.need == Need::Required,
             None => !has_default,
         };
         // A key that is made by itself is no field of a form.
-        column.read_only |= name == key && has_default;
+        column.read_only |= name == key && has_default || made.is_some_and(|it| it["always"] == true);
         columns.push(column);
     }
     columns.extend(fields);
     let referrers = tables.iter().filter(|it| it["kind"] != "builtin").flat_map(|it| referrers(it, table)).collect();
-    Ok(Some(TableShape { table: table.to_owned(), entity, columns, referrers }))
+    Ok(Some(TableShape { table: table.to_owned(), entity, key, columns, referrers }))
+}
+
+/// The columns whose values PostgreSQL makes.
+async fn made(visit: &PageVisit<'_>, table: &str) -> Result<Vec<Value>, Fault> {
+    let statement = json!({"sql": MADE_COLUMNS, "params": [table]}).to_string();
+    let mut read = visit.call(Method::Post, "sql", statement.as_bytes()).await?;
+    match read["data"]["rows"].take() {
+        Value::Array(rows) => Ok(rows),
+        _ => Err(Fault::internal("an SQL answer without rows")),
+    }
 }
 
 fn built_in(name: &str, kind: FieldKind, stages: &[Vec<Choice>; 2]) -> ShownColumn {
@@ -351,6 +366,13 @@ pub fn encoded(text: &str) -> String {
     utf8_percent_encode(text, IN_ADDRESS).to_string()
 }
 
+/// An address that an e-mail program or a telephone opens.
+fn contact_address(scheme: &str, text: &str) -> String {
+    const PLAIN: &AsciiSet = &IN_ADDRESS.remove(b'@').remove(b'+').remove(b'(').remove(b')');
+    let text: String = text.split_whitespace().collect();
+    format!("{scheme}:{}", utf8_percent_encode(&text, PLAIN))
+}
+
 /// What people call a table: "Contacts", or its own name.
 pub fn title(table: &str) -> String {
     if by_table(table).is_some() { in_words(table) } else { table.to_owned() }
@@ -370,7 +392,7 @@ pub fn shown(column: &ShownColumn, record: &Value, names: &RecordNames) -> Marku
                 ValueKind::Amount => span.num { (amount(value, record)) },
                 ValueKind::Time => (parts::time(&text)),
                 ValueKind::Date => time datetime=(text) title=(text) { (parts::day(&text)) },
-                ValueKind::Email => a.link href={ "mailto:" (encoded(&text)) } { (text) },
+                ValueKind::Email => a.link href=(contact_address("mailto", &text)) { (text) },
                 ValueKind::Long => div.lines { (text) },
                 ValueKind::Json => code { (value.to_string()) },
                 ValueKind::Choice(choices) => {
@@ -387,7 +409,7 @@ pub fn shown(column: &ShownColumn, record: &Value, names: &RecordNames) -> Marku
                 },
                 ValueKind::Texts => @for it in value.as_array().into_iter().flatten() { div { (parts::text(it)) } },
                 ValueKind::Text if is_web(&text) => a.link href=(text) rel="noopener noreferrer" target="_blank" { (text) },
-                ValueKind::Text if column.name == "phone" => a.link href={ "tel:" (encoded(&text)) } { (text) },
+                ValueKind::Text if column.name == "phone" => a.link href=(contact_address("tel", &text)) { (text) },
                 ValueKind::Text if value.is_object() => code { (text) },
                 _ => (text),
             }
@@ -445,7 +467,7 @@ pub fn currency(record: &Value) -> &str {
 mod tests {
     use serde_json::json;
 
-    use super::{address, label, name_of};
+    use super::{address, contact_address, label, name_of};
 
     #[test]
     fn columns_have_labels_in_words() {
@@ -481,5 +503,8 @@ mod tests {
     fn records_have_addresses() {
         assert_eq!(address("deals", "d_1"), "/deals/d_1");
         assert_eq!(address("my table", "a/b"), "/tables/my%20table/a%2Fb");
+        assert_eq!(contact_address("mailto", "ada+crm@x.example"), "mailto:ada+crm@x.example");
+        assert_eq!(contact_address("mailto", "a?subject=x@y.example"), "mailto:a%3Fsubject%3Dx@y.example");
+        assert_eq!(contact_address("tel", "+47 22 (0) 5"), "tel:+4722(0)5");
     }
 }

@@ -8,12 +8,14 @@ use percent_encoding::{percent_decode_str, utf8_percent_encode};
 use serde_json::{Value, json};
 
 use crm::model::fault::Fault;
+use crm::sql::pages::first_rows;
 
+use crate::door::pages::cells::CellPlace;
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
 use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, encoded, name_of};
 use crate::door::pages::visit::PageVisit;
-use crate::door::pages::{IN_QUERY, form, pager};
+use crate::door::pages::{IN_QUERY, cells, form, pager};
 
 /// The rows of a page.
 const ROWS: usize = 50;
@@ -69,7 +71,10 @@ pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fa
     let filters: Vec<(&str, &str)> = filters(visit).collect();
     let sort = visit.parameter("sort").map(|sort| ("sort", sort));
     let asked: Vec<(&str, &str)> = filters.iter().copied().chain(sort).collect();
-    let listed = visit.get(&format!("{}?{}", encoded(table), pager::query(visit, &asked, ROWS))).await?;
+    let listed = match visit.get(&format!("{}?{}", encoded(table), pager::query(visit, &asked, ROWS))).await {
+        Err(Fault::NoPrimaryKey { .. }) => return Ok(Some(without_key(&shape))),
+        listed => listed?,
+    };
     let rows = listed["data"].as_array().cloned().unwrap_or_default();
     let of = Listed { visit, shape: &shape, lead: lead(&shape), columns: columns(visit, &shape) };
     let names = of.names(&rows).await;
@@ -88,6 +93,22 @@ pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fa
     Ok(Some(page))
 }
 
+/// The page of a table whose rows have no address.
+fn without_key(shape: &TableShape) -> Page {
+    let title = shape::title(&shape.table);
+    let body = html! {
+        div.cols { div.c8 {
+            (parts::blank(
+                "The rows can’t be shown here",
+                "Each row needs a name of its own, so a table needs a primary key of one column, and a view a column named id. This one has none. \
+                 SQL reads and writes its rows all the same.",
+                html! { p.btns { a.btn.main href={ "/sql?q=" (encoded(&first_rows(&shape.table))) } { "Open it in SQL" } a.btn.bare href="/schema" { "Schema" } } },
+            ))
+        } }
+    };
+    Page::new(title, shape::table_address(&shape.table), body)
+}
+
 fn filters<'a>(visit: &'a PageVisit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
     let given = visit.query.iter().filter(|(name, value)| !value.is_empty() && !OWN.contains(&name.as_str()));
     given.map(|(name, value)| (name.as_str(), value.as_str()))
@@ -104,6 +125,13 @@ fn one(table: &str) -> &str {
         "lists" => "list",
         other => other,
     }
+}
+
+/// A filter's parameter as the column, what is added to its name, and the words for that.
+fn condition(parameter: &str) -> (&str, &'static str, &'static str) {
+    let added = CONDITIONS.iter().rev().find(|(suffix, _)| !suffix.is_empty() && parameter.ends_with(suffix));
+    let (suffix, words) = added.copied().unwrap_or(("", "is"));
+    (&parameter[..parameter.len() - suffix.len()], suffix, words)
 }
 
 fn lead(shape: &TableShape) -> Option<&ShownColumn> {
@@ -196,13 +224,15 @@ impl Listed<'_> {
                 @for (at, (name, value)) in filters.iter().enumerate() {
                     @let rest: Vec<_> = filters.iter().enumerate().filter(|(it, _)| *it != at).map(|(_, it)| *it).chain(sort).collect();
                     a.btn.filter.on href=(address(self.visit, &rest)) {
-                        span { (self.said(name)) " " b { (value) } } (icon("x")) span.sr { "Remove this filter" }
+                        span { (self.said(name)) " " b { (self.sought(name, value)) } } (icon("x")) span.sr { "Remove this filter" }
                     }
                 }
                 button.btn.filter type="button" data-open="filter" { (icon("plus")) "Filter" }
                 span.push {}
                 @if self.shape.table == "deals" {
-                    div.seg { a href="/deals" { (icon("square-kanban")) "Board" } a href="/deals?view=table" aria-current="page" { (icon("table-2")) "Table" } }
+                    @let pipeline: Vec<_> = filters.iter().copied().filter(|(name, _)| *name == "pipeline").collect();
+                    @let board = if pipeline.is_empty() { "/deals".to_owned() } else { format!("/deals{}", query(&pipeline)) };
+                    div.seg { a href=(board) { (icon("square-kanban")) "Board" } a href=(address(self.visit, &pipeline)) aria-current="page" { (icon("table-2")) "Table" } }
                 }
                 @let table = encoded(&self.shape.table);
                 @if self.visit.may_write() { a.btn.bare href={ "/import?table=" (table) } { (icon("upload")) "Import" } }
@@ -223,10 +253,20 @@ impl Listed<'_> {
 
     /// A filter's parameter in words.
     fn said(&self, parameter: &str) -> String {
-        let condition = CONDITIONS.iter().rev().find(|(suffix, _)| !suffix.is_empty() && parameter.ends_with(suffix));
-        let (suffix, words) = condition.unwrap_or(&("", "is"));
-        let column = &parameter[..parameter.len() - suffix.len()];
+        let (column, _, words) = condition(parameter);
         format!("{} {words}", self.shape.label(column.strip_prefix("custom.").unwrap_or(column)))
+    }
+
+    /// The value of a filter as people type it.
+    fn sought(&self, parameter: &str, value: &str) -> String {
+        let (column, suffix, _) = condition(parameter);
+        let is_amount = self.shape.columns.iter().any(|it| it.field() == column && it.kind == ValueKind::Amount);
+        match value.parse() {
+            Ok(amount) if is_amount && suffix != "_present" => {
+                parts::main_unit(amount, self.visit.parameter("currency").unwrap_or_default())
+            }
+            _ => value.to_owned(),
+        }
     }
 
     fn filter_dialog(&self) -> Markup {
@@ -239,7 +279,7 @@ impl Listed<'_> {
                         select.pick #filter-column name="column" {
                             @let (ids, others): (Vec<_>, Vec<_>) = self.shape.columns.iter().filter(|it| !matches!(it.kind, ValueKind::Json)).partition(|it| it.name == "id" && !it.in_custom);
                             @for column in others.into_iter().chain(ids) {
-                                option value=(column.field()) { (column.label) }
+                                option value=(column.field()) data-amount[column.kind == ValueKind::Amount] { (column.label) }
                             }
                         }
                     }))
@@ -286,19 +326,20 @@ impl Listed<'_> {
                     colgroup {
                         @if may_write { col width="40"; }
                         col width="220";
-                        @for column in &self.columns { col width=(width(column)); }
+                        @for column in &self.columns { col width=(cells::width(column)); }
                     }
                     thead { tr {
                         @if may_write { th.sel scope="col" { input.tick type="checkbox" aria-label="Select all" data-all; } }
                         (self.head(lead.unwrap_or("ID"), self.lead.map(ShownColumn::field).as_deref(), false))
                         @for column in &self.columns {
                             @let is_sorted = !matches!(column.kind, ValueKind::Json | ValueKind::Texts | ValueKind::Records(_));
-                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), is_right(column)))
+                            (self.head(&column.label, Some(column.field()).filter(|_| is_sorted).as_deref(), cells::is_right(column)))
                         }
                     } }
                     tbody { @for row in rows { (self.row(row, names, may_write)) } }
                 }
             }
+            @for column in self.edited() { (form::editor(column)) }
         }
     }
 
@@ -320,19 +361,43 @@ impl Listed<'_> {
     }
 
     fn row(&self, row: &Value, names: &RecordNames, may_write: bool) -> Markup {
-        let (id, name) = (parts::text(&row["id"]), name_of(&self.shape.table, row));
+        let key = &row[&self.shape.key];
+        let id = parts::text(if key.is_null() { &row["id"] } else { key });
+        let name = Some(name_of(&self.shape.table, row)).filter(|name| !name.is_empty()).unwrap_or_else(|| id.clone());
         html! {
-            tr data-id=(id) {
+            tr data-id=(id) data-pipeline=[row["pipeline"].as_str().filter(|_| self.shape.table == "deals")] {
                 @if may_write { td.sel { input.tick type="checkbox" aria-label={ "Select " (name) } data-pick; } }
-                td data-m="title" {
+                @let lead = self.lead.filter(|lead| self.is_edited(lead));
+                @let also = self.last_name().filter(|_| lead.is_some());
+                td data-m="title" data-edit=[lead.map(|_| "name")] data-column=[lead.map(ShownColumn::field)] data-label=[lead.map(|lead| &lead.label)]
+                    data-before=[lead.map(|lead| form::before(lead, row, names))] tabindex=[lead.map(|_| "-1")]
+                    data-also=[also.map(ShownColumn::field)] data-also-label=[also.map(|it| &it.label)] data-also-before=[also.map(|it| form::before(it, row, names))]
+                {
                     span.who {
                         @if self.shape.table == "contacts" { (parts::Hand::person(&id, &name)) }
                         a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) }
                     }
                 }
-                @for (at, column) in self.columns.iter().enumerate() { (cell(column, row, names, may_write, PHONE_PLACES.get(at).copied())) }
+                @for (at, column) in self.columns.iter().enumerate() { (cells::cell(column, row, names, CellPlace { at, is_edited: self.is_edited(column) })) }
             }
         }
+    }
+
+    /// Whether the cells of a column are edited. A record keeps its key.
+    fn is_edited(&self, column: &ShownColumn) -> bool {
+        self.visit.may_write() && column.is_typed() && (column.in_custom || column.name != self.shape.key)
+    }
+
+    /// The columns that are edited, each once.
+    fn edited(&self) -> impl Iterator<Item = &ShownColumn> {
+        let is_shown = |it: &ShownColumn| self.columns.iter().any(|shown| shown.field() == it.field());
+        let others = self.lead.into_iter().chain(self.last_name()).filter(move |it| !is_shown(it));
+        self.columns.iter().copied().chain(others).filter(|column| self.is_edited(column))
+    }
+
+    /// The second column of a contact's name.
+    fn last_name(&self) -> Option<&ShownColumn> {
+        self.shape.column("last_name").filter(|_| self.shape.table == "contacts")
     }
 
     fn new_record(&self) -> Markup {
@@ -386,55 +451,6 @@ impl Listed<'_> {
                     (parts::blank("No rows fit these filters", "Take one away to see more.", html! {}))
                 }
             } }
-        }
-    }
-}
-
-/// The places of the first columns on a phone's screen, where a row is a small block.
-const PHONE_PLACES: [&str; 2] = ["sub", "end"];
-
-/// Whether the values of a column stand at the right.
-fn is_right(column: &ShownColumn) -> bool {
-    matches!(column.kind, ValueKind::Amount | ValueKind::Number | ValueKind::Time)
-}
-
-/// The width of a column, by the kind of its values.
-fn width(column: &ShownColumn) -> &'static str {
-    match &column.kind {
-        ValueKind::Email | ValueKind::Json => "200",
-        ValueKind::Amount | ValueKind::Texts | ValueKind::Record(_) | ValueKind::Records(_) => "150",
-        ValueKind::Long => "240",
-        ValueKind::Number | ValueKind::Bool => "90",
-        ValueKind::Time => "100",
-        ValueKind::Date | ValueKind::Choice(_) => "115",
-        ValueKind::Text if column.name == "phone" => "140",
-        ValueKind::Text => "160",
-    }
-}
-
-/// A cell. One that people may type holds what they would type.
-fn cell(column: &ShownColumn, row: &Value, names: &RecordNames, may_write: bool, place: Option<&str>) -> Markup {
-    let value = column.value(row);
-    let kind = match column.kind {
-        ValueKind::Text => Some("text"),
-        ValueKind::Email => Some("email"),
-        ValueKind::Number => Some("number"),
-        ValueKind::Amount => Some("amount"),
-        ValueKind::Date => Some("date"),
-        _ => None,
-    };
-    let kind = kind.filter(|_| may_write && column.is_typed());
-    let before = match column.kind {
-        ValueKind::Amount => shape::typed_amount(value, row),
-        _ => parts::text(value),
-    };
-    let before = if value.is_null() { String::new() } else { before };
-    let currency = (kind == Some("amount")).then(|| shape::currency(row));
-    html! {
-        td.num[is_right(column)] data-m=[place] data-edit=[kind] data-column=[kind.map(|_| column.field())] data-label=[kind.map(|_| &column.label)]
-            data-before=[kind.map(|_| before)] data-currency=[currency] tabindex=[kind.map(|_| "-1")]
-        {
-            @if !value.is_null() && value != "" { (shape::in_cell(column, row, names)) }
         }
     }
 }

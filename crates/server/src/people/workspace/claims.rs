@@ -14,6 +14,14 @@ use crate::people::context::PersonContext;
 use crate::people::workspace::keys::{self, IssuedKey};
 use crate::store::control::audit::AuditEntry;
 
+/// Whether a workspace has an owner already; `None` if there is no such workspace.
+pub async fn is_claimed(context: &PersonContext<'_>, workspace_id: &str) -> Result<Option<bool>, Fault> {
+    match is_id(workspace_id, "ws") {
+        true => context.app.store.control.is_claimed(workspace_id).await,
+        false => Ok(None),
+    }
+}
+
 /// Claims a workspace for the visitor.
 pub async fn claim(context: &PersonContext<'_>, workspace_id: &str) -> Result<Answer, Fault> {
     let person = context.visitor.person()?;

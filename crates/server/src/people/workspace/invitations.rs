@@ -15,7 +15,7 @@ use crate::people::context::{PersonContext, as_listed};
 use crate::people::paging;
 use crate::people::workspace::keys::{self, IssuedKey};
 use crate::store::control::audit::AuditEntry;
-use crate::store::control::invitations::{INVITATIONS, NewInvitation};
+use crate::store::control::invitations::{INVITATIONS, NewInvitation, OpenInvitation};
 
 /// The prefix of an invitation's token.
 const TOKEN_PREFIX: &str = "inv_";
@@ -77,6 +77,14 @@ pub async fn withdraw(context: &PersonContext<'_>, workspace_id: &str, invitatio
         return Err(Fault::NotFound { table: "the open invitations".into(), id: invitation_id.to_owned() });
     }
     Ok(Answer::Object { text: json!({"id": invitation_id, "deleted_at": entry.now}).to_string(), created: false })
+}
+
+/// The open invitation with this token, without accepting it.
+pub async fn find(context: &PersonContext<'_>, token: &str) -> Result<Option<OpenInvitation>, Fault> {
+    if !token.starts_with(TOKEN_PREFIX) {
+        return Ok(None);
+    }
+    context.app.store.control.find_invitation(&api_key::hash(token), &context.now()).await
 }
 
 /// Accepts an invitation. The visitor must have the invited address. Returns the answer and the workspace.

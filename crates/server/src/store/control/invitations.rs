@@ -58,6 +58,8 @@ pub struct OpenInvitation {
     pub email: String,
     /// `member` or `viewer`
     pub role: String,
+    /// The workspace's display name, if it has one.
+    pub workspace_name: Option<String>,
 }
 
 impl Control {
@@ -90,7 +92,7 @@ impl Control {
     /// The open invitation with this token.
     pub async fn find_invitation(&self, token_hash: &[u8; 32], now: &str) -> Result<Option<OpenInvitation>, Fault> {
         let sql = format!(
-            "SELECT workspace_id, email, role FROM invites AS i
+            "SELECT workspace_id, email, role, (SELECT w.name FROM workspaces AS w WHERE w.id = i.workspace_id) AS workspace_name FROM invites AS i
              WHERE (token_hash = $1::bytea OR letter_token_hash = $1::bytea)
                AND accepted_at IS NULL AND expires_at > $2::timestamptz AND {BY_AN_OWNER}"
         );
@@ -99,6 +101,7 @@ impl Control {
                 workspace_id: row.get("workspace_id")?,
                 email: row.get("email")?,
                 role: row.get("role")?,
+                workspace_name: row.optional("workspace_name")?,
             })
         })
     }

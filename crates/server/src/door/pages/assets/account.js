@@ -1,5 +1,5 @@
 // The forms of accounts, and the pages that accept a workspace or an invitation.
-import { $, $$, api, el, forgetWork, icon, page, refuse, unrefuse } from "./core.js";
+import { $, $$, ApiError, api, el, forgetWork, icon, page, refuse, told, unrefuse } from "./core.js";
 
 const query = new URLSearchParams(location.search);
 const said = $("#said");
@@ -17,9 +17,22 @@ const asked = within(query.get("next"));
 if (asked) for (const link of $$("a[data-along]")) link.search = "?" + new URLSearchParams({ next: asked });
 
 /** Says what went wrong, above the button that was pressed. */
-const complain = (before, text) => {
+const complain = (before, ...text) => {
   $("[data-complaint]")?.remove();
-  before.before(el("p", { class: "note bad", role: "alert", id: "complaint", "data-complaint": true }, icon("circle-alert"), el("span", {}, text)));
+  before.before(el("p", { class: "note bad", role: "alert", id: "complaint-error", "data-complaint": true }, icon("circle-alert"), el("span", {}, ...text)));
+};
+
+/** A refusal in words for people. */
+const words = (error) => {
+  const own = { conflict: "There is an account with this e-mail address already. Sign in, or choose a new password by “I have lost my password”." }[error.code];
+  const message = error.message.replace(/^"email"/, "This");
+  return own ?? [message, error.hint].filter(Boolean).join(" ");
+};
+/** The fields that a refusal is about: those whose word is in it. */
+const blamed = (error) => {
+  if (!(error instanceof ApiError) || error.status === 429 || error.status >= 500) return [];
+  const about = { name: /\bname is\b/i, email: /e-?mail/i, password: /password/i };
+  return Object.entries(about).filter(([, pattern]) => pattern.test(error.message)).map(([name]) => form.elements.namedItem(name)).filter(Boolean);
 };
 
 const form = $("form[data-account]");
@@ -65,7 +78,7 @@ if (form) {
         method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body), credentials: "same-origin",
       });
       const answer = await reply.json().catch(() => ({}));
-      if (!reply.ok) throw new Error([answer.message || "This did not work. Try again in a while.", answer.hint].filter(Boolean).join(" "));
+      if (!reply.ok) throw new ApiError(reply.status, answer);
       for (const it of [...form.elements]) it.closest(".field")?.remove();
       button.remove();
       said.textContent = form.dataset.done;
@@ -74,8 +87,13 @@ if (form) {
     } catch (error) {
       said.textContent = "";
       button.disabled = false;
-      complain(button, error instanceof TypeError ? "The server can't be reached just now." : error.message);
-      for (const it of form.elements) if (it.required) it.setAttribute("aria-describedby", [it.getAttribute("aria-describedby"), "complaint"].filter(Boolean).join(" "));
+      complain(button, error instanceof TypeError ? "The server can't be reached just now." : words(error));
+      const refused = blamed(error);
+      for (const it of refused) {
+        it.setAttribute("aria-invalid", "true");
+        it.setAttribute("aria-describedby", [it.getAttribute("aria-describedby"), "complaint-error"].filter(Boolean).join(" "));
+      }
+      refused[0]?.focus();
     }
   });
 }
@@ -100,7 +118,7 @@ if (panel) {
     } catch (error) {
       said.textContent = "";
       button.disabled = false;
-      complain(button.closest(".btns"), [error.message, error.hint].filter(Boolean).join(" "));
+      complain(button.closest(".btns"), ...told(error));
     }
   });
   $("[data-log-out-here]").addEventListener("click", async () => {

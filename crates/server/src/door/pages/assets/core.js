@@ -30,17 +30,25 @@ export const icon = (name) => {
 export const page = document.body.dataset;
 export const mayWrite = "mayWrite" in page;
 
-/** A refusal by the API: its status, code, message, hint and whole body. */
+/** What a hint says to people: nothing, if it speaks of the API to a program. */
+export const hintForPeople = (hint) => (/\b(GET|POST|PUT|PATCH|DELETE) |\/v1\b|[a-z]_[a-z]|[[\]{}`]|\bX-[A-Z]/.test(hint ?? "") ? undefined : hint);
+/** A refusal by the API: its status, code, message, hint for people and whole body. */
 export class ApiError extends Error {
   constructor(status, body) {
     super(body?.message || "This did not work. Try again in a while.");
-    Object.assign(this, { status, code: body?.error, hint: body?.hint, body: body || {} });
+    Object.assign(this, { status, code: body?.error, hint: hintForPeople(body?.hint), body: body || {} });
   }
 }
+/** What went wrong, as nodes: the message and its hint, or the way to the sign-in if the session has ended. */
+export const told = (error) => {
+  if (error?.status !== 401) return [(error instanceof Error ? error.message : String(error)) + (error?.hint ? " " + error.hint : "")];
+  const next = encodeURIComponent(location.pathname + location.search);
+  return ["You are signed out, and nothing was saved. ", el("a", { class: "link", href: "/login?next=" + next }, "Sign in"), " to go on."];
+};
 
-/** Calls the API as the person, in the workspace and mode that this page shows. `path` begins behind /v1/. Answers
- *  { data, meta, status, requestId }, or throws an ApiError. */
-export const api = async (method, path, body, headers = {}) => {
+/** Calls the API as the person, in the workspace and mode that this page shows. `path` begins behind /v1/, `read` reads the text
+ *  of the answer. Answers { data, meta, status, requestId }, or throws an ApiError. */
+export const api = async (method, path, body, headers = {}, read = JSON.parse) => {
   // A browser would resolve such a segment, so that a text in a path could lead to another path.
   if (path.split("?")[0].split("/").some((segment) => /^(\.|%2e){1,2}$/i.test(segment))) throw new ApiError(0, { message: "This address leads nowhere." });
   let reply;
@@ -56,8 +64,7 @@ export const api = async (method, path, body, headers = {}) => {
   } catch {
     throw new ApiError(0, { message: "The server can't be reached just now." });
   }
-  const answer = await reply.json().catch(() => null);
-  if (reply.status === 401) location.assign("/login?next=" + encodeURIComponent(location.pathname + location.search));
+  const answer = await reply.text().then((text) => read(text)).catch(() => null);
   if (!reply.ok) throw new ApiError(reply.status, answer);
   return { data: answer?.data, meta: answer?._meta ?? {}, status: reply.status, requestId: reply.headers.get("x-request-id") };
 };
@@ -80,14 +87,14 @@ export const toast = (text, { undo } = {}) => {
   clearTimeout(timer);
   timer = setTimeout(() => { it.hidePopover?.(); it.replaceChildren(el("span")); }, undo ? 10000 : 6000);
 };
-/** Says what went wrong, until it is closed or something else is said. */
+/** Says what went wrong, until it is closed or something else is said. Answers the note. */
 export const alarm = (error) => {
-  const text = error instanceof Error ? error.message : String(error), hint = error?.hint ? " " + error.hint : "";
   const close = el("button", { type: "button", class: "btn mini bare", "aria-label": "Close" }, icon("x"));
   // The note has the role, not its place: an empty alert would be one more that is found.
-  const note = el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, text + hint), close);
+  const note = el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, ...told(error)), close);
   close.addEventListener("click", () => note.remove());
   $("#alerts").replaceChildren(note);
+  return note;
 };
 /** Runs something and says what went wrong, if anything did. */
 export const attempt = async (act) => {
@@ -151,10 +158,12 @@ document.addEventListener("toggle", (event) => {
   if (!menu.matches?.(".menu") || event.newState !== "open") return;
   const opener = document.querySelector(`[popovertarget="${menu.id}"]`);
   if (opener) {
+    // The style sheet's own place goes first: under it, left and top would be counted from the button.
+    Object.assign(menu.style, { positionArea: "none", positionTryFallbacks: "none", margin: "0", inset: "0 auto auto 0" });
     const at = opener.getBoundingClientRect(), size = menu.getBoundingClientRect();
-    menu.style.inset = "auto";
-    menu.style.left = Math.max(8, Math.min(at.left, innerWidth - size.width - 8)) + "px";
-    menu.style.top = (at.bottom + size.height + 8 > innerHeight ? Math.max(8, at.top - size.height - 4) : at.bottom + 4) + "px";
+    const left = menu.matches(".end") ? at.right - size.width : at.left, isLow = menu.matches(".up") || at.bottom + size.height + 8 > innerHeight;
+    menu.style.left = Math.max(8, Math.min(left, innerWidth - size.width - 8)) + "px";
+    menu.style.top = Math.max(8, isLow && at.top - size.height - 4 >= 8 ? at.top - size.height - 4 : Math.min(at.bottom + 4, innerHeight - size.height - 8)) + "px";
   }
   $("a, button, input, select", menu)?.focus({ focusVisible: false });
 }, true);
@@ -185,27 +194,33 @@ export const refuse = (input, message) => {
   const known = (input.getAttribute("aria-describedby") || "").split(" ").filter((it) => it && it !== id);
   input.setAttribute("aria-describedby", [...known, id].join(" "));
 };
+/** Takes back what `refuse` said of a field. */
+const unrefuseField = (input) => {
+  input.removeAttribute("aria-invalid");
+  const ids = (input.getAttribute("aria-describedby") || "").split(" "), rest = ids.filter((id) => id && !id.endsWith("-error"));
+  if (rest.length) input.setAttribute("aria-describedby", rest.join(" ")); else input.removeAttribute("aria-describedby");
+  for (const note of $$(":scope > .error", input.closest(".field") ?? input.parentElement)) if (ids.includes(note.id)) note.remove();
+};
 /** Takes back what `refuse` and a failed sending said. */
 export const unrefuse = (form) => {
-  for (const input of $$("[aria-invalid]", form)) {
-    input.removeAttribute("aria-invalid");
-    const rest = (input.getAttribute("aria-describedby") || "").split(" ").filter((id) => id && !id.endsWith("-error"));
-    if (rest.length) input.setAttribute("aria-describedby", rest.join(" ")); else input.removeAttribute("aria-describedby");
-  }
+  for (const input of $$("[aria-invalid]", form)) unrefuseField(input);
   for (const note of $$(".error, [data-form-error]", form)) note.remove();
 };
+// What was refused is no longer there once somebody types another value.
+for (const type of ["input", "change"]) on(type, "form [aria-invalid]", unrefuseField);
 /** Shows why a form was refused: at the field that the error names (its column or field, or a name in quotes), else above the
  *  buttons, as an alert. */
 export const showRefusal = (form, error) => {
   const named = [error.body?.field, error.body?.column, ...(error.message.match(/"([^"]+)"/g) ?? []).map((it) => it.slice(1, -1))];
   const input = named.map((name) => name && form.elements.namedItem(name)).find((it) => it instanceof HTMLElement && it.type !== "hidden");
-  const text = error.message + (error.hint ? " " + error.hint : "");
   if (input) {
-    refuse(input, text);
+    // The field is the one that the message names.
+    const words = error.message.replace(new RegExp(`^"${input.name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&")}"( \\([^)]*\\))?`), "This");
+    refuse(input, words + (error.hint ? " " + error.hint : ""));
     input.focus();
   } else {
     const buttons = $$(".btns", form).at(-1);
-    const note = el("p", { class: "note bad", role: "alert", "data-form-error": true }, icon("circle-alert"), el("span", {}, text));
+    const note = el("p", { class: "note bad", role: "alert", "data-form-error": true }, icon("circle-alert"), el("span", {}, ...told(error)));
     if (buttons) buttons.before(note); else form.append(note);
   }
 };
@@ -314,6 +329,30 @@ whenShown(() => {
     it.textContent = it.dateTime === today ? "Today, " + name.replace(/^\w+,? /, "") : name;
   }
   for (const it of $$("time[data-date]")) it.textContent = shortDay.format(new Date(it.dateTime + "T00:00:00Z"));
+});
+
+// -- Pages of a list --
+
+// The address keeps the way back of some pages only; the rest of it is kept for this tab.
+whenShown(() => {
+  const pager = $("nav.pager"), here = new URL(location.href), cursor = here.searchParams.get("cursor") ?? "";
+  if (!pager) return;
+  for (const name of ["cursor", "back"]) here.searchParams.delete(name);
+  const place = "kith_pages " + here.pathname + here.search, next = $("[rel=next]", pager), previous = $("[rel=prev]", pager);
+  try {
+    const before = JSON.parse(sessionStorage.getItem(place)) ?? {};
+    if (next) {
+      before[new URL(next.href).searchParams.get("cursor")] = cursor;
+      sessionStorage.setItem(place, JSON.stringify(before));
+    }
+    if (!previous || !Object.hasOwn(before, cursor)) return;
+    const trail = [];
+    for (let at = before[cursor]; trail.length < 30 && Object.hasOwn(before, at); at = before[at]) trail.unshift(before[at] || "-");
+    if (before[cursor]) here.searchParams.set("cursor", before[cursor]);
+    if (trail.length) here.searchParams.set("back", trail.join("."));
+    previous.href = here.href;
+    previous.lastChild.data = "Previous";
+  } catch { /* Nothing can be kept. */ }
 });
 
 // What the page before has to say.

@@ -11,7 +11,7 @@ export class Refusal extends Error {
   }
 }
 
-const currencyOf = (form) => form.elements.namedItem("currency");
+const currencyOf = (form) => form?.elements.namedItem("currency");
 const amount = (input) => {
   try {
     return typedAmount(input.value, currencyOf(input.form)?.value);
@@ -61,18 +61,38 @@ const meansOther = (input) => {
   const currency = input.dataset.kind === "amount" && currencyOf(input.form);
   return currency && decimalsOf(currency.value) !== decimalsOf(currency.dataset.before ?? currency.defaultValue);
 };
-const changed = (input) => meansOther(input) || (input.dataset.kind === "bool" ? input.checked !== input.defaultChecked
+export const isChanged = (input) => meansOther(input) || (input.dataset.kind === "bool" ? input.checked !== input.defaultChecked
   : input instanceof HTMLSelectElement ? input.value !== (input.dataset.before ?? "") : input.value !== (input.dataset.before ?? input.defaultValue));
+
+const isEmpty = (input) => input.dataset.kind !== "bool" && !input.value.trim();
+/** What a field says, as a value of the API. */
+export const valueOf = async (input) => {
+  if (isEmpty(input)) return input.dataset.kind === "texts" ? [] : null;
+  return readers[input.dataset.kind](input);
+};
+/** Puts a value into a field, as form.rs writes it: what the field begins with. Stages are those of the record's pipeline. */
+export const fill = (input, before, pipeline) => {
+  if (input.dataset.kind === "bool") {
+    input.checked = input.defaultChecked = before === "true";
+    return;
+  }
+  if (pipeline) for (const option of $$("option[data-pipeline]", input)) if (option.dataset.pipeline !== pipeline) option.remove();
+  // A column that must have a value offers no empty one.
+  if (before && (input.required || ["pipeline", "stage"].includes(input.name))) $("option[value='']", input)?.remove();
+  if (input instanceof HTMLSelectElement && ![...input.options].some((it) => it.value === before)) input.prepend(el("option", { value: before }, before));
+  input.value = input.dataset.kind === "time" ? localTime(before) : before;
+  input.dataset.before = input.value;
+};
 
 /** What a form says, as the body of a request. With `only_changes`, without the fields that were left as they were. */
 export const said = async (form, { onlyChanges }) => {
   const body = {};
   for (const input of $$("[data-kind]", form)) {
-    if (onlyChanges && !changed(input)) continue;
-    const isEmpty = input.dataset.kind !== "bool" && !input.value.trim();
-    if (isEmpty && !onlyChanges) continue;
-    if (input.dataset.kind === "bool" && !onlyChanges && !input.checked) continue;
-    const value = isEmpty ? (input.dataset.kind === "texts" ? [] : null) : await readers[input.dataset.kind](input);
+    if (onlyChanges && !isChanged(input)) continue;
+    if (isEmpty(input) && !onlyChanges) continue;
+    // A column that must have a value gets false; others keep their default.
+    if (input.dataset.kind === "bool" && !onlyChanges && !input.checked && !("always" in input.dataset)) continue;
+    const value = await valueOf(input);
     const key = input.name.startsWith("custom.") ? input.name.slice(7) : null;
     if (key === null) body[input.name] = value; else (body.custom ??= {})[key] = value;
   }
@@ -102,11 +122,15 @@ export const sent = async (form, options, send) => {
   }
 };
 
+/** A moment in the person's zone, as a field of a time takes it. */
+const localTime = (moment) => {
+  const at = new Date(moment);
+  return Number.isNaN(at.getTime()) ? "" : new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+};
 /** Makes a form ready: times in the person's zone, the stages of the pipeline, and what the fields begin with. */
 export const prepare = (form) => {
   for (const input of $$("[data-moment]", form)) {
-    const at = new Date(input.dataset.moment);
-    if (!Number.isNaN(at.getTime())) input.value = new Date(at - at.getTimezoneOffset() * 60000).toISOString().slice(0, 19);
+    input.value = localTime(input.dataset.moment);
     input.dataset.before = input.value;
   }
   chooseStages(form);

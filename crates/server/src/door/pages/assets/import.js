@@ -1,5 +1,5 @@
 // The import of a CSV file: reads it, matches its columns with fields, tries it, sends it in parts, and offers the way back.
-import { $, $$, alarm, api, attempt, el, icon, on, toast } from "./core.js";
+import { $, $$, alarm, api, attempt, el, hintForPeople, icon, on, toast, told } from "./core.js";
 
 const box = $("#import");
 /** The rows that are sent at a time. */
@@ -85,7 +85,7 @@ const part = (rows) => new Blob([line(file.headers.map((_, at) => String(at))) +
 const send = async (rows, headers) => {
   const { data, meta } = await api("POST", "imports?" + query(), part(rows), { "Content-Type": "text/csv", ...headers });
   // The rows of a part are numbered from 2 on, below the names.
-  const back = ({ row, reason, hint }) => ({ row: rows[row - 2].number, cells: rows[row - 2].cells, reason: hint ? `${reason} ${hint}` : reason });
+  const back = ({ row, reason, hint }) => ({ row: rows[row - 2].number, cells: rows[row - 2].cells, reason: hintForPeople(hint) ? `${reason} ${hint}` : reason });
   return { ...data, refused: data.refused.map(back), meta };
 };
 const count = (number, one, many = one + "s") => `${number.toLocaleString("en-US")} ${number === 1 ? one : many}`;
@@ -128,13 +128,13 @@ const preview = async () => {
   if (!used.length || !file.rows.length) return;
   const asked = query().toString();
   try {
-    const some = file.rows.slice(0, TRIED), told = await send(some, { "X-Dry-Run": "true" });
+    const some = file.rows.slice(0, TRIED), tried = await send(some, { "X-Dry-Run": "true" });
     if (asked !== query().toString()) return;
     const of = some.length < file.rows.length ? `Of the first ${count(some.length, "row")}, ` : "";
-    const words = `${count(told.created, "is", "are")} new, ${count(told.updated, "is", "are")} updated, ${told.refused.length} would be refused.`;
-    $("#tried").textContent = of + words + (told.refused.length ? ` Row ${told.refused[0].row}: ${told.refused[0].reason}` : "");
+    const words = `${count(tried.created, "is", "are")} new, ${count(tried.updated, "is", "are")} updated, ${tried.refused.length} would be refused.`;
+    $("#tried").textContent = of + words + (tried.refused.length ? ` Row ${tried.refused[0].row}: ${tried.refused[0].reason}` : "");
   } catch (error) {
-    if (asked === query().toString()) $("#tried").textContent = error.message + (error.hint ? " " + error.hint : "");
+    if (asked === query().toString()) $("#tried").replaceChildren(...told(error));
   }
 };
 
@@ -150,10 +150,10 @@ const run = async () => {
   try {
     for (; sent < file.rows.length; sent += PART) {
       const rows = file.rows.slice(sent, sent + PART);
-      const told = await send(rows, { "X-Run-Id": runId, "X-Reason": "Import of a file" });
-      totals.created += told.created;
-      totals.updated += told.updated;
-      refused.push(...told.refused);
+      const done = await send(rows, { "X-Run-Id": runId, "X-Reason": "Import of a file" });
+      totals.created += done.created;
+      totals.updated += done.updated;
+      refused.push(...done.refused);
       bar.value = Math.min(sent + PART, file.rows.length);
       said.textContent = `${bar.value.toLocaleString("en-US")} of ${count(file.rows.length, "row")}`;
     }

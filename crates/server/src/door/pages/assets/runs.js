@@ -2,7 +2,7 @@
 // unless the person chooses to leave the conflicting records as they are.
 
 import { shownAmount } from "./amounts.js";
-import { $, $$, on, el, icon, api, attempt, refresh, toast } from "./core.js";
+import { $, $$, on, el, icon, api, attempt, refresh, toast, told } from "./core.js";
 
 const MOST_CHARACTERS = 200;
 const REASONS = {
@@ -132,7 +132,7 @@ const open = async (button) => {
   };
   const say = (error) => {
     $("[role=alert]", content)?.remove();
-    content.prepend(el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, error.message + (error.hint ? " " + error.hint : ""))));
+    content.prepend(el("p", { class: "note bad", role: "alert" }, icon("circle-alert"), el("span", {}, ...told(error))));
   };
   undo.addEventListener("click", () => perform({}));
   skip.addEventListener("click", () => perform({ on_conflict: "skip" }));

@@ -1,5 +1,6 @@
 // /sql: the editor, the history, the result. See core.js for what it offers.
 import { $, on, el, icon, api, page, mayWrite } from "./core.js";
+import { asJson, isNested, read, written } from "./exact.js";
 
 /** More rows than this are not shown: a browser gets slow, and nobody reads them. */
 const MOST_SHOWN = 500;
@@ -56,8 +57,8 @@ const cell = (value, column) => {
   if (value === null || value === undefined) return el("td", { class: "null" }, el("i", {}, "NULL"));
   if (value === "") return el("td", { class: "empty" }, "");
   const isNumber = /^(smallint|integer|bigint|numeric|real|double precision|money|oid)/.test(column.type);
-  const text = typeof value === "object" ? JSON.stringify(value) : String(value);
-  return el("td", { class: isNumber ? "num" : typeof value === "object" ? "mono" : "", title: text.length > 40 ? text.slice(0, 2000) : null }, text.slice(0, 2000));
+  const text = written(value);
+  return el("td", { class: isNumber ? "num" : isNested(value) ? "mono" : "", title: text.length > 40 ? text.slice(0, 2000) : null }, text.slice(0, 2000));
 };
 const table = (data) => el("table", { class: "grid", "aria-label": "Result" },
   el("thead", {}, el("tr", {}, ...data.columns.map((it) => el("th", { scope: "col" }, it.name, el("small", { class: "mono" }, it.type))))),
@@ -70,9 +71,9 @@ const show = (data, meta) => {
   if (meta.dry_run) {
     const touched = Object.entries(meta.affected).map(([name, verbs]) => `${name}: ${Object.entries(verbs).filter(([, many]) => many).map(([verb, many]) => `${many} ${verb}`).join(", ")}`);
     parts.push(note("ok", "info", touched.length ? `Dry run: nothing was kept. It would change ${touched.join("; ")}.` : "Dry run: nothing was kept, and no row would change."));
-    const values = (sides) => [sides.from === null ? null : el("del", {}, String(JSON.stringify(sides.from))), " ", sides.to === null ? null : el("ins", {}, String(JSON.stringify(sides.to)))];
+    const values = (sides) => [sides.from === null ? null : el("del", {}, asJson(sides.from)), " ", sides.to === null ? null : el("ins", {}, asJson(sides.to))];
     if (meta.changes.length) {
-      parts.push(el("ul", { class: "rows pad-x" }, ...meta.changes.map((change) => el("li", {}, el("span", { class: "chip" }, change.verb), el("code", {}, `${change.table} ${typeof change.id === "object" ? JSON.stringify(change.id) : change.id}`),
+      parts.push(el("ul", { class: "rows pad-x" }, ...meta.changes.map((change) => el("li", {}, el("span", { class: "chip" }, change.verb), el("code", {}, `${change.table} ${written(change.id)}`),
         el("span", { class: "cut soft" }, ...Object.entries(change.changes).flatMap(([column, sides]) => [column + " ", ...values(sides), " "]))))));
     }
     if (meta.changes_truncated) parts.push(el("p", { class: "pad soft" }, "These are the first 200 changes."));
@@ -110,7 +111,7 @@ const send = async () => {
   output.replaceChildren();
   const started = performance.now();
   try {
-    const { data, meta } = await api("POST", "sql", { sql }, mayWrite && dry?.checked ? { "X-Dry-Run": "true" } : {});
+    const { data, meta } = await api("POST", "sql", { sql }, mayWrite && dry?.checked ? { "X-Dry-Run": "true" } : {}, read);
     const took = `${Math.round(performance.now() - started)} ms`;
     show(data, meta);
     said.textContent = `${data.command}, ${count(data.rowCount ?? data.rows.length, "row")}, ${took}`;

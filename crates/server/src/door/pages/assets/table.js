@@ -1,6 +1,7 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
 import { typedAmount } from "./amounts.js";
-import { $, $$, alarm, api, attempt, el, on, onSubmit, refresh, remember, toast, whenShown } from "./core.js";
+import { edit } from "./cells.js";
+import { $, $$, api, attempt, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
 import { prepare, sent } from "./fields.js";
 
 const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
@@ -9,8 +10,15 @@ const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
 
 onSubmit("[data-filter]", async (form) => {
   const { column, condition, value } = form.elements, to = new URL(location.href);
+  // An amount is typed in the main unit; the API counts the smallest one.
+  const isAmount = "amount" in column.selectedOptions[0].dataset && condition.value !== "_present";
+  let sought = value.value.trim();
+  try { if (isAmount) sought = typedAmount(sought, to.searchParams.get("currency")); } catch (error) {
+    refuse(value, error.message);
+    return value.focus();
+  }
   for (const name of ["cursor", "back"]) to.searchParams.delete(name);
-  to.searchParams.set(column.value + condition.value, value.value.trim());
+  to.searchParams.set(column.value + condition.value, sought);
   location.assign(to);
 });
 on("change", "[data-columns] input", async (it) => {
@@ -72,47 +80,7 @@ on("click", "[data-delete-picked]", (it) => attempt(async () => {
 
 // -- Cells --
 
-const typed = (cell, text) => {
-  if (!text) return null;
-  if (cell.dataset.edit === "amount") return typedAmount(text, cell.dataset.currency);
-  if (cell.dataset.edit === "email" && !/^[^\s@]+@[^\s@]+\.[^\s@]+$/.test(text)) throw new Error("This is not an e-mail address.");
-  if (cell.dataset.edit === "number" && cell.dataset.column.startsWith("custom.")) return Number(text);
-  return text;
-};
-const edit = (cell) => {
-  if ($("input", cell)) return;
-  const kept = [...cell.childNodes], input = el("input", { "aria-label": cell.dataset.label, type: cell.dataset.edit === "date" ? "date" : "text" });
-  input.value = cell.dataset.before;
-  cell.classList.add("edit");
-  cell.replaceChildren(input);
-  input.select();
-  let isDone = false;
-  const leave = () => { isDone = true; cell.classList.remove("edit"); cell.replaceChildren(...kept); cell.focus(); };
-  const save = async () => {
-    const text = input.value.trim();
-    if (text === cell.dataset.before) return leave();
-    try {
-      const value = typed(cell, text), column = cell.dataset.column, id = cell.closest("tr").dataset.id;
-      const body = column.startsWith("custom.") ? { custom: { [column.slice(7)]: value } } : { [column]: value };
-      isDone = true;
-      const { requestId } = await api("PATCH", `${encodeURIComponent($("[data-pickable]").dataset.table)}/${encodeURIComponent(id)}`, body);
-      await refresh();
-      [...(rows().find((row) => row.dataset.id === id)?.cells ?? [])].find((it) => it.dataset.column === column)?.focus();
-      toast("Saved.", { undo: requestId });
-    } catch (error) {
-      isDone = false;
-      input.setAttribute("aria-invalid", "true");
-      alarm(error);
-      input.focus();
-    }
-  };
-  input.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") { event.preventDefault(); save(); }
-    if (event.key === "Escape") { event.stopPropagation(); leave(); }
-  });
-  input.addEventListener("blur", () => setTimeout(() => { if (!isDone && document.activeElement !== input) leave(); }, 0));
-};
-on("dblclick", "[data-edit]", edit);
+on("dblclick", "[data-edit]", (cell, event) => { if (!event.target.closest("a")) edit(cell); });
 on("keydown", "[data-edit]", (it, event) => { if (event.key === "Enter" && event.target === it) { event.preventDefault(); edit(it); } });
 
 // -- Keys --

@@ -9,6 +9,7 @@ on("change", "[data-new-webhook] [name=all]", (it) => {
 onSubmit("[data-new-webhook]", async (form) => {
   const { url, all, description } = form.elements;
   const body = { url: url.value.trim(), events: all.checked ? ["*"] : $$("[name=events]:checked", form).map((it) => it.value) };
+  if (!body.events.length) throw new Error("Choose at least one event, or “All events”.");
   if (description.value.trim()) body.description = description.value.trim();
   const { data } = await api("POST", "webhooks", body);
   // The secret is in this dialog and nowhere else. It goes when the dialog is closed.

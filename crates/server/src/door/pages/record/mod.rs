@@ -29,8 +29,9 @@ pub async fn page(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Option
         try_join3(visit.find(&path), shape::of(visit, table), timeline::read(visit, table, id)).await?;
     let (Some(found), Some(shape)) = (found, shape) else { return Ok(None) };
     let record = &found["data"];
-    let (names, related) =
+    let (mut names, related) =
         join(relations::names(visit, &shape, record), relations::read(visit, &shape, id, record)).await;
+    relations::add_names(visit, &mut names, timeline.referred(&shape)).await;
     // A table may name its records by another column than id.
     let name = Some(name_of(table, record)).filter(|name| !name.is_empty()).unwrap_or_else(|| id.to_owned());
     let rows = if table == "lists" {

@@ -1,5 +1,7 @@
 //! What a record is related to: the records that it refers to, those that refer to it, associations, and lists.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::{join, join_all, join4};
 use maud::{Markup, html};
 use serde_json::Value;
@@ -178,6 +180,20 @@ async fn name(visit: &PageVisit<'_>, names: &mut RecordNames, table: &str, id: &
     }
     if let Ok(read) = visit.get(&format!("{}/{}?include_deleted=true", encoded(table), encoded(id))).await {
         names.insert(key, name_of(table, &read["data"]));
+    }
+}
+
+/// Adds the names of other records, one read for each table.
+pub async fn add_names(visit: &PageVisit<'_>, names: &mut RecordNames, wanted: BTreeSet<(String, String)>) {
+    let missing: Vec<(String, String)> = wanted.into_iter().filter(|key| !names.contains_key(key)).collect();
+    for of_table in missing.chunk_by(|one, next| one.0 == next.0) {
+        let ids: Vec<String> = of_table.iter().map(|(_, id)| encoded(id)).collect();
+        let table = &of_table[0].0;
+        let path = format!("{}?id={}&include_deleted=true&limit=200", encoded(table), ids.join(","));
+        let Ok(read) = visit.get(&path).await else { continue };
+        for record in read["data"].as_array().into_iter().flatten() {
+            names.insert((table.clone(), parts::text(&record["id"])), name_of(table, record));
+        }
     }
 }
 

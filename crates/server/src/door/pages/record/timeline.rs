@@ -1,6 +1,8 @@
 //! The timeline of a record: what was changed and by whom, and the activities and e-mails that concern it, newest first.
 //! Consecutive items of one run are one block, which can be undone as a whole.
 
+use std::collections::BTreeSet;
+
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 
@@ -32,6 +34,20 @@ pub struct Timeline {
     names: Names,
     /// The address of the older items, if there are any.
     older: Option<String>,
+}
+
+impl Timeline {
+    /// The records that changed columns referred to, before or after the change, by table and id.
+    pub fn referred(&self, shape: &TableShape) -> BTreeSet<(String, String)> {
+        let mut found = BTreeSet::new();
+        let changes = self.items.iter().filter_map(|item| item["entry"]["changes"].as_object()).flatten();
+        for (name, sides) in changes {
+            let Some(ValueKind::Record(table)) = shape.column(name).map(|column| &column.kind) else { continue };
+            let ids = ["from", "to"].into_iter().filter_map(|side| sides[side].as_str());
+            found.extend(ids.map(|id| (table.clone(), id.to_owned())));
+        }
+        found
+    }
 }
 
 /// Reads the timeline of a record. `older` of the address says where the page begins.
