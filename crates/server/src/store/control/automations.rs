@@ -1,5 +1,7 @@
 //! Automations and their runs. Pending runs are a queue; any number of processes take from it.
 
+use serde_json::value::RawValue;
+
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::model::value::array_of_texts;
@@ -122,9 +124,9 @@ pub struct NewRun<'a> {
     /// The type of the event.
     pub event_type: &'a str,
     /// The event, as the automation's conditions see it.
-    pub event: serde_json::Value,
+    pub event: &'a RawValue,
     /// The records that the event is about.
-    pub context: serde_json::Value,
+    pub context: &'a RawValue,
     /// The depth of the event.
     pub depth: i64,
     /// The run or request that fired it.

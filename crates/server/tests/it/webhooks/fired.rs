@@ -282,3 +282,94 @@ async fn undoing_is_told_and_fires_no_automation() {
     let types: Vec<&Value> = runs.as_array().expect("runs").iter().map(|run| &run["event_type"]).collect();
     assert_eq!(types, ["contact.created", "contact.created"], "the runs keep the order of the events");
 }
+
+/// A JSON document of this many arrays in each other, in SQL.
+fn nested(levels: usize) -> String {
+    format!("(repeat('[', {levels}) || repeat(']', {levels}))::jsonb")
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_shown_whole_stops_no_events() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    subscribe(&agent, &receiver.url()).await;
+    let rule =
+        json!({"name": "R", "trigger_event": "*", "actions": [{"type": "set_metadata", "key": "a", "value": 1}]});
+    let rule = agent.post("/v1/automations", rule).await.status(201).id();
+    agent.sql("create table things (id text primary key, data jsonb, more jsonb)").await.status(200);
+    // Parsers refuse the first, and the second within an event. The third can't be in an index, the fourth is all of its row.
+    let key = "(select string_agg(md5(n::text), '') from generate_series(1, 82) n)";
+    for values in [
+        format!("('deep', {}, '1')", nested(5000)),
+        format!("('deeper', {}, '1')", nested(125)),
+        format!("({key}, null, '1')"),
+        "(repeat('a', 20000), to_jsonb(repeat('b', 1200000)), null)".to_owned(),
+    ] {
+        agent.sql(&format!("insert into things values {values}")).await.status(200);
+    }
+    agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+    let told: Vec<Value> = receiver.wait(5).await.iter().map(|it| it.json()).collect();
+    let of = |id: &str| told.iter().find(|it| it["data"]["id"] == id).unwrap_or_else(|| panic!("no {id}: {told:?}"));
+    for id in ["deep", "deeper"] {
+        assert_eq!(of(id)["data"], json!({"id": id, "more": 1}), "what can't be shown is left out");
+    }
+    let long = told.iter().find(|it| it["data"]["id"].as_str().is_some_and(|id| id.len() == 82 * 32));
+    assert!(long.is_some_and(|it| it["data"]["more"] == 1), "{told:?}");
+    assert!(told.iter().any(|it| it["data"] == json!({"more": null})), "{told:?}");
+    let listed = agent.get("/v1/events").await.status(200).json();
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(5), "{listed}");
+    let start = std::time::Instant::now();
+    while agent.get(&format!("/v1/automations/{rule}/runs")).await.data().as_array().map(Vec::len) != Some(5) {
+        assert!(start.elapsed().as_secs() < 60, "the runs of five events");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_queued_with_its_row_is_told_without_it() {
+    let agent = agent().await;
+    let rule = json!({"name": "R", "trigger_event": "contact.created", "actions": [{"type": "set_metadata", "key": "a", "value": 1}]});
+    let rule = agent.post("/v1/automations", rule).await.status(201).id();
+    // The parser reads this as U+0000, which the queue refuses.
+    let poison = r#"{"a": {"$serde_json::private::RawValue": "\"\\u0000\""}}"#;
+    agent
+        .sql(&format!(
+            "insert into contacts (id, email, custom) values ('c_before', 'a@b.example', '{{}}'), ('c_poison', 'b@b.example', '{poison}'),
+             ('c_after', 'c@b.example', '{{}}')"
+        ))
+        .await
+        .status(200);
+    let start = std::time::Instant::now();
+    let runs = loop {
+        let runs = agent.get(&format!("/v1/automations/{rule}/runs")).await.status(200).data();
+        if runs.as_array().is_some_and(|runs| runs.len() == 3) {
+            break runs;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{runs}");
+    };
+    let written: Vec<&Value> = runs.as_array().expect("runs").iter().map(|it| &it["actions"][0]["id"]).collect();
+    assert_eq!(written, ["c_after", "c_poison", "c_before"], "{runs}");
+}
+
+#[tokio::test]
+async fn more_than_one_statement_can_hold_is_queued() {
+    let agent = agent().await;
+    // Nothing is sent.
+    home().control("UPDATE workspaces SET sending = false WHERE id = $1", &[&agent.workspace_id]).await;
+    let receiver = Receiver::start().await;
+    for _ in 0..60 {
+        subscribe(&agent, &receiver.url()).await;
+    }
+    // PostgreSQL takes 256 MiB of JSON at once. These are 270.
+    agent.sql("create table things (id int primary key, data text)").await.status(200);
+    agent.sql("insert into things select n, repeat('x', 900000) from generate_series(1, 5) n").await.status(200);
+    let webhooks = agent.get("/v1/webhooks?limit=100").await.status(200).column("id");
+    assert_eq!(webhooks.len(), 60);
+    for webhook in &webhooks {
+        let path = format!("/v1/webhooks/{}/deliveries", webhook.as_str().expect("an id"));
+        let start = std::time::Instant::now();
+        while agent.get(&path).await.status(200).data().as_array().map(Vec::len) != Some(5) {
+            assert!(start.elapsed().as_secs() < 120, "five deliveries of each webhook");
+        }
+    }
+    home().control("DELETE FROM webhook_endpoints WHERE workspace_id = $1", &[&agent.workspace_id]).await;
+}
