@@ -123,8 +123,7 @@ fn fitting(changes: &[Change], hearers: usize) -> usize {
 
 /// The oldest snapshot of all that listen. A later one sees all that an older one sees.
 async fn oldest(app: &App, holder: Holder<'_>) -> Result<Option<String>, Fault> {
-    let listener = app.store.control.listeners(holder).await?.into_iter().next().map(|it| (it.since, it.since_text));
-    let rule = app.store.control.rules(holder).await?.into_iter().next().map(|it| (it.since, it.since_text));
-    let older = listener.into_iter().chain(rule).min_by_key(|(since, _)| since.order());
-    Ok(older.map(|(_, text)| text))
+    let listeners = app.store.control.listeners(holder).await?.into_iter().map(|it| (it.since, it.since_text));
+    let rules = app.store.control.rules(holder).await?.into_iter().map(|it| (it.since, it.since_text));
+    Ok(listeners.chain(rules).min_by_key(|(since, _)| since.order()).map(|(_, text)| text))
 }
