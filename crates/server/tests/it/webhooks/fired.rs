@@ -1,6 +1,6 @@
 //! Which writes fire events, what the events say, and that none is lost, repeated or made up.
 
-use pg::conn::Begin;
+use pg::conn::{Begin, Conn, Tx};
 use pg::types::TypeCache;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -372,4 +372,82 @@ async fn more_than_one_statement_can_hold_is_queued() {
         }
     }
     home().control("DELETE FROM webhook_endpoints WHERE workspace_id = $1", &[&agent.workspace_id]).await;
+}
+
+/// A session of the administrator in a workspace's database.
+async fn administrator(agent: &Agent) -> Conn {
+    let place = home().place(&agent.workspace_id).await;
+    home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session")
+}
+
+/// Keeps changes of the database from being published, until it is committed.
+async fn hold_back(admin: &mut Conn) -> Tx<&mut Conn> {
+    let mut held = admin.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
+    held.prepare("SELECT FROM kith.published FOR UPDATE", &TypeCache::default()).await.expect("a statement");
+    held.discard().await.expect("a lock");
+    held
+}
+
+#[tokio::test]
+async fn the_oldest_snapshot_counts_whatever_was_created_first() {
+    let agent = agent().await;
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    let webhook = subscribe_to(&agent, &first, &["*"]).await;
+    let path = format!("/v1/webhooks/{webhook}");
+    agent.patch(&path, json!({"enabled": false})).await.status(200);
+    subscribe_to(&agent, &second, &["*"]).await;
+    let mut admin = administrator(&agent).await;
+    let held = hold_back(&mut admin).await;
+    agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+    agent.patch(&path, json!({"enabled": true})).await.status(200);
+    held.commit().await.expect("a commit");
+    second.wait(1).await;
+    agent.post("/v1/companies", json!({"name": "Last"})).await.status(201);
+    let names = |told: &[crate::support::Received]| {
+        told.iter().map(|it| it.json()["data"]["name"].clone()).collect::<Vec<Value>>()
+    };
+    assert_eq!(names(&second.wait(2).await), ["Acme", "Last"].map(|it| json!(it)));
+    assert_eq!(names(&first.wait(1).await), ["Last"].map(|it| json!(it)));
+}
+
+#[tokio::test]
+async fn what_is_enabled_gets_nothing_that_was_committed_before() {
+    let agent = agent().await;
+    let (late, always) = (Receiver::start().await, Receiver::start().await);
+    let body = json!({"url": late.url(), "events": ["*"], "enabled": false});
+    let made = agent.post("/v1/webhooks", body).await.status(201).id();
+    let rule = json!({"name": "R", "trigger_event": "company.created", "enabled": false,
+        "actions": [{"type": "set_metadata", "key": "seen", "value": true}]});
+    let rule = agent.post("/v1/automations", rule).await.status(201).id();
+    subscribe_to(&agent, &always, &["company.created"]).await;
+    // It is committed while both are disabled, and published when both are enabled.
+    let mut admin = administrator(&agent).await;
+    let held = hold_back(&mut admin).await;
+    agent.post("/v1/companies", json!({"name": "Before"})).await.status(201);
+    agent.patch(&format!("/v1/webhooks/{made}"), json!({"enabled": true})).await.status(200);
+    agent.patch(&format!("/v1/automations/{rule}"), json!({"enabled": true})).await.status(200);
+    held.commit().await.expect("a commit");
+    let after = agent.post("/v1/companies", json!({"name": "After"})).await.status(201).id();
+    always.wait(2).await;
+    let told = late.wait(1).await.remove(0).json();
+    assert_eq!((&told["type"], &told["data"]["name"]), (&json!("company.created"), &json!("After")));
+    let start = std::time::Instant::now();
+    let runs = loop {
+        let runs = agent.get(&format!("/v1/automations/{rule}/runs")).await.status(200).data();
+        if runs.as_array().is_some_and(|runs| !runs.is_empty()) {
+            break runs;
+        }
+        assert!(start.elapsed().as_secs() < 60, "a run");
+    };
+    assert_eq!(runs.as_array().map(Vec::len), Some(1), "{runs}");
+    assert_eq!(runs[0]["actions"][0]["id"], json!(after));
+    // To enable what is enabled leaves nothing out.
+    always.wait(2).await;
+    let held = hold_back(&mut admin).await;
+    agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
+    agent.patch(&format!("/v1/webhooks/{made}"), json!({"enabled": true})).await.status(200);
+    held.commit().await.expect("a commit");
+    // The rule's write is told too.
+    let told = late.wait(3).await;
+    assert!(told.iter().any(|it| it.json()["type"] == "contact.created"));
 }
