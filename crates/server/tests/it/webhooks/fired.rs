@@ -451,3 +451,39 @@ async fn what_is_enabled_gets_nothing_that_was_committed_before() {
     let told = late.wait(3).await;
     assert!(told.iter().any(|it| it.json()["type"] == "contact.created"));
 }
+
+#[tokio::test]
+async fn old_changes_stay_for_a_listener_until_they_are_published() {
+    let (heard, unheard) = (agent().await, agent().await);
+    let receiver = Receiver::start().await;
+    subscribe_to(&heard, &receiver, &["company.created"]).await;
+    let mut holding = administrator(&heard).await;
+    let held = hold_back(&mut holding).await;
+    let store = &home().kith.app.store;
+    let (mut sessions, mut left) = (Vec::new(), Vec::new());
+    for agent in [&heard, &unheard] {
+        agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+        let mut admin = administrator(agent).await;
+        admin.script("UPDATE kith.change SET at = at - interval '2 hours'").await.expect("an older log");
+        sessions.push(admin);
+    }
+    // Nothing is kept for undo.
+    store.sweep_changes(0).await.expect("a sweep");
+    for admin in &mut sessions {
+        let rows = admin.query("SELECT count(*) AS left FROM kith.change", &[]).await.expect("a count");
+        left.push(rows.text(0, 0).map(str::to_owned));
+    }
+    assert_eq!(left, [Some("1".to_owned()), Some("0".to_owned())]);
+    held.commit().await.expect("a commit");
+    assert_eq!(receiver.wait(1).await[0].json()["data"]["name"], "Acme");
+    // Once they are published, they go.
+    let start = std::time::Instant::now();
+    loop {
+        store.sweep_changes(0).await.expect("a sweep");
+        let rows = sessions[0].query("SELECT count(*) AS left FROM kith.change", &[]).await.expect("a count");
+        if rows.text(0, 0) == Some("0") {
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 60, "the change is still there");
+    }
+}
