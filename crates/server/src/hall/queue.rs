@@ -166,18 +166,7 @@ pub async fn queue_runs(
         if news.is_empty() {
             continue;
         }
-        // The writes of a run are one deeper than its event.
-        let cause = match &change.request_id {
-            Some(request) if change.actor.starts_with("automation:") => {
-                app.store.control.run_of_request(request).await?
-            }
-            _ => None,
-        };
-        let depth = cause.as_ref().map_or(0, |(_, depth)| depth + 1);
-        if depth >= MAX_DEPTH {
-            continue;
-        }
-        let caused_by = cause.map(|(run, _)| run).or_else(|| change.request_id.clone());
+        let Some((depth, caused_by)) = cause_of(app, change).await? else { continue };
         for event in events_of(database, change)? {
             let mut written = Written::new(&event, source);
             let context: Arc<RawValue> = to_raw_value(&context_of(&event)).map_err(Fault::internal)?.into();
@@ -204,6 +193,17 @@ pub async fn queue_runs(
         app.wakes.runs.notify_one();
     }
     Ok(())
+}
+
+/// The depth of a change's events, and the run or request that caused them. Nothing if they fire no automation.
+async fn cause_of(app: &App, change: &Change) -> Result<Option<(i64, Option<String>)>, Fault> {
+    if !change.actor.starts_with("automation:") {
+        return Ok(Some((0, change.request_id.clone())));
+    }
+    let Some(request) = &change.request_id else { return Ok(None) };
+    // The writes of a run are one deeper than its event. A run that is gone, because its automation was deleted, may have been the deepest.
+    let run = app.store.control.run_of_request(request).await?;
+    Ok(run.map(|(run, depth)| (depth + 1, Some(run))).filter(|(depth, _)| *depth < MAX_DEPTH))
 }
 
 async fn send_runs<'a>(
