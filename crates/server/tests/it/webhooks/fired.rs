@@ -293,8 +293,7 @@ async fn a_row_that_cannot_be_shown_whole_stops_no_events() {
     let agent = agent().await;
     let receiver = Receiver::start().await;
     subscribe(&agent, &receiver.url()).await;
-    let rule =
-        json!({"name": "R", "trigger_event": "*", "actions": [{"type": "set_metadata", "key": "a", "value": 1}]});
+    let rule = json!({"name": "R", "trigger_event": "things.created", "actions": [{"type": "set_metadata", "key": "a", "value": 1}]});
     let rule = agent.post("/v1/automations", rule).await.status(201).id();
     agent.sql("create table things (id text primary key, data jsonb, more jsonb)").await.status(200);
     // Parsers refuse the first, and the second within an event. The third can't be in an index, the fourth is all of its row.
@@ -319,8 +318,8 @@ async fn a_row_that_cannot_be_shown_whole_stops_no_events() {
     let listed = agent.get("/v1/events").await.status(200).json();
     assert_eq!(listed["data"].as_array().map(Vec::len), Some(5), "{listed}");
     let start = std::time::Instant::now();
-    while agent.get(&format!("/v1/automations/{rule}/runs")).await.data().as_array().map(Vec::len) != Some(5) {
-        assert!(start.elapsed().as_secs() < 60, "the runs of five events");
+    while agent.get(&format!("/v1/automations/{rule}/runs")).await.data().as_array().map(Vec::len) != Some(4) {
+        assert!(start.elapsed().as_secs() < 60, "the runs of four events");
     }
 }
 
