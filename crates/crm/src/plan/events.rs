@@ -1,5 +1,8 @@
 //! Events from the rows of the change log.
 
+use std::collections::BTreeMap;
+
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::model::event::{Event, PIPELINE_CHANGED, STAGE_CHANGED, type_of};
@@ -36,16 +39,19 @@ pub struct Change {
     pub image: Map<String, Value>,
     /// The previous values of the columns that changed.
     pub previous: Map<String, Value>,
+    /// The length of both as JSON.
+    pub bytes: usize,
 }
 
+/// The deepest nesting of a column that is shown. PostgreSQL stores what parsers of JSON refuse, Kith's own among them, and an event
+/// nests the column in objects of its own.
+const MOST_LEVELS: usize = 100;
+
 impl Change {
-    /// Reads a row. Returns `None` if it has no change.
+    /// Reads a row. Returns `None` if it has no change. What can't be parsed of the row is left out.
     pub fn read(rows: &Rows, row: usize) -> Option<Change> {
         let number = |name| std::str::from_utf8(rows.named(row, name)?).ok()?.parse().ok();
-        let object = |name| match serde_json::from_slice(rows.named(row, name)?).ok()? {
-            Value::Object(object) => Some(object),
-            _ => None,
-        };
+        let json = |name| rows.named(row, name).unwrap_or_default();
         Some(Change {
             seq: number("seq")?,
             position: number("position"),
@@ -59,9 +65,17 @@ impl Change {
             key: rows.string(row, "key")?,
             is_update: rows.string(row, "op")? == "U",
             verb: rows.string(row, "verb")?,
-            image: object("image")?,
-            previous: object("previous").unwrap_or_default(),
+            image: columns(json("image")),
+            previous: columns(json("previous")),
+            bytes: json("image").len() + json("previous").len(),
         })
+    }
+
+    /// Leaves the row out, except its id.
+    pub fn forget_row(&mut self) {
+        self.image.retain(|name, value| name == ID && (value.is_string() || value.is_number()));
+        self.previous.clear();
+        self.bytes = 0;
     }
 
     /// The record that it is about. Events of one subject are sent in order.
@@ -111,9 +125,31 @@ impl Change {
 /// The most events of one change: an update of a deal, its new stage and its new pipeline.
 pub const MOST_EVENTS: usize = 3;
 
+const ID: &str = "id";
 const DEALS: &str = "deals";
 const STAGE: &str = "stage";
 const PIPELINE: &str = "pipeline";
+
+/// The columns of a row that can be shown.
+fn columns(row: &[u8]) -> Map<String, Value> {
+    let mut columns = serde_json::from_slice(row).unwrap_or_else(|_| readable(row));
+    columns.retain(|_, value| has_at_most(MOST_LEVELS, value));
+    columns
+}
+
+/// The columns that can be parsed, each by itself.
+fn readable(row: &[u8]) -> Map<String, Value> {
+    let texts: BTreeMap<String, &RawValue> = serde_json::from_slice(row).unwrap_or_default();
+    texts.into_iter().filter_map(|(name, text)| Some((name, serde_json::from_str(text.get()).ok()?))).collect()
+}
+
+fn has_at_most(levels: usize, value: &Value) -> bool {
+    match value {
+        Value::Array(items) => levels > 0 && items.iter().all(|item| has_at_most(levels - 1, item)),
+        Value::Object(fields) => levels > 0 && fields.values().all(|field| has_at_most(levels - 1, field)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => true,
+    }
+}
 
 /// A snapshot of a database: the transactions that had ended when it was taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -176,7 +212,22 @@ mod tests {
             verb: verb.into(),
             image: object(json!({"id": "d_1", "stage": "won", "pipeline": "sales"})),
             previous: object(previous),
+            bytes: 0,
         }
+    }
+
+    #[test]
+    fn a_row_is_shown_without_what_cannot_be_parsed() {
+        let nested = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
+        let shown = |value: &str| columns(format!(r#"{{"id": "c_1", "custom": {value}}}"#).as_bytes());
+        for fine in ["1e400", "null", &nested(MOST_LEVELS)] {
+            assert_eq!(shown(fine).len(), 2, "{fine}");
+        }
+        let made_up = r#"{"a": {"$serde_json::private::RawValue": "[1"}}"#;
+        for bad in [&*nested(MOST_LEVELS + 1), &nested(127), &nested(5000), made_up] {
+            assert_eq!(Value::Object(shown(bad)), json!({"id": "c_1"}), "{bad}");
+        }
+        assert!(columns(b"null").is_empty() && columns(b"").is_empty());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::sql::{Label, Sql};
 const COLUMNS: &str = "SELECT seq, position, xid, at, actor, request_id, run_id, undo_of, \"table\", key, op, verb, image, previous FROM ";
 
 /// The next changes to publish. `since` is a snapshot: changes that it sees are numbered and not returned. Without it none are
-/// returned.
+/// returned. The last ones are cut off if all together are too large.
 pub fn unpublished(secret: &str, since: Option<&str>, most: usize) -> Sql {
     let mut sql = Sql::new(COLUMNS);
     sql.push("kith.unpublished(").bind(Some(secret.to_owned()), Label::Own);

@@ -14,13 +14,20 @@ COMMENT ON COLUMN kith.published.position IS 'The position of the last one.';
 
 CREATE INDEX change_unpublished_idx ON kith.change (seq) WHERE position IS NULL;
 
--- A change of a large row is shown in part: a few rows of 10 MiB would be more than the server takes at once.
+-- A change of a large row is shown in part: a few rows of 10 MiB would be more than the server takes at once. The text of what is larger than ten million
+-- bytes is not made, because PostgreSQL may not be able to.
 CREATE FUNCTION kith.part_of(image jsonb) RETURNS jsonb
 LANGUAGE sql IMMUTABLE SET search_path = pg_catalog, pg_temp AS $$
-  SELECT CASE WHEN pg_column_size(part_of.image) > 4000 AND octet_length(part_of.image::text) > 1000000
-              THEN (SELECT jsonb_object_agg(i.key, i.value) FROM jsonb_each(part_of.image) i WHERE octet_length(i.value::text) <= 10000) ELSE part_of.image END
+  SELECT CASE WHEN pg_column_size(part_of.image) > 4000
+               AND CASE WHEN (SELECT sum(pg_column_size(i.value)) FROM jsonb_each(part_of.image) i) > 10000000 THEN true ELSE octet_length(part_of.image::text) > 1000000 END
+              THEN (SELECT coalesce(jsonb_object_agg(o.key, o.value), '{}')
+                      FROM (SELECT s.key, s.value, sum(s.size) OVER (ORDER BY s.size, s.key) AS total
+                              FROM (SELECT i.key, i.value, CASE WHEN pg_column_size(i.value) <= 40000 THEN octet_length(i.value::text) END AS size FROM jsonb_each(part_of.image) i) s
+                             WHERE s.size <= 10000) o
+                     WHERE o.total <= 1000000)
+              ELSE part_of.image END
 $$;
-COMMENT ON FUNCTION kith.part_of IS 'A row without its long values, if it is longer than a million bytes.';
+COMMENT ON FUNCTION kith.part_of IS 'A row without its long values, if it is longer than a million bytes. The rest is at most as long.';
 
 CREATE FUNCTION kith.as_events(changes kith.change[]) RETURNS TABLE (
   seq bigint, "position" bigint, xid text, at timestamptz, actor text, request_id text, run_id text, undo_of text, "table" text, key text, op text,

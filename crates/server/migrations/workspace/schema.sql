@@ -2469,7 +2469,7 @@ AS $function$
     FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace WHERE c.oid = coalesce(pg_partition_root(relation), relation)
 $function$;
 
--- A row without its long values, if it is longer than a million bytes.
+-- A row without its long values, if it is longer than a million bytes. The rest is at most as long.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.part_of(image jsonb)
  RETURNS jsonb
@@ -2477,8 +2477,14 @@ CREATE OR REPLACE FUNCTION kith.part_of(image jsonb)
  IMMUTABLE
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
-  SELECT CASE WHEN pg_column_size(part_of.image) > 4000 AND octet_length(part_of.image::text) > 1000000
-              THEN (SELECT jsonb_object_agg(i.key, i.value) FROM jsonb_each(part_of.image) i WHERE octet_length(i.value::text) <= 10000) ELSE part_of.image END
+  SELECT CASE WHEN pg_column_size(part_of.image) > 4000
+               AND CASE WHEN (SELECT sum(pg_column_size(i.value)) FROM jsonb_each(part_of.image) i) > 10000000 THEN true ELSE octet_length(part_of.image::text) > 1000000 END
+              THEN (SELECT coalesce(jsonb_object_agg(o.key, o.value), '{}')
+                      FROM (SELECT s.key, s.value, sum(s.size) OVER (ORDER BY s.size, s.key) AS total
+                              FROM (SELECT i.key, i.value, CASE WHEN pg_column_size(i.value) <= 40000 THEN octet_length(i.value::text) END AS size FROM jsonb_each(part_of.image) i) s
+                             WHERE s.size <= 10000) o
+                     WHERE o.total <= 1000000)
+              ELSE part_of.image END
 $function$;
 
 -- A telephone number without separators, and without the zero in brackets after the code of a country.

@@ -10,7 +10,8 @@ use crm::model::fault::Fault;
 
 use crate::access::Caller;
 use crate::app::App;
-use crate::hall::publish::{events_of, publish};
+use crate::hall::event::events_of;
+use crate::hall::publish::publish;
 use crate::store::tenant::Access;
 
 /// The most changes that one page looks at. A page of few events of many has a cursor to go on from.

@@ -13,9 +13,9 @@ use crm::sql;
 use serde_json::{Map, Value, json};
 
 use crate::clock::iso;
+use crate::hall::event::event_id;
 use crate::hall::execution::{Execution, UndoRun};
 use crate::hall::mail;
-use crate::hall::publish::event_id;
 use crate::store::control::webhooks::Holder;
 use crate::store::fault::RunError;
 

@@ -2,50 +2,78 @@
 //! afterwards is queued once: an endpoint takes each event once by its id, which follows from the change. A crash between the
 //! two repeats the first step and loses nothing.
 
-use ring::digest::{Context, SHA256};
-
-use crm::dialect;
-use crm::model::event::{Event, EventSource, chooses};
+use crm::model::event::EventSource;
 use crm::model::fault::Fault;
-use crm::model::id;
-use crm::plan::automation::{MAX_DEPTH, context_of};
 use crm::plan::events::Change;
 
 use crate::app::App;
-use crate::clock::iso_ms;
+use crate::hall::queue::{queue_deliveries, queue_runs};
 use crate::store::cell::TenantDatabase;
-use crate::store::control::automations::{NewRun, Rule};
-use crate::store::control::deliveries::NewDelivery;
-use crate::store::control::listeners::Listener;
 use crate::store::control::webhooks::Holder;
 use crate::store::tenant::{Access, Tenant};
 
 /// The most changes that are published in one transaction.
 const MOST: usize = 200;
+/// The most bytes that are queued for all who listen in one transaction, unless they are of one change. The workspace's session waits
+/// meanwhile, and PostgreSQL ends one that waits for a minute.
+const MOST_BYTES: usize = 64 * 1024 * 1024;
+/// How often publishing one change is tried before its row is left out.
+const TRIES: u32 = 3;
 
-/// Publishes all changes of a database that are committed by now.
+/// The changes to publish in one transaction.
+#[derive(Clone, Copy)]
+struct Portion {
+    /// The most changes.
+    most: usize,
+    /// Whether the events leave the row out.
+    is_bare: bool,
+}
+
+/// Publishes all changes of a database that are committed by now. If some cannot be published, it tries fewer and fewer. One that
+/// fails alone is published without its row, so that what a row holds can't stop a workspace's events.
 pub async fn publish(app: &App, place: &TenantDatabase, source: EventSource<'_>) -> Result<(), Fault> {
     let tenant = app.store.tenant(place, Access::Full).await?;
-    let mut most = MOST;
+    let (mut most, mut failures) = (MOST, 0);
     loop {
-        match publish_some(app, &tenant, place, source, most).await {
-            Ok(true) => {}
-            Ok(false) => return Ok(()),
-            // The rows are large together. One alone is never too large, because the log shows large ones in part.
-            Err(Fault::ResultTooLarge { .. }) if most > 1 => most /= 2,
-            Err(fault) => return Err(fault),
+        let portion = Portion { most, is_bare: failures >= TRIES };
+        match publish_some(app, &tenant, place, source, portion).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(published)) => {
+                if portion.is_bare {
+                    metrics::counter!("kith_changes_without_row_total").increment(1);
+                    tracing::error!(
+                        workspace_id = source.workspace_id,
+                        "the events of a change leave its row out, because they could not be queued with it"
+                    );
+                }
+                // Next time about as much as has worked, or more.
+                (most, failures) = ((2 * published).clamp(1, MOST), 0);
+            }
+            Err(fault @ (Fault::Unavailable { .. } | Fault::GaveWay { .. })) => return Err(fault),
+            Err(_) if most > 1 => most /= 2,
+            // It may be the time that is short, or nothing can be queued at all.
+            Err(fault @ Fault::StatementTimeout { .. }) => return Err(fault),
+            Err(fault) if portion.is_bare => return Err(fault),
+            Err(fault) => {
+                tracing::warn!(
+                    fault = fault.in_log(),
+                    workspace_id = source.workspace_id,
+                    "a change was not published"
+                );
+                failures += 1;
+            }
         }
     }
 }
 
-/// Publishes some changes. Returns whether there may be more.
+/// Publishes some changes. Returns their number, or nothing if there are no more.
 async fn publish_some(
     app: &App,
     tenant: &Tenant<'_>,
     place: &TenantDatabase,
     source: EventSource<'_>,
-    most: usize,
-) -> Result<bool, Fault> {
+    portion: Portion,
+) -> Result<Option<usize>, Fault> {
     let holder = Holder { workspace_id: source.workspace_id, mode: source.mode };
     let secret = app.store.secret_of(place);
     let since = match oldest(app, holder).await? {
@@ -56,7 +84,7 @@ async fn publish_some(
             oldest(app, holder).await?.unwrap_or(now)
         }
     };
-    let mut unpublished = tenant.unpublished(secret.expose(), &since, most).await?;
+    let mut unpublished = tenant.unpublished(secret.expose(), &since, portion.most).await?;
     if unpublished.changes.is_empty() {
         let more = unpublished.more;
         if !more {
@@ -64,146 +92,38 @@ async fn publish_some(
             unpublished.close_at_end();
         }
         unpublished.publish(tenant, secret.expose()).await?;
-        return Ok(more);
+        return Ok(more.then_some(portion.most));
     }
     // Read again: whoever has subscribed before these changes were committed gets them.
     let listeners = app.store.control.listeners(holder).await?;
-    queue(app, &place.database, &unpublished.changes, &listeners, source).await?;
     let rules = app.store.control.rules(holder).await?;
+    unpublished.keep(fitting(&unpublished.changes, listeners.len() + rules.len()));
+    if portion.is_bare {
+        unpublished.changes.iter_mut().for_each(Change::forget_row);
+    }
+    queue_deliveries(app, &place.database, &unpublished.changes, &listeners, source).await?;
     queue_runs(app, &place.database, &unpublished.changes, &rules, source).await?;
-    let more = unpublished.changes.len() == most;
+    let published = unpublished.more.then_some(unpublished.changes.len());
     unpublished.publish(tenant, secret.expose()).await?;
-    Ok(more)
+    Ok(published)
+}
+
+/// How many of these changes are queued together.
+fn fitting(changes: &[Change], hearers: usize) -> usize {
+    let mut left = MOST_BYTES;
+    let fits = |change: &&Change| match left.checked_sub(change.bytes * hearers) {
+        Some(rest) => {
+            left = rest;
+            true
+        }
+        None => false,
+    };
+    changes.iter().take_while(fits).count().max(1)
 }
 
 /// The oldest snapshot of all that listen. A later one sees all that an older one sees.
 async fn oldest(app: &App, holder: Holder<'_>) -> Result<Option<String>, Fault> {
-    let listener = app.store.control.listeners(holder).await?.into_iter().next().map(|it| (it.since, it.since_text));
-    let rule = app.store.control.rules(holder).await?.into_iter().next().map(|it| (it.since, it.since_text));
-    let older = listener.into_iter().chain(rule).min_by_key(|(since, _)| since.order());
-    Ok(older.map(|(_, text)| text))
-}
-
-/// Queues the runs of automations that changes fire. Undoing fires none.
-async fn queue_runs(
-    app: &App,
-    database: &str,
-    changes: &[Change],
-    rules: &[Rule],
-    source: EventSource<'_>,
-) -> Result<(), Fault> {
-    let mut queued: Vec<(&Rule, Event, i64, Option<String>)> = Vec::new();
-    for change in changes.iter().filter(|change| change.undo_of.is_none()) {
-        let news: Vec<&Rule> = rules.iter().filter(|rule| !rule.since.sees(change.xid)).collect();
-        if news.is_empty() {
-            continue;
-        }
-        // The writes of a run are one deeper than its event.
-        let cause = match &change.request_id {
-            Some(request) if change.actor.starts_with("automation:") => {
-                app.store.control.run_of_request(request).await?
-            }
-            _ => None,
-        };
-        let depth = cause.as_ref().map_or(0, |(_, depth)| depth + 1);
-        if depth >= MAX_DEPTH {
-            continue;
-        }
-        let caused_by = cause.map(|(run, _)| run).or_else(|| change.request_id.clone());
-        for event in events_of(database, change)? {
-            let chosen = news.iter().filter(|rule| chooses(&rule.trigger_event, &event.event_type));
-            queued.extend(chosen.map(|rule| (*rule, event.clone(), depth, caused_by.clone())));
-        }
-    }
-    if queued.is_empty() {
-        return Ok(());
-    }
-    let runs: Vec<NewRun<'_>> = queued
-        .iter()
-        .map(|(rule, event, depth, caused_by)| {
-            let dialect = dialect::by_name(&rule.dialect).ok_or_else(|| Fault::internal("an unknown dialect"))?;
-            Ok(NewRun {
-                id: app.clock.id("run"),
-                automation_id: &rule.id,
-                event_id: &event.id,
-                event_type: &event.event_type,
-                event: (dialect.show_event)(event, source),
-                context: serde_json::to_value(context_of(event)).map_err(Fault::internal)?,
-                depth: *depth,
-                caused_by: caused_by.as_deref(),
-                request_id: app.clock.id("req"),
-            })
-        })
-        .collect::<Result<_, Fault>>()?;
-    let mut transaction = app.store.control.begin().await?;
-    transaction.queue_runs(&runs, &iso_ms(app.clock.unix_ms())).await?;
-    transaction.commit().await?;
-    app.wakes.runs.notify_one();
-    Ok(())
-}
-
-/// Queues the events of changes for their listeners.
-async fn queue(
-    app: &App,
-    database: &str,
-    changes: &[Change],
-    listeners: &[Listener],
-    source: EventSource<'_>,
-) -> Result<(), Fault> {
-    let mut queued: Vec<(&Listener, &Change, Event)> = Vec::new();
-    for change in changes {
-        let news: Vec<&Listener> = listeners.iter().filter(|listener| !listener.since.sees(change.xid)).collect();
-        if news.is_empty() {
-            continue;
-        }
-        for event in events_of(database, change)? {
-            let chosen = |listener: &&&Listener| listener.events.iter().any(|it| chooses(it, &event.event_type));
-            queued.extend(news.iter().filter(chosen).map(|listener| (*listener, change, event.clone())));
-        }
-    }
-    if queued.is_empty() {
-        return Ok(());
-    }
-    let subjects: Vec<String> = queued.iter().map(|(_, change, _)| change.subject()).collect();
-    let bodies: Vec<String> = queued
-        .iter()
-        .map(|(listener, _, event)| {
-            let dialect = dialect::by_name(&listener.dialect).ok_or_else(|| Fault::internal("an unknown dialect"))?;
-            Ok((dialect.show_event)(event, source).to_string())
-        })
-        .collect::<Result<_, Fault>>()?;
-    let deliveries: Vec<NewDelivery<'_>> = queued
-        .iter()
-        .zip(subjects.iter().zip(&bodies))
-        .map(|((listener, _, event), (subject, body))| NewDelivery {
-            id: app.clock.id("whd"),
-            endpoint_id: &listener.id,
-            event_id: &event.id,
-            event_type: &event.event_type,
-            subject,
-            body,
-        })
-        .collect();
-    let mut transaction = app.store.control.begin().await?;
-    transaction.queue_deliveries(&deliveries, &iso_ms(app.clock.unix_ms())).await?;
-    transaction.commit().await?;
-    metrics::counter!("kith_events_queued_total").increment(deliveries.len() as u64);
-    app.wakes.deliveries.notify_one();
-    Ok(())
-}
-
-/// The events of a change. Their ids follow from the database and the change.
-pub(super) fn events_of(database: &str, change: &Change) -> Result<Vec<Event>, Fault> {
-    let at: jiff::Timestamp = change.at.parse().map_err(|error| Fault::internal(format!("{}: {error}", change.at)))?;
-    let at = at.as_millisecond().unsigned_abs();
-    Ok(change.events(|number| event_id(database, &change.seq.to_string(), at, number)))
-}
-
-/// The id of an event of a change. `at` is the time of the change, Unix milliseconds.
-pub(super) fn event_id(database: &str, seq: &str, at: u64, number: usize) -> String {
-    let mut hash = Context::new(&SHA256);
-    hash.update(format!("{database} {seq} {number}").as_bytes());
-    let mut tail = [0; 10];
-    tail.copy_from_slice(&hash.finish().as_ref()[..10]);
-    id::make("evt", at, tail)
+    let listeners = app.store.control.listeners(holder).await?.into_iter().map(|it| (it.since, it.since_text));
+    let rules = app.store.control.rules(holder).await?.into_iter().map(|it| (it.since, it.since_text));
+    Ok(listeners.chain(rules).min_by_key(|(since, _)| since.order()).map(|(_, text)| text))
 }

@@ -230,6 +230,31 @@ async fn automations_fire_each_other_twice_and_no_more() {
 }
 
 #[tokio::test]
+async fn what_a_deleted_automation_has_written_fires_nothing() {
+    let agent = agent().await;
+    let note = json!([{"type": "create_activity", "activity_type": "note"}]);
+    let gone = rule(&agent, "contact.created", json!([]), note).await;
+    let seen = json!([{"type": "set_metadata", "key": "seen", "value": true}]);
+    let kept = rule(&agent, "activity.created", json!([]), seen).await;
+    let contact = create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    assert_eq!(runs(&agent, &kept, 1).await[0]["depth"], json!(1));
+    agent.delete(&format!("/v1/automations/{gone}")).await.status(200);
+    // As if the note had not been published before the automation was deleted.
+    home().control("DELETE FROM automation_runs WHERE automation_id = $1", &[&kept]).await;
+    let place = home().place(&agent.workspace_id).await;
+    let mut admin = home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session");
+    let again = format!("UPDATE kith.change SET position = NULL WHERE actor = 'automation:{gone}'");
+    admin.script(&again).await.expect("an unpublished change");
+    let call = agent.post("/v1/activities", json!({"type": "call", "contact_id": contact})).await.status(201);
+    let mut found = runs(&agent, &kept, 1).await;
+    while !found.iter().any(|run| run["caused_by"] == call.at("/_meta/request_id")) {
+        let count = found.len() + 1;
+        found = runs(&agent, &kept, count).await;
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+}
+
+#[tokio::test]
 async fn a_failed_run_says_why_and_ten_in_a_row_switch_the_rule_off() {
     let (owner, live) = owned().await;
     let email = owner.get("/v1/auth/me").await.status(200).text("/data/user/email");

@@ -17,17 +17,24 @@ const BATCH: i64 = 10_000;
 
 const SECONDS_AN_HOUR: u64 = 3600;
 
-/// The databases of workspaces, and how many rows were ever written in each.
+/// How long changes stay that somebody listens to and that are not published yet.
+const HOURS_TO_PUBLISH: u32 = 7 * 24;
+
+/// The databases of workspaces, how many rows were ever written in each, and whether somebody listens to its changes.
 const WRITES: &str = "
-    SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes
+    SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes,
+           EXISTS (SELECT FROM webhook_endpoints AS e WHERE e.workspace_id = d.workspace_id AND e.mode = d.mode AND e.enabled
+                   UNION ALL
+                   SELECT FROM automations AS a WHERE a.workspace_id = d.workspace_id AND a.mode = d.mode AND a.enabled) AS is_heard
       FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name WHERE d.state = 'taken'";
 
-/// Removes changes that are older than `$1` hours, oldest first. It looks at no more than it may remove: the log is in the order of time.
-/// A run that loses changes has a gap, because what is left of it is not the whole.
+/// Removes changes that are older than `$1` hours, oldest first, and those that are not published after `$3` hours. It looks at no more
+/// than it may remove: the log is in the order of time. A run that loses changes has a gap, because what is left of it is not the whole.
 const SWEEP: &str = "
-    WITH head AS (SELECT c.seq, c.at FROM kith.change AS c ORDER BY c.seq LIMIT $2::integer),
+    WITH head AS (SELECT c.seq, c.at, c.position IS NOT NULL AS is_published FROM kith.change AS c ORDER BY c.seq LIMIT $2::integer),
          gone AS (DELETE FROM kith.change AS c USING head
-                   WHERE c.seq = head.seq AND head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $1::integer) RETURNING c.run, c.at, c.undone_by),
+                   WHERE c.seq = head.seq AND head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $1::integer)
+                     AND (head.is_published OR head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $3::integer)) RETURNING c.run, c.at, c.undone_by),
          noted AS (INSERT INTO kith.gap (run, what, request, at)
                    SELECT g.run, 'changes that are no longer kept', '', pg_catalog.max(g.at) FROM gone AS g
                     WHERE g.run IS NOT NULL AND g.undone_by IS NULL GROUP BY g.run ON CONFLICT DO NOTHING)
@@ -56,7 +63,8 @@ impl Sweeps {
 }
 
 impl Store {
-    /// Removes changes that are older than this, in all databases that are due. Returns how many were removed.
+    /// Removes changes that are older than this, in all databases that are due. What somebody waits for stays until it is published, or
+    /// for a week. Returns how many were removed.
     pub async fn sweep_changes(&self, days: u32) -> Result<usize, Error> {
         let rows = self.control.try_query(WRITES, &[]).await?;
         let mut removed = 0;
@@ -73,7 +81,10 @@ impl Store {
             if !is_due || version < self.workspace_version() {
                 continue;
             }
-            match self.sweep(&place, days).await {
+            let is_heard = rows.get::<String>(row, "is_heard")? == "t";
+            let hours = hours_kept(days);
+            let kept = Kept { hours, hours_unpublished: if is_heard { hours.max(HOURS_TO_PUBLISH) } else { hours } };
+            match self.sweep(&place, kept).await {
                 Ok((swept, due)) => {
                     self.sweeps.all().insert(place.database_id, Sweep { writes, due });
                     removed += swept;
@@ -84,22 +95,30 @@ impl Store {
         Ok(removed)
     }
 
-    async fn sweep(&self, place: &TenantDatabase, days: u32) -> Result<(usize, Option<Instant>), Error> {
+    async fn sweep(&self, place: &TenantDatabase, kept: Kept) -> Result<(usize, Option<Instant>), Error> {
         let mut admin = self.cells.administer(place.cell, &place.database).await?;
-        let hours = hours_kept(days);
-        let (hours_text, batch) = (hours.to_string(), BATCH.to_string());
+        let params = [kept.hours.to_string(), BATCH.to_string(), kept.hours_unpublished.to_string()];
+        let params = params.each_ref().map(|it| Some(it.as_str()));
         let mut removed = 0;
         loop {
-            let swept: i64 = admin.query(SWEEP, &[Some(&hours_text), Some(&batch)]).await?.get(0, "removed")?;
+            let swept: i64 = admin.query(SWEEP, &params).await?.get(0, "removed")?;
             removed += usize::try_from(swept).unwrap_or_default();
             if swept < BATCH {
-                return Ok((removed, due(&mut admin, hours).await?));
+                return Ok((removed, due(&mut admin, kept.hours).await?));
             }
         }
     }
 }
 
-/// How long changes stay. What is not kept for undo stays until it is published.
+/// How long the changes of a database stay.
+#[derive(Clone, Copy)]
+struct Kept {
+    hours: u32,
+    /// The same, if they are not published.
+    hours_unpublished: u32,
+}
+
+/// How long changes stay that are published, or that nobody listens to.
 fn hours_kept(days: u32) -> u32 {
     (days * 24).max(1)
 }

@@ -1,5 +1,7 @@
 //! Automations and their runs. Pending runs are a queue; any number of processes take from it.
 
+use serde_json::value::RawValue;
+
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::model::value::array_of_texts;
@@ -10,7 +12,7 @@ use crate::store::control::Control;
 use crate::store::control::lists::{First, PagedList, json_columns};
 use crate::store::control::rows::ControlRow;
 use crate::store::control::transaction::ControlTransaction;
-use crate::store::control::webhooks::{Holder, found};
+use crate::store::control::webhooks::{Holder, SNAPSHOT, found};
 
 const COLUMNS: &[(&str, &str)] = &[
     ("id", "a.id"),
@@ -98,7 +100,7 @@ pub struct Rule {
     pub dialect: String,
     /// The pattern of its events.
     pub trigger_event: String,
-    /// The snapshot of the workspace's database at its creation.
+    /// The snapshot of the workspace's database when it was enabled.
     pub since: Snapshot,
     /// The same, as PostgreSQL writes it.
     pub since_text: String,
@@ -131,9 +133,9 @@ pub struct NewRun<'a> {
     /// The type of the event.
     pub event_type: &'a str,
     /// The event, as the automation's conditions see it.
-    pub event: serde_json::Value,
+    pub event: &'a RawValue,
     /// The records that the event is about.
-    pub context: serde_json::Value,
+    pub context: &'a RawValue,
     /// The depth of the event.
     pub depth: i64,
     /// The run or request that fired it.
@@ -397,7 +399,8 @@ impl ControlTransaction<'_> {
         Ok(found(self.query(&sql, &params).await?))
     }
 
-    /// Changes an automation. Enabling it forgets why it was disabled. Disabling it ends the runs that wait.
+    /// Changes an automation. Enabling it forgets why it was disabled, and begins with what is committed from then on. Disabling it ends the
+    /// runs that wait.
     pub async fn update_automation(
         &mut self,
         holder: Holder<'_>,
@@ -410,7 +413,8 @@ impl ControlTransaction<'_> {
              SET name = COALESCE($4, a.name), trigger_event = COALESCE($5, a.trigger_event), enabled = COALESCE($6::boolean, a.enabled),
                  conditions = COALESCE($7::jsonb, a.conditions), actions = COALESCE($8::jsonb, a.actions),
                  disabled_reason = CASE WHEN $6::boolean THEN NULL ELSE a.disabled_reason END,
-                 failures = CASE WHEN $6::boolean THEN 0 ELSE a.failures END, updated_at = $9::timestamptz
+                 failures = CASE WHEN $6::boolean THEN 0 ELSE a.failures END,
+                 since = CASE WHEN $6::boolean AND NOT a.enabled THEN {SNAPSHOT} ELSE a.since END, updated_at = $9::timestamptz
              WHERE a.id = $1 AND a.workspace_id = $2 AND a.mode = $3 RETURNING {}",
             json_columns(COLUMNS)
         );

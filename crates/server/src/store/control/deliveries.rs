@@ -158,7 +158,8 @@ impl Control {
         now: &str,
         lease_seconds: u64,
     ) -> Result<Vec<TakenDelivery>, Fault> {
-        // Of an endpoint the oldest due deliveries are looked at, because all of them may be about one record.
+        // Of an endpoint the oldest due deliveries are looked at. If too few of them are the first of their record, because many are about
+        // one record, the first delivery of each record is.
         let sql = "WITH RECURSIVE waiting (endpoint_id, due_at) AS (
                        (SELECT endpoint_id, next_attempt_at FROM webhook_deliveries WHERE status = 'pending'
                         ORDER BY endpoint_id, next_attempt_at LIMIT 1)
@@ -178,18 +179,36 @@ impl Control {
                            AND (SELECT s.sending FROM workspaces AS s WHERE s.id = e.workspace_id)
                        LEFT JOIN known AS k ON k.id = e.id
                        LEFT JOIN unnest($10::text[], $11::bigint[]) AS b (id, busy) ON b.id = e.workspace_id
+                       CROSS JOIN LATERAL (SELECT GREATEST(
+                           LEAST(COALESCE(k.most, $4::bigint), CASE WHEN e.failing_since IS NOT NULL THEN $5::bigint END)
+                           - COALESCE(k.busy, 0), 0) AS most) AS room
                        CROSS JOIN LATERAL (
-                           SELECT d.id, d.next_attempt_at, d.place FROM (
-                               SELECT o.* FROM webhook_deliveries AS o
+                           WITH RECURSIVE oldest AS MATERIALIZED (
+                               SELECT o.id, o.endpoint_id, o.subject, o.next_attempt_at, o.place FROM webhook_deliveries AS o
                                WHERE o.endpoint_id = e.id AND o.status = 'pending' AND o.next_attempt_at <= $1::timestamptz
-                               ORDER BY o.next_attempt_at, o.place LIMIT 500) AS d
-                           WHERE NOT EXISTS (
-                               SELECT FROM webhook_deliveries AS o
-                               WHERE o.endpoint_id = d.endpoint_id AND o.subject = d.subject AND o.status = 'pending'
-                                 AND o.place < d.place)
-                           ORDER BY d.next_attempt_at, d.place
-                           LIMIT GREATEST(LEAST(COALESCE(k.most, $4::bigint), CASE WHEN e.failing_since IS NOT NULL THEN $5::bigint END)
-                                          - COALESCE(k.busy, 0), 0)) AS d),
+                               ORDER BY o.next_attempt_at, o.place LIMIT 500),
+                           first AS MATERIALIZED (
+                               SELECT f.id, f.next_attempt_at, f.place FROM oldest AS f
+                               WHERE NOT EXISTS (
+                                   SELECT FROM webhook_deliveries AS o
+                                   WHERE o.endpoint_id = f.endpoint_id AND o.subject = f.subject AND o.status = 'pending'
+                                     AND o.place < f.place)
+                               ORDER BY f.next_attempt_at, f.place LIMIT room.most),
+                           head (subject, id, next_attempt_at, place) AS (
+                               (SELECT o.subject, o.id, o.next_attempt_at, o.place FROM webhook_deliveries AS o
+                                WHERE o.endpoint_id = e.id AND o.status = 'pending'
+                                  AND (SELECT count(*) FROM oldest) = 500 AND (SELECT count(*) FROM first) < room.most
+                                ORDER BY o.subject, o.place LIMIT 1)
+                               UNION ALL
+                               SELECT n.* FROM head AS h CROSS JOIN LATERAL (
+                                   SELECT o.subject, o.id, o.next_attempt_at, o.place FROM webhook_deliveries AS o
+                                   WHERE o.endpoint_id = e.id AND o.status = 'pending' AND o.subject > h.subject
+                                   ORDER BY o.subject, o.place LIMIT 1) AS n)
+                           SELECT f.id, f.next_attempt_at, f.place FROM first AS f
+                           UNION
+                           SELECT h.id, h.next_attempt_at, h.place FROM (SELECT * FROM head LIMIT 2000) AS h
+                           WHERE h.next_attempt_at <= $1::timestamptz
+                           ORDER BY 2, 3 LIMIT room.most) AS d),
                    chosen AS (
                        SELECT id FROM found
                        WHERE of_workspace <= most_of_workspace AND (NOT failing OR of_kind <= $12::bigint)

@@ -18,7 +18,7 @@ pub struct Listener {
     pub dialect: String,
     /// The patterns of its events.
     pub events: Vec<String>,
-    /// The snapshot of the workspace's database at the subscription. It gets no events of what came before.
+    /// The snapshot of the workspace's database when it was enabled. It gets no events of what came before.
     pub since: Snapshot,
     /// The same, as PostgreSQL writes it.
     pub since_text: String,
@@ -36,7 +36,7 @@ pub struct Listened {
 }
 
 impl Control {
-    /// The enabled endpoints of a workspace, the oldest first.
+    /// The enabled endpoints of a workspace, in the order of their creation.
     pub async fn listeners(&self, holder: Holder<'_>) -> Result<Vec<Listener>, Fault> {
         let sql = "SELECT id, dialect, to_json(events)::text AS events, since FROM webhook_endpoints
                    WHERE workspace_id = $1 AND mode = $2 AND enabled ORDER BY created_at, id";

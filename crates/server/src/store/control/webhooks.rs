@@ -68,6 +68,10 @@ pub struct NewWebhook<'a> {
     pub now: &'a str,
 }
 
+/// The snapshot of this moment. The databases of workspaces are in the same PostgreSQL server, all of whose databases number
+/// transactions together, so it is their snapshot too.
+pub(super) const SNAPSHOT: &str = "pg_catalog.pg_current_snapshot()::text";
+
 /// An answer with one row as a record.
 pub fn record(rows: Rows, created: bool) -> Answer {
     let (entity, width) = (None, rows.columns().len());
@@ -143,7 +147,7 @@ impl ControlTransaction<'_> {
         Ok(found(self.query(&sql, &params).await?))
     }
 
-    /// Changes an endpoint. Enabling it forgets why it was disabled.
+    /// Changes an endpoint. Enabling it forgets why it was disabled, and begins with what is committed from then on.
     pub async fn update_webhook(
         &mut self,
         holder: Holder<'_>,
@@ -157,6 +161,7 @@ impl ControlTransaction<'_> {
                  description = CASE WHEN $7::boolean THEN $8 ELSE e.description END,
                  disabled_reason = CASE WHEN $6::boolean THEN NULL ELSE e.disabled_reason END,
                  failing_since = CASE WHEN $6::boolean OR $4 IS NOT NULL THEN NULL ELSE e.failing_since END,
+                 since = CASE WHEN $6::boolean AND NOT e.enabled THEN {SNAPSHOT} ELSE e.since END,
                  updated_at = $9::timestamptz
              WHERE e.id = $1 AND e.workspace_id = $2 AND e.mode = $3 RETURNING {}",
             json_columns(COLUMNS)

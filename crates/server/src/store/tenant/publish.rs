@@ -14,7 +14,7 @@ pub struct Unpublished {
     open: OpenTransaction,
     /// The changes, in order.
     pub changes: Vec<Change>,
-    /// Whether there may be more that were only numbered.
+    /// Whether there may be more.
     pub more: bool,
 }
 
@@ -26,18 +26,20 @@ impl Tenant<'_> {
         text.filter(|text| Snapshot::parse(text).is_some()).ok_or_else(|| Fault::internal("no snapshot"))
     }
 
-    /// The next changes to publish, at most `most`. Changes that the snapshot `since` sees are published at once, for nobody.
+    /// The next changes to publish, at most `most`, and fewer if they are large. Changes that the snapshot `since` sees are published at once, for nobody.
     pub async fn unpublished(&self, secret: &str, since: &str, most: usize) -> Result<Unpublished, Fault> {
         let mut open = self.begin(&[]).await?;
-        let statement = sql::events::unpublished(secret, Some(since), most);
+        let statement = sql::events::unpublished(secret, Some(since), most).cuttable();
         match open.run(&self.cache.types, &[statement]).await {
             Ok(results) => {
                 let rows = &results[0];
                 let changes: Vec<Change> = (0..rows.len()).filter_map(|row| Change::read(rows, row)).collect();
-                let more = changes.is_empty() && !rows.is_empty();
-                if !more && changes.len() < rows.len() {
+                // A row without a change says that there may be more to number.
+                let has_numbered = changes.is_empty() && !rows.is_empty();
+                if !has_numbered && (changes.len() < rows.len() || (rows.is_empty() && rows.is_cut)) {
                     return Err(Fault::internal("a change of the log can't be read"));
                 }
+                let more = has_numbered || rows.is_cut || changes.len() == most;
                 Ok(Unpublished { open, changes, more })
             }
             Err(error) => {
@@ -63,6 +65,12 @@ impl Tenant<'_> {
 }
 
 impl Unpublished {
+    /// Keeps only the first changes. The others stay unpublished.
+    pub fn keep(&mut self, most: usize) {
+        self.more |= self.changes.len() > most;
+        self.changes.truncate(most);
+    }
+
     /// Closes the connection at the end, instead of keeping it for others.
     pub fn close_at_end(&mut self) {
         self.open.close_at_end();

@@ -214,6 +214,38 @@ async fn events_of_one_record_arrive_in_order_and_wait_for_no_other_record() {
 }
 
 #[tokio::test]
+async fn many_events_of_one_record_hold_back_no_other_record() {
+    let agent = relm().await;
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let receiver = Receiver::answering(move |_, request| {
+        let gate = opened.clone();
+        async move {
+            if request.json()["subject"] == "b" {
+                let _open = gate.acquire().await.expect("a gate");
+            }
+            200
+        }
+    })
+    .await;
+    let (id, _) = subscribe(&agent, &receiver.url()).await;
+    let mut subjects = vec!["b"; 1200];
+    subjects.extend(["a", "c"]);
+    let ids = queue(&id, &subjects).await;
+    let told = receiver.wait(3).await;
+    let mut subjects: Vec<String> = told.iter().map(|it| it.json()["subject"].to_string()).collect();
+    subjects.sort();
+    assert_eq!(subjects, [r#""a""#, r#""b""#, r#""c""#]);
+    // They did not wait for the first one to fail.
+    let mut admin = home().kith.app.store.cells.administer(0, "kith").await.expect("a session");
+    let sql = "SELECT attempts, error FROM public.webhook_deliveries WHERE id = $1";
+    let first = admin.query(sql, &[Some(&ids[0])]).await.expect("a delivery");
+    assert_eq!((first.text(0, 0), first.text(0, 1)), (Some("1"), None));
+    home().control("UPDATE webhook_endpoints SET enabled = false WHERE id = $1", &[&id]).await;
+    gate.add_permits(10_000);
+}
+
+#[tokio::test]
 async fn a_slow_and_a_dead_receiver_delay_no_other() {
     let agent = relm().await;
     let gate = Arc::new(Semaphore::new(0));

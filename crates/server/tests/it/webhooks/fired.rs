@@ -1,6 +1,6 @@
 //! Which writes fire events, what the events say, and that none is lost, repeated or made up.
 
-use pg::conn::Begin;
+use pg::conn::{Begin, Conn, Tx};
 use pg::types::TypeCache;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -335,4 +335,208 @@ async fn what_an_automation_writes_fires_with_its_name_and_run() {
     assert_eq!((&event["data"]["id"], &event["data"]["new_stage"]), (&json!(deal), &json!("won")));
     let run = runs(&agent, &id, 1).await.remove(0);
     assert_eq!((&event["actor"], &event["run_id"]), (&json!(format!("automation:{id}")), &run["id"]), "{event}");
+}
+
+/// A JSON document of this many arrays in each other, in SQL.
+fn nested(levels: usize) -> String {
+    format!("(repeat('[', {levels}) || repeat(']', {levels}))::jsonb")
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_shown_whole_stops_no_events() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    subscribe(&agent, &receiver.url()).await;
+    let rule = json!({"name": "R", "trigger_event": "things.created", "actions": [{"type": "set_metadata", "key": "a", "value": 1}]});
+    let rule = agent.post("/v1/automations", rule).await.status(201).id();
+    agent.sql("create table things (id text primary key, data jsonb, more jsonb)").await.status(200);
+    // Parsers refuse the first, and the second within an event. The third can't be in an index, the fourth is all of its row.
+    let key = "(select string_agg(md5(n::text), '') from generate_series(1, 82) n)";
+    for values in [
+        format!("('deep', {}, '1')", nested(5000)),
+        format!("('deeper', {}, '1')", nested(125)),
+        format!("({key}, null, '1')"),
+        "(repeat('a', 20000), to_jsonb(repeat('b', 1200000)), null)".to_owned(),
+    ] {
+        agent.sql(&format!("insert into things values {values}")).await.status(200);
+    }
+    agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+    let told: Vec<Value> = receiver.wait(5).await.iter().map(|it| it.json()).collect();
+    let of = |id: &str| told.iter().find(|it| it["data"]["id"] == id).unwrap_or_else(|| panic!("no {id}: {told:?}"));
+    for id in ["deep", "deeper"] {
+        assert_eq!(of(id)["data"], json!({"id": id, "more": 1}), "what can't be shown is left out");
+    }
+    let long = told.iter().find(|it| it["data"]["id"].as_str().is_some_and(|id| id.len() == 82 * 32));
+    assert!(long.is_some_and(|it| it["data"]["more"] == 1), "{told:?}");
+    assert!(told.iter().any(|it| it["data"] == json!({"more": null})), "{told:?}");
+    let listed = agent.get("/v1/events").await.status(200).json();
+    assert_eq!(listed["data"].as_array().map(Vec::len), Some(5), "{listed}");
+    let start = std::time::Instant::now();
+    while agent.get(&format!("/v1/automations/{rule}/runs")).await.data().as_array().map(Vec::len) != Some(4) {
+        assert!(start.elapsed().as_secs() < 60, "the runs of four events");
+    }
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_queued_with_its_row_is_told_without_it() {
+    let agent = agent().await;
+    let rule = json!({"name": "R", "trigger_event": "contact.created", "actions": [{"type": "set_metadata", "key": "a", "value": 1}]});
+    let rule = agent.post("/v1/automations", rule).await.status(201).id();
+    // The parser reads this as U+0000, which the queue refuses.
+    let poison = r#"{"a": {"$serde_json::private::RawValue": "\"\\u0000\""}}"#;
+    agent
+        .sql(&format!(
+            "insert into contacts (id, email, custom) values ('c_before', 'a@b.example', '{{}}'), ('c_poison', 'b@b.example', '{poison}'),
+             ('c_after', 'c@b.example', '{{}}')"
+        ))
+        .await
+        .status(200);
+    let start = std::time::Instant::now();
+    let runs = loop {
+        let runs = agent.get(&format!("/v1/automations/{rule}/runs")).await.status(200).data();
+        if runs.as_array().is_some_and(|runs| runs.len() == 3) {
+            break runs;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{runs}");
+    };
+    let written: Vec<&Value> = runs.as_array().expect("runs").iter().map(|it| &it["actions"][0]["id"]).collect();
+    assert_eq!(written, ["c_after", "c_poison", "c_before"], "{runs}");
+}
+
+#[tokio::test]
+async fn more_than_one_statement_can_hold_is_queued() {
+    let agent = agent().await;
+    // Nothing is sent.
+    home().control("UPDATE workspaces SET sending = false WHERE id = $1", &[&agent.workspace_id]).await;
+    let receiver = Receiver::start().await;
+    for _ in 0..60 {
+        subscribe(&agent, &receiver.url()).await;
+    }
+    // PostgreSQL takes 256 MiB of JSON at once. These are 270.
+    agent.sql("create table things (id int primary key, data text)").await.status(200);
+    agent.sql("insert into things select n, repeat('x', 900000) from generate_series(1, 5) n").await.status(200);
+    let webhooks = agent.get("/v1/webhooks?limit=100").await.status(200).column("id");
+    assert_eq!(webhooks.len(), 60);
+    for webhook in &webhooks {
+        let path = format!("/v1/webhooks/{}/deliveries", webhook.as_str().expect("an id"));
+        let start = std::time::Instant::now();
+        while agent.get(&path).await.status(200).data().as_array().map(Vec::len) != Some(5) {
+            assert!(start.elapsed().as_secs() < 120, "five deliveries of each webhook");
+        }
+    }
+    home().control("DELETE FROM webhook_endpoints WHERE workspace_id = $1", &[&agent.workspace_id]).await;
+}
+
+/// A session of the administrator in a workspace's database.
+async fn administrator(agent: &Agent) -> Conn {
+    let place = home().place(&agent.workspace_id).await;
+    home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session")
+}
+
+/// Keeps changes of the database from being published, until it is committed.
+async fn hold_back(admin: &mut Conn) -> Tx<&mut Conn> {
+    let mut held = admin.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
+    held.prepare("SELECT FROM kith.published FOR UPDATE", &TypeCache::default()).await.expect("a statement");
+    held.discard().await.expect("a lock");
+    held
+}
+
+#[tokio::test]
+async fn the_oldest_snapshot_counts_whatever_was_created_first() {
+    let agent = agent().await;
+    let (first, second) = (Receiver::start().await, Receiver::start().await);
+    let webhook = subscribe_to(&agent, &first, &["*"]).await;
+    let path = format!("/v1/webhooks/{webhook}");
+    agent.patch(&path, json!({"enabled": false})).await.status(200);
+    subscribe_to(&agent, &second, &["*"]).await;
+    let mut admin = administrator(&agent).await;
+    let held = hold_back(&mut admin).await;
+    agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+    agent.patch(&path, json!({"enabled": true})).await.status(200);
+    held.commit().await.expect("a commit");
+    second.wait(1).await;
+    agent.post("/v1/companies", json!({"name": "Last"})).await.status(201);
+    let names = |told: &[crate::support::Received]| {
+        told.iter().map(|it| it.json()["data"]["name"].clone()).collect::<Vec<Value>>()
+    };
+    assert_eq!(names(&second.wait(2).await), ["Acme", "Last"].map(|it| json!(it)));
+    assert_eq!(names(&first.wait(1).await), ["Last"].map(|it| json!(it)));
+}
+
+#[tokio::test]
+async fn what_is_enabled_gets_nothing_that_was_committed_before() {
+    let agent = agent().await;
+    let (late, always) = (Receiver::start().await, Receiver::start().await);
+    let body = json!({"url": late.url(), "events": ["*"], "enabled": false});
+    let made = agent.post("/v1/webhooks", body).await.status(201).id();
+    let rule = json!({"name": "R", "trigger_event": "company.created", "enabled": false,
+        "actions": [{"type": "set_metadata", "key": "seen", "value": true}]});
+    let rule = agent.post("/v1/automations", rule).await.status(201).id();
+    subscribe_to(&agent, &always, &["company.created"]).await;
+    // It is committed while both are disabled, and published when both are enabled.
+    let mut admin = administrator(&agent).await;
+    let held = hold_back(&mut admin).await;
+    agent.post("/v1/companies", json!({"name": "Before"})).await.status(201);
+    agent.patch(&format!("/v1/webhooks/{made}"), json!({"enabled": true})).await.status(200);
+    agent.patch(&format!("/v1/automations/{rule}"), json!({"enabled": true})).await.status(200);
+    held.commit().await.expect("a commit");
+    let after = agent.post("/v1/companies", json!({"name": "After"})).await.status(201).id();
+    always.wait(2).await;
+    let told = late.wait(1).await.remove(0).json();
+    assert_eq!((&told["type"], &told["data"]["name"]), (&json!("company.created"), &json!("After")));
+    let start = std::time::Instant::now();
+    let runs = loop {
+        let runs = agent.get(&format!("/v1/automations/{rule}/runs")).await.status(200).data();
+        if runs.as_array().is_some_and(|runs| !runs.is_empty()) {
+            break runs;
+        }
+        assert!(start.elapsed().as_secs() < 60, "a run");
+    };
+    assert_eq!(runs.as_array().map(Vec::len), Some(1), "{runs}");
+    assert_eq!(runs[0]["actions"][0]["id"], json!(after));
+    // To enable what is enabled leaves nothing out.
+    always.wait(2).await;
+    let held = hold_back(&mut admin).await;
+    agent.post("/v1/contacts", json!({"email": "a@b.example"})).await.status(201);
+    agent.patch(&format!("/v1/webhooks/{made}"), json!({"enabled": true})).await.status(200);
+    held.commit().await.expect("a commit");
+    // The rule's write is told too.
+    let told = late.wait(3).await;
+    assert!(told.iter().any(|it| it.json()["type"] == "contact.created"));
+}
+
+#[tokio::test]
+async fn old_changes_stay_for_a_listener_until_they_are_published() {
+    let (heard, unheard) = (agent().await, agent().await);
+    let receiver = Receiver::start().await;
+    subscribe_to(&heard, &receiver, &["company.created"]).await;
+    let mut holding = administrator(&heard).await;
+    let held = hold_back(&mut holding).await;
+    let store = &home().kith.app.store;
+    let (mut sessions, mut left) = (Vec::new(), Vec::new());
+    for agent in [&heard, &unheard] {
+        agent.post("/v1/companies", json!({"name": "Acme"})).await.status(201);
+        let mut admin = administrator(agent).await;
+        admin.script("UPDATE kith.change SET at = at - interval '2 hours'").await.expect("an older log");
+        sessions.push(admin);
+    }
+    // Nothing is kept for undo.
+    store.sweep_changes(0).await.expect("a sweep");
+    for admin in &mut sessions {
+        let rows = admin.query("SELECT count(*) AS left FROM kith.change", &[]).await.expect("a count");
+        left.push(rows.text(0, 0).map(str::to_owned));
+    }
+    assert_eq!(left, [Some("1".to_owned()), Some("0".to_owned())]);
+    held.commit().await.expect("a commit");
+    assert_eq!(receiver.wait(1).await[0].json()["data"]["name"], "Acme");
+    // Once they are published, they go.
+    let start = std::time::Instant::now();
+    loop {
+        store.sweep_changes(0).await.expect("a sweep");
+        let rows = sessions[0].query("SELECT count(*) AS left FROM kith.change", &[]).await.expect("a count");
+        if rows.text(0, 0) == Some("0") {
+            break;
+        }
+        assert!(start.elapsed().as_secs() < 60, "the change is still there");
+    }
 }
