@@ -526,7 +526,7 @@ async fn runs_that_wait_for_a_rule_that_is_switched_off_are_skipped() {
         (&run["status"], &run["error"]),
         (&json!("skipped"), &json!("The automation was switched off before this run."))
     );
-    assert_eq!(ended_runs(&agent, &[second.clone()]).await, 0, "the other rule's run still waits");
+    assert_eq!(ended_runs(&agent, std::slice::from_ref(&second)).await, 0, "the other rule's run still waits");
     // A run that was being made is left to its end. If its process has ended, the sweep finds it.
     let taken = "UPDATE automation_runs SET taken_by = 'try_of_nobody' WHERE automation_id = $1";
     home().control(taken, &[&second]).await;
@@ -537,7 +537,7 @@ async fn runs_that_wait_for_a_rule_that_is_switched_off_are_skipped() {
         ended.await.expect("a sweep");
     };
     sweep().await;
-    assert_eq!(ended_runs(&agent, &[second.clone()]).await, 0);
+    assert_eq!(ended_runs(&agent, std::slice::from_ref(&second)).await, 0);
     let lease_ended = "UPDATE automation_runs SET next_attempt_at = now() - interval '1 minute' WHERE automation_id = $1 AND status = 'pending'";
     home().control(lease_ended, &[&second]).await;
     sweep().await;

@@ -81,8 +81,9 @@ async fn a_locked_table_of_stages_holds_nobody_up() {
     let creates: Vec<_> = creates.collect();
     let place = home().place(&slow.workspace_id).await;
     let mut observer = home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session");
+    // Reads that arrive together share a session, so not each of them has a place in the lock's queue.
     let waiting = "SELECT FROM pg_locks WHERE relation = 'public.pipeline_stages'::regclass AND NOT granted";
-    while observer.query(waiting, &[]).await.expect("locks").len() < CONNECTIONS {
+    while observer.query(waiting, &[]).await.expect("locks").is_empty() {
         assert!(!creates.iter().any(tokio::task::JoinHandle::is_finished), "all of them wait for the lock");
     }
     control_plane_answers(&other).await;
