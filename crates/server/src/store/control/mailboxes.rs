@@ -183,6 +183,12 @@ impl Control {
         self.query(sql, &[Some(&taken.workspace_id), Some(&taken.taken_by), note, Some(now)]).await.map(drop)
     }
 
+    /// Makes the mailboxes due that were taken. For a process that knows that nobody reads them.
+    pub async fn free_mailboxes(&self, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE mailboxes SET taken_by = NULL, next_attempt_at = $1::timestamptz WHERE taken_by IS NOT NULL";
+        self.query(sql, &[Some(now)]).await.map(drop)
+    }
+
     /// Ends an attempt.
     pub async fn end_mailbox(&self, taken: &TakenMailbox, outcome: &MailboxOutcome<'_>) -> Result<(), Fault> {
         let sql = "UPDATE mailboxes

@@ -179,6 +179,13 @@ impl Control {
         self.query(sql, &[workspace_id, id, taken_by, why, at].map(Some)).await.map(drop)
     }
 
+    /// Makes the e-mails due that were taken. For a process that knows that nobody works on them.
+    pub async fn free_emails(&self, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET taken_by = NULL, next_attempt_at = $1::timestamptz
+                   WHERE taken_by IS NOT NULL AND next_attempt_at IS NOT NULL";
+        self.query(sql, &[Some(now)]).await.map(drop)
+    }
+
     /// Ends the work on an e-mail whose record has its outcome.
     pub async fn end_email(&self, workspace_id: &str, id: &str) -> Result<(), Fault> {
         let sql = "UPDATE outgoing_emails SET next_attempt_at = NULL, taken_by = NULL

@@ -337,6 +337,25 @@ async fn tls_is_verified_and_a_kill_loses_and_repeats_nothing() {
 }
 
 #[tokio::test]
+async fn a_killed_process_keeps_no_mailbox() {
+    let dir = TempDir::new();
+    let start = || Child::serve_with(&dir, |command| drop(command.env("KITH_ALLOW_PRIVATE_TARGETS", "1")));
+    let child = start();
+    let agent = child.agent().await;
+    connect(&agent, settings(dovecot(), &agent)).await.status(201);
+    dovecot().deliver(&user(&agent), hello("1", "Before", ""));
+    until(&agent, 1).await;
+    // The process waits for messages, and has the mailbox for longer than the test waits.
+    child.kill();
+    dovecot().deliver(&user(&agent), hello("2", "After", ""));
+    let child = start();
+    let agent = agent.at(&child.base);
+    let mut subjects = until(&agent, 2).await;
+    subjects.sort_unstable();
+    assert_eq!(subjects, ["After", "Before"]);
+}
+
+#[tokio::test]
 async fn a_server_in_a_private_network_is_refused() {
     let dir = TempDir::new();
     let strict = Child::serve(&dir);
