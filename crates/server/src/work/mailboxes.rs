@@ -103,6 +103,9 @@ impl From<ImapError> for Stopped {
 
 impl From<Fault> for Stopped {
     fn from(fault: Fault) -> Stopped {
+        if let Fault::WorkspaceReadOnly = fault {
+            return Stopped::Failed(format!("The messages wait in the mailbox. {}", fault.message()));
+        }
         tracing::warn!(fault = fault.in_log(), "a message of a mailbox could not be recorded; it is tried again");
         Stopped::Failed("Kith could not record a message; it is tried again.".into())
     }

@@ -266,6 +266,26 @@ async fn a_message_that_a_trigger_never_lets_in_is_skipped_after_some_tries() {
 }
 
 #[tokio::test]
+async fn messages_wait_in_the_mailbox_of_a_read_only_workspace_until_it_is_claimed() {
+    let agent = &apart().await[1];
+    connect(agent, settings(dovecot(), agent)).await.status(201);
+    until_shown(agent, |it| it["status"] == "connected").await;
+    let age = "UPDATE workspaces SET created_at = created_at - interval '8 days', claimed_at = NULL WHERE id = $1";
+    home().control(age, &[&agent.workspace_id]).await;
+    let message = dovecot().deliver(&user(agent), hello("1", "Late", ""));
+    let failing = try_until_shown(agent, |it| it["status"] == "failing").await;
+    assert!(failing["last_error"].as_str().unwrap().contains("wait in the mailbox"), "{failing}");
+    // However often it is tried.
+    let tried = "UPDATE mailboxes SET failures = 100, tries = 100 WHERE workspace_id = $1";
+    home().control(tried, &[&agent.workspace_id]).await;
+    try_until_shown(agent, |it| it["status"] == "failing").await;
+    assert!(count(agent, "/v1/emails").await == 0 && message.exists());
+    home().control("UPDATE workspaces SET claimed_at = now() WHERE id = $1", &[&agent.workspace_id]).await;
+    try_until_shown(agent, |it| it["received"] == 1 && it["last_error"].is_null()).await;
+    assert_eq!(until(agent, 1).await, ["Late"]);
+}
+
+#[tokio::test]
 async fn a_server_that_fails_is_told_and_tried_again() {
     let agent = &apart().await[1];
     let server = Dovecot::start("ssl = no\nimap_capability = IMAP4rev1 AUTH=PLAIN\n");
@@ -339,7 +359,11 @@ async fn tls_is_verified_and_a_kill_loses_and_repeats_nothing() {
 #[tokio::test]
 async fn a_killed_process_keeps_no_mailbox() {
     let dir = TempDir::new();
-    let start = || Child::serve_with(&dir, |command| drop(command.env("KITH_ALLOW_PRIVATE_TARGETS", "1")));
+    let start = || {
+        Child::serve_with(&dir, |command| {
+            command.env("KITH_ALLOW_PRIVATE_TARGETS", "1");
+        })
+    };
     let child = start();
     let agent = child.agent().await;
     connect(&agent, settings(dovecot(), &agent)).await.status(201);
