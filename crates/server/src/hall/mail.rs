@@ -34,7 +34,7 @@ use crate::hall::outgoing::{
 };
 use crate::hall::{Controls, Effect, Idempotency, Performed, answer_alone, store_refusal};
 use crate::providers::Mail;
-use crate::store::control::outgoing::{EmailOutcome, TakenEmail};
+use crate::store::control::outgoing::{EmailOutcome, PutOff, TakenEmail};
 use crate::store::fault::RunError;
 
 /// A transaction that has not committed after so many seconds never will.
@@ -321,7 +321,8 @@ async fn end(app: &App, workspace_id: &str, id: &str) {
 /// Works on an e-mail that was taken from the queue: sends it, if it has a record, and records the outcome.
 pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
     let (workspace_id, id) = (taken.workspace_id.as_str(), taken.id.as_str());
-    let place = Taken { workspace_id, id, taken_by: &taken.taken_by, attempts: taken.attempts };
+    let place =
+        Taken { workspace_id, id, taken_by: &taken.taken_by, attempts: taken.attempts, tried_ms: taken.tried_ms };
     let Some(caller) = access::admit_sender(app, workspace_id, &taken.actor, provenance(&taken.provenance)).await?
     else {
         return app.store.control.forget_email(workspace_id, id).await;
@@ -334,7 +335,7 @@ pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
             let attempt = match state {
                 RecordState::Absent if taken.age_seconds < UNRECORDED_SECONDS => {
                     let at = iso_ms(app.clock.unix_ms() + 15_000);
-                    return app.store.control.put_email_off((workspace_id, id, &taken.taken_by), "", &at).await;
+                    return place.put_off(app, PutOff { why: "", at: &at, tried_ms: taken.tried_ms }).await;
                 }
                 // Its transaction was rolled back, or it was undone.
                 RecordState::Absent => return app.store.control.forget_email(workspace_id, id).await,

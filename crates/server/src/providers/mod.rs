@@ -71,7 +71,18 @@ pub enum Handed {
         words: String,
         /// Seconds that it asks to wait.
         retry_after: Option<u64>,
+        /// Whether it may have accepted the message, and only its answer was lost.
+        may_be_accepted: bool,
     },
+}
+
+/// How long a provider knows an idempotency key, in milliseconds; `None` if it knows none.
+pub fn key_known_ms(provider: &Provider) -> Option<i64> {
+    match provider {
+        // <https://resend.com/docs/dashboard/emails/idempotency-keys>
+        Provider::Resend { .. } => Some(24 * 3600 * 1000),
+        Provider::Smtp(_) => None,
+    }
 }
 
 impl Providers {

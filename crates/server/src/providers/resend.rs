@@ -45,6 +45,8 @@ pub enum ResendError {
         words: String,
         /// Seconds that it asks to wait.
         retry_after: Option<u64>,
+        /// Whether it may have done it, and only its answer was lost.
+        may_be_done: bool,
     },
 }
 
@@ -68,11 +70,17 @@ impl Providers {
         match self.ask(api_key, request).await {
             Ok(answer) => match answer["id"].as_str() {
                 Some(id) => Handed::Accepted { message_id: id.to_owned() },
-                None => Handed::Down { words: "Resend's answer has no id.".into(), retry_after: None },
+                None => Handed::Down {
+                    words: "Resend's answer has no id.".into(),
+                    retry_after: None,
+                    may_be_accepted: true,
+                },
             },
             Err(ResendError::NotFound) => Handed::Refused("Resend knows no such path.".into()),
             Err(ResendError::Refused(words)) => Handed::Refused(words),
-            Err(ResendError::Down { words, retry_after }) => Handed::Down { words, retry_after },
+            Err(ResendError::Down { words, retry_after, may_be_done }) => {
+                Handed::Down { words, retry_after, may_be_accepted: may_be_done }
+            }
         }
     }
 
@@ -118,7 +126,11 @@ impl Providers {
     }
 
     async fn ask(&self, api_key: &str, request: Request<'_>) -> Result<Value, ResendError> {
-        let down = |words: String, retry_after| ResendError::Down { words: tidy(&words), retry_after };
+        let down = |words: String, retry_after, may_be_done| ResendError::Down {
+            words: tidy(&words),
+            retry_after,
+            may_be_done,
+        };
         let mut url = self.resend.clone();
         // An id in a path is one segment, whatever it contains.
         if let Ok(mut segments) = url.path_segments_mut() {
@@ -133,8 +145,9 @@ impl Providers {
             sent = sent.json(body);
         }
         let unreachable = |error: reqwest::Error| {
+            let may_be_done = !error.is_connect();
             let words = if error.is_timeout() { "no answer in time".into() } else { with_causes(&error.without_url()) };
-            down(format!("Resend can't be reached: {words}."), None)
+            down(format!("Resend can't be reached: {words}."), None, may_be_done)
         };
         let mut response = sent.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
@@ -142,7 +155,7 @@ impl Providers {
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if text.len() + chunk.len() > MOST_BYTES {
-                return Err(down("Resend's answer is too long.".into(), None));
+                return Err(down("Resend's answer is too long.".into(), None, true));
             }
             text.extend_from_slice(&chunk);
         }
@@ -154,11 +167,12 @@ impl Providers {
         match status {
             200..300 if answer.is_object() => Ok(answer),
             // A request with the same key is being served.
-            409 if answer["name"] == "concurrent_idempotent_requests" => Err(down(words, retry_after)),
-            408 | 425 | 429 | 500.. => Err(down(words, retry_after)),
+            409 if answer["name"] == "concurrent_idempotent_requests" => Err(down(words, retry_after, true)),
+            429 => Err(down(words, retry_after, false)),
+            408 | 425 | 500.. => Err(down(words, retry_after, true)),
             404 => Err(ResendError::NotFound),
             400..500 => Err(ResendError::Refused(words)),
-            _ => Err(down(words, retry_after)),
+            _ => Err(down(words, retry_after, true)),
         }
     }
 }
@@ -171,7 +185,8 @@ fn domain(value: Value) -> Result<Domain, ResendError> {
 }
 
 fn no_domain() -> ResendError {
-    ResendError::Down { words: "Resend's answer is not what its documentation says.".into(), retry_after: None }
+    let words = "Resend's answer is not what its documentation says.".into();
+    ResendError::Down { words, retry_after: None, may_be_done: true }
 }
 
 /// A received message in Resend's form: <https://resend.com/docs/api-reference/emails/retrieve-received-email>.

@@ -38,7 +38,11 @@ pub async fn hand(targets: &Targets, server: &SmtpServer, mail: &Mail) -> Handed
     match tokio::time::timeout(LIMIT, work).await {
         Ok(Ok(())) => Handed::Accepted { message_id: mail.message_id() },
         Ok(Err(handed)) => handed,
-        Err(_) => down("The mail server gave no answer in time."),
+        Err(_) => Handed::Down {
+            words: "The mail server gave no answer in time.".into(),
+            retry_after: None,
+            may_be_accepted: true,
+        },
     }
 }
 
@@ -51,7 +55,7 @@ pub async fn accepts(targets: &Targets, server: &SmtpServer) -> bool {
 }
 
 fn down(words: &str) -> Handed {
-    Handed::Down { words: tidy(words), retry_after: None }
+    Handed::Down { words: tidy(words), retry_after: None, may_be_accepted: false }
 }
 
 /// What follows from an error of the transport.
@@ -64,7 +68,11 @@ fn verdict(error: lettre::transport::smtp::Error) -> Handed {
     // An error of the client is one of its settings: the server offers no way to log in.
     match error.is_permanent() || error.is_client() {
         true => Handed::Refused(tidy(&words)),
-        false => down(&format!("The mail server can't take it now: {words}")),
+        false => Handed::Down {
+            words: tidy(&format!("The mail server can't take it now: {words}")),
+            retry_after: None,
+            may_be_accepted: error.status().is_none(),
+        },
     }
 }
 

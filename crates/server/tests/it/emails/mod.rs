@@ -1,6 +1,7 @@
 //! E-mail that is sent: the integration, each outcome, what the provider gets, and what never leaves.
 
 mod automations;
+mod crash;
 mod domains;
 mod held;
 mod queue;
