@@ -6,3 +6,5 @@ COMMENT ON COLUMN mailboxes.tries IS 'How often that was tried. The message is s
 
 ALTER TABLE outgoing_emails ADD COLUMN tried_at timestamptz;
 COMMENT ON COLUMN outgoing_emails.tried_at IS 'The first attempt that the provider may have accepted. A provider with idempotency keys knows them for a day from then on.';
+ALTER TABLE outgoing_emails ADD COLUMN is_recorded boolean NOT NULL DEFAULT false;
+COMMENT ON COLUMN outgoing_emails.is_recorded IS 'Whether the record has the outcome. If it is still due then, the provider is asked for the Message-ID.';

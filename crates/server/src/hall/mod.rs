@@ -18,6 +18,7 @@ mod import;
 pub mod inbound;
 mod log;
 pub mod mail;
+mod message_ids;
 mod operations;
 pub mod outgoing;
 pub mod publish;

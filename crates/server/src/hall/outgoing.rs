@@ -64,7 +64,7 @@ impl Taken<'_> {
 }
 
 /// A provider's answer.
-struct Answered {
+struct ProviderAnswer {
     handed: Handed,
     /// The provider's name.
     provider: String,
@@ -185,7 +185,7 @@ fn seal_name(workspace_id: &str, id: &str) -> String {
 pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<SendAttempt, Fault> {
     let began_ms = app.clock.unix_ms();
     let (provider, handed, key_known_ms) = match hand(app, taken, mail).await {
-        Ok(Some(Answered { handed, provider, key_known_ms })) => (Some(provider), handed, key_known_ms),
+        Ok(Some(ProviderAnswer { handed, provider, key_known_ms })) => (Some(provider), handed, key_known_ms),
         // Sending was switched off in the meantime. It is due, but not taken until that is lifted.
         Ok(None) => {
             let at = iso_ms(app.clock.unix_ms());
@@ -237,7 +237,7 @@ pub(super) async fn note(app: &App, taken: Taken<'_>, outcome: EmailOutcome) -> 
 }
 
 /// Hands a message to the workspace's provider, unless it is too late. Returns `None` if sending is switched off.
-async fn hand(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Option<Answered>, Fault> {
+async fn hand(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Option<ProviderAnswer>, Fault> {
     let workspace_id = taken.workspace_id;
     let sending = app.store.control.sending(workspace_id).await?;
     if !sending.is_on {
@@ -247,7 +247,7 @@ async fn hand(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Option<Answere
     let settings = opened_settings(app, workspace_id, &integration)?;
     let (name, key_known_ms) = (settings.provider.name().to_owned(), key_known_ms(&settings.provider));
     if is_forgotten(taken.tried_ms, key_known_ms, app.clock.unix_ms()) {
-        return Ok(Some(Answered { handed: Handed::Refused(unsure().into()), provider: name, key_known_ms }));
+        return Ok(Some(ProviderAnswer { handed: Handed::Refused(unsure().into()), provider: name, key_known_ms }));
     }
     let handed = app.providers.hand(&settings.provider, mail).await;
     let is_own = mail.message.from.as_ref().map(|it| it.address.as_str()) == Some(&settings.from_email.address);
@@ -258,7 +258,7 @@ async fn hand(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Option<Answere
     if let (Provider::Smtp(_), Handed::Down { words, .. }) = (&settings.provider, &handed) {
         tracing::debug!(workspace_id, words, "a mail server is down");
     }
-    Ok(Some(Answered { handed, provider: name, key_known_ms }))
+    Ok(Some(ProviderAnswer { handed, provider: name, key_known_ms }))
 }
 
 /// Whether a provider may have forgotten the idempotency key of an earlier attempt at a time, so that it would send the e-mail again.

@@ -9,10 +9,12 @@ use crm::model::email::{EmailMessage, Mailbox};
 use crm::model::inbound::{self, InboundEmail, InboundFile};
 
 use crate::http_client::with_causes;
-use crate::providers::{Handed, Mail, Providers, tidy, written};
+use crate::providers::{Handed, Mail, Providers, references, tidy, written};
 
 /// The longest time for a whole answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
+/// The longest time for finding the Message-ID of a message that was just accepted.
+const MESSAGE_ID_LIMIT: Duration = Duration::from_secs(3);
 /// The longest answer that is read.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
@@ -69,7 +71,11 @@ impl Providers {
         };
         match self.ask(api_key, request).await {
             Ok(answer) => match answer["id"].as_str() {
-                Some(id) => Handed::Accepted { message_id: id.to_owned() },
+                Some(id) => {
+                    let known = tokio::time::timeout(MESSAGE_ID_LIMIT, self.message_id(api_key, id)).await;
+                    let message_id = known.ok().and_then(Result::ok).flatten();
+                    Handed::Accepted { message_id: message_id.unwrap_or_else(|| id.to_owned()) }
+                }
                 None => Handed::Down {
                     words: "Resend's answer has no id.".into(),
                     retry_after: None,
@@ -82,6 +88,13 @@ impl Providers {
                 Handed::Down { words, retry_after, may_be_accepted: may_be_done }
             }
         }
+    }
+
+    /// The Message-ID of a sent message, by its id; `None` if it has none yet. Resend sets its own, whatever the message's header says.
+    pub async fn message_id(&self, api_key: &str, id: &str) -> Result<Option<String>, ResendError> {
+        let request = Request { method: Method::GET, path: &["emails", id], body: None, idempotency_key: None };
+        let answer = self.ask(api_key, request).await?;
+        Ok(answer["message_id"].as_str().filter(|it| it.contains('@')).and_then(inbound::message_id))
     }
 
     /// A message that the account has received.
@@ -255,7 +268,9 @@ fn body(message: &EmailMessage) -> Value {
         message.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     if let Some(answered) = &message.in_reply_to {
         headers.insert("In-Reply-To".into(), answered.as_str().into());
-        headers.insert("References".into(), answered.as_str().into());
+    }
+    if let Some(references) = references(message) {
+        headers.insert("References".into(), references.into());
     }
     if !headers.is_empty() {
         body["headers"] = headers.into();
@@ -306,10 +321,11 @@ mod tests {
             html: Some("<p>".into()),
             headers: vec![("X-A".into(), "1".into())],
             in_reply_to: Some("<x@y>".into()),
+            references: vec!["<w@y>".into(), "<x@y>".into()],
             ..EmailMessage::default()
         };
         let expected = json!({"from": "\"Ada, L\" <ada@xn--mller-kva.example>", "to": ["b@c.co"], "bcc": ["d@e.co"], "subject": "S", "html": "<p>",
-            "headers": {"X-A": "1", "In-Reply-To": "<x@y>", "References": "<x@y>"}});
+            "headers": {"X-A": "1", "In-Reply-To": "<x@y>", "References": "<w@y> <x@y>"}});
         assert_eq!(body(&message), expected);
     }
 }

@@ -16,7 +16,7 @@ use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executo
 use crm::model::email;
 use crm::plan::email_settings::{SmtpServer, SmtpTls};
 
-use crate::providers::{Handed, Mail, tidy, with_ascii};
+use crate::providers::{Handed, Mail, references, tidy, with_ascii};
 use crate::targets::{BadTarget, Targets};
 
 /// The longest time for each step of the mail server, and for all of them.
@@ -129,7 +129,10 @@ fn message(mail: &Mail) -> Result<Message, String> {
         builder = builder.reply_to(mailbox(reply_to)?);
     }
     if let Some(answered) = &said.in_reply_to {
-        builder = builder.in_reply_to(answered.clone()).references(answered.clone());
+        builder = builder.in_reply_to(answered.clone());
+    }
+    if let Some(references) = references(said) {
+        builder = builder.references(references);
     }
     for (name, value) in &said.headers {
         let name =
@@ -201,6 +204,7 @@ mod tests {
             headers: vec![("X-Ref".into(), "1".into())],
             attachments: vec![file],
             in_reply_to: Some("<x@y>".into()),
+            references: vec!["<w@y>".into(), "<x@y>".into()],
             ..email::EmailMessage::default()
         };
         let message = message(&Mail { id: "e_1".into(), message: said }).unwrap();
@@ -209,6 +213,7 @@ mod tests {
         for part in [
             "Message-ID: <e_1@a.example>",
             "In-Reply-To: <x@y>",
+            "References: <w@y> <x@y>",
             "X-Ref: 1",
             "multipart/mixed",
             "multipart/alternative",

@@ -50,6 +50,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0015_events.sql"),
     include_str!("../../../migrations/workspace/0016_email.sql"),
     include_str!("../../../migrations/workspace/0017_inbound.sql"),
+    include_str!("../../../migrations/workspace/0018_conversations.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

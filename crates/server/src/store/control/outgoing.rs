@@ -51,6 +51,8 @@ pub struct TakenEmail {
     pub attempts: u32,
     /// What became of it, if it is known and only has to be recorded.
     pub outcome: Option<EmailOutcome>,
+    /// Whether the outcome is recorded. Then the provider is asked for the Message-ID.
+    pub is_recorded: bool,
     /// Seconds since it was queued.
     pub age_seconds: i64,
     /// When it was first tried by an attempt before this one that the provider may have accepted, in Unix milliseconds.
@@ -75,7 +77,7 @@ pub struct EmailOutcome {
     pub is_sent: bool,
     /// The provider; `None` if it was not asked.
     pub provider: Option<String>,
-    /// The message's id at the provider.
+    /// The Message-ID, or else the provider's id of the message.
     pub provider_msg_id: Option<String>,
     /// Why it was not sent.
     pub error: Option<String>,
@@ -123,7 +125,7 @@ impl Control {
                    SET attempts = o.attempts + CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, taken_by = $2, tried_at = COALESCE(o.tried_at, $1::timestamptz),
                        next_attempt_at = $1::timestamptz + make_interval(secs => $3::float8)
                    FROM due WHERE o.workspace_id = due.workspace_id AND o.id = due.id
-                   RETURNING o.workspace_id, o.id, o.actor, o.provenance, encode(o.message, 'base64') AS message, o.attempts, o.outcome,
+                   RETURNING o.workspace_id, o.id, o.actor, o.provenance, encode(o.message, 'base64') AS message, o.attempts, o.outcome, o.is_recorded,
                        o.provider, o.provider_msg_id, o.error, to_json(o.ended_at AT TIME ZONE 'UTC') #>> '{}' AS ended_at,
                        floor(extract(epoch FROM $1::timestamptz - o.created_at))::bigint AS age_seconds,
                        floor(extract(epoch FROM due.tried_at) * 1000)::bigint AS tried_ms";
@@ -150,6 +152,7 @@ impl Control {
                 message: message.map_err(Fault::internal)?,
                 attempts: row.get("attempts")?,
                 outcome,
+                is_recorded: row.is("is_recorded")?,
                 age_seconds: row.get("age_seconds")?,
                 tried_ms: row.optional("tried_ms")?,
             })
@@ -204,11 +207,11 @@ impl Control {
         self.query(sql, &[Some(now)]).await.map(drop)
     }
 
-    /// Ends the work on an e-mail whose record has its outcome.
-    pub async fn end_email(&self, workspace_id: &str, id: &str) -> Result<(), Fault> {
-        let sql = "UPDATE outgoing_emails SET next_attempt_at = NULL, taken_by = NULL
+    /// Ends the work on an e-mail whose record has its outcome, except that its Message-ID is asked for at a time, ISO 8601.
+    pub async fn end_email(&self, workspace_id: &str, id: &str, ask_at: Option<&str>) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET next_attempt_at = $3::timestamptz, taken_by = NULL, is_recorded = true
                    WHERE workspace_id = $1 AND id = $2 AND outcome IS NOT NULL";
-        self.query(sql, &[Some(workspace_id), Some(id)]).await.map(drop)
+        self.query(sql, &[Some(workspace_id), Some(id), ask_at]).await.map(drop)
     }
 
     /// Removes an e-mail from the queue that was never recorded.

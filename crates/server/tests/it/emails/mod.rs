@@ -7,6 +7,7 @@ mod held;
 mod queue;
 mod refused;
 mod smtp;
+mod threads;
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -141,7 +142,7 @@ async fn a_mail_is_sent_at_once_and_recorded() {
         }
         assert!(sent["contact_ids"].as_array().unwrap().contains(&contact), "{sent}");
         assert!(
-            sent["sent_at"].is_string() && sent["provider_msg_id"].as_str().unwrap().starts_with("49a3999c"),
+            sent["sent_at"].is_string() && sent["provider_msg_id"].as_str().unwrap().starts_with("<49a3999c"),
             "{sent}"
         );
         assert!(sent["id"].as_str().unwrap().starts_with("e_"));

@@ -37,6 +37,8 @@ pub struct ResendAccount {
     pub attempts: usize,
     /// The idempotency key of each attempt.
     pub keys_of_attempts: Vec<String>,
+    /// Whether it does not tell Message-IDs yet.
+    hides_message_ids: bool,
     domains: Vec<Value>,
     /// The messages that it has received, by id.
     received: HashMap<String, Value>,
@@ -54,7 +56,7 @@ enum ScriptedAnswer {
 }
 
 /// What becomes of the answer to a request.
-enum Fate {
+enum AnswerFate {
     Given(Option<u64>),
     Lost,
     HeldBack,
@@ -109,6 +111,11 @@ impl Resend {
         self.script(key, ScriptedAnswer::HeldBack);
     }
 
+    /// Sets whether an account does not tell the Message-IDs of its e-mails yet.
+    pub fn hides_message_ids(&self, key: &str, hides: bool) {
+        self.accounts().entry(key.to_owned()).or_default().hides_message_ids = hides;
+    }
+
     fn script(&self, key: &str, answer: ScriptedAnswer) {
         self.accounts().entry(key.to_owned()).or_default().script.push_back(answer);
     }
@@ -138,6 +145,11 @@ impl Resend {
     }
 }
 
+/// The Message-ID that the stand-in gives the e-mail with this id. It is the provider's own.
+pub fn message_id_of(id: &str) -> String {
+    format!("<{id}-000000@us-east-1.amazonses.com>")
+}
+
 fn domain(name: &str, status: &str) -> Value {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -155,16 +167,16 @@ fn refusal(status: u16, name: &str, message: &str) -> Refusal {
 async fn serve(request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let mut fate = Fate::Given(None);
+    let mut fate = AnswerFate::Given(None);
     let (status, answer) = match answer(head.method.as_str(), head.uri.path(), &head.headers, &bytes, &mut fate) {
         Ok(answer) => (200, answer),
         Err(refused) => refused,
     };
     let status = StatusCode::from_u16(status).expect("a status");
     let retry_after = match fate {
-        Fate::Given(retry_after) => retry_after,
-        Fate::HeldBack => std::future::pending().await,
-        Fate::Lost => {
+        AnswerFate::Given(retry_after) => retry_after,
+        AnswerFate::HeldBack => std::future::pending().await,
+        AnswerFate::Lost => {
             let broken = futures_util::stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("the answer is lost"))]);
             return Body::from_stream(broken).into_response();
         }
@@ -176,7 +188,13 @@ async fn serve(request: Request<Body>) -> Response {
     response
 }
 
-fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8], fate: &mut Fate) -> Result<Value, Refusal> {
+fn answer(
+    method: &str,
+    path: &str,
+    headers: &HeaderMap,
+    bytes: &[u8],
+    fate: &mut AnswerFate,
+) -> Result<Value, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|it| it.to_str().ok());
     if text("user-agent").is_none_or(str::is_empty) {
         return Err(refusal(403, "forbidden", "error code: 1010"));
@@ -202,6 +220,17 @@ fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8], fate: &mu
         ("POST", ["emails"]) => send(account, text("idempotency-key"), body, fate),
         ("GET", ["emails", "receiving", id]) => {
             account.received.get(*id).cloned().ok_or_else(|| refusal(404, "not_found", "Email not found"))
+        }
+        ("GET", ["emails", _]) if key.contains("_sends_only") => {
+            Err(refusal(401, "restricted_api_key", "This API key is restricted to only send emails"))
+        }
+        ("GET", ["emails", id]) => {
+            let number = id.rsplit('-').next().and_then(|it| it.parse::<usize>().ok());
+            let email = number.and_then(|it| account.emails.get(it));
+            let email = email.ok_or_else(|| refusal(404, "not_found", "Email not found"))?;
+            let message_id = (!account.hides_message_ids).then(|| message_id_of(id));
+            Ok(json!({"object": "email", "id": id, "message_id": message_id, "from": email["from"], "to": email["to"],
+                "subject": email["subject"], "last_event": "sent"}))
         }
         ("GET", ["domains"]) => {
             let brief = |it: &Value| {
@@ -238,16 +267,16 @@ fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8], fate: &mu
     }
 }
 
-fn send(account: &mut ResendAccount, key: Option<&str>, body: Value, fate: &mut Fate) -> Result<Value, Refusal> {
+fn send(account: &mut ResendAccount, key: Option<&str>, body: Value, fate: &mut AnswerFate) -> Result<Value, Refusal> {
     account.attempts += 1;
     account.keys_of_attempts.push(key.unwrap_or_default().to_owned());
     match account.script.pop_front() {
         Some(ScriptedAnswer::Refused { status, body, retry_after }) => {
-            *fate = Fate::Given(retry_after);
+            *fate = AnswerFate::Given(retry_after);
             return Err((status, body));
         }
-        Some(ScriptedAnswer::Lost) => *fate = Fate::Lost,
-        Some(ScriptedAnswer::HeldBack) => *fate = Fate::HeldBack,
+        Some(ScriptedAnswer::Lost) => *fate = AnswerFate::Lost,
+        Some(ScriptedAnswer::HeldBack) => *fate = AnswerFate::HeldBack,
         None => {}
     }
     check(&body)?;
