@@ -34,6 +34,49 @@ def test_a_workspace_is_deleted_only_once_its_name_is_typed(ada):
     assert refused.value.status == 401
 
 
+def hold_an_event(ada):
+    """Has one test event of a webhook wait."""
+    made = ada.api("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/x", "events": ["contact.*"]})["data"]
+    ada.api("POST", f"/v1/webhooks/{made['id']}/test", {})
+    return lambda: ada.api("GET", f"/v1/webhooks/{made['id']}/deliveries")["data"][0]
+
+
+def test_what_was_held_is_released_or_dropped_when_sending_is_switched_on(ada):
+    page = ada.page
+    page.goto("/settings")
+    switch = page.get_by_role("switch", name="Send e-mail and webhooks")
+    switch.uncheck()
+    expect(page.get_by_text("Nothing leaves any more.")).to_be_visible()
+    delivery = hold_an_event(ada)
+    switch.click()
+    dialog = page.get_by_role("dialog", name="Switch sending on")
+    expect(dialog).to_contain_text("Held: 1 webhook event.")
+    dialog.get_by_role("button", name="Cancel").click()
+    expect(switch).not_to_be_checked()
+    assert delivery()["status"] == "pending"
+    switch.click()
+    dialog.get_by_role("button", name="Drop").click()
+    expect(page.get_by_text("Dropped: 1 webhook event.")).to_be_visible()
+    expect(switch).to_be_checked()
+    assert delivery()["status"] == "failed" and "dropped" in delivery()["error"]
+    # Without anything that waits there is nothing to ask.
+    switch.uncheck()
+    expect(page.get_by_text("Nothing leaves any more.")).to_be_visible()
+    switch.check()
+    expect(page.get_by_text("E-mail and webhooks leave again.")).to_be_visible()
+    # What is released is tried.
+    switch.uncheck()
+    expect(page.get_by_text("Nothing leaves any more.")).to_be_visible()
+    delivery = hold_an_event(ada)
+    switch.click()
+    dialog.get_by_role("button", name="Release").click()
+    expect(page.get_by_text("Released: 1 webhook event.")).to_be_visible()
+    expect(switch).to_be_checked()
+    page.reload()
+    expect(switch).to_be_checked()
+    assert "dropped" not in (delivery()["error"] or "")
+
+
 def test_an_owner_renames_the_workspace(ada):
     page = ada.page
     page.goto("/settings")

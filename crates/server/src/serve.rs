@@ -140,7 +140,9 @@ impl Kith {
             let now = iso_ms(app.clock.unix_ms());
             let freed = async {
                 app.store.control.free_deliveries(None, &now).await?;
-                app.store.control.free_runs(None, &now).await
+                app.store.control.free_runs(None, &now).await?;
+                app.store.control.free_emails(&now).await?;
+                app.store.control.free_mailboxes(&now).await
             };
             if let Err(fault) = freed.await {
                 tracing::warn!(fault = fault.in_log(), "can't free what a killed process was doing; it waits");

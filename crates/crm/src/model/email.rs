@@ -50,6 +50,9 @@ pub struct EmailMessage {
     pub attachments: Vec<Attachment>,
     /// The message that it answers: the id of a recorded one, `e_…`, or a Message-ID.
     pub in_reply_to: Option<String>,
+    /// The Message-IDs of the conversation up to the message that it answers, the oldest first.
+    #[serde(default)]
+    pub references: Vec<String>,
     /// The free-form fields of the record.
     pub custom: Map<String, Value>,
     /// The deals that it concerns.

@@ -87,6 +87,7 @@ pub fn message(values: &Map<String, Value>) -> Result<EmailMessage, Fault> {
         headers: headers(values)?,
         attachments: attachments(values)?,
         in_reply_to: in_reply_to(values)?,
+        references: Vec::new(),
         custom: match values.get("custom") {
             None | Some(Value::Null) => Map::new(),
             Some(Value::Object(custom)) => custom.clone(),

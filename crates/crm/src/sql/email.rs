@@ -61,6 +61,17 @@ fn found(column: &'static str, value: &str) -> Sql {
     sql
 }
 
+/// Finds the Message-IDs of the last messages of a conversation up to one of them, the newest first.
+pub fn chain(thread_id: &str, id: &str) -> Sql {
+    const WHEN: &str = "coalesce(t.received_at, t.sent_at, t.created_at)";
+    let mut sql = Sql::new("SELECT t.provider_msg_id FROM public.emails AS t WHERE t.thread_id = ");
+    sql.bind(Some(thread_id.to_owned()), Label::Own);
+    sql.push(" AND t.deleted_at IS NULL AND t.provider_msg_id LIKE '<%>' AND (").push(WHEN).push(", t.id) <= (SELECT ");
+    sql.push(WHEN).push(", t.id FROM public.emails AS t WHERE t.id = ").bind(Some(id.to_owned()), Label::Own);
+    sql.push(") ORDER BY ").push(WHEN).push(" DESC, t.id DESC LIMIT 20");
+    sql
+}
+
 /// Returns the ids of the e-mails whose records an undo has changed.
 pub fn undone(secret: &str, undo: &str) -> Sql {
     let mut sql = Sql::new("SELECT id FROM kith.undone_emails(");

@@ -321,6 +321,8 @@ CREATE TABLE public.mailboxes (
   taken_by text,  -- The attempt that may note progress.
   created_by text NOT NULL,
   created_at timestamp with time zone NOT NULL,
+  tried_uid bigint,  -- The message after last_uid that could not be recorded.
+  tries integer NOT NULL DEFAULT 0,  -- How often that was tried. The message is skipped after some tries.
   CONSTRAINT mailboxes_pkey PRIMARY KEY (workspace_id),
   CONSTRAINT mailboxes_tls_check CHECK ((tls = ANY (ARRAY['implicit'::text, 'required'::text, 'none'::text]))),
   CONSTRAINT mailboxes_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
@@ -382,6 +384,8 @@ CREATE TABLE public.outgoing_emails (
   error text,
   created_at timestamp with time zone NOT NULL,
   ended_at timestamp with time zone,
+  tried_at timestamp with time zone,  -- The first attempt that the provider may have accepted. A provider with idempotency keys knows them for a day from then on.
+  is_recorded boolean NOT NULL DEFAULT false,  -- Whether the record has the outcome. If it is still due then, the provider is asked for the Message-ID.
   CONSTRAINT outgoing_emails_check CHECK (((outcome IS NULL) = (message IS NOT NULL))),
   CONSTRAINT outgoing_emails_check1 CHECK (((outcome IS NULL) = (ended_at IS NULL))),
   CONSTRAINT outgoing_emails_outcome_check CHECK ((outcome = ANY (ARRAY['sent'::text, 'failed'::text]))),

@@ -265,6 +265,7 @@ CREATE TABLE public.emails (
 );
 CREATE INDEX emails_company_ids_idx ON public.emails USING gin (company_ids);
 CREATE INDEX emails_contact_ids_idx ON public.emails USING gin (contact_ids);
+CREATE INDEX emails_conversation_idx ON public.emails USING hash (thread_id);
 CREATE INDEX emails_deal_ids_idx ON public.emails USING gin (deal_ids);
 CREATE INDEX emails_kith_search_idx ON public.emails USING gin (kith.search_words((((ARRAY[subject, (from_addr)::text] || (to_addrs)::text[]) || (cc_addrs)::text[]) || ARRAY[snippet, body_text]))) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX emails_message_idx ON public.emails USING btree (provider_msg_id) WHERE (provider_msg_id IS NOT NULL);

@@ -260,18 +260,38 @@ pub async fn admit_sender(
     provenance: Provenance,
 ) -> Result<Option<Caller>, Fault> {
     let Some(grant) = app.store.control.automation_grant(workspace_id, Mode::Live).await? else { return Ok(None) };
+    // An e-mail that was accepted in time may leave after it, and what became of it is recorded.
+    Ok(Some(uncounted(grant, actor, Phase::Claimed, provenance)))
+}
+
+/// Admits the recording of an e-mail that was received, by the actor who has connected its source. It is not counted, because nobody
+/// in the workspace asked for it. `None` if the workspace is gone.
+pub async fn admit_receiver(
+    app: &App,
+    workspace_id: &str,
+    actor: &str,
+    provenance: Provenance,
+) -> Result<Option<Caller>, Fault> {
+    let Some(grant) = app.store.control.automation_grant(workspace_id, Mode::Live).await? else { return Ok(None) };
+    let phase = phase(&grant.workspace, app.clock.unix_seconds())?;
+    Ok(Some(uncounted(grant, actor, phase, provenance)))
+}
+
+/// A caller who counts against no limit.
+fn uncounted(grant: Grant, actor: &str, phase: Phase, provenance: Provenance) -> Caller {
+    let Grant { role, workspace, .. } = grant;
     let who = Who {
-        workspace_id: workspace_id.into(),
+        workspace_id: workspace.id.as_str().into(),
         actor: actor.into(),
-        role: grant.role,
-        mode: Mode::Live,
-        phase: Phase::Claimed,
+        role,
+        mode: workspace.mode,
+        phase,
         features: Features::default(),
         may_run_sql: true,
-        sends: grant.workspace.sends,
+        sends: workspace.sends,
     };
     let owner = Owner::Workspace(who.workspace_id.clone());
-    Ok(Some(Caller { who, database: grant.workspace.database, provenance, rate: None, owner }))
+    Caller { who, database: workspace.database, provenance, rate: None, owner }
 }
 
 async fn admit(app: &App, grant: Grant, actor: &str, provenance: Provenance) -> Result<Caller, Box<Refused>> {

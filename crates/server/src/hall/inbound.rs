@@ -50,7 +50,7 @@ pub async fn bring(app: &App, source: InboundSource<'_>, email: InboundEmail) ->
     let said = |text: &str| Some(text.to_owned());
     let provenance =
         Provenance { agent: said(source.agent), request_id: source.request_id.to_owned(), ..Provenance::default() };
-    let Some(caller) = access::admit_sender(app, source.workspace_id, source.actor, provenance).await? else {
+    let Some(caller) = access::admit_receiver(app, source.workspace_id, source.actor, provenance).await? else {
         return Ok(None);
     };
     let ask = Ask::Steps(Steps::ReceiveEmail { email: Box::new(email), origin: InboundOrigin::Delivery });
@@ -95,7 +95,7 @@ pub async fn take_resend_webhook(
         // Resend calls again, when it may know the message or the key may have the right.
         ResendError::NotFound => unavailable("Resend does not know the message.".into(), None),
         ResendError::Refused(words) => unavailable(words, None),
-        ResendError::Down { words, retry_after } => unavailable(words, retry_after),
+        ResendError::Down { words, retry_after, .. } => unavailable(words, retry_after),
     })?;
     let source = InboundSource { workspace_id, actor: &receiving.actor, agent: "resend", request_id };
     bring(app, source, email).await

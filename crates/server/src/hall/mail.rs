@@ -4,6 +4,7 @@
 //! 2. The transaction that records it as `queued` is committed. A rollback leaves a row in the queue whose record never comes.
 //! 3. It is sent, under its id as idempotency key, and the outcome is noted in the queue.
 //! 4. The outcome is recorded, together with the reply to the request's Idempotency-Key.
+//! 5. If the provider sets the Message-ID and did not tell it yet, it is asked for it later (`message_ids.rs`).
 //!
 //! After a crash the queue goes on where the work ended. Between 3 and its note it may send again, and only a provider without
 //! idempotency keys (a mail server) then sends twice.
@@ -29,12 +30,13 @@ use crate::app::App;
 use crate::clock::iso_ms;
 use crate::hall::committed::{Changed, Committed};
 use crate::hall::execution::{Execution, Reserved};
+use crate::hall::message_ids::{self, is_message_id};
 use crate::hall::outgoing::{
     OutgoingEmail, SendAttempt, Taken, attempt, attempt_now, failed, not_configured, note, opened, opened_settings,
 };
 use crate::hall::{Controls, Effect, Idempotency, Performed, answer_alone, store_refusal};
 use crate::providers::Mail;
-use crate::store::control::outgoing::{EmailOutcome, TakenEmail};
+use crate::store::control::outgoing::{EmailOutcome, PutOff, TakenEmail};
 use crate::store::fault::RunError;
 
 /// A transaction that has not committed after so many seconds never will.
@@ -95,7 +97,7 @@ pub(super) async fn perform(
         Ok(SendAttempt::Later) => recorded.performed(),
         Ok(SendAttempt::Over(outcome)) => match record_outcome(app, caller, &mail.id, &outcome, idempotency).await {
             Ok(performed) => {
-                end(app, &caller.who.workspace_id, &mail.id).await;
+                end(app, &caller.who.workspace_id, &mail.id, &outcome).await;
                 performed
             }
             Err(fault) => {
@@ -175,9 +177,18 @@ async fn threaded(execution: &mut Execution<'_>, message: &mut EmailMessage, id:
         message.in_reply_to = Some(named.clone());
         return Ok(named);
     };
-    let message_id = found.string(0, "provider_msg_id").filter(|it| it.starts_with('<') && it.ends_with('>'));
+    let message_id = found.string(0, "provider_msg_id").filter(|it| is_message_id(it));
     message.in_reply_to = message_id.or((!is_record).then_some(named));
-    conversation(execution, &found, answered).await
+    let thread = conversation(execution, &found, answered.clone()).await?;
+    let chain = run(execution, sql::email::chain(&thread, &answered)).await?;
+    let mut references: Vec<String> =
+        (0..chain.len()).rev().filter_map(|row| chain.string(row, "provider_msg_id")).collect();
+    // The first message of the conversation need not be recorded.
+    if is_message_id(&thread) && !references.contains(&thread) {
+        references.insert(0, thread.clone());
+    }
+    message.references = references;
+    Ok(thread)
 }
 
 /// The conversation of a recorded message, of which `found` has the id and names. If it is in none, it begins one.
@@ -311,8 +322,9 @@ fn rejected(words: &str, is_unconfigured: bool) -> Fault {
     }
 }
 
-async fn end(app: &App, workspace_id: &str, id: &str) {
-    if let Err(fault) = app.store.control.end_email(workspace_id, id).await {
+async fn end(app: &App, workspace_id: &str, id: &str, outcome: &EmailOutcome) {
+    let ask_at = message_ids::first_asked_at(app, outcome);
+    if let Err(fault) = app.store.control.end_email(workspace_id, id, ask_at.as_deref()).await {
         // The outcome is recorded again.
         tracing::warn!(fault = fault.in_log(), id, "the work on an e-mail could not be ended");
     }
@@ -321,12 +333,14 @@ async fn end(app: &App, workspace_id: &str, id: &str) {
 /// Works on an e-mail that was taken from the queue: sends it, if it has a record, and records the outcome.
 pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
     let (workspace_id, id) = (taken.workspace_id.as_str(), taken.id.as_str());
-    let place = Taken { workspace_id, id, taken_by: &taken.taken_by, attempts: taken.attempts };
+    let place =
+        Taken { workspace_id, id, taken_by: &taken.taken_by, attempts: taken.attempts, tried_ms: taken.tried_ms };
     let Some(caller) = access::admit_sender(app, workspace_id, &taken.actor, provenance(&taken.provenance)).await?
     else {
         return app.store.control.forget_email(workspace_id, id).await;
     };
     let outcome = match (&taken.outcome, &taken.message) {
+        (Some(outcome), _) if taken.is_recorded => return message_ids::ask(app, &caller, place, outcome).await,
         (Some(outcome), _) => outcome.clone(),
         (None, None) => return Err(Fault::internal("an e-mail without message and outcome")),
         (None, Some(sealed)) => {
@@ -334,7 +348,7 @@ pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
             let attempt = match state {
                 RecordState::Absent if taken.age_seconds < UNRECORDED_SECONDS => {
                     let at = iso_ms(app.clock.unix_ms() + 15_000);
-                    return app.store.control.put_email_off((workspace_id, id, &taken.taken_by), "", &at).await;
+                    return place.put_off(app, PutOff { why: "", at: &at, tried_ms: taken.tried_ms }).await;
                 }
                 // Its transaction was rolled back, or it was undone.
                 RecordState::Absent => return app.store.control.forget_email(workspace_id, id).await,
@@ -364,7 +378,7 @@ pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
         recorded = record_outcome(app, &Caller { provenance, ..caller }, id, &outcome, None).await;
     }
     recorded.map(drop)?;
-    app.store.control.end_email(workspace_id, id).await
+    app.store.control.end_email(workspace_id, id, message_ids::first_asked_at(app, &outcome).as_deref()).await
 }
 
 /// Whether an e-mail has a record.

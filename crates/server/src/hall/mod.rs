@@ -19,6 +19,7 @@ mod import;
 pub mod inbound;
 mod log;
 pub mod mail;
+mod message_ids;
 mod operations;
 pub mod outgoing;
 pub mod publish;

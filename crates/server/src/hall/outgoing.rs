@@ -9,18 +9,21 @@ use crm::plan::email_settings::{EmailSettings, Provider};
 use crate::access::Caller;
 use crate::app::App;
 use crate::clock::{iso_ms, random};
-use crate::providers::{Handed, Mail};
+use crate::providers::{Handed, Mail, key_known_ms};
 use crate::store::control::integrations::Integration;
-use crate::store::control::outgoing::{EmailOutcome, NewOutgoing, SentBy};
+use crate::store::control::outgoing::{EmailOutcome, NewOutgoing, PutOff, SentBy};
 
 /// After this time another process may send a taken e-mail. No attempt takes so long.
 pub const LEASE_SECONDS: u64 = 90;
-/// The most attempts for an e-mail. The last one is within the 24 hours for which a provider knows its idempotency key.
+/// The most attempts for an e-mail.
 const ATTEMPTS: u32 = 8;
 /// The longest wait after each attempt, in seconds. The wait is a random part of its second half.
 const WAITS_SECONDS: [u64; ATTEMPTS as usize - 1] = [5, 30, 2 * 60, 10 * 60, 30 * 60, 2 * 3600, 8 * 3600];
 /// The longest wait that a provider can ask for, in seconds.
 const LONGEST_WAIT_SECONDS: u64 = 8 * 3600;
+/// An e-mail is not tried again so long before its provider forgets its idempotency key, because an attempt takes a while and clocks differ.
+const FORGETS_EARLY_MS: i64 = 3600 * 1000;
+
 /// An e-mail that leaves once the transaction that records it is committed.
 #[derive(Clone, Debug)]
 pub(super) struct OutgoingEmail {
@@ -49,6 +52,24 @@ pub(super) struct Taken<'a> {
     pub(super) taken_by: &'a str,
     /// How often it was tried, this time included.
     pub(super) attempts: u32,
+    /// The first attempt before this one that the provider may have accepted, in Unix milliseconds.
+    pub(super) tried_ms: Option<i64>,
+}
+
+impl Taken<'_> {
+    /// Puts the e-mail off.
+    pub(super) async fn put_off(&self, app: &App, put_off: PutOff<'_>) -> Result<(), Fault> {
+        app.store.control.put_email_off((self.workspace_id, self.id, self.taken_by), put_off).await
+    }
+}
+
+/// A provider's answer.
+struct ProviderAnswer {
+    handed: Handed,
+    /// The provider's name.
+    provider: String,
+    /// How long it knows an idempotency key, in milliseconds.
+    key_known_ms: Option<i64>,
 }
 
 /// Sends an e-mail at once. A client that goes away does not end the attempt.
@@ -60,7 +81,8 @@ pub(super) async fn attempt_now(
 ) -> Result<SendAttempt, Fault> {
     let (app, workspace_id, mail) = (app.clone(), caller.who.workspace_id.clone(), mail.clone());
     let sending = tokio::spawn(async move {
-        let taken = Taken { workspace_id: &workspace_id, id: &mail.id, taken_by: &taken_by, attempts: 1 };
+        let taken =
+            Taken { workspace_id: &workspace_id, id: &mail.id, taken_by: &taken_by, attempts: 1, tried_ms: None };
         attempt(&app, taken, &mail).await
     });
     sending.await.map_err(Fault::internal)?
@@ -161,15 +183,16 @@ fn seal_name(workspace_id: &str, id: &str) -> String {
 
 /// Makes one attempt, and notes the outcome in the queue.
 pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<SendAttempt, Fault> {
-    let (provider, handed) = match hand(app, taken.workspace_id, mail).await {
-        Ok(Some((provider, handed))) => (Some(provider), handed),
+    let began_ms = app.clock.unix_ms();
+    let (provider, handed, key_known_ms) = match hand(app, taken, mail).await {
+        Ok(Some(ProviderAnswer { handed, provider, key_known_ms })) => (Some(provider), handed, key_known_ms),
         // Sending was switched off in the meantime. It is due, but not taken until that is lifted.
         Ok(None) => {
-            let now = iso_ms(app.clock.unix_ms());
-            app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), "", &now).await?;
+            let at = iso_ms(app.clock.unix_ms());
+            taken.put_off(app, PutOff { why: "", at: &at, tried_ms: taken.tried_ms }).await?;
             return Ok(SendAttempt::Later);
         }
-        Err(fault @ Fault::Refused { .. }) => (None, Handed::Refused(fault.message())),
+        Err(fault @ Fault::Refused { .. }) => (None, Handed::Refused(fault.message()), None),
         Err(fault) => return Err(fault),
     };
     let name = match &handed {
@@ -182,15 +205,22 @@ pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<
     let (provider_msg_id, error) = match handed {
         Handed::Accepted { message_id } => (Some(message_id), None),
         Handed::Refused(words) => failed(words),
-        Handed::Down { words, retry_after } => match wait_ms(taken.attempts, retry_after, u64::from_be_bytes(random()))
-        {
-            Some(wait) => {
-                let at = iso_ms(app.clock.unix_ms() + wait as i64);
-                app.store.control.put_email_off((taken.workspace_id, taken.id, taken.taken_by), &words, &at).await?;
-                return Ok(SendAttempt::Later);
+        Handed::Down { words, retry_after, may_be_accepted } => {
+            let tried_ms = taken.tried_ms.or(may_be_accepted.then_some(began_ms));
+            match wait_ms(taken.attempts, retry_after, u64::from_be_bytes(random())) {
+                Some(wait) => {
+                    let at_ms = app.clock.unix_ms() + wait as i64;
+                    if is_forgotten(tried_ms, key_known_ms, at_ms) {
+                        failed(format!("{words} {}", unsure()))
+                    } else {
+                        let put_off = PutOff { why: &words, at: &iso_ms(at_ms), tried_ms };
+                        taken.put_off(app, put_off).await?;
+                        return Ok(SendAttempt::Later);
+                    }
+                }
+                None => failed(words),
             }
-            None => failed(words),
-        },
+        }
     };
     let is_sent = error.is_none();
     note(app, taken, EmailOutcome { is_sent, provider, provider_msg_id, error, at: iso_ms(app.clock.unix_ms()) }).await
@@ -206,25 +236,39 @@ pub(super) async fn note(app: &App, taken: Taken<'_>, outcome: EmailOutcome) -> 
     }
 }
 
-/// Hands a message to the workspace's provider. Returns the provider's name and what it said; `None` if sending is switched off.
-async fn hand(app: &App, workspace_id: &str, mail: &Mail) -> Result<Option<(String, Handed)>, Fault> {
+/// Hands a message to the workspace's provider, unless it is too late. Returns `None` if sending is switched off.
+async fn hand(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Option<ProviderAnswer>, Fault> {
+    let workspace_id = taken.workspace_id;
     let sending = app.store.control.sending(workspace_id).await?;
     if !sending.is_on {
         return Ok(None);
     }
     let integration = sending.integration.ok_or_else(not_configured)?;
     let settings = opened_settings(app, workspace_id, &integration)?;
+    let (name, key_known_ms) = (settings.provider.name().to_owned(), key_known_ms(&settings.provider));
+    if is_forgotten(taken.tried_ms, key_known_ms, app.clock.unix_ms()) {
+        return Ok(Some(ProviderAnswer { handed: Handed::Refused(unsure().into()), provider: name, key_known_ms }));
+    }
     let handed = app.providers.hand(&settings.provider, mail).await;
     let is_own = mail.message.from.as_ref().map(|it| it.address.as_str()) == Some(&settings.from_email.address);
     if is_own && !integration.verified && matches!(handed, Handed::Accepted { .. }) {
         // What the provider accepts, it has verified.
         app.store.control.note_verified(workspace_id, true).await?;
     }
-    let name = settings.provider.name().to_owned();
     if let (Provider::Smtp(_), Handed::Down { words, .. }) = (&settings.provider, &handed) {
         tracing::debug!(workspace_id, words, "a mail server is down");
     }
-    Ok(Some((name, handed)))
+    Ok(Some(ProviderAnswer { handed, provider: name, key_known_ms }))
+}
+
+/// Whether a provider may have forgotten the idempotency key of an earlier attempt at a time, so that it would send the e-mail again.
+fn is_forgotten(tried_ms: Option<i64>, key_known_ms: Option<i64>, at_ms: i64) -> bool {
+    tried_ms.zip(key_known_ms).is_some_and(|(tried, known)| at_ms > tried + known - FORGETS_EARLY_MS)
+}
+
+/// Why an e-mail is not tried again.
+fn unsure() -> &'static str {
+    "An earlier attempt may have been accepted. It is not repeated after a day, because the provider would send it again."
 }
 
 /// The wait before the next attempt, in milliseconds; `None` if that was the last.
@@ -251,7 +295,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_last_attempt_is_within_the_day_of_an_idempotency_key() {
+    fn an_attempt_is_repeated_only_while_the_provider_knows_its_key() {
+        const HOUR_MS: i64 = 3600 * 1000;
+        let check = |tried: Option<i64>, known: Option<i64>, at: i64, expected: bool| {
+            assert_eq!(
+                is_forgotten(tried.map(|it| it * HOUR_MS), known, at * HOUR_MS),
+                expected,
+                "{tried:?} {known:?} {at}"
+            );
+        };
+        let day = Some(24 * HOUR_MS);
+        check(Some(1), day, 24, false);
+        check(Some(1), day, 25, true);
+        check(Some(1), None, 100, false);
+        check(None, day, 100, false);
+    }
+
+    #[test]
+    fn the_waits_are_bounded() {
         let waits = (1..ATTEMPTS).map(|attempts| wait_ms(attempts, Some(u64::MAX), u64::MAX).expect("a wait"));
         assert!(WAITS_SECONDS.iter().sum::<u64>() < 24 * 3600);
         assert!(waits.into_iter().all(|wait| wait <= LONGEST_WAIT_SECONDS * 1000));

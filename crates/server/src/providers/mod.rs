@@ -62,7 +62,7 @@ impl Mail {
 pub enum Handed {
     /// It sends it.
     Accepted {
-        /// Its id of the message.
+        /// The Message-ID, or else the provider's id of the message.
         message_id: String,
     },
     /// It will not send it. These are its words.
@@ -73,7 +73,26 @@ pub enum Handed {
         words: String,
         /// Seconds that it asks to wait.
         retry_after: Option<u64>,
+        /// Whether it may have accepted the message, and only its answer was lost.
+        may_be_accepted: bool,
     },
+}
+
+/// The Message-IDs that a message refers to, as its header has them.
+fn references(message: &EmailMessage) -> Option<String> {
+    match message.references.is_empty() {
+        true => message.in_reply_to.clone(),
+        false => Some(message.references.join(" ")),
+    }
+}
+
+/// How long a provider knows an idempotency key, in milliseconds; `None` if it knows none.
+pub fn key_known_ms(provider: &Provider) -> Option<i64> {
+    match provider {
+        // <https://resend.com/docs/dashboard/emails/idempotency-keys>
+        Provider::Resend { .. } => Some(24 * 3600 * 1000),
+        Provider::Smtp(_) => None,
+    }
 }
 
 impl Providers {

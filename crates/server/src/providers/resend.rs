@@ -10,10 +10,12 @@ use crm::model::inbound::{self, InboundEmail, InboundFile};
 
 use crate::http_client::{retry_after, with_causes};
 use crate::providers::strike::struck;
-use crate::providers::{Handed, Mail, Providers, tidy, written};
+use crate::providers::{Handed, Mail, Providers, references, tidy, written};
 
 /// The longest time for a whole answer.
 pub(super) const LIMIT: Duration = Duration::from_secs(15);
+/// The longest time for finding the Message-ID of a message that was just accepted.
+const MESSAGE_ID_LIMIT: Duration = Duration::from_secs(3);
 /// The longest answer that is read.
 const MOST_BYTES: usize = 4 * 1024 * 1024;
 
@@ -46,6 +48,8 @@ pub enum ResendError {
         words: String,
         /// Seconds that it asks to wait.
         retry_after: Option<u64>,
+        /// Whether it may have done it, and only its answer was lost.
+        may_be_done: bool,
     },
 }
 
@@ -68,13 +72,30 @@ impl Providers {
         };
         match self.ask(api_key, request).await {
             Ok(answer) => match answer["id"].as_str() {
-                Some(id) => Handed::Accepted { message_id: id.to_owned() },
-                None => Handed::Down { words: "Resend's answer has no id.".into(), retry_after: None },
+                Some(id) => {
+                    let known = tokio::time::timeout(MESSAGE_ID_LIMIT, self.message_id(api_key, id)).await;
+                    let message_id = known.ok().and_then(Result::ok).flatten();
+                    Handed::Accepted { message_id: message_id.unwrap_or_else(|| id.to_owned()) }
+                }
+                None => Handed::Down {
+                    words: "Resend's answer has no id.".into(),
+                    retry_after: None,
+                    may_be_accepted: true,
+                },
             },
             Err(ResendError::NotFound) => Handed::Refused("Resend knows no such path.".into()),
             Err(ResendError::Refused(words)) => Handed::Refused(words),
-            Err(ResendError::Down { words, retry_after }) => Handed::Down { words, retry_after },
+            Err(ResendError::Down { words, retry_after, may_be_done }) => {
+                Handed::Down { words, retry_after, may_be_accepted: may_be_done }
+            }
         }
+    }
+
+    /// The Message-ID of a sent message, by its id; `None` if it has none yet. Resend sets its own, whatever the message's header says.
+    pub async fn message_id(&self, api_key: &str, id: &str) -> Result<Option<String>, ResendError> {
+        let request = Request { method: Method::GET, path: &["emails", id], body: None, idempotency_key: None };
+        let answer = self.ask(api_key, request).await?;
+        Ok(answer["message_id"].as_str().filter(|it| it.contains('@')).and_then(inbound::message_id))
     }
 
     /// A message that the account has received.
@@ -119,7 +140,11 @@ impl Providers {
     }
 
     async fn ask(&self, api_key: &str, request: Request<'_>) -> Result<Value, ResendError> {
-        let down = |words: String, retry_after| ResendError::Down { words: tidy(&words), retry_after };
+        let down = |words: String, retry_after, may_be_done| ResendError::Down {
+            words: tidy(&words),
+            retry_after,
+            may_be_done,
+        };
         // A URL drops some segments, `..` for one, and some characters.
         if !request.path.iter().all(|segment| is_id(segment)) {
             return Err(ResendError::NotFound);
@@ -137,8 +162,9 @@ impl Providers {
             sent = sent.json(body);
         }
         let unreachable = |error: reqwest::Error| {
+            let may_be_done = !error.is_connect();
             let words = if error.is_timeout() { "no answer in time".into() } else { with_causes(&error.without_url()) };
-            down(format!("Resend can't be reached: {words}."), None)
+            down(format!("Resend can't be reached: {words}."), None, may_be_done)
         };
         let mut response = sent.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
@@ -146,7 +172,7 @@ impl Providers {
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if text.len() + chunk.len() > MOST_BYTES {
-                return Err(down("Resend's answer is too long.".into(), None));
+                return Err(down("Resend's answer is too long.".into(), None, true));
             }
             text.extend_from_slice(&chunk);
         }
@@ -158,11 +184,12 @@ impl Providers {
         match status {
             200..300 if answer.is_object() => Ok(answer),
             // A request with the same key is being served.
-            409 if answer["name"] == "concurrent_idempotent_requests" => Err(down(words, retry_after)),
-            408 | 425 | 429 | 500.. => Err(down(words, retry_after)),
+            409 if answer["name"] == "concurrent_idempotent_requests" => Err(down(words, retry_after, true)),
+            429 => Err(down(words, retry_after, false)),
+            408 | 425 | 500.. => Err(down(words, retry_after, true)),
             404 => Err(ResendError::NotFound),
             400..500 => Err(ResendError::Refused(words)),
-            _ => Err(down(words, retry_after)),
+            _ => Err(down(words, retry_after, true)),
         }
     }
 }
@@ -180,7 +207,8 @@ fn domain(value: Value) -> Result<Domain, ResendError> {
 }
 
 fn no_domain() -> ResendError {
-    ResendError::Down { words: "Resend's answer is not what its documentation says.".into(), retry_after: None }
+    let words = "Resend's answer is not what its documentation says.".into();
+    ResendError::Down { words, retry_after: None, may_be_done: true }
 }
 
 /// A received message in Resend's form: <https://resend.com/docs/api-reference/emails/retrieve-received-email>.
@@ -249,7 +277,9 @@ fn body(message: &EmailMessage) -> Value {
         message.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
     if let Some(answered) = &message.in_reply_to {
         headers.insert("In-Reply-To".into(), answered.as_str().into());
-        headers.insert("References".into(), answered.as_str().into());
+    }
+    if let Some(references) = references(message) {
+        headers.insert("References".into(), references.into());
     }
     if !headers.is_empty() {
         body["headers"] = headers.into();
@@ -300,10 +330,11 @@ mod tests {
             html: Some("<p>".into()),
             headers: vec![("X-A".into(), "1".into())],
             in_reply_to: Some("<x@y>".into()),
+            references: vec!["<w@y>".into(), "<x@y>".into()],
             ..EmailMessage::default()
         };
         let expected = json!({"from": "\"Ada, L\" <ada@xn--mller-kva.example>", "to": ["b@c.co"], "bcc": ["d@e.co"], "subject": "S", "html": "<p>",
-            "headers": {"X-A": "1", "In-Reply-To": "<x@y>", "References": "<x@y>"}});
+            "headers": {"X-A": "1", "In-Reply-To": "<x@y>", "References": "<w@y> <x@y>"}});
         assert_eq!(body(&message), expected);
     }
 }

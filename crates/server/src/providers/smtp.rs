@@ -25,7 +25,7 @@ use crm::plan::email_settings::{SmtpServer, SmtpTls};
 use crate::providers::bounded::Bounded;
 use crate::providers::imap::tls;
 use crate::providers::strike::struck;
-use crate::providers::{Handed, Mail, tidy, with_ascii};
+use crate::providers::{Handed, Mail, references, tidy, with_ascii};
 use crate::targets::{BadTarget, Targets};
 
 /// The longest time for the log-in to a mail server, and for all of a message.
@@ -52,7 +52,11 @@ pub async fn hand(targets: &Targets, server: &SmtpServer, mail: &Mail) -> Handed
     let handed = match tokio::time::timeout(LIMIT, work).await {
         Ok(Ok(())) => Handed::Accepted { message_id: mail.message_id() },
         Ok(Err(handed)) => handed,
-        Err(_) => down("The mail server gave no answer in time."),
+        Err(_) => Handed::Down {
+            words: "The mail server gave no answer in time.".into(),
+            retry_after: None,
+            may_be_accepted: true,
+        },
     };
     without_secrets(handed, server)
 }
@@ -71,13 +75,15 @@ fn without_secrets(handed: Handed, server: &SmtpServer) -> Handed {
     let strike = |words: String| struck(&words, &[&plain, password]);
     match handed {
         Handed::Refused(words) => Handed::Refused(strike(words)),
-        Handed::Down { words, retry_after } => Handed::Down { words: strike(words), retry_after },
+        Handed::Down { words, retry_after, may_be_accepted } => {
+            Handed::Down { words: strike(words), retry_after, may_be_accepted }
+        }
         accepted => accepted,
     }
 }
 
 fn down(words: &str) -> Handed {
-    Handed::Down { words: tidy(words), retry_after: None }
+    Handed::Down { words: tidy(words), retry_after: None, may_be_accepted: false }
 }
 
 /// What follows from an error of the transport.
@@ -90,7 +96,11 @@ fn verdict(error: lettre::transport::smtp::Error) -> Handed {
     // An error of the client is one of its settings: the server offers no way to log in.
     match error.is_permanent() || error.is_client() {
         true => Handed::Refused(tidy(&words)),
-        false => down(&format!("The mail server can't take it now: {words}")),
+        false => Handed::Down {
+            words: tidy(&format!("The mail server can't take it now: {words}")),
+            retry_after: None,
+            may_be_accepted: error.status().is_none(),
+        },
     }
 }
 
@@ -167,7 +177,10 @@ fn message(mail: &Mail) -> Result<Message, String> {
         builder = builder.reply_to(mailbox(reply_to)?);
     }
     if let Some(answered) = &said.in_reply_to {
-        builder = builder.in_reply_to(answered.clone()).references(answered.clone());
+        builder = builder.in_reply_to(answered.clone());
+    }
+    if let Some(references) = references(said) {
+        builder = builder.references(references);
     }
     for (name, value) in &said.headers {
         let name =
@@ -239,6 +252,7 @@ mod tests {
             headers: vec![("X-Ref".into(), "1".into())],
             attachments: vec![file],
             in_reply_to: Some("<x@y>".into()),
+            references: vec!["<w@y>".into(), "<x@y>".into()],
             ..email::EmailMessage::default()
         };
         let message = message(&Mail { id: "e_1".into(), message: said }).unwrap();
@@ -247,6 +261,7 @@ mod tests {
         for part in [
             "Message-ID: <e_1@a.example>",
             "In-Reply-To: <x@y>",
+            "References: <w@y> <x@y>",
             "X-Ref: 1",
             "multipart/mixed",
             "multipart/alternative",

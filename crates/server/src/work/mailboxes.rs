@@ -31,6 +31,9 @@ const LOOK_EVERY_MS: i64 = 60_000;
 /// The first wait after a failure, and the longest.
 const FIRST_BACKOFF_MS: i64 = 15_000;
 const LONGEST_BACKOFF_MS: i64 = 60 * 60 * 1000;
+/// How often a message is tried that the workspace refuses for a reason that may pass, and one at which Kith itself fails. Then it is skipped.
+const TRIES: u32 = 3;
+const TRIES_AT_FAULTS: u32 = 10;
 /// The name of a mailbox in the feed.
 const AGENT: &str = "mailbox";
 const DAY_MS: i64 = 24 * 3600 * 1000;
@@ -100,6 +103,9 @@ impl From<ImapError> for Stopped {
 
 impl From<Fault> for Stopped {
     fn from(fault: Fault) -> Stopped {
+        if let Fault::WorkspaceReadOnly = fault {
+            return Stopped::Failed(format!("The messages wait in the mailbox. {}", fault.message()));
+        }
         tracing::warn!(fault = fault.in_log(), "a message of a mailbox could not be recorded; it is tried again");
         Stopped::Failed("Kith could not record a message; it is tried again.".into())
     }
@@ -187,22 +193,51 @@ async fn catch_up(app: &App, taken: &mut TakenMailbox, folder: &mut ImapFolder) 
             match bring(app, source, email).await {
                 Ok(Some(brought)) => received = u32::from(brought.is_new),
                 Ok(None) => return Err(Stopped::Lost),
-                // It would be refused again, and those behind it have to come in.
-                Err(fault) if matches!(fault.status(), 400 | 409 | 413 | 422) => {
+                Err(fault) => {
+                    let Some(most) = most_tries(&fault) else { return Err(fault.into()) };
+                    let message = fault.message();
+                    // Those behind it have to come in.
+                    if most > 1 && tries_of(app, taken, uid).await? < most {
+                        tracing::info!(
+                            workspace_id = taken.workspace_id,
+                            uid,
+                            fault = fault.in_log(),
+                            "a message is tried again"
+                        );
+                        let words = format!("The workspace refused message {uid}, which is tried again: {message}");
+                        return Err(Stopped::Failed(words));
+                    }
                     tracing::info!(
                         workspace_id = taken.workspace_id,
                         uid,
-                        code = fault.code(),
+                        fault = fault.in_log(),
                         "a message was refused"
                     );
-                    note = Some(format!("The workspace refused message {uid}: {}", fault.message()));
+                    note = Some(format!("The workspace refused message {uid}, which is skipped: {message}"));
                 }
-                Err(fault) => return Err(fault.into()),
             }
         }
         move_to(app, taken, MailboxPosition { last_uid: uid, ..taken.position }, received).await?;
     }
     Ok(note)
+}
+
+/// How often a message is tried that ends with this fault; `None` if the fault says nothing about the message.
+fn most_tries(fault: &Fault) -> Option<u32> {
+    match fault.status() {
+        400 | 409 | 413 | 422 => Some(1),
+        // Nothing can be recorded until the workspace is claimed or its plan is changed.
+        401 | 402 | 429 => None,
+        403 if matches!(fault, Fault::WorkspaceReadOnly) => None,
+        400..500 => Some(TRIES),
+        500 => Some(TRIES_AT_FAULTS),
+        _ => None,
+    }
+}
+
+/// Counts a try of a message that failed, and returns how often it has failed.
+async fn tries_of(app: &App, taken: &TakenMailbox, uid: u32) -> Result<u32, Stopped> {
+    app.store.control.count_mailbox_try(taken, uid).await?.ok_or(Stopped::Lost)
 }
 
 async fn keep(app: &App, taken: &TakenMailbox) -> Result<(), Stopped> {
@@ -237,6 +272,17 @@ mod tests {
         assert_eq!(backoff_ms(1, 0), FIRST_BACKOFF_MS);
         assert!((0..100).all(|failures| backoff_ms(failures, u64::MAX) <= LONGEST_BACKOFF_MS));
         assert!(backoff_ms(100, 0) >= LONGEST_BACKOFF_MS / 2);
+    }
+
+    #[test]
+    fn a_message_is_skipped_only_for_what_concerns_it() {
+        let check = |fault: Fault, expected: Option<u32>| assert_eq!(most_tries(&fault), expected, "{}", fault.code());
+        check(Fault::invalid("x"), Some(1));
+        check(Fault::Forbidden { message: "x".into() }, Some(TRIES));
+        check(Fault::internal("x"), Some(TRIES_AT_FAULTS));
+        check(Fault::WorkspaceReadOnly, None);
+        check(Fault::Unauthorized { message: "x".into() }, None);
+        check(Fault::Unavailable { message: "x".into(), retry_after: 1 }, None);
     }
 
     #[test]

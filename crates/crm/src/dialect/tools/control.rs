@@ -127,8 +127,11 @@ impl Said<'_> {
     }
 }
 
-/// What a writing tool did, with a count.
-pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer) -> String {
+/// Why something is held.
+const HELD: &str = "sending is switched off in this workspace";
+
+/// What a writing tool did, with a count. `holds`: webhooks wait.
+pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer, holds: bool) -> String {
     let one = resource.one().replace('_', " ");
     match act {
         ControlAct::SetIntegration => "Set the e-mail integration.".into(),
@@ -138,7 +141,12 @@ pub fn outcome(act: ControlAct, resource: Resource, answer: &Answer) -> String {
         ControlAct::Update => format!("Updated 1 {one}."),
         ControlAct::Delete => format!("Deleted 1 {one} for good."),
         ControlAct::RotateSecret => format!("Replaced the secret of 1 {one}."),
+        ControlAct::Test if holds => format!("Held 1 test event: {HELD}."),
         ControlAct::Test => "Queued 1 test event.".into(),
+        ControlAct::Replay if holds => match replayed(answer) {
+            Some(count) => format!("Held {count} deliveries: {HELD}."),
+            None => format!("Held 1 delivery: {HELD}."),
+        },
         ControlAct::Replay => match replayed(answer) {
             Some(count) => format!("Queued {count} deliveries again."),
             None => "Queued 1 delivery again.".into(),

@@ -63,7 +63,7 @@ pub fn show(
         // Its cursor leads on from its last row, so all rows are shown.
         cut.rows = None;
     }
-    let outcome = outcome(view, &answer);
+    let outcome = outcome(view, &answer, meta.holds);
     cut_rows(&mut answer, &cut);
     let mut object = object(dialect, &answer, &cut, meta)?;
     let (mut trimmed, mut cut_beside) = (trim::Trimmed::default(), Vec::new());
@@ -95,6 +95,10 @@ pub fn show(
         if would_change.is_none() && act.changes_records() {
             // It is what undo takes.
             object.insert("request_id".into(), meta.request_id.into());
+        }
+        if meta.holds {
+            // The header that says so is not shown to a model.
+            object.insert("sending".into(), "held".into());
         }
         // A column of that name has the first right to it.
         object.extend(rest);
@@ -227,8 +231,8 @@ fn without_nulls(row: &mut Value) {
     }
 }
 
-/// What a writing tool did, with a count.
-fn outcome(view: &View, answer: &Answer) -> String {
+/// What a writing tool did, with a count. `holds`: e-mail and webhooks wait.
+fn outcome(view: &View, answer: &Answer, holds: bool) -> String {
     let entity = view.table.as_deref().and_then(by_table);
     let one = match (entity, &view.table) {
         (Some(entity), _) => entity.name.replace('_', " "),
@@ -236,7 +240,7 @@ fn outcome(view: &View, answer: &Answer) -> String {
         (None, None) => "record".into(),
     };
     match (view.act, answer) {
-        (Act::Control(act, resource), answer) => control::outcome(act, resource, answer),
+        (Act::Control(act, resource), answer) => control::outcome(act, resource, answer, holds),
         (Act::Operations | Act::FinishRun | Act::Undo, answer) => log::outcome(answer),
         // A record of an e-mail with a recipient and no sender is an e-mail to send, whatever tool creates it.
         (_, Answer::Email { status, .. }) => match status {

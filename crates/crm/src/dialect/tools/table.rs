@@ -332,7 +332,7 @@ pub const KINDS: &[Kind] = &[
     Kind {
         name: "test_webhook",
         title: "Test a webhook",
-        about: "Sends a test event to the webhook's address.",
+        about: "Queues a test event for the webhook's address.",
         act: Act::Control(ControlAct::Test, Webhooks),
         ..TOOL
     },

@@ -180,7 +180,7 @@ fn fault(error: ResendError, id: &str) -> Fault {
         ResendError::Refused(message) => {
             Fault::Refused { code: "email_rejected", message, hint: Some("These are Resend's words.".into()) }
         }
-        ResendError::Down { words, retry_after } => {
+        ResendError::Down { words, retry_after, .. } => {
             Fault::Unavailable { retry_after: retry_after.unwrap_or(RETRY_AFTER_SECONDS), message: words }
         }
     }

@@ -159,11 +159,20 @@ impl Control {
         received: u32,
     ) -> Result<bool, Fault> {
         let sql =
-            "UPDATE mailboxes SET uid_validity = $3::bigint, last_uid = $4::bigint, received = received + $5::bigint
+            "UPDATE mailboxes SET uid_validity = $3::bigint, last_uid = $4::bigint, received = received + $5::bigint, tried_uid = NULL, tries = 0
                    WHERE workspace_id = $1 AND taken_by = $2 RETURNING workspace_id";
         let [validity, last, received] = [position.uid_validity, position.last_uid, received].map(|it| it.to_string());
         let params = [&*taken.workspace_id, &taken.taken_by, &validity, &last, &received].map(Some);
         Ok(!self.query(sql, &params).await?.is_empty())
+    }
+
+    /// Counts a try of a message that failed. Returns how often it has failed; `None` if the mailbox was lost.
+    pub async fn count_mailbox_try(&self, taken: &TakenMailbox, uid: u32) -> Result<Option<u32>, Fault> {
+        let sql = "UPDATE mailboxes SET tries = CASE WHEN tried_uid = $3::bigint THEN tries + 1 ELSE 1 END, tried_uid = $3::bigint
+                   WHERE workspace_id = $1 AND taken_by = $2 RETURNING tries";
+        let uid = uid.to_string();
+        let params = [&*taken.workspace_id, &taken.taken_by, &uid].map(Some);
+        self.query(sql, &params).await?.first(|row| row.get("tries"))
     }
 
     /// Notes that a mailbox was read up to its end.
@@ -172,6 +181,12 @@ impl Control {
         let sql = "UPDATE mailboxes SET failures = 0, last_error = COALESCE($3, CASE WHEN failures = 0 THEN last_error END), last_checked_at = $4::timestamptz
                    WHERE workspace_id = $1 AND taken_by = $2";
         self.query(sql, &[Some(&taken.workspace_id), Some(&taken.taken_by), note, Some(now)]).await.map(drop)
+    }
+
+    /// Makes the mailboxes due that were taken. For a process that knows that nobody reads them.
+    pub async fn free_mailboxes(&self, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE mailboxes SET taken_by = NULL, next_attempt_at = $1::timestamptz WHERE taken_by IS NOT NULL";
+        self.query(sql, &[Some(now)]).await.map(drop)
     }
 
     /// Ends an attempt.
@@ -202,7 +217,7 @@ impl ControlTransaction<'_> {
              VALUES ($1, $2, $3::integer, $4, $5::bytea, $6, $7, $8, $9::bigint, $10::bigint, $11, $12::timestamptz, $12::timestamptz)
              ON CONFLICT (workspace_id) DO UPDATE SET host = EXCLUDED.host, port = EXCLUDED.port, username = EXCLUDED.username,
                  password = EXCLUDED.password, tls = EXCLUDED.tls, folder = EXCLUDED.folder, address = EXCLUDED.address,
-                 uid_validity = EXCLUDED.uid_validity, last_uid = EXCLUDED.last_uid, received = 0, failures = 0, last_error = NULL,
+                 uid_validity = EXCLUDED.uid_validity, last_uid = EXCLUDED.last_uid, received = 0, failures = 0, tried_uid = NULL, tries = 0, last_error = NULL,
                  last_checked_at = NULL, next_attempt_at = EXCLUDED.next_attempt_at, taken_by = NULL, created_by = EXCLUDED.created_by,
                  created_at = EXCLUDED.created_at
              RETURNING {}",

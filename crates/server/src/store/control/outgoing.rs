@@ -51,8 +51,23 @@ pub struct TakenEmail {
     pub attempts: u32,
     /// What became of it, if it is known and only has to be recorded.
     pub outcome: Option<EmailOutcome>,
+    /// Whether the outcome is recorded. Then the provider is asked for the Message-ID.
+    pub is_recorded: bool,
     /// Seconds since it was queued.
     pub age_seconds: i64,
+    /// When it was first tried by an attempt before this one that the provider may have accepted, in Unix milliseconds.
+    pub tried_ms: Option<i64>,
+}
+
+/// An e-mail that is put off.
+#[derive(Clone, Copy, Debug)]
+pub struct PutOff<'a> {
+    /// Why.
+    pub why: &'a str,
+    /// When it is tried again, ISO 8601.
+    pub at: &'a str,
+    /// The first attempt that the provider may have accepted, in Unix milliseconds.
+    pub tried_ms: Option<i64>,
 }
 
 /// What became of an e-mail.
@@ -62,7 +77,7 @@ pub struct EmailOutcome {
     pub is_sent: bool,
     /// The provider; `None` if it was not asked.
     pub provider: Option<String>,
-    /// The message's id at the provider.
+    /// The Message-ID, or else the provider's id of the message.
     pub provider_msg_id: Option<String>,
     /// Why it was not sent.
     pub error: Option<String>,
@@ -78,8 +93,8 @@ impl Control {
         new: &NewOutgoing<'_>,
         (taken_by, now, due_at): (&str, &str, &str),
     ) -> Result<(), Fault> {
-        let sql = "INSERT INTO outgoing_emails (workspace_id, id, actor, provenance, message, attempts, next_attempt_at, taken_by, created_at)
-                   VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6::timestamptz, $7, $8::timestamptz)";
+        let sql = "INSERT INTO outgoing_emails (workspace_id, id, actor, provenance, message, attempts, next_attempt_at, taken_by, created_at, tried_at)
+                   VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6::timestamptz, $7, $8::timestamptz, $8::timestamptz)";
         let message = STANDARD.encode(new.message);
         let params = [by.workspace_id, new.id, by.actor, by.provenance, &message, due_at, taken_by, now].map(Some);
         self.query(sql, &params).await.map(drop)
@@ -87,7 +102,7 @@ impl Control {
 
     /// Makes queued e-mails due now. The attempt that queued them does not send them.
     pub async fn release_emails(&self, workspace_id: &str, ids: &[String], now: &str) -> Result<(), Fault> {
-        let sql = "UPDATE outgoing_emails SET next_attempt_at = $3::timestamptz, attempts = 0, taken_by = NULL
+        let sql = "UPDATE outgoing_emails SET next_attempt_at = $3::timestamptz, attempts = 0, taken_by = NULL, tried_at = NULL
                    WHERE workspace_id = $1 AND id = ANY ($2::text[]) AND outcome IS NULL";
         self.query(sql, &[workspace_id, &array_of_texts(ids), now].map(Some)).await.map(drop)
     }
@@ -102,17 +117,18 @@ impl Control {
         busy: &[String],
     ) -> Result<Option<TakenEmail>, Fault> {
         let sql = "WITH due AS (
-                       SELECT o.workspace_id, o.id FROM outgoing_emails AS o JOIN workspaces AS w ON w.id = o.workspace_id
+                       SELECT o.workspace_id, o.id, o.tried_at FROM outgoing_emails AS o JOIN workspaces AS w ON w.id = o.workspace_id
                        WHERE o.next_attempt_at <= $1::timestamptz AND (w.sending OR o.outcome IS NOT NULL)
                          AND o.workspace_id <> ALL ($4::text[])
                        ORDER BY o.next_attempt_at LIMIT 1 FOR UPDATE OF o SKIP LOCKED)
                    UPDATE outgoing_emails AS o
-                   SET attempts = o.attempts + CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, taken_by = $2,
+                   SET attempts = o.attempts + CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, taken_by = $2, tried_at = COALESCE(o.tried_at, $1::timestamptz),
                        next_attempt_at = $1::timestamptz + make_interval(secs => $3::float8)
                    FROM due WHERE o.workspace_id = due.workspace_id AND o.id = due.id
-                   RETURNING o.workspace_id, o.id, o.actor, o.provenance, encode(o.message, 'base64') AS message, o.attempts, o.outcome,
+                   RETURNING o.workspace_id, o.id, o.actor, o.provenance, encode(o.message, 'base64') AS message, o.attempts, o.outcome, o.is_recorded,
                        o.provider, o.provider_msg_id, o.error, to_json(o.ended_at AT TIME ZONE 'UTC') #>> '{}' AS ended_at,
-                       floor(extract(epoch FROM $1::timestamptz - o.created_at))::bigint AS age_seconds";
+                       floor(extract(epoch FROM $1::timestamptz - o.created_at))::bigint AS age_seconds,
+                       floor(extract(epoch FROM due.tried_at) * 1000)::bigint AS tried_ms";
         let (lease, busy) = (lease_seconds.to_string(), array_of_texts(busy));
         self.query(sql, &[now, taken_by, &lease, &busy].map(Some)).await?.first(|row| {
             let outcome = match row.optional::<String>("outcome")? {
@@ -136,7 +152,9 @@ impl Control {
                 message: message.map_err(Fault::internal)?,
                 attempts: row.get("attempts")?,
                 outcome,
+                is_recorded: row.is("is_recorded")?,
                 age_seconds: row.get("age_seconds")?,
+                tried_ms: row.optional("tried_ms")?,
             })
         })
     }
@@ -167,23 +185,33 @@ impl Control {
         Ok(!self.query(sql, &params).await?.is_empty())
     }
 
-    /// Puts an e-mail off until `at`, ISO 8601.
+    /// Puts an e-mail off.
     pub async fn put_email_off(
         &self,
         (workspace_id, id, taken_by): (&str, &str, &str),
-        why: &str,
-        at: &str,
+        put_off: PutOff<'_>,
     ) -> Result<(), Fault> {
-        let sql = "UPDATE outgoing_emails SET next_attempt_at = $5::timestamptz, taken_by = NULL, error = $4
+        let sql = "UPDATE outgoing_emails SET next_attempt_at = $5::timestamptz, taken_by = NULL, error = $4,
+                       tried_at = to_timestamp($6::bigint / 1000.0)
                    WHERE workspace_id = $1 AND id = $2 AND taken_by = $3 AND outcome IS NULL";
-        self.query(sql, &[workspace_id, id, taken_by, why, at].map(Some)).await.map(drop)
+        let tried_ms = put_off.tried_ms.map(|it| it.to_string());
+        let params =
+            [Some(workspace_id), Some(id), Some(taken_by), Some(put_off.why), Some(put_off.at), tried_ms.as_deref()];
+        self.query(sql, &params).await.map(drop)
     }
 
-    /// Ends the work on an e-mail whose record has its outcome.
-    pub async fn end_email(&self, workspace_id: &str, id: &str) -> Result<(), Fault> {
-        let sql = "UPDATE outgoing_emails SET next_attempt_at = NULL, taken_by = NULL
+    /// Makes the e-mails due that were taken. For a process that knows that nobody works on them.
+    pub async fn free_emails(&self, now: &str) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET taken_by = NULL, next_attempt_at = $1::timestamptz
+                   WHERE taken_by IS NOT NULL AND next_attempt_at IS NOT NULL";
+        self.query(sql, &[Some(now)]).await.map(drop)
+    }
+
+    /// Ends the work on an e-mail whose record has its outcome, except that its Message-ID is asked for at a time, ISO 8601.
+    pub async fn end_email(&self, workspace_id: &str, id: &str, ask_at: Option<&str>) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET next_attempt_at = $3::timestamptz, taken_by = NULL, is_recorded = true
                    WHERE workspace_id = $1 AND id = $2 AND outcome IS NOT NULL";
-        self.query(sql, &[Some(workspace_id), Some(id)]).await.map(drop)
+        self.query(sql, &[Some(workspace_id), Some(id), ask_at]).await.map(drop)
     }
 
     /// Removes an e-mail from the queue that was never recorded.

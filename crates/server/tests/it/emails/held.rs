@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{connect, hello, record, until};
 use crate::belongings::{joined, owned};
+use crate::mcp::call;
 use crate::support::{Agent, Receiver, resend};
 
 async fn switch(owner: &Agent, body: Value) -> Value {
@@ -60,6 +61,38 @@ async fn mail_and_webhooks_wait_and_are_released_or_dropped() {
     agent.post(&format!("/v1/webhooks/{hook}/test"), json!({})).await.status(201);
     agent.post("/v1/emails", hello()).await.status(201);
     assert_eq!((resend().wait(&key, 3).await.len(), receiver.wait(2).await.len()), (3, 2));
+}
+
+#[tokio::test]
+async fn tools_say_that_what_they_send_is_held() {
+    let (owner, agentcrm) = owned().await;
+    let path = format!("/v1/keys?ws={}", owner.workspace_id);
+    let made = owner.post(&path, json!({"name": "relm", "dialect": "relm", "mode": "live"})).await.status(201);
+    let relm = agentcrm.clone().with_key(made.text("/data/api_key"), owner.workspace_id.clone());
+    let key = connect(&agentcrm).await;
+    let receiver = Receiver::start().await;
+    for agent in [&agentcrm, &relm] {
+        let hook = json!({"url": receiver.url(), "events": ["contact.*"]});
+        let hook = call(agent, "create_webhook", hook).await["id"].clone();
+        let mail = json!({"to": ["sarah@acme.example"], "subject": "Hello", "text": "Hi"});
+        let test = async || call(agent, "test_webhook", json!({"id": hook})).await;
+        let sent = test().await;
+        assert_eq!((&sent["outcome"], sent.get("sending")), (&json!("Queued 1 test event."), None), "{sent}");
+        switch(&owner, json!({"sending": false})).await;
+        let held = call(agent, "send_email", mail.clone()).await;
+        assert_eq!((&held["status"], &held["sending"]), (&json!("held"), &json!("held")), "{held}");
+        let held = test().await;
+        assert_eq!(held["sending"], "held", "{held}");
+        assert!(held["outcome"].as_str().unwrap().starts_with("Held 1 test event"), "{held}");
+        let again = json!({"id": hook, "delivery_id": sent["id"]});
+        let again = call(agent, "replay_webhook_deliveries", again).await;
+        assert!(again["outcome"].as_str().unwrap().starts_with("Held 1 delivery"), "{again}");
+        // What holds nothing back does not say so.
+        assert!(call(agent, "get_webhook", json!({"id": hook})).await.get("sending").is_none());
+        switch(&owner, json!({"sending": true, "held": "drop"})).await;
+        assert_eq!(call(agent, "send_email", mail).await.get("sending"), None);
+    }
+    assert_eq!(resend().account(&key).emails.len(), 2);
 }
 
 #[tokio::test]

@@ -85,8 +85,7 @@ async fn what_a_crash_leaves_is_finished_and_what_was_never_recorded_is_dropped(
         assert_eq!(resend().account(&key).emails, [body.clone(), body]);
         // It ended after the outcome was noted and before it was recorded.
         agent.sql(&format!("UPDATE emails SET status = 'queued' WHERE id = '{second}'")).await.status(200);
-        let noted =
-            "UPDATE outgoing_emails SET taken_by = NULL, next_attempt_at = now() WHERE workspace_id = $1 AND id = $2";
+        let noted = "UPDATE outgoing_emails SET taken_by = NULL, is_recorded = false, next_attempt_at = now() WHERE workspace_id = $1 AND id = $2";
         home().control(noted, &[&agent.workspace_id, &second]).await;
         home().kith.app.wakes.emails.notify_one();
         until(agent, &second, "sent").await;

@@ -220,6 +220,71 @@ async fn a_message_that_is_refused_or_huge_stops_no_other() {
     assert!(now["last_error"].as_str().unwrap().contains("emails_polite") && now["status"] == "connected", "{now}");
 }
 
+/// Makes the mailbox due as soon as no process reads it, again and again, until it is shown in this way.
+async fn try_until_shown(agent: &Agent, is_so: impl Fn(&Value) -> bool) -> Value {
+    let start = Instant::now();
+    loop {
+        let sql = "UPDATE mailboxes SET next_attempt_at = now() WHERE workspace_id = $1 AND taken_by IS NULL";
+        home().control(sql, &[&agent.workspace_id]).await;
+        home().kith.app.wakes.mailboxes.notify_one();
+        let found = shown(agent).await;
+        if is_so(&found) {
+            return found;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{found}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_message_that_a_trigger_never_lets_in_is_skipped_after_some_tries() {
+    for (agent, sqlstate) in apart().await.iter().zip(["42501", "57014"]) {
+        let refuse = format!(
+            "CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+               IF NEW.subject = 'Poison' THEN RAISE SQLSTATE '{sqlstate}' USING MESSAGE = 'no poison here'; END IF;
+               RETURN NEW;
+             END $$"
+        );
+        agent.sql(&refuse).await.status(200);
+        agent
+            .sql("CREATE TRIGGER judge BEFORE INSERT ON emails FOR EACH ROW EXECUTE FUNCTION judge()")
+            .await
+            .status(200);
+        connect(agent, settings(dovecot(), agent)).await.status(201);
+        dovecot().deliver(&user(agent), hello("1", "Poison", ""));
+        dovecot().deliver(&user(agent), hello("2", "After it", ""));
+        let tried = until_shown(agent, |it| it["status"] == "failing").await;
+        assert!(tried["last_error"].as_str().unwrap().contains("tried again"), "{tried}");
+        assert_eq!(count(agent, "/v1/emails").await, 0);
+        let skipped = try_until_shown(agent, |it| it["received"] == 1 && it["status"] == "connected").await;
+        let said = skipped["last_error"].as_str().unwrap();
+        assert!(said.contains("message 1, which is skipped"), "{skipped}");
+        assert_eq!(until(agent, 1).await, ["After it"]);
+        let tries = "SELECT 1 / (CASE WHEN EXISTS (SELECT FROM mailboxes WHERE workspace_id = $1 AND tries = 0 AND last_uid = 2) THEN 1 ELSE 0 END)";
+        home().control(tries, &[&agent.workspace_id]).await;
+    }
+}
+
+#[tokio::test]
+async fn messages_wait_in_the_mailbox_of_a_read_only_workspace_until_it_is_claimed() {
+    let agent = &apart().await[1];
+    connect(agent, settings(dovecot(), agent)).await.status(201);
+    until_shown(agent, |it| it["status"] == "connected").await;
+    let age = "UPDATE workspaces SET created_at = created_at - interval '8 days', claimed_at = NULL WHERE id = $1";
+    home().control(age, &[&agent.workspace_id]).await;
+    let message = dovecot().deliver(&user(agent), hello("1", "Late", ""));
+    let failing = try_until_shown(agent, |it| it["status"] == "failing").await;
+    assert!(failing["last_error"].as_str().unwrap().contains("wait in the mailbox"), "{failing}");
+    // However often it is tried.
+    let tried = "UPDATE mailboxes SET failures = 100, tries = 100 WHERE workspace_id = $1";
+    home().control(tried, &[&agent.workspace_id]).await;
+    try_until_shown(agent, |it| it["status"] == "failing").await;
+    assert!(count(agent, "/v1/emails").await == 0 && message.exists());
+    home().control("UPDATE workspaces SET claimed_at = now() WHERE id = $1", &[&agent.workspace_id]).await;
+    try_until_shown(agent, |it| it["received"] == 1 && it["last_error"].is_null()).await;
+    assert_eq!(until(agent, 1).await, ["Late"]);
+}
+
 #[tokio::test]
 async fn a_server_that_fails_is_told_and_tried_again() {
     let agent = &apart().await[1];
@@ -289,6 +354,29 @@ async fn tls_is_verified_and_a_kill_loses_and_repeats_nothing() {
         (150, 150)
     );
     assert!(!child.log().contains(PASSWORD), "{}", child.log());
+}
+
+#[tokio::test]
+async fn a_killed_process_keeps_no_mailbox() {
+    let dir = TempDir::new();
+    let start = || {
+        Child::serve_with(&dir, |command| {
+            command.env("KITH_ALLOW_PRIVATE_TARGETS", "1");
+        })
+    };
+    let child = start();
+    let agent = child.agent().await;
+    connect(&agent, settings(dovecot(), &agent)).await.status(201);
+    dovecot().deliver(&user(&agent), hello("1", "Before", ""));
+    until(&agent, 1).await;
+    // The process waits for messages, and has the mailbox for longer than the test waits.
+    child.kill();
+    dovecot().deliver(&user(&agent), hello("2", "After", ""));
+    let child = start();
+    let agent = agent.at(&child.base);
+    let mut subjects = until(&agent, 2).await;
+    subjects.sort_unstable();
+    assert_eq!(subjects, ["After", "Before"]);
 }
 
 #[tokio::test]

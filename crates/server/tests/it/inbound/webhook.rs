@@ -7,7 +7,7 @@ use ring::hmac;
 use serde_json::{Value, json};
 
 use super::{apart, count, hello, receive, record};
-use crate::support::{Agent, Reply, resend, stranger};
+use crate::support::{Agent, Reply, home, resend, stranger};
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 
@@ -120,6 +120,23 @@ async fn a_call_that_is_not_signed_in_time_is_refused() {
     let long = json!({"type": "email.received", "data": {"email_id": "1", "x": "x".repeat(300_000)}}).to_string();
     call(&path, SECRET, now(), &long).await.fault(413, "payload_too_large");
     assert_eq!(count(agent, "/v1/emails").await, 0);
+    call(&path, SECRET, now(), &event("1")).await.status(200);
+    assert_eq!(count(agent, "/v1/emails").await, 1);
+}
+
+#[tokio::test]
+async fn a_workspace_that_was_not_claimed_in_time_records_nothing() {
+    let agent = &apart().await[1];
+    let (key, path) = connect(agent).await;
+    resend().has_received(&key, "1", message("1"));
+    let age = async |days: &str| {
+        let sql = "UPDATE workspaces SET created_at = now() - $2::interval, claimed_at = NULL WHERE id = $1";
+        home().control(sql, &[&agent.workspace_id, days]).await;
+    };
+    age("8 days").await;
+    call(&path, SECRET, now(), &event("1")).await.fault(403, "workspace_read_only");
+    assert_eq!(count(agent, "/v1/emails").await, 0);
+    age("6 days").await;
     call(&path, SECRET, now(), &event("1")).await.status(200);
     assert_eq!(count(agent, "/v1/emails").await, 1);
 }

@@ -27,7 +27,7 @@ pub use raw::{Answer, Raw, Streams};
 pub use receiver::{Received, Receiver};
 pub use relm::{both, relm};
 pub use reply::Reply;
-pub use resend::resend;
+pub use resend::{message_id_of, resend};
 pub use stream::{StreamReader, StreamedEvent};
 
 use serde_json::Value;

@@ -32,12 +32,34 @@ pub struct ResendAccount {
     /// Its idempotency keys, each with the body and the id of the answer.
     keys: HashMap<String, (Value, String)>,
     /// The next answers to `POST /emails`; without any, it sends.
-    script: VecDeque<(u16, Value)>,
+    script: VecDeque<ScriptedAnswer>,
     /// The attempts to send.
     pub attempts: usize,
+    /// The idempotency key of each attempt.
+    pub keys_of_attempts: Vec<String>,
+    /// Whether it does not tell Message-IDs yet.
+    hides_message_ids: bool,
     domains: Vec<Value>,
     /// The messages that it has received, by id.
     received: HashMap<String, Value>,
+}
+
+/// An answer to `POST /emails`.
+#[derive(Clone, Debug)]
+enum ScriptedAnswer {
+    /// It refuses, before it looks at the e-mail.
+    Refused { status: u16, body: Value, retry_after: Option<u64> },
+    /// It sends, and the connection breaks before its answer.
+    Lost,
+    /// It sends, and does not answer.
+    HeldBack,
+}
+
+/// What becomes of the answer to a request.
+enum AnswerFate {
+    Given(Option<u64>),
+    Lost,
+    HeldBack,
 }
 
 /// The stand-in of this process. An account is made by its first request.
@@ -70,7 +92,32 @@ impl Resend {
 
     /// Scripts an answer to `POST /emails`.
     pub fn will_answer(&self, key: &str, status: u16, body: Value) {
-        self.accounts().entry(key.to_owned()).or_default().script.push_back((status, body));
+        self.script(key, ScriptedAnswer::Refused { status, body, retry_after: None });
+    }
+
+    /// Scripts an answer to `POST /emails` that asks to wait.
+    pub fn will_ask_to_wait(&self, key: &str, status: u16, retry_after: u64) {
+        let body = json!({"statusCode": status, "name": "x", "message": "Too busy."});
+        self.script(key, ScriptedAnswer::Refused { status, body, retry_after: Some(retry_after) });
+    }
+
+    /// Lets an account send the next e-mail, and break the connection before its answer.
+    pub fn will_lose_answer(&self, key: &str) {
+        self.script(key, ScriptedAnswer::Lost);
+    }
+
+    /// Lets an account send the next e-mail, and never answer.
+    pub fn will_hold_answer_back(&self, key: &str) {
+        self.script(key, ScriptedAnswer::HeldBack);
+    }
+
+    /// Sets whether an account does not tell the Message-IDs of its e-mails yet.
+    pub fn hides_message_ids(&self, key: &str, hides: bool) {
+        self.accounts().entry(key.to_owned()).or_default().hides_message_ids = hides;
+    }
+
+    fn script(&self, key: &str, answer: ScriptedAnswer) {
+        self.accounts().entry(key.to_owned()).or_default().script.push_back(answer);
     }
 
     /// Gives an account a message that it has received.
@@ -98,6 +145,11 @@ impl Resend {
     }
 }
 
+/// The Message-ID that the stand-in gives the e-mail with this id. It is the provider's own.
+pub fn message_id_of(id: &str) -> String {
+    format!("<{id}-000000@us-east-1.amazonses.com>")
+}
+
 fn domain(name: &str, status: &str) -> Value {
     static NUMBER: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
     let number = NUMBER.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -115,15 +167,34 @@ fn refusal(status: u16, name: &str, message: &str) -> Refusal {
 async fn serve(request: Request<Body>) -> Response {
     let (head, body) = request.into_parts();
     let bytes = to_bytes(body, usize::MAX).await.unwrap_or_default();
-    let (status, answer) = match answer(head.method.as_str(), head.uri.path(), &head.headers, &bytes) {
+    let mut fate = AnswerFate::Given(None);
+    let (status, answer) = match answer(head.method.as_str(), head.uri.path(), &head.headers, &bytes, &mut fate) {
         Ok(answer) => (200, answer),
         Err(refused) => refused,
     };
     let status = StatusCode::from_u16(status).expect("a status");
-    (status, [(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response()
+    let retry_after = match fate {
+        AnswerFate::Given(retry_after) => retry_after,
+        AnswerFate::HeldBack => std::future::pending().await,
+        AnswerFate::Lost => {
+            let broken = futures_util::stream::iter([Err::<Vec<u8>, _>(std::io::Error::other("the answer is lost"))]);
+            return Body::from_stream(broken).into_response();
+        }
+    };
+    let mut response = (status, [(header::CONTENT_TYPE, "application/json")], answer.to_string()).into_response();
+    if let Some(seconds) = retry_after {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+    }
+    response
 }
 
-fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8]) -> Result<Value, Refusal> {
+fn answer(
+    method: &str,
+    path: &str,
+    headers: &HeaderMap,
+    bytes: &[u8],
+    fate: &mut AnswerFate,
+) -> Result<Value, Refusal> {
     let text = |name: &str| headers.get(name).and_then(|it| it.to_str().ok());
     if text("user-agent").is_none_or(str::is_empty) {
         return Err(refusal(403, "forbidden", "error code: 1010"));
@@ -146,9 +217,20 @@ fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8]) -> Result
     let segments: Vec<&str> = path.trim_matches('/').split('/').collect();
     let not_found = || refusal(404, "not_found", "Domain not found");
     match (method, &segments[..]) {
-        ("POST", ["emails"]) => send(account, text("idempotency-key"), body),
+        ("POST", ["emails"]) => send(account, text("idempotency-key"), body, fate),
         ("GET", ["emails", "receiving", id]) => {
             account.received.get(*id).cloned().ok_or_else(|| refusal(404, "not_found", "Email not found"))
+        }
+        ("GET", ["emails", _]) if key.contains("_sends_only") => {
+            Err(refusal(401, "restricted_api_key", "This API key is restricted to only send emails"))
+        }
+        ("GET", ["emails", id]) => {
+            let number = id.rsplit('-').next().and_then(|it| it.parse::<usize>().ok());
+            let email = number.and_then(|it| account.emails.get(it));
+            let email = email.ok_or_else(|| refusal(404, "not_found", "Email not found"))?;
+            let message_id = (!account.hides_message_ids).then(|| message_id_of(id));
+            Ok(json!({"object": "email", "id": id, "message_id": message_id, "from": email["from"], "to": email["to"],
+                "subject": email["subject"], "last_event": "sent"}))
         }
         ("GET", ["domains"]) => {
             let brief = |it: &Value| {
@@ -185,10 +267,17 @@ fn answer(method: &str, path: &str, headers: &HeaderMap, bytes: &[u8]) -> Result
     }
 }
 
-fn send(account: &mut ResendAccount, key: Option<&str>, body: Value) -> Result<Value, Refusal> {
+fn send(account: &mut ResendAccount, key: Option<&str>, body: Value, fate: &mut AnswerFate) -> Result<Value, Refusal> {
     account.attempts += 1;
-    if let Some((status, body)) = account.script.pop_front() {
-        return Err((status, body));
+    account.keys_of_attempts.push(key.unwrap_or_default().to_owned());
+    match account.script.pop_front() {
+        Some(ScriptedAnswer::Refused { status, body, retry_after }) => {
+            *fate = AnswerFate::Given(retry_after);
+            return Err((status, body));
+        }
+        Some(ScriptedAnswer::Lost) => *fate = AnswerFate::Lost,
+        Some(ScriptedAnswer::HeldBack) => *fate = AnswerFate::HeldBack,
+        None => {}
     }
     check(&body)?;
     let key = key.filter(|it| (1..=256).contains(&it.len()));

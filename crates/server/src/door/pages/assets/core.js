@@ -174,11 +174,14 @@ on("keydown", ".menu", (menu, event) => {
   event.preventDefault();
 });
 /** Asks before something is destroyed. Answers whether the person agrees. */
-export const confirmed = (title, text, button) => new Promise((answer) => {
+export const confirmed = async (title, text, button) => await chosen(title, text, [["yes", button, "danger main"]]) === "yes";
+/** Asks with these buttons, each a value, a text and classes, and one that cancels. Returns the value of the chosen one. */
+export const chosen = (title, text, buttons) => new Promise((answer) => {
   const dialog = el("dialog", { "aria-labelledby": "confirm-heading" },
     el("form", { method: "dialog", class: "form" }, el("h2", { id: "confirm-heading" }, title), el("p", { class: "soft" }, text),
-      el("p", { class: "btns" }, el("button", { class: "btn danger main", value: "yes" }, button), el("button", { class: "btn bare", value: "no" }, "Cancel"))));
-  dialog.addEventListener("close", () => { answer(dialog.returnValue === "yes"); dialog.remove(); });
+      el("p", { class: "btns" }, ...buttons.map(([value, name, classes]) => el("button", { class: `btn ${classes}`, value }, name)),
+        el("button", { class: "btn bare", value: "" }, "Cancel"))));
+  dialog.addEventListener("close", () => { answer(dialog.returnValue); dialog.remove(); });
   document.body.append(dialog);
   dialog.showModal();
 });

@@ -1,5 +1,5 @@
 // Members, keys and settings of a workspace.
-import { $, alarm, api, attempt, confirmed, on, onSubmit, page, refresh, toast } from "./core.js";
+import { $, alarm, api, attempt, chosen, confirmed, on, onSubmit, page, refresh, toast } from "./core.js";
 
 const ws = "ws=" + encodeURIComponent(page.workspace);
 const id = encodeURIComponent;
@@ -103,12 +103,26 @@ on("click", "[data-disconnect-mailbox]", () => attempt(async () => {
   await refresh();
   toast("The mailbox is disconnected.");
 }));
+const setSending = async (body) => (await api("PATCH", `workspaces/${id(page.workspace)}`, body)).data;
+const counted = (count, one) => count === 1 ? `1 ${one}` : `${count} ${one}s`;
 on("change", "[data-sending]", async (it) => {
   try {
-    const { data } = await api("PATCH", `workspaces/${id(page.workspace)}`, { sending: it.checked });
-    const count = it.checked ? data.released : data.held;
-    const waiting = (count?.emails ?? 0) + (count?.deliveries ?? 0);
-    toast(it.checked ? (waiting ? `${waiting} that waited leave now.` : "E-mail and webhooks leave again.") : "Nothing leaves any more.");
+    if (!it.checked) {
+      await setSending({ sending: false });
+      return toast("Nothing leaves any more.");
+    }
+    // Switched off once more, it says what waits.
+    const { emails, deliveries } = (await setSending({ sending: false })).held;
+    const waiting = [[emails, "e-mail"], [deliveries, "webhook event"]].filter(([count]) => count).map(([count, one]) => counted(count, one)).join(" and ");
+    if (!waiting) {
+      await setSending({ sending: true });
+      return toast("E-mail and webhooks leave again.");
+    }
+    const held = await chosen("Switch sending on", `Held: ${waiting}. Released, they leave at once. Dropped, they never leave, and are shown as failed.`,
+      [["release", "Release", "main"], ["drop", "Drop", "danger"]]);
+    if (!held) return void (it.checked = false);
+    await setSending({ sending: true, held });
+    toast(held === "drop" ? `Dropped: ${waiting}. E-mail and webhooks leave again.` : `Released: ${waiting}.`);
   } catch (error) {
     it.checked = !it.checked;
     alarm(error);
