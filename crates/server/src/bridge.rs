@@ -183,7 +183,7 @@ impl RemoteKith {
                 let said = [&fault["error"]["message"], &fault["message"]].into_iter().find_map(Value::as_str);
                 Err(format!("{status}: {}", said.unwrap_or("no reason is given")))
             }
-            Err(_) => Err(format!("{status}: {} does not answer as a RemoteKith does", self.url)),
+            Err(_) => Err(format!("{status}: {} does not answer as Kith does", self.url)),
         }
     }
 }

@@ -8,6 +8,8 @@ use hyper::http;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
+use crate::clock::Clock;
+
 /// The longest time for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// The longest time for a whole response.
@@ -76,6 +78,19 @@ async fn body(mut response: reqwest::Response, most_bytes: usize) -> Result<Vec<
     Ok(body)
 }
 
+/// The seconds that an answer asks its caller to wait (`Retry-After`, RFC 9110): a number, or a date. A date is compared with the
+/// answer's own `Date`, if it has one, because the clocks of two machines differ.
+pub fn retry_after(headers: &http::HeaderMap) -> Option<u64> {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let asked = text("retry-after")?;
+    if let Ok(seconds) = asked.parse() {
+        return Some(seconds);
+    }
+    let date = |text: &str| jiff::fmt::rfc2822::parse(text).ok().map(|date| date.timestamp().as_second());
+    let now = text("date").and_then(date).unwrap_or_else(|| Clock::System.unix_seconds());
+    date(asked).map(|at| u64::try_from(at - now).unwrap_or_default())
+}
+
 /// An error's message with the messages of its causes.
 pub fn with_causes(error: &dyn Error) -> String {
     let mut words = error.to_string();
@@ -99,5 +114,29 @@ mod tests {
         for bad in ["clerk.example.com", "http://clerk.example.com", "http://127.0.0.1.example.com", "file:///x", ""] {
             assert!(trusted_url(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_wait_is_a_number_or_a_date() {
+        let asked = |headers: &[(&'static str, &str)]| {
+            let pairs =
+                headers.iter().map(|(name, value)| (name.parse().expect("a name"), value.parse().expect("a value")));
+            retry_after(&pairs.collect::<http::HeaderMap>())
+        };
+        let sent = ("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        assert_eq!(asked(&[("retry-after", " 120 ")]), Some(120));
+        assert_eq!(asked(&[sent, ("retry-after", "Sun, 06 Nov 1994 08:51:07 GMT")]), Some(90));
+        // What is over is no wait.
+        assert_eq!(asked(&[sent, ("retry-after", "Sun, 06 Nov 1994 08:00:00 GMT")]), Some(0));
+        assert_eq!(asked(&[("retry-after", "Sun, 06 Nov 1994 08:49:37 GMT")]), Some(0));
+        let in_an_hour = jiff::Timestamp::from_second(Clock::System.unix_seconds() + 3600).expect("a time");
+        let in_an_hour =
+            jiff::fmt::rfc2822::DateTimePrinter::new().timestamp_to_rfc9110_string(&in_an_hour).expect("a date");
+        let wait = asked(&[("retry-after", &in_an_hour)]).expect("a wait");
+        assert!((3500..=3600).contains(&wait), "{wait}");
+        for none in ["", "soon", "-1", "1.5", "Sun, 06 Nov 1994"] {
+            assert_eq!(asked(&[("retry-after", none)]), None, "{none}");
+        }
+        assert_eq!(asked(&[]), None);
     }
 }

@@ -114,7 +114,7 @@ fn in_toml(path: PathBuf, url: &str) -> Result<ConfigChange, String> {
     let text = read(&path)?;
     let section = format!("[mcp_servers.{NAME}]");
     if text.lines().any(|line| line.trim() == section) {
-        return Err(format!("{} has {section} already. ConfigChange its url there.", path.display()));
+        return Err(format!("{} has {section} already. Change its url there.", path.display()));
     }
     let added = format!("{section}\nurl = {}\nbearer_token_env_var = \"KITH_KEY\"\n", Value::from(url));
     let between = if text.is_empty() || text.ends_with("\n\n") {

@@ -12,12 +12,14 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use reqwest::{Client, Url};
 
-use crate::http_client::{use_ring, with_causes};
+use crate::http_client::{retry_after, use_ring, with_causes};
 
 /// The longest time for a whole attempt.
 const ATTEMPT_LIMIT: Duration = Duration::from_secs(15);
 /// The longest time for connecting.
 const CONNECT_LIMIT: Duration = Duration::from_secs(10);
+/// The longest time for a look-up of a name outside of an attempt: somebody waits for the answer.
+const LOOK_UP_LIMIT: Duration = Duration::from_secs(3);
 /// The longest time for reading the body of an answer whose status is known.
 const BODY_LIMIT: Duration = Duration::from_secs(2);
 /// How much of an answer's body is read.
@@ -25,12 +27,14 @@ const MOST_BODY_BYTES: usize = 4096;
 /// The longest `Retry-After` that is honoured, in seconds.
 const LONGEST_RETRY_AFTER: u64 = 24 * 60 * 60;
 
-/// IPv4 networks that are not the public internet (IANA's registry of special purposes).
+/// IPv4 networks that are not the public internet (IANA's registry of special purposes), and one public address at which each
+/// machine of Azure reaches the platform that runs it, as others do at 169.254.169.254.
 const PRIVATE_V4: &[(Ipv4Addr, u8)] = &[
     (Ipv4Addr::new(0, 0, 0, 0), 8),
     (Ipv4Addr::new(10, 0, 0, 0), 8),
     (Ipv4Addr::new(100, 64, 0, 0), 10),
     (Ipv4Addr::new(127, 0, 0, 0), 8),
+    (Ipv4Addr::new(168, 63, 129, 16), 32),
     (Ipv4Addr::new(169, 254, 0, 0), 16),
     (Ipv4Addr::new(172, 16, 0, 0), 12),
     (Ipv4Addr::new(192, 0, 0, 0), 24),
@@ -111,6 +115,12 @@ impl TargetGuard {
         let is_private =
             |suffix: &&str| name.strip_suffix(*suffix).is_some_and(|it| it.is_empty() || it.ends_with('.'));
         self.allows_private || !PRIVATE_NAMES.iter().any(is_private)
+    }
+
+    /// The addresses of a name. There are none if the look-up fails or takes too long.
+    async fn addresses_in_time(&self, name: &str) -> Vec<IpAddr> {
+        let found = tokio::time::timeout(LOOK_UP_LIMIT, self.look_up.addresses(name)).await;
+        found.ok().and_then(Result::ok).unwrap_or_default()
     }
 }
 
@@ -209,8 +219,7 @@ impl Targets {
     pub async fn check(&self, text: &str) -> Result<String, BadTarget> {
         let url = self.parse(text)?;
         if let Some(url::Host::Domain(name)) = url.host()
-            && let Ok(found) = self.guard.look_up.addresses(name).await
-            && found.iter().any(|address| !self.guard.allows(*address))
+            && self.guard.addresses_in_time(name).await.iter().any(|address| !self.guard.allows(*address))
         {
             return Err(BadTarget::NotAllowed);
         }
@@ -244,7 +253,7 @@ impl Targets {
         let found = match host.parse::<IpAddr>() {
             Ok(address) => vec![address],
             Err(_) if !self.guard.allows_name(host) => return Err(BadTarget::NotAllowed),
-            Err(_) => self.guard.look_up.addresses(host).await.unwrap_or_default(),
+            Err(_) => self.guard.addresses_in_time(host).await,
         };
         match found.iter().any(|address| !self.guard.allows(*address)) {
             true => Err(BadTarget::NotAllowed),
@@ -284,10 +293,9 @@ impl Targets {
         }
         let response = request.send().await.map_err(in_words)?;
         let status = response.status().as_u16();
-        let retry_after =
-            response.headers().get("retry-after").and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers()).map(|seconds| seconds.min(LONGEST_RETRY_AFTER));
         let body = beginning(response).await;
-        Ok(Answered { status, body, retry_after: retry_after.map(|seconds: u64| seconds.min(LONGEST_RETRY_AFTER)) })
+        Ok(Answered { status, body, retry_after })
     }
 }
 
@@ -333,6 +341,8 @@ mod tests {
             "100.64.0.1",
             "127.0.0.1",
             "127.255.255.254",
+            "168.63.129.16",
+            "::ffff:168.63.129.16",
             "169.254.169.254",
             "172.16.0.1",
             "172.31.255.255",
@@ -358,7 +368,15 @@ mod tests {
         ] {
             assert!(!is_public(private.parse().expect(private)), "{private}");
         }
-        for public in ["1.1.1.1", "100.128.0.1", "172.32.0.1", "192.169.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
+        for public in [
+            "1.1.1.1",
+            "100.128.0.1",
+            "168.63.129.17",
+            "172.32.0.1",
+            "192.169.0.1",
+            "2606:4700::1111",
+            "::ffff:8.8.8.8",
+        ] {
             assert!(is_public(public.parse().expect(public)), "{public}");
         }
     }

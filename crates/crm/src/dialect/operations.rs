@@ -134,8 +134,15 @@ fn check_refs(operations: &[Operation]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// Refuses a path that is not for a batch: another batch, and what is about people, keys and the workspace itself.
+/// Refuses a path that is not for a batch: another batch, an undo, and what is about people, keys and the workspace itself.
 pub fn check_path(path: &[&str]) -> Result<(), Fault> {
+    // The first segments of other undos are not for operations.
+    if matches!(path, ["activity", _, "undo"]) {
+        return Err(Fault::invalid_with_hint(
+            "An undo can't be an operation of a batch, because it is a run of its own.",
+            "Send it as a request of its own.",
+        ));
+    }
     match path.first() {
         Some(&"batch") => Err(Fault::invalid_with_hint(
             "A batch can't be an operation of a batch.",

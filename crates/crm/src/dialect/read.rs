@@ -11,7 +11,7 @@ use crate::model::ask::{
 };
 use crate::model::control::ControlAsk;
 use crate::model::event;
-use crate::model::fault::Fault;
+use crate::model::fault::{Fault, nearest};
 use crate::model::filter::{Deleted, Sort};
 use crate::model::page::PageAsk;
 use crate::model::value::name_of;
@@ -124,9 +124,16 @@ fn send_email(said: &mut Arguments<'_>, words: &Words) -> Result<Steps, Fault> {
             values.insert(name, value);
             continue;
         }
-        let own = (words.column)(EMAILS, &name).ok().filter(|column| RECORDED.contains(&column.as_str()));
-        let Some(column) = own else {
-            return Err(Fault::unknown_field(&name, MESSAGE.iter().chain(RECORDED).copied()));
+        let column = match (words.column)(EMAILS, &name) {
+            Ok(column) if RECORDED.contains(&column.as_str()) => column,
+            Ok(_) => return Err(Fault::unknown_field(&name, MESSAGE.iter().copied())),
+            Err(unknown) => {
+                // A name of the other dialect, or one that is nearly a field of the message.
+                let of_message = || nearest(&name, MESSAGE.iter().copied());
+                let own = |near: &String| (words.column)(EMAILS, near).is_ok_and(|it| RECORDED.contains(&it.as_str()));
+                let nearest = unknown.nearest.filter(own).or_else(of_message);
+                return Err(Fault::Unknown { what: "field", name, nearest });
+            }
         };
         store_ids(&column, &mut value);
         values.insert(column, value);

@@ -90,11 +90,12 @@ impl EmailStatus {
 impl Mailbox {
     /// Parses one mailbox: `ada@example.com` or `Ada Lovelace <ada@example.com>`.
     pub fn parse(text: &str) -> Option<Mailbox> {
-        let text = text.trim();
+        // As the database trims what is stored.
+        let text = text.trim_matches(is_blank);
         let (name, address) = match text.strip_suffix('>') {
             Some(rest) => {
                 let (name, address) = rest.rsplit_once('<')?;
-                (unquoted(name.trim())?, address.trim())
+                (unquoted(name.trim())?, address.trim_matches(is_blank))
             }
             None => (String::new(), text),
         };
@@ -165,9 +166,18 @@ fn split(text: &str) -> impl Iterator<Item = &str> {
     .filter(|part| !part.trim().is_empty())
 }
 
+/// White space and invisible characters: those that `kith.trimmed()` removes from both ends of an address.
+pub fn is_blank(character: char) -> bool {
+    character.is_whitespace()
+        || matches!(character, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}' | '\u{e007f}')
+}
+
 /// Whether a text is an address that mail on the internet can have (RFC 5321), without the quoted form of the local part. Letters of
 /// all scripts are allowed (RFC 6531).
-fn is_address(text: &str) -> bool {
+pub fn is_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else { return false };
     let is_atom = |it: char| it.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(it);
     let is_local = (1..=64).contains(&local.len())
@@ -197,6 +207,7 @@ mod tests {
             assert_eq!(Mailbox::parse(written), Some(mailbox));
         };
         check(" ada@example.com ", None, "ada@example.com", "ada@example.com");
+        check("\u{200b}ada@example.com\u{feff}", None, "ada@example.com", "ada@example.com");
         check("Ada <ada@example.com>", Some("Ada"), "ada@example.com", "Ada <ada@example.com>");
         check("<a.b+c@x-y.example>", None, "a.b+c@x-y.example", "a.b+c@x-y.example");
         check(r#""Ada, \"L\"" <a@b.co>"#, Some("Ada, \"L\""), "a@b.co", r#""Ada, \"L\"" <a@b.co>"#);

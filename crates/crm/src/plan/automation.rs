@@ -189,7 +189,7 @@ fn action(part: &Map<String, Value>, path: &str, columns: ColumnLookUp) -> Resul
 
 /// The texts of an e-mail that can have placeholders, and how their values are written.
 const TEXTS: [(&str, TextForm); 4] =
-    [("to", TextForm::Line), ("subject", TextForm::Line), ("html", TextForm::Html), ("text", TextForm::Text)];
+    [("to", TextForm::Address), ("subject", TextForm::Line), ("html", TextForm::Html), ("text", TextForm::Text)];
 
 fn email(part: &Map<String, Value>, path: &str, columns: ColumnLookUp) -> Result<(), Fault> {
     known(part, path, &["type", "to", "subject", "html", "text", "from"])?;
@@ -197,7 +197,7 @@ fn email(part: &Map<String, Value>, path: &str, columns: ColumnLookUp) -> Result
     for (name, written) in TEXTS {
         let Some(text) = part_text(part, path, name)? else { continue };
         placeholders(text, columns).map_err(|said| refused(name, said))?;
-        if written == TextForm::Line && text.chars().any(char::is_control) {
+        if matches!(written, TextForm::Line | TextForm::Address) && text.chars().any(char::is_control) {
             return Err(refused(name, "It is one line, without line breaks and control characters.".into()));
         }
     }

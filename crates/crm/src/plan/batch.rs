@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::model::answer::{Answer, Batch as Written, BatchItem};
 use crate::model::ask::BatchRow;
 use crate::model::catalog::{Table, UniqueIndex};
+use crate::model::email::is_blank;
 use crate::model::fault::Fault;
 use crate::model::rows::Rows;
 use crate::model::value::TypeKind;
@@ -200,15 +201,6 @@ fn identity(dedup_on: &[String], columns: &[(&str, Meeting)], values: &[Option<S
             (!text.is_empty()).then(|| text.to_lowercase())
         })
         .collect()
-}
-
-/// White space and invisible characters: those that `kith.trimmed()` removes from both ends of an address.
-fn is_blank(character: char) -> bool {
-    character.is_whitespace()
-        || matches!(character, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{ffa0}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}' | '\u{e007f}')
 }
 
 /// Whether a row was refused because of the catalog, which may be out of date.

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::model::email::is_address;
 use crate::model::entity::{Entity, by_table};
 use crate::model::fault::nearest;
 
@@ -35,6 +36,8 @@ pub enum TextForm {
     Text,
     /// On one line.
     Line,
+    /// One e-mail address: a record's value must not add recipients.
+    Address,
     /// With the characters escaped that mean something in HTML.
     Html,
 }
@@ -62,7 +65,11 @@ pub fn fill<'r>(
             TextPart::Filled(Placeholder { subject, column, keys }) => {
                 let record = records(subject).ok_or_else(|| format!("The event is about no {subject}."))?;
                 let value = keys.iter().try_fold(record.get(column), |value, key| Some(value?.get(key))).flatten();
-                push(&mut out, value.unwrap_or(&Value::Null), written);
+                let value = value.unwrap_or(&Value::Null);
+                if written == TextForm::Address && !value.as_str().is_some_and(|text| is_address(text.trim())) {
+                    return Err(format!("The {subject}'s {column} is not one e-mail address."));
+                }
+                push(&mut out, value, written);
             }
         }
     }
@@ -112,7 +119,9 @@ fn push(out: &mut String, value: &Value, written: TextForm) {
     };
     for character in text.chars() {
         match (written, character) {
-            (TextForm::Line, it) if it.is_control() || matches!(it, '\u{2028}' | '\u{2029}') => out.push(' '),
+            (TextForm::Line | TextForm::Address, it) if it.is_control() || matches!(it, '\u{2028}' | '\u{2029}') => {
+                out.push(' ')
+            }
             (TextForm::Html, '&') => out.push_str("&amp;"),
             (TextForm::Html, '<') => out.push_str("&lt;"),
             (TextForm::Html, '>') => out.push_str("&gt;"),
@@ -141,6 +150,10 @@ mod tests {
             assert_eq!(filled.as_deref(), Ok(expected), "{text}");
         };
         check("Hi {{contact.first_name}}!", TextForm::Html, "Hi &lt;Ada&gt;\r\nBcc: x!");
+        let many = json!({"email": "v@t.example, \"x\" <evil@z.example>", "last_name": "me@t.example "});
+        let filled = |text| fill(text, TextForm::Address, column, |_| many.as_object());
+        assert!(filled("{{contact.email}}").unwrap_err().contains("not one e-mail address"));
+        assert_eq!(filled("a@b.example, {{contact.last_name}}").as_deref(), Ok("a@b.example, me@t.example "));
         check("Hi {{ contact.first_name }}", TextForm::Line, "Hi <Ada>  Bcc: x");
         check(
             "{{contact.custom.plan}} {{contact.custom.n}}{{contact.custom.none}}{{contact.last_name}}",

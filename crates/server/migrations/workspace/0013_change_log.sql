@@ -518,15 +518,24 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.note_gap IS 'Notes that the run did what cannot be undone.';
 
+-- What the log does not see cannot be counted either.
+CREATE FUNCTION kith.refuse_uncounted(what text, hint text) RETURNS void
+LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
+    RAISE EXCEPTION '% not allowed under X-Max-Affected, because the rows cannot be counted', what USING ERRCODE = '42501', HINT = hint;
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.refuse_uncounted IS 'Refuses what changes rows without a change in the log, if the transaction has a limit.';
+
 CREATE FUNCTION kith.note_statement() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   IF TG_OP = 'TRUNCATE' THEN
-    IF EXISTS (SELECT FROM kith.seal s WHERE s.xid = pg_current_xact_id_if_assigned() AND s.most IS NOT NULL) THEN
-      RAISE EXCEPTION 'TRUNCATE is not allowed under X-Max-Affected, because it counts no rows' USING ERRCODE = '42501', HINT = 'DELETE counts them.';
-    END IF;
+    PERFORM kith.refuse_uncounted('TRUNCATE is', 'DELETE counts them.');
     PERFORM kith.note_gap(format('TRUNCATE of %s', kith.own_subject(TG_RELID)));
   ELSE
+    PERFORM kith.refuse_uncounted(format('writes to %s, which has no primary key, are', kith.own_subject(TG_RELID)), 'Add a primary key.');
     PERFORM kith.note_gap(format('writes to %s, which has no primary key', kith.own_subject(TG_RELID)));
   END IF;
   RETURN NULL;
@@ -542,13 +551,50 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.note_ddl IS 'Notes DDL.';
 
+-- The reasons are bits: 2 for a default or generated column, 4 for the type of a column.
+CREATE FUNCTION kith.refuse_rewrite() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF pg_event_trigger_table_rewrite_reason() & 6 <> 0 THEN
+    PERFORM kith.refuse_uncounted('an ALTER TABLE that writes all rows is', 'Send it without the limit.');
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.refuse_rewrite IS 'Refuses an ALTER TABLE that writes rows, if the transaction has a limit.';
+
+-- A table without a primary key is no longer in the log.
+CREATE FUNCTION kith.refuse_drop() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE dropped record;
+BEGIN
+  SELECT d.object_type, d.object_identity INTO dropped FROM pg_event_trigger_dropped_objects() d
+   WHERE d.object_type IN ('table', 'table column') AND NOT d.is_temporary LIMIT 1;
+  IF FOUND THEN
+    PERFORM kith.refuse_uncounted(format('the DROP of %s %s is', CASE dropped.object_type WHEN 'table' THEN 'table' ELSE 'column' END, dropped.object_identity), 'Send it without the limit.');
+  END IF;
+  PERFORM FROM pg_event_trigger_dropped_objects() d
+     JOIN pg_trigger t ON t.tgrelid = to_regclass(format('%I.%I', d.address_names[1], d.address_names[2])) AND t.tgfoid = 'kith.capture'::regproc
+    WHERE d.object_type = 'table constraint' AND NOT EXISTS (SELECT FROM pg_index i WHERE i.indrelid = t.tgrelid AND i.indisprimary);
+  IF FOUND THEN
+    PERFORM kith.refuse_uncounted('the DROP of a primary key is', 'Send it without the limit.');
+  END IF;
+END $$;
+COMMENT ON FUNCTION kith.refuse_drop IS 'Refuses the DROP of a table, a column or a primary key, if the transaction has a limit.';
+
+CREATE FUNCTION kith.refuse_copy() RETURNS event_trigger
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  PERFORM kith.refuse_uncounted(TG_TAG || ' is', 'CREATE TABLE, then INSERT … SELECT, counts them.');
+END $$;
+COMMENT ON FUNCTION kith.refuse_copy IS 'Refuses commands that create a table with rows, if the transaction has a limit.';
+
 -- Limits.
 
 CREATE FUNCTION kith.limit_request(secret text, most integer, is_dry boolean) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
   PERFORM kith.check_secret(secret);
-  DELETE FROM kith.seal s WHERE s.xid < pg_snapshot_xmin(pg_current_snapshot());
+  -- Another limited transaction may be removing the same rows, and may take long to end.
+  DELETE FROM kith.seal s WHERE s.xid IN (SELECT o.xid FROM kith.seal o WHERE o.xid < pg_snapshot_xmin(pg_current_snapshot()) FOR UPDATE SKIP LOCKED);
   INSERT INTO kith.seal AS s (xid, most, is_dry) VALUES (pg_current_xact_id(), limit_request.most, limit_request.is_dry);
 END $$;
 COMMENT ON FUNCTION kith.limit_request IS 'Limits this transaction: to so many changed rows, or to no commit. For the server, which knows the secret.';
@@ -645,6 +691,10 @@ BEGIN
     RETURN NULL;
   END IF;
   SELECT s.most INTO limit_of_rows FROM kith.seal s WHERE s.xid = pg_current_xact_id();
+  -- So few changes are no more rows. Otherwise they are compared, because a row may have changed several times.
+  IF (SELECT count(*) FROM (SELECT FROM kith.change c WHERE c.xid = pg_current_xact_id() LIMIT limit_of_rows::bigint + 1) x) <= limit_of_rows THEN
+    RETURN NULL;
+  END IF;
   changes := kith.of_transaction();
   SELECT count(*) INTO changed FROM kith.net(changes);
   IF changed > limit_of_rows THEN
@@ -656,6 +706,18 @@ END $$;
 CREATE CONSTRAINT TRIGGER judge AFTER INSERT ON kith.judgement DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION kith.judge();
 
 -- What changes look like to callers.
+
+-- The log knows no policies of row security, so a table that has some is hidden as a whole. A table that is gone can be read by nobody.
+CREATE FUNCTION kith.hidden_relations() RETURNS oid[]
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+  IF NOT kith.is_viewer() THEN
+    RETURN '{}';
+  END IF;
+  RETURN ARRAY(SELECT DISTINCT s.relation FROM kith.shape s LEFT JOIN pg_class c ON c.oid = s.relation LEFT JOIN pg_namespace n ON n.oid = c.relnamespace
+                WHERE c.oid IS NULL OR c.relrowsecurity OR NOT has_schema_privilege(session_user, n.oid, 'USAGE') OR NOT has_table_privilege(session_user, c.oid, 'SELECT'));
+END $$;
+COMMENT ON FUNCTION kith.hidden_relations IS 'The tables whose changes the session may not see: for a viewer, those that it cannot read.';
 
 -- It has an SQL-standard body and no SET clause, so that queries can inline it.
 CREATE FUNCTION kith.columns_changed(before jsonb, after jsonb, exact_before jsonb, exact_after jsonb) RETURNS jsonb
@@ -725,7 +787,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.log_change, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.note_statement, kith.note_ddl, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.log_change, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
 GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 
@@ -789,13 +851,13 @@ BEGIN
   END IF;
   FOR x IN
     SELECT c.oid::regclass AS relation, y.name, y.timing, y.is_wanted, y.f
-      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = c.oid AND i.indisprimary) AS keyed FROM pg_class c
+      FROM (SELECT c.*, EXISTS (SELECT FROM pg_index i WHERE i.indrelid = coalesce(pg_partition_root(c.oid), c.oid) AND i.indisprimary) AS keyed FROM pg_class c
              WHERE kith.is_logged(c.relnamespace) AND c.relkind IN ('r', 'p') AND (relations IS NULL OR c.oid = ANY (relations)) AND pg_get_userbyid(c.relowner) = current_user) c
      CROSS JOIN LATERAL (VALUES
             ('!kith_capture', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'r' AND NOT c.relispartition, 'kith.capture'::regproc),
             ('!kith_capture_all', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW', c.keyed AND c.relkind = 'p' AND NOT c.relispartition, 'kith.capture'),
             ('kith_truncate', 'BEFORE TRUNCATE ON %s FOR EACH STATEMENT', true, 'kith.note_statement'),
-            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed AND NOT c.relispartition, 'kith.note_statement')) y(name, timing, is_wanted, f)
+            ('kith_statement', 'AFTER INSERT OR UPDATE OR DELETE ON %s FOR EACH STATEMENT', NOT c.keyed, 'kith.note_statement')) y(name, timing, is_wanted, f)
       LEFT JOIN pg_trigger t ON t.tgrelid = c.oid AND t.tgname = y.name AND t.tgparentid = 0
      WHERE NOT EXISTS (SELECT FROM kith_guard.builtin b WHERE b.relid = c.oid) AND y.is_wanted <> (t.tgfoid IS NOT DISTINCT FROM y.f::oid)
        AND (y.is_wanted OR t.oid IS NOT NULL)
@@ -818,6 +880,12 @@ CREATE EVENT TRIGGER kith_attach ON ddl_command_end EXECUTE FUNCTION kith_guard.
 ALTER EVENT TRIGGER kith_attach ENABLE ALWAYS;
 CREATE EVENT TRIGGER kith_note_ddl ON ddl_command_end EXECUTE FUNCTION kith.note_ddl();
 ALTER EVENT TRIGGER kith_note_ddl ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_refuse_rewrite ON table_rewrite EXECUTE FUNCTION kith.refuse_rewrite();
+ALTER EVENT TRIGGER kith_refuse_rewrite ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_refuse_drop ON sql_drop EXECUTE FUNCTION kith.refuse_drop();
+ALTER EVENT TRIGGER kith_refuse_drop ENABLE ALWAYS;
+CREATE EVENT TRIGGER kith_refuse_copy ON ddl_command_start WHEN TAG IN ('CREATE TABLE AS', 'SELECT INTO') EXECUTE FUNCTION kith.refuse_copy();
+ALTER EVENT TRIGGER kith_refuse_copy ENABLE ALWAYS;
 
 -- pg_dump leaves members of extensions out. The workspace may dump its database, and may not read these tables.
 ALTER EXTENSION pgcrypto ADD TABLE kith.shape;

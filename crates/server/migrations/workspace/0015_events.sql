@@ -77,15 +77,16 @@ CREATE FUNCTION kith.events(secret text, reached bigint, after bigint, most inte
   verb text, image jsonb, previous jsonb)
 LANGUAGE plpgsql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $$
 #variable_conflict use_column
+DECLARE hidden oid[] := kith.hidden_relations();
 BEGIN
   PERFORM kith.check_secret(events.secret);
   IF events.reached > (SELECT p.position FROM kith.published p) THEN
     RAISE EXCEPTION 'no event has this position' USING ERRCODE = 'KE001';
   END IF;
-  RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position > events.after ORDER BY c.position LIMIT events.most)) e
+  RETURN QUERY SELECT e.* FROM kith.as_events(ARRAY(SELECT c FROM kith.change c WHERE c.position > events.after AND c.relation <> ALL (hidden) ORDER BY c.position LIMIT events.most)) e
                 ORDER BY e.position;
 END $$;
-COMMENT ON FUNCTION kith.events IS 'Published changes after a position, in order. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.events IS 'Published changes after a position that the session may see, in order. For the server, which knows the secret.';
 
 REVOKE ALL ON FUNCTION kith.part_of, kith.as_events, kith.unpublished, kith.publish, kith.events FROM PUBLIC;
 GRANT EXECUTE ON FUNCTION kith.unpublished, kith.publish, kith.events TO PUBLIC;

@@ -123,6 +123,7 @@ async fn posted(request: &mut HttpRequest<'_>, path: &str) -> Result<Response, F
     let body = request.form().await?;
     let form = OauthForm::read(&body, &request.head.headers)?;
     let client_id = form.needed("client_id")?;
+    clients::check(app, client_id).await?;
     if path == REVOKE {
         grants::revoke(app, client_id, form.needed("token")?).await?;
         return Ok(answer(StatusCode::OK, &json!({})));

@@ -25,6 +25,7 @@ use tokio_rustls::TlsConnector;
 
 use crm::plan::mailbox::{ImapTls, MailboxSettings};
 
+use crate::providers::strike::struck;
 use crate::providers::tidy;
 use crate::targets::{BadTarget, Targets};
 
@@ -94,7 +95,14 @@ impl ImapFolder {
         large: Arc<Semaphore>,
     ) -> Result<ImapFolder, ImapError> {
         let client = step(connect(targets, settings)).await??;
-        let mut session = step(log_in(client, settings)).await??;
+        let logged_in = step(log_in(client, settings)).await?;
+        // A server may repeat what it refuses.
+        let strike = |words: String| struck(&words, &[&settings.password]);
+        let mut session = logged_in.map_err(|error| match error {
+            ImapError::Wrong(field, words) => ImapError::Wrong(field, strike(words)),
+            ImapError::Down(words) => ImapError::Down(strike(words)),
+            ImapError::NotAllowed => ImapError::NotAllowed,
+        })?;
         session.as_mut().refill();
         let capabilities = step(session.capabilities()).await?.map_err(broken)?;
         let can_idle = capabilities.has_str("IDLE");
@@ -229,9 +237,10 @@ fn broken(error: Error) -> ImapError {
     }
 }
 
-/// A server's own words in an error of the library: `code: …, info: Some("…")`.
+/// A server's own words in an error of the library: `code: …, info: Some("…")`, or `information: Some("…")`.
 fn said(words: &str) -> String {
-    let info = words.split_once("info: Some(\"").and_then(|(_, rest)| rest.rsplit_once("\")"));
+    let info = ["info: Some(\"", "information: Some(\""].iter().find_map(|before| words.split_once(before));
+    let info = info.and_then(|(_, rest)| rest.rsplit_once("\")"));
     tidy(info.map_or(words, |(info, _)| info))
 }
 
@@ -281,7 +290,7 @@ async fn encrypted<S: ImapBytes + 'static>(plain: S, host: &str) -> Result<impl 
 }
 
 /// The system's certificates, or those of Mozilla if it has none.
-fn tls() -> Arc<ClientConfig> {
+pub(super) fn tls() -> Arc<ClientConfig> {
     static CONFIG: OnceLock<Arc<ClientConfig>> = OnceLock::new();
     let make = || {
         let mut roots = RootCertStore::empty();

@@ -1,9 +1,11 @@
 //! The providers to which workspaces' e-mail is handed over, and from which it comes: Resend's API, mail servers, mailboxes. This room knows their
 //! protocols, and nothing of queues and records.
 
+mod bounded;
 mod imap;
 mod resend;
 mod smtp;
+mod strike;
 mod webhook;
 
 use std::sync::Arc;

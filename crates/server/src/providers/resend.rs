@@ -8,7 +8,8 @@ use serde_json::{Map, Value, json};
 use crm::model::email::{EmailMessage, Mailbox};
 use crm::model::inbound::{self, InboundEmail, InboundFile};
 
-use crate::http_client::with_causes;
+use crate::http_client::{retry_after, with_causes};
+use crate::providers::strike::struck;
 use crate::providers::{Handed, Mail, Providers, tidy, written};
 
 /// The longest time for a whole answer.
@@ -119,8 +120,11 @@ impl Providers {
 
     async fn ask(&self, api_key: &str, request: Request<'_>) -> Result<Value, ResendError> {
         let down = |words: String, retry_after| ResendError::Down { words: tidy(&words), retry_after };
+        // A URL drops some segments, `..` for one, and some characters.
+        if !request.path.iter().all(|segment| is_id(segment)) {
+            return Err(ResendError::NotFound);
+        }
         let mut url = self.resend.clone();
-        // An id in a path is one segment, whatever it contains.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(request.path);
         }
@@ -138,7 +142,7 @@ impl Providers {
         };
         let mut response = sent.send().await.map_err(unreachable)?;
         let status = response.status().as_u16();
-        let retry_after = response.headers().get("retry-after").and_then(|it| it.to_str().ok()?.trim().parse().ok());
+        let retry_after = retry_after(response.headers());
         let mut text = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             if text.len() + chunk.len() > MOST_BYTES {
@@ -148,7 +152,7 @@ impl Providers {
         }
         let answer: Value = serde_json::from_slice(&text).unwrap_or_default();
         let words = match answer["message"].as_str() {
-            Some(message) => tidy(message),
+            Some(message) => tidy(&struck(message, &[api_key])),
             None => format!("Resend answered {status}."),
         };
         match status {
@@ -161,6 +165,11 @@ impl Providers {
             _ => Err(down(words, retry_after)),
         }
     }
+}
+
+/// Whether this may be an id in a path.
+fn is_id(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
 }
 
 fn domain(value: Value) -> Result<Domain, ResendError> {

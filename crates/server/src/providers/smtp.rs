@@ -3,27 +3,38 @@
 //!
 //! A mail server knows no idempotency keys. A message whose acceptance was not heard of is sent again, with the same Message-ID.
 
+use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
-use lettre::transport::smtp::authentication::Credentials;
-use lettre::transport::smtp::client::{Tls, TlsParameters};
-use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
+use lettre::transport::smtp::authentication::{Credentials, Mechanism};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::extension::ClientId;
+use lettre::{Address, Message};
+use rustls::pki_types::ServerName;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
 
 use crm::model::email;
 use crm::plan::email_settings::{SmtpServer, SmtpTls};
 
+use crate::providers::bounded::Bounded;
+use crate::providers::imap::tls;
+use crate::providers::strike::struck;
 use crate::providers::{Handed, Mail, tidy, with_ascii};
 use crate::targets::{BadTarget, Targets};
 
-/// The longest time for each step of the mail server, and for all of them.
+/// The longest time for the log-in to a mail server, and for all of a message.
 const STEP_LIMIT: Duration = Duration::from_secs(15);
 const LIMIT: Duration = Duration::from_secs(40);
-
-type Transport = AsyncSmtpTransport<Tokio1Executor>;
+/// The longest time for the end of a session.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// The most bytes of all replies of a session.
+const MOST_REPLIES: usize = 256 * 1024;
 
 /// Hands a message over.
 pub async fn hand(targets: &Targets, server: &SmtpServer, mail: &Mail) -> Handed {
@@ -32,21 +43,36 @@ pub async fn hand(targets: &Targets, server: &SmtpServer, mail: &Mail) -> Handed
         Err(words) => return Handed::Refused(tidy(&words)),
     };
     let work = async {
-        let transport = transport(targets, server).await?;
-        transport.send(message).await.map(drop).map_err(verdict)
+        let mut session = session(targets, server).await?;
+        let sent = session.send(message.envelope(), &message.formatted()).await;
+        // Whether the server says goodbye does not matter.
+        let _ = tokio::time::timeout(GOODBYE, session.quit()).await;
+        sent.map(drop).map_err(verdict)
     };
-    match tokio::time::timeout(LIMIT, work).await {
+    let handed = match tokio::time::timeout(LIMIT, work).await {
         Ok(Ok(())) => Handed::Accepted { message_id: mail.message_id() },
         Ok(Err(handed)) => handed,
         Err(_) => down("The mail server gave no answer in time."),
-    }
+    };
+    without_secrets(handed, server)
 }
 
 /// Whether the server can be reached and accepts the log-in.
 pub async fn accepts(targets: &Targets, server: &SmtpServer) -> bool {
-    match transport(targets, server).await {
-        Ok(transport) => transport.test_connection().await.unwrap_or(false),
+    match session(targets, server).await {
+        Ok(mut session) => session.test_connected().await,
         Err(_) => false,
+    }
+}
+
+fn without_secrets(handed: Handed, server: &SmtpServer) -> Handed {
+    let Some((user, password)) = &server.login else { return handed };
+    let plain = format!("\0{user}\0{password}");
+    let strike = |words: String| struck(&words, &[&plain, password]);
+    match handed {
+        Handed::Refused(words) => Handed::Refused(strike(words)),
+        Handed::Down { words, retry_after } => Handed::Down { words: strike(words), retry_after },
+        accepted => accepted,
     }
 }
 
@@ -68,8 +94,8 @@ fn verdict(error: lettre::transport::smtp::Error) -> Handed {
     }
 }
 
-/// A connection to the address that the server's name has now, if that may be used.
-async fn transport(targets: &Targets, server: &SmtpServer) -> Result<Transport, Handed> {
+/// A session with the server at the address that its name has now, if that may be used.
+async fn session(targets: &Targets, server: &SmtpServer) -> Result<AsyncSmtpConnection, Handed> {
     let address = match targets.address_of(&server.host).await {
         Ok(Some(address)) => address,
         Ok(None) => return Err(down("The mail server's name has no address.")),
@@ -78,24 +104,44 @@ async fn transport(targets: &Targets, server: &SmtpServer) -> Result<Transport, 
         }
         Err(bad) => return Err(Handed::Refused(bad.to_string())),
     };
-    let parameters = || {
-        TlsParameters::new(server.host.clone())
-            .map_err(|_| Handed::Refused("The mail server's name can't be that of a certificate.".into()))
+    let usual = match server.tls {
+        SmtpTls::Implicit => 465,
+        SmtpTls::Required => 587,
+        SmtpTls::Opportunistic | SmtpTls::None => 25,
     };
-    let (tls, port) = match server.tls {
-        SmtpTls::Implicit => (Tls::Wrapper(parameters()?), 465),
-        SmtpTls::Required => (Tls::Required(parameters()?), 587),
-        SmtpTls::Opportunistic => (Tls::Opportunistic(parameters()?), 25),
-        SmtpTls::None => (Tls::None, 25),
+    let address = SocketAddr::new(address, server.port.unwrap_or(usual));
+    let opened = tokio::time::timeout(STEP_LIMIT, open(server, address));
+    opened.await.unwrap_or_else(|_| Err(down("The mail server gave no answer in time.")))
+}
+
+async fn open(server: &SmtpServer, address: SocketAddr) -> Result<AsyncSmtpConnection, Handed> {
+    let unreachable = |error: io::Error| down(&format!("The mail server can't be reached: {error}."));
+    let no_name = || Handed::Refused("The mail server's name can't be that of a certificate.".into());
+    let plain = TcpStream::connect(address).await.map_err(unreachable)?;
+    let hello = ClientId::default();
+    let stream: Box<dyn AsyncTokioStream> = match server.tls {
+        SmtpTls::Implicit => {
+            let name = ServerName::try_from(server.host.clone()).map_err(|_| no_name())?;
+            let encrypted = TlsConnector::from(tls()).connect(name, plain).await.map_err(unreachable)?;
+            Box::new(Bounded::new(encrypted, address, MOST_REPLIES))
+        }
+        _ => Box::new(Bounded::new(plain, address, MOST_REPLIES)),
     };
-    let builder = Transport::builder_dangerous(address.to_string())
-        .port(server.port.unwrap_or(port))
-        .tls(tls)
-        .timeout(Some(STEP_LIMIT));
-    Ok(match &server.login {
-        Some((user, password)) => builder.credentials(Credentials::new(user.clone(), password.clone())).build(),
-        None => builder.build(),
-    })
+    let mut session = AsyncSmtpConnection::connect_with_transport(stream, &hello).await.map_err(verdict)?;
+    let encrypts = match server.tls {
+        SmtpTls::Required => true,
+        SmtpTls::Opportunistic => session.can_starttls(),
+        SmtpTls::Implicit | SmtpTls::None => false,
+    };
+    if encrypts {
+        let parameters = TlsParameters::new(server.host.clone()).map_err(|_| no_name())?;
+        session.starttls(parameters, &hello).await.map_err(verdict)?;
+    }
+    if let Some((user, password)) = &server.login {
+        let login = Credentials::new(user.clone(), password.clone());
+        session.auth(&[Mechanism::Plain, Mechanism::Login], &login).await.map_err(verdict)?;
+    }
+    Ok(session)
 }
 
 /// The message in the form of mail servers. The error says what can't be written.

@@ -17,7 +17,7 @@ use crate::app::App;
 use crate::clock::iso_ms;
 use crate::hall::action::ask_of;
 use crate::hall::{self, Controls, Idempotency, Performed};
-use crate::store::control::automations::{RunOutcome, TakenRun};
+use crate::store::control::automations::{RunOutcome, RunWork, TakenRun};
 use crate::work::insist::insist;
 use crate::work::shares::Shares;
 use crate::work::{Failed, Worker};
@@ -29,6 +29,8 @@ const PLACES_OF_WORKSPACE: usize = 2;
 const LEASE_SECONDS: u64 = 60;
 /// The most attempts of a run whose workspace can't be reached.
 const ATTEMPTS: u32 = 6;
+/// The most times that a run is begun. Each process that ends in the middle of one uses one up.
+const MOST_TAKEN: u32 = 10;
 /// The wait before a run is tried again, in milliseconds, times the square of its attempts.
 const WAIT_MS: i64 = 2000;
 
@@ -98,40 +100,35 @@ enum Unfinished {
     Later(String),
 }
 
+/// How a run has gone.
+struct Gone {
+    status: &'static str,
+    outcomes: Vec<Value>,
+    error: Option<String>,
+}
+
+impl Gone {
+    fn failed(outcomes: Vec<Value>, why: String) -> Gone {
+        Gone { status: "error", outcomes, error: Some(why) }
+    }
+}
+
 async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
     let started = Instant::now();
-    let (mut outcomes, mut error) = (Vec::new(), None);
-    let status = if !meets(&taken.conditions, &taken.event) {
-        "skipped"
-    } else {
-        for (number, action) in taken.actions.iter().enumerate() {
-            let now = iso_ms(app.clock.unix_ms());
-            if number > 0 && !app.store.control.keep_run(&taken, &now, LEASE_SECONDS).await? {
-                return Ok(());
-            }
-            let kind = action["type"].clone();
-            match act(app, &taken, number, action).await {
-                Ok(said) => {
-                    let mut outcome = json!({"type": kind, "status": "success", "id": said["id"]});
-                    if let Some(status) = said.get("email_status") {
-                        outcome["email_status"] = status.clone();
-                    }
-                    outcomes.push(outcome);
-                }
-                Err(Unfinished::Later(why)) if taken.attempts < ATTEMPTS => {
-                    let wait_ms = WAIT_MS * i64::from(taken.attempts) * i64::from(taken.attempts);
-                    let at = iso_ms(app.clock.unix_ms() + wait_ms);
-                    return insist(|| app.store.control.put_off_run(&taken, &why, &at)).await;
-                }
-                Err(Unfinished::Failed(why) | Unfinished::Later(why)) => {
-                    outcomes.push(json!({"type": kind, "status": "error", "error": why}));
-                    error = Some(format!("actions[{number}]: {why}"));
-                    break;
-                }
-            }
+    let gone = match &taken.work {
+        _ if taken.attempts > MOST_TAKEN => {
+            Gone::failed(Vec::new(), format!("It was begun {MOST_TAKEN} times, and no attempt came to an end."))
         }
-        if error.is_some() { "error" } else { "success" }
+        Err(why) => Gone::failed(Vec::new(), why.clone()),
+        Ok(work) if !meets(&work.conditions, &work.event) => {
+            Gone { status: "skipped", outcomes: Vec::new(), error: None }
+        }
+        Ok(work) => match act_in_order(app, &taken, work).await? {
+            Some(gone) => gone,
+            None => return Ok(()),
+        },
     };
+    let Gone { status, outcomes, error } = gone;
     if !outcomes.is_empty() {
         finish(app, &taken, error.is_none()).await;
     }
@@ -143,14 +140,52 @@ async fn run(app: &App, taken: TakenRun) -> Result<(), Fault> {
     if insist(|| app.store.control.end_run(&taken, &outcome, &now, &mail_id)).await? {
         tracing::info!(automation_id = taken.automation_id, "switched an automation off");
         app.accounts.mail_queued.notify_one();
+        // If this fails, the next sweep ends them.
+        app.store.control.end_stopped_runs(&now).await?;
     }
     Ok(())
 }
 
+/// Performs the actions, up to the first that fails. Returns nothing if the run goes on later or elsewhere.
+async fn act_in_order(app: &App, taken: &TakenRun, work: &RunWork) -> Result<Option<Gone>, Fault> {
+    let mut outcomes = Vec::new();
+    for (number, action) in work.actions.iter().enumerate() {
+        let now = iso_ms(app.clock.unix_ms());
+        if number > 0 && !app.store.control.keep_run(taken, &now, LEASE_SECONDS).await? {
+            return Ok(None);
+        }
+        let kind = action["type"].clone();
+        match act(app, taken, number, (action, &work.context)).await {
+            Ok(said) => {
+                let mut outcome = json!({"type": kind, "status": "success", "id": said["id"]});
+                if let Some(status) = said.get("email_status") {
+                    outcome["email_status"] = status.clone();
+                }
+                outcomes.push(outcome);
+            }
+            Err(Unfinished::Later(why)) if taken.attempts < ATTEMPTS => {
+                let wait_ms = WAIT_MS * i64::from(taken.attempts) * i64::from(taken.attempts);
+                let at = iso_ms(app.clock.unix_ms() + wait_ms);
+                insist(|| app.store.control.put_off_run(taken, &why, &at)).await?;
+                return Ok(None);
+            }
+            Err(Unfinished::Failed(why) | Unfinished::Later(why)) => {
+                outcomes.push(json!({"type": kind, "status": "error", "error": why}));
+                return Ok(Some(Gone::failed(outcomes, format!("actions[{number}]: {why}"))));
+            }
+        }
+    }
+    Ok(Some(Gone { status: "success", outcomes, error: None }))
+}
+
 /// Performs one action. Returns the id of the record that it wrote, and the status of an e-mail.
-async fn act(app: &App, taken: &TakenRun, number: usize, action: &Value) -> Result<Value, Unfinished> {
-    let context: Context =
-        serde_json::from_value(taken.context.clone()).map_err(|it| Unfinished::Failed(it.to_string()))?;
+async fn act(
+    app: &App,
+    taken: &TakenRun,
+    number: usize,
+    (action, context): (&Value, &Value),
+) -> Result<Value, Unfinished> {
+    let context: Context = serde_json::from_value(context.clone()).map_err(|it| Unfinished::Failed(it.to_string()))?;
     let caller = caller_of(app, taken).await?;
     let ask = ask_of(app, &caller, action, &context).await.map_err(|fault| unfinished(&fault))?;
     let key = format!("{} {number}", taken.id);
@@ -194,8 +229,9 @@ async fn finish(app: &App, taken: &TakenRun, is_complete: bool) {
 }
 
 fn unfinished(fault: &Fault) -> Unfinished {
-    match fault.status() {
-        429 | 500.. => Unfinished::Later(fault.message()),
+    match (fault, fault.status()) {
+        // Another attempt is at the same action: the one of a process that was slow, or whose connection outlived it.
+        (Fault::IdempotencyInProgress, _) | (_, 429 | 500..) => Unfinished::Later(fault.message()),
         _ => Unfinished::Failed(fault.message()),
     }
 }

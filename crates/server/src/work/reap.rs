@@ -1,5 +1,6 @@
 //! Removes workspaces that nobody claimed within 14 days, and those that their owners deleted 7 days ago: their keys stop working on
-//! time (`crm::model::lifecycle`), and their data is dropped here. Also deletes old sessions and log-ins that have ended.
+//! time (`crm::model::lifecycle`), and their data is dropped here. Also deletes old sessions and log-ins that have ended, and ends runs
+//! that wait for automations which are switched off.
 
 use std::time::Duration;
 
@@ -41,11 +42,13 @@ impl Worker for Reap {
         let (expired, unused) = (iso(now - KEPT_SECONDS), iso(now - UNUSED_APPS_SECONDS));
         let disconnected = app.store.control.sweep_apps(&expired, &unused).await;
         let ran = app.store.control.sweep_runs(now - DELIVERIES_KEPT_SECONDS).await;
+        let stopped = app.store.control.end_stopped_runs(&iso(now)).await;
         let logged = app.store.control.sweep_request_log(now - REQUESTS_KEPT_SECONDS).await;
         swept?;
         delivered?;
         disconnected?;
         ran?;
+        stopped?;
         logged?;
         forgotten?;
         match reaped? {

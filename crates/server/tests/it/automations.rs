@@ -1,9 +1,12 @@
 //! Automations: rules, what fires them, what they do, and where they stop.
 
+use kith::clock::Clock;
+use pg::conn::Begin;
+use pg::types::TypeCache;
 use serde_json::{Value, json};
 
 use crate::belongings::{joined, owned};
-use crate::support::{Agent, Reply, agent, both, home, mailbox, relm};
+use crate::support::{Agent, Reply, agent, both, home, mailbox, psql, relm};
 
 /// The record in an answer of either dialect.
 fn record(reply: &Reply) -> Value {
@@ -12,14 +15,14 @@ fn record(reply: &Reply) -> Value {
 }
 
 /// Creates an automation. Returns its id.
-async fn rule(agent: &Agent, trigger: &str, conditions: Value, actions: Value) -> String {
+pub async fn rule(agent: &Agent, trigger: &str, conditions: Value, actions: Value) -> String {
     let body = json!({"name": "R", "trigger_event": trigger, "conditions": conditions, "actions": actions});
     let made = record(&agent.post("/v1/automations", body).await.status(201));
     made["id"].as_str().expect("an id").to_owned()
 }
 
 /// Waits until an automation has this many runs that ended. The newest comes first.
-async fn runs(agent: &Agent, id: &str, count: usize) -> Vec<Value> {
+pub async fn runs(agent: &Agent, id: &str, count: usize) -> Vec<Value> {
     let start = std::time::Instant::now();
     loop {
         let page = agent.get(&format!("/v1/automations/{id}/runs?limit=100")).await.status(200).json();
@@ -31,7 +34,8 @@ async fn runs(agent: &Agent, id: &str, count: usize) -> Vec<Value> {
     }
 }
 
-async fn create(agent: &Agent, path: &str, body: Value) -> String {
+/// Creates a record. Returns its id.
+pub async fn create(agent: &Agent, path: &str, body: Value) -> String {
     record(&agent.post(path, body).await.status(201))["id"].as_str().expect("an id").to_owned()
 }
 
@@ -376,4 +380,152 @@ async fn a_test_says_what_a_rule_would_do_and_keeps_nothing() {
     relm.post("/v1/automations/auto_01m8j8s1e4ctf0qbkv1eg5rwfv/test", json!({"event": {"type": "deal.updated"}}))
         .await
         .fault(404, "not_found");
+}
+
+/// `depth` objects in one another.
+fn nested(depth: usize) -> Value {
+    (0..depth).fold(json!(1), |inner, _| json!({"a": inner}))
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_fails_its_run_and_no_worker() {
+    let agent = relm().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    // A body may be nested 127 deep. Its event is one deeper.
+    create(&agent, "/v1/contacts", json!({"email": "deep@b.example", "metadata": nested(126)})).await;
+    create(&agent, "/v1/contacts", json!({"email": "flat@b.example"})).await;
+    let found = runs(&agent, &id, 2).await;
+    assert_eq!([&found[0]["status"], &found[1]["status"]], [&json!("success"), &json!("error")]);
+    let why = found[1]["error"].as_str().expect("words");
+    assert!(why.starts_with("The event can't be read: "), "{why}");
+}
+
+#[tokio::test]
+async fn a_run_that_never_ends_is_given_up() {
+    let agent = agent().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    runs(&agent, &id, 1).await;
+    // As if ten processes had ended in the middle of it.
+    let again = "UPDATE automation_runs SET status = 'pending', next_attempt_at = now(), attempts = 10 WHERE automation_id = $1";
+    home().control(again, &[&id]).await;
+    home().kith.app.wakes.runs.notify_one();
+    let run = runs(&agent, &id, 1).await.remove(0);
+    assert_eq!(run["status"], "error");
+    assert_eq!(run["error"], "It was begun 10 times, and no attempt came to an end.");
+}
+
+/// Reads a number from the control database until it is this one.
+async fn until_control_says(sql: &'static str, id: &str, wanted: i64) {
+    let start = std::time::Instant::now();
+    loop {
+        let id = id.to_owned();
+        let said = home().run(async move {
+            let rows = home().kith.app.store.control.query(sql, &[Some(&id)]).await.expect("an answer");
+            rows.only().expect("a row").get::<i64>("count").expect("a number")
+        });
+        let said = said.await;
+        if said == wanted {
+            return;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{said} is not {wanted}: {sql}");
+    }
+}
+
+#[tokio::test]
+async fn an_action_that_another_attempt_is_at_is_tried_again() {
+    let agent = agent().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    let mut session = psql(&agent).await;
+    let mut open = session.begin(Begin::ReadWrite(&[])).await.expect("a transaction");
+    open.prepare("LOCK TABLE activities IN SHARE MODE", &TypeCache::default()).await.expect("a statement");
+    open.discard().await.expect("a lock");
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    let taken =
+        "SELECT count(*) FROM automation_runs WHERE automation_id = $1 AND attempts = 1 AND taken_by IS NOT NULL";
+    until_control_says(taken, &id, 1).await;
+    // The first attempt holds the key of its action in a session that waits.
+    let place = home().place(&agent.workspace_id).await;
+    let mut observer = home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session");
+    let waiting = "SELECT FROM pg_locks WHERE relation = 'public.activities'::regclass AND NOT granted";
+    while observer.query(waiting, &[]).await.expect("locks").is_empty() {}
+    // Its lease ends.
+    let due = "UPDATE automation_runs SET next_attempt_at = now() WHERE automation_id = $1";
+    home().control(due, &[&id]).await;
+    home().kith.app.wakes.runs.notify_one();
+    let later = "SELECT count(*) FROM automation_runs WHERE automation_id = $1 AND attempts = 2 AND taken_by IS NULL";
+    until_control_says(later, &id, 1).await;
+    open.rollback().await.expect("an end of the lock");
+    until_rows(&agent, "activities", 1).await;
+    home().control(due, &[&id]).await;
+    home().kith.app.wakes.runs.notify_one();
+    assert_eq!(runs(&agent, &id, 1).await[0]["status"], "success");
+    until_rows(&agent, "activities", 1).await;
+}
+
+/// Waits until a table has this many rows.
+async fn until_rows(agent: &Agent, table: &str, wanted: i64) {
+    let start = std::time::Instant::now();
+    let sql = format!("select count(*)::int as v from {table}");
+    loop {
+        let said = agent.sql(&sql).await.status(200).v();
+        if said == json!(wanted) {
+            return;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{table}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn runs_that_wait_for_a_rule_that_is_switched_off_are_skipped() {
+    let agent = agent().await;
+    let note = || json!([{"type": "create_activity", "activity_type": "note"}]);
+    let (first, second) = (
+        rule(&agent, "contact.created", json!([]), note()).await,
+        rule(&agent, "contact.created", json!([]), note()).await,
+    );
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    runs(&agent, &first, 1).await;
+    runs(&agent, &second, 1).await;
+    // The runs wait for a time that does not come in this test.
+    let wait = "UPDATE automation_runs SET status = 'pending', next_attempt_at = now() + interval '1 hour' WHERE automation_id = $1";
+    home().control(wait, &[&first]).await;
+    home().control(wait, &[&second]).await;
+    assert_eq!(ended_runs(&agent, &[first.clone(), second.clone()]).await, 0);
+    agent.patch(&format!("/v1/automations/{first}"), json!({"enabled": false})).await.status(200);
+    let run = runs(&agent, &first, 1).await.remove(0);
+    assert_eq!(
+        (&run["status"], &run["error"]),
+        (&json!("skipped"), &json!("The automation was switched off before this run."))
+    );
+    assert_eq!(ended_runs(&agent, &[second.clone()]).await, 0, "the other rule's run still waits");
+    // A run that was being made is left to its end. If its process has ended, the sweep finds it.
+    let taken = "UPDATE automation_runs SET taken_by = 'try_of_nobody' WHERE automation_id = $1";
+    home().control(taken, &[&second]).await;
+    agent.patch(&format!("/v1/automations/{second}"), json!({"enabled": false})).await.status(200);
+    let sweep = async || {
+        let now = kith::clock::iso(Clock::System.unix_seconds());
+        let ended = home().run(async move { home().kith.app.store.control.end_stopped_runs(&now).await });
+        ended.await.expect("a sweep");
+    };
+    sweep().await;
+    assert_eq!(ended_runs(&agent, &[second.clone()]).await, 0);
+    let lease_ended = "UPDATE automation_runs SET next_attempt_at = now() - interval '1 minute' WHERE automation_id = $1 AND status = 'pending'";
+    home().control(lease_ended, &[&second]).await;
+    sweep().await;
+    assert_eq!(runs(&agent, &second, 1).await[0]["status"], "skipped");
+}
+
+#[tokio::test]
+async fn runs_behind_ten_failed_ones_are_skipped() {
+    let agent = agent().await;
+    let id = rule(&agent, "contact.created", json!([]), json!([{"type": "move_deal_stage", "stage": "won"}])).await;
+    let rows: Vec<String> = (0..12).map(|n| format!("('{n}@b.example')")).collect();
+    agent.sql(&format!("insert into contacts (email) values {}", rows.join(", "))).await.status(200);
+    let found = runs(&agent, &id, 12).await;
+    let count = |status: &str| found.iter().filter(|run| run["status"] == status).count();
+    assert_eq!((count("error"), count("skipped")), (10, 2), "{found:?}");
 }

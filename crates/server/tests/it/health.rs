@@ -5,7 +5,9 @@ use std::collections::HashSet;
 use reqwest::Method;
 use serde_json::json;
 
-use crate::support::{agent, stranger};
+use crate::automations::{create, rule, runs};
+use crate::support::{Agent, agent, home, relm, stranger};
+use crate::webhooks::{answering, make_due, send_test, subscribe, until};
 
 #[tokio::test]
 async fn it_says_that_it_is_alive_and_ready() {
@@ -76,4 +78,62 @@ async fn every_answer_has_a_name_of_its_own() {
     let made = agent.post("/v1/contacts", json!({})).await.status(201);
     assert_eq!(made.headers.get_all("x-request-id").iter().count(), 1);
     assert_eq!(made.header("x-request-id"), made.text("/_meta/request_id"));
+}
+
+/// A counter in `/metrics`; 0 if it is not there.
+async fn counter(agent: &Agent, name: &str) -> u64 {
+    let reply = agent.get("/metrics").await.status(200);
+    let text = String::from_utf8(reply.body).expect("text");
+    let value = text.lines().find_map(|line| line.strip_prefix(name));
+    value.map_or(0, |value| value.trim().parse().expect("a number"))
+}
+
+/// Waits until a counter is larger than it was: it is counted after the outcome was sent.
+async fn until_counted(agent: &Agent, name: &str, before: u64) {
+    let start = std::time::Instant::now();
+    while counter(agent, name).await <= before {
+        assert!(start.elapsed().as_secs() < 60, "{name} is not counted");
+    }
+}
+
+#[tokio::test]
+async fn attempts_of_deliveries_are_counted_by_outcome() {
+    let agent = relm().await;
+    let name = |outcome: &str| format!("kith_webhook_attempts_total{{outcome=\"{outcome}\"}}");
+    for (statuses, outcome) in [(&[200][..], "delivered"), (&[500], "retried"), (&[410], "gone")] {
+        let before = counter(&agent, &name(outcome)).await;
+        let receiver = answering(statuses).await;
+        let (id, _) = subscribe(&agent, &receiver.url()).await;
+        send_test(&agent, &id).await;
+        until_counted(&agent, &name(outcome), before).await;
+    }
+    let before = counter(&agent, &name("given_up")).await;
+    let receiver = answering(&[500]).await;
+    let (id, _) = subscribe(&agent, &receiver.url()).await;
+    let test = send_test(&agent, &id).await;
+    until(&agent, &id, &test, |it| it["response_status"] == 500).await;
+    // The next attempt is the last one.
+    home().control("UPDATE webhook_deliveries SET attempts = 7 WHERE endpoint_id = $1", &[&id]).await;
+    make_due(&id).await;
+    until_counted(&agent, &name("given_up"), before).await;
+}
+
+#[tokio::test]
+async fn runs_of_automations_are_counted_by_outcome() {
+    let agent = relm().await;
+    let name = |status: &str| format!("kith_automation_runs_total{{status=\"{status}\"}}");
+    let note = json!({"type": "create_activity", "activity_type": "note"});
+    let unmet = json!([{"field": "email", "op": "eq", "value": "nobody"}]);
+    for (conditions, action, status) in [
+        (json!([]), note.clone(), "success"),
+        (json!([]), json!({"type": "move_deal_stage", "stage": "won"}), "error"),
+        (unmet, note, "skipped"),
+    ] {
+        let before = counter(&agent, &name(status)).await;
+        let id = rule(&agent, "contact.created", conditions, json!([action])).await;
+        create(&agent, "/v1/contacts", json!({"email": format!("{status}@b.example")})).await;
+        assert_eq!(runs(&agent, &id, 1).await[0]["status"], status);
+        agent.delete(&format!("/v1/automations/{id}")).await.status(200);
+        until_counted(&agent, &name(status), before).await;
+    }
 }

@@ -148,7 +148,11 @@ async fn more_rows_than_allowed_are_refused_however_they_are_written() {
     agent
         .sql("create table parts (id int primary key, v text default 'x');
               create table kids (id int primary key, part int references parts on delete cascade);
-              insert into parts select generate_series(1, 5); insert into kids select g, 1 from generate_series(1, 3) g")
+              insert into parts select generate_series(1, 5); insert into kids select g, 1 from generate_series(1, 3) g;
+              create table plain (v text); insert into plain values ('x');
+              create table keyless (n int, v text) partition by list (n); create table leaf partition of keyless default; insert into keyless values (1, 'x');
+              create procedure five() language plpgsql as $$ begin update parts set v = 'called'; end $$;
+              create procedure commits() language plpgsql as $$ begin update parts set v = 'kept' where id = 1; commit; update parts set v = 'kept' where id > 1; end $$")
         .await
         .status(200);
     let refused = sql(&agent, at_most, "update parts set v = 'y'").await.fault(412, "max_affected_exceeded");
@@ -170,11 +174,31 @@ async fn more_rows_than_allowed_are_refused_however_they_are_written() {
          create constraint trigger late after insert on parts deferrable initially deferred for each row execute function late();
          insert into parts values (10); set constraints all immediate",
         "truncate kids",
+        "call five()",
+        "alter table parts drop constraint parts_pkey cascade; update parts set v = 'p'; alter table parts add primary key (id)",
+        "alter table parts drop column v; alter table parts add v text default 'q'",
+        "alter table parts alter v type text using 'u'",
+        "alter table parts add w text default random()::text",
+        "drop table parts cascade",
+        "drop schema public cascade",
+        "update plain set v = 'plain'",
+        "update leaf set v = 'leaf'",
+        "create table copy as select id, 'copied' as v from parts",
+        "do $$ begin execute 'select id into copy from parts'; end $$",
     ];
     for escape in escapes {
         let reply = sql(&agent, at_most, escape).await;
         assert!(matches!(reply.code, 412 | 403), "{}", reply.story());
     }
+    sql(&agent, at_most, "call commits()").await.fault(400, "sql_error").says("transaction");
+    // DDL that leaves rows and the log as they are is free, and so are writes that are counted.
+    let free = "alter table parts add constraint named check (v <> ''); alter table parts rename v to w; alter table parts rename w to v;
+                create table made (id int primary key); insert into made values (1)";
+    sql(&agent, at_most, free).await.status(200);
+    assert_eq!(
+        agent.sql("select string_agg(v, ',') as v from (table plain union all select v from keyless) x").await.v(),
+        "x,x"
+    );
     assert_eq!(agent.sql("select string_agg(v, ',' order by id) as v from parts").await.v(), "y,y,x,x,x");
     assert_eq!(count(&agent, "kids").await, 3);
     // REST and batches count too; a retry under the same key with another limit is done.
@@ -194,6 +218,73 @@ async fn more_rows_than_allowed_are_refused_however_they_are_written() {
         .await
         .fault(412, "max_affected_exceeded");
     send(&agent, Method::POST, "/v1/deals", at_most, staged).await.status(201);
+}
+
+#[tokio::test]
+async fn limited_requests_do_not_wait_for_each_other() {
+    let agent = agent().await;
+    let place = home().place(&agent.workspace_id).await;
+    let store = &home().kith.app.store;
+    let secret = store.secret_of(&place).expose().to_owned();
+    let session = async || store.cells.administer(place.cell, &place.database).await.expect("the administrator");
+    let begin = format!("set lock_timeout = '5s'; begin; select kith.limit_request('{secret}', 1, false)");
+    let (mut holder, mut first, mut second) = (session().await, session().await, session().await);
+    // An old limit, which the first removes and does not commit before the second has begun.
+    holder
+        .script(
+            "insert into kith.seal (xid, most, is_dry) values ('3', 1, false); select kith_guard.pg_advisory_lock(42)",
+        )
+        .await
+        .expect("a lock");
+    let pid = first.pid();
+    let begun = begin.replace("'5s'", "0");
+    let waiting = tokio::spawn(async move {
+        first.script(&format!("{begun}; select kith_guard.pg_advisory_xact_lock(42); commit")).await
+    });
+    let is_waiting = format!(
+        "select exists (select from kith_guard.pg_lock_status() l where l.pid = {pid} and not l.granted)::text"
+    );
+    while holder.query(&is_waiting, &[]).await.expect("locks").text(0, 0) != Some("true") {
+        assert!(!waiting.is_finished(), "the first does not wait");
+    }
+    second.script(&format!("{begin}; commit")).await.expect("the second does not wait");
+    holder.script("select kith_guard.pg_advisory_unlock(42)").await.expect("an end");
+    waiting.await.expect("an end").expect("a commit");
+    let kept = holder.query("select count(*)::text from kith.seal where xid = '3'", &[]).await.expect("a count");
+    assert_eq!(kept.text(0, 0), Some("0"));
+}
+
+/// Comparing rows costs more than counting changes.
+#[tokio::test]
+async fn changes_within_the_limit_are_not_compared() {
+    let agent = agent().await;
+    let place = home().place(&agent.workspace_id).await;
+    let store = &home().kith.app.store;
+    let secret = store.secret_of(&place).expose().to_owned();
+    let mut admin = store.cells.administer(place.cell, &place.database).await.expect("the administrator");
+    let role = &place.role;
+    let mut compares = async |most: u32| {
+        let script = format!(
+            "set track_functions = 'all'; set session authorization \"{role}\"; begin;
+             select kith.begin_request('{secret}', 'api_key:ak_1', '{{\"limited\": true}}'), kith.limit_request('{secret}', {most}, false);
+             insert into public.contacts (id) values ('c_1'), ('c_2'); update public.contacts set phone = '1' where id = 'c_1'; set constraints all immediate; reset session authorization;
+             do $$ begin assert coalesce((select pg_stat_get_xact_function_calls(p.oid) from pg_proc p where p.proname = 'net' and p.pronamespace = 'kith'::regnamespace), 0) = 0, 'compared'; end $$"
+        );
+        admin.script(&script).await.err().map(|error| format!("{error:?}"))
+    };
+    assert_eq!(compares(3).await, None);
+    // A row that changed twice is one row, which only images show.
+    let compared = compares(2).await.expect("a comparison");
+    assert!(compared.contains("compared"), "{compared}");
+}
+
+#[tokio::test]
+async fn two_updates_of_one_request_have_different_times() {
+    let agent = agent().await;
+    agent.sql("insert into contacts (id) values ('c_1'), ('c_2')").await.status(200);
+    let update = "update contacts set phone = '1' where id = 'c_1'; update contacts set phone = '1' where id = 'c_2'";
+    agent.sql(update).await.status(200);
+    assert_eq!(agent.sql("select count(distinct updated_at) as v from contacts").await.v(), 2);
 }
 
 #[tokio::test]

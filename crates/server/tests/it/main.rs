@@ -2,12 +2,14 @@
 
 mod accounts;
 mod associations;
+mod automation_effects;
 mod automations;
 mod bad_input;
 mod batch;
 mod belongings;
 mod clerk;
 mod conflicts;
+mod control_pool;
 mod crashes;
 mod custom_fields;
 mod custom_tables;

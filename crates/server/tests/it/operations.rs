@@ -300,6 +300,13 @@ async fn a_batch_that_is_none_is_refused() {
         let reply = batch(&agent, json!([op("GET", &format!("/v1/{path}"))])).await;
         failed(reply, 400, "invalid_request", 0).says("can't be an operation of a batch");
     }
+    agent.post("/v1/contacts", json!({"email": "undone@b.example"})).await.status(201);
+    let entry = agent.get("/v1/activity").await.text("/data/0/id");
+    for path in [format!("/v1/activity/{entry}/undo"), "/v1/runs/r/undo".into(), "/v1/requests/r/undo".into()] {
+        let reply = batch(&agent, json!([post(&path, json!({}))])).await;
+        failed(reply, 400, "invalid_request", 0).says("can't be an operation of a batch");
+    }
+    assert_eq!(agent.sql("select count(*) as v from contacts where email = 'undone@b.example'").await.v(), 1);
     let reply = batch(&agent, json!([named("p", sql("select 'keys' as t")), op("GET", "/v1/$p.t")])).await;
     failed(reply, 400, "invalid_request", 1).says("/v1/keys");
     // A body of a GET is ignored, and an empty one of a DELETE is taken, as in requests.

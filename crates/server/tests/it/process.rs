@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Child, TempDir, postmaster};
+use crate::automations::{create, rule, runs};
+use crate::support::{Child, TempDir, agent, config_of_another, home, postmaster};
 
 const KITH: &str = env!("CARGO_BIN_EXE_kith");
 const JSON: &[(&str, &str)] = &[("content-type", "application/json")];
@@ -139,6 +140,32 @@ async fn sigterm_lets_requests_finish_and_stops_the_database() {
     let child = Child::serve(&dir);
     child.stranger().get("/readyz").await.status(200);
     assert_eq!(agent.at(&child.base).get("/v1/contacts").await.status(200).column("email"), ["late@b.example"]);
+}
+
+#[tokio::test]
+async fn doctor_warns_of_a_queue_that_is_stuck() {
+    let agent = agent().await;
+    let id =
+        rule(&agent, "contact.created", json!([]), json!([{"type": "create_activity", "activity_type": "note"}])).await;
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    create(&agent, "/v1/contacts", json!({"email": "b@b.example"})).await;
+    runs(&agent, &id, 2).await;
+    // Runs of a rule are done in their order. The first one waits for an hour, so nobody takes the second one, which is late.
+    let stuck = "UPDATE automation_runs AS r SET status = 'pending',
+                     next_attempt_at = now() + CASE r.place WHEN o.first THEN interval '1 hour' ELSE interval '-25 minutes' END
+                 FROM (SELECT min(place) AS first FROM automation_runs WHERE automation_id = $1) AS o WHERE r.automation_id = $1";
+    home().control(stuck, &[&id]).await;
+    let (config, dir) = (config_of_another(), TempDir::new());
+    let mut command = Child::bare(Path::new(KITH), "doctor");
+    command.arg("--data-dir").arg(&dir.path).arg("--database-url").arg(config.database_url.expect("an address"));
+    let doctor = command.env("KITH_SECRET_KEY", config.secret_key.expect("a key")).output().expect("the binary");
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    let line = said.lines().find(|line| line.contains("runs of automations: ")).unwrap_or_else(|| panic!("{said}"));
+    assert!(line.starts_with("WARN runs of automations: "), "{line}");
+    assert!(line.contains("are due, the oldest for 25 minutes: is `kith serve` running?"), "{line}");
+    // A warning is no failure.
+    assert!(doctor.status.success(), "{said}{}", String::from_utf8_lossy(&doctor.stderr));
+    agent.delete(&format!("/v1/automations/{id}")).await.status(200);
 }
 
 #[tokio::test]

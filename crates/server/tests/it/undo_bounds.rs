@@ -38,6 +38,7 @@ async fn what_is_older_than_the_log_is_gone() {
         agent.post(path, json!({})).await.fault(410, "undo_expired");
     }
     assert_eq!(agent.get("/v1/runs/old").await.status(200).at("/data/affected/contacts/created"), 1);
+    let other = partly_old_runs().await;
     store.sweep_changes(30).await.expect("a sweep");
     let kept = admin.query("select count(*) as kept from kith.change", &[]).await.expect("a count");
     assert_eq!(kept.text(0, 0), Some("0"));
@@ -46,6 +47,35 @@ async fn what_is_older_than_the_log_is_gone() {
     }
     let run = agent.get("/v1/runs/old").await.status(200);
     assert_eq!((run.at("/data/undoable"), run.at("/data/why")), (json!("no"), json!(["no changes are kept"])));
+    // A run that lost a part says so, and the rest goes back. A part that was undone before is not missed.
+    let run = other.get("/v1/runs/r").await.status(200);
+    assert_eq!(
+        (run.at("/data/undoable"), run.at("/data/why")),
+        (json!("partly"), json!(["changes that are no longer kept"]))
+    );
+    assert_eq!(other.post("/v1/runs/r/undo", json!({})).await.status(200).at("/data/undone"), 1);
+    let run = other.get("/v1/runs/undone").await.status(200);
+    assert_eq!((run.at("/data/undoable"), run.at("/data/why")), (json!("whole"), json!([])));
+    let left = other.sql("select string_agg(email::text, ',' order by created_at) as v from contacts").await.v();
+    assert_eq!(left, "old@r.example,new@undone.example");
+}
+
+/// A workspace with two runs of which the older half is due. In the run `undone` it is undone.
+async fn partly_old_runs() -> Agent {
+    let agent = agent().await;
+    for run in ["r", "undone"] {
+        for age in ["old", "new"] {
+            sql_in_run(&agent, run, &format!("insert into contacts (email) values ('{age}@{run}.example')")).await;
+        }
+    }
+    let request = agent.get("/v1/runs/undone/changes").await.text("/data/0/request_id");
+    agent.post(&format!("/v1/requests/{request}/undo"), json!({})).await.status(200);
+    let place = home().place(&agent.workspace_id).await;
+    let store = &home().kith.app.store;
+    let mut admin = store.cells.administer(place.cell, &place.database).await.expect("the administrator");
+    let older = "update kith.change set at = at - interval '31 days' where image ->> 'email' like 'old@%' and op = 'I'";
+    admin.query(older, &[]).await.expect("an older log");
+    agent
 }
 
 #[tokio::test]
@@ -60,6 +90,40 @@ async fn a_viewer_reads_runs_and_undoes_none() {
     viewer.post(&format!("/v1/runs/{id}/finish"), json!({"status": "failed"})).await.fault(403, "forbidden");
     viewer.post("/v1/runs", json!({"run_id": "mine"})).await.fault(403, "forbidden");
     assert_eq!(agent.get("/v1/contacts").await.column("id").len(), 1);
+}
+
+/// A viewer's role decides what the log shows it.
+#[tokio::test]
+async fn a_viewer_sees_no_changes_of_what_it_cannot_read() {
+    let agent = agent().await;
+    agent
+        .sql("create table shown (id int primary key); create table hidden (id int primary key); create table policed (id int primary key);
+              create table gone (id int primary key)")
+        .await
+        .status(200);
+    let role = home().place(&agent.workspace_id).await.role;
+    let revoke = format!("revoke select on hidden from {role}_r; alter table policed enable row level security");
+    agent.sql(&revoke).await.status(200);
+    let tables = ["hidden", "policed", "gone", "shown"];
+    let insert = tables.map(|table| format!("insert into {table} values (7)")).join(";");
+    sql_in_run(&agent, "r", &insert).await;
+    agent.sql("drop table gone").await.status(200);
+    let id = agent.get("/v1/runs/r").await.id();
+    let viewer = with_role(&agent, "viewer").await;
+    for (path, column) in [
+        (format!("/v1/runs/{id}/changes"), "table"),
+        (format!("/v1/runs/{id}/changes?net=true"), "table"),
+        ("/v1/events".into(), "type"),
+    ] {
+        let seen = async |by: &Agent| {
+            let all = by.get(&path).await.status(200).column(column).into_iter();
+            all.filter_map(|it| it.as_str().map(|it| it.trim_end_matches(".created").to_owned()))
+                .filter(|it| !it.starts_with("pipeline"))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(seen(&agent).await, tables, "{path}");
+        assert_eq!(seen(&viewer).await, ["shown"], "{path}");
+    }
 }
 
 #[tokio::test]

@@ -62,6 +62,119 @@ async fn a_late_trigger_that_removes_others_is_a_conflict() {
     assert_eq!(agent.sql("select count(*) as v from kept").await.v(), 1);
 }
 
+/// A trigger may change a row that was put back, when another is. Rows go back in the order in which their tables were created.
+#[tokio::test]
+async fn what_triggers_make_of_an_undo_is_put_right() {
+    let agent = agent().await;
+    for (order, first, second) in [("a", "sums_a", "parts_a"), ("b", "parts_b", "sums_b")] {
+        agent
+            .sql(&format!(
+                "create table {first} (id int primary key, n int); create table {second} (id int primary key, n int);
+                 insert into sums_{order} values (1, 1); insert into parts_{order} values (1, 1);
+                 create function add_{order}() returns trigger language plpgsql as $$ begin update sums_{order} set n = n + new.n - old.n; return null; end $$;
+                 create trigger add after update on parts_{order} for each row execute function add_{order}()"
+            ))
+            .await
+            .status(200);
+        let rows = async || {
+            let sql = format!("select (select n from parts_{order}) || ' ' || (select n from sums_{order}) as v");
+            agent.sql(&sql).await.v()
+        };
+        sql_in_run(&agent, order, &format!("update parts_{order} set n = 5")).await;
+        assert_eq!(rows().await, "5 5");
+        let done = agent.post(&format!("/v1/runs/{order}/undo"), json!({})).await.status(200);
+        assert_eq!((done.at("/data/undone"), rows().await), (json!(2), json!("1 1")));
+        // The same if another had put the sum right already.
+        let run = format!("{order} again");
+        sql_in_run(&agent, &run, &format!("update parts_{order} set n = 5")).await;
+        agent.sql(&format!("update sums_{order} set n = 1")).await.status(200);
+        agent.post(&format!("/v1/runs/{order}%20again/undo"), json!({})).await.status(200);
+        assert_eq!(rows().await, "1 1");
+    }
+}
+
+/// What a trigger writes each time cannot go back.
+#[tokio::test]
+async fn what_triggers_do_not_let_go_back_is_a_conflict() {
+    let agent = agent().await;
+    agent
+        .sql("create table parts (id int primary key, n int, version int);
+              insert into parts values (1, 1, 1), (2, 1, 1);
+              create function count_up() returns trigger language plpgsql as $$ begin new.version := old.version + 1; return new; end $$;
+              create trigger count before update on parts for each row execute function count_up();
+              create table rows (id int primary key, n int);
+              create function change() returns trigger language plpgsql as $$ begin new.n := new.n + 1; return new; end $$;
+              create trigger change before insert on rows for each row execute function change();
+              create trigger change_again before update on rows for each row execute function change();
+              insert into rows values (1, 1)")
+        .await
+        .status(200);
+    sql_in_run(&agent, "r", "update parts set n = 5 where id = 1; delete from rows").await;
+    let refused = agent.post("/v1/runs/r/undo", json!({})).await.fault(409, "undo_conflict");
+    let mut all = refused.at("/conflicts").as_array().unwrap().clone();
+    all.sort_by_key(|it| it["table"].as_str().map(str::to_owned));
+    let columns = json!({"version": {"expected": 2, "now": 4, "back_to": 1}});
+    assert_eq!(all[0], json!({"table": "parts", "id": 1, "reason": "not_permitted", "columns": columns}));
+    assert_eq!(all[1], json!({"table": "rows", "id": 1, "reason": "not_permitted"}));
+    let parts =
+        async || agent.sql("select string_agg(n || ' ' || version, ', ' order by id) as v from parts").await.v();
+    assert_eq!(parts().await, "5 2, 1 1");
+    // The rest goes back where that is asked for: the other columns, and no row that would be another.
+    let done = agent.post("/v1/runs/r/undo", json!({"on_conflict": "skip"})).await.status(200);
+    assert_eq!((done.at("/data/undone"), parts().await), (json!(1), json!("1 3, 1 1")));
+    assert_eq!(done.at("/data/skipped").as_array().map(Vec::len), Some(2), "{}", done.story());
+    assert_eq!(agent.sql("select count(*) as v from rows").await.v(), 0);
+}
+
+/// E-mails, lists and associations name records without a foreign key.
+#[tokio::test]
+async fn records_that_others_name_are_left() {
+    let agent = agent().await;
+    sql_in_run(
+        &agent,
+        "r",
+        "insert into contacts (id, email) values ('c_mail', 'm@b.example'), ('c_list', 'l@b.example'), ('c_assoc', 'a@b.example'), ('c_free', 'f@b.example');
+         insert into companies (id, domain) values ('co_mail', 'b.example');
+         insert into deals (id, name) values ('d_mail', 'D');
+         insert into emails (id, from_addr, contact_ids) values ('e_own', 'f@b.example', '{c_free}')",
+    )
+    .await;
+    agent
+        .sql("insert into emails (id, contact_ids, company_ids, deal_ids) values ('e_1', '{c_mail}', '{}', '{}'), ('e_2', '{}', '{co_mail}', '{}'), ('e_3', '{}', '{}', '{d_mail}');
+              insert into lists (id, name, target_table, kind) values ('l_1', 'L', 'contacts', 'static');
+              insert into list_members (list_id, member_id) values ('l_1', 'c_list');
+              insert into associations (from_type, from_id, to_type, to_id, label) values ('contact', 'c_assoc', 'list', 'l_1', 'knows')")
+        .await
+        .status(200);
+    let mut left: Vec<String> =
+        conflicts(&agent, "r").await.iter().map(|(_, id, reason)| format!("{id} {reason}").replace('"', "")).collect();
+    left.sort();
+    let expected = ["c_assoc", "c_list", "c_mail", "co_mail", "d_mail"].map(|id| format!("{id} would_remove_others"));
+    assert_eq!(left, expected);
+    let done = agent.post("/v1/runs/r/undo", json!({"on_conflict": "skip"})).await.status(200);
+    assert_eq!(done.at("/data/skipped").as_array().map(Vec::len), Some(5), "{}", done.story());
+    let kept = "select string_agg(id, ' ' order by id) as v from contacts";
+    assert_eq!(agent.sql(kept).await.v(), "c_assoc c_list c_mail");
+    assert_eq!(
+        agent.sql("select array_to_string(contact_ids, ' ') as v from emails where id = 'e_1'").await.v(),
+        "c_mail"
+    );
+    assert_eq!(agent.sql("select count(*) as v from list_members, associations").await.v(), 1);
+}
+
+#[tokio::test]
+async fn an_added_stage_that_another_deal_uses_is_left() {
+    let agent = agent().await;
+    sql_in_run(&agent, "r", "insert into deals (id, name, stage) values ('d_1', 'D', 'tasting')").await;
+    agent.post("/v1/deals", json!({"name": "Other", "stage": "tasting"})).await.status(201);
+    let stage = agent.sql("select id as v from pipeline_stages where key = 'tasting'").await.v();
+    let done = agent.post("/v1/runs/r/undo", json!({})).await.status(200);
+    assert_eq!(done.at("/data/undone"), 1);
+    let left = json!([{"table": "pipeline_stages", "id": stage, "reason": "would_remove_others"}]);
+    assert_eq!(done.at("/data/skipped"), left);
+    assert_eq!(agent.sql("select string_agg(name || ' ' || stage, ',') as v from deals").await.v(), "Other tasting");
+}
+
 /// Rows that need each other are only right together.
 #[tokio::test]
 async fn rows_that_need_each_other_come_back_together() {

@@ -35,6 +35,7 @@ use crate::model::lifecycle::Phase;
 use crate::model::who::{Features, Role, Who};
 
 pub use advice::error;
+pub use names::table_of_id;
 pub use read::{Beside, ToolAsk, read};
 pub use said::View;
 pub use show::{NOTE_TEXT, Shown, failed_part, operation, show};
@@ -345,6 +346,8 @@ impl Act {
         matches!(
             self,
             Act::SendEmail
+                // It may hold the sending of an e-mail.
+                | Act::Operations
                 | Act::Control(
                     ControlAct::Test | ControlAct::Replay | ControlAct::SetIntegration | ControlAct::Verify,
                     _

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::dialect::changes;
 use crate::dialect::tools::describe::describe;
-use crate::dialect::tools::names::{is_brief, own, table_of_id};
+use crate::dialect::tools::names::{column_of, is_brief, own, table_of_id};
 use crate::dialect::tools::said::View;
 use crate::dialect::tools::shrink::{self, BYTES_A_TOKEN, Cut};
 use crate::dialect::tools::{Act, control, log, trim};
@@ -66,7 +66,7 @@ pub fn show(
     let outcome = outcome(view, &answer);
     cut_rows(&mut answer, &cut);
     let mut object = object(dialect, &answer, &cut, meta)?;
-    let mut trimmed = trim::Trimmed::default();
+    let (mut trimmed, mut cut_beside) = (trim::Trimmed::default(), Vec::new());
     if trim::is_here(&answer) {
         trimmed = trim::fit(&mut object, &answer, view.max_tokens);
         if let (Some(rows), None) = (trimmed.rows, asked) {
@@ -78,7 +78,11 @@ pub fn show(
         Act::Fetch => object = document(object, &answer, view, meta),
         Act::Find => {
             choose_fields(&mut object, view, dialect)?;
-            add_beside(&mut object, beside, view, dialect, meta)?;
+            let entity = view.table.as_deref().and_then(by_table);
+            let column = |field: &String| entity.map_or(field.clone(), |entity| column_of(entity, field).to_owned());
+            let wanted: Vec<String> = view.fields.iter().map(column).collect();
+            cut.columns.retain(|name| wanted.is_empty() || wanted.contains(name));
+            cut_beside = add_beside(&mut object, beside, view, dialect, meta)?;
         }
         _ => {}
     }
@@ -95,7 +99,7 @@ pub fn show(
         // A column of that name has the first right to it.
         object.extend(rest);
     }
-    if let Some(text) = said_cut(&cut, trimmed.said, asked, view, dialect) {
+    if let Some(text) = said_cut(&cut, trimmed.said.into_iter().chain(cut_beside), asked, view, dialect) {
         object.insert(CUT.into(), text.into());
     }
     if act.shows_stored_text() || would_change.is_some() {
@@ -171,6 +175,14 @@ fn cut_rows(answer: &mut Answer, cut: &Cut) {
         }
         Answer::Page { rows, .. } | Answer::Rows { rows, .. } | Answer::Tables { rows } => rows.truncate(most),
         Answer::Found(found) => found.order.truncate(most),
+        Answer::Record { record, .. } | Answer::Email { record, .. } => {
+            // The record itself is one of the rows.
+            let mut left = most.saturating_sub(record.row.len());
+            for (_, rows) in &mut record.related {
+                rows.truncate(left);
+                left -= rows.len().min(left);
+            }
+        }
         _ => {}
     }
 }
@@ -226,7 +238,8 @@ fn outcome(view: &View, answer: &Answer) -> String {
     match (view.act, answer) {
         (Act::Control(act, resource), answer) => control::outcome(act, resource, answer),
         (Act::Operations | Act::FinishRun | Act::Undo, answer) => log::outcome(answer),
-        (Act::SendEmail, Answer::Email { status, .. }) => match status {
+        // A record of an e-mail with a recipient and no sender is an e-mail to send, whatever tool creates it.
+        (_, Answer::Email { status, .. }) => match status {
             EmailStatus::Sent => "Sent 1 e-mail.".into(),
             EmailStatus::Queued => "Queued 1 e-mail: it is sent as soon as the provider accepts it.".into(),
             EmailStatus::Held => "Held 1 e-mail: sending is switched off in this workspace.".into(),
@@ -384,21 +397,35 @@ fn keep_brief(record: &mut Value, entity: &'static Entity, dialect: &Dialect) {
     }
 }
 
-/// Adds the records that belong beside a record.
+/// Adds the records that belong beside a record. They share what the record leaves of the tokens. Returns what was cut.
 fn add_beside(
     object: &mut Map<String, Value>,
     beside: Vec<(&'static str, Answer)>,
     view: &View,
     dialect: &Dialect,
     meta: &Meta<'_>,
-) -> Result<(), Fault> {
+) -> Result<Vec<String>, Fault> {
+    let mut said = Vec::new();
+    if beside.is_empty() {
+        return Ok(said);
+    }
+    let mut left = view.max_tokens.saturating_sub(tokens(object));
+    let mut parts = beside.len();
     for (key, mut answer) in beside {
         let view = View { table: Some(key.to_owned()), ..view.clone() };
         shrink::choose(&mut answer, &view, dialect)?;
-        let cut = shrink::fit(&mut answer, view.max_tokens);
+        let cut = shrink::fit(&mut answer, left / parts);
+        parts -= 1;
         let Some(Value::Array(rows)) = self::object(dialect, &answer, &cut, meta)?.remove("data") else {
             continue;
         };
+        left = left.saturating_sub(tokens(&rows));
+        if cut.rows.is_some() || matches!(&answer, Answer::Page { next_cursor: Some(_), .. }) {
+            object.insert(format!("{key}_has_more"), true.into());
+        }
+        if !cut.columns.is_empty() {
+            said.push(format!("Long texts of {key} are cut."));
+        }
         match object.get_mut(key) {
             Some(Value::Array(there)) => there.extend(rows),
             _ => {
@@ -406,18 +433,23 @@ fn add_beside(
             }
         }
     }
-    Ok(())
+    Ok(said)
+}
+
+/// The most tokens of a value.
+fn tokens(value: &impl serde::Serialize) -> usize {
+    serde_json::to_vec(value).map_or(0, |text| text.len() / BYTES_A_TOKEN)
 }
 
 /// What was cut, and how to get it.
 fn said_cut(
     cut: &Cut,
-    trimmed: Option<String>,
+    trimmed: impl Iterator<Item = String>,
     asked: Option<usize>,
     view: &View,
     dialect: &Dialect,
 ) -> Option<String> {
-    let mut said: Vec<String> = trimmed.into_iter().collect();
+    let mut said: Vec<String> = trimmed.collect();
     if !cut.columns.is_empty() {
         let entity = view.table.as_deref().and_then(by_table);
         let names = cut.columns.iter().map(|name| entity.map_or(name.as_str(), |entity| own(dialect, entity, name)));

@@ -3,7 +3,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crm::dialect::tools;
+use crm::dialect::tools::{self, table_of_id};
 use crm::model::fault::Fault;
 
 use crate::door::mcp::call::guarded;
@@ -55,7 +55,7 @@ impl Session<'_, '_> {
         };
         let (tool, arguments) = match uri.strip_prefix("crm://").and_then(|path| path.split_once('/')) {
             None if uri == SCHEMA => ("describe_schema", Map::new()),
-            Some((kind, id)) if KINDS.contains(&kind) && !id.is_empty() && !id.contains('/') => {
+            Some((kind, id)) if KINDS.contains(&kind) && table_of_id(id).is_some_and(|it| it.name == kind) => {
                 ("fetch", [("id".to_owned(), id.into())].into_iter().collect())
             }
             _ => return Err(self.no_resource(&uri)),

@@ -305,10 +305,10 @@ fn runs(it: &Value, listed: &Value) -> Markup {
 
 fn outcomes(run: &Value) -> Markup {
     html! {
-        @if run["status"] == "skipped" { span.soft { "The conditions did not hold." } }
+        @if run["status"] == "skipped" { span.soft { (run["error"].as_str().unwrap_or("The conditions did not hold.")) } }
         @for it in array(&run["actions"]) {
             span.who { code { (word(it, "type")) } @if let Some(why) = it["error"].as_str() { span.madder { (why) } } @else { span.soft { (word(it, "status")) } } } " "
         }
-        @if array(&run["actions"]).is_empty() && !run["error"].is_null() { span.madder { (word(run, "error")) } }
+        @if array(&run["actions"]).is_empty() && run["status"] != "skipped" && !run["error"].is_null() { span.madder { (word(run, "error")) } }
     }
 }

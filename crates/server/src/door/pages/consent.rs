@@ -171,7 +171,13 @@ fn page(visit: &PageVisit<'_>, asked: &AppRequest, query: &str) -> Markup {
                     h1 { "Connect an app" }
                     p { b { (name) } " wants to work in one of your workspaces." }
                     @match asked.client.host() {
-                        Some(host) => p.note { (parts::icon("info")) span { "It is an app of " b { (host) } "." } },
+                        Some(host) => p.note { (parts::icon("info")) span {
+                            "It is an app of " b { (host) } "."
+                            // A program on this machine could claim to be the app of another: who gets the answer is said.
+                            @if leads_to.as_deref() != Some(&host) {
+                                " The answer goes to " b { (leads_to.as_deref().unwrap_or("a program on your machine")) } "."
+                            }
+                        } },
                         None => p.note.wait { (parts::icon("triangle-alert")) span {
                             "It registered itself under this name, which nobody has checked. The answer goes to "
                             b { (leads_to.as_deref().unwrap_or("a program on your machine")) } "."

@@ -13,15 +13,15 @@ use crm::model::page::{MAX_LIMIT, PageAsk};
 use crm::model::who::Provenance;
 use crm::plan;
 use crm::plan::automation as fields;
+use crm::plan::automation::AutomationFields;
 
 use crate::access;
 use crate::hall::action::ask_of;
-use crate::hall::control::{ControlCall, one_row};
+use crate::hall::control::{Ahead, ControlCall, one_row};
 use crate::hall::{Controls, Effect, Performed, perform_allowed, perform_dry};
 use crate::store::control::automations::{AUTOMATIONS, MOST_AUTOMATIONS, NewAutomation, RUNS};
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::record;
-use crate::store::tenant::Access;
 
 /// What a run's status can be.
 const STATUSES: [&str; 3] = ["success", "error", "skipped"];
@@ -37,20 +37,32 @@ impl ControlCall<'_> {
         found.map(|row| record(row, false)).ok_or_else(|| unknown(id))
     }
 
+    /// Checks a new automation.
+    pub(super) async fn check_new_automation(&self, values: &Map<String, Value>) -> Result<Ahead, Fault> {
+        let fields = fields::new_automation(values, column_of_any)?;
+        self.check_stages(fields.actions.as_deref()).await?;
+        Ok(Ahead::NewAutomation(fields, self.snapshot().await?))
+    }
+
+    /// Checks changes to an automation.
+    pub(super) async fn check_automation(&self, values: &Map<String, Value>) -> Result<AutomationFields, Fault> {
+        let fields = fields::automation(values, column_of_any)?;
+        self.check_stages(fields.actions.as_deref()).await?;
+        Ok(fields)
+    }
+
     pub(super) async fn create_automation(
         &self,
         transaction: &mut ControlTransaction<'_>,
-        values: &Map<String, Value>,
+        fields: &AutomationFields,
+        since: &str,
         dialect: &str,
     ) -> Result<Answer, Fault> {
-        let fields = fields::new_automation(values, column_of_any)?;
-        self.check_stages(fields.actions.as_deref()).await?;
-        let since = self.app.store.tenant(&self.caller.database, Access::Full).await?.snapshot().await?;
         let new = NewAutomation {
             id: &self.app.clock.id(Resource::Automations.prefix()),
             dialect,
-            fields: &fields,
-            since: &since,
+            fields,
+            since,
             created_by: &self.caller.who.actor,
             public_url: &self.app.public_url,
             now: &self.now(),
@@ -67,11 +79,9 @@ impl ControlCall<'_> {
         &self,
         transaction: &mut ControlTransaction<'_>,
         id: &str,
-        values: &Map<String, Value>,
+        fields: &AutomationFields,
     ) -> Result<Answer, Fault> {
-        let fields = fields::automation(values, column_of_any)?;
-        self.check_stages(fields.actions.as_deref()).await?;
-        let changed = transaction.update_automation(self.holder(), id, &fields, &self.now()).await?;
+        let changed = transaction.update_automation(self.holder(), id, fields, &self.now()).await?;
         changed.map(|row| record(row, false)).ok_or_else(|| unknown(id))
     }
 

@@ -16,6 +16,8 @@ use crm::model::control::{ControlAsk, Resource};
 use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::plan;
+use crm::plan::automation::AutomationFields;
+use crm::plan::control::WebhookFields;
 
 use crate::access::Caller;
 use crate::app::App;
@@ -136,11 +138,20 @@ async fn perform_once(
     }
 }
 
-/// What an ask gets from the e-mail provider. It is fetched before a connection to the control database is held, because a provider
-/// can be slow.
+/// What an ask gets from other systems: the e-mail provider, the resolver of names, the workspace's database. It is fetched before
+/// a connection to the control database is held, because they can be slow and the control plane has few connections. This holds
+/// for reads of the control database too, which have a connection of their own.
 enum Ahead {
-    /// It needs no provider.
+    /// It needs nothing.
     Nothing,
+    /// The checked fields of a new webhook, and the snapshot of the workspace's database after which it gets events.
+    NewWebhook(WebhookFields, String),
+    /// The checked fields of a webhook that is changed.
+    Webhook(WebhookFields),
+    /// The checked fields of a new automation, and the snapshot of the workspace's database after which events fire it.
+    NewAutomation(AutomationFields, String),
+    /// The checked fields of an automation that is changed.
+    Automation(AutomationFields),
     /// Whether the provider of the new settings accepts their sender.
     Verified(bool),
     /// The mailbox can be read. Reading begins after this message.
@@ -191,6 +202,19 @@ impl<'a> ControlCall<'a> {
                 self.create_domain(values).await.map(Ahead::Done)
             }
             ControlAsk::VerifyDomain { id } => self.verify_domain(id).await.map(Ahead::Done),
+            ControlAsk::Create { resource: Resource::Webhooks, values, .. } => self.check_new_webhook(values).await,
+            ControlAsk::Update { resource: Resource::Webhooks, values, .. } => {
+                self.check_webhook(values).await.map(Ahead::Webhook)
+            }
+            ControlAsk::Create { resource: Resource::Automations, values, .. } => {
+                self.check_new_automation(values).await
+            }
+            ControlAsk::Update { resource: Resource::Automations, values, .. } => {
+                self.check_automation(values).await.map(Ahead::Automation)
+            }
+            ControlAsk::TestWebhook { id } | ControlAsk::Replay { id, .. } | ControlAsk::ReplayFailed { id, .. } => {
+                self.known(id).await.map(|()| Ahead::Nothing)
+            }
             _ => Ok(Ahead::Nothing),
         }
     }
@@ -202,37 +226,36 @@ impl<'a> ControlCall<'a> {
         ahead: Ahead,
     ) -> Result<Answer, Fault> {
         match (ask, ahead) {
-            (_, Ahead::Done(answer)) => return Ok(answer),
+            (_, Ahead::Done(answer)) => Ok(answer),
             (ControlAsk::SetIntegration { values }, Ahead::Verified(verified)) => {
-                return self.set_integration(transaction, values, verified).await;
+                self.set_integration(transaction, values, verified).await
             }
             (ControlAsk::ConnectMailbox { values }, Ahead::Reached(position)) => {
-                return self.set_mailbox(transaction, values, position).await;
+                self.set_mailbox(transaction, values, position).await
             }
-            (_, Ahead::Nothing | Ahead::Verified(_) | Ahead::Reached(_)) => {}
-        }
-        match ask {
-            ControlAsk::Create { resource: Resource::Webhooks, values, dialect } => {
-                self.create_webhook(transaction, values, dialect).await
+            (ControlAsk::Create { dialect, .. }, Ahead::NewWebhook(fields, since)) => {
+                self.create_webhook(transaction, &fields, &since, dialect).await
             }
-            ControlAsk::Update { resource: Resource::Webhooks, id, values } => {
-                self.update_webhook(transaction, id, values).await
+            (ControlAsk::Update { id, .. }, Ahead::Webhook(fields)) => {
+                self.update_webhook(transaction, id, &fields).await
             }
-            ControlAsk::Delete { resource: Resource::Webhooks, id } => self.delete_webhook(transaction, id).await,
-            ControlAsk::Create { resource: Resource::Automations, values, dialect } => {
-                self.create_automation(transaction, values, dialect).await
+            (ControlAsk::Delete { resource: Resource::Webhooks, id }, _) => self.delete_webhook(transaction, id).await,
+            (ControlAsk::Create { dialect, .. }, Ahead::NewAutomation(fields, since)) => {
+                self.create_automation(transaction, &fields, &since, dialect).await
             }
-            ControlAsk::Update { resource: Resource::Automations, id, values } => {
-                self.update_automation(transaction, id, values).await
+            (ControlAsk::Update { id, .. }, Ahead::Automation(fields)) => {
+                self.update_automation(transaction, id, &fields).await
             }
-            ControlAsk::Delete { resource: Resource::Automations, id } => self.delete_automation(transaction, id).await,
-            ControlAsk::DisconnectMailbox => self.remove_mailbox(transaction).await,
-            ControlAsk::RemoveIntegration => self.remove_integration(transaction).await,
-            ControlAsk::RotateSecret { id } => self.rotate_secret(transaction, id).await,
-            ControlAsk::TestWebhook { id } => self.test_webhook(transaction, id).await,
-            ControlAsk::Replay { id, delivery_id } => self.replay(transaction, id, delivery_id).await,
-            ControlAsk::ReplayFailed { id, values } => self.replay_failed(transaction, id, values).await,
-            other => Err(Fault::internal(format!("{other:?} is not a write"))),
+            (ControlAsk::Delete { resource: Resource::Automations, id }, _) => {
+                self.delete_automation(transaction, id).await
+            }
+            (ControlAsk::DisconnectMailbox, _) => self.remove_mailbox(transaction).await,
+            (ControlAsk::RemoveIntegration, _) => self.remove_integration(transaction).await,
+            (ControlAsk::RotateSecret { id }, _) => self.rotate_secret(transaction, id).await,
+            (ControlAsk::TestWebhook { id }, _) => self.test_webhook(transaction, id).await,
+            (ControlAsk::Replay { id, delivery_id }, _) => self.replay(transaction, id, delivery_id).await,
+            (ControlAsk::ReplayFailed { id, values }, _) => self.replay_failed(transaction, id, values).await,
+            (other, _) => Err(Fault::internal(format!("{other:?} is not a write"))),
         }
     }
 

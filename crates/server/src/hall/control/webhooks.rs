@@ -11,9 +11,10 @@ use crm::model::fault::Fault;
 use crm::model::page::PageAsk;
 use crm::model::rows::Rows;
 use crm::plan::control as fields;
+use crm::plan::control::WebhookFields;
 
 use crate::clock::{iso_ms, random};
-use crate::hall::control::{ControlCall, one_row};
+use crate::hall::control::{Ahead, ControlCall, one_row};
 use crate::store::control::deliveries::{DELIVERIES, NewDelivery};
 use crate::store::control::transaction::ControlTransaction;
 use crate::store::control::webhooks::{MOST_WEBHOOKS, NewWebhook, WEBHOOKS, record};
@@ -38,25 +39,45 @@ impl ControlCall<'_> {
         found.map(|row| record(row, false)).ok_or_else(|| unknown(id))
     }
 
+    /// Checks a new webhook.
+    pub(super) async fn check_new_webhook(&self, values: &Map<String, Value>) -> Result<Ahead, Fault> {
+        let mut fields = fields::new_webhook(values)?;
+        fields.url = Some(self.target(fields.url.as_deref().unwrap_or_default()).await?);
+        Ok(Ahead::NewWebhook(fields, self.snapshot().await?))
+    }
+
+    /// Checks changes to a webhook.
+    pub(super) async fn check_webhook(&self, values: &Map<String, Value>) -> Result<WebhookFields, Fault> {
+        let mut fields = fields::webhook(values)?;
+        if let Some(url) = &fields.url {
+            fields.url = Some(self.target(url).await?);
+        }
+        Ok(fields)
+    }
+
+    /// The snapshot of the workspace's database. What is created with it gets the events of all that is committed from here on.
+    /// The time of the creation must be read later: of two, the one that was created first must not miss what only its own
+    /// snapshot does not see.
+    pub(super) async fn snapshot(&self) -> Result<String, Fault> {
+        self.app.store.tenant(&self.caller.database, Access::Full).await?.snapshot().await
+    }
+
     pub(super) async fn create_webhook(
         &self,
         transaction: &mut ControlTransaction<'_>,
-        values: &Map<String, Value>,
+        fields: &WebhookFields,
+        since: &str,
         dialect: &str,
     ) -> Result<Answer, Fault> {
-        let fields = fields::new_webhook(values)?;
-        let url = self.target(fields.url.as_deref().unwrap_or_default()).await?;
         let (id, secret, now) = (self.app.clock.id(Resource::Webhooks.prefix()), new_secret(), self.now());
         let sealed = self.app.store.sealer.seal(&id, secret.as_bytes());
-        // It gets the events of all that is committed from here on.
-        let since = self.app.store.tenant(&self.caller.database, Access::Full).await?.snapshot().await?;
         let new = NewWebhook {
             id: &id,
             dialect,
-            url: &url,
-            fields: &fields,
+            url: fields.url.as_deref().unwrap_or_default(),
+            fields,
             secret: &sealed,
-            since: &since,
+            since,
             created_by: &self.caller.who.actor,
             public_url: &self.app.public_url,
             now: &now,
@@ -73,13 +94,9 @@ impl ControlCall<'_> {
         &self,
         transaction: &mut ControlTransaction<'_>,
         id: &str,
-        values: &Map<String, Value>,
+        fields: &WebhookFields,
     ) -> Result<Answer, Fault> {
-        let mut fields = fields::webhook(values)?;
-        if let Some(url) = &fields.url {
-            fields.url = Some(self.target(url).await?);
-        }
-        let changed = transaction.update_webhook(self.holder(), id, &fields, &self.now()).await?;
+        let changed = transaction.update_webhook(self.holder(), id, fields, &self.now()).await?;
         changed.map(|row| record(row, false)).ok_or_else(|| unknown(id))
     }
 
@@ -122,7 +139,6 @@ impl ControlCall<'_> {
         transaction: &mut ControlTransaction<'_>,
         id: &str,
     ) -> Result<Answer, Fault> {
-        self.known(id).await?;
         let (delivery_id, event_id, now) = (self.app.clock.id("whd"), self.app.clock.id("evt"), self.now());
         let holder = self.holder();
         let data = json!({"webhook_id": id, "message": "This is a test event."});
@@ -147,7 +163,6 @@ impl ControlCall<'_> {
         id: &str,
         delivery_id: &str,
     ) -> Result<Answer, Fault> {
-        self.known(id).await?;
         shown(transaction.replay_delivery(id, delivery_id, &self.now()).await?, delivery_id, false)
     }
 
@@ -164,14 +179,14 @@ impl ControlCall<'_> {
                 "Send a time with its offset: 2026-01-31T12:00:00Z.",
             )
         })?;
-        self.known(id).await?;
         let replayed = transaction.replay_failed(id, &since.to_string(), &self.now()).await?;
         let row =
             one_row(&[("webhook_id", json!(id)), ("since", json!(since.to_string())), ("replayed", json!(replayed))]);
         Ok(record(row, false))
     }
 
-    async fn known(&self, id: &str) -> Result<(), Fault> {
+    /// Refuses a webhook that does not exist.
+    pub(super) async fn known(&self, id: &str) -> Result<(), Fault> {
         if self.app.store.control.has_webhook(self.holder(), id).await? { Ok(()) } else { Err(unknown(id)) }
     }
 

@@ -93,12 +93,29 @@ fn client(registered: RegisteredApp) -> AppClient {
 
 /// Finds a program by its id.
 pub async fn find(app: &App, id: &str) -> Result<AppClient, Failure> {
-    let unknown = || OauthError::new("invalid_client", "This client_id is not known. Register again.");
-    if id.starts_with("https://") || id.starts_with("http://") {
+    if is_address(id) {
         return documented(app, id).await;
     }
+    registered(app, id).await
+}
+
+/// Refuses the id of a program that has not registered. Programs then register again. Nothing is fetched: what a program with a
+/// document may do was settled when a person agreed.
+pub async fn check(app: &App, id: &str) -> Result<(), Failure> {
+    if is_address(id) {
+        return Ok(());
+    }
+    registered(app, id).await.map(drop)
+}
+
+async fn registered(app: &App, id: &str) -> Result<AppClient, Failure> {
     let found = app.store.control.registered_app(id).await?;
+    let unknown = || OauthError::new("invalid_client", "This client_id is not known. Register again.");
     Ok(client(found.ok_or_else(unknown)?))
+}
+
+fn is_address(id: &str) -> bool {
+    id.starts_with("https://") || id.starts_with("http://")
 }
 
 /// The program that a document describes.

@@ -23,10 +23,14 @@ const WRITES: &str = "
       FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name WHERE d.state = 'taken'";
 
 /// Removes changes that are older than `$1` hours, oldest first. It looks at no more than it may remove: the log is in the order of time.
+/// A run that loses changes has a gap, because what is left of it is not the whole.
 const SWEEP: &str = "
     WITH head AS (SELECT c.seq, c.at FROM kith.change AS c ORDER BY c.seq LIMIT $2::integer),
          gone AS (DELETE FROM kith.change AS c USING head
-                   WHERE c.seq = head.seq AND head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $1::integer) RETURNING 1)
+                   WHERE c.seq = head.seq AND head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $1::integer) RETURNING c.run, c.at, c.undone_by),
+         noted AS (INSERT INTO kith.gap (run, what, request, at)
+                   SELECT g.run, 'changes that are no longer kept', '', pg_catalog.max(g.at) FROM gone AS g
+                    WHERE g.run IS NOT NULL AND g.undone_by IS NULL GROUP BY g.run ON CONFLICT DO NOTHING)
     SELECT pg_catalog.count(*) AS removed FROM gone";
 
 /// The age of the oldest change, in seconds.

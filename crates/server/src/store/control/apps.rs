@@ -315,7 +315,7 @@ impl Control {
              codes AS (DELETE FROM app_codes WHERE expires_at < $1::timestamptz),
              grants AS (DELETE FROM app_grants WHERE begun_at IS NULL AND created_at < $2::timestamptz)
              DELETE FROM app_clients AS c WHERE c.created_at < $2::timestamptz
-                 AND NOT EXISTS (SELECT FROM app_grants AS g WHERE g.client_id = c.id AND g.revoked_at IS NULL)";
+                 AND NOT EXISTS (SELECT FROM app_grants AS g WHERE g.client_id = c.id)";
         self.query(sql, &[Some(expired), Some(unused)]).await.map(drop)
     }
 }

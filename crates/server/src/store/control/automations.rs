@@ -61,6 +61,15 @@ pub const MOST_AUTOMATIONS: i64 = 100;
 /// Runs that fail in a row before an automation is switched off.
 const MOST_FAILURES: i64 = 10;
 
+/// Ends runs that wait for an automation which is switched off, of one automation or, if `$2` is NULL, of all. A run that is being
+/// made now is left to its end.
+const END_STOPPED_RUNS: &str = "UPDATE automation_runs SET status = 'skipped', next_attempt_at = NULL, taken_by = NULL,
+        error = 'The automation was switched off before this run.'
+    WHERE id IN (
+        SELECT r.id FROM automations AS a JOIN automation_runs AS r ON r.automation_id = a.id AND r.status = 'pending'
+        WHERE NOT a.enabled AND ($2::text IS NULL OR a.id = $2) AND (r.taken_by IS NULL OR r.next_attempt_at < $1::timestamptz)
+        FOR UPDATE OF r SKIP LOCKED)";
+
 /// An automation to be created.
 #[derive(Debug)]
 pub struct NewAutomation<'a> {
@@ -154,6 +163,13 @@ pub struct TakenRun {
     pub caused_by: Option<String>,
     /// How often it was tried, this time included.
     pub attempts: u32,
+    /// What there is to do, or the words for why it can't be read.
+    pub work: Result<RunWork, String>,
+}
+
+/// What there is to do in a run.
+#[derive(Debug)]
+pub struct RunWork {
     /// The automation's conditions.
     pub conditions: Vec<serde_json::Value>,
     /// Its actions.
@@ -322,6 +338,11 @@ impl Control {
         Ok(!self.query(sql, &params).await?.is_empty())
     }
 
+    /// Ends the runs that wait for automations which are switched off, as skipped.
+    pub async fn end_stopped_runs(&self, now: &str) -> Result<(), Fault> {
+        self.query(END_STOPPED_RUNS, &[Some(now), None]).await.map(drop)
+    }
+
     /// Lets a run be tried again at a time.
     pub async fn put_off_run(&self, run: &TakenRun, error: &str, at: &str) -> Result<(), Fault> {
         let sql = "UPDATE automation_runs SET next_attempt_at = $3::timestamptz, error = $4, taken_by = NULL
@@ -376,7 +397,7 @@ impl ControlTransaction<'_> {
         Ok(found(self.query(&sql, &params).await?))
     }
 
-    /// Changes an automation. Enabling it forgets why it was disabled.
+    /// Changes an automation. Enabling it forgets why it was disabled. Disabling it ends the runs that wait.
     pub async fn update_automation(
         &mut self,
         holder: Holder<'_>,
@@ -405,7 +426,11 @@ impl ControlTransaction<'_> {
             actions.as_deref(),
             Some(now),
         ];
-        Ok(found(self.query(&sql, &params).await?))
+        let changed = found(self.query(&sql, &params).await?);
+        if changed.is_some() && fields.enabled == Some(false) {
+            self.query(END_STOPPED_RUNS, &[Some(now), Some(id)]).await?;
+        }
+        Ok(changed)
     }
 
     /// Deletes an automation and its runs. Returns whether there was one.
@@ -423,7 +448,7 @@ impl ControlTransaction<'_> {
                    FROM ROWS FROM (jsonb_to_recordset($1::jsonb) AS (id text, automation_id text, event_id text, event_type text, event jsonb,
                             context jsonb, depth integer, caused_by text, request_id text)) WITH ORDINALITY
                             AS n (id, automation_id, event_id, event_type, event, context, depth, caused_by, request_id, number)
-                   JOIN automations AS a ON a.id = n.automation_id
+                   JOIN automations AS a ON a.id = n.automation_id AND a.enabled
                    ORDER BY n.number
                    ON CONFLICT ON CONSTRAINT automation_runs_event_key DO NOTHING";
         let new = serde_json::to_string(new).map_err(Fault::internal)?;
@@ -431,11 +456,10 @@ impl ControlTransaction<'_> {
     }
 }
 
+/// The run is taken already, so what a workspace has written fails the run and not the worker.
 fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenRun, Fault> {
-    let parsed = |name: &str| -> Result<serde_json::Value, Fault> {
-        serde_json::from_str(&row.get::<String>(name)?).map_err(Fault::internal)
-    };
-    let list = |name: &str| parsed(name).map(|value| value.as_array().cloned().unwrap_or_default());
+    let (conditions, actions): (String, String) = (row.get("conditions")?, row.get("actions")?);
+    let (event, context): (String, String) = (row.get("event")?, row.get("context")?);
     Ok(TakenRun {
         id: row.get("id")?,
         taken_by: taken_by.to_owned(),
@@ -446,9 +470,20 @@ fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenRun, Fault> {
         request_id: row.get("request_id")?,
         caused_by: row.optional("caused_by")?,
         attempts: row.get("attempts")?,
-        conditions: list("conditions")?,
-        actions: list("actions")?,
-        event: parsed("event")?,
-        context: parsed("context")?,
+        work: work(&conditions, &actions, &event, &context),
     })
+}
+
+fn work(conditions: &str, actions: &str, event: &str, context: &str) -> Result<RunWork, String> {
+    Ok(RunWork {
+        conditions: parsed("conditions", conditions)?,
+        actions: parsed("actions", actions)?,
+        event: parsed("event", event)?,
+        context: parsed("context", context)?,
+    })
+}
+
+/// JSON in which values are nested deeper than a request may nest them can't be read.
+fn parsed<T: serde::de::DeserializeOwned>(name: &str, text: &str) -> Result<T, String> {
+    serde_json::from_str(text).map_err(|error| format!("The {name} can't be read: {error}."))
 }

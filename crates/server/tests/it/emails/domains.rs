@@ -38,7 +38,9 @@ async fn domains_are_resends_and_its_refusals_are_told_in_shape() {
             .await
             .fault(422, "email_rejected")
             .says("Invalid region");
-        agent.get("/v1/email/domains/none").await.fault(404, "not_found");
+        for id in ["none", "%2e%2e", "d91cd9bd%0A-1176", "a%2Fb"] {
+            agent.get(&format!("/v1/email/domains/{id}")).await.fault(404, "not_found");
+        }
         agent.post("/v1/email/domains/none/verify", json!({})).await.fault(404, "not_found");
         agent.post("/v1/email/domains", json!({"name": "nothing"})).await.fault(422, "validation_failed");
         agent.post("/v1/email/domains", json!({"domain": "a.example"})).await.fault(400, "invalid_request");

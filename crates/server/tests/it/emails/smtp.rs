@@ -1,6 +1,11 @@
 //! E-mail through a mail server.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use serde_json::json;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 
 use super::{apart, hello, make_due, record, set, until, with};
 use crate::support::mailbox;
@@ -38,4 +43,78 @@ async fn a_mail_server_gets_the_mail_and_its_refusals_are_told() {
         assert_eq!(record(&set(agent, gone).await.status(200))["verified"], false);
         assert_eq!(record(&agent.post("/v1/emails", hello()).await.status(202))["status"], "queued");
     }
+}
+
+/// A mail server that serves each connection like this. Returns its port.
+async fn server<F: Future<Output = std::io::Result<()>> + Send + 'static>(
+    serve: impl Fn(BufReader<TcpStream>) -> F + Send + 'static,
+) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(serve(BufReader::new(stream)));
+        }
+    });
+    port
+}
+
+/// Only so much of a server's replies is read: its line need not end.
+#[tokio::test]
+async fn a_mail_server_cannot_fill_the_memory() {
+    const MOST: usize = 64 << 20;
+    for greeting in ["", "220 ready\r\n"] {
+        let written = Arc::new(AtomicUsize::new(0));
+        let count = written.clone();
+        let port = server(move |mut stream| {
+            let count = count.clone();
+            async move {
+                stream.write_all(greeting.as_bytes()).await?;
+                let mut line = String::new();
+                if !greeting.is_empty() {
+                    stream.read_line(&mut line).await?;
+                }
+                stream.write_all(if greeting.is_empty() { b"220-" } else { b"250-" }).await?;
+                while count.load(Ordering::Relaxed) < MOST {
+                    count.fetch_add(stream.write(&[b'x'; 64 << 10]).await?, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+        })
+        .await;
+        let [agent, _] = apart().await;
+        let settings = json!({"provider": "smtp", "url": format!("smtp://127.0.0.1:{port}?tls=none"), "from_email": "a@b.example"});
+        assert_eq!(record(&set(&agent, settings).await.status(200))["verified"], false);
+        let queued = record(&agent.post("/v1/emails", hello()).await.status(202));
+        assert_eq!(queued["status"], "queued");
+        // What the sockets hold counts too.
+        let written = written.load(Ordering::Relaxed);
+        assert!(written < MOST / 2, "{written} bytes were taken");
+    }
+}
+
+/// What a server repeats of the log-in is not shown.
+#[tokio::test]
+async fn a_mail_server_that_repeats_the_password_is_not_quoted() {
+    let port = server(|mut stream| async move {
+        stream.write_all(b"220 ready\r\n").await?;
+        let mut line = String::new();
+        loop {
+            line.clear();
+            if stream.read_line(&mut line).await? == 0 {
+                return Ok(());
+            }
+            let reply = match line.starts_with("EHLO") {
+                true => "250-hello\r\n250 AUTH PLAIN\r\n".to_owned(),
+                false => format!("535 bad: hunter2-hunter2 in {line}"),
+            };
+            stream.write_all(reply.as_bytes()).await?;
+        }
+    })
+    .await;
+    let [agent, _] = apart().await;
+    let url = format!("smtp://ada:hunter2-hunter2@127.0.0.1:{port}?tls=none");
+    set(&agent, json!({"provider": "smtp", "url": url, "from_email": "a@b.example"})).await.status(200);
+    let refused = agent.post("/v1/emails", hello()).await.fault(422, "email_rejected");
+    assert!(refused.story().contains("535 bad: *** in AUTH PLAIN ***\""), "{}", refused.story());
 }

@@ -47,8 +47,42 @@ async fn a_mail_of_any_size_is_an_answer() {
         detailed["data"][0]["body_html"].as_str().is_some_and(|text| text.contains("[cut: 600000 characters")),
         "{detailed}"
     );
+    let subject = call(&agent, "get_record", json!({"table": "emails", "id": made, "fields": ["subject"]})).await;
+    assert!(subject.get("cut").is_none(), "what is not shown is not cut: {subject}");
     let fetched = call(&agent, "fetch", json!({"id": made, "max_tokens": 200})).await;
     assert!(fetched.to_string().len() < 2_000, "{fetched}");
+}
+
+#[tokio::test]
+async fn what_stands_beside_a_record_is_cut_aloud_and_within_the_tokens() {
+    let agent = agent().await;
+    let contact = call(&agent, "create_contact", json!({"email": "x@b.example"})).await["id"].clone();
+    agent
+        .sql_with(
+            "insert into activities (type, subject, body, contact_id) select 'note', 'S', repeat('long ', 4000), $1 from generate_series(1, 8)",
+            json!([contact]),
+        )
+        .await
+        .status(200);
+    for max_tokens in [400, 1000] {
+        let asked = json!({"id": contact, "response_format": "detailed", "max_tokens": max_tokens});
+        let seen = call(&agent, "get_contact", asked).await;
+        assert!(
+            seen.to_string().len() < max_tokens * 4 + 600,
+            "{} bytes of {max_tokens}: {seen}",
+            seen.to_string().len()
+        );
+        assert_eq!(seen["activities_has_more"], true, "{seen}");
+        assert!(seen["cut"].as_str().is_some_and(|cut| cut.contains("activities")), "{seen}");
+    }
+    // The records of a company come with it, and are counted if they are cut.
+    let company = call(&agent, "create_company", json!({"name": "C"})).await["id"].clone();
+    let sql = "insert into contacts (email, first_name, company_id) select n || '@c.example', repeat('x', 100), $1 from generate_series(1, 10) n";
+    agent.sql_with(sql, json!([company])).await.status(200);
+    let asked = json!({"id": company, "max_tokens": 300, "response_format": "detailed"});
+    let seen = call(&agent, "get_company", asked).await;
+    let shown = seen["contacts"].as_array().expect("contacts").len();
+    assert!(shown < 10 && seen["cut"].as_str().is_some_and(|cut| cut.contains("rows are shown")), "{seen}");
 }
 
 #[tokio::test]

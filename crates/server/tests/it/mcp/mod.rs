@@ -50,7 +50,7 @@ async fn result(agent: &Agent, tool: &str, arguments: Value) -> (Value, bool) {
 }
 
 /// Calls a tool that succeeds.
-async fn call(agent: &Agent, tool: &str, arguments: Value) -> Value {
+pub async fn call(agent: &Agent, tool: &str, arguments: Value) -> Value {
     let (object, is_error) = result(agent, tool, arguments.clone()).await;
     assert!(!is_error, "{tool} {arguments}: {object}");
     object

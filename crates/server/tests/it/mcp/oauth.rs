@@ -129,6 +129,12 @@ impl Scene {
     }
 }
 
+/// The id of another app.
+async fn another_app() -> String {
+    let fields = json!({"client_name": "Another", "redirect_uris": [CALLBACK]});
+    newcomer().post("/oauth/register", fields).await.status(201).text("/client_id")
+}
+
 async fn is_refused(app: &Agent) {
     send(app, json!({"jsonrpc": "2.0", "id": 1, "method": "ping"})).await.fault(401, "unauthorized");
 }
@@ -282,7 +288,7 @@ async fn an_app_ends_with_the_person_the_membership_or_its_own_word() {
         newcomer().send(Method::POST, "/oauth/revoke", &[FORM], fields).await.status(200);
     };
     revoke(&scene.client_id, "krt_nothing").await;
-    revoke("app_other", &tokens.text("/refresh_token")).await;
+    revoke(&another_app().await, &tokens.text("/refresh_token")).await;
     names(&two).await;
     revoke(&scene.client_id, &tokens.text("/refresh_token")).await;
     is_refused(&two).await;
@@ -352,6 +358,12 @@ async fn what_is_wrong_is_told_to_the_person_or_the_app() {
     {
         let away = client.get(format!("{url}?{query}")).send().await.unwrap();
         assert!(away.headers()["location"].to_str().unwrap().starts_with("/login?next=/oauth/authorize"), "{away:?}");
+    }
+    // An app that is not known registers again. One whose grant has ended still has its registration.
+    for path in ["/oauth/token", "/oauth/revoke"] {
+        let fields = "grant_type=refresh_token&refresh_token=x&token=x&client_id=app_00000000000000000000000000";
+        let reply = newcomer().send(Method::POST, path, &[FORM], fields).await.status(401);
+        assert_eq!(reply.text("/error"), "invalid_client", "{path}");
     }
     // What is said twice counts as not said.
     for twice in

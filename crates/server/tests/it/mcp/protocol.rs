@@ -139,7 +139,10 @@ async fn resources_are_the_schema_and_records() {
     let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let read = relm.send(Method::POST, "/mcp", &headers, body.to_string()).await.status(200);
     assert_eq!((read.at("/result/ttlMs"), read.at("/result/cacheScope")), (json!(0), json!("private")));
+    let deal = call(&agentcrm, "create_deal", json!({"name": "D"})).await;
+    let other_kind = format!("crm://contact/{}", deal["id"].as_str().expect("an id"));
     for uri in [
+        &*other_kind,
         "crm://contact/c_00000000000000000000000000",
         "crm://contact/",
         "crm://keys/1",

@@ -6,6 +6,8 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{field, subscribe};
+use crate::automations::{create, rule, runs};
+use crate::mcp;
 use crate::support::{Agent, Receiver, agent, both, home, psql, relm};
 
 /// Creates a webhook for these events. Returns its id.
@@ -281,4 +283,56 @@ async fn undoing_is_told_and_fires_no_automation() {
     };
     let types: Vec<&Value> = runs.as_array().expect("runs").iter().map(|run| &run["event_type"]).collect();
     assert_eq!(types, ["contact.created", "contact.created"], "the runs keep the order of the events");
+}
+
+#[tokio::test]
+async fn each_operation_of_a_batch_fires_and_a_failed_batch_fires_nothing() {
+    let agent = agent().await;
+    let receiver = Receiver::start().await;
+    subscribe(&agent, &receiver.url()).await;
+    let company = json!({"ref": "acme", "method": "POST", "path": "/v1/companies", "body": {"name": "Acme"}});
+    let contact = |company: &str| {
+        let body = json!({"email": "a@b.example", "company_id": company});
+        json!({"method": "POST", "path": "/v1/contacts", "body": body})
+    };
+    let broken = json!({"operations": [company, contact("c_none")]});
+    let refused = agent.post("/v1/batch", broken).await;
+    assert!((400..500).contains(&refused.code), "{}", refused.story());
+    let sql = json!({"method": "POST", "path": "/v1/sql", "body": {"sql": "update contacts set title = 'CTO'"}});
+    agent.post("/v1/batch", json!({"operations": [company, contact("$acme.id"), sql]})).await.status(200);
+    receiver.wait(3).await;
+    let told = story(&receiver);
+    let mut types: Vec<&str> = told.iter().map(|(it, _)| it.as_str()).collect();
+    types.sort_unstable();
+    assert_eq!(types, ["company.created", "contact.created", "contact.updated"]);
+    let of = |name: &str| &told.iter().find(|(it, _)| it == name).expect("an event").1;
+    assert_eq!(of("contact.created")["data"]["company_id"], of("company.created")["data"]["id"]);
+    assert_eq!(of("contact.updated")["data"]["title"], "CTO");
+    // They are one request.
+    assert_eq!(of("contact.created")["request_id"], of("company.created")["request_id"]);
+}
+
+#[tokio::test]
+async fn a_move_over_mcp_fires_the_old_and_the_new_stage() {
+    let agent = relm().await;
+    let receiver = Receiver::start().await;
+    subscribe_to(&agent, &receiver, &["deal.stage_changed"]).await;
+    let deal = create(&agent, "/v1/deals", json!({"title": "T"})).await;
+    mcp::call(&agent, "move_deal_stage", json!({"id": deal, "stage": "won"})).await;
+    let event = receiver.wait(1).await.remove(0).json();
+    assert_eq!((&event["type"], &event["data"]["id"]), (&json!("deal.stage_changed"), &json!(deal)));
+    assert_eq!((&event["data"]["old_stage"], &event["data"]["new_stage"]), (&json!("lead"), &json!("won")));
+}
+
+#[tokio::test]
+async fn what_an_automation_writes_fires_with_its_name_and_run() {
+    let agent = relm().await;
+    let receiver = Receiver::start().await;
+    subscribe_to(&agent, &receiver, &["deal.stage_changed"]).await;
+    let id = rule(&agent, "deal.created", json!([]), json!([{"type": "move_deal_stage", "stage": "won"}])).await;
+    let deal = create(&agent, "/v1/deals", json!({"title": "T"})).await;
+    let event = receiver.wait(1).await.remove(0).json();
+    assert_eq!((&event["data"]["id"], &event["data"]["new_stage"]), (&json!(deal), &json!("won")));
+    let run = runs(&agent, &id, 1).await.remove(0);
+    assert_eq!((&event["actor"], &event["run_id"]), (&json!(format!("automation:{id}")), &run["id"]), "{event}");
 }

@@ -5,14 +5,14 @@ mod endpoints;
 mod fired;
 mod receivers;
 mod signatures;
-mod targets;
+pub mod targets;
 
 use serde_json::{Value, json};
 
 use crate::support::{Agent, Receiver, Reply, home};
 
 /// Creates a webhook for all events. Returns its id and secret, in either dialect.
-async fn subscribe(agent: &Agent, url: &str) -> (String, String) {
+pub async fn subscribe(agent: &Agent, url: &str) -> (String, String) {
     let made = agent.post("/v1/webhooks", json!({"url": url, "events": ["*"]})).await.status(201);
     (field(&made, "id"), field(&made, "secret"))
 }
@@ -31,7 +31,7 @@ fn record(reply: &Reply) -> Value {
 }
 
 /// Sends a test event. Returns the delivery's id.
-async fn send_test(agent: &Agent, webhook: &str) -> String {
+pub async fn send_test(agent: &Agent, webhook: &str) -> String {
     field(&agent.post(&format!("/v1/webhooks/{webhook}/test"), json!({})).await.status(201), "id")
 }
 
@@ -43,7 +43,7 @@ async fn delivery(agent: &Agent, webhook: &str, id: &str) -> Value {
 }
 
 /// Waits until a delivery is as wanted: the outcome is recorded after the receiver has answered.
-async fn until(agent: &Agent, webhook: &str, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+pub async fn until(agent: &Agent, webhook: &str, id: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let start = std::time::Instant::now();
     loop {
         let found = delivery(agent, webhook, id).await;
@@ -56,13 +56,13 @@ async fn until(agent: &Agent, webhook: &str, id: &str, is_so: impl Fn(&Value) ->
 }
 
 /// Makes all pending deliveries of a webhook due, as if the time of their next attempt had come.
-async fn make_due(webhook: &str) {
+pub async fn make_due(webhook: &str) {
     let sql = "UPDATE webhook_deliveries SET next_attempt_at = now() WHERE endpoint_id = $1 AND taken_by IS NULL AND status = 'pending'";
     home().control(sql, &[webhook]).await;
     home().kith.app.wakes.deliveries.notify_one();
 }
 
 /// A receiver that answers these statuses in turn, and the last one from then on.
-async fn answering(statuses: &'static [u16]) -> Receiver {
+pub async fn answering(statuses: &'static [u16]) -> Receiver {
     Receiver::answering(move |number, _| async move { statuses[number.min(statuses.len() - 1)] }).await
 }

@@ -16,7 +16,7 @@ use super::{answering, send_test, subscribe, until};
 use crate::support::{Agent, Receiver, Reply, home, relm};
 
 /// A client of the same Kith at a listener that refuses private addresses and looks names up like this.
-async fn at_strict_door(agent: &Agent, look_up: Arc<dyn LookUp>) -> Agent {
+pub async fn at_strict_door(agent: &Agent, look_up: Arc<dyn LookUp>) -> Agent {
     let targets = Arc::new(Targets::new(false, look_up).expect("a client"));
     let base = home().run(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
@@ -161,4 +161,18 @@ async fn the_proxies_of_the_environment_are_ignored() {
     let strict = crate::support::TempDir::new();
     let strict = crate::support::Child::serve(&strict);
     create(&strict.agent().await, "http://127.0.0.1/").await.fault(422, "target_not_allowed");
+}
+
+#[tokio::test]
+async fn a_receiver_may_ask_for_a_wait_by_a_date() {
+    let receiver = Receiver::answering(|_, _| async {
+        let busy = axum::response::Response::builder().status(503);
+        let dated = busy.header("date", "Sun, 06 Nov 1994 08:49:37 GMT");
+        let asked = dated.header("retry-after", "Sun, 06 Nov 1994 08:51:07 GMT");
+        asked.body(axum::body::Body::empty()).expect("a response")
+    })
+    .await;
+    let targets = Targets::new(true, Arc::new(SystemLookUp)).expect("a client");
+    let answer = targets.send(outgoing(&receiver.url())).await.answer.expect("an answer");
+    assert_eq!((answer.status, answer.retry_after), (503, Some(90)));
 }

@@ -95,7 +95,8 @@ let at = -1, chosen;
 const rows = () => $$("[data-pickable] tbody tr");
 /** What the keys stop at in a cell: the link to the record, or the cell, if it can be edited, or else its link. */
 const stopIn = (cell) => cell.matches("[data-edit]:not([data-m=title])") ? cell : $("a", cell);
-const cellsOf = (row) => [...row.cells].filter(stopIn);
+/** The cells of a row with a stop; a narrow window leaves some out. */
+const cellsOf = (row) => [...row.cells].filter((cell) => cell.offsetWidth && stopIn(cell));
 /** Tab leads to one cell, and the arrow keys to the others. */
 const leadTo = (cell) => {
   for (const other of $$("[data-edit][tabindex='0']")) other.tabIndex = -1;

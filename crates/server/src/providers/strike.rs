@@ -1,0 +1,35 @@
+//! Strikes secrets out of what a provider says. Some repeat the request that they refuse, and their words are shown and stored.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+/// What stands in the place of a secret.
+const MASK: &str = "***";
+/// Shorter texts are no secrets that could be told from words.
+const SHORTEST: usize = 4;
+
+/// The words without the secrets, as they are and in base64.
+pub(super) fn struck(words: &str, secrets: &[&str]) -> String {
+    let mut struck = words.to_owned();
+    for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
+        let encoded = STANDARD.encode(secret);
+        for form in [&*encoded, encoded.trim_end_matches('='), secret] {
+            struck = struck.replace(form, MASK);
+        }
+    }
+    struck
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_struck_in_both_forms() {
+        let plain = "\0user\0pass-word";
+        let words =
+            format!("535 bad: AUTH PLAIN {}, pass-word, {}", STANDARD.encode(plain), STANDARD.encode("pass-word"));
+        assert_eq!(struck(&words, &[plain, "pass-word"]), "535 bad: AUTH PLAIN ***, ***, ***");
+        assert_eq!(struck("it is an a", &["a"]), "it is an a");
+    }
+}
