@@ -368,3 +368,16 @@ def test_a_record_fits_a_phone(ada):
     page.goto(f"/contacts/{contact}")
     assert page.evaluate("document.documentElement.scrollWidth") <= 375
     no_serious_fault(page)
+
+
+def test_a_timeline_names_the_records_of_changed_references(ada):
+    first, second = made(ada, "companies", name="Halden Freight"), made(ada, "companies", name="Nordlys")
+    contact = made(ada, "contacts", first_name="Ingrid", email="ingrid+crm@x.example", phone="+47 22 11", company_id=first)
+    ada.api("PATCH", f"/v1/contacts/{contact}", {"company_id": second})
+    page = ada.page
+    page.goto(f"/contacts/{contact}")
+    expect(timeline(page).locator("del")).to_have_text("Halden Freight")
+    expect(timeline(page).locator("ins")).to_have_text("Nordlys")
+    fields = page.get_by_role("complementary", name="Fields")
+    expect(fields.get_by_role("link", name="ingrid+crm@x.example")).to_have_attribute("href", "mailto:ingrid+crm@x.example")
+    expect(fields.get_by_role("link", name="+47 22 11")).to_have_attribute("href", "tel:+472211")

@@ -5,7 +5,7 @@ import re
 import threading
 
 import pytest
-from conftest import no_serious_fault
+from conftest import eventually, no_serious_fault
 from playwright.sync_api import expect
 
 
@@ -122,3 +122,26 @@ def test_a_viewer_sees_no_control_that_writes(ada, people, receiver):
     page.get_by_role("button", name="Run").click()
     expect(page.get_by_role("alert")).to_be_visible()
     assert len(ada.api("GET", "/v1/contacts")["data"]) == 1
+
+
+def test_a_webhook_without_events_is_refused_in_words_for_people(ada):
+    page = ada.page
+    page.goto("/webhooks")
+    page.get_by_role("button", name="New webhook").click()
+    dialog = page.get_by_role("dialog", name="New webhook")
+    dialog.get_by_label("URL").fill("http://127.0.0.1:9/hook")
+    for box in dialog.get_by_role("checkbox").all():
+        box.uncheck()
+    dialog.get_by_role("button", name="Create").click()
+    expect(dialog.get_by_role("alert")).to_have_text("Choose at least one event, or “All events”.")
+
+
+@pytest.mark.parametrize("width", [1440, 800])
+def test_replay_is_whole_in_its_row(ada, width):
+    hook = ada.api("POST", "/v1/webhooks", {"url": "http://127.0.0.1:9/hook", "events": ["*"]})["data"]["id"]
+    ada.api("POST", "/v1/contacts", {"first_name": "Ingrid"})
+    page = ada.open(viewport={"width": width, "height": 800})
+    eventually(lambda: len(ada.api("GET", f"/v1/webhooks/{hook}/deliveries")["data"]), 1)
+    page.goto(f"/webhooks/{hook}")
+    box = page.get_by_role("button", name="Replay").bounding_box()
+    assert box["x"] + box["width"] <= width, box

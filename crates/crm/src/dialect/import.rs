@@ -282,7 +282,8 @@ fn in_smallest_unit(text: &str, currency: &str) -> Option<String> {
 
 fn no_amount(cell: &str, currency: &str) -> String {
     let (decimals, currency) = (decimals(currency), currency.trim());
-    let example = format!("1,234{}{:0<decimals$}", if decimals > 0 { "." } else { "" }, if decimals > 0 { "5" } else { "" });
+    let example =
+        format!("1,234{}{:0<decimals$}", if decimals > 0 { "." } else { "" }, if decimals > 0 { "5" } else { "" });
     let of = if decimals == 2 { String::new() } else { format!(" in {currency}") };
     format!("\"{cell}\" is not an amount. An amount{of} is written like {example}.")
 }
@@ -396,8 +397,8 @@ mod tests {
             assert_eq!(in_smallest_unit(text, "EUR").as_deref(), Some(cents), "{text}");
         }
         for text in [
-            "1.005", "12.345", "1e3", "1,5", "1,2345", "1234,567", "1.234,50", "1.", ".5", "$5", "5 EUR", "1 234", "many",
-            "1-2", "3%", "--1", "", "-", "१",
+            "1.005", "12.345", "1e3", "1,5", "1,2345", "1234,567", "1.234,50", "1.", ".5", "$5", "5 EUR", "1 234",
+            "many", "1-2", "3%", "--1", "", "-", "१",
         ] {
             assert_eq!(in_smallest_unit(text, "EUR"), None, "{text}");
         }

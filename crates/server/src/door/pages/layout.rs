@@ -251,6 +251,7 @@ const KEYS: &[(&str, &str)] = &[
     ("J K", "Next row, row before"),
     ("← → ↑ ↓", "The cells beside, above and below"),
     ("Enter", "Edit the cell; open the record"),
+    ("F2", "Edit the name"),
     ("X", "Select the row"),
     ("Shift ← →", "Move a card on the board"),
     ("U", "Undo the last thing you did"),

@@ -56,7 +56,8 @@ export const edit = (cell) => {
       const { requestId } = await api("PATCH", `${encodeURIComponent(table)}/${encodeURIComponent(id)}`, await body(cell, inputs));
       await refresh();
       const row = $$("[data-pickable] tbody tr").find((it) => it.dataset.id === id);
-      if (takesFocus) [...(row?.cells ?? [])].find((it) => it.dataset.column === column)?.focus();
+      // Where somebody has gone on meanwhile, the focus stays.
+      if (takesFocus && document.activeElement === document.body) [...(row?.cells ?? [])].find((it) => it.dataset.column === column)?.focus();
       toast("Saved.", { undo: requestId });
     } catch (error) {
       state = "open";

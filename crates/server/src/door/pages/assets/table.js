@@ -1,7 +1,7 @@
 // Tables of records: filters, columns, picked rows, cells that are edited in place, new records.
 import { typedAmount } from "./amounts.js";
 import { edit } from "./cells.js";
-import { $, $$, api, attempt, el, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
+import { $, $$, api, attempt, on, onSubmit, refresh, refuse, remember, toast, whenShown } from "./core.js";
 import { prepare, sent } from "./fields.js";
 
 const many = (count) => `${count} ${count === 1 ? "row" : "rows"}`;
@@ -81,7 +81,11 @@ on("click", "[data-delete-picked]", (it) => attempt(async () => {
 // -- Cells --
 
 on("dblclick", "[data-edit]", (cell, event) => { if (!event.target.closest("a")) edit(cell); });
-on("keydown", "[data-edit]", (it, event) => { if (event.key === "Enter" && event.target === it) { event.preventDefault(); edit(it); } });
+on("keydown", "[data-edit]", (it, event) => {
+  // Enter on the link opens the record; F2 edits the cell that it is in.
+  const isWanted = event.key === "Enter" ? event.target === it : event.key === "F2";
+  if (isWanted && !it.classList.contains("edit")) { event.preventDefault(); edit(it); }
+});
 
 // -- Keys --
 
@@ -89,8 +93,8 @@ const ARROWS = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], Arrow
 /** The row that was chosen last: its place, and its record. */
 let at = -1, chosen;
 const rows = () => $$("[data-pickable] tbody tr");
-/** What the keys stop at in a cell: the cell, if it can be edited, or else its link. */
-const stopIn = (cell) => cell.matches("[data-edit]") ? cell : $("a", cell);
+/** What the keys stop at in a cell: the link to the record, or the cell, if it can be edited, or else its link. */
+const stopIn = (cell) => cell.matches("[data-edit]:not([data-m=title])") ? cell : $("a", cell);
 /** The cells of a row with a stop; a narrow window leaves some out. */
 const cellsOf = (row) => [...row.cells].filter((cell) => cell.offsetWidth && stopIn(cell));
 /** Tab leads to one cell, and the arrow keys to the others. */
