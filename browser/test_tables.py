@@ -383,6 +383,18 @@ def test_cells_are_reached_and_edited_by_key(ada):
     expect(page.get_by_label("Select Ada")).to_be_checked()
 
 
+def test_keys_pass_over_cells_that_a_phone_leaves_out(ada):
+    ada.api("POST", "/v1/contacts", {"first_name": "Ada", "email": "ada@a.example", "phone": "+47 22", "title": "Engineer"})
+    page = ada.open(viewport={"width": 390, "height": 844})
+    page.goto("/contacts")
+    page.keyboard.press("j")
+    for _ in range(4):
+        page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("cell", name="+47 22")).to_be_focused()
+    page.keyboard.press("ArrowLeft")
+    expect(page.get_by_role("cell", name="ada@a.example")).to_be_focused()
+
+
 def test_chosen_columns_are_in_the_address_and_of_the_workspace(ada):
     ada.api("POST", "/v1/contacts", {"first_name": "Ada", "phone": "+47 22"})
     page, headers = ada.page, ada.page.get_by_role("columnheader")
