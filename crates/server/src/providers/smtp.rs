@@ -5,6 +5,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use base64::Engine;
@@ -12,7 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use lettre::message::header::{ContentType, HeaderName, HeaderValue};
 use lettre::message::{Attachment, Mailbox, MultiPart, SinglePart};
 use lettre::transport::smtp::authentication::{Credentials, Mechanism};
-use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, TlsParameters};
+use lettre::transport::smtp::client::{AsyncSmtpConnection, AsyncTokioStream, Certificate, TlsParameters};
 use lettre::transport::smtp::extension::ClientId;
 use lettre::{Address, Message};
 use rustls::pki_types::ServerName;
@@ -144,14 +145,23 @@ async fn open(server: &SmtpServer, address: SocketAddr) -> Result<AsyncSmtpConne
         SmtpTls::Implicit | SmtpTls::None => false,
     };
     if encrypts {
-        let parameters = TlsParameters::new(server.host.clone()).map_err(|_| no_name())?;
-        session.starttls(parameters, &hello).await.map_err(verdict)?;
+        session.starttls(parameters(&server.host).map_err(|_| no_name())?, &hello).await.map_err(verdict)?;
     }
     if let Some((user, password)) = &server.login {
         let login = Credentials::new(user.clone(), password.clone());
         session.auth(&[Mechanism::Plain, Mechanism::Login], &login).await.map_err(verdict)?;
     }
     Ok(session)
+}
+
+/// What encrypts a connection to this server after its greeting: with the system's certificates too, as from the start.
+fn parameters(host: &str) -> Result<TlsParameters, lettre::transport::smtp::Error> {
+    static SYSTEM: LazyLock<Vec<Certificate>> = LazyLock::new(|| {
+        let found = rustls_native_certs::load_native_certs().certs;
+        found.into_iter().filter_map(|der| Certificate::from_der(der.to_vec()).ok()).collect()
+    });
+    let builder = TlsParameters::builder(host.to_owned());
+    SYSTEM.iter().fold(builder, |builder, it| builder.add_root_certificate(it.clone())).build()
 }
 
 /// The message in the form of mail servers. The error says what can't be written.

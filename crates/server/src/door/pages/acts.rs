@@ -10,8 +10,8 @@ use crm::model::fault::Fault;
 
 use crate::app::App;
 use crate::door::pages::account::{brand, door, respond};
+use crate::door::pages::addresses::encoded;
 use crate::door::pages::parts::icon;
-use crate::door::pages::shape::encoded;
 use crate::door::pages::visit::BrowserSession;
 use crate::people::context::PersonContext;
 use crate::people::workspace::{claims, invitations};

@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use crm::model::entity::{READ_ONLY_COLUMNS, by_table};
 use crm::model::fault::Fault;
 
+use crate::door::pages::addresses;
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::{blank, field};
-use crate::door::pages::shape;
 use crate::door::pages::visit::PageVisit;
 
 /// A field into which a column of a file can go.
@@ -26,7 +26,7 @@ pub async fn page(visit: &PageVisit<'_>) -> Result<Option<Page>, Fault> {
         return Ok(None);
     }
     let Some(targets) = targets(visit, table).await? else { return Ok(None) };
-    let nav = shape::table_address(table);
+    let nav = addresses::table_address(table);
     let title = format!("Import {}", table.replace('_', " "));
     let body = match visit.may_write() {
         true => content(table, &nav, &targets),

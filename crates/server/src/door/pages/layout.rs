@@ -5,9 +5,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use crm::model::who::{Mode, Role};
 
+use crate::door::pages::addresses;
 use crate::door::pages::assets;
 use crate::door::pages::parts::{self, Hand, icon};
-use crate::door::pages::shape;
 use crate::door::pages::visit::{MemberPlace, PageVisit};
 
 /// A page without its frame.
@@ -163,7 +163,7 @@ fn sidebar(visit: &PageVisit<'_>, page: &Page, tables: &[String]) -> Markup {
                     h2 { "Records" }
                     (links(RECORDS, page))
                     @for table in tables {
-                        (link(&shape::table_address(table), table, "table-2", page))
+                        (link(&addresses::table_address(table), table, "table-2", page))
                     }
                     h2 { "Control room" }
                     (links(CONTROL, page))

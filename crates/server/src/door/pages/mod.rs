@@ -4,6 +4,7 @@
 mod account;
 mod activity;
 mod acts;
+mod addresses;
 mod api;
 mod api_keys;
 pub mod assets;

@@ -10,10 +10,12 @@ use serde_json::{Value, json};
 use crm::model::fault::Fault;
 use crm::sql::pages::first_rows;
 
+use crate::door::pages::addresses;
+use crate::door::pages::addresses::encoded;
 use crate::door::pages::cells::CellPlace;
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, encoded, name_of};
+use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, name_of};
 use crate::door::pages::visit::PageVisit;
 use crate::door::pages::{IN_QUERY, cells, form, pager};
 
@@ -84,7 +86,7 @@ pub async fn page(visit: &PageVisit<'_>, table: &str) -> Result<Option<Page>, Fa
         @if rows.is_empty() { (of.blank(filters.is_empty())) } @else { (of.grid(&title, &rows, &names)) }
         (pager::links(visit, &listed))
     };
-    let mut page = Page::new(title, shape::table_address(table), body);
+    let mut page = Page::new(title, addresses::table_address(table), body);
     page.scripts = &["table.js"];
     page.is_full = true;
     if visit.may_write() {
@@ -106,7 +108,7 @@ fn without_key(shape: &TableShape) -> Page {
             ))
         } }
     };
-    Page::new(title, shape::table_address(&shape.table), body)
+    Page::new(title, addresses::table_address(&shape.table), body)
 }
 
 fn filters<'a>(visit: &'a PageVisit<'_>) -> impl Iterator<Item = (&'a str, &'a str)> {
@@ -375,7 +377,7 @@ impl Listed<'_> {
                 {
                     span.who {
                         @if self.shape.table == "contacts" { (parts::Hand::person(&id, &name)) }
-                        a.name.cut href=(shape::address(&self.shape.table, &id)) { (name) }
+                        a.name.cut href=(addresses::address(&self.shape.table, &id)) { (name) }
                     }
                 }
                 @for (at, column) in self.columns.iter().enumerate() { (cells::cell(column, row, names, CellPlace { at, is_edited: self.is_edited(column) })) }

@@ -8,10 +8,11 @@ use crm::model::call::Method;
 use crm::model::fault::Fault;
 use crm::sql::pages::{CARDS, SUMS};
 
+use crate::door::pages::addresses::{address, encoded};
 use crate::door::pages::form;
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{self, RecordNames, TableShape, address, encoded, name_of};
+use crate::door::pages::shape::{self, RecordNames, TableShape, name_of};
 use crate::door::pages::table;
 use crate::door::pages::visit::PageVisit;
 

@@ -12,9 +12,9 @@ use serde_json::Value;
 use crm::model::fault::Fault;
 
 use crate::app::App;
+use crate::door::pages::addresses::encoded;
 use crate::door::pages::mail_html;
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::encoded;
 use crate::door::pages::visit::{self, PageRequest, PageVisit};
 use crate::door::request::HttpRequest;
 

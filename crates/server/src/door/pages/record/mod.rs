@@ -13,10 +13,12 @@ use serde_json::Value;
 
 use crm::model::fault::Fault;
 
+use crate::door::pages::addresses;
+use crate::door::pages::addresses::encoded;
 use crate::door::pages::form;
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::{self, Hand, icon};
-use crate::door::pages::shape::{self, RecordNames, TableShape, encoded, name_of};
+use crate::door::pages::shape::{self, RecordNames, TableShape, name_of};
 use crate::door::pages::visit::PageVisit;
 
 /// The page of a record; `None` if there is no such record. A deleted record is shown, with the way back.
@@ -74,9 +76,9 @@ pub async fn page(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Option
             }
         }
     };
-    let mut page = Page::new(name, shape::table_address(table), body);
+    let mut page = Page::new(name, addresses::table_address(table), body);
     let title = if table == "emails" { "Emails".to_owned() } else { shape::title(table) };
-    page.crumb = html! { a.crumb href=(shape::table_address(table)) { (title) } };
+    page.crumb = html! { a.crumb href=(addresses::table_address(table)) { (title) } };
     page.scripts = &["record.js", "runs.js"];
     Ok(Some(page))
 }

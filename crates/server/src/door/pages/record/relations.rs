@@ -8,9 +8,10 @@ use serde_json::Value;
 
 use crm::model::entity::{ENTITIES, by_table};
 
+use crate::door::pages::addresses::{address, encoded};
 use crate::door::pages::layout;
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{self, RecordNames, TableShape, ValueKind, address, encoded, name_of};
+use crate::door::pages::shape::{self, RecordNames, TableShape, ValueKind, name_of};
 use crate::door::pages::visit::PageVisit;
 
 /// The title of the associations.

@@ -5,8 +5,9 @@ use serde_json::Value;
 
 use crm::model::entity::by_table;
 
+use crate::door::pages::addresses::{address, encoded};
 use crate::door::pages::parts;
-use crate::door::pages::shape::{self, address, encoded, name_of};
+use crate::door::pages::shape::{self, name_of};
 use crate::door::pages::visit::PageVisit;
 
 /// The columns that are shown if a list names none.

@@ -10,9 +10,11 @@ use crm::model::call::Method;
 use crm::model::fault::Fault;
 use crm::sql::pages::TIMELINE;
 
+use crate::door::pages::addresses;
+use crate::door::pages::addresses::address;
 use crate::door::pages::names::Names;
 use crate::door::pages::parts::{self, icon};
-use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind, address};
+use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind};
 use crate::door::pages::visit::PageVisit;
 
 /// The items of a page.
@@ -62,7 +64,7 @@ pub async fn read(visit: &PageVisit<'_>, table: &str, id: &str) -> Result<Timeli
     items.truncate(MOST);
     let older = items.last().filter(|_| has_more).map(|last| {
         let place = format!("{}~{}", parts::text(&last["at"]), parts::text(&last["id"]));
-        format!("{}?older={}", address(table, id), shape::encoded(&place))
+        format!("{}?older={}", address(table, id), addresses::encoded(&place))
     });
     let acts: Vec<Value> = items.iter().map(|item| act(item).clone()).collect();
     Ok(Timeline { names: Names::of(visit, &acts).await, items, older })
@@ -170,7 +172,7 @@ impl Told<'_> {
         let (actor, run) = (actor(first), run(first).unwrap_or_default());
         // The run of an undo has no name besides its id.
         let is_undo = run.starts_with("run_") && !actor.starts_with("automation:");
-        let address = format!("/runs/{}?actor={}", shape::encoded(run), shape::encoded(actor));
+        let address = format!("/runs/{}?actor={}", addresses::encoded(run), addresses::encoded(actor));
         html! {
             li.entry.run {
                 (when(first))
