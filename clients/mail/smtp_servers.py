@@ -26,7 +26,7 @@ class Inbox:
         self.mails = []
 
     async def handle_DATA(self, server, session, envelope):
-        self.mails.append((envelope.rcpt_tos, envelope.content, session.ssl is not None, session.authenticated))
+        self.mails.append((envelope.rcpt_tos, envelope.content, server.transport.get_extra_info("sslcontext") is not None, session.authenticated))
         return "250 OK"
 
 
