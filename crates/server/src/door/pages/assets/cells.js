@@ -27,6 +27,12 @@ const body = async (cell, inputs) => {
   return body;
 };
 
+// Somebody may edit the next cell when one is saved. Then the page is renewed once that has ended.
+let isStale = false;
+const isEditing = () => Boolean($("td.edit"));
+const renew = async () => { isStale = !await refresh(location.href, isEditing); };
+const said = (input) => input.matches("select") ? input.selectedOptions[0]?.text : input.matches("[type=checkbox]") ? (input.checked ? "yes" : "no") : input.value;
+
 export const edit = (cell) => {
   if (cell.classList.contains("edit")) return;
   const kept = [...cell.childNodes], { table } = $("[data-pickable]").dataset, { id } = cell.closest("tr").dataset, { column } = cell.dataset;
@@ -36,6 +42,11 @@ export const edit = (cell) => {
   inputs[0].focus();
   inputs[0].select?.();
   let state = "open", note;
+  // Where somebody has gone on meanwhile, the focus stays.
+  const focusAgain = () => {
+    const row = $$("[data-pickable] tbody tr").find((it) => it.dataset.id === id);
+    if (document.activeElement === document.body) [...(row?.cells ?? [])].find((it) => it.dataset.column === column)?.focus();
+  };
   const calm = () => {
     note?.remove();
     for (const input of inputs) for (const name of ["aria-invalid", "aria-describedby"]) input.removeAttribute(name);
@@ -46,6 +57,7 @@ export const edit = (cell) => {
     cell.classList.remove("edit");
     cell.replaceChildren(...kept);
     if (takesFocus) cell.focus();
+    if (isStale) renew().then(() => { if (takesFocus) focusAgain(); });
   };
   const save = async (takesFocus) => {
     if (state !== "open") return;
@@ -54,10 +66,10 @@ export const edit = (cell) => {
     state = "sent";
     try {
       const { requestId } = await api("PATCH", `${encodeURIComponent(table)}/${encodeURIComponent(id)}`, await body(cell, inputs));
-      await refresh();
-      const row = $$("[data-pickable] tbody tr").find((it) => it.dataset.id === id);
-      // Where somebody has gone on meanwhile, the focus stays.
-      if (takesFocus && document.activeElement === document.body) [...(row?.cells ?? [])].find((it) => it.dataset.column === column)?.focus();
+      cell.classList.remove("edit");
+      cell.replaceChildren(inputs.map(said).join(" "));
+      await renew();
+      if (takesFocus) focusAgain();
       toast("Saved.", { undo: requestId });
     } catch (error) {
       state = "open";

@@ -114,11 +114,12 @@ export const leaveWithToast = (address, text, options) => {
 
 // -- The page in place --
 
-/** Loads the page again and puts its content in the place of the old one, without a jump. */
-export const refresh = async (address = location.href) => {
+/** Loads the page again and puts its content in the place of the old one, without a jump, unless it is busy by then. Answers whether it did. */
+export const refresh = async (address = location.href, isBusy = () => false) => {
   const reply = await fetch(address, { credentials: "same-origin", headers: { Accept: "text/html" } });
   if (reply.redirected && new URL(reply.url).pathname === "/login") return location.assign(reply.url);
   const fresh = new DOMParser().parseFromString(await reply.text(), "text/html");
+  if (isBusy()) return false;
   const scrolled = $$("main, main .scroller, main .board").map((it) => [it.scrollLeft, it.scrollTop]);
   $("#main").replaceChildren(...fresh.querySelector("#main").childNodes);
   $(".page > .top").replaceWith(fresh.querySelector(".page > .top"));
@@ -126,6 +127,7 @@ export const refresh = async (address = location.href) => {
   document.title = fresh.title;
   $$("main, main .scroller, main .board").forEach((it, at) => { if (scrolled[at]) [it.scrollLeft, it.scrollTop] = scrolled[at]; });
   ready();
+  return true;
 };
 const starters = [];
 /** Runs something now, and again each time the page's content has been replaced. */
