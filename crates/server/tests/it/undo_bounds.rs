@@ -269,4 +269,17 @@ async fn a_table_of_another_schema_is_in_the_log() {
     sql_in_run(&live, "s", "delete from app.notes").await;
     live.post("/v1/runs/s/undo", json!({})).await.status(200);
     assert_eq!(live.sql("select body as v from app.notes").await.v(), "changed");
+    // Limits hold there, too, and without one everything may be dropped: Kith's own role has no rights to such a schema.
+    let limited = async |sql: &str| {
+        let headers = [("content-type", "application/json"), ("x-max-affected", "0")];
+        live.send(Method::POST, "/v1/sql", &headers, json!({"sql": sql}).to_string()).await
+    };
+    live.sql("alter table app.notes add constraint short check (length(body) < 99)").await.status(200);
+    limited("alter table app.notes drop constraint short").await.status(200);
+    let escape = "alter table app.notes drop constraint notes_pkey; update app.notes set body = 'x'";
+    for refused in [escape, "drop table app.notes"] {
+        limited(refused).await.fault(403, "sql_error").says("X-Max-Affected");
+    }
+    live.sql("alter table app.notes drop constraint notes_pkey").await.status(200);
+    live.sql("drop table app.notes").await.status(200);
 }
