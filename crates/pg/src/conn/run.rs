@@ -40,9 +40,7 @@ impl Conn {
         types: &TypeCache,
         caps: Caps,
     ) -> Result<Vec<Outcome>, Error> {
-        if self.is_in_light_reset() {
-            self.ready().await?;
-        }
+        self.ready().await?;
         self.begin_request()?;
         let (before, after) = frame.around();
         let own = statements.iter().map(|statement| statement.sql);

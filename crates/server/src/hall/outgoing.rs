@@ -23,6 +23,8 @@ const WAITS_SECONDS: [u64; ATTEMPTS as usize - 1] = [5, 30, 2 * 60, 10 * 60, 30 
 const LONGEST_WAIT_SECONDS: u64 = 8 * 3600;
 /// An e-mail is not tried again so long before its provider forgets its idempotency key, because an attempt takes a while and clocks differ.
 const FORGETS_EARLY_MS: i64 = 3600 * 1000;
+/// Why an e-mail is not tried again then.
+const UNSURE: &str = "An earlier attempt may have been accepted. It is not repeated after a day, because the provider would send it again.";
 
 /// An e-mail that leaves once the transaction that records it is committed.
 #[derive(Clone, Debug)]
@@ -211,7 +213,7 @@ pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<
                 Some(wait) => {
                     let at_ms = app.clock.unix_ms() + wait as i64;
                     if is_forgotten(tried_ms, key_known_ms, at_ms) {
-                        failed(format!("{words} {}", unsure()))
+                        failed(format!("{words} {UNSURE}"))
                     } else {
                         let put_off = PutOff { why: &words, at: &iso_ms(at_ms), tried_ms };
                         taken.put_off(app, put_off).await?;
@@ -247,7 +249,7 @@ async fn hand(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Option<Provide
     let settings = opened_settings(app, workspace_id, &integration)?;
     let (name, key_known_ms) = (settings.provider.name().to_owned(), key_known_ms(&settings.provider));
     if is_forgotten(taken.tried_ms, key_known_ms, app.clock.unix_ms()) {
-        return Ok(Some(ProviderAnswer { handed: Handed::Refused(unsure().into()), provider: name, key_known_ms }));
+        return Ok(Some(ProviderAnswer { handed: Handed::Refused(UNSURE.into()), provider: name, key_known_ms }));
     }
     let handed = app.providers.hand(&settings.provider, mail).await;
     let is_own = mail.message.from.as_ref().map(|it| it.address.as_str()) == Some(&settings.from_email.address);
@@ -264,11 +266,6 @@ async fn hand(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<Option<Provide
 /// Whether a provider may have forgotten the idempotency key of an earlier attempt at a time, so that it would send the e-mail again.
 fn is_forgotten(tried_ms: Option<i64>, key_known_ms: Option<i64>, at_ms: i64) -> bool {
     tried_ms.zip(key_known_ms).is_some_and(|(tried, known)| at_ms > tried + known - FORGETS_EARLY_MS)
-}
-
-/// Why an e-mail is not tried again.
-fn unsure() -> &'static str {
-    "An earlier attempt may have been accepted. It is not repeated after a day, because the provider would send it again."
 }
 
 /// The wait before the next attempt, in milliseconds; `None` if that was the last.

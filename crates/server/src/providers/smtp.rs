@@ -59,7 +59,7 @@ pub async fn hand(targets: &Targets, server: &SmtpServer, mail: &Mail) -> Handed
             may_be_accepted: true,
         },
     };
-    without_secrets(handed, server)
+    shown(handed, server)
 }
 
 /// Whether the server can be reached and accepts the log-in.
@@ -70,21 +70,22 @@ pub async fn accepts(targets: &Targets, server: &SmtpServer) -> bool {
     }
 }
 
-fn without_secrets(handed: Handed, server: &SmtpServer) -> Handed {
-    let Some((user, password)) = &server.login else { return handed };
+/// The server's words as they are shown. Secrets are struck first: of one that is cut, a part would stay.
+fn shown(handed: Handed, server: &SmtpServer) -> Handed {
+    let (user, password) = server.login.as_ref().map_or(("", ""), |(user, password)| (user, password));
     let plain = format!("\0{user}\0{password}");
-    let strike = |words: String| struck(&words, &[&plain, password]);
+    let words_of = |words: String| tidy(&struck(&words, &[&plain, password]));
     match handed {
-        Handed::Refused(words) => Handed::Refused(strike(words)),
+        Handed::Refused(words) => Handed::Refused(words_of(words)),
         Handed::Down { words, retry_after, may_be_accepted } => {
-            Handed::Down { words: strike(words), retry_after, may_be_accepted }
+            Handed::Down { words: words_of(words), retry_after, may_be_accepted }
         }
         accepted => accepted,
     }
 }
 
 fn down(words: &str) -> Handed {
-    Handed::Down { words: tidy(words), retry_after: None, may_be_accepted: false }
+    Handed::Down { words: words.to_owned(), retry_after: None, may_be_accepted: false }
 }
 
 /// What follows from an error of the transport.
@@ -96,9 +97,9 @@ fn verdict(error: lettre::transport::smtp::Error) -> Handed {
     };
     // An error of the client is one of its settings: the server offers no way to log in.
     match error.is_permanent() || error.is_client() {
-        true => Handed::Refused(tidy(&words)),
+        true => Handed::Refused(words),
         false => Handed::Down {
-            words: tidy(&format!("The mail server can't take it now: {words}")),
+            words: format!("The mail server can't take it now: {words}"),
             retry_after: None,
             may_be_accepted: error.status().is_none(),
         },

@@ -3,17 +3,20 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use crate::providers::tidy;
+
 /// What stands in the place of a secret.
 const MASK: &str = "***";
 /// Shorter texts are no secrets that could be told from words.
 const SHORTEST: usize = 4;
 
-/// The words without the secrets, as they are and in base64.
+/// The words without the secrets, as they are, on one line and in base64.
 pub(super) fn struck(words: &str, secrets: &[&str]) -> String {
     let mut struck = words.to_owned();
     for secret in secrets.iter().filter(|secret| secret.len() >= SHORTEST) {
-        let encoded = STANDARD.encode(secret);
-        for form in [&*encoded, encoded.trim_end_matches('='), secret] {
+        let (encoded, on_one_line) = (STANDARD.encode(secret), tidy(secret));
+        let forms = [&*encoded, encoded.trim_end_matches('='), secret, &on_one_line];
+        for form in forms.into_iter().filter(|form| form.len() >= SHORTEST) {
             struck = struck.replace(form, MASK);
         }
     }
@@ -31,5 +34,6 @@ mod tests {
             format!("535 bad: AUTH PLAIN {}, pass-word, {}", STANDARD.encode(plain), STANDARD.encode("pass-word"));
         assert_eq!(struck(&words, &[plain, "pass-word"]), "535 bad: AUTH PLAIN ***, ***, ***");
         assert_eq!(struck("it is an a", &["a"]), "it is an a");
+        assert_eq!(struck("two words, two  words", &["two  words"]), "***, ***");
     }
 }

@@ -471,7 +471,4 @@ mod tests {
             assert_eq!(name_of(table, &record), expected, "{record}");
         }
     }
-
-    #[test]
-    fn records_have_addresses() {}
 }

@@ -10,8 +10,7 @@ use serde_json::{Value, json};
 use crm::model::fault::Fault;
 use crm::sql::pages::first_rows;
 
-use crate::door::pages::addresses;
-use crate::door::pages::addresses::encoded;
+use crate::door::pages::addresses::{self, encoded};
 use crate::door::pages::cells::CellPlace;
 use crate::door::pages::layout::{self, Page};
 use crate::door::pages::parts::{self, icon};

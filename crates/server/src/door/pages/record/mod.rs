@@ -13,8 +13,7 @@ use serde_json::Value;
 
 use crm::model::fault::Fault;
 
-use crate::door::pages::addresses;
-use crate::door::pages::addresses::encoded;
+use crate::door::pages::addresses::{self, encoded};
 use crate::door::pages::form;
 use crate::door::pages::layout::Page;
 use crate::door::pages::parts::{self, Hand, icon};

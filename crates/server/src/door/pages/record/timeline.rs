@@ -10,8 +10,7 @@ use crm::model::call::Method;
 use crm::model::fault::Fault;
 use crm::sql::pages::TIMELINE;
 
-use crate::door::pages::addresses;
-use crate::door::pages::addresses::address;
+use crate::door::pages::addresses::{self, address};
 use crate::door::pages::names::Names;
 use crate::door::pages::parts::{self, icon};
 use crate::door::pages::shape::{self, RecordNames, ShownColumn, TableShape, ValueKind};
