@@ -54,7 +54,9 @@ pub(super) struct Execution<'a> {
 pub(super) struct Together {
     /// Whether an operation may have changed tables. The cached catalog does not have them before the commit.
     pub(super) has_changed_catalog: bool,
-    /// The catalog as the transaction sees it, if it has changed tables.
+    /// Whether an operation has run. It may have locked any table, and another session that reads the catalog would wait for it.
+    has_run: bool,
+    /// The catalog as the transaction sees it, if it had to read it itself.
     own_catalog: Option<Arc<Catalog>>,
     /// Whether an operation was planned with a catalog that was stale. Its failure has undone the others too.
     is_stale: bool,
@@ -275,10 +277,13 @@ impl<'a> Execution<'a> {
         }
     }
 
-    /// Records that an operation has changed tables: the next one needs a catalog that shows them.
-    pub(super) fn forget_catalog(&mut self) {
+    /// Records that an operation has run. If it has changed tables, the next one needs a catalog that shows them.
+    pub(super) fn operation_has_run(&mut self, changes_catalog: bool) {
         let together = self.together.get_or_insert_default();
-        (together.has_changed_catalog, together.own_catalog) = (true, None);
+        together.has_run = true;
+        if changes_catalog {
+            (together.has_changed_catalog, together.own_catalog) = (true, None);
+        }
     }
 
     /// Begins again, after a stale catalog has undone the operations so far. False if nothing was stale.
@@ -313,7 +318,12 @@ impl<'a> Execution<'a> {
     pub(super) async fn catalog(&mut self, not_before: Option<Instant>) -> Result<Arc<Catalog>, Fault> {
         let Some(together) = &mut self.together else { return self.tenant.catalog(not_before).await };
         if !together.has_changed_catalog {
-            return self.tenant.catalog(not_before).await;
+            if let Some(catalog) = self.tenant.cached_catalog(not_before) {
+                return Ok(catalog);
+            }
+            if !together.has_run || matches!(self.transaction, Transaction::PerPlan) {
+                return self.tenant.catalog(not_before).await;
+            }
         }
         if let Some(catalog) = together.own_catalog.as_ref().filter(|_| not_before.is_none()) {
             return Ok(catalog.clone());

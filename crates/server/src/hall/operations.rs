@@ -103,9 +103,7 @@ impl OperationsRun<'_> {
         }
         self.ran_sql |= matches!(ask, Ask::Steps(Steps::Sql { .. }));
         let answer = super::answer_alone(execution, &ask).await?;
-        if ask.changes_catalog() {
-            execution.forget_catalog();
-        }
+        execution.operation_has_run(ask.changes_catalog());
         self.keep(operation, answer, table.as_deref())?;
         self.wire.holds(self.bytes + self.records.bytes());
         if Instant::now() > self.deadline {

@@ -482,6 +482,8 @@ async fn conflicts_within_a_batch_of_contacts_are_in_the_feed_if_the_whole_is_ke
     let reply = batch(&agent, json!([post("/v1/contacts/batch", contacts("a@b.example")), sql("select 1 / 0")])).await;
     failed(reply, 400, "sql_error", 1);
     assert_eq!(count(&agent, "activity where verb = 'conflict'").await, 0);
+    // The server has no catalog of the workspace now, and no other session can read one while the batch holds the table.
+    agent.sql("create table just_made ()").await.status(200);
     let begun = Instant::now();
     let operations = json!([
         sql("lock table contacts in access exclusive mode"),

@@ -152,23 +152,26 @@ impl DatabaseCache {
 }
 
 impl Tenant<'_> {
+    /// The cached catalog, unless it was read before `not_before` or too long ago.
+    pub fn cached_catalog(&self, not_before: Option<Instant>) -> Option<Arc<Catalog>> {
+        let mut current = self.cache.current.lock().expect("no panic while a catalog is locked");
+        let is_fresh =
+            |it: &&mut Loaded| not_before.is_none_or(|moment| it.at >= moment) && it.at.elapsed() < TRUSTED_FOR;
+        let loaded = current.as_mut().filter(is_fresh)?;
+        loaded.used = Instant::now();
+        Some(loaded.catalog.clone())
+    }
+
     /// The catalog, read again if it was read before `not_before` or too long ago.
     pub async fn catalog(&self, not_before: Option<Instant>) -> Result<Arc<Catalog>, Fault> {
-        let cache = &self.cache;
-        let fresh =
-            |loaded: &Loaded| not_before.is_none_or(|moment| loaded.at >= moment) && loaded.at.elapsed() < TRUSTED_FOR;
-        if let Some(loaded) = cache.current.lock().expect("no panic while a catalog is locked").as_mut()
-            && fresh(loaded)
-        {
-            loaded.used = Instant::now();
-            return Ok(loaded.catalog.clone());
+        if let Some(catalog) = self.cached_catalog(not_before) {
+            return Ok(catalog);
         }
         // One call reads it, and the others wait for the result.
+        let cache = &self.cache;
         let _reading = cache.loaded.lock().await;
-        if let Some(loaded) = cache.current()
-            && fresh(&loaded)
-        {
-            return Ok(loaded.catalog);
+        if let Some(catalog) = self.cached_catalog(not_before) {
+            return Ok(catalog);
         }
         let at = Instant::now();
         let results = self.run(&mut Transaction::PerPlan, &[], &[Sql::new(CATALOG)]).await;
