@@ -43,26 +43,27 @@ CREATE TABLE kith.secret (
 );
 COMMENT ON TABLE kith.secret IS 'The hash of the secret that the server knows, and the key that signs contexts. One row.';
 
--- The inner hash gives the outer one an input of fixed length, which prevents length extension. This function and
+-- The key comes last, which prevents length extension: a longer message would have to end with the key. This function and
 -- current_context() have SQL-standard bodies, whose names are resolved at creation, and no SET clause, so that a query can inline
 -- them.
 CREATE FUNCTION kith.context_mac(mac_key bytea, payload text) RETURNS text
 LANGUAGE sql STABLE
-RETURN encode(sha256(mac_key || sha256(int4send(pg_backend_pid()) || timestamptz_send(transaction_timestamp()) || convert_to(payload, 'UTF8'))), 'hex');
+RETURN encode(sha256(int4send(pg_backend_pid()) || timestamptz_send(transaction_timestamp()) || convert_to(payload, 'UTF8') || mac_key), 'hex');
 COMMENT ON FUNCTION kith.context_mac IS 'Signs a context for this backend and this transaction.';
 
 -- It compares hashes, so its duration reveals nothing about the secret.
 CREATE FUNCTION kith.begin_request(secret text, actor text, provenance text) RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+DECLARE payload text := actor || E'\n' || coalesce(provenance, '{}');
 BEGIN
-  PERFORM set_config('kith.context', kith.context_mac(s.mac_key, r.payload) || r.payload, true)
-     FROM kith.secret s, (VALUES (actor || E'\n' || coalesce(provenance, '{}'))) r (payload)
-    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8')) AND actor <> '' AND position(E'\n' IN actor) = 0;
+  PERFORM set_config('kith.context', kith.context_mac(s.mac_key, payload) || payload, true)
+     FROM kith.secret s
+    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8'));
   IF NOT FOUND THEN
     RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
   END IF;
 END $$;
-COMMENT ON FUNCTION kith.begin_request IS 'Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.';
+COMMENT ON FUNCTION kith.begin_request IS 'Says who acts in this transaction, and where the request came from: an actor and a JSON object of one line each, the object may be null. For the server, which knows the secret.';
 
 CREATE FUNCTION kith.check_secret(secret text) RETURNS void
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp AS $$
@@ -100,7 +101,7 @@ CREATE FUNCTION kith.current_context() RETURNS TABLE (actor text, provenance jso
 LANGUAGE sql STABLE
 BEGIN ATOMIC
   SELECT CASE WHEN s.one THEN split_part(c.payload, E'\n', 1) ELSE kith.direct_actor() END,
-         CASE WHEN s.one THEN substr(c.payload, position(E'\n' IN c.payload) + 1)::jsonb ELSE '{}' END
+         CASE WHEN s.one THEN split_part(c.payload, E'\n', 2)::jsonb ELSE '{}' END
     FROM (SELECT left(x.signed, 64), substr(x.signed, 65) FROM (SELECT current_setting('kith.context', true) OFFSET 0) x (signed) OFFSET 0) c (mac, payload)
     LEFT JOIN kith.secret s ON c.mac = kith.context_mac(s.mac_key, c.payload);
 END;
@@ -230,63 +231,208 @@ COMMENT ON FUNCTION kith.write_change IS 'Adds an entry for an updated or (after
 CREATE TYPE kith.statement AS (query text, actor text, provenance jsonb, is_limited boolean, has_cascades boolean);
 COMMENT ON TYPE kith.statement IS 'A statement that changes several rows: the query that logs them, and who acts.';
 
--- For the built-in tables. kith.make_builtin() creates the triggers with their arguments: the subject, then templates of one or two columns:
--- arrays of texts and, between them, names of columns. The first template that gives a text describes the row. The guards keep the triggers and let no
--- other trigger use this function, so it trusts its arguments. All settings that change how values are written are pinned.
+-- The trigger functions that write changes to the log: record_change() for built-in tables, which writes the feed too, and capture() for the
+-- workspace's own. kith.make_builtin() creates the triggers of built-in tables with arguments: the subject, then templates of five texts, of
+-- which the second and the fourth name columns. The first template that gives a text describes the row. kith_guard.attach() creates the others. The
+-- guards keep the triggers and let no other trigger use these functions, so they trust their arguments. All settings that change how values are
+-- written are pinned.
 --
--- The trigger of a statement's first row writes the changes of all its rows, before any other trigger can write. That of a statement would run
--- after the triggers of its rows, and what those change would be in the log before it. The transition table has the rows in the order in which
--- their triggers run. A row is written k.*, because a bare k may be a column.
-CREATE FUNCTION kith.record_change() RETURNS trigger
+-- In a built-in table the trigger of a statement's first row writes the changes of all its rows, before any other trigger can write. That of a
+-- statement would run after the triggers of its rows, and what those change would be in the log before it. The transition table has the rows in the
+-- order in which their triggers run. A row is written k.*, because a bare k may be a column.
+--
+-- Equal numbers may be written differently, 1.0 and 1.00; and JSON does not show the sign of a zero or the bounds of an array.
+--
+-- PL/pgSQL prepares each expression anew in every transaction, and looks up the rights to each function and operator in it. One with a
+-- subquery costs as much as a statement, and a call with rows as arguments as much as several. So the functions are two copies of one text, and what is
+-- rare stands behind a condition: an insert into a table with a plain shape, which is what most requests do, passes few.
+DO $do$
+DECLARE
+  body constant text := $body$
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
 SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
 SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
 #variable_conflict use_variable
-DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
+DECLARE
+  relid oid := {relation};
+  signed text := current_setting('kith.context', true);
+  payload text := substr(signed, 65);
+  shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
+  actor text; custom jsonb; is_limited boolean := false; run text;
+  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
+  verb text := 'created'; via text := 'request'; repr text; entry text;
+  is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
-  IF TG_OP = 'DELETE' THEN
-    IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
-      IF NOT (SELECT (k.* *= OLD) FROM kith_old k LIMIT 1) THEN
-        RETURN NULL;
+{statement}
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW *= OLD THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+  -- As current_context() reads it. Here who is named by the server and who is not are two queries.
+  SELECT s.id, s.only_key, s.actions, s.is_plain, split_part(payload, E'\n', 1), split_part(payload, E'\n', 2)::jsonb
+    INTO shape_id, only_key, actions, is_plain, actor, custom
+    FROM kith.shape s, kith.secret k
+   WHERE s.relation = relid AND s.is_current AND left(signed, 64) = kith.context_mac(k.mac_key, payload);
+  IF NOT FOUND THEN
+    SELECT s.id, s.only_key, s.actions, s.is_plain, kith.direct_actor(), '{}' INTO shape_id, only_key, actions, is_plain, actor, custom
+      FROM kith.shape s WHERE s.relation = relid AND s.is_current;
+    -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+    IF kith.is_viewer() THEN
+      RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+    END IF;
+    -- The server says in the context that there is a limit. The workspace's SQL may have cleared it.
+    is_limited := true;
+  END IF;
+
+  IF TG_OP = 'INSERT' AND is_plain THEN
+    image := to_jsonb(new);
+    key := image ->> only_key;
+  ELSE
+    IF NOT is_plain THEN
+      SELECT s.key, s.generated, s.exact, s.doubtful INTO key_columns, generated, inexact, doubtful FROM kith.shape s WHERE s.id = shape_id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+      image := to_jsonb(new);
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+      before := to_jsonb(old);
+    END IF;
+    IF NOT is_plain THEN
+      image := image - generated::text[];
+      before := before - generated::text[];
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+      verb := 'deleted';
+      image := before;
+      IF TG_NARGS > 0 THEN
+        SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+      END IF;
+    ELSIF TG_OP = 'UPDATE' THEN
+      SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
+        FROM jsonb_each(image) a
+       WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
+      IF previous IS NULL THEN
+        changes := kith.image_changes(relid, old, new) - coalesce(generated::text[], '{}');
+        IF changes IS NULL OR changes = '{}' THEN
+          RETURN NULL;
+        END IF;
+        SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
+      END IF;
+      verb := 'updated';
+      IF previous ? 'deleted_at' THEN
+        verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+      END IF;
+    END IF;
+    IF TG_NARGS > 0 AND changes IS NOT NULL THEN
+      IF octet_length(changes::text) > 1000000 THEN
+        changes := kith.clip_changes(changes);
+      END IF;
+    END IF;
+    IF is_plain THEN
+      key := image ->> only_key;
+      IF previous ? only_key THEN
+        was := before ->> only_key;
       END IF;
     ELSE
-      is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
-      RETURN NULL;
-    END IF;
-  ELSIF EXISTS (SELECT FROM kith_new OFFSET 1) THEN
-    IF NOT (SELECT (k.* *= NEW) FROM kith_new k LIMIT 1) THEN
-      RETURN NULL;
-    END IF;
-  ELSE
-    IF TG_OP = 'UPDATE' THEN
-      IF NEW *= OLD THEN
-        RETURN NULL;
+      key := kith.key_of(image, key_columns);
+      IF previous ?| key_columns::text[] THEN
+        was := kith.key_of(before, key_columns);
+      END IF;
+      named := inexact || ARRAY(SELECT d.name FROM unnest(doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+      IF named <> '{}' THEN
+        exact := CASE TG_OP WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
+                 ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
       END IF;
     END IF;
-    is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
-    RETURN NULL;
   END IF;
-  statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
-  -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
-  IF TG_OP = 'DELETE' THEN
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
-  ELSE
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+
+  IF custom ?| '{run_id,undo_of,limited,caused_by}' THEN
+    IF TG_OP = 'INSERT' AND pg_trigger_depth() = 1 AND custom ? 'undo_of' THEN
+      verb := 'restored';
+    END IF;
+    IF custom ? 'run_id' THEN
+      run := kith.note_run(actor, custom);
+    END IF;
+    is_limited := custom ? 'limited';
+    custom := custom - '{undo_of,limited,caused_by}'::text[];
   END IF;
-  FOR part IN 1 .. cardinality(starts) LOOP
-    EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
-    GET DIAGNOSTICS touched = ROW_COUNT;
-    logged := logged + touched;
-  END LOOP;
-  IF logged > 0 AND statement.is_limited THEN
-    PERFORM kith.await_judgement();
+  IF pg_trigger_depth() > 1 OR TG_OP <> 'INSERT' THEN
+    IF pg_trigger_depth() > 1 THEN
+      via := 'trigger';
+    ELSIF actions IS NOT NULL THEN
+      IF kith.is_cascade(actions, TG_OP, before, previous) THEN
+        via := 'cascade';
+      END IF;
+    END IF;
   END IF;
-  IF logged > 0 AND statement.has_cascades THEN
-    PERFORM kith.place_deletes(TG_RELID);
+  IF TG_NARGS > 0 THEN
+    repr := nullif(btrim(concat(TG_ARGV[1], image ->> TG_ARGV[2], TG_ARGV[3], image ->> TG_ARGV[4], TG_ARGV[5])), '');
+    IF repr IS NULL THEN
+      FOR n IN 6 .. TG_NARGS - 1 BY 5 LOOP
+        repr := nullif(btrim(concat(TG_ARGV[n], image ->> TG_ARGV[n + 1], TG_ARGV[n + 2], image ->> TG_ARGV[n + 3], TG_ARGV[n + 4])), '');
+        EXIT WHEN repr IS NOT NULL;
+      END LOOP;
+    END IF;
+    entry := kith.new_id('a');
+    INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+    VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
+  END IF;
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry);
+  IF is_limited OR via = 'cascade' THEN
+    IF is_limited THEN
+      PERFORM kith.await_judgement();
+    END IF;
+    IF via = 'cascade' AND TG_OP = 'UPDATE' THEN
+      PERFORM kith.place_deletes(relid);
+    END IF;
   END IF;
   RETURN NULL;
-END $$;
+END $$
+$body$;
+  statement constant text := $statement$
+  IF TG_OP = 'DELETE' THEN
+    is_of_several := EXISTS (SELECT FROM kith_old OFFSET 1);
+  ELSE
+    is_of_several := EXISTS (SELECT FROM kith_new OFFSET 1);
+  END IF;
+  IF is_of_several THEN
+    IF TG_OP = 'DELETE' THEN
+      is_first := (SELECT k.* *= OLD FROM kith_old k LIMIT 1);
+    ELSE
+      is_first := (SELECT k.* *= NEW FROM kith_new k LIMIT 1);
+    END IF;
+    IF NOT is_first THEN
+      RETURN NULL;
+    END IF;
+    statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV);
+    -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
+    IF TG_OP = 'DELETE' THEN
+      starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+    ELSE
+      starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+    END IF;
+    FOR part IN 1 .. cardinality(starts) LOOP
+      EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
+      GET DIAGNOSTICS touched = ROW_COUNT;
+      logged := logged + touched;
+    END LOOP;
+    IF logged > 0 AND statement.is_limited THEN
+      PERFORM kith.await_judgement();
+    END IF;
+    IF logged > 0 AND statement.has_cascades THEN
+      PERFORM kith.place_deletes(TG_RELID);
+    END IF;
+    RETURN NULL;
+  END IF;
+$statement$;
+BEGIN
+  EXECUTE 'CREATE FUNCTION kith.record_change() RETURNS trigger' || replace(replace(body, '{relation}', 'TG_RELID'), '{statement}', statement);
+  EXECUTE 'CREATE FUNCTION kith.capture() RETURNS trigger' || replace(replace(replace(body, '{relation}', 'coalesce(pg_partition_root(TG_RELID), TG_RELID)'), '{statement}', ''), 'TG_NARGS > 0', 'false');
+END $do$;
 COMMENT ON FUNCTION kith.record_change IS 'Writes the changes of a built-in table to the change log and to the feed.';
+COMMENT ON FUNCTION kith.capture IS 'Writes the changes of a table of the workspace''s own to the change log.';
 
 CREATE FUNCTION kith.own_subject(relation oid) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $$

@@ -126,8 +126,9 @@ DECLARE
   remark record;
   viewer name;
   part text;
-  -- As record_change() takes them: {"",first_name," ",last_name,""}
-  templates constant text[] := ARRAY(SELECT string_to_array(translate(l.label, '{', '}'), '}')::text FROM unnest(labels) WITH ORDINALITY l(label, place) ORDER BY l.place);
+  -- As log_change() takes them: '', first_name, ' ', last_name, ''. A label with one column has two empty texts at the end.
+  templates constant text[] := ARRAY(SELECT coalesce((string_to_array(translate(l.label, '{', '}'), '}'))[n], '')
+                                       FROM unnest(labels) WITH ORDINALITY l(label, place), generate_series(1, 5) n ORDER BY l.place, n);
 BEGIN
   IF NOT features <@ ARRAY['custom_fields', 'associations'] THEN
     RAISE EXCEPTION 'a built-in table has the features custom_fields and associations, not %', features;

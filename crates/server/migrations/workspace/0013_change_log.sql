@@ -248,134 +248,6 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.note_run IS 'The id of the run that the request belongs to. Creates the run, and refuses one that has ended.';
 
--- Writes the change of a row, and its entry in the feed if the table has a subject there. Equal numbers may be written differently, 1.0
--- and 1.00; and JSON does not show the sign of a zero or the bounds of an array. Each template is a list of texts and, between them, columns.
---
--- PL/pgSQL prepares each expression anew in every transaction, and looks up the rights to each function and operator in it. One with a
--- subquery costs as much as a statement. So what is rare stands behind a condition. The trigger functions that call this set its search_path, and
--- assign its result because that is no query.
-CREATE FUNCTION kith.log_change(relation oid, op text, depth integer, old anyelement, new anyelement, subject text, templates text[]) RETURNS boolean
-LANGUAGE plpgsql AS $$
-#variable_conflict use_variable
-DECLARE
-  known record; shape kith.shape; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; custom jsonb; is_limited boolean;
-  letter "char"; verb text; via text := 'request'; repr text; entry text; template text; parts text[]; run text; key text; was text;
-BEGIN
-  SELECT s.id, s.only_key, s.actions, s.is_plain, c.actor, c.provenance, starts_with(c.actor, 'postgres:') AS is_direct
-    INTO known FROM kith.shape s, kith.current_context() c WHERE s.relation = log_change.relation AND s.is_current;
-  IF NOT known.is_plain THEN
-    SELECT s.* INTO shape FROM kith.shape s WHERE s.id = known.id;
-  END IF;
-  IF op = 'INSERT' THEN
-    letter := 'I';
-    verb := 'created';
-    image := to_jsonb(new);
-    IF NOT known.is_plain THEN
-      image := image - shape.generated::text[];
-    END IF;
-  ELSIF op = 'DELETE' THEN
-    letter := 'D';
-    verb := 'deleted';
-    image := to_jsonb(old);
-    IF NOT known.is_plain THEN
-      image := image - shape.generated::text[];
-    END IF;
-    before := image;
-    IF subject IS NOT NULL THEN
-      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
-    END IF;
-  ELSE
-    letter := 'U';
-    image := to_jsonb(new);
-    before := to_jsonb(old);
-    IF NOT known.is_plain THEN
-      image := image - shape.generated::text[];
-      before := before - shape.generated::text[];
-    END IF;
-    SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
-      FROM jsonb_each(image) a
-     WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
-    IF previous IS NULL THEN
-      changes := kith.image_changes(relation, old, new) - coalesce(shape.generated::text[], '{}');
-      IF changes IS NULL OR changes = '{}' THEN
-        RETURN false;
-      END IF;
-      SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
-    END IF;
-    IF known.is_plain THEN
-      IF previous ? known.only_key THEN
-        was := before ->> known.only_key;
-      END IF;
-    ELSIF previous ?| shape.key::text[] THEN
-      was := kith.key_of(before, shape.key);
-    END IF;
-    verb := 'updated';
-    IF previous ? 'deleted_at' THEN
-      verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
-    END IF;
-  END IF;
-  key := image ->> known.only_key;
-  IF NOT known.is_plain THEN
-    key := kith.key_of(image, shape.key);
-    named := shape.exact || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
-    IF named <> '{}' THEN
-      exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
-               ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
-    END IF;
-  END IF;
-
-  -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
-  IF known.is_direct THEN
-    IF kith.is_viewer() THEN
-      RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
-    END IF;
-  END IF;
-  custom := known.provenance;
-  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
-  is_limited := known.is_direct;
-  IF custom ?| '{run_id,undo_of,limited,caused_by}' THEN
-    IF op = 'INSERT' AND depth = 1 AND custom ? 'undo_of' THEN
-      verb := 'restored';
-    END IF;
-    IF custom ? 'run_id' THEN
-      run := kith.note_run(known.actor, custom);
-    END IF;
-    is_limited := custom ? 'limited';
-    custom := custom - '{undo_of,limited,caused_by}'::text[];
-  END IF;
-  IF depth > 1 THEN
-    via := 'trigger';
-  ELSIF known.actions IS NOT NULL THEN
-    IF op <> 'INSERT' AND kith.is_cascade(known.actions, op, before, previous) THEN
-      via := 'cascade';
-    END IF;
-  END IF;
-  IF subject IS NOT NULL THEN
-    FOREACH template IN ARRAY templates LOOP
-      parts := template::text[];
-      repr := nullif(btrim(concat(parts[1], image ->> parts[2], parts[3], image ->> parts[4], parts[5])), '');
-      EXIT WHEN repr IS NOT NULL;
-    END LOOP;
-    IF changes IS NOT NULL THEN
-      IF octet_length(changes::text) > 1000000 THEN
-        changes := kith.clip_changes(changes);
-      END IF;
-    END IF;
-    INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-    VALUES (known.actor, verb, subject, left(key, 500), left(repr, 200), changes, custom) RETURNING a.id INTO entry;
-  END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), known.actor, custom ->> 'request_id', run, via, relation, known.id, key, was, letter, verb, image, previous, exact, entry);
-  IF is_limited THEN
-    PERFORM kith.await_judgement();
-  END IF;
-  IF via = 'cascade' AND op = 'UPDATE' THEN
-    PERFORM kith.place_deletes(relation);
-  END IF;
-  RETURN true;
-END $$;
-COMMENT ON FUNCTION kith.log_change IS 'Writes a change to the log, and to the feed if the table has a subject there. Returns whether there was one.';
-
 -- The foreign keys of a row may change it and then delete it, for two rows that they refer to. The first deleted row of a table has all of them
 -- logged, before the changed ones.
 CREATE FUNCTION kith.place_deletes(relation oid) RETURNS void
@@ -399,7 +271,7 @@ COMMENT ON FUNCTION kith.await_judgement IS 'Has the changes of this transaction
 
 -- The same for rows of a statement. The query reads the transition tables kith_old and kith_new. It takes the actor, the provenance, how many rows it
 -- passes over, and how many it takes, or null.
-CREATE FUNCTION kith.begin_statement(relation oid, op text, depth integer, subject text, templates text[]) RETURNS kith.statement
+CREATE FUNCTION kith.begin_statement(relation oid, op text, depth integer, labels text[]) RETURNS kith.statement
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET standard_conforming_strings = on AS $$
 #variable_conflict use_variable
 DECLARE
@@ -421,10 +293,9 @@ BEGIN
     SELECT string_agg(format(' || CASE WHEN i.image -> %1$L IN (''null'', ''0'')' || CASE op WHEN 'UPDATE' THEN ' OR i.before -> %1$L IN (''null'', ''0'')' ELSE '' END || ' THEN %2$s ELSE ''{}'' END',
                              d.name, kith.exact_texts_query(ARRAY[d.name], '{row}')), '')
       FROM unnest(shape.doubtful) d(name)), '');
-  label := (SELECT 'coalesce(' || string_agg(format('nullif(btrim(concat(%s)), '''')', (
-              SELECT string_agg(CASE WHEN x.place % 2 = 1 THEN quote_literal(x.part) ELSE format('r.image ->> %L', x.part) END, ', ' ORDER BY x.place)
-                FROM unnest(t.template::text[]) WITH ORDINALITY x(part, place))), ', ' ORDER BY t.place) || ')'
-              FROM unnest(templates) WITH ORDINALITY t(template, place));
+  label := (SELECT 'coalesce(' || string_agg(format('nullif(btrim(concat(%L, r.image ->> %L, %L, r.image ->> %L, %L)), '''')',
+                                                    labels[n], labels[n + 1], labels[n + 2], labels[n + 3], labels[n + 4]), ', ' ORDER BY n) || ')'
+              FROM generate_series(1, array_upper(labels, 1), 5) n);
   IF op = 'UPDATE' THEN
     -- Equal images of rows that differ are rare.
     rows := format('
@@ -470,7 +341,7 @@ BEGIN
             WHEN 'INSERT' THEN quote_literal(CASE WHEN depth = 1 AND made.provenance ? 'undo_of' THEN 'restored' ELSE 'created' END)
             ELSE 'CASE WHEN NOT x.previous ? ''deleted_at'' THEN ''updated'' WHEN x.previous -> ''deleted_at'' = ''null'' THEN ''deleted''
                        WHEN x.image -> ''deleted_at'' = ''null'' THEN ''restored'' ELSE ''updated'' END' END,
-    rows, subject, coalesce(label, 'NULL'),
+    rows, labels[0], label,
     CASE WHEN depth > 1 THEN '''trigger''' WHEN shape.actions IS NULL OR op = 'INSERT' THEN '''request'''
          ELSE format('CASE WHEN kith.is_cascade(%L, %L, r.before, r.previous) THEN ''cascade'' ELSE ''request'' END', shape.actions, op) END,
     shape.relation, shape.id, format(key, 'image'), shape.key, format(key, 'before'), left(op, 1));
@@ -490,21 +361,6 @@ BEGIN
   END IF;
 END $$;
 COMMENT ON FUNCTION kith.note_entry IS 'Notes which entry of the feed is about the last change of a row.';
-
--- For the workspace's own tables; kith_guard.attach() creates the triggers. Built-in tables have record_change().
-CREATE FUNCTION kith.capture() RETURNS trigger
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-SET timezone = 'UTC' SET datestyle = 'ISO, MDY' SET intervalstyle = 'postgres' SET extra_float_digits = 1 SET bytea_output = 'hex'
-SET lc_monetary = 'C' SET quote_all_identifiers = off AS $$
-DECLARE is_logged boolean;
-BEGIN
-  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
-    RETURN NULL;
-  END IF;
-  is_logged := kith.log_change(coalesce(pg_partition_root(TG_RELID), TG_RELID), TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
-  RETURN NULL;
-END $$;
-COMMENT ON FUNCTION kith.capture IS 'Writes the changes of a table of the workspace''s own to the change log.';
 
 -- What the log does not see is noted for the run, so that it can say what it cannot undo.
 CREATE FUNCTION kith.note_gap(what text) RETURNS void
@@ -793,7 +649,7 @@ BEGIN
 END $$;
 COMMENT ON FUNCTION kith.outcome IS 'What this transaction has changed so far. For the server, which knows the secret.';
 
-REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.log_change, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
+REVOKE ALL ON FUNCTION kith.is_logged, kith.is_exact_in_json, kith.note_shapes, kith.base_type, kith.key_of, kith.exact_texts, kith.image_changes_query, kith.exact_texts_query, kith.is_cascade, kith.note_run, kith.await_judgement, kith.place_deletes, kith.begin_statement, kith.note_entry, kith.capture, kith.note_gap, kith.refuse_uncounted, kith.note_statement, kith.note_ddl, kith.refuse_rewrite, kith.refuse_drop, kith.refuse_copy, kith.hidden_relations, kith.limit_request, kith.refuse_dry, kith.lift_seal, kith.first_key, kith.net, kith.of_transaction, kith.affected, kith.judge, kith.columns_changed, kith.columns_of, kith.shown_key, kith.shown, kith.outcome FROM PUBLIC;
 -- capture() and note_statement() can only be called by triggers, and attach() refuses any but Kith's. The rest needs the secret or takes no argument.
 GRANT EXECUTE ON FUNCTION kith.is_logged, kith.capture, kith.note_statement, kith.note_shapes, kith.limit_request, kith.lift_seal, kith.outcome TO PUBLIC;
 

@@ -34,9 +34,9 @@ CREATE INDEX activities_contact_id_idx ON public.activities USING btree (contact
 CREATE INDEX activities_deal_id_idx ON public.activities USING btree (deal_id);
 CREATE INDEX activities_kith_search_idx ON public.activities USING gin (kith.search_words(ARRAY[subject, body])) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX activities_newest_idx ON public.activities USING btree (created_at, id) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.activities REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{"",subject,""}', '{"",type,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.activities REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{"",subject,""}', '{"",type,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.activities REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '{"",subject,""}', '{"",type,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.activities REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '', 'subject', '', '', '', '', 'type', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.activities REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '', 'subject', '', '', '', '', 'type', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.activities REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('activity', '', 'subject', '', '', '', '', 'type', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_contact_id AFTER INSERT OR UPDATE ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_contact_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.activities FOR EACH ROW EXECUTE FUNCTION kith.check_custom('activity');
@@ -86,9 +86,9 @@ CREATE INDEX associations_from_idx ON public.associations USING btree (from_type
 CREATE INDEX associations_newest_idx ON public.associations USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE INDEX associations_to_idx ON public.associations USING btree (to_type, to_id);
 CREATE UNIQUE INDEX associations_together_key ON public.associations USING btree (from_type, from_id, to_type, to_id, label) NULLS NOT DISTINCT WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.associations REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{"",from_id," – ",to_id,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.associations REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{"",from_id," – ",to_id,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.associations REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '{"",from_id," – ",to_id,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.associations REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '', 'from_id', ' – ', 'to_id', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.associations REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '', 'from_id', ' – ', 'to_id', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.associations REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('association', '', 'from_id', ' – ', 'to_id', ''); -- ALWAYS
 CREATE TRIGGER kith_link AFTER INSERT ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.link();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.associations FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.associations FOR EACH ROW EXECUTE FUNCTION kith.touch();
@@ -113,9 +113,9 @@ CREATE TABLE public.companies (
 CREATE UNIQUE INDEX companies_domain_key ON public.companies USING btree (lower(domain)) WHERE (deleted_at IS NULL);
 CREATE INDEX companies_kith_search_idx ON public.companies USING gin (kith.search_text(ARRAY[name, domain, industry]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX companies_newest_idx ON public.companies USING btree (created_at, id) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.companies REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{"",name,""}', '{"",domain,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.companies REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{"",name,""}', '{"",domain,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.companies REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '{"",name,""}', '{"",domain,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.companies REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '', 'name', '', '', '', '', 'domain', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.companies REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '', 'name', '', '', '', '', 'domain', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.companies REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('company', '', 'name', '', '', '', '', 'domain', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.companies FOR EACH ROW EXECUTE FUNCTION kith.check_custom('company');
 CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.companies FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('company');
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.companies FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
@@ -145,9 +145,9 @@ CREATE INDEX contacts_company_id_idx ON public.contacts USING btree (company_id)
 CREATE UNIQUE INDEX contacts_email_key ON public.contacts USING btree (email) WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_kith_search_idx ON public.contacts USING gin (kith.search_text(ARRAY[first_name, last_name, (email)::text, title, kith.phone_digits(phone)]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX contacts_newest_idx ON public.contacts USING btree (created_at, id) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.contacts REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{"",first_name," ",last_name,""}', '{"",email,""}', '{"",phone,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.contacts REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{"",first_name," ",last_name,""}', '{"",email,""}', '{"",phone,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.contacts REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '{"",first_name," ",last_name,""}', '{"",email,""}', '{"",phone,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.contacts REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '', 'first_name', ' ', 'last_name', '', '', 'email', '', '', '', '', 'phone', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.contacts REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '', 'first_name', ' ', 'last_name', '', '', 'email', '', '', '', '', 'phone', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.contacts REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('contact', '', 'first_name', ' ', 'last_name', '', '', 'email', '', '', '', '', 'phone', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.contacts FOR EACH ROW EXECUTE FUNCTION kith.check_custom('contact');
 CREATE TRIGGER kith_custom_update AFTER UPDATE ON public.contacts FOR EACH ROW WHEN ((old.custom IS DISTINCT FROM new.custom)) EXECUTE FUNCTION kith.check_custom('contact');
@@ -183,9 +183,9 @@ END),
 );
 CREATE INDEX custom_fields_newest_idx ON public.custom_fields USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE UNIQUE INDEX custom_fields_object_type_key_key ON public.custom_fields USING btree (object_type, key) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.custom_fields REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{"",object_type,.,key,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.custom_fields REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{"",object_type,.,key,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.custom_fields REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '{"",object_type,.,key,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.custom_fields REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '', 'object_type', '.', 'key', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.custom_fields REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '', 'object_type', '.', 'key', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.custom_fields REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('custom_field', '', 'object_type', '.', 'key', ''); -- ALWAYS
 CREATE TRIGGER kith_definition BEFORE INSERT OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.check_definition();
 CREATE TRIGGER kith_index AFTER INSERT OR DELETE OR UPDATE ON public.custom_fields FOR EACH ROW EXECUTE FUNCTION kith.index_field();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.custom_fields FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
@@ -218,9 +218,9 @@ CREATE INDEX deals_contact_id_idx ON public.deals USING btree (contact_id);
 CREATE INDEX deals_kith_search_idx ON public.deals USING gin (kith.search_text(ARRAY[name]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX deals_newest_idx ON public.deals USING btree (created_at, id) WHERE (deleted_at IS NULL);
 CREATE INDEX deals_stage_idx ON public.deals USING btree (pipeline, stage);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.deals REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{"",name,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.deals REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{"",name,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.deals REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '{"",name,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.deals REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '', 'name', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.deals REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '', 'name', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.deals REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('deal', '', 'name', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_company_id AFTER INSERT OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_company_id();
 CREATE TRIGGER kith_contact_id AFTER INSERT OR UPDATE ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_contact_id();
 CREATE TRIGGER kith_custom_insert AFTER INSERT ON public.deals FOR EACH ROW EXECUTE FUNCTION kith.check_custom('deal');
@@ -272,9 +272,9 @@ CREATE INDEX emails_message_idx ON public.emails USING btree (provider_msg_id) W
 CREATE INDEX emails_newest_idx ON public.emails USING btree (COALESCE(received_at, sent_at, created_at), id) WHERE (deleted_at IS NULL);
 CREATE UNIQUE INDEX emails_provider_msg_id_key ON public.emails USING btree (provider, provider_msg_id) WHERE ((provider IS NOT NULL) AND (provider_msg_id IS NOT NULL) AND (deleted_at IS NULL));
 CREATE INDEX emails_thread_idx ON public.emails USING btree (kith.thread_subject(subject), COALESCE(received_at, sent_at, created_at)) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.emails REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.emails REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.emails REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '{"",subject,""}', '{"",snippet,""}', '{"",from_addr,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.emails REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '', 'subject', '', '', '', '', 'snippet', '', '', '', '', 'from_addr', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.emails REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '', 'subject', '', '', '', '', 'snippet', '', '', '', '', 'from_addr', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.emails REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('email', '', 'subject', '', '', '', '', 'snippet', '', '', '', '', 'from_addr', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_attach BEFORE INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.attach_email();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.emails FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_references AFTER INSERT OR UPDATE ON public.emails FOR EACH ROW EXECUTE FUNCTION kith.check_mail_references();
@@ -297,9 +297,9 @@ CREATE TABLE public.list_members (
 );
 CREATE INDEX list_members_member_id_idx ON public.list_members USING btree (member_id);
 CREATE INDEX list_members_newest_idx ON public.list_members USING btree (added_at, id);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.list_members REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{"",member_id,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.list_members REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{"",member_id,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.list_members REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '{"",member_id,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.list_members REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '', 'member_id', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.list_members REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '', 'member_id', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.list_members REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list_member', '', 'member_id', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_list_id AFTER INSERT OR UPDATE ON public.list_members FOR EACH ROW EXECUTE FUNCTION kith.check_list_id();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.list_members FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 
@@ -326,9 +326,9 @@ CREATE TABLE public.lists (
 );
 CREATE INDEX lists_kith_search_idx ON public.lists USING gin (kith.search_text(ARRAY[name, description]) public.gin_trgm_ops) WITH (gin_pending_list_limit='128') WHERE (deleted_at IS NULL);
 CREATE INDEX lists_newest_idx ON public.lists USING btree (created_at, id) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.lists REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{"",name,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.lists REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{"",name,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.lists REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '{"",name,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.lists REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '', 'name', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.lists REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '', 'name', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.lists REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('list', '', 'name', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.lists FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_touch BEFORE UPDATE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.touch();
 CREATE TRIGGER kith_unlink AFTER DELETE ON public.lists FOR EACH ROW EXECUTE FUNCTION kith.unlink();
@@ -359,9 +359,9 @@ CREATE TABLE public.pipeline_stages (
   CONSTRAINT pipeline_stages_pkey PRIMARY KEY (id)
 );
 CREATE INDEX pipeline_stages_newest_idx ON public.pipeline_stages USING btree (created_at, id) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{"",label,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{"",label,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '{"",label,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '', 'label', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '', 'label', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.pipeline_stages REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline_stage', '', 'label', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.pipeline_stages FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
 CREATE TRIGGER kith_order_insert AFTER INSERT ON public.pipeline_stages REFERENCING NEW TABLE AS kith_new FOR EACH STATEMENT EXECUTE FUNCTION kith.order_stages();
@@ -389,9 +389,9 @@ CREATE TABLE public.pipelines (
 );
 CREATE UNIQUE INDEX pipelines_default_key ON public.pipelines USING btree (is_default) WHERE (is_default AND (deleted_at IS NULL));
 CREATE INDEX pipelines_newest_idx ON public.pipelines USING btree (created_at, id) WHERE (deleted_at IS NULL);
-CREATE TRIGGER "!kith_record" AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{"",label,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.pipelines REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{"",label,""}'); -- ALWAYS
-CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '{"",label,""}'); -- ALWAYS
+CREATE TRIGGER "!kith_record" AFTER INSERT ON public.pipelines REFERENCING NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '', 'label', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_delete" AFTER DELETE ON public.pipelines REFERENCING OLD TABLE AS kith_old FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '', 'label', '', '', ''); -- ALWAYS
+CREATE TRIGGER "!kith_record_update" AFTER UPDATE ON public.pipelines REFERENCING OLD TABLE AS kith_old NEW TABLE AS kith_new FOR EACH ROW EXECUTE FUNCTION kith.record_change('pipeline', '', 'label', '', '', ''); -- ALWAYS
 CREATE TRIGGER kith_await_order BEFORE INSERT OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.await_order();
 CREATE TRIGGER kith_keep_default AFTER INSERT OR DELETE OR UPDATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.keep_default();
 CREATE TRIGGER kith_no_truncate BEFORE TRUNCATE ON public.pipelines FOR EACH STATEMENT EXECUTE FUNCTION kith.no_truncate(); -- ALWAYS
@@ -787,7 +787,7 @@ BEGIN
   RETURN base;
 END $function$;
 
--- Says who acts in this transaction, and where the request came from: an actor of one line, a JSON object or null. For the server, which knows the secret.
+-- Says who acts in this transaction, and where the request came from: an actor and a JSON object of one line each, the object may be null. For the server, which knows the secret.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
 CREATE OR REPLACE FUNCTION kith.begin_request(secret text, actor text, provenance text)
  RETURNS void
@@ -795,10 +795,11 @@ CREATE OR REPLACE FUNCTION kith.begin_request(secret text, actor text, provenanc
  SECURITY DEFINER
  SET search_path TO 'pg_catalog', 'pg_temp'
 AS $function$
+DECLARE payload text := actor || E'\n' || coalesce(provenance, '{}');
 BEGIN
-  PERFORM set_config('kith.context', kith.context_mac(s.mac_key, r.payload) || r.payload, true)
-     FROM kith.secret s, (VALUES (actor || E'\n' || coalesce(provenance, '{}'))) r (payload)
-    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8')) AND actor <> '' AND position(E'\n' IN actor) = 0;
+  PERFORM set_config('kith.context', kith.context_mac(s.mac_key, payload) || payload, true)
+     FROM kith.secret s
+    WHERE s.token_hash = sha256(convert_to(secret, 'UTF8'));
   IF NOT FOUND THEN
     RAISE EXCEPTION 'only the server can say who is acting' USING ERRCODE = '28000';
   END IF;
@@ -806,7 +807,7 @@ END $function$;
 
 -- The query that writes the changes of all rows of a statement to the log and to the feed. Refuses viewers.
 -- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.begin_statement(relation oid, op text, depth integer, subject text, templates text[])
+CREATE OR REPLACE FUNCTION kith.begin_statement(relation oid, op text, depth integer, labels text[])
  RETURNS kith.statement
  LANGUAGE plpgsql
  SET search_path TO 'pg_catalog', 'pg_temp'
@@ -832,10 +833,9 @@ BEGIN
     SELECT string_agg(format(' || CASE WHEN i.image -> %1$L IN (''null'', ''0'')' || CASE op WHEN 'UPDATE' THEN ' OR i.before -> %1$L IN (''null'', ''0'')' ELSE '' END || ' THEN %2$s ELSE ''{}'' END',
                              d.name, kith.exact_texts_query(ARRAY[d.name], '{row}')), '')
       FROM unnest(shape.doubtful) d(name)), '');
-  label := (SELECT 'coalesce(' || string_agg(format('nullif(btrim(concat(%s)), '''')', (
-              SELECT string_agg(CASE WHEN x.place % 2 = 1 THEN quote_literal(x.part) ELSE format('r.image ->> %L', x.part) END, ', ' ORDER BY x.place)
-                FROM unnest(t.template::text[]) WITH ORDINALITY x(part, place))), ', ' ORDER BY t.place) || ')'
-              FROM unnest(templates) WITH ORDINALITY t(template, place));
+  label := (SELECT 'coalesce(' || string_agg(format('nullif(btrim(concat(%L, r.image ->> %L, %L, r.image ->> %L, %L)), '''')',
+                                                    labels[n], labels[n + 1], labels[n + 2], labels[n + 3], labels[n + 4]), ', ' ORDER BY n) || ')'
+              FROM generate_series(1, array_upper(labels, 1), 5) n);
   IF op = 'UPDATE' THEN
     -- Equal images of rows that differ are rare.
     rows := format('
@@ -881,7 +881,7 @@ BEGIN
             WHEN 'INSERT' THEN quote_literal(CASE WHEN depth = 1 AND made.provenance ? 'undo_of' THEN 'restored' ELSE 'created' END)
             ELSE 'CASE WHEN NOT x.previous ? ''deleted_at'' THEN ''updated'' WHEN x.previous -> ''deleted_at'' = ''null'' THEN ''deleted''
                        WHEN x.image -> ''deleted_at'' = ''null'' THEN ''restored'' ELSE ''updated'' END' END,
-    rows, subject, coalesce(label, 'NULL'),
+    rows, labels[0], label,
     CASE WHEN depth > 1 THEN '''trigger''' WHEN shape.actions IS NULL OR op = 'INSERT' THEN '''request'''
          ELSE format('CASE WHEN kith.is_cascade(%L, %L, r.before, r.previous) THEN ''cascade'' ELSE ''request'' END', shape.actions, op) END,
     shape.relation, shape.id, format(key, 'image'), shape.key, format(key, 'before'), left(op, 1));
@@ -916,12 +916,142 @@ CREATE OR REPLACE FUNCTION kith.capture()
  SET lc_monetary TO 'C'
  SET quote_all_identifiers TO 'off'
 AS $function$
-DECLARE is_logged boolean;
+#variable_conflict use_variable
+DECLARE
+  relid oid := coalesce(pg_partition_root(TG_RELID), TG_RELID);
+  signed text := current_setting('kith.context', true);
+  payload text := substr(signed, 65);
+  shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
+  actor text; custom jsonb; is_limited boolean := false; run text;
+  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
+  verb text := 'created'; via text := 'request'; repr text; entry text;
+  is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
-  IF TG_OP = 'UPDATE' AND NEW *= OLD THEN
-    RETURN NULL;
+
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW *= OLD THEN
+      RETURN NULL;
+    END IF;
   END IF;
-  is_logged := kith.log_change(coalesce(pg_partition_root(TG_RELID), TG_RELID), TG_OP, pg_trigger_depth(), OLD, NEW, NULL, NULL);
+  -- As current_context() reads it. Here who is named by the server and who is not are two queries.
+  SELECT s.id, s.only_key, s.actions, s.is_plain, split_part(payload, E'\n', 1), split_part(payload, E'\n', 2)::jsonb
+    INTO shape_id, only_key, actions, is_plain, actor, custom
+    FROM kith.shape s, kith.secret k
+   WHERE s.relation = relid AND s.is_current AND left(signed, 64) = kith.context_mac(k.mac_key, payload);
+  IF NOT FOUND THEN
+    SELECT s.id, s.only_key, s.actions, s.is_plain, kith.direct_actor(), '{}' INTO shape_id, only_key, actions, is_plain, actor, custom
+      FROM kith.shape s WHERE s.relation = relid AND s.is_current;
+    -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+    IF kith.is_viewer() THEN
+      RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+    END IF;
+    -- The server says in the context that there is a limit. The workspace's SQL may have cleared it.
+    is_limited := true;
+  END IF;
+
+  IF TG_OP = 'INSERT' AND is_plain THEN
+    image := to_jsonb(new);
+    key := image ->> only_key;
+  ELSE
+    IF NOT is_plain THEN
+      SELECT s.key, s.generated, s.exact, s.doubtful INTO key_columns, generated, inexact, doubtful FROM kith.shape s WHERE s.id = shape_id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+      image := to_jsonb(new);
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+      before := to_jsonb(old);
+    END IF;
+    IF NOT is_plain THEN
+      image := image - generated::text[];
+      before := before - generated::text[];
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+      verb := 'deleted';
+      image := before;
+      IF false THEN
+        SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+      END IF;
+    ELSIF TG_OP = 'UPDATE' THEN
+      SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
+        FROM jsonb_each(image) a
+       WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
+      IF previous IS NULL THEN
+        changes := kith.image_changes(relid, old, new) - coalesce(generated::text[], '{}');
+        IF changes IS NULL OR changes = '{}' THEN
+          RETURN NULL;
+        END IF;
+        SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
+      END IF;
+      verb := 'updated';
+      IF previous ? 'deleted_at' THEN
+        verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+      END IF;
+    END IF;
+    IF false AND changes IS NOT NULL THEN
+      IF octet_length(changes::text) > 1000000 THEN
+        changes := kith.clip_changes(changes);
+      END IF;
+    END IF;
+    IF is_plain THEN
+      key := image ->> only_key;
+      IF previous ? only_key THEN
+        was := before ->> only_key;
+      END IF;
+    ELSE
+      key := kith.key_of(image, key_columns);
+      IF previous ?| key_columns::text[] THEN
+        was := kith.key_of(before, key_columns);
+      END IF;
+      named := inexact || ARRAY(SELECT d.name FROM unnest(doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+      IF named <> '{}' THEN
+        exact := CASE TG_OP WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
+                 ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+      END IF;
+    END IF;
+  END IF;
+
+  IF custom ?| '{run_id,undo_of,limited,caused_by}' THEN
+    IF TG_OP = 'INSERT' AND pg_trigger_depth() = 1 AND custom ? 'undo_of' THEN
+      verb := 'restored';
+    END IF;
+    IF custom ? 'run_id' THEN
+      run := kith.note_run(actor, custom);
+    END IF;
+    is_limited := custom ? 'limited';
+    custom := custom - '{undo_of,limited,caused_by}'::text[];
+  END IF;
+  IF pg_trigger_depth() > 1 OR TG_OP <> 'INSERT' THEN
+    IF pg_trigger_depth() > 1 THEN
+      via := 'trigger';
+    ELSIF actions IS NOT NULL THEN
+      IF kith.is_cascade(actions, TG_OP, before, previous) THEN
+        via := 'cascade';
+      END IF;
+    END IF;
+  END IF;
+  IF false THEN
+    repr := nullif(btrim(concat(TG_ARGV[1], image ->> TG_ARGV[2], TG_ARGV[3], image ->> TG_ARGV[4], TG_ARGV[5])), '');
+    IF repr IS NULL THEN
+      FOR n IN 6 .. TG_NARGS - 1 BY 5 LOOP
+        repr := nullif(btrim(concat(TG_ARGV[n], image ->> TG_ARGV[n + 1], TG_ARGV[n + 2], image ->> TG_ARGV[n + 3], TG_ARGV[n + 4])), '');
+        EXIT WHEN repr IS NOT NULL;
+      END LOOP;
+    END IF;
+    entry := kith.new_id('a');
+    INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+    VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
+  END IF;
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry);
+  IF is_limited OR via = 'cascade' THEN
+    IF is_limited THEN
+      PERFORM kith.await_judgement();
+    END IF;
+    IF via = 'cascade' AND TG_OP = 'UPDATE' THEN
+      PERFORM kith.place_deletes(relid);
+    END IF;
+  END IF;
   RETURN NULL;
 END $function$;
 
@@ -1227,7 +1357,7 @@ CREATE OR REPLACE FUNCTION kith.context_mac(mac_key bytea, payload text)
  RETURNS text
  LANGUAGE sql
  STABLE
-RETURN encode(sha256((mac_key || sha256(((int4send(pg_backend_pid()) || timestamptz_send(transaction_timestamp())) || convert_to(payload, 'UTF8'::name))))), 'hex'::text);
+RETURN encode(sha256((((int4send(pg_backend_pid()) || timestamptz_send(transaction_timestamp())) || convert_to(payload, 'UTF8'::name)) || mac_key)), 'hex'::text);
 
 -- Who is acting: api_key:…, user:…, automation:… or postgres:<role>.
 -- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
@@ -1255,8 +1385,8 @@ BEGIN ATOMIC
              ELSE kith.direct_actor()
          END AS direct_actor,
          CASE
-             WHEN s.one THEN (substr(c.payload, (POSITION(('
-'::text) IN (c.payload)) + 1)))::jsonb
+             WHEN s.one THEN (split_part(c.payload, '
+'::text, 2))::jsonb
              ELSE '{}'::jsonb
          END AS "case"
     FROM (( SELECT "left"(x.signed, 64) AS "left",
@@ -1856,131 +1986,6 @@ BEGIN
      ORDER BY r.started_at DESC, r.id DESC LIMIT most;
 END $function$;
 
--- Writes a change to the log, and to the feed if the table has a subject there. Returns whether there was one.
--- Owned by {{system}}.
-CREATE OR REPLACE FUNCTION kith.log_change(relation oid, op text, depth integer, old anyelement, new anyelement, subject text, templates text[])
- RETURNS boolean
- LANGUAGE plpgsql
-AS $function$
-#variable_conflict use_variable
-DECLARE
-  known record; shape kith.shape; before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; custom jsonb; is_limited boolean;
-  letter "char"; verb text; via text := 'request'; repr text; entry text; template text; parts text[]; run text; key text; was text;
-BEGIN
-  SELECT s.id, s.only_key, s.actions, s.is_plain, c.actor, c.provenance, starts_with(c.actor, 'postgres:') AS is_direct
-    INTO known FROM kith.shape s, kith.current_context() c WHERE s.relation = log_change.relation AND s.is_current;
-  IF NOT known.is_plain THEN
-    SELECT s.* INTO shape FROM kith.shape s WHERE s.id = known.id;
-  END IF;
-  IF op = 'INSERT' THEN
-    letter := 'I';
-    verb := 'created';
-    image := to_jsonb(new);
-    IF NOT known.is_plain THEN
-      image := image - shape.generated::text[];
-    END IF;
-  ELSIF op = 'DELETE' THEN
-    letter := 'D';
-    verb := 'deleted';
-    image := to_jsonb(old);
-    IF NOT known.is_plain THEN
-      image := image - shape.generated::text[];
-    END IF;
-    before := image;
-    IF subject IS NOT NULL THEN
-      SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
-    END IF;
-  ELSE
-    letter := 'U';
-    image := to_jsonb(new);
-    before := to_jsonb(old);
-    IF NOT known.is_plain THEN
-      image := image - shape.generated::text[];
-      before := before - shape.generated::text[];
-    END IF;
-    SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
-      FROM jsonb_each(image) a
-     WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
-    IF previous IS NULL THEN
-      changes := kith.image_changes(relation, old, new) - coalesce(shape.generated::text[], '{}');
-      IF changes IS NULL OR changes = '{}' THEN
-        RETURN false;
-      END IF;
-      SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
-    END IF;
-    IF known.is_plain THEN
-      IF previous ? known.only_key THEN
-        was := before ->> known.only_key;
-      END IF;
-    ELSIF previous ?| shape.key::text[] THEN
-      was := kith.key_of(before, shape.key);
-    END IF;
-    verb := 'updated';
-    IF previous ? 'deleted_at' THEN
-      verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
-    END IF;
-  END IF;
-  key := image ->> known.only_key;
-  IF NOT known.is_plain THEN
-    key := kith.key_of(image, shape.key);
-    named := shape.exact || ARRAY(SELECT d.name FROM unnest(shape.doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
-    IF named <> '{}' THEN
-      exact := CASE op WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
-               ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
-    END IF;
-  END IF;
-
-  -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
-  IF known.is_direct THEN
-    IF kith.is_viewer() THEN
-      RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
-    END IF;
-  END IF;
-  custom := known.provenance;
-  -- The server says in the context that there is a limit. If the context is not the server's, the workspace's SQL may have cleared it.
-  is_limited := known.is_direct;
-  IF custom ?| '{run_id,undo_of,limited,caused_by}' THEN
-    IF op = 'INSERT' AND depth = 1 AND custom ? 'undo_of' THEN
-      verb := 'restored';
-    END IF;
-    IF custom ? 'run_id' THEN
-      run := kith.note_run(known.actor, custom);
-    END IF;
-    is_limited := custom ? 'limited';
-    custom := custom - '{undo_of,limited,caused_by}'::text[];
-  END IF;
-  IF depth > 1 THEN
-    via := 'trigger';
-  ELSIF known.actions IS NOT NULL THEN
-    IF op <> 'INSERT' AND kith.is_cascade(known.actions, op, before, previous) THEN
-      via := 'cascade';
-    END IF;
-  END IF;
-  IF subject IS NOT NULL THEN
-    FOREACH template IN ARRAY templates LOOP
-      parts := template::text[];
-      repr := nullif(btrim(concat(parts[1], image ->> parts[2], parts[3], image ->> parts[4], parts[5])), '');
-      EXIT WHEN repr IS NOT NULL;
-    END LOOP;
-    IF changes IS NOT NULL THEN
-      IF octet_length(changes::text) > 1000000 THEN
-        changes := kith.clip_changes(changes);
-      END IF;
-    END IF;
-    INSERT INTO public.activity AS a (actor, verb, subject_type, subject_id, subject_repr, changes, custom)
-    VALUES (known.actor, verb, subject, left(key, 500), left(repr, 200), changes, custom) RETURNING a.id INTO entry;
-  END IF;
-  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
-  VALUES (pg_current_xact_id(), clock_timestamp(), known.actor, custom ->> 'request_id', run, via, relation, known.id, key, was, letter, verb, image, previous, exact, entry);
-  IF is_limited THEN
-    PERFORM kith.await_judgement();
-  END IF;
-  IF via = 'cascade' AND op = 'UPDATE' THEN
-    PERFORM kith.place_deletes(relation);
-  END IF;
-  RETURN true;
-END $function$;
-
 -- Creates the triggers of a built-in table: the subject of its entries in the feed, templates that describe a row, and the features that it has.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.make_builtin(relation regclass, subject text, labels text[], VARIADIC features text[] DEFAULT '{}'::text[])
@@ -1993,8 +1998,9 @@ DECLARE
   remark record;
   viewer name;
   part text;
-  -- As record_change() takes them: {"",first_name," ",last_name,""}
-  templates constant text[] := ARRAY(SELECT string_to_array(translate(l.label, '{', '}'), '}')::text FROM unnest(labels) WITH ORDINALITY l(label, place) ORDER BY l.place);
+  -- As log_change() takes them: '', first_name, ' ', last_name, ''. A label with one column has two empty texts at the end.
+  templates constant text[] := ARRAY(SELECT coalesce((string_to_array(translate(l.label, '{', '}'), '}'))[n], '')
+                                       FROM unnest(labels) WITH ORDINALITY l(label, place), generate_series(1, 5) n ORDER BY l.place, n);
 BEGIN
   IF NOT features <@ ARRAY['custom_fields', 'associations'] THEN
     RAISE EXCEPTION 'a built-in table has the features custom_fields and associations, not %', features;
@@ -2819,47 +2825,175 @@ CREATE OR REPLACE FUNCTION kith.record_change()
  SET quote_all_identifiers TO 'off'
 AS $function$
 #variable_conflict use_variable
-DECLARE is_logged boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
+DECLARE
+  relid oid := TG_RELID;
+  signed text := current_setting('kith.context', true);
+  payload text := substr(signed, 65);
+  shape_id integer; only_key text; actions jsonb; is_plain boolean; key_columns name[]; generated name[]; inexact name[]; doubtful name[];
+  actor text; custom jsonb; is_limited boolean := false; run text;
+  before jsonb; image jsonb; previous jsonb; changes jsonb; exact jsonb; named name[]; key text; was text;
+  verb text := 'created'; via text := 'request'; repr text; entry text;
+  is_of_several boolean; is_first boolean; statement kith.statement; starts bigint[]; touched bigint; logged bigint := 0;
 BEGIN
+
   IF TG_OP = 'DELETE' THEN
-    IF EXISTS (SELECT FROM kith_old OFFSET 1) THEN
-      IF NOT (SELECT (k.* *= OLD) FROM kith_old k LIMIT 1) THEN
-        RETURN NULL;
-      END IF;
-    ELSE
-      is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
-      RETURN NULL;
-    END IF;
-  ELSIF EXISTS (SELECT FROM kith_new OFFSET 1) THEN
-    IF NOT (SELECT (k.* *= NEW) FROM kith_new k LIMIT 1) THEN
-      RETURN NULL;
-    END IF;
+    is_of_several := EXISTS (SELECT FROM kith_old OFFSET 1);
   ELSE
-    IF TG_OP = 'UPDATE' THEN
-      IF NEW *= OLD THEN
-        RETURN NULL;
-      END IF;
+    is_of_several := EXISTS (SELECT FROM kith_new OFFSET 1);
+  END IF;
+  IF is_of_several THEN
+    IF TG_OP = 'DELETE' THEN
+      is_first := (SELECT k.* *= OLD FROM kith_old k LIMIT 1);
+    ELSE
+      is_first := (SELECT k.* *= NEW FROM kith_new k LIMIT 1);
     END IF;
-    is_logged := kith.log_change(TG_RELID, TG_OP, pg_trigger_depth(), OLD, NEW, TG_ARGV[0], TG_ARGV[1:]);
+    IF NOT is_first THEN
+      RETURN NULL;
+    END IF;
+    statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV);
+    -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
+    IF TG_OP = 'DELETE' THEN
+      starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+    ELSE
+      starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+    END IF;
+    FOR part IN 1 .. cardinality(starts) LOOP
+      EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
+      GET DIAGNOSTICS touched = ROW_COUNT;
+      logged := logged + touched;
+    END LOOP;
+    IF logged > 0 AND statement.is_limited THEN
+      PERFORM kith.await_judgement();
+    END IF;
+    IF logged > 0 AND statement.has_cascades THEN
+      PERFORM kith.place_deletes(TG_RELID);
+    END IF;
     RETURN NULL;
   END IF;
-  statement := kith.begin_statement(TG_RELID, TG_OP, pg_trigger_depth(), TG_ARGV[0], TG_ARGV[1:]);
-  -- In parts of a few megabytes. The query takes several times as much space for a moment, and a session has little for temporary files.
-  IF TG_OP = 'DELETE' THEN
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_old k) x GROUP BY x.part ORDER BY 1);
+
+  IF TG_OP = 'UPDATE' THEN
+    IF NEW *= OLD THEN
+      RETURN NULL;
+    END IF;
+  END IF;
+  -- As current_context() reads it. Here who is named by the server and who is not are two queries.
+  SELECT s.id, s.only_key, s.actions, s.is_plain, split_part(payload, E'\n', 1), split_part(payload, E'\n', 2)::jsonb
+    INTO shape_id, only_key, actions, is_plain, actor, custom
+    FROM kith.shape s, kith.secret k
+   WHERE s.relation = relid AND s.is_current AND left(signed, 64) = kith.context_mac(k.mac_key, payload);
+  IF NOT FOUND THEN
+    SELECT s.id, s.only_key, s.actions, s.is_plain, kith.direct_actor(), '{}' INTO shape_id, only_key, actions, is_plain, actor, custom
+      FROM kith.shape s WHERE s.relation = relid AND s.is_current;
+    -- A viewer has no rights to write. If code of the workspace's lent them some, the change is refused here. The server names no viewer.
+    IF kith.is_viewer() THEN
+      RAISE EXCEPTION 'viewers are read-only' USING ERRCODE = '42501';
+    END IF;
+    -- The server says in the context that there is a limit. The workspace's SQL may have cleared it.
+    is_limited := true;
+  END IF;
+
+  IF TG_OP = 'INSERT' AND is_plain THEN
+    image := to_jsonb(new);
+    key := image ->> only_key;
   ELSE
-    starts := ARRAY(SELECT min(x.n) FROM (SELECT row_number() OVER () - 1 AS n, sum(pg_column_size(k.*) + 400) OVER (ROWS UNBOUNDED PRECEDING) / 4000000 AS part FROM kith_new k) x GROUP BY x.part ORDER BY 1);
+    IF NOT is_plain THEN
+      SELECT s.key, s.generated, s.exact, s.doubtful INTO key_columns, generated, inexact, doubtful FROM kith.shape s WHERE s.id = shape_id;
+    END IF;
+    IF TG_OP <> 'DELETE' THEN
+      image := to_jsonb(new);
+    END IF;
+    IF TG_OP <> 'INSERT' THEN
+      before := to_jsonb(old);
+    END IF;
+    IF NOT is_plain THEN
+      image := image - generated::text[];
+      before := before - generated::text[];
+    END IF;
+    IF TG_OP = 'DELETE' THEN
+      verb := 'deleted';
+      image := before;
+      IF TG_NARGS > 0 THEN
+        SELECT jsonb_object_agg(b.key, jsonb_build_object('from', b.value, 'to', NULL)) INTO changes FROM jsonb_each(before) b WHERE b.value <> 'null' AND b.key <> 'updated_at';
+      END IF;
+    ELSIF TG_OP = 'UPDATE' THEN
+      SELECT jsonb_object_agg(a.key, before -> a.key), jsonb_object_agg(a.key, jsonb_build_object('from', before -> a.key, 'to', a.value)) INTO previous, changes
+        FROM jsonb_each(image) a
+       WHERE (a.value <> (before -> a.key) OR jsonb_typeof(a.value) <> 'string' AND jsonb_send(a.value) <> jsonb_send(before -> a.key)) AND a.key <> 'updated_at';
+      IF previous IS NULL THEN
+        changes := kith.image_changes(relid, old, new) - coalesce(generated::text[], '{}');
+        IF changes IS NULL OR changes = '{}' THEN
+          RETURN NULL;
+        END IF;
+        SELECT jsonb_object_agg(c.name, before -> c.name) INTO previous FROM jsonb_object_keys(changes) c(name);
+      END IF;
+      verb := 'updated';
+      IF previous ? 'deleted_at' THEN
+        verb := CASE WHEN previous -> 'deleted_at' = 'null' THEN 'deleted' WHEN image -> 'deleted_at' = 'null' THEN 'restored' ELSE 'updated' END;
+      END IF;
+    END IF;
+    IF TG_NARGS > 0 AND changes IS NOT NULL THEN
+      IF octet_length(changes::text) > 1000000 THEN
+        changes := kith.clip_changes(changes);
+      END IF;
+    END IF;
+    IF is_plain THEN
+      key := image ->> only_key;
+      IF previous ? only_key THEN
+        was := before ->> only_key;
+      END IF;
+    ELSE
+      key := kith.key_of(image, key_columns);
+      IF previous ?| key_columns::text[] THEN
+        was := kith.key_of(before, key_columns);
+      END IF;
+      named := inexact || ARRAY(SELECT d.name FROM unnest(doubtful) d(name) WHERE image -> d.name::text IN ('null', '0') OR previous -> d.name::text IN ('null', '0'));
+      IF named <> '{}' THEN
+        exact := CASE TG_OP WHEN 'DELETE' THEN jsonb_build_object('row', kith.exact_texts(named, old)) WHEN 'INSERT' THEN jsonb_build_object('row', kith.exact_texts(named, new))
+                 ELSE jsonb_build_object('row', kith.exact_texts(named, new), 'previous', kith.exact_texts(named, old)) END;
+      END IF;
+    END IF;
   END IF;
-  FOR part IN 1 .. cardinality(starts) LOOP
-    EXECUTE statement.query USING statement.actor, statement.provenance, starts[part], starts[part + 1] - starts[part];
-    GET DIAGNOSTICS touched = ROW_COUNT;
-    logged := logged + touched;
-  END LOOP;
-  IF logged > 0 AND statement.is_limited THEN
-    PERFORM kith.await_judgement();
+
+  IF custom ?| '{run_id,undo_of,limited,caused_by}' THEN
+    IF TG_OP = 'INSERT' AND pg_trigger_depth() = 1 AND custom ? 'undo_of' THEN
+      verb := 'restored';
+    END IF;
+    IF custom ? 'run_id' THEN
+      run := kith.note_run(actor, custom);
+    END IF;
+    is_limited := custom ? 'limited';
+    custom := custom - '{undo_of,limited,caused_by}'::text[];
   END IF;
-  IF logged > 0 AND statement.has_cascades THEN
-    PERFORM kith.place_deletes(TG_RELID);
+  IF pg_trigger_depth() > 1 OR TG_OP <> 'INSERT' THEN
+    IF pg_trigger_depth() > 1 THEN
+      via := 'trigger';
+    ELSIF actions IS NOT NULL THEN
+      IF kith.is_cascade(actions, TG_OP, before, previous) THEN
+        via := 'cascade';
+      END IF;
+    END IF;
+  END IF;
+  IF TG_NARGS > 0 THEN
+    repr := nullif(btrim(concat(TG_ARGV[1], image ->> TG_ARGV[2], TG_ARGV[3], image ->> TG_ARGV[4], TG_ARGV[5])), '');
+    IF repr IS NULL THEN
+      FOR n IN 6 .. TG_NARGS - 1 BY 5 LOOP
+        repr := nullif(btrim(concat(TG_ARGV[n], image ->> TG_ARGV[n + 1], TG_ARGV[n + 2], image ->> TG_ARGV[n + 3], TG_ARGV[n + 4])), '');
+        EXIT WHEN repr IS NOT NULL;
+      END LOOP;
+    END IF;
+    entry := kith.new_id('a');
+    INSERT INTO public.activity AS a (id, actor, verb, subject_type, subject_id, subject_repr, changes, custom)
+    VALUES (entry, actor, verb, TG_ARGV[0], left(key, 500), left(repr, 200), changes, custom);
+  END IF;
+  INSERT INTO kith.change AS c (xid, at, actor, request, run, via, relation, shape, key, was, op, verb, image, previous, exact, activity)
+  VALUES (pg_current_xact_id(), clock_timestamp(), actor, custom ->> 'request_id', run, via, relid, shape_id, key, was, TG_OP::"char", verb, image, previous, exact, entry);
+  IF is_limited OR via = 'cascade' THEN
+    IF is_limited THEN
+      PERFORM kith.await_judgement();
+    END IF;
+    IF via = 'cascade' AND TG_OP = 'UPDATE' THEN
+      PERFORM kith.place_deletes(relid);
+    END IF;
   END IF;
   RETURN NULL;
 END $function$;

@@ -185,13 +185,13 @@ async fn an_old_temporary_table_does_not_keep_transaction_ids() {
 async fn functions_of_kiths_search_temporary_objects_last() {
     let (owner, _) = owned().await;
     let mut conn = come(&connection(&owner).await.0).await.expect("a session");
-    // PostgreSQL searches pg_temp first for tables and types, unless the path names it. All names in normal_contact() are qualified;
-    // log_change() is called by trigger functions that set the path.
+    // PostgreSQL searches pg_temp first for tables and types, unless the path names it. All names in normal_contact() are
+    // qualified.
     let open = "
         select coalesce(string_agg(p.oid::regprocedure::text, ', '), 'none')
           from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
          where p.oid >= 16384 and p.pronamespace in ('kith'::regnamespace, 'kith_guard'::regnamespace, 'public'::regnamespace, 'pg_catalog'::regnamespace)
-           and l.lanname in ('sql', 'plpgsql') and p.prosqlbody is null and p.proname not in ('normal_contact', 'log_change')
+           and l.lanname in ('sql', 'plpgsql') and p.prosqlbody is null and p.proname <> 'normal_contact'
            and not exists (select from pg_catalog.pg_depend d where d.objid = p.oid and d.classid = 'pg_catalog.pg_proc'::regclass and d.deptype = 'e')
            and not exists (select from unnest(p.proconfig) c where c ~ '^search_path=.*pg_temp$')";
     assert_eq!(ask(&mut conn, open).await, "none");
