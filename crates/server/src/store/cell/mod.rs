@@ -12,6 +12,7 @@ pub mod maintain;
 pub mod migrate;
 pub mod provision;
 mod role_passwords;
+pub mod rotate;
 pub mod secrets;
 pub mod server;
 pub mod settings;
