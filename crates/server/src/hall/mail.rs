@@ -314,9 +314,9 @@ async fn record_outcome(
             return Err(fault);
         }
     };
-    let result = match &outcome.error {
-        None => Ok(Answer::Email { record: shown(row), status }),
-        Some(words) => Err(rejected(words, outcome.provider.is_none())),
+    let result = match outcome.is_sent {
+        true => Ok(Answer::Email { record: shown(row), status }),
+        false => Err(rejected(outcome.error.as_deref().unwrap_or_default(), outcome.provider.is_none())),
     };
     let reply = idempotency.map(|idempotency| (idempotency.render)(&result));
     let changed = Changed::Table(EMAILS.to_owned());

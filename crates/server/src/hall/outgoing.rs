@@ -31,6 +31,9 @@ const UNSURE: &str = "An earlier attempt may have been accepted. It is not repea
 const OTHER_ACCOUNT: &str = "An earlier attempt through another e-mail account may have been accepted. It is not repeated, because this account would send it again.";
 /// What is said of a failure after an attempt whose answer was lost.
 const MAYBE: &str = "An earlier attempt may have been accepted.";
+/// What is said of an e-mail that a provider without idempotency keys has accepted after such an attempt.
+const MAYBE_TWICE: &str =
+    "An earlier attempt may have been accepted too. Then the message has arrived twice, with the same Message-ID.";
 /// How long a large message waits for room to leave: for its request, and in the queue.
 const PATIENCE: Duration = Duration::from_secs(5);
 const QUEUE_PATIENCE: Duration = Duration::from_secs(30);
@@ -277,7 +280,10 @@ pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<
     metrics::counter!("kith_email_attempts_total", "outcome" => name).increment(1);
     let failed = |words: String| (None, Some(words));
     let (provider_msg_id, error) = match handed {
-        Handed::Accepted { message_id } => (Some(message_id), None),
+        Handed::Accepted { message_id } => {
+            let is_doubtful = taken.tried_ms.is_some() && key_known_ms.is_none();
+            (Some(message_id), is_doubtful.then(|| MAYBE_TWICE.to_owned()))
+        }
         Handed::Refused(words) => failed(words),
         Handed::Down { words, retry_after, may_be_accepted } => {
             let tried_ms = taken.tried_ms.or(may_be_accepted.then_some(began_ms));
@@ -297,7 +303,7 @@ pub(super) async fn attempt(app: &App, taken: Taken<'_>, mail: &Mail) -> Result<
             }
         }
     };
-    let is_sent = error.is_none();
+    let is_sent = provider_msg_id.is_some();
     note(app, taken, EmailOutcome { is_sent, provider, provider_msg_id, error, at: iso_ms(app.clock.unix_ms()) }).await
 }
 

@@ -85,7 +85,7 @@ pub struct EmailOutcome {
     pub provider: Option<String>,
     /// The Message-ID, or else the provider's id of the message.
     pub provider_msg_id: Option<String>,
-    /// Why it was not sent.
+    /// Why it was not sent, or why it may have been sent twice.
     pub error: Option<String>,
     /// The time, ISO 8601.
     pub at: String,
