@@ -34,6 +34,7 @@ use crate::hall::message_ids::{self, is_message_id};
 use crate::hall::outgoing::{
     OutgoingEmail, SendAttempt, Taken, account, attempt, attempt_now, failed, not_configured, note, opened_settings,
 };
+use crate::hall::snippet::snippet;
 use crate::hall::{Controls, Effect, Idempotency, Performed, answer_alone, store_refusal};
 use crate::providers::Mail;
 use crate::store::control::outgoing::{EmailOutcome, TakenEmail};
@@ -41,8 +42,6 @@ use crate::store::fault::RunError;
 
 /// A transaction that has not committed after so many seconds never will.
 const UNRECORDED_SECONDS: i64 = 120;
-/// How much of the text is the snippet, in characters.
-const SNIPPET_CHARACTERS: usize = 200;
 
 /// What is known once the e-mail is recorded and before it is sent.
 struct RecordedEmail {
@@ -246,35 +245,6 @@ fn cells(message: &EmailMessage, status: EmailStatus) -> Vec<sql::email::EmailCe
         ("deal_ids", Some(array_of_texts(&message.deal_ids))),
         ("custom", Some(Value::Object(custom).to_string())),
     ]
-}
-
-/// The first words of a message.
-fn snippet(message: &EmailMessage) -> Option<String> {
-    let text = message.text.clone().or_else(|| message.html.as_deref().map(bare))?;
-    Some(first_words(&text))
-}
-
-/// The first words of a text, on one line.
-pub(super) fn first_words(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().take(SNIPPET_CHARACTERS).collect();
-    words.join(" ").chars().take(SNIPPET_CHARACTERS).collect()
-}
-
-/// HTML without its tags.
-fn bare(html: &str) -> String {
-    let (mut text, mut in_tag) = (String::with_capacity(html.len().min(4096)), false);
-    for character in html.chars().take(20_000) {
-        match character {
-            '<' => in_tag = true,
-            '>' => {
-                in_tag = false;
-                text.push(' ');
-            }
-            character if !in_tag => text.push(character),
-            _ => {}
-        }
-    }
-    text
 }
 
 pub(super) async fn run(execution: &mut Execution<'_>, statement: Sql) -> Result<Rows, Fault> {
@@ -494,23 +464,4 @@ pub(super) async fn left(execution: &mut Execution<'_>, undo: &str) -> Result<Ve
     }
     let left = app.store.control.emails_that_left(&who.workspace_id, &ids).await?;
     Ok(left.into_iter().map(|id| json!({"effect": "email_sent", "id": id})).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snippet_is_the_first_words() {
-        let of = |text: Option<&str>, html: Option<&str>| {
-            snippet(&EmailMessage {
-                text: text.map(str::to_owned),
-                html: html.map(str::to_owned),
-                ..EmailMessage::default()
-            })
-        };
-        assert_eq!(of(Some("a\n  b"), Some("<p>c")).as_deref(), Some("a b"));
-        assert_eq!(of(None, Some("<p>Hello</p><b>you</b>")).as_deref(), Some("Hello you"));
-        assert_eq!(of(Some(&"x".repeat(500)), None).map(|it| it.len()), Some(SNIPPET_CHARACTERS));
-    }
 }

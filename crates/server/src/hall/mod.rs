@@ -28,6 +28,7 @@ mod receive;
 mod record;
 mod saved;
 mod search;
+mod snippet;
 mod together;
 
 use std::borrow::Cow;

@@ -13,8 +13,9 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::iso_ms;
 use crate::hall::execution::Execution;
-use crate::hall::mail::{conversation, first_words, run, shown};
+use crate::hall::mail::{conversation, run, shown};
 use crate::hall::message_ids::is_message_id;
+use crate::hall::snippet::first_words;
 use crate::store::fault::RunError;
 
 /// The provider of every received message: its id is that of RFC 5322.

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod results;
 pub mod room;
 pub mod seal;
+pub mod secrets;
 pub mod tenant;
 
 use std::sync::Arc;
@@ -21,10 +22,10 @@ use pg::watchdog::Watchdog;
 use crate::store::cell::change_log::Sweeps;
 use crate::store::cell::excess::Excesses;
 use crate::store::cell::maintain::Visits;
-use crate::store::cell::secrets::{SecretKey, SecretKeys};
 use crate::store::cell::{Cells, TenantDatabase};
 use crate::store::control::Control;
 use crate::store::seal::Sealer;
+use crate::store::secrets::{SecretKey, SecretKeys};
 use crate::store::tenant::catalogs::Catalogs;
 
 /// How long a statement may run, in seconds.

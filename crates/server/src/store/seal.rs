@@ -8,7 +8,7 @@ use ring::digest;
 use crm::model::fault::Fault;
 
 use crate::clock::random;
-use crate::store::cell::secrets::SecretKey;
+use crate::store::secrets::SecretKey;
 
 /// The format: this byte, the key's id, the nonce, then the ciphertext with its tag.
 const FORMAT: u8 = 1;

@@ -9,10 +9,10 @@ use crm::model::id;
 
 use crate::clock::random;
 use crate::store::cell::direct::LOCK;
-use crate::store::cell::secrets::SecretKeys;
 use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase, literal, name};
 use crate::store::cell::{migrate, rotate};
 use crate::store::control::workspaces::{NewWorkspace, TestDatabase};
+use crate::store::secrets::SecretKeys;
 use crate::store::{Store, fault};
 
 /// Connections of a workspace's API role: for REST, for SQL and a few spare ones.

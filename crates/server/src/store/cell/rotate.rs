@@ -6,14 +6,22 @@ use pg::conn::Login;
 use pg::{Conn, Error, Target};
 
 use crate::store::Store;
-use crate::store::cell::secrets::{SecretKey, SecretKeys};
-use crate::store::cell::server::superuser;
 use crate::store::cell::{
     Administrator, CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase, literal, name, settings,
 };
+use crate::store::secrets::{SecretKey, SecretKeys};
+
+/// The name of the embedded cluster's superuser.
+const SUPERUSER: &str = "postgres";
 
 /// Lets only one process at a time replace a key.
 const LOCK: &str = "SELECT pg_advisory_lock(7236455902)";
+
+/// The superuser of an embedded server that was set up with this key.
+pub(super) fn superuser(secret: &SecretKey) -> Administrator {
+    let password = secret.derive("superuser", SUPERUSER);
+    Administrator { user: SUPERUSER.into(), password, database: "postgres".into() }
+}
 
 /// The superuser of an embedded server, whose password follows from the key.
 pub(super) async fn administrator(target: &Target, keys: &SecretKeys) -> Result<Administrator, Error> {

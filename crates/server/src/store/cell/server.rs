@@ -14,11 +14,9 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::store::cell::direct_address::{self, DirectAddress, DirectListener};
 use crate::store::cell::migrate::WORKSPACE;
-use crate::store::cell::secrets::{SecretKey, SecretKeys};
 use crate::store::cell::{Administrator, Cells, direct, rotate};
+use crate::store::secrets::{SecretKey, SecretKeys};
 
-/// The name of the embedded cluster's superuser.
-const SUPERUSER: &str = "postgres";
 /// Direct connections that log in to the embedded server at the same time.
 const DIRECT_LOGINS: u32 = 16;
 /// The most connections to the embedded server that direct connections take. The server allows more than these plus Kith's own.
@@ -68,7 +66,7 @@ impl DatabaseServer {
         };
         let keys = SecretKeys::of(secret, config)?;
         let binaries = Binaries::find(&dir).map_err(|error| error.to_string())?;
-        let options = ClusterOptions::new(dir, binaries, superuser(&keys.current).password);
+        let options = ClusterOptions::new(dir, binaries, rotate::superuser(&keys.current).password);
         let cluster = Cluster::start(options).await.map_err(|error| error.to_string())?;
         let administrator = match rotate::administrator(&cluster.target(), &keys).await {
             Ok(administrator) => administrator,
@@ -120,12 +118,6 @@ impl DatabaseServer {
     }
 }
 
-/// The superuser of an embedded server that was set up with this key.
-pub(super) fn superuser(secret: &SecretKey) -> Administrator {
-    let password = secret.derive("superuser", SUPERUSER);
-    Administrator { user: SUPERUSER.into(), password, database: "postgres".into() }
-}
-
 /// Listens for direct connections. None is accepted before the embedded server runs.
 fn listen(config: &Config, mut listener: DirectListener) -> Result<(Listeners, DirectAddress), String> {
     let listeners = Listeners::bind(&listener.at, listener.certificate.as_ref()).map_err(|error| match error {
@@ -170,5 +162,5 @@ fn running(data_dir: &Path, key: Option<String>) -> Result<Store, String> {
     let socket_dir = std::path::PathBuf::from(lines.next().ok_or("the server's lock file has no socket")?);
     let target = pg::Target { host: pg::Host::Unix(socket_dir), port, tls: pg::Tls::Off };
     let keys = SecretKeys { current: secret.clone(), old: None };
-    Ok(Store::new(Arc::new(Cells::new(target, superuser(&secret), secret)), &keys, WORKSPACE))
+    Ok(Store::new(Arc::new(Cells::new(target, rotate::superuser(&secret), secret)), &keys, WORKSPACE))
 }

@@ -37,22 +37,20 @@ async fn files_of_10_mib_leave_by_every_door_and_larger_ones_are_refused_by_fiel
     for agent in [&relm, &agentcrm] {
         agent.post("/v1/emails", with_files(&[MOST])).await.status(201);
         assert_eq!(last_file(&key), whole);
-        // In all, and with room for the text.
-        let mut mail = with_files(&[4 * MIB, 6 * MIB]);
-        mail["html"] = json!("x".repeat(MIB));
-        agent.post("/v1/emails", mail).await.status(201);
-        for sizes in [&[MOST + 1][..], &[MOST, 1], &[6 * MIB, 5 * MIB]] {
-            let refused = agent.post("/v1/emails", with_files(sizes)).await.fault(422, "validation_failed");
-            assert_eq!(refused.error()["field"], "attachments", "{}", refused.story());
-        }
+        let refused = agent.post("/v1/emails", with_files(&[MOST, 1])).await.fault(422, "validation_failed");
+        assert_eq!(refused.error()["field"], "attachments", "{}", refused.story());
         agent.post("/v1/emails", with_files(&[13 * MIB])).await.fault(413, "payload_too_large").says("10 MiB");
-        let operation = json!({"method": "POST", "path": "/v1/emails", "body": with_files(&[MOST])});
-        agent.post("/v1/batch", json!({"operations": [operation]})).await.status(200);
-        let mut mail = json!({"to": ["sarah@acme.example"], "subject": "S", "text": "T"});
-        mail["attachments"] = json!([file(MOST)]);
-        assert_eq!(call(agent, "send_email", mail).await["status"], "sent");
     }
-    resend().wait(&key, 8).await;
+    // In all, and with room for the text.
+    let mut mail = with_files(&[4 * MIB, 6 * MIB]);
+    mail["html"] = json!("x".repeat(MIB));
+    relm.post("/v1/emails", mail).await.status(201);
+    let operation = json!({"method": "POST", "path": "/v1/emails", "body": with_files(&[MOST])});
+    agentcrm.post("/v1/batch", json!({"operations": [operation]})).await.status(200);
+    let mut mail = json!({"to": ["sarah@acme.example"], "subject": "S", "text": "T"});
+    mail["attachments"] = json!([file(MOST)]);
+    assert_eq!(call(&relm, "send_email", mail).await["status"], "sent");
+    resend().wait(&key, 5).await;
 }
 
 /// Only what sends has the larger limit.
@@ -95,7 +93,7 @@ async fn a_mail_server_gets_10_mib() {
 /// A provider that does not answer keeps large messages, and others still send.
 #[tokio::test]
 async fn many_large_mails_at_once_take_a_bounded_memory() {
-    const AT_ONCE: usize = 12;
+    const AT_ONCE: usize = 8;
     let dir = TempDir::new();
     let child = Child::serve_with(&dir, |command| {
         command.env("KITH_RESEND_BASE_URL", &resend().url).env("KITH_ALLOW_PRIVATE_TARGETS", "1");
@@ -124,5 +122,5 @@ async fn many_large_mails_at_once_take_a_bounded_memory() {
     assert!(answers.iter().any(|it| it.code == 202));
     let grown = (child.memory_kb("VmHWM") - before) / 1024;
     println!("{grown} MiB more at the peak");
-    assert!(grown < 600, "{grown} MiB");
+    assert!(grown < 400, "{grown} MiB");
 }

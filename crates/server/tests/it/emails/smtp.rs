@@ -164,6 +164,7 @@ async fn a_mail_server_whose_answer_is_lost_may_get_the_mail_twice_and_that_is_s
     let sent = until(&agent, queued["id"].as_str().unwrap(), "sent").await;
     assert!(sent["status_reason"].as_str().unwrap().contains("arrived twice, with the same Message-ID"), "{sent}");
     let got = got.lock().unwrap().clone();
-    let ids: Vec<&str> = got.iter().filter_map(|text| text.lines().find(|line| line.starts_with("Message-ID: "))).collect();
+    let ids: Vec<&str> =
+        got.iter().filter_map(|text| text.lines().find(|line| line.starts_with("Message-ID: "))).collect();
     assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
 }

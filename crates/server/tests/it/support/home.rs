@@ -11,7 +11,7 @@ use kith::clock::Clock;
 use kith::config::{Config, Direct, LogFormat};
 use kith::serve::{Door, Kith};
 use kith::store::cell::TenantDatabase;
-use kith::store::cell::secrets::SecretKey;
+use kith::store::secrets::SecretKey;
 use pg::{Conn, Host};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
