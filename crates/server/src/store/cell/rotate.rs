@@ -119,7 +119,13 @@ async fn replace_in_databases(store: &Store, cells: &Cells, control: &mut Conn) 
         .await?;
     for row in 0..rows.len() {
         let place = TenantDatabase::read(&rows, row)?;
-        let mut admin = cells.administer(place.cell, &place.database).await?;
+        let mut admin = match cells.administer(place.cell, &place.database).await {
+            Err(Error::Server(error)) if error.code == "3D000" => {
+                tracing::warn!(database = &*place.database, "a workspace's database is not there");
+                continue;
+            }
+            opened => opened?,
+        };
         let secret = literal(store.secret_of(&place).expose());
         admin
             .script(&format!(

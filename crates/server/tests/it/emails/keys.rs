@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{apart, connect, hello, make_due, record, set, until};
 use crate::mcp::result;
-use crate::support::{Agent, Child, PASSWORD, Receiver, TempDir, dovecot, home, resend, stranger};
+use crate::support::{Agent, Child, PASSWORD, Receiver, TempDir, config_of_another, dovecot, home, resend, stranger};
 
 const KITH: &str = env!("CARGO_BIN_EXE_kith");
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -46,6 +46,10 @@ async fn a_lost_key_is_told_by_every_door_and_what_is_set_again_works() {
             ("webhook_endpoints", "old_secret"),
         ] {
             lose(agent, table, column).await;
+        }
+        let doctor = doctor_of_home();
+        for kind in ["webhooks", "e-mail integrations", "queued e-mails"] {
+            assert!(doctor.contains(&format!(" secrets of {kind} can't be opened: another secret key")), "{doctor}");
         }
         let said = record(&agent.get("/v1/integrations/email").await.status(200));
         assert!(
@@ -88,6 +92,15 @@ async fn a_lost_key_is_told_by_every_door_and_what_is_set_again_works() {
         assert_eq!(record(&agent.get("/v1/integrations/email").await.status(200))["last_error"], Value::Null);
         agent.post("/v1/emails", hello()).await.status(201);
     }
+}
+
+/// What `kith doctor` says of the installation of this process.
+fn doctor_of_home() -> String {
+    let (config, dir) = (config_of_another(), TempDir::new());
+    let mut command = Child::bare(Path::new(KITH), "doctor");
+    command.arg("--data-dir").arg(&dir.path).arg("--database-url").arg(config.database_url.expect("an address"));
+    let doctor = command.env("KITH_SECRET_KEY", config.secret_key.expect("a key")).output().expect("the binary");
+    String::from_utf8_lossy(&doctor.stdout).into_owned()
 }
 
 /// Waits until a webhook's delivery was tried.
