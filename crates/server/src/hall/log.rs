@@ -28,8 +28,9 @@ const SECONDS_A_DAY: i64 = 86_400;
 const TRIES_OF_UNDO: u32 = 12;
 const WAIT_OF_UNDO: Duration = Duration::from_millis(50);
 const LONGEST_WAIT_OF_UNDO: Duration = Duration::from_secs(1);
-/// Of so many changes of a run it is told whether webhooks have left.
+/// Of so many changes it is told whether webhooks have left: of all runs of a page together, but at least of some of each run.
 const MOST_TOLD: usize = 10_000;
+const LEAST_TOLD: usize = 100;
 
 /// Opens a run.
 pub async fn open(
@@ -222,6 +223,7 @@ async fn tell_effects(execution: &mut Execution<'_>, runs: &mut [Map<String, Val
     if ids.is_empty() {
         return Ok(());
     }
+    let most = (MOST_TOLD / ids.len()).max(LEAST_TOLD);
     let (secret, ids) = (secret(execution), array_of_texts(&ids));
     let emails = match who.mode {
         Mode::Test => Vec::new(),
@@ -237,7 +239,7 @@ async fn tell_effects(execution: &mut Execution<'_>, runs: &mut [Map<String, Val
     let holder = Holder { workspace_id: &who.workspace_id, mode: who.mode.name() };
     let (mut events, mut sent) = (Vec::new(), Vec::new());
     if app.store.control.has_sent(holder).await? {
-        let rows = read(execution, sql::log::changes_of_runs(&secret, &ids, MOST_TOLD)).await?;
+        let rows = read(execution, sql::log::changes_of_runs(&secret, &ids, most)).await?;
         for row in 0..rows.len() {
             let run = rows.string(row, "run").unwrap_or_default();
             events.extend(events_of(execution, &rows, row)?.map(|event| (run.clone(), event)));

@@ -406,13 +406,15 @@ async fn work_unsent(
             app.store.control.forget_email(place.workspace_id, place.id).await?;
             Ok(SendAttempt::Later(None))
         }
-        RecordState::Deleted => note(app, place, failed(app, "It was deleted before it was sent.")).await,
+        RecordState::Deleted => {
+            note(app, place, failed(app, &place.failure("It was deleted before it was sent."))).await
+        }
         RecordState::Live => match place.message(app, bytes).await? {
             None => Ok(SendAttempt::Later(None)),
             Some((Ok(mail), _room)) => attempt(app, place, &mail).await,
             Some((Err(_), _room)) => {
                 let words = "It can't be decrypted: it was queued with another KITH_SECRET_KEY.";
-                note(app, place, failed(app, words)).await
+                note(app, place, failed(app, &place.failure(words))).await
             }
         },
     }

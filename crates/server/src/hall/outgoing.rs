@@ -82,7 +82,7 @@ impl Taken<'_> {
     }
 
     /// A failure in these words, and that an earlier attempt may have been accepted if that is so.
-    fn failure(&self, words: &str) -> String {
+    pub(super) fn failure(&self, words: &str) -> String {
         match self.tried_ms {
             Some(_) => format!("{words} {MAYBE}"),
             None => words.to_owned(),

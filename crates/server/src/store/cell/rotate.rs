@@ -98,6 +98,7 @@ pub(super) async fn replace_key(
                 &[Some(&check)],
             )
             .await?;
+        tracing::info!("replacing the secret key in all databases");
         let databases = replace_in_databases(store, cells, control).await?;
         control.query("UPDATE meta SET value = $1 WHERE key = 'key_check'", &[Some(&check)]).await?;
         control.query("DELETE FROM meta WHERE key = 'key_rotation'", &[]).await?;

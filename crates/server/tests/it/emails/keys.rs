@@ -1,7 +1,8 @@
 //! The secret key that seals secrets: a lost one is told, a replaced one is replaced everywhere.
 
+use std::io::{BufRead, BufReader};
 use std::path::Path;
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -138,6 +139,19 @@ fn run(dir: &TempDir, command: &str, key: &str, old: Option<&str>) -> Output {
     line.output().expect("the binary")
 }
 
+/// Starts Kith with both keys, and kills it when its log has this line.
+fn kill_at(dir: &TempDir, line: &str) {
+    let mut command = Child::bare(Path::new(KITH), "serve");
+    command.arg("--data-dir").arg(&dir.path).args(["--listen", "127.0.0.1:0"]);
+    with_keys(&mut command, SECOND, Some(FIRST));
+    let mut process = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the binary");
+    let mut log = BufReader::new(process.stderr.take().expect("its log")).lines();
+    let found = log.by_ref().map_while(Result::ok).any(|said| said.contains(line));
+    process.kill().expect("a process to kill");
+    process.wait().expect("its end");
+    assert!(found, "{line}");
+}
+
 #[track_caller]
 fn refused(output: &Output, part: &str) {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -182,6 +196,9 @@ async fn a_secret_key_is_replaced_everywhere() {
         let line = format!("WARN {kind} still need KITH_SECRET_KEY_OLD");
         assert!(said.contains(&line), "{line}: {said}{}", String::from_utf8_lossy(&doctor.stderr));
     }
+    // Killed on the way, twice. The doctor has already replaced the superuser's password.
+    kill_at(&dir, "replacing the secret key in all databases");
+    kill_at(&dir, "replacing the secret key in all databases");
     let child = serve(SECOND, Some(FIRST));
     agent = agent.at(&child.base);
     assert!(child.log().contains("replaced the secret key"), "{}", child.log());
