@@ -80,9 +80,9 @@ pub async fn answer(
         // Each operation is copied when its turn comes, and a message when it is read.
         body.hold_copy().await?;
     }
-    let _values = body.into_values();
+    let values = body.into_values();
     let operations = Operations { envelope };
-    let controls = Controls { idempotency, wire: Some(&operations), ..Controls::of(&limits) };
+    let controls = Controls { idempotency, wire: Some(&operations), values: values.as_ref(), ..Controls::of(&limits) };
     // Awaited where it is made: in a variable it would be held twice, there and while it runs.
     let performed = room
         .around(async {

@@ -93,7 +93,7 @@ pub(super) async fn perform(
     let recorded = RecordedEmail { result, reply, committed };
     let Some(outgoing) = outgoing else { return recorded.performed() };
     let id = outgoing.mail.id.clone();
-    match attempt_now(app, caller, outgoing, taken_by).await {
+    match attempt_now(app, caller, outgoing, taken_by, controls.values).await {
         Ok(SendAttempt::Later(None)) => recorded.performed(),
         Ok(SendAttempt::Later(Some(reason))) => match record_delay(app, caller, &id, &reason, idempotency).await {
             Ok(Some(performed)) => Ok(performed),

@@ -10,6 +10,7 @@ use ring::digest::{SHA256, digest};
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::budget::Held;
 use crate::clock::{iso_ms, random};
 use crate::providers::{Handed, Mail, MailRoom, key_known_ms};
 use crate::store::control::integrations::Integration;
@@ -34,9 +35,11 @@ const MAYBE: &str = "An earlier attempt may have been accepted.";
 /// What is said of an e-mail that a provider without idempotency keys has accepted after such an attempt.
 const MAYBE_TWICE: &str =
     "An earlier attempt may have been accepted too. Then the message has arrived twice, with the same Message-ID.";
-/// How long a large message waits for room to leave: for its request, and in the queue.
-const PATIENCE: Duration = Duration::from_secs(5);
-const QUEUE_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a large message waits for room to leave: while its request waits, and while it has a place of the queue, which others need.
+const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE_IN_QUEUE: Duration = Duration::from_secs(2);
+/// How long one waits for room to be put into the queue, which takes no long time.
+const PATIENCE_TO_QUEUE: Duration = Duration::from_secs(10);
 /// The wait before it is looked for room again, in milliseconds.
 const ROOM_WAIT_MS: i64 = 5_000;
 
@@ -76,6 +79,13 @@ pub(super) struct Taken<'a> {
     pub(super) account: Option<&'a str>,
 }
 
+impl<'a> Taken<'a> {
+    /// A row that was not tried yet.
+    fn new(workspace_id: &'a str, id: &'a str, taken_by: &'a str, account: Option<&'a str>) -> Taken<'a> {
+        Taken { workspace_id, id, taken_by, attempts: 0, tried_ms: None, account }
+    }
+}
+
 impl Taken<'_> {
     fn place(&self) -> (&str, &str, &str) {
         (self.workspace_id, self.id, self.taken_by)
@@ -110,7 +120,7 @@ impl Taken<'_> {
         app: &App,
         bytes: usize,
     ) -> Result<Option<(Result<Mail, Fault>, MailRoom)>, Fault> {
-        let Some(room) = self.room(app, bytes, QUEUE_PATIENCE).await? else { return Ok(None) };
+        let Some(room) = self.room(app, bytes, PATIENCE_IN_QUEUE).await? else { return Ok(None) };
         let Some(sealed) = app.store.control.outgoing_message(self.place()).await? else { return Ok(None) };
         Ok(Some((opened(app, *self, &sealed), room)))
     }
@@ -130,28 +140,31 @@ struct ProviderAnswer {
     key_known_ms: Option<i64>,
 }
 
-/// Sends an e-mail at once. A client that goes away does not end the attempt.
+/// Sends an e-mail at once. A client that goes away does not end the attempt. `values` is the room of the request's values.
 pub(super) async fn attempt_now(
     app: &App,
     caller: &Caller,
     outgoing: OutgoingEmail,
     taken_by: String,
+    values: Option<&Held>,
 ) -> Result<SendAttempt, Fault> {
     let (app, workspace_id) = (app.clone(), caller.who.workspace_id.clone());
+    let OutgoingEmail { mail, account, .. } = outgoing;
+    let (bytes, id) = (mail.message.bytes(), mail.id.clone());
+    let room = {
+        let taken = Taken { attempts: 1, ..Taken::new(&workspace_id, &id, &taken_by, Some(&account)) };
+        match taken.room(&app, bytes, PATIENCE).await? {
+            Some(room) => room,
+            None => return Ok(SendAttempt::Later(None)),
+        }
+    };
+    if let Some(values) = values.filter(|_| room.is_counted()) {
+        // A slow provider does not keep the room of other requests.
+        values.resize(0);
+    }
     let sending = tokio::spawn(async move {
-        let OutgoingEmail { mail, account, .. } = outgoing;
-        let taken = Taken {
-            workspace_id: &workspace_id,
-            id: &mail.id,
-            taken_by: &taken_by,
-            attempts: 1,
-            tried_ms: None,
-            account: Some(&account),
-        };
-        let Some(_room) = taken.room(&app, mail.message.bytes(), PATIENCE).await? else {
-            return Ok(SendAttempt::Later(None));
-        };
-        attempt(&app, taken, &mail).await
+        let _room = room;
+        attempt(&app, Taken { attempts: 1, ..Taken::new(&workspace_id, &id, &taken_by, Some(&account)) }, &mail).await
     });
     sending.await.map_err(Fault::internal)?
 }
@@ -227,7 +240,7 @@ pub(super) async fn queue(app: &App, caller: &Caller, outgoing: &[OutgoingEmail]
     let provenance = caller.provenance.to_json(&[]);
     let by = SentBy { workspace_id: &caller.who.workspace_id, actor: &caller.who.actor, provenance: &provenance };
     for OutgoingEmail { mail, account, .. } in outgoing {
-        let room = app.providers.leaving.to_queue(mail.message.bytes(), QUEUE_PATIENCE).await;
+        let room = app.providers.leaving.to_queue(mail.message.bytes(), PATIENCE_TO_QUEUE).await;
         let _room = room.ok_or_else(|| Fault::Unavailable {
             retry_after: 5,
             message: "Other e-mails take all the room that there is for large ones.".into(),

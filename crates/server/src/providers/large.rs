@@ -13,9 +13,9 @@ const UNIT: usize = 64 * 1024;
 /// The room for messages that are put into the queue, and how many copies of one exist meanwhile.
 const QUEUEING: usize = 64 * 1024 * 1024;
 const COPIES_QUEUED: usize = 3;
-/// The room for messages that are handed over, and how many copies of one exist meanwhile.
-const HANDING: usize = 128 * 1024 * 1024;
-const COPIES_HANDED: usize = 4;
+/// The room for messages that are handed over, and how many copies of one exist meanwhile, with the values of its request.
+const HANDING: usize = 160 * 1024 * 1024;
+const COPIES_HANDED: usize = 5;
 
 /// The room for large messages that leave.
 pub struct LargeMail {
@@ -26,7 +26,14 @@ pub struct LargeMail {
 /// The room that a message holds. Dropping it frees it.
 #[derive(Debug)]
 pub struct MailRoom {
-    _permit: Option<OwnedSemaphorePermit>,
+    permit: Option<OwnedSemaphorePermit>,
+}
+
+impl MailRoom {
+    /// Whether the message is large, so that all its copies are counted here.
+    pub fn is_counted(&self) -> bool {
+        self.permit.is_some()
+    }
 }
 
 impl Default for LargeMail {
@@ -56,11 +63,11 @@ async fn hold(
     patience: Duration,
 ) -> Option<MailRoom> {
     if bytes <= LARGE {
-        return Some(MailRoom { _permit: None });
+        return Some(MailRoom { permit: None });
     }
     let units = (bytes * copies).min(whole).div_ceil(UNIT) as u32;
     let held = tokio::time::timeout(patience, room.clone().acquire_many_owned(units)).await;
-    held.ok()?.ok().map(|permit| MailRoom { _permit: Some(permit) })
+    held.ok()?.ok().map(|permit| MailRoom { permit: Some(permit) })
 }
 
 #[cfg(test)]

@@ -150,7 +150,7 @@ async fn answer(
     } else if body.len() > MAX_BODY_BYTES {
         return Err(Fault::PayloadTooLarge { limit: MAX_BODY_BYTES });
     }
-    let _values = body.into_values();
+    let values = body.into_values();
     let message = match incoming {
         Ok(Incoming::Request(message)) => message,
         Ok(Incoming::Cancellation(id)) => {
@@ -186,6 +186,7 @@ async fn answer(
         era,
         limits,
         progress: wanted.map(|progress| progress as &dyn Progress),
+        values: values.as_ref(),
     };
     let work = room.around(session.answer(&method, params));
     let answered = match &running {

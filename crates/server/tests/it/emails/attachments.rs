@@ -113,13 +113,10 @@ async fn many_large_mails_at_once_take_a_bounded_memory() {
     connect(&quick).await;
     let (answers, small) = tokio::join!(answers, quick.post("/v1/emails", hello()));
     small.status(201);
-    // Some found no room for their bodies in time; the others are recorded.
-    assert!(
-        answers.iter().all(|it| matches!(it.code, 202 | 503)),
-        "{:?}",
-        answers.iter().map(|it| it.code).collect::<Vec<_>>()
-    );
-    assert!(answers.iter().any(|it| it.code == 202));
+    // Some may have found no room for their bodies in time, if the machine is slow.
+    let codes: Vec<u16> = answers.iter().map(|it| it.code).collect();
+    assert!(codes.iter().all(|it| matches!(it, 202 | 408 | 503)), "{codes:?}");
+    assert!(codes.iter().filter(|it| **it == 202).count() >= AT_ONCE / 2, "{codes:?}");
     let grown = (child.memory_kb("VmHWM") - before) / 1024;
     println!("{grown} MiB more at the peak");
     assert!(grown < 400, "{grown} MiB");
