@@ -119,5 +119,5 @@ async fn many_large_mails_at_once_take_a_bounded_memory() {
     assert!(codes.iter().filter(|it| **it == 202).count() >= AT_ONCE / 2, "{codes:?}");
     let grown = (child.memory_kb("VmHWM") - before) / 1024;
     println!("{grown} MiB more at the peak");
-    assert!(grown < 400, "{grown} MiB");
+    assert!(grown < 450, "{grown} MiB");
 }
