@@ -1,13 +1,17 @@
 //! Files up to 10 MiB in all, by each door that sends; and what is larger is refused, without taking the memory of others.
 
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kith::bounds::Bounds;
+use kith::budget::Size;
 use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{apart, connect, hello, set, with};
 use crate::mcp::call;
-use crate::support::{Agent, Child, TempDir, both, mailbox, resend};
+use crate::support::{Agent, Child, TempDir, both, bounded_door, mailbox, resend, stranger_at};
 
 const MIB: usize = 1024 * 1024;
 const MOST: usize = 10 * MIB;
@@ -120,4 +124,21 @@ async fn many_large_mails_at_once_take_a_bounded_memory() {
     let grown = (child.memory_kb("VmHWM") - before) / 1024;
     println!("{grown} MiB more at the peak");
     assert!(grown < 450, "{grown} MiB");
+}
+
+/// The values of a request are counted where its message is handed over, and their room is free for others.
+#[tokio::test]
+async fn a_slow_provider_keeps_no_room_of_other_requests() {
+    let trees = Size { whole: 32 * MIB, share: 32 * MIB, patience: Duration::from_secs(1) };
+    let base = bounded_door(Bounds { trees, ..Bounds::default() }).await;
+    let agent = stranger_at(&base).with_workspace().await;
+    let key = connect(&agent).await;
+    resend().will_hold_answer_back(&key);
+    let (slow, body) = (agent.clone(), with_files(&[MOST]).to_string());
+    let asked = tokio::spawn(async move { slow.send_json(Method::POST, "/v1/emails", body).await });
+    resend().wait(&key, 1).await;
+    // Besides the values of that mail and a copy there would be no room for these.
+    let long = json!({"sql": "select length($1) as v", "params": ["x".repeat(6 * MIB)]});
+    assert_eq!(agent.post("/v1/sql", long).await.status(200).v(), 6 * MIB);
+    asked.await.expect("an answer").status(202);
 }
