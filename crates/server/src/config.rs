@@ -158,6 +158,10 @@ pub struct Config {
     #[arg(skip)]
     pub secret_key: Option<String>,
 
+    /// The secret key that `secret_key` replaces. A start with both replaces it everywhere.
+    #[arg(skip)]
+    pub old_secret_key: Option<String>,
+
     /// The mail server for e-mails to people, with its password: smtp://user:password@host:port or smtps://…. Without it,
     /// the links in e-mails are logged.
     #[arg(skip)]
@@ -290,6 +294,11 @@ impl Config {
     /// The secret key's text, if the environment sets it. It is not a flag, because flags are visible in the process list.
     pub fn secret_key_text(&self) -> Option<String> {
         given(&self.secret_key, "KITH_SECRET_KEY")
+    }
+
+    /// The text of the key that the secret key replaces, if the environment sets it.
+    pub fn old_secret_key_text(&self) -> Option<String> {
+        given(&self.old_secret_key, "KITH_SECRET_KEY_OLD")
     }
 
     /// The mail server, if it is set. It is not a flag, because the URL may contain a password.

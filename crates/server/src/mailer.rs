@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use lettre::message::Mailbox;
-use lettre::message::header::ContentType;
+use lettre::message::{Mailbox, SinglePart};
 use lettre::{AsyncSmtpTransport, AsyncTransport, Message, Tokio1Executor};
 
 /// The longest time for each step of the mail server.
@@ -42,12 +41,14 @@ impl Mailer {
             return Ok(());
         };
         let to: Mailbox = email.to.parse().map_err(|error| NotSent::ForGood(format!("{error}")))?;
+        // An attempt that is repeated has the same Message-ID.
+        let message_id = format!("<{}@{}>", email.id, from.email.domain());
         let message = Message::builder()
             .from((**from).clone())
             .to(to)
             .subject(email.subject)
-            .header(ContentType::TEXT_PLAIN)
-            .body(email.text.to_owned())
+            .message_id(Some(message_id))
+            .singlepart(SinglePart::plain(email.text.to_owned()))
             .map_err(|error| NotSent::ForGood(error.to_string()))?;
         match transport.send(message).await {
             Ok(_) => Ok(()),
@@ -81,6 +82,8 @@ fn with_tls(url: &str) -> String {
 /// An e-mail.
 #[derive(Clone, Copy, Debug)]
 pub struct Email<'a> {
+    /// Its id in the queue.
+    pub id: &'a str,
     /// Its kind, for the log.
     pub kind: &'a str,
     /// The person or thing it is about, for the log.

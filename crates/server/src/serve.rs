@@ -109,7 +109,7 @@ impl Kith {
         let senders = Providers::new(resend.as_deref(), allows_private, targets.clone())?;
         let server = DatabaseServer::open(config).await?;
         let store = server.store(migrations);
-        let set_up = provision::set_up(&store, &server.cells, &server.key_check()).await;
+        let set_up = provision::set_up(&store, &server.cells, server.keys()).await;
         if let Err(error) = set_up {
             server.close().await;
             return Err(format!("can't set the database up: {error}"));

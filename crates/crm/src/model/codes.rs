@@ -193,7 +193,7 @@ pub const CODES: &[Code] = &[
     code(
         "payload_too_large",
         &[413],
-        "The body is larger than 10 MiB (16 KiB on the paths for people), or its values would take too much memory.",
+        "The body is larger than 10 MiB (16 MiB if it sends e-mail, 16 KiB on the paths for people), or its values would take too much memory.",
         "Send less at a time; a long array of numbers takes less as text.",
     ),
     code(

@@ -3,6 +3,14 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+/// The most bytes of all files of a message, before they are encoded.
+pub const MAX_ATTACHMENT_BYTES: usize = 10 * 1024 * 1024;
+/// The most bytes of a body that sends messages. Base64 makes files a third longer.
+pub const MAX_SENDING_BODY_BYTES: usize = 16 * 1024 * 1024;
+
+/// The header that names the record of a message, for providers that set the Message-ID. A copy of the message is recognized by it.
+pub const RECORD_HEADER: &str = "X-Kith-Email";
+
 /// An address, with the name of its owner if there is one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mailbox {
@@ -72,6 +80,14 @@ pub enum EmailStatus {
     Failed,
     /// It is test data and is never sent.
     Simulated,
+}
+
+impl EmailMessage {
+    /// The bytes of its texts and files, as they are encoded.
+    pub fn bytes(&self) -> usize {
+        let texts = [&self.html, &self.text].into_iter().flatten().map(String::len);
+        texts.chain(self.attachments.iter().map(|file| file.content.len())).sum()
+    }
 }
 
 impl EmailStatus {

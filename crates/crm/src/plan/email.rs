@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{GeneralPurpose, STANDARD};
 use base64::engine::{DecodePaddingMode, GeneralPurposeConfig};
 use serde_json::{Map, Value};
 
-use crate::model::email::{Attachment, EmailMessage, Mailbox};
+use crate::model::email::{Attachment, EmailMessage, MAX_ATTACHMENT_BYTES, Mailbox};
 use crate::model::fault::Fault;
 use crate::model::id::is_id;
 use crate::model::value::name_of;
@@ -14,8 +14,6 @@ use crate::plan::control::{broken, missing, only, text};
 
 /// The most recipients of a message: to, cc and bcc together.
 pub const MAX_RECIPIENTS: usize = 50;
-/// The most bytes of all files together, before they are encoded.
-const MAX_ATTACHMENT_BYTES: usize = 10 * 1024 * 1024;
 /// The most additional headers, and the most files.
 const MAX_PARTS: usize = 50;
 /// The longest line of a header (RFC 5322).
@@ -40,7 +38,7 @@ pub const FIELDS: [&str; 13] = [
 ];
 
 /// Headers that follow from other fields, or that the provider sets.
-const RESERVED_HEADERS: [&str; 19] = [
+const RESERVED_HEADERS: [&str; 20] = [
     "bcc",
     "cc",
     "content-disposition",
@@ -60,6 +58,7 @@ const RESERVED_HEADERS: [&str; 19] = [
     "sender",
     "subject",
     "to",
+    "x-kith-email",
 ];
 
 /// Base64 with or without padding.
@@ -248,18 +247,28 @@ fn attachments(values: &Map<String, Value>) -> Result<Vec<Attachment>, Fault> {
             return Err(broken(&path("content_id"), "A content id has no brackets and no space.".into(), None));
         }
         let encoded = text(item, "content", usize::MAX)?.flatten().ok_or_else(|| missing(&path("content")))?;
-        let encoded: String = encoded.split_ascii_whitespace().collect();
-        let content = BASE64
-            .decode(encoded)
-            .map_err(|_| broken(&path("content"), format!("{} is no base64.", path("content")), None))?;
-        bytes += content.len();
+        let (content, len) = canonical(encoded)
+            .ok_or_else(|| broken(&path("content"), format!("{} is no base64.", path("content")), None))?;
+        bytes += len;
         if bytes > MAX_ATTACHMENT_BYTES {
             let said = format!("All files together have at most {} MiB.", MAX_ATTACHMENT_BYTES >> 20);
             return Err(broken("attachments", said, Some("Send a link instead.".into())));
         }
-        attachments.push(Attachment { filename, content_type, content_id, content: STANDARD.encode(content) });
+        attachments.push(Attachment { filename, content_type, content_id, content });
     }
     Ok(attachments)
+}
+
+/// Base64 with padding and without white space, and the length of its content. Most is that already, and is not copied.
+fn canonical(mut encoded: String) -> Option<(String, usize)> {
+    if encoded.bytes().any(|byte| byte.is_ascii_whitespace()) {
+        encoded.retain(|it| !it.is_ascii_whitespace());
+    }
+    if let Ok(content) = STANDARD.decode(&encoded) {
+        return Some((encoded, content.len()));
+    }
+    let content = BASE64.decode(encoded).ok()?;
+    Some((STANDARD.encode(&content), content.len()))
 }
 
 fn is_media_type(text: &str) -> bool {
@@ -349,6 +358,14 @@ mod tests {
         refused(with("reply_to", json!("x")), 422, Some("reply_to"));
         refused(with("subject", json!("a\r\nBcc: x@y.zz")), 422, Some("subject"));
         refused(with("subject", json!("a\nb")), 422, Some("subject"));
+        for content in ["aGk", "aGk=", "aG\r\n k="] {
+            let read = message(&of(with("attachments", json!([{"filename": "a", "content": content}])))).unwrap();
+            assert_eq!(read.attachments[0].content, "aGk=", "{content}");
+        }
+        let most = STANDARD.encode(vec![7; MAX_ATTACHMENT_BYTES]);
+        let file = |content: &str| json!({"filename": "a", "content": content});
+        assert!(message(&of(with("attachments", json!([file(&most)])))).is_ok());
+        refused(with("attachments", json!([file(&most), file("aA==")])), 422, Some("attachments"));
         refused(with("subject", json!("")), 422, Some("subject"));
         refused(with("text", json!(null)), 422, Some("text"));
         refused(with("headers", json!({"X-A": "1\r\nBcc: x@y.zz"})), 422, Some("headers.X-A"));

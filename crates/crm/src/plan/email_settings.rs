@@ -177,7 +177,8 @@ fn smtp(values: &Map<String, Value>) -> Result<SmtpServer, Fault> {
 fn server_of(url: &str, tls: impl Fn(&str) -> Option<SmtpTls>) -> Option<SmtpServer> {
     let (scheme, rest) = url.split_once("://")?;
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let authority = rest.split('/').next().unwrap_or_default();
+    // A mail server has no paths.
+    let authority = rest.strip_suffix('/').unwrap_or(rest);
     let (user, place) = authority.rsplit_once('@').map_or((None, authority), |(user, place)| (Some(user), place));
     let (host, port) = match place.rsplit_once(':') {
         Some((host, port)) if !host.contains(':') || host.ends_with(']') => {
@@ -206,13 +207,24 @@ fn server_of(url: &str, tls: impl Fn(&str) -> Option<SmtpTls>) -> Option<SmtpSer
         ("smtp", None) => SmtpTls::Opportunistic,
         _ => return None,
     };
-    let host = host.trim_start_matches('[').trim_end_matches(']');
+    let host = match host.strip_prefix('[') {
+        Some(rest) => rest.strip_suffix(']').filter(|rest| rest.contains(':'))?,
+        None => Some(host).filter(|host| !host.contains(':'))?,
+    };
     is_host(host).then(|| SmtpServer { host: host.to_owned(), port, login, tls })
 }
 
 /// Whether a text can be the name or the address of a server.
 pub(super) fn is_host(text: &str) -> bool {
-    (1..=253).contains(&text.len()) && text.chars().all(|it| it.is_alphanumeric() || "-.:".contains(it))
+    let is_address =
+        || text.matches(':').count() >= 2 && text.chars().all(|it| it.is_ascii_hexdigit() || ":.".contains(it));
+    let is_label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && label.chars().all(|it| it.is_alphanumeric() || it == '-')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    (1..=253).contains(&text.len()) && (text.strip_suffix('.').unwrap_or(text).split('.').all(is_label) || is_address())
 }
 
 /// A sending domain to be created: its name and region.
@@ -249,6 +261,7 @@ mod tests {
         assert_eq!(smtp("smtps://u:p@mail.example").unwrap().tls, SmtpTls::Implicit);
         assert_eq!(smtp("smtp://[::1]:25").unwrap().host, "::1");
         assert_eq!(smtp("smtp://127.0.0.1:2525?tls=none").unwrap().tls, SmtpTls::None);
+        assert_eq!(smtp("smtp://mail.example/?tls=none").unwrap().host, "mail.example");
         for wrong in [
             "mail.example",
             "http://mail.example",
@@ -256,6 +269,18 @@ mod tests {
             "smtp://u@mail.example",
             "smtp://h:99999",
             "smtp://h?x=1",
+            "smtp://h/path",
+            "smtp://h//",
+            "smtp://u:p@h:25/a?tls=none",
+            "smtp://h/?tls=none#x",
+            "smtp://h#x",
+            "smtp://a:b:c",
+            "smtp://[h]",
+            "smtp://[::1",
+            "smtp://::1",
+            "smtp://h..x",
+            "smtp://-h",
+            "smtp://.",
         ] {
             assert_eq!(smtp(wrong), None, "{wrong}");
         }
@@ -270,6 +295,7 @@ mod tests {
             (json!({"provider": "gmail", "from_email": "a@b.co"}), "provider"),
             (json!({"provider": "smtp", "from_email": "a@b.co"}), "host"),
             (json!({"provider": "smtp", "host": "a b", "from_email": "a@b.co"}), "host"),
+            (json!({"provider": "smtp", "host": "a:25", "from_email": "a@b.co"}), "host"),
             (json!({"provider": "smtp", "host": "a", "port": 0, "from_email": "a@b.co"}), "port"),
             (json!({"provider": "smtp", "host": "a", "username": "u", "from_email": "a@b.co"}), "password"),
         ] {

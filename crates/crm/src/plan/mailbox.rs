@@ -112,16 +112,32 @@ pub fn new_mailbox(values: &Map<String, Value>) -> Result<NewMailbox, Fault> {
     Ok(NewMailbox { settings, since: since.transpose()? })
 }
 
-/// A day as IMAP writes it, from the beginning of an ISO 8601 date or time.
+/// A day as IMAP writes it, from an ISO 8601 date or time. Days that the calendar does not have are none.
 pub fn imap_day(iso: &str) -> Option<String> {
     let digits = |from: usize, to: usize| iso.get(from..to).filter(|it| it.bytes().all(|byte| byte.is_ascii_digit()));
-    let (year, month, day) = (digits(0, 4)?, digits(5, 7)?, digits(8, 10)?);
-    let is_shaped = iso.as_bytes()[4] == b'-'
-        && iso.as_bytes()[7] == b'-'
-        && matches!(iso.as_bytes().get(10), None | Some(b'T' | b' '));
-    let month = MONTHS.get(month.parse::<usize>().ok()?.checked_sub(1)?)?;
-    let day: u8 = day.parse().ok().filter(|day| (1..=31).contains(day))?;
-    is_shaped.then(|| format!("{day}-{month}-{year}"))
+    let number = |from: usize, to: usize| digits(from, to).and_then(|it| it.parse::<usize>().ok());
+    let (year, month, day) = (number(0, 4)?, number(5, 7)?, number(8, 10)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let days = match month {
+        2 if is_leap => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    let is_shaped = year > 0 && iso.as_bytes()[4] == b'-' && iso.as_bytes()[7] == b'-';
+    let is_time = match iso.get(10..)? {
+        "" => true,
+        time => {
+            let is_clock = number(11, 13).is_some_and(|hour| hour < 24) && number(14, 16).is_some_and(|it| it < 60);
+            let rest = iso.get(16..)?.trim_start_matches(|it: char| it.is_ascii_digit() || ":.+-".contains(it));
+            time.starts_with(['T', 't', ' '])
+                && iso.as_bytes()[13] == b':'
+                && is_clock
+                && matches!(rest, "" | "Z" | "z")
+        }
+    };
+    ((1..=days).contains(&day) && is_shaped && is_time).then(|| format!("{day}-{}-{year:04}", MONTHS[month - 1]))
 }
 
 #[cfg(test)]
@@ -143,6 +159,14 @@ mod tests {
         let MailboxSettings { port, tls, folder, address, .. } = new.settings;
         assert_eq!((port, tls, folder.as_str(), address), (993, ImapTls::Implicit, "INBOX", None));
         assert_eq!(new.since.as_deref(), Some("1-Nov-2026"));
+        for (day, expected) in [
+            ("2028-02-29", "29-Feb-2028"),
+            ("2000-02-29", "29-Feb-2000"),
+            ("2026-12-31 23:59", "31-Dec-2026"),
+            ("2026-04-30T10:00:00.5+02:00", "30-Apr-2026"),
+        ] {
+            assert_eq!(imap_day(day).as_deref(), Some(expected), "{day}");
+        }
         let with = |name: &str, value: Value| {
             let mut all = json!({"host": "h.example", "username": "u", "password": "p"});
             all[name] = value;
@@ -164,6 +188,15 @@ mod tests {
             ("since", json!("yesterday")),
             ("since", json!("2026-13-01")),
             ("since", json!("2026-11-01x")),
+            ("since", json!("2026-02-29")),
+            ("since", json!("2026-02-31")),
+            ("since", json!("2026-04-31")),
+            ("since", json!("2026-11-00")),
+            ("since", json!("1900-02-29")),
+            ("since", json!("0000-01-01")),
+            ("since", json!("2026-11-01T")),
+            ("since", json!("2026-11-01Tnoon")),
+            ("since", json!("2026-11-01T25:00:00Z")),
             ("since", json!("é026-11-1")),
         ] {
             let fault = with(name, value.clone()).expect_err("a refusal");

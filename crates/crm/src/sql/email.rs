@@ -37,6 +37,15 @@ pub fn outcome(id: &str, cells: &[EmailCell]) -> Sql {
     sql
 }
 
+/// Records why an e-mail waits, and returns its record. No row if it does not wait any more.
+pub fn delayed(id: &str, reason: &str) -> Sql {
+    let mut sql = Sql::new("UPDATE public.emails AS t SET status = 'queued', status_reason = ");
+    sql.bind(Some(reason.to_owned()), Label::Column("status_reason".to_owned()));
+    sql.push(" WHERE t.id = ").bind(Some(id.to_owned()), Label::Id);
+    sql.push(" AND t.status IN ('queued', 'held') RETURNING t.*");
+    sql
+}
+
 /// Finds whether the record of an e-mail is there: a row with `is_deleted`.
 pub fn state(id: &str) -> Sql {
     let mut sql = Sql::new("SELECT t.deleted_at IS NOT NULL AS is_deleted FROM public.emails AS t WHERE t.id = ");

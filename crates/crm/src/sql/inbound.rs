@@ -48,6 +48,40 @@ pub fn known(message_id: &str, counts_deleted: bool) -> Sql {
     sql
 }
 
+/// Finds the e-mail that the workspace has sent and that a message is a copy of: one of this id with the same sender and subject.
+pub fn original(id: &str, from: &str, subject: Option<&str>, counts_deleted: bool) -> Sql {
+    let mut sql = Sql::new("SELECT t.* FROM public.emails AS t WHERE t.id = ");
+    sql.bind(Some(id.to_owned()), Label::Own)
+        .push(" AND t.direction = 'outbound' AND t.status IN ('queued', 'sent', 'failed')");
+    sql.push(" AND t.from_addr = ANY (kith.address_forms(")
+        .bind(Some(from.to_owned()), Label::Own)
+        .push(")::public.citext[])");
+    sql.push(" AND kith.thread_subject(t.subject) IS NOT DISTINCT FROM kith.thread_subject(");
+    sql.bind(subject.map(str::to_owned), Label::Own).push(")");
+    if !counts_deleted {
+        sql.push(" AND t.deleted_at IS NULL");
+    }
+    sql
+}
+
+/// Records the Message-ID of a sent e-mail once it is known. What has come under it before gets into the conversation of the e-mail: answers, and
+/// copies, which are deleted.
+pub fn learned(id: &str, message_id: &str) -> [Sql; 3] {
+    let (id, message_id) = (|| Some(id.to_owned()), || Some(message_id.to_owned()));
+    let mut told = Sql::new("UPDATE public.emails AS t SET provider_msg_id = ");
+    told.bind(message_id(), Label::Own).push(" WHERE t.id = ").bind(id(), Label::Id);
+    told.push(" AND t.provider_msg_id IS DISTINCT FROM ").bind(message_id(), Label::Own).push(" RETURNING t.*");
+    let mut joined =
+        Sql::new("UPDATE public.emails AS t SET thread_id = o.thread_id FROM public.emails AS o WHERE o.id = ");
+    joined.bind(id(), Label::Id).push(" AND t.thread_id = ").bind(message_id(), Label::Own);
+    joined.push(" AND t.id <> o.id AND o.thread_id <> t.thread_id AND t.deleted_at IS NULL");
+    let mut copies = Sql::new(
+        "UPDATE public.emails AS t SET deleted_at = now() WHERE t.provider = 'rfc822' AND t.direction = 'outbound' AND t.provider_msg_id = ",
+    );
+    copies.bind(message_id(), Label::Own).push(" AND t.id <> ").bind(id(), Label::Id).push(" AND t.deleted_at IS NULL");
+    [told, joined, copies]
+}
+
 /// Finds the conversation of a message, and whom and which deal it is about: one row with `id`, `thread_id` and `provider_msg_id` of another message
 /// of the conversation, `contact_id`, `company_id`, `deal_id`, and `deal_ids` as an array's text.
 pub fn place(place: &InboundPlace) -> Sql {

@@ -106,6 +106,21 @@ pub fn undone_changes(secret: &str, undo: &str) -> Sql {
     sql
 }
 
+/// Returns the e-mails that runs have changed: `run`, `id`. `runs` is an array's text.
+pub fn emails_of_runs(secret: &str, runs: &str) -> Sql {
+    let mut sql = Sql::new("SELECT run, id FROM kith.emails_of_runs(");
+    bind_all(&mut sql, &[Some(secret), Some(runs)]);
+    sql
+}
+
+/// Returns the first changes of each run: `run`, `seq`, and the time in `milliseconds`. `runs` is an array's text.
+pub fn changes_of_runs(secret: &str, runs: &str, most: usize) -> Sql {
+    let mut sql = Sql::new("SELECT run, seq::text, milliseconds::text FROM kith.changes_of_runs(");
+    sql.bind(Some(secret.to_owned()), Label::Own).push(", ").bind(Some(runs.to_owned()), Label::Own);
+    sql.push(", ").number(most).push(")");
+    sql
+}
+
 fn bind_all(sql: &mut Sql, values: &[Option<&str>]) {
     for (at, value) in values.iter().enumerate() {
         sql.push(if at > 0 { ", " } else { "" }).bind(value.map(str::to_owned), Label::Own);

@@ -386,6 +386,7 @@ CREATE TABLE public.outgoing_emails (
   ended_at timestamp with time zone,
   tried_at timestamp with time zone,  -- The first attempt that the provider may have accepted. A provider with idempotency keys knows them for a day from then on.
   is_recorded boolean NOT NULL DEFAULT false,  -- Whether the record has the outcome. If it is still due then, the provider is asked for the Message-ID.
+  account text,  -- A hash that names the account at the provider through which it was last tried. Another account does not know the idempotency key.
   CONSTRAINT outgoing_emails_check CHECK (((outcome IS NULL) = (message IS NOT NULL))),
   CONSTRAINT outgoing_emails_check1 CHECK (((outcome IS NULL) = (ended_at IS NULL))),
   CONSTRAINT outgoing_emails_outcome_check CHECK ((outcome = ANY (ARRAY['sent'::text, 'failed'::text]))),

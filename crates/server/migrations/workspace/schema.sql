@@ -1055,6 +1055,22 @@ BEGIN
   RETURN NULL;
 END $function$;
 
+-- The changes of runs that are not undone, of each run the first ones. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.changes_of_runs(secret text, runs text[], most integer)
+ RETURNS TABLE(run text, seq bigint, milliseconds bigint)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY SELECT r.run, c.seq, c.milliseconds FROM unnest(runs) AS r (run) CROSS JOIN LATERAL (
+    SELECT c.seq, floor(extract(epoch FROM c.at) * 1000)::bigint AS milliseconds FROM kith.change c
+     WHERE c.run = r.run AND c.undone_by IS NULL ORDER BY c.seq LIMIT most) AS c;
+END $function$;
+
 -- Refuses a company that is soft-deleted.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.check_company_id()
@@ -1448,6 +1464,21 @@ AS $function$
 DECLARE workspace constant text := (SELECT pg_get_userbyid(r.role) FROM kith_guard.role r WHERE r.part = 'workspace');
 BEGIN
   RETURN 'postgres:' || CASE WHEN starts_with(session_user, workspace) THEN session_user ELSE coalesce(workspace, session_user) END;
+END $function$;
+
+-- The ids of the e-mails that runs have changed and that are not undone. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.emails_of_runs(secret text, runs text[])
+ RETURNS TABLE(run text, id text)
+ LANGUAGE plpgsql
+ STABLE SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+#variable_conflict use_column
+BEGIN
+  PERFORM kith.check_secret(secret);
+  RETURN QUERY SELECT DISTINCT c.run, c.key FROM kith.change c
+    WHERE c.run = ANY (runs) AND c.undone_by IS NULL AND c.relation = 'public.emails'::regclass;
 END $function$;
 
 -- Marks changes as undone and ends the run of the undo. Returns whether there is one. For the server, which knows the secret.

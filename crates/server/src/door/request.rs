@@ -139,9 +139,9 @@ impl<'a> HttpRequest<'a> {
         said.and_then(|said| Provenance::new("", Some(said), None, None).agent)
     }
 
-    /// Reads the whole body of a call. The memory of the body and its values is charged to the caller's owner.
-    pub async fn body(&mut self, caller: &Caller) -> Result<ReadBody, Fault> {
-        let (bytes, held) = self.read(MAX_BODY_BYTES, Some(caller)).await?;
+    /// Reads the whole body of a call, which has at most so many bytes. The memory of the body and its values is charged to the caller's owner.
+    pub async fn body(&mut self, caller: &Caller, most: usize) -> Result<ReadBody, Fault> {
+        let (bytes, held) = self.read(most, Some(caller)).await?;
         let (mut values, mut tree_bytes) = (None, 0);
         if bytes.len() > SMALL {
             let content_type = self.head.headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());

@@ -1,15 +1,16 @@
 //! The data plane over HTTP: parses a request in its key's dialect and has the hall perform it.
 
 use crm::model::answer::Answer;
-use crm::model::ask::{Ask, EventsAsk, Steps};
-use crm::model::call::{Call, Method};
+use crm::model::ask::{Ask, EMAILS, EventsAsk, Steps};
+use crm::model::call::{Call, Method, is_message};
+use crm::model::email::MAX_SENDING_BODY_BYTES;
 use crm::model::fault::Fault;
 
 use crate::access::{self, Caller, Credential};
 use crate::door::csv::{self, CsvFile};
 use crate::door::operations::Operations;
 use crate::door::reply::{Envelope, Served, StreamedBody};
-use crate::door::request::HttpRequest;
+use crate::door::request::{HttpRequest, MAX_BODY_BYTES};
 use crate::door::stream::EventStream;
 use crate::hall::{self, Controls, Idempotency, Performed};
 use crate::store::room::Room;
@@ -43,9 +44,13 @@ pub async fn answer(
     let limits = request.limits()?;
     let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone(), caller.who.workspace_id.clone());
     envelope.room = Some(room.clone());
-    let body = request.body(&caller).await?;
+    let most = most_bytes(method, &path, header(request, "content-type"));
+    let body = request.body(&caller, most).await?;
     let call = request.call(method, path, &body)?;
     let mut ask = envelope.dialect.read_call(&call);
+    if body.len() > MAX_BODY_BYTES && ask.as_ref().is_ok_and(|ask| !sends(ask)) {
+        ask = Err(Fault::PayloadTooLarge { limit: MAX_BODY_BYTES });
+    }
     let streamed = as_stream(&mut ask, request);
     envelope.table = ask.as_ref().ok().and_then(|ask| ask.table()).map(str::to_owned);
     let is_file = method == Method::Get && csv::is_wanted(header(request, "accept"));
@@ -71,13 +76,13 @@ pub async fn answer(
     };
     // The ask owns all that it needs from the body.
     drop(call);
-    if let Ok(Ask::Operations(_)) = &ask {
-        // Each operation is copied when its turn comes.
+    if let Ok(Ask::Operations(_) | Ask::Steps(Steps::SendEmail { .. })) = &ask {
+        // Each operation is copied when its turn comes, and a message when it is read.
         body.hold_copy().await?;
     }
-    let _values = body.into_values();
+    let values = body.into_values();
     let operations = Operations { envelope };
-    let controls = Controls { idempotency, wire: Some(&operations), ..Controls::of(&limits) };
+    let controls = Controls { idempotency, wire: Some(&operations), values: values.as_ref(), ..Controls::of(&limits) };
     // Awaited where it is made: in a variable it would be held twice, there and while it runs.
     let performed = room
         .around(async {
@@ -100,6 +105,25 @@ pub async fn answer(
         Performed::Stored(reply) => Served::Written { reply, is_replay: false },
         Performed::Replayed(reply) => Served::Written { reply, is_replay: true },
     })
+}
+
+/// The most bytes of a body. The files of an e-mail need more than other calls.
+fn most_bytes(method: Method, path: &[String], content_type: Option<&str>) -> usize {
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match (method, path.as_slice()) {
+        (Method::Post, [EMAILS]) if !is_message(content_type) => MAX_SENDING_BODY_BYTES,
+        (Method::Post, ["batch"]) => MAX_SENDING_BODY_BYTES,
+        _ => MAX_BODY_BYTES,
+    }
+}
+
+/// Whether an ask sends e-mail, or may.
+fn sends(ask: &Ask) -> bool {
+    match ask {
+        Ask::Steps(Steps::SendEmail { .. }) => true,
+        Ask::Operations(operations) => operations.iter().any(|it| it.method == Method::Post && it.path == [EMAILS]),
+        _ => false,
+    }
 }
 
 fn header<'a>(request: &HttpRequest<'a>, name: &str) -> Option<&'a str> {

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::access;
 use crate::app::App;
-use crate::hall::outgoing::{opened_settings, opened_webhook_secret};
+use crate::hall::outgoing::{LOST_WEBHOOK_SECRET, opened_settings, opened_webhook_secret};
 use crate::hall::{Controls, Performed, perform};
 use crate::providers::{ResendError, WebhookCall, is_signed};
 use crate::store::control::integrations::Receiving;
@@ -87,7 +87,8 @@ pub async fn take_resend_webhook(
     let Some(id) = event["data"]["email_id"].as_str() else {
         return Err(Fault::invalid("The event has no data.email_id."));
     };
-    let Provider::Resend { api_key } = opened_settings(app, workspace_id, &receiving.integration)?.provider else {
+    let settings = opened_settings(app, workspace_id, &receiving.integration);
+    let Provider::Resend { api_key } = settings.map_err(|fault| unavailable(fault.message(), None))?.provider else {
         return Err(not_signed());
     };
     // The event has no content.
@@ -108,13 +109,18 @@ async fn signer(app: &App, workspace_id: &str, call: &WebhookCall<'_>) -> Result
         Ok(secret) => Ok(is_signed(call, &secret, app.clock.unix_seconds()).then_some(receiving)),
         Err(fault) => {
             tracing::error!(fault = fault.in_log(), workspace_id, "the secret of a webhook can't be opened");
-            Ok(None)
+            // The provider calls again, when the secret may have been set again.
+            Err(unavailable(LOST_WEBHOOK_SECRET.into(), None))
         }
     }
 }
 
 fn not_signed() -> Fault {
-    Fault::Unauthorized { message: "The webhook's signature is missing, wrong or too old.".into() }
+    Fault::NotSignedIn {
+        message: "The webhook's signature is missing, wrong or too old.".into(),
+        hint: "Resend signs its calls. PUT /v1/integrations/email {\"webhook_secret\": \"whsec_…\"} sets the secret, which Resend shows on the webhook's page, and GET shows the inbound_url with ?ws=."
+            .into(),
+    }
 }
 
 fn unavailable(message: String, retry_after: Option<u64>) -> Fault {

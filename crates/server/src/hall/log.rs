@@ -1,5 +1,6 @@
 //! Runs, and undo.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use crm::model::answer::Answer;
@@ -8,6 +9,8 @@ use crm::model::change::Change;
 use crm::model::fault::Fault;
 use crm::model::page::{Cursor, PageAsk, scope};
 use crm::model::rows::Rows;
+use crm::model::value::array_of_texts;
+use crm::model::who::Mode;
 use crm::plan::events::MOST_EVENTS;
 use crm::sql;
 use serde_json::{Map, Value, json};
@@ -25,6 +28,9 @@ const SECONDS_A_DAY: i64 = 86_400;
 const TRIES_OF_UNDO: u32 = 12;
 const WAIT_OF_UNDO: Duration = Duration::from_millis(50);
 const LONGEST_WAIT_OF_UNDO: Duration = Duration::from_secs(1);
+/// Of so many changes it is told whether webhooks have left: of all runs of a page together, but at least of some of each run.
+const MOST_TOLD: usize = 10_000;
+const LEAST_TOLD: usize = 100;
 
 /// Opens a run.
 pub async fn open(
@@ -44,7 +50,10 @@ pub async fn open(
 
 /// Finds a run.
 pub async fn find(execution: &mut Execution<'_>, name: &str) -> Result<Answer, Fault> {
-    found(execution, name).await.map(|run| Answer::Run { run, created: false })
+    let mut run = [found(execution, name).await?];
+    tell_effects(execution, &mut run).await?;
+    let [run] = run;
+    Ok(Answer::Run { run, created: false })
 }
 
 /// Ends a run.
@@ -57,7 +66,10 @@ pub async fn finish(
     let (secret, actor) = (secret(execution), execution.caller.who.actor.clone());
     let status = if is_complete { "complete" } else { "failed" };
     let rows = write(execution, sql::log::finish_run(&secret, &actor, name, status, summary)).await?;
-    run(execution, &rows).map(|run| Answer::Run { run, created: false }).ok_or_else(|| unknown("runs", name))
+    let mut run = [run(execution, &rows).ok_or_else(|| unknown("runs", name))?];
+    tell_effects(execution, &mut run).await?;
+    let [run] = run;
+    Ok(Answer::Run { run, created: false })
 }
 
 /// Lists a page of runs.
@@ -98,6 +110,7 @@ pub async fn list(
     }
     let has_more = runs.len() > page.limit;
     runs.truncate(page.limit);
+    tell_effects(execution, &mut runs).await?;
     let last = runs.last().filter(|_| has_more).and_then(|run| run.get("id")?.as_str().map(str::to_owned));
     let next_cursor = last.map(|id| Cursor { scope, keys: vec![Some(id)] }.encode());
     Ok(Answer::Runs { runs, next_cursor, limit: page.limit })
@@ -192,20 +205,82 @@ async fn sent(execution: &mut Execution<'_>, id: &str) -> Result<Vec<Value>, Fau
     if !app.store.control.has_sent(holder).await? {
         return Ok(Vec::new());
     }
-    let database = &execution.caller.database.database;
     let undone = sql::log::undone_changes(&secret(execution), id);
     let rows = read(execution, undone).await?;
     let mut events = Vec::with_capacity(rows.len() * MOST_EVENTS);
     for row in 0..rows.len() {
-        let (Some(seq), Some(Ok(at))) =
-            (rows.string(row, "seq"), rows.string(row, "milliseconds").map(|it| it.parse()))
-        else {
-            return Err(Fault::internal("a change without a number"));
-        };
-        events.extend((0..MOST_EVENTS).map(|number| event_id(database, &seq, at, number)));
+        events.extend(events_of(execution, &rows, row)?);
     }
     let deliveries = app.store.control.sent_for(holder, &events).await?;
     Ok(deliveries.into_iter().map(|id| json!({"effect": "webhook_sent", "id": id})).collect())
+}
+
+/// Says of runs that the e-mails and webhooks of their changes that have left can't be undone.
+async fn tell_effects(execution: &mut Execution<'_>, runs: &mut [Map<String, Value>]) -> Result<(), Fault> {
+    let (app, who) = (execution.app, execution.caller.who.clone());
+    let ids: Vec<String> =
+        runs.iter().filter(|run| run["undoable"] != "no").filter_map(|run| id_of(run).ok()).collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    let most = (MOST_TOLD / ids.len()).max(LEAST_TOLD);
+    let (secret, ids) = (secret(execution), array_of_texts(&ids));
+    let emails = match who.mode {
+        Mode::Test => Vec::new(),
+        Mode::Live => pairs(&read(execution, sql::log::emails_of_runs(&secret, &ids)).await?, "id"),
+    };
+    let left = match emails.is_empty() {
+        true => Vec::new(),
+        false => {
+            let ids: Vec<String> = emails.iter().map(|(_, id)| id.clone()).collect();
+            app.store.control.emails_that_left(&who.workspace_id, &ids).await?
+        }
+    };
+    let holder = Holder { workspace_id: &who.workspace_id, mode: who.mode.name() };
+    let (mut events, mut sent) = (Vec::new(), Vec::new());
+    if app.store.control.has_sent(holder).await? {
+        let rows = read(execution, sql::log::changes_of_runs(&secret, &ids, most)).await?;
+        for row in 0..rows.len() {
+            let run = rows.string(row, "run").unwrap_or_default();
+            events.extend(events_of(execution, &rows, row)?.map(|event| (run.clone(), event)));
+        }
+        let names: Vec<String> = events.iter().map(|(_, event)| event.clone()).collect();
+        sent = app.store.control.sent_events(holder, &names).await?;
+    }
+    for run in runs.iter_mut().filter(|run| run["undoable"] != "no") {
+        let id = id_of(run)?;
+        let count = |of: &[(String, String)], gone: &[String]| {
+            let own: HashSet<&str> = of.iter().filter(|(run, _)| *run == id).map(|(_, it)| it.as_str()).collect();
+            gone.iter().filter(|it| own.contains(it.as_str())).count()
+        };
+        let said = [
+            (count(&emails, &left), "e-mail has left", "e-mails have left"),
+            (count(&events, &sent), "webhook delivery has left", "webhook deliveries have left"),
+        ];
+        for (number, one, many) in said.into_iter().filter(|(number, ..)| *number > 0) {
+            run.insert("undoable".into(), "partly".into());
+            let words = format!("{number} {}", if number == 1 { one } else { many });
+            if let Some(Value::Array(why)) = run.get_mut("why") {
+                why.push(words.into());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The runs of rows, each with another column.
+fn pairs(rows: &Rows, column: &str) -> Vec<(String, String)> {
+    (0..rows.len()).filter_map(|row| Some((rows.string(row, "run")?, rows.string(row, column)?))).collect()
+}
+
+/// The ids that the events of a change may have, from its `seq` and `milliseconds`.
+fn events_of(execution: &Execution<'_>, rows: &Rows, row: usize) -> Result<impl Iterator<Item = String>, Fault> {
+    let database = execution.caller.database.database.clone();
+    let (Some(seq), Some(Ok(at))) = (rows.string(row, "seq"), rows.string(row, "milliseconds").map(|it| it.parse()))
+    else {
+        return Err(Fault::internal("a change without a number"));
+    };
+    Ok((0..MOST_EVENTS).map(move |number| event_id(&database, &seq, at, number)))
 }
 
 /// The time since which changes can be undone, Unix seconds; `None` if none can.

@@ -32,17 +32,16 @@ use crate::hall::committed::{Changed, Committed};
 use crate::hall::execution::{Execution, Reserved};
 use crate::hall::message_ids::{self, is_message_id};
 use crate::hall::outgoing::{
-    OutgoingEmail, SendAttempt, Taken, attempt, attempt_now, failed, not_configured, note, opened, opened_settings,
+    OutgoingEmail, SendAttempt, Taken, account, attempt, attempt_now, failed, not_configured, note, opened_settings,
 };
+use crate::hall::snippet::snippet;
 use crate::hall::{Controls, Effect, Idempotency, Performed, answer_alone, store_refusal};
 use crate::providers::Mail;
-use crate::store::control::outgoing::{EmailOutcome, PutOff, TakenEmail};
+use crate::store::control::outgoing::{EmailOutcome, TakenEmail};
 use crate::store::fault::RunError;
 
 /// A transaction that has not committed after so many seconds never will.
 const UNRECORDED_SECONDS: i64 = 120;
-/// How much of the text is the snippet, in characters.
-const SNIPPET_CHARACTERS: usize = 200;
 
 /// What is known once the e-mail is recorded and before it is sent.
 struct RecordedEmail {
@@ -85,36 +84,40 @@ pub(super) async fn perform(
         return refused(fault).await;
     }
     let reply = idempotency.map(|idempotency| (idempotency.render)(&result));
-    let mail = execution.outgoing.first().filter(|it| !it.is_held).map(|it| it.mail.clone());
+    let outgoing = execution.outgoing.first().filter(|it| !it.is_held).cloned();
     let taken_by = execution.attempt.clone();
     let committed = match execution.commit(Some(ask), reply.as_ref()).await {
         Ok(committed) => committed,
         Err(fault) => return refused(fault).await,
     };
     let recorded = RecordedEmail { result, reply, committed };
-    let Some(mail) = mail else { return recorded.performed() };
-    match attempt_now(app, caller, &mail, taken_by).await {
-        Ok(SendAttempt::Later) => recorded.performed(),
-        Ok(SendAttempt::Over(outcome)) => match record_outcome(app, caller, &mail.id, &outcome, idempotency).await {
+    let Some(outgoing) = outgoing else { return recorded.performed() };
+    let id = outgoing.mail.id.clone();
+    match attempt_now(app, caller, outgoing, taken_by, controls.values).await {
+        Ok(SendAttempt::Later(None)) => recorded.performed(),
+        Ok(SendAttempt::Later(Some(reason))) => match record_delay(app, caller, &id, &reason, idempotency).await {
+            Ok(Some(performed)) => Ok(performed),
+            // The queue has already gone on with it.
+            Ok(None) => recorded.performed(),
+            Err(fault) => {
+                tracing::warn!(fault = fault.in_log(), id, "it could not be recorded why an e-mail waits");
+                recorded.performed()
+            }
+        },
+        Ok(SendAttempt::Over(outcome)) => match record_outcome(app, caller, &id, &outcome, idempotency).await {
             Ok(performed) => {
-                end(app, &caller.who.workspace_id, &mail.id, &outcome).await;
+                end(app, &caller.who.workspace_id, &id, &outcome).await;
                 performed
             }
             Err(fault) => {
-                tracing::error!(
-                    fault = fault.in_log(),
-                    id = mail.id,
-                    "the outcome of an e-mail could not be recorded; the queue does it"
-                );
+                let fault = fault.in_log();
+                tracing::error!(fault, id, "the outcome of an e-mail could not be recorded; the queue does it");
                 recorded.performed()
             }
         },
         Err(fault) => {
-            tracing::error!(
-                fault = fault.in_log(),
-                id = mail.id,
-                "the outcome of an e-mail could not be noted; it is sent again"
-            );
+            let fault = fault.in_log();
+            tracing::error!(fault, id, "the outcome of an e-mail could not be noted; it is sent again");
             recorded.performed()
         }
     }
@@ -124,6 +127,7 @@ pub(super) async fn perform(
 pub(super) async fn record(execution: &mut Execution<'_>, values: &Map<String, Value>) -> Result<Answer, Fault> {
     let mut message = fields::message(values)?;
     let (app, who) = (execution.app, &execution.caller.who);
+    let mut provider = None;
     let status = match who.mode {
         Mode::Test => EmailStatus::Simulated,
         Mode::Live => {
@@ -131,7 +135,14 @@ pub(super) async fn record(execution: &mut Execution<'_>, values: &Map<String, V
             let integration = sending.integration.ok_or_else(not_configured)?;
             let settings = opened_settings(app, &who.workspace_id, &integration)?;
             message.from.get_or_insert(settings.from_email);
-            if sending.is_on { EmailStatus::Queued } else { EmailStatus::Held }
+            provider = Some(settings.provider);
+            // A dry run shows what becomes of it if the provider accepts it. A batch sends later.
+            let is_shown_sent = execution.effect == Effect::DryRun && execution.together.is_none();
+            match sending.is_on {
+                true if is_shown_sent => EmailStatus::Sent,
+                true => EmailStatus::Queued,
+                false => EmailStatus::Held,
+            }
         }
     };
     let id = app.clock.id(by_table(EMAILS).map_or("e", |entity| entity.prefix));
@@ -139,8 +150,11 @@ pub(super) async fn record(execution: &mut Execution<'_>, values: &Map<String, V
     let mut cells = cells(&message, status);
     cells.push(("id", Some(id.clone())));
     cells.push(("thread_id", Some(thread_id)));
-    if status == EmailStatus::Simulated {
+    if let EmailStatus::Simulated | EmailStatus::Sent = status {
         cells.push(("sent_at", Some(iso_ms(app.clock.unix_ms()))));
+    }
+    if status == EmailStatus::Sent {
+        cells.push(("provider", provider.as_ref().map(|it| it.name().to_owned())));
     }
     let rows = run(execution, sql::email::record(&cells)).await?;
     if rows.string(0, "id").as_deref() != Some(&*id) {
@@ -150,11 +164,10 @@ pub(super) async fn record(execution: &mut Execution<'_>, values: &Map<String, V
             field: None,
         });
     }
-    let leaves = matches!(status, EmailStatus::Queued | EmailStatus::Held) && execution.effect == Effect::Commit;
-    if leaves {
+    if let Some(provider) = provider.filter(|_| execution.effect == Effect::Commit) {
         execution.attempt = app.clock.id("try");
-        let mail = Arc::new(Mail { id, message });
-        execution.outgoing.push(OutgoingEmail { mail, is_held: status == EmailStatus::Held });
+        let (mail, account) = (Arc::new(Mail { id, message }), account(&who.workspace_id, &provider));
+        execution.outgoing.push(OutgoingEmail { mail, is_held: status == EmailStatus::Held, account });
     }
     Ok(Answer::Email { record: shown(rows), status })
 }
@@ -234,35 +247,6 @@ fn cells(message: &EmailMessage, status: EmailStatus) -> Vec<sql::email::EmailCe
     ]
 }
 
-/// The first words of a message.
-fn snippet(message: &EmailMessage) -> Option<String> {
-    let text = message.text.clone().or_else(|| message.html.as_deref().map(bare))?;
-    Some(first_words(&text))
-}
-
-/// The first words of a text, on one line.
-pub(super) fn first_words(text: &str) -> String {
-    let words: Vec<&str> = text.split_whitespace().take(SNIPPET_CHARACTERS).collect();
-    words.join(" ").chars().take(SNIPPET_CHARACTERS).collect()
-}
-
-/// HTML without its tags.
-fn bare(html: &str) -> String {
-    let (mut text, mut in_tag) = (String::with_capacity(html.len().min(4096)), false);
-    for character in html.chars().take(20_000) {
-        match character {
-            '<' => in_tag = true,
-            '>' => {
-                in_tag = false;
-                text.push(' ');
-            }
-            character if !in_tag => text.push(character),
-            _ => {}
-        }
-    }
-    text
-}
-
 pub(super) async fn run(execution: &mut Execution<'_>, statement: Sql) -> Result<Rows, Fault> {
     let rows = execution.write(&[statement]).await.map_err(RunError::into_fault)?;
     Ok(rows.into_iter().next().unwrap_or_default())
@@ -300,9 +284,9 @@ async fn record_outcome(
             return Err(fault);
         }
     };
-    let result = match &outcome.error {
-        None => Ok(Answer::Email { record: shown(row), status }),
-        Some(words) => Err(rejected(words, outcome.provider.is_none())),
+    let result = match outcome.is_sent {
+        true => Ok(Answer::Email { record: shown(row), status }),
+        false => Err(rejected(outcome.error.as_deref().unwrap_or_default(), outcome.provider.is_none())),
     };
     let reply = idempotency.map(|idempotency| (idempotency.render)(&result));
     let changed = Changed::Table(EMAILS.to_owned());
@@ -311,6 +295,34 @@ async fn record_outcome(
         Some(reply) => Ok(Performed::Stored(reply)),
         None => result.map(|answer| Performed::Done(answer, committed)),
     })
+}
+
+/// Records why an e-mail waits, with the reply to its request if that has an Idempotency-Key. `None` if it does not wait any more.
+async fn record_delay(
+    app: &App,
+    caller: &Caller,
+    id: &str,
+    reason: &str,
+    idempotency: Option<&Idempotency<'_>>,
+) -> Result<Option<Performed>, Fault> {
+    let mut execution = Execution::in_one(app, caller, None).await?;
+    if let Some(idempotency) = idempotency {
+        execution = execution.keeping(idempotency);
+    }
+    let row = match run(&mut execution, sql::email::delayed(id, reason)).await {
+        Ok(row) if !row.is_empty() => row,
+        other => {
+            execution.roll_back().await;
+            return other.map(|_| None);
+        }
+    };
+    let result = Ok(Answer::Email { record: shown(row), status: EmailStatus::Queued });
+    let reply = idempotency.map(|idempotency| (idempotency.render)(&result));
+    let committed = execution.commit_changed(Changed::Table(EMAILS.to_owned()), reply.as_ref()).await?;
+    Ok(Some(match reply {
+        Some(reply) => Performed::Stored(reply),
+        None => Performed::Done(result?, committed),
+    }))
 }
 
 /// The fault of an e-mail that the provider refuses. It is recorded.
@@ -333,52 +345,79 @@ async fn end(app: &App, workspace_id: &str, id: &str, outcome: &EmailOutcome) {
 /// Works on an e-mail that was taken from the queue: sends it, if it has a record, and records the outcome.
 pub async fn work(app: &App, taken: TakenEmail) -> Result<(), Fault> {
     let (workspace_id, id) = (taken.workspace_id.as_str(), taken.id.as_str());
-    let place =
-        Taken { workspace_id, id, taken_by: &taken.taken_by, attempts: taken.attempts, tried_ms: taken.tried_ms };
+    let place = Taken {
+        workspace_id,
+        id,
+        taken_by: &taken.taken_by,
+        attempts: taken.attempts,
+        tried_ms: taken.tried_ms,
+        account: taken.account.as_deref(),
+    };
     let Some(caller) = access::admit_sender(app, workspace_id, &taken.actor, provenance(&taken.provenance)).await?
     else {
         return app.store.control.forget_email(workspace_id, id).await;
     };
-    let outcome = match (&taken.outcome, &taken.message) {
+    let outcome = match (&taken.outcome, taken.message_bytes) {
         (Some(outcome), _) if taken.is_recorded => return message_ids::ask(app, &caller, place, outcome).await,
         (Some(outcome), _) => outcome.clone(),
         (None, None) => return Err(Fault::internal("an e-mail without message and outcome")),
-        (None, Some(sealed)) => {
-            let state = record_of(app, &caller, id).await?;
-            let attempt = match state {
-                RecordState::Absent if taken.age_seconds < UNRECORDED_SECONDS => {
-                    let at = iso_ms(app.clock.unix_ms() + 15_000);
-                    return place.put_off(app, PutOff { why: "", at: &at, tried_ms: taken.tried_ms }).await;
-                }
-                // Its transaction was rolled back, or it was undone.
-                RecordState::Absent => return app.store.control.forget_email(workspace_id, id).await,
-                RecordState::Deleted => note(app, place, failed(app, "It was deleted before it was sent.")).await?,
-                RecordState::Live => match opened(app, place, sealed) {
-                    Ok(mail) => attempt(app, place, &mail).await?,
-                    Err(_) => {
-                        note(
-                            app,
-                            place,
-                            failed(app, "It can't be decrypted: it was queued with another KITH_SECRET_KEY."),
-                        )
-                        .await?
+        (None, Some(bytes)) => match work_unsent(app, &caller, place, (bytes, taken.age_seconds)).await? {
+            SendAttempt::Over(outcome) => outcome,
+            SendAttempt::Later(None) => return Ok(()),
+            SendAttempt::Later(Some(reason)) => {
+                let said = record_delay(app, &caller, id, &reason, None).await;
+                return match said {
+                    Err(Fault::Refused { code: "run_finished", .. }) => {
+                        record_delay(app, &without_run(&caller), id, &reason, None).await.map(drop)
                     }
-                },
-            };
-            match attempt {
-                SendAttempt::Over(outcome) => outcome,
-                SendAttempt::Later => return Ok(()),
+                    said => said.map(drop),
+                };
             }
-        }
+        },
     };
     let mut recorded = record_outcome(app, &caller, id, &outcome, None).await;
     if let Err(Fault::Refused { code: "run_finished", .. }) = &recorded {
-        // The run of the request has ended in the meantime.
-        let provenance = Provenance { run_id: None, ..caller.provenance.clone() };
-        recorded = record_outcome(app, &Caller { provenance, ..caller }, id, &outcome, None).await;
+        recorded = record_outcome(app, &without_run(&caller), id, &outcome, None).await;
     }
     recorded.map(drop)?;
     app.store.control.end_email(workspace_id, id, message_ids::first_asked_at(app, &outcome).as_deref()).await
+}
+
+/// The same caller without the run of the request, which has ended in the meantime.
+fn without_run(caller: &Caller) -> Caller {
+    let provenance = Provenance { run_id: None, ..caller.provenance.clone() };
+    Caller { provenance, ..caller.clone() }
+}
+
+/// Works on an e-mail that was not sent yet: one of this size, which was queued so many seconds ago.
+async fn work_unsent(
+    app: &App,
+    caller: &Caller,
+    place: Taken<'_>,
+    (bytes, age_seconds): (usize, i64),
+) -> Result<SendAttempt, Fault> {
+    match record_of(app, caller, place.id).await? {
+        RecordState::Absent if age_seconds < UNRECORDED_SECONDS => {
+            place.put_off_unasked(app, 15_000).await?;
+            Ok(SendAttempt::Later(None))
+        }
+        // Its transaction was rolled back, or it was undone.
+        RecordState::Absent => {
+            app.store.control.forget_email(place.workspace_id, place.id).await?;
+            Ok(SendAttempt::Later(None))
+        }
+        RecordState::Deleted => {
+            note(app, place, failed(app, &place.failure("It was deleted before it was sent."))).await
+        }
+        RecordState::Live => match place.message(app, bytes).await? {
+            None => Ok(SendAttempt::Later(None)),
+            Some((Ok(mail), _room)) => attempt(app, place, &mail).await,
+            Some((Err(_), _room)) => {
+                let words = "It can't be decrypted: it was queued with another KITH_SECRET_KEY.";
+                note(app, place, failed(app, &place.failure(words))).await
+            }
+        },
+    }
 }
 
 /// Whether an e-mail has a record.
@@ -427,23 +466,4 @@ pub(super) async fn left(execution: &mut Execution<'_>, undo: &str) -> Result<Ve
     }
     let left = app.store.control.emails_that_left(&who.workspace_id, &ids).await?;
     Ok(left.into_iter().map(|id| json!({"effect": "email_sent", "id": id})).collect())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_snippet_is_the_first_words() {
-        let of = |text: Option<&str>, html: Option<&str>| {
-            snippet(&EmailMessage {
-                text: text.map(str::to_owned),
-                html: html.map(str::to_owned),
-                ..EmailMessage::default()
-            })
-        };
-        assert_eq!(of(Some("a\n  b"), Some("<p>c")).as_deref(), Some("a b"));
-        assert_eq!(of(None, Some("<p>Hello</p><b>you</b>")).as_deref(), Some("Hello you"));
-        assert_eq!(of(Some(&"x".repeat(500)), None).map(|it| it.len()), Some(SNIPPET_CHARACTERS));
-    }
 }

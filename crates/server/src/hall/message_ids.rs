@@ -42,8 +42,7 @@ pub(super) async fn ask(app: &App, caller: &Caller, taken: Taken<'_>, outcome: &
             let provenance = Provenance { run_id: None, ..caller.provenance.clone() };
             let caller = Caller { provenance, ..caller.clone() };
             let mut execution = Execution::in_one(app, &caller, None).await?;
-            let statement = sql::email::outcome(taken.id, &[("provider_msg_id", Some(message_id))]);
-            if let Err(error) = execution.write(&[statement]).await {
+            if let Err(error) = execution.write(&sql::inbound::learned(taken.id, &message_id)).await {
                 execution.roll_back().await;
                 return Err(error.into_fault());
             }

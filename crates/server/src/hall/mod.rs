@@ -28,6 +28,7 @@ mod receive;
 mod record;
 mod saved;
 mod search;
+mod snippet;
 mod together;
 
 use std::borrow::Cow;
@@ -42,6 +43,7 @@ use crm::plan;
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::budget::Held;
 use crate::hall::batch::BatchWrite;
 use crate::hall::execution::{Execution, Reserved};
 use crate::hall::import::Import;
@@ -66,6 +68,8 @@ pub struct Controls<'a> {
     pub wire: Option<&'a dyn Wire>,
     /// Is told how far the call is, if its caller wants to know.
     pub progress: Option<&'a dyn Progress>,
+    /// The room of the call's values, if they are counted. It is freed where other room counts them.
+    pub values: Option<&'a Held>,
 }
 
 /// Is told how far a call with several steps is: the operations of a batch, the statements of SQL.

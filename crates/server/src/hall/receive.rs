@@ -5,6 +5,7 @@ use crm::model::answer::Answer;
 use crm::model::ask::InboundOrigin;
 use crm::model::fault::Fault;
 use crm::model::inbound::InboundEmail;
+use crm::model::rows::Rows;
 use crm::model::value::array_of_texts;
 use crm::sql::email::EmailCell;
 use crm::sql::inbound::{self, InboundActivity, InboundPlace};
@@ -12,7 +13,10 @@ use serde_json::{Map, Value, json};
 
 use crate::clock::iso_ms;
 use crate::hall::execution::Execution;
-use crate::hall::mail::{conversation, first_words, run, shown};
+use crate::hall::mail::{conversation, run, shown};
+use crate::hall::message_ids::is_message_id;
+use crate::hall::snippet::first_words;
+use crate::store::fault::RunError;
 
 /// The provider of every received message: its id is that of RFC 5322.
 const PROVIDER: &str = "rfc822";
@@ -39,6 +43,9 @@ pub(super) async fn record(
     let known = run(execution, find()).await?;
     if !known.is_empty() {
         return Ok(Answer::Record { record: shown(known), created: false });
+    }
+    if let Some(original) = original(execution, email, origin).await? {
+        return Ok(Answer::Record { record: shown(original), created: false });
     }
     let own = execution.app.store.control.own_addresses(&execution.caller.who.workspace_id).await?;
     let is_own = |address: &str| own.iter().any(|it| *it == address.to_lowercase());
@@ -99,6 +106,27 @@ pub(super) async fn record(
         run(execution, inbound::activity(&activity)).await?;
     }
     Ok(Answer::Record { record: shown(recorded), created: true })
+}
+
+/// The record of the message that the workspace has sent, if this is a copy of it. Its provider may not have told the Message-ID yet.
+async fn original(
+    execution: &mut Execution<'_>,
+    email: &InboundEmail,
+    origin: InboundOrigin,
+) -> Result<Option<Rows>, Fault> {
+    let (Some(id), Some(from)) = (&email.copy_of, &email.from) else { return Ok(None) };
+    let counts_deleted = origin == InboundOrigin::Delivery;
+    let find = || inbound::original(id, &from.address, email.subject.as_deref(), counts_deleted);
+    let found = run(execution, find()).await?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    let is_known = found.string(0, "provider_msg_id").is_some_and(|it| is_message_id(&it));
+    if is_known || found.string(0, "status").as_deref() != Some("sent") || !is_message_id(&email.message_id) {
+        return Ok(Some(found));
+    }
+    execution.write(&inbound::learned(id, &email.message_id)).await.map_err(RunError::into_fault)?;
+    run(execution, find()).await.map(Some)
 }
 
 /// The times of a message. One that lies ahead is wrong: senders of unwanted mail write it so that it comes first.

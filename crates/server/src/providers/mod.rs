@@ -3,6 +3,7 @@
 
 mod bounded;
 mod imap;
+mod large;
 mod resend;
 mod smtp;
 mod strike;
@@ -22,6 +23,7 @@ use crate::http_client;
 use crate::targets::Targets;
 
 pub use imap::{FetchedMessage, ImapError, ImapFolder};
+pub use large::{LARGE, LargeMail, MailRoom};
 pub use resend::{Domain, ResendError};
 pub use webhook::{WebhookCall, is_signed};
 
@@ -38,6 +40,8 @@ pub struct Providers {
     targets: Arc<Targets>,
     /// The places of large messages that are received.
     large_mail: Arc<Semaphore>,
+    /// The room for large messages that leave.
+    pub leaving: LargeMail,
 }
 
 /// A message with what Kith adds to it.
@@ -106,7 +110,8 @@ impl Providers {
             (Err(error), _) => return Err(format!("KITH_RESEND_BASE_URL: {error}")),
         };
         let large_mail = Arc::new(Semaphore::new(imap::LARGE_AT_ONCE));
-        Ok(Providers { resend: url, client: http_client::client_within(resend::LIMIT)?, targets, large_mail })
+        let (client, leaving) = (http_client::client_within(resend::LIMIT)?, LargeMail::default());
+        Ok(Providers { resend: url, client, targets, large_mail, leaving })
     }
 
     /// Logs in to an IMAP server and opens the folder of a mailbox.

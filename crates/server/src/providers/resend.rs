@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::Method;
 use serde_json::{Map, Value, json};
 
-use crm::model::email::{EmailMessage, Mailbox};
+use crm::model::email::{Mailbox, RECORD_HEADER};
 use crm::model::inbound::{self, InboundEmail, InboundFile};
 
 use crate::http_client::{retry_after, with_causes};
@@ -67,7 +67,7 @@ impl Providers {
         let request = Request {
             method: Method::POST,
             path: &["emails"],
-            body: Some(body(&mail.message)),
+            body: Some(body(mail)),
             idempotency_key: Some(&mail.id),
         };
         match self.ask(api_key, request).await {
@@ -249,6 +249,7 @@ fn received(answer: &Value, id: &str) -> InboundEmail {
         text: text(&answer["text"]),
         html: text(&answer["html"]),
         files: answer["attachments"].as_array().into_iter().flatten().map(file).collect(),
+        copy_of: header(RECORD_HEADER).and_then(|it| inbound::record_named(&it)),
         is_automatic: header("auto-submitted").is_some_and(|it| !it.to_lowercase().starts_with("no")),
         truncated: Vec::new(),
     }
@@ -256,7 +257,8 @@ fn received(answer: &Value, id: &str) -> InboundEmail {
 }
 
 /// The body of `POST /emails`.
-fn body(message: &EmailMessage) -> Value {
+fn body(mail: &Mail) -> Value {
+    let message = &mail.message;
     let all = |mailboxes: &[Mailbox]| Value::from(mailboxes.iter().map(written).collect::<Vec<_>>());
     let mut body = json!({
         "from": message.from.as_ref().map(written),
@@ -275,15 +277,14 @@ fn body(message: &EmailMessage) -> Value {
     }
     let mut headers: Map<String, Value> =
         message.headers.iter().map(|(name, value)| (name.clone(), value.as_str().into())).collect();
+    headers.insert(RECORD_HEADER.into(), mail.id.as_str().into());
     if let Some(answered) = &message.in_reply_to {
         headers.insert("In-Reply-To".into(), answered.as_str().into());
     }
     if let Some(references) = references(message) {
         headers.insert("References".into(), references.into());
     }
-    if !headers.is_empty() {
-        body["headers"] = headers.into();
-    }
+    body["headers"] = headers.into();
     if !message.attachments.is_empty() {
         let attachments = message.attachments.iter().map(|it| {
             let mut file = json!({"filename": it.filename, "content": it.content});
@@ -301,6 +302,8 @@ fn body(message: &EmailMessage) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use crm::model::email::EmailMessage;
+
     use super::*;
 
     #[test]
@@ -334,7 +337,7 @@ mod tests {
             ..EmailMessage::default()
         };
         let expected = json!({"from": "\"Ada, L\" <ada@xn--mller-kva.example>", "to": ["b@c.co"], "bcc": ["d@e.co"], "subject": "S", "html": "<p>",
-            "headers": {"X-A": "1", "In-Reply-To": "<x@y>", "References": "<w@y> <x@y>"}});
-        assert_eq!(body(&message), expected);
+            "headers": {"X-A": "1", "X-Kith-Email": "e_1", "In-Reply-To": "<x@y>", "References": "<w@y> <x@y>"}});
+        assert_eq!(body(&Mail { id: "e_1".into(), message }), expected);
     }
 }

@@ -10,6 +10,7 @@ pub mod fault;
 pub mod results;
 pub mod room;
 pub mod seal;
+pub mod secrets;
 pub mod tenant;
 
 use std::sync::Arc;
@@ -21,10 +22,10 @@ use pg::watchdog::Watchdog;
 use crate::store::cell::change_log::Sweeps;
 use crate::store::cell::excess::Excesses;
 use crate::store::cell::maintain::Visits;
-use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::{Cells, TenantDatabase};
 use crate::store::control::Control;
 use crate::store::seal::Sealer;
+use crate::store::secrets::{SecretKey, SecretKeys};
 use crate::store::tenant::catalogs::Catalogs;
 
 /// How long a statement may run, in seconds.
@@ -61,7 +62,7 @@ pub struct Store {
 
 impl Store {
     /// Creates the store on these cells. It creates workspaces' databases with these migrations.
-    pub fn new(cells: Arc<Cells>, secret: SecretKey, migrations: &'static [&'static str]) -> Store {
+    pub fn new(cells: Arc<Cells>, keys: &SecretKeys, migrations: &'static [&'static str]) -> Store {
         let watchdog = Watchdog::new(cells.clone());
         let limits = Limits {
             max_total: POOL_CONNECTIONS,
@@ -75,7 +76,7 @@ impl Store {
         let control = Control::new(cells.clone(), watchdog.clone());
         let (catalogs, visits, sweeps) = (Catalogs::default(), Visits::default(), Sweeps::default());
         let (excesses, making) = (Arc::default(), Arc::default());
-        let sealer = Arc::new(Sealer::new(&secret));
+        let (secret, sealer) = (keys.current.clone(), Arc::new(Sealer::new(&keys.current, keys.old.as_ref())));
         Store { pool, control, cells, catalogs, watchdog, visits, sweeps, excesses, secret, sealer, migrations, making }
     }
 

@@ -28,6 +28,8 @@ const ATTEMPTS: u32 = 8;
 const WAITS_SECONDS: [u64; ATTEMPTS as usize - 1] = [5, 30, 2 * 60, 10 * 60, 30 * 60, 2 * 3600, 8 * 3600];
 /// An endpoint that has failed for so long is disabled, in seconds.
 const DISABLED_AFTER_SECONDS: i64 = 5 * 24 * 3600;
+/// Why a delivery without a secret fails.
+const LOST_SECRET: &str = "The webhook's secret can't be decrypted: it was encrypted with another KITH_SECRET_KEY. Rotate it: POST /v1/webhooks/:id/rotate-secret.";
 
 /// Sends queued events.
 pub struct Deliver;
@@ -73,7 +75,7 @@ async fn deliver_due(app: &App) -> Result<(), Fault> {
             match ended {
                 Ok((id, one)) => {
                     places.end(id, Instant::now());
-                    sent.extend(one);
+                    sent.push(one);
                 }
                 Err(error) => {
                     tracing::error!(%error, "an attempt to deliver an event panicked");
@@ -99,13 +101,13 @@ async fn take(app: &App, capacity: &Capacity) -> Result<Vec<TakenDelivery>, Faul
 }
 
 /// Makes one attempt.
-async fn attempt(app: App, taken: TakenDelivery) -> Option<Sent> {
+async fn attempt(app: App, taken: TakenDelivery) -> Sent {
     let endpoint_id = taken.endpoint_id.clone();
     match PreparedDelivery::new(&app, taken) {
-        Ok(prepared) => Some(prepared.send(&app).await),
-        Err(fault) => {
-            tracing::error!(fault = fault.in_log(), endpoint_id, "a delivery could not be prepared");
-            None
+        Ok(prepared) => prepared.send(&app).await,
+        Err((taken, fault)) => {
+            tracing::error!(fault = fault.in_log(), endpoint_id, "the secret of a webhook can't be opened");
+            Sent { taken: *taken, attempted: Attempted { answer: Err(LOST_SECRET.into()), duration_ms: 0 } }
         }
     }
 }
@@ -158,13 +160,19 @@ struct Sent {
 }
 
 impl PreparedDelivery {
-    fn new(app: &App, taken: TakenDelivery) -> Result<PreparedDelivery, Fault> {
-        let sealed = [Some(&taken.secret), taken.old_secret.as_ref()];
-        let opened = sealed.into_iter().flatten().map(|sealed| {
+    /// The error is that of the secret, and the delivery comes back with it. Without the secret before the last rotation, payloads are signed
+    /// with the new one only.
+    fn new(app: &App, taken: TakenDelivery) -> Result<PreparedDelivery, (Box<TakenDelivery>, Fault)> {
+        let open = |sealed: &[u8]| {
             let secret = app.store.sealer.open(&taken.endpoint_id, sealed)?;
             String::from_utf8(secret).map_err(Fault::internal)
-        });
-        let secrets: Vec<String> = opened.collect::<Result<_, Fault>>()?;
+        };
+        let secret = match open(&taken.secret) {
+            Ok(secret) => secret,
+            Err(fault) => return Err((Box::new(taken), fault)),
+        };
+        let old = taken.old_secret.as_deref().and_then(|sealed| open(sealed).ok());
+        let secrets: Vec<String> = [secret].into_iter().chain(old).collect();
         let headers = signature::headers(&secrets, &taken.event_id, app.clock.unix_seconds(), &taken.body);
         Ok(PreparedDelivery { taken, headers })
     }

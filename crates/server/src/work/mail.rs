@@ -58,7 +58,7 @@ async fn send(store: &Store, clock: &Clock, mailer: &Mailer, due: &DueMail) -> R
     };
     let (kind, about, attempts) = (due.kind.as_str(), due.about.as_str(), due.attempts);
     let (subject, text, link) = (written.subject, written.text.as_str(), written.link.as_str());
-    let is_over = match mailer.send(&Email { kind, about, to: &due.email, subject, text, link }).await {
+    let is_over = match mailer.send(&Email { id: &due.id, kind, about, to: &due.email, subject, text, link }).await {
         Ok(()) => {
             tracing::debug!(kind, about, "e-mail sent");
             true

@@ -40,6 +40,9 @@ async fn a_letter_verifies_an_address_once() {
         mail.text
     );
     assert!(mail.link().starts_with(&format!("{}/verify-email?token=kmt_", home().base)), "{}", mail.link());
+    for field in ["MIME-Version: 1.0", "Message-ID: <mail_", "@kith.example>", "Date: ", "Content-Type: text/plain"] {
+        assert!(mail.text.contains(field), "{field}: {}", mail.text);
+    }
     let token = mail.token();
     // A verification token can't reset a password.
     reset(&newcomer(), &token, NEW_PASSWORD).await.fault(400, "invalid_request");

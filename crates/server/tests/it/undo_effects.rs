@@ -5,7 +5,7 @@ use kith::serve::Kith;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{Agent, Receiver, agent, both, config_of_another, door_of, home};
+use crate::support::{Agent, Receiver, agent, both, config_of_another, door_of, home, resend};
 
 async fn sql_in_run(agent: &Agent, run: &str, sql: &str) {
     let headers = [("content-type", "application/json"), ("x-run-id", run)];
@@ -248,4 +248,50 @@ async fn a_log_that_keeps_nothing_undoes_nothing() {
         there.post(&format!("/v1/{what}/undo"), json!({})).await.fault(410, "undo_expired");
     }
     assert_eq!(there.get("/v1/contacts").await.column("id").len(), 1);
+}
+
+#[tokio::test]
+async fn a_run_says_that_what_has_left_cannot_be_undone() {
+    let (relm, agent) = both().await;
+    let key = format!("re_{}", agent.workspace_id);
+    let settings = json!({"api_key": key, "from_email": "shop@shop.example"}).to_string();
+    agent.send_json(Method::PUT, "/v1/integrations/email", settings).await.status(200);
+    let send = async |agent: &Agent, run: &str, path: &str, body: Value| {
+        let headers = [("content-type", "application/json"), ("x-run-id", run)];
+        agent.send(Method::POST, path, &headers, body.to_string()).await
+    };
+    let mail = |subject: &str| json!({"to": "sarah@acme.example", "subject": subject, "text": "T"});
+    let run = async |agent: &Agent, run: &str| {
+        let found = agent.get(&format!("/v1/runs/{run}")).await.status(200).json();
+        let listed = agent.get(&format!("/v1/runs?run_id={run}")).await.status(200).json()["data"][0].clone();
+        let found = if found.get("object").is_some() { found } else { found["data"].clone() };
+        assert_eq!((&found["undoable"], &found["why"]), (&listed["undoable"], &listed["why"]), "{found} {listed}");
+        (found["undoable"].clone(), found["why"].clone())
+    };
+    for agent in [&relm, &agent] {
+        // What waits can still be undone.
+        resend().will_answer(&key, 429, json!({"message": "Later."}));
+        send(agent, "waits", "/v1/emails", mail("Waits")).await.status(202);
+        assert_eq!(run(agent, "waits").await, (json!("whole"), json!([])));
+        send(agent, "sends", "/v1/emails", mail("One")).await.status(201);
+        send(agent, "sends", "/v1/emails", mail("Two")).await.status(201);
+        send(agent, "sends", "/v1/contacts", json!({"first_name": "Ada"})).await.status(201);
+        assert_eq!(run(agent, "sends").await, (json!("partly"), json!(["2 e-mails have left"])));
+        let finished = agent.post("/v1/runs/sends/finish", json!({"status": "complete"})).await.status(200);
+        assert!(finished.story().contains("\"partly\""), "{}", finished.story());
+        let undone = agent.post("/v1/runs/sends/undo", json!({})).await.status(200).json();
+        let undone = if undone.get("object").is_some() { undone } else { undone["data"].clone() };
+        let left = undone["not_undone"].as_array().unwrap();
+        assert!(left.len() == 2 && left.iter().all(|it| it["effect"] == "email_sent"), "{undone}");
+        assert_eq!(run(agent, "sends").await, (json!("no"), json!(["it is undone"])));
+    }
+    let receiver = Receiver::start().await;
+    agent.post("/v1/webhooks", json!({"url": receiver.url(), "events": ["company.*"]})).await.status(201);
+    send(&agent, "tells", "/v1/companies", json!({"name": "Acme"})).await.status(201);
+    send(&agent, "tells", "/v1/emails", mail("Three")).await.status(201);
+    send(&agent, "quiet", "/v1/contacts", json!({"first_name": "Bob"})).await.status(201);
+    receiver.wait(1).await;
+    let both = json!(["1 e-mail has left", "1 webhook delivery has left"]);
+    assert_eq!(run(&agent, "tells").await, (json!("partly"), both));
+    assert_eq!(run(&agent, "quiet").await, (json!("whole"), json!([])));
 }

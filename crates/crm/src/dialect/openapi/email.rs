@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::dialect::openapi::Wire;
+use crate::dialect::openapi::faults::Responses;
+use crate::dialect::openapi::{Act, Reference, Wire, reference_to};
 use crate::model::entity::by_table;
 
 /// What the description of `POST /v1/emails` says about sending.
@@ -18,6 +19,44 @@ pub const KNOWN: &str = "A dry run: nothing was kept. Or the message was recorde
 pub const RAW: &str = "message/rfc822";
 /// The description of the response to an e-mail that has not left yet.
 pub const LATER: &str = "It has not left yet: `status` is `queued` or `held`.";
+
+/// Adds the path that the provider calls when e-mail comes. Like those for people it has one shape.
+pub fn add_inbound(paths: &mut Value, reference: &Reference, responses: &mut Responses) {
+    let header = |name: &str, about: &str| json!({"name": name, "in": "header", "required": true, "description": about, "schema": {"type": "string"}});
+    let taken = json!({"type": "object", "required": ["received"], "properties": {
+        "received": {"type": "boolean", "const": true},
+        "id": {"type": "string", "description": "The record of the e-mail, `e_…`."},
+        "created": {"type": "boolean", "description": "Whether it is new."}}});
+    let mut answers = Map::new();
+    answers.insert(
+        "200".into(),
+        json!({
+            "description": "The event was taken. Events of other types are ignored.",
+            "headers": {"X-Request-Id": reference_to("headers", "request_id")},
+            "content": {"application/json": {"schema": (reference.wire.answer)(Act::Find, taken)}},
+        }),
+    );
+    responses.add(&mut answers, &reference.wire, |code| {
+        ["workspace_read_only", "validation_failed", "conflict", "sql_error", "email_not_configured"].contains(&code)
+    });
+    paths["/v1/inbound/resend"]["post"] = json!({
+        "operationId": "receiveFromResend",
+        "summary": "Take Resend's webhook",
+        "description": "The address for a webhook at Resend with the event `email.received`. Its signature (Svix) is the credential; the secret is `webhook_secret` of `PUT /v1/integrations/email`.",
+        "tags": ["emails"],
+        "security": [],
+        "parameters": [
+            {"name": "ws", "in": "query", "required": true, "description": "The workspace, `ws_…`.", "schema": {"type": "string"}},
+            header("svix-id", "The call's id. `webhook-id` is the same."),
+            header("svix-timestamp", "When it was signed, Unix seconds. `webhook-timestamp` is the same."),
+            header("svix-signature", "Its signatures, `v1,…`. `webhook-signature` is the same."),
+        ],
+        "requestBody": {"required": true, "content": {"application/json": {"schema": {"type": "object", "required": ["type"], "properties": {
+            "type": {"type": "string", "examples": ["email.received"]},
+            "data": {"type": "object", "properties": {"email_id": {"type": "string", "description": "The id of the message at Resend."}}}}}}}},
+        "responses": answers,
+    });
+}
 
 /// The schemas of bodies and responses.
 pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
@@ -35,7 +74,7 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
         "html": text_or_null("The HTML part. It requires this or `text`."),
         "text": text_or_null("The text part."),
         "headers": {"type": ["object", "null"], "additionalProperties": {"type": "string"}, "maxProperties": 50, "description": "Additional headers."},
-        "attachments": {"type": ["array", "null"], "maxItems": 50, "description": "Files, at most 10 MiB in all. The body's limit holds too.", "items": {
+        "attachments": {"type": ["array", "null"], "maxItems": 50, "description": "Files, at most 10 MiB in all before they are encoded. The body has at most 16 MiB.", "items": {
             "type": "object", "required": ["filename", "content"], "additionalProperties": false, "properties": {
                 "filename": text("The file's name."), "content": text("The content in base64."),
                 "content_type": text_or_null("The media type."), "content_id": text_or_null("The id by which `html` shows it: `cid:…`.")}}},
@@ -59,6 +98,7 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
             "from_email": text_or_null("The sender of e-mail that names none."),
             "inbound_url": text_or_null("Resend: the address for a webhook at Resend with the event `email.received`."),
             "receives": {"type": "boolean", "description": "Whether that webhook's secret is set."},
+            "last_error": text_or_null("Why the integration can't be used: its secrets can't be decrypted."),
             "verified": {"type": "boolean", "description": "Whether the provider accepts e-mail from `from_email`: its domain is verified, or the mail server accepts the log-in."},
         })
     };

@@ -166,6 +166,9 @@ pub fn document(reference: &Reference, base_url: &str) -> Value {
     let mut paths = operation::paths(reference, &mut responses);
     control::add(&mut paths, reference, &mut responses);
     people::add(&mut paths, reference, &mut responses);
+    if !reference.errands.is_empty() {
+        email::add_inbound(&mut paths, reference, &mut responses);
+    }
     let mut schemas = schemas(reference, &responses);
     answers::name_all(&mut paths, &mut schemas);
     let mut document = json!({

@@ -7,14 +7,16 @@ use serde_json::Value;
 use super::*;
 use crate::dialect::{DIALECTS, Dialect};
 
-/// All methods and paths of a dialect's document, without sign-up and the paths for people, which no dialect reads.
+/// All methods and paths of a dialect's document, without those that no dialect reads: sign-up, the paths for people, a provider's webhook.
 fn operations(dialect: &Dialect) -> Vec<(Vec<String>, String, Value)> {
     let document = document(dialect.reference, "https://kith.example");
     let mut found = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         let segments: Vec<String> = path.strip_prefix("/v1/").unwrap().split('/').map(str::to_owned).collect();
         for (method, operation) in item.as_object().unwrap() {
-            if operation["operationId"] != "createWorkspace" && operation["tags"][0] != "people" {
+            let is_read =
+                operation["operationId"] != "createWorkspace" && operation["operationId"] != "receiveFromResend";
+            if is_read && operation["tags"][0] != "people" {
                 found.push((segments.clone(), method.to_uppercase(), operation.clone()));
             }
         }

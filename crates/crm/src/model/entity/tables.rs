@@ -142,7 +142,7 @@ pub const ENTITIES: &[Entity] = &[
                 .example(r#""inbound""#),
             field("status", FieldKind::OneOf(EmailStatus::NAMES), "What became of a message that Kith sends.")
                 .example(r#""sent""#),
-            field("status_reason", FieldKind::Text, "The provider's words, if it was refused or has to wait."),
+            field("status_reason", FieldKind::Text, "The provider's words if it was refused, or why it waits and until when."),
             field("from_addr", FieldKind::Email, "Sender.")
                 .example(r#""sarah@acme.com""#)
                 .normal_form("kith.trimmed"),

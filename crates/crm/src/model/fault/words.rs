@@ -1,6 +1,7 @@
 //! The messages and hints of faults.
 
 use super::{Fault, HeadPart};
+use crate::model::email::{MAX_ATTACHMENT_BYTES, MAX_SENDING_BODY_BYTES};
 
 impl Fault {
     pub(super) fn whole_message(&self) -> String {
@@ -28,7 +29,7 @@ impl Fault {
                 format!("{parameter}: this comparison does not fit \"{column}\", which is {type_name}.")
             }
             Fault::IdempotencyConflict => {
-                "This Idempotency-Key was used within 24 hours for another path or body.".into()
+                "This Idempotency-Key was used within 24 hours for another path or body, or by a key of the other dialect.".into()
             }
             Fault::IdempotencyInProgress => "The first request with this Idempotency-Key is still being served.".into(),
             Fault::InvalidCursor => {
@@ -120,6 +121,10 @@ impl Fault {
                 Some("Wait for the next month, or ask the operator of this Kith for a larger plan.".into())
             }
             Fault::InvalidMetadata { .. } => Some("The definitions are the rows of custom_fields.".into()),
+            Fault::PayloadTooLarge { limit: MAX_SENDING_BODY_BYTES } => Some(format!(
+                "All attachments of an e-mail together have at most {} MiB before they are encoded. Send a link instead.",
+                MAX_ATTACHMENT_BYTES >> 20
+            )),
             Fault::TooManyValues { .. } => Some(
                 "Send fewer records at a time. A long array of numbers takes less as text: \"[0.1,0.2]\" for a vector."
                     .into(),

@@ -25,6 +25,7 @@ const FIELDS: &[(&str, usize, usize)] = &[
     ("auto-submitted", 512, 1),
     ("precedence", 512, 1),
     ("x-autoreply", 512, 1),
+    ("x-kith-email", 512, 1),
 ];
 /// The longest name of a field.
 const MAX_NAME_BYTES: usize = 76;

@@ -8,7 +8,8 @@ use mail_parser::DateTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::model::email::Mailbox;
+use crate::model::email::{Mailbox, RECORD_HEADER};
+use crate::model::id::is_id;
 
 use head::RawHead;
 
@@ -67,6 +68,9 @@ pub struct InboundEmail {
     pub html: Option<String>,
     /// The files.
     pub files: Vec<InboundFile>,
+    /// The record of the message that the workspace has sent, if this may be a copy of it: `e_…`.
+    #[serde(default)]
+    pub copy_of: Option<String>,
     /// Whether a program has answered: "I am out of office".
     pub is_automatic: bool,
     /// What was too long and is kept in part: `to`, `cc`, `text`, `html`, `attachments`.
@@ -84,6 +88,7 @@ impl InboundEmail {
             subject: read.text("subject").map(|subject| cut_to_characters(&subject, MAX_SUBJECT_CHARACTERS)),
             sent_ms: read.date_ms("date"),
             received_ms: read.received_ms(),
+            copy_of: read.text(&RECORD_HEADER.to_ascii_lowercase()).and_then(|text| record_named(&text)),
             is_automatic: read.is_automatic(),
             ..InboundEmail::default()
         };
@@ -129,6 +134,11 @@ impl InboundEmail {
         self.references = references(std::mem::take(&mut self.references), Vec::new());
         self
     }
+}
+
+/// The record that the header of a message names.
+pub fn record_named(text: &str) -> Option<String> {
+    Some(text.trim()).filter(|text| is_id(text, "e")).map(str::to_owned)
 }
 
 /// The Message-IDs in the text of a header.

@@ -134,7 +134,8 @@ impl Session<'_, '_> {
             }
         }
         let operations = Operations::new(self.envelope, ask.view.max_tokens);
-        let controls = Controls { wire: Some(&operations), progress: self.progress, ..Controls::of(limits) };
+        let (progress, values) = (self.progress, self.values);
+        let controls = Controls { wire: Some(&operations), progress, values, ..Controls::of(limits) };
         if ask.beside.is_empty() {
             return Ok((answer(self.app, caller, &ask.ask, &controls).await?, Vec::new()));
         }

@@ -30,12 +30,13 @@ use crm::dialect::Reply;
 use crm::dialect::relm::RELM;
 use crm::dialect::tools::{self, Offer};
 use crm::model::call::parse_query;
+use crm::model::email::MAX_SENDING_BODY_BYTES;
 use crm::model::fault::Fault;
 
 use crate::access::{self, Caller, ConnectedApp, SQL_SCOPE};
 use crate::app::App;
 use crate::door::reply::Envelope;
-use crate::door::request::HttpRequest;
+use crate::door::request::{HttpRequest, MAX_BODY_BYTES};
 use crate::door::{oauth, rest, v1};
 use crate::hall::Progress;
 use crate::people::apps::scopes::Scopes;
@@ -140,15 +141,16 @@ async fn answer(
     let room = Room::new(request.app.memory.answers.clone(), caller.owner.clone(), caller.who.workspace_id.clone());
     envelope.room = Some(room.clone());
     is_json(request)?;
-    let body = request.body(&caller).await?;
+    let body = request.body(&caller, MAX_SENDING_BODY_BYTES).await?;
     let incoming = rpc::read(&body);
-    if let Ok(Incoming::Request(message)) = &incoming
-        && message.calls("batch")
-    {
-        // Each operation is copied when its turn comes.
+    let calls = |tool| matches!(&incoming, Ok(Incoming::Request(message)) if message.calls(tool));
+    if calls("batch") || calls("send_email") {
+        // Each operation is copied when its turn comes, and a message when it is read.
         body.hold_copy().await?;
+    } else if body.len() > MAX_BODY_BYTES {
+        return Err(Fault::PayloadTooLarge { limit: MAX_BODY_BYTES });
     }
-    let _values = body.into_values();
+    let values = body.into_values();
     let message = match incoming {
         Ok(Incoming::Request(message)) => message,
         Ok(Incoming::Cancellation(id)) => {
@@ -184,6 +186,7 @@ async fn answer(
         era,
         limits,
         progress: wanted.map(|progress| progress as &dyn Progress),
+        values: values.as_ref(),
     };
     let work = room.around(session.answer(&method, params));
     let answered = match &running {

@@ -7,6 +7,7 @@ use crm::dialect::tools::Offer;
 
 use crate::access::Caller;
 use crate::app::App;
+use crate::budget::Held;
 use crate::door::mcp::version::Era;
 use crate::door::reply::Envelope;
 use crate::hall::Progress;
@@ -31,4 +32,6 @@ pub struct Session<'a, 'e> {
     pub limits: Limits,
     /// Is told how far the call is, if the client wants to know.
     pub progress: Option<&'a dyn Progress>,
+    /// The room of the values in the body, if they are counted.
+    pub values: Option<&'a Held>,
 }

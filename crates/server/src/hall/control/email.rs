@@ -10,7 +10,9 @@ use crm::plan::email_settings::{Provider, SmtpServer};
 use serde_json::{Map, Value, json};
 
 use crate::hall::control::ControlCall;
-use crate::hall::outgoing::{not_configured, opened_settings, sealed_provider, sealed_webhook_secret};
+use crate::hall::outgoing::{
+    LOST_WEBHOOK_SECRET, not_configured, opened_settings, opened_webhook_secret, sealed_provider, sealed_webhook_secret,
+};
 use crate::providers::{Domain, ResendError};
 use crate::store::control::integrations::NewIntegration;
 use crate::store::control::transaction::ControlTransaction;
@@ -24,14 +26,22 @@ impl ControlCall<'_> {
     /// The integration. While its sender is not verified, the provider is asked again.
     pub(super) async fn integration(&self) -> Result<Answer, Fault> {
         let (control, workspace_id) = (&self.app.store.control, self.holder().workspace_id);
-        if let Some(integration) = control.sending(workspace_id).await?.integration
-            && !integration.verified
-            && let Ok(settings) = opened_settings(self.app, self.holder().workspace_id, &integration)
-            && self.app.providers.accepts(&settings).await
-        {
-            control.note_verified(workspace_id, true).await?;
+        let mut error = None;
+        if let Some(integration) = control.sending(workspace_id).await?.integration {
+            match opened_settings(self.app, workspace_id, &integration) {
+                Ok(settings) if !integration.verified && self.app.providers.accepts(&settings).await => {
+                    control.note_verified(workspace_id, true).await?;
+                }
+                Ok(_) => {}
+                Err(fault) => error = Some(fault.message()),
+            }
+            if let Some(receiving) = control.receiving(workspace_id).await?.filter(|_| error.is_none())
+                && opened_webhook_secret(self.app, workspace_id, &receiving.webhook_secret).is_err()
+            {
+                error = Some(LOST_WEBHOOK_SECRET.to_owned());
+            }
         }
-        let found = control.integration(workspace_id, &self.inbound_url()).await?;
+        let found = control.integration(workspace_id, &self.inbound_url(), error.as_deref()).await?;
         found.map(|row| record(row, false)).ok_or_else(|| Fault::internal("a workspace that is none"))
     }
 
@@ -86,6 +96,7 @@ impl ControlCall<'_> {
             ("verified", json!(false)),
             ("inbound_url", Value::Null),
             ("receives", json!(false)),
+            ("last_error", Value::Null),
             ("deleted", json!(true)),
         ];
         Ok(record(rows_of(&[cells.map(|(name, value)| (name.to_owned(), value)).into_iter().collect()]), false))

@@ -110,7 +110,7 @@ async fn perform_once(
     let mut transaction = app.store.control.begin().await?;
     if let Some((status, body)) = transaction.reply_to(&request).await? {
         transaction.roll_back().await;
-        let body = app.store.sealer.open(&act.seal_name(), &body)?;
+        let body = act.opened(&body)?;
         let reply = Reply { status, headers: Vec::new(), body };
         execution.commit(None, Some(&act.sealed(&reply))).await?;
         return Ok(Performed::Replayed(reply));
@@ -285,7 +285,19 @@ impl<'a> ControlCall<'a> {
     fn unsealed(&self, reply: Reply) -> Result<Reply, Fault> {
         let Some(digits) = reply.body.strip_prefix(SEALED.as_bytes()) else { return Ok(reply) };
         let sealed = hex::decode(digits).map_err(Fault::internal)?;
-        Ok(Reply { body: self.app.store.sealer.open(&self.seal_name(), &sealed)?, ..reply })
+        Ok(Reply { body: self.opened(&sealed)?, ..reply })
+    }
+
+    /// Opens a sealed reply. The work is done, and a reply that can't be opened does not repeat it.
+    fn opened(&self, sealed: &[u8]) -> Result<Vec<u8>, Fault> {
+        self.app.store.sealer.open(&self.seal_name(), sealed).map_err(|fault| {
+            tracing::error!(fault = fault.in_log(), "a stored reply can't be opened");
+            Fault::Refused {
+                code: "idempotency_conflict",
+                message: "The request was done before, and its answer can't be decrypted: it was encrypted with another KITH_SECRET_KEY.".into(),
+                hint: Some("Look at what it has done. A request with another Idempotency-Key is done again.".into()),
+            }
+        })
     }
 }
 

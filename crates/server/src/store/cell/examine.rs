@@ -5,6 +5,8 @@ use pg::{Conn, Error, advisories};
 use crate::store::cell::CONTROL_DATABASE;
 use crate::store::cell::maintain::{ALARMING, OLDEST};
 use crate::store::cell::server::DatabaseServer;
+use crate::store::control::seals::{SealCounts, seal_counts};
+use crate::store::seal::Sealer;
 
 /// The result of one check.
 #[derive(Debug)]
@@ -42,6 +44,37 @@ impl DatabaseServer {
             let control = self.cells.administer(0, CONTROL_DATABASE).await;
             let mut control = control.map_err(|error| format!("can't log in to the control database: {error}"))?;
             findings.extend(queues(&mut control).await.map_err(|error| error.to_string())?);
+            findings.extend(self.seals(&mut control).await.map_err(|error| error.to_string())?);
+        }
+        Ok(findings)
+    }
+
+    /// The findings for the keys that have sealed the secrets in the control database.
+    async fn seals(&self, control: &mut Conn) -> Result<Vec<Finding>, Error> {
+        let keys = self.keys();
+        let sealer = Sealer::new(&keys.current, keys.old.as_ref());
+        let counts = seal_counts(control, sealer.key_id(), sealer.old_key_id()).await?;
+        let (mut findings, mut all) = (Vec::new(), 0);
+        let mut warn = |text: String| findings.push(Finding { verdict: Verdict::Warning, text });
+        for SealCounts { what, all: of_kind, by_old_key, by_unknown_key } in counts {
+            all += of_kind;
+            if by_old_key > 0 {
+                warn(format!(
+                    "{by_old_key} secrets of {what} still need KITH_SECRET_KEY_OLD: start `kith serve` with both keys, which seals them again"
+                ));
+            }
+            if by_unknown_key > 0 {
+                warn(format!(
+                    "{by_unknown_key} secrets of {what} can't be opened: another secret key has sealed them. Give it as KITH_SECRET_KEY_OLD, or set them again"
+                ));
+            }
+        }
+        if findings.is_empty() {
+            let old = if keys.old.is_some() { "; KITH_SECRET_KEY_OLD is not needed any more" } else { "" };
+            findings.push(Finding {
+                verdict: Verdict::Good,
+                text: format!("{all} secrets are sealed with the secret key{old}"),
+            });
         }
         Ok(findings)
     }

@@ -12,7 +12,7 @@ pub mod maintain;
 pub mod migrate;
 pub mod provision;
 mod role_passwords;
-pub mod secrets;
+pub mod rotate;
 pub mod server;
 pub mod settings;
 pub mod suspend;
@@ -31,8 +31,8 @@ use tokio::time::Instant;
 use crate::clock::random;
 use crate::store::cell::direct_address::DirectAddress;
 use crate::store::cell::role_passwords::RolePasswords;
-use crate::store::cell::secrets::SecretKey;
 use crate::store::cell::suspend::Stuck;
+use crate::store::secrets::SecretKey;
 
 /// Kith's own role. It owns the control database, ends runaway backends, and is not a superuser.
 pub const CONTROL_ROLE: &str = "kith_control";

@@ -9,17 +9,18 @@ use crm::model::id;
 
 use crate::clock::random;
 use crate::store::cell::direct::LOCK;
-use crate::store::cell::migrate;
 use crate::store::cell::{CONTROL_DATABASE, CONTROL_ROLE, Cells, TenantDatabase, literal, name};
+use crate::store::cell::{migrate, rotate};
 use crate::store::control::workspaces::{NewWorkspace, TestDatabase};
+use crate::store::secrets::SecretKeys;
 use crate::store::{Store, fault};
 
 /// Connections of a workspace's API role: for REST, for SQL and a few spare ones.
 pub(super) const CONNECTION_LIMIT: u32 = 30;
 
 /// Sets up an installation: Kith's own role and database, the control tables, the template. Refuses a secret key that differs
-/// from the one with which the installation was set up.
-pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(), Error> {
+/// from the one with which the installation was set up, unless that one is given too: then the key is replaced everywhere.
+pub async fn set_up(store: &Store, cells: &Cells, keys: &SecretKeys) -> Result<(), Error> {
     let mut admin = cells.administer_cell(0).await?;
     let role = name(CONTROL_ROLE);
     if admin.query("SELECT FROM pg_roles WHERE rolname = $1", &[Some(CONTROL_ROLE)]).await?.is_empty() {
@@ -35,9 +36,9 @@ pub async fn set_up(store: &Store, cells: &Cells, key_check: &str) -> Result<(),
             .await?;
     }
     close_to_public(&mut admin).await?;
-    let mut control = cells.control().await.map_err(explain_wrong_key)?;
+    let mut control = rotate::control(cells, keys).await?;
     migrate::control(&mut control).await?;
-    check_key(&mut control, key_check).await?;
+    rotate::replace_key(store, cells, keys, &mut control).await?;
     control.query("INSERT INTO cells (id, name) VALUES (0, 'first') ON CONFLICT DO NOTHING", &[]).await?;
     migrate::ensure_template(cells, &store.control, 0, store.migrations).await?;
     store.let_in_forgotten().await?;
@@ -58,28 +59,6 @@ async fn close_to_public(admin: &mut Conn) -> Result<(), Error> {
         admin.script(&format!("REVOKE ALL ON DATABASE {} FROM PUBLIC", name(&database))).await?;
     }
     Ok(())
-}
-
-fn explain_wrong_key(error: Error) -> Error {
-    match error {
-        Error::Server(error) if error.code == "28P01" => Error::Config(
-            "the secret key is not the one that this database was set up with (KITH_SECRET_KEY, or secret_key in the data dir)".into(),
-        ),
-        other => other,
-    }
-}
-
-async fn check_key(control: &mut Conn, check: &str) -> Result<(), Error> {
-    control
-        .query("INSERT INTO meta (key, value) VALUES ('key_check', $1) ON CONFLICT DO NOTHING", &[Some(check)])
-        .await?;
-    let rows = control.query("SELECT value FROM meta WHERE key = 'key_check'", &[]).await?;
-    if rows.get::<String>(0, "value")? == check {
-        return Ok(());
-    }
-    Err(Error::Config(
-        "the secret key is not the one that this database was set up with (KITH_SECRET_KEY, or secret_key in the data dir)".into(),
-    ))
 }
 
 impl Store {

@@ -14,11 +14,9 @@ use crate::config::Config;
 use crate::store::Store;
 use crate::store::cell::direct_address::{self, DirectAddress, DirectListener};
 use crate::store::cell::migrate::WORKSPACE;
-use crate::store::cell::secrets::SecretKey;
-use crate::store::cell::{Administrator, Cells, direct};
+use crate::store::cell::{Administrator, Cells, direct, rotate};
+use crate::store::secrets::{SecretKey, SecretKeys};
 
-/// The name of the embedded cluster's superuser.
-const SUPERUSER: &str = "postgres";
 /// Direct connections that log in to the embedded server at the same time.
 const DIRECT_LOGINS: u32 = 16;
 /// The most connections to the embedded server that direct connections take. The server allows more than these plus Kith's own.
@@ -33,7 +31,7 @@ pub struct DatabaseServer {
     cluster: Option<Cluster>,
     /// Accepts the direct connections to the embedded server.
     relay: Mutex<Option<Relay>>,
-    secret: SecretKey,
+    keys: SecretKeys,
 }
 
 impl DatabaseServer {
@@ -50,12 +48,12 @@ impl DatabaseServer {
         let key = config.secret_key_text().ok_or(
             "with --database-url, KITH_SECRET_KEY must be given: the same for every process; `openssl rand -hex 32` makes one",
         )?;
-        let secret = SecretKey::from_text(&key)?;
+        let keys = SecretKeys::of(SecretKey::from_text(&key)?, config)?;
         let password = url.password.clone().unwrap_or_else(|| pg::Secret::new(""));
         let administrator = Administrator { user: url.user.clone(), password, database: url.database.clone() };
         let address = direct_address::of_given(config, &url)?;
-        let cells = Cells::new(url.target.clone(), administrator, secret.clone()).reached_at(address);
-        Ok(DatabaseServer { cells: Arc::new(cells), cluster: None, relay: Mutex::new(None), secret })
+        let cells = Cells::new(url.target.clone(), administrator, keys.current.clone()).reached_at(address);
+        Ok(DatabaseServer { cells: Arc::new(cells), cluster: None, relay: Mutex::new(None), keys })
     }
 
     async fn embedded(config: &Config) -> Result<DatabaseServer, String> {
@@ -66,28 +64,34 @@ impl DatabaseServer {
             Some(text) => SecretKey::from_text(&text)?,
             None => SecretKey::from_data_dir(&dir)?,
         };
-        let password = secret.derive("superuser", SUPERUSER);
+        let keys = SecretKeys::of(secret, config)?;
         let binaries = Binaries::find(&dir).map_err(|error| error.to_string())?;
-        let options = ClusterOptions::new(dir, binaries, password.clone());
+        let options = ClusterOptions::new(dir, binaries, rotate::superuser(&keys.current).password);
         let cluster = Cluster::start(options).await.map_err(|error| error.to_string())?;
-        let administrator = Administrator { user: SUPERUSER.into(), password, database: "postgres".into() };
+        let administrator = match rotate::administrator(&cluster.target(), &keys).await {
+            Ok(administrator) => administrator,
+            Err(error) => {
+                cluster.stop().await;
+                return Err(error.to_string());
+            }
+        };
         let (listeners, address) = listener.unzip();
         let relay = listeners.map(|listeners| relay(listeners, cluster.target())).transpose();
         let relay = relay.map_err(|error| error.to_string())?;
-        let cells = Cells::new(cluster.target(), administrator, secret.clone())
+        let cells = Cells::new(cluster.target(), administrator, keys.current.clone())
             .reached_at(address)
             .with_processes(cluster.processes());
-        Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), relay: Mutex::new(relay), secret })
+        Ok(DatabaseServer { cells: Arc::new(cells), cluster: Some(cluster), relay: Mutex::new(relay), keys })
     }
 
     /// The store on this server. It creates workspaces' databases with these migrations.
     pub fn store(&self, migrations: &'static [&'static str]) -> Store {
-        Store::new(self.cells.clone(), self.secret.clone(), migrations)
+        Store::new(self.cells.clone(), &self.keys, migrations)
     }
 
-    /// A value derived from the secret key, by which an installation recognises it.
-    pub fn key_check(&self) -> String {
-        self.secret.derive("key check", "kith").expose().to_owned()
+    /// The installation's secret keys.
+    pub fn keys(&self) -> &SecretKeys {
+        &self.keys
     }
 
     /// Completes when the embedded server has failed for good. It never does for a given server.
@@ -157,10 +161,6 @@ fn running(data_dir: &Path, key: Option<String>) -> Result<Store, String> {
     let port = lines.next().and_then(|port| port.parse().ok()).ok_or("the server's lock file has no port")?;
     let socket_dir = std::path::PathBuf::from(lines.next().ok_or("the server's lock file has no socket")?);
     let target = pg::Target { host: pg::Host::Unix(socket_dir), port, tls: pg::Tls::Off };
-    let administrator = Administrator {
-        user: SUPERUSER.into(),
-        password: secret.derive("superuser", SUPERUSER),
-        database: "postgres".into(),
-    };
-    Ok(Store::new(Arc::new(Cells::new(target, administrator, secret.clone())), secret, WORKSPACE))
+    let keys = SecretKeys { current: secret.clone(), old: None };
+    Ok(Store::new(Arc::new(Cells::new(target, rotate::superuser(&secret), secret)), &keys, WORKSPACE))
 }

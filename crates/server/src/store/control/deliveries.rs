@@ -149,6 +149,14 @@ impl Control {
         self.query(sql, &[holder.workspace_id, holder.mode, &events].map(Some)).await?.all(|row| row.get("id"))
     }
 
+    /// The events of these whose deliveries were sent, or may have been, once for each delivery.
+    pub async fn sent_events(&self, holder: Holder<'_>, events: &[String]) -> Result<Vec<String>, Fault> {
+        let sql = "SELECT d.event_id FROM webhook_endpoints AS e JOIN webhook_deliveries AS d ON d.endpoint_id = e.id
+                   WHERE e.workspace_id = $1 AND e.mode = $2 AND d.event_id = ANY ($3::text[]) AND d.attempts > 0";
+        let events = array_of_texts(events);
+        self.query(sql, &[holder.workspace_id, holder.mode, &events].map(Some)).await?.all(|row| row.get("event_id"))
+    }
+
     /// Takes deliveries that are due. Other processes do not take them within `lease_seconds`. A delivery is not due while an
     /// earlier one of the same subject and endpoint is pending. The oldest come first.
     pub async fn take_deliveries(

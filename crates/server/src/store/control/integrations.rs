@@ -43,13 +43,18 @@ pub struct Integration {
 
 impl Control {
     /// The integration of a workspace, as JSON. A workspace without one has a row too. `inbound_url` is the beginning of the address of the
-    /// provider's webhook.
-    pub async fn integration(&self, workspace_id: &str, inbound_url: &str) -> Result<Option<Rows>, Fault> {
+    /// provider's webhook, and `last_error` why the integration can't be used.
+    pub async fn integration(
+        &self,
+        workspace_id: &str,
+        inbound_url: &str,
+        last_error: Option<&str>,
+    ) -> Result<Option<Rows>, Fault> {
         let sql = format!(
             "SELECT {} FROM workspaces AS w LEFT JOIN email_integrations AS i ON i.workspace_id = w.id WHERE w.id = $1",
-            json_columns(COLUMNS)
+            json_columns(&[COLUMNS, &[("last_error", "$3::text")]].concat())
         );
-        Ok(found(self.query(&sql, &[Some(workspace_id), Some(inbound_url)]).await?))
+        Ok(found(self.query(&sql, &[Some(workspace_id), Some(inbound_url), last_error]).await?))
     }
 
     /// How a workspace receives e-mail from its provider: the integration, the sealed secret of the webhook, and the actor who has set it.
@@ -152,7 +157,7 @@ impl ControlTransaction<'_> {
                  webhook_secret = CASE WHEN $10::boolean THEN EXCLUDED.webhook_secret ELSE i.webhook_secret END,
                  created_by = EXCLUDED.created_by, updated_at = EXCLUDED.updated_at
              RETURNING {}",
-            json_columns(COLUMNS)
+            json_columns(&[COLUMNS, &[("last_error", "NULL::text")]].concat())
         );
         let flag = |it: bool| if it { "t" } else { "f" };
         let (sealed, secret) = (bytea(new.settings), new.webhook_secret.flatten().map(bytea));

@@ -27,6 +27,7 @@ pub mod outgoing;
 pub mod person;
 pub mod request_log;
 pub mod rows;
+pub mod seals;
 pub mod sessions;
 pub mod sign_ins;
 pub mod switch;

@@ -18,7 +18,9 @@ pub struct NewOutgoing<'a> {
     /// `e_…`, the id of its record.
     pub id: &'a str,
     /// The message, sealed.
-    pub message: &'a [u8],
+    pub message: Vec<u8>,
+    /// A hash that names the account through which it is tried first.
+    pub account: &'a str,
 }
 
 /// The request that sends e-mails.
@@ -45,8 +47,10 @@ pub struct TakenEmail {
     pub actor: String,
     /// Where the request came from, as JSON.
     pub provenance: String,
-    /// The message, sealed; `None` if the outcome is known.
-    pub message: Option<Vec<u8>>,
+    /// The size of the sealed message; `None` if the outcome is known.
+    pub message_bytes: Option<usize>,
+    /// A hash that names the account through which it was last tried, if that is known.
+    pub account: Option<String>,
     /// How often it was tried, this time included.
     pub attempts: u32,
     /// What became of it, if it is known and only has to be recorded.
@@ -68,6 +72,8 @@ pub struct PutOff<'a> {
     pub at: &'a str,
     /// The first attempt that the provider may have accepted, in Unix milliseconds.
     pub tried_ms: Option<i64>,
+    /// Whether the provider was asked. Otherwise it was no attempt.
+    pub is_attempt: bool,
 }
 
 /// What became of an e-mail.
@@ -79,7 +85,7 @@ pub struct EmailOutcome {
     pub provider: Option<String>,
     /// The Message-ID, or else the provider's id of the message.
     pub provider_msg_id: Option<String>,
-    /// Why it was not sent.
+    /// Why it was not sent, or why it may have been sent twice.
     pub error: Option<String>,
     /// The time, ISO 8601.
     pub at: String,
@@ -90,13 +96,15 @@ impl Control {
     pub async fn queue_email(
         &self,
         by: SentBy<'_>,
-        new: &NewOutgoing<'_>,
+        new: NewOutgoing<'_>,
         (taken_by, now, due_at): (&str, &str, &str),
     ) -> Result<(), Fault> {
-        let sql = "INSERT INTO outgoing_emails (workspace_id, id, actor, provenance, message, attempts, next_attempt_at, taken_by, created_at, tried_at)
-                   VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6::timestamptz, $7, $8::timestamptz, $8::timestamptz)";
-        let message = STANDARD.encode(new.message);
-        let params = [by.workspace_id, new.id, by.actor, by.provenance, &message, due_at, taken_by, now].map(Some);
+        let sql = "INSERT INTO outgoing_emails (workspace_id, id, actor, provenance, message, attempts, next_attempt_at, taken_by, created_at, tried_at, account)
+                   VALUES ($1, $2, $3, $4, decode($5, 'base64'), 1, $6::timestamptz, $7, $8::timestamptz, $8::timestamptz, $9)";
+        let message = STANDARD.encode(&new.message);
+        drop(new.message);
+        let params =
+            [by.workspace_id, new.id, by.actor, by.provenance, &message, due_at, taken_by, now, new.account].map(Some);
         self.query(sql, &params).await.map(drop)
     }
 
@@ -125,7 +133,7 @@ impl Control {
                    SET attempts = o.attempts + CASE WHEN o.outcome IS NULL THEN 1 ELSE 0 END, taken_by = $2, tried_at = COALESCE(o.tried_at, $1::timestamptz),
                        next_attempt_at = $1::timestamptz + make_interval(secs => $3::float8)
                    FROM due WHERE o.workspace_id = due.workspace_id AND o.id = due.id
-                   RETURNING o.workspace_id, o.id, o.actor, o.provenance, encode(o.message, 'base64') AS message, o.attempts, o.outcome, o.is_recorded,
+                   RETURNING o.workspace_id, o.id, o.actor, o.provenance, octet_length(o.message) AS message_bytes, o.account, o.attempts, o.outcome, o.is_recorded,
                        o.provider, o.provider_msg_id, o.error, to_json(o.ended_at AT TIME ZONE 'UTC') #>> '{}' AS ended_at,
                        floor(extract(epoch FROM $1::timestamptz - o.created_at))::bigint AS age_seconds,
                        floor(extract(epoch FROM due.tried_at) * 1000)::bigint AS tried_ms";
@@ -141,15 +149,14 @@ impl Control {
                 }),
                 None => None,
             };
-            let message: Option<String> = row.optional("message")?;
-            let message = message.map(|text| STANDARD.decode(text.replace('\n', ""))).transpose();
             Ok(TakenEmail {
                 workspace_id: row.get("workspace_id")?,
                 id: row.get("id")?,
                 taken_by: taken_by.to_owned(),
                 actor: row.get("actor")?,
                 provenance: row.get("provenance")?,
-                message: message.map_err(Fault::internal)?,
+                message_bytes: row.optional("message_bytes")?,
+                account: row.optional("account")?,
                 attempts: row.get("attempts")?,
                 outcome,
                 is_recorded: row.is("is_recorded")?,
@@ -157,6 +164,28 @@ impl Control {
                 tried_ms: row.optional("tried_ms")?,
             })
         })
+    }
+
+    /// The sealed message of a taken e-mail. `None` if another attempt has taken over.
+    pub async fn outgoing_message(
+        &self,
+        (workspace_id, id, taken_by): (&str, &str, &str),
+    ) -> Result<Option<Vec<u8>>, Fault> {
+        let sql = "SELECT translate(encode(message, 'base64'), E'\\n', '') AS message FROM outgoing_emails
+                   WHERE workspace_id = $1 AND id = $2 AND taken_by = $3 AND message IS NOT NULL";
+        self.query(sql, &[workspace_id, id, taken_by].map(Some))
+            .await?
+            .first(|row| STANDARD.decode(row.get::<String>("message")?).map_err(Fault::internal))
+    }
+
+    /// Notes the account through which an e-mail is tried from now on.
+    pub async fn note_email_account(
+        &self,
+        (workspace_id, id, taken_by): (&str, &str, &str),
+        account: &str,
+    ) -> Result<(), Fault> {
+        let sql = "UPDATE outgoing_emails SET account = $4 WHERE workspace_id = $1 AND id = $2 AND taken_by = $3";
+        self.query(sql, &[workspace_id, id, taken_by, account].map(Some)).await.map(drop)
     }
 
     /// Notes what became of an e-mail, and forgets its message. Its record has still to be written: it is due for that at `due_at`.
@@ -192,11 +221,19 @@ impl Control {
         put_off: PutOff<'_>,
     ) -> Result<(), Fault> {
         let sql = "UPDATE outgoing_emails SET next_attempt_at = $5::timestamptz, taken_by = NULL, error = $4,
-                       tried_at = to_timestamp($6::bigint / 1000.0)
+                       tried_at = to_timestamp($6::bigint / 1000.0), attempts = attempts - CASE WHEN $7::boolean THEN 0 ELSE 1 END
                    WHERE workspace_id = $1 AND id = $2 AND taken_by = $3 AND outcome IS NULL";
         let tried_ms = put_off.tried_ms.map(|it| it.to_string());
-        let params =
-            [Some(workspace_id), Some(id), Some(taken_by), Some(put_off.why), Some(put_off.at), tried_ms.as_deref()];
+        let is_attempt = if put_off.is_attempt { "t" } else { "f" };
+        let params = [
+            Some(workspace_id),
+            Some(id),
+            Some(taken_by),
+            Some(put_off.why),
+            Some(put_off.at),
+            tried_ms.as_deref(),
+            Some(is_attempt),
+        ];
         self.query(sql, &params).await.map(drop)
     }
 

@@ -53,8 +53,9 @@ impl Control {
                  FROM mail WHERE o.workspace_id = $2 AND o.id = mail.id AND $5 = 'release'),
              dropped_mail AS (
                  UPDATE outgoing_emails AS o
-                 SET outcome = 'failed', message = NULL, error = $6, ended_at = $4::timestamptz, next_attempt_at = $4::timestamptz,
-                     taken_by = NULL
+                 SET outcome = 'failed', message = NULL, ended_at = $4::timestamptz, next_attempt_at = $4::timestamptz,
+                     taken_by = NULL,
+                     error = $6 || CASE WHEN o.tried_at IS NULL THEN '' ELSE ' An earlier attempt may have been accepted.' END
                  FROM mail WHERE o.workspace_id = $2 AND o.id = mail.id AND $5 = 'drop'),
              dropped_delivery AS (
                  UPDATE webhook_deliveries AS d SET status = 'failed', error = $6, next_attempt_at = NULL

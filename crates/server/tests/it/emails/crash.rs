@@ -7,7 +7,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{apart, connect, hello, make_due, record, set, until};
-use crate::support::{Agent, Child, TempDir, home, resend};
+use crate::support::{Agent, Child, TempDir, home, mailbox, resend};
 
 /// Checks that an account has sent one e-mail, whose attempts had the same idempotency key.
 fn sent_once(key: &str, attempts: usize) {
@@ -124,5 +124,67 @@ async fn what_was_surely_not_accepted_is_sent_days_later() {
         make_due(agent).await;
         assert_eq!(until(agent, &id, "sent").await["status_reason"], Value::Null);
         sent_once(&key, 2);
+    }
+}
+
+/// Makes the workspace's e-mail due again and again, until its record has this status.
+async fn until_due(agent: &Agent, id: &str, status: &str) -> Value {
+    let start = Instant::now();
+    loop {
+        make_due(agent).await;
+        let found = record(&agent.get(&format!("/v1/emails/{id}")).await.status(200));
+        if found["status"] == status {
+            return found;
+        }
+        assert!(start.elapsed().as_secs() < 60, "{found}");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn what_one_account_may_have_accepted_is_not_sent_by_another_one() {
+    for agent in &apart().await {
+        let key = connect(agent).await;
+        let smtp = json!({"provider": "smtp", "url": mailbox().url, "from_email": "shop@shop.example"});
+        let other = json!({"api_key": format!("re_other_{}", agent.workspace_id), "from_email": "shop@shop.example"});
+        for (number, settings) in [&smtp, &other].into_iter().enumerate() {
+            set(agent, json!({"api_key": key, "from_email": "shop@shop.example"})).await.status(200);
+            resend().will_lose_answer(&key);
+            let to = format!("uncertain-{number}-{}@x.example", agent.key);
+            let mail = json!({"to": to, "subject": "S", "text": "T"});
+            let id = record(&agent.post("/v1/emails", mail).await.status(202))["id"].as_str().unwrap().to_owned();
+            set(agent, settings.clone()).await.status(200);
+            let failed = until_due(agent, &id, "failed").await;
+            let said = failed["status_reason"].as_str().unwrap();
+            assert!(said.contains("through another e-mail account may have been accepted"), "{failed}");
+            assert_eq!(resend().account(&key).emails.len(), number + 1);
+            assert!(mailbox().of(&to).is_empty());
+        }
+        assert_eq!(resend().account(other["api_key"].as_str().unwrap()).attempts, 0);
+        // Without an account it says so too.
+        set(agent, json!({"api_key": key, "from_email": "shop@shop.example"})).await.status(200);
+        resend().will_lose_answer(&key);
+        let id = record(&agent.post("/v1/emails", hello()).await.status(202))["id"].as_str().unwrap().to_owned();
+        agent.delete("/v1/integrations/email").await.status(200);
+        let failed = until_due(agent, &id, "failed").await;
+        let said = failed["status_reason"].as_str().unwrap();
+        assert!(said.contains("has no e-mail provider") && said.contains("may have been accepted"), "{failed}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_surely_not_accepted_is_sent_by_another_account_once() {
+    for agent in &apart().await {
+        let key = connect(agent).await;
+        resend().will_answer(&key, 429, json!({"message": "Too many."}));
+        let to = format!("moved-{}@x.example", agent.key);
+        let mail = json!({"to": to, "subject": "S", "text": "T"});
+        let id = record(&agent.post("/v1/emails", mail).await.status(202))["id"].as_str().unwrap().to_owned();
+        set(agent, json!({"provider": "smtp", "url": mailbox().url, "from_email": "shop@shop.example"}))
+            .await
+            .status(200);
+        let sent = until_due(agent, &id, "sent").await;
+        assert_eq!((&sent["provider"], &sent["status_reason"]), (&json!("smtp"), &Value::Null));
+        assert_eq!((resend().account(&key).emails.len(), mailbox().wait(&to, 1).await.len()), (0, 1));
     }
 }

@@ -1,9 +1,11 @@
 //! E-mail that is sent: the integration, each outcome, what the provider gets, and what never leaves.
 
+mod attachments;
 mod automations;
 mod crash;
 mod domains;
 mod held;
+mod keys;
 mod queue;
 mod refused;
 mod smtp;
@@ -147,7 +149,7 @@ async fn a_mail_is_sent_at_once_and_recorded() {
         );
         assert!(sent["id"].as_str().unwrap().starts_with("e_"));
         let account = resend().account(&key);
-        assert_eq!(account.emails.len(), 1);
+        assert_eq!((account.emails.len(), json!(account.records)), (1, json!([sent["id"]])));
         assert_eq!(
             account.emails[0],
             json!({"from": "Ada <ada@shop.example>", "to": ["sarah@acme.example"], "cc": ["Bob <bob@b.example>", "cat@c.example"],
@@ -205,10 +207,15 @@ async fn a_provider_that_is_down_gets_the_mail_later_and_once() {
         }
         let queued = record(&keyed(agent, "once", &hello()).await.status(202));
         assert_eq!((&queued["status"], &queued["sent_at"]), (&json!("queued"), &Value::Null));
+        // It says what the provider has said, and when it is asked again.
+        let said = queued["status_reason"].as_str().unwrap();
+        assert!(said.starts_with("Too busy. The next attempt is at 20") && said.ends_with("Z."), "{queued}");
         assert_eq!(resend().account(&key).attempts, 1);
         let replayed = keyed(agent, "once", &hello()).await.status(202);
         assert_eq!(replayed.header("idempotent-replayed"), "true");
-        assert_eq!(record(&replayed)["id"], queued["id"]);
+        assert_eq!(record(&replayed), queued);
+        let stored = record(&agent.get(&format!("/v1/emails/{}", queued["id"].as_str().unwrap())).await.status(200));
+        assert_eq!(stored["status_reason"], queued["status_reason"]);
         let id = queued["id"].as_str().unwrap();
         // Twice, because the second attempt is told to wait too.
         while resend().account(&key).emails.is_empty() {
@@ -217,6 +224,7 @@ async fn a_provider_that_is_down_gets_the_mail_later_and_once() {
         }
         let sent = until(agent, id, "sent").await;
         assert!(sent["sent_at"].is_string() && sent["provider"] == "resend", "{sent}");
+        assert_eq!(sent["status_reason"], Value::Null);
         assert_eq!((resend().account(&key).emails.len(), resend().account(&key).attempts), (1, 3));
         // It is refused when its turn comes.
         resend().will_answer(&key, 500, json!({"message": "x"}));
@@ -243,4 +251,24 @@ async fn an_idempotency_key_sends_once() {
         assert_eq!(resend().account(&key).emails.len(), 1);
         assert_eq!(agent.get("/v1/emails").await.json()["data"].as_array().unwrap().len(), 1);
     }
+}
+
+/// A key is the workspace's, whoever uses it. A reply has the dialect of its request, so another dialect's key gets none; and nothing is sent twice.
+#[tokio::test]
+async fn an_idempotency_key_sends_once_for_all_keys_of_the_workspace() {
+    let (relm, agent) = both().await;
+    assert_eq!(relm.workspace_id, agent.workspace_id);
+    let key = connect(&agent).await;
+    let first = keyed(&agent, "k", &hello()).await.status(201);
+    let another = crate::keyed::with_role(&agent, "member").await;
+    assert_ne!(another.key, agent.key);
+    let again = keyed(&another, "k", &hello()).await.status(201);
+    assert_eq!(
+        (record(&again)["id"].clone(), again.header("idempotent-replayed")),
+        (record(&first)["id"].clone(), "true".into())
+    );
+    keyed(&relm, "k", &hello()).await.fault(409, "idempotency_conflict").says("other dialect");
+    assert_eq!((resend().account(&key).attempts, resend().account(&key).emails.len()), (1, 1));
+    // A key of test mode has other data, and its own keys.
+    assert_eq!(agent.get("/v1/emails").await.json()["data"].as_array().unwrap().len(), 1);
 }

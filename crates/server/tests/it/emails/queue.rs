@@ -14,8 +14,21 @@ async fn a_dry_run_sends_and_queues_nothing() {
         let headers = [("content-type", "application/json"), ("x-dry-run", "true")];
         let dry = agent.send(Method::POST, "/v1/emails", &headers, hello().to_string()).await.status(200);
         assert!(dry.story().contains("\"created\":1"), "{}", dry.story());
+        // As the real call would answer if the provider accepts it.
+        let dry = dry.json();
+        let (status, shown) = match dry.get("object") {
+            Some(_) => (&dry["status"], &dry["result"]),
+            None => (&dry["_meta"]["status"], &dry["data"]),
+        };
+        assert_eq!(
+            (status, &shown["status"], &shown["provider"]),
+            (&json!(201), &json!("sent"), &json!("resend")),
+            "{dry}"
+        );
+        assert!(shown["sent_at"].is_string() && shown["provider_msg_id"].is_null(), "{dry}");
         let batch = json!({"operations": [{"method": "POST", "path": "/v1/emails", "body": hello()}]});
-        agent.send(Method::POST, "/v1/batch", &headers, batch.to_string()).await.status(200);
+        let dry = agent.send(Method::POST, "/v1/batch", &headers, batch.to_string()).await.status(200);
+        assert!(dry.story().contains("\"status\":202") && dry.story().contains("\"queued\""), "{}", dry.story());
         assert_eq!(agent.get("/v1/emails").await.json()["data"], json!([]));
         let none =
             "SELECT 1 / (CASE WHEN EXISTS (SELECT FROM outgoing_emails WHERE workspace_id = $1) THEN 0 ELSE 1 END)";

@@ -118,3 +118,53 @@ async fn a_mail_server_that_repeats_the_password_is_not_quoted() {
     let refused = agent.post("/v1/emails", hello()).await.fault(422, "email_rejected");
     assert!(refused.story().contains("535 bad: *** in AUTH PLAIN ***\""), "{}", refused.story());
 }
+
+/// A mail server knows no idempotency keys. What it may have got twice is said.
+#[tokio::test]
+async fn a_mail_server_whose_answer_is_lost_may_get_the_mail_twice_and_that_is_said() {
+    let got = Arc::new(std::sync::Mutex::new(Vec::<String>::new()));
+    let kept = got.clone();
+    let port = server(move |mut stream| {
+        let kept = kept.clone();
+        async move {
+            stream.write_all(b"220 ready\r\n").await?;
+            let (mut line, mut text, mut is_data) = (String::new(), String::new(), false);
+            loop {
+                line.clear();
+                if stream.read_line(&mut line).await? == 0 {
+                    return Ok(());
+                }
+                if is_data && line != ".\r\n" {
+                    text += &line;
+                    continue;
+                }
+                if is_data {
+                    let number = {
+                        let mut all = kept.lock().unwrap();
+                        all.push(std::mem::take(&mut text));
+                        all.len()
+                    };
+                    // The first message is taken, and the connection breaks before the answer.
+                    if number == 1 {
+                        return Ok(());
+                    }
+                }
+                is_data = line.starts_with("DATA");
+                stream.write_all(if is_data { b"354 go on\r\n" } else { b"250 fine\r\n" }).await?;
+            }
+        }
+    })
+    .await;
+    let [agent, _] = apart().await;
+    let url = format!("smtp://127.0.0.1:{port}?tls=none");
+    set(&agent, json!({"provider": "smtp", "url": url, "from_email": "a@b.example"})).await.status(200);
+    let queued = record(&agent.post("/v1/emails", hello()).await.status(202));
+    assert!(queued["status_reason"].as_str().unwrap().contains("The next attempt is at"), "{queued}");
+    make_due(&agent).await;
+    let sent = until(&agent, queued["id"].as_str().unwrap(), "sent").await;
+    assert!(sent["status_reason"].as_str().unwrap().contains("arrived twice, with the same Message-ID"), "{sent}");
+    let got = got.lock().unwrap().clone();
+    let ids: Vec<&str> =
+        got.iter().filter_map(|text| text.lines().find(|line| line.starts_with("Message-ID: "))).collect();
+    assert!(ids.len() == 2 && ids[0] == ids[1], "{ids:?}");
+}

@@ -108,3 +108,67 @@ async fn a_key_that_may_only_send_is_asked_once() {
     ended(agent).await;
     assert_eq!(until(agent, mail["id"].as_str().unwrap(), "sent").await["provider_msg_id"], FIRST_ID);
 }
+
+/// A copy as it comes to a mailbox, with the header that names the record if `id` is given.
+async fn copy(agent: &Agent, message_id: &str, id: Option<&str>, from: &str) -> Reply {
+    let named = id.map(|id| format!("X-Kith-Email: {id}\r\n")).unwrap_or_default();
+    let message = format!(
+        "From: Ada <{from}>\r\nTo: sarah@acme.example\r\nSubject: Hello\r\nMessage-ID: {message_id}\r\n{named}\r\nHello Sarah\r\n"
+    );
+    agent.send(reqwest::Method::POST, "/v1/emails", &[("content-type", "message/rfc822")], message).await
+}
+
+async fn count(agent: &Agent, path: &str) -> usize {
+    agent.get(path).await.status(200).json()["data"].as_array().unwrap().len()
+}
+
+#[tokio::test]
+async fn a_copy_that_comes_before_the_message_id_is_told_is_the_same_mail() {
+    for agent in &apart().await {
+        let key = connect(agent).await;
+        resend().hides_message_ids(&key, true);
+        let mail = sent(agent, hello()).await;
+        let (id, message_id) = (mail["id"].as_str().unwrap(), message_id_of(FIRST_ID));
+        assert_eq!(mail["provider_msg_id"], FIRST_ID);
+        // An answer comes even before the copy: it knows the Message-ID already.
+        let more = format!("In-Reply-To: {message_id}\r\n");
+        let answer = record(&receive(agent, "<2@acme.example>", "Something else", &more).await.status(201));
+        assert_ne!(answer["thread_id"], mail["thread_id"]);
+        // Others may know the id too. A message of another sender or subject is no copy.
+        copy(agent, "<forged@acme.example>", Some(id), "eve@evil.example").await.status(201);
+        let known = record(&copy(agent, &message_id, Some(id), "ada@shop.example").await.status(200));
+        assert_eq!((&known["id"], &known["provider_msg_id"]), (&mail["id"], &json!(message_id)));
+        assert_eq!((count(agent, "/v1/emails").await, count(agent, "/v1/activities").await), (3, 2));
+        // The conversation is one.
+        let answer = record(&agent.get(&format!("/v1/emails/{}", answer["id"].as_str().unwrap())).await.status(200));
+        assert_eq!(answer["thread_id"], known["thread_id"]);
+        assert_eq!(record(&copy(agent, &message_id, None, "ada@shop.example").await.status(200))["id"], mail["id"]);
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_names_no_record_is_found_when_the_message_id_is_told() {
+    for agent in &apart().await {
+        let key = connect(agent).await;
+        resend().hides_message_ids(&key, true);
+        let mail = sent(agent, with("from", json!("shop@shop.example"))).await;
+        let message_id = message_id_of(FIRST_ID);
+        let second = record(&copy(agent, &message_id, None, "shop@shop.example").await.status(201));
+        assert_eq!(second["direction"], "outbound");
+        let answer = receive(agent, "<2@acme.example>", "Other", &format!("In-Reply-To: {message_id}\r\n")).await;
+        let answer = record(&answer.status(201));
+        resend().hides_message_ids(&key, false);
+        let start = std::time::Instant::now();
+        while record(&agent.get(&format!("/v1/emails/{}", mail["id"].as_str().unwrap())).await)["provider_msg_id"]
+            == FIRST_ID
+        {
+            make_due(agent).await;
+            assert!(start.elapsed().as_secs() < 60);
+            tokio::task::yield_now().await;
+        }
+        ended(agent).await;
+        agent.get(&format!("/v1/emails/{}", second["id"].as_str().unwrap())).await.status(404);
+        let answer = record(&agent.get(&format!("/v1/emails/{}", answer["id"].as_str().unwrap())).await.status(200));
+        assert_eq!((&answer["thread_id"], count(agent, "/v1/emails").await), (&mail["thread_id"], 2));
+    }
+}

@@ -379,6 +379,87 @@ async fn a_killed_process_keeps_no_mailbox() {
     assert_eq!(subjects, ["After", "Before"]);
 }
 
+/// The mailbox is not connected again: its position is that of before.
+#[tokio::test]
+async fn a_killed_process_goes_on_after_the_last_message() {
+    let dir = TempDir::new();
+    let start = || {
+        Child::serve_with(&dir, |command| {
+            command.env("KITH_ALLOW_PRIVATE_TARGETS", "1");
+        })
+    };
+    let deliver = |agent: &Agent, numbers: std::ops::Range<usize>| {
+        for number in numbers {
+            dovecot().deliver(&user(agent), hello(&number.to_string(), &format!("Number {number}"), ""));
+        }
+    };
+    let child = start();
+    let mut agent = child.agent().await;
+    connect(&agent, settings(dovecot(), &agent)).await.status(201);
+    deliver(&agent, 0..40);
+    until(&agent, 10).await;
+    child.kill();
+    deliver(&agent, 40..60);
+    // Three kills, each at another place.
+    for (wanted, more) in [(30, 60..80), (55, 80..100)] {
+        let child = start();
+        agent = agent.at(&child.base);
+        until(&agent, wanted).await;
+        child.kill();
+        deliver(&agent, more);
+    }
+    let child = start();
+    agent = agent.at(&child.base);
+    once_each(&agent, 100).await;
+    // A record that is gone for good would come again if the mailbox were read from its beginning.
+    let listed = agent.get("/v1/emails?limit=200").await.status(200).json()["data"].clone();
+    let of =
+        |subject: &str| listed.as_array().unwrap().iter().find(|it| it["subject"] == subject).unwrap()["id"].clone();
+    for number in [0, 50] {
+        let id = of(&format!("Number {number}"));
+        agent.delete(&format!("/v1/emails/{}?hard=true", id.as_str().unwrap())).await.status(200);
+    }
+    child.kill();
+    deliver(&agent, 100..110);
+    let child = start();
+    agent = agent.at(&child.base);
+    until(&agent, 108).await;
+    until_shown(&agent, |it| it["status"] == "connected" && it["last_error"].is_null()).await;
+    deliver(&agent, 110..111);
+    once_each(&agent, 109).await;
+    child.kill();
+    // While no process reads, the server numbers its messages anew and has other ones too.
+    dovecot().renumber(&user(&agent));
+    deliver(&agent, 111..115);
+    let child = start();
+    agent = agent.at(&child.base);
+    // All of them are looked at again, since they came within two days; each is there once. The two that were gone are new.
+    once_each(&agent, 115).await;
+    drop(child);
+}
+
+/// Waits until this many e-mails are there, and a moment after that: each of them once.
+async fn once_each(agent: &Agent, wanted: usize) {
+    until(agent, wanted).await;
+    let marker = format!("marker-{wanted}");
+    dovecot().deliver(&user(agent), hello(&marker, &marker, ""));
+    // Messages are recorded in their order, so nothing else is on its way.
+    let mut subjects = until(agent, wanted + 1).await;
+    assert!(subjects.contains(&marker), "{subjects:?}");
+    subjects.sort_unstable();
+    subjects.dedup();
+    assert_eq!(subjects.len(), wanted + 1, "{subjects:?}");
+    assert_eq!(count(agent, "/v1/emails?limit=200").await, wanted + 1);
+    let id = agent.get("/v1/emails?limit=200").await.json()["data"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|it| it["subject"] == json!(marker))
+        .unwrap()["id"]
+        .clone();
+    agent.delete(&format!("/v1/emails/{}", id.as_str().unwrap())).await.status(200);
+}
+
 #[tokio::test]
 async fn a_server_in_a_private_network_is_refused() {
     let dir = TempDir::new();

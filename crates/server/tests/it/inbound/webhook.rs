@@ -109,8 +109,13 @@ async fn a_call_that_is_not_signed_in_time_is_refused() {
         vec![("svix-id", "msg_1"), ("svix-signature", signed.as_str())],
         vec![("svix-id", "msg_2"), ("svix-timestamp", "0"), ("svix-signature", signed.as_str())],
     ] {
-        stranger().send(Method::POST, &path, &headers, event("1")).await.fault(401, "unauthorized");
+        let refused = stranger().send(Method::POST, &path, &headers, event("1")).await.fault(401, "unauthorized");
+        // The hint is about this path: an API key is no help here.
+        let said = refused.says("webhook_secret").says("inbound_url").story();
+        assert!(!said.contains("Bearer <api key>"), "{said}");
     }
+    let document = stranger().get("/openapi.json").await.status(200);
+    assert_eq!(document.at("/paths/~1v1~1inbound~1resend/post/operationId"), "receiveFromResend");
     let elsewhere = path.replace(&agent.workspace_id, &apart().await[1].workspace_id);
     call(&elsewhere, SECRET, now(), &event("1")).await.fault(401, "unauthorized");
     call("/v1/inbound/resend", SECRET, now(), &event("1")).await.fault(401, "unauthorized");

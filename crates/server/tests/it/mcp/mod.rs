@@ -41,7 +41,7 @@ fn request(agent: &Agent, method: &str, params: Value) -> impl Future<Output = V
 }
 
 /// Calls a tool. Returns its object, and fails unless the text says the same.
-async fn result(agent: &Agent, tool: &str, arguments: Value) -> (Value, bool) {
+pub async fn result(agent: &Agent, tool: &str, arguments: Value) -> (Value, bool) {
     let result = request(agent, "tools/call", json!({"name": tool, "arguments": arguments})).await;
     let text = result["content"][0]["text"].as_str().unwrap_or_else(|| panic!("no text: {result}"));
     let said: Value = serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));

@@ -11,7 +11,7 @@ use kith::clock::Clock;
 use kith::config::{Config, Direct, LogFormat};
 use kith::serve::{Door, Kith};
 use kith::store::cell::TenantDatabase;
-use kith::store::cell::secrets::SecretKey;
+use kith::store::secrets::SecretKey;
 use pg::{Conn, Host};
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle};
@@ -158,6 +158,7 @@ fn config(dir: &TempDir) -> Config {
         undo_days: 30,
         warm_databases: 4,
         secret_key: Some(SECRET_KEY.into()),
+        old_secret_key: None,
         smtp_url: Some(mailbox().url.clone()),
         resend_base_url: Some(resend().url.clone()),
         mail_from: Some("Kith <kith@kith.example>".into()),

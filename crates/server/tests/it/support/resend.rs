@@ -12,6 +12,7 @@ use axum::http::{HeaderMap, Request, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use crm::model::email::RECORD_HEADER;
 use serde_json::{Value, json};
 
 /// How long a test waits for an e-mail.
@@ -27,8 +28,10 @@ pub struct Resend {
 /// An account of it.
 #[derive(Clone, Debug, Default)]
 pub struct ResendAccount {
-    /// The e-mails that it has sent.
+    /// The e-mails that it has sent, without the header that names the record.
     pub emails: Vec<Value>,
+    /// The records that they name.
+    pub records: Vec<String>,
     /// Its idempotency keys, each with the body and the id of the answer.
     keys: HashMap<String, (Value, String)>,
     /// The next answers to `POST /emails`; without any, it sends.
@@ -295,6 +298,13 @@ fn send(account: &mut ResendAccount, key: Option<&str>, body: Value, fate: &mut 
     }
     let id = format!("49a3999c-0ce1-4ea6-ab68-{:012}", account.emails.len());
     account.keys.insert(key.to_owned(), (body.clone(), id.clone()));
+    let mut body = body;
+    let headers = body["headers"].as_object_mut().ok_or_else(|| refusal(500, "x", "The message names no record"))?;
+    let record = headers.remove(RECORD_HEADER).and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default();
+    if headers.is_empty() {
+        body.as_object_mut().expect("an object").remove("headers");
+    }
+    account.records.push(record);
     account.emails.push(body);
     Ok(json!({"id": id}))
 }

@@ -11,6 +11,7 @@ use pg::Secret;
 use ring::{digest, hmac};
 
 use crate::clock::random;
+use crate::config::Config;
 
 /// The installation's key.
 #[derive(Clone)]
@@ -22,7 +23,31 @@ impl std::fmt::Debug for SecretKey {
     }
 }
 
+/// The installation's key, and the key that it replaces, if that is given.
+#[derive(Clone, Debug)]
+pub struct SecretKeys {
+    /// The key.
+    pub current: SecretKey,
+    /// The key before it.
+    pub old: Option<SecretKey>,
+}
+
+impl SecretKeys {
+    /// The keys of these settings.
+    pub fn of(current: SecretKey, config: &Config) -> Result<SecretKeys, String> {
+        let old = config.old_secret_key_text().map(|text| {
+            SecretKey::from_text(&text).map_err(|_| "KITH_SECRET_KEY_OLD must be a key of at least 32 characters")
+        });
+        Ok(SecretKeys { current, old: old.transpose()? })
+    }
+}
+
 impl SecretKey {
+    /// A value by which an installation recognises its key.
+    pub fn check(&self) -> String {
+        self.derive("key check", "kith").expose().to_owned()
+    }
+
     /// Returns the key for a text of at least 32 characters.
     pub fn from_text(text: &str) -> Result<SecretKey, String> {
         let text = text.trim();
