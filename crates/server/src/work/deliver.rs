@@ -164,7 +164,10 @@ impl PreparedDelivery {
             let secret = app.store.sealer.open(&taken.endpoint_id, sealed)?;
             String::from_utf8(secret).map_err(Fault::internal)
         });
-        let secrets: Vec<String> = opened.collect::<Result<_, Fault>>()?;
+        let mut secrets: Vec<String> = opened.collect::<Result<_, Fault>>()?;
+        if !taken.new_first {
+            secrets.reverse();
+        }
         let headers = signature::headers(&secrets, &taken.event_id, app.clock.unix_seconds(), &taken.body);
         Ok(PreparedDelivery { taken, headers })
     }

@@ -29,6 +29,7 @@ const CONTROL: &[&str] = &[
     include_str!("../../../migrations/control/0012_connected_apps.sql"),
     include_str!("../../../migrations/control/0013_inbound.sql"),
     include_str!("../../../migrations/control/0014_email_attempts.sql"),
+    include_str!("../../../migrations/control/0015_bounded_queues.sql"),
 ];
 
 /// The workspace databases' migrations, in order; the first is version 1.
@@ -51,6 +52,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0016_email.sql"),
     include_str!("../../../migrations/workspace/0017_inbound.sql"),
     include_str!("../../../migrations/workspace/0018_conversations.sql"),
+    include_str!("../../../migrations/workspace/0019_published_position.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

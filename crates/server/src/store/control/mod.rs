@@ -29,6 +29,7 @@ pub mod request_log;
 pub mod rows;
 pub mod sessions;
 pub mod sign_ins;
+pub mod sweeps;
 pub mod switch;
 pub mod transaction;
 pub mod webhooks;
