@@ -6,7 +6,7 @@ use super::fired::{administrator, subscribe_to};
 use super::{field, record, subscribe};
 use crate::automations::{create, rule, runs};
 use crate::belongings::owned;
-use crate::support::{Agent, Receiver, home, mailbox, relm};
+use crate::support::{Agent, Receiver, agent, home, mailbox, relm};
 
 /// Entries that wait in a queue before it is full.
 const FULL: usize = 10_000;
@@ -181,7 +181,7 @@ async fn an_automation_whose_queue_is_full_catches_up_too() {
     assert_eq!(agent.get(&format!("{path}/runs")).await.status(200).json()["data"], json!([]));
     home().control("DELETE FROM automation_runs WHERE automation_id = $1", &[&id]).await;
     let run = runs(&agent, &id, 1).await.remove(0);
-    assert_eq!((&run["status"], &run["actions"][0]["id"]), (&json!("success"), &json!(company.replace("cmp_", "co_"))));
+    assert_eq!((&run["status"], &run["actions"][0]["id"]), (&json!("success"), &json!(company)));
     until_it(&agent, &path, |it| it["behind_since"].is_null()).await;
 }
 
@@ -280,7 +280,7 @@ async fn of_ended_deliveries_and_runs_the_newest_are_kept() {
     fill(&large, 70, 1024 * 1024).await;
     empty(&large, "delivered").await;
     sweep().await;
-    assert_eq!(counted(DELIVERIES, &large).await, 63);
+    assert_eq!(counted(DELIVERIES, &large).await, 64);
 
     let automation =
         rule(&agent, "company.created", json!([]), json!([{"type": "set_metadata", "key": "a", "value": 1}])).await;
@@ -298,18 +298,20 @@ async fn of_ended_deliveries_and_runs_the_newest_are_kept() {
 
 #[tokio::test]
 async fn a_workspace_that_is_dropped_leaves_nothing_in_the_control_database() {
-    let agent = relm().await;
+    let agent = agent().await;
     let made = agent.post("/v1/webhooks", json!({"url": "http://127.0.0.1:9/", "events": ["*"]})).await.status(201);
     let id = field(&made, "id");
     fill(&id, 6000, 2).await;
     let sql = "INSERT INTO request_log (workspace_id, mode, created_at, id, method, path, status, duration_us)
                SELECT $1, 'live', now(), 'req_' || n, 'GET', '/', 200, 1 FROM generate_series(1, 6000) AS n";
     home().control(sql, &[&agent.workspace_id]).await;
-    let workspace = agent.workspace_id.clone();
-    home()
-        .run(async move { home().kith.app.store.control.forget_workspace(&workspace).await })
-        .await
-        .expect("a removal");
+    let (workspace, place) = (agent.workspace_id.clone(), home().place(&agent.workspace_id).await);
+    let forgotten = home().run(async move {
+        let store = &home().kith.app.store;
+        store.drop_database(&place).await?;
+        store.control.forget_workspace(&workspace).await
+    });
+    forgotten.await.expect("a removal");
     sweep().await;
     assert_eq!(counted(DELIVERIES, &id).await, 0);
     for table in ["request_log", "webhook_endpoints"] {
