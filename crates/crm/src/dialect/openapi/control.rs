@@ -318,7 +318,7 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
         json!({"name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Its name."},
             "trigger_event": text("The events that fire it: `deal.stage_changed`, `contact.*`, `*`."), "enabled": enabled(),
             "conditions": objects("All must hold: `{field, op, value?}`. `field` is a path into the event's `data`, or into `previous`; `op` is eq, neq, contains, exists or in."),
-            "actions": objects("Done in order: `{type: \"move_deal_stage\", stage, pipeline?}`, `{type: \"create_activity\", activity_type, subject?, body?}`, `{type: \"set_metadata\", target?, key, value}`.")})
+            "actions": objects("Done in order: `{type: \"move_deal_stage\", stage, pipeline?}`, `{type: \"create_activity\", activity_type, subject?, body?}`, `{type: \"set_metadata\", target?, key, value}`, `{type: \"send_email\", to, subject, html?, text?, from?}` with placeholders such as `{{contact.first_name}}`.")})
     };
     let rule_fields = |required: &[&str]| {
         let mut schema = json!({"type": "object", "additionalProperties": false, "properties": rule()});

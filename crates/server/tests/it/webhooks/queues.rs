@@ -94,6 +94,14 @@ async fn while_a_queue_is_full_events_wait_in_the_log_and_nobody_else_waits() {
     of_late.sort();
     of_other.sort();
     assert_eq!(of_late, of_other, "each event once");
+
+    // A process that ends before it has noted how far it came begins again, and queues nothing twice.
+    home().control("UPDATE webhook_endpoints SET behind_at = 0, behind_since = now() WHERE id = $1", &[&id]).await;
+    until_it(&agent, &path, |it| it["behind_since"].is_null()).await;
+    create(&agent, "/v1/contacts", json!({"email": "e@b.example"})).await;
+    other.wait(5).await;
+    late.wait(5).await;
+    assert_eq!(late.received().len(), 5);
 }
 
 #[tokio::test]
