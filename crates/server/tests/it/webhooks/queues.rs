@@ -1,12 +1,14 @@
 //! Bounds: what happens while a queue is full, how much is kept, and that what is deleted is removed in batches.
 
+use std::path::Path;
+
 use serde_json::{Value, json};
 
 use super::fired::{administrator, subscribe_to};
 use super::{field, record, subscribe};
 use crate::automations::{create, rule, runs};
 use crate::belongings::owned;
-use crate::support::{Agent, Receiver, agent, home, mailbox, relm};
+use crate::support::{Agent, Child, Receiver, TempDir, agent, config_of_another, home, mailbox, relm};
 
 /// Entries that wait in a queue before it is full.
 const FULL: usize = 10_000;
@@ -167,6 +169,22 @@ async fn who_is_behind_the_beginning_of_the_log_is_disabled_with_a_reason_and_to
     live.patch(&path, json!({"enabled": true})).await.status(200);
     create(&live, "/v1/contacts", json!({"email": "new@b.example"})).await;
     assert_eq!(receiver.wait(1).await[0].json()["data"]["email"], "new@b.example");
+}
+
+#[tokio::test]
+async fn doctor_warns_of_full_queues() {
+    let agent = relm().await;
+    let (id, _) = subscribe(&agent, "http://127.0.0.1:9/").await;
+    fill(&id, FULL, 2).await;
+    create(&agent, "/v1/contacts", json!({"email": "a@b.example"})).await;
+    until_it(&agent, &format!("/v1/webhooks/{id}"), |it| it["behind_since"].is_string()).await;
+    let (config, dir) = (config_of_another(), TempDir::new());
+    let mut command = Child::bare(Path::new(env!("CARGO_BIN_EXE_kith")), "doctor");
+    command.arg("--data-dir").arg(&dir.path).arg("--database-url").arg(config.database_url.expect("an address"));
+    let doctor = command.env("KITH_SECRET_KEY", config.secret_key.expect("a key")).output().expect("the binary");
+    let said = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(said.lines().any(|line| line.starts_with("WARN queues of webhooks and automations: ")), "{said}");
+    agent.delete(&format!("/v1/webhooks/{id}")).await.status(200);
 }
 
 #[tokio::test]
