@@ -85,6 +85,10 @@ pub async fn catch_up(
     source: EventSource<'_>,
     until: PublishUntil,
 ) -> Result<PublishEnd, Fault> {
+    let holder = Holder { workspace_id: source.workspace_id, mode: source.mode };
+    if !app.store.control.is_anybody_behind(holder).await? {
+        return Ok(PublishEnd::Done);
+    }
     let tenant = app.store.tenant(place, Access::Full).await?;
     let published = Publisher { app, tenant: &tenant, place, source };
     in_portions(source, until, |portion| published.catch_up_some(portion)).await

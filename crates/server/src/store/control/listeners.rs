@@ -211,6 +211,14 @@ impl Control {
         self.query(&sql, &[]).await?.all(|row| Ok((row.get("workspace_id")?, row.get("mode")?)))
     }
 
+    /// Whether somebody in a workspace is behind. Unlike the state of its queues, this is quick to find.
+    pub async fn is_anybody_behind(&self, holder: Holder<'_>) -> Result<bool, Fault> {
+        let sql = "SELECT FROM webhook_endpoints WHERE workspace_id = $1 AND mode = $2 AND behind_at IS NOT NULL AND enabled
+                   UNION ALL
+                   SELECT FROM automations WHERE workspace_id = $1 AND mode = $2 AND behind_at IS NOT NULL AND enabled LIMIT 1";
+        Ok(!self.query(sql, &[holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
+    }
+
     /// How many are behind: webhooks and automations.
     pub async fn count_behind(&self) -> Result<(u64, u64), Fault> {
         let sql = "SELECT (SELECT count(*) FROM webhook_endpoints WHERE behind_at IS NOT NULL AND enabled) AS webhooks,
