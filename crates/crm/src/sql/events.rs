@@ -32,6 +32,13 @@ pub fn read(secret: &str, reached: i64, after: i64, most: usize) -> Sql {
     sql
 }
 
+/// The position of the last published change. Nobody else publishes until the transaction ends.
+pub fn hold_published(secret: &str) -> Sql {
+    let mut sql = Sql::new("SELECT kith.hold_published(");
+    sql.bind(Some(secret.to_owned()), Label::Own).push(")::text AS position");
+    sql
+}
+
 /// The snapshot of this moment: the changes that it sees came before.
 pub fn snapshot() -> Sql {
     Sql::new("SELECT pg_catalog.pg_current_snapshot()::text AS snapshot")

@@ -111,7 +111,7 @@ CREATE INDEX audit_workspace ON public.audit USING btree (workspace_id, occurred
 -- Owned by kith_control.
 CREATE TABLE public.automation_runs (
   id text NOT NULL,
-  automation_id text NOT NULL,
+  automation_id text NOT NULL,  -- The automation. If it is deleted, the run waits to be removed.
   place bigint NOT NULL GENERATED ALWAYS AS IDENTITY,
   event_id text NOT NULL,
   event_type text NOT NULL,
@@ -128,7 +128,6 @@ CREATE TABLE public.automation_runs (
   error text,
   duration_ms integer,
   created_at timestamp with time zone NOT NULL,
-  CONSTRAINT automation_runs_automation_id_fkey FOREIGN KEY (automation_id) REFERENCES public.automations(id) ON DELETE CASCADE,
   CONSTRAINT automation_runs_check CHECK (((status = 'pending'::text) = (next_attempt_at IS NOT NULL))),
   CONSTRAINT automation_runs_event_key UNIQUE (automation_id, event_id),
   CONSTRAINT automation_runs_pkey PRIMARY KEY (id),
@@ -158,10 +157,14 @@ CREATE TABLE public.automations (
   public_url text NOT NULL,
   created_at timestamp with time zone NOT NULL,
   updated_at timestamp with time zone NOT NULL,
+  behind_at bigint,  -- While its queue is full, the position of the last event of the workspace's log that was queued for it.
+  behind_since timestamp with time zone,  -- When its queue became full. Null once it has caught up with the log.
+  CONSTRAINT automations_behind_check CHECK (((behind_at IS NULL) = (behind_since IS NULL))),
   CONSTRAINT automations_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
   CONSTRAINT automations_pkey PRIMARY KEY (id),
   CONSTRAINT automations_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
 );
+CREATE INDEX automations_behind ON public.automations USING btree (workspace_id) WHERE (behind_at IS NOT NULL);
 CREATE INDEX automations_workspace ON public.automations USING btree (workspace_id, mode, created_at, id);
 
 -- PostgreSQL clusters that hold workspaces.
@@ -486,7 +489,7 @@ CREATE UNIQUE INDEX users_email_key ON public.users USING btree (email);
 -- Owned by kith_control.
 CREATE TABLE public.webhook_deliveries (
   id text NOT NULL,
-  endpoint_id text NOT NULL,
+  endpoint_id text NOT NULL,  -- The endpoint. If it is deleted, the delivery waits to be removed.
   place bigint NOT NULL GENERATED ALWAYS AS IDENTITY,  -- The order of the events.
   event_id text NOT NULL,
   event_type text NOT NULL,
@@ -502,7 +505,6 @@ CREATE TABLE public.webhook_deliveries (
   error text,
   created_at timestamp with time zone NOT NULL,
   CONSTRAINT webhook_deliveries_check CHECK (((status = 'pending'::text) = (next_attempt_at IS NOT NULL))),
-  CONSTRAINT webhook_deliveries_endpoint_id_fkey FOREIGN KEY (endpoint_id) REFERENCES public.webhook_endpoints(id) ON DELETE CASCADE,
   CONSTRAINT webhook_deliveries_event_key UNIQUE (endpoint_id, event_id),
   CONSTRAINT webhook_deliveries_pkey PRIMARY KEY (id),
   CONSTRAINT webhook_deliveries_status_check CHECK ((status = ANY (ARRAY['pending'::text, 'delivered'::text, 'failed'::text])))
@@ -532,11 +534,16 @@ CREATE TABLE public.webhook_endpoints (
   public_url text NOT NULL,  -- The address of this Kith for the link in an e-mail about the endpoint.
   created_at timestamp with time zone NOT NULL,
   updated_at timestamp with time zone NOT NULL,
+  behind_at bigint,  -- While its queue is full, the position of the last event of the workspace's log that was queued for it.
+  behind_since timestamp with time zone,  -- When its queue became full. Null once it has caught up with the log.
+  new_first boolean NOT NULL DEFAULT false,  -- Whether a first attempt names the signature of the new secret before that of the previous one.
+  CONSTRAINT webhook_endpoints_behind_check CHECK (((behind_at IS NULL) = (behind_since IS NULL))),
   CONSTRAINT webhook_endpoints_check CHECK (((old_secret IS NULL) = (old_secret_ends IS NULL))),
   CONSTRAINT webhook_endpoints_mode_check CHECK ((mode = ANY (ARRAY['live'::text, 'test'::text]))),
   CONSTRAINT webhook_endpoints_pkey PRIMARY KEY (id),
   CONSTRAINT webhook_endpoints_workspace_id_fkey FOREIGN KEY (workspace_id) REFERENCES public.workspaces(id) ON DELETE CASCADE
 );
+CREATE INDEX webhook_endpoints_behind ON public.webhook_endpoints USING btree (workspace_id) WHERE (behind_at IS NOT NULL);
 CREATE INDEX webhook_endpoints_workspace ON public.webhook_endpoints USING btree (workspace_id, mode, created_at, id);
 
 -- Owned by kith_control.

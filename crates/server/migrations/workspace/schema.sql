@@ -1705,6 +1705,22 @@ BEGIN
   RETURN hidden;
 END $function$;
 
+-- The position of the last event. No other session can publish until the transaction ends. For the server, which knows the secret.
+-- Owned by {{system}}. Granted: EXECUTE TO PUBLIC.
+CREATE OR REPLACE FUNCTION kith.hold_published(secret text)
+ RETURNS bigint
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+ SET lock_timeout TO '5s'
+AS $function$
+DECLARE last bigint;
+BEGIN
+  PERFORM kith.check_secret(hold_published.secret);
+  SELECT p.position INTO last FROM kith.published p FOR UPDATE;
+  RETURN last;
+END $function$;
+
 -- The columns whose stored values differ, as texts, updated_at excepted: {column: {from, to}} or null.
 -- Owned by {{system}}.
 CREATE OR REPLACE FUNCTION kith.image_changes(relation oid, before anyelement, after anyelement)

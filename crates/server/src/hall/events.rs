@@ -11,7 +11,7 @@ use crm::model::fault::Fault;
 use crate::access::Caller;
 use crate::app::App;
 use crate::hall::event::events_of;
-use crate::hall::publish::publish;
+use crate::hall::publish::{PublishUntil, publish};
 use crate::store::tenant::Access;
 
 /// The most changes that one page looks at. A page of few events of many has a cursor to go on from.
@@ -29,7 +29,7 @@ pub(super) async fn page(app: &App, caller: &Caller, ask: &EventsAsk) -> Result<
         Some(cursor) => read_cursor(cursor)?,
         None => (0, 0),
     };
-    publish(app, place, source).await?;
+    publish(app, place, source, PublishUntil::Done).await?;
     let access = if crm::plan::reads_only(&caller.who) { Access::ReadOnly } else { Access::Full };
     let tenant = app.store.tenant(place, access).await?;
     let secret = app.store.secret_of(place);

@@ -15,9 +15,9 @@ use crm::plan::events::Change;
 use crate::app::App;
 use crate::clock::iso_ms;
 use crate::hall::event::events_of;
-use crate::store::control::automations::{NewRun, Rule};
+use crate::store::control::automations::NewRun;
 use crate::store::control::deliveries::NewDelivery;
-use crate::store::control::listeners::Listener;
+use crate::store::control::listeners::{Listener, Rule};
 use crate::store::control::transaction::ControlTransaction;
 
 /// The bytes that are queued by one statement. The last one may be beyond.

@@ -22,7 +22,7 @@ use crate::work::insist::insist;
 use crate::work::shares::Shares;
 use crate::work::{Failed, Worker};
 
-/// The most runs of a process at once, and of a workspace.
+/// The most runs of a process at once, slow ones not counted, and of a workspace.
 const PLACES: usize = 16;
 const PLACES_OF_WORKSPACE: usize = 2;
 /// After this time without a new action another process may take a run over. No action takes so long.
@@ -58,7 +58,7 @@ async fn run_due(app: &App) -> Result<(), Fault> {
     let mut shares = Shares::new(PLACES, PLACES_OF_WORKSPACE);
     loop {
         let mut failed = Ok(());
-        while shares.has_room() {
+        while shares.has_room(Instant::now()) {
             let taken = match take(app, &shares).await {
                 Ok(Some(taken)) => taken,
                 Ok(None) => break,
@@ -69,7 +69,7 @@ async fn run_due(app: &App) -> Result<(), Fault> {
                 }
             };
             let app = app.clone();
-            shares.begin(taken.workspace_id.clone(), async move {
+            shares.begin(taken.workspace_id.clone(), Instant::now(), async move {
                 if let Err(fault) = run(&app, taken).await {
                     let fault = fault.in_log();
                     tracing::error!(fault, "the outcome of an automation's run could not be recorded; it is repeated");
@@ -85,7 +85,7 @@ async fn run_due(app: &App) -> Result<(), Fault> {
 /// Takes a run that is due. If the answer is lost, it is let go.
 async fn take(app: &App, shares: &Shares) -> Result<Option<TakenRun>, Fault> {
     let (control, taken_by, now) = (&app.store.control, app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-    let taken = control.take_run(&taken_by, &now, LEASE_SECONDS, &shares.full()).await;
+    let taken = control.take_run(&taken_by, &now, LEASE_SECONDS, &shares.full(Instant::now())).await;
     if taken.is_err() {
         insist(|| control.free_runs(Some(&taken_by), &now)).await?;
     }

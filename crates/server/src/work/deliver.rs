@@ -172,7 +172,10 @@ impl PreparedDelivery {
             Err(fault) => return Err((Box::new(taken), fault)),
         };
         let old = taken.old_secret.as_deref().and_then(|sealed| open(sealed).ok());
-        let secrets: Vec<String> = [secret].into_iter().chain(old).collect();
+        let mut secrets: Vec<String> = [secret].into_iter().chain(old).collect();
+        if !taken.new_first {
+            secrets.reverse();
+        }
         let headers = signature::headers(&secrets, &taken.event_id, app.clock.unix_seconds(), &taken.body);
         Ok(PreparedDelivery { taken, headers })
     }

@@ -1,5 +1,9 @@
 //! How many deliveries are sent at once: of all endpoints, of a workspace, and of an endpoint by how it has answered. So no receiver
 //! delays another one: a slow attempt holds no place for long, and a slow or failing endpoint gets one attempt at a time.
+//!
+//! A workspace may make as many attempts as there are free places. So its share shrinks as others come, and however many workspaces
+//! take all that they may, places are left for one that has none (the rule by which switches share their buffers: Choudhury and
+//! Hahne, "Dynamic queue length thresholds"). In one step at most half of what is free is taken, for the same reason.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -85,13 +89,14 @@ impl Places {
             }
             *workspaces.entry(&attempt.workspace_id).or_default() += 1;
         }
-        let total = PLACES.saturating_sub(quick).min(MOST.saturating_sub(self.attempts.len()));
+        let free = PLACES.saturating_sub(quick).min(MOST.saturating_sub(self.attempts.len()));
+        let total = free.div_ceil(2);
         Capacity {
             total,
             of_failing: PLACES_OF_FAILING.saturating_sub(quick_of_failing).min(total),
             per_endpoint: PLACES_OF_ENDPOINT,
             per_failing_endpoint: PLACES_OF_SLOW,
-            per_workspace: PLACES_OF_WORKSPACE,
+            per_workspace: free.min(PLACES_OF_WORKSPACE),
             endpoints: endpoints.into_iter().map(|(id, room)| (id.to_owned(), room)).collect(),
             workspaces: workspaces.into_iter().map(|(id, busy)| (id.to_owned(), busy)).collect(),
         }
@@ -123,11 +128,11 @@ mod tests {
             places.begin(*id, attempt("slow", false, start));
         }
         let early = places.capacity(start);
-        assert_eq!((early.total, room(&early, "slow")), (PLACES - 8, Some((PLACES_OF_ENDPOINT, 8))));
+        assert_eq!((early.total, room(&early, "slow")), ((PLACES - 8) / 2, Some((PLACES_OF_ENDPOINT, 8))));
         let later = start + SLOW_AFTER;
         places.begin(ids[8], attempt("failing", true, later));
         let late = places.capacity(later);
-        assert_eq!((late.total, late.of_failing), (PLACES - 1, PLACES_OF_FAILING - 1));
+        assert_eq!((late.total, late.of_failing), (PLACES / 2, PLACES_OF_FAILING - 1));
         assert_eq!((room(&late, "slow"), &late.workspaces), (Some((PLACES_OF_SLOW, 8)), &vec![("w".to_owned(), 9)]));
         for id in &ids {
             places.end(*id, later);
@@ -137,7 +142,7 @@ mod tests {
             (room(&end, "slow"), room(&end, "failing")),
             (Some((PLACES_OF_SLOW, 0)), Some((PLACES_OF_QUICK, 0)))
         );
-        assert_eq!((end.total, end.workspaces.len()), (PLACES, 0));
+        assert_eq!((end.total, end.workspaces.len()), (PLACES / 2, 0));
     }
 
     #[tokio::test]
@@ -148,5 +153,49 @@ mod tests {
         }
         assert_eq!(places.capacity(start).total, 0);
         assert_eq!(places.capacity(start + SLOW_AFTER).total, 1);
+    }
+
+    /// Lets workspaces take what they may, again and again, with attempts that never end. `taken` is how many each has.
+    async fn fill(places: &mut Places, taken: &mut [usize], now: Instant) {
+        loop {
+            let capacity = places.capacity(now);
+            let mut chosen = Vec::new();
+            while chosen.len() < capacity.total {
+                // As the statement chooses: the workspace that has the fewest comes first.
+                let next =
+                    (0..taken.len()).min_by_key(|at| taken[*at]).filter(|at| taken[*at] < capacity.per_workspace);
+                let Some(next) = next else { break };
+                taken[next] += 1;
+                chosen.push(next);
+            }
+            if chosen.is_empty() {
+                return;
+            }
+            for (id, workspace) in ids(chosen.len()).await.into_iter().zip(chosen) {
+                let one = attempt(&format!("{workspace}.{}", taken[workspace]), false, now);
+                places.begin(id, RunningAttempt { workspace_id: workspace.to_string(), ..one });
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn workspaces_that_take_all_they_may_leave_places_for_one_that_comes_later() {
+        for crowd in [1, 3, 8, 50, 200] {
+            let (mut places, start) = (Places::default(), Instant::now());
+            // All attempts get slow and stay.
+            let mut taken = vec![0; crowd];
+            for round in 0..10 {
+                let now = start + SLOW_AFTER * round;
+                fill(&mut places, &mut taken, now).await;
+                // More workspaces than there are places may have one each, until these attempts are slow.
+                let then = if crowd < PLACES { now } else { now + SLOW_AFTER };
+                assert!(places.capacity(then).total > 0, "{crowd} workspaces have all places");
+            }
+            let (least, most) = (taken.iter().min().copied(), taken.iter().max().copied());
+            assert!(most <= least.map(|it| it + 1), "{crowd}: {taken:?}");
+            // A step takes some beyond the share, so at least half of it is left.
+            let left = places.capacity(start + SLOW_AFTER * 10).per_workspace;
+            assert!(left >= (MOST / (crowd + 1) / 2).clamp(1, PLACES_OF_WORKSPACE), "{crowd}: {left}");
+        }
     }
 }

@@ -17,6 +17,9 @@ const KEPT_SECONDS: i64 = 7 * 24 * 60 * 60;
 
 /// How long deliveries of webhooks and runs of automations are kept, in seconds.
 const DELIVERIES_KEPT_SECONDS: i64 = 30 * 24 * 60 * 60;
+/// The webhooks and automations that were busy within this time may have more deliveries and runs than are kept. Longer than the
+/// time between two sweeps.
+const BUSY_SECONDS: i64 = 10 * 60;
 
 /// How long an app that registered itself, but that nobody connected, is kept, in seconds.
 const UNUSED_APPS_SECONDS: i64 = 24 * 60 * 60;
@@ -36,18 +39,16 @@ impl Worker for Reap {
     async fn run_once(&mut self, app: &App) -> Result<(), Failed> {
         let swept = app.store.sweep_databases().await;
         let reaped = reap(&app.store, &app.clock).await;
-        let forgotten = app.store.control.sweep_accounts(app.clock.unix_seconds() - KEPT_SECONDS).await;
         let now = app.clock.unix_seconds();
-        let delivered = app.store.control.sweep_deliveries(now - DELIVERIES_KEPT_SECONDS).await;
+        let forgotten = app.store.control.sweep_accounts(now - KEPT_SECONDS, now).await;
+        let queues = app.store.control.sweep_queues(now - DELIVERIES_KEPT_SECONDS, now - BUSY_SECONDS).await;
         let (expired, unused) = (iso(now - KEPT_SECONDS), iso(now - UNUSED_APPS_SECONDS));
         let disconnected = app.store.control.sweep_apps(&expired, &unused).await;
-        let ran = app.store.control.sweep_runs(now - DELIVERIES_KEPT_SECONDS).await;
         let stopped = app.store.control.end_stopped_runs(&iso(now)).await;
         let logged = app.store.control.sweep_request_log(now - REQUESTS_KEPT_SECONDS).await;
         swept?;
-        delivered?;
+        queues?;
         disconnected?;
-        ran?;
         stopped?;
         logged?;
         forgotten?;

@@ -1,7 +1,7 @@
 //! Sends the queued e-mails of workspaces: those that their providers could not take at once, those of batches, and those that a
 //! crash has left.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crm::model::fault::Fault;
 
@@ -12,7 +12,7 @@ use crate::hall::outgoing::LEASE_SECONDS;
 use crate::work::shares::Shares;
 use crate::work::{Failed, Worker};
 
-/// The most e-mails that a process sends at once, and of a workspace.
+/// The most e-mails that a process sends at once, slow ones not counted, and of a workspace.
 const PLACES: usize = 32;
 const PLACES_OF_WORKSPACE: usize = 2;
 /// How often ended e-mails are swept, in runs of the worker.
@@ -53,9 +53,14 @@ pub async fn send_due(app: &App) -> Result<(), Fault> {
     let mut shares = Shares::new(PLACES, PLACES_OF_WORKSPACE);
     loop {
         let mut failed = Ok(());
-        while shares.has_room() {
+        while shares.has_room(Instant::now()) {
             let (taken_by, now) = (app.clock.id("try"), iso_ms(app.clock.unix_ms()));
-            let taken = match app.store.control.take_email(&taken_by, &now, LEASE_SECONDS, &shares.full()).await {
+            let taken = match app
+                .store
+                .control
+                .take_email(&taken_by, &now, LEASE_SECONDS, &shares.full(Instant::now()))
+                .await
+            {
                 Ok(Some(taken)) => taken,
                 Ok(None) => break,
                 // What is being sent goes on.
@@ -65,7 +70,7 @@ pub async fn send_due(app: &App) -> Result<(), Fault> {
                 }
             };
             let app = app.clone();
-            shares.begin(taken.workspace_id.clone(), async move {
+            shares.begin(taken.workspace_id.clone(), Instant::now(), async move {
                 let id = taken.id.clone();
                 if let Err(fault) = mail::work(&app, taken).await {
                     let fault = fault.in_log();

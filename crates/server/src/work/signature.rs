@@ -7,7 +7,7 @@ use ring::hmac;
 /// The prefix of a secret. What follows is base64.
 const PREFIX: &str = "whsec_";
 
-/// The headers of a payload. With several secrets it is signed with each of them, the newest first.
+/// The headers of a payload. With several secrets it is signed with each of them, in this order.
 pub fn headers(secrets: &[String], event_id: &str, unix_seconds: i64, body: &str) -> Vec<(&'static str, String)> {
     let relm = |secret: &String| {
         format!("v1={}", hex::encode(sign(secret.as_bytes(), &format!("{unix_seconds}.{body}")).as_ref()))

@@ -339,6 +339,34 @@ async fn a_workspace_with_slow_triggers_delays_no_other_one() {
     assert!(ended < 3, "the other workspace waited for all of them");
 }
 
+#[tokio::test]
+async fn workspaces_with_slow_triggers_leave_places_for_another() {
+    let note = || json!([{"type": "create_activity", "activity_type": "note"}]);
+    let mut crowd = Vec::new();
+    // Each of them may make two runs at once. Together they want all places of the process.
+    for _ in 0..8 {
+        let slow = relm().await;
+        slow.sql(
+            "create function rests() returns trigger language plpgsql as 'begin perform pg_sleep(28); return new; end';
+             create trigger rests before insert on activities for each row execute function rests()",
+        )
+        .await
+        .status(200);
+        let rests = [
+            rule(&slow, "contact.created", json!([]), note()).await,
+            rule(&slow, "contact.created", json!([]), note()).await,
+        ];
+        create(&slow, "/v1/contacts", json!({"email": "a@slow.example"})).await;
+        crowd.push((slow, rests));
+    }
+    let other = relm().await;
+    let quick = rule(&other, "contact.created", json!([]), note()).await;
+    create(&other, "/v1/contacts", json!({"email": "a@other.example"})).await;
+    assert_eq!(runs(&other, &quick, 1).await[0]["status"], "success");
+    let (slow, rests) = &crowd[7];
+    assert_eq!(ended_runs(slow, rests).await, 0, "the other workspace waited for one of them");
+}
+
 /// How many runs of these automations have ended.
 async fn ended_runs(agent: &Agent, ids: &[String]) -> usize {
     let mut count = 0;

@@ -49,7 +49,7 @@ pub const TASKS: &[Task] = &[
     Task { method: Get, path: "/v1/webhooks", id: "listWebhooks", summary: "List webhooks", body: "", answer: ControlReturns::Page("Webhook"), codes: &["invalid_cursor"],
         about: "Lists the webhooks, newest first." },
     Task { method: Get, path: "/v1/webhooks/{id}", id: "getWebhook", summary: "Get a webhook", body: "", answer: ControlReturns::One("Webhook"), codes: &["not_found"],
-        about: "Gets one webhook. `disabled_reason` says why Kith disabled it." },
+        about: "Gets one webhook. `disabled_reason` says why Kith disabled it, `behind_since` that its queue is full." },
     Task { method: Patch, path: "/v1/webhooks/{id}", id: "updateWebhook", summary: "Change a webhook", body: "WebhookPatch",
         answer: ControlReturns::One("Webhook"), codes: &["not_found", "target_not_allowed"],
         about: "Changes the fields that are named. `{\"enabled\": true}` enables a webhook that was disabled." },
@@ -57,33 +57,33 @@ pub const TASKS: &[Task] = &[
         about: "Deletes a webhook and its deliveries." },
     Task { method: Post, path: "/v1/webhooks/{id}/rotate-secret", id: "rotateWebhookSecret", summary: "Replace a webhook's secret", body: "",
         answer: ControlReturns::One("RotatedWebhook"), codes: &["not_found"],
-        about: "Creates another secret. For 24 hours payloads are signed with both, the new one first." },
+        about: "Creates another secret. For 24 hours payloads are signed with both. `relm-signature` then has two `v1`. A receiver that reads only the first one verifies with either secret too: the first attempt begins with the signature that the receiver took last (the previous secret's after a rotation), and each further attempt changes the order." },
     Task { method: Post, path: "/v1/webhooks/{id}/test", id: "testWebhook", summary: "Send a test event", body: "",
-        answer: ControlReturns::Made("WebhookDelivery"), codes: &["not_found"],
-        about: "Sends an event of type `webhook.test`, whatever events the webhook chooses." },
+        answer: ControlReturns::Made("WebhookDelivery"), codes: &["not_found", "validation_failed"],
+        about: "Sends an event of type `webhook.test`, whatever events the webhook chooses. It is refused while the webhook's queue is full." },
     Task { method: Get, path: "/v1/webhooks/{id}/deliveries", id: "listWebhookDeliveries", summary: "List a webhook's deliveries", body: "",
         answer: ControlReturns::Page("WebhookDelivery"), codes: &["not_found", "invalid_cursor"],
-        about: "Lists the deliveries of the last 30 days, newest first. `?status=` chooses `pending`, `delivered` or `failed`." },
+        about: "Lists the deliveries of the last 30 days, newest first; of those that were delivered, and of those that failed, the newest 10,000. `?status=` chooses `pending`, `delivered` or `failed`." },
     Task { method: Post, path: "/v1/webhooks/{id}/replay/{delivery_id}", id: "replayWebhookDelivery", summary: "Send a delivery again", body: "",
         answer: ControlReturns::One("WebhookDelivery"), codes: &["not_found"],
         about: "Sends a delivery again, with the same `webhook-id` and body." },
     Task { method: Post, path: "/v1/webhooks/{id}/replay-failed", id: "replayFailedWebhookDeliveries", summary: "Send failed deliveries again", body: "ReplayFailed",
         answer: ControlReturns::One("Replayed"), codes: &["not_found"],
-        about: "Sends all deliveries again that failed since a time: `{since}`." },
+        about: "Sends the deliveries again that failed since a time, `{since}`, the oldest first: as many as the webhook's queue has room for. `has_more` says whether there are more." },
     Task { method: Post, path: "/v1/automations", id: "createAutomation", summary: "Create an automation", body: "AutomationCreate",
         answer: ControlReturns::Made("Automation"), codes: &[],
         about: "A rule: when a `trigger_event` fires and all `conditions` hold, its `actions` are done. They have a member's rights. What an automation writes can fire another one, at most twice in a row." },
     Task { method: Get, path: "/v1/automations", id: "listAutomations", summary: "List automations", body: "", answer: ControlReturns::Page("Automation"), codes: &["invalid_cursor"],
         about: "Lists the automations, newest first." },
     Task { method: Get, path: "/v1/automations/{id}", id: "getAutomation", summary: "Get an automation", body: "", answer: ControlReturns::One("Automation"), codes: &["not_found"],
-        about: "Gets one automation. `disabled_reason` says why Kith switched it off." },
+        about: "Gets one automation. `disabled_reason` says why Kith switched it off, `behind_since` that its queue is full." },
     Task { method: Patch, path: "/v1/automations/{id}", id: "updateAutomation", summary: "Change an automation", body: "AutomationPatch",
         answer: ControlReturns::One("Automation"), codes: &["not_found"], about: "Changes the fields that are named." },
     Task { method: Delete, path: "/v1/automations/{id}", id: "deleteAutomation", summary: "Delete an automation", body: "", answer: ControlReturns::Deleted, codes: &["not_found"],
         about: "Deletes an automation and its runs. What it has written stays." },
     Task { method: Get, path: "/v1/automations/{id}/runs", id: "listAutomationRuns", summary: "List an automation's runs", body: "",
         answer: ControlReturns::Page("AutomationRun"), codes: &["not_found", "invalid_cursor"],
-        about: "Lists the runs of the last 30 days, newest first: `success`, `error`, or `skipped` if the conditions did not hold or the automation was switched off first. `?status=` chooses." },
+        about: "Lists the runs of the last 30 days, the newest 10,000, newest first: `success`, `error`, or `skipped` if the conditions did not hold or the automation was switched off first. `?status=` chooses." },
     Task { method: Get, path: "/v1/integrations/email", id: "getEmailIntegration", summary: "Get the e-mail integration", body: "",
         answer: ControlReturns::One("EmailIntegration"), codes: &[],
         about: "How the workspace sends and receives e-mail: `{configured, from_email, verified}`. `PUT {api_key: \"re_…\", from_email}` connects a Resend account, `PUT {provider: \"smtp\", url, from_email}` a mail server. Secrets are stored encrypted and never shown." },
@@ -122,6 +122,10 @@ pub const TASKS: &[Task] = &[
     Task { method: Get, path: EVENT_LOG, id: "listEvents", summary: "List events", body: "", answer: ControlReturns::Page("ChangeEvent"), codes: &["invalid_cursor"],
         about: "Lists changes, oldest first, as webhooks tell them. `?after=` takes the cursor of the last page, which an empty page has too; `?type=deal.*` chooses. With `Accept: text/event-stream` the same as Server-Sent Events, without end: `id` is the cursor, and `Last-Event-ID` resumes." },
 ];
+
+/// The description of `behind_since`.
+const BEHIND: &str =
+    "Since when its queue is full. Later events wait in the workspace's change log, and are queued as there is room.";
 
 /// The log of requests.
 const REQUEST_LOG: &str = "/v1/logs";
@@ -216,7 +220,7 @@ fn operation(task: &Task, wire: &Wire, responses: &mut Responses) -> Value {
         "quota_exceeded" => true,
         "forbidden" | "workspace_read_only" | "unsupported_media_type" => task.method != Get,
         "idempotency_conflict" | "idempotency_in_progress" => is_keyed,
-        "validation_failed" => !task.body.is_empty(),
+        "validation_failed" => !task.body.is_empty() || task.codes.contains(&code),
         code => task.codes.contains(&code),
     });
     operation["responses"] = answers.into();
@@ -287,6 +291,7 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
         json!({"id": text("`whep_…`"), "url": url(), "events": events(), "description": description(), "enabled": enabled(),
             "disabled_reason": or_null(text("Why Kith disabled it.")),
             "failing_since": or_null(time("The first failed attempt since the last delivery.")),
+            "behind_since": or_null(time(BEHIND)),
             "created_by": text("The actor who created it: `api_key:ak_…`."),
             "created_at": time("Time of creation."), "updated_at": time("Time of the last change.")})
     };
@@ -313,7 +318,7 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
         json!({"name": {"type": "string", "minLength": 1, "maxLength": 200, "description": "Its name."},
             "trigger_event": text("The events that fire it: `deal.stage_changed`, `contact.*`, `*`."), "enabled": enabled(),
             "conditions": objects("All must hold: `{field, op, value?}`. `field` is a path into the event's `data`, or into `previous`; `op` is eq, neq, contains, exists or in."),
-            "actions": objects("Done in order: `{type: \"move_deal_stage\", stage, pipeline?}`, `{type: \"create_activity\", activity_type, subject?, body?}`, `{type: \"set_metadata\", target?, key, value}`.")})
+            "actions": objects("Done in order: `{type: \"move_deal_stage\", stage, pipeline?}`, `{type: \"create_activity\", activity_type, subject?, body?}`, `{type: \"set_metadata\", target?, key, value}`, `{type: \"send_email\", to, subject, html?, text?, from?}` with placeholders such as `{{contact.first_name}}`.")})
     };
     let rule_fields = |required: &[&str]| {
         let mut schema = json!({"type": "object", "additionalProperties": false, "properties": rule()});
@@ -326,7 +331,8 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
     for (name, schema) in rule().as_object().into_iter().flatten() {
         automation[name] = schema.clone();
     }
-    let of_automation = json!({"disabled_reason": or_null(text("Why Kith switched it off.")), "created_by": text("The actor who created it."),
+    let of_automation = json!({"disabled_reason": or_null(text("Why Kith switched it off.")), "behind_since": or_null(time(BEHIND)),
+        "created_by": text("The actor who created it."),
         "created_at": time("Time of creation."), "updated_at": time("Time of the last change.")});
     vec![
         ("Automation", object("automation", automation, of_automation)),
@@ -414,7 +420,8 @@ pub fn schemas(wire: &Wire) -> Vec<(&'static str, Value)> {
             "Replayed",
             object(
                 "replay",
-                json!({"webhook_id": text("`whep_…`"), "since": time("The time of the request."), "replayed": {"type": "integer", "description": "How many deliveries are sent again."}}),
+                json!({"webhook_id": text("`whep_…`"), "since": time("The time of the request."), "replayed": {"type": "integer", "description": "How many deliveries are sent again."},
+                    "has_more": {"type": "boolean", "description": "Whether there are more, for which there was no room."}}),
                 json!({}),
             ),
         ),

@@ -86,6 +86,7 @@ fn array(value: &Value) -> &[Value] {
 
 fn state(it: &Value) -> Markup {
     match (it["enabled"] == true, it["disabled_reason"].as_str()) {
+        (true, _) if it["behind_since"].is_string() => chip("wait", "clock", "behind"),
         (true, _) => chip("calm", "check", "on"),
         (false, None) => chip("calm", "pause", "off"),
         (false, Some(why)) => html! { span title=(why) { (chip("bad", "x", "switched off")) } },
@@ -219,6 +220,7 @@ async fn one(visit: &PageVisit<'_>, id: &str) -> Result<Option<Page>, Fault> {
                 }
             }
             @if let Some(why) = it["disabled_reason"].as_str() { p.note.bad { (icon("circle-alert")) span { "Kith has switched it off: " (why) } } }
+            @if let Some(since) = it["behind_since"].as_str() { p.note { (icon("clock")) span { "Its queue is full since " (time(since)) ". Later events wait in the change log." } } }
             (sentences(it))
             p.soft { "Made by " (actor(word(it, "created_by"))) ", " (time(word(it, "created_at"))) ". It acts with a member's rights. " code { (word(it, "id")) } }
             (runs(it, &listed))
@@ -278,7 +280,7 @@ fn runs(it: &Value, listed: &Value) -> Markup {
     let signature: String = found.iter().map(|run| format!("{} ", word(run, "id"))).collect();
     html! {
         section.sect aria-labelledby="runs-heading" data-signature=(signature.trim_end()) {
-            header { h2 #runs-heading { "Runs" } span.push.soft { "kept for 30 days" } }
+            header { h2 #runs-heading { "Runs" } span.push.soft { "kept for 30 days, the newest 10,000" } }
             @if found.is_empty() { p.soft { "It has not run yet. Each event that fires it shows here, skipped ones too." } }
             @else {
                 table.grid.plain.stack aria-label="Runs" {

@@ -101,9 +101,10 @@ fn state(it: &Value) -> Markup {
             None => chip("calm", "pause", "off"),
         };
     }
-    match it["failing_since"].as_str() {
-        Some(_) => chip("wait", "triangle-alert", "failing"),
-        None => chip("calm", "check", "on"),
+    match (it["failing_since"].as_str(), it["behind_since"].as_str()) {
+        (Some(_), _) => chip("wait", "triangle-alert", "failing"),
+        (None, Some(_)) => chip("wait", "clock", "behind"),
+        (None, None) => chip("calm", "check", "on"),
     }
 }
 
@@ -205,6 +206,7 @@ fn facts(visit: &PageVisit<'_>, it: &Value) -> Markup {
             dt { "Description" } dd { @if word(it, "description").is_empty() { span.faint { "none" } } @else { (word(it, "description")) } }
             dt { "Events" } dd.chips { (patterns(events, 100)) }
             @if let Some(since) = it["failing_since"].as_str() { dt { "Failing" } dd { "since " (time(since)) } }
+            @if let Some(since) = it["behind_since"].as_str() { dt { "Behind" } dd { "since " (time(since)) ": its queue is full, and later events wait in the change log" } }
             dt { "Created" } dd { "by " (actor(word(it, "created_by"))) ", " (time(word(it, "created_at"))) }
             dt { "Id" } dd { code { (word(it, "id")) } }
         }
@@ -262,7 +264,7 @@ fn deliveries(visit: &PageVisit<'_>, it: &Value, listed: &Value, wanted: Option<
             @if let Some(cursor) = listed["_meta"]["next_cursor"].as_str() {
                 a.btn href={ "/webhooks/" (id) "?cursor=" (utf8_percent_encode(cursor, IN_QUERY)) @if let Some(status) = wanted { "&status=" (status) } } { "Next" }
             }
-            span { "Deliveries are kept for 30 days." }
+            span { "Deliveries are kept for 30 days, the newest 10,000 of each status." }
             @if visit.may_write() { button.btn.push type="button" data-replay-failed { (icon("rotate-ccw")) "Send the failed ones again" } }
         }
     }

@@ -45,10 +45,11 @@ impl ControlCall<'_> {
     }
 
     /// Checks changes to an automation.
-    pub(super) async fn check_automation(&self, values: &Map<String, Value>) -> Result<AutomationFields, Fault> {
+    pub(super) async fn check_automation(&self, values: &Map<String, Value>) -> Result<Ahead, Fault> {
         let fields = fields::automation(values, column_of_any)?;
         self.check_stages(fields.actions.as_deref()).await?;
-        Ok(fields)
+        let since = self.snapshot_to_enable(fields.enabled).await?;
+        Ok(Ahead::Automation(fields, since))
     }
 
     pub(super) async fn create_automation(
@@ -79,9 +80,9 @@ impl ControlCall<'_> {
         &self,
         transaction: &mut ControlTransaction<'_>,
         id: &str,
-        fields: &AutomationFields,
+        (fields, since): (&AutomationFields, &str),
     ) -> Result<Answer, Fault> {
-        let changed = transaction.update_automation(self.holder(), id, fields, &self.now()).await?;
+        let changed = transaction.update_automation(self.holder(), id, (fields, since), &self.now()).await?;
         changed.map(|row| record(row, false)).ok_or_else(|| unknown(id))
     }
 

@@ -146,12 +146,14 @@ enum Ahead {
     Nothing,
     /// The checked fields of a new webhook, and the snapshot of the workspace's database after which it gets events.
     NewWebhook(WebhookFields, String),
-    /// The checked fields of a webhook that is changed.
-    Webhook(WebhookFields),
+    /// The checked fields of a webhook that is changed, and the snapshot of the workspace's database if they enable it.
+    Webhook(WebhookFields, String),
     /// The checked fields of a new automation, and the snapshot of the workspace's database after which events fire it.
     NewAutomation(AutomationFields, String),
-    /// The checked fields of an automation that is changed.
-    Automation(AutomationFields),
+    /// The checked fields of an automation that is changed, and the snapshot of the workspace's database if they enable it.
+    Automation(AutomationFields, String),
+    /// How many more deliveries fit into the webhook's queue.
+    Room(u64),
     /// Whether the provider of the new settings accepts their sender.
     Verified(bool),
     /// The mailbox can be read. Reading begins after this message.
@@ -203,17 +205,15 @@ impl<'a> ControlCall<'a> {
             }
             ControlAsk::VerifyDomain { id } => self.verify_domain(id).await.map(Ahead::Done),
             ControlAsk::Create { resource: Resource::Webhooks, values, .. } => self.check_new_webhook(values).await,
-            ControlAsk::Update { resource: Resource::Webhooks, values, .. } => {
-                self.check_webhook(values).await.map(Ahead::Webhook)
-            }
+            ControlAsk::Update { resource: Resource::Webhooks, values, .. } => self.check_webhook(values).await,
             ControlAsk::Create { resource: Resource::Automations, values, .. } => {
                 self.check_new_automation(values).await
             }
-            ControlAsk::Update { resource: Resource::Automations, values, .. } => {
-                self.check_automation(values).await.map(Ahead::Automation)
-            }
-            ControlAsk::TestWebhook { id } | ControlAsk::Replay { id, .. } | ControlAsk::ReplayFailed { id, .. } => {
-                self.known(id).await.map(|()| Ahead::Nothing)
+            ControlAsk::Update { resource: Resource::Automations, values, .. } => self.check_automation(values).await,
+            ControlAsk::Replay { id, .. } => self.known(id).await.map(|()| Ahead::Nothing),
+            ControlAsk::TestWebhook { id } | ControlAsk::ReplayFailed { id, .. } => {
+                self.known(id).await?;
+                self.app.store.control.room_of_webhook(id).await.map(Ahead::Room)
             }
             _ => Ok(Ahead::Nothing),
         }
@@ -236,15 +236,15 @@ impl<'a> ControlCall<'a> {
             (ControlAsk::Create { dialect, .. }, Ahead::NewWebhook(fields, since)) => {
                 self.create_webhook(transaction, &fields, &since, dialect).await
             }
-            (ControlAsk::Update { id, .. }, Ahead::Webhook(fields)) => {
-                self.update_webhook(transaction, id, &fields).await
+            (ControlAsk::Update { id, .. }, Ahead::Webhook(fields, since)) => {
+                self.update_webhook(transaction, id, (&fields, &since)).await
             }
             (ControlAsk::Delete { resource: Resource::Webhooks, id }, _) => self.delete_webhook(transaction, id).await,
             (ControlAsk::Create { dialect, .. }, Ahead::NewAutomation(fields, since)) => {
                 self.create_automation(transaction, &fields, &since, dialect).await
             }
-            (ControlAsk::Update { id, .. }, Ahead::Automation(fields)) => {
-                self.update_automation(transaction, id, &fields).await
+            (ControlAsk::Update { id, .. }, Ahead::Automation(fields, since)) => {
+                self.update_automation(transaction, id, (&fields, &since)).await
             }
             (ControlAsk::Delete { resource: Resource::Automations, id }, _) => {
                 self.delete_automation(transaction, id).await
@@ -252,9 +252,11 @@ impl<'a> ControlCall<'a> {
             (ControlAsk::DisconnectMailbox, _) => self.remove_mailbox(transaction).await,
             (ControlAsk::RemoveIntegration, _) => self.remove_integration(transaction).await,
             (ControlAsk::RotateSecret { id }, _) => self.rotate_secret(transaction, id).await,
-            (ControlAsk::TestWebhook { id }, _) => self.test_webhook(transaction, id).await,
+            (ControlAsk::TestWebhook { id }, Ahead::Room(room)) => self.test_webhook(transaction, id, room).await,
             (ControlAsk::Replay { id, delivery_id }, _) => self.replay(transaction, id, delivery_id).await,
-            (ControlAsk::ReplayFailed { id, values }, _) => self.replay_failed(transaction, id, values).await,
+            (ControlAsk::ReplayFailed { id, values }, Ahead::Room(room)) => {
+                self.replay_failed(transaction, id, values, room).await
+            }
             (other, _) => Err(Fault::internal(format!("{other:?} is not a write"))),
         }
     }

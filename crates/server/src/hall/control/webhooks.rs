@@ -47,12 +47,13 @@ impl ControlCall<'_> {
     }
 
     /// Checks changes to a webhook.
-    pub(super) async fn check_webhook(&self, values: &Map<String, Value>) -> Result<WebhookFields, Fault> {
+    pub(super) async fn check_webhook(&self, values: &Map<String, Value>) -> Result<Ahead, Fault> {
         let mut fields = fields::webhook(values)?;
         if let Some(url) = &fields.url {
             fields.url = Some(self.target(url).await?);
         }
-        Ok(fields)
+        let since = self.snapshot_to_enable(fields.enabled).await?;
+        Ok(Ahead::Webhook(fields, since))
     }
 
     /// The snapshot of the workspace's database. What is created with it gets the events of all that is committed from here on.
@@ -60,6 +61,11 @@ impl ControlCall<'_> {
     /// snapshot does not see.
     pub(super) async fn snapshot(&self) -> Result<String, Fault> {
         self.app.store.tenant(&self.caller.database, Access::Full).await?.snapshot().await
+    }
+
+    /// The snapshot for what may be enabled. Nothing else needs one.
+    pub(super) async fn snapshot_to_enable(&self, enabled: Option<bool>) -> Result<String, Fault> {
+        if enabled == Some(true) { self.snapshot().await } else { Ok(String::new()) }
     }
 
     pub(super) async fn create_webhook(
@@ -94,9 +100,9 @@ impl ControlCall<'_> {
         &self,
         transaction: &mut ControlTransaction<'_>,
         id: &str,
-        fields: &WebhookFields,
+        (fields, since): (&WebhookFields, &str),
     ) -> Result<Answer, Fault> {
-        let changed = transaction.update_webhook(self.holder(), id, fields, &self.now()).await?;
+        let changed = transaction.update_webhook(self.holder(), id, (fields, since), &self.now()).await?;
         changed.map(|row| record(row, false)).ok_or_else(|| unknown(id))
     }
 
@@ -138,7 +144,17 @@ impl ControlCall<'_> {
         &self,
         transaction: &mut ControlTransaction<'_>,
         id: &str,
+        room: u64,
     ) -> Result<Answer, Fault> {
+        if room == 0 {
+            return Err(Fault::ValidationFailed {
+                message: "As many deliveries as there may be are waiting for this webhook.".into(),
+                hint: Some(
+                    "See why its receiver does not take them: GET /v1/webhooks/:id/deliveries?status=pending".into(),
+                ),
+                field: None,
+            });
+        }
         let (delivery_id, event_id, now) = (self.app.clock.id("whd"), self.app.clock.id("evt"), self.now());
         let holder = self.holder();
         let data = json!({"webhook_id": id, "message": "This is a test event."});
@@ -171,6 +187,7 @@ impl ControlCall<'_> {
         transaction: &mut ControlTransaction<'_>,
         id: &str,
         values: &Map<String, Value>,
+        room: u64,
     ) -> Result<Answer, Fault> {
         let since = fields::since(values)?;
         let since: jiff::Timestamp = since.parse().map_err(|_| {
@@ -179,9 +196,13 @@ impl ControlCall<'_> {
                 "Send a time with its offset: 2026-01-31T12:00:00Z.",
             )
         })?;
-        let replayed = transaction.replay_failed(id, &since.to_string(), &self.now()).await?;
-        let row =
-            one_row(&[("webhook_id", json!(id)), ("since", json!(since.to_string())), ("replayed", json!(replayed))]);
+        let (replayed, has_more) = transaction.replay_failed(id, &since.to_string(), &self.now(), room).await?;
+        let row = one_row(&[
+            ("webhook_id", json!(id)),
+            ("since", json!(since.to_string())),
+            ("replayed", json!(replayed)),
+            ("has_more", json!(has_more)),
+        ]);
         Ok(record(row, false))
     }
 

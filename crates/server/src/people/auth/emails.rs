@@ -86,7 +86,7 @@ pub const AUTOMATION_DISABLED: Template = Template {
     page: "/automations",
     lasts_seconds: 0,
     text: (
-        "An automation of your workspace at Kith is switched off, because ten of its runs in a row have failed. This page has the runs and their errors:",
+        "An automation of your workspace at Kith is switched off, because its runs have failed or it was too far behind. This page has the reason and the runs:",
         "After you have corrected the automation, enable it again.",
     ),
 };

@@ -20,21 +20,29 @@ const SECONDS_AN_HOUR: u64 = 3600;
 /// How long changes stay that somebody listens to and that are not published yet.
 const HOURS_TO_PUBLISH: u32 = 7 * 24;
 
-/// The databases of workspaces, how many rows were ever written in each, and whether somebody listens to its changes.
+/// The databases of workspaces, how many rows were ever written in each, whether somebody listens to its changes, and the position in the
+/// log of who has got the fewest, if somebody is behind.
 const WRITES: &str = "
     SELECT d.id, d.cell_id, d.name, d.role, d.version, s.tup_inserted + s.tup_updated + s.tup_deleted AS writes,
            EXISTS (SELECT FROM webhook_endpoints AS e WHERE e.workspace_id = d.workspace_id AND e.mode = d.mode AND e.enabled
                    UNION ALL
-                   SELECT FROM automations AS a WHERE a.workspace_id = d.workspace_id AND a.mode = d.mode AND a.enabled) AS is_heard
+                   SELECT FROM automations AS a WHERE a.workspace_id = d.workspace_id AND a.mode = d.mode AND a.enabled) AS is_heard,
+           (SELECT min(b.behind_at) FROM (
+                SELECT e.behind_at FROM webhook_endpoints AS e WHERE e.workspace_id = d.workspace_id AND e.mode = d.mode AND e.enabled
+                UNION ALL
+                SELECT a.behind_at FROM automations AS a WHERE a.workspace_id = d.workspace_id AND a.mode = d.mode AND a.enabled) AS b) AS behind_at
       FROM databases AS d JOIN pg_stat_database AS s ON s.datname = d.name WHERE d.state = 'taken'";
 
-/// Removes changes that are older than `$1` hours, oldest first, and those that are not published after `$3` hours. It looks at no more
+/// The last column of [`WRITES`].
+const BEHIND_AT: usize = 7;
+
+/// Removes changes that are older than `$1` hours, oldest first, and those that are not published up to the position `$4` after `$3` hours. It looks at no more
 /// than it may remove: the log is in the order of time. A run that loses changes has a gap, because what is left of it is not the whole.
 const SWEEP: &str = "
-    WITH head AS (SELECT c.seq, c.at, c.position IS NOT NULL AS is_published FROM kith.change AS c ORDER BY c.seq LIMIT $2::integer),
+    WITH head AS (SELECT c.seq, c.at, c.position <= COALESCE($4::bigint, 9223372036854775807) AS is_published FROM kith.change AS c ORDER BY c.seq LIMIT $2::integer),
          gone AS (DELETE FROM kith.change AS c USING head
                    WHERE c.seq = head.seq AND head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $1::integer)
-                     AND (head.is_published OR head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $3::integer)) RETURNING c.run, c.at, c.undone_by),
+                     AND (COALESCE(head.is_published, false) OR head.at < pg_catalog.now() - pg_catalog.make_interval(hours => $3::integer)) RETURNING c.run, c.at, c.undone_by),
          noted AS (INSERT INTO kith.gap (run, what, request, at)
                    SELECT g.run, 'changes that are no longer kept', '', pg_catalog.max(g.at) FROM gone AS g
                     WHERE g.run IS NOT NULL AND g.undone_by IS NULL GROUP BY g.run ON CONFLICT DO NOTHING)
@@ -83,7 +91,8 @@ impl Store {
             }
             let is_heard = rows.get::<String>(row, "is_heard")? == "t";
             let hours = hours_kept(days);
-            let kept = Kept { hours, hours_unpublished: if is_heard { hours.max(HOURS_TO_PUBLISH) } else { hours } };
+            let hours_unpublished = if is_heard { hours.max(HOURS_TO_PUBLISH) } else { hours };
+            let kept = Kept { hours, hours_unpublished, behind_at: rows.text(row, BEHIND_AT).map(str::to_owned) };
             match self.sweep(&place, kept).await {
                 Ok((swept, due)) => {
                     self.sweeps.all().insert(place.database_id, Sweep { writes, due });
@@ -98,7 +107,8 @@ impl Store {
     async fn sweep(&self, place: &TenantDatabase, kept: Kept) -> Result<(usize, Option<Instant>), Error> {
         let mut admin = self.cells.administer(place.cell, &place.database).await?;
         let params = [kept.hours.to_string(), BATCH.to_string(), kept.hours_unpublished.to_string()];
-        let params = params.each_ref().map(|it| Some(it.as_str()));
+        let [hours, batch, hours_unpublished] = params.each_ref().map(|it| Some(it.as_str()));
+        let params = [hours, batch, hours_unpublished, kept.behind_at.as_deref()];
         let mut removed = 0;
         loop {
             let swept: i64 = admin.query(SWEEP, &params).await?.get(0, "removed")?;
@@ -111,11 +121,12 @@ impl Store {
 }
 
 /// How long the changes of a database stay.
-#[derive(Clone, Copy)]
 struct Kept {
     hours: u32,
-    /// The same, if they are not published.
+    /// The same, if they are not published for all who listen.
     hours_unpublished: u32,
+    /// The position in the log of who has got the fewest.
+    behind_at: Option<String>,
 }
 
 /// How long changes stay that are published, or that nobody listens to.

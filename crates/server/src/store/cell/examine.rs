@@ -242,7 +242,34 @@ async fn queues(control: &mut Conn) -> Result<Vec<Finding>, Error> {
         let verdict = if is_stuck { Verdict::Warning } else { Verdict::Good };
         findings.push(Finding { verdict, text: format!("{}: {due} are due{advice}", queue.name) });
     }
+    findings.extend(full(control).await?);
     Ok(findings)
+}
+
+/// The webhooks and automations whose queues are full: their number, and the longest time for which one has been, in seconds.
+const FULL: &str =
+    "SELECT count(*) AS full, COALESCE(extract(epoch FROM now() - min(behind_since))::bigint, 0) AS seconds FROM (
+    SELECT behind_since FROM webhook_endpoints WHERE behind_at IS NOT NULL AND enabled
+    UNION ALL SELECT behind_since FROM automations WHERE behind_at IS NOT NULL AND enabled) AS behind";
+
+/// The finding for full queues.
+async fn full(control: &mut Conn) -> Result<Option<Finding>, Error> {
+    let is_there = "SELECT FROM pg_attribute WHERE attrelid = to_regclass('automations') AND attname = 'behind_at'";
+    if control.query(is_there, &[]).await?.is_empty() {
+        return Ok(None);
+    }
+    let found = control.query(FULL, &[]).await?;
+    let (full, seconds): (i64, i64) = (found.get(0, "full")?, found.get(0, "seconds")?);
+    Ok(Some(match full {
+        0 => Finding { verdict: Verdict::Good, text: "no queue of a webhook or automation is full".into() },
+        full => Finding {
+            verdict: Verdict::Warning,
+            text: format!(
+                "queues of webhooks and automations: {full} are full, one for {} minutes; later events wait in the change logs. Their receivers are slow or dead, or much was written: the pages of the webhooks say which",
+                seconds / 60
+            ),
+        },
+    }))
 }
 
 /// The finding for the age of the oldest transaction id.

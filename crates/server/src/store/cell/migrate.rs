@@ -30,6 +30,7 @@ const CONTROL: &[&str] = &[
     include_str!("../../../migrations/control/0013_inbound.sql"),
     include_str!("../../../migrations/control/0014_email_attempts.sql"),
     include_str!("../../../migrations/control/0015_outgoing_accounts.sql"),
+    include_str!("../../../migrations/control/0016_bounded_queues.sql"),
 ];
 
 /// The workspace databases' migrations, in order; the first is version 1.
@@ -53,6 +54,7 @@ pub const WORKSPACE: &[&str] = &[
     include_str!("../../../migrations/workspace/0017_inbound.sql"),
     include_str!("../../../migrations/workspace/0018_conversations.sql"),
     include_str!("../../../migrations/workspace/0019_run_effects.sql"),
+    include_str!("../../../migrations/workspace/0020_published_position.sql"),
 ];
 
 /// Gives a new clone of the template to a workspace's roles.

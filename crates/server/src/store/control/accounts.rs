@@ -159,20 +159,6 @@ impl Control {
         let params = [Some(&*bytea(token_hash)), Some(password_hash), keep, Some(&*now.to_string())];
         self.query(&sql, &params).await?.first(person)
     }
-
-    /// Deletes sessions, e-mail tokens and failed log-ins that ended before a time (Unix seconds), and sign-ins that have
-    /// ended by now.
-    pub async fn sweep_accounts(&self, before: i64) -> Result<(), Fault> {
-        let before = before.to_string();
-        for sql in [
-            "DELETE FROM sessions WHERE expires_at < to_timestamp($1::bigint) OR revoked_at < to_timestamp($1::bigint)",
-            "DELETE FROM mail_tokens WHERE expires_at < to_timestamp($1::bigint)",
-            "DELETE FROM login_failures WHERE failed_at < to_timestamp($1::bigint)",
-        ] {
-            self.query(sql, &[Some(&before)]).await?;
-        }
-        self.query("DELETE FROM sign_ins WHERE expires_at < now()", &[]).await.map(drop)
-    }
 }
 
 fn account(row: ControlRow<'_>) -> Result<Account, Fault> {

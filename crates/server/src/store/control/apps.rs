@@ -307,15 +307,4 @@ impl Control {
             })
         })
     }
-
-    /// Deletes expired tokens and codes, grants that no program took up, and programs that registered before `unused` and have
-    /// no grant.
-    pub async fn sweep_apps(&self, expired: &str, unused: &str) -> Result<(), Fault> {
-        let sql = "WITH tokens AS (DELETE FROM app_tokens WHERE expires_at < $1::timestamptz),
-             codes AS (DELETE FROM app_codes WHERE expires_at < $1::timestamptz),
-             grants AS (DELETE FROM app_grants WHERE begun_at IS NULL AND created_at < $2::timestamptz)
-             DELETE FROM app_clients AS c WHERE c.created_at < $2::timestamptz
-                 AND NOT EXISTS (SELECT FROM app_grants AS g WHERE g.client_id = c.id)";
-        self.query(sql, &[Some(expired), Some(unused)]).await.map(drop)
-    }
 }

@@ -6,13 +6,12 @@ use crm::model::fault::Fault;
 use crm::model::rows::Rows;
 use crm::model::value::array_of_texts;
 use crm::plan::automation::AutomationFields;
-use crm::plan::events::Snapshot;
 
 use crate::store::control::Control;
 use crate::store::control::lists::{First, PagedList, json_columns};
 use crate::store::control::rows::ControlRow;
 use crate::store::control::transaction::ControlTransaction;
-use crate::store::control::webhooks::{Holder, SNAPSHOT, found};
+use crate::store::control::webhooks::{Holder, found};
 
 const COLUMNS: &[(&str, &str)] = &[
     ("id", "a.id"),
@@ -22,6 +21,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("conditions", "a.conditions"),
     ("actions", "a.actions"),
     ("disabled_reason", "a.disabled_reason"),
+    ("behind_since", "a.behind_since"),
     ("created_by", "a.created_by"),
     ("created_at", "a.created_at"),
     ("updated_at", "a.updated_at"),
@@ -63,14 +63,13 @@ pub const MOST_AUTOMATIONS: i64 = 100;
 /// Runs that fail in a row before an automation is switched off.
 const MOST_FAILURES: i64 = 10;
 
-/// Ends runs that wait for an automation which is switched off, of one automation or, if `$2` is NULL, of all. A run that is being
-/// made now is left to its end.
-const END_STOPPED_RUNS: &str = "UPDATE automation_runs SET status = 'skipped', next_attempt_at = NULL, taken_by = NULL,
+/// Ends at most `$1` runs that wait for automations which are switched off. A run that is being made now is left to its end.
+pub(super) const END_STOPPED_RUNS: &str = "UPDATE automation_runs SET status = 'skipped', next_attempt_at = NULL, taken_by = NULL,
         error = 'The automation was switched off before this run.'
     WHERE id IN (
         SELECT r.id FROM automations AS a JOIN automation_runs AS r ON r.automation_id = a.id AND r.status = 'pending'
-        WHERE NOT a.enabled AND ($2::text IS NULL OR a.id = $2) AND (r.taken_by IS NULL OR r.next_attempt_at < $1::timestamptz)
-        FOR UPDATE OF r SKIP LOCKED)";
+        WHERE NOT a.enabled AND (r.taken_by IS NULL OR r.next_attempt_at < $2::timestamptz) AND ($3::text IS NULL OR a.id = $3)
+        LIMIT $1::bigint FOR UPDATE OF r SKIP LOCKED)";
 
 /// An automation to be created.
 #[derive(Debug)]
@@ -89,21 +88,6 @@ pub struct NewAutomation<'a> {
     pub public_url: &'a str,
     /// The current time, ISO 8601.
     pub now: &'a str,
-}
-
-/// An automation that is enabled.
-#[derive(Clone, Debug)]
-pub struct Rule {
-    /// `auto_…`
-    pub id: String,
-    /// The dialect in which its conditions see events.
-    pub dialect: String,
-    /// The pattern of its events.
-    pub trigger_event: String,
-    /// The snapshot of the workspace's database when it was enabled.
-    pub since: Snapshot,
-    /// The same, as PostgreSQL writes it.
-    pub since_text: String,
 }
 
 /// An automation that is tested.
@@ -231,25 +215,9 @@ impl Control {
         })
     }
 
-    /// The enabled automations of a workspace, the oldest first.
-    pub async fn rules(&self, holder: Holder<'_>) -> Result<Vec<Rule>, Fault> {
-        let sql = "SELECT id, dialect, trigger_event, since FROM automations
-                   WHERE workspace_id = $1 AND mode = $2 AND enabled ORDER BY created_at, id";
-        self.query(sql, &[Some(holder.workspace_id), Some(holder.mode)]).await?.all(|row| {
-            let since_text: String = row.get("since")?;
-            Ok(Rule {
-                id: row.get("id")?,
-                dialect: row.get("dialect")?,
-                trigger_event: row.get("trigger_event")?,
-                since: Snapshot::parse(&since_text).ok_or_else(|| Fault::internal("a snapshot that is none"))?,
-                since_text,
-            })
-        })
-    }
-
     /// The run whose writes belong to a request, and its depth.
     pub async fn run_of_request(&self, request_id: &str) -> Result<Option<(String, i64)>, Fault> {
-        let sql = "SELECT id, depth FROM automation_runs WHERE request_id = $1";
+        let sql = "SELECT r.id, r.depth FROM automation_runs AS r JOIN automations AS a ON a.id = r.automation_id WHERE r.request_id = $1";
         self.query(sql, &[Some(request_id)]).await?.first(|row| Ok((row.get("id")?, row.get("depth")?)))
     }
 
@@ -290,7 +258,7 @@ impl Control {
     /// Keeps a run for another `lease_seconds`. Returns whether it was still this attempt's.
     pub async fn keep_run(&self, run: &TakenRun, now: &str, lease_seconds: u64) -> Result<bool, Fault> {
         let sql = "UPDATE automation_runs SET next_attempt_at = $3::timestamptz + make_interval(secs => $4::float8)
-                   WHERE id = $1 AND taken_by = $2 RETURNING id";
+                   WHERE id = $1 AND taken_by = $2 AND EXISTS (SELECT FROM automations AS a WHERE a.id = automation_id) RETURNING id";
         let lease = lease_seconds.to_string();
         let rows = self.query(sql, &[&*run.id, &*run.taken_by, now, &lease].map(Some)).await?;
         Ok(rows.first(|row| row.get::<String>("id"))?.is_some())
@@ -340,9 +308,18 @@ impl Control {
         Ok(!self.query(sql, &params).await?.is_empty())
     }
 
-    /// Ends the runs that wait for automations which are switched off, as skipped.
-    pub async fn end_stopped_runs(&self, now: &str) -> Result<(), Fault> {
-        self.query(END_STOPPED_RUNS, &[Some(now), None]).await.map(drop)
+    /// Switches an automation off and queues an e-mail to each owner of its workspace. Returns whether it was enabled before.
+    pub async fn disable_automation(&self, id: &str, reason: &str, now: &str, mail_id: &str) -> Result<bool, Fault> {
+        let sql = "WITH disabled AS (
+                       UPDATE automations SET enabled = false, disabled_reason = $2, updated_at = $3::timestamptz,
+                           behind_at = NULL, behind_since = NULL
+                       WHERE id = $1 AND enabled RETURNING id, workspace_id, public_url),
+                   told AS (
+                       INSERT INTO outgoing_mail (id, letter, user_id, automation_id, public_url, created_at)
+                       SELECT $4 || '_' || row_number() OVER (), 'automation_disabled', m.user_id, d.id, d.public_url, $3::timestamptz
+                       FROM disabled AS d JOIN members AS m ON m.workspace_id = d.workspace_id AND m.role = 'owner')
+                   SELECT id FROM disabled";
+        Ok(!self.query(sql, &[id, reason, now, mail_id].map(Some)).await?.is_empty())
     }
 
     /// Lets a run be tried again at a time.
@@ -350,14 +327,6 @@ impl Control {
         let sql = "UPDATE automation_runs SET next_attempt_at = $3::timestamptz, error = $4, taken_by = NULL
                    WHERE id = $1 AND taken_by = $2";
         self.query(sql, &[&*run.id, &*run.taken_by, at, error].map(Some)).await.map(drop)
-    }
-
-    /// Removes runs that ended before a time (Unix seconds).
-    pub async fn sweep_runs(&self, before: i64) -> Result<(), Fault> {
-        let sql = "DELETE FROM automation_runs WHERE id IN (
-                       SELECT id FROM automation_runs WHERE created_at < to_timestamp($1::bigint) AND status <> 'pending'
-                       ORDER BY created_at LIMIT 10000)";
-        self.query(sql, &[Some(&before.to_string())]).await.map(drop)
     }
 }
 
@@ -399,13 +368,13 @@ impl ControlTransaction<'_> {
         Ok(found(self.query(&sql, &params).await?))
     }
 
-    /// Changes an automation. Enabling it forgets why it was disabled, and begins with what is committed from then on. Disabling it ends the
-    /// runs that wait.
+    /// Changes an automation. Enabling it forgets why it was disabled, and begins with what the snapshot `since` does not see. Disabling it
+    /// ends the runs that wait.
     pub async fn update_automation(
         &mut self,
         holder: Holder<'_>,
         id: &str,
-        fields: &AutomationFields,
+        (fields, since): (&AutomationFields, &str),
         now: &str,
     ) -> Result<Option<Rows>, Fault> {
         let sql = format!(
@@ -414,7 +383,9 @@ impl ControlTransaction<'_> {
                  conditions = COALESCE($7::jsonb, a.conditions), actions = COALESCE($8::jsonb, a.actions),
                  disabled_reason = CASE WHEN $6::boolean THEN NULL ELSE a.disabled_reason END,
                  failures = CASE WHEN $6::boolean THEN 0 ELSE a.failures END,
-                 since = CASE WHEN $6::boolean AND NOT a.enabled THEN {SNAPSHOT} ELSE a.since END, updated_at = $9::timestamptz
+                 since = CASE WHEN $6::boolean AND NOT a.enabled THEN $10 ELSE a.since END,
+                 behind_at = CASE WHEN $6::boolean AND NOT a.enabled THEN NULL ELSE a.behind_at END,
+                 behind_since = CASE WHEN $6::boolean AND NOT a.enabled THEN NULL ELSE a.behind_since END, updated_at = $9::timestamptz
              WHERE a.id = $1 AND a.workspace_id = $2 AND a.mode = $3 RETURNING {}",
             json_columns(COLUMNS)
         );
@@ -429,15 +400,17 @@ impl ControlTransaction<'_> {
             conditions.as_deref(),
             actions.as_deref(),
             Some(now),
+            Some(since),
         ];
         let changed = found(self.query(&sql, &params).await?);
         if changed.is_some() && fields.enabled == Some(false) {
-            self.query(END_STOPPED_RUNS, &[Some(now), Some(id)]).await?;
+            // The queue is bounded, so these are not many.
+            self.query(END_STOPPED_RUNS, &[None, Some(now), Some(id)]).await?;
         }
         Ok(changed)
     }
 
-    /// Deletes an automation and its runs. Returns whether there was one.
+    /// Deletes an automation. Its runs are not made any more; a sweep removes them. Returns whether there was one.
     pub async fn delete_automation(&mut self, holder: Holder<'_>, id: &str) -> Result<bool, Fault> {
         let sql = "DELETE FROM automations WHERE id = $1 AND workspace_id = $2 AND mode = $3 RETURNING id";
         Ok(!self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.is_empty())

@@ -75,6 +75,8 @@ pub struct TakenDelivery {
     pub old_secret: Option<Vec<u8>>,
     /// Whether the endpoint was failing before this attempt.
     pub is_failing: bool,
+    /// Whether the signature of the endpoint's new secret comes before that of the old one in this attempt.
+    pub new_first: bool,
 }
 
 /// The deliveries that a process may take.
@@ -158,7 +160,7 @@ impl Control {
     }
 
     /// Takes deliveries that are due. Other processes do not take them within `lease_seconds`. A delivery is not due while an
-    /// earlier one of the same subject and endpoint is pending. The oldest come first.
+    /// earlier one of the same subject and endpoint is pending. Workspaces take turns, and of each the oldest come first.
     pub async fn take_deliveries(
         &self,
         capacity: &Capacity,
@@ -179,9 +181,9 @@ impl Control {
                    known AS (SELECT * FROM unnest($7::text[], $8::bigint[], $9::bigint[]) AS k (id, most, busy)),
                    found AS (
                        SELECT d.id, d.next_attempt_at, d.place, e.failing_since IS NOT NULL AS failing,
-                           $6::bigint - COALESCE(b.busy, 0) AS most_of_workspace,
                            row_number() OVER (PARTITION BY e.failing_since IS NOT NULL ORDER BY d.next_attempt_at, d.place) AS of_kind,
-                           row_number() OVER (PARTITION BY e.workspace_id ORDER BY d.next_attempt_at, d.place) AS of_workspace
+                           e.workspace_id, COALESCE(b.busy, 0) AS busy,
+                           row_number() OVER (PARTITION BY e.workspace_id, e.failing_since IS NOT NULL ORDER BY d.next_attempt_at, d.place) AS of_own_kind
                        FROM waiting AS w
                        JOIN webhook_endpoints AS e ON e.id = w.endpoint_id AND w.due_at <= $1::timestamptz AND e.enabled
                            AND (SELECT s.sending FROM workspaces AS s WHERE s.id = e.workspace_id)
@@ -217,10 +219,14 @@ impl Control {
                            SELECT h.id, h.next_attempt_at, h.place FROM (SELECT * FROM head LIMIT 2000) AS h
                            WHERE h.next_attempt_at <= $1::timestamptz
                            ORDER BY 2, 3 LIMIT room.most) AS d),
+                   ranked AS (
+                       SELECT id, next_attempt_at, place, failing, of_kind,
+                           busy + row_number() OVER (PARTITION BY workspace_id ORDER BY of_own_kind, failing) AS turn
+                       FROM found),
                    chosen AS (
-                       SELECT id FROM found
-                       WHERE of_workspace <= most_of_workspace AND (NOT failing OR of_kind <= $12::bigint)
-                       ORDER BY next_attempt_at, place LIMIT $3::bigint),
+                       SELECT id FROM ranked
+                       WHERE turn <= $6::bigint AND (NOT failing OR of_kind <= $12::bigint)
+                       ORDER BY turn, next_attempt_at, place LIMIT $3::bigint),
                    due AS MATERIALIZED (
                        SELECT d.id FROM chosen JOIN webhook_deliveries AS d ON d.id = chosen.id
                        WHERE d.status = 'pending' AND d.next_attempt_at <= $1::timestamptz FOR UPDATE OF d SKIP LOCKED)
@@ -230,7 +236,7 @@ impl Control {
                    FROM due, webhook_endpoints AS e WHERE d.id = due.id AND e.id = d.endpoint_id
                    RETURNING d.id, d.event_id, d.body, d.attempts, d.endpoint_id, e.workspace_id, e.url, e.secret,
                        CASE WHEN e.old_secret_ends > $1::timestamptz THEN e.old_secret END AS old_secret,
-                       e.failing_since IS NOT NULL AS is_failing";
+                       e.failing_since IS NOT NULL AS is_failing, e.new_first = (d.attempts % 2 = 1) AS new_first";
         let Capacity { endpoints, workspaces, .. } = capacity;
         let number = |number: usize| number.to_string();
         let params = [
@@ -267,11 +273,12 @@ impl Control {
                        SET status = 'delivered', next_attempt_at = NULL, taken_by = NULL, response_status = n.response_status,
                            response_body = n.response_body, duration_ms = n.duration_ms, error = NULL
                        FROM jsonb_to_recordset($1::jsonb)
-                           AS n (id text, taken_by text, response_status integer, response_body text, duration_ms integer)
-                       WHERE d.id = n.id AND d.taken_by = n.taken_by RETURNING d.endpoint_id)
-                   UPDATE webhook_endpoints AS e SET failing_since = NULL
-                   FROM (SELECT DISTINCT endpoint_id FROM done) AS done
-                   WHERE e.id = done.endpoint_id AND e.failing_since IS NOT NULL";
+                           AS n (id text, taken_by text, response_status integer, response_body text, duration_ms integer,
+                                 new_first boolean)
+                       WHERE d.id = n.id AND d.taken_by = n.taken_by RETURNING d.endpoint_id, n.new_first)
+                   UPDATE webhook_endpoints AS e SET failing_since = NULL, new_first = COALESCE(done.new_first, e.new_first)
+                   FROM (SELECT endpoint_id, bool_or(new_first) AS new_first FROM done GROUP BY endpoint_id) AS done
+                   WHERE e.id = done.endpoint_id AND (e.failing_since IS NOT NULL OR e.new_first <> done.new_first)";
         let one = |(taken, recorded): &(TakenDelivery, Recorded)| {
             serde_json::json!({
                 "id": taken.id,
@@ -279,6 +286,8 @@ impl Control {
                 "response_status": recorded.response_status,
                 "response_body": recorded.response_body,
                 "duration_ms": recorded.duration_ms,
+                // With one secret there is no order.
+                "new_first": taken.old_secret.as_ref().map(|_| taken.new_first),
             })
         };
         let delivered = serde_json::Value::from(delivered.iter().map(one).collect::<Vec<_>>()).to_string();
@@ -331,7 +340,11 @@ impl Control {
     /// whether it was enabled before.
     pub async fn disable_webhook(&self, id: &str, reason: &str, now: &str, mail_id: &str) -> Result<bool, Fault> {
         let sql = "WITH disabled AS (
-                       UPDATE webhook_endpoints SET enabled = false, disabled_reason = $2, updated_at = $3::timestamptz
+                       UPDATE webhook_endpoints
+                       SET enabled = false, updated_at = $3::timestamptz, behind_at = NULL, behind_since = NULL,
+                           disabled_reason = $2 || CASE WHEN behind_since IS NULL THEN '' ELSE
+                               ' Its queue was full: not all events since ' || to_char(behind_since AT TIME ZONE 'UTC', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"') ||
+                               ' were queued. GET /v1/events has them.' END
                        WHERE id = $1 AND enabled RETURNING id, workspace_id, public_url),
                    given_up AS (
                        UPDATE webhook_deliveries AS d SET status = 'failed', next_attempt_at = NULL, taken_by = NULL, error = $2
@@ -343,14 +356,6 @@ impl Control {
                        FROM disabled JOIN members AS m ON m.workspace_id = disabled.workspace_id AND m.role = 'owner')
                    SELECT id FROM disabled";
         Ok(!self.query(sql, &[id, reason, now, mail_id].map(Some)).await?.is_empty())
-    }
-
-    /// Removes deliveries that ended before a time (Unix seconds).
-    pub async fn sweep_deliveries(&self, before: i64) -> Result<(), Fault> {
-        let sql = "DELETE FROM webhook_deliveries WHERE id IN (
-                       SELECT id FROM webhook_deliveries WHERE created_at < to_timestamp($1::bigint) AND status <> 'pending'
-                       ORDER BY created_at LIMIT 10000)";
-        self.query(sql, &[Some(&before.to_string())]).await.map(drop)
     }
 }
 
@@ -394,13 +399,27 @@ impl ControlTransaction<'_> {
         Ok(found(self.query(&sql, &[id, endpoint_id, now].map(Some)).await?))
     }
 
-    /// Makes an endpoint's failed deliveries since a time pending again. Returns their number.
-    pub async fn replay_failed(&mut self, endpoint_id: &str, since: &str, now: &str) -> Result<u64, Fault> {
-        let sql = "WITH again AS (
+    /// Makes an endpoint's failed deliveries since a time pending again, the oldest first, at most as many as there is room for.
+    /// Returns their number, and whether there are more.
+    pub async fn replay_failed(
+        &mut self,
+        endpoint_id: &str,
+        since: &str,
+        now: &str,
+        room: u64,
+    ) -> Result<(u64, bool), Fault> {
+        let sql = "WITH failed AS (
+                       SELECT ctid, row_number() OVER (ORDER BY place) AS number FROM webhook_deliveries
+                       WHERE endpoint_id = $1 AND status = 'failed' AND created_at >= $2::timestamptz ORDER BY place LIMIT $4::bigint + 1),
+                   again AS (
                        UPDATE webhook_deliveries SET status = 'pending', attempts = 0, next_attempt_at = $3::timestamptz
-                       WHERE endpoint_id = $1 AND status = 'failed' AND created_at >= $2::timestamptz RETURNING id)
-                   SELECT count(*) AS replayed FROM again";
-        self.query(sql, &[endpoint_id, since, now].map(Some)).await?.only()?.get("replayed")
+                       WHERE ctid = ANY (ARRAY(SELECT f.ctid FROM failed AS f WHERE f.number <= $4::bigint)) AND status = 'failed'
+                       RETURNING id)
+                   SELECT (SELECT count(*) FROM again) AS replayed, (SELECT count(*) FROM failed) > $4::bigint AS has_more";
+        let room = room.to_string();
+        let rows = self.query(sql, &[endpoint_id, since, now, &room].map(Some)).await?;
+        let row = rows.only()?;
+        Ok((row.get("replayed")?, row.is("has_more")?))
     }
 }
 
@@ -417,5 +436,6 @@ fn taken(row: ControlRow<'_>, taken_by: &str) -> Result<TakenDelivery, Fault> {
         secret: bytes(row, "secret")?,
         old_secret: optional_bytes(row, "old_secret")?,
         is_failing: row.is("is_failing")?,
+        new_first: row.is("new_first")?,
     })
 }

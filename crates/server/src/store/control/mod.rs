@@ -30,6 +30,7 @@ pub mod rows;
 pub mod seals;
 pub mod sessions;
 pub mod sign_ins;
+pub mod sweeps;
 pub mod switch;
 pub mod transaction;
 pub mod webhooks;

@@ -262,10 +262,4 @@ impl Control {
         let sql = "SELECT id FROM outgoing_emails WHERE workspace_id = $1 AND id = ANY ($2::text[]) AND outcome = 'sent' ORDER BY ended_at, id";
         self.query(sql, &[workspace_id, &array_of_texts(ids)].map(Some)).await?.all(|row| row.get("id"))
     }
-
-    /// Forgets e-mails that ended before a time, Unix seconds.
-    pub async fn sweep_emails(&self, before: i64) -> Result<(), Fault> {
-        let sql = "DELETE FROM outgoing_emails WHERE ended_at < to_timestamp($1::bigint) AND next_attempt_at IS NULL";
-        self.query(sql, &[Some(&before.to_string())]).await.map(drop)
-    }
 }

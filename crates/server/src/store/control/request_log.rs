@@ -112,11 +112,4 @@ impl Control {
                        ORDER BY created_at DESC, id DESC OFFSET $3::bigint LIMIT 1)";
         self.query(sql, &[Some(workspace_id), Some(mode.name()), Some(&MOST_KEPT.to_string())]).await.map(drop)
     }
-
-    /// Deletes requests that came before a time, Unix seconds.
-    pub async fn sweep_request_log(&self, before: i64) -> Result<(), Fault> {
-        let sql = "DELETE FROM request_log WHERE ctid IN (
-                       SELECT ctid FROM request_log WHERE created_at < to_timestamp($1::bigint) LIMIT 50000)";
-        self.query(sql, &[Some(&before.to_string())]).await.map(drop)
-    }
 }

@@ -59,7 +59,10 @@ impl Control {
                  FROM mail WHERE o.workspace_id = $2 AND o.id = mail.id AND $5 = 'drop'),
              dropped_delivery AS (
                  UPDATE webhook_deliveries AS d SET status = 'failed', error = $6, next_attempt_at = NULL
-                 FROM delivery WHERE d.id = delivery.id AND $5 = 'drop')
+                 FROM delivery WHERE d.id = delivery.id AND $5 = 'drop'),
+             dropped_log AS (
+                 UPDATE webhook_endpoints AS e SET behind_at = NULL, behind_since = NULL
+                 WHERE e.workspace_id = (SELECT id FROM changed) AND e.behind_at IS NOT NULL AND $5 = 'drop')
              SELECT (SELECT count(*) FROM mail) AS emails, (SELECT count(*) FROM delivery) AS deliveries, {COUNT_CHANGE} FROM changed"
         );
         let said = match switch {

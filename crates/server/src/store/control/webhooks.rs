@@ -19,6 +19,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("enabled", "e.enabled"),
     ("disabled_reason", "e.disabled_reason"),
     ("failing_since", "e.failing_since"),
+    ("behind_since", "e.behind_since"),
     ("created_by", "e.created_by"),
     ("created_at", "e.created_at"),
     ("updated_at", "e.updated_at"),
@@ -67,10 +68,6 @@ pub struct NewWebhook<'a> {
     /// The current time, ISO 8601.
     pub now: &'a str,
 }
-
-/// The snapshot of this moment. The databases of workspaces are in the same PostgreSQL server, all of whose databases number
-/// transactions together, so it is their snapshot too.
-pub(super) const SNAPSHOT: &str = "pg_catalog.pg_current_snapshot()::text";
 
 /// An answer with one row as a record.
 pub fn record(rows: Rows, created: bool) -> Answer {
@@ -147,12 +144,12 @@ impl ControlTransaction<'_> {
         Ok(found(self.query(&sql, &params).await?))
     }
 
-    /// Changes an endpoint. Enabling it forgets why it was disabled, and begins with what is committed from then on.
+    /// Changes an endpoint. Enabling it forgets why it was disabled, and begins with what the snapshot `since` does not see.
     pub async fn update_webhook(
         &mut self,
         holder: Holder<'_>,
         id: &str,
-        fields: &WebhookFields,
+        (fields, since): (&WebhookFields, &str),
         now: &str,
     ) -> Result<Option<Rows>, Fault> {
         let sql = format!(
@@ -161,7 +158,9 @@ impl ControlTransaction<'_> {
                  description = CASE WHEN $7::boolean THEN $8 ELSE e.description END,
                  disabled_reason = CASE WHEN $6::boolean THEN NULL ELSE e.disabled_reason END,
                  failing_since = CASE WHEN $6::boolean OR $4 IS NOT NULL THEN NULL ELSE e.failing_since END,
-                 since = CASE WHEN $6::boolean AND NOT e.enabled THEN {SNAPSHOT} ELSE e.since END,
+                 since = CASE WHEN $6::boolean AND NOT e.enabled THEN $10 ELSE e.since END,
+                 behind_at = CASE WHEN $6::boolean AND NOT e.enabled THEN NULL ELSE e.behind_at END,
+                 behind_since = CASE WHEN $6::boolean AND NOT e.enabled THEN NULL ELSE e.behind_since END,
                  updated_at = $9::timestamptz
              WHERE e.id = $1 AND e.workspace_id = $2 AND e.mode = $3 RETURNING {}",
             json_columns(COLUMNS)
@@ -178,11 +177,12 @@ impl ControlTransaction<'_> {
             Some(flag(fields.description.is_some())),
             fields.description.as_ref().and_then(Option::as_deref),
             Some(now),
+            Some(since),
         ];
         Ok(found(self.query(&sql, &params).await?))
     }
 
-    /// Deletes an endpoint and its deliveries. Returns whether there was one.
+    /// Deletes an endpoint. Its deliveries are not sent any more; a sweep removes them. Returns whether there was one.
     pub async fn delete_webhook(&mut self, holder: Holder<'_>, id: &str) -> Result<bool, Fault> {
         let sql = "DELETE FROM webhook_endpoints WHERE id = $1 AND workspace_id = $2 AND mode = $3 RETURNING id";
         Ok(!self.query(sql, &[id, holder.workspace_id, holder.mode].map(Some)).await?.is_empty())
@@ -198,7 +198,7 @@ impl ControlTransaction<'_> {
     ) -> Result<Option<Rows>, Fault> {
         let sql = format!(
             "UPDATE webhook_endpoints AS e
-             SET old_secret = e.secret, old_secret_ends = $5::timestamptz, secret = $4::bytea, updated_at = $6::timestamptz
+             SET old_secret = e.secret, old_secret_ends = $5::timestamptz, new_first = false, secret = $4::bytea, updated_at = $6::timestamptz
              WHERE e.id = $1 AND e.workspace_id = $2 AND e.mode = $3
              RETURNING {}, to_jsonb($7::text)::text AS secret, to_jsonb(e.old_secret_ends)::text AS previous_secret_expires_at",
             json_columns(COLUMNS)

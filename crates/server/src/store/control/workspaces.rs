@@ -190,12 +190,6 @@ impl Control {
         let params = [created_before.to_string(), deleted_before.to_string()];
         self.query(sql, &[Some(&params[0]), Some(&params[1])]).await?.first(|row| row.get("id"))
     }
-
-    /// Removes an unclaimed or deleted workspace and its keys after its databases were dropped.
-    pub async fn forget_workspace(&self, workspace_id: &str) -> Result<(), Fault> {
-        let sql = "DELETE FROM workspaces WHERE id = $1 AND (claimed_at IS NULL OR deleted_at IS NOT NULL)";
-        self.query(sql, &[Some(workspace_id)]).await.map(drop)
-    }
 }
 
 /// Reads a row of `databases`: `id`, `cell_id`, `name`, `role`, `version`.

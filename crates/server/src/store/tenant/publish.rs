@@ -2,6 +2,7 @@
 //! reached through functions that require the server's secret.
 
 use crm::model::fault::Fault;
+use crm::model::rows::Rows;
 use crm::plan::events::{Change, Snapshot};
 use crm::sql;
 
@@ -16,6 +17,16 @@ pub struct Unpublished {
     pub changes: Vec<Change>,
     /// Whether there may be more.
     pub more: bool,
+}
+
+/// Published changes, read again for one who has not got them. Until it is closed or dropped, nobody publishes changes of the
+/// database.
+pub struct Logged {
+    open: OpenTransaction,
+    /// The changes, in order.
+    pub changes: Vec<Change>,
+    /// The position of the last one that is published.
+    pub position: i64,
 }
 
 impl Tenant<'_> {
@@ -49,6 +60,22 @@ impl Tenant<'_> {
         }
     }
 
+    /// Published changes after a position, at most `most`, while nobody publishes more.
+    pub async fn logged(&self, secret: &str, after: i64, most: usize) -> Result<Logged, Fault> {
+        let mut open = self.begin(&[]).await?;
+        let statements = [sql::events::hold_published(secret), sql::events::read(secret, 0, after, most)];
+        match open.run(&self.cache.types, &statements).await {
+            Ok(results) => {
+                let position = position(&results[0])?;
+                Ok(Logged { open, changes: changes(&results[1])?, position })
+            }
+            Err(error) => {
+                open.roll_back().await;
+                Err(error.into_fault())
+            }
+        }
+    }
+
     /// Published changes after a position, in order. `reached` is the position in the reader's cursor.
     pub async fn published(
         &self,
@@ -58,9 +85,24 @@ impl Tenant<'_> {
     ) -> Result<Vec<Change>, Fault> {
         let statement = sql::events::read(secret, reached, after, most);
         let results = self.run(&mut Transaction::PerPlan, &[], &[statement]).await.map_err(RunError::into_fault)?;
-        let rows = &results[0];
-        let read = |row| Change::read(rows, row).ok_or_else(|| Fault::internal("a change of the log can't be read"));
-        (0..rows.len()).map(read).collect()
+        changes(&results[0])
+    }
+}
+
+fn changes(rows: &Rows) -> Result<Vec<Change>, Fault> {
+    let read = |row| Change::read(rows, row).ok_or_else(|| Fault::internal("a change of the log can't be read"));
+    (0..rows.len()).map(read).collect()
+}
+
+fn position(rows: &Rows) -> Result<i64, Fault> {
+    let text = rows.string(0, "position").and_then(|text| text.parse().ok());
+    text.ok_or_else(|| Fault::internal("no position of the log"))
+}
+
+impl Logged {
+    /// Lets others publish again.
+    pub async fn close(self) -> Result<(), Fault> {
+        self.open.commit().await
     }
 }
 
@@ -69,6 +111,13 @@ impl Unpublished {
     pub fn keep(&mut self, most: usize) {
         self.more |= self.changes.len() > most;
         self.changes.truncate(most);
+    }
+
+    /// The position of the last change that is published.
+    pub async fn position(&mut self, tenant: &Tenant<'_>, secret: &str) -> Result<i64, Fault> {
+        let statement = sql::events::hold_published(secret);
+        let results = self.open.run(&tenant.cache.types, &[statement]).await.map_err(RunError::into_fault)?;
+        position(&results[0])
     }
 
     /// Closes the connection at the end, instead of keeping it for others.

@@ -11,7 +11,7 @@ use crate::mcp;
 use crate::support::{Agent, Receiver, agent, both, home, psql, relm};
 
 /// Creates a webhook for these events. Returns its id.
-async fn subscribe_to(agent: &Agent, receiver: &Receiver, events: &[&str]) -> String {
+pub(super) async fn subscribe_to(agent: &Agent, receiver: &Receiver, events: &[&str]) -> String {
     let made = agent.post("/v1/webhooks", json!({"url": receiver.url(), "events": events})).await.status(201);
     field(&made, "id")
 }
@@ -428,7 +428,7 @@ async fn more_than_one_statement_can_hold_is_queued() {
 }
 
 /// A session of the administrator in a workspace's database.
-async fn administrator(agent: &Agent) -> Conn {
+pub(super) async fn administrator(agent: &Agent) -> Conn {
     let place = home().place(&agent.workspace_id).await;
     home().kith.app.store.cells.administer(place.cell, &place.database).await.expect("a session")
 }

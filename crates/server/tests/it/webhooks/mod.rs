@@ -1,9 +1,11 @@
-//! Webhooks: endpoints, signatures, attempts, and the addresses that are refused.
+//! Webhooks: endpoints, signatures, attempts, the bounds of queues, and the addresses that are refused.
 
 mod attempts;
 mod endpoints;
 mod fired;
+mod queues;
 mod receivers;
+mod secrets;
 mod signatures;
 pub mod targets;
 

@@ -12,6 +12,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
 
 use super::attempts::queue;
 use super::{delivery, send_test, subscribe, until};
@@ -163,4 +164,38 @@ async fn many_receivers_that_never_answer_delay_no_other() {
         let found = delivery(agent, id, one).await;
         assert_eq!((&found["error"], &found["duration_ms"]), (&Value::Null, &Value::Null), "{found}");
     }
+}
+
+#[tokio::test]
+async fn workspaces_that_take_all_places_they_may_leave_some_for_another() {
+    const WORKSPACES: usize = 8;
+    const ENDPOINTS: usize = 48;
+    let gate = Arc::new(Semaphore::new(0));
+    let opened = gate.clone();
+    let silent = Receiver::answering(move |_, _| {
+        let gate = opened.clone();
+        async move {
+            let _open = gate.acquire().await.expect("a gate");
+            200
+        }
+    })
+    .await;
+    for _ in 0..WORKSPACES {
+        let agent = relm().await;
+        for _ in 0..ENDPOINTS {
+            let (id, _) = subscribe(&agent, &silent.url()).await;
+            send_test(&agent, &id).await;
+        }
+    }
+    // Together they want all 384 places of the process. So many of them are being sent, and none is answered.
+    silent.wait(300).await;
+    let agent = relm().await;
+    let healthy = Receiver::start().await;
+    let (id, _) = subscribe(&agent, &healthy.url()).await;
+    let start = std::time::Instant::now();
+    queue(&id, &["a"; 20]).await;
+    healthy.wait(20).await;
+    // An attempt at a silent one holds its place for 15 seconds.
+    assert!(start.elapsed() < Duration::from_secs(6), "{:?}", start.elapsed());
+    gate.add_permits(10_000);
 }

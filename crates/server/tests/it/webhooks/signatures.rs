@@ -4,11 +4,12 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
-use super::{field, send_test, subscribe};
-use crate::support::{Received, Receiver, agent, home, relm};
+use super::{field, make_due, send_test, subscribe, until};
+use crate::support::{Agent, Received, Receiver, agent, home, relm};
 
 /// The directory where bin/setup has installed the packages.
 fn installed() -> PathBuf {
@@ -80,27 +81,68 @@ async fn receivers_verify_payloads_with_what_they_use() {
     }
 }
 
+/// A receiver with the snippet of Relm's documentation and this secret. It answers 500 if the snippet throws, as Node's servers do.
+async fn receiver_with(secret: &Arc<Mutex<String>>) -> Receiver {
+    let secret = secret.clone();
+    Receiver::answering(move |_, request| {
+        let secret = secret.lock().expect("a secret").clone();
+        async move {
+            let verified = tokio::task::spawn_blocking(move || verify(node(), &request, &[&secret], &[])).await;
+            if verified.expect("an end").is_ok() { 200 } else { 500 }
+        }
+    })
+    .await
+}
+
+/// Sends a test event, and makes it due again if it fails. Returns the attempts that it took.
+async fn attempts(agent: &Agent, webhook: &str) -> u64 {
+    let test = send_test(agent, webhook).await;
+    let first = until(agent, webhook, &test, |it| !it["response_status"].is_null()).await;
+    if first["status"] == "pending" {
+        make_due(webhook).await;
+    }
+    let done = until(agent, webhook, &test, |it| it["status"] == "delivered").await;
+    done["attempts"].as_u64().expect("a number")
+}
+
 #[tokio::test]
 async fn for_a_day_after_a_rotation_both_secrets_verify() {
     let agent = relm().await;
-    let receiver = Receiver::start().await;
+    let held = Arc::new(Mutex::new(String::new()));
+    let receiver = receiver_with(&held).await;
     let (id, old) = subscribe(&agent, &receiver.url()).await;
-    let rotated = agent.post(&format!("/v1/webhooks/{id}/rotate-secret"), json!({})).await.status(200);
+    held.lock().expect("a secret").clone_from(&old);
+    let rotate = async || agent.post(&format!("/v1/webhooks/{id}/rotate-secret"), json!({})).await.status(200);
+    let rotated = rotate().await;
     let new = field(&rotated, "secret");
     assert_ne!(old, new);
     let ends: jiff::Timestamp = field(&rotated, "previous_secret_expires_at").parse().expect("a time");
     let hours = (ends.as_second() - jiff::Timestamp::now().as_second()) as f64 / 3600.0;
     assert!((23.9..=24.1).contains(&hours), "{hours}");
-    send_test(&agent, &id).await;
-    let request = receiver.wait(1).await.remove(0);
-    verify(node(), &request, &[&new], &[&new, &old]).expect("both secrets");
+    // A receiver that still has the old secret notices nothing, though it reads the first signature only.
+    for _ in 0..2 {
+        assert_eq!(attempts(&agent, &id).await, 1);
+    }
+    // One that has the new secret refuses once, and from then on nothing.
+    held.lock().expect("a secret").clone_from(&new);
+    let taken: Vec<u64> =
+        [attempts(&agent, &id).await, attempts(&agent, &id).await, attempts(&agent, &id).await].into();
+    assert_eq!(taken, [2, 1, 1]);
+    // Others read both signatures, in either order.
+    for request in receiver.received() {
+        verify(node(), &request, &[], &[&new, &old]).expect("both secrets");
+        assert_eq!(request.header("relm-signature").matches("v1=").count(), 2);
+    }
+    let request = receiver.received().remove(0);
     verify(python(), &request, &[], &[&new, &old]).expect("both secrets");
-    assert_eq!(request.header("relm-signature").matches("v1=").count(), 2);
 
     home().control("UPDATE webhook_endpoints SET old_secret_ends = now() WHERE id = $1", &[&id]).await;
-    send_test(&agent, &id).await;
-    let request = receiver.wait(2).await.remove(1);
+    assert_eq!(attempts(&agent, &id).await, 1);
+    let request = receiver.received().pop().expect("a request");
     verify(node(), &request, &[&new], &[&new]).expect("the new secret");
     verify(python(), &request, &[], &[&old]).expect_err("a secret that has ended");
     assert_eq!(request.header("relm-signature").matches("v1=").count(), 1);
+    // The next rotation begins with the secret that the receiver has again.
+    rotate().await;
+    assert_eq!(attempts(&agent, &id).await, 1);
 }

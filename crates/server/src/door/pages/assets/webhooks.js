@@ -53,6 +53,7 @@ on("click", "[data-replay-failed]", () => attempt(async () => {
   const since = new Date(Date.now() - 31 * 86400000).toISOString();
   const { data } = await api("POST", `webhooks/${shown()}/replay-failed`, { since });
   await renew();
+  if (data.has_more) return toast(data.replayed === 0 ? "There is no room: as many deliveries as there may be are waiting." : `The oldest ${data.replayed} deliveries are on their way again. Once they have arrived, send the others.`);
   toast(data.replayed === 0 ? "No delivery has failed." : data.replayed === 1 ? "1 delivery is on its way again." : `${data.replayed} deliveries are on their way again.`);
 }));
 on("click", "[data-rotate]", () => attempt(async () => {
