@@ -9,6 +9,7 @@ use crate::model::entity::{Entity, NamedBy, READ_ONLY_COLUMNS, ToMany, WriteRule
 use crate::model::fault::{Fault, nearest};
 use crate::model::filter::Deleted;
 use crate::model::id::is_id;
+use crate::model::naming::{called, naming_columns};
 use crate::model::rows::Rows;
 use crate::model::value::{TypeKind, array_of_texts, for_column, has_nul};
 use crate::plan::{Outcome, has_columns, one};
@@ -99,6 +100,8 @@ pub struct Delete<'a> {
     pub name: Name<'a>,
     /// The column of the record's id.
     pub key: &'a str,
+    /// The columns that say what people call the record.
+    pub naming: Vec<&'static str>,
     /// Whether the row is removed instead of hidden.
     pub hard: bool,
 }
@@ -227,7 +230,8 @@ pub fn update<'a>(
 
 /// Plans to delete a record.
 pub fn delete<'a>(table: &'a Table, id: &RecordName, hard: bool) -> Result<Delete<'a>, Fault> {
-    Ok(Delete { table, name: name(table, id)?, key: table.key()?, hard: hard || !table.soft_deletes() })
+    let naming = naming_columns(table.entity(), |column| table.column(column).is_some());
+    Ok(Delete { table, name: name(table, id)?, key: table.key()?, naming, hard: hard || !table.soft_deletes() })
 }
 
 /// Plans to restore a record. Refuses tables without `deleted_at`.
@@ -365,6 +369,8 @@ impl Delete<'_> {
             entity: self.table.entity(),
             id: text("id"),
             deleted_at: text("deleted_at"),
+            name: called(|column| row.string(0, column)),
+            with: Vec::new(),
             note: self.table.entity().and_then(|entity| entity.deletion_note),
         }))
     }

@@ -1,5 +1,6 @@
 //! INSERT, UPDATE and DELETE statements for one record.
 
+use crate::model::naming::MAX_NAME;
 use crate::plan::record::{Change, Create, Delete, PLACE, Restore, Update};
 use crate::sql::read::{is_pipeline, named};
 use crate::sql::{Label, Sql};
@@ -115,6 +116,10 @@ pub fn delete(delete: &Delete<'_>) -> Sql {
         sql.push(" RETURNING ").column("t", key).push(" AS id, now() AS deleted_at");
     } else {
         sql.push(" AND t.deleted_at IS NULL RETURNING ").column("t", key).push(" AS id, t.deleted_at");
+    }
+    for column in &delete.naming {
+        sql.push(", pg_catalog.left(").column("t", column).push("::text, ").number(MAX_NAME + 1);
+        sql.push(") AS ").name(column);
     }
     sql
 }

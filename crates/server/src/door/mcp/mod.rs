@@ -7,7 +7,9 @@
 
 mod call;
 mod completions;
+mod confirm;
 mod guard;
+mod labels;
 mod methods;
 mod operations;
 mod progress;
@@ -143,9 +145,9 @@ async fn answer(
     let body = request.body(&caller).await?;
     let incoming = rpc::read(&body);
     if let Ok(Incoming::Request(message)) = &incoming
-        && message.calls("batch")
+        && (message.calls("batch") || message.calls("call_api"))
     {
-        // Each operation is copied when its turn comes.
+        // Each operation of a batch is copied when its turn comes. A request may be a batch.
         body.hold_copy().await?;
     }
     let _values = body.into_values();
